@@ -111,3 +111,9 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<crate::names::InvalidName> for Error {
+    fn from(refused: crate::names::InvalidName) -> Self {
+        Self::input(refused.to_string())
+    }
+}

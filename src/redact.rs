@@ -1,0 +1,162 @@
+//! Secrets, and the filter that every line passes on its way out.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+/// Shorter values would mask ordinary text.
+const SHORTEST: usize = 4;
+/// A derived form (base64 and such) must be longer still, because it is a guess.
+const SHORTEST_DERIVED: usize = 8;
+const MASK: &str = "***";
+
+/// A value that must not be shown. `Debug` doesn't show it, and it has no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// For the place that needs the value itself: a request, a private file.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+/// Masks every known secret in every form in which it may be printed. Clones share their secrets.
+#[derive(Clone, Default)]
+pub(crate) struct Redactor {
+    /// Longest first, so that a secret that contains another leaves no rest.
+    forms: Arc<RwLock<Vec<String>>>,
+}
+
+impl Redactor {
+    /// From now on `secret` is masked. False when it is too short to be masked.
+    pub(crate) fn add(&self, secret: &Secret) -> bool {
+        let value = secret.expose();
+        if value.trim().len() < SHORTEST {
+            return false;
+        }
+        let mut forms = self.forms.write().unwrap_or_else(PoisonError::into_inner);
+        forms.extend(spellings(value));
+        forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        forms.dedup();
+        true
+    }
+
+    pub(crate) fn apply<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let forms = self.forms.read().unwrap_or_else(PoisonError::into_inner);
+        let mut text = Cow::Borrowed(text);
+        for form in forms.iter() {
+            if text.contains(form.as_str()) {
+                text = Cow::Owned(text.replace(form.as_str(), MASK));
+            }
+        }
+        text
+    }
+}
+
+/// The value as it stands, each of its lines, and each as JSON, HCL, base64 and URLs spell it.
+fn spellings(value: &str) -> Vec<String> {
+    let lines = value.lines().map(str::trim).filter(|line| line.len() >= SHORTEST);
+    let mut found = Vec::new();
+    for text in std::iter::once(value.trim()).chain(lines) {
+        found.push(text.to_owned());
+        if text.len() >= SHORTEST_DERIVED {
+            found.extend([json(text), go_json(text), hcl(text), STANDARD.encode(text), url(text)]);
+        }
+    }
+    found
+}
+
+/// Without the quotes around it.
+fn json(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+/// Go's encoder, and so Terraform's JSON, escapes these three as well.
+fn go_json(text: &str) -> String {
+    json(text).replace('<', r"\u003c").replace('>', r"\u003e").replace('&', r"\u0026")
+}
+
+fn hcl(text: &str) -> String {
+    json(text).replace("${", "$${").replace("%{", "%%{")
+}
+
+fn url(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redactor(secrets: &[&str]) -> Redactor {
+        let redactor = Redactor::default();
+        for secret in secrets {
+            redactor.add(&Secret::new(*secret));
+        }
+        redactor
+    }
+
+    #[test]
+    fn the_longest_goes_first() {
+        assert_eq!(redactor(&["pass", "password123"]).apply("a password123 b pass"), "a *** b ***");
+    }
+
+    #[test]
+    fn empty_and_short_values_mask_nothing() {
+        let redactor = Redactor::default();
+        assert!(
+            !redactor.add(&Secret::new(""))
+                && !redactor.add(&Secret::new("abc"))
+                && !redactor.add(&Secret::new("    "))
+        );
+        assert_eq!(redactor.apply("abc"), "abc");
+    }
+
+    #[test]
+    fn every_spelling() {
+        let redactor = redactor(&["s3cr\"t <&> ${x}\nsecond line"]);
+        for printed in [
+            "s3cr\"t <&> ${x}",
+            r#""s3cr\"t <&> ${x}\nsecond line""#,
+            r#"s3cr\"t \u003c\u0026\u003e ${x}"#,
+            r#"s3cr\"t <&> $${x}"#,
+            "second line",
+            "s3cr%22t%20%3C%26%3E%20%24%7Bx%7D",
+            "czNjciJ0IDwmPiAke3h9CnNlY29uZCBsaW5l",
+        ] {
+            let masked = redactor.apply(printed);
+            assert!(
+                !masked.contains("s3cr") && !masked.contains("second") && masked.contains(MASK),
+                "{printed} -> {masked}"
+            );
+        }
+    }
+
+    #[test]
+    fn debug_shows_nothing() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2hunter2")), "***");
+    }
+}
