@@ -33,6 +33,11 @@ impl Interrupt {
         Ok(Self(receiver))
     }
 
+    /// For work that must be finished once it is begun: what was applied is read, recorded and rescued also after a signal.
+    pub(crate) fn never() -> Self {
+        Self(watch::channel(None).1)
+    }
+
     /// Which exit code a signal has asked for, if one came.
     pub(crate) fn requested(&self) -> Option<Exit> {
         *self.0.borrow()

@@ -3,14 +3,18 @@
 #![cfg_attr(not(test), allow(dead_code, reason = "skeleton"))]
 
 mod account;
+mod aws;
 mod digest;
 mod document;
+mod environment;
 mod error;
 mod git;
+mod host;
 mod interrupt;
 mod log;
 mod manifest;
 mod names;
+mod private;
 mod process;
 mod redact;
 mod release;

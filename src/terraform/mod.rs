@@ -1,1 +1,16 @@
+//! Terraform (or OpenTofu), driven step by step: each step gives the only value with which the next can be taken.
+
+pub(crate) mod backend;
+pub(crate) mod changes;
+pub(crate) mod declarations;
+mod driver;
+mod events;
+mod failure;
+pub(crate) mod lockfile;
+pub(crate) mod modules;
+pub(crate) mod state;
+pub(crate) mod tool;
+pub(crate) mod variables;
 pub(crate) mod version;
+
+pub(crate) use driver::{Applied, Folder, Initialised, Plan, PlanMode, PlanRequest};

@@ -1,0 +1,4 @@
+//! AWS: identities, and the credentials that Terraform gets of them.
+
+pub(crate) mod credentials;
+pub(crate) mod session;

@@ -1,0 +1,188 @@
+//! Who we are at AWS: the ambient identity, and the roles assumed from it.
+
+use std::time::{Duration, SystemTime};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig};
+use aws_credential_types::{
+    Credentials,
+    provider::{ProvideCredentials, SharedCredentialsProvider},
+};
+use aws_sdk_sts::error::{DisplayErrorContext, ProvideErrorMetadata};
+use tokio::sync::Mutex;
+
+use crate::{
+    account::Account,
+    error::{Error, Exit, Result},
+    redact::{Redactor, Secret},
+};
+
+/// Role chaining allows one hour at most, so that is what every role gets; it is renewed as long as it is needed.
+const SESSION_LENGTH: Duration = Duration::from_secs(3600);
+/// Credentials that run out sooner are renewed before they are handed out.
+const RENEW_BEFORE: Duration = Duration::from_secs(15 * 60);
+const SESSION_NAME_LIMIT: usize = 64;
+
+/// The identity that the environment gives: keys, a profile, a web identity, an instance's role.
+pub(crate) struct RootSession {
+    config: SdkConfig,
+    partition: String,
+    session_name: String,
+    redactor: Redactor,
+}
+
+/// An identity in the account that it was asked for, which has been checked.
+pub(crate) struct Session {
+    pub(crate) config: SdkConfig,
+    pub(crate) account_id: Option<String>,
+    credentials: Refreshing,
+}
+
+/// Credentials that are renewed when they are about to run out.
+struct Refreshing {
+    provider: SharedCredentialsProvider,
+    current: Mutex<Option<Credentials>>,
+    redactor: Redactor,
+}
+
+impl RootSession {
+    /// Finds the ambient credentials and asks STS whose they are.
+    pub(crate) async fn start(region: &str, redactor: &Redactor) -> Result<Self> {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .operation_attempt_timeout(Duration::from_secs(60))
+            .build();
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new(region.to_owned()))
+            .timeout_config(timeouts)
+            .load()
+            .await;
+        let provider = config.credentials_provider().ok_or_else(|| no_credentials("no provider"))?;
+        let credentials = provider.provide_credentials().await.map_err(|error| no_credentials(DisplayErrorContext(&error)))?;
+        mask(redactor, &credentials);
+        let caller = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await.map_err(|error| {
+            let request = aws_sdk_sts::operation::RequestId::request_id(&error).unwrap_or("none").to_owned();
+            let exit = if error.code().is_some() { Exit::Credentials } else { Exit::Unavailable };
+            Error::new(exit, "AWS STS does not say who we are (GetCallerIdentity)")
+                .why(format!("{} (request id {request})", DisplayErrorContext(&error)))
+                .hint("check the AWS credentials in the environment and the clock of this machine")
+        })?;
+        Ok(Self {
+            partition: caller.arn().and_then(|arn| arn.split(':').nth(1)).unwrap_or("aws").to_owned(),
+            session_name: session_name(caller.user_id().unwrap_or("cdflow")),
+            redactor: redactor.clone(),
+            config,
+        })
+    }
+
+    /// For the account scheme, which is read before any role is known.
+    pub(crate) fn config(&self) -> &SdkConfig {
+        &self.config
+    }
+
+    /// Assumes `role` of `account` and checks that this leads into that account.
+    pub(crate) async fn assume(&self, account: &Account, role: &str, region: &str) -> Result<Session> {
+        let id = account.id.as_deref().unwrap_or_default();
+        let arn = format!("arn:{}:iam::{id}:role/{role}", self.partition);
+        let provider = AssumeRoleProvider::builder(&arn)
+            .configure(&self.config)
+            .region(Region::new(region.to_owned()))
+            .session_name(&self.session_name)
+            .session_length(SESSION_LENGTH)
+            .build()
+            .await;
+        let provider = SharedCredentialsProvider::new(provider);
+        let config = self
+            .config
+            .to_builder()
+            .region(Region::new(region.to_owned()))
+            .credentials_provider(provider.clone())
+            .identity_cache(aws_config::identity::IdentityCache::lazy().build())
+            .build();
+        let credentials = Refreshing { provider, current: Mutex::default(), redactor: self.redactor.clone() };
+        credentials.get().await.map_err(|error| {
+            Error::new(Exit::Credentials, format!("the role `{arn}` can't be assumed"))
+                .why(error)
+                .hint(format!("the role's trust policy must allow this identity, and the account scheme must name the role of `{}`", account.alias))
+        })?;
+        let session = Session { config, account_id: account.id.clone(), credentials };
+        session.check_account(&arn).await?;
+        Ok(session)
+    }
+}
+
+impl Session {
+    /// Valid for a quarter of an hour at least, unless they live shorter altogether.
+    pub(crate) async fn credentials(&self) -> Result<Credentials, String> {
+        self.credentials.get().await
+    }
+
+    async fn check_account(&self, arn: &str) -> Result<()> {
+        let caller = aws_sdk_sts::Client::new(&self.config).get_caller_identity().send().await.map_err(|error| {
+            Error::new(Exit::Credentials, format!("AWS STS does not say who `{arn}` is")).why(DisplayErrorContext(&error))
+        })?;
+        if caller.account() != self.account_id.as_deref() {
+            return Err(Error::refused(format!(
+                "the role `{arn}` leads into account {}, not into {}",
+                caller.account().unwrap_or("(unknown)"),
+                self.account_id.as_deref().unwrap_or("(none)")
+            ))
+            .hint("correct the account's `id` in the account scheme"));
+        }
+        Ok(())
+    }
+}
+
+impl Refreshing {
+    async fn get(&self) -> Result<Credentials, String> {
+        let mut current = self.current.lock().await;
+        let now = SystemTime::now();
+        let fresh = |credentials: &&Credentials| credentials.expiry().is_none_or(|expiry| expiry > now + RENEW_BEFORE);
+        if let Some(credentials) = current.as_ref().filter(fresh) {
+            return Ok(credentials.clone());
+        }
+        let renewed =
+            self.provider.provide_credentials().await.map_err(|error| DisplayErrorContext(&error).to_string())?;
+        mask(&self.redactor, &renewed);
+        *current = Some(renewed.clone());
+        Ok(renewed)
+    }
+}
+
+fn mask(redactor: &Redactor, credentials: &Credentials) {
+    redactor.add(&Secret::new(credentials.secret_access_key()));
+    if let Some(token) = credentials.session_token() {
+        redactor.add(&Secret::new(token));
+    }
+}
+
+fn no_credentials(why: impl std::fmt::Display) -> Error {
+    Error::new(Exit::Credentials, "no AWS credentials were found")
+        .why(why)
+        .hint("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run where a role is attached")
+}
+
+/// STS takes `[\w+=,.@-]`, 2 to 64 characters.
+fn session_name(user_id: &str) -> String {
+    let mut name = String::new();
+    for c in user_id.chars() {
+        match c.is_ascii_alphanumeric() || "_+=,.@-".contains(c) {
+            true => name.push(c),
+            false if !name.ends_with('-') => name.push('-'),
+            false => {}
+        }
+    }
+    name.truncate(SESSION_NAME_LIMIT);
+    if name.len() < 2 { "cdflow".to_owned() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_names_suit_sts() {
+        assert_eq!(session_name("AROA:build 1/é2"), "AROA-build-1-2");
+        assert_eq!(session_name(&"a".repeat(100)).len(), 64);
+        assert_eq!(session_name(""), "cdflow");
+    }
+}

@@ -1,0 +1,158 @@
+//! Where the state is, as a file of its own that overrides whatever backend the code names.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::{
+    account::{AccountScheme, StateBackend},
+    error::{Error, Result},
+    manifest::StateFilename,
+    release::Identity,
+    terraform::tool::Tool,
+};
+
+/// The profile under which the S3 backend finds its identity (see `aws::credentials`).
+pub(crate) const PROFILE: &str = "cdflow-state";
+/// Terraform reads `*_override` files last, whatever backend the code has.
+pub(crate) const FILE: &str = "cdflow_backend_override.tf.json";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// The state of an environment is `<prefix>/<environment>/<key>`.
+    S3 {
+        bucket: String,
+        prefix: String,
+        key: String,
+        region: String,
+        account_id: Option<String>,
+        use_lockfile: bool,
+        dynamodb_table: Option<String>,
+    },
+    /// `<directory>/<environment>/terraform.tfstate`.
+    Local { directory: PathBuf },
+}
+
+impl Backend {
+    /// Refuses where nothing would lock the state.
+    pub(crate) fn choose(scheme: &AccountScheme, identity: &Identity, filename: &StateFilename, tool: &Tool) -> Result<Self> {
+        let (bucket, use_lockfile, dynamodb_table) = match &scheme.backend {
+            StateBackend::Local { directory } => return Ok(Self::Local { directory: directory.join(identity.prefix()) }),
+            StateBackend::S3 { bucket, use_lockfile, dynamodb_table } => (bucket, *use_lockfile, dynamodb_table),
+        };
+        let use_lockfile = match use_lockfile {
+            Some(true) if !tool.has_s3_lockfile() => {
+                return Err(Error::input(format!("{} {} can't lock a state in S3 by a lock file", tool.flavor.name(), tool.version))
+                    .why("`terraform-backend-s3-use-lockfile` needs 1.10 or newer")
+                    .hint("install a newer one, or set `terraform-backend-s3-dynamodb-table` in the account scheme"));
+            }
+            said => said.unwrap_or_else(|| tool.has_s3_lockfile()),
+        };
+        if !use_lockfile && dynamodb_table.is_none() {
+            return Err(Error::input("no state lock is configured: two deploys at once could destroy the state")
+                .why(format!("lock file off or not to be had with {} {}, and no DynamoDB table", tool.flavor.name(), tool.version))
+                .hint("in the account scheme set `terraform-backend-s3-use-lockfile: true` (Terraform 1.10 or newer) \
+                       or `terraform-backend-s3-dynamodb-table`"));
+        }
+        Ok(Self::S3 {
+            bucket: bucket.clone(),
+            prefix: identity.prefix(),
+            key: filename.0.clone(),
+            region: scheme.release_account.region.clone(),
+            account_id: scheme.release_account.id.clone(),
+            use_lockfile,
+            dynamodb_table: dynamodb_table.clone(),
+        })
+    }
+
+    /// The content of `FILE`. Nothing of a single run is in it, because it becomes part of the plan.
+    pub(crate) fn file(&self) -> String {
+        let (kind, settings) = match self {
+            Self::S3 { bucket, prefix, key, region, account_id, use_lockfile, dynamodb_table } => {
+                let mut settings = json!({
+                    "bucket": bucket, "key": key, "workspace_key_prefix": prefix, "region": region, "profile": PROFILE,
+                });
+                // Only what is set: an older Terraform does not know every key.
+                if *use_lockfile {
+                    settings["use_lockfile"] = json!(true);
+                }
+                if let Some(table) = dynamodb_table {
+                    settings["dynamodb_table"] = json!(table);
+                }
+                if let Some(id) = account_id {
+                    settings["allowed_account_ids"] = json!([id]);
+                }
+                ("s3", settings)
+            }
+            Self::Local { directory } => {
+                let directory = literal(&directory.display().to_string());
+                ("local", json!({"path": format!("{directory}/terraform.tfstate"), "workspace_dir": directory}))
+            }
+        };
+        json!({"terraform": {"backend": {kind: settings}}}).to_string()
+    }
+}
+
+/// Terraform reads strings in JSON as templates.
+fn literal(text: &str) -> String {
+    text.replace("${", "$${").replace("%{", "%%{")
+}
+
+#[cfg(test)]
+mod tests {
+    use semver::Version;
+
+    use super::*;
+    use crate::terraform::tool::Flavor;
+
+    fn choose(version: Version, lockfile: Option<bool>, table: Option<&str>) -> Result<Backend> {
+        let mut scheme = serde_json::json!({
+            "accounts": {"a": {"id": "123456789012", "role": "r"}}, "release-account": "a", "release-bucket": "rel",
+            "default-region": "eu-west-1", "environments": {"*": "a"}, "terraform-backend-s3-bucket": "state",
+        });
+        if let Some(lockfile) = lockfile {
+            scheme["terraform-backend-s3-use-lockfile"] = json!(lockfile);
+        }
+        if let Some(table) = table {
+            scheme["terraform-backend-s3-dynamodb-table"] = json!(table);
+        }
+        let identity = Identity { team: "t".parse().unwrap(), component: "c".parse().unwrap() };
+        let scheme = AccountScheme::parse("s", None, &scheme.to_string(), &identity.team, &identity.component).unwrap();
+        let tool = Tool { program: "terraform".into(), flavor: Flavor::Terraform, version };
+        Backend::choose(&scheme, &identity, &"terraform.tfstate".parse().unwrap(), &tool)
+    }
+
+    #[test]
+    fn never_without_a_lock() {
+        let (new, old) = (Version::new(1, 11, 4), Version::new(1, 9, 0));
+        for (version, lockfile, table, chosen) in [
+            (&new, None, None, Some((true, false))),
+            (&new, None, Some("locks"), Some((true, true))),
+            (&new, Some(false), Some("locks"), Some((false, true))),
+            (&new, Some(false), None, None),
+            (&old, None, None, None),
+            (&old, None, Some("locks"), Some((false, true))),
+            (&old, Some(true), Some("locks"), None),
+        ] {
+            let got = choose(version.clone(), lockfile, table).ok().map(|backend| match backend {
+                Backend::S3 { use_lockfile, dynamodb_table, .. } => (use_lockfile, dynamodb_table.is_some()),
+                Backend::Local { .. } => unreachable!(),
+            });
+            assert_eq!(got, chosen, "{version} {lockfile:?} {table:?}");
+        }
+    }
+
+    #[test]
+    fn the_file() {
+        let file = choose(Version::new(1, 11, 4), None, None).unwrap().file();
+        assert_eq!(
+            file,
+            r#"{"terraform":{"backend":{"s3":{"bucket":"state","key":"terraform.tfstate","workspace_key_prefix":"t/c","region":"eu-west-1","profile":"cdflow-state","use_lockfile":true,"allowed_account_ids":["123456789012"]}}}}"#
+        );
+        let local = Backend::Local { directory: "/a/${b}".into() }.file();
+        assert_eq!(
+            local,
+            r#"{"terraform":{"backend":{"local":{"path":"/a/$${b}/terraform.tfstate","workspace_dir":"/a/$${b}"}}}}"#
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! What a folder of Terraform code declares: its variables and its module calls, each with its place.
+
+use std::path::Path;
+
+use hcl_edit::{Span, expr::Expression, structure::Block, structure::Body};
+
+use crate::error::{Error, Result};
+
+#[derive(Debug, Default)]
+pub(crate) struct Declarations {
+    pub(crate) variables: Vec<Variable>,
+    pub(crate) modules: Vec<ModuleCall>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Variable {
+    pub(crate) name: String,
+    pub(crate) has_default: bool,
+    /// Its value is in no plan and must be given again at apply.
+    pub(crate) is_ephemeral: bool,
+    /// `infra/main.tf:3`.
+    pub(crate) place: String,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ModuleCall {
+    pub(crate) name: String,
+    pub(crate) source: String,
+    pub(crate) place: String,
+}
+
+impl Declarations {
+    /// Reads the `.tf` and `.tf.json` files of `folder`, not of folders below. Places start with `shown`.
+    /// A file that can't be parsed is left to Terraform, whose message is better than ours.
+    pub(crate) fn read(folder: &Path, shown: &str) -> Result<Self> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(folder).map_err(|error| Error::io("can't read", folder, &error))? {
+            let entry = entry.map_err(|error| Error::io("can't read", folder, &error))?;
+            names.extend(entry.file_name().into_string().ok().filter(|name| name.ends_with(".tf") || name.ends_with(".tf.json")));
+        }
+        names.sort();
+        let mut found = Self::default();
+        for name in names {
+            let path = folder.join(&name);
+            let text = std::fs::read_to_string(&path).map_err(|error| Error::io("can't read", &path, &error))?;
+            let place = format!("{shown}/{name}");
+            match name.ends_with(".json") {
+                true => found.add_json(&place, &text),
+                false => found.add_hcl(&place, &text),
+            }
+        }
+        Ok(found)
+    }
+
+    fn add_hcl(&mut self, file: &str, text: &str) {
+        let Ok(body) = hcl_edit::parser::parse_body(text) else { return };
+        for block in body.blocks() {
+            let (kind, Some(label)) = (block.ident.as_str(), block.labels.first()) else { continue };
+            let (name, place) = (label.as_str().to_owned(), format!("{file}:{}", line_of(block, text)));
+            match kind {
+                "variable" => self.variables.push(Variable {
+                    name,
+                    has_default: block.body.has_attribute("default"),
+                    is_ephemeral: is_true(&block.body, "ephemeral"),
+                    place,
+                }),
+                "module" => {
+                    let source = block.body.get_attribute("source").and_then(|source| source.value.as_str());
+                    self.modules.extend(source.map(|source| ModuleCall { name, source: source.to_owned(), place }));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn add_json(&mut self, file: &str, text: &str) {
+        let Ok(root) = serde_json::from_str::<serde_json::Value>(text) else { return };
+        for (name, body) in root["variable"].as_object().into_iter().flatten() {
+            self.variables.push(Variable {
+                name: name.clone(),
+                has_default: body.get("default").is_some(),
+                is_ephemeral: body["ephemeral"] == true,
+                place: file.to_owned(),
+            });
+        }
+        for (name, body) in root["module"].as_object().into_iter().flatten() {
+            let source = body["source"].as_str().map(str::to_owned);
+            self.modules.extend(source.map(|source| ModuleCall { name: name.clone(), source, place: file.to_owned() }));
+        }
+    }
+}
+
+fn is_true(body: &Body, key: &str) -> bool {
+    body.get_attribute(key).is_some_and(|attribute| matches!(&attribute.value, Expression::Bool(value) if **value))
+}
+
+fn line_of(block: &Block, text: &str) -> usize {
+    let start = block.ident.span().or_else(|| block.span()).map_or(0, |span| span.start);
+    text.get(..start).unwrap_or_default().matches('\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_and_modules() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(
+            folder.path().join("main.tf"),
+            "# é\nvariable \"env\" {}\n\nmodule \"x\" {\n  source = \"../x\"\n}\nvariable \"token\" {\n  type = string\n  ephemeral = true\n  default = null\n}\n",
+        )
+        .unwrap();
+        std::fs::write(folder.path().join("v.tf.json"), r#"{"variable": {"release": {"type": "map(string)"}}}"#).unwrap();
+        std::fs::write(folder.path().join("broken.tf"), "variable \"").unwrap();
+        let found = Declarations::read(folder.path(), "infra").unwrap();
+        let variable = |name: &str, has_default, is_ephemeral, place: &str| Variable {
+            name: name.into(),
+            has_default,
+            is_ephemeral,
+            place: place.into(),
+        };
+        assert_eq!(
+            found.variables,
+            [
+                variable("env", false, false, "infra/main.tf:2"),
+                variable("token", true, true, "infra/main.tf:7"),
+                variable("release", false, false, "infra/v.tf.json"),
+            ]
+        );
+        assert_eq!(found.modules, [ModuleCall { name: "x".into(), source: "../x".into(), place: "infra/main.tf:4".into() }]);
+    }
+}

@@ -1,0 +1,361 @@
+//! The verbs of Terraform. `Folder` -> `Initialised` -> `Plan` -> `Applied`: only a plan can be applied, and a plan exists only
+//! after init.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    error::{Error, Exit, Result},
+    host::Host,
+    interrupt::Interrupt,
+    manifest::Wait,
+    names::Environment,
+    process::Program,
+    terraform::{
+        changes::Changes,
+        events::{Applying, Summary},
+        failure::{Step, Words},
+        state::StateSummary,
+        tool::Tool,
+    },
+};
+
+/// Where Terraform leaves the state that it could not save.
+const ERRORED_STATE: &str = "errored.tfstate";
+
+/// A folder of Terraform code, and how Terraform is run in it.
+pub(crate) struct Folder {
+    pub(crate) tool: Tool,
+    pub(crate) host: Host,
+    pub(crate) infra: PathBuf,
+    /// All that Terraform sees of the environment.
+    pub(crate) env: BTreeMap<OsString, OsString>,
+}
+
+/// How a deploy's init finds what the bundle carries.
+pub(crate) struct InitRequest {
+    /// A filesystem mirror, relative to the folder. Nothing is fetched from anywhere else.
+    pub(crate) providers: &'static str,
+    /// The bundle has a lock file, which must not change.
+    pub(crate) is_locked: bool,
+    /// The bundle has an index of modules, which is taken as it is.
+    pub(crate) has_modules: bool,
+}
+
+/// A folder whose backend, providers and modules are ready.
+pub(crate) struct Initialised {
+    folder: Folder,
+    environment: Environment,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlanMode {
+    Deploy,
+    RefreshOnly,
+    Destroy,
+}
+
+pub(crate) struct PlanRequest {
+    pub(crate) mode: PlanMode,
+    pub(crate) var_file: PathBuf,
+    pub(crate) plan_file: PathBuf,
+    pub(crate) targets: Vec<String>,
+    pub(crate) replace: Vec<String>,
+    pub(crate) lock_timeout: Option<Wait>,
+    pub(crate) parallelism: Option<u32>,
+    /// Some variable's value is in no plan, so apply needs the var-file again.
+    pub(crate) has_ephemeral: bool,
+}
+
+/// What would be done, and the file with which exactly that can be done.
+pub(crate) struct Plan {
+    pub(crate) changes: Changes,
+    /// Terraform's own word (exit code 2): also a change of outputs alone.
+    pub(crate) has_changes: bool,
+    request: PlanRequest,
+}
+
+/// How an apply ended. Also a failed one has facts that must not be lost.
+pub(crate) struct Applied {
+    pub(crate) result: Result<()>,
+    pub(crate) summary: Option<Summary>,
+    /// Started and never ended: may exist and be in no state.
+    pub(crate) in_flight: Vec<String>,
+    /// The state that Terraform could not save.
+    pub(crate) errored_state: Option<PathBuf>,
+}
+
+impl Folder {
+    /// Fetches modules and providers; touches no backend.
+    pub(crate) async fn init_for_release(&self) -> Result<()> {
+        let (code, words) = self.relay(&["init", "-input=false", "-backend=false"], &mut until_advice()).await?;
+        self.done("terraform init", code, || words.error(Step::InitAtRelease, ""))
+    }
+
+    /// Takes everything from the bundle, and opens the state's backend.
+    pub(crate) async fn init(self, environment: &Environment, request: &InitRequest) -> Result<Initialised> {
+        let plugin_dir = format!("-plugin-dir={}", request.providers);
+        let mut args = vec!["init", "-input=false", plugin_dir.as_str()];
+        if request.is_locked {
+            args.push("-lockfile=readonly");
+        }
+        if request.has_modules {
+            args.push("-get=false");
+        }
+        let (code, words) = self.relay(&args, &mut until_advice()).await?;
+        self.done("terraform init", code, || words.error(Step::InitAtDeploy, environment.as_str()))?;
+        Ok(Initialised { folder: self, environment: environment.clone() })
+    }
+
+    fn program(&self, args: &[impl AsRef<std::ffi::OsStr>]) -> Program {
+        Program::new(&self.tool.program, &self.infra, &self.env).args(args)
+    }
+
+    /// Runs with its output shown live, as `filter` lets it through.
+    async fn relay(&self, args: &[&str], filter: &mut (dyn FnMut(&str) -> Option<String> + Send)) -> Result<(i32, Words)> {
+        let mut args = args.to_vec();
+        if !self.host.log.colors_output() {
+            args.insert(1, "-no-color");
+        }
+        let mut words = Words::default();
+        let mut show = |line: &str| {
+            words.push(line);
+            if let Some(shown) = filter(line) {
+                self.host.log.output(&shown);
+            }
+        };
+        let finished = self.program(&args).relay(&self.host.log, &self.host.interrupt, &mut show).await?;
+        Ok((finished.code, words))
+    }
+
+    /// Runs silently; its words are shown only when it fails.
+    async fn quiet(&self, args: &[&str], step: Step, environment: &Environment) -> Result<String> {
+        self.quiet_until(&self.host.interrupt, args, step, environment).await
+    }
+
+    /// As `quiet`, and not cancelled by a signal: it tidies up, also after one.
+    async fn settle(&self, args: &[&str], step: Step, environment: &Environment) -> Result<String> {
+        self.quiet_until(&Interrupt::never(), args, step, environment).await
+    }
+
+    async fn quiet_until(&self, interrupt: &Interrupt, args: &[&str], step: Step, environment: &Environment) -> Result<String> {
+        let captured = self.program(args).capture(&self.host.log, interrupt).await?;
+        done(interrupt, &format!("terraform {}", args[0]), captured.code, || {
+            captured.stderr.lines().for_each(|line| self.host.log.output(line));
+            Words::from_text(&captured.stderr).error(step, environment.as_str())
+        })?;
+        Ok(String::from_utf8_lossy(&captured.stdout).into_owned())
+    }
+
+    fn done(&self, what: &str, code: i32, failed: impl FnOnce() -> Error) -> Result<()> {
+        done(&self.host.interrupt, what, code, failed)
+    }
+}
+
+impl Initialised {
+    pub(crate) async fn has_workspace(&self) -> Result<bool> {
+        let list = self.folder.quiet(&["workspace", "list", "-no-color"], Step::Workspace, &self.environment).await?;
+        Ok(list.lines().any(|line| line.trim_start_matches('*').trim() == self.environment.as_str()))
+    }
+
+    pub(crate) async fn select_workspace(&self) -> Result<()> {
+        self.workspace("select", self.environment.as_str()).await
+    }
+
+    /// Makes and selects it.
+    pub(crate) async fn create_workspace(&self) -> Result<()> {
+        self.workspace("new", self.environment.as_str()).await
+    }
+
+    /// Terraform refuses to delete a workspace whose state still has resources, and that is right.
+    pub(crate) async fn delete_workspace(&self) -> Result<()> {
+        for (verb, name) in [("select", "default"), ("delete", self.environment.as_str())] {
+            self.folder.settle(&["workspace", verb, "-no-color", name], Step::Workspace, &self.environment).await?;
+        }
+        Ok(())
+    }
+
+    async fn workspace(&self, verb: &str, name: &str) -> Result<()> {
+        let args = ["workspace", verb, "-no-color", name];
+        self.folder.quiet(&args, Step::Workspace, &self.environment).await.map(drop)
+    }
+
+    pub(crate) async fn plan(&self, request: PlanRequest) -> Result<Plan> {
+        let (code, words) = self.folder.relay(&strs(&plan_args(&request)), &mut until_saved()).await?;
+        // 0: nothing to do; 2: changes.
+        let ended = if code == 2 { 0 } else { code };
+        self.folder.done("terraform plan", ended, || words.error(Step::Plan, self.environment.as_str()))?;
+        Ok(Plan { changes: self.read_plan(&request.plan_file).await?, has_changes: code == 2, request })
+    }
+
+    async fn read_plan(&self, file: &Path) -> Result<Changes> {
+        let folder = &self.folder;
+        let show = folder.program(&["show".into(), "-json".into(), file.as_os_str().to_owned()]);
+        let (changes, ended) = show.parse(&folder.host.log, &folder.host.interrupt, |out| Changes::parse(out)).await?;
+        folder.done("terraform show", ended.code, || Words::from_text(&ended.stderr).error(Step::Plan, self.environment.as_str()))?;
+        changes.map_err(|error| Error::new(Exit::PlanFailed, "the plan's JSON can't be read").why(error))
+    }
+
+    /// Applies exactly `plan`. Not cancelled by a signal: Terraform is told once and then waited for.
+    pub(crate) async fn apply(&self, plan: &Plan) -> Result<Applied> {
+        let log = &self.folder.host.log;
+        let mut applying = Applying::new(log.colors_output());
+        let mut show = |line: &str| {
+            for line in applying.line(line).iter().flat_map(|shown| shown.lines()) {
+                log.output(line);
+            }
+        };
+        let program = self.folder.program(&apply_args(&plan.request));
+        let finished = program.relay(log, &self.folder.host.interrupt, &mut show).await?;
+        let errored = self.folder.infra.join(ERRORED_STATE);
+        Ok(Applied {
+            result: self.judge(finished.code, &applying),
+            summary: applying.summary,
+            in_flight: applying.in_flight(),
+            errored_state: errored.exists().then_some(errored),
+        })
+    }
+
+    fn judge(&self, code: i32, applying: &Applying) -> Result<()> {
+        let failed = || Words::from_text(&applying.diagnostics.join("\n")).error(Step::Apply, self.environment.as_str());
+        match self.folder.host.interrupt.requested() {
+            Some(exit) if code == 0 => Err(Error::new(exit, "cancelled during apply, which was completed all the same")),
+            Some(exit) => Err(Error::new(exit, "cancelled during apply: Terraform stopped and saved the state").why(failed())),
+            None if code == 0 => Ok(()),
+            None => Err(failed()),
+        }
+    }
+
+    /// None where there is no state yet.
+    pub(crate) async fn state(&self) -> Result<Option<StateSummary>> {
+        let folder = &self.folder;
+        // Also after a signal: what was saved is what people then want to know.
+        let pull = folder.program(&["state", "pull"]);
+        let (state, ended) = pull.parse(&folder.host.log, &Interrupt::never(), |out| StateSummary::parse(out)).await?;
+        if ended.code != 0 {
+            return Err(Words::from_text(&ended.stderr).error(Step::Workspace, self.environment.as_str()));
+        }
+        state.map_err(|error| Error::new(Exit::PlanFailed, "the state can't be read").why(error))
+    }
+
+    /// A second try to save a state that Terraform could not.
+    pub(crate) async fn push_state(&self, file: &Path) -> Result<()> {
+        let file = file.to_string_lossy();
+        self.folder.settle(&["state", "push", &file], Step::Apply, &self.environment).await.map(drop)
+    }
+}
+
+/// An error when a signal has come, whatever the program made of it; else by its exit code.
+fn done(interrupt: &Interrupt, what: &str, code: i32, failed: impl FnOnce() -> Error) -> Result<()> {
+    match interrupt.requested() {
+        Some(exit) => Err(Error::new(exit, format!("cancelled during {what}; nothing was applied"))),
+        None if code == 0 => Ok(()),
+        None => Err(failed()),
+    }
+}
+
+fn plan_args(request: &PlanRequest) -> Vec<String> {
+    let mut args = vec!["plan".to_owned(), "-input=false".to_owned(), "-detailed-exitcode".to_owned()];
+    args.push(format!("-out={}", request.plan_file.display()));
+    args.push(format!("-var-file={}", request.var_file.display()));
+    args.extend(common_args(request));
+    args.extend(request.targets.iter().map(|address| format!("-target={address}")));
+    args.extend(request.replace.iter().map(|address| format!("-replace={address}")));
+    match request.mode {
+        PlanMode::Deploy => {}
+        PlanMode::RefreshOnly => args.push("-refresh-only".to_owned()),
+        PlanMode::Destroy => args.push("-destroy".to_owned()),
+    }
+    args
+}
+
+fn apply_args(request: &PlanRequest) -> Vec<String> {
+    let mut args = vec!["apply".to_owned(), "-input=false".to_owned(), "-json".to_owned()];
+    args.extend(common_args(request));
+    if request.has_ephemeral {
+        args.push(format!("-var-file={}", request.var_file.display()));
+    }
+    args.push(request.plan_file.display().to_string());
+    args
+}
+
+fn common_args(request: &PlanRequest) -> Vec<String> {
+    let timeout = request.lock_timeout.map(|wait| format!("-lock-timeout={wait}"));
+    let parallelism = request.parallelism.map(|n| format!("-parallelism={n}"));
+    timeout.into_iter().chain(parallelism).collect()
+}
+
+fn strs(args: &[String]) -> Vec<&str> {
+    args.iter().map(String::as_str).collect()
+}
+
+/// After its success, init advises what to type next; here nobody types.
+fn until_advice() -> impl FnMut(&str) -> Option<String> + Send {
+    let mut is_over = false;
+    move |line| {
+        is_over |= line.contains("has been successfully initialized!");
+        (!is_over && !line.trim().is_empty()).then(|| line.to_owned())
+    }
+}
+
+/// Below a saved plan Terraform draws a line and advises how to apply the file, which is in our private folder.
+fn until_saved() -> impl FnMut(&str) -> Option<String> + Send {
+    let mut held: Vec<String> = Vec::new();
+    let mut is_over = false;
+    move |line| {
+        is_over |= line.contains("Saved the plan to:");
+        if is_over {
+            return None;
+        }
+        // The same line also stands between drift and plan: it is held until what follows is known.
+        if line.contains("────") || (!held.is_empty() && line.trim().is_empty()) {
+            held.push(line.to_owned());
+            return None;
+        }
+        let mut lines = std::mem::take(&mut held);
+        lines.push(line.to_owned());
+        Some(lines.join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn through(mut filter: impl FnMut(&str) -> Option<String>, text: &str) -> String {
+        text.lines().filter_map(|line| filter(line)).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_advice_below_a_plan_is_left_out() {
+        let text = "drift\n\n─────────\n\nPlan: 1\n\n─────────\n\nSaved the plan to: x\n\nTo perform\n  terraform apply";
+        assert_eq!(through(until_saved(), text), "drift\n\n─────────\n\nPlan: 1\n");
+        let text = "Initializing...\n\nTerraform has been successfully initialized!\n\nYou may now";
+        assert_eq!(through(until_advice(), text), "Initializing...");
+    }
+
+    #[test]
+    fn arguments() {
+        let request = PlanRequest {
+            mode: PlanMode::Destroy,
+            var_file: "/p/v.json".into(),
+            plan_file: "/p/plan".into(),
+            targets: vec!["a.b".into()],
+            replace: vec!["c.d".into()],
+            lock_timeout: Some("5m".parse().unwrap()),
+            parallelism: Some(3),
+            has_ephemeral: true,
+        };
+        assert_eq!(
+            plan_args(&request).join(" "),
+            "plan -input=false -detailed-exitcode -out=/p/plan -var-file=/p/v.json -lock-timeout=300s -parallelism=3 -target=a.b -replace=c.d -destroy"
+        );
+        assert_eq!(
+            apply_args(&request).join(" "),
+            "apply -input=false -json -lock-timeout=300s -parallelism=3 -var-file=/p/v.json /p/plan"
+        );
+    }
+}

@@ -1,0 +1,191 @@
+//! `terraform apply -json`, rendered for people; and what was under way when it ended.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// Follows the events of one apply.
+#[derive(Default)]
+pub(crate) struct Applying {
+    /// Address to what is being done with it: started, not ended.
+    in_flight: BTreeMap<String, String>,
+    /// Each diagnostic once, as text: also for the judgement of a failure.
+    pub(crate) diagnostics: Vec<String>,
+    pub(crate) summary: Option<Summary>,
+    color: bool,
+}
+
+/// What Terraform says it has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Summary {
+    pub(crate) add: usize,
+    pub(crate) change: usize,
+    pub(crate) remove: usize,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(rename = "@message", default)]
+    message: String,
+    hook: Option<Hook>,
+    diagnostic: Option<Diagnostic>,
+    changes: Option<Summary>,
+}
+
+#[derive(Deserialize)]
+struct Hook {
+    resource: Option<Resource>,
+    #[serde(default)]
+    action: String,
+    provisioner: Option<String>,
+    output: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Resource {
+    addr: String,
+}
+
+#[derive(Deserialize)]
+struct Diagnostic {
+    severity: String,
+    summary: String,
+    #[serde(default)]
+    detail: String,
+    address: Option<String>,
+    range: Option<Range>,
+}
+
+#[derive(Deserialize)]
+struct Range {
+    filename: String,
+    start: Position,
+}
+
+#[derive(Deserialize)]
+struct Position {
+    line: u64,
+}
+
+impl Applying {
+    pub(crate) fn new(color: bool) -> Self {
+        Self { color, ..Self::default() }
+    }
+
+    /// What to show for one line of output; None for what people need not see.
+    pub(crate) fn line(&mut self, line: &str) -> Option<String> {
+        // Not every word of Terraform is JSON: an early crash, a plugin's panic.
+        let Ok(event) = serde_json::from_str::<Event>(line) else {
+            self.diagnostics.push(line.to_owned());
+            return Some(line.to_owned());
+        };
+        match event.kind.as_str() {
+            "apply_start" => {
+                let hook = event.hook?;
+                self.in_flight.insert(hook.resource?.addr, hook.action);
+                Some(event.message)
+            }
+            "apply_complete" => {
+                self.in_flight.remove(&event.hook?.resource?.addr);
+                Some(self.paint("32", &event.message))
+            }
+            "apply_errored" => {
+                self.in_flight.remove(&event.hook?.resource?.addr);
+                Some(self.paint("31", &event.message))
+            }
+            "provision_progress" => {
+                let hook = event.hook?;
+                Some(format!("{} ({}): {}", hook.resource?.addr, hook.provisioner?, hook.output?))
+            }
+            "apply_progress" | "provision_start" | "provision_complete" | "provision_errored" => Some(event.message),
+            "diagnostic" => self.diagnostic(&event.diagnostic?),
+            "change_summary" => {
+                self.summary = event.changes;
+                None
+            }
+            "log" => Some(event.message),
+            // version, planned_change, outputs, refresh_*: said elsewhere.
+            _ => None,
+        }
+    }
+
+    /// Addresses whose change was started and neither completed nor failed: the provider may have done it all the same.
+    pub(crate) fn in_flight(&self) -> Vec<String> {
+        self.in_flight.iter().map(|(address, action)| format!("{address} ({action})")).collect()
+    }
+
+    fn diagnostic(&mut self, diagnostic: &Diagnostic) -> Option<String> {
+        let text = diagnostic.text();
+        if self.diagnostics.contains(&text) {
+            return None;
+        }
+        self.diagnostics.push(text.clone());
+        let (title, rest) = text.split_once('\n').unwrap_or((&text, ""));
+        let color = if diagnostic.severity == "error" { "31" } else { "33" };
+        Some(format!("{}{}{rest}", self.paint(color, title), if rest.is_empty() { "" } else { "\n" }))
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+impl Diagnostic {
+    fn text(&self) -> String {
+        let severity = if self.severity == "error" { "Error" } else { "Warning" };
+        let mut text = format!("{severity}: {}", self.summary);
+        if let Some(address) = &self.address {
+            text.push_str(&format!("\n  with {address}"));
+        }
+        if let Some(range) = &self.range {
+            text.push_str(&format!("\n  on {} line {}", range.filename, range.start.line));
+        }
+        for line in self.detail.lines() {
+            text.push_str(&format!("\n  {line}"));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: &str, rest: &str) -> String {
+        format!(r#"{{"@level":"info","@message":"m","type":"{kind}"{rest}}}"#)
+    }
+
+    #[test]
+    fn what_has_started_and_not_ended_is_in_flight() {
+        let mut applying = Applying::new(false);
+        let hook = |address: &str| format!(r#","hook":{{"resource":{{"addr":"{address}"}},"action":"create"}}"#);
+        for address in ["a.a", "b.b", "c.c"] {
+            assert_eq!(applying.line(&event("apply_start", &hook(address))).as_deref(), Some("m"));
+        }
+        applying.line(&event("apply_complete", &hook("a.a")));
+        applying.line(&event("apply_errored", &hook("c.c")));
+        assert_eq!(applying.in_flight(), ["b.b (create)"]);
+    }
+
+    #[test]
+    fn a_diagnostic_is_shown_once() {
+        let mut applying = Applying::new(false);
+        let line = event(
+            "diagnostic",
+            r#","diagnostic":{"severity":"error","summary":"no","detail":"one\ntwo","address":"a.a","range":{"filename":"main.tf","start":{"line":3,"column":1,"byte":2}}}"#,
+        );
+        assert_eq!(applying.line(&line).as_deref(), Some("Error: no\n  with a.a\n  on main.tf line 3\n  one\n  two"));
+        assert_eq!(applying.line(&line), None);
+    }
+
+    #[test]
+    fn words_that_are_no_events_are_passed_on() {
+        let mut applying = Applying::new(false);
+        assert_eq!(applying.line("panic: x").as_deref(), Some("panic: x"));
+        assert_eq!(applying.line(&event("outputs", "")), None);
+        applying.line(&event("change_summary", r#","changes":{"add":1,"change":2,"import":0,"remove":3,"operation":"apply"}"#));
+        assert_eq!(applying.summary, Some(Summary { add: 1, change: 2, remove: 3 }));
+    }
+}

@@ -1,0 +1,163 @@
+//! What a failed run of Terraform means: its words turned into our exit codes.
+
+use crate::error::{Error, Exit};
+
+/// Which step failed, for a failure that is nothing special.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    InitAtRelease,
+    InitAtDeploy,
+    Workspace,
+    Plan,
+    Apply,
+}
+
+/// Lines that Terraform printed, without box characters and colours.
+#[derive(Default)]
+pub(crate) struct Words {
+    lines: Vec<String>,
+}
+
+/// Enough for any error; what a huge plan printed before it is of no interest.
+const KEPT: usize = 400;
+
+/// Who holds a state lock, as Terraform tells it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lock {
+    pub(crate) id: String,
+    pub(crate) path: String,
+    pub(crate) operation: String,
+    pub(crate) who: String,
+    pub(crate) created: String,
+}
+
+impl Words {
+    pub(crate) fn push(&mut self, line: &str) {
+        if self.lines.len() >= 2 * KEPT {
+            self.lines.drain(..KEPT);
+        }
+        self.lines.push(plain(line));
+    }
+
+    pub(crate) fn from_text(text: &str) -> Self {
+        let mut words = Self::default();
+        text.lines().for_each(|line| words.push(line));
+        words
+    }
+
+    /// Terraform wraps at 78 columns: phrases are looked for in the joined text.
+    fn says(&self, phrase: &str) -> bool {
+        self.lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ").contains(phrase)
+    }
+
+    pub(crate) fn error(&self, step: Step, environment: &str) -> Error {
+        if self.says("Error acquiring the state lock") {
+            return locked(self.lock(), environment);
+        }
+        let (exit, what) = match step {
+            Step::InitAtRelease => (Exit::BuildFailed, "terraform init failed"),
+            Step::InitAtDeploy if self.says("checksums") || self.says("cached package") => {
+                (Exit::Integrity, "the providers of the release are not those of its lock file")
+            }
+            Step::InitAtDeploy => (Exit::PlanFailed, "terraform init failed"),
+            Step::Workspace => (Exit::PlanFailed, "terraform can't read the state's workspaces"),
+            Step::Plan => (Exit::PlanFailed, "terraform plan failed"),
+            Step::Apply => (Exit::ApplyFailed, "terraform apply failed"),
+        };
+        let error = Error::new(exit, what);
+        match self.first_error() {
+            Some(why) => error.why(why),
+            None => error.why("see its output above"),
+        }
+    }
+
+    fn first_error(&self) -> Option<String> {
+        let line = self.lines.iter().find_map(|line| line.trim().strip_prefix("Error: "))?;
+        Some(line.trim_end_matches(':').to_owned())
+    }
+
+    fn lock(&self) -> Lock {
+        let field = |name: &str| {
+            let line = self.lines.iter().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':'));
+            line.map(|value| value.trim().to_owned()).unwrap_or_default()
+        };
+        Lock { id: field("ID"), path: field("Path"), operation: field("Operation"), who: field("Who"), created: field("Created") }
+    }
+}
+
+fn locked(lock: Lock, environment: &str) -> Error {
+    let error = Error::new(Exit::Locked, format!("the state of `{environment}` is locked"));
+    if lock.id.is_empty() {
+        return error.why("see Terraform's words above").hint("wait for the other run, or set `lock-timeout`");
+    }
+    let operation = lock.operation.strip_prefix("OperationType").unwrap_or(&lock.operation).to_lowercase();
+    error
+        .why(format!("{operation} by {} since {} holds it (lock {} on {})", lock.who, lock.created, lock.id, lock.path))
+        .hint("wait for that run to end; `lock-timeout` (--lock-timeout 5m) makes cdflow wait for it")
+        .hint(format!(
+            "only if that run is dead: release the lock with `terraform force-unlock {}` in a folder initialised with this state",
+            lock.id
+        ))
+}
+
+/// Without ANSI colours and without the box that Terraform draws around diagnostics.
+fn plain(line: &str) -> String {
+    let mut out = String::new();
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => {
+                chars.by_ref().find(|c| c.is_ascii_alphabetic());
+            }
+            '│' | '╷' | '╵' => {}
+            c => out.push(c),
+        }
+    }
+    out.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCKED: &str = "\u{1b}[31m╷\u{1b}[0m
+│ Error: Error acquiring the state
+│ lock
+│
+│ Error message: operation error S3: PutObject, https response error
+│ Lock Info:
+│   ID:        0c2b-11
+│   Path:      bucket/team/x/live/terraform.tfstate
+│   Operation: OperationTypeApply
+│   Who:       root@vm
+│   Version:   1.11.4
+│   Created:   2026-11-20 10:00:00.1 +0000 UTC
+╵";
+
+    #[test]
+    fn a_held_lock_says_who() {
+        let error = Words::from_text(LOCKED).error(Step::Plan, "live");
+        assert_eq!(error.exit(), Exit::Locked);
+        let text = error.to_string();
+        for part in ["`live` is locked", "apply by root@vm since 2026-11-20 10:00:00.1 +0000 UTC", "0c2b-11", "lock-timeout"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn other_failures() {
+        let words = Words::from_text("Initializing...\n\nError: No such thing\n\n  on main.tf line 1:\n");
+        for (step, exit) in [
+            (Step::InitAtRelease, Exit::BuildFailed),
+            (Step::InitAtDeploy, Exit::PlanFailed),
+            (Step::Plan, Exit::PlanFailed),
+            (Step::Apply, Exit::ApplyFailed),
+        ] {
+            let error = words.error(step, "live");
+            assert_eq!(error.exit(), exit);
+            assert!(error.to_string().ends_with("failed: No such thing"), "{error}");
+        }
+        let tampered = Words::from_text("Error: Required plugins are not installed\nthe cached package for x does not match any of the\nchecksums recorded");
+        assert_eq!(tampered.error(Step::InitAtDeploy, "live").exit(), Exit::Integrity);
+    }
+}

@@ -1,0 +1,74 @@
+//! What is read of a state: its serial, its lineage, and the outputs that may be shown.
+
+use std::{collections::BTreeMap, io::Read};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Of `terraform state pull`. Resources, and with them most secrets, are never held.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct StateSummary {
+    pub(crate) serial: u64,
+    pub(crate) lineage: String,
+    /// The sensitive ones are left out.
+    pub(crate) outputs: BTreeMap<String, Value>,
+    pub(crate) sensitive_outputs: Vec<String>,
+    pub(crate) resources: usize,
+}
+
+#[derive(Deserialize)]
+struct State {
+    #[serde(default)]
+    serial: u64,
+    #[serde(default)]
+    lineage: String,
+    #[serde(default)]
+    outputs: BTreeMap<String, Output>,
+    #[serde(default)]
+    resources: Vec<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Output {
+    value: Value,
+    #[serde(default)]
+    sensitive: bool,
+}
+
+impl StateSummary {
+    /// None for no state at all, which Terraform prints as nothing.
+    pub(crate) fn parse(from: &mut dyn Read) -> serde_json::Result<Option<Self>> {
+        let state: State = match serde_json::from_reader(from) {
+            Err(error) if error.is_eof() && error.line() <= 1 => return Ok(None),
+            parsed => parsed?,
+        };
+        let sensitive: Vec<String> =
+            state.outputs.iter().filter(|(_, output)| output.sensitive).map(|(name, _)| name.clone()).collect();
+        let outputs = state.outputs.into_iter().filter(|(_, output)| !output.sensitive);
+        Ok(Some(Self {
+            serial: state.serial,
+            lineage: state.lineage,
+            outputs: outputs.map(|(name, output)| (name, output.value)).collect(),
+            sensitive_outputs: sensitive,
+            resources: state.resources.len(),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sensitive_outputs_are_named_and_left_out() {
+        let text = r#"{"version": 4, "serial": 3, "lineage": "l", "outputs": {
+            "url": {"value": "https://x", "type": "string"}, "key": {"value": "hush", "type": "string", "sensitive": true}},
+            "resources": [{"mode": "managed"}]}"#;
+        let state = StateSummary::parse(&mut text.as_bytes()).unwrap().unwrap();
+        assert_eq!((state.serial, state.lineage.as_str(), state.resources), (3, "l", 1));
+        assert_eq!(state.outputs, BTreeMap::from([("url".to_owned(), Value::from("https://x"))]));
+        assert_eq!(state.sensitive_outputs, ["key"]);
+        assert_eq!(StateSummary::parse(&mut "".as_bytes()).unwrap(), None);
+        assert!(StateSummary::parse(&mut "{\"serial\": ".as_bytes()).is_ok_and(|s| s.is_none()) || StateSummary::parse(&mut "{]".as_bytes()).is_err());
+    }
+}
