@@ -2,5 +2,6 @@
 //! deploy that release to any environment.
 #![cfg_attr(not(test), allow(dead_code, reason = "skeleton"))]
 
+mod bundle;
 mod digest;
 mod error;
