@@ -63,8 +63,8 @@ pub(super) struct BlockReader {
 
 impl BlockReader {
     pub(super) fn new() -> Result<Self> {
-        let zstd = zstd::bulk::Decompressor::new()
-            .map_err(|error| Error::internal("zstd can't be set up").why(error))?;
+        let zstd =
+            zstd::bulk::Decompressor::new().map_err(|error| Error::internal("zstd can't be set up").why(error))?;
         Ok(Self { zstd, input: Vec::new() })
     }
 
@@ -159,7 +159,10 @@ mod tests {
 
     fn decode(method: Method, data: &[u8]) -> Option<Vec<u8>> {
         let mut out = Vec::new();
-        let mut sink = |bytes: &[u8]| Ok(out.extend(bytes));
+        let mut sink = |bytes: &[u8]| {
+            out.extend(bytes);
+            Ok(())
+        };
         Decoder::new().decode(method, data, &mut sink).ok()?;
         Some(out)
     }
@@ -191,7 +194,12 @@ mod tests {
         assert_eq!(decode(Method::Zstd, &frames.concat()).unwrap(), b"one two");
         assert!(decode(Method::Zstd, &frames.concat()[..frames[0].len() + 3]).is_none());
         let mut reader = BlockReader::new().unwrap();
-        let mut block = |size| reader.decode(frames[0].len(), size, |to| Ok(to.copy_from_slice(&frames[0])));
+        let mut block = |size| {
+            reader.decode(frames[0].len(), size, |to| {
+                to.copy_from_slice(&frames[0]);
+                Ok(())
+            })
+        };
         assert_eq!(block(4).unwrap(), b"one ");
         assert!(block(3).is_err());
         assert!(block(5).is_err());

@@ -157,9 +157,11 @@ impl Site<'_> {
         let promised = match self.promise {
             None => None,
             Some((digest, _)) if entry.name == MANIFEST => Some(digest),
-            Some((_, manifest)) => Some(manifest.files.get(&entry.name).map(|file| file.sha256).ok_or_else(|| {
-                Error::internal(format!("`{}` is not in the manifest", entry.name.escape_debug()))
-            })?),
+            Some((_, manifest)) => {
+                Some(manifest.files.get(&entry.name).map(|file| file.sha256).ok_or_else(|| {
+                    Error::internal(format!("`{}` is not in the manifest", entry.name.escape_debug()))
+                })?)
+            }
         };
         Ok(Landing { entry, path, file, promise: promised.map(|promised| (promised, Hasher::default())) })
     }

@@ -3,13 +3,7 @@
 //! Our bundles ("native") have `manifest.json` at the top. Those of the reference program have none and keep everything
 //! below `<component>-<version>/`; names are given without that folder.
 
-use std::{
-    collections::HashMap,
-    fs::File,
-    io,
-    os::unix::fs::FileExt,
-    path::Path,
-};
+use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt, path::Path};
 
 use super::{
     codec::{Broken, Decoder},
@@ -34,7 +28,9 @@ const COMMENTED: u64 = END_LEN as u64 + u16::MAX as u64;
 #[derive(Debug)]
 pub(crate) enum Located {
     /// Ask again with all bytes from here to the end.
-    NeedMore { from_offset: u64 },
+    NeedMore {
+        from_offset: u64,
+    },
     Found(Index),
 }
 
@@ -235,9 +231,10 @@ impl Entry {
         }
         match pairs.into_iter().find(|(_, local, central)| local != central) {
             None => Ok(()),
-            Some((field, local, central)) => {
-                Err(refuse(&self.name, format!("its {field} is {local} in the local header, {central} in the directory")))
-            }
+            Some((field, local, central)) => Err(refuse(
+                &self.name,
+                format!("its {field} is {local} in the local header, {central} in the directory"),
+            )),
         }
     }
 
@@ -336,9 +333,8 @@ impl Directory {
             let whole = tail.len() as u64 >= total.min(COMMENTED + ENDS);
             return if whole { Err(no_end(tail, total)) } else { Ok(None) };
         };
-        let (directory, end_at) = Self::parse(tail, end, total).ok_or_else(|| {
-            refuse_archive("its end records contradict each other, or it is one of several parts")
-        })?;
+        let (directory, end_at) = Self::parse(tail, end, total)
+            .ok_or_else(|| refuse_archive("its end records contradict each other, or it is one of several parts"))?;
         directory.check(end_at)?;
         Ok(Some(directory))
     }
@@ -497,10 +493,9 @@ impl Raw {
 
     /// The lengths of the blocks, if they cover the data exactly.
     fn check_blocks(&self, bytes: &[u8]) -> Result<Vec<u32>> {
-        let blocks: Vec<u32> =
-            bytes.as_chunks().0.iter().map(|chunk: &[u8; 4]| u32::from_le_bytes(*chunk)).collect();
+        let blocks: Vec<u32> = bytes.as_chunks().0.iter().map(|chunk: &[u8; 4]| u32::from_le_bytes(*chunk)).collect();
         let sum: u64 = blocks.iter().map(|len| u64::from(*len)).sum();
-        let sound = bytes.len() % 4 == 0
+        let sound = bytes.len().is_multiple_of(4)
             && blocks.len() as u64 == self.common.size.div_ceil(BLOCK)
             && sum == self.common.compressed
             && blocks.iter().all(|len| u64::from(*len) <= BLOCK + BLOCK / 8);
@@ -521,7 +516,10 @@ impl Raw {
             return Err(refuse(&self.name, format!("it claims {size} bytes, more than {MAX_FILE}")));
         }
         if is_bomb(size, compressed) {
-            return Err(refuse(&self.name, format!("it claims to grow from {compressed} to {size} bytes, more than 200:1")));
+            return Err(refuse(
+                &self.name,
+                format!("it claims to grow from {compressed} to {size} bytes, more than 200:1"),
+            ));
         }
         Ok(())
     }

@@ -134,9 +134,7 @@ impl Tree {
         }
         match (node.kind, kind) {
             (Kind::File, Kind::File) | (Kind::Folder, Kind::Folder) => Err("the name appears twice".into()),
-            (Kind::File, _) | (_, Kind::File) => {
-                Err(format!("`{}` is both a file and a folder", name.escape_debug()))
-            }
+            (Kind::File, _) | (_, Kind::File) => Err(format!("`{}` is both a file and a folder", name.escape_debug())),
             (Kind::ImpliedFolder, Kind::Folder) => {
                 node.kind = Kind::Folder;
                 Ok(Claim::Known)
@@ -165,7 +163,9 @@ mod tests {
 
     #[test]
     fn bad_names() {
-        for name in ["", "/a", "a/", "a//b", ".", "a/../b", "./a", "a\\b", "a\0", "a\n", "C:", "c:/x", "a\u{85}b", "\u{7f}"] {
+        for name in
+            ["", "/a", "a/", "a//b", ".", "a/../b", "./a", "a\\b", "a\0", "a\n", "C:", "c:/x", "a\u{85}b", "\u{7f}"]
+        {
             assert!(check_name(name).is_err(), "{name:?}");
         }
         assert!(check_name(&"a".repeat(256)).is_err());

@@ -68,10 +68,10 @@ impl BundleManifest {
                 .hint("use the cdflow version that made the release, or a later one"));
         }
         let manifest: Self = serde_json::from_slice(bytes).map_err(not_one)?;
+        manifest.check()?;
         if manifest.to_bytes()? != bytes {
             return Err(refuse(MANIFEST, "it is not written the way cdflow writes it"));
         }
-        manifest.check()?;
         Ok(manifest)
     }
 
@@ -198,9 +198,9 @@ mod tests {
         let cases: [(&str, &str, &str); 9] = [
             ("\"format\": 1", "\"format\": 0", "no bundle format 0"),
             ("run.sh", "../run.sh", "`..`"),
-            ("run.sh", "manifest.json", "twice"),
-            ("run.sh", "infra", "both a file and a folder"),
-            ("run.sh", "Infra/.terraform.lock.hcl", "is not written"),
+            ("run.sh", "manifest.json", "manifest.json` is refused: the name appears twice"),
+            ("run.sh", "infra/.terraform.lock.hcl/x", "both a file and a folder"),
+            ("run.sh", "Infra/.terraform.lock.hcl", "but for case"),
             ("\"0755\"", "\"0777\"", "neither 0644 nor 0755"),
             ("\"format\"", "\"odd\": 1, \"format\"", "odd"),
             ("  \"format\"", " \"format\"", "is not written the way"),
@@ -211,7 +211,12 @@ mod tests {
             assert_eq!(error.exit(), Exit::Integrity);
             assert!(error.to_string().contains(why), "{to}: {error}");
         }
-        let twice = refusal(|text| text.replace("\"mode\": \"0755\"\n    }", "\"mode\": \"0755\"\n    },\n    \"run.sh\": {\"sha256\": \"\", \"size\": 2, \"mode\": \"0644\"}"));
+        let twice = refusal(|text| {
+            text.replace(
+                "\"mode\": \"0755\"\n    }",
+                "\"mode\": \"0755\"\n    },\n    \"run.sh\": {\"sha256\": \"\", \"size\": 2, \"mode\": \"0644\"}",
+            )
+        });
         assert_eq!(twice.exit(), Exit::Integrity);
     }
 }

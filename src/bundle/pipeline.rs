@@ -113,7 +113,11 @@ mod tests {
     fn keeps_the_order() {
         for threads in [0, 1, 2, 8] {
             let mut seen = Vec::new();
-            in_order(threads, items(500, 1 << 20), || Ok(()), |(), n| Ok(n * 2), |n| Ok(seen.push(n))).unwrap();
+            let sink = |n| {
+                seen.push(n);
+                Ok(())
+            };
+            in_order(threads, items(500, 1 << 20), || Ok(()), |(), n| Ok(n * 2), sink).unwrap();
             assert_eq!(seen, (0..500).map(|n| n * 2).collect::<Vec<_>>());
         }
     }
@@ -122,7 +126,11 @@ mod tests {
     fn ends_with_the_first_failure() {
         let mut seen = 0;
         let work = |(): &mut (), n| if n % 100 == 99 { Err(Error::input(format!("{n}"))) } else { Ok(n) };
-        let error = in_order(4, items(1000, 1), || Ok(()), work, |_| Ok(seen += 1)).unwrap_err();
+        let sink = |_| {
+            seen += 1;
+            Ok(())
+        };
+        let error = in_order(4, items(1000, 1), || Ok(()), work, sink).unwrap_err();
         assert_eq!((error.to_string(), seen), ("99".into(), 99));
     }
 
@@ -134,6 +142,10 @@ mod tests {
             let under_way = 1 + started.fetch_add(1, Ordering::Relaxed) - ended.get();
             assert!(under_way <= 5, "{under_way}");
         });
-        in_order(3, counted, || Ok(()), |(), n| Ok(n), |_| Ok(ended.set(ended.get() + 1))).unwrap();
+        let sink = |_| {
+            ended.set(ended.get() + 1);
+            Ok(())
+        };
+        in_order(3, counted, || Ok(()), |(), n| Ok(n), sink).unwrap();
     }
 }
