@@ -4,6 +4,7 @@
 
 mod account;
 mod aws;
+mod bundle;
 mod digest;
 mod document;
 mod environment;
