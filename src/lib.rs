@@ -2,5 +2,7 @@
 //! deploy that release to any environment.
 #![cfg_attr(not(test), allow(dead_code, reason = "skeleton"))]
 
+mod aws;
 mod digest;
 mod error;
+mod store;

@@ -1,0 +1,3 @@
+//! What the parts need to know of AWS.
+
+pub(crate) mod failure;
