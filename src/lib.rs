@@ -19,4 +19,5 @@ mod private;
 mod process;
 mod redact;
 mod release;
+mod store;
 mod terraform;

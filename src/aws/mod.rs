@@ -1,4 +1,5 @@
-//! AWS: identities, and the credentials that Terraform gets of them.
+//! AWS: identities, the credentials that Terraform gets of them, and what a failed call means.
 
 pub(crate) mod credentials;
+pub(crate) mod failure;
 pub(crate) mod session;
