@@ -3,6 +3,7 @@
 #![cfg_attr(not(test), allow(dead_code, reason = "skeleton"))]
 
 mod account;
+mod artifact;
 mod aws;
 mod bundle;
 mod digest;
@@ -12,6 +13,7 @@ mod error;
 mod git;
 mod host;
 mod interrupt;
+mod ledger;
 mod log;
 mod manifest;
 mod names;
@@ -19,5 +21,6 @@ mod private;
 mod process;
 mod redact;
 mod release;
+mod source;
 mod store;
 mod terraform;

@@ -1,0 +1,3 @@
+//! What a build makes beside the bundle, and what Terraform is told of it.
+
+pub(crate) mod lambda;

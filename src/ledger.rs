@@ -1,0 +1,336 @@
+//! What was deployed where. Append-only: each run writes one object when it starts to change an environment and one when it
+//! ends, both conditionally, so that no two runs can overwrite each other.
+//!
+//! Format 1. The objects of an environment lie under `<team>/<component>/ledger/<environment>/` and are called
+//! `<countdown>.start.json` and `<countdown>.end.json`, where the countdown is 9999999999 minus the entry's number, in ten
+//! digits: a store lists by name, so the newest come first and nobody has to read the whole past.
+//! A start without an end is a run that is still going on, or died.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    digest::Sha256,
+    error::{Error, Exit, Result},
+    names::{Environment, Version},
+    release::Identity,
+    store::{Content, Metadata, Put, ReleaseStore},
+    terraform::changes::Counts,
+};
+
+const FORMAT: u32 = 1;
+const COUNT_FROM: u64 = 9_999_999_999;
+/// An entry is some hundred bytes.
+const ENTRY_LIMIT: u64 = 64 * 1024;
+/// Objects read at a time.
+const PAGE: usize = 40;
+/// So many others may get ahead of us with their entries before we give up.
+const TRIES: usize = 200;
+
+/// A run begins to change an environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Start {
+    pub(crate) format: u32,
+    /// 1, 2, 3, … within the environment.
+    pub(crate) number: u64,
+    pub(crate) action: Action,
+    pub(crate) version: Version,
+    /// None for a bundle of the reference program.
+    pub(crate) bundle_digest: Option<Sha256>,
+    pub(crate) account: Option<String>,
+    pub(crate) region: String,
+    pub(crate) plan: Counts,
+    pub(crate) terraform: String,
+    pub(crate) cdflow: String,
+    pub(crate) actor: Option<String>,
+    pub(crate) run_url: Option<String>,
+    pub(crate) started: Timestamp,
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct End {
+    pub(crate) format: u32,
+    pub(crate) number: u64,
+    pub(crate) outcome: Outcome,
+    pub(crate) state_serial: Option<u64>,
+    pub(crate) state_lineage: Option<String>,
+    /// Why, if it did not succeed. Masked.
+    pub(crate) reason: Option<String>,
+    pub(crate) finished: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Action {
+    Deploy,
+    Destroy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Outcome {
+    Succeeded,
+    Failed,
+    Interrupted,
+}
+
+/// A run, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) start: Start,
+    pub(crate) end: Option<End>,
+}
+
+/// The recent past of an environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// The newest run that succeeded.
+    pub(crate) settled: Option<Entry>,
+    /// The runs after it, newest first: failed, interrupted, unfinished.
+    pub(crate) unsettled: Vec<Entry>,
+}
+
+/// One environment's ledger.
+pub(crate) struct Ledger<'a> {
+    store: &'a ReleaseStore,
+    prefix: String,
+    environment: Environment,
+}
+
+impl<'a> Ledger<'a> {
+    pub(crate) fn new(store: &'a ReleaseStore, identity: &Identity, environment: &Environment) -> Self {
+        Self { store, prefix: identity.ledger_prefix(environment), environment: environment.clone() }
+    }
+
+    /// The environments that have a ledger.
+    pub(crate) async fn environments(store: &ReleaseStore, identity: &Identity) -> Result<Vec<Environment>> {
+        let names = store.folders(&identity.ledgers_prefix()).await?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// Writes the start entry, numbered after the newest there is. Nothing may be changed before this has succeeded.
+    pub(crate) async fn start(&self, mut start: Start) -> Result<Start> {
+        let failed = |error: Error| {
+            let exit = if error.exit() == Exit::Credentials { Exit::Credentials } else { Exit::Unavailable };
+            Error::new(exit, format!("the ledger of `{}` can't be written, so nothing was applied", self.environment)).why(error)
+        };
+        start.number = self.newest_number().await.map_err(failed)? + 1;
+        for _ in 0..TRIES {
+            let key = self.key(start.number, "start");
+            match self.put(&key, &start).await.map_err(failed)? {
+                Put::Created => return Ok(start),
+                Put::Exists => start.number += 1,
+            }
+        }
+        Err(failed(Error::new(Exit::Unavailable, format!("{TRIES} other runs got ahead of this one"))))
+    }
+
+    /// Writes the end entry of `start`. The first end counts; a second is not written.
+    pub(crate) async fn end(&self, end: &End) -> Result<()> {
+        self.put(&self.key(end.number, "end"), end).await.map(drop)
+    }
+
+    /// Reads back to the newest run that succeeded.
+    pub(crate) async fn record(&self) -> Result<Record> {
+        let mut unsettled = Vec::new();
+        let mut after = None;
+        loop {
+            let (entries, last) = self.page(after.as_deref()).await?;
+            for entry in entries {
+                if entry.end.as_ref().is_some_and(|end| end.outcome == Outcome::Succeeded) {
+                    return Ok(Record { settled: Some(entry), unsettled });
+                }
+                unsettled.push(entry);
+            }
+            match last {
+                Some(last) => after = Some(last),
+                None => return Ok(Record { settled: None, unsettled }),
+            }
+        }
+    }
+
+    /// A page of entries, newest first, and the key to go on after; None at the end of the ledger.
+    async fn page(&self, after: Option<&str>) -> Result<(Vec<Entry>, Option<String>)> {
+        let listed = self.store.list(&self.prefix, after, PAGE).await?;
+        let mut keys: Vec<String> = listed.into_iter().map(|listed| listed.key).collect();
+        let is_last = keys.len() < PAGE;
+        // `end` sorts before `start`: a page that stops between the two would show a finished run as unfinished.
+        if !is_last && keys.last().is_some_and(|key| key.ends_with(".end.json")) {
+            keys.pop();
+        }
+        let mut ends = BTreeMap::new();
+        let mut entries = Vec::new();
+        for key in &keys {
+            let Some((number, kind)) = self.number_and_kind(key) else { continue };
+            match kind {
+                "end" => {
+                    ends.insert(number, self.get::<End>(key).await?);
+                }
+                _ => entries.push(Entry { start: self.get::<Start>(key).await?, end: ends.remove(&number) }),
+            }
+        }
+        Ok((entries, keys.pop().filter(|_| !is_last)))
+    }
+
+    async fn newest_number(&self) -> Result<u64> {
+        let newest = self.store.list(&self.prefix, None, 1).await?;
+        Ok(newest.first().and_then(|listed| self.number_and_kind(&listed.key)).map_or(0, |(number, _)| number))
+    }
+
+    fn key(&self, number: u64, kind: &str) -> String {
+        format!("{}{:010}.{kind}.json", self.prefix, COUNT_FROM.saturating_sub(number))
+    }
+
+    fn number_and_kind<'k>(&self, key: &'k str) -> Option<(u64, &'k str)> {
+        let (countdown, rest) = key.strip_prefix(&self.prefix)?.split_once('.')?;
+        let kind = rest.strip_suffix(".json").filter(|kind| ["start", "end"].contains(kind))?;
+        Some((COUNT_FROM.checked_sub(countdown.parse().ok()?)?, kind))
+    }
+
+    async fn put(&self, key: &str, entry: &impl Serialize) -> Result<Put> {
+        let bytes = serde_json::to_vec_pretty(entry).map_err(|error| Error::internal("a ledger entry can't be made").why(error))?;
+        self.store.put_new(key, Content::Bytes(bytes), &Metadata::default(), &|_| {}).await
+    }
+
+    async fn get<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<T> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let place = self.store.describe(key);
+        let bytes = self.store.get(key, ENTRY_LIMIT).await?;
+        let bytes = bytes.ok_or_else(|| Error::integrity(format!("the ledger entry `{place}` is gone")).hint("the ledger is append-only: restore it"))?;
+        let damaged = |error| Error::integrity(format!("the ledger entry `{place}` can't be read")).why(error).hint("restore it from a backup or an older version of the object");
+        let head: Head = serde_json::from_slice(&bytes).map_err(damaged)?;
+        if head.format > FORMAT {
+            return Err(Error::input(format!("the ledger entry `{place}` has format {}, this cdflow knows {FORMAT}", head.format))
+                .hint("update cdflow: a newer one has deployed here"));
+        }
+        serde_json::from_slice(&bytes).map_err(damaged)
+    }
+}
+
+impl Start {
+    /// Everything but the number, which the ledger gives.
+    pub(crate) const UNNUMBERED: u64 = 0;
+    pub(crate) const FORMAT: u32 = FORMAT;
+}
+
+impl Record {
+    /// The release that stands there: the last that was deployed with success and not destroyed since; if there is none, the
+    /// last whose deploy was tried, because it may have made resources.
+    pub(crate) fn deployed(&self) -> Option<&Start> {
+        match &self.settled {
+            Some(entry) if entry.start.action == Action::Deploy => Some(&entry.start),
+            _ => self.unsettled.iter().map(|entry| &entry.start).find(|start| start.action == Action::Deploy),
+        }
+    }
+
+    /// Whether the newest run that succeeded left something there.
+    pub(crate) fn is_deployed(&self) -> bool {
+        self.settled.as_ref().is_some_and(|entry| entry.start.action == Action::Deploy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::DirectoryStore;
+
+    fn store(folder: &tempfile::TempDir) -> ReleaseStore {
+        ReleaseStore::Directory(DirectoryStore::new(folder.path().to_owned()))
+    }
+
+    fn identity() -> Identity {
+        Identity { team: "t".parse().unwrap(), component: "c".parse().unwrap() }
+    }
+
+    fn start(action: Action, version: &str) -> Start {
+        Start {
+            format: FORMAT,
+            number: Start::UNNUMBERED,
+            action,
+            version: version.parse().unwrap(),
+            bundle_digest: Some(Sha256::of(b"x")),
+            account: None,
+            region: "local".into(),
+            plan: Counts::default(),
+            terraform: "terraform 1.11.4".into(),
+            cdflow: "0.1.0".into(),
+            actor: None,
+            run_url: None,
+            started: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn end(number: u64, outcome: Outcome) -> End {
+        End { format: FORMAT, number, outcome, state_serial: None, state_lineage: None, reason: None, finished: Timestamp::UNIX_EPOCH }
+    }
+
+    async fn run(ledger: &Ledger<'_>, action: Action, version: &str, outcome: Option<Outcome>) {
+        let started = ledger.start(start(action, version)).await.unwrap();
+        if let Some(outcome) = outcome {
+            ledger.end(&end(started.number, outcome)).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn the_past_is_read_newest_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
+        assert_eq!(ledger.record().await.unwrap(), Record { settled: None, unsettled: vec![] });
+        run(&ledger, Action::Deploy, "1", Some(Outcome::Succeeded)).await;
+        for _ in 0..60 {
+            run(&ledger, Action::Deploy, "2", Some(Outcome::Failed)).await;
+        }
+        run(&ledger, Action::Deploy, "3", None).await;
+        let record = ledger.record().await.unwrap();
+        assert_eq!(record.settled.as_ref().unwrap().start.number, 1);
+        assert_eq!((record.unsettled.len(), record.unsettled[0].start.number), (61, 62));
+        assert!(record.unsettled[0].end.is_none() && record.unsettled[1..].iter().all(|entry| entry.end.is_some()));
+        assert_eq!(record.deployed().unwrap().version.as_str(), "1");
+        run(&ledger, Action::Destroy, "1", Some(Outcome::Succeeded)).await;
+        let record = ledger.record().await.unwrap();
+        assert!(record.deployed().is_none() && !record.is_deployed());
+        run(&ledger, Action::Deploy, "4", Some(Outcome::Failed)).await;
+        assert_eq!(ledger.record().await.unwrap().deployed().unwrap().version.as_str(), "4");
+        let names = Ledger::environments(&store, &identity()).await.unwrap();
+        assert_eq!(names, ["live".parse().unwrap()]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn fifty_writers_leave_fifty_entries() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = std::sync::Arc::new(store(&folder));
+        let mut writers = tokio::task::JoinSet::new();
+        for _ in 0..50 {
+            let store = store.clone();
+            writers.spawn(async move {
+                let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
+                ledger.start(start(Action::Deploy, "1")).await.unwrap().number
+            });
+        }
+        let mut numbers = writers.join_all().await;
+        numbers.sort_unstable();
+        assert_eq!(numbers, (1..=50).collect::<Vec<u64>>());
+    }
+
+    #[tokio::test]
+    async fn damaged_and_newer_entries_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
+        run(&ledger, Action::Deploy, "1", None).await;
+        let file = folder.path().join("t/c/ledger/live/9999999998.start.json");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, &text[..40]).unwrap();
+        let error = ledger.record().await.unwrap_err();
+        assert!(error.exit() == Exit::Integrity && error.to_string().contains("9999999998.start.json"), "{error}");
+        std::fs::write(&file, text.replacen("\"format\": 1", "\"format\": 2", 1)).unwrap();
+        assert!(ledger.record().await.unwrap_err().to_string().contains("update cdflow"));
+    }
+}
