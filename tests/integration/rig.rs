@@ -1,7 +1,7 @@
 //! What the tests stand on, tested: a rig that lies makes every other test worthless.
 
 use crate::support::{
-    Aws, DEV, Mirror, Project, RELEASE, Reference, Runner, Sandbox, Scrub, cdflow, git, python, terraform,
+    Aws, DEV, Mirror, Project, RELEASE, Reference, Runner, Sandbox, Scrub, cdflow, git, platform, python, terraform,
 };
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ fn moto_keeps_accounts_apart() {
     let aws = Aws::new("accounts");
     let name = format!("/{}", aws.name());
     aws.call(DEV, "ssm", "put_parameter", json!({ "Name": name, "Value": "x", "Type": "String" }));
-    assert_eq!(aws.parameters(DEV), [name.clone()]);
+    assert_eq!(aws.parameters(DEV), [name.as_str()]);
     assert!(aws.parameters(RELEASE).is_empty());
     let error = aws.try_call(RELEASE, "ssm", "get_parameter", json!({ "Name": name })).unwrap_err();
     assert!(error.starts_with("ParameterNotFound: "), "{error}");
@@ -93,13 +93,13 @@ fn a_project_plans_with_what_its_own_files_give() {
 
 #[test]
 fn terraform_links_to_an_unpacked_provider_and_unpacks_a_packed_one() {
-    const BINARY: &str = "registry.terraform.io/hashicorp/tiny/1.0.0/linux_amd64/terraform-provider-tiny_v1.0.0_x5";
+    let binary = format!("registry.terraform.io/hashicorp/tiny/1.0.0/{}/terraform-provider-tiny_v1.0.0_x5", platform());
     for (mirror, is_link) in [(Mirror::tiny(), true), (Mirror::tiny_packed(), false)] {
         let project = Project::local("tiny").with_tiny_provider(mirror.clone());
         let infra = project.path("infra");
         let init = terraform(project.sandbox(), &infra, ["init", "-input=false", "-no-color"]);
         init.providers(&mirror).run().success().stdout_has("Installed hashicorp/tiny v1.0.0");
-        let binary = infra.join(".terraform/providers").join(BINARY);
+        let binary = infra.join(".terraform/providers").join(&binary);
         assert_eq!(binary.parent().unwrap().is_symlink(), is_link);
         assert_eq!(fs::metadata(&binary).unwrap().permissions().mode() & 0o777, 0o755);
         assert!(project.read("infra/.terraform.lock.hcl").contains("h1:"));
@@ -122,6 +122,7 @@ fn the_reference_bundle_has_the_layout_of_the_reference() {
     let mut archive = zip::ZipArchive::new(fs::File::open(bundle).unwrap()).unwrap();
     let mut names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
     names.sort();
+    let names: Vec<String> = names.iter().map(|name| name.replace(&platform(), "[PLATFORM]")).collect();
     assert_eq!(
         names,
         [
@@ -135,9 +136,9 @@ fn the_reference_bundle_has_the_layout_of_the_reference() {
             "old-7/.terraform/providers/registry.terraform.io/hashicorp/",
             "old-7/.terraform/providers/registry.terraform.io/hashicorp/tiny/",
             "old-7/.terraform/providers/registry.terraform.io/hashicorp/tiny/1.0.0/",
-            "old-7/.terraform/providers/registry.terraform.io/hashicorp/tiny/1.0.0/linux_amd64/",
-            "old-7/.terraform/providers/registry.terraform.io/hashicorp/tiny/1.0.0/linux_amd64/LICENSE.txt",
-            "old-7/.terraform/providers/registry.terraform.io/hashicorp/tiny/1.0.0/linux_amd64/terraform-provider-tiny_v1.0.0_x5",
+            "old-7/.terraform/providers/registry.terraform.io/hashicorp/tiny/1.0.0/[PLATFORM]/",
+            "old-7/.terraform/providers/registry.terraform.io/hashicorp/tiny/1.0.0/[PLATFORM]/LICENSE.txt",
+            "old-7/.terraform/providers/registry.terraform.io/hashicorp/tiny/1.0.0/[PLATFORM]/terraform-provider-tiny_v1.0.0_x5",
             "old-7/account-scheme.json",
             "old-7/config/",
             "old-7/config/common.json",

@@ -10,8 +10,8 @@ variable "release" {
   description = "What is deployed: version, commit, component, team and the release data."
 }
 
-variable "keep_days" {
-  type        = number
+variable "versioning" {
+  type        = bool
   description = "From config/common.json, unless config/<env>.json says otherwise."
 }
 

@@ -17,7 +17,7 @@ pub(crate) use aws::{Aws, DEV, PROD, REGION, RELEASE};
 pub(crate) use output::Output;
 pub(crate) use processes::{Process, descendants};
 pub(crate) use project::Project;
-pub(crate) use providers::Mirror;
+pub(crate) use providers::{Mirror, platform};
 pub(crate) use reference::Reference;
 pub(crate) use runner::{Runner, Running, cdflow, git, python, terraform};
 pub(crate) use sandbox::Sandbox;
