@@ -1,1 +1,14 @@
-fn main() {}
+//! The tests run the binary as a person or a runner would, against real Terraform and AWS as moto plays it.
+//! `make test` prepares what they need; one module per subject, `support` is what they stand on.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests start programs and read their own environment, and a panic is how a test fails"
+)]
+
+mod examples;
+mod rig;
+mod support;

@@ -1,0 +1,24 @@
+# The tasks of this repository; `make` lists them.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help build test lint demo clean
+
+help: ## list these tasks
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## the release binary, target/release/cdflow
+	cargo build --release --locked
+
+test: ## every test; makes .venv and looks for what the tests need first (ARGS="-- name" for some of them)
+	@tests/run $(ARGS)
+
+lint: ## formatting and clippy, warnings are errors
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+
+demo: ## a component's life on this machine: release, deploy, change, deploy, destroy (no AWS, no network)
+	@demo/run.sh
+
+clean: ## remove what the tasks above made
+	cargo clean
+	rm -rf .venv .demo

@@ -1,0 +1,52 @@
+#!/bin/sh
+# A component's life with the embedded local account scheme: no AWS account, no network, nothing left behind.
+set -eu
+cd "$(dirname "$0")/.."
+
+cargo build --locked --quiet
+binary=${CARGO_TARGET_DIR:-target}/debug/cdflow
+case $binary in /*) ;; *) binary=$PWD/$binary ;; esac
+
+place=$(mktemp -d)
+trap 'rm -rf "$place"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+cp -R examples/infrastructure-component "$place/greeting"
+cd "$place/greeting"
+
+# Nothing of the person's own set-up takes part: no credentials, no Terraform configuration, no git identity.
+mkdir "$place/home" "$place/tmp"
+: >"$place/terraform.rc"
+export HOME="$place/home" TMPDIR="$place/tmp" TF_CLI_CONFIG_FILE="$place/terraform.rc" CHECKPOINT_DISABLE=1
+unset TF_WORKSPACE TF_DATA_DIR TF_CLI_ARGS GITHUB_ACTIONS GITHUB_REPOSITORY
+
+say() { printf '\n# %s\n' "$*"; }
+cdflow() {
+    printf '\n$ cdflow %s\n' "$*"
+    "$binary" "$@"
+}
+commit() {
+    git add --all
+    git -c user.name=demo -c user.email=demo@example.com commit --quiet --message "$1"
+}
+
+git init --quiet --initial-branch main
+commit 'A greeting'
+
+say 'Build once: release 1 holds everything a deployment needs.'
+cdflow release 1 --platform-config platform-config
+say 'Deploy it.'
+cdflow deploy ci 1
+cdflow status
+
+say 'Change the configuration, release again, and deploy: the plan shows the change.'
+sed -i.orig 's/"Hello"/"Good morning"/' config/common.json
+rm config/common.json.orig
+commit 'Greet politely'
+cdflow release 2 --platform-config platform-config
+cdflow deploy ci 2
+cdflow status
+
+say 'Take it down. `ci` is named in the account scheme, so its name is asked for once more.'
+cdflow destroy ci --confirm ci
+cdflow status

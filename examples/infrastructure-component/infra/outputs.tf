@@ -1,0 +1,7 @@
+output "greeting" {
+  value = terraform_data.greeting.output.text
+}
+
+output "url" {
+  value = "https://${var.env}.${var.release["component"]}.${var.domain}"
+}

@@ -1,0 +1,36 @@
+//! What the tests stand on. Everything outside the binary is real or answers on the wire: Terraform, git, and moto as AWS.
+//! A test owns a `Sandbox` (home, temporary and working folders); only the moto process is shared, and there every test
+//! has buckets of its own, so that tests run side by side.
+#![allow(dead_code, unused_imports, reason = "the support is written for tests that come with the commands")]
+
+mod aws;
+mod output;
+mod processes;
+mod project;
+mod providers;
+mod reference;
+mod runner;
+mod sandbox;
+mod scrub;
+
+pub(crate) use aws::{Aws, DEV, PROD, REGION, RELEASE};
+pub(crate) use output::Output;
+pub(crate) use processes::{Process, descendants};
+pub(crate) use project::Project;
+pub(crate) use providers::{Mirror, platform};
+pub(crate) use reference::Reference;
+pub(crate) use runner::{Runner, Running, cdflow, git, python, terraform};
+pub(crate) use sandbox::Sandbox;
+pub(crate) use scrub::Scrub;
+
+use std::path::{Path, PathBuf};
+
+/// The root of the repository.
+pub(crate) fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A file or folder of the repository.
+pub(crate) fn in_repository(path: &str) -> PathBuf {
+    repository().join(path)
+}
