@@ -191,7 +191,7 @@ fn cause<E>(error: &SdkError<E>, chain: &str) -> Cause {
 }
 
 /// The error and its sources, outermost first, without repetitions.
-fn chain(error: &(dyn StdError + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {

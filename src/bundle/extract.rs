@@ -11,7 +11,8 @@ use nix::sys::statvfs::statvfs;
 
 use super::{
     codec::{BlockReader, Decoder},
-    index::{Check, Entry, Index, damaged, local_len},
+    entry::{Check, Entry, damaged, local_len},
+    index::Index,
     layout::{MANIFEST, SEGMENT, refuse},
     manifest::BundleManifest,
     pipeline::{Item, in_order, threads},

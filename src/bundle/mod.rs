@@ -1,10 +1,13 @@
 //! The bundle: everything a deployment needs in one zip, checked before it is opened.
 //!
 //! Written here and read here, with no other zip code: a general reader repairs what it is given, this one refuses.
-//! `layout` says which names, sizes and order there may be, `record` and `index` know the zip structures, `manifest` is the
-//! promise about the content, `writer` and `reader` keep it. The code is synchronous: call it from a blocking thread.
+//! `layout` says which names, sizes and order there may be; `record`, `directory` and `entry` know the zip structures,
+//! `index` is what they add up to; `manifest` is the promise about the content, `writer` and `reader` keep it.
+//! The code is synchronous: call it from a blocking thread.
 
 mod codec;
+mod directory;
+mod entry;
 mod extract;
 mod index;
 mod layout;
@@ -19,7 +22,8 @@ mod tests;
 
 #[allow(unused_imports, reason = "the commands that use them come next")]
 pub(crate) use self::{
-    index::{Entry, Index, Located},
+    entry::Entry,
+    index::{Index, Located},
     layout::check_name,
     manifest::{BundleManifest, FileEntry, TerraformIdentity},
     reader::{Unpacked, unpack},

@@ -23,6 +23,7 @@ use crate::{
 /// Where the content of a file comes from.
 #[derive(Debug)]
 pub(crate) enum Source {
+    /// A regular file; a link to one is followed.
     Path(PathBuf),
     Bytes(Vec<u8>),
 }

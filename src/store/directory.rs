@@ -454,7 +454,9 @@ mod tests {
         let bytes: Vec<u8> = (0..20_000_000_u32).map(|n| (n % 251) as u8).collect();
         fs::write(&from, &bytes).unwrap();
         let moved = AtomicU64::new(0);
-        let count = |n| drop(moved.fetch_add(n, Ordering::Relaxed));
+        let count = |n| {
+            moved.fetch_add(n, Ordering::Relaxed);
+        };
         store.put_new("x/y", Content::File(&from), &Metadata::default(), &count).await.unwrap();
         assert_eq!(moved.swap(0, Ordering::Relaxed), 20_000_000);
         assert_eq!(store.fetch("x/y", &to, &count).await.unwrap().unwrap().size, 20_000_000);

@@ -7,7 +7,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tempfile::NamedTempFile;
 use tokio::sync::mpsc;
 
-use crate::error::{Error, Result};
+use crate::{
+    aws::failure::chain,
+    error::{Error, Result},
+};
 
 use super::{
     Found, Progress, TEMPORARY,
@@ -17,8 +20,8 @@ use super::{
 
 const RANGE: u64 = 8 << 20;
 const IN_FLIGHT: usize = 8;
-/// Pieces (some 16 KiB each) that wait for the disk; beyond that the network waits.
-const QUEUE: usize = 128;
+/// Pieces (at most some 400 KiB each) that wait for the disk; beyond that the network waits.
+const QUEUE: usize = 16;
 /// Attempts at one range; each goes on where the one before was cut.
 const ATTEMPTS: u32 = 5;
 
@@ -124,7 +127,7 @@ async fn receive_once(
         let bytes = match answer.body.next().await {
             Some(Ok(bytes)) if bytes.len() as u64 <= end - *at => bytes,
             Some(Ok(_)) => return Err(changed(store, key)),
-            Some(Err(error)) => return Ok(Some(format!(": {error}"))),
+            Some(Err(error)) => return Ok(Some(format!(": {}", chain(&error)))),
             None => return Ok(Some(String::new())),
         };
         let len = bytes.len() as u64;

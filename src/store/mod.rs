@@ -204,4 +204,39 @@ mod tests {
             check_prefix(bad).unwrap_err();
         }
     }
+
+    #[tokio::test]
+    async fn both_kinds_keep_the_same_promises() {
+        let folder = tempfile::tempdir().unwrap();
+        let s3 = testing::bucket().await;
+        let (bucket, root) = (s3.describe(""), folder.path().join("releases"));
+        let directory = DirectoryStore::new(root.clone());
+        let kinds = [
+            (ReleaseStore::S3(s3), bucket, "s3"),
+            (ReleaseStore::Directory(directory), format!("file:{}/", root.display()), "directory"),
+        ];
+        for (store, place, name) in kinds {
+            let silent = |_| ();
+            let put = async |text: &str| {
+                let content = Content::Bytes(text.into());
+                store.put_new("t/c/c-1.zip", content, &Metadata::default(), &silent).await.unwrap()
+            };
+            assert_eq!(store.head("t/c/c-1.zip").await.unwrap(), None);
+            assert_eq!((put("one").await, put("two").await), (Put::Created, Put::Exists));
+            assert_eq!(store.head("t/c/c-1.zip").await.unwrap().unwrap().size, 3);
+            assert_eq!(store.get("t/c/c-1.zip", 3).await.unwrap().unwrap(), b"one");
+            assert_eq!(store.get_range("t/c/c-1.zip", 1, 2).await.unwrap(), b"ne");
+            let to = folder.path().join(name);
+            assert_eq!(store.fetch("t/c/c-1.zip", &to, &silent).await.unwrap().unwrap().size, 3);
+            assert_eq!(std::fs::read(to).unwrap(), b"one");
+            assert_eq!(store.list("t/c/c-", None, 9).await.unwrap()[0].key, "t/c/c-1.zip");
+            assert_eq!(store.folders("t").await.unwrap(), ["c"]);
+            store.delete("t/c/c-1.zip").await.unwrap();
+            assert_eq!(store.folders("").await.unwrap(), [""; 0]);
+            assert_eq!(store.describe("a/b"), format!("{place}a/b"));
+            store.settle().await.unwrap();
+            let refused = store.put_new("t/../x", Content::Bytes(Vec::new()), &Metadata::default(), &silent).await;
+            assert_eq!(refused.unwrap_err().exit(), crate::error::Exit::Input);
+        }
+    }
 }

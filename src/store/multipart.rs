@@ -3,7 +3,7 @@
 use std::{fs::File, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
 
 use aws_sdk_s3::{
-    primitives::ByteStream,
+    primitives::{ByteStream, Length},
     types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -12,7 +12,7 @@ use crc_fast::CrcAlgorithm::Crc64Nvme;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
-    aws::failure::Failure,
+    aws::failure::{Failure, chain},
     error::{Error, Exit, Result},
 };
 
@@ -24,8 +24,10 @@ use super::{
 
 const PART: u64 = 8 << 20;
 const MOST_PARTS: u64 = 10_000;
-/// Bytes of parts in memory at once: four of the usual size, fewer of larger ones.
-const IN_FLIGHT: u64 = 4 * PART;
+/// Parts that are sent at once.
+const IN_FLIGHT: usize = 4;
+/// Bytes of a file that are in memory at once, per part.
+const STEP: u64 = 256 << 10;
 
 /// Where the bytes come from. Cheap to clone.
 #[derive(Clone)]
@@ -92,6 +94,31 @@ impl Source {
                 let mut buffer = vec![0; index(len)];
                 file.read_exact_at(&mut buffer, start).map_err(|error| Error::io("can't read", path, &error))?;
                 Ok(buffer.into())
+            }
+        }
+    }
+
+    /// Blocks.
+    fn crc(&self, start: u64, len: u64) -> Result<u64> {
+        let (mut sum, mut at) = (crc_fast::Digest::new(Crc64Nvme), start);
+        while at < start + len {
+            let step = STEP.min(start + len - at);
+            sum.update(&self.read(at, step)?);
+            at += step;
+        }
+        Ok(sum.finalize())
+    }
+
+    /// A file is read once more as it is sent: the second time it comes from the page cache, and a part takes a few
+    /// hundred KiB of memory instead of two copies of itself (one is made on the way into TLS). A file that changes in
+    /// between does not fit its checksum, and S3 refuses it.
+    async fn body(&self, start: u64, len: u64) -> Result<ByteStream> {
+        match self {
+            Self::Memory(bytes) => Ok(ByteStream::from(bytes.slice(index(start)..index(start + len)))),
+            Self::File { path, .. } => {
+                let part = ByteStream::read_from().path(path).offset(start).length(Length::Exact(len));
+                let part = part.buffer_size(index(STEP)).build().await;
+                part.map_err(|error| Error::input(format!("can't read `{}`", path.display())).why(chain(&error)))
             }
         }
     }
@@ -165,8 +192,7 @@ impl<'a> Upload<'a> {
     async fn send(&self, source: &Source, caller: &Caller) -> Result<Vec<Part>> {
         let size = part_size(source.size());
         let sending = (0..source.size().div_ceil(size)).map(|index| self.part(source, index, size, caller));
-        let mut parts: Vec<Part> =
-            stream::iter(sending).buffer_unordered(index(IN_FLIGHT / size).max(1)).try_collect().await?;
+        let mut parts: Vec<Part> = stream::iter(sending).buffer_unordered(IN_FLIGHT).try_collect().await?;
         parts.sort_unstable_by_key(|part| part.number);
         Ok(parts)
     }
@@ -177,15 +203,14 @@ impl<'a> Upload<'a> {
         let number =
             i32::try_from(index + 1).map_err(|error| Error::internal(writing(self.store, self.key)).why(error))?;
         let reader = source.clone();
-        let (bytes, crc) = blocking(move || reader.read(start, len).map(|bytes| (bytes.clone(), crc(&bytes)))).await?;
-        let etag = self.send_part(number, bytes, crc).await?;
+        let crc = blocking(move || reader.crc(start, len)).await?;
+        let etag = self.send_part(number, source.body(start, len).await?, len, crc).await?;
         caller.progress(len);
         Ok(Part { number, etag, crc, len })
     }
 
-    async fn send_part(&self, number: i32, bytes: Bytes, crc: u64) -> Result<Option<String>> {
+    async fn send_part(&self, number: i32, body: ByteStream, len: u64, crc: u64) -> Result<Option<String>> {
         let place = &self.store.place;
-        let size = bytes.len() as u64;
         let call = self
             .store
             .client
@@ -196,9 +221,9 @@ impl<'a> Upload<'a> {
             .upload_id(&self.id)
             .part_number(number)
             .checksum_crc64_nvme(base64_crc(crc))
-            .body(ByteStream::from(bytes))
+            .body(body)
             .customize()
-            .config_override(patience(size));
+            .config_override(patience(len));
         let call = if place.unsigned { call.disable_payload_signing() } else { call };
         let what = || format!("part {number} of {}", writing(self.store, self.key));
         Ok(self.store.answered(call.send().await, what).await?.e_tag)

@@ -12,7 +12,7 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 
 use crate::{
-    aws::failure::Failure,
+    aws::failure::{Failure, chain},
     error::{Error, Exit, Result},
 };
 
@@ -408,7 +408,7 @@ async fn body(mut answer: GetObjectOutput, size: u64) -> Result<Vec<u8>, String>
     loop {
         match answer.body.next().await {
             Some(Ok(chunk)) => bytes.extend_from_slice(&chunk),
-            Some(Err(error)) => return Err(format!("got {} of {size} bytes: {error}", bytes.len())),
+            Some(Err(error)) => return Err(format!("got {} of {size} bytes: {}", bytes.len(), chain(&error))),
             None if bytes.len() as u64 == size => return Ok(bytes),
             None => return Err(format!("got {} of {size} bytes", bytes.len())),
         }

@@ -118,6 +118,9 @@ async fn serve(mut client: TcpStream, rule: &(impl Fn(&str) -> Fault + Sync)) ->
         let head = format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n", text.len());
         return client.write_all(format!("{head}{text}").as_bytes()).await;
     }
+    // Moto looks, and then writes: of two conditional writes at the same moment both may succeed. S3 is not like that.
+    static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _turn = if value("if-none-match").is_some() { Some(ONE_AT_A_TIME.lock().await) } else { None };
     let mut server = TcpStream::connect(moto()).await?;
     let lines = head.lines().filter(|l| !l.is_empty() && !l.to_ascii_lowercase().starts_with("expect:"));
     let head: String = lines.flat_map(|line| [line, "\r\n"]).chain(["connection: close\r\n\r\n"]).collect();
