@@ -1,17 +1,24 @@
 //! cdflow carries a component from commit to running infrastructure: build once, publish one immutable release,
 //! deploy that release to any environment.
-#![cfg_attr(not(test), allow(dead_code, reason = "skeleton"))]
+//!
+//! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `release`. `command`: the
+//! order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `terraform`. Services: `aws`, `git`.
+//! Leaves: `process`, `interrupt`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
+
+use std::ffi::OsString;
 
 mod account;
 mod artifact;
 mod aws;
 mod bundle;
+mod command;
 mod digest;
 mod document;
 mod environment;
 mod error;
 mod git;
 mod host;
+mod inputs;
 mod interrupt;
 mod ledger;
 mod log;
@@ -19,8 +26,63 @@ mod manifest;
 mod names;
 mod private;
 mod process;
+mod published;
 mod redact;
 mod release;
 mod source;
 mod store;
 mod terraform;
+
+pub use environment::Environment;
+
+use error::{Error, Exit, Result};
+use host::Host;
+use inputs::{Inputs, Parsed};
+use interrupt::Interrupt;
+use log::Log;
+use redact::Redactor;
+
+/// Runs what `args` (or, on Actions, the inputs in `environment`) ask for and returns the exit code.
+#[must_use]
+pub fn run(args: Vec<OsString>, environment: Environment) -> u8 {
+    let on_actions = environment.get("GITHUB_ACTIONS") == Some("true");
+    let no_color = environment.get("NO_COLOR").is_some();
+    let log = Log::new(Redactor::default(), 0, no_color, on_actions);
+    let told = log.clone();
+    std::panic::set_hook(Box::new(move |panic| told.error(&defect(panic))));
+    let ended = std::panic::catch_unwind(|| match inputs::parse(args, &environment) {
+        Ok(Parsed::Said { exit }) => exit,
+        Ok(Parsed::Run(inputs)) => {
+            let log = Log::new(log.redactor.clone(), inputs.global.verbose, no_color || inputs.global.no_color, on_actions);
+            code(start(*inputs, environment, log.clone()), &log)
+        }
+        Err(error) => code(Err(error), &log),
+    });
+    // What panicked has been told by the hook.
+    ended.unwrap_or(Exit::Internal as u8)
+}
+
+fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| Error::internal("no threads can be started").why(error))?;
+    runtime.block_on(async {
+        let told = log.clone();
+        let interrupt = Interrupt::listen(move || told.warning("cancelled: stopping as soon as that is safe; please wait"))?;
+        command::run(inputs, Host { environment, log, interrupt }).await
+    })
+}
+
+fn code(ended: Result<()>, log: &Log) -> u8 {
+    match ended {
+        Ok(()) => 0,
+        Err(error) => {
+            log.error(&error);
+            error.exit() as u8
+        }
+    }
+}
+
+fn defect(panic: &std::panic::PanicHookInfo<'_>) -> Error {
+    let place = panic.location().map(|place| format!("{}:{}", place.file(), place.line())).unwrap_or_default();
+    Error::internal(format!("cdflow has a defect ({place})")).hint("please report it, with the command and this line")
+}

@@ -13,4 +13,4 @@ pub(crate) mod tool;
 pub(crate) mod variables;
 pub(crate) mod version;
 
-pub(crate) use driver::{Applied, Folder, Initialised, Plan, PlanMode, PlanRequest};
+pub(crate) use driver::{Applied, Folder, InitRequest, Initialised, Plan, PlanMode, PlanRequest};

@@ -1,0 +1,160 @@
+//! What every command needs: the component, its account scheme, and who we are.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    account::{Account, AccountScheme, Place, StateBackend},
+    aws::session::{RootSession, Session},
+    error::{Error, Result},
+    git::{self, Git},
+    host::Host,
+    inputs::Global,
+    manifest::{self, Manifest, SchemeUrl},
+    names::{Component, Version},
+    release::{Identity, Release},
+    store::{DirectoryStore, ReleaseStore, S3Store},
+};
+
+/// Where a bucket is when nobody says otherwise; S3 answers with the right region if it is another.
+const FIRST_REGION: &str = "us-east-1";
+const SCHEME_LIMIT: u64 = 1 << 20;
+
+pub(crate) struct Context {
+    pub(crate) host: Host,
+    /// The folder of cdflow.yml, canonical.
+    pub(crate) folder: PathBuf,
+    pub(crate) manifest: Manifest,
+    pub(crate) manifest_text: String,
+    pub(crate) identity: Identity,
+    pub(crate) scheme: AccountScheme,
+    pub(crate) store: ReleaseStore,
+    pub(crate) pass_environment: Vec<String>,
+    root: Option<RootSession>,
+    /// Of the release account; None where the scheme is local.
+    pub(crate) release_session: Option<Arc<Session>>,
+}
+
+pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
+    let folder = fs::canonicalize(&global.directory).map_err(|error| Error::io("can't enter", &global.directory, &error))?;
+    let (manifest, manifest_text) = read_manifest(&folder)?;
+    let component = component(global, &manifest, &folder, &host).await?;
+    let identity = Identity { team: manifest.team.clone(), component };
+    let (scheme, root) = read_scheme(&manifest.account_scheme_url, &folder, &identity, &host).await?;
+    let root = match root {
+        None if needs_aws(&scheme) => Some(RootSession::start(&scheme.default_region, &host.log.redactor).await?),
+        root => root,
+    };
+    let release_session = session(root.as_ref(), &scheme.release_account, scheme.release_account.role.as_deref()).await?;
+    let store = store_at(&scheme.release_bucket, &scheme.release_account.region, release_session.as_deref())?;
+    let pass_environment = global.pass_environment.clone();
+    Ok(Context { host, folder, manifest, manifest_text, identity, scheme, store, pass_environment, root, release_session })
+}
+
+impl Context {
+    pub(crate) fn release(&self, version: Version) -> Release {
+        Release { identity: self.identity.clone(), version }
+    }
+
+    /// An identity in `account`; None where a local scheme names no role.
+    pub(crate) async fn session(&self, account: &Account, role: Option<&str>) -> Result<Option<Arc<Session>>> {
+        session(self.root.as_ref(), account, role).await
+    }
+
+    /// A store at another place than the releases', with the release account's identity.
+    pub(crate) fn store_at(&self, place: &Place, region: &str) -> Result<ReleaseStore> {
+        store_at(place, region, self.release_session.as_deref())
+    }
+}
+
+fn read_manifest(folder: &Path) -> Result<(Manifest, String)> {
+    let path = folder.join(manifest::FILE);
+    let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::input(format!("there is no {} in `{}`", manifest::FILE, folder.display()))
+            .hint("run cdflow in the component's folder, or name it: -C DIR (the Action's input `working-directory`)"),
+        _ => Error::io("can't read", &path, &error),
+    })?;
+    Ok((Manifest::parse(manifest::FILE, &text)?, text))
+}
+
+/// From the flag, cdflow.yml, the git remote, or GITHUB_REPOSITORY; the first that says it.
+async fn component(global: &Global, manifest: &Manifest, folder: &Path, host: &Host) -> Result<Component> {
+    if let Some(component) = global.component.as_ref().or(manifest.component.as_ref()) {
+        return Ok(component.clone());
+    }
+    let origin = match Git::find(&host.environment.for_programs(), &host.log, &host.interrupt) {
+        Ok(git) => git.origin(folder).await?,
+        Err(_) => None,
+    };
+    let remote = origin.or_else(|| host.environment.get("GITHUB_REPOSITORY").map(str::to_owned));
+    let remote = remote.ok_or_else(|| {
+        Error::input("the component has no name: there is no git remote `origin` and no GITHUB_REPOSITORY")
+            .hint("add `component: NAME` to cdflow.yml, or give --component NAME")
+    })?;
+    let name = git::repository_name(&remote).ok_or_else(|| {
+        Error::input(format!("the git remote `{}` gives the component no name", remote.escape_debug()))
+            .hint("add `component: NAME` to cdflow.yml, or give --component NAME")
+    })?;
+    host.log.detail(&format!("component `{name}`, by the git remote"));
+    Ok(name.parse()?)
+}
+
+async fn read_scheme(
+    url: &SchemeUrl,
+    folder: &Path,
+    identity: &Identity,
+    host: &Host,
+) -> Result<(AccountScheme, Option<RootSession>)> {
+    let Identity { team, component } = identity;
+    match url {
+        SchemeUrl::Path(path) => {
+            let path = folder.join(path);
+            let text = fs::read_to_string(&path).map_err(|error| {
+                Error::io("can't read the account scheme", &path, &error).hint("check `account-scheme-url` in cdflow.yml")
+            })?;
+            let beside = path.parent().unwrap_or(folder);
+            Ok((AccountScheme::parse(&url.to_string(), Some(beside), &text, team, component)?, None))
+        }
+        SchemeUrl::S3 { bucket, key } => {
+            let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| host.environment.get(name));
+            let region = region.unwrap_or(FIRST_REGION);
+            let root = RootSession::start(region, &host.log.redactor).await?;
+            // Whose bucket it is, is not known yet: the scheme says so.
+            let store = S3Store::new(root.config(), bucket.clone(), region.to_owned(), None);
+            let text = store.get(key, SCHEME_LIMIT).await?;
+            let text = text.ok_or_else(|| {
+                Error::input(format!("there is no account scheme at {url}")).hint("check `account-scheme-url` in cdflow.yml")
+            })?;
+            let text = String::from_utf8(text).map_err(|_| Error::input(format!("the account scheme at {url} is not UTF-8")))?;
+            Ok((AccountScheme::parse(&url.to_string(), None, &text, team, component)?, Some(root)))
+        }
+    }
+}
+
+fn needs_aws(scheme: &AccountScheme) -> bool {
+    matches!(scheme.release_bucket, Place::Bucket(_))
+        || matches!(scheme.backend, StateBackend::S3 { .. })
+        || scheme.accounts.values().any(|account| account.role.is_some())
+}
+
+async fn session(root: Option<&RootSession>, account: &Account, role: Option<&str>) -> Result<Option<Arc<Session>>> {
+    match (root, role, &account.id) {
+        (Some(root), Some(role), Some(_)) => Ok(Some(Arc::new(root.assume(account, role, &account.region).await?))),
+        _ => Ok(None),
+    }
+}
+
+fn store_at(place: &Place, region: &str, session: Option<&Session>) -> Result<ReleaseStore> {
+    match (place, session) {
+        (Place::Directory(directory), _) => Ok(ReleaseStore::Directory(DirectoryStore::new(directory.clone()))),
+        (Place::Bucket(bucket), Some(session)) => {
+            let owner = session.account_id.clone();
+            Ok(ReleaseStore::S3(S3Store::new(&session.config, bucket.clone(), region.to_owned(), owner)))
+        }
+        (Place::Bucket(bucket), None) => Err(Error::input(format!("the bucket `{bucket}` can't be reached without a role"))
+            .hint("give the release account an `id` and a `role` in the account scheme")),
+    }
+}

@@ -1,0 +1,64 @@
+//! deploy: make an environment be as a release says.
+
+use super::{
+    context::Context,
+    rollout::{self, Order},
+};
+use crate::{
+    account::Matched,
+    error::{Error, Result},
+    inputs::DeployInputs,
+    ledger::{Action, Ledger, Record},
+    names::Environment,
+    terraform::PlanMode,
+};
+
+pub(crate) async fn run(context: &Context, inputs: DeployInputs) -> Result<()> {
+    let DeployInputs { environment, version, plan, new_environment, target, replace, refresh_only } = inputs;
+    let (_, matched) = context.scheme.account_of(&environment)?;
+    let record = Ledger::new(&context.store, &context.identity, &environment).record().await?;
+    let order = Order {
+        action: Action::Deploy,
+        release: context.release(version),
+        mode: if refresh_only { PlanMode::RefreshOnly } else { PlanMode::Deploy },
+        plan,
+        target,
+        replace,
+        missing_state: missing_state(context, &environment, matched, &record, new_environment),
+        refuse_existing_state: new_environment.then(|| exists(&environment)),
+        recorded: record.deployed().cloned(),
+        environment,
+    };
+    context.host.log.step(&format!("Deploy {} {} to {}", context.identity.component, order.release.version, order.environment));
+    rollout::run(context, order).await
+}
+
+/// What to say where there is no state; None where a new environment is fine.
+fn missing_state(context: &Context, environment: &Environment, matched: Matched, record: &Record, is_new: bool) -> Option<Error> {
+    if is_new {
+        return None;
+    }
+    let refused = Error::refused(format!("the environment `{environment}` has no state"));
+    if let Some(start) = record.deployed() {
+        return Some(
+            refused
+                .why(format!("by the ledger {} {} is deployed there", context.identity.component, start.version))
+                .hint("was the state deleted, or did its bucket, `team` or `component` change? Mend that first")
+                .hint("if it is really gone and everything shall be made anew: --new-environment"),
+        );
+    }
+    if context.manifest.deploy.require_state {
+        return Some(refused.why("cdflow.yml says `deploy: {require-state: true}`").hint("if it is really new: --new-environment"));
+    }
+    (matched == Matched::ByDefault && !environment.is_preview()).then(|| {
+        refused
+            .why(format!("only \"*\" of the account scheme matches it, so `{environment}` may be a typing error"))
+            .hint("if it is really new: --new-environment (the Action's input `new-environment: true`)")
+    })
+}
+
+fn exists(environment: &Environment) -> Error {
+    Error::refused(format!("the environment `{environment}` has a state already"))
+        .why("--new-environment says that there is none")
+        .hint("leave --new-environment out, if this is the environment you mean")
+}

@@ -1,0 +1,58 @@
+//! destroy: take down what is deployed in an environment, with the release that is deployed there.
+
+use super::{
+    context::Context,
+    rollout::{self, Order},
+};
+use crate::{
+    account::Matched,
+    error::{Error, Result},
+    inputs::DestroyInputs,
+    ledger::{Action, Ledger, Record},
+    names::{Environment, Version},
+    terraform::PlanMode,
+};
+
+pub(crate) async fn run(context: &Context, inputs: DestroyInputs) -> Result<()> {
+    let DestroyInputs { environment, version, plan, confirm } = inputs;
+    let (_, matched) = context.scheme.account_of(&environment)?;
+    if !plan.plan_only {
+        check_confirmed(&environment, matched, confirm.as_ref())?;
+    }
+    let record = Ledger::new(&context.store, &context.identity, &environment).record().await?;
+    let version = version_of(&environment, &record, version)?;
+    context.host.log.step(&format!("Destroy {} {version} in {environment}", context.identity.component));
+    let order = Order {
+        action: Action::Destroy,
+        release: context.release(version),
+        mode: PlanMode::Destroy,
+        plan,
+        target: Vec::new(),
+        replace: Vec::new(),
+        missing_state: None,
+        refuse_existing_state: None,
+        recorded: record.deployed().cloned(),
+        environment,
+    };
+    rollout::run(context, order).await
+}
+
+/// An environment that the scheme names is not destroyed by a slip of the hand.
+fn check_confirmed(environment: &Environment, matched: Matched, confirm: Option<&Environment>) -> Result<()> {
+    let asked = || Error::refused(format!("destroying `{environment}`, which the account scheme names, must be confirmed"));
+    match confirm {
+        Some(confirmed) if confirmed == environment => Ok(()),
+        Some(other) => Err(asked().why(format!("--confirm names `{other}`")).hint(format!("--confirm {environment}"))),
+        None if matched == Matched::ByName => {
+            Err(asked().hint(format!("--confirm {environment} (the Action's input `confirm: {environment}`)")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn version_of(environment: &Environment, record: &Record, given: Option<Version>) -> Result<Version> {
+    given.or_else(|| record.deployed().map(|start| start.version.clone())).ok_or_else(|| {
+        Error::input(format!("by the ledger nothing is deployed in `{environment}`"))
+            .hint(format!("if something is, name the release to destroy it with: cdflow destroy {environment} VERSION"))
+    })
+}

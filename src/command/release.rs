@@ -1,0 +1,417 @@
+//! release: find out everything, ask the store, build, initialise, bundle, and publish; the bundle last, because with it the
+//! release exists.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value, json};
+
+use super::context::Context;
+use crate::{
+    account::Place,
+    artifact::lambda::{self, LambdaZip},
+    bundle::{self, Bundle, Header, Source, StagedFile, TerraformIdentity},
+    digest::Sha256,
+    error::{Error, Exit, Result},
+    git::{Checkout, Git},
+    inputs::{Datum, ReleaseInputs},
+    log::bytes_text,
+    manifest::ComponentType,
+    private::PrivateFolder,
+    published::{self, Published},
+    release::Release,
+    source::{self, Boundary, SourceFile, Sources, walk},
+    store::{Content, Metadata, Put, ReleaseStore},
+    terraform::{
+        Folder, lockfile, modules,
+        tool::{Flavor, Tool},
+    },
+};
+
+/// Keys that cdflow puts into `release` itself.
+const BUILT_IN_DATA: [&str; 8] =
+    ["commit", "version", "component", "team", "s3_bucket", "s3_key", "source_code_hash", "s3_bucket_regions_csv"];
+const ZIP_DIGEST: &str = "cdflow-sha256";
+
+pub(crate) async fn run(context: &Context, inputs: ReleaseInputs) -> Result<()> {
+    let log = &context.host.log;
+    let release = context.release(inputs.version.clone());
+    log.step(&format!("Release {} {}", context.identity.component, release.version));
+    let checkout = checkout(context).await?;
+    let data = release_data(&inputs.release_data)?;
+    let sources = read_sources(context, &checkout, &inputs.platform_config, &data)?;
+    let tool = locate(context).await?;
+    if inputs.dry_run {
+        return show(context, &release, &sources, &checkout, &tool, &data);
+    }
+    if is_published(context, &release, &sources).await? {
+        return Ok(());
+    }
+
+    let private = PrivateFolder::create(&context.host.environment)?;
+    let zip = build(context, &sources, private.path())?;
+    let places = match zip {
+        Some(_) => context.scheme.lambda_places(context.manifest.multi_region)?,
+        None => BTreeMap::new(),
+    };
+    log.step(&format!("Initialise with {} {}", tool.flavor.name(), tool.version));
+    let staged = stage(&sources, &private)?;
+    init(context, &tool, &staged).await?;
+    let mut facts = data.clone();
+    facts.extend(built_in(&release, &checkout));
+    facts.extend(zip.iter().flat_map(|zip| lambda::metadata(zip, &release.key(), &places, context.manifest.multi_region)));
+    let bundle = bundle(context, &sources, &staged, &tool, &facts, private.path()).await?;
+
+    context.host.interrupt.check("publishing the release")?;
+    if let Some(zip) = &zip {
+        upload_zip(context, &release, zip, &places).await?;
+    }
+    publish(context, &release, &sources, &bundle).await
+}
+
+async fn checkout(context: &Context) -> Result<Checkout> {
+    let host = &context.host;
+    let git = Git::find(&host.environment.for_programs(), &host.log, &host.interrupt)?;
+    let checkout = git.checkout(&context.folder).await?;
+    if git.is_changed(&context.folder).await? {
+        host.log.warning(&format!(
+            "the checkout has changes that are not committed; the release says it is commit {}",
+            short(&checkout.commit)
+        ));
+    }
+    Ok(checkout)
+}
+
+fn release_data(given: &[Datum]) -> Result<BTreeMap<String, String>> {
+    let mut data = BTreeMap::new();
+    for Datum { key, value } in given {
+        if BUILT_IN_DATA.contains(&key.as_str()) || key.starts_with("s3_bucket.") || key.starts_with("image_") {
+            return Err(Error::input(format!("release data can't set `{}`, which cdflow sets itself", key.escape_debug()))
+                .hint("give it another name"));
+        }
+        if data.insert(key.clone(), value.clone()).is_some() {
+            return Err(Error::input(format!("release data sets `{}` twice", key.escape_debug())));
+        }
+    }
+    Ok(data)
+}
+
+fn built_in(release: &Release, checkout: &Checkout) -> BTreeMap<String, String> {
+    let pairs = [
+        ("commit", checkout.commit.clone()),
+        ("version", release.version.to_string()),
+        ("component", release.identity.component.to_string()),
+        ("team", release.identity.team.to_string()),
+    ];
+    pairs.map(|(key, value)| (key.to_owned(), value)).into()
+}
+
+fn read_sources(
+    context: &Context,
+    checkout: &Checkout,
+    platform_config: &[PathBuf],
+    release_data: &BTreeMap<String, String>,
+) -> Result<Sources> {
+    let artifact = match context.manifest.kind {
+        ComponentType::Infrastructure => Vec::new(),
+        ComponentType::Lambda => {
+            lambda::files(&context.manifest, &context.identity.component, &context.folder, &checkout.root)?
+        }
+    };
+    Sources::read(source::Request {
+        identity: &context.identity,
+        folder: &context.folder,
+        root: &checkout.root,
+        manifest_text: &context.manifest_text,
+        platform_config,
+        release_data,
+        scheme: &context.scheme,
+        artifact,
+    })
+}
+
+async fn locate(context: &Context) -> Result<Tool> {
+    let manifest = &context.manifest;
+    match &manifest.opentofu_version {
+        Some(wanted) => Tool::locate(Flavor::OpenTofu, Some(wanted), &context.host).await,
+        None => Tool::locate(Flavor::Terraform, manifest.terraform_version.as_ref(), &context.host).await,
+    }
+}
+
+/// The store is asked before anything is built: a job that is run again must succeed, and a build may not be reproducible.
+async fn is_published(context: &Context, release: &Release, sources: &Sources) -> Result<bool> {
+    let Some(published) = Published::open(&context.store, release).await? else { return Ok(false) };
+    let source = published.manifest().await?.map(|(_, manifest)| manifest.source_digest);
+    if source == Some(sources.digest) {
+        context.host.log.done(&format!(
+            "Already released: {} was made from the same sources",
+            context.store.describe(&release.key())
+        ));
+        return Ok(true);
+    }
+    let ours: Vec<(String, Sha256)> = sources.files.iter().map(|(name, file)| (name.clone(), file.sha256)).collect();
+    Err(published::conflict(&published, release, &ours).await)
+}
+
+fn build(context: &Context, sources: &Sources, private: &Path) -> Result<Option<LambdaZip>> {
+    if context.manifest.kind != ComponentType::Lambda {
+        return Ok(None);
+    }
+    context.host.log.step("Build the function's zip");
+    let zip = lambda::write(&sources.artifact, &private.join("function.zip"))?;
+    context.host.log.note(&format!("{} files, {}, SHA-256 {}", sources.artifact.len(), bytes_text(zip.size), zip.sha256));
+    Ok(Some(zip))
+}
+
+/// A copy of what init needs, in the layout of the checkout, because init writes into the folder it runs in.
+struct Staged {
+    infra: PathBuf,
+    outside: PathBuf,
+}
+
+fn stage(sources: &Sources, private: &PrivateFolder) -> Result<Staged> {
+    let root = private.folder("checkout")?;
+    let component = root.join(&sources.component_folder);
+    let infra = component.join("infra");
+    // Also when infra/ has no file that is carried, init must find a folder.
+    fs::create_dir_all(&infra).map_err(|error| Error::io("can't make the folder", &infra, &error))?;
+    for (name, file) in sources.files.iter().filter(|(name, _)| name.starts_with("infra/")) {
+        copy(file, &component.join(name))?;
+    }
+    for (name, file) in &sources.outside {
+        copy(file, &root.join(name))?;
+    }
+    Ok(Staged { infra, outside: root })
+}
+
+fn copy(file: &SourceFile, to: &Path) -> Result<()> {
+    let failed = |error: std::io::Error| Error::io("can't copy", &file.path, &error);
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).map_err(failed)?;
+    }
+    fs::copy(&file.path, to).map_err(failed)?;
+    // A copy keeps the mode, and init must be able to write the lock file.
+    use std::os::unix::fs::PermissionsExt;
+    let mode = if file.executable { 0o755 } else { 0o644 };
+    fs::set_permissions(to, fs::Permissions::from_mode(mode)).map_err(failed)
+}
+
+async fn init(context: &Context, tool: &Tool, staged: &Staged) -> Result<()> {
+    let lock = staged.infra.join(lockfile::FILE);
+    let committed = lockfile::read(&lock)?;
+    let folder = Folder {
+        tool: tool.clone(),
+        host: context.host.clone(),
+        infra: staged.infra.clone(),
+        env: context.host.environment.for_fetching(&context.pass_environment),
+    };
+    folder.init_for_release().await?;
+    let locked = lockfile::read(&lock)?;
+    lockfile::check_kept(&committed, &locked)?;
+    for (address, provider) in &locked {
+        if !committed.contains_key(address) {
+            let advice = "commit infra/.terraform.lock.hcl, so that every release has the same";
+            context.host.log.warning(&format!("{address} {} is not in the lock file; {advice}", provider.version));
+        }
+        if !provider.hashes.iter().any(|hash| hash.starts_with("h1:")) {
+            return Err(Error::integrity(format!("init gave {address} {} no h1 hash", provider.version))
+                .hint("run `terraform init` in infra/ and commit the lock file"));
+        }
+    }
+    Ok(())
+}
+
+async fn bundle(
+    context: &Context,
+    sources: &Sources,
+    staged: &Staged,
+    tool: &Tool,
+    facts: &BTreeMap<String, String>,
+    private: &Path,
+) -> Result<Bundle> {
+    context.host.log.step("Bundle");
+    let mut files = from_staging(sources, staged)?;
+    let carried = sources.files.iter().filter(|(name, _)| !name.starts_with("infra/"));
+    files.extend(carried.map(|(name, file)| StagedFile {
+        name: name.clone(),
+        source: Source::Path(file.path.clone()),
+        executable: file.executable,
+    }));
+    let facts: Map<String, Value> = facts.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect();
+    files.push(small("release.json", pretty(&json!({"release": facts}))));
+    files.push(small("account-scheme.json", context.scheme.raw.clone().into_bytes()));
+    let (source_digest, tool, to) = (sources.digest, tool.clone(), private.join("bundle.zip"));
+    let written = tokio::task::spawn_blocking(move || {
+        let header = Header { source_digest, terraform: identity(&tool)? };
+        bundle::write(files, header, &to)
+    });
+    let bundle = written.await.map_err(|error| Error::internal("the bundle's writer failed").why(error))??;
+    let counts = format!("{} files, {}", bundle.manifest.files.len(), bytes_text(bundle.size));
+    context.host.log.note(&format!("{counts}, bundle digest {}", bundle.digest));
+    Ok(bundle)
+}
+
+/// What init has made or left: code with its lock file, modules, providers as real files.
+fn from_staging(sources: &Sources, staged: &Staged) -> Result<Vec<StagedFile>> {
+    let work = staged.infra.join(".terraform");
+    let mut files = tree("infra", &staged.infra, &staged.infra, |path| path.starts_with(".terraform"))?;
+    let module_folder = work.join("modules");
+    if module_folder.is_dir() {
+        let index = module_folder.join(modules::INDEX);
+        let of_git = |path: &Path| path.file_name().is_some_and(|name| name == ".git") || path == Path::new(modules::INDEX);
+        files.extend(tree("modules", &module_folder, &module_folder, of_git)?);
+        let text = fs::read_to_string(&index).map_err(|error| Error::io("can't read", &index, &error))?;
+        files.push(small("modules/modules.json", modules::index_for_bundle(&text, &sources.component_folder)?));
+    }
+    for (name, file) in &sources.outside {
+        let path = staged.outside.join(name);
+        let name = format!("modules/{}/{name}", modules::FROM_CHECKOUT);
+        files.push(StagedFile { name, source: Source::Path(path), executable: file.executable });
+    }
+    let providers = work.join("providers");
+    if providers.is_dir() {
+        // Init links each provider to wherever it was found.
+        files.extend(tree("providers", &providers, Path::new("/"), |_| false)?);
+    }
+    Ok(files)
+}
+
+fn tree(prefix: &str, folder: &Path, boundary: &Path, skip: impl Fn(&Path) -> bool) -> Result<Vec<StagedFile>> {
+    let boundary = fs::canonicalize(boundary).map_err(|error| Error::io("can't read", boundary, &error))?;
+    let files = walk(folder, &Boundary::new(&boundary, "its module folder"), skip)?;
+    let staged = files.into_iter().map(|file| StagedFile {
+        name: format!("{prefix}/{}", file.name),
+        source: Source::Path(file.path),
+        executable: file.executable,
+    });
+    Ok(staged.collect())
+}
+
+fn small(name: &str, content: Vec<u8>) -> StagedFile {
+    StagedFile { name: name.to_owned(), source: Source::Bytes(content), executable: false }
+}
+
+fn pretty(value: &Value) -> Vec<u8> {
+    format!("{value:#}\n").into_bytes()
+}
+
+fn identity(tool: &Tool) -> Result<TerraformIdentity> {
+    let sha256 = Sha256::of_file(&tool.program).map_err(|error| Error::io("can't read", &tool.program, &error))?;
+    Ok(TerraformIdentity { name: tool.flavor.name().to_owned(), version: tool.version.to_string(), sha256 })
+}
+
+/// To every place at once. The same zip there already is a success: an earlier try may have come no further.
+async fn upload_zip(context: &Context, release: &Release, zip: &LambdaZip, places: &BTreeMap<String, Place>) -> Result<()> {
+    context.host.log.step("Upload the function's zip");
+    let uploads = places.iter().map(|(region, place)| async move {
+        let store = context.store_at(place, region)?;
+        upload_zip_to(context, &store, &release.key(), zip).await
+    });
+    futures_util::future::try_join_all(uploads).await.map(drop)
+}
+
+async fn upload_zip_to(context: &Context, store: &ReleaseStore, key: &str, zip: &LambdaZip) -> Result<()> {
+    let metadata = Metadata(BTreeMap::from([(ZIP_DIGEST.to_owned(), zip.sha256.to_string())]));
+    let put = put(context, store, key, &zip.path, zip.size, &metadata).await?;
+    let place = store.describe(key);
+    if put == Put::Created {
+        context.host.log.note(&place);
+        return Ok(());
+    }
+    let there = match store.head(key).await?.and_then(|found| found.metadata.0.get(ZIP_DIGEST).cloned()) {
+        Some(digest) => digest,
+        // A folder keeps no metadata.
+        None => digest_of(store, key).await?,
+    };
+    if there == zip.sha256.to_string() {
+        context.host.log.note(&format!("{place} (already there, the same bytes)"));
+        return Ok(());
+    }
+    Err(Error::refused(format!("{place} exists with other content"))
+        .why(format!("its SHA-256 is {there}, the function's is {}", zip.sha256))
+        .hint("release under a new version"))
+}
+
+async fn digest_of(store: &ReleaseStore, key: &str) -> Result<String> {
+    const LAMBDA_ZIP_LIMIT: u64 = 300 << 20;
+    Ok(store.get(key, LAMBDA_ZIP_LIMIT).await?.map(|bytes| Sha256::of(&bytes).to_string()).unwrap_or_default())
+}
+
+async fn publish(context: &Context, release: &Release, sources: &Sources, bundle: &Bundle) -> Result<()> {
+    context.host.log.step("Publish");
+    let key = release.key();
+    let metadata = published::metadata(bundle.digest, bundle.manifest.source_digest);
+    match put(context, &context.store, &key, &bundle.path, bundle.size, &metadata).await? {
+        Put::Created => {
+            context.host.log.note(&context.store.describe(&key));
+            context.host.log.done(&format!("Released {} {}", context.identity.component, release.version));
+            Ok(())
+        }
+        // Another run was faster, or our own answer was lost on the way.
+        Put::Exists => match is_published(context, release, sources).await? {
+            true => Ok(()),
+            false => Err(Error::new(Exit::Unavailable, format!("{} was there and is gone", context.store.describe(&key)))
+                .hint("somebody deletes releases; try again")),
+        },
+    }
+}
+
+/// A signal calls the upload off and leaves nothing behind.
+async fn put(
+    context: &Context,
+    store: &ReleaseStore,
+    key: &str,
+    file: &Path,
+    size: u64,
+    metadata: &Metadata,
+) -> Result<Put> {
+    let interrupt = &context.host.interrupt;
+    let progress = context.host.log.progress("uploading", size);
+    let advance = |bytes| progress.advance(bytes);
+    let cancelled = tokio::select! {
+        put = store.put_new(key, Content::File(file), metadata, &advance) => return put,
+        () = interrupt.arrived() => interrupt.requested().unwrap_or(Exit::Interrupted),
+    };
+    if let Err(left) = store.settle().await {
+        context.host.log.warning(&left.to_string());
+    }
+    Err(Error::new(cancelled, format!("cancelled while {} was written: it is not published", store.describe(key))))
+}
+
+fn show(
+    context: &Context,
+    release: &Release,
+    sources: &Sources,
+    checkout: &Checkout,
+    tool: &Tool,
+    data: &BTreeMap<String, String>,
+) -> Result<()> {
+    let log = &context.host.log;
+    log.output(&format!("would be published as  {}", context.store.describe(&release.key())));
+    log.output(&format!("source digest          {}", sources.digest));
+    log.output(&format!("initialised with       {} {}", tool.flavor.name(), tool.version));
+    for (key, value) in built_in(release, checkout).iter().chain(data) {
+        log.output(&format!("release.{key:<14} {value}"));
+    }
+    if !sources.artifact.is_empty() {
+        for (region, place) in context.scheme.lambda_places(context.manifest.multi_region)? {
+            let store = context.store_at(&place, &region)?;
+            log.output(&format!("function's zip         {}", store.describe(&release.key())));
+        }
+    }
+    let groups = [("bundle", &sources.files), ("bundle, module", &sources.outside), ("function", &sources.artifact)];
+    for (group, files) in groups {
+        for (name, file) in files {
+            log.output(&format!("{group:<16} {:>10}  {name}{}", bytes_text(file.size), if file.executable { " *" } else { "" }));
+        }
+    }
+    log.note("modules and providers come on top, at init");
+    Ok(())
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..7).unwrap_or(commit)
+}

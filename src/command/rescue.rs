@@ -1,0 +1,64 @@
+//! A state that Terraform could not save is never lost quietly: it is pushed again, else kept where the message says.
+
+use std::{fs, path::Path};
+
+use jiff::Timestamp;
+
+use super::{context::Context, rollout::Order};
+use crate::{
+    account::{Place, StateBackend},
+    error::{Error, Exit, Result},
+    private::write_new,
+    store::{Content, Metadata, Put},
+    terraform::Initialised,
+};
+
+/// `file` is Terraform's errored.tfstate, `failed` why apply failed. A state that could be saved after all leaves that failure;
+/// one that could not is exit 7 and names the copy.
+pub(crate) async fn state(context: &Context, order: &Order, terraform: &Initialised, file: &Path, failed: Option<Error>) -> Result<()> {
+    context.host.log.warning("Terraform could not save the state; trying again");
+    let Err(refused) = terraform.push_state(file).await else {
+        context.host.log.note("the state is saved");
+        let failed = failed.unwrap_or_else(|| Error::new(Exit::ApplyFailed, "terraform apply could not save the state at first"));
+        return Err(failed.hint("the state was saved at the second try"));
+    };
+    let content = fs::read(file).map_err(|error| Error::io("can't read", file, &error))?;
+    let copy = match keep_beside_state(context, order, &content).await {
+        Ok(copy) => copy,
+        Err(error) => {
+            context.host.log.warning(&format!("no copy beside the state: {error}"));
+            keep_beside_manifest(context, order, &content)?
+        }
+    };
+    Err(Error::new(Exit::StateNotSaved, format!("the state of `{}` could not be saved; a copy is at {copy}", order.environment))
+        .why(refused)
+        .hint("mend what keeps the state from being written, and release the lock if one is left")
+        .hint(format!("then save the copy: terraform state push, in a folder initialised with this state (workspace {})", order.environment))
+        .hint("deploy nothing here before that: Terraform would make everything anew"))
+}
+
+fn name(order: &Order) -> String {
+    let identity = &order.release.identity;
+    let time = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    format!("recovery/{}/{}/{time}.tfstate", identity.prefix(), order.environment)
+}
+
+async fn keep_beside_state(context: &Context, order: &Order, content: &[u8]) -> Result<String> {
+    let place = match &context.scheme.backend {
+        StateBackend::S3 { bucket, .. } => Place::Bucket(bucket.clone()),
+        StateBackend::Local { directory } => Place::Directory(directory.clone()),
+    };
+    let store = context.store_at(&place, &context.scheme.release_account.region)?;
+    let key = name(order);
+    match store.put_new(&key, Content::Bytes(content.to_vec()), &Metadata::default(), &|_| {}).await? {
+        Put::Created => Ok(store.describe(&key)),
+        Put::Exists => Err(Error::refused(format!("{} exists", store.describe(&key)))),
+    }
+}
+
+/// The component's folder outlives a container.
+fn keep_beside_manifest(context: &Context, order: &Order, content: &[u8]) -> Result<String> {
+    let path = context.folder.join(name(order).replace('/', "-"));
+    write_new(&path, content)?;
+    Ok(path.display().to_string())
+}

@@ -1,0 +1,369 @@
+//! What a run was asked to do. The command line (flags, by clap) and the Action (`INPUT_*`, by envy) become one value;
+//! a flag and its input share one name.
+
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, str::FromStr};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    environment::Environment as ProcessEnvironment,
+    error::{Error, Result},
+    manifest::Wait,
+    names::{Component, Environment, Version, nearest},
+};
+
+/// Build once, publish one immutable release, deploy it to any environment with Terraform.
+#[derive(Debug, Parser)]
+#[command(name = "cdflow", version, disable_help_subcommand = true)]
+pub(crate) struct Inputs {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The component's name [default: from cdflow.yml, the git remote, or GITHUB_REPOSITORY]
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub(crate) component: Option<Component>,
+    /// The folder of cdflow.yml
+    #[arg(short = 'C', long = "directory", global = true, value_name = "DIR", default_value = ".")]
+    pub(crate) directory: PathBuf,
+    /// A variable that Terraform gets from the environment (repeatable)
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) pass_environment: Vec<String>,
+    /// Tell more: what was chosen and why; twice: each program that is started
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// No colours
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build, initialise, bundle and publish a version
+    Release(ReleaseInputs),
+    /// Show what a published release contains
+    Inspect(InspectInputs),
+    /// Deploy a release to an environment
+    Deploy(DeployInputs),
+    /// Destroy what is deployed in an environment
+    Destroy(DestroyInputs),
+    /// Show which version is deployed where
+    Status(StatusInputs),
+    /// Used by Terraform's state backend
+    #[command(hide = true)]
+    CredentialProcess { socket: PathBuf },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReleaseInputs {
+    /// The version to publish, such as 42-a1b2c3d
+    pub(crate) version: Version,
+    /// A folder of <account>/<region>.json files (repeatable, later ones win)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) platform_config: Vec<PathBuf>,
+    /// A value for Terraform's `release` variable (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) release_data: Vec<Datum>,
+    /// Show what the release would contain; build and publish nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectInputs {
+    pub(crate) version: Version,
+    /// JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeployInputs {
+    /// The environment to deploy to
+    pub(crate) environment: Environment,
+    /// The release to deploy
+    pub(crate) version: Version,
+    #[command(flatten)]
+    pub(crate) plan: PlanInputs,
+    /// This environment has no state yet, and that is meant
+    #[arg(long)]
+    pub(crate) new_environment: bool,
+    /// Only this resource or module (repeatable)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) target: Vec<String>,
+    /// Replace this resource (repeatable)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) replace: Vec<String>,
+    /// Only bring the state up to date with what is really there
+    #[arg(long, conflicts_with = "replace")]
+    pub(crate) refresh_only: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DestroyInputs {
+    /// The environment to destroy
+    pub(crate) environment: Environment,
+    /// The release to destroy with [default: the one that is deployed]
+    pub(crate) version: Option<Version>,
+    #[command(flatten)]
+    pub(crate) plan: PlanInputs,
+    /// The environment's name once more: needed where the account scheme names it
+    #[arg(long, value_name = "ENVIRONMENT")]
+    pub(crate) confirm: Option<Environment>,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct PlanInputs {
+    /// Plan, show the plan, and change nothing
+    #[arg(long, short)]
+    pub(crate) plan_only: bool,
+    /// How many resources Terraform works on at once [Terraform's default: 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) parallelism: Option<u32>,
+    /// How long to wait for the state lock, such as 5m [default: cdflow.yml's `deploy.lock-timeout`, else not at all]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) lock_timeout: Option<Wait>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusInputs {
+    /// JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `key=value`; the value may contain `=`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Datum {
+    pub(crate) key: String,
+    pub(crate) value: String,
+}
+
+impl FromStr for Datum {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok(Self { key: key.to_owned(), value: value.to_owned() }),
+            _ => Err("release data is written KEY=VALUE".to_owned()),
+        }
+    }
+}
+
+/// What reading the inputs led to.
+pub(crate) enum Parsed {
+    Run(Box<Inputs>),
+    /// `--help`, `--version`, or a misuse of the command line: clap's own words and exit code.
+    Said { exit: u8 },
+}
+
+/// From the arguments; or, without any, from the Action's inputs.
+pub(crate) fn parse(args: Vec<OsString>, environment: &ProcessEnvironment) -> Result<Parsed> {
+    let action = ActionInputs::read(environment)?;
+    if args.len() <= 1 && (action.is_given() || environment.get("GITHUB_ACTIONS").is_some()) {
+        return action.inputs().map(|inputs| Parsed::Run(Box::new(inputs)));
+    }
+    Ok(match Inputs::try_parse_from(args) {
+        Ok(inputs) => Parsed::Run(Box::new(inputs)),
+        Err(said) => {
+            // Nothing can be done about a closed standard output.
+            let _ = said.print();
+            Parsed::Said { exit: u8::try_from(said.exit_code()).unwrap_or(2) }
+        }
+    })
+}
+
+/// The inputs of a step that uses the Action, by name; each is taken once, and none may be left.
+struct ActionInputs(BTreeMap<String, String>);
+
+impl ActionInputs {
+    /// The runner sets every declared input, and empty ones for those that the step does not give.
+    fn read(environment: &ProcessEnvironment) -> Result<Self> {
+        let mut given = Vec::new();
+        for (name, value) in environment.all().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"INPUT_")) {
+            let name = name.to_string_lossy().into_owned();
+            let value = value.to_str().ok_or_else(|| Error::input(format!("the input {name} is not UTF-8")))?.trim();
+            if !value.is_empty() {
+                given.push((name, value.to_owned()));
+            }
+        }
+        // envy strips the prefix and lowercases; hyphens stay.
+        let inputs = envy::prefixed("INPUT_").from_iter(given);
+        inputs.map(Self).map_err(|_| Error::input("an input is given twice, in different cases"))
+    }
+
+    fn is_given(&self) -> bool {
+        self.0.contains_key("command")
+    }
+
+    fn inputs(mut self) -> Result<Inputs> {
+        let name: String = self.required("command")?;
+        let global = Global {
+            component: self.optional("component")?,
+            directory: self.optional("working-directory")?.unwrap_or_else(|| PathBuf::from(".")),
+            pass_environment: self.list("pass-environment")?,
+            verbose: u8::from(self.flag("verbose")?),
+            no_color: self.flag("no-color")?,
+        };
+        let command = match name.as_str() {
+            "release" => Command::Release(ReleaseInputs {
+                version: self.required("version")?,
+                platform_config: self.list("platform-config")?,
+                release_data: self.list("release-data")?,
+                dry_run: self.flag("dry-run")?,
+            }),
+            "inspect" => Command::Inspect(InspectInputs { version: self.required("version")?, json: false }),
+            "deploy" => Command::Deploy(DeployInputs {
+                environment: self.required("environment")?,
+                version: self.required("version")?,
+                plan: self.plan()?,
+                new_environment: self.flag("new-environment")?,
+                target: self.list("target")?,
+                replace: self.list("replace")?,
+                refresh_only: self.flag("refresh-only")?,
+            }),
+            "destroy" => Command::Destroy(DestroyInputs {
+                environment: self.required("environment")?,
+                version: self.optional("version")?,
+                plan: self.plan()?,
+                confirm: self.optional("confirm")?,
+            }),
+            "status" => Command::Status(StatusInputs { json: false }),
+            unknown => {
+                let known = ["release", "inspect", "deploy", "destroy", "status"];
+                let error = Error::input(format!("the input `command` is `{}`", unknown.escape_debug()));
+                return Err(match nearest(unknown, known) {
+                    Some(near) => error.hint(format!("did you mean `{near}`?")),
+                    None => error.hint(format!("commands are {}", known.join(", "))),
+                });
+            }
+        };
+        self.finish(&name)?;
+        Ok(Inputs { global, command })
+    }
+
+    fn plan(&mut self) -> Result<PlanInputs> {
+        let parallelism: Option<u32> = self.optional("parallelism")?;
+        if parallelism.is_some_and(|n| !(1..=256).contains(&n)) {
+            return Err(Error::input("the input `parallelism` is a number from 1 to 256"));
+        }
+        Ok(PlanInputs { plan_only: self.flag("plan-only")?, parallelism, lock_timeout: self.optional("lock-timeout")? })
+    }
+
+    fn required<T: FromStr<Err: std::fmt::Display>>(&mut self, name: &str) -> Result<T> {
+        self.optional(name)?.ok_or_else(|| Error::input(format!("the input `{name}` is missing")).hint(format!("add `{name}:` to the step's `with:`")))
+    }
+
+    fn optional<T: FromStr<Err: std::fmt::Display>>(&mut self, name: &str) -> Result<Option<T>> {
+        let Some(text) = self.0.remove(name) else { return Ok(None) };
+        text.parse().map(Some).map_err(|error| Error::input(format!("the input `{name}` can't be used")).why(error))
+    }
+
+    /// One item per line.
+    fn list<T: FromStr<Err: std::fmt::Display>>(&mut self, name: &str) -> Result<Vec<T>> {
+        let text = self.0.remove(name).unwrap_or_default();
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let items = lines.map(|line| {
+            line.parse().map_err(|error| Error::input(format!("the input `{name}` can't be used: `{}`", line.escape_debug())).why(error))
+        });
+        items.collect()
+    }
+
+    /// YAML's own booleans, which is what the toolkit of the Actions takes.
+    fn flag(&mut self, name: &str) -> Result<bool> {
+        match self.0.remove(name).as_deref() {
+            None | Some("false" | "False" | "FALSE") => Ok(false),
+            Some("true" | "True" | "TRUE") => Ok(true),
+            Some(_) => Err(Error::input(format!("the input `{name}` is `true` or `false`"))),
+        }
+    }
+
+    /// What nobody took is a typing error or belongs to another command.
+    fn finish(self, command: &str) -> Result<()> {
+        const KNOWN: [&str; 17] = [
+            "command", "component", "working-directory", "pass-environment", "verbose", "no-color", "version", "platform-config",
+            "release-data", "dry-run", "environment", "plan-only", "new-environment", "lock-timeout", "parallelism", "confirm",
+            "refresh-only",
+        ];
+        let Some(left) = self.0.into_keys().next() else { return Ok(()) };
+        if KNOWN.contains(&left.as_str()) || ["target", "replace"].contains(&left.as_str()) {
+            return Err(Error::input(format!("the input `{left}` is not for the command `{command}`")).hint("remove it from the step"));
+        }
+        let error = Error::input(format!("there is no input `{}`", left.escape_debug()));
+        Err(match nearest(&left, KNOWN) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint("remove it from the step"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn action(inputs: &[(&str, &str)]) -> Result<Inputs> {
+        let variables = inputs.iter().map(|(name, value)| (format!("INPUT_{name}").into(), OsString::from(value)));
+        match parse(vec!["cdflow".into()], &ProcessEnvironment::new(variables))? {
+            Parsed::Run(inputs) => Ok(*inputs),
+            Parsed::Said { .. } => unreachable!(),
+        }
+    }
+
+    fn refused(inputs: &[(&str, &str)]) -> String {
+        action(inputs).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Inputs::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_and_inputs_become_one_value() {
+        let by_input = action(&[
+            ("COMMAND", "deploy"),
+            ("ENVIRONMENT", "live"),
+            ("VERSION", " 42 "),
+            ("PLAN-ONLY", "True"),
+            ("TARGET", "a.b\n\n c.d \n"),
+            ("LOCK-TIMEOUT", "5m"),
+            ("PARALLELISM", ""),
+            ("WORKING-DIRECTORY", "app"),
+        ]);
+        let args = ["cdflow", "-C", "app", "deploy", "live", "42", "--plan-only", "--target", "a.b", "--target=c.d", "--lock-timeout", "5m"];
+        let by_flag = Inputs::try_parse_from(args).unwrap();
+        assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
+        let by_input = action(&[("COMMAND", "release"), ("VERSION", "1"), ("RELEASE-DATA", "a=b=c\nd=e"), ("PLATFORM-CONFIG", "p q")]);
+        let args = ["cdflow", "release", "1", "--release-data", "a=b=c", "--release-data", "d=e", "--platform-config", "p q"];
+        let by_flag = Inputs::try_parse_from(args).unwrap();
+        assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
+    }
+
+    #[test]
+    fn mistakes_in_a_step() {
+        assert!(refused(&[("VERSION", "1"), ("COMMAND", "depoly")]).contains("did you mean `deploy`?"));
+        assert!(refused(&[("COMMAND", "release")]).contains("`version` is missing"));
+        assert!(refused(&[("COMMAND", "release"), ("VERSION", "1"), ("PLATFROM-CONFIG", "x")]).contains("did you mean `platform-config`?"));
+        assert!(refused(&[("COMMAND", "release"), ("VERSION", "1"), ("ENVIRONMENT", "x")]).contains("not for the command `release`"));
+        assert!(refused(&[("COMMAND", "release"), ("VERSION", "1"), ("DRY-RUN", "yes")]).contains("`true` or `false`"));
+        assert!(refused(&[("COMMAND", "release"), ("VERSION", "1"), ("RELEASE-DATA", "novalue")]).contains("KEY=VALUE"));
+        assert!(refused(&[("COMMAND", "release"), ("VERSION", "v/1")]).contains("Docker tag"));
+        assert!(refused(&[("COMMAND", "destroy"), ("ENVIRONMENT", "ci"), ("PARALLELISM", "0")]).contains("1 to 256"));
+        assert!(refused(&[("COMMAND", "status"), ("command", "status")]).contains("twice"));
+    }
+
+    #[test]
+    fn other_variables_need_not_be_utf8() {
+        use std::os::unix::ffi::OsStringExt;
+        let variables = [("OTHER".into(), OsString::from_vec(vec![0xff])), ("INPUT_COMMAND".into(), "status".into())];
+        assert!(parse(vec!["cdflow".into()], &ProcessEnvironment::new(variables)).is_ok());
+        let variables = [("INPUT_COMMAND".into(), OsString::from_vec(vec![0xff]))];
+        assert!(parse(vec!["cdflow".into()], &ProcessEnvironment::new(variables)).is_err());
+    }
+}
