@@ -11,19 +11,48 @@ pub struct Environment(BTreeMap<OsString, OsString>);
 
 /// What every program may see: where things are, who we are, how to reach the network. No credential, no token, no input.
 const FOR_PROGRAMS: &[&str] = &[
-    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM",
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "AWS_CA_BUNDLE",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TMPDIR",
+    "TERM",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "AWS_CA_BUNDLE",
 ];
 
 /// Where AWS is, for Terraform's backend and providers. Credentials are not here: they come from the credentials endpoint.
-const FOR_TERRAFORM: &[&str] =
-    &["AWS_EC2_METADATA_DISABLED", "AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE", "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT", "TF_LOG"];
+const FOR_TERRAFORM: &[&str] = &[
+    "AWS_EC2_METADATA_DISABLED",
+    "AWS_MAX_ATTEMPTS",
+    "AWS_RETRY_MODE",
+    "AWS_USE_FIPS_ENDPOINT",
+    "AWS_USE_DUALSTACK_ENDPOINT",
+    "TF_LOG",
+];
 
 /// What Terraform needs to fetch modules and providers, which it does at release only.
 const FOR_FETCHING: &[&str] = &[
-    "TF_CLI_CONFIG_FILE", "TF_PLUGIN_CACHE_DIR", "TF_REGISTRY_CLIENT_TIMEOUT", "TF_REGISTRY_DISCOVERY_RETRY",
-    "SSH_AUTH_SOCK", "GIT_SSH_COMMAND", "GIT_ASKPASS", "GIT_CONFIG_GLOBAL", "GIT_SSL_CAINFO", "NETRC",
+    "TF_CLI_CONFIG_FILE",
+    "TF_PLUGIN_CACHE_DIR",
+    "TF_REGISTRY_CLIENT_TIMEOUT",
+    "TF_REGISTRY_DISCOVERY_RETRY",
+    "SSH_AUTH_SOCK",
+    "GIT_SSH_COMMAND",
+    "GIT_ASKPASS",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_SSL_CAINFO",
+    "NETRC",
 ];
 
 impl Environment {
@@ -47,7 +76,9 @@ impl Environment {
     /// For Terraform at deploy: with `passed`, the names that the user asked for.
     pub(crate) fn for_terraform(&self, passed: &[String]) -> BTreeMap<OsString, OsString> {
         let mut picked = self.pick(|name| {
-            FOR_TERRAFORM.contains(&name) || name.starts_with("AWS_ENDPOINT_URL") || passed.iter().any(|passed| passed == name)
+            FOR_TERRAFORM.contains(&name)
+                || name.starts_with("AWS_ENDPOINT_URL")
+                || passed.iter().any(|passed| passed == name)
         });
         picked.extend(self.for_programs());
         picked.insert("TF_IN_AUTOMATION".into(), "1".into());
@@ -76,9 +107,19 @@ mod tests {
     #[test]
     fn tokens_and_keys_stay_here() {
         let all = [
-            ("PATH", "/bin"), ("LC_ALL", "C"), ("GITHUB_TOKEN", "x"), ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "x"), ("INPUT_SSH-KEY", "x"),
-            ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_PROFILE", "x"), ("TF_WORKSPACE", "x"), ("TF_CLI_ARGS", "x"), ("TF_VAR_a", "x"),
-            ("TF_TOKEN_app_terraform_io", "x"), ("AWS_ENDPOINT_URL", "http://127.0.0.1:5555"), ("DATADOG_API_KEY", "k"),
+            ("PATH", "/bin"),
+            ("LC_ALL", "C"),
+            ("GITHUB_TOKEN", "x"),
+            ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "x"),
+            ("INPUT_SSH-KEY", "x"),
+            ("AWS_SECRET_ACCESS_KEY", "x"),
+            ("AWS_PROFILE", "x"),
+            ("TF_WORKSPACE", "x"),
+            ("TF_CLI_ARGS", "x"),
+            ("TF_VAR_a", "x"),
+            ("TF_TOKEN_app_terraform_io", "x"),
+            ("AWS_ENDPOINT_URL", "http://127.0.0.1:5555"),
+            ("DATADOG_API_KEY", "k"),
         ];
         let environment = Environment::new(all.map(|(name, value)| (name.into(), value.into())));
         let names = |picked: BTreeMap<OsString, OsString>| -> Vec<String> {
@@ -87,7 +128,15 @@ mod tests {
         assert_eq!(names(environment.for_programs()), ["LC_ALL", "PATH"]);
         assert_eq!(
             names(environment.for_terraform(&["DATADOG_API_KEY".into()])),
-            ["AWS_ENDPOINT_URL", "CHECKPOINT_DISABLE", "DATADOG_API_KEY", "LC_ALL", "PATH", "TF_INPUT", "TF_IN_AUTOMATION"]
+            [
+                "AWS_ENDPOINT_URL",
+                "CHECKPOINT_DISABLE",
+                "DATADOG_API_KEY",
+                "LC_ALL",
+                "PATH",
+                "TF_INPUT",
+                "TF_IN_AUTOMATION"
+            ]
         );
         assert!(names(environment.for_fetching(&[])).contains(&"TF_TOKEN_app_terraform_io".to_owned()));
     }

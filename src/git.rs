@@ -20,7 +20,6 @@ pub(crate) struct Checkout {
     pub(crate) root: PathBuf,
     /// 40 (or 64) hex digits.
     pub(crate) commit: String,
-    pub(crate) origin: Option<String>,
 }
 
 /// The `git` program.
@@ -52,7 +51,7 @@ impl<'a> Git<'a> {
             .await?
             .ok_or_else(|| Error::input(format!("the checkout `{root}` has no commit")).hint("commit, then release"))?;
         let root = std::fs::canonicalize(&root).map_err(|error| Error::io("can't read", Path::new(&root), &error))?;
-        Ok(Checkout { root, commit, origin: self.origin(folder).await? })
+        Ok(Checkout { root, commit })
     }
 
     pub(crate) async fn origin(&self, folder: &Path) -> Result<Option<String>> {

@@ -158,7 +158,9 @@ impl FromStr for Datum {
 pub(crate) enum Parsed {
     Run(Box<Inputs>),
     /// `--help`, `--version`, or a misuse of the command line: clap's own words and exit code.
-    Said { exit: u8 },
+    Said {
+        exit: u8,
+    },
 }
 
 /// From the arguments; or, without any, from the Action's inputs.
@@ -191,9 +193,15 @@ impl ActionInputs {
                 given.push((name, value.to_owned()));
             }
         }
+        let count = given.len();
         // envy strips the prefix and lowercases; hyphens stay.
-        let inputs = envy::prefixed("INPUT_").from_iter(given);
-        inputs.map(Self).map_err(|_| Error::input("an input is given twice, in different cases"))
+        let inputs: BTreeMap<_, _> = envy::prefixed("INPUT_")
+            .from_iter(given)
+            .map_err(|_| Error::internal("the inputs can't be read from the environment"))?;
+        if inputs.len() < count {
+            return Err(Error::input("an input is given twice, in different cases").hint("keep one of the two"));
+        }
+        Ok(Self(inputs))
     }
 
     fn is_given(&self) -> bool {
@@ -255,7 +263,9 @@ impl ActionInputs {
     }
 
     fn required<T: FromStr<Err: std::fmt::Display>>(&mut self, name: &str) -> Result<T> {
-        self.optional(name)?.ok_or_else(|| Error::input(format!("the input `{name}` is missing")).hint(format!("add `{name}:` to the step's `with:`")))
+        self.optional(name)?.ok_or_else(|| {
+            Error::input(format!("the input `{name}` is missing")).hint(format!("add `{name}:` to the step's `with:`"))
+        })
     }
 
     fn optional<T: FromStr<Err: std::fmt::Display>>(&mut self, name: &str) -> Result<Option<T>> {
@@ -268,7 +278,9 @@ impl ActionInputs {
         let text = self.0.remove(name).unwrap_or_default();
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let items = lines.map(|line| {
-            line.parse().map_err(|error| Error::input(format!("the input `{name}` can't be used: `{}`", line.escape_debug())).why(error))
+            line.parse().map_err(|error| {
+                Error::input(format!("the input `{name}` can't be used: `{}`", line.escape_debug())).why(error)
+            })
         });
         items.collect()
     }
@@ -285,13 +297,28 @@ impl ActionInputs {
     /// What nobody took is a typing error or belongs to another command.
     fn finish(self, command: &str) -> Result<()> {
         const KNOWN: [&str; 17] = [
-            "command", "component", "working-directory", "pass-environment", "verbose", "no-color", "version", "platform-config",
-            "release-data", "dry-run", "environment", "plan-only", "new-environment", "lock-timeout", "parallelism", "confirm",
+            "command",
+            "component",
+            "working-directory",
+            "pass-environment",
+            "verbose",
+            "no-color",
+            "version",
+            "platform-config",
+            "release-data",
+            "dry-run",
+            "environment",
+            "plan-only",
+            "new-environment",
+            "lock-timeout",
+            "parallelism",
+            "confirm",
             "refresh-only",
         ];
         let Some(left) = self.0.into_keys().next() else { return Ok(()) };
         if KNOWN.contains(&left.as_str()) || ["target", "replace"].contains(&left.as_str()) {
-            return Err(Error::input(format!("the input `{left}` is not for the command `{command}`")).hint("remove it from the step"));
+            return Err(Error::input(format!("the input `{left}` is not for the command `{command}`"))
+                .hint("remove it from the step"));
         }
         let error = Error::input(format!("there is no input `{}`", left.escape_debug()));
         Err(match nearest(&left, KNOWN) {
@@ -336,11 +363,30 @@ mod tests {
             ("PARALLELISM", ""),
             ("WORKING-DIRECTORY", "app"),
         ]);
-        let args = ["cdflow", "-C", "app", "deploy", "live", "42", "--plan-only", "--target", "a.b", "--target=c.d", "--lock-timeout", "5m"];
+        let args = [
+            "cdflow",
+            "-C",
+            "app",
+            "deploy",
+            "live",
+            "42",
+            "--plan-only",
+            "--target",
+            "a.b",
+            "--target=c.d",
+            "--lock-timeout",
+            "5m",
+        ];
         let by_flag = Inputs::try_parse_from(args).unwrap();
         assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
-        let by_input = action(&[("COMMAND", "release"), ("VERSION", "1"), ("RELEASE-DATA", "a=b=c\nd=e"), ("PLATFORM-CONFIG", "p q")]);
-        let args = ["cdflow", "release", "1", "--release-data", "a=b=c", "--release-data", "d=e", "--platform-config", "p q"];
+        let by_input = action(&[
+            ("COMMAND", "release"),
+            ("VERSION", "1"),
+            ("RELEASE-DATA", "a=b=c\nd=e"),
+            ("PLATFORM-CONFIG", "p q"),
+        ]);
+        let args =
+            ["cdflow", "release", "1", "--release-data", "a=b=c", "--release-data", "d=e", "--platform-config", "p q"];
         let by_flag = Inputs::try_parse_from(args).unwrap();
         assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
     }
@@ -349,10 +395,18 @@ mod tests {
     fn mistakes_in_a_step() {
         assert!(refused(&[("VERSION", "1"), ("COMMAND", "depoly")]).contains("did you mean `deploy`?"));
         assert!(refused(&[("COMMAND", "release")]).contains("`version` is missing"));
-        assert!(refused(&[("COMMAND", "release"), ("VERSION", "1"), ("PLATFROM-CONFIG", "x")]).contains("did you mean `platform-config`?"));
-        assert!(refused(&[("COMMAND", "release"), ("VERSION", "1"), ("ENVIRONMENT", "x")]).contains("not for the command `release`"));
+        assert!(
+            refused(&[("COMMAND", "release"), ("VERSION", "1"), ("PLATFROM-CONFIG", "x")])
+                .contains("did you mean `platform-config`?")
+        );
+        assert!(
+            refused(&[("COMMAND", "release"), ("VERSION", "1"), ("ENVIRONMENT", "x")])
+                .contains("not for the command `release`")
+        );
         assert!(refused(&[("COMMAND", "release"), ("VERSION", "1"), ("DRY-RUN", "yes")]).contains("`true` or `false`"));
-        assert!(refused(&[("COMMAND", "release"), ("VERSION", "1"), ("RELEASE-DATA", "novalue")]).contains("KEY=VALUE"));
+        assert!(
+            refused(&[("COMMAND", "release"), ("VERSION", "1"), ("RELEASE-DATA", "novalue")]).contains("KEY=VALUE")
+        );
         assert!(refused(&[("COMMAND", "release"), ("VERSION", "v/1")]).contains("Docker tag"));
         assert!(refused(&[("COMMAND", "destroy"), ("ENVIRONMENT", "ci"), ("PARALLELISM", "0")]).contains("1 to 256"));
         assert!(refused(&[("COMMAND", "status"), ("command", "status")]).contains("twice"));

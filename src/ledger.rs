@@ -115,7 +115,8 @@ impl<'a> Ledger<'a> {
     pub(crate) async fn start(&self, mut start: Start) -> Result<Start> {
         let failed = |error: Error| {
             let exit = if error.exit() == Exit::Credentials { Exit::Credentials } else { Exit::Unavailable };
-            Error::new(exit, format!("the ledger of `{}` can't be written, so nothing was applied", self.environment)).why(error)
+            Error::new(exit, format!("the ledger of `{}` can't be written, so nothing was applied", self.environment))
+                .why(error)
         };
         start.number = self.newest_number().await.map_err(failed)? + 1;
         for _ in 0..TRIES {
@@ -191,7 +192,8 @@ impl<'a> Ledger<'a> {
     }
 
     async fn put(&self, key: &str, entry: &impl Serialize) -> Result<Put> {
-        let bytes = serde_json::to_vec_pretty(entry).map_err(|error| Error::internal("a ledger entry can't be made").why(error))?;
+        let bytes = serde_json::to_vec_pretty(entry)
+            .map_err(|error| Error::internal("a ledger entry can't be made").why(error))?;
         self.store.put_new(key, Content::Bytes(bytes), &Metadata::default(), &|_| {}).await
     }
 
@@ -202,12 +204,22 @@ impl<'a> Ledger<'a> {
         }
         let place = self.store.describe(key);
         let bytes = self.store.get(key, ENTRY_LIMIT).await?;
-        let bytes = bytes.ok_or_else(|| Error::integrity(format!("the ledger entry `{place}` is gone")).hint("the ledger is append-only: restore it"))?;
-        let damaged = |error| Error::integrity(format!("the ledger entry `{place}` can't be read")).why(error).hint("restore it from a backup or an older version of the object");
+        let bytes = bytes.ok_or_else(|| {
+            Error::integrity(format!("the ledger entry `{place}` is gone"))
+                .hint("the ledger is append-only: restore it")
+        })?;
+        let damaged = |error| {
+            Error::integrity(format!("the ledger entry `{place}` can't be read"))
+                .why(error)
+                .hint("restore it from a backup or an older version of the object")
+        };
         let head: Head = serde_json::from_slice(&bytes).map_err(damaged)?;
         if head.format > FORMAT {
-            return Err(Error::input(format!("the ledger entry `{place}` has format {}, this cdflow knows {FORMAT}", head.format))
-                .hint("update cdflow: a newer one has deployed here"));
+            return Err(Error::input(format!(
+                "the ledger entry `{place}` has format {}, this cdflow knows {FORMAT}",
+                head.format
+            ))
+            .hint("update cdflow: a newer one has deployed here"));
         }
         serde_json::from_slice(&bytes).map_err(damaged)
     }
@@ -267,7 +279,15 @@ mod tests {
     }
 
     fn end(number: u64, outcome: Outcome) -> End {
-        End { format: FORMAT, number, outcome, state_serial: None, state_lineage: None, reason: None, finished: Timestamp::UNIX_EPOCH }
+        End {
+            format: FORMAT,
+            number,
+            outcome,
+            state_serial: None,
+            state_lineage: None,
+            reason: None,
+            finished: Timestamp::UNIX_EPOCH,
+        }
     }
 
     async fn run(ledger: &Ledger<'_>, action: Action, version: &str, outcome: Option<Outcome>) {

@@ -53,7 +53,8 @@ pub fn run(args: Vec<OsString>, environment: Environment) -> u8 {
     let ended = std::panic::catch_unwind(|| match inputs::parse(args, &environment) {
         Ok(Parsed::Said { exit }) => exit,
         Ok(Parsed::Run(inputs)) => {
-            let log = Log::new(log.redactor.clone(), inputs.global.verbose, no_color || inputs.global.no_color, on_actions);
+            let log =
+                Log::new(log.redactor.clone(), inputs.global.verbose, no_color || inputs.global.no_color, on_actions);
             code(start(*inputs, environment, log.clone()), &log)
         }
         Err(error) => code(Err(error), &log),
@@ -67,7 +68,8 @@ fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<()> {
     let runtime = runtime.map_err(|error| Error::internal("no threads can be started").why(error))?;
     runtime.block_on(async {
         let told = log.clone();
-        let interrupt = Interrupt::listen(move || told.warning("cancelled: stopping as soon as that is safe; please wait"))?;
+        let interrupt =
+            Interrupt::listen(move || told.warning("cancelled: stopping as soon as that is safe; please wait"))?;
         command::run(inputs, Host { environment, log, interrupt }).await
     })
 }

@@ -1,13 +1,13 @@
 //! `cdflow.yml`: what a component says of itself.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer};
 
 use crate::{
     document,
     error::{Error, Result},
-    names::{Component, Environment, Team},
+    names::{Component, Team},
     terraform::version::Constraint,
 };
 

@@ -91,7 +91,7 @@ name!(
 );
 
 name!(
-    /// The deployable thing. Image types need `is_image_name` besides.
+    /// The deployable thing.
     Component,
     "component",
     |text| {
@@ -109,18 +109,6 @@ impl Environment {
         self.0
             .strip_prefix("pr-")
             .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
-    }
-}
-
-impl Component {
-    /// What an image registry accepts as a repository: `^[a-z][a-z0-9]*([._-][a-z0-9]+)*$`, 2 to 63 characters.
-    pub(crate) fn is_image_name(&self) -> bool {
-        self.0.len() >= 2
-            && self.0.starts_with(|c: char| c.is_ascii_lowercase())
-            && self
-                .0
-                .split(['.', '_', '-'])
-                .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
     }
 }
 
@@ -188,21 +176,6 @@ mod tests {
     fn previews() {
         for (name, preview) in [("pr-1", true), ("pr-", false), ("pr-a", false), ("live", false), ("pr-1-2", false)] {
             assert_eq!(name.parse::<Environment>().is_ok_and(|e| e.is_preview()), preview, "{name}");
-        }
-    }
-
-    #[test]
-    fn image_names() {
-        for (name, good) in [
-            ("checkout", true),
-            ("a1", true),
-            ("a.b-c_d", true),
-            ("a", false),
-            ("Ab", false),
-            ("1a", false),
-            ("a--b", false),
-        ] {
-            assert_eq!(name.parse::<Component>().unwrap().is_image_name(), good, "{name}");
         }
     }
 

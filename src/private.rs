@@ -21,8 +21,12 @@ impl PrivateFolder {
     /// In TMPDIR, else in the system's folder for temporary files.
     pub(crate) fn create(environment: &Environment) -> Result<Self> {
         let parent = PathBuf::from(environment.get("TMPDIR").unwrap_or("/tmp"));
-        let made = tempfile::Builder::new().prefix("cdflow-").permissions(Permissions::from_mode(0o700)).tempdir_in(&parent);
-        made.map(Self).map_err(|error| Error::io("can't make a private folder in", &parent, &error).hint("set TMPDIR to a folder that can be written"))
+        let made =
+            tempfile::Builder::new().prefix("cdflow-").permissions(Permissions::from_mode(0o700)).tempdir_in(&parent);
+        made.map(Self).map_err(|error| {
+            Error::io("can't make a private folder in", &parent, &error)
+                .hint("set TMPDIR to a folder that can be written")
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {

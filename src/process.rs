@@ -190,8 +190,7 @@ async fn read_limited(from: Option<impl tokio::io::AsyncRead + Unpin>, into: &mu
 
 async fn relay_lines(mut from: impl AsyncBufRead + Unpin, sink: &mut (dyn FnMut(&str) + Send)) {
     let mut line = Vec::new();
-    loop {
-        let Ok(available) = from.fill_buf().await else { break };
+    while let Ok(available) = from.fill_buf().await {
         if available.is_empty() {
             break;
         }

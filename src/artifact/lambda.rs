@@ -50,7 +50,8 @@ pub(crate) fn files(manifest: &Manifest, component: &Component, folder: &Path, r
 fn exclude(globs: &[String]) -> Result<GlobSet> {
     let mut set = GlobSetBuilder::new();
     for glob in globs {
-        let parsed = Glob::new(glob).map_err(|error| Error::input("cdflow.yml: `lambda.exclude` has a bad pattern").why(error))?;
+        let parsed = Glob::new(glob)
+            .map_err(|error| Error::input("cdflow.yml: `lambda.exclude` has a bad pattern").why(error))?;
         set.add(parsed);
     }
     set.build().map_err(|error| Error::input("cdflow.yml: `lambda.exclude` can't be used").why(error))
@@ -58,7 +59,8 @@ fn exclude(globs: &[String]) -> Result<GlobSet> {
 
 fn check_size(files: &[TreeFile], source: &Path) -> Result<()> {
     if files.is_empty() {
-        return Err(Error::input(format!("the function's folder `{}` has no files", source.display())).hint("nothing could run"));
+        return Err(Error::input(format!("the function's folder `{}` has no files", source.display()))
+            .hint("nothing could run"));
     }
     let total: u64 = files.iter().map(|file| file.size).sum();
     if total <= UNZIPPED_LIMIT {
@@ -68,9 +70,13 @@ fn check_size(files: &[TreeFile], source: &Path) -> Result<()> {
     largest.sort_by_key(|file| std::cmp::Reverse(file.size));
     let largest: Vec<String> =
         largest.iter().take(LARGEST_SHOWN).map(|file| format!("{} ({})", file.name, bytes_text(file.size))).collect();
-    Err(Error::input(format!("the function is {} unzipped; AWS Lambda takes {} at most", bytes_text(total), bytes_text(UNZIPPED_LIMIT)))
-        .why(format!("the largest files are {}", largest.join(", ")))
-        .hint("leave files out by `lambda: {exclude: […]}` in cdflow.yml, or use a container image"))
+    Err(Error::input(format!(
+        "the function is {} unzipped; AWS Lambda takes {} at most",
+        bytes_text(total),
+        bytes_text(UNZIPPED_LIMIT)
+    ))
+    .why(format!("the largest files are {}", largest.join(", ")))
+    .hint("leave files out by `lambda: {exclude: […]}` in cdflow.yml, or use a container image"))
 }
 
 /// Writes the zip. Entries are sorted, times fixed, modes 0644 or 0755.
@@ -87,17 +93,21 @@ pub(crate) fn write(files: &BTreeMap<String, SourceFile>, to: &Path) -> Result<L
         let mut from = File::open(&file.path).map_err(|error| Error::io("can't read", &file.path, &error))?;
         io::copy(&mut from, &mut zip).map_err(failed)?;
     }
-    let file = zip.finish().map_err(|error| failed(error.into()))?.into_inner().map_err(|error| failed(error.into_error()))?;
+    let file =
+        zip.finish().map_err(|error| failed(error.into()))?.into_inner().map_err(|error| failed(error.into_error()))?;
     let size = file.metadata().map_err(failed)?.len();
     Ok(LambdaZip { path: to.to_owned(), sha256: Sha256::of_file(to).map_err(failed)?, size })
 }
 
 /// What Terraform gets in `var.release`. The names of the keys are the reference's.
-pub(crate) fn metadata(zip: &LambdaZip, key: &str, places: &BTreeMap<String, Place>, multi_region: bool) -> BTreeMap<String, String> {
-    let mut data = BTreeMap::from([
-        ("s3_key".to_owned(), key.to_owned()),
-        ("source_code_hash".to_owned(), zip.sha256.base64()),
-    ]);
+pub(crate) fn metadata(
+    zip: &LambdaZip,
+    key: &str,
+    places: &BTreeMap<String, Place>,
+    multi_region: bool,
+) -> BTreeMap<String, String> {
+    let mut data =
+        BTreeMap::from([("s3_key".to_owned(), key.to_owned()), ("source_code_hash".to_owned(), zip.sha256.base64())]);
     if multi_region {
         let regions: Vec<&str> = places.keys().map(String::as_str).collect();
         data.insert("s3_bucket_regions_csv".to_owned(), regions.join(","));
@@ -130,7 +140,10 @@ mod tests {
     fn too_large_names_the_largest() {
         let files: Vec<TreeFile> = [1, 100, 200, 50, 300, 150].map(|mb| tree(mb * 1_000_000)).to_vec();
         let refused = check_size(&files, Path::new("src")).unwrap_err().to_string();
-        assert!(refused.contains("801.0 MB unzipped") && refused.contains("f300000000 (300.0 MB), f200000000"), "{refused}");
+        assert!(
+            refused.contains("801.0 MB unzipped") && refused.contains("f300000000 (300.0 MB), f200000000"),
+            "{refused}"
+        );
         assert!(!refused.contains("f1000000 "), "{refused}");
         assert!(check_size(&[tree(UNZIPPED_LIMIT)], Path::new("src")).is_ok());
         assert!(check_size(&[tree(UNZIPPED_LIMIT + 1)], Path::new("src")).is_err());
@@ -149,7 +162,10 @@ mod tests {
                 fs::write(&path, text).unwrap();
                 fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
                 let sha256 = Sha256::of(text.as_bytes());
-                files.insert(name.to_owned(), SourceFile { path, executable: name.ends_with("sh"), size: text.len() as u64, sha256 });
+                files.insert(
+                    name.to_owned(),
+                    SourceFile { path, executable: name.ends_with("sh"), size: text.len() as u64, sha256 },
+                );
             }
             let zip = write(&files, &folder.path().join("out.zip")).unwrap();
             (zip.sha256, fs::read(zip.path).unwrap())
@@ -157,7 +173,8 @@ mod tests {
         let (first, second) = (zip(0o644), zip(0o600));
         assert_eq!(first, second);
         let mut archive = zip::ZipArchive::new(io::Cursor::new(first.1)).unwrap();
-        let names: Vec<String> = (0..archive.len()).map(|at| archive.by_index(at).unwrap().name().unwrap().into_owned()).collect();
+        let names: Vec<String> =
+            (0..archive.len()).map(|at| archive.by_index(at).unwrap().name().unwrap().into_owned()).collect();
         assert_eq!(names, ["a.py", "b/run.sh"]);
         assert_eq!(archive.by_name("b/run.sh").unwrap().unix_mode(), Some(0o100755));
         assert_eq!(archive.by_name("a.py").unwrap().compression(), CompressionMethod::Deflated);

@@ -44,7 +44,12 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// `provider` is whom Terraform's providers act as, `backend` whom its state backend acts as. The socket is made in
     /// `private`, a folder that only we can enter.
-    pub(crate) async fn start(private: &Path, provider: Arc<Session>, backend: Arc<Session>, redactor: &Redactor) -> Result<Self> {
+    pub(crate) async fn start(
+        private: &Path,
+        provider: Arc<Session>,
+        backend: Arc<Session>,
+        redactor: &Redactor,
+    ) -> Result<Self> {
         let failed = |error: io::Error| Error::internal("the credentials endpoint can't be opened").why(error);
         let token = random_token()?;
         redactor.add(&token);
@@ -53,7 +58,7 @@ impl Endpoint {
         let socket = private.join("backend.sock");
         let unix = UnixListener::bind(&socket).map_err(failed)?;
         let tasks = [
-            tokio::spawn(serve_http(http, provider, format!("{}", token.expose()))),
+            tokio::spawn(serve_http(http, provider, token.expose().to_owned())),
             tokio::spawn(serve_unix(unix, backend)),
         ];
         Ok(Self { url, token, socket, tasks })
@@ -130,7 +135,8 @@ fn process_answer(credentials: &Credentials) -> serde_json::Value {
 
 /// RFC 3339, whole seconds: some SDKs read no fractions.
 fn timestamp(time: SystemTime) -> String {
-    jiff::Timestamp::try_from(time).map_or_else(|_| String::new(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+    jiff::Timestamp::try_from(time)
+        .map_or_else(|_| String::new(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 /// `cdflow credential-process SOCKET`, which the backend's SDK starts: fetches what the running cdflow serves.
@@ -140,8 +146,13 @@ pub(crate) async fn ask(socket: &Path) -> Result<String> {
     };
     let mut text = String::new();
     UnixStream::connect(socket).await.map_err(failed)?.read_to_string(&mut text).await.map_err(failed)?;
-    match serde_json::from_str::<serde_json::Value>(&text).ok().and_then(|answer| Some(answer.get("error")?.to_string())) {
-        Some(why) => Err(Error::new(Exit::Credentials, "the credentials of the state backend can't be renewed").why(why)),
+    match serde_json::from_str::<serde_json::Value>(&text)
+        .ok()
+        .and_then(|answer| Some(answer.get("error")?.to_string()))
+    {
+        Some(why) => {
+            Err(Error::new(Exit::Credentials, "the credentials of the state backend can't be renewed").why(why))
+        }
         None => Ok(text),
     }
 }

@@ -7,11 +7,12 @@ use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, SharedCredentialsProvider},
 };
-use aws_sdk_sts::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_sts::error::DisplayErrorContext;
 use tokio::sync::Mutex;
 
 use crate::{
     account::Account,
+    aws::failure::Failure,
     error::{Error, Exit, Result},
     redact::{Redactor, Secret},
 };
@@ -57,14 +58,11 @@ impl RootSession {
             .load()
             .await;
         let provider = config.credentials_provider().ok_or_else(|| no_credentials("no provider"))?;
-        let credentials = provider.provide_credentials().await.map_err(|error| no_credentials(DisplayErrorContext(&error)))?;
+        let credentials =
+            provider.provide_credentials().await.map_err(|error| no_credentials(DisplayErrorContext(&error)))?;
         mask(redactor, &credentials);
         let caller = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await.map_err(|error| {
-            let request = aws_sdk_sts::operation::RequestId::request_id(&error).unwrap_or("none").to_owned();
-            let exit = if error.code().is_some() { Exit::Credentials } else { Exit::Unavailable };
-            Error::new(exit, "AWS STS does not say who we are (GetCallerIdentity)")
-                .why(format!("{} (request id {request})", DisplayErrorContext(&error)))
-                .hint("check the AWS credentials in the environment and the clock of this machine")
+            Failure::of(&error).into_error("AWS STS does not say who we are (GetCallerIdentity)", region)
         })?;
         Ok(Self {
             partition: caller.arn().and_then(|arn| arn.split(':').nth(1)).unwrap_or("aws").to_owned(),
@@ -100,12 +98,13 @@ impl RootSession {
             .build();
         let credentials = Refreshing { provider, current: Mutex::default(), redactor: self.redactor.clone() };
         credentials.get().await.map_err(|error| {
-            Error::new(Exit::Credentials, format!("the role `{arn}` can't be assumed"))
-                .why(error)
-                .hint(format!("the role's trust policy must allow this identity, and the account scheme must name the role of `{}`", account.alias))
+            Error::new(Exit::Credentials, format!("the role `{arn}` can't be assumed")).why(error).hint(format!(
+                "the role's trust policy must allow this identity, and the account scheme must name the role of `{}`",
+                account.alias
+            ))
         })?;
         let session = Session { config, account_id: account.id.clone(), credentials };
-        session.check_account(&arn).await?;
+        session.check_account(&arn, region).await?;
         Ok(session)
     }
 }
@@ -116,9 +115,9 @@ impl Session {
         self.credentials.get().await
     }
 
-    async fn check_account(&self, arn: &str) -> Result<()> {
+    async fn check_account(&self, arn: &str, region: &str) -> Result<()> {
         let caller = aws_sdk_sts::Client::new(&self.config).get_caller_identity().send().await.map_err(|error| {
-            Error::new(Exit::Credentials, format!("AWS STS does not say who `{arn}` is")).why(DisplayErrorContext(&error))
+            Failure::of(&error).into_error(format!("AWS STS does not say who `{arn}` is (GetCallerIdentity)"), region)
         })?;
         if caller.account() != self.account_id.as_deref() {
             return Err(Error::refused(format!(

@@ -83,11 +83,6 @@ impl BundleManifest {
         Ok(bytes)
     }
 
-    /// The bundle digest: the SHA-256 of `to_bytes`, which are the bytes in the bundle.
-    pub(crate) fn digest(&self) -> Result<Sha256> {
-        Ok(Sha256::of(&self.to_bytes()?))
-    }
-
     fn check(&self) -> Result<()> {
         if self.format != FORMAT {
             return Err(refuse_archive(format!("there is no bundle format {}", self.format)));
@@ -183,7 +178,7 @@ mod tests {
         assert_eq!(String::from_utf8(bytes.clone()).unwrap(), expected.replace("DIGEST", &digest.to_string()));
         let read = BundleManifest::parse(&bytes).unwrap();
         assert_eq!(read, manifest());
-        assert_eq!(read.digest().unwrap(), Sha256::of(&bytes));
+        assert_eq!(read.to_bytes().unwrap(), bytes);
     }
 
     #[test]

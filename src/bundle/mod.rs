@@ -20,12 +20,10 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-#[allow(unused_imports, reason = "the commands that use them come next")]
 pub(crate) use self::{
-    entry::Entry,
     index::{Index, Located},
     layout::check_name,
-    manifest::{BundleManifest, FileEntry, TerraformIdentity},
+    manifest::{BundleManifest, TerraformIdentity},
     reader::{Unpacked, unpack},
     writer::{Bundle, Header, Source, StagedFile, write},
 };

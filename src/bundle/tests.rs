@@ -98,7 +98,7 @@ fn round_trip() {
     let bytes = fs::read(&bundle.path).unwrap();
     assert_eq!(bundle.size, bytes.len() as u64);
     assert_eq!(bundle.manifest.lock_file, Some(Sha256::of(b"# lock")));
-    assert_eq!(bundle.digest, bundle.manifest.digest().unwrap());
+    assert_eq!(bundle.digest, Sha256::of(&bundle.manifest.to_bytes().unwrap()));
 
     let (_kept, unpacked) = open(&bytes, Some(bundle.digest)).unwrap();
     assert_eq!(unpacked.digest, Some(bundle.digest));

@@ -39,7 +39,8 @@ pub(crate) struct Context {
 }
 
 pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
-    let folder = fs::canonicalize(&global.directory).map_err(|error| Error::io("can't enter", &global.directory, &error))?;
+    let folder =
+        fs::canonicalize(&global.directory).map_err(|error| Error::io("can't enter", &global.directory, &error))?;
     let (manifest, manifest_text) = read_manifest(&folder)?;
     let component = component(global, &manifest, &folder, &host).await?;
     let identity = Identity { team: manifest.team.clone(), component };
@@ -48,10 +49,22 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
         None if needs_aws(&scheme) => Some(RootSession::start(&scheme.default_region, &host.log.redactor).await?),
         root => root,
     };
-    let release_session = session(root.as_ref(), &scheme.release_account, scheme.release_account.role.as_deref()).await?;
+    let release_session =
+        session(root.as_ref(), &scheme.release_account, scheme.release_account.role.as_deref()).await?;
     let store = store_at(&scheme.release_bucket, &scheme.release_account.region, release_session.as_deref())?;
     let pass_environment = global.pass_environment.clone();
-    Ok(Context { host, folder, manifest, manifest_text, identity, scheme, store, pass_environment, root, release_session })
+    Ok(Context {
+        host,
+        folder,
+        manifest,
+        manifest_text,
+        identity,
+        scheme,
+        store,
+        pass_environment,
+        root,
+        release_session,
+    })
 }
 
 impl Context {
@@ -73,8 +86,11 @@ impl Context {
 fn read_manifest(folder: &Path) -> Result<(Manifest, String)> {
     let path = folder.join(manifest::FILE);
     let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::input(format!("there is no {} in `{}`", manifest::FILE, folder.display()))
-            .hint("run cdflow in the component's folder, or name it: -C DIR (the Action's input `working-directory`)"),
+        std::io::ErrorKind::NotFound => {
+            Error::input(format!("there is no {} in `{}`", manifest::FILE, folder.display())).hint(
+                "run cdflow in the component's folder, or name it: -C DIR (the Action's input `working-directory`)",
+            )
+        }
         _ => Error::io("can't read", &path, &error),
     })?;
     Ok((Manifest::parse(manifest::FILE, &text)?, text))
@@ -113,7 +129,8 @@ async fn read_scheme(
         SchemeUrl::Path(path) => {
             let path = folder.join(path);
             let text = fs::read_to_string(&path).map_err(|error| {
-                Error::io("can't read the account scheme", &path, &error).hint("check `account-scheme-url` in cdflow.yml")
+                Error::io("can't read the account scheme", &path, &error)
+                    .hint("check `account-scheme-url` in cdflow.yml")
             })?;
             let beside = path.parent().unwrap_or(folder);
             Ok((AccountScheme::parse(&url.to_string(), Some(beside), &text, team, component)?, None))
@@ -126,9 +143,11 @@ async fn read_scheme(
             let store = S3Store::new(root.config(), bucket.clone(), region.to_owned(), None);
             let text = store.get(key, SCHEME_LIMIT).await?;
             let text = text.ok_or_else(|| {
-                Error::input(format!("there is no account scheme at {url}")).hint("check `account-scheme-url` in cdflow.yml")
+                Error::input(format!("there is no account scheme at {url}"))
+                    .hint("check `account-scheme-url` in cdflow.yml")
             })?;
-            let text = String::from_utf8(text).map_err(|_| Error::input(format!("the account scheme at {url} is not UTF-8")))?;
+            let text = String::from_utf8(text)
+                .map_err(|_| Error::input(format!("the account scheme at {url} is not UTF-8")))?;
             Ok((AccountScheme::parse(&url.to_string(), None, &text, team, component)?, Some(root)))
         }
     }
@@ -154,7 +173,9 @@ fn store_at(place: &Place, region: &str, session: Option<&Session>) -> Result<Re
             let owner = session.account_id.clone();
             Ok(ReleaseStore::S3(S3Store::new(&session.config, bucket.clone(), region.to_owned(), owner)))
         }
-        (Place::Bucket(bucket), None) => Err(Error::input(format!("the bucket `{bucket}` can't be reached without a role"))
-            .hint("give the release account an `id` and a `role` in the account scheme")),
+        (Place::Bucket(bucket), None) => {
+            Err(Error::input(format!("the bucket `{bucket}` can't be reached without a role"))
+                .hint("give the release account an `id` and a `role` in the account scheme"))
+        }
     }
 }

@@ -29,12 +29,21 @@ pub(crate) async fn run(context: &Context, inputs: DeployInputs) -> Result<()> {
         recorded: record.deployed().cloned(),
         environment,
     };
-    context.host.log.step(&format!("Deploy {} {} to {}", context.identity.component, order.release.version, order.environment));
+    context
+        .host
+        .log
+        .step(&format!("Deploy {} {} to {}", context.identity.component, order.release.version, order.environment));
     rollout::run(context, order).await
 }
 
 /// What to say where there is no state; None where a new environment is fine.
-fn missing_state(context: &Context, environment: &Environment, matched: Matched, record: &Record, is_new: bool) -> Option<Error> {
+fn missing_state(
+    context: &Context,
+    environment: &Environment,
+    matched: Matched,
+    record: &Record,
+    is_new: bool,
+) -> Option<Error> {
     if is_new {
         return None;
     }
@@ -48,7 +57,11 @@ fn missing_state(context: &Context, environment: &Environment, matched: Matched,
         );
     }
     if context.manifest.deploy.require_state {
-        return Some(refused.why("cdflow.yml says `deploy: {require-state: true}`").hint("if it is really new: --new-environment"));
+        return Some(
+            refused
+                .why("cdflow.yml says `deploy: {require-state: true}`")
+                .hint("if it is really new: --new-environment"),
+        );
     }
     (matched == Matched::ByDefault && !environment.is_preview()).then(|| {
         refused

@@ -39,7 +39,8 @@ pub(crate) async fn run(context: &Context, inputs: DestroyInputs) -> Result<()> 
 
 /// An environment that the scheme names is not destroyed by a slip of the hand.
 fn check_confirmed(environment: &Environment, matched: Matched, confirm: Option<&Environment>) -> Result<()> {
-    let asked = || Error::refused(format!("destroying `{environment}`, which the account scheme names, must be confirmed"));
+    let asked =
+        || Error::refused(format!("destroying `{environment}`, which the account scheme names, must be confirmed"));
     match confirm {
         Some(confirmed) if confirmed == environment => Ok(()),
         Some(other) => Err(asked().why(format!("--confirm names `{other}`")).hint(format!("--confirm {environment}"))),

@@ -18,8 +18,10 @@ pub(crate) async fn run(context: &Context, inputs: &InspectInputs) -> Result<()>
         return Err(published::missing(&context.store, &release).await);
     };
     let manifest = published.manifest().await?;
-    let facts = published.read("release.json").await?.ok_or_else(|| Error::integrity("the bundle has no release.json"))?;
-    let facts: Value = serde_json::from_slice(&facts).map_err(|error| Error::integrity("release.json can't be read").why(error))?;
+    let facts =
+        published.read("release.json").await?.ok_or_else(|| Error::integrity("the bundle has no release.json"))?;
+    let facts: Value =
+        serde_json::from_slice(&facts).map_err(|error| Error::integrity("release.json can't be read").why(error))?;
     let place = context.store.describe(&release.key());
     let document = document(&place, &published, manifest.as_ref(), &facts["release"]);
     match inputs.json {
@@ -29,7 +31,12 @@ pub(crate) async fn run(context: &Context, inputs: &InspectInputs) -> Result<()>
     Ok(())
 }
 
-fn document(place: &str, published: &Published<'_>, manifest: Option<&(Sha256, BundleManifest)>, facts: &Value) -> Value {
+fn document(
+    place: &str,
+    published: &Published<'_>,
+    manifest: Option<&(Sha256, BundleManifest)>,
+    facts: &Value,
+) -> Value {
     let files: Vec<Value> = published
         .index
         .files()
@@ -56,7 +63,9 @@ fn document(place: &str, published: &Published<'_>, manifest: Option<&(Sha256, B
 fn providers(published: &Published<'_>) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for file in published.index.files() {
-        if let ["providers", host, namespace, kind, version, platform, _, ..] = file.name.split('/').collect::<Vec<_>>()[..] {
+        if let ["providers", host, namespace, kind, version, platform, _, ..] =
+            file.name.split('/').collect::<Vec<_>>()[..]
+        {
             found.push(format!("{host}/{namespace}/{kind} {version} {platform}"));
         }
     }
@@ -75,7 +84,9 @@ fn table(document: &Value) -> Vec<String> {
         let value = &document[key];
         line(&key.replace('_', " "), if value.is_null() { "-".to_owned() } else { text(value) });
     }
-    if let (Some(name), Some(version)) = (document["terraform"]["name"].as_str(), document["terraform"]["version"].as_str()) {
+    if let (Some(name), Some(version)) =
+        (document["terraform"]["name"].as_str(), document["terraform"]["version"].as_str())
+    {
         line("initialised with", format!("{name} {version}"));
     }
     document["providers"].as_array().into_iter().flatten().for_each(|provider| line("provider", text(provider)));

@@ -62,7 +62,9 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs) -> Result<()> 
     init(context, &tool, &staged).await?;
     let mut facts = data.clone();
     facts.extend(built_in(&release, &checkout));
-    facts.extend(zip.iter().flat_map(|zip| lambda::metadata(zip, &release.key(), &places, context.manifest.multi_region)));
+    facts.extend(
+        zip.iter().flat_map(|zip| lambda::metadata(zip, &release.key(), &places, context.manifest.multi_region)),
+    );
     let bundle = bundle(context, &sources, &staged, &tool, &facts, private.path()).await?;
 
     context.host.interrupt.check("publishing the release")?;
@@ -89,8 +91,11 @@ fn release_data(given: &[Datum]) -> Result<BTreeMap<String, String>> {
     let mut data = BTreeMap::new();
     for Datum { key, value } in given {
         if BUILT_IN_DATA.contains(&key.as_str()) || key.starts_with("s3_bucket.") || key.starts_with("image_") {
-            return Err(Error::input(format!("release data can't set `{}`, which cdflow sets itself", key.escape_debug()))
-                .hint("give it another name"));
+            return Err(Error::input(format!(
+                "release data can't set `{}`, which cdflow sets itself",
+                key.escape_debug()
+            ))
+            .hint("give it another name"));
         }
         if data.insert(key.clone(), value.clone()).is_some() {
             return Err(Error::input(format!("release data sets `{}` twice", key.escape_debug())));
@@ -162,7 +167,12 @@ fn build(context: &Context, sources: &Sources, private: &Path) -> Result<Option<
     }
     context.host.log.step("Build the function's zip");
     let zip = lambda::write(&sources.artifact, &private.join("function.zip"))?;
-    context.host.log.note(&format!("{} files, {}, SHA-256 {}", sources.artifact.len(), bytes_text(zip.size), zip.sha256));
+    context.host.log.note(&format!(
+        "{} files, {}, SHA-256 {}",
+        sources.artifact.len(),
+        bytes_text(zip.size),
+        zip.sha256
+    ));
     Ok(Some(zip))
 }
 
@@ -240,7 +250,8 @@ async fn bundle(
         source: Source::Path(file.path.clone()),
         executable: file.executable,
     }));
-    let facts: Map<String, Value> = facts.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect();
+    let facts: Map<String, Value> =
+        facts.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect();
     files.push(small("release.json", pretty(&json!({"release": facts}))));
     files.push(small("account-scheme.json", context.scheme.raw.clone().into_bytes()));
     let (source_digest, tool, to) = (sources.digest, tool.clone(), private.join("bundle.zip"));
@@ -261,7 +272,8 @@ fn from_staging(sources: &Sources, staged: &Staged) -> Result<Vec<StagedFile>> {
     let module_folder = work.join("modules");
     if module_folder.is_dir() {
         let index = module_folder.join(modules::INDEX);
-        let of_git = |path: &Path| path.file_name().is_some_and(|name| name == ".git") || path == Path::new(modules::INDEX);
+        let of_git =
+            |path: &Path| path.file_name().is_some_and(|name| name == ".git") || path == Path::new(modules::INDEX);
         files.extend(tree("modules", &module_folder, &module_folder, of_git)?);
         let text = fs::read_to_string(&index).map_err(|error| Error::io("can't read", &index, &error))?;
         files.push(small("modules/modules.json", modules::index_for_bundle(&text, &sources.component_folder)?));
@@ -304,7 +316,12 @@ fn identity(tool: &Tool) -> Result<TerraformIdentity> {
 }
 
 /// To every place at once. The same zip there already is a success: an earlier try may have come no further.
-async fn upload_zip(context: &Context, release: &Release, zip: &LambdaZip, places: &BTreeMap<String, Place>) -> Result<()> {
+async fn upload_zip(
+    context: &Context,
+    release: &Release,
+    zip: &LambdaZip,
+    places: &BTreeMap<String, Place>,
+) -> Result<()> {
     context.host.log.step("Upload the function's zip");
     let uploads = places.iter().map(|(region, place)| async move {
         let store = context.store_at(place, region)?;
@@ -353,8 +370,10 @@ async fn publish(context: &Context, release: &Release, sources: &Sources, bundle
         // Another run was faster, or our own answer was lost on the way.
         Put::Exists => match is_published(context, release, sources).await? {
             true => Ok(()),
-            false => Err(Error::new(Exit::Unavailable, format!("{} was there and is gone", context.store.describe(&key)))
-                .hint("somebody deletes releases; try again")),
+            false => {
+                Err(Error::new(Exit::Unavailable, format!("{} was there and is gone", context.store.describe(&key)))
+                    .hint("somebody deletes releases; try again"))
+            }
         },
     }
 }
@@ -405,7 +424,11 @@ fn show(
     let groups = [("bundle", &sources.files), ("bundle, module", &sources.outside), ("function", &sources.artifact)];
     for (group, files) in groups {
         for (name, file) in files {
-            log.output(&format!("{group:<16} {:>10}  {name}{}", bytes_text(file.size), if file.executable { " *" } else { "" }));
+            log.output(&format!(
+                "{group:<16} {:>10}  {name}{}",
+                bytes_text(file.size),
+                if file.executable { " *" } else { "" }
+            ));
         }
     }
     log.note("modules and providers come on top, at init");

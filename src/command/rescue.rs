@@ -15,11 +15,18 @@ use crate::{
 
 /// `file` is Terraform's errored.tfstate, `failed` why apply failed. A state that could be saved after all leaves that failure;
 /// one that could not is exit 7 and names the copy.
-pub(crate) async fn state(context: &Context, order: &Order, terraform: &Initialised, file: &Path, failed: Option<Error>) -> Result<()> {
+pub(crate) async fn state(
+    context: &Context,
+    order: &Order,
+    terraform: &Initialised,
+    file: &Path,
+    failed: Option<Error>,
+) -> Result<()> {
     context.host.log.warning("Terraform could not save the state; trying again");
     let Err(refused) = terraform.push_state(file).await else {
         context.host.log.note("the state is saved");
-        let failed = failed.unwrap_or_else(|| Error::new(Exit::ApplyFailed, "terraform apply could not save the state at first"));
+        let failed = failed
+            .unwrap_or_else(|| Error::new(Exit::ApplyFailed, "terraform apply could not save the state at first"));
         return Err(failed.hint("the state was saved at the second try"));
     };
     let content = fs::read(file).map_err(|error| Error::io("can't read", file, &error))?;
@@ -30,11 +37,17 @@ pub(crate) async fn state(context: &Context, order: &Order, terraform: &Initiali
             keep_beside_manifest(context, order, &content)?
         }
     };
-    Err(Error::new(Exit::StateNotSaved, format!("the state of `{}` could not be saved; a copy is at {copy}", order.environment))
-        .why(refused)
-        .hint("mend what keeps the state from being written, and release the lock if one is left")
-        .hint(format!("then save the copy: terraform state push, in a folder initialised with this state (workspace {})", order.environment))
-        .hint("deploy nothing here before that: Terraform would make everything anew"))
+    Err(Error::new(
+        Exit::StateNotSaved,
+        format!("the state of `{}` could not be saved; a copy is at {copy}", order.environment),
+    )
+    .why(refused)
+    .hint("mend what keeps the state from being written, and release the lock if one is left")
+    .hint(format!(
+        "then save the copy: terraform state push, in a folder initialised with this state (workspace {})",
+        order.environment
+    ))
+    .hint("deploy nothing here before that: Terraform would make everything anew"))
 }
 
 fn name(order: &Order) -> String {

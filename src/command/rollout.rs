@@ -85,7 +85,11 @@ pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
         }
     };
 
-    let facts = Facts { account_id: session.as_ref().and_then(|session| session.account_id.clone()), bundle: &bundle, tool: &tool };
+    let facts = Facts {
+        account_id: session.as_ref().and_then(|session| session.account_id.clone()),
+        bundle: &bundle,
+        tool: &tool,
+    };
     let ended = carry_out(context, &order, &terraform, &planned, &facts, &account.frozen).await;
     // The endpoint serves until here.
     drop(endpoint);
@@ -122,7 +126,8 @@ async fn fetch(context: &Context, order: &Order, private: &PrivateFolder) -> Res
     };
     drop(progress);
     context.host.interrupt.check("unpacking the release")?;
-    let found = fetched.ok_or_else(|| Error::new(Exit::Unavailable, format!("{} was there and is gone", store.describe(&key))))?;
+    let found = fetched
+        .ok_or_else(|| Error::new(Exit::Unavailable, format!("{} was there and is gone", store.describe(&key))))?;
     let (into, expected) = (private.folder("bundle")?, published::promised_digest(&found));
     let from = archive.clone();
     let unpacked = tokio::task::spawn_blocking(move || bundle::unpack(&from, &into, expected));
@@ -132,7 +137,11 @@ async fn fetch(context: &Context, order: &Order, private: &PrivateFolder) -> Res
     check_recorded(order, &unpacked)?;
     match (&unpacked.digest, &unpacked.manifest) {
         (Some(digest), Some(manifest)) => {
-            log.note(&format!("{}, {} files verified, bundle digest {digest}", bytes_text(found.size), manifest.files.len()));
+            log.note(&format!(
+                "{}, {} files verified, bundle digest {digest}",
+                bytes_text(found.size),
+                manifest.files.len()
+            ));
         }
         _ => log.warning("this bundle has no manifest.json (another program made it): its content is unverified"),
     }
@@ -141,14 +150,24 @@ async fn fetch(context: &Context, order: &Order, private: &PrivateFolder) -> Res
 
 /// A version that was deployed here before must still be the same bytes.
 fn check_recorded(order: &Order, unpacked: &Unpacked) -> Result<()> {
-    let Some(recorded) = order.recorded.as_ref().filter(|recorded| recorded.version == order.release.version) else { return Ok(()) };
+    let Some(recorded) = order.recorded.as_ref().filter(|recorded| recorded.version == order.release.version) else {
+        return Ok(());
+    };
     if recorded.bundle_digest == unpacked.digest {
         return Ok(());
     }
-    let text = |digest: Option<crate::digest::Sha256>| digest.map_or_else(|| "none".to_owned(), |digest| digest.to_string());
-    Err(Error::integrity(format!("release {} is not the one that was deployed to `{}`", order.release.version, order.environment))
-        .why(format!("the ledger has the bundle digest {}, the store {}", text(recorded.bundle_digest), text(unpacked.digest)))
-        .hint("somebody replaced a published release: find out who; deploy a new version"))
+    let text =
+        |digest: Option<crate::digest::Sha256>| digest.map_or_else(|| "none".to_owned(), |digest| digest.to_string());
+    Err(Error::integrity(format!(
+        "release {} is not the one that was deployed to `{}`",
+        order.release.version, order.environment
+    ))
+    .why(format!(
+        "the ledger has the bundle digest {}, the store {}",
+        text(recorded.bundle_digest),
+        text(unpacked.digest)
+    ))
+    .hint("somebody replaced a published release: find out who; deploy a new version"))
 }
 
 /// The bundle is of this component and version, and its environment has not moved since.
@@ -156,36 +175,51 @@ fn check_bundle<'a>(context: &'a Context, order: &Order, bundle: &Unpacked) -> R
     let facts: Value = serde_json::from_str(&read(&bundle.root, "release.json")?)
         .map_err(|error| Error::integrity("release.json of the bundle can't be read").why(error))?;
     let identity = &order.release.identity;
-    let expected =
-        [("team", identity.team.as_str()), ("component", identity.component.as_str()), ("version", order.release.version.as_str())];
+    let expected = [
+        ("team", identity.team.as_str()),
+        ("component", identity.component.as_str()),
+        ("version", order.release.version.as_str()),
+    ];
     for (key, expected) in expected {
         let found = &facts["release"][key];
         if *found != *expected {
-            return Err(Error::input(format!("the bundle is not what was asked for: its {key} is {found}, not \"{expected}\""))
-                .hint("check `team` and `component` of cdflow.yml; was the bundle copied?"));
+            return Err(Error::input(format!(
+                "the bundle is not what was asked for: its {key} is {found}, not \"{expected}\""
+            ))
+            .hint("check `team` and `component` of cdflow.yml; was the bundle copied?"));
         }
     }
     let raw = read(&bundle.root, "account-scheme.json")?;
     let frozen = FrozenAccount::find(&raw, &identity.team, &order.environment)?;
     let (live, _) = context.scheme.account_of(&order.environment)?;
     if frozen.id != live.id || frozen.region != live.region {
-        let place = |id: &Option<String>, region: &str| format!("account {} in {region}", id.as_deref().unwrap_or("(local)"));
-        return Err(Error::input(format!("the environment `{}` has moved since this release was made", order.environment))
-            .why(format!("it was in {}, the account scheme now says {}", place(&frozen.id, &frozen.region), place(&live.id, &live.region)))
-            .hint("make a new release for the new place, or correct the account scheme"));
+        let place =
+            |id: &Option<String>, region: &str| format!("account {} in {region}", id.as_deref().unwrap_or("(local)"));
+        return Err(Error::input(format!(
+            "the environment `{}` has moved since this release was made",
+            order.environment
+        ))
+        .why(format!(
+            "it was in {}, the account scheme now says {}",
+            place(&frozen.id, &frozen.region),
+            place(&live.id, &live.region)
+        ))
+        .hint("make a new release for the new place, or correct the account scheme"));
     }
     Ok(Accounts { frozen, live })
 }
 
 fn read(root: &Path, name: &str) -> Result<String> {
-    fs::read_to_string(root.join(name)).map_err(|error| Error::integrity(format!("the bundle's {name} can't be read")).why(error))
+    fs::read_to_string(root.join(name))
+        .map_err(|error| Error::integrity(format!("the bundle's {name} can't be read")).why(error))
 }
 
 /// The kind of Terraform that made the release, not older than it was then.
 async fn locate(context: &Context, bundle: &Unpacked) -> Result<Tool> {
     let manifest = &context.manifest;
     let made_with = bundle.manifest.as_ref().map(|manifest| &manifest.terraform);
-    let is_opentofu = made_with.map_or(manifest.opentofu_version.is_some(), |made_with| made_with.name == Flavor::OpenTofu.name());
+    let is_opentofu =
+        made_with.map_or(manifest.opentofu_version.is_some(), |made_with| made_with.name == Flavor::OpenTofu.name());
     let tool = match is_opentofu {
         true => Tool::locate(Flavor::OpenTofu, manifest.opentofu_version.as_ref(), &context.host).await?,
         false => Tool::locate(Flavor::Terraform, manifest.terraform_version.as_ref(), &context.host).await?,
@@ -198,7 +232,12 @@ async fn locate(context: &Context, bundle: &Unpacked) -> Result<Tool> {
             .hint(format!("put {} {} into PATH", made_with.name, made_with.version)));
     }
     if tool.version.to_string() != made_with.version {
-        context.host.log.note(&format!("{} {}; the release was made with {}", tool.flavor.name(), tool.version, made_with.version));
+        context.host.log.note(&format!(
+            "{} {}; the release was made with {}",
+            tool.flavor.name(),
+            tool.version,
+            made_with.version
+        ));
     }
     Ok(tool)
 }
@@ -269,7 +308,8 @@ fn place_modules(root: &Path, infra: &Path, is_reference: bool) -> Result<bool> 
     let index = to.join(modules::INDEX);
     if is_reference && index.is_file() {
         let text = fs::read_to_string(&index).map_err(|error| Error::io("can't read", &index, &error))?;
-        fs::write(&index, modules::index_from_reference(&text)?).map_err(|error| Error::io("can't write", &index, &error))?;
+        fs::write(&index, modules::index_from_reference(&text)?)
+            .map_err(|error| Error::io("can't write", &index, &error))?;
     }
     Ok(index.is_file())
 }
@@ -327,7 +367,8 @@ fn terraform_env(
     let cli_config = private.file("terraform.rc", b"disable_checkpoint = true\nprovider_installation {\n}\n")?;
     env.insert("TF_CLI_CONFIG_FILE".into(), cli_config.into());
     let Some(endpoint) = endpoint else { return Ok(env) };
-    let program = std::env::current_exe().map_err(|error| Error::internal("cdflow does not know where it lies").why(error))?;
+    let program =
+        std::env::current_exe().map_err(|error| Error::internal("cdflow does not know where it lies").why(error))?;
     let profile = format!(
         "[profile {PROFILE}]\ncredential_process = \"{}\" credential-process \"{}\"\n",
         program.display(),
@@ -397,7 +438,7 @@ async fn carry_out(
             context.host.log.step("Apply");
             terraform.apply(plan).await?
         }
-        false => Applied { result: Ok(()), summary: None, in_flight: Vec::new(), errored_state: None },
+        false => Applied { result: Ok(()), in_flight: Vec::new(), errored_state: None },
     };
     let result = settle(context, order, terraform, applied).await;
     let state = match terraform.state().await {
@@ -413,7 +454,10 @@ async fn carry_out(
     };
     let end = end_entry(context, &entry, result.as_ref().err(), state.as_ref());
     if let Err(error) = ledger.end(&end).await {
-        context.host.log.warning(&format!("the ledger's end entry is lost, so this run will show as unfinished: {error}"));
+        context
+            .host
+            .log
+            .warning(&format!("the ledger's end entry is lost, so this run will show as unfinished: {error}"));
     }
     result?;
     show_outputs(context, order, state.as_ref());
@@ -436,7 +480,12 @@ async fn settle(context: &Context, order: &Order, terraform: &Initialised, appli
 }
 
 /// An empty workspace is of no use to anybody.
-async fn leave_workspace(context: &Context, order: &Order, terraform: &Initialised, state: Option<&StateSummary>) -> Result<()> {
+async fn leave_workspace(
+    context: &Context,
+    order: &Order,
+    terraform: &Initialised,
+    state: Option<&StateSummary>,
+) -> Result<()> {
     if state.is_some_and(|state| state.resources > 0) {
         context.host.log.warning("the state still has resources, so the workspace stays");
         return Ok(());
@@ -450,7 +499,8 @@ async fn leave_workspace(context: &Context, order: &Order, terraform: &Initialis
 fn start_entry(context: &Context, order: &Order, plan: &Plan, facts: &Facts<'_>, account: &FrozenAccount) -> Start {
     let environment = &context.host.environment;
     let run_url = || {
-        let [server, repository, run] = ["GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"].map(|name| environment.get(name));
+        let [server, repository, run] =
+            ["GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"].map(|name| environment.get(name));
         Some(format!("{}/{}/actions/runs/{}", server?, repository?, run?))
     };
     Start {

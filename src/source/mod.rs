@@ -76,7 +76,8 @@ impl Sources {
             outside.extend(hashed(prefixed(&folder.display().to_string(), found))?);
         }
         let artifact = hashed(request.artifact)?;
-        let digest = digest(request.identity, request.manifest_text, request.release_data, [&files, &outside, &artifact]);
+        let digest =
+            digest(request.identity, request.manifest_text, request.release_data, [&files, &outside, &artifact]);
         let component_folder = request.folder.strip_prefix(request.root).unwrap_or(Path::new("")).to_owned();
         Ok(Self { files, outside, artifact, component_folder, digest })
     }

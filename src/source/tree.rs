@@ -71,8 +71,10 @@ fn file(entry: &walkdir::DirEntry, relative: &Path) -> Result<TreeFile> {
         return Err(Error::input(format!("`{}` is neither a file nor a folder", path.display())).hint("remove it"));
     }
     let name = relative.to_str().map(str::to_owned);
-    let name = name.ok_or_else(|| Error::input(format!("the name of `{}` is not UTF-8", path.display())).hint("rename it"))?;
-    check_name(&name).map_err(|rule| Error::input(format!("the file `{}` can't be released: {rule}", name.escape_debug())))?;
+    let name =
+        name.ok_or_else(|| Error::input(format!("the name of `{}` is not UTF-8", path.display())).hint("rename it"))?;
+    check_name(&name)
+        .map_err(|rule| Error::input(format!("the file `{}` can't be released: {rule}", name.escape_debug())))?;
     let metadata = fs::metadata(path).map_err(|error| Error::io("can't read", path, &error))?;
     let executable = metadata.permissions().mode() & 0o100 != 0;
     Ok(TreeFile { name, path: path.to_owned(), executable, size: metadata.len() })
@@ -93,7 +95,8 @@ impl Boundary<'_> {
 fn unreadable(folder: &Path, error: &walkdir::Error) -> Error {
     let path = error.path().unwrap_or(folder);
     if error.loop_ancestor().is_some() {
-        return Error::input(format!("the link `{}` leads back to a folder above it", path.display())).hint("remove it");
+        return Error::input(format!("the link `{}` leads back to a folder above it", path.display()))
+            .hint("remove it");
     }
     match error.io_error() {
         Some(io) if io.kind() == io::ErrorKind::NotFound => {
@@ -128,8 +131,12 @@ mod tests {
 
         fn walk(&self) -> Result<Vec<String>> {
             let root = self.path("");
-            let files = walk(&self.path("infra"), &Boundary::new(&root, "the checkout"), |path| path.ends_with("skipped"))?;
-            Ok(files.into_iter().map(|file| format!("{} {}{}", file.name, file.size, if file.executable { "x" } else { "" })).collect())
+            let files =
+                walk(&self.path("infra"), &Boundary::new(&root, "the checkout"), |path| path.ends_with("skipped"))?;
+            Ok(files
+                .into_iter()
+                .map(|file| format!("{} {}{}", file.name, file.size, if file.executable { "x" } else { "" }))
+                .collect())
         }
     }
 

@@ -35,24 +35,41 @@ pub(crate) enum Backend {
 
 impl Backend {
     /// Refuses where nothing would lock the state.
-    pub(crate) fn choose(scheme: &AccountScheme, identity: &Identity, filename: &StateFilename, tool: &Tool) -> Result<Self> {
+    pub(crate) fn choose(
+        scheme: &AccountScheme,
+        identity: &Identity,
+        filename: &StateFilename,
+        tool: &Tool,
+    ) -> Result<Self> {
         let (bucket, use_lockfile, dynamodb_table) = match &scheme.backend {
-            StateBackend::Local { directory } => return Ok(Self::Local { directory: directory.join(identity.prefix()) }),
+            StateBackend::Local { directory } => {
+                return Ok(Self::Local { directory: directory.join(identity.prefix()) });
+            }
             StateBackend::S3 { bucket, use_lockfile, dynamodb_table } => (bucket, *use_lockfile, dynamodb_table),
         };
         let use_lockfile = match use_lockfile {
             Some(true) if !tool.has_s3_lockfile() => {
-                return Err(Error::input(format!("{} {} can't lock a state in S3 by a lock file", tool.flavor.name(), tool.version))
-                    .why("`terraform-backend-s3-use-lockfile` needs 1.10 or newer")
-                    .hint("install a newer one, or set `terraform-backend-s3-dynamodb-table` in the account scheme"));
+                return Err(Error::input(format!(
+                    "{} {} can't lock a state in S3 by a lock file",
+                    tool.flavor.name(),
+                    tool.version
+                ))
+                .why("`terraform-backend-s3-use-lockfile` needs 1.10 or newer")
+                .hint("install a newer one, or set `terraform-backend-s3-dynamodb-table` in the account scheme"));
             }
             said => said.unwrap_or_else(|| tool.has_s3_lockfile()),
         };
         if !use_lockfile && dynamodb_table.is_none() {
             return Err(Error::input("no state lock is configured: two deploys at once could destroy the state")
-                .why(format!("lock file off or not to be had with {} {}, and no DynamoDB table", tool.flavor.name(), tool.version))
-                .hint("in the account scheme set `terraform-backend-s3-use-lockfile: true` (Terraform 1.10 or newer) \
-                       or `terraform-backend-s3-dynamodb-table`"));
+                .why(format!(
+                    "lock file off or not to be had with {} {}, and no DynamoDB table",
+                    tool.flavor.name(),
+                    tool.version
+                ))
+                .hint(
+                    "in the account scheme set `terraform-backend-s3-use-lockfile: true` (Terraform 1.10 or newer) \
+                       or `terraform-backend-s3-dynamodb-table`",
+                ));
         }
         Ok(Self::S3 {
             bucket: bucket.clone(),

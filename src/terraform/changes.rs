@@ -131,7 +131,9 @@ mod tests {
     #[test]
     fn every_kind_of_action() {
         let change = |address: &str, actions: &str, more: &str| {
-            format!(r#"{{"address": "{address}", "mode": "managed", "type": "aws_x", "name": "n", "change": {{"actions": {actions}, "before": null, "after": {{"secret": "s"}}{more}}}}}"#)
+            format!(
+                r#"{{"address": "{address}", "mode": "managed", "type": "aws_x", "name": "n", "change": {{"actions": {actions}, "before": null, "after": {{"secret": "s"}}{more}}}}}"#
+            )
         };
         let list = [
             change("a", r#"["create"]"#, ""),
@@ -151,6 +153,9 @@ mod tests {
         let changes = Changes::parse(&mut text.as_bytes()).unwrap();
         assert_eq!(changes.counts(), Counts { add: 3, change: 1, destroy: 3 });
         assert_eq!(changes.counts().to_string(), "3 to add, 1 to change, 3 to destroy");
-        assert_eq!((changes.resources.len(), changes.outputs, changes.applyable), (7, vec!["o".to_owned()], Some(true)));
+        assert_eq!(
+            (changes.resources.len(), changes.outputs, changes.applyable),
+            (7, vec!["o".to_owned()], Some(true))
+        );
     }
 }

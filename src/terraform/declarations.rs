@@ -36,7 +36,9 @@ impl Declarations {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(folder).map_err(|error| Error::io("can't read", folder, &error))? {
             let entry = entry.map_err(|error| Error::io("can't read", folder, &error))?;
-            names.extend(entry.file_name().into_string().ok().filter(|name| name.ends_with(".tf") || name.ends_with(".tf.json")));
+            names.extend(
+                entry.file_name().into_string().ok().filter(|name| name.ends_with(".tf") || name.ends_with(".tf.json")),
+            );
         }
         names.sort();
         let mut found = Self::default();
@@ -111,7 +113,8 @@ mod tests {
             "# é\nvariable \"env\" {}\n\nmodule \"x\" {\n  source = \"../x\"\n}\nvariable \"token\" {\n  type = string\n  ephemeral = true\n  default = null\n}\n",
         )
         .unwrap();
-        std::fs::write(folder.path().join("v.tf.json"), r#"{"variable": {"release": {"type": "map(string)"}}}"#).unwrap();
+        std::fs::write(folder.path().join("v.tf.json"), r#"{"variable": {"release": {"type": "map(string)"}}}"#)
+            .unwrap();
         std::fs::write(folder.path().join("broken.tf"), "variable \"").unwrap();
         let found = Declarations::read(folder.path(), "infra").unwrap();
         let variable = |name: &str, has_default, is_ephemeral, place: &str| Variable {
@@ -128,6 +131,9 @@ mod tests {
                 variable("release", false, false, "infra/v.tf.json"),
             ]
         );
-        assert_eq!(found.modules, [ModuleCall { name: "x".into(), source: "../x".into(), place: "infra/main.tf:4".into() }]);
+        assert_eq!(
+            found.modules,
+            [ModuleCall { name: "x".into(), source: "../x".into(), place: "infra/main.tf:4".into() }]
+        );
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     process::Program,
     terraform::{
         changes::Changes,
-        events::{Applying, Summary},
+        events::Applying,
         failure::{Step, Words},
         state::StateSummary,
         tool::Tool,
@@ -81,7 +81,6 @@ pub(crate) struct Plan {
 /// How an apply ended. Also a failed one has facts that must not be lost.
 pub(crate) struct Applied {
     pub(crate) result: Result<()>,
-    pub(crate) summary: Option<Summary>,
     /// Started and never ended: may exist and be in no state.
     pub(crate) in_flight: Vec<String>,
     /// The state that Terraform could not save.
@@ -115,7 +114,11 @@ impl Folder {
     }
 
     /// Runs with its output shown live, as `filter` lets it through.
-    async fn relay(&self, args: &[&str], filter: &mut (dyn FnMut(&str) -> Option<String> + Send)) -> Result<(i32, Words)> {
+    async fn relay(
+        &self,
+        args: &[&str],
+        filter: &mut (dyn FnMut(&str) -> Option<String> + Send),
+    ) -> Result<(i32, Words)> {
         let mut args = args.to_vec();
         if !self.host.log.colors_output() {
             args.insert(1, "-no-color");
@@ -141,7 +144,13 @@ impl Folder {
         self.quiet_until(&Interrupt::never(), args, step, environment).await
     }
 
-    async fn quiet_until(&self, interrupt: &Interrupt, args: &[&str], step: Step, environment: &Environment) -> Result<String> {
+    async fn quiet_until(
+        &self,
+        interrupt: &Interrupt,
+        args: &[&str],
+        step: Step,
+        environment: &Environment,
+    ) -> Result<String> {
         let captured = self.program(args).capture(&self.host.log, interrupt).await?;
         done(interrupt, &format!("terraform {}", args[0]), captured.code, || {
             captured.stderr.lines().for_each(|line| self.host.log.output(line));
@@ -195,7 +204,9 @@ impl Initialised {
         let folder = &self.folder;
         let show = folder.program(&["show".into(), "-json".into(), file.as_os_str().to_owned()]);
         let (changes, ended) = show.parse(&folder.host.log, &folder.host.interrupt, |out| Changes::parse(out)).await?;
-        folder.done("terraform show", ended.code, || Words::from_text(&ended.stderr).error(Step::Plan, self.environment.as_str()))?;
+        folder.done("terraform show", ended.code, || {
+            Words::from_text(&ended.stderr).error(Step::Plan, self.environment.as_str())
+        })?;
         changes.map_err(|error| Error::new(Exit::PlanFailed, "the plan's JSON can't be read").why(error))
     }
 
@@ -213,17 +224,21 @@ impl Initialised {
         let errored = self.folder.infra.join(ERRORED_STATE);
         Ok(Applied {
             result: self.judge(finished.code, &applying),
-            summary: applying.summary,
             in_flight: applying.in_flight(),
             errored_state: errored.exists().then_some(errored),
         })
     }
 
     fn judge(&self, code: i32, applying: &Applying) -> Result<()> {
-        let failed = || Words::from_text(&applying.diagnostics.join("\n")).error(Step::Apply, self.environment.as_str());
+        let failed =
+            || Words::from_text(&applying.diagnostics.join("\n")).error(Step::Apply, self.environment.as_str());
         match self.folder.host.interrupt.requested() {
-            Some(exit) if code == 0 => Err(Error::new(exit, "cancelled during apply, which was completed all the same")),
-            Some(exit) => Err(Error::new(exit, "cancelled during apply: Terraform stopped and saved the state").why(failed())),
+            Some(exit) if code == 0 => {
+                Err(Error::new(exit, "cancelled during apply, which was completed all the same"))
+            }
+            Some(exit) => {
+                Err(Error::new(exit, "cancelled during apply: Terraform stopped and saved the state").why(failed()))
+            }
             None if code == 0 => Ok(()),
             None => Err(failed()),
         }
@@ -325,13 +340,14 @@ fn until_saved() -> impl FnMut(&str) -> Option<String> + Send {
 mod tests {
     use super::*;
 
-    fn through(mut filter: impl FnMut(&str) -> Option<String>, text: &str) -> String {
-        text.lines().filter_map(|line| filter(line)).collect::<Vec<_>>().join("\n")
+    fn through(filter: impl FnMut(&str) -> Option<String>, text: &str) -> String {
+        text.lines().filter_map(filter).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
     fn the_advice_below_a_plan_is_left_out() {
-        let text = "drift\n\n─────────\n\nPlan: 1\n\n─────────\n\nSaved the plan to: x\n\nTo perform\n  terraform apply";
+        let text =
+            "drift\n\n─────────\n\nPlan: 1\n\n─────────\n\nSaved the plan to: x\n\nTo perform\n  terraform apply";
         assert_eq!(through(until_saved(), text), "drift\n\n─────────\n\nPlan: 1\n");
         let text = "Initializing...\n\nTerraform has been successfully initialized!\n\nYou may now";
         assert_eq!(through(until_advice(), text), "Initializing...");

@@ -11,16 +11,7 @@ pub(crate) struct Applying {
     in_flight: BTreeMap<String, String>,
     /// Each diagnostic once, as text: also for the judgement of a failure.
     pub(crate) diagnostics: Vec<String>,
-    pub(crate) summary: Option<Summary>,
     color: bool,
-}
-
-/// What Terraform says it has done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub(crate) struct Summary {
-    pub(crate) add: usize,
-    pub(crate) change: usize,
-    pub(crate) remove: usize,
 }
 
 #[derive(Deserialize)]
@@ -31,7 +22,6 @@ struct Event {
     message: String,
     hook: Option<Hook>,
     diagnostic: Option<Diagnostic>,
-    changes: Option<Summary>,
 }
 
 #[derive(Deserialize)]
@@ -101,12 +91,8 @@ impl Applying {
             }
             "apply_progress" | "provision_start" | "provision_complete" | "provision_errored" => Some(event.message),
             "diagnostic" => self.diagnostic(&event.diagnostic?),
-            "change_summary" => {
-                self.summary = event.changes;
-                None
-            }
             "log" => Some(event.message),
-            // version, planned_change, outputs, refresh_*: said elsewhere.
+            // version, planned_change, change_summary, outputs, refresh_*: said elsewhere.
             _ => None,
         }
     }
@@ -185,7 +171,5 @@ mod tests {
         let mut applying = Applying::new(false);
         assert_eq!(applying.line("panic: x").as_deref(), Some("panic: x"));
         assert_eq!(applying.line(&event("outputs", "")), None);
-        applying.line(&event("change_summary", r#","changes":{"add":1,"change":2,"import":0,"remove":3,"operation":"apply"}"#));
-        assert_eq!(applying.summary, Some(Summary { add: 1, change: 2, remove: 3 }));
     }
 }

@@ -81,7 +81,13 @@ impl Words {
             let line = self.lines.iter().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':'));
             line.map(|value| value.trim().to_owned()).unwrap_or_default()
         };
-        Lock { id: field("ID"), path: field("Path"), operation: field("Operation"), who: field("Who"), created: field("Created") }
+        Lock {
+            id: field("ID"),
+            path: field("Path"),
+            operation: field("Operation"),
+            who: field("Who"),
+            created: field("Created"),
+        }
     }
 }
 
@@ -139,7 +145,9 @@ mod tests {
         let error = Words::from_text(LOCKED).error(Step::Plan, "live");
         assert_eq!(error.exit(), Exit::Locked);
         let text = error.to_string();
-        for part in ["`live` is locked", "apply by root@vm since 2026-11-20 10:00:00.1 +0000 UTC", "0c2b-11", "lock-timeout"] {
+        for part in
+            ["`live` is locked", "apply by root@vm since 2026-11-20 10:00:00.1 +0000 UTC", "0c2b-11", "lock-timeout"]
+        {
             assert!(text.contains(part), "{part}: {text}");
         }
     }
@@ -157,7 +165,9 @@ mod tests {
             assert_eq!(error.exit(), exit);
             assert!(error.to_string().ends_with("failed: No such thing"), "{error}");
         }
-        let tampered = Words::from_text("Error: Required plugins are not installed\nthe cached package for x does not match any of the\nchecksums recorded");
+        let tampered = Words::from_text(
+            "Error: Required plugins are not installed\nthe cached package for x does not match any of the\nchecksums recorded",
+        );
         assert_eq!(tampered.error(Step::InitAtDeploy, "live").exit(), Exit::Integrity);
     }
 }

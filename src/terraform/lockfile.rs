@@ -25,7 +25,8 @@ pub(crate) fn read(path: &Path) -> Result<Locked> {
         Err(error) => return Err(Error::io("can't read", path, &error)),
     };
     parse(&text).ok_or_else(|| {
-        Error::input(format!("`{}` can't be read as a dependency lock file", path.display())).hint("restore it from git, or run `terraform init`")
+        Error::input(format!("`{}` can't be read as a dependency lock file", path.display()))
+            .hint("restore it from git, or run `terraform init`")
     })
 }
 
@@ -36,7 +37,9 @@ fn parse(text: &str) -> Option<Locked> {
         let address = block.labels.first()?.as_str().to_owned();
         let version = block.body.get_attribute("version")?.value.as_str()?.to_owned();
         let hashes = match block.body.get_attribute("hashes").map(|hashes| &hashes.value) {
-            Some(Expression::Array(hashes)) => hashes.iter().filter_map(Expression::as_str).map(str::to_owned).collect(),
+            Some(Expression::Array(hashes)) => {
+                hashes.iter().filter_map(Expression::as_str).map(str::to_owned).collect()
+            }
             _ => Vec::new(),
         };
         locked.insert(address, LockedProvider { version, hashes });
@@ -49,8 +52,11 @@ pub(crate) fn check_kept(committed: &Locked, after: &Locked) -> Result<()> {
     for (address, before) in committed {
         let Some(now) = after.get(address) else { continue };
         if now.version != before.version {
-            return Err(Error::integrity(format!("the lock file pins {address} {}, but init chose {}", before.version, now.version))
-                .hint("run `terraform init -upgrade` in infra/, review and commit the lock file"));
+            return Err(Error::integrity(format!(
+                "the lock file pins {address} {}, but init chose {}",
+                before.version, now.version
+            ))
+            .hint("run `terraform init -upgrade` in infra/, review and commit the lock file"));
         }
         if let Some(lost) = before.hashes.iter().find(|hash| !now.hashes.contains(hash)) {
             return Err(Error::integrity(format!("init dropped the hash {lost} of {address} from the lock file"))
@@ -70,14 +76,19 @@ mod tests {
     fn reading() {
         let locked = parse(TEXT).unwrap();
         let aws = &locked["registry.terraform.io/hashicorp/aws"];
-        assert_eq!((aws.version.as_str(), aws.hashes.as_slice()), ("5.100.0", &["h1:abc=".to_owned(), "zh:def".to_owned()][..]));
+        assert_eq!(
+            (aws.version.as_str(), aws.hashes.as_slice()),
+            ("5.100.0", &["h1:abc=".to_owned(), "zh:def".to_owned()][..])
+        );
         assert!(parse("provider {").is_none());
     }
 
     #[test]
     fn keeping() {
         let committed = parse(TEXT).unwrap();
-        assert!(check_kept(&committed, &parse(&TEXT.replace("\"zh:def\"", "\"zh:def\", \"h1:new=\"")).unwrap()).is_ok());
+        assert!(
+            check_kept(&committed, &parse(&TEXT.replace("\"zh:def\"", "\"zh:def\", \"h1:new=\"")).unwrap()).is_ok()
+        );
         assert!(check_kept(&committed, &Locked::new()).is_ok());
         assert!(check_kept(&committed, &parse(&TEXT.replace("5.100.0", "5.101.0")).unwrap()).is_err());
         assert!(check_kept(&committed, &parse(&TEXT.replace("zh:def", "zh:xyz")).unwrap()).is_err());

@@ -52,11 +52,17 @@ pub(crate) fn outside(root: &Path, infra: &Path) -> Result<Vec<OutsideModule>> {
                 continue;
             }
             if !target.is_dir() {
-                return Err(Error::input(format!("{}: module `{}`: there is no folder `{}`", call.place, call.name, call.source)));
+                return Err(Error::input(format!(
+                    "{}: module `{}`: there is no folder `{}`",
+                    call.place, call.name, call.source
+                )));
             }
             let Ok(relative) = target.strip_prefix(root) else {
-                return Err(Error::input(format!("{}: module `{}` lies outside the checkout: `{}`", call.place, call.name, call.source))
-                    .hint("move the module into the repository, or publish it and refer to it by registry or git"));
+                return Err(Error::input(format!(
+                    "{}: module `{}` lies outside the checkout: `{}`",
+                    call.place, call.name, call.source
+                ))
+                .hint("move the module into the repository, or publish it and refer to it by registry or git"));
             };
             if !target.starts_with(infra) {
                 found.push(OutsideModule(relative.to_owned()));
@@ -96,7 +102,9 @@ pub(crate) fn index_from_reference(text: &str) -> Result<Vec<u8>> {
 
 fn parse(text: &str) -> Result<Index> {
     serde_json::from_str(text).map_err(|error| {
-        Error::input("Terraform's modules.json is not as Terraform 1.x writes it").why(error).hint("release again with this version of cdflow")
+        Error::input("Terraform's modules.json is not as Terraform 1.x writes it")
+            .why(error)
+            .hint("release again with this version of cdflow")
     })
 }
 
@@ -129,7 +137,10 @@ mod tests {
         let checkout = tempfile::tempdir().unwrap();
         let root = checkout.path();
         for (name, text) in [
-            ("app/infra/main.tf", "module \"a\" { source = \"../../lib/a\" }\nmodule \"in\" { source = \"./in\" }\nmodule \"r\" { source = \"acme/x/aws\" }"),
+            (
+                "app/infra/main.tf",
+                "module \"a\" { source = \"../../lib/a\" }\nmodule \"in\" { source = \"./in\" }\nmodule \"r\" { source = \"acme/x/aws\" }",
+            ),
             ("app/infra/in/main.tf", "module \"c\" { source = \"../../shared\" }"),
             ("app/shared/main.tf", ""),
             ("lib/a/main.tf", "module \"b\" { source = \"../b\" }"),
@@ -152,7 +163,8 @@ mod tests {
             index,
             r#"{"Modules":[{"Key":"","Source":"","Dir":"."},{"Key":"r","Source":"registry.terraform.io/a/b/c","Version":"1.0.0","Dir":".terraform/modules/r"},{"Key":"x","Source":"../lib/x","Dir":".terraform/modules/@checkout/app/lib/x"}]}"#
         );
-        let reference = r#"{"Modules":[{"Key":"","Source":"","Dir":"infra"},{"Key":"x","Source":"./x","Dir":"infra/x"}]}"#;
+        let reference =
+            r#"{"Modules":[{"Key":"","Source":"","Dir":"infra"},{"Key":"x","Source":"./x","Dir":"infra/x"}]}"#;
         let index = String::from_utf8(index_from_reference(reference).unwrap()).unwrap();
         assert_eq!(index, r#"{"Modules":[{"Key":"","Source":"","Dir":"."},{"Key":"x","Source":"./x","Dir":"x"}]}"#);
     }

@@ -69,6 +69,9 @@ mod tests {
         assert_eq!(state.outputs, BTreeMap::from([("url".to_owned(), Value::from("https://x"))]));
         assert_eq!(state.sensitive_outputs, ["key"]);
         assert_eq!(StateSummary::parse(&mut "".as_bytes()).unwrap(), None);
-        assert!(StateSummary::parse(&mut "{\"serial\": ".as_bytes()).is_ok_and(|s| s.is_none()) || StateSummary::parse(&mut "{]".as_bytes()).is_err());
+        assert!(
+            StateSummary::parse(&mut "{\"serial\": ".as_bytes()).is_ok_and(|s| s.is_none())
+                || StateSummary::parse(&mut "{]".as_bytes()).is_err()
+        );
     }
 }

@@ -68,8 +68,11 @@ impl Tool {
         let env = host.environment.for_terraform(&[]);
         let path = env.get(&OsString::from("PATH")).map(OsString::as_os_str);
         let program = process::find(flavor.program(), path).ok_or_else(|| {
-            Error::input(format!("`{}` is not in PATH", flavor.program()))
-                .hint(format!("install {} {} or newer", flavor.name(), flavor.oldest()))
+            Error::input(format!("`{}` is not in PATH", flavor.program())).hint(format!(
+                "install {} {} or newer",
+                flavor.name(),
+                flavor.oldest()
+            ))
         })?;
         let tool = Self { version: ask_version(&program, env, host).await?, program, flavor };
         tool.check(wanted)?;
@@ -79,8 +82,11 @@ impl Tool {
     fn check(&self, wanted: Option<&Constraint>) -> Result<()> {
         let found = format!("{} {} (`{}`)", self.flavor.name(), self.version, self.program.display());
         if self.version < self.flavor.oldest() {
-            return Err(Error::input(format!("{found} is too old"))
-                .hint(format!("install {} {} or newer", self.flavor.name(), self.flavor.oldest())));
+            return Err(Error::input(format!("{found} is too old")).hint(format!(
+                "install {} {} or newer",
+                self.flavor.name(),
+                self.flavor.oldest()
+            )));
         }
         match wanted.filter(|wanted| !wanted.allows(&self.version)) {
             Some(wanted) => Err(Error::input(format!("{found} is not what cdflow.yml asks for"))

@@ -33,7 +33,8 @@ impl Variables {
         let mut variables = Self { values: BTreeMap::new() };
         if bundle.join("platform-config").is_dir() {
             let name = format!("platform-config/{}/{}.json", account.alias, account.region);
-            let layer = read_layer(bundle, &name)?.ok_or_else(|| missing_platform_config(bundle, &name, environment))?;
+            let layer =
+                read_layer(bundle, &name)?.ok_or_else(|| missing_platform_config(bundle, &name, environment))?;
             variables.add_layer(&name, layer, log)?;
         }
         for name in ["config/common.json".to_owned(), format!("config/{environment}.json")] {
@@ -69,7 +70,12 @@ impl Variables {
 
     /// The var-file's content: what `declared` declares and nothing else. A declared variable that nothing gives a value is
     /// an error that names its place.
-    pub(crate) fn file_for(self, declared: &Declarations, environment: &Environment, log: &Log) -> Result<Map<String, Value>> {
+    pub(crate) fn file_for(
+        self,
+        declared: &Declarations,
+        environment: &Environment,
+        log: &Log,
+    ) -> Result<Map<String, Value>> {
         let mut values = self.values;
         let mut file = Map::new();
         for variable in &declared.variables {
@@ -124,7 +130,10 @@ fn missing_platform_config(bundle: &Path, name: &str, environment: &Environment)
         .collect();
     there.sort();
     Error::input(format!("the release has no `{name}`, which the environment `{environment}` needs"))
-        .why(format!("it has {}", if there.is_empty() { "no platform config at all".to_owned() } else { there.join(", ") }))
+        .why(format!(
+            "it has {}",
+            if there.is_empty() { "no platform config at all".to_owned() } else { there.join(", ") }
+        ))
         .hint("add the file to a folder given with --platform-config and release again")
 }
 
@@ -191,7 +200,10 @@ mod tests {
     #[test]
     fn missing_platform_config_lists_what_there_is() {
         let refused = read(&[("platform-config/dev/eu-west-1.json", "{}")]).err().unwrap().to_string();
-        assert!(refused.contains("no `platform-config/prod/eu-west-1.json`") && refused.contains("dev/eu-west-1.json"), "{refused}");
+        assert!(
+            refused.contains("no `platform-config/prod/eu-west-1.json`") && refused.contains("dev/eu-west-1.json"),
+            "{refused}"
+        );
     }
 
     #[test]
