@@ -90,6 +90,9 @@ impl Environment {
     /// For Terraform at release.
     pub(crate) fn for_fetching(&self, passed: &[String]) -> BTreeMap<OsString, OsString> {
         let mut picked = self.pick(|name| FOR_FETCHING.contains(&name) || name.starts_with("TF_TOKEN_"));
+        // Nobody is there to answer: git and ssh would wait for ever at a terminal that is not theirs.
+        picked.entry("GIT_SSH_COMMAND".into()).or_insert_with(|| "ssh -o BatchMode=yes".into());
+        picked.insert("GIT_TERMINAL_PROMPT".into(), "0".into());
         picked.extend(self.for_terraform(passed));
         picked
     }

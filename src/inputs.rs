@@ -43,6 +43,16 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Component(ComponentCommand),
+    /// Used by Terraform's state backend
+    #[command(hide = true)]
+    CredentialProcess { socket: PathBuf },
+}
+
+/// The commands for a component.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ComponentCommand {
     /// Build, initialise, bundle and publish a version
     Release(ReleaseInputs),
     /// Show what a published release contains
@@ -53,9 +63,6 @@ pub(crate) enum Command {
     Destroy(DestroyInputs),
     /// Show which version is deployed where
     Status(StatusInputs),
-    /// Used by Terraform's state backend
-    #[command(hide = true)]
-    CredentialProcess { socket: PathBuf },
 }
 
 #[derive(Debug, Args)]
@@ -218,14 +225,14 @@ impl ActionInputs {
             no_color: self.flag("no-color")?,
         };
         let command = match name.as_str() {
-            "release" => Command::Release(ReleaseInputs {
+            "release" => ComponentCommand::Release(ReleaseInputs {
                 version: self.required("version")?,
                 platform_config: self.list("platform-config")?,
                 release_data: self.list("release-data")?,
                 dry_run: self.flag("dry-run")?,
             }),
-            "inspect" => Command::Inspect(InspectInputs { version: self.required("version")?, json: false }),
-            "deploy" => Command::Deploy(DeployInputs {
+            "inspect" => ComponentCommand::Inspect(InspectInputs { version: self.required("version")?, json: false }),
+            "deploy" => ComponentCommand::Deploy(DeployInputs {
                 environment: self.required("environment")?,
                 version: self.required("version")?,
                 plan: self.plan()?,
@@ -234,13 +241,13 @@ impl ActionInputs {
                 replace: self.list("replace")?,
                 refresh_only: self.flag("refresh-only")?,
             }),
-            "destroy" => Command::Destroy(DestroyInputs {
+            "destroy" => ComponentCommand::Destroy(DestroyInputs {
                 environment: self.required("environment")?,
                 version: self.optional("version")?,
                 plan: self.plan()?,
                 confirm: self.optional("confirm")?,
             }),
-            "status" => Command::Status(StatusInputs { json: false }),
+            "status" => ComponentCommand::Status(StatusInputs { json: false }),
             unknown => {
                 let known = ["release", "inspect", "deploy", "destroy", "status"];
                 let error = Error::input(format!("the input `command` is `{}`", unknown.escape_debug()));
@@ -251,7 +258,7 @@ impl ActionInputs {
             }
         };
         self.finish(&name)?;
-        Ok(Inputs { global, command })
+        Ok(Inputs { global, command: Command::Component(command) })
     }
 
     fn plan(&mut self) -> Result<PlanInputs> {

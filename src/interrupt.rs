@@ -51,11 +51,23 @@ impl Interrupt {
         }
     }
 
+    /// `work`, unless a signal comes first; then it is dropped. Only for work that may be left half done.
+    pub(crate) async fn or_cancel<T>(&self, doing: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            done = work => done,
+            () = self.arrived() => Err(self.cancelled(format!("cancelled while {doing}; nothing was changed"))),
+        }
+    }
+
     /// The gate between two steps: an error once a signal has come. `doing` is what would have been next.
     pub(crate) fn check(&self, doing: &str) -> Result<()> {
         match self.requested() {
-            Some(exit) => Err(Error::new(exit, format!("cancelled before {doing}; nothing was changed by this step"))),
+            Some(_) => Err(self.cancelled(format!("cancelled before {doing}; nothing was changed by this step"))),
             None => Ok(()),
         }
+    }
+
+    fn cancelled(&self, what: String) -> Error {
+        Error::new(self.requested().unwrap_or(Exit::Interrupted), what)
     }
 }

@@ -36,6 +36,9 @@ pub(crate) struct Start {
     /// 1, 2, 3, … within the environment.
     pub(crate) number: u64,
     pub(crate) action: Action,
+    /// What the run was limited to; empty: it was for all of the component.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) targets: Vec<String>,
     pub(crate) version: Version,
     /// None for a bundle of the reference program.
     pub(crate) bundle_digest: Option<Sha256>,
@@ -67,6 +70,11 @@ pub(crate) struct End {
 pub(crate) enum Action {
     Deploy,
     Destroy,
+    /// The state was brought up to date; what is deployed stayed the same.
+    Refresh,
+    /// Of a newer cdflow.
+    #[serde(other)]
+    Other,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +95,7 @@ pub(crate) struct Entry {
 /// The recent past of an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// The newest run that succeeded.
+    /// The newest deploy or destroy that succeeded.
     pub(crate) settled: Option<Entry>,
     /// The runs after it, newest first: failed, interrupted, unfinished.
     pub(crate) unsettled: Vec<Entry>,
@@ -134,17 +142,21 @@ impl<'a> Ledger<'a> {
         self.put(&self.key(end.number, "end"), end).await.map(drop)
     }
 
-    /// Reads back to the newest run that succeeded.
+    /// Reads back to the newest deploy or destroy that succeeded.
     pub(crate) async fn record(&self) -> Result<Record> {
         let mut unsettled = Vec::new();
         let mut after = None;
         loop {
             let (entries, last) = self.page(after.as_deref()).await?;
             for entry in entries {
-                if entry.end.as_ref().is_some_and(|end| end.outcome == Outcome::Succeeded) {
-                    return Ok(Record { settled: Some(entry), unsettled });
+                let succeeded = entry.end.as_ref().is_some_and(|end| end.outcome == Outcome::Succeeded);
+                match entry.start.action {
+                    Action::Deploy | Action::Destroy if succeeded => {
+                        return Ok(Record { settled: Some(entry), unsettled });
+                    }
+                    _ if succeeded => {}
+                    _ => unsettled.push(entry),
                 }
-                unsettled.push(entry);
             }
             match last {
                 Some(last) => after = Some(last),
@@ -265,6 +277,7 @@ mod tests {
             format: FORMAT,
             number: Start::UNNUMBERED,
             action,
+            targets: Vec::new(),
             version: version.parse().unwrap(),
             bundle_digest: Some(Sha256::of(b"x")),
             account: None,
@@ -307,10 +320,11 @@ mod tests {
         for _ in 0..60 {
             run(&ledger, Action::Deploy, "2", Some(Outcome::Failed)).await;
         }
+        run(&ledger, Action::Refresh, "2", Some(Outcome::Succeeded)).await;
         run(&ledger, Action::Deploy, "3", None).await;
         let record = ledger.record().await.unwrap();
         assert_eq!(record.settled.as_ref().unwrap().start.number, 1);
-        assert_eq!((record.unsettled.len(), record.unsettled[0].start.number), (61, 62));
+        assert_eq!((record.unsettled.len(), record.unsettled[0].start.number), (61, 63));
         assert!(record.unsettled[0].end.is_none() && record.unsettled[1..].iter().all(|entry| entry.end.is_some()));
         assert_eq!(record.deployed().unwrap().version.as_str(), "1");
         run(&ledger, Action::Destroy, "1", Some(Outcome::Succeeded)).await;

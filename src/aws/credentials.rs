@@ -10,7 +10,7 @@ use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use aws_credential_types::Credentials;
@@ -56,7 +56,11 @@ impl Endpoint {
         let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
         let url = format!("http://{}/credentials", http.local_addr().map_err(failed)?);
         let socket = private.join("backend.sock");
-        let unix = UnixListener::bind(&socket).map_err(failed)?;
+        let unix = UnixListener::bind(&socket).map_err(|error| {
+            Error::input(format!("the socket `{}` can't be made", socket.display()))
+                .why(error)
+                .hint("set TMPDIR to a folder with a shorter path: a socket's path has 107 characters at most")
+        })?;
         let tasks = [
             tokio::spawn(serve_http(http, provider, token.expose().to_owned())),
             tokio::spawn(serve_unix(unix, backend)),
@@ -73,7 +77,10 @@ impl Drop for Endpoint {
 
 async fn serve_http(listener: TcpListener, session: Arc<Session>, token: String) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            pause().await;
+            continue;
+        };
         let (session, token) = (session.clone(), token.clone());
         tokio::spawn(async move {
             let service = service_fn(|request| answer(request, &session, &token));
@@ -100,7 +107,10 @@ async fn answer<B>(request: Request<B>, session: &Session, token: &str) -> Resul
 
 async fn serve_unix(listener: UnixListener, session: Arc<Session>) {
     loop {
-        let Ok((mut stream, _)) = listener.accept().await else { continue };
+        let Ok((mut stream, _)) = listener.accept().await else {
+            pause().await;
+            continue;
+        };
         let session = session.clone();
         tokio::spawn(async move {
             let answer = match session.credentials().await {
@@ -110,6 +120,11 @@ async fn serve_unix(listener: UnixListener, session: Arc<Session>) {
             let _ = stream.write_all(answer.to_string().as_bytes()).await;
         });
     }
+}
+
+/// After a connection that could not be taken, for want of file descriptors perhaps.
+async fn pause() {
+    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 /// The answer of a container credentials endpoint.

@@ -8,7 +8,7 @@ use crate::{
     account::Matched,
     error::{Error, Result},
     inputs::DeployInputs,
-    ledger::{Action, Ledger, Record},
+    ledger::{Action, Record},
     names::Environment,
     terraform::PlanMode,
 };
@@ -16,9 +16,9 @@ use crate::{
 pub(crate) async fn run(context: &Context, inputs: DeployInputs) -> Result<()> {
     let DeployInputs { environment, version, plan, new_environment, target, replace, refresh_only } = inputs;
     let (_, matched) = context.scheme.account_of(&environment)?;
-    let record = Ledger::new(&context.store, &context.identity, &environment).record().await?;
+    let record = rollout::record(context, &environment).await?;
     let order = Order {
-        action: Action::Deploy,
+        action: if refresh_only { Action::Refresh } else { Action::Deploy },
         release: context.release(version),
         mode: if refresh_only { PlanMode::RefreshOnly } else { PlanMode::Deploy },
         plan,

@@ -8,7 +8,7 @@ use crate::{
     account::Matched,
     error::{Error, Result},
     inputs::DestroyInputs,
-    ledger::{Action, Ledger, Record},
+    ledger::{Action, Record},
     names::{Environment, Version},
     terraform::PlanMode,
 };
@@ -19,7 +19,7 @@ pub(crate) async fn run(context: &Context, inputs: DestroyInputs) -> Result<()> 
     if !plan.plan_only {
         check_confirmed(&environment, matched, confirm.as_ref())?;
     }
-    let record = Ledger::new(&context.store, &context.identity, &environment).record().await?;
+    let record = rollout::record(context, &environment).await?;
     let version = version_of(&environment, &record, version)?;
     context.host.log.step(&format!("Destroy {} {version} in {environment}", context.identity.component));
     let order = Order {

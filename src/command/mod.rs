@@ -13,20 +13,29 @@ use crate::{
     aws::credentials,
     error::Result,
     host::Host,
-    inputs::{Command, Inputs},
+    inputs::{Command, ComponentCommand, Inputs},
 };
 
 pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
     let Inputs { global, command } = inputs;
-    match command {
-        Command::Release(inputs) => release::run(&context::open(&global, host).await?, inputs).await,
-        Command::Inspect(inputs) => inspect::run(&context::open(&global, host).await?, &inputs).await,
-        Command::Deploy(inputs) => deploy::run(&context::open(&global, host).await?, inputs).await,
-        Command::Destroy(inputs) => destroy::run(&context::open(&global, host).await?, inputs).await,
-        Command::Status(inputs) => status::run(&context::open(&global, host).await?, &inputs).await,
+    let interrupt = host.interrupt.clone();
+    let command = match command {
         Command::CredentialProcess { socket } => {
             host.log.output(&credentials::ask(&socket).await?);
-            Ok(())
+            return Ok(());
+        }
+        Command::Component(command) => command,
+    };
+    let context = interrupt.or_cancel("reading the account scheme", context::open(&global, host)).await?;
+    match command {
+        ComponentCommand::Release(inputs) => release::run(&context, inputs).await,
+        ComponentCommand::Deploy(inputs) => deploy::run(&context, inputs).await,
+        ComponentCommand::Destroy(inputs) => destroy::run(&context, inputs).await,
+        ComponentCommand::Inspect(inputs) => {
+            interrupt.or_cancel("reading the release", inspect::run(&context, &inputs)).await
+        }
+        ComponentCommand::Status(inputs) => {
+            interrupt.or_cancel("reading the ledger", status::run(&context, &inputs)).await
         }
     }
 }

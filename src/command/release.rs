@@ -47,7 +47,8 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs) -> Result<()> 
     if inputs.dry_run {
         return show(context, &release, &sources, &checkout, &tool, &data);
     }
-    if is_published(context, &release, &sources).await? {
+    let asked = is_published(context, &release, &sources);
+    if context.host.interrupt.or_cancel("asking the release store", asked).await? {
         return Ok(());
     }
 
@@ -327,7 +328,8 @@ async fn upload_zip(
         let store = context.store_at(place, region)?;
         upload_zip_to(context, &store, &release.key(), zip).await
     });
-    futures_util::future::try_join_all(uploads).await.map(drop)
+    // All are waited for, also after a failure: an upload that is dropped would be left half done.
+    futures_util::future::join_all(uploads).await.into_iter().collect()
 }
 
 async fn upload_zip_to(context: &Context, store: &ReleaseStore, key: &str, zip: &LambdaZip) -> Result<()> {

@@ -19,7 +19,7 @@ use crate::{
     bundle::{self, Unpacked},
     error::{Error, Exit, Result},
     inputs::PlanInputs,
-    ledger::{Action, End, Ledger, Outcome, Start},
+    ledger::{Action, End, Ledger, Outcome, Record, Start},
     log::{bytes_text, duration_text},
     names::Environment,
     private::{PrivateFolder, write_new},
@@ -53,6 +53,12 @@ pub(crate) struct Order {
     pub(crate) recorded: Option<Start>,
 }
 
+/// The environment's recent past, by the ledger.
+pub(crate) async fn record(context: &Context, environment: &Environment) -> Result<Record> {
+    let ledger = Ledger::new(&context.store, &context.identity, environment);
+    context.host.interrupt.or_cancel("reading the ledger", ledger.record()).await
+}
+
 pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
     let started = Instant::now();
     let private = PrivateFolder::create(&context.host.environment)?;
@@ -62,7 +68,8 @@ pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
     let backend = Backend::choose(&context.scheme, &context.identity, &context.manifest.tfstate_filename, &tool)?;
     let prepared = prepare(context, &order, &private, &bundle, &backend, &account.frozen)?;
 
-    let (session, endpoint) = credentials(context, &order, &private, account.live).await?;
+    let assuming = credentials(context, &order, &private, account.live);
+    let (session, endpoint) = context.host.interrupt.or_cancel("assuming the roles", assuming).await?;
     let env = terraform_env(context, &private, &account.frozen.region, endpoint.as_ref())?;
     let folder = Folder { tool: tool.clone(), host: context.host.clone(), infra: prepared.infra.clone(), env };
     context.host.log.step(&format!("Initialise {} {}", tool.flavor.name(), tool.version));
@@ -433,12 +440,12 @@ async fn carry_out(
     context.host.interrupt.check("apply")?;
     let ledger = Ledger::new(&context.store, &context.identity, &order.environment);
     let entry = ledger.start(start_entry(context, order, plan, facts, account)).await?;
-    let applied = match plan.has_changes {
-        true => {
+    let applied = match context.host.interrupt.check("apply") {
+        Ok(()) if plan.has_changes => {
             context.host.log.step("Apply");
             terraform.apply(plan).await?
         }
-        false => Applied { result: Ok(()), in_flight: Vec::new(), errored_state: None },
+        result => Applied { result, in_flight: Vec::new(), errored_state: None },
     };
     let result = settle(context, order, terraform, applied).await;
     let state = match terraform.state().await {
@@ -507,6 +514,7 @@ fn start_entry(context: &Context, order: &Order, plan: &Plan, facts: &Facts<'_>,
         format: Start::FORMAT,
         number: Start::UNNUMBERED,
         action: order.action,
+        targets: order.target.clone(),
         version: order.release.version.clone(),
         bundle_digest: facts.bundle.digest,
         account: facts.account_id.clone(),

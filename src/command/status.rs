@@ -6,7 +6,7 @@ use super::context::Context;
 use crate::{
     error::Result,
     inputs::StatusInputs,
-    ledger::{Entry, Ledger, Outcome, Record},
+    ledger::{Action, Entry, Ledger, Outcome, Record},
     names::Environment,
 };
 
@@ -32,7 +32,7 @@ pub(crate) async fn run(context: &Context, inputs: &StatusInputs) -> Result<()> 
 fn as_json(environment: &Environment, record: &Record) -> Value {
     let entry = |entry: &Entry| {
         json!({
-            "number": entry.start.number, "action": entry.start.action, "version": entry.start.version,
+            "number": entry.start.number, "action": entry.start.action, "version": entry.start.version, "targets": entry.start.targets,
             "bundle_digest": entry.start.bundle_digest, "actor": entry.start.actor, "run_url": entry.start.run_url,
             "started": entry.start.started, "plan": entry.start.plan,
             "outcome": entry.end.as_ref().map(|end| end.outcome), "finished": entry.end.as_ref().map(|end| end.finished),
@@ -51,7 +51,7 @@ fn table(rows: &[(Environment, Record)]) -> Vec<String> {
     let mut cells = vec![["ENVIRONMENT", "VERSION", "SINCE", "BY", "SINCE THEN"].map(str::to_owned)];
     cells.extend(rows.iter().map(|(environment, record)| {
         let (version, since, by) = match &record.settled {
-            Some(entry) if record.is_deployed() => (entry.start.version.to_string(), when(entry), by(entry)),
+            Some(entry) if record.is_deployed() => (version(entry), when(entry), by(entry)),
             Some(entry) => ("(destroyed)".to_owned(), when(entry), by(entry)),
             None => ("-".to_owned(), String::new(), String::new()),
         };
@@ -65,6 +65,11 @@ fn table(rows: &[(Environment, Record)]) -> Vec<String> {
         format!("{environment:<a$}  {version:<b$}  {since:<c$}  {by:<d$}  {then}").trim_end().to_owned()
     };
     cells.iter().map(line).collect()
+}
+
+fn version(entry: &Entry) -> String {
+    let partly = if entry.start.targets.is_empty() { "" } else { " (in part)" };
+    format!("{}{partly}", entry.start.version)
 }
 
 fn when(entry: &Entry) -> String {
@@ -83,8 +88,10 @@ fn by(entry: &Entry) -> String {
 /// The newest run that changed nothing for good.
 fn since_then(entry: &Entry) -> String {
     let action = match entry.start.action {
-        crate::ledger::Action::Deploy => format!("deploy of {}", entry.start.version),
-        crate::ledger::Action::Destroy => "destroy".to_owned(),
+        Action::Deploy => format!("deploy of {}", entry.start.version),
+        Action::Destroy => "destroy".to_owned(),
+        Action::Refresh => "refresh".to_owned(),
+        Action::Other => "a run of a newer cdflow".to_owned(),
     };
     match entry.end.as_ref().map(|end| end.outcome) {
         Some(Outcome::Failed) => format!("{action} failed"),

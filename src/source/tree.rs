@@ -38,6 +38,7 @@ impl<'a> Boundary<'a> {
 
 /// Sorted by name. `skip` is asked with the path relative to `folder`, of files and of folders.
 pub(crate) fn walk(folder: &Path, boundary: &Boundary<'_>, skip: impl Fn(&Path) -> bool) -> Result<Vec<TreeFile>> {
+    boundary.check(folder)?;
     let mut files = Vec::new();
     let relative = |path: &Path| path.strip_prefix(folder).unwrap_or(path).to_owned();
     // Links are resolved here before they are followed, so that nothing outside is even listed.
@@ -81,12 +82,13 @@ fn file(entry: &walkdir::DirEntry, relative: &Path) -> Result<TreeFile> {
 }
 
 impl Boundary<'_> {
+    /// `link` is a link, or a folder that may be one.
     fn check(&self, link: &Path) -> Result<()> {
-        let target = fs::canonicalize(link).map_err(|error| Error::io("can't follow the link", link, &error))?;
+        let target = fs::canonicalize(link).map_err(|error| Error::io("can't follow", link, &error))?;
         if target.starts_with(self.root) {
             return Ok(());
         }
-        Err(Error::input(format!("the link `{}` leaves {}", link.display(), self.called))
+        Err(Error::input(format!("`{}` leaves {}", link.display(), self.called))
             .why(format!("it leads to `{}`", target.display()))
             .hint("replace it by a copy of what it points to, or remove it"))
     }
