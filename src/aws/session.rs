@@ -1,6 +1,9 @@
 //! Who we are at AWS: the ambient identity, and the roles assumed from it.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig};
 use aws_credential_types::{
@@ -13,6 +16,7 @@ use tokio::sync::Mutex;
 use crate::{
     account::Account,
     aws::failure::Failure,
+    environment::Environment,
     error::{Error, Exit, Result},
     redact::{Redactor, Secret},
 };
@@ -47,7 +51,8 @@ struct Refreshing {
 
 impl RootSession {
     /// Finds the ambient credentials and asks STS whose they are.
-    pub(crate) async fn start(region: &str, redactor: &Redactor) -> Result<Self> {
+    pub(crate) async fn start(region: &str, environment: &Environment, redactor: &Redactor) -> Result<Self> {
+        check_certificates(environment)?;
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5))
             .operation_attempt_timeout(Duration::from_secs(60))
@@ -145,6 +150,24 @@ impl Refreshing {
         *current = Some(renewed.clone());
         Ok(renewed)
     }
+}
+
+/// Without any certificate authority the SDK panics as soon as it is loaded.
+fn check_certificates(environment: &Environment) -> Result<()> {
+    const USUAL: [&str; 6] = [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/ssl/cert.pem",
+        "/etc/ssl/certs",
+    ];
+    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().filter_map(|name| environment.get(name));
+    if named.chain(USUAL).any(|path| Path::new(path).exists()) {
+        return Ok(());
+    }
+    Err(Error::input("there are no CA certificates, so AWS can't be reached safely")
+        .hint("install the package ca-certificates, or set SSL_CERT_FILE"))
 }
 
 fn mask(redactor: &Redactor, credentials: &Credentials) {

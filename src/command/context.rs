@@ -46,7 +46,9 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
     let identity = Identity { team: manifest.team.clone(), component };
     let (scheme, root) = read_scheme(&manifest.account_scheme_url, &folder, &identity, &host).await?;
     let root = match root {
-        None if needs_aws(&scheme) => Some(RootSession::start(&scheme.default_region, &host.log.redactor).await?),
+        None if needs_aws(&scheme) => {
+            Some(RootSession::start(&scheme.default_region, &host.environment, &host.log.redactor).await?)
+        }
         root => root,
     };
     let release_session =
@@ -138,7 +140,7 @@ async fn read_scheme(
         SchemeUrl::S3 { bucket, key } => {
             let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| host.environment.get(name));
             let region = region.unwrap_or(FIRST_REGION);
-            let root = RootSession::start(region, &host.log.redactor).await?;
+            let root = RootSession::start(region, &host.environment, &host.log.redactor).await?;
             // Whose bucket it is, is not known yet: the scheme says so.
             let store = S3Store::new(root.config(), bucket.clone(), region.to_owned(), None);
             let text = store.get(key, SCHEME_LIMIT).await?;
