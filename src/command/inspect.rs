@@ -49,7 +49,7 @@ fn document(
     json!({
         "object": place,
         "size": published.found.size,
-        "published": published.found.modified,
+        "published": published.found.modified.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
         "bundle_digest": manifest.map(|(digest, _)| digest),
         "source_digest": manifest.map(|(_, manifest)| manifest.source_digest),
         "terraform": manifest.map(|(_, manifest)| json!({"name": manifest.terraform.name, "version": manifest.terraform.version, "sha256": manifest.terraform.sha256})),

@@ -52,7 +52,7 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs) -> Result<()> 
         return Ok(());
     }
 
-    let private = PrivateFolder::create(&context.host.environment)?;
+    let private = PrivateFolder::create(&context.host.environment, &context.host.log)?;
     let zip = build(context, &sources, private.path())?;
     let places = match zip {
         Some(_) => context.scheme.lambda_places(context.manifest.multi_region)?,

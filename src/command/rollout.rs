@@ -61,7 +61,7 @@ pub(crate) async fn record(context: &Context, environment: &Environment) -> Resu
 
 pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
     let started = Instant::now();
-    let private = PrivateFolder::create(&context.host.environment)?;
+    let private = PrivateFolder::create(&context.host.environment, &context.host.log)?;
     let bundle = fetch(context, &order, &private).await?;
     let account = check_bundle(context, &order, &bundle)?;
     let tool = locate(context, &bundle).await?;
