@@ -29,6 +29,7 @@ mod process;
 mod published;
 mod redact;
 mod release;
+mod secrets;
 mod source;
 mod store;
 mod terraform;

@@ -8,6 +8,7 @@ use crate::{
     document,
     error::{Error, Result},
     names::{Component, Team},
+    secrets::{CredstashSettings, Sources},
     terraform::version::Constraint,
 };
 
@@ -34,6 +35,10 @@ pub(crate) struct Manifest {
     pub(crate) lambda: Lambda,
     #[serde(default)]
     pub(crate) deploy: Deploy,
+    /// Where the environment's secrets are. Not said: credstash, where the code declares `variable "secrets"`.
+    pub(crate) secrets: Option<Sources>,
+    #[serde(default)]
+    pub(crate) credstash: CredstashSettings,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -189,6 +194,7 @@ deserialize_from_str!(SchemeUrl, StateFilename, Wait, Constraint);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secrets::Source;
 
     fn parse(text: &str) -> Result<Manifest> {
         Manifest::parse(FILE, text)
@@ -215,6 +221,21 @@ mod tests {
         assert_eq!(manifest.deploy.lock_timeout.unwrap().to_string(), "300s");
         for bad in ["5", "m", "5 m", "-5m", "5w", "5é", "99999999999d"] {
             assert!(bad.parse::<Wait>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn where_secrets_are() {
+        let secrets = |text: &str| parse(&format!("{SMALL}secrets: {text}\n"));
+        assert_eq!(parse(SMALL).unwrap().secrets, None);
+        assert_eq!(secrets("none").unwrap().secrets, Some(Sources::None));
+        assert_eq!(
+            secrets("[ssm, credstash]").unwrap().secrets,
+            Some(Sources::From(vec![Source::Ssm, Source::Credstash]))
+        );
+        for bad in ["nope", "[]", "[ssm, ssm]", "[vault]", "3"] {
+            let refused = secrets(bad).unwrap_err().to_string();
+            assert!(refused.starts_with("cdflow.yml:4:"), "{refused}");
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::{context::Context, rescue};
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     private::{PrivateFolder, write_new},
     published,
     release::Release,
+    secrets::{self, Sources},
     terraform::{
         Applied, Folder, InitRequest, Initialised, Plan, PlanMode, PlanRequest,
         backend::{self, Backend, PROFILE},
@@ -32,9 +33,11 @@ use crate::{
         lockfile, modules,
         state::StateSummary,
         tool::{Flavor, Tool},
-        variables::Variables,
+        variables::{SECRETS, Variables},
     },
 };
+
+const SECRETS_OVERRIDE: &str = "cdflow_secrets_override.tf.json";
 
 /// What is to be done where.
 pub(crate) struct Order {
@@ -66,10 +69,13 @@ pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
     let account = check_bundle(context, &order, &bundle)?;
     let tool = locate(context, &bundle).await?;
     let backend = Backend::choose(&context.scheme, &context.identity, &context.manifest.tfstate_filename, &tool)?;
-    let prepared = prepare(context, &order, &private, &bundle, &backend, &account.frozen)?;
+    let mut prepared = prepare(context, &order, &private, &bundle, &backend, &account.frozen)?;
 
     let assuming = credentials(context, &order, &private, account.live);
     let (session, endpoint) = context.host.interrupt.or_cancel("assuming the roles", assuming).await?;
+    let reading = secrets(context, &order, &mut prepared, session.as_deref());
+    context.host.interrupt.or_cancel("reading the secrets", reading).await?;
+    prepared.write_variables()?;
     let env = terraform_env(context, &private, &account.frozen.region, endpoint.as_ref())?;
     let folder = Folder { tool: tool.clone(), host: context.host.clone(), infra: prepared.infra.clone(), env };
     context.host.log.step(&format!("Initialise {} {}", tool.flavor.name(), tool.version));
@@ -253,12 +259,17 @@ async fn locate(context: &Context, bundle: &Unpacked) -> Result<Tool> {
 struct Prepared {
     infra: PathBuf,
     init: InitRequest,
+    variables: Map<String, Value>,
     var_file: PathBuf,
     plan_file: PathBuf,
     has_ephemeral: bool,
 }
 
 impl Prepared {
+    fn write_variables(&self) -> Result<()> {
+        write_new(&self.var_file, json!(self.variables).to_string().as_bytes())
+    }
+
     fn plan_request(&self, context: &Context, order: &Order) -> PlanRequest {
         PlanRequest {
             mode: order.mode,
@@ -288,9 +299,12 @@ fn prepare(
     }
     let declared = Declarations::read(&infra, "infra")?;
     let variables = Variables::read(root, &order.environment, account, &context.host.log)?;
-    let values = variables.file_for(&declared, &order.environment, &context.host.log)?;
-    let var_file = private.file("variables.tfvars.json", Value::Object(values).to_string().as_bytes())?;
-
+    let variables = variables.file_for(&declared, &order.environment, &context.host.log)?;
+    if variables.contains_key(SECRETS) {
+        // Terraform then hides the values, whatever the code says of the variable.
+        let sensitive = json!({"variable": {SECRETS: {"sensitive": true}}});
+        write_new(&infra.join(SECRETS_OVERRIDE), sensitive.to_string().as_bytes())?;
+    }
     let has_modules = place_modules(root, &infra, bundle.manifest.is_none())?;
     place_reference_files(root, &infra)?;
     write_new(&infra.join(backend::FILE), backend.file().as_bytes())?;
@@ -300,7 +314,44 @@ fn prepare(
     }
     let init = InitRequest { providers: "../providers", is_locked: infra.join(lockfile::FILE).exists(), has_modules };
     let has_ephemeral = declared.variables.iter().any(|variable| variable.is_ephemeral);
-    Ok(Prepared { infra, init, var_file, plan_file: private.path().join("plan"), has_ephemeral })
+    let [var_file, plan_file] = ["variables.tfvars.json", "plan"].map(|name| private.path().join(name));
+    Ok(Prepared { infra, init, variables, var_file, plan_file, has_ephemeral })
+}
+
+/// Fills `secrets`, where the code declares it. Each value is masked from the moment it is known.
+async fn secrets(context: &Context, order: &Order, prepared: &mut Prepared, session: Option<&Session>) -> Result<()> {
+    let Some(value) = prepared.variables.get_mut(SECRETS) else { return Ok(()) };
+    let log = &context.host.log;
+    let (sources, session) = match (&context.manifest.secrets, session) {
+        (Some(Sources::None), _) => return Ok(()),
+        (None, None) => {
+            log.warning("a local account scheme has no secrets: Terraform gets an empty map");
+            return Ok(());
+        }
+        (Some(Sources::From(_)), None) => {
+            return Err(Error::input(
+                "cdflow.yml names sources of secrets, but the environment's account has no `role` to read them with",
+            )
+            .hint("give the account an `id` and a `role` in the account scheme, or say `secrets: none`"));
+        }
+        (Some(Sources::From(sources)), Some(session)) => (sources.clone(), session),
+        (None, Some(session)) => (vec![secrets::Source::Credstash], session),
+    };
+    let request = secrets::Request {
+        identity: &context.identity,
+        environment: &order.environment,
+        credstash: &context.manifest.credstash,
+        session,
+    };
+    let read = secrets::read(&sources, &request).await?;
+    for (name, secret) in &read {
+        if !log.redactor.add(secret) {
+            log.warning(&format!("the secret `{name}` is too short to be masked where Terraform prints it"));
+        }
+    }
+    log.note(&format!("{} secret(s)", read.len()));
+    *value = read.iter().map(|(name, secret)| (name.clone(), Value::from(secret.expose()))).collect();
+    Ok(())
 }
 
 /// `modules/` of the bundle is Terraform's own folder. True when it has an index.

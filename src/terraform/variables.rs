@@ -25,7 +25,9 @@ struct Layered {
 }
 
 /// Set by cdflow; a config file that sets them too would be ignored silently, so it is refused.
-const BUILT_IN: [&str; 3] = ["env", "release", "secrets"];
+const BUILT_IN: [&str; 3] = ["env", "release", SECRETS];
+/// A map of strings.
+pub(crate) const SECRETS: &str = "secrets";
 
 impl Variables {
     /// Reads the layers from an unpacked bundle.
@@ -47,7 +49,8 @@ impl Variables {
             .and_then(|mut release| release.remove("release"))
             .ok_or_else(|| Error::integrity("the bundle has no release.json with a key `release`"))?;
         variables.set_built_in("release", release);
-        variables.set_built_in("secrets", Value::Object(Map::new()));
+        // Read only when everything else is right, and then put in their place.
+        variables.set_built_in(SECRETS, Value::Object(Map::new()));
         Ok(variables)
     }
 
