@@ -11,4 +11,5 @@
 
 mod examples;
 mod rig;
+mod secrets;
 mod support;

@@ -1,0 +1,171 @@
+//! Secrets of an environment, from the real credstash, from parameters and from Secrets Manager, into Terraform and nowhere else.
+
+use serde_json::{Value, json};
+
+use crate::support::{Aws, DEV, Output, Project, REGION, Runner, in_repository};
+
+/// Shows the secrets' names, leaks one on purpose, and keeps all of them in the state.
+const MAIN: &str = r#"variable "secrets" {
+  type = map(string)
+}
+
+resource "terraform_data" "secrets" {
+  input = var.secrets
+}
+
+output "names" {
+  value = nonsensitive(keys(var.secrets))
+}
+
+output "leak" {
+  value = [for value in values(nonsensitive(var.secrets)) : "<${value}>"]
+}
+
+output "encoded" {
+  value = [for value in values(nonsensitive(var.secrets)) : base64encode(value)]
+}
+"#;
+
+fn project(aws: &Aws, name: &str, secrets: &str) -> Project {
+    let project = Project::aws(name, aws);
+    project.write("infra/main.tf", MAIN);
+    project.append("cdflow.yml", secrets);
+    project.commit("Use secrets");
+    project.release("1");
+    project
+}
+
+fn deploy(project: &Project) -> Output {
+    project.cdflow(["deploy", "ci", "1", "--new-environment"]).run()
+}
+
+/// What Terraform got, from the state.
+fn received(aws: &Aws, project: &Project) -> Value {
+    let state = aws.get_json(&aws.state_bucket(), &format!("platform/{}/ci/terraform.tfstate", project.name()));
+    state["resources"][0]["instances"][0]["attributes"]["input"]["value"].clone()
+}
+
+fn put_parameter(aws: &Aws, component: &str, name: &str, value: &str) {
+    let name = format!("/cdflow/ci/{component}/{name}");
+    aws.call(DEV, "ssm", "put_parameter", json!({"Name": name, "Value": value, "Type": "SecureString"}));
+}
+
+/// The real program, in the environment's account.
+fn credstash(aws: &Aws, project: &Project, arguments: &[&str]) -> Output {
+    let role = json!({"RoleArn": format!("arn:aws:iam::{DEV}:role/x"), "RoleSessionName": "credstash"});
+    let keys = aws.call(DEV, "sts", "assume_role", role)["Credentials"].clone();
+    let key = |name: &str| keys[name].as_str().unwrap().to_owned();
+    Runner::new(in_repository(".venv/bin/credstash"), ["-r", REGION].iter().chain(arguments), project.sandbox())
+        .env("AWS_ENDPOINT_URL", aws.endpoint())
+        .env("AWS_DEFAULT_REGION", REGION)
+        .env("AWS_ACCESS_KEY_ID", key("AccessKeyId"))
+        .env("AWS_SECRET_ACCESS_KEY", key("SecretAccessKey"))
+        .env("AWS_SESSION_TOKEN", key("SessionToken"))
+        .run()
+}
+
+/// A table of its own for each test, and the key that all share.
+fn credstash_table(aws: &Aws, project: &Project) -> String {
+    let table = format!("credstash-{}", aws.name());
+    credstash(aws, project, &["-t", &table, "setup"]).success();
+    let aliases = aws.call(DEV, "kms", "list_aliases", json!({}))["Aliases"].to_string();
+    if !aliases.contains("alias/credstash") {
+        let key = aws.call(DEV, "kms", "create_key", json!({}))["KeyMetadata"]["KeyId"].clone();
+        // Another test may have been faster.
+        let _ = aws.try_call(DEV, "kms", "create_alias", json!({"AliasName": "alias/credstash", "TargetKeyId": key}));
+    }
+    table
+}
+
+#[test]
+fn parameters_reach_terraform_and_are_masked_everywhere() {
+    let aws = Aws::new("secrets-ssm");
+    let project = project(&aws, "with-parameters", "secrets: [ssm]\n");
+    let multi_line = "-----BEGIN KEY-----\nMIIEvQIBADANBg\n-----END KEY-----";
+    let values = [
+        ("password", r#"hunter2"<&>\%0A"#),
+        ("certificate", multi_line),
+        ("document", r#"{"user": "root", "pass": "s3cr3t-in-json"}"#),
+        ("short", "abc"),
+        ("long", &"x1Y2".repeat(1000)),
+    ];
+    for (name, value) in values {
+        put_parameter(&aws, project.name(), name, value);
+    }
+    put_parameter(&aws, "another-component", "theirs", "not-ours-at-all");
+    let output = deploy(&project);
+    output.success().stderr_has("the secret `short` is too short").stderr_has("5 secret(s)");
+    for leaked in ["hunter2", "MIIEvQIBADANBg", "s3cr3t-in-json", "x1Y2x1Y2", "not-ours", "aHVudGVyM", "LS0tLS1CRUdJTiBLRVk"] {
+        output.lacks(leaked);
+    }
+    output.stdout_has(r#"names = ["certificate","document","long","password","short"]"#);
+    let received = received(&aws, &project);
+    for (name, value) in values {
+        assert_eq!(received[name], value, "{name}");
+    }
+    assert_eq!(project.sandbox().left_behind(), Vec::<String>::new());
+}
+
+#[test]
+fn what_the_real_credstash_wrote_is_read() {
+    let aws = Aws::new("secrets-credstash");
+    let project = project(&aws, "with-credstash", "");
+    let table = credstash_table(&aws, &project);
+    let secrets = format!("secrets: [credstash]\ncredstash: {{table: {table}, context: {{purpose: test}}}}\n");
+    project.append("cdflow.yml", &secrets);
+    let digests = ["SHA", "SHA224", "SHA256", "SHA384", "SHA512", "MD5"];
+    for digest in digests {
+        let name = format!("deploy.ci.with-credstash.with_{digest}");
+        let value = format!("value-for-{digest}");
+        credstash(&aws, &project, &["-t", &table, "put", "-d", digest, &name, &value, "purpose=test"]).success();
+    }
+    let name = "deploy.ci.with-credstash.with_MD5";
+    credstash(&aws, &project, &["-t", &table, "put", "-a", name, "the-newest-value", "purpose=test"]).success();
+    deploy(&project).success().stderr_has("6 secret(s)").lacks("value-for-SHA512").lacks("the-newest-value");
+    let received = received(&aws, &project);
+    for digest in &digests[..5] {
+        assert_eq!(received[format!("with_{digest}")], format!("value-for-{digest}"));
+    }
+    assert_eq!(received["with_MD5"], "the-newest-value");
+
+    // Tampered with: the HMAC is checked before anything is decrypted, and Terraform is not started.
+    let key = json!({"name": {"S": name}, "version": {"S": "0000000000000000002"}});
+    let change = json!({
+        "TableName": table, "Key": key, "UpdateExpression": "SET contents = :other",
+        "ExpressionAttributeValues": {":other": {"S": "AAAA"}},
+    });
+    aws.call(DEV, "dynamodb", "update_item", change);
+    let refused = project.cdflow(["deploy", "ci", "1"]).run();
+    refused.fails(9).stderr_has("with_MD5").stderr_has("its HMAC is wrong").lacks("Plan");
+
+    // Another context than the one it was put with.
+    project.edit("cdflow.yml", "purpose: test", "purpose: other");
+    project.cdflow(["deploy", "ci", "1"]).run().fails(2).stderr_has("encryption context");
+}
+
+#[test]
+fn a_json_object_in_secrets_manager() {
+    let aws = Aws::new("secrets-manager");
+    let project = project(&aws, "with-manager", "secrets: [secrets-manager, ssm]\n");
+    let object = json!({"token": "from-the-manager", "other": "value-of-other"}).to_string();
+    let secret = json!({"Name": "cdflow/ci/with-manager", "SecretString": object});
+    aws.call(DEV, "secretsmanager", "create_secret", secret);
+    deploy(&project).success().lacks("from-the-manager");
+    assert_eq!(received(&aws, &project), json!({"token": "from-the-manager", "other": "value-of-other"}));
+
+    put_parameter(&aws, project.name(), "token", "a-second-opinion");
+    let refused = project.cdflow(["deploy", "ci", "1"]).run();
+    refused.fails(2).stderr_has("`token` stands in two sources: secrets-manager and ssm").lacks("second-opinion");
+}
+
+#[test]
+fn where_secrets_are_must_be_said() {
+    let aws = Aws::new("secrets-missing");
+    let project = project(&aws, "without", "credstash: {table: credstash-nowhere}\n");
+    let refused = deploy(&project);
+    refused.fails(2).stderr_has("`credstash-nowhere` is not there").stderr_has("secrets: none").stderr_has(DEV);
+    assert_eq!(aws.keys(&aws.state_bucket()), Vec::<String>::new());
+    project.append("cdflow.yml", "secrets: none\n");
+    deploy(&project).success();
+    assert_eq!(received(&aws, &project), json!({}));
+}
