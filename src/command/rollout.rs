@@ -27,7 +27,7 @@ use crate::{
     release::Release,
     terraform::{
         Applied, Folder, InitRequest, Initialised, Plan, PlanMode, PlanRequest,
-        backend::{self, Backend, PROFILE},
+        backend::{self, Backend},
         declarations::Declarations,
         lockfile, modules,
         state::StateSummary,
@@ -369,11 +369,7 @@ fn terraform_env(
     let Some(endpoint) = endpoint else { return Ok(env) };
     let program =
         std::env::current_exe().map_err(|error| Error::internal("cdflow does not know where it lies").why(error))?;
-    let profile = format!(
-        "[profile {PROFILE}]\ncredential_process = \"{}\" credential-process \"{}\"\n",
-        program.display(),
-        endpoint.socket.display()
-    );
+    let profile = backend::profile(&program, &endpoint.socket);
     env.insert("AWS_CONFIG_FILE".into(), private.file("aws-config", profile.as_bytes())?.into());
     env.insert("AWS_SHARED_CREDENTIALS_FILE".into(), private.file("aws-credentials", b"")?.into());
     env.insert("AWS_CONTAINER_CREDENTIALS_FULL_URI".into(), endpoint.url.clone().into());
