@@ -293,7 +293,9 @@ fn prepare(
     }
     let init = InitRequest { providers: "../providers", is_locked: infra.join(lockfile::FILE).exists(), has_modules };
     let has_ephemeral = declared.variables.iter().any(|variable| variable.is_ephemeral);
-    Ok(Prepared { infra, init, var_file, plan_file: private.path().join("plan"), has_ephemeral })
+    // Terraform would make it readable for all, and in it are the values of secrets; one that is there keeps its mode.
+    let plan_file = private.file("plan", b"")?;
+    Ok(Prepared { infra, init, var_file, plan_file, has_ephemeral })
 }
 
 /// `modules/` of the bundle is Terraform's own folder. True when it has an index.
