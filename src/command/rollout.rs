@@ -28,7 +28,7 @@ use crate::{
     secrets::{self, Sources},
     terraform::{
         Applied, Folder, InitRequest, Initialised, Plan, PlanMode, PlanRequest,
-        backend::{self, Backend, PROFILE},
+        backend::{self, Backend},
         declarations::Declarations,
         lockfile, modules,
         state::StateSummary,
@@ -314,7 +314,9 @@ fn prepare(
     }
     let init = InitRequest { providers: "../providers", is_locked: infra.join(lockfile::FILE).exists(), has_modules };
     let has_ephemeral = declared.variables.iter().any(|variable| variable.is_ephemeral);
-    let [var_file, plan_file] = ["variables.tfvars.json", "plan"].map(|name| private.path().join(name));
+    // Terraform would make it readable for all, and in it are the values of secrets; one that is there keeps its mode.
+    let plan_file = private.file("plan", b"")?;
+    let var_file = private.path().join("variables.tfvars.json");
     Ok(Prepared { infra, init, variables, var_file, plan_file, has_ephemeral })
 }
 
@@ -427,11 +429,7 @@ fn terraform_env(
     let Some(endpoint) = endpoint else { return Ok(env) };
     let program =
         std::env::current_exe().map_err(|error| Error::internal("cdflow does not know where it lies").why(error))?;
-    let profile = format!(
-        "[profile {PROFILE}]\ncredential_process = \"{}\" credential-process \"{}\"\n",
-        program.display(),
-        endpoint.socket.display()
-    );
+    let profile = backend::profile(&program, &endpoint.socket);
     env.insert("AWS_CONFIG_FILE".into(), private.file("aws-config", profile.as_bytes())?.into());
     env.insert("AWS_SHARED_CREDENTIALS_FILE".into(), private.file("aws-credentials", b"")?.into());
     env.insert("AWS_CONTAINER_CREDENTIALS_FULL_URI".into(), endpoint.url.clone().into());

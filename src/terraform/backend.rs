@@ -1,6 +1,6 @@
 //! Where the state is, as a file of its own that overrides whatever backend the code names.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The profile under which the S3 backend finds its identity (see `aws::credentials`).
-pub(crate) const PROFILE: &str = "cdflow-state";
+const PROFILE: &str = "cdflow-state";
 /// Terraform reads `*_override` files last, whatever backend the code has.
 pub(crate) const FILE: &str = "cdflow_backend_override.tf.json";
 
@@ -110,6 +110,22 @@ impl Backend {
     }
 }
 
+/// The content of an AWS config file with the backend's profile: `program` fetches its credentials from `socket`.
+pub(crate) fn profile(program: &Path, socket: &Path) -> String {
+    // Without `exec` the line would begin and end with a quote, and such a pair the SDK takes for its own.
+    format!(
+        "[profile {PROFILE}]\ncredential_process = exec {} credential-process {}\n",
+        shell_word(&program.to_string_lossy()),
+        shell_word(&socket.to_string_lossy())
+    )
+}
+
+/// One word for the shell by which the SDK starts the process. ` #` and ` ;` would begin a comment for the SDK.
+fn shell_word(text: &str) -> String {
+    let escaped = text.chars().map(|c| if "'#;".contains(c) { format!("'\\{c}'") } else { c.to_string() });
+    format!("'{}'", escaped.collect::<String>())
+}
+
 /// Terraform reads strings in JSON as templates.
 fn literal(text: &str) -> String {
     text.replace("${", "$${").replace("%{", "%%{")
@@ -157,6 +173,14 @@ mod tests {
             });
             assert_eq!(got, chosen, "{version} {lockfile:?} {table:?}");
         }
+    }
+
+    #[test]
+    fn the_profile() {
+        assert_eq!(
+            profile(Path::new("/bin/it's"), Path::new("/tmp/a #1/s")),
+            "[profile cdflow-state]\ncredential_process = exec '/bin/it'\\''s' credential-process '/tmp/a '\\#'1/s'\n"
+        );
     }
 
     #[test]

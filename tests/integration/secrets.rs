@@ -95,7 +95,9 @@ fn parameters_reach_terraform_and_are_masked_everywhere() {
     put_parameter(&aws, "another-component", "theirs", "not-ours-at-all");
     let output = deploy(&project);
     output.success().stderr_has("the secret `short` is too short").stderr_has("5 secret(s)");
-    for leaked in ["hunter2", "MIIEvQIBADANBg", "s3cr3t-in-json", "x1Y2x1Y2", "not-ours", "aHVudGVyM", "LS0tLS1CRUdJTiBLRVk"] {
+    for leaked in
+        ["hunter2", "MIIEvQIBADANBg", "s3cr3t-in-json", "x1Y2x1Y2", "not-ours", "aHVudGVyM", "LS0tLS1CRUdJTiBLRVk"]
+    {
         output.lacks(leaked);
     }
     output.stdout_has(r#"names = ["certificate","document","long","password","short"]"#);
