@@ -259,7 +259,7 @@ impl Initialised {
     /// A second try to save a state that Terraform could not.
     pub(crate) async fn push_state(&self, file: &Path) -> Result<()> {
         let file = file.to_string_lossy();
-        self.folder.settle(&["state", "push", &file], Step::Apply, &self.environment).await.map(drop)
+        self.folder.settle(&["state", "push", "-no-color", &file], Step::PushState, &self.environment).await.map(drop)
     }
 }
 
