@@ -86,29 +86,47 @@ pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
         return Ok(());
     };
     let request = prepared.plan_request(context, &order);
-    let planned = plan(context, &order, &terraform, request).await;
-    let planned = match planned {
-        Ok(planned) if !order.plan.plan_only => planned,
-        // Nothing was applied: a workspace that was made for this plan goes again.
-        ended => {
-            if is_new && let Err(error) = terraform.delete_workspace().await {
-                context.host.log.warning(&format!("the empty workspace `{}` is left: {error}", order.environment));
-            }
-            return ended.map(|plan| context.host.log.done(&format!("Planned only: {}", summary_of(&plan))));
-        }
-    };
-
     let facts = Facts {
         account_id: session.as_ref().and_then(|session| session.account_id.clone()),
         bundle: &bundle,
         tool: &tool,
     };
-    let ended = carry_out(context, &order, &terraform, &planned, &facts, &account.frozen).await;
+    let begun = match plan(context, &order, &terraform, request).await {
+        Ok(planned) if order.plan.plan_only => Ok(Begun::PlannedOnly(planned)),
+        Ok(planned) => record_start(context, &order, planned, &facts, &account.frozen).await,
+        Err(error) => Err(error),
+    };
+    let (planned, entry) = match begun {
+        Ok(Begun::Recorded(planned, entry)) => (planned, entry),
+        // Nothing was applied: a workspace that was made for this plan goes again.
+        ended => {
+            if is_new && let Err(error) = terraform.delete_workspace().await {
+                context.host.log.warning(&format!("the empty workspace `{}` is left: {error}", order.environment));
+            }
+            return ended.map(|ended| context.host.log.done(&format!("Planned only: {}", summary_of(ended.plan()))));
+        }
+    };
+    let ended = carry_out(context, &order, &terraform, &planned, &entry).await;
     // The endpoint serves until here.
     drop(endpoint);
     let text = ended?;
     context.host.log.done(&format!("{text} in {}", duration_text(started.elapsed())));
     Ok(())
+}
+
+/// How far a run came without changing anything.
+enum Begun {
+    PlannedOnly(Plan),
+    /// With its start entry: from here on the run must record its end.
+    Recorded(Plan, Start),
+}
+
+impl Begun {
+    fn plan(&self) -> &Plan {
+        match self {
+            Self::PlannedOnly(plan) | Self::Recorded(plan, _) => plan,
+        }
+    }
 }
 
 struct Facts<'a> {
@@ -477,24 +495,34 @@ fn summary_of(plan: &Plan) -> String {
     }
 }
 
-/// Records, applies, records. Returns what was done.
+/// Nothing is changed before the ledger says that it will be.
+async fn record_start(
+    context: &Context,
+    order: &Order,
+    plan: Plan,
+    facts: &Facts<'_>,
+    account: &FrozenAccount,
+) -> Result<Begun> {
+    context.host.interrupt.check("apply")?;
+    let ledger = Ledger::new(&context.store, &context.identity, &order.environment);
+    let entry = ledger.start(start_entry(context, order, &plan, facts, account)).await?;
+    Ok(Begun::Recorded(plan, entry))
+}
+
+/// Applies and records. Returns what was done.
 async fn carry_out(
     context: &Context,
     order: &Order,
     terraform: &Initialised,
     plan: &Plan,
-    facts: &Facts<'_>,
-    account: &FrozenAccount,
+    entry: &Start,
 ) -> Result<String> {
-    context.host.interrupt.check("apply")?;
-    let ledger = Ledger::new(&context.store, &context.identity, &order.environment);
-    let entry = ledger.start(start_entry(context, order, plan, facts, account)).await?;
     let applied = match context.host.interrupt.check("apply") {
         Ok(()) if plan.has_changes => {
             context.host.log.step("Apply");
-            terraform.apply(plan).await?
+            terraform.apply(plan).await.unwrap_or_else(|error| Applied::without_apply(Err(error)))
         }
-        result => Applied { result, in_flight: Vec::new(), errored_state: None },
+        result => Applied::without_apply(result),
     };
     let result = settle(context, order, terraform, applied).await;
     let state = match terraform.state().await {
@@ -508,8 +536,8 @@ async fn carry_out(
         (Ok(()), PlanMode::Destroy) => leave_workspace(context, order, terraform, state.as_ref()).await,
         (result, _) => result,
     };
-    let end = end_entry(context, &entry, result.as_ref().err(), state.as_ref());
-    if let Err(error) = ledger.end(&end).await {
+    let end = end_entry(context, entry, result.as_ref().err(), state.as_ref());
+    if let Err(error) = Ledger::new(&context.store, &context.identity, &order.environment).end(&end).await {
         context
             .host
             .log

@@ -87,6 +87,13 @@ pub(crate) struct Applied {
     pub(crate) errored_state: Option<PathBuf>,
 }
 
+impl Applied {
+    /// There was nothing to apply, or Terraform was not even started.
+    pub(crate) fn without_apply(result: Result<()>) -> Self {
+        Self { result, in_flight: Vec::new(), errored_state: None }
+    }
+}
+
 impl Folder {
     /// Fetches modules and providers; touches no backend.
     pub(crate) async fn init_for_release(&self) -> Result<()> {
@@ -259,7 +266,7 @@ impl Initialised {
     /// A second try to save a state that Terraform could not.
     pub(crate) async fn push_state(&self, file: &Path) -> Result<()> {
         let file = file.to_string_lossy();
-        self.folder.settle(&["state", "push", &file], Step::Apply, &self.environment).await.map(drop)
+        self.folder.settle(&["state", "push", "-no-color", &file], Step::PushState, &self.environment).await.map(drop)
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) enum Step {
     Workspace,
     Plan,
     Apply,
+    PushState,
 }
 
 /// Lines that Terraform printed, without box characters and colours.
@@ -63,6 +64,7 @@ impl Words {
             Step::Workspace => (Exit::PlanFailed, "terraform can't read the state's workspaces"),
             Step::Plan => (Exit::PlanFailed, "terraform plan failed"),
             Step::Apply => (Exit::ApplyFailed, "terraform apply failed"),
+            Step::PushState => (Exit::StateNotSaved, "terraform state push failed"),
         };
         let error = Error::new(exit, what);
         match self.first_error() {

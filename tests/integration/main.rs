@@ -9,7 +9,13 @@
     reason = "tests start programs and read their own environment, and a panic is how a test fails"
 )]
 
+mod bad_input;
+mod bundle_damage;
+mod deploy;
 mod examples;
+mod interrupt;
+mod reference;
+mod release;
 mod rig;
 mod secrets;
 mod support;

@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports, reason = "the support is written for tests that come with the commands")]
 
 mod aws;
+mod local;
 mod output;
 mod processes;
 mod project;
@@ -14,6 +15,7 @@ mod sandbox;
 mod scrub;
 
 pub(crate) use aws::{Aws, DEV, PROD, REGION, RELEASE};
+pub(crate) use local::{Entry, Snapshot, entries};
 pub(crate) use output::Output;
 pub(crate) use processes::{Process, descendants};
 pub(crate) use project::Project;

@@ -103,6 +103,10 @@ impl Runner {
         self
     }
 
+    pub(crate) fn args(self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        arguments.into_iter().fold(self, Self::arg)
+    }
+
     pub(crate) fn cwd(mut self, folder: impl AsRef<Path>) -> Self {
         folder.as_ref().clone_into(&mut self.cwd);
         self

@@ -1,0 +1,577 @@
+//! deploy, destroy and status: the life of an environment, and what keeps it safe.
+
+use crate::support::{Project, Running};
+use std::fs;
+use std::time::Duration;
+
+#[test]
+fn an_environment_lives_and_dies() {
+    let project = Project::local("greeting");
+    project
+        .append("infra/main.tf", "output \"token\" {\n  value     = \"hush-hush\"\n  sensitive = true\n}\n")
+        .commit("A sensitive output");
+    project.release("1");
+    let first = project.deploy("live", "1");
+    first
+        .stderr_has("live is a new environment")
+        .stderr_has("Deployed greeting 1 to live: 1 added, 0 changed, 0 destroyed in ")
+        .stdout_has("Plan: 1 to add")
+        .stdout_has("terraform_data.greeting: Creation complete")
+        .stdout_has("greeting = \"Good day from live.local.example, version 1\"\ntoken = (sensitive)\n")
+        .lacks("hush-hush");
+    project.left_no_trace(&first);
+    assert_eq!(project.resources("live"), ["terraform_data.greeting"]);
+
+    let again = project.deploy("live", "1");
+    again.stdout_has("No changes.").stderr_has("Deployed greeting 1 to live: no changes").lacks("==> Apply");
+    assert_eq!(project.ledger("live"), ["deploy 1 succeeded", "deploy 1 succeeded"]);
+
+    project.edit("config/live.json", "Good day", "Goodbye").commit("Part");
+    project.release("2");
+    project
+        .deploy("live", "2")
+        .stderr_has("Deployed greeting 2 to live: 0 added, 1 changed, 0 destroyed")
+        .stdout_has("Goodbye from live.local.example, version 2");
+    project.deploy("ci", "1").stdout_has("Hello from ci.local.example, version 1");
+
+    let status = project.cdflow(["status"]).env("USER", "ada").run();
+    status.success().stderr_is("").stdout_is(
+        "ENVIRONMENT  VERSION  SINCE              BY  SINCE THEN\n\
+         ci           1        [TIME]\n\
+         live         2        [TIME]\n",
+    );
+    let status = project.cdflow(["status", "--json"]).run().json();
+    assert_eq!((&status["team"], &status["component"]), (&"platform".into(), &"greeting".into()));
+    let live = &status["environments"][1];
+    assert_eq!((&live["environment"], &live["version"]), (&"live".into(), &"2".into()));
+    assert_eq!((&live["settled"]["number"], &live["settled"]["outcome"]), (&3.into(), &"succeeded".into()));
+    let (_, end) = project.ledger_entries("live").pop().unwrap();
+    assert_eq!(end.unwrap()["state_serial"], project.state("live").unwrap()["serial"]);
+
+    let destroyed = project.cdflow(["destroy", "live", "--confirm", "live"]).run();
+    destroyed.success().stdout_has("1 to destroy").stderr_has("Destroyed greeting in live: 1 destroyed");
+    project.left_no_trace(&destroyed);
+    assert!(!project.state_file("live").parent().unwrap().exists(), "the workspace is left");
+    assert_eq!(project.ledger("live").last().unwrap(), "destroy 2 succeeded");
+    project.cdflow(["status"]).run().success().stdout_has("live         (destroyed)");
+    assert_eq!(
+        project.cdflow(["status", "--json"]).run().json()["environments"][1]["version"],
+        serde_json::Value::Null
+    );
+    assert_eq!(project.resources("ci"), ["terraform_data.greeting"]);
+
+    let nothing = ["destroy", "live", "--confirm", "live"];
+    project.refuses(nothing, 2, &["by the ledger nothing is deployed in `live`", "cdflow destroy live VERSION"]);
+    let before = project.snapshot();
+    let output = project.cdflow(["destroy", "live", "1", "--confirm", "live"]).run();
+    output.success().stderr_has("Nothing to destroy: live has no state");
+    project.unchanged_since(&before, &output);
+    project.deploy("live", "1").stderr_has("live is a new environment");
+}
+
+#[test]
+fn nothing_was_deployed_yet() {
+    let project = Project::local("greeting");
+    project.cdflow(["status"]).run().success().stdout_is("greeting was never deployed\n").stderr_is("");
+    assert_eq!(project.cdflow(["status", "--json"]).run().json()["environments"], serde_json::json!([]));
+}
+
+#[test]
+fn who_deployed_and_in_which_run() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let run = [
+        ("GITHUB_ACTOR", "ada"),
+        ("GITHUB_SERVER_URL", "https://github.com"),
+        ("GITHUB_REPOSITORY", "acme/greeting"),
+        ("GITHUB_RUN_ID", "7"),
+    ];
+    project.cdflow(["deploy", "live", "1"]).envs(run).run().success();
+    project.cdflow(["status"]).run().stdout_has("ada https://github.com/acme/greeting/actions/runs/7");
+}
+
+/// The same words as on the command line, by the inputs of a step.
+#[test]
+fn the_action_releases_deploys_and_destroys() {
+    let project = Project::local("greeting");
+    let step = |inputs: &[(&str, &str)]| {
+        let inputs = inputs.iter().map(|(name, value)| (format!("INPUT_{name}"), *value));
+        project.cdflow([] as [&str; 0]).env("GITHUB_ACTIONS", "true").env("NO_COLOR", "1").envs(inputs).run()
+    };
+    let release = [
+        ("COMMAND", "release"),
+        ("VERSION", "1"),
+        ("PLATFORM-CONFIG", "platform-config"),
+        ("RELEASE-DATA", "colour=red\nsize=a=b"),
+        ("ENVIRONMENT", ""),
+    ];
+    step(&release).success().stderr_is("").stdout_has("Released greeting 1");
+    step(&[("COMMAND", "inspect"), ("VERSION", "1")]).stdout_has("release.size       a=b");
+    let plan = [("COMMAND", "deploy"), ("ENVIRONMENT", "live"), ("VERSION", "1"), ("PLAN-ONLY", "true")];
+    step(&plan).success().stdout_has("Planned only: 1 to add");
+    assert!(project.state("live").is_none());
+    let deploy = [("COMMAND", "deploy"), ("ENVIRONMENT", "live"), ("VERSION", "1"), ("PLAN-ONLY", "false")];
+    step(&deploy).success().stdout_has("Deployed greeting 1 to live");
+    step(&[("COMMAND", "status")]).success().stdout_has("live         1");
+    step(&[("COMMAND", "destroy"), ("ENVIRONMENT", "live")]).fails(3).stdout_has("::error::destroying `live`");
+    let destroy = [("COMMAND", "destroy"), ("ENVIRONMENT", "live"), ("CONFIRM", "live")];
+    let output = step(&destroy);
+    output.success().stdout_has("Destroyed greeting in live").stderr_is("");
+    project.left_no_trace(&output);
+    // A folder of the repository is a step's `working-directory`.
+    let above = [("COMMAND", "status"), ("WORKING-DIRECTORY", "greeting")];
+    let inputs = above.map(|(name, value)| (format!("INPUT_{name}"), value));
+    project
+        .cdflow([] as [&str; 0])
+        .cwd(project.sandbox().work())
+        .envs(inputs)
+        .run()
+        .success()
+        .stdout_has("(destroyed)");
+}
+
+#[test]
+fn a_plan_alone_leaves_nothing() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let output = project.refuses(["deploy", "live", "1", "--plan-only"], 0, &["Planned only: 1 to add"]);
+    output.stdout_has("terraform_data.greeting will be created").lacks("Saved the plan").lacks("terraform apply");
+    project.deploy("live", "1");
+    project.edit("config/live.json", "Good day", "Goodbye").commit("Part");
+    project.release("2");
+    project.refuses(["deploy", "live", "2", "-p"], 0, &["Planned only: 0 to add, 1 to change, 0 to destroy"]);
+    project.refuses(["deploy", "live", "1", "-p"], 0, &["Planned only: no changes"]);
+    // A plan to destroy needs no confirmation: it destroys nothing.
+    project.refuses(["destroy", "live", "--plan-only"], 0, &["Planned only: ", "1 to destroy"]);
+    assert_eq!(project.ledger("live"), ["deploy 1 succeeded"]);
+}
+
+#[test]
+fn parts_of_a_plan() {
+    let project = Project::local("greeting");
+    project
+        .append("infra/main.tf", "resource \"terraform_data\" \"second\" {\n  input = var.release[\"version\"]\n}\n")
+        .commit("Two");
+    project.release("1");
+    let output =
+        project.cdflow(["-vv", "deploy", "live", "1", "--target", "terraform_data.second", "--parallelism", "3"]).run();
+    output.success().stderr_has("-parallelism=3 -target=terraform_data.second");
+    assert_eq!(project.resources("live"), ["terraform_data.second"]);
+    project.deploy("live", "1");
+    let id = |name: &str| {
+        let state = project.state("live").unwrap();
+        let resources = state["resources"].as_array().unwrap();
+        let found = resources.iter().find(|resource| resource["name"] == name).unwrap();
+        found["instances"][0]["attributes"]["id"].as_str().unwrap().to_owned()
+    };
+    let (greeting, second) = (id("greeting"), id("second"));
+    project.cdflow(["deploy", "live", "1", "--replace", "terraform_data.second"]).run().success();
+    assert_eq!(greeting, id("greeting"));
+    assert_ne!(second, id("second"));
+    // Only the state is looked at: the new version changes nothing.
+    project.release("2");
+    let refreshed = project.cdflow(["deploy", "live", "2", "--refresh-only"]).run();
+    refreshed.success().stderr_has("Plan a refresh of the state").stderr_has("Refreshed the state of greeting in live");
+    assert_eq!(project.output_of("live", "greeting"), "Good day from live.local.example, version 1");
+    project.refuses(["deploy", "live", "1", "--replace", "a.b", "--refresh-only"], 2, &["cannot be used with"]);
+}
+
+#[test]
+fn a_new_environment_is_asked_for() {
+    let project = Project::local("greeting");
+    project.release("1");
+    // `lvie` would be an environment of its own.
+    project.refuses(
+        ["deploy", "lvie", "1"],
+        3,
+        &["the environment `lvie` has no state", "only \"*\" of the account scheme matches it", "--new-environment"],
+    );
+    project.cdflow(["deploy", "qa", "1", "--new-environment"]).run().success();
+    project.deploy("qa", "1");
+    project.refuses(
+        ["deploy", "qa", "1", "--new-environment"],
+        3,
+        &["the environment `qa` has a state already", "leave --new-environment out"],
+    );
+    // A preview comes and goes; nobody names it in the scheme, so nobody has to confirm its end.
+    project.deploy("pr-7", "1");
+    project.refuses(["destroy", "pr-7", "--confirm", "pr-8"], 3, &["--confirm names `pr-8`"]);
+    project.cdflow(["destroy", "pr-7"]).run().success();
+}
+
+#[test]
+fn a_lost_state_is_noticed() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.deploy("live", "1");
+    fs::remove_dir_all(project.state_file("live").parent().unwrap()).unwrap();
+    project.refuses(
+        ["deploy", "live", "1"],
+        3,
+        &["the environment `live` has no state", "by the ledger greeting 1 is deployed there", "--new-environment"],
+    );
+    project.cdflow(["deploy", "live", "1", "--new-environment"]).run().success();
+}
+
+#[test]
+fn a_component_can_require_a_state() {
+    let project = Project::local("greeting");
+    project.append("cdflow.yml", "deploy: { require-state: true }\n").commit("Careful");
+    project.release("1");
+    project.refuses(["deploy", "live", "1"], 3, &["has no state", "require-state: true", "--new-environment"]);
+    project.cdflow(["deploy", "live", "1", "--new-environment"]).run().success();
+    project.deploy("live", "1");
+}
+
+#[test]
+fn destroying_needs_a_second_word() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.deploy("live", "1");
+    project.release("2");
+    project.refuses(["destroy", "live"], 3, &["destroying `live`", "must be confirmed", "-> --confirm live"]);
+    project.refuses(["destroy", "live", "--confirm", "ci"], 3, &["--confirm names `ci`", "-> --confirm live"]);
+    // Not the newest release, but the one that is deployed.
+    let output = project.cdflow(["destroy", "live", "--confirm", "live"]).run();
+    output.success().stderr_has("==> Destroy greeting 1 in live");
+    assert_eq!(project.ledger("live"), ["deploy 1 succeeded", "destroy 1 succeeded"]);
+}
+
+#[test]
+fn a_failed_first_deploy_can_be_destroyed() {
+    let project = half_way();
+    project.cdflow(["deploy", "live", "1"]).run().fails(6);
+    project
+        .cdflow(["destroy", "live", "--confirm", "live"])
+        .run()
+        .success()
+        .stderr_has("==> Destroy greeting 1 in live");
+    assert_eq!(project.ledger("live"), ["deploy 1 failed", "destroy 1 succeeded"]);
+}
+
+#[test]
+fn an_apply_that_fails_half_way_is_recorded_and_repaired() {
+    let project = half_way();
+    let output = project.cdflow(["deploy", "live", "1"]).run();
+    output
+        .fails(6)
+        .stderr_has("error: terraform apply failed: ")
+        .stdout_has("terraform_data.greeting: Creation complete")
+        .stdout_has("nobody may pass")
+        .lacks("Deployed greeting");
+    project.left_no_trace(&output);
+    assert!(project.resources("live").contains(&"terraform_data.greeting".to_owned()));
+    assert_eq!(project.ledger("live"), ["deploy 1 failed"]);
+    let (_, end) = project.ledger_entries("live").remove(0);
+    let end = end.unwrap();
+    assert!(end["reason"].as_str().unwrap().starts_with("terraform apply failed"), "{end}");
+    assert_eq!(end["state_serial"], project.state("live").unwrap()["serial"]);
+    project.cdflow(["status"]).run().stdout_has("deploy of 1 failed");
+
+    fs::write(project.sandbox().work().join("gate"), "").unwrap();
+    project.deploy("live", "1").stderr_has("Deployed greeting 1 to live");
+    assert_eq!(project.resources("live"), ["terraform_data.gate", "terraform_data.greeting"]);
+    assert_eq!(project.ledger("live"), ["deploy 1 failed", "deploy 1 succeeded"]);
+    project.cdflow(["status"]).run().lacks("failed");
+}
+
+#[test]
+fn a_failing_plan_changes_nothing() {
+    let project = Project::local("greeting");
+    project
+        .append("infra/main.tf", "output \"broken\" {\n  value = file(\"${path.module}/none\")\n}\n")
+        .commit("Broken");
+    project.release("1");
+    let output =
+        project.refuses(["deploy", "live", "1"], 5, &["error: terraform plan failed: Invalid function argument"]);
+    output.stdout_has("no file exists at \"./none\"");
+    assert!(!project.state_file("live").parent().unwrap().exists());
+}
+
+/// The layers of a release decide, not the environment of whoever deploys.
+#[test]
+fn a_variable_without_a_value_is_named_before_the_plan() {
+    let project = Project::local("greeting");
+    project.write("infra/variables.tf", "# First\n\nvariable \"colour\" {\n  type = string\n}\n").commit("A variable");
+    project.release("1");
+    let runner = project.cdflow(["deploy", "live", "1"]).env("TF_VAR_colour", "red");
+    let says = ["infra/variables.tf:3: the variable `colour` has no value", "config/live.json"];
+    project.refuses_run(runner, 2, &says).lacks("==> Plan");
+}
+
+#[test]
+fn what_cdflow_sets_cannot_be_configured() {
+    let project = Project::local("greeting");
+    for key in ["release", "env", "secrets"] {
+        project.write("config/live.json", &format!("{{\"{key}\": \"mine\"}}\n")).commit(key);
+        project.release(key);
+        let says = format!("`config/live.json` sets `{key}`, which cdflow sets itself");
+        project.refuses(["deploy", "live", key], 2, &[&says, "rename the key"]);
+    }
+    project.write("config/live.json", "{\"a\": 1,}\n").commit("No JSON");
+    project.release("1");
+    project.refuses(["deploy", "live", "1"], 2, &["config/live.json:1:9: not a JSON object"]);
+}
+
+#[test]
+fn an_environment_without_platform_config() {
+    let project = Project::local("greeting");
+    project.edit_json("account-scheme.json", |scheme| {
+        scheme["accounts"]["far"] = serde_json::json!({ "region": "us-east-1" });
+        scheme["environments"]["aslive"] = "far".into();
+    });
+    project.commit("Another account");
+    project.release("1");
+    project.refuses(
+        ["deploy", "aslive", "1"],
+        2,
+        &[
+            "the release has no `platform-config/far/us-east-1.json`, which the environment `aslive` needs",
+            "it has platform-config/local/eu-west-1.json",
+            "--platform-config",
+        ],
+    );
+    let says = ["has no platform config", "(far, local)"];
+    fs::create_dir(project.sandbox().work().join("empty")).unwrap();
+    project.refuses(["release", "2", "--platform-config", "../empty"], 2, &says);
+    project.refuses(["release", "2", "--platform-config", "../none"], 2, &["can't read the platform config `../none`"]);
+}
+
+/// Where an environment is stays as it was at release; how to get there may change.
+#[test]
+fn a_moved_environment_is_refused_and_a_renamed_account_is_not() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.deploy("live", "1");
+    project.edit("account-scheme.json", "\"local\": {}", "\"home\": {}").edit(
+        "account-scheme.json",
+        ": \"local\"",
+        ": \"home\"",
+    );
+    let scheme = project.read("account-scheme.json").replace("\"type\": \"home\"", "\"type\": \"local\"");
+    project.write("account-scheme.json", &scheme);
+    project.deploy("live", "1").stderr_has("no changes");
+    project.edit_json("account-scheme.json", |scheme| scheme["accounts"]["home"]["region"] = "us-east-1".into());
+    let says = [
+        "the environment `live` has moved since this release was made",
+        "it was in account (local) in eu-west-1, the account scheme now says account (local) in us-east-1",
+        "-> make a new release",
+    ];
+    project.refuses(["deploy", "live", "1"], 2, &says);
+    project.edit_json("account-scheme.json", |scheme| {
+        scheme["accounts"]["home"] = serde_json::json!({ "id": "123456789012" });
+    });
+    project.refuses(["deploy", "live", "1"], 2, &["has moved", "account 123456789012 in eu-west-1"]);
+}
+
+#[test]
+fn a_held_lock_is_told_and_waited_for() {
+    let project = Project::local("greeting");
+    let gate = project.sandbox().work().join("gate");
+    project
+        .append(
+            "infra/main.tf",
+            &format!(
+                "resource \"terraform_data\" \"wait\" {{\n  triggers_replace = var.release[\"version\"]\n\
+                 provisioner \"local-exec\" {{\n    command = \"echo waiting; while ! [ -e {} ]; do sleep 0.05; done\"\n  }}\n}}\n",
+                gate.display()
+            ),
+        )
+        .commit("Wait");
+    project.release("1");
+    let mut first = project.cdflow(["deploy", "live", "1"]).spawn();
+    first.wait_for("): waiting");
+    let second = project.cdflow(["deploy", "live", "1"]).run();
+    second
+        .fails(8)
+        .stderr_has("the state of `live` is locked: apply by ")
+        .stderr_has("--lock-timeout 5m")
+        .stderr_has("since 20");
+    second.stderr_has("force-unlock");
+    assert_eq!(project.ledger("live"), ["deploy 1 unfinished"]);
+    project.cdflow(["status"]).run().success().stdout_has("deploy of 1 unfinished (running, or died)");
+    let third = project.cdflow(["deploy", "live", "1", "--lock-timeout", "60s"]).spawn();
+    std::thread::sleep(Duration::from_millis(300));
+    fs::write(&gate, "").unwrap();
+    let outputs = [first, third].map(Running::wait);
+    outputs[0].success();
+    outputs[1].success().stderr_has("no changes");
+    project.left_no_trace(&outputs[1]);
+    assert_eq!(project.ledger("live"), ["deploy 1 succeeded", "deploy 1 succeeded"]);
+}
+
+#[test]
+fn the_ledger_is_written_before_anything_is_applied() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let folder = project.ledger_folder("live");
+    fs::create_dir_all(folder.parent().unwrap()).unwrap();
+    fs::write(&folder, "in the way").unwrap();
+    let output = project.cdflow(["deploy", "live", "1"]).run();
+    output.fails(10).stderr_has("the ledger of `live` can't be written, so nothing was applied").lacks("==> Apply");
+    project.left_no_trace(&output);
+    // Nor is there a workspace, which would make the environment an old one.
+    assert!(!project.state_file("live").parent().unwrap().exists(), "{output}");
+    fs::remove_file(&folder).unwrap();
+    project.cdflow(["deploy", "live", "1", "--new-environment"]).run().success();
+}
+
+#[test]
+fn a_lost_end_entry_is_a_warning() {
+    let project = Project::local("greeting");
+    let folder = project.ledger_folder("live");
+    project
+        .append(
+            "infra/main.tf",
+            &format!(
+                "resource \"terraform_data\" \"thief\" {{\n  provisioner \"local-exec\" {{\n    command = \"mv {0} {0}-gone && touch {0}\"\n  }}\n}}\n",
+                folder.display()
+            ),
+        )
+        .commit("A thief");
+    project.release("1");
+    let output = project.deploy("live", "1");
+    output.stderr_has("warning: the ledger's end entry is lost, so this run will show as unfinished: ");
+    output.stderr_has("Deployed greeting 1 to live: 2 added");
+    project.left_no_trace(&output);
+    fs::remove_file(&folder).unwrap();
+    fs::rename(folder.with_file_name("live-gone"), &folder).unwrap();
+    assert_eq!(project.ledger("live"), ["deploy 1 unfinished"]);
+    project.cdflow(["status"]).run().success().stdout_has("live         -").stdout_has("deploy of 1 unfinished");
+    project.deploy("live", "1").stderr_has("no changes");
+}
+
+/// Terraform keeps a backup beside a local state: where it can't, the state is not saved either.
+#[test]
+fn a_state_that_cannot_be_saved_is_kept() {
+    let project = unsaveable();
+    let output = project.cdflow(["deploy", "live", "2"]).run();
+    output
+        .fails(7)
+        .stderr_has("warning: Terraform could not save the state; trying again")
+        .stderr_has("error: the state of `live` could not be saved; a copy is at file:")
+        .stderr_has(": terraform state push failed: ")
+        .stderr_has("-> then save the copy: terraform state push, in a folder")
+        .lacks("\u{1b}[")
+        .stderr_has("deploy nothing here before that");
+    let from = output.stderr.find("a copy is at file:").unwrap() + "a copy is at file:".len();
+    let copy = output.stderr[from..].split(':').next().unwrap();
+    assert!(copy.contains("/recovery/platform/greeting/live/"), "{copy}");
+    let kept: serde_json::Value = serde_json::from_str(&fs::read_to_string(copy).unwrap()).unwrap();
+    let names: Vec<_> = kept["resources"].as_array().unwrap().iter().map(|resource| &resource["name"]).collect();
+    assert!(names.contains(&&"obstacle".into()) && names.contains(&&"greeting".into()), "{kept}");
+    assert_eq!(kept["lineage"], project.state("live").unwrap()["lineage"]);
+    assert_eq!(project.ledger("live"), ["deploy 1 succeeded", "deploy 2 failed"]);
+    project.left_no_trace(&output);
+}
+
+#[test]
+fn a_state_that_is_saved_at_the_second_try_is_no_loss() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.deploy("live", "1");
+    project.release("2");
+    // As Terraform does it when the backend refuses the new state: the old one stays, the new one is left in its folder.
+    let state = project.state_file("live").display().to_string();
+    let path = project.terraform_but(&format!(
+        "apply) cp {state} before; \"$real\" \"$@\"; mv {state} errored.tfstate; mv before {state}; exit 1;;"
+    ));
+    let output = project.cdflow(["deploy", "live", "2"]).env("PATH", path).run();
+    output.fails(6).stderr_has("the state is saved").stderr_has("the state was saved at the second try");
+    assert_eq!(project.output_of("live", "greeting"), "Good day from live.local.example, version 2");
+    assert_eq!(project.ledger("live"), ["deploy 1 succeeded", "deploy 2 failed"]);
+    assert!(!project.stored().iter().any(|name| name.contains("recovery")), "{:?}", project.stored());
+    project.deploy("live", "2").stderr_has("no changes");
+}
+
+#[test]
+fn terraform_sees_no_token() {
+    let project = Project::local("greeting");
+    let dump = project.sandbox().work().join("environment");
+    project
+        .append(
+            "infra/main.tf",
+            &format!(
+                "resource \"terraform_data\" \"dump\" {{\n  provisioner \"local-exec\" {{\n    command = \"env > {}\"\n  }}\n}}\n",
+                dump.display()
+            ),
+        )
+        .commit("Dump");
+    project.release("1");
+    let given = [
+        ("GITHUB_TOKEN", "secret-1"),
+        ("GITHUB_OUTPUT", "/secret-2"),
+        ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "secret-3"),
+        ("ACTIONS_RUNTIME_TOKEN", "secret-4"),
+        ("INPUT_GITHUB-TOKEN", "secret-5"),
+        ("INPUT_SSH-KEY", "secret-6"),
+        ("AWS_ACCESS_KEY_ID", "secret-7"),
+        ("AWS_SECRET_ACCESS_KEY", "secret-8"),
+        ("TF_VAR_greeting", "secret-9"),
+        ("TF_CLI_ARGS", "-secret-10"),
+        ("TF_TOKEN_app_terraform_io", "secret-11"),
+        ("DATADOG_API_KEY", "passed on"),
+        ("LC_ALL", "C"),
+    ];
+    let output = project.cdflow(["deploy", "live", "1", "--pass-environment", "DATADOG_API_KEY"]).envs(given).run();
+    output.success().lacks("secret-");
+    let seen = fs::read_to_string(dump).unwrap();
+    assert!(!seen.contains("secret-") && !seen.contains("GITHUB") && !seen.contains("INPUT_"), "{seen}");
+    assert!(seen.contains("DATADOG_API_KEY=passed on\n") && seen.contains("LC_ALL=C\n"), "{seen}");
+}
+
+/// A workspace or arguments from outside would aim Terraform at something else.
+#[test]
+fn the_environment_does_not_aim_terraform() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let given = [("TF_WORKSPACE", "elsewhere"), ("TF_DATA_DIR", "/tmp/elsewhere"), ("TF_CLI_ARGS_apply", "-destroy")];
+    project.cdflow(["deploy", "live", "1"]).envs(given).run().success();
+    assert_eq!(project.resources("live"), ["terraform_data.greeting"]);
+}
+
+/// A registry could give other bytes than the release has.
+#[test]
+fn a_deploy_needs_no_network() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.cdflow(["deploy", "live", "1"]).offline().run().success();
+}
+
+/// Has the resource `gate`, which fails until the file `gate` exists; released as 1.
+fn half_way() -> Project {
+    let project = Project::local("greeting");
+    let gate = project.sandbox().work().join("gate");
+    project
+        .append(
+            "infra/main.tf",
+            &format!(
+                "resource \"terraform_data\" \"gate\" {{\n  depends_on = [terraform_data.greeting]\n  provisioner \"local-exec\" {{\n    \
+                 command = \"[ -e {} ] || {{ echo nobody may pass; exit 1; }}\"\n  }}\n}}\n",
+                gate.display()
+            ),
+        )
+        .commit("A gate");
+    project.release("1");
+    project
+}
+
+/// Version 1 is deployed to `live`; 2, released, puts a folder where Terraform writes the backup of the state.
+fn unsaveable() -> Project {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.deploy("live", "1");
+    let backup = project.state_file("live").with_file_name("terraform.tfstate.backup");
+    project
+        .edit("infra/main.tf", "  input =", "  depends_on = [terraform_data.obstacle]\n  input =")
+        .append(
+            "infra/main.tf",
+            &format!(
+                "resource \"terraform_data\" \"obstacle\" {{\n  provisioner \"local-exec\" {{\n    command = \"rm -f {0}; mkdir {0}\"\n  }}\n}}\n",
+                backup.display()
+            ),
+        )
+        .commit("An obstacle");
+    project.release("2");
+    project
+}
