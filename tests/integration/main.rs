@@ -9,6 +9,7 @@
     reason = "tests start programs and read their own environment, and a panic is how a test fails"
 )]
 
+mod documents;
 mod examples;
 mod rig;
 mod support;
