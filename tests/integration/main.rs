@@ -12,6 +12,7 @@
 mod bad_input;
 mod bundle_damage;
 mod deploy;
+mod documents;
 mod examples;
 mod interrupt;
 mod reference;

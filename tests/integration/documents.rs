@@ -1,0 +1,249 @@
+//! The documents say what the program does: flags, exit codes, keys, variables and files stand in them, and what people
+//! copy from them loads.
+
+use crate::support::{Aws, Project, cdflow, in_repository};
+use std::collections::BTreeSet;
+use std::fs;
+
+const COMMANDS: [&str; 5] = ["release", "inspect", "deploy", "destroy", "status"];
+
+#[test]
+fn every_command_and_flag_stands_in_the_readme() {
+    let readme = read("README.md");
+    let commands: Vec<String> = help(&[]).lines().filter_map(command_of).collect();
+    assert_eq!(commands, COMMANDS);
+    for command in COMMANDS {
+        assert!(readme.contains(&format!("| `cdflow {command}")), "README.md: no `cdflow {command}` in the table");
+        for flag in flags(&help(&[command])) {
+            assert!(names(&readme, &flag), "README.md: nothing of `{flag}` of `cdflow {command}`");
+        }
+    }
+}
+
+#[test]
+fn the_readme_has_no_flag_that_the_program_has_not() {
+    let known: BTreeSet<String> = COMMANDS.iter().flat_map(|command| flags(&help(&[command]))).collect();
+    let known = known.into_iter().chain(flags(&help(&[]))).collect::<BTreeSet<_>>();
+    let readme = read("README.md");
+    let commands = section(&readme, "## Commands");
+    let flags_of_table = commands.lines().filter(|line| line.starts_with('|')).flat_map(flags);
+    for flag in flags_of_table {
+        assert!(known.contains(&flag), "README.md: there is no flag `{flag}`");
+    }
+}
+
+#[test]
+fn every_exit_code_stands_in_the_readme() {
+    let readme = read("README.md");
+    let table: Vec<u8> = section(&readme, "## Exit codes")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split_once(" |")?.0.parse().ok())
+        .collect();
+    let source = read("src/error.rs");
+    let of_source = source.lines().filter_map(|line| line.trim().split_once(" = ")?.1.strip_suffix(',')?.parse().ok());
+    let codes: Vec<u8> = std::iter::once(0).chain(of_source).collect();
+    assert!(codes.len() > 10, "src/error.rs is no longer written as this test reads it: {codes:?}");
+    assert_eq!(table, codes);
+}
+
+#[test]
+fn every_key_stands_in_the_readme() {
+    let readme = read("README.md");
+    for (section_name, source, structs) in [
+        ("## cdflow.yml", "src/manifest.rs", &["Manifest", "Lambda", "Deploy"][..]),
+        ("## Account scheme", "src/account.rs", &["File", "FileAccount", "FileBackend", "Upgrade"][..]),
+    ] {
+        let text = section(&readme, section_name);
+        for name in structs {
+            for key in keys(&read(source), name) {
+                let stands = [format!("`{key}`"), format!("`{key}."), format!(".{key}`"), format!("\"{key}\"")];
+                assert!(stands.iter().any(|it| text.contains(it)), "README.md, {section_name}: nothing of `{key}`");
+            }
+        }
+    }
+}
+
+/// The lists of keys are read from the source; here the program itself says that it knows no others.
+#[test]
+fn the_program_knows_the_keys_that_this_test_reads() {
+    let project = Project::local("greeting");
+    project.append("cdflow.yml", "zzzzzzzzzzzzzzzzzzzzzzzz: 1\n");
+    let output = project.cdflow(["status"]).run();
+    output.fails(2).stderr_has(&format!("known here: {}", keys(&read("src/manifest.rs"), "Manifest").join(", ")));
+
+    let project = Project::local("greeting");
+    project.edit_json("account-scheme.json", |scheme| scheme["zzzzzzzzzzzzzzzzzzzzzzzz"] = 1.into());
+    let output = project.cdflow(["status"]).run();
+    output.fails(2).stderr_has(&format!("known here: {}", keys(&read("src/account.rs"), "File").join(", ")));
+}
+
+#[test]
+fn every_variable_that_terraform_sees_stands_in_the_readme() {
+    let readme = read("README.md");
+    let text = section(&readme, "## What Terraform sees");
+    let source = read("src/environment.rs");
+    let names: Vec<&str> = source.lines().filter_map(|line| line.strip_prefix("    \"")?.strip_suffix("\",")).collect();
+    assert!(names.len() > 20, "src/environment.rs is no longer written as this test reads it: {names:?}");
+    for name in names {
+        assert!(text.contains(&format!("`{name}`")), "README.md: nothing of `{name}`");
+    }
+}
+
+#[test]
+fn what_the_readme_shows_of_cdflow_yml_and_of_the_scheme_loads() {
+    let readme = read("README.md");
+    let manifests: Vec<String> =
+        blocks(&readme, "yaml").into_iter().filter(|block| block.contains("account-scheme-url:")).collect();
+    let schemes: Vec<String> =
+        blocks(&readme, "json").into_iter().filter(|block| block.contains("\"release-account\"")).collect();
+    assert!(manifests.len() >= 2 && schemes.len() >= 2, "{manifests:?} {schemes:?}");
+    let aws = Aws::new("documents");
+    let load = |scheme: &str, manifest: &str| {
+        let project = Project::local("greeting");
+        project.write("account-scheme.json", scheme);
+        project.write(
+            "cdflow.yml",
+            &manifest.replace("s3://acme-cdflow/account-scheme.json #", "./account-scheme.json #").replace(
+                "account-scheme-url: s3://acme-cdflow/account-scheme.json\n",
+                "account-scheme-url: ./account-scheme.json\n",
+            ),
+        );
+        project.write("src/handler.py", "def handle(event, context): return {}\n");
+        project.commit("As the README says");
+        let output = project.cdflow(["release", "1", "--dry-run"]).envs(aws.env()).run();
+        output.success().stdout_has("would be published as");
+    };
+    manifests.iter().for_each(|manifest| load(&schemes[0], manifest));
+    schemes.iter().for_each(|scheme| load(scheme, &manifests[0]));
+}
+
+#[test]
+fn json_of_the_readme_is_json() {
+    for block in blocks(&read("README.md"), "json") {
+        serde_json::from_str::<serde_json::Value>(&block).unwrap_or_else(|error| panic!("{error}:\n{block}"));
+    }
+}
+
+#[test]
+fn links_of_the_documents_lead_somewhere() {
+    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
+        let text = read(document);
+        let anchors: BTreeSet<String> = text.lines().filter_map(anchor).collect();
+        for target in text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)) {
+            match target.strip_prefix('#') {
+                Some(wanted) => assert!(anchors.contains(wanted), "{document}: no heading for `#{wanted}`"),
+                None if target.contains("://") => {}
+                None => assert!(in_repository(target).exists(), "{document}: there is no `{target}`"),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_holds_a_promise_is_there() {
+    let readme = read("README.md");
+    for line in section(&readme, "## Promises").lines().filter(|line| line.contains("`src/")) {
+        let quoted: Vec<&str> = line.split('`').skip(1).step_by(2).collect();
+        let (files, tests): (Vec<_>, Vec<_>) = quoted.into_iter().partition(|it| it.contains('/'));
+        let text: String = files.iter().map(|file| read(file)).collect();
+        for test in tests {
+            assert!(text.contains(&format!("fn {test}(")), "README.md: `{test}` is not in {}", files.join(", "));
+        }
+    }
+}
+
+#[test]
+fn every_module_stands_in_the_architecture() {
+    let text = read("ARCHITECTURE.md");
+    let tree = blocks(&text, "text").into_iter().find(|block| block.contains("src/")).unwrap();
+    let mut folders = vec![in_repository("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            if path.is_dir() {
+                assert!(tree.contains(&format!("{name}/")), "ARCHITECTURE.md: nothing of the folder `{name}`");
+                folders.push(path);
+            } else if !["mod.rs", "tests.rs", "s3_tests.rs", "testing.rs"].contains(&name.as_str()) {
+                let module = name.trim_end_matches(".rs");
+                let stands = tree.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == module);
+                assert!(stands, "ARCHITECTURE.md: nothing of `{}`", path.display());
+            }
+        }
+    }
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(in_repository(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn help(arguments: &[&str]) -> String {
+    cdflow(arguments.iter().copied().chain(["--help"])).run().success().stdout.clone()
+}
+
+/// A line of the list of commands: two spaces, the name, spaces, what it does.
+fn command_of(line: &str) -> Option<String> {
+    let (name, _) = line.strip_prefix("  ")?.split_once("  ")?;
+    (!name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase())).then(|| name.to_owned())
+}
+
+/// `--release-data` and the like.
+fn flags(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+    words
+        .filter(|word| word.strip_prefix("--").is_some_and(|name| name.starts_with(|c: char| c.is_ascii_lowercase())))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Whether `flag` stands in `text`, not only a longer one that begins so.
+fn names(text: &str, flag: &str) -> bool {
+    flags(text).contains(flag)
+}
+
+/// From a heading to the next of its level.
+fn section<'t>(text: &'t str, heading: &str) -> &'t str {
+    let start = text.find(&format!("\n{heading}")).unwrap_or_else(|| panic!("there is no `{heading}`")) + 1;
+    let end = text[start + 1..].find("\n## ").map_or(text.len(), |end| start + 1 + end);
+    &text[start..end]
+}
+
+/// The contents of the fenced blocks of a language.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut block: Option<(bool, String)> = None;
+    for line in text.lines() {
+        match (line.strip_prefix("```"), block.as_mut()) {
+            (Some(opened), None) => block = Some((opened == language, String::new())),
+            (Some(_), Some(_)) => found.extend(block.take().filter(|(wanted, _)| *wanted).map(|(_, text)| text)),
+            (None, Some((_, text))) => *text += &format!("{line}\n"),
+            (None, None) => {}
+        }
+    }
+    found
+}
+
+/// The keys of a struct that serde reads, as they are spelled in the file.
+fn keys(source: &str, name: &str) -> Vec<String> {
+    let start = source.find(&format!("struct {name} {{")).unwrap_or_else(|| panic!("there is no struct `{name}`"));
+    let body = &source[start..start + source[start..].find("\n}").unwrap()];
+    let mut renamed: Option<String> = None;
+    let mut found = Vec::new();
+    for line in body.lines().skip(1).map(str::trim) {
+        if let Some(rest) = line.split_once("rename = \"").map(|(_, rest)| rest) {
+            renamed = rest.split_once('"').map(|(key, _)| key.to_owned());
+        } else if let Some((field, _)) = line.split_once(": ").filter(|_| !line.starts_with(['/', '#'])) {
+            let field = field.trim_start_matches("pub(crate) ");
+            found.push(renamed.take().unwrap_or_else(|| field.replace('_', "-")));
+        }
+    }
+    assert!(!found.is_empty(), "`{name}` is no longer written as this test reads it");
+    found
+}
+
+/// As GitHub makes it of a heading.
+fn anchor(line: &str) -> Option<String> {
+    let title = line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#'))?;
+    let kept = title.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
+    Some(kept.replace(' ', "-"))
+}
