@@ -2,6 +2,7 @@
 
 use super::{
     context::Context,
+    opened::Wanted,
     rollout::{self, Order},
 };
 use crate::{
@@ -17,22 +18,26 @@ pub(crate) async fn run(context: &Context, inputs: DeployInputs) -> Result<()> {
     let DeployInputs { environment, version, plan, new_environment, target, replace, refresh_only } = inputs;
     let (_, matched) = context.scheme.account_of(&environment)?;
     let record = rollout::record(context, &environment).await?;
+    let wanted = Wanted {
+        release: context.release(version),
+        recorded: record.deployed().cloned(),
+        plan_only: plan.plan_only,
+        environment,
+    };
     let order = Order {
         action: if refresh_only { Action::Refresh } else { Action::Deploy },
-        release: context.release(version),
         mode: if refresh_only { PlanMode::RefreshOnly } else { PlanMode::Deploy },
+        missing_state: missing_state(context, &wanted.environment, matched, &record, new_environment),
+        refuse_existing_state: new_environment.then(|| exists(&wanted.environment)),
+        wanted,
         plan,
         target,
         replace,
-        missing_state: missing_state(context, &environment, matched, &record, new_environment),
-        refuse_existing_state: new_environment.then(|| exists(&environment)),
-        recorded: record.deployed().cloned(),
-        environment,
     };
-    context
-        .host
-        .log
-        .step(&format!("Deploy {} {} to {}", context.identity.component, order.release.version, order.environment));
+    context.host.log.step(&format!(
+        "Deploy {} {} to {}",
+        context.identity.component, order.wanted.release.version, order.wanted.environment
+    ));
     rollout::run(context, order).await
 }
 

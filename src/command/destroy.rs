@@ -2,6 +2,7 @@
 
 use super::{
     context::Context,
+    opened::Wanted,
     rollout::{self, Order},
 };
 use crate::{
@@ -24,15 +25,18 @@ pub(crate) async fn run(context: &Context, inputs: DestroyInputs) -> Result<()> 
     context.host.log.step(&format!("Destroy {} {version} in {environment}", context.identity.component));
     let order = Order {
         action: Action::Destroy,
-        release: context.release(version),
+        wanted: Wanted {
+            release: context.release(version),
+            recorded: record.deployed().cloned(),
+            plan_only: plan.plan_only,
+            environment,
+        },
         mode: PlanMode::Destroy,
         plan,
         target: Vec::new(),
         replace: Vec::new(),
         missing_state: None,
         refuse_existing_state: None,
-        recorded: record.deployed().cloned(),
-        environment,
     };
     rollout::run(context, order).await
 }

@@ -4,6 +4,7 @@ mod context;
 mod deploy;
 mod destroy;
 mod inspect;
+mod opened;
 mod release;
 mod rescue;
 mod rollout;

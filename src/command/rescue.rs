@@ -39,21 +39,21 @@ pub(crate) async fn state(
     };
     Err(Error::new(
         Exit::StateNotSaved,
-        format!("the state of `{}` could not be saved; a copy is at {copy}", order.environment),
+        format!("the state of `{}` could not be saved; a copy is at {copy}", order.wanted.environment),
     )
     .why(refused)
     .hint("mend what keeps the state from being written, and release the lock if one is left")
     .hint(format!(
         "then save the copy: terraform state push, in a folder initialised with this state (workspace {})",
-        order.environment
+        order.wanted.environment
     ))
     .hint("deploy nothing here before that: Terraform would make everything anew"))
 }
 
 fn name(order: &Order) -> String {
-    let identity = &order.release.identity;
+    let identity = &order.wanted.release.identity;
     let time = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-    format!("recovery/{}/{}/{time}.tfstate", identity.prefix(), order.environment)
+    format!("recovery/{}/{}/{time}.tfstate", identity.prefix(), order.wanted.environment)
 }
 
 async fn keep_beside_state(context: &Context, order: &Order, content: &[u8]) -> Result<String> {

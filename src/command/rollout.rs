@@ -1,49 +1,27 @@
-//! The road that deploy and destroy share: fetch, verify, prepare, plan, record, apply, record.
+//! The road that deploy and destroy share: open the release, plan, record, apply, record.
 
-use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Instant,
-};
+use std::time::Instant;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
 
-use super::{context::Context, rescue};
+use super::{
+    context::Context,
+    opened::{self, Opened, Wanted},
+    rescue,
+};
 use crate::{
-    account::{Account, FrozenAccount},
-    aws::{credentials::Endpoint, session::Session},
-    bundle::{self, Unpacked},
     error::{Error, Exit, Result},
     inputs::PlanInputs,
     ledger::{Action, End, Ledger, Outcome, Record, Start},
-    log::{bytes_text, duration_text},
+    log::duration_text,
     names::Environment,
-    private::{PrivateFolder, write_new},
-    published,
-    release::Release,
-    secrets::{self, Sources},
-    terraform::{
-        Applied, Folder, InitRequest, Initialised, Plan, PlanMode, PlanRequest,
-        backend::{self, Backend},
-        declarations::Declarations,
-        lockfile, modules,
-        state::StateSummary,
-        tool::{Flavor, Tool},
-        variables::{SECRETS, Variables},
-    },
+    terraform::{Applied, Initialised, Plan, PlanMode, PlanRequest, state::StateSummary},
 };
-
-const SECRETS_OVERRIDE: &str = "cdflow_secrets_override.tf.json";
 
 /// What is to be done where.
 pub(crate) struct Order {
     pub(crate) action: Action,
-    pub(crate) environment: Environment,
-    pub(crate) release: Release,
+    pub(crate) wanted: Wanted,
     pub(crate) mode: PlanMode,
     pub(crate) plan: PlanInputs,
     pub(crate) target: Vec<String>,
@@ -52,8 +30,6 @@ pub(crate) struct Order {
     pub(crate) missing_state: Option<Error>,
     /// The refusal for an environment with one, likewise.
     pub(crate) refuse_existing_state: Option<Error>,
-    /// What the ledger says is deployed.
-    pub(crate) recorded: Option<Start>,
 }
 
 /// The environment's recent past, by the ledger.
@@ -64,36 +40,15 @@ pub(crate) async fn record(context: &Context, environment: &Environment) -> Resu
 
 pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
     let started = Instant::now();
-    let private = PrivateFolder::create(&context.host.environment, &context.host.log)?;
-    let bundle = fetch(context, &order, &private).await?;
-    let account = check_bundle(context, &order, &bundle)?;
-    let tool = locate(context, &bundle).await?;
-    let backend = Backend::choose(&context.scheme, &context.identity, &context.manifest.tfstate_filename, &tool)?;
-    let mut prepared = prepare(context, &order, &private, &bundle, &backend, &account.frozen)?;
-
-    let assuming = credentials(context, &order, &private, account.live);
-    let (session, endpoint) = context.host.interrupt.or_cancel("assuming the roles", assuming).await?;
-    let reading = secrets(context, &order, &mut prepared, session.as_deref());
-    context.host.interrupt.or_cancel("reading the secrets", reading).await?;
-    prepared.write_variables()?;
-    let env = terraform_env(context, &private, &account.frozen.region, endpoint.as_ref())?;
-    let folder = Folder { tool: tool.clone(), host: context.host.clone(), infra: prepared.infra.clone(), env };
-    context.host.log.step(&format!("Initialise {} {}", tool.flavor.name(), tool.version));
-    let terraform = folder.init(&order.environment, &prepared.init).await?;
-
-    let Some(is_new) = enter_workspace(context, &mut order, &terraform).await? else {
-        context.host.log.done(&format!("Nothing to destroy: {} has no state", order.environment));
+    let opened = opened::open(context, &order.wanted).await?;
+    let terraform = &opened.terraform;
+    let Some(is_new) = enter_workspace(context, &mut order, terraform).await? else {
+        context.host.log.done(&format!("Nothing to destroy: {} has no state", order.wanted.environment));
         return Ok(());
     };
-    let request = prepared.plan_request(context, &order);
-    let facts = Facts {
-        account_id: session.as_ref().and_then(|session| session.account_id.clone()),
-        bundle: &bundle,
-        tool: &tool,
-    };
-    let begun = match plan(context, &order, &terraform, request).await {
+    let begun = match plan(context, &order, &opened).await {
         Ok(planned) if order.plan.plan_only => Ok(Begun::PlannedOnly(planned)),
-        Ok(planned) => record_start(context, &order, planned, &facts, &account.frozen).await,
+        Ok(planned) => record_start(context, &order, planned, &opened).await,
         Err(error) => Err(error),
     };
     let (planned, entry) = match begun {
@@ -101,15 +56,13 @@ pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
         // Nothing was applied: a workspace that was made for this plan goes again.
         ended => {
             if is_new && let Err(error) = terraform.delete_workspace().await {
-                context.host.log.warning(&format!("the empty workspace `{}` is left: {error}", order.environment));
+                let environment = &order.wanted.environment;
+                context.host.log.warning(&format!("the empty workspace `{environment}` is left: {error}"));
             }
             return ended.map(|ended| context.host.log.done(&format!("Planned only: {}", summary_of(ended.plan()))));
         }
     };
-    let ended = carry_out(context, &order, &terraform, &planned, &entry).await;
-    // The endpoint serves until here.
-    drop(endpoint);
-    let text = ended?;
+    let text = carry_out(context, &order, terraform, &planned, &entry).await?;
     context.host.log.done(&format!("{text} in {}", duration_text(started.elapsed())));
     Ok(())
 }
@@ -118,7 +71,7 @@ pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
 enum Begun {
     PlannedOnly(Plan),
     /// With its start entry: from here on the run must record its end.
-    Recorded(Plan, Start),
+    Recorded(Plan, Box<Start>),
 }
 
 impl Begun {
@@ -127,335 +80,6 @@ impl Begun {
             Self::PlannedOnly(plan) | Self::Recorded(plan, _) => plan,
         }
     }
-}
-
-struct Facts<'a> {
-    account_id: Option<String>,
-    bundle: &'a Unpacked,
-    tool: &'a Tool,
-}
-
-/// Where the environment is: as it was at release, and how to get there now.
-struct Accounts<'a> {
-    frozen: FrozenAccount,
-    live: &'a Account,
-}
-
-async fn fetch(context: &Context, order: &Order, private: &PrivateFolder) -> Result<Unpacked> {
-    let (log, store) = (&context.host.log, &context.store);
-    let key = order.release.key();
-    log.step(&format!("Fetch {}", store.describe(&key)));
-    let Some(found) = store.head(&key).await? else {
-        return Err(published::missing(store, &order.release).await);
-    };
-    let archive = private.path().join("bundle.zip");
-    let progress = log.progress("downloading", found.size);
-    let advance = |bytes| progress.advance(bytes);
-    let fetched = tokio::select! {
-        fetched = store.fetch(&key, &archive, &advance) => fetched?,
-        () = context.host.interrupt.arrived() => None,
-    };
-    drop(progress);
-    context.host.interrupt.check("unpacking the release")?;
-    let found = fetched
-        .ok_or_else(|| Error::new(Exit::Unavailable, format!("{} was there and is gone", store.describe(&key))))?;
-    let (into, expected) = (private.folder("bundle")?, published::promised_digest(&found));
-    let from = archive.clone();
-    let unpacked = tokio::task::spawn_blocking(move || bundle::unpack(&from, &into, expected));
-    let unpacked = unpacked.await.map_err(|error| Error::internal("the bundle's reader failed").why(error))??;
-    // Twice the space would be needed otherwise.
-    fs::remove_file(&archive).map_err(|error| Error::io("can't remove", &archive, &error))?;
-    check_recorded(order, &unpacked)?;
-    match (&unpacked.digest, &unpacked.manifest) {
-        (Some(digest), Some(manifest)) => {
-            log.note(&format!(
-                "{}, {} files verified, bundle digest {digest}",
-                bytes_text(found.size),
-                manifest.files.len()
-            ));
-        }
-        _ => log.warning("this bundle has no manifest.json (another program made it): its content is unverified"),
-    }
-    Ok(unpacked)
-}
-
-/// A version that was deployed here before must still be the same bytes.
-fn check_recorded(order: &Order, unpacked: &Unpacked) -> Result<()> {
-    let Some(recorded) = order.recorded.as_ref().filter(|recorded| recorded.version == order.release.version) else {
-        return Ok(());
-    };
-    if recorded.bundle_digest == unpacked.digest {
-        return Ok(());
-    }
-    let text =
-        |digest: Option<crate::digest::Sha256>| digest.map_or_else(|| "none".to_owned(), |digest| digest.to_string());
-    Err(Error::integrity(format!(
-        "release {} is not the one that was deployed to `{}`",
-        order.release.version, order.environment
-    ))
-    .why(format!(
-        "the ledger has the bundle digest {}, the store {}",
-        text(recorded.bundle_digest),
-        text(unpacked.digest)
-    ))
-    .hint("somebody replaced a published release: find out who; deploy a new version"))
-}
-
-/// The bundle is of this component and version, and its environment has not moved since.
-fn check_bundle<'a>(context: &'a Context, order: &Order, bundle: &Unpacked) -> Result<Accounts<'a>> {
-    let facts: Value = serde_json::from_str(&read(&bundle.root, "release.json")?)
-        .map_err(|error| Error::integrity("release.json of the bundle can't be read").why(error))?;
-    let identity = &order.release.identity;
-    let expected = [
-        ("team", identity.team.as_str()),
-        ("component", identity.component.as_str()),
-        ("version", order.release.version.as_str()),
-    ];
-    for (key, expected) in expected {
-        let found = &facts["release"][key];
-        if *found != *expected {
-            return Err(Error::input(format!(
-                "the bundle is not what was asked for: its {key} is {found}, not \"{expected}\""
-            ))
-            .hint("check `team` and `component` of cdflow.yml; was the bundle copied?"));
-        }
-    }
-    let raw = read(&bundle.root, "account-scheme.json")?;
-    let frozen = FrozenAccount::find(&raw, &identity.team, &order.environment)?;
-    let (live, _) = context.scheme.account_of(&order.environment)?;
-    if frozen.id != live.id || frozen.region != live.region {
-        let place =
-            |id: &Option<String>, region: &str| format!("account {} in {region}", id.as_deref().unwrap_or("(local)"));
-        return Err(Error::input(format!(
-            "the environment `{}` has moved since this release was made",
-            order.environment
-        ))
-        .why(format!(
-            "it was in {}, the account scheme now says {}",
-            place(&frozen.id, &frozen.region),
-            place(&live.id, &live.region)
-        ))
-        .hint("make a new release for the new place, or correct the account scheme"));
-    }
-    Ok(Accounts { frozen, live })
-}
-
-fn read(root: &Path, name: &str) -> Result<String> {
-    fs::read_to_string(root.join(name))
-        .map_err(|error| Error::integrity(format!("the bundle's {name} can't be read")).why(error))
-}
-
-/// The kind of Terraform that made the release, not older than it was then.
-async fn locate(context: &Context, bundle: &Unpacked) -> Result<Tool> {
-    let manifest = &context.manifest;
-    let made_with = bundle.manifest.as_ref().map(|manifest| &manifest.terraform);
-    let is_opentofu =
-        made_with.map_or(manifest.opentofu_version.is_some(), |made_with| made_with.name == Flavor::OpenTofu.name());
-    let tool = match is_opentofu {
-        true => Tool::locate(Flavor::OpenTofu, manifest.opentofu_version.as_ref(), &context.host).await?,
-        false => Tool::locate(Flavor::Terraform, manifest.terraform_version.as_ref(), &context.host).await?,
-    };
-    let Some(made_with) = made_with else { return Ok(tool) };
-    let then = made_with.version.parse::<semver::Version>();
-    if then.is_ok_and(|then| (tool.version.major, tool.version.minor) < (then.major, then.minor)) {
-        return Err(Error::input(format!("{} {} is older than the release's", tool.flavor.name(), tool.version))
-            .why(format!("the release was initialised with {}", made_with.version))
-            .hint(format!("put {} {} into PATH", made_with.name, made_with.version)));
-    }
-    if tool.version.to_string() != made_with.version {
-        context.host.log.note(&format!(
-            "{} {}; the release was made with {}",
-            tool.flavor.name(),
-            tool.version,
-            made_with.version
-        ));
-    }
-    Ok(tool)
-}
-
-/// The unpacked bundle, made ready for Terraform.
-struct Prepared {
-    infra: PathBuf,
-    init: InitRequest,
-    variables: Map<String, Value>,
-    var_file: PathBuf,
-    plan_file: PathBuf,
-    has_ephemeral: bool,
-}
-
-impl Prepared {
-    fn write_variables(&self) -> Result<()> {
-        write_new(&self.var_file, json!(self.variables).to_string().as_bytes())
-    }
-
-    fn plan_request(&self, context: &Context, order: &Order) -> PlanRequest {
-        PlanRequest {
-            mode: order.mode,
-            var_file: self.var_file.clone(),
-            plan_file: self.plan_file.clone(),
-            targets: order.target.clone(),
-            replace: order.replace.clone(),
-            lock_timeout: order.plan.lock_timeout.or(context.manifest.deploy.lock_timeout),
-            parallelism: order.plan.parallelism,
-            has_ephemeral: self.has_ephemeral,
-        }
-    }
-}
-
-fn prepare(
-    context: &Context,
-    order: &Order,
-    private: &PrivateFolder,
-    bundle: &Unpacked,
-    backend: &Backend,
-    account: &FrozenAccount,
-) -> Result<Prepared> {
-    let root = &bundle.root;
-    let infra = root.join("infra");
-    if !infra.is_dir() {
-        return Err(Error::integrity("the bundle has no infra/"));
-    }
-    let declared = Declarations::read(&infra, "infra")?;
-    let variables = Variables::read(root, &order.environment, account, &context.host.log)?;
-    let variables = variables.file_for(&declared, &order.environment, &context.host.log)?;
-    if variables.contains_key(SECRETS) {
-        // Terraform then hides the values, whatever the code says of the variable.
-        let sensitive = json!({"variable": {SECRETS: {"sensitive": true}}});
-        write_new(&infra.join(SECRETS_OVERRIDE), sensitive.to_string().as_bytes())?;
-    }
-    let has_modules = place_modules(root, &infra, bundle.manifest.is_none())?;
-    place_reference_files(root, &infra)?;
-    write_new(&infra.join(backend::FILE), backend.file().as_bytes())?;
-    make_folder(&root.join("providers"))?;
-    if let Backend::Local { directory } = backend {
-        make_folder(directory)?;
-    }
-    let init = InitRequest { providers: "../providers", is_locked: infra.join(lockfile::FILE).exists(), has_modules };
-    let has_ephemeral = declared.variables.iter().any(|variable| variable.is_ephemeral);
-    // Terraform would make it readable for all, and in it are the values of secrets; one that is there keeps its mode.
-    let plan_file = private.file("plan", b"")?;
-    let var_file = private.path().join("variables.tfvars.json");
-    Ok(Prepared { infra, init, variables, var_file, plan_file, has_ephemeral })
-}
-
-/// Fills `secrets`, where the code declares it. Each value is masked from the moment it is known.
-async fn secrets(context: &Context, order: &Order, prepared: &mut Prepared, session: Option<&Session>) -> Result<()> {
-    let Some(value) = prepared.variables.get_mut(SECRETS) else { return Ok(()) };
-    let log = &context.host.log;
-    let (sources, session) = match (&context.manifest.secrets, session) {
-        (Some(Sources::None), _) => return Ok(()),
-        (None, None) => {
-            log.warning("a local account scheme has no secrets: Terraform gets an empty map");
-            return Ok(());
-        }
-        (Some(Sources::From(_)), None) => {
-            return Err(Error::input(
-                "cdflow.yml names sources of secrets, but the environment's account has no `role` to read them with",
-            )
-            .hint("give the account an `id` and a `role` in the account scheme, or say `secrets: none`"));
-        }
-        (Some(Sources::From(sources)), Some(session)) => (sources.clone(), session),
-        (None, Some(session)) => (vec![secrets::Source::Credstash], session),
-    };
-    let request = secrets::Request {
-        identity: &context.identity,
-        environment: &order.environment,
-        credstash: &context.manifest.credstash,
-        session,
-    };
-    let read = secrets::read(&sources, &request).await?;
-    for (name, secret) in &read {
-        if !log.redactor.add(secret) {
-            log.warning(&format!("the secret `{name}` is too short to be masked where Terraform prints it"));
-        }
-    }
-    log.note(&format!("{} secret(s)", read.len()));
-    *value = read.iter().map(|(name, secret)| (name.clone(), Value::from(secret.expose()))).collect();
-    Ok(())
-}
-
-/// `modules/` of the bundle is Terraform's own folder. True when it has an index.
-fn place_modules(root: &Path, infra: &Path, is_reference: bool) -> Result<bool> {
-    let from = root.join(if is_reference { ".terraform/modules" } else { "modules" });
-    let to = infra.join(".terraform/modules");
-    if !from.is_dir() {
-        return Ok(false);
-    }
-    make_folder(&infra.join(".terraform"))?;
-    fs::rename(&from, &to).map_err(|error| Error::io("can't move", &from, &error))?;
-    let index = to.join(modules::INDEX);
-    if is_reference && index.is_file() {
-        let text = fs::read_to_string(&index).map_err(|error| Error::io("can't read", &index, &error))?;
-        fs::write(&index, modules::index_from_reference(&text)?)
-            .map_err(|error| Error::io("can't write", &index, &error))?;
-    }
-    Ok(index.is_file())
-}
-
-/// The reference ran init one folder higher: its providers and its lock file are there.
-fn place_reference_files(root: &Path, infra: &Path) -> Result<()> {
-    let moves = [
-        (root.join(".terraform/providers"), root.join("providers")),
-        (root.join(lockfile::FILE), infra.join(lockfile::FILE)),
-    ];
-    for (from, to) in moves {
-        if from.exists() && !to.exists() {
-            fs::rename(&from, &to).map_err(|error| Error::io("can't move", &from, &error))?;
-        }
-    }
-    Ok(())
-}
-
-fn make_folder(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|error| Error::io("can't make the folder", path, &error))
-}
-
-/// Two identities: the environment's account for the providers, the release account for the state.
-async fn credentials(
-    context: &Context,
-    order: &Order,
-    private: &PrivateFolder,
-    account: &Account,
-) -> Result<(Option<Arc<Session>>, Option<Endpoint>)> {
-    let role = match &account.plan_role {
-        Some(plan_role) if order.plan.plan_only => Some(plan_role),
-        _ => account.role.as_ref(),
-    };
-    let session = context.session(account, role.map(String::as_str)).await?;
-    let provider = session.as_ref().or(context.release_session.as_ref());
-    let state = context.release_session.as_ref().or(session.as_ref());
-    let endpoint = match (provider, state) {
-        (Some(provider), Some(state)) => {
-            Some(Endpoint::start(private.path(), provider.clone(), state.clone(), &context.host.log.redactor).await?)
-        }
-        _ => None,
-    };
-    Ok((session, endpoint))
-}
-
-/// All that Terraform sees: where to find credentials, never a credential.
-fn terraform_env(
-    context: &Context,
-    private: &PrivateFolder,
-    region: &str,
-    endpoint: Option<&Endpoint>,
-) -> Result<BTreeMap<OsString, OsString>> {
-    let mut env = context.host.environment.for_terraform(&context.pass_environment);
-    // Nothing is fetched at deploy: only the bundle's providers, which -plugin-dir names, can be found.
-    let cli_config = private.file("terraform.rc", b"disable_checkpoint = true\nprovider_installation {\n}\n")?;
-    env.insert("TF_CLI_CONFIG_FILE".into(), cli_config.into());
-    let Some(endpoint) = endpoint else { return Ok(env) };
-    let program =
-        std::env::current_exe().map_err(|error| Error::internal("cdflow does not know where it lies").why(error))?;
-    let profile = backend::profile(&program, &endpoint.socket);
-    env.insert("AWS_CONFIG_FILE".into(), private.file("aws-config", profile.as_bytes())?.into());
-    env.insert("AWS_SHARED_CREDENTIALS_FILE".into(), private.file("aws-credentials", b"")?.into());
-    env.insert("AWS_CONTAINER_CREDENTIALS_FULL_URI".into(), endpoint.url.clone().into());
-    env.insert("AWS_CONTAINER_AUTHORIZATION_TOKEN".into(), endpoint.token.expose().into());
-    for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
-        env.insert(name.into(), region.into());
-    }
-    Ok(env)
 }
 
 /// True for a workspace that was made just now; None when there is none and nothing to destroy.
@@ -473,18 +97,28 @@ async fn enter_workspace(context: &Context, order: &mut Order, terraform: &Initi
     if let Some(refused) = order.missing_state.take() {
         return Err(refused);
     }
-    context.host.log.note(&format!("{} is a new environment", order.environment));
+    context.host.log.note(&format!("{} is a new environment", order.wanted.environment));
     terraform.create_workspace().await?;
     Ok(Some(true))
 }
 
-async fn plan(context: &Context, order: &Order, terraform: &Initialised, request: PlanRequest) -> Result<Plan> {
+async fn plan(context: &Context, order: &Order, opened: &Opened) -> Result<Plan> {
     context.host.log.step(match order.mode {
         PlanMode::Deploy => "Plan",
         PlanMode::RefreshOnly => "Plan a refresh of the state",
         PlanMode::Destroy => "Plan the destruction",
     });
-    terraform.plan(request).await
+    let request = PlanRequest {
+        mode: order.mode,
+        var_file: opened.prepared.var_file.clone(),
+        plan_file: opened.prepared.plan_file.clone(),
+        targets: order.target.clone(),
+        replace: order.replace.clone(),
+        lock_timeout: order.plan.lock_timeout.or(context.manifest.deploy.lock_timeout),
+        parallelism: order.plan.parallelism,
+        has_ephemeral: opened.prepared.has_ephemeral,
+    };
+    opened.terraform.plan(request).await
 }
 
 fn summary_of(plan: &Plan) -> String {
@@ -496,17 +130,11 @@ fn summary_of(plan: &Plan) -> String {
 }
 
 /// Nothing is changed before the ledger says that it will be.
-async fn record_start(
-    context: &Context,
-    order: &Order,
-    plan: Plan,
-    facts: &Facts<'_>,
-    account: &FrozenAccount,
-) -> Result<Begun> {
+async fn record_start(context: &Context, order: &Order, plan: Plan, opened: &Opened) -> Result<Begun> {
     context.host.interrupt.check("apply")?;
-    let ledger = Ledger::new(&context.store, &context.identity, &order.environment);
-    let entry = ledger.start(start_entry(context, order, &plan, facts, account)).await?;
-    Ok(Begun::Recorded(plan, entry))
+    let ledger = Ledger::new(&context.store, &context.identity, &order.wanted.environment);
+    let entry = ledger.start(start_entry(context, order, &plan, opened)).await?;
+    Ok(Begun::Recorded(plan, Box::new(entry)))
 }
 
 /// Applies and records. Returns what was done.
@@ -537,7 +165,7 @@ async fn carry_out(
         (result, _) => result,
     };
     let end = end_entry(context, entry, result.as_ref().err(), state.as_ref());
-    if let Err(error) = Ledger::new(&context.store, &context.identity, &order.environment).end(&end).await {
+    if let Err(error) = Ledger::new(&context.store, &context.identity, &order.wanted.environment).end(&end).await {
         context
             .host
             .log
@@ -575,12 +203,39 @@ async fn leave_workspace(
         return Ok(());
     }
     if let Err(error) = terraform.delete_workspace().await {
-        context.host.log.warning(&format!("the empty workspace `{}` is left: {error}", order.environment));
+        context.host.log.warning(&format!("the empty workspace `{}` is left: {error}", order.wanted.environment));
     }
     Ok(())
 }
 
-fn start_entry(context: &Context, order: &Order, plan: &Plan, facts: &Facts<'_>, account: &FrozenAccount) -> Start {
+fn show_outputs(context: &Context, order: &Order, state: Option<&StateSummary>) {
+    let Some(state) = state.filter(|_| order.mode != PlanMode::Destroy) else { return };
+    if state.outputs.is_empty() && state.sensitive_outputs.is_empty() {
+        return;
+    }
+    context.host.log.step("Outputs");
+    for (name, value) in &state.outputs {
+        context.host.log.output(&format!("{name} = {value}"));
+    }
+    for name in &state.sensitive_outputs {
+        context.host.log.output(&format!("{name} = (sensitive)"));
+    }
+}
+
+fn done_text(context: &Context, order: &Order, plan: &Plan) -> String {
+    let counts = plan.changes.counts();
+    let what = format!("{} added, {} changed, {} destroyed", counts.add, counts.change, counts.destroy);
+    let (component, version, environment) =
+        (&context.identity.component, &order.wanted.release.version, &order.wanted.environment);
+    match order.mode {
+        PlanMode::Deploy if !plan.has_changes => format!("Deployed {component} {version} to {environment}: no changes"),
+        PlanMode::Deploy => format!("Deployed {component} {version} to {environment}: {what}"),
+        PlanMode::RefreshOnly => format!("Refreshed the state of {component} in {environment}"),
+        PlanMode::Destroy => format!("Destroyed {component} in {environment}: {} destroyed", counts.destroy),
+    }
+}
+
+fn start_entry(context: &Context, order: &Order, plan: &Plan, opened: &Opened) -> Start {
     let environment = &context.host.environment;
     let run_url = || {
         let [server, repository, run] =
@@ -592,12 +247,12 @@ fn start_entry(context: &Context, order: &Order, plan: &Plan, facts: &Facts<'_>,
         number: Start::UNNUMBERED,
         action: order.action,
         targets: order.target.clone(),
-        version: order.release.version.clone(),
-        bundle_digest: facts.bundle.digest,
-        account: facts.account_id.clone(),
-        region: account.region.clone(),
+        version: order.wanted.release.version.clone(),
+        bundle_digest: opened.bundle.digest,
+        account: opened.account_id.clone(),
+        region: opened.account.region.clone(),
         plan: plan.changes.counts(),
-        terraform: format!("{} {}", facts.tool.flavor.name(), facts.tool.version),
+        terraform: format!("{} {}", opened.tool.flavor.name(), opened.tool.version),
         cdflow: env!("CARGO_PKG_VERSION").to_owned(),
         actor: ["GITHUB_ACTOR", "USER"].iter().find_map(|name| environment.get(name)).map(str::to_owned),
         run_url: run_url(),
@@ -619,31 +274,5 @@ fn end_entry(context: &Context, start: &Start, error: Option<&Error>, state: Opt
         state_lineage: state.map(|state| state.lineage.clone()),
         reason: error.map(|error| context.host.log.redactor.apply(&error.to_string()).into_owned()),
         finished: Timestamp::now(),
-    }
-}
-
-fn show_outputs(context: &Context, order: &Order, state: Option<&StateSummary>) {
-    let Some(state) = state.filter(|_| order.mode != PlanMode::Destroy) else { return };
-    if state.outputs.is_empty() && state.sensitive_outputs.is_empty() {
-        return;
-    }
-    context.host.log.step("Outputs");
-    for (name, value) in &state.outputs {
-        context.host.log.output(&format!("{name} = {value}"));
-    }
-    for name in &state.sensitive_outputs {
-        context.host.log.output(&format!("{name} = (sensitive)"));
-    }
-}
-
-fn done_text(context: &Context, order: &Order, plan: &Plan) -> String {
-    let counts = plan.changes.counts();
-    let what = format!("{} added, {} changed, {} destroyed", counts.add, counts.change, counts.destroy);
-    let (component, version, environment) = (&context.identity.component, &order.release.version, &order.environment);
-    match order.mode {
-        PlanMode::Deploy if !plan.has_changes => format!("Deployed {component} {version} to {environment}: no changes"),
-        PlanMode::Deploy => format!("Deployed {component} {version} to {environment}: {what}"),
-        PlanMode::RefreshOnly => format!("Refreshed the state of {component} in {environment}"),
-        PlanMode::Destroy => format!("Destroyed {component} in {environment}: {} destroyed", counts.destroy),
     }
 }

@@ -1,0 +1,106 @@
+//! From the name of a release to a Terraform that is ready to work on an environment with it.
+
+mod access;
+mod fetched;
+mod prepared;
+
+use crate::{
+    account::FrozenAccount,
+    aws::credentials::Endpoint,
+    bundle::Unpacked,
+    command::context::Context,
+    error::{Error, Result},
+    ledger::Start,
+    names::Environment,
+    private::PrivateFolder,
+    release::Release,
+    terraform::{
+        Folder, Initialised,
+        backend::Backend,
+        tool::{Flavor, Tool},
+    },
+};
+pub(crate) use prepared::Prepared;
+
+/// Which release for which environment.
+pub(crate) struct Wanted {
+    pub(crate) environment: Environment,
+    pub(crate) release: Release,
+    /// What the ledger says is deployed there.
+    pub(crate) recorded: Option<Start>,
+    /// Nothing will be applied: the account's `plan-role` will do.
+    pub(crate) plan_only: bool,
+}
+
+/// A release, unpacked, and Terraform initialised with it. Everything is gone when this is dropped.
+pub(crate) struct Opened {
+    pub(crate) terraform: Initialised,
+    pub(crate) prepared: Prepared,
+    pub(crate) bundle: Unpacked,
+    pub(crate) tool: Tool,
+    pub(crate) account: FrozenAccount,
+    /// As whom Terraform's providers act; None where a local scheme names no role.
+    pub(crate) account_id: Option<String>,
+    /// Serves Terraform's credentials as long as it lives.
+    _endpoint: Option<Endpoint>,
+    _private: PrivateFolder,
+}
+
+pub(crate) async fn open(context: &Context, wanted: &Wanted) -> Result<Opened> {
+    let host = &context.host;
+    let private = PrivateFolder::create(&host.environment, &host.log)?;
+    let bundle = fetched::fetch(context, wanted, &private).await?;
+    let accounts = fetched::check_bundle(context, wanted, &bundle)?;
+    let tool = locate(context, &bundle).await?;
+    let backend = Backend::choose(&context.scheme, &context.identity, &context.manifest.tfstate_filename, &tool)?;
+    let mut prepared = prepared::prepare(context, wanted, &private, &bundle, &backend, &accounts.frozen)?;
+
+    let assuming = access::credentials(context, wanted, &private, accounts.live);
+    let (session, endpoint) = host.interrupt.or_cancel("assuming the roles", assuming).await?;
+    let reading = access::read_secrets(context, wanted, &mut prepared, session.as_deref());
+    host.interrupt.or_cancel("reading the secrets", reading).await?;
+    prepared.write_variables()?;
+
+    let env = access::terraform_env(context, &private, &accounts.frozen.region, endpoint.as_ref())?;
+    let folder = Folder { tool: tool.clone(), host: host.clone(), infra: prepared.infra.clone(), env };
+    host.log.step(&format!("Initialise {} {}", tool.flavor.name(), tool.version));
+    let terraform = folder.init(&wanted.environment, &prepared.init).await?;
+    Ok(Opened {
+        terraform,
+        prepared,
+        bundle,
+        tool,
+        account: accounts.frozen,
+        account_id: session.and_then(|session| session.account_id.clone()),
+        _endpoint: endpoint,
+        _private: private,
+    })
+}
+
+/// The kind of Terraform that made the release, not older than it was then.
+async fn locate(context: &Context, bundle: &Unpacked) -> Result<Tool> {
+    let manifest = &context.manifest;
+    let made_with = bundle.manifest.as_ref().map(|manifest| &manifest.terraform);
+    let is_opentofu =
+        made_with.map_or(manifest.opentofu_version.is_some(), |made_with| made_with.name == Flavor::OpenTofu.name());
+    let tool = match is_opentofu {
+        true => Tool::locate(Flavor::OpenTofu, manifest.opentofu_version.as_ref(), &context.host).await?,
+        false => Tool::locate(Flavor::Terraform, manifest.terraform_version.as_ref(), &context.host).await?,
+    };
+    let Some(made_with) = made_with else { return Ok(tool) };
+    let then = made_with.version.parse::<semver::Version>();
+    if then.is_ok_and(|then| (tool.version.major, tool.version.minor) < (then.major, then.minor)) {
+        return Err(Error::input(format!("{} {} is older than the release's", tool.flavor.name(), tool.version))
+            .why(format!("the release was initialised with {}", made_with.version))
+            .hint(format!("put {} {} into PATH", made_with.name, made_with.version)));
+    }
+    if tool.version.to_string() != made_with.version {
+        context.host.log.note(&format!(
+            "{} {}; the release was made with {}",
+            tool.flavor.name(),
+            tool.version,
+            made_with.version
+        ));
+    }
+    Ok(tool)
+}
