@@ -1,12 +1,11 @@
-//! The one place that starts programs: a cleared environment, a process group of their own, one interrupt, and an end to
-//! every wait.
+//! The one place that starts programs: a cleared environment, a process group of their own, and one interrupt.
 
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
+    fs::File,
     io,
-    os::fd::OwnedFd,
-    os::unix::process::ExitStatusExt,
+    os::unix::{fs::FileExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -17,8 +16,7 @@ use nix::{
     unistd::Pid,
 };
 use tokio::{
-    io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader},
-    net::unix::pipe,
+    io::AsyncReadExt,
     process::{Child, Command},
 };
 
@@ -28,8 +26,10 @@ use crate::{
     log::Log,
 };
 
-/// A program's orphans may keep its output open for ever; so long we go on reading after its end.
-const AFTER_THE_END: Duration = Duration::from_secs(2);
+/// How often the output of a program is looked at.
+const FOLLOW_EVERY: Duration = Duration::from_millis(40);
+/// How often we say that we still wait, once a program was told to stop.
+const STILL_WAITING: Duration = Duration::from_secs(30);
 /// A longer line is passed on in pieces, so that memory stays bounded.
 const LONGEST_LINE: usize = 1 << 20;
 /// Of what a captured program prints, so much is kept.
@@ -75,7 +75,7 @@ impl Program {
             let (read_out, read_err) = tokio::join!(read_limited(stdout, &mut out), read_limited(stderr, &mut err));
             read_out.and(read_err).map(|()| (out, err))
         };
-        let (status, read) = tokio::join!(supervise(&mut child, interrupt), read);
+        let (status, read) = tokio::join!(supervise(&mut child, log, interrupt), read);
         let failed = |error: io::Error| Error::internal(format!("`{}` can't be read", self.path.display())).why(error);
         let (stdout, stderr) = read.map_err(failed)?;
         Ok(Captured {
@@ -87,35 +87,39 @@ impl Program {
 
     /// Runs to the end; each line, of standard output and standard error in the order in which they were written, goes to
     /// `sink` as it comes.
+    ///
+    /// The program writes into a file that has no name, and we follow it: a pipe would break when cdflow is killed, and take
+    /// the program along in the middle of an apply; and an orphan that keeps the output open would keep us waiting.
     pub(crate) async fn relay(
         self,
         log: &Log,
         interrupt: &Interrupt,
         sink: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Finished> {
-        let failed = |error: io::Error| Error::internal("a pipe can't be made").why(error);
-        let (reader, writer) = io::pipe().map_err(failed)?;
-        let twin = writer.try_clone().map_err(failed)?;
-        let mut child = self.spawn(log, writer.into(), twin.into())?;
-        let reader = pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(failed)?;
-        let read = relay_lines(BufReader::new(reader), sink);
-        tokio::pin!(read);
+        let failed = |error: io::Error| Error::internal("the output can't be followed").why(error);
+        let output = self.output_file().map_err(failed)?;
+        let [out, err] = [output.try_clone().map_err(failed)?, output.try_clone().map_err(failed)?];
+        let mut child = self.spawn(log, out.into(), err.into())?;
+        let mut followed = Followed { output, offset: 0, line: Vec::new() };
         let status = {
-            let ended = supervise(&mut child, interrupt);
+            let ended = supervise(&mut child, log, interrupt);
             tokio::pin!(ended);
-            let mut drained = false;
-            let status = loop {
+            loop {
                 tokio::select! {
                     status = &mut ended => break status,
-                    () = &mut read, if !drained => drained = true,
+                    () = tokio::time::sleep(FOLLOW_EVERY) => followed.pass_on(sink).map_err(failed)?,
                 }
-            };
-            if !drained {
-                let _ = tokio::time::timeout(AFTER_THE_END, &mut read).await;
             }
-            status
         };
+        followed.pass_on(sink).map_err(failed)?;
+        followed.pass_rest(sink);
         Ok(Finished { code: code(status.map_err(failed)?) })
+    }
+
+    /// In the program's TMPDIR, removed already.
+    fn output_file(&self) -> io::Result<File> {
+        let folder = self.env.get(OsStr::new("TMPDIR")).map_or_else(|| Path::new("/tmp"), Path::new);
+        tempfile::tempfile_in(folder)
     }
 
     /// Runs to the end while `parse` reads standard output on a thread of its own, so that nothing large is held.
@@ -138,7 +142,7 @@ impl Program {
         });
         let mut err = Vec::new();
         let (status, read, parsed) =
-            tokio::join!(supervise(&mut child, interrupt), read_limited(stderr, &mut err), parsed);
+            tokio::join!(supervise(&mut child, log, interrupt), read_limited(stderr, &mut err), parsed);
         read.map_err(failed)?;
         let parsed = parsed.map_err(|error| Error::internal("the output's reader failed").why(error))?;
         let stderr = String::from_utf8_lossy(&err).into_owned();
@@ -166,17 +170,25 @@ impl Program {
 }
 
 /// Waits for the end; passes on one interrupt, to the program itself and not to its group, and swallows the rest: Terraform
-/// takes a second one as "exit at once, never mind the state".
-async fn supervise(child: &mut Child, interrupt: &Interrupt) -> io::Result<ExitStatus> {
+/// takes a second one as "exit at once, never mind the state". It is never killed, however long it takes to stop.
+async fn supervise(child: &mut Child, log: &Log, interrupt: &Interrupt) -> io::Result<ExitStatus> {
     tokio::select! {
         status = child.wait() => return status,
         () = interrupt.arrived() => {}
     }
-    if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    if let Some(id) = id {
         // It may have ended meanwhile.
         let _ = kill(Pid::from_raw(id), Signal::SIGINT);
     }
-    child.wait().await
+    loop {
+        tokio::select! {
+            status = child.wait() => return status,
+            () = tokio::time::sleep(STILL_WAITING) => log.note(&format!(
+                "still waiting for process {} to stop; killing it could lose what it has done", id.unwrap_or_default()
+            )),
+        }
+    }
 }
 
 async fn read_limited(from: Option<impl tokio::io::AsyncRead + Unpin>, into: &mut Vec<u8>) -> io::Result<()> {
@@ -188,31 +200,40 @@ async fn read_limited(from: Option<impl tokio::io::AsyncRead + Unpin>, into: &mu
     Ok(())
 }
 
-async fn relay_lines(mut from: impl AsyncBufRead + Unpin, sink: &mut (dyn FnMut(&str) + Send)) {
-    let mut line = Vec::new();
-    while let Ok(available) = from.fill_buf().await {
-        if available.is_empty() {
-            break;
-        }
-        let (piece, ends) = match available.iter().position(|byte| *byte == b'\n') {
-            Some(at) => (at + 1, true),
-            None => (available.len(), false),
-        };
-        line.extend_from_slice(&available[..piece]);
-        from.consume(piece);
-        if ends || line.len() >= LONGEST_LINE {
-            pass(&mut line, sink);
-        }
-    }
-    if !line.is_empty() {
-        pass(&mut line, sink);
-    }
+/// The output of a program, and how far it has been passed on.
+struct Followed {
+    output: File,
+    offset: u64,
+    /// The beginning of a line whose end is not there yet.
+    line: Vec<u8>,
 }
 
-fn pass(line: &mut Vec<u8>, sink: &mut (dyn FnMut(&str) + Send)) {
-    let text = String::from_utf8_lossy(line);
-    sink(text.trim_end_matches(['\n', '\r']));
-    line.clear();
+impl Followed {
+    /// What has been written since the last time, line by line.
+    fn pass_on(&mut self, sink: &mut (dyn FnMut(&str) + Send)) -> io::Result<()> {
+        let mut piece = [0; 16 * 1024];
+        loop {
+            let read = self.output.read_at(&mut piece, self.offset)?;
+            if read == 0 {
+                return Ok(());
+            }
+            self.offset += read as u64;
+            for part in piece[..read].split_inclusive(|byte| *byte == b'\n') {
+                self.line.extend_from_slice(part);
+                if part.ends_with(b"\n") || self.line.len() >= LONGEST_LINE {
+                    self.pass_rest(sink);
+                }
+            }
+        }
+    }
+
+    fn pass_rest(&mut self, sink: &mut (dyn FnMut(&str) + Send)) {
+        if !self.line.is_empty() {
+            let text = String::from_utf8_lossy(&self.line);
+            sink(text.trim_end_matches(['\n', '\r']));
+            self.line.clear();
+        }
+    }
 }
 
 fn code(status: ExitStatus) -> i32 {
