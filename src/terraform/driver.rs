@@ -171,12 +171,13 @@ impl Initialised {
     }
 
     pub(crate) async fn select_workspace(&self) -> Result<()> {
-        self.workspace("select", self.environment.as_str()).await
+        self.workspace("select", &[]).await
     }
 
-    /// Makes and selects it.
-    pub(crate) async fn create_workspace(&self) -> Result<()> {
-        self.workspace("new", self.environment.as_str()).await
+    /// Makes and selects it, which writes an empty state.
+    pub(crate) async fn create_workspace(&self, lock_timeout: Option<Wait>) -> Result<()> {
+        let timeout: Vec<String> = lock_timeout_arg(lock_timeout).collect();
+        self.workspace("new", &strs(&timeout)).await
     }
 
     /// Terraform refuses to delete a workspace whose state still has resources, and that is right.
@@ -187,8 +188,8 @@ impl Initialised {
         Ok(())
     }
 
-    async fn workspace(&self, verb: &str, name: &str) -> Result<()> {
-        let args = ["workspace", verb, "-no-color", name];
+    async fn workspace(&self, verb: &str, options: &[&str]) -> Result<()> {
+        let args = [&["workspace", verb, "-no-color"], options, &[self.environment.as_str()]].concat();
         self.folder.quiet(&args, Step::Workspace, &self.environment).await.map(drop)
     }
 
@@ -298,9 +299,12 @@ fn apply_args(request: &PlanRequest) -> Vec<String> {
 }
 
 fn common_args(request: &PlanRequest) -> Vec<String> {
-    let timeout = request.lock_timeout.map(|wait| format!("-lock-timeout={wait}"));
     let parallelism = request.parallelism.map(|n| format!("-parallelism={n}"));
-    timeout.into_iter().chain(parallelism).collect()
+    lock_timeout_arg(request.lock_timeout).chain(parallelism).collect()
+}
+
+fn lock_timeout_arg(wait: Option<Wait>) -> impl Iterator<Item = String> {
+    wait.map(|wait| format!("-lock-timeout={wait}")).into_iter()
 }
 
 fn strs(args: &[String]) -> Vec<&str> {
