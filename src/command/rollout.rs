@@ -21,7 +21,6 @@ use crate::{
     inputs::PlanInputs,
     ledger::{Action, End, Ledger, Outcome, Start},
     log::{bytes_text, duration_text},
-    manifest::Wait,
     names::Environment,
     private::{PrivateFolder, write_new},
     published,
@@ -260,7 +259,7 @@ impl Prepared {
             plan_file: self.plan_file.clone(),
             targets: order.target.clone(),
             replace: order.replace.clone(),
-            lock_timeout: lock_timeout(context, order),
+            lock_timeout: order.plan.lock_timeout.or(context.manifest.deploy.lock_timeout),
             parallelism: order.plan.parallelism,
             has_ephemeral: self.has_ephemeral,
         }
@@ -383,10 +382,6 @@ fn terraform_env(
     Ok(env)
 }
 
-fn lock_timeout(context: &Context, order: &Order) -> Option<Wait> {
-    order.plan.lock_timeout.or(context.manifest.deploy.lock_timeout)
-}
-
 /// True for a workspace that was made just now; None when there is none and nothing to destroy.
 async fn enter_workspace(context: &Context, order: &mut Order, terraform: &Initialised) -> Result<Option<bool>> {
     if terraform.has_workspace().await? {
@@ -403,7 +398,7 @@ async fn enter_workspace(context: &Context, order: &mut Order, terraform: &Initi
         return Err(refused);
     }
     context.host.log.note(&format!("{} is a new environment", order.environment));
-    terraform.create_workspace(lock_timeout(context, order)).await?;
+    terraform.create_workspace().await?;
     Ok(Some(true))
 }
 

@@ -171,13 +171,12 @@ impl Initialised {
     }
 
     pub(crate) async fn select_workspace(&self) -> Result<()> {
-        self.workspace("select", &[]).await
+        self.workspace("select").await
     }
 
-    /// Makes and selects it, which writes an empty state.
-    pub(crate) async fn create_workspace(&self, lock_timeout: Option<Wait>) -> Result<()> {
-        let timeout: Vec<String> = lock_timeout_arg(lock_timeout).collect();
-        self.workspace("new", &strs(&timeout)).await
+    /// Makes and selects it. Locks to write an empty state, and doesn't wait for the lock: on S3 it ignores `-lock-timeout`.
+    pub(crate) async fn create_workspace(&self) -> Result<()> {
+        self.workspace("new").await
     }
 
     /// Terraform refuses to delete a workspace whose state still has resources, and that is right.
@@ -188,8 +187,8 @@ impl Initialised {
         Ok(())
     }
 
-    async fn workspace(&self, verb: &str, options: &[&str]) -> Result<()> {
-        let args = [&["workspace", verb, "-no-color"], options, &[self.environment.as_str()]].concat();
+    async fn workspace(&self, verb: &str) -> Result<()> {
+        let args = ["workspace", verb, "-no-color", self.environment.as_str()];
         self.folder.quiet(&args, Step::Workspace, &self.environment).await.map(drop)
     }
 
@@ -299,12 +298,9 @@ fn apply_args(request: &PlanRequest) -> Vec<String> {
 }
 
 fn common_args(request: &PlanRequest) -> Vec<String> {
+    let timeout = request.lock_timeout.map(|wait| format!("-lock-timeout={wait}"));
     let parallelism = request.parallelism.map(|n| format!("-parallelism={n}"));
-    lock_timeout_arg(request.lock_timeout).chain(parallelism).collect()
-}
-
-fn lock_timeout_arg(wait: Option<Wait>) -> impl Iterator<Item = String> {
-    wait.map(|wait| format!("-lock-timeout={wait}")).into_iter()
+    timeout.into_iter().chain(parallelism).collect()
 }
 
 fn strs(args: &[String]) -> Vec<&str> {
