@@ -79,6 +79,27 @@ fn the_release_is_missing() {
     assert!(aws.keys(&aws.state_bucket()).is_empty());
 }
 
+/// S3 keeps the digest of a bundle beside it.
+#[test]
+fn another_bundle_under_the_name_of_a_release_is_not_deployed() {
+    let (aws, project) = new("replaced");
+    project.release("1");
+    project.edit("config/common.json", "Hello", "Hi").commit("Another greeting");
+    project.release("2");
+    let (bucket, key) = (aws.release_bucket(), project.release_key("1"));
+    let head = aws.head(&bucket, &key).unwrap();
+    let file = project.sandbox().root().join("other.zip");
+    aws.download(&bucket, &project.release_key("2"), &file);
+    aws.upload(&bucket, &key, &file, &serde_json::from_value(head["Metadata"].clone()).unwrap());
+    let promised = head["Metadata"]["cdflow-bundle-digest"].as_str().unwrap();
+    for command in [vec!["deploy", "ci", "1"], vec!["inspect", "1"], RELEASE_1.to_vec()] {
+        let output = project.cdflow(command).run();
+        output.fails(9).stderr_has(promised);
+        tidy(&project, &output);
+    }
+    assert!(aws.keys(&aws.state_bucket()).is_empty());
+}
+
 #[test]
 fn there_are_no_credentials() {
     let (_aws, project) = new("nokeys");
@@ -108,6 +129,10 @@ fn a_role_must_not_be_assumed() {
     output.stderr_has("trust policy");
     tidy(&project, &output);
     assert!(aws.calls(&format!("/{}/", aws.state_bucket())).is_empty());
+
+    // STS in trouble is another matter than a role that is not for us.
+    aws.rule(json!({ "matching": format!("role%2F{}-dev", aws.name()), "status": 503 }));
+    project.cdflow(["deploy", "ci", "1"]).run().fails(10).stderr_has(&arn);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The state on S3: where it is, what locks it, whose credentials reach it. `terraform_data` is enough for that.
 
-use crate::support::{Aws, Output, Probe, Project, RELEASE};
+use crate::support::{Aws, DEV, Output, Probe, Project, RELEASE};
 use serde_json::{Value, json};
 
 fn with_locks(name: &str, lockfile: Option<bool>, table: bool) -> (Aws, Project) {
@@ -117,7 +117,8 @@ fn a_held_lock_says_who_holds_it() {
     let (aws, project) = with_locks("held", None, false);
     project.release("1");
     lock(&aws);
-    // A new environment meets it when its workspace is made, an old one when it is planned.
+    // A new environment meets it when its workspace is made, an old one when it is planned. Only the latter can wait: on S3
+    // `workspace new` ignores -lock-timeout.
     names_the_holder(&project.cdflow(["deploy", "ci", "1"]).run(), &aws);
     assert_eq!(aws.keys(&aws.state_bucket()), [LOCK]);
     aws.delete(&aws.state_bucket(), LOCK);
@@ -138,10 +139,11 @@ fn a_held_lock_is_waited_for() {
     project.release("1");
     project.deploy("ci", "1");
     lock(&aws);
-    let tries = || aws.requests(&format!("PUT /{}/{LOCK}", aws.state_bucket())).len();
-    let before = tries();
+    // Having failed to write the lock Terraform reads it. One that is gone by then it does not wait for.
+    let reads = || aws.requests(&format!("GET /{}/{LOCK}", aws.state_bucket())).len();
+    let before = reads();
     let mut deploy = project.cdflow(["deploy", "ci", "1", "--lock-timeout", "1m"]).spawn();
-    deploy.wait_until("a try to lock", |_| tries() > before);
+    deploy.wait_until("a look at the lock", |_| reads() > before);
     aws.delete(&aws.state_bucket(), LOCK);
     deploy.wait().success().stderr_has("no changes");
 }
@@ -187,4 +189,28 @@ fn a_failed_apply_leaves_its_state_and_nothing_of_ours() {
     assert_eq!(project.sandbox().left_behind(), [""; 0]);
     let status = project.cdflow(["status"]).run();
     status.success().stdout_has("ci           -").stdout_has("deploy of 1 failed");
+}
+
+/// Where an environment is, is frozen in the release; how to get there is read when it is deployed.
+#[test]
+fn a_role_may_be_renamed_and_an_environment_may_not_move() {
+    let (aws, project) = with_locks("moved", None, false);
+    project.release("1");
+    let mut scheme = aws.scheme();
+    scheme["accounts"]["dev"]["role"] = json!(format!("{}-new", aws.name()));
+    scheme["accounts"]["dev"]["plan-role"] = json!(format!("{}-plan", aws.name()));
+    aws.put_scheme(&scheme);
+    let assumed = |role: &str| aws.calls(&format!("{DEV}%3Arole%2F{}-{role}", aws.name())).len();
+    project.cdflow(["deploy", "ci", "1", "--plan-only"]).run().success().stderr_has("Planned only: 1 to add");
+    assert_eq!((assumed("plan"), assumed("new")), (1, 0));
+    assert!(aws.keys(&aws.state_bucket()).is_empty(), "the workspace of the plan is gone");
+    project.deploy("ci", "1");
+    assert_eq!((assumed("plan"), assumed("new")), (1, 1));
+
+    scheme["accounts"]["dev"]["id"] = json!("555555555555");
+    aws.put_scheme(&scheme);
+    let output = project.cdflow(["deploy", "ci", "1"]).run();
+    output.fails(2).stderr_has("error: the environment `ci` has moved since this release was made").stderr_has(
+        &format!("it was in account {DEV} in eu-west-1, the account scheme now says account 555555555555 in eu-west-1"),
+    );
 }

@@ -18,6 +18,10 @@ pub(crate) const RELEASE: &str = "111111111111";
 pub(crate) const DEV: &str = "222222222222";
 pub(crate) const PROD: &str = "333333333333";
 
+/// The keys of `Aws::env`. Distinctive: they are looked for, and the secret is masked wherever it shows.
+pub(crate) const AMBIENT_KEY: &str = "AMBIENTKEYIDAMBIENT1";
+pub(crate) const AMBIENT_SECRET: &str = "ambientSecretAmbientSecretAmbientSecret1";
+
 /// A test's share of AWS. Bucket names are its own; anything else (roles, parameters) should bear `name()`.
 pub(crate) struct Aws {
     server: &'static Server,
@@ -53,8 +57,8 @@ impl Aws {
         vec![
             ("AWS_ENDPOINT_URL", self.endpoint()),
             ("AWS_REGION", REGION),
-            ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("AWS_ACCESS_KEY_ID", AMBIENT_KEY),
+            ("AWS_SECRET_ACCESS_KEY", AMBIENT_SECRET),
             ("AWS_EC2_METADATA_DISABLED", "true"),
         ]
     }

@@ -14,7 +14,7 @@ mod runner;
 mod sandbox;
 mod scrub;
 
-pub(crate) use aws::{Aws, DEV, PROD, REGION, RELEASE};
+pub(crate) use aws::{AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, PROD, REGION, RELEASE};
 pub(crate) use output::Output;
 pub(crate) use probe::Probe;
 pub(crate) use processes::{Process, descendants};
