@@ -1,21 +1,24 @@
 //! Who we are at AWS: the ambient identity, and the roles assumed from it.
 
 use std::{
+    error::Error as _,
+    fmt,
     path::Path,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig};
 use aws_credential_types::{
     Credentials,
-    provider::{ProvideCredentials, SharedCredentialsProvider},
+    provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
 };
-use aws_sdk_sts::error::DisplayErrorContext;
+use aws_sdk_sts::{error::SdkError, operation::assume_role::AssumeRoleError};
 use tokio::sync::Mutex;
 
 use crate::{
     account::Account,
-    aws::failure::Failure,
+    aws::failure::{Failure, chain},
     environment::Environment,
     error::{Error, Exit, Result},
     redact::{Redactor, Secret},
@@ -42,10 +45,12 @@ pub(crate) struct Session {
     credentials: Refreshing,
 }
 
-/// Credentials that are renewed when they are about to run out.
+/// Credentials that are renewed when they are about to run out. Clones share them: our own calls and Terraform's are one
+/// session.
+#[derive(Clone)]
 struct Refreshing {
     provider: SharedCredentialsProvider,
-    current: Mutex<Option<Credentials>>,
+    current: Arc<Mutex<Option<Credentials>>>,
     redactor: Redactor,
 }
 
@@ -63,8 +68,7 @@ impl RootSession {
             .load()
             .await;
         let provider = config.credentials_provider().ok_or_else(|| no_credentials("no provider"))?;
-        let credentials =
-            provider.provide_credentials().await.map_err(|error| no_credentials(DisplayErrorContext(&error)))?;
+        let credentials = provider.provide_credentials().await.map_err(|error| no_credentials(chain(&error)))?;
         mask(redactor, &credentials);
         let caller = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await.map_err(|error| {
             Failure::of(&error).into_error("AWS STS does not say who we are (GetCallerIdentity)", region)
@@ -93,21 +97,19 @@ impl RootSession {
             .session_length(SESSION_LENGTH)
             .build()
             .await;
-        let provider = SharedCredentialsProvider::new(provider);
+        let credentials = Refreshing {
+            provider: SharedCredentialsProvider::new(provider),
+            current: Arc::default(),
+            redactor: self.redactor.clone(),
+        };
         let config = self
             .config
             .to_builder()
             .region(Region::new(region.to_owned()))
-            .credentials_provider(provider.clone())
+            .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
             .identity_cache(aws_config::identity::IdentityCache::lazy().build())
             .build();
-        let credentials = Refreshing { provider, current: Mutex::default(), redactor: self.redactor.clone() };
-        credentials.get().await.map_err(|error| {
-            Error::new(Exit::Credentials, format!("the role `{arn}` can't be assumed")).why(error).hint(format!(
-                "the role's trust policy must allow this identity, and the account scheme must name the role of `{}`",
-                account.alias
-            ))
-        })?;
+        credentials.get().await.map_err(|error| refused(&error, &arn, region, account))?;
         let session = Session { config, account_id: account.id.clone(), credentials };
         session.check_account(&arn, region).await?;
         Ok(session)
@@ -117,7 +119,7 @@ impl RootSession {
 impl Session {
     /// Valid for a quarter of an hour at least, unless they live shorter altogether.
     pub(crate) async fn credentials(&self) -> Result<Credentials, String> {
-        self.credentials.get().await
+        self.credentials.get().await.map_err(|error| chain(&error))
     }
 
     async fn check_account(&self, arn: &str, region: &str) -> Result<()> {
@@ -137,15 +139,14 @@ impl Session {
 }
 
 impl Refreshing {
-    async fn get(&self) -> Result<Credentials, String> {
+    async fn get(&self) -> Result<Credentials, CredentialsError> {
         let mut current = self.current.lock().await;
         let now = SystemTime::now();
         let fresh = |credentials: &&Credentials| credentials.expiry().is_none_or(|expiry| expiry > now + RENEW_BEFORE);
         if let Some(credentials) = current.as_ref().filter(fresh) {
             return Ok(credentials.clone());
         }
-        let renewed =
-            self.provider.provide_credentials().await.map_err(|error| DisplayErrorContext(&error).to_string())?;
+        let renewed = self.provider.provide_credentials().await?;
         mask(&self.redactor, &renewed);
         *current = Some(renewed.clone());
         Ok(renewed)
@@ -168,6 +169,38 @@ fn check_certificates(environment: &Environment) -> Result<()> {
     }
     Err(Error::input("there are no CA certificates, so AWS can't be reached safely")
         .hint("install the package ca-certificates, or set SSL_CERT_FILE"))
+}
+
+impl ProvideCredentials for Refreshing {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.get())
+    }
+}
+
+/// Required of a provider; shows nothing.
+impl fmt::Debug for Refreshing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Refreshing")
+    }
+}
+
+fn refused(error: &CredentialsError, arn: &str, region: &str, account: &Account) -> Error {
+    let what = format!("the role `{arn}` can't be assumed");
+    let answer = error.source().and_then(|source| source.downcast_ref::<SdkError<AssumeRoleError>>());
+    let failed = match answer {
+        Some(answer) => Failure::of(answer).into_error(what, region),
+        None => Error::new(Exit::Credentials, what).why(chain(error)),
+    };
+    match failed.exit() {
+        Exit::Credentials => failed.hint(format!(
+            "the role's trust policy must allow this identity, and the account scheme must name the role of `{}`",
+            account.alias
+        )),
+        _ => failed,
+    }
 }
 
 fn mask(redactor: &Redactor, credentials: &Credentials) {

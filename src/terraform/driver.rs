@@ -178,12 +178,12 @@ impl Initialised {
     }
 
     pub(crate) async fn select_workspace(&self) -> Result<()> {
-        self.workspace("select", self.environment.as_str()).await
+        self.workspace("select").await
     }
 
-    /// Makes and selects it.
+    /// Makes and selects it. Locks to write an empty state, and doesn't wait for the lock: on S3 it ignores `-lock-timeout`.
     pub(crate) async fn create_workspace(&self) -> Result<()> {
-        self.workspace("new", self.environment.as_str()).await
+        self.workspace("new").await
     }
 
     /// Terraform refuses to delete a workspace whose state still has resources, and that is right.
@@ -194,8 +194,8 @@ impl Initialised {
         Ok(())
     }
 
-    async fn workspace(&self, verb: &str, name: &str) -> Result<()> {
-        let args = ["workspace", verb, "-no-color", name];
+    async fn workspace(&self, verb: &str) -> Result<()> {
+        let args = ["workspace", verb, "-no-color", self.environment.as_str()];
         self.folder.quiet(&args, Step::Workspace, &self.environment).await.map(drop)
     }
 

@@ -52,7 +52,8 @@ impl Words {
     }
 
     pub(crate) fn error(&self, step: Step, environment: &str) -> Error {
-        if self.says("Error acquiring the state lock") {
+        // The second is how `workspace new` puts it.
+        if self.says("Error acquiring the state lock") || self.says("failed to lock s3 state") {
             return locked(self.lock(), environment);
         }
         let (exit, what) = match step {

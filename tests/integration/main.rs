@@ -9,6 +9,10 @@
     reason = "tests start programs and read their own environment, and a panic is how a test fails"
 )]
 
+mod aws_faults;
+mod aws_infrastructure;
+mod aws_lambda;
+mod aws_state;
 mod bad_input;
 mod bundle_damage;
 mod deploy;

@@ -5,14 +5,21 @@ Ends when standard input does, that is with the test process, however that ended
 """
 
 import base64
+import collections
 import datetime
+import io
 import json
 import logging
+import re
+import socket
 import sys
+import threading
+import time
 
 import boto3
 import botocore.config
 import botocore.exceptions
+import moto.moto_server.threaded_moto_server as threaded_moto_server
 import werkzeug.serving
 from moto.core.config import default_user_config
 from moto.server import ThreadedMotoServer
@@ -23,6 +30,8 @@ MOTO_ACCOUNT = "123456789012"  # whose keys every unknown key is
 answers = sys.stdout
 sys.stdout = sys.stderr
 requests = []
+calls = []
+rules = {}
 clients = {}
 
 
@@ -31,8 +40,98 @@ class Requests(logging.Handler):
         requests.append(record.getMessage().split('"')[1] if '"' in record.getMessage() else record.getMessage())
 
 
-def client(service, account):
-    if (service, account) not in clients:
+class Rules:
+    """Stands before moto: notes who calls, makes conditional writes atomic (moto looks, then writes), and does what the
+    rules of the tests say."""
+
+    def __init__(self, app):
+        self.app = app
+        self.locks = collections.defaultdict(threading.Lock)
+
+    def __call__(self, environ, start_response):
+        line = environ["REQUEST_METHOD"] + " " + environ["PATH_INFO"] + "?" + environ.get("QUERY_STRING", "")
+        if "x-www-form-urlencoded" in environ.get("CONTENT_TYPE", ""):
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            line += " " + body.decode()
+            environ["wsgi.input"] = io.BytesIO(body)
+        scope = re.search(r"Credential=([^/]+)/[^/]+/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
+        calls.append(
+            {
+                "began": time.time(),
+                "line": line,
+                "key": scope and scope[1],
+                "region": scope and scope[2],
+                "agent": environ.get("HTTP_USER_AGENT", ""),
+                "target": environ.get("HTTP_X_AMZ_TARGET", ""),
+            }
+        )
+        followed = [rule for rule in list(rules.values()) if rule["matching"] in line and take(rule)]
+        for rule in followed:
+            time.sleep(rule.get("delay", 0))
+            if "request" in rule:
+                was, becomes = rule["request"]
+                body = environ["wsgi.input"].read().replace(was.encode(), becomes.encode())
+                environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+            if "status" in rule:
+                body = rule.get("body", "").encode()
+                start_response(f"{rule['status']} -", [*rule.get("headers", {}).items(), ("content-length", str(len(body)))])
+                return [body]
+        changes = [rule["response"] for rule in followed if "response" in rule]
+        if changes:
+            return self.changed(environ, start_response, changes)
+        if "HTTP_IF_NONE_MATCH" in environ:
+            with self.locks[environ["PATH_INFO"]]:
+                return list(self.app(environ, start_response))
+        return self.app(environ, start_response)
+
+    def changed(self, environ, start_response, changes):
+        began = []
+        body = b"".join(self.app(environ, lambda *head: began.append(head))).decode()
+        for pattern, becomes in changes:
+            becomes = re.sub(r"\{now\+(\d+)\}", lambda seconds: later(int(seconds[1])), becomes)
+            body = re.sub(pattern, becomes, body)
+        status, headers = began[0][:2]
+        headers = [header for header in headers if header[0].lower() != "content-length"]
+        start_response(status, [*headers, ("content-length", str(len(body.encode())))])
+        return [body.encode()]
+
+
+def take(rule):
+    rule["times"] -= 1
+    return rule["times"] >= 0
+
+
+def later(seconds):
+    time_then = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
+    return time_then.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def relay(path):
+    """Who can open this Unix socket reaches moto, also from another network namespace."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(64)
+
+    def pump(source, target):
+        try:
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def serve():
+        while True:
+            near = listener.accept()[0]
+            far = socket.create_connection(server.get_host_and_port())
+            threading.Thread(target=pump, args=(near, far), daemon=True).start()
+            threading.Thread(target=pump, args=(far, near), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+
+
+def client(service, account, region=REGION):
+    if (service, account, region) not in clients:
         keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
         if account and account != MOTO_ACCOUNT:
             role = f"arn:aws:iam::{account}:role/tests"
@@ -42,14 +141,14 @@ def client(service, account):
                 "aws_secret_access_key": assumed["SecretAccessKey"],
                 "aws_session_token": assumed["SessionToken"],
             }
-        clients[service, account] = boto3.client(
+        clients[service, account, region] = boto3.client(
             service,
             endpoint_url=endpoint,
-            region_name=REGION,
+            region_name=region,
             config=botocore.config.Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
             **keys,
         )
-    return clients[service, account]
+    return clients[service, account, region]
 
 
 def to_json(value):
@@ -69,7 +168,8 @@ def from_json(value):
 def answer(request):
     match request["op"]:
         case "call":
-            method = getattr(client(request["service"], request["account"]), request["method"])
+            region = request.get("region", REGION)
+            method = getattr(client(request["service"], request["account"], region), request["method"])
             response = method(**request["args"])
             if isinstance(response, dict):
                 response.pop("ResponseMetadata", None)
@@ -84,6 +184,12 @@ def answer(request):
             return client("s3", None).upload_file(request["path"], request["bucket"], request["key"], ExtraArgs=extra)
         case "requests":
             return [line for line in list(requests) if request["containing"] in line]
+        case "calls":
+            return [call for call in list(calls) if request["containing"] in call["line"] + call["target"]]
+        case "rule":
+            rules[request["rule"]["matching"]] = {"times": sys.maxsize, **request["rule"]}
+        case "relay":
+            relay(request["path"])
 
 
 default_user_config["lambda"]["use_docker"] = False
@@ -92,6 +198,8 @@ log = logging.getLogger("werkzeug")
 log.handlers, log.propagate = [Requests()], False
 log.setLevel(logging.INFO)
 
+moto_app = threaded_moto_server.DomainDispatcherApplication
+threaded_moto_server.DomainDispatcherApplication = lambda create: Rules(moto_app(create))
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()
 endpoint = "http://{}:{}".format(*server.get_host_and_port())

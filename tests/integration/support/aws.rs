@@ -1,13 +1,13 @@
 //! The AWS of the tests: one moto process for all of them, and in it buckets for each.
 
-use super::in_repository;
 use super::runner::python_path;
+use super::{Sandbox, in_repository};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -17,6 +17,10 @@ pub(crate) const REGION: &str = "eu-west-1";
 pub(crate) const RELEASE: &str = "111111111111";
 pub(crate) const DEV: &str = "222222222222";
 pub(crate) const PROD: &str = "333333333333";
+
+/// The keys of `Aws::env`. Distinctive: they are looked for, and the secret is masked wherever it shows.
+pub(crate) const AMBIENT_KEY: &str = "AMBIENTKEYIDAMBIENT1";
+pub(crate) const AMBIENT_SECRET: &str = "ambientSecretAmbientSecretAmbientSecret1";
 
 /// A test's share of AWS. Bucket names are its own; anything else (roles, parameters) should bear `name()`.
 pub(crate) struct Aws {
@@ -53,8 +57,8 @@ impl Aws {
         vec![
             ("AWS_ENDPOINT_URL", self.endpoint()),
             ("AWS_REGION", REGION),
-            ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("AWS_ACCESS_KEY_ID", AMBIENT_KEY),
+            ("AWS_SECRET_ACCESS_KEY", AMBIENT_SECRET),
             ("AWS_EC2_METADATA_DISABLED", "true"),
         ]
     }
@@ -130,8 +134,17 @@ impl Aws {
 
     #[track_caller]
     pub(crate) fn create_bucket(&self, bucket: &str) {
-        let place = json!({ "LocationConstraint": REGION });
-        self.call(RELEASE, "s3", "create_bucket", json!({ "Bucket": bucket, "CreateBucketConfiguration": place }));
+        self.create_bucket_in(REGION, bucket);
+    }
+
+    #[track_caller]
+    pub(crate) fn create_bucket_in(&self, region: &str, bucket: &str) {
+        let place = json!({ "LocationConstraint": region });
+        let args = json!({ "Bucket": bucket, "CreateBucketConfiguration": place });
+        let request = json!({
+            "op": "call", "account": RELEASE, "service": "s3", "method": "create_bucket", "args": args, "region": region,
+        });
+        self.server.ask(&request).unwrap();
     }
 
     #[track_caller]
@@ -212,6 +225,30 @@ impl Aws {
     pub(crate) fn requests(&self, containing: &str) -> Vec<String> {
         let lines = self.server.ask(&json!({ "op": "requests", "containing": containing })).unwrap();
         lines.as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Every request so far whose line or `X-Amz-Target` contains this text: `line` (with a form's body), `key` (the access key
+    /// id), `region`, `agent`, `target`, `began` (in seconds).
+    pub(crate) fn calls(&self, containing: &str) -> Vec<Value> {
+        let calls = self.server.ask(&json!({ "op": "calls", "containing": containing })).unwrap();
+        calls.as_array().unwrap().clone()
+    }
+
+    /// Makes AWS misbehave. `matching` is part of the lines (as in `calls`) that are meant: it should hold `name()`, because
+    /// moto serves all tests. `times` of them, or all: `delay` seconds first, answer with `status`, `headers` and `body`, or
+    /// let moto answer `request: [text, other]`, or change its answer by `response: [regex, other]`, in which `{now+9}` is a
+    /// time.
+    pub(crate) fn rule(&self, rule: Value) {
+        self.server.ask(&json!({ "op": "rule", "rule": rule })).unwrap();
+    }
+
+    /// A Unix socket that leads to moto.
+    pub(crate) fn relay(&self, sandbox: &Sandbox) -> PathBuf {
+        let path = sandbox.root().join("moto.sock");
+        if !path.exists() {
+            self.server.ask(&json!({ "op": "relay", "path": path })).unwrap();
+        }
+        path
     }
 
     fn mine(&self, items: Vec<Value>, field: &str) -> Vec<String> {

@@ -6,6 +6,7 @@
 mod aws;
 mod local;
 mod output;
+mod probe;
 mod processes;
 mod project;
 mod providers;
@@ -14,15 +15,16 @@ mod runner;
 mod sandbox;
 mod scrub;
 
-pub(crate) use aws::{Aws, DEV, PROD, REGION, RELEASE};
+pub(crate) use aws::{AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, PROD, REGION, RELEASE};
 pub(crate) use local::{Entry, Snapshot, entries};
 pub(crate) use output::Output;
+pub(crate) use probe::Probe;
 pub(crate) use processes::{Process, descendants};
 pub(crate) use project::Project;
 pub(crate) use providers::{Mirror, platform};
 pub(crate) use reference::Reference;
 pub(crate) use runner::{Runner, Running, cdflow, git, python, terraform};
-pub(crate) use sandbox::Sandbox;
+pub(crate) use sandbox::{Sandbox, files_under};
 pub(crate) use scrub::Scrub;
 
 use std::path::{Path, PathBuf};

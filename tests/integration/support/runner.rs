@@ -1,7 +1,7 @@
 //! The one way tests start programs: a cleared environment, no standard input, and an end to every wait.
 
 use super::processes::kill_tree;
-use super::{Mirror, Output, Process, Sandbox, Scrub, descendants, in_repository};
+use super::{Aws, Mirror, Output, Process, Sandbox, Scrub, descendants, in_repository};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
@@ -19,6 +19,29 @@ use std::time::{Duration, Instant};
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// How long output is read on after a program's end: something it left running may hold its pipes open.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Flags of SIOCSIFFLAGS: IFF_UP and IFF_RUNNING.
+const LOOPBACK_UP: &str = "import fcntl, os, socket, struct, subprocess, sys, threading
+fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sh14x', b'lo', 0x41))
+";
+/// A Unix socket is a file: it leads out of a network that is closed.
+const RELAYED: &str = "def pump(source, target):
+    try:
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+def serve(listener):
+    while True:
+        near, far = listener.accept()[0], socket.socket(socket.AF_UNIX)
+        far.connect(RELAY)
+        threading.Thread(target=pump, args=(near, far), daemon=True).start()
+        threading.Thread(target=pump, args=(far, near), daemon=True).start()
+
+threading.Thread(target=serve, args=(socket.create_server(('127.0.0.1', PORT), backlog=64),), daemon=True).start()
+sys.exit(subprocess.run(sys.argv[1:]).returncode)
+";
 
 /// The binary under test, in a sandbox of its own. Most tests start from `Project::cdflow`.
 pub(crate) fn cdflow(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Runner {
@@ -154,18 +177,25 @@ impl Runner {
     }
 
     /// In a network of its own that holds its loopback address alone: nothing outside is reached, moto neither.
-    pub(crate) fn offline(mut self) -> Self {
-        // Flags of SIOCSIFFLAGS: IFF_UP and IFF_RUNNING.
-        const LOOPBACK_UP: &str = "import fcntl, os, socket, struct, sys
-fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sh14x', b'lo', 0x41))
-os.execvp(sys.argv[1], sys.argv[1:])";
+    pub(crate) fn offline(self) -> Self {
+        self.in_network(LOOPBACK_UP.to_owned() + "os.execvp(sys.argv[1], sys.argv[1:])")
+    }
+
+    /// Likewise, but moto is there, at the address it has outside, and nothing else is.
+    pub(crate) fn offline_but(self, aws: &Aws) -> Self {
+        let port = aws.endpoint().rsplit(':').next().unwrap();
+        let socket = aws.relay(&self.sandbox);
+        self.in_network(format!("{LOOPBACK_UP}PORT, RELAY = {port}, {:?}\n{RELAYED}", socket.to_str().unwrap()))
+    }
+
+    fn in_network(mut self, script: String) -> Self {
         let wrapped = [
             "--map-root-user".into(),
             "--net".into(),
             python_path().into(),
             "-I".into(),
             "-c".into(),
-            LOOPBACK_UP.into(),
+            script.into(),
             std::mem::replace(&mut self.program, "unshare".into()),
         ];
         self.arguments.splice(0..0, wrapped);
@@ -272,6 +302,23 @@ impl Running {
             assert!(self.started.elapsed() < self.timeout, "no {what} in {:?}\n{}", self.timeout, self.so_far());
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Looks at it again and again while it runs, and waits for its end.
+    #[track_caller]
+    pub(crate) fn watch(mut self, mut look: impl FnMut(&Self)) -> Output {
+        while self.child.try_wait().unwrap().is_none() && self.started.elapsed() < self.timeout {
+            look(&self);
+            thread::sleep(Duration::from_millis(10));
+        }
+        self.wait()
+    }
+
+    /// The most memory that this process alone has had so far, in KiB.
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.trim().strip_suffix(" kB")?.trim().parse().ok()
     }
 
     /// Waits for its end; kills it when that takes longer than its timeout.

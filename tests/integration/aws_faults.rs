@@ -1,0 +1,232 @@
+//! What goes wrong with AWS: which exit code, what is said, and that nothing is left behind.
+
+use crate::support::{Aws, DEV, Output, Project, RELEASE, Runner};
+use nix::sys::signal::Signal;
+use serde_json::json;
+use std::fs;
+
+const RELEASE_1: [&str; 4] = ["release", "1", "--platform-config", "platform-config"];
+
+fn new(name: &str) -> (Aws, Project) {
+    let aws = Aws::new(name);
+    let project = Project::aws("shop", &aws);
+    (aws, project)
+}
+
+/// Release and deploy alike end with this code and say these things.
+#[track_caller]
+fn both_fail(project: &Project, change: impl Fn(Runner) -> Runner, code: i32, says: &[&str]) {
+    for command in [RELEASE_1.to_vec(), vec!["deploy", "ci", "1"]] {
+        let output = change(project.cdflow(command)).run();
+        output.fails(code);
+        for text in says {
+            output.stderr_has(text);
+        }
+        tidy(project, &output);
+    }
+}
+
+#[track_caller]
+fn tidy(project: &Project, output: &Output) {
+    assert_eq!(project.sandbox().left_behind(), [""; 0], "{output}");
+    output.lacks("panicked").lacks("backtrace");
+}
+
+#[test]
+fn the_account_scheme_is_missing() {
+    let (aws, project) = new("noscheme");
+    aws.delete(&aws.scheme_bucket(), "account-scheme.json");
+    let says = [&format!("error: there is no account scheme at {}\n", aws.scheme_url()), "`account-scheme-url`"];
+    both_fail(&project, |run| run, 2, &says);
+    project.edit("cdflow.yml", &aws.scheme_bucket(), "no-such-bucket");
+    both_fail(&project, |run| run, 2, &["s3://no-such-bucket/account-scheme.json", "NoSuchBucket", "request id"]);
+}
+
+#[test]
+fn the_release_bucket_is_missing() {
+    let (aws, project) = new("nobucket");
+    aws.call(RELEASE, "s3", "delete_bucket", json!({ "Bucket": aws.release_bucket() }));
+    let says = [
+        &format!("s3://{}/platform/shop/", aws.release_bucket()),
+        "NoSuchBucket",
+        "region eu-west-1",
+        "account scheme",
+    ];
+    both_fail(&project, |run| run, 2, &says);
+}
+
+#[test]
+fn the_state_bucket_is_missing() {
+    let (aws, project) = new("nostate");
+    aws.call(RELEASE, "s3", "delete_bucket", json!({ "Bucket": aws.state_bucket() }));
+    project.release("1");
+    let output = project.cdflow(["deploy", "ci", "1"]).run();
+    output.fails(5).stderr_has(&format!("S3 bucket \"{}\" does not exist", aws.state_bucket()));
+    tidy(&project, &output);
+}
+
+#[test]
+fn the_release_is_missing() {
+    let (aws, project) = new("norelease");
+    for version in ["1.4.0", "1.5.0"] {
+        project.release(version);
+    }
+    let output = project.cdflow(["deploy", "ci", "1.5.1"]).run();
+    let place = format!("s3://{}/{}", aws.release_bucket(), project.release_key("1.5.1"));
+    output.fails(2).stderr_has("error: release 1.5.1 of `shop` is not published: there is no ").stderr_has(&place);
+    output.stderr_has("published are, for example, 1.5.0, 1.4.0\n");
+    tidy(&project, &output);
+    assert!(aws.keys(&aws.state_bucket()).is_empty());
+}
+
+/// S3 keeps the digest of a bundle beside it.
+#[test]
+fn another_bundle_under_the_name_of_a_release_is_not_deployed() {
+    let (aws, project) = new("replaced");
+    project.release("1");
+    project.edit("config/common.json", "Hello", "Hi").commit("Another greeting");
+    project.release("2");
+    let (bucket, key) = (aws.release_bucket(), project.release_key("1"));
+    let head = aws.head(&bucket, &key).unwrap();
+    let file = project.sandbox().root().join("other.zip");
+    aws.download(&bucket, &project.release_key("2"), &file);
+    aws.upload(&bucket, &key, &file, &serde_json::from_value(head["Metadata"].clone()).unwrap());
+    let promised = head["Metadata"]["cdflow-bundle-digest"].as_str().unwrap();
+    for command in [vec!["deploy", "ci", "1"], vec!["inspect", "1"], RELEASE_1.to_vec()] {
+        let output = project.cdflow(command).run();
+        output.fails(9).stderr_has(promised);
+        tidy(&project, &output);
+    }
+    assert!(aws.keys(&aws.state_bucket()).is_empty());
+}
+
+#[test]
+fn there_are_no_credentials() {
+    let (_aws, project) = new("nokeys");
+    let bare = |run: Runner| run.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    both_fail(&project, bare, 4, &["error: no AWS credentials were found", "AWS_ACCESS_KEY_ID"]);
+}
+
+#[test]
+fn a_role_must_not_be_assumed() {
+    let (aws, project) = new("norole");
+    let mut scheme = aws.scheme();
+    scheme["accounts"]["dev"]["role"] = json!(format!("{}-dev", aws.name()));
+    aws.put_scheme(&scheme);
+    project.release("1");
+    aws.rule(json!({
+        "matching": format!("role%2F{}-dev", aws.name()),
+        "status": 403,
+        "body": "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>not authorized to perform: \
+                 sts:AssumeRole</Message></Error><RequestId>7a62c49f</RequestId></ErrorResponse>",
+    }));
+    let output = project.cdflow(["deploy", "ci", "1"]).run();
+    let arn = format!("arn:aws:iam::{DEV}:role/{}-dev", aws.name());
+    output
+        .fails(4)
+        .stderr_has(&format!("error: the role `{arn}` can't be assumed"))
+        .stderr_has("not authorized to perform");
+    output.stderr_has("trust policy");
+    tidy(&project, &output);
+    assert!(aws.calls(&format!("/{}/", aws.state_bucket())).is_empty());
+
+    // STS in trouble is another matter than a role that is not for us.
+    aws.rule(json!({ "matching": format!("role%2F{}-dev", aws.name()), "status": 503 }));
+    project.cdflow(["deploy", "ci", "1"]).run().fails(10).stderr_has(&arn);
+}
+
+#[test]
+fn a_role_leads_into_another_account() {
+    let (aws, project) = new("wrongaccount");
+    let mut scheme = aws.scheme();
+    for account in ["release", "dev"] {
+        scheme["accounts"][account]["role"] = json!(format!("{}-{account}", aws.name()));
+    }
+    aws.put_scheme(&scheme);
+    project.release("1");
+    aws.rule(json!({ "matching": format!("role%2F{}-dev", aws.name()), "request": [DEV, "444444444444"] }));
+    let output = project.cdflow(["deploy", "ci", "1"]).run();
+    output.fails(3).stderr_has(&format!("leads into account 444444444444, not into {DEV}"));
+    tidy(&project, &output);
+    assert!(aws.calls(&format!("/{}/", aws.state_bucket())).is_empty());
+
+    aws.rule(json!({ "matching": format!("role%2F{}-release", aws.name()), "request": [RELEASE, "444444444444"] }));
+    both_fail(&project, |run| run, 3, &[&format!("leads into account 444444444444, not into {RELEASE}")]);
+}
+
+#[test]
+fn the_release_bucket_is_in_another_region() {
+    let (aws, project) = new("elsewhere");
+    // Moto serves every bucket in every region; this is S3's answer.
+    let body = "<Error><Code>PermanentRedirect</Code><Message>The bucket you are attempting to access must be addressed using \
+                the specified endpoint.</Message></Error>";
+    for method in ["GET", "HEAD", "PUT", "POST"] {
+        aws.rule(json!({
+            "matching": format!("{method} /{}", aws.release_bucket()), "status": 301, "body": if method == "HEAD" { "" } else { body },
+            "headers": { "x-amz-bucket-region": "eu-central-1", "content-type": "application/xml" },
+        }));
+    }
+    let says = ["the bucket is in region `eu-central-1`, the configured region is `eu-west-1`"];
+    both_fail(&project, |run| run, 2, &says);
+}
+
+#[test]
+fn nobody_answers() {
+    let (_aws, project) = new("silent");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let endpoint = format!("http://127.0.0.1:{port}");
+    both_fail(&project, |run| run.env("AWS_ENDPOINT_URL", &endpoint), 10, &["Connection refused"]);
+}
+
+#[test]
+fn an_interrupted_upload_leaves_nothing() {
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let (aws, project) = new("cancelled");
+        // Random: it stays as large as it is.
+        let random = fs::File::open("/dev/urandom").unwrap();
+        let mut big = fs::File::create(project.path("infra/big.bin")).unwrap();
+        std::io::copy(&mut std::io::Read::take(random, 48 << 20), &mut big).unwrap();
+        project.commit("Something big");
+        let (bucket, key) = (aws.release_bucket(), project.release_key("1"));
+        aws.rule(json!({ "matching": format!("PUT /{bucket}/{key}?"), "delay": 1 }));
+        let mut release = project.cdflow(RELEASE_1).spawn();
+        release.wait_until("a part on its way", |_| !aws.calls(&format!("PUT /{bucket}/{key}?")).is_empty());
+        assert_eq!(aws.unfinished_uploads(&bucket), [key.as_str()]);
+        release.signal(signal);
+        let output = release.wait();
+        output.fails(code).stderr_has(&format!("cancelled while s3://{bucket}/{key} was written: it is not published"));
+        tidy(&project, &output);
+        assert!(aws.keys(&bucket).is_empty() && aws.unfinished_uploads(&bucket).is_empty());
+        aws.rule(json!({ "matching": format!("PUT /{bucket}/{key}?"), "times": 0 }));
+        project.release("1").stderr_has("Released shop 1");
+        assert!(aws.unfinished_uploads(&bucket).is_empty());
+    }
+}
+
+/// Conditional writes are atomic here because the tests' AWS makes them so; S3 does by itself.
+#[test]
+fn of_eight_releases_at_once_one_is_published() {
+    let (aws, project) = new("race");
+    let running: Vec<_> = (0..8).map(|_| project.cdflow(RELEASE_1).spawn()).collect();
+    let outputs: Vec<Output> = running.into_iter().map(|running| running.wait()).collect();
+    let winners = outputs.iter().filter(|output| output.success().stderr.contains("Released shop 1")).count();
+    assert_eq!(winners, 1);
+    for output in outputs.iter().filter(|output| !output.stderr.contains("Released shop 1")) {
+        output.stderr_has("Already released: ");
+    }
+
+    let checkouts: Vec<Project> = (0..8).map(|_| Project::aws("shop", &aws)).collect();
+    for (number, checkout) in checkouts.iter().enumerate() {
+        checkout.edit_json("config/common.json", |config| config["greeting"] = json!(format!("Number {number}")));
+        checkout.commit("Another");
+    }
+    let release = ["release", "2", "--platform-config", "platform-config"];
+    let running: Vec<_> = checkouts.iter().map(|checkout| checkout.cdflow(release).spawn()).collect();
+    let outputs: Vec<Output> = running.into_iter().map(|running| running.wait()).collect();
+    assert_eq!(outputs.iter().filter(|output| output.code == 0).count(), 1);
+    for output in outputs.iter().filter(|output| output.code != 0) {
+        output.fails(3).stderr_has("is already published, from something else").stderr_has("config/common.json");
+    }
+    assert_eq!(aws.keys(&aws.release_bucket()), [project.release_key("1"), project.release_key("2")]);
+    assert!(aws.unfinished_uploads(&aws.release_bucket()).is_empty());
+}

@@ -1,0 +1,216 @@
+//! The state on S3: where it is, what locks it, whose credentials reach it. `terraform_data` is enough for that.
+
+use crate::support::{Aws, DEV, Output, Probe, Project, RELEASE};
+use serde_json::{Value, json};
+
+fn with_locks(name: &str, lockfile: Option<bool>, table: bool) -> (Aws, Project) {
+    let aws = Aws::new(name);
+    let mut scheme = aws.scheme();
+    if let Some(lockfile) = lockfile {
+        scheme["terraform-backend-s3-use-lockfile"] = json!(lockfile);
+    }
+    if table {
+        let name = table_name(&aws);
+        scheme["terraform-backend-s3-dynamodb-table"] = json!(name);
+        let args = json!({
+            "TableName": name,
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [{ "AttributeName": "LockID", "AttributeType": "S" }],
+            "KeySchema": [{ "AttributeName": "LockID", "KeyType": "HASH" }],
+        });
+        aws.call(RELEASE, "dynamodb", "create_table", args);
+    }
+    aws.put_scheme(&scheme);
+    let project = Project::aws("shop", &aws);
+    (aws, project)
+}
+
+fn table_name(aws: &Aws) -> String {
+    format!("{}-locks", aws.name())
+}
+
+fn table_rows(aws: &Aws) -> Vec<String> {
+    let rows = aws.call(RELEASE, "dynamodb", "scan", json!({ "TableName": table_name(aws) }));
+    rows["Items"].as_array().unwrap().iter().map(|row| row["LockID"]["S"].as_str().unwrap().to_owned()).collect()
+}
+
+const STATE: &str = "platform/shop/ci/terraform.tfstate";
+const LOCK: &str = "platform/shop/ci/terraform.tfstate.tflock";
+
+/// Deploys twice and destroys; says how often the lock file was written.
+#[track_caller]
+fn life(aws: &Aws, project: &Project) -> usize {
+    project.release("1");
+    project.deploy("ci", "1").stdout_has("greeting = \"Hello from ci.dev.example, version 1\"");
+    assert_eq!(aws.keys(&aws.state_bucket()), [STATE]);
+    project.deploy("ci", "1").stderr_has("Deployed shop 1 to ci: no changes");
+    project
+        .cdflow(["destroy", "ci", "--confirm", "ci"])
+        .run()
+        .success()
+        .stderr_has("Destroyed shop in ci: 1 destroyed");
+    assert!(aws.keys(&aws.state_bucket()).is_empty());
+    assert_eq!(project.sandbox().left_behind(), [""; 0]);
+    aws.requests(&format!("PUT /{}/{LOCK}", aws.state_bucket())).len()
+}
+
+#[test]
+fn a_lock_file_guards_the_state_when_the_scheme_says_nothing() {
+    let (aws, project) = with_locks("lockfile", None, false);
+    assert!(life(&aws, &project) >= 5, "workspace, plan and apply, plan, plan and apply");
+}
+
+#[test]
+fn a_table_guards_the_state() {
+    let (aws, project) = with_locks("table", Some(false), true);
+    project.release("1");
+    project.deploy("ci", "1").stdout_has("1 to add");
+    // Terraform keeps the digest of a state that it locks by a table there.
+    assert_eq!(table_rows(&aws), [format!("{}/{STATE}-md5", aws.state_bucket())]);
+    assert_eq!(life(&aws, &project), 0, "no lock file");
+    assert!(table_rows(&aws).is_empty());
+}
+
+#[test]
+fn a_table_and_a_lock_file_guard_the_state_together() {
+    let (aws, project) = with_locks("both", None, true);
+    assert!(life(&aws, &project) >= 5);
+    assert!(table_rows(&aws).is_empty());
+}
+
+#[test]
+fn without_a_lock_nothing_is_done() {
+    let (aws, project) = with_locks("neither", Some(false), false);
+    project.release("1");
+    for command in [vec!["deploy", "ci", "1"], vec!["destroy", "ci", "1", "--confirm", "ci"]] {
+        let output = project.cdflow(command).run();
+        output
+            .fails(2)
+            .stderr_has("error: no state lock is configured")
+            .stderr_has("`terraform-backend-s3-use-lockfile: true`");
+        output.stderr_has("`terraform-backend-s3-dynamodb-table`");
+    }
+    assert!(aws.calls(&format!("/{}/", aws.state_bucket())).is_empty());
+    assert_eq!(aws.keys(&aws.release_bucket()), [project.release_key("1")]);
+    assert_eq!(project.sandbox().left_behind(), [""; 0]);
+}
+
+fn lock(aws: &Aws) {
+    let lock = json!({
+        "ID": "5f3c8b9a-1111-2222-3333-444455556666", "Operation": "OperationTypeApply", "Info": "", "Who": "ada@build-7",
+        "Version": "1.11.4", "Created": "2026-11-20T10:00:00.123456789Z", "Path": format!("{}/{STATE}", aws.state_bucket()),
+    });
+    aws.put(&aws.state_bucket(), LOCK, lock.to_string().as_bytes());
+}
+
+#[track_caller]
+fn names_the_holder(output: &Output, aws: &Aws) {
+    output.fails(8).stderr_has(
+        "error: the state of `ci` is locked: apply by ada@build-7 since 2026-11-20 10:00:00.123456789 +0000 UTC",
+    );
+    output.stderr_has(&format!("(lock 5f3c8b9a-1111-2222-3333-444455556666 on {}/{STATE})", aws.state_bucket()));
+    output.stderr_has("--lock-timeout 5m").stderr_has("terraform force-unlock 5f3c8b9a-1111-2222-3333-444455556666");
+}
+
+#[test]
+fn a_held_lock_says_who_holds_it() {
+    let (aws, project) = with_locks("held", None, false);
+    project.release("1");
+    lock(&aws);
+    // A new environment meets it when its workspace is made, an old one when it is planned. Only the latter can wait: on S3
+    // `workspace new` ignores -lock-timeout.
+    names_the_holder(&project.cdflow(["deploy", "ci", "1"]).run(), &aws);
+    assert_eq!(aws.keys(&aws.state_bucket()), [LOCK]);
+    aws.delete(&aws.state_bucket(), LOCK);
+    project.deploy("ci", "1");
+    let entries = aws.keys(&aws.release_bucket());
+    lock(&aws);
+    names_the_holder(&project.cdflow(["deploy", "ci", "1"]).run(), &aws);
+    names_the_holder(&project.cdflow(["destroy", "ci", "--confirm", "ci"]).run(), &aws);
+    // Somebody else's lock is left alone, and nothing was recorded.
+    assert_eq!(aws.keys(&aws.state_bucket()), [STATE, LOCK]);
+    assert_eq!(aws.keys(&aws.release_bucket()), entries);
+    assert_eq!(project.sandbox().left_behind(), [""; 0]);
+}
+
+#[test]
+fn a_held_lock_is_waited_for() {
+    let (aws, project) = with_locks("waited", None, false);
+    project.release("1");
+    project.deploy("ci", "1");
+    lock(&aws);
+    // Having failed to write the lock Terraform reads it. One that is gone by then it does not wait for.
+    let reads = || aws.requests(&format!("GET /{}/{LOCK}", aws.state_bucket())).len();
+    let before = reads();
+    let mut deploy = project.cdflow(["deploy", "ci", "1", "--lock-timeout", "1m"]).spawn();
+    deploy.wait_until("a look at the lock", |_| reads() > before);
+    aws.delete(&aws.state_bucket(), LOCK);
+    deploy.wait().success().stderr_has("no changes");
+}
+
+#[test]
+fn credentials_that_run_out_are_renewed() {
+    let aws = Aws::new("renewed");
+    let mut scheme = aws.scheme();
+    for account in ["release", "dev"] {
+        scheme["accounts"][account]["role"] = json!(format!("{}-{account}", aws.name()));
+    }
+    aws.put_scheme(&scheme);
+    // Every session of these roles ends in a minute.
+    aws.rule(json!({
+        "matching": format!("role%2F{}-", aws.name()),
+        "response": ["<Expiration>.*</Expiration>", "<Expiration>{now+60}</Expiration>"],
+    }));
+    let project = Project::aws("shop", &aws);
+    let probe = Probe::add(&project, "terraform_data.greeting");
+    project.release("1");
+    project.deploy("ci", "1");
+    let (first, second) = (probe.provider(), probe.provider_again());
+    for field in ["AccessKeyId", "SecretAccessKey", "Token"] {
+        assert_ne!(first[field], second[field], "{field}");
+    }
+    let expiry = |credentials: &Value| credentials["Expiration"].as_str().unwrap().to_owned();
+    assert!(expiry(&first).ends_with('Z') && expiry(&probe.backend()).ends_with('Z'));
+    assert_eq!(project.sandbox().left_behind(), [""; 0]);
+}
+
+#[test]
+fn a_failed_apply_leaves_its_state_and_nothing_of_ours() {
+    let aws = Aws::new("failed");
+    let project = Project::aws("shop", &aws);
+    let failing = "resource \"terraform_data\" \"bad\" {\n  depends_on = [terraform_data.greeting]\n\n  provisioner \"local-exec\" {\n    \
+                   command = \"exit 3\"\n  }\n}\n";
+    project.append("infra/main.tf", failing).commit("Fail");
+    project.release("1");
+    project.cdflow(["deploy", "ci", "1"]).run().fails(6);
+    assert_eq!(aws.keys(&aws.state_bucket()), [STATE]);
+    let state = aws.get_json(&aws.state_bucket(), STATE);
+    assert_eq!(state["resources"].as_array().unwrap().len(), 2, "the tainted one too: {state}");
+    assert_eq!(project.sandbox().left_behind(), [""; 0]);
+    let status = project.cdflow(["status"]).run();
+    status.success().stdout_has("ci           -").stdout_has("deploy of 1 failed");
+}
+
+/// Where an environment is, is frozen in the release; how to get there is read when it is deployed.
+#[test]
+fn a_role_may_be_renamed_and_an_environment_may_not_move() {
+    let (aws, project) = with_locks("moved", None, false);
+    project.release("1");
+    let mut scheme = aws.scheme();
+    scheme["accounts"]["dev"]["role"] = json!(format!("{}-new", aws.name()));
+    scheme["accounts"]["dev"]["plan-role"] = json!(format!("{}-plan", aws.name()));
+    aws.put_scheme(&scheme);
+    let assumed = |role: &str| aws.calls(&format!("{DEV}%3Arole%2F{}-{role}", aws.name())).len();
+    project.cdflow(["deploy", "ci", "1", "--plan-only"]).run().success().stderr_has("Planned only: 1 to add");
+    assert_eq!((assumed("plan"), assumed("new")), (1, 0));
+    assert!(aws.keys(&aws.state_bucket()).is_empty(), "the workspace of the plan is gone");
+    project.deploy("ci", "1");
+    assert_eq!((assumed("plan"), assumed("new")), (1, 1));
+
+    scheme["accounts"]["dev"]["id"] = json!("555555555555");
+    aws.put_scheme(&scheme);
+    let output = project.cdflow(["deploy", "ci", "1"]).run();
+    output.fails(2).stderr_has("error: the environment `ci` has moved since this release was made").stderr_has(
+        &format!("it was in account {DEV} in eu-west-1, the account scheme now says account 555555555555 in eu-west-1"),
+    );
+}
