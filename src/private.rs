@@ -8,16 +8,15 @@ use std::{
     io::{self, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
-
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use tempfile::TempDir;
 
 use crate::{
     environment::Environment,
     error::{Error, Result},
     log::Log,
 };
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 const PREFIX: &str = "cdflow-";
 const LOCK: &str = "lock";
@@ -26,7 +25,8 @@ const ERRORED_STATE: &str = "bundle/infra/errored.tfstate";
 
 /// Mode 0700; removed when it is dropped.
 pub(crate) struct PrivateFolder {
-    folder: TempDir,
+    path: PathBuf,
+    is_kept: AtomicBool,
     _lock: File,
 }
 
@@ -40,7 +40,7 @@ impl PrivateFolder {
                 .prefix(PREFIX)
                 .permissions(Permissions::from_mode(0o700))
                 .tempdir_in(parent)?;
-            Ok(Self { _lock: lock(folder.path())?, folder })
+            Ok(Self { _lock: lock(folder.path())?, path: folder.keep(), is_kept: AtomicBool::new(false) })
         });
         made.map_err(|error| {
             Error::io("can't make a private folder in", &parent, &error)
@@ -49,7 +49,12 @@ impl PrivateFolder {
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
+        &self.path
+    }
+
+    /// Something in it must not be lost: it stays.
+    pub(crate) fn keep(&self) {
+        self.is_kept.store(true, Ordering::Relaxed);
     }
 
     /// A new folder inside.
@@ -64,6 +69,15 @@ impl PrivateFolder {
         let path = self.path().join(name);
         write_new(&path, content)?;
         Ok(path)
+    }
+}
+
+impl Drop for PrivateFolder {
+    fn drop(&mut self) {
+        if !self.is_kept.load(Ordering::Relaxed) {
+            // What can't be removed now, the next run removes.
+            let _ = fs::remove_dir_all(&self.path);
+        }
     }
 }
 

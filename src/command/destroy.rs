@@ -21,6 +21,8 @@ pub(crate) async fn run(context: &Context, inputs: DestroyInputs) -> Result<()> 
         check_confirmed(&environment, matched, confirm.as_ref())?;
     }
     let record = rollout::record(context, &environment).await?;
+    // Whoever names the version knows what there is; without it the ledger's word must hold.
+    let missing_state = record.is_deployed().then(|| no_state(&environment)).filter(|_| version.is_none());
     let version = version_of(&environment, &record, version)?;
     context.host.log.step(&format!("Destroy {} {version} in {environment}", context.identity.component));
     let order = Order {
@@ -35,7 +37,7 @@ pub(crate) async fn run(context: &Context, inputs: DestroyInputs) -> Result<()> 
         plan,
         target: Vec::new(),
         replace: Vec::new(),
-        missing_state: None,
+        missing_state,
         refuse_existing_state: None,
     };
     rollout::run(context, order).await
@@ -53,6 +55,13 @@ fn check_confirmed(environment: &Environment, matched: Matched, confirm: Option<
         }
         None => Ok(()),
     }
+}
+
+fn no_state(environment: &Environment) -> Error {
+    Error::refused(format!("the environment `{environment}` has no state, but by the ledger it is deployed"))
+        .why("its resources may exist all the same, and would be forgotten")
+        .hint("was the state deleted, or did its bucket, `team` or `component` change? Mend that first")
+        .hint(format!("if there is really nothing left: cdflow destroy {environment} VERSION, which only records it"))
 }
 
 fn version_of(environment: &Environment, record: &Record, given: Option<Version>) -> Result<Version> {

@@ -4,13 +4,12 @@ use std::{fs, path::Path};
 
 use jiff::Timestamp;
 
-use super::{context::Context, rollout::Order};
+use super::{context::Context, opened::Opened, rollout::Order};
 use crate::{
     account::{Place, StateBackend},
     error::{Error, Exit, Result},
     private::write_new,
     store::{Content, Metadata, Put},
-    terraform::Initialised,
 };
 
 /// `file` is Terraform's errored.tfstate, `failed` why apply failed. A state that could be saved after all leaves that failure;
@@ -18,36 +17,48 @@ use crate::{
 pub(crate) async fn state(
     context: &Context,
     order: &Order,
-    terraform: &Initialised,
+    opened: &Opened,
     file: &Path,
     failed: Option<Error>,
 ) -> Result<()> {
-    context.host.log.warning("Terraform could not save the state; trying again");
-    let Err(refused) = terraform.push_state(file).await else {
-        context.host.log.note("the state is saved");
+    let log = &context.host.log;
+    log.warning("Terraform could not save the state; trying again");
+    let Err(refused) = opened.terraform.push_state(file).await else {
+        log.note("the state is saved");
         let failed = failed
             .unwrap_or_else(|| Error::new(Exit::ApplyFailed, "terraform apply could not save the state at first"));
         return Err(failed.hint("the state was saved at the second try"));
     };
-    let content = fs::read(file).map_err(|error| Error::io("can't read", file, &error))?;
-    let copy = match keep_beside_state(context, order, &content).await {
-        Ok(copy) => copy,
-        Err(error) => {
-            context.host.log.warning(&format!("no copy beside the state: {error}"));
-            keep_beside_manifest(context, order, &content)?
-        }
-    };
+    let environment = &order.wanted.environment;
+    let copy = keep(context, order, opened, file).await;
     Err(Error::new(
         Exit::StateNotSaved,
-        format!("the state of `{}` could not be saved; a copy is at {copy}", order.wanted.environment),
+        format!("the state of `{environment}` could not be saved; a copy is at {copy}"),
     )
     .why(refused)
     .hint("mend what keeps the state from being written, and release the lock if one is left")
-    .hint(format!(
-        "then save the copy: terraform state push, in a folder initialised with this state (workspace {})",
-        order.wanted.environment
-    ))
+    .hint(format!("then save the copy with `terraform state push` (README, \"State\"; workspace {environment})"))
     .hint("deploy nothing here before that: Terraform would make everything anew"))
+}
+
+/// Beside the state, else beside cdflow.yml, else where it is.
+async fn keep(context: &Context, order: &Order, opened: &Opened, file: &Path) -> String {
+    let log = &context.host.log;
+    let kept = match fs::read(file) {
+        Ok(content) => match keep_beside_state(context, order, &content).await {
+            Ok(copy) => Ok(copy),
+            Err(error) => {
+                log.warning(&format!("no copy beside the state: {error}"));
+                keep_beside_manifest(context, order, &content)
+            }
+        },
+        Err(error) => Err(Error::io("can't read", file, &error)),
+    };
+    kept.unwrap_or_else(|error| {
+        log.warning(&format!("no copy beside cdflow.yml either: {error}"));
+        opened.private.keep();
+        file.display().to_string()
+    })
 }
 
 fn name(order: &Order) -> String {

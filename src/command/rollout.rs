@@ -15,7 +15,7 @@ use crate::{
     ledger::{Action, End, Ledger, Outcome, Record, Start},
     log::duration_text,
     names::Environment,
-    terraform::{Applied, Initialised, Plan, PlanMode, PlanRequest, state::StateSummary},
+    terraform::{Applied, Initialised, Plan, PlanMode, PlanRequest, changes::Counts, state::StateSummary},
 };
 
 /// What is to be done where.
@@ -43,8 +43,7 @@ pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
     let opened = opened::open(context, &order.wanted).await?;
     let terraform = &opened.terraform;
     let Some(is_new) = enter_workspace(context, &mut order, terraform).await? else {
-        context.host.log.done(&format!("Nothing to destroy: {} has no state", order.wanted.environment));
-        return Ok(());
+        return nothing_to_destroy(context, &order, &opened).await;
     };
     let begun = match plan(context, &order, &opened).await {
         Ok(planned) if order.plan.plan_only => Ok(Begun::PlannedOnly(planned)),
@@ -62,8 +61,19 @@ pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
             return ended.map(|ended| context.host.log.done(&format!("Planned only: {}", summary_of(ended.plan()))));
         }
     };
-    let text = carry_out(context, &order, terraform, &planned, &entry).await?;
+    let text = carry_out(context, &order, &opened, &planned, &entry).await?;
     context.host.log.done(&format!("{text} in {}", duration_text(started.elapsed())));
+    Ok(())
+}
+
+/// Also that is recorded, if the ledger knew of a deploy: from now on nothing is deployed there.
+async fn nothing_to_destroy(context: &Context, order: &Order, opened: &Opened) -> Result<()> {
+    if order.wanted.recorded.is_some() && !order.plan.plan_only {
+        let ledger = Ledger::new(&context.store, &context.identity, &order.wanted.environment);
+        let entry = ledger.start(start_entry(context, order, Counts::default(), opened)).await?;
+        ledger.end(&end_entry(context, &entry, true, None, None)).await?;
+    }
+    context.host.log.done(&format!("Nothing to destroy: {} has no state", order.wanted.environment));
     Ok(())
 }
 
@@ -91,11 +101,11 @@ async fn enter_workspace(context: &Context, order: &mut Order, terraform: &Initi
         terraform.select_workspace().await?;
         return Ok(Some(false));
     }
-    if order.mode == PlanMode::Destroy {
-        return Ok(None);
-    }
     if let Some(refused) = order.missing_state.take() {
         return Err(refused);
+    }
+    if order.mode == PlanMode::Destroy {
+        return Ok(None);
     }
     context.host.log.note(&format!("{} is a new environment", order.wanted.environment));
     terraform.create_workspace().await?;
@@ -133,18 +143,13 @@ fn summary_of(plan: &Plan) -> String {
 async fn record_start(context: &Context, order: &Order, plan: Plan, opened: &Opened) -> Result<Begun> {
     context.host.interrupt.check("apply")?;
     let ledger = Ledger::new(&context.store, &context.identity, &order.wanted.environment);
-    let entry = ledger.start(start_entry(context, order, &plan, opened)).await?;
+    let entry = ledger.start(start_entry(context, order, plan.changes.counts(), opened)).await?;
     Ok(Begun::Recorded(plan, Box::new(entry)))
 }
 
 /// Applies and records. Returns what was done.
-async fn carry_out(
-    context: &Context,
-    order: &Order,
-    terraform: &Initialised,
-    plan: &Plan,
-    entry: &Start,
-) -> Result<String> {
+async fn carry_out(context: &Context, order: &Order, opened: &Opened, plan: &Plan, entry: &Start) -> Result<String> {
+    let terraform = &opened.terraform;
     let applied = match context.host.interrupt.check("apply") {
         Ok(()) if plan.has_changes => {
             context.host.log.step("Apply");
@@ -152,7 +157,8 @@ async fn carry_out(
         }
         result => Applied::without_apply(result),
     };
-    let result = settle(context, order, terraform, applied).await;
+    let is_complete = applied.is_complete;
+    let result = settle(context, order, opened, applied).await;
     let state = match terraform.state().await {
         Ok(state) => state,
         Err(error) => {
@@ -164,7 +170,7 @@ async fn carry_out(
         (Ok(()), PlanMode::Destroy) => leave_workspace(context, order, terraform, state.as_ref()).await,
         (result, _) => result,
     };
-    let end = end_entry(context, entry, result.as_ref().err(), state.as_ref());
+    let end = end_entry(context, entry, is_complete, result.as_ref().err(), state.as_ref());
     if let Err(error) = Ledger::new(&context.store, &context.identity, &order.wanted.environment).end(&end).await {
         context
             .host
@@ -177,7 +183,7 @@ async fn carry_out(
 }
 
 /// What an apply left behind is told and, if need be, rescued, before its result counts.
-async fn settle(context: &Context, order: &Order, terraform: &Initialised, applied: Applied) -> Result<()> {
+async fn settle(context: &Context, order: &Order, opened: &Opened, applied: Applied) -> Result<()> {
     let Applied { result, in_flight, errored_state, .. } = applied;
     if !in_flight.is_empty() {
         context.host.log.warning(&format!(
@@ -186,7 +192,7 @@ async fn settle(context: &Context, order: &Order, terraform: &Initialised, appli
         ));
     }
     match errored_state {
-        Some(file) => rescue::state(context, order, terraform, &file, result.err()).await,
+        Some(file) => rescue::state(context, order, opened, &file, result.err()).await,
         None => result,
     }
 }
@@ -235,7 +241,7 @@ fn done_text(context: &Context, order: &Order, plan: &Plan) -> String {
     }
 }
 
-fn start_entry(context: &Context, order: &Order, plan: &Plan, opened: &Opened) -> Start {
+fn start_entry(context: &Context, order: &Order, plan: Counts, opened: &Opened) -> Start {
     let environment = &context.host.environment;
     let run_url = || {
         let [server, repository, run] =
@@ -251,7 +257,7 @@ fn start_entry(context: &Context, order: &Order, plan: &Plan, opened: &Opened) -
         bundle_digest: opened.bundle.digest,
         account: opened.account_id.clone(),
         region: opened.account.region.clone(),
-        plan: plan.changes.counts(),
+        plan,
         terraform: format!("{} {}", opened.tool.flavor.name(), opened.tool.version),
         cdflow: env!("CARGO_PKG_VERSION").to_owned(),
         actor: ["GITHUB_ACTOR", "USER"].iter().find_map(|name| environment.get(name)).map(str::to_owned),
@@ -260,9 +266,17 @@ fn start_entry(context: &Context, order: &Order, plan: &Plan, opened: &Opened) -
     }
 }
 
-fn end_entry(context: &Context, start: &Start, error: Option<&Error>, state: Option<&StateSummary>) -> End {
+fn end_entry(
+    context: &Context,
+    start: &Start,
+    is_complete: bool,
+    error: Option<&Error>,
+    state: Option<&StateSummary>,
+) -> End {
     let outcome = match error.map(Error::exit) {
         None => Outcome::Succeeded,
+        // Cancelled too late to make a difference: the environment is as the release says.
+        Some(Exit::Interrupted | Exit::Terminated) if is_complete => Outcome::Succeeded,
         Some(Exit::Interrupted | Exit::Terminated) => Outcome::Interrupted,
         Some(_) => Outcome::Failed,
     };

@@ -9,8 +9,6 @@ use serde::Deserialize;
 pub(crate) struct Changes {
     pub(crate) resources: Vec<ResourceChange>,
     pub(crate) outputs: Vec<String>,
-    /// Terraform's own word on whether there is anything to apply. None: it is too old to say.
-    pub(crate) applyable: Option<bool>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,11 +47,7 @@ impl Changes {
             Some(ResourceChange { address: change.address, kind: change.kind, action })
         });
         let changed = plan.output_changes.into_iter().filter(|(_, change)| change.actions != ["no-op"]);
-        Ok(Self {
-            resources: resources.collect(),
-            outputs: changed.map(|(name, _)| name).collect(),
-            applyable: plan.applyable,
-        })
+        Ok(Self { resources: resources.collect(), outputs: changed.map(|(name, _)| name).collect() })
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -86,7 +80,6 @@ struct Plan {
     resource_changes: Vec<PlanResource>,
     #[serde(default)]
     output_changes: std::collections::BTreeMap<String, PlanOutput>,
-    applyable: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -147,15 +140,12 @@ mod tests {
             change("i", r#"["no-op"]"#, r#", "importing": {"id": "x"}"#),
         ];
         let text = format!(
-            r#"{{"format_version": "1.2", "resource_changes": [{}], "output_changes": {{"o": {{"actions": ["create"]}}, "p": {{"actions": ["no-op"]}}}}, "applyable": true}}"#,
+            r#"{{"format_version": "1.2", "resource_changes": [{}], "output_changes": {{"o": {{"actions": ["create"]}}, "p": {{"actions": ["no-op"]}}}} }}"#,
             list.join(",")
         );
         let changes = Changes::parse(&mut text.as_bytes()).unwrap();
         assert_eq!(changes.counts(), Counts { add: 3, change: 1, destroy: 3 });
         assert_eq!(changes.counts().to_string(), "3 to add, 1 to change, 3 to destroy");
-        assert_eq!(
-            (changes.resources.len(), changes.outputs, changes.applyable),
-            (7, vec!["o".to_owned()], Some(true))
-        );
+        assert_eq!((changes.resources.len(), changes.outputs), (7, vec!["o".to_owned()]));
     }
 }

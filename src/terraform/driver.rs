@@ -23,6 +23,10 @@ use crate::{
     },
 };
 
+/// An exit code above this is a signal's number more.
+const SIGNALLED: i32 = 128;
+/// How Go ends a program that panics; `apply` itself never ends so.
+const PANICKED: i32 = 2;
 /// Where Terraform leaves the state that it could not save.
 const ERRORED_STATE: &str = "errored.tfstate";
 
@@ -81,6 +85,8 @@ pub(crate) struct Plan {
 /// How an apply ended. Also a failed one has facts that must not be lost.
 pub(crate) struct Applied {
     pub(crate) result: Result<()>,
+    /// All was applied, also when a signal makes the result an error.
+    pub(crate) is_complete: bool,
     /// Started and never ended: may exist and be in no state.
     pub(crate) in_flight: Vec<String>,
     /// The state that Terraform could not save.
@@ -90,7 +96,7 @@ pub(crate) struct Applied {
 impl Applied {
     /// There was nothing to apply, or Terraform was not even started.
     pub(crate) fn without_apply(result: Result<()>) -> Self {
-        Self { result, in_flight: Vec::new(), errored_state: None }
+        Self { is_complete: result.is_ok(), result, in_flight: Vec::new(), errored_state: None }
     }
 }
 
@@ -231,6 +237,7 @@ impl Initialised {
         let errored = self.folder.infra.join(ERRORED_STATE);
         Ok(Applied {
             result: self.judge(finished.code, &applying),
+            is_complete: finished.code == 0,
             in_flight: applying.in_flight(),
             errored_state: errored.exists().then_some(errored),
         })
@@ -238,8 +245,9 @@ impl Initialised {
 
     fn judge(&self, code: i32, applying: &Applying) -> Result<()> {
         let failed =
-            || Words::from_text(&applying.diagnostics.join("\n")).error(Step::Apply, self.environment.as_str());
+            || Words::from_text(&applying.diagnostics().join("\n")).error(Step::Apply, self.environment.as_str());
         match self.folder.host.interrupt.requested() {
+            _ if code > SIGNALLED || code == PANICKED => Err(self.killed(code)),
             Some(exit) if code == 0 => {
                 Err(Error::new(exit, "cancelled during apply, which was completed all the same"))
             }
@@ -249,6 +257,16 @@ impl Initialised {
             None if code == 0 => Ok(()),
             None => Err(failed()),
         }
+    }
+
+    /// Terraform had no time to save anything.
+    fn killed(&self, code: i32) -> Error {
+        let how =
+            if code == PANICKED { "crashed".to_owned() } else { format!("was killed by signal {}", code - SIGNALLED) };
+        Error::new(Exit::StateNotSaved, format!("terraform {how} during apply of `{}`", self.environment))
+            .why("what it did in the last seconds may exist without being in the state, and the lock may be left")
+            .hint("look at what there is before anything else is deployed here; `cdflow deploy … --plan-only` shows what the state lacks")
+            .hint("if the lock is left, release it (README, \"State\")")
     }
 
     /// None where there is no state yet.
@@ -273,7 +291,7 @@ impl Initialised {
 /// An error when a signal has come, whatever the program made of it; else by its exit code.
 fn done(interrupt: &Interrupt, what: &str, code: i32, failed: impl FnOnce() -> Error) -> Result<()> {
     match interrupt.requested() {
-        Some(exit) => Err(Error::new(exit, format!("cancelled during {what}; nothing was applied"))),
+        Some(exit) => Err(Error::new(exit, format!("cancelled during {what}; no resource was changed"))),
         None if code == 0 => Ok(()),
         None => Err(failed()),
     }

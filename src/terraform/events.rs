@@ -1,8 +1,11 @@
 //! `terraform apply -json`, rendered for people; and what was under way when it ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::Deserialize;
+
+/// A trace (TF_LOG) may have millions of lines.
+const WORDS_KEPT: usize = 200;
 
 /// Follows the events of one apply.
 #[derive(Default)]
@@ -10,7 +13,9 @@ pub(crate) struct Applying {
     /// Address to what is being done with it: started, not ended.
     in_flight: BTreeMap<String, String>,
     /// Each diagnostic once, as text: also for the judgement of a failure.
-    pub(crate) diagnostics: Vec<String>,
+    diagnostics: Vec<String>,
+    /// The last words that were no events.
+    words: VecDeque<String>,
     color: bool,
 }
 
@@ -68,7 +73,10 @@ impl Applying {
     pub(crate) fn line(&mut self, line: &str) -> Option<String> {
         // Not every word of Terraform is JSON: an early crash, a plugin's panic.
         let Ok(event) = serde_json::from_str::<Event>(line) else {
-            self.diagnostics.push(line.to_owned());
+            if self.words.len() == WORDS_KEPT {
+                self.words.pop_front();
+            }
+            self.words.push_back(line.to_owned());
             return Some(line.to_owned());
         };
         match event.kind.as_str() {
@@ -95,6 +103,11 @@ impl Applying {
             // version, planned_change, change_summary, outputs, refresh_*: said elsewhere.
             _ => None,
         }
+    }
+
+    /// What went wrong, in Terraform's words.
+    pub(crate) fn diagnostics(&self) -> Vec<String> {
+        self.diagnostics.iter().chain(&self.words).cloned().collect()
     }
 
     /// Addresses whose change was started and neither completed nor failed: the provider may have done it all the same.

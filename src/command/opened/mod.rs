@@ -43,7 +43,7 @@ pub(crate) struct Opened {
     pub(crate) account_id: Option<String>,
     /// Serves Terraform's credentials as long as it lives.
     _endpoint: Option<Endpoint>,
-    _private: PrivateFolder,
+    pub(crate) private: PrivateFolder,
 }
 
 pub(crate) async fn open(context: &Context, wanted: &Wanted) -> Result<Opened> {
@@ -73,7 +73,7 @@ pub(crate) async fn open(context: &Context, wanted: &Wanted) -> Result<Opened> {
         account: accounts.frozen,
         account_id: session.and_then(|session| session.account_id.clone()),
         _endpoint: endpoint,
-        _private: private,
+        private,
     })
 }
 
