@@ -258,6 +258,11 @@ impl Checker<'_> {
                 return Err(self.error(format!("account `{alias}` has no `{key}`")));
             }
         }
+        if account.id.is_none() && (account.role.is_some() || account.plan_role.is_some()) {
+            return Err(self
+                .error(format!("account `{alias}` has a role but no `id`"))
+                .hint("a role is in an account: add its `id`"));
+        }
         let region = account.region.unwrap_or_else(|| default_region.to_owned());
         if !is_path_segment(&region) {
             return Err(self.error(format!("account `{alias}`: region `{}` is refused", region.escape_debug())));

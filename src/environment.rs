@@ -5,6 +5,8 @@ use std::{
     ffi::{OsStr, OsString},
 };
 
+use crate::error::{Error, Result};
+
 /// The variables that cdflow was started with.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<OsString, OsString>);
@@ -55,6 +57,27 @@ const FOR_FETCHING: &[&str] = &[
     "NETRC",
 ];
 
+/// Passed on by hand, these would take the place of what cdflow has checked: the identity, the workspace, the values.
+const NEVER_PASSED: &[&str] = &[
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_",
+    "TF_WORKSPACE",
+    "TF_DATA_DIR",
+    "TF_CLI_ARGS",
+    "TF_CLI_CONFIG_FILE",
+    "TF_VAR_",
+    "TF_LOG_PATH",
+    "TF_PLUGIN_CACHE_DIR",
+];
+
 impl Environment {
     pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         Self(variables.into_iter().collect())
@@ -67,6 +90,16 @@ impl Environment {
 
     pub(crate) fn all(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+
+    /// Refuses a name whose value Terraform must not get from outside; says which names are not set.
+    pub(crate) fn check_passed<'a>(&self, names: &'a [String]) -> Result<Vec<&'a str>> {
+        if let Some(name) = names.iter().find(|name| NEVER_PASSED.iter().any(|never| name.starts_with(never))) {
+            return Err(Error::input(format!("`{}` can't be passed on to Terraform", name.escape_debug()))
+                .why("cdflow sets what it stands for: identity, workspace or values")
+                .hint("leave it out of `pass-environment`; values belong into config/"));
+        }
+        Ok(names.iter().map(String::as_str).filter(|name| self.get(name).is_none()).collect())
     }
 
     pub(crate) fn for_programs(&self) -> BTreeMap<OsString, OsString> {
@@ -140,6 +173,11 @@ mod tests {
                 "TF_INPUT",
                 "TF_IN_AUTOMATION"
             ]
+        );
+        let passed = |name: &str| environment.check_passed(&[name.to_owned()]).map(|unset| unset.len()).ok();
+        assert_eq!(
+            ["DATADOG_API_KEY", "NOT_SET", "AWS_ACCESS_KEY_ID", "TF_CLI_ARGS_plan", "TF_VAR_a"].map(passed),
+            [Some(0), Some(1), None, None, None]
         );
         assert!(names(environment.for_fetching(&[])).contains(&"TF_TOKEN_app_terraform_io".to_owned()));
     }

@@ -82,6 +82,7 @@ pub(crate) struct ReleaseInputs {
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectInputs {
+    /// The release to look into
     pub(crate) version: Version,
     /// JSON instead of a table
     #[arg(long)]
@@ -303,7 +304,7 @@ impl ActionInputs {
 
     /// What nobody took is a typing error or belongs to another command.
     fn finish(self, command: &str) -> Result<()> {
-        const KNOWN: [&str; 17] = [
+        const KNOWN: [&str; 19] = [
             "command",
             "component",
             "working-directory",
@@ -321,9 +322,11 @@ impl ActionInputs {
             "parallelism",
             "confirm",
             "refresh-only",
+            "target",
+            "replace",
         ];
         let Some(left) = self.0.into_keys().next() else { return Ok(()) };
-        if KNOWN.contains(&left.as_str()) || ["target", "replace"].contains(&left.as_str()) {
+        if KNOWN.contains(&left.as_str()) {
             return Err(Error::input(format!("the input `{left}` is not for the command `{command}`"))
                 .hint("remove it from the step"));
         }

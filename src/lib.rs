@@ -2,7 +2,8 @@
 //! deploy that release to any environment.
 //!
 //! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `release`. `command`: the
-//! order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `terraform`. Services: `aws`, `git`.
+//! order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`,
+//! `terraform`, `secrets`. Services: `aws`, `git`.
 //! Leaves: `process`, `interrupt`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
 
 use std::ffi::OsString;
@@ -54,12 +55,12 @@ pub fn run(args: Vec<OsString>, environment: Environment) -> u8 {
     let ended = std::panic::catch_unwind(|| match inputs::parse(args, &environment) {
         Ok(Parsed::Said { exit }) => exit,
         Ok(Parsed::Run(inputs)) => {
-            let log =
-                Log::new(log.redactor.clone(), inputs.global.verbose, no_color || inputs.global.no_color, on_actions);
+            let log = log.clone().with(inputs.global.verbose, inputs.global.no_color);
             code(start(*inputs, environment, log.clone()), &log)
         }
         Err(error) => code(Err(error), &log),
     });
+    log.finish();
     // What panicked has been told by the hook.
     ended.unwrap_or(Exit::Internal as u8)
 }

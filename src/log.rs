@@ -1,10 +1,14 @@
 //! What people read while a run goes on. Narration goes to standard error and what was asked for (Terraform's own words,
 //! tables, JSON) to standard output; on Actions all goes to standard output, because the runner keeps no order between two.
-//! Every line passes the redactor.
+//! Every line passes the redactor. On Actions every line but our own commands stands between `::stop-commands::` and its
+//! token, so that nothing that a program prints, or a file is called, can command the runner.
 
 use std::{
     io::{self, IsTerminal, Write},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -19,7 +23,14 @@ pub(crate) struct Log {
     /// Standard error is a terminal: a progress line may be drawn over.
     terminal: bool,
     /// On GitHub Actions: its commands for warnings and errors.
-    actions: bool,
+    actions: Option<Arc<Fence>>,
+}
+
+/// Whether the runner listens to commands.
+struct Fence {
+    /// What makes it listen again: 256 random bits.
+    token: String,
+    is_closed: Mutex<bool>,
 }
 
 #[derive(Clone, Copy)]
@@ -34,12 +45,25 @@ enum Style {
 impl Log {
     pub(crate) fn new(redactor: Redactor, verbosity: u8, no_color: bool, actions: bool) -> Self {
         let terminal = io::stderr().is_terminal();
-        Self { redactor, verbosity, color: !no_color && (terminal || actions), terminal, actions }
+        let color = !no_color && (terminal || actions);
+        Self { redactor, verbosity, color, terminal, actions: actions.then(|| Arc::new(Fence::open())) }
+    }
+
+    /// The same log, as the inputs want it.
+    pub(crate) fn with(self, verbosity: u8, no_color: bool) -> Self {
+        Self { verbosity, color: self.color && !no_color, ..self }
+    }
+
+    /// The end of a run: steps after ours must be heard again.
+    pub(crate) fn finish(&self) {
+        if let Some(fence) = &self.actions {
+            fence.reopen(&mut fence.is_closed.lock().unwrap_or_else(PoisonError::into_inner));
+        }
     }
 
     /// Whether Terraform should colour what it prints.
     pub(crate) fn colors_output(&self) -> bool {
-        self.color && (self.actions || io::stdout().is_terminal())
+        self.color && (self.actions.is_some() || io::stdout().is_terminal())
     }
 
     /// A step begins.
@@ -74,33 +98,34 @@ impl Log {
     }
 
     pub(crate) fn warning(&self, text: &str) {
-        match self.actions {
-            true => self.narrate(&format!("::warning::{}", command_data(&self.redactor.apply(text)))),
-            false => self.narrate(&format!("{} {text}", self.paint(Style::Yellow, "warning:"))),
-        }
+        self.told("warning", Style::Yellow, text);
     }
 
     pub(crate) fn error(&self, error: &Error) {
-        let text = error.to_string();
-        match self.actions {
-            true => self.narrate(&format!("::error::{}", command_data(&self.redactor.apply(&text)))),
-            false => self.narrate(&format!("{} {text}", self.paint(Style::Red, "error:"))),
+        self.told("error", Style::Red, &error.to_string());
+    }
+
+    fn told(&self, severity: &str, style: Style, text: &str) {
+        match &self.actions {
+            Some(fence) => fence.command(&format!("::{severity}::{}", command_data(&self.redactor.apply(text)))),
+            None => self.narrate(&format!("{} {text}", self.paint(style, &format!("{severity}:")))),
         }
     }
 
     /// A line of a program that runs for us, or of what the user asked to see.
     pub(crate) fn output(&self, line: &str) {
         let line = self.redactor.apply(line);
-        // A closed pipe (`| head`) is no reason to stop an apply half way.
-        let _ = writeln!(io::stdout().lock(), "{line}");
+        match &self.actions {
+            Some(fence) => fence.line(&line),
+            None => write_line(&mut io::stdout().lock(), &line),
+        }
     }
 
     fn narrate(&self, line: &str) {
-        let line = self.redactor.apply(line);
-        let _ = match self.actions {
-            true => writeln!(io::stdout().lock(), "{line}"),
-            false => writeln!(io::stderr().lock(), "{line}"),
-        };
+        match &self.actions {
+            Some(_) => self.output(line),
+            None => write_line(&mut io::stderr().lock(), &self.redactor.apply(line)),
+        }
     }
 
     /// Only for words of ours, never around a secret that colour codes could split.
@@ -122,6 +147,45 @@ impl Log {
     pub(crate) fn progress<'a>(&'a self, what: &'a str, total: u64) -> Progress<'a> {
         Progress { log: self, what, total, started: Instant::now(), done: AtomicU64::new(0), shown: AtomicU64::new(0) }
     }
+}
+
+impl Fence {
+    fn open() -> Self {
+        let mut bytes = [0_u8; 32];
+        // Without random bytes there is no token that a program could not guess: then the runner is never made to listen again.
+        let token = match getrandom::fill(&mut bytes) {
+            Ok(()) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            Err(_) => String::new(),
+        };
+        Self { token, is_closed: Mutex::new(false) }
+    }
+
+    /// Something that must not be taken for a command.
+    fn line(&self, line: &str) {
+        let mut is_closed = self.is_closed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = io::stdout().lock();
+        if !std::mem::replace(&mut *is_closed, true) {
+            write_line(&mut out, &format!("::stop-commands::{}", self.token));
+        }
+        write_line(&mut out, line);
+    }
+
+    fn command(&self, command: &str) {
+        let mut is_closed = self.is_closed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reopen(&mut is_closed);
+        write_line(&mut io::stdout().lock(), command);
+    }
+
+    fn reopen(&self, is_closed: &mut bool) {
+        if std::mem::replace(is_closed, false) {
+            write_line(&mut io::stdout().lock(), &format!("::{}::", self.token));
+        }
+    }
+}
+
+/// A closed pipe (`| head`) is no reason to stop an apply half way.
+fn write_line(out: &mut impl Write, line: &str) {
+    let _ = writeln!(out, "{line}");
 }
 
 /// Drawn over on a terminal; elsewhere a plain line every ten seconds, so that a short transfer stays silent.
@@ -148,10 +212,12 @@ impl Progress<'_> {
             return;
         }
         let line = format!("    {}: {} of {}", self.what, bytes_text(done), bytes_text(self.total));
-        let _ = match self.log.terminal {
-            true => write!(io::stderr().lock(), "\r\u{1b}[K{line}"),
-            false => writeln!(io::stderr().lock(), "{line}"),
-        };
+        match self.log.terminal && self.log.actions.is_none() {
+            true => {
+                let _ = write!(io::stderr().lock(), "\r\u{1b}[K{line}");
+            }
+            false => self.log.narrate(&line),
+        }
     }
 }
 

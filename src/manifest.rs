@@ -31,8 +31,7 @@ pub(crate) struct Manifest {
     pub(crate) terraform_version: Option<Constraint>,
     /// OpenTofu in Terraform's place.
     pub(crate) opentofu_version: Option<Constraint>,
-    #[serde(default)]
-    pub(crate) lambda: Lambda,
+    pub(crate) lambda: Option<Lambda>,
     #[serde(default)]
     pub(crate) deploy: Deploy,
     /// Where the environment's secrets are. Not said: credstash, where the code declares `variable "secrets"`.
@@ -65,7 +64,7 @@ pub(crate) enum SchemeUrl {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StateFilename(pub(crate) String);
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Lambda {
     /// Default: the folder named like the component, else `src`.
@@ -96,6 +95,11 @@ impl Manifest {
         if manifest.terraform_version.is_some() && manifest.opentofu_version.is_some() {
             return Err(Error::input(format!("{file}: both `terraform-version` and `opentofu-version` are set"))
                 .hint("keep the one that this component deploys with"));
+        }
+        if manifest.lambda.is_some() && manifest.kind != ComponentType::Lambda {
+            return Err(
+                Error::input(format!("{file}: `lambda` is for components of type `lambda`")).hint("remove `lambda`")
+            );
         }
         if manifest.multi_region && manifest.kind != ComponentType::Lambda {
             return Err(Error::input(format!("{file}: `multi-region` is for components of type `lambda`"))
@@ -261,6 +265,8 @@ mod tests {
 
     #[test]
     fn combinations_that_contradict() {
+        let text = "account-scheme-url: a.json\nteam: x\ntype: infrastructure\nlambda: {source: src}\n";
+        assert!(message(text).contains("`lambda` is for"));
         assert!(message(&format!("{SMALL}terraform-version: 1.11.4\nopentofu-version: 1.8.0\n")).contains("both"));
         assert!(
             message("account-scheme-url: a.json\nteam: x\ntype: infrastructure\nmulti-region: true\n")

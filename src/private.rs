@@ -90,7 +90,7 @@ pub(crate) fn write_new(path: &Path, content: &[u8]) -> Result<()> {
 /// The lock file appears only when it is locked, or another run could take it for a dead one's.
 fn lock(folder: &Path) -> io::Result<File> {
     let unlocked = folder.join("unlocked");
-    let file = File::create_new(&unlocked)?;
+    let file = File::options().write(true).create_new(true).mode(0o600).open(&unlocked)?;
     file.lock()?;
     // Programs inherit it: an apply goes on when its cdflow is killed, and needs the folder.
     fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty()))?;

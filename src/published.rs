@@ -29,8 +29,13 @@ pub(crate) fn metadata(bundle: Sha256, source: Sha256) -> Metadata {
 }
 
 /// The bundle digest that the store promises; None for a bundle of the reference, and in a directory.
-pub(crate) fn promised_digest(found: &Found) -> Option<Sha256> {
-    found.metadata.0.get(BUNDLE_DIGEST)?.parse().ok()
+pub(crate) fn promised_digest(found: &Found) -> Result<Option<Sha256>> {
+    let Some(text) = found.metadata.0.get(BUNDLE_DIGEST) else { return Ok(None) };
+    text.parse().map(Some).map_err(|error| {
+        Error::integrity(format!("the metadata `{BUNDLE_DIGEST}` of the release is damaged"))
+            .why(error)
+            .hint("somebody changed the object: deploy another version")
+    })
 }
 
 /// A published bundle, opened from afar.
@@ -68,7 +73,7 @@ impl<'a> Published<'a> {
         match self.read("manifest.json").await? {
             Some(bytes) => {
                 let digest = Sha256::of(&bytes);
-                match promised_digest(&self.found).filter(|promised| *promised != digest) {
+                match promised_digest(&self.found)?.filter(|promised| *promised != digest) {
                     Some(promised) => {
                         Err(Error::integrity(format!("{} is not what was published", self.store.describe(&self.key)))
                             .why(format!("its bundle digest is {digest}, its metadata says {promised}")))

@@ -34,14 +34,15 @@ pub(crate) struct LambdaZip {
 
 /// The files of the function: from `lambda.source`, else the folder named like the component, else `src`.
 pub(crate) fn files(manifest: &Manifest, component: &Component, folder: &Path, root: &Path) -> Result<Vec<TreeFile>> {
-    let source = match &manifest.lambda.source {
+    let settings = manifest.lambda.clone().unwrap_or_default();
+    let source = match &settings.source {
         Some(source) => folder.join(source),
         None => [folder.join(component.as_str()), folder.join("src")].into_iter().find(|path| path.is_dir()).ok_or_else(|| {
             Error::input(format!("there is neither a folder `{component}` nor `src` in `{}`", folder.display()))
                 .hint("put the function's code into one of them, or name its folder in cdflow.yml (`lambda: {source: …}`)")
         })?,
     };
-    let exclude = exclude(&manifest.lambda.exclude)?;
+    let exclude = exclude(&settings.exclude)?;
     let files = walk(&source, &Boundary::new(root, "the checkout"), |path| exclude.is_match(path))?;
     check_size(&files, &source)?;
     Ok(files)
@@ -76,7 +77,7 @@ fn check_size(files: &[TreeFile], source: &Path) -> Result<()> {
         bytes_text(UNZIPPED_LIMIT)
     ))
     .why(format!("the largest files are {}", largest.join(", ")))
-    .hint("leave files out by `lambda: {exclude: […]}` in cdflow.yml, or use a container image"))
+    .hint("leave files out by `lambda: {exclude: […]}` in cdflow.yml"))
 }
 
 /// Writes the zip. Entries are sorted, times fixed, modes 0644 or 0755.

@@ -141,7 +141,10 @@ impl Failure {
 
     fn hint(&self, region: &str) -> Option<String> {
         if let Some(real) = self.other_region(region) {
-            return Some(format!("the bucket is in region `{real}`, the configured region is `{region}`"));
+            return Some(format!(
+                "the bucket is in region `{real}`, the configured region is `{region}`: correct the account scheme, or, for the \
+                 bucket of the scheme itself, AWS_REGION"
+            ));
         }
         let hint = match self.code.as_deref() {
             Some("RequestTimeTooSkewed") => return Some(self.skew()),
@@ -156,7 +159,7 @@ impl Failure {
             }
             _ => match self.exit(region) {
                 Exit::Credentials if self.cause == Cause::Credentials => {
-                    "give AWS credentials (aws-role-to-assume with `id-token: write`, or the AWS_* variables)"
+                    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run where a role is attached"
                 }
                 Exit::Credentials => "give the role this permission, and check the policy of the bucket and of its key",
                 Exit::Unavailable => "the service did not answer as it should, also after retries; run again later",

@@ -19,7 +19,7 @@ use crate::{
     store::{DirectoryStore, ReleaseStore, S3Store},
 };
 
-/// Where a bucket is when nobody says otherwise; S3 answers with the right region if it is another.
+/// Where the scheme's bucket is when nobody says otherwise; of another region, S3's refusal names the right one.
 const FIRST_REGION: &str = "us-east-1";
 const SCHEME_LIMIT: u64 = 1 << 20;
 
@@ -41,14 +41,15 @@ pub(crate) struct Context {
 pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
     let folder =
         fs::canonicalize(&global.directory).map_err(|error| Error::io("can't enter", &global.directory, &error))?;
+    for unset in host.environment.check_passed(&global.pass_environment)? {
+        host.log.warning(&format!("`{unset}` shall be passed on to Terraform, but is not set"));
+    }
     let (manifest, manifest_text) = read_manifest(&folder)?;
     let component = component(global, &manifest, &folder, &host).await?;
     let identity = Identity { team: manifest.team.clone(), component };
     let (scheme, root) = read_scheme(&manifest.account_scheme_url, &folder, &identity, &host).await?;
     let root = match root {
-        None if needs_aws(&scheme) => {
-            Some(RootSession::start(&scheme.default_region, &host.environment, &host.log.redactor).await?)
-        }
+        None if needs_aws(&scheme) => Some(root_session(&scheme, &host).await?),
         root => root,
     };
     let release_session =
@@ -76,7 +77,11 @@ impl Context {
 
     /// An identity in `account`; None where a local scheme names no role.
     pub(crate) async fn session(&self, account: &Account, role: Option<&str>) -> Result<Option<Arc<Session>>> {
-        session(self.root.as_ref(), account, role).await
+        match (&self.root, role) {
+            // A local scheme asks for credentials only where an environment has a role.
+            (None, Some(_)) => session(Some(&root_session(&self.scheme, &self.host).await?), account, role).await,
+            (root, role) => session(root.as_ref(), account, role).await,
+        }
     }
 
     /// A store at another place than the releases', with the release account's identity.
@@ -107,16 +112,17 @@ async fn component(global: &Global, manifest: &Manifest, folder: &Path, host: &H
         Ok(git) => git.origin(folder).await?,
         Err(_) => None,
     };
+    let source = if origin.is_some() { "the git remote" } else { "GITHUB_REPOSITORY" };
     let remote = origin.or_else(|| host.environment.get("GITHUB_REPOSITORY").map(str::to_owned));
     let remote = remote.ok_or_else(|| {
         Error::input("the component has no name: there is no git remote `origin` and no GITHUB_REPOSITORY")
             .hint("add `component: NAME` to cdflow.yml, or give --component NAME")
     })?;
     let name = git::repository_name(&remote).ok_or_else(|| {
-        Error::input(format!("the git remote `{}` gives the component no name", remote.escape_debug()))
+        Error::input(format!("{source} `{}` gives the component no name", remote.escape_debug()))
             .hint("add `component: NAME` to cdflow.yml, or give --component NAME")
     })?;
-    host.log.detail(&format!("component `{name}`, by the git remote"));
+    host.log.detail(&format!("component `{name}`, by {source}"));
     Ok(name.parse()?)
 }
 
@@ -145,7 +151,7 @@ async fn read_scheme(
             let store = S3Store::new(root.config(), bucket.clone(), region.to_owned(), None);
             let text = store.get(key, SCHEME_LIMIT).await?;
             let text = text.ok_or_else(|| {
-                Error::input(format!("there is no account scheme at {url}"))
+                Error::input(format!("there is no account scheme at {url} (region {region})"))
                     .hint("check `account-scheme-url` in cdflow.yml")
             })?;
             let text = String::from_utf8(text)
@@ -155,10 +161,14 @@ async fn read_scheme(
     }
 }
 
+async fn root_session(scheme: &AccountScheme, host: &Host) -> Result<RootSession> {
+    RootSession::start(&scheme.default_region, &host.environment, &host.log.redactor).await
+}
+
 fn needs_aws(scheme: &AccountScheme) -> bool {
     matches!(scheme.release_bucket, Place::Bucket(_))
         || matches!(scheme.backend, StateBackend::S3 { .. })
-        || scheme.accounts.values().any(|account| account.role.is_some())
+        || scheme.release_account.role.is_some()
 }
 
 async fn session(root: Option<&RootSession>, account: &Account, role: Option<&str>) -> Result<Option<Arc<Session>>> {

@@ -34,6 +34,7 @@ use crate::{
 /// Keys that cdflow puts into `release` itself.
 const BUILT_IN_DATA: [&str; 8] =
     ["commit", "version", "component", "team", "s3_bucket", "s3_key", "source_code_hash", "s3_bucket_regions_csv"];
+const ACCOUNT_SCHEME: &str = "account-scheme.json";
 const ZIP_DIGEST: &str = "cdflow-sha256";
 
 pub(crate) async fn run(context: &Context, inputs: ReleaseInputs) -> Result<()> {
@@ -158,7 +159,9 @@ async fn is_published(context: &Context, release: &Release, sources: &Sources) -
         ));
         return Ok(true);
     }
-    let ours: Vec<(String, Sha256)> = sources.files.iter().map(|(name, file)| (name.clone(), file.sha256)).collect();
+    let mut ours: Vec<(String, Sha256)> =
+        sources.files.iter().map(|(name, file)| (name.clone(), file.sha256)).collect();
+    ours.push((ACCOUNT_SCHEME.to_owned(), Sha256::of(context.scheme.raw.as_bytes())));
     Err(published::conflict(&published, release, &ours).await)
 }
 
@@ -254,7 +257,7 @@ async fn bundle(
     let facts: Map<String, Value> =
         facts.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect();
     files.push(small("release.json", pretty(&json!({"release": facts}))));
-    files.push(small("account-scheme.json", context.scheme.raw.clone().into_bytes()));
+    files.push(small(ACCOUNT_SCHEME, context.scheme.raw.clone().into_bytes()));
     let (source_digest, tool, to) = (sources.digest, tool.clone(), private.join("bundle.zip"));
     let written = tokio::task::spawn_blocking(move || {
         let header = Header { source_digest, terraform: identity(&tool)? };

@@ -108,7 +108,11 @@ async fn enter_workspace(context: &Context, order: &mut Order, terraform: &Initi
         return Ok(None);
     }
     context.host.log.note(&format!("{} is a new environment", order.wanted.environment));
-    terraform.create_workspace().await?;
+    if let Err(error) = terraform.create_workspace().await {
+        // Cancelled meanwhile, it may be there: a later run would take it for a state.
+        let _ = terraform.delete_workspace().await;
+        return Err(error);
+    }
     Ok(Some(true))
 }
 

@@ -48,7 +48,7 @@ fn as_json(environment: &Environment, record: &Record) -> Value {
 }
 
 fn table(rows: &[(Environment, Record)]) -> Vec<String> {
-    let mut cells = vec![["ENVIRONMENT", "VERSION", "SINCE", "BY", "SINCE THEN"].map(str::to_owned)];
+    let mut cells = vec![["ENVIRONMENT", "VERSION", "DEPLOYED", "BY", "LAST TRY"].map(str::to_owned)];
     cells.extend(rows.iter().map(|(environment, record)| {
         let (version, since, by) = match &record.settled {
             Some(entry) if record.is_deployed() => (version(entry), when(entry), by(entry)),

@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     /// Written by the real credstash 1.17.1, with the data keys that KMS gave.
-    const VECTORS: &str = include_str!("credstash_vectors.json");
+    const VECTORS: &str = include_str!("../../tests/fixtures/credstash.json");
 
     fn row(item: &Value) -> Row {
         let value = |value: &Value| match (value["S"].as_str(), value["B"].as_str()) {

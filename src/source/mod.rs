@@ -76,8 +76,12 @@ impl Sources {
             outside.extend(hashed(prefixed(&folder.display().to_string(), found))?);
         }
         let artifact = hashed(request.artifact)?;
-        let digest =
-            digest(request.identity, request.manifest_text, request.release_data, [&files, &outside, &artifact]);
+        let digest = digest(
+            request.identity,
+            [request.manifest_text, &request.scheme.raw],
+            request.release_data,
+            [&files, &outside, &artifact],
+        );
         let component_folder = request.folder.strip_prefix(request.root).unwrap_or(Path::new("")).to_owned();
         Ok(Self { files, outside, artifact, component_folder, digest })
     }
@@ -107,7 +111,7 @@ fn hashed(files: Vec<TreeFile>) -> Result<BTreeMap<String, SourceFile>> {
 /// Over names, modes and hashes, never over the places or times of files, nor over the versions of tools.
 fn digest(
     identity: &Identity,
-    manifest_text: &str,
+    [manifest, scheme]: [&str; 2],
     release_data: &BTreeMap<String, String>,
     groups: [&BTreeMap<String, SourceFile>; 3],
 ) -> Sha256 {
@@ -119,7 +123,8 @@ fn digest(
         "format": 1,
         "team": identity.team,
         "component": identity.component,
-        "manifest": Sha256::of(manifest_text.as_bytes()),
+        "manifest": Sha256::of(manifest.as_bytes()),
+        "account_scheme": Sha256::of(scheme.as_bytes()),
         "release_data": release_data,
         "files": files,
         "outside": outside,

@@ -104,7 +104,7 @@ fn locked(lock: Lock, environment: &str) -> Error {
         .why(format!("{operation} by {} since {} holds it (lock {} on {})", lock.who, lock.created, lock.id, lock.path))
         .hint("wait for that run to end; `lock-timeout` (--lock-timeout 5m) makes cdflow wait for it")
         .hint(format!(
-            "only if that run is dead: release the lock with `terraform force-unlock {}` in a folder initialised with this state",
+            "only if that run is dead: release the lock with `terraform force-unlock {}` (README, \"State\")",
             lock.id
         ))
 }

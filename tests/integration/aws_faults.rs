@@ -36,7 +36,10 @@ fn tidy(project: &Project, output: &Output) {
 fn the_account_scheme_is_missing() {
     let (aws, project) = new("noscheme");
     aws.delete(&aws.scheme_bucket(), "account-scheme.json");
-    let says = [&format!("error: there is no account scheme at {}\n", aws.scheme_url()), "`account-scheme-url`"];
+    let says = [
+        &format!("error: there is no account scheme at {} (region eu-west-1)\n", aws.scheme_url()),
+        "`account-scheme-url`",
+    ];
     both_fail(&project, |run| run, 2, &says);
     project.edit("cdflow.yml", &aws.scheme_bucket(), "no-such-bucket");
     both_fail(&project, |run| run, 2, &["s3://no-such-bucket/account-scheme.json", "NoSuchBucket", "request id"]);

@@ -36,7 +36,7 @@ fn an_environment_lives_and_dies() {
 
     let status = project.cdflow(["status"]).env("USER", "ada").run();
     status.success().stderr_is("").stdout_is(
-        "ENVIRONMENT  VERSION  SINCE              BY  SINCE THEN\n\
+        "ENVIRONMENT  VERSION  DEPLOYED           BY  LAST TRY\n\
          ci           1        [TIME]\n\
          live         2        [TIME]\n",
     );
@@ -451,7 +451,7 @@ fn a_state_that_cannot_be_saved_is_kept() {
         .stderr_has("warning: Terraform could not save the state; trying again")
         .stderr_has("error: the state of `live` could not be saved; a copy is at file:")
         .stderr_has(": terraform state push failed: ")
-        .stderr_has("-> then save the copy: terraform state push, in a folder")
+        .stderr_has("-> then save the copy with `terraform state push`")
         .lacks("\u{1b}[")
         .stderr_has("deploy nothing here before that");
     let from = output.stderr.find("a copy is at file:").unwrap() + "a copy is at file:".len();

@@ -34,7 +34,7 @@ pub(super) async fn fetch(context: &Context, wanted: &Wanted, private: &PrivateF
     context.host.interrupt.check("unpacking the release")?;
     let found = fetched
         .ok_or_else(|| Error::new(Exit::Unavailable, format!("{} was there and is gone", store.describe(&key))))?;
-    let (into, expected) = (private.folder("bundle")?, published::promised_digest(&found));
+    let (into, expected) = (private.folder("bundle")?, published::promised_digest(&found)?);
     let from = archive.clone();
     let unpacked = tokio::task::spawn_blocking(move || bundle::unpack(&from, &into, expected));
     let unpacked = unpacked.await.map_err(|error| Error::internal("the bundle's reader failed").why(error))??;

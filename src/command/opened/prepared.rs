@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -66,7 +67,9 @@ pub(super) fn prepare(
     write_new(&infra.join(backend::FILE), backend.file().as_bytes())?;
     make_folder(&root.join("providers"))?;
     if let Backend::Local { directory } = backend {
-        make_folder(directory)?;
+        // States may hold secrets.
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.map_err(|error| Error::io("can't make the folder", directory, &error))?;
     }
     let init = InitRequest { providers: "../providers", is_locked: infra.join(lockfile::FILE).exists(), has_modules };
     let has_ephemeral = declared.variables.iter().any(|variable| variable.is_ephemeral);
