@@ -55,6 +55,14 @@ impl Words {
         if self.says("Error acquiring the state lock") {
             return locked(self.lock(), environment);
         }
+        if step == Step::Apply && self.says("Saved plan is stale") {
+            return Error::new(
+                Exit::Integrity,
+                format!("the plan is stale: the state of `{environment}` has changed since"),
+            )
+            .why("another run was faster; nothing was applied")
+            .hint("deploy again: the plan will be made anew");
+        }
         let (exit, what) = match step {
             Step::InitAtRelease => (Exit::BuildFailed, "terraform init failed"),
             Step::InitAtDeploy if self.says("checksums") || self.says("cached package") => {
@@ -167,6 +175,8 @@ mod tests {
             assert_eq!(error.exit(), exit);
             assert!(error.to_string().ends_with("failed: No such thing"), "{error}");
         }
+        let stale = Words::from_text("Error: Saved plan is\nstale\n  The given plan file can no longer be applied");
+        assert_eq!(stale.error(Step::Apply, "live").exit(), Exit::Integrity);
         let tampered = Words::from_text(
             "Error: Required plugins are not installed\nthe cached package for x does not match any of the\nchecksums recorded",
         );
