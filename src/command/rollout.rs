@@ -404,22 +404,24 @@ fn terraform_env(
 
 /// True for a workspace that was made just now; None when there is none and nothing to destroy.
 async fn enter_workspace(context: &Context, order: &mut Order, terraform: &Initialised) -> Result<Option<bool>> {
-    if terraform.has_workspace().await? {
-        if let Some(refused) = order.refuse_existing_state.take() {
+    if !terraform.has_workspace().await? {
+        if order.mode == PlanMode::Destroy {
+            return Ok(None);
+        }
+        if let Some(refused) = order.missing_state.take() {
             return Err(refused);
         }
-        terraform.select_workspace().await?;
-        return Ok(Some(false));
+        context.host.log.note(&format!("{} is a new environment", order.environment));
+        if terraform.create_workspace().await? {
+            return Ok(Some(true));
+        }
+        context.host.log.note("another run has made it at the same time");
     }
-    if order.mode == PlanMode::Destroy {
-        return Ok(None);
-    }
-    if let Some(refused) = order.missing_state.take() {
+    if let Some(refused) = order.refuse_existing_state.take() {
         return Err(refused);
     }
-    context.host.log.note(&format!("{} is a new environment", order.environment));
-    terraform.create_workspace().await?;
-    Ok(Some(true))
+    terraform.select_workspace().await?;
+    Ok(Some(false))
 }
 
 async fn plan(context: &Context, order: &Order, terraform: &Initialised, request: PlanRequest) -> Result<Plan> {
