@@ -78,19 +78,22 @@ pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
         bundle: &bundle,
         tool: &tool,
     };
+    // With the start entry, from which on the run must record its end.
     let begun = match plan(context, &order, &terraform, request).await {
-        Ok(planned) if order.plan.plan_only => Ok(Begun::PlannedOnly(planned)),
-        Ok(planned) => record_start(context, &order, planned, &facts, &account.frozen).await,
+        Ok(planned) if order.plan.plan_only => Ok((planned, None)),
+        Ok(planned) => {
+            record_start(context, &order, &planned, &facts, &account.frozen).await.map(|entry| (planned, Some(entry)))
+        }
         Err(error) => Err(error),
     };
     let (planned, entry) = match begun {
-        Ok(Begun::Recorded(planned, entry)) => (planned, entry),
+        Ok((planned, Some(entry))) => (planned, entry),
         // Nothing was applied: a workspace that was made for this plan goes again.
         ended => {
             if is_new && let Err(error) = terraform.delete_workspace().await {
                 context.host.log.warning(&format!("the empty workspace `{}` is left: {error}", order.environment));
             }
-            return ended.map(|ended| context.host.log.done(&format!("Planned only: {}", summary_of(ended.plan()))));
+            return ended.map(|(planned, _)| context.host.log.done(&format!("Planned only: {}", summary_of(&planned))));
         }
     };
     let ended = carry_out(context, &order, &terraform, &planned, &entry).await;
@@ -99,21 +102,6 @@ pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
     let text = ended?;
     context.host.log.done(&format!("{text} in {}", duration_text(started.elapsed())));
     Ok(())
-}
-
-/// How far a run came without changing anything.
-enum Begun {
-    PlannedOnly(Plan),
-    /// With its start entry: from here on the run must record its end.
-    Recorded(Plan, Start),
-}
-
-impl Begun {
-    fn plan(&self) -> &Plan {
-        match self {
-            Self::PlannedOnly(plan) | Self::Recorded(plan, _) => plan,
-        }
-    }
 }
 
 struct Facts<'a> {
@@ -445,14 +433,13 @@ fn summary_of(plan: &Plan) -> String {
 async fn record_start(
     context: &Context,
     order: &Order,
-    plan: Plan,
+    plan: &Plan,
     facts: &Facts<'_>,
     account: &FrozenAccount,
-) -> Result<Begun> {
+) -> Result<Start> {
     context.host.interrupt.check("apply")?;
     let ledger = Ledger::new(&context.store, &context.identity, &order.environment);
-    let entry = ledger.start(start_entry(context, order, &plan, facts, account)).await?;
-    Ok(Begun::Recorded(plan, entry))
+    ledger.start(start_entry(context, order, plan, facts, account)).await
 }
 
 /// Applies and records. Returns what was done.
