@@ -299,6 +299,23 @@ fn a_variable_without_a_value_is_named_before_the_plan() {
     project.refuses_run(runner, 2, &says).lacks("==> Plan");
 }
 
+/// Terraform reads these by itself; what the release says is more specific.
+#[test]
+fn values_beside_the_code_count() {
+    let project = Project::local("greeting");
+    project
+        .write(
+            "infra/variables.tf",
+            "variable \"colour\" {\n  type = string\n}\nvariable \"size\" {\n  type = string\n}\n",
+        )
+        .write("infra/terraform.tfvars", "colour = \"red\"\ngreeting = \"Overruled\"\n")
+        .write("infra/more.auto.tfvars.json", "{\"size\": \"big\"}\n")
+        .append("infra/main.tf", "output \"look\" {\n  value = \"${var.size} and ${var.colour}\"\n}\n")
+        .commit("Values");
+    project.release("1");
+    project.deploy("live", "1").stdout_has("look = \"big and red\"").stdout_has("Good day from live");
+}
+
 #[test]
 fn what_cdflow_sets_cannot_be_configured() {
     let project = Project::local("greeting");
