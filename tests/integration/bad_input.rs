@@ -225,6 +225,8 @@ fn no_checkout_no_commit_no_remote_no_git() {
 #[test]
 fn no_infra() {
     let project = Project::local("greeting");
+    project.remove("infra/main.tf").write("infra/README.md", "Nothing yet.\n");
+    project.refuses_run(project.releasing("1"), 2, &["there is no Terraform code in `", "infra/, beside cdflow.yml"]);
     fs::remove_dir_all(project.path("infra")).unwrap();
     project.refuses_run(project.releasing("1"), 2, &["there is no folder `", "infra/, beside cdflow.yml"]);
 }
