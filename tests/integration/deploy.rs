@@ -668,6 +668,17 @@ fn a_damaged_ledger_is_told() {
     }
 }
 
+/// Terraform words it as a lock that it can't get; but nobody holds one.
+#[test]
+fn a_damaged_state_is_no_held_lock() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.deploy("live", "1");
+    fs::write(project.state_file("live"), "damaged").unwrap();
+    let says = ["the state of `live` can't be locked: ", "Unsupported state file format", "-> mend the state"];
+    project.refuses(["deploy", "live", "1"], 5, &says);
+}
+
 #[test]
 fn a_terraform_that_dies_is_no_success() {
     let project = Project::local("greeting");
