@@ -45,20 +45,21 @@ pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
     let Some(is_new) = enter_workspace(context, &mut order, terraform).await? else {
         return nothing_to_destroy(context, &order, &opened).await;
     };
+    // With the start entry, from which on the run must record its end.
     let begun = match plan(context, &order, &opened).await {
-        Ok(planned) if order.plan.plan_only => Ok(Begun::PlannedOnly(planned)),
-        Ok(planned) => record_start(context, &order, planned, &opened).await,
+        Ok(planned) if order.plan.plan_only => Ok((planned, None)),
+        Ok(planned) => record_start(context, &order, &planned, &opened).await.map(|entry| (planned, Some(entry))),
         Err(error) => Err(error),
     };
     let (planned, entry) = match begun {
-        Ok(Begun::Recorded(planned, entry)) => (planned, entry),
+        Ok((planned, Some(entry))) => (planned, entry),
         // Nothing was applied: a workspace that was made for this plan goes again.
         ended => {
             if is_new && let Err(error) = terraform.delete_workspace().await {
                 let environment = &order.wanted.environment;
                 context.host.log.warning(&format!("the empty workspace `{environment}` is left: {error}"));
             }
-            return ended.map(|ended| context.host.log.done(&format!("Planned only: {}", summary_of(ended.plan()))));
+            return ended.map(|(planned, _)| context.host.log.done(&format!("Planned only: {}", summary_of(&planned))));
         }
     };
     let text = carry_out(context, &order, &opened, &planned, &entry).await?;
@@ -77,43 +78,36 @@ async fn nothing_to_destroy(context: &Context, order: &Order, opened: &Opened) -
     Ok(())
 }
 
-/// How far a run came without changing anything.
-enum Begun {
-    PlannedOnly(Plan),
-    /// With its start entry: from here on the run must record its end.
-    Recorded(Plan, Box<Start>),
-}
-
-impl Begun {
-    fn plan(&self) -> &Plan {
-        match self {
-            Self::PlannedOnly(plan) | Self::Recorded(plan, _) => plan,
-        }
-    }
-}
-
 /// True for a workspace that was made just now; None when there is none and nothing to destroy.
 async fn enter_workspace(context: &Context, order: &mut Order, terraform: &Initialised) -> Result<Option<bool>> {
-    if terraform.has_workspace().await? {
-        if let Some(refused) = order.refuse_existing_state.take() {
+    if !terraform.has_workspace().await? {
+        if let Some(refused) = order.missing_state.take() {
             return Err(refused);
         }
-        terraform.select_workspace().await?;
-        return Ok(Some(false));
+        if order.mode == PlanMode::Destroy {
+            return Ok(None);
+        }
+        context.host.log.note(&format!("{} is a new environment", order.wanted.environment));
+        if create_workspace(context, terraform).await? {
+            return Ok(Some(true));
+        }
+        context.host.log.note("another run has made it at the same time");
     }
-    if let Some(refused) = order.missing_state.take() {
+    if let Some(refused) = order.refuse_existing_state.take() {
         return Err(refused);
     }
-    if order.mode == PlanMode::Destroy {
-        return Ok(None);
-    }
-    context.host.log.note(&format!("{} is a new environment", order.wanted.environment));
-    if let Err(error) = terraform.create_workspace().await {
-        // Cancelled meanwhile, it may be there: a later run would take it for a state.
+    terraform.select_workspace().await?;
+    Ok(Some(false))
+}
+
+/// Cancelled meanwhile, it may be there all the same, and a later run would take it for a state.
+async fn create_workspace(context: &Context, terraform: &Initialised) -> Result<bool> {
+    let created = terraform.create_workspace().await;
+    if created.is_err() && context.host.interrupt.requested().is_some() {
+        // What is not there can't be deleted.
         let _ = terraform.delete_workspace().await;
-        return Err(error);
     }
-    Ok(Some(true))
+    created
 }
 
 async fn plan(context: &Context, order: &Order, opened: &Opened) -> Result<Plan> {
@@ -144,11 +138,10 @@ fn summary_of(plan: &Plan) -> String {
 }
 
 /// Nothing is changed before the ledger says that it will be.
-async fn record_start(context: &Context, order: &Order, plan: Plan, opened: &Opened) -> Result<Begun> {
+async fn record_start(context: &Context, order: &Order, plan: &Plan, opened: &Opened) -> Result<Start> {
     context.host.interrupt.check("apply")?;
     let ledger = Ledger::new(&context.store, &context.identity, &order.wanted.environment);
-    let entry = ledger.start(start_entry(context, order, plan.changes.counts(), opened)).await?;
-    Ok(Begun::Recorded(plan, Box::new(entry)))
+    ledger.start(start_entry(context, order, plan.changes.counts(), opened)).await
 }
 
 /// Applies and records. Returns what was done.

@@ -65,6 +65,10 @@ impl Sources {
         }
         let boundary = Boundary::new(request.root, "the checkout");
         let mut files = hashed(prefixed("infra", walk(&infra, &boundary, is_no_code)?))?;
+        if !files.keys().any(|name| is_code(name)) {
+            return Err(Error::input(format!("there is no Terraform code in `{}`", infra.display()))
+                .hint("a component keeps its Terraform code in infra/, beside cdflow.yml"));
+        }
         let config = request.folder.join("config");
         if config.is_dir() {
             files.extend(hashed(prefixed("config", walk(&config, &boundary, |_| false)?))?);
@@ -85,6 +89,10 @@ impl Sources {
         let component_folder = request.folder.strip_prefix(request.root).unwrap_or(Path::new("")).to_owned();
         Ok(Self { files, outside, artifact, component_folder, digest })
     }
+}
+
+fn is_code(name: &str) -> bool {
+    [".tf", ".tf.json", ".tofu", ".tofu.json"].iter().any(|suffix| name.ends_with(suffix))
 }
 
 /// Terraform's working data and states, which may hold secrets, are no code.

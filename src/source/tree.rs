@@ -38,6 +38,7 @@ impl<'a> Boundary<'a> {
 
 /// Sorted by name. `skip` is asked with the path relative to `folder`, of files and of folders.
 pub(crate) fn walk(folder: &Path, boundary: &Boundary<'_>, skip: impl Fn(&Path) -> bool) -> Result<Vec<TreeFile>> {
+    // The folder itself, or one above it, may be a link.
     boundary.check(folder)?;
     let mut files = Vec::new();
     let relative = |path: &Path| path.strip_prefix(folder).unwrap_or(path).to_owned();
@@ -161,6 +162,18 @@ mod tests {
             let refused = checkout.walk().unwrap_err().to_string();
             assert!(refused.contains("leaves the checkout") && refused.contains("infra/out"), "{refused}");
         }
+    }
+
+    #[test]
+    fn the_folder_itself_may_be_a_link_inside_only() {
+        let checkout = Checkout::new();
+        fs::rename(checkout.path("infra"), checkout.path("code")).unwrap();
+        symlink("code", checkout.path("infra")).unwrap();
+        assert_eq!(checkout.walk().unwrap(), ["b.tf 1", "sub/a.tf 2"]);
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::remove_file(checkout.path("infra")).unwrap();
+        symlink(elsewhere.path(), checkout.path("infra")).unwrap();
+        assert!(checkout.walk().unwrap_err().to_string().contains("leaves the checkout"));
     }
 
     #[test]

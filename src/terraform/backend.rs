@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     account::{AccountScheme, StateBackend},
@@ -15,7 +15,7 @@ use crate::{
 /// The profile under which the S3 backend finds its identity (see `aws::credentials`).
 const PROFILE: &str = "cdflow-state";
 /// Terraform reads `*_override` files last, whatever backend the code has.
-pub(crate) const FILE: &str = "cdflow_backend_override.tf.json";
+pub(crate) const FILE: &str = "cdflow_backend_override.tf";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
@@ -102,11 +102,13 @@ impl Backend {
                 ("s3", settings)
             }
             Self::Local { directory } => {
-                let directory = literal(&directory.display().to_string());
+                let directory = directory.display().to_string();
                 ("local", json!({"path": format!("{directory}/terraform.tfstate"), "workspace_dir": directory}))
             }
         };
-        json!({"terraform": {"backend": {kind: settings}}}).to_string()
+        let settings = settings.as_object().into_iter().flatten();
+        let lines: String = settings.map(|(key, value)| format!("    {key} = {}\n", literal(value))).collect();
+        format!("terraform {{\n  backend \"{kind}\" {{\n{lines}  }}\n}}\n")
     }
 }
 
@@ -126,9 +128,10 @@ fn shell_word(text: &str) -> String {
     format!("'{}'", escaped.collect::<String>())
 }
 
-/// Terraform reads strings in JSON as templates.
-fn literal(text: &str) -> String {
-    text.replace("${", "$${").replace("%{", "%%{")
+/// In Terraform's own language, where a string is a template. (In its JSON, Terraform takes a backend's strings as they are and
+/// OpenTofu takes them as templates.)
+fn literal(value: &Value) -> String {
+    value.to_string().replace("${", "$${").replace("%{", "%%{")
 }
 
 #[cfg(test)]
@@ -188,12 +191,29 @@ mod tests {
         let file = choose(Version::new(1, 11, 4), None, None).unwrap().file();
         assert_eq!(
             file,
-            r#"{"terraform":{"backend":{"s3":{"bucket":"state","key":"terraform.tfstate","workspace_key_prefix":"t/c","region":"eu-west-1","profile":"cdflow-state","use_lockfile":true,"allowed_account_ids":["123456789012"]}}}}"#
+            r#"terraform {
+  backend "s3" {
+    bucket = "state"
+    key = "terraform.tfstate"
+    workspace_key_prefix = "t/c"
+    region = "eu-west-1"
+    profile = "cdflow-state"
+    use_lockfile = true
+    allowed_account_ids = ["123456789012"]
+  }
+}
+"#
         );
-        let local = Backend::Local { directory: "/a/${b}".into() }.file();
+        let local = Backend::Local { directory: "/a/${b} \"c\"".into() }.file();
         assert_eq!(
             local,
-            r#"{"terraform":{"backend":{"local":{"path":"/a/$${b}/terraform.tfstate","workspace_dir":"/a/$${b}"}}}}"#
+            r#"terraform {
+  backend "local" {
+    path = "/a/$${b} \"c\"/terraform.tfstate"
+    workspace_dir = "/a/$${b} \"c\""
+  }
+}
+"#
         );
     }
 }

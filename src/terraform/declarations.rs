@@ -1,6 +1,6 @@
 //! What a folder of Terraform code declares: its variables and its module calls, each with its place.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use hcl_edit::{Span, expr::Expression, structure::Block, structure::Body};
 
@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 pub(crate) struct Declarations {
     pub(crate) variables: Vec<Variable>,
     pub(crate) modules: Vec<ModuleCall>,
+    /// Variables with a value in a file that Terraform reads by itself: `terraform.tfvars`, `*.auto.tfvars`.
+    pub(crate) assigned: BTreeSet<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -30,15 +32,13 @@ pub(crate) struct ModuleCall {
 }
 
 impl Declarations {
-    /// Reads the `.tf` and `.tf.json` files of `folder`, not of folders below. Places start with `shown`.
+    /// Reads the `.tf` and `.tf.json` files of `folder`, and those with values, not of folders below. Places start with `shown`.
     /// A file that can't be parsed is left to Terraform, whose message is better than ours.
     pub(crate) fn read(folder: &Path, shown: &str) -> Result<Self> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(folder).map_err(|error| Error::io("can't read", folder, &error))? {
             let entry = entry.map_err(|error| Error::io("can't read", folder, &error))?;
-            names.extend(
-                entry.file_name().into_string().ok().filter(|name| name.ends_with(".tf") || name.ends_with(".tf.json")),
-            );
+            names.extend(entry.file_name().into_string().ok().filter(|name| is_code(name) || has_values(name)));
         }
         names.sort();
         let mut found = Self::default();
@@ -46,9 +46,11 @@ impl Declarations {
             let path = folder.join(&name);
             let text = std::fs::read_to_string(&path).map_err(|error| Error::io("can't read", &path, &error))?;
             let place = format!("{shown}/{name}");
-            match name.ends_with(".json") {
-                true => found.add_json(&place, &text),
-                false => found.add_hcl(&place, &text),
+            match (has_values(&name), name.ends_with(".json")) {
+                (true, true) => found.add_json_values(&text),
+                (true, false) => found.add_hcl_values(&text),
+                (false, true) => found.add_json(&place, &text),
+                (false, false) => found.add_hcl(&place, &text),
             }
         }
         Ok(found)
@@ -75,6 +77,16 @@ impl Declarations {
         }
     }
 
+    fn add_hcl_values(&mut self, text: &str) {
+        let Ok(body) = hcl_edit::parser::parse_body(text) else { return };
+        self.assigned.extend(body.attributes().map(|attribute| attribute.key.as_str().to_owned()));
+    }
+
+    fn add_json_values(&mut self, text: &str) {
+        let Ok(root) = serde_json::from_str::<serde_json::Value>(text) else { return };
+        self.assigned.extend(root.as_object().into_iter().flatten().map(|(name, _)| name.clone()));
+    }
+
     fn add_json(&mut self, file: &str, text: &str) {
         let Ok(root) = serde_json::from_str::<serde_json::Value>(text) else { return };
         for (name, body) in root["variable"].as_object().into_iter().flatten() {
@@ -90,6 +102,15 @@ impl Declarations {
             self.modules.extend(source.map(|source| ModuleCall { name: name.clone(), source, place: file.to_owned() }));
         }
     }
+}
+
+fn is_code(name: &str) -> bool {
+    name.ends_with(".tf") || name.ends_with(".tf.json")
+}
+
+fn has_values(name: &str) -> bool {
+    let name = name.strip_suffix(".json").unwrap_or(name);
+    name == "terraform.tfvars" || name.ends_with(".auto.tfvars")
 }
 
 fn is_true(body: &Body, key: &str) -> bool {
@@ -116,6 +137,9 @@ mod tests {
         std::fs::write(folder.path().join("v.tf.json"), r#"{"variable": {"release": {"type": "map(string)"}}}"#)
             .unwrap();
         std::fs::write(folder.path().join("broken.tf"), "variable \"").unwrap();
+        std::fs::write(folder.path().join("terraform.tfvars"), "a = 1\nb = \"x\"\n").unwrap();
+        std::fs::write(folder.path().join("c.auto.tfvars.json"), r#"{"c": null}"#).unwrap();
+        std::fs::write(folder.path().join("other.tfvars"), "d = 1\n").unwrap();
         let found = Declarations::read(folder.path(), "infra").unwrap();
         let variable = |name: &str, has_default, is_ephemeral, place: &str| Variable {
             name: name.into(),
@@ -131,6 +155,7 @@ mod tests {
                 variable("release", false, false, "infra/v.tf.json"),
             ]
         );
+        assert_eq!(found.assigned, ["a", "b", "c"].map(str::to_owned).into());
         assert_eq!(
             found.modules,
             [ModuleCall { name: "x".into(), source: "../x".into(), place: "infra/main.tf:4".into() }]

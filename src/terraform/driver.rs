@@ -13,7 +13,7 @@ use crate::{
     interrupt::Interrupt,
     manifest::Wait,
     names::Environment,
-    process::Program,
+    process::{Captured, Program},
     terraform::{
         changes::Changes,
         events::Applying,
@@ -165,11 +165,22 @@ impl Folder {
         environment: &Environment,
     ) -> Result<String> {
         let captured = self.program(args).capture(&self.host.log, interrupt).await?;
+        self.judge_quiet(interrupt, args, &captured, step, environment)?;
+        Ok(String::from_utf8_lossy(&captured.stdout).into_owned())
+    }
+
+    fn judge_quiet(
+        &self,
+        interrupt: &Interrupt,
+        args: &[&str],
+        captured: &Captured,
+        step: Step,
+        environment: &Environment,
+    ) -> Result<()> {
         done(interrupt, &format!("terraform {}", args[0]), captured.code, || {
             captured.stderr.lines().for_each(|line| self.host.log.output(line));
             Words::from_text(&captured.stderr).error(step, environment.as_str())
-        })?;
-        Ok(String::from_utf8_lossy(&captured.stdout).into_owned())
+        })
     }
 
     fn done(&self, what: &str, code: i32, failed: impl FnOnce() -> Error) -> Result<()> {
@@ -184,12 +195,21 @@ impl Initialised {
     }
 
     pub(crate) async fn select_workspace(&self) -> Result<()> {
-        self.workspace("select").await
+        let args = ["workspace", "select", "-no-color", self.environment.as_str()];
+        self.folder.quiet(&args, Step::Workspace, &self.environment).await.map(drop)
     }
 
     /// Makes and selects it. Locks to write an empty state, and doesn't wait for the lock: on S3 it ignores `-lock-timeout`.
-    pub(crate) async fn create_workspace(&self) -> Result<()> {
-        self.workspace("new").await
+    /// False when another run has made it meanwhile: then it is not selected.
+    pub(crate) async fn create_workspace(&self) -> Result<bool> {
+        let folder = &self.folder;
+        let args = ["workspace", "new", "-no-color", self.environment.as_str()];
+        let captured = folder.program(&args).capture(&folder.host.log, &folder.host.interrupt).await?;
+        if captured.code != 0 && captured.stderr.contains("already exists") && self.has_workspace().await? {
+            return Ok(false);
+        }
+        folder.judge_quiet(&folder.host.interrupt, &args, &captured, Step::Workspace, &self.environment)?;
+        Ok(true)
     }
 
     /// Terraform refuses to delete a workspace whose state still has resources, and that is right.
@@ -198,11 +218,6 @@ impl Initialised {
             self.folder.settle(&["workspace", verb, "-no-color", name], Step::Workspace, &self.environment).await?;
         }
         Ok(())
-    }
-
-    async fn workspace(&self, verb: &str) -> Result<()> {
-        let args = ["workspace", verb, "-no-color", self.environment.as_str()];
-        self.folder.quiet(&args, Step::Workspace, &self.environment).await.map(drop)
     }
 
     pub(crate) async fn plan(&self, request: PlanRequest) -> Result<Plan> {

@@ -22,6 +22,9 @@ pub(crate) struct Words {
 /// Enough for any error; what a huge plan printed before it is of no interest.
 const KEPT: usize = 400;
 
+/// How a held lock is worded where Terraform could not read who holds it: locally, by S3, by DynamoDB.
+const HELD: [&str; 3] = ["resource temporarily unavailable", "PreconditionFailed", "ConditionalCheckFailed"];
+
 /// Who holds a state lock, as Terraform tells it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lock {
@@ -54,7 +57,23 @@ impl Words {
     pub(crate) fn error(&self, step: Step, environment: &str) -> Error {
         // The second is how `workspace new` puts it.
         if self.says("Error acquiring the state lock") || self.says("failed to lock s3 state") {
-            return locked(self.lock(), environment);
+            let lock = self.lock();
+            if !lock.id.is_empty() || HELD.iter().any(|held| self.says(held)) {
+                return locked(lock, environment);
+            }
+            // Nobody holds it: the state can't be read, or the lock can't be written.
+            let exit = if step == Step::Apply { Exit::ApplyFailed } else { Exit::PlanFailed };
+            return Error::new(exit, format!("the state of `{environment}` can't be locked"))
+                .why(self.lock_message())
+                .hint("mend the state or the access to it; nothing was changed");
+        }
+        if step == Step::Apply && self.says("Saved plan is stale") {
+            return Error::new(
+                Exit::Integrity,
+                format!("the plan is stale: the state of `{environment}` has changed since"),
+            )
+            .why("another run was faster; nothing was applied")
+            .hint("deploy again: the plan will be made anew");
         }
         let (exit, what) = match step {
             Step::InitAtRelease => (Exit::BuildFailed, "terraform init failed"),
@@ -77,6 +96,16 @@ impl Words {
     fn first_error(&self) -> Option<String> {
         let line = self.lines.iter().find_map(|line| line.trim().strip_prefix("Error: "))?;
         Some(line.trim_end_matches(':').to_owned())
+    }
+
+    /// What Terraform says between `Error message:` and its general advice.
+    fn lock_message(&self) -> String {
+        let lines = self.lines.iter().map(|line| line.trim()).skip_while(|line| !line.starts_with("Error message:"));
+        let lines: Vec<&str> = lines.take_while(|line| !line.starts_with("Terraform acquires")).collect();
+        match lines.join(" ").trim_start_matches("Error message:").trim() {
+            "" => "see Terraform's words above".to_owned(),
+            message => message.to_owned(),
+        }
     }
 
     fn lock(&self) -> Lock {
@@ -156,6 +185,16 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_that_nobody_holds() {
+        let words = "Error: Error acquiring the state lock\n\nError message: 2 problems:\n\n- Unsupported state file format\n\nTerraform acquires a state lock to protect";
+        let error = Words::from_text(words).error(Step::Plan, "live");
+        assert_eq!(error.exit(), Exit::PlanFailed);
+        assert!(error.to_string().contains("can't be locked: 2 problems:  - Unsupported"), "{error}");
+        let held = words.replace("2 problems:", "resource temporarily\nunavailable");
+        assert_eq!(Words::from_text(&held).error(Step::Plan, "live").exit(), Exit::Locked);
+    }
+
+    #[test]
     fn other_failures() {
         let words = Words::from_text("Initializing...\n\nError: No such thing\n\n  on main.tf line 1:\n");
         for (step, exit) in [
@@ -168,6 +207,8 @@ mod tests {
             assert_eq!(error.exit(), exit);
             assert!(error.to_string().ends_with("failed: No such thing"), "{error}");
         }
+        let stale = Words::from_text("Error: Saved plan is\nstale\n  The given plan file can no longer be applied");
+        assert_eq!(stale.error(Step::Apply, "live").exit(), Exit::Integrity);
         let tampered = Words::from_text(
             "Error: Required plugins are not installed\nthe cached package for x does not match any of the\nchecksums recorded",
         );

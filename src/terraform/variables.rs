@@ -91,6 +91,7 @@ impl Variables {
                     file.insert(variable.name.clone(), layered.value);
                 }
                 None if variable.has_default || declared_with_default(declared, &variable.name) => {}
+                None if declared.assigned.contains(&variable.name) => {}
                 None => {
                     return Err(Error::input(format!("{}: the variable `{}` has no value", variable.place, variable.name))
                         .hint(format!(
@@ -168,7 +169,7 @@ mod tests {
             is_ephemeral: false,
             place: "infra/main.tf:7".into(),
         });
-        let declared = Declarations { variables: variables_declared.collect(), modules: Vec::new() };
+        let declared = Declarations { variables: variables_declared.collect(), ..Declarations::default() };
         let log = Log::new(Redactor::default(), 0, true, false);
         variables.file_for(&declared, &"live".parse().unwrap(), &log).map(|file| Value::Object(file).to_string())
     }

@@ -1,1 +1,369 @@
-//! todo
+//! What cannot work is refused: with its exit code, a message that says what to do, and nothing written.
+
+use crate::support::{Aws, Project, Runner, cdflow, in_repository};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+const ALL: [&[&str]; 5] = [
+    &["release", "1"],
+    &["inspect", "1"],
+    &["deploy", "live", "1"],
+    &["destroy", "live", "--confirm", "live"],
+    &["status"],
+];
+
+#[test]
+fn no_manifest() {
+    let project = Project::local("greeting");
+    project.remove("cdflow.yml");
+    for command in ALL {
+        project.refuses(
+            command,
+            2,
+            &["error: there is no cdflow.yml in `", "run cdflow in the component's folder", "-C DIR"],
+        );
+    }
+    project.refuses(["-C", "none", "status"], 2, &["can't enter `none`"]);
+}
+
+#[test]
+fn mistakes_in_the_manifest() {
+    let project = Project::local("greeting");
+    let good = project.read("cdflow.yml");
+    for (manifest, says) in [
+        (good.replace("team:", "taem:"), &["cdflow.yml:2:1: unknown key `taem`", "-> did you mean `team`?"][..]),
+        (
+            good.clone() + "deploy:\n  lock-timeuot: 5m\n",
+            &["cdflow.yml:5:3: unknown key `lock-timeuot`", "`lock-timeout`?"],
+        ),
+        (good.clone() + "deploy:\n  lock-timeout: long\n", &["cdflow.yml:5:17: "]),
+        (
+            good.replace("infrastructure", "infrastrukture"),
+            &["unknown value `infrastrukture`", "did you mean `infrastructure`?"],
+        ),
+        (
+            good.replace("infrastructure", "helm"),
+            &["cdflow.yml:3:7: unknown value `helm`", "known here: infrastructure, lambda"],
+        ),
+        (good.replace("team: platform\n", ""), &["cdflow.yml", "missing field `team`"]),
+        (
+            good.replace("platform", "Plat.form"),
+            &["cdflow.yml:2:7: team `Plat.form` is refused", "for example `platform`"],
+        ),
+        (good.replace("platform", "recovery"), &["team `recovery` is refused"]),
+        (good.clone() + "component: ../up\n", &["cdflow.yml:4:12: component `../up` is refused"]),
+        (good.clone() + "team: other\n", &["cdflow.yml:4:1: duplicate mapping key: team"]),
+        (good.clone() + "multi-region: yes\n", &["cdflow.yml:4:15: "]),
+        (good.clone() + "terraform-version: new\n", &["cdflow.yml:4:20: "]),
+        (good.replace("./account-scheme.json", "https://example.com/x"), &["cdflow.yml:1:21: `https://` is no place"]),
+        (
+            good.replace("./account-scheme.json", "none.json"),
+            &["can't read the account scheme `", "none.json", "check `account-scheme-url`"],
+        ),
+        (String::new(), &["cdflow.yml is empty"]),
+        ("a: [".to_owned(), &["cdflow.yml:1:"]),
+    ] {
+        project.write("cdflow.yml", &manifest);
+        project.refuses(["release", "1"], 2, says);
+    }
+}
+
+#[test]
+fn mistakes_in_the_account_scheme() {
+    let project = Project::local("greeting");
+    let good = project.read("account-scheme.json");
+    for (from, to, says) in [
+        (
+            "\"release-bucket\"",
+            "\"release-bukcet\"",
+            &["./account-scheme.json:", "unknown key `release-bukcet`", "did you mean `release-bucket`?"][..],
+        ),
+        ("\"release-bucket\"", "release-bucket", &["./account-scheme.json:", "not valid JSON"]),
+        (
+            "store/lambda",
+            "store/releases",
+            &["`release-bucket` and a lambda bucket are the same place", "use two buckets"],
+        ),
+        (
+            "\"release-account\": \"local\"",
+            "\"release-account\": \"locla\"",
+            &["`release-account` names the account `locla`", "did you mean `local`?"],
+        ),
+        ("\"ci\"", "\"c.i\"", &["environment `c.i` is refused"]),
+        ("file:../store/releases", "Not A Bucket", &["`release-bucket`: `Not A Bucket` is no bucket name"]),
+        ("\"type\": \"local\"", "\"type\": \"azure\"", &["unknown value `azure`"]),
+    ] {
+        assert!(good.contains(from), "{from}");
+        project.write("account-scheme.json", &good.replace(from, to));
+        project.refuses(["deploy", "live", "1"], 2, says);
+    }
+}
+
+#[test]
+fn names_are_refused_and_quoted() {
+    let project = Project::local("greeting");
+    let long = "a".repeat(129);
+    for version in ["1.0+5", "v/1", long.as_str(), "", ".", "..", "a b", "é", "1\n"] {
+        let says = ["is refused: 1 to 128 letters, digits", "as a Docker tag needs (for example `42-a1b2c3d`)"];
+        project.refuses(["release", version], 2, &says);
+        project.refuses(["deploy", "live", version], 2, &says);
+    }
+    for version in ["-rm", "--rm"] {
+        project.refuses(["release", version], 2, &["unexpected argument"]);
+        project.refuses(["release", "--", version], 2, &["is refused", "as a Docker tag needs"]);
+    }
+    for environment in ["../x", "a b", "", "default", "ledger", "live.a", "Live", "x-", "a/b"] {
+        let says = ["is refused: 1 to 63 lowercase letters", "no dots, because secret names are split at dots"];
+        project.refuses(["deploy", environment, "1"], 2, &says);
+        project.refuses(["destroy", environment], 2, &says);
+    }
+    project.refuses(["deploy", "-x", "1"], 2, &["unexpected argument '-x'"]);
+    project.refuses(["deploy", "--", "-x", "1"], 2, &["environment `-x` is refused"]);
+    project.refuses(["status", "-c", "a/b"], 2, &["component `a/b` is refused"]);
+    // What a terminal would obey is shown as text.
+    project.refuses(["release", "1\u{1b}[2J"], 2, &["`1\\u{1b}[2J`"]);
+}
+
+#[test]
+fn an_unknown_environment() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.edit("account-scheme.json", "\"*\": \"local\"", "\"qa\": \"local\"");
+    let says = ["the account scheme has no environment `lvie` and no \"*\"", "did you mean `live`?"];
+    project.refuses(["deploy", "lvie", "1"], 2, &says);
+    project.refuses(["deploy", "somewhere", "1"], 2, &["no environment `somewhere`", "it has: ", "aslive"]);
+    project.refuses(["destroy", "lvie"], 2, &says);
+    // An environment that the scheme got later.
+    project.release("2");
+    project.edit("account-scheme.json", "\"qa\"", "\"new\"");
+    project.refuses(
+        ["deploy", "new", "2"],
+        2,
+        &["before the account scheme had an environment `new`", "make a new release"],
+    );
+}
+
+#[test]
+fn mistakes_in_release_data() {
+    let project = Project::local("greeting");
+    for datum in ["colour", "=red", ""] {
+        project.refuses(["release", "1", "--release-data", datum], 2, &["release data is written KEY=VALUE"]);
+    }
+    for key in ["commit", "version", "component", "team", "s3_key", "source_code_hash", "image_id"] {
+        let says = format!("release data can't set `{key}`, which cdflow sets itself");
+        project.refuses(
+            ["release", "1", "--release-data", &format!("{key}=x")],
+            2,
+            &[&says, "-> give it another name"],
+        );
+    }
+    let twice = ["release", "1", "--release-data", "a=1", "--release-data", "a=2"];
+    project.refuses(twice, 2, &["release data sets `a` twice"]);
+}
+
+#[test]
+fn mistakes_of_the_command_line() {
+    let project = Project::local("greeting");
+    project.refuses(["depoly"], 2, &["unrecognized subcommand 'depoly'", "deploy"]);
+    project.refuses(["deploy", "live"], 2, &["<VERSION>"]);
+    project.refuses(["deploy", "live", "1", "--parallelism", "0"], 2, &["--parallelism"]);
+    project.refuses(["deploy", "live", "1", "--lock-timeout", "soon"], 2, &["--lock-timeout"]);
+    project.refuses([] as [&str; 0], 2, &["Usage"]);
+    cdflow(["--version"]).run().success().stdout_has("cdflow 0.");
+    cdflow(["--help"]).run().success().stdout_has("release").stdout_has("destroy").lacks("credential-process");
+}
+
+#[test]
+fn mistakes_in_a_step() {
+    let project = Project::local("greeting");
+    for (inputs, says) in [
+        (&[("COMMAND", "depoly")][..], &["the input `command` is `depoly`", "did you mean `deploy`?"][..]),
+        (&[("VERSION", "1")], &["the input `command` is missing", "add `command:` to the step's `with:`"]),
+        (&[("COMMAND", "release")], &["the input `version` is missing"]),
+        (
+            &[("COMMAND", "release"), ("VERSION", "1"), ("PLATFROM-CONFIG", "x")],
+            &["there is no input `platfrom-config`", "did you mean `platform-config`?"],
+        ),
+        (
+            &[("COMMAND", "release"), ("VERSION", "1"), ("ENVIRONMENT", "live")],
+            &["`environment` is not for the command `release`"],
+        ),
+        (&[("COMMAND", "release"), ("VERSION", "v/1")], &["the input `version` can't be used", "Docker tag"]),
+        (
+            &[("COMMAND", "release"), ("VERSION", "1"), ("RELEASE-DATA", "a=1\nb")],
+            &["the input `release-data` can't be used: `b`"],
+        ),
+    ] {
+        let before = project.snapshot();
+        let inputs = inputs.iter().map(|(name, value)| (format!("INPUT_{name}"), *value));
+        let output = project.cdflow([] as [&str; 0]).env("GITHUB_ACTIONS", "true").envs(inputs).run();
+        output.fails(2).stderr_is("").stdout_has("::error::");
+        says.iter().for_each(|text| {
+            output.stdout_has(text);
+        });
+        project.unchanged_since(&before, &output);
+    }
+}
+
+#[test]
+fn no_checkout_no_commit_no_remote_no_git() {
+    let project = Project::local("greeting");
+    project.git(["remote", "remove", "origin"]);
+    let says = ["there is no git remote `origin` and no GITHUB_REPOSITORY", "--component NAME"];
+    for command in ALL {
+        project.refuses(command, 2, &says);
+    }
+    project.append("cdflow.yml", "component: greeting\n");
+    let without_git = project.releasing("1").env("PATH", "/nowhere");
+    project.refuses_run(without_git, 2, &["`git` is not in PATH", "install git"]);
+    fs::rename(project.path(".git"), project.sandbox().root().join("git")).unwrap();
+    project.refuses(["release", "1"], 2, &["is not in a git checkout", "run cdflow in a checkout"]);
+    project.git(["init", "--quiet"]);
+    project.refuses(["release", "1"], 2, &["has no commit", "commit, then release"]);
+}
+
+#[test]
+fn no_infra() {
+    let project = Project::local("greeting");
+    project.remove("infra/main.tf").write("infra/README.md", "Nothing yet.\n");
+    project.refuses_run(project.releasing("1"), 2, &["there is no Terraform code in `", "infra/, beside cdflow.yml"]);
+    fs::remove_dir_all(project.path("infra")).unwrap();
+    project.refuses_run(project.releasing("1"), 2, &["there is no folder `", "infra/, beside cdflow.yml"]);
+}
+
+#[test]
+fn a_release_that_is_not_there() {
+    let project = Project::local("greeting");
+    let says =
+        ["release 1 of `greeting` is not published: there is no file:", "nothing is published yet", "cdflow release 1"];
+    project.refuses(["deploy", "live", "1"], 2, &says);
+    project.refuses(["inspect", "1"], 2, &says);
+    for version in ["41-aaaaaaa", "42-a1b2c3d", "43-ccccccc"] {
+        project.release(version);
+    }
+    let says = ["release 42-a1b2c3e of `greeting` is not published", "for example, 42-a1b2c3d, 43-ccccccc, 41-aaaaaaa"];
+    project.refuses(["deploy", "live", "42-a1b2c3e"], 2, &says);
+    project.refuses(["destroy", "live", "42-a1b2c3e", "--confirm", "live"], 2, &says);
+}
+
+#[test]
+fn a_release_of_something_else() {
+    let project = Project::local("greeting");
+    project.release("1");
+    for (copy, says) in [
+        ("platform/greeting/greeting-2.zip", "its version is \"1\", not \"2\""),
+        ("platform/other/other-1.zip", "its component is \"greeting\", not \"other\""),
+        ("web/greeting/greeting-1.zip", "its team is \"platform\", not \"web\""),
+    ] {
+        let to = project.store().join("releases").join(copy);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(project.bundle("1"), &to).unwrap();
+        let name = copy.rsplit_once('/').unwrap().1.trim_end_matches(".zip");
+        let (component, version) = name.split_once('-').unwrap();
+        project.edit("cdflow.yml", "team: platform", &format!("team: {}", copy.split('/').next().unwrap()));
+        let arguments = ["deploy", "live", version, "--component", component];
+        project.refuses(arguments, 2, &["the bundle is not what was asked for", says]);
+        project.git(["checkout", "."]);
+    }
+}
+
+#[test]
+fn terraform_is_missing_too_old_or_another() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let tools = project.sandbox().root().join("tools");
+    fs::create_dir(&tools).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let git = std::env::split_paths(&path).map(|folder| folder.join("git")).find(|file| file.is_file()).unwrap();
+    std::os::unix::fs::symlink(git, tools.join("git")).unwrap();
+    let with_tools = |arguments: [&str; 3]| project.cdflow(arguments).env("PATH", &tools);
+    let release = ["release", "2", "--platform-config=platform-config"];
+    for arguments in [release, ["deploy", "live", "1"]] {
+        project.refuses_run(
+            with_tools(arguments),
+            2,
+            &["`terraform` is not in PATH", "install terraform 1.6.0 or newer"],
+        );
+    }
+    for (answer, says) in [
+        (
+            "echo '{\"terraform_version\": \"1.5.7\"}'",
+            &["terraform 1.5.7 (`", "is too old", "install terraform 1.6.0 or newer"][..],
+        ),
+        ("echo Terraform v0.11.14", &["gives no version", "is it really Terraform?"]),
+        ("echo broken >&2; exit 3", &["gives no version", "exit code 3", "broken"]),
+    ] {
+        fs::write(tools.join("terraform"), format!("#!/bin/sh\n{answer}\n")).unwrap();
+        fs::set_permissions(tools.join("terraform"), fs::Permissions::from_mode(0o755)).unwrap();
+        for arguments in [release, ["deploy", "live", "1"]] {
+            project.refuses_run(with_tools(arguments), 2, says);
+        }
+    }
+    // Older than what made the release.
+    fs::write(tools.join("terraform"), "#!/bin/sh\necho '{\"terraform_version\": \"1.6.0\"}'\n").unwrap();
+    project.refuses_run(
+        with_tools(["deploy", "live", "1"]),
+        2,
+        &["terraform 1.6.0 is older than the release's: the release was initialised with 1.", "into PATH"],
+    );
+    project.append("cdflow.yml", "terraform-version: \"~> 1.2.0\"\n");
+    let says = ["is not what cdflow.yml asks for: terraform-version: ~> 1.2.0", "or change the constraint"];
+    project.refuses_run(project.releasing("2"), 2, &says);
+    project.refuses(["deploy", "live", "1"], 2, &says);
+    project.edit("cdflow.yml", "terraform-version", "opentofu-version");
+    project.refuses_run(
+        project.releasing("2").env("PATH", &tools),
+        2,
+        &["`tofu` is not in PATH", "install opentofu 1.7.0 or newer"],
+    );
+}
+
+#[test]
+fn a_full_disk() {
+    let project = Project::local("greeting");
+    // Small as a zip, large when unpacked.
+    project.write("config/large.json", &format!("{{\"large\": \"{}\"}}", "0".repeat(3 << 20))).commit("Large");
+    project.release("1");
+    let says = ["error: can't unpack the bundle into `/", "set TMPDIR to a folder on a larger disk"];
+    project.refuses_run(on_a_small_disk(&project, 1024, &["deploy", "live", "1"]), 2, &says);
+    let says = ["error: can't ", "cdflow-", "set TMPDIR to a folder on a larger disk"];
+    project.refuses_run(on_a_small_disk(&project, 8, &["deploy", "live", "1"]), 2, &says);
+    project.refuses_run(
+        on_a_small_disk(&project, 8, &["release", "2", "--platform-config", "platform-config"]),
+        2,
+        &says,
+    );
+}
+
+#[test]
+fn a_temporary_folder_that_is_not_there() {
+    let project = Project::local("greeting");
+    let says = ["can't make a private folder in `/nowhere`", "set TMPDIR to a folder that can be written"];
+    project.refuses_run(project.releasing("1").env("TMPDIR", "/nowhere"), 2, &says);
+}
+
+/// People start from the examples: each is released, as far as that needs no AWS.
+#[test]
+fn every_example_loads() {
+    let aws = Aws::new("examples");
+    for example in ["infrastructure-component", "infrastructure-aws", "lambda-component"] {
+        let project = Project::copied(example, &in_repository("examples").join(example));
+        let output = project.releasing("1").arg("--dry-run").envs(aws.env()).run();
+        output.success().stdout_has("would be published as").stdout_has("infra/main.tf").lacks("warning");
+        project.left_no_trace(&output);
+    }
+    let project = Project::copied("greeting", &in_repository("examples/infrastructure-component"));
+    let run = |arguments: &[&str]| project.cdflow(arguments).run().success().stdout.clone();
+    run(&["release", "1", "--platform-config", "platform-config"]);
+    assert!(run(&["deploy", "live", "1"]).contains("greeting = \""));
+    run(&["destroy", "live", "--confirm", "live"]);
+    // Its store is a folder of the checkout that git ignores.
+    assert_eq!(project.git(["status", "--porcelain"]), "");
+}
+
+/// TMPDIR is a file system of its own, of so many KiB.
+fn on_a_small_disk(project: &Project, kib: u32, arguments: &[&str]) -> Runner {
+    let script = format!("mount -t tmpfs -o size={kib}k none \"$TMPDIR\" && exec \"$@\"");
+    let unshare = ["--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh", env!("CARGO_BIN_EXE_cdflow")];
+    Runner::new("unshare", unshare, project.sandbox()).args(arguments).cwd(project.dir())
+}

@@ -299,6 +299,23 @@ fn a_variable_without_a_value_is_named_before_the_plan() {
     project.refuses_run(runner, 2, &says).lacks("==> Plan");
 }
 
+/// Terraform reads these by itself; what the release says is more specific.
+#[test]
+fn values_beside_the_code_count() {
+    let project = Project::local("greeting");
+    project
+        .write(
+            "infra/variables.tf",
+            "variable \"colour\" {\n  type = string\n}\nvariable \"size\" {\n  type = string\n}\n",
+        )
+        .write("infra/terraform.tfvars", "colour = \"red\"\ngreeting = \"Overruled\"\n")
+        .write("infra/more.auto.tfvars.json", "{\"size\": \"big\"}\n")
+        .append("infra/main.tf", "output \"look\" {\n  value = \"${var.size} and ${var.colour}\"\n}\n")
+        .commit("Values");
+    project.release("1");
+    project.deploy("live", "1").stdout_has("look = \"big and red\"").stdout_has("Good day from live");
+}
+
 #[test]
 fn what_cdflow_sets_cannot_be_configured() {
     let project = Project::local("greeting");
@@ -536,6 +553,182 @@ fn a_deploy_needs_no_network() {
     let project = Project::local("greeting");
     project.release("1");
     project.cdflow(["deploy", "live", "1"]).offline().run().success();
+}
+
+/// Somebody else's change came between plan and apply: what would be applied is not what was planned for.
+#[test]
+fn a_stale_plan_is_not_applied() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.deploy("live", "1");
+    project.release("2");
+    let state = project.state_file("live").display().to_string();
+    let path = project.terraform_but(&format!("apply) sed -i 's/\"serial\": [0-9]*/\"serial\": 77/' {state};;"));
+    let output = project.cdflow(["deploy", "live", "2"]).env("PATH", path).run();
+    output.fails(9).stderr_has("the plan is stale").stderr_has("nothing was applied").stderr_has("-> deploy again");
+    assert_eq!(project.output_of("live", "greeting"), "Good day from live.local.example, version 1");
+    assert_eq!(project.ledger("live"), ["deploy 1 succeeded", "deploy 2 failed"]);
+    project.left_no_trace(&output);
+    project.deploy("live", "2").stderr_has("0 added, 1 changed");
+}
+
+/// Whatever backend the code names, the state is where the account scheme says.
+#[test]
+fn the_backend_of_the_code_does_not_count() {
+    for backend in ["backend \"s3\" {\n    bucket = \"none\"\n  }", "cloud {\n    organization = \"none\"\n  }"] {
+        let project = Project::local("greeting");
+        project.write("infra/backend.tf", &format!("terraform {{\n  {backend}\n}}\n")).commit("A backend");
+        project.release("1");
+        project.deploy("live", "1");
+        assert_eq!(project.resources("live"), ["terraform_data.greeting"]);
+    }
+}
+
+/// A plan does not hold an ephemeral value: apply gets it again.
+#[test]
+fn an_ephemeral_variable_reaches_apply() {
+    let project = Project::local("greeting");
+    let seen = project.sandbox().work().join("seen");
+    project
+        .append(
+            "infra/main.tf",
+            &format!(
+                "variable \"phrase\" {{\n  type      = string\n  ephemeral = true\n}}\n\
+                 resource \"terraform_data\" \"user\" {{\n  provisioner \"local-exec\" {{\n    command = \"echo ${{var.phrase}} > {}\"\n  }}\n}}\n",
+                seen.display()
+            ),
+        )
+        .edit_json("config/common.json", |config| config["phrase"] = "sesame".into())
+        .commit("Ephemeral");
+    project.release("1");
+    project.deploy("live", "1");
+    assert_eq!(fs::read_to_string(seen).unwrap(), "sesame\n");
+    assert!(!fs::read_to_string(project.state_file("live")).unwrap().contains("sesame"));
+}
+
+#[test]
+fn a_destroy_that_fails_half_way_goes_on_later() {
+    let project = Project::local("greeting");
+    let gate = project.sandbox().work().join("gate");
+    project
+        .append(
+            "infra/main.tf",
+            &format!(
+                "resource \"terraform_data\" \"clinging\" {{\n  provisioner \"local-exec\" {{\n    when    = destroy\n    command = \"[ -e {} ]\"\n  }}\n}}\n",
+                gate.display()
+            ),
+        )
+        .commit("Clinging");
+    project.release("1");
+    project.deploy("pr-1", "1");
+    let output = project.cdflow(["destroy", "pr-1"]).run();
+    output.fails(6).stderr_has("error: terraform apply failed: ").lacks("Destroyed greeting");
+    assert_eq!(project.resources("pr-1"), ["terraform_data.clinging"]);
+    project.cdflow(["status"]).run().success().stdout_has("pr-1         1").stdout_has("destroy failed");
+    fs::write(&gate, "").unwrap();
+    project.cdflow(["destroy", "pr-1"]).run().success();
+    assert!(!project.state_file("pr-1").exists());
+    assert_eq!(project.ledger("pr-1"), ["deploy 1 succeeded", "destroy 1 failed", "destroy 1 succeeded"]);
+}
+
+#[test]
+fn a_protected_resource_fails_the_plan_to_destroy() {
+    let project = Project::local("greeting");
+    project
+        .append(
+            "infra/main.tf",
+            "resource \"terraform_data\" \"kept\" {\n  lifecycle {\n    prevent_destroy = true\n  }\n}\n",
+        )
+        .commit("Kept");
+    project.release("1");
+    project.deploy("live", "1");
+    project.refuses(
+        ["destroy", "live", "--confirm", "live"],
+        5,
+        &["error: terraform plan failed: Instance cannot be destroyed"],
+    );
+}
+
+#[test]
+fn a_damaged_ledger_is_told() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.deploy("live", "1");
+    let start = project.ledger_folder("live").join("9999999998.start.json");
+    let good = fs::read_to_string(&start).unwrap();
+    for (bad, code, says) in [
+        (good.replace("\"format\": 1", "\"format\": 2"), 2, ["has format 2, this cdflow knows 1", "-> update cdflow"]),
+        ("{".to_owned(), 9, ["the ledger entry `file:", "can't be read"]),
+    ] {
+        fs::remove_file(&start).unwrap();
+        fs::write(&start, bad).unwrap();
+        for command in [&["status"][..], &["deploy", "live", "1"], &["destroy", "live", "--confirm", "live"]] {
+            project.refuses(command, code, &says);
+        }
+    }
+}
+
+/// Terraform words it as a lock that it can't get; but nobody holds one.
+#[test]
+fn a_damaged_state_is_no_held_lock() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.deploy("live", "1");
+    fs::write(project.state_file("live"), "damaged").unwrap();
+    let says = ["the state of `live` can't be locked: ", "Unsupported state file format", "-> mend the state"];
+    project.refuses(["deploy", "live", "1"], 5, &says);
+}
+
+#[test]
+fn a_terraform_that_dies_is_no_success() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let output =
+        project.cdflow(["deploy", "live", "1"]).env("PATH", project.terraform_but("apply) kill -9 $$;;")).run();
+    output.fails(6).stderr_has("error: terraform apply failed");
+    assert_eq!(project.ledger("live"), ["deploy 1 failed"]);
+    project.left_no_trace(&output);
+    let runner = project.cdflow(["deploy", "ci", "1"]).env("PATH", project.terraform_but("plan) kill -9 $$;;"));
+    project.refuses_run(runner, 5, &["error: terraform plan failed"]);
+}
+
+/// Folders can have any name.
+#[test]
+fn odd_folder_names() {
+    let project = Project::local("greeting");
+    let odd = project.sandbox().work().join("it's ${odd} %{if} \"quoted\" ä");
+    let folder = odd.join("greeting");
+    fs::create_dir(&odd).unwrap();
+    fs::rename(project.dir(), &folder).unwrap();
+    let tmp = odd.join("tmp dir");
+    fs::create_dir(&tmp).unwrap();
+    for arguments in [
+        &["release", "1", "--platform-config", "platform-config"][..],
+        &["deploy", "live", "1"],
+        &["deploy", "live", "1"],
+        &["destroy", "live", "--confirm", "live"],
+    ] {
+        project.cdflow(arguments).cwd(&folder).env("TMPDIR", &tmp).run().success();
+    }
+    assert!(odd.join("store/releases/platform/greeting/greeting-1.zip").exists());
+    assert!(odd.join("store/state/platform/greeting").exists());
+    assert_eq!(fs::read_dir(&tmp).unwrap().count(), 0);
+}
+
+/// Of first deploys at once each either succeeds or says who was faster; the environment is whole.
+#[test]
+fn two_first_deploys_at_once() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let running: Vec<Running> = (0..4).map(|_| project.cdflow(["deploy", "live", "1"]).spawn()).collect();
+    let outputs: Vec<_> = running.into_iter().map(Running::wait).collect();
+    assert!(outputs.iter().any(|output| output.code == 0), "{}", outputs[0]);
+    for output in &outputs {
+        assert!([0, 8, 9].contains(&output.code), "{output}");
+    }
+    assert_eq!(project.resources("live"), ["terraform_data.greeting"]);
+    project.left_no_trace(&outputs[0]);
+    project.deploy("live", "1").stderr_has("no changes");
 }
 
 /// Has the resource `gate`, which fails until the file `gate` exists; released as 1.

@@ -346,6 +346,16 @@ fn what_lies_outside_the_checkout_is_refused() {
         );
         fs::remove_file(project.path(link)).unwrap();
     }
+    // Also where the whole folder is a link.
+    for folder in ["infra", "config"] {
+        let away = project.sandbox().work().join(folder);
+        fs::rename(project.path(folder), &away).unwrap();
+        symlink(&away, project.path(folder)).unwrap();
+        let runner = project.releasing("1");
+        project.refuses_run(runner, 2, &["the link `", folder, "leaves the checkout", away.to_str().unwrap()]);
+        fs::remove_file(project.path(folder)).unwrap();
+        fs::rename(&away, project.path(folder)).unwrap();
+    }
     symlink("/etc/passwd", project.path("platform-config/local/link.json")).unwrap();
     project.refuses_run(project.releasing("1"), 2, &["platform-config/local/link.json", "leaves the platform config"]);
 }

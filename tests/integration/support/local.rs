@@ -153,6 +153,7 @@ impl Project {
 }
 
 /// A file of a bundle.
+#[derive(PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) mode: u32,
     pub(crate) bytes: Vec<u8>,

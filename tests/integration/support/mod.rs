@@ -1,7 +1,7 @@
 //! What the tests stand on. Everything outside the binary is real or answers on the wire: Terraform, git, and moto as AWS.
 //! A test owns a `Sandbox` (home, temporary and working folders); only the moto process is shared, and there every test
 //! has buckets of its own, so that tests run side by side.
-#![allow(dead_code, unused_imports, reason = "the support is written for tests that come with the commands")]
+#![allow(dead_code, unused_imports, reason = "what is left unused is for the tests on AWS")]
 
 mod aws;
 mod local;
@@ -16,7 +16,7 @@ mod sandbox;
 mod scrub;
 
 pub(crate) use aws::{AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, PROD, REGION, RELEASE};
-pub(crate) use local::{Entry, Snapshot, entries};
+pub(crate) use local::entries;
 pub(crate) use output::Output;
 pub(crate) use probe::Probe;
 pub(crate) use processes::{Process, descendants};
