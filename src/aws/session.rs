@@ -65,8 +65,10 @@ impl RootSession {
             .load()
             .await;
         let provider = config.credentials_provider().ok_or_else(|| no_credentials("no provider"))?;
-        let credentials = provider.provide_credentials().await.map_err(|error| no_credentials(chain(&error)))?;
-        mask(redactor, &credentials);
+        let credentials = Refreshing::new(provider, redactor);
+        credentials.get().await.map_err(|error| no_credentials(chain(&error)))?;
+        // Each role is assumed by a client of its own, which would look for credentials again.
+        let config = config.to_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build();
         let caller = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await.map_err(|error| {
             Failure::of(&error).into_error("AWS STS does not say who we are (GetCallerIdentity)", region)
         })?;
@@ -94,11 +96,7 @@ impl RootSession {
             .session_length(SESSION_LENGTH)
             .build()
             .await;
-        let credentials = Refreshing {
-            provider: SharedCredentialsProvider::new(provider),
-            current: Arc::default(),
-            redactor: self.redactor.clone(),
-        };
+        let credentials = Refreshing::new(SharedCredentialsProvider::new(provider), &self.redactor);
         let config = self
             .config
             .to_builder()
@@ -136,6 +134,10 @@ impl Session {
 }
 
 impl Refreshing {
+    fn new(provider: SharedCredentialsProvider, redactor: &Redactor) -> Self {
+        Self { provider, current: Arc::default(), redactor: redactor.clone() }
+    }
+
     async fn get(&self) -> Result<Credentials, CredentialsError> {
         let mut current = self.current.lock().await;
         let now = SystemTime::now();
