@@ -191,6 +191,78 @@ fn a_failed_apply_leaves_its_state_and_nothing_of_ours() {
     status.success().stdout_has("ci           -").stdout_has("deploy of 1 failed");
 }
 
+/// A first deploy, and then an AWS that refuses to take the state `times` times.
+fn refuses_the_state(name: &str, times: u32) -> (Aws, Project) {
+    let (aws, project) = with_locks(name, None, false);
+    project.release("1");
+    project.deploy("ci", "1");
+    project.release("2");
+    aws.rule(json!({
+        "matching": format!("PUT /{}/{STATE}?", aws.state_bucket()), "times": times, "status": 403,
+        "body": "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
+    }));
+    (aws, project)
+}
+
+#[test]
+fn a_state_that_can_not_be_saved_is_kept_beside_it() {
+    let (aws, project) = refuses_the_state("unsaved", 1000);
+    let output = project.cdflow(["deploy", "ci", "2"]).run();
+    let keys = aws.keys(&aws.state_bucket());
+    let [copy, state] = &keys[..] else { panic!("{keys:?}\n{output}") };
+    assert!(copy.starts_with("platform/shop/ci/") || copy.starts_with("recovery/platform/shop/ci/"), "{copy}");
+    let (copy, state) = if copy == STATE { (state, copy) } else { (copy, state) };
+    assert_eq!(state, STATE);
+    output.fails(7).stderr_has(&format!(
+        "error: the state of `ci` could not be saved; a copy is at s3://{}/{copy}",
+        aws.state_bucket()
+    ));
+    output.stderr_has("terraform state push");
+    let greeting = |key: &str| aws.get_json(&aws.state_bucket(), key)["outputs"]["greeting"]["value"].clone();
+    assert_eq!(greeting(STATE), "Hello from ci.dev.example, version 1");
+    assert_eq!(greeting(copy), "Hello from ci.dev.example, version 2");
+    assert_eq!(project.sandbox().left_behind(), [""; 0]);
+    assert_eq!(project.git(["status", "--porcelain"]), "");
+}
+
+#[test]
+fn a_state_that_can_be_saved_at_the_second_try_is_saved() {
+    let (aws, project) = refuses_the_state("second", 1);
+    let output = project.cdflow(["deploy", "ci", "2"]).run();
+    output.fails(6).stderr_has("the state was saved at the second try");
+    assert_eq!(aws.keys(&aws.state_bucket()), [STATE]);
+    let state = aws.get_json(&aws.state_bucket(), STATE);
+    assert_eq!(state["outputs"]["greeting"]["value"], "Hello from ci.dev.example, version 2");
+    project.deploy("ci", "2").stderr_has("no changes");
+}
+
+/// As on a runner that trades its OIDC token for a role.
+#[test]
+fn an_identity_token_is_enough() {
+    let (aws, project) = with_locks("oidc", None, false);
+    let token = project.sandbox().root().join("token");
+    // Moto looks at its form only.
+    std::fs::write(&token, "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln").unwrap();
+    let role = format!("arn:aws:iam::{RELEASE}:role/{}-ci", aws.name());
+    for command in [vec!["release", "1", "--platform-config", "platform-config"], vec!["deploy", "ci", "1"]] {
+        let run = project.cdflow(command).env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+        run.env("AWS_WEB_IDENTITY_TOKEN_FILE", &token).env("AWS_ROLE_ARN", &role).run().success();
+    }
+    assert_eq!(aws.calls(&format!("%3Arole%2F{}-ci", aws.name())).len(), 2);
+}
+
+#[test]
+fn a_folder_too_deep_for_a_socket_is_refused() {
+    let (aws, project) = with_locks("deep", None, false);
+    project.release("1");
+    let deep = project.sandbox().tmp().join("d".repeat(100));
+    std::fs::create_dir(&deep).unwrap();
+    let output = project.cdflow(["deploy", "ci", "1"]).env("TMPDIR", &deep).run();
+    output.fails(2).stderr_has("TMPDIR");
+    assert!(aws.keys(&aws.state_bucket()).is_empty());
+    assert_eq!(project.sandbox().left_behind(), [""; 0]);
+}
+
 /// Where an environment is, is frozen in the release; how to get there is read when it is deployed.
 #[test]
 fn a_role_may_be_renamed_and_an_environment_may_not_move() {
