@@ -170,6 +170,21 @@ fn the_release_bucket_is_in_another_region() {
     both_fail(&project, |run| run, 2, &says);
 }
 
+/// Nobody has to say where the account scheme is; from there on it says where things are.
+#[test]
+fn the_account_scheme_is_found_in_another_region() {
+    let (aws, project) = new("schemeregion");
+    let place = format!("GET /{}/account-scheme.json", aws.scheme_bucket());
+    aws.rule(json!({
+        "matching": place, "times": 1, "status": 301, "headers": { "content-type": "application/xml" },
+        "body": "<Error><Code>PermanentRedirect</Code><Message>Elsewhere.</Message></Error>",
+    }));
+    project.cdflow(RELEASE_1).env_remove("AWS_REGION").run().success();
+    let regions: Vec<String> =
+        aws.calls(&place).iter().map(|call| call["region"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(regions, ["us-east-1", "eu-west-1"]);
+}
+
 #[test]
 fn nobody_answers() {
     let (_aws, project) = new("silent");
