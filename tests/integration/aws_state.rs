@@ -1,6 +1,7 @@
 //! The state on S3: where it is, what locks it, whose credentials reach it. `terraform_data` is enough for that.
 
-use crate::support::{Aws, DEV, Output, Probe, Project, RELEASE};
+use crate::support::{Aws, DEV, Output, Probe, Project, RELEASE, Reference};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 fn with_locks(name: &str, lockfile: Option<bool>, table: bool) -> (Aws, Project) {
@@ -189,6 +190,54 @@ fn a_failed_apply_leaves_its_state_and_nothing_of_ours() {
     assert_eq!(project.sandbox().left_behind(), [""; 0]);
     let status = project.cdflow(["status"]).run();
     status.success().stdout_has("ci           -").stdout_has("deploy of 1 failed");
+}
+
+#[test]
+fn an_environment_may_be_in_another_region_than_its_state() {
+    let (aws, project) = with_locks("region", None, false);
+    let mut scheme = aws.scheme();
+    scheme["accounts"]["dev"]["region"] = json!("eu-central-1");
+    aws.put_scheme(&scheme);
+    let probe = Probe::add(&project, "terraform_data.greeting");
+    project.write("platform-config/dev/eu-central-1.json", "{\"domain\": \"frankfurt.example\"}").commit("Frankfurt");
+    project.release("1");
+    project.deploy("ci", "1").stdout_has("greeting = \"Hello from ci.frankfurt.example, version 1\"");
+    for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
+        assert_eq!(probe.environment()[name], "eu-central-1");
+    }
+    let calls = aws.calls(&format!("/{}/{STATE}", aws.state_bucket()));
+    assert!(!calls.is_empty() && calls.iter().all(|call| call["region"] == "eu-west-1"), "{calls:?}");
+}
+
+#[test]
+fn a_bundle_of_the_reference_is_deployed_from_s3() {
+    let (aws, project) = with_locks("reference", None, false);
+    Reference::new(&project, "7").upload(&aws);
+    let output = project.deploy("ci", "7");
+    output.stderr_has("warning: this bundle has no manifest.json").stdout_has("version 7");
+    project.cdflow(["destroy", "ci", "--confirm", "ci"]).run().success();
+    assert!(aws.keys(&aws.state_bucket()).is_empty());
+    let output = project.cdflow(["release", "7", "--platform-config", "platform-config"]).run();
+    output.fails(3).stderr_has("it was made by another program");
+}
+
+#[test]
+fn a_cancelled_apply_saves_its_state_and_releases_its_lock() {
+    let (aws, project) = with_locks("cancel", None, false);
+    let slow = "resource \"terraform_data\" \"slow\" {\n  depends_on = [terraform_data.greeting]\n\n  provisioner \"local-exec\" {\n    \
+                command = \"exec sleep 60\"\n  }\n}\n";
+    project.append("infra/main.tf", slow).commit("Slow");
+    project.release("1");
+    let mut deploy = project.cdflow(["deploy", "ci", "1"]).spawn();
+    deploy.wait_for("terraform_data.slow: Provisioning with");
+    assert_eq!(aws.keys(&aws.state_bucket()), [STATE, LOCK]);
+    deploy.signal(Signal::SIGINT);
+    deploy.wait().fails(130).stderr_has("cancelled during apply: Terraform stopped and saved the state");
+    assert_eq!(aws.keys(&aws.state_bucket()), [STATE]);
+    let state = aws.get_json(&aws.state_bucket(), STATE);
+    assert!(state["resources"].to_string().contains("\"greeting\""), "{state}");
+    assert_eq!(project.sandbox().left_behind(), [""; 0]);
+    project.cdflow(["status"]).run().success().stdout_has("deploy of 1 was interrupted");
 }
 
 /// A first deploy, and then an AWS that refuses to take the state `times` times.
