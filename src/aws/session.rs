@@ -170,18 +170,16 @@ impl fmt::Debug for Refreshing {
 
 fn refused(error: &CredentialsError, arn: &str, region: &str, account: &Account) -> Error {
     let what = format!("the role `{arn}` can't be assumed");
-    let answer = error.source().and_then(|source| source.downcast_ref::<SdkError<AssumeRoleError>>());
-    let failed = match answer {
-        Some(answer) => Failure::of(answer).into_error(what, region),
-        None => Error::new(Exit::Credentials, what).why(chain(error)),
+    let answer = error.source().and_then(|source| source.downcast_ref::<SdkError<AssumeRoleError>>()).map(Failure::of);
+    let why = match answer {
+        Some(failure) if failure.exit(region) != Exit::Credentials => return failure.into_error(what, region),
+        Some(failure) => failure.why(region),
+        None => chain(error),
     };
-    match failed.exit() {
-        Exit::Credentials => failed.hint(format!(
-            "the role's trust policy must allow this identity, and the account scheme must name the role of `{}`",
-            account.alias
-        )),
-        _ => failed,
-    }
+    Error::new(Exit::Credentials, what).why(why).hint(format!(
+        "the role's trust policy must allow this identity, and the account scheme must name the role of `{}`",
+        account.alias
+    ))
 }
 
 fn mask(redactor: &Redactor, credentials: &Credentials) {
