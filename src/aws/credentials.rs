@@ -56,10 +56,9 @@ impl Endpoint {
         let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
         let url = format!("http://{}/credentials", http.local_addr().map_err(failed)?);
         let socket = private.join("backend.sock");
-        let unix = UnixListener::bind(&socket).map_err(|error| {
-            Error::input(format!("the socket `{}` can't be made", socket.display()))
-                .why(error)
-                .hint("set TMPDIR to a folder with a shorter path: a socket's path has 107 characters at most")
+        let unix = UnixListener::bind(&socket).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput => too_deep(&socket),
+            _ => failed(error),
         })?;
         let tasks = [
             tokio::spawn(serve_http(http, provider, token.expose().to_owned())),
@@ -170,6 +169,12 @@ pub(crate) async fn ask(socket: &Path) -> Result<String> {
         }
         None => Ok(text),
     }
+}
+
+/// The address of a Unix socket has some hundred bytes, on any system.
+fn too_deep(socket: &Path) -> Error {
+    Error::input(format!("the path `{}` is too long for a socket", socket.display()))
+        .hint("set TMPDIR to a folder with a shorter path")
 }
 
 /// 256 bits, in hex.

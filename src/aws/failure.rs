@@ -121,7 +121,7 @@ impl Failure {
     }
 
     /// "AccessDenied: Access Denied (HTTP 403, region eu-west-1, request id …)"
-    fn why(&self, region: &str) -> String {
+    pub(crate) fn why(&self, region: &str) -> String {
         let mut text = match (&self.code, &self.message) {
             (Some(code), Some(message)) => format!("{code}: {message}"),
             (Some(one), None) | (None, Some(one)) => one.clone(),

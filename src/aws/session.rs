@@ -68,8 +68,10 @@ impl RootSession {
             .load()
             .await;
         let provider = config.credentials_provider().ok_or_else(|| no_credentials("no provider"))?;
-        let credentials = provider.provide_credentials().await.map_err(|error| no_credentials(chain(&error)))?;
-        mask(redactor, &credentials);
+        let credentials = Refreshing::new(provider, redactor);
+        credentials.get().await.map_err(|error| no_credentials(chain(&error)))?;
+        // Each role is assumed by a client of its own, which would look for credentials again.
+        let config = config.to_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build();
         let caller = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await.map_err(|error| {
             Failure::of(&error).into_error("AWS STS does not say who we are (GetCallerIdentity)", region)
         })?;
@@ -97,11 +99,7 @@ impl RootSession {
             .session_length(SESSION_LENGTH)
             .build()
             .await;
-        let credentials = Refreshing {
-            provider: SharedCredentialsProvider::new(provider),
-            current: Arc::default(),
-            redactor: self.redactor.clone(),
-        };
+        let credentials = Refreshing::new(SharedCredentialsProvider::new(provider), &self.redactor);
         let config = self
             .config
             .to_builder()
@@ -139,6 +137,10 @@ impl Session {
 }
 
 impl Refreshing {
+    fn new(provider: SharedCredentialsProvider, redactor: &Redactor) -> Self {
+        Self { provider, current: Arc::default(), redactor: redactor.clone() }
+    }
+
     async fn get(&self) -> Result<Credentials, CredentialsError> {
         let mut current = self.current.lock().await;
         let now = SystemTime::now();
@@ -189,18 +191,16 @@ impl fmt::Debug for Refreshing {
 
 fn refused(error: &CredentialsError, arn: &str, region: &str, account: &Account) -> Error {
     let what = format!("the role `{arn}` can't be assumed");
-    let answer = error.source().and_then(|source| source.downcast_ref::<SdkError<AssumeRoleError>>());
-    let failed = match answer {
-        Some(answer) => Failure::of(answer).into_error(what, region),
-        None => Error::new(Exit::Credentials, what).why(chain(error)),
+    let answer = error.source().and_then(|source| source.downcast_ref::<SdkError<AssumeRoleError>>()).map(Failure::of);
+    let why = match answer {
+        Some(failure) if failure.exit(region) != Exit::Credentials => return failure.into_error(what, region),
+        Some(failure) => failure.why(region),
+        None => chain(error),
     };
-    match failed.exit() {
-        Exit::Credentials => failed.hint(format!(
-            "the role's trust policy must allow this identity, and the account scheme must name the role of `{}`",
-            account.alias
-        )),
-        _ => failed,
-    }
+    Error::new(Exit::Credentials, what).why(why).hint(format!(
+        "the role's trust policy must allow this identity, and the account scheme must name the role of `{}`",
+        account.alias
+    ))
 }
 
 fn mask(redactor: &Redactor, credentials: &Credentials) {

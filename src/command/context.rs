@@ -19,7 +19,7 @@ use crate::{
     store::{DirectoryStore, ReleaseStore, S3Store},
 };
 
-/// Where the scheme's bucket is when nobody says otherwise; of another region, S3's refusal names the right one.
+/// Where the account scheme's bucket is taken to be when nobody says otherwise; S3 tells the right region if it is another.
 const FIRST_REGION: &str = "us-east-1";
 const SCHEME_LIMIT: u64 = 1 << 20;
 
@@ -148,10 +148,16 @@ async fn read_scheme(
             let region = region.unwrap_or(FIRST_REGION);
             let root = RootSession::start(region, &host.environment, &host.log.redactor).await?;
             // Whose bucket it is, is not known yet: the scheme says so.
-            let store = S3Store::new(root.config(), bucket.clone(), region.to_owned(), None);
-            let text = store.get(key, SCHEME_LIMIT).await?;
+            let store = |region: &str| S3Store::new(root.config(), bucket.clone(), region.to_owned(), None);
+            let text = match store(region).get(key, SCHEME_LIMIT).await {
+                Err(error) => match store(region).real_region().await.filter(|real| real != region) {
+                    Some(real) => store(&real).get(key, SCHEME_LIMIT).await?,
+                    None => return Err(error),
+                },
+                read => read?,
+            };
             let text = text.ok_or_else(|| {
-                Error::input(format!("there is no account scheme at {url} (region {region})"))
+                Error::input(format!("there is no account scheme at {url}"))
                     .hint("check `account-scheme-url` in cdflow.yml")
             })?;
             let text = String::from_utf8(text)

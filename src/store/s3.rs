@@ -214,6 +214,14 @@ impl S3Store {
         self.answered(answer, || format!("`{}` can't be deleted", self.describe(key))).await.map(drop)
     }
 
+    /// Where the bucket really is: S3 tells, whichever region is asked, and also who may not read it.
+    pub(crate) async fn real_region(&self) -> Option<String> {
+        match self.client.head_bucket().bucket(&self.place.bucket).send().await {
+            Ok(answer) => answer.bucket_region().map(str::to_owned),
+            Err(error) => error.raw_response()?.headers().get("x-amz-bucket-region").map(str::to_owned),
+        }
+    }
+
     pub(crate) async fn settle(&self) -> Result<()> {
         self.background.settle().await
     }

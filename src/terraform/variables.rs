@@ -95,7 +95,7 @@ impl Variables {
                 None => {
                     return Err(Error::input(format!("{}: the variable `{}` has no value", variable.place, variable.name))
                         .hint(format!(
-                            "values of *.tfvars files don't count; give it a default, or add it to config/{environment}.json, config/common.json or the platform config, \
+                            "give it a default, or add it to config/{environment}.json, config/common.json or the platform config, \
                              and release again"
                         )));
                 }

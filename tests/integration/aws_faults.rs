@@ -36,10 +36,7 @@ fn tidy(project: &Project, output: &Output) {
 fn the_account_scheme_is_missing() {
     let (aws, project) = new("noscheme");
     aws.delete(&aws.scheme_bucket(), "account-scheme.json");
-    let says = [
-        &format!("error: there is no account scheme at {} (region eu-west-1)\n", aws.scheme_url()),
-        "`account-scheme-url`",
-    ];
+    let says = [&format!("error: there is no account scheme at {}\n", aws.scheme_url()), "`account-scheme-url`"];
     both_fail(&project, |run| run, 2, &says);
     project.edit("cdflow.yml", &aws.scheme_bucket(), "no-such-bucket");
     both_fail(&project, |run| run, 2, &["s3://no-such-bucket/account-scheme.json", "NoSuchBucket", "request id"]);
@@ -171,6 +168,21 @@ fn the_release_bucket_is_in_another_region() {
     }
     let says = ["the bucket is in region `eu-central-1`, the configured region is `eu-west-1`"];
     both_fail(&project, |run| run, 2, &says);
+}
+
+/// Nobody has to say where the account scheme is; from there on it says where things are.
+#[test]
+fn the_account_scheme_is_found_in_another_region() {
+    let (aws, project) = new("schemeregion");
+    let place = format!("GET /{}/account-scheme.json", aws.scheme_bucket());
+    aws.rule(json!({
+        "matching": place, "times": 1, "status": 301, "headers": { "content-type": "application/xml" },
+        "body": "<Error><Code>PermanentRedirect</Code><Message>Elsewhere.</Message></Error>",
+    }));
+    project.cdflow(RELEASE_1).env_remove("AWS_REGION").run().success();
+    let regions: Vec<String> =
+        aws.calls(&place).iter().map(|call| call["region"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(regions, ["us-east-1", "eu-west-1"]);
 }
 
 #[test]

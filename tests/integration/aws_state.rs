@@ -1,6 +1,7 @@
 //! The state on S3: where it is, what locks it, whose credentials reach it. `terraform_data` is enough for that.
 
-use crate::support::{Aws, DEV, Output, Probe, Project, RELEASE};
+use crate::support::{Aws, DEV, Output, Probe, Project, RELEASE, Reference};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 fn with_locks(name: &str, lockfile: Option<bool>, table: bool) -> (Aws, Project) {
@@ -189,6 +190,126 @@ fn a_failed_apply_leaves_its_state_and_nothing_of_ours() {
     assert_eq!(project.sandbox().left_behind(), [""; 0]);
     let status = project.cdflow(["status"]).run();
     status.success().stdout_has("ci           -").stdout_has("deploy of 1 failed");
+}
+
+#[test]
+fn an_environment_may_be_in_another_region_than_its_state() {
+    let (aws, project) = with_locks("region", None, false);
+    let mut scheme = aws.scheme();
+    scheme["accounts"]["dev"]["region"] = json!("eu-central-1");
+    aws.put_scheme(&scheme);
+    let probe = Probe::add(&project, "terraform_data.greeting");
+    project.write("platform-config/dev/eu-central-1.json", "{\"domain\": \"frankfurt.example\"}").commit("Frankfurt");
+    project.release("1");
+    project.deploy("ci", "1").stdout_has("greeting = \"Hello from ci.frankfurt.example, version 1\"");
+    for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
+        assert_eq!(probe.environment()[name], "eu-central-1");
+    }
+    let calls = aws.calls(&format!("/{}/{STATE}", aws.state_bucket()));
+    assert!(!calls.is_empty() && calls.iter().all(|call| call["region"] == "eu-west-1"), "{calls:?}");
+}
+
+#[test]
+fn a_bundle_of_the_reference_is_deployed_from_s3() {
+    let (aws, project) = with_locks("reference", None, false);
+    Reference::new(&project, "7").upload(&aws);
+    let output = project.deploy("ci", "7");
+    output.stderr_has("warning: this bundle has no manifest.json").stdout_has("version 7");
+    project.cdflow(["destroy", "ci", "--confirm", "ci"]).run().success();
+    assert!(aws.keys(&aws.state_bucket()).is_empty());
+    let output = project.cdflow(["release", "7", "--platform-config", "platform-config"]).run();
+    output.fails(3).stderr_has("it was made by another program");
+}
+
+#[test]
+fn a_cancelled_apply_saves_its_state_and_releases_its_lock() {
+    let (aws, project) = with_locks("cancel", None, false);
+    let slow = "resource \"terraform_data\" \"slow\" {\n  depends_on = [terraform_data.greeting]\n\n  provisioner \"local-exec\" {\n    \
+                command = \"exec sleep 60\"\n  }\n}\n";
+    project.append("infra/main.tf", slow).commit("Slow");
+    project.release("1");
+    let mut deploy = project.cdflow(["deploy", "ci", "1"]).spawn();
+    deploy.wait_for("terraform_data.slow: Provisioning with");
+    assert_eq!(aws.keys(&aws.state_bucket()), [STATE, LOCK]);
+    deploy.signal(Signal::SIGINT);
+    deploy.wait().fails(130).stderr_has("cancelled during apply: Terraform stopped and saved the state");
+    assert_eq!(aws.keys(&aws.state_bucket()), [STATE]);
+    let state = aws.get_json(&aws.state_bucket(), STATE);
+    assert!(state["resources"].to_string().contains("\"greeting\""), "{state}");
+    assert_eq!(project.sandbox().left_behind(), [""; 0]);
+    project.cdflow(["status"]).run().success().stdout_has("deploy of 1 was interrupted");
+}
+
+/// A first deploy, and then an AWS that refuses to take the state `times` times.
+fn refuses_the_state(name: &str, times: u32) -> (Aws, Project) {
+    let (aws, project) = with_locks(name, None, false);
+    project.release("1");
+    project.deploy("ci", "1");
+    project.release("2");
+    aws.rule(json!({
+        "matching": format!("PUT /{}/{STATE}?", aws.state_bucket()), "times": times, "status": 403,
+        "body": "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
+    }));
+    (aws, project)
+}
+
+#[test]
+fn a_state_that_can_not_be_saved_is_kept_beside_it() {
+    let (aws, project) = refuses_the_state("unsaved", 1000);
+    let output = project.cdflow(["deploy", "ci", "2"]).run();
+    let keys = aws.keys(&aws.state_bucket());
+    let [copy, state] = &keys[..] else { panic!("{keys:?}\n{output}") };
+    assert!(copy.starts_with("platform/shop/ci/") || copy.starts_with("recovery/platform/shop/ci/"), "{copy}");
+    let (copy, state) = if copy == STATE { (state, copy) } else { (copy, state) };
+    assert_eq!(state, STATE);
+    output.fails(7).stderr_has(&format!(
+        "error: the state of `ci` could not be saved; a copy is at s3://{}/{copy}",
+        aws.state_bucket()
+    ));
+    output.stderr_has("terraform state push");
+    let greeting = |key: &str| aws.get_json(&aws.state_bucket(), key)["outputs"]["greeting"]["value"].clone();
+    assert_eq!(greeting(STATE), "Hello from ci.dev.example, version 1");
+    assert_eq!(greeting(copy), "Hello from ci.dev.example, version 2");
+    assert_eq!(project.sandbox().left_behind(), [""; 0]);
+    assert_eq!(project.git(["status", "--porcelain"]), "");
+}
+
+#[test]
+fn a_state_that_can_be_saved_at_the_second_try_is_saved() {
+    let (aws, project) = refuses_the_state("second", 1);
+    let output = project.cdflow(["deploy", "ci", "2"]).run();
+    output.fails(6).stderr_has("the state was saved at the second try");
+    assert_eq!(aws.keys(&aws.state_bucket()), [STATE]);
+    let state = aws.get_json(&aws.state_bucket(), STATE);
+    assert_eq!(state["outputs"]["greeting"]["value"], "Hello from ci.dev.example, version 2");
+    project.deploy("ci", "2").stderr_has("no changes");
+}
+
+/// As on a runner that trades its OIDC token for a role.
+#[test]
+fn an_identity_token_is_enough() {
+    let (aws, project) = with_locks("oidc", None, false);
+    let token = project.sandbox().root().join("token");
+    // Moto looks at its form only.
+    std::fs::write(&token, "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln").unwrap();
+    let role = format!("arn:aws:iam::{RELEASE}:role/{}-ci", aws.name());
+    for command in [vec!["release", "1", "--platform-config", "platform-config"], vec!["deploy", "ci", "1"]] {
+        let run = project.cdflow(command).env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+        run.env("AWS_WEB_IDENTITY_TOKEN_FILE", &token).env("AWS_ROLE_ARN", &role).run().success();
+    }
+    assert_eq!(aws.calls(&format!("%3Arole%2F{}-ci", aws.name())).len(), 2);
+}
+
+#[test]
+fn a_folder_too_deep_for_a_socket_is_refused() {
+    let (aws, project) = with_locks("deep", None, false);
+    project.release("1");
+    let deep = project.sandbox().tmp().join("d".repeat(100));
+    std::fs::create_dir(&deep).unwrap();
+    let output = project.cdflow(["deploy", "ci", "1"]).env("TMPDIR", &deep).run();
+    output.fails(2).stderr_has("TMPDIR");
+    assert!(aws.keys(&aws.state_bucket()).is_empty());
+    assert_eq!(project.sandbox().left_behind(), [""; 0]);
 }
 
 /// Where an environment is, is frozen in the release; how to get there is read when it is deployed.
