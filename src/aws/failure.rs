@@ -241,7 +241,8 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "`s3://b/k` can't be read: PermanentRedirect (HTTP 301, region eu-west-1)\n  \
-             -> the bucket is in region `us-east-2`, the configured region is `eu-west-1`"
+             -> the bucket is in region `us-east-2`, the configured region is `eu-west-1`: correct the account scheme, or, for the \
+             bucket of the scheme itself, AWS_REGION"
         );
     }
 
