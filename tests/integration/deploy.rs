@@ -685,7 +685,10 @@ fn a_terraform_that_dies_is_no_success() {
     project.release("1");
     let output =
         project.cdflow(["deploy", "live", "1"]).env("PATH", project.terraform_but("apply) kill -9 $$;;")).run();
-    output.fails(6).stderr_has("error: terraform apply failed");
+    output
+        .fails(7)
+        .stderr_has("error: terraform was killed by signal 9 during apply of `live`")
+        .stderr_has("the lock may be left");
     assert_eq!(project.ledger("live"), ["deploy 1 failed"]);
     project.left_no_trace(&output);
     let runner = project.cdflow(["deploy", "ci", "1"]).env("PATH", project.terraform_but("plan) kill -9 $$;;"));

@@ -108,7 +108,7 @@ fn a_cancelled_apply_that_is_completed_all_the_same() {
     let output = running.wait();
     output.fails(130).stderr_has("error: cancelled during apply, which was completed all the same");
     assert_eq!(project.resources("live"), ["terraform_data.greeting"]);
-    assert_eq!(project.ledger("live"), ["deploy 1 interrupted"]);
+    assert_eq!(project.ledger("live"), ["deploy 1 succeeded"]);
     project.left_no_trace(&output);
 }
 
@@ -122,7 +122,7 @@ fn a_cancelled_plan_changes_nothing() {
         running.wait_for("waiting");
         running.signal(signal);
         let output = running.wait();
-        output.fails(code).stderr_has("error: cancelled during terraform plan; nothing was applied");
+        output.fails(code).stderr_has("error: cancelled during terraform plan; no resource was changed");
         // Also the workspace that was made for the plan is gone.
         project.unchanged_since(&before, &output);
     }
@@ -142,7 +142,7 @@ fn waiting_for_a_lock_can_be_cancelled() {
     // There is nothing to see of the wait itself.
     std::thread::sleep(Duration::from_millis(500));
     second.signal(Signal::SIGINT);
-    second.wait().fails(130).stderr_has("cancelled during terraform plan; nothing was applied");
+    second.wait().fails(130).stderr_has("cancelled during terraform plan; no resource was changed");
     assert_eq!(project.ledger("live"), ["deploy 1 unfinished"]);
     fs::write(project.sandbox().work().join("gate"), "").unwrap();
     first.wait().success();
@@ -227,4 +227,27 @@ fn waiting(project: &Project, verb: &str) -> String {
 /// In a process group of its own, as a shell starts it at a terminal.
 fn in_a_group(project: &Project, arguments: &[&str]) -> Runner {
     Runner::new("setsid", [env!("CARGO_BIN_EXE_cdflow")], project.sandbox()).args(arguments).cwd(project.dir())
+}
+
+/// Killed itself, cdflow can't wait; what it started must go on, save the state, and not be swept away by the next run.
+#[test]
+fn a_killed_cdflow_leaves_terraform_to_finish() {
+    let project = slow();
+    let mut running = project.cdflow(["deploy", "live", "1"]).spawn();
+    running.wait_for("): waiting");
+    let terraform = running.processes().into_iter().find(|it| it.arguments.iter().any(|word| word == "apply")).unwrap();
+    kill(Pid::from_raw(running.pid()), Signal::SIGKILL).unwrap();
+    // The folder of a run that still lives is not abandoned.
+    project.cdflow(["release", "2", "--platform-config", "platform-config"]).run();
+    fs::write(project.sandbox().work().join("gate"), "").unwrap();
+    let began = std::time::Instant::now();
+    while std::path::Path::new(&format!("/proc/{}/exe", terraform.pid)).exists() {
+        assert!(began.elapsed() < Duration::from_secs(20), "terraform does not end");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(!project.resources("live").is_empty());
+    assert_eq!(project.ledger("live"), ["deploy 1 unfinished"]);
+    // The next run tidies up and goes on from there.
+    project.deploy("live", "1");
+    assert_eq!(project.sandbox().left_behind(), [""; 0]);
 }

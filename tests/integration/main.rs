@@ -9,6 +9,7 @@
     reason = "tests start programs and read their own environment, and a panic is how a test fails"
 )]
 
+mod actions;
 mod aws_faults;
 mod aws_infrastructure;
 mod aws_lambda;

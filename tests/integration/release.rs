@@ -352,7 +352,7 @@ fn what_lies_outside_the_checkout_is_refused() {
         fs::rename(project.path(folder), &away).unwrap();
         symlink(&away, project.path(folder)).unwrap();
         let runner = project.releasing("1");
-        project.refuses_run(runner, 2, &["the link `", folder, "leaves the checkout", away.to_str().unwrap()]);
+        project.refuses_run(runner, 2, &[folder, "leaves the checkout", away.to_str().unwrap()]);
         fs::remove_file(project.path(folder)).unwrap();
         fs::rename(&away, project.path(folder)).unwrap();
     }

@@ -1,7 +1,6 @@
 //! What the tests stand on. Everything outside the binary is real or answers on the wire: Terraform, git, and moto as AWS.
 //! A test owns a `Sandbox` (home, temporary and working folders); only the moto process is shared, and there every test
 //! has buckets of its own, so that tests run side by side.
-#![allow(dead_code, unused_imports, reason = "what is left unused is for the tests on AWS")]
 
 mod aws;
 mod local;
