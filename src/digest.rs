@@ -1,6 +1,12 @@
 //! SHA-256 as a type that knows its own spellings.
 
-use std::{fmt, io::Read, path::Path, str::FromStr};
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read, Write},
+    path::Path,
+    str::FromStr,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
@@ -22,21 +28,27 @@ impl Sha256 {
         hasher.finish()
     }
 
-    pub(crate) fn of_file(path: &Path) -> std::io::Result<Self> {
-        let mut file = std::fs::File::open(path)?;
-        let mut hasher = Hasher::default();
-        let mut buffer = vec![0; 256 * 1024];
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok(hasher.finish()),
-                n => hasher.update(&buffer[..n]),
-            }
-        }
+    pub(crate) fn of_file(path: &Path) -> io::Result<Self> {
+        copy(&mut File::open(path)?, &mut io::sink())
     }
 
     /// AWS Lambda's `source_code_hash` spelling.
     pub(crate) fn base64(&self) -> String {
         STANDARD.encode(self.0)
+    }
+}
+
+/// Copies, and says what was copied.
+pub(crate) fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<Sha256> {
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let read = from.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(hasher.finish());
+        }
+        hasher.update(&buffer[..read]);
+        to.write_all(&buffer[..read])?;
     }
 }
 

@@ -12,12 +12,12 @@ use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
 use crate::{
     account::Place,
-    digest::Sha256,
+    digest::{self, Sha256},
     error::{Error, Result},
     log::bytes_text,
     manifest::Manifest,
     names::Component,
-    source::{Boundary, SourceFile, TreeFile, walk},
+    source::{self, Boundary, SourceFile, TreeFile, walk},
 };
 
 /// AWS's limit for the unzipped size of a function with its layers: 250 MB, which AWS counts in 1024s.
@@ -92,7 +92,9 @@ pub(crate) fn write(files: &BTreeMap<String, SourceFile>, to: &Path) -> Result<L
             .unix_permissions(if file.executable { 0o755 } else { 0o644 });
         zip.start_file(name.as_str(), options).map_err(|error| failed(error.into()))?;
         let mut from = File::open(&file.path).map_err(|error| Error::io("can't read", &file.path, &error))?;
-        io::copy(&mut from, &mut zip).map_err(failed)?;
+        if digest::copy(&mut from, &mut zip).map_err(failed)? != file.sha256 {
+            return Err(source::changed(name));
+        }
     }
     let file =
         zip.finish().map_err(|error| failed(error.into()))?.into_inner().map_err(|error| failed(error.into_error()))?;

@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -23,10 +22,10 @@ use crate::{
     private::PrivateFolder,
     published::{self, Published},
     release::Release,
-    source::{self, Boundary, SourceFile, Sources, walk},
+    source::{self, SourceFile, Sources, Staged, small},
     store::{Content, Metadata, Put, ReleaseStore},
     terraform::{
-        Folder, lockfile, modules,
+        Folder, lockfile,
         tool::{Flavor, Tool},
     },
 };
@@ -60,7 +59,7 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs) -> Result<()> 
         None => BTreeMap::new(),
     };
     log.step(&format!("Initialise with {} {}", tool.flavor.name(), tool.version));
-    let staged = stage(&sources, &private)?;
+    let staged = Staged::create(&sources, &private)?;
     init(context, &tool, &staged).await?;
     let mut facts = data.clone();
     facts.extend(built_in(&release, &checkout));
@@ -180,39 +179,6 @@ fn build(context: &Context, sources: &Sources, private: &Path) -> Result<Option<
     Ok(Some(zip))
 }
 
-/// A copy of what init needs, in the layout of the checkout, because init writes into the folder it runs in.
-struct Staged {
-    infra: PathBuf,
-    outside: PathBuf,
-}
-
-fn stage(sources: &Sources, private: &PrivateFolder) -> Result<Staged> {
-    let root = private.folder("checkout")?;
-    let component = root.join(&sources.component_folder);
-    let infra = component.join("infra");
-    // Also when infra/ has no file that is carried, init must find a folder.
-    fs::create_dir_all(&infra).map_err(|error| Error::io("can't make the folder", &infra, &error))?;
-    for (name, file) in sources.files.iter().filter(|(name, _)| name.starts_with("infra/")) {
-        copy(file, &component.join(name))?;
-    }
-    for (name, file) in &sources.outside {
-        copy(file, &root.join(name))?;
-    }
-    Ok(Staged { infra, outside: root })
-}
-
-fn copy(file: &SourceFile, to: &Path) -> Result<()> {
-    let failed = |error: std::io::Error| Error::io("can't copy", &file.path, &error);
-    if let Some(parent) = to.parent() {
-        fs::create_dir_all(parent).map_err(failed)?;
-    }
-    fs::copy(&file.path, to).map_err(failed)?;
-    // A copy keeps the mode, and init must be able to write the lock file.
-    use std::os::unix::fs::PermissionsExt;
-    let mode = if file.executable { 0o755 } else { 0o644 };
-    fs::set_permissions(to, fs::Permissions::from_mode(mode)).map_err(failed)
-}
-
 async fn init(context: &Context, tool: &Tool, staged: &Staged) -> Result<()> {
     let lock = staged.infra.join(lockfile::FILE);
     let committed = lockfile::read(&lock)?;
@@ -247,7 +213,7 @@ async fn bundle(
     private: &Path,
 ) -> Result<Bundle> {
     context.host.log.step("Bundle");
-    let mut files = from_staging(sources, staged)?;
+    let mut files = staged.files(sources)?;
     let carried = sources.files.iter().filter(|(name, _)| !name.starts_with("infra/"));
     files.extend(carried.map(|(name, file)| StagedFile {
         name: name.clone(),
@@ -264,50 +230,22 @@ async fn bundle(
         bundle::write(files, header, &to)
     });
     let bundle = written.await.map_err(|error| Error::internal("the bundle's writer failed").why(error))??;
+    check_unchanged(sources, &bundle)?;
     let counts = format!("{} files, {}", bundle.manifest.files.len(), bytes_text(bundle.size));
     context.host.log.note(&format!("{counts}, bundle digest {}", bundle.digest));
     Ok(bundle)
 }
 
-/// What init has made or left: code with its lock file, modules, providers as real files.
-fn from_staging(sources: &Sources, staged: &Staged) -> Result<Vec<StagedFile>> {
-    let work = staged.infra.join(".terraform");
-    let mut files = tree("infra", &staged.infra, &staged.infra, |path| path.starts_with(".terraform"))?;
-    let module_folder = work.join("modules");
-    if module_folder.is_dir() {
-        let index = module_folder.join(modules::INDEX);
-        let of_git =
-            |path: &Path| path.file_name().is_some_and(|name| name == ".git") || path == Path::new(modules::INDEX);
-        files.extend(tree("modules", &module_folder, &module_folder, of_git)?);
-        let text = fs::read_to_string(&index).map_err(|error| Error::io("can't read", &index, &error))?;
-        files.push(small("modules/modules.json", modules::index_for_bundle(&text, &sources.component_folder)?));
+/// The bundle has what the source digest was made of; init alone may add to the lock file.
+fn check_unchanged(sources: &Sources, bundle: &Bundle) -> Result<()> {
+    let lock_file = format!("infra/{}", lockfile::FILE);
+    let carried = |(name, file): &(&String, &SourceFile)| {
+        bundle.manifest.files.get(*name).map(|it| it.sha256) == Some(file.sha256)
+    };
+    match sources.files.iter().filter(|(name, _)| **name != lock_file).find(|entry| !carried(entry)) {
+        Some((name, _)) => Err(source::changed(name)),
+        None => Ok(()),
     }
-    for (name, file) in &sources.outside {
-        let path = staged.outside.join(name);
-        let name = format!("modules/{}/{name}", modules::FROM_CHECKOUT);
-        files.push(StagedFile { name, source: Source::Path(path), executable: file.executable });
-    }
-    let providers = work.join("providers");
-    if providers.is_dir() {
-        // Init links each provider to wherever it was found.
-        files.extend(tree("providers", &providers, Path::new("/"), |_| false)?);
-    }
-    Ok(files)
-}
-
-fn tree(prefix: &str, folder: &Path, boundary: &Path, skip: impl Fn(&Path) -> bool) -> Result<Vec<StagedFile>> {
-    let boundary = fs::canonicalize(boundary).map_err(|error| Error::io("can't read", boundary, &error))?;
-    let files = walk(folder, &Boundary::new(&boundary, "its module folder"), skip)?;
-    let staged = files.into_iter().map(|file| StagedFile {
-        name: format!("{prefix}/{}", file.name),
-        source: Source::Path(file.path),
-        executable: file.executable,
-    });
-    Ok(staged.collect())
-}
-
-fn small(name: &str, content: Vec<u8>) -> StagedFile {
-    StagedFile { name: name.to_owned(), source: Source::Bytes(content), executable: false }
 }
 
 fn pretty(value: &Value) -> Vec<u8> {

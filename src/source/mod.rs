@@ -16,8 +16,10 @@ use crate::{
 };
 
 mod platform_config;
+mod staging;
 mod tree;
 
+pub(crate) use staging::{Staged, small};
 pub(crate) use tree::{Boundary, TreeFile, walk};
 
 /// The files that go into the bundle as they are, and the digest over all that decides what a release contains.
@@ -93,6 +95,12 @@ impl Sources {
 
 fn is_code(name: &str) -> bool {
     [".tf", ".tf.json", ".tofu", ".tofu.json"].iter().any(|suffix| name.ends_with(suffix))
+}
+
+/// What a release is made of must not change under its hands.
+pub(crate) fn changed(name: &str) -> Error {
+    Error::input(format!("`{name}` was changed while the release was made"))
+        .hint("release again when nothing writes into the checkout")
 }
 
 /// Terraform's working data and states, which may hold secrets, are no code.

@@ -11,7 +11,8 @@ pub(crate) struct Output {
     pub(super) command: String,
     pub(super) scrub: Scrub,
     /// Keeps the folders that the output speaks of.
-    pub(super) sandbox: Sandbox,
+    /// Kept until nobody looks at the output any more.
+    pub(super) _sandbox: Sandbox,
 }
 
 impl Output {
