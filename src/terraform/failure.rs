@@ -13,6 +13,28 @@ pub(crate) enum Step {
     PushState,
 }
 
+impl Step {
+    /// What to do about a failure that is nothing special.
+    fn advice(self) -> Option<&'static str> {
+        match self {
+            Self::InitAtRelease => Some(
+                "Terraform's words are above: mend infra/ or the access to its modules and providers, and release again",
+            ),
+            Self::InitAtDeploy => {
+                Some("Terraform's words are above: check the state's bucket and the role of the release account")
+            }
+            Self::Workspace => Some("check the state's bucket and the role of the release account"),
+            Self::Plan => Some(
+                "Terraform's words are above: mend infra/ or config/, release again, and deploy that; nothing was applied",
+            ),
+            Self::Apply => {
+                Some("Terraform's words are above; what was done is in the state: mend the cause and deploy again")
+            }
+            Self::PushState => None,
+        }
+    }
+}
+
 /// Lines that Terraform printed, without box characters and colours.
 #[derive(Default)]
 pub(crate) struct Words {
@@ -86,16 +108,22 @@ impl Words {
             Step::Apply => (Exit::ApplyFailed, "terraform apply failed"),
             Step::PushState => (Exit::StateNotSaved, "terraform state push failed"),
         };
-        let error = Error::new(exit, what);
-        match self.first_error() {
-            Some(why) => error.why(why),
-            None => error.why("see its output above"),
+        let error = Error::new(exit, what).why(self.first_error().unwrap_or_else(|| "see its output above".to_owned()));
+        match step.advice() {
+            Some(advice) => error.hint(advice),
+            None => error,
         }
     }
 
+    /// The title of the first diagnostic, which Terraform may have wrapped.
     fn first_error(&self) -> Option<String> {
-        let line = self.lines.iter().find_map(|line| line.trim().strip_prefix("Error: "))?;
-        Some(line.trim_end_matches(':').to_owned())
+        let mut lines = self.lines.iter().map(|line| line.trim()).skip_while(|line| !line.starts_with("Error: "));
+        let mut title = lines.next()?.trim_start_matches("Error: ").to_owned();
+        for line in lines.take_while(|line| !line.is_empty() && !line.starts_with("with ") && !line.starts_with("on "))
+        {
+            title = format!("{title} {line}");
+        }
+        Some(title.trim_end_matches(':').to_owned())
     }
 
     /// What Terraform says between `Error message:` and its general advice.
@@ -205,7 +233,7 @@ mod tests {
         ] {
             let error = words.error(step, "live");
             assert_eq!(error.exit(), exit);
-            assert!(error.to_string().ends_with("failed: No such thing"), "{error}");
+            assert!(error.to_string().contains("failed: No such thing\n  -> "), "{error}");
         }
         let stale = Words::from_text("Error: Saved plan is\nstale\n  The given plan file can no longer be applied");
         assert_eq!(stale.error(Step::Apply, "live").exit(), Exit::Integrity);

@@ -37,7 +37,8 @@ pub(super) async fn fetch(context: &Context, wanted: &Wanted, private: &PrivateF
     let (into, expected) = (private.folder("bundle")?, published::promised_digest(&found)?);
     let from = archive.clone();
     let unpacked = tokio::task::spawn_blocking(move || bundle::unpack(&from, &into, expected));
-    let unpacked = unpacked.await.map_err(|error| Error::internal("the bundle's reader failed").why(error))??;
+    let unpacked = unpacked.await.map_err(|error| Error::internal("the bundle's reader failed").why(error))?;
+    let unpacked = unpacked.map_err(|error| error.hint(format!("it was fetched from {}", store.describe(&key))))?;
     // Twice the space would be needed otherwise.
     fs::remove_file(&archive).map_err(|error| Error::io("can't remove", &archive, &error))?;
     check_recorded(wanted, &unpacked)?;
