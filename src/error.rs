@@ -91,6 +91,11 @@ impl Error {
         self
     }
 
+    /// The cause alone.
+    pub(crate) fn cause(&self) -> &str {
+        self.why.as_deref().unwrap_or(&self.what)
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }

@@ -232,7 +232,10 @@ impl ActionInputs {
                 release_data: self.list("release-data")?,
                 dry_run: self.flag("dry-run")?,
             }),
-            "inspect" => ComponentCommand::Inspect(InspectInputs { version: self.required("version")?, json: false }),
+            "inspect" => ComponentCommand::Inspect(InspectInputs {
+                version: self.required("version")?,
+                json: self.flag("json")?,
+            }),
             "deploy" => ComponentCommand::Deploy(DeployInputs {
                 environment: self.required("environment")?,
                 version: self.required("version")?,
@@ -248,7 +251,7 @@ impl ActionInputs {
                 plan: self.plan()?,
                 confirm: self.optional("confirm")?,
             }),
-            "status" => ComponentCommand::Status(StatusInputs { json: false }),
+            "status" => ComponentCommand::Status(StatusInputs { json: self.flag("json")? }),
             unknown => {
                 let known = ["release", "inspect", "deploy", "destroy", "status"];
                 let error = Error::input(format!("the input `command` is `{}`", unknown.escape_debug()));
@@ -304,7 +307,8 @@ impl ActionInputs {
 
     /// What nobody took is a typing error or belongs to another command.
     fn finish(self, command: &str) -> Result<()> {
-        const KNOWN: [&str; 19] = [
+        const KNOWN: [&str; 20] = [
+            "json",
             "command",
             "component",
             "working-directory",

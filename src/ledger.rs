@@ -253,6 +253,10 @@ impl Record {
         }
     }
 
+    pub(crate) fn is_destroyed(&self) -> bool {
+        self.settled.as_ref().is_some_and(|entry| entry.start.action == Action::Destroy)
+    }
+
     /// Whether the newest run that succeeded left something there.
     pub(crate) fn is_deployed(&self) -> bool {
         self.settled.as_ref().is_some_and(|entry| entry.start.action == Action::Deploy)

@@ -112,6 +112,13 @@ impl Log {
         }
     }
 
+    /// A document for another program: alone on standard output, and whole.
+    pub(crate) fn json(&self, document: &serde_json::Value) {
+        // `##[` would be a command to the runner wherever it stands; in JSON it can only stand in a string.
+        let text = format!("{document:#}").replace("##[", "\\u0023#[");
+        write_line(&mut io::stdout().lock(), &self.redactor.apply(&text));
+    }
+
     /// A line of a program that runs for us, or of what the user asked to see.
     pub(crate) fn output(&self, line: &str) {
         let line = self.redactor.apply(line);

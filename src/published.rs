@@ -55,7 +55,8 @@ impl<'a> Published<'a> {
         let mut from = found.size.saturating_sub(TAIL);
         loop {
             let tail = store.get_range(&key, from, found.size - from).await?;
-            match Index::locate(&tail, found.size)? {
+            let located = Index::locate(&tail, found.size);
+            match located.map_err(|error| error.hint(format!("it is {}", store.describe(&key))))? {
                 Located::Found(index) => return Ok(Some(Self { store, key, found, index, tail })),
                 Located::NeedMore { from_offset } if from_offset < from => from = from_offset,
                 Located::NeedMore { .. } => {

@@ -36,6 +36,10 @@ pub(crate) struct LambdaZip {
 pub(crate) fn files(manifest: &Manifest, component: &Component, folder: &Path, root: &Path) -> Result<Vec<TreeFile>> {
     let settings = manifest.lambda.clone().unwrap_or_default();
     let source = match &settings.source {
+        Some(source) if !folder.join(source).is_dir() => {
+            return Err(Error::input(format!("cdflow.yml: `lambda.source`: there is no folder `{}`", source.display()))
+                .hint("it is relative to the folder of cdflow.yml"));
+        }
         Some(source) => folder.join(source),
         None => [folder.join(component.as_str()), folder.join("src")].into_iter().find(|path| path.is_dir()).ok_or_else(|| {
             Error::input(format!("there is neither a folder `{component}` nor `src` in `{}`", folder.display()))

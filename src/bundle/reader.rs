@@ -40,7 +40,7 @@ pub(crate) fn unpack(archive: &Path, into: &Path, expected: Option<Sha256>) -> R
         partial.keep();
         Ok(promise)
     })();
-    let (digest, manifest) = opened.map_err(|error| with_advice(error, archive))?.unzip();
+    let (digest, manifest) = opened.map_err(with_advice)?.unzip();
     Ok(Unpacked { root: into.to_owned(), digest, manifest })
 }
 
@@ -91,14 +91,13 @@ fn check_fresh(into: &Path) -> Result<()> {
     }
 }
 
-fn with_advice(error: Error, archive: &Path) -> Error {
+fn with_advice(error: Error) -> Error {
     if error.exit() != Exit::Integrity {
         return error;
     }
-    error.hint(format!(
-        "nothing of `{}` was used; fetch it again, and if it is the same, publish a new version: a bundle is never repaired",
-        archive.display()
-    ))
+    error.hint(
+        "nothing of it was used; try again, and if it is the same, publish a new version: a bundle is never repaired",
+    )
 }
 
 /// Content that may be incomplete: emptied when dropped, also by a panic.

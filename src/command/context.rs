@@ -152,7 +152,7 @@ async fn read_scheme(
             let text = match store(region).get(key, SCHEME_LIMIT).await {
                 Err(error) => match store(region).real_region().await.filter(|real| real != region) {
                     Some(real) => store(&real).get(key, SCHEME_LIMIT).await?,
-                    None => return Err(error),
+                    None => return Err(error.hint("the scheme's place is `account-scheme-url` in cdflow.yml")),
                 },
                 read => read?,
             };

@@ -23,6 +23,10 @@ pub(crate) async fn run(context: &Context, inputs: DestroyInputs) -> Result<()> 
     let record = rollout::record(context, &environment).await?;
     // Whoever names the version knows what there is; without it the ledger's word must hold.
     let missing_state = record.is_deployed().then(|| no_state(&environment)).filter(|_| version.is_none());
+    if version.is_none() && record.is_destroyed() && record.unsettled.is_empty() {
+        context.host.log.done(&format!("Nothing to destroy: {environment} was destroyed before"));
+        return Ok(());
+    }
     let version = version_of(&environment, &record, version)?;
     context.host.log.step(&format!("Destroy {} {version} in {environment}", context.identity.component));
     let order = Order {
@@ -61,12 +65,14 @@ fn no_state(environment: &Environment) -> Error {
     Error::refused(format!("the environment `{environment}` has no state, but by the ledger it is deployed"))
         .why("its resources may exist all the same, and would be forgotten")
         .hint("was the state deleted, or did its bucket, `team` or `component` change? Mend that first")
-        .hint(format!("if there is really nothing left: cdflow destroy {environment} VERSION, which only records it"))
+        .hint(format!("if there is really nothing left: cdflow destroy {environment} VERSION --confirm {environment}, which only records it"))
 }
 
 fn version_of(environment: &Environment, record: &Record, given: Option<Version>) -> Result<Version> {
     given.or_else(|| record.deployed().map(|start| start.version.clone())).ok_or_else(|| {
         Error::input(format!("by the ledger nothing is deployed in `{environment}`"))
-            .hint(format!("if something is, name the release to destroy it with: cdflow destroy {environment} VERSION"))
+            .hint(format!(
+                "if something is, name the release to destroy it with: cdflow destroy {environment} VERSION --confirm {environment}"
+            ))
     })
 }

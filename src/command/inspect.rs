@@ -25,7 +25,7 @@ pub(crate) async fn run(context: &Context, inputs: &InspectInputs) -> Result<()>
     let place = context.store.describe(&release.key());
     let document = document(&place, &published, manifest.as_ref(), &facts["release"]);
     match inputs.json {
-        true => context.host.log.output(&format!("{document:#}")),
+        true => context.host.log.json(&document),
         false => table(&document).iter().for_each(|line| context.host.log.output(line)),
     }
     Ok(())

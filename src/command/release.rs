@@ -45,10 +45,11 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs) -> Result<()> 
     let sources = read_sources(context, &checkout, &inputs.platform_config, &data)?;
     let tool = locate(context).await?;
     if inputs.dry_run {
-        return show(context, &release, &sources, &checkout, &tool, &data);
+        show(context, &release, &sources, &checkout, &tool, &data)?;
     }
     let asked = is_published(context, &release, &sources);
-    if context.host.interrupt.or_cancel("asking the release store", asked).await? {
+    let is_published = context.host.interrupt.or_cancel("asking the release store", asked).await?;
+    if is_published || inputs.dry_run {
         return Ok(());
     }
 
@@ -374,6 +375,7 @@ fn show(
             ));
         }
     }
+    log.output("bundle                      release.json, account-scheme.json, manifest.json");
     log.note("modules and providers come on top, at init");
     Ok(())
 }

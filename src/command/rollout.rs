@@ -14,7 +14,7 @@ use crate::{
     inputs::PlanInputs,
     ledger::{Action, End, Ledger, Outcome, Record, Start},
     log::duration_text,
-    names::Environment,
+    names::{Environment, nearest},
     terraform::{Applied, Initialised, Plan, PlanMode, PlanRequest, changes::Counts, state::StateSummary},
 };
 
@@ -126,7 +126,25 @@ async fn plan(context: &Context, order: &Order, opened: &Opened) -> Result<Plan>
         parallelism: order.plan.parallelism,
         has_ephemeral: opened.prepared.has_ephemeral,
     };
-    opened.terraform.plan(request).await
+    let plan = opened.terraform.plan(request).await?;
+    check_addresses(order, &plan)?;
+    Ok(plan)
+}
+
+/// Terraform takes an address that names nothing for "nothing to do", and this run would be recorded as a success.
+fn check_addresses(order: &Order, plan: &Plan) -> Result<()> {
+    // A refresh looks at resources without listing them as changes.
+    if order.mode == PlanMode::RefreshOnly {
+        return Ok(());
+    }
+    let given = order.target.iter().map(|address| ("--target", address));
+    let mut given = given.chain(order.replace.iter().map(|address| ("--replace", address)));
+    let Some((flag, address)) = given.find(|(_, address)| !plan.changes.knows(address)) else { return Ok(()) };
+    let error = Error::input(format!("{flag} `{}` names no resource of the code or the state", address.escape_debug()));
+    Err(match nearest(address, plan.changes.addresses.iter().map(String::as_str)) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint("a resource is named as in the plan: `aws_s3_bucket.data`, `module.network`"),
+    })
 }
 
 fn summary_of(plan: &Plan) -> String {
@@ -231,6 +249,9 @@ fn done_text(context: &Context, order: &Order, plan: &Plan) -> String {
     let (component, version, environment) =
         (&context.identity.component, &order.wanted.release.version, &order.wanted.environment);
     match order.mode {
+        PlanMode::Deploy if !order.target.is_empty() => {
+            format!("Deployed {component} {version} to {environment} in part ({}): {what}", order.target.join(", "))
+        }
         PlanMode::Deploy if !plan.has_changes => format!("Deployed {component} {version} to {environment}: no changes"),
         PlanMode::Deploy => format!("Deployed {component} {version} to {environment}: {what}"),
         PlanMode::RefreshOnly => format!("Refreshed the state of {component} in {environment}"),

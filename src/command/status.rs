@@ -20,7 +20,7 @@ pub(crate) async fn run(context: &Context, inputs: &StatusInputs) -> Result<()> 
     if inputs.json {
         let environments: Vec<Value> = rows.iter().map(|(environment, record)| as_json(environment, record)).collect();
         let document = json!({"team": context.identity.team, "component": context.identity.component, "environments": environments});
-        log.output(&format!("{document:#}"));
+        log.json(&document);
     } else if rows.is_empty() {
         log.output(&format!("{} was never deployed", context.identity.component));
     } else {

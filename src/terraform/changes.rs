@@ -9,6 +9,8 @@ use serde::Deserialize;
 pub(crate) struct Changes {
     pub(crate) resources: Vec<ResourceChange>,
     pub(crate) outputs: Vec<String>,
+    /// Of every resource that the plan looked at, changed or not.
+    pub(crate) addresses: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,12 +44,19 @@ impl Changes {
     /// Streams: what it does not need of the document is never held.
     pub(crate) fn parse(from: &mut dyn Read) -> serde_json::Result<Self> {
         let plan: Plan = serde_json::from_reader(from)?;
+        let addresses = plan.resource_changes.iter().map(|change| change.address.clone()).collect();
         let resources = plan.resource_changes.into_iter().filter_map(|change| {
             let action = change.change.action()?;
             Some(ResourceChange { address: change.address, kind: change.kind, action })
         });
         let changed = plan.output_changes.into_iter().filter(|(_, change)| change.actions != ["no-op"]);
-        Ok(Self { resources: resources.collect(), outputs: changed.map(|(name, _)| name).collect() })
+        Ok(Self { resources: resources.collect(), outputs: changed.map(|(name, _)| name).collect(), addresses })
+    }
+
+    /// Whether `address` names a resource of the plan, an instance of one, or a module with some.
+    pub(crate) fn knows(&self, address: &str) -> bool {
+        let rest = |known: &str| known.strip_prefix(address).map(|rest| rest.chars().next());
+        self.addresses.iter().any(|known| matches!(rest(known), Some(None | Some('.' | '['))))
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -120,6 +129,23 @@ impl PlanChange {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_address_names() {
+        let known = ["aws_x.a[0]", "module.m[\"k\"].aws_y.b", "aws_x.long"].map(str::to_owned).to_vec();
+        let changes = Changes { addresses: known, ..Changes::default() };
+        for (address, is_known) in [
+            ("aws_x.a", true),
+            ("aws_x.a[0]", true),
+            ("module.m", true),
+            ("module.m[\"k\"]", true),
+            ("aws_x.lon", false),
+            ("aws_x.b", false),
+            ("aws_x.a[1]", false),
+        ] {
+            assert_eq!(changes.knows(address), is_known, "{address}");
+        }
+    }
 
     #[test]
     fn every_kind_of_action() {

@@ -267,7 +267,8 @@ impl Initialised {
                 Err(Error::new(exit, "cancelled during apply, which was completed all the same"))
             }
             Some(exit) => {
-                Err(Error::new(exit, "cancelled during apply: Terraform stopped and saved the state").why(failed()))
+                let stopped = Error::new(exit, "cancelled during apply: Terraform stopped and saved the state");
+                Err(stopped.why(failed().cause()).hint("see what is deployed with `cdflow status`, then deploy again"))
             }
             None if code == 0 => Ok(()),
             None => Err(failed()),

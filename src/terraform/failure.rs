@@ -41,6 +41,8 @@ pub(crate) struct Words {
     lines: Vec<String>,
 }
 
+/// A title that only announces the next diagnostics.
+const WRAPPER: &str = "Terraform encountered problems during initialisation";
 /// Enough for any error; what a huge plan printed before it is of no interest.
 const KEPT: usize = 400;
 
@@ -115,15 +117,20 @@ impl Words {
         }
     }
 
-    /// The title of the first diagnostic, which Terraform may have wrapped.
+    /// The title of the first diagnostic that says something.
     fn first_error(&self) -> Option<String> {
-        let mut lines = self.lines.iter().map(|line| line.trim()).skip_while(|line| !line.starts_with("Error: "));
-        let mut title = lines.next()?.trim_start_matches("Error: ").to_owned();
-        for line in lines.take_while(|line| !line.is_empty() && !line.starts_with("with ") && !line.starts_with("on "))
-        {
-            title = format!("{title} {line}");
-        }
-        Some(title.trim_end_matches(':').to_owned())
+        let begins = (0..self.lines.len()).filter(|at| self.lines[*at].trim().starts_with("Error: "));
+        let titles: Vec<String> = begins.map(|at| self.title(at)).collect();
+        let says_something = |title: &&String| !title.starts_with(WRAPPER);
+        titles.iter().find(says_something).or(titles.first()).cloned()
+    }
+
+    /// Terraform may have wrapped it.
+    fn title(&self, at: usize) -> String {
+        let ends = |line: &&str| line.is_empty() || line.starts_with("with ") || line.starts_with("on ");
+        let lines = self.lines[at..].iter().map(|line| line.trim());
+        let title = lines.take_while(|line| !ends(line)).collect::<Vec<_>>().join(" ");
+        title.trim_start_matches("Error: ").trim_end_matches(':').to_owned()
     }
 
     /// What Terraform says between `Error message:` and its general advice.

@@ -26,6 +26,9 @@ pub(super) async fn credentials(
         Some(plan_role) if wanted.plan_only => Some(plan_role),
         _ => account.role.as_ref(),
     };
+    if let (Some(id), Some(role)) = (&account.id, role) {
+        context.host.log.note(&format!("account {} {id}, {}, as {role}", account.alias, account.region));
+    }
     let session = context.session(account, role.map(String::as_str)).await?;
     // Without a role in the environment's account there is nothing to hand out: another account's would be the wrong one.
     let endpoint = match &session {
@@ -74,7 +77,12 @@ pub(super) async fn read_secrets(
             log.warning(&format!("the secret `{name}` is too short to be masked where Terraform prints it"));
         }
     }
-    log.note(&format!("{} secret(s)", read.len()));
+    if read.is_empty() {
+        let names: Vec<String> = sources.iter().map(ToString::to_string).collect();
+        log.warning(&format!("there are no secrets for `{}` in {}", wanted.environment, names.join(", ")));
+    } else {
+        log.note(&format!("{} secret(s)", read.len()));
+    }
     *value = read.iter().map(|(name, secret)| (name.clone(), Value::from(secret.expose()))).collect();
     Ok(())
 }

@@ -38,7 +38,8 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub(super) fn write_variables(&self) -> Result<()> {
-        write_new(&self.var_file, json!(self.variables).to_string().as_bytes())
+        // A line for each: Terraform shows the line of a value that it refuses, and a secret must not stand beside it.
+        write_new(&self.var_file, format!("{:#}\n", json!(self.variables)).as_bytes())
     }
 }
 pub(super) fn prepare(
