@@ -22,6 +22,19 @@ pub(crate) struct Checkout {
     pub(crate) commit: String,
 }
 
+/// In a container the checkout belongs to another user, which git refuses without the first; and what stands in a checkout must
+/// not make git run programs: no monitor, no hooks, no repository that was committed as files.
+const HARMLESS: [&str; 8] = [
+    "-c",
+    "safe.directory=*",
+    "-c",
+    "safe.bareRepository=explicit",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "core.hooksPath=/dev/null",
+];
+
 /// The `git` program.
 pub(crate) struct Git<'a> {
     program: PathBuf,
@@ -38,7 +51,10 @@ impl<'a> Git<'a> {
                 Error::input("`git` is not in PATH")
                     .hint("install git: the commit and the component's name come from it")
             })?;
-        Ok(Self { program, env: env.clone(), log, interrupt })
+        let mut env = env.clone();
+        // Asking must not write into the checkout.
+        env.insert("GIT_OPTIONAL_LOCKS".into(), "0".into());
+        Ok(Self { program, env, log, interrupt })
     }
 
     pub(crate) async fn checkout(&self, folder: &Path) -> Result<Checkout> {
@@ -60,13 +76,15 @@ impl<'a> Git<'a> {
 
     /// Whether files below `folder` differ from the commit.
     pub(crate) async fn is_changed(&self, folder: &Path) -> Result<bool> {
-        Ok(self.answer(folder, &["status", "--porcelain", "--", "."]).await?.is_some_and(|changes| !changes.is_empty()))
+        Ok(self
+            .answer(folder, &["status", "--porcelain", "--ignore-submodules=all", "--", "."])
+            .await?
+            .is_some_and(|changes| !changes.is_empty()))
     }
 
     /// One trimmed line or more; None when git says no.
     async fn answer(&self, folder: &Path, args: &[&str]) -> Result<Option<String>> {
-        // In a container the checkout belongs to another user, which git refuses without this.
-        let args = ["-c", "safe.directory=*"].iter().chain(args);
+        let args = HARMLESS.iter().chain(args);
         let captured =
             Program::new(&self.program, folder, &self.env).args(args).capture(self.log, self.interrupt).await?;
         self.interrupt.check("asking git")?;

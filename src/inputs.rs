@@ -168,6 +168,7 @@ pub(crate) enum Parsed {
     /// `--help`, `--version`, or a misuse of the command line: clap's own words and exit code.
     Said {
         exit: u8,
+        said: Box<clap::Error>,
     },
 }
 
@@ -179,11 +180,7 @@ pub(crate) fn parse(args: Vec<OsString>, environment: &ProcessEnvironment) -> Re
     }
     Ok(match Inputs::try_parse_from(args) {
         Ok(inputs) => Parsed::Run(Box::new(inputs)),
-        Err(said) => {
-            // Nothing can be done about a closed standard output.
-            let _ = said.print();
-            Parsed::Said { exit: u8::try_from(said.exit_code()).unwrap_or(2) }
-        }
+        Err(said) => Parsed::Said { exit: u8::try_from(said.exit_code()).unwrap_or(2), said: Box::new(said) },
     })
 }
 

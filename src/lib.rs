@@ -53,7 +53,15 @@ pub fn run(args: Vec<OsString>, environment: Environment) -> u8 {
     let told = log.clone();
     std::panic::set_hook(Box::new(move |panic| told.error(&defect(panic))));
     let ended = std::panic::catch_unwind(|| match inputs::parse(args, &environment) {
-        Ok(Parsed::Said { exit }) => exit,
+        Ok(Parsed::Said { exit, said }) => {
+            // What was typed stands in the message: on Actions it must not command the runner.
+            match on_actions {
+                true => said.to_string().lines().for_each(|line| log.output(line)),
+                // Nothing can be done about a closed standard output.
+                false => drop(said.print()),
+            }
+            exit
+        }
         Ok(Parsed::Run(inputs)) => {
             let log = log.clone().with(inputs.global.verbose, inputs.global.no_color);
             code(start(*inputs, environment, log.clone()), &log)

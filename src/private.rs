@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, Permissions},
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -18,8 +18,10 @@ use crate::{
 };
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
-const PREFIX: &str = "cdflow-";
+const PREFIX: &str = "cdflow-run-";
 const LOCK: &str = "lock";
+/// In the lock file: a folder that only looks like ours is left alone.
+const MARK: &[u8] = b"a run of cdflow holds this folder as long as it locks this file\n";
 /// Where Terraform leaves a state that it could not save, below a run's folder.
 const ERRORED_STATE: &str = "bundle/infra/errored.tfstate";
 
@@ -90,7 +92,8 @@ pub(crate) fn write_new(path: &Path, content: &[u8]) -> Result<()> {
 /// The lock file appears only when it is locked, or another run could take it for a dead one's.
 fn lock(folder: &Path) -> io::Result<File> {
     let unlocked = folder.join("unlocked");
-    let file = File::options().write(true).create_new(true).mode(0o600).open(&unlocked)?;
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&unlocked)?;
+    file.write_all(MARK)?;
     file.lock()?;
     // Programs inherit it: an apply goes on when its cdflow is killed, and needs the folder.
     fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty()))?;
@@ -102,7 +105,9 @@ fn lock(folder: &Path) -> io::Result<File> {
 fn sweep(parent: &Path, log: &Log) {
     for entry in fs::read_dir(parent).into_iter().flatten().filter_map(io::Result::ok) {
         let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
-            && entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw());
+            && entry.metadata().is_ok_and(|found| {
+                found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw() && found.mode() & 0o777 == 0o700
+            });
         if !is_ours || !is_abandoned(&entry.path()) {
             continue;
         }
@@ -118,7 +123,14 @@ fn sweep(parent: &Path, log: &Log) {
 }
 
 fn is_abandoned(folder: &Path) -> bool {
-    File::open(folder.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok())
+    let mark = |mut lock: File| {
+        let mut content = Vec::new();
+        let read = Read::by_ref(&mut lock).take(2 * MARK.len() as u64).read_to_end(&mut content);
+        (read.is_ok() && content == MARK).then_some(lock)
+    };
+    let is_file = fs::symlink_metadata(folder.join(LOCK)).is_ok_and(|found| found.is_file());
+    let lock = is_file.then(|| File::open(folder.join(LOCK)).ok()).flatten().and_then(mark);
+    lock.is_some_and(|lock| lock.try_lock().is_ok())
 }
 
 #[cfg(test)]
@@ -138,15 +150,17 @@ mod tests {
             fs::create_dir(parent.path().join(name)).unwrap();
             parent.path().join(name)
         };
-        let (dead, unsaved, young, foreign) =
-            (other("cdflow-dead"), other("cdflow-unsaved"), other("cdflow-young"), other("other-dead"));
+        let [dead, unsaved, young, foreign, similar] =
+            ["cdflow-run-dead", "cdflow-run-unsaved", "cdflow-run-young", "other-dead", "cdflow-run-mine"].map(other);
         for folder in [&dead, &unsaved, &foreign] {
-            fs::write(folder.join(LOCK), "").unwrap();
+            fs::write(folder.join(LOCK), MARK).unwrap();
+            fs::set_permissions(folder, Permissions::from_mode(0o700)).unwrap();
         }
+        fs::create_dir(similar.join(LOCK)).unwrap();
         fs::create_dir_all(unsaved.join("bundle/infra")).unwrap();
         fs::write(unsaved.join(ERRORED_STATE), "{}").unwrap();
         let living = create(parent.path());
-        assert!(!dead.exists() && unsaved.exists() && young.exists() && foreign.exists());
+        assert!(!dead.exists() && unsaved.exists() && young.exists() && foreign.exists() && similar.exists());
         let second = create(parent.path());
         assert!(living.path().exists());
         assert_eq!(fs::metadata(second.path()).unwrap().permissions().mode() & 0o777, 0o700);

@@ -12,12 +12,14 @@ use std::{
 };
 
 use nix::{
+    fcntl::{FallocateFlags, fallocate},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use tokio::{
     io::AsyncReadExt,
     process::{Child, Command},
+    time::Instant,
 };
 
 use crate::{
@@ -28,6 +30,10 @@ use crate::{
 
 /// How often the output of a program is looked at.
 const FOLLOW_EVERY: Duration = Duration::from_millis(40);
+/// A trace of Terraform (TF_LOG) can be as large as the disk.
+const GIVE_BACK_EVERY: u64 = 1 << 20;
+/// So long after its start an interrupt is held back.
+const UNTIL_IT_LISTENS: Duration = Duration::from_secs(1);
 /// How often we say that we still wait, once a program was told to stop.
 const STILL_WAITING: Duration = Duration::from_secs(30);
 /// A longer line is passed on in pieces, so that memory stays bounded.
@@ -100,7 +106,7 @@ impl Program {
         let output = self.output_file().map_err(failed)?;
         let [out, err] = [output.try_clone().map_err(failed)?, output.try_clone().map_err(failed)?];
         let mut child = self.spawn(log, out.into(), err.into())?;
-        let mut followed = Followed { output, offset: 0, line: Vec::new() };
+        let mut followed = Followed { output, offset: 0, given_back: 0, line: Vec::new() };
         let status = {
             let ended = supervise(&mut child, log, interrupt);
             tokio::pin!(ended);
@@ -172,9 +178,15 @@ impl Program {
 /// Waits for the end; passes on one interrupt, to the program itself and not to its group, and swallows the rest: Terraform
 /// takes a second one as "exit at once, never mind the state". It is never killed, however long it takes to stop.
 async fn supervise(child: &mut Child, log: &Log, interrupt: &Interrupt) -> io::Result<ExitStatus> {
+    let began = Instant::now();
     tokio::select! {
         status = child.wait() => return status,
         () = interrupt.arrived() => {}
+    }
+    // Before it listens to signals, a program would simply die of one.
+    tokio::select! {
+        status = child.wait() => return status,
+        () = tokio::time::sleep_until(began + UNTIL_IT_LISTENS) => {}
     }
     let id = child.id().and_then(|id| i32::try_from(id).ok());
     if let Some(id) = id {
@@ -204,6 +216,7 @@ async fn read_limited(from: Option<impl tokio::io::AsyncRead + Unpin>, into: &mu
 struct Followed {
     output: File,
     offset: u64,
+    given_back: u64,
     /// The beginning of a line whose end is not there yet.
     line: Vec<u8>,
 }
@@ -215,6 +228,7 @@ impl Followed {
         loop {
             let read = self.output.read_at(&mut piece, self.offset)?;
             if read == 0 {
+                self.give_back();
                 return Ok(());
             }
             self.offset += read as u64;
@@ -224,6 +238,16 @@ impl Followed {
                     self.pass_rest(sink);
                 }
             }
+        }
+    }
+
+    /// What was passed on needs no room on the disk any more; where the file system can't give it back, it stays.
+    fn give_back(&mut self) {
+        if self.offset >= self.given_back + GIVE_BACK_EVERY {
+            let [from, len] = [self.given_back, self.offset - self.given_back].map(|n| i64::try_from(n).unwrap_or(0));
+            let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+            let _ = fallocate(&self.output, hole, from, len);
+            self.given_back = self.offset;
         }
     }
 

@@ -68,17 +68,29 @@ impl Redactor {
     }
 }
 
-/// The value as it stands, each of its lines, and each as JSON, HCL, base64 and URLs spell it.
+/// The value as it stands, without white space around it, each of its lines, and each as JSON, HCL, base64 and URLs spell it.
 fn spellings(value: &str) -> Vec<String> {
     let lines = value.lines().map(str::trim).filter(|line| line.len() >= SHORTEST);
     let mut found = Vec::new();
-    for text in std::iter::once(value.trim()).chain(lines) {
+    for text in [value, value.trim()].into_iter().chain(lines) {
         found.push(text.to_owned());
         if text.len() >= SHORTEST_DERIVED {
-            found.extend([json(text), go_json(text), hcl(text), STANDARD.encode(text), url(text)]);
+            found.extend([json(text), go_json(text), hcl(text), url(text), url(text).replace("%20", "+")]);
+            found.extend((0..3).map(|offset| base64_at(text, offset)).filter(|form| form.len() >= SHORTEST_DERIVED));
         }
     }
     found
+}
+
+/// Base64 of the value where it stands `offset` bytes behind a multiple of three in a longer text (`user:password`): only the
+/// characters that no neighbour has a part in. At 0 also the end of a text that ends with the value is covered, because what is
+/// left of it is too short to tell anything.
+fn base64_at(text: &str, offset: usize) -> String {
+    let mut bytes = vec![0; offset];
+    bytes.extend_from_slice(text.as_bytes());
+    let encoded = STANDARD.encode(&bytes);
+    let (start, end) = ((offset * 8).div_ceil(6), bytes.len() * 8 / 6);
+    encoded.get(start..end).unwrap_or_default().to_owned()
 }
 
 /// Without the quotes around it.
@@ -146,12 +158,30 @@ mod tests {
             "second line",
             "s3cr%22t%20%3C%26%3E%20%24%7Bx%7D",
             "czNjciJ0IDwmPiAke3h9CnNlY29uZCBsaW5l",
+            "s3cr%22t+%3C%26%3E+%24%7Bx%7D",
         ] {
             let masked = redactor.apply(printed);
             assert!(
                 !masked.contains("s3cr") && !masked.contains("second") && masked.contains(MASK),
                 "{printed} -> {masked}"
             );
+        }
+    }
+
+    #[test]
+    fn base64_wherever_it_stands() {
+        let secret = "correct-horse-battery\n";
+        let redactor = redactor(&[secret]);
+        for before in ["", "u", "us", "user:", "a longer prefix "] {
+            for after in ["", "x", "yz", "and more"] {
+                let encoded = STANDARD.encode(format!("{before}{secret}{after}"));
+                let masked = redactor.apply(&encoded).into_owned();
+                let left = encoded.len() - masked.replace(MASK, "").len();
+                assert!(
+                    masked.contains(MASK) && left + 4 >= secret.len() * 8 / 6,
+                    "{before} {after}: {encoded} -> {masked}"
+                );
+            }
         }
     }
 

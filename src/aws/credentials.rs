@@ -154,20 +154,18 @@ fn timestamp(time: SystemTime) -> String {
 }
 
 /// `cdflow credential-process SOCKET`, which the backend's SDK starts: fetches what the running cdflow serves.
-pub(crate) async fn ask(socket: &Path) -> Result<String> {
+pub(crate) async fn ask(socket: &Path) -> Result<serde_json::Value> {
     let failed = |error: io::Error| {
         Error::new(Exit::Credentials, format!("no cdflow run serves credentials at `{}`", socket.display())).why(error)
     };
     let mut text = String::new();
     UnixStream::connect(socket).await.map_err(failed)?.read_to_string(&mut text).await.map_err(failed)?;
-    match serde_json::from_str::<serde_json::Value>(&text)
-        .ok()
-        .and_then(|answer| Some(answer.get("error")?.to_string()))
-    {
-        Some(why) => {
-            Err(Error::new(Exit::Credentials, "the credentials of the state backend can't be renewed").why(why))
-        }
-        None => Ok(text),
+    let refused =
+        |why: String| Error::new(Exit::Credentials, "the state backend's credentials can't be renewed").why(why);
+    let answer: serde_json::Value = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
+    match answer.get("error") {
+        Some(why) => Err(refused(why.to_string())),
+        None => Ok(answer),
     }
 }
 

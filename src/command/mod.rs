@@ -22,7 +22,7 @@ pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
     let interrupt = host.interrupt.clone();
     let command = match command {
         Command::CredentialProcess { socket } => {
-            host.log.output(&credentials::ask(&socket).await?);
+            host.log.json(&credentials::ask(&socket).await?);
             return Ok(());
         }
         Command::Component(command) => command,

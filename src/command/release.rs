@@ -25,7 +25,7 @@ use crate::{
     source::{self, SourceFile, Sources, Staged, small},
     store::{Content, Metadata, Put, ReleaseStore},
     terraform::{
-        Folder, lockfile,
+        Folder, lockfile, modules,
         tool::{Flavor, Tool},
     },
 };
@@ -243,10 +243,17 @@ fn check_unchanged(sources: &Sources, bundle: &Bundle) -> Result<()> {
     let carried = |(name, file): &(&String, &SourceFile)| {
         bundle.manifest.files.get(*name).map(|it| it.sha256) == Some(file.sha256)
     };
-    match sources.files.iter().filter(|(name, _)| **name != lock_file).find(|entry| !carried(entry)) {
-        Some((name, _)) => Err(source::changed(name)),
-        None => Ok(()),
+    if let Some((name, _)) = sources.files.iter().filter(|(name, _)| **name != lock_file).find(|entry| !carried(entry))
+    {
+        return Err(source::changed(name));
     }
+    for (name, file) in &sources.outside {
+        let entry = format!("modules/{}/{name}", modules::FROM_CHECKOUT);
+        if !carried(&(&entry, file)) {
+            return Err(source::changed(name));
+        }
+    }
+    Ok(())
 }
 
 fn pretty(value: &Value) -> Vec<u8> {

@@ -80,7 +80,7 @@ async fn nothing_to_destroy(context: &Context, order: &Order, opened: &Opened) -
 
 /// True for a workspace that was made just now; None when there is none and nothing to destroy.
 async fn enter_workspace(context: &Context, order: &mut Order, terraform: &Initialised) -> Result<Option<bool>> {
-    if !terraform.has_workspace().await? {
+    if !terraform.has_workspace().await? || is_left_empty(order, terraform).await? {
         if let Some(refused) = order.missing_state.take() {
             return Err(refused);
         }
@@ -98,6 +98,15 @@ async fn enter_workspace(context: &Context, order: &mut Order, terraform: &Initi
     }
     terraform.select_workspace().await?;
     Ok(Some(false))
+}
+
+/// A workspace that was made by a run which died before it applied anything is no state. Asked only where it matters.
+async fn is_left_empty(order: &Order, terraform: &Initialised) -> Result<bool> {
+    if order.missing_state.is_none() {
+        return Ok(false);
+    }
+    terraform.select_workspace().await?;
+    Ok(terraform.state().await?.is_none_or(|state| state.is_pristine()))
 }
 
 /// Cancelled meanwhile, it may be there all the same, and a later run would take it for a state.
@@ -166,11 +175,12 @@ async fn record_start(context: &Context, order: &Order, plan: &Plan, opened: &Op
 async fn carry_out(context: &Context, order: &Order, opened: &Opened, plan: &Plan, entry: &Start) -> Result<String> {
     let terraform = &opened.terraform;
     let applied = match context.host.interrupt.check("apply") {
-        Ok(()) if plan.has_changes => {
+        // A plan without changes is applied as well: Terraform then checks, under the lock, that nobody was faster.
+        Ok(()) => {
             context.host.log.step("Apply");
             terraform.apply(plan).await.unwrap_or_else(|error| Applied::without_apply(Err(error)))
         }
-        result => Applied::without_apply(result),
+        cancelled => Applied::without_apply(cancelled),
     };
     let is_complete = applied.is_complete;
     let result = settle(context, order, opened, applied).await;

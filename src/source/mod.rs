@@ -12,7 +12,11 @@ use crate::{
     digest::Sha256,
     error::{Error, Result},
     release::Identity,
-    terraform::modules::{self, OutsideModule},
+    terraform::{
+        declarations::Declarations,
+        modules::{self, OutsideModule},
+        variables,
+    },
 };
 
 mod platform_config;
@@ -71,11 +75,17 @@ impl Sources {
             return Err(Error::input(format!("there is no Terraform code in `{}`", infra.display()))
                 .hint("a component keeps its Terraform code in infra/, beside cdflow.yml"));
         }
+        Declarations::read(&infra, "infra")?.check_overrides()?;
         let config = request.folder.join("config");
         if config.is_dir() {
             files.extend(hashed(prefixed("config", walk(&config, &boundary, |_| false)?))?);
         }
         files.extend(hashed(platform_config::collect(request.platform_config, request.scheme)?)?);
+        for (name, file) in
+            files.iter().filter(|(name, _)| name.starts_with("config/") || name.starts_with("platform-config/"))
+        {
+            variables::check_layer(name, &file.path)?;
+        }
         let mut outside = BTreeMap::new();
         for OutsideModule(folder) in modules::outside(request.root, &infra)? {
             let found = walk(&request.root.join(&folder), &boundary, is_no_code)?;
@@ -106,13 +116,16 @@ pub(crate) fn changed(name: &str) -> Error {
 /// Terraform's working data and states, which may hold secrets, are no code.
 fn is_no_code(relative: &Path) -> bool {
     let name = relative.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    matches!(name, ".terraform" | ".git" | "terraform.tfstate.d" | ".terraform.tfstate.lock.info" | "crash.log")
-        || name.ends_with(".tfstate")
+    matches!(
+        name,
+        ".terraform" | ".cdflow" | ".git" | "terraform.tfstate.d" | ".terraform.tfstate.lock.info" | "crash.log"
+    ) || name.ends_with(".tfstate")
         || name.ends_with(".tfstate.backup")
 }
 
 fn prefixed(prefix: &str, files: Vec<TreeFile>) -> Vec<TreeFile> {
-    files.into_iter().map(|file| TreeFile { name: format!("{prefix}/{}", file.name), ..file }).collect()
+    let named = |name: &str| if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+    files.into_iter().map(|file| TreeFile { name: named(&file.name), ..file }).collect()
 }
 
 fn hashed(files: Vec<TreeFile>) -> Result<BTreeMap<String, SourceFile>> {

@@ -8,7 +8,7 @@ use std::{
 
 use super::{Boundary, SourceFile, Sources, walk};
 use crate::{
-    bundle::{Source, StagedFile},
+    bundle::{Source, StagedFile, check_name},
     error::{Error, Result},
     private::PrivateFolder,
     terraform::modules,
@@ -27,11 +27,11 @@ impl Staged {
         let infra = component.join("infra");
         // Also when infra/ has no file that is carried, init must find a folder.
         fs::create_dir_all(&infra).map_err(|error| Error::io("can't make the folder", &infra, &error))?;
-        for (name, file) in sources.files.iter().filter(|(name, _)| name.starts_with("infra/")) {
-            copy(file, &component.join(name))?;
-        }
         for (name, file) in &sources.outside {
-            copy(file, &root.join(name))?;
+            copy(file, &root, name)?;
+        }
+        for (name, file) in sources.files.iter().filter(|(name, _)| name.starts_with("infra/")) {
+            copy(file, &component, name)?;
         }
         Ok(Staged { infra, root })
     }
@@ -63,7 +63,10 @@ impl Staged {
     }
 }
 
-fn copy(file: &SourceFile, to: &Path) -> Result<()> {
+/// Below `folder`, and nowhere else: a name that is no plain relative path would lead out of it.
+fn copy(file: &SourceFile, folder: &Path, name: &str) -> Result<()> {
+    check_name(name).map_err(|rule| Error::input(format!("`{}` can't be released: {rule}", name.escape_debug())))?;
+    let to = &folder.join(name);
     let failed = |error: std::io::Error| Error::io("can't copy", &file.path, &error);
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent).map_err(failed)?;

@@ -84,7 +84,14 @@ impl Backend {
 
     /// The content of `FILE`. Nothing of a single run is in it, because it becomes part of the plan.
     pub(crate) fn file(&self) -> String {
-        let (kind, settings) = match self {
+        let (kind, settings) = self.settings();
+        let settings = settings.as_object().into_iter().flatten();
+        let lines: String = settings.map(|(key, value)| format!("    {key} = {}\n", literal(value))).collect();
+        format!("terraform {{\n  backend \"{kind}\" {{\n{lines}  }}\n}}\n")
+    }
+
+    fn settings(&self) -> (&'static str, Value) {
+        match self {
             Self::S3 { bucket, prefix, key, region, account_id, use_lockfile, dynamodb_table } => {
                 let mut settings = json!({
                     "bucket": bucket, "key": key, "workspace_key_prefix": prefix, "region": region, "profile": PROFILE,
@@ -105,10 +112,26 @@ impl Backend {
                 let directory = directory.display().to_string();
                 ("local", json!({"path": format!("{directory}/terraform.tfstate"), "workspace_dir": directory}))
             }
-        };
-        let settings = settings.as_object().into_iter().flatten();
-        let lines: String = settings.map(|(key, value)| format!("    {key} = {}\n", literal(value))).collect();
-        format!("terraform {{\n  backend \"{kind}\" {{\n{lines}  }}\n}}\n")
+        }
+    }
+
+    /// What init has really taken: nothing in the code may have put another backend in its place.
+    pub(crate) fn check(&self, infra: &Path) -> Result<()> {
+        let path = infra.join(".terraform/terraform.tfstate");
+        let text = std::fs::read_to_string(&path).map_err(|error| Error::io("can't read", &path, &error))?;
+        let taken: Value = serde_json::from_str(&text)
+            .map_err(|error| Error::internal("Terraform's record of the backend can't be read").why(error))?;
+        let (kind, settings) = self.settings();
+        let backend = &taken["backend"];
+        let differs =
+            settings.as_object().into_iter().flatten().find(|(key, value)| backend["config"][key.as_str()] != **value);
+        if backend["type"] == kind && differs.is_none() {
+            return Ok(());
+        }
+        let what = differs.map_or("type".to_owned(), |(key, _)| key.clone());
+        Err(Error::refused("the code puts another backend in the place of cdflow's")
+            .why(format!("its `{what}` is not the account scheme's"))
+            .hint("remove `backend` and `cloud` blocks from override files in infra/"))
     }
 }
 

@@ -12,6 +12,8 @@ pub(crate) struct Declarations {
     pub(crate) modules: Vec<ModuleCall>,
     /// Variables with a value in a file that Terraform reads by itself: `terraform.tfvars`, `*.auto.tfvars`.
     pub(crate) assigned: BTreeSet<String>,
+    /// Blocks in override files that would take the place of what cdflow writes, with their places.
+    usurped: Vec<(String, &'static str)>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -56,8 +58,24 @@ impl Declarations {
         Ok(found)
     }
 
+    /// Of several override files the last by name wins: one that names a backend would move the state to where nobody looks.
+    pub(crate) fn check_overrides(&self) -> Result<()> {
+        let Some((place, what)) = self.usurped.first() else { return Ok(()) };
+        Err(Error::refused(format!("{place}: an override file sets {what}, which cdflow sets itself"))
+            .hint("remove it from the file, or the file: also one that git ignores is released"))
+    }
+
     fn add_hcl(&mut self, file: &str, text: &str) {
         let Ok(body) = hcl_edit::parser::parse_body(text) else { return };
+        for block in body.blocks().filter(|_| is_override(file)) {
+            let place = format!("{file}:{}", line_of(block, text));
+            match block.ident.as_str() {
+                "terraform" if block.body.has_blocks("backend") => self.usurped.push((place, "a backend")),
+                "terraform" if block.body.has_blocks("cloud") => self.usurped.push((place, "a backend")),
+                "variable" if block.has_labels(&["secrets"]) => self.usurped.push((place, "the variable `secrets`")),
+                _ => {}
+            }
+        }
         for block in body.blocks() {
             let (kind, Some(label)) = (block.ident.as_str(), block.labels.first()) else { continue };
             let (name, place) = (label.as_str().to_owned(), format!("{file}:{}", line_of(block, text)));
@@ -89,6 +107,17 @@ impl Declarations {
 
     fn add_json(&mut self, file: &str, text: &str) {
         let Ok(root) = serde_json::from_str::<serde_json::Value>(text) else { return };
+        if is_override(file) {
+            let says = |block: &serde_json::Value, key: &str| {
+                block.as_array().map_or(block.get(key).is_some(), |list| list.iter().any(|it| it.get(key).is_some()))
+            };
+            if says(&root["terraform"], "backend") || says(&root["terraform"], "cloud") {
+                self.usurped.push((file.to_owned(), "a backend"));
+            }
+            if says(&root["variable"], "secrets") {
+                self.usurped.push((file.to_owned(), "the variable `secrets`"));
+            }
+        }
         for (name, body) in root["variable"].as_object().into_iter().flatten() {
             self.variables.push(Variable {
                 name: name.clone(),
@@ -104,8 +133,19 @@ impl Declarations {
     }
 }
 
+/// OpenTofu reads `.tofu` besides.
 fn is_code(name: &str) -> bool {
-    name.ends_with(".tf") || name.ends_with(".tf.json")
+    stem(name).is_some()
+}
+
+fn stem(name: &str) -> Option<&str> {
+    [".tf", ".tf.json", ".tofu", ".tofu.json"].iter().find_map(|ending| name.strip_suffix(ending))
+}
+
+/// Read last, in place of what other files say.
+fn is_override(file: &str) -> bool {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    stem(name).is_some_and(|stem| stem == "override" || stem.ends_with("_override"))
 }
 
 fn has_values(name: &str) -> bool {
@@ -125,6 +165,24 @@ fn line_of(block: &Block, text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn overrides_of_what_cdflow_writes() {
+        for (name, text, refused) in [
+            ("override.tf", "terraform {\n  backend \"local\" {}\n}", true),
+            ("z_override.tf", "\nterraform {\n  cloud {}\n}", true),
+            ("a_override.tofu", "variable \"secrets\" { sensitive = false }", true),
+            ("b_override.tf.json", r#"{"terraform": [{"backend": {"s3": {}}}]}"#, true),
+            ("override.tf.json", r#"{"variable": {"secrets": {}}}"#, true),
+            ("main.tf", "terraform {\n  backend \"s3\" {}\n}\nvariable \"secrets\" {}", false),
+            ("dev_override.tf", "resource \"terraform_data\" \"x\" {}", false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join(name), text).unwrap();
+            let checked = Declarations::read(folder.path(), "infra").unwrap().check_overrides();
+            assert_eq!(checked.is_err(), refused, "{name}");
+        }
+    }
 
     #[test]
     fn variables_and_modules() {

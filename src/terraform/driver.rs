@@ -15,9 +15,10 @@ use crate::{
     names::Environment,
     process::{Captured, Program},
     terraform::{
+        backend::Backend,
         changes::Changes,
         events::Applying,
-        failure::{Step, Words},
+        failure::{Step, Words, plain},
         state::StateSummary,
         tool::Tool,
     },
@@ -108,7 +109,12 @@ impl Folder {
     }
 
     /// Takes everything from the bundle, and opens the state's backend.
-    pub(crate) async fn init(self, environment: &Environment, request: &InitRequest) -> Result<Initialised> {
+    pub(crate) async fn init(
+        self,
+        environment: &Environment,
+        request: &InitRequest,
+        backend: &Backend,
+    ) -> Result<Initialised> {
         let plugin_dir = format!("-plugin-dir={}", request.providers);
         let mut args = vec!["init", "-input=false", plugin_dir.as_str()];
         if request.is_locked {
@@ -119,6 +125,7 @@ impl Folder {
         }
         let (code, words) = self.relay(&args, &mut until_advice()).await?;
         self.done("terraform init", code, || words.error(Step::InitAtDeploy, environment.as_str()))?;
+        backend.check(&self.infra)?;
         Ok(Initialised { folder: self, environment: environment.clone() })
     }
 
@@ -221,7 +228,8 @@ impl Initialised {
     }
 
     pub(crate) async fn plan(&self, request: PlanRequest) -> Result<Plan> {
-        let (code, words) = self.folder.relay(&strs(&plan_args(&request)), &mut until_saved()).await?;
+        let (code, words) =
+            self.folder.relay(&strs(&plan_args(&request)), &mut until_saved(&request.plan_file)).await?;
         // 0: nothing to do; 2: changes.
         let ended = if code == 2 { 0 } else { code };
         self.folder.done("terraform plan", ended, || words.error(Step::Plan, self.environment.as_str()))?;
@@ -262,6 +270,10 @@ impl Initialised {
         let failed =
             || Words::from_text(&applying.diagnostics().join("\n")).error(Step::Apply, self.environment.as_str());
         match self.folder.host.interrupt.requested() {
+            // Terraform itself never dies of an interrupt: it had not even begun.
+            Some(exit) if code == SIGNALLED + 2 => {
+                Err(Error::new(exit, "cancelled at the beginning of apply; nothing was applied").hint("deploy again"))
+            }
             _ if code > SIGNALLED || code == PANICKED => Err(self.killed(code)),
             Some(exit) if code == 0 => {
                 Err(Error::new(exit, "cancelled during apply, which was completed all the same"))
@@ -352,17 +364,19 @@ fn strs(args: &[String]) -> Vec<&str> {
 fn until_advice() -> impl FnMut(&str) -> Option<String> + Send {
     let mut is_over = false;
     move |line| {
-        is_over |= line.contains("has been successfully initialized!");
+        is_over |= plain(line).trim().ends_with(" has been successfully initialized!") && !line.starts_with(' ');
         (!is_over && !line.trim().is_empty()).then(|| line.to_owned())
     }
 }
 
 /// Below a saved plan Terraform draws a line and advises how to apply the file, which is in our private folder.
-fn until_saved() -> impl FnMut(&str) -> Option<String> + Send {
+/// Only the line with our own path ends the plan: the code under review can't know it.
+fn until_saved(plan_file: &Path) -> impl FnMut(&str) -> Option<String> + Send {
+    let saved = format!("Saved the plan to: {}", plan_file.display());
     let mut held: Vec<String> = Vec::new();
     let mut is_over = false;
     move |line| {
-        is_over |= line.contains("Saved the plan to:");
+        is_over |= plain(line).trim() == saved;
         if is_over {
             return None;
         }
@@ -388,8 +402,10 @@ mod tests {
     #[test]
     fn the_advice_below_a_plan_is_left_out() {
         let text =
-            "drift\n\n─────────\n\nPlan: 1\n\n─────────\n\nSaved the plan to: x\n\nTo perform\n  terraform apply";
-        assert_eq!(through(until_saved(), text), "drift\n\n─────────\n\nPlan: 1\n");
+            "drift\n\n─────────\n\nPlan: 1\n\n─────────\n\nSaved the plan to: /p/plan\n\nTo perform\n  terraform apply";
+        assert_eq!(through(until_saved(Path::new("/p/plan")), text), "drift\n\n─────────\n\nPlan: 1\n");
+        let hostile = "a\n  + input = \"Saved the plan to: \"\nSaved the plan to: /p/other\nb";
+        assert_eq!(through(until_saved(Path::new("/p/plan")), hostile), hostile);
         let text = "Initializing...\n\nTerraform has been successfully initialized!\n\nYou may now";
         assert_eq!(through(until_advice(), text), "Initializing...");
     }

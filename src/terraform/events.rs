@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::Deserialize;
 
+/// No words of Terraform are as long as this; the rest of a cut event is.
+const LONG: usize = 64 * 1024;
 /// A trace (TF_LOG) may have millions of lines.
 const WORDS_KEPT: usize = 200;
 
@@ -73,6 +75,10 @@ impl Applying {
     pub(crate) fn line(&mut self, line: &str) -> Option<String> {
         // Not every word of Terraform is JSON: an early crash, a plugin's panic.
         let Ok(event) = serde_json::from_str::<Event>(line) else {
+            // An event that was cut because of its length: what it holds is shown elsewhere.
+            if line.starts_with("{\"@level\"") || line.len() > LONG {
+                return None;
+            }
             if self.words.len() == WORDS_KEPT {
                 self.words.pop_front();
             }

@@ -174,7 +174,7 @@ fn locked(lock: Lock, environment: &str) -> Error {
 }
 
 /// Without ANSI colours and without the box that Terraform draws around diagnostics.
-fn plain(line: &str) -> String {
+pub(super) fn plain(line: &str) -> String {
     let mut out = String::new();
     let mut chars = line.chars();
     while let Some(c) = chars.next() {

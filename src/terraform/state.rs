@@ -36,6 +36,11 @@ struct Output {
 }
 
 impl StateSummary {
+    /// As `workspace new` leaves it.
+    pub(crate) fn is_pristine(&self) -> bool {
+        self.serial <= 1 && self.resources == 0 && self.outputs.is_empty() && self.sensitive_outputs.is_empty()
+    }
+
     /// None for no state at all, which Terraform prints as nothing.
     pub(crate) fn parse(from: &mut dyn Read) -> serde_json::Result<Option<Self>> {
         let state: State = match serde_json::from_reader(from) {

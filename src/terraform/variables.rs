@@ -56,10 +56,7 @@ impl Variables {
 
     fn add_layer(&mut self, source: &str, layer: Map<String, Value>, log: &Log) -> Result<()> {
         for (key, value) in layer {
-            if BUILT_IN.contains(&key.as_str()) {
-                return Err(Error::input(format!("`{source}` sets `{key}`, which cdflow sets itself"))
-                    .hint(format!("rename the key in `{source}` and the variable in infra/")));
-            }
+            check_key(source, &key)?;
             if let Some(before) = self.values.insert(key.clone(), Layered { value, source: source.to_owned() }) {
                 log.detail(&format!("`{key}`: {source} wins over {}", before.source));
             }
@@ -108,6 +105,33 @@ impl Variables {
     }
 }
 
+/// A layer that no deploy could use must not be released: the version would be spent. Other files than `*.json` are none.
+pub(crate) fn check_layer(name: &str, path: &Path) -> Result<()> {
+    if !name.ends_with(".json") {
+        return Ok(());
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| Error::io("can't read", path, &error))?;
+    parse_layer(name, &text)?.keys().try_for_each(|key| check_key(name, key))
+}
+
+fn check_key(source: &str, key: &str) -> Result<()> {
+    if !BUILT_IN.contains(&key) {
+        return Ok(());
+    }
+    Err(Error::input(format!("`{source}` sets `{key}`, which cdflow sets itself"))
+        .hint(format!("rename the key in `{source}` and the variable in infra/")))
+}
+
+fn parse_layer(name: &str, text: &str) -> Result<Map<String, Value>> {
+    serde_json::from_str(text).map_err(|error| {
+        let why = error.to_string();
+        let why = why.rsplit_once(" at line").map_or(why.as_str(), |(why, _)| why);
+        Error::input(format!("{name}:{}:{}: not a JSON object of variables", error.line(), error.column()))
+            .why(why)
+            .hint("write the variables as `{\"name\": value}`")
+    })
+}
+
 fn declared_with_default(declared: &Declarations, name: &str) -> bool {
     declared.variables.iter().any(|variable| variable.name == name && variable.has_default)
 }
@@ -119,10 +143,7 @@ fn read_layer(bundle: &Path, name: &str) -> Result<Option<Map<String, Value>>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("can't read", &path, &error)),
     };
-    let parsed = serde_json::from_str(&text);
-    parsed.map(Some).map_err(|error| {
-        Error::input(format!("{name}:{}:{}: not a JSON object of variables", error.line(), error.column())).why(error)
-    })
+    parse_layer(name, &text).map(Some)
 }
 
 fn missing_platform_config(bundle: &Path, name: &str, environment: &Environment) -> Error {
@@ -169,7 +190,8 @@ mod tests {
             is_ephemeral: false,
             place: "infra/main.tf:7".into(),
         });
-        let declared = Declarations { variables: variables_declared.collect(), ..Declarations::default() };
+        let mut declared = Declarations::default();
+        declared.variables = variables_declared.collect();
         let log = Log::new(Redactor::default(), 0, true, false);
         variables.file_for(&declared, &"live".parse().unwrap(), &log).map(|file| Value::Object(file).to_string())
     }

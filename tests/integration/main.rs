@@ -10,6 +10,7 @@
 )]
 
 mod actions;
+mod attacks;
 mod aws_faults;
 mod aws_infrastructure;
 mod aws_lambda;

@@ -98,12 +98,17 @@ pub(super) fn terraform_env(
     // Nothing is fetched at deploy: only the bundle's providers, which -plugin-dir names, can be found.
     let cli_config = private.file("terraform.rc", b"disable_checkpoint = true\nprovider_installation {\n}\n")?;
     env.insert("TF_CLI_CONFIG_FILE".into(), cli_config.into());
-    let Some(endpoint) = endpoint else { return Ok(env) };
+    // Whatever lies in HOME or answers as this machine is not the identity of the account scheme.
+    env.insert("AWS_SHARED_CREDENTIALS_FILE".into(), private.file("aws-credentials", b"")?.into());
+    env.insert("AWS_EC2_METADATA_DISABLED".into(), "true".into());
+    let Some(endpoint) = endpoint else {
+        env.insert("AWS_CONFIG_FILE".into(), private.file("aws-config", b"")?.into());
+        return Ok(env);
+    };
     let program =
         std::env::current_exe().map_err(|error| Error::internal("cdflow does not know where it lies").why(error))?;
     let profile = backend::profile(&program, &endpoint.socket);
     env.insert("AWS_CONFIG_FILE".into(), private.file("aws-config", profile.as_bytes())?.into());
-    env.insert("AWS_SHARED_CREDENTIALS_FILE".into(), private.file("aws-credentials", b"")?.into());
     env.insert("AWS_CONTAINER_CREDENTIALS_FULL_URI".into(), endpoint.url.clone().into());
     env.insert("AWS_CONTAINER_AUTHORIZATION_TOKEN".into(), endpoint.token.expose().into());
     for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {

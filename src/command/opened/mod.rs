@@ -64,7 +64,7 @@ pub(crate) async fn open(context: &Context, wanted: &Wanted) -> Result<Opened> {
     let env = access::terraform_env(context, &private, &accounts.frozen.region, endpoint.as_ref())?;
     let folder = Folder { tool: tool.clone(), host: host.clone(), infra: prepared.infra.clone(), env };
     host.log.step(&format!("Initialise {} {}", tool.flavor.name(), tool.version));
-    let terraform = folder.init(&wanted.environment, &prepared.init).await?;
+    let terraform = folder.init(&wanted.environment, &prepared.init, &backend).await?;
     Ok(Opened {
         terraform,
         prepared,

@@ -56,6 +56,7 @@ pub(super) fn prepare(
         return Err(Error::integrity("the bundle has no infra/"));
     }
     let declared = Declarations::read(&infra, "infra")?;
+    declared.check_overrides()?;
     let variables = Variables::read(root, &wanted.environment, account, &context.host.log)?;
     let variables = variables.file_for(&declared, &wanted.environment, &context.host.log)?;
     if variables.contains_key(SECRETS) {

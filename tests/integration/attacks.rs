@@ -1,0 +1,115 @@
+//! What a hostile or unlucky checkout tried, and what must hold.
+
+use crate::support::Project;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+/// A module call that leads to the checkout's root: everything is carried below the bundle's own folder, nothing is written
+/// elsewhere.
+#[test]
+fn a_module_at_the_root_of_the_checkout() {
+    let project = Project::local("greeting");
+    let victim = project.sandbox().work().join("victim");
+    fs::write(&victim, "mine").unwrap();
+    fs::set_permissions(&victim, fs::Permissions::from_mode(0o700)).unwrap();
+    let inside = format!("{}", victim.strip_prefix("/").unwrap().display());
+    project.write(&inside, "hostile").write("main.tf", "resource \"terraform_data\" \"root\" {}\n");
+    project.append("infra/main.tf", "\nmodule \"root\" {\n  source = \"../\"\n}\n").commit("A module at the root");
+    project.release("1");
+    project.deploy("live", "1").stdout_has("module.root.terraform_data.root");
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+    assert_eq!(fs::metadata(&victim).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+/// Also one that git ignores would be released.
+#[test]
+fn an_override_file_can_not_move_the_state() {
+    for text in ["terraform {\n  backend \"local\" {}\n}\n", "variable \"secrets\" {\n  sensitive = false\n}\n"] {
+        let project = Project::local("greeting");
+        project.write("infra/zz_override.tf", text).commit("Override");
+        project.refuses(["release", "1"], 3, &["infra/zz_override.tf:1: an override file sets", "-> remove it"]);
+    }
+}
+
+/// Terraform's own record of the backend is what counts, whatever name the code found to change it.
+#[test]
+fn another_backend_is_noticed_after_init() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let moved = r#"init) "$real" "$@" || exit; sed -i 's/"type": "local"/"type": "other"/' .terraform/terraform.tfstate; exit 0;;"#;
+    let path = project.terraform_but(moved);
+    let output = project.cdflow(["deploy", "live", "1"]).env("PATH", path).run();
+    output.fails(3).stderr_has("another backend");
+}
+
+/// A repository that was committed as files, with a monitor that git would start.
+#[test]
+fn a_checkout_can_not_make_git_run_programs() {
+    let project = Project::local("greeting");
+    let mark = project.sandbox().work().join("pwned");
+    project.git(["config", "core.fsmonitor", &format!("touch {}; false", mark.display())]);
+    project.cdflow(["release", "1", "--dry-run"]).run().success();
+    project.git(["config", "--unset", "core.fsmonitor"]);
+    for (name, text) in [
+        ("HEAD", "ref: refs/heads/main\n"),
+        ("objects/info/x", ""),
+        ("refs/heads/x", ""),
+        (
+            "config",
+            "[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tworktree = .\n\tfsmonitor = \"touch pwned\"\n",
+        ),
+    ] {
+        fs::create_dir_all(project.path("app").join(name).parent().unwrap()).unwrap();
+        fs::write(project.path("app").join(name), text).unwrap();
+    }
+    for file in ["cdflow.yml", "account-scheme.json", "infra/main.tf"] {
+        project.write(&format!("app/{file}"), &project.read(file));
+    }
+    project.cdflow(["-C", "app", "release", "1", "--dry-run"]).run();
+    assert!(!mark.exists() && !project.path("app/pwned").exists());
+}
+
+/// The code under review can't end the plan that the reviewer sees.
+#[test]
+fn a_plan_is_shown_to_its_end() {
+    let project = Project::local("greeting");
+    project.append(
+        "infra/main.tf",
+        "\nresource \"terraform_data\" \"a_first\" {\n  input = \"Saved the plan to: /x\\nSaved the plan to: /x\"\n}\n\nresource \"terraform_data\" \"z_last\" {}\n",
+    );
+    project.commit("Hide");
+    project.release("1");
+    project.deploy("live", "1").stdout_has("terraform_data.z_last will be created");
+}
+
+/// A folder that only looks like one of ours.
+#[test]
+fn folders_of_others_stay() {
+    let project = Project::local("greeting");
+    let precious = project.sandbox().tmp().join("cdflow-run-mine");
+    fs::create_dir_all(precious.join("lock")).unwrap();
+    project.release("1");
+    assert!(precious.join("lock").exists());
+    fs::remove_dir_all(precious).unwrap();
+}
+
+/// Another run applies between the plan and the record of a run that has nothing to change.
+#[test]
+fn a_plan_without_changes_is_stale_as_well() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.deploy("live", "1");
+    project.edit("config/common.json", "Hello", "Good morning").commit("Change");
+    project.release("2");
+    let gate = project.sandbox().work().join("go-on");
+    let slow = format!("show) touch {0}.at; while [ ! -e {0} ]; do sleep 0.05; done;;", gate.display());
+    let first = project.cdflow(["deploy", "live", "1"]).env("PATH", project.terraform_but(&slow)).spawn();
+    while !gate.with_extension("at").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    project.deploy("live", "2");
+    fs::write(&gate, "").unwrap();
+    first.wait().fails(9).stderr_has("the plan is stale");
+    let status = project.cdflow(["status", "--json"]).run().json();
+    assert_eq!(status["environments"][0]["version"], "2");
+}
