@@ -11,7 +11,7 @@ pub(crate) struct Output {
     pub(super) command: String,
     pub(super) scrub: Scrub,
     /// Keeps the folders that the output speaks of.
-    pub(super) sandbox: Sandbox,
+    pub(super) _sandbox: Sandbox,
 }
 
 impl Output {

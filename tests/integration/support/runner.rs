@@ -165,12 +165,6 @@ impl Runner {
         self
     }
 
-    /// Also replaces this text before a whole-output comparison.
-    pub(crate) fn scrub(mut self, found: impl Into<String>, shown: &str) -> Self {
-        self.scrub = self.scrub.text(found, shown);
-        self
-    }
-
     pub(super) fn scrubber(mut self, scrub: Scrub) -> Self {
         self.scrub = scrub;
         self
@@ -344,7 +338,7 @@ impl Running {
             elapsed,
             command: std::mem::take(&mut self.description),
             scrub: self.scrub.clone(),
-            sandbox: self.sandbox.clone(),
+            _sandbox: self.sandbox.clone(),
         }
     }
 
