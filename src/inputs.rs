@@ -63,6 +63,8 @@ pub(crate) enum ComponentCommand {
     Destroy(DestroyInputs),
     /// Show which version is deployed where
     Status(StatusInputs),
+    /// Show who holds the lock of a state; release it with --force
+    Unlock(UnlockInputs),
 }
 
 #[derive(Debug, Args)]
@@ -142,6 +144,15 @@ pub(crate) struct StatusInputs {
     /// JSON instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UnlockInputs {
+    /// The environment whose state is locked
+    pub(crate) environment: Environment,
+    /// Release the lock of this ID; only if the run that holds it is dead
+    #[arg(long, value_name = "ID")]
+    pub(crate) force: Option<String>,
 }
 
 /// `key=value`; the value may contain `=`.
@@ -249,8 +260,12 @@ impl ActionInputs {
                 confirm: self.optional("confirm")?,
             }),
             "status" => ComponentCommand::Status(StatusInputs { json: false }),
+            "unlock" => ComponentCommand::Unlock(UnlockInputs {
+                environment: self.required("environment")?,
+                force: self.optional("lock-id")?,
+            }),
             unknown => {
-                let known = ["release", "inspect", "deploy", "destroy", "status"];
+                let known = ["release", "inspect", "deploy", "destroy", "status", "unlock"];
                 let error = Error::input(format!("the input `command` is `{}`", unknown.escape_debug()));
                 return Err(match nearest(unknown, known) {
                     Some(near) => error.hint(format!("did you mean `{near}`?")),
@@ -304,7 +319,7 @@ impl ActionInputs {
 
     /// What nobody took is a typing error or belongs to another command.
     fn finish(self, command: &str) -> Result<()> {
-        const KNOWN: [&str; 19] = [
+        const KNOWN: [&str; 20] = [
             "command",
             "component",
             "working-directory",
@@ -324,6 +339,7 @@ impl ActionInputs {
             "refresh-only",
             "target",
             "replace",
+            "lock-id",
         ];
         let Some(left) = self.0.into_keys().next() else { return Ok(()) };
         if KNOWN.contains(&left.as_str()) {

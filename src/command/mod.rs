@@ -9,6 +9,7 @@ mod release;
 mod rescue;
 mod rollout;
 mod status;
+mod unlock;
 
 use crate::{
     aws::credentials,
@@ -38,5 +39,6 @@ pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
         ComponentCommand::Status(inputs) => {
             interrupt.or_cancel("reading the ledger", status::run(&context, &inputs)).await
         }
+        ComponentCommand::Unlock(inputs) => unlock::run(&context, inputs).await,
     }
 }
