@@ -63,6 +63,8 @@ pub(crate) enum ComponentCommand {
     Destroy(DestroyInputs),
     /// Show which version is deployed where
     Status(StatusInputs),
+    /// Show what was deployed to an environment, and how that went
+    History(HistoryInputs),
     /// Show who holds the lock of a state; release it with --force
     Unlock(UnlockInputs),
 }
@@ -141,6 +143,18 @@ pub(crate) struct PlanInputs {
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusInputs {
+    /// JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryInputs {
+    /// The environment to look at
+    pub(crate) environment: Environment,
+    /// All runs, not only the newest 20
+    #[arg(long)]
+    pub(crate) all: bool,
     /// JSON instead of a table
     #[arg(long)]
     pub(crate) json: bool,
@@ -260,12 +274,17 @@ impl ActionInputs {
                 confirm: self.optional("confirm")?,
             }),
             "status" => ComponentCommand::Status(StatusInputs { json: false }),
+            "history" => ComponentCommand::History(HistoryInputs {
+                environment: self.required("environment")?,
+                all: self.flag("all")?,
+                json: false,
+            }),
             "unlock" => ComponentCommand::Unlock(UnlockInputs {
                 environment: self.required("environment")?,
                 force: self.optional("lock-id")?,
             }),
             unknown => {
-                let known = ["release", "inspect", "deploy", "destroy", "status", "unlock"];
+                let known = ["release", "inspect", "deploy", "destroy", "status", "history", "unlock"];
                 let error = Error::input(format!("the input `command` is `{}`", unknown.escape_debug()));
                 return Err(match nearest(unknown, known) {
                     Some(near) => error.hint(format!("did you mean `{near}`?")),
@@ -319,7 +338,7 @@ impl ActionInputs {
 
     /// What nobody took is a typing error or belongs to another command.
     fn finish(self, command: &str) -> Result<()> {
-        const KNOWN: [&str; 20] = [
+        const KNOWN: [&str; 21] = [
             "command",
             "component",
             "working-directory",
@@ -340,6 +359,7 @@ impl ActionInputs {
             "target",
             "replace",
             "lock-id",
+            "all",
         ];
         let Some(left) = self.0.into_keys().next() else { return Ok(()) };
         if KNOWN.contains(&left.as_str()) {

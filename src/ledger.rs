@@ -165,6 +165,24 @@ impl<'a> Ledger<'a> {
         }
     }
 
+    /// The newest entries, newest first, at most so many; and whether there are older ones. Reads no page more than it needs.
+    pub(crate) async fn newest(&self, at_most: usize) -> Result<(Vec<Entry>, bool)> {
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let (entries, last) = self.page(after.as_deref()).await?;
+            found.extend(entries);
+            if found.len() > at_most {
+                found.truncate(at_most);
+                return Ok((found, true));
+            }
+            match last {
+                Some(last) => after = Some(last),
+                None => return Ok((found, false)),
+            }
+        }
+    }
+
     /// A page of entries, newest first, and the key to go on after; None at the end of the ledger.
     async fn page(&self, after: Option<&str>) -> Result<(Vec<Entry>, Option<String>)> {
         let listed = self.store.list(&self.prefix, after, PAGE).await?;
@@ -334,6 +352,31 @@ mod tests {
         assert_eq!(ledger.record().await.unwrap().deployed().unwrap().version.as_str(), "4");
         let names = Ledger::environments(&store, &identity()).await.unwrap();
         assert_eq!(names, ["live".parse().unwrap()]);
+    }
+
+    #[tokio::test]
+    async fn the_newest_are_read_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
+        assert_eq!(ledger.newest(20).await.unwrap(), (vec![], false));
+        for number in 1..=50 {
+            let outcome = (number % 7 != 0).then_some(Outcome::Succeeded);
+            run(&ledger, Action::Deploy, &number.to_string(), outcome).await;
+        }
+        let numbers = async |at_most| {
+            let (entries, more) = ledger.newest(at_most).await.unwrap();
+            assert!(entries.iter().all(|entry| entry.end.is_some() == (entry.start.number % 7 != 0)));
+            (entries.iter().map(|entry| entry.start.number).collect::<Vec<_>>(), more)
+        };
+        assert_eq!(numbers(20).await, ((31..=50).rev().collect(), true));
+        assert_eq!(numbers(49).await, ((2..=50).rev().collect(), true));
+        assert_eq!(numbers(50).await, ((1..=50).rev().collect(), false));
+        assert_eq!(numbers(usize::MAX).await, ((1..=50).rev().collect(), false));
+        // What is older than the page is not even looked at.
+        std::fs::write(folder.path().join("t/c/ledger/live/9999999998.start.json"), "damaged").unwrap();
+        assert!(numbers(20).await.1);
+        ledger.newest(50).await.unwrap_err();
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

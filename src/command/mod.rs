@@ -3,11 +3,13 @@
 mod context;
 mod deploy;
 mod destroy;
+mod history;
 mod inspect;
 mod opened;
 mod release;
 mod rescue;
 mod rollout;
+mod runs;
 mod status;
 mod unlock;
 
@@ -38,6 +40,9 @@ pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
         }
         ComponentCommand::Status(inputs) => {
             interrupt.or_cancel("reading the ledger", status::run(&context, &inputs)).await
+        }
+        ComponentCommand::History(inputs) => {
+            interrupt.or_cancel("reading the ledger", history::run(&context, &inputs)).await
         }
         ComponentCommand::Unlock(inputs) => unlock::run(&context, inputs).await,
     }

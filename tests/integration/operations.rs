@@ -1,4 +1,4 @@
-//! What is done besides deploying: a lock that somebody left is released.
+//! What is done besides deploying: the past is shown, a lock that somebody left is released.
 
 use crate::support::{Project, Running};
 use serde_json::{Value, json};
@@ -83,4 +83,68 @@ fn the_action_unlocks() {
     let inputs = [("INPUT_COMMAND", "unlock"), ("INPUT_ENVIRONMENT", "live"), ("INPUT_LOCK-ID", "7")];
     project.cdflow([] as [&str; 0]).envs(inputs).run().success().stderr_has("Released the lock 7");
     assert!(!note.exists());
+}
+
+/// A deploy of 2 fails as long as the file is not there.
+fn failing() -> (Project, std::path::PathBuf) {
+    let project = Project::local("greeting");
+    project.release("1");
+    let gate = project.sandbox().work().join("gate");
+    project
+        .append(
+            "infra/main.tf",
+            &format!(
+                "resource \"terraform_data\" \"gate\" {{\n  provisioner \"local-exec\" {{\n    \
+                 command = \"[ -e {} ] || {{ echo nobody may pass; exit 1; }}\"\n  }}\n}}\n",
+                gate.display()
+            ),
+        )
+        .commit("A gate");
+    project.release("2");
+    (project, gate)
+}
+
+#[test]
+fn the_past_of_an_environment() {
+    let (project, _) = failing();
+    let history = |more: &[&str]| project.cdflow(["history", "live"]).args(more).run();
+    history(&[]).success().stdout_is("greeting was never deployed to live\n").stderr_is("");
+    project.cdflow(["deploy", "live", "1"]).env("USER", "ada").run().success();
+    project.cdflow(["deploy", "live", "2"]).run().fails(6);
+    project.cdflow(["deploy", "live", "1", "--target", "terraform_data.greeting"]).run().success();
+    project.cdflow(["destroy", "live", "--confirm", "live"]).run().success();
+    let started = project.cdflow(["deploy", "live", "1"]).run();
+    started.success();
+    let folder = project.ledger_folder("live");
+    fs::remove_file(folder.join("9999999994.end.json")).unwrap();
+    let output = history(&[]);
+    output.success().stderr_is("").stdout_is(
+        "RUN  ACTION   VERSION      OUTCOME     WHEN               PLAN      BY   REASON\n\
+         5    deploy   1            unfinished  [TIME]  +1 ~0 -0\n\
+         4    destroy  1            succeeded   [TIME]  +0 ~0 -2\n\
+         3    deploy   1 (in part)  succeeded   [TIME]  +0 ~1 -0\n\
+         2    deploy   2            failed      [TIME]  +1 ~1 -0       terraform apply failed: local-exec provisioner error\n\
+         1    deploy   1            succeeded   [TIME]  +1 ~0 -0  ada\n",
+    );
+    let json = history(&["--json"]).json();
+    assert_eq!((&json["environment"], &json["more"]), (&"live".into(), &false.into()));
+    let runs = json["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 5);
+    assert_eq!((&runs[0]["number"], &runs[0]["outcome"]), (&5.into(), &Value::Null));
+    assert!(runs[3]["reason"].as_str().unwrap().starts_with("terraform apply failed"));
+    assert_eq!(runs[3]["plan"], json!({"add": 1, "change": 1, "destroy": 0}));
+
+    // Old entries are copies of the newest; what is not asked for is not read.
+    let text = fs::read_to_string(folder.join("9999999994.start.json")).unwrap();
+    for number in 6..=30_u64 {
+        let copy = text.replace("\"number\": 5", &format!("\"number\": {number}"));
+        fs::write(folder.join(format!("{}.start.json", 9_999_999_999 - number)), copy).unwrap();
+    }
+    let output = history(&[]);
+    output.success().stderr_has("the newest 20; all of them: cdflow history live --all");
+    assert_eq!(output.stdout.lines().count(), 21);
+    assert_eq!(history(&["--json"]).json()["more"], true);
+    let output = history(&["--all"]);
+    output.success().stderr_is("").stdout_has("\n30   deploy ").stdout_has("\n1    deploy ");
+    assert_eq!(output.stdout.lines().count(), 31);
 }
