@@ -65,6 +65,8 @@ pub(crate) enum ComponentCommand {
     Status(StatusInputs),
     /// Show what was deployed to an environment, and how that went
     History(HistoryInputs),
+    /// Deploy once more what was deployed before
+    Rollback(RollbackInputs),
     /// Show who holds the lock of a state; release it with --force
     Unlock(UnlockInputs),
 }
@@ -158,6 +160,14 @@ pub(crate) struct HistoryInputs {
     /// JSON instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RollbackInputs {
+    /// The environment to roll back
+    pub(crate) environment: Environment,
+    #[command(flatten)]
+    pub(crate) plan: PlanInputs,
 }
 
 #[derive(Debug, Args)]
@@ -279,12 +289,16 @@ impl ActionInputs {
                 all: self.flag("all")?,
                 json: false,
             }),
+            "rollback" => ComponentCommand::Rollback(RollbackInputs {
+                environment: self.required("environment")?,
+                plan: self.plan()?,
+            }),
             "unlock" => ComponentCommand::Unlock(UnlockInputs {
                 environment: self.required("environment")?,
                 force: self.optional("lock-id")?,
             }),
             unknown => {
-                let known = ["release", "inspect", "deploy", "destroy", "status", "history", "unlock"];
+                let known = ["release", "inspect", "deploy", "destroy", "status", "history", "rollback", "unlock"];
                 let error = Error::input(format!("the input `command` is `{}`", unknown.escape_debug()));
                 return Err(match nearest(unknown, known) {
                     Some(near) => error.hint(format!("did you mean `{near}`?")),

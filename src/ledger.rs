@@ -183,6 +183,21 @@ impl<'a> Ledger<'a> {
         }
     }
 
+    /// The newest run of which that is true. Reads back to it.
+    pub(crate) async fn find(&self, is_wanted: impl Fn(&Entry) -> bool) -> Result<Option<Entry>> {
+        let mut after = None;
+        loop {
+            let (entries, last) = self.page(after.as_deref()).await?;
+            if let Some(found) = entries.into_iter().find(&is_wanted) {
+                return Ok(Some(found));
+            }
+            match last {
+                Some(last) => after = Some(last),
+                None => return Ok(None),
+            }
+        }
+    }
+
     /// A page of entries, newest first, and the key to go on after; None at the end of the ledger.
     async fn page(&self, after: Option<&str>) -> Result<(Vec<Entry>, Option<String>)> {
         let listed = self.store.list(&self.prefix, after, PAGE).await?;

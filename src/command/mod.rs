@@ -8,6 +8,7 @@ mod inspect;
 mod opened;
 mod release;
 mod rescue;
+mod rollback;
 mod rollout;
 mod runs;
 mod status;
@@ -44,6 +45,7 @@ pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
         ComponentCommand::History(inputs) => {
             interrupt.or_cancel("reading the ledger", history::run(&context, &inputs)).await
         }
+        ComponentCommand::Rollback(inputs) => rollback::run(&context, inputs).await,
         ComponentCommand::Unlock(inputs) => unlock::run(&context, inputs).await,
     }
 }

@@ -1,4 +1,4 @@
-//! What is done besides deploying: the past is shown, a lock that somebody left is released.
+//! What is done besides deploying: the past is shown and brought back, a lock that somebody left is released.
 
 use crate::support::{Project, Running};
 use serde_json::{Value, json};
@@ -147,4 +147,64 @@ fn the_past_of_an_environment() {
     let output = history(&["--all"]);
     output.success().stderr_is("").stdout_has("\n30   deploy ").stdout_has("\n1    deploy ");
     assert_eq!(output.stdout.lines().count(), 31);
+}
+
+#[test]
+fn what_was_deployed_before_is_deployed_again() {
+    let project = Project::local("greeting");
+    let rollback = ["rollback", "live"];
+    project.refuses(rollback, 2, &["by the ledger nothing is deployed in `live`", "cdflow history live"]);
+    project.release("1");
+    project.deploy("live", "1");
+    project.refuses(rollback, 2, &["there is nothing to roll `live` back to", "no other version than 1"]);
+    project.edit("config/live.json", "Good day", "Goodbye").commit("Part");
+    project.release("2");
+    project.release("3");
+    project.deploy("live", "2");
+    project.cdflow(["deploy", "live", "3", "--target", "terraform_data.greeting"]).run().success();
+    // What was deployed in part is nothing to go back to.
+    project.refuses(
+        ["rollback", "live", "--plan-only"],
+        0,
+        &["back from 3 to 2, as of run 2", "Planned only: 0 to add, 1 to change"],
+    );
+    project.deploy("live", "2");
+    let output = project.cdflow(["rollback", "live", "--lock-timeout", "5s", "--parallelism", "2"]).run();
+    output.success().stderr_has("==> Roll live back from 2 to 1, as of run 1\n==> Deploy greeting 1 to live\n");
+    output.stdout_has("greeting = \"Good day from live.local.example, version 1\"");
+    assert_eq!(project.ledger("live").last().unwrap(), "deploy 1 succeeded");
+    project.cdflow(["status"]).run().stdout_has("live         1 ");
+    project.refuses(["rollback", "live", "-p"], 0, &["back from 1 to 2, as of run 4"]);
+
+    // The bundle is the one of that time, or there is none.
+    let digest = project.ledger_entries("live")[3].0["bundle_digest"].as_str().unwrap().to_owned();
+    let start = project.ledger_folder("live").join("9999999995.start.json");
+    let text = fs::read_to_string(&start).unwrap();
+    fs::write(&start, text.replace(&digest, &"0".repeat(64))).unwrap();
+    project.refuses(rollback, 9, &["release 2 is not the one that was deployed to `live`"]);
+    fs::write(&start, text).unwrap();
+    fs::remove_file(project.bundle("2")).unwrap();
+    project.refuses(
+        rollback,
+        2,
+        &["release 2, to roll `live` back to, is gone", "greeting-2.zip", "cdflow history live"],
+    );
+
+    project.cdflow(["destroy", "live", "--confirm", "live"]).run().success();
+    project.refuses(rollback, 2, &["by the ledger nothing is deployed in `live`"]);
+}
+
+/// What a failed deploy left half done goes back to what was there, not to what was before that.
+#[test]
+fn a_failed_deploy_is_rolled_back() {
+    let (project, _) = failing();
+    project.release("0");
+    project.cdflow(["rollback", "live"]).run().fails(2);
+    project.deploy("live", "1");
+    project.cdflow(["deploy", "live", "2"]).run().fails(6);
+    let inputs = [("INPUT_COMMAND", "rollback"), ("INPUT_ENVIRONMENT", "live"), ("INPUT_PLAN-ONLY", "false")];
+    let output = project.cdflow([] as [&str; 0]).envs(inputs).run();
+    output.success().stderr_has("Roll live back from 2 to 1").stdout_has("version 1");
+    assert_eq!(project.ledger("live"), ["deploy 1 succeeded", "deploy 2 failed", "deploy 1 succeeded"]);
+    assert_eq!(project.resources("live"), ["terraform_data.greeting"]);
 }
