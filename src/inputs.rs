@@ -67,6 +67,8 @@ pub(crate) enum ComponentCommand {
     History(HistoryInputs),
     /// Deploy once more what was deployed before
     Rollback(RollbackInputs),
+    /// Delete old releases that were never deployed
+    Prune(PruneInputs),
     /// Show who holds the lock of a state; release it with --force
     Unlock(UnlockInputs),
 }
@@ -169,6 +171,22 @@ pub(crate) struct RollbackInputs {
     #[command(flatten)]
     pub(crate) plan: PlanInputs,
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct PruneInputs {
+    /// So many of the newest releases stay
+    #[arg(long, value_name = "N", default_value_t = KEEP)]
+    pub(crate) keep: usize,
+    /// Only what is at least so old goes, such as 90d
+    #[arg(long, value_name = "TIME", default_value = OLDER_THAN)]
+    pub(crate) older_than: Wait,
+    /// List what would go; delete nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+const KEEP: usize = 50;
+const OLDER_THAN: &str = "90d";
 
 #[derive(Debug, Args)]
 pub(crate) struct UnlockInputs {
@@ -293,12 +311,21 @@ impl ActionInputs {
                 environment: self.required("environment")?,
                 plan: self.plan()?,
             }),
+            "prune" => ComponentCommand::Prune(PruneInputs {
+                keep: self.optional("keep")?.unwrap_or(KEEP),
+                older_than: match self.optional("older-than")? {
+                    Some(age) => age,
+                    None => OLDER_THAN.parse().map_err(Error::internal)?,
+                },
+                dry_run: self.flag("dry-run")?,
+            }),
             "unlock" => ComponentCommand::Unlock(UnlockInputs {
                 environment: self.required("environment")?,
                 force: self.optional("lock-id")?,
             }),
             unknown => {
-                let known = ["release", "inspect", "deploy", "destroy", "status", "history", "rollback", "unlock"];
+                let known =
+                    ["release", "inspect", "deploy", "destroy", "status", "history", "rollback", "prune", "unlock"];
                 let error = Error::input(format!("the input `command` is `{}`", unknown.escape_debug()));
                 return Err(match nearest(unknown, known) {
                     Some(near) => error.hint(format!("did you mean `{near}`?")),
@@ -352,7 +379,7 @@ impl ActionInputs {
 
     /// What nobody took is a typing error or belongs to another command.
     fn finish(self, command: &str) -> Result<()> {
-        const KNOWN: [&str; 21] = [
+        const KNOWN: [&str; 23] = [
             "command",
             "component",
             "working-directory",
@@ -374,6 +401,8 @@ impl ActionInputs {
             "replace",
             "lock-id",
             "all",
+            "keep",
+            "older-than",
         ];
         let Some(left) = self.0.into_keys().next() else { return Ok(()) };
         if KNOWN.contains(&left.as_str()) {

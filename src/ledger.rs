@@ -6,7 +6,7 @@
 //! digits: a store lists by name, so the newest come first and nobody has to read the whole past.
 //! A start without an end is a run that is still going on, or died.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -117,6 +117,23 @@ impl<'a> Ledger<'a> {
     pub(crate) async fn environments(store: &ReleaseStore, identity: &Identity) -> Result<Vec<Environment>> {
         let names = store.folders(&identity.ledgers_prefix()).await?;
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// Every version that any environment's ledger tells of, whether its deploy succeeded or not. Reads the whole past.
+    pub(crate) async fn versions(store: &ReleaseStore, identity: &Identity) -> Result<BTreeSet<Version>> {
+        let mut versions = BTreeSet::new();
+        for name in store.folders(&identity.ledgers_prefix()).await? {
+            // Here a ledger must not be passed over.
+            let environment: Environment = name.parse().map_err(|refused| {
+                let place = store.describe(&identity.ledgers_prefix());
+                Error::integrity(format!("the folder `{}` in {place} is no environment's ledger", name.escape_debug()))
+                    .why(refused)
+                    .hint("find out what it is, and move it away")
+            })?;
+            let (entries, _) = Ledger::new(store, identity, &environment).newest(usize::MAX).await?;
+            versions.extend(entries.into_iter().map(|entry| entry.start.version));
+        }
+        Ok(versions)
     }
 
     /// Writes the start entry, numbered after the newest there is. Nothing may be changed before this has succeeded.

@@ -6,6 +6,7 @@ mod destroy;
 mod history;
 mod inspect;
 mod opened;
+mod prune;
 mod release;
 mod rescue;
 mod rollback;
@@ -46,6 +47,7 @@ pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
             interrupt.or_cancel("reading the ledger", history::run(&context, &inputs)).await
         }
         ComponentCommand::Rollback(inputs) => rollback::run(&context, inputs).await,
+        ComponentCommand::Prune(inputs) => prune::run(&context, inputs).await,
         ComponentCommand::Unlock(inputs) => unlock::run(&context, inputs).await,
     }
 }

@@ -1,6 +1,7 @@
-//! What is done besides deploying: the past is shown and brought back, a lock that somebody left is released.
+//! What is done besides deploying: the past is shown and brought back, a lock that somebody left is released, and
+//! what nobody has deployed is deleted.
 
-use crate::support::{Project, Running};
+use crate::support::{Aws, Project, Running};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -207,4 +208,106 @@ fn a_failed_deploy_is_rolled_back() {
     output.success().stderr_has("Roll live back from 2 to 1").stdout_has("version 1");
     assert_eq!(project.ledger("live"), ["deploy 1 succeeded", "deploy 2 failed", "deploy 1 succeeded"]);
     assert_eq!(project.resources("live"), ["terraform_data.greeting"]);
+}
+
+/// As if the bundle and the zip of that version had been made so many days ago.
+fn aged(project: &Project, version: &str, days: u64) {
+    for bucket in ["releases", "lambda"] {
+        let path = project.store().join(bucket).join(project.release_key(version));
+        let time = std::time::SystemTime::now() - std::time::Duration::from_secs(days * 86400 + 60);
+        if path.exists() {
+            fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+        }
+    }
+}
+
+#[test]
+fn old_releases_that_nobody_deployed_are_deleted() {
+    let project = Project::local("greeting");
+    project.edit("cdflow.yml", "type: infrastructure", "type: lambda");
+    project.write("src/handler.py", "def handle(event, context): return {}\n").commit("A function");
+    project.cdflow(["prune"]).run().success().stderr_has("Nothing to delete: 0 release(s)").stdout_is("");
+    for (version, days) in [("1", 400), ("2", 300), ("3", 200), ("4", 100), ("5", 50), ("6", 0)] {
+        project.release(version);
+        aged(&project, version, days);
+    }
+    // 2 was tried, and 1 is what a run has left that did not come to its bundle.
+    project.deploy("live", "2");
+    let folder = project.ledger_folder("live");
+    fs::remove_file(folder.join("9999999998.end.json")).unwrap();
+    fs::remove_file(project.bundle("1")).unwrap();
+    project.refuses(["prune"], 0, &["Nothing to delete: 6 release(s), each deployed, young or among the newest 50"]);
+    let prune = ["prune", "--keep", "2", "--older-than", "90d"];
+    let listed = project.refuses(prune.iter().chain(&["--dry-run"]), 0, &["Would delete 3 of 6 release(s), "]);
+    listed.stdout_has_in_order(&[
+        "VERSION",
+        "1 ",
+        "lambda/",
+        "3 ",
+        "releases/",
+        "3 ",
+        "lambda/",
+        "4 ",
+        "releases/",
+        "4 ",
+    ]);
+    listed.stdout_has("158 B   file:").lacks("greeting-2.zip").lacks("ledger");
+    project.refuses(["prune", "--keep", "4", "--older-than", "0s", "--dry-run"], 0, &["Would delete 1 of 6"]);
+
+    let before = project.stored();
+    let output = project.cdflow(prune).run();
+    output.success().stderr_has("Deleted 3 of 6 release(s), ").stdout_is(&listed.scrubbed(&listed.stdout));
+    let gone = ["lambda/1", "releases/3", "lambda/3", "releases/4", "lambda/4"].map(|object| {
+        let (bucket, version) = object.split_once('/').unwrap();
+        format!("{bucket}/{}", project.release_key(version))
+    });
+    let left: Vec<String> = before.into_iter().filter(|name| !gone.contains(name)).collect();
+    assert_eq!(project.stored(), left);
+    project.left_no_trace(&output);
+    project.refuses(prune, 0, &["Nothing to delete: 3 release(s)"]);
+    project.deploy("live", "2");
+
+    // Who can't read the ledger deletes nothing.
+    let all = ["prune", "--keep", "0", "--older-than", "0s"];
+    let stray = project.store().join("releases/platform/greeting/ledger/Live/1.json");
+    fs::create_dir_all(stray.parent().unwrap()).unwrap();
+    fs::write(&stray, "").unwrap();
+    project.refuses(all, 9, &["the folder `Live` in file:", "is no environment's ledger"]);
+    fs::remove_dir_all(stray.parent().unwrap()).unwrap();
+    let start = folder.join("9999999998.start.json");
+    let text = fs::read_to_string(&start).unwrap();
+    fs::write(&start, "{").unwrap();
+    project.refuses(all, 9, &["9999999998.start.json` can't be read"]);
+    fs::write(&start, text).unwrap();
+    project.cdflow(all).run().success().stderr_has("Deleted 2 of 3 release(s)");
+    project.refuses(["prune", "--older-than", "soon"], 2, &["is no duration"]);
+}
+
+#[test]
+fn releases_are_deleted_from_s3() {
+    let aws = Aws::new("prune");
+    let project = Project::aws("shop", &aws);
+    project.edit("cdflow.yml", "type: infrastructure", "type: lambda");
+    project.write("src/handler.py", "def handle(event, context): return {}\n").commit("A function");
+    for version in ["1", "2", "3"] {
+        project.release(version);
+    }
+    project.deploy("ci", "2");
+    // Of a component whose name begins alike.
+    let other = "platform/shop/shop-/1.zip";
+    aws.put(&aws.release_bucket(), other, b"x");
+    let inputs = [("COMMAND", "prune"), ("KEEP", "0"), ("OLDER-THAN", "0s"), ("DRY-RUN", "true")];
+    let inputs = inputs.map(|(name, value)| (format!("INPUT_{name}"), value));
+    let output = project.cdflow([] as [&str; 0]).envs(inputs).run();
+    output.success().stderr_has("Would delete 2 of 3 release(s)");
+    output.stdout_has(&format!("  s3://{}/{}\n", aws.lambda_bucket(), project.release_key("3")));
+    let before = aws.keys(&aws.release_bucket());
+    project.cdflow(["prune", "--keep", "0"]).run().success().stderr_has("Nothing to delete: 3 release(s)");
+    project.cdflow(["prune", "--keep", "0", "--older-than", "0s"]).run().success().stderr_has("Deleted 2 of 3");
+    let gone = [project.release_key("1"), project.release_key("3")];
+    let left: Vec<String> = before.into_iter().filter(|key| !gone.contains(key)).collect();
+    assert_eq!(aws.keys(&aws.release_bucket()), left);
+    assert!(left.contains(&other.to_owned()) && left.len() == 4, "{left:?}");
+    assert_eq!(aws.keys(&aws.lambda_bucket()), [project.release_key("2")]);
+    project.deploy("ci", "2").stderr_has("no changes");
 }
