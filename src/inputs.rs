@@ -63,6 +63,14 @@ pub(crate) enum ComponentCommand {
     Destroy(DestroyInputs),
     /// Show which version is deployed where
     Status(StatusInputs),
+    /// Show what was deployed to an environment, and how that went
+    History(HistoryInputs),
+    /// Deploy once more what was deployed before
+    Rollback(RollbackInputs),
+    /// Delete old releases that were never deployed
+    Prune(PruneInputs),
+    /// Show who holds the lock of a state; release it with --force
+    Unlock(UnlockInputs),
 }
 
 #[derive(Debug, Args)]
@@ -142,6 +150,51 @@ pub(crate) struct StatusInputs {
     /// JSON instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryInputs {
+    /// The environment to look at
+    pub(crate) environment: Environment,
+    /// All runs, not only the newest 20
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RollbackInputs {
+    /// The environment to roll back
+    pub(crate) environment: Environment,
+    #[command(flatten)]
+    pub(crate) plan: PlanInputs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PruneInputs {
+    /// So many of the newest releases stay
+    #[arg(long, value_name = "N", default_value_t = KEEP)]
+    pub(crate) keep: usize,
+    /// Only what is at least so old goes, such as 90d
+    #[arg(long, value_name = "TIME", default_value = OLDER_THAN)]
+    pub(crate) older_than: Wait,
+    /// List what would go; delete nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+const KEEP: usize = 50;
+const OLDER_THAN: &str = "90d";
+
+#[derive(Debug, Args)]
+pub(crate) struct UnlockInputs {
+    /// The environment whose state is locked
+    pub(crate) environment: Environment,
+    /// Release the lock of this ID; only if the run that holds it is dead
+    #[arg(long, value_name = "ID")]
+    pub(crate) force: Option<String>,
 }
 
 /// `key=value`; the value may contain `=`.
@@ -249,8 +302,30 @@ impl ActionInputs {
                 confirm: self.optional("confirm")?,
             }),
             "status" => ComponentCommand::Status(StatusInputs { json: self.flag("json")? }),
+            "history" => ComponentCommand::History(HistoryInputs {
+                environment: self.required("environment")?,
+                all: self.flag("all")?,
+                json: self.flag("json")?,
+            }),
+            "rollback" => ComponentCommand::Rollback(RollbackInputs {
+                environment: self.required("environment")?,
+                plan: self.plan()?,
+            }),
+            "prune" => ComponentCommand::Prune(PruneInputs {
+                keep: self.optional("keep")?.unwrap_or(KEEP),
+                older_than: match self.optional("older-than")? {
+                    Some(age) => age,
+                    None => OLDER_THAN.parse().map_err(Error::internal)?,
+                },
+                dry_run: self.flag("dry-run")?,
+            }),
+            "unlock" => ComponentCommand::Unlock(UnlockInputs {
+                environment: self.required("environment")?,
+                force: self.optional("lock-id")?,
+            }),
             unknown => {
-                let known = ["release", "inspect", "deploy", "destroy", "status"];
+                let known =
+                    ["release", "inspect", "deploy", "destroy", "status", "history", "rollback", "prune", "unlock"];
                 let error = Error::input(format!("the input `command` is `{}`", unknown.escape_debug()));
                 return Err(match nearest(unknown, known) {
                     Some(near) => error.hint(format!("did you mean `{near}`?")),
@@ -304,7 +379,7 @@ impl ActionInputs {
 
     /// What nobody took is a typing error or belongs to another command.
     fn finish(self, command: &str) -> Result<()> {
-        const KNOWN: [&str; 20] = [
+        const KNOWN: [&str; 24] = [
             "json",
             "command",
             "component",
@@ -325,6 +400,10 @@ impl ActionInputs {
             "refresh-only",
             "target",
             "replace",
+            "lock-id",
+            "all",
+            "keep",
+            "older-than",
         ];
         let Some(left) = self.0.into_keys().next() else { return Ok(()) };
         if KNOWN.contains(&left.as_str()) {

@@ -6,7 +6,7 @@
 //! digits: a store lists by name, so the newest come first and nobody has to read the whole past.
 //! A start without an end is a run that is still going on, or died.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -119,6 +119,23 @@ impl<'a> Ledger<'a> {
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
+    /// Every version that any environment's ledger tells of, whether its deploy succeeded or not. Reads the whole past.
+    pub(crate) async fn versions(store: &ReleaseStore, identity: &Identity) -> Result<BTreeSet<Version>> {
+        let mut versions = BTreeSet::new();
+        for name in store.folders(&identity.ledgers_prefix()).await? {
+            // Here a ledger must not be passed over.
+            let environment: Environment = name.parse().map_err(|refused| {
+                let place = store.describe(&identity.ledgers_prefix());
+                Error::integrity(format!("the folder `{}` in {place} is no environment's ledger", name.escape_debug()))
+                    .why(refused)
+                    .hint("find out what it is, and move it away")
+            })?;
+            let (entries, _) = Ledger::new(store, identity, &environment).newest(usize::MAX).await?;
+            versions.extend(entries.into_iter().map(|entry| entry.start.version));
+        }
+        Ok(versions)
+    }
+
     /// Writes the start entry, numbered after the newest there is. Nothing may be changed before this has succeeded.
     pub(crate) async fn start(&self, mut start: Start) -> Result<Start> {
         let failed = |error: Error| {
@@ -161,6 +178,39 @@ impl<'a> Ledger<'a> {
             match last {
                 Some(last) => after = Some(last),
                 None => return Ok(Record { settled: None, unsettled }),
+            }
+        }
+    }
+
+    /// The newest entries, newest first, at most so many; and whether there are older ones. Reads no page more than it needs.
+    pub(crate) async fn newest(&self, at_most: usize) -> Result<(Vec<Entry>, bool)> {
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let (entries, last) = self.page(after.as_deref()).await?;
+            found.extend(entries);
+            if found.len() > at_most {
+                found.truncate(at_most);
+                return Ok((found, true));
+            }
+            match last {
+                Some(last) => after = Some(last),
+                None => return Ok((found, false)),
+            }
+        }
+    }
+
+    /// The newest run of which that is true. Reads back to it.
+    pub(crate) async fn find(&self, is_wanted: impl Fn(&Entry) -> bool) -> Result<Option<Entry>> {
+        let mut after = None;
+        loop {
+            let (entries, last) = self.page(after.as_deref()).await?;
+            if let Some(found) = entries.into_iter().find(&is_wanted) {
+                return Ok(Some(found));
+            }
+            match last {
+                Some(last) => after = Some(last),
+                None => return Ok(None),
             }
         }
     }
@@ -338,6 +388,31 @@ mod tests {
         assert_eq!(ledger.record().await.unwrap().deployed().unwrap().version.as_str(), "4");
         let names = Ledger::environments(&store, &identity()).await.unwrap();
         assert_eq!(names, ["live".parse().unwrap()]);
+    }
+
+    #[tokio::test]
+    async fn the_newest_are_read_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
+        assert_eq!(ledger.newest(20).await.unwrap(), (vec![], false));
+        for number in 1..=50 {
+            let outcome = (number % 7 != 0).then_some(Outcome::Succeeded);
+            run(&ledger, Action::Deploy, &number.to_string(), outcome).await;
+        }
+        let numbers = async |at_most| {
+            let (entries, more) = ledger.newest(at_most).await.unwrap();
+            assert!(entries.iter().all(|entry| entry.end.is_some() == (entry.start.number % 7 != 0)));
+            (entries.iter().map(|entry| entry.start.number).collect::<Vec<_>>(), more)
+        };
+        assert_eq!(numbers(20).await, ((31..=50).rev().collect(), true));
+        assert_eq!(numbers(49).await, ((2..=50).rev().collect(), true));
+        assert_eq!(numbers(50).await, ((1..=50).rev().collect(), false));
+        assert_eq!(numbers(usize::MAX).await, ((1..=50).rev().collect(), false));
+        // What is older than the page is not even looked at.
+        std::fs::write(folder.path().join("t/c/ledger/live/9999999998.start.json"), "damaged").unwrap();
+        assert!(numbers(20).await.1);
+        ledger.newest(50).await.unwrap_err();
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

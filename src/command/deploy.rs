@@ -9,25 +9,32 @@ use crate::{
     account::Matched,
     error::{Error, Result},
     inputs::DeployInputs,
-    ledger::{Action, Record},
+    ledger::{Action, Record, Start},
     names::Environment,
     terraform::PlanMode,
 };
 
 pub(crate) async fn run(context: &Context, inputs: DeployInputs) -> Result<()> {
+    context.scheme.account_of(&inputs.environment)?;
+    let record = rollout::record(context, &inputs.environment).await?;
+    let recorded = record.deployed().cloned();
+    carry(context, inputs, &record, recorded).await
+}
+
+/// `recorded` is what the ledger knows of the version, if it was deployed here before: it must be the same bundle.
+pub(super) async fn carry(
+    context: &Context,
+    inputs: DeployInputs,
+    record: &Record,
+    recorded: Option<Start>,
+) -> Result<()> {
     let DeployInputs { environment, version, plan, new_environment, target, replace, refresh_only } = inputs;
     let (_, matched) = context.scheme.account_of(&environment)?;
-    let record = rollout::record(context, &environment).await?;
-    let wanted = Wanted {
-        release: context.release(version),
-        recorded: record.deployed().cloned(),
-        plan_only: plan.plan_only,
-        environment,
-    };
+    let wanted = Wanted { release: context.release(version), recorded, plan_only: plan.plan_only, environment };
     let order = Order {
         action: if refresh_only { Action::Refresh } else { Action::Deploy },
         mode: if refresh_only { PlanMode::RefreshOnly } else { PlanMode::Deploy },
-        missing_state: missing_state(context, &wanted.environment, matched, &record, new_environment),
+        missing_state: missing_state(context, &wanted.environment, matched, record, new_environment),
         refuse_existing_state: new_environment.then(|| exists(&wanted.environment)),
         wanted,
         plan,
@@ -58,7 +65,7 @@ fn missing_state(
             refused
                 .why(format!("by the ledger {} {} is deployed there", context.identity.component, start.version))
                 .hint("was the state deleted, or did its bucket, `team` or `component` change? Mend that first")
-                .hint("if it is really gone and everything shall be made anew: --new-environment"),
+                .hint("if it is really gone and everything shall be made anew: deploy with --new-environment"),
         );
     }
     if context.manifest.deploy.require_state {

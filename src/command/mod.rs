@@ -3,12 +3,17 @@
 mod context;
 mod deploy;
 mod destroy;
+mod history;
 mod inspect;
 mod opened;
+mod prune;
 mod release;
 mod rescue;
+mod rollback;
 mod rollout;
+mod runs;
 mod status;
+mod unlock;
 
 use crate::{
     aws::credentials,
@@ -38,5 +43,11 @@ pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
         ComponentCommand::Status(inputs) => {
             interrupt.or_cancel("reading the ledger", status::run(&context, &inputs)).await
         }
+        ComponentCommand::History(inputs) => {
+            interrupt.or_cancel("reading the ledger", history::run(&context, &inputs)).await
+        }
+        ComponentCommand::Rollback(inputs) => rollback::run(&context, inputs).await,
+        ComponentCommand::Prune(inputs) => prune::run(&context, inputs).await,
+        ComponentCommand::Unlock(inputs) => unlock::run(&context, inputs).await,
     }
 }

@@ -124,7 +124,6 @@ impl ReleaseStore {
     }
 
     /// Removes an object; one that is not there is removed already.
-    #[cfg_attr(not(test), expect(dead_code, reason = "`prune` deletes"))]
     pub(crate) async fn delete(&self, key: &str) -> Result<()> {
         either!(self, store => store.delete(key).await)
     }

@@ -108,6 +108,11 @@ impl S3Store {
     }
 
     pub(crate) async fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        Ok(self.get_tagged(key, limit).await?.map(|(bytes, _)| bytes))
+    }
+
+    /// Likewise, with the ETag of what was read.
+    pub(crate) async fn get_tagged(&self, key: &str, limit: u64) -> Result<Option<(Vec<u8>, String)>> {
         let mut cut = String::new();
         for attempt in 0..ATTEMPTS {
             pause(attempt).await;
@@ -120,8 +125,9 @@ impl S3Store {
             if size > limit {
                 return Err(too_large(&self.describe(key), size, limit));
             }
+            let etag = answer.e_tag().unwrap_or_default().to_owned();
             match body(answer, size).await {
-                Ok(bytes) => return Ok(Some(bytes)),
+                Ok(bytes) => return Ok(Some((bytes, etag))),
                 Err(why) => cut = why,
             }
         }
@@ -212,6 +218,26 @@ impl S3Store {
         let call = self.client.delete_object().bucket(&self.place.bucket).key(key);
         let answer = call.set_expected_bucket_owner(self.place.owner.clone()).send().await;
         self.answered(answer, || format!("`{}` can't be deleted", self.describe(key))).await.map(drop)
+    }
+
+    /// Removes an object that still has this ETag; false when it has another. One that is gone is removed already.
+    pub(crate) async fn delete_unchanged(&self, key: &str, etag: &str) -> Result<bool> {
+        // Also looked at beforehand, because not every S3 minds the condition.
+        match self.head(key).await? {
+            None => return Ok(true),
+            Some(found) if found.etag.as_deref() != Some(etag) => return Ok(false),
+            Some(_) => {}
+        }
+        let call = self.client.delete_object().bucket(&self.place.bucket).key(key).if_match(etag);
+        let answer = call.set_expected_bucket_owner(self.place.owner.clone()).send().await;
+        match answer.map_err(|error| Failure::of(&error)) {
+            Ok(_) => Ok(true),
+            Err(failure) if failure.status() == Some(404) && failure.code() != Some("NoSuchBucket") => Ok(true),
+            Err(failure) if failure.status() == Some(412) => Ok(false),
+            // This S3 knows no such condition.
+            Err(failure) if failure.status() == Some(501) => self.delete(key).await.map(|()| true),
+            Err(failure) => Err(self.failed(format!("`{}` can't be deleted", self.describe(key)), failure).await),
+        }
     }
 
     /// Where the bucket really is: S3 tells, whichever region is asked, and also who may not read it.

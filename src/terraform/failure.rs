@@ -167,10 +167,7 @@ fn locked(lock: Lock, environment: &str) -> Error {
     error
         .why(format!("{operation} by {} since {} holds it (lock {} on {})", lock.who, lock.created, lock.id, lock.path))
         .hint("wait for that run to end; `lock-timeout` (--lock-timeout 5m) makes cdflow wait for it")
-        .hint(format!(
-            "only if that run is dead: release the lock with `terraform force-unlock {}` (README, \"State\")",
-            lock.id
-        ))
+        .hint(format!("only if that run is dead, release its lock: cdflow unlock {environment} --force {}", lock.id))
 }
 
 /// Without ANSI colours and without the box that Terraform draws around diagnostics.
@@ -212,9 +209,12 @@ mod tests {
         let error = Words::from_text(LOCKED).error(Step::Plan, "live");
         assert_eq!(error.exit(), Exit::Locked);
         let text = error.to_string();
-        for part in
-            ["`live` is locked", "apply by root@vm since 2026-11-20 10:00:00.1 +0000 UTC", "0c2b-11", "lock-timeout"]
-        {
+        for part in [
+            "`live` is locked",
+            "apply by root@vm since 2026-11-20 10:00:00.1 +0000 UTC",
+            "cdflow unlock live --force 0c2b-11",
+            "lock-timeout",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

@@ -6,6 +6,7 @@ pub(crate) mod declarations;
 mod driver;
 mod events;
 mod failure;
+pub(crate) mod lock;
 pub(crate) mod lockfile;
 pub(crate) mod modules;
 pub(crate) mod state;

@@ -96,12 +96,24 @@ fn without_a_lock_nothing_is_done() {
     assert_eq!(project.sandbox().left_behind(), [""; 0]);
 }
 
-fn lock(aws: &Aws) {
+const LOCK_ID: &str = "5f3c8b9a-1111-2222-3333-444455556666";
+
+fn lock_info(aws: &Aws) -> String {
     let lock = json!({
-        "ID": "5f3c8b9a-1111-2222-3333-444455556666", "Operation": "OperationTypeApply", "Info": "", "Who": "ada@build-7",
+        "ID": LOCK_ID, "Operation": "OperationTypeApply", "Info": "", "Who": "ada@build-7",
         "Version": "1.11.4", "Created": "2026-11-20T10:00:00.123456789Z", "Path": format!("{}/{STATE}", aws.state_bucket()),
     });
-    aws.put(&aws.state_bucket(), LOCK, lock.to_string().as_bytes());
+    lock.to_string()
+}
+
+fn lock(aws: &Aws) {
+    aws.put(&aws.state_bucket(), LOCK, lock_info(aws).as_bytes());
+}
+
+/// As Terraform holds a lock in the table.
+fn lock_row(aws: &Aws) {
+    let row = json!({ "LockID": { "S": format!("{}/{STATE}", aws.state_bucket()) }, "Info": { "S": lock_info(aws) } });
+    aws.call(RELEASE, "dynamodb", "put_item", json!({ "TableName": table_name(aws), "Item": row }));
 }
 
 #[track_caller]
@@ -110,7 +122,7 @@ fn names_the_holder(output: &Output, aws: &Aws) {
         "error: the state of `ci` is locked: apply by ada@build-7 since 2026-11-20 10:00:00.123456789 +0000 UTC",
     );
     output.stderr_has(&format!("(lock 5f3c8b9a-1111-2222-3333-444455556666 on {}/{STATE})", aws.state_bucket()));
-    output.stderr_has("--lock-timeout 5m").stderr_has("terraform force-unlock 5f3c8b9a-1111-2222-3333-444455556666");
+    output.stderr_has("--lock-timeout 5m").stderr_has("cdflow unlock ci --force 5f3c8b9a-1111-2222-3333-444455556666");
 }
 
 #[test]
@@ -132,6 +144,84 @@ fn a_held_lock_says_who_holds_it() {
     assert_eq!(aws.keys(&aws.state_bucket()), [STATE, LOCK]);
     assert_eq!(aws.keys(&aws.release_bucket()), entries);
     assert_eq!(project.sandbox().left_behind(), [""; 0]);
+}
+
+#[test]
+fn a_lock_file_is_released_on_its_id_alone() {
+    let (aws, project) = with_locks("unlock", None, false);
+    let unlock = |more: &[&str]| project.cdflow(["unlock", "ci"]).args(more).run();
+    unlock(&[]).success().stdout_is("the state of ci is not locked\n");
+    unlock(&["--force", LOCK_ID]).success().stdout_is("the state of ci is not locked\n");
+    lock(&aws);
+    unlock(&[]).success().stdout_is(&format!(
+        "the state of ci is locked\n  s3://[NAME]-state/{LOCK}\n    ID:        [UUID]\n    Who:       ada@build-7\n    \
+         Created:   [TIME]\n    Operation: OperationTypeApply\n    Path:      [NAME]-state/{STATE}\n"
+    ));
+    let refused = unlock(&["--force", "5f3c8b9a"]);
+    refused.fails(3).stderr_has(&format!("is not locked by `5f3c8b9a`: the lock that holds it is {LOCK_ID}"));
+    assert_eq!(aws.keys(&aws.state_bucket()), [LOCK]);
+    unlock(&["--force", LOCK_ID]).success().stderr_has(&format!("Released the lock {LOCK_ID} of the state of ci"));
+    assert!(aws.keys(&aws.state_bucket()).is_empty());
+    // Neither Terraform nor a release was needed, nor anything but the release account.
+    assert_eq!(project.sandbox().left_behind(), [""; 0]);
+    let deletes = aws.requests(&format!("DELETE /{}/{LOCK}", aws.state_bucket()));
+    assert_eq!(deletes.len(), 1, "{deletes:?}");
+}
+
+#[test]
+fn a_lock_that_is_taken_meanwhile_stays() {
+    let (aws, project) = with_locks("retaken", None, false);
+    lock(&aws);
+    let line = format!("DELETE /{}/{LOCK}", aws.state_bucket());
+    let error = |code: &str| format!("<Error><Code>{code}</Code><Message>no</Message></Error>");
+    aws.rule(json!({ "matching": line, "times": 1, "status": 412, "body": error("PreconditionFailed") }));
+    let unlock = || project.cdflow(["unlock", "ci", "--force", LOCK_ID]).run();
+    unlock().fails(3).stderr_has("is another by now").stderr_has("look again: cdflow unlock ci");
+    // An S3 that has no conditional delete.
+    aws.rule(json!({ "matching": line, "times": 1, "status": 501, "body": error("NotImplemented") }));
+    unlock().success();
+    assert!(aws.keys(&aws.state_bucket()).is_empty());
+}
+
+#[test]
+fn a_row_and_a_lock_file_are_released_together() {
+    let (aws, project) = with_locks("unlock-both", None, true);
+    project.release("1");
+    project.deploy("ci", "1");
+    let rows = table_rows(&aws);
+    let unlock = |more: &[&str]| project.cdflow(["unlock", "ci"]).args(more).run();
+    unlock(&[]).success().stdout_is("the state of ci is not locked\n");
+    lock(&aws);
+    lock_row(&aws);
+    assert_eq!(table_rows(&aws).len(), 2);
+    names_the_holder(&project.cdflow(["deploy", "ci", "1"]).run(), &aws);
+    let shown = unlock(&[]);
+    shown.success().stdout_has(&format!("  DynamoDB table {}, {}/{STATE}\n", table_name(&aws), aws.state_bucket()));
+    shown.stdout_has(&format!("  s3://{}/{LOCK}\n", aws.state_bucket()));
+    assert_eq!(shown.stdout.matches(LOCK_ID).count(), 2);
+    unlock(&["--force", "other"]).fails(3).stderr_has(&format!("the lock that holds it is {LOCK_ID}\n"));
+    assert_eq!((table_rows(&aws).len(), aws.keys(&aws.state_bucket()).len()), (2, 2));
+    unlock(&["--force", LOCK_ID]).success();
+    assert_eq!((table_rows(&aws), aws.keys(&aws.state_bucket())), (rows, vec![STATE.to_owned()]));
+    project.deploy("ci", "1").stderr_has("no changes");
+}
+
+#[test]
+fn a_row_alone_is_released() {
+    let (aws, project) = with_locks("unlock-row", Some(false), true);
+    lock_row(&aws);
+    // Nobody looks at a lock file where none is used.
+    lock(&aws);
+    let output = project.cdflow(["unlock", "ci", "--force", LOCK_ID]).run();
+    output.success().lacks(".tflock");
+    assert!(table_rows(&aws).is_empty());
+    let (aws, project) = with_locks("unlock-none", Some(false), false);
+    project.cdflow(["unlock", "ci"]).run().fails(2).stderr_has("no state lock is configured");
+    let mut scheme = aws.scheme();
+    scheme["terraform-backend-s3-dynamodb-table"] = json!(table_name(&aws));
+    aws.put_scheme(&scheme);
+    let output = project.cdflow(["unlock", "ci"]).run();
+    output.fails(2).stderr_has("the lock table `").stderr_has("`terraform-backend-s3-dynamodb-table`");
 }
 
 #[test]

@@ -404,7 +404,7 @@ fn a_held_lock_is_told_and_waited_for() {
         .stderr_has("the state of `live` is locked: apply by ")
         .stderr_has("--lock-timeout 5m")
         .stderr_has("since 20");
-    second.stderr_has("force-unlock");
+    second.stderr_has("cdflow unlock live --force ");
     assert_eq!(project.ledger("live"), ["deploy 1 unfinished"]);
     project.cdflow(["status"]).run().success().stdout_has("deploy of 1 unfinished (running, or died)");
     let third = project.cdflow(["deploy", "live", "1", "--lock-timeout", "60s"]).spawn();

@@ -5,7 +5,8 @@ use crate::support::{Aws, Project, cdflow, in_repository};
 use std::collections::BTreeSet;
 use std::fs;
 
-const COMMANDS: [&str; 5] = ["release", "inspect", "deploy", "destroy", "status"];
+const COMMANDS: [&str; 9] =
+    ["release", "inspect", "deploy", "destroy", "status", "history", "rollback", "prune", "unlock"];
 
 #[test]
 fn every_command_and_flag_stands_in_the_readme() {

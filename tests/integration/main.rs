@@ -21,6 +21,7 @@ mod deploy;
 mod documents;
 mod examples;
 mod interrupt;
+mod operations;
 mod reference;
 mod release;
 mod rig;

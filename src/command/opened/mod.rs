@@ -26,7 +26,7 @@ pub(crate) use prepared::Prepared;
 pub(crate) struct Wanted {
     pub(crate) environment: Environment,
     pub(crate) release: Release,
-    /// What the ledger says is deployed there.
+    /// What the ledger says is deployed there, or, of a version to go back to, was.
     pub(crate) recorded: Option<Start>,
     /// Nothing will be applied: the account's `plan-role` will do.
     pub(crate) plan_only: bool,

@@ -11,7 +11,6 @@ pub(crate) struct Output {
     pub(super) command: String,
     pub(super) scrub: Scrub,
     /// Keeps the folders that the output speaks of.
-    /// Kept until nobody looks at the output any more.
     pub(super) _sandbox: Sandbox,
 }
 

@@ -1,0 +1,138 @@
+//! unlock: who holds the lock of a state; with `--force ID` that lock is released.
+
+use super::context::Context;
+use crate::{
+    account::{Place, StateBackend},
+    error::{Error, Result},
+    inputs::UnlockInputs,
+    names::Environment,
+    store::ReleaseStore,
+    terraform::lock::{Held, StateLock},
+};
+
+pub(crate) async fn run(context: &Context, inputs: UnlockInputs) -> Result<()> {
+    let UnlockInputs { environment, force } = inputs;
+    context.scheme.account_of(&environment)?;
+    let places = places(context, &environment)?;
+    let mut locks = Vec::new();
+    for place in &places {
+        let held = context.host.interrupt.or_cancel("reading the state lock", place.read()).await?;
+        locks.extend(held.map(|held| (place, held)));
+    }
+    match (locks.is_empty(), force) {
+        (true, _) => context.host.log.output(&format!("the state of {environment} is not locked")),
+        (false, None) => {
+            show(context, &environment, &locks);
+            if let Some((_, held)) = locks.first() {
+                let id = plain(&held.holder.id);
+                context.host.log.note(&format!("only if that run is dead: cdflow unlock {environment} --force {id}"));
+            }
+        }
+        (false, Some(id)) => {
+            show(context, &environment, &locks);
+            release(context, &environment, &locks, &id).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the state may be locked. Which Terraform will deploy is not known here, so whatever may count does.
+fn places(context: &Context, environment: &Environment) -> Result<Vec<StateLock>> {
+    let prefix = context.identity.prefix();
+    let (bucket, use_lockfile, dynamodb_table) = match &context.scheme.backend {
+        StateBackend::Local { directory } => {
+            let state = directory.join(prefix).join(environment.as_str()).join("terraform.tfstate");
+            return Ok(vec![StateLock::Local { state }]);
+        }
+        StateBackend::S3 { bucket, use_lockfile, dynamodb_table } => (bucket, use_lockfile, dynamodb_table),
+    };
+    let region = &context.scheme.release_account.region;
+    let state = format!("{prefix}/{environment}/{}", context.manifest.tfstate_filename.0);
+    let mut places = Vec::new();
+    // The row first: Terraform takes it last.
+    if let (Some(table), Some(session)) = (dynamodb_table, &context.release_session) {
+        places.push(StateLock::Row {
+            client: aws_sdk_dynamodb::Client::new(&session.config),
+            table: table.clone(),
+            id: format!("{bucket}/{state}"),
+            region: region.clone(),
+        });
+    }
+    if *use_lockfile != Some(false)
+        && let ReleaseStore::S3(store) = context.store_at(&Place::Bucket(bucket.clone()), region)?
+    {
+        places.push(StateLock::LockFile { store, key: format!("{state}.tflock") });
+    }
+    if places.is_empty() {
+        return Err(Error::input("no state lock is configured, so there is none to look at").hint(
+            "in the account scheme set `terraform-backend-s3-use-lockfile: true` or `terraform-backend-s3-dynamodb-table`",
+        ));
+    }
+    Ok(places)
+}
+
+fn show(context: &Context, environment: &Environment, locks: &[(&StateLock, Held)]) {
+    let log = &context.host.log;
+    log.output(&format!("the state of {environment} is locked"));
+    for (place, held) in locks {
+        let holder = &held.holder;
+        log.output(&format!("  {}", place.describe()));
+        for (name, value) in [
+            ("ID", &holder.id),
+            ("Who", &holder.who),
+            ("Created", &holder.created),
+            ("Operation", &holder.operation),
+            ("Path", &holder.path),
+        ] {
+            log.output(&format!("    {:<10} {}", format!("{name}:"), plain(value)));
+        }
+        match (place, held.process) {
+            (StateLock::Local { .. }, Some(process)) => {
+                log.output(&format!("    held by the living process {process}"));
+            }
+            (StateLock::Local { .. }, None) => {
+                log.output("    its process has ended on this machine, so Terraform will not mind it");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whoever wrote the lock does not control the terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// The lock of that ID, in every place that has it.
+async fn release(context: &Context, environment: &Environment, locks: &[(&StateLock, Held)], id: &str) -> Result<()> {
+    let (wanted, others): (Vec<_>, Vec<_>) = locks.iter().partition(|(_, held)| held.holder.id == id);
+    let ids = |locks: &[&(&StateLock, Held)]| {
+        let mut ids: Vec<String> = locks.iter().map(|(_, held)| plain(&held.holder.id)).collect();
+        ids.dedup();
+        ids.join(", ")
+    };
+    if wanted.is_empty() {
+        return Err(Error::refused(format!("the state of `{environment}` is not locked by `{}`", plain(id)))
+            .why(format!("the lock that holds it is {}", ids(&others)))
+            .hint("another run has taken the lock since: find out whether that one is dead"));
+    }
+    if let Some(process) = wanted.iter().find_map(|(_, held)| held.process) {
+        return Err(Error::refused(format!("the state of `{environment}` is in use: process {process} is alive"))
+            .why("a local lock ends with its process, and with nothing else")
+            .hint(format!("wait for it, or end it with one interrupt: kill -INT {process}")));
+    }
+    context.host.interrupt.check("releasing the lock")?;
+    for (place, held) in wanted {
+        if !place.release(held).await? {
+            return Err(Error::refused(format!("the lock at `{}` is another by now", place.describe()))
+                .why("a run has taken it meanwhile")
+                .hint(format!("look again: cdflow unlock {environment}")));
+        }
+        context.host.log.note(&format!("released {}", place.describe()));
+    }
+    if !others.is_empty() {
+        context.host.log.warning(&format!("another lock is left: {}", ids(&others)));
+    }
+    context.host.log.done(&format!("Released the lock {} of the state of {environment}", plain(id)));
+    Ok(())
+}
