@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     environment::Environment as ProcessEnvironment,
     error::{Error, Result},
-    manifest::Wait,
-    names::{Component, Environment, Version, nearest},
+    manifest::{ComponentType, Wait},
+    names::{Component, Environment, Team, Version, nearest},
 };
 
 /// Build once, publish one immutable release, deploy it to any environment with Terraform.
@@ -45,6 +45,8 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     #[command(flatten)]
     Component(ComponentCommand),
+    /// Scaffold a component in a new folder
+    Init(InitInputs),
     /// Used by Terraform's state backend
     #[command(hide = true)]
     CredentialProcess { socket: PathBuf },
@@ -142,6 +144,18 @@ pub(crate) struct StatusInputs {
     /// JSON instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitInputs {
+    /// What the component is
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) kind: ComponentType,
+    /// The component's name, and the folder's, which must not exist or be empty
+    pub(crate) name: Component,
+    /// The component's owner
+    #[arg(long, default_value = "platform")]
+    pub(crate) team: Team,
 }
 
 /// `key=value`; the value may contain `=`.

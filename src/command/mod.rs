@@ -3,6 +3,7 @@
 mod context;
 mod deploy;
 mod destroy;
+mod init;
 mod inspect;
 mod opened;
 mod release;
@@ -25,6 +26,7 @@ pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
             host.log.output(&credentials::ask(&socket).await?);
             return Ok(());
         }
+        Command::Init(inputs) => return init::run(&global, &inputs, &host),
         Command::Component(command) => command,
     };
     let context = interrupt.or_cancel("reading the account scheme", context::open(&global, host)).await?;

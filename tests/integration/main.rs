@@ -19,6 +19,7 @@ mod bundle_damage;
 mod deploy;
 mod documents;
 mod examples;
+mod init;
 mod interrupt;
 mod reference;
 mod release;
