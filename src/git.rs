@@ -65,8 +65,9 @@ impl<'a> Git<'a> {
 
     /// One trimmed line or more; None when git says no.
     async fn answer(&self, folder: &Path, args: &[&str]) -> Result<Option<String>> {
-        // In a container the checkout belongs to another user, which git refuses without this.
-        let args = ["-c", "safe.directory=*"].iter().chain(args);
+        // In a container the checkout belongs to another user, which git refuses without the first. Without the second a
+        // mere `status` writes the index.
+        let args = ["-c", "safe.directory=*", "--no-optional-locks"].iter().chain(args);
         let captured =
             Program::new(&self.program, folder, &self.env).args(args).capture(self.log, self.interrupt).await?;
         self.interrupt.check("asking git")?;

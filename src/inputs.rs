@@ -45,6 +45,8 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     #[command(flatten)]
     Component(ComponentCommand),
+    /// Check everything that a release or a deploy needs
+    Doctor(DoctorInputs),
     /// Scaffold a component in a new folder
     Init(InitInputs),
     /// Used by Terraform's state backend
@@ -147,6 +149,15 @@ pub(crate) struct StatusInputs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct DoctorInputs {
+    /// The environment whose roles and secrets to check [default: the roles of all]
+    pub(crate) environment: Option<Environment>,
+    /// JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct InitInputs {
     /// What the component is
     #[arg(long = "type", value_name = "TYPE")]
@@ -239,6 +250,11 @@ impl ActionInputs {
             verbose: u8::from(self.flag("verbose")?),
             no_color: self.flag("no-color")?,
         };
+        if name == "doctor" {
+            let inputs = DoctorInputs { environment: self.optional("environment")?, json: false };
+            self.finish(&name)?;
+            return Ok(Inputs { global, command: Command::Doctor(inputs) });
+        }
         let command = match name.as_str() {
             "release" => ComponentCommand::Release(ReleaseInputs {
                 version: self.required("version")?,
@@ -264,7 +280,7 @@ impl ActionInputs {
             }),
             "status" => ComponentCommand::Status(StatusInputs { json: false }),
             unknown => {
-                let known = ["release", "inspect", "deploy", "destroy", "status"];
+                let known = ["release", "inspect", "deploy", "destroy", "status", "doctor"];
                 let error = Error::input(format!("the input `command` is `{}`", unknown.escape_debug()));
                 return Err(match nearest(unknown, known) {
                     Some(near) => error.hint(format!("did you mean `{near}`?")),
@@ -412,6 +428,9 @@ mod tests {
         let args =
             ["cdflow", "release", "1", "--release-data", "a=b=c", "--release-data", "d=e", "--platform-config", "p q"];
         let by_flag = Inputs::try_parse_from(args).unwrap();
+        assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
+        let by_input = action(&[("COMMAND", "doctor"), ("ENVIRONMENT", "live")]);
+        let by_flag = Inputs::try_parse_from(["cdflow", "doctor", "live"]).unwrap();
         assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
     }
 

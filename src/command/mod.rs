@@ -3,6 +3,7 @@
 mod context;
 mod deploy;
 mod destroy;
+mod doctor;
 mod init;
 mod inspect;
 mod opened;
@@ -25,6 +26,9 @@ pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
         Command::CredentialProcess { socket } => {
             host.log.output(&credentials::ask(&socket).await?);
             return Ok(());
+        }
+        Command::Doctor(inputs) => {
+            return interrupt.or_cancel("looking at everything", doctor::run(&global, &inputs, &host)).await;
         }
         Command::Init(inputs) => return init::run(&global, &inputs, &host),
         Command::Component(command) => command,

@@ -5,7 +5,7 @@ use crate::support::{Aws, Project, cdflow, in_repository};
 use std::collections::BTreeSet;
 use std::fs;
 
-const COMMANDS: [&str; 6] = ["release", "inspect", "deploy", "destroy", "status", "init"];
+const COMMANDS: [&str; 7] = ["release", "inspect", "deploy", "destroy", "status", "doctor", "init"];
 
 #[test]
 fn every_command_and_flag_stands_in_the_readme() {

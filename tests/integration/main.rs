@@ -17,6 +17,7 @@ mod aws_state;
 mod bad_input;
 mod bundle_damage;
 mod deploy;
+mod doctor;
 mod documents;
 mod examples;
 mod init;
