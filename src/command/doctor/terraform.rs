@@ -26,7 +26,9 @@ pub(super) fn lock_file(report: &mut Report, folder: &Path) {
         match locked.len() {
             0 => report.ok(CHECK, "none, and no provider to lock"),
             _ => {
-                let each = locked.iter().map(|(address, provider)| format!("{address} {}", provider.version));
+                let each = locked.iter().map(|(address, provider)| {
+                    format!("{address} {}{}", provider.version, platforms(&provider.hashes))
+                });
                 report.ok(CHECK, each.collect::<Vec<_>>().join(", "));
             }
         }
@@ -65,6 +67,14 @@ fn judge(used: &BTreeSet<String>, locked: &Locked) -> Vec<String> {
     without.map(|(address, _)| format!("{address} has no hash for this platform, nor for any other")).collect()
 }
 
+/// What the hashes leave open.
+fn platforms(hashes: &[String]) -> &'static str {
+    match hashes.iter().any(|hash| hash.starts_with("zh:")) {
+        true => "",
+        false => " (whether one of its hashes is for this platform shows at init)",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +101,8 @@ mod tests {
         assert!(judge(&BTreeSet::new(), &Locked::new()).is_empty());
         assert!(judge(&aws, &Locked::new())[0].contains("(aws)"));
         assert!(judge(&aws, &with(&["zh:a"])).is_empty());
+        assert!(platforms(&["h1:a".to_owned(), "zh:b".to_owned()]).is_empty());
+        assert!(platforms(&["h1:a".to_owned()]).contains("at init"));
         assert!(judge(&aws, &with(&[]))[0].contains("no hash"));
     }
 }
