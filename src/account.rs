@@ -154,6 +154,11 @@ impl AccountScheme {
         })
     }
 
+    /// Environment (or `"*"`) to the alias of its account.
+    pub(crate) fn environments(&self) -> &BTreeMap<String, String> {
+        &self.environments
+    }
+
     /// Where a lambda zip goes: region to place. One place, unless the component is multi-region.
     pub(crate) fn lambda_places(&self, multi_region: bool) -> Result<BTreeMap<String, Place>> {
         if multi_region {

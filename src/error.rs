@@ -99,15 +99,24 @@ impl Error {
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }
+
+    /// What failed, and why; in one line where the layer below has said it in one.
+    pub(crate) fn story(&self) -> String {
+        match &self.why {
+            Some(why) => format!("{}: {why}", self.what),
+            None => self.what.clone(),
+        }
+    }
+
+    pub(crate) fn hints(&self) -> &[String] {
+        &self.hints
+    }
 }
 
 /// `what`, then `why` on the same line, then a line per hint. No colour, no prefix: that is the log's.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
-        if let Some(why) = &self.why {
-            write!(f, ": {why}")?;
-        }
+        f.write_str(&self.story())?;
         for hint in &self.hints {
             write!(f, "\n  -> {hint}")?;
         }

@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     environment::Environment as ProcessEnvironment,
     error::{Error, Result},
-    manifest::Wait,
-    names::{Component, Environment, Version, nearest},
+    manifest::{ComponentType, Wait},
+    names::{Component, Environment, Team, Version, nearest},
 };
 
 /// Build once, publish one immutable release, deploy it to any environment with Terraform.
@@ -45,6 +45,10 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     #[command(flatten)]
     Component(ComponentCommand),
+    /// Check everything that a release or a deploy needs
+    Doctor(DoctorInputs),
+    /// Scaffold a component in a new folder
+    Init(InitInputs),
     /// Used by Terraform's state backend
     #[command(hide = true)]
     CredentialProcess { socket: PathBuf },
@@ -165,6 +169,15 @@ pub(crate) struct HistoryInputs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct DoctorInputs {
+    /// The environment whose roles and secrets to check [default: the roles of all]
+    pub(crate) environment: Option<Environment>,
+    /// JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct RollbackInputs {
     /// The environment to roll back
     pub(crate) environment: Environment,
@@ -195,6 +208,18 @@ pub(crate) struct UnlockInputs {
     /// Release the lock of this ID; only if the run that holds it is dead
     #[arg(long, value_name = "ID")]
     pub(crate) force: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitInputs {
+    /// What the component is
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) kind: ComponentType,
+    /// The component's name, and the folder's, which must not exist or be empty
+    pub(crate) name: Component,
+    /// The component's owner
+    #[arg(long, default_value = "platform")]
+    pub(crate) team: Team,
 }
 
 /// `key=value`; the value may contain `=`.
@@ -275,6 +300,11 @@ impl ActionInputs {
             verbose: u8::from(self.flag("verbose")?),
             no_color: self.flag("no-color")?,
         };
+        if name == "doctor" {
+            let inputs = DoctorInputs { environment: self.optional("environment")?, json: false };
+            self.finish(&name)?;
+            return Ok(Inputs { global, command: Command::Doctor(inputs) });
+        }
         let command = match name.as_str() {
             "release" => ComponentCommand::Release(ReleaseInputs {
                 version: self.required("version")?,
@@ -324,8 +354,10 @@ impl ActionInputs {
                 force: self.optional("lock-id")?,
             }),
             unknown => {
-                let known =
-                    ["release", "inspect", "deploy", "destroy", "status", "history", "rollback", "prune", "unlock"];
+                let known = [
+                    "release", "inspect", "deploy", "destroy", "status", "history", "rollback", "prune", "unlock",
+                    "doctor",
+                ];
                 let error = Error::input(format!("the input `command` is `{}`", unknown.escape_debug()));
                 return Err(match nearest(unknown, known) {
                     Some(near) => error.hint(format!("did you mean `{near}`?")),
@@ -478,6 +510,9 @@ mod tests {
         let args =
             ["cdflow", "release", "1", "--release-data", "a=b=c", "--release-data", "d=e", "--platform-config", "p q"];
         let by_flag = Inputs::try_parse_from(args).unwrap();
+        assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
+        let by_input = action(&[("COMMAND", "doctor"), ("ENVIRONMENT", "live")]);
+        let by_flag = Inputs::try_parse_from(["cdflow", "doctor", "live"]).unwrap();
         assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
     }
 

@@ -2,7 +2,7 @@
 //! deploy that release to any environment.
 //!
 //! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `release`. `command`: the
-//! order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`,
+//! order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `scaffold`,
 //! `terraform`, `secrets`. Services: `aws`, `git`.
 //! Leaves: `process`, `interrupt`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
 
@@ -30,6 +30,7 @@ mod process;
 mod published;
 mod redact;
 mod release;
+mod scaffold;
 mod secrets;
 mod source;
 mod store;

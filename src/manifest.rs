@@ -40,12 +40,12 @@ pub(crate) struct Manifest {
     pub(crate) credstash: CredstashSettings,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ComponentType {
-    /// Terraform code alone.
+    /// Terraform code alone
     Infrastructure,
-    /// Terraform code and a zip for AWS Lambda.
+    /// Terraform code and a zip for AWS Lambda
     Lambda,
 }
 

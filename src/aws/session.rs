@@ -35,6 +35,8 @@ pub(crate) struct RootSession {
     config: SdkConfig,
     partition: String,
     session_name: String,
+    /// Its ARN, as STS says it.
+    pub(crate) caller: String,
     redactor: Redactor,
 }
 
@@ -77,6 +79,7 @@ impl RootSession {
         })?;
         Ok(Self {
             partition: caller.arn().and_then(|arn| arn.split(':').nth(1)).unwrap_or("aws").to_owned(),
+            caller: caller.arn().unwrap_or("(unknown)").to_owned(),
             session_name: session_name(caller.user_id().unwrap_or("cdflow")),
             redactor: redactor.clone(),
             config,

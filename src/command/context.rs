@@ -17,6 +17,7 @@ use crate::{
     names::{Component, Version},
     release::{Identity, Release},
     store::{DirectoryStore, ReleaseStore, S3Store},
+    terraform::tool::{Flavor, Tool},
 };
 
 /// Where the account scheme's bucket is taken to be when nobody says otherwise; S3 tells the right region if it is another.
@@ -45,9 +46,12 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
         host.log.warning(&format!("`{unset}` shall be passed on to Terraform, but is not set"));
     }
     let (manifest, manifest_text) = read_manifest(&folder)?;
-    let component = component(global, &manifest, &folder, &host).await?;
+    let (component, source) = component(global, &manifest, &folder, &host).await?;
+    host.log.detail(&format!("component `{component}`, by {source}"));
     let identity = Identity { team: manifest.team.clone(), component };
-    let (scheme, root) = read_scheme(&manifest.account_scheme_url, &folder, &identity, &host).await?;
+    let url = &manifest.account_scheme_url;
+    let root = first_session(url, &host).await?;
+    let scheme = read_scheme(url, &folder, &identity, root.as_ref(), &host).await?;
     let root = match root {
         None if needs_aws(&scheme) => Some(root_session(&scheme, &host).await?),
         root => root,
@@ -90,7 +94,7 @@ impl Context {
     }
 }
 
-fn read_manifest(folder: &Path) -> Result<(Manifest, String)> {
+pub(super) fn read_manifest(folder: &Path) -> Result<(Manifest, String)> {
     let path = folder.join(manifest::FILE);
     let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
@@ -103,10 +107,17 @@ fn read_manifest(folder: &Path) -> Result<(Manifest, String)> {
     Ok((Manifest::parse(manifest::FILE, &text)?, text))
 }
 
-/// From the flag, cdflow.yml, the git remote, or GITHUB_REPOSITORY; the first that says it.
-async fn component(global: &Global, manifest: &Manifest, folder: &Path, host: &Host) -> Result<Component> {
-    if let Some(component) = global.component.as_ref().or(manifest.component.as_ref()) {
-        return Ok(component.clone());
+/// From the flag, cdflow.yml, the git remote, or GITHUB_REPOSITORY; the first that says it, and which one that was.
+pub(super) async fn component(
+    global: &Global,
+    manifest: &Manifest,
+    folder: &Path,
+    host: &Host,
+) -> Result<(Component, &'static str)> {
+    match (&global.component, &manifest.component) {
+        (Some(component), _) => return Ok((component.clone(), "--component")),
+        (None, Some(component)) => return Ok((component.clone(), manifest::FILE)),
+        (None, None) => {}
     }
     let origin = match Git::find(&host.environment.for_programs(), &host.log, &host.interrupt) {
         Ok(git) => git.origin(folder).await?,
@@ -122,16 +133,32 @@ async fn component(global: &Global, manifest: &Manifest, folder: &Path, host: &H
         Error::input(format!("{source} `{}` gives the component no name", remote.escape_debug()))
             .hint("add `component: NAME` to cdflow.yml, or give --component NAME")
     })?;
-    host.log.detail(&format!("component `{name}`, by {source}"));
-    Ok(name.parse()?)
+    Ok((name.parse()?, source))
 }
 
-async fn read_scheme(
+/// Who we are before the scheme is known; None where that needs no AWS.
+pub(super) async fn first_session(url: &SchemeUrl, host: &Host) -> Result<Option<RootSession>> {
+    match url {
+        SchemeUrl::Path(_) => Ok(None),
+        SchemeUrl::S3 { .. } => {
+            RootSession::start(first_region(host), &host.environment, &host.log.redactor).await.map(Some)
+        }
+    }
+}
+
+fn first_region(host: &Host) -> &str {
+    let named = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| host.environment.get(name));
+    named.unwrap_or(FIRST_REGION)
+}
+
+/// `root` is the first session, by which a scheme in S3 is read.
+pub(super) async fn read_scheme(
     url: &SchemeUrl,
     folder: &Path,
     identity: &Identity,
+    root: Option<&RootSession>,
     host: &Host,
-) -> Result<(AccountScheme, Option<RootSession>)> {
+) -> Result<AccountScheme> {
     let Identity { team, component } = identity;
     match url {
         SchemeUrl::Path(path) => {
@@ -141,12 +168,11 @@ async fn read_scheme(
                     .hint("check `account-scheme-url` in cdflow.yml")
             })?;
             let beside = path.parent().unwrap_or(folder);
-            Ok((AccountScheme::parse(&url.to_string(), Some(beside), &text, team, component)?, None))
+            AccountScheme::parse(&url.to_string(), Some(beside), &text, team, component)
         }
         SchemeUrl::S3 { bucket, key } => {
-            let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| host.environment.get(name));
-            let region = region.unwrap_or(FIRST_REGION);
-            let root = RootSession::start(region, &host.environment, &host.log.redactor).await?;
+            let root = root.ok_or_else(|| Error::internal("there is no identity to read the account scheme with"))?;
+            let region = first_region(host);
             // Whose bucket it is, is not known yet: the scheme says so.
             let store = |region: &str| S3Store::new(root.config(), bucket.clone(), region.to_owned(), None);
             let text = match store(region).get(key, SCHEME_LIMIT).await {
@@ -162,29 +188,33 @@ async fn read_scheme(
             })?;
             let text = String::from_utf8(text)
                 .map_err(|_| Error::input(format!("the account scheme at {url} is not UTF-8")))?;
-            Ok((AccountScheme::parse(&url.to_string(), None, &text, team, component)?, Some(root)))
+            AccountScheme::parse(&url.to_string(), None, &text, team, component)
         }
     }
 }
 
-async fn root_session(scheme: &AccountScheme, host: &Host) -> Result<RootSession> {
+pub(super) async fn root_session(scheme: &AccountScheme, host: &Host) -> Result<RootSession> {
     RootSession::start(&scheme.default_region, &host.environment, &host.log.redactor).await
 }
 
-fn needs_aws(scheme: &AccountScheme) -> bool {
+pub(super) fn needs_aws(scheme: &AccountScheme) -> bool {
     matches!(scheme.release_bucket, Place::Bucket(_))
         || matches!(scheme.backend, StateBackend::S3 { .. })
         || scheme.release_account.role.is_some()
 }
 
-async fn session(root: Option<&RootSession>, account: &Account, role: Option<&str>) -> Result<Option<Arc<Session>>> {
+pub(super) async fn session(
+    root: Option<&RootSession>,
+    account: &Account,
+    role: Option<&str>,
+) -> Result<Option<Arc<Session>>> {
     match (root, role, &account.id) {
         (Some(root), Some(role), Some(_)) => Ok(Some(Arc::new(root.assume(account, role, &account.region).await?))),
         _ => Ok(None),
     }
 }
 
-fn store_at(place: &Place, region: &str, session: Option<&Session>) -> Result<ReleaseStore> {
+pub(super) fn store_at(place: &Place, region: &str, session: Option<&Session>) -> Result<ReleaseStore> {
     match (place, session) {
         (Place::Directory(directory), _) => Ok(ReleaseStore::Directory(DirectoryStore::new(directory.clone()))),
         (Place::Bucket(bucket), Some(session)) => {
@@ -195,5 +225,13 @@ fn store_at(place: &Place, region: &str, session: Option<&Session>) -> Result<Re
             Err(Error::input(format!("the bucket `{bucket}` can't be reached without a role"))
                 .hint("give the release account an `id` and a `role` in the account scheme"))
         }
+    }
+}
+
+/// The program that cdflow.yml asks for.
+pub(super) async fn tool(manifest: &Manifest, host: &Host) -> Result<Tool> {
+    match &manifest.opentofu_version {
+        Some(wanted) => Tool::locate(Flavor::OpenTofu, Some(wanted), host).await,
+        None => Tool::locate(Flavor::Terraform, manifest.terraform_version.as_ref(), host).await,
     }
 }

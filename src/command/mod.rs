@@ -3,7 +3,9 @@
 mod context;
 mod deploy;
 mod destroy;
+mod doctor;
 mod history;
+mod init;
 mod inspect;
 mod opened;
 mod prune;
@@ -30,6 +32,10 @@ pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
             host.log.json(&credentials::ask(&socket).await?);
             return Ok(());
         }
+        Command::Doctor(inputs) => {
+            return interrupt.or_cancel("looking at everything", doctor::run(&global, &inputs, &host)).await;
+        }
+        Command::Init(inputs) => return init::run(&global, &inputs, &host),
         Command::Component(command) => command,
     };
     let context = interrupt.or_cancel("reading the account scheme", context::open(&global, host)).await?;

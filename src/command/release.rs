@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::context::Context;
+use super::context::{self, Context};
 use crate::{
     account::Place,
     artifact::lambda::{self, LambdaZip},
@@ -24,10 +24,7 @@ use crate::{
     release::Release,
     source::{self, SourceFile, Sources, Staged, small},
     store::{Content, Metadata, Put, ReleaseStore},
-    terraform::{
-        Folder, lockfile, modules,
-        tool::{Flavor, Tool},
-    },
+    terraform::{Folder, lockfile, modules, tool::Tool},
 };
 
 /// Keys that cdflow puts into `release` itself.
@@ -43,7 +40,7 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs) -> Result<()> 
     let checkout = checkout(context).await?;
     let data = release_data(&inputs.release_data)?;
     let sources = read_sources(context, &checkout, &inputs.platform_config, &data)?;
-    let tool = locate(context).await?;
+    let tool = context::tool(&context.manifest, &context.host).await?;
     if inputs.dry_run {
         show(context, &release, &sources, &checkout, &tool, &data)?;
     }
@@ -138,14 +135,6 @@ fn read_sources(
         scheme: &context.scheme,
         artifact,
     })
-}
-
-async fn locate(context: &Context) -> Result<Tool> {
-    let manifest = &context.manifest;
-    match &manifest.opentofu_version {
-        Some(wanted) => Tool::locate(Flavor::OpenTofu, Some(wanted), &context.host).await,
-        None => Tool::locate(Flavor::Terraform, manifest.terraform_version.as_ref(), &context.host).await,
-    }
 }
 
 /// The store is asked before anything is built: a job that is run again must succeed, and a build may not be reproducible.

@@ -8,6 +8,7 @@ use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
     operation::{get_object::GetObjectOutput, head_object::HeadObjectOutput},
     primitives::{ByteStream, DateTime},
+    types::BucketVersioningStatus,
 };
 use bytes::Bytes;
 
@@ -245,6 +246,19 @@ impl S3Store {
         match self.client.head_bucket().bucket(&self.place.bucket).send().await {
             Ok(answer) => answer.bucket_region().map(str::to_owned),
             Err(error) => error.raw_response()?.headers().get("x-amz-bucket-region").map(str::to_owned),
+        }
+    }
+
+    /// Whether what is deleted or replaced can be brought back.
+    pub(crate) async fn is_versioned(&self) -> Result<bool> {
+        let ask = self.client.get_bucket_versioning().bucket(&self.place.bucket);
+        let answer = ask.set_expected_bucket_owner(self.place.owner.clone()).send().await;
+        match answer {
+            Ok(answer) => Ok(answer.status() == Some(&BucketVersioningStatus::Enabled)),
+            Err(error) => {
+                let what = format!("the versioning of `{}` can't be read", self.describe(""));
+                Err(self.failed(what, Failure::of(&error)).await)
+            }
         }
     }
 

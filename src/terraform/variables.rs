@@ -136,7 +136,7 @@ fn declared_with_default(declared: &Declarations, name: &str) -> bool {
     declared.variables.iter().any(|variable| variable.name == name && variable.has_default)
 }
 
-fn read_layer(bundle: &Path, name: &str) -> Result<Option<Map<String, Value>>> {
+pub(crate) fn read_layer(bundle: &Path, name: &str) -> Result<Option<Map<String, Value>>> {
     let path = bundle.join(name);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,

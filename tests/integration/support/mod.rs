@@ -14,7 +14,7 @@ mod runner;
 mod sandbox;
 mod scrub;
 
-pub(crate) use aws::{AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, REGION, RELEASE};
+pub(crate) use aws::{AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, PROD, REGION, RELEASE};
 pub(crate) use local::entries;
 pub(crate) use output::Output;
 pub(crate) use probe::Probe;

@@ -1,0 +1,112 @@
+//! doctor: one report on everything that a release or a deploy needs. Every check runs, also after others have failed; nothing
+//! is written anywhere.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use super::context;
+use crate::{
+    account::AccountScheme,
+    error::{Error, Result},
+    host::Host,
+    inputs::{DoctorInputs, Global},
+    manifest::{self, ComponentType},
+    release::Identity,
+    terraform::variables::SECRETS,
+};
+
+mod access;
+mod files;
+mod places;
+mod report;
+mod terraform;
+
+use report::Report;
+
+pub(crate) async fn run(global: &Global, inputs: &DoctorInputs, host: &Host) -> Result<()> {
+    let folder =
+        fs::canonicalize(&global.directory).map_err(|error| Error::io("can't enter", &global.directory, &error))?;
+    let report = examine(global, inputs, host, &folder).await;
+    match inputs.json {
+        true => host.log.json(&report.document()),
+        false => report.lines().iter().for_each(|line| host.log.output(line)),
+    }
+    report.verdict().inspect(|good| host.log.done(good)).map(|_| ())
+}
+
+async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &Path) -> Report {
+    let mut report = Report::default();
+    let manifest = report.take(manifest::FILE, context::read_manifest(folder)).map(|(manifest, _)| manifest);
+    if let Some(manifest) = &manifest {
+        let kind = match manifest.kind {
+            ComponentType::Infrastructure => "infrastructure",
+            ComponentType::Lambda => "lambda",
+        };
+        report.ok(manifest::FILE, format!("{kind} of the team {}", manifest.team));
+    }
+    let declared = files::code(&mut report, folder);
+    files::config(&mut report, folder);
+    let root = files::checkout(&mut report, folder, host).await;
+    let Some(manifest) = &manifest else {
+        for check in ["component", "terraform", "account scheme", "identity", "release role", "environments"] {
+            report.skip(check, "cdflow.yml can't be read");
+        }
+        report.skip("stores, state and secrets", "cdflow.yml can't be read");
+        return report;
+    };
+    let component = report.take("component", context::component(global, manifest, folder, host).await);
+    let identity = component.map(|(component, source)| {
+        report.ok("component", format!("{component}, by {source}"));
+        Identity { team: manifest.team.clone(), component }
+    });
+    if let (ComponentType::Lambda, Some(identity)) = (manifest.kind, &identity) {
+        files::function(&mut report, manifest, identity, folder, root.as_deref());
+    }
+    let tool = report.take("terraform", context::tool(manifest, host).await);
+    if let Some(tool) = &tool {
+        report.ok("terraform", format!("{} {} (`{}`)", tool.flavor.name(), tool.version, tool.program.display()));
+    }
+    terraform::lock_file(&mut report, folder);
+
+    let url = &manifest.account_scheme_url;
+    let first = report.take("identity", context::first_session(url, host).await);
+    let scheme = match (&identity, &first) {
+        (None, _) => not_read(&mut report, "the component has no name"),
+        (_, None) => not_read(&mut report, "there is no identity to read it with"),
+        (Some(identity), Some(root)) => {
+            report.take("account scheme", context::read_scheme(url, folder, identity, root.as_ref(), host).await)
+        }
+    };
+    let (Some(scheme), Some(identity), Some(first)) = (scheme, identity, first) else {
+        for check in ["release role", "environments", "stores, state and secrets"] {
+            report.skip(check, "the account scheme is not read");
+        }
+        return report;
+    };
+    report.ok("account scheme", url.to_string());
+    let root = access::identity(&mut report, &scheme, first, host).await;
+    let release = access::release_role(&mut report, &scheme, root.as_ref()).await;
+    let places = places::Places { scheme: &scheme, identity: &identity, session: release.as_deref() };
+    places.releases(&mut report).await;
+    if manifest.kind == ComponentType::Lambda {
+        places.lambda(&mut report, manifest.multi_region).await;
+    }
+    places.state(&mut report, &manifest.tfstate_filename, tool.as_ref()).await;
+    let accounts = match &inputs.environment {
+        None => access::accounts(&scheme),
+        Some(environment) => match report.take("environments", scheme.account_of(environment)) {
+            Some((account, _)) => BTreeMap::from([(account.alias.as_str(), (account, vec![environment.as_str()]))]),
+            None => BTreeMap::new(),
+        },
+    };
+    let sessions = access::environments(&mut report, &accounts, root.as_ref()).await;
+    if declared.is_some_and(|declared| declared.variables.iter().any(|variable| variable.name == SECRETS)) {
+        let environment = inputs.environment.as_ref();
+        access::secrets(&mut report, manifest, &identity, environment, sessions.first(), host).await;
+    }
+    report
+}
+
+fn not_read(report: &mut Report, because: &str) -> Option<AccountScheme> {
+    report.skip("account scheme", because);
+    None
+}

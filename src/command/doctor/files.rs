@@ -1,0 +1,89 @@
+//! What lies in the component's folder and what git says of it.
+
+use std::path::{Path, PathBuf};
+
+use super::report::{Report, counted};
+use crate::{
+    artifact::lambda,
+    error::{Error, Result},
+    git::Git,
+    host::Host,
+    manifest::Manifest,
+    release::Identity,
+    terraform::{declarations::Declarations, variables::read_layer},
+};
+
+/// What infra/ declares; None where there is none.
+pub(super) fn code(report: &mut Report, folder: &Path) -> Option<Declarations> {
+    let infra = folder.join("infra");
+    let advice = "a component keeps its Terraform code in infra/, beside cdflow.yml";
+    let missing = |what: &str| Error::input(format!("{what} `{}`", infra.display())).hint(advice);
+    if !infra.is_dir() {
+        return report.take("infra/", Err(missing("there is no folder")));
+    }
+    let files = report.take("infra/", names(&infra))?;
+    let is_code = |name: &&String| [".tf", ".tf.json", ".tofu", ".tofu.json"].iter().any(|end| name.ends_with(end));
+    match files.iter().filter(is_code).count() {
+        0 => return report.take("infra/", Err(missing("there is no Terraform code in"))),
+        count => report.ok("infra/", format!("{} of Terraform code", counted(count, "file"))),
+    }
+    report.take("infra/", Declarations::read(&infra, "infra"))
+}
+
+/// Each file of config/ must be an object of values.
+pub(super) fn config(report: &mut Report, folder: &Path) {
+    let config = folder.join("config");
+    if !config.is_dir() {
+        return report.ok("config/", "there is none, and none is needed");
+    }
+    let Some(files) = report.take("config/", names(&config)) else { return };
+    let mut good = Vec::new();
+    for name in files.iter().filter(|name| name.ends_with(".json")) {
+        let read = read_layer(folder, &format!("config/{name}"));
+        good.extend(report.take("config/", read).map(|_| name.as_str()));
+    }
+    if !good.is_empty() {
+        report.ok("config/", good.join(", "));
+    }
+}
+
+/// The checkout's root.
+pub(super) async fn checkout(report: &mut Report, folder: &Path, host: &Host) -> Option<PathBuf> {
+    let environment = host.environment.for_programs();
+    let git = report.take("git", Git::find(&environment, &host.log, &host.interrupt))?;
+    let checkout = report.take("git", git.checkout(folder).await)?;
+    let commit = checkout.commit.get(..7).unwrap_or(&checkout.commit);
+    match report.take("git", git.is_changed(folder).await)? {
+        false => report.ok("git", format!("commit {commit}, nothing uncommitted")),
+        true => report.warning(
+            "git",
+            format!("uncommitted changes on top of commit {commit}"),
+            "commit them: a release says that it is the commit",
+        ),
+    }
+    Some(checkout.root)
+}
+
+/// The code of a function.
+pub(super) fn function(
+    report: &mut Report,
+    manifest: &Manifest,
+    identity: &Identity,
+    folder: &Path,
+    root: Option<&Path>,
+) {
+    let files = lambda::files(manifest, &identity.component, folder, root.unwrap_or(folder));
+    if let Some(files) = report.take("function", files) {
+        report.ok("function", format!("{} of code", counted(files.len(), "file")));
+    }
+}
+
+pub(super) fn names(folder: &Path) -> Result<Vec<String>> {
+    let failed = |error| Error::io("can't read", folder, &error);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        names.extend(entry.map_err(failed)?.file_name().into_string().ok());
+    }
+    names.sort();
+    Ok(names)
+}

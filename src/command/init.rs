@@ -1,0 +1,86 @@
+//! init: a new component in a folder of its own.
+
+use std::{fs, io, path::Path};
+
+use crate::{
+    error::{Error, Result},
+    host::Host,
+    inputs::{Global, InitInputs},
+    scaffold::Scaffold,
+};
+
+pub(crate) fn run(global: &Global, inputs: &InitInputs, host: &Host) -> Result<()> {
+    if let Some(other) = global.component.as_ref().filter(|component| **component != inputs.name) {
+        return Err(Error::input(format!("two names for one component: `{}` and `{other}`", inputs.name))
+            .hint("leave out --component"));
+    }
+    let parent =
+        fs::canonicalize(&global.directory).map_err(|error| Error::io("can't enter", &global.directory, &error))?;
+    let folder = parent.join(inputs.name.as_str());
+    check_free(&folder)?;
+    let scaffold = Scaffold { kind: inputs.kind, name: &inputs.name, team: &inputs.team };
+    // Beside its place, because a folder can't be moved to another file system.
+    let draft = tempfile::Builder::new().prefix(".cdflow-init-").tempdir_in(&parent);
+    let draft = draft.map_err(|error| Error::io("can't write to", &parent, &error))?;
+    scaffold.write(&draft.path().join("component"), &folder).map_err(|error| match error.kind() {
+        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            taken(&folder)
+        }
+        _ => Error::io("can't write", &folder, &error),
+    })?;
+    for (path, _) in scaffold.files() {
+        host.log.note(&format!("{}/{path}", inputs.name));
+    }
+    host.log.done(&format!(
+        "Made the component {} of the team {} in `{}`. Next:",
+        inputs.name,
+        inputs.team,
+        folder.display()
+    ));
+    next(inputs, &global.directory.join(inputs.name.as_str()), is_in_checkout(&parent))
+        .iter()
+        .for_each(|command| host.log.output(command));
+    Ok(())
+}
+
+/// Nothing, or an empty folder. A link is neither: its target belongs to somebody.
+fn check_free(folder: &Path) -> Result<()> {
+    let failed = |error| Error::io("can't look at", folder, &error);
+    match fs::symlink_metadata(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed(error)),
+        Ok(there) if there.is_dir() && fs::read_dir(folder).map_err(failed)?.next().is_none() => Ok(()),
+        Ok(_) => Err(taken(folder)),
+    }
+}
+
+fn taken(folder: &Path) -> Error {
+    Error::input(format!("`{}` exists already", folder.display()))
+        .why("init writes into a new or an empty folder only")
+        .hint("choose another name, or another place: -C DIR")
+}
+
+fn is_in_checkout(folder: &Path) -> bool {
+    folder.ancestors().any(|folder| folder.join(".git").exists())
+}
+
+/// What leads from here to a first deployment.
+fn next(inputs: &InitInputs, folder: &Path, in_checkout: bool) -> Vec<String> {
+    let init = if in_checkout { "" } else { "git init --initial-branch main && " };
+    vec![
+        format!("cd -- {}", quoted(folder)),
+        format!("{init}git add --all . && git commit --message \"Add {}\"", inputs.name),
+        "cdflow release 1".to_owned(),
+        "cdflow deploy ci 1".to_owned(),
+        "cdflow destroy ci --confirm ci".to_owned(),
+    ]
+}
+
+/// As a shell takes it for one word.
+fn quoted(path: &Path) -> String {
+    let text = path.strip_prefix(".").unwrap_or(path).display().to_string();
+    match text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}

@@ -1,0 +1,3 @@
+output "greeting" {
+  value = terraform_data.greeting.output.text
+}

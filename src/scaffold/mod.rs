@@ -1,0 +1,86 @@
+//! What `init` writes: a small component of each type, complete, that deploys with the local account scheme.
+
+use std::{fs, io, path::Path};
+
+use crate::{manifest::ComponentType, names::Component, names::Team};
+
+/// A path in the component's folder, and the template of its content.
+type Template = (&'static str, &'static str);
+
+const INFRASTRUCTURE: &[Template] = &[
+    ("cdflow.yml", include_str!("infrastructure/cdflow.yml")),
+    ("account-scheme.json", include_str!("both/account-scheme.json")),
+    (".gitignore", include_str!("infrastructure/gitignore")),
+    ("config/common.json", include_str!("infrastructure/config/common.json")),
+    ("config/live.json", include_str!("infrastructure/config/live.json")),
+    ("infra/main.tf", include_str!("infrastructure/infra/main.tf")),
+    ("infra/outputs.tf", include_str!("infrastructure/infra/outputs.tf")),
+    ("infra/variables.tf", include_str!("infrastructure/infra/variables.tf")),
+];
+
+const LAMBDA: &[Template] = &[
+    ("cdflow.yml", include_str!("lambda/cdflow.yml")),
+    ("account-scheme.json", include_str!("both/account-scheme.json")),
+    (".gitignore", include_str!("lambda/gitignore")),
+    ("config/common.json", include_str!("lambda/config/common.json")),
+    ("config/live.json", include_str!("lambda/config/live.json")),
+    ("infra/main.tf", include_str!("lambda/infra/main.tf")),
+    ("infra/outputs.tf", include_str!("lambda/infra/outputs.tf")),
+    ("infra/variables.tf", include_str!("lambda/infra/variables.tf")),
+    ("src/handler.py", include_str!("lambda/src/handler.py")),
+];
+
+/// A component that does not exist yet.
+pub(crate) struct Scaffold<'a> {
+    pub(crate) kind: ComponentType,
+    pub(crate) name: &'a Component,
+    pub(crate) team: &'a Team,
+}
+
+impl Scaffold<'_> {
+    /// Path and content of each file.
+    pub(crate) fn files(&self) -> Vec<(&'static str, String)> {
+        let templates = match self.kind {
+            ComponentType::Infrastructure => INFRASTRUCTURE,
+            ComponentType::Lambda => LAMBDA,
+        };
+        // Names hold nothing that YAML would read in quotes as anything else.
+        let fill = |text: &str| text.replace("@NAME@", self.name.as_str()).replace("@TEAM@", self.team.as_str());
+        templates.iter().map(|(path, text)| (*path, fill(text))).collect()
+    }
+
+    /// All files or none, and nothing is overwritten: they are written to `draft`, which then takes the place of `folder`.
+    /// The system refuses that where `folder` is a file, a link, or a folder that is not empty.
+    pub(crate) fn write(&self, draft: &Path, folder: &Path) -> io::Result<()> {
+        for (path, content) in self.files() {
+            let path = draft.join(path);
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            fs::write(path, content)?;
+        }
+        fs::rename(draft, folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{account::AccountScheme, manifest::Manifest};
+
+    #[test]
+    fn what_is_written_loads_whatever_the_names_look_like() {
+        for kind in [ComponentType::Infrastructure, ComponentType::Lambda] {
+            for (name, team) in [("hello", "platform"), ("1e3", "no"), ("0x1F", "null"), ("a._-", "123")] {
+                let (name, team) = (name.parse().unwrap(), team.parse().unwrap());
+                let files = Scaffold { kind, name: &name, team: &team }.files();
+                let text = |wanted: &str| &files.iter().find(|(path, _)| *path == wanted).unwrap().1;
+                let manifest = Manifest::parse("cdflow.yml", text("cdflow.yml")).unwrap();
+                assert_eq!((manifest.kind, manifest.component.as_ref(), &manifest.team), (kind, Some(&name), &team));
+                let scheme = text("account-scheme.json");
+                AccountScheme::parse("account-scheme.json", Some(Path::new("/")), scheme, &team, &name).unwrap();
+                assert!(files.iter().all(|(_, text)| !text.contains("@NAME@") && !text.contains("@TEAM@")));
+            }
+        }
+    }
+}

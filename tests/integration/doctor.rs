@@ -1,0 +1,242 @@
+//! `doctor`: a report on everything, that changes nothing.
+
+use crate::support::{AMBIENT_SECRET, Aws, DEV, Mirror, Output, PROD, Project, RELEASE, Runner};
+use serde_json::{Value, json};
+
+/// Everything as it should be: plan roles, and versioned buckets.
+fn sound(name: &str) -> (Aws, Project, Value) {
+    let aws = Aws::new(name);
+    let mut scheme = aws.scheme();
+    for (alias, role) in [("dev", "deploy"), ("prod", "deploy"), ("release", "release")] {
+        scheme["accounts"][alias]["role"] = format!("{}-{alias}-{role}", aws.name()).into();
+    }
+    for alias in ["dev", "prod"] {
+        scheme["accounts"][alias]["plan-role"] = format!("{}-{alias}-plan", aws.name()).into();
+    }
+    aws.put_scheme(&scheme);
+    for bucket in [aws.release_bucket(), aws.lambda_bucket(), aws.state_bucket()] {
+        let versioned = json!({ "Bucket": bucket, "VersioningConfiguration": { "Status": "Enabled" } });
+        aws.call(RELEASE, "s3", "put_bucket_versioning", versioned);
+        // Moto names the answer's root by the operation; this is S3's own.
+        let root = ["GetBucketVersioningResponse", "VersioningConfiguration"];
+        aws.rule(json!({ "matching": format!("GET /{bucket}"), "response": root }));
+    }
+    let project = Project::aws("greeting", &aws);
+    (aws, project, scheme)
+}
+
+/// Runs it, sees that nothing was changed, and gives the findings.
+#[track_caller]
+fn examined(project: &Project, runner: Runner, code: i32) -> (Vec<Value>, Output) {
+    let before = project.snapshot();
+    let output = runner.run();
+    output.fails(code).lacks("panicked").lacks(AMBIENT_SECRET);
+    project.unchanged_since(&before, &output);
+    (output.json()["findings"].as_array().unwrap().clone(), output)
+}
+
+#[track_caller]
+fn doctor(project: &Project, code: i32) -> (Vec<Value>, Output) {
+    examined(project, project.cdflow(["doctor", "--json"]), code)
+}
+
+/// `<level> <what>` of each finding of a check.
+fn of(findings: &[Value], check: &str) -> Vec<String> {
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    let found = findings.iter().filter(|finding| text(finding, "check").contains(check));
+    found.map(|finding| format!("{} {}", text(finding, "level"), text(finding, "what"))).collect()
+}
+
+/// The checks with this level.
+fn at<'f>(findings: &'f [Value], level: &str) -> Vec<&'f str> {
+    findings.iter().filter(|it| it["level"] == level).map(|it| it["check"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_component_without_a_cloud_is_well() {
+    let project = Project::local("greeting");
+    let before = project.snapshot();
+    let output = project.cdflow(["doctor"]).run();
+    output.success().stderr_is("No problem, 0 warnings\n").stdout_has_in_order(&[
+        "ok       cdflow.yml",
+        "infrastructure of the team platform",
+        "ok       infra/",
+        "ok       config/",
+        "common.json, live.json",
+        "nothing uncommitted",
+        "greeting, by the git remote",
+        "ok       terraform",
+        "none, and no provider to lock",
+        "./account-scheme.json",
+        "none is needed",
+        "ok       release store",
+        "writable",
+        "ok       state lock",
+        "ok       environment *, aslive, ci, live",
+    ]);
+    project.unchanged_since(&before, &output);
+    assert!(doctor(&project, 0).0.iter().all(|finding| finding["level"] == "ok" && finding["remedy"].is_null()));
+}
+
+#[test]
+fn a_component_on_aws_is_well() {
+    let (aws, project, _) = sound("doctorwell");
+    let (findings, output) = doctor(&project, 0);
+    assert_eq!(output.json()["problems"], 0, "{output}");
+    assert_eq!(at(&findings, "warning"), [""; 0], "{output}");
+    for (check, says) in [
+        ("identity", "ok arn:aws:".to_owned()),
+        ("account scheme", format!("ok {}", aws.scheme_url())),
+        ("release role", format!("ok role {}-release-release of account {RELEASE}", aws.name())),
+        ("release store", format!("ok s3://{}/ in eu-west-1, versioned", aws.release_bucket())),
+        ("state", format!("ok s3://{}/ in eu-west-1, versioned", aws.state_bucket())),
+        ("state lock", "ok an object beside the state".to_owned()),
+        ("environment *, ci", format!("ok role {}-dev-deploy of account {DEV}", aws.name())),
+        ("environment aslive, live", format!("ok role {}-prod-deploy of account {PROD}", aws.name())),
+    ] {
+        assert!(of(&findings, check).first().is_some_and(|it| it.starts_with(&says)), "{check}: {says}\n{output}");
+    }
+    assert!(aws.keys(&aws.release_bucket()).is_empty() && aws.keys(&aws.state_bucket()).is_empty());
+    for written in ["PUT", "POST", "DELETE"] {
+        let calls = aws.requests(&format!("{written} /{}-", aws.name()));
+        // The ones that made and furnished the buckets.
+        assert!(calls.iter().all(|call| !call.contains("uploads") && !call.contains("greeting")), "{calls:?}");
+    }
+
+    // One environment: its roles alone.
+    let (findings, output) = examined(&project, project.cdflow(["doctor", "live", "--json"]), 0);
+    assert_eq!(of(&findings, "environment live").len(), 2, "{output}");
+    assert_eq!(of(&findings, "environment").len(), 2, "{output}");
+}
+
+#[test]
+fn a_lambda_needs_its_bucket_and_its_code() {
+    let (aws, project, _) = sound("doctorlambda");
+    project.edit("cdflow.yml", "type: infrastructure", "type: lambda");
+    project.write("src/handler.py", "def handle(event, context): return {}\n").commit("A function");
+    let (findings, output) = doctor(&project, 0);
+    assert_eq!(of(&findings, "function"), ["ok 1 file of code"], "{output}");
+    assert!(of(&findings, "lambda bucket")[0].contains(&aws.lambda_bucket()), "{output}");
+
+    // Without versions a bucket is a warning; without code a function is a problem.
+    let suspended = json!({ "Bucket": aws.lambda_bucket(), "VersioningConfiguration": { "Status": "Suspended" } });
+    aws.call(RELEASE, "s3", "put_bucket_versioning", suspended);
+    project.remove("src/handler.py").commit("No function");
+    let (findings, output) = doctor(&project, 2);
+    assert_eq!(
+        (at(&findings, "problem"), at(&findings, "warning")),
+        (vec!["function"], vec!["lambda bucket"]),
+        "{output}"
+    );
+}
+
+#[test]
+fn what_is_broken_in_the_folder_is_all_told_at_once() {
+    let project = Project::local("greeting");
+    project.write("config/live.json", "{\"greeting\": }").write("account-scheme.json", "{\"accounts\": 1}");
+    let runner = project.cdflow(["doctor", "--json"]).env("PATH", "/nowhere");
+    let (findings, output) = examined(&project, runner, 2);
+    assert_eq!(at(&findings, "problem"), ["config/", "git", "component", "terraform"], "{output}");
+    assert!(of(&findings, "config/")[0].contains("config/live.json:1:14: not a JSON object"), "{output}");
+    assert!(of(&findings, "config/")[1].contains("ok common.json"), "{output}");
+    assert!(of(&findings, "terraform")[0].contains("`terraform` is not in PATH"), "{output}");
+    assert_eq!(of(&findings, "account scheme"), ["warning not checked: the component has no name"], "{output}");
+    assert!(findings.iter().all(|it| it["level"] != "problem" || it["remedy"].is_string() || it["check"] == "config/"));
+
+    let (findings, output) = doctor(&project, 2);
+    assert_eq!(at(&findings, "problem"), ["config/", "account scheme"], "{output}");
+    assert!(of(&findings, "git")[0].starts_with("warning uncommitted changes"), "{output}");
+    assert_eq!(of(&findings, "environments"), ["warning not checked: the account scheme is not read"], "{output}");
+
+    project.remove("cdflow.yml");
+    let (findings, output) = doctor(&project, 2);
+    assert!(of(&findings, "cdflow.yml")[0].contains("there is no cdflow.yml"), "{output}");
+    assert_eq!(of(&findings, "infra/"), ["ok 1 file of Terraform code"], "{output}");
+}
+
+#[test]
+fn providers_that_are_not_locked() {
+    let project = Project::local("greeting").with_tiny_provider(Mirror::tiny());
+    let (findings, output) = doctor(&project, 0);
+    assert_eq!(at(&findings, "warning"), ["lock file"], "{output}");
+    assert!(of(&findings, "lock file")[0].contains("not locked (tiny)"), "{output}");
+}
+
+#[test]
+fn a_role_that_is_refused_is_about_access() {
+    let (aws, project, _) = sound("doctorrole");
+    let refused = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>not authorized to perform: \
+                   sts:AssumeRole</Message></Error><RequestId>7a62c49f</RequestId></ErrorResponse>";
+    aws.rule(json!({ "matching": format!("role%2F{}-dev-plan", aws.name()), "status": 403, "body": refused }));
+    let (findings, output) = doctor(&project, 4);
+    assert_eq!(at(&findings, "problem"), ["environment *, ci"], "{output}");
+    assert!(output.stdout.contains("trust policy") && output.stdout.contains("AccessDenied"), "{output}");
+
+    // With the release role go the buckets; the environments are looked at all the same.
+    aws.rule(json!({ "matching": format!("role%2F{}-release", aws.name()), "status": 403, "body": refused }));
+    let (findings, output) = doctor(&project, 4);
+    assert_eq!(at(&findings, "problem"), ["release role", "environment *, ci"], "{output}");
+    assert_eq!(at(&findings, "warning"), ["release store", "state"], "{output}");
+    assert_eq!(of(&findings, "environment aslive, live").len(), 2, "{output}");
+}
+
+#[test]
+fn nobody_and_no_bucket() {
+    let (aws, project, mut scheme) = sound("doctorbucket");
+    scheme["release-bucket"] = format!("{}-missing", aws.name()).into();
+    scheme["accounts"]["dev"].as_object_mut().unwrap().remove("plan-role");
+    scheme["terraform-backend-s3-use-lockfile"] = false.into();
+    aws.put_scheme(&scheme);
+    let (findings, output) = doctor(&project, 2);
+    assert_eq!(at(&findings, "problem"), ["release store", "state lock"], "{output}");
+    assert!(of(&findings, "release store")[0].contains("NoSuchBucket"), "{output}");
+    assert!(of(&findings, "environment *, ci")[1].contains("no `plan-role`"), "{output}");
+
+    let nobody =
+        project.cdflow(["doctor", "--json"]).env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    let (findings, output) = examined(&project, nobody, 4);
+    assert_eq!(at(&findings, "problem"), ["identity"], "{output}");
+    assert!(of(&findings, "terraform")[0].starts_with("ok"), "{output}");
+}
+
+#[test]
+fn secrets_are_read_and_never_shown() {
+    let (aws, project, _) = sound("doctorsecrets");
+    project.append("cdflow.yml", "secrets: [ssm]\n");
+    project.append("infra/main.tf", "\nvariable \"secrets\" {\n  type = map(string)\n}\n").commit("With secrets");
+    let name = "/cdflow/live/greeting/doctor-password";
+    let put = json!({ "Name": name, "Value": "correct horse battery", "Type": "SecureString", "Overwrite": true });
+    aws.call(PROD, "ssm", "put_parameter", put);
+    let (findings, output) = examined(&project, project.cdflow(["doctor", "live", "--json", "-vv"]), 0);
+    assert_eq!(of(&findings, "secrets"), ["ok 1 from ssm"], "{output}");
+    output.lacks("correct horse");
+    let (findings, output) = doctor(&project, 0);
+    assert!(of(&findings, "secrets")[0].contains("`cdflow doctor ENVIRONMENT` reads"), "{output}");
+}
+
+#[test]
+fn a_lock_table_must_be_one() {
+    let (aws, project, mut scheme) = sound("doctortable");
+    let table = |name: &str, key: &str| {
+        let name = format!("{}-{name}", aws.name());
+        let args = json!({
+            "TableName": name, "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": [{ "AttributeName": key, "KeyType": "HASH" }],
+            "AttributeDefinitions": [{ "AttributeName": key, "AttributeType": "S" }],
+        });
+        aws.call(RELEASE, "dynamodb", "create_table", args);
+    };
+    table("good", "LockID");
+    table("other", "Name");
+    for (name, code, says) in [
+        ("good", 0, "ok the table"),
+        ("other", 2, "has no key `LockID`"),
+        ("missing", 2, "can't be looked at: ResourceNotFoundException"),
+    ] {
+        scheme["terraform-backend-s3-dynamodb-table"] = format!("{}-{name}", aws.name()).into();
+        aws.put_scheme(&scheme);
+        let (findings, output) = doctor(&project, code);
+        let locks = of(&findings, "state lock");
+        assert!(locks.len() == 2 && locks[0].starts_with("ok") && locks[1].contains(says), "{output}");
+    }
+}
