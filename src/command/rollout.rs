@@ -105,8 +105,11 @@ async fn is_left_empty(order: &Order, terraform: &Initialised) -> Result<bool> {
     if order.missing_state.is_none() {
         return Ok(false);
     }
-    terraform.select_workspace().await?;
-    Ok(terraform.state().await?.is_none_or(|state| state.is_pristine()))
+    // A state that can't be read is no missing one; the plan says what is wrong with it.
+    if terraform.select_workspace().await.is_err() {
+        return Ok(false);
+    }
+    Ok(terraform.state().await.is_ok_and(|state| state.is_none_or(|state| state.is_pristine())))
 }
 
 /// Cancelled meanwhile, it may be there all the same, and a later run would take it for a state.
@@ -177,7 +180,9 @@ async fn carry_out(context: &Context, order: &Order, opened: &Opened, plan: &Pla
     let applied = match context.host.interrupt.check("apply") {
         // A plan without changes is applied as well: Terraform then checks, under the lock, that nobody was faster.
         Ok(()) => {
-            context.host.log.step("Apply");
+            if plan.has_changes {
+                context.host.log.step("Apply");
+            }
             terraform.apply(plan).await.unwrap_or_else(|error| Applied::without_apply(Err(error)))
         }
         cancelled => Applied::without_apply(cancelled),

@@ -60,9 +60,10 @@ fn an_environment_lives_and_dies() {
     );
     assert_eq!(project.resources("ci"), ["terraform_data.greeting"]);
 
-    let nothing = ["destroy", "live", "--confirm", "live"];
-    project.refuses(nothing, 2, &["by the ledger nothing is deployed in `live`", "cdflow destroy live VERSION"]);
     let before = project.snapshot();
+    let output = project.cdflow(["destroy", "live", "--confirm", "live"]).run();
+    output.success().stderr_has("Nothing to destroy: live was destroyed before");
+    project.unchanged_since(&before, &output);
     let output = project.cdflow(["destroy", "live", "1", "--confirm", "live"]).run();
     output.success().stderr_has("Nothing to destroy: live has no state");
     project.unchanged_since(&before, &output);
@@ -321,13 +322,11 @@ fn what_cdflow_sets_cannot_be_configured() {
     let project = Project::local("greeting");
     for key in ["release", "env", "secrets"] {
         project.write("config/live.json", &format!("{{\"{key}\": \"mine\"}}\n")).commit(key);
-        project.release(key);
         let says = format!("`config/live.json` sets `{key}`, which cdflow sets itself");
-        project.refuses(["deploy", "live", key], 2, &[&says, "rename the key"]);
+        project.refuses(["release", key], 2, &[&says, "rename the key"]);
     }
     project.write("config/live.json", "{\"a\": 1,}\n").commit("No JSON");
-    project.release("1");
-    project.refuses(["deploy", "live", "1"], 2, &["config/live.json:1:9: not a JSON object"]);
+    project.refuses(["release", "1"], 2, &["config/live.json:1:9: not a JSON object", "-> write the variables"]);
 }
 
 #[test]
