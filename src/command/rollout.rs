@@ -78,9 +78,11 @@ async fn nothing_to_destroy(context: &Context, order: &Order, opened: &Opened) -
     Ok(())
 }
 
-/// True for a workspace that was made just now; None when there is none and nothing to destroy.
+/// True for a workspace without a state, which goes again if nothing is applied; None when there is none and nothing to destroy.
 async fn enter_workspace(context: &Context, order: &mut Order, terraform: &Initialised) -> Result<Option<bool>> {
-    if !terraform.has_workspace().await? || is_left_empty(order, terraform).await? {
+    let exists = terraform.has_workspace().await?;
+    let is_left_empty = exists && is_left_empty(order, terraform).await;
+    if !exists || is_left_empty {
         if let Some(refused) = order.missing_state.take() {
             return Err(refused);
         }
@@ -88,7 +90,7 @@ async fn enter_workspace(context: &Context, order: &mut Order, terraform: &Initi
             return Ok(None);
         }
         context.host.log.note(&format!("{} is a new environment", order.wanted.environment));
-        if create_workspace(context, terraform).await? {
+        if is_left_empty || create_workspace(context, terraform).await? {
             return Ok(Some(true));
         }
         context.host.log.note("another run has made it at the same time");
@@ -100,16 +102,15 @@ async fn enter_workspace(context: &Context, order: &mut Order, terraform: &Initi
     Ok(Some(false))
 }
 
-/// A workspace that was made by a run which died before it applied anything is no state. Asked only where it matters.
-async fn is_left_empty(order: &Order, terraform: &Initialised) -> Result<bool> {
-    if order.missing_state.is_none() {
-        return Ok(false);
+/// A workspace that was made by a run which died before it applied anything is no state, neither for the guard that wants one
+/// nor for the one that wants none. Asked only where one of them stands; the workspace is then selected.
+async fn is_left_empty(order: &Order, terraform: &Initialised) -> bool {
+    if order.missing_state.is_none() && order.refuse_existing_state.is_none() {
+        return false;
     }
     // A state that can't be read is no missing one; the plan says what is wrong with it.
-    if terraform.select_workspace().await.is_err() {
-        return Ok(false);
-    }
-    Ok(terraform.state().await.is_ok_and(|state| state.is_none_or(|state| state.is_pristine())))
+    terraform.select_workspace().await.is_ok()
+        && terraform.state().await.is_ok_and(|state| state.is_none_or(|state| state.is_pristine()))
 }
 
 /// Cancelled meanwhile, it may be there all the same, and a later run would take it for a state.

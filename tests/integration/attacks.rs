@@ -113,3 +113,22 @@ fn a_plan_without_changes_is_stale_as_well() {
     let status = project.cdflow(["status", "--json"]).run().json();
     assert_eq!(status["environments"][0]["version"], "2");
 }
+
+/// What a run left that died between making the workspace and applying anything: a typing error is still asked about, and the
+/// answer is still taken.
+#[test]
+fn an_empty_workspace_is_no_state() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let path = project.terraform_but("plan) kill -9 $PPID; sleep 0.2; exit 1;;");
+    project.cdflow(["deploy", "staging", "1", "--new-environment"]).env("PATH", path).run().fails(137);
+    // What it started holds its folder until it has ended as well.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    project.refuses(
+        ["deploy", "staging", "1"],
+        3,
+        &["only \"*\" of the account scheme matches it", "--new-environment"],
+    );
+    project.cdflow(["deploy", "staging", "1", "--new-environment"]).run().success().stderr_has("is a new environment");
+    project.refuses(["deploy", "staging", "1", "--new-environment"], 3, &["has a state already"]);
+}
