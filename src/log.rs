@@ -12,7 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{error::Error, redact::Redactor};
+use crate::{
+    error::Error,
+    redact::{Redactor, Secret},
+};
 
 #[derive(Clone)]
 pub(crate) struct Log {
@@ -158,12 +161,8 @@ impl Log {
 
 impl Fence {
     fn open() -> Self {
-        let mut bytes = [0_u8; 32];
         // Without random bytes there is no token that a program could not guess: then the runner is never made to listen again.
-        let token = match getrandom::fill(&mut bytes) {
-            Ok(()) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-            Err(_) => String::new(),
-        };
+        let token = Secret::random().map(|token| token.expose().to_owned()).unwrap_or_default();
         Self { token, is_closed: Mutex::new(false) }
     }
 

@@ -23,6 +23,13 @@ impl Secret {
         Self(value.into())
     }
 
+    /// 256 random bits, in hex.
+    pub(crate) fn random() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0_u8; 32];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+    }
+
     /// For the place that needs the value itself: a request, a private file.
     pub(crate) fn expose(&self) -> &str {
         &self.0

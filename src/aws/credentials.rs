@@ -5,7 +5,6 @@
 
 use std::{
     convert::Infallible,
-    fmt::Write as _,
     io,
     net::Ipv4Addr,
     path::{Path, PathBuf},
@@ -51,7 +50,7 @@ impl Endpoint {
         redactor: &Redactor,
     ) -> Result<Self> {
         let failed = |error: io::Error| Error::internal("the credentials endpoint can't be opened").why(error);
-        let token = random_token()?;
+        let token = Secret::random().map_err(|error| Error::internal("the system gives no random bytes").why(error))?;
         redactor.add(&token);
         let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
         let url = format!("http://{}/credentials", http.local_addr().map_err(failed)?);
@@ -173,14 +172,4 @@ pub(crate) async fn ask(socket: &Path) -> Result<serde_json::Value> {
 fn too_deep(socket: &Path) -> Error {
     Error::input(format!("the path `{}` is too long for a socket", socket.display()))
         .hint("set TMPDIR to a folder with a shorter path")
-}
-
-/// 256 bits, in hex.
-fn random_token() -> Result<Secret> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| Error::internal("the system gives no random bytes").why(error))?;
-    Ok(Secret::new(bytes.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })))
 }

@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
     release::Identity,
     terraform::{
-        declarations::Declarations,
+        declarations::{Declarations, is_code},
         modules::{self, OutsideModule},
         variables,
     },
@@ -101,10 +101,6 @@ impl Sources {
         let component_folder = request.folder.strip_prefix(request.root).unwrap_or(Path::new("")).to_owned();
         Ok(Self { files, outside, artifact, component_folder, digest })
     }
-}
-
-fn is_code(name: &str) -> bool {
-    [".tf", ".tf.json", ".tofu", ".tofu.json"].iter().any(|suffix| name.ends_with(suffix))
 }
 
 /// What a release is made of must not change under its hands.

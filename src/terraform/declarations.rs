@@ -134,7 +134,7 @@ impl Declarations {
 }
 
 /// OpenTofu reads `.tofu` besides.
-fn is_code(name: &str) -> bool {
+pub(crate) fn is_code(name: &str) -> bool {
     stem(name).is_some()
 }
 

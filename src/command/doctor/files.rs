@@ -10,7 +10,10 @@ use crate::{
     host::Host,
     manifest::Manifest,
     release::Identity,
-    terraform::{declarations::Declarations, variables::read_layer},
+    terraform::{
+        declarations::{Declarations, is_code},
+        variables::read_layer,
+    },
 };
 
 /// What infra/ declares; None where there is none.
@@ -22,8 +25,7 @@ pub(super) fn code(report: &mut Report, folder: &Path) -> Option<Declarations> {
         return report.take("infra/", Err(missing("there is no folder")));
     }
     let files = report.take("infra/", names(&infra))?;
-    let is_code = |name: &&String| [".tf", ".tf.json", ".tofu", ".tofu.json"].iter().any(|end| name.ends_with(end));
-    match files.iter().filter(is_code).count() {
+    match files.iter().filter(|name| is_code(name)).count() {
         0 => return report.take("infra/", Err(missing("there is no Terraform code in"))),
         count => report.ok("infra/", format!("{} of Terraform code", counted(count, "file"))),
     }
