@@ -3,7 +3,7 @@
 //!
 //! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `release`. `command`: the
 //! order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `scaffold`,
-//! `terraform`, `secrets`. Services: `aws`, `git`.
+//! `terraform`, `secrets`. Services: `aws`, `docker`, `git`.
 //! Leaves: `process`, `interrupt`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
 
 use std::ffi::OsString;
@@ -14,6 +14,7 @@ mod aws;
 mod bundle;
 mod command;
 mod digest;
+mod docker;
 mod document;
 mod environment;
 mod error;

@@ -1,0 +1,3 @@
+//! Docker images: what is sent to the engine, how it is built and pushed, and who may do that.
+
+pub(crate) mod logins;
