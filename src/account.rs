@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::{
     document,
     error::{Error, Result},
+    limits::Limits,
     names::{Component, Environment, Team, nearest},
 };
 
@@ -26,6 +27,8 @@ pub(crate) struct AccountScheme {
     pub(crate) lambda_buckets: BTreeMap<String, Place>,
     pub(crate) backend: StateBackend,
     pub(crate) accounts: BTreeMap<String, Account>,
+    /// Limits of deploys that no cdflow.yml can loosen.
+    pub(crate) policy: Limits,
     environments: BTreeMap<String, String>,
 }
 
@@ -88,6 +91,8 @@ struct File {
     terraform_backend_s3_use_lockfile: Option<bool>,
     terraform_backend: Option<FileBackend>,
     upgrade_account_scheme: Option<Upgrade>,
+    #[serde(default)]
+    policy: Limits,
 }
 
 #[derive(Debug, Deserialize)]
@@ -226,6 +231,7 @@ impl Checker<'_> {
             lambda_buckets,
             backend,
             accounts,
+            policy: parsed.policy,
             environments: parsed.environments,
         })
     }

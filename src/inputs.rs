@@ -121,6 +121,12 @@ pub(crate) struct DeployInputs {
     /// Only bring the state up to date with what is really there
     #[arg(long, conflicts_with = "replace")]
     pub(crate) refresh_only: bool,
+    /// This resource may be destroyed or replaced, whatever protects it (repeatable)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) allow_destroy: Vec<String>,
+    /// This release may be older than the one that is deployed
+    #[arg(long)]
+    pub(crate) allow_downgrade: bool,
 }
 
 #[derive(Debug, Args)]
@@ -183,6 +189,9 @@ pub(crate) struct RollbackInputs {
     pub(crate) environment: Environment,
     #[command(flatten)]
     pub(crate) plan: PlanInputs,
+    /// This resource may be destroyed or replaced, whatever protects it (repeatable)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) allow_destroy: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -324,6 +333,8 @@ impl ActionInputs {
                 target: self.list("target")?,
                 replace: self.list("replace")?,
                 refresh_only: self.flag("refresh-only")?,
+                allow_destroy: self.list("allow-destroy")?,
+                allow_downgrade: self.flag("allow-downgrade")?,
             }),
             "destroy" => ComponentCommand::Destroy(DestroyInputs {
                 environment: self.required("environment")?,
@@ -340,6 +351,7 @@ impl ActionInputs {
             "rollback" => ComponentCommand::Rollback(RollbackInputs {
                 environment: self.required("environment")?,
                 plan: self.plan()?,
+                allow_destroy: self.list("allow-destroy")?,
             }),
             "prune" => ComponentCommand::Prune(PruneInputs {
                 keep: self.optional("keep")?.unwrap_or(KEEP),
@@ -411,7 +423,7 @@ impl ActionInputs {
 
     /// What nobody took is a typing error or belongs to another command.
     fn finish(self, command: &str) -> Result<()> {
-        const KNOWN: [&str; 24] = [
+        const KNOWN: [&str; 26] = [
             "json",
             "command",
             "component",
@@ -430,6 +442,8 @@ impl ActionInputs {
             "parallelism",
             "confirm",
             "refresh-only",
+            "allow-destroy",
+            "allow-downgrade",
             "target",
             "replace",
             "lock-id",

@@ -1,8 +1,8 @@
 //! cdflow carries a component from commit to running infrastructure: build once, publish one immutable release,
 //! deploy that release to any environment.
 //!
-//! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `release`. `command`: the
-//! order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `scaffold`,
+//! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `limits`,
+//! `release`. `command`: the order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `guard`, `scaffold`,
 //! `terraform`, `secrets`. Services: `aws`, `docker`, `git`.
 //! Leaves: `process`, `interrupt`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
 
@@ -19,10 +19,12 @@ mod document;
 mod environment;
 mod error;
 mod git;
+mod guard;
 mod host;
 mod inputs;
 mod interrupt;
 mod ledger;
+mod limits;
 mod log;
 mod manifest;
 mod names;

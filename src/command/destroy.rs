@@ -10,6 +10,7 @@ use crate::{
     error::{Error, Result},
     inputs::DestroyInputs,
     ledger::{Action, Record},
+    limits::Effective,
     names::{Environment, Version},
     terraform::PlanMode,
 };
@@ -43,6 +44,8 @@ pub(crate) async fn run(context: &Context, inputs: DestroyInputs) -> Result<()> 
         replace: Vec::new(),
         missing_state,
         refuse_existing_state: None,
+        limits: Effective::default(),
+        allow_destroy: Vec::new(),
     };
     rollout::run(context, order).await
 }

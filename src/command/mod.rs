@@ -4,6 +4,7 @@ mod context;
 mod deploy;
 mod destroy;
 mod doctor;
+mod gates;
 mod history;
 mod init;
 mod inspect;

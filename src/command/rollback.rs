@@ -9,7 +9,7 @@ use crate::{
 };
 
 pub(crate) async fn run(context: &Context, inputs: RollbackInputs) -> Result<()> {
-    let RollbackInputs { environment, plan } = inputs;
+    let RollbackInputs { environment, plan, allow_destroy } = inputs;
     context.scheme.account_of(&environment)?;
     let record = rollout::record(context, &environment).await?;
     let now = stands_there(&environment, &record)?;
@@ -27,6 +27,8 @@ pub(crate) async fn run(context: &Context, inputs: RollbackInputs) -> Result<()>
         target: Vec::new(),
         replace: Vec::new(),
         refresh_only: false,
+        allow_destroy,
+        allow_downgrade: true,
     };
     deploy::carry(context, inputs, &record, Some(before.start)).await
 }

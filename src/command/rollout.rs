@@ -11,8 +11,10 @@ use super::{
 };
 use crate::{
     error::{Error, Exit, Result},
+    guard,
     inputs::PlanInputs,
     ledger::{Action, End, Ledger, Outcome, Record, Start},
+    limits::Effective,
     log::duration_text,
     names::{Environment, nearest},
     terraform::{Applied, Initialised, Plan, PlanMode, PlanRequest, changes::Counts, state::StateSummary},
@@ -30,6 +32,9 @@ pub(crate) struct Order {
     pub(crate) missing_state: Option<Error>,
     /// The refusal for an environment with one, likewise.
     pub(crate) refuse_existing_state: Option<Error>,
+    /// What the plan may destroy, and what of the rest is allowed by its address.
+    pub(crate) limits: Effective,
+    pub(crate) allow_destroy: Vec<String>,
 }
 
 /// The environment's recent past, by the ledger.
@@ -47,8 +52,17 @@ pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
     };
     // With the start entry, from which on the run must record its end.
     let begun = match plan(context, &order, &opened).await {
-        Ok(planned) if order.plan.plan_only => Ok((planned, None)),
-        Ok(planned) => record_start(context, &order, &planned, &opened).await.map(|entry| (planned, Some(entry))),
+        Ok(planned) => match guard::judge(&planned.changes, &order.limits, &order.allow_destroy) {
+            Err(refused) if order.plan.plan_only => {
+                context.host.log.warning(&format!("a deploy would be refused: {refused}"));
+                Ok((planned, None))
+            }
+            Err(refused) => Err(refused),
+            Ok(_) if order.plan.plan_only => Ok((planned, None)),
+            Ok(allowed) => {
+                record_start(context, &order, &planned, &opened, allowed).await.map(|entry| (planned, Some(entry)))
+            }
+        },
         Err(error) => Err(error),
     };
     let (planned, entry) = match begun {
@@ -169,10 +183,17 @@ fn summary_of(plan: &Plan) -> String {
 }
 
 /// Nothing is changed before the ledger says that it will be.
-async fn record_start(context: &Context, order: &Order, plan: &Plan, opened: &Opened) -> Result<Start> {
+async fn record_start(
+    context: &Context,
+    order: &Order,
+    plan: &Plan,
+    opened: &Opened,
+    allowed_destroy: Vec<String>,
+) -> Result<Start> {
     context.host.interrupt.check("apply")?;
     let ledger = Ledger::new(&context.store, &context.identity, &order.wanted.environment);
-    ledger.start(start_entry(context, order, plan.changes.counts(), opened)).await
+    let start = start_entry(context, order, plan.changes.counts(), opened);
+    ledger.start(Start { allowed_destroy, ..start }).await
 }
 
 /// Applies and records. Returns what was done.
@@ -287,6 +308,7 @@ fn start_entry(context: &Context, order: &Order, plan: Counts, opened: &Opened) 
         number: Start::UNNUMBERED,
         action: order.action,
         targets: order.target.clone(),
+        allowed_destroy: Vec::new(),
         version: order.wanted.release.version.clone(),
         bundle_digest: opened.bundle.digest,
         account: opened.account_id.clone(),

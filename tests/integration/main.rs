@@ -21,6 +21,7 @@ mod deploy;
 mod doctor;
 mod documents;
 mod examples;
+mod guards;
 mod init;
 mod interrupt;
 mod operations;
