@@ -3,4 +3,5 @@
 #[cfg_attr(not(test), expect(dead_code, reason = "the types of images come next"))]
 pub(crate) mod context;
 mod ignore;
+#[cfg_attr(not(test), expect(dead_code, reason = "the types of images come next"))]
 pub(crate) mod logins;
