@@ -10,6 +10,7 @@ use crate::{
     error::{Error, Result},
     manifest::{ComponentType, Wait},
     names::{Component, Environment, Team, Version, nearest},
+    redact::Secret,
 };
 
 /// Build once, publish one immutable release, deploy it to any environment with Terraform.
@@ -39,6 +40,9 @@ pub(crate) struct Global {
     /// No colours
     #[arg(long, global = true)]
     pub(crate) no_color: bool,
+    /// The Action's input alone: everybody on a machine can read its command lines.
+    #[arg(skip)]
+    pub(crate) github_token: Option<Secret>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -79,8 +83,8 @@ pub(crate) enum ComponentCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReleaseInputs {
-    /// The version to publish, such as 42-a1b2c3d
-    pub(crate) version: Version,
+    /// The version to publish, such as 42-a1b2c3d [default in a CI: by tag, pull request or run number]
+    pub(crate) version: Option<Version>,
     /// A folder of <account>/<region>.json files (repeatable, later ones win)
     #[arg(long, value_name = "DIR")]
     pub(crate) platform_config: Vec<PathBuf>,
@@ -105,8 +109,8 @@ pub(crate) struct InspectInputs {
 pub(crate) struct DeployInputs {
     /// The environment to deploy to
     pub(crate) environment: Environment,
-    /// The release to deploy
-    pub(crate) version: Version,
+    /// The release to deploy [default in a CI: as for release]
+    pub(crate) version: Option<Version>,
     #[command(flatten)]
     pub(crate) plan: PlanInputs,
     /// This environment has no state yet, and that is meant
@@ -299,6 +303,7 @@ impl ActionInputs {
             pass_environment: self.list("pass-environment")?,
             verbose: u8::from(self.flag("verbose")?),
             no_color: self.flag("no-color")?,
+            github_token: self.0.remove("github-token").map(Secret::new),
         };
         if name == "doctor" {
             let inputs = DoctorInputs { environment: self.optional("environment")?, json: false };
@@ -307,7 +312,7 @@ impl ActionInputs {
         }
         let command = match name.as_str() {
             "release" => ComponentCommand::Release(ReleaseInputs {
-                version: self.required("version")?,
+                version: self.optional("version")?,
                 platform_config: self.list("platform-config")?,
                 release_data: self.list("release-data")?,
                 dry_run: self.flag("dry-run")?,
@@ -318,7 +323,7 @@ impl ActionInputs {
             }),
             "deploy" => ComponentCommand::Deploy(DeployInputs {
                 environment: self.required("environment")?,
-                version: self.required("version")?,
+                version: self.optional("version")?,
                 plan: self.plan()?,
                 new_environment: self.flag("new-environment")?,
                 target: self.list("target")?,
@@ -411,7 +416,8 @@ impl ActionInputs {
 
     /// What nobody took is a typing error or belongs to another command.
     fn finish(self, command: &str) -> Result<()> {
-        const KNOWN: [&str; 24] = [
+        const KNOWN: [&str; 25] = [
+            "github-token",
             "json",
             "command",
             "component",
@@ -519,7 +525,7 @@ mod tests {
     #[test]
     fn mistakes_in_a_step() {
         assert!(refused(&[("VERSION", "1"), ("COMMAND", "depoly")]).contains("did you mean `deploy`?"));
-        assert!(refused(&[("COMMAND", "release")]).contains("`version` is missing"));
+        assert!(refused(&[("COMMAND", "inspect")]).contains("`version` is missing"));
         assert!(
             refused(&[("COMMAND", "release"), ("VERSION", "1"), ("PLATFROM-CONFIG", "x")])
                 .contains("did you mean `platform-config`?")

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     inputs::DeployInputs,
     ledger::{Action, Record, Start},
-    names::Environment,
+    names::{Environment, Version},
     terraform::PlanMode,
 };
 
@@ -18,17 +18,19 @@ pub(crate) async fn run(context: &Context, inputs: DeployInputs) -> Result<()> {
     context.scheme.account_of(&inputs.environment)?;
     let record = rollout::record(context, &inputs.environment).await?;
     let recorded = record.deployed().cloned();
-    carry(context, inputs, &record, recorded).await
+    let version = context.version(inputs.version.clone()).await?;
+    carry(context, inputs, version, &record, recorded).await
 }
 
 /// `recorded` is what the ledger knows of the version, if it was deployed here before: it must be the same bundle.
 pub(super) async fn carry(
     context: &Context,
     inputs: DeployInputs,
+    version: Version,
     record: &Record,
     recorded: Option<Start>,
 ) -> Result<()> {
-    let DeployInputs { environment, version, plan, new_environment, target, replace, refresh_only } = inputs;
+    let DeployInputs { environment, version: _, plan, new_environment, target, replace, refresh_only } = inputs;
     let (_, matched) = context.scheme.account_of(&environment)?;
     let wanted = Wanted { release: context.release(version), recorded, plan_only: plan.plan_only, environment };
     let order = Order {
