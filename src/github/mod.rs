@@ -5,6 +5,7 @@ mod api;
 mod client;
 mod comments;
 mod deployments;
+mod files;
 mod releases;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ pub(crate) use {
     api::PullRequest,
     comments::Comment,
     deployments::{Deployment, NewStatus, Status},
+    files::Files,
     releases::{Asset, NewRelease, Release},
     trouble::{Kind, Trouble},
 };
