@@ -40,9 +40,60 @@ pub(crate) struct Global {
     /// No colours
     #[arg(long, global = true)]
     pub(crate) no_color: bool,
+    #[command(flatten)]
+    pub(crate) aws: AwsInputs,
     /// The Action's input alone: everybody on a machine can read its command lines.
     #[arg(skip)]
     pub(crate) github_token: Option<Secret>,
+}
+
+/// Who we are at AWS before any role of the account scheme.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct AwsInputs {
+    /// On GitHub Actions: start as this role, for which GitHub vouches; no other step is needed
+    #[arg(long, global = true, value_name = "ARN")]
+    pub(crate) aws_role_to_assume: Option<RoleArn>,
+    /// Where the account scheme's bucket is [default: AWS_REGION]
+    #[arg(long, global = true, value_name = "REGION")]
+    pub(crate) aws_region: Option<String>,
+}
+
+/// `arn:aws:iam::111111111111:role/ci-runner`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RoleArn(String);
+
+impl RoleArn {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RoleArn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let is_arn = match parts.as_slice() {
+            ["arn", partition, "iam", "", account, role] => {
+                partition.starts_with("aws")
+                    && account.len() == 12
+                    && account.bytes().all(|byte| byte.is_ascii_digit())
+                    && role.strip_prefix("role/").is_some_and(|name| !name.is_empty())
+                    && role.bytes().all(|byte| byte.is_ascii_graphic())
+            }
+            _ => false,
+        };
+        match is_arn {
+            true => Ok(Self(text.to_owned())),
+            false => Err("a role is written arn:aws:iam::<12 digits>:role/<name>".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for RoleArn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -303,6 +354,10 @@ impl ActionInputs {
             pass_environment: self.list("pass-environment")?,
             verbose: u8::from(self.flag("verbose")?),
             no_color: self.flag("no-color")?,
+            aws: AwsInputs {
+                aws_role_to_assume: self.optional("aws-role-to-assume")?,
+                aws_region: self.optional("aws-region")?,
+            },
             github_token: self.0.remove("github-token").map(Secret::new),
         };
         if name == "doctor" {
@@ -416,8 +471,10 @@ impl ActionInputs {
 
     /// What nobody took is a typing error or belongs to another command.
     fn finish(self, command: &str) -> Result<()> {
-        const KNOWN: [&str; 25] = [
+        const KNOWN: [&str; 27] = [
             "github-token",
+            "aws-role-to-assume",
+            "aws-region",
             "json",
             "command",
             "component",
@@ -541,6 +598,14 @@ mod tests {
         assert!(refused(&[("COMMAND", "release"), ("VERSION", "v/1")]).contains("Docker tag"));
         assert!(refused(&[("COMMAND", "destroy"), ("ENVIRONMENT", "ci"), ("PARALLELISM", "0")]).contains("1 to 256"));
         assert!(refused(&[("COMMAND", "status"), ("command", "status")]).contains("twice"));
+        for arn in [
+            "ci-runner",
+            "arn:aws:iam::1:role/a",
+            "arn:aws:iam::111111111111:user/a",
+            "arn:aws:iam::111111111111:role/",
+        ] {
+            assert!(refused(&[("COMMAND", "status"), ("AWS-ROLE-TO-ASSUME", arn)]).contains("12 digits"), "{arn}");
+        }
     }
 
     #[test]
