@@ -7,14 +7,16 @@
 //! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `release`. `command`: the
 //! order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `scaffold`,
 //! `terraform`, `secrets`. Services: `aws`, `registry`, `docker`, `git`.
+//! `terraform`, `secrets`. Services: `aws`, `ci`, `docker`, `git`, `github`.
 //! Leaves: `process`, `interrupt`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, sync::Arc};
 
 mod account;
 mod artifact;
 mod aws;
 mod bundle;
+mod ci;
 mod command;
 mod digest;
 mod docker;
@@ -22,6 +24,7 @@ mod document;
 mod environment;
 mod error;
 mod git;
+mod github;
 mod guard;
 mod host;
 mod inputs;
@@ -84,11 +87,12 @@ pub fn run(args: Vec<OsString>, environment: Environment) -> u8 {
 fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Error::internal("no threads can be started").why(error))?;
+    let run = ci::read(&environment)?.map(Arc::new);
     runtime.block_on(async {
         let told = log.clone();
         let interrupt =
             Interrupt::listen(move || told.warning("cancelled: stopping as soon as that is safe; please wait"))?;
-        command::run(inputs, Host { environment, log, interrupt }).await
+        command::run(inputs, Host { environment, log, interrupt, run }).await
     })
 }
 

@@ -3,4 +3,5 @@
 pub(crate) mod credentials;
 pub(crate) mod ecr;
 pub(crate) mod failure;
+mod oidc;
 pub(crate) mod session;

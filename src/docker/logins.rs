@@ -350,6 +350,7 @@ mod tests {
             environment: Environment::new(variables.iter().map(|(name, value)| (name.into(), value.into()))),
             log: Log::new(Redactor::default(), 0, true, false),
             interrupt: Interrupt::never(),
+            run: None,
         }
     }
 

@@ -3,7 +3,9 @@
 //! and the lab are shared, and there every test has buckets and repositories of its own, so that tests run side by side.
 
 mod aws;
+pub(crate) mod github;
 mod helper;
+mod issuer;
 mod lab;
 mod local;
 mod output;
@@ -17,6 +19,7 @@ mod sandbox;
 mod scrub;
 
 pub(crate) use aws::{AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, PROD, REGION, RELEASE};
+pub(crate) use issuer::{Issuer, RIGHT_TO_ASK, token as id_token};
 pub(crate) use lab::Lab;
 pub(crate) use local::entries;
 pub(crate) use output::Output;
