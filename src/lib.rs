@@ -31,6 +31,7 @@ mod process;
 mod published;
 mod redact;
 mod release;
+mod report;
 mod scaffold;
 mod secrets;
 mod source;

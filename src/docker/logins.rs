@@ -6,7 +6,10 @@ use crate::redact::Secret;
 #[derive(Clone, Debug)]
 #[expect(dead_code, reason = "the types of images come next")]
 pub(crate) enum Login {
-    Password { user: String, password: Secret },
+    Password {
+        user: String,
+        password: Secret,
+    },
     /// An OAuth refresh token, as `docker login` keeps for some registries.
     IdentityToken(Secret),
 }
