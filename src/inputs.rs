@@ -39,6 +39,40 @@ pub(crate) struct Global {
     /// No colours
     #[arg(long, global = true)]
     pub(crate) no_color: bool,
+    #[command(flatten)]
+    pub(crate) report: ReportInputs,
+}
+
+/// Where a release, deploy, destroy or rollback tells how it went.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ReportInputs {
+    /// Write what was done as Markdown
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) report_markdown: Option<PathBuf>,
+    /// Write what was done as JSON
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) report_json: Option<PathBuf>,
+    /// Comment on the pull request that the run is for: true, changes-only or false [default: true]
+    #[arg(long, global = true, value_name = "WHEN", hide_possible_values = true)]
+    pub(crate) comment: Option<Commenting>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Commenting {
+    #[value(name = "true")]
+    Always,
+    /// A plan without changes makes no comment; it still changes the row that is there.
+    ChangesOnly,
+    #[value(name = "false")]
+    Never,
+}
+
+impl FromStr for Commenting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        clap::ValueEnum::from_str(text, false).map_err(|_| "it is `true`, `changes-only` or `false`".to_owned())
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -299,6 +333,11 @@ impl ActionInputs {
             pass_environment: self.list("pass-environment")?,
             verbose: u8::from(self.flag("verbose")?),
             no_color: self.flag("no-color")?,
+            report: ReportInputs {
+                report_markdown: self.optional("report-markdown")?,
+                report_json: self.optional("report-json")?,
+                comment: self.optional("comment")?,
+            },
         };
         if name == "doctor" {
             let inputs = DoctorInputs { environment: self.optional("environment")?, json: false };
@@ -411,7 +450,10 @@ impl ActionInputs {
 
     /// What nobody took is a typing error or belongs to another command.
     fn finish(self, command: &str) -> Result<()> {
-        const KNOWN: [&str; 24] = [
+        const KNOWN: [&str; 27] = [
+            "report-markdown",
+            "report-json",
+            "comment",
             "json",
             "command",
             "component",
@@ -535,6 +577,7 @@ mod tests {
         assert!(refused(&[("COMMAND", "release"), ("VERSION", "v/1")]).contains("Docker tag"));
         assert!(refused(&[("COMMAND", "destroy"), ("ENVIRONMENT", "ci"), ("PARALLELISM", "0")]).contains("1 to 256"));
         assert!(refused(&[("COMMAND", "status"), ("command", "status")]).contains("twice"));
+        assert!(refused(&[("COMMAND", "status"), ("COMMENT", "changes")]).contains("`changes-only` or `false`"));
     }
 
     #[test]

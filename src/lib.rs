@@ -3,10 +3,10 @@
 //!
 //! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `release`. `command`: the
 //! order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `scaffold`,
-//! `terraform`, `secrets`. Services: `aws`, `docker`, `git`.
+//! `terraform`, `secrets`, `report`. Services: `aws`, `docker`, `git`.
 //! Leaves: `process`, `interrupt`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, time::Instant};
 
 mod account;
 mod artifact;
@@ -46,6 +46,7 @@ use inputs::{Inputs, Parsed};
 use interrupt::Interrupt;
 use log::Log;
 use redact::Redactor;
+use report::Report;
 
 /// Runs what `args` (or, on Actions, the inputs in `environment`) ask for and returns the exit code.
 #[must_use]
@@ -83,7 +84,14 @@ fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<()> {
         let told = log.clone();
         let interrupt =
             Interrupt::listen(move || told.warning("cancelled: stopping as soon as that is safe; please wait"))?;
-        command::run(inputs, Host { environment, log, interrupt }).await
+        let host = Host { environment, log, interrupt };
+        let wanted = report::Wanted::of(&inputs.global.report);
+        let mut told = Report::default();
+        let started = Instant::now();
+        let ended = command::run(inputs, host.clone(), &mut told).await;
+        told.end(ended.as_ref().err(), started.elapsed(), &host.log.redactor);
+        report::publish(told, &wanted, &host).await;
+        ended
     })
 }
 

@@ -11,14 +11,17 @@ use crate::{
     inputs::DeployInputs,
     ledger::{Action, Record, Start},
     names::Environment,
+    report::Report,
     terraform::PlanMode,
 };
 
-pub(crate) async fn run(context: &Context, inputs: DeployInputs) -> Result<()> {
+pub(crate) async fn run(context: &Context, inputs: DeployInputs, report: &mut Report) -> Result<()> {
+    report.environment = Some(inputs.environment.to_string());
+    report.version = Some(inputs.version.to_string());
     context.scheme.account_of(&inputs.environment)?;
     let record = rollout::record(context, &inputs.environment).await?;
     let recorded = record.deployed().cloned();
-    carry(context, inputs, &record, recorded).await
+    carry(context, inputs, &record, recorded, report).await
 }
 
 /// `recorded` is what the ledger knows of the version, if it was deployed here before: it must be the same bundle.
@@ -27,6 +30,7 @@ pub(super) async fn carry(
     inputs: DeployInputs,
     record: &Record,
     recorded: Option<Start>,
+    report: &mut Report,
 ) -> Result<()> {
     let DeployInputs { environment, version, plan, new_environment, target, replace, refresh_only } = inputs;
     let (_, matched) = context.scheme.account_of(&environment)?;
@@ -45,7 +49,7 @@ pub(super) async fn carry(
         "Deploy {} {} to {}",
         context.identity.component, order.wanted.release.version, order.wanted.environment
     ));
-    rollout::run(context, order).await
+    rollout::run(context, order, report).await
 }
 
 /// What to say where there is no state; None where a new environment is fine.

@@ -15,6 +15,7 @@ use crate::{
     ledger::{Action, End, Ledger, Outcome, Record, Start},
     log::duration_text,
     names::{Environment, nearest},
+    report::{self, PlanReport, Report},
     terraform::{Applied, Initialised, Plan, PlanMode, PlanRequest, changes::Counts, state::StateSummary},
 };
 
@@ -38,15 +39,22 @@ pub(crate) async fn record(context: &Context, environment: &Environment) -> Resu
     context.host.interrupt.or_cancel("reading the ledger", ledger.record()).await
 }
 
-pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
+pub(crate) async fn run(context: &Context, mut order: Order, report: &mut Report) -> Result<()> {
     let started = Instant::now();
+    report.release_key = Some(context.store.describe(&order.wanted.release.key()));
     let opened = opened::open(context, &order.wanted).await?;
+    report.release_digest = opened.bundle.digest.map(|digest| digest.to_string());
     let terraform = &opened.terraform;
     let Some(is_new) = enter_workspace(context, &mut order, terraform).await? else {
+        report.outcome = report::Outcome::Destroyed;
         return nothing_to_destroy(context, &order, &opened).await;
     };
     // With the start entry, from which on the run must record its end.
-    let begun = match plan(context, &order, &opened).await {
+    let planned = plan(context, &order, &opened).await;
+    if let Ok(plan) = &planned {
+        report.plan = Some(PlanReport::new(plan, &context.host.log.redactor));
+    }
+    let begun = match planned {
         Ok(planned) if order.plan.plan_only => Ok((planned, None)),
         Ok(planned) => record_start(context, &order, &planned, &opened).await.map(|entry| (planned, Some(entry))),
         Err(error) => Err(error),
@@ -59,10 +67,18 @@ pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
                 let environment = &order.wanted.environment;
                 context.host.log.warning(&format!("the empty workspace `{environment}` is left: {error}"));
             }
-            return ended.map(|(planned, _)| context.host.log.done(&format!("Planned only: {}", summary_of(&planned))));
+            let (planned, _) = ended?;
+            report.outcome = if planned.has_changes { report::Outcome::Planned } else { report::Outcome::NoChanges };
+            context.host.log.done(&format!("Planned only: {}", summary_of(&planned)));
+            return Ok(());
         }
     };
-    let text = carry_out(context, &order, &opened, &planned, &entry).await?;
+    let text = carry_out(context, &order, &opened, &planned, &entry, report).await?;
+    report.outcome = match order.mode {
+        PlanMode::Deploy => report::Outcome::Deployed,
+        PlanMode::RefreshOnly => report::Outcome::Refreshed,
+        PlanMode::Destroy => report::Outcome::Destroyed,
+    };
     context.host.log.done(&format!("{text} in {}", duration_text(started.elapsed())));
     Ok(())
 }
@@ -176,7 +192,14 @@ async fn record_start(context: &Context, order: &Order, plan: &Plan, opened: &Op
 }
 
 /// Applies and records. Returns what was done.
-async fn carry_out(context: &Context, order: &Order, opened: &Opened, plan: &Plan, entry: &Start) -> Result<String> {
+async fn carry_out(
+    context: &Context,
+    order: &Order,
+    opened: &Opened,
+    plan: &Plan,
+    entry: &Start,
+    report: &mut Report,
+) -> Result<String> {
     let terraform = &opened.terraform;
     let applied = match context.host.interrupt.check("apply") {
         // A plan without changes is applied as well: Terraform then checks, under the lock, that nobody was faster.
@@ -189,6 +212,7 @@ async fn carry_out(context: &Context, order: &Order, opened: &Opened, plan: &Pla
         cancelled => Applied::without_apply(cancelled),
     };
     let is_complete = applied.is_complete;
+    report.in_flight.clone_from(&applied.in_flight);
     let result = settle(context, order, opened, applied).await;
     let state = match terraform.state().await {
         Ok(state) => state,
@@ -197,6 +221,11 @@ async fn carry_out(context: &Context, order: &Order, opened: &Opened, plan: &Pla
             None
         }
     };
+    if let Some(state) = &state {
+        report.state_serial = Some(state.serial);
+        report.terraform_outputs.clone_from(&state.outputs);
+        report.sensitive_outputs.clone_from(&state.sensitive_outputs);
+    }
     let result = match (result, order.mode) {
         (Ok(()), PlanMode::Destroy) => leave_workspace(context, order, terraform, state.as_ref()).await,
         (result, _) => result,

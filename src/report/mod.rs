@@ -2,10 +2,12 @@
 
 mod body;
 mod comment;
+mod file;
 mod losses;
 mod markdown;
 mod outputs;
 mod plan;
+mod publish;
 
 mod summary;
 
@@ -14,7 +16,10 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(crate) use self::plan::PlanReport;
+pub(crate) use self::{
+    plan::PlanReport,
+    publish::{Wanted, publish},
+};
 use crate::{
     error::{Error, Exit},
     redact::Redactor,
