@@ -10,6 +10,7 @@ use crate::{
     error::{Error, Result},
     manifest::{ComponentType, Wait},
     names::{Component, Environment, Team, Version, nearest},
+    redact::Secret,
 };
 
 /// Build once, publish one immutable release, deploy it to any environment with Terraform.
@@ -41,6 +42,9 @@ pub(crate) struct Global {
     pub(crate) no_color: bool,
     #[command(flatten)]
     pub(crate) report: ReportInputs,
+    /// The Action's input alone: everybody on a machine can read its command lines.
+    #[arg(skip)]
+    pub(crate) github_token: Option<Secret>,
 }
 
 /// Where a release, deploy, destroy or rollback tells how it went.
@@ -113,8 +117,8 @@ pub(crate) enum ComponentCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReleaseInputs {
-    /// The version to publish, such as 42-a1b2c3d
-    pub(crate) version: Version,
+    /// The version to publish, such as 42-a1b2c3d [default in a CI: by tag, pull request or run number]
+    pub(crate) version: Option<Version>,
     /// A folder of <account>/<region>.json files (repeatable, later ones win)
     #[arg(long, value_name = "DIR")]
     pub(crate) platform_config: Vec<PathBuf>,
@@ -139,8 +143,8 @@ pub(crate) struct InspectInputs {
 pub(crate) struct DeployInputs {
     /// The environment to deploy to
     pub(crate) environment: Environment,
-    /// The release to deploy
-    pub(crate) version: Version,
+    /// The release to deploy [default in a CI: as for release]
+    pub(crate) version: Option<Version>,
     #[command(flatten)]
     pub(crate) plan: PlanInputs,
     /// This environment has no state yet, and that is meant
@@ -338,6 +342,7 @@ impl ActionInputs {
                 report_json: self.optional("report-json")?,
                 comment: self.optional("comment")?,
             },
+            github_token: self.0.remove("github-token").map(Secret::new),
         };
         if name == "doctor" {
             let inputs = DoctorInputs { environment: self.optional("environment")?, json: false };
@@ -346,7 +351,7 @@ impl ActionInputs {
         }
         let command = match name.as_str() {
             "release" => ComponentCommand::Release(ReleaseInputs {
-                version: self.required("version")?,
+                version: self.optional("version")?,
                 platform_config: self.list("platform-config")?,
                 release_data: self.list("release-data")?,
                 dry_run: self.flag("dry-run")?,
@@ -357,7 +362,7 @@ impl ActionInputs {
             }),
             "deploy" => ComponentCommand::Deploy(DeployInputs {
                 environment: self.required("environment")?,
-                version: self.required("version")?,
+                version: self.optional("version")?,
                 plan: self.plan()?,
                 new_environment: self.flag("new-environment")?,
                 target: self.list("target")?,
@@ -450,10 +455,11 @@ impl ActionInputs {
 
     /// What nobody took is a typing error or belongs to another command.
     fn finish(self, command: &str) -> Result<()> {
-        const KNOWN: [&str; 27] = [
+        const KNOWN: [&str; 28] = [
             "report-markdown",
             "report-json",
             "comment",
+            "github-token",
             "json",
             "command",
             "component",
@@ -561,7 +567,7 @@ mod tests {
     #[test]
     fn mistakes_in_a_step() {
         assert!(refused(&[("VERSION", "1"), ("COMMAND", "depoly")]).contains("did you mean `deploy`?"));
-        assert!(refused(&[("COMMAND", "release")]).contains("`version` is missing"));
+        assert!(refused(&[("COMMAND", "inspect")]).contains("`version` is missing"));
         assert!(
             refused(&[("COMMAND", "release"), ("VERSION", "1"), ("PLATFROM-CONFIG", "x")])
                 .contains("did you mean `platform-config`?")

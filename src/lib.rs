@@ -3,15 +3,16 @@
 //!
 //! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `release`. `command`: the
 //! order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `scaffold`,
-//! `terraform`, `secrets`, `report`. Services: `aws`, `docker`, `git`.
+//! `terraform`, `secrets`, `report`. Services: `aws`, `ci`, `docker`, `git`, `github`.
 //! Leaves: `process`, `interrupt`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
 
-use std::{ffi::OsString, time::Instant};
+use std::{ffi::OsString, sync::Arc, time::Instant};
 
 mod account;
 mod artifact;
 mod aws;
 mod bundle;
+mod ci;
 mod command;
 mod digest;
 mod docker;
@@ -19,6 +20,7 @@ mod document;
 mod environment;
 mod error;
 mod git;
+mod github;
 mod host;
 mod inputs;
 mod interrupt;
@@ -80,13 +82,14 @@ pub fn run(args: Vec<OsString>, environment: Environment) -> u8 {
 fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Error::internal("no threads can be started").why(error))?;
+    let run = ci::read(&environment)?.map(Arc::new);
     runtime.block_on(async {
         let told = log.clone();
         let interrupt =
             Interrupt::listen(move || told.warning("cancelled: stopping as soon as that is safe; please wait"))?;
-        let host = Host { environment, log, interrupt };
-        let wanted = report::Wanted::of(&inputs.global.report);
-        let mut told = Report::default();
+        let host = Host { environment, log, interrupt, run };
+        let wanted = report::Wanted::of(&inputs.global);
+        let mut told = Report::of(host.run.as_deref());
         let started = Instant::now();
         let ended = command::run(inputs, host.clone(), &mut told).await;
         told.end(ended.as_ref().err(), started.elapsed(), &host.log.redactor);

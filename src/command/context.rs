@@ -9,6 +9,7 @@ use std::{
 use crate::{
     account::{Account, AccountScheme, Place, StateBackend},
     aws::session::{RootSession, Session},
+    ci,
     error::{Error, Result},
     git::{self, Git},
     host::Host,
@@ -40,8 +41,7 @@ pub(crate) struct Context {
 }
 
 pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
-    let folder =
-        fs::canonicalize(&global.directory).map_err(|error| Error::io("can't enter", &global.directory, &error))?;
+    let folder = folder(global)?;
     for unset in host.environment.check_passed(&global.pass_environment)? {
         host.log.warning(&format!("`{unset}` shall be passed on to Terraform, but is not set"));
     }
@@ -79,6 +79,17 @@ impl Context {
         Release { identity: self.identity.clone(), version }
     }
 
+    /// The version that is meant where none is given: that of the tag, of the pull request, or of the run.
+    pub(crate) async fn version(&self, given: Option<Version>) -> Result<Version> {
+        if let Some(version) = given {
+            return Ok(version);
+        }
+        let git = Git::find(&self.host.environment.for_programs(), &self.host.log, &self.host.interrupt)?;
+        let version = ci::version(self.host.run.as_deref(), &git.checkout(&self.folder).await?.commit)?;
+        self.host.log.note(&format!("version {version}, by what the run is for"));
+        Ok(version)
+    }
+
     /// An identity in `account`; None where a local scheme names no role.
     pub(crate) async fn session(&self, account: &Account, role: Option<&str>) -> Result<Option<Arc<Session>>> {
         match (&self.root, role) {
@@ -92,6 +103,11 @@ impl Context {
     pub(crate) fn store_at(&self, place: &Place, region: &str) -> Result<ReleaseStore> {
         store_at(place, region, self.release_session.as_deref())
     }
+}
+
+/// The folder of cdflow.yml, canonical.
+pub(super) fn folder(global: &Global) -> Result<PathBuf> {
+    fs::canonicalize(&global.directory).map_err(|error| Error::io("can't enter", &global.directory, &error))
 }
 
 pub(super) fn read_manifest(folder: &Path) -> Result<(Manifest, String)> {

@@ -10,29 +10,32 @@ use crate::{
     error::{Error, Result},
     inputs::DeployInputs,
     ledger::{Action, Record, Start},
-    names::Environment,
+    names::{Environment, Version},
     report::Report,
     terraform::PlanMode,
 };
 
 pub(crate) async fn run(context: &Context, inputs: DeployInputs, report: &mut Report) -> Result<()> {
     report.environment = Some(inputs.environment.to_string());
-    report.version = Some(inputs.version.to_string());
+    report.version = inputs.version.as_ref().map(Version::to_string);
     context.scheme.account_of(&inputs.environment)?;
     let record = rollout::record(context, &inputs.environment).await?;
     let recorded = record.deployed().cloned();
-    carry(context, inputs, &record, recorded, report).await
+    let version = context.version(inputs.version.clone()).await?;
+    report.version = Some(version.to_string());
+    carry(context, inputs, version, &record, recorded, report).await
 }
 
 /// `recorded` is what the ledger knows of the version, if it was deployed here before: it must be the same bundle.
 pub(super) async fn carry(
     context: &Context,
     inputs: DeployInputs,
+    version: Version,
     record: &Record,
     recorded: Option<Start>,
     report: &mut Report,
 ) -> Result<()> {
-    let DeployInputs { environment, version, plan, new_environment, target, replace, refresh_only } = inputs;
+    let DeployInputs { environment, version: _, plan, new_environment, target, replace, refresh_only } = inputs;
     let (_, matched) = context.scheme.account_of(&environment)?;
     let wanted = Wanted { release: context.release(version), recorded, plan_only: plan.plan_only, environment };
     let order = Order {

@@ -4,6 +4,7 @@ mod context;
 mod deploy;
 mod destroy;
 mod doctor;
+mod guard;
 mod history;
 mod init;
 mod inspect;
@@ -28,6 +29,9 @@ use crate::{
 /// What is worth a report is told to `report` on the way, so that it has all that is known when a step fails.
 pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Result<()> {
     let Inputs { global, command } = inputs;
+    if let Some(token) = &global.github_token {
+        host.log.redactor.add(token);
+    }
     let interrupt = host.interrupt.clone();
     let command = match command {
         Command::CredentialProcess { socket } => {
@@ -35,12 +39,14 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
             return Ok(());
         }
         Command::Doctor(inputs) => {
+            guard::check(&global, &host).await?;
             return interrupt.or_cancel("looking at everything", doctor::run(&global, &inputs, &host)).await;
         }
         Command::Init(inputs) => return init::run(&global, &inputs, &host),
         Command::Component(command) => command,
     };
     report.command = reported(&command).to_owned();
+    guard::check(&global, &host).await?;
     let context = interrupt.or_cancel("reading the account scheme", context::open(&global, host)).await?;
     report.component = Some(context.identity.component.to_string());
     report.team = Some(context.identity.team.to_string());

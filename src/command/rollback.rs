@@ -24,14 +24,14 @@ pub(crate) async fn run(context: &Context, inputs: RollbackInputs, report: &mut 
         .step(&format!("Roll {environment} back from {now} to {version}, as of run {}", before.start.number));
     let inputs = DeployInputs {
         environment,
-        version,
+        version: None,
         plan,
         new_environment: false,
         target: Vec::new(),
         replace: Vec::new(),
         refresh_only: false,
     };
-    deploy::carry(context, inputs, &record, Some(before.start), report).await
+    deploy::carry(context, inputs, version, &record, Some(before.start), report).await
 }
 
 /// What the newest deploy was of, also if it failed: it may have come half way.

@@ -305,12 +305,8 @@ fn done_text(context: &Context, order: &Order, plan: &Plan) -> String {
 }
 
 fn start_entry(context: &Context, order: &Order, plan: Counts, opened: &Opened) -> Start {
-    let environment = &context.host.environment;
-    let run_url = || {
-        let [server, repository, run] =
-            ["GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"].map(|name| environment.get(name));
-        Some(format!("{}/{}/actions/runs/{}", server?, repository?, run?))
-    };
+    let run = context.host.run.as_deref();
+    let actor = run.and_then(|run| run.actor.as_deref()).or_else(|| context.host.environment.get("USER"));
     Start {
         format: Start::FORMAT,
         number: Start::UNNUMBERED,
@@ -323,8 +319,8 @@ fn start_entry(context: &Context, order: &Order, plan: Counts, opened: &Opened) 
         plan,
         terraform: format!("{} {}", opened.tool.flavor.name(), opened.tool.version),
         cdflow: env!("CARGO_PKG_VERSION").to_owned(),
-        actor: ["GITHUB_ACTOR", "USER"].iter().find_map(|name| environment.get(name)).map(str::to_owned),
-        run_url: run_url(),
+        actor: actor.map(str::to_owned),
+        run_url: run.and_then(|run| run.url.clone()),
         started: Timestamp::now(),
     }
 }

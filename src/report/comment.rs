@@ -148,7 +148,7 @@ pub(super) fn merge(mut rows: Rows, ours: Row) -> Rows {
     rows
 }
 
-/// All of another comment's rows that are not older: for two comments that were made at the same moment.
+/// With the rows of a second comment, which was made at the same moment.
 pub(super) fn merge_all(rows: Rows, others: Rows) -> Rows {
     others.0.into_iter().fold(rows, merge)
 }

@@ -10,6 +10,7 @@ mod plan;
 mod publish;
 
 mod summary;
+mod upsert;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,6 +22,7 @@ pub(crate) use self::{
     publish::{Wanted, publish},
 };
 use crate::{
+    ci,
     error::{Error, Exit},
     redact::Redactor,
 };
@@ -88,6 +90,15 @@ pub(crate) struct Failure {
 }
 
 impl Report {
+    /// The beginning of a run.
+    pub(crate) fn of(run: Option<&ci::Run>) -> Self {
+        let Some(run) = run else { return Self::default() };
+        let github = run.github.as_ref();
+        let id = github.and_then(|github| github.run_id).or(run.number).unwrap_or_default();
+        let attempt = github.map_or(1, |github| github.attempt);
+        Self { run: Some(Run { id, attempt, url: run.url.clone() }), commit: run.commit.clone(), ..Self::default() }
+    }
+
     /// The end of a run.
     pub(crate) fn end(&mut self, error: Option<&Error>, took: Duration, redactor: &Redactor) {
         self.seconds = took.as_secs();
@@ -110,11 +121,6 @@ impl Report {
         self.terraform_outputs.values_mut().for_each(|value| mask_value(value, redactor));
         self.in_flight.iter_mut().for_each(masked);
         self.environment_url.iter_mut().for_each(masked);
-    }
-
-    /// Whether a comment has a row for it.
-    pub(crate) fn is_of_an_environment(&self) -> bool {
-        self.component.is_some() && self.environment.is_some() && self.version.is_some()
     }
 }
 

@@ -3,15 +3,14 @@
 use serde_json::Value;
 
 use super::Report;
-use crate::redact::Redactor;
 
-/// Name and value; what is not known is empty.
-pub(super) fn outputs(report: &Report, comment_url: Option<&str>, redactor: &Redactor) -> Vec<(&'static str, String)> {
+/// Name and value; what is not known is empty. `comment-url` comes later.
+pub(super) fn outputs(report: &Report) -> Vec<(&'static str, String)> {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let counts = report.plan.as_ref().map(|plan| plan.counts);
     let number = |number: Option<usize>| number.map(|number| number.to_string()).unwrap_or_default();
     let terraform = Value::Object(report.terraform_outputs.clone().into_iter().collect());
-    let outputs = vec![
+    vec![
         ("version", text(&report.version)),
         ("release-key", text(&report.release_key)),
         ("release-digest", text(&report.release_digest)),
@@ -23,9 +22,7 @@ pub(super) fn outputs(report: &Report, comment_url: Option<&str>, redactor: &Red
         ("to-destroy", number(counts.map(|counts| counts.destroy))),
         ("terraform-outputs", if report.state_serial.is_some() { terraform.to_string() } else { String::new() }),
         ("environment-url", text(&report.environment_url)),
-        ("comment-url", comment_url.unwrap_or_default().to_owned()),
         ("failure-reason", report.failure.as_ref().map(|failure| failure.reason.to_owned()).unwrap_or_default()),
         ("exit-code", report.failure.as_ref().map_or(0, |failure| failure.exit).to_string()),
-    ];
-    outputs.into_iter().filter(|(_, value)| redactor.apply(value) == *value).collect()
+    ]
 }

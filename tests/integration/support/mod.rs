@@ -3,6 +3,7 @@
 //! has buckets of its own, so that tests run side by side.
 
 mod aws;
+pub(crate) mod github;
 mod local;
 mod output;
 mod probe;

@@ -1,0 +1,116 @@
+//! One comment per pull request, also when many runs write it at once. GitHub has no compare-and-swap: who has written looks
+//! again, after the time that others take between reading and writing, and repeats it if its row is gone.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::comment::{LIMIT, Row, Rows, merge, merge_all, parse, render};
+use crate::{
+    github::{Api, Comment, Kind, Trouble},
+    redact::Redactor,
+};
+
+const TRIES: u32 = 40;
+/// The least time between writing and looking again.
+const PAUSE: Duration = Duration::from_millis(700);
+const LONGEST_PAUSE: Duration = Duration::from_secs(6);
+
+/// Why there is no comment, or none with our row.
+pub(super) enum Failed {
+    GitHub(Trouble),
+    /// A known secret would stand in it.
+    Secret,
+    /// Others write faster than we do.
+    Lost,
+}
+
+impl From<Trouble> for Failed {
+    fn from(trouble: Trouble) -> Self {
+        Self::GitHub(trouble)
+    }
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::GitHub(trouble) => trouble.fmt(f),
+            Self::Secret => f.write_str("the comment is not written: a secret would still show in it"),
+            Self::Lost => f.write_str("the comment lacks this run's row: too many runs write it at once"),
+        }
+    }
+}
+
+/// Where the row goes.
+pub(super) struct Place<'a> {
+    pub(super) api: &'a Api,
+    pub(super) pull_request: u64,
+    /// Without changes there is a row only where one stands already.
+    pub(super) changes_only: bool,
+    pub(super) redactor: &'a Redactor,
+}
+
+/// The address of the comment that has the row, or a newer run's; None where none is wanted.
+pub(super) async fn upsert(place: &Place<'_>, row: &Row) -> Result<Option<String>, Failed> {
+    // A comment counts only if we ourselves wrote it: anybody can write a first line like ours.
+    let me = place.api.me().await?;
+    let mut pause = PAUSE;
+    for _ in 0..TRIES {
+        let began = Instant::now();
+        let ours = ours(place.api.comments(place.pull_request).await?, &me);
+        let Some(((oldest, oldest_rows), others)) = ours.split_first() else {
+            if place.changes_only && !row.has_something_to_say() {
+                return Ok(None);
+            }
+            let text = checked(&merge(Rows::default(), row.clone()), place.redactor)?;
+            place.api.create_comment(place.pull_request, &text, &me).await?;
+            sleep(jitter(pause.max(began.elapsed() * 2).min(LONGEST_PAUSE))).await;
+            continue;
+        };
+        let rows = others.iter().fold(oldest_rows.clone(), |rows, (_, more)| merge_all(rows, more.clone()));
+        if place.changes_only && !row.has_something_to_say() && !rows.has_place_of(row) {
+            return Ok(None);
+        }
+        if others.is_empty() && rows.has(row) {
+            return Ok(Some(oldest.html_url.clone()));
+        }
+        let text = checked(&merge(rows, row.clone()), place.redactor)?;
+        match place.api.update_comment(oldest.id, &text).await {
+            // Somebody has deleted it meanwhile.
+            Err(trouble) if trouble.kind == Kind::NotFound => continue,
+            updated => updated?,
+        };
+        for (other, _) in others {
+            place.api.delete_comment(other.id).await?;
+        }
+        // Whoever read before we wrote writes within about the time that it took us.
+        sleep(jitter(pause.max(began.elapsed() * 2).min(LONGEST_PAUSE))).await;
+        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+    }
+    Err(Failed::Lost)
+}
+
+/// Oldest first; a comment that a newer cdflow has written is left alone.
+fn ours(comments: Vec<Comment>, me: &str) -> Vec<(Comment, Rows)> {
+    let mut ours: Vec<(Comment, Rows)> = comments
+        .into_iter()
+        .filter(|comment| comment.author_login == me)
+        .filter_map(|comment| parse(&comment.body).map(|rows| (comment, rows)))
+        .collect();
+    ours.sort_by_key(|(comment, _)| comment.id);
+    ours
+}
+
+/// The redactor has passed all that is in it; this looks once more.
+fn checked(rows: &Rows, redactor: &Redactor) -> Result<String, Failed> {
+    let text = render(rows, LIMIT);
+    if redactor.apply(&text) == text { Ok(text) } else { Err(Failed::Secret) }
+}
+
+/// From once to twice as long, so that many do not look at the same moment.
+fn jitter(pause: Duration) -> Duration {
+    let mut byte = [0_u8];
+    // Without random bytes all look at the same moment.
+    let _ = getrandom::fill(&mut byte);
+    pause + pause * u32::from(byte[0]) / 255
+}
