@@ -27,6 +27,7 @@ mod interrupt;
 mod operations;
 mod reference;
 mod release;
+mod report;
 mod rig;
 mod secrets;
 mod support;
