@@ -42,6 +42,8 @@ pub(crate) struct Global {
     pub(crate) no_color: bool,
     #[command(flatten)]
     pub(crate) report: ReportInputs,
+    #[command(flatten)]
+    pub(crate) aws: AwsInputs,
     /// The Action's input alone: everybody on a machine can read its command lines.
     #[arg(skip)]
     pub(crate) github_token: Option<Secret>,
@@ -76,6 +78,55 @@ impl FromStr for Commenting {
 
     fn from_str(text: &str) -> Result<Self, String> {
         clap::ValueEnum::from_str(text, false).map_err(|_| "it is `true`, `changes-only` or `false`".to_owned())
+    }
+}
+
+/// Who we are at AWS before any role of the account scheme.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct AwsInputs {
+    /// On GitHub Actions: start as this role, for which GitHub vouches; no other step is needed
+    #[arg(long, global = true, value_name = "ARN")]
+    pub(crate) aws_role_to_assume: Option<RoleArn>,
+    /// Where the account scheme's bucket is [default: AWS_REGION]
+    #[arg(long, global = true, value_name = "REGION")]
+    pub(crate) aws_region: Option<String>,
+}
+
+/// `arn:aws:iam::111111111111:role/ci-runner`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RoleArn(String);
+
+impl RoleArn {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RoleArn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let is_arn = match parts.as_slice() {
+            ["arn", partition, "iam", "", account, role] => {
+                partition.starts_with("aws")
+                    && account.len() == 12
+                    && account.bytes().all(|byte| byte.is_ascii_digit())
+                    && role.strip_prefix("role/").is_some_and(|name| !name.is_empty())
+                    && role.bytes().all(|byte| byte.is_ascii_graphic())
+            }
+            _ => false,
+        };
+        match is_arn {
+            true => Ok(Self(text.to_owned())),
+            false => Err("a role is written arn:aws:iam::<12 digits>:role/<name>".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for RoleArn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -342,6 +393,10 @@ impl ActionInputs {
                 report_json: self.optional("report-json")?,
                 comment: self.optional("comment")?,
             },
+            aws: AwsInputs {
+                aws_role_to_assume: self.optional("aws-role-to-assume")?,
+                aws_region: self.optional("aws-region")?,
+            },
             github_token: self.0.remove("github-token").map(Secret::new),
         };
         if name == "doctor" {
@@ -455,11 +510,13 @@ impl ActionInputs {
 
     /// What nobody took is a typing error or belongs to another command.
     fn finish(self, command: &str) -> Result<()> {
-        const KNOWN: [&str; 28] = [
+        const KNOWN: [&str; 30] = [
             "report-markdown",
             "report-json",
             "comment",
             "github-token",
+            "aws-role-to-assume",
+            "aws-region",
             "json",
             "command",
             "component",
@@ -584,6 +641,14 @@ mod tests {
         assert!(refused(&[("COMMAND", "destroy"), ("ENVIRONMENT", "ci"), ("PARALLELISM", "0")]).contains("1 to 256"));
         assert!(refused(&[("COMMAND", "status"), ("command", "status")]).contains("twice"));
         assert!(refused(&[("COMMAND", "status"), ("COMMENT", "changes")]).contains("`changes-only` or `false`"));
+        for arn in [
+            "ci-runner",
+            "arn:aws:iam::1:role/a",
+            "arn:aws:iam::111111111111:user/a",
+            "arn:aws:iam::111111111111:role/",
+        ] {
+            assert!(refused(&[("COMMAND", "status"), ("AWS-ROLE-TO-ASSUME", arn)]).contains("12 digits"), "{arn}");
+        }
     }
 
     #[test]

@@ -2,4 +2,5 @@
 
 pub(crate) mod credentials;
 pub(crate) mod failure;
+mod oidc;
 pub(crate) mod session;

@@ -24,6 +24,7 @@ mod documents;
 mod examples;
 mod init;
 mod interrupt;
+mod oidc;
 mod operations;
 mod reference;
 mod release;

@@ -4,6 +4,7 @@
 
 mod aws;
 pub(crate) mod github;
+mod issuer;
 mod local;
 mod output;
 mod probe;
@@ -16,6 +17,7 @@ mod sandbox;
 mod scrub;
 
 pub(crate) use aws::{AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, PROD, REGION, RELEASE};
+pub(crate) use issuer::{Issuer, RIGHT_TO_ASK, token as id_token};
 pub(crate) use local::entries;
 pub(crate) use output::Output;
 pub(crate) use probe::Probe;
