@@ -41,10 +41,44 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) no_color: bool,
     #[command(flatten)]
+    pub(crate) report: ReportInputs,
+    #[command(flatten)]
     pub(crate) aws: AwsInputs,
     /// The Action's input alone: everybody on a machine can read its command lines.
     #[arg(skip)]
     pub(crate) github_token: Option<Secret>,
+}
+
+/// Where a release, deploy, destroy or rollback tells how it went.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ReportInputs {
+    /// Write what was done as Markdown
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) report_markdown: Option<PathBuf>,
+    /// Write what was done as JSON
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) report_json: Option<PathBuf>,
+    /// Comment on the pull request that the run is for: true, changes-only or false [default: true]
+    #[arg(long, global = true, value_name = "WHEN", hide_possible_values = true)]
+    pub(crate) comment: Option<Commenting>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Commenting {
+    #[value(name = "true")]
+    Always,
+    /// A plan without changes makes no comment; it still changes the row that is there.
+    ChangesOnly,
+    #[value(name = "false")]
+    Never,
+}
+
+impl FromStr for Commenting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        clap::ValueEnum::from_str(text, false).map_err(|_| "it is `true`, `changes-only` or `false`".to_owned())
+    }
 }
 
 /// Who we are at AWS before any role of the account scheme.
@@ -363,6 +397,11 @@ impl ActionInputs {
             pass_environment: self.list("pass-environment")?,
             verbose: u8::from(self.flag("verbose")?),
             no_color: self.flag("no-color")?,
+            report: ReportInputs {
+                report_markdown: self.optional("report-markdown")?,
+                report_json: self.optional("report-json")?,
+                comment: self.optional("comment")?,
+            },
             aws: AwsInputs {
                 aws_role_to_assume: self.optional("aws-role-to-assume")?,
                 aws_region: self.optional("aws-region")?,
@@ -484,6 +523,9 @@ impl ActionInputs {
     /// What nobody took is a typing error or belongs to another command.
     fn finish(self, command: &str) -> Result<()> {
         const KNOWN: &[&str] = &[
+            "report-markdown",
+            "report-json",
+            "comment",
             "github-token",
             "aws-role-to-assume",
             "aws-region",
@@ -612,6 +654,7 @@ mod tests {
         assert!(refused(&[("COMMAND", "release"), ("VERSION", "v/1")]).contains("Docker tag"));
         assert!(refused(&[("COMMAND", "destroy"), ("ENVIRONMENT", "ci"), ("PARALLELISM", "0")]).contains("1 to 256"));
         assert!(refused(&[("COMMAND", "status"), ("command", "status")]).contains("twice"));
+        assert!(refused(&[("COMMAND", "status"), ("COMMENT", "changes")]).contains("`changes-only` or `false`"));
         for arn in [
             "ci-runner",
             "arn:aws:iam::1:role/a",

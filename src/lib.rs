@@ -8,9 +8,10 @@
 //! order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `scaffold`,
 //! `terraform`, `secrets`. Services: `aws`, `registry`, `docker`, `git`.
 //! `terraform`, `secrets`. Services: `aws`, `ci`, `docker`, `git`, `github`.
+//! `terraform`, `secrets`, `report`. Services: `aws`, `ci`, `docker`, `git`, `github`.
 //! Leaves: `process`, `interrupt`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
 
-use std::{ffi::OsString, sync::Arc};
+use std::{ffi::OsString, sync::Arc, time::Instant};
 
 mod account;
 mod artifact;
@@ -40,6 +41,7 @@ mod published;
 mod redact;
 mod registry;
 mod release;
+mod report;
 mod scaffold;
 mod secrets;
 mod source;
@@ -54,6 +56,7 @@ use inputs::{Inputs, Parsed};
 use interrupt::Interrupt;
 use log::Log;
 use redact::Redactor;
+use report::Report;
 
 /// Runs what `args` (or, on Actions, the inputs in `environment`) ask for and returns the exit code.
 #[must_use]
@@ -92,7 +95,14 @@ fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<()> {
         let told = log.clone();
         let interrupt =
             Interrupt::listen(move || told.warning("cancelled: stopping as soon as that is safe; please wait"))?;
-        command::run(inputs, Host { environment, log, interrupt, run }).await
+        let host = Host { environment, log, interrupt, run };
+        let wanted = report::Wanted::of(&inputs.global);
+        let mut told = Report::of(host.run.as_deref());
+        let started = Instant::now();
+        let ended = command::run(inputs, host.clone(), &mut told).await;
+        told.end(ended.as_ref().err(), started.elapsed(), &host.log.redactor);
+        report::publish(told, &wanted, &host).await;
+        ended
     })
 }
 

@@ -9,6 +9,7 @@ mod failure;
 pub(crate) mod lock;
 pub(crate) mod lockfile;
 pub(crate) mod modules;
+pub(crate) mod plan_text;
 pub(crate) mod state;
 pub(crate) mod tool;
 pub(crate) mod variables;

@@ -31,6 +31,7 @@ mod operations;
 mod preflight;
 mod reference;
 mod release;
+mod report;
 mod rig;
 mod secrets;
 mod support;
