@@ -33,6 +33,9 @@ pub(crate) struct Global {
     /// A variable that Terraform gets from the environment (repeatable)
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) pass_environment: Vec<String>,
+    /// Where the account scheme says that the component has moved to another: use the old one all the same
+    #[arg(long, global = true)]
+    pub(crate) old_account_scheme: bool,
     /// Tell more: what was chosen and why; twice: each program that is started
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -297,6 +300,7 @@ impl ActionInputs {
             component: self.optional("component")?,
             directory: self.optional("working-directory")?.unwrap_or_else(|| PathBuf::from(".")),
             pass_environment: self.list("pass-environment")?,
+            old_account_scheme: self.flag("old-account-scheme")?,
             verbose: u8::from(self.flag("verbose")?),
             no_color: self.flag("no-color")?,
         };

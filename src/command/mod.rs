@@ -7,6 +7,7 @@ mod doctor;
 mod history;
 mod init;
 mod inspect;
+mod migration;
 mod opened;
 mod prune;
 mod release;
@@ -14,8 +15,11 @@ mod rescue;
 mod rollback;
 mod rollout;
 mod runs;
+mod state_home;
 mod status;
 mod unlock;
+
+use context::Upgrade;
 
 use crate::{
     aws::credentials,
@@ -39,7 +43,7 @@ pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
         Command::Component(command) => command,
     };
     let context = interrupt.or_cancel("reading the account scheme", context::open(&global, host)).await?;
-    match command {
+    let done = match command {
         ComponentCommand::Release(inputs) => release::run(&context, inputs).await,
         ComponentCommand::Deploy(inputs) => deploy::run(&context, inputs).await,
         ComponentCommand::Destroy(inputs) => destroy::run(&context, inputs).await,
@@ -55,5 +59,14 @@ pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
         ComponentCommand::Rollback(inputs) => rollback::run(&context, inputs).await,
         ComponentCommand::Prune(inputs) => prune::run(&context, inputs).await,
         ComponentCommand::Unlock(inputs) => unlock::run(&context, inputs).await,
+    };
+    if let Upgrade::From(old) = &context.upgrade {
+        let to = old.scheme.moved_to.as_deref().unwrap_or_default();
+        context.host.log.warning(&format!(
+            "the account scheme {} is left behind: when every environment is deployed by the new one, set `account-scheme-url` in \
+             cdflow.yml to {to}",
+            old.url
+        ));
     }
+    done
 }
