@@ -333,6 +333,15 @@ pub(super) fn store_at(place: &Place, region: &str, session: Option<&Session>) -
     }
 }
 
+/// A bucket of which neither the region nor the owner is known.
+pub(super) async fn foreign_store(session: &Session, bucket: &str, region: &str) -> S3Store {
+    let store = |region: &str| S3Store::new(&session.config, bucket.to_owned(), region.to_owned(), None);
+    match store(region).real_region().await {
+        Some(real) => store(&real),
+        None => store(region),
+    }
+}
+
 /// The program that cdflow.yml asks for.
 pub(super) async fn tool(manifest: &Manifest, host: &Host) -> Result<Tool> {
     match &manifest.opentofu_version {

@@ -88,7 +88,7 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
         Upgrade::From(old) => report.warning(
             "account scheme",
             format!("{url}, to which {} has moved this component", old.url),
-            &format!("set `account-scheme-url` in cdflow.yml to {url} when every environment is deployed by it"),
+            format!("set `account-scheme-url` in cdflow.yml to {url} when every environment is deployed by it"),
         ),
         Upgrade::HeldBack(new) => report.warning(
             "account scheme",

@@ -1,5 +1,6 @@
 //! The commands: the order of things, and nothing else.
 
+mod adopt;
 mod context;
 mod deploy;
 mod destroy;
@@ -59,6 +60,7 @@ pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
         ComponentCommand::Rollback(inputs) => rollback::run(&context, inputs).await,
         ComponentCommand::Prune(inputs) => prune::run(&context, inputs).await,
         ComponentCommand::Unlock(inputs) => unlock::run(&context, inputs).await,
+        ComponentCommand::Adopt(inputs) => adopt::run(&context, inputs).await,
     };
     if let Upgrade::From(old) = &context.upgrade {
         let to = old.scheme.moved_to.as_deref().unwrap_or_default();

@@ -10,6 +10,7 @@
 )]
 
 mod actions;
+mod adopt;
 mod attacks;
 mod aws_faults;
 mod aws_infrastructure;

@@ -111,7 +111,13 @@ fn the_old_scheme_is_used_where_that_is_said() {
     let output = moved.project.cdflow(["deploy", "ci", "1", "--old-account-scheme"]).run();
     output.success().stderr_has("warning: the old account scheme is used").stderr_has("no changes");
     moved.project.cdflow(["status", "--old-account-scheme"]).run().success().stdout_has("ci           1");
-    moved.project.cdflow(["status"]).run().success().stdout_has("was never deployed");
+    moved
+        .project
+        .cdflow(["status"])
+        .run()
+        .success()
+        .stdout_has("was never deployed")
+        .stderr_has("status --old-account-scheme");
     assert!(moved.aws.keys(&moved.aws.state_bucket()).is_empty());
 }
 
