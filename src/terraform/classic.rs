@@ -21,6 +21,7 @@ use crate::{
 };
 
 const TAG: &str = "is-cdflow-tfstate-bucket";
+const PREFIX: &str = "cdflow-tfstate-";
 const KEY: &str = "LockID";
 /// Names that may be tried for a new bucket: bucket names are global, and other people's cdflow makes the same ones.
 const NAMES: u32 = 10;
@@ -37,6 +38,14 @@ pub(crate) struct ClassicAccount<'a> {
     region: &'a str,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tagged {
+    Yes,
+    No,
+    /// It may not be asked.
+    Closed,
+}
+
 impl<'a> ClassicAccount<'a> {
     /// `session` is of that account and in `region`.
     pub(crate) fn new(session: &'a Session, region: &'a str) -> Self {
@@ -50,10 +59,12 @@ impl<'a> ClassicAccount<'a> {
 
     /// The bucket of this region that bears the tag; more than one is refused.
     pub(crate) async fn bucket(&self) -> Result<Option<String>> {
-        let mut tagged = Vec::new();
+        let (mut tagged, mut closed) = (Vec::new(), Vec::new());
         for name in self.buckets().await? {
-            if self.is_tagged(&name).await? && self.is_in_region(&name).await? {
-                tagged.push(name);
+            match self.tag(&name).await? {
+                Tagged::Yes if self.is_in_region(&name).await? => tagged.push(name),
+                Tagged::Closed if name.starts_with(PREFIX) => closed.push(name),
+                _ => {}
             }
         }
         if tagged.len() > 1 {
@@ -65,6 +76,15 @@ impl<'a> ClassicAccount<'a> {
             ))
             .why("which of them has the states can't be known")
             .hint("look which one has them, and remove the tag from the others"));
+        }
+        // Another bucket in its place would make everything anew.
+        if tagged.is_empty() && !closed.is_empty() {
+            return Err(Error::new(
+                Exit::Credentials,
+                format!("whether `{}` has the states of {} can't be known", closed.join("`, `"), self.describe()),
+            )
+            .why("it does not let its tags be read")
+            .hint("give the role s3:GetBucketTagging on it"));
         }
         Ok(tagged.pop())
     }
@@ -81,7 +101,7 @@ impl<'a> ClassicAccount<'a> {
                     _ => return Err(self.failed(failure, format!("the state bucket `{name}` can't be created"))),
                 },
             };
-            if !is_new && self.is_tagged(&name).await? {
+            if !is_new && self.tag(&name).await? == Tagged::Yes {
                 return Ok(name);
             }
             // One of ours without the tag was left half made; with objects in it, it is something else.
@@ -155,14 +175,20 @@ impl<'a> ClassicAccount<'a> {
         }
     }
 
-    /// A bucket that may not be asked, or that another region has, is none of ours.
-    async fn is_tagged(&self, bucket: &str) -> Result<bool> {
+    async fn tag(&self, bucket: &str) -> Result<Tagged> {
         let ask = self.s3.get_bucket_tagging().bucket(bucket);
         let answer = ask.set_expected_bucket_owner(self.account_id.map(str::to_owned)).send().await;
         match answer.map_err(|error| Failure::of(&error)) {
-            Ok(answer) => Ok(answer.tag_set().iter().any(|tag| tag.key() == TAG && tag.value() == "true")),
-            Err(failure) if failure.exit(self.region) != Exit::Unavailable => Ok(false),
-            Err(failure) => Err(self.failed(failure, format!("the tags of the bucket `{bucket}` can't be read"))),
+            Ok(answer) if answer.tag_set().iter().any(|tag| tag.key() == TAG && tag.value() == "true") => {
+                Ok(Tagged::Yes)
+            }
+            Ok(_) => Ok(Tagged::No),
+            Err(failure) => match failure.exit(self.region) {
+                Exit::Credentials => Ok(Tagged::Closed),
+                // No tags at all, or it is in another region.
+                exit if exit != Exit::Unavailable => Ok(Tagged::No),
+                _ => Err(self.failed(failure, format!("the tags of the bucket `{bucket}` can't be read"))),
+            },
         }
     }
 
@@ -255,7 +281,7 @@ fn is_lock_table(table: &TableDescription) -> bool {
 fn bucket_name(region: &str, attempt: u32) -> String {
     let digest = Sha1::digest(format!("{region}{attempt}"));
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("cdflow-tfstate-{}", &hex[..12])
+    format!("{PREFIX}{}", &hex[..12])
 }
 
 #[cfg(test)]

@@ -141,6 +141,33 @@ fn two_tagged_buckets_are_refused() {
 }
 
 #[test]
+fn a_half_made_bucket_is_finished() {
+    let account = "410000000006";
+    let (aws, project) = classic("classic-half", account);
+    let mut scheme = scheme(&aws, account);
+    scheme["accounts"]["dev"]["region"] = json!("ap-southeast-2");
+    aws.put_scheme(&scheme);
+    project.write("platform-config/dev/ap-southeast-2.json", "{\"domain\": \"sydney.example\"}").commit("Sydney");
+    // The first of the region's names belongs to somebody else, the second is ours: made, and not tagged any more.
+    let (theirs, ours) = ("cdflow-tfstate-7b5bd36484d3", "cdflow-tfstate-2c3a6e4567cc");
+    aws.create_bucket_in("ap-southeast-2", theirs);
+    aws.create_bucket_of(account, "ap-southeast-2", ours);
+    project.release("1");
+    project.deploy("ci", "1").stderr_has(&format!("the new state bucket is {ours}"));
+    assert_eq!(buckets(&aws, account), [ours]);
+    let tags = aws.call(account, "s3", "get_bucket_tagging", json!({ "Bucket": ours }));
+    assert_eq!(tags["TagSet"][0]["Key"], TAG);
+    assert_eq!(aws.keys(ours), [STATE]);
+    project.deploy("ci", "1").stderr_has("no changes");
+
+    // If its tags can't be read, no other is made.
+    aws.rule(json!({ "matching": format!("GET /{ours}"), "status": 403,
+        "body": "<Error><Code>AccessDenied</Code><Message>no</Message></Error>" }));
+    let output = project.cdflow(["deploy", "ci", "1"]).run();
+    output.fails(4).stderr_has(&format!("whether `{ours}` has the states of account {account}")).lacks("creating");
+}
+
+#[test]
 fn a_table_that_can_not_lock_is_refused() {
     let account = "410000000004";
     let (aws, project) = classic("classic-table", account);
