@@ -34,6 +34,9 @@ pub(crate) struct Global {
     /// A variable that Terraform gets from the environment (repeatable)
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) pass_environment: Vec<String>,
+    /// Where the account scheme says that the component has moved to another: use the old one all the same
+    #[arg(long, global = true)]
+    pub(crate) old_account_scheme: bool,
     /// Tell more: what was chosen and why; twice: each program that is started
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -164,6 +167,8 @@ pub(crate) enum ComponentCommand {
     Prune(PruneInputs),
     /// Show who holds the lock of a state; release it with --force
     Unlock(UnlockInputs),
+    /// Take over a state that another tool made
+    Adopt(AdoptInputs),
 }
 
 #[derive(Debug, Args)]
@@ -309,6 +314,54 @@ pub(crate) struct UnlockInputs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct AdoptInputs {
+    /// The environment whose state it becomes
+    pub(crate) environment: Environment,
+    /// The release to plan with afterwards
+    pub(crate) version: Option<Version>,
+    /// Where the state is: s3://bucket/key or file:path; it stays there
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) from: StateUrl,
+    /// The DynamoDB table by which the state in S3 is locked, besides a lock file
+    #[arg(long, value_name = "TABLE")]
+    pub(crate) from_lock_table: Option<String>,
+}
+
+/// Where a state is that another tool made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StateUrl {
+    S3 { bucket: String, key: String },
+    File(PathBuf),
+}
+
+impl FromStr for StateUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = || format!("`{}` is no place of a state: s3://bucket/key or file:path", text.escape_debug());
+        if let Some(path) = text.strip_prefix("file:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return if path.is_empty() { Err(refused()) } else { Ok(Self::File(path.into())) };
+        }
+        match text.strip_prefix("s3://").and_then(|rest| rest.split_once('/')) {
+            Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => {
+                Ok(Self::S3 { bucket: bucket.to_owned(), key: key.to_owned() })
+            }
+            _ => Err(refused()),
+        }
+    }
+}
+
+impl std::fmt::Display for StateUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::S3 { bucket, key } => write!(f, "s3://{bucket}/{key}"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct InitInputs {
     /// What the component is
     #[arg(long = "type", value_name = "TYPE")]
@@ -395,6 +448,7 @@ impl ActionInputs {
             component: self.optional("component")?,
             directory: self.optional("working-directory")?.unwrap_or_else(|| PathBuf::from(".")),
             pass_environment: self.list("pass-environment")?,
+            old_account_scheme: self.flag("old-account-scheme")?,
             verbose: u8::from(self.flag("verbose")?),
             no_color: self.flag("no-color")?,
             report: ReportInputs {
@@ -464,10 +518,16 @@ impl ActionInputs {
                 environment: self.required("environment")?,
                 force: self.optional("lock-id")?,
             }),
+            "adopt" => ComponentCommand::Adopt(AdoptInputs {
+                environment: self.required("environment")?,
+                version: self.optional("version")?,
+                from: self.required("from")?,
+                from_lock_table: self.optional("from-lock-table")?,
+            }),
             unknown => {
                 let known = [
                     "release", "inspect", "deploy", "destroy", "status", "history", "rollback", "prune", "unlock",
-                    "doctor",
+                    "adopt", "doctor",
                 ];
                 let error = Error::input(format!("the input `command` is `{}`", unknown.escape_debug()));
                 return Err(match nearest(unknown, known) {

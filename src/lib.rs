@@ -1,14 +1,9 @@
 //! cdflow carries a component from commit to running infrastructure: build once, publish one immutable release,
 //! deploy that release to any environment.
 //!
-//! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `limits`,
-//! `release`. `command`: the order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `guard`, `scaffold`,
-//! `terraform`, `secrets`. Services: `aws`, `docker`, `git`.
-//! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `release`. `command`: the
-//! order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `scaffold`,
-//! `terraform`, `secrets`. Services: `aws`, `registry`, `docker`, `git`.
-//! `terraform`, `secrets`. Services: `aws`, `ci`, `docker`, `git`, `github`.
-//! `terraform`, `secrets`, `report`. Services: `aws`, `ci`, `docker`, `git`, `github`.
+//! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `limits`, `release`.
+//! `command`: the order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `guard`, `scaffold`,
+//! `terraform`, `secrets`, `report`. Services: `aws`, `registry`, `docker`, `git`, `ci`, `github`.
 //! Leaves: `process`, `interrupt`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
 
 use std::{ffi::OsString, sync::Arc, time::Instant};

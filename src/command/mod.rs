@@ -1,5 +1,6 @@
 //! The commands: the order of things, and nothing else.
 
+mod adopt;
 mod context;
 mod deploy;
 mod destroy;
@@ -9,6 +10,7 @@ mod guard;
 mod history;
 mod init;
 mod inspect;
+mod migration;
 mod opened;
 mod preflight;
 mod prune;
@@ -17,8 +19,11 @@ mod rescue;
 mod rollback;
 mod rollout;
 mod runs;
+mod state_home;
 mod status;
 mod unlock;
+
+use context::Upgrade;
 
 use crate::{
     aws::credentials,
@@ -52,7 +57,7 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
     let context = interrupt.or_cancel("reading the account scheme", context::open(&global, host)).await?;
     report.component = Some(context.identity.component.to_string());
     report.team = Some(context.identity.team.to_string());
-    match command {
+    let done = match command {
         ComponentCommand::Release(inputs) => release::run(&context, inputs, report).await,
         ComponentCommand::Deploy(inputs) => deploy::run(&context, inputs, report).await,
         ComponentCommand::Destroy(inputs) => destroy::run(&context, inputs, report).await,
@@ -68,7 +73,17 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
         ComponentCommand::Rollback(inputs) => rollback::run(&context, inputs, report).await,
         ComponentCommand::Prune(inputs) => prune::run(&context, inputs).await,
         ComponentCommand::Unlock(inputs) => unlock::run(&context, inputs).await,
+        ComponentCommand::Adopt(inputs) => adopt::run(&context, inputs, report).await,
+    };
+    if let Upgrade::From(old) = &context.upgrade {
+        let to = old.scheme.moved_to.as_deref().unwrap_or_default();
+        context.host.log.warning(&format!(
+            "the account scheme {} is left behind: when every environment is deployed by the new one, set `account-scheme-url` in \
+             cdflow.yml to {to}",
+            old.url
+        ));
     }
+    done
 }
 
 /// The commands that change something say so also elsewhere than in the log.

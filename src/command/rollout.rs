@@ -143,9 +143,12 @@ async fn is_left_empty(order: &Order, terraform: &Initialised) -> bool {
     if order.missing_state.is_none() && order.refuse_existing_state.is_none() {
         return false;
     }
+    // Without workspaces, what a destroy leaves is an empty state.
+    let destroyed =
+        |state: &StateSummary| !terraform.has_workspaces() && order.refuse_existing_state.is_some() && state.is_empty();
     // A state that can't be read is no missing one; the plan says what is wrong with it.
     terraform.select_workspace().await.is_ok()
-        && terraform.state().await.is_ok_and(|state| state.is_none_or(|state| state.is_pristine()))
+        && terraform.state().await.is_ok_and(|state| state.is_none_or(|state| state.is_pristine() || destroyed(&state)))
 }
 
 /// Cancelled meanwhile, it may be there all the same, and a later run would take it for a state.
@@ -292,6 +295,10 @@ async fn leave_workspace(
 ) -> Result<()> {
     if state.is_some_and(|state| state.resources > 0) {
         context.host.log.warning("the state still has resources, so the workspace stays");
+        return Ok(());
+    }
+    if !terraform.has_workspaces() {
+        context.host.log.note("the state is empty now; its object stays");
         return Ok(());
     }
     if let Err(error) = terraform.delete_workspace().await {

@@ -1,19 +1,21 @@
 //! unlock: who holds the lock of a state; with `--force ID` that lock is released.
 
-use super::context::Context;
+use super::{
+    context::{Context, Upgrade},
+    state_home::{Missing, StateHome},
+};
 use crate::{
-    account::{Place, StateBackend},
     error::{Error, Result},
     inputs::UnlockInputs,
     names::Environment,
-    store::ReleaseStore,
     terraform::lock::{Held, StateLock},
 };
 
 pub(crate) async fn run(context: &Context, inputs: UnlockInputs) -> Result<()> {
     let UnlockInputs { environment, force } = inputs;
     context.scheme.account_of(&environment)?;
-    let places = places(context, &environment)?;
+    let finding = places(context, &environment);
+    let places = context.host.interrupt.or_cancel("looking for the state", finding).await?;
     let mut locks = Vec::new();
     for place in &places {
         let held = context.host.interrupt.or_cancel("reading the state lock", place.read()).await?;
@@ -36,39 +38,21 @@ pub(crate) async fn run(context: &Context, inputs: UnlockInputs) -> Result<()> {
     Ok(())
 }
 
-/// Where the state may be locked. Which Terraform will deploy is not known here, so whatever may count does.
-fn places(context: &Context, environment: &Environment) -> Result<Vec<StateLock>> {
-    let prefix = context.identity.prefix();
-    let (bucket, use_lockfile, dynamodb_table) = match &context.scheme.backend {
-        StateBackend::Local { directory } => {
-            let state = directory.join(prefix).join(environment.as_str()).join("terraform.tfstate");
-            return Ok(vec![StateLock::Local { state }]);
-        }
-        StateBackend::S3 { bucket, use_lockfile, dynamodb_table } => (bucket, use_lockfile, dynamodb_table),
-    };
-    let region = &context.scheme.release_account.region;
-    let state = format!("{prefix}/{environment}/{}", context.manifest.tfstate_filename.0);
-    let mut places = Vec::new();
-    // The row first: Terraform takes it last.
-    if let (Some(table), Some(session)) = (dynamodb_table, &context.release_session) {
-        places.push(StateLock::Row {
-            client: aws_sdk_dynamodb::Client::new(&session.config),
-            table: table.clone(),
-            id: format!("{bucket}/{state}"),
-            region: region.clone(),
-        });
-    }
-    if *use_lockfile != Some(false)
-        && let ReleaseStore::S3(store) = context.store_at(&Place::Bucket(bucket.clone()), region)?
+/// Where the state may be locked, also where it is migrated from; nowhere while there is no place for it.
+async fn places(context: &Context, environment: &Environment) -> Result<Vec<StateLock>> {
+    let mut sides = vec![(&context.scheme, &context.identity)];
+    if let Upgrade::From(old) = &context.upgrade
+        && old.scheme.account_of(environment).is_ok()
     {
-        places.push(StateLock::LockFile { store, key: format!("{state}.tflock") });
+        sides.push((&old.scheme, &old.identity));
     }
-    if places.is_empty() {
-        return Err(Error::input("no state lock is configured, so there is none to look at").hint(
-            "in the account scheme set `terraform-backend-s3-use-lockfile: true` or `terraform-backend-s3-dynamodb-table`",
-        ));
+    let mut locks = Vec::new();
+    for (scheme, identity) in sides {
+        if let Some(home) = StateHome::find(context, scheme, identity, environment, Missing::Leave).await? {
+            locks.extend(home.locks()?);
+        }
     }
-    Ok(places)
+    Ok(locks)
 }
 
 fn show(context: &Context, environment: &Environment, locks: &[(&StateLock, Held)]) {

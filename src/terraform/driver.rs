@@ -55,6 +55,8 @@ pub(crate) struct InitRequest {
 pub(crate) struct Initialised {
     folder: Folder,
     environment: Environment,
+    /// Whether the environment is a workspace, or the backend leads to its state alone.
+    has_workspaces: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +131,7 @@ impl Folder {
         let (code, words) = self.relay(&args, &mut until_advice()).await?;
         self.done("terraform init", code, || words.error(Step::InitAtDeploy, environment.as_str()))?;
         backend.check(&self.infra)?;
-        Ok(Initialised { folder: self, environment: environment.clone() })
+        Ok(Initialised { folder: self, environment: environment.clone(), has_workspaces: backend.has_workspaces() })
     }
 
     fn program(&self, args: &[impl AsRef<std::ffi::OsStr>]) -> Program {
@@ -199,12 +201,23 @@ impl Folder {
 }
 
 impl Initialised {
+    pub(crate) fn has_workspaces(&self) -> bool {
+        self.has_workspaces
+    }
+
+    /// Whether the environment has a state, be it an empty one.
     pub(crate) async fn has_workspace(&self) -> Result<bool> {
+        if !self.has_workspaces {
+            return Ok(self.state().await?.is_some());
+        }
         let list = self.folder.quiet(&["workspace", "list", "-no-color"], Step::Workspace, &self.environment).await?;
         Ok(list.lines().any(|line| line.trim_start_matches('*').trim() == self.environment.as_str()))
     }
 
     pub(crate) async fn select_workspace(&self) -> Result<()> {
+        if !self.has_workspaces {
+            return Ok(());
+        }
         let args = ["workspace", "select", "-no-color", self.environment.as_str()];
         self.folder.quiet(&args, Step::Workspace, &self.environment).await.map(drop)
     }
@@ -212,6 +225,9 @@ impl Initialised {
     /// Makes and selects it. Locks to write an empty state, and doesn't wait for the lock: on S3 it ignores `-lock-timeout`.
     /// False when another run has made it meanwhile: then it is not selected.
     pub(crate) async fn create_workspace(&self) -> Result<bool> {
+        if !self.has_workspaces {
+            return Ok(true);
+        }
         let folder = &self.folder;
         let args = ["workspace", "new", "-no-color", self.environment.as_str()];
         let captured = folder.program(&args).capture(&folder.host.log, &folder.host.interrupt).await?;
@@ -224,6 +240,9 @@ impl Initialised {
 
     /// Terraform refuses to delete a workspace whose state still has resources, and that is right.
     pub(crate) async fn delete_workspace(&self) -> Result<()> {
+        if !self.has_workspaces {
+            return Ok(());
+        }
         for (verb, name) in [("select", "default"), ("delete", self.environment.as_str())] {
             self.folder.settle(&["workspace", verb, "-no-color", name], Step::Workspace, &self.environment).await?;
         }

@@ -10,6 +10,7 @@
 )]
 
 mod actions;
+mod adopt;
 mod attacks;
 mod aws_faults;
 mod aws_infrastructure;
@@ -18,6 +19,7 @@ mod aws_state;
 mod bad_input;
 mod bundle_damage;
 mod ci;
+mod classic;
 mod deploy;
 mod doctor;
 mod documents;
@@ -26,6 +28,7 @@ mod guards;
 mod init;
 mod interrupt;
 mod lab;
+mod migration;
 mod oidc;
 mod operations;
 mod preflight;
