@@ -124,7 +124,7 @@ pub(super) fn read_manifest(folder: &Path) -> Result<(Manifest, String)> {
         }
         _ => Error::io("can't read", &path, &error),
     })?;
-    Ok((Manifest::parse(manifest::FILE, &text)?, text))
+    Ok((Manifest::parse(manifest::FILE, &text).map_err(|error| error.below(folder))?, text))
 }
 
 /// From the flag, cdflow.yml, the git remote, or GITHUB_REPOSITORY; the first that says it, and which one that was.
@@ -188,6 +188,7 @@ pub(super) async fn read_scheme(
             })?;
             let beside = path.parent().unwrap_or(folder);
             AccountScheme::parse(&url.to_string(), Some(beside), &text, team, component)
+                .map_err(|error| error.below(folder))
         }
         SchemeUrl::S3 { bucket, key } => {
             let root = root.ok_or_else(|| Error::internal("there is no identity to read the account scheme with"))?;

@@ -206,6 +206,7 @@ async fn init(context: &Context, tool: &Tool, staged: &Staged) -> Result<()> {
         tool: tool.clone(),
         host: context.host.clone(),
         infra: staged.infra.clone(),
+        original: context.folder.join("infra"),
         env: context.host.environment.for_fetching(&context.pass_environment),
     };
     folder.init_for_release().await?;
