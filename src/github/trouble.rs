@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::error::{Error, Exit};
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trouble {
     pub(crate) kind: Kind,
@@ -43,6 +45,21 @@ impl Trouble {
             Kind::Invalid => return None,
             Kind::Limited | Kind::Unavailable => "run it again later; githubstatus.com says how GitHub is".to_owned(),
         })
+    }
+
+    /// For where other things can fail as well.
+    pub(crate) fn into_error(self) -> Error {
+        let exit = match self.kind {
+            Kind::NoToken | Kind::Forbidden { .. } => Exit::Credentials,
+            Kind::NotFound | Kind::Invalid => Exit::Input,
+            Kind::Limited | Kind::Unavailable => Exit::Unavailable,
+        };
+        let hint = self.hint();
+        let error = Error::new(exit, self.what).why(self.why);
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
     }
 }
 
