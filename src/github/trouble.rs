@@ -110,3 +110,22 @@ pub(super) fn permissions(accepted: Option<&str>, usual: &str) -> Vec<String> {
         None => vec![usual],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permissions_as_a_workflow_spells_them() {
+        let of = |accepted| permissions(accepted, "pull-requests: write").join(", ");
+        assert_eq!(of(Some("issues=write; pull_requests=write")), "pull-requests: write");
+        assert_eq!(of(Some("issues=write")), "issues: write");
+        assert_eq!(
+            of(Some("contents=write,workflows=write; contents=write,deployments=read")),
+            "contents: write, deployments: read"
+        );
+        assert_eq!(of(Some("administration=write")), "pull-requests: write");
+        assert_eq!(of(Some("")), "pull-requests: write");
+        assert_eq!(of(None), "pull-requests: write");
+    }
+}

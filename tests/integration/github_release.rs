@@ -1,7 +1,7 @@
 //! The GitHub release of a tag: made once, completed when it is there, and never in the way of the release itself.
 
 use crate::support::github::{Fault, GitHub, TOKEN};
-use crate::support::{Output, Project, Runner};
+use crate::support::{Output, Project, Runner, in_repository, python};
 
 fn step(project: &Project, github: &GitHub, version: &str) -> Runner {
     let inputs = [
@@ -106,4 +106,32 @@ fn trouble_with_it_is_a_warning() {
     without.success().stdout_has("::warning::").stdout_has("github-token: ${{ github.token }}");
     assert_eq!(github.exchanges("").len(), asked);
     assert!(github.world().releases.is_empty());
+}
+
+/// GitHub Enterprise Server in a company: behind a proxy, with a certificate of the company's own authority.
+#[test]
+fn a_proxy_and_an_authority_of_ones_own() {
+    let project = Project::local("greeting");
+    let github = GitHub::with_prefix("/api/v3");
+    let port = github.url().split([':', '/']).nth(4).unwrap().to_owned();
+    github.world().seen_at("https://ghes.test/api/v3");
+    let folder = project.sandbox().root().to_owned();
+    let script = in_repository("tests/integration/support/tls.py");
+    let mut tls = python(project.sandbox(), [script.as_os_str(), port.as_ref(), folder.as_os_str()]).spawn();
+    tls.wait_until("a port", |running| running.said().contains('\n'));
+    let proxy = format!("http://127.0.0.1:{}", tls.said().lines().next().unwrap());
+    let behind = |version: &str| {
+        step(&project, &github, version)
+            .env("GITHUB_API_URL", "https://ghes.test/api/v3")
+            .env("GITHUB_GRAPHQL_URL", "https://ghes.test/api/graphql")
+            .env("HTTPS_PROXY", &proxy)
+            .env("SSL_CERT_FILE", folder.join("ca.pem"))
+    };
+    behind("").run().success().lacks("::warning::");
+    assert_eq!(github.world().releases.len(), 1);
+    assert!(tls.said().lines().skip(1).all(|host| host == "ghes.test:443"), "{}", tls.said());
+    let asked = github.exchanges("").len();
+    let stranger = behind("2").env_remove("SSL_CERT_FILE").run();
+    stranger.success().stdout_has("::warning::2 is released").stdout_has("certificate");
+    assert_eq!(github.exchanges("").len(), asked);
 }
