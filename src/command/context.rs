@@ -16,6 +16,7 @@ use crate::{
     inputs::{AwsInputs, Global},
     manifest::{self, Manifest, SchemeUrl},
     names::{Component, Version},
+    redact::Secret,
     release::{Identity, Release},
     store::{DirectoryStore, ReleaseStore, S3Store},
     terraform::tool::{Flavor, Tool},
@@ -35,6 +36,7 @@ pub(crate) struct Context {
     pub(crate) scheme: AccountScheme,
     pub(crate) store: ReleaseStore,
     pub(crate) pass_environment: Vec<String>,
+    pub(crate) github_token: Option<Secret>,
     aws: AwsInputs,
     root: Option<RootSession>,
     /// Of the release account; None where the scheme is local.
@@ -70,6 +72,7 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
         scheme,
         store,
         pass_environment,
+        github_token: global.github_token.clone(),
         aws: global.aws.clone(),
         root,
         release_session,

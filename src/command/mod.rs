@@ -4,6 +4,7 @@ mod context;
 mod deploy;
 mod destroy;
 mod doctor;
+mod github_release;
 mod guard;
 mod history;
 mod init;

@@ -22,6 +22,7 @@ mod deploy;
 mod doctor;
 mod documents;
 mod examples;
+mod github_release;
 mod init;
 mod interrupt;
 mod oidc;
