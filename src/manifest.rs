@@ -83,6 +83,8 @@ pub(crate) struct Deploy {
     /// Refuse to deploy where no state exists, unless `new-environment` says that this is meant.
     #[serde(default)]
     pub(crate) require_state: bool,
+    /// The output of the code that is the environment's address.
+    pub(crate) url_output: Option<String>,
 }
 
 /// A duration as people write it: `90s`, `5m`, `72h`, `90d`.

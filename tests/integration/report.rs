@@ -184,6 +184,20 @@ fn a_pull_request_has_one_comment_that_follows_its_runs() {
 }
 
 #[test]
+fn the_address_of_an_environment_is_an_output_of_the_code() {
+    let project = Project::local("greeting");
+    project.append("infra/main.tf", "\noutput \"url\" {\n  value = \"https://${var.env}.example\"\n}\n");
+    project.append("cdflow.yml", "deploy: {url-output: url}\n").commit("An address");
+    project.release("1");
+    step(&project, &["deploy", "live", "1"]).success();
+    assert_eq!(outputs(&project)["environment-url"], "https://live.example");
+    assert!(summary(&project).contains("[Open the environment](https://live.example)"));
+    project.edit("cdflow.yml", "url-output: url", "url-output: greeting");
+    let output = step(&project, &["deploy", "live", "1"]);
+    output.success().stdout_has("`deploy.url-output` of cdflow.yml names `greeting`");
+}
+
+#[test]
 fn trouble_with_github_changes_no_result() {
     let project = Project::local("greeting");
     project.release("1");
