@@ -181,6 +181,9 @@ pub(crate) struct ReleaseInputs {
     /// A value for Terraform's `release` variable (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) release_data: Vec<Datum>,
+    /// On GitHub Actions, in a run for a tag: make or complete the tag's GitHub release
+    #[arg(long)]
+    pub(crate) create_github_release: bool,
     /// Show what the release would contain; build and publish nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -472,6 +475,7 @@ impl ActionInputs {
                 version: self.optional("version")?,
                 platform_config: self.list("platform-config")?,
                 release_data: self.list("release-data")?,
+                create_github_release: self.flag("create-github-release")?,
                 dry_run: self.flag("dry-run")?,
             }),
             "inspect" => ComponentCommand::Inspect(InspectInputs {
@@ -586,6 +590,7 @@ impl ActionInputs {
             "report-markdown",
             "report-json",
             "comment",
+            "create-github-release",
             "github-token",
             "aws-role-to-assume",
             "aws-region",

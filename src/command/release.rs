@@ -8,7 +8,10 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::context::{self, Context};
+use super::{
+    context::{self, Context},
+    github_release,
+};
 use crate::{
     account::Place,
     artifact::lambda::{self, LambdaZip},
@@ -36,8 +39,16 @@ const ACCOUNT_SCHEME: &str = "account-scheme.json";
 const ZIP_DIGEST: &str = "cdflow-sha256";
 
 pub(crate) async fn run(context: &Context, inputs: ReleaseInputs, report: &mut Report) -> Result<()> {
-    let log = &context.host.log;
     let release = context.release(context.version(inputs.version.clone()).await?);
+    make(context, &release, &inputs, report).await?;
+    if inputs.create_github_release && !inputs.dry_run {
+        github_release::complete(context, &release).await;
+    }
+    Ok(())
+}
+
+async fn make(context: &Context, release: &Release, inputs: &ReleaseInputs, report: &mut Report) -> Result<()> {
+    let log = &context.host.log;
     log.step(&format!("Release {} {}", context.identity.component, release.version));
     report.version = Some(release.version.to_string());
     report.release_key = Some(context.store.describe(&release.key()));
@@ -47,16 +58,16 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs, report: &mut R
     let sources = read_sources(context, &checkout, &inputs.platform_config, &data)?;
     let tool = context::tool(&context.manifest, &context.host).await?;
     if inputs.dry_run {
-        show(context, &release, &sources, &checkout, &tool, &data)?;
+        show(context, release, &sources, &checkout, &tool, &data)?;
     }
-    let asked = is_published(context, &release, &sources);
+    let asked = is_published(context, release, &sources);
     let asked = context.host.interrupt.or_cancel("asking the release store", asked).await;
     if inputs.dry_run {
         return tell_published(log, asked);
     }
     if asked? {
         report.outcome = Outcome::Released;
-        report.release_digest = digest_in_store(context, &release).await;
+        report.release_digest = digest_in_store(context, release).await;
         return Ok(());
     }
 
@@ -70,7 +81,7 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs, report: &mut R
     let staged = Staged::create(&sources, &private)?;
     init(context, &tool, &staged).await?;
     let mut facts = data.clone();
-    facts.extend(built_in(&release, &checkout));
+    facts.extend(built_in(release, &checkout));
     facts.extend(
         zip.iter().flat_map(|zip| lambda::metadata(zip, &release.key(), &places, context.manifest.multi_region)),
     );
@@ -78,10 +89,10 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs, report: &mut R
 
     context.host.interrupt.check("publishing the release")?;
     if let Some(zip) = &zip {
-        upload_zip(context, &release, zip, &places).await?;
+        upload_zip(context, release, zip, &places).await?;
         report.lambda_key = Some(release.key());
     }
-    publish(context, &release, &sources, &bundle).await?;
+    publish(context, release, &sources, &bundle).await?;
     report.outcome = Outcome::Released;
     report.release_digest = Some(bundle.digest.to_string());
     Ok(())
@@ -206,6 +217,7 @@ async fn init(context: &Context, tool: &Tool, staged: &Staged) -> Result<()> {
         tool: tool.clone(),
         host: context.host.clone(),
         infra: staged.infra.clone(),
+        original: context.folder.join("infra"),
         env: context.host.environment.for_fetching(&context.pass_environment),
     };
     folder.init_for_release().await?;

@@ -24,6 +24,7 @@ mod deploy;
 mod doctor;
 mod documents;
 mod examples;
+mod github_release;
 mod guards;
 mod init;
 mod interrupt;
