@@ -3,7 +3,7 @@
 //!
 //! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `release`. `command`: the
 //! order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `scaffold`,
-//! `terraform`, `secrets`. Services: `aws`, `docker`, `git`.
+//! `terraform`, `secrets`. Services: `aws`, `registry`, `docker`, `git`.
 //! Leaves: `process`, `interrupt`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
 
 use std::ffi::OsString;
@@ -30,6 +30,7 @@ mod private;
 mod process;
 mod published;
 mod redact;
+mod registry;
 mod release;
 mod scaffold;
 mod secrets;

@@ -23,6 +23,7 @@ mod documents;
 mod examples;
 mod init;
 mod interrupt;
+mod lab;
 mod operations;
 mod reference;
 mod release;
