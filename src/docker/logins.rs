@@ -4,7 +4,6 @@ use crate::redact::Secret;
 
 /// A user and a password, or a token that stands for both.
 #[derive(Clone, Debug)]
-#[expect(dead_code, reason = "the types of images come next")]
 pub(crate) enum Login {
     Password {
         user: String,
