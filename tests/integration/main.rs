@@ -18,6 +18,7 @@ mod aws_state;
 mod bad_input;
 mod bundle_damage;
 mod deploy;
+mod docker_release;
 mod doctor;
 mod documents;
 mod examples;
