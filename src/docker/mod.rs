@@ -3,4 +3,5 @@
 pub(crate) mod context;
 pub(crate) mod engine;
 mod ignore;
+#[cfg_attr(not(test), expect(dead_code, reason = "the types of images come next"))]
 pub(crate) mod logins;
