@@ -2,3 +2,4 @@
 
 pub(crate) mod image;
 pub(crate) mod lambda;
+pub(crate) mod reference;

@@ -8,6 +8,7 @@ mod history;
 mod init;
 mod inspect;
 mod opened;
+mod preflight;
 mod prune;
 mod release;
 mod rescue;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     context::Context,
     opened::{self, Opened, Wanted},
-    rescue,
+    preflight, rescue,
 };
 use crate::{
     error::{Error, Exit, Result},
@@ -41,6 +41,10 @@ pub(crate) async fn record(context: &Context, environment: &Environment) -> Resu
 pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
     let started = Instant::now();
     let opened = opened::open(context, &order.wanted).await?;
+    // A destroy needs no artifact: one that has expired must not keep an environment alive.
+    if order.mode == PlanMode::Deploy {
+        preflight::check(context, &order.wanted.release.version, &opened.account, &opened.bundle.root).await?;
+    }
     let terraform = &opened.terraform;
     let Some(is_new) = enter_workspace(context, &mut order, terraform).await? else {
         return nothing_to_destroy(context, &order, &opened).await;

@@ -26,6 +26,7 @@ mod init;
 mod interrupt;
 mod lab;
 mod operations;
+mod preflight;
 mod reference;
 mod release;
 mod rig;
