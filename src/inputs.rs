@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, str::FromStr};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    docker::logins::RegistryLogin,
     environment::Environment as ProcessEnvironment,
     error::{Error, Result},
     manifest::{ComponentType, Wait},
@@ -87,6 +88,9 @@ pub(crate) struct ReleaseInputs {
     /// A value for Terraform's `release` variable (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) release_data: Vec<Datum>,
+    /// A login for an image registry: VARIABLE is an environment variable that holds USER:PASSWORD (repeatable)
+    #[arg(long, value_name = "HOST=VARIABLE")]
+    pub(crate) registries: Vec<RegistryLogin>,
     /// Show what the release would contain; build and publish nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -310,6 +314,7 @@ impl ActionInputs {
                 version: self.required("version")?,
                 platform_config: self.list("platform-config")?,
                 release_data: self.list("release-data")?,
+                registries: self.list("registries")?,
                 dry_run: self.flag("dry-run")?,
             }),
             "inspect" => ComponentCommand::Inspect(InspectInputs {
@@ -411,7 +416,7 @@ impl ActionInputs {
 
     /// What nobody took is a typing error or belongs to another command.
     fn finish(self, command: &str) -> Result<()> {
-        const KNOWN: [&str; 24] = [
+        const KNOWN: [&str; 25] = [
             "json",
             "command",
             "component",
@@ -422,6 +427,7 @@ impl ActionInputs {
             "version",
             "platform-config",
             "release-data",
+            "registries",
             "dry-run",
             "environment",
             "plan-only",

@@ -52,7 +52,7 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs) -> Result<()> 
     log.step(&format!("Release {} {}", context.identity.component, release.version));
     let checkout = checkout(context).await?;
     let data = release_data(&inputs.release_data)?;
-    let parts = read_parts(context, &checkout, inputs.dry_run).await?;
+    let parts = read_parts(context, &checkout, &inputs).await?;
     let sources = read_sources(context, &checkout, &inputs.platform_config, &data, &parts)?;
     let tool = context::tool(&context.manifest, &context.host).await?;
     if inputs.dry_run {
@@ -108,7 +108,7 @@ enum Parts {
     Image(Box<image::Parts>),
 }
 
-async fn read_parts(context: &Context, checkout: &Checkout, dry_run: bool) -> Result<Parts> {
+async fn read_parts(context: &Context, checkout: &Checkout, inputs: &ReleaseInputs) -> Result<Parts> {
     match context.manifest.kind {
         ComponentType::Infrastructure => Ok(Parts::Files(Vec::new())),
         ComponentType::Lambda => {
@@ -116,7 +116,7 @@ async fn read_parts(context: &Context, checkout: &Checkout, dry_run: bool) -> Re
                 .map(Parts::Files)
         }
         ComponentType::Docker => {
-            image::Parts::read(context, checkout, dry_run).await.map(|parts| Parts::Image(Box::new(parts)))
+            image::Parts::read(context, checkout, inputs).await.map(|parts| Parts::Image(Box::new(parts)))
         }
     }
 }

@@ -3,5 +3,4 @@
 pub(crate) mod context;
 pub(crate) mod engine;
 mod ignore;
-#[cfg_attr(not(test), expect(dead_code, reason = "the types of images come next"))]
 pub(crate) mod logins;

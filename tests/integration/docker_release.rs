@@ -249,6 +249,26 @@ fn the_classic_builder_builds_as_well() {
 }
 
 #[test]
+fn a_private_base_image_needs_a_login_which_is_shown_nowhere() {
+    let lab = Lab::get();
+    lab.push("private/docker-base", "1", "base");
+    let project = local("docker-private");
+    let dockerfile = format!("FROM {}/private/docker-base:1\nCOPY message /\n", Lab::TOKENS);
+    project.write("Dockerfile", &dockerfile).commit("A private base");
+    for (version, buildkit) in [("1", "1"), ("2", "0")] {
+        // The engine keeps a base image that it has once fetched.
+        lab.try_docker(["builder", "prune", "--all", "--force"]);
+        lab.try_docker(["image", "rm", "--force", &format!("{}/private/docker-base:1", Lab::TOKENS)]);
+        let release = || in_lab(&project, &["release", version]).env("DOCKER_BUILDKIT", buildkit);
+        release().run().fails(11).stderr_has("if a base image is private, give its registry a login");
+        let login = format!("{}:{}", Lab::USER, Lab::PASSWORD);
+        let registries = format!("{}=REGISTRY_LOGIN", Lab::TOKENS);
+        let output = release().args(["--registries", &registries, "-vv"]).env("REGISTRY_LOGIN", login).run();
+        output.success().lacks(Lab::PASSWORD);
+    }
+}
+
+#[test]
 fn what_a_registry_refuses_has_its_own_exit_code() {
     let (lab, aws) = (Lab::get(), Aws::new("docker-refused"));
     let project = on_aws("docker-refused", &aws);
@@ -301,7 +321,7 @@ fn what_init_writes_is_built_and_deployed() {
     let cdflow = |folder: &Path, arguments: &[&str]| {
         Runner::new(env!("CARGO_BIN_EXE_cdflow"), arguments, &sandbox).cwd(folder).in_lab(lab).run()
     };
-    cdflow(sandbox.work(), &["init", "--type", "docker", "docker-init"]).success();
+    cdflow(&sandbox.work(), &["init", "--type", "docker", "docker-init"]).success();
     let folder = sandbox.work().join("docker-init");
     for arguments in [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "--message", "First"]] {
         git(&sandbox, &folder, arguments).run().success();

@@ -13,11 +13,12 @@ use crate::{
     docker::{
         context::Builder as FilesFor,
         engine::{Builder, Credentials, Endpoint, Engine, Refusal},
-        logins::Login,
+        logins::{Login, Logins},
     },
     environment::Environment,
     error::{Error, Exit, Result},
     git::{Checkout, Git},
+    inputs::ReleaseInputs,
     manifest::Docker,
     process::Program,
     registry::Registry,
@@ -32,18 +33,21 @@ pub(super) struct Parts {
     /// None only where nothing will be built.
     engine: Option<Engine>,
     settings: Docker,
+    logins: Logins,
     pub(super) sources: ImageSources,
 }
 
 impl Parts {
     /// The engine is asked first: which files it gets depends on its builder.
-    pub(super) async fn read(context: &Context, checkout: &Checkout, dry_run: bool) -> Result<Self> {
+    pub(super) async fn read(context: &Context, checkout: &Checkout, inputs: &ReleaseInputs) -> Result<Self> {
+        let host = &context.host;
         let settings = context.manifest.docker.clone().unwrap_or_default();
         context.identity.component.check_as_image()?;
+        let logins = Logins::gather(&inputs.registries, &host.environment, &host.log.redactor)?;
         let connecting = Engine::connect(&context.host);
         let engine = match context.host.interrupt.or_cancel("asking the Docker engine", connecting).await {
             Ok(engine) => Some(engine),
-            Err(absent) if dry_run && absent.exit() == Exit::Input => {
+            Err(absent) if inputs.dry_run && absent.exit() == Exit::Input => {
                 context.host.log.note(&absent.to_string());
                 None
             }
@@ -54,7 +58,7 @@ impl Parts {
             Some(Builder::BuildKit) | None => FilesFor::BuildKit,
         };
         let sources = image::sources(&settings, &context.folder, &checkout.root, builder)?;
-        Ok(Self { engine, settings, sources })
+        Ok(Self { engine, settings, logins, sources })
     }
 
     pub(super) fn show(&self, context: &Context, release: &Release) -> Result<()> {
@@ -77,6 +81,7 @@ pub(super) struct Image<'a> {
     engine: Engine,
     registry: ImageRegistry,
     settings: Docker,
+    logins: Logins,
     name: ImageName,
     source: Sha256,
     /// Set when the registry has it already.
@@ -94,7 +99,16 @@ impl<'a> Image<'a> {
     ) -> Result<Self> {
         let engine = parts.engine.ok_or_else(|| Error::internal("there is no engine to build with"))?;
         let (registry, name) = (context.scheme.image_registry()?, ImageName::new(host(context)?, release)?);
-        let mut image = Self { context, engine, registry, settings: parts.settings, name, source, digest: None };
+        let mut image = Self {
+            context,
+            engine,
+            registry,
+            settings: parts.settings,
+            logins: parts.logins,
+            name,
+            source,
+            digest: None,
+        };
         let interrupt = &context.host.interrupt;
         image.digest = interrupt.or_cancel("asking the registry", image.find()).await?;
         if let Some(digest) = &image.digest {
@@ -179,8 +193,9 @@ impl<'a> Image<'a> {
         let host = &self.context.host;
         host.log.step(&format!("Build the image {}", self.name.tag()));
         let secrets = image::secrets(&self.settings.secrets, &host.environment, &host.log)?;
-        let login = self.login().await?;
-        let credentials = Credentials::new(login.map(|login| (self.name.host.clone(), login)));
+        let own = self.login().await?.map(|login| (self.name.host.clone(), login));
+        // Of two logins for one registry the first counts: ours is the newest.
+        let credentials = Credentials::new(own.into_iter().chain(self.logins.all(host).await?));
         let git = Git::find(&host.environment.for_programs(), &host.log, &host.interrupt)?;
         let origin = git.origin(&self.context.folder).await?;
         let labels = image::labels(release, &checkout.commit, origin.as_deref(), self.source);
@@ -264,7 +279,7 @@ impl<'a> Image<'a> {
             ImageRegistry::Ecr { account_id } => {
                 self.ecr(account_id)?.login(&self.context.host.log.redactor).await.map(Some)
             }
-            ImageRegistry::Host(_) => Ok(None),
+            ImageRegistry::Host(host) => self.logins.for_host(host, &self.context.host).await,
         }
     }
 

@@ -177,12 +177,17 @@ fn failed(build: &Build, failure: &Failure, said: &Said) -> Error {
         Failure::DockerResponseServerError { status_code: 400..=499, message } => message.clone(),
         other => return lost(&format!("`{}` was built", build.image), other),
     };
+    let lacks_login = ["401", "nauthorized", "denied"].iter().any(|word| refused.contains(word));
     let tail = said.tail();
     let why = match tail.is_empty() {
         true => refused,
         false => format!("{refused}\nthe last lines of the step that failed:\n    {}", tail.join("\n    ")),
     };
-    Error::new(Exit::BuildFailed, format!("the image `{}` can't be built", build.image)).why(why)
+    let error = Error::new(Exit::BuildFailed, format!("the image `{}` can't be built", build.image)).why(why);
+    match lacks_login {
+        true => error.hint("if a base image is private, give its registry a login: --registries HOST=VARIABLE"),
+        false => error,
+    }
 }
 
 /// What has been told of a build.
