@@ -301,7 +301,7 @@ fn what_init_writes_is_built_and_deployed() {
     let cdflow = |folder: &Path, arguments: &[&str]| {
         Runner::new(env!("CARGO_BIN_EXE_cdflow"), arguments, &sandbox).cwd(folder).in_lab(lab).run()
     };
-    cdflow(sandbox.work(), &["init", "--type", "docker", "docker-init"]).success();
+    cdflow(&sandbox.work(), &["init", "--type", "docker", "docker-init"]).success();
     let folder = sandbox.work().join("docker-init");
     for arguments in [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "--message", "First"]] {
         git(&sandbox, &folder, arguments).run().success();
