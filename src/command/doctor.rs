@@ -16,6 +16,7 @@ use crate::{
 
 mod access;
 mod files;
+mod images;
 mod places;
 mod report;
 mod terraform;
@@ -59,6 +60,9 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
         report.ok("component", format!("{component}, by {source}"));
         Identity { team: manifest.team.clone(), component }
     });
+    if manifest.kind.has_image() {
+        images::engine(&mut report, host).await;
+    }
     if let (ComponentType::Lambda, Some(identity)) = (manifest.kind, &identity) {
         files::function(&mut report, manifest, identity, folder, root.as_deref());
     }
@@ -90,6 +94,9 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
     places.releases(&mut report).await;
     if manifest.kind == ComponentType::Lambda {
         places.lambda(&mut report, manifest.multi_region).await;
+    }
+    if manifest.kind.has_image() {
+        images::repository(&mut report, &scheme, &identity, release.as_deref(), host).await;
     }
     places.state(&mut report, &manifest.tfstate_filename, tool.as_ref()).await;
     let accounts = match &inputs.environment {

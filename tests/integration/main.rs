@@ -22,6 +22,7 @@ mod docker_release;
 mod doctor;
 mod documents;
 mod examples;
+mod images;
 mod init;
 mod interrupt;
 mod lab;
