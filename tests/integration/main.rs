@@ -28,4 +28,5 @@ mod reference;
 mod release;
 mod rig;
 mod secrets;
+mod shell;
 mod support;
