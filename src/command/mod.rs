@@ -15,6 +15,7 @@ mod rescue;
 mod rollback;
 mod rollout;
 mod runs;
+mod shell;
 mod status;
 mod unlock;
 
@@ -25,22 +26,27 @@ use crate::{
     inputs::{Command, ComponentCommand, Inputs},
 };
 
-pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
+/// The exit code of a run that went well: a shell's own, or 0.
+pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<u8> {
     let Inputs { global, command } = inputs;
     let interrupt = host.interrupt.clone();
     let command = match command {
         Command::CredentialProcess { socket } => {
             host.log.json(&credentials::ask(&socket).await?);
-            return Ok(());
+            return Ok(0);
         }
         Command::Doctor(inputs) => {
-            return interrupt.or_cancel("looking at everything", doctor::run(&global, &inputs, &host)).await;
+            return interrupt
+                .or_cancel("looking at everything", doctor::run(&global, &inputs, &host))
+                .await
+                .map(|()| 0);
         }
-        Command::Init(inputs) => return init::run(&global, &inputs, &host),
+        Command::Init(inputs) => return init::run(&global, &inputs, &host).map(|()| 0),
         Command::Component(command) => command,
     };
     let context = interrupt.or_cancel("reading the account scheme", context::open(&global, host)).await?;
-    match command {
+    let done = match command {
+        ComponentCommand::Shell(inputs) => return shell::run(context, inputs).await,
         ComponentCommand::Release(inputs) => release::run(&context, inputs).await,
         ComponentCommand::Deploy(inputs) => deploy::run(&context, inputs).await,
         ComponentCommand::Destroy(inputs) => destroy::run(&context, inputs).await,
@@ -56,5 +62,6 @@ pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
         ComponentCommand::Rollback(inputs) => rollback::run(&context, inputs).await,
         ComponentCommand::Prune(inputs) => prune::run(&context, inputs).await,
         ComponentCommand::Unlock(inputs) => unlock::run(&context, inputs).await,
-    }
+    };
+    done.map(|()| 0)
 }

@@ -5,8 +5,10 @@ use crate::support::{Aws, Project, cdflow, in_repository};
 use std::collections::BTreeSet;
 use std::fs;
 
-const COMMANDS: [&str; 11] =
-    ["release", "inspect", "deploy", "destroy", "status", "history", "rollback", "prune", "unlock", "doctor", "init"];
+const COMMANDS: [&str; 12] = [
+    "release", "inspect", "deploy", "destroy", "status", "history", "rollback", "shell", "prune", "unlock", "doctor",
+    "init",
+];
 
 #[test]
 fn every_command_and_flag_stands_in_the_readme() {

@@ -32,4 +32,5 @@ mod reference;
 mod release;
 mod rig;
 mod secrets;
+mod shell;
 mod support;
