@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, str::FromStr};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    docker::logins::RegistryLogin,
     environment::Environment as ProcessEnvironment,
     error::{Error, Result},
     manifest::{ComponentType, Wait},
@@ -163,6 +164,8 @@ pub(crate) enum ComponentCommand {
     History(HistoryInputs),
     /// Deploy once more what was deployed before
     Rollback(RollbackInputs),
+    /// Open a shell, or run a command, with Terraform set up for an environment
+    Shell(ShellInputs),
     /// Delete old releases that were never deployed
     Prune(PruneInputs),
     /// Show who holds the lock of a state; release it with --force
@@ -184,6 +187,9 @@ pub(crate) struct ReleaseInputs {
     /// On GitHub Actions, in a run for a tag: make or complete the tag's GitHub release
     #[arg(long)]
     pub(crate) create_github_release: bool,
+    /// A login for an image registry: VARIABLE is an environment variable that holds USER:PASSWORD (repeatable)
+    #[arg(long, value_name = "HOST=VARIABLE")]
+    pub(crate) registries: Vec<RegistryLogin>,
     /// Show what the release would contain; build and publish nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -289,6 +295,17 @@ pub(crate) struct RollbackInputs {
     /// This resource may be destroyed or replaced, whatever protects it (repeatable)
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) allow_destroy: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShellInputs {
+    /// The environment to work on
+    pub(crate) environment: Environment,
+    /// The release to work with [default: the one that is deployed]
+    pub(crate) version: Option<Version>,
+    /// Run this instead of a shell
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -476,6 +493,7 @@ impl ActionInputs {
                 platform_config: self.list("platform-config")?,
                 release_data: self.list("release-data")?,
                 create_github_release: self.flag("create-github-release")?,
+                registries: self.list("registries")?,
                 dry_run: self.flag("dry-run")?,
             }),
             "inspect" => ComponentCommand::Inspect(InspectInputs {
@@ -522,6 +540,12 @@ impl ActionInputs {
                 environment: self.required("environment")?,
                 force: self.optional("lock-id")?,
             }),
+            "shell" => {
+                return Err(Error::input(
+                    "the command `shell` is not for a step: it needs a terminal, a script or arguments",
+                )
+                .hint("run it at a terminal: cdflow shell ENVIRONMENT"));
+            }
             "adopt" => ComponentCommand::Adopt(AdoptInputs {
                 environment: self.required("environment")?,
                 version: self.optional("version")?,
@@ -604,6 +628,7 @@ impl ActionInputs {
             "version",
             "platform-config",
             "release-data",
+            "registries",
             "dry-run",
             "environment",
             "plan-only",
@@ -703,6 +728,7 @@ mod tests {
     #[test]
     fn mistakes_in_a_step() {
         assert!(refused(&[("VERSION", "1"), ("COMMAND", "depoly")]).contains("did you mean `deploy`?"));
+        assert!(refused(&[("COMMAND", "shell"), ("ENVIRONMENT", "ci")]).contains("not for a step"));
         assert!(refused(&[("COMMAND", "inspect")]).contains("`version` is missing"));
         assert!(
             refused(&[("COMMAND", "release"), ("VERSION", "1"), ("PLATFROM-CONFIG", "x")])

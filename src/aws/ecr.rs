@@ -24,8 +24,6 @@ pub(crate) use policy::Pullers;
 
 /// Attempts of the SDK at one request.
 const ATTEMPTS: u32 = 5;
-/// BatchDeleteImage takes this many at a time.
-const BATCH: usize = 100;
 
 /// The registry of one account in one region.
 pub(crate) struct Ecr {
@@ -61,7 +59,6 @@ impl Ecr {
 
     /// The repository is there afterwards, and `pullers` may pull from it. `immutable` holds for one that is made now: what
     /// somebody has set is not ours to change. Returns what a person should know.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the type of images comes next"))]
     pub(crate) async fn prepare(
         &self,
         repository: &str,
@@ -171,7 +168,6 @@ impl Ecr {
     }
 
     /// What lets us into the registry, for twelve hours. Masked from now on.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the type of images comes next"))]
     pub(crate) async fn login(&self, redactor: &Redactor) -> Result<Login> {
         let answer = self
             .client
@@ -231,28 +227,24 @@ impl Ecr {
         Ok(images)
     }
 
-    /// With all their tags. One that is gone already is fine.
-    pub(crate) async fn delete(&self, repository: &str, digests: &[String]) -> Result<()> {
-        for batch in digests.chunks(BATCH) {
-            let images = batch.iter().map(|digest| ImageIdentifier::builder().image_digest(digest).build()).collect();
-            let deleted = self
-                .client
-                .batch_delete_image()
-                .repository_name(repository)
-                .set_image_ids(Some(images))
-                .send()
-                .await
-                .map_err(|error| self.failed(&error, repository, "does not let its images go", "BatchDeleteImage"))?;
-            let real = |failure: &&aws_sdk_ecr::types::ImageFailure| {
-                failure.failure_code().is_some_and(|code| code.as_str() != "ImageNotFound")
-            };
-            if let Some(failure) = deleted.failures().iter().find(real) {
-                let digest = failure.image_id().and_then(ImageIdentifier::image_digest).unwrap_or("(unknown)");
-                return Err(Error::refused(format!("the image `{}@{digest}` can't be deleted", self.name(repository)))
-                    .why(failure.failure_reason().unwrap_or("ECR gives no reason")));
+    /// The image goes with its last tag. One that is gone already is fine.
+    pub(crate) async fn remove_tag(&self, repository: &str, tag: &str) -> Result<()> {
+        let image = ImageIdentifier::builder().image_tag(tag).build();
+        let answer = self
+            .client
+            .batch_delete_image()
+            .repository_name(repository)
+            .image_ids(image)
+            .send()
+            .await
+            .map_err(|error| self.failed(&error, repository, "does not let its images go", "BatchDeleteImage"))?;
+        match answer.failures().first() {
+            Some(failure) if failure.failure_code().is_none_or(|code| code.as_str() != "ImageNotFound") => {
+                Err(Error::refused(format!("the image `{}:{tag}` can't be deleted", self.name(repository)))
+                    .why(failure.failure_reason().unwrap_or("ECR gives no reason")))
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn name(&self, repository: &str) -> String {
@@ -404,7 +396,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn images_are_found_and_deleted_with_their_tags() {
+    async fn an_image_is_found_and_goes_with_its_last_tag() {
         let ecr = at(moto());
         assert_eq!(ecr.images("no-such").await.unwrap(), []);
         assert_eq!(ecr.image("no-such", "1").await.unwrap(), None);
@@ -421,9 +413,12 @@ mod tests {
         let found = ecr.image("images", "1").await.unwrap().unwrap();
         assert_eq!((found.digest, found.tags), (digest(b'a'), vec!["1".to_owned(), "latest".to_owned()]));
         assert_eq!(ecr.images("images").await.unwrap().len(), 2);
-        ecr.delete("images", &[digest(b'a'), digest(b'f')]).await.unwrap();
+        ecr.remove_tag("images", "1").await.unwrap();
+        assert_eq!(ecr.image("images", &digest(b'a')).await.unwrap().unwrap().tags, ["latest"]);
+        for _ in 0..2 {
+            ecr.remove_tag("images", "latest").await.unwrap();
+        }
         assert_eq!(ecr.image("images", &digest(b'a')).await.unwrap(), None);
-        assert_eq!(ecr.image("images", "latest").await.unwrap(), None);
         assert!(ecr.image("images", &digest(b'b')).await.unwrap().is_some());
     }
 }

@@ -346,7 +346,7 @@ fn a_temporary_folder_that_is_not_there() {
 #[test]
 fn every_example_loads() {
     let aws = Aws::new("examples");
-    for example in ["infrastructure-component", "infrastructure-aws", "lambda-component"] {
+    for example in ["infrastructure-component", "infrastructure-aws", "lambda-component", "docker-component"] {
         let project = Project::copied(example, &in_repository("examples").join(example));
         let output = project.releasing("1").arg("--dry-run").envs(aws.env()).run();
         output.success().stdout_has("would be published as").stdout_has("infra/main.tf").lacks("warning");
