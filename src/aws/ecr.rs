@@ -72,7 +72,16 @@ impl Ecr {
         if self.allow(repository, pullers).await? {
             notes.push(format!("the accounts of the scheme may now pull from {repository}"));
         }
-        notes.extend(self.expire_untagged(repository).await?);
+        match self.expire_untagged(repository).await {
+            Ok(note) => notes.extend(note),
+            // It is about tidiness: its absence is no reason to fail.
+            Err(error) if error.exit() == Exit::Credentials => notes.push(format!(
+                "nothing removes the images of {repository} that have no tag: {}; {}",
+                error.story(),
+                error.hints().join("; ")
+            )),
+            Err(error) => return Err(error),
+        }
         Ok(notes)
     }
 
@@ -136,7 +145,7 @@ impl Ecr {
         }
     }
 
-    /// A rule for images that have lost their tag, unless there is a policy already. Its absence is no reason to fail.
+    /// A rule for images that have lost their tag, unless there is a policy already.
     async fn expire_untagged(&self, repository: &str) -> Result<Option<String>> {
         match self.client.get_lifecycle_policy().repository_name(repository).send().await {
             Ok(answer) if answer.lifecycle_policy_text.as_deref().is_some_and(policy::is_our_lifecycle) => {
@@ -388,6 +397,10 @@ mod tests {
             watched("GetAuthorizationToken", || answer("500 Internal Server Error", "ServerException")).await;
         let error = ecr.login(&Redactor::default()).await.unwrap_err();
         assert_eq!((error.exit(), asked.lock().unwrap().len()), (Exit::Unavailable, ATTEMPTS as usize));
+
+        let (ecr, _) = watched("PutLifecyclePolicy", || answer("400 Bad Request", "AccessDeniedException")).await;
+        let notes = ecr.prepare("untidy", false, &pullers(&[], false)).await.unwrap();
+        assert!(notes.last().unwrap().contains("`ecr:PutLifecyclePolicy`"), "{notes:?}");
 
         let (ecr, _) = watched("CreateRepository", || answer("400 Bad Request", "InvalidParameterException")).await;
         let error = ecr.prepare("refused-name", false, &pullers(&[], false)).await.unwrap_err();
