@@ -12,9 +12,10 @@ build: ## the release binary, target/release/cdflow
 test: ## every test; makes .venv and looks for what the tests need first (ARGS="-- name" for some of them)
 	@tests/run $(ARGS)
 
-lint: ## formatting and clippy, warnings are errors
+lint: ## formatting, clippy, action.yml and the workflows; warnings are errors
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
+	@tests/lint
 
 demo: ## a component's life on this machine: release, deploy, change, deploy, destroy (no AWS, no network)
 	@demo/run.sh

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::{
     document,
     error::{Error, Result},
+    limits::Limits,
     names::{Component, Environment, Team, nearest},
     release::Layout,
 };
@@ -30,6 +31,8 @@ pub(crate) struct AccountScheme {
     /// Where the scheme lies that this component shall use in the place of this one.
     pub(crate) moved_to: Option<String>,
     pub(crate) accounts: BTreeMap<String, Account>,
+    /// Limits of deploys that no cdflow.yml can loosen.
+    pub(crate) policy: Limits,
     environments: BTreeMap<String, String>,
 }
 
@@ -96,6 +99,8 @@ struct File {
     terraform_backend_s3_use_lockfile: Option<bool>,
     terraform_backend: Option<FileBackend>,
     upgrade_account_scheme: Option<Upgrade>,
+    #[serde(default)]
+    policy: Limits,
 }
 
 #[derive(Debug, Deserialize)]
@@ -242,6 +247,7 @@ impl Checker<'_> {
             lambda_buckets,
             backend,
             accounts,
+            policy: parsed.policy,
             environments: parsed.environments,
         })
     }

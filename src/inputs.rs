@@ -10,6 +10,7 @@ use crate::{
     error::{Error, Result},
     manifest::{ComponentType, Wait},
     names::{Component, Environment, Team, Version, nearest},
+    redact::Secret,
 };
 
 /// Build once, publish one immutable release, deploy it to any environment with Terraform.
@@ -42,6 +43,94 @@ pub(crate) struct Global {
     /// No colours
     #[arg(long, global = true)]
     pub(crate) no_color: bool,
+    #[command(flatten)]
+    pub(crate) report: ReportInputs,
+    #[command(flatten)]
+    pub(crate) aws: AwsInputs,
+    /// The Action's input alone: everybody on a machine can read its command lines.
+    #[arg(skip)]
+    pub(crate) github_token: Option<Secret>,
+}
+
+/// Where a release, deploy, destroy or rollback tells how it went.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ReportInputs {
+    /// Write what was done as Markdown
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) report_markdown: Option<PathBuf>,
+    /// Write what was done as JSON
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) report_json: Option<PathBuf>,
+    /// Comment on the pull request that the run is for: true, changes-only or false [default: true]
+    #[arg(long, global = true, value_name = "WHEN", hide_possible_values = true)]
+    pub(crate) comment: Option<Commenting>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Commenting {
+    #[value(name = "true")]
+    Always,
+    /// A plan without changes makes no comment; it still changes the row that is there.
+    ChangesOnly,
+    #[value(name = "false")]
+    Never,
+}
+
+impl FromStr for Commenting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        clap::ValueEnum::from_str(text, false).map_err(|_| "it is `true`, `changes-only` or `false`".to_owned())
+    }
+}
+
+/// Who we are at AWS before any role of the account scheme.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct AwsInputs {
+    /// On GitHub Actions: start as this role, for which GitHub vouches; no other step is needed
+    #[arg(long, global = true, value_name = "ARN")]
+    pub(crate) aws_role_to_assume: Option<RoleArn>,
+    /// Where the account scheme's bucket is [default: AWS_REGION]
+    #[arg(long, global = true, value_name = "REGION")]
+    pub(crate) aws_region: Option<String>,
+}
+
+/// `arn:aws:iam::111111111111:role/ci-runner`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RoleArn(String);
+
+impl RoleArn {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RoleArn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let is_arn = match parts.as_slice() {
+            ["arn", partition, "iam", "", account, role] => {
+                partition.starts_with("aws")
+                    && account.len() == 12
+                    && account.bytes().all(|byte| byte.is_ascii_digit())
+                    && role.strip_prefix("role/").is_some_and(|name| !name.is_empty())
+                    && role.bytes().all(|byte| byte.is_ascii_graphic())
+            }
+            _ => false,
+        };
+        match is_arn {
+            true => Ok(Self(text.to_owned())),
+            false => Err("a role is written arn:aws:iam::<12 digits>:role/<name>".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for RoleArn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -84,8 +173,8 @@ pub(crate) enum ComponentCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReleaseInputs {
-    /// The version to publish, such as 42-a1b2c3d
-    pub(crate) version: Version,
+    /// The version to publish, such as 42-a1b2c3d [default in a CI: by tag, pull request or run number]
+    pub(crate) version: Option<Version>,
     /// A folder of <account>/<region>.json files (repeatable, later ones win)
     #[arg(long, value_name = "DIR")]
     pub(crate) platform_config: Vec<PathBuf>,
@@ -110,8 +199,8 @@ pub(crate) struct InspectInputs {
 pub(crate) struct DeployInputs {
     /// The environment to deploy to
     pub(crate) environment: Environment,
-    /// The release to deploy
-    pub(crate) version: Version,
+    /// The release to deploy [default in a CI: as for release]
+    pub(crate) version: Option<Version>,
     #[command(flatten)]
     pub(crate) plan: PlanInputs,
     /// This environment has no state yet, and that is meant
@@ -126,6 +215,12 @@ pub(crate) struct DeployInputs {
     /// Only bring the state up to date with what is really there
     #[arg(long, conflicts_with = "replace")]
     pub(crate) refresh_only: bool,
+    /// This resource may be destroyed or replaced, whatever protects it (repeatable)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) allow_destroy: Vec<String>,
+    /// This release may be older than the one that is deployed
+    #[arg(long)]
+    pub(crate) allow_downgrade: bool,
 }
 
 #[derive(Debug, Args)]
@@ -188,6 +283,9 @@ pub(crate) struct RollbackInputs {
     pub(crate) environment: Environment,
     #[command(flatten)]
     pub(crate) plan: PlanInputs,
+    /// This resource may be destroyed or replaced, whatever protects it (repeatable)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) allow_destroy: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -353,6 +451,16 @@ impl ActionInputs {
             old_account_scheme: self.flag("old-account-scheme")?,
             verbose: u8::from(self.flag("verbose")?),
             no_color: self.flag("no-color")?,
+            report: ReportInputs {
+                report_markdown: self.optional("report-markdown")?,
+                report_json: self.optional("report-json")?,
+                comment: self.optional("comment")?,
+            },
+            aws: AwsInputs {
+                aws_role_to_assume: self.optional("aws-role-to-assume")?,
+                aws_region: self.optional("aws-region")?,
+            },
+            github_token: self.0.remove("github-token").map(Secret::new),
         };
         if name == "doctor" {
             let inputs = DoctorInputs { environment: self.optional("environment")?, json: false };
@@ -361,7 +469,7 @@ impl ActionInputs {
         }
         let command = match name.as_str() {
             "release" => ComponentCommand::Release(ReleaseInputs {
-                version: self.required("version")?,
+                version: self.optional("version")?,
                 platform_config: self.list("platform-config")?,
                 release_data: self.list("release-data")?,
                 dry_run: self.flag("dry-run")?,
@@ -372,12 +480,14 @@ impl ActionInputs {
             }),
             "deploy" => ComponentCommand::Deploy(DeployInputs {
                 environment: self.required("environment")?,
-                version: self.required("version")?,
+                version: self.optional("version")?,
                 plan: self.plan()?,
                 new_environment: self.flag("new-environment")?,
                 target: self.list("target")?,
                 replace: self.list("replace")?,
                 refresh_only: self.flag("refresh-only")?,
+                allow_destroy: self.list("allow-destroy")?,
+                allow_downgrade: self.flag("allow-downgrade")?,
             }),
             "destroy" => ComponentCommand::Destroy(DestroyInputs {
                 environment: self.required("environment")?,
@@ -394,6 +504,7 @@ impl ActionInputs {
             "rollback" => ComponentCommand::Rollback(RollbackInputs {
                 environment: self.required("environment")?,
                 plan: self.plan()?,
+                allow_destroy: self.list("allow-destroy")?,
             }),
             "prune" => ComponentCommand::Prune(PruneInputs {
                 keep: self.optional("keep")?.unwrap_or(KEEP),
@@ -471,7 +582,13 @@ impl ActionInputs {
 
     /// What nobody took is a typing error or belongs to another command.
     fn finish(self, command: &str) -> Result<()> {
-        const KNOWN: [&str; 24] = [
+        const KNOWN: &[&str] = &[
+            "report-markdown",
+            "report-json",
+            "comment",
+            "github-token",
+            "aws-role-to-assume",
+            "aws-region",
             "json",
             "command",
             "component",
@@ -490,6 +607,8 @@ impl ActionInputs {
             "parallelism",
             "confirm",
             "refresh-only",
+            "allow-destroy",
+            "allow-downgrade",
             "target",
             "replace",
             "lock-id",
@@ -503,7 +622,7 @@ impl ActionInputs {
                 .hint("remove it from the step"));
         }
         let error = Error::input(format!("there is no input `{}`", left.escape_debug()));
-        Err(match nearest(&left, KNOWN) {
+        Err(match nearest(&left, KNOWN.iter().copied()) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error.hint("remove it from the step"),
         })
@@ -579,7 +698,7 @@ mod tests {
     #[test]
     fn mistakes_in_a_step() {
         assert!(refused(&[("VERSION", "1"), ("COMMAND", "depoly")]).contains("did you mean `deploy`?"));
-        assert!(refused(&[("COMMAND", "release")]).contains("`version` is missing"));
+        assert!(refused(&[("COMMAND", "inspect")]).contains("`version` is missing"));
         assert!(
             refused(&[("COMMAND", "release"), ("VERSION", "1"), ("PLATFROM-CONFIG", "x")])
                 .contains("did you mean `platform-config`?")
@@ -595,6 +714,15 @@ mod tests {
         assert!(refused(&[("COMMAND", "release"), ("VERSION", "v/1")]).contains("Docker tag"));
         assert!(refused(&[("COMMAND", "destroy"), ("ENVIRONMENT", "ci"), ("PARALLELISM", "0")]).contains("1 to 256"));
         assert!(refused(&[("COMMAND", "status"), ("command", "status")]).contains("twice"));
+        assert!(refused(&[("COMMAND", "status"), ("COMMENT", "changes")]).contains("`changes-only` or `false`"));
+        for arn in [
+            "ci-runner",
+            "arn:aws:iam::1:role/a",
+            "arn:aws:iam::111111111111:user/a",
+            "arn:aws:iam::111111111111:role/",
+        ] {
+            assert!(refused(&[("COMMAND", "status"), ("AWS-ROLE-TO-ASSUME", arn)]).contains("12 digits"), "{arn}");
+        }
     }
 
     #[test]

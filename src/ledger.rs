@@ -39,6 +39,9 @@ pub(crate) struct Start {
     /// What the run was limited to; empty: it was for all of the component.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) targets: Vec<String>,
+    /// What was destroyed although it is protected or beyond the limit, because somebody allowed it by its address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) allowed_destroy: Vec<String>,
     pub(crate) version: Version,
     /// None for a bundle of the reference program.
     pub(crate) bundle_digest: Option<Sha256>,
@@ -333,6 +336,7 @@ mod tests {
             number: Start::UNNUMBERED,
             action,
             targets: Vec::new(),
+            allowed_destroy: Vec::new(),
             version: version.parse().unwrap(),
             bundle_digest: Some(Sha256::of(b"x")),
             account: None,

@@ -1,17 +1,23 @@
 //! cdflow carries a component from commit to running infrastructure: build once, publish one immutable release,
 //! deploy that release to any environment.
 //!
+//! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `limits`,
+//! `release`. `command`: the order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `guard`, `scaffold`,
+//! `terraform`, `secrets`. Services: `aws`, `docker`, `git`.
 //! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `release`. `command`: the
 //! order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `scaffold`,
-//! `terraform`, `secrets`. Services: `aws`, `docker`, `git`.
+//! `terraform`, `secrets`. Services: `aws`, `registry`, `docker`, `git`.
+//! `terraform`, `secrets`. Services: `aws`, `ci`, `docker`, `git`, `github`.
+//! `terraform`, `secrets`, `report`. Services: `aws`, `ci`, `docker`, `git`, `github`.
 //! Leaves: `process`, `interrupt`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, sync::Arc, time::Instant};
 
 mod account;
 mod artifact;
 mod aws;
 mod bundle;
+mod ci;
 mod command;
 mod digest;
 mod docker;
@@ -19,10 +25,13 @@ mod document;
 mod environment;
 mod error;
 mod git;
+mod github;
+mod guard;
 mod host;
 mod inputs;
 mod interrupt;
 mod ledger;
+mod limits;
 mod log;
 mod manifest;
 mod names;
@@ -30,7 +39,9 @@ mod private;
 mod process;
 mod published;
 mod redact;
+mod registry;
 mod release;
+mod report;
 mod scaffold;
 mod secrets;
 mod source;
@@ -45,6 +56,7 @@ use inputs::{Inputs, Parsed};
 use interrupt::Interrupt;
 use log::Log;
 use redact::Redactor;
+use report::Report;
 
 /// Runs what `args` (or, on Actions, the inputs in `environment`) ask for and returns the exit code.
 #[must_use]
@@ -78,11 +90,19 @@ pub fn run(args: Vec<OsString>, environment: Environment) -> u8 {
 fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Error::internal("no threads can be started").why(error))?;
+    let run = ci::read(&environment)?.map(Arc::new);
     runtime.block_on(async {
         let told = log.clone();
         let interrupt =
             Interrupt::listen(move || told.warning("cancelled: stopping as soon as that is safe; please wait"))?;
-        command::run(inputs, Host { environment, log, interrupt }).await
+        let host = Host { environment, log, interrupt, run };
+        let wanted = report::Wanted::of(&inputs.global);
+        let mut told = Report::of(host.run.as_deref());
+        let started = Instant::now();
+        let ended = command::run(inputs, host.clone(), &mut told).await;
+        told.end(ended.as_ref().err(), started.elapsed(), &host.log.redactor);
+        report::publish(told, &wanted, &host).await;
+        ended
     })
 }
 

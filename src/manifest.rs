@@ -1,13 +1,14 @@
 //! `cdflow.yml`: what a component says of itself.
 
-use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer};
 
 use crate::{
     document,
     error::{Error, Result},
-    names::{Component, Team},
+    limits::{EnvironmentLimits, Limits, Protected},
+    names::{Component, Environment, Team},
     secrets::{CredstashSettings, Sources},
     terraform::version::Constraint,
 };
@@ -83,6 +84,19 @@ pub(crate) struct Deploy {
     /// Refuse to deploy where no state exists, unless `new-environment` says that this is meant.
     #[serde(default)]
     pub(crate) require_state: bool,
+    // The fields of `Limits`; serde can't both flatten and refuse unknown keys.
+    max_destroy: Option<usize>,
+    #[serde(default)]
+    protect: Vec<Protected>,
+    #[serde(default)]
+    environments: BTreeMap<Environment, EnvironmentLimits>,
+}
+
+impl Deploy {
+    pub(crate) fn limits(&self) -> Limits {
+        let (protect, environments) = (self.protect.clone(), self.environments.clone());
+        Limits { max_destroy: self.max_destroy, protect, environments }
+    }
 }
 
 /// A duration as people write it: `90s`, `5m`, `72h`, `90d`.

@@ -14,6 +14,7 @@ use crate::{
     inputs::{AdoptInputs, DeployInputs, PlanInputs, StateUrl},
     names::Version,
     published,
+    report::Report,
     store::{DirectoryStore, ReleaseStore},
     terraform::{
         lock::StateLock,
@@ -21,7 +22,7 @@ use crate::{
     },
 };
 
-pub(crate) async fn run(context: &Context, inputs: AdoptInputs) -> Result<()> {
+pub(crate) async fn run(context: &Context, inputs: AdoptInputs, report: &mut Report) -> Result<()> {
     let AdoptInputs { environment, version, from, from_lock_table } = inputs;
     let (log, interrupt) = (&context.host.log, &context.host.interrupt);
     let (account, _) = context.scheme.account_of(&environment)?;
@@ -58,14 +59,16 @@ pub(crate) async fn run(context: &Context, inputs: AdoptInputs) -> Result<()> {
     let plan = PlanInputs { plan_only: true, ..PlanInputs::default() };
     let inputs = DeployInputs {
         environment,
-        version,
+        version: Some(version),
         plan,
         new_environment: false,
         target: Vec::new(),
         replace: Vec::new(),
         refresh_only: false,
+        allow_destroy: Vec::new(),
+        allow_downgrade: false,
     };
-    deploy::run(context, inputs).await
+    deploy::run(context, inputs, report).await
 }
 
 /// Known before anything is copied.

@@ -9,10 +9,11 @@ use std::{
 use crate::{
     account::{Account, AccountScheme, Place, StateBackend},
     aws::session::{RootSession, Session},
+    ci,
     error::{Error, Result},
     git::{self, Git},
     host::Host,
-    inputs::Global,
+    inputs::{AwsInputs, Global},
     manifest::{self, Manifest, SchemeUrl},
     names::{Component, Team, Version},
     release::{Identity, Release},
@@ -35,6 +36,7 @@ pub(crate) struct Context {
     pub(crate) upgrade: Upgrade,
     pub(crate) store: ReleaseStore,
     pub(crate) pass_environment: Vec<String>,
+    aws: AwsInputs,
     root: Option<RootSession>,
     /// Of the release account; None where the scheme is local.
     pub(crate) release_session: Option<Arc<Session>>,
@@ -58,8 +60,7 @@ pub(crate) struct Side {
 }
 
 pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
-    let folder =
-        fs::canonicalize(&global.directory).map_err(|error| Error::io("can't enter", &global.directory, &error))?;
+    let folder = folder(global)?;
     for unset in host.environment.check_passed(&global.pass_environment)? {
         host.log.warning(&format!("`{unset}` shall be passed on to Terraform, but is not set"));
     }
@@ -67,13 +68,13 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
     let (component, source) = component(global, &manifest, &folder, &host).await?;
     host.log.detail(&format!("component `{component}`, by {source}"));
     let url = &manifest.account_scheme_url;
-    let mut root = first_session(url, &host).await?;
-    let named = read_side(url, &folder, &manifest.team, &component, root.as_ref(), &host).await?;
-    let (side, upgrade) = follow(named, global.old_account_scheme, &folder, &mut root, &host).await?;
+    let mut root = first_session(url, &global.aws, &host).await?;
+    let named = read_side(url, &folder, &manifest.team, &component, root.as_ref()).await?;
+    let (side, upgrade) = follow(named, global, &folder, &mut root, &host).await?;
     tell_upgrade(&upgrade, &host);
     let Side { scheme, identity, .. } = side;
     let root = match root {
-        None if needs_aws(&scheme) => Some(root_session(&scheme, &host).await?),
+        None if needs_aws(&scheme) => Some(root_session(&scheme, &global.aws, &host).await?),
         root => root,
     };
     let release_session =
@@ -90,6 +91,7 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
         upgrade,
         store,
         pass_environment,
+        aws: global.aws.clone(),
         root,
         release_session,
     })
@@ -100,11 +102,24 @@ impl Context {
         Release { identity: self.identity.clone(), version }
     }
 
+    /// The version that is meant where none is given: that of the tag, of the pull request, or of the run.
+    pub(crate) async fn version(&self, given: Option<Version>) -> Result<Version> {
+        if let Some(version) = given {
+            return Ok(version);
+        }
+        let git = Git::find(&self.host.environment.for_programs(), &self.host.log, &self.host.interrupt)?;
+        let version = ci::version(self.host.run.as_deref(), &git.checkout(&self.folder).await?.commit)?;
+        self.host.log.note(&format!("version {version}, by what the run is for"));
+        Ok(version)
+    }
+
     /// An identity in `account`; None where a local scheme names no role.
     pub(crate) async fn session(&self, account: &Account, role: Option<&str>) -> Result<Option<Arc<Session>>> {
         match (&self.root, role) {
             // A local scheme asks for credentials only where an environment has a role.
-            (None, Some(_)) => session(Some(&root_session(&self.scheme, &self.host).await?), account, role).await,
+            (None, Some(_)) => {
+                session(Some(&root_session(&self.scheme, &self.aws, &self.host).await?), account, role).await
+            }
             (root, role) => session(root.as_ref(), account, role).await,
         }
     }
@@ -122,6 +137,11 @@ impl Context {
     pub(crate) fn store_at(&self, place: &Place, region: &str) -> Result<ReleaseStore> {
         store_at(place, region, self.release_session.as_deref())
     }
+}
+
+/// The folder of cdflow.yml, canonical.
+pub(super) fn folder(global: &Global) -> Result<PathBuf> {
+    fs::canonicalize(&global.directory).map_err(|error| Error::io("can't enter", &global.directory, &error))
 }
 
 pub(super) fn read_manifest(folder: &Path) -> Result<(Manifest, String)> {
@@ -167,18 +187,18 @@ pub(super) async fn component(
 }
 
 /// Who we are before the scheme is known; None where that needs no AWS.
-pub(super) async fn first_session(url: &SchemeUrl, host: &Host) -> Result<Option<RootSession>> {
+pub(super) async fn first_session(url: &SchemeUrl, aws: &AwsInputs, host: &Host) -> Result<Option<RootSession>> {
     match url {
         SchemeUrl::Path(_) => Ok(None),
         SchemeUrl::S3 { .. } => {
-            RootSession::start(first_region(host), &host.environment, &host.log.redactor).await.map(Some)
+            RootSession::start(first_region(aws, host), aws, &host.environment, &host.log.redactor).await.map(Some)
         }
     }
 }
 
-fn first_region(host: &Host) -> &str {
-    let named = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| host.environment.get(name));
-    named.unwrap_or(FIRST_REGION)
+fn first_region<'h>(aws: &'h AwsInputs, host: &'h Host) -> &'h str {
+    let named = || ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| host.environment.get(name));
+    aws.aws_region.as_deref().or_else(named).unwrap_or(FIRST_REGION)
 }
 
 /// `root` is the first session, by which a scheme in S3 is read.
@@ -188,9 +208,8 @@ pub(super) async fn read_side(
     team: &Team,
     component: &Component,
     root: Option<&RootSession>,
-    host: &Host,
 ) -> Result<Side> {
-    let scheme = read_scheme(url, folder, (team, component), root, host).await?;
+    let scheme = read_scheme(url, folder, (team, component), root).await?;
     let identity = Identity { team: team.clone(), component: component.clone(), layout: scheme.layout };
     Ok(Side { url: url.clone(), scheme, identity })
 }
@@ -198,13 +217,13 @@ pub(super) async fn read_side(
 /// The side that is to be used, where `named` is cdflow.yml's.
 pub(super) async fn follow(
     named: Side,
-    is_held_back: bool,
+    global: &Global,
     folder: &Path,
     root: &mut Option<RootSession>,
     host: &Host,
 ) -> Result<(Side, Upgrade)> {
     let Some(text) = &named.scheme.moved_to else {
-        return match is_held_back {
+        return match global.old_account_scheme {
             true => Err(Error::input(format!("there is no old account scheme: {} says of no new one", named.url))
                 .hint("leave --old-account-scheme out")),
             false => Ok((named, Upgrade::None)),
@@ -212,10 +231,10 @@ pub(super) async fn follow(
     };
     let url = new_url(&named.url, text)?;
     if root.is_none() {
-        *root = first_session(&url, host).await?;
+        *root = first_session(&url, &global.aws, host).await?;
     }
     let Identity { team, component, .. } = &named.identity;
-    let other = read_side(&url, folder, team, component, root.as_ref(), host).await?;
+    let other = read_side(&url, folder, team, component, root.as_ref()).await?;
     if let Some(next) = &other.scheme.moved_to {
         return Err(Error::input(format!(
             "`{component}` has moved twice: from {} to {url}, and on to {next}",
@@ -224,7 +243,7 @@ pub(super) async fn follow(
         .why("states are migrated from one account scheme to the next only")
         .hint(format!("set `account-scheme-url` in cdflow.yml to {url}")));
     }
-    Ok(match is_held_back {
+    Ok(match global.old_account_scheme {
         true => (named, Upgrade::HeldBack(other)),
         false => (other, Upgrade::From(named)),
     })
@@ -263,7 +282,6 @@ async fn read_scheme(
     folder: &Path,
     (team, component): (&Team, &Component),
     root: Option<&RootSession>,
-    host: &Host,
 ) -> Result<AccountScheme> {
     match url {
         SchemeUrl::Path(path) => {
@@ -277,7 +295,7 @@ async fn read_scheme(
         }
         SchemeUrl::S3 { bucket, key } => {
             let root = root.ok_or_else(|| Error::internal("there is no identity to read the account scheme with"))?;
-            let region = first_region(host);
+            let region = root.config().region().map_or(FIRST_REGION, |region| region.as_ref());
             // Whose bucket it is, is not known yet: the scheme says so.
             let store = |region: &str| S3Store::new(root.config(), bucket.clone(), region.to_owned(), None);
             let text = match store(region).get(key, SCHEME_LIMIT).await {
@@ -298,8 +316,8 @@ async fn read_scheme(
     }
 }
 
-pub(super) async fn root_session(scheme: &AccountScheme, host: &Host) -> Result<RootSession> {
-    RootSession::start(&scheme.default_region, &host.environment, &host.log.redactor).await
+pub(super) async fn root_session(scheme: &AccountScheme, aws: &AwsInputs, host: &Host) -> Result<RootSession> {
+    RootSession::start(&scheme.default_region, aws, &host.environment, &host.log.redactor).await
 }
 
 pub(super) fn needs_aws(scheme: &AccountScheme) -> bool {

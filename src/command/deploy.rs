@@ -2,33 +2,67 @@
 
 use super::{
     context::Context,
+    gates,
     opened::Wanted,
     rollout::{self, Order},
 };
 use crate::{
     account::Matched,
-    error::{Error, Result},
+    error::{Error, Exit, Result},
     inputs::DeployInputs,
     ledger::{Action, Record, Start},
-    names::Environment,
+    limits::Effective,
+    names::{Environment, Version},
+    report::Report,
     terraform::PlanMode,
 };
 
-pub(crate) async fn run(context: &Context, inputs: DeployInputs) -> Result<()> {
+pub(crate) async fn run(context: &Context, inputs: DeployInputs, report: &mut Report) -> Result<()> {
+    report.environment = Some(inputs.environment.to_string());
+    report.version = inputs.version.as_ref().map(Version::to_string);
     context.scheme.account_of(&inputs.environment)?;
     let record = rollout::record(context, &inputs.environment).await?;
+    let version = context.version(inputs.version.clone()).await?;
+    report.version = Some(version.to_string());
+    check_gates(context, &inputs, &version, &record).await?;
     let recorded = record.deployed().cloned();
-    carry(context, inputs, &record, recorded).await
+    carry(context, inputs, version, &record, recorded, report).await
+}
+
+/// Where nothing will be applied, a closed gate is only told.
+async fn check_gates(context: &Context, inputs: &DeployInputs, version: &Version, record: &Record) -> Result<()> {
+    if inputs.refresh_only {
+        return Ok(());
+    }
+    let environment = &inputs.environment;
+    let limits = limits(context, environment);
+    let mut checks = vec![gates::promoted(context, environment, version, &limits).await];
+    if !inputs.allow_downgrade {
+        checks.push(gates::not_older(context, environment, version, record).await);
+    }
+    for refused in checks.into_iter().filter_map(Result::err) {
+        match inputs.plan.plan_only && refused.exit() == Exit::Refused {
+            true => context.host.log.warning(&format!("a deploy would be refused: {refused}")),
+            false => return Err(refused),
+        }
+    }
+    Ok(())
+}
+
+fn limits(context: &Context, environment: &Environment) -> Effective {
+    Effective::of(environment, &context.manifest.deploy.limits(), &context.scheme.policy)
 }
 
 /// `recorded` is what the ledger knows of the version, if it was deployed here before: it must be the same bundle.
 pub(super) async fn carry(
     context: &Context,
     inputs: DeployInputs,
+    version: Version,
     record: &Record,
     recorded: Option<Start>,
+    report: &mut Report,
 ) -> Result<()> {
-    let DeployInputs { environment, version, plan, new_environment, target, replace, refresh_only } = inputs;
+    let DeployInputs { environment, plan, new_environment, target, replace, refresh_only, allow_destroy, .. } = inputs;
     let (_, matched) = context.scheme.account_of(&environment)?;
     let wanted = Wanted { release: context.release(version), recorded, plan_only: plan.plan_only, environment };
     let order = Order {
@@ -36,6 +70,8 @@ pub(super) async fn carry(
         mode: if refresh_only { PlanMode::RefreshOnly } else { PlanMode::Deploy },
         missing_state: missing_state(context, &wanted.environment, matched, record, new_environment),
         refuse_existing_state: new_environment.then(|| exists(&wanted.environment)),
+        limits: limits(context, &wanted.environment),
+        allow_destroy,
         wanted,
         plan,
         target,
@@ -45,7 +81,7 @@ pub(super) async fn carry(
         "Deploy {} {} to {}",
         context.identity.component, order.wanted.release.version, order.wanted.environment
     ));
-    rollout::run(context, order).await
+    rollout::run(context, order, report).await
 }
 
 /// What to say where there is no state; None where a new environment is fine.

@@ -68,7 +68,7 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
     terraform::lock_file(&mut report, folder);
 
     let url = &manifest.account_scheme_url;
-    let mut first = report.take("identity", context::first_session(url, host).await);
+    let mut first = report.take("identity", context::first_session(url, &global.aws, host).await);
     let side = match (&component, &mut first) {
         (None, _) => not_read(&mut report, "the component has no name"),
         (_, None) => not_read(&mut report, "there is no identity to read it with"),
@@ -96,7 +96,7 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
             "leave --old-account-scheme out",
         ),
     }
-    let root = access::identity(&mut report, &scheme, first, host).await;
+    let root = access::identity(&mut report, &scheme, first, global, host).await;
     let release = access::release_role(&mut report, &scheme, root.as_ref()).await;
     let places = places::Places { scheme: &scheme, identity: &identity, session: release.as_deref() };
     places.releases(&mut report).await;
@@ -129,8 +129,8 @@ async fn scheme_in_use(
     host: &Host,
 ) -> Result<(Side, Upgrade)> {
     let url = &manifest.account_scheme_url;
-    let named = context::read_side(url, folder, &manifest.team, component, root.as_ref(), host).await?;
-    context::follow(named, global.old_account_scheme, folder, root, host).await
+    let named = context::read_side(url, folder, &manifest.team, component, root.as_ref()).await?;
+    context::follow(named, global, folder, root, host).await
 }
 
 fn not_read<T>(report: &mut Report, because: &str) -> Option<T> {

@@ -5,11 +5,14 @@ mod context;
 mod deploy;
 mod destroy;
 mod doctor;
+mod gates;
+mod guard;
 mod history;
 mod init;
 mod inspect;
 mod migration;
 mod opened;
+mod preflight;
 mod prune;
 mod release;
 mod rescue;
@@ -27,10 +30,15 @@ use crate::{
     error::Result,
     host::Host,
     inputs::{Command, ComponentCommand, Inputs},
+    report::Report,
 };
 
-pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
+/// What is worth a report is told to `report` on the way, so that it has all that is known when a step fails.
+pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Result<()> {
     let Inputs { global, command } = inputs;
+    if let Some(token) = &global.github_token {
+        host.log.redactor.add(token);
+    }
     let interrupt = host.interrupt.clone();
     let command = match command {
         Command::CredentialProcess { socket } => {
@@ -38,16 +46,21 @@ pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
             return Ok(());
         }
         Command::Doctor(inputs) => {
+            guard::check(&global, &host).await?;
             return interrupt.or_cancel("looking at everything", doctor::run(&global, &inputs, &host)).await;
         }
         Command::Init(inputs) => return init::run(&global, &inputs, &host),
         Command::Component(command) => command,
     };
+    report.command = reported(&command).to_owned();
+    guard::check(&global, &host).await?;
     let context = interrupt.or_cancel("reading the account scheme", context::open(&global, host)).await?;
+    report.component = Some(context.identity.component.to_string());
+    report.team = Some(context.identity.team.to_string());
     let done = match command {
-        ComponentCommand::Release(inputs) => release::run(&context, inputs).await,
-        ComponentCommand::Deploy(inputs) => deploy::run(&context, inputs).await,
-        ComponentCommand::Destroy(inputs) => destroy::run(&context, inputs).await,
+        ComponentCommand::Release(inputs) => release::run(&context, inputs, report).await,
+        ComponentCommand::Deploy(inputs) => deploy::run(&context, inputs, report).await,
+        ComponentCommand::Destroy(inputs) => destroy::run(&context, inputs, report).await,
         ComponentCommand::Inspect(inputs) => {
             interrupt.or_cancel("reading the release", inspect::run(&context, &inputs)).await
         }
@@ -57,10 +70,10 @@ pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
         ComponentCommand::History(inputs) => {
             interrupt.or_cancel("reading the ledger", history::run(&context, &inputs)).await
         }
-        ComponentCommand::Rollback(inputs) => rollback::run(&context, inputs).await,
+        ComponentCommand::Rollback(inputs) => rollback::run(&context, inputs, report).await,
         ComponentCommand::Prune(inputs) => prune::run(&context, inputs).await,
         ComponentCommand::Unlock(inputs) => unlock::run(&context, inputs).await,
-        ComponentCommand::Adopt(inputs) => adopt::run(&context, inputs).await,
+        ComponentCommand::Adopt(inputs) => adopt::run(&context, inputs, report).await,
     };
     if let Upgrade::From(old) = &context.upgrade {
         let to = old.scheme.moved_to.as_deref().unwrap_or_default();
@@ -71,4 +84,15 @@ pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
         ));
     }
     done
+}
+
+/// The commands that change something say so also elsewhere than in the log.
+fn reported(command: &ComponentCommand) -> &'static str {
+    match command {
+        ComponentCommand::Release(_) => "release",
+        ComponentCommand::Deploy(_) => "deploy",
+        ComponentCommand::Destroy(_) => "destroy",
+        ComponentCommand::Rollback(_) => "rollback",
+        _ => "",
+    }
 }

@@ -13,6 +13,7 @@ use crate::{
     account::Place,
     artifact::lambda::{self, LambdaZip},
     bundle::{self, Bundle, Header, Source, StagedFile, TerraformIdentity},
+    ci::short,
     digest::Sha256,
     error::{Error, Exit, Result},
     git::{Checkout, Git},
@@ -22,6 +23,7 @@ use crate::{
     private::PrivateFolder,
     published::{self, Published},
     release::Release,
+    report::{Outcome, Report},
     source::{self, SourceFile, Sources, Staged, small},
     store::{Content, Metadata, Put, ReleaseStore},
     terraform::{Folder, lockfile, modules, tool::Tool},
@@ -33,11 +35,14 @@ const BUILT_IN_DATA: [&str; 8] =
 const ACCOUNT_SCHEME: &str = "account-scheme.json";
 const ZIP_DIGEST: &str = "cdflow-sha256";
 
-pub(crate) async fn run(context: &Context, inputs: ReleaseInputs) -> Result<()> {
+pub(crate) async fn run(context: &Context, inputs: ReleaseInputs, report: &mut Report) -> Result<()> {
     let log = &context.host.log;
-    let release = context.release(inputs.version.clone());
+    let release = context.release(context.version(inputs.version.clone()).await?);
     log.step(&format!("Release {} {}", context.identity.component, release.version));
+    report.version = Some(release.version.to_string());
+    report.release_key = Some(context.store.describe(&release.key()));
     let checkout = checkout(context).await?;
+    report.commit = Some(checkout.commit.clone());
     let data = release_data(&inputs.release_data)?;
     let sources = read_sources(context, &checkout, &inputs.platform_config, &data)?;
     let tool = context::tool(&context.manifest, &context.host).await?;
@@ -50,6 +55,8 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs) -> Result<()> 
         return tell_published(log, asked);
     }
     if asked? {
+        report.outcome = Outcome::Released;
+        report.release_digest = digest_in_store(context, &release).await;
         return Ok(());
     }
 
@@ -72,8 +79,18 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs) -> Result<()> 
     context.host.interrupt.check("publishing the release")?;
     if let Some(zip) = &zip {
         upload_zip(context, &release, zip, &places).await?;
+        report.lambda_key = Some(release.key());
     }
-    publish(context, &release, &sources, &bundle).await
+    publish(context, &release, &sources, &bundle).await?;
+    report.outcome = Outcome::Released;
+    report.release_digest = Some(bundle.digest.to_string());
+    Ok(())
+}
+
+/// Of a release that another run has published; not worth failing for.
+async fn digest_in_store(context: &Context, release: &Release) -> Option<String> {
+    let published = Published::open(&context.store, release).await.ok()??;
+    published.manifest().await.ok()?.map(|(digest, _)| digest.to_string())
 }
 
 /// What a real run would meet; a store that can't be asked yet does not spoil the look at the files.
@@ -387,8 +404,4 @@ fn show(
     log.output("bundle                      release.json, account-scheme.json, manifest.json");
     log.note("modules and providers come on top, at init");
     Ok(())
-}
-
-fn short(commit: &str) -> &str {
-    commit.get(..7).unwrap_or(commit)
 }

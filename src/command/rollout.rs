@@ -7,14 +7,17 @@ use jiff::Timestamp;
 use super::{
     context::Context,
     opened::{self, Opened, Wanted},
-    rescue,
+    preflight, rescue,
 };
 use crate::{
     error::{Error, Exit, Result},
+    guard,
     inputs::PlanInputs,
     ledger::{Action, End, Ledger, Outcome, Record, Start},
+    limits::Effective,
     log::duration_text,
     names::{Environment, nearest},
+    report::{self, PlanReport, Report},
     terraform::{Applied, Initialised, Plan, PlanMode, PlanRequest, changes::Counts, state::StateSummary},
 };
 
@@ -30,6 +33,9 @@ pub(crate) struct Order {
     pub(crate) missing_state: Option<Error>,
     /// The refusal for an environment with one, likewise.
     pub(crate) refuse_existing_state: Option<Error>,
+    /// What the plan may destroy, and what of the rest is allowed by its address.
+    pub(crate) limits: Effective,
+    pub(crate) allow_destroy: Vec<String>,
 }
 
 /// The environment's recent past, by the ledger.
@@ -38,20 +44,21 @@ pub(crate) async fn record(context: &Context, environment: &Environment) -> Resu
     context.host.interrupt.or_cancel("reading the ledger", ledger.record()).await
 }
 
-pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
+pub(crate) async fn run(context: &Context, mut order: Order, report: &mut Report) -> Result<()> {
     let started = Instant::now();
+    report.release_key = Some(context.store.describe(&order.wanted.release.key()));
     let opened = opened::open(context, &order.wanted).await?;
+    report.release_digest = opened.bundle.digest.map(|digest| digest.to_string());
+    // A destroy needs no artifact: one that has expired must not keep an environment alive.
+    if order.mode == PlanMode::Deploy {
+        preflight::check(context, &order.wanted.release.version, &opened.account, &opened.bundle.root).await?;
+    }
     let terraform = &opened.terraform;
     let Some(is_new) = enter_workspace(context, &mut order, terraform).await? else {
+        report.outcome = report::Outcome::Destroyed;
         return nothing_to_destroy(context, &order, &opened).await;
     };
-    // With the start entry, from which on the run must record its end.
-    let begun = match plan(context, &order, &opened).await {
-        Ok(planned) if order.plan.plan_only => Ok((planned, None)),
-        Ok(planned) => record_start(context, &order, &planned, &opened).await.map(|entry| (planned, Some(entry))),
-        Err(error) => Err(error),
-    };
-    let (planned, entry) = match begun {
+    let (planned, entry) = match begin(context, &order, &opened, report).await {
         Ok((planned, Some(entry))) => (planned, entry),
         // Nothing was applied: a workspace that was made for this plan goes again.
         ended => {
@@ -59,12 +66,40 @@ pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
                 let environment = &order.wanted.environment;
                 context.host.log.warning(&format!("the empty workspace `{environment}` is left: {error}"));
             }
-            return ended.map(|(planned, _)| context.host.log.done(&format!("Planned only: {}", summary_of(&planned))));
+            let (planned, _) = ended?;
+            report.outcome = if planned.has_changes { report::Outcome::Planned } else { report::Outcome::NoChanges };
+            context.host.log.done(&format!("Planned only: {}", summary_of(&planned)));
+            return Ok(());
         }
     };
-    let text = carry_out(context, &order, &opened, &planned, &entry).await?;
+    let text = carry_out(context, &order, &opened, &planned, &entry, report).await?;
+    report.outcome = match order.mode {
+        PlanMode::Deploy => report::Outcome::Deployed,
+        PlanMode::RefreshOnly => report::Outcome::Refreshed,
+        PlanMode::Destroy => report::Outcome::Destroyed,
+    };
     context.host.log.done(&format!("{text} in {}", duration_text(started.elapsed())));
     Ok(())
+}
+
+/// Plans, judges the plan, and writes the start entry, from which on the run must record its end. Without one nothing is applied.
+async fn begin(
+    context: &Context,
+    order: &Order,
+    opened: &Opened,
+    report: &mut Report,
+) -> Result<(Plan, Option<Start>)> {
+    let planned = plan(context, order, opened).await?;
+    report.plan = Some(PlanReport::new(&planned, &context.host.log.redactor));
+    let judged = guard::judge(&planned.changes, &order.limits, &order.allow_destroy);
+    if order.plan.plan_only {
+        if let Err(refused) = judged {
+            context.host.log.warning(&format!("a deploy would be refused: {refused}"));
+        }
+        return Ok((planned, None));
+    }
+    let entry = record_start(context, order, &planned, opened, judged?).await?;
+    Ok((planned, Some(entry)))
 }
 
 /// Also that is recorded, if the ledger knew of a deploy: from now on nothing is deployed there.
@@ -172,14 +207,28 @@ fn summary_of(plan: &Plan) -> String {
 }
 
 /// Nothing is changed before the ledger says that it will be.
-async fn record_start(context: &Context, order: &Order, plan: &Plan, opened: &Opened) -> Result<Start> {
+async fn record_start(
+    context: &Context,
+    order: &Order,
+    plan: &Plan,
+    opened: &Opened,
+    allowed_destroy: Vec<String>,
+) -> Result<Start> {
     context.host.interrupt.check("apply")?;
     let ledger = Ledger::new(&context.store, &context.identity, &order.wanted.environment);
-    ledger.start(start_entry(context, order, plan.changes.counts(), opened)).await
+    let start = start_entry(context, order, plan.changes.counts(), opened);
+    ledger.start(Start { allowed_destroy, ..start }).await
 }
 
 /// Applies and records. Returns what was done.
-async fn carry_out(context: &Context, order: &Order, opened: &Opened, plan: &Plan, entry: &Start) -> Result<String> {
+async fn carry_out(
+    context: &Context,
+    order: &Order,
+    opened: &Opened,
+    plan: &Plan,
+    entry: &Start,
+    report: &mut Report,
+) -> Result<String> {
     let terraform = &opened.terraform;
     let applied = match context.host.interrupt.check("apply") {
         // A plan without changes is applied as well: Terraform then checks, under the lock, that nobody was faster.
@@ -192,6 +241,7 @@ async fn carry_out(context: &Context, order: &Order, opened: &Opened, plan: &Pla
         cancelled => Applied::without_apply(cancelled),
     };
     let is_complete = applied.is_complete;
+    report.in_flight.clone_from(&applied.in_flight);
     let result = settle(context, order, opened, applied).await;
     let state = match terraform.state().await {
         Ok(state) => state,
@@ -200,6 +250,11 @@ async fn carry_out(context: &Context, order: &Order, opened: &Opened, plan: &Pla
             None
         }
     };
+    if let Some(state) = &state {
+        report.state_serial = Some(state.serial);
+        report.terraform_outputs.clone_from(&state.outputs);
+        report.sensitive_outputs.clone_from(&state.sensitive_outputs);
+    }
     let result = match (result, order.mode) {
         (Ok(()), PlanMode::Destroy) => leave_workspace(context, order, terraform, state.as_ref()).await,
         (result, _) => result,
@@ -283,17 +338,14 @@ fn done_text(context: &Context, order: &Order, plan: &Plan) -> String {
 }
 
 fn start_entry(context: &Context, order: &Order, plan: Counts, opened: &Opened) -> Start {
-    let environment = &context.host.environment;
-    let run_url = || {
-        let [server, repository, run] =
-            ["GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"].map(|name| environment.get(name));
-        Some(format!("{}/{}/actions/runs/{}", server?, repository?, run?))
-    };
+    let run = context.host.run.as_deref();
+    let actor = run.and_then(|run| run.actor.as_deref()).or_else(|| context.host.environment.get("USER"));
     Start {
         format: Start::FORMAT,
         number: Start::UNNUMBERED,
         action: order.action,
         targets: order.target.clone(),
+        allowed_destroy: Vec::new(),
         version: order.wanted.release.version.clone(),
         bundle_digest: opened.bundle.digest,
         account: opened.account_id.clone(),
@@ -301,8 +353,8 @@ fn start_entry(context: &Context, order: &Order, plan: Counts, opened: &Opened) 
         plan,
         terraform: format!("{} {}", opened.tool.flavor.name(), opened.tool.version),
         cdflow: env!("CARGO_PKG_VERSION").to_owned(),
-        actor: ["GITHUB_ACTOR", "USER"].iter().find_map(|name| environment.get(name)).map(str::to_owned),
-        run_url: run_url(),
+        actor: actor.map(str::to_owned),
+        run_url: run.and_then(|run| run.url.clone()),
         started: Timestamp::now(),
     }
 }

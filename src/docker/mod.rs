@@ -1,3 +1,7 @@
 //! Docker images: what is sent to the engine, how it is built and pushed, and who may do that.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the types of images come next"))]
+pub(crate) mod context;
+mod ignore;
+#[cfg_attr(not(test), expect(dead_code, reason = "the types of images come next"))]
 pub(crate) mod logins;

@@ -19,6 +19,7 @@ use crate::{
         changes::Changes,
         events::Applying,
         failure::{Step, Words, plain},
+        plan_text::PlanText,
         state::StateSummary,
         tool::Tool,
     },
@@ -82,6 +83,8 @@ pub(crate) struct Plan {
     pub(crate) changes: Changes,
     /// Terraform's own word (exit code 2): also a change of outputs alone.
     pub(crate) has_changes: bool,
+    /// As Terraform words it.
+    pub(crate) text: PlanText,
     request: PlanRequest,
 }
 
@@ -247,12 +250,24 @@ impl Initialised {
     }
 
     pub(crate) async fn plan(&self, request: PlanRequest) -> Result<Plan> {
-        let (code, words) =
-            self.folder.relay(&strs(&plan_args(&request)), &mut until_saved(&request.plan_file)).await?;
+        let mut text = PlanText::default();
+        let mut until_saved = until_saved(&request.plan_file);
+        let mut kept = |line: &str| {
+            let shown = until_saved(line);
+            shown.iter().for_each(|shown| text.push(shown));
+            shown
+        };
+        let (code, words) = self.folder.relay(&strs(&plan_args(&request)), &mut kept).await?;
         // 0: nothing to do; 2: changes.
         let ended = if code == 2 { 0 } else { code };
         self.folder.done("terraform plan", ended, || words.error(Step::Plan, self.environment.as_str()))?;
-        Ok(Plan { changes: self.read_plan(&request.plan_file).await?, has_changes: code == 2, request })
+        let changes = self.read_plan(&request.plan_file).await?;
+        // A truth value as text, or the name of the environment, would mask half of what people read.
+        let harmless = ["true", "false", "null", "none", self.environment.as_str()];
+        for secret in changes.sensitive.iter().filter(|secret| !harmless.contains(&secret.expose())) {
+            self.folder.host.log.redactor.add(secret);
+        }
+        Ok(Plan { changes, has_changes: code == 2, text, request })
     }
 
     async fn read_plan(&self, file: &Path) -> Result<Changes> {
@@ -390,7 +405,7 @@ fn until_advice() -> impl FnMut(&str) -> Option<String> + Send {
 
 /// Below a saved plan Terraform draws a line and advises how to apply the file, which is in our private folder.
 /// Only the line with our own path ends the plan: the code under review can't know it.
-fn until_saved(plan_file: &Path) -> impl FnMut(&str) -> Option<String> + Send {
+fn until_saved(plan_file: &Path) -> impl FnMut(&str) -> Option<String> + Send + use<> {
     let saved = format!("Saved the plan to: {}", plan_file.display());
     let mut held: Vec<String> = Vec::new();
     let mut is_over = false;

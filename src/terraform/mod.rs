@@ -11,6 +11,7 @@ pub(crate) mod lock;
 pub(crate) mod lockfile;
 pub(crate) mod modules;
 pub(crate) mod place;
+pub(crate) mod plan_text;
 pub(crate) mod state;
 pub(crate) mod tool;
 pub(crate) mod transfer;

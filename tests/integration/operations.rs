@@ -169,7 +169,7 @@ fn what_was_deployed_before_is_deployed_again() {
         0,
         &["back from 3 to 2, as of run 2", "Planned only: 0 to add, 1 to change"],
     );
-    project.deploy("live", "2");
+    project.cdflow(["deploy", "live", "2", "--allow-downgrade"]).run().success();
     let output = project.cdflow(["rollback", "live", "--lock-timeout", "5s", "--parallelism", "2"]).run();
     output.success().stderr_has("==> Roll live back from 2 to 1, as of run 1\n==> Deploy greeting 1 to live\n");
     output.stdout_has("greeting = \"Good day from live.local.example, version 1\"");

@@ -1,0 +1,44 @@
+# The image of the Action: cdflow, Terraform, git and the certificates of the public authorities.
+#
+#   docker build --tag cdflow .
+#
+# The release workflow gives every base image by its digest. BINARY=prebuilt takes ./cdflow of the build context in the place
+# of compiling (it must run on the runtime image's libc).
+ARG RUST_IMAGE=rust:1.95-bookworm
+ARG TERRAFORM_IMAGE=hashicorp/terraform:1.11.4
+ARG RUNTIME_IMAGE=debian:bookworm-slim
+ARG BINARY=compiled
+
+FROM ${RUST_IMAGE} AS compiled
+WORKDIR /cdflow
+# The dependencies first: this layer stays as long as Cargo.lock does.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir -p src tests/integration && echo 'fn main() {}' | tee src/main.rs tests/integration/main.rs && touch src/lib.rs \
+    && cargo build --release --locked && rm -r src
+COPY src src
+# A file from before the last build would not be compiled again.
+RUN find src -name '*.rs' -exec touch {} + && cargo build --release --locked && mv target/release/cdflow /cdflow/
+
+FROM scratch AS prebuilt
+COPY cdflow /cdflow/cdflow
+
+FROM ${TERRAFORM_IMAGE} AS terraform
+
+FROM ${BINARY} AS binary
+
+FROM ${RUNTIME_IMAGE}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="cdflow" \
+      org.opencontainers.image.description="Build once, publish one immutable release, deploy it to any environment with Terraform." \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates git openssh-client \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=terraform /bin/terraform /usr/local/bin/terraform
+COPY --from=binary /cdflow/cdflow /usr/local/bin/cdflow
+# The same program under the name by which it knows that it follows a step.
+RUN ln -s cdflow /usr/local/bin/cdflow-post && cdflow --version && terraform version && git --version
+ENTRYPOINT ["/usr/local/bin/cdflow"]
