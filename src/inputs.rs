@@ -163,6 +163,8 @@ pub(crate) enum ComponentCommand {
     History(HistoryInputs),
     /// Deploy once more what was deployed before
     Rollback(RollbackInputs),
+    /// Open a shell, or run a command, with Terraform set up for an environment
+    Shell(ShellInputs),
     /// Delete old releases that were never deployed
     Prune(PruneInputs),
     /// Show who holds the lock of a state; release it with --force
@@ -286,6 +288,17 @@ pub(crate) struct RollbackInputs {
     /// This resource may be destroyed or replaced, whatever protects it (repeatable)
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) allow_destroy: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShellInputs {
+    /// The environment to work on
+    pub(crate) environment: Environment,
+    /// The release to work with [default: the one that is deployed]
+    pub(crate) version: Option<Version>,
+    /// Run this instead of a shell
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -524,6 +537,12 @@ impl ActionInputs {
                 from: self.required("from")?,
                 from_lock_table: self.optional("from-lock-table")?,
             }),
+            "shell" => {
+                return Err(Error::input(
+                    "the command `shell` is not for a step: it needs a terminal, a script or arguments",
+                )
+                .hint("run it at a terminal: cdflow shell ENVIRONMENT"));
+            }
             unknown => {
                 let known = [
                     "release", "inspect", "deploy", "destroy", "status", "history", "rollback", "prune", "unlock",
@@ -698,6 +717,7 @@ mod tests {
     #[test]
     fn mistakes_in_a_step() {
         assert!(refused(&[("VERSION", "1"), ("COMMAND", "depoly")]).contains("did you mean `deploy`?"));
+        assert!(refused(&[("COMMAND", "shell"), ("ENVIRONMENT", "ci")]).contains("not for a step"));
         assert!(refused(&[("COMMAND", "inspect")]).contains("`version` is missing"));
         assert!(
             refused(&[("COMMAND", "release"), ("VERSION", "1"), ("PLATFROM-CONFIG", "x")])

@@ -5,9 +5,9 @@ use crate::support::{Aws, Project, cdflow, in_repository};
 use std::collections::BTreeSet;
 use std::fs;
 
-const COMMANDS: [&str; 12] = [
-    "release", "inspect", "deploy", "destroy", "status", "history", "rollback", "prune", "unlock", "adopt", "doctor",
-    "init",
+const COMMANDS: [&str; 13] = [
+    "release", "inspect", "deploy", "destroy", "status", "history", "rollback", "shell", "prune", "unlock", "adopt",
+    "doctor", "init",
 ];
 
 #[test]

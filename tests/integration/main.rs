@@ -37,4 +37,5 @@ mod release;
 mod report;
 mod rig;
 mod secrets;
+mod shell;
 mod support;
