@@ -16,9 +16,9 @@ use crate::{
 
 pub(crate) async fn run(context: &Context, inputs: DeployInputs) -> Result<()> {
     context.scheme.account_of(&inputs.environment)?;
+    let version = context.version(inputs.version.clone()).await?;
     let record = rollout::record(context, &inputs.environment).await?;
     let recorded = record.deployed().cloned();
-    let version = context.version(inputs.version.clone()).await?;
     carry(context, inputs, version, &record, recorded).await
 }
 
