@@ -552,12 +552,6 @@ impl ActionInputs {
                 from: self.required("from")?,
                 from_lock_table: self.optional("from-lock-table")?,
             }),
-            "shell" => {
-                return Err(Error::input(
-                    "the command `shell` is not for a step: it needs a terminal, a script or arguments",
-                )
-                .hint("run it at a terminal: cdflow shell ENVIRONMENT"));
-            }
             unknown => {
                 let known = [
                     "release", "inspect", "deploy", "destroy", "status", "history", "rollback", "prune", "unlock",
