@@ -68,7 +68,7 @@ async fn make(context: &Context, release: &Release, inputs: &ReleaseInputs, repo
     let checkout = checkout(context).await?;
     report.commit = Some(checkout.commit.clone());
     let data = release_data(&inputs.release_data)?;
-    let parts = read_parts(context, &checkout, &inputs).await?;
+    let parts = read_parts(context, &checkout, inputs).await?;
     let sources = read_sources(context, &checkout, &inputs.platform_config, &data, &parts)?;
     let tool = context::tool(&context.manifest, &context.host).await?;
     if inputs.dry_run {
@@ -86,7 +86,7 @@ async fn make(context: &Context, release: &Release, inputs: &ReleaseInputs, repo
     }
 
     let image = match parts {
-        Parts::Image(parts) => Some(Image::prepare(context, &release, &checkout, *parts, sources.digest).await?),
+        Parts::Image(parts) => Some(Image::prepare(context, release, &checkout, *parts, sources.digest).await?),
         Parts::Files(_) => None,
     };
     let private = PrivateFolder::create(&context.host.environment, &context.host.log)?;
