@@ -12,6 +12,8 @@ const DEV_BUILD: &str = "quay.io/roche/dev-default:1.4.0";
 const ALPINE: &str = "quay.io/roche/alpine-libgcc:3.12";
 const DEBIAN: &str = "debian:bookworm-slim";
 
+const BUILD_FIXTURE: &str = "tests/fixtures/build-image";
+
 const FUNCTIONS: &str = r#"pub fn handler() -> tide::Server<()> {
     let mut api = tide::new();
     api.at("/").get(|_| async { Ok(greeting()) });
@@ -49,7 +51,7 @@ fn lab() -> &'static Lab {
         lab.import("alpine", ALPINE);
         lab.import("debian", DEBIAN);
         for name in [BUILD, DEV_BUILD] {
-            build(name, &in_repository("tests/fixtures/build-image"));
+            build(name, &in_repository(BUILD_FIXTURE));
         }
     });
     lab
@@ -85,6 +87,17 @@ fn facts(project: &Project, version: &str) -> Value {
     run(project, &["inspect", version, "--json"]).success().json()["release"].clone()
 }
 
+fn patiently(ask: impl Fn() -> Result<Value, String>) -> Value {
+    let began = std::time::Instant::now();
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(_) if began.elapsed().as_secs() < 20 => std::thread::sleep(std::time::Duration::from_millis(20)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 /// What a container of the image answers at `/` on a port of its own, and who it runs as.
 fn answer(image: &str, name: &str, variables: &[&str]) -> (String, String) {
     let mut arguments = vec!["run", "--detach", "--name", name, "--env", "PORT=9000"];
@@ -92,15 +105,7 @@ fn answer(image: &str, name: &str, variables: &[&str]) -> (String, String) {
     arguments.push(image);
     lab().docker(arguments);
     let address = lab().docker(["inspect", "--format", "{{.NetworkSettings.IPAddress}}", name]);
-    let ask = || lab().try_http(json!({ "url": format!("http://{address}:9000/") }));
-    let began = std::time::Instant::now();
-    let answer = loop {
-        match ask() {
-            Ok(answer) => break answer,
-            Err(_) if began.elapsed().as_secs() < 20 => std::thread::sleep(std::time::Duration::from_millis(20)),
-            Err(error) => panic!("{error}\n{}", lab().try_docker(["logs", name]).stderr),
-        }
-    };
+    let answer = patiently(|| lab().try_http(json!({ "url": format!("http://{address}:9000/") })));
     let processes = lab().docker(["top", name, "-o", "pid,uid"]);
     lab().docker(["rm", "--force", name]);
     let user = processes.lines().nth(1).unwrap().split_whitespace().nth(1).unwrap().to_owned();
@@ -189,6 +194,13 @@ fn on_a_runtime_image_with_other_tools_that_a_registry_has() {
     fs::remove_file(project.bundle("1")).unwrap();
     run(&project, &["release", "1"]).success().stderr_has("==> Take over the image");
     assert_eq!(self::facts(&project, "1"), facts);
+
+    // The classic builder, for which the base image is to be pulled again.
+    lab().docker(["rmi", "--force", &format!("{base}@{digest}")]);
+    let classic = project.cdflow(["-v", "release", "2"]).in_lab(lab()).env("DOCKER_BUILDKIT", "0");
+    classic.run().success().stderr_has("the classic builder").stdout_has(&format!("FROM {base}@{digest}"));
+    let image = self::facts(&project, "2")["image_id"].as_str().unwrap().to_owned();
+    assert_eq!(answer(&image, "function-classic", &[]).0, "Hello from a function");
 }
 
 #[test]
@@ -298,6 +310,50 @@ fn what_a_release_would_contain_is_shown_before() {
     project.write("src/Dockerfile", "mine");
     run(&project, &["dockerfile", "--write"]).fails(2).stderr_has("/src/Dockerfile` exists already");
     assert_eq!(project.read("src/Dockerfile"), "mine");
+}
+
+/// In the laboratory's memory and network, by the same API; it has no BuildKit.
+#[test]
+fn podman_builds_it_too() {
+    let (lab, sandbox) = (Lab::get(), Sandbox::new());
+    let (settings, socket) = (sandbox.root().join("containers.conf"), sandbox.root().join("podman.sock"));
+    let text = "[containers]\nnetns = \"host\"\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n[engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n";
+    fs::write(&settings, text).unwrap();
+    let storage = lab.folder().join("lab/podman");
+    let (root, state) = (storage.join("root"), storage.join("run"));
+    let podman = |arguments: &[&str]| {
+        let own =
+            ["--root", root.to_str().unwrap(), "--runroot", state.to_str().unwrap(), "--storage-driver", "overlay"];
+        Runner::new("podman", [&own, arguments].concat(), &sandbox).in_lab(lab).env("CONTAINERS_CONF", &settings)
+    };
+    for (what, name) in [("toolchain", "cdflow-toolchain"), ("alpine", ALPINE)] {
+        let tar = Lab::tar(what);
+        podman(&["import", "--quiet", "--change", Lab::PATH, tar.to_str().unwrap(), name]).run().success();
+    }
+    let fixture = in_repository(BUILD_FIXTURE);
+    podman(&["build", "--quiet", "--tag", BUILD, fixture.to_str().unwrap()]).run().success();
+    let mut service = podman(&["system", "service", "--time", "0", &format!("unix://{}", socket.display())]).spawn();
+    service.wait_until("podman's socket", |_| std::os::unix::net::UnixStream::connect(&socket).is_ok());
+
+    fs::write(sandbox.work().join("functions.rs"), FUNCTIONS).unwrap();
+    fs::write(sandbox.work().join("lib.rs"), LIB).unwrap();
+    let release = || {
+        let arguments = ["-v", "release", "--local", "--tag", "localhost/greeter:1"];
+        let cdflow = Runner::new(env!("CARGO_BIN_EXE_cdflow"), arguments, &sandbox).in_lab(lab);
+        cdflow.env("DOCKER_HOST", format!("unix://{}", socket.display())).run()
+    };
+    release()
+        .success()
+        .stderr_has("Podman has no BuildKit")
+        .stdout_has("test greets ... ok")
+        .stdout_has("Compiling tide");
+    podman(&["run", "--detach", "--name", "greeter", "--env", "PORT=9000", "localhost/greeter:1"]).run().success();
+    let answer = patiently(|| lab.try_http(json!({ "url": "http://127.0.0.1:9000/" })));
+    assert_eq!(answer["body"], "Hello from a function");
+    podman(&["exec", "greeter", "id", "-u"]).run().success().stdout_is("10001\n");
+    podman(&["rm", "--force", "--time", "0", "greeter"]).run().success();
+    fs::write(sandbox.work().join("functions.rs"), format!("{FUNCTIONS}// changed\n")).unwrap();
+    release().success().stdout_has("Compiling roche-service").lacks("Compiling tide");
 }
 
 /// The written file is a whole one: Docker's own client builds the same image by it.

@@ -93,9 +93,18 @@ impl Lab {
         self.manifest(repository, tag).expect("it was pushed").digest
     }
 
-    /// An image of this machine's own programs (images.py says which there are), made once per toolchain and kept in target/.
+    /// An image of this machine's own programs (images.py says which there are).
     #[track_caller]
     pub(crate) fn import(&self, what: &str, name: &str) {
+        self.docker(["import", "--change", Self::PATH, Self::tar(what).to_str().unwrap(), name]);
+    }
+
+    /// What these images need beside their files.
+    pub(crate) const PATH: &'static str = "ENV PATH=/usr/local/bin:/usr/bin:/bin";
+
+    /// Made once per toolchain, and kept in target/.
+    #[track_caller]
+    pub(crate) fn tar(what: &str) -> PathBuf {
         let version = Command::new("rustc").arg("-vV").output().unwrap().stdout;
         let version = String::from_utf8(version).unwrap();
         let commit = version.lines().find_map(|line| line.strip_prefix("commit-hash: ")).unwrap();
@@ -109,8 +118,7 @@ impl Lab {
             command.args(["-I", "-B"]).arg(in_repository(IMAGES)).arg(what).arg(&tar).arg(in_repository(BUSYBOX));
             assert!(command.status().unwrap().success(), "{what} can't be made");
         }
-        let path = "ENV PATH=/usr/local/bin:/usr/bin:/bin";
-        self.docker(["import", "--change", path, tar.to_str().unwrap(), name]);
+        tar
     }
 
     /// The tags of a repository, sorted; none for one that does not exist.
