@@ -10,7 +10,7 @@ use crate::{
     environment::Environment as ProcessEnvironment,
     error::{Error, Result},
     manifest::{ComponentType, Wait},
-    names::{Component, Environment, Team, Version, nearest},
+    names::{Component, Environment, Image, Team, Version, nearest},
     redact::Secret,
 };
 
@@ -138,6 +138,8 @@ impl std::fmt::Display for RoleArn {
 pub(crate) enum Command {
     #[command(flatten)]
     Component(ComponentCommand),
+    /// Print the Dockerfile of a function component, or write it
+    Dockerfile(DockerfileInputs),
     /// Check everything that a release or a deploy needs
     Doctor(DoctorInputs),
     /// Scaffold a component in a new folder
@@ -193,6 +195,37 @@ pub(crate) struct ReleaseInputs {
     /// Show what the release would contain; build and publish nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) images: FunctionImages,
+    /// Only build a function's image, for this machine: no release, no account scheme, nothing is pushed
+    #[arg(long, conflicts_with_all = ["version", "platform_config", "release_data"])]
+    pub(crate) local: bool,
+    /// Compiled for debugging, with the environment files, for --local
+    #[arg(long, requires = "local")]
+    pub(crate) dev: bool,
+    /// What the image is called, for --local [default: <login of the Docker Hub>/<folder>]
+    #[arg(short, long, requires = "local", value_name = "NAME")]
+    pub(crate) tag: Option<Image>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DockerfileInputs {
+    #[command(flatten)]
+    pub(crate) images: FunctionImages,
+    /// Write it beside functions.rs, where none may be yet
+    #[arg(long)]
+    pub(crate) write: bool,
+}
+
+/// Of components of type `function`. The other spellings are roche's.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct FunctionImages {
+    /// The image a function is compiled in [default: by .rocherc or cdflow.yml, else roche's]
+    #[arg(short, long, visible_alias = "buildimage", value_name = "IMAGE")]
+    pub(crate) build_image: Option<Image>,
+    /// The image a function runs in [default: by .rocherc or cdflow.yml, else roche's]
+    #[arg(short, long, visible_alias = "runtime", value_name = "IMAGE")]
+    pub(crate) runtime_image: Option<Image>,
 }
 
 #[derive(Debug, Args)]
@@ -495,6 +528,13 @@ impl ActionInputs {
                 create_github_release: self.flag("create-github-release")?,
                 registries: self.list("registries")?,
                 dry_run: self.flag("dry-run")?,
+                images: FunctionImages {
+                    build_image: self.optional("build-image")?,
+                    runtime_image: self.optional("runtime-image")?,
+                },
+                local: false,
+                dev: false,
+                tag: None,
             }),
             "inspect" => ComponentCommand::Inspect(InspectInputs {
                 version: self.required("version")?,
@@ -630,6 +670,8 @@ impl ActionInputs {
             "release-data",
             "registries",
             "dry-run",
+            "build-image",
+            "runtime-image",
             "environment",
             "plan-only",
             "new-environment",

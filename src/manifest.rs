@@ -8,7 +8,7 @@ use crate::{
     document,
     error::{Error, Result},
     limits::{EnvironmentLimits, Limits, Protected},
-    names::{Component, Environment, Team},
+    names::{Component, Environment, Image, Team},
     secrets::{CredstashSettings, Sources},
     terraform::version::Constraint,
 };
@@ -34,6 +34,7 @@ pub(crate) struct Manifest {
     pub(crate) opentofu_version: Option<Constraint>,
     pub(crate) lambda: Option<Lambda>,
     pub(crate) docker: Option<Docker>,
+    pub(crate) function: Option<Function>,
     #[serde(default)]
     pub(crate) deploy: Deploy,
     /// Where the environment's secrets are. Not said: credstash, where the code declares `variable "secrets"`.
@@ -51,6 +52,8 @@ pub(crate) enum ComponentType {
     Lambda,
     /// Terraform code and a Docker image
     Docker,
+    /// Terraform code and an image of a Rust function
+    Function,
 }
 
 impl ComponentType {
@@ -123,6 +126,14 @@ pub(crate) enum Cache {
     Inline,
 }
 
+/// How a function becomes an image.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Function {
+    pub(crate) build_image: Option<Image>,
+    pub(crate) runtime_image: Option<Image>,
+}
+
 /// How deployments of this component behave.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -164,6 +175,10 @@ impl Manifest {
             return Err(
                 Error::input(format!("{file}: `lambda` is for components of type `lambda`")).hint("remove `lambda`")
             );
+        }
+        if manifest.function.is_some() && manifest.kind != ComponentType::Function {
+            return Err(Error::input(format!("{file}: `function` is for components of type `function`"))
+                .hint("remove `function`"));
         }
         match &manifest.docker {
             Some(_) if manifest.kind != ComponentType::Docker => {
@@ -418,9 +433,26 @@ mod tests {
     }
 
     #[test]
+    fn images_of_a_function() {
+        let function =
+            |text: &str| parse(&format!("account-scheme-url: a.json\nteam: x\ntype: function\nfunction: {{{text}}}\n"));
+        let images = function("build-image: rust:1, runtime-image: scratch").unwrap().function.unwrap();
+        assert_eq!(
+            (images.build_image.unwrap().as_str(), images.runtime_image.unwrap().as_str()),
+            ("rust:1", "scratch")
+        );
+        let refused = function("build-image: Rust").unwrap_err().to_string();
+        assert!(refused.starts_with("cdflow.yml:4:") && refused.contains("image `Rust` is refused"), "{refused}");
+        assert!(function("build-imag: a").unwrap_err().to_string().contains("did you mean `build-image`?"));
+    }
+
+    #[test]
     fn combinations_that_contradict() {
         let text = "account-scheme-url: a.json\nteam: x\ntype: infrastructure\nlambda: {source: src}\n";
         assert!(message(text).contains("`lambda` is for"));
+        assert!(
+            message(&format!("{SMALL}function: {{}}\n")).contains("`function` is for components of type `function`")
+        );
         assert!(message(&format!("{SMALL}terraform-version: 1.11.4\nopentofu-version: 1.8.0\n")).contains("both"));
         assert!(
             message("account-scheme-url: a.json\nteam: x\ntype: infrastructure\nmulti-region: true\n")

@@ -4,6 +4,10 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+mod image;
+
+pub(crate) use image::Image;
+
 /// Why a name was refused: which kind, the value (escaped), the rule, and one that would do.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} `{value}` is refused: {rule} (for example `{example}`)")]

@@ -100,6 +100,20 @@ impl Registry {
         Ok(answer.status() != StatusCode::NOT_FOUND)
     }
 
+    /// Which bytes a tag stands for; None when there is no such tag or repository. Asks for no content, as `has`.
+    pub(crate) async fn digest(&self, repository: &str, reference: &str) -> Result<Option<String>> {
+        let asked = self.about(repository, reference);
+        let answer = asked.send(Method::HEAD, &format!("manifests/{reference}")).await?;
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        match answer.headers().get("docker-content-digest").and_then(|value| value.to_str().ok()) {
+            Some(digest) => Ok(Some(digest.to_owned())),
+            // A registry need not say it.
+            None => Ok(self.manifest(repository, reference).await?.map(|manifest| manifest.digest)),
+        }
+    }
+
     /// None when there is no such tag, digest or repository.
     pub(crate) async fn manifest(&self, repository: &str, reference: &str) -> Result<Option<Manifest>> {
         let asked = self.about(repository, reference);

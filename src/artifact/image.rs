@@ -10,6 +10,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
+    artifact::function::{Code, Images, Profile},
     digest::Sha256,
     docker::{
         context::{Builder, Context, Kind},
@@ -46,6 +47,8 @@ pub(crate) struct ImageSources {
     pub(crate) hook: Option<PathBuf>,
     /// What the Dockerfile's stages start from.
     pub(crate) bases: Vec<String>,
+    /// Of a Dockerfile that cdflow itself makes: what decides it. Its text may be another with another cdflow.
+    pub(crate) generated_by: Option<Value>,
 }
 
 impl ImageName {
@@ -95,6 +98,17 @@ pub(crate) fn sources(settings: &Docker, folder: &Path, root: &Path, builder: Bu
         context: Context::read(&context, &dockerfile, builder, &NEVER_SENT)?,
         hook: hook(folder)?,
         bases: bases(&text),
+        generated_by: None,
+    })
+}
+
+/// Of a function: its code, and the images that it is made with.
+pub(crate) fn of_function(code: &Code, images: &Images, folder: &Path) -> Result<ImageSources> {
+    Ok(ImageSources {
+        context: code.context(Profile::Release, images)?,
+        hook: hook(folder)?,
+        bases: Vec::new(),
+        generated_by: Some(json!({"build-image": images.build.as_str(), "runtime-image": images.runtime.as_str()})),
     })
 }
 
@@ -160,6 +174,7 @@ impl ImageSources {
         for entry in &self.context.entries {
             let value = match &entry.kind {
                 Kind::File { .. } => continue,
+                Kind::Text(_) if self.generated_by.is_some() => continue,
                 Kind::Folder => json!("folder"),
                 Kind::Link { target } => json!({"link": target}),
                 Kind::Text(text) => json!({"text": Sha256::of(text)}),
@@ -168,7 +183,8 @@ impl ImageSources {
         }
         let digest = |path: &PathBuf| Sha256::of_file(path).map_err(|error| Error::io("can't read", path, &error));
         let hook = self.hook.as_ref().map(digest).transpose()?;
-        Ok(json!({"entries": entries, "dockerfile": self.context.dockerfile, "hook": hook}))
+        let dockerfile = self.generated_by.clone().unwrap_or_else(|| json!(self.context.dockerfile));
+        Ok(json!({"entries": entries, "dockerfile": dockerfile, "hook": hook}))
     }
 }
 

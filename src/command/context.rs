@@ -142,9 +142,15 @@ impl Context {
     }
 }
 
-/// The folder of cdflow.yml, canonical.
+/// The folder of cdflow.yml, canonical; the one above the current one where that is the `src` of a function.
 pub(super) fn folder(global: &Global) -> Result<PathBuf> {
-    fs::canonicalize(&global.directory).map_err(|error| Error::io("can't enter", &global.directory, &error))
+    let directory = &global.directory;
+    let folder = fs::canonicalize(directory).map_err(|error| Error::io("can't enter", directory, &error))?;
+    let is_src = folder.ends_with("src") && folder.join("functions.rs").is_file();
+    match folder.parent() {
+        Some(above) if is_src && !folder.join(manifest::FILE).exists() => Ok(above.to_owned()),
+        _ => Ok(folder),
+    }
 }
 
 pub(super) fn read_manifest(folder: &Path) -> Result<(Manifest, String)> {

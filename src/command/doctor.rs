@@ -44,6 +44,7 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
             ComponentType::Infrastructure => "infrastructure",
             ComponentType::Lambda => "lambda",
             ComponentType::Docker => "docker",
+            ComponentType::Function => "function",
         };
         report.ok(manifest::FILE, format!("{kind} of the team {}", manifest.team));
     }

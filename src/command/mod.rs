@@ -4,13 +4,16 @@ mod adopt;
 mod context;
 mod deploy;
 mod destroy;
+mod dockerfile;
 mod doctor;
+mod function;
 mod gates;
 mod github_release;
 mod guard;
 mod history;
 mod init;
 mod inspect;
+mod local;
 mod migration;
 mod opened;
 mod preflight;
@@ -48,12 +51,21 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
             host.log.json(&credentials::ask(&socket).await?);
             return Ok(0);
         }
+        Command::Dockerfile(inputs) => {
+            return interrupt
+                .or_cancel("asking for the base images", dockerfile::run(&global, &inputs, &host))
+                .await
+                .map(|()| 0);
+        }
         Command::Doctor(inputs) => {
             guard::check(&global, &host).await?;
             let examined = interrupt.or_cancel("looking at everything", doctor::run(&global, &inputs, &host));
             return examined.await.map(|()| 0);
         }
         Command::Init(inputs) => return init::run(&global, &inputs, &host).map(|()| 0),
+        Command::Component(ComponentCommand::Release(inputs)) if inputs.local => {
+            return local::run(&global, &inputs, &host).await.map(|()| 0);
+        }
         Command::Component(command) => command,
     };
     report.command = reported(&command).to_owned();

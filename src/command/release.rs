@@ -36,7 +36,7 @@ use crate::{
 mod image;
 
 /// Keys that cdflow puts into `release` itself.
-const BUILT_IN_DATA: [&str; 10] = [
+const BUILT_IN_DATA: [&str; 12] = [
     "commit",
     "version",
     "component",
@@ -47,6 +47,8 @@ const BUILT_IN_DATA: [&str; 10] = [
     "s3_bucket_regions_csv",
     "image_id",
     "image_tag",
+    "build_image",
+    "runtime_image",
 ];
 const ACCOUNT_SCHEME: &str = "account-scheme.json";
 const ZIP_DIGEST: &str = "cdflow-sha256";
@@ -72,7 +74,7 @@ async fn make(context: &Context, release: &Release, inputs: &ReleaseInputs, repo
     let sources = read_sources(context, &checkout, &inputs.platform_config, &data, &parts)?;
     let tool = context::tool(&context.manifest, &context.host).await?;
     if inputs.dry_run {
-        show(context, release, &sources, &checkout, &tool, &data, &parts)?;
+        show(context, release, &sources, &checkout, &tool, &data, &parts).await?;
     }
     let asked = is_published(context, release, &sources);
     let asked = context.host.interrupt.or_cancel("asking the release store", asked).await;
@@ -146,6 +148,9 @@ async fn read_parts(context: &Context, checkout: &Checkout, inputs: &ReleaseInpu
         ComponentType::Lambda => {
             lambda::files(&context.manifest, &context.identity.component, &context.folder, &checkout.root)
                 .map(Parts::Files)
+        }
+        ComponentType::Function => {
+            image::Parts::read_function(context, inputs).await.map(|parts| Parts::Image(Box::new(parts)))
         }
         ComponentType::Docker => {
             image::Parts::read(context, checkout, inputs).await.map(|parts| Parts::Image(Box::new(parts)))
@@ -431,7 +436,7 @@ async fn put(
     Err(Error::new(cancelled, format!("cancelled while {} was written: it is not published", store.describe(key))))
 }
 
-fn show(
+async fn show(
     context: &Context,
     release: &Release,
     sources: &Sources,
@@ -448,7 +453,7 @@ fn show(
         log.output(&format!("release.{key:<14} {value}"));
     }
     if let Parts::Image(image) = parts {
-        image.show(context, release)?;
+        image.show(context, release).await?;
     } else if !sources.artifact.is_empty() {
         for (region, place) in context.scheme.lambda_places(context.manifest.multi_region)? {
             let store = context.store_at(&place, &region)?;

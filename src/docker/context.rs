@@ -105,6 +105,17 @@ impl Context {
         Ok(context)
     }
 
+    /// Of these files alone, by name and path, and a Dockerfile that is no file. No rule of a `.dockerignore` counts.
+    pub(crate) fn of(files: &[(String, PathBuf)], dockerfile: &str, text: &str) -> Result<Self> {
+        let mut entries = vec![Entry { name: dockerfile.to_owned(), kind: Kind::Text(text.as_bytes().to_vec()) }];
+        for (name, path) in files {
+            let path = fs::canonicalize(path).map_err(|error| Error::io("can't read", path, &error))?;
+            entries.push(Entry { name: name.clone(), kind: kind(&path)? });
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Self { entries, dockerfile: dockerfile.to_owned() })
+    }
+
     /// Although it may be ignored.
     fn add(&mut self, name: String, path: &Path) -> Result<()> {
         if !self.entries.iter().any(|entry| entry.name == name) {

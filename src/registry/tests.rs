@@ -101,6 +101,7 @@ async fn an_image_and_an_index_are_read_with_their_labels() {
     assert_eq!(found.labels, BTreeMap::from([("label".to_owned(), "source".to_owned())]));
     assert_eq!(client.manifest("team/app", &digest).await.unwrap(), Some(found));
     assert!(client.has("team/app", &digest).await.unwrap() && client.has("team/app", "1").await.unwrap());
+    assert_eq!(client.digest("team/app", "1").await.unwrap(), Some(digest.clone()));
 
     let size = 2;
     let images = json!([
@@ -122,6 +123,7 @@ async fn what_is_not_there_is_none() {
     for (repository, reference) in [("there", "2"), ("there", &unknown), ("never", "1")] {
         assert_eq!(client.manifest(repository, reference).await.unwrap(), None);
         assert!(!client.has(repository, reference).await.unwrap());
+        assert_eq!(client.digest(repository, reference).await.unwrap(), None);
     }
 }
 

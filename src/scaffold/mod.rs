@@ -43,6 +43,18 @@ const LAMBDA: &[Template] = &[
     ("src/handler.py", include_str!("lambda/src/handler.py")),
 ];
 
+const FUNCTION: &[Template] = &[
+    ("cdflow.yml", include_str!("function/cdflow.yml")),
+    ("account-scheme.json", include_str!("docker/account-scheme.json")),
+    (".gitignore", include_str!("function/gitignore")),
+    ("config/common.json", include_str!("docker/config/common.json")),
+    ("config/live.json", include_str!("docker/config/live.json")),
+    ("infra/main.tf", include_str!("docker/infra/main.tf")),
+    ("infra/outputs.tf", include_str!("docker/infra/outputs.tf")),
+    ("infra/variables.tf", include_str!("docker/infra/variables.tf")),
+    ("src/functions.rs", include_str!("function/src/functions.rs")),
+    ("src/lib.rs", include_str!("function/src/lib.rs")),
+];
 /// What GitHub runs, and reads at the root of a repository alone. Of the examples, which are tried and linted.
 const WORKFLOWS: &[Template] = &[
     (".github/workflows/deploy.yml", include_str!("../../examples/workflows/deploy.yml")),
@@ -67,6 +79,7 @@ impl Scaffold<'_> {
             ComponentType::Infrastructure => INFRASTRUCTURE,
             ComponentType::Lambda => LAMBDA,
             ComponentType::Docker => DOCKER,
+            ComponentType::Function => FUNCTION,
         };
         // Names hold nothing that YAML would read in quotes as anything else.
         let fill = |text: &str| text.replace("@NAME@", self.name.as_str()).replace("@TEAM@", self.team.as_str());
@@ -91,12 +104,14 @@ impl Scaffold<'_> {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum;
+
     use super::*;
     use crate::{account::AccountScheme, manifest::Manifest};
 
     #[test]
     fn what_is_written_loads_whatever_the_names_look_like() {
-        for kind in [ComponentType::Infrastructure, ComponentType::Lambda, ComponentType::Docker] {
+        for kind in ComponentType::value_variants().iter().copied() {
             for (name, team) in [("hello", "platform"), ("1e3", "no"), ("0x1F", "null"), ("a._-", "123")] {
                 let (name, team) = (name.parse().unwrap(), team.parse().unwrap());
                 let files = Scaffold { is_repository: true, kind, name: &name, team: &team }.files();

@@ -5,9 +5,21 @@ use crate::support::{Aws, Project, cdflow, in_repository};
 use std::collections::BTreeSet;
 use std::fs;
 
-const COMMANDS: [&str; 13] = [
-    "release", "inspect", "deploy", "destroy", "status", "history", "rollback", "shell", "prune", "unlock", "adopt",
-    "doctor", "init",
+const COMMANDS: [&str; 14] = [
+    "release",
+    "inspect",
+    "deploy",
+    "destroy",
+    "status",
+    "history",
+    "rollback",
+    "shell",
+    "prune",
+    "unlock",
+    "adopt",
+    "dockerfile",
+    "doctor",
+    "init",
 ];
 
 #[test]
@@ -53,7 +65,7 @@ fn every_exit_code_stands_in_the_readme() {
 fn every_key_stands_in_the_readme() {
     let readme = read("README.md");
     for (section_name, source, structs) in [
-        ("## cdflow.yml", "src/manifest.rs", &["Manifest", "Lambda", "Docker", "Deploy"][..]),
+        ("## cdflow.yml", "src/manifest.rs", &["Manifest", "Lambda", "Docker", "Function", "Deploy"][..]),
         ("## cdflow.yml", "src/limits.rs", &["Limits", "EnvironmentLimits"][..]),
         ("## Account scheme", "src/account.rs", &["File", "FileAccount", "FileBackend", "Upgrade"][..]),
     ] {

@@ -14,8 +14,9 @@ fn every_example_is_formatted() {
 }
 
 #[test]
-fn the_example_without_a_cloud_is_valid_terraform() {
+fn the_examples_without_a_cloud_are_valid_terraform() {
     validate("infrastructure-component", None);
+    validate("function-component", None);
 }
 
 #[test]

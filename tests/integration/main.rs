@@ -25,6 +25,7 @@ mod docker_release;
 mod doctor;
 mod documents;
 mod examples;
+mod function_release;
 mod github_release;
 mod guards;
 mod images;

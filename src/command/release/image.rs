@@ -1,17 +1,21 @@
 //! The image of a release: found in the registry, or built and pushed; then `latest`.
 
-use std::{fs, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use serde_json::Value;
 
-use super::super::context::Context;
+use super::super::{context::Context, function};
 use crate::{
     account::ImageRegistry,
-    artifact::image::{self, ImageName, ImageSources, SOURCE_LABEL},
+    artifact::{
+        self,
+        function::{Code, Images, Profile},
+        image::{self, ImageName, ImageSources, SOURCE_LABEL},
+    },
     aws::ecr::{Ecr, Pullers},
     digest::Sha256,
     docker::{
-        context::Builder as FilesFor,
+        context::{Builder as FilesFor, Context as Files},
         engine::{Builder, Credentials, Endpoint, Engine, Refusal},
         logins::{Login, Logins},
     },
@@ -21,7 +25,7 @@ use crate::{
     inputs::ReleaseInputs,
     manifest::Docker,
     process::Program,
-    registry::Registry,
+    registry::{Manifest, Registry},
     release::Release,
 };
 
@@ -34,35 +38,46 @@ pub(super) struct Parts {
     engine: Option<Engine>,
     settings: Docker,
     logins: Logins,
+    /// Of a function: its code, and the images as they are named.
+    function: Option<(Code, Images)>,
     pub(super) sources: ImageSources,
 }
 
 impl Parts {
     /// The engine is asked first: which files it gets depends on its builder.
     pub(super) async fn read(context: &Context, checkout: &Checkout, inputs: &ReleaseInputs) -> Result<Self> {
-        let host = &context.host;
         let settings = context.manifest.docker.clone().unwrap_or_default();
-        context.identity.component.check_as_image()?;
-        let logins = Logins::gather(&inputs.registries, &host.environment, &host.log.redactor)?;
-        let connecting = Engine::connect(&context.host);
-        let engine = match context.host.interrupt.or_cancel("asking the Docker engine", connecting).await {
-            Ok(engine) => Some(engine),
-            Err(absent) if inputs.dry_run && absent.exit() == Exit::Input => {
-                context.host.log.note(&absent.to_string());
-                None
-            }
-            Err(absent) => return Err(absent),
-        };
+        let (engine, logins) = engine_and_logins(context, inputs).await?;
         let builder = match engine.as_ref().map(|engine| engine.builder) {
             Some(Builder::Classic { .. }) => FilesFor::Classic,
             Some(Builder::BuildKit) | None => FilesFor::BuildKit,
         };
         let sources = image::sources(&settings, &context.folder, &checkout.root, builder)?;
-        Ok(Self { engine, settings, logins, sources })
+        Ok(Self { engine, settings, logins, function: None, sources })
     }
 
-    pub(super) fn show(&self, context: &Context, release: &Release) -> Result<()> {
+    pub(super) async fn read_function(context: &Context, inputs: &ReleaseInputs) -> Result<Self> {
+        let settings = context.manifest.function.clone().unwrap_or_default();
+        let (folder, environment) = (&context.folder, &context.host.environment);
+        let images = Images::choose(Profile::Release, &inputs.images, folder, &settings, environment)?;
+        let code = Code::find(folder)?;
+        let sources = image::of_function(&code, &images, folder)?;
+        let (engine, logins) = engine_and_logins(context, inputs).await?;
+        Ok(Self { engine, settings: Docker::default(), logins, function: Some((code, images)), sources })
+    }
+
+    pub(super) async fn show(&self, context: &Context, release: &Release) -> Result<()> {
         let log = &context.host.log;
+        if let Some((code, images)) = &self.function {
+            log.output(&format!("{:<22} {}", "image", ImageName::new(host(context)?, release)?.tag()));
+            for base in function::found(images, self.engine.as_ref(), &self.logins, &context.host).await {
+                log.output(&base);
+            }
+            code.dockerfile(Profile::Release, images)
+                .lines()
+                .for_each(|line| log.output(&format!("Dockerfile    {line}")));
+            return Ok(());
+        }
         let line = |what: &str, value: &str| log.output(&format!("{what:<22} {value}"));
         line("image", &ImageName::new(host(context)?, release)?.tag());
         line("Dockerfile", &self.sources.context.dockerfile);
@@ -75,6 +90,21 @@ impl Parts {
     }
 }
 
+async fn engine_and_logins(context: &Context, inputs: &ReleaseInputs) -> Result<(Option<Engine>, Logins)> {
+    let host = &context.host;
+    context.identity.component.check_as_image()?;
+    let logins = Logins::gather(&inputs.registries, &host.environment, &host.log.redactor)?;
+    let connecting = Engine::connect(host);
+    match host.interrupt.or_cancel("asking the Docker engine", connecting).await {
+        Ok(engine) => Ok((Some(engine), logins)),
+        Err(absent) if inputs.dry_run && absent.exit() == Exit::Input => {
+            host.log.note(&absent.to_string());
+            Ok((None, logins))
+        }
+        Err(absent) => Err(absent),
+    }
+}
+
 /// An image on its way into the registry.
 pub(super) struct Image<'a> {
     context: &'a Context,
@@ -82,10 +112,11 @@ pub(super) struct Image<'a> {
     registry: ImageRegistry,
     settings: Docker,
     logins: Logins,
+    function: Option<(Code, Images)>,
     name: ImageName,
     source: Sha256,
     /// Set when the registry has it already.
-    digest: Option<String>,
+    there: Option<Manifest>,
 }
 
 impl<'a> Image<'a> {
@@ -105,15 +136,16 @@ impl<'a> Image<'a> {
             registry,
             settings: parts.settings,
             logins: parts.logins,
+            function: parts.function,
             name,
             source,
-            digest: None,
+            there: None,
         };
         let interrupt = &context.host.interrupt;
-        image.digest = interrupt.or_cancel("asking the registry", image.find()).await?;
-        if let Some(digest) = &image.digest {
+        image.there = interrupt.or_cancel("asking the registry", image.find()).await?;
+        if let Some(there) = &image.there {
             context.host.log.step(&format!("Take over the image {}", image.name.tag()));
-            context.host.log.note(&format!("an earlier try has pushed it, from the same sources: {digest}"));
+            context.host.log.note(&format!("an earlier try has pushed it, from the same sources: {}", there.digest));
             return Ok(image);
         }
         image.build(release, checkout, &parts.sources.hook, parts.sources.context).await?;
@@ -121,13 +153,13 @@ impl<'a> Image<'a> {
     }
 
     /// Afterwards the registry has it. What Terraform is told of it.
-    pub(super) async fn push(&self) -> Result<std::collections::BTreeMap<String, String>> {
-        if let Some(digest) = &self.digest {
-            return Ok(self.name.metadata(digest));
+    pub(super) async fn push(&self) -> Result<BTreeMap<String, String>> {
+        if let Some(there) = &self.there {
+            return Ok(self.metadata(there));
         }
         let host = &self.context.host;
         host.log.step(&format!("Push the image {}", self.name.tag()));
-        let digest = tokio::select! {
+        let pushed = tokio::select! {
             pushed = self.push_and_ask() => pushed?,
             () = host.interrupt.arrived() => {
                 let exit = host.interrupt.requested().unwrap_or(Exit::Interrupted);
@@ -135,8 +167,17 @@ impl<'a> Image<'a> {
                 return Err(Error::new(exit, what).hint("release again: what is in the registry by then is taken over"));
             }
         };
-        host.log.note(&digest);
-        Ok(self.name.metadata(&digest))
+        host.log.note(&pushed.digest);
+        Ok(self.metadata(&pushed))
+    }
+
+    /// The image itself says what it was made from, so that this is true also of one that is taken over.
+    fn metadata(&self, image: &Manifest) -> BTreeMap<String, String> {
+        let mut data = self.name.metadata(&image.digest);
+        if self.function.is_some() {
+            data.extend(artifact::function::metadata_of(&image.labels));
+        }
+        data
     }
 
     /// For people; nothing in cdflow reads it, so that trouble with it is no reason to fail.
@@ -149,7 +190,7 @@ impl<'a> Image<'a> {
         if let Err(why) = may_be_latest(&self.context.host.environment) {
             return stays(&why);
         }
-        if self.digest.is_some() {
+        if self.there.is_some() {
             return stays("the image was not built by this run");
         }
         let moved = async {
@@ -163,15 +204,15 @@ impl<'a> Image<'a> {
         }
     }
 
-    /// The digest of what the tag stands for, if that was made from the same sources.
-    async fn find(&self) -> Result<Option<String>> {
+    /// What the tag stands for, if that was made from the same sources.
+    async fn find(&self) -> Result<Option<Manifest>> {
         let registry = Registry::new(&self.name.host, self.login().await?)?;
         let Some(found) = registry.manifest(&self.name.path, self.name.version.as_str()).await? else {
             return Ok(None);
         };
         let there = found.labels.get(SOURCE_LABEL).map(String::as_str);
         if there == Some(self.source.to_string().as_str()) {
-            return Ok(Some(found.digest));
+            return Ok(Some(found));
         }
         Err(Error::refused(format!("the image `{}` exists with other content", self.name.tag()))
             .why(format!(
@@ -188,7 +229,7 @@ impl<'a> Image<'a> {
         release: &Release,
         checkout: &Checkout,
         hook: &Option<std::path::PathBuf>,
-        files: crate::docker::context::Context,
+        files: Files,
     ) -> Result<()> {
         let host = &self.context.host;
         host.log.step(&format!("Build the image {}", self.name.tag()));
@@ -199,20 +240,24 @@ impl<'a> Image<'a> {
         let git = Git::find(&host.environment.for_programs(), &host.log, &host.interrupt)?;
         let origin = git.origin(&self.context.folder).await?;
         let labels = image::labels(release, &checkout.commit, origin.as_deref(), self.source);
+        let (files, of_bases) = self.based(files).await?;
+        let labels = labels.into_iter().chain(of_bases).collect();
         let build = image::build(&self.name, &self.settings, &files, labels, secrets, credentials);
-        let (tar, sent) = files.tar();
-        let building = self.engine.build(&build, tar, &host.log);
-        let built = host.interrupt.or_cancel("building the image", building).await;
-        // When the files could not be sent, the engine knows only that there were no more.
-        match sent.await {
-            Ok(sent) => sent?,
-            Err(error) => return Err(Error::internal("the sender of the build context failed").why(error)),
-        }
-        built?;
+        let building = self.engine.build_from(&build, files, &host.log);
+        host.interrupt.or_cancel("building the image", building).await?;
         match hook {
             Some(hook) => self.run_hook(hook).await,
             None => Ok(()),
         }
+    }
+
+    /// A function is built from its base images as they are now, and says which.
+    async fn based(&self, files: Files) -> Result<(Files, BTreeMap<String, String>)> {
+        let Some((code, images)) = &self.function else { return Ok((files, BTreeMap::new())) };
+        let host = &self.context.host;
+        let asking = function::pinned(images, &self.engine, &self.logins, host);
+        let pinned = host.interrupt.or_cancel("asking for the base images", asking).await?;
+        Ok((code.context(Profile::Release, &pinned.images)?, artifact::function::labels(&pinned.records)))
     }
 
     async fn run_hook(&self, hook: &std::path::Path) -> Result<()> {
@@ -234,7 +279,7 @@ impl<'a> Image<'a> {
         }
     }
 
-    async fn push_and_ask(&self) -> Result<String> {
+    async fn push_and_ask(&self) -> Result<Manifest> {
         if let ImageRegistry::Ecr { account_id } = &self.registry {
             let accounts = self.context.scheme.accounts.values();
             let others: Vec<&str> = accounts.filter_map(|account| account.id.as_deref()).collect();

@@ -20,6 +20,7 @@ use super::{
     session::Session,
 };
 use crate::{
+    docker::context::Context,
     environment::Environment,
     error::{Error, Exit, Result},
     log::Log,
@@ -96,6 +97,18 @@ fn minor(version: &str) -> Option<(u32, u32)> {
 }
 
 impl Engine {
+    /// From files as they are now.
+    pub(crate) async fn build_from(&self, build: &Build, files: Context, log: &Log) -> Result<()> {
+        let (tar, sent) = files.tar();
+        let built = self.build(build, tar, log).await;
+        // When the files could not be sent, the engine knows only that there were no more.
+        match sent.await {
+            Ok(sent) => sent?,
+            Err(error) => return Err(Error::internal("the sender of the build context failed").why(error)),
+        }
+        built
+    }
+
     /// `files` is a tar. Dropping the future ends the connection, and with it the engine ends the build.
     pub(crate) async fn build(
         &self,

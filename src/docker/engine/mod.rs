@@ -12,6 +12,7 @@ use crate::{
 
 mod build;
 mod endpoint;
+mod images;
 mod progress;
 mod push;
 mod session;

@@ -2,7 +2,7 @@
 
 use super::helper::Helper;
 use super::runner::{Runner, python_path};
-use super::{Output, REGION, RELEASE, Sandbox, aws, in_repository};
+use super::{Output, REGION, RELEASE, Sandbox, aws, in_repository, repository};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::fs;
@@ -12,6 +12,8 @@ use std::sync::OnceLock;
 
 /// A statically linked busybox, of which the laboratory's one base image is made. tests/run puts it there.
 const BUSYBOX: &str = "target/lab/busybox";
+
+const IMAGES: &str = "tests/integration/support/images.py";
 
 /// One for all tests, started by the first that asks. Repositories should bear names of the test.
 pub(crate) struct Lab {
@@ -91,6 +93,34 @@ impl Lab {
         self.manifest(repository, tag).expect("it was pushed").digest
     }
 
+    /// An image of this machine's own programs (images.py says which there are).
+    #[track_caller]
+    pub(crate) fn import(&self, what: &str, name: &str) {
+        self.docker(["import", "--change", Self::PATH, Self::tar(what).to_str().unwrap(), name]);
+    }
+
+    /// What these images need beside their files.
+    pub(crate) const PATH: &'static str = "ENV PATH=/usr/local/bin:/usr/bin:/bin";
+
+    /// Made once per toolchain, and kept in target/.
+    #[track_caller]
+    pub(crate) fn tar(what: &str) -> PathBuf {
+        let version = Command::new("rustc").arg("-vV").output().unwrap().stdout;
+        let version = String::from_utf8(version).unwrap();
+        let commit = version.lines().find_map(|line| line.strip_prefix("commit-hash: ")).unwrap();
+        let made_of = fs::read(in_repository(IMAGES)).unwrap();
+        let tar =
+            in_repository("target/lab").join(format!("{what}-{}-{:08x}.tar", &commit[..9], crc32fast::hash(&made_of)));
+        if !tar.exists() {
+            let of_before = format!("target/lab/{what}-*.tar");
+            Command::new("sh").args(["-c", &format!("rm -f {of_before}")]).current_dir(repository()).status().unwrap();
+            let mut command = Command::new(python_path());
+            command.args(["-I", "-B"]).arg(in_repository(IMAGES)).arg(what).arg(&tar).arg(in_repository(BUSYBOX));
+            assert!(command.status().unwrap().success(), "{what} can't be made");
+        }
+        tar
+    }
+
     /// The tags of a repository, sorted; none for one that does not exist.
     pub(crate) fn registry_tags(&self, repository: &str) -> Vec<String> {
         let answer = self.http(json!({ "url": format!("http://{}/v2/{repository}/tags/list", Self::LOCAL) }));
@@ -129,9 +159,14 @@ impl Lab {
 
     /// A request from inside: `method`, `url`, `headers`, `body`. The answer: `status`, `headers` (in lower case), `body`.
     #[track_caller]
-    pub(crate) fn http(&self, mut request: Value) -> Value {
+    pub(crate) fn http(&self, request: Value) -> Value {
+        self.try_http(request).unwrap()
+    }
+
+    /// An error where nobody answers.
+    pub(crate) fn try_http(&self, mut request: Value) -> Result<Value, String> {
         request["op"] = "http".into();
-        self.helper.ask(&request).unwrap()
+        self.helper.ask(&request)
     }
 
     /// Makes the https registries misbehave. `matching` is part of the lines that are meant, `PUT <host>/v2/<repository>/…`.
