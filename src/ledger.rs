@@ -321,6 +321,11 @@ impl Record {
         }
     }
 
+    /// The number of the newest deploy or destroy; 0 where there was none.
+    pub(crate) fn newest(&self) -> u64 {
+        self.unsettled.iter().chain(&self.settled).map(|entry| entry.start.number).max().unwrap_or(0)
+    }
+
     pub(crate) fn is_destroyed(&self) -> bool {
         self.settled.as_ref().is_some_and(|entry| entry.start.action == Action::Destroy)
     }
