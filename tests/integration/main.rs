@@ -24,6 +24,7 @@ mod examples;
 mod guards;
 mod init;
 mod interrupt;
+mod lab;
 mod operations;
 mod reference;
 mod release;

@@ -1,16 +1,16 @@
 //! The AWS of the tests: one moto process for all of them, and in it buckets for each.
 
+use super::helper::Helper;
 use super::runner::python_path;
 use super::{Sandbox, in_repository};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
 
 pub(crate) const REGION: &str = "eu-west-1";
 /// The accounts of `Aws::scheme`. The keys of `Aws::env` belong to none of them: cdflow has to assume a role.
@@ -24,17 +24,16 @@ pub(crate) const AMBIENT_SECRET: &str = "ambientSecretAmbientSecretAmbientSecret
 
 /// A test's share of AWS. Bucket names are its own; anything else (roles, parameters) should bear `name()`.
 pub(crate) struct Aws {
-    server: &'static Server,
+    server: &'static Helper,
     name: String,
 }
 
 impl Aws {
     /// `name` in lower case and hyphens, for whoever reads a failure; a number makes it unique. The three buckets exist.
     pub(crate) fn new(name: &str) -> Self {
-        static SERVER: OnceLock<Server> = OnceLock::new();
         static NUMBER: AtomicUsize = AtomicUsize::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let aws = Self { server: SERVER.get_or_init(Server::start), name: format!("{name}-{number}") };
+        let aws = Self { server: server(), name: format!("{name}-{number}") };
         for bucket in [aws.scheme_bucket(), aws.release_bucket(), aws.lambda_bucket(), aws.state_bucket()] {
             aws.create_bucket(&bucket);
         }
@@ -48,7 +47,7 @@ impl Aws {
 
     /// `http://127.0.0.1:<port>`
     pub(crate) fn endpoint(&self) -> &'static str {
-        &self.server.endpoint
+        endpoint()
     }
 
     /// What a program needs to take moto for AWS. The address, not `localhost`, and no AWS_ENDPOINT_URL_S3: Terraform would
@@ -246,7 +245,7 @@ impl Aws {
     pub(crate) fn relay(&self, sandbox: &Sandbox) -> PathBuf {
         let path = sandbox.root().join("moto.sock");
         if !path.exists() {
-            self.server.ask(&json!({ "op": "relay", "path": path })).unwrap();
+            relay(&path);
         }
         path
     }
@@ -262,45 +261,22 @@ fn strings(items: &[Value], field: &str) -> Vec<String> {
     found
 }
 
-/// aws.py. It ends when the pipe to it closes, that is with this process, however this process ends.
-struct Server {
-    endpoint: String,
-    pipes: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
-    _process: Child,
+/// aws.py.
+fn server() -> &'static Helper {
+    static SERVER: OnceLock<Helper> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let mut command = Command::new(python_path());
+        command.arg("-I").arg(in_repository("tests/integration/support/aws.py")).env_clear();
+        Helper::start("moto", command)
+    })
 }
 
-impl Server {
-    fn start() -> Self {
-        let mut process = Command::new(python_path())
-            .arg("-I")
-            .arg(in_repository("tests/integration/support/aws.py"))
-            .env_clear()
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(process.stdout.take().unwrap());
-        let mut first = String::new();
-        stdout.read_line(&mut first).unwrap();
-        let ready: Value =
-            serde_json::from_str(&first).expect("moto did not start (its message is above): run `make test`");
-        Self {
-            endpoint: ready["ok"].as_str().unwrap().to_owned(),
-            pipes: Mutex::new((process.stdin.take().unwrap(), stdout)),
-            _process: process,
-        }
-    }
+/// Where moto listens: `http://127.0.0.1:<port>`
+pub(super) fn endpoint() -> &'static str {
+    server().ready.as_str().unwrap()
+}
 
-    fn ask(&self, request: &Value) -> Result<Value, String> {
-        // A test that failed while it asked poisons nothing: requests and answers are whole lines.
-        let mut pipes = self.pipes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        writeln!(pipes.0, "{request}").unwrap();
-        let mut line = String::new();
-        pipes.1.read_line(&mut line).unwrap();
-        let mut answer: Value = serde_json::from_str(&line).expect("moto has ended (its message is above)");
-        match answer.get("error") {
-            Some(error) => Err(error.as_str().unwrap().to_owned()),
-            None => Ok(answer["ok"].take()),
-        }
-    }
+/// Makes a Unix socket that leads to moto.
+pub(super) fn relay(path: &Path) {
+    server().ask(&json!({ "op": "relay", "path": path })).unwrap();
 }

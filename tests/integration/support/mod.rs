@@ -1,8 +1,10 @@
-//! What the tests stand on. Everything outside the binary is real or answers on the wire: Terraform, git, and moto as AWS.
-//! A test owns a `Sandbox` (home, temporary and working folders); only the moto process is shared, and there every test
-//! has buckets of its own, so that tests run side by side.
+//! What the tests stand on. Everything outside the binary is real or answers on the wire: Terraform, git, moto as AWS,
+//! and in the `Lab` a Docker engine with registries. A test owns a `Sandbox` (home, temporary and working folders); only moto
+//! and the lab are shared, and there every test has buckets and repositories of its own, so that tests run side by side.
 
 mod aws;
+mod helper;
+mod lab;
 mod local;
 mod output;
 mod probe;
@@ -15,6 +17,7 @@ mod sandbox;
 mod scrub;
 
 pub(crate) use aws::{AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, PROD, REGION, RELEASE};
+pub(crate) use lab::Lab;
 pub(crate) use local::entries;
 pub(crate) use output::Output;
 pub(crate) use probe::Probe;

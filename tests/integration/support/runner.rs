@@ -1,7 +1,7 @@
 //! The one way tests start programs: a cleared environment, no standard input, and an end to every wait.
 
 use super::processes::kill_tree;
-use super::{Aws, Mirror, Output, Process, Sandbox, Scrub, descendants, in_repository};
+use super::{Aws, Lab, Mirror, Output, Process, Sandbox, Scrub, descendants, in_repository};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
@@ -180,6 +180,24 @@ impl Runner {
         let port = aws.endpoint().rsplit(':').next().unwrap();
         let socket = aws.relay(&self.sandbox);
         self.in_network(format!("{LOOPBACK_UP}PORT, RELAY = {port}, {:?}\n{RELAYED}", socket.to_str().unwrap()))
+    }
+
+    /// In the laboratory: `DOCKER_HOST` is its engine, and its registries, moto, and nothing else are reached.
+    pub(crate) fn in_lab(mut self, lab: &Lab) -> Self {
+        let wrapped = [
+            format!("--target={}", lab.pid()).into(),
+            "--net".into(),
+            "--mount".into(),
+            // A folder that was entered outside has no path inside.
+            "--".into(),
+            "sh".into(),
+            "-c".into(),
+            "cd \"$0\" && exec \"$@\"".into(),
+            self.cwd.clone().into(),
+            std::mem::replace(&mut self.program, "nsenter".into()),
+        ];
+        self.arguments.splice(0..0, wrapped);
+        self.env("DOCKER_HOST", lab.docker_host())
     }
 
     fn in_network(mut self, script: String) -> Self {
