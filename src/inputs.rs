@@ -1,7 +1,12 @@
 //! What a run was asked to do. The command line (flags, by clap) and the Action (`INPUT_*`, by envy) become one value;
 //! a flag and its input share one name.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, str::FromStr};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -22,7 +27,10 @@ pub(crate) struct Inputs {
     pub(crate) command: Command,
 }
 
-#[derive(Debug, Args)]
+/// By this name the program knows that it follows a step.
+const POST: &str = "cdflow-post";
+
+#[derive(Debug, Default, Args)]
 pub(crate) struct Global {
     /// The component's name [default: from cdflow.yml, the git remote, or GITHUB_REPOSITORY]
     #[arg(short, long, global = true, value_name = "NAME")]
@@ -52,6 +60,9 @@ pub(crate) enum Command {
     /// Used by Terraform's state backend
     #[command(hide = true)]
     CredentialProcess { socket: PathBuf },
+    /// Waits for a step of the Action that was cancelled; `post-entrypoint` of action.yml
+    #[command(hide = true)]
+    Post,
 }
 
 /// The commands for a component.
@@ -261,6 +272,10 @@ pub(crate) enum Parsed {
 
 /// From the arguments; or, without any, from the Action's inputs.
 pub(crate) fn parse(args: Vec<OsString>, environment: &ProcessEnvironment) -> Result<Parsed> {
+    if args.first().and_then(|name| Path::new(name).file_name()).is_some_and(|name| name == POST) {
+        // The step's own inputs are there as well, and none of its business.
+        return Ok(Parsed::Run(Box::new(Inputs { global: Global::default(), command: Command::Post })));
+    }
     let action = ActionInputs::read(environment)?;
     if args.len() <= 1 && (action.is_given() || environment.get("GITHUB_ACTIONS").is_some()) {
         return action.inputs().map(|inputs| Parsed::Run(Box::new(inputs)));

@@ -13,13 +13,16 @@ mod artifact;
 mod aws;
 mod bundle;
 mod command;
+mod container;
 mod digest;
 mod docker;
 mod document;
 mod environment;
 mod error;
 mod git;
+mod github;
 mod guard;
+mod handover;
 mod host;
 mod inputs;
 mod interrupt;
@@ -42,8 +45,9 @@ mod terraform;
 pub use environment::Environment;
 
 use error::{Error, Exit, Result};
+use handover::Handover;
 use host::Host;
-use inputs::{Inputs, Parsed};
+use inputs::{Command, Inputs, Parsed};
 use interrupt::Interrupt;
 use log::Log;
 use redact::Redactor;
@@ -81,10 +85,19 @@ fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Error::internal("no threads can be started").why(error))?;
     runtime.block_on(async {
-        let told = log.clone();
-        let interrupt =
-            Interrupt::listen(move || told.warning("cancelled: stopping as soon as that is safe; please wait"))?;
-        command::run(inputs, Host { environment, log, interrupt }).await
+        let is_post = matches!(inputs.command, Command::Post);
+        let handover = Handover::begin(&environment, &log, !is_post);
+        let (told, asked) = (log.clone(), handover.clone());
+        let interrupt = Interrupt::listen(move || {
+            asked.cancelled();
+            told.warning(match is_post {
+                false => "cancelled: stopping as soon as that is safe; please wait",
+                true => "cancelled: not waiting any longer",
+            });
+        })?;
+        let ended = command::run(inputs, Host { environment, log, interrupt }).await;
+        handover.end();
+        ended
     })
 }
 

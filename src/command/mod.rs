@@ -9,6 +9,7 @@ mod history;
 mod init;
 mod inspect;
 mod opened;
+mod post;
 mod prune;
 mod release;
 mod rescue;
@@ -33,6 +34,7 @@ pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
             host.log.json(&credentials::ask(&socket).await?);
             return Ok(());
         }
+        Command::Post => return post::run(&host).await,
         Command::Doctor(inputs) => {
             return interrupt.or_cancel("looking at everything", doctor::run(&global, &inputs, &host)).await;
         }

@@ -1,3 +1,4 @@
 //! Docker images: what is sent to the engine, how it is built and pushed, and who may do that.
 
+pub(crate) mod containers;
 pub(crate) mod logins;

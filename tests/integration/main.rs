@@ -17,6 +17,7 @@ mod aws_lambda;
 mod aws_state;
 mod bad_input;
 mod bundle_damage;
+mod container;
 mod deploy;
 mod doctor;
 mod documents;
