@@ -57,6 +57,17 @@ const FOR_FETCHING: &[&str] = &[
     "NETRC",
 ];
 
+/// Where the programs that keep Docker's passwords find them.
+const FOR_CREDENTIAL_HELPERS: &[&str] = &[
+    "DOCKER_CONFIG",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "XDG_RUNTIME_DIR",
+    "XDG_CONFIG_HOME",
+    "GNUPGHOME",
+    "PASSWORD_STORE_DIR",
+    "CLOUDSDK_CONFIG",
+];
+
 /// Passed on by hand, these would take the place of what cdflow has checked: the identity, the workspace, the values.
 const NEVER_PASSED: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
@@ -127,6 +138,12 @@ impl Environment {
         picked.entry("GIT_SSH_COMMAND".into()).or_insert_with(|| "ssh -o BatchMode=yes".into());
         picked.insert("GIT_TERMINAL_PROMPT".into(), "0".into());
         picked.extend(self.for_terraform(passed));
+        picked
+    }
+
+    pub(crate) fn for_credential_helpers(&self) -> BTreeMap<OsString, OsString> {
+        let mut picked = self.pick(|name| FOR_CREDENTIAL_HELPERS.contains(&name));
+        picked.extend(self.for_programs());
         picked
     }
 

@@ -22,6 +22,14 @@ pub(crate) struct Checkout {
     pub(crate) commit: String,
 }
 
+/// What is checked out.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) commit: String,
+    /// Also of a shallow clone, which doesn't have them.
+    pub(crate) parents: Vec<String>,
+}
+
 /// In a container the checkout belongs to another user, which git refuses without the first; and what stands in a checkout must
 /// not make git run programs: no monitor, no hooks, no repository that was committed as files.
 const HARMLESS: [&str; 8] = [
@@ -68,6 +76,15 @@ impl<'a> Git<'a> {
             .ok_or_else(|| Error::input(format!("the checkout `{root}` has no commit")).hint("commit, then release"))?;
         let root = std::fs::canonicalize(&root).map_err(|error| Error::io("can't read", Path::new(&root), &error))?;
         Ok(Checkout { root, commit })
+    }
+
+    /// None where `folder` is in no checkout, or in one without a commit.
+    pub(crate) async fn head(&self, folder: &Path) -> Result<Option<Head>> {
+        let Some(commit) = self.answer(folder, &["rev-parse", "--verify", "HEAD"]).await? else { return Ok(None) };
+        let Some(object) = self.answer(folder, &["cat-file", "commit", "HEAD"]).await? else { return Ok(None) };
+        let header = object.lines().take_while(|line| !line.is_empty());
+        let parents = header.filter_map(|line| line.strip_prefix("parent ")).map(str::to_owned).collect();
+        Ok(Some(Head { commit, parents }))
     }
 
     pub(crate) async fn origin(&self, folder: &Path) -> Result<Option<String>> {

@@ -15,6 +15,7 @@ use crate::{
     error::{Error, Result},
     manifest::{ComponentType, Wait},
     names::{Component, Environment, Team, Version, nearest},
+    redact::Secret,
 };
 
 /// Build once, publish one immutable release, deploy it to any environment with Terraform.
@@ -47,6 +48,60 @@ pub(crate) struct Global {
     /// No colours
     #[arg(long, global = true)]
     pub(crate) no_color: bool,
+    #[command(flatten)]
+    pub(crate) aws: AwsInputs,
+    /// The Action's input alone: everybody on a machine can read its command lines.
+    #[arg(skip)]
+    pub(crate) github_token: Option<Secret>,
+}
+
+/// Who we are at AWS before any role of the account scheme.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct AwsInputs {
+    /// On GitHub Actions: start as this role, for which GitHub vouches; no other step is needed
+    #[arg(long, global = true, value_name = "ARN")]
+    pub(crate) aws_role_to_assume: Option<RoleArn>,
+    /// Where the account scheme's bucket is [default: AWS_REGION]
+    #[arg(long, global = true, value_name = "REGION")]
+    pub(crate) aws_region: Option<String>,
+}
+
+/// `arn:aws:iam::111111111111:role/ci-runner`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RoleArn(String);
+
+impl RoleArn {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RoleArn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let is_arn = match parts.as_slice() {
+            ["arn", partition, "iam", "", account, role] => {
+                partition.starts_with("aws")
+                    && account.len() == 12
+                    && account.bytes().all(|byte| byte.is_ascii_digit())
+                    && role.strip_prefix("role/").is_some_and(|name| !name.is_empty())
+                    && role.bytes().all(|byte| byte.is_ascii_graphic())
+            }
+            _ => false,
+        };
+        match is_arn {
+            true => Ok(Self(text.to_owned())),
+            false => Err("a role is written arn:aws:iam::<12 digits>:role/<name>".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for RoleArn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -90,8 +145,8 @@ pub(crate) enum ComponentCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReleaseInputs {
-    /// The version to publish, such as 42-a1b2c3d
-    pub(crate) version: Version,
+    /// The version to publish, such as 42-a1b2c3d [default in a CI: by tag, pull request or run number]
+    pub(crate) version: Option<Version>,
     /// A folder of <account>/<region>.json files (repeatable, later ones win)
     #[arg(long, value_name = "DIR")]
     pub(crate) platform_config: Vec<PathBuf>,
@@ -116,8 +171,8 @@ pub(crate) struct InspectInputs {
 pub(crate) struct DeployInputs {
     /// The environment to deploy to
     pub(crate) environment: Environment,
-    /// The release to deploy
-    pub(crate) version: Version,
+    /// The release to deploy [default in a CI: as for release]
+    pub(crate) version: Option<Version>,
     #[command(flatten)]
     pub(crate) plan: PlanInputs,
     /// This environment has no state yet, and that is meant
@@ -323,6 +378,11 @@ impl ActionInputs {
             pass_environment: self.list("pass-environment")?,
             verbose: u8::from(self.flag("verbose")?),
             no_color: self.flag("no-color")?,
+            aws: AwsInputs {
+                aws_role_to_assume: self.optional("aws-role-to-assume")?,
+                aws_region: self.optional("aws-region")?,
+            },
+            github_token: self.0.remove("github-token").map(Secret::new),
         };
         if name == "doctor" {
             let inputs = DoctorInputs { environment: self.optional("environment")?, json: false };
@@ -331,7 +391,7 @@ impl ActionInputs {
         }
         let command = match name.as_str() {
             "release" => ComponentCommand::Release(ReleaseInputs {
-                version: self.required("version")?,
+                version: self.optional("version")?,
                 platform_config: self.list("platform-config")?,
                 release_data: self.list("release-data")?,
                 dry_run: self.flag("dry-run")?,
@@ -342,7 +402,7 @@ impl ActionInputs {
             }),
             "deploy" => ComponentCommand::Deploy(DeployInputs {
                 environment: self.required("environment")?,
-                version: self.required("version")?,
+                version: self.optional("version")?,
                 plan: self.plan()?,
                 new_environment: self.flag("new-environment")?,
                 target: self.list("target")?,
@@ -438,7 +498,10 @@ impl ActionInputs {
 
     /// What nobody took is a typing error or belongs to another command.
     fn finish(self, command: &str) -> Result<()> {
-        const KNOWN: [&str; 26] = [
+        const KNOWN: &[&str] = &[
+            "github-token",
+            "aws-role-to-assume",
+            "aws-region",
             "json",
             "command",
             "component",
@@ -472,7 +535,7 @@ impl ActionInputs {
                 .hint("remove it from the step"));
         }
         let error = Error::input(format!("there is no input `{}`", left.escape_debug()));
-        Err(match nearest(&left, KNOWN) {
+        Err(match nearest(&left, KNOWN.iter().copied()) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error.hint("remove it from the step"),
         })
@@ -548,7 +611,7 @@ mod tests {
     #[test]
     fn mistakes_in_a_step() {
         assert!(refused(&[("VERSION", "1"), ("COMMAND", "depoly")]).contains("did you mean `deploy`?"));
-        assert!(refused(&[("COMMAND", "release")]).contains("`version` is missing"));
+        assert!(refused(&[("COMMAND", "inspect")]).contains("`version` is missing"));
         assert!(
             refused(&[("COMMAND", "release"), ("VERSION", "1"), ("PLATFROM-CONFIG", "x")])
                 .contains("did you mean `platform-config`?")
@@ -564,6 +627,14 @@ mod tests {
         assert!(refused(&[("COMMAND", "release"), ("VERSION", "v/1")]).contains("Docker tag"));
         assert!(refused(&[("COMMAND", "destroy"), ("ENVIRONMENT", "ci"), ("PARALLELISM", "0")]).contains("1 to 256"));
         assert!(refused(&[("COMMAND", "status"), ("command", "status")]).contains("twice"));
+        for arn in [
+            "ci-runner",
+            "arn:aws:iam::1:role/a",
+            "arn:aws:iam::111111111111:user/a",
+            "arn:aws:iam::111111111111:role/",
+        ] {
+            assert!(refused(&[("COMMAND", "status"), ("AWS-ROLE-TO-ASSUME", arn)]).contains("12 digits"), "{arn}");
+        }
     }
 
     #[test]

@@ -4,14 +4,19 @@
 //! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `limits`,
 //! `release`. `command`: the order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `guard`, `scaffold`,
 //! `terraform`, `secrets`. Services: `aws`, `docker`, `git`.
+//! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `release`. `command`: the
+//! order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `scaffold`,
+//! `terraform`, `secrets`. Services: `aws`, `registry`, `docker`, `git`.
+//! `terraform`, `secrets`. Services: `aws`, `ci`, `docker`, `git`, `github`.
 //! Leaves: `process`, `interrupt`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, sync::Arc};
 
 mod account;
 mod artifact;
 mod aws;
 mod bundle;
+mod ci;
 mod command;
 mod container;
 mod digest;
@@ -35,6 +40,7 @@ mod private;
 mod process;
 mod published;
 mod redact;
+mod registry;
 mod release;
 mod scaffold;
 mod secrets;
@@ -84,18 +90,21 @@ pub fn run(args: Vec<OsString>, environment: Environment) -> u8 {
 fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Error::internal("no threads can be started").why(error))?;
+    let is_post = matches!(inputs.command, Command::Post);
+    // A clean-up must come to its work, whatever the event is.
+    let run = if is_post { None } else { ci::read(&environment)?.map(Arc::new) };
+    let cancelled = match is_post {
+        false => "cancelled: stopping as soon as that is safe; please wait",
+        true => "cancelled: not waiting any longer",
+    };
     runtime.block_on(async {
-        let is_post = matches!(inputs.command, Command::Post);
         let handover = Handover::begin(&environment, &log, !is_post);
         let (told, asked) = (log.clone(), handover.clone());
         let interrupt = Interrupt::listen(move || {
             asked.cancelled();
-            told.warning(match is_post {
-                false => "cancelled: stopping as soon as that is safe; please wait",
-                true => "cancelled: not waiting any longer",
-            });
+            told.warning(cancelled);
         })?;
-        let ended = command::run(inputs, Host { environment, log, interrupt }).await;
+        let ended = command::run(inputs, Host { environment, log, interrupt, run }).await;
         handover.end();
         ended
     })

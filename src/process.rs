@@ -17,7 +17,7 @@ use nix::{
     unistd::Pid,
 };
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     process::{Child, Command},
     time::Instant,
 };
@@ -47,6 +47,7 @@ pub(crate) struct Program {
     args: Vec<OsString>,
     env: BTreeMap<OsString, OsString>,
     cwd: PathBuf,
+    input: Vec<u8>,
 }
 
 /// How a program ended.
@@ -64,7 +65,13 @@ pub(crate) struct Captured {
 impl Program {
     /// Nothing of our own environment is passed on: `env` is all that the program sees.
     pub(crate) fn new(path: &Path, cwd: &Path, env: &BTreeMap<OsString, OsString>) -> Self {
-        Self { path: path.to_owned(), args: Vec::new(), env: env.clone(), cwd: cwd.to_owned() }
+        Self { path: path.to_owned(), args: Vec::new(), env: env.clone(), cwd: cwd.to_owned(), input: Vec::new() }
+    }
+
+    /// What `capture` writes to standard input; for what must not stand among the arguments.
+    pub(crate) fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = input.into();
+        self
     }
 
     pub(crate) fn args<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(mut self, args: I) -> Self {
@@ -73,15 +80,23 @@ impl Program {
     }
 
     /// Runs to the end; standard output and standard error are kept apart.
-    pub(crate) async fn capture(self, log: &Log, interrupt: &Interrupt) -> Result<Captured> {
-        let mut child = self.spawn(log, Stdio::piped(), Stdio::piped())?;
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    pub(crate) async fn capture(mut self, log: &Log, interrupt: &Interrupt) -> Result<Captured> {
+        let input = std::mem::take(&mut self.input);
+        let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
+        let mut child = self.spawn(log, stdin, Stdio::piped(), Stdio::piped())?;
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let write = async {
+            if let Some(mut stdin) = stdin {
+                // A program need not read what it gets.
+                let _ = stdin.write_all(&input).await;
+            }
+        };
         let read = async {
             let (mut out, mut err) = (Vec::new(), Vec::new());
             let (read_out, read_err) = tokio::join!(read_limited(stdout, &mut out), read_limited(stderr, &mut err));
             read_out.and(read_err).map(|()| (out, err))
         };
-        let (status, read) = tokio::join!(supervise(&mut child, log, interrupt), read);
+        let (status, read, ()) = tokio::join!(supervise(&mut child, log, interrupt), read, write);
         let failed = |error: io::Error| Error::internal(format!("`{}` can't be read", self.path.display())).why(error);
         let (stdout, stderr) = read.map_err(failed)?;
         Ok(Captured {
@@ -105,7 +120,7 @@ impl Program {
         let failed = |error: io::Error| Error::internal("the output can't be followed").why(error);
         let output = self.output_file().map_err(failed)?;
         let [out, err] = [output.try_clone().map_err(failed)?, output.try_clone().map_err(failed)?];
-        let mut child = self.spawn(log, out.into(), err.into())?;
+        let mut child = self.spawn(log, Stdio::null(), out.into(), err.into())?;
         let mut followed = Followed { output, offset: 0, given_back: 0, line: Vec::new() };
         let status = {
             let ended = supervise(&mut child, log, interrupt);
@@ -137,7 +152,7 @@ impl Program {
     ) -> Result<(T, Captured)> {
         let failed = |error: io::Error| Error::internal("a pipe can't be made").why(error);
         let (reader, writer) = io::pipe().map_err(failed)?;
-        let mut child = self.spawn(log, writer.into(), Stdio::piped())?;
+        let mut child = self.spawn(log, Stdio::null(), writer.into(), Stdio::piped())?;
         let stderr = child.stderr.take();
         let parsed = tokio::task::spawn_blocking(move || {
             let mut reader = io::BufReader::with_capacity(256 * 1024, reader);
@@ -156,7 +171,7 @@ impl Program {
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the place where programs start")]
-    fn spawn(&self, log: &Log, stdout: Stdio, stderr: Stdio) -> Result<Child> {
+    fn spawn(&self, log: &Log, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Result<Child> {
         let words: Vec<_> =
             std::iter::once(self.path.as_os_str()).chain(self.args.iter().map(OsString::as_os_str)).collect();
         log.debug(&format!("$ {}", words.join(OsStr::new(" ")).to_string_lossy()));
@@ -165,7 +180,7 @@ impl Program {
             .env_clear()
             .envs(&self.env)
             .current_dir(&self.cwd)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(stdout)
             .stderr(stderr)
             // Ctrl-C at a terminal must not reach Terraform's providers, nor Terraform a second time.

@@ -24,6 +24,9 @@ use crate::{
 const UNZIPPED_LIMIT: u64 = 250 * 1024 * 1024;
 const LARGEST_SHOWN: usize = 5;
 
+/// In a local scheme, where a bucket's name would stand.
+pub(crate) const LOCAL: &str = "file:";
+
 /// A zip that is ready to be uploaded.
 #[derive(Debug)]
 pub(crate) struct LambdaZip {
@@ -129,7 +132,7 @@ pub(crate) fn metadata(
 fn bucket_name(place: &Place) -> String {
     match place {
         Place::Bucket(name) => name.clone(),
-        Place::Directory(_) => "file:".to_owned(),
+        Place::Directory(_) => LOCAL.to_owned(),
     }
 }
 

@@ -1,3 +1,4 @@
 //! What a build makes beside the bundle, and what Terraform is told of it.
 
 pub(crate) mod lambda;
+pub(crate) mod reference;

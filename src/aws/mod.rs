@@ -1,5 +1,7 @@
-//! AWS: identities, the credentials that Terraform gets of them, and what a failed call means.
+//! AWS: identities, the credentials that Terraform gets of them, the registry for images, and what a failed call means.
 
 pub(crate) mod credentials;
+pub(crate) mod ecr;
 pub(crate) mod failure;
+mod oidc;
 pub(crate) mod session;

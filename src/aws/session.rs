@@ -18,9 +18,13 @@ use tokio::sync::Mutex;
 
 use crate::{
     account::Account,
-    aws::failure::{Failure, chain},
+    aws::{
+        failure::{Failure, chain},
+        oidc::WebIdentity,
+    },
     environment::Environment,
     error::{Error, Exit, Result},
+    inputs::AwsInputs,
     redact::{Redactor, Secret},
 };
 
@@ -30,7 +34,8 @@ const SESSION_LENGTH: Duration = Duration::from_secs(3600);
 const RENEW_BEFORE: Duration = Duration::from_secs(15 * 60);
 const SESSION_NAME_LIMIT: usize = 64;
 
-/// The identity that the environment gives: keys, a profile, a web identity, an instance's role.
+/// The identity that a run starts with: of the role that it names and GitHub vouches for, or what the environment gives (keys,
+/// a profile, a web identity, an instance's role).
 pub(crate) struct RootSession {
     config: SdkConfig,
     partition: String,
@@ -57,21 +62,36 @@ struct Refreshing {
 }
 
 impl RootSession {
-    /// Finds the ambient credentials and asks STS whose they are.
-    pub(crate) async fn start(region: &str, environment: &Environment, redactor: &Redactor) -> Result<Self> {
+    /// Assumes the role that `inputs` name, or finds the ambient credentials; and asks STS whose they are.
+    pub(crate) async fn start(
+        region: &str,
+        inputs: &AwsInputs,
+        environment: &Environment,
+        redactor: &Redactor,
+    ) -> Result<Self> {
         check_certificates(environment)?;
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5))
             .operation_attempt_timeout(Duration::from_secs(60))
             .build();
-        let config = aws_config::defaults(BehaviorVersion::latest())
+        let loader = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(region.to_owned()))
-            .timeout_config(timeouts)
-            .load()
-            .await;
-        let provider = config.credentials_provider().ok_or_else(|| no_credentials("no provider"))?;
-        let credentials = Refreshing::new(provider, redactor);
-        credentials.get().await.map_err(|error| no_credentials(chain(&error)))?;
+            .timeout_config(timeouts);
+        let (config, credentials) = match &inputs.aws_role_to_assume {
+            None => {
+                let config = loader.load().await;
+                let provider = config.credentials_provider().ok_or_else(|| no_credentials("no provider"))?;
+                let credentials = Refreshing::new(provider, redactor);
+                credentials.get().await.map_err(|error| no_credentials(chain(&error)))?;
+                (config, credentials)
+            }
+            Some(role) => {
+                let config = loader.no_credentials().load().await;
+                let identity = WebIdentity::new(role, region, &config, environment, redactor)?;
+                let first = identity.credentials().await?;
+                (config, Refreshing::begun(SharedCredentialsProvider::new(identity), first, redactor))
+            }
+        };
         // Each role is assumed by a client of its own, which would look for credentials again.
         let config = config.to_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build();
         let caller = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await.map_err(|error| {
@@ -142,6 +162,12 @@ impl Session {
 impl Refreshing {
     fn new(provider: SharedCredentialsProvider, redactor: &Redactor) -> Self {
         Self { provider, current: Arc::default(), redactor: redactor.clone() }
+    }
+
+    /// `first` are good for now.
+    fn begun(provider: SharedCredentialsProvider, first: Credentials, redactor: &Redactor) -> Self {
+        mask(redactor, &first);
+        Self { current: Arc::new(Mutex::new(Some(first))), ..Self::new(provider, redactor) }
     }
 
     async fn get(&self) -> Result<Credentials, CredentialsError> {

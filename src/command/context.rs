@@ -9,10 +9,11 @@ use std::{
 use crate::{
     account::{Account, AccountScheme, Place, StateBackend},
     aws::session::{RootSession, Session},
+    ci,
     error::{Error, Result},
     git::{self, Git},
     host::Host,
-    inputs::Global,
+    inputs::{AwsInputs, Global},
     manifest::{self, Manifest, SchemeUrl},
     names::{Component, Version},
     release::{Identity, Release},
@@ -34,14 +35,14 @@ pub(crate) struct Context {
     pub(crate) scheme: AccountScheme,
     pub(crate) store: ReleaseStore,
     pub(crate) pass_environment: Vec<String>,
+    aws: AwsInputs,
     root: Option<RootSession>,
     /// Of the release account; None where the scheme is local.
     pub(crate) release_session: Option<Arc<Session>>,
 }
 
 pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
-    let folder =
-        fs::canonicalize(&global.directory).map_err(|error| Error::io("can't enter", &global.directory, &error))?;
+    let folder = folder(global)?;
     for unset in host.environment.check_passed(&global.pass_environment)? {
         host.log.warning(&format!("`{unset}` shall be passed on to Terraform, but is not set"));
     }
@@ -50,10 +51,10 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
     host.log.detail(&format!("component `{component}`, by {source}"));
     let identity = Identity { team: manifest.team.clone(), component };
     let url = &manifest.account_scheme_url;
-    let root = first_session(url, &host).await?;
-    let scheme = read_scheme(url, &folder, &identity, root.as_ref(), &host).await?;
+    let root = first_session(url, &global.aws, &host).await?;
+    let scheme = read_scheme(url, &folder, &identity, root.as_ref()).await?;
     let root = match root {
-        None if needs_aws(&scheme) => Some(root_session(&scheme, &host).await?),
+        None if needs_aws(&scheme) => Some(root_session(&scheme, &global.aws, &host).await?),
         root => root,
     };
     let release_session =
@@ -69,6 +70,7 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
         scheme,
         store,
         pass_environment,
+        aws: global.aws.clone(),
         root,
         release_session,
     })
@@ -79,11 +81,24 @@ impl Context {
         Release { identity: self.identity.clone(), version }
     }
 
+    /// The version that is meant where none is given: that of the tag, of the pull request, or of the run.
+    pub(crate) async fn version(&self, given: Option<Version>) -> Result<Version> {
+        if let Some(version) = given {
+            return Ok(version);
+        }
+        let git = Git::find(&self.host.environment.for_programs(), &self.host.log, &self.host.interrupt)?;
+        let version = ci::version(self.host.run.as_deref(), &git.checkout(&self.folder).await?.commit)?;
+        self.host.log.note(&format!("version {version}, by what the run is for"));
+        Ok(version)
+    }
+
     /// An identity in `account`; None where a local scheme names no role.
     pub(crate) async fn session(&self, account: &Account, role: Option<&str>) -> Result<Option<Arc<Session>>> {
         match (&self.root, role) {
             // A local scheme asks for credentials only where an environment has a role.
-            (None, Some(_)) => session(Some(&root_session(&self.scheme, &self.host).await?), account, role).await,
+            (None, Some(_)) => {
+                session(Some(&root_session(&self.scheme, &self.aws, &self.host).await?), account, role).await
+            }
             (root, role) => session(root.as_ref(), account, role).await,
         }
     }
@@ -92,6 +107,11 @@ impl Context {
     pub(crate) fn store_at(&self, place: &Place, region: &str) -> Result<ReleaseStore> {
         store_at(place, region, self.release_session.as_deref())
     }
+}
+
+/// The folder of cdflow.yml, canonical.
+pub(super) fn folder(global: &Global) -> Result<PathBuf> {
+    fs::canonicalize(&global.directory).map_err(|error| Error::io("can't enter", &global.directory, &error))
 }
 
 pub(super) fn read_manifest(folder: &Path) -> Result<(Manifest, String)> {
@@ -137,18 +157,18 @@ pub(super) async fn component(
 }
 
 /// Who we are before the scheme is known; None where that needs no AWS.
-pub(super) async fn first_session(url: &SchemeUrl, host: &Host) -> Result<Option<RootSession>> {
+pub(super) async fn first_session(url: &SchemeUrl, aws: &AwsInputs, host: &Host) -> Result<Option<RootSession>> {
     match url {
         SchemeUrl::Path(_) => Ok(None),
         SchemeUrl::S3 { .. } => {
-            RootSession::start(first_region(host), &host.environment, &host.log.redactor).await.map(Some)
+            RootSession::start(first_region(aws, host), aws, &host.environment, &host.log.redactor).await.map(Some)
         }
     }
 }
 
-fn first_region(host: &Host) -> &str {
-    let named = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| host.environment.get(name));
-    named.unwrap_or(FIRST_REGION)
+fn first_region<'h>(aws: &'h AwsInputs, host: &'h Host) -> &'h str {
+    let named = || ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| host.environment.get(name));
+    aws.aws_region.as_deref().or_else(named).unwrap_or(FIRST_REGION)
 }
 
 /// `root` is the first session, by which a scheme in S3 is read.
@@ -157,7 +177,6 @@ pub(super) async fn read_scheme(
     folder: &Path,
     identity: &Identity,
     root: Option<&RootSession>,
-    host: &Host,
 ) -> Result<AccountScheme> {
     let Identity { team, component } = identity;
     match url {
@@ -172,7 +191,7 @@ pub(super) async fn read_scheme(
         }
         SchemeUrl::S3 { bucket, key } => {
             let root = root.ok_or_else(|| Error::internal("there is no identity to read the account scheme with"))?;
-            let region = first_region(host);
+            let region = root.config().region().map_or(FIRST_REGION, |region| region.as_ref());
             // Whose bucket it is, is not known yet: the scheme says so.
             let store = |region: &str| S3Store::new(root.config(), bucket.clone(), region.to_owned(), None);
             let text = match store(region).get(key, SCHEME_LIMIT).await {
@@ -193,8 +212,8 @@ pub(super) async fn read_scheme(
     }
 }
 
-pub(super) async fn root_session(scheme: &AccountScheme, host: &Host) -> Result<RootSession> {
-    RootSession::start(&scheme.default_region, &host.environment, &host.log.redactor).await
+pub(super) async fn root_session(scheme: &AccountScheme, aws: &AwsInputs, host: &Host) -> Result<RootSession> {
+    RootSession::start(&scheme.default_region, aws, &host.environment, &host.log.redactor).await
 }
 
 pub(super) fn needs_aws(scheme: &AccountScheme) -> bool {

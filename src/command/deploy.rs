@@ -12,24 +12,25 @@ use crate::{
     inputs::DeployInputs,
     ledger::{Action, Record, Start},
     limits::Effective,
-    names::Environment,
+    names::{Environment, Version},
     terraform::PlanMode,
 };
 
 pub(crate) async fn run(context: &Context, inputs: DeployInputs) -> Result<()> {
     context.scheme.account_of(&inputs.environment)?;
     let record = rollout::record(context, &inputs.environment).await?;
-    check_gates(context, &inputs, &record).await?;
+    let version = context.version(inputs.version.clone()).await?;
+    check_gates(context, &inputs, &version, &record).await?;
     let recorded = record.deployed().cloned();
-    carry(context, inputs, &record, recorded).await
+    carry(context, inputs, version, &record, recorded).await
 }
 
 /// Where nothing will be applied, a closed gate is only told.
-async fn check_gates(context: &Context, inputs: &DeployInputs, record: &Record) -> Result<()> {
+async fn check_gates(context: &Context, inputs: &DeployInputs, version: &Version, record: &Record) -> Result<()> {
     if inputs.refresh_only {
         return Ok(());
     }
-    let (environment, version) = (&inputs.environment, &inputs.version);
+    let environment = &inputs.environment;
     let limits = limits(context, environment);
     let mut checks = vec![gates::promoted(context, environment, version, &limits).await];
     if !inputs.allow_downgrade {
@@ -52,12 +53,11 @@ fn limits(context: &Context, environment: &Environment) -> Effective {
 pub(super) async fn carry(
     context: &Context,
     inputs: DeployInputs,
+    version: Version,
     record: &Record,
     recorded: Option<Start>,
 ) -> Result<()> {
-    let DeployInputs {
-        environment, version, plan, new_environment, target, replace, refresh_only, allow_destroy, ..
-    } = inputs;
+    let DeployInputs { environment, plan, new_environment, target, replace, refresh_only, allow_destroy, .. } = inputs;
     let (_, matched) = context.scheme.account_of(&environment)?;
     let wanted = Wanted { release: context.release(version), recorded, plan_only: plan.plan_only, environment };
     let order = Order {

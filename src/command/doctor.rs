@@ -68,12 +68,12 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
     terraform::lock_file(&mut report, folder);
 
     let url = &manifest.account_scheme_url;
-    let first = report.take("identity", context::first_session(url, host).await);
+    let first = report.take("identity", context::first_session(url, &global.aws, host).await);
     let scheme = match (&identity, &first) {
         (None, _) => not_read(&mut report, "the component has no name"),
         (_, None) => not_read(&mut report, "there is no identity to read it with"),
         (Some(identity), Some(root)) => {
-            report.take("account scheme", context::read_scheme(url, folder, identity, root.as_ref(), host).await)
+            report.take("account scheme", context::read_scheme(url, folder, identity, root.as_ref()).await)
         }
     };
     let (Some(scheme), Some(identity), Some(first)) = (scheme, identity, first) else {
@@ -83,7 +83,7 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
         return report;
     };
     report.ok("account scheme", url.to_string());
-    let root = access::identity(&mut report, &scheme, first, host).await;
+    let root = access::identity(&mut report, &scheme, first, global, host).await;
     let release = access::release_role(&mut report, &scheme, root.as_ref()).await;
     let places = places::Places { scheme: &scheme, identity: &identity, session: release.as_deref() };
     places.releases(&mut report).await;

@@ -5,11 +5,13 @@ mod deploy;
 mod destroy;
 mod doctor;
 mod gates;
+mod guard;
 mod history;
 mod init;
 mod inspect;
 mod opened;
 mod post;
+mod preflight;
 mod prune;
 mod release;
 mod rescue;
@@ -28,6 +30,9 @@ use crate::{
 
 pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
     let Inputs { global, command } = inputs;
+    if let Some(token) = &global.github_token {
+        host.log.redactor.add(token);
+    }
     let interrupt = host.interrupt.clone();
     let command = match command {
         Command::CredentialProcess { socket } => {
@@ -36,11 +41,13 @@ pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
         }
         Command::Post => return post::run(&host).await,
         Command::Doctor(inputs) => {
+            guard::check(&global, &host).await?;
             return interrupt.or_cancel("looking at everything", doctor::run(&global, &inputs, &host)).await;
         }
         Command::Init(inputs) => return init::run(&global, &inputs, &host),
         Command::Component(command) => command,
     };
+    guard::check(&global, &host).await?;
     let context = interrupt.or_cancel("reading the account scheme", context::open(&global, host)).await?;
     match command {
         ComponentCommand::Release(inputs) => release::run(&context, inputs).await,

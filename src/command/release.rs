@@ -13,6 +13,7 @@ use crate::{
     account::Place,
     artifact::lambda::{self, LambdaZip},
     bundle::{self, Bundle, Header, Source, StagedFile, TerraformIdentity},
+    ci::short,
     digest::Sha256,
     error::{Error, Exit, Result},
     git::{Checkout, Git},
@@ -35,7 +36,7 @@ const ZIP_DIGEST: &str = "cdflow-sha256";
 
 pub(crate) async fn run(context: &Context, inputs: ReleaseInputs) -> Result<()> {
     let log = &context.host.log;
-    let release = context.release(inputs.version.clone());
+    let release = context.release(context.version(inputs.version.clone()).await?);
     log.step(&format!("Release {} {}", context.identity.component, release.version));
     let checkout = checkout(context).await?;
     let data = release_data(&inputs.release_data)?;
@@ -387,8 +388,4 @@ fn show(
     log.output("bundle                      release.json, account-scheme.json, manifest.json");
     log.note("modules and providers come on top, at init");
     Ok(())
-}
-
-fn short(commit: &str) -> &str {
-    commit.get(..7).unwrap_or(commit)
 }

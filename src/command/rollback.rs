@@ -21,7 +21,7 @@ pub(crate) async fn run(context: &Context, inputs: RollbackInputs) -> Result<()>
         .step(&format!("Roll {environment} back from {now} to {version}, as of run {}", before.start.number));
     let inputs = DeployInputs {
         environment,
-        version,
+        version: None,
         plan,
         new_environment: false,
         target: Vec::new(),
@@ -30,7 +30,7 @@ pub(crate) async fn run(context: &Context, inputs: RollbackInputs) -> Result<()>
         allow_destroy,
         allow_downgrade: true,
     };
-    deploy::carry(context, inputs, &record, Some(before.start)).await
+    deploy::carry(context, inputs, version, &record, Some(before.start)).await
 }
 
 /// What the newest deploy was of, also if it failed: it may have come half way.

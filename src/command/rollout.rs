@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     context::Context,
     opened::{self, Opened, Wanted},
-    rescue,
+    preflight, rescue,
 };
 use crate::{
     error::{Error, Exit, Result},
@@ -46,6 +46,10 @@ pub(crate) async fn record(context: &Context, environment: &Environment) -> Resu
 pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
     let started = Instant::now();
     let opened = opened::open(context, &order.wanted).await?;
+    // A destroy needs no artifact: one that has expired must not keep an environment alive.
+    if order.mode == PlanMode::Deploy {
+        preflight::check(context, &order.wanted.release.version, &opened.account, &opened.bundle.root).await?;
+    }
     let terraform = &opened.terraform;
     let Some(is_new) = enter_workspace(context, &mut order, terraform).await? else {
         return nothing_to_destroy(context, &order, &opened).await;
@@ -297,12 +301,8 @@ fn done_text(context: &Context, order: &Order, plan: &Plan) -> String {
 }
 
 fn start_entry(context: &Context, order: &Order, plan: Counts, opened: &Opened) -> Start {
-    let environment = &context.host.environment;
-    let run_url = || {
-        let [server, repository, run] =
-            ["GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"].map(|name| environment.get(name));
-        Some(format!("{}/{}/actions/runs/{}", server?, repository?, run?))
-    };
+    let run = context.host.run.as_deref();
+    let actor = run.and_then(|run| run.actor.as_deref()).or_else(|| context.host.environment.get("USER"));
     Start {
         format: Start::FORMAT,
         number: Start::UNNUMBERED,
@@ -316,8 +316,8 @@ fn start_entry(context: &Context, order: &Order, plan: Counts, opened: &Opened) 
         plan,
         terraform: format!("{} {}", opened.tool.flavor.name(), opened.tool.version),
         cdflow: env!("CARGO_PKG_VERSION").to_owned(),
-        actor: ["GITHUB_ACTOR", "USER"].iter().find_map(|name| environment.get(name)).map(str::to_owned),
-        run_url: run_url(),
+        actor: actor.map(str::to_owned),
+        run_url: run.and_then(|run| run.url.clone()),
         started: Timestamp::now(),
     }
 }

@@ -1,5 +1,23 @@
-//! GitHub: what the runner reads from us (files).
+//! GitHub: what the runner reads from us (files), and its API. Trouble with the API is a value of its own, because it hardly
+//! ever is the run's failure.
 
+mod api;
+mod client;
+mod comments;
+mod deployments;
 mod files;
+mod releases;
+#[cfg(test)]
+mod tests;
+mod trouble;
 
-pub(crate) use files::Files;
+pub(crate) use api::Api;
+#[allow(unused_imports, reason = "for what is told on GitHub")]
+pub(crate) use {
+    api::PullRequest,
+    comments::Comment,
+    deployments::{Deployment, NewStatus, Status},
+    files::Files,
+    releases::{Asset, NewRelease, Release},
+    trouble::{Kind, Trouble},
+};

@@ -13,7 +13,7 @@ mod s3;
 #[cfg(test)]
 mod s3_tests;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub(crate) use {directory::DirectoryStore, s3::S3Store};
 

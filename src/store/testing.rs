@@ -18,10 +18,10 @@ use tokio::{
 
 use super::S3Store;
 
-pub(super) const REGION: &str = "eu-west-1";
+pub(crate) const REGION: &str = "eu-west-1";
 
 /// The server's address, `127.0.0.1:PORT`. It ends with this process.
-pub(super) fn moto() -> &'static str {
+pub(crate) fn moto() -> &'static str {
     static MOTO: OnceLock<(Child, String)> = OnceLock::new();
     &MOTO.get_or_init(start).1
 }
@@ -56,18 +56,22 @@ pub(super) async fn bucket() -> S3Store {
 }
 
 pub(super) fn store(address: &str, bucket: &str, owner: Option<&str>) -> S3Store {
+    S3Store::new(&config(address), bucket.to_owned(), REGION.to_owned(), owner.map(str::to_owned))
+}
+
+/// Of a client that takes this address for AWS.
+pub(crate) fn config(address: &str) -> SdkConfig {
     let credentials = Credentials::new("test", "test", None, None, "test");
-    let config = SdkConfig::builder()
+    SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .endpoint_url(format!("http://{address}"))
         .region(Region::new(REGION))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .build();
-    S3Store::new(&config, bucket.to_owned(), REGION.to_owned(), owner.map(str::to_owned))
+        .build()
 }
 
 /// What the proxy does with a request.
-pub(super) enum Fault {
+pub(crate) enum Fault {
     Pass,
     /// This status (`409 Conflict`), header lines (each with its CRLF) and body instead of moto's answer.
     Answer(&'static str, String, String),
@@ -84,7 +88,7 @@ pub(super) fn refusal(status: &'static str, code: &str) -> Fault {
 }
 
 /// A proxy before moto; `rule` sees the head of each request. Returns its address.
-pub(super) async fn proxy(rule: impl Fn(&str) -> Fault + Send + Sync + 'static) -> String {
+pub(crate) async fn proxy(rule: impl Fn(&str) -> Fault + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let rule = Arc::new(rule);

@@ -82,6 +82,7 @@ fn who_deployed_and_in_which_run() {
     let project = Project::local("greeting");
     project.release("1");
     let run = [
+        ("GITHUB_ACTIONS", "true"),
         ("GITHUB_ACTOR", "ada"),
         ("GITHUB_SERVER_URL", "https://github.com"),
         ("GITHUB_REPOSITORY", "acme/greeting"),

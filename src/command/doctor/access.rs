@@ -9,6 +9,7 @@ use crate::{
     command::context,
     error::Error,
     host::Host,
+    inputs::Global,
     manifest::Manifest,
     names::Environment,
     release::Identity,
@@ -22,11 +23,12 @@ pub(super) async fn identity(
     report: &mut Report,
     scheme: &AccountScheme,
     first: Option<RootSession>,
+    global: &Global,
     host: &Host,
 ) -> Option<RootSession> {
     let wanted = context::needs_aws(scheme) || scheme.accounts.values().any(|account| account.role.is_some());
     let root = match first {
-        None if wanted => report.take("identity", context::root_session(scheme, host).await)?,
+        None if wanted => report.take("identity", context::root_session(scheme, &global.aws, host).await)?,
         None => {
             report.ok("identity", "none is needed: the account scheme is local");
             return None;

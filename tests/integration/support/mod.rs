@@ -4,7 +4,9 @@
 
 mod action;
 mod aws;
+pub(crate) mod github;
 mod helper;
+mod issuer;
 mod lab;
 mod local;
 mod output;
@@ -19,6 +21,7 @@ mod scrub;
 
 pub(crate) use action::Job;
 pub(crate) use aws::{AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, PROD, REGION, RELEASE};
+pub(crate) use issuer::{Issuer, RIGHT_TO_ASK, token as id_token};
 pub(crate) use lab::Lab;
 pub(crate) use local::entries;
 pub(crate) use output::Output;

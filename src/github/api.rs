@@ -1,0 +1,126 @@
+//! GitHub's API for one repository: the requests that several commands make.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    client::{Call, Client},
+    trouble::{Kind, Trouble},
+};
+use crate::{ci::Repository, environment::Environment, host::Host, log::Log, redact::Secret};
+
+/// Where GITHUB_API_URL is not set.
+const API: &str = "https://api.github.com";
+/// As whom a workflow's own token writes.
+const ACTIONS_BOT: &str = "github-actions[bot]";
+
+pub(crate) struct Api {
+    pub(super) client: Client,
+    pub(super) repository: Repository,
+    graphql: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[allow(dead_code, reason = "which of the facts a command needs differs")]
+pub(crate) struct PullRequest {
+    pub(crate) number: u64,
+    /// `open` or `closed`.
+    pub(crate) state: String,
+    #[serde(default)]
+    pub(crate) merged: bool,
+    #[serde(default)]
+    pub(crate) draft: bool,
+    pub(crate) updated_at: String,
+    #[serde(default)]
+    pub(crate) labels: Vec<Label>,
+    pub(crate) head: Side,
+    pub(crate) base: Side,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[allow(dead_code, reason = "which of the facts a command needs differs")]
+pub(crate) struct Label {
+    pub(crate) name: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[allow(dead_code, reason = "which of the facts a command needs differs")]
+pub(crate) struct Side {
+    pub(crate) sha: String,
+    /// None: the fork was deleted.
+    pub(crate) repo: Option<RepositoryId>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct RepositoryId {
+    pub(crate) id: u64,
+}
+
+impl PullRequest {
+    pub(crate) fn is_fork(&self) -> bool {
+        let id = |side: &Side| side.repo.as_ref().map(|repository| repository.id);
+        id(&self.head).is_none() || id(&self.head) != id(&self.base)
+    }
+}
+
+impl Api {
+    /// Of the repository that the run is in. `token` is the input `github-token`; GITHUB_TOKEN will do.
+    pub(crate) fn of(host: &Host, token: Option<&Secret>) -> Result<Self, Trouble> {
+        let run = host.run.as_ref().and_then(|run| run.github.as_ref());
+        let repository = run.and_then(|run| run.repository.clone()).ok_or_else(|| {
+            Trouble::new(
+                Kind::Invalid,
+                "GitHub can't be asked",
+                "GITHUB_REPOSITORY is not set: this is no run of Actions",
+            )
+        })?;
+        Self::new(&host.environment, token, repository, host.log.clone())
+    }
+
+    pub(crate) fn new(
+        environment: &Environment,
+        token: Option<&Secret>,
+        repository: Repository,
+        log: Log,
+    ) -> Result<Self, Trouble> {
+        let token = token.cloned().or_else(|| environment.get("GITHUB_TOKEN").map(Secret::new));
+        let token = token.ok_or_else(|| Trouble::new(Kind::NoToken, "GitHub can't be asked", "there is no token"))?;
+        let url = environment.get("GITHUB_API_URL").unwrap_or(API);
+        let graphql = environment.get("GITHUB_GRAPHQL_URL").map_or_else(|| format!("{url}/graphql"), str::to_owned);
+        Ok(Self { client: Client::new(url, &token, log)?, repository, graphql })
+    }
+
+    /// `/repos/acme/checkout` and what follows.
+    pub(super) fn route(&self, rest: &str) -> String {
+        format!("/repos/{}{rest}", self.repository)
+    }
+
+    pub(crate) async fn pull_request(&self, number: u64) -> Result<PullRequest, Trouble> {
+        let doing = format!("read pull request #{number}");
+        self.client.ask(Call::get(self.route(&format!("/pulls/{number}")), &doing, "pull-requests: read")).await
+    }
+
+    /// The login that our token writes as. The token of a workflow is a bot's, and only GraphQL tells that to it.
+    #[allow(dead_code, reason = "a comment is ours if we wrote it")]
+    pub(crate) async fn me(&self) -> Result<String, Trouble> {
+        let query = json!({ "query": "query { viewer { login } }" });
+        let call = Call::new(hyper::Method::POST, self.graphql.clone(), "ask whose the token is", "contents: read");
+        let answer: Value = match self.client.ask(call.json(query)).await {
+            Err(trouble) if trouble.kind == Kind::NoToken => return Err(trouble),
+            answer => answer.unwrap_or_default(),
+        };
+        Ok(answer["data"]["viewer"]["login"].as_str().unwrap_or(ACTIONS_BOT).to_owned())
+    }
+}
+
+/// A name as a part of a route: tags and environments may hold anything.
+pub(super) fn segment(name: &str) -> String {
+    let mut out = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}

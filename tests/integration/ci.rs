@@ -1,0 +1,203 @@
+//! What a run takes from its CI: the version that nobody names, who is recorded, and which runs are refused before anything is
+//! asked of the cloud.
+
+use crate::support::github::{GitHub, REPOSITORY_ID, TOKEN};
+use crate::support::{Aws, Project, Runner};
+use serde_json::{Value, json};
+
+const OTHER: &str = "1111111111111111111111111111111111111111";
+
+/// A step of a workflow that runs for this event.
+fn step(project: &Project, event: &str, content: &Value, arguments: &[&str]) -> Runner {
+    let file = project.sandbox().root().join("event.json");
+    std::fs::write(&file, content.to_string()).unwrap();
+    project
+        .cdflow(arguments)
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_EVENT_NAME", event)
+        .env("GITHUB_EVENT_PATH", file)
+        .env("GITHUB_REPOSITORY", "acme/checkout")
+        .env("GITHUB_SHA", project.head())
+        .env("GITHUB_RUN_NUMBER", "42")
+        .env("GITHUB_ACTOR", "ada")
+        .env("NO_COLOR", "1")
+}
+
+fn repository(id: u64) -> Value {
+    let owner = if id == REPOSITORY_ID { "acme" } else { "mallory" };
+    json!({ "id": id, "full_name": format!("{owner}/checkout"), "default_branch": "main" })
+}
+
+/// Of an event: pull request 7 from a repository; from none if it was deleted.
+fn pull_request(head: Option<u64>, sha: &str, author: &str) -> Value {
+    json!({
+        "repository": repository(REPOSITORY_ID),
+        "pull_request": {
+            "number": 7, "draft": false, "labels": [{ "name": "preview" }], "user": { "login": author },
+            "head": { "sha": sha, "ref": "$(evil)", "repo": head.map(repository) },
+            "base": { "sha": OTHER, "ref": "main", "repo": repository(REPOSITORY_ID) },
+        },
+    })
+}
+
+#[test]
+fn a_version_that_nobody_names() {
+    let project = Project::local("greeting");
+    let sha = project.head()[..7].to_owned();
+    let push = json!({ "repository": repository(REPOSITORY_ID) });
+    let dry_run = ["release", "--dry-run"];
+    let released = |runner: Runner| {
+        let output = runner.run();
+        output.success();
+        let line = output.stdout.lines().find(|line| line.contains("would be published as")).unwrap().to_owned();
+        line.rsplit("greeting-").next().unwrap().trim_end_matches(".zip").to_owned()
+    };
+    let by_push =
+        |kind, name| step(&project, "push", &push, &dry_run).env("GITHUB_REF_TYPE", kind).env("GITHUB_REF_NAME", name);
+    assert_eq!(released(by_push("branch", "main")), format!("42-{sha}"));
+    assert_eq!(released(by_push("branch", "main").env("GITHUB_RUN_ATTEMPT", "2")), format!("42-{sha}"));
+    assert_eq!(released(by_push("tag", "v1.2.3")), "1.2.3");
+    assert_eq!(released(by_push("tag", "nightly")), format!("42-{sha}"));
+    by_push("tag", "v1.0+5").run().fails(2).stdout_has("the tag gives the release no version");
+    // By the commit that is checked out, which for a pull request is a merge and not its head.
+    let change = pull_request(Some(REPOSITORY_ID), OTHER, "ada");
+    assert_eq!(released(step(&project, "pull_request", &change, &dry_run)), format!("pr-7-{sha}"));
+    let elsewhere = |variables: &[(&str, &str)]| released(project.cdflow(dry_run).envs(variables.iter().copied()));
+    assert_eq!(elsewhere(&[("GITLAB_CI", "true"), ("CI_PIPELINE_IID", "5")]), format!("5-{sha}"));
+    assert_eq!(elsewhere(&[("JENKINS_URL", "x"), ("TAG_NAME", "v3"), ("BUILD_NUMBER", "5")]), "3");
+    assert_eq!(elsewhere(&[("BUILDKITE", "true"), ("BUILDKITE_PULL_REQUEST", "8")]), format!("pr-8-{sha}"));
+    project.refuses(["release"], 2, &["the version is missing", "VERSION on the command line"]);
+    project.refuses(["deploy", "live"], 2, &["the version is missing"]);
+}
+
+#[test]
+fn a_release_and_its_deploy_find_each_other() {
+    let project = Project::local("greeting");
+    let push = json!({ "repository": repository(REPOSITORY_ID) });
+    step(&project, "push", &push, &["release", "--platform-config", "platform-config"]).run().success();
+    step(&project, "push", &push, &["deploy", "live"]).run().success();
+    let version = format!("42-{}", &project.head()[..7]);
+    assert_eq!(project.ledger("live"), [format!("deploy {version} succeeded")]);
+    let jenkins = [("JENKINS_URL", "x"), ("BUILD_URL", "https://ci.example/job/5"), ("BUILD_USER_ID", "grace")];
+    project.cdflow(["deploy", "live", &version]).envs(jenkins).run().success();
+    let (start, _) = project.ledger_entries("live").pop().unwrap();
+    assert_eq!((&start["actor"], &start["run_url"]), (&json!("grace"), &json!("https://ci.example/job/5")));
+}
+
+#[test]
+fn pull_requests_of_outsiders_reach_no_cloud() {
+    let aws = Aws::new("outsiders");
+    let project = Project::aws("outsiders", &aws);
+    // The first thing that would be asked for is the account scheme, in a bucket of that name.
+    let before = aws.requests(aws.name()).len();
+    let commands: [&[&str]; 6] = [
+        &["release", "1"],
+        &["release", "1", "--dry-run"],
+        &["deploy", "ci", "1", "--plan-only"],
+        &["destroy", "ci"],
+        &["status"],
+        &["doctor"],
+    ];
+    let fork = pull_request(Some(2), OTHER, "mallory");
+    for arguments in commands {
+        let output = step(&project, "pull_request", &fork, arguments).run();
+        output.fails(3).stdout_has("pull request #7 is a pull request from a fork (`mallory/checkout`)");
+        output.stdout_has("safe instead: checks that need no cloud");
+    }
+    let deleted = pull_request(None, OTHER, "mallory");
+    step(&project, "pull_request", &deleted, &["deploy", "ci", "1"]).run().fails(3).stdout_has("(deleted since)");
+    let dependabot = pull_request(Some(REPOSITORY_ID), OTHER, "dependabot[bot]");
+    step(&project, "pull_request", &dependabot, &["deploy", "ci", "1"]).run().fails(3).stdout_has("is Dependabot's");
+    assert_eq!(aws.requests(aws.name()).len(), before);
+    let own = pull_request(Some(REPOSITORY_ID), OTHER, "ada");
+    step(&project, "pull_request", &own, &["status"]).run().success();
+    assert!(aws.requests(aws.name()).len() > before);
+}
+
+#[test]
+fn code_of_outsiders_in_a_trusted_run() {
+    let project = Project::local("greeting");
+    project.git(["switch", "--quiet", "--create", "change"]);
+    let head = project.append("infra/main.tf", "\n").commit("A change");
+    project.git(["switch", "--quiet", "main"]);
+    let base = project.head();
+    let run = |event: &str, content: &Value, checked_out: &str| {
+        project.git(["checkout", "--quiet", checked_out]);
+        step(&project, event, content, &["status"]).env("GITHUB_SHA", &base).run()
+    };
+    for (owner, author) in [(Some(2), "mallory"), (None, "mallory"), (Some(REPOSITORY_ID), "ada")] {
+        let change = pull_request(owner, &head, author);
+        run("pull_request_target", &change, "main").success();
+        let output = run("pull_request_target", &change, &head);
+        output.fails(3).stdout_has("code of pull request #7 is checked out").stdout_has(&head).stdout_has(&base);
+    }
+    // A merge of it.
+    project.git(["switch", "--quiet", "--create", "merged", "main"]);
+    project.git(["merge", "--quiet", "--no-ff", "--message", "Merge", "change"]);
+    let ours = pull_request(Some(REPOSITORY_ID), &head, "ada");
+    run("pull_request_target", &ours, "merged").fails(3);
+    // A rebased head has another name: of a fork nothing but the base will do.
+    project.git(["switch", "--quiet", "--create", "rebased", "main"]);
+    project.append("infra/main.tf", "\n\n").commit("The change, rebased");
+    run("pull_request_target", &pull_request(Some(2), &head, "mallory"), "rebased").fails(3);
+
+    let workflow_run = |repository_id: Option<u64>, event: &str, actor: &str| {
+        json!({
+            "repository": repository(REPOSITORY_ID),
+            "workflow_run": {
+                "event": event, "head_sha": head, "head_repository": repository_id.map(repository), "actor": { "login": actor },
+            },
+        })
+    };
+    run("workflow_run", &workflow_run(Some(2), "pull_request", "mallory"), &head)
+        .fails(3)
+        .stdout_has("code of the fork `mallory/checkout` is checked out");
+    run("workflow_run", &workflow_run(None, "pull_request", "mallory"), &head)
+        .fails(3)
+        .stdout_has("fork that was deleted");
+    run("workflow_run", &workflow_run(Some(REPOSITORY_ID), "pull_request", "dependabot[bot]"), &head).fails(3);
+    run("workflow_run", &workflow_run(Some(2), "pull_request", "mallory"), "main").success();
+    run("workflow_run", &workflow_run(Some(REPOSITORY_ID), "push", "ada"), &head).success();
+}
+
+#[test]
+fn a_comment_starts_a_run() {
+    let project = Project::local("greeting");
+    let base = project.head();
+    let head = project.append("infra/main.tf", "\n").commit("A change");
+    let github = GitHub::start();
+    github.world().pull_request(7, &head);
+    let event = json!({ "repository": repository(REPOSITORY_ID), "issue": { "number": 7, "pull_request": {} } });
+    let run = || {
+        let runner = step(&project, "issue_comment", &event, &["status"]).env("GITHUB_SHA", &base);
+        runner.envs(github.env()).env("GITHUB_TOKEN", TOKEN).run()
+    };
+    run().success();
+    github.world().pull_request(7, &head).head_repository = Some(2);
+    run().fails(3).stdout_has("it comes from a fork").lacks(TOKEN);
+    github.world().pull_requests.clear();
+    run().fails(3).stdout_has("GitHub does not tell whether it comes from a fork");
+    let asked = github.exchanges("").len();
+    step(&project, "issue_comment", &event, &["status"]).env("GITHUB_SHA", &base).run().fails(3).stdout_has("no token");
+    step(&project, "issue_comment", &event, &["status"]).run().success();
+    assert_eq!(github.exchanges("").len(), asked);
+}
+
+#[test]
+fn an_event_file_that_says_nothing() {
+    let project = Project::local("greeting");
+    let run = |event: &str, content: &Value| step(&project, event, content, &["status"]).run();
+    run("pull_request", &json!({})).fails(2).stdout_has("it has no `pull_request`").stdout_has("GITHUB_EVENT_PATH");
+    run("pull_request", &json!({ "pull_request": { "number": "x" } })).fails(2).stdout_has("can't be read");
+    run("push", &json!("x")).fails(2).stdout_has("can't be read");
+    run("push", &json!({})).success();
+    let without = step(&project, "pull_request_target", &json!({}), &["status"]).env_remove("GITHUB_EVENT_PATH");
+    without.run().fails(2).stdout_has("there is no event file");
+    let missing = step(&project, "push", &json!({}), &["status"]).env("GITHUB_EVENT_PATH", "/nowhere/event.json");
+    missing.run().fails(2).stdout_has("/nowhere/event.json");
+    step(&project, "push", &json!({}), &["status"])
+        .env("GITHUB_REPOSITORY", "../..")
+        .run()
+        .fails(2)
+        .stdout_has("owner/name");
+}

@@ -1,0 +1,145 @@
+//! What there is, as GitHub would show it: the examples of its description, with our values in their place.
+
+use super::world::{Asset, Comment, Deployment, PullRequest, Release, World};
+use super::{REPOSITORY, REPOSITORY_ID, description_file};
+use serde_json::{Value, json};
+use std::io::Read;
+use std::sync::OnceLock;
+
+pub(super) fn time(seconds: i64) -> Value {
+    jiff::Timestamp::from_second(seconds).unwrap().to_string().into()
+}
+
+/// An example of GitHub's description.
+fn example(name: &str) -> Value {
+    static EXAMPLES: OnceLock<Value> = OnceLock::new();
+    let examples = EXAMPLES.get_or_init(|| {
+        let file = std::fs::File::open(description_file()).unwrap();
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()["components"]["examples"].take()
+    });
+    examples[name]["value"].clone()
+}
+
+fn with(mut example: Value, values: Value) -> Value {
+    for (key, value) in values.as_object().unwrap() {
+        example[key] = value.clone();
+    }
+    example
+}
+
+fn user(login: &str) -> Value {
+    let kind = if login.ends_with("[bot]") { "Bot" } else { "User" };
+    with(example("issue-comment")["user"].clone(), json!({ "login": login, "type": kind }))
+}
+
+fn routed(world: &World, rest: &str) -> String {
+    format!("{}/repos/{REPOSITORY}{rest}", world.url)
+}
+
+pub(super) fn repository(id: u64) -> Value {
+    let ours = id == REPOSITORY_ID;
+    let (owner, name) = REPOSITORY.split_once('/').unwrap();
+    let owner = if ours { owner } else { "mallory" };
+    json!({
+        "id": id, "name": name, "full_name": format!("{owner}/{name}"), "fork": !ours, "default_branch": "main",
+        "owner": user(owner),
+    })
+}
+
+pub(super) fn full_repository() -> Value {
+    let mut answer = with(example("full-repository"), repository(REPOSITORY_ID));
+    for key in ["parent", "source", "template_repository"] {
+        answer.as_object_mut().unwrap().remove(key);
+    }
+    answer
+}
+
+pub(super) fn comment(world: &World, id: u64, comment: &Comment) -> Value {
+    let values = json!({
+        "id": id, "user": user(&comment.author), "body": comment.body,
+        "url": routed(world, &format!("/issues/comments/{id}")),
+        "html_url": format!("https://github.com/{REPOSITORY}/pull/{}#issuecomment-{id}", comment.issue),
+        "issue_url": routed(world, &format!("/issues/{}", comment.issue)),
+        "created_at": time(comment.created_at), "updated_at": time(comment.updated_at),
+    });
+    with(example("issue-comment"), values)
+}
+
+pub(super) fn pull_request(number: u64, it: &PullRequest) -> Value {
+    let mut answer = example("pull-request");
+    let of_example = answer["head"]["repo"].clone();
+    let full = |id: u64| with(of_example.clone(), repository(id));
+    answer["head"]["sha"] = it.head_sha.clone().into();
+    answer["head"]["repo"] = it.head_repository.map_or(Value::Null, full);
+    answer["base"]["repo"] = full(REPOSITORY_ID);
+    let label = answer["labels"][0].clone();
+    let labels: Vec<Value> = it.labels.iter().map(|name| with(label.clone(), json!({ "name": name }))).collect();
+    let closed = if it.is_open { Value::Null } else { time(it.updated_at) };
+    with(
+        answer,
+        json!({
+            "number": number, "state": if it.is_open { "open" } else { "closed" }, "merged": it.is_merged,
+            // The example's team lacks what the description demands of one.
+            "requested_teams": [],
+            "draft": it.is_draft, "labels": labels, "user": user(&it.author), "updated_at": time(it.updated_at),
+            "closed_at": closed, "merged_at": if it.is_merged { time(it.updated_at) } else { Value::Null },
+        }),
+    )
+}
+
+pub(super) fn release(world: &World, id: u64, release: &Release) -> Value {
+    let assets: Vec<Value> = release.assets.iter().map(|(id, asset)| self::asset(world, *id, asset)).collect();
+    // On GitHub Enterprise Server uploads go to the API's host, beside the API.
+    let uploads = match world.url.strip_suffix("/v3") {
+        Some(api) => format!("{api}/uploads/repos/{REPOSITORY}"),
+        None => routed(world, ""),
+    };
+    with(
+        example("release"),
+        json!({
+            "id": id, "tag_name": release.tag, "name": release.name, "body": release.body,
+            "prerelease": release.is_prerelease, "draft": false, "author": user(&release.author), "assets": assets,
+            "url": routed(world, &format!("/releases/{id}")),
+            "html_url": format!("https://github.com/{REPOSITORY}/releases/tag/{}", release.tag),
+            "upload_url": format!("{uploads}/releases/{id}/assets{{?name,label}}"),
+            "created_at": time(release.created_at), "published_at": time(release.created_at),
+        }),
+    )
+}
+
+pub(super) fn asset(world: &World, id: u64, asset: &Asset) -> Value {
+    use sha2::Digest;
+    let digest: String = sha2::Sha256::digest(&asset.bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    with(
+        example("release-asset"),
+        json!({
+            "id": id, "name": asset.name, "content_type": asset.content_type, "size": asset.bytes.len(),
+            "state": "uploaded", "label": null, "digest": format!("sha256:{digest}"),
+            "url": routed(world, &format!("/releases/assets/{id}")),
+        }),
+    )
+}
+
+pub(super) fn deployment(world: &World, id: u64, deployment: &Deployment) -> Value {
+    with(
+        example("deployment"),
+        json!({
+            "id": id, "ref": deployment.git_ref, "environment": deployment.environment, "payload": deployment.payload,
+            "transient_environment": deployment.is_transient, "created_at": time(deployment.created_at),
+            "url": routed(world, &format!("/deployments/{id}")),
+        }),
+    )
+}
+
+pub(super) fn status(id: u64, environment: &str, sent: &Value) -> Value {
+    let text = |key: &str| sent[key].as_str().unwrap_or_default().to_owned();
+    with(
+        example("deployment-status"),
+        json!({
+            "id": id, "environment": environment, "state": sent["state"], "description": text("description"),
+            "log_url": text("log_url"), "environment_url": text("environment_url"),
+        }),
+    )
+}

@@ -1,0 +1,144 @@
+//! What there is on GitHub: one repository, and who may do what in it.
+
+use super::{Exchange, Fault, TOKEN};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// 2026-01-02T03:04:05Z, in seconds.
+const BEGINNING: i64 = 1_767_323_045;
+
+pub(crate) struct World {
+    /// Of the API, for the URLs in answers.
+    pub(super) url: String,
+    /// In seconds since 1970; every write takes one.
+    pub(crate) now: i64,
+    next_id: u64,
+    pub(crate) tokens: BTreeMap<String, Token>,
+    pub(crate) pull_requests: BTreeMap<u64, PullRequest>,
+    pub(crate) comments: BTreeMap<u64, Comment>,
+    pub(crate) releases: BTreeMap<u64, Release>,
+    pub(crate) deployments: BTreeMap<u64, Deployment>,
+    pub(crate) environments: Vec<String>,
+    /// What `generate-notes` says.
+    pub(crate) notes: String,
+    pub(super) faults: Vec<(String, usize, Fault)>,
+    pub(super) exchanges: Vec<Exchange>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Token {
+    /// `github-actions[bot]` and other bots end so.
+    pub(crate) login: String,
+    /// `pull_requests` to `read` or `write`; None: all of them.
+    pub(crate) permissions: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct PullRequest {
+    pub(crate) author: String,
+    pub(crate) is_open: bool,
+    pub(crate) is_merged: bool,
+    pub(crate) is_draft: bool,
+    pub(crate) head_sha: String,
+    /// None: the fork was deleted.
+    pub(crate) head_repository: Option<u64>,
+    pub(crate) labels: Vec<String>,
+    pub(crate) updated_at: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Comment {
+    pub(crate) issue: u64,
+    pub(crate) author: String,
+    pub(crate) body: String,
+    pub(crate) created_at: i64,
+    pub(crate) updated_at: i64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Release {
+    pub(crate) tag: String,
+    pub(crate) name: String,
+    pub(crate) body: String,
+    pub(crate) is_prerelease: bool,
+    pub(crate) author: String,
+    pub(crate) created_at: i64,
+    pub(crate) assets: BTreeMap<u64, Asset>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Asset {
+    pub(crate) name: String,
+    pub(crate) content_type: String,
+    pub(crate) bytes: Vec<u8>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Deployment {
+    pub(crate) git_ref: String,
+    pub(crate) environment: String,
+    pub(crate) is_transient: bool,
+    pub(crate) payload: Value,
+    pub(crate) created_at: i64,
+    /// As they were sent, oldest first.
+    pub(crate) statuses: Vec<Value>,
+}
+
+impl World {
+    pub(super) fn new(url: &str) -> Self {
+        let actions = Token { login: "github-actions[bot]".to_owned(), permissions: None };
+        Self {
+            url: url.to_owned(),
+            now: BEGINNING,
+            next_id: 1000,
+            tokens: BTreeMap::from([(TOKEN.to_owned(), actions)]),
+            pull_requests: BTreeMap::new(),
+            comments: BTreeMap::new(),
+            releases: BTreeMap::new(),
+            deployments: BTreeMap::new(),
+            environments: Vec::new(),
+            notes: "## What's Changed\n* A change by @ada in #7\n".to_owned(),
+            faults: Vec::new(),
+            exchanges: Vec::new(),
+        }
+    }
+
+    /// Somebody else's token, or the workflow's with less: `("pull_requests", "read")`.
+    pub(crate) fn token(&mut self, token: &str, login: &str, permissions: &[(&str, &str)]) {
+        let permissions = permissions.iter().map(|(name, level)| ((*name).to_owned(), (*level).to_owned())).collect();
+        self.tokens.insert(token.to_owned(), Token { login: login.to_owned(), permissions: Some(permissions) });
+    }
+
+    /// Open, of a branch of the repository.
+    pub(crate) fn pull_request(&mut self, number: u64, head_sha: &str) -> &mut PullRequest {
+        let pull_request = PullRequest {
+            author: "ada".to_owned(),
+            is_open: true,
+            is_merged: false,
+            is_draft: false,
+            head_sha: head_sha.to_owned(),
+            head_repository: Some(super::REPOSITORY_ID),
+            labels: Vec::new(),
+            updated_at: self.tick(),
+        };
+        self.pull_requests.entry(number).insert_entry(pull_request).into_mut()
+    }
+
+    pub(crate) fn comment(&mut self, issue: u64, author: &str, body: &str) -> u64 {
+        let (id, now) = (self.id(), self.tick());
+        let comment =
+            Comment { issue, author: author.to_owned(), body: body.to_owned(), created_at: now, updated_at: now };
+        self.comments.insert(id, comment);
+        id
+    }
+
+    pub(super) fn id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    pub(super) fn tick(&mut self) -> i64 {
+        self.now += 1;
+        self.now
+    }
+}
