@@ -26,6 +26,8 @@ pub(crate) struct AccountScheme {
     /// Region to bucket, for `multi-region`.
     pub(crate) lambda_buckets: BTreeMap<String, Place>,
     pub(crate) backend: StateBackend,
+    /// `host[:port]`, where images go instead of to ECR.
+    image_registry: Option<String>,
     pub(crate) accounts: BTreeMap<String, Account>,
     /// Limits of deploys that no cdflow.yml can loosen.
     pub(crate) policy: Limits,
@@ -49,6 +51,15 @@ pub(crate) struct Account {
 pub(crate) enum Place {
     Bucket(String),
     Directory(PathBuf),
+}
+
+/// Where images are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ImageRegistry {
+    /// Of this account, in the scheme's default region.
+    Ecr { account_id: String },
+    /// `host[:port]`
+    Host(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +93,7 @@ struct File {
     lambda_bucket: Option<String>,
     #[serde(default)]
     lambda_buckets: BTreeMap<String, String>,
+    image_registry: Option<String>,
     default_region: String,
     environments: BTreeMap<String, String>,
     #[serde(default)]
@@ -183,6 +195,18 @@ impl AccountScheme {
     }
 }
 
+impl AccountScheme {
+    pub(crate) fn image_registry(&self) -> Result<ImageRegistry> {
+        match (&self.image_registry, &self.release_account.id) {
+            (Some(host), _) => Ok(ImageRegistry::Host(host.clone())),
+            (None, Some(id)) => Ok(ImageRegistry::Ecr { account_id: id.clone() }),
+            (None, None) => Err(Error::input("the account scheme has no registry for images")
+                .why("its release account has no `id`, so it has no ECR, and there is no `image-registry`")
+                .hint("add `image-registry` to the account scheme, for instance localhost:5000")),
+        }
+    }
+}
+
 /// Turns what the file says into a scheme; every message starts with the file.
 struct Checker<'a> {
     file: &'a str,
@@ -230,6 +254,7 @@ impl Checker<'_> {
             lambda_bucket,
             lambda_buckets,
             backend,
+            image_registry: self.registry(parsed.image_registry)?,
             accounts,
             policy: parsed.policy,
             environments: parsed.environments,
@@ -314,6 +339,21 @@ impl Checker<'_> {
                 Err(self.error("both `terraform-backend` and `terraform-backend-s3-bucket` are set").hint("keep one"))
             }
         }
+    }
+
+    /// A host, with a port where it has one. Repositories are the components, so there is no path.
+    fn registry(&self, text: Option<String>) -> Result<Option<String>> {
+        let Some(text) = text else { return Ok(None) };
+        let (host, port) = text.split_once(':').unwrap_or((&text, "443"));
+        let is_host = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b);
+        let good = !host.is_empty() && host.bytes().all(is_host) && port.parse::<u16>().is_ok_and(|port| port > 0);
+        // Without a dot or a port, Docker takes the first part of an image's name for a part of its path.
+        if good && (host == "localhost" || text.contains(['.', ':'])) {
+            return Ok(Some(text));
+        }
+        Err(self
+            .error(format!("`image-registry`: `{}` is no registry", text.escape_debug()))
+            .hint("it is a host, with its port where it has one: localhost:5000"))
     }
 
     /// A bucket's name, or `file:<directory>`.
@@ -476,6 +516,21 @@ mod tests {
         assert_eq!(scheme.lambda_bucket, Some(Place::Directory("/lambdas".into())));
         assert_eq!(scheme.backend, StateBackend::Local { directory: "/org/state".into() });
         assert!(message(&local.replace("file:store", "bucket")).contains("has no `id`"));
+    }
+
+    #[test]
+    fn where_images_go() {
+        let with = |registry: &str| parse(&AWS.replacen('{', &format!("{{\"image-registry\": \"{registry}\","), 1));
+        assert_eq!(
+            parse(AWS).unwrap().image_registry().unwrap(),
+            ImageRegistry::Ecr { account_id: "123456789012".into() }
+        );
+        for good in ["localhost:5000", "localhost", "registry.acme.com", "ghcr.io:443"] {
+            assert_eq!(with(good).unwrap().image_registry().unwrap(), ImageRegistry::Host(good.into()));
+        }
+        for bad in ["", "acme", "http://localhost:5000", "localhost:", "localhost:0", "ghcr.io/acme", "Acme.com"] {
+            assert!(with(bad).unwrap_err().to_string().contains("is no registry"), "{bad}");
+        }
     }
 
     #[test]

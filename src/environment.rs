@@ -43,6 +43,10 @@ const FOR_TERRAFORM: &[&str] = &[
     "TF_LOG",
 ];
 
+/// Where the engine is and who we are there, for a hook that works with an image.
+const FOR_DOCKER: &[&str] =
+    &["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONFIG", "XDG_RUNTIME_DIR"];
+
 /// What Terraform needs to fetch modules and providers, which it does at release only.
 const FOR_FETCHING: &[&str] = &[
     "TF_CLI_CONFIG_FILE",
@@ -115,6 +119,13 @@ impl Environment {
 
     pub(crate) fn for_programs(&self) -> BTreeMap<OsString, OsString> {
         self.pick(|name| FOR_PROGRAMS.contains(&name) || name.starts_with("LC_"))
+    }
+
+    /// For a program that talks to the Docker engine.
+    pub(crate) fn for_docker(&self) -> BTreeMap<OsString, OsString> {
+        let mut picked = self.pick(|name| FOR_DOCKER.contains(&name));
+        picked.extend(self.for_programs());
+        picked
     }
 
     /// For Terraform at deploy: with `passed`, the names that the user asked for.

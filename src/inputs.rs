@@ -11,6 +11,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    docker::logins::RegistryLogin,
     environment::Environment as ProcessEnvironment,
     error::{Error, Result},
     manifest::{ComponentType, Wait},
@@ -153,6 +154,9 @@ pub(crate) struct ReleaseInputs {
     /// A value for Terraform's `release` variable (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) release_data: Vec<Datum>,
+    /// A login for an image registry: VARIABLE is an environment variable that holds USER:PASSWORD (repeatable)
+    #[arg(long, value_name = "HOST=VARIABLE")]
+    pub(crate) registries: Vec<RegistryLogin>,
     /// Show what the release would contain; build and publish nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -394,6 +398,7 @@ impl ActionInputs {
                 version: self.optional("version")?,
                 platform_config: self.list("platform-config")?,
                 release_data: self.list("release-data")?,
+                registries: self.list("registries")?,
                 dry_run: self.flag("dry-run")?,
             }),
             "inspect" => ComponentCommand::Inspect(InspectInputs {
@@ -512,6 +517,7 @@ impl ActionInputs {
             "version",
             "platform-config",
             "release-data",
+            "registries",
             "dry-run",
             "environment",
             "plan-only",

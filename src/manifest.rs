@@ -33,6 +33,7 @@ pub(crate) struct Manifest {
     /// OpenTofu in Terraform's place.
     pub(crate) opentofu_version: Option<Constraint>,
     pub(crate) lambda: Option<Lambda>,
+    pub(crate) docker: Option<Docker>,
     #[serde(default)]
     pub(crate) deploy: Deploy,
     /// Where the environment's secrets are. Not said: credstash, where the code declares `variable "secrets"`.
@@ -48,6 +49,8 @@ pub(crate) enum ComponentType {
     Infrastructure,
     /// Terraform code and a zip for AWS Lambda
     Lambda,
+    /// Terraform code and a Docker image
+    Docker,
 }
 
 /// Where the account scheme lies.
@@ -73,6 +76,45 @@ pub(crate) struct Lambda {
     /// Globs, relative to the source folder.
     #[serde(default)]
     pub(crate) exclude: Vec<String>,
+}
+
+/// How the image is built.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Docker {
+    /// Default: the folder of cdflow.yml.
+    pub(crate) context: Option<PathBuf>,
+    /// Relative to the folder of cdflow.yml. Default: `Dockerfile` in the context.
+    pub(crate) dockerfile: Option<PathBuf>,
+    /// The stage that becomes the image. Default: the last.
+    pub(crate) target: Option<String>,
+    /// One, such as `linux/arm64`. Default: the engine's.
+    #[serde(default)]
+    pub(crate) platforms: Vec<Platform>,
+    #[serde(default)]
+    pub(crate) build_args: BTreeMap<String, String>,
+    /// Environment variables that the build may mount as secrets of the same name.
+    #[serde(default)]
+    pub(crate) secrets: Vec<VariableName>,
+    pub(crate) cache: Option<Cache>,
+    /// Of the repository, where cdflow makes it; then nothing is called `latest`.
+    #[serde(default)]
+    pub(crate) immutable_tags: bool,
+}
+
+/// `linux/amd64`, `linux/arm/v7`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Platform(pub(crate) String);
+
+/// The name of an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct VariableName(pub(crate) String);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Cache {
+    /// Layers of the image that is called `latest` are used again; each image says how its layers were made.
+    Inline,
 }
 
 /// How deployments of this component behave.
@@ -115,11 +157,67 @@ impl Manifest {
                 Error::input(format!("{file}: `lambda` is for components of type `lambda`")).hint("remove `lambda`")
             );
         }
+        match &manifest.docker {
+            Some(_) if manifest.kind != ComponentType::Docker => {
+                return Err(Error::input(format!("{file}: `docker` is for components of type `docker`"))
+                    .hint("remove `docker`"));
+            }
+            Some(docker) => docker.check(file)?,
+            None => {}
+        }
         if manifest.multi_region && manifest.kind != ComponentType::Lambda {
             return Err(Error::input(format!("{file}: `multi-region` is for components of type `lambda`"))
                 .hint("remove `multi-region`"));
         }
         Ok(manifest)
+    }
+}
+
+impl Docker {
+    fn check(&self, file: &str) -> Result<()> {
+        if self.platforms.len() > 1 {
+            return Err(Error::input(format!("{file}: `docker.platforms` names more than one"))
+                .why("the engine's API builds an image for one platform, and AWS Lambda takes no other")
+                .hint("keep one; a component for each platform can share the code"));
+        }
+        if self.cache.is_some() && self.immutable_tags {
+            return Err(Error::input(format!("{file}: `docker.cache` can't be used with `immutable-tags`"))
+                .why("the cache is the image called `latest`, and where tags are immutable none is")
+                .hint("keep one of the two"));
+        }
+        if let Some(name) = self.secrets.iter().find(|name| self.build_args.contains_key(&name.0)) {
+            return Err(Error::input(format!("{file}: `{}` is a secret and a build argument", name.0))
+                .why("a build argument can be read from the image")
+                .hint("remove it from `docker.build-args`"));
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Platform {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_word = |word: &str| {
+            !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        };
+        let parts = text.split('/').count();
+        if (2..=3).contains(&parts) && text.split('/').all(is_word) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!("`{}` is no platform: one is written os/architecture, such as `linux/arm64`", text.escape_debug()))
+    }
+}
+
+impl FromStr for VariableName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        if !text.is_empty() && text.bytes().all(plain) && !text.starts_with(|c: char| c.is_ascii_digit()) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!("`{}` is no name of an environment variable", text.escape_debug()))
     }
 }
 
@@ -207,7 +305,7 @@ macro_rules! deserialize_from_str {
     )*};
 }
 
-deserialize_from_str!(SchemeUrl, StateFilename, Wait, Constraint);
+deserialize_from_str!(SchemeUrl, StateFilename, Wait, Constraint, Platform, VariableName);
 
 #[cfg(test)]
 mod tests {
@@ -275,6 +373,40 @@ mod tests {
                     .starts_with("cdflow.yml:1:21: ")
             );
         }
+    }
+
+    const DOCKER: &str = "account-scheme-url: a.json\nteam: x\ntype: docker\n";
+
+    #[test]
+    fn how_an_image_is_built() {
+        let docker = |text: &str| parse(&format!("{DOCKER}docker: {{{text}}}\n")).map(|it| it.docker.unwrap());
+        assert!(parse(DOCKER).unwrap().docker.is_none());
+        let full = docker(
+            "context: app, dockerfile: app/x.Dockerfile, target: run, platforms: [linux/arm64], build-args: {V: 1.20}, \
+             secrets: [NPM_TOKEN], cache: inline",
+        )
+        .unwrap();
+        assert_eq!(
+            (full.build_args["V"].as_str(), full.cache, full.immutable_tags),
+            ("1.20", Some(Cache::Inline), false)
+        );
+        assert_eq!(
+            (full.platforms, full.secrets),
+            (vec![Platform("linux/arm64".into())], vec![VariableName("NPM_TOKEN".into())])
+        );
+        for (bad, says) in [
+            ("platform: linux/amd64", "did you mean `platforms`?"),
+            ("platforms: [linux/amd64, linux/arm64]", "names more than one"),
+            ("platforms: [amd64]", "such as `linux/arm64`"),
+            ("secrets: [A=b]", "`A=b` is no name"),
+            ("secrets: [A], build-args: {A: b}", "a secret and a build argument"),
+            ("cache: inline, immutable-tags: true", "keep one of the two"),
+            ("cache: registry", "unknown value `registry`"),
+        ] {
+            let refused = docker(bad).unwrap_err().to_string();
+            assert!(refused.starts_with("cdflow.yml:") && refused.contains(says), "{refused}");
+        }
+        assert!(message(&format!("{SMALL}docker: {{}}\n")).contains("`docker` is for components of type `docker`"));
     }
 
     #[test]

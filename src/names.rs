@@ -103,6 +103,25 @@ name!(
     "checkout"
 );
 
+impl Component {
+    /// The rule for repositories of images is narrower.
+    pub(crate) fn check_as_image(&self) -> Result<(), InvalidName> {
+        let is_letter = |text: &str| text.starts_with(|c: char| c.is_ascii_lowercase());
+        let is_part =
+            |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        if (2..=63).contains(&self.0.len()) && is_letter(&self.0) && self.0.split(['.', '_', '-']).all(is_part) {
+            return Ok(());
+        }
+        Err(InvalidName {
+            kind: "component",
+            value: shown(&self.0),
+            rule: "the image is called like it, so it is 2 to 63 lowercase letters and digits with single `.`, `_` or `-` \
+                   between them, starting with a letter",
+            example: "checkout",
+        })
+    }
+}
+
 impl Environment {
     /// A pull request's environment is `pr-<number>`, never a branch name.
     pub(crate) fn is_preview(&self) -> bool {
@@ -170,6 +189,17 @@ mod tests {
         assert!("ledger".parse::<Environment>().is_err());
         assert!("ledger".parse::<Team>().is_ok());
         assert!("recovery".parse::<Team>().is_err());
+    }
+
+    #[test]
+    fn components_that_are_images() {
+        let image = |name: &str| name.parse::<Component>().unwrap().check_as_image().is_ok();
+        for good in ["ab", "checkout", "a-b_c.d", "a1", &"a".repeat(63)] {
+            assert!(image(good), "{good}");
+        }
+        for bad in ["a", "Checkout", "1a", "a--b", "a.-b", "ab-", "aB"] {
+            assert!(!image(bad), "{bad}");
+        }
     }
 
     #[test]

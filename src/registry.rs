@@ -101,7 +101,6 @@ impl Registry {
     }
 
     /// None when there is no such tag, digest or repository.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the type of images comes next"))]
     pub(crate) async fn manifest(&self, repository: &str, reference: &str) -> Result<Option<Manifest>> {
         let asked = Asked { registry: self, repository, reference };
         let Some((bytes, media_type)) = asked.get(&format!("manifests/{reference}"), reference).await? else {

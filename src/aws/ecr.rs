@@ -61,7 +61,6 @@ impl Ecr {
 
     /// The repository is there afterwards, and `pullers` may pull from it. `immutable` holds for one that is made now: what
     /// somebody has set is not ours to change. Returns what a person should know.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the type of images comes next"))]
     pub(crate) async fn prepare(
         &self,
         repository: &str,
@@ -171,7 +170,6 @@ impl Ecr {
     }
 
     /// What lets us into the registry, for twelve hours. Masked from now on.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the type of images comes next"))]
     pub(crate) async fn login(&self, redactor: &Redactor) -> Result<Login> {
         let answer = self
             .client

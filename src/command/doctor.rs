@@ -40,6 +40,7 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
         let kind = match manifest.kind {
             ComponentType::Infrastructure => "infrastructure",
             ComponentType::Lambda => "lambda",
+            ComponentType::Docker => "docker",
         };
         report.ok(manifest::FILE, format!("{kind} of the team {}", manifest.team));
     }

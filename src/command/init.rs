@@ -6,6 +6,7 @@ use crate::{
     error::{Error, Result},
     host::Host,
     inputs::{Global, InitInputs},
+    manifest::ComponentType,
     scaffold::Scaffold,
 };
 
@@ -13,6 +14,9 @@ pub(crate) fn run(global: &Global, inputs: &InitInputs, host: &Host) -> Result<(
     if let Some(other) = global.component.as_ref().filter(|component| **component != inputs.name) {
         return Err(Error::input(format!("two names for one component: `{}` and `{other}`", inputs.name))
             .hint("leave out --component"));
+    }
+    if inputs.kind == ComponentType::Docker {
+        inputs.name.check_as_image()?;
     }
     let parent =
         fs::canonicalize(&global.directory).map_err(|error| Error::io("can't enter", &global.directory, &error))?;

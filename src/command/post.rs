@@ -6,7 +6,7 @@ use std::{pin::pin, time::Duration};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{
-    docker::containers::Container,
+    docker::engine::{Engine, Running},
     error::{Error, Exit, Result},
     handover::LeftBehind,
     host::Host,
@@ -23,27 +23,26 @@ const KILLED: i64 = 137;
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
     let Some(left) = LeftBehind::read(&host.environment) else { return Ok(()) };
-    match Container::running(&host.environment, &left.container).await {
-        Ok(Some(container)) => wait(host, &left, &container).await,
-        Ok(None) => {
-            host.log.warning(&format!(
-                "the step was killed, and its container has ended since, with what it said last.\n{}",
-                advice(host)
-            ));
-            Ok(())
-        }
-        Err(error) => {
-            host.log.warning(&format!(
-                "the step was killed, and may still be at work in the container `{}`: {error}\n{}",
-                left.container,
-                advice(host)
-            ));
-            Ok(())
-        }
+    let told = match look(host, &left).await {
+        Ok(true) => return Ok(()),
+        Ok(false) => "the step was killed, and its container has ended since, with what it said last".to_owned(),
+        Err(error) if error.exit() == Exit::StateNotSaved => return Err(error),
+        Err(error) => format!("the step was killed, and may still be at work in its container: {error}"),
+    };
+    host.log.warning(&format!("{told}\n{}", advice(host)));
+    Ok(())
+}
+
+/// Whether there was something to wait for.
+async fn look(host: &Host, left: &LeftBehind) -> Result<bool> {
+    let engine = Engine::connect(host).await?;
+    match engine.running(&left.container).await? {
+        Some(container) => wait(host, left, &container).await.map(|()| true),
+        None => Ok(false),
     }
 }
 
-async fn wait(host: &Host, left: &LeftBehind, container: &Container) -> Result<()> {
+async fn wait(host: &Host, left: &LeftBehind, container: &Running<'_>) -> Result<()> {
     let log = &host.log;
     let began = Instant::now();
     log.step("The step was cancelled, and is still at work: waiting for it, so that its state is saved");
@@ -66,7 +65,7 @@ async fn wait(host: &Host, left: &LeftBehind, container: &Container) -> Result<(
             }
             () = sleep_until(may_end) => {
                 may_end = began + 2 * LONGEST;
-                log.warning(&format!("still at work; if GitHub ends the job now, the state may not be saved.\n{}", advice(host)));
+                log.warning(&format!("still at work; if GitHub ends the job now, the state may not be saved\n{}", advice(host)));
             }
             () = sleep_until(began + LONGEST) => return Err(still_at_work(host, "GitHub would not wait any longer")),
             () = host.interrupt.arrived() => return Err(still_at_work(host, "the wait for it was cancelled")),
@@ -92,7 +91,7 @@ fn tell_end(host: &Host, code: Option<i64>, after: Duration) -> Result<()> {
         None => "its exit code is not known".to_owned(),
     };
     let waited = duration_text(after);
-    host.log.warning(&format!("the cancelled step has ended after a wait of {waited}: {how}.\n{}", advice(host)));
+    host.log.warning(&format!("the cancelled step has ended after a wait of {waited}: {how}\n{}", advice(host)));
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! release: find out everything, ask the store, build, initialise, bundle, and publish; the bundle last, because with it the
-//! release exists.
+//! release: find out everything, ask the store, build, initialise, push, bundle, and publish; the bundle last, because with it
+//! the release exists.
 
 use std::{
     collections::BTreeMap,
@@ -8,6 +8,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
+use self::image::Image;
 use super::context::{self, Context};
 use crate::{
     account::Place,
@@ -23,14 +24,26 @@ use crate::{
     private::PrivateFolder,
     published::{self, Published},
     release::Release,
-    source::{self, SourceFile, Sources, Staged, small},
+    source::{self, SourceFile, Sources, Staged, TreeFile, small},
     store::{Content, Metadata, Put, ReleaseStore},
     terraform::{Folder, lockfile, modules, tool::Tool},
 };
 
+mod image;
+
 /// Keys that cdflow puts into `release` itself.
-const BUILT_IN_DATA: [&str; 8] =
-    ["commit", "version", "component", "team", "s3_bucket", "s3_key", "source_code_hash", "s3_bucket_regions_csv"];
+const BUILT_IN_DATA: [&str; 10] = [
+    "commit",
+    "version",
+    "component",
+    "team",
+    "s3_bucket",
+    "s3_key",
+    "source_code_hash",
+    "s3_bucket_regions_csv",
+    "image_id",
+    "image_tag",
+];
 const ACCOUNT_SCHEME: &str = "account-scheme.json";
 const ZIP_DIGEST: &str = "cdflow-sha256";
 
@@ -40,10 +53,11 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs) -> Result<()> 
     log.step(&format!("Release {} {}", context.identity.component, release.version));
     let checkout = checkout(context).await?;
     let data = release_data(&inputs.release_data)?;
-    let sources = read_sources(context, &checkout, &inputs.platform_config, &data)?;
+    let parts = read_parts(context, &checkout, &inputs).await?;
+    let sources = read_sources(context, &checkout, &inputs.platform_config, &data, &parts)?;
     let tool = context::tool(&context.manifest, &context.host).await?;
     if inputs.dry_run {
-        show(context, &release, &sources, &checkout, &tool, &data)?;
+        show(context, &release, &sources, &checkout, &tool, &data, &parts)?;
     }
     let asked = is_published(context, &release, &sources);
     let asked = context.host.interrupt.or_cancel("asking the release store", asked).await;
@@ -54,6 +68,10 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs) -> Result<()> 
         return Ok(());
     }
 
+    let image = match parts {
+        Parts::Image(parts) => Some(Image::prepare(context, &release, &checkout, *parts, sources.digest).await?),
+        Parts::Files(_) => None,
+    };
     let private = PrivateFolder::create(&context.host.environment, &context.host.log)?;
     let zip = build(context, &sources, private.path())?;
     let places = match zip {
@@ -68,13 +86,40 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs) -> Result<()> 
     facts.extend(
         zip.iter().flat_map(|zip| lambda::metadata(zip, &release.key(), &places, context.manifest.multi_region)),
     );
+    if let Some(image) = &image {
+        context.host.interrupt.check("pushing the image")?;
+        facts.extend(image.push().await?);
+    }
     let bundle = bundle(context, &sources, &staged, &tool, &facts, private.path()).await?;
 
     context.host.interrupt.check("publishing the release")?;
     if let Some(zip) = &zip {
         upload_zip(context, &release, zip, &places).await?;
     }
-    publish(context, &release, &sources, &bundle).await
+    publish(context, &release, &sources, &bundle).await?;
+    if let Some(image) = &image {
+        image.move_latest().await;
+    }
+    Ok(())
+}
+
+/// What the artifact is made from.
+enum Parts {
+    Files(Vec<TreeFile>),
+    Image(Box<image::Parts>),
+}
+
+async fn read_parts(context: &Context, checkout: &Checkout, inputs: &ReleaseInputs) -> Result<Parts> {
+    match context.manifest.kind {
+        ComponentType::Infrastructure => Ok(Parts::Files(Vec::new())),
+        ComponentType::Lambda => {
+            lambda::files(&context.manifest, &context.identity.component, &context.folder, &checkout.root)
+                .map(Parts::Files)
+        }
+        ComponentType::Docker => {
+            image::Parts::read(context, checkout, inputs).await.map(|parts| Parts::Image(Box::new(parts)))
+        }
+    }
 }
 
 /// What a real run would meet; a store that can't be asked yet does not spoil the look at the files.
@@ -132,12 +177,11 @@ fn read_sources(
     checkout: &Checkout,
     platform_config: &[PathBuf],
     release_data: &BTreeMap<String, String>,
+    parts: &Parts,
 ) -> Result<Sources> {
-    let artifact = match context.manifest.kind {
-        ComponentType::Infrastructure => Vec::new(),
-        ComponentType::Lambda => {
-            lambda::files(&context.manifest, &context.identity.component, &context.folder, &checkout.root)?
-        }
+    let (artifact, artifact_shape) = match parts {
+        Parts::Files(files) => (files.clone(), Value::Null),
+        Parts::Image(image) => (image.sources.files(), image.sources.shape()?),
     };
     Sources::read(source::Request {
         identity: &context.identity,
@@ -148,6 +192,7 @@ fn read_sources(
         release_data,
         scheme: &context.scheme,
         artifact,
+        artifact_shape,
     })
 }
 
@@ -361,6 +406,7 @@ fn show(
     checkout: &Checkout,
     tool: &Tool,
     data: &BTreeMap<String, String>,
+    parts: &Parts,
 ) -> Result<()> {
     let log = &context.host.log;
     log.output(&format!("would be published as  {}", context.store.describe(&release.key())));
@@ -369,13 +415,16 @@ fn show(
     for (key, value) in built_in(release, checkout).iter().chain(data) {
         log.output(&format!("release.{key:<14} {value}"));
     }
-    if !sources.artifact.is_empty() {
+    if let Parts::Image(image) = parts {
+        image.show(context, release)?;
+    } else if !sources.artifact.is_empty() {
         for (region, place) in context.scheme.lambda_places(context.manifest.multi_region)? {
             let store = context.store_at(&place, &region)?;
             log.output(&format!("function's zip         {}", store.describe(&release.key())));
         }
     }
-    let groups = [("bundle", &sources.files), ("bundle, module", &sources.outside), ("function", &sources.artifact)];
+    let artifact = if matches!(parts, Parts::Image(_)) { "build context" } else { "function" };
+    let groups = [("bundle", &sources.files), ("bundle, module", &sources.outside), (artifact, &sources.artifact)];
     for (group, files) in groups {
         for (name, file) in files {
             log.output(&format!(

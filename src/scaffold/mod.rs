@@ -18,6 +18,19 @@ const INFRASTRUCTURE: &[Template] = &[
     ("infra/variables.tf", include_str!("infrastructure/infra/variables.tf")),
 ];
 
+const DOCKER: &[Template] = &[
+    ("cdflow.yml", include_str!("docker/cdflow.yml")),
+    ("account-scheme.json", include_str!("docker/account-scheme.json")),
+    (".dockerignore", include_str!("docker/dockerignore")),
+    (".gitignore", include_str!("infrastructure/gitignore")),
+    ("Dockerfile", include_str!("docker/Dockerfile")),
+    ("config/common.json", include_str!("docker/config/common.json")),
+    ("config/live.json", include_str!("docker/config/live.json")),
+    ("infra/main.tf", include_str!("docker/infra/main.tf")),
+    ("infra/outputs.tf", include_str!("docker/infra/outputs.tf")),
+    ("infra/variables.tf", include_str!("docker/infra/variables.tf")),
+];
+
 const LAMBDA: &[Template] = &[
     ("cdflow.yml", include_str!("lambda/cdflow.yml")),
     ("account-scheme.json", include_str!("both/account-scheme.json")),
@@ -43,6 +56,7 @@ impl Scaffold<'_> {
         let templates = match self.kind {
             ComponentType::Infrastructure => INFRASTRUCTURE,
             ComponentType::Lambda => LAMBDA,
+            ComponentType::Docker => DOCKER,
         };
         // Names hold nothing that YAML would read in quotes as anything else.
         let fill = |text: &str| text.replace("@NAME@", self.name.as_str()).replace("@TEAM@", self.team.as_str());
@@ -70,7 +84,7 @@ mod tests {
 
     #[test]
     fn what_is_written_loads_whatever_the_names_look_like() {
-        for kind in [ComponentType::Infrastructure, ComponentType::Lambda] {
+        for kind in [ComponentType::Infrastructure, ComponentType::Lambda, ComponentType::Docker] {
             for (name, team) in [("hello", "platform"), ("1e3", "no"), ("0x1F", "null"), ("a._-", "123")] {
                 let (name, team) = (name.parse().unwrap(), team.parse().unwrap());
                 let files = Scaffold { kind, name: &name, team: &team }.files();

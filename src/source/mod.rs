@@ -59,6 +59,8 @@ pub(crate) struct Request<'a> {
     pub(crate) release_data: &'a BTreeMap<String, String>,
     pub(crate) scheme: &'a AccountScheme,
     pub(crate) artifact: Vec<TreeFile>,
+    /// What the artifact is made of beside files, such as links; null when nothing is.
+    pub(crate) artifact_shape: serde_json::Value,
 }
 
 impl Sources {
@@ -97,6 +99,7 @@ impl Sources {
             [request.manifest_text, &request.scheme.raw],
             request.release_data,
             [&files, &outside, &artifact],
+            request.artifact_shape,
         );
         let component_folder = request.folder.strip_prefix(request.root).unwrap_or(Path::new("")).to_owned();
         Ok(Self { files, outside, artifact, component_folder, digest })
@@ -139,6 +142,7 @@ fn digest(
     [manifest, scheme]: [&str; 2],
     release_data: &BTreeMap<String, String>,
     groups: [&BTreeMap<String, SourceFile>; 3],
+    shape: serde_json::Value,
 ) -> Sha256 {
     let [files, outside, artifact] = groups.map(|group| {
         let listed = |file: &SourceFile| json!([file.sha256, file.executable]);
@@ -154,6 +158,7 @@ fn digest(
         "files": files,
         "outside": outside,
         "artifact": artifact,
+        "artifact_shape": shape,
     });
     Sha256::of(document.to_string().as_bytes())
 }

@@ -51,7 +51,7 @@ fn every_exit_code_stands_in_the_readme() {
 fn every_key_stands_in_the_readme() {
     let readme = read("README.md");
     for (section_name, source, structs) in [
-        ("## cdflow.yml", "src/manifest.rs", &["Manifest", "Lambda", "Deploy"][..]),
+        ("## cdflow.yml", "src/manifest.rs", &["Manifest", "Lambda", "Docker", "Deploy"][..]),
         ("## cdflow.yml", "src/limits.rs", &["Limits", "EnvironmentLimits"][..]),
         ("## Account scheme", "src/account.rs", &["File", "FileAccount", "FileBackend", "Upgrade"][..]),
     ] {

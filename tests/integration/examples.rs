@@ -23,6 +23,7 @@ fn the_examples_on_aws_are_valid_terraform() {
     let mirror = Mirror::aws();
     validate("infrastructure-aws", Some(&mirror));
     validate("lambda-component", Some(&mirror));
+    validate("docker-component", Some(&mirror));
 }
 
 #[test]
@@ -66,6 +67,15 @@ fn the_lambda_of_the_example_passes_its_own_test() {
     let run =
         "import sys, unittest; sys.path.insert(0, '.'); sys.dont_write_bytecode = True; unittest.main('handler_test')";
     python(&sandbox, ["-c", run]).cwd(source).env("GREETING", "Hello").run().success().stderr_has("Ran 1 test");
+}
+
+#[test]
+fn the_service_of_the_example_passes_its_own_test() {
+    let sandbox = Sandbox::new();
+    let source = in_repository("examples/docker-component/src");
+    let run =
+        "import sys, unittest; sys.path.insert(0, '.'); sys.dont_write_bytecode = True; unittest.main('server_test')";
+    python(&sandbox, ["-c", run]).cwd(source).run().success().stderr_has("Ran 1 test");
 }
 
 fn validate(example: &str, mirror: Option<&Mirror>) {

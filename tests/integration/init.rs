@@ -137,6 +137,7 @@ fn bad_names_and_places() {
         refused(&["init", "--type", "lambda", "--", name], "is refused");
     }
     refused(&["init", "--type", "lambda", "--team", "Web", "x"], "team `Web` is refused");
+    refused(&["init", "--type", "docker", "Shop"], "the image is called like it");
     refused(&["init", "--type", "lambada", "x"], "a similar value exists: 'lambda'");
     refused(&["init", "x"], "--type <TYPE>");
     refused(&["init", "--type", "lambda"], "<NAME>");

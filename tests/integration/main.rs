@@ -20,6 +20,7 @@ mod bundle_damage;
 mod container;
 mod ci;
 mod deploy;
+mod docker_release;
 mod doctor;
 mod documents;
 mod examples;

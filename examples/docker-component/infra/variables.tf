@@ -1,0 +1,31 @@
+# cdflow gives a value to every variable that is declared here and that it knows.
+
+variable "env" {
+  type        = string
+  description = "The environment this deployment is for."
+}
+
+variable "release" {
+  type        = map(string)
+  description = "What is deployed: version, team, component, and the image: image_id by its digest, image_tag by its tag."
+}
+
+variable "greeting" {
+  type        = string
+  description = "From config/common.json."
+}
+
+variable "cpu" {
+  type        = number
+  description = "From config/common.json, unless config/<env>.json says otherwise."
+}
+
+variable "memory_mb" {
+  type        = number
+  description = "From config/common.json, unless config/<env>.json says otherwise."
+}
+
+variable "log_retention_days" {
+  type        = number
+  description = "From platform-config/<account>/<region>.json."
+}

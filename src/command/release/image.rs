@@ -1,0 +1,376 @@
+//! The image of a release: found in the registry, or built and pushed; then `latest`.
+
+use std::{fs, time::Duration};
+
+use serde_json::Value;
+
+use super::super::context::Context;
+use crate::{
+    account::ImageRegistry,
+    artifact::image::{self, ImageName, ImageSources, SOURCE_LABEL},
+    aws::ecr::{Ecr, Pullers},
+    digest::Sha256,
+    docker::{
+        context::Builder as FilesFor,
+        engine::{Builder, Credentials, Endpoint, Engine, Refusal},
+        logins::{Login, Logins},
+    },
+    environment::Environment,
+    error::{Error, Exit, Result},
+    git::{Checkout, Git},
+    inputs::ReleaseInputs,
+    manifest::Docker,
+    process::Program,
+    registry::Registry,
+    release::Release,
+};
+
+/// A registry in trouble is asked again after so many seconds.
+const PAUSES: [u64; 3] = [1, 3, 9];
+
+/// The engine, and what it is going to build from.
+pub(super) struct Parts {
+    /// None only where nothing will be built.
+    engine: Option<Engine>,
+    settings: Docker,
+    logins: Logins,
+    pub(super) sources: ImageSources,
+}
+
+impl Parts {
+    /// The engine is asked first: which files it gets depends on its builder.
+    pub(super) async fn read(context: &Context, checkout: &Checkout, inputs: &ReleaseInputs) -> Result<Self> {
+        let host = &context.host;
+        let settings = context.manifest.docker.clone().unwrap_or_default();
+        context.identity.component.check_as_image()?;
+        let logins = Logins::gather(&inputs.registries, &host.environment, &host.log.redactor)?;
+        let connecting = Engine::connect(&context.host);
+        let engine = match context.host.interrupt.or_cancel("asking the Docker engine", connecting).await {
+            Ok(engine) => Some(engine),
+            Err(absent) if inputs.dry_run && absent.exit() == Exit::Input => {
+                context.host.log.note(&absent.to_string());
+                None
+            }
+            Err(absent) => return Err(absent),
+        };
+        let builder = match engine.as_ref().map(|engine| engine.builder) {
+            Some(Builder::Classic { .. }) => FilesFor::Classic,
+            Some(Builder::BuildKit) | None => FilesFor::BuildKit,
+        };
+        let sources = image::sources(&settings, &context.folder, &checkout.root, builder)?;
+        Ok(Self { engine, settings, logins, sources })
+    }
+
+    pub(super) fn show(&self, context: &Context, release: &Release) -> Result<()> {
+        let log = &context.host.log;
+        let line = |what: &str, value: &str| log.output(&format!("{what:<22} {value}"));
+        line("image", &ImageName::new(host(context)?, release)?.tag());
+        line("Dockerfile", &self.sources.context.dockerfile);
+        self.sources.bases.iter().for_each(|base| line("built from", base));
+        self.settings.target.iter().for_each(|target| line("target", target));
+        self.settings.platforms.iter().for_each(|platform| line("platform", &platform.0));
+        self.settings.build_args.keys().for_each(|name| line("build argument", name));
+        self.settings.secrets.iter().for_each(|name| line("build secret", &name.0));
+        Ok(())
+    }
+}
+
+/// An image on its way into the registry.
+pub(super) struct Image<'a> {
+    context: &'a Context,
+    engine: Engine,
+    registry: ImageRegistry,
+    settings: Docker,
+    logins: Logins,
+    name: ImageName,
+    source: Sha256,
+    /// Set when the registry has it already.
+    digest: Option<String>,
+}
+
+impl<'a> Image<'a> {
+    /// Adopts what an earlier try has pushed, or builds and runs the hook; nothing is pushed yet.
+    pub(super) async fn prepare(
+        context: &'a Context,
+        release: &Release,
+        checkout: &Checkout,
+        parts: Parts,
+        source: Sha256,
+    ) -> Result<Self> {
+        let engine = parts.engine.ok_or_else(|| Error::internal("there is no engine to build with"))?;
+        let (registry, name) = (context.scheme.image_registry()?, ImageName::new(host(context)?, release)?);
+        let mut image = Self {
+            context,
+            engine,
+            registry,
+            settings: parts.settings,
+            logins: parts.logins,
+            name,
+            source,
+            digest: None,
+        };
+        let interrupt = &context.host.interrupt;
+        image.digest = interrupt.or_cancel("asking the registry", image.find()).await?;
+        if let Some(digest) = &image.digest {
+            context.host.log.step(&format!("Take over the image {}", image.name.tag()));
+            context.host.log.note(&format!("an earlier try has pushed it, from the same sources: {digest}"));
+            return Ok(image);
+        }
+        image.build(release, checkout, &parts.sources.hook, parts.sources.context).await?;
+        Ok(image)
+    }
+
+    /// Afterwards the registry has it. What Terraform is told of it.
+    pub(super) async fn push(&self) -> Result<std::collections::BTreeMap<String, String>> {
+        if let Some(digest) = &self.digest {
+            return Ok(self.name.metadata(digest));
+        }
+        let host = &self.context.host;
+        host.log.step(&format!("Push the image {}", self.name.tag()));
+        let digest = tokio::select! {
+            pushed = self.push_and_ask() => pushed?,
+            () = host.interrupt.arrived() => {
+                let exit = host.interrupt.requested().unwrap_or(Exit::Interrupted);
+                let what = format!("cancelled while `{}` was pushed: the release is not published", self.name.tag());
+                return Err(Error::new(exit, what).hint("release again: what is in the registry by then is taken over"));
+            }
+        };
+        host.log.note(&digest);
+        Ok(self.name.metadata(&digest))
+    }
+
+    /// For people; nothing in cdflow reads it, so that trouble with it is no reason to fail.
+    pub(super) async fn move_latest(&self) {
+        let log = &self.context.host.log;
+        let stays = |why: &str| log.note(&format!("{} stays as it is: {why}", self.name.latest()));
+        if self.settings.immutable_tags {
+            return stays("tags are immutable");
+        }
+        if let Err(why) = may_be_latest(&self.context.host.environment) {
+            return stays(&why);
+        }
+        if self.digest.is_some() {
+            return stays("the image was not built by this run");
+        }
+        let moved = async {
+            self.engine.tag(&self.name.tag(), &self.name.repository(), "latest").await?;
+            self.push_tag("latest").await
+        };
+        match self.context.host.interrupt.or_cancel("moving `latest`", moved).await {
+            Ok(()) => log.note(&format!("{} is this image now", self.name.latest())),
+            Err(error) if error.exit() == Exit::Refused => stays("tags are immutable"),
+            Err(error) => log.warning(&format!("{} was not moved: {error}", self.name.latest())),
+        }
+    }
+
+    /// The digest of what the tag stands for, if that was made from the same sources.
+    async fn find(&self) -> Result<Option<String>> {
+        let registry = Registry::new(&self.name.host, self.login().await?)?;
+        let Some(found) = registry.manifest(&self.name.path, self.name.version.as_str()).await? else {
+            return Ok(None);
+        };
+        let there = found.labels.get(SOURCE_LABEL).map(String::as_str);
+        if there == Some(self.source.to_string().as_str()) {
+            return Ok(Some(found.digest));
+        }
+        Err(Error::refused(format!("the image `{}` exists with other content", self.name.tag()))
+            .why(format!(
+                "its source digest is {}, this checkout's is {}; the image is {}",
+                there.unwrap_or("not said"),
+                self.source,
+                found.digest
+            ))
+            .hint("release under a new version"))
+    }
+
+    async fn build(
+        &self,
+        release: &Release,
+        checkout: &Checkout,
+        hook: &Option<std::path::PathBuf>,
+        files: crate::docker::context::Context,
+    ) -> Result<()> {
+        let host = &self.context.host;
+        host.log.step(&format!("Build the image {}", self.name.tag()));
+        let secrets = image::secrets(&self.settings.secrets, &host.environment, &host.log)?;
+        let own = self.login().await?.map(|login| (self.name.host.clone(), login));
+        // Of two logins for one registry the first counts: ours is the newest.
+        let credentials = Credentials::new(own.into_iter().chain(self.logins.all(host).await?));
+        let git = Git::find(&host.environment.for_programs(), &host.log, &host.interrupt)?;
+        let origin = git.origin(&self.context.folder).await?;
+        let labels = image::labels(release, &checkout.commit, origin.as_deref(), self.source);
+        let build = image::build(&self.name, &self.settings, &files, labels, secrets, credentials);
+        let (tar, sent) = files.tar();
+        let building = self.engine.build(&build, tar, &host.log);
+        let built = host.interrupt.or_cancel("building the image", building).await;
+        // When the files could not be sent, the engine knows only that there were no more.
+        match sent.await {
+            Ok(sent) => sent?,
+            Err(error) => return Err(Error::internal("the sender of the build context failed").why(error)),
+        }
+        built?;
+        match hook {
+            Some(hook) => self.run_hook(hook).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn run_hook(&self, hook: &std::path::Path) -> Result<()> {
+        let host = &self.context.host;
+        host.log.step("Run on-docker-build");
+        let mut env = host.environment.for_docker();
+        env.insert("DOCKER_HOST".into(), Endpoint::find(&host.environment)?.to_string().into());
+        let program = Program::new(hook, &self.context.folder, &env).args([self.name.tag()]);
+        let ended = program.relay(&host.log, &host.interrupt, &mut |line| host.log.output(line)).await?;
+        host.interrupt.check("pushing the image")?;
+        match ended.code {
+            0 => Ok(()),
+            code => Err(Error::new(Exit::BuildFailed, format!("`{}` failed with exit code {code}", hook.display()))
+                .why("nothing was pushed")
+                .hint("its output stands above; run it by hand with the image's name as its argument")),
+        }
+    }
+
+    async fn push_and_ask(&self) -> Result<String> {
+        if let ImageRegistry::Ecr { account_id } = &self.registry {
+            let accounts = self.context.scheme.accounts.values();
+            let others: Vec<&str> = accounts.filter_map(|account| account.id.as_deref()).collect();
+            let region = &self.context.scheme.default_region;
+            let pullers = Pullers { owner: account_id, region, others: &others, lambda: true };
+            let ecr = self.ecr(account_id)?;
+            let notes = ecr.prepare(&self.name.path, self.settings.immutable_tags, &pullers).await?;
+            notes.iter().for_each(|note| self.context.host.log.note(note));
+        }
+        self.push_tag(self.name.version.as_str()).await?;
+        self.find().await?.ok_or_else(|| {
+            Error::new(Exit::Unavailable, format!("the image `{}` was pushed, and is not there", self.name.tag()))
+                .hint("somebody deletes images; try again")
+        })
+    }
+
+    /// A login that has run out is renewed once, trouble is waited for a little.
+    async fn push_tag(&self, tag: &str) -> Result<()> {
+        let log = &self.context.host.log;
+        let repository = self.name.repository();
+        let mut login = self.login().await?;
+        let (mut pauses, mut is_renewed) = (PAUSES.iter(), false);
+        loop {
+            match self.engine.push(&repository, tag, &self.name.host, login.as_ref(), log).await {
+                Ok(()) => return Ok(()),
+                Err(Refusal::Unauthorized(_)) if !is_renewed => {
+                    is_renewed = true;
+                    login = self.login().await?;
+                }
+                Err(Refusal::Trouble(text)) => match pauses.next() {
+                    Some(pause) => {
+                        log.warning(&format!("pushing {repository}:{tag} failed, again in {pause} s: {text}"));
+                        tokio::time::sleep(Duration::from_secs(*pause)).await;
+                    }
+                    None => return Err(refused(&repository, tag, &Refusal::Trouble(text))),
+                },
+                Err(refusal) => return Err(refused(&repository, tag, &refusal)),
+            }
+        }
+    }
+
+    /// Fresh each time: ECR's is good for twelve hours, and a build may have taken some.
+    async fn login(&self) -> Result<Option<Login>> {
+        match &self.registry {
+            ImageRegistry::Ecr { account_id } => {
+                self.ecr(account_id)?.login(&self.context.host.log.redactor).await.map(Some)
+            }
+            ImageRegistry::Host(host) => self.logins.for_host(host, &self.context.host).await,
+        }
+    }
+
+    fn ecr(&self, account_id: &str) -> Result<Ecr> {
+        let session = self.context.release_session.as_ref().ok_or_else(|| {
+            Error::input(format!("{} can't be reached without a role", self.name.host))
+                .hint("give the release account a `role` in the account scheme, or name an `image-registry` there")
+        })?;
+        Ok(Ecr::new(&session.config, account_id.to_owned(), self.context.scheme.default_region.clone()))
+    }
+}
+
+fn host(context: &Context) -> Result<String> {
+    let region = &context.scheme.default_region;
+    Ok(match context.scheme.image_registry()? {
+        ImageRegistry::Host(host) => host,
+        ImageRegistry::Ecr { account_id } => {
+            let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+            format!("{account_id}.dkr.ecr.{region}.{domain}")
+        }
+    })
+}
+
+fn refused(repository: &str, tag: &str, refusal: &Refusal) -> Error {
+    let (exit, hint) = match refusal {
+        Refusal::Unauthorized(_) => (Exit::Credentials, "give cdflow a login for this registry"),
+        Refusal::Denied(_) => (Exit::Credentials, "this identity must be allowed to push to the repository"),
+        Refusal::Missing(_) => (Exit::Input, "make the repository, or correct the component's name"),
+        Refusal::Immutable(_) => (Exit::Refused, "release under a new version"),
+        Refusal::Trouble(_) => (Exit::Unavailable, "try again later: what is in the registry by then is taken over"),
+    };
+    Error::new(exit, format!("the image `{repository}:{tag}` can't be pushed")).why(refusal.text()).hint(hint)
+}
+
+/// Else the reason why not.
+fn may_be_latest(environment: &Environment) -> Result<(), String> {
+    if environment.get("GITHUB_ACTIONS").is_none() {
+        return match environment.get("CI") {
+            None => Ok(()),
+            Some(_) => Err("in CI it is moved on GitHub Actions only, where the default branch is known".to_owned()),
+        };
+    }
+    let is_request = environment.get("GITHUB_EVENT_NAME").is_some_and(|event| event.starts_with("pull_request"));
+    let named = environment.get("GITHUB_REF_NAME").unwrap_or_default();
+    if is_request || named.is_empty() {
+        return Err("this is no release of the default branch".to_owned());
+    }
+    if environment.get("GITHUB_REF_TYPE") == Some("tag") {
+        return Ok(());
+    }
+    let event = environment.get("GITHUB_EVENT_PATH").and_then(|path| fs::read(path).ok());
+    let event = event.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()).unwrap_or_default();
+    match event["repository"]["default_branch"].as_str() {
+        Some(default) if default == named => Ok(()),
+        Some(default) => Err(format!("`{named}` is not the default branch `{default}`")),
+        None => Err("the event does not say which branch is the default one".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_latest() {
+        let folder = tempfile::tempdir().unwrap();
+        let event = folder.path().join("event.json");
+        fs::write(&event, r#"{"repository": {"default_branch": "main"}}"#).unwrap();
+        let may = |variables: &[(&str, &str)]| {
+            let event = ("GITHUB_EVENT_PATH", event.to_str().unwrap());
+            let all = variables.iter().chain([&event]).map(|(name, value)| ((*name).into(), (*value).into()));
+            may_be_latest(&Environment::new(all)).is_ok()
+        };
+        let actions = ("GITHUB_ACTIONS", "true");
+        assert!(may(&[]));
+        assert!(!may(&[("CI", "true")]));
+        assert!(may(&[actions, ("GITHUB_REF_NAME", "main"), ("GITHUB_REF_TYPE", "branch")]));
+        assert!(may(&[actions, ("GITHUB_REF_NAME", "v1"), ("GITHUB_REF_TYPE", "tag")]));
+        assert!(!may(&[actions, ("GITHUB_REF_NAME", "feature"), ("GITHUB_REF_TYPE", "branch")]));
+        assert!(!may(&[actions, ("GITHUB_REF_NAME", "main"), ("GITHUB_EVENT_NAME", "pull_request_target")]));
+        assert!(!may(&[actions]));
+    }
+
+    #[test]
+    fn what_a_refused_push_means() {
+        let exit = |refusal| refused("r", "1", &refusal).exit();
+        let text = String::new;
+        assert_eq!(exit(Refusal::Unauthorized(text())), Exit::Credentials);
+        assert_eq!(exit(Refusal::Denied(text())), Exit::Credentials);
+        assert_eq!(exit(Refusal::Missing(text())), Exit::Input);
+        assert_eq!(exit(Refusal::Immutable(text())), Exit::Refused);
+        assert_eq!(exit(Refusal::Trouble(text())), Exit::Unavailable);
+    }
+}

@@ -1,0 +1,184 @@
+//! BuildKit's session: the engine calls back for secrets and for the credentials of registries, so that neither is part of the
+//! request. It is gRPC over a connection of its own that the engine turns around.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bollard::health::{
+    HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
+    health_check_response::ServingStatus,
+    health_server::{Health, HealthServer},
+};
+use bollard::moby::{
+    buildkit::secrets::v1::{
+        GetSecretRequest, GetSecretResponse,
+        secrets_server::{Secrets, SecretsServer},
+    },
+    filesync::v1::{
+        CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse, GetTokenAuthorityRequest,
+        GetTokenAuthorityResponse, VerifyTokenAuthorityRequest, VerifyTokenAuthorityResponse,
+        auth_server::{Auth, AuthServer},
+    },
+};
+use reqwest::{Certificate, Client, Identity, StatusCode};
+use tonic::{Request, Response, Status, server::NamedService};
+
+use super::{Credentials, Endpoint};
+use crate::{
+    docker::logins::Login,
+    error::{Error, Result},
+    redact::Secret,
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The engine asks this now and then; without an answer it drops the session.
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
+const BUFFER: usize = 64 * 1024;
+
+/// Open as long as this value lives.
+pub(super) struct Session {
+    pub(super) id: String,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+impl Session {
+    pub(super) async fn open(
+        endpoint: &Endpoint,
+        secrets: BTreeMap<String, Secret>,
+        credentials: Credentials,
+    ) -> Result<Self> {
+        let id = Secret::random().map_err(|error| Error::internal("there are no random numbers").why(error))?;
+        let id = id.expose().to_owned();
+        let failed = |error: &dyn std::fmt::Display| {
+            Error::input(format!("the engine at {endpoint} opens no BuildKit session"))
+                .why(error)
+                .hint("set DOCKER_BUILDKIT=0 to build with the classic builder")
+        };
+        let (client, url) = client(endpoint)?;
+        let methods = [
+            HEALTH.to_owned(),
+            format!("/{}/GetSecret", SecretsServer::<Answers>::NAME),
+            format!("/{}/Credentials", AuthServer::<Answers>::NAME),
+        ];
+        let mut request = client
+            .post(url)
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "h2c")
+            .header("X-Docker-Expose-Session-Uuid", &id);
+        for method in methods {
+            request = request.header("X-Docker-Expose-Session-Grpc-Method", method);
+        }
+        let response = request.send().await.map_err(|error| failed(&crate::aws::failure::chain(&error)))?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(failed(&format!("it answers HTTP {}", response.status())));
+        }
+        let mut connection = response.upgrade().await.map_err(|error| failed(&error))?;
+        let (near, mut far) = tokio::io::duplex(BUFFER);
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(async move {
+            // It ends when either side hangs up, which is how every session ends.
+            let _ = tokio::io::copy_bidirectional(&mut connection, &mut far).await;
+        });
+        let answers = std::sync::Arc::new(Answers { secrets, credentials });
+        tasks.spawn(async move {
+            let services = tonic::transport::Server::builder()
+                .add_service(HealthServer::from_arc(answers.clone()))
+                .add_service(SecretsServer::from_arc(answers.clone()))
+                .add_service(AuthServer::from_arc(answers));
+            let incoming = futures_util::stream::iter([Ok::<_, std::io::Error>(near)]);
+            let _ = services.serve_with_incoming(incoming).await;
+        });
+        Ok(Self { id, tasks })
+    }
+
+    pub(super) fn close(mut self) {
+        self.tasks.abort_all();
+    }
+}
+
+/// bollard gives no connection away, so this one is made beside it, to the same place.
+fn client(endpoint: &Endpoint) -> Result<(Client, String)> {
+    let builder = Client::builder().no_proxy().http1_only().connect_timeout(CONNECT_TIMEOUT);
+    let (builder, url) = match endpoint {
+        Endpoint::Unix(path) => (builder.unix_socket(path.as_path()), "http://docker/session".to_owned()),
+        Endpoint::Tcp(address) => (builder, format!("http://{address}/session")),
+        Endpoint::Tls { address, certificates } => {
+            let read = |name: &str| {
+                let path = certificates.join(name);
+                std::fs::read(&path).map_err(|error| Error::io("can't read the engine's certificate", &path, &error))
+            };
+            let bad = |error: reqwest::Error| {
+                Error::input(format!("the certificates in `{}` can't be used", certificates.display())).why(error)
+            };
+            let identity = [read("cert.pem")?, read("key.pem")?].concat();
+            let authority = Certificate::from_pem(&read("ca.pem")?).map_err(bad)?;
+            let builder = builder.tls_certs_merge([authority]).identity(Identity::from_pem(&identity).map_err(bad)?);
+            (builder, format!("https://{address}/session"))
+        }
+    };
+    let client = builder.build().map_err(|error| Error::internal("no HTTP client can be made").why(error))?;
+    Ok((client, url))
+}
+
+/// What the engine may ask for, and nothing else.
+struct Answers {
+    secrets: BTreeMap<String, Secret>,
+    credentials: Credentials,
+}
+
+#[tonic::async_trait]
+impl Secrets for Answers {
+    async fn get_secret(&self, request: Request<GetSecretRequest>) -> Result<Response<GetSecretResponse>, Status> {
+        let id = request.into_inner().id;
+        let secret = self.secrets.get(&id).ok_or_else(|| Status::not_found(format!("no secret `{id}`")))?;
+        Ok(Response::new(GetSecretResponse { data: secret.expose().as_bytes().to_vec() }))
+    }
+}
+
+#[tonic::async_trait]
+impl Health for Answers {
+    async fn check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        Ok(Response::new(HealthCheckResponse { status: ServingStatus::Serving.into() }))
+    }
+
+    async fn list(&self, _: Request<HealthListRequest>) -> Result<Response<HealthListResponse>, Status> {
+        Err(Status::unimplemented("there is one service"))
+    }
+
+    type WatchStream = futures_util::stream::Empty<Result<HealthCheckResponse, Status>>;
+
+    async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("ask again"))
+    }
+}
+
+/// The engine fetches tokens by itself, with the credentials it is given here.
+#[tonic::async_trait]
+impl Auth for Answers {
+    async fn credentials(&self, request: Request<CredentialsRequest>) -> Result<Response<CredentialsResponse>, Status> {
+        let host = request.into_inner().host;
+        let (username, secret) = match self.credentials.of(&host) {
+            Some(Login::Password { user, password }) => (user.clone(), password.expose().to_owned()),
+            Some(Login::IdentityToken(token)) => (String::new(), token.expose().to_owned()),
+            None => (String::new(), String::new()),
+        };
+        Ok(Response::new(CredentialsResponse { username, secret }))
+    }
+
+    async fn fetch_token(&self, _: Request<FetchTokenRequest>) -> Result<Response<FetchTokenResponse>, Status> {
+        Err(Status::unimplemented("the engine fetches tokens"))
+    }
+
+    async fn get_token_authority(
+        &self,
+        _: Request<GetTokenAuthorityRequest>,
+    ) -> Result<Response<GetTokenAuthorityResponse>, Status> {
+        Err(Status::unimplemented("the engine fetches tokens"))
+    }
+
+    async fn verify_token_authority(
+        &self,
+        _: Request<VerifyTokenAuthorityRequest>,
+    ) -> Result<Response<VerifyTokenAuthorityResponse>, Status> {
+        Err(Status::unimplemented("the engine fetches tokens"))
+    }
+}

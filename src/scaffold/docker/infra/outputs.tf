@@ -1,0 +1,3 @@
+output "image" {
+  value = terraform_data.service.output.image
+}

@@ -1,0 +1,335 @@
+//! Components of type `docker`: an image is built by a real engine, pushed to a registry that stands for ECR, and deployed by
+//! its digest.
+
+use crate::support::{Aws, Lab, Output, Project, RELEASE, Runner, Sandbox, git};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// `release` as Terraform gets it.
+const SHOW_RELEASE: &str = r#"variable "release" {
+  type = map(string)
+}
+
+resource "terraform_data" "release" {
+  input = var.release
+}
+
+output "release" {
+  value = terraform_data.release.output
+}
+"#;
+
+const DOCKERFILE: &str = "FROM busybox\nCOPY message /message\nCMD [\"cat\", \"/message\"]\n";
+
+/// Releases to moto, images to ECR.
+fn on_aws(name: &str, aws: &Aws) -> Project {
+    furnished(Project::aws(name, aws))
+}
+
+/// Releases to a folder, images to a registry on localhost that speaks http.
+fn local(name: &str) -> Project {
+    let project = Project::local(name);
+    project.edit_json("account-scheme.json", |scheme| scheme["image-registry"] = Lab::LOCAL.into());
+    furnished(project)
+}
+
+fn furnished(project: Project) -> Project {
+    project.edit("cdflow.yml", "type: infrastructure", "type: docker");
+    project.write("infra/main.tf", SHOW_RELEASE).write("Dockerfile", DOCKERFILE).write("message", "hello\n");
+    project.commit("An image");
+    project
+}
+
+fn in_lab(project: &Project, arguments: &[&str]) -> Runner {
+    project.cdflow(arguments).in_lab(Lab::get())
+}
+
+fn release(project: &Project, version: &str) -> Output {
+    in_lab(project, &["release", version]).run()
+}
+
+fn hook(project: &Project, script: &str) {
+    project.write("on-docker-build", script);
+    fs::set_permissions(project.path("on-docker-build"), fs::Permissions::from_mode(0o755)).unwrap();
+    project.commit("A hook");
+}
+
+fn released(project: &Project, version: &str) -> Value {
+    in_lab(project, &["inspect", version, "--json"]).run().success().json()["release"].clone()
+}
+
+/// Runs what a registry has, fetched anew.
+fn run(project: &Project, digest: &str) -> String {
+    Lab::get().docker(["run", "--rm", &format!("{}/{}@{digest}", Lab::LOCAL, project.name())])
+}
+
+#[test]
+fn an_image_is_pushed_to_ecr_and_deployed_by_its_digest() {
+    let (lab, aws) = (Lab::get(), Aws::new("docker-life"));
+    let project = on_aws("docker-life", &aws);
+    let output = release(&project, "1");
+    eprintln!("release {:?}", output.elapsed);
+    let image = format!("{}/docker-life", Lab::ecr());
+    output.success().stderr_has(&format!("==> Build the image {image}:1\n")).stderr_has("Released docker-life 1\n");
+    assert_eq!(lab.registry_tags("docker-life"), ["1", "latest"]);
+    let digest = lab.manifest("docker-life", "1").unwrap().digest;
+    assert_eq!(lab.manifest("docker-life", "latest").unwrap().digest, digest);
+    let facts = released(&project, "1");
+    assert_eq!(
+        (&facts["image_id"], &facts["image_tag"]),
+        (&json!(format!("{image}@{digest}")), &json!(format!("{image}:1")))
+    );
+    assert_eq!(run(&project, &digest), "hello");
+
+    let labels = lab.config("docker-life", "1")["config"]["Labels"].clone();
+    assert_eq!(labels["org.opencontainers.image.revision"], project.head());
+    assert_eq!(labels["org.opencontainers.image.version"], "1");
+    assert_eq!(labels["org.opencontainers.image.title"], "docker-life");
+    assert_eq!(labels["org.opencontainers.image.source"], "https://github.com/acme/docker-life.git");
+    // One manifest and no index: what AWS Lambda takes.
+    let manifest: Value = serde_json::from_str(&lab.manifest("docker-life", "1").unwrap().text).unwrap();
+    assert_eq!(manifest["mediaType"], "application/vnd.docker.distribution.manifest.v2+json");
+    let policy = aws.call(RELEASE, "ecr", "get_repository_policy", json!({ "repositoryName": "docker-life" }));
+    assert!(policy["policyText"].as_str().unwrap().contains("ecr:BatchGetImage"), "{policy}");
+
+    let output = in_lab(&project, &["deploy", "ci", "1"]).run();
+    output.success().stdout_has(&digest).stderr_has("Deployed docker-life 1 to ci");
+
+    // The same tree again, and from another version the same layers.
+    let pushes = || lab.requests(&format!("PUT {}/v2/docker-life/", Lab::ecr())).len();
+    let before = pushes();
+    release(&project, "1").success().stderr_has("Already released");
+    assert_eq!(pushes(), before);
+    project.write("message", "other\n").commit("Another message");
+    release(&project, "1").fails(3).stderr_has("is already published, from something else");
+    assert_eq!(pushes(), before);
+    assert_eq!(project.sandbox().left_behind(), [""; 0]);
+}
+
+#[test]
+fn an_image_whose_bundle_never_came_is_taken_over_by_the_next_try() {
+    let (lab, aws) = (Lab::get(), Aws::new("docker-adopt"));
+    let project = on_aws("docker-adopt", &aws);
+    release(&project, "1").success();
+    let facts = released(&project, "1");
+    aws.delete(&aws.release_bucket(), &project.release_key("1"));
+    let before = lab.requests(&format!("PUT {}/v2/docker-adopt/", Lab::ecr())).len();
+    let output = release(&project, "1");
+    output
+        .success()
+        .stderr_has("==> Take over the image")
+        .stderr_has("Released docker-adopt 1")
+        .lacks("Build the image");
+    assert_eq!(lab.requests(&format!("PUT {}/v2/docker-adopt/", Lab::ecr())).len(), before);
+    assert_eq!(released(&project, "1"), facts);
+
+    aws.delete(&aws.release_bucket(), &project.release_key("1"));
+    project.write("message", "other\n").commit("Another message");
+    let label = lab.config("docker-adopt", "1")["config"]["Labels"]["cdflow.source-digest"].clone();
+    let output = release(&project, "1");
+    output.fails(3).stderr_has(label.as_str().unwrap()).stderr_has("release under a new version");
+    release(&project, "2").success();
+}
+
+#[test]
+fn a_registry_on_localhost_takes_the_place_of_ecr() {
+    let lab = Lab::get();
+    let project = local("docker-local");
+    release(&project, "1").success();
+    let digest = lab.manifest("docker-local", "1").unwrap().digest;
+    let output = in_lab(&project, &["deploy", "ci", "1"]).run();
+    output.success().stdout_has(&format!("localhost:5000/docker-local@{digest}"));
+    assert_eq!(run(&project, &digest), "hello");
+}
+
+#[test]
+fn what_would_be_built_is_shown_without_an_engine() {
+    let project = local("docker-dry");
+    project.append("cdflow.yml", "docker: {build-args: {V: \"1\"}, platforms: [linux/amd64], target: run}\n");
+    project
+        .write("Dockerfile", "FROM busybox AS base\nFROM base AS run\nCOPY message /\n")
+        .write(".dockerignore", "infra\n");
+    project.commit("Settings");
+    let output = project.cdflow(["release", "1", "--dry-run"]).env("DOCKER_HOST", "unix:///nowhere/docker.sock").run();
+    output.success().stdout_has("image                  localhost:5000/docker-dry:1\n");
+    output.stdout_has("built from             busybox\n").stdout_has("build argument         V\n");
+    output.stdout_has("target                 run\n").stdout_has("platform               linux/amd64\n");
+    output.stdout_has("build context           6 B  message\n").lacks("build context         321 B  infra");
+}
+
+#[test]
+fn without_an_engine_nothing_is_begun() {
+    let project = local("docker-absent");
+    let output = project.cdflow(["release", "1"]).env("DOCKER_HOST", "unix:///nowhere/docker.sock").run();
+    output.fails(2).stderr_has("unix:///nowhere/docker.sock").stderr_has("set DOCKER_HOST");
+    assert_eq!(project.stored(), [""; 0]);
+}
+
+#[test]
+fn a_failed_build_shows_its_last_lines() {
+    let project = local("docker-fails");
+    project.write("Dockerfile", "FROM busybox\nRUN echo one && echo two && exit 7\n").commit("It fails");
+    for buildkit in ["1", "0"] {
+        let output = in_lab(&project, &["release", "1"]).env("DOCKER_BUILDKIT", buildkit).run();
+        output.fails(11).stderr_has("the image `localhost:5000/docker-fails:1` can't be built").stderr_has("    two");
+    }
+    assert!(Lab::get().registry_tags("docker-fails").is_empty() && project.stored().is_empty());
+    project.remove("Dockerfile").commit("No Dockerfile");
+    release(&project, "1").fails(2).stderr_has("there is no Dockerfile");
+}
+
+#[test]
+fn the_hook_runs_between_build_and_push() {
+    let lab = Lab::get();
+    let project = local("docker-hook");
+    hook(&project, "#!/bin/sh\necho \"checking $1\"\ndocker run --rm \"$1\"\nexit 3\n");
+    let output = release(&project, "1");
+    output
+        .fails(11)
+        .stdout_has("checking localhost:5000/docker-hook:1\n")
+        .stdout_has("hello\n")
+        .stderr_has("exit code 3");
+    assert!(lab.registry_tags("docker-hook").is_empty());
+    hook(&project, "#!/bin/sh\nenv\n");
+    let output = in_lab(&project, &["release", "1"]).env("GITHUB_TOKEN", "ghs_secret").run();
+    output.success().stdout_has("DOCKER_HOST=unix://").lacks("ghs_secret");
+    assert_eq!(lab.registry_tags("docker-hook"), ["1", "latest"]);
+    fs::set_permissions(project.path("on-docker-build"), fs::Permissions::from_mode(0o644)).unwrap();
+    release(&project, "2").fails(2).stderr_has("is not an executable file");
+}
+
+#[test]
+fn buildkit_gets_secrets_arguments_and_a_target() {
+    let lab = Lab::get();
+    let project = local("docker-buildkit");
+    project.append(
+        "cdflow.yml",
+        "docker: {target: run, build-args: {GREETING: \"1.20\"}, secrets: [NPM_TOKEN], cache: inline, platforms: [linux/amd64]}\n",
+    );
+    let dockerfile = "FROM busybox AS base\nARG GREETING\n\
+                      RUN --mount=type=cache,target=/cache echo x >> /cache/n && echo \"$GREETING\" > /greeting\n\
+                      RUN --mount=type=secret,id=NPM_TOKEN echo \"it is $(cat /run/secrets/NPM_TOKEN)\" && \
+                      sha256sum /run/secrets/NPM_TOKEN > /sum\n\
+                      FROM base AS run\nCMD cat /greeting /sum\nFROM base\nRUN false\n";
+    project.write("Dockerfile", dockerfile).commit("Much");
+    release(&project, "1").fails(2).stderr_has("`NPM_TOKEN`").stderr_has("no such environment variable is set");
+    let secret = "npm-secret-of-the-build";
+    let output = in_lab(&project, &["release", "1", "-vv"]).env("NPM_TOKEN", secret).run();
+    output.success().stdout_has("it is ***").lacks(secret);
+    let digest = lab.manifest("docker-buildkit", "1").unwrap().digest;
+    let said = run(&project, &digest);
+    assert!(said.starts_with("1.20\n") && said.ends_with("  /run/secrets/NPM_TOKEN"), "{said}");
+    assert!(!lab.config("docker-buildkit", "1").to_string().contains(secret));
+
+    // Of `latest`, by what it says of its own layers.
+    lab.docker(["builder", "prune", "--all", "--force"]);
+    project.write("message", "other\n").commit("Nothing that is used");
+    let output = in_lab(&project, &["release", "2"]).env("NPM_TOKEN", secret).run();
+    output
+        .success()
+        .stdout_has("importing cache manifest from localhost:5000/docker-buildkit:latest")
+        .stdout_has("CACHED");
+
+    let output = in_lab(&project, &["release", "3"]).env("NPM_TOKEN", secret).env("DOCKER_BUILDKIT", "0").run();
+    output.fails(2).stderr_has("`docker.secrets` needs BuildKit").stderr_has("DOCKER_BUILDKIT says so");
+}
+
+#[test]
+fn the_classic_builder_builds_as_well() {
+    let project = local("docker-classic");
+    project.append("cdflow.yml", "docker: {target: run, build-args: {GREETING: hi}}\n");
+    let dockerfile = "FROM busybox AS run\nARG GREETING\nRUN echo \"$GREETING\" > /greeting\nCMD cat /greeting\nFROM run\nRUN false\n";
+    project.write("Dockerfile", dockerfile).commit("A target");
+    let output = in_lab(&project, &["release", "1"]).env("DOCKER_BUILDKIT", "0").run();
+    output.success().stdout_has("Step 4/9 : CMD cat /greeting\n");
+    assert_eq!(run(&project, &Lab::get().manifest("docker-classic", "1").unwrap().digest), "hi");
+}
+
+#[test]
+fn a_private_base_image_needs_a_login_which_is_shown_nowhere() {
+    let lab = Lab::get();
+    lab.push("private/docker-base", "1", "base");
+    let project = local("docker-private");
+    let dockerfile = format!("FROM {}/private/docker-base:1\nCOPY message /\n", Lab::TOKENS);
+    project.write("Dockerfile", &dockerfile).commit("A private base");
+    for (version, buildkit) in [("1", "1"), ("2", "0")] {
+        // The engine keeps a base image that it has once fetched.
+        lab.try_docker(["builder", "prune", "--all", "--force"]);
+        lab.try_docker(["image", "rm", "--force", &format!("{}/private/docker-base:1", Lab::TOKENS)]);
+        let release = || in_lab(&project, &["release", version]).env("DOCKER_BUILDKIT", buildkit);
+        release().run().fails(11).stderr_has("if a base image is private, give its registry a login");
+        let login = format!("{}:{}", Lab::USER, Lab::PASSWORD);
+        let registries = format!("{}=REGISTRY_LOGIN", Lab::TOKENS);
+        let output = release().args(["--registries", &registries, "-vv"]).env("REGISTRY_LOGIN", login).run();
+        output.success().lacks(Lab::PASSWORD);
+    }
+}
+
+#[test]
+fn what_a_registry_refuses_has_its_own_exit_code() {
+    let (lab, aws) = (Lab::get(), Aws::new("docker-refused"));
+    let project = on_aws("docker-refused", &aws);
+    let put = format!("PUT {}/v2/docker-refused/manifests/", Lab::ecr());
+    let answer = |status: u16, code: &str| {
+        let body = json!({ "errors": [{ "code": code, "message": "of the test" }] }).to_string();
+        lab.rule(json!({ "matching": put, "times": 1, "status": status, "body": body }));
+    };
+    answer(403, "DENIED");
+    release(&project, "1").fails(4).stderr_has("can't be pushed").stderr_has("must be allowed to push");
+    assert!(aws.keys(&aws.release_bucket()).is_empty());
+
+    // A login that has run out is renewed, and trouble is waited for.
+    answer(401, "UNAUTHORIZED");
+    answer(503, "UNAVAILABLE");
+    release(&project, "1").success().stderr_has("again in 1 s");
+    assert_eq!(lab.registry_tags("docker-refused"), ["1", "latest"]);
+}
+
+#[test]
+fn where_tags_are_immutable_nothing_is_latest() {
+    let (lab, aws) = (Lab::get(), Aws::new("docker-fixed"));
+    let project = on_aws("docker-fixed", &aws);
+    project.append("cdflow.yml", "docker: {immutable-tags: true}\n").commit("Immutable");
+    release(&project, "1").success().stderr_has("stays as it is: tags are immutable");
+    assert_eq!(lab.registry_tags("docker-fixed"), ["1"]);
+}
+
+#[test]
+fn a_cancelled_build_publishes_nothing() {
+    let project = local("docker-cancel");
+    project.write("Dockerfile", "FROM busybox\nRUN echo begun && sleep 60\n").commit("Slow");
+    for buildkit in ["1", "0"] {
+        let mut running = in_lab(&project, &["release", "1"]).env("DOCKER_BUILDKIT", buildkit).spawn();
+        running.wait_for("begun");
+        running.signal(Signal::SIGINT);
+        let output = running.wait();
+        output.fails(130).stderr_has("cancelled while building the image");
+        assert!(output.elapsed.as_secs() < 30, "{:?}", output.elapsed);
+    }
+    assert!(Lab::get().registry_tags("docker-cancel").is_empty() && project.stored().is_empty());
+    assert_eq!(project.sandbox().left_behind(), [""; 0]);
+}
+
+#[test]
+fn what_init_writes_is_built_and_deployed() {
+    let (lab, sandbox) = (Lab::get(), Sandbox::new());
+    // The one base image of the laboratory, under the name that the scaffold uses.
+    lab.docker(["tag", "busybox", "busybox:1.36"]);
+    let cdflow = |folder: &Path, arguments: &[&str]| {
+        Runner::new(env!("CARGO_BIN_EXE_cdflow"), arguments, &sandbox).cwd(folder).in_lab(lab).run()
+    };
+    cdflow(&sandbox.work(), &["init", "--type", "docker", "docker-init"]).success();
+    let folder = sandbox.work().join("docker-init");
+    for arguments in [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "--message", "First"]] {
+        git(&sandbox, &folder, arguments).run().success();
+    }
+    cdflow(&folder, &["release", "1"]).success().lacks("warning");
+    let digest = lab.manifest("docker-init", "1").unwrap().digest;
+    cdflow(&folder, &["deploy", "ci", "1"]).success().lacks("warning").stdout_has(&digest);
+    // The release store lies in the component's folder, and is no part of the image.
+    cdflow(&folder, &["release", "1"]).success().stderr_has("Already released");
+    cdflow(&folder, &["destroy", "ci", "--confirm", "ci"]).success();
+}
