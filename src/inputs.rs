@@ -17,6 +17,7 @@ use crate::{
     manifest::{ComponentType, Wait},
     names::{Component, Environment, Team, Version, nearest},
     redact::Secret,
+    terraform::version::Constraint,
 };
 
 /// Build once, publish one immutable release, deploy it to any environment with Terraform.
@@ -43,6 +44,9 @@ pub(crate) struct Global {
     /// A variable that Terraform gets from the environment (repeatable)
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) pass_environment: Vec<String>,
+    /// The Terraform (or OpenTofu) that this run must find, in the place of cdflow.yml's `terraform-version`
+    #[arg(long, global = true, value_name = "CONSTRAINT")]
+    pub(crate) terraform_version: Option<Constraint>,
     /// Tell more: what was chosen and why; twice: each program that is started
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -157,9 +161,44 @@ pub(crate) struct ReleaseInputs {
     /// A login for an image registry: VARIABLE is an environment variable that holds USER:PASSWORD (repeatable)
     #[arg(long, value_name = "HOST=VARIABLE")]
     pub(crate) registries: Vec<RegistryLogin>,
+    #[command(flatten)]
+    pub(crate) fetch: FetchInputs,
     /// Show what the release would contain; build and publish nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// What Terraform's init at release needs to fetch modules and providers.
+#[derive(Debug, Default, Args)]
+pub(crate) struct FetchInputs {
+    /// The file of a private key for modules by git over ssh (the Action's input takes the key itself)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ssh_key: Option<FileInput>,
+    /// A file of ssh's host keys beside GitHub's, `HOST TYPE KEY` (the input takes its content)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ssh_known_hosts: Option<FileInput>,
+    /// A file of logins for modules over https, `machine HOST login USER password PASSWORD` (the input takes its content)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) netrc: Option<FileInput>,
+    /// A folder that keeps downloaded providers from release to release
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+}
+
+/// Something that is, or may be, secret: on a command line only its file can be named.
+#[derive(Clone, Debug)]
+pub(crate) enum FileInput {
+    File(PathBuf),
+    /// An input of the Action.
+    Content(Secret),
+}
+
+impl FromStr for FileInput {
+    type Err = std::convert::Infallible;
+
+    fn from_str(path: &str) -> Result<Self, Self::Err> {
+        Ok(Self::File(path.into()))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -380,6 +419,7 @@ impl ActionInputs {
             component: self.optional("component")?,
             directory: self.optional("working-directory")?.unwrap_or_else(|| PathBuf::from(".")),
             pass_environment: self.list("pass-environment")?,
+            terraform_version: self.optional("terraform-version")?,
             verbose: u8::from(self.flag("verbose")?),
             no_color: self.flag("no-color")?,
             aws: AwsInputs {
@@ -399,6 +439,12 @@ impl ActionInputs {
                 platform_config: self.list("platform-config")?,
                 release_data: self.list("release-data")?,
                 registries: self.list("registries")?,
+                fetch: FetchInputs {
+                    ssh_key: self.content("ssh-key"),
+                    ssh_known_hosts: self.content("ssh-known-hosts"),
+                    netrc: self.content("netrc"),
+                    cache_dir: self.optional("cache-dir")?,
+                },
                 dry_run: self.flag("dry-run")?,
             }),
             "inspect" => ComponentCommand::Inspect(InspectInputs {
@@ -480,6 +526,10 @@ impl ActionInputs {
         text.parse().map(Some).map_err(|error| Error::input(format!("the input `{name}` can't be used")).why(error))
     }
 
+    fn content(&mut self, name: &str) -> Option<FileInput> {
+        self.0.remove(name).map(|content| FileInput::Content(Secret::new(content)))
+    }
+
     /// One item per line.
     fn list<T: FromStr<Err: std::fmt::Display>>(&mut self, name: &str) -> Result<Vec<T>> {
         let text = self.0.remove(name).unwrap_or_default();
@@ -518,6 +568,11 @@ impl ActionInputs {
             "platform-config",
             "release-data",
             "registries",
+            "ssh-key",
+            "ssh-known-hosts",
+            "netrc",
+            "cache-dir",
+            "terraform-version",
             "dry-run",
             "environment",
             "plan-only",

@@ -3,12 +3,12 @@
 //!
 //! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `limits`,
 //! `release`. `command`: the order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `guard`, `scaffold`,
-//! `terraform`, `secrets`. Services: `aws`, `docker`, `git`.
+//! `terraform`, `secrets`. Services: `aws`, `docker`, `fetching`, `git`.
 //! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `release`. `command`: the
 //! order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `scaffold`,
 //! `terraform`, `secrets`. Services: `aws`, `registry`, `docker`, `git`.
 //! `terraform`, `secrets`. Services: `aws`, `ci`, `docker`, `git`, `github`.
-//! Leaves: `process`, `interrupt`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
+//! Leaves: `process`, `interrupt`, `container`, `handover`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
 
 use std::{ffi::OsString, sync::Arc};
 
@@ -24,6 +24,7 @@ mod docker;
 mod document;
 mod environment;
 mod error;
+mod fetching;
 mod git;
 mod github;
 mod guard;

@@ -55,7 +55,7 @@ fn a_cancelled_deploy_is_waited_for() {
         .stdout_has("Interrupt received")
         .stdout_has("cancelled during apply: Terraform stopped and saved the state")
         .stdout_has("::warning::the cancelled step has ended")
-        .stdout_has("exit code 130.")
+        .stdout_has("exit code 130")
         .lacks("Two interrupts");
     assert_eq!(lab.docker(["ps", "--all", "--quiet", "--filter", &format!("name={}", step.name())]), "");
     let saved = aws.get_json(&aws.state_bucket(), state);
@@ -85,8 +85,7 @@ fn a_clean_up_with_nothing_to_do_is_silent() {
     unasked
         .run()
         .success()
-        .stdout_has("may still be at work in the container")
-        .stdout_has("`/nowhere` does not answer");
+        .stdout_has("may still be at work in its container: the Docker engine at unix:///nowhere does not answer");
 }
 
 /// In a network of its own a container is called by its ID; the engine's socket is not always there.
