@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Result},
     limits::Limits,
     names::{Component, Environment, Team, nearest},
+    release::Layout,
 };
 
 /// An account scheme with `{team}` filled in and every reference between its parts checked.
@@ -28,6 +29,9 @@ pub(crate) struct AccountScheme {
     pub(crate) backend: StateBackend,
     /// `host[:port]`, where images go instead of to ECR.
     image_registry: Option<String>,
+    pub(crate) layout: Layout,
+    /// Where the scheme lies that this component shall use in the place of this one.
+    pub(crate) moved_to: Option<String>,
     pub(crate) accounts: BTreeMap<String, Account>,
     /// Limits of deploys that no cdflow.yml can loosen.
     pub(crate) policy: Limits,
@@ -72,6 +76,10 @@ pub(crate) enum StateBackend {
     },
     Local {
         directory: PathBuf,
+    },
+    /// In each environment's account: a bucket that is found by its tag, and a table of one name.
+    Classic {
+        use_lockfile: Option<bool>,
     },
 }
 
@@ -195,6 +203,14 @@ impl AccountScheme {
     }
 }
 
+impl Upgrade {
+    fn new_url_for(self, team: &Team, component: &Component) -> Option<String> {
+        let listed = |list: &[String], name: &str| list.iter().any(|listed| listed == name);
+        (listed(&self.team_whitelist, team.as_str()) || listed(&self.component_whitelist, component.as_str()))
+            .then_some(self.new_url)
+    }
+}
+
 impl AccountScheme {
     pub(crate) fn image_registry(&self) -> Result<ImageRegistry> {
         match (&self.image_registry, &self.release_account.id) {
@@ -215,10 +231,6 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn check(&self, parsed: File, raw: &str, team: &Team, component: &Component) -> Result<AccountScheme> {
-        self.not_upgraded(parsed.upgrade_account_scheme.as_ref(), team, component)?;
-        if parsed.classic_metadata_handling {
-            return Err(self.error("`classic-metadata-handling` is not supported by this version of cdflow"));
-        }
         let release_bucket = self.place("release-bucket", &parsed.release_bucket)?;
         let lambda_bucket = match parsed.lambda_bucket.as_deref() {
             None | Some("") => None,
@@ -246,8 +258,12 @@ impl Checker<'_> {
             }
         }
         let release_account = self.known_account(&accounts, &parsed.release_account, "`release-account`")?.clone();
+        let layout = if parsed.classic_metadata_handling { Layout::Classic } else { Layout::ByTeam };
+        let moved_to = parsed.upgrade_account_scheme.and_then(|upgrade| upgrade.new_url_for(team, component));
         Ok(AccountScheme {
             raw: raw.to_owned(),
+            layout,
+            moved_to,
             default_region: parsed.default_region,
             release_account,
             release_bucket,
@@ -263,18 +279,6 @@ impl Checker<'_> {
 
     fn error(&self, what: impl std::fmt::Display) -> Error {
         Error::input(format!("{}: {what}", self.file))
-    }
-
-    /// A team or component that has moved to another scheme must not be deployed by the old one.
-    fn not_upgraded(&self, upgrade: Option<&Upgrade>, team: &Team, component: &Component) -> Result<()> {
-        let Some(upgrade) = upgrade else { return Ok(()) };
-        let listed = |list: &[String], name: &str| list.iter().any(|listed| listed == name);
-        if listed(&upgrade.team_whitelist, team.as_str()) || listed(&upgrade.component_whitelist, component.as_str()) {
-            return Err(self
-                .error(format!("`{component}` of `{team}` has moved to the account scheme {}", upgrade.new_url))
-                .hint("set `account-scheme-url` in cdflow.yml to it"));
-        }
-        Ok(())
     }
 
     fn account(&self, alias: String, account: FileAccount, default_region: &str, is_local: bool) -> Result<Account> {
@@ -322,6 +326,14 @@ impl Checker<'_> {
     }
 
     fn backend(&self, parsed: &File) -> Result<StateBackend> {
+        if parsed.classic_metadata_handling {
+            return match parsed.terraform_backend {
+                None => Ok(StateBackend::Classic { use_lockfile: parsed.terraform_backend_s3_use_lockfile }),
+                Some(_) => Err(self
+                    .error("both `classic-metadata-handling` and `terraform-backend` are set")
+                    .hint("keep one: the classic layout has its state in S3")),
+            };
+        }
         match (&parsed.terraform_backend, &parsed.terraform_backend_s3_bucket) {
             (Some(FileBackend { kind: BackendType::Local, path }), None) => {
                 match self.place("terraform-backend", path)? {
@@ -498,12 +510,33 @@ mod tests {
             let refused = message(&AWS.replace(from, to));
             assert!(refused.contains(says), "{refused}");
         }
-        let moved = AWS.replacen(
+        let both = AWS.replacen(
             '{',
-            r#"{"upgrade-account-scheme": {"team-whitelist": ["platform"], "new-url": "s3://new/x.json"},"#,
+            r#"{"classic-metadata-handling": true, "terraform-backend": {"type": "local", "path": "file:s"},"#,
             1,
         );
-        assert!(message(&moved).contains("s3://new/x.json"));
+        assert!(message(&both).contains("both `classic-metadata-handling` and `terraform-backend`"));
+    }
+
+    #[test]
+    fn whoever_is_listed_has_moved() {
+        let moved_to = |lists: &str| {
+            let upgrade = format!("{{\"upgrade-account-scheme\": {{{lists} \"new-url\": \"s3://new/x.json\"}},");
+            parse(&AWS.replacen('{', &upgrade, 1)).unwrap().moved_to
+        };
+        for lists in ["\"team-whitelist\": [\"platform\"],", "\"component-whitelist\": [\"checkout\"],"] {
+            assert_eq!(moved_to(lists).as_deref(), Some("s3://new/x.json"), "{lists}");
+        }
+        assert_eq!(moved_to("\"team-whitelist\": [\"checkout\"], \"component-whitelist\": [\"platform\"],"), None);
+    }
+
+    #[test]
+    fn a_classic_scheme_needs_no_state_bucket() {
+        let without =
+            AWS.replace("\"terraform-backend-s3-bucket\": \"acme-state\",", "\"classic-metadata-handling\": true,");
+        let scheme = parse(&without).unwrap();
+        assert_eq!((scheme.backend, scheme.layout), (StateBackend::Classic { use_lockfile: None }, Layout::Classic));
+        assert_eq!(parse(AWS).unwrap().layout, Layout::ByTeam);
     }
 
     #[test]

@@ -33,6 +33,26 @@ pub(crate) enum Exit {
     Terminated = 143,
 }
 
+impl Exit {
+    /// A stable word, for programs (README, "Exit codes").
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Input => "invalid-input",
+            Self::Refused => "refused",
+            Self::Credentials => "credentials",
+            Self::PlanFailed => "plan-failed",
+            Self::ApplyFailed => "apply-failed",
+            Self::StateNotSaved => "state-not-saved",
+            Self::Locked => "state-locked",
+            Self::Integrity => "integrity",
+            Self::Unavailable => "unavailable",
+            Self::BuildFailed => "build-failed",
+            Self::Interrupted | Self::Terminated => "cancelled",
+        }
+    }
+}
+
 /// An error for the person who reads it at 3 a.m.
 #[derive(Debug)]
 pub(crate) struct Error {

@@ -75,6 +75,8 @@ mod tests {
             address: (*address).to_owned(),
             kind: address.split('.').next().unwrap().to_owned(),
             action: *action,
+            is_import: false,
+            moved_from: None,
         });
         Changes { resources: resources.collect(), ..Changes::default() }
     }

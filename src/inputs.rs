@@ -47,6 +47,9 @@ pub(crate) struct Global {
     /// The Terraform (or OpenTofu) that this run must find, in the place of cdflow.yml's `terraform-version`
     #[arg(long, global = true, value_name = "CONSTRAINT")]
     pub(crate) terraform_version: Option<Constraint>,
+    /// Where the account scheme says that the component has moved to another: use the old one all the same
+    #[arg(long, global = true)]
+    pub(crate) old_account_scheme: bool,
     /// Tell more: what was chosen and why; twice: each program that is started
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -54,10 +57,44 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) no_color: bool,
     #[command(flatten)]
+    pub(crate) report: ReportInputs,
+    #[command(flatten)]
     pub(crate) aws: AwsInputs,
     /// The Action's input alone: everybody on a machine can read its command lines.
     #[arg(skip)]
     pub(crate) github_token: Option<Secret>,
+}
+
+/// Where a release, deploy, destroy or rollback tells how it went.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ReportInputs {
+    /// Write what was done as Markdown
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) report_markdown: Option<PathBuf>,
+    /// Write what was done as JSON
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) report_json: Option<PathBuf>,
+    /// Comment on the pull request that the run is for: true, changes-only or false [default: true]
+    #[arg(long, global = true, value_name = "WHEN", hide_possible_values = true)]
+    pub(crate) comment: Option<Commenting>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Commenting {
+    #[value(name = "true")]
+    Always,
+    /// A plan without changes makes no comment; it still changes the row that is there.
+    ChangesOnly,
+    #[value(name = "false")]
+    Never,
+}
+
+impl FromStr for Commenting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        clap::ValueEnum::from_str(text, false).map_err(|_| "it is `true`, `changes-only` or `false`".to_owned())
+    }
 }
 
 /// Who we are at AWS before any role of the account scheme.
@@ -146,6 +183,8 @@ pub(crate) enum ComponentCommand {
     Prune(PruneInputs),
     /// Show who holds the lock of a state; release it with --force
     Unlock(UnlockInputs),
+    /// Take over a state that another tool made
+    Adopt(AdoptInputs),
 }
 
 #[derive(Debug, Args)]
@@ -329,6 +368,54 @@ pub(crate) struct UnlockInputs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct AdoptInputs {
+    /// The environment whose state it becomes
+    pub(crate) environment: Environment,
+    /// The release to plan with afterwards
+    pub(crate) version: Option<Version>,
+    /// Where the state is: s3://bucket/key or file:path; it stays there
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) from: StateUrl,
+    /// The DynamoDB table by which the state in S3 is locked, besides a lock file
+    #[arg(long, value_name = "TABLE")]
+    pub(crate) from_lock_table: Option<String>,
+}
+
+/// Where a state is that another tool made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StateUrl {
+    S3 { bucket: String, key: String },
+    File(PathBuf),
+}
+
+impl FromStr for StateUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = || format!("`{}` is no place of a state: s3://bucket/key or file:path", text.escape_debug());
+        if let Some(path) = text.strip_prefix("file:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return if path.is_empty() { Err(refused()) } else { Ok(Self::File(path.into())) };
+        }
+        match text.strip_prefix("s3://").and_then(|rest| rest.split_once('/')) {
+            Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => {
+                Ok(Self::S3 { bucket: bucket.to_owned(), key: key.to_owned() })
+            }
+            _ => Err(refused()),
+        }
+    }
+}
+
+impl std::fmt::Display for StateUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::S3 { bucket, key } => write!(f, "s3://{bucket}/{key}"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct InitInputs {
     /// What the component is
     #[arg(long = "type", value_name = "TYPE")]
@@ -420,8 +507,14 @@ impl ActionInputs {
             directory: self.optional("working-directory")?.unwrap_or_else(|| PathBuf::from(".")),
             pass_environment: self.list("pass-environment")?,
             terraform_version: self.optional("terraform-version")?,
+            old_account_scheme: self.flag("old-account-scheme")?,
             verbose: u8::from(self.flag("verbose")?),
             no_color: self.flag("no-color")?,
+            report: ReportInputs {
+                report_markdown: self.optional("report-markdown")?,
+                report_json: self.optional("report-json")?,
+                comment: self.optional("comment")?,
+            },
             aws: AwsInputs {
                 aws_role_to_assume: self.optional("aws-role-to-assume")?,
                 aws_region: self.optional("aws-region")?,
@@ -491,10 +584,16 @@ impl ActionInputs {
                 environment: self.required("environment")?,
                 force: self.optional("lock-id")?,
             }),
+            "adopt" => ComponentCommand::Adopt(AdoptInputs {
+                environment: self.required("environment")?,
+                version: self.optional("version")?,
+                from: self.required("from")?,
+                from_lock_table: self.optional("from-lock-table")?,
+            }),
             unknown => {
                 let known = [
                     "release", "inspect", "deploy", "destroy", "status", "history", "rollback", "prune", "unlock",
-                    "doctor",
+                    "adopt", "doctor",
                 ];
                 let error = Error::input(format!("the input `command` is `{}`", unknown.escape_debug()));
                 return Err(match nearest(unknown, known) {
@@ -554,6 +653,9 @@ impl ActionInputs {
     /// What nobody took is a typing error or belongs to another command.
     fn finish(self, command: &str) -> Result<()> {
         const KNOWN: &[&str] = &[
+            "report-markdown",
+            "report-json",
+            "comment",
             "github-token",
             "aws-role-to-assume",
             "aws-region",
@@ -688,6 +790,7 @@ mod tests {
         assert!(refused(&[("COMMAND", "release"), ("VERSION", "v/1")]).contains("Docker tag"));
         assert!(refused(&[("COMMAND", "destroy"), ("ENVIRONMENT", "ci"), ("PARALLELISM", "0")]).contains("1 to 256"));
         assert!(refused(&[("COMMAND", "status"), ("command", "status")]).contains("twice"));
+        assert!(refused(&[("COMMAND", "status"), ("COMMENT", "changes")]).contains("`changes-only` or `false`"));
         for arn in [
             "ci-runner",
             "arn:aws:iam::1:role/a",

@@ -319,6 +319,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::release::Layout;
     use crate::store::DirectoryStore;
 
     fn store(folder: &tempfile::TempDir) -> ReleaseStore {
@@ -326,7 +327,7 @@ mod tests {
     }
 
     fn identity() -> Identity {
-        Identity { team: "t".parse().unwrap(), component: "c".parse().unwrap() }
+        Identity { team: "t".parse().unwrap(), component: "c".parse().unwrap(), layout: Layout::ByTeam }
     }
 
     fn start(action: Action, version: &str) -> Start {

@@ -1,16 +1,12 @@
 //! cdflow carries a component from commit to running infrastructure: build once, publish one immutable release,
 //! deploy that release to any environment.
 //!
-//! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `limits`,
-//! `release`. `command`: the order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `guard`, `scaffold`,
-//! `terraform`, `secrets`. Services: `aws`, `docker`, `fetching`, `git`.
-//! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `release`. `command`: the
-//! order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `scaffold`,
-//! `terraform`, `secrets`. Services: `aws`, `registry`, `docker`, `git`.
-//! `terraform`, `secrets`. Services: `aws`, `ci`, `docker`, `git`, `github`.
+//! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `limits`, `release`.
+//! `command`: the order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `guard`, `scaffold`,
+//! `terraform`, `secrets`, `report`. Services: `aws`, `registry`, `docker`, `fetching`, `git`, `ci`, `github`.
 //! Leaves: `process`, `interrupt`, `container`, `handover`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
 
-use std::{ffi::OsString, sync::Arc};
+use std::{ffi::OsString, sync::Arc, time::Instant};
 
 mod account;
 mod artifact;
@@ -43,6 +39,7 @@ mod published;
 mod redact;
 mod registry;
 mod release;
+mod report;
 mod scaffold;
 mod secrets;
 mod source;
@@ -58,6 +55,7 @@ use inputs::{Command, Inputs, Parsed};
 use interrupt::Interrupt;
 use log::Log;
 use redact::Redactor;
+use report::Report;
 
 /// Runs what `args` (or, on Actions, the inputs in `environment`) ask for and returns the exit code.
 #[must_use]
@@ -105,7 +103,15 @@ fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<()> {
             asked.cancelled();
             told.warning(cancelled);
         })?;
-        let ended = command::run(inputs, Host { environment, log, interrupt, run }).await;
+        let host = Host { environment, log, interrupt, run };
+        let wanted = report::Wanted::of(&inputs.global);
+        let mut told = Report::of(host.run.as_deref());
+        let started = Instant::now();
+        let ended = command::run(inputs, host.clone(), &mut told).await;
+        if !is_post {
+            told.end(ended.as_ref().err(), started.elapsed(), &host.log.redactor);
+            report::publish(told, &wanted, &host).await;
+        }
         handover.end();
         ended
     })

@@ -2,11 +2,22 @@
 
 use crate::names::{Component, Environment, Team, Version};
 
-/// A component of a team: the first two parts of every key.
+/// A component of a team, and what its keys begin with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) team: Team,
     pub(crate) component: Component,
+    pub(crate) layout: Layout,
+}
+
+/// How keys are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// `<team>/<component>/…`
+    #[default]
+    ByTeam,
+    /// `<component>/…`: the scheme says `classic-metadata-handling`.
+    Classic,
 }
 
 /// A version of a component.
@@ -17,9 +28,12 @@ pub(crate) struct Release {
 }
 
 impl Identity {
-    /// `<team>/<component>`: also the prefix under which Terraform keeps the workspaces' states.
+    /// `<team>/<component>`: also the prefix under which Terraform keeps the workspaces' states. Classic: `<component>`.
     pub(crate) fn prefix(&self) -> String {
-        format!("{}/{}", self.team, self.component)
+        match self.layout {
+            Layout::ByTeam => format!("{}/{}", self.team, self.component),
+            Layout::Classic => self.component.to_string(),
+        }
     }
 
     /// What the keys of all releases start with.
@@ -55,11 +69,20 @@ mod tests {
 
     #[test]
     fn keys() {
-        let identity = Identity { team: "platform".parse().unwrap(), component: "checkout".parse().unwrap() };
+        let identity = Identity {
+            team: "platform".parse().unwrap(),
+            component: "checkout".parse().unwrap(),
+            layout: Layout::ByTeam,
+        };
         let release = Release { identity: identity.clone(), version: "42-abc".parse().unwrap() };
         assert_eq!(release.key(), "platform/checkout/checkout-42-abc.zip");
         assert_eq!(identity.version_in(&release.key()), Some(release.version));
         assert_eq!(identity.version_in("platform/checkout/ledger/live/1.json"), None);
         assert_eq!(identity.ledger_prefix(&"live".parse().unwrap()), "platform/checkout/ledger/live/");
+        let classic = Identity { layout: Layout::Classic, ..identity };
+        let release = Release { identity: classic.clone(), version: "42-abc".parse().unwrap() };
+        assert_eq!(release.key(), "checkout/checkout-42-abc.zip");
+        assert_eq!(classic.version_in(&release.key()), Some(release.version));
+        assert_eq!(classic.ledger_prefix(&"live".parse().unwrap()), "checkout/ledger/live/");
     }
 }

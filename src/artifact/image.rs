@@ -274,6 +274,7 @@ mod tests {
             identity: crate::release::Identity {
                 team: "platform".parse().unwrap(),
                 component: component.parse().unwrap(),
+                layout: crate::release::Layout::ByTeam,
             },
             version: "1.2".parse().unwrap(),
         };

@@ -15,7 +15,7 @@ use crate::{
     host::Host,
     inputs::{AwsInputs, Global},
     manifest::{self, Manifest, SchemeUrl},
-    names::{Component, Version},
+    names::{Component, Team, Version},
     release::{Identity, Release},
     store::{DirectoryStore, ReleaseStore, S3Store},
     terraform::tool::{Flavor, Tool},
@@ -33,12 +33,30 @@ pub(crate) struct Context {
     pub(crate) manifest_text: String,
     pub(crate) identity: Identity,
     pub(crate) scheme: AccountScheme,
+    pub(crate) upgrade: Upgrade,
     pub(crate) store: ReleaseStore,
     pub(crate) pass_environment: Vec<String>,
     aws: AwsInputs,
     root: Option<RootSession>,
     /// Of the release account; None where the scheme is local.
     pub(crate) release_session: Option<Arc<Session>>,
+}
+
+/// Which of two account schemes is used, where the one that cdflow.yml names says that the component has moved to another.
+pub(crate) enum Upgrade {
+    /// It has not.
+    None,
+    /// The other is used; this one is left.
+    From(Side),
+    /// `--old-account-scheme`: the other, which is this, is not used yet.
+    HeldBack(Side),
+}
+
+/// An account scheme, and the component as its keys have it.
+pub(crate) struct Side {
+    pub(crate) url: SchemeUrl,
+    pub(crate) scheme: AccountScheme,
+    pub(crate) identity: Identity,
 }
 
 pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
@@ -50,10 +68,12 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
     let manifest = manifest.with_terraform(global.terraform_version.as_ref());
     let (component, source) = component(global, &manifest, &folder, &host).await?;
     host.log.detail(&format!("component `{component}`, by {source}"));
-    let identity = Identity { team: manifest.team.clone(), component };
     let url = &manifest.account_scheme_url;
-    let root = first_session(url, &global.aws, &host).await?;
-    let scheme = read_scheme(url, &folder, &identity, root.as_ref()).await?;
+    let mut root = first_session(url, &global.aws, &host).await?;
+    let named = read_side(url, &folder, &manifest.team, &component, root.as_ref()).await?;
+    let (side, upgrade) = follow(named, global, &folder, &mut root, &host).await?;
+    tell_upgrade(&upgrade, &host);
+    let Side { scheme, identity, .. } = side;
     let root = match root {
         None if needs_aws(&scheme) => Some(root_session(&scheme, &global.aws, &host).await?),
         root => root,
@@ -69,6 +89,7 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
         manifest_text,
         identity,
         scheme,
+        upgrade,
         store,
         pass_environment,
         aws: global.aws.clone(),
@@ -101,6 +122,15 @@ impl Context {
                 session(Some(&root_session(&self.scheme, &self.aws, &self.host).await?), account, role).await
             }
             (root, role) => session(root.as_ref(), account, role).await,
+        }
+    }
+
+    /// Whoever reaches the states of a scheme that keeps them all in one place.
+    pub(crate) async fn session_of_state(&self, scheme: &AccountScheme) -> Result<Option<Arc<Session>>> {
+        let account = &scheme.release_account;
+        match *account == self.scheme.release_account {
+            true => Ok(self.release_session.clone()),
+            false => self.session(account, account.role.as_deref()).await,
         }
     }
 
@@ -173,13 +203,87 @@ fn first_region<'h>(aws: &'h AwsInputs, host: &'h Host) -> &'h str {
 }
 
 /// `root` is the first session, by which a scheme in S3 is read.
-pub(super) async fn read_scheme(
+pub(super) async fn read_side(
     url: &SchemeUrl,
     folder: &Path,
-    identity: &Identity,
+    team: &Team,
+    component: &Component,
+    root: Option<&RootSession>,
+) -> Result<Side> {
+    let scheme = read_scheme(url, folder, (team, component), root).await?;
+    let identity = Identity { team: team.clone(), component: component.clone(), layout: scheme.layout };
+    Ok(Side { url: url.clone(), scheme, identity })
+}
+
+/// The side that is to be used, where `named` is cdflow.yml's.
+pub(super) async fn follow(
+    named: Side,
+    global: &Global,
+    folder: &Path,
+    root: &mut Option<RootSession>,
+    host: &Host,
+) -> Result<(Side, Upgrade)> {
+    let Some(text) = &named.scheme.moved_to else {
+        return match global.old_account_scheme {
+            true => Err(Error::input(format!("there is no old account scheme: {} says of no new one", named.url))
+                .hint("leave --old-account-scheme out")),
+            false => Ok((named, Upgrade::None)),
+        };
+    };
+    let url = new_url(&named.url, text)?;
+    if root.is_none() {
+        *root = first_session(&url, &global.aws, host).await?;
+    }
+    let Identity { team, component, .. } = &named.identity;
+    let other = read_side(&url, folder, team, component, root.as_ref()).await?;
+    if let Some(next) = &other.scheme.moved_to {
+        return Err(Error::input(format!(
+            "`{component}` has moved twice: from {} to {url}, and on to {next}",
+            named.url
+        ))
+        .why("states are migrated from one account scheme to the next only")
+        .hint(format!("set `account-scheme-url` in cdflow.yml to {url}")));
+    }
+    Ok(match global.old_account_scheme {
+        true => (named, Upgrade::HeldBack(other)),
+        false => (other, Upgrade::From(named)),
+    })
+}
+
+/// A path is relative to the scheme that says it.
+fn new_url(old: &SchemeUrl, text: &str) -> Result<SchemeUrl> {
+    let refused = |why: String| {
+        Error::input(format!("`new-url` of the account scheme {old} can't be used: `{}`", text.escape_debug())).why(why)
+    };
+    match (old, text.parse::<SchemeUrl>().map_err(refused)?) {
+        (SchemeUrl::Path(old), SchemeUrl::Path(path)) => {
+            Ok(SchemeUrl::Path(old.parent().unwrap_or(Path::new("")).join(path)))
+        }
+        (SchemeUrl::S3 { .. }, SchemeUrl::Path(_)) => Err(refused("a scheme in S3 has no folder".to_owned())),
+        (_, url) => Ok(url),
+    }
+}
+
+fn tell_upgrade(upgrade: &Upgrade, host: &Host) {
+    match upgrade {
+        Upgrade::None => {}
+        Upgrade::From(old) => {
+            let to = old.scheme.moved_to.as_deref().unwrap_or_default();
+            host.log.note(&format!("the account scheme {} says that this component has moved to {to}", old.url));
+        }
+        Upgrade::HeldBack(new) => {
+            host.log
+                .warning(&format!("the old account scheme is used, although the component has moved to {}", new.url));
+        }
+    }
+}
+
+async fn read_scheme(
+    url: &SchemeUrl,
+    folder: &Path,
+    (team, component): (&Team, &Component),
     root: Option<&RootSession>,
 ) -> Result<AccountScheme> {
-    let Identity { team, component } = identity;
     match url {
         SchemeUrl::Path(path) => {
             let path = folder.join(path);
@@ -219,7 +323,7 @@ pub(super) async fn root_session(scheme: &AccountScheme, aws: &AwsInputs, host: 
 
 pub(super) fn needs_aws(scheme: &AccountScheme) -> bool {
     matches!(scheme.release_bucket, Place::Bucket(_))
-        || matches!(scheme.backend, StateBackend::S3 { .. })
+        || !matches!(scheme.backend, StateBackend::Local { .. })
         || scheme.release_account.role.is_some()
 }
 
@@ -245,6 +349,15 @@ pub(super) fn store_at(place: &Place, region: &str, session: Option<&Session>) -
             Err(Error::input(format!("the bucket `{bucket}` can't be reached without a role"))
                 .hint("give the release account an `id` and a `role` in the account scheme"))
         }
+    }
+}
+
+/// A bucket of which neither the region nor the owner is known.
+pub(super) async fn foreign_store(session: &Session, bucket: &str, region: &str) -> S3Store {
+    let store = |region: &str| S3Store::new(&session.config, bucket.to_owned(), region.to_owned(), None);
+    match store(region).real_region().await {
+        Some(real) => store(&real),
+        None => store(region),
     }
 }
 

@@ -13,16 +13,20 @@ use crate::{
     ledger::{Action, Record, Start},
     limits::Effective,
     names::{Environment, Version},
+    report::Report,
     terraform::PlanMode,
 };
 
-pub(crate) async fn run(context: &Context, inputs: DeployInputs) -> Result<()> {
+pub(crate) async fn run(context: &Context, inputs: DeployInputs, report: &mut Report) -> Result<()> {
+    report.environment = Some(inputs.environment.to_string());
+    report.version = inputs.version.as_ref().map(Version::to_string);
     context.scheme.account_of(&inputs.environment)?;
     let record = rollout::record(context, &inputs.environment).await?;
     let version = context.version(inputs.version.clone()).await?;
+    report.version = Some(version.to_string());
     check_gates(context, &inputs, &version, &record).await?;
     let recorded = record.deployed().cloned();
-    carry(context, inputs, version, &record, recorded).await
+    carry(context, inputs, version, &record, recorded, report).await
 }
 
 /// Where nothing will be applied, a closed gate is only told.
@@ -56,6 +60,7 @@ pub(super) async fn carry(
     version: Version,
     record: &Record,
     recorded: Option<Start>,
+    report: &mut Report,
 ) -> Result<()> {
     let DeployInputs { environment, plan, new_environment, target, replace, refresh_only, allow_destroy, .. } = inputs;
     let (_, matched) = context.scheme.account_of(&environment)?;
@@ -76,7 +81,7 @@ pub(super) async fn carry(
         "Deploy {} {} to {}",
         context.identity.component, order.wanted.release.version, order.wanted.environment
     ));
-    rollout::run(context, order).await
+    rollout::run(context, order, report).await
 }
 
 /// What to say where there is no state; None where a new environment is fine.

@@ -12,11 +12,14 @@ use crate::{
     ledger::{Action, Record},
     limits::Effective,
     names::{Environment, Version},
+    report::{Outcome, Report},
     terraform::PlanMode,
 };
 
-pub(crate) async fn run(context: &Context, inputs: DestroyInputs) -> Result<()> {
+pub(crate) async fn run(context: &Context, inputs: DestroyInputs, report: &mut Report) -> Result<()> {
     let DestroyInputs { environment, version, plan, confirm } = inputs;
+    report.environment = Some(environment.to_string());
+    report.version = version.as_ref().map(Version::to_string);
     let (_, matched) = context.scheme.account_of(&environment)?;
     if !plan.plan_only {
         check_confirmed(&environment, matched, confirm.as_ref())?;
@@ -25,10 +28,12 @@ pub(crate) async fn run(context: &Context, inputs: DestroyInputs) -> Result<()> 
     // Whoever names the version knows what there is; without it the ledger's word must hold.
     let missing_state = record.is_deployed().then(|| no_state(&environment)).filter(|_| version.is_none());
     if version.is_none() && record.is_destroyed() && record.unsettled.is_empty() {
+        report.outcome = Outcome::Destroyed;
         context.host.log.done(&format!("Nothing to destroy: {environment} was destroyed before"));
         return Ok(());
     }
     let version = version_of(&environment, &record, version)?;
+    report.version = Some(version.to_string());
     context.host.log.step(&format!("Destroy {} {version} in {environment}", context.identity.component));
     let order = Order {
         action: Action::Destroy,
@@ -47,7 +52,7 @@ pub(crate) async fn run(context: &Context, inputs: DestroyInputs) -> Result<()> 
         limits: Effective::default(),
         allow_destroy: Vec::new(),
     };
-    rollout::run(context, order).await
+    rollout::run(context, order, report).await
 }
 
 /// An environment that the scheme names is not destroyed by a slip of the hand.

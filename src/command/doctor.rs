@@ -3,14 +3,14 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use super::context;
+use super::context::{self, Side, Upgrade};
 use crate::{
-    account::AccountScheme,
+    aws::session::RootSession,
     error::{Error, Result},
     host::Host,
     inputs::{DoctorInputs, Global},
-    manifest::{self, ComponentType},
-    release::Identity,
+    manifest::{self, ComponentType, Manifest},
+    names::Component,
     terraform::variables::SECRETS,
 };
 
@@ -56,12 +56,12 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
         return report;
     };
     let component = report.take("component", context::component(global, manifest, folder, host).await);
-    let identity = component.map(|(component, source)| {
+    let component = component.map(|(component, source)| {
         report.ok("component", format!("{component}, by {source}"));
-        Identity { team: manifest.team.clone(), component }
+        component
     });
-    if let (ComponentType::Lambda, Some(identity)) = (manifest.kind, &identity) {
-        files::function(&mut report, manifest, identity, folder, root.as_deref());
+    if let (ComponentType::Lambda, Some(component)) = (manifest.kind, &component) {
+        files::function(&mut report, manifest, component, folder, root.as_deref());
     }
     let tool = report.take("terraform", context::tool(manifest, host).await);
     if let Some(tool) = &tool {
@@ -70,21 +70,34 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
     terraform::lock_file(&mut report, folder);
 
     let url = &manifest.account_scheme_url;
-    let first = report.take("identity", context::first_session(url, &global.aws, host).await);
-    let scheme = match (&identity, &first) {
+    let mut first = report.take("identity", context::first_session(url, &global.aws, host).await);
+    let side = match (&component, &mut first) {
         (None, _) => not_read(&mut report, "the component has no name"),
         (_, None) => not_read(&mut report, "there is no identity to read it with"),
-        (Some(identity), Some(root)) => {
-            report.take("account scheme", context::read_scheme(url, folder, identity, root.as_ref()).await)
+        (Some(component), Some(root)) => {
+            let reading = scheme_in_use(global, manifest, component, folder, root, host);
+            report.take("account scheme", reading.await)
         }
     };
-    let (Some(scheme), Some(identity), Some(first)) = (scheme, identity, first) else {
+    let (Some((Side { scheme, identity, url }, upgrade)), Some(first)) = (side, first) else {
         for check in ["release role", "environments", "stores, state and secrets"] {
             report.skip(check, "the account scheme is not read");
         }
         return report;
     };
-    report.ok("account scheme", url.to_string());
+    match upgrade {
+        Upgrade::None => report.ok("account scheme", url.to_string()),
+        Upgrade::From(old) => report.warning(
+            "account scheme",
+            format!("{url}, to which {} has moved this component", old.url),
+            format!("set `account-scheme-url` in cdflow.yml to {url} when every environment is deployed by it"),
+        ),
+        Upgrade::HeldBack(new) => report.warning(
+            "account scheme",
+            format!("{url}, the old one; this component has moved to {}", new.url),
+            "leave --old-account-scheme out",
+        ),
+    }
     let root = access::identity(&mut report, &scheme, first, global, host).await;
     let release = access::release_role(&mut report, &scheme, root.as_ref()).await;
     let places = places::Places { scheme: &scheme, identity: &identity, session: release.as_deref() };
@@ -92,7 +105,7 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
     if manifest.kind == ComponentType::Lambda {
         places.lambda(&mut report, manifest.multi_region).await;
     }
-    places.state(&mut report, &manifest.tfstate_filename, tool.as_ref()).await;
+    places.state(&mut report, tool.as_ref()).await;
     let accounts = match &inputs.environment {
         None => access::accounts(&scheme),
         Some(environment) => match report.take("environments", scheme.account_of(environment)) {
@@ -101,6 +114,7 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
         },
     };
     let sessions = access::environments(&mut report, &accounts, root.as_ref()).await;
+    places.classic_states(&mut report, &sessions).await;
     if declared.is_some_and(|declared| declared.variables.iter().any(|variable| variable.name == SECRETS)) {
         let environment = inputs.environment.as_ref();
         access::secrets(&mut report, manifest, &identity, environment, sessions.first(), host).await;
@@ -108,7 +122,20 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
     report
 }
 
-fn not_read(report: &mut Report, because: &str) -> Option<AccountScheme> {
+async fn scheme_in_use(
+    global: &Global,
+    manifest: &Manifest,
+    component: &Component,
+    folder: &Path,
+    root: &mut Option<RootSession>,
+    host: &Host,
+) -> Result<(Side, Upgrade)> {
+    let url = &manifest.account_scheme_url;
+    let named = context::read_side(url, folder, &manifest.team, component, root.as_ref()).await?;
+    context::follow(named, global, folder, root, host).await
+}
+
+fn not_read<T>(report: &mut Report, because: &str) -> Option<T> {
     report.skip("account scheme", because);
     None
 }

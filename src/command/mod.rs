@@ -1,5 +1,6 @@
 //! The commands: the order of things, and nothing else.
 
+mod adopt;
 mod context;
 mod deploy;
 mod destroy;
@@ -9,6 +10,8 @@ mod guard;
 mod history;
 mod init;
 mod inspect;
+mod left;
+mod migration;
 mod opened;
 mod post;
 mod preflight;
@@ -18,17 +21,22 @@ mod rescue;
 mod rollback;
 mod rollout;
 mod runs;
+mod state_home;
 mod status;
 mod unlock;
+
+use context::Upgrade;
 
 use crate::{
     aws::credentials,
     error::Result,
     host::Host,
     inputs::{Command, ComponentCommand, Inputs},
+    report::Report,
 };
 
-pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
+/// What is worth a report is told to `report` on the way, so that it has all that is known when a step fails.
+pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Result<()> {
     let Inputs { global, command } = inputs;
     if let Some(token) = &global.github_token {
         host.log.redactor.add(token);
@@ -47,12 +55,15 @@ pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
         Command::Init(inputs) => return init::run(&global, &inputs, &host),
         Command::Component(command) => command,
     };
+    report.command = reported(&command).to_owned();
     guard::check(&global, &host).await?;
     let context = interrupt.or_cancel("reading the account scheme", context::open(&global, host)).await?;
-    match command {
-        ComponentCommand::Release(inputs) => release::run(&context, inputs).await,
-        ComponentCommand::Deploy(inputs) => deploy::run(&context, inputs).await,
-        ComponentCommand::Destroy(inputs) => destroy::run(&context, inputs).await,
+    report.component = Some(context.identity.component.to_string());
+    report.team = Some(context.identity.team.to_string());
+    let done = match command {
+        ComponentCommand::Release(inputs) => release::run(&context, inputs, report).await,
+        ComponentCommand::Deploy(inputs) => deploy::run(&context, inputs, report).await,
+        ComponentCommand::Destroy(inputs) => destroy::run(&context, inputs, report).await,
         ComponentCommand::Inspect(inputs) => {
             interrupt.or_cancel("reading the release", inspect::run(&context, &inputs)).await
         }
@@ -62,8 +73,29 @@ pub(crate) async fn run(inputs: Inputs, host: Host) -> Result<()> {
         ComponentCommand::History(inputs) => {
             interrupt.or_cancel("reading the ledger", history::run(&context, &inputs)).await
         }
-        ComponentCommand::Rollback(inputs) => rollback::run(&context, inputs).await,
+        ComponentCommand::Rollback(inputs) => rollback::run(&context, inputs, report).await,
         ComponentCommand::Prune(inputs) => prune::run(&context, inputs).await,
         ComponentCommand::Unlock(inputs) => unlock::run(&context, inputs).await,
+        ComponentCommand::Adopt(inputs) => adopt::run(&context, inputs, report).await,
+    };
+    if let Upgrade::From(old) = &context.upgrade {
+        let to = old.scheme.moved_to.as_deref().unwrap_or_default();
+        context.host.log.warning(&format!(
+            "the account scheme {} is left behind: when every environment is deployed by the new one, set `account-scheme-url` in \
+             cdflow.yml to {to}",
+            old.url
+        ));
+    }
+    done
+}
+
+/// The commands that change something say so also elsewhere than in the log.
+fn reported(command: &ComponentCommand) -> &'static str {
+    match command {
+        ComponentCommand::Release(_) => "release",
+        ComponentCommand::Deploy(_) => "deploy",
+        ComponentCommand::Destroy(_) => "destroy",
+        ComponentCommand::Rollback(_) => "rollback",
+        _ => "",
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     private::PrivateFolder,
     published::{self, Published},
     release::Release,
+    report::{Outcome, Report},
     source::{self, SourceFile, Sources, Staged, TreeFile, small},
     store::{Content, Metadata, Put, ReleaseStore},
     terraform::{Folder, lockfile, modules, tool::Tool},
@@ -48,11 +49,14 @@ const BUILT_IN_DATA: [&str; 10] = [
 const ACCOUNT_SCHEME: &str = "account-scheme.json";
 const ZIP_DIGEST: &str = "cdflow-sha256";
 
-pub(crate) async fn run(context: &Context, inputs: ReleaseInputs) -> Result<()> {
+pub(crate) async fn run(context: &Context, inputs: ReleaseInputs, report: &mut Report) -> Result<()> {
     let log = &context.host.log;
     let release = context.release(context.version(inputs.version.clone()).await?);
     log.step(&format!("Release {} {}", context.identity.component, release.version));
+    report.version = Some(release.version.to_string());
+    report.release_key = Some(context.store.describe(&release.key()));
     let checkout = checkout(context).await?;
+    report.commit = Some(checkout.commit.clone());
     let data = release_data(&inputs.release_data)?;
     let parts = read_parts(context, &checkout, &inputs).await?;
     let sources = read_sources(context, &checkout, &inputs.platform_config, &data, &parts)?;
@@ -66,6 +70,8 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs) -> Result<()> 
         return tell_published(log, asked);
     }
     if asked? {
+        report.outcome = Outcome::Released;
+        report.release_digest = digest_in_store(context, &release).await;
         return Ok(());
     }
 
@@ -91,18 +97,28 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs) -> Result<()> 
     if let Some(image) = &image {
         context.host.interrupt.check("pushing the image")?;
         facts.extend(image.push().await?);
+        report.image_id = facts.get("image_id").cloned();
     }
     let bundle = bundle(context, &sources, &staged, &tool, &facts, private.path()).await?;
 
     context.host.interrupt.check("publishing the release")?;
     if let Some(zip) = &zip {
         upload_zip(context, &release, zip, &places).await?;
+        report.lambda_key = Some(release.key());
     }
     publish(context, &release, &sources, &bundle).await?;
+    report.outcome = Outcome::Released;
+    report.release_digest = Some(bundle.digest.to_string());
     if let Some(image) = &image {
         image.move_latest().await;
     }
     Ok(())
+}
+
+/// Of a release that another run has published; not worth failing for.
+async fn digest_in_store(context: &Context, release: &Release) -> Option<String> {
+    let published = Published::open(&context.store, release).await.ok()??;
+    published.manifest().await.ok()?.map(|(digest, _)| digest.to_string())
 }
 
 /// What the artifact is made from.

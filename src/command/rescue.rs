@@ -6,7 +6,6 @@ use jiff::Timestamp;
 
 use super::{context::Context, opened::Opened, rollout::Order};
 use crate::{
-    account::{Place, StateBackend},
     error::{Error, Exit, Result},
     private::write_new,
     store::{Content, Metadata, Put},
@@ -45,7 +44,7 @@ pub(crate) async fn state(
 async fn keep(context: &Context, order: &Order, opened: &Opened, file: &Path) -> String {
     let log = &context.host.log;
     let kept = match fs::read(file) {
-        Ok(content) => match keep_beside_state(context, order, &content).await {
+        Ok(content) => match keep_beside_state(order, opened, &content).await {
             Ok(copy) => Ok(copy),
             Err(error) => {
                 log.warning(&format!("no copy beside the state: {error}"));
@@ -67,12 +66,8 @@ fn name(order: &Order) -> String {
     format!("recovery/{}/{}/{time}.tfstate", identity.prefix(), order.wanted.environment)
 }
 
-async fn keep_beside_state(context: &Context, order: &Order, content: &[u8]) -> Result<String> {
-    let place = match &context.scheme.backend {
-        StateBackend::S3 { bucket, .. } => Place::Bucket(bucket.clone()),
-        StateBackend::Local { directory } => Place::Directory(directory.clone()),
-    };
-    let store = context.store_at(&place, &context.scheme.release_account.region)?;
+async fn keep_beside_state(order: &Order, opened: &Opened, content: &[u8]) -> Result<String> {
+    let store = opened.home.store()?;
     let key = name(order);
     match store.put_new(&key, Content::Bytes(content.to_vec()), &Metadata::default(), &|_| {}).await? {
         Put::Created => Ok(store.describe(&key)),

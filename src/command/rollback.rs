@@ -6,15 +6,18 @@ use crate::{
     inputs::{DeployInputs, RollbackInputs},
     ledger::{Action, Entry, Ledger, Outcome, Record},
     names::{Environment, Version},
+    report::Report,
 };
 
-pub(crate) async fn run(context: &Context, inputs: RollbackInputs) -> Result<()> {
+pub(crate) async fn run(context: &Context, inputs: RollbackInputs, report: &mut Report) -> Result<()> {
     let RollbackInputs { environment, plan, allow_destroy } = inputs;
+    report.environment = Some(environment.to_string());
     context.scheme.account_of(&environment)?;
     let record = rollout::record(context, &environment).await?;
     let now = stands_there(&environment, &record)?;
     let before = before(context, &environment, now).await?;
     let version = before.start.version.clone();
+    report.version = Some(version.to_string());
     context
         .host
         .log
@@ -30,7 +33,7 @@ pub(crate) async fn run(context: &Context, inputs: RollbackInputs) -> Result<()>
         allow_destroy,
         allow_downgrade: true,
     };
-    deploy::carry(context, inputs, version, &record, Some(before.start)).await
+    deploy::carry(context, inputs, version, &record, Some(before.start), report).await
 }
 
 /// What the newest deploy was of, also if it failed: it may have come half way.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     context::Context,
+    left,
     opened::{self, Opened, Wanted},
     preflight, rescue,
 };
@@ -17,6 +18,7 @@ use crate::{
     limits::Effective,
     log::duration_text,
     names::{Environment, nearest},
+    report::{self, PlanReport, Report},
     terraform::{Applied, Initialised, Plan, PlanMode, PlanRequest, changes::Counts, state::StateSummary},
 };
 
@@ -43,33 +45,21 @@ pub(crate) async fn record(context: &Context, environment: &Environment) -> Resu
     context.host.interrupt.or_cancel("reading the ledger", ledger.record()).await
 }
 
-pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
+pub(crate) async fn run(context: &Context, mut order: Order, report: &mut Report) -> Result<()> {
     let started = Instant::now();
+    report.release_key = Some(context.store.describe(&order.wanted.release.key()));
     let opened = opened::open(context, &order.wanted).await?;
+    report.release_digest = opened.bundle.digest.map(|digest| digest.to_string());
     // A destroy needs no artifact: one that has expired must not keep an environment alive.
     if order.mode == PlanMode::Deploy {
         preflight::check(context, &order.wanted.release.version, &opened.account, &opened.bundle.root).await?;
     }
     let terraform = &opened.terraform;
     let Some(is_new) = enter_workspace(context, &mut order, terraform).await? else {
+        report.outcome = report::Outcome::Destroyed;
         return nothing_to_destroy(context, &order, &opened).await;
     };
-    // With the start entry, from which on the run must record its end.
-    let begun = match plan(context, &order, &opened).await {
-        Ok(planned) => match guard::judge(&planned.changes, &order.limits, &order.allow_destroy) {
-            Err(refused) if order.plan.plan_only => {
-                context.host.log.warning(&format!("a deploy would be refused: {refused}"));
-                Ok((planned, None))
-            }
-            Err(refused) => Err(refused),
-            Ok(_) if order.plan.plan_only => Ok((planned, None)),
-            Ok(allowed) => {
-                record_start(context, &order, &planned, &opened, allowed).await.map(|entry| (planned, Some(entry)))
-            }
-        },
-        Err(error) => Err(error),
-    };
-    let (planned, entry) = match begun {
+    let (planned, entry) = match begin(context, &order, &opened, report).await {
         Ok((planned, Some(entry))) => (planned, entry),
         // Nothing was applied: a workspace that was made for this plan goes again.
         ended => {
@@ -77,12 +67,40 @@ pub(crate) async fn run(context: &Context, mut order: Order) -> Result<()> {
                 let environment = &order.wanted.environment;
                 context.host.log.warning(&format!("the empty workspace `{environment}` is left: {error}"));
             }
-            return ended.map(|(planned, _)| context.host.log.done(&format!("Planned only: {}", summary_of(&planned))));
+            let (planned, _) = ended?;
+            report.outcome = if planned.has_changes { report::Outcome::Planned } else { report::Outcome::NoChanges };
+            context.host.log.done(&format!("Planned only: {}", summary_of(&planned)));
+            return Ok(());
         }
     };
-    let text = carry_out(context, &order, &opened, &planned, &entry).await?;
+    let text = carry_out(context, &order, &opened, &planned, &entry, report).await?;
+    report.outcome = match order.mode {
+        PlanMode::Deploy => report::Outcome::Deployed,
+        PlanMode::RefreshOnly => report::Outcome::Refreshed,
+        PlanMode::Destroy => report::Outcome::Destroyed,
+    };
     context.host.log.done(&format!("{text} in {}", duration_text(started.elapsed())));
     Ok(())
+}
+
+/// Plans, judges the plan, and writes the start entry, from which on the run must record its end. Without one nothing is applied.
+async fn begin(
+    context: &Context,
+    order: &Order,
+    opened: &Opened,
+    report: &mut Report,
+) -> Result<(Plan, Option<Start>)> {
+    let planned = plan(context, order, opened).await?;
+    report.plan = Some(PlanReport::new(&planned, &context.host.log.redactor));
+    let judged = guard::judge(&planned.changes, &order.limits, &order.allow_destroy);
+    if order.plan.plan_only {
+        if let Err(refused) = judged {
+            context.host.log.warning(&format!("a deploy would be refused: {refused}"));
+        }
+        return Ok((planned, None));
+    }
+    let entry = record_start(context, order, &planned, opened, judged?).await?;
+    Ok((planned, Some(entry)))
 }
 
 /// Also that is recorded, if the ledger knew of a deploy: from now on nothing is deployed there.
@@ -126,9 +144,12 @@ async fn is_left_empty(order: &Order, terraform: &Initialised) -> bool {
     if order.missing_state.is_none() && order.refuse_existing_state.is_none() {
         return false;
     }
+    // Without workspaces, what a destroy leaves is an empty state.
+    let destroyed =
+        |state: &StateSummary| !terraform.has_workspaces() && order.refuse_existing_state.is_some() && state.is_empty();
     // A state that can't be read is no missing one; the plan says what is wrong with it.
     terraform.select_workspace().await.is_ok()
-        && terraform.state().await.is_ok_and(|state| state.is_none_or(|state| state.is_pristine()))
+        && terraform.state().await.is_ok_and(|state| state.is_none_or(|state| state.is_pristine() || destroyed(&state)))
 }
 
 /// Cancelled meanwhile, it may be there all the same, and a later run would take it for a state.
@@ -201,7 +222,14 @@ async fn record_start(
 }
 
 /// Applies and records. Returns what was done.
-async fn carry_out(context: &Context, order: &Order, opened: &Opened, plan: &Plan, entry: &Start) -> Result<String> {
+async fn carry_out(
+    context: &Context,
+    order: &Order,
+    opened: &Opened,
+    plan: &Plan,
+    entry: &Start,
+    report: &mut Report,
+) -> Result<String> {
     let terraform = &opened.terraform;
     let applied = match context.host.interrupt.check("apply") {
         // A plan without changes is applied as well: Terraform then checks, under the lock, that nobody was faster.
@@ -214,6 +242,7 @@ async fn carry_out(context: &Context, order: &Order, opened: &Opened, plan: &Pla
         cancelled => Applied::without_apply(cancelled),
     };
     let is_complete = applied.is_complete;
+    report.in_flight.clone_from(&applied.in_flight);
     let result = settle(context, order, opened, applied).await;
     let state = match terraform.state().await {
         Ok(state) => state,
@@ -222,6 +251,11 @@ async fn carry_out(context: &Context, order: &Order, opened: &Opened, plan: &Pla
             None
         }
     };
+    if let Some(state) = &state {
+        report.state_serial = Some(state.serial);
+        report.terraform_outputs.clone_from(&state.outputs);
+        report.sensitive_outputs.clone_from(&state.sensitive_outputs);
+    }
     let result = match (result, order.mode) {
         (Ok(()), PlanMode::Destroy) => leave_workspace(context, order, terraform, state.as_ref()).await,
         (result, _) => result,
@@ -232,6 +266,9 @@ async fn carry_out(context: &Context, order: &Order, opened: &Opened, plan: &Pla
             .host
             .log
             .warning(&format!("the ledger's end entry is lost, so this run will show as unfinished: {error}"));
+    }
+    if result.is_err() {
+        left::tell(context, &order.wanted.environment, state.as_ref()).await;
     }
     result?;
     show_outputs(context, order, state.as_ref());
@@ -262,6 +299,10 @@ async fn leave_workspace(
 ) -> Result<()> {
     if state.is_some_and(|state| state.resources > 0) {
         context.host.log.warning("the state still has resources, so the workspace stays");
+        return Ok(());
+    }
+    if !terraform.has_workspaces() {
+        context.host.log.note("the state is empty now; its object stays");
         return Ok(());
     }
     if let Err(error) = terraform.delete_workspace().await {

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{context::Context, runs};
+use super::{
+    context::{Context, Upgrade},
+    runs,
+};
 use crate::{
     error::Result,
     inputs::StatusInputs,
@@ -25,6 +28,9 @@ pub(crate) async fn run(context: &Context, inputs: &StatusInputs) -> Result<()> 
         log.output(&format!("{} was never deployed", context.identity.component));
     } else {
         table(&rows).iter().for_each(|line| log.output(line));
+    }
+    if let Upgrade::From(_) = context.upgrade {
+        log.note("what was deployed by the old account scheme: cdflow status --old-account-scheme");
     }
     Ok(())
 }

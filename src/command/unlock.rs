@@ -1,24 +1,21 @@
 //! unlock: who holds the lock of a state; with `--force ID` that lock is released.
 
-use super::context::Context;
+use super::{
+    context::{Context, Upgrade},
+    state_home::{Missing, StateHome},
+};
 use crate::{
-    account::{Place, StateBackend},
     error::{Error, Result},
     inputs::UnlockInputs,
     names::Environment,
-    store::ReleaseStore,
     terraform::lock::{Held, StateLock},
 };
 
 pub(crate) async fn run(context: &Context, inputs: UnlockInputs) -> Result<()> {
     let UnlockInputs { environment, force } = inputs;
     context.scheme.account_of(&environment)?;
-    let places = places(context, &environment)?;
-    let mut locks = Vec::new();
-    for place in &places {
-        let held = context.host.interrupt.or_cancel("reading the state lock", place.read()).await?;
-        locks.extend(held.map(|held| (place, held)));
-    }
+    let reading = held(context, &environment);
+    let locks = context.host.interrupt.or_cancel("reading the state lock", reading).await?;
     match (locks.is_empty(), force) {
         (true, _) => context.host.log.output(&format!("the state of {environment} is not locked")),
         (false, None) => {
@@ -36,42 +33,34 @@ pub(crate) async fn run(context: &Context, inputs: UnlockInputs) -> Result<()> {
     Ok(())
 }
 
-/// Where the state may be locked. Which Terraform will deploy is not known here, so whatever may count does.
-fn places(context: &Context, environment: &Environment) -> Result<Vec<StateLock>> {
-    let prefix = context.identity.prefix();
-    let (bucket, use_lockfile, dynamodb_table) = match &context.scheme.backend {
-        StateBackend::Local { directory } => {
-            let state = directory.join(prefix).join(environment.as_str()).join("terraform.tfstate");
-            return Ok(vec![StateLock::Local { state }]);
+pub(super) async fn held(context: &Context, environment: &Environment) -> Result<Vec<(StateLock, Held)>> {
+    let mut locks = Vec::new();
+    for place in places(context, environment).await? {
+        if let Some(held) = place.read().await? {
+            locks.push((place, held));
         }
-        StateBackend::S3 { bucket, use_lockfile, dynamodb_table } => (bucket, use_lockfile, dynamodb_table),
-    };
-    let region = &context.scheme.release_account.region;
-    let state = format!("{prefix}/{environment}/{}", context.manifest.tfstate_filename.0);
-    let mut places = Vec::new();
-    // The row first: Terraform takes it last.
-    if let (Some(table), Some(session)) = (dynamodb_table, &context.release_session) {
-        places.push(StateLock::Row {
-            client: aws_sdk_dynamodb::Client::new(&session.config),
-            table: table.clone(),
-            id: format!("{bucket}/{state}"),
-            region: region.clone(),
-        });
     }
-    if *use_lockfile != Some(false)
-        && let ReleaseStore::S3(store) = context.store_at(&Place::Bucket(bucket.clone()), region)?
-    {
-        places.push(StateLock::LockFile { store, key: format!("{state}.tflock") });
-    }
-    if places.is_empty() {
-        return Err(Error::input("no state lock is configured, so there is none to look at").hint(
-            "in the account scheme set `terraform-backend-s3-use-lockfile: true` or `terraform-backend-s3-dynamodb-table`",
-        ));
-    }
-    Ok(places)
+    Ok(locks)
 }
 
-fn show(context: &Context, environment: &Environment, locks: &[(&StateLock, Held)]) {
+/// Where the state may be locked, also where it is migrated from; nowhere while there is no place for it.
+async fn places(context: &Context, environment: &Environment) -> Result<Vec<StateLock>> {
+    let mut sides = vec![(&context.scheme, &context.identity)];
+    if let Upgrade::From(old) = &context.upgrade
+        && old.scheme.account_of(environment).is_ok()
+    {
+        sides.push((&old.scheme, &old.identity));
+    }
+    let mut locks = Vec::new();
+    for (scheme, identity) in sides {
+        if let Some(home) = StateHome::find(context, scheme, identity, environment, Missing::Leave).await? {
+            locks.extend(home.locks()?);
+        }
+    }
+    Ok(locks)
+}
+
+fn show(context: &Context, environment: &Environment, locks: &[(StateLock, Held)]) {
     let log = &context.host.log;
     log.output(&format!("the state of {environment} is locked"));
     for (place, held) in locks {
@@ -99,14 +88,14 @@ fn show(context: &Context, environment: &Environment, locks: &[(&StateLock, Held
 }
 
 /// Whoever wrote the lock does not control the terminal.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// The lock of that ID, in every place that has it.
-async fn release(context: &Context, environment: &Environment, locks: &[(&StateLock, Held)], id: &str) -> Result<()> {
+async fn release(context: &Context, environment: &Environment, locks: &[(StateLock, Held)], id: &str) -> Result<()> {
     let (wanted, others): (Vec<_>, Vec<_>) = locks.iter().partition(|(_, held)| held.holder.id == id);
-    let ids = |locks: &[&(&StateLock, Held)]| {
+    let ids = |locks: &[&(StateLock, Held)]| {
         let mut ids: Vec<String> = locks.iter().map(|(_, held)| plain(&held.holder.id)).collect();
         ids.dedup();
         ids.join(", ")

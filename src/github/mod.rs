@@ -8,7 +8,7 @@ mod deployments;
 mod files;
 mod releases;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trouble;
 
 pub(crate) use api::Api;

@@ -2,7 +2,7 @@
 
 #[allow(unreachable_pub, reason = "it is part of another crate as well")]
 #[path = "../../tests/integration/support/github/mod.rs"]
-mod double;
+pub(crate) mod double;
 
 use double::{Fault, GitHub, TOKEN};
 use serde_json::json;
@@ -10,14 +10,14 @@ use serde_json::json;
 use super::{Api, Kind, NewRelease, NewStatus, Status, Trouble};
 use crate::{environment::Environment, log::Log, redact::Redactor, redact::Secret};
 
-fn api_with(github: &GitHub, token: &str) -> Result<Api, Trouble> {
+pub(crate) fn api_with(github: &GitHub, token: &str) -> Result<Api, Trouble> {
     let variables = github.env().into_iter().map(|(name, value)| (name.into(), value.into()));
     let environment = Environment::new(variables);
     let log = Log::new(Redactor::default(), 0, true, false);
     Api::new(&environment, Some(&Secret::new(token)), "acme/checkout".parse().unwrap(), log)
 }
 
-fn api(github: &GitHub) -> Api {
+pub(crate) fn api(github: &GitHub) -> Api {
     api_with(github, TOKEN).unwrap()
 }
 

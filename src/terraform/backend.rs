@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::{
-    account::{AccountScheme, StateBackend},
     error::{Error, Result},
-    manifest::StateFilename,
-    release::Identity,
-    terraform::tool::Tool,
+    terraform::{
+        place::{S3Place, StatePlace},
+        tool::Tool,
+    },
 };
 
 /// The profile under which the S3 backend finds its identity (see `aws::credentials`).
@@ -19,34 +19,26 @@ pub(crate) const FILE: &str = "cdflow_backend_override.tf";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
-    /// The state of an environment is `<prefix>/<environment>/<key>`.
     S3 {
-        bucket: String,
-        prefix: String,
-        key: String,
-        region: String,
-        account_id: Option<String>,
-        use_lockfile: bool,
-        dynamodb_table: Option<String>,
+        place: S3Place,
+        locks: S3Locks,
     },
     /// `<directory>/<environment>/terraform.tfstate`.
-    Local { directory: PathBuf },
+    Local {
+        directory: PathBuf,
+    },
 }
 
-impl Backend {
-    /// Refuses where nothing would lock the state.
-    pub(crate) fn choose(
-        scheme: &AccountScheme,
-        identity: &Identity,
-        filename: &StateFilename,
-        tool: &Tool,
-    ) -> Result<Self> {
-        let (bucket, use_lockfile, dynamodb_table) = match &scheme.backend {
-            StateBackend::Local { directory } => {
-                return Ok(Self::Local { directory: directory.join(identity.prefix()) });
-            }
-            StateBackend::S3 { bucket, use_lockfile, dynamodb_table } => (bucket, *use_lockfile, dynamodb_table),
-        };
+/// What Terraform locks a state in S3 by: one of the two at least.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct S3Locks {
+    pub(crate) use_lockfile: bool,
+    pub(crate) dynamodb_table: Option<String>,
+}
+
+impl S3Locks {
+    /// What the scheme says, as far as this Terraform can. Refuses where nothing would lock the state.
+    pub(crate) fn choose(use_lockfile: Option<bool>, dynamodb_table: Option<&String>, tool: &Tool) -> Result<Self> {
         let use_lockfile = match use_lockfile {
             Some(true) if !tool.has_s3_lockfile() => {
                 return Err(Error::input(format!(
@@ -71,15 +63,27 @@ impl Backend {
                        or `terraform-backend-s3-dynamodb-table`",
                 ));
         }
-        Ok(Self::S3 {
-            bucket: bucket.clone(),
-            prefix: identity.prefix(),
-            key: filename.0.clone(),
-            region: scheme.release_account.region.clone(),
-            account_id: scheme.release_account.id.clone(),
-            use_lockfile,
-            dynamodb_table: dynamodb_table.clone(),
-        })
+        Ok(Self { use_lockfile, dynamodb_table: dynamodb_table.cloned() })
+    }
+}
+
+impl Backend {
+    pub(crate) fn choose(place: &StatePlace, tool: &Tool) -> Result<Self> {
+        match place {
+            StatePlace::Local { root, prefix, .. } => Ok(Self::Local { directory: root.join(prefix) }),
+            StatePlace::S3(place) => {
+                let locks = S3Locks::choose(place.use_lockfile, place.dynamodb_table.as_ref(), tool)?;
+                Ok(Self::S3 { place: place.clone(), locks })
+            }
+        }
+    }
+
+    /// Whether an environment is a workspace. If not, the backend's key is the one state that there is.
+    pub(crate) fn has_workspaces(&self) -> bool {
+        match self {
+            Self::S3 { place, .. } => place.workspaces.is_some(),
+            Self::Local { .. } => true,
+        }
     }
 
     /// The content of `FILE`. Nothing of a single run is in it, because it becomes part of the plan.
@@ -92,18 +96,25 @@ impl Backend {
 
     fn settings(&self) -> (&'static str, Value) {
         match self {
-            Self::S3 { bucket, prefix, key, region, account_id, use_lockfile, dynamodb_table } => {
-                let mut settings = json!({
-                    "bucket": bucket, "key": key, "workspace_key_prefix": prefix, "region": region, "profile": PROFILE,
-                });
+            Self::S3 { place, locks } => {
+                let key = match &place.workspaces {
+                    Some(_) => place.key.rsplit('/').next().unwrap_or_default(),
+                    None => &place.key,
+                };
+                let mut settings = json!({"bucket": place.bucket, "key": key});
                 // Only what is set: an older Terraform does not know every key.
-                if *use_lockfile {
+                if let Some(prefix) = &place.workspaces {
+                    settings["workspace_key_prefix"] = json!(prefix);
+                }
+                settings["region"] = json!(place.region);
+                settings["profile"] = json!(PROFILE);
+                if locks.use_lockfile {
                     settings["use_lockfile"] = json!(true);
                 }
-                if let Some(table) = dynamodb_table {
+                if let Some(table) = &locks.dynamodb_table {
                     settings["dynamodb_table"] = json!(table);
                 }
-                if let Some(id) = account_id {
+                if let Some(id) = &place.account_id {
                     settings["allowed_account_ids"] = json!([id]);
                 }
                 ("s3", settings)
@@ -162,7 +173,11 @@ mod tests {
     use semver::Version;
 
     use super::*;
-    use crate::terraform::tool::Flavor;
+    use crate::{
+        account::{Account, AccountScheme},
+        release::{Identity, Layout},
+        terraform::tool::Flavor,
+    };
 
     fn choose(version: Version, lockfile: Option<bool>, table: Option<&str>) -> Result<Backend> {
         let mut scheme = serde_json::json!({
@@ -175,10 +190,15 @@ mod tests {
         if let Some(table) = table {
             scheme["terraform-backend-s3-dynamodb-table"] = json!(table);
         }
-        let identity = Identity { team: "t".parse().unwrap(), component: "c".parse().unwrap() };
+        let identity = Identity { team: "t".parse().unwrap(), component: "c".parse().unwrap(), layout: Layout::ByTeam };
         let scheme = AccountScheme::parse("s", None, &scheme.to_string(), &identity.team, &identity.component).unwrap();
-        let tool = Tool { program: "terraform".into(), flavor: Flavor::Terraform, version };
-        Backend::choose(&scheme, &identity, &"terraform.tfstate".parse().unwrap(), &tool)
+        let filename = "terraform.tfstate".parse().unwrap();
+        let place = StatePlace::of(&scheme, &identity, &"ci".parse().unwrap(), &filename).unwrap();
+        Backend::choose(&place, &tool(version))
+    }
+
+    fn tool(version: Version) -> Tool {
+        Tool { program: "terraform".into(), flavor: Flavor::Terraform, version }
     }
 
     #[test]
@@ -194,7 +214,7 @@ mod tests {
             (&old, Some(true), Some("locks"), None),
         ] {
             let got = choose(version.clone(), lockfile, table).ok().map(|backend| match backend {
-                Backend::S3 { use_lockfile, dynamodb_table, .. } => (use_lockfile, dynamodb_table.is_some()),
+                Backend::S3 { locks, .. } => (locks.use_lockfile, locks.dynamodb_table.is_some()),
                 Backend::Local { .. } => unreachable!(),
             });
             assert_eq!(got, chosen, "{version} {lockfile:?} {table:?}");
@@ -222,6 +242,35 @@ mod tests {
     region = "eu-west-1"
     profile = "cdflow-state"
     use_lockfile = true
+    allowed_account_ids = ["123456789012"]
+  }
+}
+"#
+        );
+        let account = Account {
+            alias: "dev".into(),
+            id: Some("123456789012".into()),
+            role: Some("r".into()),
+            plan_role: None,
+            region: "eu-west-1".into(),
+        };
+        let identity =
+            Identity { team: "t".parse().unwrap(), component: "c".parse().unwrap(), layout: Layout::Classic };
+        let filename = "terraform.tfstate".parse().unwrap();
+        let place =
+            StatePlace::classic("state".into(), true, &account, None, &identity, &"ci".parse().unwrap(), &filename);
+        let classic = Backend::choose(&place, &tool(Version::new(1, 11, 4))).unwrap();
+        assert!(!classic.has_workspaces());
+        assert_eq!(
+            classic.file(),
+            r#"terraform {
+  backend "s3" {
+    bucket = "state"
+    key = "ci/c/terraform.tfstate"
+    region = "eu-west-1"
+    profile = "cdflow-state"
+    use_lockfile = true
+    dynamodb_table = "terraform_locks"
     allowed_account_ids = ["123456789012"]
   }
 }

@@ -1,8 +1,11 @@
 //! What a plan would do, from `terraform show -json`.
 
-use std::{fmt, io::Read};
+use std::{collections::BTreeSet, fmt, io::Read};
 
 use serde::Deserialize;
+use serde_json::Value;
+
+use crate::redact::Secret;
 
 /// The changes of a plan, in Terraform's order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,16 +14,23 @@ pub(crate) struct Changes {
     pub(crate) outputs: Vec<String>,
     /// Of every resource that the plan looked at, changed or not.
     pub(crate) addresses: Vec<String>,
+    /// Values that the plan marks sensitive. Terraform hides them where they are marked, but a provider may repeat them
+    /// elsewhere.
+    pub(crate) sensitive: Vec<Secret>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResourceChange {
     pub(crate) address: String,
+    /// The address before a move.
+    pub(crate) moved_from: Option<String>,
+    pub(crate) is_import: bool,
     pub(crate) kind: String,
     pub(crate) action: Action,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Action {
     Create,
     Update,
@@ -30,6 +40,8 @@ pub(crate) enum Action {
     /// Left in place, no longer in the state.
     Forget,
     Import,
+    /// Only its address changes.
+    Move,
 }
 
 /// As Terraform counts: a replacement is one to add and one to destroy.
@@ -44,13 +56,17 @@ impl Changes {
     /// Streams: what it does not need of the document is never held.
     pub(crate) fn parse(from: &mut dyn Read) -> serde_json::Result<Self> {
         let plan: Plan = serde_json::from_reader(from)?;
-        let addresses = plan.resource_changes.iter().map(|change| change.address.clone()).collect();
-        let resources = plan.resource_changes.into_iter().filter_map(|change| {
-            let action = change.change.action()?;
-            Some(ResourceChange { address: change.address, kind: change.kind, action })
-        });
+        let addresses = plan.resource_changes.iter().map(|read| read.address.clone()).collect();
+        let mut sensitive: BTreeSet<String> =
+            plan.resource_changes.iter().flat_map(|read| read.sensitive.iter().cloned()).collect();
+        sensitive.extend(plan.output_changes.values().flat_map(PlanChange::sensitive));
         let changed = plan.output_changes.into_iter().filter(|(_, change)| change.actions != ["no-op"]);
-        Ok(Self { resources: resources.collect(), outputs: changed.map(|(name, _)| name).collect(), addresses })
+        Ok(Self {
+            resources: plan.resource_changes.into_iter().filter_map(|read| read.change).collect(),
+            outputs: changed.map(|(name, _)| name).collect(),
+            addresses,
+            sensitive: sensitive.into_iter().map(Secret::new).collect(),
+        })
     }
 
     /// Whether `address` names a resource of the plan, an instance of one, or a module with some.
@@ -70,7 +86,7 @@ impl Changes {
                     counts.add += 1;
                     counts.destroy += 1;
                 }
-                Action::Forget | Action::Import => {}
+                Action::Forget | Action::Import | Action::Move => {}
             }
         }
         counts
@@ -86,14 +102,25 @@ impl fmt::Display for Counts {
 #[derive(Deserialize)]
 struct Plan {
     #[serde(default)]
-    resource_changes: Vec<PlanResource>,
+    resource_changes: Vec<ReadResource>,
     #[serde(default)]
-    output_changes: std::collections::BTreeMap<String, PlanOutput>,
+    output_changes: std::collections::BTreeMap<String, PlanChange>,
+}
+
+/// What is kept of a resource while the plan is read: its values are gone before the next one is.
+#[derive(Deserialize)]
+#[serde(from = "PlanResource")]
+struct ReadResource {
+    address: String,
+    /// None for what changes nothing.
+    change: Option<ResourceChange>,
+    sensitive: Vec<String>,
 }
 
 #[derive(Deserialize)]
 struct PlanResource {
     address: String,
+    previous_address: Option<String>,
     #[serde(rename = "type")]
     kind: String,
     change: PlanChange,
@@ -103,16 +130,34 @@ struct PlanResource {
 struct PlanChange {
     actions: Vec<String>,
     importing: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    before: Value,
+    #[serde(default)]
+    after: Value,
+    #[serde(default)]
+    before_sensitive: Value,
+    #[serde(default)]
+    after_sensitive: Value,
 }
 
-#[derive(Deserialize)]
-struct PlanOutput {
-    actions: Vec<String>,
+impl From<PlanResource> for ReadResource {
+    fn from(read: PlanResource) -> Self {
+        let PlanResource { address, previous_address, kind, change } = read;
+        let moved_from = previous_address.filter(|previous| *previous != address);
+        let changed = change.action(moved_from.is_some()).map(|action| ResourceChange {
+            address: address.clone(),
+            moved_from,
+            is_import: change.importing.is_some(),
+            kind,
+            action,
+        });
+        Self { address, change: changed, sensitive: change.sensitive() }
+    }
 }
 
 impl PlanChange {
     /// None for what changes nothing: `no-op` and `read`.
-    fn action(&self) -> Option<Action> {
+    fn action(&self, is_moved: bool) -> Option<Action> {
         let actions: Vec<&str> = self.actions.iter().map(String::as_str).collect();
         match actions.as_slice() {
             ["create"] => Some(Action::Create),
@@ -121,8 +166,37 @@ impl PlanChange {
             ["delete", "create"] | ["create", "delete"] => Some(Action::Replace),
             ["forget"] => Some(Action::Forget),
             ["no-op"] if self.importing.is_some() => Some(Action::Import),
+            ["no-op"] if is_moved => Some(Action::Move),
             _ => None,
         }
+    }
+
+    /// The texts that are marked; a number or a truth value could not be masked without harm.
+    fn sensitive(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        marked(&self.before, &self.before_sensitive, &mut found);
+        marked(&self.after, &self.after_sensitive, &mut found);
+        found
+    }
+}
+
+/// `marks` has the shape of `value`, and `true` where all below is sensitive.
+fn marked(value: &Value, marks: &Value, found: &mut Vec<String>) {
+    match (value, marks) {
+        (Value::String(text), Value::Bool(true)) => found.push(text.clone()),
+        (Value::Array(items), Value::Bool(true)) => items.iter().for_each(|item| marked(item, marks, found)),
+        (Value::Object(fields), Value::Bool(true)) => fields.values().for_each(|field| marked(field, marks, found)),
+        (Value::Array(items), Value::Array(marks)) => {
+            items.iter().zip(marks).for_each(|(item, marks)| marked(item, marks, found));
+        }
+        (Value::Object(fields), Value::Object(marks)) => {
+            fields.iter().for_each(|(name, field)| {
+                if let Some(marks) = marks.get(name) {
+                    marked(field, marks, found);
+                }
+            });
+        }
+        _ => {}
     }
 }
 
@@ -164,6 +238,7 @@ mod tests {
             change("g", r#"["read"]"#, ""),
             change("h", r#"["forget"]"#, ""),
             change("i", r#"["no-op"]"#, r#", "importing": {"id": "x"}"#),
+            change("j", r#"["no-op"]"#, "").replacen('{', r#"{"previous_address": "old","#, 1),
         ];
         let text = format!(
             r#"{{"format_version": "1.2", "resource_changes": [{}], "output_changes": {{"o": {{"actions": ["create"]}}, "p": {{"actions": ["no-op"]}}}} }}"#,
@@ -172,6 +247,20 @@ mod tests {
         let changes = Changes::parse(&mut text.as_bytes()).unwrap();
         assert_eq!(changes.counts(), Counts { add: 3, change: 1, destroy: 3 });
         assert_eq!(changes.counts().to_string(), "3 to add, 1 to change, 3 to destroy");
-        assert_eq!((changes.resources.len(), changes.outputs), (7, vec!["o".to_owned()]));
+        assert_eq!((changes.resources.len(), changes.outputs), (8, vec!["o".to_owned()]));
+        let moved = changes.resources.last().map(|change| (change.action, change.moved_from.as_deref()));
+        assert_eq!(moved, Some((Action::Move, Some("old"))));
+    }
+
+    #[test]
+    fn what_is_marked_sensitive_is_known() {
+        let text = r#"{"resource_changes": [{"address": "a", "type": "t", "change": {"actions": ["update"],
+            "before": {"plain": "p", "list": ["open", "hidden 1"], "all": {"x": "hidden 2", "n": 7}},
+            "after": {"key": "hidden 3"},
+            "before_sensitive": {"list": [false, true], "all": true}, "after_sensitive": {"key": true}}}],
+            "output_changes": {"o": {"actions": ["create"], "after": "hidden 4", "after_sensitive": true}}}"#;
+        let changes = Changes::parse(&mut text.as_bytes()).unwrap();
+        let found: Vec<&str> = changes.sensitive.iter().map(Secret::expose).collect();
+        assert_eq!(found, ["hidden 1", "hidden 2", "hidden 3", "hidden 4"]);
     }
 }

@@ -19,6 +19,7 @@ use crate::{
         changes::Changes,
         events::Applying,
         failure::{Step, Words, plain},
+        plan_text::PlanText,
         state::StateSummary,
         tool::Tool,
     },
@@ -54,6 +55,8 @@ pub(crate) struct InitRequest {
 pub(crate) struct Initialised {
     folder: Folder,
     environment: Environment,
+    /// Whether the environment is a workspace, or the backend leads to its state alone.
+    has_workspaces: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +83,8 @@ pub(crate) struct Plan {
     pub(crate) changes: Changes,
     /// Terraform's own word (exit code 2): also a change of outputs alone.
     pub(crate) has_changes: bool,
+    /// As Terraform words it.
+    pub(crate) text: PlanText,
     request: PlanRequest,
 }
 
@@ -126,7 +131,7 @@ impl Folder {
         let (code, words) = self.relay(&args, &mut until_advice()).await?;
         self.done("terraform init", code, || words.error(Step::InitAtDeploy, environment.as_str()))?;
         backend.check(&self.infra)?;
-        Ok(Initialised { folder: self, environment: environment.clone() })
+        Ok(Initialised { folder: self, environment: environment.clone(), has_workspaces: backend.has_workspaces() })
     }
 
     fn program(&self, args: &[impl AsRef<std::ffi::OsStr>]) -> Program {
@@ -196,12 +201,23 @@ impl Folder {
 }
 
 impl Initialised {
+    pub(crate) fn has_workspaces(&self) -> bool {
+        self.has_workspaces
+    }
+
+    /// Whether the environment has a state, be it an empty one.
     pub(crate) async fn has_workspace(&self) -> Result<bool> {
+        if !self.has_workspaces {
+            return Ok(self.state().await?.is_some());
+        }
         let list = self.folder.quiet(&["workspace", "list", "-no-color"], Step::Workspace, &self.environment).await?;
         Ok(list.lines().any(|line| line.trim_start_matches('*').trim() == self.environment.as_str()))
     }
 
     pub(crate) async fn select_workspace(&self) -> Result<()> {
+        if !self.has_workspaces {
+            return Ok(());
+        }
         let args = ["workspace", "select", "-no-color", self.environment.as_str()];
         self.folder.quiet(&args, Step::Workspace, &self.environment).await.map(drop)
     }
@@ -209,6 +225,9 @@ impl Initialised {
     /// Makes and selects it. Locks to write an empty state, and doesn't wait for the lock: on S3 it ignores `-lock-timeout`.
     /// False when another run has made it meanwhile: then it is not selected.
     pub(crate) async fn create_workspace(&self) -> Result<bool> {
+        if !self.has_workspaces {
+            return Ok(true);
+        }
         let folder = &self.folder;
         let args = ["workspace", "new", "-no-color", self.environment.as_str()];
         let captured = folder.program(&args).capture(&folder.host.log, &folder.host.interrupt).await?;
@@ -221,6 +240,9 @@ impl Initialised {
 
     /// Terraform refuses to delete a workspace whose state still has resources, and that is right.
     pub(crate) async fn delete_workspace(&self) -> Result<()> {
+        if !self.has_workspaces {
+            return Ok(());
+        }
         for (verb, name) in [("select", "default"), ("delete", self.environment.as_str())] {
             self.folder.settle(&["workspace", verb, "-no-color", name], Step::Workspace, &self.environment).await?;
         }
@@ -228,12 +250,24 @@ impl Initialised {
     }
 
     pub(crate) async fn plan(&self, request: PlanRequest) -> Result<Plan> {
-        let (code, words) =
-            self.folder.relay(&strs(&plan_args(&request)), &mut until_saved(&request.plan_file)).await?;
+        let mut text = PlanText::default();
+        let mut until_saved = until_saved(&request.plan_file);
+        let mut kept = |line: &str| {
+            let shown = until_saved(line);
+            shown.iter().for_each(|shown| text.push(shown));
+            shown
+        };
+        let (code, words) = self.folder.relay(&strs(&plan_args(&request)), &mut kept).await?;
         // 0: nothing to do; 2: changes.
         let ended = if code == 2 { 0 } else { code };
         self.folder.done("terraform plan", ended, || words.error(Step::Plan, self.environment.as_str()))?;
-        Ok(Plan { changes: self.read_plan(&request.plan_file).await?, has_changes: code == 2, request })
+        let changes = self.read_plan(&request.plan_file).await?;
+        // A truth value as text, or the name of the environment, would mask half of what people read.
+        let harmless = ["true", "false", "null", "none", self.environment.as_str()];
+        for secret in changes.sensitive.iter().filter(|secret| !harmless.contains(&secret.expose())) {
+            self.folder.host.log.redactor.add(secret);
+        }
+        Ok(Plan { changes, has_changes: code == 2, text, request })
     }
 
     async fn read_plan(&self, file: &Path) -> Result<Changes> {
@@ -371,7 +405,7 @@ fn until_advice() -> impl FnMut(&str) -> Option<String> + Send {
 
 /// Below a saved plan Terraform draws a line and advises how to apply the file, which is in our private folder.
 /// Only the line with our own path ends the plan: the code under review can't know it.
-fn until_saved(plan_file: &Path) -> impl FnMut(&str) -> Option<String> + Send {
+fn until_saved(plan_file: &Path) -> impl FnMut(&str) -> Option<String> + Send + use<> {
     let saved = format!("Saved the plan to: {}", plan_file.display());
     let mut held: Vec<String> = Vec::new();
     let mut is_over = false;

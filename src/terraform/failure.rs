@@ -172,6 +172,11 @@ fn locked(lock: Lock, environment: &str) -> Error {
 
 /// Without ANSI colours and without the box that Terraform draws around diagnostics.
 pub(super) fn plain(line: &str) -> String {
+    let out: String = without_colors(line).chars().filter(|c| !['│', '╷', '╵'].contains(c)).collect();
+    out.trim_end().to_owned()
+}
+
+pub(super) fn without_colors(line: &str) -> String {
     let mut out = String::new();
     let mut chars = line.chars();
     while let Some(c) = chars.next() {
@@ -179,11 +184,10 @@ pub(super) fn plain(line: &str) -> String {
             '\u{1b}' => {
                 chars.by_ref().find(|c| c.is_ascii_alphabetic());
             }
-            '│' | '╷' | '╵' => {}
             c => out.push(c),
         }
     }
-    out.trim_end().to_owned()
+    out
 }
 
 #[cfg(test)]

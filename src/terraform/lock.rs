@@ -11,13 +11,16 @@ use std::{
 };
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use nix::fcntl::{FcntlArg, fcntl};
-use serde::Deserialize;
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, fcntl},
+};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     aws::failure::Failure,
-    error::{Error, Result},
-    store::S3Store,
+    error::{Error, Exit, Result},
+    store::{Content, Metadata, Put, S3Store},
 };
 
 /// It is some hundred bytes.
@@ -38,10 +41,12 @@ pub(crate) struct Held {
     pub(crate) process: Option<i32>,
     /// What tells this lock from a later one in the same place.
     mark: String,
+    /// Of a local state that this process has locked: the lock lasts as long as this is open.
+    _file: Option<File>,
 }
 
 /// As Terraform writes it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Holder {
     #[serde(rename = "ID")]
@@ -54,6 +59,19 @@ pub(crate) struct Holder {
     pub(crate) operation: String,
     #[serde(default)]
     pub(crate) path: String,
+}
+
+impl Holder {
+    /// Of this process. `what` is why it locks.
+    pub(crate) fn new(id: String, who: &str, what: &str, path: &str) -> Self {
+        Self {
+            id,
+            who: who.to_owned(),
+            created: jiff::Timestamp::now().to_string(),
+            operation: what.to_owned(),
+            path: path.to_owned(),
+        }
+    }
 }
 
 impl StateLock {
@@ -77,7 +95,38 @@ impl StateLock {
                 }
             }
         };
-        Ok(Some(Held { holder: self.parse(&text)?, process, mark }))
+        Ok(Some(Held { holder: self.parse(&text)?, process, mark, _file: None }))
+    }
+
+    /// Takes the lock as Terraform does; None when somebody else has it.
+    pub(crate) async fn take(&self, holder: &Holder) -> Result<Option<Held>> {
+        let text =
+            serde_json::to_string(holder).map_err(|error| Error::internal("a lock can't be written").why(error))?;
+        let taken = match self {
+            Self::LockFile { store, key } => {
+                let content = Content::Bytes(text.clone().into_bytes());
+                store.put_new(key, content, &Metadata::default(), &|_| {}).await? == Put::Created
+            }
+            Self::Row { client, table, id, region } => put_row(client, table, id, region, &text).await?,
+            Self::Local { state } => return take_local(state, holder),
+        };
+        // After an answer that was lost, the lock that stands there may be ours.
+        let held = self.read().await?.filter(|held| held.holder.id == holder.id);
+        match (taken, held) {
+            (true, None) => Err(Error::new(Exit::Locked, format!("the lock at `{}` is gone again", self.describe()))
+                .hint("somebody else has released it: run again")),
+            (_, held) => Ok(held),
+        }
+    }
+
+    /// In a table Terraform keeps the digest of each state as well, and takes a state of another one for damaged.
+    pub(crate) async fn forget_digest(&self) -> Result<()> {
+        let Self::Row { client, table, id, region } = self else { return Ok(()) };
+        let call = client.delete_item().table_name(table).key("LockID", AttributeValue::S(format!("{id}-md5")));
+        call.send().await.map(drop).map_err(|error| {
+            let what = format!("the state's digest in the table `{table}` can't be removed (dynamodb:DeleteItem)");
+            Failure::of(&error).into_error(what, region)
+        })
     }
 
     /// Removes the lock that was read; false when there is another in its place by now. One that is gone is released.
@@ -85,6 +134,8 @@ impl StateLock {
         match self {
             Self::LockFile { store, key } => store.delete_unchanged(key, &held.mark).await,
             Self::Row { client, table, id, region } => delete_row(client, table, id, region, &held.mark).await,
+            // The lock itself ends with the file that `held` has open.
+            Self::Local { .. } if held._file.is_some() => Ok(true),
             Self::Local { state } => match self.read().await? {
                 None => Ok(true),
                 Some(now) if now.mark != held.mark || now.process.is_some() => Ok(false),
@@ -153,6 +204,48 @@ async fn delete_row(
         Err(failure) if failure.code() == Some("ConditionalCheckFailedException") => Ok(false),
         Err(failure) => Err(failure
             .into_error(format!("the lock in the table `{table}` can't be released (dynamodb:DeleteItem)"), region)),
+    }
+}
+
+/// False when there is one already.
+async fn put_row(client: &aws_sdk_dynamodb::Client, table: &str, id: &str, region: &str, info: &str) -> Result<bool> {
+    let call = client
+        .put_item()
+        .table_name(table)
+        .item("LockID", AttributeValue::S(id.to_owned()))
+        .item("Info", AttributeValue::S(info.to_owned()))
+        .condition_expression("attribute_not_exists(LockID)");
+    match call.send().await.map_err(|error| Failure::of(&error)) {
+        Ok(_) => Ok(true),
+        Err(failure) if failure.code() == Some("ConditionalCheckFailedException") => Ok(false),
+        Err(failure) => {
+            Err(failure.into_error(format!("the table `{table}` can't be written to (dynamodb:PutItem)"), region))
+        }
+    }
+}
+
+/// Locks the file against Terraform; a state that is not there needs no lock.
+fn take_local(state: &std::path::Path, holder: &Holder) -> Result<Option<Held>> {
+    use nix::libc;
+
+    let held = |file| Held { holder: holder.clone(), process: None, mark: String::new(), _file: file };
+    let file = match File::options().read(true).write(true).open(state) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(held(None))),
+        Err(error) => return Err(Error::io("can't open", state, &error)),
+    };
+    let lock = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    // Of this open file and not of this process: it outlives another look at the state.
+    match fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)) {
+        Ok(_) => Ok(Some(held(Some(file)))),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+        Err(error) => Err(Error::io("can't lock", state, &error.into())),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod changes;
+pub(crate) mod classic;
 pub(crate) mod declarations;
 mod driver;
 mod events;
@@ -9,8 +10,11 @@ mod failure;
 pub(crate) mod lock;
 pub(crate) mod lockfile;
 pub(crate) mod modules;
+pub(crate) mod place;
+pub(crate) mod plan_text;
 pub(crate) mod state;
 pub(crate) mod tool;
+pub(crate) mod transfer;
 pub(crate) mod variables;
 pub(crate) mod version;
 

@@ -38,7 +38,12 @@ struct Output {
 impl StateSummary {
     /// As `workspace new` leaves it.
     pub(crate) fn is_pristine(&self) -> bool {
-        self.serial <= 1 && self.resources == 0 && self.outputs.is_empty() && self.sensitive_outputs.is_empty()
+        self.serial <= 1 && self.is_empty()
+    }
+
+    /// Nothing is deployed, by this state.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.resources == 0 && self.outputs.is_empty() && self.sensitive_outputs.is_empty()
     }
 
     /// None for no state at all, which Terraform prints as nothing.

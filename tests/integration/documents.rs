@@ -5,8 +5,10 @@ use crate::support::{Aws, Project, cdflow, in_repository};
 use std::collections::BTreeSet;
 use std::fs;
 
-const COMMANDS: [&str; 11] =
-    ["release", "inspect", "deploy", "destroy", "status", "history", "rollback", "prune", "unlock", "doctor", "init"];
+const COMMANDS: [&str; 12] = [
+    "release", "inspect", "deploy", "destroy", "status", "history", "rollback", "prune", "unlock", "adopt", "doctor",
+    "init",
+];
 
 #[test]
 fn every_command_and_flag_stands_in_the_readme() {
@@ -128,7 +130,8 @@ fn json_of_the_readme_is_json() {
 
 #[test]
 fn links_of_the_documents_lead_somewhere() {
-    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
+    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/migrating-from-cdflow.md"]
+    {
         let text = read(document);
         let anchors: BTreeSet<String> = text.lines().filter_map(anchor).collect();
         for target in text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)) {
@@ -138,6 +141,21 @@ fn links_of_the_documents_lead_somewhere() {
                 None => assert!(in_repository(target).exists(), "{document}: there is no `{target}`"),
             }
         }
+    }
+}
+
+/// One row for each behaviour of the predecessor, in its order, with a word on what became of it.
+#[test]
+fn the_guide_leaves_no_behaviour_out() {
+    let guide = read("docs/migrating-from-cdflow.md");
+    let cells = |line: &str| -> Vec<String> {
+        line.split(" | ").map(|cell| cell.trim_matches(['|', ' ']).to_owned()).collect()
+    };
+    let rows: Vec<Vec<String>> = guide.lines().map(cells).filter(|row| row[0].parse::<usize>().is_ok()).collect();
+    let numbers: Vec<usize> = rows.iter().map(|row| row[0].parse().unwrap()).collect();
+    assert_eq!(numbers, (1..=76).collect::<Vec<_>>());
+    for row in rows {
+        assert!(["same", "changed: ", "gone: "].iter().any(|word| row[2].starts_with(word)), "{row:?}");
     }
 }
 

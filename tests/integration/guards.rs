@@ -107,14 +107,10 @@ fn an_older_release_does_not_replace_a_newer_one() {
     };
     at("old", 1_700_000_000);
     at("new", 1_700_000_600);
-    let url = ("GITHUB_SERVER_URL", "https://github.example");
-    let run = [url, ("GITHUB_REPOSITORY", "acme/greeting"), ("GITHUB_RUN_ID", "77"), ("GITHUB_ACTOR", "ada")];
+    let run = [("GITLAB_CI", "true"), ("GITLAB_USER_LOGIN", "ada"), ("CI_JOB_URL", "https://gitlab.example/jobs/77")];
     project.cdflow(["deploy", "live", "new"]).envs(run).run().success();
     let refused = project.refuses(["deploy", "live", "old"], 3, &["release old is older than new", "2023-11-14"]);
-    refused
-        .stderr_has("ada at")
-        .stderr_has("https://github.example/acme/greeting/actions/runs/77")
-        .stderr_has("cdflow rollback live");
+    refused.stderr_has("ada at").stderr_has("https://gitlab.example/jobs/77").stderr_has("cdflow rollback live");
     project.deploy("live", "new");
     project.cdflow(["deploy", "live", "old", "--allow-downgrade"]).run().success();
     project.deploy("live", "new");

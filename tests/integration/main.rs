@@ -10,6 +10,7 @@
 )]
 
 mod actions;
+mod adopt;
 mod attacks;
 mod aws_faults;
 mod aws_infrastructure;
@@ -19,6 +20,7 @@ mod bad_input;
 mod bundle_damage;
 mod ci;
 mod container;
+mod classic;
 mod deploy;
 mod docker_release;
 mod doctor;
@@ -29,11 +31,13 @@ mod guards;
 mod init;
 mod interrupt;
 mod lab;
+mod migration;
 mod oidc;
 mod operations;
 mod preflight;
 mod reference;
 mod release;
+mod report;
 mod rig;
 mod secrets;
 mod support;

@@ -9,7 +9,7 @@ use crate::{
     git::Git,
     host::Host,
     manifest::Manifest,
-    release::Identity,
+    names::Component,
     terraform::{
         declarations::{Declarations, is_code},
         variables::read_layer,
@@ -70,11 +70,11 @@ pub(super) async fn checkout(report: &mut Report, folder: &Path, host: &Host) ->
 pub(super) fn function(
     report: &mut Report,
     manifest: &Manifest,
-    identity: &Identity,
+    component: &Component,
     folder: &Path,
     root: Option<&Path>,
 ) {
-    let files = lambda::files(manifest, &identity.component, folder, root.unwrap_or(folder));
+    let files = lambda::files(manifest, component, folder, root.unwrap_or(folder));
     if let Some(files) = report.take("function", files) {
         report.ok("function", format!("{} of code", counted(files.len(), "file")));
     }

@@ -1,6 +1,6 @@
 //! Where releases, functions' zips and states are kept.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use nix::unistd::{AccessFlags, eaccess};
 
@@ -10,10 +10,9 @@ use crate::{
     aws::{failure::Failure, session::Session},
     command::context,
     error::{Error, Result},
-    manifest::StateFilename,
     release::Identity,
     store::ReleaseStore,
-    terraform::{backend::Backend, tool::Tool},
+    terraform::{backend::S3Locks, classic::ClassicAccount, place::CLASSIC_TABLE, tool::Tool},
 };
 
 pub(super) struct Places<'a> {
@@ -36,27 +35,53 @@ impl Places<'_> {
         }
     }
 
-    pub(super) async fn state(&self, report: &mut Report, filename: &StateFilename, tool: Option<&Tool>) {
+    /// Of a scheme that keeps all states in one place.
+    pub(super) async fn state(&self, report: &mut Report, tool: Option<&Tool>) {
         let region = &self.scheme.release_account.region;
-        let place = match &self.scheme.backend {
-            StateBackend::S3 { bucket, .. } => Place::Bucket(bucket.clone()),
-            StateBackend::Local { directory } => Place::Directory(directory.clone()),
+        let (bucket, use_lockfile, table) = match &self.scheme.backend {
+            StateBackend::Classic { .. } => return,
+            StateBackend::S3 { bucket, use_lockfile, dynamodb_table } => (bucket, *use_lockfile, dynamodb_table),
+            StateBackend::Local { directory } => {
+                self.examine(report, "state", &Place::Directory(directory.clone()), region).await;
+                return report.ok("state lock", "of the file system");
+            }
         };
-        self.examine(report, "state", &place, region).await;
+        self.examine(report, "state", &Place::Bucket(bucket.clone()), region).await;
         let Some(tool) = tool else {
             return report.skip("state lock", "which lock there can be depends on Terraform");
         };
-        match report.take("state lock", Backend::choose(self.scheme, self.identity, filename, tool)) {
-            Some(Backend::Local { .. }) => report.ok("state lock", "of the file system"),
-            Some(Backend::S3 { use_lockfile, dynamodb_table, .. }) => {
-                if use_lockfile {
-                    report.ok("state lock", "an object beside the state");
-                }
-                if let Some(table) = dynamodb_table {
-                    self.lock_table(report, &table).await;
-                }
+        let locks = report.take("state lock", S3Locks::choose(use_lockfile, table.as_ref(), tool));
+        let Some(S3Locks { use_lockfile, dynamodb_table }) = locks else { return };
+        if use_lockfile {
+            report.ok("state lock", "an object beside the state");
+        }
+        if let Some(table) = dynamodb_table {
+            self.lock_table(report, &table).await;
+        }
+    }
+
+    /// Of the classic layout: a bucket and a table in each environment's account.
+    pub(super) async fn classic_states(&self, report: &mut Report, sessions: &[Arc<Session>]) {
+        let StateBackend::Classic { .. } = self.scheme.backend else { return };
+        for session in sessions {
+            let region = session.config.region().map(ToString::to_string).unwrap_or_default();
+            let account = ClassicAccount::new(session, &region);
+            let place = account.describe();
+            match report.take("state", account.bucket().await) {
+                Some(Some(bucket)) => report.ok("state", format!("s3://{bucket}/ in {place}")),
+                Some(None) => report.ok("state", format!("no bucket in {place} yet: the first deploy makes it")),
+                None => {}
             }
-            None => {}
+            match report.take("state lock", account.has_table().await) {
+                Some(true) => report.ok("state lock", format!("the table {CLASSIC_TABLE} in {place}")),
+                Some(false) => {
+                    report.ok(
+                        "state lock",
+                        format!("no table {CLASSIC_TABLE} in {place} yet: the first deploy makes it"),
+                    );
+                }
+                None => {}
+            }
         }
     }
 

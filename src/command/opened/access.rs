@@ -15,12 +15,13 @@ use crate::{
     terraform::{backend, variables::SECRETS},
 };
 
-/// Two identities: the environment's account for the providers, the release account for the state.
+/// Two identities: the environment's account for the providers, and `state` for the backend.
 pub(super) async fn credentials(
     context: &Context,
     wanted: &Wanted,
     private: &PrivateFolder,
     account: &Account,
+    state: Option<&Arc<Session>>,
 ) -> Result<(Option<Arc<Session>>, Option<Endpoint>)> {
     let role = match &account.plan_role {
         Some(plan_role) if wanted.plan_only => Some(plan_role),
@@ -33,7 +34,7 @@ pub(super) async fn credentials(
     // Without a role in the environment's account there is nothing to hand out: another account's would be the wrong one.
     let endpoint = match &session {
         Some(provider) => {
-            let state = context.release_session.as_ref().unwrap_or(provider).clone();
+            let state = state.unwrap_or(provider).clone();
             Some(Endpoint::start(private.path(), provider.clone(), state, &context.host.log.redactor).await?)
         }
         None => None,

@@ -8,7 +8,7 @@ use crate::{
     account::FrozenAccount,
     aws::credentials::Endpoint,
     bundle::Unpacked,
-    command::context::Context,
+    command::{context::Context, migration, state_home::StateHome},
     error::{Error, Result},
     ledger::Start,
     names::Environment,
@@ -39,6 +39,7 @@ pub(crate) struct Opened {
     pub(crate) bundle: Unpacked,
     pub(crate) tool: Tool,
     pub(crate) account: FrozenAccount,
+    pub(crate) home: StateHome,
     /// As whom Terraform's providers act; None where a local scheme names no role.
     pub(crate) account_id: Option<String>,
     /// Serves Terraform's credentials as long as it lives.
@@ -52,10 +53,14 @@ pub(crate) async fn open(context: &Context, wanted: &Wanted) -> Result<Opened> {
     let bundle = fetched::fetch(context, wanted, &private).await?;
     let accounts = fetched::check_bundle(context, wanted, &bundle)?;
     let tool = locate(context, &bundle).await?;
-    let backend = Backend::choose(&context.scheme, &context.identity, &context.manifest.tfstate_filename, &tool)?;
+    // Not called off half way: a copy of a state is made under locks, which must be released.
+    host.interrupt.check("looking for the state")?;
+    let home = home(context, wanted).await?;
+    host.interrupt.check("terraform init")?;
+    let backend = Backend::choose(&home.place, &tool)?;
     let mut prepared = prepared::prepare(context, wanted, &private, &bundle, &backend, &accounts.frozen)?;
 
-    let assuming = access::credentials(context, wanted, &private, accounts.live);
+    let assuming = access::credentials(context, wanted, &private, accounts.live, home.session.as_ref());
     let (session, endpoint) = host.interrupt.or_cancel("assuming the roles", assuming).await?;
     let reading = access::read_secrets(context, wanted, &mut prepared, session.as_deref());
     host.interrupt.or_cancel("reading the secrets", reading).await?;
@@ -71,9 +76,18 @@ pub(crate) async fn open(context: &Context, wanted: &Wanted) -> Result<Opened> {
         bundle,
         tool,
         account: accounts.frozen,
+        home,
         account_id: session.and_then(|session| session.account_id.clone()),
         _endpoint: endpoint,
         private,
+    })
+}
+
+/// Where the state is, or will be. A plan alone makes no place for it.
+async fn home(context: &Context, wanted: &Wanted) -> Result<StateHome> {
+    migration::home(context, &wanted.environment, wanted.plan_only).await?.ok_or_else(|| {
+        Error::input(format!("there is no state bucket yet for `{}`, and a plan alone makes none", wanted.environment))
+            .hint("deploy without --plan-only: the account's first deploy makes the bucket")
     })
 }
 

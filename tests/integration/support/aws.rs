@@ -138,10 +138,15 @@ impl Aws {
 
     #[track_caller]
     pub(crate) fn create_bucket_in(&self, region: &str, bucket: &str) {
+        self.create_bucket_of(RELEASE, region, bucket);
+    }
+
+    #[track_caller]
+    pub(crate) fn create_bucket_of(&self, account: &str, region: &str, bucket: &str) {
         let place = json!({ "LocationConstraint": region });
         let args = json!({ "Bucket": bucket, "CreateBucketConfiguration": place });
         let request = json!({
-            "op": "call", "account": RELEASE, "service": "s3", "method": "create_bucket", "args": args, "region": region,
+            "op": "call", "account": account, "service": "s3", "method": "create_bucket", "args": args, "region": region,
         });
         self.server.ask(&request).unwrap();
     }

@@ -1,0 +1,172 @@
+//! What a run did: once as data, and every view of it. What a view shows has passed the redactor.
+
+mod body;
+mod comment;
+mod file;
+mod losses;
+mod markdown;
+mod outputs;
+mod plan;
+mod publish;
+
+mod summary;
+mod upsert;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub(crate) use self::{
+    plan::PlanReport,
+    publish::{Wanted, publish},
+};
+use crate::{
+    ci,
+    error::{Error, Exit},
+    redact::Redactor,
+};
+
+/// Filled while a run goes on, and published at its end, however it ends.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Report {
+    pub(crate) command: String,
+    pub(crate) component: Option<String>,
+    pub(crate) team: Option<String>,
+    pub(crate) environment: Option<String>,
+    pub(crate) version: Option<String>,
+    /// Where the release lies, as the store puts it.
+    pub(crate) release_key: Option<String>,
+    pub(crate) release_digest: Option<String>,
+    pub(crate) image_id: Option<String>,
+    pub(crate) lambda_key: Option<String>,
+    pub(crate) plan: Option<PlanReport>,
+    pub(crate) outcome: Outcome,
+    pub(crate) failure: Option<Failure>,
+    /// Terraform's outputs after an apply; the sensitive ones are only named.
+    pub(crate) terraform_outputs: BTreeMap<String, Value>,
+    pub(crate) sensitive_outputs: Vec<String>,
+    /// Started and never ended: may exist without being in the state.
+    pub(crate) in_flight: Vec<String>,
+    pub(crate) state_serial: Option<u64>,
+    pub(crate) seconds: u64,
+    pub(crate) run: Option<Run>,
+    pub(crate) commit: Option<String>,
+    /// What `url-output` of cdflow.yml says.
+    pub(crate) environment_url: Option<String>,
+}
+
+/// A run of a CI system.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Run {
+    pub(crate) id: u64,
+    pub(crate) attempt: u64,
+    pub(crate) url: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Outcome {
+    /// The command has come to its end and has nothing more to say.
+    #[default]
+    Done,
+    Released,
+    Planned,
+    NoChanges,
+    Deployed,
+    Refreshed,
+    Destroyed,
+    Refused,
+    Interrupted,
+    Failed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Failure {
+    /// One stable word per exit code.
+    pub(crate) reason: &'static str,
+    pub(crate) exit: u8,
+    pub(crate) text: String,
+}
+
+impl Report {
+    /// The beginning of a run.
+    pub(crate) fn of(run: Option<&ci::Run>) -> Self {
+        let Some(run) = run else { return Self::default() };
+        let github = run.github.as_ref();
+        let id = github.and_then(|github| github.run_id).or(run.number).unwrap_or_default();
+        let attempt = github.map_or(1, |github| github.attempt);
+        Self { run: Some(Run { id, attempt, url: run.url.clone() }), commit: run.commit.clone(), ..Self::default() }
+    }
+
+    /// The end of a run.
+    pub(crate) fn end(&mut self, error: Option<&Error>, took: Duration, redactor: &Redactor) {
+        self.seconds = took.as_secs();
+        let Some(error) = error else { return };
+        self.outcome = match error.exit() {
+            Exit::Interrupted | Exit::Terminated => Outcome::Interrupted,
+            Exit::Refused => Outcome::Refused,
+            _ => Outcome::Failed,
+        };
+        self.failure = Some(Failure {
+            reason: error.exit().reason(),
+            exit: error.exit() as u8,
+            text: redactor.apply(&error.to_string()).into_owned(),
+        });
+    }
+
+    /// Values that come from outside; the names that cdflow itself has checked are never masked.
+    pub(crate) fn mask(&mut self, redactor: &Redactor) {
+        let masked = |text: &mut String| *text = redactor.apply(text).into_owned();
+        self.terraform_outputs.values_mut().for_each(|value| mask_value(value, redactor));
+        self.in_flight.iter_mut().for_each(masked);
+        self.environment_url.iter_mut().for_each(masked);
+    }
+}
+
+impl Outcome {
+    /// As people read it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Released => "released",
+            Self::Planned => "planned",
+            Self::NoChanges => "no changes",
+            Self::Deployed => "deployed",
+            Self::Refreshed => "refreshed",
+            Self::Destroyed => "destroyed",
+            Self::Refused => "refused",
+            Self::Interrupted => "interrupted",
+            Self::Failed => "failed",
+        }
+    }
+
+    fn icon(self) -> &'static str {
+        match self {
+            Self::Done | Self::Released | Self::Deployed | Self::Refreshed => "✅",
+            Self::Planned => "📝",
+            Self::NoChanges => "⚪",
+            Self::Destroyed => "🗑️",
+            Self::Refused => "⛔",
+            Self::Interrupted => "⚠️",
+            Self::Failed => "❌",
+        }
+    }
+
+    /// The plan is no longer a plan.
+    fn is_past(self) -> bool {
+        matches!(self, Self::Deployed | Self::Destroyed)
+    }
+}
+
+fn mask_value(value: &mut Value, redactor: &Redactor) {
+    match value {
+        Value::String(text) => *text = redactor.apply(text).into_owned(),
+        Value::Array(items) => items.iter_mut().for_each(|item| mask_value(item, redactor)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| mask_value(field, redactor)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod samples;

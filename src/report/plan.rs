@@ -1,0 +1,304 @@
+//! A plan as reviewers see it: counted, the dangerous first, and Terraform's own words cut per resource.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::Serialize;
+
+use crate::{
+    redact::Redactor,
+    terraform::{
+        Plan,
+        changes::{Action, Changes},
+        plan_text::{Block, PlanText},
+    },
+};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct PlanReport {
+    pub(crate) has_changes: bool,
+    pub(crate) counts: Counts,
+    /// What is replaced first, then what is destroyed, then the rest.
+    pub(crate) resources: Vec<Resource>,
+    /// Terraform's words about the outputs.
+    pub(crate) outputs: String,
+    /// All of Terraform's words.
+    pub(crate) text: String,
+}
+
+/// Of resources. As Terraform counts: a replacement is one to add and one to destroy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) add: usize,
+    pub(crate) change: usize,
+    pub(crate) destroy: usize,
+    pub(crate) replace: usize,
+    pub(crate) import: usize,
+    #[serde(rename = "move")]
+    pub(crate) moved: usize,
+    pub(crate) forget: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Resource {
+    pub(crate) address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) moved_from: Option<String>,
+    pub(crate) action: Action,
+    /// As Terraform says it: "aws_s3_bucket.data must be replaced".
+    pub(crate) title: String,
+    /// Terraform's words, as a diff: what is added, removed or changed says so in the first column.
+    pub(crate) diff: String,
+}
+
+impl PlanReport {
+    /// Masked; the redactor knows the values that the plan marks sensitive.
+    pub(crate) fn new(plan: &Plan, redactor: &Redactor) -> Self {
+        Self::of(&plan.changes, &plan.text, plan.has_changes, redactor)
+    }
+
+    fn of(changes: &Changes, text: &PlanText, has_changes: bool, redactor: &Redactor) -> Self {
+        let masked = |text: &str| redactor.apply(text).into_owned();
+        let mut blocks = text.blocks();
+        let outputs = blocks.iter().position(|block| block.title == "Changes to Outputs");
+        let outputs = outputs.map(|at| as_diff(&masked(&blocks.remove(at).lines.join("\n")))).unwrap_or_default();
+        let mut blocks = by_address(blocks, changes);
+        let mut resources: Vec<Resource> = Vec::new();
+        for change in &changes.resources {
+            let block = blocks.get_mut(change.address.as_str()).and_then(VecDeque::pop_front);
+            let title = block.as_ref().map_or_else(|| spoken(&change.address, change.action), |it| it.title.to_owned());
+            resources.push(Resource {
+                address: masked(&change.address),
+                moved_from: change.moved_from.as_deref().map(masked),
+                action: change.action,
+                title: masked(&title),
+                diff: block.map(|block| as_diff(&masked(&block.lines.join("\n")))).unwrap_or_default(),
+            });
+        }
+        resources.sort_by_key(|resource| rank(resource.action));
+        Self { has_changes, counts: Counts::of(changes), resources, outputs, text: masked(text.whole()) }
+    }
+
+    /// What is gone afterwards, or was.
+    pub(crate) fn losses(&self) -> impl Iterator<Item = &Resource> {
+        self.resources.iter().filter(|it| matches!(it.action, Action::Replace | Action::Delete))
+    }
+}
+
+impl Counts {
+    fn of(changes: &Changes) -> Self {
+        let plain = changes.counts();
+        let of = |action| changes.resources.iter().filter(|change| change.action == action).count();
+        Self {
+            add: plain.add,
+            change: plain.change,
+            destroy: plain.destroy,
+            replace: of(Action::Replace),
+            import: changes.resources.iter().filter(|change| change.is_import).count(),
+            moved: changes.resources.iter().filter(|change| change.moved_from.is_some()).count(),
+            forget: of(Action::Forget),
+        }
+    }
+}
+
+/// What may hurt comes first.
+fn rank(action: Action) -> u8 {
+    match action {
+        Action::Replace => 0,
+        Action::Delete => 1,
+        Action::Forget => 2,
+        Action::Update => 3,
+        Action::Create => 4,
+        Action::Import => 5,
+        Action::Move => 6,
+    }
+}
+
+fn spoken(address: &str, action: Action) -> String {
+    let what = match action {
+        Action::Create => "will be created",
+        Action::Update => "will be updated in-place",
+        Action::Replace => "must be replaced",
+        Action::Delete => "will be destroyed",
+        Action::Forget => "will no longer be managed",
+        Action::Import => "will be imported",
+        Action::Move => "has moved",
+    };
+    format!("{address} {what}")
+}
+
+/// A title begins with an address, which may have blanks of its own; or ends with one, after a move.
+fn by_address<'a, 'c>(blocks: Vec<Block<'a>>, changes: &'c Changes) -> BTreeMap<&'c str, VecDeque<Block<'a>>> {
+    let mut found: BTreeMap<&str, VecDeque<Block<'a>>> =
+        changes.resources.iter().map(|change| (change.address.as_str(), VecDeque::new())).collect();
+    for block in blocks {
+        let title = block.title;
+        let begins = title.match_indices(' ').map(|(at, _)| &title[..at]);
+        let ends = title.split_once(" has moved to ").map(|(_, address)| address);
+        if let Some(address) = ends.into_iter().chain(begins).find(|address| found.contains_key(address))
+            && let Some(of_address) = found.get_mut(address)
+        {
+            of_address.push_back(block);
+        }
+    }
+    found
+}
+
+/// Terraform's marks moved to the first column, where a diff has them; `!` is a change. Inside a text of many lines only what
+/// Terraform marks is marked, or all of it with its attribute: a line of YAML that begins with `-` is none of it.
+fn as_diff(text: &str) -> String {
+    let mut heredoc: Option<Heredoc> = None;
+    let mut out = Vec::new();
+    for line in text.lines() {
+        let line = line.strip_prefix("  ").unwrap_or(line);
+        let indent = line.len() - line.trim_start().len();
+        let whole = &line[indent..];
+        let (mark, rest) = split_mark(whole);
+        let shown = match &heredoc {
+            Some(open) if whole.starts_with(&open.end) => {
+                heredoc = None;
+                place(None, indent, whole)
+            }
+            Some(open) if open.mark.is_some() => place(open.mark, indent, whole),
+            Some(open) if indent == open.marks_at => place(mark, indent + 2, rest),
+            Some(_) => place(None, indent, whole),
+            None => {
+                heredoc = Heredoc::opened(whole, indent, mark);
+                match mark {
+                    Some(_) => place(mark, indent + 2, rest),
+                    None => place(None, indent, whole),
+                }
+            }
+        };
+        out.push(shown.trim_end().to_owned());
+    }
+    out.join("\n")
+}
+
+struct Heredoc {
+    end: String,
+    /// Where Terraform puts marks inside.
+    marks_at: usize,
+    /// All of it is new, or goes.
+    mark: Option<char>,
+}
+
+impl Heredoc {
+    fn opened(text: &str, indent: usize, mark: Option<char>) -> Option<Self> {
+        let (_, end) = text.rsplit_once("<<-")?;
+        let is_name = !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        is_name.then(|| Self { end: end.to_owned(), marks_at: indent + 4, mark: mark.filter(|mark| *mark != '!') })
+    }
+}
+
+/// The mark of a diff, and what follows it.
+fn split_mark(text: &str) -> (Option<char>, &str) {
+    match text.split_once(' ') {
+        Some(("+", rest)) => (Some('+'), rest),
+        Some(("-", rest)) => (Some('-'), rest),
+        Some(("~", rest)) => (Some('!'), rest),
+        Some(("-/+" | "+/-", _)) => (Some('!'), text),
+        _ => (None, text),
+    }
+}
+
+/// `text` at its column; the first two are for marks.
+fn place(mark: Option<char>, column: usize, text: &str) -> String {
+    format!("{}{}{text}", mark.unwrap_or(' '), " ".repeat(column.max(2) - 1))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::{redact::Secret, terraform::changes::ResourceChange};
+
+    pub(in crate::report) fn change(address: &str, action: Action) -> ResourceChange {
+        ResourceChange { address: address.to_owned(), moved_from: None, is_import: false, kind: "t".to_owned(), action }
+    }
+
+    /// A plan as Terraform prints it, of these resources.
+    pub(in crate::report) fn plan(printed: &str, resources: Vec<ResourceChange>, redactor: &Redactor) -> PlanReport {
+        let mut text = PlanText::default();
+        printed.lines().for_each(|line| text.push(line));
+        let changes = Changes { resources, ..Changes::default() };
+        PlanReport::of(&changes, &text, true, redactor)
+    }
+
+    const PRINTED: &str = r#"Terraform used the selected providers to generate the following execution
+
+Terraform will perform the following actions:
+
+  # a.b["x y"] will be updated in-place
+  ~ resource "a" "b" {
+        id  = "1"
+      ~ in  = {
+          ~ t = <<-EOT
+                one
+              - - two
+              + - three
+                - four
+            EOT
+            # (1 unchanged attribute hidden)
+        }
+      - gone = <<-EOT
+            - hunter22
+        EOT -> null
+    }
+
+  # a.c must be replaced
+-/+ resource "a" "c" {
+      + x = "y"
+    }
+
+  # a.d has moved to a.e
+    resource "a" "e" {
+    }
+
+Plan: 1 to add, 1 to change, 1 to destroy.
+
+Changes to Outputs:
+  ~ o = "one" -> "two"
+"#;
+
+    #[test]
+    fn words_are_cut_marked_masked_and_ordered() {
+        let redactor = Redactor::default();
+        redactor.add(&Secret::new("hunter22"));
+        let resources = vec![
+            change("a.b[\"x y\"]", Action::Update),
+            change("a.c", Action::Replace),
+            change("a.e", Action::Move),
+            change("a.unsaid", Action::Delete),
+        ];
+        let plan = plan(PRINTED, resources, &redactor);
+        let titles: Vec<&str> = plan.resources.iter().map(|it| it.title.as_str()).collect();
+        assert_eq!(
+            titles,
+            [
+                "a.c must be replaced",
+                "a.unsaid will be destroyed",
+                "a.b[\"x y\"] will be updated in-place",
+                "a.d has moved to a.e"
+            ]
+        );
+        assert_eq!(plan.losses().count(), 2);
+        assert_eq!(plan.resources[0].diff, "! -/+ resource \"a\" \"c\" {\n+     x = \"y\"\n  }");
+        let expected = r#"! resource "a" "b" {
+      id  = "1"
+!     in  = {
+!         t = <<-EOT
+              one
+-             - two
++             - three
+              - four
+          EOT
+          # (1 unchanged attribute hidden)
+      }
+-     gone = <<-EOT
+-         - ***
+      EOT -> null
+  }"#;
+        assert_eq!(plan.resources[2].diff, expected);
+        assert_eq!(plan.outputs, "! o = \"one\" -> \"two\"");
+        assert!(!plan.text.contains("hunter22"));
+    }
+}

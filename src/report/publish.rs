@@ -1,0 +1,122 @@
+//! A report goes to all places that there are. Trouble on the way is a warning: what the run has done, it has done.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{
+    Report,
+    comment::Row,
+    file,
+    outputs::outputs,
+    summary,
+    upsert::{Place, upsert},
+};
+use crate::{
+    error::Result,
+    github::{Api, Files},
+    host::Host,
+    inputs::{Commenting, Global},
+    log::Log,
+    redact::Secret,
+};
+
+/// Longer files than anybody reads.
+const FILE_LIMIT: usize = 64 << 20;
+/// In less room a summary says nothing.
+const LEAST_SUMMARY: usize = 2_000;
+/// So long a run's end waits for GitHub; less when somebody waits for it to be cancelled.
+const FOR_COMMENT: Duration = Duration::from_secs(150);
+const WHEN_CANCELLED: Duration = Duration::from_secs(20);
+
+/// Where a report is to go.
+pub(crate) struct Wanted {
+    markdown: Option<PathBuf>,
+    json: Option<PathBuf>,
+    /// None: wherever that can be done.
+    comment: Option<Commenting>,
+    token: Option<Secret>,
+}
+
+impl Wanted {
+    pub(crate) fn of(inputs: &Global) -> Self {
+        Self {
+            markdown: inputs.report.report_markdown.clone(),
+            json: inputs.report.report_json.clone(),
+            comment: inputs.report.comment,
+            token: inputs.github_token.clone(),
+        }
+    }
+}
+
+/// A command that changes nothing has no report.
+pub(crate) async fn publish(mut report: Report, wanted: &Wanted, host: &Host) {
+    if report.command.is_empty() {
+        return;
+    }
+    report.mask(&host.log.redactor);
+    write_files(&report, wanted, &host.log);
+    let files = Files::of(&host.environment, &host.log.redactor);
+    warn(&host.log, summarize(&report, &files));
+    let outputs = outputs(&report);
+    let outputs: Vec<(&str, &str)> = outputs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    warn(&host.log, give(&outputs, &files, &host.log));
+    let patience = if host.interrupt.requested().is_some() { WHEN_CANCELLED } else { FOR_COMMENT };
+    match tokio::time::timeout(patience, comment(&report, wanted, host)).await {
+        Ok(Some(url)) => warn(&host.log, give(&[("comment-url", &url)], &files, &host.log)),
+        Ok(None) => {}
+        Err(_) => host.log.warning("the comment on the pull request may lack this run: GitHub takes too long"),
+    }
+}
+
+fn warn(log: &Log, done: Result<()>) {
+    if let Err(error) = done {
+        log.warning(&error.to_string());
+    }
+}
+
+fn write_files(report: &Report, wanted: &Wanted, log: &Log) {
+    let markdown = wanted.markdown.as_ref().map(|path| (path, summary::render(report, FILE_LIMIT)));
+    let json = wanted.json.as_ref().map(|path| (path, format!("{:#}\n", serde_json::json!(report))));
+    for (path, text) in markdown.into_iter().chain(json) {
+        warn(log, file::write(path, &log.redactor.apply(&text)));
+    }
+}
+
+fn summarize(report: &Report, files: &Files) -> Result<()> {
+    match files.summary_room()? {
+        Some(room) if room >= LEAST_SUMMARY => {
+            files.append_summary(&summary::render(report, summary::LIMIT.min(room - 1)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn give(outputs: &[(&str, &str)], files: &Files, log: &Log) -> Result<()> {
+    for left_out in files.write_outputs(outputs)? {
+        log.warning(&format!("the output `{}` is left out: {}", left_out.name, left_out.why));
+    }
+    Ok(())
+}
+
+/// The comment's address.
+async fn comment(report: &Report, wanted: &Wanted, host: &Host) -> Option<String> {
+    let pull_request = host.run.as_ref()?.github.as_ref()?.pull_request.as_ref()?.number;
+    let has_token = wanted.token.is_some() || host.environment.get("GITHUB_TOKEN").is_some();
+    let changes_only = match wanted.comment {
+        Some(Commenting::Never) => return None,
+        None if !has_token => return None,
+        wanted => wanted == Some(Commenting::ChangesOnly),
+    };
+    let row = Row::of(report)?;
+    let api = match Api::of(host, wanted.token.as_ref()) {
+        Ok(api) => api,
+        Err(trouble) => {
+            host.log.warning(&trouble.to_string());
+            return None;
+        }
+    };
+    let place = Place { api: &api, pull_request, changes_only, redactor: &host.log.redactor };
+    upsert(&place, &row).await.unwrap_or_else(|failed| {
+        host.log.warning(&failed.to_string());
+        None
+    })
+}

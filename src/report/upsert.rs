@@ -1,0 +1,270 @@
+//! One comment per pull request, also when many runs write it at once. GitHub has no compare-and-swap: who has written looks
+//! again, after the time that others take between reading and writing, and repeats it if its row is gone.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::comment::{LIMIT, Row, Rows, merge, merge_all, parse, render};
+use crate::{
+    github::{Api, Comment, Kind, Trouble},
+    redact::Redactor,
+};
+
+const TRIES: u32 = 40;
+/// The least time between writing and looking again.
+const PAUSE: Duration = Duration::from_millis(700);
+const LONGEST_PAUSE: Duration = Duration::from_secs(6);
+
+/// Why there is no comment, or none with our row.
+pub(super) enum Failed {
+    GitHub(Trouble),
+    /// A known secret would stand in it.
+    Secret,
+    /// Others write faster than we do.
+    Lost,
+}
+
+impl From<Trouble> for Failed {
+    fn from(trouble: Trouble) -> Self {
+        Self::GitHub(trouble)
+    }
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::GitHub(trouble) => trouble.fmt(f),
+            Self::Secret => f.write_str("the comment is not written: a secret would still show in it"),
+            Self::Lost => f.write_str("the comment lacks this run's row: too many runs write it at once"),
+        }
+    }
+}
+
+/// Where the row goes.
+pub(super) struct Place<'a> {
+    pub(super) api: &'a Api,
+    pub(super) pull_request: u64,
+    /// Without changes there is a row only where one stands already.
+    pub(super) changes_only: bool,
+    pub(super) redactor: &'a Redactor,
+}
+
+/// The address of the comment that has the row, or a newer run's; None where none is wanted.
+pub(super) async fn upsert(place: &Place<'_>, row: &Row) -> Result<Option<String>, Failed> {
+    // A comment counts only if we ourselves wrote it: anybody can write a first line like ours.
+    let me = place.api.me().await?;
+    let mut pause = PAUSE;
+    for _ in 0..TRIES {
+        let began = Instant::now();
+        let ours = ours(place.api.comments(place.pull_request).await?, &me);
+        let Some(((oldest, oldest_rows), others)) = ours.split_first() else {
+            if place.changes_only && !row.has_something_to_say() {
+                return Ok(None);
+            }
+            let text = checked(&merge(Rows::default(), row.clone()), place.redactor)?;
+            place.api.create_comment(place.pull_request, &text, &me).await?;
+            sleep(jitter(pause.max(began.elapsed() * 2).min(LONGEST_PAUSE))).await;
+            continue;
+        };
+        let rows = others.iter().fold(oldest_rows.clone(), |rows, (_, more)| merge_all(rows, more.clone()));
+        if place.changes_only && !row.has_something_to_say() && !rows.has_place_of(row) {
+            return Ok(None);
+        }
+        if others.is_empty() && rows.has(row) {
+            return Ok(Some(oldest.html_url.clone()));
+        }
+        let text = checked(&merge(rows, row.clone()), place.redactor)?;
+        match place.api.update_comment(oldest.id, &text).await {
+            // Somebody has deleted it meanwhile.
+            Err(trouble) if trouble.kind == Kind::NotFound => continue,
+            updated => updated?,
+        };
+        for (other, _) in others {
+            place.api.delete_comment(other.id).await?;
+        }
+        // Whoever read before we wrote writes within about the time that it took us.
+        sleep(jitter(pause.max(began.elapsed() * 2).min(LONGEST_PAUSE))).await;
+        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+    }
+    Err(Failed::Lost)
+}
+
+/// Oldest first; a comment that a newer cdflow has written is left alone.
+fn ours(comments: Vec<Comment>, me: &str) -> Vec<(Comment, Rows)> {
+    let mut ours: Vec<(Comment, Rows)> = comments
+        .into_iter()
+        .filter(|comment| comment.author_login == me)
+        .filter_map(|comment| parse(&comment.body).map(|rows| (comment, rows)))
+        .collect();
+    ours.sort_by_key(|(comment, _)| comment.id);
+    ours
+}
+
+/// The redactor has passed all that is in it; this looks once more.
+fn checked(rows: &Rows, redactor: &Redactor) -> Result<String, Failed> {
+    let text = render(rows, LIMIT);
+    if redactor.apply(&text) == text { Ok(text) } else { Err(Failed::Secret) }
+}
+
+/// From once to twice as long, so that many do not look at the same moment.
+fn jitter(pause: Duration) -> Duration {
+    let mut byte = [0_u8];
+    // Without random bytes all look at the same moment.
+    let _ = getrandom::fill(&mut byte);
+    pause + pause * u32::from(byte[0]) / 255
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        github::tests::{
+            api,
+            double::{Fault, GitHub, TOKEN},
+        },
+        redact::Secret,
+        report::{Outcome, Run, samples},
+    };
+
+    const BOT: &str = "github-actions[bot]";
+
+    fn github() -> GitHub {
+        let github = GitHub::start();
+        github.world().pull_request(7, "abc");
+        github
+    }
+
+    fn row(environment: &str, run: u64, outcome: Outcome) -> Row {
+        let mut report = samples::small_plan();
+        report.environment = Some(environment.to_owned());
+        report.run = Some(Run { id: run, attempt: 1, url: None });
+        report.outcome = outcome;
+        Row::of(&report).unwrap()
+    }
+
+    async fn put(github: &GitHub, row: &Row) -> Result<Option<String>, String> {
+        put_as(github, row, false, &Redactor::default()).await
+    }
+
+    async fn put_as(
+        github: &GitHub,
+        row: &Row,
+        changes_only: bool,
+        redactor: &Redactor,
+    ) -> Result<Option<String>, String> {
+        let api = api(github);
+        let place = Place { api: &api, pull_request: 7, changes_only, redactor };
+        upsert(&place, row).await.map_err(|failed| failed.to_string())
+    }
+
+    /// The bodies of the comments that are ours by their look.
+    fn bodies(github: &GitHub) -> Vec<String> {
+        let world = github.world();
+        let all = world.comments.values().filter(|comment| comment.body.starts_with("<!-- cdflow"));
+        all.map(|comment| comment.body.clone()).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn twenty_jobs_at_once_make_one_comment_of_twenty_rows() {
+        let github = std::sync::Arc::new(github());
+        // Between what a job reads and what it writes, others write.
+        github.fault("GET /repos/acme/checkout/issues/7/comments", 60, Fault::Late(120));
+        let jobs = (0..20).map(|number| {
+            let github = github.clone();
+            tokio::spawn(async move { put(&github, &row(&format!("env-{number}"), 1, Outcome::Planned)).await })
+        });
+        for job in futures_util::future::join_all(jobs).await {
+            assert!(job.unwrap().unwrap().unwrap().contains("/pull/7#issuecomment-"));
+        }
+        let bodies = bodies(&github);
+        assert_eq!(bodies.len(), 1);
+        for number in 0..20 {
+            assert!(bodies[0].contains(&format!("**env\\-{number}**")), "env-{number} is missing: {}", bodies[0]);
+        }
+    }
+
+    #[tokio::test]
+    async fn ours_is_found_behind_hundreds() {
+        let github = github();
+        for number in 0..220 {
+            github.world().comment(7, "ada", &format!("{number}"));
+        }
+        put(&github, &row("live", 1, Outcome::Planned)).await.unwrap();
+        for number in 0..30 {
+            github.world().comment(7, "ada", &format!("{number}"));
+        }
+        put(&github, &row("live", 1, Outcome::Deployed)).await.unwrap();
+        let bodies = bodies(&github);
+        assert!(bodies.len() == 1 && bodies[0].contains("### cdflow: deployed"), "{bodies:?}");
+    }
+
+    #[tokio::test]
+    async fn one_that_somebody_deletes_comes_again() {
+        let github = github();
+        put(&github, &row("live", 1, Outcome::Planned)).await.unwrap();
+        github.world().comments.clear();
+        put(&github, &row("live", 2, Outcome::Planned)).await.unwrap();
+        assert_eq!(bodies(&github).len(), 1);
+        // Between reading and writing.
+        github.fault("PATCH ", 1, Fault::Answer { status: 404, headers: Vec::new(), message: "Not Found" });
+        put(&github, &row("live", 3, Outcome::Deployed)).await.unwrap();
+        assert!(bodies(&github)[0].contains("### cdflow: deployed"));
+    }
+
+    #[tokio::test]
+    async fn what_somebody_else_wrote_is_not_ours() {
+        let github = github();
+        let spoofed = super::super::comment::render(&merge(Rows::default(), row("live", 99, Outcome::Deployed)), LIMIT);
+        let spoof = github.world().comment(7, "mallory", &spoofed);
+        put(&github, &row("live", 1, Outcome::Planned)).await.unwrap();
+        let world = github.world();
+        assert_eq!(world.comments[&spoof].body, spoofed);
+        let ours: Vec<_> = world.comments.values().filter(|comment| comment.author == BOT).collect();
+        assert!(ours.len() == 1 && ours[0].body.contains("### cdflow: planned"), "{ours:?}");
+    }
+
+    #[tokio::test]
+    async fn duplicates_become_one_and_an_older_run_changes_nothing() {
+        let github = github();
+        for (environment, run) in [("live", 5), ("ci", 5), ("live", 4)] {
+            let rows = merge(Rows::default(), row(environment, run, Outcome::Deployed));
+            github.world().comment(7, BOT, &render(&rows, LIMIT));
+        }
+        put(&github, &row("live", 3, Outcome::Failed)).await.unwrap();
+        let bodies = bodies(&github);
+        assert!(bodies.len() == 1 && bodies[0].contains("### cdflow: 2 deployed"), "{bodies:?}");
+    }
+
+    #[tokio::test]
+    async fn changes_only_says_nothing_new_about_nothing() {
+        let github = github();
+        let put = async |row: &Row| put_as(&github, row, true, &Redactor::default()).await;
+        assert_eq!(put(&row("live", 1, Outcome::NoChanges)).await, Ok(None));
+        assert!(put(&row("live", 2, Outcome::Planned)).await.unwrap().is_some());
+        assert_eq!(put(&row("ci", 2, Outcome::NoChanges)).await, Ok(None));
+        assert!(put(&row("live", 3, Outcome::NoChanges)).await.unwrap().is_some());
+        assert!(bodies(&github)[0].contains("### cdflow: no changes"));
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_not_posted() {
+        let github = github();
+        let redactor = Redactor::default();
+        redactor.add(&Secret::new("db-5WQ7XK2N"));
+        let refused = put_as(&github, &row("live", 1, Outcome::Planned), false, &redactor).await;
+        assert!(refused.unwrap_err().contains("a secret would still show"));
+        assert!(github.world().comments.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_lost_makes_no_second_comment() {
+        let github = github();
+        github.fault("POST /repos/acme/checkout/issues/7/comments", 1, Fault::DoneBut502);
+        put(&github, &row("live", 1, Outcome::Planned)).await.unwrap();
+        assert_eq!(bodies(&github).len(), 1);
+        github.world().token(TOKEN, BOT, &[("pull_requests", "read"), ("contents", "read")]);
+        let refused = put(&github, &row("live", 2, Outcome::Planned)).await.unwrap_err();
+        assert!(refused.contains("pull-requests: write"), "{refused}");
+    }
+}

@@ -1,0 +1,131 @@
+//! What `terraform plan` printed for people: kept without colours, and cut per resource.
+
+use super::failure::without_colors;
+
+/// A plan of many thousand resources has some megabytes.
+const KEPT: usize = 32 << 20;
+
+/// With one of these, the plan itself begins; before it stands what was refreshed.
+const BEGINNINGS: [&str; 6] = [
+    "Terraform used the selected providers",
+    "OpenTofu used the selected providers",
+    "Note: Objects have changed outside of",
+    "No changes.",
+    "Changes to Outputs:",
+    "You can apply this plan",
+];
+const ACTIONS: &str = " will perform the following actions:";
+const OUTPUTS: &str = "Changes to Outputs:";
+
+/// The plan as Terraform words it. Values that Terraform knows to be sensitive are not in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PlanText {
+    text: String,
+    is_cut: bool,
+}
+
+/// The lines about one resource, or about the outputs.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Block<'a> {
+    /// Without the `#`: "aws_s3_bucket.data will be destroyed".
+    pub(crate) title: &'a str,
+    pub(crate) lines: Vec<&'a str>,
+}
+
+impl PlanText {
+    /// The lines of the run's output, one by one.
+    pub(crate) fn push(&mut self, line: &str) {
+        for line in line.lines().map(without_colors).chain(line.is_empty().then(String::new)) {
+            if self.text.is_empty() && !BEGINNINGS.iter().any(|beginning| line.starts_with(beginning)) {
+                continue;
+            }
+            self.is_cut |= self.text.len() + line.len() > KEPT;
+            if !self.is_cut {
+                self.text.push_str(&line);
+                self.text.push('\n');
+            }
+        }
+    }
+
+    /// All of it.
+    pub(crate) fn whole(&self) -> &str {
+        self.text.trim_end()
+    }
+
+    /// What the plan does, per resource and in Terraform's order; the changes of outputs are the last.
+    ///
+    /// A resource's title is the only line that is indented by two blanks, begins with `#` and follows an empty line: values
+    /// are indented further.
+    pub(crate) fn blocks(&self) -> Vec<Block<'_>> {
+        let mut blocks: Vec<Block<'_>> = Vec::new();
+        let lines = self.text.lines().skip_while(|line| !line.ends_with(ACTIONS) && !line.starts_with(OUTPUTS));
+        let mut is_after_blank = false;
+        let mut is_open = false;
+        for line in lines {
+            let title = line.strip_prefix("  # ").filter(|_| is_after_blank);
+            let outputs = line.starts_with(OUTPUTS).then_some(OUTPUTS);
+            match title.or(outputs) {
+                Some(title) => {
+                    blocks.push(Block { title: title.trim_end_matches(':'), lines: Vec::new() });
+                    is_open = true;
+                }
+                None if !line.is_empty() && !line.starts_with([' ', '+', '-', '~', '<']) => is_open = false,
+                None => blocks.last_mut().filter(|_| is_open).into_iter().for_each(|block| block.lines.push(line)),
+            }
+            is_after_blank = line.is_empty();
+        }
+        for block in &mut blocks {
+            let end = block.lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
+            block.lines.truncate(end);
+        }
+        blocks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRINTED: &str = "\u{1b}[0ma.b: Refreshing state... [id=1]
+
+Terraform used the selected providers to generate the following execution
+plan. Resource actions are indicated with the following symbols:
+  ~ update in-place
+
+Terraform will perform the following actions:
+
+\u{1b}[1m  # a.b\u{1b}[0m will be updated in-place
+  ~ resource \"a\" \"b\" {
+      ~ t = <<-EOT
+                one
+
+              # a.d will be destroyed
+            EOT
+    }
+
+  # a.c will be destroyed
+  # (because a.c is not in configuration)
+  - resource \"a\" \"c\" {
+    }
+
+Plan: 0 to add, 1 to change, 1 to destroy.
+
+Changes to Outputs:
+  ~ o = \"one\" -> \"two\"
+\u{1b}[33m╷
+│ Warning: x";
+
+    #[test]
+    fn a_plan_is_cut_per_resource() {
+        let mut text = PlanText::default();
+        PRINTED.split('\n').for_each(|line| text.push(line));
+        assert!(text.whole().starts_with("Terraform used") && !text.whole().contains('\u{1b}'));
+        let blocks = text.blocks();
+        let titles: Vec<&str> = blocks.iter().map(|block| block.title).collect();
+        assert_eq!(titles, ["a.b will be updated in-place", "a.c will be destroyed", "Changes to Outputs"]);
+        assert_eq!(blocks[0].lines.len(), 7);
+        assert_eq!(blocks[0].lines[4], "              # a.d will be destroyed");
+        assert_eq!(blocks[1].lines[0], "  # (because a.c is not in configuration)");
+        assert_eq!(blocks[2].lines, ["  ~ o = \"one\" -> \"two\""]);
+    }
+}

@@ -1,0 +1,137 @@
+//! What a run tells elsewhere than in its log: files, the job's summary and outputs, the pull request's comment.
+
+use crate::support::{Output, Project};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+
+/// Outputs as the runner reads them.
+fn outputs(project: &Project) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(project.sandbox().work().join("output")).unwrap();
+    let mut lines = text.lines();
+    let mut found = BTreeMap::new();
+    while let Some(line) = lines.next() {
+        let (name, delimiter) = line.split_once("<<").unwrap();
+        let value: Vec<&str> = lines.by_ref().take_while(|line| *line != delimiter).collect();
+        found.insert(name.to_owned(), value.join("\n"));
+    }
+    found
+}
+
+fn summary(project: &Project) -> String {
+    fs::read_to_string(project.sandbox().work().join("summary")).unwrap()
+}
+
+/// As the runner starts a step; files of the step before are gone.
+fn step(project: &Project, arguments: &[&str]) -> Output {
+    let work = project.sandbox().work();
+    for file in ["output", "summary"] {
+        fs::write(work.join(file), "").unwrap();
+    }
+    let runner = project.cdflow(arguments).env("GITHUB_ACTIONS", "true").env("GITHUB_EVENT_NAME", "push");
+    let runner = runner.env("GITHUB_REPOSITORY", "acme/greeting").env("GITHUB_RUN_ID", "77");
+    let runner = runner.env("GITHUB_SERVER_URL", "https://github.com").env("GITHUB_SHA", project.head());
+    runner.env("GITHUB_OUTPUT", work.join("output")).env("GITHUB_STEP_SUMMARY", work.join("summary")).run()
+}
+
+#[test]
+fn outputs_and_summary_of_a_step() {
+    let project = Project::local("greeting");
+    step(&project, &["release", "1", "--platform-config", "platform-config"]).success();
+    let released = outputs(&project);
+    assert_eq!(released["version"], "1");
+    assert_eq!(released["release-digest"].len(), 64);
+    assert!(released["release-key"].ends_with("/platform/greeting/greeting-1.zip"), "{released:?}");
+    assert!(summary(&project).starts_with("## ✅ greeting: Released"));
+
+    step(&project, &["deploy", "live", "1", "--plan-only"]).success();
+    let planned = outputs(&project);
+    for (name, value) in [
+        ("changes", "true"),
+        ("to-add", "1"),
+        ("to-change", "0"),
+        ("to-destroy", "0"),
+        ("exit-code", "0"),
+        ("failure-reason", ""),
+    ] {
+        assert_eq!(planned[name], value, "{name}");
+    }
+    assert_eq!(planned["release-digest"], released["release-digest"]);
+    let shown = summary(&project);
+    assert!(
+        shown.contains("greeting → live: Planned") && shown.contains("# terraform_data.greeting will be created"),
+        "{shown}"
+    );
+    assert!(shown.contains("\n  # terraform_data.greeting will be created\n"), "Terraform's own words: {shown}");
+
+    step(&project, &["deploy", "live", "1"]).success();
+    let deployed = outputs(&project);
+    let terraform: Value = serde_json::from_str(&deployed["terraform-outputs"]).unwrap();
+    assert_eq!(terraform["greeting"], "Good day from live.local.example, version 1");
+    assert!(summary(&project).contains("[77, attempt 1](https://github.com/acme/greeting/actions/runs/77)"));
+
+    step(&project, &["deploy", "live", "1", "--plan-only"]).success();
+    assert_eq!(outputs(&project)["changes"], "false");
+    assert!(summary(&project).contains("No changes"));
+
+    step(&project, &["destroy", "live", "--confirm", "live"]).success();
+    assert_eq!(outputs(&project)["to-destroy"], "1");
+    let shown = summary(&project);
+    assert!(shown.contains("Destroyed") && shown.contains("`terraform_data.greeting` was destroyed"), "{shown}");
+}
+
+#[test]
+fn a_failure_says_why_also_there() {
+    let project = Project::local("greeting");
+    project.append("infra/main.tf", "\nresource \"terraform_data\" \"bad\" {\n  input = file(\"nothing\")\n}\n");
+    project.commit("Break");
+    project.release("1");
+    step(&project, &["deploy", "live", "1"]).fails(5);
+    let failed = outputs(&project);
+    assert_eq!((failed["exit-code"].as_str(), failed["failure-reason"].as_str()), ("5", "plan-failed"));
+    let shown = summary(&project);
+    assert!(shown.contains("greeting → live: Failed") && shown.contains("exit code 5"), "{shown}");
+    step(&project, &["deploy", "live", "2"]).fails(2);
+    assert_eq!(outputs(&project)["failure-reason"], "invalid-input");
+}
+
+#[test]
+fn a_report_as_files_in_any_ci() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let arguments = ["deploy", "live", "1", "--report-markdown", "../report.md", "--report-json", "../report.json"];
+    project.cdflow(arguments).run().success();
+    let work = project.sandbox().work();
+    let report: Value = serde_json::from_str(&fs::read_to_string(work.join("report.json")).unwrap()).unwrap();
+    assert_eq!(report["outcome"], "deployed");
+    assert_eq!(report["plan"]["counts"]["add"], 1);
+    assert_eq!(report["plan"]["resources"][0]["address"], "terraform_data.greeting");
+    assert_eq!(report["state_serial"], report["state_serial"].as_u64().unwrap());
+    assert!(fs::read_to_string(work.join("report.md")).unwrap().contains("greeting → live: Deployed"));
+    let output = project.cdflow(["deploy", "live", "1", "--report-json", "no/such/folder.json"]).run();
+    output.success().stderr_has("can't write the report `no/such/folder.json`");
+}
+
+/// Terraform hides a value where it is marked as sensitive; a resource may repeat it elsewhere.
+#[test]
+fn what_a_plan_marks_sensitive_is_in_no_report() {
+    let project = Project::local("greeting");
+    project.append(
+        "infra/main.tf",
+        "\nvariable \"token\" {\n  type = string\n  sensitive = true\n}\n\nresource \"terraform_data\" \"secret\" {\n  input = var.token\n}\n",
+    );
+    project.edit_json("config/common.json", |config| config["token"] = "tr0ub4dor-and-3".into());
+    project.commit("A sensitive value");
+    project.release("1");
+    project.deploy("live", "1");
+    project.edit_json("config/common.json", |config| config["token"] = "another-horse".into());
+    project.commit("Another");
+    project.release("2");
+    let output = step(&project, &["deploy", "live", "2", "--plan-only", "--report-json", "../report.json"]);
+    output.success();
+    let json = fs::read_to_string(project.sandbox().work().join("report.json")).unwrap();
+    for text in [summary(&project), json, format!("{:?}", outputs(&project))] {
+        assert!(text.contains("terraform_data.secret") || text.contains("to-change"));
+        assert!(!text.contains("tr0ub4dor") && !text.contains("another-horse"), "{text}");
+    }
+}
