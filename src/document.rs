@@ -19,7 +19,8 @@ pub(crate) fn from_json<T: DeserializeOwned>(file: &str, text: &str) -> Result<T
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
         let why = error.to_string();
         let why = why.rsplit_once(" at line").map_or(why.as_str(), |(why, _)| why);
-        Error::input(format!("{file}:{}:{}: not valid JSON", error.line(), error.column())).why(why)
+        let (line, column) = (error.line(), error.column());
+        Error::input(format!("{file}:{line}:{column}: not valid JSON")).why(why).at(file, line as u64, column as u64)
     })?;
     from_yaml(file, text)
 }
@@ -34,9 +35,13 @@ fn located(file: &str, text: &str, error: &serde_saphyr::Error) -> Error {
         Some(at) => format!("{file}:{}:{}", at.line(), at.column()),
         None => file.to_owned(),
     };
-    match unknown_key(message) {
+    let told = match unknown_key(message) {
         Some(unknown) => unknown.into_error(&place),
         None => Error::input(format!("{place}: {message}")),
+    };
+    match error.location() {
+        Some(at) => told.at(file, at.line(), at.column()),
+        None => told,
     }
 }
 

@@ -1,6 +1,9 @@
 //! The one error type: what failed, on which object, why, what to do next, and the exit code it ends the run with.
 
-use std::fmt;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 /// Why a run ended, as the process exit code says it. The numbers are part of the public contract (README, "Exit codes").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +63,16 @@ pub(crate) struct Error {
     what: String,
     why: Option<String>,
     hints: Vec<String>,
+    place: Option<Place>,
+}
+
+/// Where in a file of the checkout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) file: PathBuf,
+    pub(crate) line: u64,
+    /// 0: not known.
+    pub(crate) column: u64,
 }
 
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -67,7 +80,7 @@ pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// `what` is a lowercase fragment with the object in backticks: "bundle `…` can't be read".
     pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), why: None, hints: Vec::new() }
+        Self { exit, what: what.into(), why: None, hints: Vec::new(), place: None }
     }
 
     /// Bad input or configuration, nothing touched (2).
@@ -109,6 +122,24 @@ impl Error {
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
+    }
+
+    /// The line that has to be mended. The text says it as well.
+    pub(crate) fn at(mut self, file: &str, line: u64, column: u64) -> Self {
+        self.place = Some(Place { file: PathBuf::from(file), line, column });
+        self
+    }
+
+    /// What `at` named lies in `folder`.
+    pub(crate) fn below(mut self, folder: &Path) -> Self {
+        if let Some(place) = &mut self.place {
+            place.file = folder.join(&place.file);
+        }
+        self
+    }
+
+    pub(crate) fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
     }
 
     /// The cause alone.

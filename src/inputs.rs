@@ -202,6 +202,9 @@ pub(crate) struct ReleaseInputs {
     pub(crate) registries: Vec<RegistryLogin>,
     #[command(flatten)]
     pub(crate) fetch: FetchInputs,
+    /// On GitHub Actions, in a run for a tag: make or complete the tag's GitHub release
+    #[arg(long)]
+    pub(crate) create_github_release: bool,
     /// Show what the release would contain; build and publish nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -538,6 +541,7 @@ impl ActionInputs {
                     netrc: self.content("netrc"),
                     cache_dir: self.optional("cache-dir")?,
                 },
+                create_github_release: self.flag("create-github-release")?,
                 dry_run: self.flag("dry-run")?,
             }),
             "inspect" => ComponentCommand::Inspect(InspectInputs {
@@ -656,6 +660,7 @@ impl ActionInputs {
             "report-markdown",
             "report-json",
             "comment",
+            "create-github-release",
             "github-token",
             "aws-role-to-assume",
             "aws-region",

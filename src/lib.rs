@@ -62,7 +62,7 @@ use report::Report;
 pub fn run(args: Vec<OsString>, environment: Environment) -> u8 {
     let on_actions = environment.get("GITHUB_ACTIONS") == Some("true");
     let no_color = environment.get("NO_COLOR").is_some();
-    let log = Log::new(Redactor::default(), 0, no_color, on_actions);
+    let log = Log::new(Redactor::default(), 0, no_color, on_actions).in_workspace(environment.get("GITHUB_WORKSPACE"));
     let told = log.clone();
     std::panic::set_hook(Box::new(move |panic| told.error(&defect(panic))));
     let ended = std::panic::catch_unwind(|| match inputs::parse(args, &environment) {

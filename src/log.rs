@@ -4,16 +4,18 @@
 //! token, so that nothing that a program prints, or a file is called, can command the runner.
 
 use std::{
+    collections::BTreeSet,
     io::{self, IsTerminal, Write},
+    path::{Component, Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use crate::{
-    error::Error,
+    error::{Error, Place},
     redact::{Redactor, Secret},
 };
 
@@ -34,7 +36,18 @@ struct Fence {
     /// What makes it listen again: 256 random bits.
     token: String,
     is_closed: Mutex<bool>,
+    /// A step's lines are being folded.
+    is_grouped: AtomicBool,
+    /// The checkout's root: places are told relative to it.
+    workspace: Option<PathBuf>,
+    /// Annotations of places that were made, each once.
+    annotated: Mutex<BTreeSet<String>>,
 }
+
+/// Of one kind GitHub shows ten per step; one is left for the error that ends the run.
+const ANNOTATIONS: usize = 9;
+/// Of an annotation's text, GitHub keeps so many characters.
+const ANNOTATION_LENGTH: usize = 4_096;
 
 #[derive(Clone, Copy)]
 enum Style {
@@ -49,7 +62,14 @@ impl Log {
     pub(crate) fn new(redactor: Redactor, verbosity: u8, no_color: bool, actions: bool) -> Self {
         let terminal = io::stderr().is_terminal();
         let color = !no_color && (terminal || actions);
-        Self { redactor, verbosity, color, terminal, actions: actions.then(|| Arc::new(Fence::open())) }
+        Self { redactor, verbosity, color, terminal, actions: actions.then(|| Arc::new(Fence::open(None))) }
+    }
+
+    /// The same log, of a run in this checkout.
+    pub(crate) fn in_workspace(mut self, workspace: Option<&str>) -> Self {
+        let workspace = workspace.map(|path| std::fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path)));
+        self.actions = self.actions.map(|_| Arc::new(Fence::open(workspace)));
+        self
     }
 
     /// The same log, as the inputs want it.
@@ -57,8 +77,15 @@ impl Log {
         Self { verbosity, color: self.color && !no_color, ..self }
     }
 
+    fn unfold(&self) {
+        if let Some(fence) = &self.actions {
+            fence.end_group();
+        }
+    }
+
     /// The end of a run: steps after ours must be heard again.
     pub(crate) fn finish(&self) {
+        self.unfold();
         if let Some(fence) = &self.actions {
             fence.reopen(&mut fence.is_closed.lock().unwrap_or_else(PoisonError::into_inner));
         }
@@ -69,8 +96,11 @@ impl Log {
         self.color && (self.actions.is_some() || io::stdout().is_terminal())
     }
 
-    /// A step begins.
+    /// A step begins. On Actions what follows is folded below its title, until the next step or the end.
     pub(crate) fn step(&self, title: &str) {
+        if let Some(fence) = &self.actions {
+            return fence.group(&command_data(&self.redactor.apply(title)));
+        }
         self.narrate(&self.paint(Style::Bold, &format!("==> {title}")));
     }
 
@@ -83,6 +113,7 @@ impl Log {
 
     /// The good end of a run.
     pub(crate) fn done(&self, text: &str) {
+        self.unfold();
         self.narrate(&self.paint(Style::Green, text));
     }
 
@@ -101,16 +132,39 @@ impl Log {
     }
 
     pub(crate) fn warning(&self, text: &str) {
-        self.told("warning", Style::Yellow, text);
+        self.told("warning", Style::Yellow, text, None);
     }
 
     pub(crate) fn error(&self, error: &Error) {
-        self.told("error", Style::Red, &error.to_string());
+        self.unfold();
+        self.told("error", Style::Red, &error.to_string(), error.place());
     }
 
-    fn told(&self, severity: &str, style: Style, text: &str) {
+    /// What Terraform says of a line of code, shown by GitHub beside that line. Elsewhere its words alone must do.
+    pub(crate) fn annotate(&self, is_error: bool, title: &str, text: &str, place: &Place) {
+        let Some((fence, properties)) = self.actions.as_ref().and_then(|fence| Some((fence, fence.place(place)?)))
+        else {
+            return;
+        };
+        let severity = if is_error { "error" } else { "warning" };
+        let [title, text] = [title, text].map(|text| self.redactor.apply(text).into_owned());
+        let text: String = text.chars().take(ANNOTATION_LENGTH).collect();
+        let command = format!("::{severity} {properties},title={}::{}", command_property(&title), command_data(&text));
+        let mut annotated = fence.annotated.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_kind = format!("::{severity} ");
+        let is_room = annotated.iter().filter(|one| one.starts_with(&of_kind)).count() < ANNOTATIONS;
+        if is_room && annotated.insert(command.clone()) {
+            fence.command(&command);
+        }
+    }
+
+    fn told(&self, severity: &str, style: Style, text: &str, place: Option<&Place>) {
         match &self.actions {
-            Some(fence) => fence.command(&format!("::{severity}::{}", command_data(&self.redactor.apply(text)))),
+            Some(fence) => {
+                let properties = place.and_then(|place| fence.place(place)).map(|place| format!(" {place}"));
+                let properties = properties.unwrap_or_default();
+                fence.command(&format!("::{severity}{properties}::{}", command_data(&self.redactor.apply(text))));
+            }
             None => self.narrate(&format!("{} {text}", self.paint(style, &format!("{severity}:")))),
         }
     }
@@ -160,10 +214,37 @@ impl Log {
 }
 
 impl Fence {
-    fn open() -> Self {
+    fn open(workspace: Option<PathBuf>) -> Self {
         // Without random bytes there is no token that a program could not guess: then the runner is never made to listen again.
         let token = Secret::random().map(|token| token.expose().to_owned()).unwrap_or_default();
-        Self { token, is_closed: Mutex::new(false) }
+        Self {
+            token,
+            is_closed: Mutex::new(false),
+            is_grouped: AtomicBool::new(false),
+            workspace,
+            annotated: Mutex::default(),
+        }
+    }
+
+    /// Groups don't nest.
+    fn group(&self, title: &str) {
+        self.end_group();
+        self.is_grouped.store(true, Ordering::Relaxed);
+        self.command(&format!("::group::{title}"));
+    }
+
+    fn end_group(&self) {
+        if self.is_grouped.swap(false, Ordering::Relaxed) {
+            self.command("::endgroup::");
+        }
+    }
+
+    /// `file=…,line=…,col=…`; None for what is not in the checkout.
+    fn place(&self, place: &Place) -> Option<String> {
+        let path = normal(&place.file);
+        let path = path.strip_prefix(self.workspace.as_ref()?).ok()?.to_str()?;
+        let column = if place.column > 0 { format!(",col={}", place.column) } else { String::new() };
+        Some(format!("file={},line={}{column}", command_property(path), place.line))
     }
 
     /// Something that must not be taken for a command.
@@ -240,6 +321,23 @@ fn command_data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
+/// In a command's properties `:` and `,` are escapes as well.
+fn command_property(text: &str) -> String {
+    command_data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+/// Without `.` and `..`, by the text alone.
+fn normal(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut done, part| {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(done.pop()),
+            part => done.push(part),
+        }
+        done
+    })
+}
+
 /// `148.2 MB`: decimal units, as object stores bill them.
 pub(crate) fn bytes_text(bytes: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
@@ -277,5 +375,7 @@ mod tests {
     #[test]
     fn command_text_is_escaped() {
         assert_eq!(command_data("a%0A\n::b"), "a%250A%0A::b");
+        assert_eq!(command_property("a,b:c%\r\n"), "a%2Cb%3Ac%25%0D%0A");
+        assert_eq!(normal(Path::new("/w/app/infra/../../lib/./x.tf")), Path::new("/w/lib/x.tf"));
     }
 }

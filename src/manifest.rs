@@ -126,6 +126,8 @@ pub(crate) struct Deploy {
     /// Refuse to deploy where no state exists, unless `new-environment` says that this is meant.
     #[serde(default)]
     pub(crate) require_state: bool,
+    /// The output of the code that is the environment's address.
+    pub(crate) url_output: Option<String>,
     // The fields of `Limits`; serde can't both flatten and refuse unknown keys.
     max_destroy: Option<usize>,
     #[serde(default)]

@@ -86,6 +86,21 @@ impl<'a> Published<'a> {
         }
     }
 
+    /// `registry.terraform.io/hashicorp/aws 5.100.0 linux_amd64`, from the mirror's layout.
+    pub(crate) fn providers(&self) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        for file in self.index.files() {
+            if let ["providers", host, namespace, kind, version, platform, _, ..] =
+                file.name.split('/').collect::<Vec<_>>()[..]
+            {
+                found.push(format!("{host}/{namespace}/{kind} {version} {platform}"));
+            }
+        }
+        found.sort();
+        found.dedup();
+        found
+    }
+
     /// A small file of the bundle.
     pub(crate) async fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let Some(entry) = self.index.entry(name) else { return Ok(None) };

@@ -169,3 +169,77 @@ fn outsider(name: &str, event: &event::Event, pull_request: Option<&PullRequest>
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn run(event: &str, content: &Value, others: &[(&str, &str)]) -> Result<Run> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), content.to_string()).unwrap();
+        let path = file.path().to_str().unwrap();
+        let always = [("GITHUB_EVENT_NAME", event), ("GITHUB_EVENT_PATH", path), ("GITHUB_SHA", "merge")];
+        let variables = always.iter().chain(others);
+        read(&Environment::new(variables.map(|(name, value)| (name.into(), value.into()))))
+    }
+
+    #[test]
+    fn what_a_pull_request_tells() {
+        let repository = json!({ "id": 1, "full_name": "acme/checkout", "default_branch": "main" });
+        let event = json!({
+            "repository": repository,
+            "pull_request": {
+                "number": 7, "draft": true, "labels": [{ "name": "preview" }, { "name": "x" }], "user": { "login": "ada" },
+                "head": { "sha": "abc", "ref": "topic", "repo": repository },
+                "base": { "sha": "def", "ref": "main", "repo": repository },
+            },
+        });
+        let others = [
+            ("GITHUB_REPOSITORY", "acme/checkout"),
+            ("GITHUB_REF_TYPE", "branch"),
+            ("GITHUB_REF_NAME", "7/merge"),
+            ("GITHUB_RUN_ID", "77"),
+            ("GITHUB_RUN_NUMBER", "42"),
+            ("GITHUB_RUN_ATTEMPT", "2"),
+            ("GITHUB_SERVER_URL", "https://github.com"),
+        ];
+        let run = run("pull_request", &event, &others).unwrap();
+        assert_eq!((run.change, run.branch, run.tag, run.number), (Some(7), None, None, Some(42)));
+        assert_eq!(run.url.as_deref(), Some("https://github.com/acme/checkout/actions/runs/77"));
+        let github = run.github.unwrap();
+        assert_eq!((github.run_id, github.attempt, github.default_branch.as_deref()), (Some(77), 2, Some("main")));
+        let expected = PullRequest {
+            number: 7,
+            head_sha: "abc".to_owned(),
+            head_repository: Some("acme/checkout".to_owned()),
+            base_branch: "main".to_owned(),
+            is_fork: false,
+            is_draft: true,
+            labels: vec!["preview".to_owned(), "x".to_owned()],
+            author: Some("ada".to_owned()),
+        };
+        assert_eq!(github.pull_request, Some(expected));
+    }
+
+    /// Events carry much that we don't read, and read without it: only what is about a change must say whose.
+    #[test]
+    fn other_events() {
+        for event in ["push", "schedule", "workflow_dispatch", "release", "deployment", "merge_group"] {
+            let content = json!({ "inputs": null, "ref": "refs/heads/main", "release": { "tag_name": "v1" } });
+            let run = run(event, &content, &[("GITHUB_REF_TYPE", "branch"), ("GITHUB_REF_NAME", "main")]).unwrap();
+            assert_eq!((run.branch.as_deref(), run.change), (Some("main"), None), "{event}");
+        }
+        let on_issue = json!({ "issue": { "number": 3 } });
+        assert_eq!(run("issue_comment", &on_issue, &[]).unwrap().github.unwrap().outsider, None);
+    }
+
+    #[test]
+    fn repositories_are_parts_of_routes() {
+        for wrong in ["acme", "acme/", "/checkout", "acme/../x", "acme/..", "a b/c", "acme/checkout?x"] {
+            assert!(wrong.parse::<Repository>().is_err(), "{wrong}");
+        }
+        assert_eq!("acme/check.out_1-x".parse::<Repository>().unwrap().to_string(), "acme/check.out_1-x");
+    }
+}

@@ -16,6 +16,7 @@ use crate::{
     inputs::{AwsInputs, Global},
     manifest::{self, Manifest, SchemeUrl},
     names::{Component, Team, Version},
+    redact::Secret,
     release::{Identity, Release},
     store::{DirectoryStore, ReleaseStore, S3Store},
     terraform::tool::{Flavor, Tool},
@@ -36,6 +37,7 @@ pub(crate) struct Context {
     pub(crate) upgrade: Upgrade,
     pub(crate) store: ReleaseStore,
     pub(crate) pass_environment: Vec<String>,
+    pub(crate) github_token: Option<Secret>,
     aws: AwsInputs,
     root: Option<RootSession>,
     /// Of the release account; None where the scheme is local.
@@ -92,6 +94,7 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
         upgrade,
         store,
         pass_environment,
+        github_token: global.github_token.clone(),
         aws: global.aws.clone(),
         root,
         release_session,
@@ -155,7 +158,7 @@ pub(super) fn read_manifest(folder: &Path) -> Result<(Manifest, String)> {
         }
         _ => Error::io("can't read", &path, &error),
     })?;
-    Ok((Manifest::parse(manifest::FILE, &text)?, text))
+    Ok((Manifest::parse(manifest::FILE, &text).map_err(|error| error.below(folder))?, text))
 }
 
 /// From the flag, cdflow.yml, the git remote, or GITHUB_REPOSITORY; the first that says it, and which one that was.
@@ -293,6 +296,7 @@ async fn read_scheme(
             })?;
             let beside = path.parent().unwrap_or(folder);
             AccountScheme::parse(&url.to_string(), Some(beside), &text, team, component)
+                .map_err(|error| error.below(folder))
         }
         SchemeUrl::S3 { bucket, key } => {
             let root = root.ok_or_else(|| Error::internal("there is no identity to read the account scheme with"))?;

@@ -53,25 +53,10 @@ fn document(
         "bundle_digest": manifest.map(|(digest, _)| digest),
         "source_digest": manifest.map(|(_, manifest)| manifest.source_digest),
         "terraform": manifest.map(|(_, manifest)| json!({"name": manifest.terraform.name, "version": manifest.terraform.version, "sha256": manifest.terraform.sha256})),
-        "providers": providers(published),
+        "providers": published.providers(),
         "release": facts,
         "files": files,
     })
-}
-
-/// `registry.terraform.io/hashicorp/aws 5.100.0 linux_amd64`, from the mirror's layout.
-fn providers(published: &Published<'_>) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    for file in published.index.files() {
-        if let ["providers", host, namespace, kind, version, platform, _, ..] =
-            file.name.split('/').collect::<Vec<_>>()[..]
-        {
-            found.push(format!("{host}/{namespace}/{kind} {version} {platform}"));
-        }
-    }
-    found.sort();
-    found.dedup();
-    found
 }
 
 fn table(document: &Value) -> Vec<String> {

@@ -6,6 +6,7 @@ mod deploy;
 mod destroy;
 mod doctor;
 mod gates;
+mod github_release;
 mod guard;
 mod history;
 mod init;

@@ -9,7 +9,10 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use self::image::Image;
-use super::context::{self, Context};
+use super::{
+    context::{self, Context},
+    github_release,
+};
 use crate::{
     account::Place,
     artifact::lambda::{self, LambdaZip},
@@ -50,8 +53,16 @@ const ACCOUNT_SCHEME: &str = "account-scheme.json";
 const ZIP_DIGEST: &str = "cdflow-sha256";
 
 pub(crate) async fn run(context: &Context, inputs: ReleaseInputs, report: &mut Report) -> Result<()> {
-    let log = &context.host.log;
     let release = context.release(context.version(inputs.version.clone()).await?);
+    make(context, &release, &inputs, report).await?;
+    if inputs.create_github_release && !inputs.dry_run {
+        github_release::complete(context, &release).await;
+    }
+    Ok(())
+}
+
+async fn make(context: &Context, release: &Release, inputs: &ReleaseInputs, report: &mut Report) -> Result<()> {
+    let log = &context.host.log;
     log.step(&format!("Release {} {}", context.identity.component, release.version));
     report.version = Some(release.version.to_string());
     report.release_key = Some(context.store.describe(&release.key()));
@@ -62,21 +73,21 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs, report: &mut R
     let sources = read_sources(context, &checkout, &inputs.platform_config, &data, &parts)?;
     let tool = context::tool(&context.manifest, &context.host).await?;
     if inputs.dry_run {
-        show(context, &release, &sources, &checkout, &tool, &data, &parts)?;
+        show(context, release, &sources, &checkout, &tool, &data, &parts)?;
     }
-    let asked = is_published(context, &release, &sources);
+    let asked = is_published(context, release, &sources);
     let asked = context.host.interrupt.or_cancel("asking the release store", asked).await;
     if inputs.dry_run {
         return tell_published(log, asked);
     }
     if asked? {
         report.outcome = Outcome::Released;
-        report.release_digest = digest_in_store(context, &release).await;
+        report.release_digest = digest_in_store(context, release).await;
         return Ok(());
     }
 
     let image = match parts {
-        Parts::Image(parts) => Some(Image::prepare(context, &release, &checkout, *parts, sources.digest).await?),
+        Parts::Image(parts) => Some(Image::prepare(context, release, &checkout, *parts, sources.digest).await?),
         Parts::Files(_) => None,
     };
     let private = PrivateFolder::create(&context.host.environment, &context.host.log)?;
@@ -90,7 +101,7 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs, report: &mut R
     let fetching = Fetching::prepare(&inputs.fetch, &context.host, &private, &context.pass_environment)?;
     init(context, &tool, &staged, &fetching).await?;
     let mut facts = data.clone();
-    facts.extend(built_in(&release, &checkout));
+    facts.extend(built_in(release, &checkout));
     facts.extend(
         zip.iter().flat_map(|zip| lambda::metadata(zip, &release.key(), &places, context.manifest.multi_region)),
     );
@@ -103,10 +114,10 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs, report: &mut R
 
     context.host.interrupt.check("publishing the release")?;
     if let Some(zip) = &zip {
-        upload_zip(context, &release, zip, &places).await?;
+        upload_zip(context, release, zip, &places).await?;
         report.lambda_key = Some(release.key());
     }
-    publish(context, &release, &sources, &bundle).await?;
+    publish(context, release, &sources, &bundle).await?;
     report.outcome = Outcome::Released;
     report.release_digest = Some(bundle.digest.to_string());
     if let Some(image) = &image {
@@ -253,6 +264,7 @@ async fn init(context: &Context, tool: &Tool, staged: &Staged, fetching: &Fetchi
         tool: tool.clone(),
         host: context.host.clone(),
         infra: staged.infra.clone(),
+        original: context.folder.join("infra"),
         env: fetching.env.clone(),
     };
     let initialised = folder.init_for_release().await;

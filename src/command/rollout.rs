@@ -255,6 +255,7 @@ async fn carry_out(
         report.state_serial = Some(state.serial);
         report.terraform_outputs.clone_from(&state.outputs);
         report.sensitive_outputs.clone_from(&state.sensitive_outputs);
+        report.environment_url = environment_url(context, order, state);
     }
     let result = match (result, order.mode) {
         (Ok(()), PlanMode::Destroy) => leave_workspace(context, order, terraform, state.as_ref()).await,
@@ -309,6 +310,20 @@ async fn leave_workspace(
         context.host.log.warning(&format!("the empty workspace `{}` is left: {error}", order.wanted.environment));
     }
     Ok(())
+}
+
+/// None, and a warning, where the code has no such output: that is no reason to fail.
+fn environment_url(context: &Context, order: &Order, state: &StateSummary) -> Option<String> {
+    let name = context.manifest.deploy.url_output.as_ref().filter(|_| order.mode != PlanMode::Destroy)?;
+    let url = state.outputs.get(name).and_then(serde_json::Value::as_str);
+    let url = url.filter(|url| url.starts_with("https://") || url.starts_with("http://"));
+    if url.is_none() {
+        context.host.log.warning(&format!(
+            "`deploy.url-output` of cdflow.yml names `{}`, which is no output that is an address (http:// or https://), or a sensitive one",
+            name.escape_debug()
+        ));
+    }
+    url.map(str::to_owned)
 }
 
 fn show_outputs(context: &Context, order: &Order, state: Option<&StateSummary>) {

@@ -105,9 +105,10 @@ impl Api {
     pub(crate) async fn me(&self) -> Result<String, Trouble> {
         let query = json!({ "query": "query { viewer { login } }" });
         let call = Call::new(hyper::Method::POST, self.graphql.clone(), "ask whose the token is", "contents: read");
-        let answer: Value = match self.client.ask(call.json(query)).await {
-            Err(trouble) if trouble.kind == Kind::NoToken => return Err(trouble),
-            answer => answer.unwrap_or_default(),
+        let answer: Value = match self.client.ask(call.json(query).repeatable()).await {
+            // A GitHub without GraphQL, or a token that it is not for.
+            Err(trouble) if [Kind::NotFound, Kind::Invalid].contains(&trouble.kind) => Value::Null,
+            answer => answer?,
         };
         Ok(answer["data"]["viewer"]["login"].as_str().unwrap_or(ACTIONS_BOT).to_owned())
     }

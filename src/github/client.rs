@@ -2,8 +2,7 @@
 //! octocrab's own ways of repeating requests are not used, because they repeat writes that may have been carried out.
 
 use std::{
-    sync::Mutex,
-    sync::PoisonError,
+    sync::{Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -49,6 +48,8 @@ pub(super) struct Call<'a> {
     pub(super) doing: &'a str,
     /// What a workflow's `permissions:` must have: `pull-requests: write`.
     pub(super) needs: &'a str,
+    /// Asked twice it is as good as asked once.
+    is_repeatable: bool,
 }
 
 pub(super) enum Body {
@@ -76,7 +77,13 @@ enum Verdict {
 
 impl<'a> Call<'a> {
     pub(super) fn new(method: Method, route: String, doing: &'a str, needs: &'a str) -> Self {
-        Self { method, route, body: Body::None, doing, needs }
+        let is_repeatable = method != Method::POST;
+        Self { method, route, body: Body::None, doing, needs, is_repeatable }
+    }
+
+    /// A POST that makes nothing, or nothing that is in the way.
+    pub(super) fn repeatable(self) -> Self {
+        Self { is_repeatable: true, ..self }
     }
 
     pub(super) fn get(route: String, doing: &'a str, needs: &'a str) -> Self {
@@ -93,11 +100,6 @@ impl<'a> Call<'a> {
 
     fn trouble(&self, kind: Kind, why: impl std::fmt::Display) -> Trouble {
         Trouble::new(kind, format!("can't {}", self.doing), why)
-    }
-
-    /// Asked twice it is done once. A POST makes a second one.
-    fn is_repeatable(&self) -> bool {
-        self.method != Method::POST
     }
 }
 
@@ -172,7 +174,7 @@ impl Client {
             };
             let (pause, kind) = match verdict {
                 Verdict::Wait(pause) => (pause, Kind::Limited),
-                Verdict::Unclear if call.is_repeatable() => (backoff(tried), Kind::Unavailable),
+                Verdict::Unclear if call.is_repeatable => (backoff(tried), Kind::Unavailable),
                 Verdict::Unclear | Verdict::Good => return Err(call.trouble(Kind::Unavailable, why)),
                 Verdict::Bad(Kind::Forbidden { .. }) => {
                     let permissions = permissions(accepted.as_deref(), call.needs);
@@ -327,4 +329,64 @@ fn chain(error: &dyn std::error::Error) -> String {
         next = error.source();
     }
     words.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, headers: &[(&'static str, &'static str)], message: &str) -> Answer {
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (header::HeaderName::from_static(name), header::HeaderValue::from_static(value)));
+        Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: pairs.collect(),
+            body: serde_json::json!({ "message": message }).to_string().into(),
+        }
+    }
+
+    #[test]
+    fn what_an_answer_means() {
+        let now = UNIX_EPOCH + Duration::from_secs(1000);
+        let verdict = |status, headers: &[(&'static str, &'static str)], message: &str| {
+            judge(&answer(status, headers, message), now)
+        };
+        let wait = |seconds| Verdict::Wait(Duration::from_secs(seconds));
+        let forbidden = Verdict::Bad(Kind::Forbidden { permissions: Vec::new() });
+        assert_eq!(verdict(201, &[], ""), Verdict::Good);
+        assert_eq!(verdict(429, &[("retry-after", "5")], ""), wait(5));
+        assert_eq!(verdict(429, &[], ""), wait(60));
+        assert_eq!(verdict(403, &[], "You have exceeded a secondary rate limit."), wait(60));
+        assert_eq!(verdict(403, &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1030")], ""), wait(31));
+        assert_eq!(
+            verdict(403, &[("x-ratelimit-remaining", "7")], "Resource not accessible by integration"),
+            forbidden
+        );
+        assert_eq!(verdict(401, &[], "Bad credentials"), Verdict::Bad(Kind::NoToken));
+        assert_eq!(verdict(404, &[], ""), Verdict::Bad(Kind::NotFound));
+        assert_eq!(verdict(422, &[], ""), Verdict::Bad(Kind::Invalid));
+        assert_eq!(verdict(301, &[], ""), Verdict::Bad(Kind::Invalid));
+        assert_eq!(verdict(502, &[], ""), Verdict::Unclear);
+    }
+
+    #[test]
+    fn hosts_and_paths() {
+        let of = |url| split(url).map(|(origin, prefix)| (origin.to_string(), prefix, uploads(&origin).to_string()));
+        let some = |origin: &str, prefix: &str, uploads: &str| Some((origin.into(), prefix.into(), uploads.into()));
+        assert_eq!(of("https://api.github.com"), some("https://api.github.com/", "", "https://uploads.github.com/"));
+        assert_eq!(
+            of("https://api.acme.ghe.com/"),
+            some("https://api.acme.ghe.com/", "", "https://uploads.acme.ghe.com/")
+        );
+        assert_eq!(
+            of("https://ghes.acme.com/api/v3"),
+            some("https://ghes.acme.com/", "/api/v3", "https://ghes.acme.com/")
+        );
+        assert_eq!(of("ghes.acme.com"), None);
+        let links = "<https://x/?page=1>; rel=\"prev\", <https://x/?page=3>; rel=\"next\"";
+        let headers = HeaderMap::from_iter([(header::LINK, header::HeaderValue::from_static(links))]);
+        assert_eq!(next_page(&headers).as_deref(), Some("https://x/?page=3"));
+        assert_eq!(next_page(&HeaderMap::new()), None);
+    }
 }

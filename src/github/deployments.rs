@@ -74,6 +74,7 @@ impl Api {
         found.into_iter().find(|it| it.git_ref == git_ref && it.payload == payload).ok_or(lost)
     }
 
+    /// Said twice it stands there twice, which is better than a deployment that seems to go on for ever.
     pub(crate) async fn deployment_status(&self, deployment: u64, status: &NewStatus<'_>) -> Result<(), Trouble> {
         let doing = format!("tell how the deployment {deployment} goes");
         let route = self.route(&format!("/deployments/{deployment}/statuses"));
@@ -83,7 +84,7 @@ impl Api {
         for (key, url) in urls.into_iter().filter_map(|(key, url)| Some((key, url?))) {
             body[key] = url.into();
         }
-        self.client.tell(Call::new(Method::POST, route, &doing, NEEDS).json(body)).await
+        self.client.tell(Call::new(Method::POST, route, &doing, NEEDS).json(body).repeatable()).await
     }
 
     /// Of an environment, newest first.

@@ -6,6 +6,7 @@ mod client;
 mod comments;
 mod deployments;
 mod files;
+mod release_body;
 mod releases;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -18,6 +19,7 @@ pub(crate) use {
     comments::Comment,
     deployments::{Deployment, NewStatus, Status},
     files::Files,
+    release_body::Section,
     releases::{Asset, NewRelease, Release},
     trouble::{Kind, Trouble},
 };

@@ -32,8 +32,11 @@ async fn the_life_of_a_comment() {
     github.world().pull_request(7, "abc");
     github.world().comment(7, "ada", "Nice");
     let api = api(&github);
+    github.fault("/graphql", 1, refusal(404, &[], "Not Found"));
+    assert_eq!(api.me().await.unwrap(), "github-actions[bot]");
+    github.world().token("ghp_ada", "ada", &[]);
+    assert_eq!(api_with(&github, "ghp_ada").unwrap().me().await.unwrap(), "ada");
     let me = api.me().await.unwrap();
-    assert_eq!(me, "github-actions[bot]");
     let ours = api.create_comment(7, "One", &me).await.unwrap();
     assert!(ours.author_is_bot && ours.author_login == me && ours.html_url.contains("/pull/7#issuecomment-"));
     assert_eq!(api.update_comment(ours.id, "Two").await.unwrap().body, "Two");
@@ -82,9 +85,8 @@ async fn reads_are_repeated_and_writes_are_not() {
     github.fault("GET /repos/acme/checkout/pulls/7", 1, refusal(503, &[], "Unavailable"));
     github.fault("GET /repos/acme/checkout/pulls/7", 1, Fault::HangUp);
     assert_eq!(api.pull_request(7).await.unwrap().head.sha, "abc");
-    github.fault("/deployments", 9, refusal(500, &[], "Oops"));
-    let status = NewStatus { state: Status::Success, description: "", log_url: None, environment_url: None };
-    let trouble = api.deployment_status(1, &status).await.unwrap_err();
+    github.fault("POST /repos/acme/checkout/deployments", 1, refusal(500, &[], "Oops"));
+    let trouble = api.create_deployment("main", "live", false, json!({ "run": "7.1" })).await.unwrap_err();
     assert_eq!((trouble.kind, github.exchanges("POST").len()), (Kind::Unavailable, 1));
 }
 
@@ -173,6 +175,7 @@ async fn deployments_and_their_end() {
     assert_eq!((github.world().deployments.len(), deployment.payload), (1, payload));
     let long = "x".repeat(200);
     let urls = (Some("https://github.com/x"), Some("https://pr-7.example"));
+    github.fault("/statuses", 1, refusal(502, &[], "Oops"));
     let status = NewStatus { state: Status::InProgress, description: &long, log_url: urls.0, environment_url: urls.1 };
     api.deployment_status(deployment.id, &status).await.unwrap();
     let sent = github.world().deployments[&deployment.id].statuses.clone();

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::error::{Error, Exit};
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trouble {
     pub(crate) kind: Kind,
@@ -43,6 +45,21 @@ impl Trouble {
             Kind::Invalid => return None,
             Kind::Limited | Kind::Unavailable => "run it again later; githubstatus.com says how GitHub is".to_owned(),
         })
+    }
+
+    /// For where other things can fail as well.
+    pub(crate) fn into_error(self) -> Error {
+        let exit = match self.kind {
+            Kind::NoToken | Kind::Forbidden { .. } => Exit::Credentials,
+            Kind::NotFound | Kind::Invalid => Exit::Input,
+            Kind::Limited | Kind::Unavailable => Exit::Unavailable,
+        };
+        let hint = self.hint();
+        let error = Error::new(exit, self.what).why(self.why);
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
     }
 }
 
@@ -91,5 +108,24 @@ pub(super) fn permissions(accepted: Option<&str>, usual: &str) -> Vec<String> {
     match sets.iter().find(|set| set.contains(&usual)).or(sets.first()) {
         Some(set) => set.clone(),
         None => vec![usual],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permissions_as_a_workflow_spells_them() {
+        let of = |accepted| permissions(accepted, "pull-requests: write").join(", ");
+        assert_eq!(of(Some("issues=write; pull_requests=write")), "pull-requests: write");
+        assert_eq!(of(Some("issues=write")), "issues: write");
+        assert_eq!(
+            of(Some("contents=write,workflows=write; contents=write,deployments=read")),
+            "contents: write, deployments: read"
+        );
+        assert_eq!(of(Some("administration=write")), "pull-requests: write");
+        assert_eq!(of(Some("")), "pull-requests: write");
+        assert_eq!(of(None), "pull-requests: write");
     }
 }

@@ -71,7 +71,9 @@ pub(super) fn story(plan: &PlanReport, outcome: Outcome) -> String {
 fn failure(report: &Report, place: &str) -> String {
     let Some(failure) = &report.failure else { return String::new() };
     let kind = if report.outcome == Outcome::Interrupted { "WARNING" } else { "CAUTION" };
-    let mut lines = failure.text.lines();
+    // Errors are worded for the log, where Terraform has just spoken.
+    let text = failure.text.replace("Terraform's words are above", "Terraform's words are in the log");
+    let mut lines = text.lines();
     let what = lines.next().unwrap_or_default();
     let what = words(&what[..floor(what, ERROR_LIMIT)]);
     let ended = report.outcome.word();

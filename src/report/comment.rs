@@ -18,6 +18,8 @@ use crate::log::duration_text;
 /// Of a comment, as GitHub counts characters; we count bytes, which are not fewer.
 pub(super) const LIMIT: usize = 65_536;
 const FORMAT: u32 = 1;
+/// The changes of a comment's only row are unfolded if they have no more lines than this.
+const AT_A_GLANCE: usize = 100;
 const ROW: &str = "<!-- cdflow:row ";
 const FOLD: &str = "<!-- cdflow:fold -->";
 const END: &str = "<!-- cdflow:end -->";
@@ -289,7 +291,7 @@ fn apart(alerts: &str) -> String {
 }
 
 fn fold(row: &Row, is_alone: bool) -> String {
-    let open = if is_alone { " open" } else { "" };
+    let open = if is_alone && row.body.lines().count() <= AT_A_GLANCE { " open" } else { "" };
     let Facts { component, environment, story, outcome, .. } = &row.facts;
     let told = if story.is_empty() { outcome.word() } else { story };
     let title = format!("<b>{} → {}</b>: {}", html(component), html(environment), html(told));

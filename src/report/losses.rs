@@ -21,7 +21,9 @@ pub(super) fn show(plan: &PlanReport, place: &str, is_past: bool, limit: usize) 
     if losses.is_empty() {
         return String::new();
     }
-    let mut alert = format!("> [!CAUTION]\n> {place}: {}\n>", headline(&losses, is_past));
+    // What is done needs nobody's caution any more.
+    let kind = if is_past { "NOTE" } else { "CAUTION" };
+    let mut alert = format!("> [!{kind}]\n> {place}: {}\n>", headline(&losses, is_past));
     for loss in losses.iter().take(IN_ALERT) {
         alert.push_str(&format!("\n> - {} {}", code(&loss.address), what(loss.action, is_past)));
     }

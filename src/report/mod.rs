@@ -52,7 +52,7 @@ pub(crate) struct Report {
     pub(crate) seconds: u64,
     pub(crate) run: Option<Run>,
     pub(crate) commit: Option<String>,
-    /// What `url-output` of cdflow.yml says.
+    /// The output that `deploy.url-output` of cdflow.yml names.
     pub(crate) environment_url: Option<String>,
 }
 

@@ -52,11 +52,12 @@ fn facts(report: &Report) -> String {
     add("Image", report.image_id.as_deref().map(code_cell));
     add("Function", report.lambda_key.as_deref().map(code_cell));
     add("Run", report.run.as_ref().map(|it| link(&format!("{}, attempt {}", it.id, it.attempt), run)));
-    let mut table = "| | |\n|:--|:--|".to_owned();
-    for (name, value) in rows {
-        table.push_str(&format!("\n| {name} | {value} |"));
+    let lines: Vec<String> = rows.iter().map(|(name, value)| format!("| {name} | {value} |")).collect();
+    // A table needs a head: the first of its facts.
+    match lines.split_first() {
+        Some((head, rest)) => [&[head.clone(), "|:--|:--|".to_owned()], rest].concat().join("\n"),
+        None => String::new(),
     }
-    table
 }
 
 #[cfg(test)]

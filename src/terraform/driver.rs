@@ -17,6 +17,7 @@ use crate::{
     terraform::{
         backend::Backend,
         changes::Changes,
+        diagnostics,
         events::Applying,
         failure::{Step, Words, plain},
         plan_text::PlanText,
@@ -37,6 +38,8 @@ pub(crate) struct Folder {
     pub(crate) tool: Tool,
     pub(crate) host: Host,
     pub(crate) infra: PathBuf,
+    /// The folder in the checkout that it is a copy of.
+    pub(crate) original: PathBuf,
     /// All that Terraform sees of the environment.
     pub(crate) env: BTreeMap<OsString, OsString>,
 }
@@ -156,6 +159,7 @@ impl Folder {
             }
         };
         let finished = self.program(&args).relay(&self.host.log, &self.host.interrupt, &mut show).await?;
+        diagnostics::annotate(&self.host.log, &self.original, &words.findings());
         Ok((finished.code, words))
     }
 
@@ -291,6 +295,7 @@ impl Initialised {
         };
         let program = self.folder.program(&apply_args(&plan.request));
         let finished = program.relay(log, &self.folder.host.interrupt, &mut show).await?;
+        diagnostics::annotate(log, &self.folder.original, &applying.findings);
         let errored = self.folder.infra.join(ERRORED_STATE);
         Ok(Applied {
             result: self.judge(finished.code, &applying),

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::Deserialize;
 
+use super::diagnostics::Finding;
+
 /// No words of Terraform are as long as this; the rest of a cut event is.
 const LONG: usize = 64 * 1024;
 /// A trace (TF_LOG) may have millions of lines.
@@ -16,6 +18,8 @@ pub(crate) struct Applying {
     in_flight: BTreeMap<String, String>,
     /// Each diagnostic once, as text: also for the judgement of a failure.
     diagnostics: Vec<String>,
+    /// Those that name a line of code.
+    pub(super) findings: Vec<Finding>,
     /// The last words that were no events.
     words: VecDeque<String>,
     color: bool,
@@ -64,6 +68,8 @@ struct Range {
 #[derive(Deserialize)]
 struct Position {
     line: u64,
+    #[serde(default)]
+    column: u64,
 }
 
 impl Applying {
@@ -127,6 +133,7 @@ impl Applying {
             return None;
         }
         self.diagnostics.push(text.clone());
+        self.findings.extend(diagnostic.finding());
         let (title, rest) = text.split_once('\n').unwrap_or((&text, ""));
         let color = if diagnostic.severity == "error" { "31" } else { "33" };
         Some(format!("{}{}{rest}", self.paint(color, title), if rest.is_empty() { "" } else { "\n" }))
@@ -138,6 +145,18 @@ impl Applying {
 }
 
 impl Diagnostic {
+    fn finding(&self) -> Option<Finding> {
+        let range = self.range.as_ref()?;
+        Some(Finding {
+            is_error: self.severity == "error",
+            title: self.summary.clone(),
+            detail: self.detail.clone(),
+            file: range.filename.clone(),
+            line: range.start.line,
+            column: range.start.column,
+        })
+    }
+
     fn text(&self) -> String {
         let severity = if self.severity == "error" { "Error" } else { "Warning" };
         let mut text = format!("{severity}: {}", self.summary);

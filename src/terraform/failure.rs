@@ -1,5 +1,6 @@
 //! What a failed run of Terraform means: its words turned into our exit codes.
 
+use super::diagnostics::{Finding, in_words};
 use crate::error::{Error, Exit};
 
 /// Which step failed, for a failure that is nothing special.
@@ -71,6 +72,10 @@ impl Words {
         let mut words = Self::default();
         text.lines().for_each(|line| words.push(line));
         words
+    }
+
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        in_words(&self.lines)
     }
 
     /// Terraform wraps at 78 columns: phrases are looked for in the joined text.

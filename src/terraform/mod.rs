@@ -4,6 +4,7 @@ pub(crate) mod backend;
 pub(crate) mod changes;
 pub(crate) mod classic;
 pub(crate) mod declarations;
+mod diagnostics;
 mod driver;
 mod events;
 mod failure;

@@ -1,8 +1,10 @@
 //! The container Action, started as a runner starts it: its image, a release's life in it, and a cancelled step.
 
-use crate::support::{Aws, Job, Lab, Project};
+use crate::support::github::{GitHub, REPOSITORY_ID, TOKEN};
+use crate::support::{Aws, Job, Lab, Mirror, Project};
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -10,19 +12,78 @@ use std::time::Duration;
 fn a_release_lives_in_containers() {
     let (lab, aws) = (Lab::get(), Aws::new("container"));
     let project = Project::aws("greeting", &aws);
-    let job = Job::new(lab, &project).env(aws.env());
-    let release = [("command", "release"), ("version", "1"), ("platform-config", "platform-config")];
-    let output = job.step(&release).run();
-    output.success().stdout_has("Released greeting 1").lacks("warning");
-    let output = job.step(&release).run();
-    output.success().stdout_has("Already released");
-    let output = job.step(&[("command", "deploy"), ("environment", "live"), ("version", "1")]).run();
-    output.success().stdout_has("Deployed greeting 1 to live: 1 added");
-    let output = job.step(&[("command", "status")]).run();
-    output.success().stdout_has("live");
-    let output = job.step(&[("command", "destroy"), ("environment", "live"), ("confirm", "live")]).run();
-    output.success().stdout_has("Destroyed greeting in live");
-    assert_eq!(job.not_the_runners(), [""; 0].map(std::path::PathBuf::from));
+    let job = Job::new(lab, &project).env(aws.env()).event("push", "refs/tags/v1.2.3", "tag", "v1.2.3", json!({}));
+    let release = job.step(&[("command", "release"), ("platform-config", "platform-config")]);
+    release.run().success().stdout_has("Released greeting 1.2.3").lacks("::warning::");
+    let outputs = job.outputs();
+    assert_eq!(outputs["version"], "1.2.3");
+    assert_eq!(outputs["release-digest"].len(), 64);
+    assert!(job.summary().contains("greeting: Released"), "{}", job.summary());
+    release.run().success().stdout_has("Already released");
+
+    let live = [("environment", "live"), ("version", outputs["version"].as_str())];
+    let step =
+        |command: &str, more: &[(&str, &str)]| job.step(&[&[("command", command)], &live[..], more].concat()).run();
+    step("deploy", &[]).success().stdout_has("Deployed greeting 1.2.3 to live: 1 added");
+    let told: Value = serde_json::from_str(&job.outputs()["terraform-outputs"]).unwrap();
+    assert_eq!(told["greeting"], "Good day from live.prod.example, version 1.2.3");
+    job.step(&[("command", "status")]).run().success().stdout_has("1.2.3");
+    step("destroy", &[("confirm", "live")]).success().stdout_has("Destroyed greeting in live");
+    // Nobody but the runner's user owns what is there, and git sees no change.
+    assert_eq!(job.not_the_runners(), [""; 0].map(PathBuf::from));
+    assert_eq!(job.git(&["status", "--porcelain"]), "");
+}
+
+#[test]
+fn a_pull_request_is_told_what_would_change() {
+    let (lab, aws, github) = (Lab::get(), Aws::new("pull-request"), GitHub::start());
+    let project = Project::aws("checkout", &aws);
+    let head = project.head();
+    github.world().pull_request(7, &head);
+    let repository = json!({ "id": REPOSITORY_ID, "full_name": "acme/checkout" });
+    let event = json!({ "number": 7, "pull_request": {
+        "number": 7, "draft": false, "labels": [], "user": { "login": "ada" },
+        "head": { "sha": head, "ref": "change", "repo": repository },
+        "base": { "sha": head, "ref": "main", "repo": repository },
+    } });
+    let job = Job::new(lab, &project).env(aws.env()).github(&github);
+    let job = job.event("pull_request", "refs/pull/7/merge", "branch", "7/merge", event);
+    job.step(&[("command", "release"), ("platform-config", "platform-config")]).run().success();
+    let version = job.outputs()["version"].clone();
+    assert_eq!(version, format!("pr-7-{}", &head[..7]));
+
+    let plan = [("command", "deploy"), ("environment", "ci"), ("version", &version), ("plan-only", "true")];
+    let output = job.step(&[&plan[..], &[("github-token", TOKEN)]].concat()).run();
+    output.success().stdout_has("Planned only: 1 to add").lacks(TOKEN);
+    let world = github.world();
+    let comments: Vec<_> = world.comments.values().collect();
+    assert_eq!(comments.len(), 1, "{output}");
+    assert!(comments[0].body.contains("terraform_data.greeting"), "{}", comments[0].body);
+    assert!(job.outputs()["comment-url"].contains("/pull/7"), "{:?}", job.outputs());
+    assert_eq!(job.outputs()["to-add"], "1");
+}
+
+/// A cache is the one thing that a step leaves in the checkout, and the runner can remove it.
+#[test]
+fn a_cache_of_providers_belongs_to_the_runner() {
+    let lab = Lab::get();
+    let mirror = Mirror::tiny_packed();
+    let project = Project::local("greeting").with_tiny_provider(mirror.clone());
+    let configuration = mirror.cli_config(project.sandbox());
+    let job = Job::new(lab, &project)
+        .mounted(&project.store(), "/github/store")
+        .mounted(mirror.root(), mirror.root())
+        .mounted(project.sandbox().root(), project.sandbox().root())
+        .env([("TF_CLI_CONFIG_FILE", configuration.to_str().unwrap())]);
+    let release = |cache| {
+        let inputs = [("command", "release"), ("version", "1"), ("platform-config", "platform-config")];
+        job.step(&[&inputs[..], &[("cache-dir", cache)]].concat()).run()
+    };
+    // As `${{ github.workspace }}` and `${{ runner.temp }}` come out.
+    release("/home/runner/work/greeting/greeting/cache").fails(2).stdout_has("which no other step would see");
+    release(".cache/terraform").success();
+    assert!(project.path(".cache/terraform/registry.terraform.io/hashicorp/tiny/1.0.0").is_dir());
+    assert_eq!(job.not_the_runners(), [""; 0].map(PathBuf::from));
     assert_eq!(job.git(&["status", "--porcelain"]), "");
 }
 

@@ -1,7 +1,8 @@
 //! What a run tells elsewhere than in its log: files, the job's summary and outputs, the pull request's comment.
 
-use crate::support::{Output, Project};
-use serde_json::Value;
+use crate::support::github::{GitHub, REPOSITORY_ID, TOKEN};
+use crate::support::{Output, Project, Runner};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -134,4 +135,82 @@ fn what_a_plan_marks_sensitive_is_in_no_report() {
         assert!(text.contains("terraform_data.secret") || text.contains("to-change"));
         assert!(!text.contains("tr0ub4dor") && !text.contains("another-horse"), "{text}");
     }
+}
+
+/// A step of a workflow that runs for pull request 7.
+fn for_pull_request(project: &Project, github: &GitHub, run: u64, arguments: &[&str]) -> Runner {
+    let repository = json!({ "id": REPOSITORY_ID, "full_name": "acme/checkout", "default_branch": "main" });
+    let event = json!({
+        "repository": repository,
+        "pull_request": {
+            "number": 7, "draft": false, "labels": [], "user": { "login": "ada" },
+            "head": { "sha": project.head(), "ref": "topic", "repo": repository },
+            "base": { "sha": project.head(), "ref": "main", "repo": repository },
+        },
+    });
+    let file = project.sandbox().work().join("event.json");
+    fs::write(&file, event.to_string()).unwrap();
+    let output = project.sandbox().work().join("output");
+    fs::write(&output, "").unwrap();
+    let runner = project.cdflow(arguments).envs(github.env()).env("GITHUB_TOKEN", TOKEN);
+    let runner = runner.env("GITHUB_EVENT_NAME", "pull_request").env("GITHUB_EVENT_PATH", file);
+    runner.env("GITHUB_SHA", project.head()).env("GITHUB_RUN_ID", run.to_string()).env("GITHUB_OUTPUT", output)
+}
+
+#[test]
+fn a_pull_request_has_one_comment_that_follows_its_runs() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let github = GitHub::start();
+    github.world().pull_request(7, &project.head());
+    let bodies = || -> Vec<String> { github.world().comments.values().map(|it| it.body.clone()).collect() };
+
+    for_pull_request(&project, &github, 1, &["deploy", "ci", "1", "--plan-only"]).run().success();
+    assert!(
+        bodies()[0].contains("### cdflow: planned")
+            && bodies()[0].contains("# terraform_data.greeting will be created")
+    );
+    assert!(outputs(&project)["comment-url"].contains("/pull/7#issuecomment-"));
+    for_pull_request(&project, &github, 2, &["deploy", "live", "1"]).run().success();
+    for_pull_request(&project, &github, 1, &["deploy", "live", "1", "--plan-only"]).run().success();
+    for_pull_request(&project, &github, 3, &["deploy", "live", "2"]).run().fails(2);
+    let bodies = bodies();
+    assert_eq!(bodies.len(), 1);
+    assert!(bodies[0].contains("### cdflow: 1 failed, 1 planned"), "{}", bodies[0]);
+    assert!(bodies[0].contains("/actions/runs/3)"), "{}", bodies[0]);
+    let silent = for_pull_request(&project, &github, 4, &["deploy", "live", "1", "--comment", "false"]).run();
+    silent.success();
+    assert!(!outputs(&project).contains_key("comment-url"));
+}
+
+#[test]
+fn the_address_of_an_environment_is_an_output_of_the_code() {
+    let project = Project::local("greeting");
+    project.append("infra/main.tf", "\noutput \"url\" {\n  value = \"https://${var.env}.example\"\n}\n");
+    project.append("cdflow.yml", "deploy: {url-output: url}\n").commit("An address");
+    project.release("1");
+    step(&project, &["deploy", "live", "1"]).success();
+    assert_eq!(outputs(&project)["environment-url"], "https://live.example");
+    assert!(summary(&project).contains("[Open the environment](https://live.example)"));
+    project.edit("cdflow.yml", "url-output: url", "url-output: greeting");
+    let output = step(&project, &["deploy", "live", "1"]);
+    output.success().stdout_has("`deploy.url-output` of cdflow.yml names `greeting`");
+}
+
+#[test]
+fn trouble_with_github_changes_no_result() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let github = GitHub::start();
+    github.world().pull_request(7, &project.head());
+    github.world().token(TOKEN, "github-actions[bot]", &[("contents", "read"), ("pull_requests", "read")]);
+    let output = for_pull_request(&project, &github, 1, &["deploy", "live", "1"]).run();
+    output.success().stdout_has("::warning::can't comment on #7").stdout_has("pull-requests: write");
+    assert_eq!(outputs(&project)["exit-code"], "0");
+    let without_token = for_pull_request(&project, &github, 1, &["deploy", "live", "1", "--comment", "true"]);
+    without_token
+        .env_remove("GITHUB_TOKEN")
+        .run()
+        .success()
+        .stdout_has("::warning::GitHub can't be asked: there is no token");
 }

@@ -67,7 +67,8 @@ pub(crate) async fn open(context: &Context, wanted: &Wanted) -> Result<Opened> {
     prepared.write_variables()?;
 
     let env = access::terraform_env(context, &private, &accounts.frozen.region, endpoint.as_ref())?;
-    let folder = Folder { tool: tool.clone(), host: host.clone(), infra: prepared.infra.clone(), env };
+    let original = context.folder.join("infra");
+    let folder = Folder { tool: tool.clone(), host: host.clone(), infra: prepared.infra.clone(), original, env };
     host.log.step(&format!("Initialise {} {}", tool.flavor.name(), tool.version));
     let terraform = folder.init(&wanted.environment, &prepared.init, &backend).await?;
     Ok(Opened {

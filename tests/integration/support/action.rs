@@ -1,6 +1,7 @@
 //! The container Action, started as GitHub's runner starts it (actions/runner, ContainerActionHandler): by `docker run`, with the
 //! job's folders mounted, inputs and context as variables, and the engine's socket.
 
+use super::github::{GitHub, REPOSITORY_ID};
 use super::{Lab, Output, Project, Runner, Running, Sandbox, git, in_repository};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -96,7 +97,7 @@ pub(crate) struct Job<'a> {
     project: &'a Project,
     sandbox: Sandbox,
     environment: BTreeMap<String, String>,
-    mounts: Vec<(PathBuf, &'static str)>,
+    mounts: Vec<(PathBuf, PathBuf)>,
 }
 
 impl<'a> Job<'a> {
@@ -117,7 +118,7 @@ impl<'a> Job<'a> {
             ("GITHUB_JOB", "deploy"),
             ("GITHUB_OUTPUT", "/github/file_commands/set_output_1"),
             ("GITHUB_REPOSITORY", &repository),
-            ("GITHUB_REPOSITORY_ID", "7"),
+            ("GITHUB_REPOSITORY_ID", &REPOSITORY_ID.to_string()),
             ("GITHUB_RUN_ATTEMPT", "1"),
             ("GITHUB_RUN_ID", "4711"),
             ("GITHUB_RUN_NUMBER", "42"),
@@ -140,7 +141,7 @@ impl<'a> Job<'a> {
     /// What has started it.
     pub(crate) fn event(mut self, name: &str, reference: &str, kind: &str, short: &str, mut event: Value) -> Self {
         event["repository"] = json!({
-            "id": 7, "full_name": format!("acme/{}", self.project.name()), "default_branch": "main",
+            "id": REPOSITORY_ID, "full_name": format!("acme/{}", self.project.name()), "default_branch": "main",
             "owner": { "login": "acme" }, "name": self.project.name(),
         });
         fs::write(self.sandbox.work().join("workflow/event.json"), event.to_string()).unwrap();
@@ -154,16 +155,23 @@ impl<'a> Job<'a> {
         self
     }
 
+    /// GitHub's API answers; without it there is none.
+    pub(crate) fn github(self, github: &GitHub) -> Self {
+        let url = github.url().to_owned();
+        self.lab.relay(url.rsplit(':').next().unwrap().parse().unwrap());
+        self.env([("GITHUB_API_URL", url.as_str()), ("GITHUB_GRAPHQL_URL", &format!("{url}/graphql"))])
+    }
+
     /// In the environment of every step.
     pub(crate) fn env<'s>(mut self, pairs: impl IntoIterator<Item = (&'s str, &'s str)>) -> Self {
         self.environment.extend(pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
         self
     }
 
-    /// A folder that no runner mounts: where a scheme without AWS keeps its releases and states.
-    pub(crate) fn mounted(mut self, folder: &Path, inside: &'static str) -> Self {
+    /// A folder that no runner mounts: what a step would have from the network.
+    pub(crate) fn mounted(mut self, folder: &Path, inside: impl AsRef<Path>) -> Self {
         fs::create_dir_all(folder).unwrap();
-        self.mounts.push((folder.to_owned(), inside));
+        self.mounts.push((folder.to_owned(), inside.as_ref().to_owned()));
         self
     }
 
@@ -272,7 +280,7 @@ impl Step<'_> {
         ] {
             mounts.push((text(&job.sandbox.work().join(folder)), inside));
         }
-        mounts.extend(job.mounts.iter().map(|(folder, inside)| (text(folder), *inside)));
+        mounts.extend(job.mounts.iter().map(|(folder, inside)| (text(folder), inside.to_str().unwrap())));
         for (outside, inside) in mounts {
             words.extend(["-v".to_owned(), format!("{outside}:{inside}")]);
         }

@@ -280,6 +280,11 @@ impl Running {
         i32::try_from(self.child.id()).unwrap()
     }
 
+    /// Its standard output so far.
+    pub(crate) fn said(&self) -> String {
+        self.stdout.text()
+    }
+
     /// To this process alone, not to its group.
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid()), signal).unwrap();

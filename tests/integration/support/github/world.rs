@@ -103,6 +103,11 @@ impl World {
         }
     }
 
+    /// The API's URL as its clients know it: of a host before the double.
+    pub(crate) fn seen_at(&mut self, url: &str) {
+        url.clone_into(&mut self.url);
+    }
+
     /// Somebody else's token, or the workflow's with less: `("pull_requests", "read")`.
     pub(crate) fn token(&mut self, token: &str, login: &str, permissions: &[(&str, &str)]) {
         let permissions = permissions.iter().map(|(name, level)| ((*name).to_owned(), (*level).to_owned())).collect();
