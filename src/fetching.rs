@@ -35,6 +35,8 @@ pub(crate) struct Fetching {
 
 struct Cache {
     folder: PathBuf,
+    /// The folder, or the first above it that was made for it.
+    made: PathBuf,
     /// Whose the folder around it is: who removes the checkout must be able to remove what is in it.
     owner: (u32, u32),
 }
@@ -66,13 +68,13 @@ impl Fetching {
 
     /// In a container we are root, and the runner is not.
     pub(crate) fn give_back(&self, host: &Host) {
-        let Some(Cache { folder, owner: (user, group) }) = &self.cache else { return };
+        let Some(Cache { made, owner: (user, group), .. }) = &self.cache else { return };
         if !nix::unistd::geteuid().is_root() {
             return;
         }
-        let entries = walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok);
+        let entries = walkdir::WalkDir::new(made).into_iter().filter_map(Result::ok);
         if let Some(error) = entries.filter_map(|it| lchown(it.path(), Some(*user), Some(*group)).err()).next() {
-            host.log.warning(&format!("`{}` is left to root: {error}", folder.display()));
+            host.log.warning(&format!("`{}` is left to root: {error}", made.display()));
         }
     }
 }
@@ -155,14 +157,16 @@ impl Cache {
                 .hint("give a path relative to the checkout, such as `.cdflow-cache`"));
         }
         let is_new = !absolute.exists();
-        let around = absolute.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+        let missing = absolute.ancestors().take_while(|folder| !folder.exists()).last();
+        let made = missing.unwrap_or(&absolute).to_owned();
+        let around = made.parent().unwrap_or(&made);
         let owner = fs::metadata(around).map(|found| (found.uid(), found.gid())).map_err(failed)?;
         fs::create_dir_all(&absolute).map_err(failed)?;
         if is_new {
             // In a checkout it would make a release that is not as committed.
             fs::write(absolute.join(".gitignore"), "*\n").map_err(failed)?;
         }
-        Ok(Self { folder: absolute, owner })
+        Ok(Self { folder: absolute, made, owner })
     }
 }
 

@@ -4,7 +4,7 @@
 //! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `limits`, `release`.
 //! `command`: the order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `guard`, `scaffold`,
 //! `terraform`, `secrets`, `report`. Services: `aws`, `registry`, `docker`, `fetching`, `git`, `ci`, `github`.
-//! Leaves: `process`, `interrupt`, `container`, `handover`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
+//! Leaves: `process`, `reaper`, `interrupt`, `container`, `handover`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
 
 use std::{ffi::OsString, sync::Arc, time::Instant};
 
@@ -36,6 +36,7 @@ mod names;
 mod private;
 mod process;
 mod published;
+mod reaper;
 mod redact;
 mod registry;
 mod release;
@@ -97,6 +98,7 @@ fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<()> {
         true => "cancelled: not waiting any longer",
     };
     runtime.block_on(async {
+        reaper::start();
         let handover = Handover::begin(&environment, &log, !is_post);
         let (told, asked) = (log.clone(), handover.clone());
         let interrupt = Interrupt::listen(move || {

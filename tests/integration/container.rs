@@ -149,7 +149,7 @@ fn a_clean_up_with_nothing_to_do_is_silent() {
         .stdout_has("may still be at work in its container: the Docker engine at unix:///nowhere does not answer");
 }
 
-/// In a network of its own a container is called by its ID; the engine's socket is not always there.
+/// In a network of its own a container is called by its ID. As its first process cdflow also has to bury what others orphan.
 #[test]
 fn a_step_leaves_its_container_to_the_clean_up() {
     let lab = Lab::get();
@@ -161,17 +161,19 @@ fn a_step_leaves_its_container_to_the_clean_up() {
     let mut running = step.command("bridge").spawn();
     running.wait_for("): waiting");
     assert_eq!(job.state()["container"], lab.docker(["inspect", "--format", "{{.Id}}", step.name()]));
+    let buried = "while [ -e /proc/$(cat /tmp/orphan) ]; do sleep 0.1; done";
+    lab.docker(["exec", step.name(), "timeout", "60", "sh", "-c", buried]);
     running.signal(Signal::SIGTERM);
     running.wait().fails(143);
     assert_eq!(job.state()["container"], "");
 }
 
-/// Its apply waits after the greeting until it is stopped.
+/// Its apply leaves an orphan that ends soon, and then waits, after the greeting, until it is stopped.
 const SLOW: &str = r#"
 resource "terraform_data" "slow" {
   depends_on = [terraform_data.greeting]
   provisioner "local-exec" {
-    command = "echo waiting; sleep 100"
+    command = "(sh -c 'echo $$ > /tmp/orphan; sleep 0.3' &); sleep 0.5; echo waiting; sleep 100"
   }
 }
 "#;

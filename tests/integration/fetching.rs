@@ -67,7 +67,8 @@ fn modules_by_https_with_a_netrc() {
     fs::write(project.sandbox().home().join(".netrc"), "machine other login a password b\n").unwrap();
     project.releasing("1").run().fails(11).stdout_has("bad response code: 401");
 
-    let netrc = "machine 127.0.0.1\n  login bot\n  password netrc-password-netrc";
+    // Terraform takes host and port for the machine.
+    let netrc = &format!("machine {}\n  login bot\n  password netrc-password-netrc", server.address);
     let home = project.sandbox().work().join("home.log");
     let path = project.terraform_but(&format!(
         "init) ls -A \"$HOME\" > {0}; cat \"$HOME/.netrc\" >> {0}; echo \"told: $NETRC netrc-password-netrc\";;",
