@@ -27,11 +27,11 @@ pub(crate) struct AccountScheme {
     /// Region to bucket, for `multi-region`.
     pub(crate) lambda_buckets: BTreeMap<String, Place>,
     pub(crate) backend: StateBackend,
-    /// `host[:port]`, where images go instead of to ECR.
-    image_registry: Option<String>,
     pub(crate) layout: Layout,
     /// Where the scheme lies that this component shall use in the place of this one.
     pub(crate) moved_to: Option<String>,
+    /// `host[:port]`, where images go instead of to ECR.
+    image_registry: Option<String>,
     pub(crate) accounts: BTreeMap<String, Account>,
     /// Limits of deploys that no cdflow.yml can loosen.
     pub(crate) policy: Limits,

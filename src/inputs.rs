@@ -179,6 +179,8 @@ pub(crate) enum ComponentCommand {
     History(HistoryInputs),
     /// Deploy once more what was deployed before
     Rollback(RollbackInputs),
+    /// Open a shell, or run a command, with Terraform set up for an environment
+    Shell(ShellInputs),
     /// Delete old releases that were never deployed
     Prune(PruneInputs),
     /// Show who holds the lock of a state; release it with --force
@@ -197,14 +199,14 @@ pub(crate) struct ReleaseInputs {
     /// A value for Terraform's `release` variable (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) release_data: Vec<Datum>,
+    /// On GitHub Actions, in a run for a tag: make or complete the tag's GitHub release
+    #[arg(long)]
+    pub(crate) create_github_release: bool,
     /// A login for an image registry: VARIABLE is an environment variable that holds USER:PASSWORD (repeatable)
     #[arg(long, value_name = "HOST=VARIABLE")]
     pub(crate) registries: Vec<RegistryLogin>,
     #[command(flatten)]
     pub(crate) fetch: FetchInputs,
-    /// On GitHub Actions, in a run for a tag: make or complete the tag's GitHub release
-    #[arg(long)]
-    pub(crate) create_github_release: bool,
     /// Show what the release would contain; build and publish nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -343,6 +345,17 @@ pub(crate) struct RollbackInputs {
     /// This resource may be destroyed or replaced, whatever protects it (repeatable)
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) allow_destroy: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShellInputs {
+    /// The environment to work on
+    pub(crate) environment: Environment,
+    /// The release to work with [default: the one that is deployed]
+    pub(crate) version: Option<Version>,
+    /// Run this instead of a shell
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -534,6 +547,7 @@ impl ActionInputs {
                 version: self.optional("version")?,
                 platform_config: self.list("platform-config")?,
                 release_data: self.list("release-data")?,
+                create_github_release: self.flag("create-github-release")?,
                 registries: self.list("registries")?,
                 fetch: FetchInputs {
                     ssh_key: self.content("ssh-key"),
@@ -541,7 +555,6 @@ impl ActionInputs {
                     netrc: self.content("netrc"),
                     cache_dir: self.optional("cache-dir")?,
                 },
-                create_github_release: self.flag("create-github-release")?,
                 dry_run: self.flag("dry-run")?,
             }),
             "inspect" => ComponentCommand::Inspect(InspectInputs {
@@ -588,6 +601,12 @@ impl ActionInputs {
                 environment: self.required("environment")?,
                 force: self.optional("lock-id")?,
             }),
+            "shell" => {
+                return Err(Error::input(
+                    "the command `shell` is not for a step: it needs a terminal, a script or arguments",
+                )
+                .hint("run it at a terminal: cdflow shell ENVIRONMENT"));
+            }
             "adopt" => ComponentCommand::Adopt(AdoptInputs {
                 environment: self.required("environment")?,
                 version: self.optional("version")?,
@@ -782,6 +801,7 @@ mod tests {
     #[test]
     fn mistakes_in_a_step() {
         assert!(refused(&[("VERSION", "1"), ("COMMAND", "depoly")]).contains("did you mean `deploy`?"));
+        assert!(refused(&[("COMMAND", "shell"), ("ENVIRONMENT", "ci")]).contains("not for a step"));
         assert!(refused(&[("COMMAND", "inspect")]).contains("`version` is missing"));
         assert!(
             refused(&[("COMMAND", "release"), ("VERSION", "1"), ("PLATFROM-CONFIG", "x")])

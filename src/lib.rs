@@ -87,7 +87,7 @@ pub fn run(args: Vec<OsString>, environment: Environment) -> u8 {
     ended.unwrap_or(Exit::Internal as u8)
 }
 
-fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<()> {
+fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Error::internal("no threads can be started").why(error))?;
     let is_post = matches!(inputs.command, Command::Post);
@@ -119,9 +119,9 @@ fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<()> {
     })
 }
 
-fn code(ended: Result<()>, log: &Log) -> u8 {
+fn code(ended: Result<u8>, log: &Log) -> u8 {
     match ended {
-        Ok(()) => 0,
+        Ok(code) => code,
         Err(error) => {
             log.error(&error);
             error.exit() as u8

@@ -25,6 +25,8 @@ pub(crate) struct Log {
     /// 0 is normal; 1 tells what was chosen and why; 2 and more tell each program that is started.
     verbosity: u8,
     color: bool,
+    /// Standard output is another program's: what is for people goes to standard error.
+    narrates_all: bool,
     /// Standard error is a terminal: a progress line may be drawn over.
     terminal: bool,
     /// On GitHub Actions: its commands for warnings and errors.
@@ -62,7 +64,14 @@ impl Log {
     pub(crate) fn new(redactor: Redactor, verbosity: u8, no_color: bool, actions: bool) -> Self {
         let terminal = io::stderr().is_terminal();
         let color = !no_color && (terminal || actions);
-        Self { redactor, verbosity, color, terminal, actions: actions.then(|| Arc::new(Fence::open(None))) }
+        Self {
+            redactor,
+            verbosity,
+            color,
+            narrates_all: false,
+            terminal,
+            actions: actions.then(|| Arc::new(Fence::open(None))),
+        }
     }
 
     /// The same log, of a run in this checkout.
@@ -81,6 +90,11 @@ impl Log {
         if let Some(fence) = &self.actions {
             fence.end_group();
         }
+    }
+
+    /// The same log, with the output of programs as a part of the narration, or on standard output as always.
+    pub(crate) fn narrating_all(&self, narrates_all: bool) -> Self {
+        Self { narrates_all, ..self.clone() }
     }
 
     /// The end of a run: steps after ours must be heard again.
@@ -181,8 +195,14 @@ impl Log {
         let line = self.redactor.apply(line);
         match &self.actions {
             Some(fence) => fence.line(&line),
+            None if self.narrates_all => write_line(&mut io::stderr().lock(), &line),
             None => write_line(&mut io::stdout().lock(), &line),
         }
+    }
+
+    /// A line of the standard error of a program that the user asked for.
+    pub(crate) fn error_output(&self, line: &str) {
+        self.narrate(line);
     }
 
     fn narrate(&self, line: &str) {

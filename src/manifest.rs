@@ -53,6 +53,12 @@ pub(crate) enum ComponentType {
     Docker,
 }
 
+impl ComponentType {
+    pub(crate) fn has_image(self) -> bool {
+        !matches!(self, Self::Infrastructure | Self::Lambda)
+    }
+}
+
 /// Where the account scheme lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SchemeUrl {

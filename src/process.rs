@@ -47,8 +47,18 @@ pub(crate) struct Program {
     args: Vec<OsString>,
     env: BTreeMap<OsString, OsString>,
     cwd: PathBuf,
-    input: Vec<u8>,
+    input: Input,
 }
+
+/// What a program finds on standard input.
+enum Input {
+    Nothing,
+    Bytes(Vec<u8>),
+    /// What we were given.
+    Ours,
+}
+
+type Sink<'a> = &'a mut (dyn FnMut(&str) + Send);
 
 /// How a program ended.
 pub(crate) struct Finished {
@@ -65,12 +75,18 @@ pub(crate) struct Captured {
 impl Program {
     /// Nothing of our own environment is passed on: `env` is all that the program sees.
     pub(crate) fn new(path: &Path, cwd: &Path, env: &BTreeMap<OsString, OsString>) -> Self {
-        Self { path: path.to_owned(), args: Vec::new(), env: env.clone(), cwd: cwd.to_owned(), input: Vec::new() }
+        Self { path: path.to_owned(), args: Vec::new(), env: env.clone(), cwd: cwd.to_owned(), input: Input::Nothing }
     }
 
     /// What `capture` writes to standard input; for what must not stand among the arguments.
     pub(crate) fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
-        self.input = input.into();
+        self.input = Input::Bytes(input.into());
+        self
+    }
+
+    /// It reads our own standard input. Not for a terminal: the program is in the background there.
+    pub(crate) fn with_our_input(mut self) -> Self {
+        self.input = Input::Ours;
         self
     }
 
@@ -80,15 +96,13 @@ impl Program {
     }
 
     /// Runs to the end; standard output and standard error are kept apart.
-    pub(crate) async fn capture(mut self, log: &Log, interrupt: &Interrupt) -> Result<Captured> {
-        let input = std::mem::take(&mut self.input);
-        let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
-        let mut child = self.spawn(log, stdin, Stdio::piped(), Stdio::piped())?;
+    pub(crate) async fn capture(self, log: &Log, interrupt: &Interrupt) -> Result<Captured> {
+        let mut child = self.spawn(log, Stdio::piped(), Stdio::piped())?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let write = async {
-            if let Some(mut stdin) = stdin {
+            if let (Some(mut stdin), Input::Bytes(input)) = (stdin, &self.input) {
                 // A program need not read what it gets.
-                let _ = stdin.write_all(&input).await;
+                let _ = stdin.write_all(input).await;
             }
         };
         let read = async {
@@ -111,36 +125,48 @@ impl Program {
     ///
     /// The program writes into a file that has no name, and we follow it: a pipe would break when cdflow is killed, and take
     /// the program along in the middle of an apply; and an orphan that keeps the output open would keep us waiting.
-    pub(crate) async fn relay(
+    pub(crate) async fn relay(self, log: &Log, interrupt: &Interrupt, sink: Sink<'_>) -> Result<Finished> {
+        let output = self.output_file()?;
+        let child = self.spawn(log, output.as_stream()?, output.as_stream()?)?;
+        follow(child, log, interrupt, vec![(output, sink)]).await
+    }
+
+    /// As `relay`, with standard output and standard error kept apart; so the order between the two is lost.
+    pub(crate) async fn relay_apart(
         self,
         log: &Log,
         interrupt: &Interrupt,
-        sink: &mut (dyn FnMut(&str) + Send),
+        [out_sink, err_sink]: [Sink<'_>; 2],
     ) -> Result<Finished> {
-        let failed = |error: io::Error| Error::internal("the output can't be followed").why(error);
-        let output = self.output_file().map_err(failed)?;
-        let [out, err] = [output.try_clone().map_err(failed)?, output.try_clone().map_err(failed)?];
-        let mut child = self.spawn(log, Stdio::null(), out.into(), err.into())?;
-        let mut followed = Followed { output, offset: 0, given_back: 0, line: Vec::new() };
-        let status = {
-            let ended = supervise(&mut child, log, interrupt);
-            tokio::pin!(ended);
-            loop {
-                tokio::select! {
-                    status = &mut ended => break status,
-                    () = tokio::time::sleep(FOLLOW_EVERY) => followed.pass_on(sink).map_err(failed)?,
-                }
+        let [out, err] = [self.output_file()?, self.output_file()?];
+        let child = self.spawn(log, out.as_stream()?, err.as_stream()?)?;
+        follow(child, log, interrupt, vec![(out, out_sink), (err, err_sink)]).await
+    }
+
+    /// Lends the program our terminal until it ends. It begins in our process group, the one in the foreground: a shell that
+    /// could not read from the terminal would be stopped. What it prints is seen by nobody but the person.
+    ///
+    /// A signal that we get means that the person is gone, or shall go: the program hears it as a shell hears that its
+    /// terminal was closed.
+    #[expect(clippy::disallowed_methods, reason = "this is the place where programs start")]
+    pub(crate) async fn interact(self, log: &Log, interrupt: &Interrupt) -> Result<Finished> {
+        log.debug(&self.line());
+        let mut child = self.command(Command::new(&self.path)).spawn().map_err(|error| self.not_started(error))?;
+        let status = tokio::select! {
+            status = child.wait() => status,
+            () = interrupt.arrived() => {
+                send(&child, Signal::SIGHUP);
+                child.wait().await
             }
         };
-        followed.pass_on(sink).map_err(failed)?;
-        followed.pass_rest(sink);
-        Ok(Finished { code: code(status.map_err(failed)?) })
+        Ok(Finished { code: code(status.map_err(unfollowed)?) })
     }
 
     /// In the program's TMPDIR, removed already.
-    fn output_file(&self) -> io::Result<File> {
+    fn output_file(&self) -> Result<Followed> {
         let folder = self.env.get(OsStr::new("TMPDIR")).map_or_else(|| Path::new("/tmp"), Path::new);
-        tempfile::tempfile_in(folder)
+        let output = tempfile::tempfile_in(folder).map_err(unfollowed)?;
+        Ok(Followed { output, offset: 0, given_back: 0, line: Vec::new() })
     }
 
     /// Runs to the end while `parse` reads standard output on a thread of its own, so that nothing large is held.
@@ -152,7 +178,7 @@ impl Program {
     ) -> Result<(T, Captured)> {
         let failed = |error: io::Error| Error::internal("a pipe can't be made").why(error);
         let (reader, writer) = io::pipe().map_err(failed)?;
-        let mut child = self.spawn(log, Stdio::null(), writer.into(), Stdio::piped())?;
+        let mut child = self.spawn(log, writer.into(), Stdio::piped())?;
         let stderr = child.stderr.take();
         let parsed = tokio::task::spawn_blocking(move || {
             let mut reader = io::BufReader::with_capacity(256 * 1024, reader);
@@ -171,23 +197,69 @@ impl Program {
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the place where programs start")]
-    fn spawn(&self, log: &Log, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Result<Child> {
-        let words: Vec<_> =
-            std::iter::once(self.path.as_os_str()).chain(self.args.iter().map(OsString::as_os_str)).collect();
-        log.debug(&format!("$ {}", words.join(OsStr::new(" ")).to_string_lossy()));
-        Command::new(&self.path)
-            .args(&self.args)
-            .env_clear()
-            .envs(&self.env)
-            .current_dir(&self.cwd)
+    fn spawn(&self, log: &Log, stdout: Stdio, stderr: Stdio) -> Result<Child> {
+        log.debug(&self.line());
+        let stdin = match self.input {
+            Input::Nothing => Stdio::null(),
+            Input::Bytes(_) => Stdio::piped(),
+            Input::Ours => Stdio::inherit(),
+        };
+        self.command(Command::new(&self.path))
             .stdin(stdin)
             .stdout(stdout)
             .stderr(stderr)
             // Ctrl-C at a terminal must not reach Terraform's providers, nor Terraform a second time.
             .process_group(0)
             .spawn()
-            .map_err(|error| Error::input(format!("`{}` can't be started", self.path.display())).why(error))
+            .map_err(|error| self.not_started(error))
     }
+
+    fn command(&self, mut command: Command) -> Command {
+        command.args(&self.args).env_clear().envs(&self.env).current_dir(&self.cwd);
+        command
+    }
+
+    fn not_started(&self, error: io::Error) -> Error {
+        Error::input(format!("`{}` can't be started", self.path.display())).why(error)
+    }
+
+    fn line(&self) -> String {
+        let words: Vec<_> =
+            std::iter::once(self.path.as_os_str()).chain(self.args.iter().map(OsString::as_os_str)).collect();
+        format!("$ {}", words.join(OsStr::new(" ")).to_string_lossy())
+    }
+}
+
+fn unfollowed(error: io::Error) -> Error {
+    Error::internal("the output can't be followed").why(error)
+}
+
+/// Passes on what the program writes into its files, until it has ended.
+async fn follow(
+    mut child: Child,
+    log: &Log,
+    interrupt: &Interrupt,
+    mut outputs: Vec<(Followed, Sink<'_>)>,
+) -> Result<Finished> {
+    let status = {
+        let ended = supervise(&mut child, log, interrupt);
+        tokio::pin!(ended);
+        loop {
+            tokio::select! {
+                status = &mut ended => break status,
+                () = tokio::time::sleep(FOLLOW_EVERY) => {
+                    for (followed, sink) in &mut outputs {
+                        followed.pass_on(*sink).map_err(unfollowed)?;
+                    }
+                }
+            }
+        }
+    };
+    for (followed, sink) in &mut outputs {
+        followed.pass_on(*sink).map_err(unfollowed)?;
+        followed.pass_rest(*sink);
+    }
+    Ok(Finished { code: code(status.map_err(unfollowed)?) })
 }
 
 /// Waits for the end; passes on one interrupt, to the program itself and not to its group, and swallows the rest: Terraform
@@ -203,11 +275,8 @@ async fn supervise(child: &mut Child, log: &Log, interrupt: &Interrupt) -> io::R
         status = child.wait() => return status,
         () = tokio::time::sleep_until(began + UNTIL_IT_LISTENS) => {}
     }
-    let id = child.id().and_then(|id| i32::try_from(id).ok());
-    if let Some(id) = id {
-        // It may have ended meanwhile.
-        let _ = kill(Pid::from_raw(id), Signal::SIGINT);
-    }
+    let id = child.id();
+    send(child, Signal::SIGINT);
     loop {
         tokio::select! {
             status = child.wait() => return status,
@@ -215,6 +284,14 @@ async fn supervise(child: &mut Child, log: &Log, interrupt: &Interrupt) -> io::R
                 "still waiting for process {} to stop; killing it could lose what it has done", id.unwrap_or_default()
             )),
         }
+    }
+}
+
+/// To the program itself, not to its group.
+fn send(child: &Child, signal: Signal) {
+    if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
+        // It may have ended meanwhile.
+        let _ = kill(Pid::from_raw(id), signal);
     }
 }
 
@@ -237,6 +314,11 @@ struct Followed {
 }
 
 impl Followed {
+    /// For the program to write into.
+    fn as_stream(&self) -> Result<Stdio> {
+        self.output.try_clone().map(Stdio::from).map_err(unfollowed)
+    }
+
     /// What has been written since the last time, line by line.
     fn pass_on(&mut self, sink: &mut (dyn FnMut(&str) + Send)) -> io::Result<()> {
         let mut piece = [0; 16 * 1024];

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use reqwest::{
     Client, Method, RequestBuilder, Response, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -95,14 +95,14 @@ impl Registry {
 
     /// Whether it has this tag or digest. Asks for no content: the Docker Hub counts that as a pull.
     pub(crate) async fn has(&self, repository: &str, reference: &str) -> Result<bool> {
-        let asked = Asked { registry: self, repository, reference };
+        let asked = self.about(repository, reference);
         let answer = asked.send(Method::HEAD, &format!("manifests/{reference}")).await?;
         Ok(answer.status() != StatusCode::NOT_FOUND)
     }
 
     /// None when there is no such tag, digest or repository.
     pub(crate) async fn manifest(&self, repository: &str, reference: &str) -> Result<Option<Manifest>> {
-        let asked = Asked { registry: self, repository, reference };
+        let asked = self.about(repository, reference);
         let Some((bytes, media_type)) = asked.get(&format!("manifests/{reference}"), reference).await? else {
             return Ok(None);
         };
@@ -110,6 +110,32 @@ impl Registry {
         let labels = asked.labels(&document).await?;
         let media_type = document.media_type.unwrap_or(media_type);
         Ok(Some(Manifest { digest: digest_of(&bytes), media_type, labels }))
+    }
+
+    /// An upload is begun and given up, which leaves nothing. False when there is no such repository, where a registry wants one
+    /// to be made first.
+    pub(crate) async fn may_push(&self, repository: &str) -> Result<bool> {
+        let asked =
+            Asked { registry: self, image: format!("{}/{repository}", self.host), repository, may: Right::Push };
+        let answer = asked.send(Method::POST, "blobs/uploads/").await?;
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Ok(false);
+        }
+        let place = answer.headers().get(LOCATION).and_then(|value| answer.url().join(value.to_str().ok()?).ok());
+        // ECR forgets it by itself, and takes no DELETE. Another host must not see what this one has let us in with.
+        if let Some(place) = place.filter(|place| place.origin() == answer.url().origin()) {
+            let admitted = self.admitted.lock().await.get(repository).cloned();
+            let request = self.client.delete(place);
+            let request = admitted.into_iter().fold(request, |request, header| request.header(AUTHORIZATION, header));
+            let _ = request.send().await;
+        }
+        Ok(true)
+    }
+
+    fn about<'a>(&'a self, repository: &'a str, reference: &str) -> Asked<'a> {
+        let separator = if reference.contains(':') { '@' } else { ':' };
+        let image = format!("{}/{repository}{separator}{reference}", self.host);
+        Asked { registry: self, image, repository, may: Right::Pull }
     }
 
     /// The registry's own, in which the Docker Hub's short names are long.
@@ -124,8 +150,17 @@ impl Registry {
 /// One question: all its errors name the image.
 struct Asked<'a> {
     registry: &'a Registry,
+    /// As it is written.
+    image: String,
     repository: &'a str,
-    reference: &'a str,
+    /// What somebody must be allowed to do there.
+    may: Right,
+}
+
+#[derive(Clone, Copy)]
+enum Right {
+    Pull,
+    Push,
 }
 
 impl Asked<'_> {
@@ -290,9 +325,11 @@ impl Asked<'_> {
         let error = Error::new(Exit::Credentials, self.what())
             .why(format!("the registry {host} does not let us (HTTP {})", answer.status().as_u16()));
         match self.registry.login {
-            Some(_) => {
-                error.hint(format!("check the login for {host}: it must be allowed to pull `{}`", self.repository))
-            }
+            Some(_) => error.hint(format!(
+                "check the login for {host}: it must be allowed to {} `{}`",
+                self.right(),
+                self.repository
+            )),
             None => error.hint(format!("log in: docker login {host}")),
         }
         .hint("some registries say this also of a repository that does not exist")
@@ -305,9 +342,17 @@ impl Asked<'_> {
     }
 
     fn what(&self) -> String {
-        let Self { registry, repository, reference } = self;
-        let separator = if reference.contains(':') { '@' } else { ':' };
-        format!("the image `{}/{repository}{separator}{reference}` can't be looked up", registry.host)
+        match self.may {
+            Right::Pull => format!("the image `{}` can't be looked up", self.image),
+            Right::Push => format!("images can't be pushed to `{}`", self.image),
+        }
+    }
+
+    fn right(&self) -> &'static str {
+        match self.may {
+            Right::Pull => "pull from",
+            Right::Push => "push to",
+        }
     }
 }
 

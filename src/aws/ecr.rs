@@ -24,8 +24,6 @@ pub(crate) use policy::Pullers;
 
 /// Attempts of the SDK at one request.
 const ATTEMPTS: u32 = 5;
-/// BatchDeleteImage takes this many at a time.
-const BATCH: usize = 100;
 
 /// The registry of one account in one region.
 pub(crate) struct Ecr {
@@ -74,7 +72,16 @@ impl Ecr {
         if self.allow(repository, pullers).await? {
             notes.push(format!("the accounts of the scheme may now pull from {repository}"));
         }
-        notes.extend(self.expire_untagged(repository).await?);
+        match self.expire_untagged(repository).await {
+            Ok(note) => notes.extend(note),
+            // It is about tidiness: its absence is no reason to fail.
+            Err(error) if error.exit() == Exit::Credentials => notes.push(format!(
+                "nothing removes the images of {repository} that have no tag: {}; {}",
+                error.story(),
+                error.hints().join("; ")
+            )),
+            Err(error) => return Err(error),
+        }
         Ok(notes)
     }
 
@@ -138,7 +145,7 @@ impl Ecr {
         }
     }
 
-    /// A rule for images that have lost their tag, unless there is a policy already. Its absence is no reason to fail.
+    /// A rule for images that have lost their tag, unless there is a policy already.
     async fn expire_untagged(&self, repository: &str) -> Result<Option<String>> {
         match self.client.get_lifecycle_policy().repository_name(repository).send().await {
             Ok(answer) if answer.lifecycle_policy_text.as_deref().is_some_and(policy::is_our_lifecycle) => {
@@ -229,28 +236,24 @@ impl Ecr {
         Ok(images)
     }
 
-    /// With all their tags. One that is gone already is fine.
-    pub(crate) async fn delete(&self, repository: &str, digests: &[String]) -> Result<()> {
-        for batch in digests.chunks(BATCH) {
-            let images = batch.iter().map(|digest| ImageIdentifier::builder().image_digest(digest).build()).collect();
-            let deleted = self
-                .client
-                .batch_delete_image()
-                .repository_name(repository)
-                .set_image_ids(Some(images))
-                .send()
-                .await
-                .map_err(|error| self.failed(&error, repository, "does not let its images go", "BatchDeleteImage"))?;
-            let real = |failure: &&aws_sdk_ecr::types::ImageFailure| {
-                failure.failure_code().is_some_and(|code| code.as_str() != "ImageNotFound")
-            };
-            if let Some(failure) = deleted.failures().iter().find(real) {
-                let digest = failure.image_id().and_then(ImageIdentifier::image_digest).unwrap_or("(unknown)");
-                return Err(Error::refused(format!("the image `{}@{digest}` can't be deleted", self.name(repository)))
-                    .why(failure.failure_reason().unwrap_or("ECR gives no reason")));
+    /// The image goes with its last tag. One that is gone already is fine.
+    pub(crate) async fn remove_tag(&self, repository: &str, tag: &str) -> Result<()> {
+        let image = ImageIdentifier::builder().image_tag(tag).build();
+        let answer = self
+            .client
+            .batch_delete_image()
+            .repository_name(repository)
+            .image_ids(image)
+            .send()
+            .await
+            .map_err(|error| self.failed(&error, repository, "does not let its images go", "BatchDeleteImage"))?;
+        match answer.failures().first() {
+            Some(failure) if failure.failure_code().is_none_or(|code| code.as_str() != "ImageNotFound") => {
+                Err(Error::refused(format!("the image `{}:{tag}` can't be deleted", self.name(repository)))
+                    .why(failure.failure_reason().unwrap_or("ECR gives no reason")))
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn name(&self, repository: &str) -> String {
@@ -395,6 +398,10 @@ mod tests {
         let error = ecr.login(&Redactor::default()).await.unwrap_err();
         assert_eq!((error.exit(), asked.lock().unwrap().len()), (Exit::Unavailable, ATTEMPTS as usize));
 
+        let (ecr, _) = watched("PutLifecyclePolicy", || answer("400 Bad Request", "AccessDeniedException")).await;
+        let notes = ecr.prepare("untidy", false, &pullers(&[], false)).await.unwrap();
+        assert!(notes.last().unwrap().contains("`ecr:PutLifecyclePolicy`"), "{notes:?}");
+
         let (ecr, _) = watched("CreateRepository", || answer("400 Bad Request", "InvalidParameterException")).await;
         let error = ecr.prepare("refused-name", false, &pullers(&[], false)).await.unwrap_err();
         assert_eq!(error.exit(), Exit::Input);
@@ -402,7 +409,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn images_are_found_and_deleted_with_their_tags() {
+    async fn an_image_is_found_and_goes_with_its_last_tag() {
         let ecr = at(moto());
         assert_eq!(ecr.images("no-such").await.unwrap(), []);
         assert_eq!(ecr.image("no-such", "1").await.unwrap(), None);
@@ -419,9 +426,12 @@ mod tests {
         let found = ecr.image("images", "1").await.unwrap().unwrap();
         assert_eq!((found.digest, found.tags), (digest(b'a'), vec!["1".to_owned(), "latest".to_owned()]));
         assert_eq!(ecr.images("images").await.unwrap().len(), 2);
-        ecr.delete("images", &[digest(b'a'), digest(b'f')]).await.unwrap();
+        ecr.remove_tag("images", "1").await.unwrap();
+        assert_eq!(ecr.image("images", &digest(b'a')).await.unwrap().unwrap().tags, ["latest"]);
+        for _ in 0..2 {
+            ecr.remove_tag("images", "latest").await.unwrap();
+        }
         assert_eq!(ecr.image("images", &digest(b'a')).await.unwrap(), None);
-        assert_eq!(ecr.image("images", "latest").await.unwrap(), None);
         assert!(ecr.image("images", &digest(b'b')).await.unwrap().is_some());
     }
 }

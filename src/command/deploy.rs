@@ -21,8 +21,8 @@ pub(crate) async fn run(context: &Context, inputs: DeployInputs, report: &mut Re
     report.environment = Some(inputs.environment.to_string());
     report.version = inputs.version.as_ref().map(Version::to_string);
     context.scheme.account_of(&inputs.environment)?;
-    let record = rollout::record(context, &inputs.environment).await?;
     let version = context.version(inputs.version.clone()).await?;
+    let record = rollout::record(context, &inputs.environment).await?;
     report.version = Some(version.to_string());
     check_gates(context, &inputs, &version, &record).await?;
     let recorded = record.deployed().cloned();

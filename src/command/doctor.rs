@@ -16,6 +16,7 @@ use crate::{
 
 mod access;
 mod files;
+mod images;
 mod places;
 mod report;
 mod terraform;
@@ -60,6 +61,9 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
         report.ok("component", format!("{component}, by {source}"));
         component
     });
+    if manifest.kind.has_image() {
+        images::engine(&mut report, host).await;
+    }
     if let (ComponentType::Lambda, Some(component)) = (manifest.kind, &component) {
         files::function(&mut report, manifest, component, folder, root.as_deref());
     }
@@ -104,6 +108,9 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
     places.releases(&mut report).await;
     if manifest.kind == ComponentType::Lambda {
         places.lambda(&mut report, manifest.multi_region).await;
+    }
+    if manifest.kind.has_image() {
+        images::repository(&mut report, &scheme, &identity, release.as_deref(), host).await;
     }
     places.state(&mut report, tool.as_ref()).await;
     let accounts = match &inputs.environment {

@@ -22,6 +22,7 @@ mod rescue;
 mod rollback;
 mod rollout;
 mod runs;
+mod shell;
 mod state_home;
 mod status;
 mod unlock;
@@ -36,8 +37,9 @@ use crate::{
     report::Report,
 };
 
-/// What is worth a report is told to `report` on the way, so that it has all that is known when a step fails.
-pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Result<()> {
+/// What is worth a report is told to `report` on the way, so that it has all that is known when a step fails. The exit code of a
+/// run that went well: a shell's own, or 0.
+pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Result<u8> {
     let Inputs { global, command } = inputs;
     if let Some(token) = &global.github_token {
         host.log.redactor.add(token);
@@ -46,14 +48,15 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
     let command = match command {
         Command::CredentialProcess { socket } => {
             host.log.json(&credentials::ask(&socket).await?);
-            return Ok(());
+            return Ok(0);
         }
-        Command::Post => return post::run(&host).await,
+        Command::Post => return post::run(&host).await.map(|()| 0),
         Command::Doctor(inputs) => {
             guard::check(&global, &host).await?;
-            return interrupt.or_cancel("looking at everything", doctor::run(&global, &inputs, &host)).await;
+            let examined = interrupt.or_cancel("looking at everything", doctor::run(&global, &inputs, &host));
+            return examined.await.map(|()| 0);
         }
-        Command::Init(inputs) => return init::run(&global, &inputs, &host),
+        Command::Init(inputs) => return init::run(&global, &inputs, &host).map(|()| 0),
         Command::Component(command) => command,
     };
     report.command = reported(&command).to_owned();
@@ -62,6 +65,7 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
     report.component = Some(context.identity.component.to_string());
     report.team = Some(context.identity.team.to_string());
     let done = match command {
+        ComponentCommand::Shell(inputs) => return shell::run(context, inputs).await,
         ComponentCommand::Release(inputs) => release::run(&context, inputs, report).await,
         ComponentCommand::Deploy(inputs) => deploy::run(&context, inputs, report).await,
         ComponentCommand::Destroy(inputs) => destroy::run(&context, inputs, report).await,
@@ -87,7 +91,7 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
             old.url
         ));
     }
-    done
+    done.map(|()| 0)
 }
 
 /// The commands that change something say so also elsewhere than in the log.

@@ -10,6 +10,7 @@ use crate::{
     account::{FrozenAccount, Place},
     artifact::{lambda, reference::ImageReference},
     aws::ecr::Ecr,
+    docker::logins::Logins,
     error::{Error, Exit, Result},
     names::Version,
     registry::Registry,
@@ -62,7 +63,9 @@ async fn has_image(context: &Context, image: &ImageReference) -> Result<bool> {
             Ok(ecr.image(&image.repository, &image.reference).await?.is_some())
         }
         _ => {
-            let registry = Registry::new(&image.host, None)?;
+            let host = &context.host;
+            let logins = Logins::gather(&[], &host.environment, &host.log.redactor)?;
+            let registry = Registry::new(&image.host, logins.for_host(&image.host, host).await?)?;
             let asking = tokio::time::timeout(PATIENCE, registry.has(&image.repository, &image.reference));
             asking.await.unwrap_or_else(|_| {
                 Err(Error::new(Exit::Unavailable, format!("the registry {} does not answer", image.host)))

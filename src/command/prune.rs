@@ -20,6 +20,10 @@ use crate::{
     store::{Listed, ReleaseStore},
 };
 
+mod images;
+
+use images::Images;
+
 /// Objects listed at a time.
 const PAGE: usize = 1000;
 
@@ -34,9 +38,20 @@ struct Stored {
 
 #[derive(Debug)]
 struct Object {
-    store: usize,
-    key: String,
+    at: At,
+    /// For people.
+    place: String,
     size: u64,
+}
+
+#[derive(Debug)]
+enum At {
+    Store {
+        number: usize,
+        key: String,
+    },
+    /// Its tag is the version.
+    Image,
 }
 
 pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
@@ -49,22 +64,34 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
     let reading = Ledger::versions(&context.store, &context.identity);
     let deployed = interrupt.or_cancel("reading the ledger", reading).await?;
     let count = stored.len();
-    let going = superfluous(stored, &deployed, keep, older_than.0, Timestamp::now());
+    let mut going = superfluous(stored, &deployed, keep, older_than.0, Timestamp::now());
     if going.is_empty() {
         log.done(&format!("Nothing to delete: {count} release(s), each deployed, young or among the newest {keep}"));
         return Ok(());
     }
-    table(&stores, &going).iter().for_each(|line| log.output(line));
+    let images = interrupt.or_cancel("listing the images", Images::list(context)).await?;
+    if let Some(images) = &images {
+        for (version, stored) in &mut going {
+            let size = images.size(version);
+            stored.objects.extend(size.map(|size| Object { at: At::Image, place: images.describe(version), size }));
+        }
+    }
+    table(&going).iter().for_each(|line| log.output(line));
     let size = bytes_text(going.iter().flat_map(|(_, stored)| &stored.objects).map(|object| object.size).sum());
     let summary = format!("{} of {count} release(s), {size}", going.len());
     if dry_run {
         log.done(&format!("Would delete {summary}"));
         return Ok(());
     }
-    for (_, stored) in &going {
+    for (version, stored) in &going {
+        interrupt.check("deleting more releases")?;
+        // The bundle is the release, so it goes before its artifacts: at no moment is there a release without them.
         for object in &stored.objects {
-            interrupt.check("deleting more releases")?;
-            stores[object.store].delete(&object.key).await?;
+            match (&object.at, &images) {
+                (At::Store { number, key }, _) => stores[*number].delete(key).await?,
+                (At::Image, Some(images)) => images.delete(version).await?,
+                (At::Image, None) => {}
+            }
         }
     }
     log.done(&format!("Deleted {summary}"));
@@ -101,7 +128,8 @@ async fn list(context: &Context, stores: &[&ReleaseStore]) -> Result<BTreeMap<Ve
                     (true, _) => modified,
                     (false, before) => before.zip(modified).map(|(one, other)| one.max(other)),
                 };
-                stored.objects.push(Object { store: number, key, size });
+                let place = store.describe(&key);
+                stored.objects.push(Object { at: At::Store { number, key }, place, size });
             }
             if after.is_none() {
                 break;
@@ -131,14 +159,16 @@ fn superfluous(
     going
 }
 
-fn table(stores: &[&ReleaseStore], going: &[(Version, Stored)]) -> Vec<String> {
+fn table(going: &[(Version, Stored)]) -> Vec<String> {
     let mut rows = vec![["VERSION", "PUBLISHED", "SIZE", "OBJECT"].map(str::to_owned)];
     for (version, stored) in going {
         let published = stored.modified.map(|time| time.strftime("%Y-%m-%d %H:%MZ").to_string()).unwrap_or_default();
-        rows.extend(stored.objects.iter().map(|object| {
-            let place = stores[object.store].describe(&object.key);
-            [version.to_string(), published.clone(), bytes_text(object.size), place]
-        }));
+        rows.extend(
+            stored
+                .objects
+                .iter()
+                .map(|object| [version.to_string(), published.clone(), bytes_text(object.size), object.place.clone()]),
+        );
     }
     runs::columns(&rows)
 }

@@ -69,7 +69,7 @@ async fn make(context: &Context, release: &Release, inputs: &ReleaseInputs, repo
     let checkout = checkout(context).await?;
     report.commit = Some(checkout.commit.clone());
     let data = release_data(&inputs.release_data)?;
-    let parts = read_parts(context, &checkout, &inputs).await?;
+    let parts = read_parts(context, &checkout, inputs).await?;
     let sources = read_sources(context, &checkout, &inputs.platform_config, &data, &parts)?;
     let tool = context::tool(&context.manifest, &context.host).await?;
     if inputs.dry_run {
@@ -82,7 +82,7 @@ async fn make(context: &Context, release: &Release, inputs: &ReleaseInputs, repo
     }
     if asked? {
         report.outcome = Outcome::Released;
-        report.release_digest = digest_in_store(context, release).await;
+        tell_what_is_there(context, release, report).await;
         return Ok(());
     }
 
@@ -108,7 +108,6 @@ async fn make(context: &Context, release: &Release, inputs: &ReleaseInputs, repo
     if let Some(image) = &image {
         context.host.interrupt.check("pushing the image")?;
         facts.extend(image.push().await?);
-        report.image_id = facts.get("image_id").cloned();
     }
     let bundle = bundle(context, &sources, &staged, &tool, &facts, private.path()).await?;
 
@@ -121,15 +120,20 @@ async fn make(context: &Context, release: &Release, inputs: &ReleaseInputs, repo
     report.outcome = Outcome::Released;
     report.release_digest = Some(bundle.digest.to_string());
     if let Some(image) = &image {
+        report.image_id = facts.get("image_id").cloned();
         image.move_latest().await;
     }
     Ok(())
 }
 
-/// Of a release that another run has published; not worth failing for.
-async fn digest_in_store(context: &Context, release: &Release) -> Option<String> {
+/// A job that is run again has the outputs of the first run. That they can't be read is not worth failing for.
+async fn tell_what_is_there(context: &Context, release: &Release, report: &mut Report) -> Option<()> {
     let published = Published::open(&context.store, release).await.ok()??;
-    published.manifest().await.ok()?.map(|(digest, _)| digest.to_string())
+    report.release_digest = published.manifest().await.ok()?.map(|(digest, _)| digest.to_string());
+    let facts: Value = serde_json::from_slice(&published.read("release.json").await.ok()??).ok()?;
+    let fact = |key: &str| facts["release"][key].as_str().map(str::to_owned);
+    (report.image_id, report.lambda_key) = (fact("image_id"), fact("s3_key"));
+    Some(())
 }
 
 /// What the artifact is made from.

@@ -126,6 +126,29 @@ async fn what_is_not_there_is_none() {
 }
 
 #[tokio::test]
+async fn who_may_push_is_found_out_and_nothing_is_left() {
+    let client = Registry::new(registry(), None).unwrap();
+    assert!(client.may_push("new/repository").await.unwrap());
+    assert!(!client.has("new/repository", "1").await.unwrap());
+
+    let (address, heads) = answering(|head| match head.starts_with("POST") {
+        true => ("202 Accepted", "location: /v2/a/blobs/uploads/1\r\n".to_owned(), String::new()),
+        false => ("404 Not Found", String::new(), String::new()),
+    })
+    .await;
+    assert!(Registry::new(&address, None).unwrap().may_push("a").await.unwrap());
+    assert!(heads.lock().unwrap()[1].starts_with("DELETE /v2/a/blobs/uploads/1 "));
+
+    let (address, _) = answering(|_| ("403 Forbidden", String::new(), String::new())).await;
+    let login = Login::Password { user: "ada".to_owned(), password: Secret::new("secret") };
+    let error = Registry::new(&address, Some(login)).unwrap().may_push("a").await.unwrap_err();
+    assert_eq!(error.exit(), Exit::Credentials);
+    assert!(error.to_string().contains("must be allowed to push to `a`"), "{error}");
+    let (address, _) = answering(|_| ("404 Not Found", String::new(), String::new())).await;
+    assert!(!Registry::new(&address, None).unwrap().may_push("a").await.unwrap());
+}
+
+#[tokio::test]
 async fn basic_is_given_where_it_is_asked_for() {
     let challenge = "www-authenticate: Basic realm=\"x\"\r\n".to_owned();
     let rule = move |head: &str| match header(head, "authorization").as_str() {

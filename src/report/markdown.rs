@@ -7,8 +7,10 @@ pub(super) const MARKER: &str = "<!-- cdflow";
 
 /// A block of code. The fence is longer than any run of backticks in the text, so that the text can't end it.
 pub(super) fn fence(language: &str, text: &str) -> String {
-    let ticks = "`".repeat(longest_run(text).max(2) + 1);
-    format!("{ticks}{language}\n{}\n{ticks}", block(text))
+    let shown = block(text);
+    // Of what is shown: a character that is left out may have stood between two runs.
+    let ticks = "`".repeat(longest_run(&shown).max(2) + 1);
+    format!("{ticks}{language}\n{shown}\n{ticks}")
 }
 
 /// What stands between two fences: no control characters, nothing that turns the direction of writing, none of our markers.
@@ -223,6 +225,12 @@ mod tests {
         fn a_cut_keeps_the_limit_and_whole_characters(text in hostile(), limit in 60_usize..200) {
             prop_assert!(cut_lines(&text, limit).len() <= limit.max(text.len().min(limit)));
         }
+    }
+
+    #[test]
+    fn a_control_character_between_backticks_hides_no_fence() {
+        assert_eq!(fence("", "``\u{7f}``"), "`````\n````\n`````");
+        assert_eq!(code("`\u{7f}`"), "``` `` ```");
     }
 
     #[test]

@@ -253,6 +253,21 @@ impl Initialised {
         Ok(())
     }
 
+    /// What a person types `plan` for: the command of `plan`, as one types it, with an exit code that says "failed" alone.
+    pub(crate) fn plan_command(&self, request: &PlanRequest) -> Vec<String> {
+        let program = self.folder.tool.program.display().to_string();
+        std::iter::once(program)
+            .chain(plan_args(request).into_iter().filter(|arg| arg != "-detailed-exitcode"))
+            .collect()
+    }
+
+    /// A program of the user's in Terraform's folder, which sees what Terraform sees and what `change` makes of it.
+    pub(crate) fn beside(&self, program: &Path, change: impl FnOnce(&mut BTreeMap<OsString, OsString>)) -> Program {
+        let mut env = self.folder.env.clone();
+        change(&mut env);
+        Program::new(program, &self.folder.infra, &env)
+    }
+
     pub(crate) async fn plan(&self, request: PlanRequest) -> Result<Plan> {
         let mut text = PlanText::default();
         let mut until_saved = until_saved(&request.plan_file);

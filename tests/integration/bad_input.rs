@@ -165,7 +165,8 @@ fn mistakes_in_release_data() {
 fn mistakes_of_the_command_line() {
     let project = Project::local("greeting");
     project.refuses(["depoly"], 2, &["unrecognized subcommand 'depoly'", "deploy"]);
-    project.refuses(["deploy", "live"], 2, &["<VERSION>"]);
+    project.refuses(["deploy"], 2, &["<ENVIRONMENT>"]);
+    project.refuses(["deploy", "live"], 2, &["the version is missing"]);
     project.refuses(["deploy", "live", "1", "--parallelism", "0"], 2, &["--parallelism"]);
     project.refuses(["deploy", "live", "1", "--lock-timeout", "soon"], 2, &["--lock-timeout"]);
     project.refuses([] as [&str; 0], 2, &["Usage"]);
@@ -179,7 +180,8 @@ fn mistakes_in_a_step() {
     for (inputs, says) in [
         (&[("COMMAND", "depoly")][..], &["the input `command` is `depoly`", "did you mean `deploy`?"][..]),
         (&[("VERSION", "1")], &["the input `command` is missing", "add `command:` to the step's `with:`"]),
-        (&[("COMMAND", "release")], &["the input `version` is missing"]),
+        (&[("COMMAND", "inspect")], &["the input `version` is missing"]),
+        (&[("COMMAND", "release")], &["the version is missing", "`version:` in the step's `with:`"]),
         (
             &[("COMMAND", "release"), ("VERSION", "1"), ("PLATFROM-CONFIG", "x")],
             &["there is no input `platfrom-config`", "did you mean `platform-config`?"],
@@ -346,7 +348,7 @@ fn a_temporary_folder_that_is_not_there() {
 #[test]
 fn every_example_loads() {
     let aws = Aws::new("examples");
-    for example in ["infrastructure-component", "infrastructure-aws", "lambda-component"] {
+    for example in ["infrastructure-component", "infrastructure-aws", "lambda-component", "docker-component"] {
         let project = Project::copied(example, &in_repository("examples").join(example));
         let output = project.releasing("1").arg("--dry-run").envs(aws.env()).run();
         output.success().stdout_has("would be published as").stdout_has("infra/main.tf").lacks("warning");

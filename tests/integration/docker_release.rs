@@ -314,6 +314,31 @@ fn a_cancelled_build_publishes_nothing() {
 }
 
 #[test]
+fn a_cancelled_push_publishes_nothing_and_burns_nothing() {
+    let (lab, aws) = (Lab::get(), Aws::new("docker-push"));
+    let project = on_aws("docker-push", &aws);
+    let put = format!("PUT {}/v2/docker-push/manifests/", Lab::ecr());
+    lab.rule(json!({ "matching": put, "times": 1, "delay": 20 }));
+    let mut running = in_lab(&project, &["release", "1"]).spawn();
+    running.wait_until("the push is at its end", |_| !lab.requests(&put).is_empty());
+    running.signal(Signal::SIGTERM);
+    let output = running.wait();
+    output.fails(143).stderr_has("was pushed: the release is not published");
+    assert!(output.elapsed.as_secs() < 15, "{:?}", output.elapsed);
+    assert!(aws.keys(&aws.release_bucket()).is_empty());
+    release(&project, "1").success();
+}
+
+#[test]
+fn a_component_that_can_be_no_image_and_a_key_of_another_type() {
+    let project = local("docker-name");
+    let output = in_lab(&project, &["release", "1", "--component", "Docker_Name"]).run();
+    output.fails(2).stderr_has("component `Docker_Name` is refused: the image is called like it");
+    project.edit("cdflow.yml", "type: docker", "type: infrastructure").append("cdflow.yml", "docker: {target: x}\n");
+    project.cdflow(["release", "1"]).run().fails(2).stderr_has("`docker` is for components of type `docker`");
+}
+
+#[test]
 fn what_init_writes_is_built_and_deployed() {
     let (lab, sandbox) = (Lab::get(), Sandbox::new());
     // The one base image of the laboratory, under the name that the scaffold uses.

@@ -1,6 +1,8 @@
 //! A release whose image or zip has gone is refused before anything is planned.
 
 use crate::support::{Aws, Lab, Project, REGION, RELEASE, Reference};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::json;
 use std::fs;
 
@@ -99,4 +101,23 @@ fn an_image_in_another_registry_is_looked_for_there() {
         let gone = format!("the image `{image}` of release {version} is gone");
         project.refuses_run(deploy(version), 2, &[&gone]).lacks("==> Plan");
     }
+}
+
+/// The login is the one that Docker's own configuration has.
+#[test]
+fn a_registry_that_lets_only_some_in_is_asked_with_docker_s_login() {
+    let lab = Lab::get();
+    let project = Project::local("private");
+    let digest = lab.push("preflight-private", "1", "content");
+    let image = format!("{}/preflight-private@{digest}", Lab::TOKENS);
+    Reference::new(&project, "1").data("image_id", &image).publish();
+    let password = BASE64.encode(format!("{}:{}", Lab::USER, Lab::PASSWORD));
+    let folder = project.sandbox().home().join(".docker");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("config.json"), json!({ "auths": { Lab::TOKENS: { "auth": password } } }).to_string())
+        .unwrap();
+    project.cdflow(["deploy", "ci", "1"]).in_lab(lab).run().success().lacks("still there").lacks(Lab::PASSWORD);
+    lab.delete_image("preflight-private", &digest);
+    let gone = format!("the image `{image}` of release 1 is gone");
+    project.refuses_run(project.cdflow(["deploy", "ci", "1"]).in_lab(lab), 2, &[&gone]);
 }

@@ -219,7 +219,10 @@ impl<'a> Image<'a> {
         let host = &self.context.host;
         host.log.step("Run on-docker-build");
         let mut env = host.environment.for_docker();
-        env.insert("DOCKER_HOST".into(), Endpoint::find(&host.environment)?.to_string().into());
+        let engine = || Endpoint::find(&host.environment).map(|engine| engine.to_string().into());
+        if host.environment.get("DOCKER_HOST").is_none() {
+            env.insert("DOCKER_HOST".into(), engine()?);
+        }
         let program = Program::new(hook, &self.context.folder, &env).args([self.name.tag()]);
         let ended = program.relay(&host.log, &host.interrupt, &mut |line| host.log.output(line)).await?;
         host.interrupt.check("pushing the image")?;

@@ -65,7 +65,12 @@ class Rules:
                 "target": environ.get("HTTP_X_AMZ_TARGET", ""),
             }
         )
-        followed = [rule for rule in list(rules.values()) if rule["matching"] in line and take(rule)]
+        said = line
+        if "x-amz-json" in environ.get("CONTENT_TYPE", ""):
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            said += f" {environ.get('HTTP_X_AMZ_TARGET', '')} {body.decode()}"
+            environ["wsgi.input"] = io.BytesIO(body)
+        followed = [rule for rule in list(rules.values()) if rule["matching"] in said and take(rule)]
         for rule in followed:
             time.sleep(rule.get("delay", 0))
             if "request" in rule:

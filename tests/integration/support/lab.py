@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import ssl
 import struct
@@ -212,6 +213,9 @@ def answer(request):
 def main():
     answers, sys.stdout = sys.stdout, sys.stderr
     processes = []
+    # Who ends the tests' whole process group, by Ctrl-C or `timeout`, shall find nothing left either.
+    for ending in [signal.SIGTERM, signal.SIGINT]:
+        signal.signal(ending, lambda *_: sys.exit())
     try:
         network()
         mounts()

@@ -49,6 +49,8 @@ impl Lab {
         fs::create_dir(folder.join("lab")).unwrap();
         aws::relay(&folder.join("moto.sock"));
         let mut command = Command::new("unshare");
+        // A proxy of this machine is not reached from inside.
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", &folder);
         command.args(["--net", "--mount", "--propagation", "slave"]).arg(python_path()).args(["-I", "-B"]);
         command.arg(in_repository("tests/integration/support/lab.py")).arg(&folder);
         command.arg(aws::endpoint().rsplit(':').next().unwrap()).arg(busybox);

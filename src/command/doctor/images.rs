@@ -1,0 +1,69 @@
+//! What images are built with, where they go, and whether we may put them there.
+
+use super::report::Report;
+use crate::{
+    account::{AccountScheme, ImageRegistry},
+    aws::{ecr::Ecr, session::Session},
+    docker::{
+        engine::{Endpoint, Engine},
+        logins::{Login, Logins},
+    },
+    error::{Error, Result},
+    host::Host,
+    registry::Registry,
+    release::Identity,
+};
+
+const CHECK: &str = "image repository";
+
+pub(super) async fn engine(report: &mut Report, host: &Host) {
+    let connected = Engine::connect(host).await;
+    let Some(engine) = report.take("docker engine", connected) else { return };
+    let Some(endpoint) = report.take("docker engine", Endpoint::find(&host.environment)) else { return };
+    report.ok("docker engine", format!("at {endpoint}, {}", engine.builder));
+}
+
+pub(super) async fn repository(
+    report: &mut Report,
+    scheme: &AccountScheme,
+    identity: &Identity,
+    session: Option<&Session>,
+    host: &Host,
+) {
+    let name = identity.component.as_str();
+    let Some(registry) = report.take(CHECK, scheme.image_registry()) else { return };
+    match registry {
+        ImageRegistry::Host(at) => {
+            let Some(login) = report.take(CHECK, login(&at, host).await) else { return };
+            push(report, &at, name, login).await;
+        }
+        ImageRegistry::Ecr { account_id } => {
+            let Some(session) = session else {
+                return report.skip(CHECK, "there is no release role to reach ECR with");
+            };
+            let ecr = Ecr::new(&session.config, account_id, scheme.default_region.clone());
+            let Some(found) = report.take(CHECK, ecr.find(name).await) else { return };
+            let Some(login) = report.take(CHECK, ecr.login(&host.log.redactor).await) else { return };
+            match found {
+                None => report.ok(CHECK, format!("{}/{name} does not exist: the first release makes it", ecr.host())),
+                Some(_) => push(report, &ecr.host(), name, Some(login)).await,
+            }
+        }
+    }
+}
+
+async fn push(report: &mut Report, at: &str, repository: &str, login: Option<Login>) {
+    let Some(registry) = report.take(CHECK, Registry::new(at, login)) else { return };
+    match report.take(CHECK, registry.may_push(repository).await) {
+        Some(true) => report.ok(CHECK, format!("{at}/{repository}, and we may push to it")),
+        Some(false) => {
+            let error = Error::input(format!("there is no repository {at}/{repository}"));
+            report.take(CHECK, Err::<(), _>(error.hint("make it: this registry takes no image without one")));
+        }
+        None => {}
+    }
+}
+
+async fn login(at: &str, host: &Host) -> Result<Option<Login>> {
+    Logins::gather(&[], &host.environment, &host.log.redactor)?.for_host(at, host).await
+}

@@ -1,0 +1,173 @@
+//! A shell on an environment: at a terminal, with a script, and for one command.
+
+use crate::support::{Aws, Output, Project, Runner, in_repository, python};
+use nix::sys::signal::Signal;
+use serde_json::json;
+use std::fs;
+
+fn deployed() -> Project {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.deploy("live", "1");
+    project
+}
+
+/// `cdflow shell` with these arguments, by a person who waits for the first of a step and types the second.
+fn at_a_terminal(project: &Project, arguments: &[&str], steps: &[(&str, Option<&str>)]) -> Runner {
+    let script = in_repository("tests/integration/support/terminal.py");
+    python(project.sandbox(), [script.as_os_str()])
+        .arg(json!(steps).to_string())
+        .arg(env!("CARGO_BIN_EXE_cdflow"))
+        .args(arguments)
+        .cwd(project.dir())
+        .env("TERM", "xterm")
+}
+
+/// Nothing of a run is left in TMPDIR.
+#[track_caller]
+fn left_nothing(project: &Project, output: &Output) {
+    let left: Vec<_> = fs::read_dir(project.sandbox().tmp()).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert!(left.is_empty(), "{left:?}\n{output}");
+}
+
+#[test]
+fn a_person_at_a_terminal() {
+    let project = deployed();
+    let prompt = "greeting@live (1)";
+    let steps = [
+        (prompt, Some("stty size")),
+        ("33 101", None),
+        (prompt, Some("sleep 0.3; stty size")),
+        ("44 122", Some("plan -no-color")),
+        ("No changes.", Some("terraform workspace show; echo histfile=$HISTFILE.")),
+        ("histfile=.", Some("ls -d ../../bin/plan && exit 7")),
+    ];
+    let output = at_a_terminal(&project, &["shell", "live"], &steps).run();
+    output.fails(7).stdout_has("Open greeting 1 in live").stdout_has("\u{1b}[1;31mgreeting@live (1)");
+    // The workspace's name alone on its line.
+    assert!(output.stdout.contains("\rlive\r\n"), "{output}");
+    left_nothing(&project, &output);
+    assert_eq!(project.ledger("live"), ["deploy 1 succeeded"]);
+    assert!(!project.sandbox().home().join(".bash_history").exists());
+}
+
+#[test]
+fn what_is_typed_at_an_apply_is_asked_for_and_taken() {
+    let project = deployed();
+    let steps = [
+        ("greeting@live (1)", Some("terraform apply -no-color -destroy -var-file=../../variables.tfvars.json")),
+        ("Enter a value:", Some("no")),
+        ("cancelled.", Some("exit 0")),
+    ];
+    let output = at_a_terminal(&project, &["shell", "live"], &steps).run();
+    output.success();
+    left_nothing(&project, &output);
+}
+
+#[test]
+fn ctrl_c_interrupts_what_runs_in_the_shell_alone() {
+    let project = deployed();
+    let steps = [
+        ("greeting@live (1)", Some("sh -c 'trap \"exit 9\" INT; echo n\"\"ow; while :; do sleep 0.1; done'; exit $?")),
+        ("now\r\n", Some("\u{3}")),
+    ];
+    let output = at_a_terminal(&project, &["shell", "live"], &steps).run();
+    output.fails(9).lacks("cancelled: stopping");
+    left_nothing(&project, &output);
+}
+
+#[test]
+fn one_command_has_its_own_output_and_exit_code() {
+    let project = deployed();
+    let output = project.cdflow(["shell", "live", "--", "terraform", "output", "-json"]).run();
+    output.success().stderr_has("Open greeting 1 in live");
+    assert_eq!(output.json()["greeting"]["value"], "Good day from live.local.example, version 1", "{output}");
+    left_nothing(&project, &output);
+    let output = project.cdflow(["shell", "live", "1", "--", "sh", "-c", "echo out; echo err >&2; exit 42"]).run();
+    output.fails(42).stderr_has("err\n");
+    assert_eq!(output.stdout, "out\n");
+    project.cdflow(["shell", "live", "--", "plan", "-no-color"]).run().success().stdout_has("No changes.");
+    project.refuses(["shell", "live", "--", "no-such-program"], 2, &["no program `no-such-program`"]);
+}
+
+/// The plan of another release is that release's.
+#[test]
+fn another_release_than_the_one_that_is_deployed() {
+    let project = deployed();
+    project.release("2");
+    let output = project.cdflow(["shell", "live", "2", "--", "plan", "-no-color"]).run();
+    output.success().stdout_has("version 2").stdout_has("1 to change");
+    assert_eq!(project.ledger("live"), ["deploy 1 succeeded"]);
+}
+
+#[test]
+fn a_script_on_standard_input() {
+    let project = deployed();
+    let script = "set -e\nterraform workspace show\nplan -no-color >/dev/null\necho \"in: ${TF_INPUT}\" >&2\nexit 5\n";
+    let output = project.cdflow(["shell", "live"]).stdin(script).run();
+    output.fails(5).stderr_has("in: 0\n");
+    assert_eq!(output.stdout, "live\n");
+    left_nothing(&project, &output);
+}
+
+/// The command that runs is waited for, and no further one runs.
+#[test]
+fn a_cancelled_script_ends_after_its_command() {
+    let project = deployed();
+    let script = "echo ready\nsh -c 'trap \"\" INT; sleep 1.5; echo finished'\necho never\n";
+    let mut running = project.cdflow(["shell", "live"]).stdin(script).spawn();
+    running.wait_for("ready");
+    running.signal(Signal::SIGINT);
+    let output = running.wait();
+    output.fails(130).stdout_has("finished").lacks("never").stderr_has("ended with exit code 130");
+    left_nothing(&project, &output);
+}
+
+#[test]
+fn where_there_is_nothing_to_work_on() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.refuses(["shell", "live"], 2, &["nothing is deployed in `live`", "cdflow shell live VERSION"]);
+    project.refuses(["shell", "live", "1", "--", "true"], 3, &["`live` has no state", "cdflow deploy live 1"]);
+    project.refuses(["shell", "live", "no-such-version"], 2, &["no-such-version"]);
+}
+
+#[test]
+fn what_a_killed_shell_leaves_the_next_run_removes() {
+    let project = deployed();
+    let mut running = project.cdflow(["shell", "live", "--", "sh", "-c", "echo up; exec sleep 60"]).spawn();
+    running.wait_for("up");
+    let sleep = running.processes().into_iter().find(|it| it.program() == "sleep").unwrap();
+    running.signal(Signal::SIGKILL);
+    assert_eq!(running.wait().code, 137);
+    let left = || fs::read_dir(project.sandbox().tmp()).unwrap().count();
+    // As long as a program of the shell lives, its folder stays.
+    project.cdflow(["shell", "live", "--", "true"]).run().success();
+    assert_eq!(left(), 1);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(sleep.pid), Signal::SIGKILL).unwrap();
+    let emptied = std::time::Instant::now();
+    while left() > 0 {
+        assert!(emptied.elapsed().as_secs() < 30, "the folder is never removed");
+        project.cdflow(["shell", "live", "--", "true"]).run().success();
+    }
+}
+
+/// On AWS: the roles' credentials are served, and no key is in the environment, in arguments or in files.
+#[test]
+fn credentials_are_served_and_secrets_masked() {
+    let aws = Aws::new("shell");
+    let project = Project::aws("greeting", &aws);
+    project.release("1");
+    project.deploy("live", "1");
+    let look = "env; for f in $(find ../.. -type f -not -path '*/providers/*'); do cat \"$f\"; done; \
+                cat /proc/$$/cmdline; terraform workspace show; echo \"uri=${AWS_CONTAINER_CREDENTIALS_FULL_URI:+set}\"";
+    let output = project.cdflow(["shell", "live", "--", "sh", "-c", look]).run();
+    output.success().stdout_has("live\n").stdout_has("uri=set").stdout_has("AWS_CONTAINER_AUTHORIZATION_TOKEN=***");
+    for (name, value) in aws.env() {
+        if name.contains("KEY") || name.contains("SESSION_TOKEN") {
+            assert!(!output.stdout.contains(&format!("{name}=")), "{output}");
+            assert!(value.len() < 8 || !output.stdout.contains(value), "{name}: {output}");
+        }
+    }
+    left_nothing(&project, &output);
+}
