@@ -53,7 +53,7 @@ fn a_pull_request_is_told_what_would_change() {
     assert_eq!(version, format!("pr-7-{}", &head[..7]));
 
     let plan = [("command", "deploy"), ("environment", "ci"), ("version", &version), ("plan-only", "true")];
-    let output = job.step(&[&plan[..], &[("github-token", TOKEN)]].concat()).run();
+    let output = job.step(&[&plan[..], &[("github-token", TOKEN), ("report-markdown", "report.md")]].concat()).run();
     output.success().stdout_has("Planned only: 1 to add").lacks(TOKEN);
     let world = github.world();
     let comments: Vec<_> = world.comments.values().collect();
@@ -61,6 +61,8 @@ fn a_pull_request_is_told_what_would_change() {
     assert!(comments[0].body.contains("terraform_data.greeting"), "{}", comments[0].body);
     assert!(job.outputs()["comment-url"].contains("/pull/7"), "{:?}", job.outputs());
     assert_eq!(job.outputs()["to-add"], "1");
+    assert!(project.path("report.md").exists());
+    assert_eq!(job.not_the_runners(), [""; 0].map(PathBuf::from));
 }
 
 /// A cache is the one thing that a step leaves in the checkout, and the runner can remove it.
@@ -109,6 +111,11 @@ fn a_cancelled_deploy_is_waited_for() {
     running.wait().fails(137);
     assert_eq!(lab.docker(["inspect", "--format", "{{.State.Running}}", step.name()]), "true");
 
+    // Whoever ends the wait is told what that means.
+    let mut impatient = step.post().spawn();
+    impatient.wait_for("is still at work");
+    impatient.signal(Signal::SIGINT);
+    impatient.wait().fails(7).stdout_has("ends with this job's machine: the wait for it was cancelled");
     let output = step.post().run();
     output
         .success()
