@@ -1,7 +1,7 @@
 # The tasks of this repository; `make` lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help build test lint demo clean
+.PHONY: help build test lint demo image clean
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,11 @@ lint: ## formatting, clippy, action.yml and the workflows; warnings are errors
 
 demo: ## a component's life on this machine: release, deploy, change, deploy, destroy (no AWS, no network)
 	@demo/run.sh
+
+image: ## the Action's image, and how large it is (ARGS="--build-arg …")
+	docker build --tag cdflow $(ARGS) .
+	@docker image inspect --format '{{.Size}}' cdflow | awk '{ printf "%.1f MB on a disk, ", $$1 / 1e6 }'
+	@docker save cdflow | gzip | wc -c | awk '{ printf "%.1f MB to pull\n", $$1 / 1e6 }'
 
 clean: ## remove what the tasks above made
 	cargo clean

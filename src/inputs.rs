@@ -1,7 +1,12 @@
 //! What a run was asked to do. The command line (flags, by clap) and the Action (`INPUT_*`, by envy) become one value;
 //! a flag and its input share one name.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, str::FromStr};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -12,6 +17,7 @@ use crate::{
     manifest::{ComponentType, Wait},
     names::{Component, Environment, Image, Team, Version, nearest},
     redact::Secret,
+    terraform::version::Constraint,
 };
 
 /// Build once, publish one immutable release, deploy it to any environment with Terraform.
@@ -24,7 +30,10 @@ pub(crate) struct Inputs {
     pub(crate) command: Command,
 }
 
-#[derive(Debug, Args)]
+/// By this name the program knows that it follows a step.
+const POST: &str = "cdflow-post";
+
+#[derive(Debug, Default, Args)]
 pub(crate) struct Global {
     /// The component's name [default: from cdflow.yml, the git remote, or GITHUB_REPOSITORY]
     #[arg(short, long, global = true, value_name = "NAME")]
@@ -35,6 +44,9 @@ pub(crate) struct Global {
     /// A variable that Terraform gets from the environment (repeatable)
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) pass_environment: Vec<String>,
+    /// The Terraform (or OpenTofu) that this run must find, in the place of cdflow.yml's `terraform-version`
+    #[arg(long, global = true, value_name = "CONSTRAINT")]
+    pub(crate) terraform_version: Option<Constraint>,
     /// Where the account scheme says that the component has moved to another: use the old one all the same
     #[arg(long, global = true)]
     pub(crate) old_account_scheme: bool,
@@ -147,6 +159,9 @@ pub(crate) enum Command {
     /// Used by Terraform's state backend
     #[command(hide = true)]
     CredentialProcess { socket: PathBuf },
+    /// Waits for a step of the Action that was cancelled; `post-entrypoint` of action.yml
+    #[command(hide = true)]
+    Post,
 }
 
 /// The commands for a component.
@@ -192,6 +207,8 @@ pub(crate) struct ReleaseInputs {
     /// A login for an image registry: VARIABLE is an environment variable that holds USER:PASSWORD (repeatable)
     #[arg(long, value_name = "HOST=VARIABLE")]
     pub(crate) registries: Vec<RegistryLogin>,
+    #[command(flatten)]
+    pub(crate) fetch: FetchInputs,
     /// Show what the release would contain; build and publish nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -226,6 +243,39 @@ pub(crate) struct FunctionImages {
     /// The image a function runs in [default: by .rocherc or cdflow.yml, else roche's]
     #[arg(short, long, visible_alias = "runtime", value_name = "IMAGE")]
     pub(crate) runtime_image: Option<Image>,
+}
+
+/// What Terraform's init at release needs to fetch modules and providers.
+#[derive(Debug, Default, Args)]
+pub(crate) struct FetchInputs {
+    /// The file of a private key for modules by git over ssh (the Action's input takes the key itself)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ssh_key: Option<FileInput>,
+    /// A file of ssh's host keys beside GitHub's, `HOST TYPE KEY` (the input takes its content)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ssh_known_hosts: Option<FileInput>,
+    /// A file of logins for modules over https, `machine HOST login USER password PASSWORD` (the input takes its content)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) netrc: Option<FileInput>,
+    /// A folder that keeps downloaded providers from release to release
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+}
+
+/// Something that is, or may be, secret: on a command line only its file can be named.
+#[derive(Clone, Debug)]
+pub(crate) enum FileInput {
+    File(PathBuf),
+    /// An input of the Action.
+    Content(Secret),
+}
+
+impl FromStr for FileInput {
+    type Err = std::convert::Infallible;
+
+    fn from_str(path: &str) -> Result<Self, Self::Err> {
+        Ok(Self::File(path.into()))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -456,6 +506,10 @@ pub(crate) enum Parsed {
 
 /// From the arguments; or, without any, from the Action's inputs.
 pub(crate) fn parse(args: Vec<OsString>, environment: &ProcessEnvironment) -> Result<Parsed> {
+    if args.first().and_then(|name| Path::new(name).file_name()).is_some_and(|name| name == POST) {
+        // The step's own inputs are there as well, and none of its business.
+        return Ok(Parsed::Run(Box::new(Inputs { global: Global::default(), command: Command::Post })));
+    }
     let action = ActionInputs::read(environment)?;
     if args.len() <= 1 && (action.is_given() || environment.get("GITHUB_ACTIONS").is_some()) {
         return action.inputs().map(|inputs| Parsed::Run(Box::new(inputs)));
@@ -501,6 +555,7 @@ impl ActionInputs {
             component: self.optional("component")?,
             directory: self.optional("working-directory")?.unwrap_or_else(|| PathBuf::from(".")),
             pass_environment: self.list("pass-environment")?,
+            terraform_version: self.optional("terraform-version")?,
             old_account_scheme: self.flag("old-account-scheme")?,
             verbose: u8::from(self.flag("verbose")?),
             no_color: self.flag("no-color")?,
@@ -527,6 +582,12 @@ impl ActionInputs {
                 release_data: self.list("release-data")?,
                 create_github_release: self.flag("create-github-release")?,
                 registries: self.list("registries")?,
+                fetch: FetchInputs {
+                    ssh_key: self.content("ssh-key"),
+                    ssh_known_hosts: self.content("ssh-known-hosts"),
+                    netrc: self.content("netrc"),
+                    cache_dir: self.optional("cache-dir")?,
+                },
                 dry_run: self.flag("dry-run")?,
                 images: FunctionImages {
                     build_image: self.optional("build-image")?,
@@ -627,6 +688,10 @@ impl ActionInputs {
         text.parse().map(Some).map_err(|error| Error::input(format!("the input `{name}` can't be used")).why(error))
     }
 
+    fn content(&mut self, name: &str) -> Option<FileInput> {
+        self.0.remove(name).map(|content| FileInput::Content(Secret::new(content)))
+    }
+
     /// One item per line.
     fn list<T: FromStr<Err: std::fmt::Display>>(&mut self, name: &str) -> Result<Vec<T>> {
         let text = self.0.remove(name).unwrap_or_default();
@@ -669,6 +734,11 @@ impl ActionInputs {
             "platform-config",
             "release-data",
             "registries",
+            "ssh-key",
+            "ssh-known-hosts",
+            "netrc",
+            "cache-dir",
+            "terraform-version",
             "dry-run",
             "build-image",
             "runtime-image",
@@ -684,6 +754,9 @@ impl ActionInputs {
             "target",
             "replace",
             "lock-id",
+            "from",
+            "from-lock-table",
+            "old-account-scheme",
             "all",
             "keep",
             "older-than",

@@ -3,8 +3,8 @@
 //!
 //! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `limits`, `release`.
 //! `command`: the order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `guard`, `scaffold`,
-//! `terraform`, `secrets`, `report`. Services: `aws`, `registry`, `docker`, `git`, `ci`, `github`.
-//! Leaves: `process`, `interrupt`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
+//! `terraform`, `secrets`, `report`. Services: `aws`, `registry`, `docker`, `fetching`, `git`, `ci`, `github`.
+//! Leaves: `process`, `reaper`, `interrupt`, `container`, `handover`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
 
 use std::{ffi::OsString, sync::Arc, time::Instant};
 
@@ -14,14 +14,17 @@ mod aws;
 mod bundle;
 mod ci;
 mod command;
+mod container;
 mod digest;
 mod docker;
 mod document;
 mod environment;
 mod error;
+mod fetching;
 mod git;
 mod github;
 mod guard;
+mod handover;
 mod host;
 mod inputs;
 mod interrupt;
@@ -33,6 +36,7 @@ mod names;
 mod private;
 mod process;
 mod published;
+mod reaper;
 mod redact;
 mod registry;
 mod release;
@@ -46,8 +50,9 @@ mod terraform;
 pub use environment::Environment;
 
 use error::{Error, Exit, Result};
+use handover::Handover;
 use host::Host;
-use inputs::{Inputs, Parsed};
+use inputs::{Command, Inputs, Parsed};
 use interrupt::Interrupt;
 use log::Log;
 use redact::Redactor;
@@ -85,18 +90,31 @@ pub fn run(args: Vec<OsString>, environment: Environment) -> u8 {
 fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Error::internal("no threads can be started").why(error))?;
-    let run = ci::read(&environment)?.map(Arc::new);
+    let is_post = matches!(inputs.command, Command::Post);
+    // A clean-up must come to its work, whatever the event is.
+    let run = if is_post { None } else { ci::read(&environment)?.map(Arc::new) };
+    let cancelled = match is_post {
+        false => "cancelled: stopping as soon as that is safe; please wait",
+        true => "cancelled: not waiting any longer",
+    };
     runtime.block_on(async {
-        let told = log.clone();
-        let interrupt =
-            Interrupt::listen(move || told.warning("cancelled: stopping as soon as that is safe; please wait"))?;
+        reaper::start();
+        let handover = Handover::begin(&environment, &log, !is_post);
+        let (told, asked) = (log.clone(), handover.clone());
+        let interrupt = Interrupt::listen(move || {
+            asked.cancelled();
+            told.warning(cancelled);
+        })?;
         let host = Host { environment, log, interrupt, run };
         let wanted = report::Wanted::of(&inputs.global);
         let mut told = Report::of(host.run.as_deref());
         let started = Instant::now();
         let ended = command::run(inputs, host.clone(), &mut told).await;
-        told.end(ended.as_ref().err(), started.elapsed(), &host.log.redactor);
-        report::publish(told, &wanted, &host).await;
+        if !is_post {
+            told.end(ended.as_ref().err(), started.elapsed(), &host.log.redactor);
+            report::publish(told, &wanted, &host).await;
+        }
+        handover.end();
         ended
     })
 }

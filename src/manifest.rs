@@ -194,6 +194,18 @@ impl Manifest {
         }
         Ok(manifest)
     }
+
+    /// What a run asks for comes before what the file does.
+    pub(crate) fn with_terraform(mut self, wanted: Option<&Constraint>) -> Self {
+        if let Some(wanted) = wanted {
+            let of_file = match self.opentofu_version {
+                Some(_) => &mut self.opentofu_version,
+                None => &mut self.terraform_version,
+            };
+            *of_file = Some(wanted.clone());
+        }
+        self
+    }
 }
 
 impl Docker {

@@ -67,6 +67,7 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
         host.log.warning(&format!("`{unset}` shall be passed on to Terraform, but is not set"));
     }
     let (manifest, manifest_text) = read_manifest(&folder)?;
+    let manifest = manifest.with_terraform(global.terraform_version.as_ref());
     let (component, source) = component(global, &manifest, &folder, &host).await?;
     host.log.detail(&format!("component `{component}`, by {source}"));
     let url = &manifest.account_scheme_url;

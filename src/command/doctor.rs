@@ -38,7 +38,8 @@ pub(crate) async fn run(global: &Global, inputs: &DoctorInputs, host: &Host) -> 
 async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &Path) -> Report {
     let mut report = Report::default();
     github::token(&mut report, global, host).await;
-    let manifest = report.take(manifest::FILE, context::read_manifest(folder)).map(|(manifest, _)| manifest);
+    let manifest = report.take(manifest::FILE, context::read_manifest(folder));
+    let manifest = manifest.map(|(manifest, _)| manifest.with_terraform(global.terraform_version.as_ref()));
     if let Some(manifest) = &manifest {
         let kind = match manifest.kind {
             ComponentType::Infrastructure => "infrastructure",

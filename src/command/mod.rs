@@ -13,9 +13,11 @@ mod guard;
 mod history;
 mod init;
 mod inspect;
+mod left;
 mod local;
 mod migration;
 mod opened;
+mod post;
 mod preflight;
 mod prune;
 mod release;
@@ -57,6 +59,7 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
                 .await
                 .map(|()| 0);
         }
+        Command::Post => return post::run(&host).await.map(|()| 0),
         Command::Doctor(inputs) => {
             guard::check(&global, &host).await?;
             let examined = interrupt.or_cancel("looking at everything", doctor::run(&global, &inputs, &host));

@@ -20,6 +20,7 @@ use crate::{
     ci::short,
     digest::Sha256,
     error::{Error, Exit, Result},
+    fetching::Fetching,
     git::{Checkout, Git},
     inputs::{Datum, ReleaseInputs},
     log::{Log, bytes_text},
@@ -99,7 +100,8 @@ async fn make(context: &Context, release: &Release, inputs: &ReleaseInputs, repo
     };
     log.step(&format!("Initialise with {} {}", tool.flavor.name(), tool.version));
     let staged = Staged::create(&sources, &private)?;
-    init(context, &tool, &staged).await?;
+    let fetching = Fetching::prepare(&inputs.fetch, &context.host, &private, &context.pass_environment)?;
+    init(context, &tool, &staged, &fetching).await?;
     let mut facts = data.clone();
     facts.extend(built_in(release, &checkout));
     facts.extend(
@@ -264,7 +266,7 @@ fn build(context: &Context, sources: &Sources, private: &Path) -> Result<Option<
     Ok(Some(zip))
 }
 
-async fn init(context: &Context, tool: &Tool, staged: &Staged) -> Result<()> {
+async fn init(context: &Context, tool: &Tool, staged: &Staged, fetching: &Fetching) -> Result<()> {
     let lock = staged.infra.join(lockfile::FILE);
     let committed = lockfile::read(&lock)?;
     let folder = Folder {
@@ -272,9 +274,11 @@ async fn init(context: &Context, tool: &Tool, staged: &Staged) -> Result<()> {
         host: context.host.clone(),
         infra: staged.infra.clone(),
         original: context.folder.join("infra"),
-        env: context.host.environment.for_fetching(&context.pass_environment),
+        env: fetching.env.clone(),
     };
-    folder.init_for_release().await?;
+    let initialised = folder.init_for_release().await;
+    fetching.give_back(&context.host);
+    initialised?;
     let locked = lockfile::read(&lock)?;
     lockfile::check_kept(&committed, &locked)?;
     for (address, provider) in &locked {

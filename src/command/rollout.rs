@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     context::Context,
-    gates,
+    gates, left,
     opened::{self, Opened, Wanted},
     preflight, rescue,
 };
@@ -273,6 +273,9 @@ async fn carry_out(
             .host
             .log
             .warning(&format!("the ledger's end entry is lost, so this run will show as unfinished: {error}"));
+    }
+    if result.is_err() {
+        left::tell(context, &order.wanted.environment, state.as_ref()).await;
     }
     result?;
     show_outputs(context, order, state.as_ref());

@@ -14,13 +14,8 @@ use crate::{
 pub(crate) async fn run(context: &Context, inputs: UnlockInputs) -> Result<()> {
     let UnlockInputs { environment, force } = inputs;
     context.scheme.account_of(&environment)?;
-    let finding = places(context, &environment);
-    let places = context.host.interrupt.or_cancel("looking for the state", finding).await?;
-    let mut locks = Vec::new();
-    for place in &places {
-        let held = context.host.interrupt.or_cancel("reading the state lock", place.read()).await?;
-        locks.extend(held.map(|held| (place, held)));
-    }
+    let reading = held(context, &environment);
+    let locks = context.host.interrupt.or_cancel("reading the state lock", reading).await?;
     match (locks.is_empty(), force) {
         (true, _) => context.host.log.output(&format!("the state of {environment} is not locked")),
         (false, None) => {
@@ -36,6 +31,16 @@ pub(crate) async fn run(context: &Context, inputs: UnlockInputs) -> Result<()> {
         }
     }
     Ok(())
+}
+
+pub(super) async fn held(context: &Context, environment: &Environment) -> Result<Vec<(StateLock, Held)>> {
+    let mut locks = Vec::new();
+    for place in places(context, environment).await? {
+        if let Some(held) = place.read().await? {
+            locks.push((place, held));
+        }
+    }
+    Ok(locks)
 }
 
 /// Where the state may be locked, also where it is migrated from; nowhere while there is no place for it.
@@ -55,7 +60,7 @@ async fn places(context: &Context, environment: &Environment) -> Result<Vec<Stat
     Ok(locks)
 }
 
-fn show(context: &Context, environment: &Environment, locks: &[(&StateLock, Held)]) {
+fn show(context: &Context, environment: &Environment, locks: &[(StateLock, Held)]) {
     let log = &context.host.log;
     log.output(&format!("the state of {environment} is locked"));
     for (place, held) in locks {
@@ -83,14 +88,14 @@ fn show(context: &Context, environment: &Environment, locks: &[(&StateLock, Held
 }
 
 /// Whoever wrote the lock does not control the terminal.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// The lock of that ID, in every place that has it.
-async fn release(context: &Context, environment: &Environment, locks: &[(&StateLock, Held)], id: &str) -> Result<()> {
+async fn release(context: &Context, environment: &Environment, locks: &[(StateLock, Held)], id: &str) -> Result<()> {
     let (wanted, others): (Vec<_>, Vec<_>) = locks.iter().partition(|(_, held)| held.holder.id == id);
-    let ids = |locks: &[&(&StateLock, Held)]| {
+    let ids = |locks: &[&(StateLock, Held)]| {
         let mut ids: Vec<String> = locks.iter().map(|(_, held)| plain(&held.holder.id)).collect();
         ids.dedup();
         ids.join(", ")

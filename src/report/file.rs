@@ -3,7 +3,7 @@
 use std::{
     fs::{self, Permissions},
     io::Write,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt, fchown},
     path::Path,
 };
 
@@ -17,6 +17,9 @@ pub(super) fn write(path: &Path, text: &str) -> Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(text.as_bytes())?;
         file.as_file().set_permissions(Permissions::from_mode(0o644))?;
+        // In a container we are root, and the folder is the runner's, who shall be able to remove the file. Others may not give.
+        let around = fs::metadata(folder)?;
+        let _ = fchown(file.as_file(), Some(around.uid()), Some(around.gid()));
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     };

@@ -89,9 +89,9 @@ impl Tool {
             )));
         }
         match wanted.filter(|wanted| !wanted.allows(&self.version)) {
-            Some(wanted) => Err(Error::input(format!("{found} is not what cdflow.yml asks for"))
+            Some(wanted) => Err(Error::input(format!("{found} is not the version that is asked for"))
                 .why(format!("{}: {wanted}", self.flavor.setting()))
-                .hint("put that version into PATH, or change the constraint")),
+                .hint("put that version into PATH, or change the constraint, in cdflow.yml or by --terraform-version")),
             None => Ok(()),
         }
     }

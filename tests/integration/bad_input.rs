@@ -309,7 +309,7 @@ fn terraform_is_missing_too_old_or_another() {
         &["terraform 1.6.0 is older than the release's: the release was initialised with 1.", "into PATH"],
     );
     project.append("cdflow.yml", "terraform-version: \"~> 1.2.0\"\n");
-    let says = ["is not what cdflow.yml asks for: terraform-version: ~> 1.2.0", "or change the constraint"];
+    let says = ["is not the version that is asked for: terraform-version: ~> 1.2.0", "or change the constraint"];
     project.refuses_run(project.releasing("2"), 2, &says);
     project.refuses(["deploy", "live", "1"], 2, &says);
     project.edit("cdflow.yml", "terraform-version", "opentofu-version");

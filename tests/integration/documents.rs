@@ -2,6 +2,7 @@
 //! copy from them loads.
 
 use crate::support::{Aws, Project, cdflow, in_repository};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -142,16 +143,23 @@ fn json_of_the_readme_is_json() {
 
 #[test]
 fn links_of_the_documents_lead_somewhere() {
-    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/migrating-from-cdflow.md"]
-    {
-        let text = read(document);
-        let anchors: BTreeSet<String> = text.lines().filter_map(anchor).collect();
-        for target in text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)) {
-            match target.strip_prefix('#') {
-                Some(wanted) => assert!(anchors.contains(wanted), "{document}: no heading for `#{wanted}`"),
-                None if target.contains("://") => {}
-                None => assert!(in_repository(target).exists(), "{document}: there is no `{target}`"),
-            }
+    for document in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs/migrating-from-cdflow.md",
+        "docs/github-actions.md",
+    ] {
+        let (file, text) = (in_repository(document), read(document));
+        let targets = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (path, heading) = target.split_once('#').map_or((target, None), |(path, wanted)| (path, Some(wanted)));
+            let linked = if path.is_empty() { file.clone() } else { file.parent().unwrap().join(path) };
+            assert!(linked.exists(), "{document}: there is no `{target}`");
+            let Some(heading) = heading else { continue };
+            let is_there = fs::read_to_string(linked).unwrap().lines().filter_map(anchor).any(|it| it == heading);
+            assert!(is_there, "{document}: no heading for `{target}`");
         }
     }
 }
@@ -169,6 +177,118 @@ fn the_guide_leaves_no_behaviour_out() {
     for row in rows {
         assert!(["same", "changed: ", "gone: "].iter().any(|word| row[2].starts_with(word)), "{row:?}");
     }
+}
+
+/// Declared by action.yml and not there yet. A name that is there by now, or declared no more, must go.
+const COMING_OUTPUTS: [&str; 2] = ["plan-json-path", "plan-path"];
+const COMING_COMMANDS: [&str; 3] = ["preview down", "preview reap", "preview up"];
+
+#[test]
+fn action_yml_its_page_and_the_program_have_the_same_inputs() {
+    let declared = names_of(&action_yml()["inputs"]);
+    assert_eq!(column(section(&read("docs/github-actions.md"), "## Inputs")), declared);
+    let source = read("src/inputs.rs");
+    let known = source.split_once("const KNOWN").and_then(|(_, rest)| rest.split_once("];")).unwrap().0;
+    let known: BTreeSet<String> = known.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    assert_eq!(known, declared);
+    // The list is read from the source; here the program itself says that it has each of them for some command.
+    for input in declared.iter().filter(|input| *input != "command") {
+        let output =
+            cdflow([""; 0]).env("INPUT_COMMAND", "status").env(format!("INPUT_{}", input.to_uppercase()), "x").run();
+        output.fails(2).lacks("there is no input");
+    }
+    cdflow([""; 0]).env("INPUT_COMMAND", "status").env("INPUT_NONE", "x").run().stderr_has("there is no input `none`");
+}
+
+#[test]
+fn action_yml_the_readme_and_the_program_have_the_same_outputs() {
+    let mut declared = names_of(&action_yml()["outputs"]);
+    let source = read("src/report/outputs.rs") + &read("src/report/publish.rs");
+    let written: BTreeSet<String> =
+        declared.iter().filter(|name| source.contains(&format!("(\"{name}\","))).cloned().collect();
+    let coming: Vec<String> = declared.difference(&written).cloned().collect();
+    assert_eq!(coming, COMING_OUTPUTS);
+    declared.retain(|name| written.contains(name));
+    assert_eq!(column(section(&read("README.md"), "## What a run tells")), declared);
+}
+
+/// Examples and documents: what a step of theirs gives the Action is declared, and so is what they take from it.
+#[test]
+fn workflows_use_what_there_is() {
+    let action = action_yml();
+    let (inputs, outputs) = (names_of(&action["inputs"]), names_of(&action["outputs"]));
+    let mut workflows: Vec<(String, String)> = blocks(&read("docs/github-actions.md"), "yaml")
+        .into_iter()
+        .map(|block| ("docs/github-actions.md".to_owned(), block))
+        .collect();
+    for entry in fs::read_dir(in_repository("examples/workflows")).unwrap() {
+        let name = format!("examples/workflows/{}", entry.unwrap().file_name().to_str().unwrap());
+        workflows.push((name.clone(), read(&name)));
+    }
+    let (mut steps, mut coming) = (Vec::new(), BTreeSet::new());
+    for (name, text) in &workflows {
+        let mut found = Vec::new();
+        steps_of(&serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}")), &mut found);
+        for step in &found {
+            for input in names_of(&step["with"]) {
+                assert!(inputs.contains(&input), "{name}: there is no input `{input}`");
+            }
+            coming
+                .extend(commands_of(step["with"]["command"].as_str().unwrap()).filter(|command| !is_command(command)));
+            let Some(id) = step["id"].as_str() else { continue };
+            for used in text.split(&format!("steps.{id}.outputs.")).skip(1) {
+                let output = used.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).next().unwrap();
+                assert!(outputs.contains(output), "{name}: there is no output `{output}`");
+            }
+        }
+        steps.extend(found);
+    }
+    assert!(workflows.len() > 6 && steps.len() > 10, "{workflows:?}");
+    assert_eq!(coming.into_iter().collect::<Vec<_>>(), COMING_COMMANDS);
+}
+
+/// Also those of an expression: `${{ … && 'preview down' || 'preview up' }}`.
+fn commands_of(text: &str) -> impl Iterator<Item = String> {
+    let words: Vec<String> = match text.contains("${{") {
+        true => text
+            .split('\'')
+            .filter(|part| part.starts_with(|c: char| c.is_ascii_lowercase()))
+            .map(str::to_owned)
+            .collect(),
+        false => vec![text.to_owned()],
+    };
+    words.into_iter().filter(|word| word != "closed")
+}
+
+fn is_command(command: &str) -> bool {
+    !cdflow([""; 0]).env("INPUT_COMMAND", command).run().stderr.contains("the input `command` is")
+}
+
+/// The steps that use the Action, wherever they are.
+fn steps_of(value: &Value, found: &mut Vec<Value>) {
+    if value["uses"].as_str().is_some_and(|used| used.starts_with("org/cdflow-action@")) {
+        found.push(value.clone());
+    }
+    match value {
+        Value::Object(fields) => fields.values().for_each(|field| steps_of(field, found)),
+        Value::Array(items) => items.iter().for_each(|item| steps_of(item, found)),
+        _ => {}
+    }
+}
+
+fn action_yml() -> Value {
+    serde_saphyr::from_str(&read("action.yml")).unwrap()
+}
+
+fn names_of(mapping: &Value) -> BTreeSet<String> {
+    mapping.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
+}
+
+/// What stands in backticks in the first column of the tables.
+fn column(text: &str) -> BTreeSet<String> {
+    let cells = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" |").map(|(cell, _)| cell));
+    let names = cells.flat_map(|cell| cell.split('`').step_by(2));
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 #[test]

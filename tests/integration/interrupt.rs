@@ -188,6 +188,8 @@ fn check_cancelled(project: &Project, output: &Output) {
     output
         .stderr_has("cancelled: stopping as soon as that is safe")
         .stderr_has("error: cancelled during apply: Terraform stopped and saved the state")
+        .stderr_has(&format!("the stored state of live has serial {}", project.state("live").unwrap()["serial"]))
+        .stderr_has("it is not locked")
         .lacks("Two interrupts received");
     assert_eq!(output.stdout.matches("Interrupt received").count(), 1, "{output}");
     assert!(project.resources("live").contains(&"terraform_data.greeting".to_owned()), "{output}");

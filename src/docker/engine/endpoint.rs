@@ -34,7 +34,7 @@ impl Endpoint {
             return Ok(Self::Unix(socket.clone()));
         }
         let places: Vec<String> = places.iter().map(|path| format!("`{}`", path.display())).collect();
-        Err(Error::input("there is no Docker engine, which building an image needs")
+        Err(Error::input("there is no Docker engine")
             .why(format!("DOCKER_HOST is not set, and there is no socket {}", places.join(", ")))
             .hint("start Docker (or Podman's socket), or set DOCKER_HOST to where the engine listens")
             .hint("on GitHub Actions use a Linux runner with Docker: it gives a container action its socket"))

@@ -15,11 +15,13 @@ mod endpoint;
 mod images;
 mod progress;
 mod push;
+mod running;
 mod session;
 
 pub(crate) use build::{Build, Builder};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use push::Refusal;
+pub(crate) use running::Running;
 
 /// It covers the upload of a build's files, which bollard's own two minutes would cut off.
 const TIMEOUT: Duration = Duration::from_secs(30 * 60);

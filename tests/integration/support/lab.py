@@ -115,8 +115,8 @@ def registry():
     return start("registry", "docker-registry", "serve", file)
 
 
-def relay():
-    """moto at the address that it has outside."""
+def relay(port, path):
+    """A server at the address that it has outside, where a Unix socket leads to it."""
 
     def pump(source, target):
         try:
@@ -129,11 +129,11 @@ def relay():
     def serve(listener):
         while True:
             near, far = listener.accept()[0], socket.socket(socket.AF_UNIX)
-            far.connect(str(outside / "moto.sock"))
+            far.connect(str(path))
             threading.Thread(target=pump, args=(near, far), daemon=True).start()
             threading.Thread(target=pump, args=(far, near), daemon=True).start()
 
-    listener = socket.create_server(("127.0.0.1", moto_port), backlog=64)
+    listener = socket.create_server(("127.0.0.1", port), backlog=64)
     threading.Thread(target=serve, args=(listener,), daemon=True).start()
 
 
@@ -202,6 +202,8 @@ def answer(request):
     match request["op"]:
         case "http":
             return http_request(request)
+        case "relay":
+            relay(request["port"], request["path"])
         case "rule":
             lab_registry.rules[request["rule"]["matching"]] = {"times": sys.maxsize, **request["rule"]}
         case "requests":
@@ -219,7 +221,7 @@ def main():
         mounts()
         context = certificates()
         processes = [engine(), registry()]
-        relay()
+        relay(moto_port, outside / "moto.sock")
         lab_registry.serve((ADDRESS, 443), context, f"http://127.0.0.1:{moto_port}")
         wait_for("registry", processes[1], socket.AF_INET, ("127.0.0.1", lab_registry.PLAIN_PORT))
         wait_for("engine", processes[0], socket.AF_UNIX, f"{inside}/docker.sock")

@@ -5,10 +5,12 @@ use super::runner::{Runner, python_path};
 use super::{Output, REGION, RELEASE, Sandbox, aws, in_repository, repository};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
-use std::fs;
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::{fs, io, thread};
 
 /// A statically linked busybox, of which the laboratory's one base image is made. tests/run puts it there.
 const BUSYBOX: &str = "target/lab/busybox";
@@ -180,6 +182,28 @@ impl Lab {
     pub(crate) fn requests(&self, containing: &str) -> Vec<String> {
         let lines = self.helper.ask(&json!({ "op": "requests", "containing": containing })).unwrap();
         lines.as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// A server of this test on loopback is reached inside at the same address.
+    pub(crate) fn relay(&self, port: u16) {
+        let path = self.folder.join(format!("{port}.sock"));
+        let listener = UnixListener::bind(&path).unwrap();
+        thread::spawn(move || {
+            for near in listener.incoming().flatten() {
+                let Ok(far) = TcpStream::connect(("127.0.0.1", port)) else { return };
+                let (mut near_reader, mut far_writer) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+                thread::spawn(move || {
+                    let _ = io::copy(&mut near_reader, &mut far_writer);
+                    let _ = far_writer.shutdown(Shutdown::Write);
+                });
+                let (mut near, mut far) = (near, far);
+                thread::spawn(move || {
+                    let _ = io::copy(&mut far, &mut near);
+                    let _ = near.shutdown(Shutdown::Write);
+                });
+            }
+        });
+        self.helper.ask(&json!({ "op": "relay", "port": port, "path": path })).unwrap();
     }
 
     /// The folder that holds all of it; to see that it ends.

@@ -2,6 +2,7 @@
 //! and in the `Lab` a Docker engine with registries. A test owns a `Sandbox` (home, temporary and working folders); only moto
 //! and the lab are shared, and there every test has buckets and repositories of its own, so that tests run side by side.
 
+mod action;
 mod aws;
 pub(crate) mod github;
 mod helper;
@@ -18,6 +19,7 @@ mod runner;
 mod sandbox;
 mod scrub;
 
+pub(crate) use action::Job;
 pub(crate) use aws::{AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, PROD, REGION, RELEASE};
 pub(crate) use issuer::{Issuer, RIGHT_TO_ASK, token as id_token};
 pub(crate) use lab::Lab;
