@@ -39,8 +39,10 @@ fn destroys(action: Action) -> bool {
     matches!(action, Action::Delete | Action::Replace)
 }
 
+/// By the address before a move as well: a `moved` block does not take the protection away.
 fn is_protected(change: &ResourceChange, limits: &Effective) -> bool {
-    limits.protect.iter().any(|protected| protected.covers(&change.address, &change.kind))
+    let mut addresses = std::iter::once(&change.address).chain(&change.moved_from);
+    addresses.any(|address| limits.protect.iter().any(|protected| protected.covers(address, &change.kind)))
 }
 
 fn resources(count: usize) -> String {
@@ -98,6 +100,14 @@ mod tests {
         assert!(judge(&plan, &limits(None, &["cache"]), &[]).unwrap().is_empty());
         let plan = changes(&[("db.main", Action::Update), ("db.old", Action::Forget)]);
         assert!(judge(&plan, &limits(Some(0), &["db"]), &[]).unwrap().is_empty(), "neither destroys");
+    }
+
+    #[test]
+    fn a_move_takes_no_protection_away() {
+        let mut plan = changes(&[("db.new", Action::Replace)]);
+        plan.resources[0].moved_from = Some("module.data.db.main".to_owned());
+        assert!(judge(&plan, &limits(None, &["module.data"]), &[]).is_err());
+        assert_eq!(judge(&plan, &limits(None, &["module.data"]), &["db.new".to_owned()]).unwrap(), ["db.new"]);
     }
 
     #[test]

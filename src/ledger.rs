@@ -24,6 +24,8 @@ const FORMAT: u32 = 1;
 const COUNT_FROM: u64 = 9_999_999_999;
 /// An entry is some hundred bytes.
 const ENTRY_LIMIT: u64 = 64 * 1024;
+/// Of the reason why a run failed: also with each character escaped it leaves room for the rest of an entry.
+const REASON_LIMIT: usize = 8 * 1024;
 /// Objects read at a time.
 const PAGE: usize = 40;
 /// So many others may get ahead of us with their entries before we give up.
@@ -142,7 +144,10 @@ impl<'a> Ledger<'a> {
     /// Writes the start entry, numbered after the newest there is. Nothing may be changed before this has succeeded.
     pub(crate) async fn start(&self, mut start: Start) -> Result<Start> {
         let failed = |error: Error| {
-            let exit = if error.exit() == Exit::Credentials { Exit::Credentials } else { Exit::Unavailable };
+            let exit = match error.exit() {
+                exit @ (Exit::Credentials | Exit::Input) => exit,
+                _ => Exit::Unavailable,
+            };
             Error::new(exit, format!("the ledger of `{}` can't be written, so nothing was applied", self.environment))
                 .why(error)
         };
@@ -157,9 +162,13 @@ impl<'a> Ledger<'a> {
         Err(failed(Error::new(Exit::Unavailable, format!("{TRIES} other runs got ahead of this one"))))
     }
 
-    /// Writes the end entry of `start`. The first end counts; a second is not written.
+    /// Writes the end entry of `start`. The first end counts; a second is not written. Of a long reason the beginning is kept.
     pub(crate) async fn end(&self, end: &End) -> Result<()> {
-        self.put(&self.key(end.number, "end"), end).await.map(drop)
+        let mut end = end.clone();
+        if let Some(reason) = &mut end.reason {
+            reason.truncate(reason.floor_char_boundary(REASON_LIMIT));
+        }
+        self.put(&self.key(end.number, "end"), &end).await.map(drop)
     }
 
     /// Reads back to the newest deploy or destroy that succeeded.
@@ -259,6 +268,12 @@ impl<'a> Ledger<'a> {
     async fn put(&self, key: &str, entry: &impl Serialize) -> Result<Put> {
         let bytes = serde_json::to_vec_pretty(entry)
             .map_err(|error| Error::internal("a ledger entry can't be made").why(error))?;
+        // It could not be read again, and with it the environment's whole past.
+        if bytes.len() as u64 > ENTRY_LIMIT {
+            return Err(Error::input("the ledger's entry of this run would be too large")
+                .why(format!("it has {} bytes, and {ENTRY_LIMIT} are the limit", bytes.len()))
+                .hint("give fewer addresses (`target`, `allow-destroy`)"));
+        }
         self.store.put_new(key, Content::Bytes(bytes), &Metadata::default(), &|_| {}).await
     }
 
@@ -304,6 +319,11 @@ impl Record {
             Some(entry) if entry.start.action == Action::Deploy => Some(&entry.start),
             _ => self.unsettled.iter().map(|entry| &entry.start).find(|start| start.action == Action::Deploy),
         }
+    }
+
+    /// The number of the newest deploy or destroy; 0 where there was none.
+    pub(crate) fn newest(&self) -> u64 {
+        self.unsettled.iter().chain(&self.settled).map(|entry| entry.start.number).max().unwrap_or(0)
     }
 
     pub(crate) fn is_destroyed(&self) -> bool {
@@ -418,6 +438,23 @@ mod tests {
         std::fs::write(folder.path().join("t/c/ledger/live/9999999998.start.json"), "damaged").unwrap();
         assert!(numbers(20).await.1);
         ledger.newest(50).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn no_entry_is_too_large_to_be_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
+        let many = Start { targets: vec!["\"".repeat(100); 1000], ..start(Action::Deploy, "1") };
+        let refused = ledger.start(many).await.unwrap_err();
+        assert!(refused.exit() == Exit::Input && refused.to_string().contains("fewer addresses"), "{refused}");
+        let started = ledger.start(start(Action::Deploy, "1")).await.unwrap();
+        for long in ["\u{1b}".repeat(1 << 20), "ä".repeat(1 << 20)] {
+            let number = started.number;
+            ledger.end(&End { reason: Some(long), ..end(number, Outcome::Failed) }).await.unwrap();
+        }
+        let record = ledger.record().await.unwrap();
+        assert!(record.unsettled[0].end.as_ref().unwrap().reason.as_ref().unwrap().len() > 1000);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -27,6 +27,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// A registry may ask for minutes; who waits that long believes that we hang.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(30);
+/// For a whole answer, however steadily it drips.
+const LONGEST_ANSWER: Duration = Duration::from_secs(120);
 /// The largest manifest that registries take, and configurations are smaller.
 const LIMIT: usize = 4 << 20;
 const MANIFESTS: &str = "application/vnd.docker.distribution.manifest.v2+json, \
@@ -39,6 +41,8 @@ pub(crate) struct Registry {
     host: String,
     base: String,
     client: Client,
+    /// For token services: what is sent there must not be sent on to where an answer leads.
+    tokens: Client,
     login: Option<Login>,
     /// By repository: a token is good for one. The whole header.
     admitted: Mutex<BTreeMap<String, HeaderValue>>,
@@ -80,17 +84,21 @@ impl Registry {
     /// `host` as it stands in an image's name: `ghcr.io`, `localhost:5000`.
     pub(crate) fn new(host: &str, login: Option<Login>) -> Result<Self> {
         let is_local = is_local(host);
-        let client = Client::builder()
-            // Also where a redirect leads.
-            .https_only(!is_local)
-            .connect_timeout(Duration::from_secs(10))
-            .read_timeout(PATIENCE)
-            .user_agent(concat!("cdflow/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| Error::internal("no HTTP client can be made").why(chain(&error)))?;
+        let builder = || {
+            Client::builder()
+                // Also where a redirect leads.
+                .https_only(!is_local)
+                .connect_timeout(Duration::from_secs(10))
+                .read_timeout(PATIENCE)
+                .timeout(LONGEST_ANSWER)
+                .user_agent(concat!("cdflow/", env!("CARGO_PKG_VERSION")))
+        };
+        let failed = |error: reqwest::Error| Error::internal("no HTTP client can be made").why(chain(&error));
+        let client = builder().build().map_err(failed)?;
+        let tokens = builder().redirect(reqwest::redirect::Policy::none()).build().map_err(failed)?;
         let at = if host == "docker.io" { "registry-1.docker.io" } else { host };
         let base = format!("{}://{at}", if is_local { "http" } else { "https" });
-        Ok(Self { host: host.to_owned(), base, client, login, admitted: Mutex::default() })
+        Ok(Self { host: host.to_owned(), base, client, tokens, login, admitted: Mutex::default() })
     }
 
     /// Whether it has this tag or digest. Asks for no content: the Docker Hub counts that as a pull.
@@ -210,6 +218,15 @@ impl Asked<'_> {
         }
         let media_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let media_type = media_type.to_owned();
+        let bytes = self.content(&mut answer).await?;
+        let digest = digest_of(&bytes);
+        if reference.starts_with("sha256:") && reference != digest {
+            return Err(Error::integrity(self.what()).why(format!("{reference} was asked for, and {digest} came")));
+        }
+        Ok(Some((bytes, media_type)))
+    }
+
+    async fn content(&self, answer: &mut Response) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| self.unavailable(chain(&error.without_url())))? {
             bytes.extend_from_slice(&chunk);
@@ -217,11 +234,7 @@ impl Asked<'_> {
                 return Err(self.unavailable(format!("the answer has more than {LIMIT} bytes")));
             }
         }
-        let digest = digest_of(&bytes);
-        if reference.starts_with("sha256:") && reference != digest {
-            return Err(Error::integrity(self.what()).why(format!("{reference} was asked for, and {digest} came")));
-        }
-        Ok(Some((bytes, media_type)))
+        Ok(bytes)
     }
 
     fn parse<T: serde::de::DeserializeOwned>(&self, bytes: &[u8]) -> Result<T> {
@@ -274,6 +287,11 @@ impl Asked<'_> {
         login: Option<&Login>,
     ) -> Result<HeaderValue> {
         let registry = self.registry;
+        if login.is_some() && !is_safe(realm) {
+            return Err(Error::refused(self.what())
+                .why(format!("its token service, `{}`, would get the login without TLS", realm.escape_debug()))
+                .hint("find out who answers as this registry"));
+        }
         let scope = scope.unwrap_or_else(|| format!("repository:{}:pull", registry.path(self.repository)));
         let mut fields = vec![("scope", scope)];
         fields.extend(service.map(|service| ("service", service)));
@@ -284,15 +302,15 @@ impl Asked<'_> {
                 fields.push(("refresh_token", token.expose().to_owned()));
                 fields.push(("client_id", "cdflow".to_owned()));
                 let form = "application/x-www-form-urlencoded";
-                registry.client.post(realm).header(CONTENT_TYPE, form).body(challenge::encoded(&fields))
+                registry.tokens.post(realm).header(CONTENT_TYPE, form).body(challenge::encoded(&fields))
             }
             Some(Login::Password { user, password }) => {
-                let request = registry.client.get(challenge::with_query(realm, &fields));
+                let request = registry.tokens.get(challenge::with_query(realm, &fields));
                 request.header(AUTHORIZATION, basic(user, password))
             }
             None => registry.client.get(challenge::with_query(realm, &fields)),
         };
-        let answer = self.patiently(request).await?;
+        let mut answer = self.patiently(request).await?;
         match answer.status() {
             status if status.is_success() => {}
             // Some say 400 of a refresh token that they do not know.
@@ -301,8 +319,7 @@ impl Asked<'_> {
             }
             status => return Err(self.unavailable(format!("its token service answers {status}"))),
         }
-        let text = answer.bytes().await.map_err(|error| self.unavailable(chain(&error.without_url())))?;
-        let granted: Value = self.parse(&text)?;
+        let granted: Value = self.parse(&self.content(&mut answer).await?)?;
         match ["token", "access_token"].iter().find_map(|name| granted[*name].as_str()) {
             Some(token) => self.header(&format!("Bearer {token}")),
             None => Err(self.unavailable("its token service gave no token")),
@@ -384,6 +401,13 @@ fn is_local(host: &str) -> bool {
         None => host.split(':').next().unwrap_or_default(),
     };
     name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether a login may be sent to this token service.
+fn is_safe(realm: &str) -> bool {
+    reqwest::Url::parse(realm).is_ok_and(|url| {
+        url.scheme() == "https" || url.scheme() == "http" && url.host_str().is_some_and(is_local)
+    })
 }
 
 fn is_passing(status: StatusCode) -> bool {

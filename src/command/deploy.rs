@@ -62,6 +62,7 @@ pub(super) async fn carry(
     recorded: Option<Start>,
     report: &mut Report,
 ) -> Result<()> {
+    let seen = (!inputs.allow_downgrade && !inputs.refresh_only).then(|| record.newest());
     let DeployInputs { environment, plan, new_environment, target, replace, refresh_only, allow_destroy, .. } = inputs;
     let (_, matched) = context.scheme.account_of(&environment)?;
     let wanted = Wanted { release: context.release(version), recorded, plan_only: plan.plan_only, environment };
@@ -72,6 +73,7 @@ pub(super) async fn carry(
         refuse_existing_state: new_environment.then(|| exists(&wanted.environment)),
         limits: limits(context, &wanted.environment),
         allow_destroy,
+        seen,
         wanted,
         plan,
         target,

@@ -51,6 +51,7 @@ pub(crate) async fn run(context: &Context, inputs: DestroyInputs, report: &mut R
         refuse_existing_state: None,
         limits: Effective::default(),
         allow_destroy: Vec::new(),
+        seen: None,
     };
     rollout::run(context, order, report).await
 }

@@ -16,6 +16,7 @@ use crate::{
 
 mod access;
 mod files;
+mod github;
 mod images;
 mod places;
 mod report;
@@ -36,6 +37,7 @@ pub(crate) async fn run(global: &Global, inputs: &DoctorInputs, host: &Host) -> 
 
 async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &Path) -> Report {
     let mut report = Report::default();
+    github::token(&mut report, global, host).await;
     let manifest = report.take(manifest::FILE, context::read_manifest(folder)).map(|(manifest, _)| manifest);
     if let Some(manifest) = &manifest {
         let kind = match manifest.kind {

@@ -1,6 +1,6 @@
 //! What must be true of a release before it is deployed to an environment; asked before anything is fetched.
 
-use super::context::Context;
+use super::{context::Context, rollout};
 use crate::{
     error::{Error, Result},
     ledger::{Action, Entry, Ledger, Outcome, Record, Start},
@@ -16,7 +16,33 @@ pub(super) async fn not_older(
     version: &Version,
     record: &Record,
 ) -> Result<()> {
-    let Some(there) = record.deployed().filter(|start| start.version != *version) else { return Ok(()) };
+    match record.deployed() {
+        Some(there) => older_than(context, environment, version, there).await,
+        None => Ok(()),
+    }
+}
+
+/// The same once more, of what others have begun while we planned: `seen` is the newest run that [`not_older`] knew of. Who
+/// begins after this has planned with the state as it was before, and Terraform refuses the later of the two.
+pub(super) async fn still_not_older(
+    context: &Context,
+    environment: &Environment,
+    version: &Version,
+    seen: u64,
+) -> Result<()> {
+    let record = rollout::record(context, environment).await?;
+    let unfinished = record.unsettled.iter().filter(|entry| entry.end.is_none());
+    let since = record.settled.iter().chain(unfinished).map(|entry| &entry.start);
+    for start in since.filter(|start| start.number > seen && start.action == Action::Deploy) {
+        older_than(context, environment, version, start).await?;
+    }
+    Ok(())
+}
+
+async fn older_than(context: &Context, environment: &Environment, version: &Version, there: &Start) -> Result<()> {
+    if there.version == *version {
+        return Ok(());
+    }
     let (ours, theirs) = (published_at(context, version).await?, published_at(context, &there.version).await?);
     // A release that is gone can't be compared.
     let (Some(ours), Some(theirs)) = (ours, theirs) else { return Ok(()) };

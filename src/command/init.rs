@@ -21,7 +21,8 @@ pub(crate) fn run(global: &Global, inputs: &InitInputs, host: &Host) -> Result<(
         fs::canonicalize(&global.directory).map_err(|error| Error::io("can't enter", &global.directory, &error))?;
     let folder = parent.join(inputs.name.as_str());
     check_free(&folder)?;
-    let scaffold = Scaffold { kind: inputs.kind, name: &inputs.name, team: &inputs.team };
+    let is_repository = !is_in_checkout(&parent);
+    let scaffold = Scaffold { is_repository, kind: inputs.kind, name: &inputs.name, team: &inputs.team };
     // Beside its place, because a folder can't be moved to another file system.
     let draft = tempfile::Builder::new().prefix(".cdflow-init-").tempdir_in(&parent);
     let draft = draft.map_err(|error| Error::io("can't write to", &parent, &error))?;
@@ -40,7 +41,7 @@ pub(crate) fn run(global: &Global, inputs: &InitInputs, host: &Host) -> Result<(
         inputs.team,
         folder.display()
     ));
-    next(inputs, &global.directory.join(inputs.name.as_str()), is_in_checkout(&parent))
+    next(inputs, &global.directory.join(inputs.name.as_str()), is_repository)
         .iter()
         .for_each(|command| host.log.output(command));
     Ok(())
@@ -68,8 +69,8 @@ fn is_in_checkout(folder: &Path) -> bool {
 }
 
 /// What leads from here to a first deployment.
-fn next(inputs: &InitInputs, folder: &Path, in_checkout: bool) -> Vec<String> {
-    let init = if in_checkout { "" } else { "git init --initial-branch main && " };
+fn next(inputs: &InitInputs, folder: &Path, is_repository: bool) -> Vec<String> {
+    let init = if is_repository { "git init --initial-branch main && " } else { "" };
     vec![
         format!("cd -- {}", quoted(folder)),
         format!("{init}git add --all . && git commit --message \"Add {}\"", inputs.name),

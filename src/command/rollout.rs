@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     context::Context,
+    gates,
     opened::{self, Opened, Wanted},
     preflight, rescue,
 };
@@ -36,6 +37,8 @@ pub(crate) struct Order {
     /// What the plan may destroy, and what of the rest is allowed by its address.
     pub(crate) limits: Effective,
     pub(crate) allow_destroy: Vec<String>,
+    /// The newest run that was known when the release was found not to be older; None where it may be.
+    pub(crate) seen: Option<u64>,
 }
 
 /// The environment's recent past, by the ledger.
@@ -98,7 +101,11 @@ async fn begin(
         }
         return Ok((planned, None));
     }
-    let entry = record_start(context, order, &planned, opened, judged?).await?;
+    let allowed_destroy = judged?;
+    if let Some(seen) = order.seen {
+        gates::still_not_older(context, &order.wanted.environment, &order.wanted.release.version, seen).await?;
+    }
+    let entry = record_start(context, order, &planned, opened, allowed_destroy).await?;
     Ok((planned, Some(entry)))
 }
 

@@ -271,8 +271,10 @@ fn limit(answer: &Answer, now: SystemTime) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     if number("x-ratelimit-remaining") == Some(0) {
-        let reset = UNIX_EPOCH + Duration::from_secs(number("x-ratelimit-reset").unwrap_or_default());
-        return Some(reset.duration_since(now).unwrap_or_default() + Duration::from_secs(1));
+        // A time that no clock shows is one that we don't wait for.
+        let reset = UNIX_EPOCH.checked_add(Duration::from_secs(number("x-ratelimit-reset").unwrap_or_default()));
+        let pause = reset.map_or(Duration::MAX, |reset| reset.duration_since(now).unwrap_or_default());
+        return Some(pause.saturating_add(Duration::from_secs(1)));
     }
     let is_secondary = answer.status == StatusCode::TOO_MANY_REQUESTS || said(answer).contains("secondary rate limit");
     is_secondary.then_some(Duration::from_secs(60))
@@ -359,6 +361,8 @@ mod tests {
         assert_eq!(verdict(429, &[], ""), wait(60));
         assert_eq!(verdict(403, &[], "You have exceeded a secondary rate limit."), wait(60));
         assert_eq!(verdict(403, &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1030")], ""), wait(31));
+        let never = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "18446744073709551615")];
+        assert_eq!(verdict(403, &never, ""), Verdict::Wait(Duration::MAX));
         assert_eq!(
             verdict(403, &[("x-ratelimit-remaining", "7")], "Resource not accessible by integration"),
             forbidden

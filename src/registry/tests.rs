@@ -196,6 +196,48 @@ async fn a_token_is_fetched_with_what_the_login_gives() {
     assert!(asked[2].starts_with("POST /t "), "{asked:?}");
 }
 
+fn logins() -> [Login; 2] {
+    let password = Login::Password { user: "ada".to_owned(), password: Secret::new("secret") };
+    [password, Login::IdentityToken(Secret::new("refresh"))]
+}
+
+#[tokio::test]
+async fn a_token_service_does_not_pass_a_login_on() {
+    let (elsewhere, reached) = answering(|_| ("200 OK", String::new(), r#"{"token": "t"}"#.to_owned())).await;
+    let location = format!("location: http://{elsewhere}/t\r\n");
+    let (tokens, _) = answering(move |_| ("307 Temporary Redirect", location.clone(), String::new())).await;
+    let challenge = format!("www-authenticate: Bearer realm=\"http://{tokens}/t\"\r\n");
+    let (address, _) = answering(move |_| ("401 Unauthorized", challenge.clone(), String::new())).await;
+    for login in logins() {
+        let error = Registry::new(&address, Some(login)).unwrap().has("a/b", "1").await.unwrap_err();
+        assert!(error.to_string().contains("its token service answers 307"), "{error}");
+    }
+    assert!(reached.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_login_goes_nowhere_without_tls() {
+    let challenge = "www-authenticate: Bearer realm=\"http://tokens.example/t\"\r\n";
+    let (address, _) = answering(move |_| ("401 Unauthorized", challenge.to_owned(), String::new())).await;
+    for login in logins() {
+        let error = Registry::new(&address, Some(login)).unwrap().has("a/b", "1").await.unwrap_err();
+        assert!(error.exit() == Exit::Refused && error.to_string().contains("tokens.example"), "{error}");
+    }
+    let safe = ["https://auth.docker.io/token", "http://localhost:5001/t", "http://[::1]:5001/t"];
+    assert!(safe.iter().all(|realm| is_safe(realm)));
+    assert!(!["http://localhost.example/t", "ftp://localhost/t", "localhost"].iter().any(|realm| is_safe(realm)));
+}
+
+#[tokio::test]
+async fn a_token_has_an_end() {
+    let endless = "x".repeat(LIMIT + 1);
+    let (tokens, _) = answering(move |_| ("200 OK", String::new(), endless.clone())).await;
+    let challenge = format!("www-authenticate: Bearer realm=\"http://{tokens}/t\"\r\n");
+    let (address, _) = answering(move |_| ("401 Unauthorized", challenge.clone(), String::new())).await;
+    let error = Registry::new(&address, None).unwrap().has("a/b", "1").await.unwrap_err();
+    assert!(error.to_string().contains("more than"), "{error}");
+}
+
 #[tokio::test]
 async fn a_busy_registry_is_asked_again_and_not_for_ever() {
     let count = AtomicUsize::new(0);

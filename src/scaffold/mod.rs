@@ -55,9 +55,18 @@ const FUNCTION: &[Template] = &[
     ("src/functions.rs", include_str!("function/src/functions.rs")),
     ("src/lib.rs", include_str!("function/src/lib.rs")),
 ];
+/// What GitHub runs, and reads at the root of a repository alone. Of the examples, which are tried and linted.
+const WORKFLOWS: &[Template] = &[
+    (".github/workflows/deploy.yml", include_str!("../../examples/workflows/deploy.yml")),
+    (".github/workflows/plan.yml", include_str!("../../examples/workflows/pull-request.yml")),
+];
+/// The examples have a folder that a new component has not.
+const PLATFORM_CONFIG: &str = "          platform-config: platform-config\n";
 
 /// A component that does not exist yet.
 pub(crate) struct Scaffold<'a> {
+    /// Its folder will be a repository of its own.
+    pub(crate) is_repository: bool,
     pub(crate) kind: ComponentType,
     pub(crate) name: &'a Component,
     pub(crate) team: &'a Team,
@@ -74,7 +83,9 @@ impl Scaffold<'_> {
         };
         // Names hold nothing that YAML would read in quotes as anything else.
         let fill = |text: &str| text.replace("@NAME@", self.name.as_str()).replace("@TEAM@", self.team.as_str());
-        templates.iter().map(|(path, text)| (*path, fill(text))).collect()
+        let workflows = WORKFLOWS.iter().filter(|_| self.is_repository);
+        let workflows = workflows.map(|(path, text)| (*path, text.replace(PLATFORM_CONFIG, "")));
+        workflows.chain(templates.iter().map(|(path, text)| (*path, fill(text)))).collect()
     }
 
     /// All files or none, and nothing is overwritten: they are written to `draft`, which then takes the place of `folder`.
@@ -103,13 +114,15 @@ mod tests {
         for kind in ComponentType::value_variants().iter().copied() {
             for (name, team) in [("hello", "platform"), ("1e3", "no"), ("0x1F", "null"), ("a._-", "123")] {
                 let (name, team) = (name.parse().unwrap(), team.parse().unwrap());
-                let files = Scaffold { kind, name: &name, team: &team }.files();
+                let files = Scaffold { is_repository: true, kind, name: &name, team: &team }.files();
                 let text = |wanted: &str| &files.iter().find(|(path, _)| *path == wanted).unwrap().1;
                 let manifest = Manifest::parse("cdflow.yml", text("cdflow.yml")).unwrap();
                 assert_eq!((manifest.kind, manifest.component.as_ref(), &manifest.team), (kind, Some(&name), &team));
                 let scheme = text("account-scheme.json");
                 AccountScheme::parse("account-scheme.json", Some(Path::new("/")), scheme, &team, &name).unwrap();
-                assert!(files.iter().all(|(_, text)| !text.contains("@NAME@") && !text.contains("@TEAM@")));
+                for unfilled in ["@NAME@", "@TEAM@", "platform-config"] {
+                    assert!(files.iter().all(|(_, text)| !text.contains(unfilled)), "{unfilled}");
+                }
             }
         }
     }

@@ -167,6 +167,9 @@ impl PlanChange {
             ["forget"] => Some(Action::Forget),
             ["no-op"] if self.importing.is_some() => Some(Action::Import),
             ["no-op"] if is_moved => Some(Action::Move),
+            // Whatever a newer Terraform combines: what destroys must never pass for nothing.
+            several if several.contains(&"delete") => Some(Action::Replace),
+            ["forget", "create"] | ["create", "forget"] => Some(Action::Create),
             _ => None,
         }
     }
@@ -239,16 +242,18 @@ mod tests {
             change("h", r#"["forget"]"#, ""),
             change("i", r#"["no-op"]"#, r#", "importing": {"id": "x"}"#),
             change("j", r#"["no-op"]"#, "").replacen('{', r#"{"previous_address": "old","#, 1),
+            change("k", r#"["forget","create"]"#, ""),
+            change("l", r#"["delete","something-new"]"#, ""),
         ];
         let text = format!(
             r#"{{"format_version": "1.2", "resource_changes": [{}], "output_changes": {{"o": {{"actions": ["create"]}}, "p": {{"actions": ["no-op"]}}}} }}"#,
             list.join(",")
         );
         let changes = Changes::parse(&mut text.as_bytes()).unwrap();
-        assert_eq!(changes.counts(), Counts { add: 3, change: 1, destroy: 3 });
-        assert_eq!(changes.counts().to_string(), "3 to add, 1 to change, 3 to destroy");
-        assert_eq!((changes.resources.len(), changes.outputs), (8, vec!["o".to_owned()]));
-        let moved = changes.resources.last().map(|change| (change.action, change.moved_from.as_deref()));
+        assert_eq!(changes.counts(), Counts { add: 5, change: 1, destroy: 4 });
+        assert_eq!(changes.counts().to_string(), "5 to add, 1 to change, 4 to destroy");
+        assert_eq!((changes.resources.len(), changes.outputs), (10, vec!["o".to_owned()]));
+        let moved = changes.resources.get(7).map(|change| (change.action, change.moved_from.as_deref()));
         assert_eq!(moved, Some((Action::Move, Some("old"))));
     }
 

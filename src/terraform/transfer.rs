@@ -66,9 +66,27 @@ pub(crate) async fn copy(from: &StateObject, to: &StateObject, holder: &Holder) 
 }
 
 async fn take(lock: &StateLock, holder: &Holder) -> Result<Held> {
-    match lock.take(holder).await? {
-        Some(held) => Ok(held),
-        None => Err(locked(lock, lock.read().await?.as_ref())),
+    match lock.take(holder).await {
+        Ok(Some(held)) => Ok(held),
+        Ok(None) => Err(locked(lock, lock.read().await?.as_ref())),
+        Err(error) => Err(give_up(lock, holder, error).await),
+    }
+}
+
+/// Where the answer was lost, the lock may be ours all the same, and nobody would ever release it.
+async fn give_up(lock: &StateLock, holder: &Holder, error: Error) -> Error {
+    let is_gone = match lock.read().await {
+        Ok(Some(held)) if held.holder.id == holder.id => lock.release(&held).await.is_ok(),
+        Ok(_) => true,
+        Err(_) => false,
+    };
+    match is_gone {
+        true => error,
+        false => error.hint(format!(
+            "the lock at `{}` may be left: look at it with cdflow unlock, and release it if its ID is {}",
+            lock.describe(),
+            holder.id
+        )),
     }
 }
 

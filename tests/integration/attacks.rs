@@ -132,3 +132,34 @@ fn an_empty_workspace_is_no_state() {
     project.cdflow(["deploy", "staging", "1", "--new-environment"]).run().success().stderr_has("is a new environment");
     project.refuses(["deploy", "staging", "1", "--new-environment"], 3, &["has a state already"]);
 }
+
+/// A newer release is deployed after the older one was let through and before it has planned.
+#[test]
+fn a_slow_run_does_not_put_an_older_release_over_a_newer_one() {
+    let project = Project::local("greeting");
+    for (version, seconds) in [("old", 1_700_000_000), ("new", 1_700_000_600)] {
+        project.append("infra/main.tf", &format!("# {version}\n")).commit(version);
+        project.release(version);
+        let file = fs::File::options().append(true).open(project.bundle(version)).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
+    }
+    project.deploy("live", "old");
+    project.deploy("live", "new");
+    let (ledger, aside) = (project.ledger_folder("live"), project.sandbox().work().join("aside"));
+    let state = || fs::read_to_string(project.state_file("live")).unwrap();
+    let before = state();
+    for finished in [true, false] {
+        fs::create_dir_all(&aside).unwrap();
+        for kind in ["start", "end"] {
+            let name = format!("9999999997.{kind}.json");
+            fs::rename(ledger.join(&name), aside.join(&name)).unwrap();
+        }
+        let which = if finished { "*" } else { "*.start.json" };
+        let back = format!("plan) cp {}/{which} {};;", aside.display(), ledger.display());
+        let path = project.terraform_but(&back);
+        let refused = project.cdflow(["deploy", "live", "old"]).env("PATH", path).run();
+        refused.fails(3).stderr_has("release old is older than new");
+        assert_eq!(state(), before);
+        fs::copy(aside.join("9999999997.end.json"), ledger.join("9999999997.end.json")).unwrap();
+    }
+}

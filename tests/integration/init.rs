@@ -5,7 +5,9 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const INFRASTRUCTURE: [&str; 8] = [
+const INFRASTRUCTURE: [&str; 10] = [
+    ".github/workflows/deploy.yml",
+    ".github/workflows/plan.yml",
     ".gitignore",
     "account-scheme.json",
     "cdflow.yml",
@@ -89,7 +91,7 @@ fn the_commands_that_it_prints_work() {
 
     // Where there is a checkout already, another in it would be a mistake.
     let said = run(&sandbox, place.join("greeting"), &["init", "--type", "lambda", "inner"]);
-    said.success().stdout_has("cd -- inner\n").stdout_has("git add").lacks("git init");
+    said.success().stdout_has("cd -- inner\n").stdout_has("git add").lacks("git init").lacks("workflows");
 }
 
 #[test]

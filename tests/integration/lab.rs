@@ -126,7 +126,7 @@ fn nothing_outside_is_reached_and_nothing_outside_is_changed() {
     let aws = Aws::new("in-lab");
     let seen = Runner::new("cat", ["/proc/self/mounts"], &Sandbox::new()).run();
     seen.success().lacks("cdflow-test-lab-");
-    let url = format!("{}/moto-api/data.json", aws.endpoint());
+    let url = format!("{}/moto-api/", aws.endpoint());
     assert_eq!(lab.http(json!({ "url": url }))["status"], 200, "{REGION}");
 }
 

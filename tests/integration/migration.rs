@@ -142,6 +142,24 @@ fn a_migration_that_breaks_off_is_taken_up_again() {
     moved.has_moved();
 }
 
+/// The lock is written, and then it can't be read: nobody would ever release it.
+#[test]
+fn a_lock_is_not_left_by_a_copy_that_could_not_begin() {
+    let moved = moved("half-locked", "420000000006");
+    let Moved { aws, project, .. } = &moved;
+    project.release("2");
+    let lock = format!("GET /{}/{NEW}.tflock", aws.state_bucket());
+    let denied = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
+    aws.rule(json!({ "matching": lock, "times": 1, "status": 403, "body": denied }));
+    project.cdflow(["deploy", "ci", "2"]).run().fails(4).lacks("may be left");
+    assert!(aws.keys(&aws.state_bucket()).is_empty());
+    moved.has_not_changed();
+    // Where it can't be seen to it, it is named.
+    aws.rule(json!({ "matching": lock, "status": 403, "body": denied }));
+    let output = project.cdflow(["deploy", "ci", "2"]).run();
+    output.fails(4).stderr_has(&format!("the lock at `s3://{}/{NEW}.tflock` may be left", aws.state_bucket()));
+}
+
 #[test]
 fn another_state_at_the_new_place_is_refused() {
     let moved = moved("other-lineage", "420000000004");

@@ -24,9 +24,11 @@ fn a_zip_that_is_gone_stops_a_deploy_and_a_rollback_but_no_destroy() {
     fs::remove_file(zip("1")).unwrap();
     let gone = format!("{}` of release 1 is gone", project.release_key("1"));
     let says = ["the function's zip `file:", gone.as_str(), "cdflow release VERSION"];
-    for arguments in
-        [["deploy", "live", "1"].as_slice(), &["deploy", "live", "1", "--plan-only"], &["rollback", "live"]]
-    {
+    for arguments in [
+        ["deploy", "live", "1", "--allow-downgrade"].as_slice(),
+        &["deploy", "live", "1", "--plan-only"],
+        &["rollback", "live"],
+    ] {
         let output = project.refuses(arguments.iter().copied(), 2, &says);
         output.lacks("==> Plan");
     }
@@ -91,7 +93,7 @@ fn an_image_in_another_registry_is_looked_for_there() {
     for (version, image) in [("1", &local), ("2", &tokens), ("3", &private)] {
         Reference::new(&project, version).data("image_id", image).publish();
     }
-    let deploy = |version: &str| project.cdflow(["deploy", "ci", version]).in_lab(lab);
+    let deploy = |version: &str| project.cdflow(["deploy", "ci", version, "--allow-downgrade"]).in_lab(lab);
     deploy("1").run().success().lacks("still there");
     deploy("2").run().success().lacks("still there");
     let warning = format!("nobody knows whether the image `{private}` is still there");

@@ -214,3 +214,17 @@ fn trouble_with_github_changes_no_result() {
         .success()
         .stdout_has("::warning::GitHub can't be asked: there is no token");
 }
+
+#[test]
+fn doctor_looks_at_the_token() {
+    let project = Project::local("greeting");
+    let github = GitHub::start();
+    github.world().pull_request(7, &project.head());
+    let well = for_pull_request(&project, &github, 1, &["doctor"]).run();
+    well.success().stdout_has("writes as github-actions[bot]").stdout_has("#7 can be read");
+    github.world().token(TOKEN, "github-actions[bot]", &[("contents", "read")]);
+    let poor = for_pull_request(&project, &github, 1, &["doctor"]).run();
+    poor.success().stdout_has("-> give the workflow's job these permissions:\n").stdout_has("  pull-requests: read\n");
+    let none = for_pull_request(&project, &github, 1, &["doctor"]).env_remove("GITHUB_TOKEN").run();
+    none.success().stdout_has("there is no token").stdout_has("github-token: ${{ github.token }}");
+}

@@ -83,7 +83,10 @@ impl Report {
         let mut lines = Vec::new();
         for Finding { check, level, what, remedy, .. } in &self.0 {
             lines.push(format!("{:<7}  {check:<width$}  {what}", level.name()));
-            lines.extend(remedy.iter().map(|remedy| format!("{:7}  {:width$}  -> {remedy}", "", "")));
+            // A remedy may have lines to paste.
+            let remedy = remedy.iter().flat_map(|remedy| remedy.lines().enumerate());
+            lines
+                .extend(remedy.map(|(n, line)| format!("{:7}  {:width$}  {}{line}", "", "", ["-> ", "   "][n.min(1)])));
         }
         lines
     }

@@ -117,17 +117,18 @@ impl Engine {
         log: &Log,
     ) -> Result<()> {
         self.builder.check(build)?;
-        let files = Some(bollard::body_try_stream(files));
         match self.builder {
             Builder::Classic { .. } => {
-                let logins = Some(build.credentials.for_header());
+                let (logins, files) = (Some(build.credentials.for_header()), Some(bollard::body_try_stream(files)));
                 follow(build, log, self.docker.build_image(options(build, None), logins, files)).await
             }
             Builder::BuildKit => {
-                let session = Session::open(&self.endpoint, build.secrets.clone(), build.credentials.clone()).await?;
+                let (secrets, credentials) = (build.secrets.clone(), build.credentials.clone());
+                let session = Session::open(&self.endpoint, files, secrets, credentials).await?;
                 let docker = self.docker.clone().with_request_modifier(|request| mended(by_buildkit(request)));
-                let options = options(build, Some(&session.id));
-                let built = follow(build, log, docker.build_image(options, None, files)).await;
+                let options = options(build, Some(&session));
+                let no_body = bollard::body_full(Bytes::new());
+                let built = follow(build, log, docker.build_image(options, None, Some(no_body))).await;
                 session.close();
                 built
             }
@@ -144,7 +145,7 @@ fn by_buildkit(mut request: BollardRequest) -> BollardRequest {
 }
 
 /// Without attestations, which only clients ask for, an image has one plain manifest: AWS Lambda takes no other.
-fn options(build: &Build, session: Option<&str>) -> BuildImageOptions {
+fn options(build: &Build, session: Option<&Session>) -> BuildImageOptions {
     let map = |pairs: &BTreeMap<String, String>| pairs.clone().into_iter().collect::<HashMap<_, _>>();
     let mut arguments = map(&build.arguments);
     if build.cache_from.is_some() {
@@ -162,7 +163,8 @@ fn options(build: &Build, session: Option<&str>) -> BuildImageOptions {
         .build();
     BuildImageOptions {
         cachefrom: build.cache_from.clone().map(|image| vec![image]),
-        session: session.map(str::to_owned),
+        session: session.map(|session| session.id.clone()),
+        remote: session.map(Session::files),
         ..options
     }
 }

@@ -1,7 +1,13 @@
-//! BuildKit's session: the engine calls back for secrets and for the credentials of registries, so that neither is part of the
-//! request. It is gRPC over a connection of its own that the engine turns around.
+//! BuildKit's session: the engine calls back for the files, for secrets and for the credentials of registries, so that none of
+//! them is part of the request. It is gRPC over a connection of its own that the engine turns around.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bollard::health::{
     HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
@@ -18,9 +24,15 @@ use bollard::moby::{
         GetTokenAuthorityResponse, VerifyTokenAuthorityRequest, VerifyTokenAuthorityResponse,
         auth_server::{Auth, AuthServer},
     },
+    upload::v1::{
+        BytesMessage,
+        upload_server::{Upload, UploadServer},
+    },
 };
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use reqwest::{Certificate, Client, Identity, StatusCode};
-use tonic::{Request, Response, Status, server::NamedService};
+use tonic::{Request, Response, Status, Streaming, server::NamedService};
 
 use super::{Credentials, Endpoint};
 use crate::{
@@ -34,6 +46,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 const BUFFER: usize = 64 * 1024;
 
+type Files = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
 /// Open as long as this value lives.
 pub(super) struct Session {
     pub(super) id: String,
@@ -43,6 +57,7 @@ pub(super) struct Session {
 impl Session {
     pub(super) async fn open(
         endpoint: &Endpoint,
+        files: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
         secrets: BTreeMap<String, Secret>,
         credentials: Credentials,
     ) -> Result<Self> {
@@ -56,6 +71,7 @@ impl Session {
         let (client, url) = client(endpoint)?;
         let methods = [
             HEALTH.to_owned(),
+            format!("/{}/Pull", UploadServer::<Answers>::NAME),
             format!("/{}/GetSecret", SecretsServer::<Answers>::NAME),
             format!("/{}/Credentials", AuthServer::<Answers>::NAME),
         ];
@@ -78,16 +94,24 @@ impl Session {
             // It ends when either side hangs up, which is how every session ends.
             let _ = tokio::io::copy_bidirectional(&mut connection, &mut far).await;
         });
-        let answers = std::sync::Arc::new(Answers { secrets, credentials });
+        let files = Mutex::new(Some(Box::pin(files) as Files));
+        let answers = Arc::new(Answers { files, secrets, credentials });
         tasks.spawn(async move {
             let services = tonic::transport::Server::builder()
                 .add_service(HealthServer::from_arc(answers.clone()))
+                .add_service(UploadServer::from_arc(answers.clone()))
                 .add_service(SecretsServer::from_arc(answers.clone()))
                 .add_service(AuthServer::from_arc(answers));
             let incoming = futures_util::stream::iter([Ok::<_, std::io::Error>(near)]);
             let _ = services.serve_with_incoming(incoming).await;
         });
         Ok(Self { id, tasks })
+    }
+
+    /// The place of the files in a build's request; unlike any other, because BuildKit takes one name for one content. Files in
+    /// the request's own body are lost where the engine keeps its images in containerd (moby/moby#47717).
+    pub(super) fn files(&self) -> String {
+        format!("http://buildkit-session/{}", self.id)
     }
 
     pub(super) fn close(mut self) {
@@ -121,8 +145,25 @@ fn client(endpoint: &Endpoint) -> Result<(Client, String)> {
 
 /// What the engine may ask for, and nothing else.
 struct Answers {
+    /// Taken by whoever asks first.
+    files: Mutex<Option<Files>>,
     secrets: BTreeMap<String, Secret>,
     credentials: Credentials,
+}
+
+#[tonic::async_trait]
+impl Upload for Answers {
+    type PullStream = Pin<Box<dyn Stream<Item = Result<BytesMessage, Status>> + Send>>;
+
+    async fn pull(&self, _: Request<Streaming<BytesMessage>>) -> Result<Response<Self::PullStream>, Status> {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let files = files.ok_or_else(|| Status::failed_precondition("the files were sent already"))?;
+        let messages = files.map(|piece| match piece {
+            Ok(piece) => Ok(BytesMessage { data: piece.into() }),
+            Err(error) => Err(Status::aborted(error.to_string())),
+        });
+        Ok(Response::new(Box::pin(messages)))
+    }
 }
 
 #[tonic::async_trait]
