@@ -67,6 +67,9 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
     if manifest.kind.has_image() {
         images::engine(&mut report, host).await;
     }
+    if manifest.kind == ComponentType::Function {
+        files::functions(&mut report, manifest, folder, host);
+    }
     if let (ComponentType::Lambda, Some(component)) = (manifest.kind, &component) {
         files::function(&mut report, manifest, component, folder, root.as_deref());
     }

@@ -6,7 +6,6 @@ use crate::{
     error::{Error, Result},
     host::Host,
     inputs::{Global, InitInputs},
-    manifest::ComponentType,
     scaffold::Scaffold,
 };
 
@@ -15,7 +14,7 @@ pub(crate) fn run(global: &Global, inputs: &InitInputs, host: &Host) -> Result<(
         return Err(Error::input(format!("two names for one component: `{}` and `{other}`", inputs.name))
             .hint("leave out --component"));
     }
-    if inputs.kind == ComponentType::Docker {
+    if inputs.kind.has_image() {
         inputs.name.check_as_image()?;
     }
     let parent =

@@ -302,6 +302,8 @@ fn what_a_release_would_contain_is_shown_before() {
         .lacks(".env");
     assert!(lab().registry_tags("function-dry").is_empty());
 
+    let found = format!("functions.rs, compiled in {BUILD}, to run in scratch");
+    run(&project, &["doctor"]).success().stdout_has(&found);
     let said = run(&project, &["dockerfile"]);
     said.success().stdout_has(&format!("FROM {BUILD} AS dependencies\n")).stdout_has("CMD [\"./roche-service\"]\n");
     said.stderr_has("functions.rs").stderr_has("runtime image          scratch, by cdflow.yml").lacks("SECRET");

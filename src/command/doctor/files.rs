@@ -4,10 +4,14 @@ use std::path::{Path, PathBuf};
 
 use super::report::{Report, counted};
 use crate::{
-    artifact::lambda,
+    artifact::{
+        function::{Code, Images, Profile},
+        lambda,
+    },
     error::{Error, Result},
     git::Git,
     host::Host,
+    inputs::FunctionImages,
     manifest::Manifest,
     names::Component,
     terraform::{
@@ -64,6 +68,17 @@ pub(super) async fn checkout(report: &mut Report, folder: &Path, host: &Host) ->
         ),
     }
     Some(checkout.root)
+}
+
+/// The file of a function, and the images that it is made with.
+pub(super) fn functions(report: &mut Report, manifest: &Manifest, folder: &Path, host: &Host) {
+    let settings = manifest.function.clone().unwrap_or_default();
+    let given = FunctionImages::default();
+    let images = Images::choose(Profile::Release, &given, folder, &settings, &host.environment);
+    let found = images.and_then(|images| Code::find(folder)?.context(Profile::Release, &images).map(|_| images));
+    if let Some(Images { build, runtime, .. }) = report.take("function", found) {
+        report.ok("function", format!("functions.rs, compiled in {build}, to run in {runtime}"));
+    }
 }
 
 /// The code of a function.
