@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::super::context::Context;
 use crate::{
     account::ImageRegistry,
-    artifact::image::{self, ImageName, ImageSources, SOURCE_LABEL},
+    artifact::image::{self, ImageName, ImageSources, LATEST, SOURCE_LABEL},
     aws::ecr::{Ecr, Pullers},
     digest::Sha256,
     docker::{
@@ -88,6 +88,13 @@ pub(super) struct Image<'a> {
     digest: Option<String>,
 }
 
+/// The digest of what has the tag.
+enum Pushed {
+    Ours(String),
+    /// Somebody was faster.
+    Theirs(String),
+}
+
 impl<'a> Image<'a> {
     /// Adopts what an earlier try has pushed, or builds and runs the hook; nothing is pushed yet.
     pub(super) async fn prepare(
@@ -121,13 +128,13 @@ impl<'a> Image<'a> {
     }
 
     /// Afterwards the registry has it. What Terraform is told of it.
-    pub(super) async fn push(&self) -> Result<std::collections::BTreeMap<String, String>> {
+    pub(super) async fn push(&mut self) -> Result<std::collections::BTreeMap<String, String>> {
         if let Some(digest) = &self.digest {
             return Ok(self.name.metadata(digest));
         }
         let host = &self.context.host;
         host.log.step(&format!("Push the image {}", self.name.tag()));
-        let digest = tokio::select! {
+        let pushed = tokio::select! {
             pushed = self.push_and_ask() => pushed?,
             () = host.interrupt.arrived() => {
                 let exit = host.interrupt.requested().unwrap_or(Exit::Interrupted);
@@ -135,26 +142,34 @@ impl<'a> Image<'a> {
                 return Err(Error::new(exit, what).hint("release again: what is in the registry by then is taken over"));
             }
         };
+        let digest = match pushed {
+            Pushed::Ours(digest) => digest,
+            Pushed::Theirs(digest) => {
+                host.log.note("another run has pushed it meanwhile, from the same sources");
+                self.digest = Some(digest.clone());
+                digest
+            }
+        };
         host.log.note(&digest);
         Ok(self.name.metadata(&digest))
     }
 
     /// For people; nothing in cdflow reads it, so that trouble with it is no reason to fail.
-    pub(super) async fn move_latest(&self) {
+    pub(super) async fn move_latest(&self, commit: &str) {
         let log = &self.context.host.log;
         let stays = |why: &str| log.note(&format!("{} stays as it is: {why}", self.name.latest()));
         if self.settings.immutable_tags {
             return stays("tags are immutable");
         }
-        if let Err(why) = may_be_latest(&self.context.host.environment) {
+        if let Err(why) = may_be_latest(&self.context.host.environment, commit) {
             return stays(&why);
         }
         if self.digest.is_some() {
             return stays("the image was not built by this run");
         }
         let moved = async {
-            self.engine.tag(&self.name.tag(), &self.name.repository(), "latest").await?;
-            self.push_tag("latest").await
+            self.engine.tag(&self.name.tag(), &self.name.repository(), LATEST).await?;
+            self.push_tag(LATEST).await
         };
         match self.context.host.interrupt.or_cancel("moving `latest`", moved).await {
             Ok(()) => log.note(&format!("{} is this image now", self.name.latest())),
@@ -234,7 +249,7 @@ impl<'a> Image<'a> {
         }
     }
 
-    async fn push_and_ask(&self) -> Result<String> {
+    async fn push_and_ask(&self) -> Result<Pushed> {
         if let ImageRegistry::Ecr { account_id } = &self.registry {
             let accounts = self.context.scheme.accounts.values();
             let others: Vec<&str> = accounts.filter_map(|account| account.id.as_deref()).collect();
@@ -244,8 +259,13 @@ impl<'a> Image<'a> {
             let notes = ecr.prepare(&self.name.path, self.settings.immutable_tags, &pullers).await?;
             notes.iter().for_each(|note| self.context.host.log.note(note));
         }
+        // Building takes minutes. Under our tag another run's image would lose its own, and with that its life: its release
+        // names it by the digest.
+        if let Some(digest) = self.find().await? {
+            return Ok(Pushed::Theirs(digest));
+        }
         self.push_tag(self.name.version.as_str()).await?;
-        self.find().await?.ok_or_else(|| {
+        self.find().await?.map(Pushed::Ours).ok_or_else(|| {
             Error::new(Exit::Unavailable, format!("the image `{}` was pushed, and is not there", self.name.tag()))
                 .hint("somebody deletes images; try again")
         })
@@ -318,7 +338,7 @@ fn refused(repository: &str, tag: &str, refusal: &Refusal) -> Error {
 }
 
 /// Else the reason why not.
-fn may_be_latest(environment: &Environment) -> Result<(), String> {
+fn may_be_latest(environment: &Environment, commit: &str) -> Result<(), String> {
     if environment.get("GITHUB_ACTIONS").is_none() {
         return match environment.get("CI") {
             None => Ok(()),
@@ -336,6 +356,10 @@ fn may_be_latest(environment: &Environment) -> Result<(), String> {
     let event = environment.get("GITHUB_EVENT_PATH").and_then(|path| fs::read(path).ok());
     let event = event.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()).unwrap_or_default();
     match event["repository"]["default_branch"].as_str() {
+        // An event that runs on the default branch, such as a comment, may have checked out a pull request.
+        Some(default) if default == named && environment.get("GITHUB_SHA") != Some(commit) => {
+            Err(format!("checked out is another commit than that of the run on `{default}`"))
+        }
         Some(default) if default == named => Ok(()),
         Some(default) => Err(format!("`{named}` is not the default branch `{default}`")),
         None => Err("the event does not say which branch is the default one".to_owned()),
@@ -354,12 +378,15 @@ mod tests {
         let may = |variables: &[(&str, &str)]| {
             let event = ("GITHUB_EVENT_PATH", event.to_str().unwrap());
             let all = variables.iter().chain([&event]).map(|(name, value)| ((*name).into(), (*value).into()));
-            may_be_latest(&Environment::new(all)).is_ok()
+            may_be_latest(&Environment::new(all), "abc").is_ok()
         };
         let actions = ("GITHUB_ACTIONS", "true");
         assert!(may(&[]));
         assert!(!may(&[("CI", "true")]));
-        assert!(may(&[actions, ("GITHUB_REF_NAME", "main"), ("GITHUB_REF_TYPE", "branch")]));
+        let main = [actions, ("GITHUB_REF_NAME", "main"), ("GITHUB_REF_TYPE", "branch")];
+        let started_for = |commit| [&main[..], &[("GITHUB_SHA", commit)]].concat();
+        assert!(may(&started_for("abc")));
+        assert!(!may(&started_for("def")) && !may(&main), "a comment's run that has checked out a pull request");
         assert!(may(&[actions, ("GITHUB_REF_NAME", "v1"), ("GITHUB_REF_TYPE", "tag")]));
         assert!(!may(&[actions, ("GITHUB_REF_NAME", "feature"), ("GITHUB_REF_TYPE", "branch")]));
         assert!(!may(&[actions, ("GITHUB_REF_NAME", "main"), ("GITHUB_EVENT_NAME", "pull_request_target")]));
