@@ -28,6 +28,8 @@ pub(crate) struct Head {
     pub(crate) commit: String,
     /// Also of a shallow clone, which doesn't have them.
     pub(crate) parents: Vec<String>,
+    /// Files of the commit are not as it has them, or more are added to them.
+    pub(crate) is_changed: bool,
 }
 
 /// In a container the checkout belongs to another user, which git refuses without the first; and what stands in a checkout must
@@ -84,7 +86,10 @@ impl<'a> Git<'a> {
         let Some(object) = self.answer(folder, &["cat-file", "commit", "HEAD"]).await? else { return Ok(None) };
         let header = object.lines().take_while(|line| !line.is_empty());
         let parents = header.filter_map(|line| line.strip_prefix("parent ")).map(str::to_owned).collect();
-        Ok(Some(Head { commit, parents }))
+        let status = ["status", "--porcelain", "--untracked-files=no", "--ignore-submodules=none"];
+        // Git that can't tell has not said that nothing is changed.
+        let is_changed = self.answer(folder, &status).await?.is_none_or(|changes| !changes.is_empty());
+        Ok(Some(Head { commit, parents, is_changed }))
     }
 
     pub(crate) async fn origin(&self, folder: &Path) -> Result<Option<String>> {

@@ -144,13 +144,11 @@ impl<'a> Ledger<'a> {
     /// Writes the start entry, numbered after the newest there is. Nothing may be changed before this has succeeded.
     pub(crate) async fn start(&self, mut start: Start) -> Result<Start> {
         let failed = |error: Error| {
-            let exit = match error.exit() {
-                exit @ (Exit::Credentials | Exit::Input) => exit,
-                _ => Exit::Unavailable,
-            };
+            let exit = if error.exit() == Exit::Credentials { Exit::Credentials } else { Exit::Unavailable };
             Error::new(exit, format!("the ledger of `{}` can't be written, so nothing was applied", self.environment))
                 .why(error)
         };
+        encoded(&start)?;
         start.number = self.newest_number().await.map_err(failed)? + 1;
         for _ in 0..TRIES {
             let key = self.key(start.number, "start");
@@ -266,15 +264,7 @@ impl<'a> Ledger<'a> {
     }
 
     async fn put(&self, key: &str, entry: &impl Serialize) -> Result<Put> {
-        let bytes = serde_json::to_vec_pretty(entry)
-            .map_err(|error| Error::internal("a ledger entry can't be made").why(error))?;
-        // It could not be read again, and with it the environment's whole past.
-        if bytes.len() as u64 > ENTRY_LIMIT {
-            return Err(Error::input("the ledger's entry of this run would be too large")
-                .why(format!("it has {} bytes, and {ENTRY_LIMIT} are the limit", bytes.len()))
-                .hint("give fewer addresses (`target`, `allow-destroy`)"));
-        }
-        self.store.put_new(key, Content::Bytes(bytes), &Metadata::default(), &|_| {}).await
+        self.store.put_new(key, Content::Bytes(encoded(entry)?), &Metadata::default(), &|_| {}).await
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<T> {
@@ -302,6 +292,18 @@ impl<'a> Ledger<'a> {
             .hint("update cdflow: a newer one has deployed here"));
         }
         serde_json::from_slice(&bytes).map_err(damaged)
+    }
+}
+
+/// An entry that is too large could not be read again, and with it the environment's whole past.
+fn encoded(entry: &impl Serialize) -> Result<Vec<u8>> {
+    let bytes =
+        serde_json::to_vec_pretty(entry).map_err(|error| Error::internal("a ledger entry can't be made").why(error))?;
+    match bytes.len() as u64 > ENTRY_LIMIT {
+        true => Err(Error::input("the ledger's entry of this run would be too large")
+            .why(format!("it has {} bytes, and {ENTRY_LIMIT} are the limit", bytes.len()))
+            .hint("give fewer addresses (`target`, `allow-destroy`)")),
+        false => Ok(bytes),
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) struct Registry {
 }
 
 /// What is under a tag or a digest.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Manifest {
     /// `sha256:…`, of the bytes that came.
     pub(crate) digest: String,

@@ -28,6 +28,8 @@ use crate::{
 
 /// The label by which an image is known again that was pushed, but whose bundle was never published.
 pub(crate) const SOURCE_LABEL: &str = "cdflow.source-digest";
+/// The tag of the newest image.
+pub(crate) const LATEST: &str = "latest";
 const HOOK: &str = "on-docker-build";
 /// These are no source: they differ from one checkout of a commit to the next.
 const NEVER_SENT: [&str; 3] = ["**/.git", "**/.cdflow", "**/.terraform"];
@@ -54,6 +56,11 @@ pub(crate) struct ImageSources {
 impl ImageName {
     pub(crate) fn new(host: String, release: &Release) -> Result<Self> {
         release.identity.component.check_as_image()?;
+        if release.version.as_str() == LATEST {
+            return Err(Error::input(format!("version `{LATEST}` is refused: that tag moves on with each release"))
+                .why("the release's own image would have no tag any more, and registries delete such images")
+                .hint("release under another version"));
+        }
         Ok(Self { host, path: release.identity.component.to_string(), version: release.version.clone() })
     }
 
@@ -66,7 +73,7 @@ impl ImageName {
     }
 
     pub(crate) fn latest(&self) -> String {
-        format!("{}:latest", self.repository())
+        format!("{}:{LATEST}", self.repository())
     }
 
     /// What Terraform gets in `var.release`. The digest names the bytes; the tag is for people.
@@ -286,18 +293,20 @@ mod tests {
 
     #[test]
     fn names_and_what_terraform_is_told() {
-        let release = |component: &str| Release {
+        let versioned = |component: &str, version: &str| Release {
             identity: crate::release::Identity {
                 team: "platform".parse().unwrap(),
                 component: component.parse().unwrap(),
                 layout: crate::release::Layout::ByTeam,
             },
-            version: "1.2".parse().unwrap(),
+            version: version.parse().unwrap(),
         };
+        let release = |component: &str| versioned(component, "1.2");
         let name = ImageName::new("localhost:5000".to_owned(), &release("shop")).unwrap();
         let told = name.metadata("sha256:ab");
         assert_eq!(told["image_id"], "localhost:5000/shop@sha256:ab");
         assert_eq!(told["image_tag"], "localhost:5000/shop:1.2");
         assert!(ImageName::new("h".to_owned(), &release("Shop")).is_err());
+        assert!(ImageName::new("h".to_owned(), &versioned("shop", "latest")).is_err());
     }
 }

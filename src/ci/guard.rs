@@ -39,8 +39,8 @@ pub(crate) fn judge(run: &GitHubRun, head: Option<&Head>) -> Verdict {
     }
 }
 
-/// The head itself or a merge of it. Of an outsider's change nothing but the commit that GitHub started the run for will do:
-/// a rebased or squashed head has another name.
+/// The head itself or a merge of it. Of an outsider's change nothing but the commit that GitHub started the run for will do, as
+/// it is: a rebased or squashed head has another name, and a merge that is not committed has none.
 fn is_checked_out(sha: &str, run: &GitHubRun, head: Option<&Head>, is_from_outside: bool) -> bool {
     match head {
         Some(head) if !is_from_outside => head.commit == sha || head.parents.iter().any(|parent| parent == sha),
@@ -50,7 +50,7 @@ fn is_checked_out(sha: &str, run: &GitHubRun, head: Option<&Head>, is_from_outsi
 }
 
 fn is_ours(run: &GitHubRun, head: Option<&Head>) -> bool {
-    head.is_some_and(|head| Some(&head.commit) == run.sha.as_ref())
+    head.is_some_and(|head| Some(&head.commit) == run.sha.as_ref() && !head.is_changed)
 }
 
 fn of_fork(run: &GitHubRun, change: &PullRequest) -> Error {
@@ -70,7 +70,11 @@ fn of_dependabot(change: &PullRequest) -> Error {
 }
 
 fn checked_out(run: &GitHubRun, sha: &str, whose: &str, head: Option<&Head>) -> Error {
-    let there = head.map_or("not known (no git checkout)", |head| &head.commit);
+    let there = match head {
+        Some(head) if head.is_changed => format!("{} with changes", head.commit),
+        Some(head) => head.commit.clone(),
+        None => "not known (no git checkout)".to_owned(),
+    };
     let error = Error::refused(format!("code of {whose} is checked out in a run for `{}`", run.event)).why(format!(
         "checked out is {there}, the change is {}, and the run was started for {}",
         sha.escape_debug(),

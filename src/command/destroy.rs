@@ -22,7 +22,7 @@ pub(crate) async fn run(context: &Context, inputs: DestroyInputs, report: &mut R
     report.version = version.as_ref().map(Version::to_string);
     let (_, matched) = context.scheme.account_of(&environment)?;
     if !plan.plan_only {
-        check_confirmed(&environment, matched, confirm.as_ref())?;
+        check_confirmed(&environment, named_in(context, &environment, matched), confirm.as_ref())?;
     }
     let record = rollout::record(context, &environment).await?;
     // Whoever names the version knows what there is; without it the ledger's word must hold.
@@ -56,17 +56,25 @@ pub(crate) async fn run(context: &Context, inputs: DestroyInputs, report: &mut R
     rollout::run(context, order, report).await
 }
 
-/// An environment that the scheme names is not destroyed by a slip of the hand.
-fn check_confirmed(environment: &Environment, matched: Matched, confirm: Option<&Environment>) -> Result<()> {
-    let asked =
-        || Error::refused(format!("destroying `{environment}`, which the account scheme names, must be confirmed"));
-    match confirm {
-        Some(confirmed) if confirmed == environment => Ok(()),
-        Some(other) => Err(asked().why(format!("--confirm names `{other}`")).hint(format!("--confirm {environment}"))),
-        None if matched == Matched::ByName => {
-            Err(asked().hint(format!("--confirm {environment} (the Action's input `confirm: {environment}`)")))
-        }
-        None => Ok(()),
+/// Who names the environment: it is one that people count on.
+fn named_in(context: &Context, environment: &Environment, matched: Matched) -> Option<&'static str> {
+    match matched {
+        Matched::ByName => Some("the account scheme"),
+        _ if context.scheme.policy.environments.contains_key(environment) => Some("`policy` of the account scheme"),
+        _ if context.manifest.deploy.limits().environments.contains_key(environment) => Some("cdflow.yml"),
+        _ => None,
+    }
+}
+
+/// Such an environment is not destroyed by a slip of the hand.
+fn check_confirmed(environment: &Environment, named: Option<&str>, confirm: Option<&Environment>) -> Result<()> {
+    let asked = |told: &str| Error::refused(format!("destroying `{environment}`{told} must be confirmed"));
+    let flag = format!("--confirm {environment} (the Action's input `confirm: {environment}`)");
+    match (confirm, named) {
+        (Some(confirmed), _) if confirmed == environment => Ok(()),
+        (Some(other), _) => Err(asked("").why(format!("--confirm names `{other}`")).hint(flag)),
+        (None, Some(by)) => Err(asked(&format!(", which {by} names,")).hint(flag)),
+        (None, None) => Ok(()),
     }
 }
 

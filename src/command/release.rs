@@ -88,7 +88,7 @@ async fn make(context: &Context, release: &Release, inputs: &ReleaseInputs, repo
         return Ok(());
     }
 
-    let image = match parts {
+    let mut image = match parts {
         Parts::Image(parts) => Some(Image::prepare(context, release, &checkout, *parts, sources.digest).await?),
         Parts::Files(_) => None,
     };
@@ -107,7 +107,7 @@ async fn make(context: &Context, release: &Release, inputs: &ReleaseInputs, repo
     facts.extend(
         zip.iter().flat_map(|zip| lambda::metadata(zip, &release.key(), &places, context.manifest.multi_region)),
     );
-    if let Some(image) = &image {
+    if let Some(image) = &mut image {
         context.host.interrupt.check("pushing the image")?;
         facts.extend(image.push().await?);
     }
@@ -123,7 +123,7 @@ async fn make(context: &Context, release: &Release, inputs: &ReleaseInputs, repo
     report.release_digest = Some(bundle.digest.to_string());
     if let Some(image) = &image {
         report.image_id = facts.get("image_id").cloned();
-        image.move_latest().await;
+        image.move_latest(&checkout.commit).await;
     }
     Ok(())
 }

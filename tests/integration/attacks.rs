@@ -163,3 +163,23 @@ fn a_slow_run_does_not_put_an_older_release_over_a_newer_one() {
         fs::copy(aside.join("9999999997.end.json"), ledger.join("9999999997.end.json")).unwrap();
     }
 }
+
+/// An environment that has limits is one that people count on, also where only "*" of the scheme matches it.
+#[test]
+fn an_environment_with_limits_is_not_destroyed_by_a_slip() {
+    let project = Project::local("greeting");
+    project.append("cdflow.yml", "deploy: {environments: {staging: {max-destroy: 0}}}\n").commit("Limits");
+    project.release("1");
+    for environment in ["staging", "other"] {
+        project.cdflow(["deploy", environment, "1", "--new-environment"]).run().success();
+    }
+    let says = ["destroying `staging`, which cdflow.yml names, must be confirmed", "-> --confirm staging"];
+    project.refuses(["destroy", "staging"], 3, &says);
+    project.edit("cdflow.yml", "deploy: {environments: {staging: {max-destroy: 0}}}", "");
+    project.edit_json("account-scheme.json", |scheme| {
+        scheme["policy"] = serde_json::json!({ "environments": { "staging": { "max-destroy": 0 } } });
+    });
+    project.refuses(["destroy", "staging"], 3, &["which `policy` of the account scheme names, must be confirmed"]);
+    project.cdflow(["destroy", "staging", "--confirm", "staging"]).run().success();
+    project.cdflow(["destroy", "other"]).run().success();
+}

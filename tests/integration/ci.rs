@@ -140,6 +140,13 @@ fn code_of_outsiders_in_a_trusted_run() {
     project.git(["switch", "--quiet", "--create", "rebased", "main"]);
     project.append("infra/main.tf", "\n\n").commit("The change, rebased");
     run("pull_request_target", &pull_request(Some(2), &head, "mallory"), "rebased").fails(3);
+    // A merge that is not committed has none at all.
+    project.git(["switch", "--quiet", "main"]);
+    project.git(["merge", "--quiet", "--squash", "change"]);
+    run("pull_request_target", &pull_request(Some(2), &head, "mallory"), "main")
+        .fails(3)
+        .stdout_has(&format!("checked out is {base} with changes"));
+    project.git(["reset", "--quiet", "--hard"]);
 
     let workflow_run = |repository_id: Option<u64>, event: &str, actor: &str| {
         json!({

@@ -134,6 +134,31 @@ fn an_image_whose_bundle_never_came_is_taken_over_by_the_next_try() {
     release(&project, "2").success();
 }
 
+/// Another run, played by the hook, pushes its image while ours is built.
+#[test]
+fn an_image_that_came_meanwhile_keeps_its_tag() {
+    let lab = Lab::get();
+    let project = local("docker-race");
+    let faster = |label: &str| {
+        format!(
+            "#!/bin/sh\nset -e\nexport DOCKER_BUILDKIT=0\ndocker tag \"$1\" kept\n\
+             printf 'FROM kept\\nENV OTHER=1\\n' | docker build --tag \"$1\" {label} -\n\
+             docker push \"$1\"\ndocker tag kept \"$1\"\n"
+        )
+    };
+    hook(&project, &faster(""));
+    release(&project, "1").success().stderr_has("another run has pushed it meanwhile");
+    let theirs = lab.manifest("docker-race", "1").unwrap().digest;
+    assert!(lab.config("docker-race", "1")["config"]["Env"].to_string().contains("OTHER=1"));
+    assert_eq!(released(&project, "1")["image_id"], json!(format!("{}/docker-race@{theirs}", Lab::LOCAL)));
+    assert_eq!(lab.registry_tags("docker-race"), ["1"]);
+
+    hook(&project, &faster("--label cdflow.source-digest=other"));
+    release(&project, "2").fails(3).stderr_has("exists with other content");
+    assert!(lab.config("docker-race", "2")["config"]["Env"].to_string().contains("OTHER=1"));
+    assert_eq!(project.stored().len(), 1);
+}
+
 #[test]
 fn a_registry_on_localhost_takes_the_place_of_ecr() {
     let lab = Lab::get();

@@ -10,7 +10,7 @@ use crate::{
     artifact::{
         self,
         function::{Code, Images, Profile},
-        image::{self, ImageName, ImageSources, SOURCE_LABEL},
+        image::{self, ImageName, ImageSources, LATEST, SOURCE_LABEL},
     },
     aws::ecr::{Ecr, Pullers},
     digest::Sha256,
@@ -119,6 +119,13 @@ pub(super) struct Image<'a> {
     there: Option<Manifest>,
 }
 
+/// What has the tag.
+enum Pushed {
+    Ours(Manifest),
+    /// Somebody was faster.
+    Theirs(Manifest),
+}
+
 impl<'a> Image<'a> {
     /// Adopts what an earlier try has pushed, or builds and runs the hook; nothing is pushed yet.
     pub(super) async fn prepare(
@@ -153,7 +160,7 @@ impl<'a> Image<'a> {
     }
 
     /// Afterwards the registry has it. What Terraform is told of it.
-    pub(super) async fn push(&self) -> Result<BTreeMap<String, String>> {
+    pub(super) async fn push(&mut self) -> Result<BTreeMap<String, String>> {
         if let Some(there) = &self.there {
             return Ok(self.metadata(there));
         }
@@ -167,8 +174,16 @@ impl<'a> Image<'a> {
                 return Err(Error::new(exit, what).hint("release again: what is in the registry by then is taken over"));
             }
         };
-        host.log.note(&pushed.digest);
-        Ok(self.metadata(&pushed))
+        let image = match pushed {
+            Pushed::Ours(image) => image,
+            Pushed::Theirs(image) => {
+                host.log.note("another run has pushed it meanwhile, from the same sources");
+                self.there = Some(image.clone());
+                image
+            }
+        };
+        host.log.note(&image.digest);
+        Ok(self.metadata(&image))
     }
 
     /// The image itself says what it was made from, so that this is true also of one that is taken over.
@@ -181,21 +196,21 @@ impl<'a> Image<'a> {
     }
 
     /// For people; nothing in cdflow reads it, so that trouble with it is no reason to fail.
-    pub(super) async fn move_latest(&self) {
+    pub(super) async fn move_latest(&self, commit: &str) {
         let log = &self.context.host.log;
         let stays = |why: &str| log.note(&format!("{} stays as it is: {why}", self.name.latest()));
         if self.settings.immutable_tags {
             return stays("tags are immutable");
         }
-        if let Err(why) = may_be_latest(&self.context.host.environment) {
+        if let Err(why) = may_be_latest(&self.context.host.environment, commit) {
             return stays(&why);
         }
         if self.there.is_some() {
             return stays("the image was not built by this run");
         }
         let moved = async {
-            self.engine.tag(&self.name.tag(), &self.name.repository(), "latest").await?;
-            self.push_tag("latest").await
+            self.engine.tag(&self.name.tag(), &self.name.repository(), LATEST).await?;
+            self.push_tag(LATEST).await
         };
         match self.context.host.interrupt.or_cancel("moving `latest`", moved).await {
             Ok(()) => log.note(&format!("{} is this image now", self.name.latest())),
@@ -279,7 +294,7 @@ impl<'a> Image<'a> {
         }
     }
 
-    async fn push_and_ask(&self) -> Result<Manifest> {
+    async fn push_and_ask(&self) -> Result<Pushed> {
         if let ImageRegistry::Ecr { account_id } = &self.registry {
             let accounts = self.context.scheme.accounts.values();
             let others: Vec<&str> = accounts.filter_map(|account| account.id.as_deref()).collect();
@@ -289,8 +304,13 @@ impl<'a> Image<'a> {
             let notes = ecr.prepare(&self.name.path, self.settings.immutable_tags, &pullers).await?;
             notes.iter().for_each(|note| self.context.host.log.note(note));
         }
+        // Building takes minutes. Under our tag another run's image would lose its own, and with that its life: its release
+        // names it by the digest.
+        if let Some(image) = self.find().await? {
+            return Ok(Pushed::Theirs(image));
+        }
         self.push_tag(self.name.version.as_str()).await?;
-        self.find().await?.ok_or_else(|| {
+        self.find().await?.map(Pushed::Ours).ok_or_else(|| {
             Error::new(Exit::Unavailable, format!("the image `{}` was pushed, and is not there", self.name.tag()))
                 .hint("somebody deletes images; try again")
         })
@@ -363,7 +383,7 @@ fn refused(repository: &str, tag: &str, refusal: &Refusal) -> Error {
 }
 
 /// Else the reason why not.
-fn may_be_latest(environment: &Environment) -> Result<(), String> {
+fn may_be_latest(environment: &Environment, commit: &str) -> Result<(), String> {
     if environment.get("GITHUB_ACTIONS").is_none() {
         return match environment.get("CI") {
             None => Ok(()),
@@ -381,6 +401,10 @@ fn may_be_latest(environment: &Environment) -> Result<(), String> {
     let event = environment.get("GITHUB_EVENT_PATH").and_then(|path| fs::read(path).ok());
     let event = event.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()).unwrap_or_default();
     match event["repository"]["default_branch"].as_str() {
+        // An event that runs on the default branch, such as a comment, may have checked out a pull request.
+        Some(default) if default == named && environment.get("GITHUB_SHA") != Some(commit) => {
+            Err(format!("checked out is another commit than that of the run on `{default}`"))
+        }
         Some(default) if default == named => Ok(()),
         Some(default) => Err(format!("`{named}` is not the default branch `{default}`")),
         None => Err("the event does not say which branch is the default one".to_owned()),
@@ -399,12 +423,15 @@ mod tests {
         let may = |variables: &[(&str, &str)]| {
             let event = ("GITHUB_EVENT_PATH", event.to_str().unwrap());
             let all = variables.iter().chain([&event]).map(|(name, value)| ((*name).into(), (*value).into()));
-            may_be_latest(&Environment::new(all)).is_ok()
+            may_be_latest(&Environment::new(all), "abc").is_ok()
         };
         let actions = ("GITHUB_ACTIONS", "true");
         assert!(may(&[]));
         assert!(!may(&[("CI", "true")]));
-        assert!(may(&[actions, ("GITHUB_REF_NAME", "main"), ("GITHUB_REF_TYPE", "branch")]));
+        let main = [actions, ("GITHUB_REF_NAME", "main"), ("GITHUB_REF_TYPE", "branch")];
+        let started_for = |commit| [&main[..], &[("GITHUB_SHA", commit)]].concat();
+        assert!(may(&started_for("abc")));
+        assert!(!may(&started_for("def")) && !may(&main), "a comment's run that has checked out a pull request");
         assert!(may(&[actions, ("GITHUB_REF_NAME", "v1"), ("GITHUB_REF_TYPE", "tag")]));
         assert!(!may(&[actions, ("GITHUB_REF_NAME", "feature"), ("GITHUB_REF_TYPE", "branch")]));
         assert!(!may(&[actions, ("GITHUB_REF_NAME", "main"), ("GITHUB_EVENT_NAME", "pull_request_target")]));
