@@ -405,9 +405,8 @@ fn is_local(host: &str) -> bool {
 
 /// Whether a login may be sent to this token service.
 fn is_safe(realm: &str) -> bool {
-    reqwest::Url::parse(realm).is_ok_and(|url| {
-        url.scheme() == "https" || url.scheme() == "http" && url.host_str().is_some_and(is_local)
-    })
+    reqwest::Url::parse(realm)
+        .is_ok_and(|url| url.scheme() == "https" || url.scheme() == "http" && url.host_str().is_some_and(is_local))
 }
 
 fn is_passing(status: StatusCode) -> bool {
