@@ -21,6 +21,9 @@ fn gitlab(environment: &Environment) -> Run {
         number: number(environment, "CI_PIPELINE_IID"),
         change: number(environment, "CI_MERGE_REQUEST_IID"),
         actor: text(environment, "GITLAB_USER_LOGIN"),
+        fork: text(environment, "CI_MERGE_REQUEST_SOURCE_PROJECT_ID")
+            .filter(|from| environment.get("CI_MERGE_REQUEST_PROJECT_ID") != Some(from))
+            .map(|id| text(environment, "CI_MERGE_REQUEST_SOURCE_PROJECT_PATH").unwrap_or(id)),
         url: text(environment, "CI_JOB_URL").or_else(|| text(environment, "CI_PIPELINE_URL")),
         github: None,
     }
@@ -38,6 +41,9 @@ fn buildkite(environment: &Environment) -> Run {
         number: number(environment, "BUILDKITE_BUILD_NUMBER"),
         change,
         actor: text(environment, "BUILDKITE_BUILD_CREATOR"),
+        fork: text(environment, "BUILDKITE_PULL_REQUEST_REPO")
+            .filter(|_| change.is_some())
+            .filter(|from| path(from) != path(environment.get("BUILDKITE_REPO").unwrap_or_default())),
         url: text(environment, "BUILDKITE_BUILD_URL"),
         github: None,
     }
@@ -53,9 +59,20 @@ fn jenkins(environment: &Environment) -> Run {
         number: number(environment, "BUILD_NUMBER"),
         change,
         actor: text(environment, "BUILD_USER_ID").or_else(|| text(environment, "CHANGE_AUTHOR")),
+        fork: text(environment, "CHANGE_FORK"),
         url: text(environment, "BUILD_URL"),
         github: None,
     }
+}
+
+/// `owner/name`, of whichever of a repository's URLs.
+fn path(url: &str) -> String {
+    let path = match url.split_once("://") {
+        Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
+        None => url.split_once(':').map_or(url, |(_, path)| path),
+    };
+    let path = path.trim_matches('/');
+    path.strip_suffix(".git").unwrap_or(path).to_ascii_lowercase()
 }
 
 #[cfg(test)]
@@ -107,5 +124,25 @@ mod tests {
             (None, some("v1.2.3"), Some(40), None, some("https://ci.example/job/40"))
         );
         assert!(run(&[("PATH", "/bin")]).is_none());
+    }
+
+    #[test]
+    fn a_change_of_a_fork() {
+        let fork_of = |variables: &[(&str, &str)]| run(variables).unwrap().fork;
+        let gitlab = |from| {
+            let ids = [("CI_MERGE_REQUEST_PROJECT_ID", "1"), ("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", from)];
+            fork_of(&[&[("GITLAB_CI", "true")], &ids[..]].concat())
+        };
+        assert_eq!((gitlab("1"), gitlab("2")), (None, Some("2".to_owned())));
+        assert_eq!(fork_of(&[("GITLAB_CI", "true")]), None);
+        let buildkite = |change, from| {
+            let repository = ("BUILDKITE_REPO", "git@github.com:acme/shop.git");
+            let variables = [("BUILDKITE_PULL_REQUEST", change), ("BUILDKITE_PULL_REQUEST_REPO", from)];
+            fork_of(&[&[("BUILDKITE", "true"), repository], &variables[..]].concat()).is_some()
+        };
+        assert!(!buildkite("7", "git://github.com/Acme/shop.git") && !buildkite("7", "https://github.com/acme/shop"));
+        assert!(buildkite("7", "git://github.com/mallory/shop.git") && !buildkite("false", ""));
+        assert_eq!(fork_of(&[("JENKINS_URL", "x"), ("CHANGE_FORK", "mallory")]).as_deref(), Some("mallory"));
+        assert_eq!(fork_of(&[("JENKINS_URL", "x"), ("CHANGE_ID", "7")]), None);
     }
 }

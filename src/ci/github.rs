@@ -107,6 +107,7 @@ pub(super) fn read(environment: &Environment) -> Result<Run> {
         number: number(environment, "GITHUB_RUN_NUMBER"),
         change: pull_request.as_ref().map(|it| it.number),
         actor: text(environment, "GITHUB_ACTOR"),
+        fork: None,
         url: run_url(environment),
         github: Some(GitHubRun {
             repository: environment.get("GITHUB_REPOSITORY").map(str::parse).transpose()?,

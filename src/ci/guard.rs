@@ -63,6 +63,14 @@ fn of_fork(run: &GitHubRun, change: &PullRequest) -> Error {
     with_way_out(error, run)
 }
 
+/// The refusal on another CI than GitHub's.
+pub(crate) fn of_foreign_change(fork: &str) -> Error {
+    Error::refused(format!("the run is for a change from a fork (`{}`)", fork.escape_debug()))
+        .why("its code would run with access to the cloud, also if it is only planned")
+        .hint("safe instead: checks that need no cloud, such as tests and `terraform validate`")
+        .hint("to deploy the change: review it, push it to a branch of the repository itself, and run it from there")
+}
+
 fn of_dependabot(change: &PullRequest) -> Error {
     Error::refused(format!("pull request #{} is Dependabot's", change.number))
         .why("it brings code that nobody has reviewed, so GitHub gives it no secrets, and we don't touch the cloud for it")

@@ -7,7 +7,7 @@ mod guard;
 mod version;
 
 pub(crate) use github::{GitHubRun, PullRequest, Repository};
-pub(crate) use guard::{Verdict, judge, needs_head, of_comment};
+pub(crate) use guard::{Verdict, judge, needs_head, of_comment, of_foreign_change};
 pub(crate) use version::version;
 
 use crate::{environment::Environment, error::Result};
@@ -26,6 +26,8 @@ pub(crate) struct Run {
     /// The number of the pull request, merge request or change.
     pub(crate) change: Option<u64>,
     pub(crate) actor: Option<String>,
+    /// The fork that the change comes from, where a CI says so by a variable; GitHub's event tells more.
+    pub(crate) fork: Option<String>,
     /// Where people see it.
     pub(crate) url: Option<String>,
     pub(crate) github: Option<GitHubRun>,

@@ -108,6 +108,13 @@ fn pull_requests_of_outsiders_reach_no_cloud() {
     step(&project, "pull_request", &deleted, &["deploy", "ci", "1"]).run().fails(3).stdout_has("(deleted since)");
     let dependabot = pull_request(Some(REPOSITORY_ID), OTHER, "dependabot[bot]");
     step(&project, "pull_request", &dependabot, &["deploy", "ci", "1"]).run().fails(3).stdout_has("is Dependabot's");
+    for fork in [
+        [("JENKINS_URL", "x"), ("CHANGE_FORK", "mallory")],
+        [("GITLAB_CI", "true"), ("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "2")],
+    ] {
+        let output = project.cdflow(["deploy", "ci", "1", "--plan-only"]).envs(fork).run();
+        output.fails(3).stderr_has("the run is for a change from a fork (`");
+    }
     assert_eq!(aws.requests(aws.name()).len(), before);
     let own = pull_request(Some(REPOSITORY_ID), OTHER, "ada");
     step(&project, "pull_request", &own, &["status"]).run().success();
