@@ -74,6 +74,9 @@ pub(crate) struct ReportInputs {
     /// Write what was done as JSON
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) report_json: Option<PathBuf>,
+    /// Write the plan into this folder, as plan.txt and plan.json
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) plan_out: Option<PathBuf>,
     /// Comment on the pull request that the run is for: true, changes-only or false [default: true]
     #[arg(long, global = true, value_name = "WHEN", hide_possible_values = true)]
     pub(crate) comment: Option<Commenting>,
@@ -562,6 +565,7 @@ impl ActionInputs {
             report: ReportInputs {
                 report_markdown: self.optional("report-markdown")?,
                 report_json: self.optional("report-json")?,
+                plan_out: self.optional("plan-out")?,
                 comment: self.optional("comment")?,
             },
             aws: AwsInputs {
@@ -718,6 +722,7 @@ impl ActionInputs {
         const KNOWN: &[&str] = &[
             "report-markdown",
             "report-json",
+            "plan-out",
             "comment",
             "create-github-release",
             "github-token",

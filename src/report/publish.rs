@@ -1,6 +1,6 @@
 //! A report goes to all places that there are. Trouble on the way is a warning: what the run has done, it has done.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use super::{
     Report,
@@ -11,7 +11,7 @@ use super::{
     upsert::{Place, upsert},
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     github::{Api, Files},
     host::Host,
     inputs::{Commenting, Global},
@@ -31,6 +31,8 @@ const WHEN_CANCELLED: Duration = Duration::from_secs(20);
 pub(crate) struct Wanted {
     markdown: Option<PathBuf>,
     json: Option<PathBuf>,
+    /// A folder.
+    plan: Option<PathBuf>,
     /// None: wherever that can be done.
     comment: Option<Commenting>,
     token: Option<Secret>,
@@ -41,6 +43,7 @@ impl Wanted {
         Self {
             markdown: inputs.report.report_markdown.clone(),
             json: inputs.report.report_json.clone(),
+            plan: inputs.report.plan_out.clone(),
             comment: inputs.report.comment,
             token: inputs.github_token.clone(),
         }
@@ -56,7 +59,8 @@ pub(crate) async fn publish(mut report: Report, wanted: &Wanted, host: &Host) {
     write_files(&report, wanted, &host.log);
     let files = Files::of(&host.environment, &host.log.redactor);
     warn(&host.log, summarize(&report, &files));
-    let outputs = outputs(&report);
+    let mut outputs = outputs(&report);
+    outputs.extend(write_plan(&report, wanted, &host.log));
     let outputs: Vec<(&str, &str)> = outputs.iter().map(|(name, value)| (*name, value.as_str())).collect();
     warn(&host.log, give(&outputs, &files, &host.log));
     let patience = if host.interrupt.requested().is_some() { WHEN_CANCELLED } else { FOR_COMMENT };
@@ -79,6 +83,28 @@ fn write_files(report: &Report, wanted: &Wanted, log: &Log) {
     for (path, text) in markdown.into_iter().chain(json) {
         warn(log, file::write(path, &log.redactor.apply(&text)));
     }
+}
+
+/// For people, and for programs that judge plans. Not the plan that Terraform applies: that holds every value in clear.
+fn write_plan(report: &Report, wanted: &Wanted, log: &Log) -> Vec<(&'static str, String)> {
+    let (Some(folder), Some(plan)) = (&wanted.plan, &report.plan) else { return Vec::new() };
+    if let Err(error) = fs::create_dir_all(folder) {
+        log.warning(&Error::io("can't make the folder of `--plan-out`", folder, &error).to_string());
+        return Vec::new();
+    }
+    let files = [
+        ("plan-path", "plan.txt", format!("{}\n", plan.text.trim_end())),
+        ("plan-json-path", "plan.json", format!("{:#}\n", serde_json::json!(plan))),
+    ];
+    let mut written = Vec::new();
+    for (output, name, text) in files {
+        let path = folder.join(name);
+        match file::write(&path, &log.redactor.apply(&text)) {
+            Ok(()) => written.push((output, path.display().to_string())),
+            Err(error) => log.warning(&error.to_string()),
+        }
+    }
+    written
 }
 
 fn summarize(report: &Report, files: &Files) -> Result<()> {

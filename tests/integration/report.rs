@@ -228,3 +228,26 @@ fn doctor_looks_at_the_token() {
     let none = for_pull_request(&project, &github, 1, &["doctor"]).env_remove("GITHUB_TOKEN").run();
     none.success().stdout_has("there is no token").stdout_has("github-token: ${{ github.token }}");
 }
+
+#[test]
+fn a_plan_is_written_for_people_and_for_programs() {
+    let project = Project::local("greeting");
+    project.release("1");
+    step(&project, &["deploy", "live", "1", "--plan-only", "--plan-out", "../plan/live"]).success();
+    let given = outputs(&project);
+    assert_eq!(
+        (given["plan-path"].as_str(), given["plan-json-path"].as_str()),
+        ("../plan/live/plan.txt", "../plan/live/plan.json")
+    );
+    let read = |name: &str| fs::read_to_string(project.sandbox().work().join("plan/live").join(name)).unwrap();
+    assert!(read("plan.txt").contains("# terraform_data.greeting will be created"));
+    let plan: Value = serde_json::from_str(&read("plan.json")).unwrap();
+    assert_eq!(
+        (&plan["counts"]["add"], &plan["resources"][0]["address"]),
+        (&json!(1), &json!("terraform_data.greeting"))
+    );
+
+    fs::write(project.sandbox().work().join("file"), "").unwrap();
+    let warned = step(&project, &["deploy", "live", "1", "--plan-out", "../file/plan"]);
+    warned.success().stdout_has("::warning::can't make the folder of `--plan-out`");
+}
