@@ -60,16 +60,22 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs, report: &mut R
     Ok(())
 }
 
-async fn make(context: &Context, release: &Release, inputs: &ReleaseInputs, report: &mut Report) -> Result<()> {
+/// Nothing is done where the same release is there already.
+pub(super) async fn make(
+    context: &Context,
+    release: &Release,
+    inputs: &ReleaseInputs,
+    report: &mut Report,
+) -> Result<()> {
     let log = &context.host.log;
     log.step(&format!("Release {} {}", context.identity.component, release.version));
     report.version = Some(release.version.to_string());
     report.release_key = Some(context.store.describe(&release.key()));
     let checkout = checkout(context).await?;
     report.commit = Some(checkout.commit.clone());
-    let data = release_data(&inputs.release_data)?;
-    let parts = read_parts(context, &checkout, &inputs).await?;
-    let sources = read_sources(context, &checkout, &inputs.platform_config, &data, &parts)?;
+    let data = release_data(&inputs.build.release_data)?;
+    let parts = read_parts(context, &checkout, inputs).await?;
+    let sources = read_sources(context, &checkout, &inputs.build.platform_config, &data, &parts)?;
     let tool = context::tool(&context.manifest, &context.host).await?;
     if inputs.dry_run {
         show(context, release, &sources, &checkout, &tool, &data, &parts)?;
@@ -86,7 +92,7 @@ async fn make(context: &Context, release: &Release, inputs: &ReleaseInputs, repo
     }
 
     let image = match parts {
-        Parts::Image(parts) => Some(Image::prepare(context, &release, &checkout, *parts, sources.digest).await?),
+        Parts::Image(parts) => Some(Image::prepare(context, release, &checkout, *parts, sources.digest).await?),
         Parts::Files(_) => None,
     };
     let private = PrivateFolder::create(&context.host.environment, &context.host.log)?;

@@ -5,9 +5,9 @@ use crate::support::{Aws, Project, cdflow, in_repository};
 use std::collections::BTreeSet;
 use std::fs;
 
-const COMMANDS: [&str; 13] = [
-    "release", "inspect", "deploy", "destroy", "status", "history", "rollback", "shell", "prune", "unlock", "adopt",
-    "doctor", "init",
+const COMMANDS: [&str; 14] = [
+    "release", "inspect", "deploy", "destroy", "preview", "status", "history", "rollback", "shell", "prune", "unlock",
+    "adopt", "doctor", "init",
 ];
 
 #[test]
@@ -15,17 +15,18 @@ fn every_command_and_flag_stands_in_the_readme() {
     let readme = read("README.md");
     let commands: Vec<String> = help(&[]).lines().filter_map(command_of).collect();
     assert_eq!(commands, COMMANDS);
-    for command in COMMANDS {
-        assert!(readme.contains(&format!("| `cdflow {command}")), "README.md: no `cdflow {command}` in the table");
-        for flag in flags(&help(&[command])) {
-            assert!(names(&readme, &flag), "README.md: nothing of `{flag}` of `cdflow {command}`");
+    for command in every_command() {
+        let name = command.join(" ");
+        assert!(readme.contains(&format!("| `cdflow {name}")), "README.md: no `cdflow {name}` in the table");
+        for flag in flags(&help(&command)) {
+            assert!(names(&readme, &flag), "README.md: nothing of `{flag}` of `cdflow {name}`");
         }
     }
 }
 
 #[test]
 fn the_readme_has_no_flag_that_the_program_has_not() {
-    let known: BTreeSet<String> = COMMANDS.iter().flat_map(|command| flags(&help(&[command]))).collect();
+    let known: BTreeSet<String> = every_command().iter().flat_map(|command| flags(&help(command))).collect();
     let known = known.into_iter().chain(flags(&help(&[]))).collect::<BTreeSet<_>>();
     let readme = read("README.md");
     let commands = section(&readme, "## Commands");
@@ -54,6 +55,7 @@ fn every_key_stands_in_the_readme() {
     let readme = read("README.md");
     for (section_name, source, structs) in [
         ("## cdflow.yml", "src/manifest.rs", &["Manifest", "Lambda", "Docker", "Deploy"][..]),
+        ("## cdflow.yml", "src/preview.rs", &["Preview"][..]),
         ("## cdflow.yml", "src/limits.rs", &["Limits", "EnvironmentLimits"][..]),
         ("## Account scheme", "src/account.rs", &["File", "FileAccount", "FileBackend", "Upgrade"][..]),
     ] {
@@ -198,6 +200,12 @@ fn every_module_stands_in_the_architecture() {
 
 fn read(file: &str) -> String {
     fs::read_to_string(in_repository(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// As they are typed: `preview` has commands of its own.
+fn every_command() -> Vec<Vec<&'static str>> {
+    let own = ["up", "down", "reap"].map(|command| vec!["preview", command]);
+    COMMANDS.iter().filter(|command| **command != "preview").map(|command| vec![*command]).chain(own).collect()
 }
 
 fn help(arguments: &[&str]) -> String {

@@ -35,6 +35,7 @@ mod migration;
 mod oidc;
 mod operations;
 mod preflight;
+mod preview;
 mod reference;
 mod release;
 mod report;

@@ -43,7 +43,7 @@ impl Parts {
         let host = &context.host;
         let settings = context.manifest.docker.clone().unwrap_or_default();
         context.identity.component.check_as_image()?;
-        let logins = Logins::gather(&inputs.registries, &host.environment, &host.log.redactor)?;
+        let logins = Logins::gather(&inputs.build.registries, &host.environment, &host.log.redactor)?;
         let connecting = Engine::connect(&context.host);
         let engine = match context.host.interrupt.or_cancel("asking the Docker engine", connecting).await {
             Ok(engine) => Some(engine),
