@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// An account scheme with `{team}` filled in and every reference between its parts checked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct AccountScheme {
     /// As it was read, `{team}` not filled in: what a bundle carries.
     pub(crate) raw: String,
@@ -36,6 +36,8 @@ pub(crate) struct AccountScheme {
     /// Limits of deploys that no cdflow.yml can loosen.
     pub(crate) policy: Limits,
     environments: BTreeMap<String, String>,
+    /// Previews are where this environment is: cdflow.yml's `preview.account-environment`.
+    pub(crate) previews: Option<Environment>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,8 +166,10 @@ impl AccountScheme {
     }
 
     pub(crate) fn account_of(&self, environment: &Environment) -> Result<(&Account, Matched)> {
-        let (alias, matched) = match self.environments.get(environment.as_str()) {
-            Some(alias) => (Some(alias), Matched::ByName),
+        let listed = self.listed_as(environment);
+        let (alias, matched) = match self.environments.get(listed.as_str()) {
+            Some(alias) if listed == environment => (Some(alias), Matched::ByName),
+            Some(alias) => (Some(alias), Matched::ByDefault),
             None => (self.environments.get("*"), Matched::ByDefault),
         };
         let account = alias.and_then(|alias| self.accounts.get(alias));
@@ -177,6 +181,16 @@ impl AccountScheme {
                 None => error.hint(format!("it has: {}", known.join(", "))),
             }
         })
+    }
+
+    /// The environment by whose name to look for it.
+    pub(crate) fn listed_as<'e>(&'e self, environment: &'e Environment) -> &'e Environment {
+        match &self.previews {
+            Some(as_other) if environment.is_preview() && !self.environments.contains_key(environment.as_str()) => {
+                as_other
+            }
+            _ => environment,
+        }
     }
 
     /// Environment (or `"*"`) to the alias of its account.
@@ -274,6 +288,7 @@ impl Checker<'_> {
             accounts,
             policy: parsed.policy,
             environments: parsed.environments,
+            previews: None,
         })
     }
 
@@ -416,7 +431,7 @@ struct FrozenFileAccount {
 }
 
 impl FrozenAccount {
-    /// The account of `environment` by the bundle's account-scheme.json.
+    /// The account of `environment` (a preview's: as it is listed) by the bundle's account-scheme.json.
     pub(crate) fn find(raw: &str, team: &Team, environment: &Environment) -> Result<Self> {
         let file = "account-scheme.json of the bundle";
         let mut parsed: FrozenFile = document::from_json(file, &raw.replace("{team}", team.as_str()))?;

@@ -178,6 +178,9 @@ pub(crate) enum ComponentCommand {
     Deploy(DeployInputs),
     /// Destroy what is deployed in an environment
     Destroy(DestroyInputs),
+    /// An environment per pull request
+    #[command(subcommand)]
+    Preview(PreviewCommand),
     /// Show which version is deployed where
     Status(StatusInputs),
     /// Show what was deployed to an environment, and how that went
@@ -198,25 +201,14 @@ pub(crate) enum ComponentCommand {
 pub(crate) struct ReleaseInputs {
     /// The version to publish, such as 42-a1b2c3d [default in a CI: by tag, pull request or run number]
     pub(crate) version: Option<Version>,
-    /// A folder of <account>/<region>.json files (repeatable, later ones win)
-    #[arg(long, value_name = "DIR")]
-    pub(crate) platform_config: Vec<PathBuf>,
-    /// A value for Terraform's `release` variable (repeatable)
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) release_data: Vec<Datum>,
+    #[command(flatten)]
+    pub(crate) build: BuildInputs,
     /// On GitHub Actions, in a run for a tag: make or complete the tag's GitHub release
     #[arg(long)]
     pub(crate) create_github_release: bool,
-    /// A login for an image registry: VARIABLE is an environment variable that holds USER:PASSWORD (repeatable)
-    #[arg(long, value_name = "HOST=VARIABLE")]
-    pub(crate) registries: Vec<RegistryLogin>,
-    #[command(flatten)]
-    pub(crate) fetch: FetchInputs,
     /// Show what the release would contain; build and publish nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    #[command(flatten)]
-    pub(crate) images: FunctionImages,
     /// Only build a function's image, for this machine: no release, no account scheme, nothing is pushed
     #[arg(long, conflicts_with_all = ["version", "platform_config", "release_data"])]
     pub(crate) local: bool,
@@ -226,6 +218,62 @@ pub(crate) struct ReleaseInputs {
     /// What the image is called, for --local [default: <login of the Docker Hub>/<folder>]
     #[arg(short, long, requires = "local", value_name = "NAME")]
     pub(crate) tag: Option<Image>,
+}
+
+/// What a release is made with, besides the checkout.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct BuildInputs {
+    /// A folder of <account>/<region>.json files (repeatable, later ones win)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) platform_config: Vec<PathBuf>,
+    /// A value for Terraform's `release` variable (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) release_data: Vec<Datum>,
+    /// A login for an image registry: VARIABLE is an environment variable that holds USER:PASSWORD (repeatable)
+    #[arg(long, value_name = "HOST=VARIABLE")]
+    pub(crate) registries: Vec<RegistryLogin>,
+    #[command(flatten)]
+    pub(crate) fetch: FetchInputs,
+    #[command(flatten)]
+    pub(crate) images: FunctionImages,
+}
+
+/// The environment of a pull request.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PreviewCommand {
+    /// Release a pull request's commit and deploy it to `pr-<number>`
+    Up(PreviewUpInputs),
+    /// Destroy a pull request's preview
+    Down(PreviewDownInputs),
+    /// Destroy the previews whose pull request is closed, merged or too old
+    Reap(PreviewReapInputs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PreviewUpInputs {
+    /// The pull request [default: the one that the run is for]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) pull_request: Option<u64>,
+    #[command(flatten)]
+    pub(crate) build: BuildInputs,
+    #[command(flatten)]
+    pub(crate) plan: PlanInputs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PreviewDownInputs {
+    /// The pull request [default: the one that the run is for]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) pull_request: Option<u64>,
+    #[command(flatten)]
+    pub(crate) plan: PlanInputs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PreviewReapInputs {
+    /// List what would be destroyed; destroy nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -249,7 +297,7 @@ pub(crate) struct FunctionImages {
 }
 
 /// What Terraform's init at release needs to fetch modules and providers.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct FetchInputs {
     /// The file of a private key for modules by git over ssh (the Action's input takes the key itself)
     #[arg(long, value_name = "FILE")]
@@ -331,7 +379,7 @@ pub(crate) struct DestroyInputs {
     pub(crate) confirm: Option<Environment>,
 }
 
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct PlanInputs {
     /// Plan, show the plan, and change nothing
     #[arg(long, short)]
@@ -582,21 +630,9 @@ impl ActionInputs {
         let command = match name.as_str() {
             "release" => ComponentCommand::Release(ReleaseInputs {
                 version: self.optional("version")?,
-                platform_config: self.list("platform-config")?,
-                release_data: self.list("release-data")?,
+                build: self.build()?,
                 create_github_release: self.flag("create-github-release")?,
-                registries: self.list("registries")?,
-                fetch: FetchInputs {
-                    ssh_key: self.content("ssh-key"),
-                    ssh_known_hosts: self.content("ssh-known-hosts"),
-                    netrc: self.content("netrc"),
-                    cache_dir: self.optional("cache-dir")?,
-                },
                 dry_run: self.flag("dry-run")?,
-                images: FunctionImages {
-                    build_image: self.optional("build-image")?,
-                    runtime_image: self.optional("runtime-image")?,
-                },
                 local: false,
                 dev: false,
                 tag: None,
@@ -622,6 +658,18 @@ impl ActionInputs {
                 plan: self.plan()?,
                 confirm: self.optional("confirm")?,
             }),
+            "preview up" => ComponentCommand::Preview(PreviewCommand::Up(PreviewUpInputs {
+                pull_request: self.optional("pull-request")?,
+                build: self.build()?,
+                plan: self.plan()?,
+            })),
+            "preview down" => ComponentCommand::Preview(PreviewCommand::Down(PreviewDownInputs {
+                pull_request: self.optional("pull-request")?,
+                plan: self.plan()?,
+            })),
+            "preview reap" => {
+                ComponentCommand::Preview(PreviewCommand::Reap(PreviewReapInputs { dry_run: self.flag("dry-run")? }))
+            }
             "status" => ComponentCommand::Status(StatusInputs { json: self.flag("json")? }),
             "history" => ComponentCommand::History(HistoryInputs {
                 environment: self.required("environment")?,
@@ -659,8 +707,20 @@ impl ActionInputs {
             }),
             unknown => {
                 let known = [
-                    "release", "inspect", "deploy", "destroy", "status", "history", "rollback", "prune", "unlock",
-                    "adopt", "doctor",
+                    "release",
+                    "inspect",
+                    "deploy",
+                    "destroy",
+                    "status",
+                    "history",
+                    "rollback",
+                    "prune",
+                    "unlock",
+                    "adopt",
+                    "doctor",
+                    "preview up",
+                    "preview down",
+                    "preview reap",
                 ];
                 let error = Error::input(format!("the input `command` is `{}`", unknown.escape_debug()));
                 return Err(match nearest(unknown, known) {
@@ -671,6 +731,24 @@ impl ActionInputs {
         };
         self.finish(&name)?;
         Ok(Inputs { global, command: Command::Component(command) })
+    }
+
+    fn build(&mut self) -> Result<BuildInputs> {
+        Ok(BuildInputs {
+            platform_config: self.list("platform-config")?,
+            release_data: self.list("release-data")?,
+            registries: self.list("registries")?,
+            fetch: FetchInputs {
+                ssh_key: self.content("ssh-key"),
+                ssh_known_hosts: self.content("ssh-known-hosts"),
+                netrc: self.content("netrc"),
+                cache_dir: self.optional("cache-dir")?,
+            },
+            images: FunctionImages {
+                build_image: self.optional("build-image")?,
+                runtime_image: self.optional("runtime-image")?,
+            },
+        })
     }
 
     fn plan(&mut self) -> Result<PlanInputs> {
@@ -765,6 +843,7 @@ impl ActionInputs {
             "all",
             "keep",
             "older-than",
+            "pull-request",
         ];
         let Some(left) = self.0.into_keys().next() else { return Ok(()) };
         if KNOWN.contains(&left.as_str()) {
@@ -840,6 +919,10 @@ mod tests {
             ["cdflow", "release", "1", "--release-data", "a=b=c", "--release-data", "d=e", "--platform-config", "p q"];
         let by_flag = Inputs::try_parse_from(args).unwrap();
         assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
+        let by_input = action(&[("COMMAND", "preview up"), ("PULL-REQUEST", "7"), ("PLATFORM-CONFIG", "p")]);
+        let args = ["cdflow", "preview", "up", "--pull-request", "7", "--platform-config", "p"];
+        let by_flag = Inputs::try_parse_from(args).unwrap();
+        assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
         let by_input = action(&[("COMMAND", "doctor"), ("ENVIRONMENT", "live")]);
         let by_flag = Inputs::try_parse_from(["cdflow", "doctor", "live"]).unwrap();
         assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
@@ -849,6 +932,8 @@ mod tests {
     fn mistakes_in_a_step() {
         assert!(refused(&[("VERSION", "1"), ("COMMAND", "depoly")]).contains("did you mean `deploy`?"));
         assert!(refused(&[("COMMAND", "shell"), ("ENVIRONMENT", "ci")]).contains("not for a step"));
+        assert!(refused(&[("COMMAND", "preview"), ("PULL-REQUEST", "7")]).contains("preview up"));
+        assert!(refused(&[("COMMAND", "preview up"), ("PULL-REQUEST", "#7")]).contains("`pull-request` can't be used"));
         assert!(refused(&[("COMMAND", "inspect")]).contains("`version` is missing"));
         assert!(
             refused(&[("COMMAND", "release"), ("VERSION", "1"), ("PLATFROM-CONFIG", "x")])

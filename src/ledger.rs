@@ -15,6 +15,7 @@ use crate::{
     digest::Sha256,
     error::{Error, Exit, Result},
     names::{Environment, Version},
+    preview::PreviewOf,
     release::Identity,
     store::{Content, Metadata, Put, ReleaseStore},
     terraform::changes::Counts,
@@ -45,6 +46,9 @@ pub(crate) struct Start {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) allowed_destroy: Vec<String>,
     pub(crate) version: Version,
+    /// Of which pull request the environment is a preview.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) preview: Option<PreviewOf>,
     /// None for a bundle of the reference program.
     pub(crate) bundle_digest: Option<Sha256>,
     pub(crate) account: Option<String>,
@@ -124,8 +128,13 @@ impl<'a> Ledger<'a> {
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
-    /// Every version that any environment's ledger tells of, whether its deploy succeeded or not. Reads the whole past.
-    pub(crate) async fn versions(store: &ReleaseStore, identity: &Identity) -> Result<BTreeSet<Version>> {
+    /// Every version that any environment's ledger tells of, whether its deploy succeeded or not. Reads the whole past of all
+    /// but one.
+    pub(crate) async fn versions(
+        store: &ReleaseStore,
+        identity: &Identity,
+        except: Option<&Environment>,
+    ) -> Result<BTreeSet<Version>> {
         let mut versions = BTreeSet::new();
         for name in store.folders(&identity.ledgers_prefix()).await? {
             // Here a ledger must not be passed over.
@@ -135,6 +144,9 @@ impl<'a> Ledger<'a> {
                     .why(refused)
                     .hint("find out what it is, and move it away")
             })?;
+            if except == Some(&environment) {
+                continue;
+            }
             let (entries, _) = Ledger::new(store, identity, &environment).newest(usize::MAX).await?;
             versions.extend(entries.into_iter().map(|entry| entry.start.version));
         }
@@ -360,6 +372,7 @@ mod tests {
             targets: Vec::new(),
             allowed_destroy: Vec::new(),
             version: version.parse().unwrap(),
+            preview: None,
             bundle_digest: Some(Sha256::of(b"x")),
             account: None,
             region: "local".into(),

@@ -1,7 +1,7 @@
 //! cdflow carries a component from commit to running infrastructure: build once, publish one immutable release,
 //! deploy that release to any environment.
 //!
-//! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `manifest`, `account`, `limits`, `release`.
+//! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `preview`, `manifest`, `account`, `limits`, `release`.
 //! `command`: the order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `guard`, `scaffold`,
 //! `terraform`, `secrets`, `report`. Services: `aws`, `registry`, `docker`, `fetching`, `git`, `ci`, `github`.
 //! Leaves: `process`, `reaper`, `interrupt`, `container`, `handover`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
@@ -33,6 +33,7 @@ mod limits;
 mod log;
 mod manifest;
 mod names;
+mod preview;
 mod private;
 mod process;
 mod published;

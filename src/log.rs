@@ -4,6 +4,7 @@
 //! token, so that nothing that a program prints, or a file is called, can command the runner.
 
 use std::{
+    borrow::Cow,
     collections::BTreeSet,
     io::{self, IsTerminal, Write},
     path::{Component, Path, PathBuf},
@@ -29,6 +30,8 @@ pub(crate) struct Log {
     narrates_all: bool,
     /// Standard error is a terminal: a progress line may be drawn over.
     terminal: bool,
+    /// What each line begins with, where several things are done at once.
+    label: Option<Arc<str>>,
     /// On GitHub Actions: its commands for warnings and errors.
     actions: Option<Arc<Fence>>,
 }
@@ -70,6 +73,7 @@ impl Log {
             color,
             narrates_all: false,
             terminal,
+            label: None,
             actions: actions.then(|| Arc::new(Fence::open(None))),
         }
     }
@@ -97,6 +101,18 @@ impl Log {
         Self { narrates_all, ..self.clone() }
     }
 
+    /// The same log, of one of several things that are done at once.
+    pub(crate) fn labelled(&self, label: &str) -> Self {
+        Self { label: Some(label.into()), ..self.clone() }
+    }
+
+    fn with_label<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match &self.label {
+            Some(label) => Cow::Owned(format!("{label} | {text}")),
+            None => Cow::Borrowed(text),
+        }
+    }
+
     /// The end of a run: steps after ours must be heard again.
     pub(crate) fn finish(&self) {
         self.unfold();
@@ -112,7 +128,8 @@ impl Log {
 
     /// A step begins. On Actions what follows is folded below its title, until the next step or the end.
     pub(crate) fn step(&self, title: &str) {
-        if let Some(fence) = &self.actions {
+        // Folds of things that are done at once would be in one another.
+        if let Some(fence) = self.actions.as_ref().filter(|_| self.label.is_none()) {
             return fence.group(&command_data(&self.redactor.apply(title)));
         }
         self.narrate(&self.paint(Style::Bold, &format!("==> {title}")));
@@ -127,7 +144,9 @@ impl Log {
 
     /// The good end of a run.
     pub(crate) fn done(&self, text: &str) {
-        self.unfold();
+        if self.label.is_none() {
+            self.unfold();
+        }
         self.narrate(&self.paint(Style::Green, text));
     }
 
@@ -177,7 +196,8 @@ impl Log {
             Some(fence) => {
                 let properties = place.and_then(|place| fence.place(place)).map(|place| format!(" {place}"));
                 let properties = properties.unwrap_or_default();
-                fence.command(&format!("::{severity}{properties}::{}", command_data(&self.redactor.apply(text))));
+                let text = self.with_label(text);
+                fence.command(&format!("::{severity}{properties}::{}", command_data(&self.redactor.apply(&text))));
             }
             None => self.narrate(&format!("{} {text}", self.paint(style, &format!("{severity}:")))),
         }
@@ -192,7 +212,8 @@ impl Log {
 
     /// A line of a program that runs for us, or of what the user asked to see.
     pub(crate) fn output(&self, line: &str) {
-        let line = self.redactor.apply(line);
+        let line = self.with_label(line);
+        let line = self.redactor.apply(&line);
         match &self.actions {
             Some(fence) => fence.line(&line),
             None if self.narrates_all => write_line(&mut io::stderr().lock(), &line),
@@ -208,7 +229,7 @@ impl Log {
     fn narrate(&self, line: &str) {
         match &self.actions {
             Some(_) => self.output(line),
-            None => write_line(&mut io::stderr().lock(), &self.redactor.apply(line)),
+            None => write_line(&mut io::stderr().lock(), &self.redactor.apply(&self.with_label(line))),
         }
     }
 

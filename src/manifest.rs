@@ -9,13 +9,14 @@ use crate::{
     error::{Error, Result},
     limits::{EnvironmentLimits, Limits, Protected},
     names::{Component, Environment, Image, Team},
+    preview::Preview,
     secrets::{CredstashSettings, Sources},
     terraform::version::Constraint,
 };
 
 pub(crate) const FILE: &str = "cdflow.yml";
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Manifest {
     pub(crate) account_scheme_url: SchemeUrl,
@@ -37,6 +38,8 @@ pub(crate) struct Manifest {
     pub(crate) function: Option<Function>,
     #[serde(default)]
     pub(crate) deploy: Deploy,
+    #[serde(default)]
+    pub(crate) preview: Preview,
     /// Where the environment's secrets are. Not said: credstash, where the code declares `variable "secrets"`.
     pub(crate) secrets: Option<Sources>,
     #[serde(default)]
@@ -135,7 +138,7 @@ pub(crate) struct Function {
 }
 
 /// How deployments of this component behave.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Deploy {
     /// How long Terraform waits for the state lock. Default: not at all.
@@ -143,6 +146,8 @@ pub(crate) struct Deploy {
     /// Refuse to deploy where no state exists, unless `new-environment` says that this is meant.
     #[serde(default)]
     pub(crate) require_state: bool,
+    /// Whether deploys are told to GitHub as deployments. Default: yes.
+    pub(crate) github_deployments: Option<bool>,
     /// The output of the code that is the environment's address.
     pub(crate) url_output: Option<String>,
     // The fields of `Limits`; serde can't both flatten and refuse unknown keys.

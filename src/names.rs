@@ -133,6 +133,22 @@ impl Environment {
             .strip_prefix("pr-")
             .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
     }
+
+    /// Of a pull request's environment.
+    pub(crate) fn of_pull_request(number: u64) -> Self {
+        Self(format!("pr-{number}"))
+    }
+
+    /// The number of the pull request whose environment this is. `pr-007` is nobody's.
+    pub(crate) fn pull_request(&self) -> Option<u64> {
+        let number = self.0.strip_prefix("pr-")?.parse().ok()?;
+        (Self::of_pull_request(number) == *self).then_some(number)
+    }
+
+    /// Whose configuration and secrets it has: its own, or those of `preview`, which all previews share.
+    pub(crate) fn shared_name(&self) -> &str {
+        if self.is_preview() { "preview" } else { &self.0 }
+    }
 }
 
 fn is_label(text: &str) -> bool {
@@ -211,6 +227,8 @@ mod tests {
         for (name, preview) in [("pr-1", true), ("pr-", false), ("pr-a", false), ("live", false), ("pr-1-2", false)] {
             assert_eq!(name.parse::<Environment>().is_ok_and(|e| e.is_preview()), preview, "{name}");
         }
+        let number = |name: &str| name.parse::<Environment>().unwrap().pull_request();
+        assert_eq!(["pr-7", "pr-007", "pr-99999999999999999999", "live"].map(number), [Some(7), None, None, None]);
     }
 
     #[test]

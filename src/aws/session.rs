@@ -36,6 +36,7 @@ const SESSION_NAME_LIMIT: usize = 64;
 
 /// The identity that a run starts with: of the role that it names and GitHub vouches for, or what the environment gives (keys,
 /// a profile, a web identity, an instance's role).
+#[derive(Clone)]
 pub(crate) struct RootSession {
     config: SdkConfig,
     partition: String,

@@ -44,6 +44,7 @@ pub(crate) struct Repository {
 pub(crate) struct PullRequest {
     pub(crate) number: u64,
     pub(crate) head_sha: String,
+    pub(crate) head_branch: String,
     /// None: it was deleted.
     pub(crate) head_repository: Option<String>,
     pub(crate) base_branch: String,
@@ -137,6 +138,7 @@ fn pull_request(of_event: &event::PullRequest) -> PullRequest {
     PullRequest {
         number: of_event.number,
         head_sha: of_event.head.sha.clone(),
+        head_branch: of_event.head.branch.clone(),
         head_repository: of_event.head.repo.as_ref().map(|repository| repository.full_name.clone()),
         base_branch: of_event.base.branch.clone(),
         is_fork: id(&of_event.head).is_none() || id(&of_event.head) != id(&of_event.base),
@@ -214,6 +216,7 @@ mod tests {
         let expected = PullRequest {
             number: 7,
             head_sha: "abc".to_owned(),
+            head_branch: "topic".to_owned(),
             head_repository: Some("acme/checkout".to_owned()),
             base_branch: "main".to_owned(),
             is_fork: false,

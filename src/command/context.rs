@@ -26,6 +26,7 @@ use crate::{
 const FIRST_REGION: &str = "us-east-1";
 const SCHEME_LIMIT: u64 = 1 << 20;
 
+#[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) host: Host,
     /// The folder of cdflow.yml, canonical.
@@ -45,6 +46,7 @@ pub(crate) struct Context {
 }
 
 /// Which of two account schemes is used, where the one that cdflow.yml names says that the component has moved to another.
+#[derive(Clone)]
 pub(crate) enum Upgrade {
     /// It has not.
     None,
@@ -55,6 +57,7 @@ pub(crate) enum Upgrade {
 }
 
 /// An account scheme, and the component as its keys have it.
+#[derive(Clone)]
 pub(crate) struct Side {
     pub(crate) url: SchemeUrl,
     pub(crate) scheme: AccountScheme,
@@ -73,7 +76,10 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
     let url = &manifest.account_scheme_url;
     let mut root = first_session(url, &global.aws, &host).await?;
     let named = read_side(url, &folder, &manifest.team, &component, root.as_ref()).await?;
-    let (side, upgrade) = follow(named, global, &folder, &mut root, &host).await?;
+    let (mut side, mut upgrade) = follow(named, global, &folder, &mut root, &host).await?;
+    for scheme in std::iter::once(&mut side.scheme).chain(upgrade.other()) {
+        scheme.previews.clone_from(&manifest.preview.account_environment);
+    }
     tell_upgrade(&upgrade, &host);
     let Side { scheme, identity, .. } = side;
     let root = match root {
@@ -101,7 +107,22 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
     })
 }
 
+impl Upgrade {
+    fn other(&mut self) -> Option<&mut AccountScheme> {
+        match self {
+            Self::None => None,
+            Self::From(side) | Self::HeldBack(side) => Some(&mut side.scheme),
+        }
+    }
+}
+
 impl Context {
+    /// The same, for one of several things that are done at once: each line of the log begins with `label`.
+    pub(crate) fn labelled(&self, label: &str) -> Self {
+        let host = Host { log: self.host.log.labelled(label), ..self.host.clone() };
+        Self { host, ..self.clone() }
+    }
+
     pub(crate) fn release(&self, version: Version) -> Release {
         Release { identity: self.identity.clone(), version }
     }

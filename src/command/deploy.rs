@@ -65,7 +65,8 @@ pub(super) async fn carry(
     let seen = (!inputs.allow_downgrade && !inputs.refresh_only).then(|| record.newest());
     let DeployInputs { environment, plan, new_environment, target, replace, refresh_only, allow_destroy, .. } = inputs;
     let (_, matched) = context.scheme.account_of(&environment)?;
-    let wanted = Wanted { release: context.release(version), recorded, plan_only: plan.plan_only, environment };
+    let wanted =
+        Wanted { release: context.release(version), recorded, preview: None, plan_only: plan.plan_only, environment };
     let order = Order {
         action: if refresh_only { Action::Refresh } else { Action::Deploy },
         mode: if refresh_only { PlanMode::RefreshOnly } else { PlanMode::Deploy },
@@ -78,6 +79,7 @@ pub(super) async fn carry(
         plan,
         target,
         replace,
+        watch: None,
     };
     context.host.log.step(&format!(
         "Deploy {} {} to {}",

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     account::Matched,
     error::{Error, Result},
-    inputs::DestroyInputs,
+    inputs::{DestroyInputs, PlanInputs},
     ledger::{Action, Record},
     limits::Effective,
     names::{Environment, Version},
@@ -35,11 +35,24 @@ pub(crate) async fn run(context: &Context, inputs: DestroyInputs, report: &mut R
     let version = version_of(&environment, &record, version)?;
     report.version = Some(version.to_string());
     context.host.log.step(&format!("Destroy {} {version} in {environment}", context.identity.component));
-    let order = Order {
+    let order = order(context, environment, version, &record, plan, missing_state);
+    rollout::run(context, order, report).await
+}
+
+pub(super) fn order(
+    context: &Context,
+    environment: Environment,
+    version: Version,
+    record: &Record,
+    plan: PlanInputs,
+    missing_state: Option<Error>,
+) -> Order {
+    Order {
         action: Action::Destroy,
         wanted: Wanted {
             release: context.release(version),
             recorded: record.deployed().cloned(),
+            preview: None,
             plan_only: plan.plan_only,
             environment,
         },
@@ -52,8 +65,8 @@ pub(crate) async fn run(context: &Context, inputs: DestroyInputs, report: &mut R
         limits: Effective::default(),
         allow_destroy: Vec::new(),
         seen: None,
-    };
-    rollout::run(context, order, report).await
+        watch: None,
+    }
 }
 
 /// Who names the environment: it is one that people count on.
@@ -78,7 +91,7 @@ fn check_confirmed(environment: &Environment, named: Option<&str>, confirm: Opti
     }
 }
 
-fn no_state(environment: &Environment) -> Error {
+pub(super) fn no_state(environment: &Environment) -> Error {
     Error::refused(format!("the environment `{environment}` has no state, but by the ledger it is deployed"))
         .why("its resources may exist all the same, and would be forgotten")
         .hint("was the state deleted, or did its bucket, `team` or `component` change? Mend that first")

@@ -18,7 +18,7 @@ use crate::{
 pub(crate) async fn run(global: &Global, inputs: &ReleaseInputs, host: &Host) -> Result<()> {
     let profile = if inputs.dev { Profile::Dev } else { Profile::Release };
     let component = Component::open(global)?;
-    let images = component.images(profile, &inputs.images, host)?;
+    let images = component.images(profile, &inputs.build.images, host)?;
     let code = Code::find(&component.folder)?;
     let context = code.context(profile, &images)?;
     let logins = Logins::gather(&[], &host.environment, &host.log.redactor)?;

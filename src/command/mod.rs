@@ -3,6 +3,7 @@
 mod adopt;
 mod context;
 mod deploy;
+mod deployments;
 mod destroy;
 mod dockerfile;
 mod doctor;
@@ -19,6 +20,7 @@ mod migration;
 mod opened;
 mod post;
 mod preflight;
+mod preview;
 mod prune;
 mod release;
 mod rescue;
@@ -36,7 +38,7 @@ use crate::{
     aws::credentials,
     error::Result,
     host::Host,
-    inputs::{Command, ComponentCommand, Inputs},
+    inputs::{Command, ComponentCommand, Inputs, PreviewCommand},
     report::Report,
 };
 
@@ -81,11 +83,12 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
         ComponentCommand::Release(inputs) => release::run(&context, inputs, report).await,
         ComponentCommand::Deploy(inputs) => deploy::run(&context, inputs, report).await,
         ComponentCommand::Destroy(inputs) => destroy::run(&context, inputs, report).await,
+        ComponentCommand::Preview(command) => preview::run(&context, command, report).await,
         ComponentCommand::Inspect(inputs) => {
             interrupt.or_cancel("reading the release", inspect::run(&context, &inputs)).await
         }
         ComponentCommand::Status(inputs) => {
-            interrupt.or_cancel("reading the ledger", status::run(&context, &inputs)).await
+            interrupt.or_cancel("reading the ledger", status::run(&context, &inputs, report)).await
         }
         ComponentCommand::History(inputs) => {
             interrupt.or_cancel("reading the ledger", history::run(&context, &inputs)).await
@@ -113,6 +116,9 @@ fn reported(command: &ComponentCommand) -> &'static str {
         ComponentCommand::Deploy(_) => "deploy",
         ComponentCommand::Destroy(_) => "destroy",
         ComponentCommand::Rollback(_) => "rollback",
+        ComponentCommand::Preview(PreviewCommand::Up(_)) => "preview up",
+        ComponentCommand::Preview(PreviewCommand::Down(_)) => "preview down",
+        ComponentCommand::Preview(PreviewCommand::Reap(_)) => "preview reap",
         _ => "",
     }
 }

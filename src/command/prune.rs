@@ -16,7 +16,7 @@ use crate::{
     ledger::Ledger,
     log::bytes_text,
     manifest::ComponentType,
-    names::Version,
+    names::{Environment, Version},
     store::{Listed, ReleaseStore},
 };
 
@@ -61,7 +61,7 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
     let stores: Vec<&ReleaseStore> = std::iter::once(&context.store).chain(&lambda).collect();
     // The releases before the ledger: what is deployed for the first time in between is seen there.
     let stored = interrupt.or_cancel("listing the releases", list(context, &stores)).await?;
-    let reading = Ledger::versions(&context.store, &context.identity);
+    let reading = Ledger::versions(&context.store, &context.identity, None);
     let deployed = interrupt.or_cancel("reading the ledger", reading).await?;
     let count = stored.len();
     let mut going = superfluous(stored, &deployed, keep, older_than.0, Timestamp::now());
@@ -70,12 +70,7 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
         return Ok(());
     }
     let images = interrupt.or_cancel("listing the images", Images::list(context)).await?;
-    if let Some(images) = &images {
-        for (version, stored) in &mut going {
-            let size = images.size(version);
-            stored.objects.extend(size.map(|size| Object { at: At::Image, place: images.describe(version), size }));
-        }
-    }
+    add_images(&mut going, images.as_ref());
     table(&going).iter().for_each(|line| log.output(line));
     let size = bytes_text(going.iter().flat_map(|(_, stored)| &stored.objects).map(|object| object.size).sum());
     let summary = format!("{} of {count} release(s), {size}", going.len());
@@ -83,18 +78,57 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
         log.done(&format!("Would delete {summary}"));
         return Ok(());
     }
-    for (version, stored) in &going {
-        interrupt.check("deleting more releases")?;
+    delete(context, &going, &stores, images.as_ref()).await?;
+    log.done(&format!("Deleted {summary}"));
+    Ok(())
+}
+
+/// The releases that were made for a preview, as far as no other environment has had them.
+pub(super) async fn of_preview(context: &Context, environment: &Environment) -> Result<()> {
+    let (log, interrupt) = (&context.host.log, &context.host.interrupt);
+    let lambda = lambda_stores(context)?;
+    let stores: Vec<&ReleaseStore> = std::iter::once(&context.store).chain(&lambda).collect();
+    let prefix = format!("{environment}-");
+    let stored = interrupt.or_cancel("listing the releases", list(context, &stores)).await?;
+    let mut going: Vec<_> = stored.into_iter().filter(|(version, _)| version.as_str().starts_with(&prefix)).collect();
+    if going.is_empty() {
+        return Ok(());
+    }
+    let reading = Ledger::versions(&context.store, &context.identity, Some(environment));
+    let elsewhere = interrupt.or_cancel("reading the ledger", reading).await?;
+    going.retain(|(version, _)| !elsewhere.contains(version));
+    let images = interrupt.or_cancel("listing the images", Images::list(context)).await?;
+    add_images(&mut going, images.as_ref());
+    delete(context, &going, &stores, images.as_ref()).await?;
+    log.note(&format!("deleted {} release(s) of the preview", going.len()));
+    Ok(())
+}
+
+fn add_images(going: &mut [(Version, Stored)], images: Option<&Images>) {
+    let Some(images) = images else { return };
+    for (version, stored) in going {
+        let size = images.size(version);
+        stored.objects.extend(size.map(|size| Object { at: At::Image, place: images.describe(version), size }));
+    }
+}
+
+async fn delete(
+    context: &Context,
+    going: &[(Version, Stored)],
+    stores: &[&ReleaseStore],
+    images: Option<&Images>,
+) -> Result<()> {
+    for (version, stored) in going {
+        context.host.interrupt.check("deleting more releases")?;
         // The bundle is the release, so it goes before its artifacts: at no moment is there a release without them.
         for object in &stored.objects {
-            match (&object.at, &images) {
+            match (&object.at, images) {
                 (At::Store { number, key }, _) => stores[*number].delete(key).await?,
                 (At::Image, Some(images)) => images.delete(version).await?,
                 (At::Image, None) => {}
             }
         }
     }
-    log.done(&format!("Deleted {summary}"));
     Ok(())
 }
 

@@ -63,16 +63,22 @@ pub(crate) async fn run(context: &Context, inputs: ReleaseInputs, report: &mut R
     Ok(())
 }
 
-async fn make(context: &Context, release: &Release, inputs: &ReleaseInputs, report: &mut Report) -> Result<()> {
+/// Nothing is done where the same release is there already.
+pub(super) async fn make(
+    context: &Context,
+    release: &Release,
+    inputs: &ReleaseInputs,
+    report: &mut Report,
+) -> Result<()> {
     let log = &context.host.log;
     log.step(&format!("Release {} {}", context.identity.component, release.version));
     report.version = Some(release.version.to_string());
     report.release_key = Some(context.store.describe(&release.key()));
     let checkout = checkout(context).await?;
     report.commit = Some(checkout.commit.clone());
-    let data = release_data(&inputs.release_data)?;
+    let data = release_data(&inputs.build.release_data)?;
     let parts = read_parts(context, &checkout, inputs).await?;
-    let sources = read_sources(context, &checkout, &inputs.platform_config, &data, &parts)?;
+    let sources = read_sources(context, &checkout, &inputs.build.platform_config, &data, &parts)?;
     let tool = context::tool(&context.manifest, &context.host).await?;
     if inputs.dry_run {
         show(context, release, &sources, &checkout, &tool, &data, &parts).await?;
@@ -100,7 +106,7 @@ async fn make(context: &Context, release: &Release, inputs: &ReleaseInputs, repo
     };
     log.step(&format!("Initialise with {} {}", tool.flavor.name(), tool.version));
     let staged = Staged::create(&sources, &private)?;
-    let fetching = Fetching::prepare(&inputs.fetch, &context.host, &private, &context.pass_environment)?;
+    let fetching = Fetching::prepare(&inputs.build.fetch, &context.host, &private, &context.pass_environment)?;
     init(context, &tool, &staged, &fetching).await?;
     let mut facts = data.clone();
     facts.extend(built_in(release, &checkout));

@@ -6,9 +6,11 @@ use jiff::Timestamp;
 
 use super::{
     context::Context,
-    gates, left,
+    deployments, gates, left,
     opened::{self, Opened, Wanted},
-    preflight, rescue,
+    preflight,
+    preview::Watch,
+    rescue,
 };
 use crate::{
     error::{Error, Exit, Result},
@@ -39,6 +41,17 @@ pub(crate) struct Order {
     pub(crate) allow_destroy: Vec<String>,
     /// The newest run that was known when the release was found not to be older; None where it may be.
     pub(crate) seen: Option<u64>,
+    /// What is asked once more before anything is applied.
+    pub(crate) watch: Option<Watch>,
+}
+
+/// How far a run comes before it applies anything.
+enum Begun {
+    /// It may apply, and from now on must record its end.
+    Started(Box<Start>),
+    PlannedOnly,
+    /// Why nothing must be applied any more.
+    Overtaken(String),
 }
 
 /// The environment's recent past, by the ledger.
@@ -62,20 +75,33 @@ pub(crate) async fn run(context: &Context, mut order: Order, report: &mut Report
         return nothing_to_destroy(context, &order, &opened).await;
     };
     let (planned, entry) = match begin(context, &order, &opened, report).await {
-        Ok((planned, Some(entry))) => (planned, entry),
+        Ok((planned, Begun::Started(entry))) => (planned, entry),
         // Nothing was applied: a workspace that was made for this plan goes again.
         ended => {
             if is_new && let Err(error) = terraform.delete_workspace().await {
                 let environment = &order.wanted.environment;
                 context.host.log.warning(&format!("the empty workspace `{environment}` is left: {error}"));
             }
-            let (planned, _) = ended?;
+            let (planned, begun) = ended?;
+            if let Begun::Overtaken(why) = begun {
+                report.outcome = report::Outcome::Superseded;
+                context.host.log.done(&format!("Stopped before anything was applied: {why}"));
+                return Ok(());
+            }
             report.outcome = if planned.has_changes { report::Outcome::Planned } else { report::Outcome::NoChanges };
             context.host.log.done(&format!("Planned only: {}", summary_of(&planned)));
             return Ok(());
         }
     };
-    let text = carry_out(context, &order, &opened, &planned, &entry, report).await?;
+    let told = deployments::begin(context, &order, &opened).await;
+    let carried = carry_out(context, &order, &opened, &planned, &entry, report).await;
+    if let Some(told) = told {
+        told.end(context, &carried, report.environment_url.as_deref()).await;
+    }
+    let text = carried?;
+    if order.mode == PlanMode::Destroy {
+        deployments::retire(context, &order.wanted.environment).await;
+    }
     report.outcome = match order.mode {
         PlanMode::Deploy => report::Outcome::Deployed,
         PlanMode::RefreshOnly => report::Outcome::Refreshed,
@@ -85,13 +111,8 @@ pub(crate) async fn run(context: &Context, mut order: Order, report: &mut Report
     Ok(())
 }
 
-/// Plans, judges the plan, and writes the start entry, from which on the run must record its end. Without one nothing is applied.
-async fn begin(
-    context: &Context,
-    order: &Order,
-    opened: &Opened,
-    report: &mut Report,
-) -> Result<(Plan, Option<Start>)> {
+/// Plans, judges the plan, and writes the start entry. Without one nothing is applied.
+async fn begin(context: &Context, order: &Order, opened: &Opened, report: &mut Report) -> Result<(Plan, Begun)> {
     let planned = plan(context, order, opened).await?;
     report.plan = Some(PlanReport::new(&planned, &context.host.log.redactor));
     let judged = guard::judge(&planned.changes, &order.limits, &order.allow_destroy);
@@ -99,14 +120,19 @@ async fn begin(
         if let Err(refused) = judged {
             context.host.log.warning(&format!("a deploy would be refused: {refused}"));
         }
-        return Ok((planned, None));
+        return Ok((planned, Begun::PlannedOnly));
     }
     let allowed_destroy = judged?;
     if let Some(seen) = order.seen {
         gates::still_not_older(context, &order.wanted.environment, &order.wanted.release.version, seen).await?;
     }
+    if let Some(watch) = &order.watch
+        && let Some(why) = watch.overtaken(context).await
+    {
+        return Ok((planned, Begun::Overtaken(why)));
+    }
     let entry = record_start(context, order, &planned, opened, allowed_destroy).await?;
-    Ok((planned, Some(entry)))
+    Ok((planned, Begun::Started(Box::new(entry))))
 }
 
 /// Also that is recorded, if the ledger knew of a deploy: from now on nothing is deployed there.
@@ -372,6 +398,7 @@ fn start_entry(context: &Context, order: &Order, plan: Counts, opened: &Opened) 
         targets: order.target.clone(),
         allowed_destroy: Vec::new(),
         version: order.wanted.release.version.clone(),
+        preview: order.wanted.preview().cloned(),
         bundle_digest: opened.bundle.digest,
         account: opened.account_id.clone(),
         region: opened.account.region.clone(),

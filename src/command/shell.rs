@@ -56,6 +56,7 @@ pub(crate) async fn run(mut context: Context, inputs: ShellInputs) -> Result<u8>
     let wanted = Wanted {
         release: context.release(version),
         recorded: record.deployed().cloned(),
+        preview: None,
         plan_only: false,
         environment,
     };

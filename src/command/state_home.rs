@@ -103,6 +103,35 @@ impl StateHome {
     }
 }
 
+/// Whether there is a state of that environment, whatever is in it.
+pub(crate) async fn has_state(context: &Context, environment: &Environment) -> Result<bool> {
+    let home = StateHome::find(context, &context.scheme, &context.identity, environment, Missing::Leave).await?;
+    let Some(home) = home else { return Ok(false) };
+    let store = home.store()?;
+    let key = home.place.key();
+    Ok(context.host.interrupt.or_cancel("looking for the state", store.head(&key)).await?.is_some())
+}
+
+/// The previews that have a state, by the names in the state's store.
+pub(crate) async fn previews(context: &Context) -> Result<Vec<Environment>> {
+    // Whichever: what comes before its name in the key is the folder of all.
+    let sample = Environment::of_pull_request(u64::MAX);
+    let home = StateHome::find(context, &context.scheme, &context.identity, &sample, Missing::Leave).await?;
+    let Some(home) = home else { return Ok(Vec::new()) };
+    let key = home.place.key();
+    let folder = key.split_once(sample.as_str()).map_or("", |(folder, _)| folder);
+    let names = home.store()?.folders(folder).await?;
+    let previews = names.iter().filter_map(|name| name.parse().ok()).filter(Environment::is_preview);
+    let mut found = Vec::new();
+    for environment in previews {
+        // In the classic layout the folder is all components'.
+        if has_state(context, &environment).await? {
+            found.push(environment);
+        }
+    }
+    Ok(found)
+}
+
 /// The deploying role, also for a plan: the state's lock must be written.
 async fn classic_session(context: &Context, account: &Account) -> Result<Arc<Session>> {
     context.session(account, account.role.as_deref()).await?.ok_or_else(|| {

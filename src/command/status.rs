@@ -11,23 +11,36 @@ use crate::{
     inputs::StatusInputs,
     ledger::{Action, Entry, Ledger, Outcome, Record},
     names::Environment,
+    report::Report,
 };
 
-pub(crate) async fn run(context: &Context, inputs: &StatusInputs) -> Result<()> {
+mod drift;
+
+pub(crate) async fn run(context: &Context, inputs: &StatusInputs, report: &mut Report) -> Result<()> {
     let mut rows = Vec::new();
     for environment in Ledger::environments(&context.store, &context.identity).await? {
         let record = Ledger::new(&context.store, &context.identity, &environment).record().await?;
         rows.push((environment, record));
     }
     let log = &context.host.log;
+    let behind = drift::of(context, &rows).await?;
+    report.page = (!rows.is_empty()).then(|| drift::page(&context.identity.component, &rows, &behind));
     if inputs.json {
-        let environments: Vec<Value> = rows.iter().map(|(environment, record)| as_json(environment, record)).collect();
+        let environments = rows.iter().map(|(environment, record)| {
+            let mut document = as_json(environment, record);
+            document["behind"] = json!(behind.get(environment));
+            document
+        });
+        let environments: Vec<Value> = environments.collect();
         let document = json!({"team": context.identity.team, "component": context.identity.component, "environments": environments});
         log.json(&document);
     } else if rows.is_empty() {
         log.output(&format!("{} was never deployed", context.identity.component));
     } else {
         table(&rows).iter().for_each(|line| log.output(line));
+        for (environment, newer) in &behind {
+            log.note(&format!("{environment} is behind {}", newer.join(", ")));
+        }
     }
     if let Upgrade::From(_) = context.upgrade {
         log.note("what was deployed by the old account scheme: cdflow status --old-account-scheme");
@@ -40,6 +53,7 @@ fn as_json(environment: &Environment, record: &Record) -> Value {
     json!({
         "environment": environment,
         "version": deployed.map(|entry| &entry.start.version),
+        "preview": deployed.and_then(|entry| entry.start.preview.as_ref()),
         "settled": record.settled.as_ref().map(runs::as_json),
         "since": record.unsettled.iter().map(runs::as_json).collect::<Vec<_>>(),
     })

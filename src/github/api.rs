@@ -47,6 +47,8 @@ pub(crate) struct Label {
 #[allow(dead_code, reason = "which of the facts a command needs differs")]
 pub(crate) struct Side {
     pub(crate) sha: String,
+    #[serde(rename = "ref")]
+    pub(crate) branch: String,
     /// None: the fork was deleted.
     pub(crate) repo: Option<RepositoryId>,
 }
@@ -98,6 +100,24 @@ impl Api {
     pub(crate) async fn pull_request(&self, number: u64) -> Result<PullRequest, Trouble> {
         let doing = format!("read pull request #{number}");
         self.client.ask(Call::get(self.route(&format!("/pulls/{number}")), &doing, "pull-requests: read")).await
+    }
+
+    /// The names of all files that a pull request changes; GitHub tells 3,000 at most.
+    pub(crate) async fn changed_files(&self, number: u64) -> Result<Vec<String>, Trouble> {
+        #[derive(Deserialize)]
+        struct File {
+            filename: String,
+        }
+        let doing = format!("read the files of pull request #{number}");
+        let call = Call::get(self.route(&format!("/pulls/{number}/files")), &doing, "pull-requests: read");
+        let files: Vec<File> = self.client.list(call).await?;
+        Ok(files.into_iter().map(|file| file.filename).collect())
+    }
+
+    /// GitHub's number of the repository. That it answers tells a pull request that is gone from a token that sees nothing.
+    pub(crate) async fn repository_id(&self) -> Result<u64, Trouble> {
+        let call = Call::get(self.route(""), "read the repository", "metadata: read");
+        self.client.ask::<RepositoryId>(call).await.map(|repository| repository.id)
     }
 
     /// The login that our token writes as. The token of a workflow is a bot's, and only GraphQL tells that to it.

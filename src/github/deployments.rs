@@ -30,6 +30,17 @@ pub(crate) struct Deployment {
     pub(crate) created_at: String,
 }
 
+#[derive(Clone, Debug)]
+pub(crate) struct NewDeployment<'a> {
+    pub(crate) git_ref: &'a str,
+    pub(crate) environment: &'a str,
+    /// It will go again.
+    pub(crate) is_transient: bool,
+    pub(crate) is_production: bool,
+    /// Ours: what tells it from others' in the same environment.
+    pub(crate) payload: Value,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Status {
@@ -52,18 +63,14 @@ pub(crate) struct NewStatus<'a> {
 
 impl Api {
     /// Says that `git_ref` is being deployed. A lost answer can be looked up by `payload`, which should name the run.
-    pub(crate) async fn create_deployment(
-        &self,
-        git_ref: &str,
-        environment: &str,
-        is_transient: bool,
-        payload: Value,
-    ) -> Result<Deployment, Trouble> {
+    pub(crate) async fn create_deployment(&self, new: NewDeployment<'_>) -> Result<Deployment, Trouble> {
+        let NewDeployment { git_ref, environment, payload, .. } = new;
         let doing = format!("record the deployment to `{environment}`");
         let call = Call::new(Method::POST, self.route("/deployments"), &doing, NEEDS);
         // By default GitHub would merge the default branch into the ref, and wait for every check.
         let body = json!({
-            "ref": git_ref, "environment": environment, "payload": payload, "transient_environment": is_transient,
+            "ref": git_ref, "environment": environment, "payload": payload, "transient_environment": new.is_transient,
+            "production_environment": new.is_production,
             "auto_merge": false, "required_contexts": [],
         });
         let lost = match self.client.ask(call.json(body)).await {
@@ -74,12 +81,13 @@ impl Api {
         found.into_iter().find(|it| it.git_ref == git_ref && it.payload == payload).ok_or(lost)
     }
 
-    /// Said twice it stands there twice, which is better than a deployment that seems to go on for ever.
+    /// Which others it makes inactive is for the caller to say: GitHub would mind neither whose they are nor, for transient and
+    /// production environments, that they are there. Said twice it stands there twice, which is better than a deployment that seems to go on for ever.
     pub(crate) async fn deployment_status(&self, deployment: u64, status: &NewStatus<'_>) -> Result<(), Trouble> {
         let doing = format!("tell how the deployment {deployment} goes");
         let route = self.route(&format!("/deployments/{deployment}/statuses"));
         let description: String = status.description.chars().take(DESCRIPTION_LIMIT).collect();
-        let mut body = json!({ "state": status.state, "description": description, "auto_inactive": true });
+        let mut body = json!({ "state": status.state, "description": description, "auto_inactive": false });
         let urls = [("log_url", status.log_url), ("environment_url", status.environment_url)];
         for (key, url) in urls.into_iter().filter_map(|(key, url)| Some((key, url?))) {
             body[key] = url.into();

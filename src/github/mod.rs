@@ -17,7 +17,7 @@ pub(crate) use api::Api;
 pub(crate) use {
     api::PullRequest,
     comments::Comment,
-    deployments::{Deployment, NewStatus, Status},
+    deployments::{Deployment, NewDeployment, NewStatus, Status},
     files::Files,
     release_body::Section,
     releases::{Asset, NewRelease, Release},

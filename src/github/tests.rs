@@ -7,7 +7,7 @@ pub(crate) mod double;
 use double::{Fault, GitHub, TOKEN};
 use serde_json::json;
 
-use super::{Api, Kind, NewRelease, NewStatus, Status, Trouble};
+use super::{Api, Kind, NewDeployment, NewRelease, NewStatus, Status, Trouble};
 use crate::{environment::Environment, log::Log, redact::Redactor, redact::Secret};
 
 pub(crate) fn api_with(github: &GitHub, token: &str) -> Result<Api, Trouble> {
@@ -24,6 +24,10 @@ pub(crate) fn api(github: &GitHub) -> Api {
 fn refusal(status: u16, headers: &[(&'static str, &str)], message: &'static str) -> Fault {
     let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     Fault::Answer { status, headers, message }
+}
+
+fn deployment(environment: &str, is_transient: bool, payload: serde_json::Value) -> NewDeployment<'_> {
+    NewDeployment { git_ref: "main", environment, is_transient, is_production: false, payload }
 }
 
 #[tokio::test]
@@ -86,7 +90,7 @@ async fn reads_are_repeated_and_writes_are_not() {
     github.fault("GET /repos/acme/checkout/pulls/7", 1, Fault::HangUp);
     assert_eq!(api.pull_request(7).await.unwrap().head.sha, "abc");
     github.fault("POST /repos/acme/checkout/deployments", 1, refusal(500, &[], "Oops"));
-    let trouble = api.create_deployment("main", "live", false, json!({ "run": "7.1" })).await.unwrap_err();
+    let trouble = api.create_deployment(deployment("live", false, json!({ "run": "7.1" }))).await.unwrap_err();
     assert_eq!((trouble.kind, github.exchanges("POST").len()), (Kind::Unavailable, 1));
 }
 
@@ -171,7 +175,7 @@ async fn deployments_and_their_end() {
     let api = api(&github);
     let payload = json!({ "run": "7.1" });
     github.fault("POST", 1, Fault::DoneBut502);
-    let deployment = api.create_deployment("main", "pr-7", true, payload.clone()).await.unwrap();
+    let deployment = api.create_deployment(deployment("pr-7", true, payload.clone())).await.unwrap();
     assert_eq!((github.world().deployments.len(), deployment.payload), (1, payload));
     let long = "x".repeat(200);
     let urls = (Some("https://github.com/x"), Some("https://pr-7.example"));

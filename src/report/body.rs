@@ -32,7 +32,8 @@ pub(super) fn alerts(report: &Report, limit: usize) -> String {
 
 /// The changes, the outputs and the small print, in `limit` bytes. `whole` is where what is cut can be read.
 pub(super) fn body(report: &Report, limit: usize, whole: &str) -> String {
-    let after: Vec<String> = [outputs(report), facts(report)].into_iter().filter(|part| !part.is_empty()).collect();
+    let after: Vec<String> =
+        [outputs(report), lifetime(report), facts(report)].into_iter().filter(|part| !part.is_empty()).collect();
     let room = limit.saturating_sub(after.iter().map(|part| part.len() + 2).sum());
     let changes = report.plan.as_ref().map(|plan| changes(plan, room, whole)).filter(|changes| !changes.is_empty());
     changes.into_iter().chain(after).collect::<Vec<_>>().join("\n\n")
@@ -231,6 +232,23 @@ fn outputs(report: &Report) -> String {
         shown.push_str(&format!("\n| {} | _sensitive_ |", code_cell(name)));
     }
     shown
+}
+
+/// Of a preview that is there.
+fn lifetime(report: &Report) -> String {
+    let Some(preview) = report.preview.as_ref().filter(|_| report.outcome == Outcome::Deployed) else {
+        return String::new();
+    };
+    let ttl = preview.ttl_seconds.map(|seconds| {
+        let ttl = duration_text(std::time::Duration::from_secs(seconds));
+        format!(", or {ttl} after this deploy: the label {} keeps it", code(&preview.keep_label))
+    });
+    format!(
+        "Deployed {}. The preview goes when the pull request is closed{}. To end it now: {}",
+        preview.deployed.strftime("%Y-%m-%d %H:%MZ"),
+        ttl.unwrap_or_default(),
+        code(&format!("cdflow preview down --pull-request {}", preview.pull_request))
+    )
 }
 
 /// The small print.

@@ -229,6 +229,7 @@ fn heading(rows: &Rows) -> String {
         Outcome::Deployed,
         Outcome::Refreshed,
         Outcome::Destroyed,
+        Outcome::Superseded,
         Outcome::NoChanges,
     ];
     let count = |end: &Outcome| rows.0.iter().filter(|row| row.facts.outcome == *end).count();

@@ -52,8 +52,21 @@ pub(crate) struct Report {
     pub(crate) seconds: u64,
     pub(crate) run: Option<Run>,
     pub(crate) commit: Option<String>,
+    pub(crate) preview: Option<Lifetime>,
+    /// Markdown of the command's own, for the job summary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) page: Option<String>,
     /// The output that `deploy.url-output` of cdflow.yml names.
     pub(crate) environment_url: Option<String>,
+}
+
+/// How a preview ends, and what keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Lifetime {
+    pub(crate) pull_request: u64,
+    pub(crate) ttl_seconds: Option<u64>,
+    pub(crate) keep_label: String,
+    pub(crate) deployed: jiff::Timestamp,
 }
 
 /// A run of a CI system.
@@ -76,6 +89,8 @@ pub(crate) enum Outcome {
     Deployed,
     Refreshed,
     Destroyed,
+    /// A newer run is for the same: this one stopped before it applied anything.
+    Superseded,
     Refused,
     Interrupted,
     Failed,
@@ -135,6 +150,7 @@ impl Outcome {
             Self::Deployed => "deployed",
             Self::Refreshed => "refreshed",
             Self::Destroyed => "destroyed",
+            Self::Superseded => "superseded",
             Self::Refused => "refused",
             Self::Interrupted => "interrupted",
             Self::Failed => "failed",
@@ -147,6 +163,7 @@ impl Outcome {
             Self::Planned => "📝",
             Self::NoChanges => "⚪",
             Self::Destroyed => "🗑️",
+            Self::Superseded => "⏭️",
             Self::Refused => "⛔",
             Self::Interrupted => "⚠️",
             Self::Failed => "❌",

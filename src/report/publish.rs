@@ -50,9 +50,12 @@ impl Wanted {
     }
 }
 
-/// A command that changes nothing has no report.
+/// A command that changes nothing has no report, but may have a page of the summary.
 pub(crate) async fn publish(mut report: Report, wanted: &Wanted, host: &Host) {
     if report.command.is_empty() {
+        if report.page.is_some() {
+            warn(&host.log, summarize(&report, &Files::of(&host.environment, &host.log.redactor)));
+        }
         return;
     }
     report.mask(&host.log.redactor);

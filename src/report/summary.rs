@@ -14,8 +14,14 @@ const SHORT: usize = 60;
 
 /// In at most `limit` bytes: with Terraform's own plan text, or, where that is too long, as much as there is room for.
 pub(super) fn render(report: &Report, limit: usize) -> String {
+    if let Some(page) = report.page.as_ref().filter(|page| report.command.is_empty() && page.len() < limit) {
+        return format!("{page}\n");
+    }
     let alerts = body::alerts(report, limit / 2);
     let mut top = format!("{}\n\n{}\n\n{alerts}\n\n", heading_of(report), facts(report));
+    if let Some(page) = report.page.as_ref().filter(|page| top.len() + page.len() < limit) {
+        return format!("{top}{page}\n");
+    }
     let whole = "the job's log";
     let Some(plan) = report.plan.as_ref().filter(|plan| !plan.text.is_empty()) else {
         top.push_str(&body::body(report, limit.saturating_sub(top.len()), whole));

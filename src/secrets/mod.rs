@@ -21,9 +21,6 @@ mod credstash;
 mod parameters;
 mod secrets_manager;
 
-/// A pull request's environment reads the secrets of this one.
-const PREVIEW: &str = "preview";
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Source {
@@ -105,7 +102,7 @@ fn check_name(name: &str, source: Source) -> Result<()> {
 impl Request<'_> {
     /// `live`, or `preview` for every `pr-<number>`.
     fn environment_name(&self) -> &str {
-        if self.environment.is_preview() { PREVIEW } else { self.environment.as_str() }
+        self.environment.shared_name()
     }
 
     fn region(&self) -> &str {

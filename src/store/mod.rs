@@ -23,6 +23,8 @@ pub(crate) type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 /// A file that is being written. Never listed, refused in keys.
 const TEMPORARY: &str = ".tmp-";
 
+/// Cheap to clone.
+#[derive(Clone)]
 pub(crate) enum ReleaseStore {
     S3(S3Store),
     Directory(DirectoryStore),

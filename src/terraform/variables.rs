@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// What the layers say, the more specific over the more general:
-/// platform-config < config/common.json < config/<environment>.json < `env`, `release`, `secrets`.
+/// platform-config < config/common.json < config/<environment>.json < `env`, `release`, `secrets`, and in previews `preview`.
+/// Previews share config/preview.json.
 pub(crate) struct Variables {
     values: BTreeMap<String, Layered>,
 }
@@ -39,7 +40,7 @@ impl Variables {
                 read_layer(bundle, &name)?.ok_or_else(|| missing_platform_config(bundle, &name, environment))?;
             variables.add_layer(&name, layer, log)?;
         }
-        for name in ["config/common.json".to_owned(), format!("config/{environment}.json")] {
+        for name in ["config/common.json".to_owned(), format!("config/{}.json", environment.shared_name())] {
             if let Some(layer) = read_layer(bundle, &name)? {
                 variables.add_layer(&name, layer, log)?;
             }
@@ -52,6 +53,11 @@ impl Variables {
         // Read only when everything else is right, and then put in their place.
         variables.set_built_in(SECRETS, Value::Object(Map::new()));
         Ok(variables)
+    }
+
+    /// Only in previews: elsewhere the name is the code's own.
+    pub(crate) fn set_preview(&mut self, value: Value) {
+        self.set_built_in("preview", value);
     }
 
     fn add_layer(&mut self, source: &str, layer: Map<String, Value>, log: &Log) -> Result<()> {
@@ -90,11 +96,15 @@ impl Variables {
                 None if variable.has_default || declared_with_default(declared, &variable.name) => {}
                 None if declared.assigned.contains(&variable.name) => {}
                 None => {
-                    return Err(Error::input(format!("{}: the variable `{}` has no value", variable.place, variable.name))
-                        .hint(format!(
-                            "give it a default, or add it to config/{environment}.json, config/common.json or the platform config, \
-                             and release again"
-                        )));
+                    return Err(Error::input(format!(
+                        "{}: the variable `{}` has no value",
+                        variable.place, variable.name
+                    ))
+                    .hint(format!(
+                        "give it a default, or add it to config/{}.json, config/common.json or the platform config, \
+                             and release again",
+                        environment.shared_name()
+                    )));
                 }
             }
         }

@@ -38,6 +38,7 @@ mod migration;
 mod oidc;
 mod operations;
 mod preflight;
+mod preview;
 mod reference;
 mod release;
 mod report;

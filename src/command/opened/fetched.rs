@@ -96,7 +96,7 @@ pub(super) fn check_bundle<'a>(context: &'a Context, wanted: &Wanted, bundle: &U
         }
     }
     let raw = read(&bundle.root, "account-scheme.json")?;
-    let frozen = FrozenAccount::find(&raw, &identity.team, &wanted.environment)?;
+    let frozen = FrozenAccount::find(&raw, &identity.team, context.scheme.listed_as(&wanted.environment))?;
     let (live, _) = context.scheme.account_of(&wanted.environment)?;
     if frozen.id != live.id || frozen.region != live.region {
         let place =

@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Result},
     ledger::Start,
     names::Environment,
+    preview::PreviewOf,
     private::PrivateFolder,
     release::Release,
     terraform::{
@@ -28,6 +29,8 @@ pub(crate) struct Wanted {
     pub(crate) release: Release,
     /// What the ledger says is deployed there, or, of a version to go back to, was.
     pub(crate) recorded: Option<Start>,
+    /// Of which pull request it is a preview from now on.
+    pub(crate) preview: Option<PreviewOf>,
     /// Nothing will be applied: the account's `plan-role` will do.
     pub(crate) plan_only: bool,
 }
@@ -45,6 +48,13 @@ pub(crate) struct Opened {
     /// Serves Terraform's credentials as long as it lives.
     _endpoint: Option<Endpoint>,
     pub(crate) private: PrivateFolder,
+}
+
+impl Wanted {
+    /// Of which pull request it is a preview; who doesn't say it leaves it as it was.
+    pub(crate) fn preview(&self) -> Option<&PreviewOf> {
+        self.preview.as_ref().or_else(|| self.recorded.as_ref()?.preview.as_ref())
+    }
 }
 
 pub(crate) async fn open(context: &Context, wanted: &Wanted) -> Result<Opened> {

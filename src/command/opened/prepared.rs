@@ -57,7 +57,10 @@ pub(super) fn prepare(
     }
     let declared = Declarations::read(&infra, "infra")?;
     declared.check_overrides()?;
-    let variables = Variables::read(root, &wanted.environment, account, &context.host.log)?;
+    let mut variables = Variables::read(root, &wanted.environment, account, &context.host.log)?;
+    if let Some(preview) = wanted.preview() {
+        variables.set_preview(preview.variable());
+    }
     let variables = variables.file_for(&declared, &wanted.environment, &context.host.log)?;
     if variables.contains_key(SECRETS) {
         // Terraform then hides the values, whatever the code says of the variable.

@@ -59,7 +59,7 @@ impl Parts {
     pub(super) async fn read_function(context: &Context, inputs: &ReleaseInputs) -> Result<Self> {
         let settings = context.manifest.function.clone().unwrap_or_default();
         let (folder, environment) = (&context.folder, &context.host.environment);
-        let images = Images::choose(Profile::Release, &inputs.images, folder, &settings, environment)?;
+        let images = Images::choose(Profile::Release, &inputs.build.images, folder, &settings, environment)?;
         let code = Code::find(folder)?;
         let sources = image::of_function(&code, &images, folder)?;
         let (engine, logins) = engine_and_logins(context, inputs).await?;
@@ -93,7 +93,7 @@ impl Parts {
 async fn engine_and_logins(context: &Context, inputs: &ReleaseInputs) -> Result<(Option<Engine>, Logins)> {
     let host = &context.host;
     context.identity.component.check_as_image()?;
-    let logins = Logins::gather(&inputs.registries, &host.environment, &host.log.redactor)?;
+    let logins = Logins::gather(&inputs.build.registries, &host.environment, &host.log.redactor)?;
     let connecting = Engine::connect(host);
     match host.interrupt.or_cancel("asking the Docker engine", connecting).await {
         Ok(engine) => Ok((Some(engine), logins)),

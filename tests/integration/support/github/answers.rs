@@ -50,6 +50,8 @@ pub(super) fn repository(id: u64) -> Value {
 
 pub(super) fn full_repository() -> Value {
     let mut answer = with(example("full-repository"), repository(REPOSITORY_ID));
+    // The description demands it, and its example has it not.
+    answer["has_discussions"] = false.into();
     for key in ["parent", "source", "template_repository"] {
         answer.as_object_mut().unwrap().remove(key);
     }
@@ -87,6 +89,10 @@ pub(super) fn pull_request(number: u64, it: &PullRequest) -> Value {
             "closed_at": closed, "merged_at": if it.is_merged { time(it.updated_at) } else { Value::Null },
         }),
     )
+}
+
+pub(super) fn changed_file(name: &str) -> Value {
+    with(example("diff-entry-items")[0].clone(), json!({ "filename": name }))
 }
 
 pub(super) fn release(world: &World, id: u64, release: &Release) -> Value {

@@ -127,6 +127,10 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
                 None => refusal(404, "Not Found"),
             }
         }
+        ("GET", ["pulls", number, "files"]) => match number.parse().ok().and_then(|it| world.pull_requests.get(&it)) {
+            Some(found) => page(world, &wanted, found.files.iter().map(|name| answers::changed_file(name)).collect()),
+            None => refusal(404, "Not Found"),
+        },
         (_, ["issues", ..]) => issues(world, &wanted, &parts[1..]),
         (_, ["releases", ..]) => releases(world, &wanted, &parts[1..]),
         (_, ["deployments", ..]) => deployments(world, &wanted, &parts[1..]),

@@ -43,6 +43,8 @@ pub(crate) struct PullRequest {
     /// None: the fork was deleted.
     pub(crate) head_repository: Option<u64>,
     pub(crate) labels: Vec<String>,
+    /// That it changes.
+    pub(crate) files: Vec<String>,
     pub(crate) updated_at: i64,
 }
 
@@ -124,6 +126,7 @@ impl World {
             head_sha: head_sha.to_owned(),
             head_repository: Some(super::REPOSITORY_ID),
             labels: Vec::new(),
+            files: Vec::new(),
             updated_at: self.tick(),
         };
         self.pull_requests.entry(number).insert_entry(pull_request).into_mut()

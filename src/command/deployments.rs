@@ -1,0 +1,146 @@
+//! What GitHub shows of a deploy: a deployment of the environment, in progress and then well or not. Trouble is a warning.
+
+use std::{future::Future, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::{context::Context, opened::Opened, rollout::Order};
+use crate::{
+    error::{Exit, Result},
+    github::{Api, Deployment, Kind, NewDeployment, NewStatus, Status, Trouble},
+    names::Environment,
+    terraform::PlanMode,
+};
+
+/// So long a deploy waits for GitHub, at each of its ends.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Older ones were made inactive by those that came after them.
+const PREDECESSORS: usize = 10;
+/// What GitHub is to show as production.
+const PRODUCTION: [&str; 3] = ["live", "prod", "production"];
+
+/// A deployment that is in progress.
+pub(super) struct Told {
+    api: Api,
+    id: u64,
+    environment: Environment,
+}
+
+/// None where GitHub is not told: another CI, no token, not wanted, or it did not listen.
+pub(super) async fn begin(context: &Context, order: &Order, opened: &Opened) -> Option<Told> {
+    if order.mode != PlanMode::Deploy {
+        return None;
+    }
+    let api = api(context)?;
+    let environment = order.wanted.environment.clone();
+    let git_ref = match order.wanted.preview() {
+        Some(preview) => Some(preview.sha.clone()),
+        None => commit_of(opened),
+    };
+    let github = context.host.run.as_deref()?.github.as_ref()?;
+    let payload = json!({ "cdflow": {
+        "component": context.identity.component, "version": order.wanted.release.version,
+        "run": github.run_id, "attempt": github.attempt,
+    }});
+    let new = NewDeployment {
+        git_ref: &git_ref?,
+        environment: environment.as_str(),
+        is_transient: environment.is_preview(),
+        is_production: PRODUCTION.contains(&environment.as_str()),
+        payload,
+    };
+    let created = in_time(context, api.create_deployment(new)).await?;
+    let told = Told { api, id: created.id, environment };
+    told.say(context, Status::InProgress, "", None).await;
+    Some(told)
+}
+
+impl Told {
+    pub(super) async fn end<T>(&self, context: &Context, result: &Result<T>, url: Option<&str>) {
+        match result {
+            Ok(_) => {
+                self.say(context, Status::Success, "", url).await;
+                let others = in_time(context, self.api.deployments(self.environment.as_str())).await;
+                let ours = others.into_iter().flatten().filter(|it| it.id < self.id && is_ours(context, it));
+                inactivate(context, &self.api, ours).await;
+            }
+            Err(error) => {
+                let state = match error.exit() {
+                    Exit::Interrupted | Exit::Terminated => Status::Error,
+                    _ => Status::Failure,
+                };
+                self.say(context, state, error.exit().reason(), None).await;
+            }
+        }
+    }
+
+    async fn say(&self, context: &Context, state: Status, description: &str, url: Option<&str>) {
+        let run = context.host.run.as_deref().and_then(|run| run.url.as_deref());
+        let status = NewStatus { state, description, log_url: run, environment_url: url };
+        in_time(context, self.api.deployment_status(self.id, &status)).await;
+    }
+}
+
+/// Nothing is deployed there any more. A preview's environment goes, if the token may and no other component is in it.
+pub(super) async fn retire(context: &Context, environment: &Environment) {
+    let Some(api) = api(context) else { return };
+    let Some(all) = in_time(context, api.deployments(environment.as_str())).await else { return };
+    let (ours, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|it| is_ours(context, it));
+    if ours.is_empty() {
+        return;
+    }
+    inactivate(context, &api, ours.into_iter()).await;
+    if environment.is_preview() && others.is_empty() {
+        let deleting = async {
+            match api.delete_environment(environment.as_str()).await {
+                // That needs an administrator's token.
+                Err(trouble) if matches!(trouble.kind, Kind::Forbidden { .. }) => {
+                    context.host.log.detail(&format!("the GitHub environment stays: {trouble}"));
+                    Ok(())
+                }
+                deleted => deleted,
+            }
+        };
+        in_time(context, deleting).await;
+    }
+}
+
+/// GitHub does this itself only where an environment is neither transient nor production.
+async fn inactivate(context: &Context, api: &Api, deployments: impl Iterator<Item = Deployment>) {
+    let status = NewStatus { state: Status::Inactive, description: "", log_url: None, environment_url: None };
+    for deployment in deployments.take(PREDECESSORS) {
+        in_time(context, api.deployment_status(deployment.id, &status)).await;
+    }
+}
+
+fn is_ours(context: &Context, deployment: &Deployment) -> bool {
+    deployment.payload["cdflow"]["component"] == *context.identity.component.as_str()
+}
+
+fn api(context: &Context) -> Option<Api> {
+    let is_wanted = context.manifest.deploy.github_deployments.unwrap_or(true);
+    context.host.run.as_deref()?.github.as_ref().filter(|_| is_wanted)?;
+    // Who gives no token wants nothing of GitHub.
+    Api::of(&context.host, context.github_token.as_ref()).ok()
+}
+
+fn commit_of(opened: &Opened) -> Option<String> {
+    let facts = std::fs::read(opened.bundle.root.join("release.json")).ok()?;
+    let facts: Value = serde_json::from_slice(&facts).ok()?;
+    facts["release"]["commit"].as_str().map(str::to_owned)
+}
+
+async fn in_time<T>(context: &Context, asking: impl Future<Output = Result<T, Trouble>>) -> Option<T> {
+    let log = &context.host.log;
+    match tokio::time::timeout(PATIENCE, asking).await {
+        Ok(Ok(answer)) => Some(answer),
+        Ok(Err(trouble)) => {
+            log.warning(&trouble.to_string());
+            None
+        }
+        Err(_) => {
+            log.warning("GitHub may show this deployment wrongly: it takes too long to answer");
+            None
+        }
+    }
+}

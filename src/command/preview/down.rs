@@ -1,0 +1,129 @@
+//! preview down: a pull request's preview is destroyed, with the release that is deployed there.
+
+use std::time::Duration;
+
+use super::number;
+use crate::{
+    command::{context::Context, destroy, prune, rollout, state_home},
+    error::{Error, Exit, Result},
+    inputs::{PlanInputs, PreviewDownInputs},
+    ledger::{Action, Record, Start},
+    names::Environment,
+    report::{Outcome, Report},
+};
+
+/// Another run may be writing the end of its destroy.
+const LOOKS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(500);
+
+pub(super) async fn run(context: &Context, inputs: PreviewDownInputs, report: &mut Report) -> Result<()> {
+    let number = number(context, inputs.pull_request)?;
+    let environment = Environment::of_pull_request(number);
+    context.scheme.account_of(&environment)?;
+    let record = rollout::record(context, &environment).await?;
+    destroy(context, &environment, record, inputs.plan, report).await
+}
+
+/// Safe to be done twice, also at once.
+pub(super) async fn destroy(
+    context: &Context,
+    environment: &Environment,
+    record: Record,
+    plan: PlanInputs,
+    report: &mut Report,
+) -> Result<()> {
+    let is_plan = plan.plan_only;
+    report.environment = Some(environment.to_string());
+    let Some(deployed) = record.deployed().cloned() else {
+        return nothing(context, environment, &record, is_plan, report).await;
+    };
+    check_place(context, environment, &deployed)?;
+    let version = deployed.version.clone();
+    report.version = Some(version.to_string());
+    context.host.log.step(&format!("Destroy {} {version} in {environment}", context.identity.component));
+    let missing_state = record.is_deployed().then(|| destroy::no_state(environment));
+    let order = destroy::order(context, environment.clone(), version, &record, plan, missing_state);
+    match rollout::run(context, order, report).await {
+        Err(error) if !is_somebody_elses(&error) || !is_destroyed(context, environment).await? => return Err(error),
+        Err(_) => {
+            report.outcome = Outcome::Destroyed;
+            context.host.log.done(&format!("Another run has destroyed {environment} meanwhile"));
+        }
+        Ok(()) => {}
+    }
+    if !is_plan {
+        delete_releases(context, environment).await?;
+    }
+    Ok(())
+}
+
+async fn nothing(
+    context: &Context,
+    environment: &Environment,
+    record: &Record,
+    is_plan: bool,
+    report: &mut Report,
+) -> Result<()> {
+    if !record.is_destroyed() && state_home::has_state(context, environment).await? {
+        return Err(Error::refused(format!("`{environment}` has a state, but the ledger knows of no deploy there"))
+            .why("which release it must be destroyed with is not known")
+            .hint(format!("name the release: cdflow destroy {environment} VERSION")));
+    }
+    report.outcome = Outcome::Destroyed;
+    let why = if record.is_destroyed() { "was destroyed before" } else { "never existed" };
+    // A comment about what never was would be noise.
+    if !record.is_destroyed() {
+        report.environment = None;
+    }
+    context.host.log.done(&format!("Nothing to destroy: {environment} {why}"));
+    match is_plan {
+        true => Ok(()),
+        false => delete_releases(context, environment).await,
+    }
+}
+
+/// Where the account scheme or `preview.account-environment` has changed since, Terraform would look in the wrong account.
+fn check_place(context: &Context, environment: &Environment, deployed: &Start) -> Result<()> {
+    let (account, _) = context.scheme.account_of(environment)?;
+    let is_same_account = account.id.is_none() || deployed.account.is_none() || account.id == deployed.account;
+    if is_same_account && account.region == deployed.region {
+        return Ok(());
+    }
+    let place = |id: &Option<String>, region: &str| format!("{} in {region}", id.as_deref().unwrap_or("(local)"));
+    Err(Error::refused(format!("the preview `{environment}` is not where previews are made now"))
+        .why(format!(
+            "it was deployed to the account {}; now that is {}",
+            place(&deployed.account, &deployed.region),
+            place(&account.id, &account.region)
+        ))
+        .hint("set `preview.account-environment` of cdflow.yml back, destroy the previews, and change it then"))
+}
+
+/// What another run that destroys at the same moment would lead to: no state any more, or one that the plan is not for.
+fn is_somebody_elses(error: &Error) -> bool {
+    [Exit::Refused, Exit::PlanFailed, Exit::ApplyFailed, Exit::Integrity].contains(&error.exit())
+}
+
+/// By the ledger; a destroy that has begun there is given a moment to end.
+async fn is_destroyed(context: &Context, environment: &Environment) -> Result<bool> {
+    for _ in 0..LOOKS {
+        let record = rollout::record(context, environment).await?;
+        if record.deployed().is_none() && record.is_destroyed() {
+            return Ok(true);
+        }
+        let is_going_on =
+            record.unsettled.iter().any(|entry| entry.start.action == Action::Destroy && entry.end.is_none());
+        if !is_going_on {
+            return Ok(false);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(false)
+}
+
+async fn delete_releases(context: &Context, environment: &Environment) -> Result<()> {
+    match context.manifest.preview.delete_releases {
+        true => prune::of_preview(context, environment).await,
+        false => Ok(()),
+    }
+}
