@@ -193,7 +193,13 @@ async fn read(object: &StateObject) -> Result<Option<Read>> {
             .hint("an encrypted state can't be copied; if it is damaged, bring an older version of it back")
     };
     let summary = StateSummary::parse(&mut bytes.as_slice()).map_err(|error| damaged(error.to_string()))?;
-    let Some(summary) = summary else { return Ok(None) };
+    let Some(summary) = summary else {
+        // Nothing is no state; the beginning of one is.
+        return match bytes.trim_ascii().is_empty() {
+            true => Ok(None),
+            false => Err(damaged("it ends in the middle".to_owned())),
+        };
+    };
     if summary.lineage.is_empty() {
         return Err(damaged("it has no lineage".to_owned()));
     }
@@ -241,6 +247,7 @@ mod tests {
             (Some(state("a", 3, 2)), "different ways"),
             (Some(state("b", 9, 1)), "another state"),
             (Some("{}".to_owned()), "no lineage"),
+            (Some("{\"version\": 4, \"serial\": 9,".to_owned()), "ends in the middle"),
         ] {
             let folder = tempfile::tempdir().unwrap();
             fs::write(folder.path().join("from"), &source).unwrap();

@@ -103,7 +103,9 @@ fn a_plan_without_changes_is_stale_as_well() {
     project.release("2");
     let gate = project.sandbox().work().join("go-on");
     let slow = format!("show) touch {0}.at; while [ ! -e {0} ]; do sleep 0.05; done;;", gate.display());
-    let first = project.cdflow(["deploy", "live", "1"]).env("PATH", project.terraform_but(&slow)).spawn();
+    // Without the flag it would be refused as the older one.
+    let first = ["deploy", "live", "1", "--allow-downgrade"];
+    let first = project.cdflow(first).env("PATH", project.terraform_but(&slow)).spawn();
     while !gate.with_extension("at").exists() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
