@@ -663,10 +663,14 @@ impl ActionInputs {
                 build: self.build()?,
                 plan: self.plan()?,
             })),
-            "preview down" => ComponentCommand::Preview(PreviewCommand::Down(PreviewDownInputs {
-                pull_request: self.optional("pull-request")?,
-                plan: self.plan()?,
-            })),
+            "preview down" => {
+                // One step, whose command depends on the event, may give the inputs of `preview up` to both.
+                self.build()?;
+                ComponentCommand::Preview(PreviewCommand::Down(PreviewDownInputs {
+                    pull_request: self.optional("pull-request")?,
+                    plan: self.plan()?,
+                }))
+            }
             "preview reap" => {
                 ComponentCommand::Preview(PreviewCommand::Reap(PreviewReapInputs { dry_run: self.flag("dry-run")? }))
             }
@@ -922,6 +926,9 @@ mod tests {
         let by_input = action(&[("COMMAND", "preview up"), ("PULL-REQUEST", "7"), ("PLATFORM-CONFIG", "p")]);
         let args = ["cdflow", "preview", "up", "--pull-request", "7", "--platform-config", "p"];
         let by_flag = Inputs::try_parse_from(args).unwrap();
+        assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
+        let by_input = action(&[("COMMAND", "preview down"), ("PLATFORM-CONFIG", "p"), ("PLAN-ONLY", "true")]);
+        let by_flag = Inputs::try_parse_from(["cdflow", "preview", "down", "--plan-only"]).unwrap();
         assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
         let by_input = action(&[("COMMAND", "doctor"), ("ENVIRONMENT", "live")]);
         let by_flag = Inputs::try_parse_from(["cdflow", "doctor", "live"]).unwrap();

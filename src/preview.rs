@@ -132,6 +132,8 @@ mod tests {
     #[test]
     fn what_terraform_is_told() {
         let of = PreviewOf { repository: Some(1), number: 7, branch: "topic".into(), sha: "abc".into(), ttl: Some(60) };
-        assert_eq!(of.variable().to_string(), r#"{"branch":"topic","number":7,"sha":"abc","ttl":"60s"}"#);
+        assert_eq!(of.variable(), json!({ "number": 7, "branch": "topic", "sha": "abc", "ttl": "60s" }));
+        let endless = PreviewOf { ttl: None, ..of };
+        assert!(endless.variable()["ttl"].is_null());
     }
 }

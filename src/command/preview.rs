@@ -12,6 +12,8 @@ use super::context::Context;
 use crate::{
     error::{Error, Result},
     inputs::PreviewCommand,
+    ledger::Record,
+    names::Environment,
     report::Report,
 };
 
@@ -20,6 +22,20 @@ pub(super) async fn run(context: &Context, command: PreviewCommand, report: &mut
         PreviewCommand::Up(inputs) => up::run(context, inputs, report).await,
         PreviewCommand::Down(inputs) => down::run(context, inputs, report).await,
         PreviewCommand::Reap(inputs) => reap::run(context, &inputs, report).await,
+    }
+}
+
+/// Two repositories whose components have the same name would make and destroy each other's previews.
+fn check_repository(context: &Context, environment: &Environment, record: &Record) -> Result<()> {
+    let ours = pull_request::github_run(context).and_then(|run| run.repository_id);
+    let theirs = record.deployed().and_then(|deployed| deployed.preview.as_ref()?.repository);
+    match ours.zip(theirs) {
+        Some((ours, theirs)) if ours != theirs => {
+            Err(Error::refused(format!("the preview `{environment}` belongs to another repository"))
+                .why(format!("by the ledger that is GitHub's repository {theirs}, this run is of {ours}"))
+                .hint("give one of the two components another name: `component` in cdflow.yml"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -244,6 +244,14 @@ fn what_was_never_there_or_is_locked_or_lost() {
     locked.env("PATH", path).run().fails(8);
     assert_eq!(project.resources("pr-7"), ["terraform_data.greeting"]);
 
+    // Of a repository with a component of the same name.
+    let entry = project.ledger_folder("pr-7").join("9999999998.start.json");
+    let ours = fs::read_to_string(&entry).unwrap();
+    fs::write(&entry, ours.replace(&REPOSITORY_ID.to_string(), "1")).unwrap();
+    down(&project, &github, 7).fails(3).stdout_has("belongs to another repository");
+    up(&project, &github, 8).fails(3).stdout_has("belongs to another repository");
+    fs::write(&entry, ours).unwrap();
+
     // By hand, outside.
     fs::remove_dir_all(project.state_file("pr-7").parent().unwrap()).unwrap();
     down(&project, &github, 4).fails(3).stdout_has("`pr-7` has no state, but by the ledger it is deployed");
@@ -427,7 +435,12 @@ fn on_aws_a_preview_is_in_the_account_that_is_named() {
     let github = GitHub::start();
     github.world().pull_request(NUMBER, &project.head());
     up(&project, &github, 1).success().stdout_has("account prod");
+    // cdflow.yml leads elsewhere now, where Terraform would look for resources in vain.
     close(&github, NUMBER);
+    project.edit("cdflow.yml", "account-environment: live", "account-environment: ci");
+    let refused = scheduled(&project, &github, &["preview", "reap"]).run();
+    refused.fails(6).stdout_has("is not where previews are made now");
+    project.edit("cdflow.yml", "account-environment: ci", "account-environment: live");
     let reaped = scheduled(&project, &github, &["preview", "reap"]).run();
     reaped.success().stdout_has("destroyed: its pull request is closed").stdout_has("Destroyed 1 of 1");
     down(&project, &github, 2).success().stdout_has("pr-7 was destroyed before");

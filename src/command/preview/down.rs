@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::number;
+use super::{check_repository, number};
 use crate::{
     command::{context::Context, destroy, prune, rollout, state_home},
     error::{Error, Exit, Result},
@@ -21,6 +21,7 @@ pub(super) async fn run(context: &Context, inputs: PreviewDownInputs, report: &m
     let environment = Environment::of_pull_request(number);
     context.scheme.account_of(&environment)?;
     let record = rollout::record(context, &environment).await?;
+    check_repository(context, &environment, &record)?;
     destroy(context, &environment, record, inputs.plan, report).await
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    Watch, number,
+    Watch, check_repository, number,
     pull_request::{PullRequest, github_run, of_event},
 };
 use crate::{
@@ -45,8 +45,9 @@ pub(super) async fn run(context: &Context, inputs: PreviewUpInputs, report: &mut
         log.done(&format!("Nothing was done: {why}"));
         return Ok(());
     }
-    release_once(context, &version, &inputs, report).await?;
     let record = rollout::record(context, &environment).await?;
+    check_repository(context, &environment, &record)?;
+    release_once(context, &version, &inputs, report).await?;
     log.step(&format!("Deploy {} {version} to {environment}", context.identity.component));
     let order = Order {
         seen: None,
