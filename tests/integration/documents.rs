@@ -325,6 +325,38 @@ fn every_module_stands_in_the_architecture() {
     }
 }
 
+/// The tree's lines are paths, by their indentation; what a merge leaves twice, or a rename leaves behind, would go unseen.
+#[test]
+fn the_architecture_names_each_module_once() {
+    let text = read("ARCHITECTURE.md");
+    let tree = blocks(&text, "text").into_iter().find(|block| block.contains("src/")).unwrap();
+    let (mut folders, mut seen) = (Vec::new(), BTreeSet::new());
+    for line in tree.lines() {
+        let name = line.split_whitespace().next().unwrap_or_default();
+        if !name.ends_with('/') && !name.ends_with(".rs") {
+            continue;
+        }
+        folders.truncate((line.len() - line.trim_start().len()) / 2);
+        let path = format!("{}{name}", folders.concat());
+        assert!(in_repository(&path).exists(), "ARCHITECTURE.md: there is no `{path}`");
+        if name.ends_with('/') {
+            folders.push(name.to_owned());
+        }
+        assert!(seen.insert(path), "ARCHITECTURE.md: twice: {line}");
+    }
+    assert!(seen.len() > 100, "{seen:?}");
+}
+
+/// A section that the table of contents leaves out is found by nobody.
+#[test]
+fn the_contents_name_every_section() {
+    let readme = read("README.md");
+    let contents = section(&readme, "## Contents").lines().filter_map(|line| line.strip_prefix("- ["));
+    let contents: Vec<&str> = contents.filter_map(|line| Some(line.split_once(']')?.0)).collect();
+    let headings: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!(contents, headings.into_iter().filter(|heading| *heading != "Contents").collect::<Vec<_>>());
+}
+
 fn read(file: &str) -> String {
     fs::read_to_string(in_repository(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
