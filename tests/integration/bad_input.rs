@@ -108,7 +108,7 @@ fn names_are_refused_and_quoted() {
         project.refuses(["release", version], 2, &says);
         project.refuses(["deploy", "live", version], 2, &says);
     }
-    for version in ["-rm", "--rm"] {
+    for version in ["-xm", "--rm"] {
         project.refuses(["release", version], 2, &["unexpected argument"]);
         project.refuses(["release", "--", version], 2, &["is refused", "as a Docker tag needs"]);
     }
