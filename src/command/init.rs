@@ -71,13 +71,16 @@ fn is_in_checkout(folder: &Path) -> bool {
 /// What leads from here to a first deployment.
 fn next(inputs: &InitInputs, folder: &Path, is_repository: bool) -> Vec<String> {
     let init = if is_repository { "git init --initial-branch main && " } else { "" };
-    vec![
+    let mut commands = vec![
         format!("cd -- {}", quoted(folder)),
         format!("{init}git add --all . && git commit --message \"Add {}\"", inputs.name),
-        "cdflow release 1".to_owned(),
-        "cdflow deploy ci 1".to_owned(),
-        "cdflow destroy ci --confirm ci".to_owned(),
-    ]
+    ];
+    if inputs.kind.has_image() {
+        // The `image-registry` of the account scheme beside it.
+        commands.push("docker run --detach --publish 127.0.0.1:5000:5000 registry:2".to_owned());
+    }
+    commands.extend(["cdflow release 1", "cdflow deploy ci 1", "cdflow destroy ci --confirm ci"].map(str::to_owned));
+    commands
 }
 
 /// As a shell takes it for one word.

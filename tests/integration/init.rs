@@ -92,6 +92,13 @@ fn the_commands_that_it_prints_work() {
     // Where there is a checkout already, another in it would be a mistake.
     let said = run(&sandbox, place.join("greeting"), &["init", "--type", "lambda", "inner"]);
     said.success().stdout_has("cd -- inner\n").stdout_has("git add").lacks("git init").lacks("workflows");
+    said.lacks("docker run");
+
+    // Images go to the registry that the account scheme names, and somebody has to start it.
+    for kind in ["docker", "function"] {
+        let said = run(&sandbox, sandbox.work(), &["init", "--type", kind, kind]);
+        said.success().stdout_has("docker run --detach --publish 127.0.0.1:5000:5000 registry:2\ncdflow release 1\n");
+    }
 }
 
 #[test]
