@@ -764,8 +764,13 @@ impl ActionInputs {
     }
 
     fn required<T: FromStr<Err: std::fmt::Display>>(&mut self, name: &str) -> Result<T> {
-        self.optional(name)?.ok_or_else(|| {
-            Error::input(format!("the input `{name}` is missing")).hint(format!("add `{name}:` to the step's `with:`"))
+        let given = self.optional(name)?;
+        given.ok_or_else(|| {
+            let error = Error::input(format!("the input `{name}` is missing"));
+            match nearest(name, self.0.keys().map(String::as_str)) {
+                Some(other) => error.hint(format!("there is an input `{}`: is that it?", other.escape_debug())),
+                None => error.hint(format!("add `{name}:` to the step's `with:`")),
+            }
         })
     }
 
@@ -941,7 +946,8 @@ mod tests {
         assert!(refused(&[("COMMAND", "shell"), ("ENVIRONMENT", "ci")]).contains("not for a step"));
         assert!(refused(&[("COMMAND", "preview"), ("PULL-REQUEST", "7")]).contains("preview up"));
         assert!(refused(&[("COMMAND", "preview up"), ("PULL-REQUEST", "#7")]).contains("`pull-request` can't be used"));
-        assert!(refused(&[("COMMAND", "inspect")]).contains("`version` is missing"));
+        assert!(refused(&[("COMMAND", "inspect")]).contains("`version` is missing\n  -> add `version:` to the step"));
+        assert!(refused(&[("COMMAND", "deploy"), ("ENVIROMENT", "ci")]).contains("an input `enviroment`: is that it?"));
         assert!(
             refused(&[("COMMAND", "release"), ("VERSION", "1"), ("PLATFROM-CONFIG", "x")])
                 .contains("did you mean `platform-config`?")
