@@ -256,8 +256,10 @@ impl Initialised {
     /// What a person types `plan` for: the command of `plan`, as one types it, with an exit code that says "failed" alone.
     pub(crate) fn plan_command(&self, request: &PlanRequest) -> Vec<String> {
         let program = self.folder.tool.program.display().to_string();
+        let colors = if self.folder.host.log.colors_output() { None } else { Some("-no-color".to_owned()) };
         std::iter::once(program)
             .chain(plan_args(request).into_iter().filter(|arg| arg != "-detailed-exitcode"))
+            .chain(colors)
             .collect()
     }
 

@@ -86,7 +86,13 @@ fn one_command_has_its_own_output_and_exit_code() {
     let output = project.cdflow(["shell", "live", "1", "--", "sh", "-c", "echo out; echo err >&2; exit 42"]).run();
     output.fails(42).stderr_has("err\n");
     assert_eq!(output.stdout, "out\n");
-    project.cdflow(["shell", "live", "--", "plan", "-no-color"]).run().success().stdout_has("No changes.");
+    // No colours where no terminal is.
+    project
+        .cdflow(["shell", "live", "--", "plan"])
+        .run()
+        .success()
+        .stdout_has("\nNo changes. Your infra")
+        .lacks("\u{1b}");
     project.refuses(["shell", "live", "--", "no-such-program"], 2, &["no program `no-such-program`"]);
 }
 
