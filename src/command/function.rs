@@ -34,7 +34,8 @@ impl Component {
         match manifest.kind {
             ComponentType::Function => Ok(Self { folder, settings: manifest.function.unwrap_or_default() }),
             _ => Err(Error::input(format!("{}: this is no component of type `function`", manifest::FILE))
-                .why("only a function's image is built by cdflow's own Dockerfile")),
+                .why("only a function's image is built by cdflow's own Dockerfile")
+                .hint("a component of type `docker` brings its own; see `type` in cdflow.yml")),
         }
     }
 

@@ -30,7 +30,10 @@ pub(super) fn collect(folders: &[PathBuf], scheme: &AccountScheme) -> Result<Vec
 
 fn of_folder(folder: &Path, scheme: &AccountScheme) -> Result<BTreeMap<String, TreeFile>> {
     // The folder usually comes from another checkout: links must stay within it.
-    let root = fs::canonicalize(folder).map_err(|error| Error::io("can't read the platform config", folder, &error))?;
+    let root = fs::canonicalize(folder).map_err(|error| {
+        Error::io("can't read the platform config", folder, &error)
+            .hint("`platform-config` is a folder of <account>/<region>.json, relative to the current folder")
+    })?;
     let mut files = BTreeMap::new();
     for alias in scheme.accounts.keys() {
         let of_account = root.join(alias);
