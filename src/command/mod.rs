@@ -10,7 +10,6 @@ mod doctor;
 mod function;
 mod gates;
 mod github_release;
-mod guard;
 mod history;
 mod init;
 mod inspect;
@@ -18,6 +17,7 @@ mod left;
 mod local;
 mod migration;
 mod opened;
+mod outsiders;
 mod post;
 mod preflight;
 mod preview;
@@ -63,7 +63,7 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
         }
         Command::Post => return post::run(&host).await.map(|()| 0),
         Command::Doctor(inputs) => {
-            guard::check(&global, &host).await?;
+            outsiders::check(&global, &host).await?;
             let examined = interrupt.or_cancel("looking at everything", doctor::run(&global, &inputs, &host));
             return examined.await.map(|()| 0);
         }
@@ -74,7 +74,7 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
         Command::Component(command) => command,
     };
     report.command = reported(&command).to_owned();
-    guard::check(&global, &host).await?;
+    outsiders::check(&global, &host).await?;
     let context = interrupt.or_cancel("reading the account scheme", context::open(&global, host)).await?;
     report.component = Some(context.identity.component.to_string());
     report.team = Some(context.identity.team.to_string());
