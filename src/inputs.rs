@@ -150,6 +150,7 @@ impl std::fmt::Display for RoleArn {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one value in a run")]
 pub(crate) enum Command {
     #[command(flatten)]
     Component(ComponentCommand),
@@ -240,6 +241,7 @@ pub(crate) struct BuildInputs {
 
 /// The environment of a pull request.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one value in a run")]
 pub(crate) enum PreviewCommand {
     /// Release a pull request's commit and deploy it to `pr-<number>`
     Up(PreviewUpInputs),
@@ -479,6 +481,9 @@ pub(crate) struct AdoptInputs {
     /// The DynamoDB table by which the state in S3 is locked, besides a lock file
     #[arg(long, value_name = "TABLE")]
     pub(crate) from_lock_table: Option<String>,
+    /// This environment, which only "*" of the account scheme matches, is meant
+    #[arg(long)]
+    pub(crate) new_environment: bool,
 }
 
 /// Where a state is that another tool made.
@@ -708,6 +713,7 @@ impl ActionInputs {
                 version: self.optional("version")?,
                 from: self.required("from")?,
                 from_lock_table: self.optional("from-lock-table")?,
+                new_environment: self.flag("new-environment")?,
             }),
             unknown => {
                 let known = [

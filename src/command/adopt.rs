@@ -9,7 +9,7 @@ use super::{
     migration::{self, holder},
 };
 use crate::{
-    account::Account,
+    account::{Account, Matched},
     error::{Error, Result},
     inputs::{AdoptInputs, DeployInputs, PlanInputs, StateUrl},
     names::Version,
@@ -23,9 +23,14 @@ use crate::{
 };
 
 pub(crate) async fn run(context: &Context, inputs: AdoptInputs, report: &mut Report) -> Result<()> {
-    let AdoptInputs { environment, version, from, from_lock_table } = inputs;
+    let AdoptInputs { environment, version, from, from_lock_table, new_environment } = inputs;
     let (log, interrupt) = (&context.host.log, &context.host.interrupt);
-    let (account, _) = context.scheme.account_of(&environment)?;
+    let (account, matched) = context.scheme.account_of(&environment)?;
+    if matched == Matched::ByDefault && !new_environment && !environment.is_preview() {
+        return Err(Error::refused(format!("only \"*\" of the account scheme matches `{environment}`"))
+            .why("it may be a typing error, and a later deploy would take the adopted state for its own")
+            .hint("if it is meant: --new-environment"));
+    }
     log.step(&format!("Adopt {from} as the state of {} in {environment}", context.identity.component));
     if let Some(version) = &version {
         interrupt.or_cancel("looking for the release", check_published(context, version)).await?;

@@ -73,7 +73,6 @@ pub(super) async fn make(
     let log = &context.host.log;
     log.step(&format!("Release {} {}", context.identity.component, release.version));
     report.version = Some(release.version.to_string());
-    report.release_key = Some(context.store.describe(&release.key()));
     let checkout = checkout(context).await?;
     report.commit = Some(checkout.commit.clone());
     let data = release_data(&inputs.build.release_data)?;
@@ -90,6 +89,7 @@ pub(super) async fn make(
     }
     if asked? {
         report.outcome = Outcome::Released;
+        report.release_key = Some(context.store.describe(&release.key()));
         tell_what_is_there(context, release, report).await;
         return Ok(());
     }
@@ -126,6 +126,7 @@ pub(super) async fn make(
     }
     publish(context, release, &sources, &bundle).await?;
     report.outcome = Outcome::Released;
+    report.release_key = Some(context.store.describe(&release.key()));
     report.release_digest = Some(bundle.digest.to_string());
     if let Some(image) = &image {
         report.image_id = facts.get("image_id").cloned();

@@ -85,6 +85,8 @@ fn a_state_in_a_file_is_adopted() {
         project.cdflow(["adopt", "live", "--from", from]).run().fails(2).stderr_has(says);
     }
     project.write("no.tfstate", "{\"serial\": 1, \"resources\": [{}]}");
+    let slip = ["adopt", "liev", "--from", "file:no.tfstate"];
+    project.refuses(slip, 3, &["only \"*\" of the account scheme matches `liev`", "--new-environment"]);
     let output = project.cdflow(["adopt", "live", "--from", "file:no.tfstate"]).run();
     output.fails(9).stderr_has("is not a state that Terraform wrote: it has no lineage");
     assert_eq!(project.state("live"), None);
