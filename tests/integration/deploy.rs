@@ -35,7 +35,7 @@ fn an_environment_lives_and_dies() {
     project.deploy("ci", "1").stdout_has("Hello from ci.local.example, version 1");
 
     let status = project.cdflow(["status"]).env("USER", "ada").run();
-    status.success().stderr_is("").stdout_is(
+    status.success().stderr_is("    ci is behind live (2)\n").stdout_is(
         "ENVIRONMENT  VERSION  DEPLOYED           BY  LAST TRY\n\
          ci           1        [TIME]\n\
          live         2        [TIME]\n",
