@@ -193,7 +193,10 @@ fn a_program_that_is_killed_has_the_code_a_shell_gives_it() {
 
 #[test]
 fn a_running_program_is_seen_with_its_children_and_gets_signals() {
-    let mut running = shell("trap 'echo caught; exit 9' INT; sleep 60 & echo ready; wait").spawn();
+    // Tests that run in the background are born with SIGINT ignored, and a shell can't trap what was ignored at its birth.
+    let script = "trap 'echo caught; exit 9' INT; sleep 60 & echo ready; wait";
+    let arguments = ["--default-signal=INT", "sh", "-c", script];
+    let mut running = Runner::new("env", arguments, &Sandbox::new()).spawn();
     running
         .wait_for("ready")
         .wait_until("the child", |running| running.processes().iter().any(|it| it.program() == "sleep"));
