@@ -77,6 +77,9 @@ pub(crate) struct ReportInputs {
     /// Write the plan into this folder, as plan.txt and plan.json
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) plan_out: Option<PathBuf>,
+    /// The output of the code that is the environment's address [default: cdflow.yml's `deploy.url-output`]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) url_output: Option<String>,
     /// Comment on the pull request that the run is for: true, changes-only or false [default: true]
     #[arg(long, global = true, value_name = "WHEN", hide_possible_values = true)]
     pub(crate) comment: Option<Commenting>,
@@ -619,6 +622,7 @@ impl ActionInputs {
                 report_markdown: self.optional("report-markdown")?,
                 report_json: self.optional("report-json")?,
                 plan_out: self.optional("plan-out")?,
+                url_output: self.optional("url-output")?,
                 comment: self.optional("comment")?,
             },
             aws: AwsInputs {
@@ -816,6 +820,7 @@ impl ActionInputs {
             "report-markdown",
             "report-json",
             "plan-out",
+            "url-output",
             "comment",
             "create-github-release",
             "github-token",

@@ -70,7 +70,10 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
         host.log.warning(&format!("`{unset}` shall be passed on to Terraform, but is not set"));
     }
     let (manifest, manifest_text) = read_manifest(&folder)?;
-    let manifest = manifest.with_terraform(global.terraform_version.as_ref());
+    let mut manifest = manifest.with_terraform(global.terraform_version.as_ref());
+    if let Some(output) = &global.report.url_output {
+        manifest.deploy.url_output = Some(output.clone());
+    }
     let (component, source) = component(global, &manifest, &folder, &host).await?;
     host.log.detail(&format!("component `{component}`, by {source}"));
     let url = &manifest.account_scheme_url;

@@ -192,7 +192,10 @@ fn the_address_of_an_environment_is_an_output_of_the_code() {
     step(&project, &["deploy", "live", "1"]).success();
     assert_eq!(outputs(&project)["environment-url"], "https://live.example");
     assert!(summary(&project).contains("[Open the environment](https://live.example)"));
+    step(&project, &["deploy", "live", "1", "--url-output", "nothing"]).success().stdout_has("names `nothing`");
     project.edit("cdflow.yml", "url-output: url", "url-output: greeting");
+    step(&project, &["deploy", "live", "1", "--url-output", "url"]).success();
+    assert_eq!(outputs(&project)["environment-url"], "https://live.example");
     let output = step(&project, &["deploy", "live", "1"]);
     output.success().stdout_has("`deploy.url-output` of cdflow.yml names `greeting`");
 }
