@@ -121,7 +121,6 @@ impl Api {
     }
 
     /// The login that our token writes as. The token of a workflow is a bot's, and only GraphQL tells that to it.
-    #[allow(dead_code, reason = "a comment is ours if we wrote it")]
     pub(crate) async fn me(&self) -> Result<String, Trouble> {
         let query = json!({ "query": "query { viewer { login } }" });
         let call = Call::new(hyper::Method::POST, self.graphql.clone(), "ask whose the token is", "contents: read");

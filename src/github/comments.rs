@@ -1,7 +1,5 @@
 //! Comments on pull requests.
 
-#![allow(dead_code, reason = "for what is told on GitHub")]
-
 use hyper::Method;
 use serde::Deserialize;
 use serde_json::json;

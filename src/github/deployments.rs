@@ -1,7 +1,5 @@
 //! Deployments: what GitHub shows of environments.
 
-#![allow(dead_code, reason = "for what is told on GitHub")]
-
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -18,6 +16,7 @@ const NEEDS: &str = "deployments: write";
 const DESCRIPTION_LIMIT: usize = 140;
 
 #[derive(Clone, Debug, Deserialize)]
+#[allow(dead_code, reason = "what GitHub says is read whole")]
 pub(crate) struct Deployment {
     pub(crate) id: u64,
     pub(crate) sha: String,

@@ -1,7 +1,5 @@
 //! The files through which a step speaks to the runner: outputs, summary, state for the step's own clean-up.
 
-#![allow(dead_code, reason = "for what is told on GitHub")]
-
 use std::{
     fs::{File, OpenOptions},
     io::Write,

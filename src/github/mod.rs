@@ -13,13 +13,12 @@ pub(crate) mod tests;
 mod trouble;
 
 pub(crate) use api::Api;
-#[allow(unused_imports, reason = "for what is told on GitHub")]
 pub(crate) use {
     api::PullRequest,
     comments::Comment,
     deployments::{Deployment, NewDeployment, NewStatus, Status},
     files::Files,
     release_body::Section,
-    releases::{Asset, NewRelease, Release},
+    releases::{NewRelease, Release},
     trouble::{Kind, Trouble},
 };
