@@ -203,6 +203,18 @@ fn on_a_runtime_image_with_other_tools_that_a_registry_has() {
     assert_eq!(answer(&image, "function-classic", &[]).0, "Hello from a function");
 }
 
+/// As after a clock was set back, or where a builder keeps times in whole seconds.
+#[test]
+fn what_the_build_image_compiled_before_is_never_taken_for_the_function() {
+    let compiled = "RUN cargo build --release && find target -exec touch -d 2099-01-01 {} +";
+    other_build_image("cdflow-from-the-future:1", compiled);
+    let project = function("function-future");
+    project.remove("src/lib.rs").commit("Without tests");
+    run(&project, &["release", "1", "-b", "cdflow-from-the-future:1"]).success().lacks("Compiling tide");
+    let facts = facts(&project, "1");
+    assert_eq!(answer(facts["image_id"].as_str().unwrap(), "function-future", &[]).0, "Hello from a function");
+}
+
 #[test]
 fn a_static_binary_needs_nothing_else() {
     other_build_image("cdflow-static:1", "ENV RUSTFLAGS=\"-C target-feature=+crt-static\"");

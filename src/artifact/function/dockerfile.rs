@@ -5,8 +5,9 @@ use super::{
     code::{FUNCTIONS, LIB},
 };
 
-/// Where a build image keeps the service; its package, and so its binary, has this name.
+/// Where a build image keeps the service.
 const SERVICE: &str = "/app-build";
+/// The package of a build image has this name, and so has its binary.
 const BINARY: &str = "roche-service";
 const USER: &str = "rocheuser";
 const USER_ID: u32 = 10001;
@@ -25,13 +26,14 @@ pub(super) fn text(code: &Code, profile: Profile, build: &str, runtime: &str, ha
         Profile::Dev => &code.environment_files,
     };
     let is_tested = code.has_lib && profile == Profile::Release;
+    let touch = format!("touch {} && \\\n    ", touched.join(" "));
     let [mut dependencies, mut compile] = [String::new(), String::new()];
     dependencies += &format!("cargo build{release}");
     if is_tested {
         dependencies += &format!(" && cargo test --lib{release} --no-run");
-        compile += &format!("RUN cargo test --lib{release}\n");
+        compile += &format!("RUN {touch}cargo test --lib{release}\n");
     }
-    compile += &format!("RUN cargo build{release} && {}", needs(&["-x"], &[&output(profile)]));
+    compile += &format!("RUN {touch}cargo build{release} && {}", needs(&["-x"], &[&output(profile)]));
     let copied: Vec<&str> = sources.iter().copied().chain(environment.iter().map(String::as_str)).collect();
     let mut stages = format!(
         "FROM {build} AS dependencies
@@ -39,19 +41,19 @@ WORKDIR {SERVICE}
 RUN {check}
 # Before the function is there: this is done again only when the build image is another.
 RUN {dependencies} || \\
-    echo \"cdflow: the build image does not compile by itself, so its dependencies may be compiled each time\"
+    echo \"cdflow: the build image does not compile by itself, so its dependencies may be compiled each time\"; \\
+    cargo clean{release} -p {BINARY} || true
 
 FROM dependencies AS build
 COPY {copied} src/
-# Copied files bear no time, and cargo would take them for older than what it has built.
-RUN touch {touched}
+# Copied files bear no time, and cargo would take them for older than what it has built. In the step that compiles,
+# because the classic builder keeps times in whole seconds.
 {compile}
 
 FROM {runtime}
 ",
         check = needs(&["-f", "-f", "-x"], &["Cargo.toml", "src/main.rs", "run.sh"]),
         copied = copied.join(" "),
-        touched = touched.join(" "),
     );
     if !has_no_shell {
         stages += &format!(
@@ -129,8 +131,12 @@ mod tests {
             ]
         );
         let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("no `{what}` in\n{text}"));
-        assert!(at("RUN cargo test --lib --release\n") < at("RUN cargo build --release && {"));
-        assert!(at("|| \\\n    echo") < at("COPY functions.rs"));
+        let touch = "RUN touch src/main.rs src/functions.rs src/lib.rs && \\\n    ";
+        let steps =
+            ["cargo test --lib --release\n", "cargo build --release && {"].map(|step| at(&format!("{touch}{step}")));
+        assert!(steps[0] < steps[1]);
+        assert!(at("|| \\\n    echo") < at("cargo clean --release -p roche-service"));
+        assert!(at("cargo clean") < at("COPY functions.rs"));
         assert!(at("USER 10001:10001") < at("CMD [\"./run.sh\"]") && at("WORKDIR /app\n") > at("ENV PORT=8080") - 500);
         assert!(!text.contains(".env") && text.contains("EXPOSE 8080"));
     }
