@@ -351,7 +351,8 @@ fn environment_url(context: &Context, order: &Order, state: &StateSummary) -> Op
     let url = url.filter(|url| url.starts_with("https://") || url.starts_with("http://"));
     if url.is_none() {
         context.host.log.warning(&format!(
-            "`deploy.url-output` of cdflow.yml names `{}`, which is no output that is an address (http:// or https://), or a sensitive one",
+            "{} names `{}`, which is no output that is an address (http:// or https://), or a sensitive one",
+            context.url_output_by,
             name.escape_debug()
         ));
     }
