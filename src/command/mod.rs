@@ -1,6 +1,7 @@
 //! The commands: the order of things, and nothing else.
 
 mod adopt;
+mod allowance;
 mod context;
 mod deploy;
 mod deployments;

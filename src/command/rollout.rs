@@ -5,6 +5,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::{
+    allowance::{self, Allowance},
     context::Context,
     deployments, gates, left,
     opened::{self, Opened, Wanted},
@@ -14,7 +15,6 @@ use super::{
 };
 use crate::{
     error::{Error, Exit, Result},
-    guard,
     inputs::PlanInputs,
     ledger::{Action, End, Ledger, Outcome, Record, Start},
     limits::Effective,
@@ -115,14 +115,17 @@ pub(crate) async fn run(context: &Context, mut order: Order, report: &mut Report
 async fn begin(context: &Context, order: &Order, opened: &Opened, report: &mut Report) -> Result<(Plan, Begun)> {
     let planned = plan(context, order, opened).await?;
     report.plan = Some(PlanReport::new(&planned, &context.host.log.redactor));
-    let judged = guard::judge(&planned.changes, &order.limits, &order.allow_destroy);
+    let judged = allowance::judge(context, order, opened, &planned.changes).await;
     if order.plan.plan_only {
         if let Err(refused) = judged {
+            if refused.exit() != Exit::Refused {
+                return Err(refused);
+            }
             context.host.log.warning(&format!("a deploy would be refused: {refused}"));
         }
         return Ok((planned, Begun::PlannedOnly));
     }
-    let allowed_destroy = judged?;
+    let allowance = judged?;
     if let Some(seen) = order.seen {
         gates::still_not_older(context, &order.wanted.environment, &order.wanted.release.version, seen).await?;
     }
@@ -131,7 +134,7 @@ async fn begin(context: &Context, order: &Order, opened: &Opened, report: &mut R
     {
         return Ok((planned, Begun::Overtaken(why)));
     }
-    let entry = record_start(context, order, &planned, opened, allowed_destroy).await?;
+    let entry = record_start(context, order, &planned, opened, allowance).await?;
     Ok((planned, Begun::Started(Box::new(entry))))
 }
 
@@ -245,12 +248,12 @@ async fn record_start(
     order: &Order,
     plan: &Plan,
     opened: &Opened,
-    allowed_destroy: Vec<String>,
+    allowance: Allowance,
 ) -> Result<Start> {
     context.host.interrupt.check("apply")?;
     let ledger = Ledger::new(&context.store, &context.identity, &order.wanted.environment);
     let start = start_entry(context, order, plan.changes.counts(), opened);
-    ledger.start(Start { allowed_destroy, ..start }).await
+    ledger.start(Start { allowed_destroy: allowance.addresses, allowed_by: allowance.by, ..start }).await
 }
 
 /// Applies and records. Returns what was done.
@@ -398,6 +401,7 @@ fn start_entry(context: &Context, order: &Order, plan: Counts, opened: &Opened) 
         action: order.action,
         targets: order.target.clone(),
         allowed_destroy: Vec::new(),
+        allowed_by: None,
         version: order.wanted.release.version.clone(),
         preview: order.wanted.preview().cloned(),
         bundle_digest: opened.bundle.digest,
