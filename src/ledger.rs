@@ -339,6 +339,11 @@ impl Record {
         }
     }
 
+    /// What runs since the last one that succeeded, and that one, were allowed to destroy.
+    pub(crate) fn allowed_before(&self) -> impl Iterator<Item = &String> {
+        self.unsettled.iter().chain(&self.settled).flat_map(|entry| &entry.start.allowed_destroy)
+    }
+
     /// The number of the newest deploy or destroy; 0 where there was none.
     pub(crate) fn newest(&self) -> u64 {
         self.unsettled.iter().chain(&self.settled).map(|entry| entry.start.number).max().unwrap_or(0)

@@ -110,6 +110,11 @@ impl Limits {
 }
 
 impl Protected {
+    /// None: it names a type.
+    pub(crate) fn address(&self) -> Option<&str> {
+        Some(self.0.as_str()).filter(|text| text.contains('.'))
+    }
+
     pub(crate) fn covers(&self, address: &str, kind: &str) -> bool {
         match self.0.contains('.') {
             false => self.0 == kind,

@@ -79,6 +79,7 @@ pub(super) async fn carry(
         refuse_existing_state: new_environment.then(|| exists(&wanted.environment)),
         limits,
         allow_destroy,
+        allowed_before: record.allowed_before().cloned().collect(),
         seen,
         wanted,
         plan,

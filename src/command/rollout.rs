@@ -1,6 +1,6 @@
 //! The road that deploy and destroy share: open the release, plan, record, apply, record.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use jiff::Timestamp;
 
@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Exit, Result},
     inputs::PlanInputs,
     ledger::{Action, End, Ledger, Outcome, Record, Start},
-    limits::Effective,
+    limits::{Effective, Protected, Source},
     log::duration_text,
     names::{Environment, nearest},
     report::{self, PlanReport, Report},
@@ -39,6 +39,8 @@ pub(crate) struct Order {
     /// What the plan may destroy, and what of the rest is allowed by its address.
     pub(crate) limits: Effective,
     pub(crate) allow_destroy: Vec<String>,
+    /// What earlier runs were allowed to destroy: it may be gone.
+    pub(crate) allowed_before: BTreeSet<String>,
     /// The newest run that was known when the release was found not to be older; None where it may be.
     pub(crate) seen: Option<u64>,
     /// What is asked once more before anything is applied.
@@ -215,6 +217,7 @@ async fn plan(context: &Context, order: &Order, opened: &Opened) -> Result<Plan>
     };
     let plan = opened.terraform.plan(request).await?;
     check_addresses(order, &plan)?;
+    tell_unprotected(context, order, &plan);
     Ok(plan)
 }
 
@@ -225,13 +228,40 @@ fn check_addresses(order: &Order, plan: &Plan) -> Result<()> {
         return Ok(());
     }
     let given = order.target.iter().map(|address| ("--target", address));
-    let mut given = given.chain(order.replace.iter().map(|address| ("--replace", address)));
+    let given = given.chain(order.replace.iter().map(|address| ("--replace", address)));
+    // Run again, a deploy may be given what it has destroyed.
+    let allowed = order.allow_destroy.iter().filter(|address| !order.allowed_before.contains(*address));
+    let mut given = given.chain(allowed.map(|address| ("--allow-destroy", address)));
     let Some((flag, address)) = given.find(|(_, address)| !plan.changes.knows(address)) else { return Ok(()) };
     let error = Error::input(format!("{flag} `{}` names no resource of the code or the state", address.escape_debug()));
     Err(match nearest(address, plan.changes.addresses.iter().map(String::as_str)) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None => error.hint("a resource is named as in the plan: `aws_s3_bucket.data`, `module.network`"),
     })
+}
+
+/// What cdflow.yml protects by an address that nothing has: a typing error would look like protection. Not asked of the account
+/// scheme, which speaks to every component, nor of a part of the plan.
+fn tell_unprotected(context: &Context, order: &Order, plan: &Plan) {
+    if order.mode != PlanMode::Deploy || !order.target.is_empty() {
+        return;
+    }
+    let moved: Vec<&str> = plan.changes.resources.iter().filter_map(|change| change.moved_from.as_deref()).collect();
+    let is_known = |protected: &Protected, address: &str| {
+        plan.changes.knows(address) || moved.iter().any(|moved| protected.covers(moved, ""))
+    };
+    let ours = order.limits.bounds.iter().filter(|bounds| bounds.source == Source::Component);
+    for protected in ours.flat_map(|bounds| &bounds.protect) {
+        let Some(address) = protected.address().filter(|address| !is_known(protected, address)) else { continue };
+        let near = nearest(address, plan.changes.addresses.iter().map(String::as_str));
+        let near = near.map_or_else(String::new, |near| format!("; is `{near}` meant?"));
+        context.host.log.warning(&format!(
+            "`protect` in cdflow.yml names `{}`, which is neither in the code nor in the state of {}: it protects nothing \
+             there yet{near}",
+            address.escape_debug(),
+            order.wanted.environment
+        ));
+    }
 }
 
 fn summary_of(plan: &Plan) -> String {

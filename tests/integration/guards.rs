@@ -296,3 +296,24 @@ fn a_label_of_the_component_is_not_for_the_policy() {
     pushed(&project, &github, &deploy).run().success();
     assert!(project.ledger_entries("live")[1].0["allowed_by"].as_str().unwrap().contains("`org-destroy`"));
 }
+
+#[test]
+fn what_nothing_is_called_is_told() {
+    let project = shrinking("{protect: [terraform_data.greting, aws_db_instance, module.data], max-destroy: 0}");
+    let first = project.deploy("live", "1");
+    first
+        .stderr_has("`protect` in cdflow.yml names `terraform_data.greting`")
+        .stderr_has("`terraform_data.greeting` meant?");
+    first.lacks("`module.data`").lacks("aws_db_instance");
+    let mistyped = ["deploy", "live", "2", "--allow-destroy", "terraform_data.aa"];
+    project.refuses(
+        mistyped,
+        2,
+        &["--allow-destroy `terraform_data.aa` names no resource", "did you mean `terraform_data.a`?"],
+    );
+    let named = ["--allow-destroy", DOOMED[0], "--allow-destroy", DOOMED[1]];
+    let allowed: Vec<&str> = ["deploy", "live", "2"].into_iter().chain(named).collect();
+    project.cdflow(&allowed).run().success();
+    // The same step, run again.
+    project.cdflow(&allowed).run().success().stderr_has("names `module.data`");
+}
