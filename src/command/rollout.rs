@@ -229,8 +229,9 @@ fn check_addresses(order: &Order, plan: &Plan) -> Result<()> {
     }
     let given = order.target.iter().map(|address| ("--target", address));
     let given = given.chain(order.replace.iter().map(|address| ("--replace", address)));
-    // Run again, a deploy may be given what it has destroyed.
-    let allowed = order.allow_destroy.iter().filter(|address| !order.allowed_before.contains(*address));
+    // Run again, a deploy may be given what it has destroyed; and a plan of a part doesn't know the rest.
+    let is_new = |address: &&String| order.target.is_empty() && !order.allowed_before.contains(*address);
+    let allowed = order.allow_destroy.iter().filter(is_new);
     let mut given = given.chain(allowed.map(|address| ("--allow-destroy", address)));
     let Some((flag, address)) = given.find(|(_, address)| !plan.changes.knows(address)) else { return Ok(()) };
     let error = Error::input(format!("{flag} `{}` names no resource of the code or the state", address.escape_debug()));
