@@ -1,8 +1,10 @@
 //! Whether a plan may be applied: judged from the plan's JSON, never from its text.
 
+use std::collections::BTreeSet;
+
 use crate::{
     error::{Error, Result},
-    limits::Effective,
+    limits::{Bounds, Effective, Source},
     terraform::changes::{Action, Changes, ResourceChange},
 };
 
@@ -17,21 +19,76 @@ pub(crate) fn judge(changes: &Changes, limits: &Effective, allowed: &[String]) -
     let protected: Vec<&ResourceChange> =
         others.iter().copied().filter(|change| is_protected(change, limits)).collect();
     if !protected.is_empty() {
-        return Err(Error::refused("the plan would destroy what is protected")
-            .why(list(&protected))
-            .hint(allow(&protected)));
+        let refused = Error::refused("the plan would destroy what is protected").why(list(&protected));
+        return Err(by_label(refused.hint(allow(&protected)), changes, limits, allowed));
     }
-    if let Some(limit) = limits.max_destroy.filter(|limit| others.len() > *limit) {
+    if let Some(limit) = limits.max_destroy().filter(|limit| others.len() > *limit) {
         let count = resources(others.len());
-        return Err(Error::refused(format!(
-            "the plan would destroy or replace {count}, and {limit} may be (`max-destroy`)"
-        ))
-        .why(list(&others))
-        .hint(allow(&others)));
+        let refused =
+            Error::refused(format!("the plan would destroy or replace {count}, and {limit} may be (`max-destroy`)"));
+        return Err(by_label(refused.why(list(&others)).hint(allow(&others)), changes, limits, allowed));
     }
-    let beyond = limits.max_destroy.is_some_and(|limit| doomed.len() > limit);
+    let beyond = limits.max_destroy().is_some_and(|limit| doomed.len() > limit);
     let counted = named.into_iter().filter(|change| beyond || is_protected(change, limits));
     Ok(counted.map(|change| change.address.clone()).collect())
+}
+
+/// The labels of a pull request that together let the plan pass; empty where there are none that do.
+pub(crate) fn labels(changes: &Changes, limits: &Effective, allowed: &[String]) -> BTreeSet<String> {
+    let refusing = refusing(changes, limits, allowed).into_iter().map(|bounds| bounds.label.clone());
+    refusing.collect::<Option<_>>().unwrap_or_default()
+}
+
+/// All that the plan destroys and the limits would keep, as if each address were allowed.
+pub(crate) fn overridden(changes: &Changes, limits: &Effective) -> Result<Vec<String>> {
+    let doomed = changes.resources.iter().filter(|change| destroys(change.action));
+    judge(changes, limits, &doomed.map(|change| change.address.clone()).collect::<Vec<_>>())
+}
+
+/// Addresses in a message, in the room that there is.
+pub(crate) fn shown(addresses: &[String]) -> String {
+    let mut text = addresses.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if addresses.len() > SHOWN {
+        text.push_str(&format!(" and {} more", addresses.len() - SHOWN));
+    }
+    text
+}
+
+/// A plan is within all bounds if it is within each.
+fn refusing<'l>(changes: &Changes, limits: &'l Effective, allowed: &[String]) -> Vec<&'l Bounds> {
+    let others: Vec<&ResourceChange> = changes
+        .resources
+        .iter()
+        .filter(|change| destroys(change.action) && !allowed.contains(&change.address))
+        .collect();
+    let refuses = |bounds: &Bounds| {
+        let alone = Effective { bounds: vec![bounds.clone()], ..Effective::default() };
+        bounds.max_destroy.is_some_and(|limit| others.len() > limit)
+            || others.iter().any(|change| is_protected(change, &alone))
+    };
+    limits.bounds.iter().filter(|bounds| refuses(bounds)).collect()
+}
+
+/// Says which label would do, where one is configured.
+fn by_label(refused: Error, changes: &Changes, limits: &Effective, allowed: &[String]) -> Error {
+    let bounds = refusing(changes, limits, allowed);
+    if bounds.iter().all(|bounds| bounds.label.is_none()) {
+        return refused;
+    }
+    let labels = labels(changes, limits, allowed);
+    match labels.is_empty() {
+        false => refused.hint(format!("or for all of it: put {} on its pull request", named(&labels))),
+        true if bounds.iter().any(|bounds| bounds.label.is_none() && bounds.source == Source::Policy) => {
+            refused.hint("no label is enough: `policy` of the account scheme refuses it as well")
+        }
+        true => refused.hint("no label is enough: cdflow.yml refuses it as well, and names none"),
+    }
+}
+
+/// "the label `a`", "the labels `a` and `b`"
+pub(crate) fn named(labels: &BTreeSet<String>) -> String {
+    let quoted: Vec<String> = labels.iter().map(|label| format!("`{}`", label.escape_debug())).collect();
+    format!("the label{} {}", if quoted.len() == 1 { "" } else { "s" }, quoted.join(" and "))
 }
 
 /// A replacement destroys as well.
@@ -42,7 +99,7 @@ fn destroys(action: Action) -> bool {
 /// By the address before a move as well: a `moved` block does not take the protection away.
 fn is_protected(change: &ResourceChange, limits: &Effective) -> bool {
     let mut addresses = std::iter::once(&change.address).chain(&change.moved_from);
-    addresses.any(|address| limits.protect.iter().any(|protected| protected.covers(address, &change.kind)))
+    addresses.any(|address| limits.protects(address, &change.kind))
 }
 
 fn resources(count: usize) -> String {
@@ -50,15 +107,11 @@ fn resources(count: usize) -> String {
 }
 
 fn list(changes: &[&ResourceChange]) -> String {
-    let shown = changes.iter().take(SHOWN).map(|change| match change.action {
+    let named = changes.iter().map(|change| match change.action {
         Action::Replace => format!("{} (replaced)", change.address),
         _ => change.address.clone(),
     });
-    let mut text = shown.collect::<Vec<_>>().join(", ");
-    if changes.len() > SHOWN {
-        text.push_str(&format!(" and {} more", changes.len() - SHOWN));
-    }
-    text
+    shown(&named.collect::<Vec<_>>())
 }
 
 fn allow(changes: &[&ResourceChange]) -> String {
@@ -84,11 +137,42 @@ mod tests {
     }
 
     fn limits(max_destroy: Option<usize>, protect: &[&str]) -> Effective {
-        Effective {
-            max_destroy,
-            protect: protect.iter().map(|it| it.parse().unwrap()).collect(),
-            ..Effective::default()
-        }
+        Effective { bounds: vec![bounds(max_destroy, protect)], ..Effective::default() }
+    }
+
+    fn bounds(max_destroy: Option<usize>, protect: &[&str]) -> Bounds {
+        let protect = protect.iter().map(|it| it.parse().unwrap()).collect();
+        Bounds { max_destroy, protect, ..Bounds::default() }
+    }
+
+    #[test]
+    fn a_label_is_for_the_bounds_that_name_it() {
+        let plan = changes(&[("db.main", Action::Delete), ("web.a", Action::Delete)]);
+        let ours = Bounds { label: Some("destroy".to_owned()), ..bounds(Some(0), &["db"]) };
+        let of_policy = |max_destroy, label: Option<&str>| Bounds {
+            source: Source::Policy,
+            label: label.map(str::to_owned),
+            ..bounds(max_destroy, &[])
+        };
+        let needed = |policy: Bounds, allowed: &[&str]| {
+            let limits = Effective { bounds: vec![ours.clone(), policy], ..Effective::default() };
+            let allowed: Vec<String> = allowed.iter().map(|it| (*it).to_owned()).collect();
+            let refused = judge(&plan, &limits, &allowed).unwrap_err().to_string();
+            (labels(&plan, &limits, &allowed).into_iter().collect::<Vec<_>>(), refused)
+        };
+        let (labels, refused) = needed(of_policy(Some(2), None), &[]);
+        assert!(labels == ["destroy"] && refused.contains("put the label `destroy` on its pull request"), "{refused}");
+        let (labels, refused) = needed(of_policy(Some(1), None), &[]);
+        assert!(
+            labels.is_empty() && refused.contains("`policy` of the account scheme refuses it as well"),
+            "{refused}"
+        );
+        assert_eq!(needed(of_policy(Some(1), None), &["web.a"]).0, ["destroy"]);
+        let (labels, refused) = needed(of_policy(Some(1), Some("org")), &[]);
+        assert!(labels == ["destroy", "org"] && refused.contains("the labels `destroy` and `org`"), "{refused}");
+        let limits = Effective { bounds: vec![ours.clone()], ..Effective::default() };
+        assert_eq!(overridden(&plan, &limits).unwrap(), ["db.main", "web.a"]);
+        assert!(!judge(&plan, &limits.without_labels(), &[]).unwrap_err().to_string().contains("label"));
     }
 
     #[test]

@@ -42,9 +42,12 @@ pub(crate) struct Start {
     /// What the run was limited to; empty: it was for all of the component.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) targets: Vec<String>,
-    /// What was destroyed although it is protected or beyond the limit, because somebody allowed it by its address.
+    /// What was destroyed although it is protected or beyond the limit, because somebody allowed it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) allowed_destroy: Vec<String>,
+    /// By what: `--allow-destroy`, the label of a pull request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) allowed_by: Option<String>,
     pub(crate) version: Version,
     /// Of which pull request the environment is a preview.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -314,7 +317,8 @@ fn encoded(entry: &impl Serialize) -> Result<Vec<u8>> {
     match bytes.len() as u64 > ENTRY_LIMIT {
         true => Err(Error::input("the ledger's entry of this run would be too large")
             .why(format!("it has {} bytes, and {ENTRY_LIMIT} are the limit", bytes.len()))
-            .hint("give fewer addresses (`target`, `allow-destroy`)")),
+            .hint("give fewer addresses (`target`, `allow-destroy`)")
+            .hint("if a label allows so many: deploy in parts, by `target`")),
         false => Ok(bytes),
     }
 }
@@ -333,6 +337,11 @@ impl Record {
             Some(entry) if entry.start.action == Action::Deploy => Some(&entry.start),
             _ => self.unsettled.iter().map(|entry| &entry.start).find(|start| start.action == Action::Deploy),
         }
+    }
+
+    /// What runs since the last one that succeeded, and that one, were allowed to destroy.
+    pub(crate) fn allowed_before(&self) -> impl Iterator<Item = &String> {
+        self.unsettled.iter().chain(&self.settled).flat_map(|entry| &entry.start.allowed_destroy)
     }
 
     /// The number of the newest deploy or destroy; 0 where there was none.
@@ -371,6 +380,7 @@ mod tests {
             action,
             targets: Vec::new(),
             allowed_destroy: Vec::new(),
+            allowed_by: None,
             version: version.parse().unwrap(),
             preview: None,
             bundle_digest: Some(Sha256::of(b"x")),

@@ -20,6 +20,8 @@ pub(crate) struct Limits {
     /// These are not destroyed or replaced.
     #[serde(default)]
     pub(crate) protect: Vec<Protected>,
+    /// A pull request with this label may destroy what these limits would keep. None: no label does that.
+    pub(crate) allow_destroy_label: Option<String>,
     #[serde(default)]
     pub(crate) environments: BTreeMap<Environment, EnvironmentLimits>,
 }
@@ -43,38 +45,76 @@ pub(crate) struct Protected(String);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Effective {
     pub(crate) requires: BTreeSet<Environment>,
+    /// The component's, and the organisation's on top: a plan must keep each.
+    pub(crate) bounds: Vec<Bounds>,
+}
+
+/// What a plan may destroy, as one file says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub(crate) source: Source,
     pub(crate) max_destroy: Option<usize>,
     pub(crate) protect: BTreeSet<Protected>,
+    /// Lets a plan pass these bounds, and no others.
+    pub(crate) label: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// cdflow.yml
+    #[default]
+    Component,
+    /// `policy` of the account scheme
+    Policy,
 }
 
 impl Effective {
-    /// The component's limits, with the organisation's on top: the stricter one counts.
     pub(crate) fn of(environment: &Environment, component: &Limits, policy: &Limits) -> Self {
-        let (ours, policy) = (component.in_environment(environment), policy.in_environment(environment));
-        Self {
-            requires: ours.requires.into_iter().chain(policy.requires).collect(),
-            max_destroy: ours.max_destroy.into_iter().chain(policy.max_destroy).min(),
-            protect: ours.protect.into_iter().chain(policy.protect).collect(),
+        // A preview is there to be thrown away.
+        if environment.is_preview() {
+            return Self::default();
         }
+        let requires = |limits: &Limits| limits.environments.get(environment).and_then(|own| own.requires.clone());
+        Self {
+            requires: [component, policy].into_iter().filter_map(requires).collect(),
+            bounds: vec![component.bounds(environment, Source::Component), policy.bounds(environment, Source::Policy)],
+        }
+    }
+
+    /// The stricter one counts.
+    pub(crate) fn max_destroy(&self) -> Option<usize> {
+        self.bounds.iter().filter_map(|bounds| bounds.max_destroy).min()
+    }
+
+    pub(crate) fn protects(&self, address: &str, kind: &str) -> bool {
+        self.bounds.iter().flat_map(|bounds| &bounds.protect).any(|protected| protected.covers(address, kind))
+    }
+
+    /// The same, and no label of a pull request changes it.
+    pub(crate) fn without_labels(mut self) -> Self {
+        self.bounds.iter_mut().for_each(|bounds| bounds.label = None);
+        self
     }
 }
 
 impl Limits {
-    fn in_environment(&self, environment: &Environment) -> Effective {
-        // A preview is there to be thrown away.
-        if environment.is_preview() {
-            return Effective::default();
-        }
+    fn bounds(&self, environment: &Environment, source: Source) -> Bounds {
         let own = self.environments.get(environment).cloned().unwrap_or_default();
-        Effective {
-            requires: own.requires.into_iter().collect(),
+        Bounds {
+            source,
             max_destroy: own.max_destroy.or(self.max_destroy),
             protect: own.protect.into_iter().chain(self.protect.iter().cloned()).collect(),
+            label: self.allow_destroy_label.clone(),
         }
     }
 }
 
 impl Protected {
+    /// None: it names a type.
+    pub(crate) fn address(&self) -> Option<&str> {
+        Some(self.0.as_str()).filter(|text| text.contains('.'))
+    }
+
     pub(crate) fn covers(&self, address: &str, kind: &str) -> bool {
         match self.0.contains('.') {
             false => self.0 == kind,
@@ -130,9 +170,9 @@ mod tests {
             "max-destroy: 3\nprotect: [aws_db_instance]\nenvironments: {live: {requires: aslive, max-destroy: 0}}\n",
         );
         let of = |name: &str| Effective::of(&name.parse().unwrap(), &limits, &Limits::default());
-        assert_eq!((of("live").max_destroy, of("ci").max_destroy), (Some(0), Some(3)));
+        assert_eq!((of("live").max_destroy(), of("ci").max_destroy()), (Some(0), Some(3)));
         assert_eq!(of("live").requires.iter().map(Environment::as_str).collect::<Vec<_>>(), ["aslive"]);
-        assert!(of("ci").requires.is_empty() && of("live").protect.len() == 1);
+        assert!(of("ci").requires.is_empty() && of("live").protects("aws_db_instance.a", "aws_db_instance"));
         assert_eq!(of("pr-7"), Effective::default(), "previews have none");
     }
 
@@ -141,11 +181,11 @@ mod tests {
         let policy = limits("max-destroy: 1\nprotect: [aws_kms_key]\nenvironments: {live: {requires: ci}}\n");
         let ours = limits("max-destroy: 9\nprotect: [a.b]\nenvironments: {live: {requires: aslive, max-destroy: 5}}\n");
         let both = Effective::of(&live(), &ours, &policy);
-        assert_eq!(both.max_destroy, Some(1));
-        assert_eq!((both.requires.len(), both.protect.len()), (2, 2));
+        assert_eq!((both.max_destroy(), both.requires.len()), (Some(1), 2));
+        assert!(both.protects("aws_kms_key.k", "aws_kms_key") && both.protects("a.b", "a"));
         let stricter = limits("max-destroy: 0\n");
-        assert_eq!(Effective::of(&live(), &stricter, &policy).max_destroy, Some(0));
-        assert_eq!(Effective::of(&live(), &Limits::default(), &policy).max_destroy, Some(1));
+        assert_eq!(Effective::of(&live(), &stricter, &policy).max_destroy(), Some(0));
+        assert_eq!(Effective::of(&live(), &Limits::default(), &policy).max_destroy(), Some(1));
     }
 
     #[test]

@@ -154,6 +154,7 @@ pub(crate) struct Deploy {
     max_destroy: Option<usize>,
     #[serde(default)]
     protect: Vec<Protected>,
+    allow_destroy_label: Option<String>,
     #[serde(default)]
     environments: BTreeMap<Environment, EnvironmentLimits>,
 }
@@ -161,7 +162,8 @@ pub(crate) struct Deploy {
 impl Deploy {
     pub(crate) fn limits(&self) -> Limits {
         let (protect, environments) = (self.protect.clone(), self.environments.clone());
-        Limits { max_destroy: self.max_destroy, protect, environments }
+        let allow_destroy_label = self.allow_destroy_label.clone();
+        Limits { max_destroy: self.max_destroy, protect, allow_destroy_label, environments }
     }
 }
 

@@ -395,7 +395,7 @@ impl Descriptor {
 }
 
 /// Where Docker's engine, too, speaks http.
-fn is_local(host: &str) -> bool {
+pub(crate) fn is_local(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),

@@ -33,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) folder: PathBuf,
     pub(crate) manifest: Manifest,
     pub(crate) manifest_text: String,
+    /// Who names the output that is an environment's address, as a message says it.
+    pub(crate) url_output_by: &'static str,
     pub(crate) identity: Identity,
     pub(crate) scheme: AccountScheme,
     pub(crate) upgrade: Upgrade,
@@ -71,8 +73,10 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
     }
     let (manifest, manifest_text) = read_manifest(&folder)?;
     let mut manifest = manifest.with_terraform(global.terraform_version.as_ref());
+    let mut url_output_by = "`deploy.url-output` of cdflow.yml";
     if let Some(output) = &global.report.url_output {
         manifest.deploy.url_output = Some(output.clone());
+        url_output_by = "--url-output (the Action's input `url-output`)";
     }
     let (component, source) = component(global, &manifest, &folder, &host).await?;
     host.log.detail(&format!("component `{component}`, by {source}"));
@@ -98,6 +102,7 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
         folder,
         manifest,
         manifest_text,
+        url_output_by,
         identity,
         scheme,
         upgrade,

@@ -62,6 +62,11 @@ pub(super) async fn carry(
     recorded: Option<Start>,
     report: &mut Report,
 ) -> Result<()> {
+    // A label was given for the way there, not for the way back.
+    let limits = match inputs.allow_downgrade {
+        true => limits(context, &inputs.environment).without_labels(),
+        false => limits(context, &inputs.environment),
+    };
     let seen = (!inputs.allow_downgrade && !inputs.refresh_only).then(|| record.newest());
     let DeployInputs { environment, plan, new_environment, target, replace, refresh_only, allow_destroy, .. } = inputs;
     let (_, matched) = context.scheme.account_of(&environment)?;
@@ -72,8 +77,9 @@ pub(super) async fn carry(
         mode: if refresh_only { PlanMode::RefreshOnly } else { PlanMode::Deploy },
         missing_state: missing_state(context, &wanted.environment, matched, record, new_environment),
         refuse_existing_state: new_environment.then(|| exists(&wanted.environment)),
-        limits: limits(context, &wanted.environment),
+        limits,
         allow_destroy,
+        allowed_before: record.allowed_before().cloned().collect(),
         seen,
         wanted,
         plan,

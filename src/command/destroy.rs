@@ -1,5 +1,7 @@
 //! destroy: take down what is deployed in an environment, with the release that is deployed there.
 
+use std::collections::BTreeSet;
+
 use super::{
     context::Context,
     opened::Wanted,
@@ -64,6 +66,7 @@ pub(super) fn order(
         refuse_existing_state: None,
         limits: Effective::default(),
         allow_destroy: Vec::new(),
+        allowed_before: BTreeSet::new(),
         seen: None,
         watch: None,
     }

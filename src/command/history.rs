@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::{context::Context, runs};
 use crate::{
     error::Result,
+    guard,
     inputs::HistoryInputs,
-    ledger::{Action, Entry, Ledger, Outcome},
+    ledger::{Action, Entry, Ledger, Outcome, Start},
 };
 
 /// Without `--all`.
@@ -38,9 +39,11 @@ pub(crate) async fn run(context: &Context, inputs: &HistoryInputs) -> Result<()>
     Ok(())
 }
 
-/// As in `status`, and why it failed.
+/// As in `status`, and what it was allowed to destroy, and why it failed.
 fn as_json(entry: &Entry) -> Value {
     let mut run = runs::as_json(entry);
+    run["allowed_destroy"] = json!(entry.start.allowed_destroy);
+    run["allowed_by"] = json!(entry.start.allowed_by);
     run["reason"] = json!(entry.end.as_ref().and_then(|end| end.reason.as_ref()));
     run
 }
@@ -84,6 +87,16 @@ fn outcome(entry: &Entry) -> &'static str {
 }
 
 fn reason(entry: &Entry) -> String {
-    let reason = entry.end.as_ref().and_then(|end| end.reason.as_deref()).unwrap_or_default();
-    reason.lines().next().unwrap_or_default().to_owned()
+    let failed = entry.end.as_ref().and_then(|end| end.reason.as_deref()).and_then(|reason| reason.lines().next());
+    [failed.map(str::to_owned), allowed(&entry.start)].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// What a guard would have kept. Entries of an older cdflow don't say by what it was allowed.
+fn allowed(start: &Start) -> Option<String> {
+    let addresses = guard::shown(&start.allowed_destroy);
+    match &start.allowed_by {
+        _ if start.allowed_destroy.is_empty() => None,
+        Some(by) => Some(format!("allowed to destroy {addresses} by {by}")),
+        None => Some(format!("allowed to destroy {addresses}")),
+    }
 }

@@ -1,6 +1,7 @@
 //! The commands: the order of things, and nothing else.
 
 mod adopt;
+mod allowance;
 mod context;
 mod deploy;
 mod deployments;
@@ -23,6 +24,7 @@ mod preflight;
 mod preview;
 mod prune;
 mod release;
+mod reporting;
 mod rescue;
 mod rollback;
 mod rollout;
@@ -38,7 +40,7 @@ use crate::{
     aws::credentials,
     error::Result,
     host::Host,
-    inputs::{Command, ComponentCommand, Inputs, PreviewCommand},
+    inputs::{Command, ComponentCommand, Inputs},
     report::Report,
 };
 
@@ -49,6 +51,8 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
     if let Some(token) = &global.github_token {
         host.log.redactor.add(token);
     }
+    reporting::check(&command, &global.report)?;
+    let reported = reporting::reported(&command).unwrap_or_default();
     let interrupt = host.interrupt.clone();
     let command = match command {
         Command::CredentialProcess { socket } => {
@@ -73,7 +77,7 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
         }
         Command::Component(command) => command,
     };
-    report.command = reported(&command).to_owned();
+    report.command = reported.to_owned();
     outsiders::check(&global, &host).await?;
     let context = interrupt.or_cancel("reading the account scheme", context::open(&global, host)).await?;
     report.component = Some(context.identity.component.to_string());
@@ -107,18 +111,4 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
         ));
     }
     done.map(|()| 0)
-}
-
-/// The commands that change something say so also elsewhere than in the log.
-fn reported(command: &ComponentCommand) -> &'static str {
-    match command {
-        ComponentCommand::Release(_) => "release",
-        ComponentCommand::Deploy(_) => "deploy",
-        ComponentCommand::Destroy(_) => "destroy",
-        ComponentCommand::Rollback(_) => "rollback",
-        ComponentCommand::Preview(PreviewCommand::Up(_)) => "preview up",
-        ComponentCommand::Preview(PreviewCommand::Down(_)) => "preview down",
-        ComponentCommand::Preview(PreviewCommand::Reap(_)) => "preview reap",
-        _ => "",
-    }
 }

@@ -89,7 +89,12 @@ pub(super) async fn of_preview(context: &Context, environment: &Environment) -> 
     let lambda = lambda_stores(context)?;
     let stores: Vec<&ReleaseStore> = std::iter::once(&context.store).chain(&lambda).collect();
     let prefix = format!("{environment}-");
-    let stored = interrupt.or_cancel("listing the releases", list(context, &stores)).await?;
+    let mut stored = interrupt.or_cancel("listing the releases", list(context, &stores)).await?;
+    let images = interrupt.or_cancel("listing the images", Images::list(context)).await?;
+    // A run that broke off has left images without their bundles.
+    for version in images.iter().flat_map(|images| images.of_preview(&prefix)) {
+        stored.entry(version).or_default();
+    }
     let mut going: Vec<_> = stored.into_iter().filter(|(version, _)| version.as_str().starts_with(&prefix)).collect();
     if going.is_empty() {
         return Ok(());
@@ -97,7 +102,6 @@ pub(super) async fn of_preview(context: &Context, environment: &Environment) -> 
     let reading = Ledger::versions(&context.store, &context.identity, Some(environment));
     let elsewhere = interrupt.or_cancel("reading the ledger", reading).await?;
     going.retain(|(version, _)| !elsewhere.contains(version));
-    let images = interrupt.or_cancel("listing the images", Images::list(context)).await?;
     add_images(&mut going, images.as_ref());
     delete(context, &going, &stores, images.as_ref()).await?;
     log.note(&format!("deleted {} release(s) of the preview", going.len()));

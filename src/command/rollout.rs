@@ -1,10 +1,11 @@
 //! The road that deploy and destroy share: open the release, plan, record, apply, record.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use jiff::Timestamp;
 
 use super::{
+    allowance::{self, Allowance},
     context::Context,
     deployments, gates, left,
     opened::{self, Opened, Wanted},
@@ -14,10 +15,9 @@ use super::{
 };
 use crate::{
     error::{Error, Exit, Result},
-    guard,
     inputs::PlanInputs,
     ledger::{Action, End, Ledger, Outcome, Record, Start},
-    limits::Effective,
+    limits::{Effective, Protected, Source},
     log::duration_text,
     names::{Environment, nearest},
     report::{self, PlanReport, Report},
@@ -39,6 +39,8 @@ pub(crate) struct Order {
     /// What the plan may destroy, and what of the rest is allowed by its address.
     pub(crate) limits: Effective,
     pub(crate) allow_destroy: Vec<String>,
+    /// What earlier runs were allowed to destroy: it may be gone.
+    pub(crate) allowed_before: BTreeSet<String>,
     /// The newest run that was known when the release was found not to be older; None where it may be.
     pub(crate) seen: Option<u64>,
     /// What is asked once more before anything is applied.
@@ -115,14 +117,17 @@ pub(crate) async fn run(context: &Context, mut order: Order, report: &mut Report
 async fn begin(context: &Context, order: &Order, opened: &Opened, report: &mut Report) -> Result<(Plan, Begun)> {
     let planned = plan(context, order, opened).await?;
     report.plan = Some(PlanReport::new(&planned, &context.host.log.redactor));
-    let judged = guard::judge(&planned.changes, &order.limits, &order.allow_destroy);
+    let judged = allowance::judge(context, order, opened, &planned.changes).await;
     if order.plan.plan_only {
         if let Err(refused) = judged {
+            if refused.exit() != Exit::Refused {
+                return Err(refused);
+            }
             context.host.log.warning(&format!("a deploy would be refused: {refused}"));
         }
         return Ok((planned, Begun::PlannedOnly));
     }
-    let allowed_destroy = judged?;
+    let allowance = judged?;
     if let Some(seen) = order.seen {
         gates::still_not_older(context, &order.wanted.environment, &order.wanted.release.version, seen).await?;
     }
@@ -131,7 +136,7 @@ async fn begin(context: &Context, order: &Order, opened: &Opened, report: &mut R
     {
         return Ok((planned, Begun::Overtaken(why)));
     }
-    let entry = record_start(context, order, &planned, opened, allowed_destroy).await?;
+    let entry = record_start(context, order, &planned, opened, allowance).await?;
     Ok((planned, Begun::Started(Box::new(entry))))
 }
 
@@ -212,6 +217,7 @@ async fn plan(context: &Context, order: &Order, opened: &Opened) -> Result<Plan>
     };
     let plan = opened.terraform.plan(request).await?;
     check_addresses(order, &plan)?;
+    tell_unprotected(context, order, &plan);
     Ok(plan)
 }
 
@@ -222,13 +228,41 @@ fn check_addresses(order: &Order, plan: &Plan) -> Result<()> {
         return Ok(());
     }
     let given = order.target.iter().map(|address| ("--target", address));
-    let mut given = given.chain(order.replace.iter().map(|address| ("--replace", address)));
+    let given = given.chain(order.replace.iter().map(|address| ("--replace", address)));
+    // Run again, a deploy may be given what it has destroyed; and a plan of a part doesn't know the rest.
+    let is_new = |address: &&String| order.target.is_empty() && !order.allowed_before.contains(*address);
+    let allowed = order.allow_destroy.iter().filter(is_new);
+    let mut given = given.chain(allowed.map(|address| ("--allow-destroy", address)));
     let Some((flag, address)) = given.find(|(_, address)| !plan.changes.knows(address)) else { return Ok(()) };
     let error = Error::input(format!("{flag} `{}` names no resource of the code or the state", address.escape_debug()));
     Err(match nearest(address, plan.changes.addresses.iter().map(String::as_str)) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None => error.hint("a resource is named as in the plan: `aws_s3_bucket.data`, `module.network`"),
     })
+}
+
+/// What cdflow.yml protects by an address that nothing has: a typing error would look like protection. Not asked of the account
+/// scheme, which speaks to every component, nor of a part of the plan.
+fn tell_unprotected(context: &Context, order: &Order, plan: &Plan) {
+    if order.mode != PlanMode::Deploy || !order.target.is_empty() {
+        return;
+    }
+    let moved: Vec<&str> = plan.changes.resources.iter().filter_map(|change| change.moved_from.as_deref()).collect();
+    let is_known = |protected: &Protected, address: &str| {
+        plan.changes.knows(address) || moved.iter().any(|moved| protected.covers(moved, ""))
+    };
+    let ours = order.limits.bounds.iter().filter(|bounds| bounds.source == Source::Component);
+    for protected in ours.flat_map(|bounds| &bounds.protect) {
+        let Some(address) = protected.address().filter(|address| !is_known(protected, address)) else { continue };
+        let near = nearest(address, plan.changes.addresses.iter().map(String::as_str));
+        let near = near.map_or_else(String::new, |near| format!("; is `{near}` meant?"));
+        context.host.log.warning(&format!(
+            "`protect` in cdflow.yml names `{}`, which is neither in the code nor in the state of {}: it protects nothing \
+             there yet{near}",
+            address.escape_debug(),
+            order.wanted.environment
+        ));
+    }
 }
 
 fn summary_of(plan: &Plan) -> String {
@@ -245,12 +279,12 @@ async fn record_start(
     order: &Order,
     plan: &Plan,
     opened: &Opened,
-    allowed_destroy: Vec<String>,
+    allowance: Allowance,
 ) -> Result<Start> {
     context.host.interrupt.check("apply")?;
     let ledger = Ledger::new(&context.store, &context.identity, &order.wanted.environment);
     let start = start_entry(context, order, plan.changes.counts(), opened);
-    ledger.start(Start { allowed_destroy, ..start }).await
+    ledger.start(Start { allowed_destroy: allowance.addresses, allowed_by: allowance.by, ..start }).await
 }
 
 /// Applies and records. Returns what was done.
@@ -351,7 +385,8 @@ fn environment_url(context: &Context, order: &Order, state: &StateSummary) -> Op
     let url = url.filter(|url| url.starts_with("https://") || url.starts_with("http://"));
     if url.is_none() {
         context.host.log.warning(&format!(
-            "`deploy.url-output` of cdflow.yml names `{}`, which is no output that is an address (http:// or https://), or a sensitive one",
+            "{} names `{}`, which is no output that is an address (http:// or https://), or a sensitive one",
+            context.url_output_by,
             name.escape_debug()
         ));
     }
@@ -397,6 +432,7 @@ fn start_entry(context: &Context, order: &Order, plan: Counts, opened: &Opened) 
         action: order.action,
         targets: order.target.clone(),
         allowed_destroy: Vec::new(),
+        allowed_by: None,
         version: order.wanted.release.version.clone(),
         preview: order.wanted.preview().cloned(),
         bundle_digest: opened.bundle.digest,

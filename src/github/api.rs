@@ -28,6 +28,12 @@ pub(crate) struct PullRequest {
     pub(crate) state: String,
     #[serde(default)]
     pub(crate) merged: bool,
+    /// Also told where `merged` is not: in a list.
+    #[serde(default)]
+    pub(crate) merged_at: Option<String>,
+    /// Of one that is merged: the commit that the base branch got by it.
+    #[serde(default)]
+    pub(crate) merge_commit_sha: Option<String>,
     #[serde(default)]
     pub(crate) draft: bool,
     pub(crate) updated_at: String,
@@ -59,6 +65,11 @@ pub(crate) struct RepositoryId {
 }
 
 impl PullRequest {
+    /// GitHub's labels are the same in any case.
+    pub(crate) fn has_label(&self, name: &str) -> bool {
+        self.labels.iter().any(|label| label.name.eq_ignore_ascii_case(name))
+    }
+
     pub(crate) fn is_fork(&self) -> bool {
         let id = |side: &Side| side.repo.as_ref().map(|repository| repository.id);
         id(&self.head).is_none() || id(&self.head) != id(&self.base)
@@ -100,6 +111,15 @@ impl Api {
     pub(crate) async fn pull_request(&self, number: u64) -> Result<PullRequest, Trouble> {
         let doing = format!("read pull request #{number}");
         self.client.ask(Call::get(self.route(&format!("/pulls/{number}")), &doing, "pull-requests: read")).await
+    }
+
+    /// The merged ones that made just this commit: its head, or what the base branch got by it.
+    pub(crate) async fn merged_as(&self, commit: &str) -> Result<Vec<PullRequest>, Trouble> {
+        let doing = format!("read the pull requests of the commit {commit}");
+        let route = self.route(&format!("/commits/{}/pulls", segment(commit)));
+        let found: Vec<PullRequest> = self.client.list(Call::get(route, &doing, "pull-requests: read")).await?;
+        let made_it = |it: &PullRequest| it.head.sha == commit || it.merge_commit_sha.as_deref() == Some(commit);
+        Ok(found.into_iter().filter(|it| it.merged_at.is_some() && made_it(it)).collect())
     }
 
     /// The names of all files that a pull request changes; GitHub tells 3,000 at most.

@@ -771,3 +771,16 @@ fn unsaveable() -> Project {
     project.release("2");
     project
 }
+
+#[test]
+fn who_names_the_address_of_an_environment_is_said() {
+    let project = Project::local("greeting");
+    project.append("cdflow.yml", "deploy: {url-output: greeting}\n").commit("No address");
+    project.release("1");
+    project.deploy("live", "1").stderr_has("`deploy.url-output` of cdflow.yml names `greeting`");
+    let by_flag = project.cdflow(["deploy", "live", "1", "--url-output", "nothing"]).run();
+    by_flag
+        .success()
+        .stderr_has("--url-output (the Action's input `url-output`) names `nothing`")
+        .lacks("cdflow.yml names");
+}

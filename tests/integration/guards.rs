@@ -1,7 +1,8 @@
 //! What stands between a release and an environment: what a deploy may destroy, where a release must have been before, and
 //! that no older one replaces a newer one.
 
-use crate::support::Project;
+use crate::support::github::{Fault, GitHub, REPOSITORY_ID, TOKEN};
+use crate::support::{Project, Runner};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -37,6 +38,7 @@ fn what_is_protected_is_not_destroyed() {
     let entry = project.ledger_folder("live").join("9999999997.start.json");
     let entry: Value = serde_json::from_str(&fs::read_to_string(entry).unwrap()).unwrap();
     assert_eq!(entry["allowed_destroy"], json!(["module.data.terraform_data.events"]), "{entry}");
+    assert_eq!(entry["allowed_by"], "--allow-destroy", "{entry}");
     // Who destroys an environment means all of it.
     project.cdflow(["destroy", "live", "--confirm", "live"]).run().success();
 }
@@ -115,4 +117,203 @@ fn an_older_release_does_not_replace_a_newer_one() {
     project.cdflow(["deploy", "live", "old", "--allow-downgrade"]).run().success();
     project.deploy("live", "new");
     project.cdflow(["rollback", "live"]).run().success().stderr_has("Deployed greeting old to live");
+}
+
+const LABELLED: &str =
+    "{protect: [module.data.terraform_data.events], max-destroy: 0, allow-destroy-label: may-destroy}";
+const DOOMED: [&str; 2] = ["terraform_data.a", "module.data.terraform_data.events"];
+
+/// Release 1 is deployed, 2 was made from the merge of pull request 7.
+fn merged(deploy: &str) -> (Project, GitHub) {
+    let project = shrinking(deploy);
+    project.deploy("live", "1");
+    let github = GitHub::start();
+    let mut world = github.world();
+    let merged = world.pull_request(7, "0123456789012345678901234567890123456789");
+    (merged.is_open, merged.is_merged, merged.merge_commit_sha) = (false, true, Some(project.head()));
+    drop(world);
+    (project, github)
+}
+
+/// A step of a run for a push.
+fn pushed(project: &Project, github: &GitHub, arguments: &[&str]) -> Runner {
+    let runner = project.cdflow(arguments).envs(github.env()).env("GITHUB_TOKEN", TOKEN);
+    runner.env("GITHUB_EVENT_NAME", "push").env("GITHUB_SHA", project.head()).env("GITHUB_RUN_ID", "1")
+}
+
+/// A step of a run for pull request 7, which had the label when the event was sent.
+fn for_pull_request(project: &Project, github: &GitHub, arguments: &[&str]) -> Runner {
+    let repository = json!({ "id": REPOSITORY_ID, "full_name": "acme/checkout", "default_branch": "main" });
+    let side = |branch: &str| json!({ "sha": project.head(), "ref": branch, "repo": repository });
+    let event = json!({
+        "repository": repository,
+        "pull_request": {
+            "number": 7, "draft": false, "labels": [{ "name": "may-destroy" }], "user": { "login": "ada" },
+            "head": side("topic"), "base": side("main"),
+        },
+    });
+    let file = project.sandbox().work().join("event");
+    fs::write(&file, event.to_string()).unwrap();
+    let runner = pushed(project, github, arguments).env("GITHUB_EVENT_NAME", "pull_request");
+    runner.env("GITHUB_EVENT_PATH", file)
+}
+
+fn labels(github: &GitHub, number: u64, labels: &[&str]) {
+    let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+    github.world().pull_requests.get_mut(&number).unwrap().labels = labels;
+}
+
+/// Nothing was applied, and no run recorded.
+#[track_caller]
+fn refuses(project: &Project, runner: Runner, says: &[&str]) {
+    let before = project.snapshot();
+    let output = runner.run();
+    output.fails(3).stdout_has("the plan would destroy what is protected");
+    for text in says {
+        output.stdout_has(text);
+    }
+    project.unchanged_since(&before, &output);
+}
+
+#[test]
+fn a_label_of_the_pull_request_that_was_merged_allows_it() {
+    let (project, github) = merged(LABELLED);
+    let deploy = ["deploy", "live", "2"];
+    let lacks =
+        ["put the label `may-destroy` on its pull request", "by GitHub's word #7 lacks the label `may-destroy`"];
+    refuses(&project, pushed(&project, &github, &deploy), &lacks);
+    // One that only came along the commit, one that is not merged, and one that was closed.
+    for number in [8, 9, 10] {
+        github.world().pull_request(number, &project.head());
+        labels(&github, number, &["may-destroy"]);
+    }
+    let mut world = github.world();
+    let along = world.pull_requests.get_mut(&8).unwrap();
+    (along.is_open, along.is_merged, along.head_sha) = (false, true, "f".repeat(40));
+    along.other_commits.push(project.head());
+    world.pull_requests.get_mut(&10).unwrap().is_open = false;
+    drop(world);
+    refuses(&project, pushed(&project, &github, &deploy), &lacks);
+    let sha = github.world().pull_requests.get_mut(&7).unwrap().merge_commit_sha.take();
+    let none = format!("no merged pull request has made the release's commit {}", project.head());
+    refuses(&project, pushed(&project, &github, &deploy), &[&none]);
+    github.world().pull_requests.get_mut(&7).unwrap().merge_commit_sha = sha;
+
+    labels(&github, 7, &["other", "May-Destroy"]);
+    let allowed = pushed(&project, &github, &deploy).run();
+    allowed.success().stdout_has("::warning::the label `may-destroy` of pull request #7 allows what the guards refuse");
+    let (start, _) = &project.ledger_entries("live")[1];
+    let by = "the label `may-destroy` of pull request #7";
+    assert_eq!((&start["allowed_destroy"], &start["allowed_by"]), (&json!(DOOMED), &json!(by)), "{start}");
+    let said = format!("allowed to destroy {} by {by}", DOOMED.join(", "));
+    project.cdflow(["history", "live"]).run().success().stdout_has(&said);
+    let history = project.cdflow(["history", "live", "--json"]).run().json();
+    assert_eq!(
+        (&history["runs"][0]["allowed_by"], &history["runs"][0]["allowed_destroy"]),
+        (&json!(by), &json!(DOOMED))
+    );
+    assert_eq!(history["runs"][1]["allowed_by"], Value::Null);
+
+    // The label was for the way there, not for a way back.
+    let back = ["rollback", "live"];
+    pushed(&project, &github, &back).run().success().stdout_has("Deployed greeting 1 to live");
+    let asked = github.exchanges("/commits/").len();
+    refuses(&project, pushed(&project, &github, &back), &["--allow-destroy"]);
+    refuses(&project, pushed(&project, &github, &["deploy", "live", "2", "--allow-downgrade"]), &["--allow-destroy"]);
+    assert_eq!(github.exchanges("/commits/").len(), asked);
+
+    // An entry of a cdflow that did not say by what.
+    let file = project.ledger_folder("live").join("9999999997.start.json");
+    fs::write(&file, fs::read_to_string(&file).unwrap().replace("allowed_by", "of_the_future")).unwrap();
+    let history = project.cdflow(["history", "live"]).run();
+    history.success().stdout_has(&format!("allowed to destroy {}\n", DOOMED.join(", "))).lacks("by the label");
+}
+
+#[test]
+fn what_github_does_not_say_allows_nothing() {
+    let (project, github) = merged(LABELLED);
+    labels(&github, 7, &["may-destroy"]);
+    let unknown = "whether a pull request has the label `may-destroy` is not known";
+    let deploy = ["deploy", "live", "2"];
+    let no_token = pushed(&project, &github, &deploy).env_remove("GITHUB_TOKEN");
+    refuses(&project, no_token, &[unknown, "there is no token"]);
+    project.refuses(deploy, 3, &[unknown, "this is no run of Actions", "what is protected"]);
+    for (status, times) in [(403, 1), (404, 1), (422, 1), (500, 4)] {
+        github.fault("/commits/", times, Fault::Answer { status, headers: vec![], message: "a fault" });
+        refuses(&project, pushed(&project, &github, &deploy), &[unknown, "a fault"]);
+    }
+    github.world().token("weak", "github-actions[bot]", &[("contents", "read")]);
+    let weak = pushed(&project, &github, &deploy).env("GITHUB_TOKEN", "weak");
+    refuses(&project, weak, &[unknown, "pull-requests: read"]);
+    // A fault that passes is none.
+    github.fault("/commits/", 1, Fault::HangUp);
+    pushed(&project, &github, &deploy).run().success();
+}
+
+#[test]
+fn on_a_pull_request_its_label_counts_as_it_is_now() {
+    let (project, github) = merged(LABELLED);
+    let deploy = ["deploy", "live", "2"];
+    let plan = ["deploy", "live", "2", "--plan-only"];
+    refuses(&project, for_pull_request(&project, &github, &deploy), &["by GitHub's word #7 lacks the label"]);
+    let planned = for_pull_request(&project, &github, &plan).run();
+    planned
+        .success()
+        .stdout_has("a deploy would be refused")
+        .stdout_has("put the label `may-destroy` on its pull request");
+    labels(&github, 7, &["may-destroy"]);
+    github.fault(
+        "GET /repos/acme/checkout/pulls/7",
+        1,
+        Fault::Answer { status: 404, headers: vec![], message: "gone" },
+    );
+    refuses(&project, for_pull_request(&project, &github, &deploy), &["is not known", "gone"]);
+    let planned = for_pull_request(&project, &github, &plan).run();
+    planned.success().stdout_has("of pull request #7 allows what the guards refuse").lacks("would be refused");
+    assert_eq!(project.ledger("live").len(), 1);
+    let named = ["deploy", "live", "2", "--allow-destroy", "terraform_data.a"];
+    for_pull_request(&project, &github, &named).run().success();
+    let (start, _) = &project.ledger_entries("live")[1];
+    assert_eq!(start["allowed_destroy"], json!(DOOMED), "{start}");
+    assert_eq!(start["allowed_by"], "--allow-destroy, and the label `may-destroy` of pull request #7");
+    assert!(github.exchanges("/commits/").is_empty());
+}
+
+#[test]
+fn a_label_of_the_component_is_not_for_the_policy() {
+    let (project, github) = merged(LABELLED);
+    labels(&github, 7, &["may-destroy"]);
+    let policy = |policy: Value| project.edit_json("account-scheme.json", |scheme| scheme["policy"] = policy);
+    policy(json!({ "max-destroy": 1 }));
+    let deploy = ["deploy", "live", "2"];
+    let not_enough = "no label is enough: `policy` of the account scheme refuses it as well";
+    refuses(&project, pushed(&project, &github, &deploy), &[not_enough]);
+    assert!(github.exchanges("/commits/").is_empty(), "nobody has to be asked");
+    policy(json!({ "max-destroy": 1, "allow-destroy-label": "org-destroy" }));
+    let both = ["put the labels `may-destroy` and `org-destroy` on its pull request", "#7 lacks the labels"];
+    refuses(&project, pushed(&project, &github, &deploy), &both);
+    labels(&github, 7, &["may-destroy", "org-destroy"]);
+    pushed(&project, &github, &deploy).run().success();
+    assert!(project.ledger_entries("live")[1].0["allowed_by"].as_str().unwrap().contains("`org-destroy`"));
+}
+
+#[test]
+fn what_nothing_is_called_is_told() {
+    let project = shrinking("{protect: [terraform_data.greting, aws_db_instance, module.data], max-destroy: 0}");
+    let first = project.deploy("live", "1");
+    first
+        .stderr_has("`protect` in cdflow.yml names `terraform_data.greting`")
+        .stderr_has("`terraform_data.greeting` meant?");
+    first.lacks("`module.data`").lacks("aws_db_instance");
+    let mistyped = ["deploy", "live", "2", "--allow-destroy", "terraform_data.aa"];
+    project.refuses(
+        mistyped,
+        2,
+        &["--allow-destroy `terraform_data.aa` names no resource", "did you mean `terraform_data.a`?"],
+    );
+    let named = ["--allow-destroy", DOOMED[0], "--allow-destroy", DOOMED[1]];
+    let allowed: Vec<&str> = ["deploy", "live", "2"].into_iter().chain(named).collect();
+    project.cdflow(&allowed).run().success();
+    // The same step, run again.
+    project.cdflow(&allowed).run().success().stderr_has("names `module.data`");
 }

@@ -39,6 +39,7 @@ mod oidc;
 mod operations;
 mod preflight;
 mod preview;
+mod preview_artifacts;
 mod reference;
 mod release;
 mod report;

@@ -109,8 +109,6 @@ fn a_report_as_files_in_any_ci() {
     assert_eq!(report["plan"]["resources"][0]["address"], "terraform_data.greeting");
     assert_eq!(report["state_serial"], report["state_serial"].as_u64().unwrap());
     assert!(fs::read_to_string(work.join("report.md")).unwrap().contains("greeting → live: Deployed"));
-    let output = project.cdflow(["deploy", "live", "1", "--report-json", "no/such/folder.json"]).run();
-    output.success().stderr_has("can't write the report `no/such/folder.json`");
 }
 
 /// Terraform hides a value where it is marked as sensitive; a resource may repeat it elsewhere.
@@ -249,8 +247,43 @@ fn a_plan_is_written_for_people_and_for_programs() {
         (&plan["counts"]["add"], &plan["resources"][0]["address"]),
         (&json!(1), &json!("terraform_data.greeting"))
     );
+}
 
-    fs::write(project.sandbox().work().join("file"), "").unwrap();
-    let warned = step(&project, &["deploy", "live", "1", "--plan-out", "../file/plan"]);
-    warned.success().stdout_has("::warning::can't make the folder of `--plan-out`");
+#[test]
+fn a_report_that_can_not_be_written_is_known_before_anything_is_done() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let work = project.sandbox().work();
+    fs::write(work.join("file"), "").unwrap();
+    let refuses = |flag: &str, place: &str, says: &str| {
+        project.refuses(["deploy", "live", "1", flag, place], 2, &[says]);
+    };
+    refuses("--report-json", "no/such/folder.json", "can't write the report `no/such/folder.json`");
+    refuses("--report-markdown", "../store", "the report `../store` is a folder");
+    refuses("--plan-out", "../file/plan", "can't make the folder of `--plan-out` `../file/plan`");
+    let on_actions = step(&project, &["deploy", "live", "1", "--report-json", "no/such/folder.json"]);
+    on_actions.fails(2).stdout_has("::error").lacks("::warning");
+    assert!(project.ledger("live").is_empty());
+    // A folder that is not there yet is made with the plan, and not before.
+    let failed = project.cdflow(["deploy", "live", "2", "--plan-out", "../plans/of/live"]).run();
+    failed.fails(2);
+    assert!(!work.join("plans").exists());
+    project.cdflow(["deploy", "live", "1", "--plan-out", "../plans/of/live"]).run().success();
+    assert!(work.join("plans/of/live/plan.txt").is_file());
+
+    let given = [("--report-json", "r"), ("--report-markdown", "r"), ("--comment", "true"), ("--plan-out", "p")];
+    for command in [&["status"][..], &["history", "live"], &["doctor"], &["prune"], &["shell", "live", "--", "true"]] {
+        for (flag, value) in given {
+            let refused = project.cdflow([&[flag, value], command].concat()).run();
+            refused.fails(2).stderr_has(flag).stderr_has("it is for ").stderr_has("rollback");
+        }
+    }
+    let input = [("INPUT_COMMAND", "status"), ("INPUT_REPORT-JSON", "r")];
+    project.cdflow([] as [&str; 0]).envs(input).run().fails(2).stderr_has("the Action's input `report-json`");
+    let release = ["release", "2", "--plan-out", "plans"];
+    project.refuses(
+        release,
+        2,
+        &["not for a command without a plan", "deploy, destroy, rollback, preview up, preview down"],
+    );
 }

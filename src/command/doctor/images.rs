@@ -8,9 +8,9 @@ use crate::{
         engine::{Endpoint, Engine},
         logins::{Login, Logins},
     },
-    error::{Error, Result},
+    error::{Error, Exit, Result},
     host::Host,
-    registry::Registry,
+    registry::{Registry, is_local},
     release::Identity,
 };
 
@@ -54,7 +54,11 @@ pub(super) async fn repository(
 
 async fn push(report: &mut Report, at: &str, repository: &str, login: Option<Login>) {
     let Some(registry) = report.take(CHECK, Registry::new(at, login)) else { return };
-    match report.take(CHECK, registry.may_push(repository).await) {
+    let asked = match registry.may_push(repository).await {
+        Err(error) if error.exit() == Exit::Unavailable && is_local(at) => Err(nobody_there(at, error).await),
+        asked => asked,
+    };
+    match report.take(CHECK, asked) {
         Some(true) => report.ok(CHECK, format!("{at}/{repository}, and we may push to it")),
         Some(false) => {
             let error = Error::input(format!("there is no repository {at}/{repository}"));
@@ -62,6 +66,17 @@ async fn push(report: &mut Report, at: &str, repository: &str, login: Option<Log
         }
         None => {}
     }
+}
+
+/// Whoever tries things out on one machine has often not started it, or looks for it from inside a container.
+async fn nobody_there(at: &str, error: Error) -> Error {
+    let port = at.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    let address = port.map_or_else(|| format!("{at}:80"), |_| at.to_owned());
+    if tokio::net::TcpStream::connect(&address).await.is_ok() {
+        return error;
+    }
+    error.hint(format!("nobody listens there: start a registry, docker run -d -p {}:5000 registry:2", port.unwrap_or(80)))
+        .hint("inside a container `localhost` is the container: give it the host's network, or set another `image-registry`")
 }
 
 async fn login(at: &str, host: &Host) -> Result<Option<Login>> {

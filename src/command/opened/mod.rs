@@ -50,6 +50,15 @@ pub(crate) struct Opened {
     pub(crate) private: PrivateFolder,
 }
 
+impl Opened {
+    /// That the release was made from; None for a bundle that doesn't say.
+    pub(crate) fn commit(&self) -> Option<String> {
+        let facts = std::fs::read(self.bundle.root.join("release.json")).ok()?;
+        let facts: serde_json::Value = serde_json::from_slice(&facts).ok()?;
+        facts["release"]["commit"].as_str().map(str::to_owned)
+    }
+}
+
 impl Wanted {
     /// Of which pull request it is a preview; who doesn't say it leaves it as it was.
     pub(crate) fn preview(&self) -> Option<&PreviewOf> {

@@ -1,5 +1,7 @@
 //! preview up: the newest commit of a pull request is released and deployed.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::{
@@ -67,6 +69,7 @@ pub(super) async fn run(context: &Context, inputs: PreviewUpInputs, report: &mut
         refuse_existing_state: None,
         limits: Effective::default(),
         allow_destroy: Vec::new(),
+        allowed_before: BTreeSet::new(),
         watch: Some(watch),
     };
     rollout::run(context, order, report).await?;

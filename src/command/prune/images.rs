@@ -44,6 +44,13 @@ impl Images {
         self.tags.get(version.as_str()).copied()
     }
 
+    /// The versions of a preview's images. What somebody else has given such a name to is none of ours.
+    pub(super) fn of_preview(&self, prefix: &str) -> impl Iterator<Item = Version> {
+        let is_commit = |rest: &str| rest.len() == 7 && rest.bytes().all(|b| b.is_ascii_hexdigit());
+        let ours = self.tags.keys().filter(move |tag| tag.strip_prefix(prefix).is_some_and(is_commit));
+        ours.filter_map(|tag| tag.parse().ok())
+    }
+
     pub(super) fn describe(&self, version: &Version) -> String {
         format!("{}/{}:{version}", self.ecr.host(), self.repository)
     }

@@ -70,7 +70,15 @@ pub(super) fn comment(world: &World, id: u64, comment: &Comment) -> Value {
 }
 
 pub(super) fn pull_request(number: u64, it: &PullRequest) -> Value {
-    let mut answer = example("pull-request");
+    with(of_pull_request(example("pull-request"), number, it), json!({ "merged": it.is_merged }))
+}
+
+/// In a list less is told.
+pub(super) fn listed_pull_request(number: u64, it: &PullRequest) -> Value {
+    of_pull_request(example("pull-request-simple-items")[0].clone(), number, it)
+}
+
+fn of_pull_request(mut answer: Value, number: u64, it: &PullRequest) -> Value {
     let of_example = answer["head"]["repo"].clone();
     let full = |id: u64| with(of_example.clone(), repository(id));
     answer["head"]["sha"] = it.head_sha.clone().into();
@@ -82,11 +90,12 @@ pub(super) fn pull_request(number: u64, it: &PullRequest) -> Value {
     with(
         answer,
         json!({
-            "number": number, "state": if it.is_open { "open" } else { "closed" }, "merged": it.is_merged,
+            "number": number, "state": if it.is_open { "open" } else { "closed" },
             // The example's team lacks what the description demands of one.
             "requested_teams": [],
             "draft": it.is_draft, "labels": labels, "user": user(&it.author), "updated_at": time(it.updated_at),
             "closed_at": closed, "merged_at": if it.is_merged { time(it.updated_at) } else { Value::Null },
+            "merge_commit_sha": it.merge_commit_sha,
         }),
     )
 }

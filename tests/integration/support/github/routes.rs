@@ -1,6 +1,6 @@
 //! From a request to an answer, by GitHub's rules.
 
-use super::world::{Asset, Comment, Deployment, Release, World};
+use super::world::{Asset, Comment, Deployment, PullRequest, Release, World};
 use super::{Exchange, REPOSITORY, answers};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -103,7 +103,7 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
     let is_read = asked.method == "GET";
     let accepted: &[&str] = match parts.as_slice() {
         ["issues", ..] => &["issues", "pull_requests"],
-        ["pulls", ..] => &["pull_requests"],
+        ["pulls", ..] | ["commits", _, "pulls"] => &["pull_requests"],
         ["releases", ..] => &["contents"],
         ["deployments", ..] => &["deployments"],
         ["environments", ..] => &["administration"],
@@ -131,6 +131,14 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
             Some(found) => page(world, &wanted, found.files.iter().map(|name| answers::changed_file(name)).collect()),
             None => refusal(404, "Not Found"),
         },
+        ("GET", ["commits", sha, "pulls"]) => {
+            let came_with = |it: &PullRequest| {
+                let own = it.merge_commit_sha.iter().chain(&it.other_commits).chain([&it.head_sha]);
+                (it.is_open || it.is_merged) && own.into_iter().any(|commit| commit == sha)
+            };
+            let found = world.pull_requests.iter().filter(|(_, it)| came_with(it));
+            page(world, &wanted, found.map(|(number, it)| answers::listed_pull_request(*number, it)).collect())
+        }
         (_, ["issues", ..]) => issues(world, &wanted, &parts[1..]),
         (_, ["releases", ..]) => releases(world, &wanted, &parts[1..]),
         (_, ["deployments", ..]) => deployments(world, &wanted, &parts[1..]),

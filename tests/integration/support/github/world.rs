@@ -40,6 +40,10 @@ pub(crate) struct PullRequest {
     pub(crate) is_merged: bool,
     pub(crate) is_draft: bool,
     pub(crate) head_sha: String,
+    /// The commit that the base branch has by it.
+    pub(crate) merge_commit_sha: Option<String>,
+    /// That came with it, besides these two.
+    pub(crate) other_commits: Vec<String>,
     /// None: the fork was deleted.
     pub(crate) head_repository: Option<u64>,
     pub(crate) labels: Vec<String>,
@@ -124,6 +128,8 @@ impl World {
             is_merged: false,
             is_draft: false,
             head_sha: head_sha.to_owned(),
+            merge_commit_sha: None,
+            other_commits: Vec::new(),
             head_repository: Some(super::REPOSITORY_ID),
             labels: Vec::new(),
             files: Vec::new(),
