@@ -33,6 +33,7 @@ mod limits;
 mod log;
 mod manifest;
 mod names;
+mod pipeline;
 mod preview;
 mod private;
 mod process;

@@ -2,13 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io,
+    fs::{self, File},
+    io::{self, Cursor},
     path::{Path, PathBuf},
 };
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
-use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
+use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
 use crate::{
     account::Place,
@@ -17,12 +17,15 @@ use crate::{
     log::bytes_text,
     manifest::Manifest,
     names::Component,
+    pipeline::{Item, in_order, threads},
     source::{self, Boundary, SourceFile, TreeFile, walk},
 };
 
 /// AWS's limit for the unzipped size of a function with its layers: 250 MB, which AWS counts in 1024s.
 const UNZIPPED_LIMIT: u64 = 250 * 1024 * 1024;
 const LARGEST_SHOWN: usize = 5;
+/// Larger files are not held in memory, but compressed while they are read.
+const HELD: u64 = 4 << 20;
 
 /// In a local scheme, where a bucket's name would stand.
 pub(crate) const LOCAL: &str = "file:";
@@ -92,21 +95,78 @@ pub(crate) fn write(files: &BTreeMap<String, SourceFile>, to: &Path) -> Result<L
     let failed = |error: io::Error| Error::io("can't write the function's zip", to, &error);
     let file = File::create_new(to).map_err(failed)?;
     let mut zip = ZipWriter::new(io::BufWriter::new(file));
-    for (name, file) in files {
-        let options = SimpleFileOptions::default()
-            .compression_method(CompressionMethod::Deflated)
-            .last_modified_time(DateTime::default())
-            .unix_permissions(if file.executable { 0o755 } else { 0o644 });
-        zip.start_file(name.as_str(), options).map_err(|error| failed(error.into()))?;
-        let mut from = File::open(&file.path).map_err(|error| Error::io("can't read", &file.path, &error))?;
-        if digest::copy(&mut from, &mut zip).map_err(failed)? != file.sha256 {
-            return Err(source::changed(name));
-        }
-    }
+    let items = files.iter().map(|(name, file)| Ok(Item { item: (name, file), cost: cost(file) }));
+    in_order(
+        threads(),
+        items,
+        || Ok(()),
+        |(), (name, file)| pack(name, file),
+        |packed| match packed {
+            Packed::Compressed(entry) => put(&mut zip, entry).map_err(failed),
+            Packed::TooLarge(name, file) => compress(&mut zip, name, file, failed),
+        },
+    )?;
     let file =
         zip.finish().map_err(|error| failed(error.into()))?.into_inner().map_err(|error| failed(error.into_error()))?;
     let size = file.metadata().map_err(failed)?.len();
     Ok(LambdaZip { path: to.to_owned(), sha256: Sha256::of_file(to).map_err(failed)?, size })
+}
+
+/// A file on its way into the zip.
+enum Packed<'f> {
+    /// A zip of this file alone.
+    Compressed(Vec<u8>),
+    TooLarge(&'f str, &'f SourceFile),
+}
+
+/// In bytes of memory: the content, and what it is compressed to.
+fn cost(file: &SourceFile) -> usize {
+    if file.size > HELD { 0 } else { 2 * file.size as usize + 4096 }
+}
+
+fn pack<'f>(name: &'f str, file: &'f SourceFile) -> Result<Packed<'f>> {
+    if file.size > HELD {
+        return Ok(Packed::TooLarge(name, file));
+    }
+    let content = fs::read(&file.path).map_err(|error| Error::io("can't read", &file.path, &error))?;
+    if Sha256::of(&content) != file.sha256 {
+        return Err(source::changed(name));
+    }
+    let packed = (|| {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        zip.start_file(name, options(file))?;
+        io::Write::write_all(&mut zip, &content)?;
+        Ok(zip.finish()?.into_inner())
+    })();
+    packed
+        .map(Packed::Compressed)
+        .map_err(|error: zip::result::ZipError| Error::io("can't compress", &file.path, &error.into()))
+}
+
+fn put(zip: &mut ZipWriter<io::BufWriter<File>>, entry: Vec<u8>) -> io::Result<()> {
+    let mut entry = ZipArchive::new(Cursor::new(entry))?;
+    Ok(zip.raw_copy_file(entry.by_index_raw(0)?)?)
+}
+
+fn compress(
+    zip: &mut ZipWriter<io::BufWriter<File>>,
+    name: &str,
+    file: &SourceFile,
+    failed: impl Fn(io::Error) -> Error,
+) -> Result<()> {
+    zip.start_file(name, options(file)).map_err(|error| failed(error.into()))?;
+    let mut from = File::open(&file.path).map_err(|error| Error::io("can't read", &file.path, &error))?;
+    match digest::copy(&mut from, zip).map_err(failed)? == file.sha256 {
+        true => Ok(()),
+        false => Err(source::changed(name)),
+    }
+}
+
+fn options(file: &SourceFile) -> SimpleFileOptions {
+    SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .last_modified_time(DateTime::default())
+        .unix_permissions(if file.executable { 0o755 } else { 0o644 })
 }
 
 /// What Terraform gets in `var.release`. The names of the keys are the reference's.
@@ -138,8 +198,6 @@ fn bucket_name(place: &Place) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn tree(size: u64) -> TreeFile {
@@ -166,7 +224,8 @@ mod tests {
         let zip = |mode: u32| {
             let folder = tempfile::tempdir().unwrap();
             let mut files = BTreeMap::new();
-            for (name, text) in [("b/run.sh", "#!/bin/sh\n"), ("a.py", "print(1)\n")] {
+            let large = "large ".repeat(1 << 20);
+            for (name, text) in [("b/run.sh", "#!/bin/sh\n"), ("a.py", "print(1)\n"), ("b/large", large.as_str())] {
                 let path = folder.path().join(name);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
                 fs::write(&path, text).unwrap();
@@ -185,7 +244,10 @@ mod tests {
         let mut archive = zip::ZipArchive::new(io::Cursor::new(first.1)).unwrap();
         let names: Vec<String> =
             (0..archive.len()).map(|at| archive.by_index(at).unwrap().name().unwrap().into_owned()).collect();
-        assert_eq!(names, ["a.py", "b/run.sh"]);
+        assert_eq!(names, ["a.py", "b/large", "b/run.sh"]);
+        let mut large = Vec::new();
+        io::Read::read_to_end(&mut archive.by_name("b/large").unwrap(), &mut large).unwrap();
+        assert!(large.len() as u64 > HELD && large.ends_with(b"large large "));
         assert_eq!(archive.by_name("b/run.sh").unwrap().unix_mode(), Some(0o100755));
         assert_eq!(archive.by_name("a.py").unwrap().compression(), CompressionMethod::Deflated);
     }

@@ -15,12 +15,12 @@ use super::{
     index::Index,
     layout::{MANIFEST, SEGMENT, refuse},
     manifest::BundleManifest,
-    pipeline::{Item, in_order, threads},
     record::{BLOCK, LOCAL_LEN},
 };
 use crate::{
     digest::{Hasher, Sha256},
     error::{Error, Result},
+    pipeline::{Item, in_order, threads},
 };
 
 /// What disks commonly take at least for a file or a folder.

@@ -12,7 +12,6 @@ mod extract;
 mod index;
 mod layout;
 mod manifest;
-mod pipeline;
 mod reader;
 mod record;
 mod writer;

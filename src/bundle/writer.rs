@@ -12,12 +12,12 @@ use super::{
     codec::{BlockWriter, Deflater},
     layout::{MANIFEST, MAX_DIRECTORY, MAX_ENTRIES, MAX_FILE, MAX_TOTAL, SEGMENT, is_bomb, rank},
     manifest::{BundleManifest, FileEntry, TerraformIdentity, check_names},
-    pipeline::{Item, in_order, threads},
     record::{BLOCK, Method, Record, end},
 };
 use crate::{
     digest::{Hasher, Sha256},
     error::{Error, Result},
+    pipeline::{Item, in_order, threads},
 };
 
 /// Where the content of a file comes from.

@@ -52,7 +52,7 @@ impl Engine {
             .env("DOCKER_HOST", format!("unix://{}/engine", self.folder.path().display()))
             .output()
             .await
-            .expect("the docker command line is missing: `tests/run` says how to get it");
+            .expect("the docker command line is missing: `tests/prepare` says how to get it");
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         let mut sent = self.context.lock().unwrap().clone();
         // With a Dockerfile from outside it does not write the end of the tar.

@@ -15,19 +15,19 @@ use crate::error::{Error, Result};
 const IN_FLIGHT: usize = 20 << 20;
 
 /// Threads worth starting here; beyond eight the disk is the limit.
-pub(super) fn threads() -> usize {
+pub(crate) fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, |n| n.get().min(8))
 }
 
 /// An item and the bytes of memory that it takes until its result is gone.
-pub(super) struct Item<I> {
-    pub(super) item: I,
-    pub(super) cost: usize,
+pub(crate) struct Item<I> {
+    pub(crate) item: I,
+    pub(crate) cost: usize,
 }
 
 /// Does `work` on each item, on `threads` threads that each have a state made by `start`, and gives the results to `sink`
 /// in the order of the items, on the calling thread. Ends with the first failure in that order.
-pub(super) fn in_order<I: Send, O: Send, S: Send>(
+pub(crate) fn in_order<I: Send, O: Send, S: Send>(
     threads: usize,
     items: impl Iterator<Item = Result<Item<I>>>,
     start: impl Fn() -> Result<S>,
