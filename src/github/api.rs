@@ -102,6 +102,19 @@ impl Api {
         self.client.ask(Call::get(self.route(&format!("/pulls/{number}")), &doing, "pull-requests: read")).await
     }
 
+    /// The numbers of all that are open.
+    pub(crate) async fn open_pull_requests(&self) -> Result<Vec<u64>, Trouble> {
+        #[derive(Deserialize)]
+        struct Numbered {
+            number: u64,
+        }
+        // Oldest first: one that is opened meanwhile comes last, and moves none from a page that is to come to one that was read.
+        let route = self.route("/pulls?state=open&sort=created&direction=asc");
+        let call = Call::get(route, "list the open pull requests", "pull-requests: read");
+        let open: Vec<Numbered> = self.client.list(call).await?;
+        Ok(open.into_iter().map(|it| it.number).collect())
+    }
+
     /// The names of all files that a pull request changes; GitHub tells 3,000 at most.
     pub(crate) async fn changed_files(&self, number: u64) -> Result<Vec<String>, Trouble> {
         #[derive(Deserialize)]

@@ -39,6 +39,7 @@ mod oidc;
 mod operations;
 mod preflight;
 mod preview;
+mod reap;
 mod reference;
 mod release;
 mod report;

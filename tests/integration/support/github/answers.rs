@@ -70,7 +70,15 @@ pub(super) fn comment(world: &World, id: u64, comment: &Comment) -> Value {
 }
 
 pub(super) fn pull_request(number: u64, it: &PullRequest) -> Value {
-    let mut answer = example("pull-request");
+    with(filled(example("pull-request"), number, it), json!({ "merged": it.is_merged }))
+}
+
+/// A list tells less of each.
+pub(super) fn listed_pull_request(number: u64, it: &PullRequest) -> Value {
+    filled(example("pull-request-simple-items")[0].clone(), number, it)
+}
+
+fn filled(mut answer: Value, number: u64, it: &PullRequest) -> Value {
     let of_example = answer["head"]["repo"].clone();
     let full = |id: u64| with(of_example.clone(), repository(id));
     answer["head"]["sha"] = it.head_sha.clone().into();
@@ -82,7 +90,7 @@ pub(super) fn pull_request(number: u64, it: &PullRequest) -> Value {
     with(
         answer,
         json!({
-            "number": number, "state": if it.is_open { "open" } else { "closed" }, "merged": it.is_merged,
+            "number": number, "state": if it.is_open { "open" } else { "closed" },
             // The example's team lacks what the description demands of one.
             "requested_teams": [],
             "draft": it.is_draft, "labels": labels, "user": user(&it.author), "updated_at": time(it.updated_at),

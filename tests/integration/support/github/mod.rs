@@ -104,6 +104,11 @@ impl GitHub {
         self.world().faults.push((matching.to_owned(), times, fault));
     }
 
+    /// How many requests there were so far.
+    pub(crate) fn calls(&self) -> usize {
+        self.world().exchanges.len()
+    }
+
     /// So far, those whose line contains this.
     pub(crate) fn exchanges(&self, containing: &str) -> Vec<Exchange> {
         let all = self.world().exchanges.clone();

@@ -21,7 +21,7 @@ pub(crate) struct World {
     pub(crate) environments: Vec<String>,
     /// What `generate-notes` says.
     pub(crate) notes: String,
-    pub(super) faults: Vec<(String, usize, Fault)>,
+    pub(crate) faults: Vec<(String, usize, Fault)>,
     pub(super) exchanges: Vec<Exchange>,
 }
 
