@@ -1,5 +1,7 @@
 //! GitHub's API for one repository: the requests that several commands make.
 
+use std::sync::OnceLock;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -18,6 +20,8 @@ pub(crate) struct Api {
     pub(super) client: Client,
     pub(super) repository: Repository,
     graphql: String,
+    /// Once GitHub has told it.
+    me: OnceLock<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -89,7 +93,7 @@ impl Api {
         let token = token.ok_or_else(|| Trouble::new(Kind::NoToken, "GitHub can't be asked", "there is no token"))?;
         let url = environment.get("GITHUB_API_URL").unwrap_or(API);
         let graphql = environment.get("GITHUB_GRAPHQL_URL").map_or_else(|| format!("{url}/graphql"), str::to_owned);
-        Ok(Self { client: Client::new(url, &token, log)?, repository, graphql })
+        Ok(Self { client: Client::new(url, &token, log)?, repository, graphql, me: OnceLock::new() })
     }
 
     /// `/repos/acme/checkout` and what follows.
@@ -135,6 +139,9 @@ impl Api {
 
     /// The login that our token writes as. The token of a workflow is a bot's, and only GraphQL tells that to it.
     pub(crate) async fn me(&self) -> Result<String, Trouble> {
+        if let Some(me) = self.me.get() {
+            return Ok(me.clone());
+        }
         let query = json!({ "query": "query { viewer { login } }" });
         let call = Call::new(hyper::Method::POST, self.graphql.clone(), "ask whose the token is", "contents: read");
         let answer: Value = match self.client.ask(call.json(query).repeatable()).await {
@@ -142,7 +149,8 @@ impl Api {
             Err(trouble) if [Kind::NotFound, Kind::Invalid].contains(&trouble.kind) => Value::Null,
             answer => answer?,
         };
-        Ok(answer["data"]["viewer"]["login"].as_str().unwrap_or(ACTIONS_BOT).to_owned())
+        let login = answer["data"]["viewer"]["login"].as_str();
+        Ok(login.map_or_else(|| ACTIONS_BOT.to_owned(), |login| self.me.get_or_init(|| login.to_owned()).clone()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `preview reap`: what nobody needs goes, and nothing else, whatever GitHub answers.
 
 use crate::preview::{NUMBER, Pause, close, down, for_pull_request, project, releases, scheduled, up};
-use crate::support::github::{Fault, GitHub};
+use crate::support::github::{Fault, GitHub, TOKEN};
 use crate::support::{Output, Project};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -36,6 +36,11 @@ fn reap(project: &Project, github: &GitHub) -> Output {
 
 fn refusal(status: u16, message: &'static str) -> Fault {
     Fault::Answer { status, headers: vec![], message }
+}
+
+/// By pull request.
+fn comments(github: &GitHub) -> BTreeMap<u64, String> {
+    github.world().comments.values().map(|it| (it.issue, it.body.clone())).collect()
 }
 
 /// A preview of pull request 7 that `preview up` has made, and copies of it for others, all of them closed.
@@ -79,6 +84,7 @@ fn reap_destroys_what_nobody_needs() {
     let before = project.snapshot();
     let listed = scheduled(&project, &github, &["preview", "reap", "--dry-run"]).run();
     listed.fails(6);
+    assert_eq!(comments(&github).into_keys().collect::<Vec<_>>(), [NUMBER]);
     project.unchanged_since(&before, &listed);
     let said_of = said(&listed);
     let expected = [
@@ -104,6 +110,12 @@ fn reap_destroys_what_nobody_needs() {
         let is_gone = (8..=11).contains(&number);
         assert_eq!(project.state(&format!("pr-{number}")).is_none(), is_gone, "{number}\n{reaped}");
     }
+    // Each pull request is told, but for the one that is gone.
+    let told = comments(&github);
+    assert_eq!(told.keys().copied().collect::<Vec<_>>(), [7, 8, 9, 11]);
+    assert!(told[&7].contains("cdflow: deployed") && told[&8].contains("cdflow: destroyed"), "{told:?}");
+    assert!(told[&8].contains("**pr\\-8**") && told[&8].contains("actions/runs/900"), "{}", told[&8]);
+    assert!(told[&8].contains(&format!("commit `{}`", &project.head()[..7])), "{}", told[&8]);
     fs::write(&damaged, whole).unwrap();
     let reaped = scheduled(&project, &github, &["preview", "reap"]).run();
     reaped.success().stdout_has("Destroyed 2 of 7 preview(s)");
@@ -144,6 +156,10 @@ fn github_is_asked_once_more_before_anything_is_destroyed() {
         assert_eq!(project.state(&environment).is_none(), runs == 2, "{number}\n{reaped}");
         assert_eq!(project.ledger(&environment).len(), runs, "{number}");
     }
+    // That it failed is told as well.
+    let told = comments(&github);
+    assert_eq!(told.keys().copied().collect::<Vec<_>>(), [7, 9, 10]);
+    assert!(told[&9].contains("cdflow: failed") && told[&10].contains("cdflow: destroyed"), "{told:?}");
     reap(&project, &github).success().stdout_has("Destroyed 1 of 4 preview(s)");
 }
 
@@ -161,6 +177,7 @@ fn a_pull_request_that_is_opened_again_keeps_its_preview() {
     output.success().stdout_has("Stopped before anything was applied: pull request #7 is open again");
     assert_eq!(project.resources("pr-7"), ["terraform_data.greeting"]);
     assert!(project.ledger("pr-7").len() == 1 && releases(&project).len() == 1);
+    assert!(comments(&github)[&NUMBER].contains("cdflow: superseded"));
 
     // By hand it is meant, also while the pull request is open.
     let by_hand = ["preview", "down", "--pull-request", "7"];
@@ -201,6 +218,32 @@ fn not_found_alone_destroys_nothing() {
     reaped.fails(6).stdout_has("1 preview(s) could not be reaped: pr-7");
     assert!(project.state("pr-9").is_none() && project.state("pr-7").is_some());
     assert_eq!(project.ledger("pr-7").len(), 1);
+}
+
+#[test]
+fn trouble_in_the_middle_stops_no_other() {
+    let (project, github) = with_closed("{}", &[8, 9, 10, 11, 12]);
+    github.fault("/pulls/8", 99, refusal(500, "Server Error"));
+    github.fault("/pulls/9", 99, refusal(403, "Resource not accessible by integration"));
+    github.fault("/pulls/10", 1, refusal(502, "Server Error"));
+    let limited = vec![("retry-after", "1".to_owned())];
+    let message = "You have exceeded a secondary rate limit.";
+    github.fault("/pulls/11", 1, Fault::Answer { status: 403, headers: limited, message });
+    // Neither the deployments nor the comment are worth a failure.
+    github.fault("GET /repos/acme/checkout/deployments", 99, refusal(404, "Not Found"));
+    github.fault("/issues/12/comments", 99, refusal(500, "Server Error"));
+    let reaped = reap(&project, &github);
+    reaped.fails(6).stdout_has("2 preview(s) could not be reaped: pr-8, pr-9").stdout_has("can't read the comments");
+    for number in 7..=12 {
+        assert_eq!(project.state(&format!("pr-{number}")).is_none(), number >= 10, "{number}\n{reaped}");
+    }
+    assert_eq!(comments(&github).into_keys().collect::<Vec<_>>(), [7, 10, 11]);
+    github.world().faults.clear();
+    let reaped = scheduled(&project, &github, &["preview", "reap", "--comment", "false"]).run();
+    reaped.success().stdout_has("Destroyed 2 of 3 preview(s)");
+    assert_eq!(comments(&github).into_keys().collect::<Vec<_>>(), [7, 10, 11]);
+    github.world().token(TOKEN, "github-actions[bot]", &[("contents", "read")]);
+    reap(&project, &github).fails(6).stdout_has("pull-requests: read");
 }
 
 #[test]
@@ -265,4 +308,6 @@ fn two_pull_requests_that_are_closed_at_once() {
         assert_eq!(project.state(environment), None);
         assert_eq!(project.ledger(environment).len(), 2);
     }
+    let told = comments(&github);
+    assert!(told.len() == 2 && told.values().all(|body| body.contains("cdflow: destroyed")), "{told:?}");
 }

@@ -1,6 +1,6 @@
 //! preview reap: the previews that nobody needs any more are destroyed, also those whose `closed` event never came.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 use futures_util::{StreamExt, stream};
 
@@ -14,7 +14,7 @@ use crate::{
     inputs::{PlanInputs, PreviewReapInputs},
     ledger::{Ledger, Record},
     names::Environment,
-    report::Report,
+    report::{Commenter, Report},
 };
 
 /// Each is a Terraform.
@@ -33,6 +33,8 @@ enum End {
 struct Reaper<'a> {
     context: &'a Context,
     judge: Arc<Judge>,
+    /// None where no comments are wanted.
+    commenter: Option<Commenter>,
     dry_run: bool,
 }
 
@@ -42,7 +44,8 @@ pub(super) async fn run(context: &Context, inputs: &PreviewReapInputs, report: &
     let listing = Ledger::environments(&context.store, &context.identity);
     let mut previews = interrupt.or_cancel("reading the ledger", listing).await?;
     previews.retain(Environment::is_preview);
-    let reaper = &Reaper { context, judge, dry_run: inputs.dry_run };
+    let commenter = Commenter::of(&context.host, context.commenting, context.github_token.as_ref());
+    let reaper = &Reaper { context, judge, commenter, dry_run: inputs.dry_run };
     // None waits for one that was begun before it.
     let ended = stream::iter(previews.iter().enumerate())
         .map(|(at, environment)| async move { (at, environment, reaper.one(environment).await) })
@@ -119,13 +122,26 @@ impl Reaper<'_> {
     }
 
     async fn destroy(&self, context: &Context, environment: &Environment, record: Record, why: Reason) -> Result<End> {
+        let (started, mut report) = (Instant::now(), Report::of(context.host.run.as_deref()));
+        report.command = "preview reap".to_owned();
+        report.component = Some(context.identity.component.to_string());
+        report.team = Some(context.identity.team.to_string());
+        // What is checked out is not what was deployed.
+        report.commit = record.deployed().and_then(|deployed| Some(deployed.preview.as_ref()?.sha.clone()));
         let watch = Some(Watch::Due(self.judge.clone()));
-        let mut report = Report::default();
-        let left = down::destroy(context, environment, record, PlanInputs::default(), watch, &mut report).await?;
-        Ok(match left {
-            Some(left) => End::Left(left),
-            None => End::Destroyed(why),
-        })
+        let done = down::destroy(context, environment, record, PlanInputs::default(), watch, &mut report).await;
+        if let Ok(Some(left)) = done {
+            return Ok(End::Left(left));
+        }
+        report.end(done.as_ref().err(), started.elapsed(), &context.host.log.redactor);
+        // What somebody else is at is theirs to tell; and where the pull request is gone, nobody would read it.
+        if done.as_ref().err().map(Error::exit) != Some(Exit::Locked)
+            && why != Reason::Unknown
+            && let (Some(commenter), Some(number)) = (&self.commenter, environment.pull_request())
+        {
+            commenter.write(number, report).await;
+        }
+        done.map(|_| End::Destroyed(why))
     }
 
     /// Whose they are, and which release they are to be destroyed with, nobody knows: so they are only told.
