@@ -75,9 +75,13 @@ pub(crate) async fn run(context: &Context, mut order: Order, report: &mut Report
         report.outcome = report::Outcome::Destroyed;
         return nothing_to_destroy(context, &order, &opened).await.map(|()| None);
     };
+    let told = deployments::queue(context, &order, &opened).await;
     let (planned, entry) = match begin(context, &order, &opened, report).await {
         Ok((planned, Begun::Started(entry))) => (planned, entry),
         ended => {
+            if let Some(told) = told {
+                told.stop(context, stopped_by(&ended)).await;
+            }
             // Nothing was applied: a workspace that was made for this plan goes again.
             if is_new && let Err(error) = terraform.delete_workspace().await {
                 let environment = &order.wanted.environment;
@@ -87,7 +91,9 @@ pub(crate) async fn run(context: &Context, mut order: Order, report: &mut Report
             return Ok(stopped(context, &planned, begun, report));
         }
     };
-    let told = deployments::begin(context, &order, &opened).await;
+    if let Some(told) = &told {
+        told.begin(context).await;
+    }
     let carried = carry_out(context, &order, &opened, &planned, &entry, report).await;
     if let Some(told) = told {
         told.end(context, &carried, report.environment_url.as_deref()).await;
@@ -103,6 +109,15 @@ pub(crate) async fn run(context: &Context, mut order: Order, report: &mut Report
     };
     context.host.log.done(&format!("{text} in {}", duration_text(started.elapsed())));
     Ok(None)
+}
+
+/// What GitHub is to show of a run that applies nothing.
+fn stopped_by(ended: &Result<(Plan, Begun)>) -> Result<&str, &Error> {
+    match ended {
+        Ok((_, Begun::Overtaken(why))) => Ok(why),
+        Ok(_) => Ok("planned only"),
+        Err(error) => Err(error),
+    }
 }
 
 fn stopped(context: &Context, planned: &Plan, begun: Begun, report: &mut Report) -> Option<String> {

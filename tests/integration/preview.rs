@@ -147,10 +147,10 @@ fn a_preview_comes_and_goes_with_its_pull_request() {
     up(&project, &github, 2).success().stdout_has("is there already");
 
     let told = deployments(&github);
-    assert_eq!(told, ["pr-7: in_progress success inactive", "pr-7: in_progress success"]);
+    assert_eq!(told, ["pr-7: queued in_progress success inactive", "pr-7: queued in_progress success"]);
     let last = github.world().deployments.values().next_back().unwrap().clone();
     assert!(last.is_transient && last.git_ref == project.head(), "{last:?}");
-    assert_eq!(last.statuses[1]["environment_url"], "https://pr-7.example");
+    assert_eq!(last.statuses[2]["environment_url"], "https://pr-7.example");
     assert_eq!(last.statuses[0]["log_url"], "https://github.com/acme/checkout/actions/runs/2");
 
     // Pushed to.
@@ -211,6 +211,9 @@ fn only_the_newest_commit_is_deployed() {
     });
     running.wait().success().stdout_has("Stopped before anything was applied");
     assert!(project.ledger("pr-7").is_empty() && project.state("pr-7").is_none());
+    assert_eq!(deployments(&github), ["pr-7: queued inactive"]);
+    let why = github.world().deployments.values().next().unwrap().statuses[1]["description"].clone();
+    assert!(why.as_str().unwrap().contains("is the newest commit of pull request #7"), "{why}");
 
     // Closed meanwhile.
     project.git(["checkout", "--quiet", &newer]);
@@ -314,7 +317,14 @@ fn deploys_of_other_environments_are_told_as_well() {
     scheduled(&project, &github, &["deploy", "live", &version]).run().success();
     scheduled(&project, &github, &["deploy", "live", &version]).run().success();
     let told = deployments(&github);
-    assert_eq!(told, ["pr-7: in_progress success", "live: in_progress success inactive", "live: in_progress success"]);
+    assert_eq!(
+        told,
+        [
+            "pr-7: queued in_progress success",
+            "live: queued in_progress success inactive",
+            "live: queued in_progress success"
+        ]
+    );
     let sent = github.exchanges("POST /repos/acme/checkout/deployments");
     let of_live = sent.iter().find(|it| it.body["environment"] == "live").unwrap();
     assert_eq!((&of_live.body["production_environment"], &of_live.body["auto_merge"]), (&json!(true), &json!(false)));
@@ -322,7 +332,7 @@ fn deploys_of_other_environments_are_told_as_well() {
     // A deploy that fails, and a GitHub that does not want to know.
     let path = project.terraform_but("apply) exit 1 ;;");
     scheduled(&project, &github, &["deploy", "ci", &version]).env("PATH", path).run().fails(6);
-    assert_eq!(deployments(&github).last().unwrap(), "ci: in_progress failure");
+    assert_eq!(deployments(&github).last().unwrap(), "ci: queued in_progress failure");
     github.world().token(TOKEN, "github-actions[bot]", &[("contents", "read")]);
     let output = scheduled(&project, &github, &["deploy", "aslive", &version]).run();
     output.success().stdout_has("::warning::can't record the deployment to `aslive`").stdout_has("deployments: write");
@@ -332,6 +342,47 @@ fn deploys_of_other_environments_are_told_as_well() {
         "url-output: url, github-deployments: false",
     );
     scheduled(&project, &github, &["deploy", "aslive", &version]).run().success().lacks("record the deployment");
+}
+
+/// What GitHub shows is what is true at that moment.
+#[test]
+fn a_deploy_is_queued_until_it_applies() {
+    let (project, github) = (project("{}"), GitHub::start());
+    project.release("1");
+    let deploying = |arguments: &[&str]| scheduled(&project, &github, &[&["deploy", "ci", "1"], arguments].concat());
+    let last = || {
+        let world = github.world();
+        let (_, last) = world.deployments.last_key_value().unwrap();
+        let status = last.statuses.last().unwrap();
+        format!("{} {} {}", last.statuses.len(), status["state"], status["description"])
+    };
+    scheduled(&project, &github, &["deploy", "ci", "none-such"]).run().fails(2);
+    deploying(&["--plan-only"]).run().success();
+    assert!(deployments(&github).is_empty());
+
+    let pause = Pause::new(&project);
+    let mut running = deploying(&[]).env("PATH", &pause.path).spawn();
+    pause.meanwhile(&mut running, 1, &github, |world| {
+        assert_eq!(world.deployments.values().next().unwrap().statuses.len(), 1);
+    });
+    running.wait().success();
+    assert_eq!(deployments(&github), ["ci: queued in_progress success"]);
+
+    let pause = Pause::new(&project);
+    let mut running = deploying(&[]).env("PATH", &pause.path).spawn();
+    running.wait_until("plan", |_| pause.is_waiting(1)).signal(nix::sys::signal::Signal::SIGTERM);
+    running.wait_for("cancelled: stopping");
+    pause.end();
+    running.wait().fails(143);
+    assert_eq!(last(), "2 \"error\" \"cancelled\"");
+
+    let locked = "plan) echo 'Error: Error acquiring the state lock: resource temporarily unavailable' >&2; exit 1 ;;";
+    deploying(&[]).env("PATH", project.terraform_but(locked)).run().fails(8);
+    assert_eq!(last(), "2 \"failure\" \"state-locked\"");
+    project.append("cdflow.yml", "").edit("cdflow.yml", "deploy: {", "deploy: {protect: [terraform_data], ");
+    let refused = deploying(&["--replace", "terraform_data.greeting"]).run();
+    refused.fails(3);
+    assert_eq!(last(), "2 \"failure\" \"refused\"");
 }
 
 #[test]
