@@ -3,9 +3,17 @@
 use crate::preview::{NUMBER, Pause, close, down, for_pull_request, project, releases, scheduled, up};
 use crate::support::github::{Fault, GitHub, TOKEN};
 use crate::support::{Output, Project};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::{Duration, Instant};
+
+/// So many previews are to go in the test of many; `make soak` has it be more.
+const MANY: u64 = 24;
+/// Of every hundred questions to GitHub so many fail there.
+const FAULTS: u64 = 10;
+/// What cdflow itself may take, however many there are. In KiB.
+const MEMORY: u64 = 150 * 1024;
 
 /// As if `preview up` had made also this one: the ledger and the state of pull request 7 once more.
 fn copy(project: &Project, number: u64, change: impl Fn(&mut Value)) {
@@ -310,4 +318,110 @@ fn two_pull_requests_that_are_closed_at_once() {
     }
     let told = comments(&github);
     assert!(told.len() == 2 && told.values().all(|body| body.contains("cdflow: destroyed")), "{told:?}");
+}
+
+/// What a preview's pull request is, in the test of many.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    // Those of these go.
+    Closed,
+    Merged,
+    Gone,
+    /// Open, and older than `ttl`.
+    Old,
+    // Those of these stay.
+    Open,
+    /// Old as well, but with the label.
+    Kept,
+    /// Closed, and of another repository.
+    Foreign,
+    /// Closed, and not in the ledger.
+    StateAlone,
+}
+
+fn furnish(project: &Project, github: &GitHub, number: u64, kind: Kind) {
+    let environment = format!("pr-{number}");
+    copy(project, number, |start| match kind {
+        Kind::Old | Kind::Kept => start["started"] = "2026-01-01T00:00:00Z".into(),
+        Kind::Foreign => start["preview"]["repository"] = 1.into(),
+        _ => {}
+    });
+    let mut world = github.world();
+    world.deployed(&environment, json!({ "cdflow": { "component": "greeting" } }));
+    let found = world.pull_request(number, "abc");
+    found.is_open = matches!(kind, Kind::Old | Kind::Open | Kind::Kept);
+    found.is_merged = matches!(kind, Kind::Merged);
+    match kind {
+        Kind::Kept => found.labels = vec!["keep-preview".to_owned()],
+        Kind::Gone => drop(world.pull_requests.remove(&number)),
+        Kind::StateAlone => fs::remove_dir_all(project.ledger_folder(&environment)).unwrap(),
+        _ => {}
+    }
+}
+
+/// What is there of a preview.
+fn traces(project: &Project, github: &GitHub, number: u64) -> Value {
+    let environment = format!("pr-{number}");
+    let shown = github.world().deployments.values().find(|it| it.environment == environment).unwrap().statuses.clone();
+    json!([project.state(&environment), project.ledger_entries(&environment), shown])
+}
+
+/// GitHub fails in every way it knows, and a schedule runs `reap` again and again: at last all is gone that should be, and at no
+/// moment anything else.
+#[test]
+fn many_are_reaped_while_github_fails() {
+    let many = std::env::var("CDFLOW_TEST_PREVIEWS").map_or(MANY, |number| number.parse().unwrap());
+    let (project, github) = with_closed("{ttl: 72h}", &[]);
+    let (going, staying) = (1001..1001 + many, 5001..5001 + many.div_ceil(3));
+    let kinds = [Kind::Closed, Kind::Merged, Kind::Gone, Kind::Old].into_iter().cycle();
+    going.clone().zip(kinds).for_each(|(number, kind)| furnish(&project, &github, number, kind));
+    let kinds = [Kind::Open, Kind::Kept, Kind::Foreign, Kind::StateAlone].into_iter().cycle();
+    staying.clone().zip(kinds).for_each(|(number, kind)| furnish(&project, &github, number, kind));
+    let look = || -> Vec<_> { staying.clone().map(|number| traces(&project, &github, number)).collect() };
+    let before = look();
+    let limited = vec![("retry-after", "1".to_owned())];
+    let message = "You have exceeded a secondary rate limit.";
+    let faults = vec![
+        refusal(502, "Server Error"),
+        refusal(500, "Server Error"),
+        refusal(404, "Not Found"),
+        Fault::Answer { status: 403, headers: limited, message },
+        Fault::HangUp,
+        Fault::DoneBut502,
+    ];
+    github.weather(6, FAULTS, faults);
+    let (calls, started, mut peak, mut codes) = (github.calls(), Instant::now(), 0, Vec::new());
+    while codes.last() != Some(&0) {
+        assert!(codes.len() < 10, "{codes:?}");
+        let running = scheduled(&project, &github, &["preview", "reap"]).timeout(Duration::from_secs(1800)).spawn();
+        let reaped = running.watch(|running| peak = peak.max(running.peak_memory().unwrap_or(0)));
+        assert!(look() == before, "one was touched that should stay\n{reaped}");
+        assert!([0, 6].contains(&reaped.code), "{reaped}");
+        eprintln!("reap {}: {}, {:?}", codes.len() + 1, reaped.code, reaped.elapsed);
+        codes.push(reaped.code);
+    }
+    let all = many + many.div_ceil(3);
+    let calls = github.calls() - calls;
+    let failed = github.exchanges("").iter().filter(|it| it.is_fault).count();
+    eprintln!(
+        "{many} of {all} reaped in {:?}: exit codes {codes:?}, peak {peak} KiB, {calls} calls, {failed} of them failed",
+        started.elapsed()
+    );
+    for number in going.clone() {
+        let environment = format!("pr-{number}");
+        assert_eq!(project.state(&environment), None, "{number}");
+        let ledger = project.ledger(&environment);
+        assert!(ledger.len() == 2 && ledger.iter().all(|run| run.ends_with("succeeded")), "{number}: {ledger:?}");
+    }
+    assert_eq!(codes.first(), Some(&6), "nothing failed: this is no test of faults");
+    assert!(failed * 100 >= calls * 6, "{failed} of {calls} failed");
+    assert!(peak < MEMORY, "{peak} KiB");
+    assert!(calls as u64 <= 10 * all, "{calls} calls");
+    // A comment is worth no failure, but hardly any is missing. Where the pull request is gone there is none.
+    let told = comments(&github);
+    let is_told = |number: &u64| told.get(number).is_some_and(|body| body.contains("cdflow: destroyed"));
+    let is_there = going.filter(|number| github.world().pull_requests.contains_key(number));
+    let (with, without): (Vec<u64>, Vec<u64>) = is_there.partition(is_told);
+    assert!(with.len() > 6 * without.len(), "without a comment: {without:?}");
+    assert!(told.keys().all(|number| *number < 5001), "{:?}", told.keys());
 }

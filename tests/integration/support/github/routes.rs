@@ -53,6 +53,7 @@ pub(super) fn answer(world: &mut World, asked: &Asked) -> Answered {
         *left -= 1;
         fault.clone()
     });
+    let fault = fault.or_else(|| world.weather.as_mut()?.fault(&line));
     let json: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
     let login = asked.token.as_ref().and_then(|token| world.tokens.get(token)).map(|token| token.login.clone());
     let is_fault = !matches!(fault, None | Some(Fault::Late(_)));
