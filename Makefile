@@ -1,7 +1,7 @@
 # The tasks of this repository; `make` lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help build test lint demo image clean
+.PHONY: help build test soak lint demo image clean
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,6 +11,9 @@ build: ## the release binary, target/release/cdflow
 
 test: ## every test; makes .venv and looks for what the tests need first (ARGS="-- name" for some of them)
 	@tests/run $(ARGS)
+
+soak: ## 200 previews reaped while one in ten of GitHub's answers is a fault, and what it takes
+	@CDFLOW_TEST_PREVIEWS=$${CDFLOW_TEST_PREVIEWS:-200} tests/run --test integration -- --nocapture reap::many_are_reaped_while_github_fails
 
 lint: ## formatting, clippy, action.yml and the workflows; warnings are errors
 	cargo fmt --check

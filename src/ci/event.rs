@@ -29,6 +29,8 @@ pub(super) struct PullRequest {
     pub(super) number: u64,
     pub(super) head: Side,
     pub(super) base: Side,
+    /// `open` or `closed`.
+    pub(super) state: Option<String>,
     #[serde(default)]
     pub(super) draft: bool,
     #[serde(default)]

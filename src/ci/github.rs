@@ -49,6 +49,7 @@ pub(crate) struct PullRequest {
     pub(crate) head_repository: Option<String>,
     pub(crate) base_branch: String,
     pub(crate) is_fork: bool,
+    pub(crate) is_closed: bool,
     pub(crate) is_draft: bool,
     pub(crate) labels: Vec<String>,
     pub(crate) author: Option<String>,
@@ -142,6 +143,7 @@ fn pull_request(of_event: &event::PullRequest) -> PullRequest {
         head_repository: of_event.head.repo.as_ref().map(|repository| repository.full_name.clone()),
         base_branch: of_event.base.branch.clone(),
         is_fork: id(&of_event.head).is_none() || id(&of_event.head) != id(&of_event.base),
+        is_closed: of_event.state.as_deref() == Some("closed"),
         is_draft: of_event.draft,
         labels: of_event.labels.iter().map(|label| label.name.clone()).collect(),
         author: of_event.user.as_ref().map(|user| user.login.clone()),
@@ -194,7 +196,7 @@ mod tests {
         let event = json!({
             "repository": repository,
             "pull_request": {
-                "number": 7, "draft": true, "labels": [{ "name": "preview" }, { "name": "x" }], "user": { "login": "ada" },
+                "number": 7, "state": "closed", "draft": true, "labels": [{ "name": "preview" }, { "name": "x" }], "user": { "login": "ada" },
                 "head": { "sha": "abc", "ref": "topic", "repo": repository },
                 "base": { "sha": "def", "ref": "main", "repo": repository },
             },
@@ -220,6 +222,7 @@ mod tests {
             head_repository: Some("acme/checkout".to_owned()),
             base_branch: "main".to_owned(),
             is_fork: false,
+            is_closed: true,
             is_draft: true,
             labels: vec!["preview".to_owned(), "x".to_owned()],
             author: Some("ada".to_owned()),

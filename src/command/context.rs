@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
     git::{self, Git},
     host::Host,
-    inputs::{AwsInputs, Global},
+    inputs::{AwsInputs, Commenting, Global},
     manifest::{self, Manifest, SchemeUrl},
     names::{Component, Team, Version},
     redact::Secret,
@@ -41,6 +41,8 @@ pub(crate) struct Context {
     pub(crate) store: ReleaseStore,
     pub(crate) pass_environment: Vec<String>,
     pub(crate) github_token: Option<Secret>,
+    /// What is wanted of comments on pull requests; None: wherever that can be done.
+    pub(crate) commenting: Option<Commenting>,
     aws: AwsInputs,
     root: Option<RootSession>,
     /// Of the release account; None where the scheme is local.
@@ -109,6 +111,7 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
         store,
         pass_environment,
         github_token: global.github_token.clone(),
+        commenting: global.report.comment,
         aws: global.aws.clone(),
         root,
         release_session,

@@ -91,7 +91,7 @@ pub(super) async fn carry(
         "Deploy {} {} to {}",
         context.identity.component, order.wanted.release.version, order.wanted.environment
     ));
-    rollout::run(context, order, report).await
+    rollout::run(context, order, report).await.map(drop)
 }
 
 /// What to say where there is no state; None where a new environment is fine.

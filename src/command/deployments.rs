@@ -1,4 +1,4 @@
-//! What GitHub shows of a deploy: a deployment of the environment, in progress and then well or not. Trouble is a warning.
+//! What GitHub shows of a deploy: a deployment of the environment, queued, in progress, and then well or not. Trouble is a warning.
 
 use std::{future::Future, time::Duration};
 
@@ -6,29 +6,30 @@ use serde_json::{Value, json};
 
 use super::{context::Context, opened::Opened, rollout::Order};
 use crate::{
-    error::{Exit, Result},
+    error::{Error, Exit, Result},
     github::{Api, Deployment, Kind, NewDeployment, NewStatus, Status, Trouble},
     names::Environment,
     terraform::PlanMode,
 };
 
-/// So long a deploy waits for GitHub, at each of its ends.
+/// So long a deploy waits for GitHub each time.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Older ones were made inactive by those that came after them.
 const PREDECESSORS: usize = 10;
 /// What GitHub is to show as production.
 const PRODUCTION: [&str; 3] = ["live", "prod", "production"];
 
-/// A deployment that is in progress.
+/// A deployment that has not ended.
 pub(super) struct Told {
     api: Api,
     id: u64,
     environment: Environment,
 }
 
-/// None where GitHub is not told: another CI, no token, not wanted, or it did not listen.
-pub(super) async fn begin(context: &Context, order: &Order, opened: &Opened) -> Option<Told> {
-    if order.mode != PlanMode::Deploy {
+/// Of a release that can be opened: it waits for its plan and for the state's lock. None where GitHub is not told: nothing is to be
+/// applied, another CI, no token, not wanted, or it did not listen.
+pub(super) async fn queue(context: &Context, order: &Order, opened: &Opened) -> Option<Told> {
+    if order.mode != PlanMode::Deploy || order.plan.plan_only {
         return None;
     }
     let api = api(context)?;
@@ -51,11 +52,24 @@ pub(super) async fn begin(context: &Context, order: &Order, opened: &Opened) -> 
     };
     let created = in_time(context, api.create_deployment(new)).await?;
     let told = Told { api, id: created.id, environment };
-    told.say(context, Status::InProgress, "", None).await;
+    told.say(context, Status::Queued, "", None).await;
     Some(told)
 }
 
 impl Told {
+    /// From now on something may be changed.
+    pub(super) async fn begin(&self, context: &Context) {
+        self.say(context, Status::InProgress, "", None).await;
+    }
+
+    /// Nothing was changed, and nothing will be.
+    pub(super) async fn stop(&self, context: &Context, ended: Result<&str, &Error>) {
+        match ended {
+            Ok(why) => self.say(context, Status::Inactive, why, None).await,
+            Err(error) => self.fail(context, error).await,
+        }
+    }
+
     pub(super) async fn end<T>(&self, context: &Context, result: &Result<T>, url: Option<&str>) {
         match result {
             Ok(_) => {
@@ -64,14 +78,16 @@ impl Told {
                 let ours = others.into_iter().flatten().filter(|it| it.id < self.id && is_ours(context, it));
                 inactivate(context, &self.api, ours).await;
             }
-            Err(error) => {
-                let state = match error.exit() {
-                    Exit::Interrupted | Exit::Terminated => Status::Error,
-                    _ => Status::Failure,
-                };
-                self.say(context, state, error.exit().reason(), None).await;
-            }
+            Err(error) => self.fail(context, error).await,
         }
+    }
+
+    async fn fail(&self, context: &Context, error: &Error) {
+        let state = match error.exit() {
+            Exit::Interrupted | Exit::Terminated => Status::Error,
+            _ => Status::Failure,
+        };
+        self.say(context, state, error.exit().reason(), None).await;
     }
 
     async fn say(&self, context: &Context, state: Status, description: &str, url: Option<&str>) {

@@ -38,7 +38,7 @@ pub(crate) async fn run(context: &Context, inputs: DestroyInputs, report: &mut R
     report.version = Some(version.to_string());
     context.host.log.step(&format!("Destroy {} {version} in {environment}", context.identity.component));
     let order = order(context, environment, version, &record, plan, missing_state);
-    rollout::run(context, order, report).await
+    rollout::run(context, order, report).await.map(drop)
 }
 
 pub(super) fn order(

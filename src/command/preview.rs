@@ -1,6 +1,7 @@
 //! preview: an environment per pull request, which comes and goes with it.
 
 mod down;
+mod due;
 mod pull_request;
 mod reap;
 mod up;

@@ -62,7 +62,8 @@ pub(crate) async fn record(context: &Context, environment: &Environment) -> Resu
     context.host.interrupt.or_cancel("reading the ledger", ledger.record()).await
 }
 
-pub(crate) async fn run(context: &Context, mut order: Order, report: &mut Report) -> Result<()> {
+/// Why it was stopped before anything was applied; None where it came to its end.
+pub(crate) async fn run(context: &Context, mut order: Order, report: &mut Report) -> Result<Option<String>> {
     let started = Instant::now();
     report.release_key = Some(context.store.describe(&order.wanted.release.key()));
     let opened = opened::open(context, &order.wanted).await?;
@@ -74,28 +75,27 @@ pub(crate) async fn run(context: &Context, mut order: Order, report: &mut Report
     let terraform = &opened.terraform;
     let Some(is_new) = enter_workspace(context, &mut order, terraform).await? else {
         report.outcome = report::Outcome::Destroyed;
-        return nothing_to_destroy(context, &order, &opened).await;
+        return nothing_to_destroy(context, &order, &opened).await.map(|()| None);
     };
+    let told = deployments::queue(context, &order, &opened).await;
     let (planned, entry) = match begin(context, &order, &opened, report).await {
         Ok((planned, Begun::Started(entry))) => (planned, entry),
-        // Nothing was applied: a workspace that was made for this plan goes again.
         ended => {
+            if let Some(told) = told {
+                told.stop(context, stopped_by(&ended)).await;
+            }
+            // Nothing was applied: a workspace that was made for this plan goes again.
             if is_new && let Err(error) = terraform.delete_workspace().await {
                 let environment = &order.wanted.environment;
                 context.host.log.warning(&format!("the empty workspace `{environment}` is left: {error}"));
             }
             let (planned, begun) = ended?;
-            if let Begun::Overtaken(why) = begun {
-                report.outcome = report::Outcome::Superseded;
-                context.host.log.done(&format!("Stopped before anything was applied: {why}"));
-                return Ok(());
-            }
-            report.outcome = if planned.has_changes { report::Outcome::Planned } else { report::Outcome::NoChanges };
-            context.host.log.done(&format!("Planned only: {}", summary_of(&planned)));
-            return Ok(());
+            return Ok(stopped(context, &planned, begun, report));
         }
     };
-    let told = deployments::begin(context, &order, &opened).await;
+    if let Some(told) = &told {
+        told.begin(context).await;
+    }
     let carried = carry_out(context, &order, &opened, &planned, &entry, report).await;
     if let Some(told) = told {
         told.end(context, &carried, report.environment_url.as_deref()).await;
@@ -110,7 +110,27 @@ pub(crate) async fn run(context: &Context, mut order: Order, report: &mut Report
         PlanMode::Destroy => report::Outcome::Destroyed,
     };
     context.host.log.done(&format!("{text} in {}", duration_text(started.elapsed())));
-    Ok(())
+    Ok(None)
+}
+
+/// What GitHub is to show of a run that applies nothing.
+fn stopped_by(ended: &Result<(Plan, Begun)>) -> Result<&str, &Error> {
+    match ended {
+        Ok((_, Begun::Overtaken(why))) => Ok(why),
+        Ok(_) => Ok("planned only"),
+        Err(error) => Err(error),
+    }
+}
+
+fn stopped(context: &Context, planned: &Plan, begun: Begun, report: &mut Report) -> Option<String> {
+    if let Begun::Overtaken(why) = begun {
+        report.outcome = report::Outcome::Superseded;
+        context.host.log.done(&format!("Stopped before anything was applied: {why}"));
+        return Some(why);
+    }
+    report.outcome = if planned.has_changes { report::Outcome::Planned } else { report::Outcome::NoChanges };
+    context.host.log.done(&format!("Planned only: {}", summary_of(planned)));
+    None
 }
 
 /// Plans, judges the plan, and writes the start entry. Without one nothing is applied.
@@ -132,7 +152,7 @@ async fn begin(context: &Context, order: &Order, opened: &Opened, report: &mut R
         gates::still_not_older(context, &order.wanted.environment, &order.wanted.release.version, seen).await?;
     }
     if let Some(watch) = &order.watch
-        && let Some(why) = watch.overtaken(context).await
+        && let Some(why) = watch.overtaken(context, &order.wanted.environment).await?
     {
         return Ok((planned, Begun::Overtaken(why)));
     }

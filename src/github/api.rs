@@ -1,5 +1,7 @@
 //! GitHub's API for one repository: the requests that several commands make.
 
+use std::sync::OnceLock;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -18,6 +20,8 @@ pub(crate) struct Api {
     pub(super) client: Client,
     pub(super) repository: Repository,
     graphql: String,
+    /// Once GitHub has told it.
+    me: OnceLock<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -100,7 +104,7 @@ impl Api {
         let token = token.ok_or_else(|| Trouble::new(Kind::NoToken, "GitHub can't be asked", "there is no token"))?;
         let url = environment.get("GITHUB_API_URL").unwrap_or(API);
         let graphql = environment.get("GITHUB_GRAPHQL_URL").map_or_else(|| format!("{url}/graphql"), str::to_owned);
-        Ok(Self { client: Client::new(url, &token, log)?, repository, graphql })
+        Ok(Self { client: Client::new(url, &token, log)?, repository, graphql, me: OnceLock::new() })
     }
 
     /// `/repos/acme/checkout` and what follows.
@@ -120,6 +124,19 @@ impl Api {
         let found: Vec<PullRequest> = self.client.list(Call::get(route, &doing, "pull-requests: read")).await?;
         let made_it = |it: &PullRequest| it.head.sha == commit || it.merge_commit_sha.as_deref() == Some(commit);
         Ok(found.into_iter().filter(|it| it.merged_at.is_some() && made_it(it)).collect())
+    }
+
+    /// The numbers of all that are open.
+    pub(crate) async fn open_pull_requests(&self) -> Result<Vec<u64>, Trouble> {
+        #[derive(Deserialize)]
+        struct Numbered {
+            number: u64,
+        }
+        // Oldest first: one that is opened meanwhile comes last, and moves none from a page that is to come to one that was read.
+        let route = self.route("/pulls?state=open&sort=created&direction=asc");
+        let call = Call::get(route, "list the open pull requests", "pull-requests: read");
+        let open: Vec<Numbered> = self.client.list(call).await?;
+        Ok(open.into_iter().map(|it| it.number).collect())
     }
 
     /// The names of all files that a pull request changes; GitHub tells 3,000 at most.
@@ -142,6 +159,9 @@ impl Api {
 
     /// The login that our token writes as. The token of a workflow is a bot's, and only GraphQL tells that to it.
     pub(crate) async fn me(&self) -> Result<String, Trouble> {
+        if let Some(me) = self.me.get() {
+            return Ok(me.clone());
+        }
         let query = json!({ "query": "query { viewer { login } }" });
         let call = Call::new(hyper::Method::POST, self.graphql.clone(), "ask whose the token is", "contents: read");
         let answer: Value = match self.client.ask(call.json(query).repeatable()).await {
@@ -149,7 +169,8 @@ impl Api {
             Err(trouble) if [Kind::NotFound, Kind::Invalid].contains(&trouble.kind) => Value::Null,
             answer => answer?,
         };
-        Ok(answer["data"]["viewer"]["login"].as_str().unwrap_or(ACTIONS_BOT).to_owned())
+        let login = answer["data"]["viewer"]["login"].as_str();
+        Ok(login.map_or_else(|| ACTIONS_BOT.to_owned(), |login| self.me.get_or_init(|| login.to_owned()).clone()))
     }
 }
 

@@ -43,6 +43,7 @@ pub(crate) struct NewDeployment<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Status {
+    Queued,
     InProgress,
     Success,
     Failure,

@@ -67,6 +67,17 @@ async fn all_pages_also_below_a_path() {
 }
 
 #[tokio::test]
+async fn the_open_pull_requests_on_all_pages() {
+    let github = GitHub::start();
+    for number in 1..=230 {
+        github.world().pull_request(number, "abc").is_open = number % 10 != 0;
+    }
+    let open = api(&github).open_pull_requests().await.unwrap();
+    assert_eq!(open, (1..=230).filter(|number| number % 10 != 0).collect::<Vec<_>>());
+    assert_eq!(github.exchanges("GET /repos/acme/checkout/pulls?state=open").len(), 3);
+}
+
+#[tokio::test]
 async fn a_comment_whose_answer_was_lost_is_not_written_twice() {
     let github = GitHub::start();
     github.world().pull_request(7, "abc");

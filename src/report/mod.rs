@@ -2,6 +2,7 @@
 
 mod body;
 mod comment;
+mod commenter;
 mod file;
 mod losses;
 mod markdown;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(crate) use self::{
+    commenter::Commenter,
     plan::PlanReport,
     publish::{Wanted, publish},
 };

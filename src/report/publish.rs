@@ -1,18 +1,11 @@
 //! A report goes to all places that there are. Trouble on the way is a warning: what the run has done, it has done.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf};
 
-use super::{
-    Report,
-    comment::Row,
-    file,
-    outputs::outputs,
-    summary,
-    upsert::{Place, upsert},
-};
+use super::{Report, comment::Row, commenter::Commenter, file, outputs::outputs, summary};
 use crate::{
     error::{Error, Result},
-    github::{Api, Files},
+    github::Files,
     host::Host,
     inputs::{Commenting, Global},
     log::Log,
@@ -23,9 +16,6 @@ use crate::{
 const FILE_LIMIT: usize = 64 << 20;
 /// In less room a summary says nothing.
 const LEAST_SUMMARY: usize = 2_000;
-/// So long a run's end waits for GitHub; less when somebody waits for it to be cancelled.
-const FOR_COMMENT: Duration = Duration::from_secs(150);
-const WHEN_CANCELLED: Duration = Duration::from_secs(20);
 
 /// Where a report is to go.
 pub(crate) struct Wanted {
@@ -66,11 +56,8 @@ pub(crate) async fn publish(mut report: Report, wanted: &Wanted, host: &Host) {
     outputs.extend(write_plan(&report, wanted, &host.log));
     let outputs: Vec<(&str, &str)> = outputs.iter().map(|(name, value)| (*name, value.as_str())).collect();
     warn(&host.log, give(&outputs, &files, &host.log));
-    let patience = if host.interrupt.requested().is_some() { WHEN_CANCELLED } else { FOR_COMMENT };
-    match tokio::time::timeout(patience, comment(&report, wanted, host)).await {
-        Ok(Some(url)) => warn(&host.log, give(&[("comment-url", &url)], &files, &host.log)),
-        Ok(None) => {}
-        Err(_) => host.log.warning("the comment on the pull request may lack this run: GitHub takes too long"),
+    if let Some(url) = comment(&report, wanted, host).await {
+        warn(&host.log, give(&[("comment-url", &url)], &files, &host.log));
     }
 }
 
@@ -129,23 +116,6 @@ fn give(outputs: &[(&str, &str)], files: &Files, log: &Log) -> Result<()> {
 /// The comment's address.
 async fn comment(report: &Report, wanted: &Wanted, host: &Host) -> Option<String> {
     let pull_request = host.run.as_ref()?.github.as_ref()?.pull_request.as_ref()?.number;
-    let has_token = wanted.token.is_some() || host.environment.get("GITHUB_TOKEN").is_some();
-    let changes_only = match wanted.comment {
-        Some(Commenting::Never) => return None,
-        None if !has_token => return None,
-        wanted => wanted == Some(Commenting::ChangesOnly),
-    };
     let row = Row::of(report)?;
-    let api = match Api::of(host, wanted.token.as_ref()) {
-        Ok(api) => api,
-        Err(trouble) => {
-            host.log.warning(&trouble.to_string());
-            return None;
-        }
-    };
-    let place = Place { api: &api, pull_request, changes_only, redactor: &host.log.redactor };
-    upsert(&place, &row).await.unwrap_or_else(|failed| {
-        host.log.warning(&failed.to_string());
-        None
-    })
+    Commenter::of(host, wanted.comment, wanted.token.as_ref())?.put(pull_request, &row).await
 }

@@ -40,6 +40,7 @@ mod operations;
 mod preflight;
 mod preview;
 mod preview_artifacts;
+mod reap;
 mod reference;
 mod release;
 mod report;

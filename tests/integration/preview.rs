@@ -1,19 +1,19 @@
 //! Previews: environments that live as long as their pull request.
 
-use crate::support::github::{Fault, GitHub, REPOSITORY_ID, TOKEN};
-use crate::support::{Aws, Output, Project, Runner};
+use crate::support::github::{GitHub, REPOSITORY_ID, TOKEN, World};
+use crate::support::{Aws, Output, Project, Runner, Running};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 
-const NUMBER: u64 = 7;
+pub(crate) const NUMBER: u64 = 7;
 
 /// A component with an address, and a config of its own for previews.
-fn project(preview: &str) -> Project {
+pub(crate) fn project(preview: &str) -> Project {
     furnished(Project::local("greeting"), preview)
 }
 
-fn furnished(project: Project, preview: &str) -> Project {
+pub(crate) fn furnished(project: Project, preview: &str) -> Project {
     project.append(
         "infra/main.tf",
         "\nvariable \"preview\" {\n  type    = object({ number = number, branch = string, sha = string, ttl = string })\n  default = null\n}\n\n\
@@ -26,7 +26,7 @@ fn furnished(project: Project, preview: &str) -> Project {
 }
 
 /// A step of a run for a pull request, whose newest commit was `sha` when the event was sent.
-fn for_pull_request(
+pub(crate) fn for_pull_request(
     project: &Project,
     github: &GitHub,
     number: u64,
@@ -38,7 +38,7 @@ fn for_pull_request(
     let event = json!({
         "repository": repository,
         "pull_request": {
-            "number": number, "draft": false, "labels": [], "user": { "login": "ada" },
+            "number": number, "state": if arguments.contains(&"down") { "closed" } else { "open" }, "draft": false, "labels": [], "user": { "login": "ada" },
             "head": { "sha": sha, "ref": "topic", "repo": repository },
             "base": { "sha": sha, "ref": "main", "repo": repository },
         },
@@ -50,27 +50,27 @@ fn for_pull_request(
     runner.env("GITHUB_SHA", sha).env("GITHUB_RUN_ID", run.to_string())
 }
 
-fn up(project: &Project, github: &GitHub, run: u64) -> Output {
+pub(crate) fn up(project: &Project, github: &GitHub, run: u64) -> Output {
     let arguments = ["preview", "up", "--platform-config", "platform-config"];
     for_pull_request(project, github, NUMBER, &project.head(), run, &arguments).run()
 }
 
-fn down(project: &Project, github: &GitHub, run: u64) -> Output {
+pub(crate) fn down(project: &Project, github: &GitHub, run: u64) -> Output {
     for_pull_request(project, github, NUMBER, &project.head(), run, &["preview", "down"]).run()
 }
 
 /// A step of a run on a schedule.
-fn scheduled(project: &Project, github: &GitHub, arguments: &[&str]) -> Runner {
+pub(crate) fn scheduled(project: &Project, github: &GitHub, arguments: &[&str]) -> Runner {
     let runner = project.cdflow(arguments).envs(github.env()).env("GITHUB_TOKEN", TOKEN);
     runner.env("GITHUB_EVENT_NAME", "schedule").env("GITHUB_SHA", project.head()).env("GITHUB_RUN_ID", "900")
 }
 
-fn version(project: &Project, number: u64) -> String {
+pub(crate) fn version(project: &Project, number: u64) -> String {
     format!("pr-{number}-{}", &project.head()[..7])
 }
 
 /// Each with its states, oldest first.
-fn deployments(github: &GitHub) -> Vec<String> {
+pub(crate) fn deployments(github: &GitHub) -> Vec<String> {
     let world = github.world();
     let states = |statuses: &[Value]| -> Vec<String> {
         statuses.iter().map(|status| status["state"].as_str().unwrap().to_owned()).collect()
@@ -78,35 +78,50 @@ fn deployments(github: &GitHub) -> Vec<String> {
     world.deployments.values().map(|it| format!("{}: {}", it.environment, states(&it.statuses).join(" "))).collect()
 }
 
-/// As if `preview up` had made also this one: the ledger and the state of pull request 7 once more.
-fn copy(project: &Project, number: u64, change: impl Fn(&mut Value)) {
-    let (from, to) = (project.ledger_folder("pr-7"), project.ledger_folder(&format!("pr-{number}")));
-    fs::create_dir_all(&to).unwrap();
-    for name in ["9999999998.start.json", "9999999998.end.json"] {
-        let mut entry: Value = serde_json::from_str(&fs::read_to_string(from.join(name)).unwrap()).unwrap();
-        if name.contains("start") {
-            entry["preview"]["number"] = number.into();
-            change(&mut entry);
-        }
-        fs::write(to.join(name), entry.to_string()).unwrap();
-    }
-    let state = project.state_file(&format!("pr-{number}"));
-    fs::create_dir_all(state.parent().unwrap()).unwrap();
-    fs::copy(project.state_file("pr-7"), state).unwrap();
-}
-
-/// What the table of `reap` says of each preview.
-fn said(output: &Output) -> BTreeMap<String, String> {
-    let lines = output.stdout.lines().filter_map(|line| line.strip_prefix("pr-")?.split_once("  "));
-    lines.map(|(number, end)| (number.trim().to_owned(), end.trim().to_owned())).collect()
-}
-
-fn close(github: &GitHub, number: u64) {
+pub(crate) fn close(github: &GitHub, number: u64) {
     github.world().pull_request(number, "abc").is_open = false;
 }
 
-fn releases(project: &Project) -> Vec<String> {
+pub(crate) fn releases(project: &Project) -> Vec<String> {
     project.stored().into_iter().filter(|name| name.ends_with(".zip")).collect()
+}
+
+/// Terraform waits before each plan, until it is let go.
+pub(crate) struct Pause {
+    pub(crate) path: String,
+    waiting: PathBuf,
+    go: PathBuf,
+}
+
+impl Pause {
+    pub(crate) fn new(project: &Project) -> Self {
+        let [waiting, go] = ["waiting", "go"].map(|name| project.sandbox().root().join(name));
+        let wait =
+            format!("plan) echo >>{}; while [ ! -e {} ]; do sleep 0.05; done ;;", waiting.display(), go.display());
+        [&waiting, &go].map(fs::remove_file).into_iter().for_each(drop);
+        Self { path: project.terraform_but(&wait), waiting, go }
+    }
+
+    pub(crate) fn is_waiting(&self, plans: usize) -> bool {
+        fs::read(&self.waiting).is_ok_and(|lines| lines.len() == plans)
+    }
+
+    /// Changes what there is on GitHub while so many plan.
+    pub(crate) fn meanwhile(
+        &self,
+        running: &mut Running,
+        plans: usize,
+        github: &GitHub,
+        change: impl FnOnce(&mut World),
+    ) {
+        running.wait_until("plan", |_| self.is_waiting(plans));
+        change(&mut github.world());
+        self.end();
+    }
+
+    pub(crate) fn end(&self) {
+        fs::write(&self.go, "").unwrap();
+    }
 }
 
 #[test]
@@ -132,10 +147,10 @@ fn a_preview_comes_and_goes_with_its_pull_request() {
     up(&project, &github, 2).success().stdout_has("is there already");
 
     let told = deployments(&github);
-    assert_eq!(told, ["pr-7: in_progress success inactive", "pr-7: in_progress success"]);
+    assert_eq!(told, ["pr-7: queued in_progress success inactive", "pr-7: queued in_progress success"]);
     let last = github.world().deployments.values().next_back().unwrap().clone();
     assert!(last.is_transient && last.git_ref == project.head(), "{last:?}");
-    assert_eq!(last.statuses[1]["environment_url"], "https://pr-7.example");
+    assert_eq!(last.statuses[2]["environment_url"], "https://pr-7.example");
     assert_eq!(last.statuses[0]["log_url"], "https://github.com/acme/checkout/actions/runs/2");
 
     // Pushed to.
@@ -189,17 +204,16 @@ fn only_the_newest_commit_is_deployed() {
         2,
         &["preview", "up", "--platform-config", "platform-config"],
     );
-    let planning = project.sandbox().root().join("planning");
-    let wait = format!("plan) touch {0}; while [ -e {0} ]; do sleep 0.1; done ;;", planning.display());
-    let path = project.terraform_but(&wait);
-    let running = runner.env("PATH", path).spawn();
-    while !planning.exists() {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    github.world().pull_requests.get_mut(&NUMBER).unwrap().head_sha = newer.clone();
-    fs::remove_file(planning).unwrap();
+    let pause = Pause::new(&project);
+    let mut running = runner.env("PATH", &pause.path).spawn();
+    pause.meanwhile(&mut running, 1, &github, |world| {
+        world.pull_requests.get_mut(&NUMBER).unwrap().head_sha = newer.clone();
+    });
     running.wait().success().stdout_has("Stopped before anything was applied");
     assert!(project.ledger("pr-7").is_empty() && project.state("pr-7").is_none());
+    assert_eq!(deployments(&github), ["pr-7: queued inactive"]);
+    let why = github.world().deployments.values().next().unwrap().statuses[1]["description"].clone();
+    assert!(why.as_str().unwrap().contains("is the newest commit of pull request #7"), "{why}");
 
     // Closed meanwhile.
     project.git(["checkout", "--quiet", &newer]);
@@ -267,6 +281,7 @@ fn two_that_close_at_once() {
     let github = GitHub::start();
     github.world().pull_request(NUMBER, &project.head());
     up(&project, &github, 1).success();
+    close(&github, NUMBER);
     let closing =
         |run: u64| for_pull_request(&project, &github, NUMBER, &project.head(), run, &["preview", "down"]).spawn();
     let ended = [closing(2), closing(3)].map(|running| running.wait());
@@ -278,112 +293,6 @@ fn two_that_close_at_once() {
         ended[1]
     );
     assert_eq!(project.state("pr-7"), None);
-}
-
-#[test]
-fn reap_destroys_what_nobody_needs() {
-    let project = project("{ttl: 72h}");
-    let github = GitHub::start();
-    github.world().pull_request(NUMBER, &project.head());
-    up(&project, &github, 1).success();
-    for number in [8, 9, 10, 15, 16, 17] {
-        copy(&project, number, |_| {});
-    }
-    for number in [11, 12] {
-        copy(&project, number, |start| start["started"] = "2026-01-01T00:00:00Z".into());
-        github.world().pull_request(number, "abc");
-    }
-    github.world().pull_requests.get_mut(&12).unwrap().labels = vec!["keep-preview".to_owned()];
-    copy(&project, 13, |start| start["preview"]["repository"] = 1.into());
-    copy(&project, 14, |start| start["preview"] = Value::Null);
-    [8, 13, 14, 16, 17].into_iter().for_each(|number| close(&github, number));
-    close(&github, 9);
-    github.world().pull_requests.get_mut(&9).unwrap().is_merged = true;
-    fs::remove_dir_all(project.ledger_folder("pr-15")).unwrap();
-    let damaged = project.ledger_folder("pr-16").join("9999999998.start.json");
-    let whole = fs::read_to_string(&damaged).unwrap();
-    fs::write(&damaged, &whole[..40]).unwrap();
-    let forbidden = Fault::Answer { status: 403, headers: vec![], message: "Resource not accessible by integration" };
-    github.fault("/pulls/17", 2, forbidden);
-
-    let before = project.snapshot();
-    let listed = scheduled(&project, &github, &["preview", "reap", "--dry-run"]).run();
-    listed.fails(6);
-    project.unchanged_since(&before, &listed);
-    let said_of = said(&listed);
-    let expected = [
-        ("7", "left: its pull request is open"),
-        ("8", "would be destroyed: its pull request is closed"),
-        ("9", "would be destroyed: its pull request is merged"),
-        ("10", "would be destroyed: its pull request is gone"),
-        ("11", "would be destroyed: it was not deployed to for"),
-        ("12", "left: the label `keep-preview` keeps it"),
-        ("13", "left: it belongs to another repository"),
-        ("14", "left: `preview up` has not made it"),
-        ("15", "left: only its state tells of it: cdflow destroy pr-15 VERSION"),
-        ("16", "failed: the ledger entry"),
-        ("17", "failed: can't read pull request #17"),
-    ];
-    for (number, text) in expected {
-        assert!(said_of[number].starts_with(text), "{number}: {said_of:?}");
-    }
-
-    let reaped = scheduled(&project, &github, &["preview", "reap"]).run();
-    reaped.fails(6).stdout_has("2 preview(s) could not be reaped: pr-16, pr-17");
-    for number in 7..=17 {
-        let is_gone = (8..=11).contains(&number);
-        assert_eq!(project.state(&format!("pr-{number}")).is_none(), is_gone, "{number}\n{reaped}");
-    }
-    fs::write(&damaged, whole).unwrap();
-    let reaped = scheduled(&project, &github, &["preview", "reap"]).run();
-    reaped.success().stdout_has("Destroyed 2 of 7 preview(s)");
-    let before = project.snapshot();
-    project.unchanged_since(&before, &scheduled(&project, &github, &["preview", "reap"]).run());
-
-    // Nothing can be seen any more: that is no reason to destroy anything.
-    let nothing = Fault::Answer { status: 404, headers: vec![], message: "Not Found" };
-    github.fault("GET /repos/acme/checkout", 999, nothing);
-    close(&github, NUMBER);
-    let refused = scheduled(&project, &github, &["preview", "reap"]).run();
-    refused.fails(2).stdout_has("can't read the repository");
-    project.unchanged_since(&before, &refused);
-}
-
-/// Every tenth question to GitHub fails once. More previews would only take longer.
-#[test]
-fn many_are_reaped_at_once() {
-    let project = project("{}");
-    let github = GitHub::start();
-    github.world().pull_request(NUMBER, &project.head());
-    up(&project, &github, 1).success();
-    for number in 101..=120 {
-        copy(&project, number, |_| {});
-        match number <= 116 {
-            true => close(&github, number),
-            false => drop(github.world().pull_request(number, "abc")),
-        }
-        if number % 10 == 0 {
-            github.fault(&format!("/pulls/{number}"), 1, if number == 110 { Fault::HangUp } else { Fault::DoneBut502 });
-        }
-    }
-    let running = [0, 1].map(|_| scheduled(&project, &github, &["preview", "reap"]).spawn());
-    let ended = running.map(|running| running.wait());
-    for output in &ended {
-        output.success();
-    }
-    scheduled(&project, &github, &["preview", "reap"]).run().success().stdout_has("Destroyed 0 of 5");
-    for number in 101..=120 {
-        assert_eq!(
-            project.state(&format!("pr-{number}")).is_none(),
-            number <= 116,
-            "{number}\n{}\n{}",
-            ended[0],
-            ended[1]
-        );
-    }
-    // The repository, each pull request, and once more where an answer was lost: twice, and for the third run.
-    let asked = github.exchanges("/pulls/").len();
-    assert!(asked <= 2 * 21 + 2 + 21, "{asked}");
 }
 
 #[test]
@@ -408,7 +317,14 @@ fn deploys_of_other_environments_are_told_as_well() {
     scheduled(&project, &github, &["deploy", "live", &version]).run().success();
     scheduled(&project, &github, &["deploy", "live", &version]).run().success();
     let told = deployments(&github);
-    assert_eq!(told, ["pr-7: in_progress success", "live: in_progress success inactive", "live: in_progress success"]);
+    assert_eq!(
+        told,
+        [
+            "pr-7: queued in_progress success",
+            "live: queued in_progress success inactive",
+            "live: queued in_progress success"
+        ]
+    );
     let sent = github.exchanges("POST /repos/acme/checkout/deployments");
     let of_live = sent.iter().find(|it| it.body["environment"] == "live").unwrap();
     assert_eq!((&of_live.body["production_environment"], &of_live.body["auto_merge"]), (&json!(true), &json!(false)));
@@ -416,7 +332,7 @@ fn deploys_of_other_environments_are_told_as_well() {
     // A deploy that fails, and a GitHub that does not want to know.
     let path = project.terraform_but("apply) exit 1 ;;");
     scheduled(&project, &github, &["deploy", "ci", &version]).env("PATH", path).run().fails(6);
-    assert_eq!(deployments(&github).last().unwrap(), "ci: in_progress failure");
+    assert_eq!(deployments(&github).last().unwrap(), "ci: queued in_progress failure");
     github.world().token(TOKEN, "github-actions[bot]", &[("contents", "read")]);
     let output = scheduled(&project, &github, &["deploy", "aslive", &version]).run();
     output.success().stdout_has("::warning::can't record the deployment to `aslive`").stdout_has("deployments: write");
@@ -426,6 +342,47 @@ fn deploys_of_other_environments_are_told_as_well() {
         "url-output: url, github-deployments: false",
     );
     scheduled(&project, &github, &["deploy", "aslive", &version]).run().success().lacks("record the deployment");
+}
+
+/// What GitHub shows is what is true at that moment.
+#[test]
+fn a_deploy_is_queued_until_it_applies() {
+    let (project, github) = (project("{}"), GitHub::start());
+    project.release("1");
+    let deploying = |arguments: &[&str]| scheduled(&project, &github, &[&["deploy", "ci", "1"], arguments].concat());
+    let last = || {
+        let world = github.world();
+        let (_, last) = world.deployments.last_key_value().unwrap();
+        let status = last.statuses.last().unwrap();
+        format!("{} {} {}", last.statuses.len(), status["state"], status["description"])
+    };
+    scheduled(&project, &github, &["deploy", "ci", "none-such"]).run().fails(2);
+    deploying(&["--plan-only"]).run().success();
+    assert!(deployments(&github).is_empty());
+
+    let pause = Pause::new(&project);
+    let mut running = deploying(&[]).env("PATH", &pause.path).spawn();
+    pause.meanwhile(&mut running, 1, &github, |world| {
+        assert_eq!(world.deployments.values().next().unwrap().statuses.len(), 1);
+    });
+    running.wait().success();
+    assert_eq!(deployments(&github), ["ci: queued in_progress success"]);
+
+    let pause = Pause::new(&project);
+    let mut running = deploying(&[]).env("PATH", &pause.path).spawn();
+    running.wait_until("plan", |_| pause.is_waiting(1)).signal(nix::sys::signal::Signal::SIGTERM);
+    running.wait_for("cancelled: stopping");
+    pause.end();
+    running.wait().fails(143);
+    assert_eq!(last(), "2 \"error\" \"cancelled\"");
+
+    let locked = "plan) echo 'Error: Error acquiring the state lock: resource temporarily unavailable' >&2; exit 1 ;;";
+    deploying(&[]).env("PATH", project.terraform_but(locked)).run().fails(8);
+    assert_eq!(last(), "2 \"failure\" \"state-locked\"");
+    project.append("cdflow.yml", "").edit("cdflow.yml", "deploy: {", "deploy: {protect: [terraform_data], ");
+    let refused = deploying(&["--replace", "terraform_data.greeting"]).run();
+    refused.fails(3);
+    assert_eq!(last(), "2 \"failure\" \"refused\"");
 }
 
 #[test]

@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
-use super::{check_repository, number};
+use super::{Watch, check_repository, number, pull_request::of_event};
 use crate::{
-    command::{context::Context, destroy, prune, rollout, state_home},
+    command::{
+        context::Context,
+        destroy, prune,
+        rollout::{self, Order},
+        state_home,
+    },
     error::{Error, Exit, Result},
+    github::Api,
     inputs::{PlanInputs, PreviewDownInputs},
     ledger::{Action, Record, Start},
     names::Environment,
@@ -22,21 +28,30 @@ pub(super) async fn run(context: &Context, inputs: PreviewDownInputs, report: &m
     context.scheme.account_of(&environment)?;
     let record = rollout::record(context, &environment).await?;
     check_repository(context, &environment, &record)?;
-    destroy(context, &environment, record, inputs.plan, report).await
+    let watch = watch(context, number);
+    destroy(context, &environment, record, inputs.plan, watch, report).await.map(drop)
 }
 
-/// Safe to be done twice, also at once.
+/// Whoever destroys a preview by hand means it, whatever the pull request is; a run that was started because it was closed does not,
+/// once it is open again. Without a token nobody can be asked.
+fn watch(context: &Context, number: u64) -> Option<Watch> {
+    of_event(context).filter(|change| change.number == number && change.is_closed)?;
+    Api::of(&context.host, context.github_token.as_ref()).ok().map(|_| Watch::Closed(number))
+}
+
+/// Safe to be done twice, also at once. Why it was left as it is; None when it is gone.
 pub(super) async fn destroy(
     context: &Context,
     environment: &Environment,
     record: Record,
     plan: PlanInputs,
+    watch: Option<Watch>,
     report: &mut Report,
-) -> Result<()> {
+) -> Result<Option<String>> {
     let is_plan = plan.plan_only;
     report.environment = Some(environment.to_string());
     let Some(deployed) = record.deployed().cloned() else {
-        return nothing(context, environment, &record, is_plan, report).await;
+        return nothing(context, environment, &record, is_plan, report).await.map(|()| None);
     };
     check_place(context, environment, &deployed)?;
     let version = deployed.version.clone();
@@ -44,18 +59,20 @@ pub(super) async fn destroy(
     context.host.log.step(&format!("Destroy {} {version} in {environment}", context.identity.component));
     let missing_state = record.is_deployed().then(|| destroy::no_state(environment));
     let order = destroy::order(context, environment.clone(), version, &record, plan, missing_state);
+    let order = Order { watch, ..order };
     match rollout::run(context, order, report).await {
         Err(error) if !is_somebody_elses(&error) || !is_destroyed(context, environment).await? => return Err(error),
         Err(_) => {
             report.outcome = Outcome::Destroyed;
             context.host.log.done(&format!("Another run has destroyed {environment} meanwhile"));
         }
-        Ok(()) => {}
+        Ok(Some(why)) => return Ok(Some(why)),
+        Ok(None) => {}
     }
     if !is_plan {
         delete_releases(context, environment).await?;
     }
-    Ok(())
+    Ok(None)
 }
 
 async fn nothing(

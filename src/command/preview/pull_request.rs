@@ -51,7 +51,7 @@ impl PullRequest {
     fn of_event(change: &ci::PullRequest) -> Self {
         Self {
             number: change.number,
-            state: "open".to_owned(),
+            state: if change.is_closed { "closed" } else { "open" }.to_owned(),
             head: change.head_sha.clone(),
             branch: change.head_branch.clone(),
             is_fork: change.is_fork,

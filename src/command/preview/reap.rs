@@ -1,38 +1,30 @@
 //! preview reap: the previews that nobody needs any more are destroyed, also those whose `closed` event never came.
 
-use std::fmt;
+use std::{fmt, sync::Arc, time::Instant};
 
 use futures_util::{StreamExt, stream};
-use jiff::{SignedDuration, Timestamp};
 
-use super::{down, pull_request::PullRequest};
+use super::{
+    Watch, down,
+    due::{Fate, Judge, Reason},
+};
 use crate::{
     command::{context::Context, rollout, runs, state_home},
     error::{Error, Exit, Result},
-    github::{Api, Kind, Trouble},
     inputs::{PlanInputs, PreviewReapInputs},
-    ledger::{Action, Ledger, Record},
-    log::duration_text,
+    ledger::{Ledger, Record},
     names::Environment,
-    report::Report,
+    report::{Commenter, Report},
 };
 
 /// Each is a Terraform.
 const AT_ONCE: usize = 4;
 
-/// What is to become of a preview, and why.
-enum Fate {
-    /// Nothing is there.
-    Gone,
-    Stays(String),
-    Due(String),
-}
-
-/// What became of it.
+/// What became of a preview.
 enum End {
     Left(String),
-    WouldGo(String),
-    Destroyed(String),
+    WouldGo(Reason),
+    Destroyed(Reason),
     /// Another run has its state.
     Locked,
     Failed(Error),
@@ -40,27 +32,28 @@ enum End {
 
 struct Reaper<'a> {
     context: &'a Context,
-    api: Api,
-    /// Ours, by GitHub's number.
-    repository: u64,
+    judge: Arc<Judge>,
+    /// None where no comments are wanted.
+    commenter: Option<Commenter>,
     dry_run: bool,
 }
 
 pub(super) async fn run(context: &Context, inputs: &PreviewReapInputs, report: &mut Report) -> Result<()> {
     let (log, interrupt) = (&context.host.log, &context.host.interrupt);
-    let api = Api::of(&context.host, context.github_token.as_ref()).map_err(Trouble::into_error)?;
-    let asking = async { api.repository_id().await.map_err(Trouble::into_error) };
-    let repository = interrupt.or_cancel("asking GitHub", asking).await?;
+    let judge = Arc::new(Judge::new(context).await?);
     let listing = Ledger::environments(&context.store, &context.identity);
     let mut previews = interrupt.or_cancel("reading the ledger", listing).await?;
     previews.retain(Environment::is_preview);
-    let reaper = Reaper { context, api, repository, dry_run: inputs.dry_run };
-    let mut ends: Vec<(Environment, End)> = stream::iter(&previews)
-        .map(|environment| async { Some((environment.clone(), reaper.one(environment).await?)) })
-        .buffered(AT_ONCE)
-        .filter_map(async |end| end)
-        .collect()
-        .await;
+    let commenter = Commenter::of(&context.host, context.commenting, context.github_token.as_ref());
+    let reaper = &Reaper { context, judge, commenter, dry_run: inputs.dry_run };
+    // None waits for one that was begun before it.
+    let ended = stream::iter(previews.iter().enumerate())
+        .map(|(at, environment)| async move { (at, environment, reaper.one(environment).await) })
+        .buffer_unordered(AT_ONCE);
+    let mut ended: Vec<_> = ended.collect().await;
+    ended.sort_by_key(|(at, ..)| *at);
+    let mut ends: Vec<(Environment, End)> =
+        ended.into_iter().filter_map(|(_, environment, end)| Some((environment.clone(), end?))).collect();
     interrupt.check("the rest of the previews")?;
     ends.extend(reaper.state_alone(&previews).await);
     let rows: Vec<[String; 2]> =
@@ -117,60 +110,38 @@ impl Reaper<'_> {
     async fn reap(&self, context: &Context, environment: &Environment) -> Result<Option<End>> {
         context.host.interrupt.check("reaping more previews")?;
         let record = rollout::record(context, environment).await?;
-        let deciding = self.fate(environment, &record);
-        Ok(match context.host.interrupt.or_cancel("asking GitHub", deciding).await? {
+        Ok(match self.judge.fate(context, environment, &record).await? {
             Fate::Gone => None,
             Fate::Stays(why) => Some(End::Left(why)),
             Fate::Due(why) if self.dry_run => Some(End::WouldGo(why)),
             Fate::Due(why) => {
-                context.host.log.note(&why);
-                let plan = PlanInputs::default();
-                down::destroy(context, environment, record, plan, &mut Report::default()).await?;
-                Some(End::Destroyed(why))
+                context.host.log.note(&why.to_string());
+                Some(self.destroy(context, environment, record, why).await?)
             }
         })
     }
 
-    async fn fate(&self, environment: &Environment, record: &Record) -> Result<Fate> {
-        let Some(deployed) = record.deployed() else { return Ok(Fate::Gone) };
-        let stays = |why: &str| Ok(Fate::Stays(why.to_owned()));
-        let Some(of) = deployed.preview.as_ref().filter(|of| environment.pull_request() == Some(of.number)) else {
-            return stays("`preview up` has not made it");
-        };
-        match of.repository {
-            Some(id) if id == self.repository => {}
-            Some(_) => return stays("it belongs to another repository"),
-            None => return stays("to which repository it belongs is not known"),
+    async fn destroy(&self, context: &Context, environment: &Environment, record: Record, why: Reason) -> Result<End> {
+        let (started, mut report) = (Instant::now(), Report::of(context.host.run.as_deref()));
+        report.command = "preview reap".to_owned();
+        report.component = Some(context.identity.component.to_string());
+        report.team = Some(context.identity.team.to_string());
+        // What is checked out is not what was deployed.
+        report.commit = record.deployed().and_then(|deployed| Some(deployed.preview.as_ref()?.sha.clone()));
+        let watch = Some(Watch::Due(self.judge.clone()));
+        let done = down::destroy(context, environment, record, PlanInputs::default(), watch, &mut report).await;
+        if let Ok(Some(left)) = done {
+            return Ok(End::Left(left));
         }
-        match self.api.pull_request(of.number).await {
-            Ok(found) if found.merged => Ok(Fate::Due("its pull request is merged".to_owned())),
-            Ok(found) if found.state != "open" => Ok(Fate::Due("its pull request is closed".to_owned())),
-            Ok(found) => Ok(self.of_open(&PullRequest::of(found), record, Timestamp::now())),
-            Err(trouble) if trouble.kind == Kind::NotFound => self.of_missing(trouble).await,
-            Err(trouble) => Err(trouble.into_error()),
+        report.end(done.as_ref().err(), started.elapsed(), &context.host.log.redactor);
+        // What somebody else is at is theirs to tell; and where the pull request is gone, nobody would read it.
+        if done.as_ref().err().map(Error::exit) != Some(Exit::Locked)
+            && why != Reason::Unknown
+            && let (Some(commenter), Some(number)) = (&self.commenter, environment.pull_request())
+        {
+            commenter.write(number, report).await;
         }
-    }
-
-    /// Who has lost the permission to see the repository is told the same: only the repository's own answer makes it true.
-    async fn of_missing(&self, trouble: Trouble) -> Result<Fate> {
-        match self.api.repository_id().await {
-            Ok(id) if id == self.repository => Ok(Fate::Due("its pull request is gone".to_owned())),
-            _ => Err(trouble.into_error()),
-        }
-    }
-
-    fn of_open(&self, change: &PullRequest, record: &Record, now: Timestamp) -> Fate {
-        let preview = &self.context.manifest.preview;
-        let Some(ttl) = preview.ttl else { return Fate::Stays("its pull request is open".to_owned()) };
-        let deploys = record.unsettled.iter().chain(&record.settled).map(|entry| &entry.start);
-        let newest = deploys.filter(|start| start.action == Action::Deploy).map(|start| start.started).max();
-        let is_old = newest
-            .is_some_and(|newest| SignedDuration::try_from(ttl.0).is_ok_and(|ttl| now.duration_since(newest) >= ttl));
-        match (is_old, change.has_label(preview.keep_label())) {
-            (false, _) => Fate::Stays("its pull request is open".to_owned()),
-            (true, true) => Fate::Stays(format!("the label `{}` keeps it", preview.keep_label().escape_debug())),
-            (true, false) => Fate::Due(format!("it was not deployed to for {}", duration_text(ttl.0))),
-        }
+        done.map(|_| End::Destroyed(why))
     }
 
     /// Whose they are, and which release they are to be destroyed with, nobody knows: so they are only told.

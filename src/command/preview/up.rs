@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{
     Watch, check_repository, number,
     pull_request::{PullRequest, github_run, of_event},
+    watch::Newest,
 };
 use crate::{
     ci::short,
@@ -41,8 +42,8 @@ pub(super) async fn run(context: &Context, inputs: PreviewUpInputs, report: &mut
     let version: Version = format!("pr-{number}-{}", short(&commit)).parse()?;
     report.environment = Some(environment.to_string());
     report.version = Some(version.to_string());
-    let watch = Watch { number, sha: commit_of_change(context, number).unwrap_or_else(|| commit.clone()) };
-    if let Some(why) = watch.judge(&change.state, &change.head) {
+    let newest = Newest { number, sha: commit_of_change(context, number).unwrap_or_else(|| commit.clone()) };
+    if let Some(why) = newest.judge(&change.state, &change.head) {
         report.outcome = Outcome::Superseded;
         log.done(&format!("Nothing was done: {why}"));
         return Ok(());
@@ -57,7 +58,7 @@ pub(super) async fn run(context: &Context, inputs: PreviewUpInputs, report: &mut
         wanted: Wanted {
             release: context.release(version),
             recorded: record.deployed().cloned(),
-            preview: Some(preview_of(context, change, &watch)),
+            preview: Some(preview_of(context, change, &newest)),
             plan_only: inputs.plan.plan_only,
             environment,
         },
@@ -70,9 +71,11 @@ pub(super) async fn run(context: &Context, inputs: PreviewUpInputs, report: &mut
         limits: Effective::default(),
         allow_destroy: Vec::new(),
         allowed_before: BTreeSet::new(),
-        watch: Some(watch),
+        watch: Some(Watch::Newest(newest)),
     };
-    rollout::run(context, order, report).await?;
+    if rollout::run(context, order, report).await?.is_some() {
+        return Ok(());
+    }
     let preview = &context.manifest.preview;
     report.preview = Some(Lifetime {
         pull_request: number,
@@ -120,12 +123,12 @@ async fn release_once(
     release::make(context, &release, &inputs, report).await
 }
 
-fn preview_of(context: &Context, change: PullRequest, watch: &Watch) -> PreviewOf {
+fn preview_of(context: &Context, change: PullRequest, newest: &Newest) -> PreviewOf {
     PreviewOf {
         repository: github_run(context).and_then(|run| run.repository_id),
         number: change.number,
         branch: change.branch,
-        sha: watch.sha.clone(),
+        sha: newest.sha.clone(),
         ttl: context.manifest.preview.ttl.map(|ttl| ttl.0.as_secs()),
     }
 }

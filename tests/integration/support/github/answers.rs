@@ -70,15 +70,15 @@ pub(super) fn comment(world: &World, id: u64, comment: &Comment) -> Value {
 }
 
 pub(super) fn pull_request(number: u64, it: &PullRequest) -> Value {
-    with(of_pull_request(example("pull-request"), number, it), json!({ "merged": it.is_merged }))
+    with(filled(example("pull-request"), number, it), json!({ "merged": it.is_merged }))
 }
 
-/// In a list less is told.
+/// A list tells less of each.
 pub(super) fn listed_pull_request(number: u64, it: &PullRequest) -> Value {
-    of_pull_request(example("pull-request-simple-items")[0].clone(), number, it)
+    filled(example("pull-request-simple-items")[0].clone(), number, it)
 }
 
-fn of_pull_request(mut answer: Value, number: u64, it: &PullRequest) -> Value {
+fn filled(mut answer: Value, number: u64, it: &PullRequest) -> Value {
     let of_example = answer["head"]["repo"].clone();
     let full = |id: u64| with(of_example.clone(), repository(id));
     answer["head"]["sha"] = it.head_sha.clone().into();

@@ -104,6 +104,16 @@ impl GitHub {
         self.world().faults.push((matching.to_owned(), times, fault));
     }
 
+    /// From now on so many of a hundred requests meet one of these.
+    pub(crate) fn weather(&self, seed: u64, percent: u64, faults: Vec<Fault>) {
+        self.world().weather = Some(world::Weather { seed, percent, faults, asked: Default::default() });
+    }
+
+    /// How many requests there were so far.
+    pub(crate) fn calls(&self) -> usize {
+        self.world().exchanges.len()
+    }
+
     /// So far, those whose line contains this.
     pub(crate) fn exchanges(&self, containing: &str) -> Vec<Exchange> {
         let all = self.world().exchanges.clone();

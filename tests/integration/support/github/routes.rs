@@ -53,6 +53,7 @@ pub(super) fn answer(world: &mut World, asked: &Asked) -> Answered {
         *left -= 1;
         fault.clone()
     });
+    let fault = fault.or_else(|| world.weather.as_mut()?.fault(&line));
     let json: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
     let login = asked.token.as_ref().and_then(|token| world.tokens.get(token)).map(|token| token.login.clone());
     let is_fault = !matches!(fault, None | Some(Fault::Late(_)));
@@ -121,6 +122,17 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
     }
     match (asked.method.as_str(), parts.as_slice()) {
         ("GET", []) => ok(200, answers::full_repository()),
+        ("GET", ["pulls"]) => {
+            let state = wanted.query.iter().find(|(key, _)| key == "state").map_or("open", |(_, value)| value.as_str());
+            let shown = |it: &&PullRequest| state == "all" || it.is_open == (state == "open");
+            let mut found: Vec<_> = world.pull_requests.iter().filter(|(_, it)| shown(it)).collect();
+            // By default the newest comes first.
+            if !wanted.query.iter().any(|(key, value)| key == "direction" && value == "asc") {
+                found.reverse();
+            }
+            let found = found.iter().map(|(number, it)| answers::listed_pull_request(**number, it)).collect();
+            page(world, &wanted, found)
+        }
         ("GET", ["pulls", number]) => {
             match number.parse().ok().and_then(|it| Some((it, world.pull_requests.get(&it)?))) {
                 Some((number, found)) => ok(200, answers::pull_request(number, found)),
@@ -311,7 +323,10 @@ fn page(world: &World, wanted: &Wanted<'_>, items: Vec<Value>) -> Answered {
     let mut answered = ok(200, items.iter().skip((page - 1) * size).take(size).cloned().collect());
     if items.len() > page * size {
         let path = wanted.asked.path.split('?').next().unwrap_or_default();
-        let link = format!("<{}{path}?per_page={size}&page={}>; rel=\"next\"", world.url, page + 1);
+        let same = wanted.asked.path.split_once('?').map_or("", |(_, query)| query).split('&');
+        let same: Vec<&str> = same.filter(|pair| !pair.is_empty() && !pair.starts_with("page=")).collect();
+        let query = [same.join("&"), format!("page={}", page + 1)].join("&");
+        let link = format!("<{}{path}?{query}>; rel=\"next\"", world.url);
         answered.headers.push(("link".to_owned(), link));
     }
     answered

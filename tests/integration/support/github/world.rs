@@ -1,7 +1,7 @@
 //! What there is on GitHub: one repository, and who may do what in it.
 
 use super::{Exchange, Fault, TOKEN};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// 2026-01-02T03:04:05Z, in seconds.
@@ -21,8 +21,18 @@ pub(crate) struct World {
     pub(crate) environments: Vec<String>,
     /// What `generate-notes` says.
     pub(crate) notes: String,
-    pub(super) faults: Vec<(String, usize, Fault)>,
+    pub(crate) faults: Vec<(String, usize, Fault)>,
+    pub(super) weather: Option<Weather>,
     pub(super) exchanges: Vec<Exchange>,
+}
+
+/// Faults as they come and go, and yet the same in every run of a test: by what is asked and how often it was asked before, not by
+/// the order in which several ask at once.
+pub(super) struct Weather {
+    pub(super) seed: u64,
+    pub(super) percent: u64,
+    pub(super) faults: Vec<Fault>,
+    pub(super) asked: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -90,6 +100,18 @@ pub(crate) struct Deployment {
     pub(crate) statuses: Vec<Value>,
 }
 
+impl Weather {
+    pub(super) fn fault(&mut self, line: &str) -> Option<Fault> {
+        use sha2::Digest;
+        let times = self.asked.entry(line.to_owned()).or_default();
+        *times += 1;
+        let digest = sha2::Sha256::digest(format!("{} {times} {line}", self.seed));
+        let number = u64::from_be_bytes(digest[..8].try_into().unwrap());
+        let which = usize::try_from(number / 100).unwrap() % self.faults.len();
+        (number % 100 < self.percent).then(|| self.faults[which].clone())
+    }
+}
+
 impl World {
     pub(super) fn new(url: &str) -> Self {
         let actions = Token { login: "github-actions[bot]".to_owned(), permissions: None };
@@ -105,6 +127,7 @@ impl World {
             environments: Vec::new(),
             notes: "## What's Changed\n* A change by @ada in #7\n".to_owned(),
             faults: Vec::new(),
+            weather: None,
             exchanges: Vec::new(),
         }
     }
@@ -144,6 +167,21 @@ impl World {
             Comment { issue, author: author.to_owned(), body: body.to_owned(), created_at: now, updated_at: now };
         self.comments.insert(id, comment);
         id
+    }
+
+    /// As a run would have told it: a deployment of a preview, with its environment.
+    pub(crate) fn deployed(&mut self, environment: &str, payload: Value) {
+        let (id, now) = (self.id(), self.tick());
+        let deployment = Deployment {
+            git_ref: "abc".to_owned(),
+            environment: environment.to_owned(),
+            is_transient: true,
+            payload,
+            created_at: now,
+            statuses: vec![json!({ "state": "success" })],
+        };
+        self.deployments.insert(id, deployment);
+        self.environments.push(environment.to_owned());
     }
 
     pub(super) fn id(&mut self) -> u64 {

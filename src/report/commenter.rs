@@ -1,0 +1,60 @@
+//! Who writes a run's rows into the comments of pull requests. Trouble is a warning: what the run has done, it has done.
+
+use std::time::Duration;
+
+use super::{
+    Report,
+    comment::Row,
+    upsert::{Place, upsert},
+};
+use crate::{github::Api, host::Host, inputs::Commenting, redact::Secret};
+
+/// So long a run waits for GitHub; less when somebody waits for it to be cancelled.
+const PATIENCE: Duration = Duration::from_secs(150);
+const WHEN_CANCELLED: Duration = Duration::from_secs(20);
+
+pub(crate) struct Commenter {
+    api: Api,
+    host: Host,
+    changes_only: bool,
+}
+
+impl Commenter {
+    /// None where no comment is wanted, or GitHub can't be asked.
+    pub(crate) fn of(host: &Host, wanted: Option<Commenting>, token: Option<&Secret>) -> Option<Self> {
+        let has_token = token.is_some() || host.environment.get("GITHUB_TOKEN").is_some();
+        let changes_only = match wanted {
+            Some(Commenting::Never) => return None,
+            None if !has_token => return None,
+            wanted => wanted == Some(Commenting::ChangesOnly),
+        };
+        let api = Api::of(host, token).map_err(|trouble| host.log.warning(&trouble.to_string())).ok()?;
+        Some(Self { api, host: host.clone(), changes_only })
+    }
+
+    /// The row of a report of which nobody else has a view.
+    pub(crate) async fn write(&self, pull_request: u64, mut report: Report) {
+        report.mask(&self.host.log.redactor);
+        if let Some(row) = Row::of(&report) {
+            self.put(pull_request, &row).await;
+        }
+    }
+
+    /// The comment's address.
+    pub(super) async fn put(&self, pull_request: u64, row: &Row) -> Option<String> {
+        let log = &self.host.log;
+        let place = Place { api: &self.api, pull_request, changes_only: self.changes_only, redactor: &log.redactor };
+        let patience = if self.host.interrupt.requested().is_some() { WHEN_CANCELLED } else { PATIENCE };
+        match tokio::time::timeout(patience, upsert(&place, row)).await {
+            Ok(Ok(url)) => url,
+            Ok(Err(failed)) => {
+                log.warning(&failed.to_string());
+                None
+            }
+            Err(_) => {
+                log.warning(&format!("the comment on #{pull_request} may lack this run: GitHub takes too long"));
+                None
+            }
+        }
+    }
+}
