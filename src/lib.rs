@@ -106,7 +106,8 @@ fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<u8> {
             asked.cancelled();
             told.warning(cancelled);
         })?;
-        let host = Host { environment, log, interrupt, run };
+        let pace = github::Pace::new(interrupt.clone());
+        let host = Host { environment, log, interrupt, run, pace };
         let wanted = report::Wanted::of(&inputs.global);
         let mut told = Report::of(host.run.as_deref());
         let started = Instant::now();

@@ -56,6 +56,8 @@ pub(super) async fn upsert(place: &Place<'_>, row: &Row) -> Result<Option<String
     let me = place.api.me().await?;
     let mut pause = PAUSE;
     for _ in 0..TRIES {
+        // Not between reading and writing: what others write meanwhile would be lost.
+        place.api.ready_to_write().await;
         let began = Instant::now();
         let ours = ours(place.api.comments(place.pull_request).await?, &me);
         let Some(((oldest, oldest_rows), others)) = ours.split_first() else {
