@@ -266,11 +266,13 @@ fn facts(report: &Report) -> String {
     if let Some(serial) = report.state_serial {
         facts.push(format!("state serial {serial}"));
     }
-    facts.push(duration_text(std::time::Duration::from_secs(report.seconds)));
+    if report.seconds > 0 {
+        facts.push(duration_text(std::time::Duration::from_secs(report.seconds)));
+    }
     if let Some(run) = &report.run {
         facts.push(link("log of the run", run.url.as_deref()));
     }
-    format!("<sub>{}</sub>", facts.join(" · "))
+    if facts.is_empty() { String::new() } else { format!("<sub>{}</sub>", facts.join(" · ")) }
 }
 
 pub(super) fn capital(word: &str) -> String {

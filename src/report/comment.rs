@@ -313,6 +313,7 @@ pub(super) fn heading_of(report: &Report) -> String {
             format!("## {} {} → {}: {what}", outcome.icon(), html(component), html(environment))
         }
         (Some(component), None) => format!("## {} {}: {what}", outcome.icon(), html(component)),
+        _ if report.command.is_empty() => format!("## {} cdflow: {what}", outcome.icon()),
         _ => format!("## {} cdflow {}: {what}", outcome.icon(), html(&report.command)),
     }
 }

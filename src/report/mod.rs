@@ -19,7 +19,7 @@ use serde_json::Value;
 
 pub(crate) use self::{
     plan::PlanReport,
-    publish::{Wanted, publish},
+    publish::{Wanted, never_began, publish},
 };
 use crate::{
     ci,

@@ -11,6 +11,7 @@ use super::{
     upsert::{Place, upsert},
 };
 use crate::{
+    environment::Environment,
     error::{Error, Result},
     github::{Api, Files},
     host::Host,
@@ -50,10 +51,23 @@ impl Wanted {
     }
 }
 
-/// A command that changes nothing has no report, but may have a page of the summary.
+/// A run that never came to its command, because its inputs or its event can't be read: the summary says why, and the outputs
+/// that it failed.
+pub(crate) fn never_began(error: &Error, environment: &Environment, log: &Log) {
+    let mut report = Report::default();
+    report.end(Some(error), Duration::ZERO, &log.redactor);
+    let files = Files::of(environment, &log.redactor);
+    warn(log, summarize(&report, &files));
+    let known = outputs(&report).into_iter().filter(|(_, value)| !value.is_empty());
+    let known: Vec<(&str, String)> = known.collect();
+    let known: Vec<(&str, &str)> = known.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    warn(log, give(&known, &files, log));
+}
+
+/// A command that changes nothing has no report, but may have a page of the summary, or fail.
 pub(crate) async fn publish(mut report: Report, wanted: &Wanted, host: &Host) {
     if report.command.is_empty() {
-        if report.page.is_some() {
+        if report.page.is_some() || report.failure.is_some() {
             warn(&host.log, summarize(&report, &Files::of(&host.environment, &host.log.redactor)));
         }
         return;

@@ -96,6 +96,49 @@ fn a_failure_says_why_also_there() {
     assert_eq!(outputs(&project)["failure-reason"], "invalid-input");
 }
 
+/// Before there is an environment or even a command: what went wrong, why, and what to do.
+#[test]
+fn a_run_that_never_began_says_so_in_its_summary() {
+    let project = Project::local("greeting");
+    let work = project.sandbox().work();
+    let said = |arguments: &[&str], variables: &[(&str, &str)]| -> String {
+        for file in ["output", "summary"] {
+            fs::write(work.join(file), "").unwrap();
+        }
+        let runner = project.cdflow(arguments).env("GITHUB_ACTIONS", "true");
+        let runner = runner.env("GITHUB_OUTPUT", work.join("output")).env("GITHUB_STEP_SUMMARY", work.join("summary"));
+        runner.envs(variables.iter().copied()).run().fails(2);
+        let given = outputs(&project);
+        assert_eq!((given["exit-code"].as_str(), given["failure-reason"].as_str()), ("2", "invalid-input"));
+        assert!(given.iter().all(|(name, value)| ["exit-code", "failure-reason"].contains(&name.as_str()) || value.is_empty()));
+        summary(&project)
+    };
+    let step = [("INPUT_COMMAND", "release"), ("INPUT_VERSION", "1"), ("INPUT_PLATFROM-CONFIG", "x")];
+    let shown = said(&[], &step);
+    assert!(shown.starts_with("## ❌ cdflow: Failed"), "{shown}");
+    assert!(shown.contains("(exit code 2)") && shown.contains("did you mean"), "{shown}");
+    let shown = said(&[], &[("INPUT_COMMAND", "<script>\n@team | [a](http://evil.example)")]);
+    assert!(shown.contains("script") && !shown.contains("<script>") && !shown.contains(" @team"), "{shown}");
+
+    let shown = said(&["deploy", "live"], &[("INPUT_UNKNOWN", "")]);
+    assert!(shown.contains("the version is missing"), "{shown}");
+    let shown = said(&["depoly"], &[]);
+    assert!(shown.contains("unrecognized subcommand") && shown.contains("similar subcommands exist"), "{shown}");
+
+    fs::write(work.join("event.json"), "{\"pull_request\": ").unwrap();
+    let event = work.join("event.json").display().to_string();
+    let shown = said(&["deploy", "live", "1"], &[("GITHUB_EVENT_NAME", "pull_request"), ("GITHUB_EVENT_PATH", &event)]);
+    assert!(shown.contains("the event file") && shown.contains("EOF while parsing"), "{shown}");
+
+    project.append("cdflow.yml", "depoly: {}\n");
+    let shown = said(&["deploy", "live", "1"], &[]);
+    assert!(shown.starts_with("## ❌ cdflow deploy: Failed") && shown.contains("did you mean"), "{shown}");
+    fs::write(work.join("summary"), "").unwrap();
+    let runner = project.cdflow(["status"]).env("GITHUB_ACTIONS", "true");
+    runner.env("GITHUB_STEP_SUMMARY", work.join("summary")).run().fails(2);
+    assert!(summary(&project).contains("did you mean"), "{}", summary(&project));
+}
+
 #[test]
 fn a_report_as_files_in_any_ci() {
     let project = Project::local("greeting");
