@@ -18,6 +18,7 @@ use crate::{
     names::{Component, Team, Version},
     redact::Secret,
     release::{Identity, Release},
+    report,
     store::{DirectoryStore, ReleaseStore, S3Store},
     terraform::tool::{Flavor, Tool},
 };
@@ -39,6 +40,8 @@ pub(crate) struct Context {
     pub(crate) store: ReleaseStore,
     pub(crate) pass_environment: Vec<String>,
     pub(crate) github_token: Option<Secret>,
+    /// Where the run's report goes.
+    pub(crate) reporting: report::Wanted,
     aws: AwsInputs,
     root: Option<RootSession>,
     /// Of the release account; None where the scheme is local.
@@ -104,6 +107,7 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
         store,
         pass_environment,
         github_token: global.github_token.clone(),
+        reporting: report::Wanted::of(global),
         aws: global.aws.clone(),
         root,
         release_session,

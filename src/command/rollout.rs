@@ -10,7 +10,7 @@ use super::{
     opened::{self, Opened, Wanted},
     preflight,
     preview::Watch,
-    rescue,
+    rescue, siblings,
 };
 use crate::{
     error::{Error, Exit, Result},
@@ -94,7 +94,9 @@ pub(crate) async fn run(context: &Context, mut order: Order, report: &mut Report
         }
     };
     let told = deployments::begin(context, &order, &opened).await;
-    let carried = carry_out(context, &order, &opened, &planned, &entry, report).await;
+    let announcing = context.reporting.announcement(&context.host, report);
+    let applying = carry_out(context, &order, &opened, &planned, &entry, report);
+    let carried = beside(announcing, applying).await;
     if let Some(told) = told {
         told.end(context, &carried, report.environment_url.as_deref()).await;
     }
@@ -109,6 +111,15 @@ pub(crate) async fn run(context: &Context, mut order: Order, report: &mut Report
     };
     context.host.log.done(&format!("{text} in {}", duration_text(started.elapsed())));
     Ok(())
+}
+
+/// `work`, and what may go on beside it as long as it lasts.
+async fn beside<T>(aside: impl Future<Output = ()>, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    tokio::select! {
+        done = &mut work => done,
+        () = aside => work.await,
+    }
 }
 
 /// Plans, judges the plan, and writes the start entry. Without one nothing is applied.
@@ -399,6 +410,7 @@ fn start_entry(context: &Context, order: &Order, plan: Counts, opened: &Opened) 
         allowed_destroy: Vec::new(),
         version: order.wanted.release.version.clone(),
         preview: order.wanted.preview().cloned(),
+        pull_request: siblings::of_run(&context.host),
         bundle_digest: opened.bundle.digest,
         account: opened.account_id.clone(),
         region: opened.account.region.clone(),

@@ -14,7 +14,13 @@ pub(crate) fn api_with(github: &GitHub, token: &str) -> Result<Api, Trouble> {
     let variables = github.env().into_iter().map(|(name, value)| (name.into(), value.into()));
     let environment = Environment::new(variables);
     let log = Log::new(Redactor::default(), 0, true, false);
-    Api::new(&environment, Some(&Secret::new(token)), "acme/checkout".parse().unwrap(), log, Pace::new(Interrupt::never()))
+    Api::new(
+        &environment,
+        Some(&Secret::new(token)),
+        "acme/checkout".parse().unwrap(),
+        log,
+        Pace::new(Interrupt::never()),
+    )
 }
 
 pub(crate) fn api(github: &GitHub) -> Api {

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::{
-    Outcome, Report, losses,
+    Outcome, Past, Report, losses,
     markdown::{block, code, code_cell, counted, cut_lines, fence, floor, link, words},
     plan::PlanReport,
 };
@@ -26,7 +26,7 @@ const OUTPUTS_LIMIT: usize = 8_000;
 pub(super) fn alerts(report: &Report, limit: usize) -> String {
     let place = place(report);
     let losses = report.plan.as_ref().map(|plan| losses::show(plan, &place, report.outcome.is_past(), limit));
-    let parts = [failure(report, &place), in_flight(report), losses.unwrap_or_default()];
+    let parts = [failure(report, &place), unfinished(report), in_flight(report), losses.unwrap_or_default()];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
 
@@ -85,6 +85,17 @@ fn failure(report: &Report, place: &str) -> String {
         shown.push_str(&format!("\n>\n> → {}", words(&hint[..floor(hint, 1_000)])));
     }
     shown
+}
+
+/// A run before this one that never came to an end, if this one has not settled what it left.
+fn unfinished(report: &Report) -> String {
+    let has_applied = report.outcome.is_past() || report.outcome == Outcome::Applying;
+    let of_here =
+        |it: &&Past| Some(&it.environment) == report.environment.as_ref() && it.outcome == Outcome::Unfinished;
+    match (report.past.iter().find(of_here), &report.component) {
+        (Some(before), Some(component)) if !has_applied => before.alert(component),
+        _ => String::new(),
+    }
 }
 
 fn in_flight(report: &Report) -> String {

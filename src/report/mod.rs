@@ -6,6 +6,7 @@ mod file;
 mod losses;
 mod markdown;
 mod outputs;
+mod past;
 mod plan;
 mod publish;
 
@@ -14,10 +15,12 @@ mod upsert;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(crate) use self::{
+    past::Past,
     plan::PlanReport,
     publish::{Wanted, never_began, publish},
 };
@@ -58,6 +61,10 @@ pub(crate) struct Report {
     pub(crate) page: Option<String>,
     /// The output that `deploy.url-output` of cdflow.yml names.
     pub(crate) environment_url: Option<String>,
+    pub(crate) ended: Option<Timestamp>,
+    /// The component's environments for which the ledger knows of a run for the same pull request.
+    #[serde(skip)]
+    pub(crate) past: Vec<Past>,
 }
 
 /// How a preview ends, and what keeps it.
@@ -66,7 +73,7 @@ pub(crate) struct Lifetime {
     pub(crate) pull_request: u64,
     pub(crate) ttl_seconds: Option<u64>,
     pub(crate) keep_label: String,
-    pub(crate) deployed: jiff::Timestamp,
+    pub(crate) deployed: Timestamp,
 }
 
 /// A run of a CI system.
@@ -89,6 +96,10 @@ pub(crate) enum Outcome {
     Deployed,
     Refreshed,
     Destroyed,
+    /// Not the end yet.
+    Applying,
+    /// The ledger knows of its beginning alone, and it is no run that could still tell more.
+    Unfinished,
     /// A newer run is for the same: this one stopped before it applied anything.
     Superseded,
     Refused,
@@ -117,6 +128,7 @@ impl Report {
     /// The end of a run.
     pub(crate) fn end(&mut self, error: Option<&Error>, took: Duration, redactor: &Redactor) {
         self.seconds = took.as_secs();
+        self.ended = Some(Timestamp::now());
         let Some(error) = error else { return };
         self.outcome = match error.exit() {
             Exit::Interrupted | Exit::Terminated => Outcome::Interrupted,
@@ -128,6 +140,11 @@ impl Report {
             exit: error.exit() as u8,
             text: redactor.apply(&error.to_string()).into_owned(),
         });
+    }
+
+    /// Whether the comment of a pull request has a row for it.
+    pub(crate) fn has_row(&self) -> bool {
+        self.component.is_some() && self.environment.is_some() && self.version.is_some()
     }
 
     /// Values that come from outside; the names that cdflow itself has checked are never masked.
@@ -150,6 +167,8 @@ impl Outcome {
             Self::Deployed => "deployed",
             Self::Refreshed => "refreshed",
             Self::Destroyed => "destroyed",
+            Self::Applying => "applying",
+            Self::Unfinished => "did not finish",
             Self::Superseded => "superseded",
             Self::Refused => "refused",
             Self::Interrupted => "interrupted",
@@ -163,6 +182,8 @@ impl Outcome {
             Self::Planned => "📝",
             Self::NoChanges => "⚪",
             Self::Destroyed => "🗑️",
+            Self::Applying => "⏳",
+            Self::Unfinished => "❔",
             Self::Superseded => "⏭️",
             Self::Refused => "⛔",
             Self::Interrupted => "⚠️",

@@ -8,7 +8,7 @@ use super::{
     file,
     outputs::outputs,
     summary,
-    upsert::{Place, upsert},
+    upsert::{Place, announce, jitter, upsert},
 };
 use crate::{
     environment::Environment,
@@ -27,8 +27,12 @@ const LEAST_SUMMARY: usize = 2_000;
 /// So long a run's end waits for GitHub; less when somebody waits for it to be cancelled.
 const FOR_COMMENT: Duration = Duration::from_secs(150);
 const WHEN_CANCELLED: Duration = Duration::from_secs(20);
+/// An apply that is over sooner does not say that it is under way; up to twice as long, so that the jobs of a matrix don't all say it at once.
+const BEFORE_ANNOUNCEMENT: Duration = Duration::from_secs(8);
+const FOR_ANNOUNCEMENT: Duration = Duration::from_secs(20);
 
 /// Where a report is to go.
+#[derive(Clone)]
 pub(crate) struct Wanted {
     markdown: Option<PathBuf>,
     json: Option<PathBuf>,
@@ -47,6 +51,46 @@ impl Wanted {
             plan: inputs.report.plan_out.clone(),
             comment: inputs.report.comment,
             token: inputs.github_token.clone(),
+        }
+    }
+
+    /// Whether the run has a row in the comment of its pull request.
+    pub(crate) fn comments(&self, host: &Host) -> bool {
+        self.pull_request(host).is_some() && self.commenting(host).is_some()
+    }
+
+    fn pull_request(&self, host: &Host) -> Option<u64> {
+        Some(host.run.as_ref()?.github.as_ref()?.pull_request.as_ref()?.number)
+    }
+
+    /// None where no comment is wanted, or none can be written and nobody insists.
+    fn commenting(&self, host: &Host) -> Option<Commenting> {
+        let has_token = self.token.is_some() || host.environment.get("GITHUB_TOKEN").is_some();
+        match self.comment {
+            Some(Commenting::Never) => None,
+            None => has_token.then_some(Commenting::Always),
+            wanted => wanted,
+        }
+    }
+
+    /// That the plan of `report` is being applied, in the comment that is there; for while that lasts. It is news, not the result: trouble is
+    /// a detail.
+    pub(crate) fn announcement(&self, host: &Host, report: &Report) -> impl Future<Output = ()> + use<> {
+        let row = if self.comments(host) { Row::of_applying(report) } else { None };
+        let (wanted, host) = (self.clone(), host.clone());
+        async move {
+            let Some((row, pull_request)) = row.zip(wanted.pull_request(&host)) else { return };
+            tokio::time::sleep(jitter(BEFORE_ANNOUNCEMENT)).await;
+            let Ok(api) = Api::of(&host, wanted.token.as_ref()) else { return };
+            let changes_only = wanted.comment == Some(Commenting::ChangesOnly);
+            let place = Place { api: &api, pull_request, changes_only, known: &[], redactor: &host.log.redactor };
+            match tokio::time::timeout(FOR_ANNOUNCEMENT, announce(&place, &row)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(failed)) => {
+                    host.log.detail(&format!("the comment does not say that this run applies: {failed}"))
+                }
+                Err(_) => host.log.detail("the comment does not say that this run applies: GitHub takes too long"),
+            }
         }
     }
 }
@@ -142,13 +186,8 @@ fn give(outputs: &[(&str, &str)], files: &Files, log: &Log) -> Result<()> {
 
 /// The comment's address.
 async fn comment(report: &Report, wanted: &Wanted, host: &Host) -> Option<String> {
-    let pull_request = host.run.as_ref()?.github.as_ref()?.pull_request.as_ref()?.number;
-    let has_token = wanted.token.is_some() || host.environment.get("GITHUB_TOKEN").is_some();
-    let changes_only = match wanted.comment {
-        Some(Commenting::Never) => return None,
-        None if !has_token => return None,
-        wanted => wanted == Some(Commenting::ChangesOnly),
-    };
+    let pull_request = wanted.pull_request(host)?;
+    let changes_only = wanted.commenting(host)? == Commenting::ChangesOnly;
     let row = Row::of(report)?;
     let api = match Api::of(host, wanted.token.as_ref()) {
         Ok(api) => api,
@@ -157,7 +196,9 @@ async fn comment(report: &Report, wanted: &Wanted, host: &Host) -> Option<String
             return None;
         }
     };
-    let place = Place { api: &api, pull_request, changes_only, redactor: &host.log.redactor };
+    let component = report.component.as_deref().unwrap_or_default();
+    let known: Vec<Row> = report.past.iter().map(|past| Row::of_past(component, past)).collect();
+    let place = Place { api: &api, pull_request, changes_only, known: &known, redactor: &host.log.redactor };
     upsert(&place, &row).await.unwrap_or_else(|failed| {
         host.log.warning(&failed.to_string());
         None

@@ -159,6 +159,7 @@ fn failed() -> Report {
         .hint("Terraform's words are above; what was done is in the state: mend the cause and deploy again");
     report.end(Some(&error), std::time::Duration::from_secs(377), &Redactor::default());
     report.state_serial = Some(117);
+    report.ended = None;
     report
 }
 
