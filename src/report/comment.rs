@@ -366,13 +366,16 @@ fn unfold(folded: &str) -> &str {
 /// The same for a file or a summary, where nothing is hidden.
 pub(super) fn heading_of(report: &Report) -> String {
     let outcome = report.outcome;
-    let what = capital(outcome.word());
+    // What has no more to say than that it is done is known by its name.
+    let is_named = outcome == Outcome::Done && !report.command.is_empty();
+    let what = if is_named { html(&report.command) } else { capital(outcome.word()) };
     match (&report.component, &report.environment) {
         (Some(component), Some(environment)) => {
             format!("## {} {} → {}: {what}", outcome.icon(), html(component), html(environment))
         }
         (Some(component), None) => format!("## {} {}: {what}", outcome.icon(), html(component)),
         _ if report.command.is_empty() => format!("## {} cdflow: {what}", outcome.icon()),
+        _ if is_named => format!("## {} cdflow: {what}", outcome.icon()),
         _ => format!("## {} cdflow {}: {what}", outcome.icon(), html(&report.command)),
     }
 }
