@@ -24,6 +24,8 @@ const AT_A_GLANCE: usize = 100;
 const ROW: &str = "<!-- cdflow:row ";
 const FOLD: &str = "<!-- cdflow:fold -->";
 const END: &str = "<!-- cdflow:end -->";
+/// Before what the ledger adds to what a run wrote.
+const LEDGER: &str = "<!-- cdflow:ledger -->";
 
 /// The rows of a comment, by component and environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -130,6 +132,32 @@ impl Row {
         (self.facts.run, self.facts.attempt) < (other.facts.run, other.facts.attempt)
     }
 
+    /// As the ledger knows it, with the plan that stands here, if it is the one that was applied.
+    fn continued(&self, known: &Self) -> Self {
+        let counts = |of: &Facts| of.counts.map(|it| (it.add, it.change, it.destroy));
+        if self.facts.version != known.facts.version || counts(&self.facts) != counts(&known.facts) {
+            return known.clone();
+        }
+        let own = |text: &str| text.split(LEDGER).next().unwrap_or_default().trim().to_owned();
+        // What was planned to be lost is told in the words of a plan.
+        let is_past = known.facts.outcome.is_past();
+        let (alerts, story) = if is_past {
+            (String::new(), known.facts.story.clone())
+        } else {
+            (own(&self.alerts), self.facts.story.clone())
+        };
+        let with = |own: String, known: &str| match (own.is_empty(), known.is_empty()) {
+            (true, _) => known.to_owned(),
+            (_, true) => own,
+            _ => format!("{own}\n\n{LEDGER}\n{known}"),
+        };
+        Self {
+            facts: Facts { counts: self.facts.counts, story, ..known.facts.clone() },
+            alerts: with(alerts, &known.alerts),
+            body: with(own(&self.body), &known.body),
+        }
+    }
+
     /// Whether it lacks what the ledger knows: what a newer run did, or how its own run went on.
     fn is_behind(&self, known: &Self) -> bool {
         let is_same_run = (self.facts.run, self.facts.attempt) == (known.facts.run, known.facts.attempt);
@@ -197,7 +225,10 @@ pub(super) fn merge(mut rows: Rows, ours: Row) -> Rows {
 pub(super) fn restore(mut rows: Rows, known: &[Row], changes_only: bool) -> Rows {
     for row in known {
         match rows.0.iter().find(|here| here.is_same_place(row)) {
-            Some(here) if here.is_behind(row) => rows = merge(rows, row.clone()),
+            Some(here) if here.is_behind(row) => {
+                let row = here.continued(row);
+                rows = merge(rows, row);
+            }
             None if !changes_only || row.has_something_to_say() => rows = merge(rows, row.clone()),
             _ => {}
         }

@@ -49,7 +49,7 @@ impl Past {
     pub(super) fn body(&self) -> String {
         let ended = self.ended.map(|ended| format!(" · ended {}", time(ended))).unwrap_or_default();
         format!(
-            "This row is made from the ledger: the plan and Terraform's words are in {}.\n\n<sub>began {}{ended}</sub>",
+            "How it went is told by the ledger: all that the run said is in {}.\n\n<sub>began {}{ended}</sub>",
             self.log(),
             time(self.started)
         )

@@ -319,6 +319,60 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_plan_that_was_applied_stays() {
+        let github = github();
+        let mut planned = samples::small_plan();
+        planned.environment = Some("ci".to_owned());
+        put(&github, &Row::of(&planned).unwrap()).await.unwrap();
+        let counts = planned.plan.as_ref().unwrap().counts;
+        let known = |outcome, ended: Option<i64>| {
+            let past = Past {
+                environment: "ci".to_owned(),
+                version: planned.version.clone().unwrap(),
+                outcome,
+                counts: crate::terraform::changes::Counts {
+                    add: counts.add,
+                    change: counts.change,
+                    destroy: counts.destroy,
+                }
+                .into(),
+                run: Run { id: 9_999_999_999, attempt: 1, url: None },
+                started: Timestamp::UNIX_EPOCH,
+                ended: ended.map(|second| Timestamp::from_second(second).unwrap()),
+            };
+            Row::of_past("checkout", &past)
+        };
+        let live = |run| row("live", run, Outcome::NoChanges);
+        for (number, (row, says)) in [
+            (known(Outcome::Applying, None), "1 applying"),
+            (known(Outcome::Unfinished, None), "1 did not finish"),
+            (known(Outcome::Failed, Some(100)), "1 failed"),
+            (known(Outcome::Deployed, Some(200)), "1 deployed"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            put_with(&github, &live(number as u64), false, &[row]).await.unwrap();
+            let body = bodies(&github).remove(0);
+            assert!(body.contains(&format!("### cdflow: {says}, 1 no changes\n")), "{body}");
+            assert!(body.matches("# aws_sqs_queue.orders will be created").count() == 2, "{body}");
+            assert!(body.matches("told by the ledger").count() == 1, "{body}");
+            // What it loses is told as a plan tells it, until it is done.
+            assert_eq!(
+                body.matches("`aws_sqs_queue.legacy` is destroyed").count(),
+                if number < 3 { 2 } else { 1 },
+                "{body}"
+            );
+            assert_eq!(body.matches("did not finish**").count(), usize::from(number == 1), "{body}");
+        }
+        // Of another plan nothing is kept.
+        let other = past("ci", 99_999_999_999, Outcome::Failed, Some(300));
+        put_with(&github, &live(9), false, &[other]).await.unwrap();
+        let body = bodies(&github).remove(0);
+        assert_eq!(body.matches("# aws_sqs_queue.orders will be created").count(), 1, "{body}");
+    }
+
+    #[tokio::test]
     async fn an_announcement_makes_no_comment_and_replaces_no_newer_row() {
         let github = github();
         let (api, redactor) = (api(&github), Redactor::default());
