@@ -183,7 +183,7 @@ impl Outcome {
             Self::NoChanges => "⚪",
             Self::Destroyed => "🗑️",
             Self::Applying => "⏳",
-            Self::Unfinished => "❔",
+            Self::Unfinished => "❓",
             Self::Superseded => "⏭️",
             Self::Refused => "⛔",
             Self::Interrupted => "⚠️",
