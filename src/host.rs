@@ -1,8 +1,9 @@
-//! What a run stands on: the environment as it was, where to tell things, whether it was cancelled, and which CI it belongs to.
+//! What a run stands on: the environment as it was, where to tell things, whether it was cancelled, which CI it belongs to, and how
+//! fast it may write to GitHub.
 
 use std::sync::Arc;
 
-use crate::{ci::Run, environment::Environment, interrupt::Interrupt, log::Log};
+use crate::{ci::Run, environment::Environment, github::Pace, interrupt::Interrupt, log::Log};
 
 #[derive(Clone)]
 pub(crate) struct Host {
@@ -11,4 +12,5 @@ pub(crate) struct Host {
     pub(crate) interrupt: Interrupt,
     /// None outside of any CI.
     pub(crate) run: Option<Arc<Run>>,
+    pub(crate) pace: Pace,
 }

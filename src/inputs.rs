@@ -579,6 +579,14 @@ pub(crate) fn parse(args: Vec<OsString>, environment: &ProcessEnvironment) -> Re
     })
 }
 
+/// What clap says of a wrong command line, for where it is not printed as it is.
+pub(crate) fn as_error(said: &clap::Error) -> Error {
+    let said = said.to_string();
+    let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let what = lines.next().unwrap_or_default();
+    lines.fold(Error::input(what.trim_start_matches("error: ")), Error::hint)
+}
+
 /// The inputs of a step that uses the Action, by name; each is taken once, and none may be left.
 struct ActionInputs(BTreeMap<String, String>);
 

@@ -38,6 +38,13 @@ impl Interrupt {
         Self(watch::channel(None).1)
     }
 
+    /// A test's: it sends what a signal would.
+    #[cfg(test)]
+    pub(crate) fn by_hand() -> (watch::Sender<Option<Exit>>, Self) {
+        let (sender, receiver) = watch::channel(None);
+        (sender, Self(receiver))
+    }
+
     /// Which exit code a signal has asked for, if one came.
     pub(crate) fn requested(&self) -> Option<Exit> {
         *self.0.borrow()

@@ -52,6 +52,9 @@ pub(crate) struct Start {
     /// Of which pull request the environment is a preview.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) preview: Option<PreviewOf>,
+    /// For which pull request the run was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pull_request: Option<ForPullRequest>,
     /// None for a bundle of the reference program.
     pub(crate) bundle_digest: Option<Sha256>,
     pub(crate) account: Option<String>,
@@ -62,6 +65,17 @@ pub(crate) struct Start {
     pub(crate) actor: Option<String>,
     pub(crate) run_url: Option<String>,
     pub(crate) started: Timestamp,
+}
+
+/// A run for a pull request of GitHub's, whose comment shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ForPullRequest {
+    /// GitHub's number of the repository; a name can be given to another one.
+    pub(crate) repository: u64,
+    pub(crate) number: u64,
+    /// Of two runs the one with the higher number is the newer; of one run the later attempt.
+    pub(crate) run: u64,
+    pub(crate) attempt: u64,
 }
 
 /// How it ended.
@@ -240,6 +254,38 @@ impl<'a> Ledger<'a> {
         }
     }
 
+    /// The newest of so many runs of which that is true. Reads no entry more than it needs, and one page of names.
+    pub(crate) async fn find_recent(
+        &self,
+        at_most: usize,
+        is_wanted: impl Fn(&Start) -> bool,
+    ) -> Result<Option<Entry>> {
+        let listed = self.store.list(&self.prefix, None, PAGE).await?;
+        let named = listed.iter().filter_map(|it| Some((it.key.as_str(), self.number_and_kind(&it.key)?)));
+        // `end` sorts before `start`.
+        let mut ended = None;
+        let mut looked_at = 0;
+        for (key, (number, kind)) in named {
+            if kind == "end" {
+                ended = Some((number, key));
+                continue;
+            }
+            let start = self.get::<Start>(key).await?;
+            if is_wanted(&start) {
+                let end = match ended.filter(|(of, _)| *of == number) {
+                    Some((_, key)) => Some(self.get::<End>(key).await?),
+                    None => None,
+                };
+                return Ok(Some(Entry { start, end }));
+            }
+            looked_at += 1;
+            if looked_at == at_most {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
     /// A page of entries, newest first, and the key to go on after; None at the end of the ledger.
     async fn page(&self, after: Option<&str>) -> Result<(Vec<Entry>, Option<String>)> {
         let listed = self.store.list(&self.prefix, after, PAGE).await?;
@@ -383,6 +429,7 @@ mod tests {
             allowed_by: None,
             version: version.parse().unwrap(),
             preview: None,
+            pull_request: None,
             bundle_digest: Some(Sha256::of(b"x")),
             account: None,
             region: "local".into(),
@@ -463,6 +510,36 @@ mod tests {
         std::fs::write(folder.path().join("t/c/ledger/live/9999999998.start.json"), "damaged").unwrap();
         assert!(numbers(20).await.1);
         ledger.newest(50).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_recent_run_is_found_among_so_many() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
+        assert_eq!(ledger.find_recent(5, |_| true).await.unwrap(), None);
+        for number in 1..=30 {
+            let pull_request = Some(ForPullRequest { repository: 1, number: number % 3, run: number, attempt: 1 });
+            let started = ledger.start(Start { pull_request, ..start(Action::Deploy, "1") }).await.unwrap();
+            if number != 29 {
+                ledger.end(&end(started.number, Outcome::Failed)).await.unwrap();
+            }
+        }
+        let found = async |at_most, of| {
+            let is_wanted = |start: &Start| start.pull_request.as_ref().is_some_and(|it| it.number == of);
+            ledger.find_recent(at_most, is_wanted).await.unwrap().map(|entry| (entry.start.number, entry.end.is_some()))
+        };
+        assert_eq!(found(5, 0).await, Some((30, true)));
+        assert_eq!(found(5, 2).await, Some((29, false)));
+        assert_eq!(found(5, 1).await, Some((28, true)));
+        assert_eq!(found(2, 1).await, None);
+        assert_eq!(found(usize::MAX, 4).await, None);
+        // What an older cdflow wrote.
+        let file = folder.path().join("t/c/ledger/live/9999999969.start.json");
+        let mut entry: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        entry.as_object_mut().unwrap().remove("pull_request");
+        std::fs::write(&file, entry.to_string()).unwrap();
+        assert_eq!(found(5, 0).await, Some((27, true)));
     }
 
     #[tokio::test]

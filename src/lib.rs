@@ -76,13 +76,19 @@ pub fn run(args: Vec<OsString>, environment: Environment) -> u8 {
                 // Nothing can be done about a closed standard output.
                 false => drop(said.print()),
             }
+            if exit != 0 {
+                report::never_began(&inputs::as_error(&said), &environment, &log);
+            }
             exit
         }
         Ok(Parsed::Run(inputs)) => {
             let log = log.clone().with(inputs.global.verbose, inputs.global.no_color);
             code(start(*inputs, environment, log.clone()), &log)
         }
-        Err(error) => code(Err(error), &log),
+        Err(error) => {
+            report::never_began(&error, &environment, &log);
+            code(Err(error), &log)
+        }
     });
     log.finish();
     // What panicked has been told by the hook.
@@ -94,7 +100,8 @@ fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<u8> {
     let runtime = runtime.map_err(|error| Error::internal("no threads can be started").why(error))?;
     let is_post = matches!(inputs.command, Command::Post);
     // A clean-up must come to its work, whatever the event is.
-    let run = if is_post { None } else { ci::read(&environment)?.map(Arc::new) };
+    let read = if is_post { Ok(None) } else { ci::read(&environment) };
+    let run = read.inspect_err(|error| report::never_began(error, &environment, &log))?.map(Arc::new);
     let cancelled = match is_post {
         false => "cancelled: stopping as soon as that is safe; please wait",
         true => "cancelled: not waiting any longer",
@@ -107,7 +114,8 @@ fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<u8> {
             asked.cancelled();
             told.warning(cancelled);
         })?;
-        let host = Host { environment, log, interrupt, run };
+        let pace = github::Pace::new(interrupt.clone());
+        let host = Host { environment, log, interrupt, run, pace };
         let wanted = report::Wanted::of(&inputs.global);
         let mut told = Report::of(host.run.as_deref());
         let started = Instant::now();

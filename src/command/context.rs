@@ -13,11 +13,12 @@ use crate::{
     error::{Error, Result},
     git::{self, Git},
     host::Host,
-    inputs::{AwsInputs, Commenting, Global},
+    inputs::{AwsInputs, Global},
     manifest::{self, Manifest, SchemeUrl},
     names::{Component, Team, Version},
     redact::Secret,
     release::{Identity, Release},
+    report,
     store::{DirectoryStore, ReleaseStore, S3Store},
     terraform::tool::{Flavor, Tool},
 };
@@ -41,8 +42,8 @@ pub(crate) struct Context {
     pub(crate) store: ReleaseStore,
     pub(crate) pass_environment: Vec<String>,
     pub(crate) github_token: Option<Secret>,
-    /// What is wanted of comments on pull requests; None: wherever that can be done.
-    pub(crate) commenting: Option<Commenting>,
+    /// Where the run's report goes.
+    pub(crate) reporting: report::Wanted,
     aws: AwsInputs,
     root: Option<RootSession>,
     /// Of the release account; None where the scheme is local.
@@ -111,7 +112,7 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
         store,
         pass_environment,
         github_token: global.github_token.clone(),
-        commenting: global.report.comment,
+        reporting: report::Wanted::of(global),
         aws: global.aws.clone(),
         root,
         release_session,

@@ -30,6 +30,7 @@ mod rollback;
 mod rollout;
 mod runs;
 mod shell;
+mod siblings;
 mod state_home;
 mod status;
 mod unlock;
@@ -102,6 +103,7 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
         ComponentCommand::Unlock(inputs) => unlock::run(&context, inputs).await,
         ComponentCommand::Adopt(inputs) => adopt::run(&context, inputs, report).await,
     };
+    siblings::tell(&context, report).await;
     if let Upgrade::From(old) = &context.upgrade {
         let to = old.scheme.moved_to.as_deref().unwrap_or_default();
         context.host.log.warning(&format!(

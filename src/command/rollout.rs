@@ -11,7 +11,7 @@ use super::{
     opened::{self, Opened, Wanted},
     preflight,
     preview::Watch,
-    rescue,
+    rescue, siblings,
 };
 use crate::{
     error::{Error, Exit, Result},
@@ -96,7 +96,9 @@ pub(crate) async fn run(context: &Context, mut order: Order, report: &mut Report
     if let Some(told) = &told {
         told.begin(context).await;
     }
-    let carried = carry_out(context, &order, &opened, &planned, &entry, report).await;
+    let announcing = context.reporting.announcement(&context.host, report);
+    let applying = carry_out(context, &order, &opened, &planned, &entry, report);
+    let carried = beside(announcing, applying).await;
     if let Some(told) = told {
         told.end(context, &carried, report.environment_url.as_deref()).await;
     }
@@ -131,6 +133,15 @@ fn stopped(context: &Context, planned: &Plan, begun: Begun, report: &mut Report)
     report.outcome = if planned.has_changes { report::Outcome::Planned } else { report::Outcome::NoChanges };
     context.host.log.done(&format!("Planned only: {}", summary_of(planned)));
     None
+}
+
+/// `work`, and what may go on beside it as long as it lasts.
+async fn beside<T>(aside: impl Future<Output = ()>, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    tokio::select! {
+        done = &mut work => done,
+        () = aside => work.await,
+    }
 }
 
 /// Plans, judges the plan, and writes the start entry. Without one nothing is applied.
@@ -455,6 +466,7 @@ fn start_entry(context: &Context, order: &Order, plan: Counts, opened: &Opened) 
         allowed_by: None,
         version: order.wanted.release.version.clone(),
         preview: order.wanted.preview().cloned(),
+        pull_request: siblings::of_change(&context.host, order.wanted.preview()),
         bundle_digest: opened.bundle.digest,
         account: opened.account_id.clone(),
         region: opened.account.region.clone(),

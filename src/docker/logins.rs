@@ -343,7 +343,7 @@ mod tests {
     use std::{os::unix::fs::PermissionsExt, path::Path};
 
     use super::*;
-    use crate::{interrupt::Interrupt, log::Log};
+    use crate::{github::Pace, interrupt::Interrupt, log::Log};
 
     fn host(variables: &[(&str, &str)]) -> Host {
         Host {
@@ -351,6 +351,7 @@ mod tests {
             log: Log::new(Redactor::default(), 0, true, false),
             interrupt: Interrupt::never(),
             run: None,
+            pace: Pace::new(Interrupt::never()),
         }
     }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     client::{Call, Client},
+    pace::Pace,
     trouble::{Kind, Trouble},
 };
 use crate::{ci::Repository, environment::Environment, host::Host, log::Log, redact::Secret};
@@ -91,7 +92,7 @@ impl Api {
                 "GITHUB_REPOSITORY is not set: this is no run of Actions",
             )
         })?;
-        Self::new(&host.environment, token, repository, host.log.clone())
+        Self::new(&host.environment, token, repository, host.log.clone(), host.pace.clone())
     }
 
     pub(crate) fn new(
@@ -99,12 +100,18 @@ impl Api {
         token: Option<&Secret>,
         repository: Repository,
         log: Log,
+        pace: Pace,
     ) -> Result<Self, Trouble> {
         let token = token.cloned().or_else(|| environment.get("GITHUB_TOKEN").map(Secret::new));
         let token = token.ok_or_else(|| Trouble::new(Kind::NoToken, "GitHub can't be asked", "there is no token"))?;
         let url = environment.get("GITHUB_API_URL").unwrap_or(API);
         let graphql = environment.get("GITHUB_GRAPHQL_URL").map_or_else(|| format!("{url}/graphql"), str::to_owned);
-        Ok(Self { client: Client::new(url, &token, log)?, repository, graphql, me: OnceLock::new() })
+        Ok(Self { client: Client::new(url, &token, log, pace)?, repository, graphql, me: OnceLock::new() })
+    }
+
+    /// Returns when a write would be sent at once: for who reads first, and must write before others do.
+    pub(crate) async fn ready_to_write(&self) {
+        self.client.pace.ready().await;
     }
 
     /// `/repos/acme/checkout` and what follows.
@@ -164,7 +171,7 @@ impl Api {
         }
         let query = json!({ "query": "query { viewer { login } }" });
         let call = Call::new(hyper::Method::POST, self.graphql.clone(), "ask whose the token is", "contents: read");
-        let answer: Value = match self.client.ask(call.json(query).repeatable()).await {
+        let answer: Value = match self.client.ask(call.json(query).question()).await {
             // A GitHub without GraphQL, or a token that it is not for.
             Err(trouble) if [Kind::NotFound, Kind::Invalid].contains(&trouble.kind) => Value::Null,
             answer => answer?,

@@ -13,7 +13,10 @@ use octocrab::Octocrab;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::trouble::{Kind, Trouble, permissions};
+use super::{
+    pace::Pace,
+    trouble::{Kind, Trouble, permissions},
+};
 use crate::{log::Log, redact::Secret};
 
 /// GitHub gives up after ten seconds itself.
@@ -35,6 +38,7 @@ pub(super) struct Client {
     /// Where assets are uploaded to: another host, except on GitHub Enterprise Server.
     uploads: Uri,
     patience: Mutex<Duration>,
+    pub(super) pace: Pace,
     log: Log,
 }
 
@@ -50,6 +54,8 @@ pub(super) struct Call<'a> {
     pub(super) needs: &'a str,
     /// Asked twice it is as good as asked once.
     is_repeatable: bool,
+    /// It is to change something: such requests keep a pace.
+    is_write: bool,
 }
 
 pub(super) enum Body {
@@ -77,13 +83,18 @@ enum Verdict {
 
 impl<'a> Call<'a> {
     pub(super) fn new(method: Method, route: String, doing: &'a str, needs: &'a str) -> Self {
-        let is_repeatable = method != Method::POST;
-        Self { method, route, body: Body::None, doing, needs, is_repeatable }
+        let (is_repeatable, is_write) = (method != Method::POST, method != Method::GET);
+        Self { method, route, body: Body::None, doing, needs, is_repeatable, is_write }
     }
 
-    /// A POST that makes nothing, or nothing that is in the way.
+    /// A POST that makes nothing that is in the way.
     pub(super) fn repeatable(self) -> Self {
         Self { is_repeatable: true, ..self }
+    }
+
+    /// A POST that makes nothing.
+    pub(super) fn question(self) -> Self {
+        Self { is_repeatable: true, is_write: false, ..self }
     }
 
     pub(super) fn get(route: String, doing: &'a str, needs: &'a str) -> Self {
@@ -105,7 +116,7 @@ impl<'a> Call<'a> {
 
 impl Client {
     /// `url` is GITHUB_API_URL.
-    pub(super) fn new(url: &str, token: &Secret, log: Log) -> Result<Self, Trouble> {
+    pub(super) fn new(url: &str, token: &Secret, log: Log, pace: Pace) -> Result<Self, Trouble> {
         let trouble = |kind, why: String| Trouble::new(kind, "GitHub can't be asked", why);
         let origin_and_prefix = split(url);
         let (origin, prefix) = origin_and_prefix
@@ -128,7 +139,7 @@ impl Client {
         let builder = builder.base_uri(origin.clone()).map_err(|error| failed(&error))?;
         let builder = builder.upload_uri(uploads.clone()).map_err(|error| failed(&error))?;
         let octocrab = builder.build_with_reqwest(http).map_err(|error| failed(&error))?;
-        Ok(Self { octocrab, origin, prefix, uploads, patience: Mutex::new(PATIENCE), log })
+        Ok(Self { octocrab, origin, prefix, uploads, patience: Mutex::new(PATIENCE), pace, log })
     }
 
     pub(super) async fn ask<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, Trouble> {
@@ -162,6 +173,9 @@ impl Client {
         let mut tried = 0;
         loop {
             tried += 1;
+            if call.is_write {
+                self.pace.turn().await;
+            }
             let (verdict, why, accepted) = match self.send(call, &uri).await {
                 Ok(answer) => match judge(&answer, SystemTime::now()) {
                     Verdict::Good => return Ok(answer),

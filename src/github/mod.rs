@@ -6,6 +6,7 @@ mod client;
 mod comments;
 mod deployments;
 mod files;
+mod pace;
 mod release_body;
 mod releases;
 #[cfg(test)]
@@ -18,6 +19,7 @@ pub(crate) use {
     comments::Comment,
     deployments::{Deployment, NewDeployment, NewStatus, Status},
     files::Files,
+    pace::Pace,
     release_body::Section,
     releases::{NewRelease, Release},
     trouble::{Kind, Trouble},

@@ -86,7 +86,7 @@ impl Api {
     pub(crate) async fn generate_notes(&self, tag: &str) -> Result<String, Trouble> {
         let doing = format!("have notes written for `{}`", tag.escape_debug());
         let call = Call::new(Method::POST, self.route("/releases/generate-notes"), &doing, NEEDS);
-        let notes: Notes = self.client.ask(call.json(json!({ "tag_name": tag })).repeatable()).await?;
+        let notes: Notes = self.client.ask(call.json(json!({ "tag_name": tag })).question()).await?;
         Ok(notes.body)
     }
 

@@ -7,14 +7,20 @@ pub(crate) mod double;
 use double::{Fault, GitHub, TOKEN};
 use serde_json::json;
 
-use super::{Api, Kind, NewDeployment, NewRelease, NewStatus, Status, Trouble};
-use crate::{environment::Environment, log::Log, redact::Redactor, redact::Secret};
+use super::{Api, Kind, NewDeployment, NewRelease, NewStatus, Pace, Status, Trouble};
+use crate::{environment::Environment, interrupt::Interrupt, log::Log, redact::Redactor, redact::Secret};
 
 pub(crate) fn api_with(github: &GitHub, token: &str) -> Result<Api, Trouble> {
     let variables = github.env().into_iter().map(|(name, value)| (name.into(), value.into()));
     let environment = Environment::new(variables);
     let log = Log::new(Redactor::default(), 0, true, false);
-    Api::new(&environment, Some(&Secret::new(token)), "acme/checkout".parse().unwrap(), log)
+    Api::new(
+        &environment,
+        Some(&Secret::new(token)),
+        "acme/checkout".parse().unwrap(),
+        log,
+        Pace::new(Interrupt::never()),
+    )
 }
 
 pub(crate) fn api(github: &GitHub) -> Api {
@@ -214,4 +220,26 @@ async fn a_request_that_github_does_not_know_is_found() {
     let call = super::client::Call::new(hyper::Method::POST, api.route("/releases"), "try", "contents: write");
     let body = json!({ "tag_name": "v1", "prerelease": "no", "target": "main" });
     api.client.ask::<serde_json::Value>(call.json(body)).await.unwrap();
+}
+
+#[tokio::test]
+async fn many_writes_keep_a_pace() {
+    let github = GitHub::start();
+    github.world().pull_request(7, "abc");
+    let api = api(&github);
+    let began = std::time::Instant::now();
+    let id = api.create_comment(7, "One", "github-actions[bot]").await.unwrap().id;
+    for _ in 0..4 {
+        api.me().await.unwrap();
+        api.update_comment(id, "Two").await.unwrap();
+    }
+    // Few, as of most runs, don't wait.
+    assert!(began.elapsed().as_millis() < 900, "{:?}", began.elapsed());
+    api.update_comment(id, "Three").await.unwrap();
+    api.delete_comment(id).await.unwrap();
+    assert!(began.elapsed().as_millis() >= 1_900, "{:?}", began.elapsed());
+    // Reading goes on.
+    let began = std::time::Instant::now();
+    api.comments(7).await.unwrap();
+    assert!(began.elapsed().as_millis() < 900, "{:?}", began.elapsed());
 }

@@ -3,11 +3,13 @@
 //! The changes are one block of code in which each resource begins with a line `# …`; nothing else in it does. So they can be
 //! cut once more, by a run that knows of more rows and nothing of this one.
 
+use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::{
-    Outcome, Report, losses,
+    Outcome, Past, Report, losses,
     markdown::{block, code, code_cell, counted, cut_lines, fence, floor, link, words},
+    past::time,
     plan::PlanReport,
 };
 use crate::log::duration_text;
@@ -22,18 +24,18 @@ const ERROR_LIMIT: usize = 6_000;
 const OUTPUT_LIMIT: usize = 400;
 const OUTPUTS_LIMIT: usize = 8_000;
 
-/// Dangers and failures; in about `limit` bytes.
+/// Dangers, failures, and how long a preview stands; in about `limit` bytes.
 pub(super) fn alerts(report: &Report, limit: usize) -> String {
     let place = place(report);
     let losses = report.plan.as_ref().map(|plan| losses::show(plan, &place, report.outcome.is_past(), limit));
-    let parts = [failure(report, &place), in_flight(report), losses.unwrap_or_default()];
+    let parts =
+        [failure(report, &place), lifetime(report), unfinished(report), in_flight(report), losses.unwrap_or_default()];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
 
 /// The changes, the outputs and the small print, in `limit` bytes. `whole` is where what is cut can be read.
 pub(super) fn body(report: &Report, limit: usize, whole: &str) -> String {
-    let after: Vec<String> =
-        [outputs(report), lifetime(report), facts(report)].into_iter().filter(|part| !part.is_empty()).collect();
+    let after: Vec<String> = [outputs(report), facts(report)].into_iter().filter(|part| !part.is_empty()).collect();
     let room = limit.saturating_sub(after.iter().map(|part| part.len() + 2).sum());
     let changes = report.plan.as_ref().map(|plan| changes(plan, room, whole)).filter(|changes| !changes.is_empty());
     changes.into_iter().chain(after).collect::<Vec<_>>().join("\n\n")
@@ -85,6 +87,17 @@ fn failure(report: &Report, place: &str) -> String {
         shown.push_str(&format!("\n>\n> → {}", words(&hint[..floor(hint, 1_000)])));
     }
     shown
+}
+
+/// A run before this one that never came to an end, if this one has not settled what it left.
+fn unfinished(report: &Report) -> String {
+    let has_applied = report.outcome.is_past() || report.outcome == Outcome::Applying;
+    let of_here =
+        |it: &&Past| Some(&it.environment) == report.environment.as_ref() && it.outcome == Outcome::Unfinished;
+    match (report.past.iter().find(of_here), &report.component) {
+        (Some(before), Some(component)) if !has_applied => before.alert(component),
+        _ => String::new(),
+    }
 }
 
 fn in_flight(report: &Report) -> String {
@@ -234,21 +247,41 @@ fn outputs(report: &Report) -> String {
     shown
 }
 
-/// Of a preview that is there.
+/// Of a preview that is there: where, since when, how it ends, and what keeps or ends it. Whoever reviews the change needs it first.
 fn lifetime(report: &Report) -> String {
     let Some(preview) = report.preview.as_ref().filter(|_| report.outcome == Outcome::Deployed) else {
         return String::new();
     };
-    let ttl = preview.ttl_seconds.map(|seconds| {
-        let ttl = duration_text(std::time::Duration::from_secs(seconds));
-        format!(", or {ttl} after this deploy: the label {} keeps it", code(&preview.keep_label))
-    });
-    format!(
-        "Deployed {}. The preview goes when the pull request is closed{}. To end it now: {}",
-        preview.deployed.strftime("%Y-%m-%d %H:%MZ"),
-        ttl.unwrap_or_default(),
-        code(&format!("cdflow preview down --pull-request {}", preview.pull_request))
-    )
+    let place = match &report.environment_url {
+        Some(url) => link(&words(url), Some(url)),
+        None => words(report.environment.as_deref().unwrap_or_default()),
+    };
+    let version = report.version.as_deref().map(|version| format!(", version {}", code(version))).unwrap_or_default();
+    let mut shown =
+        format!("> [!NOTE]\n> Preview **{place}**{version}, deployed {}.\n>\n> - It goes", time(preview.deployed));
+    shown.push_str(" when the pull request is closed");
+    if let Some(ttl) =
+        preview.ttl_seconds.and_then(|seconds| i64::try_from(seconds).ok()).map(SignedDuration::from_secs)
+    {
+        let when = preview.deployed.checked_add(ttl).map(|at| format!(", about {}", time(at))).unwrap_or_default();
+        shown.push_str(&format!(
+            ", or {} after its last deploy{when}\n> - To keep it: the label {} keeps it after that; each push starts the time anew",
+            span(ttl),
+            code(&preview.keep_label)
+        ));
+    }
+    let down = code(&format!("cdflow preview down --pull-request {}", preview.pull_request));
+    shown + &format!("\n> - To end it now: close the pull request, or {down}")
+}
+
+/// Whole days and hours as people say them.
+fn span(span: SignedDuration) -> String {
+    let hours = usize::try_from(span.as_secs() / 3600).unwrap_or_default();
+    match (span.as_secs() % 3600, hours % 24) {
+        (0, 0) if hours > 0 => counted(hours / 24, "day"),
+        (0, _) if hours > 0 => counted(hours, "hour"),
+        _ => duration_text(span.unsigned_abs()),
+    }
 }
 
 /// The small print.
@@ -266,11 +299,13 @@ fn facts(report: &Report) -> String {
     if let Some(serial) = report.state_serial {
         facts.push(format!("state serial {serial}"));
     }
-    facts.push(duration_text(std::time::Duration::from_secs(report.seconds)));
+    if report.seconds > 0 {
+        facts.push(duration_text(std::time::Duration::from_secs(report.seconds)));
+    }
     if let Some(run) = &report.run {
         facts.push(link("log of the run", run.url.as_deref()));
     }
-    format!("<sub>{}</sub>", facts.join(" · "))
+    if facts.is_empty() { String::new() } else { format!("<sub>{}</sub>", facts.join(" · ")) }
 }
 
 pub(super) fn capital(word: &str) -> String {

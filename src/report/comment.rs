@@ -4,10 +4,11 @@
 //! The first line is hidden and holds the rows as JSON; each row's own part stands behind a hidden line. So a run can change
 //! its own row and keep the others as they are, though it knows nothing of them.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Outcome, Report,
+    Outcome, Past, PlanReport, Report,
     body::{self, capital, shrink},
     losses,
     markdown::{MARKER, code_cell, counted, grouped, html, link, words},
@@ -23,6 +24,8 @@ const AT_A_GLANCE: usize = 100;
 const ROW: &str = "<!-- cdflow:row ";
 const FOLD: &str = "<!-- cdflow:fold -->";
 const END: &str = "<!-- cdflow:end -->";
+/// Before what the ledger adds to what a run wrote.
+const LEDGER: &str = "<!-- cdflow:ledger -->";
 
 /// The rows of a comment, by component and environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +55,9 @@ struct Facts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     environment_url: Option<String>,
     seconds: u64,
+    /// How things stood then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<Timestamp>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,11 +83,40 @@ impl Row {
             url: run.url,
             environment_url: report.environment_url.clone(),
             seconds: report.seconds,
+            at: report.ended,
         };
         let room = LIMIT - 6_000;
         let alerts = body::alerts(report, room / 2);
         let body = body::body(report, room - alerts.len(), &whole);
         Some(Self { facts, alerts, body })
+    }
+
+    /// What the ledger knows of a run of `component`; its plan is not known any more.
+    pub(super) fn of_past(component: &str, past: &Past) -> Self {
+        let has_changes = past.counts != Counts::default();
+        let plan = PlanReport { counts: past.counts, has_changes, ..PlanReport::default() };
+        let facts = Facts {
+            component: component.to_owned(),
+            environment: past.environment.clone(),
+            version: past.version.clone(),
+            counts: Some(past.counts),
+            // Without resources it may have changed outputs: the ledger does not say.
+            story: if has_changes { body::story(&plan, past.outcome) } else { String::new() },
+            outcome: past.outcome,
+            run: past.run.id,
+            attempt: past.run.attempt,
+            url: past.run.url.clone(),
+            environment_url: None,
+            seconds: past.seconds(),
+            at: Some(past.ended.unwrap_or(past.started)),
+        };
+        Self { facts, alerts: past.alert(component), body: past.body() }
+    }
+
+    /// That it is under way: the plan is what is being applied.
+    pub(super) fn of_applying(report: &Report) -> Option<Self> {
+        let now = Some(Timestamp::now());
+        Self::of(&Report { outcome: Outcome::Applying, ended: now, past: Vec::new(), ..report.clone() })
     }
 
     pub(super) fn has_something_to_say(&self) -> bool {
@@ -95,6 +130,41 @@ impl Row {
 
     fn is_older_than(&self, other: &Self) -> bool {
         (self.facts.run, self.facts.attempt) < (other.facts.run, other.facts.attempt)
+    }
+
+    /// As the ledger knows it, with the plan that stands here, if it is the one that was applied.
+    fn continued(&self, known: &Self) -> Self {
+        let counts = |of: &Facts| of.counts.map(|it| (it.add, it.change, it.destroy));
+        if self.facts.version != known.facts.version || counts(&self.facts) != counts(&known.facts) {
+            return known.clone();
+        }
+        let own = |text: &str| text.split(LEDGER).next().unwrap_or_default().trim().to_owned();
+        // What was planned to be lost is told in the words of a plan.
+        let is_past = known.facts.outcome.is_past();
+        let (alerts, story) = if is_past {
+            (String::new(), known.facts.story.clone())
+        } else {
+            (own(&self.alerts), self.facts.story.clone())
+        };
+        let with = |own: String, known: &str| match (own.is_empty(), known.is_empty()) {
+            (true, _) => known.to_owned(),
+            (_, true) => own,
+            _ => format!("{own}\n\n{LEDGER}\n{known}"),
+        };
+        Self {
+            facts: Facts { counts: self.facts.counts, story, ..known.facts.clone() },
+            alerts: with(alerts, &known.alerts),
+            body: with(own(&self.body), &known.body),
+        }
+    }
+
+    /// Whether it lacks what the ledger knows: what a newer run did, or how its own run went on.
+    fn is_behind(&self, known: &Self) -> bool {
+        let is_same_run = (self.facts.run, self.facts.attempt) == (known.facts.run, known.facts.attempt);
+        // One without a time was written by an older cdflow.
+        let went_on = self.facts.at.is_some_and(|at| known.facts.at.is_some_and(|then| at < then));
+        let never_ended = self.facts.outcome == Outcome::Applying && known.facts.outcome == Outcome::Unfinished;
+        self.is_older_than(known) || (is_same_run && (went_on || never_ended))
     }
 }
 
@@ -147,6 +217,22 @@ pub(super) fn merge(mut rows: Rows, ours: Row) -> Rows {
         None => rows.0.push(ours),
     }
     rows.0.sort_by(|a, b| (&a.facts.component, &a.facts.environment).cmp(&(&b.facts.component, &b.facts.environment)));
+    rows
+}
+
+/// With the rows that the ledger knows of and that are lost here, or out of date. One that would say nothing is not put back where
+/// `changes_only` is wanted.
+pub(super) fn restore(mut rows: Rows, known: &[Row], changes_only: bool) -> Rows {
+    for row in known {
+        match rows.0.iter().find(|here| here.is_same_place(row)) {
+            Some(here) if here.is_behind(row) => {
+                let row = here.continued(row);
+                rows = merge(rows, row);
+            }
+            None if !changes_only || row.has_something_to_say() => rows = merge(rows, row.clone()),
+            _ => {}
+        }
+    }
     rows
 }
 
@@ -224,7 +310,9 @@ fn heading(rows: &Rows) -> String {
     let ends = [
         Outcome::Failed,
         Outcome::Interrupted,
+        Outcome::Unfinished,
         Outcome::Refused,
+        Outcome::Applying,
         Outcome::Planned,
         Outcome::Deployed,
         Outcome::Refreshed,
@@ -246,9 +334,11 @@ fn table(rows: &Rows) -> String {
         let place = format!("**{}**", words(&facts.environment));
         let environment = link(&place, facts.environment_url.as_deref());
         let state = link(&capital(facts.outcome.word()), facts.url.as_deref());
+        // Of what goes on, or died, nobody knows how long it takes.
         let took = duration_text(std::time::Duration::from_secs(facts.seconds));
+        let took = if facts.seconds > 0 { format!(" <sub>{took}</sub>") } else { String::new() };
         table.push_str(&format!(
-            "\n| {} | {environment} | {} | {} | {} {state} <sub>{took}</sub> |",
+            "\n| {} | {environment} | {} | {} | {} {state}{took} |",
             words(&facts.component),
             code_cell(&facts.version),
             facts.counts.as_ref().map_or_else(|| "–".to_owned(), |counts| short(counts, &facts.story)),
@@ -307,12 +397,16 @@ fn unfold(folded: &str) -> &str {
 /// The same for a file or a summary, where nothing is hidden.
 pub(super) fn heading_of(report: &Report) -> String {
     let outcome = report.outcome;
-    let what = capital(outcome.word());
+    // What has no more to say than that it is done is known by its name.
+    let is_named = outcome == Outcome::Done && !report.command.is_empty();
+    let what = if is_named { html(&report.command) } else { capital(outcome.word()) };
     match (&report.component, &report.environment) {
         (Some(component), Some(environment)) => {
             format!("## {} {} → {}: {what}", outcome.icon(), html(component), html(environment))
         }
         (Some(component), None) => format!("## {} {}: {what}", outcome.icon(), html(component)),
+        _ if report.command.is_empty() => format!("## {} cdflow: {what}", outcome.icon()),
+        _ if is_named => format!("## {} cdflow: {what}", outcome.icon()),
         _ => format!("## {} cdflow {}: {what}", outcome.icon(), html(&report.command)),
     }
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{
-    Report,
+    Report, Wanted,
     comment::Row,
     upsert::{Place, upsert},
 };
-use crate::{github::Api, host::Host, inputs::Commenting, redact::Secret};
+use crate::{github::Api, host::Host, inputs::Commenting};
 
 /// So long a run waits for GitHub; less when somebody waits for it to be cancelled.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -21,14 +21,10 @@ pub(crate) struct Commenter {
 
 impl Commenter {
     /// None where no comment is wanted, or GitHub can't be asked.
-    pub(crate) fn of(host: &Host, wanted: Option<Commenting>, token: Option<&Secret>) -> Option<Self> {
-        let has_token = token.is_some() || host.environment.get("GITHUB_TOKEN").is_some();
-        let changes_only = match wanted {
-            Some(Commenting::Never) => return None,
-            None if !has_token => return None,
-            wanted => wanted == Some(Commenting::ChangesOnly),
-        };
-        let api = Api::of(host, token).map_err(|trouble| host.log.warning(&trouble.to_string())).ok()?;
+    pub(crate) fn of(host: &Host, wanted: &Wanted) -> Option<Self> {
+        let changes_only = wanted.commenting(host)? == Commenting::ChangesOnly;
+        let api = Api::of(host, wanted.token.as_ref());
+        let api = api.map_err(|trouble| host.log.warning(&trouble.to_string())).ok()?;
         Some(Self { api, host: host.clone(), changes_only })
     }
 
@@ -36,14 +32,15 @@ impl Commenter {
     pub(crate) async fn write(&self, pull_request: u64, mut report: Report) {
         report.mask(&self.host.log.redactor);
         if let Some(row) = Row::of(&report) {
-            self.put(pull_request, &row).await;
+            self.put(pull_request, &row, &[]).await;
         }
     }
 
-    /// The comment's address.
-    pub(super) async fn put(&self, pull_request: u64, row: &Row) -> Option<String> {
+    /// The comment's address. Rows that are `known` go along where the comment has lost them.
+    pub(super) async fn put(&self, pull_request: u64, row: &Row, known: &[Row]) -> Option<String> {
         let log = &self.host.log;
-        let place = Place { api: &self.api, pull_request, changes_only: self.changes_only, redactor: &log.redactor };
+        let (api, changes_only) = (&self.api, self.changes_only);
+        let place = Place { api, pull_request, changes_only, known, redactor: &log.redactor };
         let patience = if self.host.interrupt.requested().is_some() { WHEN_CANCELLED } else { PATIENCE };
         match tokio::time::timeout(patience, upsert(&place, row)).await {
             Ok(Ok(url)) => url,

@@ -7,6 +7,7 @@ mod file;
 mod losses;
 mod markdown;
 mod outputs;
+mod past;
 mod plan;
 mod publish;
 
@@ -15,13 +16,15 @@ mod upsert;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(crate) use self::{
     commenter::Commenter,
+    past::Past,
     plan::PlanReport,
-    publish::{Wanted, publish},
+    publish::{Wanted, never_began, publish},
 };
 use crate::{
     ci,
@@ -60,6 +63,10 @@ pub(crate) struct Report {
     pub(crate) page: Option<String>,
     /// The output that `deploy.url-output` of cdflow.yml names.
     pub(crate) environment_url: Option<String>,
+    pub(crate) ended: Option<Timestamp>,
+    /// The component's environments for which the ledger knows of a run for the same pull request.
+    #[serde(skip)]
+    pub(crate) past: Vec<Past>,
 }
 
 /// How a preview ends, and what keeps it.
@@ -68,7 +75,7 @@ pub(crate) struct Lifetime {
     pub(crate) pull_request: u64,
     pub(crate) ttl_seconds: Option<u64>,
     pub(crate) keep_label: String,
-    pub(crate) deployed: jiff::Timestamp,
+    pub(crate) deployed: Timestamp,
 }
 
 /// A run of a CI system.
@@ -91,6 +98,10 @@ pub(crate) enum Outcome {
     Deployed,
     Refreshed,
     Destroyed,
+    /// Not the end yet.
+    Applying,
+    /// The ledger knows of its beginning alone, and it is no run that could still tell more.
+    Unfinished,
     /// A newer run is for the same: this one stopped before it applied anything.
     Superseded,
     Refused,
@@ -119,6 +130,7 @@ impl Report {
     /// The end of a run.
     pub(crate) fn end(&mut self, error: Option<&Error>, took: Duration, redactor: &Redactor) {
         self.seconds = took.as_secs();
+        self.ended = Some(Timestamp::now());
         let Some(error) = error else { return };
         self.outcome = match error.exit() {
             Exit::Interrupted | Exit::Terminated => Outcome::Interrupted,
@@ -130,6 +142,11 @@ impl Report {
             exit: error.exit() as u8,
             text: redactor.apply(&error.to_string()).into_owned(),
         });
+    }
+
+    /// Whether the comment of a pull request has a row for it.
+    pub(crate) fn has_row(&self) -> bool {
+        self.component.is_some() && self.environment.is_some() && self.version.is_some()
     }
 
     /// Values that come from outside; the names that cdflow itself has checked are never masked.
@@ -152,6 +169,8 @@ impl Outcome {
             Self::Deployed => "deployed",
             Self::Refreshed => "refreshed",
             Self::Destroyed => "destroyed",
+            Self::Applying => "applying",
+            Self::Unfinished => "did not finish",
             Self::Superseded => "superseded",
             Self::Refused => "refused",
             Self::Interrupted => "interrupted",
@@ -165,6 +184,8 @@ impl Outcome {
             Self::Planned => "📝",
             Self::NoChanges => "⚪",
             Self::Destroyed => "🗑️",
+            Self::Applying => "⏳",
+            Self::Unfinished => "❓",
             Self::Superseded => "⏭️",
             Self::Refused => "⛔",
             Self::Interrupted => "⚠️",

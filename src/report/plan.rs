@@ -8,7 +8,7 @@ use crate::{
     redact::Redactor,
     terraform::{
         Plan,
-        changes::{Action, Changes},
+        changes::{self, Action, Changes},
         plan_text::{Block, PlanText},
     },
 };
@@ -36,6 +36,14 @@ pub(crate) struct Counts {
     #[serde(rename = "move")]
     pub(crate) moved: usize,
     pub(crate) forget: usize,
+}
+
+/// The ledger keeps no more.
+impl From<changes::Counts> for Counts {
+    fn from(counts: changes::Counts) -> Self {
+        let changes::Counts { add, change, destroy } = counts;
+        Self { add, change, destroy, ..Self::default() }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

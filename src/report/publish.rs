@@ -1,11 +1,20 @@
 //! A report goes to all places that there are. Trouble on the way is a warning: what the run has done, it has done.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
-use super::{Report, comment::Row, commenter::Commenter, file, outputs::outputs, summary};
+use super::{
+    Report,
+    comment::Row,
+    commenter::Commenter,
+    file,
+    outputs::outputs,
+    summary,
+    upsert::{Place, announce, jitter},
+};
 use crate::{
+    environment::Environment,
     error::{Error, Result},
-    github::Files,
+    github::{Api, Files},
     host::Host,
     inputs::{Commenting, Global},
     log::Log,
@@ -16,8 +25,12 @@ use crate::{
 const FILE_LIMIT: usize = 64 << 20;
 /// In less room a summary says nothing.
 const LEAST_SUMMARY: usize = 2_000;
+/// An apply that is over sooner does not say that it is under way; up to twice as long, so that the jobs of a matrix don't all say it at once.
+const BEFORE_ANNOUNCEMENT: Duration = Duration::from_secs(8);
+const FOR_ANNOUNCEMENT: Duration = Duration::from_secs(20);
 
 /// Where a report is to go.
+#[derive(Clone)]
 pub(crate) struct Wanted {
     markdown: Option<PathBuf>,
     json: Option<PathBuf>,
@@ -25,7 +38,7 @@ pub(crate) struct Wanted {
     plan: Option<PathBuf>,
     /// None: wherever that can be done.
     comment: Option<Commenting>,
-    token: Option<Secret>,
+    pub(super) token: Option<Secret>,
 }
 
 impl Wanted {
@@ -38,12 +51,65 @@ impl Wanted {
             token: inputs.github_token.clone(),
         }
     }
+
+    /// Whether the run has a row in the comment of its pull request.
+    pub(crate) fn comments(&self, host: &Host) -> bool {
+        self.pull_request(host).is_some() && self.commenting(host).is_some()
+    }
+
+    fn pull_request(&self, host: &Host) -> Option<u64> {
+        Some(host.run.as_ref()?.github.as_ref()?.pull_request.as_ref()?.number)
+    }
+
+    /// None where no comment is wanted, or none can be written and nobody insists.
+    pub(super) fn commenting(&self, host: &Host) -> Option<Commenting> {
+        let has_token = self.token.is_some() || host.environment.get("GITHUB_TOKEN").is_some();
+        match self.comment {
+            Some(Commenting::Never) => None,
+            None => has_token.then_some(Commenting::Always),
+            wanted => wanted,
+        }
+    }
+
+    /// That the plan of `report` is being applied, in the comment that is there; for while that lasts. It is news, not the result: trouble is
+    /// a detail.
+    pub(crate) fn announcement(&self, host: &Host, report: &Report) -> impl Future<Output = ()> + use<> {
+        let row = if self.comments(host) { Row::of_applying(report) } else { None };
+        let (wanted, host) = (self.clone(), host.clone());
+        async move {
+            let Some((row, pull_request)) = row.zip(wanted.pull_request(&host)) else { return };
+            tokio::time::sleep(jitter(BEFORE_ANNOUNCEMENT)).await;
+            let Ok(api) = Api::of(&host, wanted.token.as_ref()) else { return };
+            let changes_only = wanted.comment == Some(Commenting::ChangesOnly);
+            let place = Place { api: &api, pull_request, changes_only, known: &[], redactor: &host.log.redactor };
+            match tokio::time::timeout(FOR_ANNOUNCEMENT, announce(&place, &row)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(failed)) => {
+                    host.log.detail(&format!("the comment does not say that this run applies: {failed}"))
+                }
+                Err(_) => host.log.detail("the comment does not say that this run applies: GitHub takes too long"),
+            }
+        }
+    }
 }
 
-/// A command that changes nothing has no report, but may have a page of the summary.
+/// A run that never came to its command, because its inputs or its event can't be read: the summary says why, and the outputs
+/// that it failed.
+pub(crate) fn never_began(error: &Error, environment: &Environment, log: &Log) {
+    let mut report = Report::default();
+    report.end(Some(error), Duration::ZERO, &log.redactor);
+    let files = Files::of(environment, &log.redactor);
+    warn(log, summarize(&report, &files));
+    let known = outputs(&report).into_iter().filter(|(_, value)| !value.is_empty());
+    let known: Vec<(&str, String)> = known.collect();
+    let known: Vec<(&str, &str)> = known.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    warn(log, give(&known, &files, log));
+}
+
+/// A command that changes nothing has no report, but may have a page of the summary, or fail.
 pub(crate) async fn publish(mut report: Report, wanted: &Wanted, host: &Host) {
     if report.command.is_empty() {
-        if report.page.is_some() {
+        if report.page.is_some() || report.failure.is_some() {
             warn(&host.log, summarize(&report, &Files::of(&host.environment, &host.log.redactor)));
         }
         return;
@@ -115,7 +181,9 @@ fn give(outputs: &[(&str, &str)], files: &Files, log: &Log) -> Result<()> {
 
 /// The comment's address.
 async fn comment(report: &Report, wanted: &Wanted, host: &Host) -> Option<String> {
-    let pull_request = host.run.as_ref()?.github.as_ref()?.pull_request.as_ref()?.number;
+    let pull_request = wanted.pull_request(host)?;
     let row = Row::of(report)?;
-    Commenter::of(host, wanted.comment, wanted.token.as_ref())?.put(pull_request, &row).await
+    let component = report.component.as_deref().unwrap_or_default();
+    let known: Vec<Row> = report.past.iter().map(|past| Row::of_past(component, past)).collect();
+    Commenter::of(host, wanted)?.put(pull_request, &row, &known).await
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use serde_json::json;
 
 use super::{
-    Outcome, PlanReport, Report, Run,
+    Lifetime, Outcome, PlanReport, Report, Run,
     comment::{self, Row, Rows},
     plan::tests::{change, plan},
     summary,
@@ -159,6 +159,7 @@ fn failed() -> Report {
         .hint("Terraform's words are above; what was done is in the state: mend the cause and deploy again");
     report.end(Some(&error), std::time::Duration::from_secs(377), &Redactor::default());
     report.state_serial = Some(117);
+    report.ended = None;
     report
 }
 
@@ -178,6 +179,43 @@ fn destroyed() -> Report {
         state_serial: Some(9),
         seconds: 95,
         ..report("destroy", "pr-123", Outcome::Destroyed)
+    }
+}
+
+/// Of a pull request that was pushed to.
+fn preview() -> Report {
+    let printed = r#"Terraform used the selected providers to generate the following execution
+plan. Resource actions are indicated with the following symbols:
+  ~ update in-place
+
+Terraform will perform the following actions:
+
+  # aws_ecs_service.checkout will be updated in-place
+  ~ resource "aws_ecs_service" "checkout" {
+        id              = "arn:aws:ecs:eu-west-1:111111111111:service/pr-123/checkout"
+        name            = "checkout"
+      ~ task_definition = "checkout-pr-123:2" -> "checkout-pr-123:3"
+        # (13 unchanged attributes hidden)
+    }
+
+Plan: 0 to add, 1 to change, 0 to destroy.
+"#;
+    let changes = vec![change("aws_ecs_service.checkout", Action::Update)];
+    let url = "https://pr-123.checkout.acme.example";
+    Report {
+        version: Some("pr-123-a1b2c3d".to_owned()),
+        plan: Some(plan(printed, changes, &Redactor::default())),
+        state_serial: Some(7),
+        seconds: 71,
+        terraform_outputs: BTreeMap::from([("url".to_owned(), json!(url))]),
+        environment_url: Some(url.to_owned()),
+        preview: Some(Lifetime {
+            pull_request: 123,
+            ttl_seconds: Some(3 * 24 * 3600),
+            keep_label: "keep-preview".to_owned(),
+            deployed: "2026-11-21T12:00:00Z".parse().unwrap(),
+        }),
+        ..report("preview up", "pr-123", Outcome::Deployed)
     }
 }
 
@@ -233,6 +271,7 @@ fn markdown_is_as_it_was() {
         ("comment-failed", comment(&[failed()])),
         ("comment-destroyed", comment(&[destroyed()])),
         ("comment-many", comment(&many())),
+        ("comment-preview", comment(&[preview()])),
         ("summary-plan", summary::render(&small_plan(), summary::LIMIT)),
         ("summary-failed", summary::render(&failed(), summary::LIMIT)),
         ("summary-deployed", summary::render(&deployed(), summary::LIMIT)),
@@ -244,4 +283,23 @@ fn markdown_is_as_it_was() {
         }
         assert_eq!(made, fs::read_to_string(&file).unwrap(), "{name}");
     }
+}
+
+#[test]
+fn how_long_a_preview_stands() {
+    let said = |ttl_seconds| {
+        let report = preview();
+        let lifetime = Lifetime { ttl_seconds, ..report.preview.clone().unwrap() };
+        comment(&[Report { preview: Some(lifetime), ..report }])
+    };
+    assert!(said(Some(36 * 3600)).contains("or 36 hours after its last deploy, about 2026-11-23 00:00 UTC\n"));
+    assert!(said(Some(24 * 3600)).contains("or 1 day after"));
+    assert!(said(Some(90)).contains("or 1m 30s after"));
+    let endless = said(None);
+    assert!(endless.contains("when the pull request is closed\n") && !endless.contains("keep-preview"), "{endless}");
+    // A time that no calendar has.
+    assert!(said(Some(u64::MAX / 4)).contains("To keep it") && !said(Some(u64::MAX / 4)).contains("about"));
+    // What is gone is not there.
+    let gone = comment(&[Report { outcome: Outcome::Destroyed, ..preview() }]);
+    assert!(!gone.contains("keep-preview"), "{gone}");
 }

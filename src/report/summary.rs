@@ -14,7 +14,8 @@ const SHORT: usize = 60;
 
 /// In at most `limit` bytes: with Terraform's own plan text, or, where that is too long, as much as there is room for.
 pub(super) fn render(report: &Report, limit: usize) -> String {
-    if let Some(page) = report.page.as_ref().filter(|page| report.command.is_empty() && page.len() < limit) {
+    let is_page = report.command.is_empty() && report.failure.is_none();
+    if let Some(page) = report.page.as_ref().filter(|page| is_page && page.len() < limit) {
         return format!("{page}\n");
     }
     let alerts = body::alerts(report, limit / 2);

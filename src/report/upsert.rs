@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::comment::{LIMIT, Row, Rows, merge, merge_all, parse, render};
+use super::comment::{LIMIT, Row, Rows, merge, merge_all, parse, render, restore};
 use crate::{
     github::{Api, Comment, Kind, Trouble},
     redact::Redactor,
@@ -47,7 +47,32 @@ pub(super) struct Place<'a> {
     pub(super) pull_request: u64,
     /// Without changes there is a row only where one stands already.
     pub(super) changes_only: bool,
+    /// By the ledger: they go along with ours where the comment has lost them.
+    pub(super) known: &'a [Row],
     pub(super) redactor: &'a Redactor,
+}
+
+impl Place<'_> {
+    fn with(&self, rows: Rows, row: &Row) -> Rows {
+        merge(restore(rows, self.known, self.changes_only), row.clone())
+    }
+}
+
+/// Writes the row into the comment that is there, once; where none is, or a newer run's row, nothing. Whoever writes must not hold
+/// what was read for longer than others wait before they look again: better no row than one that costs others theirs.
+pub(super) async fn announce(place: &Place<'_>, row: &Row) -> Result<(), Failed> {
+    let me = place.api.me().await?;
+    place.api.ready_to_write().await;
+    let began = Instant::now();
+    let ours = ours(place.api.comments(place.pull_request).await?, &me);
+    // Several become one by who writes until it is so.
+    let [(comment, rows)] = ours.as_slice() else { return Ok(()) };
+    if began.elapsed() > PAUSE || rows.has(row) {
+        return Ok(());
+    }
+    let text = checked(&place.with(rows.clone(), row), place.redactor)?;
+    place.api.update_comment(comment.id, &text).await?;
+    Ok(())
 }
 
 /// The address of the comment that has the row, or a newer run's; None where none is wanted.
@@ -56,13 +81,15 @@ pub(super) async fn upsert(place: &Place<'_>, row: &Row) -> Result<Option<String
     let me = place.api.me().await?;
     let mut pause = PAUSE;
     for _ in 0..TRIES {
+        // Not between reading and writing: what others write meanwhile would be lost.
+        place.api.ready_to_write().await;
         let began = Instant::now();
         let ours = ours(place.api.comments(place.pull_request).await?, &me);
         let Some(((oldest, oldest_rows), others)) = ours.split_first() else {
             if place.changes_only && !row.has_something_to_say() {
                 return Ok(None);
             }
-            let text = checked(&merge(Rows::default(), row.clone()), place.redactor)?;
+            let text = checked(&place.with(Rows::default(), row), place.redactor)?;
             place.api.create_comment(place.pull_request, &text, &me).await?;
             sleep(jitter(pause.max(began.elapsed() * 2).min(LONGEST_PAUSE))).await;
             continue;
@@ -74,7 +101,7 @@ pub(super) async fn upsert(place: &Place<'_>, row: &Row) -> Result<Option<String
         if others.is_empty() && rows.has(row) {
             return Ok(Some(oldest.html_url.clone()));
         }
-        let text = checked(&merge(rows, row.clone()), place.redactor)?;
+        let text = checked(&place.with(rows, row), place.redactor)?;
         match place.api.update_comment(oldest.id, &text).await {
             // Somebody has deleted it meanwhile.
             Err(trouble) if trouble.kind == Kind::NotFound => continue,
@@ -108,7 +135,7 @@ fn checked(rows: &Rows, redactor: &Redactor) -> Result<String, Failed> {
 }
 
 /// From once to twice as long, so that many do not look at the same moment.
-fn jitter(pause: Duration) -> Duration {
+pub(super) fn jitter(pause: Duration) -> Duration {
     let mut byte = [0_u8];
     // Without random bytes all look at the same moment.
     let _ = getrandom::fill(&mut byte);
@@ -124,8 +151,9 @@ mod tests {
             double::{Fault, GitHub, TOKEN},
         },
         redact::Secret,
-        report::{Outcome, Run, samples},
+        report::{Outcome, Past, Report, Run, samples},
     };
+    use jiff::Timestamp;
 
     const BOT: &str = "github-actions[bot]";
 
@@ -147,6 +175,26 @@ mod tests {
         put_as(github, row, false, &Redactor::default()).await
     }
 
+    async fn put_with(github: &GitHub, row: &Row, changes_only: bool, known: &[Row]) -> Result<Option<String>, String> {
+        let (api, redactor) = (api(github), Redactor::default());
+        let place = Place { api: &api, pull_request: 7, changes_only, known, redactor: &redactor };
+        upsert(&place, row).await.map_err(|failed| failed.to_string())
+    }
+
+    /// As the ledger tells of it: it ended so many seconds after 1970, or not.
+    fn past(environment: &str, run: u64, outcome: Outcome, ended: Option<i64>) -> Row {
+        let past = Past {
+            environment: environment.to_owned(),
+            version: "42-a1b2c3d".to_owned(),
+            outcome,
+            counts: crate::terraform::changes::Counts { add: 2, change: 0, destroy: 1 }.into(),
+            run: Run { id: run, attempt: 1, url: Some(format!("https://github.com/acme/checkout/actions/runs/{run}")) },
+            started: Timestamp::UNIX_EPOCH,
+            ended: ended.map(|second| Timestamp::from_second(second).unwrap()),
+        };
+        Row::of_past("checkout", &past)
+    }
+
     async fn put_as(
         github: &GitHub,
         row: &Row,
@@ -154,7 +202,7 @@ mod tests {
         redactor: &Redactor,
     ) -> Result<Option<String>, String> {
         let api = api(github);
-        let place = Place { api: &api, pull_request: 7, changes_only, redactor };
+        let place = Place { api: &api, pull_request: 7, changes_only, known: &[], redactor };
         upsert(&place, row).await.map_err(|failed| failed.to_string())
     }
 
@@ -182,6 +230,164 @@ mod tests {
         for number in 0..20 {
             assert!(bodies[0].contains(&format!("**env\\-{number}**")), "env-{number} is missing: {}", bodies[0]);
         }
+    }
+
+    /// Each says that it applies, and then how it ended; and each writes what the ledger knows of the others.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn twenty_deploys_at_once_lose_no_row() {
+        let github = std::sync::Arc::new(github());
+        let other = Row::of(&Report { component: Some("search".to_owned()), ..samples::small_plan() }).unwrap();
+        put(&github, &other).await.unwrap();
+        github.fault("GET /repos/acme/checkout/issues/7/comments", 60, Fault::Late(120));
+        let known: Vec<Row> =
+            (0..20).map(|number| past(&format!("env-{number}"), 1, Outcome::Applying, None)).collect();
+        let known = std::sync::Arc::new(known);
+        let jobs = (0..20).map(|number| {
+            let (github, known) = (github.clone(), known.clone());
+            tokio::spawn(async move {
+                let environment = format!("env-{number}");
+                let (api, redactor) = (api(&github), Redactor::default());
+                let place = Place { api: &api, pull_request: 7, changes_only: false, known: &[], redactor: &redactor };
+                assert!(announce(&place, &row(&environment, 1, Outcome::Applying)).await.is_ok());
+                sleep(Duration::from_secs(3)).await;
+                put_with(&github, &row(&environment, 1, Outcome::Deployed), false, &known).await
+            })
+        });
+        for job in futures_util::future::join_all(jobs).await {
+            job.unwrap().unwrap().unwrap();
+        }
+        let bodies = bodies(&github);
+        assert_eq!(bodies.len(), 1);
+        assert!(bodies[0].contains("### cdflow: 1 planned, 20 deployed\n"), "{}", bodies[0]);
+        assert!(bodies[0].contains("| search |"), "{}", bodies[0]);
+    }
+
+    #[tokio::test]
+    async fn what_is_lost_comes_back_from_the_ledger() {
+        let github = github();
+        let ours = row("live", 9, Outcome::Deployed);
+        let known = [
+            past("ci", 8, Outcome::Deployed, Some(200)),
+            past("aslive", 9, Outcome::Applying, None),
+            past("eu", 7, Outcome::Failed, Some(100)),
+            past("us", 7, Outcome::Unfinished, None),
+        ];
+        put_with(&github, &ours, false, &known).await.unwrap();
+        let body = bodies(&github).remove(0);
+        let heading = "### cdflow: 1 failed, 1 did not finish, 1 applying, 2 deployed\n";
+        assert!(body.contains(heading) && body.contains("(https://github.com/acme/checkout/actions/runs/7)"), "{body}");
+        assert!(body.contains("| checkout | **ci** | `42-a1b2c3d` | +2 **−1** | ✅ [Deployed](https://github.com/acme/checkout/actions/runs/8) <sub>3m 20s</sub> |"), "{body}");
+        assert!(body.contains("**did not finish**: it began to apply at 1970-01-01 00:00 UTC"), "{body}");
+        // Somebody deletes it; the next that writes puts all back. What would say nothing is not put back where that is wanted.
+        github.world().comments.clear();
+        let nothing = past("us", 9, Outcome::NoChanges, Some(300));
+        put_with(&github, &row("zone", 9, Outcome::Deployed), true, &[known[0].clone(), nothing]).await.unwrap();
+        assert!(bodies(&github)[0].contains("### cdflow: 2 deployed\n"), "{}", bodies(&github)[0]);
+    }
+
+    #[tokio::test]
+    async fn a_row_is_brought_up_to_date_and_never_back() {
+        let at = |run, outcome, second: Option<i64>| {
+            let mut report =
+                Report { run: Some(Run { id: run, attempt: 1, url: None }), outcome, ..samples::small_plan() };
+            report.environment = Some("ci".to_owned());
+            report.ended = second.map(|second| Timestamp::from_second(second).unwrap());
+            Row::of(&report).unwrap()
+        };
+        let ended = past("ci", 5, Outcome::Deployed, Some(100));
+        for (there, known, shows) in [
+            // The job that was to write the end died before it did.
+            (at(5, Outcome::Applying, Some(50)), &ended, "deployed"),
+            (at(5, Outcome::Planned, Some(50)), &ended, "deployed"),
+            (at(4, Outcome::Planned, Some(500)), &ended, "deployed"),
+            (at(5, Outcome::Applying, Some(50)), &past("ci", 5, Outcome::Unfinished, None), "did not finish"),
+            (at(4, Outcome::Deployed, Some(50)), &past("ci", 5, Outcome::Unfinished, None), "did not finish"),
+            // What stands there says more, or is newer.
+            (at(5, Outcome::Deployed, Some(101)), &past("ci", 5, Outcome::Failed, Some(100)), "deployed"),
+            (at(5, Outcome::Planned, Some(101)), &ended, "planned"),
+            (at(5, Outcome::Planned, None), &ended, "planned"),
+            (at(6, Outcome::Planned, Some(50)), &ended, "planned"),
+            (at(5, Outcome::Applying, Some(50)), &past("ci", 5, Outcome::Applying, None), "applying"),
+        ] {
+            let github = github();
+            let alone = render(&merge(Rows::default(), there), LIMIT);
+            github.world().comment(7, BOT, &alone);
+            put_with(&github, &row("live", 9, Outcome::NoChanges), false, std::slice::from_ref(known)).await.unwrap();
+            let body = bodies(&github).remove(0);
+            assert!(body.contains(&format!("### cdflow: 1 {shows}, 1 no changes\n")), "{shows}: {body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_plan_that_was_applied_stays() {
+        let github = github();
+        let mut planned = samples::small_plan();
+        planned.environment = Some("ci".to_owned());
+        put(&github, &Row::of(&planned).unwrap()).await.unwrap();
+        let counts = planned.plan.as_ref().unwrap().counts;
+        let known = |outcome, ended: Option<i64>| {
+            let past = Past {
+                environment: "ci".to_owned(),
+                version: planned.version.clone().unwrap(),
+                outcome,
+                counts: crate::terraform::changes::Counts {
+                    add: counts.add,
+                    change: counts.change,
+                    destroy: counts.destroy,
+                }
+                .into(),
+                run: Run { id: 9_999_999_999, attempt: 1, url: None },
+                started: Timestamp::UNIX_EPOCH,
+                ended: ended.map(|second| Timestamp::from_second(second).unwrap()),
+            };
+            Row::of_past("checkout", &past)
+        };
+        let live = |run| row("live", run, Outcome::NoChanges);
+        for (number, (row, says)) in [
+            (known(Outcome::Applying, None), "1 applying"),
+            (known(Outcome::Unfinished, None), "1 did not finish"),
+            (known(Outcome::Failed, Some(100)), "1 failed"),
+            (known(Outcome::Deployed, Some(200)), "1 deployed"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            put_with(&github, &live(number as u64), false, &[row]).await.unwrap();
+            let body = bodies(&github).remove(0);
+            assert!(body.contains(&format!("### cdflow: {says}, 1 no changes\n")), "{body}");
+            assert!(body.matches("# aws_sqs_queue.orders will be created").count() == 2, "{body}");
+            assert!(body.matches("told by the ledger").count() == 1, "{body}");
+            // What it loses is told as a plan tells it, until it is done.
+            assert_eq!(
+                body.matches("`aws_sqs_queue.legacy` is destroyed").count(),
+                if number < 3 { 2 } else { 1 },
+                "{body}"
+            );
+            assert_eq!(body.matches("did not finish**").count(), usize::from(number == 1), "{body}");
+        }
+        // Of another plan nothing is kept.
+        let other = past("ci", 99_999_999_999, Outcome::Failed, Some(300));
+        put_with(&github, &live(9), false, &[other]).await.unwrap();
+        let body = bodies(&github).remove(0);
+        assert_eq!(body.matches("# aws_sqs_queue.orders will be created").count(), 1, "{body}");
+    }
+
+    #[tokio::test]
+    async fn an_announcement_makes_no_comment_and_replaces_no_newer_row() {
+        let github = github();
+        let (api, redactor) = (api(&github), Redactor::default());
+        let place = Place { api: &api, pull_request: 7, changes_only: false, known: &[], redactor: &redactor };
+        assert!(announce(&place, &row("live", 5, Outcome::Applying)).await.is_ok());
+        assert!(bodies(&github).is_empty());
+        put(&github, &row("live", 4, Outcome::Planned)).await.unwrap();
+        assert!(announce(&place, &row("live", 5, Outcome::Applying)).await.is_ok());
+        assert!(bodies(&github)[0].contains("### cdflow: applying\n"), "{}", bodies(&github)[0]);
+        assert!(announce(&place, &row("live", 3, Outcome::Applying)).await.is_ok());
+        assert_eq!(github.exchanges("PATCH").len(), 1);
+        // Read too slowly, it may be out of date: others' rows are worth more.
+        github.fault("GET /repos/acme/checkout/issues/7/comments", 1, Fault::Late(900));
+        assert!(announce(&place, &row("live", 6, Outcome::Applying)).await.is_ok());
+        assert_eq!(github.exchanges("PATCH").len(), 1);
     }
 
     #[tokio::test]

@@ -424,7 +424,7 @@ fn status_tells_of_previews_and_of_what_is_behind() {
     let shown = scheduled(&project, &github, &["status"]).env("GITHUB_STEP_SUMMARY", &summary).run();
     shown.success().stdout_has("live is behind ci (2)");
     let page = fs::read_to_string(&summary).unwrap();
-    for text in ["```mermaid", "[\"2\"] --> e0([\"ci\"])", "| live | 1 |", "behind ci (2)", "pull request #7"] {
+    for text in ["```mermaid", "[\"2\"] --> e0([\"ci\"])", "| **live** | `1` |", "behind ci (2)", "pull request #7"] {
         assert!(page.contains(text), "no {text}: {page}");
     }
     let json = project.cdflow(["status", "--json"]).run().json();

@@ -2,6 +2,8 @@
 
 use crate::support::github::{GitHub, REPOSITORY_ID, TOKEN};
 use crate::support::{Output, Project, Runner};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -96,6 +98,53 @@ fn a_failure_says_why_also_there() {
     assert_eq!(outputs(&project)["failure-reason"], "invalid-input");
 }
 
+/// Before there is an environment or even a command: what went wrong, why, and what to do.
+#[test]
+fn a_run_that_never_began_says_so_in_its_summary() {
+    let project = Project::local("greeting");
+    let work = project.sandbox().work();
+    let said = |arguments: &[&str], variables: &[(&str, &str)]| -> String {
+        for file in ["output", "summary"] {
+            fs::write(work.join(file), "").unwrap();
+        }
+        let runner = project.cdflow(arguments).env("GITHUB_ACTIONS", "true");
+        let runner = runner.env("GITHUB_OUTPUT", work.join("output")).env("GITHUB_STEP_SUMMARY", work.join("summary"));
+        runner.envs(variables.iter().copied()).run().fails(2);
+        let given = outputs(&project);
+        assert_eq!((given["exit-code"].as_str(), given["failure-reason"].as_str()), ("2", "invalid-input"));
+        assert!(
+            given
+                .iter()
+                .all(|(name, value)| ["exit-code", "failure-reason"].contains(&name.as_str()) || value.is_empty())
+        );
+        summary(&project)
+    };
+    let step = [("INPUT_COMMAND", "release"), ("INPUT_VERSION", "1"), ("INPUT_PLATFROM-CONFIG", "x")];
+    let shown = said(&[], &step);
+    assert!(shown.starts_with("## ❌ cdflow: Failed"), "{shown}");
+    assert!(shown.contains("(exit code 2)") && shown.contains("did you mean"), "{shown}");
+    let shown = said(&[], &[("INPUT_COMMAND", "<script>\n@team | [a](http://evil.example)")]);
+    assert!(shown.contains("script") && !shown.contains("<script>") && !shown.contains(" @team"), "{shown}");
+
+    let shown = said(&["deploy", "live"], &[("INPUT_UNKNOWN", "")]);
+    assert!(shown.contains("the version is missing"), "{shown}");
+    let shown = said(&["depoly"], &[]);
+    assert!(shown.contains("unrecognized subcommand") && shown.contains("similar subcommands exist"), "{shown}");
+
+    fs::write(work.join("event.json"), "{\"pull_request\": ").unwrap();
+    let event = work.join("event.json").display().to_string();
+    let shown = said(&["deploy", "live", "1"], &[("GITHUB_EVENT_NAME", "pull_request"), ("GITHUB_EVENT_PATH", &event)]);
+    assert!(shown.contains("the event file") && shown.contains("EOF while parsing"), "{shown}");
+
+    project.append("cdflow.yml", "depoly: {}\n");
+    let shown = said(&["deploy", "live", "1"], &[]);
+    assert!(shown.starts_with("## ❌ cdflow deploy: Failed") && shown.contains("did you mean"), "{shown}");
+    fs::write(work.join("summary"), "").unwrap();
+    let runner = project.cdflow(["status"]).env("GITHUB_ACTIONS", "true");
+    runner.env("GITHUB_STEP_SUMMARY", work.join("summary")).run().fails(2);
+    assert!(summary(&project).contains("did you mean"), "{}", summary(&project));
+}
+
 #[test]
 fn a_report_as_files_in_any_ci() {
     let project = Project::local("greeting");
@@ -179,6 +228,103 @@ fn a_pull_request_has_one_comment_that_follows_its_runs() {
     let silent = for_pull_request(&project, &github, 4, &["deploy", "live", "1", "--comment", "false"]).run();
     silent.success();
     assert!(!outputs(&project).contains_key("comment-url"));
+}
+
+/// The only comment.
+fn comment(github: &GitHub) -> String {
+    let world = github.world();
+    assert_eq!(world.comments.len(), 1);
+    world.comments.values().next().unwrap().body.clone()
+}
+
+#[test]
+fn rows_come_back_from_the_ledger() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let github = GitHub::start();
+    github.world().pull_request(7, &project.head());
+    let run = |run, arguments: &[&str]| for_pull_request(&project, &github, run, arguments);
+    run(1, &["deploy", "ci", "1"]).run().success();
+    let entry = &project.ledger_entries("ci")[0].0;
+    assert_eq!(entry["pull_request"], json!({ "repository": REPOSITORY_ID, "number": 7, "run": 1, "attempt": 1 }));
+
+    // Somebody deletes the comment.
+    github.world().comments.clear();
+    run(1, &["deploy", "aslive", "1"]).run().success();
+    let body = comment(&github);
+    assert!(body.contains("### cdflow: 2 deployed\n") && body.contains("**ci**"), "{body}");
+    assert!(body.contains("told by the ledger") && body.contains("/actions/runs/1)"), "{body}");
+
+    // A run for nobody's pull request, for another one's, and of another repository: none has a row.
+    project.cdflow(["deploy", "live", "1"]).run().success();
+    let folder = |environment: &str| project.ledger_folder(environment).join("9999999998.start.json");
+    for (environment, key, value) in [("other", "number", 8), ("foreign", "repository", 1)] {
+        fs::create_dir_all(project.ledger_folder(environment)).unwrap();
+        let entry = fs::read_to_string(folder("ci")).unwrap();
+        let mut entry: Value = serde_json::from_str(&entry).unwrap();
+        entry["pull_request"][key] = value.into();
+        fs::write(folder(environment), entry.to_string()).unwrap();
+    }
+    github.world().comments.clear();
+    run(2, &["deploy", "aslive", "1"]).run().success().lacks("::warning::");
+    let body = comment(&github);
+    assert!(body.contains("### cdflow: 2 deployed\n"), "{body}");
+
+    // Why it failed stays in the log; the row says where.
+    project.append("infra/main.tf", "\nresource \"terraform_data\" \"bad\" {\n  provisioner \"local-exec\" {\n    command = \"echo sesame-open; exit 3\"\n  }\n}\n");
+    project.commit("Break");
+    project.release("2");
+    run(3, &["deploy", "ci", "2"]).run().fails(6);
+    github.world().comments.clear();
+    run(4, &["deploy", "aslive", "1"]).run().success();
+    let body = comment(&github);
+    assert!(body.contains("### cdflow: 1 failed, 1 deployed\n") && body.contains("/actions/runs/3)"), "{body}");
+    assert!(!body.contains("sesame") && !body.contains("exit code"), "{body}");
+
+    // A ledger that can't be read costs its own row at most.
+    fs::write(project.ledger_folder("ci").join("9999999997.start.json"), "damaged").unwrap();
+    github.world().comments.clear();
+    let output = run(5, &["deploy", "aslive", "1", "--plan-only"]).run();
+    output.success().stdout_has("::warning::what the comment has lost can't be made anew from the ledger");
+    assert!(comment(&github).contains("### cdflow: no changes\n"), "{}", comment(&github));
+}
+
+/// The comment says that a deploy is under way; and when the run is killed, the next one says that it never came to its end.
+#[test]
+fn a_run_that_dies_is_not_applying_for_ever() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let github = GitHub::start();
+    github.world().pull_request(7, &project.head());
+    let run = |run, arguments: &[&str]| for_pull_request(&project, &github, run, arguments);
+    run(1, &["deploy", "ci", "1", "--plan-only"]).run().success();
+    let gate = project.sandbox().root().join("gate");
+    let wait = format!("apply) echo waiting; while [ -e {} ]; do sleep 0.1; done; exit 1 ;;", gate.display());
+    let path = project.terraform_but(&wait);
+    fs::write(&gate, "").unwrap();
+    let mut running = run(2, &["deploy", "ci", "1"]).env("PATH", path).spawn();
+    running.wait_for("waiting");
+    running.wait_until("the comment says so", |_| comment(&github).contains("### cdflow: applying\n"));
+    let body = comment(&github);
+    assert!(body.contains("⏳ [Applying](") && body.contains("/actions/runs/2)"), "{body}");
+    // The plan is still to be seen.
+    assert!(body.contains("# terraform_data.greeting will be created"), "{body}");
+    kill(Pid::from_raw(running.pid()), Signal::SIGKILL).unwrap();
+    fs::remove_file(&gate).unwrap();
+    running.wait();
+    assert_eq!(project.ledger("ci"), ["deploy 1 unfinished"]);
+
+    run(3, &["deploy", "live", "1"]).run().success();
+    let body = comment(&github);
+    assert!(body.contains("### cdflow: 1 did not finish, 1 deployed\n"), "{body}");
+    assert!(body.contains("ci: **did not finish**") && body.contains("/actions/runs/2)"), "{body}");
+    // A plan for the same environment has the row, and says it as well.
+    run(4, &["deploy", "ci", "1", "--plan-only", "--new-environment"]).run().success();
+    let body = comment(&github);
+    assert!(body.contains("### cdflow: 1 planned, 1 deployed\n") && body.contains("ci: **did not finish**"), "{body}");
+    // Once that is deployed, it is history.
+    run(5, &["deploy", "ci", "1", "--new-environment"]).run().success();
+    assert!(!comment(&github).contains("did not finish"), "{}", comment(&github));
 }
 
 #[test]

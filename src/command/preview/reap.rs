@@ -44,7 +44,7 @@ pub(super) async fn run(context: &Context, inputs: &PreviewReapInputs, report: &
     let listing = Ledger::environments(&context.store, &context.identity);
     let mut previews = interrupt.or_cancel("reading the ledger", listing).await?;
     previews.retain(Environment::is_preview);
-    let commenter = Commenter::of(&context.host, context.commenting, context.github_token.as_ref());
+    let commenter = Commenter::of(&context.host, &context.reporting);
     let reaper = &Reaper { context, judge, commenter, dry_run: inputs.dry_run };
     // None waits for one that was begun before it.
     let ended = stream::iter(previews.iter().enumerate())

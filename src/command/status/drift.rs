@@ -13,6 +13,8 @@ use crate::{
 
 /// More would be no picture any more.
 const SHOWN: usize = 40;
+/// Seen in the light and in the dark.
+const BEHIND: &str = "  classDef behind fill:#fff8c5,stroke:#9a6700,color:#1f2328\n";
 
 /// By environment, those that have a newer release. Previews are compared with nobody.
 pub(super) type Behind = BTreeMap<Environment, Vec<String>>;
@@ -55,7 +57,8 @@ fn deployed(rows: &[(Environment, Record)]) -> impl Iterator<Item = (&Environmen
 /// Names and versions have no character that means anything in Markdown or Mermaid.
 pub(super) fn page(component: &Component, rows: &[(Environment, Record)], behind: &Behind) -> String {
     let mut page = format!("## {component}: what is deployed where\n\n");
-    let shown: Vec<(&Environment, &Entry)> = deployed(rows).take(SHOWN).collect();
+    let (previews, lasting): (Vec<_>, Vec<_>) = deployed(rows).partition(|(environment, _)| environment.is_preview());
+    let shown: Vec<(&Environment, &Entry)> = lasting.into_iter().chain(previews).take(SHOWN).collect();
     if shown.is_empty() {
         return page + "Nothing.\n";
     }
@@ -65,9 +68,12 @@ pub(super) fn page(component: &Component, rows: &[(Environment, Record)], behind
     versions.dedup();
     for (number, (environment, entry)) in shown.iter().enumerate() {
         let version = versions.iter().position(|version| **version == entry.start.version).unwrap_or_default();
-        page.push_str(&format!("  r{version}[\"{}\"] --> e{number}([\"{environment}\"])\n", entry.start.version));
+        let class = if behind.contains_key(*environment) { ":::behind" } else { "" };
+        let release = &entry.start.version;
+        page.push_str(&format!("  r{version}[\"{release}\"] --> e{number}([\"{environment}\"]){class}\n"));
     }
-    page.push_str("```\n\n| environment | version | deployed | |\n|---|---|---|---|\n");
+    page.push_str(BEHIND);
+    page.push_str("```\n\n| Environment | Version | Deployed | |\n|:--|:--|:--|:--|\n");
     for (environment, entry) in deployed(rows) {
         let remark = match (&entry.start.preview, behind.get(environment)) {
             (Some(preview), _) => format!("pull request #{}", preview.number),
@@ -75,7 +81,7 @@ pub(super) fn page(component: &Component, rows: &[(Environment, Record)], behind
             (None, None) => String::new(),
         };
         let (version, when) = (runs::version(entry), runs::when(entry));
-        page.push_str(&format!("| {environment} | {version} | {when} | {remark} |\n"));
+        page.push_str(&format!("| **{environment}** | `{version}` | {when} | {remark} |\n"));
     }
     page
 }
