@@ -42,12 +42,7 @@ fn github(host: &Host) -> Option<&GitHubRun> {
 
 fn of(host: &Host, number: u64) -> Option<ForPullRequest> {
     let github = github(host)?;
-    Some(ForPullRequest {
-        repository: github.repository_id?,
-        number,
-        run: github.run_id?,
-        attempt: github.attempt,
-    })
+    Some(ForPullRequest { repository: github.repository_id?, number, run: github.run_id?, attempt: github.attempt })
 }
 
 /// Trouble is a warning: the comment is then made of what stands in it, as far as that goes.

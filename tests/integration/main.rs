@@ -40,6 +40,7 @@ mod operations;
 mod preflight;
 mod preview;
 mod preview_artifacts;
+mod pull_request_life;
 mod reap;
 mod reference;
 mod release;
