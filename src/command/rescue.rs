@@ -36,7 +36,9 @@ pub(crate) async fn state(
     )
     .why(refused)
     .hint("mend what keeps the state from being written, and release the lock if one is left")
-    .hint(format!("then save the copy with `terraform state push` (README, \"State\"; workspace {environment})"))
+    .hint(format!(
+        "then save the copy with `terraform state push` (docs/terraform.md, \"State\"; workspace {environment})"
+    ))
     .hint("deploy nothing here before that: Terraform would make everything anew"))
 }
 

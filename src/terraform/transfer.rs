@@ -102,7 +102,7 @@ fn locked(lock: &StateLock, held: Option<&Held>) -> Error {
         )),
         None => error,
     };
-    error.hint("wait for that run; only if it is dead, release its lock (README, \"State\")")
+    error.hint("wait for that run; only if it is dead, release its lock (docs/terraform.md, \"State\")")
 }
 
 /// All of them, whatever becomes of one.

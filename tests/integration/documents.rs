@@ -25,28 +25,30 @@ const COMMANDS: [&str; 15] = [
 ];
 
 #[test]
-fn every_command_and_flag_stands_in_the_readme() {
-    let readme = read("README.md");
+fn every_command_and_flag_stands_in_the_documents() {
+    let (readme, page) = (read("README.md"), read("docs/commands.md"));
     let commands: Vec<String> = help(&[]).lines().filter_map(command_of).collect();
     assert_eq!(commands, COMMANDS);
     for command in every_command() {
         let name = command.join(" ");
-        assert!(readme.contains(&format!("| `cdflow {name}")), "README.md: no `cdflow {name}` in the table");
+        for (file, text) in [("README.md", &readme), ("docs/commands.md", &page)] {
+            assert!(text.contains(&format!("| `cdflow {name}")), "{file}: no `cdflow {name}` in the table");
+        }
         for flag in flags(&help(&command)) {
-            assert!(names(&readme, &flag), "README.md: nothing of `{flag}` of `cdflow {name}`");
+            assert!(names(&page, &flag), "docs/commands.md: nothing of `{flag}` of `cdflow {name}`");
         }
     }
 }
 
 #[test]
-fn the_readme_has_no_flag_that_the_program_has_not() {
+fn the_documents_have_no_flag_that_the_program_has_not() {
     let known: BTreeSet<String> = every_command().iter().flat_map(|command| flags(&help(command))).collect();
     let known = known.into_iter().chain(flags(&help(&[]))).collect::<BTreeSet<_>>();
-    let readme = read("README.md");
-    let commands = section(&readme, "## Commands");
+    let page = read("docs/commands.md");
+    let commands = section(&page, "## Commands");
     let flags_of_table = commands.lines().filter(|line| line.starts_with('|')).flat_map(flags);
     for flag in flags_of_table {
-        assert!(known.contains(&flag), "README.md: there is no flag `{flag}`");
+        assert!(known.contains(&flag), "docs/commands.md: there is no flag `{flag}`");
     }
 }
 
@@ -65,19 +67,22 @@ fn every_exit_code_stands_in_the_readme() {
 }
 
 #[test]
-fn every_key_stands_in_the_readme() {
-    let readme = read("README.md");
+fn every_key_stands_in_the_documents() {
+    let page = read("docs/configuration.md");
     for (section_name, source, structs) in [
         ("## cdflow.yml", "src/manifest.rs", &["Manifest", "Lambda", "Docker", "Function", "Deploy"][..]),
         ("## cdflow.yml", "src/preview.rs", &["Preview"][..]),
         ("## cdflow.yml", "src/limits.rs", &["Limits", "EnvironmentLimits"][..]),
         ("## Account scheme", "src/account.rs", &["File", "FileAccount", "FileBackend", "Upgrade"][..]),
     ] {
-        let text = section(&readme, section_name);
+        let text = section(&page, section_name);
         for name in structs {
             for key in keys(&read(source), name) {
                 let stands = [format!("`{key}`"), format!("`{key}."), format!(".{key}`"), format!("\"{key}\"")];
-                assert!(stands.iter().any(|it| text.contains(it)), "README.md, {section_name}: nothing of `{key}`");
+                assert!(
+                    stands.iter().any(|it| text.contains(it)),
+                    "docs/configuration.md, {section_name}: nothing of `{key}`"
+                );
             }
         }
     }
@@ -98,24 +103,24 @@ fn the_program_knows_the_keys_that_this_test_reads() {
 }
 
 #[test]
-fn every_variable_that_terraform_sees_stands_in_the_readme() {
-    let readme = read("README.md");
-    let text = section(&readme, "## What Terraform sees");
+fn every_variable_that_terraform_sees_stands_in_the_documents() {
+    let page = read("docs/terraform.md");
+    let text = section(&page, "## What Terraform sees");
     let source = read("src/environment.rs");
     let names: Vec<&str> = source.lines().filter_map(|line| line.strip_prefix("    \"")?.strip_suffix("\",")).collect();
     assert!(names.len() > 20, "src/environment.rs is no longer written as this test reads it: {names:?}");
     for name in names {
-        assert!(text.contains(&format!("`{name}`")), "README.md: nothing of `{name}`");
+        assert!(text.contains(&format!("`{name}`")), "docs/terraform.md: nothing of `{name}`");
     }
 }
 
 #[test]
-fn what_the_readme_shows_of_cdflow_yml_and_of_the_scheme_loads() {
-    let readme = read("README.md");
+fn what_the_documents_show_of_cdflow_yml_and_of_the_scheme_loads() {
+    let pages = read("docs/configuration.md") + &read("docs/aws.md");
     let manifests: Vec<String> =
-        blocks(&readme, "yaml").into_iter().filter(|block| block.contains("account-scheme-url:")).collect();
+        blocks(&pages, "yaml").into_iter().filter(|block| block.contains("account-scheme-url:")).collect();
     let schemes: Vec<String> =
-        blocks(&readme, "json").into_iter().filter(|block| block.contains("\"release-account\"")).collect();
+        blocks(&pages, "json").into_iter().filter(|block| block.contains("\"release-account\"")).collect();
     assert!(manifests.len() >= 2 && schemes.len() >= 2, "{manifests:?} {schemes:?}");
     let aws = Aws::new("documents");
     let load = |scheme: &str, manifest: &str| {
@@ -129,7 +134,7 @@ fn what_the_readme_shows_of_cdflow_yml_and_of_the_scheme_loads() {
             ),
         );
         project.write("src/handler.py", "def handle(event, context): return {}\n");
-        project.commit("As the README says");
+        project.commit("As the documents say");
         let output = project.cdflow(["release", "1", "--dry-run"]).envs(aws.env()).run();
         output.success().stdout_has("would be published as");
     };
@@ -138,22 +143,18 @@ fn what_the_readme_shows_of_cdflow_yml_and_of_the_scheme_loads() {
 }
 
 #[test]
-fn json_of_the_readme_is_json() {
-    for block in blocks(&read("README.md"), "json") {
+fn json_of_the_documents_is_json() {
+    let documents = documents();
+    let found: Vec<String> = documents.iter().flat_map(|document| blocks(&read(document), "json")).collect();
+    assert!(found.len() > 5, "{found:?}");
+    for block in found {
         serde_json::from_str::<serde_json::Value>(&block).unwrap_or_else(|error| panic!("{error}:\n{block}"));
     }
 }
 
 #[test]
 fn links_of_the_documents_lead_somewhere() {
-    for document in [
-        "README.md",
-        "ARCHITECTURE.md",
-        "CONTRIBUTING.md",
-        "CHANGELOG.md",
-        "docs/migrating-from-cdflow.md",
-        "docs/github-actions.md",
-    ] {
+    for document in &documents() {
         let (file, text) = (in_repository(document), read(document));
         let targets = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
         for target in targets.filter(|target| !target.contains("://")) {
@@ -200,13 +201,13 @@ fn action_yml_its_page_and_the_program_have_the_same_inputs() {
 }
 
 #[test]
-fn action_yml_the_readme_and_the_program_have_the_same_outputs() {
+fn action_yml_its_page_and_the_program_have_the_same_outputs() {
     let declared = names_of(&action_yml()["outputs"]);
     let source = read("src/report/outputs.rs") + &read("src/report/publish.rs");
     let written: BTreeSet<String> =
         declared.iter().filter(|name| source.contains(&format!("(\"{name}\","))).cloned().collect();
     assert_eq!(written, declared);
-    assert_eq!(column(section(&read("README.md"), "## What a run tells")), declared);
+    assert_eq!(column(&read("docs/reports.md")), declared);
 }
 
 /// Examples and documents: what a step of theirs gives the Action is declared, and so is what they take from it.
@@ -355,6 +356,24 @@ fn the_contents_name_every_section() {
     let contents: Vec<&str> = contents.filter_map(|line| Some(line.split_once(']')?.0)).collect();
     let headings: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("## ")).collect();
     assert_eq!(contents, headings.into_iter().filter(|heading| *heading != "Contents").collect::<Vec<_>>());
+}
+
+/// Those for people, by their paths.
+fn documents() -> Vec<String> {
+    let pages =
+        fs::read_dir(in_repository("docs")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let pages = pages.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
+    let others = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(str::to_owned);
+    others.into_iter().chain(pages).collect()
+}
+
+/// A page that the README does not name is found by nobody.
+#[test]
+fn the_readme_names_every_page() {
+    let readme = read("README.md");
+    for page in documents().iter().filter(|page| page.starts_with("docs/")) {
+        assert!(section(&readme, "## Documentation").contains(&format!("]({page})")), "README.md: nothing of {page}");
+    }
 }
 
 fn read(file: &str) -> String {
