@@ -17,6 +17,14 @@ pub(super) struct Allowance {
     pub(super) by: Option<String>,
 }
 
+impl Allowance {
+    /// As people are told of it.
+    pub(super) fn told(&self) -> Option<String> {
+        let by = self.by.as_ref()?;
+        Some(format!("{by} let pass what the guards would have kept: {}", guard::shown(&self.addresses)))
+    }
+}
+
 /// The pull requests that count, or why there are none.
 enum Asked {
     Found(Vec<PullRequest>),

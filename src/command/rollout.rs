@@ -20,7 +20,7 @@ use crate::{
     limits::{Effective, Protected, Source},
     log::duration_text,
     names::{Environment, nearest},
-    report::{self, PlanReport, Report},
+    report::{self, Guard, PlanReport, Report},
     terraform::{Applied, Initialised, Plan, PlanMode, PlanRequest, changes::Counts, state::StateSummary},
 };
 
@@ -150,15 +150,18 @@ async fn begin(context: &Context, order: &Order, opened: &Opened, report: &mut R
     report.plan = Some(PlanReport::new(&planned, &context.host.log.redactor));
     let judged = allowance::judge(context, order, opened, &planned.changes).await;
     if order.plan.plan_only {
-        if let Err(refused) = judged {
-            if refused.exit() != Exit::Refused {
-                return Err(refused);
+        report.guard = match judged {
+            Ok(allowance) => allowance.told().map(Guard::Allowed),
+            Err(refused) if refused.exit() == Exit::Refused => {
+                context.host.log.warning(&format!("a deploy would be refused: {refused}"));
+                Some(Guard::Refuses(context.host.log.redactor.apply(&refused.to_string()).into_owned()))
             }
-            context.host.log.warning(&format!("a deploy would be refused: {refused}"));
-        }
+            Err(error) => return Err(error),
+        };
         return Ok((planned, Begun::PlannedOnly));
     }
     let allowance = judged?;
+    report.guard = allowance.told().map(Guard::Allowed);
     if let Some(seen) = order.seen {
         gates::still_not_older(context, &order.wanted.environment, &order.wanted.release.version, seen).await?;
     }

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::{
-    Outcome, Past, Report, losses,
+    Guard, Outcome, Past, Report, losses,
     markdown::{block, code, code_cell, counted, cut_lines, fence, floor, link, words},
     past::time,
     plan::PlanReport,
@@ -28,8 +28,14 @@ const OUTPUTS_LIMIT: usize = 8_000;
 pub(super) fn alerts(report: &Report, limit: usize) -> String {
     let place = place(report);
     let losses = report.plan.as_ref().map(|plan| losses::show(plan, &place, report.outcome.is_past(), limit));
-    let parts =
-        [failure(report, &place), lifetime(report), unfinished(report), in_flight(report), losses.unwrap_or_default()];
+    let parts = [
+        failure(report, &place),
+        guard(report, &place),
+        lifetime(report),
+        unfinished(report),
+        in_flight(report),
+        losses.unwrap_or_default(),
+    ];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
 
@@ -76,12 +82,24 @@ fn failure(report: &Report, place: &str) -> String {
     let kind = if report.outcome == Outcome::Interrupted { "WARNING" } else { "CAUTION" };
     // Errors are worded for the log, where Terraform has just spoken.
     let text = failure.text.replace("Terraform's words are above", "Terraform's words are in the log");
+    let place = if place.is_empty() { String::new() } else { format!("{place}: ") };
+    alert(kind, &format!("{place}**{}** (exit code {})", report.outcome.word(), failure.exit), &text)
+}
+
+/// What a reviewer must know before the merge, and what everybody should after it.
+fn guard(report: &Report, place: &str) -> String {
+    match &report.guard {
+        Some(Guard::Refuses(why)) => alert("CAUTION", &format!("{place}: a deploy **would be refused**"), why),
+        Some(Guard::Allowed(what)) => alert("WARNING", place, what),
+        None => String::new(),
+    }
+}
+
+/// The words of an error: what, and what to do.
+fn alert(kind: &str, head: &str, text: &str) -> String {
     let mut lines = text.lines();
     let what = lines.next().unwrap_or_default();
-    let what = words(&what[..floor(what, ERROR_LIMIT)]);
-    let ended = report.outcome.word();
-    let place = if place.is_empty() { String::new() } else { format!("{place}: ") };
-    let mut shown = format!("> [!{kind}]\n> {place}**{ended}** (exit code {}): {what}", failure.exit);
+    let mut shown = format!("> [!{kind}]\n> {head}: {}", words(&what[..floor(what, ERROR_LIMIT)]));
     for hint in lines.take(20) {
         let hint = hint.trim().trim_start_matches("->").trim();
         shown.push_str(&format!("\n>\n> → {}", words(&hint[..floor(hint, 1_000)])));

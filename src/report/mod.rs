@@ -47,6 +47,9 @@ pub(crate) struct Report {
     pub(crate) lambda_key: Option<String>,
     pub(crate) plan: Option<PlanReport>,
     pub(crate) outcome: Outcome,
+    /// What the guards said of the plan, if they said anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) guard: Option<Guard>,
     pub(crate) failure: Option<Failure>,
     /// Terraform's outputs after an apply; the sensitive ones are only named.
     pub(crate) terraform_outputs: BTreeMap<String, Value>,
@@ -67,6 +70,16 @@ pub(crate) struct Report {
     /// The component's environments for which the ledger knows of a run for the same pull request.
     #[serde(skip)]
     pub(crate) past: Vec<Past>,
+}
+
+/// In words that have passed the redactor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Guard {
+    /// Why a deploy of this plan would be refused.
+    Refuses(String),
+    /// What they would have kept, and what let it pass.
+    Allowed(String),
 }
 
 /// How a preview ends, and what keeps it.

@@ -261,6 +261,10 @@ fn on_a_pull_request_its_label_counts_as_it_is_now() {
         .success()
         .stdout_has("a deploy would be refused")
         .stdout_has("put the label `may-destroy` on its pull request");
+    let comment = || github.world().comments.values().next().unwrap().body.clone();
+    let caution =
+        "> [!CAUTION]\n> greeting → live: a deploy **would be refused**: the plan would destroy what is protected";
+    assert!(comment().contains(caution) && comment().contains("put the label \\`may\\-destroy\\` on"), "{}", comment());
     labels(&github, 7, &["may-destroy"]);
     github.fault(
         "GET /repos/acme/checkout/pulls/7",
@@ -270,6 +274,11 @@ fn on_a_pull_request_its_label_counts_as_it_is_now() {
     refuses(&project, for_pull_request(&project, &github, &deploy), &["is not known", "gone"]);
     let planned = for_pull_request(&project, &github, &plan).run();
     planned.success().stdout_has("of pull request #7 allows what the guards refuse").lacks("would be refused");
+    assert!(
+        comment().contains("let pass what the guards would have kept") && !comment().contains("would be refused"),
+        "{}",
+        comment()
+    );
     assert_eq!(project.ledger("live").len(), 1);
     let named = ["deploy", "live", "2", "--allow-destroy", "terraform_data.a"];
     for_pull_request(&project, &github, &named).run().success();
