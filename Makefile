@@ -1,7 +1,7 @@
 # The tasks of this repository; `make` lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help build test soak lint demo image clean
+.PHONY: help build test soak lint demo bench image clean
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ lint: ## formatting, clippy, action.yml and the workflows; warnings are errors
 
 demo: ## a component's life on this machine: release, deploy, change, deploy, destroy (no AWS, no network)
 	@demo/run.sh
+
+bench: build ## what it costs beside Python's zipfile, in ratios of one run (needs what `make test` needs)
+	@bench/run
 
 image: ## the Action's image, and how large it is (ARGS="--build-arg …")
 	docker build --tag cdflow $(ARGS) .

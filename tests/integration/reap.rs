@@ -9,7 +9,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 /// So many previews are to go in the test of many; `make soak` has it be more.
-const MANY: u64 = 24;
+const MANY: u64 = 16;
 /// Of every hundred questions to GitHub so many fail there.
 const FAULTS: u64 = 10;
 /// What cdflow itself may take, however many there are. In KiB.

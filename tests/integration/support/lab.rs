@@ -12,7 +12,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::{fs, io, thread};
 
-/// A statically linked busybox, of which the laboratory's one base image is made. tests/run puts it there.
+/// A statically linked busybox, of which the laboratory's one base image is made. tests/prepare puts it there.
 const BUSYBOX: &str = "target/lab/busybox";
 
 const IMAGES: &str = "tests/integration/support/images.py";

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// As `aws_version` in tests/run.
+/// As `aws_version` in tests/prepare.
 pub(crate) const AWS_PROVIDER: &str = "5.100.0";
 const AWS: &str = "registry.terraform.io/hashicorp/aws";
 const TINY: &str = "registry.terraform.io/hashicorp/tiny";

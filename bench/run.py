@@ -1,0 +1,196 @@
+"""What cdflow costs beside the way that its predecessor went (Python's zipfile), in ratios of one run.
+
+Machines are noisy, so only the ratios mean something: the rounds go in turns, and each figure is a median. Everything is done
+under the local account scheme, in a folder of its own that goes at the end. Arguments: the binary, the folder with the AWS
+provider (above registry.terraform.io), the number of rounds.
+"""
+
+import json
+import os
+import pathlib
+import random
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+BINARY, MIRROR = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
+ROUNDS = int(sys.argv[3]) if len(sys.argv) > 3 else 3
+FILES, BYTES = 20_000, 10_000
+
+SCHEME = {
+    "accounts": {"local": {}},
+    "release-account": "local",
+    "default-region": "eu-west-1",
+    "release-bucket": "file:../store/releases",
+    "lambda-bucket": "file:../store/lambda",
+    "terraform-backend": {"type": "local", "path": "file:../store/state"},
+    "environments": {"*": "local"},
+}
+PROVIDER = 'terraform {\n  required_providers {\n    aws = { source = "hashicorp/aws" }\n  }\n}\n'
+
+# What the predecessor did: every file into one archive, and back out of its bytes in memory.
+ZIP = """
+import os, sys, zipfile
+with zipfile.ZipFile(sys.argv[2], "w", getattr(zipfile, sys.argv[3])) as out:
+    for folder, _, names in os.walk(sys.argv[1]):
+        for name in names:
+            path = os.path.join(folder, name)
+            out.write(path, os.path.relpath(path, sys.argv[1]))
+"""
+UNZIP = """
+import io, os, sys, zipfile
+archive = zipfile.ZipFile(io.BytesIO(open(sys.argv[1], "rb").read()))
+for entry in archive.infolist():
+    os.chmod(archive.extract(entry, sys.argv[2]), entry.external_attr >> 16)
+"""
+
+
+class Cost:
+    """Of a program and of all that it starts: seconds, seconds of CPU."""
+
+    def __init__(self, arguments, folder, env):
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+        done = subprocess.run(arguments, cwd=folder, env=env, capture_output=True, text=True)
+        self.wall = time.monotonic() - began
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        if done.returncode:
+            sys.exit(f"{arguments} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+
+    def __add__(self, other):
+        self.wall += other.wall
+        self.cpu += other.cpu
+        return self
+
+
+class Bench:
+    def __init__(self, place):
+        self.place = place
+        home, rc = place / "home", place / "terraform.rc"
+        home.mkdir()
+        (place / "tmp").mkdir()
+        rc.write_text(f'provider_installation {{\n  filesystem_mirror {{\n    path = "{MIRROR}"\n  }}\n}}\n')
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "TMPDIR": str(place / "tmp"),
+            "TF_CLI_CONFIG_FILE": str(rc),
+            "CHECKPOINT_DISABLE": "1",
+            "GIT_CONFIG_NOSYSTEM": "1",
+        }
+
+    def component(self, kind, files):
+        """A checkout below a folder of its own, where `store` is made as well."""
+        folder = self.place / kind / "component"
+        manifest = {"account-scheme-url": "./account-scheme.json", "team": "bench", "component": kind, "type": kind}
+        files = {"cdflow.yml": json.dumps(manifest), "account-scheme.json": json.dumps(SCHEME), **files}
+        for name, text in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        return folder
+
+    def commit(self, folder):
+        names = ["-c", "user.name=bench", "-c", "user.email=bench@example.com"]
+        for arguments in (["init", "--quiet"], ["add", "--all"], [*names, "commit", "--quiet", "--message", "All"]):
+            subprocess.run(["git", *arguments], cwd=folder, env=self.env, check=True)
+
+    def run(self, *arguments, folder=None):
+        return Cost([str(argument) for argument in arguments], folder or self.place, self.env)
+
+    def python(self, code, *arguments):
+        return self.run(sys.executable, "-I", "-c", code, *arguments)
+
+    def fresh(self, name):
+        """A path where nothing is."""
+        path = self.place / f"{name}-{time.monotonic_ns()}"
+        return path
+
+
+def compare(title, rounds):
+    """`rounds`: pairs of costs, the predecessor's first."""
+    median = lambda of, which: statistics.median(of(pair[which]) for pair in rounds)
+    wall, cpu = (lambda cost: cost.wall), (lambda cost: cost.cpu)
+    theirs, ours = median(wall, 0), median(wall, 1)
+    cpus = median(cpu, 0) / max(median(cpu, 1), 0.001)
+    print(f"{title:46} {theirs:8.3f} {ours:8.3f} {theirs / ours:7.1f} {cpus:7.1f}", flush=True)
+
+
+def start(bench):
+    """The predecessor loads boto3 before it does anything."""
+    return [(bench.python("import boto3"), bench.run(BINARY, "--version")) for _ in range(3 * ROUNDS)]
+
+
+def lambda_zip(bench):
+    folder = bench.component("lambda", {"infra/main.tf": 'variable "release" {\n  type = map(string)\n}\n'})
+    chance = random.Random(1)
+    words = [chance.randbytes(6).hex().encode() for _ in range(4000)]
+    for number in range(FILES):
+        path = folder / "src" / f"{number % 100}" / f"{number}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b" ".join(chance.choices(words, k=BYTES // 13)))
+    bench.commit(folder)
+    sizes, rounds = None, []
+    for number in range(ROUNDS):
+        archive = bench.fresh("lambda.zip")
+        theirs = bench.python(ZIP, folder / "src", archive, "ZIP_STORED")
+        rounds.append((theirs, bench.run(BINARY, "release", f"{number}", folder=folder)))
+        stored = next((bench.place / "lambda/store/lambda").rglob(f"*-{number}.zip"))
+        sizes = (archive.stat().st_size, stored.stat().st_size)
+        archive.unlink()
+    return rounds, sizes
+
+
+def bundle(bench):
+    folder = bench.component("infrastructure", {"infra/main.tf": PROVIDER})
+    bench.run("terraform", "init", "-backend=false", folder=folder / "infra")
+    shutil.rmtree(folder / "infra/.terraform")
+    bench.commit(folder)
+    packing, fetching, sizes = [], [], None
+    for number in range(ROUNDS):
+        work, archive = bench.fresh("work"), bench.fresh("bundle.zip")
+        shutil.copytree(folder / "infra", work)
+        theirs = bench.run("terraform", "init", "-backend=false", folder=work)
+        # Terraform links to the mirror; what is carried are the files.
+        real = bench.fresh("real")
+        shutil.copytree(work, real)
+        theirs += bench.python(ZIP, real, archive, "ZIP_DEFLATED")
+        packing.append((theirs, bench.run(BINARY, "release", f"{number}", folder=folder)))
+        stored = next((bench.place / "infrastructure/store/releases").rglob(f"*-{number}.zip"))
+        sizes = (archive.stat().st_size, stored.stat().st_size)
+
+        out = bench.fresh("out")
+        theirs = bench.python(UNZIP, archive, out)
+        theirs += bench.run("terraform", "init", "-backend=false", "-plugin-dir", out / ".terraform/providers", folder=out)
+        for verb in (["workspace", "list"], ["workspace", "new", "ci"], ["plan", "-input=false", "-out=plan"]):
+            theirs += bench.run("terraform", *verb, folder=out)
+        ours = bench.run(BINARY, "deploy", "ci", f"{number}", "--plan-only", "--new-environment", folder=folder)
+        fetching.append((theirs, ours))
+        for path in (work, real, out):
+            shutil.rmtree(path)
+        archive.unlink()
+    return packing, fetching, sizes
+
+
+def main():
+    place = pathlib.Path(tempfile.mkdtemp(prefix="cdflow-bench-"))
+    try:
+        bench = Bench(place)
+        print(f"{'':46} {'before':>8} {'cdflow':>8} {'times':>7} {'CPU':>7}")
+        compare("start (beside `import boto3`)", start(bench))
+        rounds, sizes = lambda_zip(bench)
+        compare(f"release of a Lambda of {FILES:,} files", rounds)
+        print(f"{'  bytes':46} {sizes[0]:8,} {sizes[1]:8,}")
+        packing, fetching, sizes = bundle(bench)
+        compare("release that carries the AWS provider", packing)
+        print(f"{'  bytes':46} {sizes[0]:8,} {sizes[1]:8,}")
+        compare("the same, fetched, verified and planned", fetching)
+        print("Seconds, medians; both columns with Terraform's own part. `CPU`: before / cdflow.")
+    finally:
+        shutil.rmtree(place)
+
+
+main()
