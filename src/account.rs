@@ -165,6 +165,13 @@ impl AccountScheme {
         Checker { file, folder }.check(parsed, raw, team, component)
     }
 
+    /// The environment that is named here and spelled nearly like `typed`, which is not.
+    pub(crate) fn spelled_nearly(&self, typed: &Environment) -> Option<&str> {
+        let is_named = typed.is_preview() || self.environments.contains_key(typed.as_str());
+        let names = self.environments.keys().map(String::as_str).filter(|name| *name != "*");
+        if is_named { None } else { nearest(typed.as_str(), names) }
+    }
+
     pub(crate) fn account_of(&self, environment: &Environment) -> Result<(&Account, Matched)> {
         let listed = self.listed_as(environment);
         let (alias, matched) = match self.environments.get(listed.as_str()) {

@@ -37,11 +37,31 @@ fn located(file: &str, text: &str, error: &serde_saphyr::Error) -> Error {
     };
     let told = match unknown_key(message) {
         Some(unknown) => unknown.into_error(&place),
-        None => Error::input(format!("{place}: {message}")),
+        None => plain(&place, message),
     };
     match error.location() {
         Some(at) => told.at(file, at.line(), at.column()),
         None => told,
+    }
+}
+
+/// Some of the reader's messages speak of the reader.
+fn plain(place: &str, message: &str) -> Error {
+    let said = |what: &str| Error::input(format!("{place}: {what}"));
+    if let Some(key) = message.strip_prefix("duplicate mapping key: ") {
+        let key = key.split_once(", set ").map_or(key, |(key, _)| key);
+        return said(&format!("`{}` stands here a second time", key.escape_debug())).hint("keep one of the two");
+    }
+    match message {
+        "expected mapping start" => {
+            said("keys and values belong here").hint("written `{key: value}`, or a line for each below it")
+        }
+        "expected sequence start" => {
+            said("a list belongs here").hint("written `[one, two]`, or a line `- one` for each")
+        }
+        "expected string scalar" => said("one text belongs here, neither a list nor keys"),
+        _ if message.starts_with("invalid boolean") => said("`true` or `false` belongs here"),
+        _ => said(message),
     }
 }
 
@@ -100,7 +120,12 @@ mod tests {
         assert_eq!(message("team: a\nzz: 3\n"), "cdflow.yml:2:1: unknown key `zz`\n  -> known here: team, max-destroy");
         assert_eq!(message("team: a\nmax-destroy: x\n"), "cdflow.yml:2:14: invalid u32");
         assert_eq!(message(" \n"), "cdflow.yml is empty");
-        assert!(message("team: a\nteam: b\n").starts_with("cdflow.yml:2:1: duplicate mapping key: team"));
+        assert_eq!(
+            message("team: a\nteam: b\n"),
+            "cdflow.yml:2:1: `team` stands here a second time\n  -> keep one of the two"
+        );
+        assert!(message("team: [a]\n").starts_with("cdflow.yml:1:7: one text belongs here"));
+        assert!(message("a\n").starts_with("cdflow.yml:1:1: keys and values belong here\n  -> "));
     }
 
     #[test]

@@ -8,7 +8,10 @@ use std::{
     str::FromStr,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use crate::{
     docker::logins::RegistryLogin,
@@ -22,7 +25,11 @@ use crate::{
 
 /// Build once, publish one immutable release, deploy it to any environment with Terraform.
 #[derive(Debug, Parser)]
-#[command(name = "cdflow", version, disable_help_subcommand = true)]
+#[command(
+    name = "cdflow",
+    version,
+    after_help = "A first component, without a cloud: cdflow init --type infrastructure NAME"
+)]
 pub(crate) struct Inputs {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -30,10 +37,14 @@ pub(crate) struct Inputs {
     pub(crate) command: Command,
 }
 
+/// The heading in the help; what is a command's own stands apart.
+const EVERYWHERE: &str = "Options of every command";
+
 /// By this name the program knows that it follows a step.
 const POST: &str = "cdflow-post";
 
 #[derive(Debug, Default, Args)]
+#[command(next_help_heading = EVERYWHERE)]
 pub(crate) struct Global {
     /// The component's name [default: from cdflow.yml, the git remote, or GITHUB_REPOSITORY]
     #[arg(short, long, global = true, value_name = "NAME")]
@@ -67,6 +78,7 @@ pub(crate) struct Global {
 
 /// Where a release, deploy, destroy or rollback tells how it went.
 #[derive(Debug, Default, Args)]
+#[command(next_help_heading = "What the run tells (release, deploy, destroy, rollback, preview)")]
 pub(crate) struct ReportInputs {
     /// Write what was done as Markdown
     #[arg(long, global = true, value_name = "FILE")]
@@ -105,6 +117,7 @@ impl FromStr for Commenting {
 
 /// Who we are at AWS before any role of the account scheme.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = EVERYWHERE)]
 pub(crate) struct AwsInputs {
     /// On GitHub Actions: start as this role, for which GitHub vouches; no other step is needed
     #[arg(long, global = true, value_name = "ARN")]
@@ -258,7 +271,7 @@ pub(crate) enum PreviewCommand {
 pub(crate) struct PreviewUpInputs {
     /// The pull request [default: the one that the run is for]
     #[arg(long, value_name = "NUMBER")]
-    pub(crate) pull_request: Option<u64>,
+    pub(crate) pull_request: Option<PullRequestNumber>,
     #[command(flatten)]
     pub(crate) build: BuildInputs,
     #[command(flatten)]
@@ -269,9 +282,23 @@ pub(crate) struct PreviewUpInputs {
 pub(crate) struct PreviewDownInputs {
     /// The pull request [default: the one that the run is for]
     #[arg(long, value_name = "NUMBER")]
-    pub(crate) pull_request: Option<u64>,
+    pub(crate) pull_request: Option<PullRequestNumber>,
     #[command(flatten)]
     pub(crate) plan: PlanInputs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PullRequestNumber(pub(crate) u64);
+
+impl FromStr for PullRequestNumber {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(number) if number > 0 => Ok(Self(number)),
+            _ => Err(format!("`{}` is no number of a pull request, such as `7`", text.escape_debug())),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -575,8 +602,26 @@ pub(crate) fn parse(args: Vec<OsString>, environment: &ProcessEnvironment) -> Re
     }
     Ok(match Inputs::try_parse_from(args) {
         Ok(inputs) => Parsed::Run(Box::new(inputs)),
-        Err(said) => Parsed::Said { exit: u8::try_from(said.exit_code()).unwrap_or(2), said: Box::new(said) },
+        Err(mut said) => {
+            correct_tip(&mut said);
+            Parsed::Said { exit: u8::try_from(said.exit_code()).unwrap_or(2), said: Box::new(said) }
+        }
     })
+}
+
+/// The inputs `environment` and `version` are no flags. clap's guess at a flag that looks alike would change what is done.
+fn correct_tip(said: &mut clap::Error) {
+    let Some(ContextValue::String(flag)) = said.get(ContextKind::InvalidArg) else { return };
+    let name = flag.split('=').next().unwrap_or_default().trim_start_matches('-').to_owned();
+    if said.kind() != ErrorKind::UnknownArgument || !matches!(name.as_str(), "environment" | "version") {
+        return;
+    }
+    for guess in [ContextKind::SuggestedArg, ContextKind::Suggested, ContextKind::Usage] {
+        said.remove(guess);
+    }
+    let tip =
+        format!("{} is no flag: it stands after the command, such as `cdflow deploy live 42`", name.to_uppercase());
+    said.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
 }
 
 /// What clap says of a wrong command line, for where it is not printed as it is.
@@ -818,7 +863,8 @@ impl ActionInputs {
         match self.0.remove(name).as_deref() {
             None | Some("false" | "False" | "FALSE") => Ok(false),
             Some("true" | "True" | "TRUE") => Ok(true),
-            Some(_) => Err(Error::input(format!("the input `{name}` is `true` or `false`"))),
+            Some(other) => Err(Error::input(format!("the input `{name}` is `{}`", other.escape_debug()))
+                .hint("it may be `true` or `false`")),
         }
     }
 

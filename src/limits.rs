@@ -9,7 +9,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::names::Environment;
+use crate::names::{self, Environment};
 
 /// As it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -21,6 +21,7 @@ pub(crate) struct Limits {
     #[serde(default)]
     pub(crate) protect: Vec<Protected>,
     /// A pull request with this label may destroy what these limits would keep. None: no label does that.
+    #[serde(default, deserialize_with = "names::label")]
     pub(crate) allow_destroy_label: Option<String>,
     #[serde(default)]
     pub(crate) environments: BTreeMap<Environment, EnvironmentLimits>,
@@ -98,6 +99,17 @@ impl Effective {
 }
 
 impl Limits {
+    /// Would wait for itself for ever.
+    pub(crate) fn waiting_for_itself(&self) -> Option<&Environment> {
+        let itself = |(name, own): &(&Environment, &EnvironmentLimits)| own.requires.as_ref() == Some(*name);
+        self.environments.iter().find(itself).map(|(name, _)| name)
+    }
+
+    /// Every environment that is spoken of.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &Environment> {
+        self.environments.iter().flat_map(|(name, own)| std::iter::once(name).chain(&own.requires))
+    }
+
     fn bounds(&self, environment: &Environment, source: Source) -> Bounds {
         let own = self.environments.get(environment).cloned().unwrap_or_default();
         Bounds {

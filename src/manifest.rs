@@ -8,7 +8,7 @@ use crate::{
     document,
     error::{Error, Result},
     limits::{EnvironmentLimits, Limits, Protected},
-    names::{Component, Environment, Image, Team},
+    names::{self, Component, Environment, Image, Team},
     preview::Preview,
     secrets::{CredstashSettings, Sources},
     terraform::version::Constraint,
@@ -154,6 +154,7 @@ pub(crate) struct Deploy {
     max_destroy: Option<usize>,
     #[serde(default)]
     protect: Vec<Protected>,
+    #[serde(default, deserialize_with = "names::label")]
     allow_destroy_label: Option<String>,
     #[serde(default)]
     environments: BTreeMap<Environment, EnvironmentLimits>,
@@ -199,6 +200,11 @@ impl Manifest {
             return Err(Error::input(format!("{file}: `multi-region` is for components of type `lambda`"))
                 .hint("remove `multi-region`"));
         }
+        if let Some(environment) = manifest.deploy.limits().waiting_for_itself() {
+            return Err(Error::input(format!("{file}: `deploy.environments` lets `{environment}` wait for itself"))
+                .hint(format!("remove `requires` there, or name the environment that comes before `{environment}`")));
+        }
+        manifest.preview.check(file)?;
         Ok(manifest)
     }
 

@@ -18,6 +18,15 @@ pub(crate) struct InvalidName {
     example: &'static str,
 }
 
+/// A label of pull requests, where a file names one. GitHub knows none without a name: an empty one would be on no pull request.
+pub(crate) fn label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let label = Option::<String>::deserialize(deserializer)?;
+    match label.as_deref().map(str::trim) {
+        Some("") => Err(serde::de::Error::custom("a label has a name; leave the key out where none is meant")),
+        label => Ok(label.map(str::to_owned)),
+    }
+}
+
 /// Defines a name: a string that can only be made by parsing.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $check:expr, $rule:literal, $example:literal) => {

@@ -1,12 +1,16 @@
 //! Previews: environments that live as long as their pull request.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
-use crate::{manifest::Wait, names::Environment};
+use crate::{
+    error::{Error, Result},
+    manifest::Wait,
+    names::{self, Environment},
+};
 
 /// The label that keeps a preview which is older than its `ttl`.
 const KEEP: &str = "keep-preview";
@@ -16,10 +20,13 @@ const KEEP: &str = "keep-preview";
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Preview {
     /// So long after its last deploy a preview may stand. Default: until its pull request is closed.
+    #[serde(default, deserialize_with = "ttl")]
     pub(crate) ttl: Option<Wait>,
     /// Only pull requests with this label have one. Default: all.
+    #[serde(default, deserialize_with = "names::label")]
     pub(crate) label: Option<String>,
     /// Default: `keep-preview`.
+    #[serde(default, deserialize_with = "names::label")]
     keep_label: Option<String>,
     /// Previews live where this environment does. Default: where the account scheme's `"*"` leads.
     pub(crate) account_environment: Option<Environment>,
@@ -52,6 +59,17 @@ pub(crate) struct PreviewOf {
 }
 
 impl Preview {
+    pub(crate) fn check(&self, file: &str) -> Result<()> {
+        match &self.label {
+            Some(label) if label.eq_ignore_ascii_case(self.keep_label()) => {
+                Err(Error::input(format!("{file}: `label` and `keep-label` are the same, `{}`", label.escape_debug()))
+                    .why("every preview would be kept, whatever its `ttl`")
+                    .hint("name two labels in `preview`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn keep_label(&self) -> &str {
         self.keep_label.as_deref().unwrap_or(KEEP)
     }
@@ -87,9 +105,21 @@ impl fmt::Debug for Paths {
     }
 }
 
+fn ttl<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Wait>, D::Error> {
+    let ttl = Option::<Wait>::deserialize(deserializer)?;
+    match ttl {
+        Some(Wait(Duration::ZERO)) => Err(serde::de::Error::custom("a preview with this `ttl` would be over at once")),
+        ttl => Ok(ttl),
+    }
+}
+
 impl<'de> Deserialize<'de> for Paths {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let written = Vec::<String>::deserialize(deserializer)?;
+        if written.is_empty() {
+            let message = "an empty list would be no pull request's; leave the key out where all are meant";
+            return Err(serde::de::Error::custom(message));
+        }
         let mut set = GlobSetBuilder::new();
         for glob in &written {
             set.add(Glob::new(glob).map_err(serde::de::Error::custom)?);

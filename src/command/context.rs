@@ -1,6 +1,7 @@
 //! What every command needs: the component, its account scheme, and who we are.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -91,6 +92,7 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
         scheme.previews.clone_from(&manifest.preview.account_environment);
     }
     tell_upgrade(&upgrade, &host);
+    tell_slips(&manifest, &side.scheme, &host);
     let Side { scheme, identity, .. } = side;
     let root = match root {
         None if needs_aws(&scheme) => Some(root_session(&scheme, &global.aws, &host).await?),
@@ -176,10 +178,37 @@ impl Context {
     }
 }
 
+/// A guard of an environment that is spelled wrong guards nothing.
+fn tell_slips(manifest: &Manifest, scheme: &AccountScheme, host: &Host) {
+    let limits = manifest.deploy.limits();
+    let named = limits.named().map(|environment| ("deploy.environments", environment));
+    let lives_in = manifest.preview.account_environment.iter().map(|it| ("preview.account-environment", it));
+    for (key, environment) in named.chain(lives_in).collect::<BTreeSet<_>>() {
+        if let Some(near) = scheme.spelled_nearly(environment) {
+            host.log.warning(&format!(
+                "`{key}` in cdflow.yml names `{environment}`, which the account scheme does not name: is `{near}` meant?"
+            ));
+        }
+    }
+}
+
+/// `--directory`, canonical.
+pub(super) fn entered(global: &Global) -> Result<PathBuf> {
+    let directory = &global.directory;
+    let enter = || {
+        let folder = fs::canonicalize(directory)?;
+        fs::read_dir(&folder).map(|_| folder)
+    };
+    enter().map_err(|error| {
+        Error::io("can't enter", directory, &error).hint(
+            "-C DIR (the Action's input `working-directory`, relative to the checkout) is the folder of cdflow.yml",
+        )
+    })
+}
+
 /// The folder of cdflow.yml, canonical; the one above the current one where that is the `src` of a function.
 pub(super) fn folder(global: &Global) -> Result<PathBuf> {
-    let directory = &global.directory;
-    let folder = fs::canonicalize(directory).map_err(|error| Error::io("can't enter", directory, &error))?;
+    let folder = entered(global)?;
     let is_src = folder.ends_with("src") && folder.join("functions.rs").is_file();
     match folder.parent() {
         Some(above) if is_src && !folder.join(manifest::FILE).exists() => Ok(above.to_owned()),

@@ -1,12 +1,12 @@
 //! doctor: one report on everything that a release or a deploy needs. Every check runs, also after others have failed; nothing
 //! is written anywhere.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use super::context::{self, Side, Upgrade};
 use crate::{
     aws::session::RootSession,
-    error::{Error, Result},
+    error::Result,
     host::Host,
     inputs::{DoctorInputs, Global},
     manifest::{self, ComponentType, Manifest},
@@ -25,8 +25,7 @@ mod terraform;
 use report::Report;
 
 pub(crate) async fn run(global: &Global, inputs: &DoctorInputs, host: &Host) -> Result<()> {
-    let folder =
-        fs::canonicalize(&global.directory).map_err(|error| Error::io("can't enter", &global.directory, &error))?;
+    let folder = context::entered(global)?;
     let report = examine(global, inputs, host, &folder).await;
     match inputs.json {
         true => host.log.json(&report.document()),

@@ -17,8 +17,10 @@ pub(crate) fn run(global: &Global, inputs: &InitInputs, host: &Host) -> Result<(
     if inputs.kind.has_image() {
         inputs.name.check_as_image()?;
     }
-    let parent =
-        fs::canonicalize(&global.directory).map_err(|error| Error::io("can't enter", &global.directory, &error))?;
+    let parent = fs::canonicalize(&global.directory).map_err(|error| {
+        Error::io("can't enter", &global.directory, &error)
+            .hint("-C DIR is the folder above the new one, and must be there")
+    })?;
     let folder = parent.join(inputs.name.as_str());
     check_free(&folder)?;
     let is_repository = !is_in_checkout(&parent);

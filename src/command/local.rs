@@ -11,9 +11,23 @@ use crate::{
     },
     error::{Error, Result},
     host::Host,
-    inputs::{Global, ReleaseInputs},
+    inputs::{Command, ComponentCommand, Global, ReleaseInputs},
     names::Image,
 };
+
+/// clap lets them pass where a VERSION is given, because that excludes `--local`.
+pub(super) fn check(command: &Command) -> Result<()> {
+    let Command::Component(ComponentCommand::Release(inputs)) = command else { return Ok(()) };
+    let flag = match (inputs.local, inputs.dev, &inputs.tag) {
+        (false, true, _) => "--dev",
+        (false, _, Some(_)) => "--tag",
+        _ => return Ok(()),
+    };
+    Err(Error::input(format!(
+        "{flag} is for `release --local`, which only builds an image; this run publishes a release"
+    ))
+    .hint(format!("leave out {flag}, or build for this machine alone: cdflow release --local {flag} …")))
+}
 
 pub(crate) async fn run(global: &Global, inputs: &ReleaseInputs, host: &Host) -> Result<()> {
     let profile = if inputs.dev { Profile::Dev } else { Profile::Release };

@@ -53,6 +53,7 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
         host.log.redactor.add(token);
     }
     reporting::check(&command, &global.report)?;
+    local::check(&command)?;
     let reported = reporting::reported(&command).unwrap_or_default();
     let interrupt = host.interrupt.clone();
     let command = match command {

@@ -12,7 +12,7 @@ pub(super) use watch::Watch;
 use super::context::Context;
 use crate::{
     error::{Error, Result},
-    inputs::PreviewCommand,
+    inputs::{PreviewCommand, PullRequestNumber},
     ledger::Record,
     names::Environment,
     report::Report,
@@ -41,8 +41,8 @@ fn check_repository(context: &Context, environment: &Environment, record: &Recor
 }
 
 /// The one that is named, or that the run is for.
-fn number(context: &Context, given: Option<u64>) -> Result<u64> {
-    given.or_else(|| context.host.run.as_ref()?.change).ok_or_else(|| {
+fn number(context: &Context, given: Option<PullRequestNumber>) -> Result<u64> {
+    given.map(|PullRequestNumber(number)| number).or_else(|| context.host.run.as_ref()?.change).ok_or_else(|| {
         Error::input("the number of the pull request is missing")
             .why("this run is not for a pull request")
             .hint("name it: --pull-request NUMBER (the Action's input `pull-request`)")

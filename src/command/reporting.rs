@@ -11,6 +11,8 @@ use crate::{
 const REPORTED: [&str; 7] = ["release", "deploy", "destroy", "rollback", "preview up", "preview down", "preview reap"];
 /// They have one plan, which may be wanted as files.
 const PLANNED: [&str; 5] = ["deploy", "destroy", "rollback", "preview up", "preview down"];
+/// After them there is something to look at.
+const ADDRESSED: [&str; 3] = ["deploy", "rollback", "preview up"];
 
 /// The command's name, if it has a report.
 pub(super) fn reported(command: &Command) -> Option<&'static str> {
@@ -34,12 +36,17 @@ pub(super) fn check(command: &Command, inputs: &ReportInputs) -> Result<()> {
         ("report-json", inputs.report_json.is_some(), &REPORTED),
         ("comment", inputs.comment.is_some(), &REPORTED),
         ("plan-out", inputs.plan_out.is_some(), &PLANNED),
+        ("url-output", inputs.url_output.is_some(), &ADDRESSED),
     ];
     let refused = given.into_iter().find(|(_, is_given, of)| *is_given && !reported.is_some_and(|it| of.contains(&it)));
     if let Some((name, _, of)) = refused {
-        let what = if name == "plan-out" { "plan" } else { "report" };
+        let what = match name {
+            "plan-out" => "a plan",
+            "url-output" => "an environment's address",
+            _ => "a report",
+        };
         return Err(Error::input(format!(
-            "--{name} (the Action's input `{name}`) is not for a command without a {what}"
+            "--{name} (the Action's input `{name}`) is not for a command without {what}"
         ))
         .hint(format!("leave it out; it is for {}", of.join(", "))));
     }

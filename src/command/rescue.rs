@@ -37,7 +37,7 @@ pub(crate) async fn state(
     .why(refused)
     .hint("mend what keeps the state from being written, and release the lock if one is left")
     .hint(format!(
-        "then save the copy with `terraform state push` (docs/terraform.md, \"State\"; workspace {environment})"
+        "then save the copy with `terraform state push` (docs/terraform.md, \"A state by hand\"; workspace {environment})"
     ))
     .hint("deploy nothing here before that: Terraform would make everything anew"))
 }

@@ -87,7 +87,7 @@ impl Api {
         let run = host.run.as_ref().and_then(|run| run.github.as_ref());
         let repository = run.and_then(|run| run.repository.clone()).ok_or_else(|| {
             Trouble::new(
-                Kind::Invalid,
+                Kind::Elsewhere,
                 "GitHub can't be asked",
                 "GITHUB_REPOSITORY is not set: this is no run of Actions",
             )

@@ -22,6 +22,8 @@ pub(crate) enum Kind {
         permissions: Vec<String>,
     },
     NotFound,
+    /// There is no repository to ask about.
+    Elsewhere,
     /// GitHub refuses what we sent, or we what it sent.
     Invalid,
     /// Too many requests, for longer than we wait.
@@ -42,6 +44,10 @@ impl Trouble {
                 format!("give the workflow's job these permissions:\n{}", block(permissions))
             }
             Kind::NotFound => "does it exist, and may the token see it?".to_owned(),
+            Kind::Elsewhere => {
+                "a step of a workflow has it; elsewhere set GITHUB_ACTIONS=true, GITHUB_REPOSITORY=owner/name and GITHUB_TOKEN"
+                    .to_owned()
+            }
             Kind::Invalid => return None,
             Kind::Limited | Kind::Unavailable => "run it again later; githubstatus.com says how GitHub is".to_owned(),
         })
@@ -51,7 +57,7 @@ impl Trouble {
     pub(crate) fn into_error(self) -> Error {
         let exit = match self.kind {
             Kind::NoToken | Kind::Forbidden { .. } => Exit::Credentials,
-            Kind::NotFound | Kind::Invalid => Exit::Input,
+            Kind::NotFound | Kind::Invalid | Kind::Elsewhere => Exit::Input,
             Kind::Limited | Kind::Unavailable => Exit::Unavailable,
         };
         let hint = self.hint();

@@ -350,7 +350,7 @@ impl Initialised {
         Error::new(Exit::StateNotSaved, format!("terraform {how} during apply of `{}`", self.environment))
             .why("what it did in the last seconds may exist without being in the state, and the lock may be left")
             .hint("look at what there is before anything else is deployed here; `cdflow deploy … --plan-only` shows what the state lacks")
-            .hint("if the lock is left, release it (docs/terraform.md, \"State\")")
+            .hint("if the lock is left, release it (`cdflow unlock`; docs/terraform.md, \"State\")")
     }
 
     /// None where there is no state yet.

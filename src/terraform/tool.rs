@@ -89,9 +89,19 @@ impl Tool {
             )));
         }
         match wanted.filter(|wanted| !wanted.allows(&self.version)) {
-            Some(wanted) => Err(Error::input(format!("{found} is not the version that is asked for"))
-                .why(format!("{}: {wanted}", self.flavor.setting()))
-                .hint("put that version into PATH, or change the constraint, in cdflow.yml or by --terraform-version")),
+            Some(wanted) => {
+                let error = Error::input(format!("{found} is not the version that is asked for"))
+                    .why(format!("{}: {wanted}", self.flavor.setting()))
+                    .hint(
+                        "put that version into PATH, or change the constraint, in cdflow.yml or by --terraform-version",
+                    );
+                Err(match wanted.as_series().filter(|series| series.allows(&self.version)) {
+                    Some(series) => {
+                        error.hint(format!("`{wanted}` is one version alone; a series is written `{series}`"))
+                    }
+                    None => error,
+                })
+            }
             None => Ok(()),
         }
     }

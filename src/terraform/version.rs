@@ -42,6 +42,16 @@ impl Constraint {
     }
 }
 
+impl Constraint {
+    /// `1.11` is 1.11.0 alone, as with Terraform; many who write it mean `~> 1.11.0`.
+    pub(crate) fn as_series(&self) -> Option<Self> {
+        match self.parts.as_slice() {
+            [(Operator::Equal, wanted, 2)] => format!("~> {}.{}.0", wanted.major, wanted.minor).parse().ok(),
+            _ => None,
+        }
+    }
+}
+
 fn below_bound(version: &Version, wanted: &Version, precision: Precision) -> bool {
     match precision {
         3 => (version.major, version.minor) == (wanted.major, wanted.minor),

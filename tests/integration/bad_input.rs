@@ -52,8 +52,23 @@ fn mistakes_in_the_manifest() {
         ),
         (good.replace("platform", "recovery"), &["team `recovery` is refused"]),
         (good.clone() + "component: ../up\n", &["cdflow.yml:4:12: component `../up` is refused"]),
-        (good.clone() + "team: other\n", &["cdflow.yml:4:1: duplicate mapping key: team"]),
-        (good.clone() + "multi-region: yes\n", &["cdflow.yml:4:15: "]),
+        (good.clone() + "team: other\n", &["cdflow.yml:4:1: `team` stands here a second time", "keep one of the two"]),
+        (good.clone() + "multi-region: yes\n", &["cdflow.yml:4:15: `true` or `false` belongs here"]),
+        (good.clone() + "preview: true\n", &["cdflow.yml:4:10: keys and values belong here", "`{key: value}`"]),
+        (good.clone() + "preview: {paths: infra/**}\n", &["cdflow.yml:4:18: a list belongs here", "`[one, two]`"]),
+        (good.clone() + "preview: {paths: []}\n", &["cdflow.yml:4:18: an empty list would be no pull request's"]),
+        (good.clone() + "preview: {label: [a]}\n", &["cdflow.yml:4:18: one text belongs here"]),
+        (good.clone() + "preview: {label: ' '}\n", &["cdflow.yml:4:18: a label has a name"]),
+        (good.clone() + "preview: {label: a, keep-label: A}\n", &["`label` and `keep-label` are the same"]),
+        (
+            good.clone() + "preview: {ttl: 0h}\n",
+            &["cdflow.yml:4:16: ", "a preview with this `ttl` would be over at once"],
+        ),
+        (good.clone() + "deploy: {allow-destroy-label: ''}\n", &["cdflow.yml:4:31: a label has a name"]),
+        (
+            good.clone() + "deploy: {environments: {live: {requires: live}}}\n",
+            &["cdflow.yml: `deploy.environments` lets `live` wait for itself", "remove `requires`"],
+        ),
         (good.clone() + "terraform-version: new\n", &["cdflow.yml:4:20: "]),
         (good.replace("./account-scheme.json", "https://example.com/x"), &["cdflow.yml:1:21: `https://` is no place"]),
         (
@@ -133,6 +148,24 @@ fn an_unknown_environment() {
     project.refuses(["deploy", "lvie", "1"], 2, &says);
     project.refuses(["deploy", "somewhere", "1"], 2, &["no environment `somewhere`", "it has: ", "aslive"]);
     project.refuses(["destroy", "lvie"], 2, &says);
+    // Spelled wrong in cdflow.yml, it would guard nothing.
+    let good = project.read("cdflow.yml");
+    for (yaml, key) in [
+        ("deploy: {environments: {lvie: {max-destroy: 0}}}\n", "deploy.environments"),
+        ("deploy: {environments: {qa: {requires: lvie}}}\n", "deploy.environments"),
+        ("preview: {account-environment: lvie}\n", "preview.account-environment"),
+    ] {
+        project.write("cdflow.yml", &(good.clone() + yaml));
+        let warning =
+            format!("`{key}` in cdflow.yml names `lvie`, which the account scheme does not name: is `live` meant?");
+        project.cdflow(["status"]).run().success().stderr_has(&warning);
+    }
+    project.write(
+        "cdflow.yml",
+        &(good.clone() + "deploy: {environments: {live: {requires: qa}, zzzz: {max-destroy: 0}}}\n"),
+    );
+    project.cdflow(["status"]).run().success().lacks("warning");
+    project.write("cdflow.yml", &good);
     // An environment that the scheme got later.
     project.release("2");
     project.edit("account-scheme.json", "\"qa\"", "\"new\"");
@@ -169,7 +202,41 @@ fn mistakes_of_the_command_line() {
     project.refuses(["deploy", "live"], 2, &["the version is missing"]);
     project.refuses(["deploy", "live", "1", "--parallelism", "0"], 2, &["--parallelism"]);
     project.refuses(["deploy", "live", "1", "--lock-timeout", "soon"], 2, &["--lock-timeout"]);
+    for flag in ["--environment", "--version=1"] {
+        let output = project.refuses(
+            ["deploy", flag, "live"],
+            2,
+            &["is no flag: it stands after the command", "deploy live 42"],
+        );
+        output.lacks("new-environment").lacks("pass-environment").lacks("aws-region");
+    }
+    for pull_request in ["#7", "0", "x"] {
+        project.refuses(
+            ["preview", "up", "--pull-request", pull_request],
+            2,
+            &["is no number of a pull request, such as `7`"],
+        );
+    }
+    project.refuses(["release", "1", "--tag", "x"], 2, &["--tag is for `release --local`", "leave out --tag"]);
+    project.refuses(["release", "1", "--dev"], 2, &["--dev is for `release --local`"]);
+    project.refuses(
+        ["release", "1", "--url-output", "x"],
+        2,
+        &["is not for a command without an environment's address", "rollback"],
+    );
+    project.refuses(
+        ["-C", "cdflow.yml", "status"],
+        2,
+        &["can't enter `cdflow.yml`", "-> -C DIR (the Action's input `working-directory`"],
+    );
+    project.refuses(["preview", "reap"], 2, &["GITHUB_REPOSITORY is not set", "-> a step of a workflow has it"]);
     project.refuses([] as [&str; 0], 2, &["Usage"]);
+    let help = cdflow(["deploy", "--help"]).run().success().stdout.clone();
+    let (own, global) = help.split_once("Options of every command:").unwrap();
+    assert!(
+        own.contains("--allow-destroy") && !own.contains("--aws-region") && global.contains("--aws-region"),
+        "{help}"
+    );
     cdflow(["--version"]).run().success().stdout_has("cdflow 0.");
     cdflow(["--help"]).run().success().stdout_has("release").stdout_has("destroy").lacks("credential-process");
 }
@@ -189,6 +256,14 @@ fn mistakes_in_a_step() {
         (
             &[("COMMAND", "release"), ("VERSION", "1"), ("ENVIRONMENT", "live")],
             &["`environment` is not for the command `release`"],
+        ),
+        (
+            &[("COMMAND", "deploy"), ("ENVIRONMENT", "live"), ("PLAN-ONLY", "yes")],
+            &["the input `plan-only` is `yes`", "it may be `true` or `false`"],
+        ),
+        (
+            &[("COMMAND", "preview up"), ("PULL-REQUEST", "#7")],
+            &["the input `pull-request` can't be used: `#7` is no number of a pull request"],
         ),
         (&[("COMMAND", "release"), ("VERSION", "v/1")], &["the input `version` can't be used", "Docker tag"]),
         (
@@ -308,6 +383,12 @@ fn terraform_is_missing_too_old_or_another() {
         2,
         &["terraform 1.6.0 is older than the release's: the release was initialised with 1.", "into PATH"],
     );
+    fs::write(tools.join("terraform"), "#!/bin/sh\necho '{\"terraform_version\": \"1.11.4\"}'\n").unwrap();
+    for (asked, is_series) in [("1.11", true), ("1.11.3", false), ("1.10", false)] {
+        let release = with_tools(["release", "2", &format!("--terraform-version={asked}")]);
+        let output = project.refuses_run(release, 2, &["is not the version that is asked for"]);
+        assert_eq!(output.stderr.contains("a series is written `~> 1.11.0`"), is_series, "{asked}");
+    }
     project.append("cdflow.yml", "terraform-version: \"~> 1.2.0\"\n");
     let says = ["is not the version that is asked for: terraform-version: ~> 1.2.0", "or change the constraint"];
     project.refuses_run(project.releasing("2"), 2, &says);

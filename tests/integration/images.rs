@@ -82,7 +82,9 @@ fn doctor_looks_at_the_engine_and_at_who_may_push() {
     let local = furnished(local);
     let absent = in_lab(&local, &["doctor"]).run();
     absent.fails(2).stdout_has("images can't be pushed to `localhost:5999/docker-doctor-local`");
-    absent.stdout_has("nobody listens there: start a registry, docker run -d -p 5999:5000 registry:2");
+    absent.stdout_has(
+        "nobody listens there: start a registry, docker run --detach --publish 127.0.0.1:5999:5000 registry:2",
+    );
     local.edit("account-scheme.json", "localhost:5999", Lab::LOCAL);
     in_lab(&local, &["doctor"]).run().stdout_has("localhost:5000/docker-doctor-local, and we may push to it");
 }

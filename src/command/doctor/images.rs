@@ -75,7 +75,7 @@ async fn nobody_there(at: &str, error: Error) -> Error {
     if tokio::net::TcpStream::connect(&address).await.is_ok() {
         return error;
     }
-    error.hint(format!("nobody listens there: start a registry, docker run -d -p {}:5000 registry:2", port.unwrap_or(80)))
+    error.hint(format!("nobody listens there: start a registry, docker run --detach --publish 127.0.0.1:{}:5000 registry:2", port.unwrap_or(80)))
         .hint("inside a container `localhost` is the container: give it the host's network, or set another `image-registry`")
 }
 
