@@ -1,6 +1,9 @@
 //! The road that deploy and destroy share: open the release, plan, record, apply, record.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 
@@ -23,6 +26,10 @@ use crate::{
     report::{self, Guard, PlanReport, Report},
     terraform::{Applied, Initialised, Plan, PlanMode, PlanRequest, changes::Counts, state::StateSummary},
 };
+
+/// Another run may be writing the end of its destroy.
+const LOOKS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// What is to be done where.
 pub(crate) struct Order {
@@ -174,9 +181,28 @@ async fn begin(context: &Context, order: &Order, opened: &Opened, report: &mut R
     Ok((planned, Begun::Started(Box::new(entry))))
 }
 
-/// Also that is recorded, if the ledger knew of a deploy: from now on nothing is deployed there.
+/// By the ledger; a destroy that has begun there is given a moment to end.
+pub(super) async fn is_destroyed(context: &Context, environment: &Environment) -> Result<bool> {
+    for _ in 0..LOOKS {
+        let record = record(context, environment).await?;
+        if record.deployed().is_none() && record.is_destroyed() {
+            return Ok(true);
+        }
+        let is_going_on =
+            record.unsettled.iter().any(|entry| entry.start.action == Action::Destroy && entry.end.is_none());
+        if !is_going_on {
+            return Ok(false);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(false)
+}
+
+/// Also that is recorded, if the ledger knows of a deploy: from now on nothing is deployed there.
 async fn nothing_to_destroy(context: &Context, order: &Order, opened: &Opened) -> Result<()> {
-    if order.wanted.recorded.is_some() && !order.plan.plan_only {
+    let is_to_record = order.wanted.recorded.is_some() && !order.plan.plan_only;
+    // Another run may have done it since we looked.
+    if is_to_record && !is_destroyed(context, &order.wanted.environment).await? {
         let ledger = Ledger::new(&context.store, &context.identity, &order.wanted.environment);
         let entry = ledger.start(start_entry(context, order, Counts::default(), opened)).await?;
         ledger.end(&end_entry(context, &entry, true, None, None)).await?;

@@ -1,7 +1,5 @@
 //! preview down: a pull request's preview is destroyed, with the release that is deployed there.
 
-use std::time::Duration;
-
 use super::{Watch, check_repository, number, pull_request::of_event};
 use crate::{
     command::{
@@ -13,14 +11,10 @@ use crate::{
     error::{Error, Exit, Result},
     github::Api,
     inputs::{PlanInputs, PreviewDownInputs},
-    ledger::{Action, Record, Start},
+    ledger::{Record, Start},
     names::Environment,
     report::{Outcome, Report},
 };
-
-/// Another run may be writing the end of its destroy.
-const LOOKS: u32 = 10;
-const PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(context: &Context, inputs: PreviewDownInputs, report: &mut Report) -> Result<()> {
     let number = number(context, inputs.pull_request)?;
@@ -61,7 +55,9 @@ pub(super) async fn destroy(
     let order = destroy::order(context, environment.clone(), version, &record, plan, missing_state);
     let order = Order { watch, ..order };
     match rollout::run(context, order, report).await {
-        Err(error) if !is_somebody_elses(&error) || !is_destroyed(context, environment).await? => return Err(error),
+        Err(error) if !is_somebody_elses(&error) || !rollout::is_destroyed(context, environment).await? => {
+            return Err(error);
+        }
         Err(_) => {
             report.outcome = Outcome::Destroyed;
             context.host.log.done(&format!("Another run has destroyed {environment} meanwhile"));
@@ -120,23 +116,6 @@ fn check_place(context: &Context, environment: &Environment, deployed: &Start) -
 /// What another run that destroys at the same moment would lead to: no state any more, or one that the plan is not for.
 fn is_somebody_elses(error: &Error) -> bool {
     [Exit::Refused, Exit::PlanFailed, Exit::ApplyFailed, Exit::Integrity].contains(&error.exit())
-}
-
-/// By the ledger; a destroy that has begun there is given a moment to end.
-async fn is_destroyed(context: &Context, environment: &Environment) -> Result<bool> {
-    for _ in 0..LOOKS {
-        let record = rollout::record(context, environment).await?;
-        if record.deployed().is_none() && record.is_destroyed() {
-            return Ok(true);
-        }
-        let is_going_on =
-            record.unsettled.iter().any(|entry| entry.start.action == Action::Destroy && entry.end.is_none());
-        if !is_going_on {
-            return Ok(false);
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-    Ok(false)
 }
 
 async fn delete_releases(context: &Context, environment: &Environment) -> Result<()> {
