@@ -131,8 +131,7 @@ impl Api {
         let route = self.route(&format!("/commits/{}/pulls", segment(commit)));
         let found: Vec<PullRequest> = self.client.list(Call::get(route, &doing, "pull-requests: read")).await?;
         let made_it = |it: &PullRequest| it.head.sha == commit || it.merge_commit_sha.as_deref() == Some(commit);
-        let merged: Vec<PullRequest> =
-            found.into_iter().filter(|it| it.merged_at.is_some() && made_it(it)).collect();
+        let merged: Vec<PullRequest> = found.into_iter().filter(|it| it.merged_at.is_some() && made_it(it)).collect();
         if merged.is_empty() {
             return Ok(merged);
         }
