@@ -2,6 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use super::{context::Context, opened::Opened, rollout::Order};
@@ -16,6 +17,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Older ones were made inactive by those that came after them.
 const PREDECESSORS: usize = 10;
+const AT_ONCE: usize = 5;
 /// What GitHub is to show as production.
 const PRODUCTION: [&str; 3] = ["live", "prod", "production"];
 
@@ -121,11 +123,16 @@ pub(super) async fn retire(context: &Context, environment: &Environment) {
     }
 }
 
-/// GitHub does this itself only where an environment is neither transient nor production.
+/// GitHub does this itself only where an environment is neither transient nor production. Most are inactive already, and GitHub
+/// counts what is written to it.
 async fn inactivate(context: &Context, api: &Api, deployments: impl Iterator<Item = Deployment>) {
     let status = NewStatus { state: Status::Inactive, description: "", log_url: None, environment_url: None };
-    for deployment in deployments.take(PREDECESSORS) {
-        in_time(context, api.deployment_status(deployment.id, &status)).await;
+    let looking = stream::iter(deployments.take(PREDECESSORS))
+        .map(|it| async move { (it.id, in_time(context, api.deployment_state(it.id)).await.flatten()) })
+        .buffered(AT_ONCE);
+    let known: Vec<(u64, Option<String>)> = looking.collect().await;
+    for (id, _) in known.iter().filter(|(_, state)| state.as_deref() != Some("inactive")) {
+        in_time(context, api.deployment_status(*id, &status)).await;
     }
 }
 

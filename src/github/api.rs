@@ -124,13 +124,20 @@ impl Api {
         self.client.ask(Call::get(self.route(&format!("/pulls/{number}")), &doing, "pull-requests: read")).await
     }
 
-    /// The merged ones that made just this commit: its head, or what the base branch got by it.
+    /// The merged ones of this repository that made just this commit: its head, or what the base branch got by it. Forks have their
+    /// commits in common, and GitHub may list pull requests of another one, where others put the labels.
     pub(crate) async fn merged_as(&self, commit: &str) -> Result<Vec<PullRequest>, Trouble> {
         let doing = format!("read the pull requests of the commit {commit}");
         let route = self.route(&format!("/commits/{}/pulls", segment(commit)));
         let found: Vec<PullRequest> = self.client.list(Call::get(route, &doing, "pull-requests: read")).await?;
         let made_it = |it: &PullRequest| it.head.sha == commit || it.merge_commit_sha.as_deref() == Some(commit);
-        Ok(found.into_iter().filter(|it| it.merged_at.is_some() && made_it(it)).collect())
+        let merged: Vec<PullRequest> = found.into_iter().filter(|it| it.merged_at.is_some() && made_it(it)).collect();
+        if merged.is_empty() {
+            return Ok(merged);
+        }
+        let ours = self.repository_id().await?;
+        let is_ours = |it: &PullRequest| it.base.repo.as_ref().is_some_and(|base| base.id == ours);
+        Ok(merged.into_iter().filter(is_ours).collect())
     }
 
     /// The numbers of all that are open.

@@ -102,6 +102,18 @@ impl Api {
         self.client.list(Call::get(route, &doing, "deployments: read")).await
     }
 
+    /// What was said of it last; None where nothing was.
+    pub(crate) async fn deployment_state(&self, deployment: u64) -> Result<Option<String>, Trouble> {
+        #[derive(Deserialize)]
+        struct Said {
+            state: String,
+        }
+        let doing = format!("read how the deployment {deployment} went");
+        let route = self.route(&format!("/deployments/{deployment}/statuses?per_page=1"));
+        let newest: Vec<Said> = self.client.ask(Call::get(route, &doing, "deployments: read")).await?;
+        Ok(newest.into_iter().next().map(|said| said.state))
+    }
+
     /// One that is gone already is fine. A workflow's own token may not delete environments: that needs an administrator's.
     pub(crate) async fn delete_environment(&self, environment: &str) -> Result<(), Trouble> {
         let doing = format!("delete the GitHub environment `{environment}`");

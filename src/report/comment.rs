@@ -174,6 +174,14 @@ impl Rows {
         self.0.iter().any(|here| here.is_same_place(row) && (here.facts == row.facts || row.is_older_than(here)))
     }
 
+    /// Whether another job of its run has written in its place, and said it later. By the clocks of two machines: so who has not
+    /// written yet does not ask.
+    pub(super) fn has_later_of_run(&self, row: &Row) -> bool {
+        let run = |of: &Row| (of.facts.run, of.facts.attempt);
+        let is_later = |here: &Row| here.facts.at.zip(row.facts.at).is_some_and(|(theirs, ours)| theirs > ours);
+        self.0.iter().any(|here| here.is_same_place(row) && run(here) == run(row) && is_later(here))
+    }
+
     /// Whether there is one in its place, of whatever run.
     pub(super) fn has_place_of(&self, row: &Row) -> bool {
         self.0.iter().any(|here| here.is_same_place(row))

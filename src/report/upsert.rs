@@ -79,7 +79,7 @@ pub(super) async fn announce(place: &Place<'_>, row: &Row) -> Result<(), Failed>
 pub(super) async fn upsert(place: &Place<'_>, row: &Row) -> Result<Option<String>, Failed> {
     // A comment counts only if we ourselves wrote it: anybody can write a first line like ours.
     let me = place.api.me().await?;
-    let mut pause = PAUSE;
+    let (mut pause, mut has_written) = (PAUSE, false);
     for _ in 0..TRIES {
         // Not between reading and writing: what others write meanwhile would be lost.
         place.api.ready_to_write().await;
@@ -91,6 +91,7 @@ pub(super) async fn upsert(place: &Place<'_>, row: &Row) -> Result<Option<String
             }
             let text = checked(&place.with(Rows::default(), row), place.redactor)?;
             place.api.create_comment(place.pull_request, &text, &me).await?;
+            has_written = true;
             sleep(jitter(pause.max(began.elapsed() * 2).min(LONGEST_PAUSE))).await;
             continue;
         };
@@ -98,7 +99,9 @@ pub(super) async fn upsert(place: &Place<'_>, row: &Row) -> Result<Option<String
         if place.changes_only && !row.has_something_to_say() && !rows.has_place_of(row) {
             return Ok(None);
         }
-        if others.is_empty() && rows.has(row) {
+        // Two jobs that have one row would take it from each other for ever.
+        let has_given_way = has_written && rows.has_later_of_run(row);
+        if others.is_empty() && (rows.has(row) || has_given_way) {
             return Ok(Some(oldest.html_url.clone()));
         }
         let text = checked(&place.with(rows, row), place.redactor)?;
@@ -107,6 +110,7 @@ pub(super) async fn upsert(place: &Place<'_>, row: &Row) -> Result<Option<String
             Err(trouble) if trouble.kind == Kind::NotFound => continue,
             updated => updated?,
         };
+        has_written = true;
         for (other, _) in others {
             place.api.delete_comment(other.id).await?;
         }
@@ -260,6 +264,33 @@ mod tests {
         assert_eq!(bodies.len(), 1);
         assert!(bodies[0].contains("### cdflow: 1 planned, 20 deployed\n"), "{}", bodies[0]);
         assert!(bodies[0].contains("| search |"), "{}", bodies[0]);
+    }
+
+    /// As when a matrix has an environment twice.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn of_jobs_that_have_one_row_the_one_that_ended_last_has_it() {
+        let github = std::sync::Arc::new(github());
+        put(&github, &row("ci", 1, Outcome::Planned)).await.unwrap();
+        let at = |outcome, second: i64| {
+            let mut report = samples::small_plan();
+            (report.environment, report.run) = (Some("live".to_owned()), Some(Run { id: 1, attempt: 1, url: None }));
+            (report.outcome, report.ended) = (outcome, Some(Timestamp::from_second(second).unwrap()));
+            Row::of(&report).unwrap()
+        };
+        let rows = [at(Outcome::Failed, 100), at(Outcome::Deployed, 102), at(Outcome::Planned, 101)];
+        github.fault("GET /repos/acme/checkout/issues/7/comments", 9, Fault::Late(300));
+        let jobs = rows.map(|row| {
+            let github = github.clone();
+            tokio::spawn(async move { put(&github, &row).await })
+        });
+        let all = futures_util::future::join_all(jobs);
+        for job in tokio::time::timeout(Duration::from_secs(20), all).await.expect("they give way") {
+            job.unwrap().unwrap().unwrap();
+        }
+        assert!(bodies(&github)[0].contains("### cdflow: 1 planned, 1 deployed\n"), "{}", bodies(&github)[0]);
+        // One after the other, the later one has it, whatever the clock of its machine says.
+        put(&github, &at(Outcome::Destroyed, 50)).await.unwrap();
+        assert!(bodies(&github)[0].contains("### cdflow: 1 planned, 1 destroyed\n"), "{}", bodies(&github)[0]);
     }
 
     #[tokio::test]

@@ -215,6 +215,30 @@ fn what_the_build_image_compiled_before_is_never_taken_for_the_function() {
     assert_eq!(answer(facts["image_id"].as_str().unwrap(), "function-future", &[]).0, "Hello from a function");
 }
 
+/// A build image that compiled to the usual place, and compiles to another one now.
+#[test]
+fn a_binary_that_the_build_image_has_lying_about_is_never_released() {
+    other_build_image("cdflow-target-dir:1", "RUN cargo build --release\nENV CARGO_TARGET_DIR=/elsewhere");
+    let project = function("function-elsewhere");
+    project.remove("src/lib.rs").commit("Without tests");
+    let refused = run(&project, &["release", "1", "-b", "cdflow-target-dir:1"]);
+    refused.fails(11).stderr_has("the build image has no executable /app-build/target/release/roche-service");
+}
+
+/// The package has a name of its own; only its binary has roche's.
+#[test]
+fn a_build_image_may_call_its_package_as_it_likes() {
+    let lines = "RUN sed -i 's/^name = \"roche-service\"/name = \"ours\"/' Cargo.toml && \\\n    \
+                 printf '\\n[[bin]]\\nname = \"roche-service\"\\npath = \"src/main.rs\"\\n' >>Cargo.toml\n\
+                 RUN cargo build --release && find target -exec touch -d 2099-01-01 {} +";
+    other_build_image("cdflow-other-package:1", lines);
+    let project = function("function-ours");
+    project.remove("src/lib.rs").commit("Without tests");
+    run(&project, &["release", "1", "-b", "cdflow-other-package:1"]).success().lacks("Compiling tide");
+    let facts = facts(&project, "1");
+    assert_eq!(answer(facts["image_id"].as_str().unwrap(), "function-ours", &[]).0, "Hello from a function");
+}
+
 #[test]
 fn a_static_binary_needs_nothing_else() {
     other_build_image("cdflow-static:1", "ENV RUSTFLAGS=\"-C target-feature=+crt-static\"");

@@ -194,6 +194,14 @@ fn a_label_of_the_pull_request_that_was_merged_allows_it() {
     world.pull_requests.get_mut(&10).unwrap().is_open = false;
     drop(world);
     refuses(&project, pushed(&project, &github, &deploy), &lacks);
+    // One that somebody has merged, and labelled, in a fork, which has the commit as well.
+    github.world().pull_request(11, &project.head());
+    labels(&github, 11, &["may-destroy"]);
+    let mut world = github.world();
+    let elsewhere = world.pull_requests.get_mut(&11).unwrap();
+    (elsewhere.is_open, elsewhere.is_merged, elsewhere.base_repository) = (false, true, 1);
+    drop(world);
+    refuses(&project, pushed(&project, &github, &deploy), &lacks);
     let sha = github.world().pull_requests.get_mut(&7).unwrap().merge_commit_sha.take();
     let none = format!("no merged pull request has made the release's commit {}", project.head());
     refuses(&project, pushed(&project, &github, &deploy), &[&none]);

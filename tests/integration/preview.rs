@@ -158,6 +158,9 @@ fn a_preview_comes_and_goes_with_its_pull_request() {
     github.world().pull_request(NUMBER, &project.head());
     up(&project, &github, 3).success();
     assert_eq!(releases(&project).len(), 2);
+    // What is inactive already is not told so again.
+    let told = deployments(&github);
+    assert_eq!(told[..2], ["pr-7: queued in_progress success inactive", "pr-7: queued in_progress success inactive"]);
 
     // Closed; the branch is gone, and another commit is checked out.
     github.world().pull_requests.get_mut(&NUMBER).unwrap().is_open = false;

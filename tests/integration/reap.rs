@@ -193,6 +193,41 @@ fn a_pull_request_that_is_opened_again_keeps_its_preview() {
     assert!(project.state("pr-7").is_none() && releases(&project).is_empty());
 }
 
+/// The environment is gone already, so nothing is planned; but the release is what `up` has just made.
+#[test]
+fn a_closed_job_that_is_run_again_leaves_the_releases_of_an_open_pull_request() {
+    let (project, github) = with_closed("{delete-releases: true}", &[]);
+    close(&github, NUMBER);
+    down(&project, &github, 2).success();
+    assert!(releases(&project).is_empty());
+    github.world().pull_request(NUMBER, &project.head());
+    let pause = Pause::new(&project);
+    let arguments = ["preview", "up", "--platform-config", "platform-config"];
+    let up = for_pull_request(&project, &github, NUMBER, &project.head(), 3, &arguments);
+    let mut running = up.env("PATH", &pause.path).spawn();
+    running.wait_until("plan", |_| pause.is_waiting(1));
+    let again = down(&project, &github, 2);
+    again.success().stdout_has("pull request #7 is open: its releases stay until it is closed");
+    assert_eq!(releases(&project).len(), 1);
+    pause.end();
+    running.wait().success();
+}
+
+/// A push may be making the release that comes after it.
+#[test]
+fn a_preview_that_is_too_old_goes_and_its_releases_go_with_the_pull_request() {
+    let (project, github) = with_closed("{ttl: 72h, delete-releases: true}", &[]);
+    let start = project.ledger_folder("pr-7").join("9999999998.start.json");
+    let mut entry: Value = serde_json::from_str(&fs::read_to_string(&start).unwrap()).unwrap();
+    entry["started"] = "2026-01-01T00:00:00Z".into();
+    fs::write(&start, entry.to_string()).unwrap();
+    reap(&project, &github).success().stdout_has("pull request #7 is open: its releases stay until it is closed");
+    assert!(project.state("pr-7").is_none() && releases(&project).len() == 1);
+    close(&github, NUMBER);
+    down(&project, &github, 2).success();
+    assert!(releases(&project).is_empty());
+}
+
 /// A preview that a `closed` event destroys goes also when GitHub can't be asked.
 #[test]
 fn trouble_with_github_keeps_no_preview_alive() {

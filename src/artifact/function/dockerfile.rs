@@ -7,7 +7,7 @@ use super::{
 
 /// Where a build image keeps the service.
 const SERVICE: &str = "/app-build";
-/// The package of a build image has this name, and so has its binary.
+/// The binary of a build image has this name; so has its package, if it is one of roche's.
 const BINARY: &str = "roche-service";
 const USER: &str = "rocheuser";
 const USER_ID: u32 = 10001;
@@ -33,7 +33,9 @@ pub(super) fn text(code: &Code, profile: Profile, build: &str, runtime: &str, ha
         dependencies += &format!(" && cargo test --lib{release} --no-run");
         compile += &format!("RUN {touch}cargo test --lib{release}\n");
     }
-    compile += &format!("RUN {touch}cargo build{release} && {}", needs(&["-x"], &[&output(profile)]));
+    let output = output(profile);
+    // One that is there before may never be made anew: the build image may have another target folder now.
+    compile += &format!("RUN {touch}rm -f {output} && cargo build{release} && {}", needs(&["-x"], &[&output]));
     let copied: Vec<&str> = sources.iter().copied().chain(environment.iter().map(String::as_str)).collect();
     let mut stages = format!(
         "FROM {build} AS dependencies
@@ -42,7 +44,7 @@ RUN {check}
 # Before the function is there: this is done again only when the build image is another.
 RUN {dependencies} || \\
     echo \"cdflow: the build image does not compile by itself, so its dependencies may be compiled each time\"; \\
-    cargo clean{release} -p {BINARY} || true
+    cargo clean{release} -p \"$(cargo pkgid || echo {BINARY})\" || true
 
 FROM dependencies AS build
 COPY {copied} src/
@@ -65,7 +67,7 @@ RUN echo \"{USER}:x:{USER_ID}:\" >>/etc/group && \\
         );
     }
     let script = (!has_no_shell).then_some("run.sh".to_owned());
-    let kept = script.into_iter().chain(["Cargo.toml".to_owned(), output(profile)]);
+    let kept = script.into_iter().chain(["Cargo.toml".to_owned(), output]);
     let kept = kept.chain(environment.iter().map(|name| format!("src/{name}")));
     let kept: Vec<String> = kept.map(|name| format!("{SERVICE}/{name}")).collect();
     let start = if has_no_shell { BINARY } else { "run.sh" };
@@ -132,10 +134,10 @@ mod tests {
         );
         let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("no `{what}` in\n{text}"));
         let touch = "RUN touch src/main.rs src/functions.rs src/lib.rs && \\\n    ";
-        let steps =
-            ["cargo test --lib --release\n", "cargo build --release && {"].map(|step| at(&format!("{touch}{step}")));
+        let compile = "rm -f target/release/roche-service && cargo build --release && {";
+        let steps = ["cargo test --lib --release\n", compile].map(|step| at(&format!("{touch}{step}")));
         assert!(steps[0] < steps[1]);
-        assert!(at("|| \\\n    echo") < at("cargo clean --release -p roche-service"));
+        assert!(at("|| \\\n    echo") < at("cargo clean --release -p"));
         assert!(at("cargo clean") < at("COPY functions.rs"));
         assert!(at("USER 10001:10001") < at("CMD [\"./run.sh\"]") && at("WORKDIR /app\n") > at("ENV PORT=8080") - 500);
         assert!(!text.contains(".env") && text.contains("EXPOSE 8080"));

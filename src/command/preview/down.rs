@@ -45,7 +45,7 @@ pub(super) async fn destroy(
     let is_plan = plan.plan_only;
     report.environment = Some(environment.to_string());
     let Some(deployed) = record.deployed().cloned() else {
-        return nothing(context, environment, &record, is_plan, report).await.map(|()| None);
+        return nothing(context, environment, &record, is_plan, watch.as_ref(), report).await.map(|()| None);
     };
     check_place(context, environment, &deployed)?;
     let version = deployed.version.clone();
@@ -53,7 +53,7 @@ pub(super) async fn destroy(
     context.host.log.step(&format!("Destroy {} {version} in {environment}", context.identity.component));
     let missing_state = record.is_deployed().then(|| destroy::no_state(environment));
     let order = destroy::order(context, environment.clone(), version, &record, plan, missing_state);
-    let order = Order { watch, ..order };
+    let order = Order { watch: watch.clone(), ..order };
     match rollout::run(context, order, report).await {
         Err(error) if !is_somebody_elses(&error) || !rollout::is_destroyed(context, environment).await? => {
             return Err(error);
@@ -66,7 +66,7 @@ pub(super) async fn destroy(
         Ok(None) => {}
     }
     if !is_plan {
-        delete_releases(context, environment).await?;
+        delete_releases(context, environment, watch.as_ref()).await?;
     }
     Ok(None)
 }
@@ -76,6 +76,7 @@ async fn nothing(
     environment: &Environment,
     record: &Record,
     is_plan: bool,
+    watch: Option<&Watch>,
     report: &mut Report,
 ) -> Result<()> {
     if !record.is_destroyed() && state_home::has_state(context, environment).await? {
@@ -92,7 +93,7 @@ async fn nothing(
     context.host.log.done(&format!("Nothing to destroy: {environment} {why}"));
     match is_plan {
         true => Ok(()),
-        false => delete_releases(context, environment).await,
+        false => delete_releases(context, environment, watch).await,
     }
 }
 
@@ -118,9 +119,17 @@ fn is_somebody_elses(error: &Error) -> bool {
     [Exit::Refused, Exit::PlanFailed, Exit::ApplyFailed, Exit::Integrity].contains(&error.exit())
 }
 
-async fn delete_releases(context: &Context, environment: &Environment) -> Result<()> {
-    match context.manifest.preview.delete_releases {
-        true => prune::of_preview(context, environment).await,
-        false => Ok(()),
+/// Asked once more, because a run may find the environment gone long before: the releases of an open pull request may be what
+/// `preview up` has just made, and no ledger tells of them yet.
+async fn delete_releases(context: &Context, environment: &Environment, watch: Option<&Watch>) -> Result<()> {
+    if !context.manifest.preview.delete_releases {
+        return Ok(());
     }
+    if let Some(watch) = watch
+        && let Some(number) = watch.open(context, environment).await
+    {
+        context.host.log.note(&format!("pull request #{number} is open: its releases stay until it is closed"));
+        return Ok(());
+    }
+    prune::of_preview(context, environment).await
 }

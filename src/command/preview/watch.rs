@@ -11,6 +11,7 @@ use crate::{
     names::Environment,
 };
 
+#[derive(Clone)]
 pub(crate) enum Watch {
     /// `preview up`: this is the newest commit of an open pull request.
     Newest(Newest),
@@ -50,6 +51,17 @@ impl Watch {
                 })
             }
         }
+    }
+
+    /// The number of the pull request, if that is open. Where GitHub doesn't say so it counts as closed.
+    pub(super) async fn open(&self, context: &Context, environment: &Environment) -> Option<u64> {
+        let number = match self {
+            Self::Newest(newest) => newest.number,
+            Self::Closed(number) => *number,
+            Self::Due(_) => environment.pull_request()?,
+        };
+        let found = ask(context, number, "whether the pull request is open is not known").await?;
+        (found.state == "open").then_some(number)
     }
 }
 

@@ -83,7 +83,7 @@ fn filled(mut answer: Value, number: u64, it: &PullRequest) -> Value {
     let full = |id: u64| with(of_example.clone(), repository(id));
     answer["head"]["sha"] = it.head_sha.clone().into();
     answer["head"]["repo"] = it.head_repository.map_or(Value::Null, full);
-    answer["base"]["repo"] = full(REPOSITORY_ID);
+    answer["base"]["repo"] = full(it.base_repository);
     let label = answer["labels"][0].clone();
     let labels: Vec<Value> = it.labels.iter().map(|name| with(label.clone(), json!({ "name": name }))).collect();
     let closed = if it.is_open { Value::Null } else { time(it.updated_at) };

@@ -295,6 +295,11 @@ fn deployments(world: &mut World, wanted: &Wanted<'_>, parts: &[&str]) -> Answer
             ok(201, answers::deployment(world, id, &world.deployments[&id]))
         }
         _ if !world.deployments.contains_key(&id) => refusal(404, "Not Found"),
+        ("GET", [_, "statuses"]) => {
+            let deployment = &world.deployments[&id];
+            let said = deployment.statuses.iter().rev();
+            page(world, wanted, said.map(|it| answers::status(id, &deployment.environment, it)).collect())
+        }
         ("POST", [_, "statuses"]) => {
             let description = wanted.json["description"].as_str().unwrap_or_default();
             if description.chars().count() > DESCRIPTION_LIMIT {

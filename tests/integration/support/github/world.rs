@@ -56,6 +56,8 @@ pub(crate) struct PullRequest {
     pub(crate) other_commits: Vec<String>,
     /// None: the fork was deleted.
     pub(crate) head_repository: Option<u64>,
+    /// Another one than ours: only a list for a commit tells of it.
+    pub(crate) base_repository: u64,
     pub(crate) labels: Vec<String>,
     /// That it changes.
     pub(crate) files: Vec<String>,
@@ -154,6 +156,7 @@ impl World {
             merge_commit_sha: None,
             other_commits: Vec::new(),
             head_repository: Some(super::REPOSITORY_ID),
+            base_repository: super::REPOSITORY_ID,
             labels: Vec::new(),
             files: Vec::new(),
             updated_at: self.tick(),
