@@ -61,6 +61,8 @@ enum Begun {
     PlannedOnly,
     /// Why nothing must be applied any more.
     Overtaken(String),
+    /// Another run has destroyed what this one is to destroy, and has recorded it.
+    Forestalled,
 }
 
 /// The environment's recent past, by the ledger.
@@ -137,6 +139,11 @@ fn stopped(context: &Context, planned: &Plan, begun: Begun, report: &mut Report)
         context.host.log.done(&format!("Stopped before anything was applied: {why}"));
         return Some(why);
     }
+    if let Begun::Forestalled = begun {
+        report.outcome = report::Outcome::Destroyed;
+        context.host.log.done("Nothing to destroy: another run has destroyed it meanwhile");
+        return None;
+    }
     report.outcome = if planned.has_changes { report::Outcome::Planned } else { report::Outcome::NoChanges };
     context.host.log.done(&format!("Planned only: {}", summary_of(planned)));
     None
@@ -176,6 +183,10 @@ async fn begin(context: &Context, order: &Order, opened: &Opened, report: &mut R
         && let Some(why) = watch.overtaken(context, &order.wanted.environment).await?
     {
         return Ok((planned, Begun::Overtaken(why)));
+    }
+    let was_deployed = order.mode == PlanMode::Destroy && order.wanted.recorded.is_some();
+    if was_deployed && !planned.has_changes && is_destroyed(context, &order.wanted.environment).await? {
+        return Ok((planned, Begun::Forestalled));
     }
     let entry = record_start(context, order, &planned, opened, allowance).await?;
     Ok((planned, Begun::Started(Box::new(entry))))
