@@ -1,8 +1,8 @@
 //! What stands between a release and an environment: what a deploy may destroy, where a release must have been before, and
 //! that no older one replaces a newer one.
 
-use crate::support::github::{Fault, GitHub, REPOSITORY_ID, TOKEN};
-use crate::support::{Project, Runner};
+use crate::support::github::{Fault, GitHub, TOKEN};
+use crate::support::{Project, Runner, pull_request_event};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -143,19 +143,8 @@ fn pushed(project: &Project, github: &GitHub, arguments: &[&str]) -> Runner {
 
 /// A step of a run for pull request 7, which had the label when the event was sent.
 fn for_pull_request(project: &Project, github: &GitHub, arguments: &[&str]) -> Runner {
-    let repository = json!({ "id": REPOSITORY_ID, "full_name": "acme/checkout", "default_branch": "main" });
-    let side = |branch: &str| json!({ "sha": project.head(), "ref": branch, "repo": repository });
-    let event = json!({
-        "repository": repository,
-        "pull_request": {
-            "number": 7, "draft": false, "labels": [{ "name": "may-destroy" }], "user": { "login": "ada" },
-            "head": side("topic"), "base": side("main"),
-        },
-    });
-    let file = project.sandbox().work().join("event");
-    fs::write(&file, event.to_string()).unwrap();
-    let runner = pushed(project, github, arguments).env("GITHUB_EVENT_NAME", "pull_request");
-    runner.env("GITHUB_EVENT_PATH", file)
+    let event = pull_request_event(7, &project.head(), "open", &["may-destroy"]);
+    project.for_pull_request(github, &event, 1, arguments)
 }
 
 fn labels(github: &GitHub, number: u64, labels: &[&str]) {

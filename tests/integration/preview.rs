@@ -1,7 +1,7 @@
 //! Previews: environments that live as long as their pull request.
 
 use crate::support::github::{GitHub, REPOSITORY_ID, TOKEN, World};
-use crate::support::{Aws, Output, Project, Runner, Running};
+use crate::support::{Aws, Output, Project, Runner, Running, pull_request_event};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -34,20 +34,8 @@ pub(crate) fn for_pull_request(
     run: u64,
     arguments: &[&str],
 ) -> Runner {
-    let repository = json!({ "id": REPOSITORY_ID, "full_name": "acme/checkout", "default_branch": "main" });
-    let event = json!({
-        "repository": repository,
-        "pull_request": {
-            "number": number, "state": if arguments.contains(&"down") { "closed" } else { "open" }, "draft": false, "labels": [], "user": { "login": "ada" },
-            "head": { "sha": sha, "ref": "topic", "repo": repository },
-            "base": { "sha": sha, "ref": "main", "repo": repository },
-        },
-    });
-    let file = project.sandbox().work().join(format!("event-{run}.json"));
-    fs::write(&file, event.to_string()).unwrap();
-    let runner = project.cdflow(arguments).envs(github.env()).env("GITHUB_TOKEN", TOKEN);
-    let runner = runner.env("GITHUB_EVENT_NAME", "pull_request").env("GITHUB_EVENT_PATH", file);
-    runner.env("GITHUB_SHA", sha).env("GITHUB_RUN_ID", run.to_string())
+    let state = if arguments.contains(&"down") { "closed" } else { "open" };
+    project.for_pull_request(github, &pull_request_event(number, sha, state, &[]), run, arguments)
 }
 
 pub(crate) fn up(project: &Project, github: &GitHub, run: u64) -> Output {

@@ -1,7 +1,7 @@
 //! What a preview has beside its environment: images, Lambda zips and secrets. They come and go with it.
 
-use crate::support::github::{Fault, GitHub, REPOSITORY_ID, TOKEN};
-use crate::support::{Aws, DEV, Lab, Output, Project, RELEASE, Runner};
+use crate::support::github::{Fault, GitHub, TOKEN};
+use crate::support::{Aws, DEV, Lab, Output, Project, RELEASE, Runner, pull_request_event};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -20,23 +20,13 @@ resource "terraform_data" "release" {
 
 /// A step of a run for a pull request.
 fn step(project: &Project, github: &GitHub, arguments: &[&str]) -> Runner {
-    let repository = json!({ "id": REPOSITORY_ID, "full_name": "acme/checkout", "default_branch": "main" });
-    let side = |branch: &str| json!({ "sha": project.head(), "ref": branch, "repo": repository });
-    let event = json!({
-        "repository": repository,
-        "pull_request": {
-            "number": NUMBER, "draft": false, "labels": [], "user": { "login": "ada" },
-            "head": side("topic"), "base": side("main"),
-        },
-    });
     let work = project.sandbox().work();
-    for (name, content) in [("event", event.to_string()), ("summary", String::new()), ("outputs", String::new())] {
-        fs::write(work.join(name), content).unwrap();
+    for name in ["summary", "outputs"] {
+        fs::write(work.join(name), "").unwrap();
     }
-    let runner = project.cdflow(arguments).envs(github.env()).env("GITHUB_TOKEN", TOKEN);
-    let runner = runner.env("GITHUB_EVENT_NAME", "pull_request").env("GITHUB_EVENT_PATH", work.join("event"));
-    let runner = runner.env("GITHUB_STEP_SUMMARY", work.join("summary")).env("GITHUB_OUTPUT", work.join("outputs"));
-    runner.env("GITHUB_SHA", project.head()).env("GITHUB_RUN_ID", "1")
+    let event = pull_request_event(NUMBER, &project.head(), "open", &[]);
+    let runner = project.for_pull_request(github, &event, 1, arguments);
+    runner.env("GITHUB_STEP_SUMMARY", work.join("summary")).env("GITHUB_OUTPUT", work.join("outputs"))
 }
 
 fn up(project: &Project, github: &GitHub) -> Runner {

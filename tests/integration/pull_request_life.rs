@@ -1,7 +1,7 @@
 //! The whole life of a pull request: images in ECR, releases and state in S3, and what GitHub shows, looked at after each step.
 
-use crate::support::github::{GitHub, REPOSITORY_ID, TOKEN};
-use crate::support::{Aws, Lab, Output, Project, RELEASE, Runner};
+use crate::support::github::{GitHub, TOKEN};
+use crate::support::{Aws, Lab, Output, Project, RELEASE, Runner, pull_request_event};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -51,24 +51,10 @@ impl World {
 
     /// A step of the workflow that an event of the pull request starts, as its checkout then is.
     fn event(&self, action: &str, number: u64, run: u64) -> Runner {
-        let (project, sha) = (&self.project, self.project.head());
-        let repository = json!({ "id": REPOSITORY_ID, "full_name": "acme/checkout", "default_branch": "main" });
-        let event = json!({
-            "action": action,
-            "number": number,
-            "repository": repository,
-            "pull_request": {
-                "number": number, "draft": false, "labels": [], "user": { "login": "ada" },
-                "head": { "sha": sha, "ref": "topic", "repo": repository },
-                "base": { "sha": sha, "ref": "main", "repo": repository },
-            },
-        });
-        let file = project.sandbox().work().join(format!("event-{run}.json"));
-        fs::write(&file, event.to_string()).unwrap();
-        let command = if action == "closed" { "down" } else { "up" };
-        let runner = project.cdflow(["preview", command]).envs(self.github.env()).env("GITHUB_TOKEN", TOKEN);
-        let runner = runner.env("GITHUB_EVENT_NAME", "pull_request").env("GITHUB_EVENT_PATH", file);
-        runner.env("GITHUB_SHA", sha).env("GITHUB_RUN_ID", run.to_string()).in_lab(Lab::get())
+        let (command, state) = if action == "closed" { ("down", "closed") } else { ("up", "open") };
+        let mut event = pull_request_event(number, &self.project.head(), state, &[]);
+        event["action"] = action.into();
+        self.project.for_pull_request(&self.github, &event, run, &["preview", command]).in_lab(Lab::get())
     }
 
     fn run(&self, action: &str, run: u64) -> Output {

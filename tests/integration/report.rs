@@ -1,7 +1,7 @@
 //! What a run tells elsewhere than in its log: files, the job's summary and outputs, the pull request's comment.
 
 use crate::support::github::{GitHub, REPOSITORY_ID, TOKEN};
-use crate::support::{Output, Project, Runner};
+use crate::support::{Output, Project, Runner, pull_request_event};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -186,22 +186,10 @@ fn what_a_plan_marks_sensitive_is_in_no_report() {
 
 /// A step of a workflow that runs for pull request 7.
 fn for_pull_request(project: &Project, github: &GitHub, run: u64, arguments: &[&str]) -> Runner {
-    let repository = json!({ "id": REPOSITORY_ID, "full_name": "acme/checkout", "default_branch": "main" });
-    let event = json!({
-        "repository": repository,
-        "pull_request": {
-            "number": 7, "draft": false, "labels": [], "user": { "login": "ada" },
-            "head": { "sha": project.head(), "ref": "topic", "repo": repository },
-            "base": { "sha": project.head(), "ref": "main", "repo": repository },
-        },
-    });
-    let file = project.sandbox().work().join("event.json");
-    fs::write(&file, event.to_string()).unwrap();
     let output = project.sandbox().work().join("output");
     fs::write(&output, "").unwrap();
-    let runner = project.cdflow(arguments).envs(github.env()).env("GITHUB_TOKEN", TOKEN);
-    let runner = runner.env("GITHUB_EVENT_NAME", "pull_request").env("GITHUB_EVENT_PATH", file);
-    runner.env("GITHUB_SHA", project.head()).env("GITHUB_RUN_ID", run.to_string()).env("GITHUB_OUTPUT", output)
+    let event = pull_request_event(7, &project.head(), "open", &[]);
+    project.for_pull_request(github, &event, run, arguments).env("GITHUB_OUTPUT", output)
 }
 
 #[test]

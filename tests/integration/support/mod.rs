@@ -4,6 +4,7 @@
 
 mod action;
 mod aws;
+mod event;
 pub(crate) mod github;
 mod helper;
 mod issuer;
@@ -21,6 +22,7 @@ mod scrub;
 
 pub(crate) use action::Job;
 pub(crate) use aws::{AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, PROD, REGION, RELEASE};
+pub(crate) use event::pull_request_event;
 pub(crate) use issuer::{Issuer, RIGHT_TO_ASK, token as id_token};
 pub(crate) use lab::Lab;
 pub(crate) use local::entries;
