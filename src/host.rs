@@ -3,7 +3,13 @@
 
 use std::sync::Arc;
 
-use crate::{ci::Run, environment::Environment, github::Pace, interrupt::Interrupt, log::Log};
+use crate::{
+    ci::{GitHubRun, Run},
+    environment::Environment,
+    github::Pace,
+    interrupt::Interrupt,
+    log::Log,
+};
 
 #[derive(Clone)]
 pub(crate) struct Host {
@@ -13,4 +19,11 @@ pub(crate) struct Host {
     /// None outside of any CI.
     pub(crate) run: Option<Arc<Run>>,
     pub(crate) pace: Pace,
+}
+
+impl Host {
+    /// What a run of GitHub Actions knows besides; None elsewhere.
+    pub(crate) fn github(&self) -> Option<&GitHubRun> {
+        self.run.as_deref()?.github.as_ref()
+    }
 }

@@ -66,9 +66,8 @@ pub(super) async fn judge(context: &Context, order: &Order, opened: &Opened, cha
 /// The pull request that the run is for. A run for none deploys what was merged: then the one that made the release's commit.
 async fn ask(context: &Context, opened: &Opened) -> Result<Asked, Trouble> {
     let api = Api::of(&context.host, context.github_token.as_ref())?;
-    let run = context.host.run.as_deref().and_then(|run| run.github.as_ref());
     // The event tells which labels there were when it was sent; they may have been taken away since.
-    if let Some(of_event) = run.and_then(|run| run.pull_request.as_ref()) {
+    if let Some(of_event) = context.host.github().and_then(|run| run.pull_request.as_ref()) {
         let found = api.pull_request(of_event.number).await?;
         return Ok(Asked::Found(vec![found]));
     }

@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use futures_util::{StreamExt, stream};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{context::Context, opened::Opened, rollout::Order};
 use crate::{
@@ -38,9 +38,9 @@ pub(super) async fn queue(context: &Context, order: &Order, opened: &Opened) -> 
     let environment = order.wanted.environment.clone();
     let git_ref = match order.wanted.preview() {
         Some(preview) => Some(preview.sha.clone()),
-        None => commit_of(opened),
+        None => opened.commit(),
     };
-    let github = context.host.run.as_deref()?.github.as_ref()?;
+    let github = context.host.github()?;
     let payload = json!({ "cdflow": {
         "component": context.identity.component, "version": order.wanted.release.version,
         "run": github.run_id, "attempt": github.attempt,
@@ -142,15 +142,9 @@ fn is_ours(context: &Context, deployment: &Deployment) -> bool {
 
 fn api(context: &Context) -> Option<Api> {
     let is_wanted = context.manifest.deploy.github_deployments.unwrap_or(true);
-    context.host.run.as_deref()?.github.as_ref().filter(|_| is_wanted)?;
+    context.host.github().filter(|_| is_wanted)?;
     // Who gives no token wants nothing of GitHub.
     Api::of(&context.host, context.github_token.as_ref()).ok()
-}
-
-fn commit_of(opened: &Opened) -> Option<String> {
-    let facts = std::fs::read(opened.bundle.root.join("release.json")).ok()?;
-    let facts: Value = serde_json::from_slice(&facts).ok()?;
-    facts["release"]["commit"].as_str().map(str::to_owned)
 }
 
 async fn in_time<T>(context: &Context, asking: impl Future<Output = Result<T, Trouble>>) -> Option<T> {

@@ -14,7 +14,7 @@ pub(super) async fn check(global: &Global, host: &Host) -> Result<()> {
     if let Some(fork) = host.run.as_ref().and_then(|run| run.fork.as_ref()) {
         return Err(ci::of_foreign_change(fork));
     }
-    let Some(github) = host.run.as_ref().and_then(|run| run.github.as_ref()) else { return Ok(()) };
+    let Some(github) = host.github() else { return Ok(()) };
     let head = match ci::needs_head(github) {
         true => head(global, host).await?,
         false => None,

@@ -28,7 +28,7 @@ pub(super) async fn run(context: &Context, command: PreviewCommand, report: &mut
 
 /// Two repositories whose components have the same name would make and destroy each other's previews.
 fn check_repository(context: &Context, environment: &Environment, record: &Record) -> Result<()> {
-    let ours = pull_request::github_run(context).and_then(|run| run.repository_id);
+    let ours = context.host.github().and_then(|run| run.repository_id);
     let theirs = record.deployed().and_then(|deployed| deployed.preview.as_ref()?.repository);
     match ours.zip(theirs) {
         Some((ours, theirs)) if ours != theirs => {

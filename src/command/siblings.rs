@@ -8,7 +8,6 @@ use tokio::time::timeout;
 
 use super::context::Context;
 use crate::{
-    ci::GitHubRun,
     error::Result,
     host::Host,
     ledger::{Action, Entry, ForPullRequest, Ledger, Outcome},
@@ -28,7 +27,7 @@ const AT_ONCE: usize = 8;
 /// The pull request and the run, as the ledger keeps them. None where no comment is written either, or where the repository has
 /// no number: a name can be given to another one.
 pub(super) fn of_run(host: &Host) -> Option<ForPullRequest> {
-    of(host, github(host)?.pull_request.as_ref()?.number)
+    of(host, host.github()?.pull_request.as_ref()?.number)
 }
 
 /// What changes a preview is for its pull request, also where the run is for none: one on a schedule, or of another.
@@ -36,12 +35,8 @@ pub(super) fn of_change(host: &Host, preview: Option<&PreviewOf>) -> Option<ForP
     preview.map_or_else(|| of_run(host), |preview| of(host, preview.number))
 }
 
-fn github(host: &Host) -> Option<&GitHubRun> {
-    host.run.as_deref()?.github.as_ref()
-}
-
 fn of(host: &Host, number: u64) -> Option<ForPullRequest> {
-    let github = github(host)?;
+    let github = host.github()?;
     Some(ForPullRequest { repository: github.repository_id?, number, run: github.run_id?, attempt: github.attempt })
 }
 

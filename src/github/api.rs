@@ -84,7 +84,7 @@ impl PullRequest {
 impl Api {
     /// Of the repository that the run is in. `token` is the input `github-token`; GITHUB_TOKEN will do.
     pub(crate) fn of(host: &Host, token: Option<&Secret>) -> Result<Self, Trouble> {
-        let run = host.run.as_ref().and_then(|run| run.github.as_ref());
+        let run = host.github();
         let repository = run.and_then(|run| run.repository.clone()).ok_or_else(|| {
             Trouble::new(
                 Kind::Elsewhere,

@@ -58,7 +58,7 @@ impl Wanted {
     }
 
     fn pull_request(&self, host: &Host) -> Option<u64> {
-        Some(host.run.as_ref()?.github.as_ref()?.pull_request.as_ref()?.number)
+        Some(host.github()?.pull_request.as_ref()?.number)
     }
 
     /// None where no comment is wanted, or none can be written and nobody insists.

@@ -14,7 +14,7 @@ const COMMENT: &str = "pull request comment";
 const VOUCHER: &str = "github oidc";
 
 pub(super) async fn token(report: &mut Report, global: &Global, host: &Host) {
-    let Some(run) = host.run.as_ref().and_then(|run| run.github.as_ref()) else { return };
+    let Some(run) = host.github() else { return };
     vouching(report, global, &host.environment);
     let api = match Api::of(host, global.github_token.as_ref()) {
         Ok(api) => api,

@@ -1,7 +1,7 @@
 //! A pull request as far as its preview needs it: by GitHub's word, or where that can't be had by the run's event.
 
 use crate::{
-    ci::{self, GitHubRun},
+    ci,
     command::context::Context,
     error::{Error, Result},
     github::{self, Api, Trouble},
@@ -92,9 +92,5 @@ impl PullRequest {
 
 /// The change that the run's event tells of.
 pub(super) fn of_event(context: &Context) -> Option<&ci::PullRequest> {
-    github_run(context)?.pull_request.as_ref()
-}
-
-pub(super) fn github_run(context: &Context) -> Option<&GitHubRun> {
-    context.host.run.as_deref()?.github.as_ref()
+    context.host.github()?.pull_request.as_ref()
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     Watch, check_repository, number,
-    pull_request::{PullRequest, github_run, of_event},
+    pull_request::{PullRequest, of_event},
     watch::Newest,
 };
 use crate::{
@@ -125,7 +125,7 @@ async fn release_once(
 
 fn preview_of(context: &Context, change: PullRequest, newest: &Newest) -> PreviewOf {
     PreviewOf {
-        repository: github_run(context).and_then(|run| run.repository_id),
+        repository: context.host.github().and_then(|run| run.repository_id),
         number: change.number,
         branch: change.branch,
         sha: newest.sha.clone(),
