@@ -64,9 +64,11 @@ enum Token {
 fn tokens(code: &str) -> Vec<(usize, Token)> {
     let mut tokens = Vec::new();
     let mut rest = code;
-    let line = |rest: &str| code[..code.len() - rest.len()].matches('\n').count() + 1;
+    let (mut at, mut counted) = (1, 0);
     while let Some(first) = rest.chars().next() {
-        let at = line(rest);
+        let here = code.len() - rest.len();
+        at += code[counted..here].matches('\n').count();
+        counted = here;
         if rest.starts_with("//") {
             rest = &rest[rest.find('\n').unwrap_or(rest.len())..];
         } else if rest.starts_with("/*") {
