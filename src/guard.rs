@@ -62,9 +62,9 @@ fn refusing<'l>(changes: &Changes, limits: &'l Effective, allowed: &[String]) ->
         .filter(|change| destroys(change.action) && !allowed.contains(&change.address))
         .collect();
     let refuses = |bounds: &Bounds| {
-        let alone = Effective { bounds: vec![bounds.clone()], ..Effective::default() };
-        bounds.max_destroy.is_some_and(|limit| others.len() > limit)
-            || others.iter().any(|change| is_protected(change, &alone))
+        let protects =
+            |change: &&ResourceChange| addresses(change).any(|address| bounds.protects(address, &change.kind));
+        bounds.max_destroy.is_some_and(|limit| others.len() > limit) || others.iter().any(protects)
     };
     limits.bounds.iter().filter(|bounds| refuses(bounds)).collect()
 }
@@ -96,10 +96,13 @@ fn destroys(action: Action) -> bool {
     matches!(action, Action::Delete | Action::Replace)
 }
 
-/// By the address before a move as well: a `moved` block does not take the protection away.
 fn is_protected(change: &ResourceChange, limits: &Effective) -> bool {
-    let mut addresses = std::iter::once(&change.address).chain(&change.moved_from);
-    addresses.any(|address| limits.protects(address, &change.kind))
+    addresses(change).any(|address| limits.protects(address, &change.kind))
+}
+
+/// That before a move as well: a `moved` block does not take the protection away.
+fn addresses(change: &ResourceChange) -> impl Iterator<Item = &String> {
+    std::iter::once(&change.address).chain(&change.moved_from)
 }
 
 fn resources(count: usize) -> String {

@@ -69,6 +69,12 @@ pub(crate) enum Source {
     Policy,
 }
 
+impl Bounds {
+    pub(crate) fn protects(&self, address: &str, kind: &str) -> bool {
+        self.protect.iter().any(|protected| protected.covers(address, kind))
+    }
+}
+
 impl Effective {
     pub(crate) fn of(environment: &Environment, component: &Limits, policy: &Limits) -> Self {
         // A preview is there to be thrown away.
@@ -88,7 +94,7 @@ impl Effective {
     }
 
     pub(crate) fn protects(&self, address: &str, kind: &str) -> bool {
-        self.bounds.iter().flat_map(|bounds| &bounds.protect).any(|protected| protected.covers(address, kind))
+        self.bounds.iter().any(|bounds| bounds.protects(address, kind))
     }
 
     /// The same, and no label of a pull request changes it.
