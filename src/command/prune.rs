@@ -60,7 +60,7 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
     let lambda = lambda_stores(context)?;
     let stores: Vec<&ReleaseStore> = std::iter::once(&context.store).chain(&lambda).collect();
     // The releases before the ledger: what is deployed for the first time in between is seen there.
-    let stored = interrupt.or_cancel("listing the releases", list(context, &stores)).await?;
+    let stored = interrupt.or_cancel("listing the releases", list(context, &stores, "")).await?;
     let reading = Ledger::versions(&context.store, &context.identity, None);
     let deployed = interrupt.or_cancel("reading the ledger", reading).await?;
     let count = stored.len();
@@ -89,13 +89,13 @@ pub(super) async fn of_preview(context: &Context, environment: &Environment) -> 
     let lambda = lambda_stores(context)?;
     let stores: Vec<&ReleaseStore> = std::iter::once(&context.store).chain(&lambda).collect();
     let prefix = format!("{environment}-");
-    let mut stored = interrupt.or_cancel("listing the releases", list(context, &stores)).await?;
+    let mut stored = interrupt.or_cancel("listing the releases", list(context, &stores, &prefix)).await?;
     let images = interrupt.or_cancel("listing the images", Images::list(context)).await?;
     // A run that broke off has left images without their bundles.
     for version in images.iter().flat_map(|images| images.of_preview(&prefix)) {
         stored.entry(version).or_default();
     }
-    let mut going: Vec<_> = stored.into_iter().filter(|(version, _)| version.as_str().starts_with(&prefix)).collect();
+    let mut going: Vec<_> = stored.into_iter().collect();
     if going.is_empty() {
         return Ok(());
     }
@@ -150,8 +150,9 @@ fn lambda_stores(context: &Context) -> Result<Vec<ReleaseStore>> {
     places.into_iter().map(|(region, place)| context.store_at(place, region)).collect()
 }
 
-async fn list(context: &Context, stores: &[&ReleaseStore]) -> Result<BTreeMap<Version, Stored>> {
-    let prefix = context.identity.releases_prefix();
+/// Of the versions that begin so.
+async fn list(context: &Context, stores: &[&ReleaseStore], version: &str) -> Result<BTreeMap<Version, Stored>> {
+    let prefix = format!("{}{version}", context.identity.releases_prefix());
     let mut found: BTreeMap<Version, Stored> = BTreeMap::new();
     for (number, store) in stores.iter().enumerate() {
         let mut after: Option<String> = None;
