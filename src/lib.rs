@@ -4,7 +4,7 @@
 //! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `preview`, `manifest`, `account`, `limits`, `release`.
 //! `command`: the order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `guard`, `scaffold`,
 //! `terraform`, `secrets`, `report`. Services: `aws`, `registry`, `docker`, `fetching`, `git`, `ci`, `github`.
-//! Leaves: `process`, `reaper`, `interrupt`, `container`, `handover`, `redact`, `log`, `private`, `document`, `digest`, `error`, `environment`, `host`.
+//! Leaves: `process`, `reaper`, `interrupt`, `container`, `handover`, `redact`, `log`, `private`, `document`, `pipeline`, `digest`, `error`, `environment`, `host`.
 
 use std::{ffi::OsString, sync::Arc, time::Instant};
 
