@@ -8,57 +8,34 @@
 
 use std::{ffi::OsString, sync::Arc, time::Instant};
 
-mod account;
-mod artifact;
-mod aws;
-mod bundle;
-mod ci;
-mod command;
-mod container;
-mod digest;
-mod docker;
-mod document;
-mod environment;
-mod error;
-mod fetching;
-mod git;
-mod github;
-mod guard;
-mod handover;
-mod host;
-mod inputs;
-mod interrupt;
-mod ledger;
-mod limits;
-mod log;
-mod manifest;
-mod names;
-mod pipeline;
-mod preview;
-mod private;
-mod process;
-mod published;
-mod reaper;
-mod redact;
-mod registry;
+mod base;
+mod cli;
+mod commands;
+mod config;
+mod context;
+mod deploy;
 mod release;
 mod report;
-mod scaffold;
-mod secrets;
-mod source;
-mod store;
+mod services;
 mod terraform;
 
-pub use environment::Environment;
+pub use self::base::process_env::Environment;
 
-use error::{Error, Exit, Result};
-use handover::Handover;
-use host::Host;
-use inputs::{Command, Inputs, Parsed};
-use interrupt::Interrupt;
-use log::Log;
-use redact::Redactor;
-use report::Report;
+use self::{
+    base::{
+        error::{Error, Exit, Result},
+        interrupt::Interrupt,
+        log::Log,
+        redact::Redactor,
+        zombies,
+    },
+    cli::args::{self, Command, Inputs, Parsed},
+    report::Report,
+    services::{
+        ci::{self, host::Host, post_state::Handover},
+        github,
+    },
+};
 
 /// Runs what `args` (or, on Actions, the inputs in `environment`) ask for and returns the exit code.
 #[must_use]
@@ -68,7 +45,7 @@ pub fn run(args: Vec<OsString>, environment: Environment) -> u8 {
     let log = Log::new(Redactor::default(), 0, no_color, on_actions).in_workspace(environment.get("GITHUB_WORKSPACE"));
     let told = log.clone();
     std::panic::set_hook(Box::new(move |panic| told.error(&defect(panic))));
-    let ended = std::panic::catch_unwind(|| match inputs::parse(args, &environment) {
+    let ended = std::panic::catch_unwind(|| match args::parse(args, &environment) {
         Ok(Parsed::Said { exit, said }) => {
             // What was typed stands in the message: on Actions it must not command the runner.
             match on_actions {
@@ -77,7 +54,7 @@ pub fn run(args: Vec<OsString>, environment: Environment) -> u8 {
                 false => drop(said.print()),
             }
             if exit != 0 {
-                report::never_began(&inputs::as_error(&said), &environment, &log);
+                report::never_began(&args::as_error(&said), &environment, &log);
             }
             exit
         }
@@ -107,7 +84,7 @@ fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<u8> {
         true => "cancelled: not waiting any longer",
     };
     runtime.block_on(async {
-        reaper::start();
+        zombies::start();
         let handover = Handover::begin(&environment, &log, !is_post);
         let (told, asked) = (log.clone(), handover.clone());
         let interrupt = Interrupt::listen(move || {
@@ -119,7 +96,7 @@ fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<u8> {
         let wanted = report::Wanted::of(&inputs.global);
         let mut told = Report::of(host.run.as_deref());
         let started = Instant::now();
-        let ended = command::run(inputs, host.clone(), &mut told).await;
+        let ended = commands::run(inputs, host.clone(), &mut told).await;
         if !is_post {
             told.end(ended.as_ref().err(), started.elapsed(), &host.log.redactor);
             report::publish(told, &wanted, &host).await;

@@ -12,7 +12,7 @@ use super::{
     past::time,
     plan::PlanReport,
 };
-use crate::log::duration_text;
+use crate::base::log::duration_text;
 
 /// Before the block of changes.
 pub(super) const CHANGES: &str = "<!-- cdflow:changes -->";

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// Others may read it: later steps of a workflow are other users, and nothing in it is secret. A link in its place is
 /// replaced, not followed.

@@ -6,7 +6,7 @@ use super::{
     markdown::{block, code, counted, grouped},
     plan::{PlanReport, Resource},
 };
-use crate::terraform::changes::Action;
+use crate::terraform::output::changes::Action;
 
 /// So many are named in the alert itself; all of them stand in the list below it.
 const IN_ALERT: usize = 10;
@@ -161,7 +161,7 @@ fn kind(address: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        redact::Redactor,
+        base::redact::Redactor,
         report::plan::tests::{change, plan},
     };
 

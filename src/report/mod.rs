@@ -2,7 +2,6 @@
 
 mod body;
 mod comment;
-mod commenter;
 mod file;
 mod losses;
 mod markdown;
@@ -10,9 +9,9 @@ mod outputs;
 mod past;
 mod plan;
 mod publish;
-
+#[cfg(test)]
+pub(crate) mod samples;
 mod summary;
-mod upsert;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,15 +20,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(crate) use self::{
-    commenter::Commenter,
+    comment::Commenter,
     past::Past,
     plan::PlanReport,
     publish::{Wanted, never_began, publish},
 };
 use crate::{
-    ci,
-    error::{Error, Exit},
-    redact::Redactor,
+    base::{
+        error::{Error, Exit},
+        redact::Redactor,
+    },
+    services::ci,
 };
 
 /// Filled while a run goes on, and published at its end, however it ends.
@@ -220,6 +221,3 @@ fn mask_value(value: &mut Value, redactor: &Redactor) {
         _ => {}
     }
 }
-
-#[cfg(test)]
-pub(crate) mod samples;

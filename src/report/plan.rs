@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::Serialize;
 
 use crate::{
-    redact::Redactor,
+    base::redact::Redactor,
     terraform::{
         Plan,
-        changes::{self, Action, Changes},
-        plan_text::{Block, PlanText},
+        output::{
+            changes::{self, Action, Changes},
+            plan_text::{Block, PlanText},
+        },
     },
 };
 
@@ -217,7 +219,7 @@ fn place(mark: Option<char>, column: usize, text: &str) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::{redact::Secret, terraform::changes::ResourceChange};
+    use crate::{base::redact::Secret, terraform::output::changes::ResourceChange};
 
     pub(in crate::report) fn change(address: &str, action: Action) -> ResourceChange {
         ResourceChange { address: address.to_owned(), moved_from: None, is_import: false, kind: "t".to_owned(), action }

@@ -4,21 +4,27 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use super::{
     Report,
-    comment::Row,
-    commenter::Commenter,
+    comment::{
+        Commenter,
+        rows::Row,
+        upsert::{Place, announce, jitter},
+    },
     file,
     outputs::outputs,
     summary,
-    upsert::{Place, announce, jitter},
 };
 use crate::{
-    environment::Environment,
-    error::{Error, Result},
-    github::{Api, Files},
-    host::Host,
-    inputs::{Commenting, Global},
-    log::Log,
-    redact::Secret,
+    base::{
+        error::{Error, Result},
+        log::Log,
+        process_env::Environment,
+        redact::Secret,
+    },
+    cli::args::{Commenting, Global},
+    services::{
+        ci::host::Host,
+        github::{Api, Files},
+    },
 };
 
 /// Longer files than anybody reads.

@@ -6,14 +6,16 @@ use serde_json::json;
 
 use super::{
     Lifetime, Outcome, PlanReport, Report, Run,
-    comment::{self, Row, Rows},
+    comment::rows::{self, Row, Rows},
     plan::tests::{change, plan},
     summary,
 };
 use crate::{
-    error::{Error, Exit},
-    redact::Redactor,
-    terraform::changes::Action,
+    base::{
+        error::{Error, Exit},
+        redact::Redactor,
+    },
+    terraform::output::changes::Action,
 };
 
 const SMALL: &str = r#"Terraform used the selected providers to generate the following execution
@@ -248,8 +250,8 @@ pub(super) fn hostile() -> Report {
 }
 
 fn comment(reports: &[Report]) -> String {
-    let rows = reports.iter().filter_map(Row::of).fold(Rows::default(), comment::merge);
-    comment::render(&rows, comment::LIMIT)
+    let rows = reports.iter().filter_map(Row::of).fold(Rows::default(), rows::merge);
+    rows::render(&rows, rows::LIMIT)
 }
 
 fn many() -> Vec<Report> {

@@ -3,7 +3,7 @@
 use super::{
     Outcome, Report,
     body::{self, story},
-    comment::heading_of,
+    comment::rows::heading_of,
     markdown::{code_cell, fence, link},
 };
 

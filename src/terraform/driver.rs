@@ -7,23 +7,25 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    error::{Error, Exit, Result},
-    host::Host,
-    interrupt::Interrupt,
-    manifest::Wait,
-    names::Environment,
-    process::{Captured, Program},
-    terraform::{
-        backend::Backend,
+use super::{
+    output::{
         changes::Changes,
         diagnostics,
         events::Applying,
         failure::{Step, Words, plain},
         plan_text::PlanText,
-        state::StateSummary,
-        tool::Tool,
     },
+    state::{backend::Backend, summary::StateSummary},
+    tool::Tool,
+};
+use crate::{
+    base::{
+        error::{Error, Exit, Result},
+        interrupt::Interrupt,
+        process::{Captured, Program},
+    },
+    config::{component::Wait, names::Environment},
+    services::ci::host::Host,
 };
 
 /// An exit code above this is a signal's number more.

@@ -6,10 +6,12 @@ use semver::Version;
 use serde::Deserialize;
 
 use crate::{
-    error::{Error, Result},
-    host::Host,
-    process::{self, Program},
-    terraform::version::Constraint,
+    base::{
+        error::{Error, Result},
+        process::{self, Program},
+    },
+    config::version_constraint::Constraint,
+    services::ci::host::Host,
 };
 
 #[derive(Clone, Debug)]

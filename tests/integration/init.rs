@@ -157,5 +157,5 @@ fn bad_names_and_places() {
 #[test]
 fn templates_are_formatted_terraform() {
     let sandbox = Sandbox::new();
-    terraform(&sandbox, in_repository("src/scaffold"), ["fmt", "-check", "-diff", "-recursive"]).run().success();
+    terraform(&sandbox, in_repository("src/commands/init/templates"), ["fmt", "-check", "-diff", "-recursive"]).run().success();
 }

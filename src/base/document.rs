@@ -1,0 +1,136 @@
+//! Reads cdflow.yml and the account scheme: an error names file, line, column and the nearest known key.
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use super::error::{Error, Result};
+use crate::config::names::nearest;
+
+/// A YAML document. Booleans are `true` and `false` alone; duplicate keys are errors.
+pub(crate) fn from_yaml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T> {
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| located(file, text, &error))
+}
+
+/// A JSON document. Its syntax is judged as JSON; its content goes through the YAML reader (JSON is a part of YAML),
+/// which, unlike serde_json, knows where an unknown key stands and keeps scalars such as account ids as they are written.
+pub(crate) fn from_json<T: DeserializeOwned>(file: &str, text: &str) -> Result<T> {
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
+        let why = error.to_string();
+        let why = why.rsplit_once(" at line").map_or(why.as_str(), |(why, _)| why);
+        let (line, column) = (error.line(), error.column());
+        Error::input(format!("{file}:{line}:{column}: not valid JSON")).why(why).at(file, line as u64, column as u64)
+    })?;
+    from_yaml(file, text)
+}
+
+fn located(file: &str, text: &str, error: &serde_saphyr::Error) -> Error {
+    let message = error.without_snippet().to_string();
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+    if text.trim().is_empty() {
+        return Error::input(format!("{file} is empty"));
+    }
+    let place = match error.location() {
+        Some(at) => format!("{file}:{}:{}", at.line(), at.column()),
+        None => file.to_owned(),
+    };
+    let told = match unknown_key(message) {
+        Some(unknown) => unknown.into_error(&place),
+        None => plain(&place, message),
+    };
+    match error.location() {
+        Some(at) => told.at(file, at.line(), at.column()),
+        None => told,
+    }
+}
+
+/// Some of the reader's messages speak of the reader.
+fn plain(place: &str, message: &str) -> Error {
+    let said = |what: &str| Error::input(format!("{place}: {what}"));
+    if let Some(key) = message.strip_prefix("duplicate mapping key: ") {
+        let key = key.split_once(", set ").map_or(key, |(key, _)| key);
+        return said(&format!("`{}` stands here a second time", key.escape_debug())).hint("keep one of the two");
+    }
+    match message {
+        "expected mapping start" => {
+            said("keys and values belong here").hint("written `{key: value}`, or a line for each below it")
+        }
+        "expected sequence start" => {
+            said("a list belongs here").hint("written `[one, two]`, or a line `- one` for each")
+        }
+        "expected string scalar" => said("one text belongs here, neither a list nor keys"),
+        _ if message.starts_with("invalid boolean") => said("`true` or `false` belongs here"),
+        _ => said(message),
+    }
+}
+
+struct Unknown<'a> {
+    what: &'static str,
+    typed: &'a str,
+    known: Vec<&'a str>,
+}
+
+impl Unknown<'_> {
+    fn into_error(self, place: &str) -> Error {
+        let error = Error::input(format!("{place}: unknown {} `{}`", self.what, self.typed));
+        match nearest(self.typed, self.known.iter().copied()) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint(format!("known here: {}", self.known.join(", "))),
+        }
+    }
+}
+
+/// serde words it "unknown field `x`, expected one of a, b" (or "expected a", or "expected `a` or `b`").
+fn unknown_key(message: &str) -> Option<Unknown<'_>> {
+    let (what, rest) = [("key", "unknown field `"), ("value", "unknown variant `")]
+        .into_iter()
+        .find_map(|(what, start)| Some((what, &message[message.find(start)? + start.len()..])))?;
+    let (typed, rest) = rest.split_once('`')?;
+    let known = rest.trim_start_matches(", expected ").trim_start_matches("one of ");
+    let known = known.split([',', ' ']).map(|key| key.trim_matches('`')).filter(|key| !key.is_empty() && *key != "or");
+    Some(Unknown { what, typed, known: known.collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+    struct Sample {
+        #[expect(dead_code, reason = "only its parsing is tested")]
+        team: String,
+        #[expect(dead_code, reason = "only its parsing is tested")]
+        max_destroy: Option<u32>,
+    }
+
+    fn message(text: &str) -> String {
+        from_yaml::<Sample>("cdflow.yml", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_name_the_place() {
+        assert_eq!(
+            message("team: a\nmax-destory: 3\n"),
+            "cdflow.yml:2:1: unknown key `max-destory`\n  -> did you mean `max-destroy`?"
+        );
+        assert_eq!(message("team: a\nzz: 3\n"), "cdflow.yml:2:1: unknown key `zz`\n  -> known here: team, max-destroy");
+        assert_eq!(message("team: a\nmax-destroy: x\n"), "cdflow.yml:2:14: invalid u32");
+        assert_eq!(message(" \n"), "cdflow.yml is empty");
+        assert_eq!(
+            message("team: a\nteam: b\n"),
+            "cdflow.yml:2:1: `team` stands here a second time\n  -> keep one of the two"
+        );
+        assert!(message("team: [a]\n").starts_with("cdflow.yml:1:7: one text belongs here"));
+        assert!(message("a\n").starts_with("cdflow.yml:1:1: keys and values belong here\n  -> "));
+    }
+
+    #[test]
+    fn json_is_judged_as_json_first() {
+        let error = from_json::<Sample>("scheme.json", "{\"team\": 'a'}").unwrap_err().to_string();
+        assert_eq!(error, "scheme.json:1:10: not valid JSON: expected value");
+        let error = from_json::<Sample>("scheme.json", "{\n \"team\": \"a\",\n  \"x\": 1}").unwrap_err().to_string();
+        assert!(error.starts_with("scheme.json:3:3: unknown key `x`"), "{error}");
+    }
+}

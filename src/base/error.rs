@@ -1,0 +1,184 @@
+//! The one error type: what failed, on which object, why, what to do next, and the exit code it ends the run with.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+/// Why a run ended, as the process exit code says it. The numbers are part of the public contract (README, "Exit codes").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// A defect of cdflow itself.
+    Internal = 1,
+    /// Bad input or configuration; nothing was touched.
+    Input = 2,
+    /// Refused by policy or by a promise (a version is immutable, a guard).
+    Refused = 3,
+    /// Credentials or a permission are missing.
+    Credentials = 4,
+    /// `terraform plan`, or the init before it at deploy, failed.
+    PlanFailed = 5,
+    /// `terraform apply` failed; the state was saved.
+    ApplyFailed = 6,
+    /// The state could not be saved; the message names the copy.
+    StateNotSaved = 7,
+    /// Somebody else holds the state lock.
+    Locked = 8,
+    /// Bytes are not what they were promised to be.
+    Integrity = 9,
+    /// A remote service did not answer after retries.
+    Unavailable = 10,
+    /// The build (init at release, a hook, an image) failed.
+    BuildFailed = 11,
+    /// Cancelled by SIGINT.
+    Interrupted = 130,
+    /// Cancelled by SIGTERM.
+    Terminated = 143,
+}
+
+impl Exit {
+    /// A stable word, for programs (README, "Exit codes").
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Input => "invalid-input",
+            Self::Refused => "refused",
+            Self::Credentials => "credentials",
+            Self::PlanFailed => "plan-failed",
+            Self::ApplyFailed => "apply-failed",
+            Self::StateNotSaved => "state-not-saved",
+            Self::Locked => "state-locked",
+            Self::Integrity => "integrity",
+            Self::Unavailable => "unavailable",
+            Self::BuildFailed => "build-failed",
+            Self::Interrupted | Self::Terminated => "cancelled",
+        }
+    }
+}
+
+/// An error for the person who reads it at 3 a.m.
+#[derive(Debug)]
+pub(crate) struct Error {
+    exit: Exit,
+    what: String,
+    why: Option<String>,
+    hints: Vec<String>,
+    place: Option<Place>,
+}
+
+/// Where in a file of the checkout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) file: PathBuf,
+    pub(crate) line: u64,
+    /// 0: not known.
+    pub(crate) column: u64,
+}
+
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// `what` is a lowercase fragment with the object in backticks: "bundle `…` can't be read".
+    pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
+        Self { exit, what: what.into(), why: None, hints: Vec::new(), place: None }
+    }
+
+    /// Bad input or configuration, nothing touched (2).
+    pub(crate) fn input(what: impl Into<String>) -> Self {
+        Self::new(Exit::Input, what)
+    }
+
+    /// Refused by policy (3).
+    pub(crate) fn refused(what: impl Into<String>) -> Self {
+        Self::new(Exit::Refused, what)
+    }
+
+    /// Bytes are not what they should be (9).
+    pub(crate) fn integrity(what: impl Into<String>) -> Self {
+        Self::new(Exit::Integrity, what)
+    }
+
+    /// A defect of cdflow itself (1).
+    pub(crate) fn internal(what: impl Into<String>) -> Self {
+        Self::new(Exit::Internal, what)
+    }
+
+    /// A local file operation failed. A full disk is the person's to mend (2), anything else likewise: the path is named.
+    pub(crate) fn io(doing: impl fmt::Display, path: &std::path::Path, error: &std::io::Error) -> Self {
+        let mut built = Self::input(format!("{doing} `{}`", path.display())).why(error);
+        if matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) {
+            built = built.hint("free some space, or set TMPDIR to a folder on a larger disk");
+        }
+        built
+    }
+
+    /// The cause, as the layer below put it.
+    pub(crate) fn why(mut self, why: impl fmt::Display) -> Self {
+        self.why = Some(why.to_string());
+        self
+    }
+
+    /// What to do next. May be called more than once.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// The line that has to be mended. The text says it as well.
+    pub(crate) fn at(mut self, file: &str, line: u64, column: u64) -> Self {
+        self.place = Some(Place { file: PathBuf::from(file), line, column });
+        self
+    }
+
+    /// What `at` named lies in `folder`.
+    pub(crate) fn below(mut self, folder: &Path) -> Self {
+        if let Some(place) = &mut self.place {
+            place.file = folder.join(&place.file);
+        }
+        self
+    }
+
+    pub(crate) fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    /// The cause alone.
+    pub(crate) fn cause(&self) -> &str {
+        self.why.as_deref().unwrap_or(&self.what)
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// What failed, and why; in one line where the layer below has said it in one.
+    pub(crate) fn story(&self) -> String {
+        match &self.why {
+            Some(why) => format!("{}: {why}", self.what),
+            None => self.what.clone(),
+        }
+    }
+
+    pub(crate) fn hints(&self) -> &[String] {
+        &self.hints
+    }
+}
+
+/// `what`, then `why` on the same line, then a line per hint. No colour, no prefix: that is the log's.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.story())?;
+        for hint in &self.hints {
+            write!(f, "\n  -> {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<crate::config::names::InvalidName> for Error {
+    fn from(refused: crate::config::names::InvalidName) -> Self {
+        Self::input(refused.to_string())
+    }
+}

@@ -1,0 +1,14 @@
+//! What every layer uses; it imports nothing of cdflow outside of itself.
+
+pub(crate) mod digest;
+pub(crate) mod document;
+pub(crate) mod error;
+pub(crate) mod interrupt;
+pub(crate) mod log;
+pub(crate) mod pace;
+pub(crate) mod parallel;
+pub(crate) mod process;
+pub(crate) mod process_env;
+pub(crate) mod redact;
+pub(crate) mod run_folder;
+pub(crate) mod zombies;

@@ -1,0 +1,171 @@
+//! The folder that a run works in: nobody else can enter it, and it is gone when the run is.
+//!
+//! A run that is killed can't remove its folder, which may hold secrets; the next one does. Each folder has a lock file, which
+//! the run and the programs it starts keep locked as long as any of them lives.
+
+use std::{
+    fs::{self, File, Permissions},
+    io::{self, Read, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use super::{
+    error::{Error, Result},
+    log::Log,
+    process_env::Environment,
+};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
+const PREFIX: &str = "cdflow-run-";
+const LOCK: &str = "lock";
+/// In the lock file: a folder that only looks like ours is left alone.
+const MARK: &[u8] = b"a run of cdflow holds this folder as long as it locks this file\n";
+/// Where Terraform leaves a state that it could not save, below a run's folder.
+const ERRORED_STATE: &str = "bundle/infra/errored.tfstate";
+
+/// Mode 0700; removed when it is dropped.
+pub(crate) struct PrivateFolder {
+    path: PathBuf,
+    is_kept: AtomicBool,
+    _lock: File,
+}
+
+impl PrivateFolder {
+    /// In TMPDIR, else in the system's folder for temporary files. Removes what killed runs left there.
+    pub(crate) fn create(environment: &Environment, log: &Log) -> Result<Self> {
+        let parent = PathBuf::from(environment.get("TMPDIR").unwrap_or("/tmp"));
+        let made = fs::canonicalize(&parent).and_then(|parent| {
+            sweep(&parent, log);
+            let folder = tempfile::Builder::new()
+                .prefix(PREFIX)
+                .permissions(Permissions::from_mode(0o700))
+                .tempdir_in(parent)?;
+            Ok(Self { _lock: lock(folder.path())?, path: folder.keep(), is_kept: AtomicBool::new(false) })
+        });
+        made.map_err(|error| {
+            Error::io("can't make a private folder in", &parent, &error)
+                .hint("set TMPDIR to a folder that can be written")
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Something in it must not be lost: it stays.
+    pub(crate) fn keep(&self) {
+        self.is_kept.store(true, Ordering::Relaxed);
+    }
+
+    /// A new folder inside.
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path().join(name);
+        fs::create_dir(&path).map_err(|error| Error::io("can't make the folder", &path, &error))?;
+        Ok(path)
+    }
+
+    /// A new file inside, mode 0600.
+    pub(crate) fn file(&self, name: &str, content: &[u8]) -> Result<PathBuf> {
+        let path = self.path().join(name);
+        write_new(&path, content)?;
+        Ok(path)
+    }
+}
+
+impl Drop for PrivateFolder {
+    fn drop(&mut self) {
+        if !self.is_kept.load(Ordering::Relaxed) {
+            // What can't be removed now, the next run removes.
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Writes a file that does not exist yet, mode 0600.
+pub(crate) fn write_new(path: &Path, content: &[u8]) -> Result<()> {
+    let open = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    open.and_then(|mut file| file.write_all(content)).map_err(|error| Error::io("can't write", path, &error))
+}
+
+/// The lock file appears only when it is locked, or another run could take it for a dead one's.
+fn lock(folder: &Path) -> io::Result<File> {
+    let unlocked = folder.join("unlocked");
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&unlocked)?;
+    file.write_all(MARK)?;
+    file.lock()?;
+    // Programs inherit it: an apply goes on when its cdflow is killed, and needs the folder.
+    fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    fs::rename(unlocked, folder.join(LOCK))?;
+    Ok(file)
+}
+
+/// Trouble here is none of this run's business.
+fn sweep(parent: &Path, log: &Log) {
+    for entry in fs::read_dir(parent).into_iter().flatten().filter_map(io::Result::ok) {
+        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && entry.metadata().is_ok_and(|found| {
+                found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw() && found.mode() & 0o777 == 0o700
+            });
+        if !is_ours || !is_abandoned(&entry.path()) {
+            continue;
+        }
+        if entry.path().join(ERRORED_STATE).exists() {
+            log.warning(&format!(
+                "a killed run left a state that was not saved: `{}`; save it with `terraform state push`, then remove the folder",
+                entry.path().join(ERRORED_STATE).display()
+            ));
+        } else if fs::remove_dir_all(entry.path()).is_ok() {
+            log.detail(&format!("removed `{}`, which a killed run had left", entry.path().display()));
+        }
+    }
+}
+
+fn is_abandoned(folder: &Path) -> bool {
+    let mark = |mut lock: File| {
+        let mut content = Vec::new();
+        let read = Read::by_ref(&mut lock).take(2 * MARK.len() as u64).read_to_end(&mut content);
+        (read.is_ok() && content == MARK).then_some(lock)
+    };
+    let is_file = fs::symlink_metadata(folder.join(LOCK)).is_ok_and(|found| found.is_file());
+    let lock = is_file.then(|| File::open(folder.join(LOCK)).ok()).flatten().and_then(mark);
+    lock.is_some_and(|lock| lock.try_lock().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::redact::Redactor;
+
+    fn create(parent: &Path) -> PrivateFolder {
+        let environment = Environment::new([("TMPDIR".into(), parent.into())]);
+        PrivateFolder::create(&environment, &Log::new(Redactor::default(), 0, true, false)).unwrap()
+    }
+
+    #[test]
+    fn only_abandoned_folders_are_swept() {
+        let parent = tempfile::tempdir().unwrap();
+        let other = |name: &str| {
+            fs::create_dir(parent.path().join(name)).unwrap();
+            parent.path().join(name)
+        };
+        let [dead, unsaved, young, foreign, similar] =
+            ["cdflow-run-dead", "cdflow-run-unsaved", "cdflow-run-young", "other-dead", "cdflow-run-mine"].map(other);
+        for folder in [&dead, &unsaved, &foreign] {
+            fs::write(folder.join(LOCK), MARK).unwrap();
+            fs::set_permissions(folder, Permissions::from_mode(0o700)).unwrap();
+        }
+        fs::create_dir(similar.join(LOCK)).unwrap();
+        fs::create_dir_all(unsaved.join("bundle/infra")).unwrap();
+        fs::write(unsaved.join(ERRORED_STATE), "{}").unwrap();
+        let living = create(parent.path());
+        assert!(!dead.exists() && unsaved.exists() && young.exists() && foreign.exists() && similar.exists());
+        let second = create(parent.path());
+        assert!(living.path().exists());
+        assert_eq!(fs::metadata(second.path()).unwrap().permissions().mode() & 0o777, 0o700);
+        let path = second.path().to_owned();
+        drop(second);
+        assert!(!path.exists());
+    }
+}

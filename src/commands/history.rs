@@ -1,0 +1,104 @@
+//! history: the runs that changed an environment, or tried to, newest first.
+
+use serde_json::{Value, json};
+
+use crate::{
+    base::error::Result,
+    cli::args::HistoryInputs,
+    context::Context,
+    deploy::{
+        guards::plan,
+        ledger::{Action, Entry, Ledger, Outcome, Start, text},
+    },
+};
+
+/// Without `--all`.
+const SHOWN: usize = 20;
+
+pub(crate) async fn run(context: &Context, inputs: &HistoryInputs) -> Result<()> {
+    let environment = &inputs.environment;
+    let at_most = if inputs.all { usize::MAX } else { SHOWN };
+    let ledger = Ledger::new(&context.store, &context.identity, environment);
+    let (entries, is_cut) = ledger.newest(at_most).await?;
+    let log = &context.host.log;
+    if inputs.json {
+        let runs: Vec<Value> = entries.iter().map(as_json).collect();
+        let document = json!({
+            "team": context.identity.team, "component": context.identity.component, "environment": environment,
+            "runs": runs, "more": is_cut,
+        });
+        log.json(&document);
+    } else if entries.is_empty() {
+        // Whoever mistyped the environment learns it.
+        context.scheme.account_of(environment)?;
+        log.output(&format!("{} was never deployed to {environment}", context.identity.component));
+    } else {
+        table(&entries).iter().for_each(|line| log.output(line));
+        if is_cut {
+            log.note(&format!("the newest {SHOWN}; all of them: cdflow history {environment} --all"));
+        }
+    }
+    Ok(())
+}
+
+/// As in `status`, and what it was allowed to destroy, and why it failed.
+fn as_json(entry: &Entry) -> Value {
+    let mut run = text::as_json(entry);
+    run["allowed_destroy"] = json!(entry.start.allowed_destroy);
+    run["allowed_by"] = json!(entry.start.allowed_by);
+    run["reason"] = json!(entry.end.as_ref().and_then(|end| end.reason.as_ref()));
+    run
+}
+
+fn table(entries: &[Entry]) -> Vec<String> {
+    let head = ["RUN", "ACTION", "VERSION", "OUTCOME", "WHEN", "PLAN", "BY", "REASON"].map(str::to_owned);
+    let rows: Vec<_> = std::iter::once(head).chain(entries.iter().map(row)).collect();
+    text::columns(&rows)
+}
+
+fn row(entry: &Entry) -> [String; 8] {
+    let plan = &entry.start.plan;
+    [
+        entry.start.number.to_string(),
+        action(entry.start.action).to_owned(),
+        text::version(entry),
+        outcome(entry).to_owned(),
+        text::when(entry),
+        format!("+{} ~{} -{}", plan.add, plan.change, plan.destroy),
+        text::by(entry),
+        reason(entry),
+    ]
+}
+
+fn action(action: Action) -> &'static str {
+    match action {
+        Action::Deploy => "deploy",
+        Action::Destroy => "destroy",
+        Action::Refresh => "refresh",
+        Action::Other => "(other)",
+    }
+}
+
+fn outcome(entry: &Entry) -> &'static str {
+    match entry.end.as_ref().map(|end| end.outcome) {
+        Some(Outcome::Succeeded) => "succeeded",
+        Some(Outcome::Failed) => "failed",
+        Some(Outcome::Interrupted) => "interrupted",
+        None => "unfinished",
+    }
+}
+
+fn reason(entry: &Entry) -> String {
+    let failed = entry.end.as_ref().and_then(|end| end.reason.as_deref()).and_then(|reason| reason.lines().next());
+    [failed.map(str::to_owned), allowed(&entry.start)].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// What a guard would have kept. Entries of an older cdflow don't say by what it was allowed.
+fn allowed(start: &Start) -> Option<String> {
+    let addresses = plan::shown(&start.allowed_destroy);
+    match &start.allowed_by {
+        _ if start.allowed_destroy.is_empty() => None,
+        Some(by) => Some(format!("allowed to destroy {addresses} by {by}")),
+        None => Some(format!("allowed to destroy {addresses}")),
+    }
+}

@@ -1,0 +1,132 @@
+//! What `init` writes: a small component of each type, complete, that deploys with the local account scheme.
+
+use std::{fs, io, path::Path};
+
+use crate::config::{
+    component::ComponentType,
+    names::{Component, Team},
+};
+
+/// A path in the component's folder, and the template of its content.
+type Template = (&'static str, &'static str);
+
+const INFRASTRUCTURE: &[Template] = &[
+    ("cdflow.yml", include_str!("templates/infrastructure/cdflow.yml")),
+    ("account-scheme.json", include_str!("templates/both/account-scheme.json")),
+    (".gitignore", include_str!("templates/infrastructure/gitignore")),
+    ("config/common.json", include_str!("templates/infrastructure/config/common.json")),
+    ("config/live.json", include_str!("templates/infrastructure/config/live.json")),
+    ("infra/main.tf", include_str!("templates/infrastructure/infra/main.tf")),
+    ("infra/outputs.tf", include_str!("templates/infrastructure/infra/outputs.tf")),
+    ("infra/variables.tf", include_str!("templates/infrastructure/infra/variables.tf")),
+];
+
+const DOCKER: &[Template] = &[
+    ("cdflow.yml", include_str!("templates/docker/cdflow.yml")),
+    ("account-scheme.json", include_str!("templates/docker/account-scheme.json")),
+    (".dockerignore", include_str!("templates/docker/dockerignore")),
+    (".gitignore", include_str!("templates/infrastructure/gitignore")),
+    ("Dockerfile", include_str!("templates/docker/Dockerfile")),
+    ("config/common.json", include_str!("templates/docker/config/common.json")),
+    ("config/live.json", include_str!("templates/docker/config/live.json")),
+    ("infra/main.tf", include_str!("templates/docker/infra/main.tf")),
+    ("infra/outputs.tf", include_str!("templates/docker/infra/outputs.tf")),
+    ("infra/variables.tf", include_str!("templates/docker/infra/variables.tf")),
+];
+
+const LAMBDA: &[Template] = &[
+    ("cdflow.yml", include_str!("templates/lambda/cdflow.yml")),
+    ("account-scheme.json", include_str!("templates/both/account-scheme.json")),
+    (".gitignore", include_str!("templates/lambda/gitignore")),
+    ("config/common.json", include_str!("templates/lambda/config/common.json")),
+    ("config/live.json", include_str!("templates/lambda/config/live.json")),
+    ("infra/main.tf", include_str!("templates/lambda/infra/main.tf")),
+    ("infra/outputs.tf", include_str!("templates/lambda/infra/outputs.tf")),
+    ("infra/variables.tf", include_str!("templates/lambda/infra/variables.tf")),
+    ("src/handler.py", include_str!("templates/lambda/src/handler.py")),
+];
+
+const FUNCTION: &[Template] = &[
+    ("cdflow.yml", include_str!("templates/function/cdflow.yml")),
+    ("account-scheme.json", include_str!("templates/docker/account-scheme.json")),
+    (".gitignore", include_str!("templates/function/gitignore")),
+    ("config/common.json", include_str!("templates/docker/config/common.json")),
+    ("config/live.json", include_str!("templates/docker/config/live.json")),
+    ("infra/main.tf", include_str!("templates/docker/infra/main.tf")),
+    ("infra/outputs.tf", include_str!("templates/docker/infra/outputs.tf")),
+    ("infra/variables.tf", include_str!("templates/docker/infra/variables.tf")),
+    ("src/functions.rs", include_str!("templates/function/src/functions.rs")),
+    ("src/lib.rs", include_str!("templates/function/src/lib.rs")),
+];
+/// What GitHub runs, and reads at the root of a repository alone. Of the examples, which are tried and linted.
+const WORKFLOWS: &[Template] = &[
+    (".github/workflows/deploy.yml", include_str!("../../../examples/workflows/deploy.yml")),
+    (".github/workflows/plan.yml", include_str!("../../../examples/workflows/pull-request.yml")),
+];
+/// The examples have a folder that a new component has not.
+const PLATFORM_CONFIG: &str = "          platform-config: platform-config\n";
+
+/// A component that does not exist yet.
+pub(crate) struct Scaffold<'a> {
+    /// Its folder will be a repository of its own.
+    pub(crate) is_repository: bool,
+    pub(crate) kind: ComponentType,
+    pub(crate) name: &'a Component,
+    pub(crate) team: &'a Team,
+}
+
+impl Scaffold<'_> {
+    /// Path and content of each file.
+    pub(crate) fn files(&self) -> Vec<(&'static str, String)> {
+        let templates = match self.kind {
+            ComponentType::Infrastructure => INFRASTRUCTURE,
+            ComponentType::Lambda => LAMBDA,
+            ComponentType::Docker => DOCKER,
+            ComponentType::Function => FUNCTION,
+        };
+        // Names hold nothing that YAML would read in quotes as anything else.
+        let fill = |text: &str| text.replace("@NAME@", self.name.as_str()).replace("@TEAM@", self.team.as_str());
+        let workflows = WORKFLOWS.iter().filter(|_| self.is_repository);
+        let workflows = workflows.map(|(path, text)| (*path, text.replace(PLATFORM_CONFIG, "")));
+        workflows.chain(templates.iter().map(|(path, text)| (*path, fill(text)))).collect()
+    }
+
+    /// All files or none, and nothing is overwritten: they are written to `draft`, which then takes the place of `folder`.
+    /// The system refuses that where `folder` is a file, a link, or a folder that is not empty.
+    pub(crate) fn write(&self, draft: &Path, folder: &Path) -> io::Result<()> {
+        for (path, content) in self.files() {
+            let path = draft.join(path);
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            fs::write(path, content)?;
+        }
+        fs::rename(draft, folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::*;
+    use crate::config::{component::Manifest, scheme::AccountScheme};
+
+    #[test]
+    fn what_is_written_loads_whatever_the_names_look_like() {
+        for kind in ComponentType::value_variants().iter().copied() {
+            for (name, team) in [("hello", "platform"), ("1e3", "no"), ("0x1F", "null"), ("a._-", "123")] {
+                let (name, team) = (name.parse().unwrap(), team.parse().unwrap());
+                let files = Scaffold { is_repository: true, kind, name: &name, team: &team }.files();
+                let text = |wanted: &str| &files.iter().find(|(path, _)| *path == wanted).unwrap().1;
+                let manifest = Manifest::parse("cdflow.yml", text("cdflow.yml")).unwrap();
+                assert_eq!((manifest.kind, manifest.component.as_ref(), &manifest.team), (kind, Some(&name), &team));
+                let scheme = text("account-scheme.json");
+                AccountScheme::parse("account-scheme.json", Some(Path::new("/")), scheme, &team, &name).unwrap();
+                for unfilled in ["@NAME@", "@TEAM@", "platform-config"] {
+                    assert!(files.iter().all(|(_, text)| !text.contains(unfilled)), "{unfilled}");
+                }
+            }
+        }
+    }
+}

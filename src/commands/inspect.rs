@@ -1,0 +1,90 @@
+//! inspect: what a published release contains, read from afar.
+
+use serde_json::{Value, json};
+
+use crate::{
+    base::{
+        digest::Sha256,
+        error::{Error, Result},
+        log::bytes_text,
+    },
+    cli::args::InspectInputs,
+    context::Context,
+    release::{
+        bundle::BundleManifest,
+        published::{self, Published},
+    },
+};
+
+pub(crate) async fn run(context: &Context, inputs: &InspectInputs) -> Result<()> {
+    let release = context.release(inputs.version.clone());
+    let Some(published) = Published::open(&context.store, &release).await? else {
+        return Err(published::missing(&context.store, &release).await);
+    };
+    let manifest = published.manifest().await?;
+    let facts =
+        published.read("release.json").await?.ok_or_else(|| Error::integrity("the bundle has no release.json"))?;
+    let facts: Value =
+        serde_json::from_slice(&facts).map_err(|error| Error::integrity("release.json can't be read").why(error))?;
+    let place = context.store.describe(&release.key());
+    let document = document(&place, &published, manifest.as_ref(), &facts["release"]);
+    match inputs.json {
+        true => context.host.log.json(&document),
+        false => table(&document).iter().for_each(|line| context.host.log.output(line)),
+    }
+    Ok(())
+}
+
+fn document(
+    place: &str,
+    published: &Published<'_>,
+    manifest: Option<&(Sha256, BundleManifest)>,
+    facts: &Value,
+) -> Value {
+    let files: Vec<Value> = published
+        .index
+        .files()
+        .iter()
+        .map(|file| {
+            let sha256 = manifest.and_then(|(_, manifest)| Some(manifest.files.get(&file.name)?.sha256));
+            json!({"name": file.name, "size": file.size, "executable": file.executable, "sha256": sha256})
+        })
+        .collect();
+    json!({
+        "object": place,
+        "size": published.found.size,
+        "published": published.found.modified.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+        "bundle_digest": manifest.map(|(digest, _)| digest),
+        "source_digest": manifest.map(|(_, manifest)| manifest.source_digest),
+        "terraform": manifest.map(|(_, manifest)| json!({"name": manifest.terraform.name, "version": manifest.terraform.version, "sha256": manifest.terraform.sha256})),
+        "providers": published.providers(),
+        "release": facts,
+        "files": files,
+    })
+}
+
+fn table(document: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let mut lines = Vec::new();
+    let mut line = |name: &str, value: String| lines.push(format!("{name:<18} {value}"));
+    line("object", text(&document["object"]));
+    line("size", bytes_text(document["size"].as_u64().unwrap_or(0)));
+    for key in ["published", "bundle_digest", "source_digest"] {
+        let value = &document[key];
+        line(&key.replace('_', " "), if value.is_null() { "-".to_owned() } else { text(value) });
+    }
+    if let (Some(name), Some(version)) =
+        (document["terraform"]["name"].as_str(), document["terraform"]["version"].as_str())
+    {
+        line("initialised with", format!("{name} {version}"));
+    }
+    document["providers"].as_array().into_iter().flatten().for_each(|provider| line("provider", text(provider)));
+    for (key, value) in document["release"].as_object().into_iter().flatten() {
+        line(&format!("release.{key}"), text(value));
+    }
+    for file in document["files"].as_array().into_iter().flatten() {
+        let mark = if file["executable"] == true { " *" } else { "" };
+        lines.push(format!("{:>18} {}{mark}", bytes_text(file["size"].as_u64().unwrap_or(0)), text(&file["name"])));
+    }
+    lines
+}

@@ -1,0 +1,135 @@
+//! preview up: the newest commit of a pull request is released and deployed.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::{Watch, check_repository, number};
+use crate::{
+    base::error::Result,
+    cli::args::{PreviewUpInputs, ReleaseInputs},
+    commands::release,
+    config::{
+        guards::Effective,
+        names::{Environment, Version},
+        preview::PreviewOf,
+    },
+    context::Context,
+    deploy::{
+        self, Order,
+        ledger::Action,
+        prepare::Wanted,
+        preview::{
+            pull_request::{PullRequest, of_event},
+            watch::Newest,
+        },
+    },
+    report::{Lifetime, Outcome, Report},
+    services::{ci::short, git::Git},
+    terraform::PlanMode,
+};
+
+pub(crate) async fn run(context: &Context, inputs: PreviewUpInputs, report: &mut Report) -> Result<()> {
+    let log = &context.host.log;
+    let number = number(context, inputs.pull_request)?;
+    let environment = Environment::of_pull_request(number);
+    context.scheme.account_of(&environment)?;
+    let change = PullRequest::find(context, number).await?;
+    if let Some(why) = change.unwanted(context, &context.manifest.preview).await? {
+        log.done(&format!("No preview of pull request #{number}: {why}"));
+        return Ok(());
+    }
+    let commit = checked_out(context).await?;
+    let version: Version = format!("pr-{number}-{}", short(&commit)).parse()?;
+    report.environment = Some(environment.to_string());
+    report.version = Some(version.to_string());
+    let newest = Newest { number, sha: commit_of_change(context, number).unwrap_or_else(|| commit.clone()) };
+    if let Some(why) = newest.judge(&change.state, &change.head) {
+        report.outcome = Outcome::Superseded;
+        log.done(&format!("Nothing was done: {why}"));
+        return Ok(());
+    }
+    let record = deploy::record(context, &environment).await?;
+    check_repository(context, &environment, &record)?;
+    release_once(context, &version, &inputs, report).await?;
+    log.step(&format!("Deploy {} {version} to {environment}", context.identity.component));
+    let order = Order {
+        seen: None,
+        action: Action::Deploy,
+        wanted: Wanted {
+            release: context.release(version),
+            recorded: record.deployed().cloned(),
+            preview: Some(preview_of(context, change, &newest)),
+            plan_only: inputs.plan.plan_only,
+            environment,
+        },
+        mode: PlanMode::Deploy,
+        plan: inputs.plan,
+        target: Vec::new(),
+        replace: Vec::new(),
+        missing_state: None,
+        refuse_existing_state: None,
+        limits: Effective::default(),
+        allow_destroy: Vec::new(),
+        allowed_before: BTreeSet::new(),
+        watch: Some(Watch::Newest(newest)),
+    };
+    if deploy::run(context, order, report).await?.is_some() {
+        return Ok(());
+    }
+    let preview = &context.manifest.preview;
+    report.preview = Some(Lifetime {
+        pull_request: number,
+        ttl_seconds: preview.ttl.map(|ttl| ttl.0.as_secs()),
+        keep_label: preview.keep_label().to_owned(),
+        deployed: Timestamp::now(),
+    });
+    Ok(())
+}
+
+async fn checked_out(context: &Context) -> Result<String> {
+    let host = &context.host;
+    let git = Git::find(&host.environment.for_programs(), &host.log, &host.interrupt)?;
+    Ok(git.checkout(&context.folder).await?.commit)
+}
+
+/// What is checked out may be a merge of it.
+fn commit_of_change(context: &Context, number: u64) -> Option<String> {
+    of_event(context).filter(|change| change.number == number).map(|change| change.head_sha.clone())
+}
+
+/// A job that is run again has the release that is there.
+async fn release_once(
+    context: &Context,
+    version: &Version,
+    inputs: &PreviewUpInputs,
+    report: &mut Report,
+) -> Result<()> {
+    let release = context.release(version.clone());
+    let key = release.key();
+    let found = context.host.interrupt.or_cancel("looking for the release", context.store.head(&key)).await?;
+    if found.is_some() {
+        context.host.log.note(&format!("release {version} is there already"));
+        return Ok(());
+    }
+    let inputs = ReleaseInputs {
+        local: false,
+        dev: false,
+        tag: None,
+        version: Some(version.clone()),
+        build: inputs.build.clone(),
+        create_github_release: false,
+        dry_run: false,
+    };
+    release::make(context, &release, &inputs, report).await
+}
+
+fn preview_of(context: &Context, change: PullRequest, newest: &Newest) -> PreviewOf {
+    PreviewOf {
+        repository: context.host.github().and_then(|run| run.repository_id),
+        number: change.number,
+        branch: change.branch,
+        sha: newest.sha.clone(),
+        ttl: context.manifest.preview.ttl.map(|ttl| ttl.0.as_secs()),
+    }
+}

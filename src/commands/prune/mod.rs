@@ -1,0 +1,246 @@
+//! prune: delete the releases that nobody has deployed, that are old, and that are not among the newest.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use self::images::Images;
+use crate::{
+    base::{error::Result, log::bytes_text},
+    cli::args::PruneInputs,
+    config::{
+        component::ComponentType,
+        names::{Environment, Version},
+        scheme::Place,
+    },
+    context::Context,
+    deploy::ledger::{Ledger, text},
+    services::store::{Listed, ReleaseStore},
+};
+
+mod images;
+
+/// Objects listed at a time.
+const PAGE: usize = 1000;
+
+/// What there is of a version.
+#[derive(Debug, Default)]
+struct Stored {
+    /// The bundle first: without it there is no release.
+    objects: Vec<Object>,
+    /// Of the object that came last; None where the store does not say.
+    modified: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct Object {
+    at: At,
+    /// For people.
+    place: String,
+    size: u64,
+}
+
+#[derive(Debug)]
+enum At {
+    Store {
+        number: usize,
+        key: String,
+    },
+    /// Its tag is the version.
+    Image,
+}
+
+pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
+    let PruneInputs { keep, older_than, dry_run } = inputs;
+    let (log, interrupt) = (&context.host.log, &context.host.interrupt);
+    let lambda = lambda_stores(context)?;
+    let stores: Vec<&ReleaseStore> = std::iter::once(&context.store).chain(&lambda).collect();
+    // The releases before the ledger: what is deployed for the first time in between is seen there.
+    let stored = interrupt.or_cancel("listing the releases", list(context, &stores, "")).await?;
+    let reading = Ledger::versions(&context.store, &context.identity, None);
+    let deployed = interrupt.or_cancel("reading the ledger", reading).await?;
+    let count = stored.len();
+    let mut going = superfluous(stored, &deployed, keep, older_than.0, Timestamp::now());
+    if going.is_empty() {
+        log.done(&format!("Nothing to delete: {count} release(s), each deployed, young or among the newest {keep}"));
+        return Ok(());
+    }
+    let images = interrupt.or_cancel("listing the images", Images::list(context)).await?;
+    add_images(&mut going, images.as_ref());
+    table(&going).iter().for_each(|line| log.output(line));
+    let size = bytes_text(going.iter().flat_map(|(_, stored)| &stored.objects).map(|object| object.size).sum());
+    let summary = format!("{} of {count} release(s), {size}", going.len());
+    if dry_run {
+        log.done(&format!("Would delete {summary}"));
+        return Ok(());
+    }
+    delete(context, &going, &stores, images.as_ref()).await?;
+    log.done(&format!("Deleted {summary}"));
+    Ok(())
+}
+
+/// The releases that were made for a preview, as far as no other environment has had them.
+pub(crate) async fn of_preview(context: &Context, environment: &Environment) -> Result<()> {
+    let (log, interrupt) = (&context.host.log, &context.host.interrupt);
+    let lambda = lambda_stores(context)?;
+    let stores: Vec<&ReleaseStore> = std::iter::once(&context.store).chain(&lambda).collect();
+    let prefix = format!("{environment}-");
+    let mut stored = interrupt.or_cancel("listing the releases", list(context, &stores, &prefix)).await?;
+    let images = interrupt.or_cancel("listing the images", Images::list(context)).await?;
+    // A run that broke off has left images without their bundles.
+    for version in images.iter().flat_map(|images| images.of_preview(&prefix)) {
+        stored.entry(version).or_default();
+    }
+    let mut going: Vec<_> = stored.into_iter().collect();
+    if going.is_empty() {
+        return Ok(());
+    }
+    let reading = Ledger::versions(&context.store, &context.identity, Some(environment));
+    let elsewhere = interrupt.or_cancel("reading the ledger", reading).await?;
+    going.retain(|(version, _)| !elsewhere.contains(version));
+    add_images(&mut going, images.as_ref());
+    delete(context, &going, &stores, images.as_ref()).await?;
+    log.note(&format!("deleted {} release(s) of the preview", going.len()));
+    Ok(())
+}
+
+fn add_images(going: &mut [(Version, Stored)], images: Option<&Images>) {
+    let Some(images) = images else { return };
+    for (version, stored) in going {
+        let size = images.size(version);
+        stored.objects.extend(size.map(|size| Object { at: At::Image, place: images.describe(version), size }));
+    }
+}
+
+async fn delete(
+    context: &Context,
+    going: &[(Version, Stored)],
+    stores: &[&ReleaseStore],
+    images: Option<&Images>,
+) -> Result<()> {
+    for (version, stored) in going {
+        context.host.interrupt.check("deleting more releases")?;
+        // The bundle is the release, so it goes before its artifacts: at no moment is there a release without them.
+        for object in &stored.objects {
+            match (&object.at, images) {
+                (At::Store { number, key }, _) => stores[*number].delete(key).await?,
+                (At::Image, Some(images)) => images.delete(version).await?,
+                (At::Image, None) => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every place where the scheme keeps Lambda zips: the component may have changed between one region and several.
+fn lambda_stores(context: &Context) -> Result<Vec<ReleaseStore>> {
+    if context.manifest.kind != ComponentType::Lambda {
+        return Ok(Vec::new());
+    }
+    let scheme = &context.scheme;
+    let mut places: Vec<(&str, &Place)> =
+        scheme.lambda_buckets.iter().map(|(region, place)| (region.as_str(), place)).collect();
+    if let Some(place) = scheme.lambda_bucket.as_ref().filter(|one| places.iter().all(|(_, other)| other != one)) {
+        places.push((&scheme.default_region, place));
+    }
+    places.into_iter().map(|(region, place)| context.store_at(place, region)).collect()
+}
+
+/// Of the versions that begin so.
+async fn list(context: &Context, stores: &[&ReleaseStore], version: &str) -> Result<BTreeMap<Version, Stored>> {
+    let prefix = format!("{}{version}", context.identity.releases_prefix());
+    let mut found: BTreeMap<Version, Stored> = BTreeMap::new();
+    for (number, store) in stores.iter().enumerate() {
+        let mut after: Option<String> = None;
+        loop {
+            let page = store.list(&prefix, after.as_deref(), PAGE).await?;
+            after = page.last().map(|listed| listed.key.clone()).filter(|_| page.len() == PAGE);
+            for Listed { key, size, modified } in page {
+                // Another object than a release's is none of ours.
+                let Some(version) = context.identity.version_in(&key) else { continue };
+                let stored = found.entry(version).or_default();
+                stored.modified = match (stored.objects.is_empty(), stored.modified) {
+                    (true, _) => modified,
+                    (false, before) => before.zip(modified).map(|(one, other)| one.max(other)),
+                };
+                let place = store.describe(&key);
+                stored.objects.push(Object { at: At::Store { number, key }, place, size });
+            }
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What goes, oldest first. A version whose age nobody knows is as if it had come just now.
+fn superfluous(
+    stored: BTreeMap<Version, Stored>,
+    deployed: &BTreeSet<Version>,
+    keep: usize,
+    older_than: Duration,
+    now: Timestamp,
+) -> Vec<(Version, Stored)> {
+    let least = SignedDuration::try_from(older_than).unwrap_or(SignedDuration::MAX);
+    let mut newest_first: Vec<(Version, Stored)> = stored.into_iter().collect();
+    newest_first.sort_by_key(|(_, stored)| Reverse(stored.modified.unwrap_or(Timestamp::MAX)));
+    let old = newest_first.into_iter().skip(keep).filter(|(version, stored)| {
+        let age = stored.modified.map(|modified| now.duration_since(modified));
+        !deployed.contains(version) && age.is_some_and(|age| age >= least)
+    });
+    let mut going: Vec<_> = old.collect();
+    going.reverse();
+    going
+}
+
+fn table(going: &[(Version, Stored)]) -> Vec<String> {
+    let mut rows = vec![["VERSION", "PUBLISHED", "SIZE", "OBJECT"].map(str::to_owned)];
+    for (version, stored) in going {
+        let published = stored.modified.map(|time| time.strftime("%Y-%m-%d %H:%MZ").to_string()).unwrap_or_default();
+        rows.extend(
+            stored
+                .objects
+                .iter()
+                .map(|object| [version.to_string(), published.clone(), bytes_text(object.size), object.place.clone()]),
+        );
+    }
+    text::columns(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_deployed_or_new_or_young_stays() {
+        const DAY: i64 = 86400;
+        let now = Timestamp::from_second(1000 * DAY).unwrap();
+        let day = Duration::from_secs(86400);
+        // Version N is N days old; of one nobody knows.
+        let stored = || {
+            let known = (1..=9_i64).map(|days| {
+                let modified = Timestamp::from_second((1000 - days) * DAY).unwrap();
+                (days.to_string().parse().unwrap(), Stored { objects: vec![], modified: Some(modified) })
+            });
+            known.chain([("unknown".parse().unwrap(), Stored::default())]).collect::<BTreeMap<Version, Stored>>()
+        };
+        let deployed: BTreeSet<Version> = ["7", "gone"].map(|version| version.parse().unwrap()).into();
+        let going = |keep, days| {
+            let going = superfluous(stored(), &deployed, keep, day * days, now);
+            going.into_iter().map(|(version, _)| version.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(going(0, 0), "9 8 6 5 4 3 2 1");
+        assert_eq!(going(0, 5), "9 8 6 5");
+        // The newest three: the one of unknown age, 1 and 2.
+        assert_eq!(going(3, 0), "9 8 6 5 4 3");
+        assert_eq!(going(8, 3), "9 8");
+        assert_eq!(going(10, 0), "");
+        assert_eq!(going(0, 10), "");
+        assert_eq!(going(0, u32::MAX), "");
+    }
+}

@@ -1,0 +1,129 @@
+//! The GitHub release of a tag: made, or completed, once the release is published. Trouble with it is a warning.
+
+use serde_json::Value;
+
+use crate::{
+    base::{
+        digest::Sha256,
+        error::{Error, Result},
+    },
+    config::identity::Release,
+    context::Context,
+    release::{
+        bundle::BundleManifest,
+        published::{self, Published},
+    },
+    services::github::{self, Api, NewRelease, Section, Trouble},
+};
+
+/// Another component's run may change the text between our look and our write.
+const TRIES: usize = 3;
+
+/// What of `release.json` tells which artifact it is; the rest is the component's own.
+const ARTIFACT: [(&str, &str); 4] = [
+    ("commit", "commit"),
+    ("image_id", "image"),
+    ("s3_key", "function's zip"),
+    ("source_code_hash", "its SHA-256, base64"),
+];
+
+pub(crate) async fn complete(context: &Context, release: &Release) {
+    let log = &context.host.log;
+    let run = context.host.run.as_deref();
+    let Some(tag) = run.and_then(|run| run.tag.clone().filter(|_| run.github.is_some())) else {
+        log.note("no GitHub release: the run is not for a tag");
+        return;
+    };
+    log.step(&format!("GitHub release {tag}"));
+    let told = tell(context, release, &tag);
+    match context.host.interrupt.or_cancel("making the GitHub release", told).await {
+        Ok(url) => log.note(&url),
+        Err(error) => {
+            log.warning(&format!("{} is released, but its GitHub release is not complete: {error}", release.version))
+        }
+    }
+}
+
+async fn tell(context: &Context, release: &Release, tag: &str) -> Result<String> {
+    let Some(published) = Published::open(&context.store, release).await? else {
+        return Err(published::missing(&context.store, release).await);
+    };
+    let manifest = published.manifest().await?;
+    let (digest, manifest) = manifest.ok_or_else(|| Error::integrity("the bundle has no manifest.json"))?;
+    let section = section(context, release, &published, digest, &manifest).await?;
+    let api = Api::of(&context.host, context.github_token.as_ref()).map_err(Trouble::into_error)?;
+    let on_github = with_section(&api, release, tag, &section).await.map_err(Trouble::into_error)?;
+    let name = format!("{}-{}.manifest.json", release.identity.component, release.version);
+    put_asset(&api, &on_github, &name, manifest.to_bytes()?, digest).await.map_err(Trouble::into_error)?;
+    Ok(on_github.html_url)
+}
+
+async fn section<'r>(
+    context: &Context,
+    release: &'r Release,
+    published: &Published<'_>,
+    digest: Sha256,
+    manifest: &BundleManifest,
+) -> Result<Section<'r>> {
+    let facts = published.read("release.json").await?.unwrap_or_default();
+    let facts: Value =
+        serde_json::from_slice(&facts).map_err(|error| Error::integrity("release.json can't be read").why(error))?;
+    let artifact = ARTIFACT.iter().filter_map(|(key, name)| Some((*name, facts["release"][*key].as_str()?.to_owned())));
+    let mut rows = vec![("version", release.version.to_string())];
+    rows.extend(artifact);
+    // A release may be public: which bucket it is nobody need know.
+    rows.push(("bundle", release.key()));
+    rows.push(("bundle digest", digest.to_string()));
+    rows.push(("made with", format!("{} {}", manifest.terraform.name, manifest.terraform.version)));
+    rows.extend(published.providers().into_iter().map(|provider| ("provider", provider)));
+    let masked = |text: String| context.host.log.redactor.apply(&text).into_owned();
+    let rows = rows.into_iter().map(|(name, value)| (name.to_owned(), masked(value))).collect();
+    Ok(Section { component: &release.identity.component, rows })
+}
+
+/// Makes the release, or puts the section into the text of the one that is there. Done twice it is done once.
+async fn with_section(
+    api: &Api,
+    release: &Release,
+    tag: &str,
+    section: &Section<'_>,
+) -> Result<github::Release, Trouble> {
+    let mut found = match api.release_by_tag(tag).await? {
+        Some(found) => found,
+        None => {
+            // Without notes it is a release all the same.
+            let body = section.with_notes(&api.generate_notes(tag).await.unwrap_or_default());
+            let prerelease =
+                semver::Version::parse(release.version.as_str()).is_ok_and(|version| !version.pre.is_empty());
+            api.create_release(&NewRelease { tag_name: tag, name: tag, body: &body, prerelease }).await?
+        }
+    };
+    for _ in 0..TRIES {
+        let body = found.body.as_deref().unwrap_or_default();
+        let wanted = section.put_into(body);
+        if wanted == body {
+            break;
+        }
+        api.update_release(found.id, &wanted).await?;
+        found = api.release_by_tag(tag).await?.unwrap_or(found);
+    }
+    Ok(found)
+}
+
+/// GitHub keeps one file of a name, and an upload that was cut off is in the way of the next.
+async fn put_asset(
+    api: &Api,
+    release: &github::Release,
+    name: &str,
+    bytes: Vec<u8>,
+    digest: Sha256,
+) -> Result<(), Trouble> {
+    let there = api.assets(release.id).await?.into_iter().find(|asset| asset.name == name);
+    if let Some(asset) = there {
+        if asset.state == "uploaded" && asset.digest == Some(format!("sha256:{digest}")) {
+            return Ok(());
+        }
+        api.delete_asset(asset.id).await?;
+    }
+    api.upload_asset(release, name, "application/json", bytes.into()).await.map(drop)
+}

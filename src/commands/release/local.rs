@@ -1,0 +1,89 @@
+//! release --local: a function's image for this machine, and no release.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    base::error::{Error, Result},
+    cli::args::{Command, ComponentCommand, Global, ReleaseInputs},
+    commands::function::{Component, pinned, show},
+    config::names::Image,
+    release::artifact::function::{self, Code, Images, Profile, default_tag},
+    services::{
+        ci::host::Host,
+        docker::engine::{Build, Credentials, Engine},
+        registry::logins::Logins,
+    },
+};
+
+/// clap lets them pass where a VERSION is given, because that excludes `--local`.
+pub(crate) fn check(command: &Command) -> Result<()> {
+    let Command::Component(ComponentCommand::Release(inputs)) = command else { return Ok(()) };
+    let flag = match (inputs.local, inputs.dev, &inputs.tag) {
+        (false, true, _) => "--dev",
+        (false, _, Some(_)) => "--tag",
+        _ => return Ok(()),
+    };
+    Err(Error::input(format!(
+        "{flag} is for `release --local`, which only builds an image; this run publishes a release"
+    ))
+    .hint(format!("leave out {flag}, or build for this machine alone: cdflow release --local {flag} …")))
+}
+
+pub(crate) async fn run(global: &Global, inputs: &ReleaseInputs, host: &Host) -> Result<()> {
+    let profile = if inputs.dev { Profile::Dev } else { Profile::Release };
+    let component = Component::open(global)?;
+    let images = component.images(profile, &inputs.build.images, host)?;
+    let code = Code::find(&component.folder)?;
+    let context = code.context(profile, &images)?;
+    let logins = Logins::gather(&[], &host.environment, &host.log.redactor)?;
+    let tag = match &inputs.tag {
+        Some(tag) => checked(tag)?,
+        None => default_tag(profile, &component.folder, &logins, host).await?,
+    };
+    let engine = Engine::connect(host).await?;
+    if inputs.dry_run {
+        host.log.output(&format!("image                  {tag}"));
+        code.dockerfile(profile, &images).lines().for_each(|line| host.log.output(line));
+        show(&images, &context, Some(&engine), &logins, host).await;
+        return Ok(());
+    }
+    host.log.step(&format!("Build the image {tag}"));
+    let building = build(&code, profile, &images, &tag, &engine, &logins, host);
+    host.interrupt.or_cancel("building the image", building).await?;
+    host.log.done(&format!("Built {tag}: docker run --publish 8080:8080 {tag}"));
+    Ok(())
+}
+
+fn checked(tag: &Image) -> Result<Image> {
+    match tag.has_digest() {
+        true => Err(Error::input(format!("an image can't be called `{tag}`"))
+            .why("its digest is known only once it is built")
+            .hint("leave out what follows `@`")),
+        false => Ok(tag.clone()),
+    }
+}
+
+async fn build(
+    code: &Code,
+    profile: Profile,
+    images: &Images,
+    tag: &Image,
+    engine: &Engine,
+    logins: &Logins,
+    host: &Host,
+) -> Result<()> {
+    let pinned = pinned(images, engine, logins, host).await?;
+    let files = code.context(profile, &pinned.images)?;
+    let build = Build {
+        image: tag.to_string(),
+        dockerfile: files.dockerfile.clone(),
+        target: None,
+        platform: None,
+        arguments: BTreeMap::new(),
+        labels: function::labels(&pinned.records),
+        secrets: BTreeMap::new(),
+        cache_from: None,
+        credentials: Credentials::new(logins.all(host).await?),
+    };
+    engine.build_from(&build, files, &host.log).await
+}

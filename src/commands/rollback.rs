@@ -1,0 +1,77 @@
+//! rollback: deploy once more what was deployed before.
+
+use super::deploy::carry;
+use crate::{
+    base::error::{Error, Result},
+    cli::args::{DeployInputs, RollbackInputs},
+    config::names::{Environment, Version},
+    context::Context,
+    deploy::{
+        self,
+        ledger::{Action, Entry, Ledger, Outcome, Record},
+    },
+    report::Report,
+};
+
+pub(crate) async fn run(context: &Context, inputs: RollbackInputs, report: &mut Report) -> Result<()> {
+    let RollbackInputs { environment, plan, allow_destroy } = inputs;
+    report.environment = Some(environment.to_string());
+    context.scheme.account_of(&environment)?;
+    let record = deploy::record(context, &environment).await?;
+    let now = stands_there(&environment, &record)?;
+    let before = before(context, &environment, now).await?;
+    let version = before.start.version.clone();
+    report.version = Some(version.to_string());
+    context
+        .host
+        .log
+        .step(&format!("Roll {environment} back from {now} to {version}, as of run {}", before.start.number));
+    let inputs = DeployInputs {
+        environment,
+        version: None,
+        plan,
+        new_environment: false,
+        target: Vec::new(),
+        replace: Vec::new(),
+        refresh_only: false,
+        allow_destroy,
+        allow_downgrade: true,
+    };
+    carry(context, inputs, version, &record, Some(before.start), report).await
+}
+
+/// What the newest deploy was of, also if it failed: it may have come half way.
+fn stands_there<'r>(environment: &Environment, record: &'r Record) -> Result<&'r Version> {
+    let nothing = || Error::input(format!("by the ledger nothing is deployed in `{environment}`"));
+    if !record.is_deployed() {
+        return Err(nothing().hint(format!("see what there was: cdflow history {environment}")));
+    }
+    let tried = record.unsettled.iter().find(|entry| entry.start.action == Action::Deploy);
+    let newest = tried.or(record.settled.as_ref()).ok_or_else(nothing)?;
+    Ok(&newest.start.version)
+}
+
+/// The newest deploy of another version that succeeded as a whole, and whose bundle is still there.
+async fn before(context: &Context, environment: &Environment, now: &Version) -> Result<Entry> {
+    let ledger = Ledger::new(&context.store, &context.identity, environment);
+    let looking = ledger.find(|entry| {
+        entry.start.action == Action::Deploy
+            && entry.start.targets.is_empty()
+            && entry.start.version != *now
+            && entry.end.as_ref().is_some_and(|end| end.outcome == Outcome::Succeeded)
+    });
+    let before = context.host.interrupt.or_cancel("reading the ledger", looking).await?.ok_or_else(|| {
+        Error::input(format!("there is nothing to roll `{environment}` back to"))
+            .why(format!("by the ledger no other version than {now} was deployed there with success"))
+            .hint(format!("deploy the version you want: cdflow deploy {environment} VERSION"))
+    })?;
+    let key = context.release(before.start.version.clone()).key();
+    match context.host.interrupt.or_cancel("looking for the release", context.store.head(&key)).await? {
+        Some(_) => Ok(before),
+        None => {
+            Err(Error::input(format!("release {}, to roll `{environment}` back to, is gone", before.start.version))
+                .why(format!("there is no {}", context.store.describe(&key)))
+                .hint(format!("deploy another version of those that were: cdflow history {environment}")))
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Which environments have an older release than another one; and the releases on their way as a picture.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::{
+    base::error::Result,
+    config::names::{Component, Environment, Version},
+    context::Context,
+    deploy::ledger::{Entry, Record, text},
+};
+
+/// More would be no picture any more.
+const SHOWN: usize = 40;
+/// Seen in the light and in the dark.
+const BEHIND: &str = "  classDef behind fill:#fff8c5,stroke:#9a6700,color:#1f2328\n";
+
+/// By environment, those that have a newer release. Previews are compared with nobody.
+pub(crate) type Behind = BTreeMap<Environment, Vec<String>>;
+
+pub(crate) async fn of(context: &Context, rows: &[(Environment, Record)]) -> Result<Behind> {
+    let lasting: Vec<(&Environment, &Version)> = deployed(rows)
+        .filter(|(environment, _)| !environment.is_preview())
+        .map(|(environment, entry)| (environment, &entry.start.version))
+        .collect();
+    let mut published: BTreeMap<&Version, Option<Timestamp>> = BTreeMap::new();
+    for (_, version) in &lasting {
+        if !published.contains_key(version) {
+            let found = context.store.head(&context.release((*version).clone()).key()).await?;
+            published.insert(version, found.and_then(|found| found.modified));
+        }
+    }
+    Ok(compare(&lasting, &published))
+}
+
+fn compare(lasting: &[(&Environment, &Version)], published: &BTreeMap<&Version, Option<Timestamp>>) -> Behind {
+    let at = |version| published.get(version).copied().flatten();
+    let mut behind = Behind::new();
+    for (environment, version) in lasting {
+        let newer = lasting.iter().filter(|(_, other)| {
+            other != version && at(*version).zip(at(*other)).is_some_and(|(ours, theirs)| ours < theirs)
+        });
+        let newer: Vec<String> = newer.map(|(other, version)| format!("{other} ({version})")).collect();
+        if !newer.is_empty() {
+            behind.insert((*environment).clone(), newer);
+        }
+    }
+    behind
+}
+
+fn deployed(rows: &[(Environment, Record)]) -> impl Iterator<Item = (&Environment, &Entry)> {
+    let there = rows.iter().filter(|(_, record)| record.is_deployed());
+    there.filter_map(|(environment, record)| Some((environment, record.settled.as_ref()?)))
+}
+
+/// Names and versions have no character that means anything in Markdown or Mermaid.
+pub(crate) fn page(component: &Component, rows: &[(Environment, Record)], behind: &Behind) -> String {
+    let mut page = format!("## {component}: what is deployed where\n\n");
+    let (previews, lasting): (Vec<_>, Vec<_>) = deployed(rows).partition(|(environment, _)| environment.is_preview());
+    let shown: Vec<(&Environment, &Entry)> = lasting.into_iter().chain(previews).take(SHOWN).collect();
+    if shown.is_empty() {
+        return page + "Nothing.\n";
+    }
+    page.push_str("```mermaid\nflowchart LR\n");
+    let mut versions: Vec<&Version> = shown.iter().map(|(_, entry)| &entry.start.version).collect();
+    versions.sort();
+    versions.dedup();
+    for (number, (environment, entry)) in shown.iter().enumerate() {
+        let version = versions.iter().position(|version| **version == entry.start.version).unwrap_or_default();
+        let class = if behind.contains_key(*environment) { ":::behind" } else { "" };
+        let release = &entry.start.version;
+        page.push_str(&format!("  r{version}[\"{release}\"] --> e{number}([\"{environment}\"]){class}\n"));
+    }
+    page.push_str(BEHIND);
+    page.push_str("```\n\n| Environment | Version | Deployed | |\n|:--|:--|:--|:--|\n");
+    for (environment, entry) in deployed(rows) {
+        let remark = match (&entry.start.preview, behind.get(environment)) {
+            (Some(preview), _) => format!("pull request #{}", preview.number),
+            (None, Some(newer)) => format!("behind {}", newer.join(", ")),
+            (None, None) => String::new(),
+        };
+        let (version, when) = (text::version(entry), text::when(entry));
+        page.push_str(&format!("| **{environment}** | `{version}` | {when} | {remark} |\n"));
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_an_older_release_is_behind() {
+        let [ci, live, aslive] = ["ci", "live", "aslive"].map(|name| name.parse::<Environment>().unwrap());
+        let [old, new, gone] = ["1", "2", "3"].map(|name| name.parse::<Version>().unwrap());
+        let published =
+            BTreeMap::from([(&old, Some(Timestamp::UNIX_EPOCH)), (&new, Some(Timestamp::MAX)), (&gone, None)]);
+        let behind = compare(&[(&ci, &new), (&live, &old), (&aslive, &gone)], &published);
+        assert_eq!(behind, Behind::from([(live, vec!["ci (2)".to_owned()])]));
+    }
+}

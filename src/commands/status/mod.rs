@@ -1,0 +1,86 @@
+//! status: which version is deployed where, by the ledger.
+
+use serde_json::{Value, json};
+
+use crate::{
+    base::error::Result,
+    cli::args::StatusInputs,
+    config::names::Environment,
+    context::{Context, Upgrade},
+    deploy::ledger::{Action, Entry, Ledger, Outcome, Record, text},
+    report::Report,
+};
+
+mod drift;
+
+pub(crate) async fn run(context: &Context, inputs: &StatusInputs, report: &mut Report) -> Result<()> {
+    let mut rows = Vec::new();
+    for environment in Ledger::environments(&context.store, &context.identity).await? {
+        let record = Ledger::new(&context.store, &context.identity, &environment).record().await?;
+        rows.push((environment, record));
+    }
+    let log = &context.host.log;
+    let behind = drift::of(context, &rows).await?;
+    report.page = (!rows.is_empty()).then(|| drift::page(&context.identity.component, &rows, &behind));
+    if inputs.json {
+        let environments = rows.iter().map(|(environment, record)| {
+            let mut document = as_json(environment, record);
+            document["behind"] = json!(behind.get(environment));
+            document
+        });
+        let environments: Vec<Value> = environments.collect();
+        let document = json!({"team": context.identity.team, "component": context.identity.component, "environments": environments});
+        log.json(&document);
+    } else if rows.is_empty() {
+        log.output(&format!("{} was never deployed", context.identity.component));
+    } else {
+        table(&rows).iter().for_each(|line| log.output(line));
+        for (environment, newer) in &behind {
+            log.note(&format!("{environment} is behind {}", newer.join(", ")));
+        }
+    }
+    if let Upgrade::From(_) = context.upgrade {
+        log.note("what was deployed by the old account scheme: cdflow status --old-account-scheme");
+    }
+    Ok(())
+}
+
+fn as_json(environment: &Environment, record: &Record) -> Value {
+    let deployed = record.settled.as_ref().filter(|_| record.is_deployed());
+    json!({
+        "environment": environment,
+        "version": deployed.map(|entry| &entry.start.version),
+        "preview": deployed.and_then(|entry| entry.start.preview.as_ref()),
+        "settled": record.settled.as_ref().map(text::as_json),
+        "since": record.unsettled.iter().map(text::as_json).collect::<Vec<_>>(),
+    })
+}
+
+fn table(rows: &[(Environment, Record)]) -> Vec<String> {
+    let mut cells = vec![["ENVIRONMENT", "VERSION", "DEPLOYED", "BY", "LAST TRY"].map(str::to_owned)];
+    cells.extend(rows.iter().map(|(environment, record)| {
+        let (version, since, by) = match &record.settled {
+            Some(entry) if record.is_deployed() => (text::version(entry), text::when(entry), text::by(entry)),
+            Some(entry) => ("(destroyed)".to_owned(), text::when(entry), text::by(entry)),
+            None => ("-".to_owned(), String::new(), String::new()),
+        };
+        [environment.to_string(), version, since, by, record.unsettled.first().map(since_then).unwrap_or_default()]
+    }));
+    text::columns(&cells)
+}
+
+/// The newest run that changed nothing for good.
+fn since_then(entry: &Entry) -> String {
+    let action = match entry.start.action {
+        Action::Deploy => format!("deploy of {}", entry.start.version),
+        Action::Destroy => "destroy".to_owned(),
+        Action::Refresh => "refresh".to_owned(),
+        Action::Other => "a run of a newer cdflow".to_owned(),
+    };
+    match entry.end.as_ref().map(|end| end.outcome) {
+        Some(Outcome::Failed) => format!("{action} failed"),
+        Some(Outcome::Interrupted) => format!("{action} was interrupted"),
+        Some(Outcome::Succeeded) => String::new(),
+        None => format!("{action} unfinished (running, or died)"),
+    }
+}

@@ -1,0 +1,125 @@
+//! unlock: who holds the lock of a state; with `--force ID` that lock is released.
+
+use crate::{
+    base::error::{Error, Result},
+    cli::args::UnlockInputs,
+    config::names::Environment,
+    context::{Context, Upgrade},
+    deploy::state::location::{Missing, StateHome},
+    terraform::state::lock::{Held, StateLock},
+};
+
+pub(crate) async fn run(context: &Context, inputs: UnlockInputs) -> Result<()> {
+    let UnlockInputs { environment, force } = inputs;
+    context.scheme.account_of(&environment)?;
+    let reading = held(context, &environment);
+    let locks = context.host.interrupt.or_cancel("reading the state lock", reading).await?;
+    match (locks.is_empty(), force) {
+        (true, _) => context.host.log.output(&format!("the state of {environment} is not locked")),
+        (false, None) => {
+            show(context, &environment, &locks);
+            if let Some((_, held)) = locks.first() {
+                let id = plain(&held.holder.id);
+                context.host.log.note(&format!("only if that run is dead: cdflow unlock {environment} --force {id}"));
+            }
+        }
+        (false, Some(id)) => {
+            show(context, &environment, &locks);
+            release(context, &environment, &locks, &id).await?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn held(context: &Context, environment: &Environment) -> Result<Vec<(StateLock, Held)>> {
+    let mut locks = Vec::new();
+    for place in places(context, environment).await? {
+        if let Some(held) = place.read().await? {
+            locks.push((place, held));
+        }
+    }
+    Ok(locks)
+}
+
+/// Where the state may be locked, also where it is migrated from; nowhere while there is no place for it.
+async fn places(context: &Context, environment: &Environment) -> Result<Vec<StateLock>> {
+    let mut sides = vec![(&context.scheme, &context.identity)];
+    if let Upgrade::From(old) = &context.upgrade
+        && old.scheme.account_of(environment).is_ok()
+    {
+        sides.push((&old.scheme, &old.identity));
+    }
+    let mut locks = Vec::new();
+    for (scheme, identity) in sides {
+        if let Some(home) = StateHome::find(context, scheme, identity, environment, Missing::Leave).await? {
+            locks.extend(home.locks()?);
+        }
+    }
+    Ok(locks)
+}
+
+fn show(context: &Context, environment: &Environment, locks: &[(StateLock, Held)]) {
+    let log = &context.host.log;
+    log.output(&format!("the state of {environment} is locked"));
+    for (place, held) in locks {
+        let holder = &held.holder;
+        log.output(&format!("  {}", place.describe()));
+        for (name, value) in [
+            ("ID", &holder.id),
+            ("Who", &holder.who),
+            ("Created", &holder.created),
+            ("Operation", &holder.operation),
+            ("Path", &holder.path),
+        ] {
+            log.output(&format!("    {:<10} {}", format!("{name}:"), plain(value)));
+        }
+        match (place, held.process) {
+            (StateLock::Local { .. }, Some(process)) => {
+                log.output(&format!("    held by the living process {process}"));
+            }
+            (StateLock::Local { .. }, None) => {
+                log.output("    its process has ended on this machine, so Terraform will not mind it");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whoever wrote the lock does not control the terminal.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// The lock of that ID, in every place that has it.
+async fn release(context: &Context, environment: &Environment, locks: &[(StateLock, Held)], id: &str) -> Result<()> {
+    let (wanted, others): (Vec<_>, Vec<_>) = locks.iter().partition(|(_, held)| held.holder.id == id);
+    let ids = |locks: &[&(StateLock, Held)]| {
+        let mut ids: Vec<String> = locks.iter().map(|(_, held)| plain(&held.holder.id)).collect();
+        ids.dedup();
+        ids.join(", ")
+    };
+    if wanted.is_empty() {
+        return Err(Error::refused(format!("the state of `{environment}` is not locked by `{}`", plain(id)))
+            .why(format!("the lock that holds it is {}", ids(&others)))
+            .hint("another run has taken the lock since: find out whether that one is dead"));
+    }
+    if let Some(process) = wanted.iter().find_map(|(_, held)| held.process) {
+        return Err(Error::refused(format!("the state of `{environment}` is in use: process {process} is alive"))
+            .why("a local lock ends with its process, and with nothing else")
+            .hint(format!("wait for it, or end it with one interrupt: kill -INT {process}")));
+    }
+    context.host.interrupt.check("releasing the lock")?;
+    for (place, held) in wanted {
+        if !place.release(held).await? {
+            return Err(Error::refused(format!("the lock at `{}` is another by now", place.describe()))
+                .why("a run has taken it meanwhile")
+                .hint(format!("look again: cdflow unlock {environment}")));
+        }
+        context.host.log.note(&format!("released {}", place.describe()));
+    }
+    if !others.is_empty() {
+        context.host.log.warning(&format!("another lock is left: {}", ids(&others)));
+    }
+    context.host.log.done(&format!("Released the lock {} of the state of {environment}", plain(id)));
+    Ok(())
+}

@@ -1,0 +1,491 @@
+//! `cdflow.yml`: what a component says of itself.
+
+use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Deserializer};
+
+use super::{
+    guards::{EnvironmentLimits, Limits, Protected},
+    names::{self, Component, Environment, Image, Team},
+    preview::Preview,
+    version_constraint::Constraint,
+};
+use crate::{
+    base::{
+        document,
+        error::{Error, Result},
+    },
+    deploy::secrets::{CredstashSettings, Sources},
+};
+
+pub(crate) const FILE: &str = "cdflow.yml";
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Manifest {
+    pub(crate) account_scheme_url: SchemeUrl,
+    pub(crate) team: Team,
+    #[serde(rename = "type")]
+    pub(crate) kind: ComponentType,
+    /// Default: from the git remote, else from GITHUB_REPOSITORY.
+    pub(crate) component: Option<Component>,
+    #[serde(default = "default_tfstate_filename")]
+    pub(crate) tfstate_filename: StateFilename,
+    /// Lambda zips go to every region of the scheme's `lambda-buckets`.
+    #[serde(default)]
+    pub(crate) multi_region: bool,
+    pub(crate) terraform_version: Option<Constraint>,
+    /// OpenTofu in Terraform's place.
+    pub(crate) opentofu_version: Option<Constraint>,
+    pub(crate) lambda: Option<Lambda>,
+    pub(crate) docker: Option<Docker>,
+    pub(crate) function: Option<Function>,
+    #[serde(default)]
+    pub(crate) deploy: Deploy,
+    #[serde(default)]
+    pub(crate) preview: Preview,
+    /// Where the environment's secrets are. Not said: credstash, where the code declares `variable "secrets"`.
+    pub(crate) secrets: Option<Sources>,
+    #[serde(default)]
+    pub(crate) credstash: CredstashSettings,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ComponentType {
+    /// Terraform code alone
+    Infrastructure,
+    /// Terraform code and a zip for AWS Lambda
+    Lambda,
+    /// Terraform code and a Docker image
+    Docker,
+    /// Terraform code and an image of a Rust function
+    Function,
+}
+
+impl ComponentType {
+    pub(crate) fn has_image(self) -> bool {
+        !matches!(self, Self::Infrastructure | Self::Lambda)
+    }
+}
+
+/// Where the account scheme lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SchemeUrl {
+    S3 {
+        bucket: String,
+        key: String,
+    },
+    /// Relative to the folder of cdflow.yml.
+    Path(PathBuf),
+}
+
+/// The name of the state object, one path segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StateFilename(pub(crate) String);
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Lambda {
+    /// Default: the folder named like the component, else `src`.
+    pub(crate) source: Option<PathBuf>,
+    /// Globs, relative to the source folder.
+    #[serde(default)]
+    pub(crate) exclude: Vec<String>,
+}
+
+/// How the image is built.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Docker {
+    /// Default: the folder of cdflow.yml.
+    pub(crate) context: Option<PathBuf>,
+    /// Relative to the folder of cdflow.yml. Default: `Dockerfile` in the context.
+    pub(crate) dockerfile: Option<PathBuf>,
+    /// The stage that becomes the image. Default: the last.
+    pub(crate) target: Option<String>,
+    /// One, such as `linux/arm64`. Default: the engine's.
+    #[serde(default)]
+    pub(crate) platforms: Vec<Platform>,
+    #[serde(default)]
+    pub(crate) build_args: BTreeMap<String, String>,
+    /// Environment variables that the build may mount as secrets of the same name.
+    #[serde(default)]
+    pub(crate) secrets: Vec<VariableName>,
+    pub(crate) cache: Option<Cache>,
+    /// Of the repository, where cdflow makes it; then nothing is called `latest`.
+    #[serde(default)]
+    pub(crate) immutable_tags: bool,
+}
+
+/// `linux/amd64`, `linux/arm/v7`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Platform(pub(crate) String);
+
+/// The name of an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct VariableName(pub(crate) String);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Cache {
+    /// Layers of the image that is called `latest` are used again; each image says how its layers were made.
+    Inline,
+}
+
+/// How a function becomes an image.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Function {
+    pub(crate) build_image: Option<Image>,
+    pub(crate) runtime_image: Option<Image>,
+}
+
+/// How deployments of this component behave.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Deploy {
+    /// How long Terraform waits for the state lock. Default: not at all.
+    pub(crate) lock_timeout: Option<Wait>,
+    /// Refuse to deploy where no state exists, unless `new-environment` says that this is meant.
+    #[serde(default)]
+    pub(crate) require_state: bool,
+    /// Whether deploys are told to GitHub as deployments. Default: yes.
+    pub(crate) github_deployments: Option<bool>,
+    /// The output of the code that is the environment's address.
+    pub(crate) url_output: Option<String>,
+    // The fields of `Limits`; serde can't both flatten and refuse unknown keys.
+    max_destroy: Option<usize>,
+    #[serde(default)]
+    protect: Vec<Protected>,
+    #[serde(default, deserialize_with = "names::label")]
+    allow_destroy_label: Option<String>,
+    #[serde(default)]
+    environments: BTreeMap<Environment, EnvironmentLimits>,
+}
+
+impl Deploy {
+    pub(crate) fn limits(&self) -> Limits {
+        let (protect, environments) = (self.protect.clone(), self.environments.clone());
+        let allow_destroy_label = self.allow_destroy_label.clone();
+        Limits { max_destroy: self.max_destroy, protect, allow_destroy_label, environments }
+    }
+}
+
+/// A duration as people write it: `90s`, `5m`, `72h`, `90d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wait(pub(crate) Duration);
+
+impl Manifest {
+    pub(crate) fn parse(file: &str, text: &str) -> Result<Self> {
+        let manifest: Self = document::from_yaml(file, text)?;
+        if manifest.terraform_version.is_some() && manifest.opentofu_version.is_some() {
+            return Err(Error::input(format!("{file}: both `terraform-version` and `opentofu-version` are set"))
+                .hint("keep the one that this component deploys with"));
+        }
+        if manifest.lambda.is_some() && manifest.kind != ComponentType::Lambda {
+            return Err(
+                Error::input(format!("{file}: `lambda` is for components of type `lambda`")).hint("remove `lambda`")
+            );
+        }
+        if manifest.function.is_some() && manifest.kind != ComponentType::Function {
+            return Err(Error::input(format!("{file}: `function` is for components of type `function`"))
+                .hint("remove `function`"));
+        }
+        match &manifest.docker {
+            Some(_) if manifest.kind != ComponentType::Docker => {
+                return Err(Error::input(format!("{file}: `docker` is for components of type `docker`"))
+                    .hint("remove `docker`"));
+            }
+            Some(docker) => docker.check(file)?,
+            None => {}
+        }
+        if manifest.multi_region && manifest.kind != ComponentType::Lambda {
+            return Err(Error::input(format!("{file}: `multi-region` is for components of type `lambda`"))
+                .hint("remove `multi-region`"));
+        }
+        if let Some(environment) = manifest.deploy.limits().waiting_for_itself() {
+            return Err(Error::input(format!("{file}: `deploy.environments` lets `{environment}` wait for itself"))
+                .hint(format!("remove `requires` there, or name the environment that comes before `{environment}`")));
+        }
+        manifest.preview.check(file)?;
+        Ok(manifest)
+    }
+
+    /// What a run asks for comes before what the file does.
+    pub(crate) fn with_terraform(mut self, wanted: Option<&Constraint>) -> Self {
+        if let Some(wanted) = wanted {
+            let of_file = match self.opentofu_version {
+                Some(_) => &mut self.opentofu_version,
+                None => &mut self.terraform_version,
+            };
+            *of_file = Some(wanted.clone());
+        }
+        self
+    }
+}
+
+impl Docker {
+    fn check(&self, file: &str) -> Result<()> {
+        if self.platforms.len() > 1 {
+            return Err(Error::input(format!("{file}: `docker.platforms` names more than one"))
+                .why("the engine's API builds an image for one platform, and AWS Lambda takes no other")
+                .hint("keep one; a component for each platform can share the code"));
+        }
+        if self.cache.is_some() && self.immutable_tags {
+            return Err(Error::input(format!("{file}: `docker.cache` can't be used with `immutable-tags`"))
+                .why("the cache is the image called `latest`, and where tags are immutable none is")
+                .hint("keep one of the two"));
+        }
+        if let Some(name) = self.secrets.iter().find(|name| self.build_args.contains_key(&name.0)) {
+            return Err(Error::input(format!("{file}: `{}` is a secret and a build argument", name.0))
+                .why("a build argument can be read from the image")
+                .hint("remove it from `docker.build-args`"));
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Platform {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_word = |word: &str| {
+            !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        };
+        let parts = text.split('/').count();
+        if (2..=3).contains(&parts) && text.split('/').all(is_word) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!("`{}` is no platform: one is written os/architecture, such as `linux/arm64`", text.escape_debug()))
+    }
+}
+
+impl FromStr for VariableName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        if !text.is_empty() && text.bytes().all(plain) && !text.starts_with(|c: char| c.is_ascii_digit()) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!("`{}` is no name of an environment variable", text.escape_debug()))
+    }
+}
+
+impl FromStr for SchemeUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some(rest) = text.strip_prefix("s3://") else {
+            return match text.split_once("://") {
+                Some((scheme, _)) => {
+                    Err(format!("`{scheme}://` is no place for an account scheme: s3://bucket/key, or a path"))
+                }
+                None if text.is_empty() => Err("an account scheme's place is s3://bucket/key, or a path".to_owned()),
+                None => Ok(Self::Path(text.into())),
+            };
+        };
+        match rest.split_once('/') {
+            Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => {
+                Ok(Self::S3 { bucket: bucket.to_owned(), key: key.to_owned() })
+            }
+            _ => Err(format!("`{text}` names no bucket and key (s3://bucket/key)")),
+        }
+    }
+}
+
+impl fmt::Display for SchemeUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::S3 { bucket, key } => write!(f, "s3://{bucket}/{key}"),
+            Self::Path(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for StateFilename {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        if !text.is_empty() && text.bytes().all(plain) && !text.starts_with('.') {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("a tfstate-filename is one name of letters, digits, `.`, `_` and `-`".to_owned())
+    }
+}
+
+impl FromStr for Wait {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refuse =
+            || format!("`{}` is no duration: a number and `s`, `m`, `h` or `d`, such as `5m`", text.escape_debug());
+        let (number, unit) = text.char_indices().last().map(|(at, unit)| (&text[..at], unit)).ok_or_else(refuse)?;
+        let seconds = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86400,
+            _ => return Err(refuse()),
+        };
+        let number: u32 = number.parse().map_err(|_| refuse())?;
+        Ok(Self(Duration::from_secs(u64::from(number) * seconds)))
+    }
+}
+
+/// In seconds, which Terraform understands too.
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s", self.0.as_secs())
+    }
+}
+
+fn default_tfstate_filename() -> StateFilename {
+    StateFilename("terraform.tfstate".to_owned())
+}
+
+/// The types above are read from scalars by their own `FromStr`.
+macro_rules! deserialize_from_str {
+    ($($name:ty),*) => {$(
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+deserialize_from_str!(SchemeUrl, StateFilename, Wait, Constraint, Platform, VariableName);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deploy::secrets::Source;
+
+    fn parse(text: &str) -> Result<Manifest> {
+        Manifest::parse(FILE, text)
+    }
+
+    fn message(text: &str) -> String {
+        parse(text).unwrap_err().to_string()
+    }
+
+    const SMALL: &str = "account-scheme-url: s3://acme/scheme.json\nteam: platform\ntype: lambda\n";
+
+    #[test]
+    fn the_smallest() {
+        let manifest = parse(SMALL).unwrap();
+        assert_eq!(manifest.account_scheme_url.to_string(), "s3://acme/scheme.json");
+        assert_eq!(manifest.tfstate_filename.0, "terraform.tfstate");
+        assert_eq!(manifest.kind, ComponentType::Lambda);
+        assert!(manifest.component.is_none() && !manifest.multi_region && !manifest.deploy.require_state);
+    }
+
+    #[test]
+    fn durations() {
+        let manifest = parse(&format!("{SMALL}deploy: {{lock-timeout: 5m}}\n")).unwrap();
+        assert_eq!(manifest.deploy.lock_timeout.unwrap().to_string(), "300s");
+        for bad in ["5", "m", "5 m", "-5m", "5w", "5é", "99999999999d"] {
+            assert!(bad.parse::<Wait>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn where_secrets_are() {
+        let secrets = |text: &str| parse(&format!("{SMALL}secrets: {text}\n"));
+        assert_eq!(parse(SMALL).unwrap().secrets, None);
+        assert_eq!(secrets("none").unwrap().secrets, Some(Sources::None));
+        assert_eq!(
+            secrets("[ssm, credstash]").unwrap().secrets,
+            Some(Sources::From(vec![Source::Ssm, Source::Credstash]))
+        );
+        for bad in ["nope", "[]", "[ssm, ssm]", "[vault]", "3"] {
+            let refused = secrets(bad).unwrap_err().to_string();
+            assert!(refused.starts_with("cdflow.yml:4:"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_placed_and_named() {
+        assert_eq!(
+            message("account-scheme-url: s3://a/b\ntema: x\ntype: lambda\n"),
+            "cdflow.yml:2:1: unknown key `tema`\n  -> did you mean `team`?"
+        );
+        assert_eq!(
+            message("account-scheme-url: s3://a/b\nteam: x\ntype: lambada\n"),
+            "cdflow.yml:3:7: unknown value `lambada`\n  -> did you mean `lambda`?"
+        );
+        let refused = message("account-scheme-url: s3://a/b\nteam: X\ntype: lambda\n");
+        assert!(refused.starts_with("cdflow.yml:2:7: team `X` is refused"), "{refused}");
+        for url in ["s3://", "s3://a", "s3://a/", "https://a/b", "''"] {
+            assert!(
+                message(&format!("account-scheme-url: {url}\nteam: x\ntype: lambda\n"))
+                    .starts_with("cdflow.yml:1:21: ")
+            );
+        }
+    }
+
+    const DOCKER: &str = "account-scheme-url: a.json\nteam: x\ntype: docker\n";
+
+    #[test]
+    fn how_an_image_is_built() {
+        let docker = |text: &str| parse(&format!("{DOCKER}docker: {{{text}}}\n")).map(|it| it.docker.unwrap());
+        assert!(parse(DOCKER).unwrap().docker.is_none());
+        let full = docker(
+            "context: app, dockerfile: app/x.Dockerfile, target: run, platforms: [linux/arm64], build-args: {V: 1.20}, \
+             secrets: [NPM_TOKEN], cache: inline",
+        )
+        .unwrap();
+        assert_eq!(
+            (full.build_args["V"].as_str(), full.cache, full.immutable_tags),
+            ("1.20", Some(Cache::Inline), false)
+        );
+        assert_eq!(
+            (full.platforms, full.secrets),
+            (vec![Platform("linux/arm64".into())], vec![VariableName("NPM_TOKEN".into())])
+        );
+        for (bad, says) in [
+            ("platform: linux/amd64", "did you mean `platforms`?"),
+            ("platforms: [linux/amd64, linux/arm64]", "names more than one"),
+            ("platforms: [amd64]", "such as `linux/arm64`"),
+            ("secrets: [A=b]", "`A=b` is no name"),
+            ("secrets: [A], build-args: {A: b}", "a secret and a build argument"),
+            ("cache: inline, immutable-tags: true", "keep one of the two"),
+            ("cache: registry", "unknown value `registry`"),
+        ] {
+            let refused = docker(bad).unwrap_err().to_string();
+            assert!(refused.starts_with("cdflow.yml:") && refused.contains(says), "{refused}");
+        }
+        assert!(message(&format!("{SMALL}docker: {{}}\n")).contains("`docker` is for components of type `docker`"));
+    }
+
+    #[test]
+    fn images_of_a_function() {
+        let function =
+            |text: &str| parse(&format!("account-scheme-url: a.json\nteam: x\ntype: function\nfunction: {{{text}}}\n"));
+        let images = function("build-image: rust:1, runtime-image: scratch").unwrap().function.unwrap();
+        assert_eq!(
+            (images.build_image.unwrap().as_str(), images.runtime_image.unwrap().as_str()),
+            ("rust:1", "scratch")
+        );
+        let refused = function("build-image: Rust").unwrap_err().to_string();
+        assert!(refused.starts_with("cdflow.yml:4:") && refused.contains("image `Rust` is refused"), "{refused}");
+        assert!(function("build-imag: a").unwrap_err().to_string().contains("did you mean `build-image`?"));
+    }
+
+    #[test]
+    fn combinations_that_contradict() {
+        let text = "account-scheme-url: a.json\nteam: x\ntype: infrastructure\nlambda: {source: src}\n";
+        assert!(message(text).contains("`lambda` is for"));
+        assert!(
+            message(&format!("{SMALL}function: {{}}\n")).contains("`function` is for components of type `function`")
+        );
+        assert!(message(&format!("{SMALL}terraform-version: 1.11.4\nopentofu-version: 1.8.0\n")).contains("both"));
+        assert!(
+            message("account-scheme-url: a.json\nteam: x\ntype: infrastructure\nmulti-region: true\n")
+                .contains("lambda")
+        );
+    }
+}

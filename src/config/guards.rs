@@ -1,0 +1,225 @@
+//! What a deploy may destroy, and what must have come before it: `deploy` of cdflow.yml, and `policy` of the account scheme,
+//! which no cdflow.yml can loosen.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
+
+use serde::Deserialize;
+
+use super::names::{self, Environment};
+
+/// As it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// So many resources at most are destroyed or replaced by one deploy.
+    pub(crate) max_destroy: Option<usize>,
+    /// These are not destroyed or replaced.
+    #[serde(default)]
+    pub(crate) protect: Vec<Protected>,
+    /// A pull request with this label may destroy what these limits would keep. None: no label does that.
+    #[serde(default, deserialize_with = "names::label")]
+    pub(crate) allow_destroy_label: Option<String>,
+    #[serde(default)]
+    pub(crate) environments: BTreeMap<Environment, EnvironmentLimits>,
+}
+
+/// Of one environment, over the general ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct EnvironmentLimits {
+    /// A release is deployed here only after it was deployed there with success.
+    pub(crate) requires: Option<Environment>,
+    pub(crate) max_destroy: Option<usize>,
+    #[serde(default)]
+    pub(crate) protect: Vec<Protected>,
+}
+
+/// A type of resources (`aws_db_instance`), or the address of a resource or a module (`module.data.aws_s3_bucket.events`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Protected(String);
+
+/// What holds in one environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Effective {
+    pub(crate) requires: BTreeSet<Environment>,
+    /// The component's, and the organisation's on top: a plan must keep each.
+    pub(crate) bounds: Vec<Bounds>,
+}
+
+/// What a plan may destroy, as one file says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub(crate) source: Source,
+    pub(crate) max_destroy: Option<usize>,
+    pub(crate) protect: BTreeSet<Protected>,
+    /// Lets a plan pass these bounds, and no others.
+    pub(crate) label: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// cdflow.yml
+    #[default]
+    Component,
+    /// `policy` of the account scheme
+    Policy,
+}
+
+impl Bounds {
+    pub(crate) fn protects(&self, address: &str, kind: &str) -> bool {
+        self.protect.iter().any(|protected| protected.covers(address, kind))
+    }
+}
+
+impl Effective {
+    pub(crate) fn of(environment: &Environment, component: &Limits, policy: &Limits) -> Self {
+        // A preview is there to be thrown away.
+        if environment.is_preview() {
+            return Self::default();
+        }
+        let requires = |limits: &Limits| limits.environments.get(environment).and_then(|own| own.requires.clone());
+        Self {
+            requires: [component, policy].into_iter().filter_map(requires).collect(),
+            bounds: vec![component.bounds(environment, Source::Component), policy.bounds(environment, Source::Policy)],
+        }
+    }
+
+    /// The stricter one counts.
+    pub(crate) fn max_destroy(&self) -> Option<usize> {
+        self.bounds.iter().filter_map(|bounds| bounds.max_destroy).min()
+    }
+
+    pub(crate) fn protects(&self, address: &str, kind: &str) -> bool {
+        self.bounds.iter().any(|bounds| bounds.protects(address, kind))
+    }
+
+    /// The same, and no label of a pull request changes it.
+    pub(crate) fn without_labels(mut self) -> Self {
+        self.bounds.iter_mut().for_each(|bounds| bounds.label = None);
+        self
+    }
+}
+
+impl Limits {
+    /// Would wait for itself for ever.
+    pub(crate) fn waiting_for_itself(&self) -> Option<&Environment> {
+        let itself = |(name, own): &(&Environment, &EnvironmentLimits)| own.requires.as_ref() == Some(*name);
+        self.environments.iter().find(itself).map(|(name, _)| name)
+    }
+
+    /// Every environment that is spoken of.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &Environment> {
+        self.environments.iter().flat_map(|(name, own)| std::iter::once(name).chain(&own.requires))
+    }
+
+    fn bounds(&self, environment: &Environment, source: Source) -> Bounds {
+        let own = self.environments.get(environment).cloned().unwrap_or_default();
+        Bounds {
+            source,
+            max_destroy: own.max_destroy.or(self.max_destroy),
+            protect: own.protect.into_iter().chain(self.protect.iter().cloned()).collect(),
+            label: self.allow_destroy_label.clone(),
+        }
+    }
+}
+
+impl Protected {
+    /// None: it names a type.
+    pub(crate) fn address(&self) -> Option<&str> {
+        Some(self.0.as_str()).filter(|text| text.contains('.'))
+    }
+
+    pub(crate) fn covers(&self, address: &str, kind: &str) -> bool {
+        match self.0.contains('.') {
+            false => self.0 == kind,
+            // The resource itself, its instances, or what is in the module.
+            true => address.strip_prefix(&self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '['])),
+        }
+    }
+}
+
+impl FromStr for Protected {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_plain =
+            !text.is_empty() && !text.contains(char::is_whitespace) && !text.starts_with('.') && !text.ends_with('.');
+        if is_plain {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!(
+            "`{}` is neither a type of resources (aws_db_instance) nor an address (module.data.aws_s3_bucket.events)",
+            text.escape_debug()
+        ))
+    }
+}
+
+impl fmt::Display for Protected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Protected {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(text: &str) -> Limits {
+        crate::base::document::from_yaml("cdflow.yml", text).unwrap()
+    }
+
+    fn live() -> Environment {
+        "live".parse().unwrap()
+    }
+
+    #[test]
+    fn an_environment_has_its_own_limits() {
+        let limits = limits(
+            "max-destroy: 3\nprotect: [aws_db_instance]\nenvironments: {live: {requires: aslive, max-destroy: 0}}\n",
+        );
+        let of = |name: &str| Effective::of(&name.parse().unwrap(), &limits, &Limits::default());
+        assert_eq!((of("live").max_destroy(), of("ci").max_destroy()), (Some(0), Some(3)));
+        assert_eq!(of("live").requires.iter().map(Environment::as_str).collect::<Vec<_>>(), ["aslive"]);
+        assert!(of("ci").requires.is_empty() && of("live").protects("aws_db_instance.a", "aws_db_instance"));
+        assert_eq!(of("pr-7"), Effective::default(), "previews have none");
+    }
+
+    #[test]
+    fn the_policy_can_not_be_loosened() {
+        let policy = limits("max-destroy: 1\nprotect: [aws_kms_key]\nenvironments: {live: {requires: ci}}\n");
+        let ours = limits("max-destroy: 9\nprotect: [a.b]\nenvironments: {live: {requires: aslive, max-destroy: 5}}\n");
+        let both = Effective::of(&live(), &ours, &policy);
+        assert_eq!((both.max_destroy(), both.requires.len()), (Some(1), 2));
+        assert!(both.protects("aws_kms_key.k", "aws_kms_key") && both.protects("a.b", "a"));
+        let stricter = limits("max-destroy: 0\n");
+        assert_eq!(Effective::of(&live(), &stricter, &policy).max_destroy(), Some(0));
+        assert_eq!(Effective::of(&live(), &Limits::default(), &policy).max_destroy(), Some(1));
+    }
+
+    #[test]
+    fn what_is_covered() {
+        let covers = |protected: &str, address: &str| {
+            let kind = address.split('.').rev().nth(1).unwrap();
+            protected.parse::<Protected>().unwrap().covers(address, kind)
+        };
+        assert!(covers("aws_db_instance", "module.x.aws_db_instance.main"));
+        assert!(!covers("aws_db", "aws_db_instance.main"));
+        assert!(covers("aws_s3_bucket.a", "aws_s3_bucket.a[\"x\"]") && covers("aws_s3_bucket.a", "aws_s3_bucket.a"));
+        assert!(!covers("aws_s3_bucket.a", "aws_s3_bucket.ab"));
+        assert!(covers("module.data", "module.data.aws_s3_bucket.events"));
+        assert!(covers("module.data", "module.data[0].aws_s3_bucket.events"));
+        for bad in ["", "a b", ".a", "a."] {
+            assert!(bad.parse::<Protected>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Previews: environments that live as long as their pull request.
+
+use std::{fmt, time::Duration};
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    component::Wait,
+    names::{self, Environment},
+};
+use crate::base::error::{Error, Result};
+
+/// The label that keeps a preview which is older than its `ttl`.
+const KEEP: &str = "keep-preview";
+
+/// What cdflow.yml says of previews.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Preview {
+    /// So long after its last deploy a preview may stand. Default: until its pull request is closed.
+    #[serde(default, deserialize_with = "ttl")]
+    pub(crate) ttl: Option<Wait>,
+    /// Only pull requests with this label have one. Default: all.
+    #[serde(default, deserialize_with = "names::label")]
+    pub(crate) label: Option<String>,
+    /// Default: `keep-preview`.
+    #[serde(default, deserialize_with = "names::label")]
+    keep_label: Option<String>,
+    /// Previews live where this environment does. Default: where the account scheme's `"*"` leads.
+    pub(crate) account_environment: Option<Environment>,
+    /// Only pull requests that change such a file have one. Default: all.
+    pub(crate) paths: Option<Paths>,
+    /// Whether drafts have one. Default: yes.
+    drafts: Option<bool>,
+    /// With a preview go the releases that were made for it.
+    #[serde(default)]
+    pub(crate) delete_releases: bool,
+}
+
+/// Globs of files, as the repository names them.
+#[derive(Clone)]
+pub(crate) struct Paths {
+    written: Vec<String>,
+    set: GlobSet,
+}
+
+/// Which pull request a preview is of, and at which commit: kept in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PreviewOf {
+    /// GitHub's number of the repository; a name can be given to another one.
+    pub(crate) repository: Option<u64>,
+    pub(crate) number: u64,
+    pub(crate) branch: String,
+    pub(crate) sha: String,
+    /// In seconds.
+    pub(crate) ttl: Option<u64>,
+}
+
+impl Preview {
+    pub(crate) fn check(&self, file: &str) -> Result<()> {
+        match &self.label {
+            Some(label) if label.eq_ignore_ascii_case(self.keep_label()) => {
+                Err(Error::input(format!("{file}: `label` and `keep-label` are the same, `{}`", label.escape_debug()))
+                    .why("every preview would be kept, whatever its `ttl`")
+                    .hint("name two labels in `preview`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn keep_label(&self) -> &str {
+        self.keep_label.as_deref().unwrap_or(KEEP)
+    }
+
+    pub(crate) fn wants_drafts(&self) -> bool {
+        self.drafts.unwrap_or(true)
+    }
+}
+
+impl PreviewOf {
+    /// Terraform's variable `preview`; `ttl` as `timeadd` takes it.
+    pub(crate) fn variable(&self) -> Value {
+        let ttl = self.ttl.map(|seconds| format!("{seconds}s"));
+        json!({ "number": self.number, "branch": self.branch, "sha": self.sha, "ttl": ttl })
+    }
+}
+
+impl Paths {
+    pub(crate) fn match_any<'f>(&self, mut files: impl Iterator<Item = &'f str>) -> bool {
+        files.any(|file| self.set.is_match(file))
+    }
+}
+
+impl fmt::Display for Paths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written.join(", "))
+    }
+}
+
+impl fmt::Debug for Paths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.written.fmt(f)
+    }
+}
+
+fn ttl<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Wait>, D::Error> {
+    let ttl = Option::<Wait>::deserialize(deserializer)?;
+    match ttl {
+        Some(Wait(Duration::ZERO)) => Err(serde::de::Error::custom("a preview with this `ttl` would be over at once")),
+        ttl => Ok(ttl),
+    }
+}
+
+impl<'de> Deserialize<'de> for Paths {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = Vec::<String>::deserialize(deserializer)?;
+        if written.is_empty() {
+            let message = "an empty list would be no pull request's; leave the key out where all are meant";
+            return Err(serde::de::Error::custom(message));
+        }
+        let mut set = GlobSetBuilder::new();
+        for glob in &written {
+            set.add(Glob::new(glob).map_err(serde::de::Error::custom)?);
+        }
+        Ok(Self { written, set: set.build().map_err(serde::de::Error::custom)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> crate::base::error::Result<Preview> {
+        crate::base::document::from_yaml("cdflow.yml", text)
+    }
+
+    #[test]
+    fn what_can_be_said_of_previews() {
+        let preview =
+            parse("{ttl: 72h, label: preview, account-environment: ci, paths: [app/**, '*.md'], drafts: false}");
+        let preview = preview.unwrap();
+        assert_eq!(preview.ttl.unwrap().0.as_secs(), 72 * 3600);
+        assert!(!preview.wants_drafts() && !preview.delete_releases);
+        assert_eq!(preview.keep_label(), "keep-preview");
+        let paths = preview.paths.unwrap();
+        assert!(paths.match_any(["x", "app/a/b.rs"].into_iter()) && !paths.match_any(["lib/app"].into_iter()));
+        assert!(Preview::default().wants_drafts());
+    }
+
+    #[test]
+    fn mistakes_are_placed() {
+        for bad in
+            ["ttl: 3 days", "ttl: 72", "ttl: -1h", "ttl: soon", "account-environment: CI", "paths: ['{a']", "tll: 3h"]
+        {
+            let refused = parse(bad).unwrap_err();
+            assert!(refused.to_string().starts_with("cdflow.yml:1:"), "{bad}: {refused}");
+        }
+    }
+
+    #[test]
+    fn what_terraform_is_told() {
+        let of = PreviewOf { repository: Some(1), number: 7, branch: "topic".into(), sha: "abc".into(), ttl: Some(60) };
+        assert_eq!(of.variable(), json!({ "number": 7, "branch": "topic", "sha": "abc", "ttl": "60s" }));
+        let endless = PreviewOf { ttl: None, ..of };
+        assert!(endless.variable()["ttl"].is_null());
+    }
+}

@@ -1,0 +1,5 @@
+//! Rules that are evaluated before anything is applied.
+
+pub(crate) mod label;
+pub(crate) mod plan;
+pub(crate) mod release;

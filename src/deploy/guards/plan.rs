@@ -1,0 +1,221 @@
+//! Whether a plan may be applied: judged from the plan's JSON, never from its text.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    base::error::{Error, Result},
+    config::guards::{Bounds, Effective, Source},
+    terraform::output::changes::{Action, Changes, ResourceChange},
+};
+
+/// So many addresses stand in a message.
+const SHOWN: usize = 20;
+
+/// The addresses whose destruction is protected or beyond the limit, and was allowed by name. Refused if one was not.
+pub(crate) fn judge(changes: &Changes, limits: &Effective, allowed: &[String]) -> Result<Vec<String>> {
+    let doomed: Vec<&ResourceChange> = changes.resources.iter().filter(|change| destroys(change.action)).collect();
+    let (named, others): (Vec<_>, Vec<_>) =
+        doomed.iter().copied().partition(|change| allowed.contains(&change.address));
+    let protected: Vec<&ResourceChange> =
+        others.iter().copied().filter(|change| is_protected(change, limits)).collect();
+    if !protected.is_empty() {
+        let refused = Error::refused("the plan would destroy what is protected").why(list(&protected));
+        return Err(by_label(refused.hint(allow(&protected)), changes, limits, allowed));
+    }
+    if let Some(limit) = limits.max_destroy().filter(|limit| others.len() > *limit) {
+        let count = resources(others.len());
+        let refused =
+            Error::refused(format!("the plan would destroy or replace {count}, and {limit} may be (`max-destroy`)"));
+        return Err(by_label(refused.why(list(&others)).hint(allow(&others)), changes, limits, allowed));
+    }
+    let beyond = limits.max_destroy().is_some_and(|limit| doomed.len() > limit);
+    let counted = named.into_iter().filter(|change| beyond || is_protected(change, limits));
+    Ok(counted.map(|change| change.address.clone()).collect())
+}
+
+/// The labels of a pull request that together let the plan pass; empty where there are none that do.
+pub(crate) fn labels(changes: &Changes, limits: &Effective, allowed: &[String]) -> BTreeSet<String> {
+    let refusing = refusing(changes, limits, allowed).into_iter().map(|bounds| bounds.label.clone());
+    refusing.collect::<Option<_>>().unwrap_or_default()
+}
+
+/// All that the plan destroys and the limits would keep, as if each address were allowed.
+pub(crate) fn overridden(changes: &Changes, limits: &Effective) -> Result<Vec<String>> {
+    let doomed = changes.resources.iter().filter(|change| destroys(change.action));
+    judge(changes, limits, &doomed.map(|change| change.address.clone()).collect::<Vec<_>>())
+}
+
+/// Addresses in a message, in the room that there is.
+pub(crate) fn shown(addresses: &[String]) -> String {
+    let mut text = addresses.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if addresses.len() > SHOWN {
+        text.push_str(&format!(" and {} more", addresses.len() - SHOWN));
+    }
+    text
+}
+
+/// A plan is within all bounds if it is within each.
+fn refusing<'l>(changes: &Changes, limits: &'l Effective, allowed: &[String]) -> Vec<&'l Bounds> {
+    let others: Vec<&ResourceChange> = changes
+        .resources
+        .iter()
+        .filter(|change| destroys(change.action) && !allowed.contains(&change.address))
+        .collect();
+    let refuses = |bounds: &Bounds| {
+        let protects =
+            |change: &&ResourceChange| addresses(change).any(|address| bounds.protects(address, &change.kind));
+        bounds.max_destroy.is_some_and(|limit| others.len() > limit) || others.iter().any(protects)
+    };
+    limits.bounds.iter().filter(|bounds| refuses(bounds)).collect()
+}
+
+/// Says which label would do, where one is configured.
+fn by_label(refused: Error, changes: &Changes, limits: &Effective, allowed: &[String]) -> Error {
+    let bounds = refusing(changes, limits, allowed);
+    if bounds.iter().all(|bounds| bounds.label.is_none()) {
+        return refused;
+    }
+    let labels = labels(changes, limits, allowed);
+    match labels.is_empty() {
+        false => refused.hint(format!("or for all of it: put {} on its pull request", named(&labels))),
+        true if bounds.iter().any(|bounds| bounds.label.is_none() && bounds.source == Source::Policy) => {
+            refused.hint("no label is enough: `policy` of the account scheme refuses it as well")
+        }
+        true => refused.hint("no label is enough: cdflow.yml refuses it as well, and names none"),
+    }
+}
+
+/// "the label `a`", "the labels `a` and `b`"
+pub(crate) fn named(labels: &BTreeSet<String>) -> String {
+    let quoted: Vec<String> = labels.iter().map(|label| format!("`{}`", label.escape_debug())).collect();
+    format!("the label{} {}", if quoted.len() == 1 { "" } else { "s" }, quoted.join(" and "))
+}
+
+/// A replacement destroys as well.
+fn destroys(action: Action) -> bool {
+    matches!(action, Action::Delete | Action::Replace)
+}
+
+fn is_protected(change: &ResourceChange, limits: &Effective) -> bool {
+    addresses(change).any(|address| limits.protects(address, &change.kind))
+}
+
+/// That before a move as well: a `moved` block does not take the protection away.
+fn addresses(change: &ResourceChange) -> impl Iterator<Item = &String> {
+    std::iter::once(&change.address).chain(&change.moved_from)
+}
+
+fn resources(count: usize) -> String {
+    if count == 1 { "1 resource".to_owned() } else { format!("{count} resources") }
+}
+
+fn list(changes: &[&ResourceChange]) -> String {
+    let named = changes.iter().map(|change| match change.action {
+        Action::Replace => format!("{} (replaced)", change.address),
+        _ => change.address.clone(),
+    });
+    shown(&named.collect::<Vec<_>>())
+}
+
+fn allow(changes: &[&ResourceChange]) -> String {
+    let first = changes.first().map_or("ADDRESS", |change| change.address.as_str());
+    format!(
+        "if that is meant, allow each by its address: --allow-destroy '{first}' (the Action's input `allow-destroy`)"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes(of: &[(&str, Action)]) -> Changes {
+        let resources = of.iter().map(|(address, action)| ResourceChange {
+            address: (*address).to_owned(),
+            kind: address.split('.').next().unwrap().to_owned(),
+            action: *action,
+            is_import: false,
+            moved_from: None,
+        });
+        Changes { resources: resources.collect(), ..Changes::default() }
+    }
+
+    fn limits(max_destroy: Option<usize>, protect: &[&str]) -> Effective {
+        Effective { bounds: vec![bounds(max_destroy, protect)], ..Effective::default() }
+    }
+
+    fn bounds(max_destroy: Option<usize>, protect: &[&str]) -> Bounds {
+        let protect = protect.iter().map(|it| it.parse().unwrap()).collect();
+        Bounds { max_destroy, protect, ..Bounds::default() }
+    }
+
+    #[test]
+    fn a_label_is_for_the_bounds_that_name_it() {
+        let plan = changes(&[("db.main", Action::Delete), ("web.a", Action::Delete)]);
+        let ours = Bounds { label: Some("destroy".to_owned()), ..bounds(Some(0), &["db"]) };
+        let of_policy = |max_destroy, label: Option<&str>| Bounds {
+            source: Source::Policy,
+            label: label.map(str::to_owned),
+            ..bounds(max_destroy, &[])
+        };
+        let needed = |policy: Bounds, allowed: &[&str]| {
+            let limits = Effective { bounds: vec![ours.clone(), policy], ..Effective::default() };
+            let allowed: Vec<String> = allowed.iter().map(|it| (*it).to_owned()).collect();
+            let refused = judge(&plan, &limits, &allowed).unwrap_err().to_string();
+            (labels(&plan, &limits, &allowed).into_iter().collect::<Vec<_>>(), refused)
+        };
+        let (labels, refused) = needed(of_policy(Some(2), None), &[]);
+        assert!(labels == ["destroy"] && refused.contains("put the label `destroy` on its pull request"), "{refused}");
+        let (labels, refused) = needed(of_policy(Some(1), None), &[]);
+        assert!(
+            labels.is_empty() && refused.contains("`policy` of the account scheme refuses it as well"),
+            "{refused}"
+        );
+        assert_eq!(needed(of_policy(Some(1), None), &["web.a"]).0, ["destroy"]);
+        let (labels, refused) = needed(of_policy(Some(1), Some("org")), &[]);
+        assert!(labels == ["destroy", "org"] && refused.contains("the labels `destroy` and `org`"), "{refused}");
+        let limits = Effective { bounds: vec![ours.clone()], ..Effective::default() };
+        assert_eq!(overridden(&plan, &limits).unwrap(), ["db.main", "web.a"]);
+        assert!(!judge(&plan, &limits.without_labels(), &[]).unwrap_err().to_string().contains("label"));
+    }
+
+    #[test]
+    fn what_is_protected_stays() {
+        let plan = changes(&[("db.main", Action::Replace), ("web.a", Action::Delete), ("web.b", Action::Create)]);
+        let refused = judge(&plan, &limits(None, &["db"]), &[]).unwrap_err().to_string();
+        assert!(refused.contains("db.main (replaced)") && refused.contains("--allow-destroy 'db.main'"), "{refused}");
+        assert_eq!(judge(&plan, &limits(None, &["db"]), &["db.main".to_owned()]).unwrap(), ["db.main"]);
+        assert!(judge(&plan, &limits(None, &["cache"]), &[]).unwrap().is_empty());
+        let plan = changes(&[("db.main", Action::Update), ("db.old", Action::Forget)]);
+        assert!(judge(&plan, &limits(Some(0), &["db"]), &[]).unwrap().is_empty(), "neither destroys");
+    }
+
+    #[test]
+    fn a_move_takes_no_protection_away() {
+        let mut plan = changes(&[("db.new", Action::Replace)]);
+        plan.resources[0].moved_from = Some("module.data.db.main".to_owned());
+        assert!(judge(&plan, &limits(None, &["module.data"]), &[]).is_err());
+        assert_eq!(judge(&plan, &limits(None, &["module.data"]), &["db.new".to_owned()]).unwrap(), ["db.new"]);
+    }
+
+    #[test]
+    fn so_many_and_no_more() {
+        let plan = changes(&[("a.1", Action::Delete), ("a.2", Action::Replace), ("a.3", Action::Delete)]);
+        assert!(judge(&plan, &limits(Some(3), &[]), &[]).unwrap().is_empty());
+        let refused = judge(&plan, &limits(Some(2), &[]), &[]).unwrap_err().to_string();
+        assert!(
+            refused.contains("3 resources, and 2 may be") && refused.contains("a.1, a.2 (replaced), a.3"),
+            "{refused}"
+        );
+        assert_eq!(judge(&plan, &limits(Some(2), &[]), &["a.3".to_owned()]).unwrap(), ["a.3"]);
+        assert!(judge(&plan, &limits(Some(0), &[]), &["a.3".to_owned()]).is_err());
+        assert!(judge(&plan, &limits(Some(2), &[]), &["a.9".to_owned()]).is_err(), "another address allows nothing");
+    }
+
+    #[test]
+    fn a_long_list_is_cut() {
+        let names: Vec<String> = (0..50).map(|n| format!("a.{n}")).collect();
+        let plan = changes(&names.iter().map(|name| (name.as_str(), Action::Delete)).collect::<Vec<_>>());
+        let refused = judge(&plan, &limits(Some(0), &[]), &[]).unwrap_err().to_string();
+        assert!(refused.contains("a.19 and 30 more") && !refused.contains("a.20,"), "{refused}");
+    }
+}

@@ -1,0 +1,121 @@
+//! What Terraform may reach, and as whom: roles, secrets, and the environment that it sees.
+
+use std::{collections::BTreeMap, ffi::OsString, sync::Arc};
+
+use serde_json::Value;
+
+use super::{Prepared, Wanted};
+use crate::{
+    base::{
+        error::{Error, Result},
+        run_folder::PrivateFolder,
+    },
+    config::scheme::Account,
+    context::Context,
+    deploy::secrets::{self, Sources},
+    services::aws::{credentials::Endpoint, session::Session},
+    terraform::{code::variables::SECRETS, state::backend},
+};
+
+/// Two identities: the environment's account for the providers, and `state` for the backend.
+pub(crate) async fn credentials(
+    context: &Context,
+    wanted: &Wanted,
+    private: &PrivateFolder,
+    account: &Account,
+    state: Option<&Arc<Session>>,
+) -> Result<(Option<Arc<Session>>, Option<Endpoint>)> {
+    let role = match &account.plan_role {
+        Some(plan_role) if wanted.plan_only => Some(plan_role),
+        _ => account.role.as_ref(),
+    };
+    if let (Some(id), Some(role)) = (&account.id, role) {
+        context.host.log.note(&format!("account {} {id}, {}, as {role}", account.alias, account.region));
+    }
+    let session = context.session(account, role.map(String::as_str)).await?;
+    // Without a role in the environment's account there is nothing to hand out: another account's would be the wrong one.
+    let endpoint = match &session {
+        Some(provider) => {
+            let state = state.unwrap_or(provider).clone();
+            Some(Endpoint::start(private.path(), provider.clone(), state, &context.host.log.redactor).await?)
+        }
+        None => None,
+    };
+    Ok((session, endpoint))
+}
+
+/// Fills `secrets`, where the code declares it. Each value is masked from the moment it is known.
+pub(crate) async fn read_secrets(
+    context: &Context,
+    wanted: &Wanted,
+    prepared: &mut Prepared,
+    session: Option<&Session>,
+) -> Result<()> {
+    let Some(value) = prepared.variables.get_mut(SECRETS) else { return Ok(()) };
+    let log = &context.host.log;
+    let (sources, session) = match (&context.manifest.secrets, session) {
+        (Some(Sources::None), _) => return Ok(()),
+        (None, None) => {
+            log.warning("a local account scheme has no secrets: Terraform gets an empty map");
+            return Ok(());
+        }
+        (Some(Sources::From(_)), None) => {
+            return Err(Error::input(
+                "cdflow.yml names sources of secrets, but the environment's account has no `role` to read them with",
+            )
+            .hint("give the account an `id` and a `role` in the account scheme, or say `secrets: none`"));
+        }
+        (Some(Sources::From(sources)), Some(session)) => (sources.clone(), session),
+        (None, Some(session)) => (vec![secrets::Source::Credstash], session),
+    };
+    let request = secrets::Request {
+        identity: &context.identity,
+        environment: &wanted.environment,
+        credstash: &context.manifest.credstash,
+        session,
+    };
+    let read = secrets::read(&sources, &request).await?;
+    for (name, secret) in &read {
+        if !log.redactor.add(secret) {
+            log.warning(&format!("the secret `{name}` is too short to be masked where Terraform prints it"));
+        }
+    }
+    if read.is_empty() {
+        let names: Vec<String> = sources.iter().map(ToString::to_string).collect();
+        log.warning(&format!("there are no secrets for `{}` in {}", wanted.environment, names.join(", ")));
+    } else {
+        log.note(&format!("{} secret(s)", read.len()));
+    }
+    *value = read.iter().map(|(name, secret)| (name.clone(), Value::from(secret.expose()))).collect();
+    Ok(())
+}
+
+/// All that Terraform sees: where to find credentials, never a credential.
+pub(crate) fn terraform_env(
+    context: &Context,
+    private: &PrivateFolder,
+    region: &str,
+    endpoint: Option<&Endpoint>,
+) -> Result<BTreeMap<OsString, OsString>> {
+    let mut env = context.host.environment.for_terraform(&context.pass_environment);
+    // Nothing is fetched at deploy: only the bundle's providers, which -plugin-dir names, can be found.
+    let cli_config = private.file("terraform.rc", b"disable_checkpoint = true\nprovider_installation {\n}\n")?;
+    env.insert("TF_CLI_CONFIG_FILE".into(), cli_config.into());
+    // Whatever lies in HOME or answers as this machine is not the identity of the account scheme.
+    env.insert("AWS_SHARED_CREDENTIALS_FILE".into(), private.file("aws-credentials", b"")?.into());
+    env.insert("AWS_EC2_METADATA_DISABLED".into(), "true".into());
+    let Some(endpoint) = endpoint else {
+        env.insert("AWS_CONFIG_FILE".into(), private.file("aws-config", b"")?.into());
+        return Ok(env);
+    };
+    let program =
+        std::env::current_exe().map_err(|error| Error::internal("cdflow does not know where it lies").why(error))?;
+    let profile = backend::profile(&program, &endpoint.socket);
+    env.insert("AWS_CONFIG_FILE".into(), private.file("aws-config", profile.as_bytes())?.into());
+    env.insert("AWS_CONTAINER_CREDENTIALS_FULL_URI".into(), endpoint.url.clone().into());
+    env.insert("AWS_CONTAINER_AUTHORIZATION_TOKEN".into(), endpoint.token.expose().into());
+    for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
+        env.insert(name.into(), region.into());
+    }
+    Ok(env)
+}

@@ -1,0 +1,131 @@
+//! The release, unpacked and checked: that it is the one that was asked for, and for a place that has not moved.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+
+use super::Wanted;
+use crate::{
+    base::{
+        digest::Sha256,
+        error::{Error, Exit, Result},
+        log::bytes_text,
+        run_folder::PrivateFolder,
+    },
+    config::scheme::{Account, FrozenAccount},
+    context::Context,
+    release::{
+        bundle::{self, Unpacked},
+        published,
+    },
+};
+
+pub(crate) async fn fetch(context: &Context, wanted: &Wanted, private: &PrivateFolder) -> Result<Unpacked> {
+    let (log, store) = (&context.host.log, &context.store);
+    let key = wanted.release.key();
+    log.step(&format!("Fetch {}", store.describe(&key)));
+    let Some(found) = store.head(&key).await? else {
+        return Err(published::missing(store, &wanted.release).await);
+    };
+    let archive = private.path().join("bundle.zip");
+    let progress = log.progress("downloading", found.size);
+    let advance = |bytes| progress.advance(bytes);
+    let fetched = tokio::select! {
+        fetched = store.fetch(&key, &archive, &advance) => fetched?,
+        () = context.host.interrupt.arrived() => None,
+    };
+    drop(progress);
+    context.host.interrupt.check("unpacking the release")?;
+    let found = fetched
+        .ok_or_else(|| Error::new(Exit::Unavailable, format!("{} was there and is gone", store.describe(&key))))?;
+    let (into, expected) = (private.folder("bundle")?, published::promised_digest(&found)?);
+    let from = archive.clone();
+    let unpacked = tokio::task::spawn_blocking(move || bundle::unpack(&from, &into, expected));
+    let unpacked = unpacked.await.map_err(|error| Error::internal("the bundle's reader failed").why(error))?;
+    let unpacked = unpacked.map_err(|error| error.hint(format!("it was fetched from {}", store.describe(&key))))?;
+    // Twice the space would be needed otherwise.
+    fs::remove_file(&archive).map_err(|error| Error::io("can't remove", &archive, &error))?;
+    check_recorded(wanted, &unpacked)?;
+    match (&unpacked.digest, &unpacked.manifest) {
+        (Some(digest), Some(manifest)) => {
+            log.note(&format!(
+                "{}, {} files verified, bundle digest {digest}",
+                bytes_text(found.size),
+                manifest.files.len()
+            ));
+        }
+        _ => log.warning("this bundle has no manifest.json (another program made it): its content is unverified"),
+    }
+    Ok(unpacked)
+}
+
+/// A version that was deployed here before must still be the same bytes.
+fn check_recorded(wanted: &Wanted, unpacked: &Unpacked) -> Result<()> {
+    let Some(recorded) = wanted.recorded.as_ref().filter(|recorded| recorded.version == wanted.release.version) else {
+        return Ok(());
+    };
+    if recorded.bundle_digest == unpacked.digest {
+        return Ok(());
+    }
+    let text = |digest: Option<Sha256>| digest.map_or_else(|| "none".to_owned(), |digest| digest.to_string());
+    Err(Error::integrity(format!(
+        "release {} is not the one that was deployed to `{}`",
+        wanted.release.version, wanted.environment
+    ))
+    .why(format!(
+        "the ledger has the bundle digest {}, the store {}",
+        text(recorded.bundle_digest),
+        text(unpacked.digest)
+    ))
+    .hint("somebody replaced a published release: find out who; deploy a new version"))
+}
+
+/// The bundle is of this component and version, and its environment has not moved since.
+pub(crate) fn check_bundle<'a>(context: &'a Context, wanted: &Wanted, bundle: &Unpacked) -> Result<Accounts<'a>> {
+    let facts: Value = serde_json::from_str(&read(&bundle.root, "release.json")?)
+        .map_err(|error| Error::integrity("release.json of the bundle can't be read").why(error))?;
+    let identity = &wanted.release.identity;
+    let expected = [
+        ("team", identity.team.as_str()),
+        ("component", identity.component.as_str()),
+        ("version", wanted.release.version.as_str()),
+    ];
+    for (key, expected) in expected {
+        let found = &facts["release"][key];
+        if *found != *expected {
+            return Err(Error::input(format!(
+                "the bundle is not what was asked for: its {key} is {found}, not \"{expected}\""
+            ))
+            .hint("check `team` and `component` of cdflow.yml; was the bundle copied?"));
+        }
+    }
+    let raw = read(&bundle.root, "account-scheme.json")?;
+    let frozen = FrozenAccount::find(&raw, &identity.team, context.scheme.listed_as(&wanted.environment))?;
+    let (live, _) = context.scheme.account_of(&wanted.environment)?;
+    if frozen.id != live.id || frozen.region != live.region {
+        let place =
+            |id: &Option<String>, region: &str| format!("account {} in {region}", id.as_deref().unwrap_or("(local)"));
+        return Err(Error::input(format!(
+            "the environment `{}` has moved since this release was made",
+            wanted.environment
+        ))
+        .why(format!(
+            "it was in {}, the account scheme now says {}",
+            place(&frozen.id, &frozen.region),
+            place(&live.id, &live.region)
+        ))
+        .hint("make a new release for the new place, or correct the account scheme"));
+    }
+    Ok(Accounts { frozen, live })
+}
+
+fn read(root: &Path, name: &str) -> Result<String> {
+    fs::read_to_string(root.join(name))
+        .map_err(|error| Error::integrity(format!("the bundle's {name} can't be read")).why(error))
+}
+
+/// Where the environment is: as it was at release, and how to get there now.
+pub(crate) struct Accounts<'a> {
+    pub(crate) frozen: FrozenAccount,
+    pub(crate) live: &'a Account,
+}

@@ -1,0 +1,125 @@
+//! The unpacked bundle, made ready for Terraform: modules in their place, backend and variables written beside the code.
+
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value, json};
+
+use super::Wanted;
+use crate::{
+    base::{
+        error::{Error, Result},
+        run_folder::{PrivateFolder, write_new},
+    },
+    config::scheme::FrozenAccount,
+    context::Context,
+    release::bundle::Unpacked,
+    terraform::{
+        InitRequest,
+        code::{
+            declarations::Declarations,
+            lockfile, modules,
+            variables::{SECRETS, Variables},
+        },
+        state::backend::{self, Backend},
+    },
+};
+
+const SECRETS_OVERRIDE: &str = "cdflow_secrets_override.tf.json";
+
+/// The unpacked bundle, made ready for Terraform.
+pub(crate) struct Prepared {
+    pub(crate) infra: PathBuf,
+    pub(crate) init: InitRequest,
+    pub(crate) variables: Map<String, Value>,
+    pub(crate) var_file: PathBuf,
+    pub(crate) plan_file: PathBuf,
+    pub(crate) has_ephemeral: bool,
+}
+
+impl Prepared {
+    pub(crate) fn write_variables(&self) -> Result<()> {
+        // A line for each: Terraform shows the line of a value that it refuses, and a secret must not stand beside it.
+        write_new(&self.var_file, format!("{:#}\n", json!(self.variables)).as_bytes())
+    }
+}
+pub(crate) fn prepare(
+    context: &Context,
+    wanted: &Wanted,
+    private: &PrivateFolder,
+    bundle: &Unpacked,
+    backend: &Backend,
+    account: &FrozenAccount,
+) -> Result<Prepared> {
+    let root = &bundle.root;
+    let infra = root.join("infra");
+    if !infra.is_dir() {
+        return Err(Error::integrity("the bundle has no infra/"));
+    }
+    let declared = Declarations::read(&infra, "infra")?;
+    declared.check_overrides()?;
+    let mut variables = Variables::read(root, &wanted.environment, account, &context.host.log)?;
+    if let Some(preview) = wanted.preview() {
+        variables.set_preview(preview.variable());
+    }
+    let variables = variables.file_for(&declared, &wanted.environment, &context.host.log)?;
+    if variables.contains_key(SECRETS) {
+        // Terraform then hides the values, whatever the code says of the variable.
+        let sensitive = json!({"variable": {SECRETS: {"sensitive": true}}});
+        write_new(&infra.join(SECRETS_OVERRIDE), sensitive.to_string().as_bytes())?;
+    }
+    let has_modules = place_modules(root, &infra, bundle.manifest.is_none())?;
+    place_reference_files(root, &infra)?;
+    write_new(&infra.join(backend::FILE), backend.file().as_bytes())?;
+    make_folder(&root.join("providers"))?;
+    if let Backend::Local { directory } = backend {
+        // States may hold secrets.
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.map_err(|error| Error::io("can't make the folder", directory, &error))?;
+    }
+    let init = InitRequest { providers: "../providers", is_locked: infra.join(lockfile::FILE).exists(), has_modules };
+    let has_ephemeral = declared.variables.iter().any(|variable| variable.is_ephemeral);
+    // Terraform would make it readable for all, and in it are the values of secrets; one that is there keeps its mode.
+    let plan_file = private.file("plan", b"")?;
+    let var_file = private.path().join("variables.tfvars.json");
+    Ok(Prepared { infra, init, variables, var_file, plan_file, has_ephemeral })
+}
+
+/// `modules/` of the bundle is Terraform's own folder. True when it has an index.
+fn place_modules(root: &Path, infra: &Path, is_reference: bool) -> Result<bool> {
+    let from = root.join(if is_reference { ".terraform/modules" } else { "modules" });
+    let to = infra.join(".terraform/modules");
+    if !from.is_dir() {
+        return Ok(false);
+    }
+    make_folder(&infra.join(".terraform"))?;
+    fs::rename(&from, &to).map_err(|error| Error::io("can't move", &from, &error))?;
+    let index = to.join(modules::INDEX);
+    if is_reference && index.is_file() {
+        let text = fs::read_to_string(&index).map_err(|error| Error::io("can't read", &index, &error))?;
+        fs::write(&index, modules::index_from_reference(&text)?)
+            .map_err(|error| Error::io("can't write", &index, &error))?;
+    }
+    Ok(index.is_file())
+}
+
+/// The reference ran init one folder higher: its providers and its lock file are there.
+fn place_reference_files(root: &Path, infra: &Path) -> Result<()> {
+    let moves = [
+        (root.join(".terraform/providers"), root.join("providers")),
+        (root.join(lockfile::FILE), infra.join(lockfile::FILE)),
+    ];
+    for (from, to) in moves {
+        if from.exists() && !to.exists() {
+            fs::rename(&from, &to).map_err(|error| Error::io("can't move", &from, &error))?;
+        }
+    }
+    Ok(())
+}
+
+fn make_folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|error| Error::io("can't make the folder", path, &error))
+}

@@ -1,0 +1,263 @@
+//! credstash: a DynamoDB table of values, each sealed with a data key that KMS opens.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use futures_util::{StreamExt, TryStreamExt};
+
+use super::{
+    Request, Secrets,
+    cipher::{self, Digest, Refused},
+};
+use crate::{
+    base::{
+        error::{Error, Result},
+        redact::Secret,
+    },
+    services::aws::failure::Failure,
+};
+
+/// KMS calls at a time.
+const AT_ONCE: usize = 8;
+
+type Row = HashMap<String, AttributeValue>;
+
+/// One version of a secret, still sealed.
+#[derive(Debug)]
+struct Item {
+    /// In full: `deploy.live.checkout.password`.
+    name: String,
+    version: String,
+    /// The data key, as KMS sealed it.
+    key: Vec<u8>,
+    ciphertext: Vec<u8>,
+    mac: Vec<u8>,
+    digest: Digest,
+}
+
+pub(crate) async fn read(request: &Request<'_>, may_be_missing: bool) -> Result<Secrets> {
+    let table = request.credstash.table.clone().unwrap_or_else(|| format!("credstash-{}", request.identity.team));
+    let prefix = format!("deploy.{}.{}.", request.environment_name(), request.identity.component);
+    let Some(rows) = rows(request, &table, &prefix).await? else {
+        return match may_be_missing {
+            true => Ok(Secrets::new()),
+            false => Err(Error::input(format!("the credstash table `{table}` is not there"))
+                .why(format!("looked for in {} of account {}", request.region(), request.session.account_id.as_deref().unwrap_or("(unknown)")))
+                .hint("create it, or say in cdflow.yml where the secrets are: `secrets: [ssm]`, `secrets: [secrets-manager]`, `secrets: none`")),
+        };
+    };
+    let kms = aws_sdk_kms::Client::new(&request.session.config);
+    let opened = newest(rows, &prefix, &table)?.into_iter().map(|(name, item)| {
+        let kms = &kms;
+        async move { Ok((name, unseal(request, kms, &table_item(&item), &item).await?)) }
+    });
+    // Boxed, so that the compiler need not prove the closure general over lifetimes.
+    futures_util::stream::iter(opened.map(Box::pin).collect::<Vec<_>>()).buffer_unordered(AT_ONCE).try_collect().await
+}
+
+fn table_item(item: &Item) -> String {
+    format!("the secret `{}` (version {}) of credstash", item.name, item.version)
+}
+
+/// Every version of every secret under `prefix`; None where there is no such table.
+async fn rows(request: &Request<'_>, table: &str, prefix: &str) -> Result<Option<Vec<Row>>> {
+    let client = aws_sdk_dynamodb::Client::new(&request.session.config);
+    let pages = client
+        .scan()
+        .table_name(table)
+        .consistent_read(true)
+        .filter_expression("begins_with(#name, :prefix)")
+        .expression_attribute_names("#name", "name")
+        .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
+        .into_paginator()
+        .items()
+        .send()
+        .collect::<Result<Vec<Row>, _>>()
+        .await;
+    match pages {
+        Ok(rows) => Ok(Some(rows)),
+        Err(error) => match Failure::of(&error) {
+            failure if failure.code() == Some("ResourceNotFoundException") => Ok(None),
+            failure => {
+                Err(failure.into_error(format!("the credstash table `{table}` can't be read"), request.region()))
+            }
+        },
+    }
+}
+
+/// By short name. A name with a dot behind the prefix is another component's.
+fn newest(rows: Vec<Row>, prefix: &str, table: &str) -> Result<BTreeMap<String, Item>> {
+    let mut newest: BTreeMap<String, (String, Row)> = BTreeMap::new();
+    for row in rows {
+        let text = |key: &str| row.get(key).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
+        let (name, version) = (text("name"), text("version"));
+        let Some(short) = name.strip_prefix(prefix).filter(|short| !short.contains('.')) else { continue };
+        let is_newer = newest.get(short).is_none_or(|(other, _)| order(other) < order(&version));
+        if is_newer {
+            newest.insert(short.to_owned(), (version, row));
+        }
+    }
+    newest.into_iter().map(|(short, (_, row))| Ok((short, parse(&row, table)?))).collect()
+}
+
+/// Versions are numbers, padded with zeros by newer credstash only.
+fn order(version: &str) -> (usize, &str) {
+    let digits = version.trim_start_matches('0');
+    (digits.len(), digits)
+}
+
+fn parse(row: &Row, table: &str) -> Result<Item> {
+    let text = |key: &str| row.get(key).and_then(|value| value.as_s().ok()).map(String::as_str);
+    let name = text("name").unwrap_or_default().to_owned();
+    let refuse = |what: &str| {
+        Error::integrity(format!("the secret `{}` in `{table}` is not as credstash writes it", name.escape_debug()))
+            .why(what)
+    };
+    let decoded = |key: &str| {
+        text(key).and_then(|text| STANDARD.decode(text).ok()).ok_or_else(|| refuse(&format!("`{key}` is not base64")))
+    };
+    // Hex in ASCII: as bytes, and by old versions as a string.
+    let mac = match row.get("hmac") {
+        Some(AttributeValue::B(bytes)) => from_hex(bytes.as_ref()),
+        Some(AttributeValue::S(text)) => from_hex(text.as_bytes()),
+        _ => None,
+    };
+    Ok(Item {
+        version: text("version").unwrap_or_default().to_owned(),
+        key: decoded("key")?,
+        ciphertext: decoded("contents")?,
+        mac: mac.ok_or_else(|| refuse("`hmac` is not hex"))?,
+        digest: Digest::parse(text("digest")).ok_or_else(|| refuse("`digest` is unknown"))?,
+        name,
+    })
+}
+
+fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pairs = text.chunks_exact(2);
+    pairs.remainder().is_empty().then_some(())?;
+    pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
+}
+
+async fn unseal(request: &Request<'_>, kms: &aws_sdk_kms::Client, who: &str, item: &Item) -> Result<Secret> {
+    let context = request.credstash.context.clone();
+    let call = kms
+        .decrypt()
+        .ciphertext_blob(item.key.clone().into())
+        .set_encryption_context((!context.is_empty()).then(|| context.into_iter().collect()));
+    let answer = call.send().await.map_err(|error| {
+        let failure = Failure::of(&error);
+        let is_context = failure.code() == Some("InvalidCiphertextException");
+        let error = failure.into_error(format!("{who} can't be decrypted (kms:Decrypt)"), request.region());
+        match is_context {
+            true => error.hint(
+                "if it was put with an encryption context, say so in cdflow.yml: `credstash: {context: {key: value}}`",
+            ),
+            false => error,
+        }
+    })?;
+    let data_key = answer.plaintext().map(|blob| blob.as_ref()).unwrap_or_default();
+    cipher::open(data_key, item.digest, &item.ciphertext, &item.mac).map(Secret::new).map_err(|refused| {
+        let error = Error::integrity(format!("{who} can't be trusted"));
+        match refused {
+            Refused::Key => error.why("KMS gave a data key of another length"),
+            Refused::Hmac => error
+                .why("its HMAC is wrong: it was tampered with, or sealed with another key")
+                .hint("put it again with credstash"),
+            Refused::Text => error.why("it is not UTF-8").hint("put it again as text"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Written by the real credstash 1.17.1, with the data keys that KMS gave.
+    const VECTORS: &str = include_str!("../../../tests/fixtures/credstash.json");
+
+    fn row(item: &Value) -> Row {
+        let value = |value: &Value| match (value["S"].as_str(), value["B"].as_str()) {
+            (Some(text), _) => AttributeValue::S(text.to_owned()),
+            (_, Some(text)) => AttributeValue::B(STANDARD.decode(text).unwrap().into()),
+            _ => AttributeValue::Null(true),
+        };
+        item.as_object().unwrap().iter().map(|(key, found)| (key.clone(), value(found))).collect()
+    }
+
+    fn vectors() -> Vec<(Row, Vec<u8>, String)> {
+        let vectors: Vec<Value> = serde_json::from_str(VECTORS).unwrap();
+        let hex = |text: &Value| from_hex(text.as_str().unwrap().as_bytes()).unwrap();
+        let text = |text: &Value| text.as_str().unwrap().to_owned();
+        vectors
+            .iter()
+            .map(|vector| (row(&vector["item"]), hex(&vector["data_key_hex"]), text(&vector["plaintext"])))
+            .collect()
+    }
+
+    #[test]
+    fn what_the_real_program_wrote_is_read() {
+        let mut digests = Vec::new();
+        for (row, key, plaintext) in vectors() {
+            let item = parse(&row, "t").unwrap();
+            assert_eq!(cipher::open(&key, item.digest, &item.ciphertext, &item.mac), Ok(plaintext), "{}", item.name);
+            digests.push(item.digest);
+        }
+        assert!(
+            digests.contains(&Digest::Md5) && digests.contains(&Digest::Sha512) && digests.len() >= 6,
+            "{digests:?}"
+        );
+    }
+
+    #[test]
+    fn a_changed_item_is_refused_before_it_is_decrypted() {
+        for (row, key, _) in vectors() {
+            let item = parse(&row, "t").unwrap();
+            for at in 0..item.ciphertext.len() {
+                let mut changed = item.ciphertext.clone();
+                changed[at] ^= 1;
+                assert_eq!(cipher::open(&key, item.digest, &changed, &item.mac), Err(Refused::Hmac));
+            }
+            let mut changed = item.mac.clone();
+            changed[0] ^= 1;
+            assert_eq!(cipher::open(&key, item.digest, &item.ciphertext, &changed), Err(Refused::Hmac));
+            assert_eq!(cipher::open(&key, item.digest, &item.ciphertext, &item.mac[..4]), Err(Refused::Hmac));
+            assert_eq!(cipher::open(&key[..63], item.digest, &item.ciphertext, &item.mac), Err(Refused::Key));
+        }
+    }
+
+    #[test]
+    fn the_newest_version_and_only_this_component() {
+        let (template, ..) = vectors().remove(0);
+        let made = |name: &str, version: &str| {
+            let mut row = template.clone();
+            row.insert("name".into(), AttributeValue::S(name.into()));
+            row.insert("version".into(), AttributeValue::S(version.into()));
+            row
+        };
+        let rows = vec![
+            made("deploy.live.app.a", "0000000000000000009"),
+            made("deploy.live.app.a", "0000000000000000010"),
+            made("deploy.live.app.a", "2"),
+            made("deploy.live.app.v2.a", "0000000000000000001"),
+            made("deploy.live.app.b", "3"),
+        ];
+        let newest = newest(rows, "deploy.live.app.", "t").unwrap();
+        let found: Vec<(&str, &str)> =
+            newest.iter().map(|(name, item)| (name.as_str(), item.version.as_str())).collect();
+        assert_eq!(found, [("a", "0000000000000000010"), ("b", "3")]);
+    }
+
+    #[test]
+    fn a_row_of_another_shape_is_named() {
+        for (key, value) in [("contents", "no base64!"), ("digest", "SHA3"), ("hmac", "xyz")] {
+            let (mut row, ..) = vectors().remove(0);
+            row.insert(key.into(), AttributeValue::S(value.into()));
+            let error = parse(&row, "table").unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains("deploy.live.mycomponent."), "{error}");
+        }
+    }
+}

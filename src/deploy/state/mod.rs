@@ -1,0 +1,5 @@
+//! Where the state of an environment is, who holds its lock, and what a failure leaves of it.
+
+pub(crate) mod after_failure;
+pub(crate) mod location;
+pub(crate) mod migration;

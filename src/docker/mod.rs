@@ -1,7 +1,0 @@
-//! Docker images: what is sent to the engine, how it is built and pushed, and who may do that.
-
-pub(crate) mod bases;
-pub(crate) mod context;
-pub(crate) mod engine;
-mod ignore;
-pub(crate) mod logins;

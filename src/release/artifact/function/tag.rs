@@ -1,0 +1,86 @@
+//! What an image is called that nobody has named: `<login>/<folder>`.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::Value;
+
+use super::Profile;
+use crate::{
+    base::{
+        error::{Error, Result},
+        process_env::Environment,
+    },
+    config::names::Image,
+    services::{
+        ci::host::Host,
+        registry::logins::{Login, Logins},
+    },
+};
+
+const DOCKER_HUB: &str = "docker.io";
+
+/// The developer's image has a name of its own: it holds environment files and must not be pushed in a release's place.
+pub(crate) async fn default_tag(profile: Profile, component: &Path, logins: &Logins, host: &Host) -> Result<Image> {
+    let user = user(&host.environment, logins, host).await?.ok_or_else(|| {
+        Error::input("the image has no name: you are logged in to no registry")
+            .why("without --tag it is called <login>/<folder>, by DOCKER_USERNAME or what `docker login` or `podman login` has kept")
+            .hint("give it a name (--tag NAME), or log in (docker login)")
+    })?;
+    let folder = component.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let prefix = match profile {
+        Profile::Release => "",
+        Profile::Dev => "dev-",
+    };
+    let tag = format!("{user}/{prefix}{folder}");
+    tag.parse().map_err(|refused| {
+        Error::input(format!("the image can't be called `{}`", tag.escape_debug()))
+            .why(refused)
+            .hint("give it a name: --tag NAME")
+    })
+}
+
+/// Docker's own, then podman's.
+async fn user(environment: &Environment, logins: &Logins, host: &Host) -> Result<Option<String>> {
+    if let Some(user) = environment.get("DOCKER_USERNAME") {
+        return Ok(Some(user.to_owned()));
+    }
+    if let Some(Login::Password { user, .. }) = logins.for_host(DOCKER_HUB, host).await? {
+        return Ok(Some(user));
+    }
+    for path in podman_files(environment) {
+        if let Some(user) = podman_login(&path)? {
+            return Ok(Some(user));
+        }
+    }
+    Ok(None)
+}
+
+fn podman_files(environment: &Environment) -> Vec<PathBuf> {
+    let of = |variable: &str, rest: &str| environment.get(variable).map(|value| Path::new(value).join(rest));
+    let named = environment.get("REGISTRY_AUTH_FILE").map(PathBuf::from);
+    let of_session = named.or_else(|| of("XDG_RUNTIME_DIR", "containers/auth.json"));
+    let kept = of("XDG_CONFIG_HOME", "containers/auth.json").or_else(|| of("HOME", ".config/containers/auth.json"));
+    [of_session, kept].into_iter().flatten().collect()
+}
+
+/// To the Docker Hub, whose images need no host in their names. The password beside it is not even looked at.
+fn podman_login(file: &Path) -> Result<Option<String>> {
+    let text = match fs::read(file) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        read => read.map_err(|error| Error::io("can't read", file, &error))?,
+    };
+    let config: Value = serde_json::from_slice(&text)
+        .map_err(|_| Error::input(format!("`{}` is not JSON", file.display())).hint("log in again, or give --tag"))?;
+    let user = |auth: &str| {
+        let decoded = STANDARD.decode(auth).ok()?;
+        let (user, _) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+        Some(user.to_owned()).filter(|user| !user.is_empty())
+    };
+    Ok(config["auths"][DOCKER_HUB]["auth"].as_str().and_then(user))
+}

@@ -1,0 +1,267 @@
+//! A zip for AWS Lambda: deflated, and of the same bytes wherever and whenever it is made.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Cursor},
+    path::{Path, PathBuf},
+};
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter, write::SimpleFileOptions};
+
+use crate::{
+    base::{
+        digest::{self, Sha256},
+        error::{Error, Result},
+        log::bytes_text,
+        parallel::{Item, in_order, threads},
+    },
+    config::{component::Manifest, names::Component, scheme::Place},
+    release::source::{self, Boundary, SourceFile, TreeFile, walk},
+};
+
+/// AWS's limit for the unzipped size of a function with its layers: 250 MB, which AWS counts in 1024s.
+const UNZIPPED_LIMIT: u64 = 250 * 1024 * 1024;
+const LARGEST_SHOWN: usize = 5;
+/// Larger files are not held in memory, but compressed while they are read.
+const HELD: u64 = 4 << 20;
+
+/// In a local scheme, where a bucket's name would stand.
+pub(crate) const LOCAL: &str = "file:";
+
+/// A zip that is ready to be uploaded.
+#[derive(Debug)]
+pub(crate) struct LambdaZip {
+    pub(crate) path: PathBuf,
+    pub(crate) sha256: Sha256,
+    pub(crate) size: u64,
+}
+
+/// The files of the function: from `lambda.source`, else the folder named like the component, else `src`.
+pub(crate) fn files(manifest: &Manifest, component: &Component, folder: &Path, root: &Path) -> Result<Vec<TreeFile>> {
+    let settings = manifest.lambda.clone().unwrap_or_default();
+    let source = match &settings.source {
+        Some(source) if !folder.join(source).is_dir() => {
+            return Err(Error::input(format!("cdflow.yml: `lambda.source`: there is no folder `{}`", source.display()))
+                .hint("it is relative to the folder of cdflow.yml"));
+        }
+        Some(source) => folder.join(source),
+        None => [folder.join(component.as_str()), folder.join("src")].into_iter().find(|path| path.is_dir()).ok_or_else(|| {
+            Error::input(format!("there is neither a folder `{component}` nor `src` in `{}`", folder.display()))
+                .hint("put the function's code into one of them, or name its folder in cdflow.yml (`lambda: {source: …}`)")
+        })?,
+    };
+    let exclude = exclude(&settings.exclude)?;
+    let files = walk(&source, &Boundary::new(root, "the checkout"), |path| exclude.is_match(path))?;
+    check_size(&files, &source)?;
+    Ok(files)
+}
+
+fn exclude(globs: &[String]) -> Result<GlobSet> {
+    let mut set = GlobSetBuilder::new();
+    for glob in globs {
+        let parsed = Glob::new(glob)
+            .map_err(|error| Error::input("cdflow.yml: `lambda.exclude` has a bad pattern").why(error))?;
+        set.add(parsed);
+    }
+    set.build().map_err(|error| Error::input("cdflow.yml: `lambda.exclude` can't be used").why(error))
+}
+
+fn check_size(files: &[TreeFile], source: &Path) -> Result<()> {
+    if files.is_empty() {
+        return Err(Error::input(format!("the function's folder `{}` has no files", source.display()))
+            .hint("nothing could run"));
+    }
+    let total: u64 = files.iter().map(|file| file.size).sum();
+    if total <= UNZIPPED_LIMIT {
+        return Ok(());
+    }
+    let mut largest: Vec<&TreeFile> = files.iter().collect();
+    largest.sort_by_key(|file| std::cmp::Reverse(file.size));
+    let largest: Vec<String> =
+        largest.iter().take(LARGEST_SHOWN).map(|file| format!("{} ({})", file.name, bytes_text(file.size))).collect();
+    Err(Error::input(format!(
+        "the function is {} unzipped; AWS Lambda takes {} at most",
+        bytes_text(total),
+        bytes_text(UNZIPPED_LIMIT)
+    ))
+    .why(format!("the largest files are {}", largest.join(", ")))
+    .hint("leave files out by `lambda: {exclude: […]}` in cdflow.yml"))
+}
+
+/// Writes the zip. Entries are sorted, times fixed, modes 0644 or 0755.
+pub(crate) fn write(files: &BTreeMap<String, SourceFile>, to: &Path) -> Result<LambdaZip> {
+    let failed = |error: io::Error| Error::io("can't write the function's zip", to, &error);
+    let file = File::create_new(to).map_err(failed)?;
+    let mut zip = ZipWriter::new(io::BufWriter::new(file));
+    let items = files.iter().map(|(name, file)| Ok(Item { item: (name, file), cost: cost(file) }));
+    in_order(
+        threads(),
+        items,
+        || Ok(()),
+        |(), (name, file)| pack(name, file),
+        |packed| match packed {
+            Packed::Compressed(entry) => put(&mut zip, entry).map_err(failed),
+            Packed::TooLarge(name, file) => compress(&mut zip, name, file, failed),
+        },
+    )?;
+    let file =
+        zip.finish().map_err(|error| failed(error.into()))?.into_inner().map_err(|error| failed(error.into_error()))?;
+    let size = file.metadata().map_err(failed)?.len();
+    Ok(LambdaZip { path: to.to_owned(), sha256: Sha256::of_file(to).map_err(failed)?, size })
+}
+
+/// A file on its way into the zip.
+enum Packed<'f> {
+    /// A zip of this file alone.
+    Compressed(Vec<u8>),
+    TooLarge(&'f str, &'f SourceFile),
+}
+
+/// In bytes of memory: the content, and what it is compressed to.
+fn cost(file: &SourceFile) -> usize {
+    if file.size > HELD { 0 } else { 2 * file.size as usize + 4096 }
+}
+
+fn pack<'f>(name: &'f str, file: &'f SourceFile) -> Result<Packed<'f>> {
+    if file.size > HELD {
+        return Ok(Packed::TooLarge(name, file));
+    }
+    let content = fs::read(&file.path).map_err(|error| Error::io("can't read", &file.path, &error))?;
+    if Sha256::of(&content) != file.sha256 {
+        return Err(source::changed(name));
+    }
+    let packed = (|| {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        zip.start_file(name, options(file))?;
+        io::Write::write_all(&mut zip, &content)?;
+        Ok(zip.finish()?.into_inner())
+    })();
+    packed
+        .map(Packed::Compressed)
+        .map_err(|error: zip::result::ZipError| Error::io("can't compress", &file.path, &error.into()))
+}
+
+fn put(zip: &mut ZipWriter<io::BufWriter<File>>, entry: Vec<u8>) -> io::Result<()> {
+    let mut entry = ZipArchive::new(Cursor::new(entry))?;
+    Ok(zip.raw_copy_file(entry.by_index_raw(0)?)?)
+}
+
+fn compress(
+    zip: &mut ZipWriter<io::BufWriter<File>>,
+    name: &str,
+    file: &SourceFile,
+    failed: impl Fn(io::Error) -> Error,
+) -> Result<()> {
+    zip.start_file(name, options(file)).map_err(|error| failed(error.into()))?;
+    let mut from = File::open(&file.path).map_err(|error| Error::io("can't read", &file.path, &error))?;
+    match digest::copy(&mut from, zip).map_err(failed)? == file.sha256 {
+        true => Ok(()),
+        false => Err(source::changed(name)),
+    }
+}
+
+fn options(file: &SourceFile) -> SimpleFileOptions {
+    SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .last_modified_time(DateTime::default())
+        .unix_permissions(if file.executable { 0o755 } else { 0o644 })
+}
+
+/// What Terraform gets in `var.release`. The names of the keys are the reference's.
+pub(crate) fn metadata(
+    zip: &LambdaZip,
+    key: &str,
+    places: &BTreeMap<String, Place>,
+    multi_region: bool,
+) -> BTreeMap<String, String> {
+    let mut data =
+        BTreeMap::from([("s3_key".to_owned(), key.to_owned()), ("source_code_hash".to_owned(), zip.sha256.base64())]);
+    if multi_region {
+        let regions: Vec<&str> = places.keys().map(String::as_str).collect();
+        data.insert("s3_bucket_regions_csv".to_owned(), regions.join(","));
+        data.extend(places.iter().map(|(region, place)| (format!("s3_bucket.{region}"), bucket_name(place))));
+    } else if let Some(place) = places.values().next() {
+        data.insert("s3_bucket".to_owned(), bucket_name(place));
+    }
+    data
+}
+
+/// A local scheme has a folder in the bucket's place; its path differs from machine to machine and is not part of a release.
+fn bucket_name(place: &Place) -> String {
+    match place {
+        Place::Bucket(name) => name.clone(),
+        Place::Directory(_) => LOCAL.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(size: u64) -> TreeFile {
+        TreeFile { name: format!("f{size}"), path: "/f".into(), executable: false, size }
+    }
+
+    #[test]
+    fn too_large_names_the_largest() {
+        let files: Vec<TreeFile> = [1, 100, 200, 50, 300, 150].map(|mb| tree(mb * 1_000_000)).to_vec();
+        let refused = check_size(&files, Path::new("src")).unwrap_err().to_string();
+        assert!(
+            refused.contains("801.0 MB unzipped") && refused.contains("f300000000 (300.0 MB), f200000000"),
+            "{refused}"
+        );
+        assert!(!refused.contains("f1000000 "), "{refused}");
+        assert!(check_size(&[tree(UNZIPPED_LIMIT)], Path::new("src")).is_ok());
+        assert!(check_size(&[tree(UNZIPPED_LIMIT + 1)], Path::new("src")).is_err());
+        assert!(check_size(&[], Path::new("src")).is_err());
+    }
+
+    #[test]
+    fn the_same_files_give_the_same_bytes() {
+        use std::os::unix::fs::PermissionsExt;
+        let zip = |mode: u32| {
+            let folder = tempfile::tempdir().unwrap();
+            let mut files = BTreeMap::new();
+            let large = "large ".repeat(1 << 20);
+            for (name, text) in [("b/run.sh", "#!/bin/sh\n"), ("a.py", "print(1)\n"), ("b/large", large.as_str())] {
+                let path = folder.path().join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(&path, text).unwrap();
+                fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+                let sha256 = Sha256::of(text.as_bytes());
+                files.insert(
+                    name.to_owned(),
+                    SourceFile { path, executable: name.ends_with("sh"), size: text.len() as u64, sha256 },
+                );
+            }
+            let zip = write(&files, &folder.path().join("out.zip")).unwrap();
+            (zip.sha256, fs::read(zip.path).unwrap())
+        };
+        let (first, second) = (zip(0o644), zip(0o600));
+        assert_eq!(first, second);
+        let mut archive = zip::ZipArchive::new(io::Cursor::new(first.1)).unwrap();
+        let names: Vec<String> =
+            (0..archive.len()).map(|at| archive.by_index(at).unwrap().name().unwrap().into_owned()).collect();
+        assert_eq!(names, ["a.py", "b/large", "b/run.sh"]);
+        let mut large = Vec::new();
+        io::Read::read_to_end(&mut archive.by_name("b/large").unwrap(), &mut large).unwrap();
+        assert!(large.len() as u64 > HELD && large.ends_with(b"large large "));
+        assert_eq!(archive.by_name("b/run.sh").unwrap().unix_mode(), Some(0o100755));
+        assert_eq!(archive.by_name("a.py").unwrap().compression(), CompressionMethod::Deflated);
+    }
+
+    #[test]
+    fn what_terraform_is_told() {
+        let zip = LambdaZip { path: "z".into(), sha256: Sha256::of(b"abc"), size: 3 };
+        let bucket = |name: &str| Place::Bucket(name.to_owned());
+        let one = metadata(&zip, "k", &BTreeMap::from([("eu-west-1".to_owned(), bucket("b"))]), false);
+        assert_eq!((one["s3_bucket"].as_str(), one["s3_key"].as_str()), ("b", "k"));
+        assert_eq!(one["source_code_hash"], "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
+        let places = BTreeMap::from([("us-east-1".to_owned(), bucket("u")), ("eu-west-1".to_owned(), bucket("e"))]);
+        let many = metadata(&zip, "k", &places, true);
+        assert_eq!(many["s3_bucket_regions_csv"], "eu-west-1,us-east-1");
+        assert_eq!((many["s3_bucket.us-east-1"].as_str(), many.contains_key("s3_bucket")), ("u", false));
+    }
+}

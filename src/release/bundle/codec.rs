@@ -1,0 +1,207 @@
+//! Compression, one entry or one block at a time.
+
+use std::io::{self, BufRead, Read};
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+
+use super::record::{BLOCK, Method};
+use crate::base::error::{Error, Result};
+
+const ZSTD_LEVEL: i32 = 3;
+const DEFLATE_LEVEL: u32 = 6;
+/// The largest zstd window that is decoded, 8 MiB: memory stays bounded whatever a frame asks for.
+const WINDOW_LOG: u32 = 23;
+const CHUNK: usize = 128 << 10;
+
+/// Deflates whole small files; kept, as its state is larger than most of them.
+pub(crate) struct Deflater(Compress);
+
+impl Deflater {
+    pub(crate) fn new() -> Self {
+        Self(Compress::new(Compression::new(DEFLATE_LEVEL), false))
+    }
+
+    /// Appends `data` to `to` and says how: stored when deflate doesn't make it smaller.
+    pub(crate) fn append(&mut self, data: &[u8], to: &mut Vec<u8>) -> Result<Method> {
+        let start = to.len();
+        self.0.reset();
+        // More room than deflate can need, as one call must be enough.
+        to.reserve(data.len() + data.len() / 8 + 1024);
+        let status = self.0.compress_vec(data, to, FlushCompress::Finish);
+        if !matches!(status, Ok(Status::StreamEnd)) {
+            return Err(Error::internal("deflate did not end").why(format!("{status:?}")));
+        }
+        if to.len() - start < data.len() {
+            return Ok(Method::Deflate);
+        }
+        to.truncate(start);
+        to.extend(data);
+        Ok(Method::Stored)
+    }
+}
+
+/// Compresses blocks of segments, each into a frame of its own.
+pub(crate) struct BlockWriter(zstd::bulk::Compressor<'static>);
+
+impl BlockWriter {
+    pub(crate) fn new() -> Result<Self> {
+        zstd::bulk::Compressor::new(ZSTD_LEVEL)
+            .map(Self)
+            .map_err(|error| Error::internal("zstd can't be set up").why(error))
+    }
+
+    pub(crate) fn compress(&mut self, block: &[u8]) -> Result<Vec<u8>> {
+        self.0.compress(block).map_err(|error| Error::internal("zstd failed to compress").why(error))
+    }
+}
+
+/// Decodes blocks of segments.
+pub(crate) struct BlockReader {
+    zstd: zstd::bulk::Decompressor<'static>,
+    input: Vec<u8>,
+}
+
+impl BlockReader {
+    pub(crate) fn new() -> Result<Self> {
+        let zstd =
+            zstd::bulk::Decompressor::new().map_err(|error| Error::internal("zstd can't be set up").why(error))?;
+        Ok(Self { zstd, input: Vec::new() })
+    }
+
+    /// Decodes one block; `read` fills the buffer of `compressed` bytes. A block that is not `size` bytes is an error.
+    pub(crate) fn decode(
+        &mut self,
+        compressed: usize,
+        size: usize,
+        read: impl FnOnce(&mut [u8]) -> io::Result<()>,
+    ) -> io::Result<Vec<u8>> {
+        self.input.resize(compressed, 0);
+        read(&mut self.input)?;
+        let block = self.zstd.decompress(&self.input, size.min(BLOCK as usize))?;
+        if block.len() == size { Ok(block) } else { Err(invalid("a block is shorter than its place")) }
+    }
+}
+
+/// Decodes entries of any method as streams. Kept per thread.
+pub(crate) struct Decoder {
+    inflate: Decompress,
+    chunk: Vec<u8>,
+}
+
+/// Why decoding ended: the data is bad, or whoever takes it failed.
+pub(crate) enum Broken {
+    Data(io::Error),
+    Sink(Error),
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Data(error)
+    }
+}
+
+type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<()>;
+
+impl Decoder {
+    pub(crate) fn new() -> Self {
+        Self { inflate: Decompress::new(false), chunk: vec![0; CHUNK] }
+    }
+
+    /// Decodes all of `source`, which ends where the data of the entry ends, to the last byte.
+    pub(crate) fn decode(&mut self, method: Method, source: impl BufRead, sink: Sink<'_>) -> Result<(), Broken> {
+        match method {
+            Method::Stored => self.copy(source, sink),
+            Method::Deflate => self.inflate(source, sink),
+            Method::Zstd => {
+                let mut frames = zstd::stream::read::Decoder::with_buffer(source)?;
+                frames.window_log_max(WINDOW_LOG)?;
+                self.copy(frames, sink)
+            }
+        }
+    }
+
+    fn copy(&mut self, mut source: impl Read, sink: Sink<'_>) -> Result<(), Broken> {
+        loop {
+            match source.read(&mut self.chunk)? {
+                0 => return Ok(()),
+                n => sink(&self.chunk[..n]).map_err(Broken::Sink)?,
+            }
+        }
+    }
+
+    fn inflate(&mut self, mut source: impl BufRead, sink: Sink<'_>) -> Result<(), Broken> {
+        self.inflate.reset(false);
+        loop {
+            let input = source.fill_buf()?;
+            let (read, written) = (self.inflate.total_in(), self.inflate.total_out());
+            let status = self.inflate.decompress(input, &mut self.chunk, FlushDecompress::None);
+            let status = status.map_err(|error| invalid(&error.to_string()))?;
+            let (read, written) = (self.inflate.total_in() - read, self.inflate.total_out() - written);
+            source.consume(read as usize);
+            sink(&self.chunk[..written as usize]).map_err(Broken::Sink)?;
+            match status {
+                Status::StreamEnd if source.fill_buf()?.is_empty() => return Ok(()),
+                Status::StreamEnd => return Err(invalid("bytes follow the compressed data").into()),
+                _ if read == 0 && written == 0 => return Err(invalid("the compressed data ends early").into()),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn invalid(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(method: Method, data: &[u8]) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        let mut sink = |bytes: &[u8]| {
+            out.extend(bytes);
+            Ok(())
+        };
+        Decoder::new().decode(method, data, &mut sink).ok()?;
+        Some(out)
+    }
+
+    #[test]
+    fn deflate_round_trip() {
+        let mut deflater = Deflater::new();
+        for data in [vec![], vec![b'a'; 300_000], (0..=255).collect()] {
+            let mut packed = b"before".to_vec();
+            let method = deflater.append(&data, &mut packed).unwrap();
+            assert_eq!(method == Method::Deflate, data.len() > 256);
+            assert_eq!(decode(method, &packed[6..]).unwrap(), data);
+        }
+    }
+
+    #[test]
+    fn deflate_damage() {
+        let mut packed = Vec::new();
+        Deflater::new().append(&[b'a'; 1000], &mut packed).unwrap();
+        assert!(decode(Method::Deflate, &packed[..packed.len() - 1]).is_none());
+        packed.push(0);
+        assert!(decode(Method::Deflate, &packed).is_none());
+    }
+
+    #[test]
+    fn blocks_are_plain_zstd() {
+        let mut writer = BlockWriter::new().unwrap();
+        let frames = [writer.compress(b"one ").unwrap(), writer.compress(b"two").unwrap()];
+        assert_eq!(decode(Method::Zstd, &frames.concat()).unwrap(), b"one two");
+        assert!(decode(Method::Zstd, &frames.concat()[..frames[0].len() + 3]).is_none());
+        let mut reader = BlockReader::new().unwrap();
+        let mut block = |size| {
+            reader.decode(frames[0].len(), size, |to| {
+                to.copy_from_slice(&frames[0]);
+                Ok(())
+            })
+        };
+        assert_eq!(block(4).unwrap(), b"one ");
+        assert!(block(3).is_err());
+        assert!(block(5).is_err());
+    }
+}

@@ -1,0 +1,169 @@
+//! One entry: its local header against the directory, its content against both.
+
+use std::io;
+
+use super::{
+    codec::{Broken, Decoder},
+    layout::refuse,
+    record::{Common, DESCRIPTOR, FLAG_DESCRIPTOR, Fields, LOCAL, LOCAL_LEN, Method},
+};
+use crate::base::error::{Error, Result};
+
+/// One file: the bytes `start..start + len` of the archive are its local header and its data, nothing else.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) start: u64,
+    pub(crate) len: u64,
+    /// Uncompressed, as the headers claim.
+    pub(crate) size: u64,
+    pub(crate) executable: bool,
+    pub(crate) method: Method,
+    pub(crate) crc: u32,
+    pub(crate) compressed: u64,
+    /// Compressed length of each block; empty where there is no block index.
+    pub(crate) blocks: Vec<u32>,
+    pub(crate) flags: u16,
+    /// Folders of a reference bundle: only their headers are checked.
+    pub(crate) folder: bool,
+}
+
+impl Entry {
+    /// The name below the prefix as the headers spell it.
+    pub(crate) fn spelled(&self) -> String {
+        let slash = if self.folder && !self.name.is_empty() { "/" } else { "" };
+        format!("{}{slash}", self.name)
+    }
+
+    /// The local header says the same as the directory.
+    pub(crate) fn check_fields(&self, local: &Common) -> Result<()> {
+        let later = self.flags & FLAG_DESCRIPTOR != 0;
+        let mut pairs = vec![
+            ("flags", u64::from(local.flags), u64::from(self.flags)),
+            ("method", local.method.into(), self.method as u64),
+        ];
+        // With a data descriptor the local header may leave these three to it.
+        let left_out = later && local.crc == 0 && local.compressed == 0 && local.size == 0;
+        if !left_out {
+            pairs.push(("checksum", local.crc.into(), self.crc.into()));
+            pairs.push(("compressed size", local.compressed, self.compressed));
+            pairs.push(("size", local.size, self.size));
+        }
+        match pairs.into_iter().find(|(_, local, central)| local != central) {
+            None => Ok(()),
+            Some((field, local, central)) => Err(refuse(
+                &self.name,
+                format!("its {field} is {local} in the local header, {central} in the directory"),
+            )),
+        }
+    }
+
+    /// `rest` is what stands between the data and the next entry: nothing, or the data descriptor that was announced.
+    pub(crate) fn check_rest(&self, rest: &[u8]) -> Result<()> {
+        if self.flags & FLAG_DESCRIPTOR == 0 {
+            return if rest.is_empty() {
+                Ok(())
+            } else {
+                Err(refuse(&self.name, "bytes that belong to no entry follow it"))
+            };
+        }
+        let bare = rest.strip_prefix(&DESCRIPTOR.to_le_bytes()).unwrap_or(rest);
+        let mut fields = Fields(bare);
+        let found = match bare.len() {
+            12 => fields.u32().zip(fields.u32().zip(fields.u32())).map(|(a, (b, c))| (a, b.into(), c.into())),
+            20 => fields.u32().zip(fields.u64().zip(fields.u64())).map(|(a, (b, c))| (a, b, c)),
+            _ => None,
+        };
+        match found {
+            Some(found) if found == (self.crc, self.compressed, self.size) => Ok(()),
+            _ => Err(refuse(&self.name, "its data descriptor is damaged or differs from the directory")),
+        }
+    }
+
+    /// Decodes `source`, which holds the data and nothing else, into `sink`; size and CRC are checked on the way.
+    pub(crate) fn decode(
+        &self,
+        decoder: &mut Decoder,
+        source: impl io::BufRead,
+        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut check = Check::new(self);
+        let outcome = decoder.decode(self.method, source, &mut |bytes| {
+            check.update(bytes)?;
+            sink(bytes)
+        });
+        match outcome {
+            Ok(()) => check.finish(),
+            Err(Broken::Sink(error)) => Err(error),
+            Err(Broken::Data(error)) => Err(damaged(&self.name, &error)),
+        }
+    }
+}
+
+/// The data of an entry can't be decoded.
+pub(crate) fn damaged(name: &str, error: &io::Error) -> Error {
+    refuse(name, format!("its data is damaged: {error}"))
+}
+
+/// Content against the size and checksum that the headers claim. Stops at the first byte too many.
+pub(crate) struct Check<'a> {
+    entry: &'a Entry,
+    crc: crc32fast::Hasher,
+    seen: u64,
+}
+
+impl<'a> Check<'a> {
+    pub(crate) fn new(entry: &'a Entry) -> Self {
+        Self { entry, crc: crc32fast::Hasher::new(), seen: 0 }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) -> Result<()> {
+        self.seen += bytes.len() as u64;
+        if self.seen > self.entry.size {
+            return Err(refuse(&self.entry.name, format!("it is larger than the {} bytes it claims", self.entry.size)));
+        }
+        self.crc.update(bytes);
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> Result<()> {
+        let Self { entry, crc, seen } = self;
+        if seen != entry.size {
+            return Err(refuse(&entry.name, format!("it has {seen} bytes, not the {} it claims", entry.size)));
+        }
+        let crc = crc.finalize();
+        if crc != entry.crc {
+            return Err(refuse(&entry.name, format!("its CRC-32 is {crc:08x}, not {:08x}", entry.crc)));
+        }
+        Ok(())
+    }
+}
+
+/// A local header as it stands there.
+pub(crate) struct LocalHeader<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) common: Common,
+    /// Of the whole header.
+    pub(crate) len: usize,
+}
+
+impl<'a> LocalHeader<'a> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        if fields.u32()? != LOCAL {
+            return None;
+        }
+        let mut common = Common::parse(&mut fields)?;
+        let name = fields.bytes(common.name_len)?;
+        let extra = fields.bytes(common.extra_len)?;
+        common.widen(extra, None)?;
+        let len = LOCAL_LEN + common.name_len + common.extra_len;
+        Some(Self { name, common, len })
+    }
+}
+
+/// The length of a whole local header, from its fixed part.
+pub(crate) fn local_len(fixed: &[u8; LOCAL_LEN]) -> usize {
+    let at = |i: usize| usize::from(u16::from_le_bytes([fixed[i], fixed[i + 1]]));
+    LOCAL_LEN + at(26) + at(28)
+}

@@ -1,0 +1,182 @@
+//! The index of an archive, read from its tail: which entries there are and where, all of it checked.
+//!
+//! Our bundles ("native") have `manifest.json` at the top. Those of the reference program have none and keep everything
+//! below `<component>-<version>/`; names are given without that folder.
+
+use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt, path::Path};
+
+use super::{
+    central_directory::{Directory, LOOKBACK, Raw, common_folder, damaged_directory},
+    codec::Decoder,
+    entry::{Entry, LocalHeader},
+    layout::{MANIFEST, MAX_TOTAL, Tree, refuse, refuse_archive},
+};
+use crate::base::error::{Error, Result};
+
+/// An entry that is decoded into memory may not be larger.
+const MAX_IN_MEMORY: u64 = 64 << 20;
+
+/// What `Index::locate` found in a tail.
+#[derive(Debug)]
+pub(crate) enum Located {
+    /// Ask again with all bytes from here to the end.
+    NeedMore {
+        from_offset: u64,
+    },
+    Found(Index),
+}
+
+/// The files of an archive, by name.
+#[derive(Debug)]
+pub(crate) struct Index {
+    files: Vec<Entry>,
+    folders: Vec<Entry>,
+    by_name: HashMap<String, usize>,
+    /// Every folder that the names imply, a parent first.
+    tree: Vec<String>,
+    /// `<component>-<version>/` in a bundle of the reference program.
+    prefix: Option<String>,
+}
+
+impl Index {
+    /// `tail` is the end of an archive of `total_len` bytes. 64 KiB are usually enough.
+    pub(crate) fn locate(tail: &[u8], total_len: u64) -> Result<Located> {
+        let tail_start = total_len
+            .checked_sub(tail.len() as u64)
+            .ok_or_else(|| Error::internal("the tail of the bundle is longer than the bundle"))?;
+        let Some(directory) = Directory::find(tail, total_len)? else {
+            return Ok(Located::NeedMore { from_offset: total_len.saturating_sub(LOOKBACK) });
+        };
+        if directory.offset < tail_start {
+            return Ok(Located::NeedMore { from_offset: directory.offset });
+        }
+        let from = (directory.offset - tail_start) as usize;
+        let bytes = tail.get(from..from + directory.len as usize).ok_or_else(damaged_directory)?;
+        Self::from_raw(directory.entries(bytes)?, directory.offset).map(Located::Found)
+    }
+
+    /// Reads the index of a local archive.
+    pub(crate) fn open(archive: &Path) -> Result<(Self, File)> {
+        let failed = |error: io::Error| Error::io("can't read bundle", archive, &error);
+        let file = File::open(archive).map_err(failed)?;
+        let total = file.metadata().map_err(failed)?.len();
+        let mut from = total.saturating_sub(64 << 10);
+        loop {
+            let mut tail = vec![0; (total - from) as usize];
+            file.read_exact_at(&mut tail, from).map_err(failed)?;
+            match Self::locate(&tail, total)? {
+                Located::Found(index) => return Ok((index, file)),
+                Located::NeedMore { from_offset } if from_offset < from => from = from_offset,
+                Located::NeedMore { .. } => return Err(damaged_directory()),
+            }
+        }
+    }
+
+    /// The file `name`, for a range request of `start..start + len`.
+    pub(crate) fn entry(&self, name: &str) -> Option<&Entry> {
+        self.by_name.get(name).map(|at| &self.files[*at])
+    }
+
+    /// Every file, in the order of the archive.
+    pub(crate) fn files(&self) -> &[Entry] {
+        &self.files
+    }
+
+    /// True for a bundle with a manifest, false for one of the reference program.
+    pub(crate) fn is_native(&self) -> bool {
+        self.prefix.is_none()
+    }
+
+    /// The content of a small file from its `len` bytes, CRC checked; whether it is what the manifest says is not.
+    pub(crate) fn decode(&self, entry: &Entry, bytes: &[u8]) -> Result<Vec<u8>> {
+        if entry.size > MAX_IN_MEMORY {
+            return Err(refuse(&entry.name, format!("{} bytes are more than the 64 MiB read into memory", entry.size)));
+        }
+        if bytes.len() as u64 != entry.len {
+            return Err(refuse(&entry.name, format!("got {} of {} bytes", bytes.len(), entry.len)));
+        }
+        let data = self.check_local(entry, bytes)?;
+        let (data, rest) = bytes[data..].split_at_checked(entry.compressed as usize).ok_or_else(damaged_directory)?;
+        entry.check_rest(rest)?;
+        let mut content = Vec::with_capacity(entry.size.min(1 << 20) as usize);
+        entry.decode(&mut Decoder::new(), data, &mut |bytes| {
+            content.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        Ok(content)
+    }
+
+    /// The content of a small file of a local archive, if there is such a file.
+    pub(crate) fn read(&self, file: &File, name: &str) -> Result<Option<Vec<u8>>> {
+        let Some(entry) = self.entry(name) else { return Ok(None) };
+        // Compressed data may be larger than the content, but not by much: else it isn't read at all.
+        if entry.len > 2 * MAX_IN_MEMORY {
+            return Err(refuse(name, "it is too large to be read into memory"));
+        }
+        let mut bytes = vec![0; entry.len as usize];
+        file.read_exact_at(&mut bytes, entry.start).map_err(|error| refuse(name, error))?;
+        self.decode(entry, &bytes).map(Some)
+    }
+
+    /// Every folder, a parent first.
+    pub(crate) fn tree(&self) -> &[String] {
+        &self.tree
+    }
+
+    /// The folders that have an entry of their own (bundles of the reference program only).
+    pub(crate) fn folder_entries(&self) -> &[Entry] {
+        &self.folders
+    }
+
+    /// Compares the local header at the start of `bytes` with the directory; gives where in `bytes` the data begins.
+    pub(crate) fn check_local(&self, entry: &Entry, bytes: &[u8]) -> Result<usize> {
+        let local = LocalHeader::parse(bytes).ok_or_else(|| refuse(&entry.name, "its local header is damaged"))?;
+        let prefix = self.prefix.as_deref().unwrap_or_default().as_bytes();
+        if local.name.strip_prefix(prefix) != Some(entry.spelled().as_bytes()) {
+            let other = local.name.escape_ascii();
+            return Err(refuse(&entry.name, format!("its local header gives the name `{other}`")));
+        }
+        entry.check_fields(&local.common)?;
+        Ok(local.len)
+    }
+
+    fn from_raw(raw: Vec<Raw>, directory_offset: u64) -> Result<Self> {
+        let native = raw.iter().any(|raw| raw.name == MANIFEST);
+        let prefix = if native { None } else { Some(common_folder(&raw)?) };
+        let mut index = Self { files: vec![], folders: vec![], by_name: HashMap::new(), tree: vec![], prefix };
+        let (mut tree, mut total) = (Tree::default(), 0);
+        let ends: Vec<u64> = raw.iter().skip(1).map(|raw| raw.start).chain([directory_offset]).collect();
+        for (at, (raw, end)) in raw.into_iter().zip(ends).enumerate() {
+            raw.check_place(at, end)?;
+            raw.check_attributes(native)?;
+            total += raw.common.size;
+            if total > MAX_TOTAL {
+                return Err(refuse_archive(format!("its files exceed {MAX_TOTAL} bytes in all: {total} and counting")));
+            }
+            index.add(raw, end, &mut tree)?;
+        }
+        index.tree = tree.folders().into_iter().map(str::to_owned).collect();
+        Ok(index)
+    }
+
+    fn add(&mut self, raw: Raw, end: u64, tree: &mut Tree) -> Result<()> {
+        let folder = raw.is_folder();
+        let prefix = self.prefix.as_deref().unwrap_or_default();
+        let name = raw.name.strip_prefix(prefix).unwrap_or_default().trim_end_matches('/').to_owned();
+        let claimed = match (folder, name.is_empty()) {
+            (false, _) => tree.add_file(&name),
+            (true, false) => tree.add_folder(&name),
+            // The common folder itself.
+            (true, true) => Ok(()),
+        };
+        claimed.map_err(|why| refuse(&raw.name, why))?;
+        let entry = raw.into_entry(name, end)?;
+        if folder {
+            self.folders.push(entry);
+        } else {
+            self.by_name.insert(entry.name.clone(), self.files.len());
+            self.files.push(entry);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,217 @@
+//! `manifest.json`: what a bundle promises to contain. Its SHA-256 is the bundle digest.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::layout::{MANIFEST, Tree, check_name, refuse, refuse_archive};
+use crate::base::{
+    digest::Sha256,
+    error::{Error, Result},
+};
+
+const FORMAT: u32 = 1;
+
+/// The manifest, format 1. One content has one spelling (`to_bytes`); another spelling is refused, so that no two readers
+/// can see two contents in it (a key twice, a number as text) and the digest is that of the bytes in the bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BundleManifest {
+    pub(crate) format: u32,
+    pub(crate) source_digest: Sha256,
+    pub(crate) terraform: TerraformIdentity,
+    /// Of `infra/.terraform.lock.hcl`, when there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lock_file: Option<Sha256>,
+    /// Every entry but the manifest itself.
+    pub(crate) files: BTreeMap<String, FileEntry>,
+}
+
+/// The Terraform that the release was made with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TerraformIdentity {
+    /// `terraform` or `opentofu`.
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// Of the program.
+    pub(crate) sha256: Sha256,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileEntry {
+    pub(crate) sha256: Sha256,
+    /// In bytes, uncompressed.
+    pub(crate) size: u64,
+    #[serde(rename = "mode", with = "mode")]
+    pub(crate) executable: bool,
+}
+
+impl BundleManifest {
+    pub(crate) fn new(source_digest: Sha256, terraform: TerraformIdentity, files: BTreeMap<String, FileEntry>) -> Self {
+        let lock_file = files.get(super::layout::LOCK_FILE).map(|file| file.sha256);
+        Self { format: FORMAT, source_digest, terraform, lock_file, files }
+    }
+
+    /// Fails with `Exit::Input` for a format of the future, with `Exit::Integrity` for anything that is not a manifest.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Probe {
+            format: u32,
+        }
+        let not_one = |error: serde_json::Error| refuse(MANIFEST, error);
+        let Probe { format } = serde_json::from_slice(bytes).map_err(not_one)?;
+        if format > FORMAT {
+            return Err(Error::input(format!("bundle has format {format}"))
+                .why(format!("made by a newer cdflow; this one reads format {FORMAT}"))
+                .hint("use the cdflow version that made the release, or a later one"));
+        }
+        let manifest: Self = serde_json::from_slice(bytes).map_err(not_one)?;
+        manifest.check()?;
+        if manifest.to_bytes()? != bytes {
+            return Err(refuse(MANIFEST, "it is not written the way cdflow writes it"));
+        }
+        Ok(manifest)
+    }
+
+    /// Indented JSON, files sorted by name, a newline at the end.
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut bytes =
+            serde_json::to_vec_pretty(self).map_err(|error| Error::internal("manifest can't be written").why(error))?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.format != FORMAT {
+            return Err(refuse_archive(format!("there is no bundle format {}", self.format)));
+        }
+        if !matches!(self.terraform.name.as_str(), "terraform" | "opentofu") {
+            let name = self.terraform.name.escape_debug();
+            return Err(refuse(MANIFEST, format!("`{name}` is neither terraform nor opentofu")));
+        }
+        if self.lock_file != self.files.get(super::layout::LOCK_FILE).map(|file| file.sha256) {
+            return Err(refuse(MANIFEST, "`lock_file` is not the digest of the lock file it lists"));
+        }
+        check_names(self.files.keys())
+    }
+}
+
+/// The rules for the names of a native bundle, the manifest's own among them.
+pub(crate) fn check_names<'a>(names: impl Iterator<Item = &'a String>) -> Result<()> {
+    let mut tree = Tree::default();
+    tree.add_file(MANIFEST).map_err(|why| refuse(MANIFEST, why))?;
+    for name in names {
+        check_name(name).map_err(|why| refuse(name, why))?;
+        tree.add_file(name).map_err(|why| refuse(name, why))?;
+    }
+    Ok(())
+}
+
+/// `executable` is spelled as the mode that the file lands with.
+mod mode {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+    pub(crate) fn serialize<S: Serializer>(executable: &bool, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(if *executable { "0755" } else { "0644" })
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+        match String::deserialize(from)?.as_str() {
+            "0644" => Ok(false),
+            "0755" => Ok(true),
+            other => Err(D::Error::custom(format_args!("mode `{}` is neither 0644 nor 0755", other.escape_debug()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::error::Exit;
+
+    fn manifest() -> BundleManifest {
+        let sha256 = Sha256::of(b"x");
+        let terraform = TerraformIdentity { name: "terraform".into(), version: "1.11.4".into(), sha256 };
+        let file = |executable| FileEntry { sha256, size: 1, executable };
+        let files = [("run.sh", true), ("infra/.terraform.lock.hcl", false)];
+        let files = files.into_iter().map(|(name, executable)| (name.to_owned(), file(executable))).collect();
+        BundleManifest::new(sha256, terraform, files)
+    }
+
+    fn refusal(change: impl Fn(String) -> String) -> Error {
+        let text = String::from_utf8(manifest().to_bytes().unwrap()).unwrap();
+        let changed = change(text.clone());
+        assert_ne!(changed, text, "the test must change something");
+        BundleManifest::parse(changed.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn spelling() {
+        let digest = Sha256::of(b"x");
+        let bytes = manifest().to_bytes().unwrap();
+        let expected = r#"{
+  "format": 1,
+  "source_digest": "DIGEST",
+  "terraform": {
+    "name": "terraform",
+    "version": "1.11.4",
+    "sha256": "DIGEST"
+  },
+  "lock_file": "DIGEST",
+  "files": {
+    "infra/.terraform.lock.hcl": {
+      "sha256": "DIGEST",
+      "size": 1,
+      "mode": "0644"
+    },
+    "run.sh": {
+      "sha256": "DIGEST",
+      "size": 1,
+      "mode": "0755"
+    }
+  }
+}
+"#;
+        assert_eq!(String::from_utf8(bytes.clone()).unwrap(), expected.replace("DIGEST", &digest.to_string()));
+        let read = BundleManifest::parse(&bytes).unwrap();
+        assert_eq!(read, manifest());
+        assert_eq!(read.to_bytes().unwrap(), bytes);
+    }
+
+    #[test]
+    fn newer_format() {
+        let error = refusal(|text| text.replace("\"format\": 1,", "\"format\": 2, \"novel\": true,"));
+        assert_eq!(error.exit(), Exit::Input);
+        assert!(error.to_string().contains("made by a newer cdflow"), "{error}");
+    }
+
+    #[test]
+    fn refused() {
+        let cases: [(&str, &str, &str); 9] = [
+            ("\"format\": 1", "\"format\": 0", "no bundle format 0"),
+            ("run.sh", "../run.sh", "`..`"),
+            ("run.sh", "manifest.json", "manifest.json` is refused: the name appears twice"),
+            ("run.sh", "infra/.terraform.lock.hcl/x", "both a file and a folder"),
+            ("run.sh", "Infra/.terraform.lock.hcl", "but for case"),
+            ("\"0755\"", "\"0777\"", "neither 0644 nor 0755"),
+            ("\"format\"", "\"odd\": 1, \"format\"", "odd"),
+            ("  \"format\"", " \"format\"", "is not written the way"),
+            ("\"name\": \"terraform\"", "\"name\": \"pulumi\"", "pulumi"),
+        ];
+        for (from, to, why) in cases {
+            let error = refusal(|text| text.replace(from, to));
+            assert_eq!(error.exit(), Exit::Integrity);
+            assert!(error.to_string().contains(why), "{to}: {error}");
+        }
+        let twice = refusal(|text| {
+            text.replace(
+                "\"mode\": \"0755\"\n    }",
+                "\"mode\": \"0755\"\n    },\n    \"run.sh\": {\"sha256\": \"\", \"size\": 2, \"mode\": \"0644\"}",
+            )
+        });
+        assert_eq!(twice.exit(), Exit::Integrity);
+    }
+}

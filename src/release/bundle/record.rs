@@ -1,0 +1,266 @@
+//! The structures of a zip file (PKWARE APPNOTE 6.3.10, section 4.3), as bytes and as values. All numbers are little-endian.
+
+pub(crate) const LOCAL: u32 = 0x0403_4b50;
+pub(crate) const CENTRAL: u32 = 0x0201_4b50;
+pub(crate) const END: u32 = 0x0605_4b50;
+pub(crate) const END64: u32 = 0x0606_4b50;
+pub(crate) const END64_LOCATOR: u32 = 0x0706_4b50;
+pub(crate) const DESCRIPTOR: u32 = 0x0807_4b50;
+
+pub(crate) const LOCAL_LEN: usize = 30;
+pub(crate) const CENTRAL_LEN: usize = 46;
+pub(crate) const END_LEN: usize = 22;
+pub(crate) const END64_LEN: usize = 56;
+pub(crate) const END64_LOCATOR_LEN: usize = 20;
+
+pub(crate) const FLAG_DESCRIPTOR: u16 = 1 << 3;
+pub(crate) const FLAG_UTF8: u16 = 1 << 11;
+
+pub(crate) const EXTRA_ZIP64: u16 = 0x0001;
+/// The block index, bytes `CF`: one u32 per block, its compressed length. The blocks of an entry are zstd frames that follow
+/// each other, and every block but the last decodes to `BLOCK` bytes. Whoever does not know the field reads plain zstd.
+pub(crate) const EXTRA_BLOCKS: u16 = 0x4643;
+/// What an extra field can hold, with room left for a zip64 field beside it.
+const MAX_BLOCKS: usize = (u16::MAX as usize - 4 - 32) / 4;
+
+/// Uncompressed size of a block.
+pub(crate) const BLOCK: u64 = 1 << 20;
+
+/// From this size on the header uses 64-bit sizes: a little below 4 GiB, as data that doesn't shrink grows.
+const ZIP64_FROM: u64 = 0xff00_0000;
+
+/// 1980-01-01 00:00, the first moment that a zip can name.
+const TIME: u16 = 0;
+const DATE: u16 = 0x21;
+const UNIX: u16 = 3;
+const REGULAR: u32 = 0o100_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Stored = 0,
+    Deflate = 8,
+    Zstd = 93,
+}
+
+impl Method {
+    pub(crate) fn from_number(number: u16) -> Option<Self> {
+        [Self::Stored, Self::Deflate, Self::Zstd].into_iter().find(|method| *method as u16 == number)
+    }
+
+    fn version_needed(self) -> u16 {
+        match self {
+            Self::Stored => 10,
+            Self::Deflate => 20,
+            Self::Zstd => 63,
+        }
+    }
+}
+
+/// An entry as the writer knows it.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) name: String,
+    pub(crate) method: Method,
+    pub(crate) executable: bool,
+    pub(crate) crc: u32,
+    pub(crate) compressed: u64,
+    pub(crate) size: u64,
+    /// Of the local header.
+    pub(crate) offset: u64,
+    pub(crate) blocks: Vec<u32>,
+}
+
+impl Record {
+    /// The local header. Its length depends on the name and the size alone: written first, it can be patched.
+    pub(crate) fn local(&self) -> Vec<u8> {
+        let extra = if self.is_zip64() { zip64(&[self.size, self.compressed]) } else { Vec::new() };
+        let mut bytes = Vec::with_capacity(LOCAL_LEN + self.name.len() + extra.len());
+        put32(&mut bytes, LOCAL);
+        self.put_common(&mut bytes, extra.len());
+        bytes.extend(self.name.as_bytes());
+        bytes.extend(extra);
+        bytes
+    }
+
+    /// The entry in the central directory.
+    pub(crate) fn central(&self) -> Vec<u8> {
+        let extra = self.central_extra();
+        let mut bytes = Vec::with_capacity(CENTRAL_LEN + self.name.len() + extra.len());
+        put32(&mut bytes, CENTRAL);
+        put16(&mut bytes, UNIX << 8 | Method::Zstd.version_needed());
+        self.put_common(&mut bytes, extra.len());
+        // No comment, first disk, no internal attributes.
+        bytes.extend([0; 6]);
+        put32(&mut bytes, (REGULAR | if self.executable { 0o755 } else { 0o644 }) << 16);
+        put32(&mut bytes, cap32(self.offset));
+        bytes.extend(self.name.as_bytes());
+        bytes.extend(extra);
+        bytes
+    }
+
+    /// The fields that both headers have, in the same order.
+    fn put_common(&self, bytes: &mut Vec<u8>, extra_len: usize) {
+        let version = self.method.version_needed().max(if self.is_zip64() { 45 } else { 0 });
+        let flags = if self.name.is_ascii() { 0 } else { FLAG_UTF8 };
+        for field in [version, flags, self.method as u16, TIME, DATE] {
+            put16(bytes, field);
+        }
+        let sizes = if self.is_zip64() { [u32::MAX; 2] } else { [cap32(self.compressed), cap32(self.size)] };
+        for field in [self.crc, sizes[0], sizes[1]] {
+            put32(bytes, field);
+        }
+        put16(bytes, self.name.len() as u16);
+        put16(bytes, extra_len as u16);
+    }
+
+    fn central_extra(&self) -> Vec<u8> {
+        let mut wide = Vec::new();
+        if self.is_zip64() {
+            wide.extend([self.size, self.compressed]);
+        }
+        if self.offset >= u64::from(u32::MAX) {
+            wide.push(self.offset);
+        }
+        let mut extra = if wide.is_empty() { Vec::new() } else { zip64(&wide) };
+        if !self.blocks.is_empty() && self.blocks.len() <= MAX_BLOCKS {
+            put16(&mut extra, EXTRA_BLOCKS);
+            put16(&mut extra, (self.blocks.len() * 4) as u16);
+            self.blocks.iter().for_each(|block| put32(&mut extra, *block));
+        }
+        extra
+    }
+
+    fn is_zip64(&self) -> bool {
+        self.size >= ZIP64_FROM
+    }
+}
+
+/// The end records of an archive whose directory of `len` bytes stands at `offset`.
+pub(crate) fn end(entries: u64, len: u64, offset: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if entries >= u64::from(u16::MAX) || offset >= u64::from(u32::MAX) || len >= u64::from(u32::MAX) {
+        put32(&mut bytes, END64);
+        put64(&mut bytes, END64_LEN as u64 - 12);
+        put16(&mut bytes, UNIX << 8 | Method::Zstd.version_needed());
+        put16(&mut bytes, 45);
+        bytes.extend([0; 8]);
+        [entries, entries, len, offset].iter().for_each(|field| put64(&mut bytes, *field));
+        put32(&mut bytes, END64_LOCATOR);
+        put32(&mut bytes, 0);
+        put64(&mut bytes, offset + len);
+        put32(&mut bytes, 1);
+    }
+    put32(&mut bytes, END);
+    bytes.extend([0; 4]);
+    let count = entries.min(u64::from(u16::MAX)) as u16;
+    put16(&mut bytes, count);
+    put16(&mut bytes, count);
+    put32(&mut bytes, cap32(len));
+    put32(&mut bytes, cap32(offset));
+    put16(&mut bytes, 0);
+    bytes
+}
+
+/// Fields, one after the other; `None` where the bytes end.
+#[derive(Clone)]
+pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Fields<'a> {
+    pub(crate) fn bytes(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (head, rest) = self.0.split_at_checked(n)?;
+        self.0 = rest;
+        Some(head)
+    }
+
+    pub(crate) fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(crate) fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*head)
+    }
+}
+
+/// The part of a header that local and central have in common, as read.
+pub(crate) struct Common {
+    pub(crate) flags: u16,
+    pub(crate) method: u16,
+    pub(crate) crc: u32,
+    pub(crate) compressed: u64,
+    pub(crate) size: u64,
+    pub(crate) name_len: usize,
+    pub(crate) extra_len: usize,
+}
+
+impl Common {
+    pub(crate) fn parse(fields: &mut Fields<'_>) -> Option<Self> {
+        let _version_needed = fields.u16()?;
+        let (flags, method) = (fields.u16()?, fields.u16()?);
+        let _time_and_date = fields.u32()?;
+        let (crc, compressed, size) = (fields.u32()?, fields.u32()?.into(), fields.u32()?.into());
+        let (name_len, extra_len) = (fields.u16()?.into(), fields.u16()?.into());
+        Some(Self { flags, method, crc, compressed, size, name_len, extra_len })
+    }
+
+    /// Takes the sizes, and the offset of a central header, from the zip64 field where the header says so.
+    /// `None` when the extra fields are damaged or the promised values are not there.
+    pub(crate) fn widen(&mut self, extra: &[u8], offset: Option<&mut u64>) -> Option<()> {
+        let mut wide = Fields(find_extra(extra, EXTRA_ZIP64)?.unwrap_or_default());
+        let saturated = u64::from(u32::MAX);
+        for field in [Some(&mut self.size), Some(&mut self.compressed), offset].into_iter().flatten() {
+            if *field == saturated {
+                *field = wide.u64()?;
+            }
+        }
+        Some(())
+    }
+}
+
+/// The content of the extra field `id`: the outer `None` is a damaged field, the inner one that it is absent. A field that
+/// stands there twice counts as damaged, for two readers could take different ones.
+#[expect(clippy::option_option, reason = "damaged and absent are two things")]
+pub(crate) fn find_extra(extra: &[u8], id: u16) -> Option<Option<&[u8]>> {
+    let (mut fields, mut found) = (Fields(extra), None);
+    while !fields.0.is_empty() {
+        let (this, len) = (fields.u16()?, fields.u16()?);
+        let content = fields.bytes(len.into())?;
+        if this == id && found.replace(content).is_some() {
+            return None;
+        }
+    }
+    Some(found)
+}
+
+fn zip64(values: &[u64]) -> Vec<u8> {
+    let mut extra = Vec::new();
+    put16(&mut extra, EXTRA_ZIP64);
+    put16(&mut extra, (values.len() * 8) as u16);
+    values.iter().for_each(|value| put64(&mut extra, *value));
+    extra
+}
+
+fn cap32(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+fn put16(to: &mut Vec<u8>, value: u16) {
+    to.extend(value.to_le_bytes());
+}
+
+fn put32(to: &mut Vec<u8>, value: u32) {
+    to.extend(value.to_le_bytes());
+}
+
+fn put64(to: &mut Vec<u8>, value: u64) {
+    to.extend(value.to_le_bytes());
+}

@@ -1,0 +1,196 @@
+//! What reaches Terraform's init at release beside its allow-listed environment: a key for ssh, a netrc, a cache of providers.
+//! A container action sees neither `~/.ssh` nor `~/.netrc` of the runner, and no cache that an earlier step has set up.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs, io,
+    os::unix::fs::{MetadataExt, lchown, symlink},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    base::{
+        error::{Error, Result},
+        process_env::Environment,
+        redact::Secret,
+        run_folder::PrivateFolder,
+    },
+    cli::args::{FetchInputs, FileInput},
+    services::ci::host::Host,
+};
+
+/// GitHub's own host keys, as it publishes them: a host that is known is checked. The keys of others are taken as they are seen
+/// first, because nobody is there to ask.
+const KNOWN_HOSTS: &str = "\
+github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl
+github.com ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg=
+";
+/// Where the runner mounts the checkout into a container action.
+const IN_CONTAINER: &str = "/github/workspace";
+
+/// Files are made in the private folder and are gone with it.
+pub(crate) struct Fetching {
+    pub(crate) env: BTreeMap<OsString, OsString>,
+    cache: Option<Cache>,
+}
+
+struct Cache {
+    folder: PathBuf,
+    /// The folder, or the first above it that was made for it.
+    made: PathBuf,
+    /// Whose the folder around it is: who removes the checkout must be able to remove what is in it.
+    owner: (u32, u32),
+}
+
+impl Fetching {
+    pub(crate) fn prepare(
+        inputs: &FetchInputs,
+        host: &Host,
+        private: &PrivateFolder,
+        pass_environment: &[String],
+    ) -> Result<Self> {
+        let mut env = host.environment.for_fetching(pass_environment);
+        let mut set = |name: &str, value: OsString| drop(env.insert(name.into(), value));
+        if inputs.ssh_key.is_some() || inputs.ssh_known_hosts.is_some() {
+            set("GIT_SSH_COMMAND", ssh(inputs, host, private)?.into());
+        }
+        if let Some(netrc) = &inputs.netrc {
+            let home = home_with_netrc(netrc, host, private)?;
+            // Git asks its home, Terraform's own downloads ask the variable.
+            set("NETRC", home.join(".netrc").into());
+            set("HOME", home.into());
+        }
+        let cache = inputs.cache_dir.as_deref().map(|folder| Cache::open(folder, &host.environment)).transpose()?;
+        if let Some(cache) = &cache {
+            set("TF_PLUGIN_CACHE_DIR", cache.folder.clone().into());
+        }
+        Ok(Self { env, cache })
+    }
+
+    /// In a container we are root, and the runner is not.
+    pub(crate) fn give_back(&self, host: &Host) {
+        let Some(Cache { made, owner: (user, group), .. }) = &self.cache else { return };
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let entries = walkdir::WalkDir::new(made).into_iter().filter_map(Result::ok);
+        if let Some(error) = entries.filter_map(|it| lchown(it.path(), Some(*user), Some(*group)).err()).next() {
+            host.log.warning(&format!("`{}` is left to root: {error}", made.display()));
+        }
+    }
+}
+
+fn read(input: &FileInput, name: &str) -> Result<Secret> {
+    match input {
+        FileInput::Content(content) => Ok(content.clone()),
+        FileInput::File(path) => fs::read_to_string(path)
+            .map(Secret::new)
+            .map_err(|error| Error::io(format!("can't read the file of --{name}"), path, &error)),
+    }
+}
+
+fn ssh(inputs: &FetchInputs, host: &Host, private: &PrivateFolder) -> Result<String> {
+    let mut command = "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new".to_owned();
+    if let Some(key) = &inputs.ssh_key {
+        let key = read(key, "ssh-key")?;
+        if !key.expose().contains("PRIVATE KEY-----") {
+            return Err(Error::input("`ssh-key` is no private key")
+                .why("it has no line `-----BEGIN … PRIVATE KEY-----`")
+                .hint("the input takes the key itself, mostly a secret of the repository; the flag takes its file"));
+        }
+        host.log.redactor.add(&key);
+        // What a form or a secret's editor has done to the lines, ssh does not forgive.
+        let text = format!("{}\n", key.expose().trim().replace("\r\n", "\n"));
+        let path = private.file("ssh-key", text.as_bytes())?;
+        command += &format!(" -o IdentitiesOnly=yes -i {}", quoted(&path.display().to_string()));
+    }
+    let mut known = KNOWN_HOSTS.to_owned();
+    if let Some(more) = &inputs.ssh_known_hosts {
+        known = format!("{}\n{known}", read(more, "ssh-known-hosts")?.expose().trim());
+    }
+    let known = private.file("known-hosts", known.as_bytes())?;
+    let files = format!("UserKnownHostsFile=\"{}\" ~/.ssh/known_hosts", known.display());
+    Ok(format!("{command} -o {}", quoted(&files)))
+}
+
+/// Git gives the command to a shell.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// A home like the one there is, but for its netrc: git reads no other.
+fn home_with_netrc(netrc: &FileInput, host: &Host, private: &PrivateFolder) -> Result<PathBuf> {
+    let netrc = read(netrc, "netrc")?;
+    let words: Vec<&str> = netrc.expose().split_whitespace().collect();
+    if !words.iter().any(|word| ["machine", "default"].contains(word)) {
+        return Err(Error::input("`netrc` is no netrc").why("it names no `machine`").hint(
+            "the input takes the content, `machine HOST login USER password PASSWORD`; the flag takes the file",
+        ));
+    }
+    for pair in words.windows(2).filter(|pair| pair[0] == "password") {
+        host.log.redactor.add(&Secret::new(pair[1]));
+    }
+    let home = private.folder("home")?;
+    if let Some(real) = host.environment.get("HOME") {
+        link_all(Path::new(real), &home).map_err(|error| Error::io("can't look into", Path::new(real), &error))?;
+    }
+    private.file("home/.netrc", format!("{}\n", netrc.expose().trim()).as_bytes())?;
+    Ok(home)
+}
+
+fn link_all(from: &Path, to: &Path) -> io::Result<()> {
+    if !from.is_dir() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(from)?.filter_map(Result::ok).filter(|entry| entry.file_name() != ".netrc") {
+        symlink(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+impl Cache {
+    fn open(folder: &Path, environment: &Environment) -> Result<Self> {
+        let failed = |error: io::Error| Error::io("can't make the cache", folder, &error);
+        let absolute = std::path::absolute(folder).map_err(failed)?;
+        if environment.get("GITHUB_WORKSPACE") == Some(IN_CONTAINER) && !is_seen_outside(&absolute, environment) {
+            return Err(Error::input(format!("`cache-dir` is `{}`, which no other step would see", folder.display()))
+                .why("a container action shares the checkout and its home with the other steps, and nothing else")
+                .hint("give a path relative to the checkout, such as `.cdflow-cache`"));
+        }
+        let is_new = !absolute.exists();
+        let missing = absolute.ancestors().take_while(|folder| !folder.exists()).last();
+        let made = missing.unwrap_or(&absolute).to_owned();
+        let around = made.parent().unwrap_or(&made);
+        let owner = fs::metadata(around).map(|found| (found.uid(), found.gid())).map_err(failed)?;
+        fs::create_dir_all(&absolute).map_err(failed)?;
+        if is_new {
+            // In a checkout it would make a release that is not as committed.
+            fs::write(absolute.join(".gitignore"), "*\n").map_err(failed)?;
+        }
+        Ok(Self { folder: absolute, made, owner })
+    }
+}
+
+fn is_seen_outside(path: &Path, environment: &Environment) -> bool {
+    let seen = [Some(IN_CONTAINER), environment.get("HOME")];
+    seen.iter().flatten().any(|folder| path.starts_with(folder)) && !path.components().any(|it| it.as_os_str() == "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_for_a_shell() {
+        assert_eq!(quoted("/tmp/it's here"), r"'/tmp/it'\''s here'");
+    }
+
+    #[test]
+    fn where_a_cache_may_be_in_a_container() {
+        let environment = Environment::new([("HOME".into(), "/github/home".into())]);
+        let seen = |path: &str| is_seen_outside(Path::new(path), &environment);
+        assert!(seen("/github/workspace/cache") && seen("/github/home/.cache"));
+        assert!(!seen("/home/runner/work/a/a/cache") && !seen("/github/workspace/../cache") && !seen("/tmp/cache"));
+    }
+}

@@ -1,0 +1,184 @@
+//! A release that is in the store: what is known of it without fetching all of it.
+
+use super::bundle::{BundleManifest, Index, Located};
+use crate::{
+    base::{
+        digest::Sha256,
+        error::{Error, Result},
+    },
+    config::{
+        identity::Release,
+        names::{Version, nearest},
+    },
+    services::store::{Found, Metadata, ReleaseStore},
+};
+
+/// Keys of the object's metadata.
+const BUNDLE_DIGEST: &str = "cdflow-bundle-digest";
+const SOURCE_DIGEST: &str = "cdflow-source-digest";
+const MADE_BY: &str = "cdflow-version";
+/// Holds the index and the small files of most bundles.
+const TAIL: u64 = 256 * 1024;
+/// Versions read to find those to name when one is missing.
+const VERSIONS_READ: usize = 1000;
+
+/// What the object of a bundle carries beside its bytes.
+pub(crate) fn metadata(bundle: Sha256, source: Sha256) -> Metadata {
+    let pairs = [
+        (BUNDLE_DIGEST, bundle.to_string()),
+        (SOURCE_DIGEST, source.to_string()),
+        (MADE_BY, env!("CARGO_PKG_VERSION").to_owned()),
+    ];
+    Metadata(pairs.map(|(key, value)| (key.to_owned(), value)).into())
+}
+
+/// The bundle digest that the store promises; None for a bundle of the reference, and in a directory.
+pub(crate) fn promised_digest(found: &Found) -> Result<Option<Sha256>> {
+    let Some(text) = found.metadata.0.get(BUNDLE_DIGEST) else { return Ok(None) };
+    text.parse().map(Some).map_err(|error| {
+        Error::integrity(format!("the metadata `{BUNDLE_DIGEST}` of the release is damaged"))
+            .why(error)
+            .hint("somebody changed the object: deploy another version")
+    })
+}
+
+/// A published bundle, opened from afar.
+pub(crate) struct Published<'a> {
+    store: &'a ReleaseStore,
+    key: String,
+    pub(crate) found: Found,
+    pub(crate) index: Index,
+    tail: Vec<u8>,
+}
+
+impl<'a> Published<'a> {
+    /// None when there is no such release.
+    pub(crate) async fn open(store: &'a ReleaseStore, release: &Release) -> Result<Option<Self>> {
+        let key = release.key();
+        let Some(found) = store.head(&key).await? else { return Ok(None) };
+        let mut from = found.size.saturating_sub(TAIL);
+        loop {
+            let tail = store.get_range(&key, from, found.size - from).await?;
+            let located = Index::locate(&tail, found.size);
+            match located.map_err(|error| error.hint(format!("it is {}", store.describe(&key))))? {
+                Located::Found(index) => return Ok(Some(Self { store, key, found, index, tail })),
+                Located::NeedMore { from_offset } if from_offset < from => from = from_offset,
+                Located::NeedMore { .. } => {
+                    return Err(Error::integrity(format!("the index of {} can't be read", store.describe(&key))));
+                }
+            }
+        }
+    }
+
+    /// None for a bundle of the reference.
+    pub(crate) async fn manifest(&self) -> Result<Option<(Sha256, BundleManifest)>> {
+        if !self.index.is_native() {
+            return Ok(None);
+        }
+        match self.read("manifest.json").await? {
+            Some(bytes) => {
+                let digest = Sha256::of(&bytes);
+                match promised_digest(&self.found)?.filter(|promised| *promised != digest) {
+                    Some(promised) => {
+                        Err(Error::integrity(format!("{} is not what was published", self.store.describe(&self.key)))
+                            .why(format!("its bundle digest is {digest}, its metadata says {promised}")))
+                    }
+                    None => Ok(Some((digest, BundleManifest::parse(&bytes)?))),
+                }
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// `registry.terraform.io/hashicorp/aws 5.100.0 linux_amd64`, from the mirror's layout.
+    pub(crate) fn providers(&self) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        for file in self.index.files() {
+            if let ["providers", host, namespace, kind, version, platform, _, ..] =
+                file.name.split('/').collect::<Vec<_>>()[..]
+            {
+                found.push(format!("{host}/{namespace}/{kind} {version} {platform}"));
+            }
+        }
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    /// A small file of the bundle.
+    pub(crate) async fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let Some(entry) = self.index.entry(name) else { return Ok(None) };
+        let tail_start = self.found.size - self.tail.len() as u64;
+        let held = entry.start.checked_sub(tail_start).and_then(|at| {
+            let at = usize::try_from(at).ok()?;
+            self.tail.get(at..at + usize::try_from(entry.len).ok()?)
+        });
+        match held {
+            Some(bytes) => self.index.decode(entry, bytes).map(Some),
+            None => {
+                let bytes = self.store.get_range(&self.key, entry.start, entry.len).await?;
+                self.index.decode(entry, &bytes).map(Some)
+            }
+        }
+    }
+}
+
+/// The error for a release that is not there: where it was looked for, and what there is.
+pub(crate) async fn missing(store: &ReleaseStore, release: &Release) -> Error {
+    let error =
+        Error::input(format!("release {} of `{}` is not published", release.version, release.identity.component))
+            .why(format!("there is no {}", store.describe(&release.key())));
+    let listed = store.list(&release.identity.releases_prefix(), None, VERSIONS_READ).await;
+    let versions: Vec<Version> = match listed {
+        Ok(listed) => listed.iter().filter_map(|listed| release.identity.version_in(&listed.key)).collect(),
+        Err(_) => return error.hint("release it, or check version, component and release bucket"),
+    };
+    match suggestions(&release.version, &versions) {
+        names if names.is_empty() => {
+            error.hint(format!("nothing is published yet; `cdflow release {}` does it", release.version))
+        }
+        names => error.hint(format!("published are, for example, {}", names.join(", "))),
+    }
+}
+
+/// The nearest spelling first, then the last few by name.
+fn suggestions(wanted: &Version, versions: &[Version]) -> Vec<String> {
+    let mut named: Vec<String> = Vec::new();
+    named.extend(nearest(wanted.as_str(), versions.iter().map(Version::as_str)).map(str::to_owned));
+    for version in versions.iter().rev().take(5) {
+        if !named.contains(&version.to_string()) {
+            named.push(version.to_string());
+        }
+    }
+    named
+}
+
+/// The error for a version that was published from something else.
+pub(crate) async fn conflict(published: &Published<'_>, release: &Release, ours: &[(String, Sha256)]) -> Error {
+    let when =
+        published.found.modified.map(|time| format!(" at {}", time.strftime("%Y-%m-%d %H:%M:%SZ"))).unwrap_or_default();
+    let error = Error::refused(format!(
+        "version {} of `{}` is already published, from something else",
+        release.version, release.identity.component
+    ));
+    let manifest = match published.manifest().await {
+        Ok(Some((_, manifest))) => manifest,
+        Ok(None) => return error.why("it was made by another program").hint("release under a new version"),
+        Err(unreadable) => return error.why(unreadable).hint("release under a new version"),
+    };
+    let theirs = |name: &str| manifest.files.get(name).map(|file| file.sha256);
+    let mut differing: Vec<&str> =
+        ours.iter().filter(|(name, sha256)| theirs(name) != Some(*sha256)).map(|(name, _)| name.as_str()).collect();
+    let is_source =
+        |name: &str| ["infra/", "config/", "platform-config/"].iter().any(|folder| name.starts_with(folder));
+    let gone = manifest.files.keys().filter(|name| is_source(name) && !ours.iter().any(|(our, _)| our == *name));
+    differing.extend(gone.map(String::as_str));
+    let what = match differing.as_slice() {
+        [] => "the artifact, cdflow.yml or the release data".to_owned(),
+        names if names.len() <= 5 => names.join(", "),
+        names => format!("{} and {} more", names[..5].join(", "), names.len() - 5),
+    };
+    error
+        .why(format!("a version is immutable; it was published{when} and differs in {what}"))
+        .hint("release under a new version")
+}

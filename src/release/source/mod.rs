@@ -1,0 +1,165 @@
+//! What a release is made from: everything that is known before anything is built or initialised.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+
+use crate::{
+    base::{
+        digest::Sha256,
+        error::{Error, Result},
+    },
+    config::{identity::Identity, scheme::AccountScheme},
+    terraform::code::{
+        declarations::{Declarations, is_code},
+        modules::{self, OutsideModule},
+        variables,
+    },
+};
+
+mod platform_config;
+mod staging;
+mod tree;
+
+pub(crate) use self::staging::{Staged, small};
+pub(crate) use self::tree::{Boundary, TreeFile, walk};
+
+/// The files that go into the bundle as they are, and the digest over all that decides what a release contains.
+pub(crate) struct Sources {
+    /// Entry name (`infra/main.tf`, `config/live.json`, …) to file.
+    pub(crate) files: BTreeMap<String, SourceFile>,
+    /// Modules outside `infra/`, named by their path in the checkout (`lib/x/main.tf`).
+    pub(crate) outside: BTreeMap<String, SourceFile>,
+    /// Of the artifact, named by their path in its folder.
+    pub(crate) artifact: BTreeMap<String, SourceFile>,
+    /// The component's folder relative to the checkout's root.
+    pub(crate) component_folder: PathBuf,
+    pub(crate) digest: Sha256,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct SourceFile {
+    pub(crate) path: PathBuf,
+    pub(crate) executable: bool,
+    pub(crate) size: u64,
+    pub(crate) sha256: Sha256,
+}
+
+/// Where to look, and what is given beside files.
+pub(crate) struct Request<'a> {
+    pub(crate) identity: &'a Identity,
+    /// The folder of cdflow.yml, canonical.
+    pub(crate) folder: &'a Path,
+    /// The checkout's root, canonical.
+    pub(crate) root: &'a Path,
+    pub(crate) manifest_text: &'a str,
+    pub(crate) platform_config: &'a [PathBuf],
+    pub(crate) release_data: &'a BTreeMap<String, String>,
+    pub(crate) scheme: &'a AccountScheme,
+    pub(crate) artifact: Vec<TreeFile>,
+    /// What the artifact is made of beside files, such as links; null when nothing is.
+    pub(crate) artifact_shape: serde_json::Value,
+}
+
+impl Sources {
+    /// Reads and hashes every file once.
+    pub(crate) fn read(request: Request<'_>) -> Result<Self> {
+        let infra = request.folder.join("infra");
+        if !infra.is_dir() {
+            return Err(Error::input(format!("there is no folder `{}`", infra.display()))
+                .hint("a component keeps its Terraform code in infra/, beside cdflow.yml"));
+        }
+        let boundary = Boundary::new(request.root, "the checkout");
+        let mut files = hashed(prefixed("infra", walk(&infra, &boundary, is_no_code)?))?;
+        if !files.keys().any(|name| is_code(name)) {
+            return Err(Error::input(format!("there is no Terraform code in `{}`", infra.display()))
+                .hint("a component keeps its Terraform code in infra/, beside cdflow.yml"));
+        }
+        Declarations::read(&infra, "infra")?.check_overrides()?;
+        let config = request.folder.join("config");
+        if config.is_dir() {
+            files.extend(hashed(prefixed("config", walk(&config, &boundary, |_| false)?))?);
+        }
+        files.extend(hashed(platform_config::collect(request.platform_config, request.scheme)?)?);
+        for (name, file) in
+            files.iter().filter(|(name, _)| name.starts_with("config/") || name.starts_with("platform-config/"))
+        {
+            variables::check_layer(name, &file.path)?;
+        }
+        let mut outside = BTreeMap::new();
+        for OutsideModule(folder) in modules::outside(request.root, &infra)? {
+            let found = walk(&request.root.join(&folder), &boundary, is_no_code)?;
+            outside.extend(hashed(prefixed(&folder.display().to_string(), found))?);
+        }
+        let artifact = hashed(request.artifact)?;
+        let digest = digest(
+            request.identity,
+            [request.manifest_text, &request.scheme.raw],
+            request.release_data,
+            [&files, &outside, &artifact],
+            request.artifact_shape,
+        );
+        let component_folder = request.folder.strip_prefix(request.root).unwrap_or(Path::new("")).to_owned();
+        Ok(Self { files, outside, artifact, component_folder, digest })
+    }
+}
+
+/// What a release is made of must not change under its hands.
+pub(crate) fn changed(name: &str) -> Error {
+    Error::input(format!("`{name}` was changed while the release was made"))
+        .hint("release again when nothing writes into the checkout")
+}
+
+/// Terraform's working data and states, which may hold secrets, are no code.
+fn is_no_code(relative: &Path) -> bool {
+    let name = relative.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    matches!(
+        name,
+        ".terraform" | ".cdflow" | ".git" | "terraform.tfstate.d" | ".terraform.tfstate.lock.info" | "crash.log"
+    ) || name.ends_with(".tfstate")
+        || name.ends_with(".tfstate.backup")
+}
+
+fn prefixed(prefix: &str, files: Vec<TreeFile>) -> Vec<TreeFile> {
+    let named = |name: &str| if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+    files.into_iter().map(|file| TreeFile { name: named(&file.name), ..file }).collect()
+}
+
+fn hashed(files: Vec<TreeFile>) -> Result<BTreeMap<String, SourceFile>> {
+    let hash = |file: TreeFile| {
+        let failed = |error: std::io::Error| Error::io("can't read", &file.path, &error);
+        let sha256 = Sha256::of_file(&file.path).map_err(failed)?;
+        Ok((file.name, SourceFile { path: file.path, executable: file.executable, size: file.size, sha256 }))
+    };
+    files.into_iter().map(hash).collect()
+}
+
+/// Over names, modes and hashes, never over the places or times of files, nor over the versions of tools.
+fn digest(
+    identity: &Identity,
+    [manifest, scheme]: [&str; 2],
+    release_data: &BTreeMap<String, String>,
+    groups: [&BTreeMap<String, SourceFile>; 3],
+    shape: serde_json::Value,
+) -> Sha256 {
+    let [files, outside, artifact] = groups.map(|group| {
+        let listed = |file: &SourceFile| json!([file.sha256, file.executable]);
+        group.iter().map(|(name, file)| (name.clone(), listed(file))).collect::<serde_json::Map<_, _>>()
+    });
+    let document = json!({
+        "format": 1,
+        "team": identity.team,
+        "component": identity.component,
+        "manifest": Sha256::of(manifest.as_bytes()),
+        "account_scheme": Sha256::of(scheme.as_bytes()),
+        "release_data": release_data,
+        "files": files,
+        "outside": outside,
+        "artifact": artifact,
+        "artifact_shape": shape,
+    });
+    Sha256::of(document.to_string().as_bytes())
+}

@@ -1,0 +1,194 @@
+//! Lists the files below a folder: links are followed as long as they stay inside, nothing but plain files is taken.
+
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use walkdir::WalkDir;
+
+use crate::{
+    base::error::{Error, Result},
+    release::bundle::check_name,
+};
+
+/// A file and its name relative to the folder that was walked, with `/` between the parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TreeFile {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    /// The owner's bit: the others depend on the umask.
+    pub(crate) executable: bool,
+    pub(crate) size: u64,
+}
+
+/// The folder that no link may leave.
+pub(crate) struct Boundary<'a> {
+    root: &'a Path,
+    called: &'a str,
+}
+
+impl<'a> Boundary<'a> {
+    /// `root` must be canonical; `called` names it in messages.
+    pub(crate) fn new(root: &'a Path, called: &'a str) -> Self {
+        Self { root, called }
+    }
+}
+
+/// Sorted by name. `skip` is asked with the path relative to `folder`, of files and of folders.
+pub(crate) fn walk(folder: &Path, boundary: &Boundary<'_>, skip: impl Fn(&Path) -> bool) -> Result<Vec<TreeFile>> {
+    // The folder itself, or one above it, may be a link.
+    boundary.check(folder)?;
+    let mut files = Vec::new();
+    let relative = |path: &Path| path.strip_prefix(folder).unwrap_or(path).to_owned();
+    // Links are resolved here before they are followed, so that nothing outside is even listed.
+    let mut entries = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
+    while let Some(entry) = entries.next() {
+        let entry = entry.map_err(|error| unreadable(folder, &error))?;
+        if entry.depth() == 0 {
+            continue;
+        }
+        if skip(&relative(entry.path())) {
+            if entry.file_type().is_dir() {
+                entries.skip_current_dir();
+            }
+            continue;
+        }
+        if entry.path_is_symlink() {
+            boundary.check(entry.path())?;
+        }
+        if entry.file_type().is_dir() {
+            continue;
+        }
+        files.push(file(&entry, &relative(entry.path()))?);
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(files)
+}
+
+fn file(entry: &walkdir::DirEntry, relative: &Path) -> Result<TreeFile> {
+    let path = entry.path();
+    if !entry.file_type().is_file() {
+        return Err(Error::input(format!("`{}` is neither a file nor a folder", path.display())).hint("remove it"));
+    }
+    let name = relative.to_str().map(str::to_owned);
+    let name =
+        name.ok_or_else(|| Error::input(format!("the name of `{}` is not UTF-8", path.display())).hint("rename it"))?;
+    check_name(&name)
+        .map_err(|rule| Error::input(format!("the file `{}` can't be released: {rule}", name.escape_debug())))?;
+    let metadata = fs::metadata(path).map_err(|error| Error::io("can't read", path, &error))?;
+    let executable = metadata.permissions().mode() & 0o100 != 0;
+    Ok(TreeFile { name, path: path.to_owned(), executable, size: metadata.len() })
+}
+
+impl Boundary<'_> {
+    /// `link` is a link, or a folder that may be one.
+    fn check(&self, link: &Path) -> Result<()> {
+        let target = fs::canonicalize(link).map_err(|error| Error::io("can't follow", link, &error))?;
+        if target.starts_with(self.root) {
+            return Ok(());
+        }
+        Err(Error::input(format!("`{}` leaves {}", link.display(), self.called))
+            .why(format!("it leads to `{}`", target.display()))
+            .hint("replace it by a copy of what it points to, or remove it"))
+    }
+}
+
+fn unreadable(folder: &Path, error: &walkdir::Error) -> Error {
+    let path = error.path().unwrap_or(folder);
+    if error.loop_ancestor().is_some() {
+        return Error::input(format!("the link `{}` leads back to a folder above it", path.display()))
+            .hint("remove it");
+    }
+    match error.io_error() {
+        Some(io) if io.kind() == io::ErrorKind::NotFound => {
+            Error::input(format!("the link `{}` leads nowhere", path.display())).hint("remove or mend it")
+        }
+        Some(io) => Error::io("can't read", path, io),
+        None => Error::input(format!("can't read `{}`", path.display())).why(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    struct Checkout(tempfile::TempDir);
+
+    impl Checkout {
+        fn new() -> Self {
+            let checkout = Self(tempfile::tempdir().unwrap());
+            fs::create_dir_all(checkout.path("infra/sub")).unwrap();
+            fs::write(checkout.path("infra/b.tf"), "b").unwrap();
+            fs::write(checkout.path("infra/sub/a.tf"), "aa").unwrap();
+            fs::write(checkout.path("shared.tf"), "shared").unwrap();
+            checkout
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            fs::canonicalize(self.0.path()).unwrap().join(name)
+        }
+
+        fn walk(&self) -> Result<Vec<String>> {
+            let root = self.path("");
+            let files =
+                walk(&self.path("infra"), &Boundary::new(&root, "the checkout"), |path| path.ends_with("skipped"))?;
+            Ok(files
+                .into_iter()
+                .map(|file| format!("{} {}{}", file.name, file.size, if file.executable { "x" } else { "" }))
+                .collect())
+        }
+    }
+
+    #[test]
+    fn links_inside_are_followed() {
+        let checkout = Checkout::new();
+        symlink("../shared.tf", checkout.path("infra/link.tf")).unwrap();
+        fs::create_dir(checkout.path("infra/skipped")).unwrap();
+        fs::write(checkout.path("infra/skipped/x"), "").unwrap();
+        fs::set_permissions(checkout.path("infra/b.tf"), fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(checkout.walk().unwrap(), ["b.tf 1x", "link.tf 6", "sub/a.tf 2"]);
+    }
+
+    #[test]
+    fn links_that_leave_are_refused() {
+        let elsewhere = tempfile::tempdir().unwrap();
+        for target in ["/etc/passwd", elsewhere.path().to_str().unwrap(), "../../.."] {
+            let checkout = Checkout::new();
+            symlink(target, checkout.path("infra/out")).unwrap();
+            let refused = checkout.walk().unwrap_err().to_string();
+            assert!(refused.contains("leaves the checkout") && refused.contains("infra/out"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn the_folder_itself_may_be_a_link_inside_only() {
+        let checkout = Checkout::new();
+        fs::rename(checkout.path("infra"), checkout.path("code")).unwrap();
+        symlink("code", checkout.path("infra")).unwrap();
+        assert_eq!(checkout.walk().unwrap(), ["b.tf 1", "sub/a.tf 2"]);
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::remove_file(checkout.path("infra")).unwrap();
+        symlink(elsewhere.path(), checkout.path("infra")).unwrap();
+        assert!(checkout.walk().unwrap_err().to_string().contains("leaves the checkout"));
+    }
+
+    #[test]
+    fn loops_dead_links_and_fifos_are_refused() {
+        let checkout = Checkout::new();
+        symlink("..", checkout.path("infra/sub/up")).unwrap();
+        assert!(checkout.walk().unwrap_err().to_string().contains("leads back"));
+        let checkout = Checkout::new();
+        symlink("gone", checkout.path("infra/dead")).unwrap();
+        assert!(checkout.walk().unwrap_err().to_string().contains("leads nowhere"));
+        let checkout = Checkout::new();
+        nix::unistd::mkfifo(&checkout.path("infra/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(checkout.walk().unwrap_err().to_string().contains("neither a file nor a folder"));
+        let checkout = Checkout::new();
+        fs::write(checkout.path("infra/a\nb"), "").unwrap();
+        assert!(checkout.walk().unwrap_err().to_string().contains("control character"));
+    }
+}

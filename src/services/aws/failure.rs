@@ -1,0 +1,256 @@
+//! From an AWS SDK error to ours: what the service said, which exit code that means, and what to do next.
+
+use std::{error::Error as StdError, fmt::Write as _};
+
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+
+use crate::base::error::{Error, Exit};
+
+/// One failed call, with everything a person (or AWS support) needs to find it again.
+#[derive(Debug, Default)]
+pub(crate) struct Failure {
+    cause: Cause,
+    status: Option<u16>,
+    code: Option<String>,
+    message: Option<String>,
+    request_id: Option<String>,
+    /// S3's `x-amz-bucket-region`: where the bucket really is.
+    bucket_region: Option<String>,
+    /// The service's `Date`, to be held against our clock.
+    server_time: Option<String>,
+}
+
+/// How far the call came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Cause {
+    /// The service answered, and refused.
+    #[default]
+    Service,
+    /// No credentials, or the provider of them failed.
+    Credentials,
+    /// Nobody answered, or not in time, or not in S3's language.
+    Unavailable,
+    /// The request could not even be built.
+    Request,
+}
+
+impl Failure {
+    pub(crate) fn of<E>(error: &SdkError<E>) -> Self
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+    {
+        let header = |name| error.raw_response().and_then(|r| r.headers().get(name)).map(str::to_owned);
+        let service = error.as_service_error().map(ProvideErrorMetadata::meta);
+        let (cause, message) = match error {
+            SdkError::ServiceError(_) => (Cause::Service, service.and_then(|m| m.message()).map(str::to_owned)),
+            other => {
+                let chain = chain(other);
+                (cause(other, &chain), Some(chain))
+            }
+        };
+        Self {
+            cause,
+            status: error.raw_response().map(|r| r.status().as_u16()),
+            code: service.and_then(|m| m.code()).map(str::to_owned),
+            message,
+            request_id: header("x-amz-request-id").or_else(|| header("x-amzn-requestid")),
+            bucket_region: header("x-amz-bucket-region"),
+            server_time: header("date"),
+        }
+    }
+
+    pub(crate) fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
+    pub(crate) fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// The exit code this failure ends the run with, for a client of `region`.
+    pub(crate) fn exit(&self, region: &str) -> Exit {
+        match self.cause {
+            Cause::Credentials => Exit::Credentials,
+            Cause::Unavailable => Exit::Unavailable,
+            Cause::Request => Exit::Internal,
+            Cause::Service if self.other_region(region).is_some() => Exit::Input,
+            Cause::Service => self.exit_of_answer(),
+        }
+    }
+
+    fn exit_of_answer(&self) -> Exit {
+        match self.code.as_deref().unwrap_or_default() {
+            "AccessDenied"
+            | "AccessDeniedException"
+            | "AllAccessDisabled"
+            | "ExpiredToken"
+            | "ExpiredTokenException"
+            | "InvalidAccessKeyId"
+            | "InvalidClientTokenId"
+            | "InvalidToken"
+            | "RequestExpired"
+            | "RequestTimeTooSkewed"
+            | "SignatureDoesNotMatch"
+            | "TokenRefreshRequired"
+            | "UnrecognizedClientException" => Exit::Credentials,
+            "BadDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch" => Exit::Integrity,
+            "InternalError"
+            | "OperationAborted"
+            | "RequestTimeout"
+            | "ServiceUnavailable"
+            | "SlowDown"
+            | "Throttling"
+            | "ThrottlingException"
+            | "TooManyRequestsException"
+            | "RequestLimitExceeded" => Exit::Unavailable,
+            _ => match self.status {
+                Some(401 | 403) => Exit::Credentials,
+                Some(429 | 500..) => Exit::Unavailable,
+                _ => Exit::Input,
+            },
+        }
+    }
+
+    /// `what` says which action on which object failed: "`s3://…` can't be read".
+    pub(crate) fn into_error(self, what: impl Into<String>, region: &str) -> Error {
+        let error = Error::new(self.exit(region), what).why(self.why(region));
+        match self.hint(region) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+
+    /// "AccessDenied: Access Denied (HTTP 403, region eu-west-1, request id …)"
+    pub(crate) fn why(&self, region: &str) -> String {
+        let mut text = match (&self.code, &self.message) {
+            (Some(code), Some(message)) => format!("{code}: {message}"),
+            (Some(one), None) | (None, Some(one)) => one.clone(),
+            (None, None) => "the service gave no reason".to_owned(),
+        };
+        text.push_str(" (");
+        if let Some(status) = self.status {
+            let _ = write!(text, "HTTP {status}, ");
+        }
+        let _ = write!(text, "region {region}");
+        if let Some(id) = &self.request_id {
+            let _ = write!(text, ", request id {id}");
+        }
+        text.push(')');
+        text
+    }
+
+    fn hint(&self, region: &str) -> Option<String> {
+        if let Some(real) = self.other_region(region) {
+            return Some(format!(
+                "the bucket is in region `{real}`, the configured region is `{region}`: correct the account scheme, or, for the \
+                 bucket of the scheme itself, AWS_REGION"
+            ));
+        }
+        let hint = match self.code.as_deref() {
+            Some("RequestTimeTooSkewed") => return Some(self.skew()),
+            Some("NoSuchBucket") => "check the bucket's name in the account scheme, or create the bucket",
+            Some("PermanentRedirect") => "the bucket is in another region; check the region of the account scheme",
+            Some("ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | "TokenRefreshRequired") => {
+                "the credentials ran out; get new ones and run again"
+            }
+            Some("SignatureDoesNotMatch") => "the secret access key does not belong to the access key id",
+            Some("InvalidAccessKeyId" | "InvalidClientTokenId" | "InvalidToken" | "UnrecognizedClientException") => {
+                "AWS does not know these credentials; check where they come from"
+            }
+            _ => match self.exit(region) {
+                Exit::Credentials if self.cause == Cause::Credentials => {
+                    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run where a role is attached"
+                }
+                Exit::Credentials => "give the role this permission, and check the policy of the bucket and of its key",
+                Exit::Unavailable => "the service did not answer as it should, also after retries; run again later",
+                _ => return None,
+            },
+        };
+        Some(hint.to_owned())
+    }
+
+    fn skew(&self) -> String {
+        let server = self.server_time.as_deref().unwrap_or("unknown");
+        format!("this machine's clock says {}, the server's says {server}; set the clock", jiff::Timestamp::now())
+    }
+
+    /// The bucket's region, when S3 names one that is not ours.
+    fn other_region(&self, region: &str) -> Option<&str> {
+        let redirected = matches!(self.status, Some(301 | 307 | 400));
+        self.bucket_region.as_deref().filter(|real| redirected && *real != region)
+    }
+}
+
+fn cause<E>(error: &SdkError<E>, chain: &str) -> Cause {
+    // The SDK reports a missing identity as a failed dispatch (or construction) and keeps the type to itself; only
+    // the words of its `CredentialsError` tell it from a connection that failed.
+    let identity = matches!(error, SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_))
+        && chain.to_ascii_lowercase().contains("credential");
+    match error {
+        _ if identity => Cause::Credentials,
+        SdkError::ConstructionFailure(_) => Cause::Request,
+        _ => Cause::Unavailable,
+    }
+}
+
+/// The error and its sources, outermost first, without repetitions.
+pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let words = source.to_string();
+        if !text.ends_with(&words) {
+            let _ = write!(text, ": {words}");
+        }
+        next = source.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, code: &str) -> Failure {
+        Failure { status: Some(status), code: Some(code.to_owned()), ..Failure::default() }
+    }
+
+    #[test]
+    fn exits() {
+        let cases = [
+            (403, "AccessDenied", Exit::Credentials),
+            (400, "ExpiredToken", Exit::Credentials),
+            (403, "RequestTimeTooSkewed", Exit::Credentials),
+            (404, "NoSuchBucket", Exit::Input),
+            (503, "SlowDown", Exit::Unavailable),
+            (400, "RequestTimeout", Exit::Unavailable),
+            (500, "", Exit::Unavailable),
+            (400, "BadDigest", Exit::Integrity),
+            (400, "InvalidRequest", Exit::Input),
+        ];
+        for (status, code, exit) in cases {
+            assert_eq!(answer(status, code).exit("eu-west-1"), exit, "{code}");
+        }
+    }
+
+    #[test]
+    fn another_region_is_named() {
+        let failure = Failure { bucket_region: Some("us-east-2".to_owned()), ..answer(301, "PermanentRedirect") };
+        let error = failure.into_error("`s3://b/k` can't be read", "eu-west-1");
+        assert_eq!(error.exit(), Exit::Input);
+        assert_eq!(
+            error.to_string(),
+            "`s3://b/k` can't be read: PermanentRedirect (HTTP 301, region eu-west-1)\n  \
+             -> the bucket is in region `us-east-2`, the configured region is `eu-west-1`: correct the account scheme, or, for the \
+             bucket of the scheme itself, AWS_REGION"
+        );
+    }
+
+    #[test]
+    fn skew_names_both_clocks() {
+        let server_time = Some("Fri, 20 Nov 2026 10:00:00 GMT".to_owned());
+        let failure = Failure { server_time, ..answer(403, "RequestTimeTooSkewed") };
+        let text = failure.into_error("`s3://b/k` can't be read", "eu-west-1").to_string();
+        assert!(text.contains("this machine's clock says ") && text.contains("10:00:00 GMT; set the clock"), "{text}");
+    }
+}

@@ -1,0 +1,111 @@
+//! The parts of GitHub's event file that we use. It holds much more, which differs from event to event.
+
+use std::fs;
+
+use serde::Deserialize;
+
+use crate::base::{
+    error::{Error, Result},
+    process_env::Environment,
+};
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Event {
+    pub(crate) repository: Option<Repository>,
+    pub(crate) pull_request: Option<PullRequest>,
+    pub(crate) issue: Option<Issue>,
+    pub(crate) workflow_run: Option<WorkflowRun>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Repository {
+    pub(crate) id: u64,
+    pub(crate) full_name: String,
+    pub(crate) default_branch: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct PullRequest {
+    pub(crate) number: u64,
+    pub(crate) head: Side,
+    pub(crate) base: Side,
+    /// `open` or `closed`.
+    pub(crate) state: Option<String>,
+    #[serde(default)]
+    pub(crate) draft: bool,
+    #[serde(default)]
+    pub(crate) labels: Vec<Label>,
+    pub(crate) user: Option<User>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Side {
+    pub(crate) sha: String,
+    #[serde(rename = "ref")]
+    pub(crate) branch: String,
+    /// None: the fork was deleted.
+    pub(crate) repo: Option<Repository>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Label {
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct User {
+    pub(crate) login: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Issue {
+    pub(crate) number: u64,
+    /// Only there where the issue is a pull request.
+    pub(crate) pull_request: Option<serde::de::IgnoredAny>,
+}
+
+/// The run whose end started ours.
+#[derive(Debug, Deserialize)]
+pub(crate) struct WorkflowRun {
+    /// What had started it.
+    pub(crate) event: String,
+    pub(crate) head_sha: String,
+    pub(crate) head_repository: Option<HeadRepository>,
+    pub(crate) actor: Option<User>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct HeadRepository {
+    pub(crate) id: u64,
+    pub(crate) full_name: String,
+}
+
+/// An event about somebody's change must say whose; for others a runner without an event file will do.
+pub(crate) fn read(environment: &Environment, name: &str) -> Result<Event> {
+    let is_about_a_change = name.starts_with("pull_request") || ["workflow_run", "issue_comment"].contains(&name);
+    let Some(path) = environment.get("GITHUB_EVENT_PATH") else {
+        return match is_about_a_change {
+            true => Err(Error::input(format!("there is no event file, but the run is for `{}`", name.escape_debug()))
+                .hint("GITHUB_EVENT_PATH must name the JSON file in which the runner describes the event")),
+            false => Ok(Event::default()),
+        };
+    };
+    let trouble = |why: &dyn std::fmt::Display| {
+        Error::input(format!("the event file `{}` can't be read", path.escape_debug())).why(why).hint(format!(
+            "GITHUB_EVENT_PATH must name the JSON file in which the runner describes the event `{}`",
+            name.escape_debug()
+        ))
+    };
+    let text = fs::read_to_string(path).map_err(|error| trouble(&error))?;
+    let event: Event = serde_json::from_str(&text).map_err(|error| trouble(&error))?;
+    let lacking = match name {
+        "workflow_run" if event.workflow_run.is_none() => Some("workflow_run"),
+        "issue_comment" if event.issue.is_none() => Some("issue"),
+        name if name.starts_with("pull_request") && event.pull_request.is_none() => Some("pull_request"),
+        _ => None,
+    };
+    match lacking {
+        Some(key) => Err(trouble(&format!("it has no `{key}`"))),
+        None => Ok(event),
+    }
+}

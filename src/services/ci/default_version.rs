@@ -1,0 +1,60 @@
+//! The version of a run that names none.
+
+use super::{Run, short};
+use crate::{
+    base::error::{Error, Result},
+    config::names::Version,
+};
+
+/// `head` is the commit that is checked out. The same when the run is run again, and never made of a title or a branch.
+pub(crate) fn version(run: Option<&Run>, head: &str) -> Result<Version> {
+    let (run, sha) = (run.ok_or_else(missing)?, short(head));
+    if let Some(tag) = run.tag.as_deref().filter(|_| run.change.is_none()).and_then(of_tag) {
+        return tag.parse().map_err(|error| {
+            Error::input(format!("the tag gives the release no version: {error}"))
+                .hint("name the version: `version:` in the step's `with:`, or VERSION on the command line")
+        });
+    }
+    let text = match (run.change, run.number) {
+        (Some(change), _) => format!("pr-{change}-{sha}"),
+        (None, Some(number)) => format!("{number}-{sha}"),
+        (None, None) => return Err(missing()),
+    };
+    Ok(text.parse()?)
+}
+
+/// The refusal where nothing tells which version is meant.
+fn missing() -> Error {
+    Error::input("the version is missing")
+        .why("it is taken from the tag, the pull request or the run's number, and there is none of these")
+        .hint("name it: VERSION on the command line, or `version:` in the step's `with:`")
+}
+
+/// `v1.2.3` and `1.2.3` are versions; a tag like `nightly` is not.
+fn of_tag(tag: &str) -> Option<&str> {
+    let version = tag.strip_prefix('v').unwrap_or(tag);
+    version.starts_with(|c: char| c.is_ascii_digit()).then_some(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f9001122334";
+
+    fn version_of(tag: Option<&str>, change: Option<u64>, number: Option<u64>) -> String {
+        let run = Run { tag: tag.map(str::to_owned), change, number, ..Run::default() };
+        version(Some(&run), HEAD).map_or_else(|error| error.to_string(), |version| version.to_string())
+    }
+
+    #[test]
+    fn tag_then_pull_request_then_run_number() {
+        assert_eq!(version_of(Some("v1.2.3"), None, Some(42)), "1.2.3");
+        assert_eq!(version_of(Some("2026.11-rc1"), None, Some(42)), "2026.11-rc1");
+        assert_eq!(version_of(Some("nightly"), None, Some(42)), "42-a1b2c3d");
+        assert_eq!(version_of(None, Some(7), Some(42)), "pr-7-a1b2c3d");
+        assert_eq!(version_of(None, None, Some(42)), "42-a1b2c3d");
+        assert!(version_of(Some("v1.0+5"), None, Some(42)).contains("the tag gives the release no version"));
+        assert!(version_of(None, None, None).contains("the version is missing"));
+    }
+}

@@ -1,0 +1,27 @@
+//! What a run stands on: the environment as it was, where to tell things, whether it was cancelled, which CI it belongs to, and how
+//! fast it may write to GitHub.
+
+use std::sync::Arc;
+
+use super::{GitHubRun, Run};
+use crate::{
+    base::{interrupt::Interrupt, log::Log, process_env::Environment},
+    services::github::Pace,
+};
+
+#[derive(Clone)]
+pub(crate) struct Host {
+    pub(crate) environment: Environment,
+    pub(crate) log: Log,
+    pub(crate) interrupt: Interrupt,
+    /// None outside of any CI.
+    pub(crate) run: Option<Arc<Run>>,
+    pub(crate) pace: Pace,
+}
+
+impl Host {
+    /// What a run of GitHub Actions knows besides; None elsewhere.
+    pub(crate) fn github(&self) -> Option<&GitHubRun> {
+        self.run.as_deref()?.github.as_ref()
+    }
+}

@@ -1,0 +1,227 @@
+//! BuildKit's session: the engine calls back for the files, for secrets and for the credentials of registries, so that none of
+//! them is part of the request. It is gRPC over a connection of its own that the engine turns around.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bollard::health::{
+    HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
+    health_check_response::ServingStatus,
+    health_server::{Health, HealthServer},
+};
+use bollard::moby::{
+    buildkit::secrets::v1::{
+        GetSecretRequest, GetSecretResponse,
+        secrets_server::{Secrets, SecretsServer},
+    },
+    filesync::v1::{
+        CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse, GetTokenAuthorityRequest,
+        GetTokenAuthorityResponse, VerifyTokenAuthorityRequest, VerifyTokenAuthorityResponse,
+        auth_server::{Auth, AuthServer},
+    },
+    upload::v1::{
+        BytesMessage,
+        upload_server::{Upload, UploadServer},
+    },
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use reqwest::{Certificate, Client, Identity, StatusCode};
+use tonic::{Request, Response, Status, Streaming, server::NamedService};
+
+use super::{Credentials, Endpoint};
+use crate::{
+    base::{
+        error::{Error, Result},
+        redact::Secret,
+    },
+    services::registry::logins::Login,
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The engine asks this now and then; without an answer it drops the session.
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
+const BUFFER: usize = 64 * 1024;
+
+type Files = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
+/// Open as long as this value lives.
+pub(crate) struct Session {
+    pub(crate) id: String,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+impl Session {
+    pub(crate) async fn open(
+        endpoint: &Endpoint,
+        files: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+        secrets: BTreeMap<String, Secret>,
+        credentials: Credentials,
+    ) -> Result<Self> {
+        let id = Secret::random().map_err(|error| Error::internal("there are no random numbers").why(error))?;
+        let id = id.expose().to_owned();
+        let failed = |error: &dyn std::fmt::Display| {
+            Error::input(format!("the engine at {endpoint} opens no BuildKit session"))
+                .why(error)
+                .hint("set DOCKER_BUILDKIT=0 to build with the classic builder")
+        };
+        let (client, url) = client(endpoint)?;
+        let methods = [
+            HEALTH.to_owned(),
+            format!("/{}/Pull", UploadServer::<Answers>::NAME),
+            format!("/{}/GetSecret", SecretsServer::<Answers>::NAME),
+            format!("/{}/Credentials", AuthServer::<Answers>::NAME),
+        ];
+        let mut request = client
+            .post(url)
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "h2c")
+            .header("X-Docker-Expose-Session-Uuid", &id);
+        for method in methods {
+            request = request.header("X-Docker-Expose-Session-Grpc-Method", method);
+        }
+        let response = request.send().await.map_err(|error| failed(&crate::services::aws::failure::chain(&error)))?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(failed(&format!("it answers HTTP {}", response.status())));
+        }
+        let mut connection = response.upgrade().await.map_err(|error| failed(&error))?;
+        let (near, mut far) = tokio::io::duplex(BUFFER);
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(async move {
+            // It ends when either side hangs up, which is how every session ends.
+            let _ = tokio::io::copy_bidirectional(&mut connection, &mut far).await;
+        });
+        let files = Mutex::new(Some(Box::pin(files) as Files));
+        let answers = Arc::new(Answers { files, secrets, credentials });
+        tasks.spawn(async move {
+            let services = tonic::transport::Server::builder()
+                .add_service(HealthServer::from_arc(answers.clone()))
+                .add_service(UploadServer::from_arc(answers.clone()))
+                .add_service(SecretsServer::from_arc(answers.clone()))
+                .add_service(AuthServer::from_arc(answers));
+            let incoming = futures_util::stream::iter([Ok::<_, std::io::Error>(near)]);
+            let _ = services.serve_with_incoming(incoming).await;
+        });
+        Ok(Self { id, tasks })
+    }
+
+    /// The place of the files in a build's request; unlike any other, because BuildKit takes one name for one content. Files in
+    /// the request's own body are lost where the engine keeps its images in containerd (moby/moby#47717).
+    pub(crate) fn files(&self) -> String {
+        format!("http://buildkit-session/{}", self.id)
+    }
+
+    pub(crate) fn close(mut self) {
+        self.tasks.abort_all();
+    }
+}
+
+/// bollard gives no connection away, so this one is made beside it, to the same place.
+fn client(endpoint: &Endpoint) -> Result<(Client, String)> {
+    let builder = Client::builder().no_proxy().http1_only().connect_timeout(CONNECT_TIMEOUT);
+    let (builder, url) = match endpoint {
+        Endpoint::Unix(path) => (builder.unix_socket(path.as_path()), "http://docker/session".to_owned()),
+        Endpoint::Tcp(address) => (builder, format!("http://{address}/session")),
+        Endpoint::Tls { address, certificates } => {
+            let read = |name: &str| {
+                let path = certificates.join(name);
+                std::fs::read(&path).map_err(|error| Error::io("can't read the engine's certificate", &path, &error))
+            };
+            let bad = |error: reqwest::Error| {
+                Error::input(format!("the certificates in `{}` can't be used", certificates.display())).why(error)
+            };
+            let identity = [read("cert.pem")?, read("key.pem")?].concat();
+            let authority = Certificate::from_pem(&read("ca.pem")?).map_err(bad)?;
+            let builder = builder.tls_certs_merge([authority]).identity(Identity::from_pem(&identity).map_err(bad)?);
+            (builder, format!("https://{address}/session"))
+        }
+    };
+    let client = builder.build().map_err(|error| Error::internal("no HTTP client can be made").why(error))?;
+    Ok((client, url))
+}
+
+/// What the engine may ask for, and nothing else.
+struct Answers {
+    /// Taken by whoever asks first.
+    files: Mutex<Option<Files>>,
+    secrets: BTreeMap<String, Secret>,
+    credentials: Credentials,
+}
+
+#[tonic::async_trait]
+impl Upload for Answers {
+    type PullStream = Pin<Box<dyn Stream<Item = Result<BytesMessage, Status>> + Send>>;
+
+    async fn pull(&self, _: Request<Streaming<BytesMessage>>) -> Result<Response<Self::PullStream>, Status> {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let files = files.ok_or_else(|| Status::failed_precondition("the files were sent already"))?;
+        let messages = files.map(|piece| match piece {
+            Ok(piece) => Ok(BytesMessage { data: piece.into() }),
+            Err(error) => Err(Status::aborted(error.to_string())),
+        });
+        Ok(Response::new(Box::pin(messages)))
+    }
+}
+
+#[tonic::async_trait]
+impl Secrets for Answers {
+    async fn get_secret(&self, request: Request<GetSecretRequest>) -> Result<Response<GetSecretResponse>, Status> {
+        let id = request.into_inner().id;
+        let secret = self.secrets.get(&id).ok_or_else(|| Status::not_found(format!("no secret `{id}`")))?;
+        Ok(Response::new(GetSecretResponse { data: secret.expose().as_bytes().to_vec() }))
+    }
+}
+
+#[tonic::async_trait]
+impl Health for Answers {
+    async fn check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        Ok(Response::new(HealthCheckResponse { status: ServingStatus::Serving.into() }))
+    }
+
+    async fn list(&self, _: Request<HealthListRequest>) -> Result<Response<HealthListResponse>, Status> {
+        Err(Status::unimplemented("there is one service"))
+    }
+
+    type WatchStream = futures_util::stream::Empty<Result<HealthCheckResponse, Status>>;
+
+    async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("ask again"))
+    }
+}
+
+/// The engine fetches tokens by itself, with the credentials it is given here.
+#[tonic::async_trait]
+impl Auth for Answers {
+    async fn credentials(&self, request: Request<CredentialsRequest>) -> Result<Response<CredentialsResponse>, Status> {
+        let host = request.into_inner().host;
+        let (username, secret) = match self.credentials.of(&host) {
+            Some(Login::Password { user, password }) => (user.clone(), password.expose().to_owned()),
+            Some(Login::IdentityToken(token)) => (String::new(), token.expose().to_owned()),
+            None => (String::new(), String::new()),
+        };
+        Ok(Response::new(CredentialsResponse { username, secret }))
+    }
+
+    async fn fetch_token(&self, _: Request<FetchTokenRequest>) -> Result<Response<FetchTokenResponse>, Status> {
+        Err(Status::unimplemented("the engine fetches tokens"))
+    }
+
+    async fn get_token_authority(
+        &self,
+        _: Request<GetTokenAuthorityRequest>,
+    ) -> Result<Response<GetTokenAuthorityResponse>, Status> {
+        Err(Status::unimplemented("the engine fetches tokens"))
+    }
+
+    async fn verify_token_authority(
+        &self,
+        _: Request<VerifyTokenAuthorityRequest>,
+    ) -> Result<Response<VerifyTokenAuthorityResponse>, Status> {
+        Err(Status::unimplemented("the engine fetches tokens"))
+    }
+}

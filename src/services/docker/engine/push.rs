@@ -1,0 +1,125 @@
+//! Pushes an image, and tells what a registry's refusal means from the engine's words for it.
+
+use bollard::{
+    errors::Error as Failure,
+    query_parameters::{PushImageOptionsBuilder, TagImageOptionsBuilder},
+};
+use futures_util::StreamExt;
+
+use super::{Engine, credentials, words};
+use crate::{
+    base::{
+        error::{Error, Result},
+        log::Log,
+    },
+    services::registry::logins::Login,
+};
+
+/// Why a registry did not take an image. The text is the engine's, which is the registry's.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Who we are is not known, or not any more.
+    Unauthorized(String),
+    /// Who we are is known, and may not do this.
+    Denied(String),
+    /// There is no such repository.
+    Missing(String),
+    /// The tag is taken, and stays as it is.
+    Immutable(String),
+    /// The registry, or the way to it, is in trouble.
+    Trouble(String),
+}
+
+impl Engine {
+    pub(crate) async fn tag(&self, image: &str, repository: &str, tag: &str) -> Result<()> {
+        let options = TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
+        self.docker.tag_image(image, Some(options)).await.map_err(|failure| {
+            Error::internal(format!("the image `{image}` can't be tagged `{tag}`")).why(words(&failure))
+        })
+    }
+
+    /// One attempt.
+    pub(crate) async fn push(
+        &self,
+        repository: &str,
+        tag: &str,
+        host: &str,
+        login: Option<&Login>,
+        log: &Log,
+    ) -> Result<(), Refusal> {
+        let options = PushImageOptionsBuilder::default().tag(tag).build();
+        let login = login.map(|login| credentials(host, login)).unwrap_or_default();
+        let mut story = std::pin::pin!(self.docker.push_image(repository, Some(options), Some(login)));
+        while let Some(told) = story.next().await {
+            let told = told.map_err(|failure| refusal(&failure))?;
+            if let Some(error) = told.error_detail.and_then(|detail| detail.message) {
+                return Err(Refusal::of(error));
+            }
+            if let (Some(status), None) = (told.status, told.progress_detail) {
+                log.detail(&status);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refusal(failure: &Failure) -> Refusal {
+    Refusal::of(words(failure))
+}
+
+impl Refusal {
+    /// The engine passes on what the registry said, and no code.
+    fn of(text: String) -> Self {
+        let has = |words: &[&str]| words.iter().any(|word| text.to_lowercase().contains(word));
+        if has(&["immutable"]) {
+            Self::Immutable(text)
+        } else if has(&["toomanyrequests", "too many requests", "429"]) {
+            Self::Trouble(text)
+        } else if has(&["unauthorized", "no basic auth credentials", "authentication required", "token has expired"]) {
+            Self::Unauthorized(text)
+        } else if has(&["denied", "forbidden", "not authorized"]) {
+            Self::Denied(text)
+        } else if has(&["name unknown", "repository does not exist", "does not exist in the registry"]) {
+            Self::Missing(text)
+        } else {
+            Self::Trouble(text)
+        }
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Unauthorized(text)
+            | Self::Denied(text)
+            | Self::Missing(text)
+            | Self::Immutable(text)
+            | Self::Trouble(text) => text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_engines_and_registries() {
+        type Kind = fn(String) -> Refusal;
+        let cases: [(Kind, &str); 9] = [
+            (Refusal::Unauthorized, "no basic auth credentials"),
+            (Refusal::Unauthorized, "unauthorized: authentication required"),
+            (Refusal::Unauthorized, "denied: Your authorization token has expired. Reauthenticate and try again."),
+            (Refusal::Denied, "denied: User: arn:aws:iam::1:role/x is not authorized to perform: ecr:PutImage"),
+            (Refusal::Missing, "name unknown: The repository with name 'x' does not exist in the registry with id '1'"),
+            (
+                Refusal::Immutable,
+                "tag invalid: The image tag 'latest' already exists in the 'x' repository and cannot be overwritten because the repository is immutable.",
+            ),
+            (Refusal::Trouble, "toomanyrequests: Rate exceeded"),
+            (Refusal::Trouble, "received unexpected HTTP status: 503 Service Unavailable"),
+            (Refusal::Trouble, "EOF"),
+        ];
+        for (kind, text) in cases {
+            assert_eq!(Refusal::of(text.to_owned()), kind(text.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! GitHub's API for one repository: the requests that several commands make.
+
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    client::{Call, Client},
+    error::{Kind, Trouble},
+};
+use crate::{
+    base::{log::Log, pace::Pace, process_env::Environment, redact::Secret},
+    services::ci::{Repository, host::Host},
+};
+
+/// Where GITHUB_API_URL is not set.
+const API: &str = "https://api.github.com";
+/// As whom a workflow's own token writes.
+const ACTIONS_BOT: &str = "github-actions[bot]";
+
+pub(crate) struct Api {
+    pub(crate) client: Client,
+    pub(crate) repository: Repository,
+    graphql: String,
+    /// Once GitHub has told it.
+    me: OnceLock<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[allow(dead_code, reason = "which of the facts a command needs differs")]
+pub(crate) struct PullRequest {
+    pub(crate) number: u64,
+    /// `open` or `closed`.
+    pub(crate) state: String,
+    #[serde(default)]
+    pub(crate) merged: bool,
+    /// Also told where `merged` is not: in a list.
+    #[serde(default)]
+    pub(crate) merged_at: Option<String>,
+    /// Of one that is merged: the commit that the base branch got by it.
+    #[serde(default)]
+    pub(crate) merge_commit_sha: Option<String>,
+    #[serde(default)]
+    pub(crate) draft: bool,
+    pub(crate) updated_at: String,
+    #[serde(default)]
+    pub(crate) labels: Vec<Label>,
+    pub(crate) head: Side,
+    pub(crate) base: Side,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[allow(dead_code, reason = "which of the facts a command needs differs")]
+pub(crate) struct Label {
+    pub(crate) name: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[allow(dead_code, reason = "which of the facts a command needs differs")]
+pub(crate) struct Side {
+    pub(crate) sha: String,
+    #[serde(rename = "ref")]
+    pub(crate) branch: String,
+    /// None: the fork was deleted.
+    pub(crate) repo: Option<RepositoryId>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct RepositoryId {
+    pub(crate) id: u64,
+}
+
+impl PullRequest {
+    /// GitHub's labels are the same in any case.
+    pub(crate) fn has_label(&self, name: &str) -> bool {
+        self.labels.iter().any(|label| label.name.eq_ignore_ascii_case(name))
+    }
+
+    pub(crate) fn is_fork(&self) -> bool {
+        let id = |side: &Side| side.repo.as_ref().map(|repository| repository.id);
+        id(&self.head).is_none() || id(&self.head) != id(&self.base)
+    }
+}
+
+impl Api {
+    /// Of the repository that the run is in. `token` is the input `github-token`; GITHUB_TOKEN will do.
+    pub(crate) fn of(host: &Host, token: Option<&Secret>) -> Result<Self, Trouble> {
+        let run = host.github();
+        let repository = run.and_then(|run| run.repository.clone()).ok_or_else(|| {
+            Trouble::new(
+                Kind::Elsewhere,
+                "GitHub can't be asked",
+                "GITHUB_REPOSITORY is not set: this is no run of Actions",
+            )
+        })?;
+        Self::new(&host.environment, token, repository, host.log.clone(), host.pace.clone())
+    }
+
+    pub(crate) fn new(
+        environment: &Environment,
+        token: Option<&Secret>,
+        repository: Repository,
+        log: Log,
+        pace: Pace,
+    ) -> Result<Self, Trouble> {
+        let token = token.cloned().or_else(|| environment.get("GITHUB_TOKEN").map(Secret::new));
+        let token = token.ok_or_else(|| Trouble::new(Kind::NoToken, "GitHub can't be asked", "there is no token"))?;
+        let url = environment.get("GITHUB_API_URL").unwrap_or(API);
+        let graphql = environment.get("GITHUB_GRAPHQL_URL").map_or_else(|| format!("{url}/graphql"), str::to_owned);
+        Ok(Self { client: Client::new(url, &token, log, pace)?, repository, graphql, me: OnceLock::new() })
+    }
+
+    /// Returns when a write would be sent at once: for who reads first, and must write before others do.
+    pub(crate) async fn ready_to_write(&self) {
+        self.client.pace.ready().await;
+    }
+
+    /// `/repos/acme/checkout` and what follows.
+    pub(crate) fn route(&self, rest: &str) -> String {
+        format!("/repos/{}{rest}", self.repository)
+    }
+
+    pub(crate) async fn pull_request(&self, number: u64) -> Result<PullRequest, Trouble> {
+        let doing = format!("read pull request #{number}");
+        self.client.ask(Call::get(self.route(&format!("/pulls/{number}")), &doing, "pull-requests: read")).await
+    }
+
+    /// The merged ones of this repository that made just this commit: its head, or what the base branch got by it. Forks have their
+    /// commits in common, and GitHub may list pull requests of another one, where others put the labels.
+    pub(crate) async fn merged_as(&self, commit: &str) -> Result<Vec<PullRequest>, Trouble> {
+        let doing = format!("read the pull requests of the commit {commit}");
+        let route = self.route(&format!("/commits/{}/pulls", segment(commit)));
+        let found: Vec<PullRequest> = self.client.list(Call::get(route, &doing, "pull-requests: read")).await?;
+        let made_it = |it: &PullRequest| it.head.sha == commit || it.merge_commit_sha.as_deref() == Some(commit);
+        let merged: Vec<PullRequest> = found.into_iter().filter(|it| it.merged_at.is_some() && made_it(it)).collect();
+        if merged.is_empty() {
+            return Ok(merged);
+        }
+        let ours = self.repository_id().await?;
+        let is_ours = |it: &PullRequest| it.base.repo.as_ref().is_some_and(|base| base.id == ours);
+        Ok(merged.into_iter().filter(is_ours).collect())
+    }
+
+    /// The numbers of all that are open.
+    pub(crate) async fn open_pull_requests(&self) -> Result<Vec<u64>, Trouble> {
+        #[derive(Deserialize)]
+        struct Numbered {
+            number: u64,
+        }
+        // Oldest first: one that is opened meanwhile comes last, and moves none from a page that is to come to one that was read.
+        let route = self.route("/pulls?state=open&sort=created&direction=asc");
+        let call = Call::get(route, "list the open pull requests", "pull-requests: read");
+        let open: Vec<Numbered> = self.client.list(call).await?;
+        Ok(open.into_iter().map(|it| it.number).collect())
+    }
+
+    /// The names of all files that a pull request changes; GitHub tells 3,000 at most.
+    pub(crate) async fn changed_files(&self, number: u64) -> Result<Vec<String>, Trouble> {
+        #[derive(Deserialize)]
+        struct File {
+            filename: String,
+        }
+        let doing = format!("read the files of pull request #{number}");
+        let call = Call::get(self.route(&format!("/pulls/{number}/files")), &doing, "pull-requests: read");
+        let files: Vec<File> = self.client.list(call).await?;
+        Ok(files.into_iter().map(|file| file.filename).collect())
+    }
+
+    /// GitHub's number of the repository. That it answers tells a pull request that is gone from a token that sees nothing.
+    pub(crate) async fn repository_id(&self) -> Result<u64, Trouble> {
+        let call = Call::get(self.route(""), "read the repository", "metadata: read");
+        self.client.ask::<RepositoryId>(call).await.map(|repository| repository.id)
+    }
+
+    /// The login that our token writes as. The token of a workflow is a bot's, and only GraphQL tells that to it.
+    pub(crate) async fn me(&self) -> Result<String, Trouble> {
+        if let Some(me) = self.me.get() {
+            return Ok(me.clone());
+        }
+        let query = json!({ "query": "query { viewer { login } }" });
+        let call = Call::new(hyper::Method::POST, self.graphql.clone(), "ask whose the token is", "contents: read");
+        let answer: Value = match self.client.ask(call.json(query).question()).await {
+            // A GitHub without GraphQL, or a token that it is not for.
+            Err(trouble) if [Kind::NotFound, Kind::Invalid].contains(&trouble.kind) => Value::Null,
+            answer => answer?,
+        };
+        let login = answer["data"]["viewer"]["login"].as_str();
+        Ok(login.map_or_else(|| ACTIONS_BOT.to_owned(), |login| self.me.get_or_init(|| login.to_owned()).clone()))
+    }
+}
+
+/// A name as a part of a route: tags and environments may hold anything.
+pub(crate) fn segment(name: &str) -> String {
+    let mut out = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}

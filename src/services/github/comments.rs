@@ -1,0 +1,99 @@
+//! Comments on pull requests.
+
+use hyper::Method;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    Api,
+    client::Call,
+    error::{Kind, Trouble},
+};
+
+const NEEDS: &str = "pull-requests: write";
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "Wire")]
+pub(crate) struct Comment {
+    pub(crate) id: u64,
+    /// Empty: the account was deleted.
+    pub(crate) author_login: String,
+    pub(crate) author_is_bot: bool,
+    pub(crate) body: String,
+    pub(crate) html_url: String,
+}
+
+/// As GitHub sends it.
+#[derive(Deserialize)]
+struct Wire {
+    id: u64,
+    user: Option<User>,
+    #[serde(default)]
+    body: Option<String>,
+    html_url: String,
+}
+
+#[derive(Deserialize)]
+struct User {
+    login: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+impl From<Wire> for Comment {
+    fn from(wire: Wire) -> Self {
+        Self {
+            id: wire.id,
+            author_is_bot: wire.user.as_ref().is_some_and(|user| user.kind == "Bot"),
+            author_login: wire.user.map(|user| user.login).unwrap_or_default(),
+            body: wire.body.unwrap_or_default(),
+            html_url: wire.html_url,
+        }
+    }
+}
+
+impl Api {
+    /// All of a pull request (or an issue), oldest first.
+    pub(crate) async fn comments(&self, issue: u64) -> Result<Vec<Comment>, Trouble> {
+        let doing = format!("read the comments of #{issue}");
+        let route = self.route(&format!("/issues/{issue}/comments"));
+        self.client.list(Call::get(route, &doing, "pull-requests: read")).await
+    }
+
+    /// Where GitHub's answer is lost, a comment of the same text by `author` (of `me`) is taken for
+    /// ours; otherwise a second one could come to stand there.
+    pub(crate) async fn create_comment(&self, issue: u64, body: &str, author: &str) -> Result<Comment, Trouble> {
+        let lost = match self.post_comment(issue, body).await {
+            Err(trouble) if trouble.kind == Kind::Unavailable => trouble,
+            answered => return answered,
+        };
+        let found = self.comments(issue).await.map_err(|_| lost)?;
+        match found.into_iter().rev().find(|it| it.author_login == author && it.body == body) {
+            Some(ours) => Ok(ours),
+            None => self.post_comment(issue, body).await,
+        }
+    }
+
+    async fn post_comment(&self, issue: u64, body: &str) -> Result<Comment, Trouble> {
+        let doing = format!("comment on #{issue}");
+        let call = Call::new(Method::POST, self.route(&format!("/issues/{issue}/comments")), &doing, NEEDS);
+        self.client.ask(call.json(json!({ "body": body }))).await
+    }
+
+    pub(crate) async fn update_comment(&self, id: u64, body: &str) -> Result<Comment, Trouble> {
+        let doing = format!("update the comment {id}");
+        // octocrab's own sends POST, which GitHub refuses.
+        let call = Call::new(Method::PATCH, self.route(&format!("/issues/comments/{id}")), &doing, NEEDS);
+        self.client.ask(call.json(json!({ "body": body }))).await
+    }
+
+    /// One that is gone already is fine.
+    pub(crate) async fn delete_comment(&self, id: u64) -> Result<(), Trouble> {
+        let doing = format!("delete the comment {id}");
+        let route = self.route(&format!("/issues/comments/{id}"));
+        match self.client.tell(Call::new(Method::DELETE, route, &doing, NEEDS)).await {
+            Err(trouble) if trouble.kind == Kind::NotFound => Ok(()),
+            answered => answered,
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Deployments: what GitHub shows of environments.
+
+use hyper::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    Api,
+    api::segment,
+    client::Call,
+    error::{Kind, Trouble},
+};
+
+const NEEDS: &str = "deployments: write";
+/// GitHub refuses a longer one.
+const DESCRIPTION_LIMIT: usize = 140;
+
+#[derive(Clone, Debug, Deserialize)]
+#[allow(dead_code, reason = "what GitHub says is read whole")]
+pub(crate) struct Deployment {
+    pub(crate) id: u64,
+    pub(crate) sha: String,
+    #[serde(rename = "ref")]
+    pub(crate) git_ref: String,
+    pub(crate) environment: String,
+    /// What we gave it: an object, or text.
+    #[serde(default)]
+    pub(crate) payload: Value,
+    pub(crate) created_at: String,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct NewDeployment<'a> {
+    pub(crate) git_ref: &'a str,
+    pub(crate) environment: &'a str,
+    /// It will go again.
+    pub(crate) is_transient: bool,
+    pub(crate) is_production: bool,
+    /// Ours: what tells it from others' in the same environment.
+    pub(crate) payload: Value,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Status {
+    Queued,
+    InProgress,
+    Success,
+    Failure,
+    Error,
+    Inactive,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct NewStatus<'a> {
+    pub(crate) state: Status,
+    pub(crate) description: &'a str,
+    /// Where the run is seen.
+    pub(crate) log_url: Option<&'a str>,
+    /// Where what was deployed is seen.
+    pub(crate) environment_url: Option<&'a str>,
+}
+
+impl Api {
+    /// Says that `git_ref` is being deployed. A lost answer can be looked up by `payload`, which should name the run.
+    pub(crate) async fn create_deployment(&self, new: NewDeployment<'_>) -> Result<Deployment, Trouble> {
+        let NewDeployment { git_ref, environment, payload, .. } = new;
+        let doing = format!("record the deployment to `{environment}`");
+        let call = Call::new(Method::POST, self.route("/deployments"), &doing, NEEDS);
+        // By default GitHub would merge the default branch into the ref, and wait for every check.
+        let body = json!({
+            "ref": git_ref, "environment": environment, "payload": payload, "transient_environment": new.is_transient,
+            "production_environment": new.is_production,
+            "auto_merge": false, "required_contexts": [],
+        });
+        let lost = match self.client.ask(call.json(body)).await {
+            Err(trouble) if trouble.kind == Kind::Unavailable => trouble,
+            answered => return answered,
+        };
+        let found = self.deployments(environment).await.map_err(|_| lost.clone())?;
+        found.into_iter().find(|it| it.git_ref == git_ref && it.payload == payload).ok_or(lost)
+    }
+
+    /// Which others it makes inactive is for the caller to say: GitHub would mind neither whose they are nor, for transient and
+    /// production environments, that they are there. Said twice it stands there twice, which is better than a deployment that seems to go on for ever.
+    pub(crate) async fn deployment_status(&self, deployment: u64, status: &NewStatus<'_>) -> Result<(), Trouble> {
+        let doing = format!("tell how the deployment {deployment} goes");
+        let route = self.route(&format!("/deployments/{deployment}/statuses"));
+        let description: String = status.description.chars().take(DESCRIPTION_LIMIT).collect();
+        let mut body = json!({ "state": status.state, "description": description, "auto_inactive": false });
+        let urls = [("log_url", status.log_url), ("environment_url", status.environment_url)];
+        for (key, url) in urls.into_iter().filter_map(|(key, url)| Some((key, url?))) {
+            body[key] = url.into();
+        }
+        self.client.tell(Call::new(Method::POST, route, &doing, NEEDS).json(body).repeatable()).await
+    }
+
+    /// Of an environment, newest first.
+    pub(crate) async fn deployments(&self, environment: &str) -> Result<Vec<Deployment>, Trouble> {
+        let doing = format!("read the deployments to `{environment}`");
+        let route = self.route(&format!("/deployments?environment={}", segment(environment)));
+        self.client.list(Call::get(route, &doing, "deployments: read")).await
+    }
+
+    /// What was said of it last; None where nothing was.
+    pub(crate) async fn deployment_state(&self, deployment: u64) -> Result<Option<String>, Trouble> {
+        #[derive(Deserialize)]
+        struct Said {
+            state: String,
+        }
+        let doing = format!("read how the deployment {deployment} went");
+        let route = self.route(&format!("/deployments/{deployment}/statuses?per_page=1"));
+        let newest: Vec<Said> = self.client.ask(Call::get(route, &doing, "deployments: read")).await?;
+        Ok(newest.into_iter().next().map(|said| said.state))
+    }
+
+    /// One that is gone already is fine. A workflow's own token may not delete environments: that needs an administrator's.
+    pub(crate) async fn delete_environment(&self, environment: &str) -> Result<(), Trouble> {
+        let doing = format!("delete the GitHub environment `{environment}`");
+        let route = self.route(&format!("/environments/{}", segment(environment)));
+        match self.client.tell(Call::new(Method::DELETE, route, &doing, NEEDS)).await {
+            Err(trouble) if trouble.kind == Kind::NotFound => Ok(()),
+            answered => answered,
+        }
+    }
+}

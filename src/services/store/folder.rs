@@ -1,0 +1,542 @@
+//! The release store in a directory: an object is a file. A link that never replaces is to it what a conditional write is
+//! to S3.
+
+use std::{
+    fs::{self, File, Permissions},
+    io::{self, Read, Write},
+    os::unix::fs::{FileExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use tempfile::NamedTempFile;
+use walkdir::WalkDir;
+
+use super::{
+    Content, Found, Listed, Metadata, Progress, Put, TEMPORARY,
+    background::{Background, Caller},
+    check_key, check_prefix, missing,
+    s3::{download, upload::blocking},
+    too_large, too_short,
+};
+use crate::base::error::{Error, Result};
+
+/// Copied at once, between two looks at whether anybody still waits.
+const STEP: u64 = 8 << 20;
+
+/// Cheap to clone. A root that does not exist is an empty store; the first write makes it.
+#[derive(Clone)]
+pub(crate) struct DirectoryStore {
+    root: PathBuf,
+    background: Background,
+}
+
+/// What is copied.
+enum Input {
+    Memory(Vec<u8>),
+    File(PathBuf),
+}
+
+impl DirectoryStore {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root, background: Background::default() }
+    }
+
+    /// `metadata` is not kept: there is no second file that could disagree with the first.
+    pub(crate) async fn put_new(
+        &self,
+        key: &str,
+        content: Content<'_>,
+        _metadata: &Metadata,
+        progress: Progress<'_>,
+    ) -> Result<Put> {
+        let path = self.path(key)?;
+        let input = match content {
+            Content::Bytes(bytes) => Input::Memory(bytes),
+            Content::File(path) => Input::File(path.to_owned()),
+        };
+        let root = self.root.clone();
+        let work = |caller: Caller| blocking(move || put(&root, &path, &input, &caller));
+        self.background.run(progress, work).await
+    }
+
+    pub(crate) async fn head(&self, key: &str) -> Result<Option<Found>> {
+        let path = self.path(key)?;
+        blocking(move || Ok(open(&path)?.map(|(_, found)| found))).await
+    }
+
+    pub(crate) async fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        let (path, object) = (self.path(key)?, self.describe(key));
+        blocking(move || {
+            let Some((mut file, found)) = open(&path)? else { return Ok(None) };
+            if found.size > limit {
+                return Err(too_large(&object, found.size, limit));
+            }
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map_err(|error| Error::io("can't read", &path, &error))?;
+            Ok(Some(bytes))
+        })
+        .await
+    }
+
+    pub(crate) async fn get_range(&self, key: &str, start: u64, len: u64) -> Result<Vec<u8>> {
+        let (path, object) = (self.path(key)?, self.describe(key));
+        blocking(move || {
+            let (file, found) = open(&path)?.ok_or_else(|| missing(&object))?;
+            let there = found.size.saturating_sub(start).min(len);
+            if there < len {
+                return Err(Error::integrity(too_short(&object, there, len)).why(format!("from byte {start} on")));
+            }
+            let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+            file.read_exact_at(&mut bytes, start).map_err(|error| Error::io("can't read", &path, &error))?;
+            Ok(bytes)
+        })
+        .await
+    }
+
+    pub(crate) async fn fetch(&self, key: &str, to: &Path, progress: Progress<'_>) -> Result<Option<Found>> {
+        let (path, object) = (self.path(key)?, self.describe(key));
+        let Some((file, found)) = blocking(move || open(&path)).await? else { return Ok(None) };
+        let partial = download::create(to, found.size).await?;
+        let (target, size, goal) = (partial.reopen(), found.size, to.to_owned());
+        let work = |caller: Caller| {
+            blocking(move || {
+                let mut target = target.map_err(|error| Error::io("can't write", &goal, &error))?;
+                let copied =
+                    copy(&file, &mut target, &caller).map_err(|error| Error::io("can't write", &goal, &error))?;
+                if copied == size { Ok(()) } else { Err(Error::integrity(too_short(&object, copied, size))) }
+            })
+        };
+        self.background.run(progress, work).await?;
+        download::keep(partial, to).await?;
+        Ok(Some(found))
+    }
+
+    pub(crate) async fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Listed>> {
+        self.check_root()?;
+        check_prefix(prefix)?;
+        let (root, prefix, after) = (self.root.clone(), prefix.to_owned(), after.map(str::to_owned));
+        blocking(move || {
+            let mut keys = objects(&root, &prefix)?;
+            keys.retain(|key| key.starts_with(&prefix) && after.as_ref().is_none_or(|after| key > after));
+            keys.sort_unstable();
+            // Taken before the sizes are read: a page costs no more than a page. What was deleted meanwhile is left out.
+            let lines = keys.into_iter().map(|key| line(&root, key)).filter_map(Result::transpose);
+            lines.take(max).collect()
+        })
+        .await
+    }
+
+    pub(crate) async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
+        self.check_root()?;
+        check_prefix(prefix)?;
+        let folder = self.root.join(prefix);
+        blocking(move || folders(&folder)).await
+    }
+
+    pub(crate) async fn delete(&self, key: &str) -> Result<()> {
+        let path = self.path(key)?;
+        blocking(move || match fs::remove_file(&path) {
+            Err(error) if !is_absent(&error) => Err(Error::io("can't delete", &path, &error)),
+            _ => Ok(()),
+        })
+        .await
+    }
+
+    pub(crate) async fn settle(&self) -> Result<()> {
+        self.background.settle().await
+    }
+
+    pub(crate) fn describe(&self, key: &str) -> String {
+        format!("file:{}", self.root.join(key).display())
+    }
+
+    fn path(&self, key: &str) -> Result<PathBuf> {
+        self.check_root()?;
+        check_key(key)?;
+        Ok(self.root.join(key))
+    }
+
+    /// No root is fine, another thing in its place is not.
+    fn check_root(&self) -> Result<()> {
+        if self.root.symlink_metadata().is_ok() && !self.root.is_dir() {
+            return Err(Error::input(format!("release store `{}` is not a folder", self.root.display())));
+        }
+        Ok(())
+    }
+}
+
+/// The object is complete and on disk before it has its name.
+fn put(root: &Path, path: &Path, input: &Input, caller: &Caller) -> Result<Put> {
+    let folder = path.parent().unwrap_or(root);
+    let writing = |error: io::Error| Error::io("can't write", path, &error);
+    // Refused below in any case; but why copy half a gigabyte first?
+    if path.symlink_metadata().is_ok() {
+        return occupied(path);
+    }
+    make_folder(root, folder)?;
+    let mut partial = tempfile::Builder::new()
+        .prefix(TEMPORARY)
+        // Less what the umask takes away; and an object is never written again.
+        .permissions(Permissions::from_mode(0o444))
+        .tempfile_in(folder)
+        .map_err(|error| Error::io("can't write in", folder, &error))?;
+    match input {
+        Input::Memory(bytes) => {
+            partial.write_all(bytes).map_err(writing)?;
+            caller.progress(bytes.len() as u64);
+        }
+        Input::File(from) => {
+            let reading = |error: io::Error| Error::io("can't read", from, &error);
+            let source = File::open(from).map_err(reading)?;
+            let size = source.metadata().map_err(reading)?.len();
+            let copied = copy(&source, partial.as_file_mut(), caller).map_err(writing)?;
+            if copied != size {
+                return Err(Error::integrity(too_short(&from.display().to_string(), copied, size)));
+            }
+        }
+    }
+    partial.as_file().sync_all().map_err(writing)?;
+    if caller.is_gone() {
+        return Err(writing(io::ErrorKind::Interrupted.into()));
+    }
+    if !name(partial, path).map_err(|error| not_named(path, &error))? {
+        return occupied(path);
+    }
+    sync_folder(folder)?;
+    Ok(Put::Created)
+}
+
+/// There is something of this name; only a file is an object.
+fn occupied(path: &Path) -> Result<Put> {
+    if path.is_dir() {
+        return Err(Error::input(format!("can't write `{}`", path.display())).why("a folder has this name"));
+    }
+    Ok(Put::Exists)
+}
+
+/// Gives the file its name; false when the name is taken. The temporary name is gone either way.
+fn name(partial: NamedTempFile, path: &Path) -> io::Result<bool> {
+    match fs::hard_link(partial.path(), path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        // No hard links here (some network and container file systems).
+        Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) => {
+            rename(partial, path)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn rename(partial: NamedTempFile, path: &Path) -> io::Result<bool> {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+
+    let from = partial.into_temp_path();
+    match renameat2(AT_FDCWD, &*from, AT_FDCWD, path, RenameFlags::RENAME_NOREPLACE) {
+        Ok(()) => {
+            // It has another name now; there is nothing left to remove.
+            let _ = from.keep();
+            Ok(true)
+        }
+        Err(nix::Error::EEXIST) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn rename(_partial: NamedTempFile, _path: &Path) -> io::Result<bool> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+fn not_named(path: &Path, error: &io::Error) -> Error {
+    let built = Error::io("can't write", path, error);
+    if matches!(
+        error.kind(),
+        io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied
+    ) {
+        return built.hint("a release store needs a file system with hard links, or with renaming that never replaces");
+    }
+    built
+}
+
+/// Makes the folder and makes it last.
+fn make_folder(root: &Path, folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder).map_err(|error| Error::io("can't make folder", folder, &error))?;
+    let made = folder.ancestors().take_while(|ancestor| ancestor.starts_with(root));
+    made.filter_map(Path::parent).filter(|parent| !parent.as_os_str().is_empty()).try_for_each(sync_folder)
+}
+
+fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| Error::io("can't write in", folder, &error))
+}
+
+/// Copies to the end, or until nobody waits any more (which is an error of kind Interrupted).
+fn copy(from: &File, to: &mut File, caller: &Caller) -> io::Result<u64> {
+    let mut copied = 0;
+    loop {
+        if caller.is_gone() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        // Between files this is the kernel's copy: the bytes do not come through here.
+        match io::copy(&mut from.take(STEP), to)? {
+            0 => return Ok(copied),
+            step => {
+                copied += step;
+                caller.progress(step);
+            }
+        }
+    }
+}
+
+/// An object to read from; None when there is none. A folder is none.
+fn open(path: &Path) -> Result<Option<(File, Found)>> {
+    let reading = |error: io::Error| Error::io("can't read", path, &error);
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if is_absent(&error) => return Ok(None),
+        Err(error) => return Err(reading(error)),
+    };
+    let facts = file.metadata().map_err(reading)?;
+    Ok(facts.is_file().then(|| (file, found(&facts))))
+}
+
+fn found(facts: &fs::Metadata) -> Found {
+    Found { size: facts.len(), metadata: Metadata::default(), modified: modified(facts), etag: None }
+}
+
+fn modified(facts: &fs::Metadata) -> Option<jiff::Timestamp> {
+    facts.modified().ok().and_then(|time| time.try_into().ok())
+}
+
+/// Nothing of this name, or a file where a folder would have to be.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// The keys of all objects in the folder that `prefix` ends in, in no order.
+fn objects(root: &Path, prefix: &str) -> Result<Vec<String>> {
+    let folder = prefix.rsplit_once('/').map_or_else(|| root.to_owned(), |(folder, _)| root.join(folder));
+    let mut keys = Vec::new();
+    for entry in walk(&folder) {
+        let path = entry?;
+        // A name that is no UTF-8 can't be a key.
+        keys.extend(path.strip_prefix(root).ok().and_then(Path::to_str).map(str::to_owned));
+    }
+    Ok(keys)
+}
+
+/// All objects beneath a folder; none when there is no such folder.
+fn walk(folder: &Path) -> impl Iterator<Item = Result<PathBuf>> {
+    let entries =
+        WalkDir::new(folder).into_iter().filter_entry(|entry| entry.depth() == 0 || !is_temporary(entry.file_name()));
+    entries.filter_map(|entry| match entry {
+        Ok(entry) => (entry.depth() > 0 && entry.file_type().is_file()).then(|| Ok(entry.into_path())),
+        Err(error) if error.io_error().is_some_and(is_absent) => None,
+        Err(error) => Some(Err(Error::input("can't list the release store").why(error))),
+    })
+}
+
+fn line(root: &Path, key: String) -> Result<Option<Listed>> {
+    let path = root.join(&key);
+    match fs::metadata(&path) {
+        Ok(facts) => Ok(Some(Listed { key, size: facts.len(), modified: modified(&facts) })),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(Error::io("can't read", &path, &error)),
+    }
+}
+
+fn folders(folder: &Path) -> Result<Vec<String>> {
+    let listing = |error: io::Error| Error::io("can't list", folder, &error);
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(listing(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(listing)?;
+        // An empty folder is what deleted objects left behind.
+        if entry.path().is_dir() && walk(&entry.path()).next().transpose()?.is_some() {
+            names.extend(entry.file_name().into_string());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn is_temporary(name: &std::ffi::OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::base::error::Exit;
+
+    fn silent(_: u64) {}
+
+    fn store() -> (tempfile::TempDir, DirectoryStore) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::new(folder.path().join("releases"));
+        (folder, store)
+    }
+
+    async fn put(store: &DirectoryStore, key: &str, bytes: &[u8]) -> Result<Put> {
+        store.put_new(key, Content::Bytes(bytes.to_vec()), &Metadata::default(), &silent).await
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = WalkDir::new(folder).into_iter().map(|entry| entry.unwrap());
+        entries.filter(|e| e.file_type().is_file()).map(|e| e.file_name().to_string_lossy().into_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn an_object_is_written_once() {
+        let (_folder, store) = store();
+        assert_eq!(store.head("team/app/app-1.zip").await.unwrap(), None);
+        assert_eq!(store.list("", None, 10).await.unwrap(), []);
+        assert_eq!(put(&store, "team/app/app-1.zip", b"one").await.unwrap(), Put::Created);
+        assert_eq!(put(&store, "team/app/app-1.zip", b"two").await.unwrap(), Put::Exists);
+        assert_eq!(store.get("team/app/app-1.zip", 3).await.unwrap().unwrap(), b"one");
+        let found = store.head("team/app/app-1.zip").await.unwrap().unwrap();
+        assert_eq!((found.size, found.metadata, found.etag), (3, Metadata::default(), None));
+        assert!(found.modified.unwrap() <= jiff::Timestamp::now());
+        store.delete("team/app/app-1.zip").await.unwrap();
+        store.delete("team/app/app-1.zip").await.unwrap();
+        assert_eq!(store.get("team/app/app-1.zip", 3).await.unwrap(), None);
+        assert_eq!(store.folders("").await.unwrap(), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn limits_and_ranges_are_checked() {
+        let (folder, store) = store();
+        put(&store, "a", b"0123456789").await.unwrap();
+        let error = store.get("a", 9).await.unwrap_err();
+        assert_eq!(error.exit(), Exit::Integrity);
+        let object = format!("file:{}/releases/a", folder.path().display());
+        assert_eq!(error.to_string(), format!("`{object}` is too large: it has 10 bytes, at most 9 are expected"));
+        assert_eq!(store.get_range("a", 2, 3).await.unwrap(), b"234");
+        assert_eq!(store.get_range("a", 10, 0).await.unwrap(), b"");
+        let error = store.get_range("a", 8, 3).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("`{object}`: got 2 of 3 bytes: from byte 8 on"));
+        assert_eq!(store.get_range("b", 0, 1).await.unwrap_err().exit(), Exit::Input);
+    }
+
+    #[tokio::test]
+    async fn lists_in_key_order_as_s3_does() {
+        let (folder, store) = store();
+        for key in ["a/b", "a-b/c", "a.zip", "a/b-c", "b/ledger/live/1", "b/ledger/ci/1"] {
+            put(&store, key, b"x").await.unwrap();
+        }
+        fs::write(folder.path().join("releases/a/.tmp-123"), "").unwrap();
+        fs::create_dir(folder.path().join("releases/empty")).unwrap();
+        let keys = |listed: Vec<Listed>| listed.into_iter().map(|l| l.key).collect::<Vec<_>>();
+        let all = ["a-b/c", "a.zip", "a/b", "a/b-c", "b/ledger/ci/1", "b/ledger/live/1"];
+        assert_eq!(keys(store.list("", None, 100).await.unwrap()), all);
+        assert_eq!(keys(store.list("", Some("a.zip"), 2).await.unwrap()), all[2..4]);
+        assert_eq!(keys(store.list("a/b-", None, 100).await.unwrap()), ["a/b-c"]);
+        assert_eq!(keys(store.list("none/", None, 100).await.unwrap()), [""; 0]);
+        assert_eq!(store.folders("").await.unwrap(), ["a", "a-b", "b"]);
+        assert_eq!(store.folders("b/ledger").await.unwrap(), ["ci", "live"]);
+        assert_eq!(store.folders("b/ledger/").await.unwrap(), ["ci", "live"]);
+    }
+
+    #[tokio::test]
+    async fn fetches_what_was_put() {
+        let (folder, store) = store();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        let bytes: Vec<u8> = (0..20_000_000_u32).map(|n| (n % 251) as u8).collect();
+        fs::write(&from, &bytes).unwrap();
+        let moved = AtomicU64::new(0);
+        let count = |n| {
+            moved.fetch_add(n, Ordering::Relaxed);
+        };
+        store.put_new("x/y", Content::File(&from), &Metadata::default(), &count).await.unwrap();
+        assert_eq!(moved.swap(0, Ordering::Relaxed), 20_000_000);
+        assert_eq!(store.fetch("x/y", &to, &count).await.unwrap().unwrap().size, 20_000_000);
+        assert_eq!(moved.load(Ordering::Relaxed), 20_000_000);
+        assert!(fs::read(&to).unwrap() == bytes);
+        assert_eq!(store.fetch("x/y", &to, &silent).await.unwrap_err().exit(), Exit::Input);
+        assert_eq!(store.fetch("x/z", &folder.path().join("z"), &silent).await.unwrap(), None);
+        assert_eq!(names(folder.path()).len(), 3, "{:?}", names(folder.path()));
+    }
+
+    #[test]
+    fn one_of_eight_writers_wins() {
+        for round in 0..20 {
+            let (folder, store) = store();
+            let barrier = std::sync::Barrier::new(8);
+            let race = |n: u8| {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                barrier.wait();
+                runtime.block_on(put(&store, "team/app/app-1.zip", &vec![n; 100_000])).unwrap()
+            };
+            let puts: Vec<Put> = std::thread::scope(|scope| {
+                let racers: Vec<_> = (0..8).map(|n| scope.spawn(move || race(n))).collect();
+                racers.into_iter().map(|racer| racer.join().unwrap()).collect()
+            });
+            let winners: Vec<usize> = (0..8).filter(|n| puts[*n] == Put::Created).collect();
+            assert_eq!(winners.len(), 1, "round {round}: {puts:?}");
+            let stored = fs::read(folder.path().join("releases/team/app/app-1.zip")).unwrap();
+            assert!(stored == vec![winners[0] as u8; 100_000]);
+            assert_eq!(names(folder.path()), ["app-1.zip"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dropped_write_leaves_nothing() {
+        let (folder, store) = store();
+        let from = folder.path().join("from");
+        File::create(&from).unwrap().set_len(4 << 30).unwrap();
+        let moving = tokio::sync::Notify::new();
+        let notify = |_| moving.notify_one();
+        let metadata = Metadata::default();
+        tokio::select! {
+            put = store.put_new("x", Content::File(&from), &metadata, &notify) => panic!("{put:?}"),
+            () = moving.notified() => {}
+        }
+        store.settle().await.unwrap();
+        assert_eq!(names(folder.path()), ["from"]);
+    }
+
+    #[tokio::test]
+    async fn refuses_bad_keys_and_bad_roots() {
+        let (folder, store) = store();
+        for key in ["../x", "/etc/x", "a//b", "a/.tmp-x", ""] {
+            assert_eq!(put(&store, key, b"x").await.unwrap_err().exit(), Exit::Input);
+            store.head(key).await.unwrap_err();
+        }
+        assert_eq!(names(folder.path()), [""; 0]);
+        put(&store, "a/b", b"x").await.unwrap();
+        put(&store, "a/b/c", b"x").await.unwrap_err();
+        put(&store, "a", b"x").await.unwrap_err();
+        assert_eq!(store.head("a").await.unwrap(), None);
+        assert_eq!(store.head("a/b/c").await.unwrap(), None);
+
+        let file = folder.path().join("releases/a/b");
+        let store = DirectoryStore::new(file.clone());
+        let not = format!("release store `{}` is not a folder", file.display());
+        assert_eq!(put(&store, "x", b"x").await.unwrap_err().to_string(), not);
+        assert_eq!(store.list("", None, 1).await.unwrap_err().to_string(), not);
+    }
+
+    /// As on file systems without hard links.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[test]
+    fn a_rename_does_not_replace_either() {
+        let folder = tempfile::tempdir().unwrap();
+        let partial = || {
+            let mut partial = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(&folder).unwrap();
+            partial.write_all(b"x").unwrap();
+            partial
+        };
+        assert!(rename(partial(), &folder.path().join("a")).unwrap());
+        assert!(!rename(partial(), &folder.path().join("a")).unwrap());
+        assert_eq!(names(folder.path()), ["a"]);
+    }
+}

@@ -1,0 +1,147 @@
+//! Download of a whole object: ranges side by side, one writer, and a file that appears only when it is complete.
+
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, path::Path};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tempfile::NamedTempFile;
+use tokio::sync::mpsc;
+
+use super::{
+    client::{S3Store, length, pause, reading},
+    upload::blocking,
+};
+use crate::{
+    base::error::{Error, Result},
+    services::{
+        aws::failure::chain,
+        store::{Found, Progress, TEMPORARY},
+    },
+};
+
+const RANGE: u64 = 8 << 20;
+const IN_FLIGHT: usize = 8;
+/// Pieces (at most some 400 KiB each) that wait for the disk; beyond that the network waits.
+const QUEUE: usize = 16;
+/// Attempts at one range; each goes on where the one before was cut.
+const ATTEMPTS: u32 = 5;
+
+type Piece = (u64, Bytes);
+
+/// `found` as a new file `to`. Where there is one already, nothing is replaced and it is an error.
+pub(crate) async fn whole(store: &S3Store, key: &str, found: &Found, to: &Path, progress: Progress<'_>) -> Result<()> {
+    let partial = create(to, found.size).await?;
+    let file = partial.reopen().map_err(|error| Error::io("can't write", to, &error))?;
+    let (sink, pieces) = mpsc::channel(QUEUE);
+    // One writer: two threads in one file would only wait for each other's lock.
+    let writer = tokio::task::spawn_blocking(move || write(&file, pieces));
+    let received = receive(store, key, found, sink, progress).await;
+    let written = writer.await.map_err(|error| Error::internal("a file task failed").why(error))?;
+    written.map_err(|error| Error::io("can't write", to, &error))?;
+    received?;
+    keep(partial, to).await
+}
+
+/// The partial file, next to its goal. Removed when it is dropped.
+pub(crate) async fn create(to: &Path, size: u64) -> Result<NamedTempFile> {
+    let to = to.to_owned();
+    blocking(move || {
+        let failed = |error: io::Error| Error::io("can't write", &to, &error);
+        let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let partial = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder).map_err(failed)?;
+        partial.as_file().set_len(size).map_err(failed)?;
+        Ok(partial)
+    })
+    .await
+}
+
+/// Gives the complete file its name.
+pub(crate) async fn keep(partial: NamedTempFile, to: &Path) -> Result<()> {
+    let to = to.to_owned();
+    blocking(move || {
+        partial.persist_noclobber(&to).map(drop).map_err(|error| Error::io("can't write", &to, &error.error))
+    })
+    .await
+}
+
+fn write(file: &File, mut pieces: mpsc::Receiver<Piece>) -> io::Result<()> {
+    while let Some((at, bytes)) = pieces.blocking_recv() {
+        file.write_all_at(&bytes, at)?;
+    }
+    Ok(())
+}
+
+async fn receive(
+    store: &S3Store,
+    key: &str,
+    found: &Found,
+    sink: mpsc::Sender<Piece>,
+    progress: Progress<'_>,
+) -> Result<()> {
+    let ranges = (0..found.size.div_ceil(RANGE)).map(|n| n * RANGE..found.size.min((n + 1) * RANGE));
+    let receiving = ranges.map(|range| receive_range(store, key, found, range, &sink, progress));
+    stream::iter(receiving).buffer_unordered(IN_FLIGHT).try_collect().await
+}
+
+async fn receive_range(
+    store: &S3Store,
+    key: &str,
+    found: &Found,
+    range: Range<u64>,
+    sink: &mpsc::Sender<Piece>,
+    progress: Progress<'_>,
+) -> Result<()> {
+    let mut at = range.start;
+    let mut cut = String::new();
+    for attempt in 0..ATTEMPTS {
+        pause(attempt).await;
+        match receive_once(store, key, found, &mut at, range.end, sink, progress).await? {
+            None => return Ok(()),
+            Some(why) => cut = why,
+        }
+    }
+    let (got, wanted, start) = (at - range.start, range.end - range.start, range.start);
+    Err(store.cut(key, format!("got {got} of {wanted} bytes from byte {start} on{cut}")))
+}
+
+/// Moves `at` on by what arrives. Some(why) when the body ends before `end`.
+async fn receive_once(
+    store: &S3Store,
+    key: &str,
+    found: &Found,
+    at: &mut u64,
+    end: u64,
+    sink: &mpsc::Sender<Piece>,
+    progress: Progress<'_>,
+) -> Result<Option<String>> {
+    let mut answer = match store.open(key, Some(format!("bytes={at}-{}", end - 1)), found.etag.clone()).await {
+        Ok(answer) => answer,
+        Err(failure) => match failure.code() {
+            Some("PreconditionFailed" | "NoSuchKey" | "InvalidRange") => return Err(changed(store, key)),
+            _ => return Err(store.failed(reading(store, key), failure).await),
+        },
+    };
+    if length(&answer) != end - *at {
+        return Err(changed(store, key));
+    }
+    while *at < end {
+        let bytes = match answer.body.next().await {
+            Some(Ok(bytes)) if bytes.len() as u64 <= end - *at => bytes,
+            Some(Ok(_)) => return Err(changed(store, key)),
+            Some(Err(error)) => return Ok(Some(format!(": {}", chain(&error)))),
+            None => return Ok(Some(String::new())),
+        };
+        let len = bytes.len() as u64;
+        if sink.send((*at, bytes)).await.is_err() {
+            // The writer stopped, and `whole` will report why; its words must not be drowned by ours.
+            return Err(Error::internal(reading(store, key)).why("the file can't be written"));
+        }
+        *at += len;
+        progress(len);
+    }
+    Ok(None)
+}
+
+fn changed(store: &S3Store, key: &str) -> Error {
+    Error::integrity(reading(store, key)).why("the object changed while it was being read")
+}

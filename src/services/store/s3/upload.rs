@@ -1,0 +1,376 @@
+//! Upload in parts: a few in flight, one checksum over the whole object, and nothing left behind when it ends early.
+
+use std::{fs::File, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
+
+use aws_sdk_s3::{
+    primitives::{ByteStream, Length},
+    types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use crc_fast::CrcAlgorithm::Crc64Nvme;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::client::{CONFLICTS, S3Store, map, patience, pause, writing};
+use crate::{
+    base::error::{Error, Exit, Result},
+    services::{
+        aws::failure::{Failure, chain},
+        store::{Content, Metadata, Put, background::Caller},
+    },
+};
+
+const PART: u64 = 8 << 20;
+const MOST_PARTS: u64 = 10_000;
+/// Parts that are sent at once.
+const IN_FLIGHT: usize = 4;
+/// Bytes of a file that are in memory at once, per part.
+const STEP: u64 = 256 << 10;
+
+/// Where the bytes come from. Cheap to clone.
+#[derive(Clone)]
+pub(crate) enum Source {
+    Memory(Bytes),
+    File { file: Arc<File>, path: PathBuf, size: u64 },
+}
+
+/// How one upload ended, if not in an error.
+enum Outcome {
+    Put(Put),
+    /// Another write of the same key was in flight: begin again.
+    Conflict(Failure),
+}
+
+struct Part {
+    number: i32,
+    etag: Option<String>,
+    crc: u64,
+    len: u64,
+}
+
+/// One open upload.
+struct Upload<'a> {
+    store: &'a S3Store,
+    key: &'a str,
+    id: String,
+}
+
+impl Source {
+    pub(crate) async fn of(content: Content<'_>) -> Result<Self> {
+        match content {
+            Content::Bytes(bytes) => Ok(Self::Memory(bytes.into())),
+            Content::File(path) => {
+                let path = path.to_owned();
+                blocking(move || {
+                    let failed = |error: std::io::Error| Error::io("can't read", &path, &error);
+                    let file = File::open(&path).map_err(failed)?;
+                    let size = file.metadata().map_err(failed)?.len();
+                    Ok(Self::File { file: Arc::new(file), path, size })
+                })
+                .await
+            }
+        }
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::File { size, .. } => *size,
+        }
+    }
+
+    pub(crate) async fn all(&self) -> Result<Bytes> {
+        let (source, size) = (self.clone(), self.size());
+        blocking(move || source.read(0, size)).await
+    }
+
+    /// Blocks.
+    fn read(&self, start: u64, len: u64) -> Result<Bytes> {
+        match self {
+            Self::Memory(bytes) => Ok(bytes.slice(index(start)..index(start + len))),
+            Self::File { file, path, .. } => {
+                let mut buffer = vec![0; index(len)];
+                file.read_exact_at(&mut buffer, start).map_err(|error| Error::io("can't read", path, &error))?;
+                Ok(buffer.into())
+            }
+        }
+    }
+
+    /// Blocks.
+    fn crc(&self, start: u64, len: u64) -> Result<u64> {
+        let (mut sum, mut at) = (crc_fast::Digest::new(Crc64Nvme), start);
+        while at < start + len {
+            let step = STEP.min(start + len - at);
+            sum.update(&self.read(at, step)?);
+            at += step;
+        }
+        Ok(sum.finalize())
+    }
+
+    /// A file is read once more as it is sent: the second time it comes from the page cache, and a part takes a few
+    /// hundred KiB of memory instead of two copies of itself (one is made on the way into TLS). A file that changes in
+    /// between does not fit its checksum, and S3 refuses it.
+    async fn body(&self, start: u64, len: u64) -> Result<ByteStream> {
+        match self {
+            Self::Memory(bytes) => Ok(ByteStream::from(bytes.slice(index(start)..index(start + len)))),
+            Self::File { path, .. } => {
+                let part = ByteStream::read_from().path(path).offset(start).length(Length::Exact(len));
+                let part = part.buffer_size(index(STEP)).build().await;
+                part.map_err(|error| Error::input(format!("can't read `{}`", path.display())).why(chain(&error)))
+            }
+        }
+    }
+}
+
+/// Uploads `source` unless the key is taken. Whatever goes wrong, and also when the caller is gone, the upload is aborted
+/// before this returns. (One exception: an upload whose id never reached us, because the answer was lost, can only be
+/// removed by the bucket's lifecycle rule.)
+pub(crate) async fn upload(
+    store: &S3Store,
+    key: &str,
+    source: &Source,
+    metadata: &Metadata,
+    caller: &Caller,
+) -> Result<Put> {
+    let mut tries = 0;
+    loop {
+        let failure = match once(store, key, source, metadata, caller).await? {
+            Outcome::Put(put) => return Ok(put),
+            Outcome::Conflict(failure) => failure,
+        };
+        tries += 1;
+        if store.head(key).await?.is_some() {
+            return Ok(Put::Exists);
+        }
+        if tries == CONFLICTS || caller.is_gone() {
+            return Err(store.failed(writing(store, key), failure).await);
+        }
+        pause(tries).await;
+    }
+}
+
+async fn once(store: &S3Store, key: &str, source: &Source, metadata: &Metadata, caller: &Caller) -> Result<Outcome> {
+    // Not interrupted: an upload that was opened without our learning its id could not be aborted.
+    let upload = Upload::open(store, key, metadata).await?;
+    let parts = tokio::select! {
+        biased;
+        () = caller.gone() => Err(stopped(store, key)),
+        parts = upload.send(source, caller) => parts,
+    };
+    let outcome = match parts {
+        // Nor is this one: the object appears or it does not, and we want to know which.
+        Ok(parts) => upload.complete(parts, source.size()).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(Outcome::Put(Put::Created)) => Ok(Outcome::Put(Put::Created)),
+        other => upload.discard(other, caller).await,
+    }
+}
+
+impl<'a> Upload<'a> {
+    async fn open(store: &'a S3Store, key: &'a str, metadata: &Metadata) -> Result<Self> {
+        let answer = store
+            .client
+            .create_multipart_upload()
+            .bucket(&store.place.bucket)
+            .set_expected_bucket_owner(store.place.owner.clone())
+            .key(key)
+            .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
+            .checksum_type(ChecksumType::FullObject)
+            .set_metadata(Some(map(metadata)))
+            .send()
+            .await;
+        let answer = store.answered(answer, || writing(store, key)).await?;
+        let id = answer.upload_id.ok_or_else(|| Error::internal(writing(store, key)).why("S3 gave no upload id"))?;
+        Ok(Self { store, key, id })
+    }
+
+    /// All parts, in order.
+    async fn send(&self, source: &Source, caller: &Caller) -> Result<Vec<Part>> {
+        let size = part_size(source.size());
+        let sending = (0..source.size().div_ceil(size)).map(|index| self.part(source, index, size, caller));
+        let mut parts: Vec<Part> = stream::iter(sending).buffer_unordered(IN_FLIGHT).try_collect().await?;
+        parts.sort_unstable_by_key(|part| part.number);
+        Ok(parts)
+    }
+
+    async fn part(&self, source: &Source, index: u64, size: u64, caller: &Caller) -> Result<Part> {
+        let start = index * size;
+        let len = size.min(source.size() - start);
+        let number =
+            i32::try_from(index + 1).map_err(|error| Error::internal(writing(self.store, self.key)).why(error))?;
+        let reader = source.clone();
+        let crc = blocking(move || reader.crc(start, len)).await?;
+        let etag = self.send_part(number, source.body(start, len).await?, len, crc).await?;
+        caller.progress(len);
+        Ok(Part { number, etag, crc, len })
+    }
+
+    async fn send_part(&self, number: i32, body: ByteStream, len: u64, crc: u64) -> Result<Option<String>> {
+        let place = &self.store.place;
+        let call = self
+            .store
+            .client
+            .upload_part()
+            .bucket(&place.bucket)
+            .set_expected_bucket_owner(place.owner.clone())
+            .key(self.key)
+            .upload_id(&self.id)
+            .part_number(number)
+            .checksum_crc64_nvme(base64_crc(crc))
+            .body(body)
+            .customize()
+            .config_override(patience(len));
+        let call = if place.unsigned { call.disable_payload_signing() } else { call };
+        let what = || format!("part {number} of {}", writing(self.store, self.key));
+        Ok(self.store.answered(call.send().await, what).await?.e_tag)
+    }
+
+    /// Makes the parts an object, unless there is one.
+    async fn complete(&self, parts: Vec<Part>, size: u64) -> Result<Outcome> {
+        let place = &self.store.place;
+        let whole =
+            parts.iter().fold(crc(&[]), |sum, part| crc_fast::checksum_combine(Crc64Nvme, sum, part.crc, part.len));
+        let parts = parts.into_iter().map(completed).collect();
+        let answer = self
+            .store
+            .client
+            .complete_multipart_upload()
+            .bucket(&place.bucket)
+            .set_expected_bucket_owner(place.owner.clone())
+            .key(self.key)
+            .upload_id(&self.id)
+            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
+            .checksum_crc64_nvme(base64_crc(whole))
+            .checksum_type(ChecksumType::FullObject)
+            .mpu_object_size(i64::try_from(size).unwrap_or(i64::MAX))
+            .if_none_match("*")
+            .customize()
+            // S3 may take minutes to put many parts together.
+            .config_override(patience(0))
+            .send()
+            .await;
+        let failure = match answer {
+            Ok(_) => return Ok(Outcome::Put(Put::Created)),
+            Err(error) => Failure::of(&error),
+        };
+        match (failure.status(), failure.code()) {
+            (Some(412), _) | (_, Some("PreconditionFailed")) => Ok(Outcome::Put(Put::Exists)),
+            (Some(409), _) | (_, Some("ConditionalRequestConflict")) => Ok(Outcome::Conflict(failure)),
+            // A first attempt did it and its answer was lost; or else somebody aborted our upload.
+            (_, Some("NoSuchUpload")) if self.store.head(self.key).await?.is_some() => Ok(Outcome::Put(Put::Exists)),
+            _ => Err(self.store.failed(writing(self.store, self.key), failure).await),
+        }
+    }
+
+    /// Aborts, and hands `outcome` on. Where the abort fails, the error says so; without a caller, `settle` will.
+    async fn discard(&self, outcome: Result<Outcome>, caller: &Caller) -> Result<Outcome> {
+        let Err(failure) = self.abort().await else { return outcome };
+        let left = self.left_behind(failure);
+        match outcome {
+            Err(error) if !caller.is_gone() => Err(error.hint(left)),
+            other => {
+                self.store.background.leave(left);
+                other
+            }
+        }
+    }
+
+    /// A part that was on its way may still land after the abort: then abort again.
+    async fn abort(&self) -> Result<(), Failure> {
+        for attempt in 0..3 {
+            pause(attempt).await;
+            let place = &self.store.place;
+            let call =
+                self.store.client.abort_multipart_upload().bucket(&place.bucket).key(self.key).upload_id(&self.id);
+            let answer = call.set_expected_bucket_owner(place.owner.clone()).send().await;
+            match answer.map_err(|error| Failure::of(&error)) {
+                Err(failure) if failure.code() != Some("NoSuchUpload") => return Err(failure),
+                _ => {}
+            }
+            if self.is_gone().await {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// No answer is taken for a yes: S3 accepted the abort, and listing parts may not be allowed to us.
+    async fn is_gone(&self) -> bool {
+        let place = &self.store.place;
+        let call = self.store.client.list_parts().bucket(&place.bucket).key(self.key).upload_id(&self.id).max_parts(1);
+        call.set_expected_bucket_owner(place.owner.clone()).send().await.is_err()
+    }
+
+    fn left_behind(&self, failure: Failure) -> String {
+        let bucket = &self.store.place.bucket;
+        let error = self.store.failed_plainly(format!("upload `{}` of `{}` is still open", self.id, self.key), failure);
+        format!(
+            "{}; remove it: aws s3api abort-multipart-upload --bucket '{bucket}' --key '{}' --upload-id '{}'",
+            error.to_string().lines().next().unwrap_or_default(),
+            self.key,
+            self.id
+        )
+    }
+}
+
+fn completed(part: Part) -> CompletedPart {
+    CompletedPart::builder()
+        .part_number(part.number)
+        .set_e_tag(part.etag)
+        .checksum_crc64_nvme(base64_crc(part.crc))
+        .build()
+}
+
+/// 8 MiB, or as many whole MiB as keep the object within S3's 10,000 parts.
+fn part_size(size: u64) -> u64 {
+    size.div_ceil(MOST_PARTS).next_multiple_of(1 << 20).max(PART)
+}
+
+pub(crate) fn crc(bytes: &[u8]) -> u64 {
+    crc_fast::checksum(Crc64Nvme, bytes)
+}
+
+/// As S3's headers spell it.
+pub(crate) fn base64_crc(crc: u64) -> String {
+    STANDARD.encode(crc.to_be_bytes())
+}
+
+fn stopped(store: &S3Store, key: &str) -> Error {
+    Error::new(Exit::Interrupted, writing(store, key)).why("cancelled")
+}
+
+/// Part sizes and offsets fit: what is in memory has been measured in `usize` before.
+fn index(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
+
+/// Files are read off the threads that drive the connections.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::internal("a file task failed").why(error))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_eight_mebibytes_and_at_most_ten_thousand() {
+        assert_eq!(part_size(PART + 1), PART);
+        assert_eq!(part_size(MOST_PARTS * PART), PART);
+        assert_eq!(part_size(MOST_PARTS * PART + 1), PART + (1 << 20));
+        let huge = 5 << 40;
+        assert!(huge / part_size(huge) < MOST_PARTS);
+    }
+
+    #[test]
+    fn checksum_is_the_one_of_the_whole() {
+        assert_eq!(base64_crc(crc(b"123456789")), "rosUhgp5mIg=");
+        let (a, b) = (b"1234", b"56789");
+        let both = [(crc(a), 4), (crc(b), 5)];
+        let whole =
+            both.iter().fold(crc(&[]), |sum, (part, len)| crc_fast::checksum_combine(Crc64Nvme, sum, *part, *len));
+        assert_eq!(whole, crc(b"123456789"));
+    }
+}

@@ -1,0 +1,96 @@
+//! `.terraform.lock.hcl`: which providers, in which version, with which hashes.
+
+use std::{collections::BTreeMap, path::Path};
+
+use hcl_edit::expr::Expression;
+
+use crate::base::error::{Error, Result};
+
+pub(crate) const FILE: &str = ".terraform.lock.hcl";
+
+/// Address (`registry.terraform.io/hashicorp/aws`) to what is locked.
+pub(crate) type Locked = BTreeMap<String, LockedProvider>;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct LockedProvider {
+    pub(crate) version: String,
+    pub(crate) hashes: Vec<String>,
+}
+
+/// An absent file locks nothing.
+pub(crate) fn read(path: &Path) -> Result<Locked> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Locked::new()),
+        Err(error) => return Err(Error::io("can't read", path, &error)),
+    };
+    parse(&text).ok_or_else(|| {
+        Error::input(format!("`{}` can't be read as a dependency lock file", path.display()))
+            .hint("restore it from git, or run `terraform init`")
+    })
+}
+
+fn parse(text: &str) -> Option<Locked> {
+    let body = hcl_edit::parser::parse_body(text).ok()?;
+    let mut locked = Locked::new();
+    for block in body.get_blocks("provider") {
+        let address = block.labels.first()?.as_str().to_owned();
+        let version = block.body.get_attribute("version")?.value.as_str()?.to_owned();
+        let hashes = match block.body.get_attribute("hashes").map(|hashes| &hashes.value) {
+            Some(Expression::Array(hashes)) => {
+                hashes.iter().filter_map(Expression::as_str).map(str::to_owned).collect()
+            }
+            _ => Vec::new(),
+        };
+        locked.insert(address, LockedProvider { version, hashes });
+    }
+    Some(locked)
+}
+
+/// What init may do to a committed lock file is add hashes and drop what nothing uses; a version must stay, and so must hashes.
+pub(crate) fn check_kept(committed: &Locked, after: &Locked) -> Result<()> {
+    for (address, before) in committed {
+        let Some(now) = after.get(address) else { continue };
+        if now.version != before.version {
+            return Err(Error::integrity(format!(
+                "the lock file pins {address} {}, but init chose {}",
+                before.version, now.version
+            ))
+            .hint("run `terraform init -upgrade` in infra/, review and commit the lock file"));
+        }
+        if let Some(lost) = before.hashes.iter().find(|hash| !now.hashes.contains(hash)) {
+            return Err(Error::integrity(format!("init dropped the hash {lost} of {address} from the lock file"))
+                .hint("run `terraform init` in infra/, review and commit the lock file"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "# comment\nprovider \"registry.terraform.io/hashicorp/aws\" {\n  version     = \"5.100.0\"\n  constraints = \"~> 5.0\"\n  hashes = [\n    \"h1:abc=\",\n    \"zh:def\",\n  ]\n}\n";
+
+    #[test]
+    fn reading() {
+        let locked = parse(TEXT).unwrap();
+        let aws = &locked["registry.terraform.io/hashicorp/aws"];
+        assert_eq!(
+            (aws.version.as_str(), aws.hashes.as_slice()),
+            ("5.100.0", &["h1:abc=".to_owned(), "zh:def".to_owned()][..])
+        );
+        assert!(parse("provider {").is_none());
+    }
+
+    #[test]
+    fn keeping() {
+        let committed = parse(TEXT).unwrap();
+        assert!(
+            check_kept(&committed, &parse(&TEXT.replace("\"zh:def\"", "\"zh:def\", \"h1:new=\"")).unwrap()).is_ok()
+        );
+        assert!(check_kept(&committed, &Locked::new()).is_ok());
+        assert!(check_kept(&committed, &parse(&TEXT.replace("5.100.0", "5.101.0")).unwrap()).is_err());
+        assert!(check_kept(&committed, &parse(&TEXT.replace("zh:def", "zh:xyz")).unwrap()).is_err());
+    }
+}

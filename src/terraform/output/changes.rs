@@ -1,0 +1,271 @@
+//! What a plan would do, from `terraform show -json`.
+
+use std::{collections::BTreeSet, fmt, io::Read};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::base::redact::Secret;
+
+/// The changes of a plan, in Terraform's order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    pub(crate) resources: Vec<ResourceChange>,
+    pub(crate) outputs: Vec<String>,
+    /// Of every resource that the plan looked at, changed or not.
+    pub(crate) addresses: Vec<String>,
+    /// Values that the plan marks sensitive. Terraform hides them where they are marked, but a provider may repeat them
+    /// elsewhere.
+    pub(crate) sensitive: Vec<Secret>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ResourceChange {
+    pub(crate) address: String,
+    /// The address before a move.
+    pub(crate) moved_from: Option<String>,
+    pub(crate) is_import: bool,
+    pub(crate) kind: String,
+    pub(crate) action: Action,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Action {
+    Create,
+    Update,
+    /// A replacement destroys as well: it counts as both.
+    Replace,
+    Delete,
+    /// Left in place, no longer in the state.
+    Forget,
+    Import,
+    /// Only its address changes.
+    Move,
+}
+
+/// As Terraform counts: a replacement is one to add and one to destroy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) add: usize,
+    pub(crate) change: usize,
+    pub(crate) destroy: usize,
+}
+
+impl Changes {
+    /// Streams: what it does not need of the document is never held.
+    pub(crate) fn parse(from: &mut dyn Read) -> serde_json::Result<Self> {
+        let plan: Plan = serde_json::from_reader(from)?;
+        let addresses = plan.resource_changes.iter().map(|read| read.address.clone()).collect();
+        let mut sensitive: BTreeSet<String> =
+            plan.resource_changes.iter().flat_map(|read| read.sensitive.iter().cloned()).collect();
+        sensitive.extend(plan.output_changes.values().flat_map(PlanChange::sensitive));
+        let changed = plan.output_changes.into_iter().filter(|(_, change)| change.actions != ["no-op"]);
+        Ok(Self {
+            resources: plan.resource_changes.into_iter().filter_map(|read| read.change).collect(),
+            outputs: changed.map(|(name, _)| name).collect(),
+            addresses,
+            sensitive: sensitive.into_iter().map(Secret::new).collect(),
+        })
+    }
+
+    /// Whether `address` names a resource of the plan, an instance of one, or a module with some.
+    pub(crate) fn knows(&self, address: &str) -> bool {
+        let rest = |known: &str| known.strip_prefix(address).map(|rest| rest.chars().next());
+        self.addresses.iter().any(|known| matches!(rest(known), Some(None | Some('.' | '['))))
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for resource in &self.resources {
+            match resource.action {
+                Action::Create => counts.add += 1,
+                Action::Update => counts.change += 1,
+                Action::Delete => counts.destroy += 1,
+                Action::Replace => {
+                    counts.add += 1;
+                    counts.destroy += 1;
+                }
+                Action::Forget | Action::Import | Action::Move => {}
+            }
+        }
+        counts
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to add, {} to change, {} to destroy", self.add, self.change, self.destroy)
+    }
+}
+
+#[derive(Deserialize)]
+struct Plan {
+    #[serde(default)]
+    resource_changes: Vec<ReadResource>,
+    #[serde(default)]
+    output_changes: std::collections::BTreeMap<String, PlanChange>,
+}
+
+/// What is kept of a resource while the plan is read: its values are gone before the next one is.
+#[derive(Deserialize)]
+#[serde(from = "PlanResource")]
+struct ReadResource {
+    address: String,
+    /// None for what changes nothing.
+    change: Option<ResourceChange>,
+    sensitive: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct PlanResource {
+    address: String,
+    previous_address: Option<String>,
+    #[serde(rename = "type")]
+    kind: String,
+    change: PlanChange,
+}
+
+#[derive(Deserialize)]
+struct PlanChange {
+    actions: Vec<String>,
+    importing: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    before: Value,
+    #[serde(default)]
+    after: Value,
+    #[serde(default)]
+    before_sensitive: Value,
+    #[serde(default)]
+    after_sensitive: Value,
+}
+
+impl From<PlanResource> for ReadResource {
+    fn from(read: PlanResource) -> Self {
+        let PlanResource { address, previous_address, kind, change } = read;
+        let moved_from = previous_address.filter(|previous| *previous != address);
+        let changed = change.action(moved_from.is_some()).map(|action| ResourceChange {
+            address: address.clone(),
+            moved_from,
+            is_import: change.importing.is_some(),
+            kind,
+            action,
+        });
+        Self { address, change: changed, sensitive: change.sensitive() }
+    }
+}
+
+impl PlanChange {
+    /// None for what changes nothing: `no-op` and `read`.
+    fn action(&self, is_moved: bool) -> Option<Action> {
+        let actions: Vec<&str> = self.actions.iter().map(String::as_str).collect();
+        match actions.as_slice() {
+            ["create"] => Some(Action::Create),
+            ["update"] => Some(Action::Update),
+            ["delete"] => Some(Action::Delete),
+            ["delete", "create"] | ["create", "delete"] => Some(Action::Replace),
+            ["forget"] => Some(Action::Forget),
+            ["no-op"] if self.importing.is_some() => Some(Action::Import),
+            ["no-op"] if is_moved => Some(Action::Move),
+            // Whatever a newer Terraform combines: what destroys must never pass for nothing.
+            several if several.contains(&"delete") => Some(Action::Replace),
+            ["forget", "create"] | ["create", "forget"] => Some(Action::Create),
+            _ => None,
+        }
+    }
+
+    /// The texts that are marked; a number or a truth value could not be masked without harm.
+    fn sensitive(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        marked(&self.before, &self.before_sensitive, &mut found);
+        marked(&self.after, &self.after_sensitive, &mut found);
+        found
+    }
+}
+
+/// `marks` has the shape of `value`, and `true` where all below is sensitive.
+fn marked(value: &Value, marks: &Value, found: &mut Vec<String>) {
+    match (value, marks) {
+        (Value::String(text), Value::Bool(true)) => found.push(text.clone()),
+        (Value::Array(items), Value::Bool(true)) => items.iter().for_each(|item| marked(item, marks, found)),
+        (Value::Object(fields), Value::Bool(true)) => fields.values().for_each(|field| marked(field, marks, found)),
+        (Value::Array(items), Value::Array(marks)) => {
+            items.iter().zip(marks).for_each(|(item, marks)| marked(item, marks, found));
+        }
+        (Value::Object(fields), Value::Object(marks)) => {
+            fields.iter().for_each(|(name, field)| {
+                if let Some(marks) = marks.get(name) {
+                    marked(field, marks, found);
+                }
+            });
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_address_names() {
+        let known = ["aws_x.a[0]", "module.m[\"k\"].aws_y.b", "aws_x.long"].map(str::to_owned).to_vec();
+        let changes = Changes { addresses: known, ..Changes::default() };
+        for (address, is_known) in [
+            ("aws_x.a", true),
+            ("aws_x.a[0]", true),
+            ("module.m", true),
+            ("module.m[\"k\"]", true),
+            ("aws_x.lon", false),
+            ("aws_x.b", false),
+            ("aws_x.a[1]", false),
+        ] {
+            assert_eq!(changes.knows(address), is_known, "{address}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_action() {
+        let change = |address: &str, actions: &str, more: &str| {
+            format!(
+                r#"{{"address": "{address}", "mode": "managed", "type": "aws_x", "name": "n", "change": {{"actions": {actions}, "before": null, "after": {{"secret": "s"}}{more}}}}}"#
+            )
+        };
+        let list = [
+            change("a", r#"["create"]"#, ""),
+            change("b", r#"["update"]"#, ""),
+            change("c", r#"["delete","create"]"#, ""),
+            change("d", r#"["create","delete"]"#, ""),
+            change("e", r#"["delete"]"#, ""),
+            change("f", r#"["no-op"]"#, ""),
+            change("g", r#"["read"]"#, ""),
+            change("h", r#"["forget"]"#, ""),
+            change("i", r#"["no-op"]"#, r#", "importing": {"id": "x"}"#),
+            change("j", r#"["no-op"]"#, "").replacen('{', r#"{"previous_address": "old","#, 1),
+            change("k", r#"["forget","create"]"#, ""),
+            change("l", r#"["delete","something-new"]"#, ""),
+        ];
+        let text = format!(
+            r#"{{"format_version": "1.2", "resource_changes": [{}], "output_changes": {{"o": {{"actions": ["create"]}}, "p": {{"actions": ["no-op"]}}}} }}"#,
+            list.join(",")
+        );
+        let changes = Changes::parse(&mut text.as_bytes()).unwrap();
+        assert_eq!(changes.counts(), Counts { add: 5, change: 1, destroy: 4 });
+        assert_eq!(changes.counts().to_string(), "5 to add, 1 to change, 4 to destroy");
+        assert_eq!((changes.resources.len(), changes.outputs), (10, vec!["o".to_owned()]));
+        let moved = changes.resources.get(7).map(|change| (change.action, change.moved_from.as_deref()));
+        assert_eq!(moved, Some((Action::Move, Some("old"))));
+    }
+
+    #[test]
+    fn what_is_marked_sensitive_is_known() {
+        let text = r#"{"resource_changes": [{"address": "a", "type": "t", "change": {"actions": ["update"],
+            "before": {"plain": "p", "list": ["open", "hidden 1"], "all": {"x": "hidden 2", "n": 7}},
+            "after": {"key": "hidden 3"},
+            "before_sensitive": {"list": [false, true], "all": true}, "after_sensitive": {"key": true}}}],
+            "output_changes": {"o": {"actions": ["create"], "after": "hidden 4", "after_sensitive": true}}}"#;
+        let changes = Changes::parse(&mut text.as_bytes()).unwrap();
+        let found: Vec<&str> = changes.sensitive.iter().map(Secret::expose).collect();
+        assert_eq!(found, ["hidden 1", "hidden 2", "hidden 3", "hidden 4"]);
+    }
+}

@@ -1,0 +1,7 @@
+//! What Terraform prints: plans, events, diagnostics, failures.
+
+pub(crate) mod changes;
+pub(crate) mod diagnostics;
+pub(crate) mod events;
+pub(crate) mod failure;
+pub(crate) mod plan_text;
