@@ -42,7 +42,8 @@ use self::{
 pub fn run(args: Vec<OsString>, environment: Environment) -> u8 {
     let on_actions = environment.get("GITHUB_ACTIONS") == Some("true");
     let no_color = environment.get("NO_COLOR").is_some();
-    let log = Log::new(Redactor::default(), 0, no_color, on_actions).in_workspace(environment.get("GITHUB_WORKSPACE"));
+    let log = Log::new(Redactor::default(), 0, no_color, on_actions)
+        .in_workspace(environment.get("GITHUB_WORKSPACE"));
     let told = log.clone();
     std::panic::set_hook(Box::new(move |panic| told.error(&defect(panic))));
     let ended = std::panic::catch_unwind(|| match args::parse(args, &environment) {
@@ -73,12 +74,15 @@ pub fn run(args: Vec<OsString>, environment: Environment) -> u8 {
 }
 
 fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<u8> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(|error| Error::internal("no threads can be started").why(error))?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Error::internal("no threads can be started").why(error))?;
     let is_post = matches!(inputs.command, Command::Post);
     // A clean-up must come to its work, whatever the event is.
     let read = if is_post { Ok(None) } else { ci::read(&environment) };
-    let run = read.inspect_err(|error| report::never_began(error, &environment, &log))?.map(Arc::new);
+    let run =
+        read.inspect_err(|error| report::never_began(error, &environment, &log))?.map(Arc::new);
     let cancelled = match is_post {
         false => "cancelled: stopping as soon as that is safe; please wait",
         true => "cancelled: not waiting any longer",
@@ -117,6 +121,10 @@ fn code(ended: Result<u8>, log: &Log) -> u8 {
 }
 
 fn defect(panic: &std::panic::PanicHookInfo<'_>) -> Error {
-    let place = panic.location().map(|place| format!("{}:{}", place.file(), place.line())).unwrap_or_default();
-    Error::internal(format!("cdflow has a defect ({place})")).hint("please report it, with the command and this line")
+    let place = panic
+        .location()
+        .map(|place| format!("{}:{}", place.file(), place.line()))
+        .unwrap_or_default();
+    Error::internal(format!("cdflow has a defect ({place})"))
+        .hint("please report it, with the command and this line")
 }

@@ -115,7 +115,10 @@ mod tests {
     #[test]
     fn spellings() {
         let digest = Sha256::of(b"abc");
-        assert_eq!(digest.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            digest.to_string(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
         assert_eq!(digest.base64(), "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
         assert_eq!(digest.to_string().parse::<Sha256>().unwrap(), digest);
         assert!("BA".repeat(32).parse::<Sha256>().is_err());

@@ -18,7 +18,11 @@ pub(crate) fn from_json<T: DeserializeOwned>(file: &str, text: &str) -> Result<T
         let why = error.to_string();
         let why = why.rsplit_once(" at line").map_or(why.as_str(), |(why, _)| why);
         let (line, column) = (error.line(), error.column());
-        Error::input(format!("{file}:{line}:{column}: not valid JSON")).why(why).at(file, line as u64, column as u64)
+        Error::input(format!("{file}:{line}:{column}: not valid JSON")).why(why).at(
+            file,
+            line as u64,
+            column as u64,
+        )
     })?;
     from_yaml(file, text)
 }
@@ -48,12 +52,12 @@ fn plain(place: &str, message: &str) -> Error {
     let said = |what: &str| Error::input(format!("{place}: {what}"));
     if let Some(key) = message.strip_prefix("duplicate mapping key: ") {
         let key = key.split_once(", set ").map_or(key, |(key, _)| key);
-        return said(&format!("`{}` stands here a second time", key.escape_debug())).hint("keep one of the two");
+        return said(&format!("`{}` stands here a second time", key.escape_debug()))
+            .hint("keep one of the two");
     }
     match message {
-        "expected mapping start" => {
-            said("keys and values belong here").hint("written `{key: value}`, or a line for each below it")
-        }
+        "expected mapping start" => said("keys and values belong here")
+            .hint("written `{key: value}`, or a line for each below it"),
         "expected sequence start" => {
             said("a list belongs here").hint("written `[one, two]`, or a line `- one` for each")
         }
@@ -86,7 +90,10 @@ fn unknown_key(message: &str) -> Option<Unknown<'_>> {
         .find_map(|(what, start)| Some((what, &message[message.find(start)? + start.len()..])))?;
     let (typed, rest) = rest.split_once('`')?;
     let known = rest.trim_start_matches(", expected ").trim_start_matches("one of ");
-    let known = known.split([',', ' ']).map(|key| key.trim_matches('`')).filter(|key| !key.is_empty() && *key != "or");
+    let known = known
+        .split([',', ' '])
+        .map(|key| key.trim_matches('`'))
+        .filter(|key| !key.is_empty() && *key != "or");
     Some(Unknown { what, typed, known: known.collect() })
 }
 
@@ -115,7 +122,10 @@ mod tests {
             message("team: a\nmax-destory: 3\n"),
             "cdflow.yml:2:1: unknown key `max-destory`\n  -> did you mean `max-destroy`?"
         );
-        assert_eq!(message("team: a\nzz: 3\n"), "cdflow.yml:2:1: unknown key `zz`\n  -> known here: team, max-destroy");
+        assert_eq!(
+            message("team: a\nzz: 3\n"),
+            "cdflow.yml:2:1: unknown key `zz`\n  -> known here: team, max-destroy"
+        );
         assert_eq!(message("team: a\nmax-destroy: x\n"), "cdflow.yml:2:14: invalid u32");
         assert_eq!(message(" \n"), "cdflow.yml is empty");
         assert_eq!(
@@ -130,7 +140,9 @@ mod tests {
     fn json_is_judged_as_json_first() {
         let error = from_json::<Sample>("scheme.json", "{\"team\": 'a'}").unwrap_err().to_string();
         assert_eq!(error, "scheme.json:1:10: not valid JSON: expected value");
-        let error = from_json::<Sample>("scheme.json", "{\n \"team\": \"a\",\n  \"x\": 1}").unwrap_err().to_string();
+        let error = from_json::<Sample>("scheme.json", "{\n \"team\": \"a\",\n  \"x\": 1}")
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("scheme.json:3:3: unknown key `x`"), "{error}");
     }
 }

@@ -104,9 +104,16 @@ impl Error {
     }
 
     /// A local file operation failed. A full disk is the person's to mend (2), anything else likewise: the path is named.
-    pub(crate) fn io(doing: impl fmt::Display, path: &std::path::Path, error: &std::io::Error) -> Self {
+    pub(crate) fn io(
+        doing: impl fmt::Display,
+        path: &std::path::Path,
+        error: &std::io::Error,
+    ) -> Self {
         let mut built = Self::input(format!("{doing} `{}`", path.display())).why(error);
-        if matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) {
+        if matches!(
+            error.kind(),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+        ) {
             built = built.hint("free some space, or set TMPDIR to a folder on a larger disk");
         }
         built

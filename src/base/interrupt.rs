@@ -14,7 +14,9 @@ pub(crate) struct Interrupt(watch::Receiver<Option<Exit>>);
 impl Interrupt {
     /// From here on SIGINT, SIGTERM and SIGHUP don't end the process by themselves. `told` is called once, with the first.
     pub(crate) fn listen(told: impl FnOnce() + Send + 'static) -> Result<Self> {
-        let listen = |kind| signal(kind).map_err(|error| Error::internal("signals can't be listened to").why(error));
+        let listen = |kind| {
+            signal(kind).map_err(|error| Error::internal("signals can't be listened to").why(error))
+        };
         let mut int = listen(SignalKind::interrupt())?;
         let mut term = listen(SignalKind::terminate())?;
         let mut hup = listen(SignalKind::hangup())?;
@@ -59,7 +61,11 @@ impl Interrupt {
     }
 
     /// `work`, unless a signal comes first; then it is dropped. Only for work that may be left half done.
-    pub(crate) async fn or_cancel<T>(&self, doing: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(crate) async fn or_cancel<T>(
+        &self,
+        doing: &str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         tokio::select! {
             done = work => done,
             () = self.arrived() => Err(self.cancelled(format!("cancelled while {doing}; nothing was changed"))),
@@ -69,7 +75,8 @@ impl Interrupt {
     /// The gate between two steps: an error once a signal has come. `doing` is what would have been next.
     pub(crate) fn check(&self, doing: &str) -> Result<()> {
         match self.requested() {
-            Some(_) => Err(self.cancelled(format!("cancelled before {doing}; nothing was changed by this step"))),
+            Some(_) => Err(self
+                .cancelled(format!("cancelled before {doing}; nothing was changed by this step"))),
             None => Ok(()),
         }
     }

@@ -83,7 +83,8 @@ mod tests {
     async fn no_minute_has_as_many_as_github_allows() {
         let pace = Pace::new(Interrupt::never());
         let now = Instant::now();
-        let in_a_minute = (0..200).filter(|_| pace.take(now) < now + Duration::from_secs(60)).count();
+        let in_a_minute =
+            (0..200).filter(|_| pace.take(now) < now + Duration::from_secs(60)).count();
         assert_eq!(in_a_minute, 64);
     }
 

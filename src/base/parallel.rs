@@ -125,7 +125,8 @@ mod tests {
     #[test]
     fn ends_with_the_first_failure() {
         let mut seen = 0;
-        let work = |(): &mut (), n| if n % 100 == 99 { Err(Error::input(format!("{n}"))) } else { Ok(n) };
+        let work =
+            |(): &mut (), n| if n % 100 == 99 { Err(Error::input(format!("{n}"))) } else { Ok(n) };
         let sink = |_| {
             seen += 1;
             Ok(())

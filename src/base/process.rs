@@ -75,7 +75,13 @@ pub(crate) struct Captured {
 impl Program {
     /// Nothing of our own environment is passed on: `env` is all that the program sees.
     pub(crate) fn new(path: &Path, cwd: &Path, env: &BTreeMap<OsString, OsString>) -> Self {
-        Self { path: path.to_owned(), args: Vec::new(), env: env.clone(), cwd: cwd.to_owned(), input: Input::Nothing }
+        Self {
+            path: path.to_owned(),
+            args: Vec::new(),
+            env: env.clone(),
+            cwd: cwd.to_owned(),
+            input: Input::Nothing,
+        }
     }
 
     /// What `capture` writes to standard input; for what must not stand among the arguments.
@@ -98,7 +104,8 @@ impl Program {
     /// Runs to the end; standard output and standard error are kept apart.
     pub(crate) async fn capture(self, log: &Log, interrupt: &Interrupt) -> Result<Captured> {
         let mut child = self.spawn(log, Stdio::piped(), Stdio::piped())?;
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let write = async {
             if let (Some(mut stdin), Input::Bytes(input)) = (stdin, &self.input) {
                 // A program need not read what it gets.
@@ -107,11 +114,14 @@ impl Program {
         };
         let read = async {
             let (mut out, mut err) = (Vec::new(), Vec::new());
-            let (read_out, read_err) = tokio::join!(read_limited(stdout, &mut out), read_limited(stderr, &mut err));
+            let (read_out, read_err) =
+                tokio::join!(read_limited(stdout, &mut out), read_limited(stderr, &mut err));
             read_out.and(read_err).map(|()| (out, err))
         };
         let (status, read, ()) = tokio::join!(supervise(&mut child, log, interrupt), read, write);
-        let failed = |error: io::Error| Error::internal(format!("`{}` can't be read", self.path.display())).why(error);
+        let failed = |error: io::Error| {
+            Error::internal(format!("`{}` can't be read", self.path.display())).why(error)
+        };
         let (stdout, stderr) = read.map_err(failed)?;
         Ok(Captured {
             code: code(status.map_err(failed)?),
@@ -125,7 +135,12 @@ impl Program {
     ///
     /// The program writes into a file that has no name, and we follow it: a pipe would break when cdflow is killed, and take
     /// the program along in the middle of an apply; and an orphan that keeps the output open would keep us waiting.
-    pub(crate) async fn relay(self, log: &Log, interrupt: &Interrupt, sink: Sink<'_>) -> Result<Finished> {
+    pub(crate) async fn relay(
+        self,
+        log: &Log,
+        interrupt: &Interrupt,
+        sink: Sink<'_>,
+    ) -> Result<Finished> {
         let output = self.output_file()?;
         let child = self.spawn(log, output.as_stream()?, output.as_stream()?)?;
         follow(child, log, interrupt, vec![(output, sink)]).await
@@ -151,7 +166,10 @@ impl Program {
     #[expect(clippy::disallowed_methods, reason = "this is the place where programs start")]
     pub(crate) async fn interact(self, log: &Log, interrupt: &Interrupt) -> Result<Finished> {
         log.debug(&self.line());
-        let mut child = self.command(Command::new(&self.path)).spawn().map_err(|error| self.not_started(error))?;
+        let mut child = self
+            .command(Command::new(&self.path))
+            .spawn()
+            .map_err(|error| self.not_started(error))?;
         let status = tokio::select! {
             status = child.wait() => status,
             () = interrupt.arrived() => {
@@ -164,7 +182,8 @@ impl Program {
 
     /// In the program's TMPDIR, removed already.
     fn output_file(&self) -> Result<Followed> {
-        let folder = self.env.get(OsStr::new("TMPDIR")).map_or_else(|| Path::new("/tmp"), Path::new);
+        let folder =
+            self.env.get(OsStr::new("TMPDIR")).map_or_else(|| Path::new("/tmp"), Path::new);
         let output = tempfile::tempfile_in(folder).map_err(unfollowed)?;
         Ok(Followed { output, offset: 0, given_back: 0, line: Vec::new() })
     }
@@ -188,10 +207,14 @@ impl Program {
             parsed
         });
         let mut err = Vec::new();
-        let (status, read, parsed) =
-            tokio::join!(supervise(&mut child, log, interrupt), read_limited(stderr, &mut err), parsed);
+        let (status, read, parsed) = tokio::join!(
+            supervise(&mut child, log, interrupt),
+            read_limited(stderr, &mut err),
+            parsed
+        );
         read.map_err(failed)?;
-        let parsed = parsed.map_err(|error| Error::internal("the output's reader failed").why(error))?;
+        let parsed =
+            parsed.map_err(|error| Error::internal("the output's reader failed").why(error))?;
         let stderr = String::from_utf8_lossy(&err).into_owned();
         Ok((parsed, Captured { code: code(status.map_err(failed)?), stdout: Vec::new(), stderr }))
     }
@@ -224,8 +247,9 @@ impl Program {
     }
 
     fn line(&self) -> String {
-        let words: Vec<_> =
-            std::iter::once(self.path.as_os_str()).chain(self.args.iter().map(OsString::as_os_str)).collect();
+        let words: Vec<_> = std::iter::once(self.path.as_os_str())
+            .chain(self.args.iter().map(OsString::as_os_str))
+            .collect();
         format!("$ {}", words.join(OsStr::new(" ")).to_string_lossy())
     }
 }
@@ -295,7 +319,10 @@ fn send(child: &Child, signal: Signal) {
     }
 }
 
-async fn read_limited(from: Option<impl tokio::io::AsyncRead + Unpin>, into: &mut Vec<u8>) -> io::Result<()> {
+async fn read_limited(
+    from: Option<impl tokio::io::AsyncRead + Unpin>,
+    into: &mut Vec<u8>,
+) -> io::Result<()> {
     if let Some(from) = from {
         let mut limited = from.take(CAPTURE_LIMIT);
         limited.read_to_end(into).await?;
@@ -341,7 +368,8 @@ impl Followed {
     /// What was passed on needs no room on the disk any more; where the file system can't give it back, it stays.
     fn give_back(&mut self) {
         if self.offset >= self.given_back + GIVE_BACK_EVERY {
-            let [from, len] = [self.given_back, self.offset - self.given_back].map(|n| i64::try_from(n).unwrap_or(0));
+            let [from, len] = [self.given_back, self.offset - self.given_back]
+                .map(|n| i64::try_from(n).unwrap_or(0));
             let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
             let _ = fallocate(&self.output, hole, from, len);
             self.given_back = self.offset;

@@ -109,10 +109,15 @@ impl Environment {
 
     /// Refuses a name whose value Terraform must not get from outside; says which names are not set.
     pub(crate) fn check_passed<'a>(&self, names: &'a [String]) -> Result<Vec<&'a str>> {
-        if let Some(name) = names.iter().find(|name| NEVER_PASSED.iter().any(|never| name.starts_with(never))) {
-            return Err(Error::input(format!("`{}` can't be passed on to Terraform", name.escape_debug()))
-                .why("cdflow sets what it stands for: identity, workspace or values")
-                .hint("leave it out of `pass-environment`; values belong into config/"));
+        if let Some(name) =
+            names.iter().find(|name| NEVER_PASSED.iter().any(|never| name.starts_with(never)))
+        {
+            return Err(Error::input(format!(
+                "`{}` can't be passed on to Terraform",
+                name.escape_debug()
+            ))
+            .why("cdflow sets what it stands for: identity, workspace or values")
+            .hint("leave it out of `pass-environment`; values belong into config/"));
         }
         Ok(names.iter().map(String::as_str).filter(|name| self.get(name).is_none()).collect())
     }
@@ -144,7 +149,8 @@ impl Environment {
 
     /// For Terraform at release.
     pub(crate) fn for_fetching(&self, passed: &[String]) -> BTreeMap<OsString, OsString> {
-        let mut picked = self.pick(|name| FOR_FETCHING.contains(&name) || name.starts_with("TF_TOKEN_"));
+        let mut picked =
+            self.pick(|name| FOR_FETCHING.contains(&name) || name.starts_with("TF_TOKEN_"));
         // Nobody is there to answer: git and ssh would wait for ever at a terminal that is not theirs.
         picked.entry("GIT_SSH_COMMAND".into()).or_insert_with(|| "ssh -o BatchMode=yes".into());
         picked.insert("GIT_TERMINAL_PROMPT".into(), "0".into());
@@ -160,7 +166,11 @@ impl Environment {
 
     fn pick(&self, wanted: impl Fn(&str) -> bool) -> BTreeMap<OsString, OsString> {
         let wanted = |name: &OsString| name.to_str().is_some_and(&wanted);
-        self.0.iter().filter(|(name, _)| wanted(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+        self.0
+            .iter()
+            .filter(|(name, _)| wanted(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     }
 }
 
@@ -202,11 +212,15 @@ mod tests {
                 "TF_IN_AUTOMATION"
             ]
         );
-        let passed = |name: &str| environment.check_passed(&[name.to_owned()]).map(|unset| unset.len()).ok();
+        let passed =
+            |name: &str| environment.check_passed(&[name.to_owned()]).map(|unset| unset.len()).ok();
         assert_eq!(
-            ["DATADOG_API_KEY", "NOT_SET", "AWS_ACCESS_KEY_ID", "TF_CLI_ARGS_plan", "TF_VAR_a"].map(passed),
+            ["DATADOG_API_KEY", "NOT_SET", "AWS_ACCESS_KEY_ID", "TF_CLI_ARGS_plan", "TF_VAR_a"]
+                .map(passed),
             [Some(0), Some(1), None, None, None]
         );
-        assert!(names(environment.for_fetching(&[])).contains(&"TF_TOKEN_app_terraform_io".to_owned()));
+        assert!(
+            names(environment.for_fetching(&[])).contains(&"TF_TOKEN_app_terraform_io".to_owned())
+        );
     }
 }

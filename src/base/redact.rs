@@ -82,8 +82,18 @@ fn spellings(value: &str) -> Vec<String> {
     for text in [value, value.trim()].into_iter().chain(lines) {
         found.push(text.to_owned());
         if text.len() >= SHORTEST_DERIVED {
-            found.extend([json(text), go_json(text), hcl(text), url(text), url(text).replace("%20", "+")]);
-            found.extend((0..3).map(|offset| base64_at(text, offset)).filter(|form| form.len() >= SHORTEST_DERIVED));
+            found.extend([
+                json(text),
+                go_json(text),
+                hcl(text),
+                url(text),
+                url(text).replace("%20", "+"),
+            ]);
+            found.extend(
+                (0..3)
+                    .map(|offset| base64_at(text, offset))
+                    .filter(|form| form.len() >= SHORTEST_DERIVED),
+            );
         }
     }
     found
@@ -119,7 +129,9 @@ fn url(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(char::from(byte))
+            }
             _ => out.push_str(&format!("%{byte:02X}")),
         }
     }

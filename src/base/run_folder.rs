@@ -42,7 +42,11 @@ impl PrivateFolder {
                 .prefix(PREFIX)
                 .permissions(Permissions::from_mode(0o700))
                 .tempdir_in(parent)?;
-            Ok(Self { _lock: lock(folder.path())?, path: folder.keep(), is_kept: AtomicBool::new(false) })
+            Ok(Self {
+                _lock: lock(folder.path())?,
+                path: folder.keep(),
+                is_kept: AtomicBool::new(false),
+            })
         });
         made.map_err(|error| {
             Error::io("can't make a private folder in", &parent, &error)
@@ -86,7 +90,8 @@ impl Drop for PrivateFolder {
 /// Writes a file that does not exist yet, mode 0600.
 pub(crate) fn write_new(path: &Path, content: &[u8]) -> Result<()> {
     let open = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    open.and_then(|mut file| file.write_all(content)).map_err(|error| Error::io("can't write", path, &error))
+    open.and_then(|mut file| file.write_all(content))
+        .map_err(|error| Error::io("can't write", path, &error))
 }
 
 /// The lock file appears only when it is locked, or another run could take it for a dead one's.
@@ -106,7 +111,9 @@ fn sweep(parent: &Path, log: &Log) {
     for entry in fs::read_dir(parent).into_iter().flatten().filter_map(io::Result::ok) {
         let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
             && entry.metadata().is_ok_and(|found| {
-                found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw() && found.mode() & 0o777 == 0o700
+                found.is_dir()
+                    && found.uid() == nix::unistd::geteuid().as_raw()
+                    && found.mode() & 0o777 == 0o700
             });
         if !is_ours || !is_abandoned(&entry.path()) {
             continue;
@@ -117,7 +124,10 @@ fn sweep(parent: &Path, log: &Log) {
                 entry.path().join(ERRORED_STATE).display()
             ));
         } else if fs::remove_dir_all(entry.path()).is_ok() {
-            log.detail(&format!("removed `{}`, which a killed run had left", entry.path().display()));
+            log.detail(&format!(
+                "removed `{}`, which a killed run had left",
+                entry.path().display()
+            ));
         }
     }
 }
@@ -150,8 +160,14 @@ mod tests {
             fs::create_dir(parent.path().join(name)).unwrap();
             parent.path().join(name)
         };
-        let [dead, unsaved, young, foreign, similar] =
-            ["cdflow-run-dead", "cdflow-run-unsaved", "cdflow-run-young", "other-dead", "cdflow-run-mine"].map(other);
+        let [dead, unsaved, young, foreign, similar] = [
+            "cdflow-run-dead",
+            "cdflow-run-unsaved",
+            "cdflow-run-young",
+            "other-dead",
+            "cdflow-run-mine",
+        ]
+        .map(other);
         for folder in [&dead, &unsaved, &foreign] {
             fs::write(folder.join(LOCK), MARK).unwrap();
             fs::set_permissions(folder, Permissions::from_mode(0o700)).unwrap();
@@ -160,7 +176,13 @@ mod tests {
         fs::create_dir_all(unsaved.join("bundle/infra")).unwrap();
         fs::write(unsaved.join(ERRORED_STATE), "{}").unwrap();
         let living = create(parent.path());
-        assert!(!dead.exists() && unsaved.exists() && young.exists() && foreign.exists() && similar.exists());
+        assert!(
+            !dead.exists()
+                && unsaved.exists()
+                && young.exists()
+                && foreign.exists()
+                && similar.exists()
+        );
         let second = create(parent.path());
         assert!(living.path().exists());
         assert_eq!(fs::metadata(second.path()).unwrap().permissions().mode() & 0o777, 0o700);

@@ -33,7 +33,10 @@ pub(crate) fn start() {
 fn zombies() -> BTreeSet<i32> {
     let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
     let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    ids.filter(|id| fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| is_our_zombie(&stat))).collect()
+    ids.filter(|id| {
+        fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| is_our_zombie(&stat))
+    })
+    .collect()
 }
 
 /// `17 (a name) Z 1 …`: after the name, which may hold anything, state and parent.
@@ -49,6 +52,10 @@ mod tests {
     fn which_processes_are_asked() {
         assert!(is_our_zombie("17 (sh) Z 1 17 17 0 -1 4228108 0"));
         assert!(is_our_zombie("17 (a) S 1 b) Z 1 17"));
-        assert!(!is_our_zombie("17 (sh) S 1 17") && !is_our_zombie("17 (sh) Z 12 17") && !is_our_zombie(""));
+        assert!(
+            !is_our_zombie("17 (sh) S 1 17")
+                && !is_our_zombie("17 (sh) Z 12 17")
+                && !is_our_zombie("")
+        );
     }
 }

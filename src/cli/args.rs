@@ -115,7 +115,8 @@ impl FromStr for Commenting {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        clap::ValueEnum::from_str(text, false).map_err(|_| "it is `true`, `changes-only` or `false`".to_owned())
+        clap::ValueEnum::from_str(text, false)
+            .map_err(|_| "it is `true`, `changes-only` or `false`".to_owned())
     }
 }
 
@@ -300,7 +301,10 @@ impl FromStr for PullRequestNumber {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse() {
             Ok(number) if number > 0 => Ok(Self(number)),
-            _ => Err(format!("`{}` is no number of a pull request, such as `7`", text.escape_debug())),
+            _ => Err(format!(
+                "`{}` is no number of a pull request, such as `7`",
+                text.escape_debug()
+            )),
         }
     }
 }
@@ -531,7 +535,12 @@ impl FromStr for StateUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refused = || format!("`{}` is no place of a state: s3://bucket/key or file:path", text.escape_debug());
+        let refused = || {
+            format!(
+                "`{}` is no place of a state: s3://bucket/key or file:path",
+                text.escape_debug()
+            )
+        };
         if let Some(path) = text.strip_prefix("file:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             return if path.is_empty() { Err(refused()) } else { Ok(Self::File(path.into())) };
@@ -578,7 +587,9 @@ impl FromStr for Datum {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
-            Some((key, value)) if !key.is_empty() => Ok(Self { key: key.to_owned(), value: value.to_owned() }),
+            Some((key, value)) if !key.is_empty() => {
+                Ok(Self { key: key.to_owned(), value: value.to_owned() })
+            }
             _ => Err("release data is written KEY=VALUE".to_owned()),
         }
     }
@@ -598,7 +609,10 @@ pub(crate) enum Parsed {
 pub(crate) fn parse(args: Vec<OsString>, environment: &ProcessEnvironment) -> Result<Parsed> {
     if args.first().and_then(|name| Path::new(name).file_name()).is_some_and(|name| name == POST) {
         // The step's own inputs are there as well, and none of its business.
-        return Ok(Parsed::Run(Box::new(Inputs { global: Global::default(), command: Command::Post })));
+        return Ok(Parsed::Run(Box::new(Inputs {
+            global: Global::default(),
+            command: Command::Post,
+        })));
     }
     let action = ActionInputs::read(environment)?;
     if args.len() <= 1 && (action.is_given() || environment.get("GITHUB_ACTIONS").is_some()) {
@@ -617,14 +631,18 @@ pub(crate) fn parse(args: Vec<OsString>, environment: &ProcessEnvironment) -> Re
 fn correct_tip(said: &mut clap::Error) {
     let Some(ContextValue::String(flag)) = said.get(ContextKind::InvalidArg) else { return };
     let name = flag.split('=').next().unwrap_or_default().trim_start_matches('-').to_owned();
-    if said.kind() != ErrorKind::UnknownArgument || !matches!(name.as_str(), "environment" | "version") {
+    if said.kind() != ErrorKind::UnknownArgument
+        || !matches!(name.as_str(), "environment" | "version")
+    {
         return;
     }
     for guess in [ContextKind::SuggestedArg, ContextKind::Suggested, ContextKind::Usage] {
         said.remove(guess);
     }
-    let tip =
-        format!("{} is no flag: it stands after the command, such as `cdflow deploy live 42`", name.to_uppercase());
+    let tip = format!(
+        "{} is no flag: it stands after the command, such as `cdflow deploy live 42`",
+        name.to_uppercase()
+    );
     said.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
 }
 
@@ -643,9 +661,14 @@ impl ActionInputs {
     /// The runner sets every declared input, and empty ones for those that the step does not give.
     fn read(environment: &ProcessEnvironment) -> Result<Self> {
         let mut given = Vec::new();
-        for (name, value) in environment.all().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"INPUT_")) {
+        for (name, value) in
+            environment.all().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"INPUT_"))
+        {
             let name = name.to_string_lossy().into_owned();
-            let value = value.to_str().ok_or_else(|| Error::input(format!("the input {name} is not UTF-8")))?.trim();
+            let value = value
+                .to_str()
+                .ok_or_else(|| Error::input(format!("the input {name} is not UTF-8")))?
+                .trim();
             if !value.is_empty() {
                 given.push((name, value.to_owned()));
             }
@@ -656,7 +679,8 @@ impl ActionInputs {
             .from_iter(given)
             .map_err(|_| Error::internal("the inputs can't be read from the environment"))?;
         if inputs.len() < count {
-            return Err(Error::input("an input is given twice, in different cases").hint("keep one of the two"));
+            return Err(Error::input("an input is given twice, in different cases")
+                .hint("keep one of the two"));
         }
         Ok(Self(inputs))
     }
@@ -737,9 +761,9 @@ impl ActionInputs {
                     plan: self.plan()?,
                 }))
             }
-            "preview reap" => {
-                ComponentCommand::Preview(PreviewCommand::Reap(PreviewReapInputs { dry_run: self.flag("dry-run")? }))
-            }
+            "preview reap" => ComponentCommand::Preview(PreviewCommand::Reap(PreviewReapInputs {
+                dry_run: self.flag("dry-run")?,
+            })),
             "status" => ComponentCommand::Status(StatusInputs { json: self.flag("json")? }),
             "history" => ComponentCommand::History(HistoryInputs {
                 environment: self.required("environment")?,
@@ -793,7 +817,8 @@ impl ActionInputs {
                     "preview down",
                     "preview reap",
                 ];
-                let error = Error::input(format!("the input `command` is `{}`", unknown.escape_debug()));
+                let error =
+                    Error::input(format!("the input `command` is `{}`", unknown.escape_debug()));
                 return Err(match nearest(unknown, known) {
                     Some(near) => error.hint(format!("did you mean `{near}`?")),
                     None => error.hint(format!("commands are {}", known.join(", "))),
@@ -827,7 +852,11 @@ impl ActionInputs {
         if parallelism.is_some_and(|n| !(1..=256).contains(&n)) {
             return Err(Error::input("the input `parallelism` is a number from 1 to 256"));
         }
-        Ok(PlanInputs { plan_only: self.flag("plan-only")?, parallelism, lock_timeout: self.optional("lock-timeout")? })
+        Ok(PlanInputs {
+            plan_only: self.flag("plan-only")?,
+            parallelism,
+            lock_timeout: self.optional("lock-timeout")?,
+        })
     }
 
     fn required<T: FromStr<Err: std::fmt::Display>>(&mut self, name: &str) -> Result<T> {
@@ -835,7 +864,9 @@ impl ActionInputs {
         given.ok_or_else(|| {
             let error = Error::input(format!("the input `{name}` is missing"));
             match nearest(name, self.0.keys().map(String::as_str)) {
-                Some(other) => error.hint(format!("there is an input `{}`: is that it?", other.escape_debug())),
+                Some(other) => {
+                    error.hint(format!("there is an input `{}`: is that it?", other.escape_debug()))
+                }
                 None => error.hint(format!("add `{name}:` to the step's `with:`")),
             }
         })
@@ -843,7 +874,9 @@ impl ActionInputs {
 
     fn optional<T: FromStr<Err: std::fmt::Display>>(&mut self, name: &str) -> Result<Option<T>> {
         let Some(text) = self.0.remove(name) else { return Ok(None) };
-        text.parse().map(Some).map_err(|error| Error::input(format!("the input `{name}` can't be used")).why(error))
+        text.parse()
+            .map(Some)
+            .map_err(|error| Error::input(format!("the input `{name}` can't be used")).why(error))
     }
 
     fn content(&mut self, name: &str) -> Option<FileInput> {
@@ -856,7 +889,8 @@ impl ActionInputs {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let items = lines.map(|line| {
             line.parse().map_err(|error| {
-                Error::input(format!("the input `{name}` can't be used: `{}`", line.escape_debug())).why(error)
+                Error::input(format!("the input `{name}` can't be used: `{}`", line.escape_debug()))
+                    .why(error)
             })
         });
         items.collect()
@@ -867,8 +901,10 @@ impl ActionInputs {
         match self.0.remove(name).as_deref() {
             None | Some("false" | "False" | "FALSE") => Ok(false),
             Some("true" | "True" | "TRUE") => Ok(true),
-            Some(other) => Err(Error::input(format!("the input `{name}` is `{}`", other.escape_debug()))
-                .hint("it may be `true` or `false`")),
+            Some(other) => {
+                Err(Error::input(format!("the input `{name}` is `{}`", other.escape_debug()))
+                    .hint("it may be `true` or `false`"))
+            }
         }
     }
 
@@ -925,8 +961,10 @@ impl ActionInputs {
         ];
         let Some(left) = self.0.into_keys().next() else { return Ok(()) };
         if KNOWN.contains(&left.as_str()) {
-            return Err(Error::input(format!("the input `{left}` is not for the command `{command}`"))
-                .hint("remove it from the step"));
+            return Err(Error::input(format!(
+                "the input `{left}` is not for the command `{command}`"
+            ))
+            .hint("remove it from the step"));
         }
         let error = Error::input(format!("there is no input `{}`", left.escape_debug()));
         Err(match nearest(&left, KNOWN.iter().copied()) {
@@ -943,7 +981,9 @@ mod tests {
     use super::*;
 
     fn action(inputs: &[(&str, &str)]) -> Result<Inputs> {
-        let variables = inputs.iter().map(|(name, value)| (format!("INPUT_{name}").into(), OsString::from(value)));
+        let variables = inputs
+            .iter()
+            .map(|(name, value)| (format!("INPUT_{name}").into(), OsString::from(value)));
         match parse(vec!["cdflow".into()], &ProcessEnvironment::new(variables))? {
             Parsed::Run(inputs) => Ok(*inputs),
             Parsed::Said { .. } => unreachable!(),
@@ -993,15 +1033,26 @@ mod tests {
             ("RELEASE-DATA", "a=b=c\nd=e"),
             ("PLATFORM-CONFIG", "p q"),
         ]);
-        let args =
-            ["cdflow", "release", "1", "--release-data", "a=b=c", "--release-data", "d=e", "--platform-config", "p q"];
+        let args = [
+            "cdflow",
+            "release",
+            "1",
+            "--release-data",
+            "a=b=c",
+            "--release-data",
+            "d=e",
+            "--platform-config",
+            "p q",
+        ];
         let by_flag = Inputs::try_parse_from(args).unwrap();
         assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
-        let by_input = action(&[("COMMAND", "preview up"), ("PULL-REQUEST", "7"), ("PLATFORM-CONFIG", "p")]);
+        let by_input =
+            action(&[("COMMAND", "preview up"), ("PULL-REQUEST", "7"), ("PLATFORM-CONFIG", "p")]);
         let args = ["cdflow", "preview", "up", "--pull-request", "7", "--platform-config", "p"];
         let by_flag = Inputs::try_parse_from(args).unwrap();
         assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
-        let by_input = action(&[("COMMAND", "preview down"), ("PLATFORM-CONFIG", "p"), ("PLAN-ONLY", "true")]);
+        let by_input =
+            action(&[("COMMAND", "preview down"), ("PLATFORM-CONFIG", "p"), ("PLAN-ONLY", "true")]);
         let by_flag = Inputs::try_parse_from(["cdflow", "preview", "down", "--plan-only"]).unwrap();
         assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
         let by_input = action(&[("COMMAND", "doctor"), ("ENVIRONMENT", "live")]);
@@ -1011,12 +1062,23 @@ mod tests {
 
     #[test]
     fn mistakes_in_a_step() {
-        assert!(refused(&[("VERSION", "1"), ("COMMAND", "depoly")]).contains("did you mean `deploy`?"));
+        assert!(
+            refused(&[("VERSION", "1"), ("COMMAND", "depoly")]).contains("did you mean `deploy`?")
+        );
         assert!(refused(&[("COMMAND", "shell"), ("ENVIRONMENT", "ci")]).contains("not for a step"));
         assert!(refused(&[("COMMAND", "preview"), ("PULL-REQUEST", "7")]).contains("preview up"));
-        assert!(refused(&[("COMMAND", "preview up"), ("PULL-REQUEST", "#7")]).contains("`pull-request` can't be used"));
-        assert!(refused(&[("COMMAND", "inspect")]).contains("`version` is missing\n  -> add `version:` to the step"));
-        assert!(refused(&[("COMMAND", "deploy"), ("ENVIROMENT", "ci")]).contains("an input `enviroment`: is that it?"));
+        assert!(
+            refused(&[("COMMAND", "preview up"), ("PULL-REQUEST", "#7")])
+                .contains("`pull-request` can't be used")
+        );
+        assert!(
+            refused(&[("COMMAND", "inspect")])
+                .contains("`version` is missing\n  -> add `version:` to the step")
+        );
+        assert!(
+            refused(&[("COMMAND", "deploy"), ("ENVIROMENT", "ci")])
+                .contains("an input `enviroment`: is that it?")
+        );
         assert!(
             refused(&[("COMMAND", "release"), ("VERSION", "1"), ("PLATFROM-CONFIG", "x")])
                 .contains("did you mean `platform-config`?")
@@ -1025,28 +1087,45 @@ mod tests {
             refused(&[("COMMAND", "release"), ("VERSION", "1"), ("ENVIRONMENT", "x")])
                 .contains("not for the command `release`")
         );
-        assert!(refused(&[("COMMAND", "release"), ("VERSION", "1"), ("DRY-RUN", "yes")]).contains("`true` or `false`"));
         assert!(
-            refused(&[("COMMAND", "release"), ("VERSION", "1"), ("RELEASE-DATA", "novalue")]).contains("KEY=VALUE")
+            refused(&[("COMMAND", "release"), ("VERSION", "1"), ("DRY-RUN", "yes")])
+                .contains("`true` or `false`")
+        );
+        assert!(
+            refused(&[("COMMAND", "release"), ("VERSION", "1"), ("RELEASE-DATA", "novalue")])
+                .contains("KEY=VALUE")
         );
         assert!(refused(&[("COMMAND", "release"), ("VERSION", "v/1")]).contains("Docker tag"));
-        assert!(refused(&[("COMMAND", "destroy"), ("ENVIRONMENT", "ci"), ("PARALLELISM", "0")]).contains("1 to 256"));
+        assert!(
+            refused(&[("COMMAND", "destroy"), ("ENVIRONMENT", "ci"), ("PARALLELISM", "0")])
+                .contains("1 to 256")
+        );
         assert!(refused(&[("COMMAND", "status"), ("command", "status")]).contains("twice"));
-        assert!(refused(&[("COMMAND", "status"), ("COMMENT", "changes")]).contains("`changes-only` or `false`"));
+        assert!(
+            refused(&[("COMMAND", "status"), ("COMMENT", "changes")])
+                .contains("`changes-only` or `false`")
+        );
         for arn in [
             "ci-runner",
             "arn:aws:iam::1:role/a",
             "arn:aws:iam::111111111111:user/a",
             "arn:aws:iam::111111111111:role/",
         ] {
-            assert!(refused(&[("COMMAND", "status"), ("AWS-ROLE-TO-ASSUME", arn)]).contains("12 digits"), "{arn}");
+            assert!(
+                refused(&[("COMMAND", "status"), ("AWS-ROLE-TO-ASSUME", arn)])
+                    .contains("12 digits"),
+                "{arn}"
+            );
         }
     }
 
     #[test]
     fn other_variables_need_not_be_utf8() {
         use std::os::unix::ffi::OsStringExt;
-        let variables = [("OTHER".into(), OsString::from_vec(vec![0xff])), ("INPUT_COMMAND".into(), "status".into())];
+        let variables = [
+            ("OTHER".into(), OsString::from_vec(vec![0xff])),
+            ("INPUT_COMMAND".into(), "status".into()),
+        ];
         assert!(parse(vec!["cdflow".into()], &ProcessEnvironment::new(variables)).is_ok());
         let variables = [("INPUT_COMMAND".into(), OsString::from_vec(vec![0xff]))];
         assert!(parse(vec!["cdflow".into()], &ProcessEnvironment::new(variables)).is_err());

@@ -6,7 +6,8 @@ use super::args::{Command, ComponentCommand, PreviewCommand, ReportInputs};
 use crate::base::error::{Error, Result};
 
 /// The commands that change something say so also elsewhere than in the log.
-const REPORTED: [&str; 7] = ["release", "deploy", "destroy", "rollback", "preview up", "preview down", "preview reap"];
+const REPORTED: [&str; 7] =
+    ["release", "deploy", "destroy", "rollback", "preview up", "preview down", "preview reap"];
 /// They have one plan, which may be wanted as files.
 const PLANNED: [&str; 5] = ["deploy", "destroy", "rollback", "preview up", "preview down"];
 /// After them there is something to look at.
@@ -36,7 +37,9 @@ pub(crate) fn check(command: &Command, inputs: &ReportInputs) -> Result<()> {
         ("plan-out", inputs.plan_out.is_some(), &PLANNED),
         ("url-output", inputs.url_output.is_some(), &ADDRESSED),
     ];
-    let refused = given.into_iter().find(|(_, is_given, of)| *is_given && !reported.is_some_and(|it| of.contains(&it)));
+    let refused = given
+        .into_iter()
+        .find(|(_, is_given, of)| *is_given && !reported.is_some_and(|it| of.contains(&it)));
     if let Some((name, _, of)) = refused {
         let what = match name {
             "plan-out" => "a plan",
@@ -48,7 +51,9 @@ pub(crate) fn check(command: &Command, inputs: &ReportInputs) -> Result<()> {
         ))
         .hint(format!("leave it out; it is for {}", of.join(", "))));
     }
-    for (flag, path) in [("--report-markdown", &inputs.report_markdown), ("--report-json", &inputs.report_json)] {
+    for (flag, path) in
+        [("--report-markdown", &inputs.report_markdown), ("--report-json", &inputs.report_json)]
+    {
         if let Some(path) = path {
             check_file(flag, path)?;
         }
@@ -62,10 +67,12 @@ fn check_file(flag: &str, path: &Path) -> Result<()> {
         return Err(Error::input(format!("the report `{}` is a folder", path.display()))
             .hint(format!("name a file in it: {flag} {}", path.join("report").display())));
     }
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     try_in(folder).map_err(|error| {
-        Error::io("can't write the report", path, &error)
-            .hint(format!("{flag} names a file in a folder that is there, and that may be written to"))
+        Error::io("can't write the report", path, &error).hint(format!(
+            "{flag} names a file in a folder that is there, and that may be written to"
+        ))
     })
 }
 

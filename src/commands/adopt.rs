@@ -27,11 +27,18 @@ pub(crate) async fn run(context: &Context, inputs: AdoptInputs, report: &mut Rep
     let (log, interrupt) = (&context.host.log, &context.host.interrupt);
     let (account, matched) = context.scheme.account_of(&environment)?;
     if matched == Matched::ByDefault && !new_environment && !environment.is_preview() {
-        return Err(Error::refused(format!("only \"*\" of the account scheme matches `{environment}`"))
-            .why("it may be a typing error, and a later deploy would take the adopted state for its own")
-            .hint("if it is meant: --new-environment"));
+        return Err(Error::refused(format!(
+            "only \"*\" of the account scheme matches `{environment}`"
+        ))
+        .why(
+            "it may be a typing error, and a later deploy would take the adopted state for its own",
+        )
+        .hint("if it is meant: --new-environment"));
     }
-    log.step(&format!("Adopt {from} as the state of {} in {environment}", context.identity.component));
+    log.step(&format!(
+        "Adopt {from} as the state of {} in {environment}",
+        context.identity.component
+    ));
     if let Some(version) = &version {
         interrupt.or_cancel("looking for the release", check_published(context, version)).await?;
     }
@@ -39,9 +46,11 @@ pub(crate) async fn run(context: &Context, inputs: AdoptInputs, report: &mut Rep
     let source = interrupt.or_cancel("looking for the state", finding).await?;
     // From here on not called off half way: locks are taken, and must be released.
     let home = migration::home(context, &environment, false).await?;
-    let home = home.ok_or_else(|| Error::internal(format!("`{environment}` has no place for a state")))?;
+    let home =
+        home.ok_or_else(|| Error::internal(format!("`{environment}` has no place for a state")))?;
     let to = home.place.describe();
-    let copied = transfer::copy(&source, &home.object()?, &holder(context, "cdflow adopt", &to)?).await?;
+    let copied =
+        transfer::copy(&source, &home.object()?, &holder(context, "cdflow adopt", &to)?).await?;
     let state = match copied {
         Copied::Nothing => {
             return Err(Error::input(format!("there is no state at {from}, or an empty one"))
@@ -56,9 +65,14 @@ pub(crate) async fn run(context: &Context, inputs: AdoptInputs, report: &mut Rep
             state
         }
     };
-    log.note(&format!("{} resource(s), serial {}, lineage {}", state.resources, state.serial, state.lineage));
+    log.note(&format!(
+        "{} resource(s), serial {}, lineage {}",
+        state.resources, state.serial, state.lineage
+    ));
     let Some(version) = version else {
-        log.done(&format!("Adopted. What a release would change: cdflow deploy {environment} VERSION --plan-only"));
+        log.done(&format!(
+            "Adopted. What a release would change: cdflow deploy {environment} VERSION --plan-only"
+        ));
         return Ok(());
     };
     let plan = PlanInputs { plan_only: true, ..PlanInputs::default() };
@@ -102,10 +116,13 @@ async fn source(
 
 fn file(path: &Path) -> Result<StateObject> {
     let failed = |error| {
-        Error::io("can't read the state", path, &error).hint("--from file:PATH is relative to the current folder")
+        Error::io("can't read the state", path, &error)
+            .hint("--from file:PATH is relative to the current folder")
     };
     let path = fs::canonicalize(path).map_err(failed)?;
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+    let (Some(folder), Some(name)) =
+        (path.parent(), path.file_name().and_then(|name| name.to_str()))
+    else {
         return Err(Error::input(format!("`{}` is no file", path.display())));
     };
     Ok(StateObject {
@@ -129,7 +146,8 @@ async fn object(
             .hint("give it an `id` and a `role` in the account scheme, or fetch the state and use --from file:PATH")
     })?;
     let store = context::foreign_store(&session, bucket, &account.region).await;
-    let mut locks = vec![StateLock::LockFile { store: store.clone(), key: format!("{key}.tflock") }];
+    let mut locks =
+        vec![StateLock::LockFile { store: store.clone(), key: format!("{key}.tflock") }];
     locks.extend(lock_table.map(|table| StateLock::Row {
         client: aws_sdk_dynamodb::Client::new(&session.config),
         table,

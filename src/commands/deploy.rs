@@ -19,7 +19,11 @@ use crate::{
     terraform::PlanMode,
 };
 
-pub(crate) async fn run(context: &Context, inputs: DeployInputs, report: &mut Report) -> Result<()> {
+pub(crate) async fn run(
+    context: &Context,
+    inputs: DeployInputs,
+    report: &mut Report,
+) -> Result<()> {
     report.environment = Some(inputs.environment.to_string());
     report.version = inputs.version.as_ref().map(Version::to_string);
     context.scheme.account_of(&inputs.environment)?;
@@ -32,7 +36,12 @@ pub(crate) async fn run(context: &Context, inputs: DeployInputs, report: &mut Re
 }
 
 /// Where nothing will be applied, a closed gate is only told.
-async fn check_gates(context: &Context, inputs: &DeployInputs, version: &Version, record: &Record) -> Result<()> {
+async fn check_gates(
+    context: &Context,
+    inputs: &DeployInputs,
+    version: &Version,
+    record: &Record,
+) -> Result<()> {
     if inputs.refresh_only {
         return Ok(());
     }
@@ -70,14 +79,34 @@ pub(crate) async fn carry(
         false => limits(context, &inputs.environment),
     };
     let seen = (!inputs.allow_downgrade && !inputs.refresh_only).then(|| record.newest());
-    let DeployInputs { environment, plan, new_environment, target, replace, refresh_only, allow_destroy, .. } = inputs;
+    let DeployInputs {
+        environment,
+        plan,
+        new_environment,
+        target,
+        replace,
+        refresh_only,
+        allow_destroy,
+        ..
+    } = inputs;
     let (_, matched) = context.scheme.account_of(&environment)?;
-    let wanted =
-        Wanted { release: context.release(version), recorded, preview: None, plan_only: plan.plan_only, environment };
+    let wanted = Wanted {
+        release: context.release(version),
+        recorded,
+        preview: None,
+        plan_only: plan.plan_only,
+        environment,
+    };
     let order = Order {
         action: if refresh_only { Action::Refresh } else { Action::Deploy },
         mode: if refresh_only { PlanMode::RefreshOnly } else { PlanMode::Deploy },
-        missing_state: missing_state(context, &wanted.environment, matched, record, new_environment),
+        missing_state: missing_state(
+            context,
+            &wanted.environment,
+            matched,
+            record,
+            new_environment,
+        ),
         refuse_existing_state: new_environment.then(|| exists(&wanted.environment)),
         limits,
         allow_destroy,

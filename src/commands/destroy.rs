@@ -20,7 +20,11 @@ use crate::{
     terraform::PlanMode,
 };
 
-pub(crate) async fn run(context: &Context, inputs: DestroyInputs, report: &mut Report) -> Result<()> {
+pub(crate) async fn run(
+    context: &Context,
+    inputs: DestroyInputs,
+    report: &mut Report,
+) -> Result<()> {
     let DestroyInputs { environment, version, plan, confirm } = inputs;
     report.environment = Some(environment.to_string());
     report.version = version.as_ref().map(Version::to_string);
@@ -30,7 +34,8 @@ pub(crate) async fn run(context: &Context, inputs: DestroyInputs, report: &mut R
     }
     let record = deploy::record(context, &environment).await?;
     // Whoever names the version knows what there is; without it the ledger's word must hold.
-    let missing_state = record.is_deployed().then(|| no_state(&environment)).filter(|_| version.is_none());
+    let missing_state =
+        record.is_deployed().then(|| no_state(&environment)).filter(|_| version.is_none());
     if version.is_none() && record.is_destroyed() && record.unsettled.is_empty() {
         report.outcome = Outcome::Destroyed;
         context.host.log.done(&format!("Nothing to destroy: {environment} was destroyed before"));
@@ -38,7 +43,10 @@ pub(crate) async fn run(context: &Context, inputs: DestroyInputs, report: &mut R
     }
     let version = version_of(&environment, &record, version)?;
     report.version = Some(version.to_string());
-    context.host.log.step(&format!("Destroy {} {version} in {environment}", context.identity.component));
+    context
+        .host
+        .log
+        .step(&format!("Destroy {} {version} in {environment}", context.identity.component));
     let order = order(context, environment, version, &record, plan, missing_state);
     deploy::run(context, order, report).await.map(drop)
 }
@@ -75,18 +83,31 @@ pub(crate) fn order(
 }
 
 /// Who names the environment: it is one that people count on.
-fn named_in(context: &Context, environment: &Environment, matched: Matched) -> Option<&'static str> {
+fn named_in(
+    context: &Context,
+    environment: &Environment,
+    matched: Matched,
+) -> Option<&'static str> {
     match matched {
         Matched::ByName => Some("the account scheme"),
-        _ if context.scheme.policy.environments.contains_key(environment) => Some("`policy` of the account scheme"),
-        _ if context.manifest.deploy.limits().environments.contains_key(environment) => Some("cdflow.yml"),
+        _ if context.scheme.policy.environments.contains_key(environment) => {
+            Some("`policy` of the account scheme")
+        }
+        _ if context.manifest.deploy.limits().environments.contains_key(environment) => {
+            Some("cdflow.yml")
+        }
         _ => None,
     }
 }
 
 /// Such an environment is not destroyed by a slip of the hand.
-fn check_confirmed(environment: &Environment, named: Option<&str>, confirm: Option<&Environment>) -> Result<()> {
-    let asked = |told: &str| Error::refused(format!("destroying `{environment}`{told} must be confirmed"));
+fn check_confirmed(
+    environment: &Environment,
+    named: Option<&str>,
+    confirm: Option<&Environment>,
+) -> Result<()> {
+    let asked =
+        |told: &str| Error::refused(format!("destroying `{environment}`{told} must be confirmed"));
     let flag = format!("--confirm {environment} (the Action's input `confirm: {environment}`)");
     match (confirm, named) {
         (Some(confirmed), _) if confirmed == environment => Ok(()),
@@ -103,7 +124,11 @@ pub(crate) fn no_state(environment: &Environment) -> Error {
         .hint(format!("if there is really nothing left: cdflow destroy {environment} VERSION --confirm {environment}, which only records it"))
 }
 
-fn version_of(environment: &Environment, record: &Record, given: Option<Version>) -> Result<Version> {
+fn version_of(
+    environment: &Environment,
+    record: &Record,
+    given: Option<Version>,
+) -> Result<Version> {
     given.or_else(|| record.deployed().map(|start| start.version.clone())).ok_or_else(|| {
         Error::input(format!("by the ledger nothing is deployed in `{environment}`"))
             .hint(format!(

@@ -35,9 +35,11 @@ pub(crate) async fn run(global: &Global, inputs: &DockerfileInputs, host: &Host)
 fn write(code: &Code, text: &str) -> Result<()> {
     let path = code.folder.join(FILE);
     let mut file = File::create_new(&path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Error::input(format!("`{}` exists already", path.display()))
-            .why("no Dockerfile is overwritten")
-            .hint("look at the new one (`cdflow dockerfile`), or remove the old one first"),
+        io::ErrorKind::AlreadyExists => {
+            Error::input(format!("`{}` exists already", path.display()))
+                .why("no Dockerfile is overwritten")
+                .hint("look at the new one (`cdflow dockerfile`), or remove the old one first")
+        }
         _ => Error::io("can't write", &path, &error),
     })?;
     file.write_all(text.as_bytes()).map_err(|error| Error::io("can't write", &path, &error))

@@ -36,14 +36,24 @@ impl Component {
         }
         let (manifest, _) = context::read_manifest(&folder)?;
         match manifest.kind {
-            ComponentType::Function => Ok(Self { folder, settings: manifest.function.unwrap_or_default() }),
-            _ => Err(Error::input(format!("{}: this is no component of type `function`", component::FILE))
-                .why("only a function's image is built by cdflow's own Dockerfile")
-                .hint("a component of type `docker` brings its own; see `type` in cdflow.yml")),
+            ComponentType::Function => {
+                Ok(Self { folder, settings: manifest.function.unwrap_or_default() })
+            }
+            _ => Err(Error::input(format!(
+                "{}: this is no component of type `function`",
+                component::FILE
+            ))
+            .why("only a function's image is built by cdflow's own Dockerfile")
+            .hint("a component of type `docker` brings its own; see `type` in cdflow.yml")),
         }
     }
 
-    pub(crate) fn images(&self, profile: Profile, given: &FunctionImages, host: &Host) -> Result<Images> {
+    pub(crate) fn images(
+        &self,
+        profile: Profile,
+        given: &FunctionImages,
+        host: &Host,
+    ) -> Result<Images> {
         Images::choose(profile, given, &self.folder, &self.settings, &host.environment)
     }
 }
@@ -55,18 +65,30 @@ pub(crate) struct Pinned {
     pub(crate) records: [String; 2],
 }
 
-pub(crate) async fn pinned(images: &Images, engine: &Engine, logins: &Logins, host: &Host) -> Result<Pinned> {
+pub(crate) async fn pinned(
+    images: &Images,
+    engine: &Engine,
+    logins: &Logins,
+    host: &Host,
+) -> Result<Pinned> {
     let find = |image| base_images::find(image, Some(engine), logins, host);
     let (build, runtime) = futures_util::try_join!(find(&images.build), find(&images.runtime))?;
     for base in [&build, &runtime] {
         host.log.note(&format!("from {}", base.record));
     }
-    let images = Images { build: build.from, runtime: runtime.from, named_by: images.named_by.clone() };
+    let images =
+        Images { build: build.from, runtime: runtime.from, named_by: images.named_by.clone() };
     Ok(Pinned { images, records: [build.record, runtime.record] })
 }
 
 /// The files of the context with their sizes, and the base images.
-pub(crate) async fn show(images: &Images, context: &Context, engine: Option<&Engine>, logins: &Logins, host: &Host) {
+pub(crate) async fn show(
+    images: &Images,
+    context: &Context,
+    engine: Option<&Engine>,
+    logins: &Logins,
+    host: &Host,
+) {
     for entry in &context.entries {
         let size = match &entry.kind {
             Kind::File { size, .. } => *size,
@@ -79,7 +101,12 @@ pub(crate) async fn show(images: &Images, context: &Context, engine: Option<&Eng
 }
 
 /// The base images with their digests, and who has named them.
-pub(crate) async fn found(images: &Images, engine: Option<&Engine>, logins: &Logins, host: &Host) -> [String; 2] {
+pub(crate) async fn found(
+    images: &Images,
+    engine: Option<&Engine>,
+    logins: &Logins,
+    host: &Host,
+) -> [String; 2] {
     let describe = async |what: &str, image, named_by| {
         let found = match base_images::find(image, engine, logins, host).await {
             Ok(base) => base.record,

@@ -35,7 +35,9 @@ pub(crate) async fn run(context: &Context, inputs: &HistoryInputs) -> Result<()>
     } else {
         table(&entries).iter().for_each(|line| log.output(line));
         if is_cut {
-            log.note(&format!("the newest {SHOWN}; all of them: cdflow history {environment} --all"));
+            log.note(&format!(
+                "the newest {SHOWN}; all of them: cdflow history {environment} --all"
+            ));
         }
     }
     Ok(())
@@ -51,7 +53,8 @@ fn as_json(entry: &Entry) -> Value {
 }
 
 fn table(entries: &[Entry]) -> Vec<String> {
-    let head = ["RUN", "ACTION", "VERSION", "OUTCOME", "WHEN", "PLAN", "BY", "REASON"].map(str::to_owned);
+    let head =
+        ["RUN", "ACTION", "VERSION", "OUTCOME", "WHEN", "PLAN", "BY", "REASON"].map(str::to_owned);
     let rows: Vec<_> = std::iter::once(head).chain(entries.iter().map(row)).collect();
     text::columns(&rows)
 }
@@ -89,8 +92,16 @@ fn outcome(entry: &Entry) -> &'static str {
 }
 
 fn reason(entry: &Entry) -> String {
-    let failed = entry.end.as_ref().and_then(|end| end.reason.as_deref()).and_then(|reason| reason.lines().next());
-    [failed.map(str::to_owned), allowed(&entry.start)].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    let failed = entry
+        .end
+        .as_ref()
+        .and_then(|end| end.reason.as_deref())
+        .and_then(|reason| reason.lines().next());
+    [failed.map(str::to_owned), allowed(&entry.start)]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// What a guard would have kept. Entries of an older cdflow don't say by what it was allowed.

@@ -22,10 +22,12 @@ pub(crate) async fn run(context: &Context, inputs: &InspectInputs) -> Result<()>
         return Err(published::missing(&context.store, &release).await);
     };
     let manifest = published.manifest().await?;
-    let facts =
-        published.read("release.json").await?.ok_or_else(|| Error::integrity("the bundle has no release.json"))?;
-    let facts: Value =
-        serde_json::from_slice(&facts).map_err(|error| Error::integrity("release.json can't be read").why(error))?;
+    let facts = published
+        .read("release.json")
+        .await?
+        .ok_or_else(|| Error::integrity("the bundle has no release.json"))?;
+    let facts: Value = serde_json::from_slice(&facts)
+        .map_err(|error| Error::integrity("release.json can't be read").why(error))?;
     let place = context.store.describe(&release.key());
     let document = document(&place, &published, manifest.as_ref(), &facts["release"]);
     match inputs.json {
@@ -78,13 +80,21 @@ fn table(document: &Value) -> Vec<String> {
     {
         line("initialised with", format!("{name} {version}"));
     }
-    document["providers"].as_array().into_iter().flatten().for_each(|provider| line("provider", text(provider)));
+    document["providers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .for_each(|provider| line("provider", text(provider)));
     for (key, value) in document["release"].as_object().into_iter().flatten() {
         line(&format!("release.{key}"), text(value));
     }
     for file in document["files"].as_array().into_iter().flatten() {
         let mark = if file["executable"] == true { " *" } else { "" };
-        lines.push(format!("{:>18} {}{mark}", bytes_text(file["size"].as_u64().unwrap_or(0)), text(&file["name"])));
+        lines.push(format!(
+            "{:>18} {}{mark}",
+            bytes_text(file["size"].as_u64().unwrap_or(0)),
+            text(&file["name"])
+        ));
     }
     lines
 }

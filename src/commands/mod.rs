@@ -56,7 +56,8 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
         Command::Post => return post::run(&host).await.map(|()| 0),
         Command::Doctor(inputs) => {
             trust::check(&global, &host).await?;
-            let examined = interrupt.or_cancel("looking at everything", doctor::run(&global, &inputs, &host));
+            let examined =
+                interrupt.or_cancel("looking at everything", doctor::run(&global, &inputs, &host));
             return examined.await.map(|()| 0);
         }
         Command::Init(inputs) => return init::run(&global, &inputs, &host).map(|()| 0),
@@ -67,7 +68,8 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
     };
     report.command = reported.to_owned();
     trust::check(&global, &host).await?;
-    let context = interrupt.or_cancel("reading the account scheme", context::open(&global, host)).await?;
+    let context =
+        interrupt.or_cancel("reading the account scheme", context::open(&global, host)).await?;
     report.component = Some(context.identity.component.to_string());
     report.team = Some(context.identity.team.to_string());
     let done = match command {

@@ -28,9 +28,14 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let Some(left) = LeftBehind::read(&host.environment) else { return Ok(()) };
     let told = match look(host, &left).await {
         Ok(true) => return Ok(()),
-        Ok(false) => "the step was killed, and its container has ended since, with what it said last".to_owned(),
+        Ok(false) => {
+            "the step was killed, and its container has ended since, with what it said last"
+                .to_owned()
+        }
         Err(error) if error.exit() == Exit::StateNotSaved => return Err(error),
-        Err(error) => format!("the step was killed, and may still be at work in its container: {error}"),
+        Err(error) => {
+            format!("the step was killed, and may still be at work in its container: {error}")
+        }
     };
     host.log.warning(&format!("{told}\n{}", advice(host)));
     Ok(())
@@ -48,7 +53,9 @@ async fn look(host: &Host, left: &LeftBehind) -> Result<bool> {
 async fn wait(host: &Host, left: &LeftBehind, container: &Running<'_>) -> Result<()> {
     let log = &host.log;
     let began = Instant::now();
-    log.step("The step was cancelled, and is still at work: waiting for it, so that its state is saved");
+    log.step(
+        "The step was cancelled, and is still at work: waiting for it, so that its state is saved",
+    );
     let mut show = |line: &str| {
         if let Some(text) = as_text(line) {
             log.output(&text);
@@ -84,24 +91,33 @@ async fn wait(host: &Host, left: &LeftBehind, container: &Running<'_>) -> Result
 fn tell_end(host: &Host, code: Option<i64>, after: Duration) -> Result<()> {
     let how = match code {
         Some(7 | KILLED) => {
-            return Err(Error::new(Exit::StateNotSaved, "the cancelled step could not save its state")
-                .why(format!("its exit code is {}", code.unwrap_or_default()))
-                .hint("what it said last stands above")
-                .hint(advice(host)));
+            return Err(Error::new(
+                Exit::StateNotSaved,
+                "the cancelled step could not save its state",
+            )
+            .why(format!("its exit code is {}", code.unwrap_or_default()))
+            .hint("what it said last stands above")
+            .hint(advice(host)));
         }
         Some(0) => "it was completed all the same".to_owned(),
         Some(code) => format!("exit code {code}"),
         None => "its exit code is not known".to_owned(),
     };
     let waited = duration_text(after);
-    host.log.warning(&format!("the cancelled step has ended after a wait of {waited}: {how}\n{}", advice(host)));
+    host.log.warning(&format!(
+        "the cancelled step has ended after a wait of {waited}: {how}\n{}",
+        advice(host)
+    ));
     Ok(())
 }
 
 fn still_at_work(host: &Host, why: &str) -> Error {
-    Error::new(Exit::StateNotSaved, "the cancelled step is still at work, and ends with this job's machine")
-        .why(why)
-        .hint(advice(host))
+    Error::new(
+        Exit::StateNotSaved,
+        "the cancelled step is still at work, and ends with this job's machine",
+    )
+    .why(why)
+    .hint(advice(host))
 }
 
 fn advice(host: &Host) -> String {
@@ -130,8 +146,14 @@ mod tests {
 
     #[test]
     fn commands_are_shown_as_text() {
-        assert_eq!(as_text("aws_s3_bucket.a: Creating...").as_deref(), Some("aws_s3_bucket.a: Creating..."));
-        assert_eq!(as_text("::error::100%25 sure%0A  -> do").as_deref(), Some("error: 100% sure\n  -> do"));
+        assert_eq!(
+            as_text("aws_s3_bucket.a: Creating...").as_deref(),
+            Some("aws_s3_bucket.a: Creating...")
+        );
+        assert_eq!(
+            as_text("::error::100%25 sure%0A  -> do").as_deref(),
+            Some("error: 100% sure\n  -> do")
+        );
         assert_eq!(as_text("::stop-commands::3f5a"), None);
         assert_eq!(as_text("::3f5a::"), None);
     }

@@ -13,7 +13,11 @@ use crate::{
     report::Report,
 };
 
-pub(crate) async fn run(context: &Context, inputs: RollbackInputs, report: &mut Report) -> Result<()> {
+pub(crate) async fn run(
+    context: &Context,
+    inputs: RollbackInputs,
+    report: &mut Report,
+) -> Result<()> {
     let RollbackInputs { environment, plan, allow_destroy } = inputs;
     report.environment = Some(environment.to_string());
     context.scheme.account_of(&environment)?;
@@ -22,10 +26,10 @@ pub(crate) async fn run(context: &Context, inputs: RollbackInputs, report: &mut 
     let before = before(context, &environment, now).await?;
     let version = before.start.version.clone();
     report.version = Some(version.to_string());
-    context
-        .host
-        .log
-        .step(&format!("Roll {environment} back from {now} to {version}, as of run {}", before.start.number));
+    context.host.log.step(&format!(
+        "Roll {environment} back from {now} to {version}, as of run {}",
+        before.start.number
+    ));
     let inputs = DeployInputs {
         environment,
         version: None,
@@ -60,18 +64,31 @@ async fn before(context: &Context, environment: &Environment, now: &Version) -> 
             && entry.start.version != *now
             && entry.end.as_ref().is_some_and(|end| end.outcome == Outcome::Succeeded)
     });
-    let before = context.host.interrupt.or_cancel("reading the ledger", looking).await?.ok_or_else(|| {
-        Error::input(format!("there is nothing to roll `{environment}` back to"))
-            .why(format!("by the ledger no other version than {now} was deployed there with success"))
-            .hint(format!("deploy the version you want: cdflow deploy {environment} VERSION"))
-    })?;
+    let before = context
+        .host
+        .interrupt
+        .or_cancel("reading the ledger", looking)
+        .await?
+        .ok_or_else(|| {
+            Error::input(format!("there is nothing to roll `{environment}` back to"))
+                .why(format!(
+                    "by the ledger no other version than {now} was deployed there with success"
+                ))
+                .hint(format!("deploy the version you want: cdflow deploy {environment} VERSION"))
+        })?;
     let key = context.release(before.start.version.clone()).key();
-    match context.host.interrupt.or_cancel("looking for the release", context.store.head(&key)).await? {
+    match context
+        .host
+        .interrupt
+        .or_cancel("looking for the release", context.store.head(&key))
+        .await?
+    {
         Some(_) => Ok(before),
-        None => {
-            Err(Error::input(format!("release {}, to roll `{environment}` back to, is gone", before.start.version))
-                .why(format!("there is no {}", context.store.describe(&key)))
-                .hint(format!("deploy another version of those that were: cdflow history {environment}")))
-        }
+        None => Err(Error::input(format!(
+            "release {}, to roll `{environment}` back to, is gone",
+            before.start.version
+        ))
+        .why(format!("there is no {}", context.store.describe(&key)))
+        .hint(format!("deploy another version of those that were: cdflow history {environment}"))),
     }
 }

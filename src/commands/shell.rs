@@ -56,7 +56,10 @@ pub(crate) async fn run(mut context: Context, inputs: ShellInputs) -> Result<u8>
     let (_, matched) = context.scheme.account_of(&environment)?;
     let record = deploy::record(&context, &environment).await?;
     let version = version_of(&environment, &record, version)?;
-    context.host.log.step(&format!("Open {} {version} in {environment}", context.identity.component));
+    context
+        .host
+        .log
+        .step(&format!("Open {} {version} in {environment}", context.identity.component));
     let wanted = Wanted {
         release: context.release(version),
         recorded: record.deployed().cloned(),
@@ -66,8 +69,14 @@ pub(crate) async fn run(mut context: Context, inputs: ShellInputs) -> Result<u8>
     };
     let opened = prepare::open(&context, &wanted).await?;
     if !opened.terraform.has_workspace().await? {
-        return Err(Error::refused(format!("the environment `{}` has no state", wanted.environment))
-            .hint(format!("deploy first: cdflow deploy {} {}", wanted.environment, wanted.release.version)));
+        return Err(Error::refused(format!(
+            "the environment `{}` has no state",
+            wanted.environment
+        ))
+        .hint(format!(
+            "deploy first: cdflow deploy {} {}",
+            wanted.environment, wanted.release.version
+        )));
     }
     opened.terraform.select_workspace().await?;
     let tools = tools(&context, &wanted, &opened, matched)?;
@@ -75,7 +84,10 @@ pub(crate) async fn run(mut context: Context, inputs: ShellInputs) -> Result<u8>
     let ended = start(&context.host, &opened, &tools, &way).await?;
     check_state(&opened)?;
     match context.host.interrupt.requested() {
-        Some(exit) => Err(Error::new(exit, format!("cancelled: the shell ended with exit code {}", ended.code))),
+        Some(exit) => Err(Error::new(
+            exit,
+            format!("cancelled: the shell ended with exit code {}", ended.code),
+        )),
         None => Ok(u8::try_from(ended.code).unwrap_or(Exit::Internal as u8)),
     }
 }
@@ -96,7 +108,11 @@ impl Way {
     }
 }
 
-fn version_of(environment: &Environment, record: &Record, given: Option<Version>) -> Result<Version> {
+fn version_of(
+    environment: &Environment,
+    record: &Record,
+    given: Option<Version>,
+) -> Result<Version> {
     given.or_else(|| record.deployed().map(|start| start.version.clone())).ok_or_else(|| {
         Error::input(format!("by the ledger nothing is deployed in `{environment}`"))
             .hint(format!("name the release to work with: cdflow shell {environment} VERSION"))
@@ -115,14 +131,21 @@ fn tools(context: &Context, wanted: &Wanted, opened: &Opened, matched: Matched) 
         parallelism: None,
         has_ephemeral: opened.prepared.has_ephemeral,
     };
-    let words: Vec<String> = opened.terraform.plan_command(&request).iter().map(|word| quoted(word)).collect();
+    let words: Vec<String> =
+        opened.terraform.plan_command(&request).iter().map(|word| quoted(word)).collect();
     write_program(&bin.join("plan"), &format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" ")))?;
     let program = &opened.tool.program;
     let link = bin.join(opened.tool.flavor.name());
-    std::os::unix::fs::symlink(program, &link).map_err(|error| Error::io("can't make the link", &link, &error))?;
+    std::os::unix::fs::symlink(program, &link)
+        .map_err(|error| Error::io("can't make the link", &link, &error))?;
 
-    let place = format!("{}@{} ({})", context.identity.component, wanted.environment, wanted.release.version);
-    let rc = opened.private.file("shell.rc", rc(&place, matched, context.host.log.colors_output()).as_bytes())?;
+    let place = format!(
+        "{}@{} ({})",
+        context.identity.component, wanted.environment, wanted.release.version
+    );
+    let rc = opened
+        .private
+        .file("shell.rc", rc(&place, matched, context.host.log.colors_output()).as_bytes())?;
     Ok(Tools { bin, rc })
 }
 
@@ -184,9 +207,14 @@ async fn start(host: &Host, opened: &Opened, tools: &Tools, way: &Way) -> Result
             relay(shell.with_our_input(), host).await
         }
         Way::Command(words) => {
-            let (name, args) = words.split_first().ok_or_else(|| Error::internal("there is no command"))?;
+            let (name, args) =
+                words.split_first().ok_or_else(|| Error::internal("there is no command"))?;
             let command = opened.terraform.beside(&located(name)?, common).args(args);
-            relay(if std::io::stdin().is_terminal() { command } else { command.with_our_input() }, host).await
+            relay(
+                if std::io::stdin().is_terminal() { command } else { command.with_our_input() },
+                host,
+            )
+            .await
         }
     }
 }

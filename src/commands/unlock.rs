@@ -20,7 +20,9 @@ pub(crate) async fn run(context: &Context, inputs: UnlockInputs) -> Result<()> {
             show(context, &environment, &locks);
             if let Some((_, held)) = locks.first() {
                 let id = plain(&held.holder.id);
-                context.host.log.note(&format!("only if that run is dead: cdflow unlock {environment} --force {id}"));
+                context.host.log.note(&format!(
+                    "only if that run is dead: cdflow unlock {environment} --force {id}"
+                ));
             }
         }
         (false, Some(id)) => {
@@ -31,7 +33,10 @@ pub(crate) async fn run(context: &Context, inputs: UnlockInputs) -> Result<()> {
     Ok(())
 }
 
-pub(crate) async fn held(context: &Context, environment: &Environment) -> Result<Vec<(StateLock, Held)>> {
+pub(crate) async fn held(
+    context: &Context,
+    environment: &Environment,
+) -> Result<Vec<(StateLock, Held)>> {
     let mut locks = Vec::new();
     for place in places(context, environment).await? {
         if let Some(held) = place.read().await? {
@@ -51,7 +56,9 @@ async fn places(context: &Context, environment: &Environment) -> Result<Vec<Stat
     }
     let mut locks = Vec::new();
     for (scheme, identity) in sides {
-        if let Some(home) = StateHome::find(context, scheme, identity, environment, Missing::Leave).await? {
+        if let Some(home) =
+            StateHome::find(context, scheme, identity, environment, Missing::Leave).await?
+        {
             locks.extend(home.locks()?);
         }
     }
@@ -78,7 +85,9 @@ fn show(context: &Context, environment: &Environment, locks: &[(StateLock, Held)
                 log.output(&format!("    held by the living process {process}"));
             }
             (StateLock::Local { .. }, None) => {
-                log.output("    its process has ended on this machine, so Terraform will not mind it");
+                log.output(
+                    "    its process has ended on this machine, so Terraform will not mind it",
+                );
             }
             _ => {}
         }
@@ -91,35 +100,52 @@ pub(crate) fn plain(text: &str) -> String {
 }
 
 /// The lock of that ID, in every place that has it.
-async fn release(context: &Context, environment: &Environment, locks: &[(StateLock, Held)], id: &str) -> Result<()> {
-    let (wanted, others): (Vec<_>, Vec<_>) = locks.iter().partition(|(_, held)| held.holder.id == id);
+async fn release(
+    context: &Context,
+    environment: &Environment,
+    locks: &[(StateLock, Held)],
+    id: &str,
+) -> Result<()> {
+    let (wanted, others): (Vec<_>, Vec<_>) =
+        locks.iter().partition(|(_, held)| held.holder.id == id);
     let ids = |locks: &[&(StateLock, Held)]| {
         let mut ids: Vec<String> = locks.iter().map(|(_, held)| plain(&held.holder.id)).collect();
         ids.dedup();
         ids.join(", ")
     };
     if wanted.is_empty() {
-        return Err(Error::refused(format!("the state of `{environment}` is not locked by `{}`", plain(id)))
-            .why(format!("the lock that holds it is {}", ids(&others)))
-            .hint("another run has taken the lock since: find out whether that one is dead"));
+        return Err(Error::refused(format!(
+            "the state of `{environment}` is not locked by `{}`",
+            plain(id)
+        ))
+        .why(format!("the lock that holds it is {}", ids(&others)))
+        .hint("another run has taken the lock since: find out whether that one is dead"));
     }
     if let Some(process) = wanted.iter().find_map(|(_, held)| held.process) {
-        return Err(Error::refused(format!("the state of `{environment}` is in use: process {process} is alive"))
-            .why("a local lock ends with its process, and with nothing else")
-            .hint(format!("wait for it, or end it with one interrupt: kill -INT {process}")));
+        return Err(Error::refused(format!(
+            "the state of `{environment}` is in use: process {process} is alive"
+        ))
+        .why("a local lock ends with its process, and with nothing else")
+        .hint(format!("wait for it, or end it with one interrupt: kill -INT {process}")));
     }
     context.host.interrupt.check("releasing the lock")?;
     for (place, held) in wanted {
         if !place.release(held).await? {
-            return Err(Error::refused(format!("the lock at `{}` is another by now", place.describe()))
-                .why("a run has taken it meanwhile")
-                .hint(format!("look again: cdflow unlock {environment}")));
+            return Err(Error::refused(format!(
+                "the lock at `{}` is another by now",
+                place.describe()
+            ))
+            .why("a run has taken it meanwhile")
+            .hint(format!("look again: cdflow unlock {environment}")));
         }
         context.host.log.note(&format!("released {}", place.describe()));
     }
     if !others.is_empty() {
         context.host.log.warning(&format!("another lock is left: {}", ids(&others)));
     }
-    context.host.log.done(&format!("Released the lock {} of the state of {environment}", plain(id)));
+    context
+        .host
+        .log
+        .done(&format!("Released the lock {} of the state of {environment}", plain(id)));
     Ok(())
 }

@@ -180,33 +180,46 @@ impl Manifest {
     pub(crate) fn parse(file: &str, text: &str) -> Result<Self> {
         let manifest: Self = document::from_yaml(file, text)?;
         if manifest.terraform_version.is_some() && manifest.opentofu_version.is_some() {
-            return Err(Error::input(format!("{file}: both `terraform-version` and `opentofu-version` are set"))
-                .hint("keep the one that this component deploys with"));
+            return Err(Error::input(format!(
+                "{file}: both `terraform-version` and `opentofu-version` are set"
+            ))
+            .hint("keep the one that this component deploys with"));
         }
         if manifest.lambda.is_some() && manifest.kind != ComponentType::Lambda {
-            return Err(
-                Error::input(format!("{file}: `lambda` is for components of type `lambda`")).hint("remove `lambda`")
-            );
+            return Err(Error::input(format!(
+                "{file}: `lambda` is for components of type `lambda`"
+            ))
+            .hint("remove `lambda`"));
         }
         if manifest.function.is_some() && manifest.kind != ComponentType::Function {
-            return Err(Error::input(format!("{file}: `function` is for components of type `function`"))
-                .hint("remove `function`"));
+            return Err(Error::input(format!(
+                "{file}: `function` is for components of type `function`"
+            ))
+            .hint("remove `function`"));
         }
         match &manifest.docker {
             Some(_) if manifest.kind != ComponentType::Docker => {
-                return Err(Error::input(format!("{file}: `docker` is for components of type `docker`"))
-                    .hint("remove `docker`"));
+                return Err(Error::input(format!(
+                    "{file}: `docker` is for components of type `docker`"
+                ))
+                .hint("remove `docker`"));
             }
             Some(docker) => docker.check(file)?,
             None => {}
         }
         if manifest.multi_region && manifest.kind != ComponentType::Lambda {
-            return Err(Error::input(format!("{file}: `multi-region` is for components of type `lambda`"))
-                .hint("remove `multi-region`"));
+            return Err(Error::input(format!(
+                "{file}: `multi-region` is for components of type `lambda`"
+            ))
+            .hint("remove `multi-region`"));
         }
         if let Some(environment) = manifest.deploy.limits().waiting_for_itself() {
-            return Err(Error::input(format!("{file}: `deploy.environments` lets `{environment}` wait for itself"))
-                .hint(format!("remove `requires` there, or name the environment that comes before `{environment}`")));
+            return Err(Error::input(format!(
+                "{file}: `deploy.environments` lets `{environment}` wait for itself"
+            ))
+            .hint(format!(
+                "remove `requires` there, or name the environment that comes before `{environment}`"
+            )));
         }
         manifest.preview.check(file)?;
         Ok(manifest)
@@ -233,14 +246,19 @@ impl Docker {
                 .hint("keep one; a component for each platform can share the code"));
         }
         if self.cache.is_some() && self.immutable_tags {
-            return Err(Error::input(format!("{file}: `docker.cache` can't be used with `immutable-tags`"))
-                .why("the cache is the image called `latest`, and where tags are immutable none is")
-                .hint("keep one of the two"));
+            return Err(Error::input(format!(
+                "{file}: `docker.cache` can't be used with `immutable-tags`"
+            ))
+            .why("the cache is the image called `latest`, and where tags are immutable none is")
+            .hint("keep one of the two"));
         }
         if let Some(name) = self.secrets.iter().find(|name| self.build_args.contains_key(&name.0)) {
-            return Err(Error::input(format!("{file}: `{}` is a secret and a build argument", name.0))
-                .why("a build argument can be read from the image")
-                .hint("remove it from `docker.build-args`"));
+            return Err(Error::input(format!(
+                "{file}: `{}` is a secret and a build argument",
+                name.0
+            ))
+            .why("a build argument can be read from the image")
+            .hint("remove it from `docker.build-args`"));
         }
         Ok(())
     }
@@ -251,13 +269,17 @@ impl FromStr for Platform {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let is_word = |word: &str| {
-            !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            !word.is_empty()
+                && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         };
         let parts = text.split('/').count();
         if (2..=3).contains(&parts) && text.split('/').all(is_word) {
             return Ok(Self(text.to_owned()));
         }
-        Err(format!("`{}` is no platform: one is written os/architecture, such as `linux/arm64`", text.escape_debug()))
+        Err(format!(
+            "`{}` is no platform: one is written os/architecture, such as `linux/arm64`",
+            text.escape_debug()
+        ))
     }
 }
 
@@ -266,7 +288,10 @@ impl FromStr for VariableName {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-        if !text.is_empty() && text.bytes().all(plain) && !text.starts_with(|c: char| c.is_ascii_digit()) {
+        if !text.is_empty()
+            && text.bytes().all(plain)
+            && !text.starts_with(|c: char| c.is_ascii_digit())
+        {
             return Ok(Self(text.to_owned()));
         }
         Err(format!("`{}` is no name of an environment variable", text.escape_debug()))
@@ -279,10 +304,12 @@ impl FromStr for SchemeUrl {
     fn from_str(text: &str) -> Result<Self, String> {
         let Some(rest) = text.strip_prefix("s3://") else {
             return match text.split_once("://") {
-                Some((scheme, _)) => {
-                    Err(format!("`{scheme}://` is no place for an account scheme: s3://bucket/key, or a path"))
+                Some((scheme, _)) => Err(format!(
+                    "`{scheme}://` is no place for an account scheme: s3://bucket/key, or a path"
+                )),
+                None if text.is_empty() => {
+                    Err("an account scheme's place is s3://bucket/key, or a path".to_owned())
                 }
-                None if text.is_empty() => Err("an account scheme's place is s3://bucket/key, or a path".to_owned()),
                 None => Ok(Self::Path(text.into())),
             };
         };
@@ -320,9 +347,14 @@ impl FromStr for Wait {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refuse =
-            || format!("`{}` is no duration: a number and `s`, `m`, `h` or `d`, such as `5m`", text.escape_debug());
-        let (number, unit) = text.char_indices().last().map(|(at, unit)| (&text[..at], unit)).ok_or_else(refuse)?;
+        let refuse = || {
+            format!(
+                "`{}` is no duration: a number and `s`, `m`, `h` or `d`, such as `5m`",
+                text.escape_debug()
+            )
+        };
+        let (number, unit) =
+            text.char_indices().last().map(|(at, unit)| (&text[..at], unit)).ok_or_else(refuse)?;
         let seconds = match unit {
             's' => 1,
             'm' => 60,
@@ -380,7 +412,11 @@ mod tests {
         assert_eq!(manifest.account_scheme_url.to_string(), "s3://acme/scheme.json");
         assert_eq!(manifest.tfstate_filename.0, "terraform.tfstate");
         assert_eq!(manifest.kind, ComponentType::Lambda);
-        assert!(manifest.component.is_none() && !manifest.multi_region && !manifest.deploy.require_state);
+        assert!(
+            manifest.component.is_none()
+                && !manifest.multi_region
+                && !manifest.deploy.require_state
+        );
     }
 
     #[test]
@@ -431,7 +467,9 @@ mod tests {
 
     #[test]
     fn how_an_image_is_built() {
-        let docker = |text: &str| parse(&format!("{DOCKER}docker: {{{text}}}\n")).map(|it| it.docker.unwrap());
+        let docker = |text: &str| {
+            parse(&format!("{DOCKER}docker: {{{text}}}\n")).map(|it| it.docker.unwrap())
+        };
         assert!(parse(DOCKER).unwrap().docker.is_none());
         let full = docker(
             "context: app, dockerfile: app/x.Dockerfile, target: run, platforms: [linux/arm64], build-args: {V: 1.20}, \
@@ -458,34 +496,56 @@ mod tests {
             let refused = docker(bad).unwrap_err().to_string();
             assert!(refused.starts_with("cdflow.yml:") && refused.contains(says), "{refused}");
         }
-        assert!(message(&format!("{SMALL}docker: {{}}\n")).contains("`docker` is for components of type `docker`"));
+        assert!(
+            message(&format!("{SMALL}docker: {{}}\n"))
+                .contains("`docker` is for components of type `docker`")
+        );
     }
 
     #[test]
     fn images_of_a_function() {
-        let function =
-            |text: &str| parse(&format!("account-scheme-url: a.json\nteam: x\ntype: function\nfunction: {{{text}}}\n"));
-        let images = function("build-image: rust:1, runtime-image: scratch").unwrap().function.unwrap();
+        let function = |text: &str| {
+            parse(&format!(
+                "account-scheme-url: a.json\nteam: x\ntype: function\nfunction: {{{text}}}\n"
+            ))
+        };
+        let images =
+            function("build-image: rust:1, runtime-image: scratch").unwrap().function.unwrap();
         assert_eq!(
             (images.build_image.unwrap().as_str(), images.runtime_image.unwrap().as_str()),
             ("rust:1", "scratch")
         );
         let refused = function("build-image: Rust").unwrap_err().to_string();
-        assert!(refused.starts_with("cdflow.yml:4:") && refused.contains("image `Rust` is refused"), "{refused}");
-        assert!(function("build-imag: a").unwrap_err().to_string().contains("did you mean `build-image`?"));
+        assert!(
+            refused.starts_with("cdflow.yml:4:") && refused.contains("image `Rust` is refused"),
+            "{refused}"
+        );
+        assert!(
+            function("build-imag: a")
+                .unwrap_err()
+                .to_string()
+                .contains("did you mean `build-image`?")
+        );
     }
 
     #[test]
     fn combinations_that_contradict() {
-        let text = "account-scheme-url: a.json\nteam: x\ntype: infrastructure\nlambda: {source: src}\n";
+        let text =
+            "account-scheme-url: a.json\nteam: x\ntype: infrastructure\nlambda: {source: src}\n";
         assert!(message(text).contains("`lambda` is for"));
         assert!(
-            message(&format!("{SMALL}function: {{}}\n")).contains("`function` is for components of type `function`")
+            message(&format!("{SMALL}function: {{}}\n"))
+                .contains("`function` is for components of type `function`")
         );
-        assert!(message(&format!("{SMALL}terraform-version: 1.11.4\nopentofu-version: 1.8.0\n")).contains("both"));
         assert!(
-            message("account-scheme-url: a.json\nteam: x\ntype: infrastructure\nmulti-region: true\n")
-                .contains("lambda")
+            message(&format!("{SMALL}terraform-version: 1.11.4\nopentofu-version: 1.8.0\n"))
+                .contains("both")
+        );
+        assert!(
+            message(
+                "account-scheme-url: a.json\nteam: x\ntype: infrastructure\nmulti-region: true\n"
+            )
+            .contains("lambda")
         );
     }
 }

@@ -81,10 +81,15 @@ impl Effective {
         if environment.is_preview() {
             return Self::default();
         }
-        let requires = |limits: &Limits| limits.environments.get(environment).and_then(|own| own.requires.clone());
+        let requires = |limits: &Limits| {
+            limits.environments.get(environment).and_then(|own| own.requires.clone())
+        };
         Self {
             requires: [component, policy].into_iter().filter_map(requires).collect(),
-            bounds: vec![component.bounds(environment, Source::Component), policy.bounds(environment, Source::Policy)],
+            bounds: vec![
+                component.bounds(environment, Source::Component),
+                policy.bounds(environment, Source::Policy),
+            ],
         }
     }
 
@@ -107,7 +112,8 @@ impl Effective {
 impl Limits {
     /// Would wait for itself for ever.
     pub(crate) fn waiting_for_itself(&self) -> Option<&Environment> {
-        let itself = |(name, own): &(&Environment, &EnvironmentLimits)| own.requires.as_ref() == Some(*name);
+        let itself =
+            |(name, own): &(&Environment, &EnvironmentLimits)| own.requires.as_ref() == Some(*name);
         self.environments.iter().find(itself).map(|(name, _)| name)
     }
 
@@ -137,7 +143,9 @@ impl Protected {
         match self.0.contains('.') {
             false => self.0 == kind,
             // The resource itself, its instances, or what is in the module.
-            true => address.strip_prefix(&self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '['])),
+            true => address
+                .strip_prefix(&self.0)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '['])),
         }
     }
 }
@@ -146,8 +154,10 @@ impl FromStr for Protected {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let is_plain =
-            !text.is_empty() && !text.contains(char::is_whitespace) && !text.starts_with('.') && !text.ends_with('.');
+        let is_plain = !text.is_empty()
+            && !text.contains(char::is_whitespace)
+            && !text.starts_with('.')
+            && !text.ends_with('.');
         if is_plain {
             return Ok(Self(text.to_owned()));
         }
@@ -189,15 +199,25 @@ mod tests {
         );
         let of = |name: &str| Effective::of(&name.parse().unwrap(), &limits, &Limits::default());
         assert_eq!((of("live").max_destroy(), of("ci").max_destroy()), (Some(0), Some(3)));
-        assert_eq!(of("live").requires.iter().map(Environment::as_str).collect::<Vec<_>>(), ["aslive"]);
-        assert!(of("ci").requires.is_empty() && of("live").protects("aws_db_instance.a", "aws_db_instance"));
+        assert_eq!(
+            of("live").requires.iter().map(Environment::as_str).collect::<Vec<_>>(),
+            ["aslive"]
+        );
+        assert!(
+            of("ci").requires.is_empty()
+                && of("live").protects("aws_db_instance.a", "aws_db_instance")
+        );
         assert_eq!(of("pr-7"), Effective::default(), "previews have none");
     }
 
     #[test]
     fn the_policy_can_not_be_loosened() {
-        let policy = limits("max-destroy: 1\nprotect: [aws_kms_key]\nenvironments: {live: {requires: ci}}\n");
-        let ours = limits("max-destroy: 9\nprotect: [a.b]\nenvironments: {live: {requires: aslive, max-destroy: 5}}\n");
+        let policy = limits(
+            "max-destroy: 1\nprotect: [aws_kms_key]\nenvironments: {live: {requires: ci}}\n",
+        );
+        let ours = limits(
+            "max-destroy: 9\nprotect: [a.b]\nenvironments: {live: {requires: aslive, max-destroy: 5}}\n",
+        );
         let both = Effective::of(&live(), &ours, &policy);
         assert_eq!((both.max_destroy(), both.requires.len()), (Some(1), 2));
         assert!(both.protects("aws_kms_key.k", "aws_kms_key") && both.protects("a.b", "a"));
@@ -214,7 +234,10 @@ mod tests {
         };
         assert!(covers("aws_db_instance", "module.x.aws_db_instance.main"));
         assert!(!covers("aws_db", "aws_db_instance.main"));
-        assert!(covers("aws_s3_bucket.a", "aws_s3_bucket.a[\"x\"]") && covers("aws_s3_bucket.a", "aws_s3_bucket.a"));
+        assert!(
+            covers("aws_s3_bucket.a", "aws_s3_bucket.a[\"x\"]")
+                && covers("aws_s3_bucket.a", "aws_s3_bucket.a")
+        );
         assert!(!covers("aws_s3_bucket.a", "aws_s3_bucket.ab"));
         assert!(covers("module.data", "module.data.aws_s3_bucket.events"));
         assert!(covers("module.data", "module.data[0].aws_s3_bucket.events"));

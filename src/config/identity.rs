@@ -78,7 +78,10 @@ mod tests {
         assert_eq!(release.key(), "platform/checkout/checkout-42-abc.zip");
         assert_eq!(identity.version_in(&release.key()), Some(release.version));
         assert_eq!(identity.version_in("platform/checkout/ledger/live/1.json"), None);
-        assert_eq!(identity.ledger_prefix(&"live".parse().unwrap()), "platform/checkout/ledger/live/");
+        assert_eq!(
+            identity.ledger_prefix(&"live".parse().unwrap()),
+            "platform/checkout/ledger/live/"
+        );
         let classic = Identity { layout: Layout::Classic, ..identity };
         let release = Release { identity: classic.clone(), version: "42-abc".parse().unwrap() };
         assert_eq!(release.key(), "checkout/checkout-42-abc.zip");

@@ -62,9 +62,12 @@ impl Preview {
     pub(crate) fn check(&self, file: &str) -> Result<()> {
         match &self.label {
             Some(label) if label.eq_ignore_ascii_case(self.keep_label()) => {
-                Err(Error::input(format!("{file}: `label` and `keep-label` are the same, `{}`", label.escape_debug()))
-                    .why("every preview would be kept, whatever its `ttl`")
-                    .hint("name two labels in `preview`"))
+                Err(Error::input(format!(
+                    "{file}: `label` and `keep-label` are the same, `{}`",
+                    label.escape_debug()
+                ))
+                .why("every preview would be kept, whatever its `ttl`")
+                .hint("name two labels in `preview`"))
             }
             _ => Ok(()),
         }
@@ -108,7 +111,9 @@ impl fmt::Debug for Paths {
 fn ttl<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Wait>, D::Error> {
     let ttl = Option::<Wait>::deserialize(deserializer)?;
     match ttl {
-        Some(Wait(Duration::ZERO)) => Err(serde::de::Error::custom("a preview with this `ttl` would be over at once")),
+        Some(Wait(Duration::ZERO)) => {
+            Err(serde::de::Error::custom("a preview with this `ttl` would be over at once"))
+        }
         ttl => Ok(ttl),
     }
 }
@@ -117,7 +122,8 @@ impl<'de> Deserialize<'de> for Paths {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let written = Vec::<String>::deserialize(deserializer)?;
         if written.is_empty() {
-            let message = "an empty list would be no pull request's; leave the key out where all are meant";
+            let message =
+                "an empty list would be no pull request's; leave the key out where all are meant";
             return Err(serde::de::Error::custom(message));
         }
         let mut set = GlobSetBuilder::new();
@@ -138,22 +144,32 @@ mod tests {
 
     #[test]
     fn what_can_be_said_of_previews() {
-        let preview =
-            parse("{ttl: 72h, label: preview, account-environment: ci, paths: [app/**, '*.md'], drafts: false}");
+        let preview = parse(
+            "{ttl: 72h, label: preview, account-environment: ci, paths: [app/**, '*.md'], drafts: false}",
+        );
         let preview = preview.unwrap();
         assert_eq!(preview.ttl.unwrap().0.as_secs(), 72 * 3600);
         assert!(!preview.wants_drafts() && !preview.delete_releases);
         assert_eq!(preview.keep_label(), "keep-preview");
         let paths = preview.paths.unwrap();
-        assert!(paths.match_any(["x", "app/a/b.rs"].into_iter()) && !paths.match_any(["lib/app"].into_iter()));
+        assert!(
+            paths.match_any(["x", "app/a/b.rs"].into_iter())
+                && !paths.match_any(["lib/app"].into_iter())
+        );
         assert!(Preview::default().wants_drafts());
     }
 
     #[test]
     fn mistakes_are_placed() {
-        for bad in
-            ["ttl: 3 days", "ttl: 72", "ttl: -1h", "ttl: soon", "account-environment: CI", "paths: ['{a']", "tll: 3h"]
-        {
+        for bad in [
+            "ttl: 3 days",
+            "ttl: 72",
+            "ttl: -1h",
+            "ttl: soon",
+            "account-environment: CI",
+            "paths: ['{a']",
+            "tll: 3h",
+        ] {
             let refused = parse(bad).unwrap_err();
             assert!(refused.to_string().starts_with("cdflow.yml:1:"), "{bad}: {refused}");
         }
@@ -161,8 +177,17 @@ mod tests {
 
     #[test]
     fn what_terraform_is_told() {
-        let of = PreviewOf { repository: Some(1), number: 7, branch: "topic".into(), sha: "abc".into(), ttl: Some(60) };
-        assert_eq!(of.variable(), json!({ "number": 7, "branch": "topic", "sha": "abc", "ttl": "60s" }));
+        let of = PreviewOf {
+            repository: Some(1),
+            number: 7,
+            branch: "topic".into(),
+            sha: "abc".into(),
+            ttl: Some(60),
+        };
+        assert_eq!(
+            of.variable(),
+            json!({ "number": 7, "branch": "topic", "sha": "abc", "ttl": "60s" })
+        );
         let endless = PreviewOf { ttl: None, ..of };
         assert!(endless.variable()["ttl"].is_null());
     }

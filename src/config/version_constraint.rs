@@ -36,7 +36,9 @@ impl Constraint {
             Operator::Greater => version > wanted,
             Operator::GreaterOrEqual => version >= wanted,
             Operator::Pessimistic => {
-                version >= wanted && version.pre == wanted.pre && below_bound(version, wanted, *precision)
+                version >= wanted
+                    && version.pre == wanted.pre
+                    && below_bound(version, wanted, *precision)
             }
         })
     }
@@ -46,7 +48,9 @@ impl Constraint {
     /// `1.11` is 1.11.0 alone, as with Terraform; many who write it mean `~> 1.11.0`.
     pub(crate) fn as_series(&self) -> Option<Self> {
         match self.parts.as_slice() {
-            [(Operator::Equal, wanted, 2)] => format!("~> {}.{}.0", wanted.major, wanted.minor).parse().ok(),
+            [(Operator::Equal, wanted, 2)] => {
+                format!("~> {}.{}.0", wanted.major, wanted.minor).parse().ok()
+            }
             _ => None,
         }
     }
@@ -66,7 +70,10 @@ impl FromStr for Constraint {
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.split(',').map(|part| part_of(part.trim())).collect::<Option<Vec<_>>>();
         let parts = parts.ok_or_else(|| {
-            format!("`{}` is no version constraint: `1.11.4`, `~> 1.11.0` or `>= 1.10, < 2.0`", text.escape_debug())
+            format!(
+                "`{}` is no version constraint: `1.11.4`, `~> 1.11.0` or `>= 1.10, < 2.0`",
+                text.escape_debug()
+            )
         })?;
         Ok(Self { text: text.trim().to_owned(), parts })
     }

@@ -106,8 +106,13 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
         root => root,
     };
     let release_session =
-        session(root.as_ref(), &scheme.release_account, scheme.release_account.role.as_deref()).await?;
-    let store = store_at(&scheme.release_bucket, &scheme.release_account.region, release_session.as_deref())?;
+        session(root.as_ref(), &scheme.release_account, scheme.release_account.role.as_deref())
+            .await?;
+    let store = store_at(
+        &scheme.release_bucket,
+        &scheme.release_account.region,
+        release_session.as_deref(),
+    )?;
     let pass_environment = global.pass_environment.clone();
     Ok(Context {
         host,
@@ -153,25 +158,39 @@ impl Context {
         if let Some(version) = given {
             return Ok(version);
         }
-        let git = Git::find(&self.host.environment.for_programs(), &self.host.log, &self.host.interrupt)?;
-        let version = ci::version(self.host.run.as_deref(), &git.checkout(&self.folder).await?.commit)?;
+        let git =
+            Git::find(&self.host.environment.for_programs(), &self.host.log, &self.host.interrupt)?;
+        let version =
+            ci::version(self.host.run.as_deref(), &git.checkout(&self.folder).await?.commit)?;
         self.host.log.note(&format!("version {version}, by what the run is for"));
         Ok(version)
     }
 
     /// An identity in `account`; None where a local scheme names no role.
-    pub(crate) async fn session(&self, account: &Account, role: Option<&str>) -> Result<Option<Arc<Session>>> {
+    pub(crate) async fn session(
+        &self,
+        account: &Account,
+        role: Option<&str>,
+    ) -> Result<Option<Arc<Session>>> {
         match (&self.root, role) {
             // A local scheme asks for credentials only where an environment has a role.
             (None, Some(_)) => {
-                session(Some(&root_session(&self.scheme, &self.aws, &self.host).await?), account, role).await
+                session(
+                    Some(&root_session(&self.scheme, &self.aws, &self.host).await?),
+                    account,
+                    role,
+                )
+                .await
             }
             (root, role) => session(root.as_ref(), account, role).await,
         }
     }
 
     /// Whoever reaches the states of a scheme that keeps them all in one place.
-    pub(crate) async fn session_of_state(&self, scheme: &AccountScheme) -> Result<Option<Arc<Session>>> {
+    pub(crate) async fn session_of_state(
+        &self,
+        scheme: &AccountScheme,
+    ) -> Result<Option<Arc<Session>>> {
         let account = &scheme.release_account;
         match *account == self.scheme.release_account {
             true => Ok(self.release_session.clone()),
@@ -189,7 +208,8 @@ impl Context {
 fn tell_slips(manifest: &Manifest, scheme: &AccountScheme, host: &Host) {
     let limits = manifest.deploy.limits();
     let named = limits.named().map(|environment| ("deploy.environments", environment));
-    let lives_in = manifest.preview.account_environment.iter().map(|it| ("preview.account-environment", it));
+    let lives_in =
+        manifest.preview.account_environment.iter().map(|it| ("preview.account-environment", it));
     for (key, environment) in named.chain(lives_in).collect::<BTreeSet<_>>() {
         if let Some(near) = scheme.spelled_nearly(environment) {
             host.log.warning(&format!(
@@ -255,8 +275,10 @@ pub(crate) async fn component(
     let source = if origin.is_some() { "the git remote" } else { "GITHUB_REPOSITORY" };
     let remote = origin.or_else(|| host.environment.get("GITHUB_REPOSITORY").map(str::to_owned));
     let remote = remote.ok_or_else(|| {
-        Error::input("the component has no name: there is no git remote `origin` and no GITHUB_REPOSITORY")
-            .hint("add `component: NAME` to cdflow.yml, or give --component NAME")
+        Error::input(
+            "the component has no name: there is no git remote `origin` and no GITHUB_REPOSITORY",
+        )
+        .hint("add `component: NAME` to cdflow.yml, or give --component NAME")
     })?;
     let name = git::repository_name(&remote).ok_or_else(|| {
         Error::input(format!("{source} `{}` gives the component no name", remote.escape_debug()))
@@ -266,17 +288,24 @@ pub(crate) async fn component(
 }
 
 /// Who we are before the scheme is known; None where that needs no AWS.
-pub(crate) async fn first_session(url: &SchemeUrl, aws: &AwsInputs, host: &Host) -> Result<Option<RootSession>> {
+pub(crate) async fn first_session(
+    url: &SchemeUrl,
+    aws: &AwsInputs,
+    host: &Host,
+) -> Result<Option<RootSession>> {
     match url {
         SchemeUrl::Path(_) => Ok(None),
         SchemeUrl::S3 { .. } => {
-            RootSession::start(first_region(aws, host), aws, &host.environment, &host.log.redactor).await.map(Some)
+            RootSession::start(first_region(aws, host), aws, &host.environment, &host.log.redactor)
+                .await
+                .map(Some)
         }
     }
 }
 
 fn first_region<'h>(aws: &'h AwsInputs, host: &'h Host) -> &'h str {
-    let named = || ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| host.environment.get(name));
+    let named =
+        || ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| host.environment.get(name));
     aws.aws_region.as_deref().or_else(named).unwrap_or(FIRST_REGION)
 }
 
@@ -289,7 +318,8 @@ pub(crate) async fn read_side(
     root: Option<&RootSession>,
 ) -> Result<Side> {
     let scheme = read_scheme(url, folder, (team, component), root).await?;
-    let identity = Identity { team: team.clone(), component: component.clone(), layout: scheme.layout };
+    let identity =
+        Identity { team: team.clone(), component: component.clone(), layout: scheme.layout };
     Ok(Side { url: url.clone(), scheme, identity })
 }
 
@@ -303,8 +333,11 @@ pub(crate) async fn follow(
 ) -> Result<(Side, Upgrade)> {
     let Some(text) = &named.scheme.moved_to else {
         return match global.old_account_scheme {
-            true => Err(Error::input(format!("there is no old account scheme: {} says of no new one", named.url))
-                .hint("leave --old-account-scheme out")),
+            true => Err(Error::input(format!(
+                "there is no old account scheme: {} says of no new one",
+                named.url
+            ))
+            .hint("leave --old-account-scheme out")),
             false => Ok((named, Upgrade::None)),
         };
     };
@@ -331,13 +364,19 @@ pub(crate) async fn follow(
 /// A path is relative to the scheme that says it.
 fn new_url(old: &SchemeUrl, text: &str) -> Result<SchemeUrl> {
     let refused = |why: String| {
-        Error::input(format!("`new-url` of the account scheme {old} can't be used: `{}`", text.escape_debug())).why(why)
+        Error::input(format!(
+            "`new-url` of the account scheme {old} can't be used: `{}`",
+            text.escape_debug()
+        ))
+        .why(why)
     };
     match (old, text.parse::<SchemeUrl>().map_err(refused)?) {
         (SchemeUrl::Path(old), SchemeUrl::Path(path)) => {
             Ok(SchemeUrl::Path(old.parent().unwrap_or(Path::new("")).join(path)))
         }
-        (SchemeUrl::S3 { .. }, SchemeUrl::Path(_)) => Err(refused("a scheme in S3 has no folder".to_owned())),
+        (SchemeUrl::S3 { .. }, SchemeUrl::Path(_)) => {
+            Err(refused("a scheme in S3 has no folder".to_owned()))
+        }
         (_, url) => Ok(url),
     }
 }
@@ -347,11 +386,16 @@ fn tell_upgrade(upgrade: &Upgrade, host: &Host) {
         Upgrade::None => {}
         Upgrade::From(old) => {
             let to = old.scheme.moved_to.as_deref().unwrap_or_default();
-            host.log.note(&format!("the account scheme {} says that this component has moved to {to}", old.url));
+            host.log.note(&format!(
+                "the account scheme {} says that this component has moved to {to}",
+                old.url
+            ));
         }
         Upgrade::HeldBack(new) => {
-            host.log
-                .warning(&format!("the old account scheme is used, although the component has moved to {}", new.url));
+            host.log.warning(&format!(
+                "the old account scheme is used, although the component has moved to {}",
+                new.url
+            ));
         }
     }
 }
@@ -374,15 +418,23 @@ async fn read_scheme(
                 .map_err(|error| error.below(folder))
         }
         SchemeUrl::S3 { bucket, key } => {
-            let root = root.ok_or_else(|| Error::internal("there is no identity to read the account scheme with"))?;
+            let root = root.ok_or_else(|| {
+                Error::internal("there is no identity to read the account scheme with")
+            })?;
             let region = root.config().region().map_or(FIRST_REGION, |region| region.as_ref());
             // Whose bucket it is, is not known yet: the scheme says so.
-            let store = |region: &str| S3Store::new(root.config(), bucket.clone(), region.to_owned(), None);
+            let store =
+                |region: &str| S3Store::new(root.config(), bucket.clone(), region.to_owned(), None);
             let text = match store(region).get(key, SCHEME_LIMIT).await {
-                Err(error) => match store(region).real_region().await.filter(|real| real != region) {
-                    Some(real) => store(&real).get(key, SCHEME_LIMIT).await?,
-                    None => return Err(error.hint("the scheme's place is `account-scheme-url` in cdflow.yml")),
-                },
+                Err(error) => {
+                    match store(region).real_region().await.filter(|real| real != region) {
+                        Some(real) => store(&real).get(key, SCHEME_LIMIT).await?,
+                        None => {
+                            return Err(error
+                                .hint("the scheme's place is `account-scheme-url` in cdflow.yml"));
+                        }
+                    }
+                }
                 read => read?,
             };
             let text = text.ok_or_else(|| {
@@ -396,7 +448,11 @@ async fn read_scheme(
     }
 }
 
-pub(crate) async fn root_session(scheme: &AccountScheme, aws: &AwsInputs, host: &Host) -> Result<RootSession> {
+pub(crate) async fn root_session(
+    scheme: &AccountScheme,
+    aws: &AwsInputs,
+    host: &Host,
+) -> Result<RootSession> {
     RootSession::start(&scheme.default_region, aws, &host.environment, &host.log.redactor).await
 }
 
@@ -412,17 +468,30 @@ pub(crate) async fn session(
     role: Option<&str>,
 ) -> Result<Option<Arc<Session>>> {
     match (root, role, &account.id) {
-        (Some(root), Some(role), Some(_)) => Ok(Some(Arc::new(root.assume(account, role, &account.region).await?))),
+        (Some(root), Some(role), Some(_)) => {
+            Ok(Some(Arc::new(root.assume(account, role, &account.region).await?)))
+        }
         _ => Ok(None),
     }
 }
 
-pub(crate) fn store_at(place: &Place, region: &str, session: Option<&Session>) -> Result<ReleaseStore> {
+pub(crate) fn store_at(
+    place: &Place,
+    region: &str,
+    session: Option<&Session>,
+) -> Result<ReleaseStore> {
     match (place, session) {
-        (Place::Directory(directory), _) => Ok(ReleaseStore::Directory(DirectoryStore::new(directory.clone()))),
+        (Place::Directory(directory), _) => {
+            Ok(ReleaseStore::Directory(DirectoryStore::new(directory.clone())))
+        }
         (Place::Bucket(bucket), Some(session)) => {
             let owner = session.account_id.clone();
-            Ok(ReleaseStore::S3(S3Store::new(&session.config, bucket.clone(), region.to_owned(), owner)))
+            Ok(ReleaseStore::S3(S3Store::new(
+                &session.config,
+                bucket.clone(),
+                region.to_owned(),
+                owner,
+            )))
         }
         (Place::Bucket(bucket), None) => {
             Err(Error::input(format!("the bucket `{bucket}` can't be reached without a role"))
@@ -433,7 +502,8 @@ pub(crate) fn store_at(place: &Place, region: &str, session: Option<&Session>) -
 
 /// A bucket of which neither the region nor the owner is known.
 pub(crate) async fn foreign_store(session: &Session, bucket: &str, region: &str) -> S3Store {
-    let store = |region: &str| S3Store::new(&session.config, bucket.to_owned(), region.to_owned(), None);
+    let store =
+        |region: &str| S3Store::new(&session.config, bucket.to_owned(), region.to_owned(), None);
     match store(region).real_region().await {
         Some(real) => store(&real),
         None => store(region),

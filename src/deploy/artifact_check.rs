@@ -24,18 +24,30 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `root` is the unpacked bundle.
-pub(crate) async fn check(context: &Context, version: &Version, account: &FrozenAccount, root: &Path) -> Result<()> {
-    let facts = fs::read_to_string(root.join("release.json")).ok().and_then(|text| serde_json::from_str(&text).ok());
+pub(crate) async fn check(
+    context: &Context,
+    version: &Version,
+    account: &FrozenAccount,
+    root: &Path,
+) -> Result<()> {
+    let facts = fs::read_to_string(root.join("release.json"))
+        .ok()
+        .and_then(|text| serde_json::from_str(&text).ok());
     let facts: Value = facts.unwrap_or_default();
     let text = |key: &str| facts["release"][key].as_str();
     if let Some(image) = text("image_id").and_then(ImageReference::parse) {
-        let looking = context.host.interrupt.or_cancel("looking for the image", has_image(context, &image));
+        let looking =
+            context.host.interrupt.or_cancel("looking for the image", has_image(context, &image));
         settle(context, version, &format!("the image `{image}`"), looking.await)?;
     }
     let bucket = text(&format!("s3_bucket.{}", account.region)).or_else(|| text("s3_bucket"));
     if let (Some(bucket), Some(key)) = (bucket, text("s3_key")) {
         let store = lambda_store(context, bucket, &account.region)?;
-        let looking = context.host.interrupt.or_cancel("looking for the function's zip", store.head(key)).await;
+        let looking = context
+            .host
+            .interrupt
+            .or_cancel("looking for the function's zip", store.head(key))
+            .await;
         let found = looking.map(|found| found.is_some());
         settle(context, version, &format!("the function's zip `{}`", store.describe(key)), found)?;
     }
@@ -51,7 +63,10 @@ fn settle(context: &Context, version: &Version, what: &str, found: Result<bool>)
             .hint("or deploy one whose artifact is still there")),
         Err(cancelled) if context.host.interrupt.requested().is_some() => Err(cancelled),
         Err(error) => {
-            context.host.log.warning(&format!("nobody knows whether {what} is still there: {error}"));
+            context
+                .host
+                .log
+                .warning(&format!("nobody knows whether {what} is still there: {error}"));
             Ok(())
         }
     }
@@ -69,9 +84,13 @@ async fn has_image(context: &Context, image: &ImageReference) -> Result<bool> {
             let host = &context.host;
             let logins = Logins::gather(&[], &host.environment, &host.log.redactor)?;
             let registry = Registry::new(&image.host, logins.for_host(&image.host, host).await?)?;
-            let asking = tokio::time::timeout(PATIENCE, registry.has(&image.repository, &image.reference));
+            let asking =
+                tokio::time::timeout(PATIENCE, registry.has(&image.repository, &image.reference));
             asking.await.unwrap_or_else(|_| {
-                Err(Error::new(Exit::Unavailable, format!("the registry {} does not answer", image.host)))
+                Err(Error::new(
+                    Exit::Unavailable,
+                    format!("the registry {} does not answer", image.host),
+                ))
             })
         }
     }

@@ -36,12 +36,18 @@ pub(crate) fn of_change(host: &Host, preview: Option<&PreviewOf>) -> Option<ForP
 
 fn of(host: &Host, number: u64) -> Option<ForPullRequest> {
     let github = host.github()?;
-    Some(ForPullRequest { repository: github.repository_id?, number, run: github.run_id?, attempt: github.attempt })
+    Some(ForPullRequest {
+        repository: github.repository_id?,
+        number,
+        run: github.run_id?,
+        attempt: github.attempt,
+    })
 }
 
 /// Trouble is a warning: the comment is then made of what stands in it, as far as that goes.
 pub(crate) async fn tell(context: &Context, report: &mut Report) {
-    let Some(ours) = of_run(&context.host).filter(|_| report.has_row() && context.reporting.comments(&context.host))
+    let Some(ours) = of_run(&context.host)
+        .filter(|_| report.has_row() && context.reporting.comments(&context.host))
     else {
         return;
     };
@@ -56,18 +62,26 @@ pub(crate) async fn tell(context: &Context, report: &mut Report) {
         Err(_) => Some("the release store takes too long to answer".to_owned()),
     };
     if let Some(why) = troubled {
-        host.log.warning(&format!("what the comment has lost can't be made anew from the ledger: {why}"));
+        host.log.warning(&format!(
+            "what the comment has lost can't be made anew from the ledger: {why}"
+        ));
     }
 }
 
 /// What could be read, and the first trouble with the rest.
-async fn read(context: &Context, ours: &ForPullRequest) -> Result<(Vec<Past>, Option<crate::base::error::Error>)> {
+async fn read(
+    context: &Context,
+    ours: &ForPullRequest,
+) -> Result<(Vec<Past>, Option<crate::base::error::Error>)> {
     let mut environments = Ledger::environments(&context.store, &context.identity).await?;
     // Other previews are other pull requests'.
     environments.retain(|it| !it.is_preview() || *it == Environment::of_pull_request(ours.number));
     environments.truncate(ENVIRONMENTS);
-    let read: Vec<Result<Option<Past>>> =
-        stream::iter(&environments).map(|it| newest(context, it, ours)).buffered(AT_ONCE).collect().await;
+    let read: Vec<Result<Option<Past>>> = stream::iter(&environments)
+        .map(|it| newest(context, it, ours))
+        .buffered(AT_ONCE)
+        .collect()
+        .await;
     let (mut past, mut trouble) = (Vec::new(), None);
     for one in read {
         match one {
@@ -78,10 +92,16 @@ async fn read(context: &Context, ours: &ForPullRequest) -> Result<(Vec<Past>, Op
     Ok((past, trouble))
 }
 
-async fn newest(context: &Context, environment: &Environment, ours: &ForPullRequest) -> Result<Option<Past>> {
+async fn newest(
+    context: &Context,
+    environment: &Environment,
+    ours: &ForPullRequest,
+) -> Result<Option<Past>> {
     let ledger = Ledger::new(&context.store, &context.identity, environment);
-    let is_ours = |of: &ForPullRequest| (of.repository, of.number) == (ours.repository, ours.number);
-    let found = ledger.find_recent(RUNS, |start| start.pull_request.as_ref().is_some_and(is_ours)).await?;
+    let is_ours =
+        |of: &ForPullRequest| (of.repository, of.number) == (ours.repository, ours.number);
+    let found =
+        ledger.find_recent(RUNS, |start| start.pull_request.as_ref().is_some_and(is_ours)).await?;
     Ok(found.and_then(|entry| past(environment, entry, ours)))
 }
 
@@ -96,7 +116,9 @@ fn past(environment: &Environment, entry: Entry, ours: &ForPullRequest) -> Optio
         (Some(Outcome::Failed), _) => report::Outcome::Failed,
         (Some(Outcome::Interrupted), _) => report::Outcome::Interrupted,
         // Another job of our own run is most likely still at work.
-        (None, _) if (run.run, run.attempt) == (ours.run, ours.attempt) => report::Outcome::Applying,
+        (None, _) if (run.run, run.attempt) == (ours.run, ours.attempt) => {
+            report::Outcome::Applying
+        }
         (None, _) => report::Outcome::Unfinished,
     };
     Some(Past {

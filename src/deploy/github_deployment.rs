@@ -77,8 +77,12 @@ impl Told {
         match result {
             Ok(_) => {
                 self.say(context, Status::Success, "", url).await;
-                let others = in_time(context, self.api.deployments(self.environment.as_str())).await;
-                let ours = others.into_iter().flatten().filter(|it| it.id < self.id && is_ours(context, it));
+                let others =
+                    in_time(context, self.api.deployments(self.environment.as_str())).await;
+                let ours = others
+                    .into_iter()
+                    .flatten()
+                    .filter(|it| it.id < self.id && is_ours(context, it));
                 inactivate(context, &self.api, ours).await;
             }
             Err(error) => self.fail(context, error).await,
@@ -127,10 +131,18 @@ pub(crate) async fn retire(context: &Context, environment: &Environment) {
 /// GitHub does this itself only where an environment is neither transient nor production. Most are inactive already, and GitHub
 /// counts what is written to it.
 async fn inactivate(context: &Context, api: &Api, deployments: impl Iterator<Item = Deployment>) {
-    let status = NewStatus { state: Status::Inactive, description: "", log_url: None, environment_url: None };
-    let looking = stream::iter(deployments.take(PREDECESSORS))
-        .map(|it| async move { (it.id, in_time(context, api.deployment_state(it.id)).await.flatten()) })
-        .buffered(AT_ONCE);
+    let status = NewStatus {
+        state: Status::Inactive,
+        description: "",
+        log_url: None,
+        environment_url: None,
+    };
+    let looking =
+        stream::iter(deployments.take(PREDECESSORS))
+            .map(|it| async move {
+                (it.id, in_time(context, api.deployment_state(it.id)).await.flatten())
+            })
+            .buffered(AT_ONCE);
     let known: Vec<(u64, Option<String>)> = looking.collect().await;
     for (id, _) in known.iter().filter(|(_, state)| state.as_deref() != Some("inactive")) {
         in_time(context, api.deployment_status(*id, &status)).await;
@@ -148,7 +160,10 @@ fn api(context: &Context) -> Option<Api> {
     Api::of(&context.host, context.github_token.as_ref()).ok()
 }
 
-async fn in_time<T>(context: &Context, asking: impl Future<Output = Result<T, Trouble>>) -> Option<T> {
+async fn in_time<T>(
+    context: &Context,
+    asking: impl Future<Output = Result<T, Trouble>>,
+) -> Option<T> {
     let log = &context.host.log;
     match tokio::time::timeout(PATIENCE, asking).await {
         Ok(Ok(answer)) => Some(answer),

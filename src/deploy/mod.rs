@@ -41,7 +41,8 @@ use crate::{
     context::Context,
     report::{self, Guard, PlanReport, Report},
     terraform::{
-        Applied, Initialised, Plan, PlanMode, PlanRequest, output::changes::Counts, state::summary::StateSummary,
+        Applied, Initialised, Plan, PlanMode, PlanRequest, output::changes::Counts,
+        state::summary::StateSummary,
     },
 };
 
@@ -90,14 +91,24 @@ pub(crate) async fn record(context: &Context, environment: &Environment) -> Resu
 }
 
 /// Why it was stopped before anything was applied; None where it came to its end.
-pub(crate) async fn run(context: &Context, mut order: Order, report: &mut Report) -> Result<Option<String>> {
+pub(crate) async fn run(
+    context: &Context,
+    mut order: Order,
+    report: &mut Report,
+) -> Result<Option<String>> {
     let started = Instant::now();
     report.release_key = Some(context.store.describe(&order.wanted.release.key()));
     let opened = prepare::open(context, &order.wanted).await?;
     report.release_digest = opened.bundle.digest.map(|digest| digest.to_string());
     // A destroy needs no artifact: one that has expired must not keep an environment alive.
     if order.mode == PlanMode::Deploy {
-        artifact_check::check(context, &order.wanted.release.version, &opened.account, &opened.bundle.root).await?;
+        artifact_check::check(
+            context,
+            &order.wanted.release.version,
+            &opened.account,
+            &opened.bundle.root,
+        )
+        .await?;
     }
     let terraform = &opened.terraform;
     let Some(is_new) = enter_workspace(context, &mut order, terraform).await? else {
@@ -114,7 +125,10 @@ pub(crate) async fn run(context: &Context, mut order: Order, report: &mut Report
             // Nothing was applied: a workspace that was made for this plan goes again.
             if is_new && let Err(error) = terraform.delete_workspace().await {
                 let environment = &order.wanted.environment;
-                context.host.log.warning(&format!("the empty workspace `{environment}` is left: {error}"));
+                context
+                    .host
+                    .log
+                    .warning(&format!("the empty workspace `{environment}` is left: {error}"));
             }
             let (planned, begun) = ended?;
             return Ok(stopped(context, &planned, begun, report));
@@ -162,7 +176,8 @@ fn stopped(context: &Context, planned: &Plan, begun: Begun, report: &mut Report)
         context.host.log.done("Nothing to destroy: another run has destroyed it meanwhile");
         return None;
     }
-    report.outcome = if planned.has_changes { report::Outcome::Planned } else { report::Outcome::NoChanges };
+    report.outcome =
+        if planned.has_changes { report::Outcome::Planned } else { report::Outcome::NoChanges };
     context.host.log.done(&format!("Planned only: {}", summary_of(planned)));
     None
 }
@@ -177,7 +192,12 @@ async fn beside<T>(aside: impl Future<Output = ()>, work: impl Future<Output = T
 }
 
 /// Plans, judges the plan, and writes the start entry. Without one nothing is applied.
-async fn begin(context: &Context, order: &Order, opened: &Opened, report: &mut Report) -> Result<(Plan, Begun)> {
+async fn begin(
+    context: &Context,
+    order: &Order,
+    opened: &Opened,
+    report: &mut Report,
+) -> Result<(Plan, Begun)> {
     let planned = plan(context, order, opened).await?;
     report.plan = Some(PlanReport::new(&planned, &context.host.log.redactor));
     let judged = label::judge(context, order, opened, &planned.changes).await;
@@ -186,7 +206,9 @@ async fn begin(context: &Context, order: &Order, opened: &Opened, report: &mut R
             Ok(allowance) => allowance.told().map(Guard::Allowed),
             Err(refused) if refused.exit() == Exit::Refused => {
                 context.host.log.warning(&format!("a deploy would be refused: {refused}"));
-                Some(Guard::Refuses(context.host.log.redactor.apply(&refused.to_string()).into_owned()))
+                Some(Guard::Refuses(
+                    context.host.log.redactor.apply(&refused.to_string()).into_owned(),
+                ))
             }
             Err(error) => return Err(error),
         };
@@ -195,7 +217,13 @@ async fn begin(context: &Context, order: &Order, opened: &Opened, report: &mut R
     let allowance = judged?;
     report.guard = allowance.told().map(Guard::Allowed);
     if let Some(seen) = order.seen {
-        release::still_not_older(context, &order.wanted.environment, &order.wanted.release.version, seen).await?;
+        release::still_not_older(
+            context,
+            &order.wanted.environment,
+            &order.wanted.release.version,
+            seen,
+        )
+        .await?;
     }
     if let Some(watch) = &order.watch
         && let Some(why) = watch.overtaken(context, &order.wanted.environment).await?
@@ -203,7 +231,10 @@ async fn begin(context: &Context, order: &Order, opened: &Opened, report: &mut R
         return Ok((planned, Begun::Overtaken(why)));
     }
     let was_deployed = order.mode == PlanMode::Destroy && order.wanted.recorded.is_some();
-    if was_deployed && !planned.has_changes && is_destroyed(context, &order.wanted.environment).await? {
+    if was_deployed
+        && !planned.has_changes
+        && is_destroyed(context, &order.wanted.environment).await?
+    {
         return Ok((planned, Begun::Forestalled));
     }
     let entry = record_start(context, order, &planned, opened, allowance).await?;
@@ -217,8 +248,10 @@ pub(crate) async fn is_destroyed(context: &Context, environment: &Environment) -
         if record.deployed().is_none() && record.is_destroyed() {
             return Ok(true);
         }
-        let is_going_on =
-            record.unsettled.iter().any(|entry| entry.start.action == Action::Destroy && entry.end.is_none());
+        let is_going_on = record
+            .unsettled
+            .iter()
+            .any(|entry| entry.start.action == Action::Destroy && entry.end.is_none());
         if !is_going_on {
             return Ok(false);
         }
@@ -236,12 +269,19 @@ async fn nothing_to_destroy(context: &Context, order: &Order, opened: &Opened) -
         let entry = ledger.start(start_entry(context, order, Counts::default(), opened)).await?;
         ledger.end(&end_entry(context, &entry, true, None, None)).await?;
     }
-    context.host.log.done(&format!("Nothing to destroy: {} has no state", order.wanted.environment));
+    context
+        .host
+        .log
+        .done(&format!("Nothing to destroy: {} has no state", order.wanted.environment));
     Ok(())
 }
 
 /// True for a workspace without a state, which goes again if nothing is applied; None when there is none and nothing to destroy.
-async fn enter_workspace(context: &Context, order: &mut Order, terraform: &Initialised) -> Result<Option<bool>> {
+async fn enter_workspace(
+    context: &Context,
+    order: &mut Order,
+    terraform: &Initialised,
+) -> Result<Option<bool>> {
     let exists = terraform.has_workspace().await?;
     let is_left_empty = exists && is_left_empty(order, terraform).await;
     if !exists || is_left_empty {
@@ -271,11 +311,15 @@ async fn is_left_empty(order: &Order, terraform: &Initialised) -> bool {
         return false;
     }
     // Without workspaces, what a destroy leaves is an empty state.
-    let destroyed =
-        |state: &StateSummary| !terraform.has_workspaces() && order.refuse_existing_state.is_some() && state.is_empty();
+    let destroyed = |state: &StateSummary| {
+        !terraform.has_workspaces() && order.refuse_existing_state.is_some() && state.is_empty()
+    };
     // A state that can't be read is no missing one; the plan says what is wrong with it.
     terraform.select_workspace().await.is_ok()
-        && terraform.state().await.is_ok_and(|state| state.is_none_or(|state| state.is_pristine() || destroyed(&state)))
+        && terraform
+            .state()
+            .await
+            .is_ok_and(|state| state.is_none_or(|state| state.is_pristine() || destroyed(&state)))
 }
 
 /// Cancelled meanwhile, it may be there all the same, and a later run would take it for a state.
@@ -319,14 +363,22 @@ fn check_addresses(order: &Order, plan: &Plan) -> Result<()> {
     let given = order.target.iter().map(|address| ("--target", address));
     let given = given.chain(order.replace.iter().map(|address| ("--replace", address)));
     // Run again, a deploy may be given what it has destroyed; and a plan of a part doesn't know the rest.
-    let is_new = |address: &&String| order.target.is_empty() && !order.allowed_before.contains(*address);
+    let is_new =
+        |address: &&String| order.target.is_empty() && !order.allowed_before.contains(*address);
     let allowed = order.allow_destroy.iter().filter(is_new);
     let mut given = given.chain(allowed.map(|address| ("--allow-destroy", address)));
-    let Some((flag, address)) = given.find(|(_, address)| !plan.changes.knows(address)) else { return Ok(()) };
-    let error = Error::input(format!("{flag} `{}` names no resource of the code or the state", address.escape_debug()));
+    let Some((flag, address)) = given.find(|(_, address)| !plan.changes.knows(address)) else {
+        return Ok(());
+    };
+    let error = Error::input(format!(
+        "{flag} `{}` names no resource of the code or the state",
+        address.escape_debug()
+    ));
     Err(match nearest(address, plan.changes.addresses.iter().map(String::as_str)) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
-        None => error.hint("a resource is named as in the plan: `aws_s3_bucket.data`, `module.network`"),
+        None => {
+            error.hint("a resource is named as in the plan: `aws_s3_bucket.data`, `module.network`")
+        }
     })
 }
 
@@ -336,13 +388,17 @@ fn tell_unprotected(context: &Context, order: &Order, plan: &Plan) {
     if order.mode != PlanMode::Deploy || !order.target.is_empty() {
         return;
     }
-    let moved: Vec<&str> = plan.changes.resources.iter().filter_map(|change| change.moved_from.as_deref()).collect();
+    let moved: Vec<&str> =
+        plan.changes.resources.iter().filter_map(|change| change.moved_from.as_deref()).collect();
     let is_known = |protected: &Protected, address: &str| {
         plan.changes.knows(address) || moved.iter().any(|moved| protected.covers(moved, ""))
     };
     let ours = order.limits.bounds.iter().filter(|bounds| bounds.source == Source::Component);
     for protected in ours.flat_map(|bounds| &bounds.protect) {
-        let Some(address) = protected.address().filter(|address| !is_known(protected, address)) else { continue };
+        let Some(address) = protected.address().filter(|address| !is_known(protected, address))
+        else {
+            continue;
+        };
         let near = nearest(address, plan.changes.addresses.iter().map(String::as_str));
         let near = near.map_or_else(String::new, |near| format!("; is `{near}` meant?"));
         context.host.log.warning(&format!(
@@ -373,7 +429,9 @@ async fn record_start(
     context.host.interrupt.check("apply")?;
     let ledger = Ledger::new(&context.store, &context.identity, &order.wanted.environment);
     let start = start_entry(context, order, plan.changes.counts(), opened);
-    ledger.start(Start { allowed_destroy: allowance.addresses, allowed_by: allowance.by, ..start }).await
+    ledger
+        .start(Start { allowed_destroy: allowance.addresses, allowed_by: allowance.by, ..start })
+        .await
 }
 
 /// Applies and records. Returns what was done.
@@ -413,15 +471,18 @@ async fn carry_out(
         report.environment_url = environment_url(context, order, state);
     }
     let result = match (result, order.mode) {
-        (Ok(()), PlanMode::Destroy) => leave_workspace(context, order, terraform, state.as_ref()).await,
+        (Ok(()), PlanMode::Destroy) => {
+            leave_workspace(context, order, terraform, state.as_ref()).await
+        }
         (result, _) => result,
     };
     let end = end_entry(context, entry, is_complete, result.as_ref().err(), state.as_ref());
-    if let Err(error) = Ledger::new(&context.store, &context.identity, &order.wanted.environment).end(&end).await {
-        context
-            .host
-            .log
-            .warning(&format!("the ledger's end entry is lost, so this run will show as unfinished: {error}"));
+    if let Err(error) =
+        Ledger::new(&context.store, &context.identity, &order.wanted.environment).end(&end).await
+    {
+        context.host.log.warning(&format!(
+            "the ledger's end entry is lost, so this run will show as unfinished: {error}"
+        ));
     }
     if result.is_err() {
         after_failure::tell(context, &order.wanted.environment, state.as_ref()).await;
@@ -462,14 +523,18 @@ async fn leave_workspace(
         return Ok(());
     }
     if let Err(error) = terraform.delete_workspace().await {
-        context.host.log.warning(&format!("the empty workspace `{}` is left: {error}", order.wanted.environment));
+        context.host.log.warning(&format!(
+            "the empty workspace `{}` is left: {error}",
+            order.wanted.environment
+        ));
     }
     Ok(())
 }
 
 /// None, and a warning, where the code has no such output: that is no reason to fail.
 fn environment_url(context: &Context, order: &Order, state: &StateSummary) -> Option<String> {
-    let name = context.manifest.deploy.url_output.as_ref().filter(|_| order.mode != PlanMode::Destroy)?;
+    let name =
+        context.manifest.deploy.url_output.as_ref().filter(|_| order.mode != PlanMode::Destroy)?;
     let url = state.outputs.get(name).and_then(serde_json::Value::as_str);
     let url = url.filter(|url| url.starts_with("https://") || url.starts_with("http://"));
     if url.is_none() {
@@ -498,23 +563,32 @@ fn show_outputs(context: &Context, order: &Order, state: Option<&StateSummary>) 
 
 fn done_text(context: &Context, order: &Order, plan: &Plan) -> String {
     let counts = plan.changes.counts();
-    let what = format!("{} added, {} changed, {} destroyed", counts.add, counts.change, counts.destroy);
+    let what =
+        format!("{} added, {} changed, {} destroyed", counts.add, counts.change, counts.destroy);
     let (component, version, environment) =
         (&context.identity.component, &order.wanted.release.version, &order.wanted.environment);
     match order.mode {
         PlanMode::Deploy if !order.target.is_empty() => {
-            format!("Deployed {component} {version} to {environment} in part ({}): {what}", order.target.join(", "))
+            format!(
+                "Deployed {component} {version} to {environment} in part ({}): {what}",
+                order.target.join(", ")
+            )
         }
-        PlanMode::Deploy if !plan.has_changes => format!("Deployed {component} {version} to {environment}: no changes"),
+        PlanMode::Deploy if !plan.has_changes => {
+            format!("Deployed {component} {version} to {environment}: no changes")
+        }
         PlanMode::Deploy => format!("Deployed {component} {version} to {environment}: {what}"),
         PlanMode::RefreshOnly => format!("Refreshed the state of {component} in {environment}"),
-        PlanMode::Destroy => format!("Destroyed {component} in {environment}: {} destroyed", counts.destroy),
+        PlanMode::Destroy => {
+            format!("Destroyed {component} in {environment}: {} destroyed", counts.destroy)
+        }
     }
 }
 
 fn start_entry(context: &Context, order: &Order, plan: Counts, opened: &Opened) -> Start {
     let run = context.host.run.as_deref();
-    let actor = run.and_then(|run| run.actor.as_deref()).or_else(|| context.host.environment.get("USER"));
+    let actor =
+        run.and_then(|run| run.actor.as_deref()).or_else(|| context.host.environment.get("USER"));
     Start {
         format: Start::FORMAT,
         number: Start::UNNUMBERED,

@@ -27,8 +27,9 @@ pub(crate) async fn state(
     log.warning("Terraform could not save the state; trying again");
     let Err(refused) = opened.terraform.push_state(file).await else {
         log.note("the state is saved");
-        let failed = failed
-            .unwrap_or_else(|| Error::new(Exit::ApplyFailed, "terraform apply could not save the state at first"));
+        let failed = failed.unwrap_or_else(|| {
+            Error::new(Exit::ApplyFailed, "terraform apply could not save the state at first")
+        });
         return Err(failed.hint("the state was saved at the second try"));
     };
     let environment = &order.wanted.environment;
@@ -74,7 +75,10 @@ fn name(order: &Order) -> String {
 async fn keep_beside_state(order: &Order, opened: &Opened, content: &[u8]) -> Result<String> {
     let store = opened.home.store()?;
     let key = name(order);
-    match store.put_new(&key, Content::Bytes(content.to_vec()), &Metadata::default(), &|_| {}).await? {
+    match store
+        .put_new(&key, Content::Bytes(content.to_vec()), &Metadata::default(), &|_| {})
+        .await?
+    {
         Put::Created => Ok(store.describe(&key)),
         Put::Exists => Err(Error::refused(format!("{} exists", store.describe(&key)))),
     }

@@ -61,7 +61,11 @@ impl Fetching {
             set("NETRC", home.join(".netrc").into());
             set("HOME", home.into());
         }
-        let cache = inputs.cache_dir.as_deref().map(|folder| Cache::open(folder, &host.environment)).transpose()?;
+        let cache = inputs
+            .cache_dir
+            .as_deref()
+            .map(|folder| Cache::open(folder, &host.environment))
+            .transpose()?;
         if let Some(cache) = &cache {
             set("TF_PLUGIN_CACHE_DIR", cache.folder.clone().into());
         }
@@ -75,7 +79,9 @@ impl Fetching {
             return;
         }
         let entries = walkdir::WalkDir::new(made).into_iter().filter_map(Result::ok);
-        if let Some(error) = entries.filter_map(|it| lchown(it.path(), Some(*user), Some(*group)).err()).next() {
+        if let Some(error) =
+            entries.filter_map(|it| lchown(it.path(), Some(*user), Some(*group)).err()).next()
+        {
             host.log.warning(&format!("`{}` is left to root: {error}", made.display()));
         }
     }
@@ -133,7 +139,8 @@ fn home_with_netrc(netrc: &FileInput, host: &Host, private: &PrivateFolder) -> R
     }
     let home = private.folder("home")?;
     if let Some(real) = host.environment.get("HOME") {
-        link_all(Path::new(real), &home).map_err(|error| Error::io("can't look into", Path::new(real), &error))?;
+        link_all(Path::new(real), &home)
+            .map_err(|error| Error::io("can't look into", Path::new(real), &error))?;
     }
     private.file("home/.netrc", format!("{}\n", netrc.expose().trim()).as_bytes())?;
     Ok(home)
@@ -143,7 +150,9 @@ fn link_all(from: &Path, to: &Path) -> io::Result<()> {
     if !from.is_dir() {
         return Ok(());
     }
-    for entry in fs::read_dir(from)?.filter_map(Result::ok).filter(|entry| entry.file_name() != ".netrc") {
+    for entry in
+        fs::read_dir(from)?.filter_map(Result::ok).filter(|entry| entry.file_name() != ".netrc")
+    {
         symlink(entry.path(), to.join(entry.file_name()))?;
     }
     Ok(())
@@ -153,7 +162,9 @@ impl Cache {
     fn open(folder: &Path, environment: &Environment) -> Result<Self> {
         let failed = |error: io::Error| Error::io("can't make the cache", folder, &error);
         let absolute = std::path::absolute(folder).map_err(failed)?;
-        if environment.get("GITHUB_WORKSPACE") == Some(IN_CONTAINER) && !is_seen_outside(&absolute, environment) {
+        if environment.get("GITHUB_WORKSPACE") == Some(IN_CONTAINER)
+            && !is_seen_outside(&absolute, environment)
+        {
             return Err(Error::input(format!("`cache-dir` is `{}`, which no other step would see", folder.display()))
                 .why("a container action shares the checkout and its home with the other steps, and nothing else")
                 .hint("give a path relative to the checkout, such as `.cdflow-cache`"));
@@ -174,7 +185,8 @@ impl Cache {
 
 fn is_seen_outside(path: &Path, environment: &Environment) -> bool {
     let seen = [Some(IN_CONTAINER), environment.get("HOME")];
-    seen.iter().flatten().any(|folder| path.starts_with(folder)) && !path.components().any(|it| it.as_os_str() == "..")
+    seen.iter().flatten().any(|folder| path.starts_with(folder))
+        && !path.components().any(|it| it.as_os_str() == "..")
 }
 
 #[cfg(test)]
@@ -191,6 +203,10 @@ mod tests {
         let environment = Environment::new([("HOME".into(), "/github/home".into())]);
         let seen = |path: &str| is_seen_outside(Path::new(path), &environment);
         assert!(seen("/github/workspace/cache") && seen("/github/home/.cache"));
-        assert!(!seen("/home/runner/work/a/a/cache") && !seen("/github/workspace/../cache") && !seen("/tmp/cache"));
+        assert!(
+            !seen("/home/runner/work/a/a/cache")
+                && !seen("/github/workspace/../cache")
+                && !seen("/tmp/cache")
+        );
     }
 }

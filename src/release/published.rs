@@ -64,7 +64,10 @@ impl<'a> Published<'a> {
                 Located::Found(index) => return Ok(Some(Self { store, key, found, index, tail })),
                 Located::NeedMore { from_offset } if from_offset < from => from = from_offset,
                 Located::NeedMore { .. } => {
-                    return Err(Error::integrity(format!("the index of {} can't be read", store.describe(&key))));
+                    return Err(Error::integrity(format!(
+                        "the index of {} can't be read",
+                        store.describe(&key)
+                    )));
                 }
             }
         }
@@ -79,10 +82,11 @@ impl<'a> Published<'a> {
             Some(bytes) => {
                 let digest = Sha256::of(&bytes);
                 match promised_digest(&self.found)?.filter(|promised| *promised != digest) {
-                    Some(promised) => {
-                        Err(Error::integrity(format!("{} is not what was published", self.store.describe(&self.key)))
-                            .why(format!("its bundle digest is {digest}, its metadata says {promised}")))
-                    }
+                    Some(promised) => Err(Error::integrity(format!(
+                        "{} is not what was published",
+                        self.store.describe(&self.key)
+                    ))
+                    .why(format!("its bundle digest is {digest}, its metadata says {promised}"))),
                     None => Ok(Some((digest, BundleManifest::parse(&bytes)?))),
                 }
             }
@@ -125,18 +129,23 @@ impl<'a> Published<'a> {
 
 /// The error for a release that is not there: where it was looked for, and what there is.
 pub(crate) async fn missing(store: &ReleaseStore, release: &Release) -> Error {
-    let error =
-        Error::input(format!("release {} of `{}` is not published", release.version, release.identity.component))
-            .why(format!("there is no {}", store.describe(&release.key())));
+    let error = Error::input(format!(
+        "release {} of `{}` is not published",
+        release.version, release.identity.component
+    ))
+    .why(format!("there is no {}", store.describe(&release.key())));
     let listed = store.list(&release.identity.releases_prefix(), None, VERSIONS_READ).await;
     let versions: Vec<Version> = match listed {
-        Ok(listed) => listed.iter().filter_map(|listed| release.identity.version_in(&listed.key)).collect(),
+        Ok(listed) => {
+            listed.iter().filter_map(|listed| release.identity.version_in(&listed.key)).collect()
+        }
         Err(_) => return error.hint("release it, or check version, component and release bucket"),
     };
     match suggestions(&release.version, &versions) {
-        names if names.is_empty() => {
-            error.hint(format!("nothing is published yet; `cdflow release {}` does it", release.version))
-        }
+        names if names.is_empty() => error.hint(format!(
+            "nothing is published yet; `cdflow release {}` does it",
+            release.version
+        )),
         names => error.hint(format!("published are, for example, {}", names.join(", "))),
     }
 }
@@ -154,24 +163,40 @@ fn suggestions(wanted: &Version, versions: &[Version]) -> Vec<String> {
 }
 
 /// The error for a version that was published from something else.
-pub(crate) async fn conflict(published: &Published<'_>, release: &Release, ours: &[(String, Sha256)]) -> Error {
-    let when =
-        published.found.modified.map(|time| format!(" at {}", time.strftime("%Y-%m-%d %H:%M:%SZ"))).unwrap_or_default();
+pub(crate) async fn conflict(
+    published: &Published<'_>,
+    release: &Release,
+    ours: &[(String, Sha256)],
+) -> Error {
+    let when = published
+        .found
+        .modified
+        .map(|time| format!(" at {}", time.strftime("%Y-%m-%d %H:%M:%SZ")))
+        .unwrap_or_default();
     let error = Error::refused(format!(
         "version {} of `{}` is already published, from something else",
         release.version, release.identity.component
     ));
     let manifest = match published.manifest().await {
         Ok(Some((_, manifest))) => manifest,
-        Ok(None) => return error.why("it was made by another program").hint("release under a new version"),
+        Ok(None) => {
+            return error.why("it was made by another program").hint("release under a new version");
+        }
         Err(unreadable) => return error.why(unreadable).hint("release under a new version"),
     };
     let theirs = |name: &str| manifest.files.get(name).map(|file| file.sha256);
-    let mut differing: Vec<&str> =
-        ours.iter().filter(|(name, sha256)| theirs(name) != Some(*sha256)).map(|(name, _)| name.as_str()).collect();
-    let is_source =
-        |name: &str| ["infra/", "config/", "platform-config/"].iter().any(|folder| name.starts_with(folder));
-    let gone = manifest.files.keys().filter(|name| is_source(name) && !ours.iter().any(|(our, _)| our == *name));
+    let mut differing: Vec<&str> = ours
+        .iter()
+        .filter(|(name, sha256)| theirs(name) != Some(*sha256))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let is_source = |name: &str| {
+        ["infra/", "config/", "platform-config/"].iter().any(|folder| name.starts_with(folder))
+    };
+    let gone = manifest
+        .files
+        .keys()
+        .filter(|name| is_source(name) && !ours.iter().any(|(our, _)| our == *name));
     differing.extend(gone.map(String::as_str));
     let what = match differing.as_slice() {
         [] => "the artifact, cdflow.yml or the release data".to_owned(),

@@ -27,7 +27,10 @@ const OUTPUTS_LIMIT: usize = 8_000;
 /// Dangers, failures, and how long a preview stands; in about `limit` bytes.
 pub(super) fn alerts(report: &Report, limit: usize) -> String {
     let place = place(report);
-    let losses = report.plan.as_ref().map(|plan| losses::show(plan, &place, report.outcome.is_past(), limit));
+    let losses = report
+        .plan
+        .as_ref()
+        .map(|plan| losses::show(plan, &place, report.outcome.is_past(), limit));
     let parts = [
         failure(report, &place),
         guard(report, &place),
@@ -41,9 +44,14 @@ pub(super) fn alerts(report: &Report, limit: usize) -> String {
 
 /// The changes, the outputs and the small print, in `limit` bytes. `whole` is where what is cut can be read.
 pub(super) fn body(report: &Report, limit: usize, whole: &str) -> String {
-    let after: Vec<String> = [outputs(report), facts(report)].into_iter().filter(|part| !part.is_empty()).collect();
+    let after: Vec<String> =
+        [outputs(report), facts(report)].into_iter().filter(|part| !part.is_empty()).collect();
     let room = limit.saturating_sub(after.iter().map(|part| part.len() + 2).sum());
-    let changes = report.plan.as_ref().map(|plan| changes(plan, room, whole)).filter(|changes| !changes.is_empty());
+    let changes = report
+        .plan
+        .as_ref()
+        .map(|plan| changes(plan, room, whole))
+        .filter(|changes| !changes.is_empty());
     changes.into_iter().chain(after).collect::<Vec<_>>().join("\n\n")
 }
 
@@ -56,7 +64,9 @@ fn place(report: &Report) -> String {
 pub(super) fn story(plan: &PlanReport, outcome: Outcome) -> String {
     let counts = &plan.counts;
     let verbs: [&str; 7] = match outcome.is_past() {
-        false => ["to replace", "to destroy", "to forget", "to change", "to add", "to import", "to move"],
+        false => {
+            ["to replace", "to destroy", "to forget", "to change", "to add", "to import", "to move"]
+        }
         true => ["replaced", "destroyed", "forgotten", "changed", "added", "imported", "moved"],
     };
     let numbers = [
@@ -69,7 +79,8 @@ pub(super) fn story(plan: &PlanReport, outcome: Outcome) -> String {
         counts.moved,
     ];
     let told = numbers.iter().zip(verbs).filter(|(count, _)| **count > 0);
-    let told: Vec<String> = told.map(|(count, verb)| format!("{} {verb}", super::markdown::grouped(*count))).collect();
+    let told: Vec<String> =
+        told.map(|(count, verb)| format!("{} {verb}", super::markdown::grouped(*count))).collect();
     match (told.is_empty(), plan.has_changes) {
         (false, _) => told.join(", "),
         (true, true) => "outputs only".to_owned(),
@@ -81,15 +92,22 @@ fn failure(report: &Report, place: &str) -> String {
     let Some(failure) = &report.failure else { return String::new() };
     let kind = if report.outcome == Outcome::Interrupted { "WARNING" } else { "CAUTION" };
     // Errors are worded for the log, where Terraform has just spoken.
-    let text = failure.text.replace("Terraform's words are above", "Terraform's words are in the log");
+    let text =
+        failure.text.replace("Terraform's words are above", "Terraform's words are in the log");
     let place = if place.is_empty() { String::new() } else { format!("{place}: ") };
-    alert(kind, &format!("{place}**{}** (exit code {})", report.outcome.word(), failure.exit), &text)
+    alert(
+        kind,
+        &format!("{place}**{}** (exit code {})", report.outcome.word(), failure.exit),
+        &text,
+    )
 }
 
 /// What a reviewer must know before the merge, and what everybody should after it.
 fn guard(report: &Report, place: &str) -> String {
     match &report.guard {
-        Some(Guard::Refuses(why)) => alert("CAUTION", &format!("{place}: a deploy **would be refused**"), why),
+        Some(Guard::Refuses(why)) => {
+            alert("CAUTION", &format!("{place}: a deploy **would be refused**"), why)
+        }
         Some(Guard::Allowed(what)) => alert("WARNING", place, what),
         None => String::new(),
     }
@@ -110,8 +128,9 @@ fn alert(kind: &str, head: &str, text: &str) -> String {
 /// A run before this one that never came to an end, if this one has not settled what it left.
 fn unfinished(report: &Report) -> String {
     let has_applied = report.outcome.is_past() || report.outcome == Outcome::Applying;
-    let of_here =
-        |it: &&Past| Some(&it.environment) == report.environment.as_ref() && it.outcome == Outcome::Unfinished;
+    let of_here = |it: &&Past| {
+        Some(&it.environment) == report.environment.as_ref() && it.outcome == Outcome::Unfinished
+    };
     match (report.past.iter().find(of_here), &report.component) {
         (Some(before), Some(component)) if !has_applied => before.alert(component),
         _ => String::new(),
@@ -122,7 +141,12 @@ fn in_flight(report: &Report) -> String {
     if report.in_flight.is_empty() {
         return String::new();
     }
-    let names = report.in_flight.iter().take(20).map(|address| format!("\n> - {}", code(address))).collect::<String>();
+    let names = report
+        .in_flight
+        .iter()
+        .take(20)
+        .map(|address| format!("\n> - {}", code(address)))
+        .collect::<String>();
     format!(
         "> [!WARNING]\n> {} under way when Terraform ended, and may exist without being in the state:\n>{names}",
         if report.in_flight.len() == 1 {
@@ -135,8 +159,11 @@ fn in_flight(report: &Report) -> String {
 
 /// The block of changes, and what had to be left out of it.
 fn changes(plan: &PlanReport, limit: usize, whole: &str) -> String {
-    let mut items: Vec<String> =
-        plan.resources.iter().map(|it| block(&format!("# {}\n{}", it.title, it.diff)).trim_end().to_owned()).collect();
+    let mut items: Vec<String> = plan
+        .resources
+        .iter()
+        .map(|it| block(&format!("# {}\n{}", it.title, it.diff)).trim_end().to_owned())
+        .collect();
     if !plan.outputs.is_empty() {
         items.push(block(&format!("# Outputs\n{}", plan.outputs)));
     }
@@ -145,11 +172,16 @@ fn changes(plan: &PlanReport, limit: usize, whole: &str) -> String {
 
 /// `hidden` are missing already.
 fn assemble(items: &[String], limit: usize, hidden: usize, whole: &str) -> String {
-    let note = |count: usize| format!("{CUT}\n_{} not shown here: see {whole}._", counted(count, "more change"));
+    let note = |count: usize| {
+        format!("{CUT}\n_{} not shown here: see {whole}._", counted(count, "more change"))
+    };
     let kept = fit(items, limit.saturating_sub(200 + whole.len()));
     let hidden = hidden + items.len() - kept.len();
-    let mut shown =
-        if kept.is_empty() { String::new() } else { format!("{CHANGES}\n{}", fence("diff", &kept.join("\n\n"))) };
+    let mut shown = if kept.is_empty() {
+        String::new()
+    } else {
+        format!("{CHANGES}\n{}", fence("diff", &kept.join("\n\n")))
+    };
     if hidden > 0 {
         if !shown.is_empty() {
             shown.push_str("\n\n");
@@ -197,7 +229,9 @@ fn share(items: &[String], limit: usize) -> usize {
 
 /// A body that another run wrote, in less room.
 pub(super) fn shrink(body: &str, limit: usize, whole: &str) -> String {
-    let Some(parts) = Parts::of(body).filter(|_| body.len() > limit) else { return body.to_owned() };
+    let Some(parts) = Parts::of(body).filter(|_| body.len() > limit) else {
+        return body.to_owned();
+    };
     let around = parts.before.len() + parts.after.len() + 4;
     let changes = assemble(&parts.items, limit.saturating_sub(around), parts.hidden, whole);
     let joined = [parts.before.trim_end(), &changes, parts.after.trim_start()];
@@ -221,7 +255,10 @@ impl<'a> Parts<'a> {
         let (hidden, after) = match after.trim_start().strip_prefix(&format!("{CUT}\n_")) {
             Some(note) => {
                 let (note, after) = note.split_once('\n').unwrap_or((note, ""));
-                let digits = note.chars().take_while(|c| c.is_ascii_digit() || *c == ',').filter(|c| *c != ',');
+                let digits = note
+                    .chars()
+                    .take_while(|c| c.is_ascii_digit() || *c == ',')
+                    .filter(|c| *c != ',');
                 (digits.collect::<String>().parse().unwrap_or(0), after)
             }
             None => (0, after),
@@ -267,21 +304,34 @@ fn outputs(report: &Report) -> String {
 
 /// Of a preview that is there: where, since when, how it ends, and what keeps or ends it. Whoever reviews the change needs it first.
 fn lifetime(report: &Report) -> String {
-    let Some(preview) = report.preview.as_ref().filter(|_| report.outcome == Outcome::Deployed) else {
+    let Some(preview) = report.preview.as_ref().filter(|_| report.outcome == Outcome::Deployed)
+    else {
         return String::new();
     };
     let place = match &report.environment_url {
         Some(url) => link(&words(url), Some(url)),
         None => words(report.environment.as_deref().unwrap_or_default()),
     };
-    let version = report.version.as_deref().map(|version| format!(", version {}", code(version))).unwrap_or_default();
-    let mut shown =
-        format!("> [!NOTE]\n> Preview **{place}**{version}, deployed {}.\n>\n> - It goes", time(preview.deployed));
+    let version = report
+        .version
+        .as_deref()
+        .map(|version| format!(", version {}", code(version)))
+        .unwrap_or_default();
+    let mut shown = format!(
+        "> [!NOTE]\n> Preview **{place}**{version}, deployed {}.\n>\n> - It goes",
+        time(preview.deployed)
+    );
     shown.push_str(" when the pull request is closed");
-    if let Some(ttl) =
-        preview.ttl_seconds.and_then(|seconds| i64::try_from(seconds).ok()).map(SignedDuration::from_secs)
+    if let Some(ttl) = preview
+        .ttl_seconds
+        .and_then(|seconds| i64::try_from(seconds).ok())
+        .map(SignedDuration::from_secs)
     {
-        let when = preview.deployed.checked_add(ttl).map(|at| format!(", about {}", time(at))).unwrap_or_default();
+        let when = preview
+            .deployed
+            .checked_add(ttl)
+            .map(|at| format!(", about {}", time(at)))
+            .unwrap_or_default();
         shown.push_str(&format!(
             ", or {} after its last deploy{when}\n> - To keep it: the label {} keeps it after that; each push starts the time anew",
             span(ttl),

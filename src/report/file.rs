@@ -12,7 +12,10 @@ use crate::base::error::{Error, Result};
 /// Others may read it: later steps of a workflow are other users, and nothing in it is secret. A link in its place is
 /// replaced, not followed.
 pub(super) fn write(path: &Path, text: &str) -> Result<()> {
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."));
     let written = || -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(text.as_bytes())?;
@@ -43,6 +46,9 @@ mod tests {
         assert_eq!(fs::read_to_string(&other).unwrap(), "mine");
         assert_eq!(fs::read_to_string(&report).unwrap(), "new");
         assert_eq!(fs::metadata(&report).unwrap().permissions().mode() & 0o777, 0o644);
-        assert!(write(folder.path(), "x").is_err() && write(&folder.path().join("no/report"), "x").is_err());
+        assert!(
+            write(folder.path(), "x").is_err()
+                && write(&folder.path().join("no/report"), "x").is_err()
+        );
     }
 }

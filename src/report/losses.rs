@@ -28,7 +28,10 @@ pub(super) fn show(plan: &PlanReport, place: &str, is_past: bool, limit: usize) 
         alert.push_str(&format!("\n> - {} {}", code(&loss.address), what(loss.action, is_past)));
     }
     if losses.len() > IN_ALERT {
-        alert.push_str(&format!("\n> - … and {} more, listed below", grouped(losses.len() - IN_ALERT)));
+        alert.push_str(&format!(
+            "\n> - … and {} more, listed below",
+            grouped(losses.len() - IN_ALERT)
+        ));
         let list = list(&losses, limit.saturating_sub(alert.len() + 200));
         alert.push_str(&format!(
             "\n\n{LIST_BEGINS}\n<details><summary>All {} that are destroyed or replaced</summary>\n\n```diff\n{list}\n```\n\n</details>\n{LIST_ENDS}",
@@ -120,7 +123,9 @@ fn split(address: &str) -> (&str, &str) {
 
 /// Numbers in a row become a range.
 fn ranges(keys: &[&str]) -> String {
-    let Some(mut numbers) = keys.iter().map(|key| key.parse::<u64>().ok()).collect::<Option<Vec<_>>>() else {
+    let Some(mut numbers) =
+        keys.iter().map(|key| key.parse::<u64>().ok()).collect::<Option<Vec<_>>>()
+    else {
         return keys.join(", ");
     };
     numbers.sort_unstable();
@@ -132,7 +137,11 @@ fn ranges(keys: &[&str]) -> String {
         }
     }
     let runs =
-        runs.iter().map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") });
+        runs.iter().map(
+            |(first, last)| {
+                if first == last { first.to_string() } else { format!("{first}-{last}") }
+            },
+        );
     runs.collect::<Vec<_>>().join(", ")
 }
 
@@ -142,7 +151,10 @@ fn by_kind(losses: &[&Resource]) -> Vec<String> {
     for loss in losses {
         *kinds.entry((sign(loss.action), kind(&loss.address))).or_default() += 1;
     }
-    kinds.into_iter().map(|((sign, kind), count)| format!("{sign} {} {kind}", grouped(count))).collect()
+    kinds
+        .into_iter()
+        .map(|((sign, kind), count)| format!("{sign} {} {kind}", grouped(count)))
+        .collect()
 }
 
 fn kind(address: &str) -> String {
@@ -150,7 +162,8 @@ fn kind(address: &str) -> String {
     let mut parts = base.split('.');
     match parts.next() {
         Some("module") => {
-            let module = parts.next().unwrap_or_default().split('[').next().unwrap_or_default().to_owned();
+            let module =
+                parts.next().unwrap_or_default().split('[').next().unwrap_or_default().to_owned();
             format!("in module.{module}")
         }
         kind => kind.unwrap_or_default().to_owned(),
@@ -166,12 +179,20 @@ mod tests {
     };
 
     fn of(addresses: impl Iterator<Item = String>) -> PlanReport {
-        plan("", addresses.map(|address| change(&address, Action::Delete)).collect(), &Redactor::default())
+        plan(
+            "",
+            addresses.map(|address| change(&address, Action::Delete)).collect(),
+            &Redactor::default(),
+        )
     }
 
     #[test]
     fn few_are_named_in_the_alert() {
-        let plan = plan("", vec![change("a.b", Action::Delete), change("a.c", Action::Replace)], &Redactor::default());
+        let plan = plan(
+            "",
+            vec![change("a.b", Action::Delete), change("a.c", Action::Replace)],
+            &Redactor::default(),
+        );
         assert_eq!(
             show(&plan, "a → live", false, 10_000),
             "> [!CAUTION]\n> a → live: **1 resource is replaced**, **1 resource is destroyed**.\n>\n> - `a.c` is destroyed and made anew\n> - `a.b` is destroyed"
@@ -185,8 +206,12 @@ mod tests {
         let all = show(&instances, "a", false, 200_000);
         assert!((0..5_000).all(|n| all.contains(&format!("\n- aws_sqs_queue.q[{n}]\n"))));
         let shared = show(&instances, "a", false, 20_000);
-        assert!(shared.len() <= 20_000 && shared.contains("- aws_sqs_queue.q[0-4999] (5,000)"), "{shared}");
-        let others = of((0..5_000).map(|n| format!("module.m[\"{n}\"].aws_sqs_queue.queue_number_{n}")));
+        assert!(
+            shared.len() <= 20_000 && shared.contains("- aws_sqs_queue.q[0-4999] (5,000)"),
+            "{shared}"
+        );
+        let others =
+            of((0..5_000).map(|n| format!("module.m[\"{n}\"].aws_sqs_queue.queue_number_{n}")));
         let counted = show(&others, "a", false, 20_000);
         assert!(counted.len() <= 20_000 && counted.contains("- 5,000 in module.m"), "{counted}");
     }

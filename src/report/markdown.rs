@@ -15,7 +15,8 @@ pub(super) fn fence(language: &str, text: &str) -> String {
 
 /// What stands between two fences: no control characters, nothing that turns the direction of writing, none of our markers.
 pub(super) fn block(text: &str) -> String {
-    let mut shown: String = text.chars().filter(|c| *c == '\n' || *c == '\t' || !c.is_control()).map(visible).collect();
+    let mut shown: String =
+        text.chars().filter(|c| *c == '\n' || *c == '\t' || !c.is_control()).map(visible).collect();
     if shown.contains(MARKER) {
         shown = shown.replace(MARKER, &MARKER.replacen("<!", &format!("<!{BREAK}"), 1));
     }
@@ -47,7 +48,8 @@ pub(super) fn words(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '@' | '#' | ':' | '.' => out.extend([c, BREAK]),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '(' | ')' | '~' | '!' | '|' | '$' | '-' | '+' | '=' => {
+            '\\' | '`' | '*' | '_' | '[' | ']' | '(' | ')' | '~' | '!' | '|' | '$' | '-' | '+'
+            | '=' => {
                 out.extend(['\\', c]);
             }
             c => out.push(c),
@@ -120,7 +122,11 @@ pub(super) fn grouped(count: usize) -> String {
 }
 
 fn one_line(text: &str) -> String {
-    text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+    text.split(['\n', '\r'])
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Characters that turn the direction of writing make text look like another one.
@@ -178,7 +184,10 @@ mod tests {
             "$x$",
             "\u{0}",
         ];
-        let piece = prop_oneof![proptest::sample::select(pieces.to_vec()).prop_map(str::to_owned), ".{0,8}"];
+        let piece = prop_oneof![
+            proptest::sample::select(pieces.to_vec()).prop_map(str::to_owned),
+            ".{0,8}"
+        ];
         proptest::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat())
     }
 

@@ -138,7 +138,11 @@ impl Report {
         let github = run.github.as_ref();
         let id = github.and_then(|github| github.run_id).or(run.number).unwrap_or_default();
         let attempt = github.map_or(1, |github| github.attempt);
-        Self { run: Some(Run { id, attempt, url: run.url.clone() }), commit: run.commit.clone(), ..Self::default() }
+        Self {
+            run: Some(Run { id, attempt, url: run.url.clone() }),
+            commit: run.commit.clone(),
+            ..Self::default()
+        }
     }
 
     /// The end of a run.

@@ -70,22 +70,34 @@ impl PlanReport {
         let masked = |text: &str| redactor.apply(text).into_owned();
         let mut blocks = text.blocks();
         let outputs = blocks.iter().position(|block| block.title == "Changes to Outputs");
-        let outputs = outputs.map(|at| as_diff(&masked(&blocks.remove(at).lines.join("\n")))).unwrap_or_default();
+        let outputs = outputs
+            .map(|at| as_diff(&masked(&blocks.remove(at).lines.join("\n"))))
+            .unwrap_or_default();
         let mut blocks = by_address(blocks, changes);
         let mut resources: Vec<Resource> = Vec::new();
         for change in &changes.resources {
             let block = blocks.get_mut(change.address.as_str()).and_then(VecDeque::pop_front);
-            let title = block.as_ref().map_or_else(|| spoken(&change.address, change.action), |it| it.title.to_owned());
+            let title = block
+                .as_ref()
+                .map_or_else(|| spoken(&change.address, change.action), |it| it.title.to_owned());
             resources.push(Resource {
                 address: masked(&change.address),
                 moved_from: change.moved_from.as_deref().map(masked),
                 action: change.action,
                 title: masked(&title),
-                diff: block.map(|block| as_diff(&masked(&block.lines.join("\n")))).unwrap_or_default(),
+                diff: block
+                    .map(|block| as_diff(&masked(&block.lines.join("\n"))))
+                    .unwrap_or_default(),
             });
         }
         resources.sort_by_key(|resource| rank(resource.action));
-        Self { has_changes, counts: Counts::of(changes), resources, outputs, text: masked(text.whole()) }
+        Self {
+            has_changes,
+            counts: Counts::of(changes),
+            resources,
+            outputs,
+            text: masked(text.whole()),
+        }
     }
 
     /// What is gone afterwards, or was.
@@ -137,14 +149,18 @@ fn spoken(address: &str, action: Action) -> String {
 }
 
 /// A title begins with an address, which may have blanks of its own; or ends with one, after a move.
-fn by_address<'a, 'c>(blocks: Vec<Block<'a>>, changes: &'c Changes) -> BTreeMap<&'c str, VecDeque<Block<'a>>> {
+fn by_address<'a, 'c>(
+    blocks: Vec<Block<'a>>,
+    changes: &'c Changes,
+) -> BTreeMap<&'c str, VecDeque<Block<'a>>> {
     let mut found: BTreeMap<&str, VecDeque<Block<'a>>> =
         changes.resources.iter().map(|change| (change.address.as_str(), VecDeque::new())).collect();
     for block in blocks {
         let title = block.title;
         let begins = title.match_indices(' ').map(|(at, _)| &title[..at]);
         let ends = title.split_once(" has moved to ").map(|(_, address)| address);
-        if let Some(address) = ends.into_iter().chain(begins).find(|address| found.contains_key(address))
+        if let Some(address) =
+            ends.into_iter().chain(begins).find(|address| found.contains_key(address))
             && let Some(of_address) = found.get_mut(address)
         {
             of_address.push_back(block);
@@ -195,8 +211,13 @@ struct Heredoc {
 impl Heredoc {
     fn opened(text: &str, indent: usize, mark: Option<char>) -> Option<Self> {
         let (_, end) = text.rsplit_once("<<-")?;
-        let is_name = !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
-        is_name.then(|| Self { end: end.to_owned(), marks_at: indent + 4, mark: mark.filter(|mark| *mark != '!') })
+        let is_name =
+            !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        is_name.then(|| Self {
+            end: end.to_owned(),
+            marks_at: indent + 4,
+            mark: mark.filter(|mark| *mark != '!'),
+        })
     }
 }
 
@@ -222,11 +243,21 @@ pub(super) mod tests {
     use crate::{base::redact::Secret, terraform::output::changes::ResourceChange};
 
     pub(in crate::report) fn change(address: &str, action: Action) -> ResourceChange {
-        ResourceChange { address: address.to_owned(), moved_from: None, is_import: false, kind: "t".to_owned(), action }
+        ResourceChange {
+            address: address.to_owned(),
+            moved_from: None,
+            is_import: false,
+            kind: "t".to_owned(),
+            action,
+        }
     }
 
     /// A plan as Terraform prints it, of these resources.
-    pub(in crate::report) fn plan(printed: &str, resources: Vec<ResourceChange>, redactor: &Redactor) -> PlanReport {
+    pub(in crate::report) fn plan(
+        printed: &str,
+        resources: Vec<ResourceChange>,
+        redactor: &Redactor,
+    ) -> PlanReport {
         let mut text = PlanText::default();
         printed.lines().for_each(|line| text.push(line));
         let changes = Changes { resources, ..Changes::default() };

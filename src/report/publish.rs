@@ -79,7 +79,11 @@ impl Wanted {
 
     /// That the plan of `report` is being applied, in the comment that is there; for while that lasts. It is news, not the result: trouble is
     /// a detail.
-    pub(crate) fn announcement(&self, host: &Host, report: &Report) -> impl Future<Output = ()> + use<> {
+    pub(crate) fn announcement(
+        &self,
+        host: &Host,
+        report: &Report,
+    ) -> impl Future<Output = ()> + use<> {
         let row = if self.comments(host) { Row::of_applying(report) } else { None };
         let (wanted, host) = (self.clone(), host.clone());
         async move {
@@ -87,13 +91,21 @@ impl Wanted {
             tokio::time::sleep(jitter(BEFORE_ANNOUNCEMENT)).await;
             let Ok(api) = Api::of(&host, wanted.token.as_ref()) else { return };
             let changes_only = wanted.comment == Some(Commenting::ChangesOnly);
-            let place = Place { api: &api, pull_request, changes_only, known: &[], redactor: &host.log.redactor };
+            let place = Place {
+                api: &api,
+                pull_request,
+                changes_only,
+                known: &[],
+                redactor: &host.log.redactor,
+            };
             match tokio::time::timeout(FOR_ANNOUNCEMENT, announce(&place, &row)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(failed)) => {
-                    host.log.detail(&format!("the comment does not say that this run applies: {failed}"))
-                }
-                Err(_) => host.log.detail("the comment does not say that this run applies: GitHub takes too long"),
+                Ok(Err(failed)) => host
+                    .log
+                    .detail(&format!("the comment does not say that this run applies: {failed}")),
+                Err(_) => host.log.detail(
+                    "the comment does not say that this run applies: GitHub takes too long",
+                ),
             }
         }
     }
@@ -108,7 +120,8 @@ pub(crate) fn never_began(error: &Error, environment: &Environment, log: &Log) {
     warn(log, summarize(&report, &files));
     let known = outputs(&report).into_iter().filter(|(_, value)| !value.is_empty());
     let known: Vec<(&str, String)> = known.collect();
-    let known: Vec<(&str, &str)> = known.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let known: Vec<(&str, &str)> =
+        known.iter().map(|(name, value)| (*name, value.as_str())).collect();
     warn(log, give(&known, &files, log));
 }
 
@@ -126,7 +139,8 @@ pub(crate) async fn publish(mut report: Report, wanted: &Wanted, host: &Host) {
     warn(&host.log, summarize(&report, &files));
     let mut outputs = outputs(&report);
     outputs.extend(write_plan(&report, wanted, &host.log));
-    let outputs: Vec<(&str, &str)> = outputs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let outputs: Vec<(&str, &str)> =
+        outputs.iter().map(|(name, value)| (*name, value.as_str())).collect();
     warn(&host.log, give(&outputs, &files, &host.log));
     if let Some(url) = comment(&report, wanted, host).await {
         warn(&host.log, give(&[("comment-url", &url)], &files, &host.log));
@@ -141,7 +155,8 @@ fn warn(log: &Log, done: Result<()>) {
 
 fn write_files(report: &Report, wanted: &Wanted, log: &Log) {
     let markdown = wanted.markdown.as_ref().map(|path| (path, summary::render(report, FILE_LIMIT)));
-    let json = wanted.json.as_ref().map(|path| (path, format!("{:#}\n", serde_json::json!(report))));
+    let json =
+        wanted.json.as_ref().map(|path| (path, format!("{:#}\n", serde_json::json!(report))));
     for (path, text) in markdown.into_iter().chain(json) {
         warn(log, file::write(path, &log.redactor.apply(&text)));
     }
@@ -151,7 +166,9 @@ fn write_files(report: &Report, wanted: &Wanted, log: &Log) {
 fn write_plan(report: &Report, wanted: &Wanted, log: &Log) -> Vec<(&'static str, String)> {
     let (Some(folder), Some(plan)) = (&wanted.plan, &report.plan) else { return Vec::new() };
     if let Err(error) = fs::create_dir_all(folder) {
-        log.warning(&Error::io("can't make the folder of `--plan-out`", folder, &error).to_string());
+        log.warning(
+            &Error::io("can't make the folder of `--plan-out`", folder, &error).to_string(),
+        );
         return Vec::new();
     }
     let files = [

@@ -80,8 +80,12 @@ fn report(command: &str, environment: &str, outcome: Outcome) -> Report {
         team: Some("payments".to_owned()),
         environment: Some(environment.to_owned()),
         version: Some("42-a1b2c3d".to_owned()),
-        release_key: Some("s3://acme-releases/payments/checkout/checkout-42-a1b2c3d.zip".to_owned()),
-        release_digest: Some("5f2b7c0e9a417d3380f1c46b2e5d90aa7716c3f08b2d4e6195a7c8d3e0f1b264".to_owned()),
+        release_key: Some(
+            "s3://acme-releases/payments/checkout/checkout-42-a1b2c3d.zip".to_owned(),
+        ),
+        release_digest: Some(
+            "5f2b7c0e9a417d3380f1c46b2e5d90aa7716c3f08b2d4e6195a7c8d3e0f1b264".to_owned(),
+        ),
         outcome,
         seconds: 48,
         run: Some(Run {
@@ -102,21 +106,29 @@ pub(super) fn small_plan() -> Report {
         change("aws_sqs_queue.legacy", Action::Delete),
         change("aws_sqs_queue.orders", Action::Create),
     ];
-    Report { plan: Some(plan(SMALL, resources, &Redactor::default())), ..report("deploy", "live", Outcome::Planned) }
+    Report {
+        plan: Some(plan(SMALL, resources, &Redactor::default())),
+        ..report("deploy", "live", Outcome::Planned)
+    }
 }
 
 /// Of so many resources, of which so many are destroyed.
 pub(super) fn large_plan(resources: usize, destroyed: usize) -> Report {
     let mut printed = "Terraform will perform the following actions:\n".to_owned();
-    printed.insert_str(0, "Terraform used the selected providers to generate the following plan.\n\n");
+    printed
+        .insert_str(0, "Terraform used the selected providers to generate the following plan.\n\n");
     let mut changes = Vec::new();
     for number in 0..resources {
         let is_lost = number >= resources - destroyed;
-        let (name, sign, verb) = if is_lost { ("old", '-', "destroyed") } else { ("orders", '+', "created") };
-        let address =
-            format!("aws_sqs_queue.{name}[{}]", if is_lost { number + destroyed - resources } else { number });
-        printed
-            .push_str(&format!("\n  # {address} will be {verb}\n  {sign} resource \"aws_sqs_queue\" \"{name}\" {{\n"));
+        let (name, sign, verb) =
+            if is_lost { ("old", '-', "destroyed") } else { ("orders", '+', "created") };
+        let address = format!(
+            "aws_sqs_queue.{name}[{}]",
+            if is_lost { number + destroyed - resources } else { number }
+        );
+        printed.push_str(&format!(
+            "\n  # {address} will be {verb}\n  {sign} resource \"aws_sqs_queue\" \"{name}\" {{\n"
+        ));
         for attribute in [
             "arn",
             "delay_seconds",
@@ -129,13 +141,18 @@ pub(super) fn large_plan(resources: usize, destroyed: usize) -> Report {
             "tags_all",
             "url",
         ] {
-            printed.push_str(&format!("      {sign} {attribute:<26} = \"{attribute} of {address}\"\n"));
+            printed.push_str(&format!(
+                "      {sign} {attribute:<26} = \"{attribute} of {address}\"\n"
+            ));
         }
         printed.push_str("    }\n");
         changes.push(change(&address, if is_lost { Action::Delete } else { Action::Create }));
     }
     printed.push_str("\nPlan: some.\n");
-    Report { plan: Some(plan(&printed, changes, &Redactor::default())), ..report("deploy", "aslive", Outcome::Planned) }
+    Report {
+        plan: Some(plan(&printed, changes, &Redactor::default())),
+        ..report("deploy", "aslive", Outcome::Planned)
+    }
 }
 
 fn deployed() -> Report {
@@ -144,7 +161,10 @@ fn deployed() -> Report {
         state_serial: Some(118),
         seconds: 214,
         terraform_outputs: BTreeMap::from([
-            ("queue_url".to_owned(), json!("https://sqs.eu-west-1.amazonaws.com/222222222222/orders")),
+            (
+                "queue_url".to_owned(),
+                json!("https://sqs.eu-west-1.amazonaws.com/222222222222/orders"),
+            ),
             ("replicas".to_owned(), json!(3)),
             ("url".to_owned(), json!("https://checkout.acme.example")),
         ]),
@@ -155,7 +175,8 @@ fn deployed() -> Report {
 }
 
 fn failed() -> Report {
-    let mut report = Report { in_flight: vec!["aws_db_instance.orders (create)".to_owned()], ..small_plan() };
+    let mut report =
+        Report { in_flight: vec!["aws_db_instance.orders (create)".to_owned()], ..small_plan() };
     let error = Error::new(Exit::ApplyFailed, "terraform apply failed")
         .why("creating RDS DB Instance (orders): InvalidParameterCombination: db.t3.micro does not support 16.3")
         .hint("Terraform's words are above; what was done is in the state: mend the cause and deploy again");
@@ -257,7 +278,13 @@ fn comment(reports: &[Report]) -> String {
 fn many() -> Vec<Report> {
     let preview = Report { environment: Some("pr-123".to_owned()), ..deployed() };
     let search = Report { component: Some("search".to_owned()), ..unchanged() };
-    vec![small_plan(), unchanged(), preview, Report { environment: Some("aslive".to_owned()), ..failed() }, search]
+    vec![
+        small_plan(),
+        unchanged(),
+        preview,
+        Report { environment: Some("aslive".to_owned()), ..failed() },
+        search,
+    ]
 }
 
 /// `CDFLOW_TEST_WRITE_FIXTURES=1` writes them anew: look at them then, as `docs/images/` shows them.
@@ -294,13 +321,22 @@ fn how_long_a_preview_stands() {
         let lifetime = Lifetime { ttl_seconds, ..report.preview.clone().unwrap() };
         comment(&[Report { preview: Some(lifetime), ..report }])
     };
-    assert!(said(Some(36 * 3600)).contains("or 36 hours after its last deploy, about 2026-11-23 00:00 UTC\n"));
+    assert!(
+        said(Some(36 * 3600))
+            .contains("or 36 hours after its last deploy, about 2026-11-23 00:00 UTC\n")
+    );
     assert!(said(Some(24 * 3600)).contains("or 1 day after"));
     assert!(said(Some(90)).contains("or 1m 30s after"));
     let endless = said(None);
-    assert!(endless.contains("when the pull request is closed\n") && !endless.contains("keep-preview"), "{endless}");
+    assert!(
+        endless.contains("when the pull request is closed\n") && !endless.contains("keep-preview"),
+        "{endless}"
+    );
     // A time that no calendar has.
-    assert!(said(Some(u64::MAX / 4)).contains("To keep it") && !said(Some(u64::MAX / 4)).contains("about"));
+    assert!(
+        said(Some(u64::MAX / 4)).contains("To keep it")
+            && !said(Some(u64::MAX / 4)).contains("about")
+    );
     // What is gone is not there.
     let gone = comment(&[Report { outcome: Outcome::Destroyed, ..preview() }]);
     assert!(!gone.contains("keep-preview"), "{gone}");

@@ -34,7 +34,11 @@ pub(super) fn render(report: &Report, limit: usize) -> String {
     let comfortable = text.len() * 3 + 20_000 < limit;
     if comfortable {
         top.push_str(&body::body(report, room, whole));
-        let open = if plan.text.lines().count() <= SHORT && plan.resources.is_empty() { " open" } else { "" };
+        let open = if plan.text.lines().count() <= SHORT && plan.resources.is_empty() {
+            " open"
+        } else {
+            ""
+        };
         return format!(
             "{top}\n\n<details{open}><summary>The plan in Terraform's words</summary>\n\n{text}\n\n</details>\n"
         );
@@ -50,7 +54,11 @@ fn facts(report: &Report) -> String {
     add("Version", report.version.as_deref().map(code_cell));
     let planned = report.plan.as_ref().map(|plan| story(plan, report.outcome));
     let planned = planned.map(|told| match report.outcome {
-        Outcome::Deployed | Outcome::Destroyed | Outcome::Planned | Outcome::NoChanges | Outcome::Refreshed => told,
+        Outcome::Deployed
+        | Outcome::Destroyed
+        | Outcome::Planned
+        | Outcome::NoChanges
+        | Outcome::Refreshed => told,
         _ => format!("{told} (planned)"),
     });
     add("Changes", planned);
@@ -58,8 +66,12 @@ fn facts(report: &Report) -> String {
     add("Release digest", report.release_digest.as_deref().map(code_cell));
     add("Image", report.image_id.as_deref().map(code_cell));
     add("Function", report.lambda_key.as_deref().map(code_cell));
-    add("Run", report.run.as_ref().map(|it| link(&format!("{}, attempt {}", it.id, it.attempt), run)));
-    let lines: Vec<String> = rows.iter().map(|(name, value)| format!("| {name} | {value} |")).collect();
+    add(
+        "Run",
+        report.run.as_ref().map(|it| link(&format!("{}, attempt {}", it.id, it.attempt), run)),
+    );
+    let lines: Vec<String> =
+        rows.iter().map(|(name, value)| format!("| {name} | {value} |")).collect();
     // A table needs a head: the first of its facts.
     match lines.split_first() {
         Some((head, rest)) => [&[head.clone(), "|:--|:--|".to_owned()], rest].concat().join("\n"),

@@ -55,12 +55,17 @@ pub(crate) struct Git<'a> {
 
 impl<'a> Git<'a> {
     /// `env` is the allow-listed environment; its PATH is where git is looked for.
-    pub(crate) fn find(env: &BTreeMap<OsString, OsString>, log: &'a Log, interrupt: &'a Interrupt) -> Result<Self> {
+    pub(crate) fn find(
+        env: &BTreeMap<OsString, OsString>,
+        log: &'a Log,
+        interrupt: &'a Interrupt,
+    ) -> Result<Self> {
         let program =
-            process::find("git", env.get(&OsString::from("PATH")).map(OsString::as_os_str)).ok_or_else(|| {
-                Error::input("`git` is not in PATH")
-                    .hint("install git: the commit and the component's name come from it")
-            })?;
+            process::find("git", env.get(&OsString::from("PATH")).map(OsString::as_os_str))
+                .ok_or_else(|| {
+                    Error::input("`git` is not in PATH")
+                        .hint("install git: the commit and the component's name come from it")
+                })?;
         let mut env = env.clone();
         // Asking must not write into the checkout.
         env.insert("GIT_OPTIONAL_LOCKS".into(), "0".into());
@@ -68,27 +73,36 @@ impl<'a> Git<'a> {
     }
 
     pub(crate) async fn checkout(&self, folder: &Path) -> Result<Checkout> {
-        let root = self.answer(folder, &["rev-parse", "--show-toplevel"]).await?.ok_or_else(|| {
-            Error::input(format!("`{}` is not in a git checkout", folder.display()))
-                .hint("a release records the commit it was made from: run cdflow in a checkout")
-        })?;
-        let commit = self
-            .answer(folder, &["rev-parse", "--verify", "HEAD"])
-            .await?
-            .ok_or_else(|| Error::input(format!("the checkout `{root}` has no commit")).hint("commit, then release"))?;
-        let root = std::fs::canonicalize(&root).map_err(|error| Error::io("can't read", Path::new(&root), &error))?;
+        let root =
+            self.answer(folder, &["rev-parse", "--show-toplevel"]).await?.ok_or_else(|| {
+                Error::input(format!("`{}` is not in a git checkout", folder.display()))
+                    .hint("a release records the commit it was made from: run cdflow in a checkout")
+            })?;
+        let commit =
+            self.answer(folder, &["rev-parse", "--verify", "HEAD"]).await?.ok_or_else(|| {
+                Error::input(format!("the checkout `{root}` has no commit"))
+                    .hint("commit, then release")
+            })?;
+        let root = std::fs::canonicalize(&root)
+            .map_err(|error| Error::io("can't read", Path::new(&root), &error))?;
         Ok(Checkout { root, commit })
     }
 
     /// None where `folder` is in no checkout, or in one without a commit.
     pub(crate) async fn head(&self, folder: &Path) -> Result<Option<Head>> {
-        let Some(commit) = self.answer(folder, &["rev-parse", "--verify", "HEAD"]).await? else { return Ok(None) };
-        let Some(object) = self.answer(folder, &["cat-file", "commit", "HEAD"]).await? else { return Ok(None) };
+        let Some(commit) = self.answer(folder, &["rev-parse", "--verify", "HEAD"]).await? else {
+            return Ok(None);
+        };
+        let Some(object) = self.answer(folder, &["cat-file", "commit", "HEAD"]).await? else {
+            return Ok(None);
+        };
         let header = object.lines().take_while(|line| !line.is_empty());
-        let parents = header.filter_map(|line| line.strip_prefix("parent ")).map(str::to_owned).collect();
+        let parents =
+            header.filter_map(|line| line.strip_prefix("parent ")).map(str::to_owned).collect();
         let status = ["status", "--porcelain", "--untracked-files=no", "--ignore-submodules=none"];
         // Git that can't tell has not said that nothing is changed.
-        let is_changed = self.answer(folder, &status).await?.is_none_or(|changes| !changes.is_empty());
+        let is_changed =
+            self.answer(folder, &status).await?.is_none_or(|changes| !changes.is_empty());
         Ok(Some(Head { commit, parents, is_changed }))
     }
 
@@ -107,8 +121,10 @@ impl<'a> Git<'a> {
     /// One trimmed line or more; None when git says no.
     async fn answer(&self, folder: &Path, args: &[&str]) -> Result<Option<String>> {
         let args = HARMLESS.iter().chain(args);
-        let captured =
-            Program::new(&self.program, folder, &self.env).args(args).capture(self.log, self.interrupt).await?;
+        let captured = Program::new(&self.program, folder, &self.env)
+            .args(args)
+            .capture(self.log, self.interrupt)
+            .await?;
         self.interrupt.check("asking git")?;
         let text = String::from_utf8_lossy(&captured.stdout).trim().to_owned();
         Ok((captured.code == 0).then_some(text))

@@ -114,7 +114,8 @@ impl Applied {
 impl Folder {
     /// Fetches modules and providers; touches no backend.
     pub(crate) async fn init_for_release(&self) -> Result<()> {
-        let (code, words) = self.relay(&["init", "-input=false", "-backend=false"], &mut until_advice()).await?;
+        let (code, words) =
+            self.relay(&["init", "-input=false", "-backend=false"], &mut until_advice()).await?;
         self.done("terraform init", code, || words.error(Step::InitAtRelease, ""))
     }
 
@@ -134,9 +135,15 @@ impl Folder {
             args.push("-get=false");
         }
         let (code, words) = self.relay(&args, &mut until_advice()).await?;
-        self.done("terraform init", code, || words.error(Step::InitAtDeploy, environment.as_str()))?;
+        self.done("terraform init", code, || {
+            words.error(Step::InitAtDeploy, environment.as_str())
+        })?;
         backend.check(&self.infra)?;
-        Ok(Initialised { folder: self, environment: environment.clone(), has_workspaces: backend.has_workspaces() })
+        Ok(Initialised {
+            folder: self,
+            environment: environment.clone(),
+            has_workspaces: backend.has_workspaces(),
+        })
     }
 
     fn program(&self, args: &[impl AsRef<std::ffi::OsStr>]) -> Program {
@@ -160,7 +167,8 @@ impl Folder {
                 self.host.log.output(&shown);
             }
         };
-        let finished = self.program(&args).relay(&self.host.log, &self.host.interrupt, &mut show).await?;
+        let finished =
+            self.program(&args).relay(&self.host.log, &self.host.interrupt, &mut show).await?;
         diagnostics::annotate(&self.host.log, &self.original, &words.findings());
         Ok((finished.code, words))
     }
@@ -216,8 +224,13 @@ impl Initialised {
         if !self.has_workspaces {
             return Ok(self.state().await?.is_some());
         }
-        let list = self.folder.quiet(&["workspace", "list", "-no-color"], Step::Workspace, &self.environment).await?;
-        Ok(list.lines().any(|line| line.trim_start_matches('*').trim() == self.environment.as_str()))
+        let list = self
+            .folder
+            .quiet(&["workspace", "list", "-no-color"], Step::Workspace, &self.environment)
+            .await?;
+        Ok(list
+            .lines()
+            .any(|line| line.trim_start_matches('*').trim() == self.environment.as_str()))
     }
 
     pub(crate) async fn select_workspace(&self) -> Result<()> {
@@ -236,11 +249,21 @@ impl Initialised {
         }
         let folder = &self.folder;
         let args = ["workspace", "new", "-no-color", self.environment.as_str()];
-        let captured = folder.program(&args).capture(&folder.host.log, &folder.host.interrupt).await?;
-        if captured.code != 0 && captured.stderr.contains("already exists") && self.has_workspace().await? {
+        let captured =
+            folder.program(&args).capture(&folder.host.log, &folder.host.interrupt).await?;
+        if captured.code != 0
+            && captured.stderr.contains("already exists")
+            && self.has_workspace().await?
+        {
             return Ok(false);
         }
-        folder.judge_quiet(&folder.host.interrupt, &args, &captured, Step::Workspace, &self.environment)?;
+        folder.judge_quiet(
+            &folder.host.interrupt,
+            &args,
+            &captured,
+            Step::Workspace,
+            &self.environment,
+        )?;
         Ok(true)
     }
 
@@ -250,7 +273,9 @@ impl Initialised {
             return Ok(());
         }
         for (verb, name) in [("select", "default"), ("delete", self.environment.as_str())] {
-            self.folder.settle(&["workspace", verb, "-no-color", name], Step::Workspace, &self.environment).await?;
+            self.folder
+                .settle(&["workspace", verb, "-no-color", name], Step::Workspace, &self.environment)
+                .await?;
         }
         Ok(())
     }
@@ -258,7 +283,8 @@ impl Initialised {
     /// What a person types `plan` for: the command of `plan`, as one types it, with an exit code that says "failed" alone.
     pub(crate) fn plan_command(&self, request: &PlanRequest) -> Vec<String> {
         let program = self.folder.tool.program.display().to_string();
-        let colors = if self.folder.host.log.colors_output() { None } else { Some("-no-color".to_owned()) };
+        let colors =
+            if self.folder.host.log.colors_output() { None } else { Some("-no-color".to_owned()) };
         std::iter::once(program)
             .chain(plan_args(request).into_iter().filter(|arg| arg != "-detailed-exitcode"))
             .chain(colors)
@@ -266,7 +292,11 @@ impl Initialised {
     }
 
     /// A program of the user's in Terraform's folder, which sees what Terraform sees and what `change` makes of it.
-    pub(crate) fn beside(&self, program: &Path, change: impl FnOnce(&mut BTreeMap<OsString, OsString>)) -> Program {
+    pub(crate) fn beside(
+        &self,
+        program: &Path,
+        change: impl FnOnce(&mut BTreeMap<OsString, OsString>),
+    ) -> Program {
         let mut env = self.folder.env.clone();
         change(&mut env);
         Program::new(program, &self.folder.infra, &env)
@@ -283,11 +313,13 @@ impl Initialised {
         let (code, words) = self.folder.relay(&strs(&plan_args(&request)), &mut kept).await?;
         // 0: nothing to do; 2: changes.
         let ended = if code == 2 { 0 } else { code };
-        self.folder.done("terraform plan", ended, || words.error(Step::Plan, self.environment.as_str()))?;
+        self.folder
+            .done("terraform plan", ended, || words.error(Step::Plan, self.environment.as_str()))?;
         let changes = self.read_plan(&request.plan_file).await?;
         // A truth value as text, or the name of the environment, would mask half of what people read.
         let harmless = ["true", "false", "null", "none", self.environment.as_str()];
-        for secret in changes.sensitive.iter().filter(|secret| !harmless.contains(&secret.expose())) {
+        for secret in changes.sensitive.iter().filter(|secret| !harmless.contains(&secret.expose()))
+        {
             self.folder.host.log.redactor.add(secret);
         }
         Ok(Plan { changes, has_changes: code == 2, text, request })
@@ -296,11 +328,14 @@ impl Initialised {
     async fn read_plan(&self, file: &Path) -> Result<Changes> {
         let folder = &self.folder;
         let show = folder.program(&["show".into(), "-json".into(), file.as_os_str().to_owned()]);
-        let (changes, ended) = show.parse(&folder.host.log, &folder.host.interrupt, |out| Changes::parse(out)).await?;
+        let (changes, ended) =
+            show.parse(&folder.host.log, &folder.host.interrupt, |out| Changes::parse(out)).await?;
         folder.done("terraform show", ended.code, || {
             Words::from_text(&ended.stderr).error(Step::Plan, self.environment.as_str())
         })?;
-        changes.map_err(|error| Error::new(Exit::PlanFailed, "the plan's JSON can't be read").why(error))
+        changes.map_err(|error| {
+            Error::new(Exit::PlanFailed, "the plan's JSON can't be read").why(error)
+        })
     }
 
     /// Applies exactly `plan`. Not cancelled by a signal: Terraform is told once and then waited for.
@@ -325,20 +360,28 @@ impl Initialised {
     }
 
     fn judge(&self, code: i32, applying: &Applying) -> Result<()> {
-        let failed =
-            || Words::from_text(&applying.diagnostics().join("\n")).error(Step::Apply, self.environment.as_str());
+        let failed = || {
+            Words::from_text(&applying.diagnostics().join("\n"))
+                .error(Step::Apply, self.environment.as_str())
+        };
         match self.folder.host.interrupt.requested() {
             // Terraform itself never dies of an interrupt: it had not even begun.
             Some(exit) if code == SIGNALLED + 2 => {
-                Err(Error::new(exit, "cancelled at the beginning of apply; nothing was applied").hint("deploy again"))
+                Err(Error::new(exit, "cancelled at the beginning of apply; nothing was applied")
+                    .hint("deploy again"))
             }
             _ if code > SIGNALLED || code == PANICKED => Err(self.killed(code)),
             Some(exit) if code == 0 => {
                 Err(Error::new(exit, "cancelled during apply, which was completed all the same"))
             }
             Some(exit) => {
-                let stopped = Error::new(exit, "cancelled during apply: Terraform stopped and saved the state");
-                Err(stopped.why(failed().cause()).hint("see what is deployed with `cdflow status`, then deploy again"))
+                let stopped = Error::new(
+                    exit,
+                    "cancelled during apply: Terraform stopped and saved the state",
+                );
+                Err(stopped
+                    .why(failed().cause())
+                    .hint("see what is deployed with `cdflow status`, then deploy again"))
             }
             None if code == 0 => Ok(()),
             None => Err(failed()),
@@ -347,8 +390,11 @@ impl Initialised {
 
     /// Terraform had no time to save anything.
     fn killed(&self, code: i32) -> Error {
-        let how =
-            if code == PANICKED { "crashed".to_owned() } else { format!("was killed by signal {}", code - SIGNALLED) };
+        let how = if code == PANICKED {
+            "crashed".to_owned()
+        } else {
+            format!("was killed by signal {}", code - SIGNALLED)
+        };
         Error::new(Exit::StateNotSaved, format!("terraform {how} during apply of `{}`", self.environment))
             .why("what it did in the last seconds may exist without being in the state, and the lock may be left")
             .hint("look at what there is before anything else is deployed here; `cdflow deploy … --plan-only` shows what the state lacks")
@@ -360,9 +406,13 @@ impl Initialised {
         let folder = &self.folder;
         // Also after a signal: what was saved is what people then want to know.
         let pull = folder.program(&["state", "pull"]);
-        let (state, ended) = pull.parse(&folder.host.log, &Interrupt::never(), |out| StateSummary::parse(out)).await?;
+        let (state, ended) = pull
+            .parse(&folder.host.log, &Interrupt::never(), |out| StateSummary::parse(out))
+            .await?;
         if ended.code != 0 {
-            return Err(Words::from_text(&ended.stderr).error(Step::Workspace, self.environment.as_str()));
+            return Err(
+                Words::from_text(&ended.stderr).error(Step::Workspace, self.environment.as_str())
+            );
         }
         state.map_err(|error| Error::new(Exit::PlanFailed, "the state can't be read").why(error))
     }
@@ -370,21 +420,32 @@ impl Initialised {
     /// A second try to save a state that Terraform could not.
     pub(crate) async fn push_state(&self, file: &Path) -> Result<()> {
         let file = file.to_string_lossy();
-        self.folder.settle(&["state", "push", "-no-color", &file], Step::PushState, &self.environment).await.map(drop)
+        self.folder
+            .settle(&["state", "push", "-no-color", &file], Step::PushState, &self.environment)
+            .await
+            .map(drop)
     }
 }
 
 /// An error when a signal has come, whatever the program made of it; else by its exit code.
-fn done(interrupt: &Interrupt, what: &str, code: i32, failed: impl FnOnce() -> Error) -> Result<()> {
+fn done(
+    interrupt: &Interrupt,
+    what: &str,
+    code: i32,
+    failed: impl FnOnce() -> Error,
+) -> Result<()> {
     match interrupt.requested() {
-        Some(exit) => Err(Error::new(exit, format!("cancelled during {what}; no resource was changed"))),
+        Some(exit) => {
+            Err(Error::new(exit, format!("cancelled during {what}; no resource was changed")))
+        }
         None if code == 0 => Ok(()),
         None => Err(failed()),
     }
 }
 
 fn plan_args(request: &PlanRequest) -> Vec<String> {
-    let mut args = vec!["plan".to_owned(), "-input=false".to_owned(), "-detailed-exitcode".to_owned()];
+    let mut args =
+        vec!["plan".to_owned(), "-input=false".to_owned(), "-detailed-exitcode".to_owned()];
     args.push(format!("-out={}", request.plan_file.display()));
     args.push(format!("-var-file={}", request.var_file.display()));
     args.extend(common_args(request));
@@ -422,7 +483,8 @@ fn strs(args: &[String]) -> Vec<&str> {
 fn until_advice() -> impl FnMut(&str) -> Option<String> + Send {
     let mut is_over = false;
     move |line| {
-        is_over |= plain(line).trim().ends_with(" has been successfully initialized!") && !line.starts_with(' ');
+        is_over |= plain(line).trim().ends_with(" has been successfully initialized!")
+            && !line.starts_with(' ');
         (!is_over && !line.trim().is_empty()).then(|| line.to_owned())
     }
 }
@@ -459,9 +521,11 @@ mod tests {
 
     #[test]
     fn the_advice_below_a_plan_is_left_out() {
-        let text =
-            "drift\n\n─────────\n\nPlan: 1\n\n─────────\n\nSaved the plan to: /p/plan\n\nTo perform\n  terraform apply";
-        assert_eq!(through(until_saved(Path::new("/p/plan")), text), "drift\n\n─────────\n\nPlan: 1\n");
+        let text = "drift\n\n─────────\n\nPlan: 1\n\n─────────\n\nSaved the plan to: /p/plan\n\nTo perform\n  terraform apply";
+        assert_eq!(
+            through(until_saved(Path::new("/p/plan")), text),
+            "drift\n\n─────────\n\nPlan: 1\n"
+        );
         let hostile = "a\n  + input = \"Saved the plan to: \"\nSaved the plan to: /p/other\nb";
         assert_eq!(through(until_saved(Path::new("/p/plan")), hostile), hostile);
         let text = "Initializing...\n\nTerraform has been successfully initialized!\n\nYou may now";

@@ -6,4 +6,6 @@ pub(crate) mod output;
 pub(crate) mod state;
 pub(crate) mod tool;
 
-pub(crate) use self::driver::{Applied, Folder, InitRequest, Initialised, Plan, PlanMode, PlanRequest};
+pub(crate) use self::driver::{
+    Applied, Folder, InitRequest, Initialised, Plan, PlanMode, PlanRequest,
+};

@@ -66,7 +66,11 @@ struct VersionAnswer {
 
 impl Tool {
     /// Looks in PATH and asks the program for its version.
-    pub(crate) async fn locate(flavor: Flavor, wanted: Option<&Constraint>, host: &Host) -> Result<Self> {
+    pub(crate) async fn locate(
+        flavor: Flavor,
+        wanted: Option<&Constraint>,
+        host: &Host,
+    ) -> Result<Self> {
         let env = host.environment.for_terraform(&[]);
         let path = env.get(&OsString::from("PATH")).map(OsString::as_os_str);
         let program = process::find(flavor.program(), path).ok_or_else(|| {
@@ -82,7 +86,8 @@ impl Tool {
     }
 
     fn check(&self, wanted: Option<&Constraint>) -> Result<()> {
-        let found = format!("{} {} (`{}`)", self.flavor.name(), self.version, self.program.display());
+        let found =
+            format!("{} {} (`{}`)", self.flavor.name(), self.version, self.program.display());
         if self.version < self.flavor.oldest() {
             return Err(Error::input(format!("{found} is too old")).hint(format!(
                 "install {} {} or newer",
@@ -98,9 +103,9 @@ impl Tool {
                         "put that version into PATH, or change the constraint, in cdflow.yml or by --terraform-version",
                     );
                 Err(match wanted.as_series().filter(|series| series.allows(&self.version)) {
-                    Some(series) => {
-                        error.hint(format!("`{wanted}` is one version alone; a series is written `{series}`"))
-                    }
+                    Some(series) => error.hint(format!(
+                        "`{wanted}` is one version alone; a series is written `{series}`"
+                    )),
                     None => error,
                 })
             }
@@ -114,15 +119,25 @@ impl Tool {
     }
 }
 
-async fn ask_version(program: &std::path::Path, mut env: BTreeMap<OsString, OsString>, host: &Host) -> Result<Version> {
+async fn ask_version(
+    program: &std::path::Path,
+    mut env: BTreeMap<OsString, OsString>,
+    host: &Host,
+) -> Result<Version> {
     // The CLI configuration is none of this question's business, and may be broken.
     env.insert("TF_CLI_CONFIG_FILE".into(), "/dev/null".into());
     let asked = Program::new(program, std::path::Path::new("/"), &env).args(["version", "-json"]);
     let answer = asked.capture(&host.log, &host.interrupt).await?;
     host.interrupt.check("asking Terraform's version")?;
-    serde_json::from_slice::<VersionAnswer>(&answer.stdout).map(|answer| answer.terraform_version).map_err(|error| {
-        Error::input(format!("`{} version -json` gives no version", program.display()))
-            .why(format!("exit code {}, {error}; {}", answer.code, answer.stderr.lines().next().unwrap_or_default()))
-            .hint("is it really Terraform?")
-    })
+    serde_json::from_slice::<VersionAnswer>(&answer.stdout)
+        .map(|answer| answer.terraform_version)
+        .map_err(|error| {
+            Error::input(format!("`{} version -json` gives no version", program.display()))
+                .why(format!(
+                    "exit code {}, {error}; {}",
+                    answer.code,
+                    answer.stderr.lines().next().unwrap_or_default()
+                ))
+                .hint("is it really Terraform?")
+        })
 }

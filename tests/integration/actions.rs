@@ -17,7 +17,9 @@ fn commands(stdout: &str) -> Vec<String> {
             }
             None => match trimmed.strip_prefix("::stop-commands::") {
                 Some(token) => stopped = Some(token.to_owned()),
-                None if trimmed.starts_with("::") || line.contains("##[") => found.push(trimmed.to_owned()),
+                None if trimmed.starts_with("::") || line.contains("##[") => {
+                    found.push(trimmed.to_owned())
+                }
                 None => {}
             },
         }
@@ -31,9 +33,8 @@ fn without_groups(commands: Vec<String>) -> Vec<String> {
     let (groups, others): (Vec<_>, Vec<_>) =
         commands.into_iter().partition(|it| it.starts_with("::group::") || it == "::endgroup::");
     assert!(
-        groups
-            .chunks(2)
-            .all(|pair| pair[0].starts_with("::group::") && pair.get(1).is_some_and(|it| it == "::endgroup::")),
+        groups.chunks(2).all(|pair| pair[0].starts_with("::group::")
+            && pair.get(1).is_some_and(|it| it == "::endgroup::")),
         "{groups:?}"
     );
     others
@@ -47,7 +48,10 @@ fn output_can_not_command_the_runner() {
         "\noutput \"hostile\" {\n  value = \"x\\n::stop-commands::abc\\n::error::from terraform\\n##[add-mask]y\\n::add-mask::z\"\n}\n",
     );
     project.write("config/##[error]evil.json", "{}").commit("Hostile");
-    for arguments in [&["release", "1", "--dry-run"][..], &["release", "1", "--platform-config", "platform-config"]] {
+    for arguments in [
+        &["release", "1", "--dry-run"][..],
+        &["release", "1", "--platform-config", "platform-config"],
+    ] {
         let output = project.cdflow(arguments).env("GITHUB_ACTIONS", "true").run();
         output.success();
         assert_eq!(without_groups(commands(&output.stdout)), [""; 0], "{output}");
@@ -55,7 +59,10 @@ fn output_can_not_command_the_runner() {
     for arguments in [&["deploy", "live", "1"][..], &["inspect", "1"], &["status"]] {
         let output = project.cdflow(arguments).env("GITHUB_ACTIONS", "true").run();
         output.success();
-        assert!(arguments[0] != "deploy" || output.stdout.contains("::error::from terraform"), "{output}");
+        assert!(
+            arguments[0] != "deploy" || output.stdout.contains("::error::from terraform"),
+            "{output}"
+        );
         assert_eq!(without_groups(commands(&output.stdout)), [""; 0], "{output}");
     }
 }
@@ -64,7 +71,11 @@ fn output_can_not_command_the_runner() {
 fn a_step_is_folded_and_the_end_is_not() {
     let project = Project::local("greeting");
     project.release("1");
-    let output = project.cdflow(["deploy", "live", "1"]).env("GITHUB_ACTIONS", "true").env("NO_COLOR", "1").run();
+    let output = project
+        .cdflow(["deploy", "live", "1"])
+        .env("GITHUB_ACTIONS", "true")
+        .env("NO_COLOR", "1")
+        .run();
     output.success().stdout_has_in_order(&[
         "::group::Plan\n",
         "Terraform will perform",
@@ -83,14 +94,18 @@ fn mistakes_are_shown_beside_the_line() {
         let root = project.dir().parent().unwrap().to_owned();
         project.cdflow(arguments).env("GITHUB_ACTIONS", "true").env("GITHUB_WORKSPACE", root)
     };
-    project.append("infra/main.tf", "\nresource \"terraform_data\" \"bad\" {\n  input = file(\"no,such:file\")\n}\n");
+    project.append(
+        "infra/main.tf",
+        "\nresource \"terraform_data\" \"bad\" {\n  input = file(\"no,such:file\")\n}\n",
+    );
     project.commit("A mistake in the code");
     project.release("2");
-    let line = project.read("infra/main.tf").lines().position(|line| line.contains("file(")).unwrap() + 1;
+    let line =
+        project.read("infra/main.tf").lines().position(|line| line.contains("file(")).unwrap() + 1;
     let output = start(&["deploy", "live", "2"]).run();
-    output
-        .fails(5)
-        .stdout_has(&format!("::error file=greeting/infra/main.tf,line={line},title=Invalid function argument::"));
+    output.fails(5).stdout_has(&format!(
+        "::error file=greeting/infra/main.tf,line={line},title=Invalid function argument::"
+    ));
     assert_eq!(output.stdout.matches("::error file=").count(), 1, "{output}");
 
     project.edit(
@@ -103,16 +118,17 @@ fn mistakes_are_shown_beside_the_line() {
     let output = start(&["deploy", "live", "3"]).run();
     output.fails(6).stdout_has("::error file=greeting/infra/main.tf,line=");
     assert!(
-        output.stdout.contains(",col=") && output.stdout.contains("title=local-exec provisioner error::"),
+        output.stdout.contains(",col=")
+            && output.stdout.contains("title=local-exec provisioner error::"),
         "{output}"
     );
 
     project.append("cdflow.yml", "temm: 1\n");
     let output = start(&["status"]).run();
     let line = project.read("cdflow.yml").lines().count();
-    output
-        .fails(2)
-        .stdout_has(&format!("::error file=greeting/cdflow.yml,line={line},col=1::cdflow.yml:{line}:1: unknown key"));
+    output.fails(2).stdout_has(&format!(
+        "::error file=greeting/cdflow.yml,line={line},col=1::cdflow.yml:{line}:1: unknown key"
+    ));
 }
 
 #[test]
@@ -123,6 +139,9 @@ fn our_own_words_are_commands_of_one_line() {
     output.fails(2);
     let commands = commands(&output.stdout);
     assert_eq!(commands.len(), 1, "{output}");
-    assert!(commands[0].starts_with("::error::cdflow.yml:") && commands[0].contains("a%250A::error::b"), "{output}");
+    assert!(
+        commands[0].starts_with("::error::cdflow.yml:") && commands[0].contains("a%250A::error::b"),
+        "{output}"
+    );
     assert_eq!(output.stderr, "");
 }

@@ -14,7 +14,8 @@ fn by_hand(project: &Project, domain: &str) -> PathBuf {
     fs::create_dir(&folder).unwrap();
     fs::copy(project.path("infra/main.tf"), folder.join("main.tf")).unwrap();
     terraform(project.sandbox(), &folder, ["init"]).run().success();
-    let values = ["env=ci", "release={version=\"1\"}", "greeting=Hello", &format!("domain={domain}")];
+    let values =
+        ["env=ci", "release={version=\"1\"}", "greeting=Hello", &format!("domain={domain}")];
     let values = values.iter().flat_map(|value| ["-var".to_owned(), (*value).to_owned()]);
     let apply = ["apply", "-auto-approve"].map(str::to_owned).into_iter().chain(values);
     terraform(project.sandbox(), &folder, apply).run().success();
@@ -38,20 +39,29 @@ fn a_state_in_s3_is_adopted() {
     let (aws, project, bucket, state) = in_s3("adopt");
     let from = format!("s3://{bucket}/{THEIRS}");
     let serial = format!("serial {}", state["serial"]);
-    let adopt = |version: &[&str]| project.cdflow(["adopt", "ci", "--from", &from]).args(version).run();
+    let adopt =
+        |version: &[&str]| project.cdflow(["adopt", "ci", "--from", &from]).args(version).run();
     adopt(&["9"]).fails(2).stderr_has("release 9 of `shop` is not published");
     assert!(aws.keys(&aws.state_bucket()).is_empty());
 
     let output = adopt(&["1"]);
     output.success().stderr_has("copied to s3://").stderr_has(&format!("verified; {from} stays"));
-    output.stderr_has(&format!("1 resource(s), {serial}, lineage ")).stderr_has("Planned only: no changes");
+    output
+        .stderr_has(&format!("1 resource(s), {serial}, lineage "))
+        .stderr_has("Planned only: no changes");
     assert_eq!(aws.keys(&aws.state_bucket()), [OURS]);
     assert_eq!(aws.get(&aws.state_bucket(), OURS), aws.get(&bucket, THEIRS));
     assert_eq!(aws.keys(&bucket), [THEIRS]);
-    assert!(aws.requests(&format!("PUT /{bucket}/{THEIRS}")).len() == 1, "nothing is written beside the source");
+    assert!(
+        aws.requests(&format!("PUT /{bucket}/{THEIRS}")).len() == 1,
+        "nothing is written beside the source"
+    );
     assert_eq!(aws.keys(&aws.release_bucket()), [project.release_key("1")], "not in the ledger");
 
-    adopt(&[]).success().stderr_has(&format!("already ({serial})")).stderr_has("cdflow deploy ci VERSION --plan-only");
+    adopt(&[])
+        .success()
+        .stderr_has(&format!("already ({serial})"))
+        .stderr_has("cdflow deploy ci VERSION --plan-only");
     project.release("2");
     let output = adopt(&["2"]);
     output
@@ -68,7 +78,8 @@ fn a_state_in_a_file_is_adopted() {
     let project = Project::local("greeting");
     project.release("1");
     let folder = by_hand(&project, "local.example");
-    let output = project.cdflow(["adopt", "ci", "1", "--from", "file:../by-hand/terraform.tfstate"]).run();
+    let output =
+        project.cdflow(["adopt", "ci", "1", "--from", "file:../by-hand/terraform.tfstate"]).run();
     output.success().stderr_has("Planned only: no changes");
     let theirs = fs::read(folder.join("terraform.tfstate")).unwrap();
     assert_eq!(fs::read(project.state_file("ci")).unwrap(), theirs);
@@ -86,7 +97,11 @@ fn a_state_in_a_file_is_adopted() {
     }
     project.write("no.tfstate", "{\"serial\": 1, \"resources\": [{}]}");
     let slip = ["adopt", "liev", "--from", "file:no.tfstate"];
-    project.refuses(slip, 3, &["only \"*\" of the account scheme matches `liev`", "--new-environment"]);
+    project.refuses(
+        slip,
+        3,
+        &["only \"*\" of the account scheme matches `liev`", "--new-environment"],
+    );
     let output = project.cdflow(["adopt", "live", "--from", "file:no.tfstate"]).run();
     output.fails(9).stderr_has("is not a state that Terraform wrote: it has no lineage");
     assert_eq!(project.state("live"), None);
@@ -97,24 +112,36 @@ fn another_state_is_not_replaced() {
     let (aws, project, bucket, _) = in_s3("adopt-other");
     project.deploy("ci", "1");
     let before = aws.get(&aws.state_bucket(), OURS);
-    let output = project.cdflow(["adopt", "ci", "1", "--from", &format!("s3://{bucket}/{THEIRS}")]).run();
-    output.fails(3).stderr_has(&format!("there is another state at `s3://{}/{OURS}`", aws.state_bucket()));
+    let output =
+        project.cdflow(["adopt", "ci", "1", "--from", &format!("s3://{bucket}/{THEIRS}")]).run();
+    output
+        .fails(3)
+        .stderr_has(&format!("there is another state at `s3://{}/{OURS}`", aws.state_bucket()));
     assert_eq!(aws.get(&aws.state_bucket(), OURS), before);
     assert_eq!((aws.keys(&aws.state_bucket()).len(), aws.keys(&bucket).len()), (1, 1));
     // Where nothing is, there is nothing to adopt.
-    let output = project.cdflow(["adopt", "live", "--from", &format!("s3://{bucket}/legacy/live.tfstate")]).run();
-    output.fails(2).stderr_has("there is no state at s3://").stderr_has("<workspace_key_prefix>/<workspace>/<key>");
+    let output = project
+        .cdflow(["adopt", "live", "--from", &format!("s3://{bucket}/legacy/live.tfstate")])
+        .run();
+    output
+        .fails(2)
+        .stderr_has("there is no state at s3://")
+        .stderr_has("<workspace_key_prefix>/<workspace>/<key>");
 }
 
 #[test]
 fn a_locked_source_is_refused() {
     let (aws, project, bucket, _) = in_s3("adopt-locked");
     let from = format!("s3://{bucket}/{THEIRS}");
-    let info = json!({ "ID": "5f3c8b9a", "Operation": "OperationTypeApply", "Who": "ada@build-7" }).to_string();
+    let info = json!({ "ID": "5f3c8b9a", "Operation": "OperationTypeApply", "Who": "ada@build-7" })
+        .to_string();
     let lock = format!("{THEIRS}.tflock");
     aws.put(&bucket, &lock, info.as_bytes());
     let output = project.cdflow(["adopt", "ci", "--from", &from]).run();
-    output.fails(8).stderr_has(&format!("the state is locked at `s3://{bucket}/{lock}`")).stderr_has("ada@build-7");
+    output
+        .fails(8)
+        .stderr_has(&format!("the state is locked at `s3://{bucket}/{lock}`"))
+        .stderr_has("ada@build-7");
     aws.delete(&bucket, &lock);
 
     let table = format!("{}-locks", aws.name());
@@ -127,8 +154,11 @@ fn a_locked_source_is_refused() {
     aws.call(DEV, "dynamodb", "create_table", request);
     let row = json!({ "LockID": { "S": format!("{bucket}/{THEIRS}") }, "Info": { "S": info } });
     aws.call(DEV, "dynamodb", "put_item", json!({ "TableName": table, "Item": row }));
-    let output = project.cdflow(["adopt", "ci", "--from", &from, "--from-lock-table", &table]).run();
-    output.fails(8).stderr_has(&format!("the state is locked at `DynamoDB table {table}, {bucket}/{THEIRS}`"));
+    let output =
+        project.cdflow(["adopt", "ci", "--from", &from, "--from-lock-table", &table]).run();
+    output
+        .fails(8)
+        .stderr_has(&format!("the state is locked at `DynamoDB table {table}, {bucket}/{THEIRS}`"));
     assert!(aws.keys(&aws.state_bucket()).is_empty());
 
     // As a step of a workflow.

@@ -14,7 +14,9 @@ fn a_module_at_the_root_of_the_checkout() {
     fs::set_permissions(&victim, fs::Permissions::from_mode(0o700)).unwrap();
     let inside = format!("{}", victim.strip_prefix("/").unwrap().display());
     project.write(&inside, "hostile").write("main.tf", "resource \"terraform_data\" \"root\" {}\n");
-    project.append("infra/main.tf", "\nmodule \"root\" {\n  source = \"../\"\n}\n").commit("A module at the root");
+    project
+        .append("infra/main.tf", "\nmodule \"root\" {\n  source = \"../\"\n}\n")
+        .commit("A module at the root");
     project.release("1");
     project.deploy("live", "1").stdout_has("module.root.terraform_data.root");
     assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
@@ -24,10 +26,17 @@ fn a_module_at_the_root_of_the_checkout() {
 /// Also one that git ignores would be released.
 #[test]
 fn an_override_file_can_not_move_the_state() {
-    for text in ["terraform {\n  backend \"local\" {}\n}\n", "variable \"secrets\" {\n  sensitive = false\n}\n"] {
+    for text in [
+        "terraform {\n  backend \"local\" {}\n}\n",
+        "variable \"secrets\" {\n  sensitive = false\n}\n",
+    ] {
         let project = Project::local("greeting");
         project.write("infra/zz_override.tf", text).commit("Override");
-        project.refuses(["release", "1"], 3, &["infra/zz_override.tf:1: an override file sets", "-> remove it"]);
+        project.refuses(
+            ["release", "1"],
+            3,
+            &["infra/zz_override.tf:1: an override file sets", "-> remove it"],
+        );
     }
 }
 
@@ -102,7 +111,8 @@ fn a_plan_without_changes_is_stale_as_well() {
     project.edit("config/common.json", "Hello", "Good morning").commit("Change");
     project.release("2");
     let gate = project.sandbox().work().join("go-on");
-    let slow = format!("show) touch {0}.at; while [ ! -e {0} ]; do sleep 0.05; done;;", gate.display());
+    let slow =
+        format!("show) touch {0}.at; while [ ! -e {0} ]; do sleep 0.05; done;;", gate.display());
     // Without the flag it would be refused as the older one.
     let first = ["deploy", "live", "1", "--allow-downgrade"];
     let first = project.cdflow(first).env("PATH", project.terraform_but(&slow)).spawn();
@@ -123,7 +133,11 @@ fn an_empty_workspace_is_no_state() {
     let project = Project::local("greeting");
     project.release("1");
     let path = project.terraform_but("plan) kill -9 $PPID; sleep 0.2; exit 1;;");
-    project.cdflow(["deploy", "staging", "1", "--new-environment"]).env("PATH", path).run().fails(137);
+    project
+        .cdflow(["deploy", "staging", "1", "--new-environment"])
+        .env("PATH", path)
+        .run()
+        .fails(137);
     // What it started holds its folder until it has ended as well.
     std::thread::sleep(std::time::Duration::from_secs(1));
     project.refuses(
@@ -131,7 +145,11 @@ fn an_empty_workspace_is_no_state() {
         3,
         &["only \"*\" of the account scheme matches it", "--new-environment"],
     );
-    project.cdflow(["deploy", "staging", "1", "--new-environment"]).run().success().stderr_has("is a new environment");
+    project
+        .cdflow(["deploy", "staging", "1", "--new-environment"])
+        .run()
+        .success()
+        .stderr_has("is a new environment");
     project.refuses(["deploy", "staging", "1", "--new-environment"], 3, &["has a state already"]);
 }
 
@@ -170,18 +188,26 @@ fn a_slow_run_does_not_put_an_older_release_over_a_newer_one() {
 #[test]
 fn an_environment_with_limits_is_not_destroyed_by_a_slip() {
     let project = Project::local("greeting");
-    project.append("cdflow.yml", "deploy: {environments: {staging: {max-destroy: 0}}}\n").commit("Limits");
+    project
+        .append("cdflow.yml", "deploy: {environments: {staging: {max-destroy: 0}}}\n")
+        .commit("Limits");
     project.release("1");
     for environment in ["staging", "other"] {
         project.cdflow(["deploy", environment, "1", "--new-environment"]).run().success();
     }
-    let says = ["destroying `staging`, which cdflow.yml names, must be confirmed", "-> --confirm staging"];
+    let says =
+        ["destroying `staging`, which cdflow.yml names, must be confirmed", "-> --confirm staging"];
     project.refuses(["destroy", "staging"], 3, &says);
     project.edit("cdflow.yml", "deploy: {environments: {staging: {max-destroy: 0}}}", "");
     project.edit_json("account-scheme.json", |scheme| {
-        scheme["policy"] = serde_json::json!({ "environments": { "staging": { "max-destroy": 0 } } });
+        scheme["policy"] =
+            serde_json::json!({ "environments": { "staging": { "max-destroy": 0 } } });
     });
-    project.refuses(["destroy", "staging"], 3, &["which `policy` of the account scheme names, must be confirmed"]);
+    project.refuses(
+        ["destroy", "staging"],
+        3,
+        &["which `policy` of the account scheme names, must be confirmed"],
+    );
     project.cdflow(["destroy", "staging", "--confirm", "staging"]).run().success();
     project.cdflow(["destroy", "other"]).run().success();
 }

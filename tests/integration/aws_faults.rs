@@ -36,10 +36,18 @@ fn tidy(project: &Project, output: &Output) {
 fn the_account_scheme_is_missing() {
     let (aws, project) = new("noscheme");
     aws.delete(&aws.scheme_bucket(), "account-scheme.json");
-    let says = [&format!("error: there is no account scheme at {}\n", aws.scheme_url()), "`account-scheme-url`"];
+    let says = [
+        &format!("error: there is no account scheme at {}\n", aws.scheme_url()),
+        "`account-scheme-url`",
+    ];
     both_fail(&project, |run| run, 2, &says);
     project.edit("cdflow.yml", &aws.scheme_bucket(), "no-such-bucket");
-    both_fail(&project, |run| run, 2, &["s3://no-such-bucket/account-scheme.json", "NoSuchBucket", "request id"]);
+    both_fail(
+        &project,
+        |run| run,
+        2,
+        &["s3://no-such-bucket/account-scheme.json", "NoSuchBucket", "request id"],
+    );
 }
 
 #[test]
@@ -73,7 +81,10 @@ fn the_release_is_missing() {
     }
     let output = project.cdflow(["deploy", "ci", "1.5.1"]).run();
     let place = format!("s3://{}/{}", aws.release_bucket(), project.release_key("1.5.1"));
-    output.fails(2).stderr_has("error: release 1.5.1 of `shop` is not published: there is no ").stderr_has(&place);
+    output
+        .fails(2)
+        .stderr_has("error: release 1.5.1 of `shop` is not published: there is no ")
+        .stderr_has(&place);
     output.stderr_has("published are, for example, 1.5.0, 1.4.0\n");
     tidy(&project, &output);
     assert!(aws.keys(&aws.state_bucket()).is_empty());
@@ -103,7 +114,8 @@ fn another_bundle_under_the_name_of_a_release_is_not_deployed() {
 #[test]
 fn there_are_no_credentials() {
     let (_aws, project) = new("nokeys");
-    let bare = |run: Runner| run.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    let bare =
+        |run: Runner| run.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
     both_fail(&project, bare, 4, &["error: no AWS credentials were found", "AWS_ACCESS_KEY_ID"]);
 }
 
@@ -151,7 +163,12 @@ fn a_role_leads_into_another_account() {
     assert!(aws.calls(&format!("/{}/", aws.state_bucket())).is_empty());
 
     aws.rule(json!({ "matching": format!("role%2F{}-release", aws.name()), "request": [RELEASE, "444444444444"] }));
-    both_fail(&project, |run| run, 3, &[&format!("leads into account 444444444444, not into {RELEASE}")]);
+    both_fail(
+        &project,
+        |run| run,
+        3,
+        &[&format!("leads into account 444444444444, not into {RELEASE}")],
+    );
 }
 
 #[test]
@@ -205,11 +222,15 @@ fn an_interrupted_upload_leaves_nothing() {
         let (bucket, key) = (aws.release_bucket(), project.release_key("1"));
         aws.rule(json!({ "matching": format!("PUT /{bucket}/{key}?"), "delay": 1 }));
         let mut release = project.cdflow(RELEASE_1).spawn();
-        release.wait_until("a part on its way", |_| !aws.calls(&format!("PUT /{bucket}/{key}?")).is_empty());
+        release.wait_until("a part on its way", |_| {
+            !aws.calls(&format!("PUT /{bucket}/{key}?")).is_empty()
+        });
         assert_eq!(aws.unfinished_uploads(&bucket), [key.as_str()]);
         release.signal(signal);
         let output = release.wait();
-        output.fails(code).stderr_has(&format!("cancelled while s3://{bucket}/{key} was written: it is not published"));
+        output.fails(code).stderr_has(&format!(
+            "cancelled while s3://{bucket}/{key} was written: it is not published"
+        ));
         tidy(&project, &output);
         assert!(aws.keys(&bucket).is_empty() && aws.unfinished_uploads(&bucket).is_empty());
         aws.rule(json!({ "matching": format!("PUT /{bucket}/{key}?"), "times": 0 }));
@@ -224,7 +245,8 @@ fn of_eight_releases_at_once_one_is_published() {
     let (aws, project) = new("race");
     let running: Vec<_> = (0..8).map(|_| project.cdflow(RELEASE_1).spawn()).collect();
     let outputs: Vec<Output> = running.into_iter().map(|running| running.wait()).collect();
-    let winners = outputs.iter().filter(|output| output.success().stderr.contains("Released shop 1")).count();
+    let winners =
+        outputs.iter().filter(|output| output.success().stderr.contains("Released shop 1")).count();
     assert_eq!(winners, 1);
     for output in outputs.iter().filter(|output| !output.stderr.contains("Released shop 1")) {
         output.stderr_has("Already released: ");
@@ -232,16 +254,25 @@ fn of_eight_releases_at_once_one_is_published() {
 
     let checkouts: Vec<Project> = (0..8).map(|_| Project::aws("shop", &aws)).collect();
     for (number, checkout) in checkouts.iter().enumerate() {
-        checkout.edit_json("config/common.json", |config| config["greeting"] = json!(format!("Number {number}")));
+        checkout.edit_json("config/common.json", |config| {
+            config["greeting"] = json!(format!("Number {number}"))
+        });
         checkout.commit("Another");
     }
     let release = ["release", "2", "--platform-config", "platform-config"];
-    let running: Vec<_> = checkouts.iter().map(|checkout| checkout.cdflow(release).spawn()).collect();
+    let running: Vec<_> =
+        checkouts.iter().map(|checkout| checkout.cdflow(release).spawn()).collect();
     let outputs: Vec<Output> = running.into_iter().map(|running| running.wait()).collect();
     assert_eq!(outputs.iter().filter(|output| output.code == 0).count(), 1);
     for output in outputs.iter().filter(|output| output.code != 0) {
-        output.fails(3).stderr_has("is already published, from something else").stderr_has("config/common.json");
+        output
+            .fails(3)
+            .stderr_has("is already published, from something else")
+            .stderr_has("config/common.json");
     }
-    assert_eq!(aws.keys(&aws.release_bucket()), [project.release_key("1"), project.release_key("2")]);
+    assert_eq!(
+        aws.keys(&aws.release_bucket()),
+        [project.release_key("1"), project.release_key("2")]
+    );
     assert!(aws.unfinished_uploads(&aws.release_bucket()).is_empty());
 }

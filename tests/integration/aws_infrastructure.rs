@@ -1,7 +1,9 @@
 //! A component of type `infrastructure` on AWS: releases and state in the release account, resources of the real AWS provider
 //! in the environment's account.
 
-use crate::support::{AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, Probe, Project, RELEASE, Running, files_under, platform};
+use crate::support::{
+    AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, Probe, Project, RELEASE, Running, files_under, platform,
+};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -94,7 +96,8 @@ fn the_life_of_a_component_with_real_resources() {
     let aws = Aws::new("infra");
     let project = Project::aws("shop", &aws).with_aws_provider();
     project.write("infra/main.tf", &MAIN.replace("NAME", aws.name()));
-    let probe = Probe::add(&project, "aws_s3_bucket.data, aws_ssm_parameter.greeting, aws_iam_role.reader");
+    let probe =
+        Probe::add(&project, "aws_s3_bucket.data, aws_ssm_parameter.greeting, aws_iam_role.reader");
     let (bucket, key) = (aws.release_bucket(), project.release_key("1"));
 
     // Released: the bundle is in the release account's bucket, complete, and says of itself what it is.
@@ -117,7 +120,8 @@ fn the_life_of_a_component_with_real_resources() {
 
     // Deployed: each identity does its own part, and neither leaves a key anywhere.
     let mut deployed = Seen::default();
-    let output = project.cdflow(["deploy", "ci", "1"]).spawn().watch(|running| deployed.look(running));
+    let output =
+        project.cdflow(["deploy", "ci", "1"]).spawn().watch(|running| deployed.look(running));
     eprintln!("deploy {:?}, peak {} KiB", output.elapsed, deployed.peak_memory);
     let outputs = format!("account = \"{DEV}\"\nbucket = \"{}-data-ci\"\n", aws.name());
     output.success().stdout_has("Plan: 4 to add, 0 to change, 0 to destroy.").stdout_has(&outputs);
@@ -165,10 +169,14 @@ fn the_life_of_a_component_with_real_resources() {
     assert!(!buckets.to_string().contains(&format!("{}-data", aws.name())), "{buckets}");
     assert!(aws.keys(&aws.state_bucket()).is_empty());
     let ledger = "platform/shop/ledger/ci/9999999";
-    let entries: Vec<String> =
-        (996..=998).flat_map(|count| ["end", "start"].map(|kind| format!("{ledger}{count}.{kind}.json"))).collect();
+    let entries: Vec<String> = (996..=998)
+        .flat_map(|count| ["end", "start"].map(|kind| format!("{ledger}{count}.{kind}.json")))
+        .collect();
     assert_eq!(aws.keys(&bucket), entries.into_iter().chain([key]).collect::<Vec<_>>());
-    assert!(aws.unfinished_uploads(&bucket).is_empty() && aws.unfinished_uploads(&aws.state_bucket()).is_empty());
+    assert!(
+        aws.unfinished_uploads(&bucket).is_empty()
+            && aws.unfinished_uploads(&aws.state_bucket()).is_empty()
+    );
     project.cdflow(["status"]).run().success().stdout_has("ci           (destroyed)");
     clean(&project);
 }
@@ -189,17 +197,22 @@ fn two_identities(aws: &Aws, probe: &Probe) {
     assert_eq!(probe.stranger()["status"], 403, "{}", probe.stranger());
     let keys = |containing: &str| -> BTreeSet<String> {
         let calls = aws.calls(containing);
-        let calls = calls.iter().filter(|call| call["agent"].as_str().unwrap().contains("Terraform/"));
+        let calls =
+            calls.iter().filter(|call| call["agent"].as_str().unwrap().contains("Terraform/"));
         calls.map(|call| call["key"].as_str().unwrap().to_owned()).collect()
     };
-    let only = |credentials: &Value| BTreeSet::from([credentials["AccessKeyId"].as_str().unwrap().to_owned()]);
+    let only = |credentials: &Value| {
+        BTreeSet::from([credentials["AccessKeyId"].as_str().unwrap().to_owned()])
+    };
     assert_eq!(keys(&format!("/{}", aws.state_bucket())), only(&backend));
     assert_eq!(keys(&format!("/{}-data-ci", aws.name())), only(&provider));
     assert!(keys("AmazonSSM.PutParameter").is_superset(&only(&provider)));
     assert!(!keys("AmazonSSM.").is_superset(&only(&backend)));
     // Who cdflow was started as reads the account scheme, and no other object.
     let scheme = format!("GET /{}/account-scheme.json?", aws.scheme_bucket());
-    for call in aws.calls(&format!("/{}-", aws.name())).iter().filter(|call| call["key"] == AMBIENT_KEY) {
+    for call in
+        aws.calls(&format!("/{}-", aws.name())).iter().filter(|call| call["key"] == AMBIENT_KEY)
+    {
         assert!(call["line"].as_str().unwrap().starts_with(&scheme), "{call}");
     }
 }
@@ -211,10 +224,14 @@ fn no_key_anywhere(aws: &Aws, project: &Project, probe: &Probe, seen: [&Seen; 2]
     let mut keys: Vec<String> = vec![AMBIENT_KEY.to_owned(), AMBIENT_SECRET.to_owned()];
     for (credentials, token) in [(probe.provider(), "Token"), (probe.backend(), "SessionToken")] {
         for field in ["AccessKeyId", "SecretAccessKey", token] {
-            keys.push(credentials[field].as_str().filter(|key| key.len() >= 16).unwrap().to_owned());
+            keys.push(
+                credentials[field].as_str().filter(|key| key.len() >= 16).unwrap().to_owned(),
+            );
         }
     }
-    let holds = |content: &[u8], key: &str| content.windows(key.len()).any(|window| window == key.as_bytes());
+    let holds = |content: &[u8], key: &str| {
+        content.windows(key.len()).any(|window| window == key.as_bytes())
+    };
     let check = |place: &str, content: &[u8]| {
         for key in &keys {
             assert!(!holds(content, key), "{place} holds {key}");
@@ -226,31 +243,52 @@ fn no_key_anywhere(aws: &Aws, project: &Project, probe: &Probe, seen: [&Seen; 2]
 
     let environment = probe.environment();
     for name in environment.keys() {
-        let allowed =
-            ["AWS_CONTAINER_", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_REGION", "AWS_DEFAULT_REGION"];
+        let allowed = [
+            "AWS_CONTAINER_",
+            "AWS_CONFIG_FILE",
+            "AWS_SHARED_CREDENTIALS_FILE",
+            "AWS_REGION",
+            "AWS_DEFAULT_REGION",
+        ];
         let allowed = allowed.iter().chain(&["AWS_ENDPOINT_URL", "AWS_EC2_METADATA_DISABLED"]);
-        assert!(!name.starts_with("AWS_") || allowed.clone().any(|allowed| name.starts_with(allowed)), "{name}");
+        assert!(
+            !name.starts_with("AWS_") || allowed.clone().any(|allowed| name.starts_with(allowed)),
+            "{name}"
+        );
     }
     check("the environment of local-exec", json!(environment).to_string().as_bytes());
     for seen in seen {
         assert!(seen.environments.contains_key("terraform"), "{:?}", seen.environments.keys());
         seen.command_lines.iter().for_each(|line| check("a command line", line.as_bytes()));
         for (program, variables) in &seen.environments {
-            variables.iter().for_each(|variable| check(&format!("the environment of {program}"), variable.as_bytes()));
+            variables.iter().for_each(|variable| {
+                check(&format!("the environment of {program}"), variable.as_bytes())
+            });
         }
     }
     let programs: Vec<&String> = seen[1].environments.keys().collect();
-    assert!(programs.iter().any(|program| program.starts_with("terraform-provider-aws")), "{programs:?}");
+    assert!(
+        programs.iter().any(|program| program.starts_with("terraform-provider-aws")),
+        "{programs:?}"
+    );
 
     let files = probe.files();
-    for wanted in ["/aws-config", "/plan", "/plan!tfplan", "/variables.tfvars.json", "/.terraform/terraform.tfstate"] {
+    for wanted in [
+        "/aws-config",
+        "/plan",
+        "/plan!tfplan",
+        "/variables.tfvars.json",
+        "/.terraform/terraform.tfstate",
+    ] {
         assert!(files.iter().any(|(name, _)| name.ends_with(wanted)), "{wanted} was not seen");
     }
     files.iter().for_each(|(name, content)| check(name, content));
     for (path, mode) in probe.modes() {
         match path.split_once('/') {
             None => assert_eq!(mode, "0o700", "{path}"),
-            Some((_, name)) if !name.contains('/') && name != "bundle" && name != "backend.sock" => {
+            Some((_, name))
+                if !name.contains('/') && name != "bundle" && name != "backend.sock" =>
+            {
                 assert_eq!(mode, "0o600", "{path}");
             }
             Some(_) => {}

@@ -65,7 +65,9 @@ fn project(name: &str, aws: &Aws) -> Project {
     let project = Project::aws(name, aws);
     project.edit("cdflow.yml", "type: infrastructure", "type: lambda");
     project.write("infra/main.tf", SHOW_RELEASE);
-    project.write("src/handler.py", "def handle(event, context):\n    return 'hello'\n").commit("A function");
+    project
+        .write("src/handler.py", "def handle(event, context):\n    return 'hello'\n")
+        .commit("A function");
     project
 }
 
@@ -80,7 +82,10 @@ fn the_life_of_a_function_where_nothing_is_reached_but_aws() {
     let output = project.cdflow(release).offline_but(&aws).run();
     eprintln!("release {:?}", output.elapsed);
     let (lambda_bucket, key) = (aws.lambda_bucket(), project.release_key("1"));
-    output.success().stderr_has(&format!("    s3://{lambda_bucket}/{key}\n")).stderr_has("Released hello 1\n");
+    output
+        .success()
+        .stderr_has(&format!("    s3://{lambda_bucket}/{key}\n"))
+        .stderr_has("Released hello 1\n");
     let head = aws.head(&lambda_bucket, &key).unwrap();
     let hash = released(&project, "1")["source_code_hash"].clone();
     let digest = head["Metadata"]["cdflow-sha256"].as_str().unwrap().to_owned();
@@ -101,8 +106,14 @@ fn the_life_of_a_function_where_nothing_is_reached_but_aws() {
     assert_eq!(released(&project, "2")["source_code_hash"], hash);
     let output = project.cdflow(["deploy", "ci", "2", "--plan-only"]).run();
     eprintln!("plan {:?}", output.elapsed);
-    output.success().stdout_has("Plan: 0 to add, 1 to change, 0 to destroy.").lacks("source_code_hash ");
-    output.stdout_has(&format!("~ s3_key                         = \"{key}\" -> \"{}\"", project.release_key("2")));
+    output
+        .success()
+        .stdout_has("Plan: 0 to add, 1 to change, 0 to destroy.")
+        .lacks("source_code_hash ");
+    output.stdout_has(&format!(
+        "~ s3_key                         = \"{key}\" -> \"{}\"",
+        project.release_key("2")
+    ));
     // Of the legend, the function, its time of change, its key.
     assert_eq!(output.stdout.matches("  ~ ").count(), 4, "{}", output.stdout);
 
@@ -121,11 +132,13 @@ fn a_function_in_two_regions_is_uploaded_to_both_at_once() {
     let aws = Aws::new("regions");
     let project = project("hello", &aws);
     project.append("cdflow.yml", "multi-region: true\n").commit("In two regions");
-    let buckets = [("eu-central-1", format!("{}-frankfurt", aws.name())), ("eu-west-1", aws.lambda_bucket())];
+    let buckets =
+        [("eu-central-1", format!("{}-frankfurt", aws.name())), ("eu-west-1", aws.lambda_bucket())];
     aws.create_bucket_in("eu-central-1", &buckets[0].1);
     let mut scheme = aws.scheme();
     scheme.as_object_mut().unwrap().remove("lambda-bucket");
-    scheme["lambda-buckets"] = buckets.iter().cloned().map(|(region, bucket)| (region, Value::from(bucket))).collect();
+    scheme["lambda-buckets"] =
+        buckets.iter().cloned().map(|(region, bucket)| (region, Value::from(bucket))).collect();
     aws.put_scheme(&scheme);
     let key = project.release_key("1");
     for (_, bucket) in &buckets {
@@ -162,13 +175,19 @@ fn a_zip_that_is_there_already_must_be_the_same() {
     aws.delete(&aws.release_bucket(), &key);
     let there = format!("s3://{bucket}/{key} (already there, the same bytes)");
     project.release("1").stderr_has(&there).stderr_has("Released hello 1");
-    assert_eq!(aws.requests(&format!("PUT /{bucket}/{key}?")).len(), 2, "both tries are conditional");
+    assert_eq!(
+        aws.requests(&format!("PUT /{bucket}/{key}?")).len(),
+        2,
+        "both tries are conditional"
+    );
 
     let before = aws.head(&bucket, &key).unwrap();
     aws.delete(&aws.release_bucket(), &key);
     project.edit("src/handler.py", "hello", "goodbye").commit("Other code");
     let output = project.cdflow(["release", "1", "--platform-config", "platform-config"]).run();
-    output.fails(3).stderr_has(&format!("error: s3://{bucket}/{key} exists with other content: its SHA-256 is "));
+    output.fails(3).stderr_has(&format!(
+        "error: s3://{bucket}/{key} exists with other content: its SHA-256 is "
+    ));
     output.stderr_has("-> release under a new version");
     assert_eq!(aws.head(&bucket, &key).unwrap(), before);
     assert!(aws.keys(&aws.release_bucket()).is_empty(), "no bundle without its zip");
@@ -181,11 +200,16 @@ fn a_function_that_is_too_large_is_refused_before_anything_is_written() {
     let project = project("hello", &aws);
     for (name, megabytes) in [("a", 90), ("b", 100), ("c", 1), ("d", 2), ("e", 3), ("f", 61)] {
         // Sparse: it takes no space.
-        std::fs::File::create(project.path(&format!("src/{name}.bin"))).unwrap().set_len(megabytes << 20).unwrap();
+        std::fs::File::create(project.path(&format!("src/{name}.bin")))
+            .unwrap()
+            .set_len(megabytes << 20)
+            .unwrap();
     }
     let output = project.cdflow(["release", "1", "--platform-config", "platform-config"]).run();
     output.fails(2).stderr_has("error: the function is 269.4 MB unzipped; AWS Lambda takes 262.1 MB at most: the largest files are b.bin (104.8 MB), a.bin (94.3 MB), f.bin (63.9 MB), e.bin (3.1 MB), d.bin (2.0 MB)\n");
-    assert!(aws.keys(&aws.lambda_bucket()).is_empty() && aws.keys(&aws.release_bucket()).is_empty());
+    assert!(
+        aws.keys(&aws.lambda_bucket()).is_empty() && aws.keys(&aws.release_bucket()).is_empty()
+    );
     assert_eq!(project.sandbox().left_behind(), [""; 0]);
 }
 
@@ -196,5 +220,8 @@ fn released(project: &Project, version: &str) -> Value {
 }
 
 fn hex(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        .collect()
 }

@@ -32,7 +32,12 @@ fn table_name(aws: &Aws) -> String {
 
 fn table_rows(aws: &Aws) -> Vec<String> {
     let rows = aws.call(RELEASE, "dynamodb", "scan", json!({ "TableName": table_name(aws) }));
-    rows["Items"].as_array().unwrap().iter().map(|row| row["LockID"]["S"].as_str().unwrap().to_owned()).collect()
+    rows["Items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["LockID"]["S"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 const STATE: &str = "platform/shop/ci/terraform.tfstate";
@@ -121,8 +126,13 @@ fn names_the_holder(output: &Output, aws: &Aws) {
     output.fails(8).stderr_has(
         "error: the state of `ci` is locked: apply by ada@build-7 since 2026-11-20 10:00:00.123456789 +0000 UTC",
     );
-    output.stderr_has(&format!("(lock 5f3c8b9a-1111-2222-3333-444455556666 on {}/{STATE})", aws.state_bucket()));
-    output.stderr_has("--lock-timeout 5m").stderr_has("cdflow unlock ci --force 5f3c8b9a-1111-2222-3333-444455556666");
+    output.stderr_has(&format!(
+        "(lock 5f3c8b9a-1111-2222-3333-444455556666 on {}/{STATE})",
+        aws.state_bucket()
+    ));
+    output
+        .stderr_has("--lock-timeout 5m")
+        .stderr_has("cdflow unlock ci --force 5f3c8b9a-1111-2222-3333-444455556666");
 }
 
 #[test]
@@ -158,9 +168,13 @@ fn a_lock_file_is_released_on_its_id_alone() {
          Created:   [TIME]\n    Operation: OperationTypeApply\n    Path:      [NAME]-state/{STATE}\n"
     ));
     let refused = unlock(&["--force", "5f3c8b9a"]);
-    refused.fails(3).stderr_has(&format!("is not locked by `5f3c8b9a`: the lock that holds it is {LOCK_ID}"));
+    refused
+        .fails(3)
+        .stderr_has(&format!("is not locked by `5f3c8b9a`: the lock that holds it is {LOCK_ID}"));
     assert_eq!(aws.keys(&aws.state_bucket()), [LOCK]);
-    unlock(&["--force", LOCK_ID]).success().stderr_has(&format!("Released the lock {LOCK_ID} of the state of ci"));
+    unlock(&["--force", LOCK_ID])
+        .success()
+        .stderr_has(&format!("Released the lock {LOCK_ID} of the state of ci"));
     assert!(aws.keys(&aws.state_bucket()).is_empty());
     // Neither Terraform nor a release was needed, nor anything but the release account.
     assert_eq!(project.sandbox().left_behind(), [""; 0]);
@@ -174,11 +188,15 @@ fn a_lock_that_is_taken_meanwhile_stays() {
     lock(&aws);
     let line = format!("DELETE /{}/{LOCK}", aws.state_bucket());
     let error = |code: &str| format!("<Error><Code>{code}</Code><Message>no</Message></Error>");
-    aws.rule(json!({ "matching": line, "times": 1, "status": 412, "body": error("PreconditionFailed") }));
+    aws.rule(
+        json!({ "matching": line, "times": 1, "status": 412, "body": error("PreconditionFailed") }),
+    );
     let unlock = || project.cdflow(["unlock", "ci", "--force", LOCK_ID]).run();
     unlock().fails(3).stderr_has("is another by now").stderr_has("look again: cdflow unlock ci");
     // An S3 that has no conditional delete.
-    aws.rule(json!({ "matching": line, "times": 1, "status": 501, "body": error("NotImplemented") }));
+    aws.rule(
+        json!({ "matching": line, "times": 1, "status": 501, "body": error("NotImplemented") }),
+    );
     unlock().success();
     assert!(aws.keys(&aws.state_bucket()).is_empty());
 }
@@ -196,10 +214,16 @@ fn a_row_and_a_lock_file_are_released_together() {
     assert_eq!(table_rows(&aws).len(), 2);
     names_the_holder(&project.cdflow(["deploy", "ci", "1"]).run(), &aws);
     let shown = unlock(&[]);
-    shown.success().stdout_has(&format!("  DynamoDB table {}, {}/{STATE}\n", table_name(&aws), aws.state_bucket()));
+    shown.success().stdout_has(&format!(
+        "  DynamoDB table {}, {}/{STATE}\n",
+        table_name(&aws),
+        aws.state_bucket()
+    ));
     shown.stdout_has(&format!("  s3://{}/{LOCK}\n", aws.state_bucket()));
     assert_eq!(shown.stdout.matches(LOCK_ID).count(), 2);
-    unlock(&["--force", "other"]).fails(3).stderr_has(&format!("the lock that holds it is {LOCK_ID}\n"));
+    unlock(&["--force", "other"])
+        .fails(3)
+        .stderr_has(&format!("the lock that holds it is {LOCK_ID}\n"));
     assert_eq!((table_rows(&aws).len(), aws.keys(&aws.state_bucket()).len()), (2, 2));
     unlock(&["--force", LOCK_ID]).success();
     assert_eq!((table_rows(&aws), aws.keys(&aws.state_bucket())), (rows, vec![STATE.to_owned()]));
@@ -221,7 +245,10 @@ fn a_row_alone_is_released() {
     scheme["terraform-backend-s3-dynamodb-table"] = json!(table_name(&aws));
     aws.put_scheme(&scheme);
     let output = project.cdflow(["unlock", "ci"]).run();
-    output.fails(2).stderr_has("the lock table `").stderr_has("`terraform-backend-s3-dynamodb-table`");
+    output
+        .fails(2)
+        .stderr_has("the lock table `")
+        .stderr_has("`terraform-backend-s3-dynamodb-table`");
 }
 
 #[test]
@@ -289,14 +316,21 @@ fn an_environment_may_be_in_another_region_than_its_state() {
     scheme["accounts"]["dev"]["region"] = json!("eu-central-1");
     aws.put_scheme(&scheme);
     let probe = Probe::add(&project, "terraform_data.greeting");
-    project.write("platform-config/dev/eu-central-1.json", "{\"domain\": \"frankfurt.example\"}").commit("Frankfurt");
+    project
+        .write("platform-config/dev/eu-central-1.json", "{\"domain\": \"frankfurt.example\"}")
+        .commit("Frankfurt");
     project.release("1");
-    project.deploy("ci", "1").stdout_has("greeting = \"Hello from ci.frankfurt.example, version 1\"");
+    project
+        .deploy("ci", "1")
+        .stdout_has("greeting = \"Hello from ci.frankfurt.example, version 1\"");
     for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
         assert_eq!(probe.environment()[name], "eu-central-1");
     }
     let calls = aws.calls(&format!("/{}/{STATE}", aws.state_bucket()));
-    assert!(!calls.is_empty() && calls.iter().all(|call| call["region"] == "eu-west-1"), "{calls:?}");
+    assert!(
+        !calls.is_empty() && calls.iter().all(|call| call["region"] == "eu-west-1"),
+        "{calls:?}"
+    );
 }
 
 #[test]
@@ -322,7 +356,10 @@ fn a_cancelled_apply_saves_its_state_and_releases_its_lock() {
     deploy.wait_for("terraform_data.slow: Provisioning with");
     assert_eq!(aws.keys(&aws.state_bucket()), [STATE, LOCK]);
     deploy.signal(Signal::SIGINT);
-    deploy.wait().fails(130).stderr_has("cancelled during apply: Terraform stopped and saved the state");
+    deploy
+        .wait()
+        .fails(130)
+        .stderr_has("cancelled during apply: Terraform stopped and saved the state");
     assert_eq!(aws.keys(&aws.state_bucket()), [STATE]);
     let state = aws.get_json(&aws.state_bucket(), STATE);
     assert!(state["resources"].to_string().contains("\"greeting\""), "{state}");
@@ -349,7 +386,10 @@ fn a_state_that_can_not_be_saved_is_kept_beside_it() {
     let output = project.cdflow(["deploy", "ci", "2"]).run();
     let keys = aws.keys(&aws.state_bucket());
     let [copy, state] = &keys[..] else { panic!("{keys:?}\n{output}") };
-    assert!(copy.starts_with("platform/shop/ci/") || copy.starts_with("recovery/platform/shop/ci/"), "{copy}");
+    assert!(
+        copy.starts_with("platform/shop/ci/") || copy.starts_with("recovery/platform/shop/ci/"),
+        "{copy}"
+    );
     let (copy, state) = if copy == STATE { (state, copy) } else { (copy, state) };
     assert_eq!(state, STATE);
     output.fails(7).stderr_has(&format!(
@@ -357,7 +397,8 @@ fn a_state_that_can_not_be_saved_is_kept_beside_it() {
         aws.state_bucket()
     ));
     output.stderr_has("terraform state push");
-    let greeting = |key: &str| aws.get_json(&aws.state_bucket(), key)["outputs"]["greeting"]["value"].clone();
+    let greeting =
+        |key: &str| aws.get_json(&aws.state_bucket(), key)["outputs"]["greeting"]["value"].clone();
     assert_eq!(greeting(STATE), "Hello from ci.dev.example, version 1");
     assert_eq!(greeting(copy), "Hello from ci.dev.example, version 2");
     assert_eq!(project.sandbox().left_behind(), [""; 0]);
@@ -383,8 +424,13 @@ fn an_identity_token_is_enough() {
     // Moto looks at its form only.
     std::fs::write(&token, "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln").unwrap();
     let role = format!("arn:aws:iam::{RELEASE}:role/{}-ci", aws.name());
-    for command in [vec!["release", "1", "--platform-config", "platform-config"], vec!["deploy", "ci", "1"]] {
-        let run = project.cdflow(command).env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    for command in
+        [vec!["release", "1", "--platform-config", "platform-config"], vec!["deploy", "ci", "1"]]
+    {
+        let run = project
+            .cdflow(command)
+            .env_remove("AWS_ACCESS_KEY_ID")
+            .env_remove("AWS_SECRET_ACCESS_KEY");
         run.env("AWS_WEB_IDENTITY_TOKEN_FILE", &token).env("AWS_ROLE_ARN", &role).run().success();
     }
     assert_eq!(aws.calls(&format!("%3Arole%2F{}-ci", aws.name())).len(), 2);
@@ -412,7 +458,11 @@ fn a_role_may_be_renamed_and_an_environment_may_not_move() {
     scheme["accounts"]["dev"]["plan-role"] = json!(format!("{}-plan", aws.name()));
     aws.put_scheme(&scheme);
     let assumed = |role: &str| aws.calls(&format!("{DEV}%3Arole%2F{}-{role}", aws.name())).len();
-    project.cdflow(["deploy", "ci", "1", "--plan-only"]).run().success().stderr_has("Planned only: 1 to add");
+    project
+        .cdflow(["deploy", "ci", "1", "--plan-only"])
+        .run()
+        .success()
+        .stderr_has("Planned only: 1 to add");
     assert_eq!((assumed("plan"), assumed("new")), (1, 0));
     assert!(aws.keys(&aws.state_bucket()).is_empty(), "the workspace of the plan is gone");
     project.deploy("ci", "1");

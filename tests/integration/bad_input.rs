@@ -20,7 +20,11 @@ fn no_manifest() {
         project.refuses(
             command,
             2,
-            &["error: there is no cdflow.yml in `", "run cdflow in the component's folder", "-C DIR"],
+            &[
+                "error: there is no cdflow.yml in `",
+                "run cdflow in the component's folder",
+                "-C DIR",
+            ],
         );
     }
     project.refuses(["-C", "none", "status"], 2, &["can't enter `none`"]);
@@ -31,7 +35,10 @@ fn mistakes_in_the_manifest() {
     let project = Project::local("greeting");
     let good = project.read("cdflow.yml");
     for (manifest, says) in [
-        (good.replace("team:", "taem:"), &["cdflow.yml:2:1: unknown key `taem`", "-> did you mean `team`?"][..]),
+        (
+            good.replace("team:", "taem:"),
+            &["cdflow.yml:2:1: unknown key `taem`", "-> did you mean `team`?"][..],
+        ),
         (
             good.clone() + "deploy:\n  lock-timeuot: 5m\n",
             &["cdflow.yml:5:3: unknown key `lock-timeuot`", "`lock-timeout`?"],
@@ -52,25 +59,49 @@ fn mistakes_in_the_manifest() {
         ),
         (good.replace("platform", "recovery"), &["team `recovery` is refused"]),
         (good.clone() + "component: ../up\n", &["cdflow.yml:4:12: component `../up` is refused"]),
-        (good.clone() + "team: other\n", &["cdflow.yml:4:1: `team` stands here a second time", "keep one of the two"]),
-        (good.clone() + "multi-region: yes\n", &["cdflow.yml:4:15: `true` or `false` belongs here"]),
-        (good.clone() + "preview: true\n", &["cdflow.yml:4:10: keys and values belong here", "`{key: value}`"]),
-        (good.clone() + "preview: {paths: infra/**}\n", &["cdflow.yml:4:18: a list belongs here", "`[one, two]`"]),
-        (good.clone() + "preview: {paths: []}\n", &["cdflow.yml:4:18: an empty list would be no pull request's"]),
+        (
+            good.clone() + "team: other\n",
+            &["cdflow.yml:4:1: `team` stands here a second time", "keep one of the two"],
+        ),
+        (
+            good.clone() + "multi-region: yes\n",
+            &["cdflow.yml:4:15: `true` or `false` belongs here"],
+        ),
+        (
+            good.clone() + "preview: true\n",
+            &["cdflow.yml:4:10: keys and values belong here", "`{key: value}`"],
+        ),
+        (
+            good.clone() + "preview: {paths: infra/**}\n",
+            &["cdflow.yml:4:18: a list belongs here", "`[one, two]`"],
+        ),
+        (
+            good.clone() + "preview: {paths: []}\n",
+            &["cdflow.yml:4:18: an empty list would be no pull request's"],
+        ),
         (good.clone() + "preview: {label: [a]}\n", &["cdflow.yml:4:18: one text belongs here"]),
         (good.clone() + "preview: {label: ' '}\n", &["cdflow.yml:4:18: a label has a name"]),
-        (good.clone() + "preview: {label: a, keep-label: A}\n", &["`label` and `keep-label` are the same"]),
+        (
+            good.clone() + "preview: {label: a, keep-label: A}\n",
+            &["`label` and `keep-label` are the same"],
+        ),
         (
             good.clone() + "preview: {ttl: 0h}\n",
             &["cdflow.yml:4:16: ", "a preview with this `ttl` would be over at once"],
         ),
-        (good.clone() + "deploy: {allow-destroy-label: ''}\n", &["cdflow.yml:4:31: a label has a name"]),
+        (
+            good.clone() + "deploy: {allow-destroy-label: ''}\n",
+            &["cdflow.yml:4:31: a label has a name"],
+        ),
         (
             good.clone() + "deploy: {environments: {live: {requires: live}}}\n",
             &["cdflow.yml: `deploy.environments` lets `live` wait for itself", "remove `requires`"],
         ),
         (good.clone() + "terraform-version: new\n", &["cdflow.yml:4:20: "]),
-        (good.replace("./account-scheme.json", "https://example.com/x"), &["cdflow.yml:1:21: `https://` is no place"]),
+        (
+            good.replace("./account-scheme.json", "https://example.com/x"),
+            &["cdflow.yml:1:21: `https://` is no place"],
+        ),
         (
             good.replace("./account-scheme.json", "none.json"),
             &["can't read the account scheme `", "none.json", "check `account-scheme-url`"],
@@ -91,7 +122,11 @@ fn mistakes_in_the_account_scheme() {
         (
             "\"release-bucket\"",
             "\"release-bukcet\"",
-            &["./account-scheme.json:", "unknown key `release-bukcet`", "did you mean `release-bucket`?"][..],
+            &[
+                "./account-scheme.json:",
+                "unknown key `release-bukcet`",
+                "did you mean `release-bucket`?",
+            ][..],
         ),
         ("\"release-bucket\"", "release-bucket", &["./account-scheme.json:", "not valid JSON"]),
         (
@@ -105,7 +140,11 @@ fn mistakes_in_the_account_scheme() {
             &["`release-account` names the account `locla`", "did you mean `local`?"],
         ),
         ("\"ci\"", "\"c.i\"", &["environment `c.i` is refused"]),
-        ("file:../store/releases", "Not A Bucket", &["`release-bucket`: `Not A Bucket` is no bucket name"]),
+        (
+            "file:../store/releases",
+            "Not A Bucket",
+            &["`release-bucket`: `Not A Bucket` is no bucket name"],
+        ),
         ("\"type\": \"local\"", "\"type\": \"azure\"", &["unknown value `azure`"]),
     ] {
         assert!(good.contains(from), "{from}");
@@ -119,7 +158,10 @@ fn names_are_refused_and_quoted() {
     let project = Project::local("greeting");
     let long = "a".repeat(129);
     for version in ["1.0+5", "v/1", long.as_str(), "", ".", "..", "a b", "é", "1\n"] {
-        let says = ["is refused: 1 to 128 letters, digits", "as a Docker tag needs (for example `42-a1b2c3d`)"];
+        let says = [
+            "is refused: 1 to 128 letters, digits",
+            "as a Docker tag needs (for example `42-a1b2c3d`)",
+        ];
         project.refuses(["release", version], 2, &says);
         project.refuses(["deploy", "live", version], 2, &says);
     }
@@ -128,7 +170,10 @@ fn names_are_refused_and_quoted() {
         project.refuses(["release", "--", version], 2, &["is refused", "as a Docker tag needs"]);
     }
     for environment in ["../x", "a b", "", "default", "ledger", "live.a", "Live", "x-", "a/b"] {
-        let says = ["is refused: 1 to 63 lowercase letters", "no dots, because secret names are split at dots"];
+        let says = [
+            "is refused: 1 to 63 lowercase letters",
+            "no dots, because secret names are split at dots",
+        ];
         project.refuses(["deploy", environment, "1"], 2, &says);
         project.refuses(["destroy", environment], 2, &says);
     }
@@ -144,9 +189,14 @@ fn an_unknown_environment() {
     let project = Project::local("greeting");
     project.release("1");
     project.edit("account-scheme.json", "\"*\": \"local\"", "\"qa\": \"local\"");
-    let says = ["the account scheme has no environment `lvie` and no \"*\"", "did you mean `live`?"];
+    let says =
+        ["the account scheme has no environment `lvie` and no \"*\"", "did you mean `live`?"];
     project.refuses(["deploy", "lvie", "1"], 2, &says);
-    project.refuses(["deploy", "somewhere", "1"], 2, &["no environment `somewhere`", "it has: ", "aslive"]);
+    project.refuses(
+        ["deploy", "somewhere", "1"],
+        2,
+        &["no environment `somewhere`", "it has: ", "aslive"],
+    );
     project.refuses(["destroy", "lvie"], 2, &says);
     // Spelled wrong in cdflow.yml, it would guard nothing.
     let good = project.read("cdflow.yml");
@@ -156,13 +206,15 @@ fn an_unknown_environment() {
         ("preview: {account-environment: lvie}\n", "preview.account-environment"),
     ] {
         project.write("cdflow.yml", &(good.clone() + yaml));
-        let warning =
-            format!("`{key}` in cdflow.yml names `lvie`, which the account scheme does not name: is `live` meant?");
+        let warning = format!(
+            "`{key}` in cdflow.yml names `lvie`, which the account scheme does not name: is `live` meant?"
+        );
         project.cdflow(["status"]).run().success().stderr_has(&warning);
     }
     project.write(
         "cdflow.yml",
-        &(good.clone() + "deploy: {environments: {live: {requires: qa}, zzzz: {max-destroy: 0}}}\n"),
+        &(good.clone()
+            + "deploy: {environments: {live: {requires: qa}, zzzz: {max-destroy: 0}}}\n"),
     );
     project.cdflow(["status"]).run().success().lacks("warning");
     project.write("cdflow.yml", &good);
@@ -180,9 +232,14 @@ fn an_unknown_environment() {
 fn mistakes_in_release_data() {
     let project = Project::local("greeting");
     for datum in ["colour", "=red", ""] {
-        project.refuses(["release", "1", "--release-data", datum], 2, &["release data is written KEY=VALUE"]);
+        project.refuses(
+            ["release", "1", "--release-data", datum],
+            2,
+            &["release data is written KEY=VALUE"],
+        );
     }
-    for key in ["commit", "version", "component", "team", "s3_key", "source_code_hash", "image_id"] {
+    for key in ["commit", "version", "component", "team", "s3_key", "source_code_hash", "image_id"]
+    {
         let says = format!("release data can't set `{key}`, which cdflow sets itself");
         project.refuses(
             ["release", "1", "--release-data", &format!("{key}=x")],
@@ -217,7 +274,11 @@ fn mistakes_of_the_command_line() {
             &["is no number of a pull request, such as `7`"],
         );
     }
-    project.refuses(["release", "1", "--tag", "x"], 2, &["--tag is for `release --local`", "leave out --tag"]);
+    project.refuses(
+        ["release", "1", "--tag", "x"],
+        2,
+        &["--tag is for `release --local`", "leave out --tag"],
+    );
     project.refuses(["release", "1", "--dev"], 2, &["--dev is for `release --local`"]);
     project.refuses(
         ["release", "1", "--url-output", "x"],
@@ -229,26 +290,46 @@ fn mistakes_of_the_command_line() {
         2,
         &["can't enter `cdflow.yml`", "-> -C DIR (the Action's input `working-directory`"],
     );
-    project.refuses(["preview", "reap"], 2, &["GITHUB_REPOSITORY is not set", "-> a step of a workflow has it"]);
+    project.refuses(
+        ["preview", "reap"],
+        2,
+        &["GITHUB_REPOSITORY is not set", "-> a step of a workflow has it"],
+    );
     project.refuses([] as [&str; 0], 2, &["Usage"]);
     let help = cdflow(["deploy", "--help"]).run().success().stdout.clone();
     let (own, global) = help.split_once("Options of every command:").unwrap();
     assert!(
-        own.contains("--allow-destroy") && !own.contains("--aws-region") && global.contains("--aws-region"),
+        own.contains("--allow-destroy")
+            && !own.contains("--aws-region")
+            && global.contains("--aws-region"),
         "{help}"
     );
     cdflow(["--version"]).run().success().stdout_has("cdflow 0.");
-    cdflow(["--help"]).run().success().stdout_has("release").stdout_has("destroy").lacks("credential-process");
+    cdflow(["--help"])
+        .run()
+        .success()
+        .stdout_has("release")
+        .stdout_has("destroy")
+        .lacks("credential-process");
 }
 
 #[test]
 fn mistakes_in_a_step() {
     let project = Project::local("greeting");
     for (inputs, says) in [
-        (&[("COMMAND", "depoly")][..], &["the input `command` is `depoly`", "did you mean `deploy`?"][..]),
-        (&[("VERSION", "1")], &["the input `command` is missing", "add `command:` to the step's `with:`"]),
+        (
+            &[("COMMAND", "depoly")][..],
+            &["the input `command` is `depoly`", "did you mean `deploy`?"][..],
+        ),
+        (
+            &[("VERSION", "1")],
+            &["the input `command` is missing", "add `command:` to the step's `with:`"],
+        ),
         (&[("COMMAND", "inspect")], &["the input `version` is missing"]),
-        (&[("COMMAND", "release")], &["the version is missing", "`version:` in the step's `with:`"]),
+        (
+            &[("COMMAND", "release")],
+            &["the version is missing", "`version:` in the step's `with:`"],
+        ),
         (
             &[("COMMAND", "release"), ("VERSION", "1"), ("PLATFROM-CONFIG", "x")],
             &["there is no input `platfrom-config`", "did you mean `platform-config`?"],
@@ -265,7 +346,10 @@ fn mistakes_in_a_step() {
             &[("COMMAND", "preview up"), ("PULL-REQUEST", "#7")],
             &["the input `pull-request` can't be used: `#7` is no number of a pull request"],
         ),
-        (&[("COMMAND", "release"), ("VERSION", "v/1")], &["the input `version` can't be used", "Docker tag"]),
+        (
+            &[("COMMAND", "release"), ("VERSION", "v/1")],
+            &["the input `version` can't be used", "Docker tag"],
+        ),
         (
             &[("COMMAND", "release"), ("VERSION", "1"), ("RELEASE-DATA", "a=1\nb")],
             &["the input `release-data` can't be used: `b`"],
@@ -273,7 +357,8 @@ fn mistakes_in_a_step() {
     ] {
         let before = project.snapshot();
         let inputs = inputs.iter().map(|(name, value)| (format!("INPUT_{name}"), *value));
-        let output = project.cdflow([] as [&str; 0]).env("GITHUB_ACTIONS", "true").envs(inputs).run();
+        let output =
+            project.cdflow([] as [&str; 0]).env("GITHUB_ACTIONS", "true").envs(inputs).run();
         output.fails(2).stderr_is("").stdout_has("::error::");
         says.iter().for_each(|text| {
             output.stdout_has(text);
@@ -303,22 +388,36 @@ fn no_checkout_no_commit_no_remote_no_git() {
 fn no_infra() {
     let project = Project::local("greeting");
     project.remove("infra/main.tf").write("infra/README.md", "Nothing yet.\n");
-    project.refuses_run(project.releasing("1"), 2, &["there is no Terraform code in `", "infra/, beside cdflow.yml"]);
+    project.refuses_run(
+        project.releasing("1"),
+        2,
+        &["there is no Terraform code in `", "infra/, beside cdflow.yml"],
+    );
     fs::remove_dir_all(project.path("infra")).unwrap();
-    project.refuses_run(project.releasing("1"), 2, &["there is no folder `", "infra/, beside cdflow.yml"]);
+    project.refuses_run(
+        project.releasing("1"),
+        2,
+        &["there is no folder `", "infra/, beside cdflow.yml"],
+    );
 }
 
 #[test]
 fn a_release_that_is_not_there() {
     let project = Project::local("greeting");
-    let says =
-        ["release 1 of `greeting` is not published: there is no file:", "nothing is published yet", "cdflow release 1"];
+    let says = [
+        "release 1 of `greeting` is not published: there is no file:",
+        "nothing is published yet",
+        "cdflow release 1",
+    ];
     project.refuses(["deploy", "live", "1"], 2, &says);
     project.refuses(["inspect", "1"], 2, &says);
     for version in ["41-aaaaaaa", "42-a1b2c3d", "43-ccccccc"] {
         project.release(version);
     }
-    let says = ["release 42-a1b2c3e of `greeting` is not published", "for example, 42-a1b2c3d, 43-ccccccc, 41-aaaaaaa"];
+    let says = [
+        "release 42-a1b2c3e of `greeting` is not published",
+        "for example, 42-a1b2c3d, 43-ccccccc, 41-aaaaaaa",
+    ];
     project.refuses(["deploy", "live", "42-a1b2c3e"], 2, &says);
     project.refuses(["destroy", "live", "42-a1b2c3e", "--confirm", "live"], 2, &says);
 }
@@ -337,7 +436,11 @@ fn a_release_of_something_else() {
         fs::copy(project.bundle("1"), &to).unwrap();
         let name = copy.rsplit_once('/').unwrap().1.trim_end_matches(".zip");
         let (component, version) = name.split_once('-').unwrap();
-        project.edit("cdflow.yml", "team: platform", &format!("team: {}", copy.split('/').next().unwrap()));
+        project.edit(
+            "cdflow.yml",
+            "team: platform",
+            &format!("team: {}", copy.split('/').next().unwrap()),
+        );
         let arguments = ["deploy", "live", version, "--component", component];
         project.refuses(arguments, 2, &["the bundle is not what was asked for", says]);
         project.git(["checkout", "."]);
@@ -351,7 +454,10 @@ fn terraform_is_missing_too_old_or_another() {
     let tools = project.sandbox().root().join("tools");
     fs::create_dir(&tools).unwrap();
     let path = std::env::var("PATH").unwrap();
-    let git = std::env::split_paths(&path).map(|folder| folder.join("git")).find(|file| file.is_file()).unwrap();
+    let git = std::env::split_paths(&path)
+        .map(|folder| folder.join("git"))
+        .find(|file| file.is_file())
+        .unwrap();
     std::os::unix::fs::symlink(git, tools.join("git")).unwrap();
     let with_tools = |arguments: [&str; 3]| project.cdflow(arguments).env("PATH", &tools);
     let release = ["release", "2", "--platform-config=platform-config"];
@@ -377,20 +483,28 @@ fn terraform_is_missing_too_old_or_another() {
         }
     }
     // Older than what made the release.
-    fs::write(tools.join("terraform"), "#!/bin/sh\necho '{\"terraform_version\": \"1.6.0\"}'\n").unwrap();
+    fs::write(tools.join("terraform"), "#!/bin/sh\necho '{\"terraform_version\": \"1.6.0\"}'\n")
+        .unwrap();
     project.refuses_run(
         with_tools(["deploy", "live", "1"]),
         2,
-        &["terraform 1.6.0 is older than the release's: the release was initialised with 1.", "into PATH"],
+        &[
+            "terraform 1.6.0 is older than the release's: the release was initialised with 1.",
+            "into PATH",
+        ],
     );
-    fs::write(tools.join("terraform"), "#!/bin/sh\necho '{\"terraform_version\": \"1.11.4\"}'\n").unwrap();
+    fs::write(tools.join("terraform"), "#!/bin/sh\necho '{\"terraform_version\": \"1.11.4\"}'\n")
+        .unwrap();
     for (asked, is_series) in [("1.11", true), ("1.11.3", false), ("1.10", false)] {
         let release = with_tools(["release", "2", &format!("--terraform-version={asked}")]);
         let output = project.refuses_run(release, 2, &["is not the version that is asked for"]);
         assert_eq!(output.stderr.contains("a series is written `~> 1.11.0`"), is_series, "{asked}");
     }
     project.append("cdflow.yml", "terraform-version: \"~> 1.2.0\"\n");
-    let says = ["is not the version that is asked for: terraform-version: ~> 1.2.0", "or change the constraint"];
+    let says = [
+        "is not the version that is asked for: terraform-version: ~> 1.2.0",
+        "or change the constraint",
+    ];
     project.refuses_run(project.releasing("2"), 2, &says);
     project.refuses(["deploy", "live", "1"], 2, &says);
     project.edit("cdflow.yml", "terraform-version", "opentofu-version");
@@ -405,9 +519,12 @@ fn terraform_is_missing_too_old_or_another() {
 fn a_full_disk() {
     let project = Project::local("greeting");
     // Small as a zip, large when unpacked.
-    project.write("config/large.json", &format!("{{\"large\": \"{}\"}}", "0".repeat(3 << 20))).commit("Large");
+    project
+        .write("config/large.json", &format!("{{\"large\": \"{}\"}}", "0".repeat(3 << 20)))
+        .commit("Large");
     project.release("1");
-    let says = ["error: can't unpack the bundle into `/", "set TMPDIR to a folder on a larger disk"];
+    let says =
+        ["error: can't unpack the bundle into `/", "set TMPDIR to a folder on a larger disk"];
     project.refuses_run(on_a_small_disk(&project, 1024, &["deploy", "live", "1"]), 2, &says);
     let says = ["error: can't ", "cdflow-", "set TMPDIR to a folder on a larger disk"];
     project.refuses_run(on_a_small_disk(&project, 8, &["deploy", "live", "1"]), 2, &says);
@@ -421,7 +538,8 @@ fn a_full_disk() {
 #[test]
 fn a_temporary_folder_that_is_not_there() {
     let project = Project::local("greeting");
-    let says = ["can't make a private folder in `/nowhere`", "set TMPDIR to a folder that can be written"];
+    let says =
+        ["can't make a private folder in `/nowhere`", "set TMPDIR to a folder that can be written"];
     project.refuses_run(project.releasing("1").env("TMPDIR", "/nowhere"), 2, &says);
 }
 
@@ -429,10 +547,16 @@ fn a_temporary_folder_that_is_not_there() {
 #[test]
 fn every_example_loads() {
     let aws = Aws::new("examples");
-    for example in ["infrastructure-component", "infrastructure-aws", "lambda-component", "docker-component"] {
+    for example in
+        ["infrastructure-component", "infrastructure-aws", "lambda-component", "docker-component"]
+    {
         let project = Project::copied(example, &in_repository("examples").join(example));
         let output = project.releasing("1").arg("--dry-run").envs(aws.env()).run();
-        output.success().stdout_has("would be published as").stdout_has("infra/main.tf").lacks("warning");
+        output
+            .success()
+            .stdout_has("would be published as")
+            .stdout_has("infra/main.tf")
+            .lacks("warning");
         project.left_no_trace(&output);
     }
     let project = Project::copied("greeting", &in_repository("examples/infrastructure-component"));
@@ -447,6 +571,15 @@ fn every_example_loads() {
 /// TMPDIR is a file system of its own, of so many KiB.
 fn on_a_small_disk(project: &Project, kib: u32, arguments: &[&str]) -> Runner {
     let script = format!("mount -t tmpfs -o size={kib}k none \"$TMPDIR\" && exec \"$@\"");
-    let unshare = ["--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh", env!("CARGO_BIN_EXE_cdflow")];
+    let unshare = [
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        &script,
+        "sh",
+        env!("CARGO_BIN_EXE_cdflow"),
+    ];
     Runner::new("unshare", unshare, project.sandbox()).args(arguments).cwd(project.dir())
 }

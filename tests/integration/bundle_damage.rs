@@ -11,7 +11,17 @@ use zip::write::SimpleFileOptions;
 fn a_cut_bundle() {
     let project = released();
     let good = fs::read(project.bundle("1")).unwrap();
-    for length in [0, 1, 21, 22, good.len() / 4, good.len() / 2, good.len() - 100, good.len() - 22, good.len() - 1] {
+    for length in [
+        0,
+        1,
+        21,
+        22,
+        good.len() / 4,
+        good.len() / 2,
+        good.len() - 100,
+        good.len() - 22,
+        good.len() - 1,
+    ] {
         replace(&project, &good[..length]);
         project.refuses(["deploy", "live", "1"], 9, &["error: "]);
     }
@@ -65,9 +75,10 @@ fn a_file_that_is_not_the_manifests() {
     project.refuses(["deploy", "live", "1"], 9, &["config/live.json"]);
     let project = released();
     rewrite(&project, |name, bytes| match name {
-        "manifest.json" => {
-            String::from_utf8(bytes).unwrap().replace("config/live.json", "config/lives.json").into_bytes()
-        }
+        "manifest.json" => String::from_utf8(bytes)
+            .unwrap()
+            .replace("config/live.json", "config/lives.json")
+            .into_bytes(),
         _ => bytes,
     });
     project.refuses(["deploy", "live", "1"], 9, &["error: "]);
@@ -117,11 +128,15 @@ fn hostile_entries() {
             if (prefix, name) == ("greeting-1/", "infra/unlisted.tf") {
                 continue;
             }
-            let evil = if name.starts_with('/') { name.to_owned() } else { format!("{prefix}{name}") };
+            let evil =
+                if name.starts_with('/') { name.to_owned() } else { format!("{prefix}{name}") };
             write_zip(&project, &files, Some((&evil, mode)));
             let says = format!("bundle entry `{}` is refused: ", evil.escape_debug());
             project.refuses(["deploy", "live", "1"], 9, &[&says]).lacks("\u{1b}");
-            assert!(!Path::new("/tmp/evil.tf").exists() && !project.sandbox().root().join("evil.tf").exists());
+            assert!(
+                !Path::new("/tmp/evil.tf").exists()
+                    && !project.sandbox().root().join("evil.tf").exists()
+            );
         }
     }
 }
@@ -199,7 +214,8 @@ fn write_zip(project: &Project, files: &[(String, Vec<u8>)], evil: Option<(&str,
     fs::remove_file(&path).unwrap();
     let mut archive = zip::ZipWriter::new(fs::File::create(&path).unwrap());
     let evil_bytes = b"/etc/passwd".to_vec();
-    let mut all: Vec<(&str, &Vec<u8>)> = files.iter().map(|(name, bytes)| (name.as_str(), bytes)).collect();
+    let mut all: Vec<(&str, &Vec<u8>)> =
+        files.iter().map(|(name, bytes)| (name.as_str(), bytes)).collect();
     all.splice(all.len() - 1..all.len() - 1, evil.map(|(name, _)| (name, &evil_bytes)));
     for (name, bytes) in all {
         let mode = if name.contains("terraform-provider-") { 0o755 } else { 0o644 };
@@ -218,7 +234,9 @@ fn set_mode(path: &Path, name: &str, mode: u32) {
     let mut zip = fs::read(path).unwrap();
     let header = (0..zip.len())
         .rev()
-        .find(|at| zip[*at..].starts_with(b"PK\x01\x02") && zip[at + 46..].starts_with(name.as_bytes()))
+        .find(|at| {
+            zip[*at..].starts_with(b"PK\x01\x02") && zip[at + 46..].starts_with(name.as_bytes())
+        })
         .unwrap_or_else(|| panic!("no entry {name}"));
     zip[header + 38..header + 42].copy_from_slice(&(mode << 16).to_le_bytes());
     fs::write(path, zip).unwrap();

@@ -49,23 +49,39 @@ fn a_version_that_nobody_names() {
     let released = |runner: Runner| {
         let output = runner.run();
         output.success();
-        let line = output.stdout.lines().find(|line| line.contains("would be published as")).unwrap().to_owned();
+        let line = output
+            .stdout
+            .lines()
+            .find(|line| line.contains("would be published as"))
+            .unwrap()
+            .to_owned();
         line.rsplit("greeting-").next().unwrap().trim_end_matches(".zip").to_owned()
     };
-    let by_push =
-        |kind, name| step(&project, "push", &push, &dry_run).env("GITHUB_REF_TYPE", kind).env("GITHUB_REF_NAME", name);
+    let by_push = |kind, name| {
+        step(&project, "push", &push, &dry_run)
+            .env("GITHUB_REF_TYPE", kind)
+            .env("GITHUB_REF_NAME", name)
+    };
     assert_eq!(released(by_push("branch", "main")), format!("42-{sha}"));
-    assert_eq!(released(by_push("branch", "main").env("GITHUB_RUN_ATTEMPT", "2")), format!("42-{sha}"));
+    assert_eq!(
+        released(by_push("branch", "main").env("GITHUB_RUN_ATTEMPT", "2")),
+        format!("42-{sha}")
+    );
     assert_eq!(released(by_push("tag", "v1.2.3")), "1.2.3");
     assert_eq!(released(by_push("tag", "nightly")), format!("42-{sha}"));
     by_push("tag", "v1.0+5").run().fails(2).stdout_has("the tag gives the release no version");
     // By the commit that is checked out, which for a pull request is a merge and not its head.
     let change = pull_request(Some(REPOSITORY_ID), OTHER, "ada");
     assert_eq!(released(step(&project, "pull_request", &change, &dry_run)), format!("pr-7-{sha}"));
-    let elsewhere = |variables: &[(&str, &str)]| released(project.cdflow(dry_run).envs(variables.iter().copied()));
+    let elsewhere = |variables: &[(&str, &str)]| {
+        released(project.cdflow(dry_run).envs(variables.iter().copied()))
+    };
     assert_eq!(elsewhere(&[("GITLAB_CI", "true"), ("CI_PIPELINE_IID", "5")]), format!("5-{sha}"));
     assert_eq!(elsewhere(&[("JENKINS_URL", "x"), ("TAG_NAME", "v3"), ("BUILD_NUMBER", "5")]), "3");
-    assert_eq!(elsewhere(&[("BUILDKITE", "true"), ("BUILDKITE_PULL_REQUEST", "8")]), format!("pr-8-{sha}"));
+    assert_eq!(
+        elsewhere(&[("BUILDKITE", "true"), ("BUILDKITE_PULL_REQUEST", "8")]),
+        format!("pr-8-{sha}")
+    );
     project.refuses(["release"], 2, &["the version is missing", "VERSION on the command line"]);
     project.refuses(["deploy", "live"], 2, &["the version is missing"]);
 }
@@ -74,14 +90,23 @@ fn a_version_that_nobody_names() {
 fn a_release_and_its_deploy_find_each_other() {
     let project = Project::local("greeting");
     let push = json!({ "repository": repository(REPOSITORY_ID) });
-    step(&project, "push", &push, &["release", "--platform-config", "platform-config"]).run().success();
+    step(&project, "push", &push, &["release", "--platform-config", "platform-config"])
+        .run()
+        .success();
     step(&project, "push", &push, &["deploy", "live"]).run().success();
     let version = format!("42-{}", &project.head()[..7]);
     assert_eq!(project.ledger("live"), [format!("deploy {version} succeeded")]);
-    let jenkins = [("JENKINS_URL", "x"), ("BUILD_URL", "https://ci.example/job/5"), ("BUILD_USER_ID", "grace")];
+    let jenkins = [
+        ("JENKINS_URL", "x"),
+        ("BUILD_URL", "https://ci.example/job/5"),
+        ("BUILD_USER_ID", "grace"),
+    ];
     project.cdflow(["deploy", "live", &version]).envs(jenkins).run().success();
     let (start, _) = project.ledger_entries("live").pop().unwrap();
-    assert_eq!((&start["actor"], &start["run_url"]), (&json!("grace"), &json!("https://ci.example/job/5")));
+    assert_eq!(
+        (&start["actor"], &start["run_url"]),
+        (&json!("grace"), &json!("https://ci.example/job/5"))
+    );
 }
 
 #[test]
@@ -101,13 +126,21 @@ fn pull_requests_of_outsiders_reach_no_cloud() {
     let fork = pull_request(Some(2), OTHER, "mallory");
     for arguments in commands {
         let output = step(&project, "pull_request", &fork, arguments).run();
-        output.fails(3).stdout_has("pull request #7 is a pull request from a fork (`mallory/checkout`)");
+        output
+            .fails(3)
+            .stdout_has("pull request #7 is a pull request from a fork (`mallory/checkout`)");
         output.stdout_has("safe instead: checks that need no cloud");
     }
     let deleted = pull_request(None, OTHER, "mallory");
-    step(&project, "pull_request", &deleted, &["deploy", "ci", "1"]).run().fails(3).stdout_has("(deleted since)");
+    step(&project, "pull_request", &deleted, &["deploy", "ci", "1"])
+        .run()
+        .fails(3)
+        .stdout_has("(deleted since)");
     let dependabot = pull_request(Some(REPOSITORY_ID), OTHER, "dependabot[bot]");
-    step(&project, "pull_request", &dependabot, &["deploy", "ci", "1"]).run().fails(3).stdout_has("is Dependabot's");
+    step(&project, "pull_request", &dependabot, &["deploy", "ci", "1"])
+        .run()
+        .fails(3)
+        .stdout_has("is Dependabot's");
     for fork in [
         [("JENKINS_URL", "x"), ("CHANGE_FORK", "mallory")],
         [("GITLAB_CI", "true"), ("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "2")],
@@ -136,7 +169,11 @@ fn code_of_outsiders_in_a_trusted_run() {
         let change = pull_request(owner, &head, author);
         run("pull_request_target", &change, "main").success();
         let output = run("pull_request_target", &change, &head);
-        output.fails(3).stdout_has("code of pull request #7 is checked out").stdout_has(&head).stdout_has(&base);
+        output
+            .fails(3)
+            .stdout_has("code of pull request #7 is checked out")
+            .stdout_has(&head)
+            .stdout_has(&base);
     }
     // A merge of it.
     project.git(["switch", "--quiet", "--create", "merged", "main"]);
@@ -169,7 +206,12 @@ fn code_of_outsiders_in_a_trusted_run() {
     run("workflow_run", &workflow_run(None, "pull_request", "mallory"), &head)
         .fails(3)
         .stdout_has("fork that was deleted");
-    run("workflow_run", &workflow_run(Some(REPOSITORY_ID), "pull_request", "dependabot[bot]"), &head).fails(3);
+    run(
+        "workflow_run",
+        &workflow_run(Some(REPOSITORY_ID), "pull_request", "dependabot[bot]"),
+        &head,
+    )
+    .fails(3);
     run("workflow_run", &workflow_run(Some(2), "pull_request", "mallory"), "main").success();
     run("workflow_run", &workflow_run(Some(REPOSITORY_ID), "push", "ada"), &head).success();
 }
@@ -192,7 +234,11 @@ fn a_comment_starts_a_run() {
     github.world().pull_requests.clear();
     run().fails(3).stdout_has("GitHub does not tell whether it comes from a fork");
     let asked = github.exchanges("").len();
-    step(&project, "issue_comment", &event, &["status"]).env("GITHUB_SHA", &base).run().fails(3).stdout_has("no token");
+    step(&project, "issue_comment", &event, &["status"])
+        .env("GITHUB_SHA", &base)
+        .run()
+        .fails(3)
+        .stdout_has("no token");
     step(&project, "issue_comment", &event, &["status"]).run().success();
     assert_eq!(github.exchanges("").len(), asked);
 }
@@ -201,13 +247,20 @@ fn a_comment_starts_a_run() {
 fn an_event_file_that_says_nothing() {
     let project = Project::local("greeting");
     let run = |event: &str, content: &Value| step(&project, event, content, &["status"]).run();
-    run("pull_request", &json!({})).fails(2).stdout_has("it has no `pull_request`").stdout_has("GITHUB_EVENT_PATH");
-    run("pull_request", &json!({ "pull_request": { "number": "x" } })).fails(2).stdout_has("can't be read");
+    run("pull_request", &json!({}))
+        .fails(2)
+        .stdout_has("it has no `pull_request`")
+        .stdout_has("GITHUB_EVENT_PATH");
+    run("pull_request", &json!({ "pull_request": { "number": "x" } }))
+        .fails(2)
+        .stdout_has("can't be read");
     run("push", &json!("x")).fails(2).stdout_has("can't be read");
     run("push", &json!({})).success();
-    let without = step(&project, "pull_request_target", &json!({}), &["status"]).env_remove("GITHUB_EVENT_PATH");
+    let without = step(&project, "pull_request_target", &json!({}), &["status"])
+        .env_remove("GITHUB_EVENT_PATH");
     without.run().fails(2).stdout_has("there is no event file");
-    let missing = step(&project, "push", &json!({}), &["status"]).env("GITHUB_EVENT_PATH", "/nowhere/event.json");
+    let missing = step(&project, "push", &json!({}), &["status"])
+        .env("GITHUB_EVENT_PATH", "/nowhere/event.json");
     missing.run().fails(2).stdout_has("/nowhere/event.json");
     step(&project, "push", &json!({}), &["status"])
         .env("GITHUB_REPOSITORY", "../..")

@@ -34,12 +34,22 @@ pub(crate) fn tagged_bucket(aws: &Aws, account: &str, region: &str, name: &str) 
 
 fn buckets(aws: &Aws, account: &str) -> Vec<String> {
     let listed = aws.call(account, "s3", "list_buckets", json!({}));
-    listed["Buckets"].as_array().unwrap().iter().map(|bucket| bucket["Name"].as_str().unwrap().to_owned()).collect()
+    listed["Buckets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|bucket| bucket["Name"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 pub(crate) fn rows(aws: &Aws, account: &str) -> Vec<String> {
     let rows = aws.call(account, "dynamodb", "scan", json!({ "TableName": "terraform_locks" }));
-    rows["Items"].as_array().unwrap().iter().map(|row| row["LockID"]["S"].as_str().unwrap().to_owned()).collect()
+    rows["Items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["LockID"]["S"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 fn lock_info() -> String {
@@ -58,13 +68,20 @@ fn a_life_in_the_classic_layout() {
 
     // A plan makes nothing, and a bucket neither.
     let output = project.cdflow(["deploy", "ci", "1", "--plan-only"]).run();
-    output.fails(2).stderr_has("there is no state bucket yet for `ci`").stderr_has("without --plan-only");
+    output
+        .fails(2)
+        .stderr_has("there is no state bucket yet for `ci`")
+        .stderr_has("without --plan-only");
     project.cdflow(["unlock", "ci"]).run().success().stdout_is("the state of ci is not locked\n");
     assert!(buckets(&aws, account).is_empty());
 
     let output = project.deploy("ci", "1");
-    output.stderr_has(&format!("there is no state bucket in account {account}, {REGION}: creating one"));
-    output.stderr_has("creating the lock table terraform_locks").stderr_has("Deployed shop 1 to ci: 1 added");
+    output.stderr_has(&format!(
+        "there is no state bucket in account {account}, {REGION}: creating one"
+    ));
+    output
+        .stderr_has("creating the lock table terraform_locks")
+        .stderr_has("Deployed shop 1 to ci: 1 added");
     let found = buckets(&aws, account);
     assert!(found.len() == 1 && found[0].starts_with("cdflow-tfstate-"), "{found:?}");
     let bucket = &found[0];
@@ -82,10 +99,18 @@ fn a_life_in_the_classic_layout() {
 
     // Found again, with nothing new made.
     project.deploy("ci", "1").lacks("creating").stderr_has("Deployed shop 1 to ci: no changes");
-    project.cdflow(["deploy", "ci", "1", "--plan-only"]).run().success().stderr_has("Planned only: no changes");
+    project
+        .cdflow(["deploy", "ci", "1", "--plan-only"])
+        .run()
+        .success()
+        .stderr_has("Planned only: no changes");
     assert_eq!(buckets(&aws, account), found);
     project.cdflow(["status"]).run().success().stdout_has("ci           1");
-    project.cdflow(["deploy", "ci", "1", "--new-environment"]).run().fails(3).stderr_has("has a state already");
+    project
+        .cdflow(["deploy", "ci", "1", "--new-environment"])
+        .run()
+        .fails(3)
+        .stderr_has("has a state already");
 
     let output = project.cdflow(["destroy", "ci", "--confirm", "ci"]).run();
     output
@@ -121,7 +146,8 @@ fn a_function_of_the_classic_layout_has_no_team_in_its_key() {
 fn two_tagged_buckets_are_refused() {
     let account = "410000000003";
     let (aws, project) = classic("classic-two", account);
-    let (one, two) = (tagged_bucket(&aws, account, REGION, "one"), tagged_bucket(&aws, account, REGION, "two"));
+    let (one, two) =
+        (tagged_bucket(&aws, account, REGION, "one"), tagged_bucket(&aws, account, REGION, "two"));
     project.release("1");
     let output = project.cdflow(["deploy", "ci", "1"]).run();
     output.fails(3).stderr_has(&format!(
@@ -147,7 +173,9 @@ fn a_half_made_bucket_is_finished() {
     let mut scheme = scheme(&aws, account);
     scheme["accounts"]["dev"]["region"] = json!("ap-southeast-2");
     aws.put_scheme(&scheme);
-    project.write("platform-config/dev/ap-southeast-2.json", "{\"domain\": \"sydney.example\"}").commit("Sydney");
+    project
+        .write("platform-config/dev/ap-southeast-2.json", "{\"domain\": \"sydney.example\"}")
+        .commit("Sydney");
     // The first of the region's names belongs to somebody else, the second is ours: made, and not tagged any more.
     let (theirs, ours) = ("cdflow-tfstate-7b5bd36484d3", "cdflow-tfstate-2c3a6e4567cc");
     aws.create_bucket_in("ap-southeast-2", theirs);
@@ -164,7 +192,10 @@ fn a_half_made_bucket_is_finished() {
     aws.rule(json!({ "matching": format!("GET /{ours}"), "status": 403,
         "body": "<Error><Code>AccessDenied</Code><Message>no</Message></Error>" }));
     let output = project.cdflow(["deploy", "ci", "1"]).run();
-    output.fails(4).stderr_has(&format!("whether `{ours}` has the states of account {account}")).lacks("creating");
+    output
+        .fails(4)
+        .stderr_has(&format!("whether `{ours}` has the states of account {account}"))
+        .lacks("creating");
 }
 
 #[test]
@@ -195,8 +226,14 @@ fn the_lock_of_a_classic_state_is_respected_and_released() {
     project.release("1");
     project.deploy("ci", "1");
     // As the predecessor locks: in the table alone.
-    let row = json!({ "LockID": { "S": format!("{bucket}/{STATE}") }, "Info": { "S": lock_info() } });
-    aws.call(account, "dynamodb", "put_item", json!({ "TableName": "terraform_locks", "Item": row }));
+    let row =
+        json!({ "LockID": { "S": format!("{bucket}/{STATE}") }, "Info": { "S": lock_info() } });
+    aws.call(
+        account,
+        "dynamodb",
+        "put_item",
+        json!({ "TableName": "terraform_locks", "Item": row }),
+    );
     project.cdflow(["deploy", "ci", "1"]).run().fails(8).stderr_has("ada@build-7");
     let unlock = |more: &[&str]| project.cdflow(["unlock", "ci"]).args(more).run();
     unlock(&[]).success().stdout_has("DynamoDB table terraform_locks").stdout_has("ada@build-7");
@@ -205,5 +242,8 @@ fn the_lock_of_a_classic_state_is_respected_and_released() {
     // The release account has nothing of it.
     assert!(aws.keys(&aws.state_bucket()).is_empty());
     let tables = aws.call(RELEASE, "dynamodb", "list_tables", json!({}));
-    assert!(!tables["TableNames"].as_array().unwrap().contains(&json!("terraform_locks")), "{tables}");
+    assert!(
+        !tables["TableNames"].as_array().unwrap().contains(&json!("terraform_locks")),
+        "{tables}"
+    );
 }

@@ -12,7 +12,13 @@ use std::time::Duration;
 fn a_release_lives_in_containers() {
     let (lab, aws) = (Lab::get(), Aws::new("container"));
     let project = Project::aws("greeting", &aws);
-    let job = Job::new(lab, &project).env(aws.env()).event("push", "refs/tags/v1.2.3", "tag", "v1.2.3", json!({}));
+    let job = Job::new(lab, &project).env(aws.env()).event(
+        "push",
+        "refs/tags/v1.2.3",
+        "tag",
+        "v1.2.3",
+        json!({}),
+    );
     let release = job.step(&[("command", "release"), ("platform-config", "platform-config")]);
     release.run().success().stdout_has("Released greeting 1.2.3").lacks("::warning::");
     let outputs = job.outputs();
@@ -22,8 +28,9 @@ fn a_release_lives_in_containers() {
     release.run().success().stdout_has("Already released");
 
     let live = [("environment", "live"), ("version", outputs["version"].as_str())];
-    let step =
-        |command: &str, more: &[(&str, &str)]| job.step(&[&[("command", command)], &live[..], more].concat()).run();
+    let step = |command: &str, more: &[(&str, &str)]| {
+        job.step(&[&[("command", command)], &live[..], more].concat()).run()
+    };
     step("deploy", &[]).success().stdout_has("Deployed greeting 1.2.3 to live: 1 added");
     let told: Value = serde_json::from_str(&job.outputs()["terraform-outputs"]).unwrap();
     assert_eq!(told["greeting"], "Good day from live.prod.example, version 1.2.3");
@@ -52,8 +59,15 @@ fn a_pull_request_is_told_what_would_change() {
     let version = job.outputs()["version"].clone();
     assert_eq!(version, format!("pr-7-{}", &head[..7]));
 
-    let plan = [("command", "deploy"), ("environment", "ci"), ("version", &version), ("plan-only", "true")];
-    let output = job.step(&[&plan[..], &[("github-token", TOKEN), ("report-markdown", "report.md")]].concat()).run();
+    let plan = [
+        ("command", "deploy"),
+        ("environment", "ci"),
+        ("version", &version),
+        ("plan-only", "true"),
+    ];
+    let output = job
+        .step(&[&plan[..], &[("github-token", TOKEN), ("report-markdown", "report.md")]].concat())
+        .run();
     output.success().stdout_has("Planned only: 1 to add").lacks(TOKEN);
     let world = github.world();
     let comments: Vec<_> = world.comments.values().collect();
@@ -78,11 +92,14 @@ fn a_cache_of_providers_belongs_to_the_runner() {
         .mounted(project.sandbox().root(), project.sandbox().root())
         .env([("TF_CLI_CONFIG_FILE", configuration.to_str().unwrap())]);
     let release = |cache| {
-        let inputs = [("command", "release"), ("version", "1"), ("platform-config", "platform-config")];
+        let inputs =
+            [("command", "release"), ("version", "1"), ("platform-config", "platform-config")];
         job.step(&[&inputs[..], &[("cache-dir", cache)]].concat()).run()
     };
     // As `${{ github.workspace }}` and `${{ runner.temp }}` come out.
-    release("/home/runner/work/greeting/greeting/cache").fails(2).stdout_has("which no other step would see");
+    release("/home/runner/work/greeting/greeting/cache")
+        .fails(2)
+        .stdout_has("which no other step would see");
     release(".cache/terraform").success();
     assert!(project.path(".cache/terraform/registry.terraform.io/hashicorp/tiny/1.0.0").is_dir());
     assert_eq!(job.not_the_runners(), [""; 0].map(PathBuf::from));
@@ -115,7 +132,10 @@ fn a_cancelled_deploy_is_waited_for() {
     let mut impatient = step.post().spawn();
     impatient.wait_for("is still at work");
     impatient.signal(Signal::SIGINT);
-    impatient.wait().fails(7).stdout_has("ends with this job's machine: the wait for it was cancelled");
+    impatient
+        .wait()
+        .fails(7)
+        .stdout_has("ends with this job's machine: the wait for it was cancelled");
     let output = step.post().run();
     output
         .success()
@@ -125,10 +145,17 @@ fn a_cancelled_deploy_is_waited_for() {
         .stdout_has("::warning::the cancelled step has ended")
         .stdout_has("exit code 130")
         .lacks("Two interrupts");
-    assert_eq!(lab.docker(["ps", "--all", "--quiet", "--filter", &format!("name={}", step.name())]), "");
+    assert_eq!(
+        lab.docker(["ps", "--all", "--quiet", "--filter", &format!("name={}", step.name())]),
+        ""
+    );
     let saved = aws.get_json(&aws.state_bucket(), state);
-    let names: Vec<&str> =
-        saved["resources"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> = saved["resources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["name"].as_str().unwrap())
+        .collect();
     assert!(names.contains(&"greeting"), "{saved}");
     assert_eq!(aws.head(&aws.state_bucket(), &format!("{state}.tflock")), None);
     job.step(&[("command", "status")]).run().success().stdout_has("deploy of 1 was interrupted");
@@ -148,7 +175,10 @@ fn a_clean_up_with_nothing_to_do_is_silent() {
     }
     // Killed, with nobody to tell how: the machine was out of memory, or the container's end came before the clean-up.
     let killed = step.post().env("STATE_container", &"ab".repeat(32));
-    killed.run().success().stdout_has("::warning::the step was killed, and its container has ended since");
+    killed
+        .run()
+        .success()
+        .stdout_has("::warning::the step was killed, and its container has ended since");
     let unasked = killed.env("DOCKER_HOST", "unix:///nowhere");
     unasked
         .run()
@@ -163,11 +193,16 @@ fn a_step_leaves_its_container_to_the_clean_up() {
     let project = Project::local("greeting");
     project.append("infra/main.tf", SLOW).commit("Slow");
     let job = Job::new(lab, &project).mounted(&project.store(), "/github/store");
-    job.step(&[("command", "release"), ("version", "1"), ("platform-config", "platform-config")]).run().success();
+    job.step(&[("command", "release"), ("version", "1"), ("platform-config", "platform-config")])
+        .run()
+        .success();
     let step = job.step(&[("command", "deploy"), ("environment", "live"), ("version", "1")]);
     let mut running = step.command("bridge").spawn();
     running.wait_for("): waiting");
-    assert_eq!(job.state()["container"], lab.docker(["inspect", "--format", "{{.Id}}", step.name()]));
+    assert_eq!(
+        job.state()["container"],
+        lab.docker(["inspect", "--format", "{{.Id}}", step.name()])
+    );
     let buried = "while [ -e /proc/$(cat /tmp/orphan) ]; do sleep 0.1; done";
     lab.docker(["exec", step.name(), "timeout", "60", "sh", "-c", buried]);
     running.signal(Signal::SIGTERM);

@@ -8,7 +8,10 @@ use std::time::Duration;
 fn an_environment_lives_and_dies() {
     let project = Project::local("greeting");
     project
-        .append("infra/main.tf", "output \"token\" {\n  value     = \"hush-hush\"\n  sensitive = true\n}\n")
+        .append(
+            "infra/main.tf",
+            "output \"token\" {\n  value     = \"hush-hush\"\n  sensitive = true\n}\n",
+        )
         .commit("A sensitive output");
     project.release("1");
     let first = project.deploy("live", "1");
@@ -17,13 +20,18 @@ fn an_environment_lives_and_dies() {
         .stderr_has("Deployed greeting 1 to live: 1 added, 0 changed, 0 destroyed in ")
         .stdout_has("Plan: 1 to add")
         .stdout_has("terraform_data.greeting: Creation complete")
-        .stdout_has("greeting = \"Good day from live.local.example, version 1\"\ntoken = (sensitive)\n")
+        .stdout_has(
+            "greeting = \"Good day from live.local.example, version 1\"\ntoken = (sensitive)\n",
+        )
         .lacks("hush-hush");
     project.left_no_trace(&first);
     assert_eq!(project.resources("live"), ["terraform_data.greeting"]);
 
     let again = project.deploy("live", "1");
-    again.stdout_has("No changes.").stderr_has("Deployed greeting 1 to live: no changes").lacks("==> Apply");
+    again
+        .stdout_has("No changes.")
+        .stderr_has("Deployed greeting 1 to live: no changes")
+        .lacks("==> Apply");
     assert_eq!(project.ledger("live"), ["deploy 1 succeeded", "deploy 1 succeeded"]);
 
     project.edit("config/live.json", "Good day", "Goodbye").commit("Part");
@@ -44,12 +52,18 @@ fn an_environment_lives_and_dies() {
     assert_eq!((&status["team"], &status["component"]), (&"platform".into(), &"greeting".into()));
     let live = &status["environments"][1];
     assert_eq!((&live["environment"], &live["version"]), (&"live".into(), &"2".into()));
-    assert_eq!((&live["settled"]["number"], &live["settled"]["outcome"]), (&3.into(), &"succeeded".into()));
+    assert_eq!(
+        (&live["settled"]["number"], &live["settled"]["outcome"]),
+        (&3.into(), &"succeeded".into())
+    );
     let (_, end) = project.ledger_entries("live").pop().unwrap();
     assert_eq!(end.unwrap()["state_serial"], project.state("live").unwrap()["serial"]);
 
     let destroyed = project.cdflow(["destroy", "live", "--confirm", "live"]).run();
-    destroyed.success().stdout_has("1 to destroy").stderr_has("Destroyed greeting in live: 1 destroyed");
+    destroyed
+        .success()
+        .stdout_has("1 to destroy")
+        .stderr_has("Destroyed greeting in live: 1 destroyed");
     project.left_no_trace(&destroyed);
     assert!(!project.state_file("live").parent().unwrap().exists(), "the workspace is left");
     assert_eq!(project.ledger("live").last().unwrap(), "destroy 2 succeeded");
@@ -73,8 +87,16 @@ fn an_environment_lives_and_dies() {
 #[test]
 fn nothing_was_deployed_yet() {
     let project = Project::local("greeting");
-    project.cdflow(["status"]).run().success().stdout_is("greeting was never deployed\n").stderr_is("");
-    assert_eq!(project.cdflow(["status", "--json"]).run().json()["environments"], serde_json::json!([]));
+    project
+        .cdflow(["status"])
+        .run()
+        .success()
+        .stdout_is("greeting was never deployed\n")
+        .stderr_is("");
+    assert_eq!(
+        project.cdflow(["status", "--json"]).run().json()["environments"],
+        serde_json::json!([])
+    );
 }
 
 #[test]
@@ -89,7 +111,10 @@ fn who_deployed_and_in_which_run() {
         ("GITHUB_RUN_ID", "7"),
     ];
     project.cdflow(["deploy", "live", "1"]).envs(run).run().success();
-    project.cdflow(["status"]).run().stdout_has("ada https://github.com/acme/greeting/actions/runs/7");
+    project
+        .cdflow(["status"])
+        .run()
+        .stdout_has("ada https://github.com/acme/greeting/actions/runs/7");
 }
 
 /// The same words as on the command line, by the inputs of a step.
@@ -98,7 +123,12 @@ fn the_action_releases_deploys_and_destroys() {
     let project = Project::local("greeting");
     let step = |inputs: &[(&str, &str)]| {
         let inputs = inputs.iter().map(|(name, value)| (format!("INPUT_{name}"), *value));
-        project.cdflow([] as [&str; 0]).env("GITHUB_ACTIONS", "true").env("NO_COLOR", "1").envs(inputs).run()
+        project
+            .cdflow([] as [&str; 0])
+            .env("GITHUB_ACTIONS", "true")
+            .env("NO_COLOR", "1")
+            .envs(inputs)
+            .run()
     };
     let release = [
         ("COMMAND", "release"),
@@ -109,13 +139,17 @@ fn the_action_releases_deploys_and_destroys() {
     ];
     step(&release).success().stderr_is("").stdout_has("Released greeting 1");
     step(&[("COMMAND", "inspect"), ("VERSION", "1")]).stdout_has("release.size       a=b");
-    let plan = [("COMMAND", "deploy"), ("ENVIRONMENT", "live"), ("VERSION", "1"), ("PLAN-ONLY", "true")];
+    let plan =
+        [("COMMAND", "deploy"), ("ENVIRONMENT", "live"), ("VERSION", "1"), ("PLAN-ONLY", "true")];
     step(&plan).success().stdout_has("Planned only: 1 to add");
     assert!(project.state("live").is_none());
-    let deploy = [("COMMAND", "deploy"), ("ENVIRONMENT", "live"), ("VERSION", "1"), ("PLAN-ONLY", "false")];
+    let deploy =
+        [("COMMAND", "deploy"), ("ENVIRONMENT", "live"), ("VERSION", "1"), ("PLAN-ONLY", "false")];
     step(&deploy).success().stdout_has("Deployed greeting 1 to live");
     step(&[("COMMAND", "status")]).success().stdout_has("live         1");
-    step(&[("COMMAND", "destroy"), ("ENVIRONMENT", "live")]).fails(3).stdout_has("::error::destroying `live`");
+    step(&[("COMMAND", "destroy"), ("ENVIRONMENT", "live")])
+        .fails(3)
+        .stdout_has("::error::destroying `live`");
     let destroy = [("COMMAND", "destroy"), ("ENVIRONMENT", "live"), ("CONFIRM", "live")];
     let output = step(&destroy);
     output.success().stdout_has("Destroyed greeting in live").stderr_is("");
@@ -136,12 +170,20 @@ fn the_action_releases_deploys_and_destroys() {
 fn a_plan_alone_leaves_nothing() {
     let project = Project::local("greeting");
     project.release("1");
-    let output = project.refuses(["deploy", "live", "1", "--plan-only"], 0, &["Planned only: 1 to add"]);
-    output.stdout_has("terraform_data.greeting will be created").lacks("Saved the plan").lacks("terraform apply");
+    let output =
+        project.refuses(["deploy", "live", "1", "--plan-only"], 0, &["Planned only: 1 to add"]);
+    output
+        .stdout_has("terraform_data.greeting will be created")
+        .lacks("Saved the plan")
+        .lacks("terraform apply");
     project.deploy("live", "1");
     project.edit("config/live.json", "Good day", "Goodbye").commit("Part");
     project.release("2");
-    project.refuses(["deploy", "live", "2", "-p"], 0, &["Planned only: 0 to add, 1 to change, 0 to destroy"]);
+    project.refuses(
+        ["deploy", "live", "2", "-p"],
+        0,
+        &["Planned only: 0 to add, 1 to change, 0 to destroy"],
+    );
     project.refuses(["deploy", "live", "1", "-p"], 0, &["Planned only: no changes"]);
     // A plan to destroy needs no confirmation: it destroys nothing.
     project.refuses(["destroy", "live", "--plan-only"], 0, &["Planned only: ", "1 to destroy"]);
@@ -152,11 +194,24 @@ fn a_plan_alone_leaves_nothing() {
 fn parts_of_a_plan() {
     let project = Project::local("greeting");
     project
-        .append("infra/main.tf", "resource \"terraform_data\" \"second\" {\n  input = var.release[\"version\"]\n}\n")
+        .append(
+            "infra/main.tf",
+            "resource \"terraform_data\" \"second\" {\n  input = var.release[\"version\"]\n}\n",
+        )
         .commit("Two");
     project.release("1");
-    let output =
-        project.cdflow(["-vv", "deploy", "live", "1", "--target", "terraform_data.second", "--parallelism", "3"]).run();
+    let output = project
+        .cdflow([
+            "-vv",
+            "deploy",
+            "live",
+            "1",
+            "--target",
+            "terraform_data.second",
+            "--parallelism",
+            "3",
+        ])
+        .run();
     output.success().stderr_has("-parallelism=3 -target=terraform_data.second");
     assert_eq!(project.resources("live"), ["terraform_data.second"]);
     project.deploy("live", "1");
@@ -173,9 +228,19 @@ fn parts_of_a_plan() {
     // Only the state is looked at: the new version changes nothing.
     project.release("2");
     let refreshed = project.cdflow(["deploy", "live", "2", "--refresh-only"]).run();
-    refreshed.success().stderr_has("Plan a refresh of the state").stderr_has("Refreshed the state of greeting in live");
-    assert_eq!(project.output_of("live", "greeting"), "Good day from live.local.example, version 1");
-    project.refuses(["deploy", "live", "1", "--replace", "a.b", "--refresh-only"], 2, &["cannot be used with"]);
+    refreshed
+        .success()
+        .stderr_has("Plan a refresh of the state")
+        .stderr_has("Refreshed the state of greeting in live");
+    assert_eq!(
+        project.output_of("live", "greeting"),
+        "Good day from live.local.example, version 1"
+    );
+    project.refuses(
+        ["deploy", "live", "1", "--replace", "a.b", "--refresh-only"],
+        2,
+        &["cannot be used with"],
+    );
 }
 
 #[test]
@@ -186,7 +251,11 @@ fn a_new_environment_is_asked_for() {
     project.refuses(
         ["deploy", "lvie", "1"],
         3,
-        &["the environment `lvie` has no state", "only \"*\" of the account scheme matches it", "--new-environment"],
+        &[
+            "the environment `lvie` has no state",
+            "only \"*\" of the account scheme matches it",
+            "--new-environment",
+        ],
     );
     project.cdflow(["deploy", "qa", "1", "--new-environment"]).run().success();
     project.deploy("qa", "1");
@@ -210,7 +279,11 @@ fn a_lost_state_is_noticed() {
     project.refuses(
         ["deploy", "live", "1"],
         3,
-        &["the environment `live` has no state", "by the ledger greeting 1 is deployed there", "--new-environment"],
+        &[
+            "the environment `live` has no state",
+            "by the ledger greeting 1 is deployed there",
+            "--new-environment",
+        ],
     );
     project.cdflow(["deploy", "live", "1", "--new-environment"]).run().success();
 }
@@ -220,7 +293,11 @@ fn a_component_can_require_a_state() {
     let project = Project::local("greeting");
     project.append("cdflow.yml", "deploy: { require-state: true }\n").commit("Careful");
     project.release("1");
-    project.refuses(["deploy", "live", "1"], 3, &["has no state", "require-state: true", "--new-environment"]);
+    project.refuses(
+        ["deploy", "live", "1"],
+        3,
+        &["has no state", "require-state: true", "--new-environment"],
+    );
     project.cdflow(["deploy", "live", "1", "--new-environment"]).run().success();
     project.deploy("live", "1");
 }
@@ -231,8 +308,16 @@ fn destroying_needs_a_second_word() {
     project.release("1");
     project.deploy("live", "1");
     project.release("2");
-    project.refuses(["destroy", "live"], 3, &["destroying `live`", "must be confirmed", "-> --confirm live"]);
-    project.refuses(["destroy", "live", "--confirm", "ci"], 3, &["--confirm names `ci`", "-> --confirm live"]);
+    project.refuses(
+        ["destroy", "live"],
+        3,
+        &["destroying `live`", "must be confirmed", "-> --confirm live"],
+    );
+    project.refuses(
+        ["destroy", "live", "--confirm", "ci"],
+        3,
+        &["--confirm names `ci`", "-> --confirm live"],
+    );
     // Not the newest release, but the one that is deployed.
     let output = project.cdflow(["destroy", "live", "--confirm", "live"]).run();
     output.success().stderr_has("==> Destroy greeting 1 in live");
@@ -281,11 +366,17 @@ fn an_apply_that_fails_half_way_is_recorded_and_repaired() {
 fn a_failing_plan_changes_nothing() {
     let project = Project::local("greeting");
     project
-        .append("infra/main.tf", "output \"broken\" {\n  value = file(\"${path.module}/none\")\n}\n")
+        .append(
+            "infra/main.tf",
+            "output \"broken\" {\n  value = file(\"${path.module}/none\")\n}\n",
+        )
         .commit("Broken");
     project.release("1");
-    let output =
-        project.refuses(["deploy", "live", "1"], 5, &["error: terraform plan failed: Invalid function argument"]);
+    let output = project.refuses(
+        ["deploy", "live", "1"],
+        5,
+        &["error: terraform plan failed: Invalid function argument"],
+    );
     output.stdout_has("no file exists at \"./none\"");
     assert!(!project.state_file("live").parent().unwrap().exists());
 }
@@ -294,7 +385,9 @@ fn a_failing_plan_changes_nothing() {
 #[test]
 fn a_variable_without_a_value_is_named_before_the_plan() {
     let project = Project::local("greeting");
-    project.write("infra/variables.tf", "# First\n\nvariable \"colour\" {\n  type = string\n}\n").commit("A variable");
+    project
+        .write("infra/variables.tf", "# First\n\nvariable \"colour\" {\n  type = string\n}\n")
+        .commit("A variable");
     project.release("1");
     let runner = project.cdflow(["deploy", "live", "1"]).env("TF_VAR_colour", "red");
     let says = ["infra/variables.tf:3: the variable `colour` has no value", "config/live.json"];
@@ -312,10 +405,16 @@ fn values_beside_the_code_count() {
         )
         .write("infra/terraform.tfvars", "colour = \"red\"\ngreeting = \"Overruled\"\n")
         .write("infra/more.auto.tfvars.json", "{\"size\": \"big\"}\n")
-        .append("infra/main.tf", "output \"look\" {\n  value = \"${var.size} and ${var.colour}\"\n}\n")
+        .append(
+            "infra/main.tf",
+            "output \"look\" {\n  value = \"${var.size} and ${var.colour}\"\n}\n",
+        )
         .commit("Values");
     project.release("1");
-    project.deploy("live", "1").stdout_has("look = \"big and red\"").stdout_has("Good day from live");
+    project
+        .deploy("live", "1")
+        .stdout_has("look = \"big and red\"")
+        .stdout_has("Good day from live");
 }
 
 #[test]
@@ -327,7 +426,11 @@ fn what_cdflow_sets_cannot_be_configured() {
         project.refuses(["release", key], 2, &[&says, "rename the key"]);
     }
     project.write("config/live.json", "{\"a\": 1,}\n").commit("No JSON");
-    project.refuses(["release", "1"], 2, &["config/live.json:1:9: not a JSON object", "-> write the variables"]);
+    project.refuses(
+        ["release", "1"],
+        2,
+        &["config/live.json:1:9: not a JSON object", "-> write the variables"],
+    );
 }
 
 #[test]
@@ -351,7 +454,11 @@ fn an_environment_without_platform_config() {
     let says = ["has no platform config", "(far, local)"];
     fs::create_dir(project.sandbox().work().join("empty")).unwrap();
     project.refuses(["release", "2", "--platform-config", "../empty"], 2, &says);
-    project.refuses(["release", "2", "--platform-config", "../none"], 2, &["can't read the platform config `../none`"]);
+    project.refuses(
+        ["release", "2", "--platform-config", "../none"],
+        2,
+        &["can't read the platform config `../none`"],
+    );
 }
 
 /// Where an environment is stays as it was at release; how to get there may change.
@@ -365,10 +472,13 @@ fn a_moved_environment_is_refused_and_a_renamed_account_is_not() {
         ": \"local\"",
         ": \"home\"",
     );
-    let scheme = project.read("account-scheme.json").replace("\"type\": \"home\"", "\"type\": \"local\"");
+    let scheme =
+        project.read("account-scheme.json").replace("\"type\": \"home\"", "\"type\": \"local\"");
     project.write("account-scheme.json", &scheme);
     project.deploy("live", "1").stderr_has("no changes");
-    project.edit_json("account-scheme.json", |scheme| scheme["accounts"]["home"]["region"] = "us-east-1".into());
+    project.edit_json("account-scheme.json", |scheme| {
+        scheme["accounts"]["home"]["region"] = "us-east-1".into()
+    });
     let says = [
         "the environment `live` has moved since this release was made",
         "it was in account (local) in eu-west-1, the account scheme now says account (local) in us-east-1",
@@ -378,7 +488,11 @@ fn a_moved_environment_is_refused_and_a_renamed_account_is_not() {
     project.edit_json("account-scheme.json", |scheme| {
         scheme["accounts"]["home"] = serde_json::json!({ "id": "123456789012" });
     });
-    project.refuses(["deploy", "live", "1"], 2, &["has moved", "account 123456789012 in eu-west-1"]);
+    project.refuses(
+        ["deploy", "live", "1"],
+        2,
+        &["has moved", "account 123456789012 in eu-west-1"],
+    );
 }
 
 #[test]
@@ -406,7 +520,11 @@ fn a_held_lock_is_told_and_waited_for() {
         .stderr_has("since 20");
     second.stderr_has("cdflow unlock live --force ");
     assert_eq!(project.ledger("live"), ["deploy 1 unfinished"]);
-    project.cdflow(["status"]).run().success().stdout_has("deploy of 1 unfinished (running, or died)");
+    project
+        .cdflow(["status"])
+        .run()
+        .success()
+        .stdout_has("deploy of 1 unfinished (running, or died)");
     let third = project.cdflow(["deploy", "live", "1", "--lock-timeout", "60s"]).spawn();
     std::thread::sleep(Duration::from_millis(300));
     fs::write(&gate, "").unwrap();
@@ -425,7 +543,10 @@ fn the_ledger_is_written_before_anything_is_applied() {
     fs::create_dir_all(folder.parent().unwrap()).unwrap();
     fs::write(&folder, "in the way").unwrap();
     let output = project.cdflow(["deploy", "live", "1"]).run();
-    output.fails(10).stderr_has("the ledger of `live` can't be written, so nothing was applied").lacks("==> Apply");
+    output
+        .fails(10)
+        .stderr_has("the ledger of `live` can't be written, so nothing was applied")
+        .lacks("==> Apply");
     project.left_no_trace(&output);
     // Nor is there a workspace, which would make the environment an old one.
     assert!(!project.state_file("live").parent().unwrap().exists(), "{output}");
@@ -448,13 +569,20 @@ fn a_lost_end_entry_is_a_warning() {
         .commit("A thief");
     project.release("1");
     let output = project.deploy("live", "1");
-    output.stderr_has("warning: the ledger's end entry is lost, so this run will show as unfinished: ");
+    output.stderr_has(
+        "warning: the ledger's end entry is lost, so this run will show as unfinished: ",
+    );
     output.stderr_has("Deployed greeting 1 to live: 2 added");
     project.left_no_trace(&output);
     fs::remove_file(&folder).unwrap();
     fs::rename(folder.with_file_name("live-gone"), &folder).unwrap();
     assert_eq!(project.ledger("live"), ["deploy 1 unfinished"]);
-    project.cdflow(["status"]).run().success().stdout_has("live         -").stdout_has("deploy of 1 unfinished");
+    project
+        .cdflow(["status"])
+        .run()
+        .success()
+        .stdout_has("live         -")
+        .stdout_has("deploy of 1 unfinished");
     project.deploy("live", "1").stderr_has("no changes");
 }
 
@@ -475,7 +603,8 @@ fn a_state_that_cannot_be_saved_is_kept() {
     let copy = output.stderr[from..].split(':').next().unwrap();
     assert!(copy.contains("/recovery/platform/greeting/live/"), "{copy}");
     let kept: serde_json::Value = serde_json::from_str(&fs::read_to_string(copy).unwrap()).unwrap();
-    let names: Vec<_> = kept["resources"].as_array().unwrap().iter().map(|resource| &resource["name"]).collect();
+    let names: Vec<_> =
+        kept["resources"].as_array().unwrap().iter().map(|resource| &resource["name"]).collect();
     assert!(names.contains(&&"obstacle".into()) && names.contains(&&"greeting".into()), "{kept}");
     assert_eq!(kept["lineage"], project.state("live").unwrap()["lineage"]);
     assert_eq!(project.ledger("live"), ["deploy 1 succeeded", "deploy 2 failed"]);
@@ -494,10 +623,20 @@ fn a_state_that_is_saved_at_the_second_try_is_no_loss() {
         "apply) cp {state} before; \"$real\" \"$@\"; mv {state} errored.tfstate; mv before {state}; exit 1;;"
     ));
     let output = project.cdflow(["deploy", "live", "2"]).env("PATH", path).run();
-    output.fails(6).stderr_has("the state is saved").stderr_has("the state was saved at the second try");
-    assert_eq!(project.output_of("live", "greeting"), "Good day from live.local.example, version 2");
+    output
+        .fails(6)
+        .stderr_has("the state is saved")
+        .stderr_has("the state was saved at the second try");
+    assert_eq!(
+        project.output_of("live", "greeting"),
+        "Good day from live.local.example, version 2"
+    );
     assert_eq!(project.ledger("live"), ["deploy 1 succeeded", "deploy 2 failed"]);
-    assert!(!project.stored().iter().any(|name| name.contains("recovery")), "{:?}", project.stored());
+    assert!(
+        !project.stored().iter().any(|name| name.contains("recovery")),
+        "{:?}",
+        project.stored()
+    );
     project.deploy("live", "2").stderr_has("no changes");
 }
 
@@ -530,10 +669,16 @@ fn terraform_sees_no_token() {
         ("DATADOG_API_KEY", "passed on"),
         ("LC_ALL", "C"),
     ];
-    let output = project.cdflow(["deploy", "live", "1", "--pass-environment", "DATADOG_API_KEY"]).envs(given).run();
+    let output = project
+        .cdflow(["deploy", "live", "1", "--pass-environment", "DATADOG_API_KEY"])
+        .envs(given)
+        .run();
     output.success().lacks("secret-");
     let seen = fs::read_to_string(dump).unwrap();
-    assert!(!seen.contains("secret-") && !seen.contains("GITHUB") && !seen.contains("INPUT_"), "{seen}");
+    assert!(
+        !seen.contains("secret-") && !seen.contains("GITHUB") && !seen.contains("INPUT_"),
+        "{seen}"
+    );
     assert!(seen.contains("DATADOG_API_KEY=passed on\n") && seen.contains("LC_ALL=C\n"), "{seen}");
 }
 
@@ -542,7 +687,11 @@ fn terraform_sees_no_token() {
 fn the_environment_does_not_aim_terraform() {
     let project = Project::local("greeting");
     project.release("1");
-    let given = [("TF_WORKSPACE", "elsewhere"), ("TF_DATA_DIR", "/tmp/elsewhere"), ("TF_CLI_ARGS_apply", "-destroy")];
+    let given = [
+        ("TF_WORKSPACE", "elsewhere"),
+        ("TF_DATA_DIR", "/tmp/elsewhere"),
+        ("TF_CLI_ARGS_apply", "-destroy"),
+    ];
     project.cdflow(["deploy", "live", "1"]).envs(given).run().success();
     assert_eq!(project.resources("live"), ["terraform_data.greeting"]);
 }
@@ -563,10 +712,18 @@ fn a_stale_plan_is_not_applied() {
     project.deploy("live", "1");
     project.release("2");
     let state = project.state_file("live").display().to_string();
-    let path = project.terraform_but(&format!("apply) sed -i 's/\"serial\": [0-9]*/\"serial\": 77/' {state};;"));
+    let path = project
+        .terraform_but(&format!("apply) sed -i 's/\"serial\": [0-9]*/\"serial\": 77/' {state};;"));
     let output = project.cdflow(["deploy", "live", "2"]).env("PATH", path).run();
-    output.fails(9).stderr_has("the plan is stale").stderr_has("nothing was applied").stderr_has("-> deploy again");
-    assert_eq!(project.output_of("live", "greeting"), "Good day from live.local.example, version 1");
+    output
+        .fails(9)
+        .stderr_has("the plan is stale")
+        .stderr_has("nothing was applied")
+        .stderr_has("-> deploy again");
+    assert_eq!(
+        project.output_of("live", "greeting"),
+        "Good day from live.local.example, version 1"
+    );
     assert_eq!(project.ledger("live"), ["deploy 1 succeeded", "deploy 2 failed"]);
     project.left_no_trace(&output);
     project.deploy("live", "2").stderr_has("0 added, 1 changed");
@@ -575,9 +732,14 @@ fn a_stale_plan_is_not_applied() {
 /// Whatever backend the code names, the state is where the account scheme says.
 #[test]
 fn the_backend_of_the_code_does_not_count() {
-    for backend in ["backend \"s3\" {\n    bucket = \"none\"\n  }", "cloud {\n    organization = \"none\"\n  }"] {
+    for backend in [
+        "backend \"s3\" {\n    bucket = \"none\"\n  }",
+        "cloud {\n    organization = \"none\"\n  }",
+    ] {
         let project = Project::local("greeting");
-        project.write("infra/backend.tf", &format!("terraform {{\n  {backend}\n}}\n")).commit("A backend");
+        project
+            .write("infra/backend.tf", &format!("terraform {{\n  {backend}\n}}\n"))
+            .commit("A backend");
         project.release("1");
         project.deploy("live", "1");
         assert_eq!(project.resources("live"), ["terraform_data.greeting"]);
@@ -624,11 +786,19 @@ fn a_destroy_that_fails_half_way_goes_on_later() {
     let output = project.cdflow(["destroy", "pr-1"]).run();
     output.fails(6).stderr_has("error: terraform apply failed: ").lacks("Destroyed greeting");
     assert_eq!(project.resources("pr-1"), ["terraform_data.clinging"]);
-    project.cdflow(["status"]).run().success().stdout_has("pr-1         1").stdout_has("destroy failed");
+    project
+        .cdflow(["status"])
+        .run()
+        .success()
+        .stdout_has("pr-1         1")
+        .stdout_has("destroy failed");
     fs::write(&gate, "").unwrap();
     project.cdflow(["destroy", "pr-1"]).run().success();
     assert!(!project.state_file("pr-1").exists());
-    assert_eq!(project.ledger("pr-1"), ["deploy 1 succeeded", "destroy 1 failed", "destroy 1 succeeded"]);
+    assert_eq!(
+        project.ledger("pr-1"),
+        ["deploy 1 succeeded", "destroy 1 failed", "destroy 1 succeeded"]
+    );
 }
 
 #[test]
@@ -657,12 +827,18 @@ fn a_damaged_ledger_is_told() {
     let start = project.ledger_folder("live").join("9999999998.start.json");
     let good = fs::read_to_string(&start).unwrap();
     for (bad, code, says) in [
-        (good.replace("\"format\": 1", "\"format\": 2"), 2, ["has format 2, this cdflow knows 1", "-> update cdflow"]),
+        (
+            good.replace("\"format\": 1", "\"format\": 2"),
+            2,
+            ["has format 2, this cdflow knows 1", "-> update cdflow"],
+        ),
         ("{".to_owned(), 9, ["the ledger entry `file:", "can't be read"]),
     ] {
         fs::remove_file(&start).unwrap();
         fs::write(&start, bad).unwrap();
-        for command in [&["status"][..], &["deploy", "live", "1"], &["destroy", "live", "--confirm", "live"]] {
+        for command in
+            [&["status"][..], &["deploy", "live", "1"], &["destroy", "live", "--confirm", "live"]]
+        {
             project.refuses(command, code, &says);
         }
     }
@@ -675,7 +851,11 @@ fn a_damaged_state_is_no_held_lock() {
     project.release("1");
     project.deploy("live", "1");
     fs::write(project.state_file("live"), "damaged").unwrap();
-    let says = ["the state of `live` can't be locked: ", "Unsupported state file format", "-> mend the state"];
+    let says = [
+        "the state of `live` can't be locked: ",
+        "Unsupported state file format",
+        "-> mend the state",
+    ];
     project.refuses(["deploy", "live", "1"], 5, &says);
 }
 
@@ -683,15 +863,19 @@ fn a_damaged_state_is_no_held_lock() {
 fn a_terraform_that_dies_is_no_success() {
     let project = Project::local("greeting");
     project.release("1");
-    let output =
-        project.cdflow(["deploy", "live", "1"]).env("PATH", project.terraform_but("apply) kill -9 $$;;")).run();
+    let output = project
+        .cdflow(["deploy", "live", "1"])
+        .env("PATH", project.terraform_but("apply) kill -9 $$;;"))
+        .run();
     output
         .fails(7)
         .stderr_has("error: terraform was killed by signal 9 during apply of `live`")
         .stderr_has("the lock may be left");
     assert_eq!(project.ledger("live"), ["deploy 1 failed"]);
     project.left_no_trace(&output);
-    let runner = project.cdflow(["deploy", "ci", "1"]).env("PATH", project.terraform_but("plan) kill -9 $$;;"));
+    let runner = project
+        .cdflow(["deploy", "ci", "1"])
+        .env("PATH", project.terraform_but("plan) kill -9 $$;;"));
     project.refuses_run(runner, 5, &["error: terraform plan failed"]);
 }
 
@@ -723,7 +907,8 @@ fn odd_folder_names() {
 fn two_first_deploys_at_once() {
     let project = Project::local("greeting");
     project.release("1");
-    let running: Vec<Running> = (0..4).map(|_| project.cdflow(["deploy", "live", "1"]).spawn()).collect();
+    let running: Vec<Running> =
+        (0..4).map(|_| project.cdflow(["deploy", "live", "1"]).spawn()).collect();
     let outputs: Vec<_> = running.into_iter().map(Running::wait).collect();
     assert!(outputs.iter().any(|output| output.code == 0), "{}", outputs[0]);
     for output in &outputs {

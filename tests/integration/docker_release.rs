@@ -38,7 +38,10 @@ fn local(name: &str) -> Project {
 
 fn furnished(project: Project) -> Project {
     project.edit("cdflow.yml", "type: infrastructure", "type: docker");
-    project.write("infra/main.tf", SHOW_RELEASE).write("Dockerfile", DOCKERFILE).write("message", "hello\n");
+    project
+        .write("infra/main.tf", SHOW_RELEASE)
+        .write("Dockerfile", DOCKERFILE)
+        .write("message", "hello\n");
     project.commit("An image");
     project
 }
@@ -53,7 +56,8 @@ fn release(project: &Project, version: &str) -> Output {
 
 fn hook(project: &Project, script: &str) {
     project.write("on-docker-build", script);
-    fs::set_permissions(project.path("on-docker-build"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(project.path("on-docker-build"), fs::Permissions::from_mode(0o755))
+        .unwrap();
     project.commit("A hook");
 }
 
@@ -73,7 +77,10 @@ fn an_image_is_pushed_to_ecr_and_deployed_by_its_digest() {
     let output = release(&project, "1");
     eprintln!("release {:?}", output.elapsed);
     let image = format!("{}/docker-life", Lab::ecr());
-    output.success().stderr_has(&format!("==> Build the image {image}:1\n")).stderr_has("Released docker-life 1\n");
+    output
+        .success()
+        .stderr_has(&format!("==> Build the image {image}:1\n"))
+        .stderr_has("Released docker-life 1\n");
     assert_eq!(lab.registry_tags("docker-life"), ["1", "latest"]);
     let digest = lab.manifest("docker-life", "1").unwrap().digest;
     assert_eq!(lab.manifest("docker-life", "latest").unwrap().digest, digest);
@@ -88,11 +95,20 @@ fn an_image_is_pushed_to_ecr_and_deployed_by_its_digest() {
     assert_eq!(labels["org.opencontainers.image.revision"], project.head());
     assert_eq!(labels["org.opencontainers.image.version"], "1");
     assert_eq!(labels["org.opencontainers.image.title"], "docker-life");
-    assert_eq!(labels["org.opencontainers.image.source"], "https://github.com/acme/docker-life.git");
+    assert_eq!(
+        labels["org.opencontainers.image.source"],
+        "https://github.com/acme/docker-life.git"
+    );
     // One manifest and no index: what AWS Lambda takes.
-    let manifest: Value = serde_json::from_str(&lab.manifest("docker-life", "1").unwrap().text).unwrap();
+    let manifest: Value =
+        serde_json::from_str(&lab.manifest("docker-life", "1").unwrap().text).unwrap();
     assert_eq!(manifest["mediaType"], "application/vnd.docker.distribution.manifest.v2+json");
-    let policy = aws.call(RELEASE, "ecr", "get_repository_policy", json!({ "repositoryName": "docker-life" }));
+    let policy = aws.call(
+        RELEASE,
+        "ecr",
+        "get_repository_policy",
+        json!({ "repositoryName": "docker-life" }),
+    );
     assert!(policy["policyText"].as_str().unwrap().contains("ecr:BatchGetImage"), "{policy}");
 
     let output = in_lab(&project, &["deploy", "ci", "1"]).run();
@@ -150,7 +166,10 @@ fn an_image_that_came_meanwhile_keeps_its_tag() {
     release(&project, "1").success().stderr_has("another run has pushed it meanwhile");
     let theirs = lab.manifest("docker-race", "1").unwrap().digest;
     assert!(lab.config("docker-race", "1")["config"]["Env"].to_string().contains("OTHER=1"));
-    assert_eq!(released(&project, "1")["image_id"], json!(format!("{}/docker-race@{theirs}", Lab::LOCAL)));
+    assert_eq!(
+        released(&project, "1")["image_id"],
+        json!(format!("{}/docker-race@{theirs}", Lab::LOCAL))
+    );
     assert_eq!(lab.registry_tags("docker-race"), ["1"]);
 
     hook(&project, &faster("--label cdflow.source-digest=other"));
@@ -173,22 +192,33 @@ fn a_registry_on_localhost_takes_the_place_of_ecr() {
 #[test]
 fn what_would_be_built_is_shown_without_an_engine() {
     let project = local("docker-dry");
-    project.append("cdflow.yml", "docker: {build-args: {V: \"1\"}, platforms: [linux/amd64], target: run}\n");
+    project.append(
+        "cdflow.yml",
+        "docker: {build-args: {V: \"1\"}, platforms: [linux/amd64], target: run}\n",
+    );
     project
         .write("Dockerfile", "FROM busybox AS base\nFROM base AS run\nCOPY message /\n")
         .write(".dockerignore", "infra\n");
     project.commit("Settings");
-    let output = project.cdflow(["release", "1", "--dry-run"]).env("DOCKER_HOST", "unix:///nowhere/docker.sock").run();
+    let output = project
+        .cdflow(["release", "1", "--dry-run"])
+        .env("DOCKER_HOST", "unix:///nowhere/docker.sock")
+        .run();
     output.success().stdout_has("image                  localhost:5000/docker-dry:1\n");
     output.stdout_has("built from             busybox\n").stdout_has("build argument         V\n");
-    output.stdout_has("target                 run\n").stdout_has("platform               linux/amd64\n");
-    output.stdout_has("build context           6 B  message\n").lacks("build context         321 B  infra");
+    output
+        .stdout_has("target                 run\n")
+        .stdout_has("platform               linux/amd64\n");
+    output
+        .stdout_has("build context           6 B  message\n")
+        .lacks("build context         321 B  infra");
 }
 
 #[test]
 fn without_an_engine_nothing_is_begun() {
     let project = local("docker-absent");
-    let output = project.cdflow(["release", "1"]).env("DOCKER_HOST", "unix:///nowhere/docker.sock").run();
+    let output =
+        project.cdflow(["release", "1"]).env("DOCKER_HOST", "unix:///nowhere/docker.sock").run();
     output.fails(2).stderr_has("unix:///nowhere/docker.sock").stderr_has("set DOCKER_HOST");
     assert_eq!(project.stored(), [""; 0]);
 }
@@ -196,10 +226,15 @@ fn without_an_engine_nothing_is_begun() {
 #[test]
 fn a_failed_build_shows_its_last_lines() {
     let project = local("docker-fails");
-    project.write("Dockerfile", "FROM busybox\nRUN echo one && echo two && exit 7\n").commit("It fails");
+    project
+        .write("Dockerfile", "FROM busybox\nRUN echo one && echo two && exit 7\n")
+        .commit("It fails");
     for buildkit in ["1", "0"] {
         let output = in_lab(&project, &["release", "1"]).env("DOCKER_BUILDKIT", buildkit).run();
-        output.fails(11).stderr_has("the image `localhost:5000/docker-fails:1` can't be built").stderr_has("    two");
+        output
+            .fails(11)
+            .stderr_has("the image `localhost:5000/docker-fails:1` can't be built")
+            .stderr_has("    two");
     }
     assert!(Lab::get().registry_tags("docker-fails").is_empty() && project.stored().is_empty());
     project.remove("Dockerfile").commit("No Dockerfile");
@@ -222,7 +257,8 @@ fn the_hook_runs_between_build_and_push() {
     let output = in_lab(&project, &["release", "1"]).env("GITHUB_TOKEN", "ghs_secret").run();
     output.success().stdout_has("DOCKER_HOST=unix://").lacks("ghs_secret");
     assert_eq!(lab.registry_tags("docker-hook"), ["1", "latest"]);
-    fs::set_permissions(project.path("on-docker-build"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(project.path("on-docker-build"), fs::Permissions::from_mode(0o644))
+        .unwrap();
     release(&project, "2").fails(2).stderr_has("is not an executable file");
 }
 
@@ -240,7 +276,10 @@ fn buildkit_gets_secrets_arguments_and_a_target() {
                       sha256sum /run/secrets/NPM_TOKEN > /sum\n\
                       FROM base AS run\nCMD cat /greeting /sum\nFROM base\nRUN false\n";
     project.write("Dockerfile", dockerfile).commit("Much");
-    release(&project, "1").fails(2).stderr_has("`NPM_TOKEN`").stderr_has("no such environment variable is set");
+    release(&project, "1")
+        .fails(2)
+        .stderr_has("`NPM_TOKEN`")
+        .stderr_has("no such environment variable is set");
     let secret = "npm-secret-of-the-build";
     let output = in_lab(&project, &["release", "1", "-vv"]).env("NPM_TOKEN", secret).run();
     output.success().stdout_has("it is ***").lacks(secret);
@@ -258,8 +297,14 @@ fn buildkit_gets_secrets_arguments_and_a_target() {
         .stdout_has("importing cache manifest from localhost:5000/docker-buildkit:latest")
         .stdout_has("CACHED");
 
-    let output = in_lab(&project, &["release", "3"]).env("NPM_TOKEN", secret).env("DOCKER_BUILDKIT", "0").run();
-    output.fails(2).stderr_has("`docker.secrets` needs BuildKit").stderr_has("DOCKER_BUILDKIT says so");
+    let output = in_lab(&project, &["release", "3"])
+        .env("NPM_TOKEN", secret)
+        .env("DOCKER_BUILDKIT", "0")
+        .run();
+    output
+        .fails(2)
+        .stderr_has("`docker.secrets` needs BuildKit")
+        .stderr_has("DOCKER_BUILDKIT says so");
 }
 
 #[test]
@@ -283,12 +328,21 @@ fn a_private_base_image_needs_a_login_which_is_shown_nowhere() {
     for (version, buildkit) in [("1", "1"), ("2", "0")] {
         // The engine keeps a base image that it has once fetched.
         lab.try_docker(["builder", "prune", "--all", "--force"]);
-        lab.try_docker(["image", "rm", "--force", &format!("{}/private/docker-base:1", Lab::TOKENS)]);
+        lab.try_docker([
+            "image",
+            "rm",
+            "--force",
+            &format!("{}/private/docker-base:1", Lab::TOKENS),
+        ]);
         let release = || in_lab(&project, &["release", version]).env("DOCKER_BUILDKIT", buildkit);
-        release().run().fails(11).stderr_has("if a base image is private, give its registry a login");
+        release()
+            .run()
+            .fails(11)
+            .stderr_has("if a base image is private, give its registry a login");
         let login = format!("{}:{}", Lab::USER, Lab::PASSWORD);
         let registries = format!("{}=REGISTRY_LOGIN", Lab::TOKENS);
-        let output = release().args(["--registries", &registries, "-vv"]).env("REGISTRY_LOGIN", login).run();
+        let output =
+            release().args(["--registries", &registries, "-vv"]).env("REGISTRY_LOGIN", login).run();
         output.success().lacks(Lab::PASSWORD);
     }
 }
@@ -303,7 +357,10 @@ fn what_a_registry_refuses_has_its_own_exit_code() {
         lab.rule(json!({ "matching": put, "times": 1, "status": status, "body": body }));
     };
     answer(403, "DENIED");
-    release(&project, "1").fails(4).stderr_has("can't be pushed").stderr_has("must be allowed to push");
+    release(&project, "1")
+        .fails(4)
+        .stderr_has("can't be pushed")
+        .stderr_has("must be allowed to push");
     assert!(aws.keys(&aws.release_bucket()).is_empty());
 
     // A login that has run out is renewed, and trouble is waited for.
@@ -327,7 +384,8 @@ fn a_cancelled_build_publishes_nothing() {
     let project = local("docker-cancel");
     project.write("Dockerfile", "FROM busybox\nRUN echo begun && sleep 60\n").commit("Slow");
     for buildkit in ["1", "0"] {
-        let mut running = in_lab(&project, &["release", "1"]).env("DOCKER_BUILDKIT", buildkit).spawn();
+        let mut running =
+            in_lab(&project, &["release", "1"]).env("DOCKER_BUILDKIT", buildkit).spawn();
         running.wait_for("begun");
         running.signal(Signal::SIGINT);
         let output = running.wait();
@@ -359,8 +417,14 @@ fn a_component_that_can_be_no_image_and_a_key_of_another_type() {
     let project = local("docker-name");
     let output = in_lab(&project, &["release", "1", "--component", "Docker_Name"]).run();
     output.fails(2).stderr_has("component `Docker_Name` is refused: the image is called like it");
-    project.edit("cdflow.yml", "type: docker", "type: infrastructure").append("cdflow.yml", "docker: {target: x}\n");
-    project.cdflow(["release", "1"]).run().fails(2).stderr_has("`docker` is for components of type `docker`");
+    project
+        .edit("cdflow.yml", "type: docker", "type: infrastructure")
+        .append("cdflow.yml", "docker: {target: x}\n");
+    project
+        .cdflow(["release", "1"])
+        .run()
+        .fails(2)
+        .stderr_has("`docker` is for components of type `docker`");
 }
 
 #[test]
@@ -373,7 +437,9 @@ fn what_init_writes_is_built_and_deployed() {
     };
     cdflow(&sandbox.work(), &["init", "--type", "docker", "docker-init"]).success();
     let folder = sandbox.work().join("docker-init");
-    for arguments in [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "--message", "First"]] {
+    for arguments in
+        [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "--message", "First"]]
+    {
         git(&sandbox, &folder, arguments).run().success();
     }
     cdflow(&folder, &["release", "1"]).success().lacks("warning");

@@ -15,7 +15,8 @@ fn sound(name: &str) -> (Aws, Project, Value) {
     }
     aws.put_scheme(&scheme);
     for bucket in [aws.release_bucket(), aws.lambda_bucket(), aws.state_bucket()] {
-        let versioned = json!({ "Bucket": bucket, "VersioningConfiguration": { "Status": "Enabled" } });
+        let versioned =
+            json!({ "Bucket": bucket, "VersioningConfiguration": { "Status": "Enabled" } });
         aws.call(RELEASE, "s3", "put_bucket_versioning", versioned);
         // Moto names the answer's root by the operation; this is S3's own.
         let root = ["GetBucketVersioningResponse", "VersioningConfiguration"];
@@ -49,7 +50,11 @@ fn of(findings: &[Value], check: &str) -> Vec<String> {
 
 /// The checks with this level.
 fn at<'f>(findings: &'f [Value], level: &str) -> Vec<&'f str> {
-    findings.iter().filter(|it| it["level"] == level).map(|it| it["check"].as_str().unwrap()).collect()
+    findings
+        .iter()
+        .filter(|it| it["level"] == level)
+        .map(|it| it["check"].as_str().unwrap())
+        .collect()
 }
 
 #[test]
@@ -75,7 +80,12 @@ fn a_component_without_a_cloud_is_well() {
         "ok       environment *, aslive, ci, live",
     ]);
     project.unchanged_since(&before, &output);
-    assert!(doctor(&project, 0).0.iter().all(|finding| finding["level"] == "ok" && finding["remedy"].is_null()));
+    assert!(
+        doctor(&project, 0)
+            .0
+            .iter()
+            .all(|finding| finding["level"] == "ok" && finding["remedy"].is_null())
+    );
 }
 
 #[test]
@@ -92,15 +102,24 @@ fn a_component_on_aws_is_well() {
         ("state", format!("ok s3://{}/ in eu-west-1, versioned", aws.state_bucket())),
         ("state lock", "ok an object beside the state".to_owned()),
         ("environment *, ci", format!("ok role {}-dev-deploy of account {DEV}", aws.name())),
-        ("environment aslive, live", format!("ok role {}-prod-deploy of account {PROD}", aws.name())),
+        (
+            "environment aslive, live",
+            format!("ok role {}-prod-deploy of account {PROD}", aws.name()),
+        ),
     ] {
-        assert!(of(&findings, check).first().is_some_and(|it| it.starts_with(&says)), "{check}: {says}\n{output}");
+        assert!(
+            of(&findings, check).first().is_some_and(|it| it.starts_with(&says)),
+            "{check}: {says}\n{output}"
+        );
     }
     assert!(aws.keys(&aws.release_bucket()).is_empty() && aws.keys(&aws.state_bucket()).is_empty());
     for written in ["PUT", "POST", "DELETE"] {
         let calls = aws.requests(&format!("{written} /{}-", aws.name()));
         // The ones that made and furnished the buckets.
-        assert!(calls.iter().all(|call| !call.contains("uploads") && !call.contains("greeting")), "{calls:?}");
+        assert!(
+            calls.iter().all(|call| !call.contains("uploads") && !call.contains("greeting")),
+            "{calls:?}"
+        );
     }
 
     // One environment: its roles alone.
@@ -133,20 +152,35 @@ fn a_lambda_needs_its_bucket_and_its_code() {
 #[test]
 fn what_is_broken_in_the_folder_is_all_told_at_once() {
     let project = Project::local("greeting");
-    project.write("config/live.json", "{\"greeting\": }").write("account-scheme.json", "{\"accounts\": 1}");
+    project
+        .write("config/live.json", "{\"greeting\": }")
+        .write("account-scheme.json", "{\"accounts\": 1}");
     let runner = project.cdflow(["doctor", "--json"]).env("PATH", "/nowhere");
     let (findings, output) = examined(&project, runner, 2);
     assert_eq!(at(&findings, "problem"), ["config/", "git", "component", "terraform"], "{output}");
-    assert!(of(&findings, "config/")[0].contains("config/live.json:1:14: not a JSON object"), "{output}");
+    assert!(
+        of(&findings, "config/")[0].contains("config/live.json:1:14: not a JSON object"),
+        "{output}"
+    );
     assert!(of(&findings, "config/")[1].contains("ok common.json"), "{output}");
     assert!(of(&findings, "terraform")[0].contains("`terraform` is not in PATH"), "{output}");
-    assert_eq!(of(&findings, "account scheme"), ["warning not checked: the component has no name"], "{output}");
-    assert!(findings.iter().all(|it| it["level"] != "problem" || it["remedy"].is_string() || it["check"] == "config/"));
+    assert_eq!(
+        of(&findings, "account scheme"),
+        ["warning not checked: the component has no name"],
+        "{output}"
+    );
+    assert!(findings.iter().all(|it| it["level"] != "problem"
+        || it["remedy"].is_string()
+        || it["check"] == "config/"));
 
     let (findings, output) = doctor(&project, 2);
     assert_eq!(at(&findings, "problem"), ["config/", "account scheme"], "{output}");
     assert!(of(&findings, "git")[0].starts_with("warning uncommitted changes"), "{output}");
-    assert_eq!(of(&findings, "environments"), ["warning not checked: the account scheme is not read"], "{output}");
+    assert_eq!(
+        of(&findings, "environments"),
+        ["warning not checked: the account scheme is not read"],
+        "{output}"
+    );
 
     project.remove("cdflow.yml");
     let (findings, output) = doctor(&project, 2);
@@ -170,7 +204,10 @@ fn a_role_that_is_refused_is_about_access() {
     aws.rule(json!({ "matching": format!("role%2F{}-dev-plan", aws.name()), "status": 403, "body": refused }));
     let (findings, output) = doctor(&project, 4);
     assert_eq!(at(&findings, "problem"), ["environment *, ci"], "{output}");
-    assert!(output.stdout.contains("trust policy") && output.stdout.contains("AccessDenied"), "{output}");
+    assert!(
+        output.stdout.contains("trust policy") && output.stdout.contains("AccessDenied"),
+        "{output}"
+    );
 
     // With the release role go the buckets; the environments are looked at all the same.
     aws.rule(json!({ "matching": format!("role%2F{}-release", aws.name()), "status": 403, "body": refused }));
@@ -192,8 +229,10 @@ fn nobody_and_no_bucket() {
     assert!(of(&findings, "release store")[0].contains("NoSuchBucket"), "{output}");
     assert!(of(&findings, "environment *, ci")[1].contains("no `plan-role`"), "{output}");
 
-    let nobody =
-        project.cdflow(["doctor", "--json"]).env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    let nobody = project
+        .cdflow(["doctor", "--json"])
+        .env_remove("AWS_ACCESS_KEY_ID")
+        .env_remove("AWS_SECRET_ACCESS_KEY");
     let (findings, output) = examined(&project, nobody, 4);
     assert_eq!(at(&findings, "problem"), ["identity"], "{output}");
     assert!(of(&findings, "terraform")[0].starts_with("ok"), "{output}");
@@ -203,11 +242,14 @@ fn nobody_and_no_bucket() {
 fn secrets_are_read_and_never_shown() {
     let (aws, project, _) = sound("doctorsecrets");
     project.append("cdflow.yml", "secrets: [ssm]\n");
-    project.append("infra/main.tf", "\nvariable \"secrets\" {\n  type = map(string)\n}\n").commit("With secrets");
+    project
+        .append("infra/main.tf", "\nvariable \"secrets\" {\n  type = map(string)\n}\n")
+        .commit("With secrets");
     let name = "/cdflow/live/greeting/doctor-password";
     let put = json!({ "Name": name, "Value": "correct horse battery", "Type": "SecureString", "Overwrite": true });
     aws.call(PROD, "ssm", "put_parameter", put);
-    let (findings, output) = examined(&project, project.cdflow(["doctor", "live", "--json", "-vv"]), 0);
+    let (findings, output) =
+        examined(&project, project.cdflow(["doctor", "live", "--json", "-vv"]), 0);
     assert_eq!(of(&findings, "secrets"), ["ok 1 from ssm"], "{output}");
     output.lacks("correct horse");
     let (findings, output) = doctor(&project, 0);
@@ -237,6 +279,9 @@ fn a_lock_table_must_be_one() {
         aws.put_scheme(&scheme);
         let (findings, output) = doctor(&project, code);
         let locks = of(&findings, "state lock");
-        assert!(locks.len() == 2 && locks[0].starts_with("ok") && locks[1].contains(says), "{output}");
+        assert!(
+            locks.len() == 2 && locks[0].starts_with("ok") && locks[1].contains(says),
+            "{output}"
+        );
     }
 }

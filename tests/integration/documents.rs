@@ -28,22 +28,30 @@ const COMMANDS: [&str; 15] = [
 fn every_command_and_flag_stands_in_the_documents() {
     let (readme, page) = (read("README.md"), read("docs/commands.md"));
     // `help` is clap's.
-    let commands: Vec<String> = help(&[]).lines().filter_map(command_of).filter(|command| command != "help").collect();
+    let commands: Vec<String> =
+        help(&[]).lines().filter_map(command_of).filter(|command| command != "help").collect();
     assert_eq!(commands, COMMANDS);
     for command in every_command() {
         let name = command.join(" ");
         for (file, text) in [("README.md", &readme), ("docs/commands.md", &page)] {
-            assert!(text.contains(&format!("| `cdflow {name}")), "{file}: no `cdflow {name}` in the table");
+            assert!(
+                text.contains(&format!("| `cdflow {name}")),
+                "{file}: no `cdflow {name}` in the table"
+            );
         }
         for flag in flags(&help(&command)) {
-            assert!(names(&page, &flag), "docs/commands.md: nothing of `{flag}` of `cdflow {name}`");
+            assert!(
+                names(&page, &flag),
+                "docs/commands.md: nothing of `{flag}` of `cdflow {name}`"
+            );
         }
     }
 }
 
 #[test]
 fn the_documents_have_no_flag_that_the_program_has_not() {
-    let known: BTreeSet<String> = every_command().iter().flat_map(|command| flags(&help(command))).collect();
+    let known: BTreeSet<String> =
+        every_command().iter().flat_map(|command| flags(&help(command))).collect();
     let known = known.into_iter().chain(flags(&help(&[]))).collect::<BTreeSet<_>>();
     let page = read("docs/commands.md");
     let commands = section(&page, "## Commands");
@@ -61,9 +69,14 @@ fn every_exit_code_stands_in_the_readme() {
         .filter_map(|line| line.strip_prefix("| ")?.split_once(" |")?.0.parse().ok())
         .collect();
     let source = read("src/base/error.rs");
-    let of_source = source.lines().filter_map(|line| line.trim().split_once(" = ")?.1.strip_suffix(',')?.parse().ok());
+    let of_source = source
+        .lines()
+        .filter_map(|line| line.trim().split_once(" = ")?.1.strip_suffix(',')?.parse().ok());
     let codes: Vec<u8> = std::iter::once(0).chain(of_source).collect();
-    assert!(codes.len() > 10, "src/base/error.rs is no longer written as this test reads it: {codes:?}");
+    assert!(
+        codes.len() > 10,
+        "src/base/error.rs is no longer written as this test reads it: {codes:?}"
+    );
     assert_eq!(table, codes);
 }
 
@@ -71,15 +84,28 @@ fn every_exit_code_stands_in_the_readme() {
 fn every_key_stands_in_the_documents() {
     let page = read("docs/configuration.md");
     for (section_name, source, structs) in [
-        ("## cdflow.yml", "src/config/component.rs", &["Manifest", "Lambda", "Docker", "Function", "Deploy"][..]),
+        (
+            "## cdflow.yml",
+            "src/config/component.rs",
+            &["Manifest", "Lambda", "Docker", "Function", "Deploy"][..],
+        ),
         ("## cdflow.yml", "src/config/preview.rs", &["Preview"][..]),
         ("## cdflow.yml", "src/config/guards.rs", &["Limits", "EnvironmentLimits"][..]),
-        ("## Account scheme", "src/config/scheme/mod.rs", &["File", "FileAccount", "FileBackend", "Upgrade"][..]),
+        (
+            "## Account scheme",
+            "src/config/scheme/mod.rs",
+            &["File", "FileAccount", "FileBackend", "Upgrade"][..],
+        ),
     ] {
         let text = section(&page, section_name);
         for name in structs {
             for key in keys(&read(source), name) {
-                let stands = [format!("`{key}`"), format!("`{key}."), format!(".{key}`"), format!("\"{key}\"")];
+                let stands = [
+                    format!("`{key}`"),
+                    format!("`{key}."),
+                    format!(".{key}`"),
+                    format!("\"{key}\""),
+                ];
                 assert!(
                     stands.iter().any(|it| text.contains(it)),
                     "docs/configuration.md, {section_name}: nothing of `{key}`"
@@ -95,12 +121,19 @@ fn the_program_knows_the_keys_that_this_test_reads() {
     let project = Project::local("greeting");
     project.append("cdflow.yml", "zzzzzzzzzzzzzzzzzzzzzzzz: 1\n");
     let output = project.cdflow(["status"]).run();
-    output.fails(2).stderr_has(&format!("known here: {}", keys(&read("src/config/component.rs"), "Manifest").join(", ")));
+    output.fails(2).stderr_has(&format!(
+        "known here: {}",
+        keys(&read("src/config/component.rs"), "Manifest").join(", ")
+    ));
 
     let project = Project::local("greeting");
-    project.edit_json("account-scheme.json", |scheme| scheme["zzzzzzzzzzzzzzzzzzzzzzzz"] = 1.into());
+    project
+        .edit_json("account-scheme.json", |scheme| scheme["zzzzzzzzzzzzzzzzzzzzzzzz"] = 1.into());
     let output = project.cdflow(["status"]).run();
-    output.fails(2).stderr_has(&format!("known here: {}", keys(&read("src/config/scheme/mod.rs"), "File").join(", ")));
+    output.fails(2).stderr_has(&format!(
+        "known here: {}",
+        keys(&read("src/config/scheme/mod.rs"), "File").join(", ")
+    ));
 }
 
 #[test]
@@ -108,8 +141,14 @@ fn every_variable_that_terraform_sees_stands_in_the_documents() {
     let page = read("docs/terraform.md");
     let text = section(&page, "## What Terraform sees");
     let source = read("src/base/process_env.rs");
-    let names: Vec<&str> = source.lines().filter_map(|line| line.strip_prefix("    \"")?.strip_suffix("\",")).collect();
-    assert!(names.len() > 20, "src/base/process_env.rs is no longer written as this test reads it: {names:?}");
+    let names: Vec<&str> = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("    \"")?.strip_suffix("\","))
+        .collect();
+    assert!(
+        names.len() > 20,
+        "src/base/process_env.rs is no longer written as this test reads it: {names:?}"
+    );
     for name in names {
         assert!(text.contains(&format!("`{name}`")), "docs/terraform.md: nothing of `{name}`");
     }
@@ -118,10 +157,14 @@ fn every_variable_that_terraform_sees_stands_in_the_documents() {
 #[test]
 fn what_the_documents_show_of_cdflow_yml_and_of_the_scheme_loads() {
     let pages = read("docs/configuration.md") + &read("docs/aws.md");
-    let manifests: Vec<String> =
-        blocks(&pages, "yaml").into_iter().filter(|block| block.contains("account-scheme-url:")).collect();
-    let schemes: Vec<String> =
-        blocks(&pages, "json").into_iter().filter(|block| block.contains("\"release-account\"")).collect();
+    let manifests: Vec<String> = blocks(&pages, "yaml")
+        .into_iter()
+        .filter(|block| block.contains("account-scheme-url:"))
+        .collect();
+    let schemes: Vec<String> = blocks(&pages, "json")
+        .into_iter()
+        .filter(|block| block.contains("\"release-account\""))
+        .collect();
     assert!(manifests.len() >= 2 && schemes.len() >= 2, "{manifests:?} {schemes:?}");
     let aws = Aws::new("documents");
     let load = |scheme: &str, manifest: &str| {
@@ -129,10 +172,12 @@ fn what_the_documents_show_of_cdflow_yml_and_of_the_scheme_loads() {
         project.write("account-scheme.json", scheme);
         project.write(
             "cdflow.yml",
-            &manifest.replace("s3://acme-cdflow/account-scheme.json #", "./account-scheme.json #").replace(
-                "account-scheme-url: s3://acme-cdflow/account-scheme.json\n",
-                "account-scheme-url: ./account-scheme.json\n",
-            ),
+            &manifest
+                .replace("s3://acme-cdflow/account-scheme.json #", "./account-scheme.json #")
+                .replace(
+                    "account-scheme-url: s3://acme-cdflow/account-scheme.json\n",
+                    "account-scheme-url: ./account-scheme.json\n",
+                ),
         );
         project.write("src/handler.py", "def handle(event, context): return {}\n");
         project.commit("As the documents say");
@@ -146,10 +191,12 @@ fn what_the_documents_show_of_cdflow_yml_and_of_the_scheme_loads() {
 #[test]
 fn json_of_the_documents_is_json() {
     let documents = documents();
-    let found: Vec<String> = documents.iter().flat_map(|document| blocks(&read(document), "json")).collect();
+    let found: Vec<String> =
+        documents.iter().flat_map(|document| blocks(&read(document), "json")).collect();
     assert!(found.len() > 5, "{found:?}");
     for block in found {
-        serde_json::from_str::<serde_json::Value>(&block).unwrap_or_else(|error| panic!("{error}:\n{block}"));
+        serde_json::from_str::<serde_json::Value>(&block)
+            .unwrap_or_else(|error| panic!("{error}:\n{block}"));
     }
 }
 
@@ -159,11 +206,18 @@ fn links_of_the_documents_lead_somewhere() {
         let (file, text) = (in_repository(document), read(document));
         let targets = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
         for target in targets.filter(|target| !target.contains("://")) {
-            let (path, heading) = target.split_once('#').map_or((target, None), |(path, wanted)| (path, Some(wanted)));
-            let linked = if path.is_empty() { file.clone() } else { file.parent().unwrap().join(path) };
+            let (path, heading) = target
+                .split_once('#')
+                .map_or((target, None), |(path, wanted)| (path, Some(wanted)));
+            let linked =
+                if path.is_empty() { file.clone() } else { file.parent().unwrap().join(path) };
             assert!(linked.exists(), "{document}: there is no `{target}`");
             let Some(heading) = heading else { continue };
-            let is_there = fs::read_to_string(linked).unwrap().lines().filter_map(anchor).any(|it| it == heading);
+            let is_there = fs::read_to_string(linked)
+                .unwrap()
+                .lines()
+                .filter_map(anchor)
+                .any(|it| it == heading);
             assert!(is_there, "{document}: no heading for `{target}`");
         }
     }
@@ -176,11 +230,15 @@ fn the_guide_leaves_no_behaviour_out() {
     let cells = |line: &str| -> Vec<String> {
         line.split(" | ").map(|cell| cell.trim_matches(['|', ' ']).to_owned()).collect()
     };
-    let rows: Vec<Vec<String>> = guide.lines().map(cells).filter(|row| row[0].parse::<usize>().is_ok()).collect();
+    let rows: Vec<Vec<String>> =
+        guide.lines().map(cells).filter(|row| row[0].parse::<usize>().is_ok()).collect();
     let numbers: Vec<usize> = rows.iter().map(|row| row[0].parse().unwrap()).collect();
     assert_eq!(numbers, (1..=76).collect::<Vec<_>>());
     for row in rows {
-        assert!(["same", "changed: ", "gone: "].iter().any(|word| row[2].starts_with(word)), "{row:?}");
+        assert!(
+            ["same", "changed: ", "gone: "].iter().any(|word| row[2].starts_with(word)),
+            "{row:?}"
+        );
     }
 }
 
@@ -189,16 +247,23 @@ fn action_yml_its_page_and_the_program_have_the_same_inputs() {
     let declared = names_of(&action_yml()["inputs"]);
     assert_eq!(column(section(&read("docs/github-actions.md"), "## Inputs")), declared);
     let source = read("src/cli/args.rs");
-    let known = source.split_once("const KNOWN").and_then(|(_, rest)| rest.split_once("];")).unwrap().0;
+    let known =
+        source.split_once("const KNOWN").and_then(|(_, rest)| rest.split_once("];")).unwrap().0;
     let known: BTreeSet<String> = known.split('"').skip(1).step_by(2).map(str::to_owned).collect();
     assert_eq!(known, declared);
     // The list is read from the source; here the program itself says that it has each of them for some command.
     for input in declared.iter().filter(|input| *input != "command") {
-        let output =
-            cdflow([""; 0]).env("INPUT_COMMAND", "status").env(format!("INPUT_{}", input.to_uppercase()), "x").run();
+        let output = cdflow([""; 0])
+            .env("INPUT_COMMAND", "status")
+            .env(format!("INPUT_{}", input.to_uppercase()), "x")
+            .run();
         output.fails(2).lacks("there is no input");
     }
-    cdflow([""; 0]).env("INPUT_COMMAND", "status").env("INPUT_NONE", "x").run().stderr_has("there is no input `none`");
+    cdflow([""; 0])
+        .env("INPUT_COMMAND", "status")
+        .env("INPUT_NONE", "x")
+        .run()
+        .stderr_has("there is no input `none`");
 }
 
 #[test]
@@ -216,8 +281,12 @@ fn action_yml_its_page_and_the_program_have_the_same_outputs() {
 fn workflows_use_what_there_is() {
     let action = action_yml();
     let (inputs, outputs) = (names_of(&action["inputs"]), names_of(&action["outputs"]));
-    let of_page =
-        |page: &str| blocks(&read(page), "yaml").into_iter().map(|block| (page.to_owned(), block)).collect::<Vec<_>>();
+    let of_page = |page: &str| {
+        blocks(&read(page), "yaml")
+            .into_iter()
+            .map(|block| (page.to_owned(), block))
+            .collect::<Vec<_>>()
+    };
     let mut workflows = [of_page("docs/github-actions.md"), of_page("README.md")].concat();
     for entry in fs::read_dir(in_repository("examples/workflows")).unwrap() {
         let name = format!("examples/workflows/{}", entry.unwrap().file_name().to_str().unwrap());
@@ -226,7 +295,10 @@ fn workflows_use_what_there_is() {
     let mut steps = Vec::new();
     for (name, text) in &workflows {
         let mut found = Vec::new();
-        steps_of(&serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}")), &mut found);
+        steps_of(
+            &serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}")),
+            &mut found,
+        );
         for step in &found {
             for input in names_of(&step["with"]) {
                 assert!(inputs.contains(&input), "{name}: there is no input `{input}`");
@@ -236,7 +308,8 @@ fn workflows_use_what_there_is() {
             }
             let Some(id) = step["id"].as_str() else { continue };
             for used in text.split(&format!("steps.{id}.outputs.")).skip(1) {
-                let output = used.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).next().unwrap();
+                let output =
+                    used.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).next().unwrap();
                 assert!(outputs.contains(output), "{name}: there is no output `{output}`");
             }
         }
@@ -284,7 +357,9 @@ fn names_of(mapping: &Value) -> BTreeSet<String> {
 
 /// What stands in backticks in the first column of the tables.
 fn column(text: &str) -> BTreeSet<String> {
-    let cells = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" |").map(|(cell, _)| cell));
+    let cells = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once(" |").map(|(cell, _)| cell));
     let names = cells.flat_map(|cell| cell.split('`').step_by(2));
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
@@ -297,7 +372,11 @@ fn what_holds_a_promise_is_there() {
         let (files, tests): (Vec<_>, Vec<_>) = quoted.into_iter().partition(|it| it.contains('/'));
         let text: String = files.iter().map(|file| read(file)).collect();
         for test in tests {
-            assert!(text.contains(&format!("fn {test}(")), "README.md: `{test}` is not in {}", files.join(", "));
+            assert!(
+                text.contains(&format!("fn {test}(")),
+                "README.md: `{test}` is not in {}",
+                files.join(", ")
+            );
         }
     }
 }
@@ -312,11 +391,25 @@ fn every_folder_stands_in_the_architecture() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
             if path.is_dir() {
-                assert!(tree.contains(&format!("{name}/")), "ARCHITECTURE.md: nothing of the folder `{name}`");
+                assert!(
+                    tree.contains(&format!("{name}/")),
+                    "ARCHITECTURE.md: nothing of the folder `{name}`"
+                );
                 folders.push(path);
-            } else if name.ends_with(".rs") && !path.components().any(|part| part.as_os_str() == "templates") {
-                let first = fs::read_to_string(&path).unwrap().lines().next().unwrap_or_default().to_owned();
-                assert!(first.starts_with("//! "), "{}: its first line does not say what it is for", path.display());
+            } else if name.ends_with(".rs")
+                && !path.components().any(|part| part.as_os_str() == "templates")
+            {
+                let first = fs::read_to_string(&path)
+                    .unwrap()
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
+                assert!(
+                    first.starts_with("//! "),
+                    "{}: its first line does not say what it is for",
+                    path.display()
+                );
             }
         }
     }
@@ -348,18 +441,24 @@ fn the_architecture_names_each_module_once() {
 #[test]
 fn the_contents_name_every_section() {
     let readme = read("README.md");
-    let contents = section(&readme, "## Contents").lines().filter_map(|line| line.strip_prefix("- ["));
+    let contents =
+        section(&readme, "## Contents").lines().filter_map(|line| line.strip_prefix("- ["));
     let contents: Vec<&str> = contents.filter_map(|line| Some(line.split_once(']')?.0)).collect();
     let headings: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("## ")).collect();
-    assert_eq!(contents, headings.into_iter().filter(|heading| *heading != "Contents").collect::<Vec<_>>());
+    assert_eq!(
+        contents,
+        headings.into_iter().filter(|heading| *heading != "Contents").collect::<Vec<_>>()
+    );
 }
 
 /// Those for people, by their paths.
 fn documents() -> Vec<String> {
-    let pages =
-        fs::read_dir(in_repository("docs")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let pages = fs::read_dir(in_repository("docs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let pages = pages.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
-    let others = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(str::to_owned);
+    let others =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(str::to_owned);
     others.into_iter().chain(pages).collect()
 }
 
@@ -368,7 +467,10 @@ fn documents() -> Vec<String> {
 fn the_readme_names_every_page() {
     let readme = read("README.md");
     for page in documents().iter().filter(|page| page.starts_with("docs/")) {
-        assert!(section(&readme, "## Documentation").contains(&format!("]({page})")), "README.md: nothing of {page}");
+        assert!(
+            section(&readme, "## Documentation").contains(&format!("]({page})")),
+            "README.md: nothing of {page}"
+        );
     }
 }
 
@@ -379,7 +481,12 @@ fn read(file: &str) -> String {
 /// As they are typed: `preview` has commands of its own.
 fn every_command() -> Vec<Vec<&'static str>> {
     let own = ["up", "down", "reap"].map(|command| vec!["preview", command]);
-    COMMANDS.iter().filter(|command| **command != "preview").map(|command| vec![*command]).chain(own).collect()
+    COMMANDS
+        .iter()
+        .filter(|command| **command != "preview")
+        .map(|command| vec![*command])
+        .chain(own)
+        .collect()
 }
 
 fn help(arguments: &[&str]) -> String {
@@ -396,7 +503,10 @@ fn command_of(line: &str) -> Option<String> {
 fn flags(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
     words
-        .filter(|word| word.strip_prefix("--").is_some_and(|name| name.starts_with(|c: char| c.is_ascii_lowercase())))
+        .filter(|word| {
+            word.strip_prefix("--")
+                .is_some_and(|name| name.starts_with(|c: char| c.is_ascii_lowercase()))
+        })
         .map(str::to_owned)
         .collect()
 }
@@ -408,7 +518,8 @@ fn names(text: &str, flag: &str) -> bool {
 
 /// From a heading to the next of its level.
 fn section<'t>(text: &'t str, heading: &str) -> &'t str {
-    let start = text.find(&format!("\n{heading}")).unwrap_or_else(|| panic!("there is no `{heading}`")) + 1;
+    let start =
+        text.find(&format!("\n{heading}")).unwrap_or_else(|| panic!("there is no `{heading}`")) + 1;
     let end = text[start + 1..].find("\n## ").map_or(text.len(), |end| start + 1 + end);
     &text[start..end]
 }
@@ -420,7 +531,9 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
     for line in text.lines() {
         match (line.strip_prefix("```"), block.as_mut()) {
             (Some(opened), None) => block = Some((opened == language, String::new())),
-            (Some(_), Some(_)) => found.extend(block.take().filter(|(wanted, _)| *wanted).map(|(_, text)| text)),
+            (Some(_), Some(_)) => {
+                found.extend(block.take().filter(|(wanted, _)| *wanted).map(|(_, text)| text))
+            }
             (None, Some((_, text))) => *text += &format!("{line}\n"),
             (None, None) => {}
         }
@@ -430,14 +543,18 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
 
 /// The keys of a struct that serde reads, as they are spelled in the file.
 fn keys(source: &str, name: &str) -> Vec<String> {
-    let start = source.find(&format!("struct {name} {{")).unwrap_or_else(|| panic!("there is no struct `{name}`"));
+    let start = source
+        .find(&format!("struct {name} {{"))
+        .unwrap_or_else(|| panic!("there is no struct `{name}`"));
     let body = &source[start..start + source[start..].find("\n}").unwrap()];
     let mut renamed: Option<String> = None;
     let mut found = Vec::new();
     for line in body.lines().skip(1).map(str::trim) {
         if let Some(rest) = line.split_once("rename = \"").map(|(_, rest)| rest) {
             renamed = rest.split_once('"').map(|(key, _)| key.to_owned());
-        } else if let Some((field, _)) = line.split_once(": ").filter(|_| !line.starts_with(['/', '#'])) {
+        } else if let Some((field, _)) =
+            line.split_once(": ").filter(|_| !line.starts_with(['/', '#']))
+        {
             let field = field.trim_start_matches("pub(crate) ");
             found.push(renamed.take().unwrap_or_else(|| field.replace('_', "-")));
         }
@@ -449,6 +566,10 @@ fn keys(source: &str, name: &str) -> Vec<String> {
 /// As GitHub makes it of a heading.
 fn anchor(line: &str) -> Option<String> {
     let title = line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#'))?;
-    let kept = title.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
+    let kept = title
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+        .collect::<String>();
     Some(kept.replace(' ', "-"))
 }

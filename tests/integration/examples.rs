@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 #[test]
 fn every_example_is_formatted() {
     let sandbox = Sandbox::new();
-    let output = terraform(&sandbox, in_repository("examples"), ["fmt", "-check", "-diff", "-recursive"]).run();
+    let output =
+        terraform(&sandbox, in_repository("examples"), ["fmt", "-check", "-diff", "-recursive"])
+            .run();
     output.success().stdout_is("").stderr_is("");
 }
 
@@ -32,9 +34,19 @@ fn every_environment_of_an_example_has_its_files() {
     for example in examples() {
         let scheme = json(&example.join("account-scheme.json"));
         let region = scheme["default-region"].as_str().unwrap();
-        for alias in scheme["environments"].as_object().unwrap().values().map(|alias| alias.as_str().unwrap()) {
-            assert!(scheme["accounts"][alias].is_object(), "{}: no account `{alias}`", example.display());
-            let platform = json(&example.join("platform-config").join(alias).join(format!("{region}.json")));
+        for alias in scheme["environments"]
+            .as_object()
+            .unwrap()
+            .values()
+            .map(|alias| alias.as_str().unwrap())
+        {
+            assert!(
+                scheme["accounts"][alias].is_object(),
+                "{}: no account `{alias}`",
+                example.display()
+            );
+            let platform =
+                json(&example.join("platform-config").join(alias).join(format!("{region}.json")));
             assert!(platform.is_object(), "{}: {platform}", example.display());
         }
         assert_ne!(scheme["release-bucket"], scheme["lambda-bucket"], "{}", example.display());
@@ -48,16 +60,23 @@ fn every_variable_of_an_example_gets_a_value_and_every_value_has_a_variable() {
         let declared: BTreeSet<String> = fs::read_to_string(example.join("infra/variables.tf"))
             .unwrap()
             .lines()
-            .filter_map(|line| Some(line.strip_prefix("variable \"")?.strip_suffix("\" {")?.to_owned()))
+            .filter_map(|line| {
+                Some(line.strip_prefix("variable \"")?.strip_suffix("\" {")?.to_owned())
+            })
             .collect();
         let common = keys(&json(&example.join("config/common.json")));
         let built_in = ["env".to_owned(), "release".to_owned()];
         for account in fs::read_dir(example.join("platform-config")).unwrap() {
             let platform = keys(&json(&account.unwrap().path().join("eu-west-1.json")));
-            let given: BTreeSet<String> = common.iter().cloned().chain(platform).chain(built_in.clone()).collect();
+            let given: BTreeSet<String> =
+                common.iter().cloned().chain(platform).chain(built_in.clone()).collect();
             assert_eq!(declared, given, "{}", example.display());
         }
-        assert!(keys(&json(&example.join("config/live.json"))).is_subset(&declared), "{}", example.display());
+        assert!(
+            keys(&json(&example.join("config/live.json"))).is_subset(&declared),
+            "{}",
+            example.display()
+        );
     }
 }
 
@@ -65,23 +84,28 @@ fn every_variable_of_an_example_gets_a_value_and_every_value_has_a_variable() {
 fn the_lambda_of_the_example_passes_its_own_test() {
     let sandbox = Sandbox::new();
     let source = in_repository("examples/lambda-component/src");
-    let run =
-        "import sys, unittest; sys.path.insert(0, '.'); sys.dont_write_bytecode = True; unittest.main('handler_test')";
-    python(&sandbox, ["-c", run]).cwd(source).env("GREETING", "Hello").run().success().stderr_has("Ran 1 test");
+    let run = "import sys, unittest; sys.path.insert(0, '.'); sys.dont_write_bytecode = True; unittest.main('handler_test')";
+    python(&sandbox, ["-c", run])
+        .cwd(source)
+        .env("GREETING", "Hello")
+        .run()
+        .success()
+        .stderr_has("Ran 1 test");
 }
 
 #[test]
 fn the_service_of_the_example_passes_its_own_test() {
     let sandbox = Sandbox::new();
     let source = in_repository("examples/docker-component/src");
-    let run =
-        "import sys, unittest; sys.path.insert(0, '.'); sys.dont_write_bytecode = True; unittest.main('server_test')";
+    let run = "import sys, unittest; sys.path.insert(0, '.'); sys.dont_write_bytecode = True; unittest.main('server_test')";
     python(&sandbox, ["-c", run]).cwd(source).run().success().stderr_has("Ran 1 test");
 }
 
 fn validate(example: &str, mirror: Option<&Mirror>) {
     let project = Project::copied(example, &in_repository("examples").join(example));
-    for arguments in [vec!["init", "-no-color", "-input=false", "-backend=false"], vec!["validate", "-no-color"]] {
+    for arguments in
+        [vec!["init", "-no-color", "-input=false", "-backend=false"], vec!["validate", "-no-color"]]
+    {
         let run = terraform(project.sandbox(), project.path("infra"), arguments);
         let output = mirror.map_or(run.clone(), |mirror| run.providers(mirror)).run();
         output.success();
@@ -103,7 +127,8 @@ fn examples() -> Vec<PathBuf> {
 }
 
 fn json(path: &Path) -> Value {
-    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text =
+        fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 

@@ -9,8 +9,7 @@ use std::path::PathBuf;
 use std::thread;
 
 /// Not a key, but it looks like one. A secret's editor has made it end lines as Windows does.
-const KEY: &str =
-    "-----BEGIN OPENSSH PRIVATE KEY-----\r\nbm90IGEga2V5LCBidXQgbG9uZyBlbm91Z2g\r\n-----END OPENSSH PRIVATE KEY-----";
+const KEY: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\r\nbm90IGEga2V5LCBidXQgbG9uZyBlbm91Z2g\r\n-----END OPENSSH PRIVATE KEY-----";
 
 #[test]
 fn modules_by_ssh_with_a_key() {
@@ -29,26 +28,37 @@ fn modules_by_ssh_with_a_key() {
     let program = project.sandbox().root().join("bin/ssh");
     fs::write(&program, ssh).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let [key, hosts] = [("key", KEY), ("hosts", "git.example ssh-ed25519 AAAA")].map(|(name, content)| {
-        let path = project.sandbox().work().join(name);
-        fs::write(&path, content).unwrap();
-        path
-    });
+    let [key, hosts] =
+        [("key", KEY), ("hosts", "git.example ssh-ed25519 AAAA")].map(|(name, content)| {
+            let path = project.sandbox().work().join(name);
+            fs::write(&path, content).unwrap();
+            path
+        });
 
-    let by_flag = project.releasing("1").arg("--ssh-key").arg(&key).arg("--ssh-known-hosts").arg(&hosts);
-    let by_input =
-        as_step(&project, "2").env("INPUT_SSH-KEY", KEY).env("INPUT_SSH-KNOWN-HOSTS", "git.example ssh-ed25519 AAAA");
+    let by_flag =
+        project.releasing("1").arg("--ssh-key").arg(&key).arg("--ssh-known-hosts").arg(&hosts);
+    let by_input = as_step(&project, "2")
+        .env("INPUT_SSH-KEY", KEY)
+        .env("INPUT_SSH-KNOWN-HOSTS", "git.example ssh-ed25519 AAAA");
     for (runner, version) in [(by_flag, "1"), (by_input, "2")] {
         let _ = fs::remove_file(&log);
         let output = runner.env("PATH", &path).run();
         output.success().lacks("bm90IGEga2V5");
-        assert!(entries(&project.bundle(version)).contains_key("modules/shared/main.tf"), "{output}");
+        assert!(
+            entries(&project.bundle(version)).contains_key("modules/shared/main.tf"),
+            "{output}"
+        );
         let told = fs::read_to_string(&log).unwrap();
         assert!(told.contains(&format!("mode 600\n{}\n", KEY.replace("\r\n", "\n"))), "{told}");
-        for word in ["IdentitiesOnly=yes\n", "StrictHostKeyChecking=accept-new\n", "BatchMode=yes\n"] {
+        for word in
+            ["IdentitiesOnly=yes\n", "StrictHostKeyChecking=accept-new\n", "BatchMode=yes\n"]
+        {
             assert!(told.contains(word), "{word}: {told}");
         }
-        assert!(told.contains("git.example ssh-ed25519 AAAA\ngithub.com ssh-ed25519 AAAAC3"), "{told}");
+        assert!(
+            told.contains("git.example ssh-ed25519 AAAA\ngithub.com ssh-ed25519 AAAAC3"),
+            "{told}"
+        );
         assert_eq!(project.sandbox().left_behind(), [""; 0]);
     }
     fs::write(&key, "ssh-ed25519 AAAA me@here\n").unwrap();
@@ -64,11 +74,13 @@ fn modules_by_https_with_a_netrc() {
     let server = Server::start();
     let project = with_module(&format!("http://{}/module.zip", server.address));
     fs::create_dir(project.sandbox().home().join(".terraform.d")).unwrap();
-    fs::write(project.sandbox().home().join(".netrc"), "machine other login a password b\n").unwrap();
+    fs::write(project.sandbox().home().join(".netrc"), "machine other login a password b\n")
+        .unwrap();
     project.releasing("1").run().fails(11).stdout_has("bad response code: 401");
 
     // Terraform takes host and port for the machine.
-    let netrc = &format!("machine {}\n  login bot\n  password netrc-password-netrc", server.address);
+    let netrc =
+        &format!("machine {}\n  login bot\n  password netrc-password-netrc", server.address);
     let home = project.sandbox().work().join("home.log");
     let path = project.terraform_but(&format!(
         "init) ls -A \"$HOME\" > {0}; cat \"$HOME/.netrc\" >> {0}; echo \"told: $NETRC netrc-password-netrc\";;",
@@ -99,7 +111,10 @@ fn providers_are_kept_in_a_cache() {
     cached("2").success().stdout_has("from the shared cache directory").lacks("not committed");
     let entries = entries(&project.bundle("2"));
     let programs = entries.iter().filter(|(name, _)| name.contains("terraform-provider-tiny"));
-    assert_eq!(programs.map(|(_, entry)| entry.text()).collect::<Vec<_>>(), ["#!/bin/sh\nexit 1\n"]);
+    assert_eq!(
+        programs.map(|(_, entry)| entry.text()).collect::<Vec<_>>(),
+        ["#!/bin/sh\nexit 1\n"]
+    );
     assert_eq!(entries["infra/.terraform.lock.hcl"].text(), lock);
 }
 
@@ -107,19 +122,29 @@ fn providers_are_kept_in_a_cache() {
 fn a_run_may_ask_for_another_terraform_than_the_file() {
     let project = Project::local("greeting");
     project.release("1");
-    let says = ["is not the version that is asked for: terraform-version: ~> 1.2.0", "--terraform-version"];
+    let says = [
+        "is not the version that is asked for: terraform-version: ~> 1.2.0",
+        "--terraform-version",
+    ];
     project.refuses(["release", "2", "--terraform-version", "~> 1.2.0"], 2, &says);
     project.refuses(["deploy", "live", "1", "--terraform-version", "~> 1.2.0"], 2, &says);
     project.append("cdflow.yml", "terraform-version: \"~> 1.2.0\"\n").commit("An old one");
     project.refuses(["deploy", "live", "1"], 2, &says);
     project.cdflow(["deploy", "live", "1", "--terraform-version", ">= 1.6"]).run().success();
-    project.refuses(["deploy", "live", "1", "--terraform-version", "newest"], 2, &["no version constraint"]);
+    project.refuses(
+        ["deploy", "live", "1", "--terraform-version", "newest"],
+        2,
+        &["no version constraint"],
+    );
 }
 
 /// `cdflow release VERSION` as a step of a workflow, but for the container.
 fn as_step(project: &Project, version: &str) -> Runner {
-    let inputs =
-        [("INPUT_COMMAND", "release"), ("INPUT_VERSION", version), ("INPUT_PLATFORM-CONFIG", "platform-config")];
+    let inputs = [
+        ("INPUT_COMMAND", "release"),
+        ("INPUT_VERSION", version),
+        ("INPUT_PLATFORM-CONFIG", "platform-config"),
+    ];
     project.cdflow([""; 0]).envs(inputs)
 }
 
@@ -136,9 +161,11 @@ fn bare_repository(project: &Project) -> PathBuf {
     let folder = sandbox.work().join("modules");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("main.tf"), "# shared\n").unwrap();
-    for arguments in
-        [&["init", "--quiet", "--initial-branch", "main"][..], &["add", "--all"], &["commit", "--quiet", "-m", "x"]]
-    {
+    for arguments in [
+        &["init", "--quiet", "--initial-branch", "main"][..],
+        &["add", "--all"],
+        &["commit", "--quiet", "-m", "x"],
+    ] {
         git(sandbox, &folder, arguments).run().success();
     }
     folder
@@ -153,17 +180,29 @@ impl Server {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        thread::spawn(move || listener.incoming().flatten().for_each(|connection| drop(Self::answer(&connection))));
+        thread::spawn(move || {
+            listener.incoming().flatten().for_each(|connection| drop(Self::answer(&connection)))
+        });
         Self { address }
     }
 
     fn answer(mut connection: &TcpStream) -> std::io::Result<()> {
-        let lines = BufReader::new(connection).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+        let lines = BufReader::new(connection)
+            .lines()
+            .map_while(Result::ok)
+            .take_while(|line| !line.is_empty());
         let request: Vec<String> = lines.collect();
         // bot:netrc-password-netrc
-        let is_known = request.iter().any(|line| line == "Authorization: Basic Ym90Om5ldHJjLXBhc3N3b3JkLW5ldHJj");
-        let (status, body) = if is_known { ("200 OK", module()) } else { ("401 Unauthorized", Vec::new()) };
-        write!(connection, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len())?;
+        let is_known = request
+            .iter()
+            .any(|line| line == "Authorization: Basic Ym90Om5ldHJjLXBhc3N3b3JkLW5ldHJj");
+        let (status, body) =
+            if is_known { ("200 OK", module()) } else { ("401 Unauthorized", Vec::new()) };
+        write!(
+            connection,
+            "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        )?;
         match request[0].starts_with("HEAD") {
             true => Ok(()),
             false => connection.write_all(&body),

@@ -59,7 +59,11 @@ fn lab() -> &'static Lab {
 
 fn build(name: &str, folder: &Path) {
     let arguments = ["build", "--quiet", "--tag", name, "."];
-    Runner::new("docker", arguments, &Sandbox::new()).cwd(folder).in_lab(Lab::get()).run().success();
+    Runner::new("docker", arguments, &Sandbox::new())
+        .cwd(folder)
+        .in_lab(Lab::get())
+        .run()
+        .success();
 }
 
 /// A build image that differs from the usual one by some lines of a Dockerfile.
@@ -74,7 +78,10 @@ fn function(name: &str) -> Project {
     let project = Project::local(name);
     project.edit_json("account-scheme.json", |scheme| scheme["image-registry"] = Lab::LOCAL.into());
     project.edit("cdflow.yml", "type: infrastructure", "type: function");
-    project.write("infra/main.tf", SHOW_RELEASE).write("src/functions.rs", FUNCTIONS).write("src/lib.rs", LIB);
+    project
+        .write("infra/main.tf", SHOW_RELEASE)
+        .write("src/functions.rs", FUNCTIONS)
+        .write("src/lib.rs", LIB);
     project.commit("A function");
     project
 }
@@ -92,7 +99,9 @@ fn patiently(ask: impl Fn() -> Result<Value, String>) -> Value {
     loop {
         match ask() {
             Ok(answer) => return answer,
-            Err(_) if began.elapsed().as_secs() < 20 => std::thread::sleep(std::time::Duration::from_millis(20)),
+            Err(_) if began.elapsed().as_secs() < 20 => {
+                std::thread::sleep(std::time::Duration::from_millis(20))
+            }
             Err(error) => panic!("{error}"),
         }
     }
@@ -136,7 +145,10 @@ fn layers(image: &str) -> Vec<String> {
 #[test]
 fn a_function_is_tested_released_deployed_and_answers() {
     let project = function("function-life");
-    project.write("src/.env", "GREETING=leaked\n").write("src/.dockerignore", "!.env\n").commit("An environment file");
+    project
+        .write("src/.env", "GREETING=leaked\n")
+        .write("src/.dockerignore", "!.env\n")
+        .commit("An environment file");
     let output = run(&project, &["release", "1"]);
     output
         .success()
@@ -145,21 +157,39 @@ fn a_function_is_tested_released_deployed_and_answers() {
         .stderr_has(&format!("the engine's own copy of the base image `{ALPINE}` is used"))
         .stderr_has("Released function-life 1\n");
     let facts_of_1 = facts(&project, "1");
-    assert!(facts_of_1["build_image"].as_str().unwrap().starts_with(&format!("{BUILD}@sha256:")), "{facts_of_1}");
-    assert!(facts_of_1["runtime_image"].as_str().unwrap().starts_with(&format!("{ALPINE}@sha256:")), "{facts_of_1}");
+    assert!(
+        facts_of_1["build_image"].as_str().unwrap().starts_with(&format!("{BUILD}@sha256:")),
+        "{facts_of_1}"
+    );
+    assert!(
+        facts_of_1["runtime_image"].as_str().unwrap().starts_with(&format!("{ALPINE}@sha256:")),
+        "{facts_of_1}"
+    );
     let image = facts_of_1["image_id"].as_str().unwrap();
     run(&project, &["deploy", "ci", "1"]).success().stdout_has(image);
 
     // As another machine would have it.
-    lab().docker(["rmi", "--force", image, "localhost:5000/function-life:1", "localhost:5000/function-life:latest"]);
+    lab().docker([
+        "rmi",
+        "--force",
+        image,
+        "localhost:5000/function-life:1",
+        "localhost:5000/function-life:latest",
+    ]);
     lab().docker(["pull", image]);
     let (said, user) = answer(image, "function-life", &["GREETING=Ahoy"]);
     assert_eq!((said.as_str(), user.as_str()), ("Ahoy from a function", "10001"));
     let names = layers(image);
     assert!(!names.iter().any(|name| name.contains(".env")), "{names:?}");
-    assert!(!names.iter().any(|name| name.contains("rustc") || name.contains("cargo")), "{names:?}");
-    let app: Vec<&str> =
-        names.iter().map(String::as_str).filter(|name| name.starts_with("app/") && *name != "app/").collect();
+    assert!(
+        !names.iter().any(|name| name.contains("rustc") || name.contains("cargo")),
+        "{names:?}"
+    );
+    let app: Vec<&str> = names
+        .iter()
+        .map(String::as_str)
+        .filter(|name| name.starts_with("app/") && *name != "app/")
+        .collect();
     assert_eq!(app, ["app/Cargo.toml", "app/roche-service", "app/run.sh"]);
     assert_eq!(lab().docker(["run", "--rm", image, "id", "-un"]), "rocheuser");
 
@@ -181,13 +211,18 @@ fn on_a_runtime_image_with_other_tools_that_a_registry_has() {
     lab().docker(["push", "--quiet", &base]);
     lab().docker(["rmi", &base]);
     let digest = lab().manifest("function/debian", "1").unwrap().digest;
-    project.append("cdflow.yml", &format!("function:\n  runtime-image: {base}\n")).commit("Another runtime image");
+    project
+        .append("cdflow.yml", &format!("function:\n  runtime-image: {base}\n"))
+        .commit("Another runtime image");
     let output = run(&project, &["release", "1"]);
     output.success().lacks("cargo test").lacks(&format!("copy of the base image `{base}`"));
     let facts = facts(&project, "1");
     assert_eq!(facts["runtime_image"], format!("{base}@{digest}"));
     let image = facts["image_id"].as_str().unwrap();
-    assert_eq!(answer(image, "function-debian", &[]), ("Hello from a function".to_owned(), "10001".to_owned()));
+    assert_eq!(
+        answer(image, "function-debian", &[]),
+        ("Hello from a function".to_owned(), "10001".to_owned())
+    );
     assert_eq!(lab().docker(["run", "--rm", image, "id", "-un"]), "rocheuser");
 
     // What is in the registry says it too, so that a bundle that never came can be made up for.
@@ -198,7 +233,11 @@ fn on_a_runtime_image_with_other_tools_that_a_registry_has() {
     // The classic builder, for which the base image is to be pulled again.
     lab().docker(["rmi", "--force", &format!("{base}@{digest}")]);
     let classic = project.cdflow(["-v", "release", "2"]).in_lab(lab()).env("DOCKER_BUILDKIT", "0");
-    classic.run().success().stderr_has("the classic builder").stdout_has(&format!("FROM {base}@{digest}"));
+    classic
+        .run()
+        .success()
+        .stderr_has("the classic builder")
+        .stdout_has(&format!("FROM {base}@{digest}"));
     let image = self::facts(&project, "2")["image_id"].as_str().unwrap().to_owned();
     assert_eq!(answer(&image, "function-classic", &[]).0, "Hello from a function");
 }
@@ -210,19 +249,29 @@ fn what_the_build_image_compiled_before_is_never_taken_for_the_function() {
     other_build_image("cdflow-from-the-future:1", compiled);
     let project = function("function-future");
     project.remove("src/lib.rs").commit("Without tests");
-    run(&project, &["release", "1", "-b", "cdflow-from-the-future:1"]).success().lacks("Compiling tide");
+    run(&project, &["release", "1", "-b", "cdflow-from-the-future:1"])
+        .success()
+        .lacks("Compiling tide");
     let facts = facts(&project, "1");
-    assert_eq!(answer(facts["image_id"].as_str().unwrap(), "function-future", &[]).0, "Hello from a function");
+    assert_eq!(
+        answer(facts["image_id"].as_str().unwrap(), "function-future", &[]).0,
+        "Hello from a function"
+    );
 }
 
 /// A build image that compiled to the usual place, and compiles to another one now.
 #[test]
 fn a_binary_that_the_build_image_has_lying_about_is_never_released() {
-    other_build_image("cdflow-target-dir:1", "RUN cargo build --release\nENV CARGO_TARGET_DIR=/elsewhere");
+    other_build_image(
+        "cdflow-target-dir:1",
+        "RUN cargo build --release\nENV CARGO_TARGET_DIR=/elsewhere",
+    );
     let project = function("function-elsewhere");
     project.remove("src/lib.rs").commit("Without tests");
     let refused = run(&project, &["release", "1", "-b", "cdflow-target-dir:1"]);
-    refused.fails(11).stderr_has("the build image has no executable /app-build/target/release/roche-service");
+    refused
+        .fails(11)
+        .stderr_has("the build image has no executable /app-build/target/release/roche-service");
 }
 
 /// The package has a name of its own; only its binary has roche's.
@@ -234,22 +283,32 @@ fn a_build_image_may_call_its_package_as_it_likes() {
     other_build_image("cdflow-other-package:1", lines);
     let project = function("function-ours");
     project.remove("src/lib.rs").commit("Without tests");
-    run(&project, &["release", "1", "-b", "cdflow-other-package:1"]).success().lacks("Compiling tide");
+    run(&project, &["release", "1", "-b", "cdflow-other-package:1"])
+        .success()
+        .lacks("Compiling tide");
     let facts = facts(&project, "1");
-    assert_eq!(answer(facts["image_id"].as_str().unwrap(), "function-ours", &[]).0, "Hello from a function");
+    assert_eq!(
+        answer(facts["image_id"].as_str().unwrap(), "function-ours", &[]).0,
+        "Hello from a function"
+    );
 }
 
 #[test]
 fn a_static_binary_needs_nothing_else() {
     other_build_image("cdflow-static:1", "ENV RUSTFLAGS=\"-C target-feature=+crt-static\"");
     let project = function("function-scratch");
-    let arguments = ["release", "1", "--build-image", "cdflow-static:1", "--runtime-image", "scratch"];
+    let arguments =
+        ["release", "1", "--build-image", "cdflow-static:1", "--runtime-image", "scratch"];
     run(&project, &arguments).success();
     let facts = facts(&project, "1");
     assert_eq!(facts["runtime_image"], "scratch");
     let image = facts["image_id"].as_str().unwrap();
-    assert_eq!(answer(image, "function-scratch", &[]), ("Hello from a function".to_owned(), "10001".to_owned()));
-    let names: Vec<String> = layers(image).into_iter().filter(|name| !name.ends_with('/')).collect();
+    assert_eq!(
+        answer(image, "function-scratch", &[]),
+        ("Hello from a function".to_owned(), "10001".to_owned())
+    );
+    let names: Vec<String> =
+        layers(image).into_iter().filter(|name| !name.ends_with('/')).collect();
     assert_eq!(names, ["app/Cargo.toml", "app/roche-service"]);
 }
 
@@ -265,21 +324,40 @@ fn nothing_is_pushed_of_a_function_that_does_not_hold() {
     };
     project.edit("src/lib.rs", "Hello from", "Goodbye from").commit("A test that fails");
     fails(&[], 11, &["can't be built", "Goodbye from a function"]);
-    project.remove("src/lib.rs").edit("src/functions.rs", "greeting())", "greting())").commit("A mistake");
+    project
+        .remove("src/lib.rs")
+        .edit("src/functions.rs", "greeting())", "greting())")
+        .commit("A mistake");
     fails(&[], 11, &["error[E0425]: cannot find function `greting`"]);
-    project.write("src/functions.rs", "pub const KEY: &str = include_str!(\".env\");").write("src/.env", "KEY=1\n");
+    project
+        .write("src/functions.rs", "pub const KEY: &str = include_str!(\".env\");")
+        .write("src/.env", "KEY=1\n");
     project.commit("A secret in the code");
-    fails(&[], 3, &["functions.rs:1: `include_str!` reads an environment file when it is compiled"]);
+    fails(
+        &[],
+        3,
+        &["functions.rs:1: `include_str!` reads an environment file when it is compiled"],
+    );
     project.write("src/functions.rs", FUNCTIONS).commit("As it was");
     other_build_image("cdflow-no-script:1", "RUN rm run.sh");
-    fails(&["-b", "cdflow-no-script:1"], 11, &["the build image has no executable /app-build/run.sh"]);
+    fails(
+        &["-b", "cdflow-no-script:1"],
+        11,
+        &["the build image has no executable /app-build/run.sh"],
+    );
     let missing = format!("{}/function/nothing:1", Lab::LOCAL);
     fails(
         &["--runtime", &missing],
         2,
-        &[&format!("there is no base image `{missing}`: the registry localhost:5000 has no such image")],
+        &[&format!(
+            "there is no base image `{missing}`: the registry localhost:5000 has no such image"
+        )],
     );
-    fails(&["--buildimage", "nowhere.test/a:1"], 10, &["there is no base image `nowhere.test/a:1`"]);
+    fails(
+        &["--buildimage", "nowhere.test/a:1"],
+        10,
+        &["there is no base image `nowhere.test/a:1`"],
+    );
     fails(&["--runtime-image", "Not an image"], 2, &["image `Not an image` is refused"]);
     project.remove("src/functions.rs").commit("Nothing");
     let said = ["/function-bad/functions.rs` nor `", "/function-bad/src/functions.rs`"];
@@ -297,9 +375,13 @@ fn for_the_machine_of_the_developer_alone() {
     fs::write(folder.join("src/.env"), "GREETING=developer\n").unwrap();
     fs::write(folder.join(".rocherc"), "release_build_image=nowhere.test/a:1\n").unwrap();
     let run = |folder: &Path, arguments: &[&str]| {
-        Runner::new(env!("CARGO_BIN_EXE_cdflow"), [&["release", "--local"], arguments].concat(), &sandbox)
-            .cwd(folder)
-            .in_lab(lab())
+        Runner::new(
+            env!("CARGO_BIN_EXE_cdflow"),
+            [&["release", "--local"], arguments].concat(),
+            &sandbox,
+        )
+        .cwd(folder)
+        .in_lab(lab())
     };
     let said = run(&folder, &["--dev"]).run();
     said.fails(2).stderr_has("you are logged in to no registry").stderr_has("--tag NAME");
@@ -308,8 +390,15 @@ fn for_the_machine_of_the_developer_alone() {
 
     // In src/ as in the folder above it.
     let output = run(&folder.join("src"), &["--dev"]).env("DOCKER_USERNAME", "me").run();
-    output.success().stderr_has("Built me/dev-greeter").stdout_has("Compiling tide").lacks("--release");
-    assert_eq!(lab().docker(["run", "--rm", "me/dev-greeter", "cat", ".env"]), "GREETING=developer");
+    output
+        .success()
+        .stderr_has("Built me/dev-greeter")
+        .stdout_has("Compiling tide")
+        .lacks("--release");
+    assert_eq!(
+        lab().docker(["run", "--rm", "me/dev-greeter", "cat", ".env"]),
+        "GREETING=developer"
+    );
     assert_eq!(answer("me/dev-greeter", "dev-greeter", &[]).0, "Hello from a function");
 
     let podman = sandbox.home().join(".config/containers/auth.json");
@@ -323,7 +412,9 @@ fn for_the_machine_of_the_developer_alone() {
 #[test]
 fn what_a_release_would_contain_is_shown_before() {
     let project = function("function-dry");
-    project.write("src/.env", "SECRET=1\n").append("cdflow.yml", "function: {runtime-image: scratch}\n");
+    project
+        .write("src/.env", "SECRET=1\n")
+        .append("cdflow.yml", "function: {runtime-image: scratch}\n");
     project.commit("Settings");
     let output = run(&project, &["release", "1", "--dry-run", "-r", ALPINE]);
     output
@@ -341,12 +432,20 @@ fn what_a_release_would_contain_is_shown_before() {
     let found = format!("functions.rs, compiled in {BUILD}, to run in scratch");
     run(&project, &["doctor"]).success().stdout_has(&found);
     let said = run(&project, &["dockerfile"]);
-    said.success().stdout_has(&format!("FROM {BUILD} AS dependencies\n")).stdout_has("CMD [\"./roche-service\"]\n");
-    said.stderr_has("functions.rs").stderr_has("runtime image          scratch, by cdflow.yml").lacks("SECRET");
-    run(&project, &["-C", "src", "dockerfile", "--write"]).success().stderr_has("/function-dry/src/Dockerfile`");
+    said.success()
+        .stdout_has(&format!("FROM {BUILD} AS dependencies\n"))
+        .stdout_has("CMD [\"./roche-service\"]\n");
+    said.stderr_has("functions.rs")
+        .stderr_has("runtime image          scratch, by cdflow.yml")
+        .lacks("SECRET");
+    run(&project, &["-C", "src", "dockerfile", "--write"])
+        .success()
+        .stderr_has("/function-dry/src/Dockerfile`");
     assert_eq!(project.read("src/Dockerfile"), said.stdout);
     project.write("src/Dockerfile", "mine");
-    run(&project, &["dockerfile", "--write"]).fails(2).stderr_has("/src/Dockerfile` exists already");
+    run(&project, &["dockerfile", "--write"])
+        .fails(2)
+        .stderr_has("/src/Dockerfile` exists already");
     assert_eq!(project.read("src/Dockerfile"), "mine");
 }
 
@@ -354,24 +453,39 @@ fn what_a_release_would_contain_is_shown_before() {
 #[test]
 fn podman_builds_it_too() {
     let (lab, sandbox) = (Lab::get(), Sandbox::new());
-    let (settings, socket) = (sandbox.root().join("containers.conf"), sandbox.root().join("podman.sock"));
+    let (settings, socket) =
+        (sandbox.root().join("containers.conf"), sandbox.root().join("podman.sock"));
     let text = "[containers]\nnetns = \"host\"\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n[engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n";
     fs::write(&settings, text).unwrap();
     let storage = lab.folder().join("lab/podman");
     let (root, state) = (storage.join("root"), storage.join("run"));
     let podman = |arguments: &[&str]| {
-        let own =
-            ["--root", root.to_str().unwrap(), "--runroot", state.to_str().unwrap(), "--storage-driver", "overlay"];
-        Runner::new("podman", [&own, arguments].concat(), &sandbox).in_lab(lab).env("CONTAINERS_CONF", &settings)
+        let own = [
+            "--root",
+            root.to_str().unwrap(),
+            "--runroot",
+            state.to_str().unwrap(),
+            "--storage-driver",
+            "overlay",
+        ];
+        Runner::new("podman", [&own, arguments].concat(), &sandbox)
+            .in_lab(lab)
+            .env("CONTAINERS_CONF", &settings)
     };
     for (what, name) in [("toolchain", "cdflow-toolchain"), ("alpine", ALPINE)] {
         let tar = Lab::tar(what);
-        podman(&["import", "--quiet", "--change", Lab::PATH, tar.to_str().unwrap(), name]).run().success();
+        podman(&["import", "--quiet", "--change", Lab::PATH, tar.to_str().unwrap(), name])
+            .run()
+            .success();
     }
     let fixture = in_repository(BUILD_FIXTURE);
     podman(&["build", "--quiet", "--tag", BUILD, fixture.to_str().unwrap()]).run().success();
-    let mut service = podman(&["system", "service", "--time", "0", &format!("unix://{}", socket.display())]).spawn();
-    service.wait_until("podman's socket", |_| std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    let mut service =
+        podman(&["system", "service", "--time", "0", &format!("unix://{}", socket.display())])
+            .spawn();
+    service.wait_until("podman's socket", |_| {
+        std::os::unix::net::UnixStream::connect(&socket).is_ok()
+    });
 
     fs::write(sandbox.work().join("functions.rs"), FUNCTIONS).unwrap();
     fs::write(sandbox.work().join("lib.rs"), LIB).unwrap();
@@ -385,7 +499,9 @@ fn podman_builds_it_too() {
         .stderr_has("Podman has no BuildKit")
         .stdout_has("test greets ... ok")
         .stdout_has("Compiling tide");
-    podman(&["run", "--detach", "--name", "greeter", "--env", "PORT=9000", "localhost/greeter:1"]).run().success();
+    podman(&["run", "--detach", "--name", "greeter", "--env", "PORT=9000", "localhost/greeter:1"])
+        .run()
+        .success();
     let answer = patiently(|| lab.try_http(json!({ "url": "http://127.0.0.1:9000/" })));
     assert_eq!(answer["body"], "Hello from a function");
     podman(&["exec", "greeter", "id", "-u"]).run().success().stdout_is("10001\n");
@@ -414,13 +530,20 @@ fn the_example_and_what_init_writes_are_released_and_deployed() {
 
     let sandbox = Sandbox::new();
     let cdflow = |folder: &Path, arguments: &[&str]| {
-        Runner::new(env!("CARGO_BIN_EXE_cdflow"), arguments, &sandbox).cwd(folder).in_lab(lab()).run()
+        Runner::new(env!("CARGO_BIN_EXE_cdflow"), arguments, &sandbox)
+            .cwd(folder)
+            .in_lab(lab())
+            .run()
     };
     cdflow(&sandbox.work(), &["init", "--type", "function", "scaffolded"]).success();
     let folder = sandbox.work().join("scaffolded");
-    for arguments in [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "--message", "First"]] {
+    for arguments in
+        [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "--message", "First"]]
+    {
         git(&sandbox, &folder, arguments).run().success();
     }
     cdflow(&folder, &["release", "1"]).success().stdout_has("test greets ... ok");
-    cdflow(&folder, &["deploy", "ci", "1"]).success().stdout_has("localhost:5000/scaffolded@sha256:");
+    cdflow(&folder, &["deploy", "ci", "1"])
+        .success()
+        .stdout_has("localhost:5000/scaffolded@sha256:");
 }

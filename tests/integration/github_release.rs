@@ -46,7 +46,11 @@ fn a_tag_gets_its_release_once() {
     ] {
         assert!(release.body.contains(&row), "{row}\n{}", release.body);
     }
-    assert!(release.body.ends_with("## What's Changed\n* A change by @ada in #7\n"), "{}", release.body);
+    assert!(
+        release.body.ends_with("## What's Changed\n* A change by @ada in #7\n"),
+        "{}",
+        release.body
+    );
     assert_eq!((release.tag.as_str(), release.is_prerelease), ("v1.2.3", false));
     let asset = release.assets.values().next().unwrap();
     assert_eq!(
@@ -62,7 +66,8 @@ fn a_tag_gets_its_release_once() {
     assert_eq!(github.exchanges("POST").len() + github.exchanges("PATCH").len(), written);
     assert!(github.world().releases[id].body.ends_with("\nThanks, everybody!\n"));
     // A file that another wrote in its place is replaced.
-    github.world().releases.get_mut(id).unwrap().assets.values_mut().next().unwrap().bytes = b"{}".to_vec();
+    github.world().releases.get_mut(id).unwrap().assets.values_mut().next().unwrap().bytes =
+        b"{}".to_vec();
     step(&project, &github, "").run().success();
     let assets = github.world().releases[id].assets.clone();
     assert_eq!(assets.values().map(|it| &it.bytes).collect::<Vec<_>>(), [&asset.bytes]);
@@ -80,7 +85,12 @@ fn a_release_that_is_there_is_completed() {
     assert_eq!(world.len(), 1);
     let release = world.values().next().unwrap();
     assert!(release.is_prerelease && release.assets.len() == 2, "{release:?}");
-    let sections = ["<!-- cdflow basket -->", "<!-- /cdflow basket -->", "What's Changed", "<!-- cdflow greeting -->"];
+    let sections = [
+        "<!-- cdflow basket -->",
+        "<!-- /cdflow basket -->",
+        "What's Changed",
+        "<!-- cdflow greeting -->",
+    ];
     let places: Vec<_> = sections.iter().map(|it| release.body.find(it).unwrap()).collect();
     assert!(places.is_sorted(), "{}", release.body);
 }
@@ -91,7 +101,10 @@ fn trouble_with_it_is_a_warning() {
     let github = GitHub::start();
     github.world().token("ghs_readOnly", "github-actions[bot]", &[("contents", "read")]);
     let may_not = step(&project, &github, "").env("INPUT_GITHUB-TOKEN", "ghs_readOnly").run();
-    may_not.success().stdout_has("Released greeting 1.2.3").stdout_has("::warning::1.2.3 is released, but");
+    may_not
+        .success()
+        .stdout_has("Released greeting 1.2.3")
+        .stdout_has("::warning::1.2.3 is released, but");
     may_not.stdout_has("permissions:%0A       contents: write");
     github.fault("", 99, Fault::HangUp);
     step(&project, &github, "2")
@@ -117,7 +130,8 @@ fn a_proxy_and_an_authority_of_ones_own() {
     github.world().seen_at("https://ghes.test/api/v3");
     let folder = project.sandbox().root().to_owned();
     let script = in_repository("tests/integration/support/tls.py");
-    let mut tls = python(project.sandbox(), [script.as_os_str(), port.as_ref(), folder.as_os_str()]).spawn();
+    let mut tls =
+        python(project.sandbox(), [script.as_os_str(), port.as_ref(), folder.as_os_str()]).spawn();
     tls.wait_until("a port", |running| running.said().contains('\n'));
     let proxy = format!("http://127.0.0.1:{}", tls.said().lines().next().unwrap());
     let behind = |version: &str| {

@@ -10,9 +10,13 @@ use std::fs;
 fn shrinking(deploy: &str) -> Project {
     let project = Project::local("greeting");
     project.append("cdflow.yml", &format!("deploy: {deploy}\n"));
+    project.write(
+        "infra/more.tf",
+        "resource \"terraform_data\" \"a\" {}\nmodule \"data\" {\n  source = \"./data\"\n}\n",
+    );
     project
-        .write("infra/more.tf", "resource \"terraform_data\" \"a\" {}\nmodule \"data\" {\n  source = \"./data\"\n}\n");
-    project.write("infra/data/main.tf", "resource \"terraform_data\" \"events\" {}\n").commit("More");
+        .write("infra/data/main.tf", "resource \"terraform_data\" \"events\" {}\n")
+        .commit("More");
     project.release("1");
     project.remove("infra/more.tf").commit("Less");
     project.release("2");
@@ -26,9 +30,14 @@ fn what_is_protected_is_not_destroyed() {
     let state = || fs::read_to_string(project.state_file("live")).unwrap();
     let before = state();
     let planned = project.cdflow(["deploy", "live", "2", "--plan-only"]).run();
-    planned.success().stderr_has("a deploy would be refused: the plan would destroy what is protected");
-    let refused =
-        project.refuses(["deploy", "live", "2"], 3, &["what is protected", "module.data.terraform_data.events"]);
+    planned
+        .success()
+        .stderr_has("a deploy would be refused: the plan would destroy what is protected");
+    let refused = project.refuses(
+        ["deploy", "live", "2"],
+        3,
+        &["what is protected", "module.data.terraform_data.events"],
+    );
     refused.stderr_has("--allow-destroy 'module.data.terraform_data.events'");
     assert_eq!(state(), before);
     let other = ["deploy", "live", "2", "--allow-destroy", "terraform_data.a"];
@@ -45,7 +54,8 @@ fn what_is_protected_is_not_destroyed() {
 
 #[test]
 fn so_many_are_destroyed_and_no_more() {
-    let project = shrinking("{max-destroy: 1, environments: {live: {max-destroy: 0}, ci: {max-destroy: 2}}}");
+    let project =
+        shrinking("{max-destroy: 1, environments: {live: {max-destroy: 0}, ci: {max-destroy: 2}}}");
     for environment in ["live", "ci", "pr-1"] {
         project.deploy(environment, "1");
     }
@@ -64,7 +74,11 @@ fn so_many_are_destroyed_and_no_more() {
     ];
     project.cdflow([] as [&str; 0]).envs(inputs).run().success();
     // A replacement counts.
-    project.refuses(["deploy", "live", "2", "--replace", "terraform_data.greeting"], 3, &["(replaced)"]);
+    project.refuses(
+        ["deploy", "live", "2", "--replace", "terraform_data.greeting"],
+        3,
+        &["(replaced)"],
+    );
 }
 
 #[test]
@@ -82,17 +96,25 @@ fn the_organisation_has_the_last_word() {
 #[test]
 fn a_release_comes_from_the_environment_before() {
     let project = Project::local("greeting");
-    project.append("cdflow.yml", "deploy: {environments: {live: {requires: ci}}}\n").commit("Promotion");
+    project
+        .append("cdflow.yml", "deploy: {environments: {live: {requires: ci}}}\n")
+        .commit("Promotion");
     project.release("1");
     project.release("2");
     let refused = ["deploy", "live", "2"];
-    project.refuses(refused, 3, &["release 2 goes to `live` only after `ci`", "cdflow deploy ci 2"]);
+    project.refuses(
+        refused,
+        3,
+        &["release 2 goes to `live` only after `ci`", "cdflow deploy ci 2"],
+    );
     project.deploy("ci", "1");
     project.refuses(refused, 3, &["only after `ci`"]);
     project.cdflow(["deploy", "ci", "2", "--target", "terraform_data.greeting"]).run().success();
     project.refuses(refused, 3, &["with success and as a whole"]);
     let planned = project.cdflow(["deploy", "live", "2", "--plan-only"]).run();
-    planned.success().stderr_has("a deploy would be refused: release 2 goes to `live` only after `ci`");
+    planned
+        .success()
+        .stderr_has("a deploy would be refused: release 2 goes to `live` only after `ci`");
     project.deploy("ci", "2");
     project.deploy("live", "2");
 }
@@ -109,18 +131,32 @@ fn an_older_release_does_not_replace_a_newer_one() {
     };
     at("old", 1_700_000_000);
     at("new", 1_700_000_600);
-    let run = [("GITLAB_CI", "true"), ("GITLAB_USER_LOGIN", "ada"), ("CI_JOB_URL", "https://gitlab.example/jobs/77")];
+    let run = [
+        ("GITLAB_CI", "true"),
+        ("GITLAB_USER_LOGIN", "ada"),
+        ("CI_JOB_URL", "https://gitlab.example/jobs/77"),
+    ];
     project.cdflow(["deploy", "live", "new"]).envs(run).run().success();
-    let refused = project.refuses(["deploy", "live", "old"], 3, &["release old is older than new", "2023-11-14"]);
-    refused.stderr_has("ada at").stderr_has("https://gitlab.example/jobs/77").stderr_has("cdflow rollback live");
+    let refused = project.refuses(
+        ["deploy", "live", "old"],
+        3,
+        &["release old is older than new", "2023-11-14"],
+    );
+    refused
+        .stderr_has("ada at")
+        .stderr_has("https://gitlab.example/jobs/77")
+        .stderr_has("cdflow rollback live");
     project.deploy("live", "new");
     project.cdflow(["deploy", "live", "old", "--allow-downgrade"]).run().success();
     project.deploy("live", "new");
-    project.cdflow(["rollback", "live"]).run().success().stderr_has("Deployed greeting old to live");
+    project
+        .cdflow(["rollback", "live"])
+        .run()
+        .success()
+        .stderr_has("Deployed greeting old to live");
 }
 
-const LABELLED: &str =
-    "{protect: [module.data.terraform_data.events], max-destroy: 0, allow-destroy-label: may-destroy}";
+const LABELLED: &str = "{protect: [module.data.terraform_data.events], max-destroy: 0, allow-destroy-label: may-destroy}";
 const DOOMED: [&str; 2] = ["terraform_data.a", "module.data.terraform_data.events"];
 
 /// Release 1 is deployed, 2 was made from the merge of pull request 7.
@@ -130,7 +166,8 @@ fn merged(deploy: &str) -> (Project, GitHub) {
     let github = GitHub::start();
     let mut world = github.world();
     let merged = world.pull_request(7, "0123456789012345678901234567890123456789");
-    (merged.is_open, merged.is_merged, merged.merge_commit_sha) = (false, true, Some(project.head()));
+    (merged.is_open, merged.is_merged, merged.merge_commit_sha) =
+        (false, true, Some(project.head()));
     drop(world);
     (project, github)
 }
@@ -138,7 +175,10 @@ fn merged(deploy: &str) -> (Project, GitHub) {
 /// A step of a run for a push.
 fn pushed(project: &Project, github: &GitHub, arguments: &[&str]) -> Runner {
     let runner = project.cdflow(arguments).envs(github.env()).env("GITHUB_TOKEN", TOKEN);
-    runner.env("GITHUB_EVENT_NAME", "push").env("GITHUB_SHA", project.head()).env("GITHUB_RUN_ID", "1")
+    runner
+        .env("GITHUB_EVENT_NAME", "push")
+        .env("GITHUB_SHA", project.head())
+        .env("GITHUB_RUN_ID", "1")
 }
 
 /// A step of a run for pull request 7, which had the label when the event was sent.
@@ -168,8 +208,10 @@ fn refuses(project: &Project, runner: Runner, says: &[&str]) {
 fn a_label_of_the_pull_request_that_was_merged_allows_it() {
     let (project, github) = merged(LABELLED);
     let deploy = ["deploy", "live", "2"];
-    let lacks =
-        ["put the label `may-destroy` on its pull request", "by GitHub's word #7 lacks the label `may-destroy`"];
+    let lacks = [
+        "put the label `may-destroy` on its pull request",
+        "by GitHub's word #7 lacks the label `may-destroy`",
+    ];
     refuses(&project, pushed(&project, &github, &deploy), &lacks);
     // One that only came along the commit, one that is not merged, and one that was closed.
     for number in [8, 9, 10] {
@@ -198,10 +240,16 @@ fn a_label_of_the_pull_request_that_was_merged_allows_it() {
 
     labels(&github, 7, &["other", "May-Destroy"]);
     let allowed = pushed(&project, &github, &deploy).run();
-    allowed.success().stdout_has("::warning::the label `may-destroy` of pull request #7 allows what the guards refuse");
+    allowed.success().stdout_has(
+        "::warning::the label `may-destroy` of pull request #7 allows what the guards refuse",
+    );
     let (start, _) = &project.ledger_entries("live")[1];
     let by = "the label `may-destroy` of pull request #7";
-    assert_eq!((&start["allowed_destroy"], &start["allowed_by"]), (&json!(DOOMED), &json!(by)), "{start}");
+    assert_eq!(
+        (&start["allowed_destroy"], &start["allowed_by"]),
+        (&json!(DOOMED), &json!(by)),
+        "{start}"
+    );
     let said = format!("allowed to destroy {} by {by}", DOOMED.join(", "));
     project.cdflow(["history", "live"]).run().success().stdout_has(&said);
     let history = project.cdflow(["history", "live", "--json"]).run().json();
@@ -216,14 +264,22 @@ fn a_label_of_the_pull_request_that_was_merged_allows_it() {
     pushed(&project, &github, &back).run().success().stdout_has("Deployed greeting 1 to live");
     let asked = github.exchanges("/commits/").len();
     refuses(&project, pushed(&project, &github, &back), &["--allow-destroy"]);
-    refuses(&project, pushed(&project, &github, &["deploy", "live", "2", "--allow-downgrade"]), &["--allow-destroy"]);
+    refuses(
+        &project,
+        pushed(&project, &github, &["deploy", "live", "2", "--allow-downgrade"]),
+        &["--allow-destroy"],
+    );
     assert_eq!(github.exchanges("/commits/").len(), asked);
 
     // An entry of a cdflow that did not say by what.
     let file = project.ledger_folder("live").join("9999999997.start.json");
-    fs::write(&file, fs::read_to_string(&file).unwrap().replace("allowed_by", "of_the_future")).unwrap();
+    fs::write(&file, fs::read_to_string(&file).unwrap().replace("allowed_by", "of_the_future"))
+        .unwrap();
     let history = project.cdflow(["history", "live"]).run();
-    history.success().stdout_has(&format!("allowed to destroy {}\n", DOOMED.join(", "))).lacks("by the label");
+    history
+        .success()
+        .stdout_has(&format!("allowed to destroy {}\n", DOOMED.join(", ")))
+        .lacks("by the label");
 }
 
 #[test]
@@ -236,7 +292,11 @@ fn what_github_does_not_say_allows_nothing() {
     refuses(&project, no_token, &[unknown, "there is no token"]);
     project.refuses(deploy, 3, &[unknown, "this is no run of Actions", "what is protected"]);
     for (status, times) in [(403, 1), (404, 1), (422, 1), (500, 4)] {
-        github.fault("/commits/", times, Fault::Answer { status, headers: vec![], message: "a fault" });
+        github.fault(
+            "/commits/",
+            times,
+            Fault::Answer { status, headers: vec![], message: "a fault" },
+        );
         refuses(&project, pushed(&project, &github, &deploy), &[unknown, "a fault"]);
     }
     github.world().token("weak", "github-actions[bot]", &[("contents", "read")]);
@@ -252,16 +312,23 @@ fn on_a_pull_request_its_label_counts_as_it_is_now() {
     let (project, github) = merged(LABELLED);
     let deploy = ["deploy", "live", "2"];
     let plan = ["deploy", "live", "2", "--plan-only"];
-    refuses(&project, for_pull_request(&project, &github, &deploy), &["by GitHub's word #7 lacks the label"]);
+    refuses(
+        &project,
+        for_pull_request(&project, &github, &deploy),
+        &["by GitHub's word #7 lacks the label"],
+    );
     let planned = for_pull_request(&project, &github, &plan).run();
     planned
         .success()
         .stdout_has("a deploy would be refused")
         .stdout_has("put the label `may-destroy` on its pull request");
     let comment = || github.world().comments.values().next().unwrap().body.clone();
-    let caution =
-        "> [!CAUTION]\n> greeting → live: a deploy **would be refused**: the plan would destroy what is protected";
-    assert!(comment().contains(caution) && comment().contains("put the label \\`may\\-destroy\\` on"), "{}", comment());
+    let caution = "> [!CAUTION]\n> greeting → live: a deploy **would be refused**: the plan would destroy what is protected";
+    assert!(
+        comment().contains(caution) && comment().contains("put the label \\`may\\-destroy\\` on"),
+        "{}",
+        comment()
+    );
     labels(&github, 7, &["may-destroy"]);
     github.fault(
         "GET /repos/acme/checkout/pulls/7",
@@ -270,9 +337,13 @@ fn on_a_pull_request_its_label_counts_as_it_is_now() {
     );
     refuses(&project, for_pull_request(&project, &github, &deploy), &["is not known", "gone"]);
     let planned = for_pull_request(&project, &github, &plan).run();
-    planned.success().stdout_has("of pull request #7 allows what the guards refuse").lacks("would be refused");
+    planned
+        .success()
+        .stdout_has("of pull request #7 allows what the guards refuse")
+        .lacks("would be refused");
     assert!(
-        comment().contains("let pass what the guards would have kept") && !comment().contains("would be refused"),
+        comment().contains("let pass what the guards would have kept")
+            && !comment().contains("would be refused"),
         "{}",
         comment()
     );
@@ -281,7 +352,10 @@ fn on_a_pull_request_its_label_counts_as_it_is_now() {
     for_pull_request(&project, &github, &named).run().success();
     let (start, _) = &project.ledger_entries("live")[1];
     assert_eq!(start["allowed_destroy"], json!(DOOMED), "{start}");
-    assert_eq!(start["allowed_by"], "--allow-destroy, and the label `may-destroy` of pull request #7");
+    assert_eq!(
+        start["allowed_by"],
+        "--allow-destroy, and the label `may-destroy` of pull request #7"
+    );
     assert!(github.exchanges("/commits/").is_empty());
 }
 
@@ -289,23 +363,35 @@ fn on_a_pull_request_its_label_counts_as_it_is_now() {
 fn a_label_of_the_component_is_not_for_the_policy() {
     let (project, github) = merged(LABELLED);
     labels(&github, 7, &["may-destroy"]);
-    let policy = |policy: Value| project.edit_json("account-scheme.json", |scheme| scheme["policy"] = policy);
+    let policy = |policy: Value| {
+        project.edit_json("account-scheme.json", |scheme| scheme["policy"] = policy)
+    };
     policy(json!({ "max-destroy": 1 }));
     let deploy = ["deploy", "live", "2"];
     let not_enough = "no label is enough: `policy` of the account scheme refuses it as well";
     refuses(&project, pushed(&project, &github, &deploy), &[not_enough]);
     assert!(github.exchanges("/commits/").is_empty(), "nobody has to be asked");
     policy(json!({ "max-destroy": 1, "allow-destroy-label": "org-destroy" }));
-    let both = ["put the labels `may-destroy` and `org-destroy` on its pull request", "#7 lacks the labels"];
+    let both = [
+        "put the labels `may-destroy` and `org-destroy` on its pull request",
+        "#7 lacks the labels",
+    ];
     refuses(&project, pushed(&project, &github, &deploy), &both);
     labels(&github, 7, &["may-destroy", "org-destroy"]);
     pushed(&project, &github, &deploy).run().success();
-    assert!(project.ledger_entries("live")[1].0["allowed_by"].as_str().unwrap().contains("`org-destroy`"));
+    assert!(
+        project.ledger_entries("live")[1].0["allowed_by"]
+            .as_str()
+            .unwrap()
+            .contains("`org-destroy`")
+    );
 }
 
 #[test]
 fn what_nothing_is_called_is_told() {
-    let project = shrinking("{protect: [terraform_data.greting, aws_db_instance, module.data], max-destroy: 0}");
+    let project = shrinking(
+        "{protect: [terraform_data.greting, aws_db_instance, module.data], max-destroy: 0}",
+    );
     let first = project.deploy("live", "1");
     first
         .stderr_has("`protect` in cdflow.yml names `terraform_data.greting`")
@@ -315,7 +401,10 @@ fn what_nothing_is_called_is_told() {
     project.refuses(
         mistyped,
         2,
-        &["--allow-destroy `terraform_data.aa` names no resource", "did you mean `terraform_data.a`?"],
+        &[
+            "--allow-destroy `terraform_data.aa` names no resource",
+            "did you mean `terraform_data.a`?",
+        ],
     );
     let named = ["--allow-destroy", DOOMED[0], "--allow-destroy", DOOMED[1]];
     let allowed: Vec<&str> = ["deploy", "live", "2"].into_iter().chain(named).collect();

@@ -26,7 +26,9 @@ fn run(sandbox: &Sandbox, folder: impl AsRef<Path>, arguments: &[&str]) -> Outpu
 fn scaffold(sandbox: &Sandbox, kind: &str, name: &str) -> PathBuf {
     run(sandbox, sandbox.work(), &["init", "--type", kind, name]).success();
     let folder = sandbox.work().join(name);
-    for arguments in [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "--message", "First"]] {
+    for arguments in
+        [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "--message", "First"]]
+    {
         git(sandbox, &folder, arguments).run().success();
     }
     folder
@@ -46,10 +48,15 @@ fn the_life_of_an_infrastructure_component() {
 
     run(&sandbox, &folder, &["doctor"]).success().stderr_is("No problem, 0 warnings\n");
     run(&sandbox, &folder, &["release", "1"]).success().lacks("warning");
-    run(&sandbox, &folder, &["deploy", "ci", "1"]).success().lacks("warning").stdout_has("1 to add, 0 to change");
+    run(&sandbox, &folder, &["deploy", "ci", "1"])
+        .success()
+        .lacks("warning")
+        .stdout_has("1 to add, 0 to change");
     assert_eq!(state(&folder, "greeting")["outputs"]["greeting"]["value"], "Hello from ci");
     run(&sandbox, &folder, &["deploy", "live", "1"]).success();
-    run(&sandbox, &folder, &["destroy", "ci", "--confirm", "ci"]).success().stdout_has("1 to destroy");
+    run(&sandbox, &folder, &["destroy", "ci", "--confirm", "ci"])
+        .success()
+        .stdout_has("1 to destroy");
     assert_eq!(git(&sandbox, &folder, ["status", "--porcelain"]).run().success().stdout, "");
     assert_eq!(sandbox.left_behind(), [""; 0]);
 }
@@ -60,18 +67,24 @@ fn the_life_of_a_lambda() {
     let folder = scaffold(&sandbox, "lambda", "hello");
     run(&sandbox, &folder, &["doctor", "ci"]).success().stderr_is("No problem, 0 warnings\n");
     run(&sandbox, &folder, &["release", "1"]).success().lacks("warning");
-    run(&sandbox, &folder, &["deploy", "ci", "1"]).success().lacks("warning").stdout_has("1 to add, 0 to change");
+    run(&sandbox, &folder, &["deploy", "ci", "1"])
+        .success()
+        .lacks("warning")
+        .stdout_has("1 to add, 0 to change");
     let outputs = &state(&folder, "hello")["outputs"];
     let key = outputs["s3_key"]["value"].as_str().unwrap();
     assert!(folder.join(".cdflow/lambda").join(key).exists(), "{outputs}");
 
     // The same code again is no new zip; other code is.
-    fs::write(folder.join("src/handler.py"), "def handle(event, context):\n    return 'changed'\n").unwrap();
+    fs::write(folder.join("src/handler.py"), "def handle(event, context):\n    return 'changed'\n")
+        .unwrap();
     git(&sandbox, &folder, ["commit", "--quiet", "--all", "--message", "Change"]).run().success();
     run(&sandbox, &folder, &["release", "2"]).success();
     run(&sandbox, &folder, &["deploy", "ci", "2"]).success().stdout_has("0 to add, 1 to change");
     assert_ne!(state(&folder, "hello")["outputs"]["source_code_hash"], outputs["source_code_hash"]);
-    run(&sandbox, &folder, &["destroy", "ci", "--confirm", "ci"]).success().stdout_has("1 to destroy");
+    run(&sandbox, &folder, &["destroy", "ci", "--confirm", "ci"])
+        .success()
+        .stdout_has("1 to destroy");
 }
 
 /// They are taken by the shell as they stand.
@@ -80,24 +93,36 @@ fn the_commands_that_it_prints_work() {
     let sandbox = Sandbox::new();
     let place = sandbox.work().join("a b'c");
     fs::create_dir(&place).unwrap();
-    let said = run(&sandbox, sandbox.work(), &["-C", "a b'c", "init", "--type", "infrastructure", "greeting"]);
+    let said = run(
+        &sandbox,
+        sandbox.work(),
+        &["-C", "a b'c", "init", "--type", "infrastructure", "greeting"],
+    );
     said.success().stderr_has("greeting/infra/main.tf").stdout_has("git init");
     let binary = Path::new(env!("CARGO_BIN_EXE_cdflow")).parent().unwrap();
     let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
     let script = format!("set -e\n{}", said.stdout);
     // By git, for the author that it is given; an alias runs in the folder that git was started in.
-    let output = git(&sandbox, sandbox.work(), ["-c", &format!("alias.x=!{script}"), "x"]).env("PATH", path).run();
+    let output = git(&sandbox, sandbox.work(), ["-c", &format!("alias.x=!{script}"), "x"])
+        .env("PATH", path)
+        .run();
     output.success().stdout_has("Hello from ci").stderr_has("Destroyed greeting in ci");
 
     // Where there is a checkout already, another in it would be a mistake.
     let said = run(&sandbox, place.join("greeting"), &["init", "--type", "lambda", "inner"]);
-    said.success().stdout_has("cd -- inner\n").stdout_has("git add").lacks("git init").lacks("workflows");
+    said.success()
+        .stdout_has("cd -- inner\n")
+        .stdout_has("git add")
+        .lacks("git init")
+        .lacks("workflows");
     said.lacks("docker run");
 
     // Images go to the registry that the account scheme names, and somebody has to start it.
     for kind in ["docker", "function"] {
         let said = run(&sandbox, sandbox.work(), &["init", "--type", kind, kind]);
-        said.success().stdout_has("docker run --detach --publish 127.0.0.1:5000:5000 registry:2\ncdflow release 1\n");
+        said.success().stdout_has(
+            "docker run --detach --publish 127.0.0.1:5000:5000 registry:2\ncdflow release 1\n",
+        );
     }
 }
 
@@ -126,7 +151,10 @@ fn nothing_is_ever_overwritten() {
     run(&sandbox, &work, &["init", "--type", "infrastructure", "--team", "web", "empty"]).success();
     assert_eq!(files_under(&work.join("empty")), INFRASTRUCTURE);
     let manifest = fs::read_to_string(work.join("empty/cdflow.yml")).unwrap();
-    assert!(manifest.contains("team: \"web\"") && manifest.contains("component: \"empty\""), "{manifest}");
+    assert!(
+        manifest.contains("team: \"web\"") && manifest.contains("component: \"empty\""),
+        "{manifest}"
+    );
     // Nor is the draft left, which was beside it.
     assert_eq!(fs::read_dir(&work).unwrap().filter(|it| hidden(it.as_ref().unwrap())).count(), 0);
 }
@@ -157,5 +185,11 @@ fn bad_names_and_places() {
 #[test]
 fn templates_are_formatted_terraform() {
     let sandbox = Sandbox::new();
-    terraform(&sandbox, in_repository("src/commands/init/templates"), ["fmt", "-check", "-diff", "-recursive"]).run().success();
+    terraform(
+        &sandbox,
+        in_repository("src/commands/init/templates"),
+        ["fmt", "-check", "-diff", "-recursive"],
+    )
+    .run()
+    .success();
 }

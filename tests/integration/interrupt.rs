@@ -11,8 +11,12 @@ fn an_apply_is_cancelled_by_an_interrupt() {
     let project = slow();
     let mut running = project.cdflow(["deploy", "live", "1"]).spawn();
     running.wait_for("): waiting");
-    let terraform = running.processes().into_iter().find(|process| process.program() == "terraform").unwrap();
-    assert_eq!(nix::unistd::getpgid(Some(Pid::from_raw(terraform.pid))).unwrap().as_raw(), terraform.pid);
+    let terraform =
+        running.processes().into_iter().find(|process| process.program() == "terraform").unwrap();
+    assert_eq!(
+        nix::unistd::getpgid(Some(Pid::from_raw(terraform.pid))).unwrap().as_raw(),
+        terraform.pid
+    );
     running.signal(Signal::SIGINT);
     let output = running.wait();
     output.fails(130);
@@ -118,11 +122,14 @@ fn a_cancelled_plan_changes_nothing() {
     project.release("1");
     for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
         let before = project.snapshot();
-        let mut running = project.cdflow(["deploy", "live", "1"]).env("PATH", waiting(&project, "plan")).spawn();
+        let mut running =
+            project.cdflow(["deploy", "live", "1"]).env("PATH", waiting(&project, "plan")).spawn();
         running.wait_for("waiting");
         running.signal(signal);
         let output = running.wait();
-        output.fails(code).stderr_has("error: cancelled during terraform plan; no resource was changed");
+        output
+            .fails(code)
+            .stderr_has("error: cancelled during terraform plan; no resource was changed");
         // Also the workspace that was made for the plan is gone.
         project.unchanged_since(&before, &output);
     }
@@ -137,7 +144,10 @@ fn waiting_for_a_lock_can_be_cancelled() {
     let mut second = project.cdflow(["deploy", "live", "1", "--lock-timeout", "100s"]).spawn();
     second.wait_for("==> Plan");
     second.wait_until("a plan that waits", |running| {
-        running.processes().iter().any(|process| process.arguments.iter().any(|argument| argument == "plan"))
+        running
+            .processes()
+            .iter()
+            .any(|process| process.arguments.iter().any(|argument| argument == "plan"))
     });
     // There is nothing to see of the wait itself.
     std::thread::sleep(Duration::from_millis(500));
@@ -188,7 +198,10 @@ fn check_cancelled(project: &Project, output: &Output) {
     output
         .stderr_has("cancelled: stopping as soon as that is safe")
         .stderr_has("error: cancelled during apply: Terraform stopped and saved the state")
-        .stderr_has(&format!("the stored state of live has serial {}", project.state("live").unwrap()["serial"]))
+        .stderr_has(&format!(
+            "the stored state of live has serial {}",
+            project.state("live").unwrap()["serial"]
+        ))
         .stderr_has("it is not locked")
         .lacks("Two interrupts received");
     assert_eq!(output.stdout.matches("Interrupt received").count(), 1, "{output}");
@@ -228,7 +241,9 @@ fn waiting(project: &Project, verb: &str) -> String {
 
 /// In a process group of its own, as a shell starts it at a terminal.
 fn in_a_group(project: &Project, arguments: &[&str]) -> Runner {
-    Runner::new("setsid", [env!("CARGO_BIN_EXE_cdflow")], project.sandbox()).args(arguments).cwd(project.dir())
+    Runner::new("setsid", [env!("CARGO_BIN_EXE_cdflow")], project.sandbox())
+        .args(arguments)
+        .cwd(project.dir())
 }
 
 /// Killed itself, cdflow can't wait; what it started must go on, save the state, and not be swept away by the next run.
@@ -237,7 +252,11 @@ fn a_killed_cdflow_leaves_terraform_to_finish() {
     let project = slow();
     let mut running = project.cdflow(["deploy", "live", "1"]).spawn();
     running.wait_for("): waiting");
-    let terraform = running.processes().into_iter().find(|it| it.arguments.iter().any(|word| word == "apply")).unwrap();
+    let terraform = running
+        .processes()
+        .into_iter()
+        .find(|it| it.arguments.iter().any(|word| word == "apply"))
+        .unwrap();
     kill(Pid::from_raw(running.pid()), Signal::SIGKILL).unwrap();
     // The folder of a run that still lives is not abandoned.
     project.cdflow(["release", "2", "--platform-config", "platform-config"]).run();

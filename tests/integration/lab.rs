@@ -9,7 +9,12 @@ use std::path::Path;
 
 fn create_repository(aws: &Aws, mutability: &str) -> String {
     let name = aws.name().to_owned();
-    aws.call(RELEASE, "ecr", "create_repository", json!({ "repositoryName": name, "imageTagMutability": mutability }));
+    aws.call(
+        RELEASE,
+        "ecr",
+        "create_repository",
+        json!({ "repositoryName": name, "imageTagMutability": mutability }),
+    );
     name
 }
 
@@ -34,7 +39,8 @@ fn an_image_is_built_run_and_pushed_and_ecr_knows_it() {
     docker_as_aws(&sandbox, lab, &["push", &image]).run().success();
     assert_eq!(lab.registry_tags(&repository), ["1"]);
     let digest = lab.manifest(&repository, "1").unwrap().digest;
-    let known = aws.call(RELEASE, "ecr", "describe_images", json!({ "repositoryName": repository }));
+    let known =
+        aws.call(RELEASE, "ecr", "describe_images", json!({ "repositoryName": repository }));
     assert_eq!(known["imageDetails"][0]["imageDigest"], digest);
     assert_eq!(known["imageDetails"][0]["imageTags"], json!(["1"]));
     let by_digest = format!("{}/{repository}@{digest}", Lab::ecr());
@@ -43,7 +49,10 @@ fn an_image_is_built_run_and_pushed_and_ecr_knows_it() {
     // What ECR has deleted is gone for everybody.
     let gone = json!({ "repositoryName": repository, "imageIds": [{ "imageDigest": digest }] });
     aws.call(RELEASE, "ecr", "batch_delete_image", gone);
-    docker_as_aws(&sandbox, lab, &["pull", &image]).run().fails(1).stderr_has("Requested image not found");
+    docker_as_aws(&sandbox, lab, &["pull", &image])
+        .run()
+        .fails(1)
+        .stderr_has("Requested image not found");
 }
 
 #[test]
@@ -52,14 +61,20 @@ fn ecr_takes_no_tag_twice_where_tags_are_immutable_and_makes_no_repository() {
     let image = |repository: &str| format!("{}/{repository}:1", Lab::ecr());
     let missing = image(&format!("{}-missing", aws.name()));
     lab.docker(["tag", "busybox", &missing]);
-    docker_as_aws(&sandbox, lab, &["push", &missing]).run().fails(1).stderr_has("does not exist in the registry");
+    docker_as_aws(&sandbox, lab, &["push", &missing])
+        .run()
+        .fails(1)
+        .stderr_has("does not exist in the registry");
 
     let image = image(&create_repository(&aws, "IMMUTABLE"));
     lab.docker(["tag", "busybox", &image]);
     docker_as_aws(&sandbox, lab, &["push", &image]).run().success();
     fs::write(sandbox.work().join("Dockerfile"), "FROM busybox\nRUN touch /other\n").unwrap();
     Runner::new("docker", ["build", "--tag", &image, "."], &sandbox).in_lab(lab).run().success();
-    docker_as_aws(&sandbox, lab, &["push", &image]).run().fails(1).stderr_has("because the repository is immutable");
+    docker_as_aws(&sandbox, lab, &["push", &image])
+        .run()
+        .fails(1)
+        .stderr_has("because the repository is immutable");
 }
 
 #[test]
@@ -67,7 +82,9 @@ fn a_registry_that_wants_tokens_wants_them() {
     let lab = Lab::get();
     let digest = lab.push("public/tokens", "1", "content");
     let get = |url: &str, authorization: &str| {
-        lab.http(json!({ "url": url, "headers": { "Authorization": authorization, "Accept": "*/*" } }))
+        lab.http(
+            json!({ "url": url, "headers": { "Authorization": authorization, "Accept": "*/*" } }),
+        )
     };
     let manifest = format!("https://{}/v2/public/tokens/manifests/{digest}", Lab::TOKENS);
     let refused = get(&manifest, "");
@@ -75,16 +92,24 @@ fn a_registry_that_wants_tokens_wants_them() {
     let challenge = "Bearer realm=\"https://registry.test/token\",service=\"registry.test\",\
                      scope=\"repository:public/tokens:pull\"";
     assert_eq!(refused["headers"]["www-authenticate"], challenge);
-    let token = get("https://registry.test/token?service=registry.test&scope=repository:public/tokens:pull", "");
+    let token = get(
+        "https://registry.test/token?service=registry.test&scope=repository:public/tokens:pull",
+        "",
+    );
     let token: Value = serde_json::from_str(token["body"].as_str().unwrap()).unwrap();
-    assert_eq!(get(&manifest, &format!("Bearer {}", token["token"].as_str().unwrap()))["status"], 200);
+    assert_eq!(
+        get(&manifest, &format!("Bearer {}", token["token"].as_str().unwrap()))["status"],
+        200
+    );
     let private = "https://registry.test/token?scope=repository:private/x:pull";
     let known = BASE64.encode(format!("{}:{}", Lab::USER, Lab::PASSWORD));
     assert_eq!(get(private, "")["status"], 401);
     assert_eq!(get(private, &format!("Basic {known}"))["status"], 200);
     let refresh = format!("grant_type=refresh_token&refresh_token={}", Lab::REFRESH_TOKEN);
     assert_eq!(
-        lab.http(json!({ "method": "POST", "url": "https://registry.test/token", "body": refresh }))["status"],
+        lab.http(
+            json!({ "method": "POST", "url": "https://registry.test/token", "body": refresh })
+        )["status"],
         200
     );
 }

@@ -78,7 +78,10 @@ fn the_state_moves_along_with_the_first_deploy() {
 
     // A plan reads the state where it still is, and leaves it there.
     let output = project.cdflow(["deploy", "ci", "2", "--plan-only"]).run();
-    output.success().stderr_has("planned with the state at s3://").stderr_has("Planned only: 0 to add, 1 to change");
+    output
+        .success()
+        .stderr_has("planned with the state at s3://")
+        .stderr_has("Planned only: 0 to add, 1 to change");
     assert!(aws.keys(&aws.state_bucket()).is_empty());
 
     let output = project.deploy("ci", "2");
@@ -95,14 +98,22 @@ fn the_state_moves_along_with_the_first_deploy() {
     kept.fails(3)
         .stderr_has("the state of `ci` has moved to the new account scheme")
         .stderr_has("leave --old-account-scheme out");
-    project.cdflow(["destroy", "ci", "--confirm", "ci"]).run().success().stderr_has("Destroyed shop in ci");
+    project
+        .cdflow(["destroy", "ci", "--confirm", "ci"])
+        .run()
+        .success()
+        .stderr_has("Destroyed shop in ci");
     assert_eq!(aws.keys(&aws.state_bucket()), [MARKER]);
     project.deploy("ci", "2").lacks("Migrate").stderr_has("1 added");
 
     // The new scheme alone has all that is needed.
     project.edit("cdflow.yml", "account-scheme.json", "new.json").commit("The new scheme");
     project.deploy("ci", "2").lacks("has moved").stderr_has("no changes");
-    project.cdflow(["status", "--old-account-scheme"]).run().fails(2).stderr_has("leave --old-account-scheme out");
+    project
+        .cdflow(["status", "--old-account-scheme"])
+        .run()
+        .fails(2)
+        .stderr_has("leave --old-account-scheme out");
 }
 
 #[test]
@@ -110,7 +121,12 @@ fn the_old_scheme_is_used_where_that_is_said() {
     let moved = moved("held-back", "420000000002");
     let output = moved.project.cdflow(["deploy", "ci", "1", "--old-account-scheme"]).run();
     output.success().stderr_has("warning: the old account scheme is used").stderr_has("no changes");
-    moved.project.cdflow(["status", "--old-account-scheme"]).run().success().stdout_has("ci           1");
+    moved
+        .project
+        .cdflow(["status", "--old-account-scheme"])
+        .run()
+        .success()
+        .stdout_has("ci           1");
     moved
         .project
         .cdflow(["status"])
@@ -157,7 +173,9 @@ fn a_lock_is_not_left_by_a_copy_that_could_not_begin() {
     // Where it can't be seen to it, it is named.
     aws.rule(json!({ "matching": lock, "status": 403, "body": denied }));
     let output = project.cdflow(["deploy", "ci", "2"]).run();
-    output.fails(4).stderr_has(&format!("the lock at `s3://{}/{NEW}.tflock` may be left", aws.state_bucket()));
+    output
+        .fails(4)
+        .stderr_has(&format!("the lock at `s3://{}/{NEW}.tflock` may be left", aws.state_bucket()));
 }
 
 #[test]
@@ -169,9 +187,10 @@ fn another_state_at_the_new_place_is_refused() {
     other["lineage"] = json!("another");
     aws.put(&aws.state_bucket(), NEW, other.to_string().as_bytes());
     let output = project.cdflow(["deploy", "ci", "2"]).run();
-    output
-        .fails(3)
-        .stderr_has(&format!("there is another state at `s3://{}/{NEW}`: its lineage is another", aws.state_bucket()));
+    output.fails(3).stderr_has(&format!(
+        "there is another state at `s3://{}/{NEW}`: its lineage is another",
+        aws.state_bucket()
+    ));
     assert_eq!(aws.get_json(&aws.state_bucket(), NEW), other);
     // Of the same lineage, but older: somebody has gone on with the old one.
     other["lineage"] = moved.old_state["lineage"].clone();
@@ -194,11 +213,19 @@ fn a_lock_on_either_side_is_respected() {
         let lock = format!("{key}.tflock");
         aws.put(&bucket, &lock, info.as_bytes());
         let output = project.cdflow(["deploy", "ci", "2"]).run();
-        output.fails(8).stderr_has(&format!("the state is locked at `s3://{bucket}/{lock}`")).stderr_has("ada@build-7");
-        project.cdflow(["unlock", "ci"]).run().success().stdout_has(&format!("s3://{bucket}/{lock}"));
+        output
+            .fails(8)
+            .stderr_has(&format!("the state is locked at `s3://{bucket}/{lock}`"))
+            .stderr_has("ada@build-7");
+        project
+            .cdflow(["unlock", "ci"])
+            .run()
+            .success()
+            .stdout_has(&format!("s3://{bucket}/{lock}"));
         aws.delete(&bucket, &lock);
     }
-    let row = json!({ "LockID": { "S": format!("{}/{OLD}", moved.old_bucket) }, "Info": { "S": info } });
+    let row =
+        json!({ "LockID": { "S": format!("{}/{OLD}", moved.old_bucket) }, "Info": { "S": info } });
     let table = "terraform_locks";
     aws.call(moved.account, "dynamodb", "put_item", json!({ "TableName": table, "Item": row }));
     project
@@ -222,13 +249,20 @@ fn a_local_scheme_is_left_as_well() {
     let scheme = project.read("account-scheme.json");
     project.write("schemes/new.json", &scheme.replace("../store", "../../store/new"));
     project.edit_json("account-scheme.json", |old| {
-        old["upgrade-account-scheme"] = json!({ "component-whitelist": ["greeting"], "new-url": "schemes/new.json" });
+        old["upgrade-account-scheme"] =
+            json!({ "component-whitelist": ["greeting"], "new-url": "schemes/new.json" });
     });
     project.commit("Move");
     project.release("2");
-    project.deploy("ci", "2").stderr_has("Migrate the state of ci").stderr_has("0 added, 1 changed");
+    project
+        .deploy("ci", "2")
+        .stderr_has("Migrate the state of ci")
+        .stderr_has("0 added, 1 changed");
     let stored = project.stored();
-    for file in ["new/state/platform/greeting/ci/terraform.tfstate", "new/state/platform/greeting/ci.MIGRATED"] {
+    for file in [
+        "new/state/platform/greeting/ci/terraform.tfstate",
+        "new/state/platform/greeting/ci.MIGRATED",
+    ] {
         assert!(stored.contains(&file.to_owned()), "{stored:?}");
     }
     project.cdflow(["destroy", "ci", "--confirm", "ci"]).run().success().stderr_has("1 destroyed");

@@ -11,8 +11,11 @@ fn role(aws: &Aws) -> String {
 fn step(project: &Project, aws: &Aws, issuer: &Issuer, inputs: &[(&str, &str)]) -> Runner {
     let role = role(aws);
     let inputs = inputs.iter().copied().chain([("AWS-ROLE-TO-ASSUME", role.as_str())]);
-    let runner =
-        project.cdflow([] as [&str; 0]).env("GITHUB_ACTIONS", "true").env("GITHUB_RUN_ID", "77").env("NO_COLOR", "1");
+    let runner = project
+        .cdflow([] as [&str; 0])
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_RUN_ID", "77")
+        .env("NO_COLOR", "1");
     runner
         .env_remove("AWS_ACCESS_KEY_ID")
         .env_remove("AWS_SECRET_ACCESS_KEY")
@@ -31,25 +34,50 @@ fn a_run_without_keys_releases_and_deploys() {
     }));
     // A busy issuer is asked again.
     issuer.failures.lock().unwrap().push(503);
-    let release =
-        [("COMMAND", "release"), ("VERSION", "1"), ("PLATFORM-CONFIG", "platform-config"), ("AWS-REGION", "eu-west-1")];
+    let release = [
+        ("COMMAND", "release"),
+        ("VERSION", "1"),
+        ("PLATFORM-CONFIG", "platform-config"),
+        ("AWS-REGION", "eu-west-1"),
+    ];
     let output = step(&project, &aws, &issuer, &release).env_remove("AWS_REGION").run();
-    output.success().stdout_has("Released vouched 1").lacks(RIGHT_TO_ASK).lacks("payloadOfTheIdToken");
+    output
+        .success()
+        .stdout_has("Released vouched 1")
+        .lacks(RIGHT_TO_ASK)
+        .lacks("payloadOfTheIdToken");
     let asked = issuer.asked();
     assert!(asked.len() > 2, "{asked:?}");
     assert!(
-        asked.iter().all(|line| line == "GET /idtoken/run?api-version=2.0&audience=sts.amazonaws.com HTTP/1.1"),
+        asked
+            .iter()
+            .all(|line| line
+                == "GET /idtoken/run?api-version=2.0&audience=sts.amazonaws.com HTTP/1.1"),
         "{asked:?}"
     );
     let calls = aws.calls(&format!("{}-ci-runner", aws.name()));
     let lines: Vec<&str> = calls.iter().map(|call| call["line"].as_str().unwrap()).collect();
-    assert!(lines[0].contains("AssumeRoleWithWebIdentity") && lines[0].contains(&id_token(2)), "{lines:?}");
     assert!(
-        lines[0].contains("RoleSessionName=cdflow-77") && lines.last().unwrap().contains(&id_token(asked.len())),
+        lines[0].contains("AssumeRoleWithWebIdentity") && lines[0].contains(&id_token(2)),
         "{lines:?}"
     );
-    step(&project, &aws, &issuer, &[("COMMAND", "deploy"), ("ENVIRONMENT", "ci"), ("VERSION", "1")]).run().success();
-    step(&project, &aws, &issuer, &[("COMMAND", "doctor")]).run().success().stdout_has("-ci-runner/cdflow-77");
+    assert!(
+        lines[0].contains("RoleSessionName=cdflow-77")
+            && lines.last().unwrap().contains(&id_token(asked.len())),
+        "{lines:?}"
+    );
+    step(
+        &project,
+        &aws,
+        &issuer,
+        &[("COMMAND", "deploy"), ("ENVIRONMENT", "ci"), ("VERSION", "1")],
+    )
+    .run()
+    .success();
+    step(&project, &aws, &issuer, &[("COMMAND", "doctor")])
+        .run()
+        .success()
+        .stdout_has("-ci-runner/cdflow-77");
 }
 
 #[test]
@@ -58,7 +86,9 @@ fn what_can_go_wrong_with_it() {
     let project = Project::aws("vouched", &aws);
     let status = || step(&project, &aws, &issuer, &[("COMMAND", "status")]);
     let not_allowed = status().env_remove("ACTIONS_ID_TOKEN_REQUEST_URL").run();
-    not_allowed.fails(4).stdout_has("permissions:%0A       contents: read%0A       id-token: write");
+    not_allowed
+        .fails(4)
+        .stdout_has("permissions:%0A       contents: read%0A       id-token: write");
     status()
         .env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "another-right")
         .run()

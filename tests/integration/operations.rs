@@ -26,7 +26,12 @@ fn waiting() -> (Project, std::path::PathBuf) {
 #[test]
 fn a_local_lock_is_shown_and_ends_with_its_process() {
     let (project, gate) = waiting();
-    project.cdflow(["unlock", "live"]).run().success().stdout_is("the state of live is not locked\n").stderr_is("");
+    project
+        .cdflow(["unlock", "live"])
+        .run()
+        .success()
+        .stdout_is("the state of live is not locked\n")
+        .stderr_is("");
     let mut deploy = project.cdflow(["deploy", "live", "1"]).spawn();
     deploy.wait_for("): waiting");
     let note = project.state_file("live").with_file_name(".terraform.tfstate.lock.info");
@@ -36,25 +41,48 @@ fn a_local_lock_is_shown_and_ends_with_its_process() {
     let id = field("ID");
 
     let shown = project.cdflow(["unlock", "live"]).run();
-    shown.success().stdout_has(&format!("ID:        {id}\n")).stdout_has("Operation: OperationTypeApply\n");
+    shown
+        .success()
+        .stdout_has(&format!("ID:        {id}\n"))
+        .stdout_has("Operation: OperationTypeApply\n");
     shown
         .stdout_has(&format!("Who:       {}\n", field("Who")))
         .stdout_has(&format!("Created:   {}\n", field("Created")));
-    shown.stdout_has(&format!("Path:      {}\n", project.state_file("live").canonicalize().unwrap().display()));
-    shown.stdout_has("held by the living process ").stderr_has(&format!("cdflow unlock live --force {id}"));
+    shown.stdout_has(&format!(
+        "Path:      {}\n",
+        project.state_file("live").canonicalize().unwrap().display()
+    ));
+    shown
+        .stdout_has("held by the living process ")
+        .stderr_has(&format!("cdflow unlock live --force {id}"));
     let refused = project.cdflow(["unlock", "live", "--force", &id]).run();
-    refused.fails(3).stderr_has("error: the state of `live` is in use: process ").stderr_has("kill -INT ");
+    refused
+        .fails(3)
+        .stderr_has("error: the state of `live` is in use: process ")
+        .stderr_has("kill -INT ");
     assert_eq!(fs::read_to_string(&note).unwrap(), text);
 
     fs::write(&gate, "").unwrap();
     Running::wait(deploy).success();
-    project.cdflow(["unlock", "live"]).run().success().stdout_is("the state of live is not locked\n");
+    project
+        .cdflow(["unlock", "live"])
+        .run()
+        .success()
+        .stdout_is("the state of live is not locked\n");
 
     // As a Terraform leaves it that was killed.
     fs::write(&note, &text).unwrap();
-    project.cdflow(["unlock", "live"]).run().success().stdout_has("its process has ended on this machine");
+    project
+        .cdflow(["unlock", "live"])
+        .run()
+        .success()
+        .stdout_has("its process has ended on this machine");
     let other = ["unlock", "live", "--force", "0c2b-11"];
-    project.refuses(other, 3, &["is not locked by `0c2b-11`", &format!("the lock that holds it is {id}")]);
+    project.refuses(
+        other,
+        3,
+        &["is not locked by `0c2b-11`", &format!("the lock that holds it is {id}")],
+    );
     let released = project.cdflow(["unlock", "live", "--force", &id]).run();
     released.success().stderr_has(&format!("Released the lock {id} of the state of live"));
     assert!(!note.exists());
@@ -69,9 +97,17 @@ fn a_lock_does_not_control_the_terminal() {
     fs::create_dir_all(note.parent().unwrap()).unwrap();
     fs::write(&note, json!({"ID": "1\n::error::x", "Who": "\u{1b}[2Jada"}).to_string()).unwrap();
     let shown = project.cdflow(["unlock", "live"]).run();
-    shown.success().stdout_has("\u{fffd}[2Jada").stdout_has("1\u{fffd}::error::x\n").lacks("\u{1b}");
+    shown
+        .success()
+        .stdout_has("\u{fffd}[2Jada")
+        .stdout_has("1\u{fffd}::error::x\n")
+        .lacks("\u{1b}");
     fs::write(&note, "{").unwrap();
-    project.refuses(["unlock", "live", "--force", "1"], 9, &["is not as Terraform writes it", "delete it by hand"]);
+    project.refuses(
+        ["unlock", "live", "--force", "1"],
+        9,
+        &["is not as Terraform writes it", "delete it by hand"],
+    );
 }
 
 /// By the inputs of a step.
@@ -81,7 +117,8 @@ fn the_action_unlocks() {
     let note = project.state_file("live").with_file_name(".terraform.tfstate.lock.info");
     fs::create_dir_all(note.parent().unwrap()).unwrap();
     fs::write(&note, "{\"ID\": \"7\"}").unwrap();
-    let inputs = [("INPUT_COMMAND", "unlock"), ("INPUT_ENVIRONMENT", "live"), ("INPUT_LOCK-ID", "7")];
+    let inputs =
+        [("INPUT_COMMAND", "unlock"), ("INPUT_ENVIRONMENT", "live"), ("INPUT_LOCK-ID", "7")];
     project.cdflow([] as [&str; 0]).envs(inputs).run().success().stderr_has("Released the lock 7");
     assert!(!note.exists());
 }
@@ -154,10 +191,18 @@ fn the_past_of_an_environment() {
 fn what_was_deployed_before_is_deployed_again() {
     let project = Project::local("greeting");
     let rollback = ["rollback", "live"];
-    project.refuses(rollback, 2, &["by the ledger nothing is deployed in `live`", "cdflow history live"]);
+    project.refuses(
+        rollback,
+        2,
+        &["by the ledger nothing is deployed in `live`", "cdflow history live"],
+    );
     project.release("1");
     project.deploy("live", "1");
-    project.refuses(rollback, 2, &["there is nothing to roll `live` back to", "no other version than 1"]);
+    project.refuses(
+        rollback,
+        2,
+        &["there is nothing to roll `live` back to", "no other version than 1"],
+    );
     project.edit("config/live.json", "Good day", "Goodbye").commit("Part");
     project.release("2");
     project.release("3");
@@ -170,8 +215,11 @@ fn what_was_deployed_before_is_deployed_again() {
         &["back from 3 to 2, as of run 2", "Planned only: 0 to add, 1 to change"],
     );
     project.cdflow(["deploy", "live", "2", "--allow-downgrade"]).run().success();
-    let output = project.cdflow(["rollback", "live", "--lock-timeout", "5s", "--parallelism", "2"]).run();
-    output.success().stderr_has("==> Roll live back from 2 to 1, as of run 1\n==> Deploy greeting 1 to live\n");
+    let output =
+        project.cdflow(["rollback", "live", "--lock-timeout", "5s", "--parallelism", "2"]).run();
+    output
+        .success()
+        .stderr_has("==> Roll live back from 2 to 1, as of run 1\n==> Deploy greeting 1 to live\n");
     output.stdout_has("greeting = \"Good day from live.local.example, version 1\"");
     assert_eq!(project.ledger("live").last().unwrap(), "deploy 1 succeeded");
     project.cdflow(["status"]).run().stdout_has("live         1 ");
@@ -203,10 +251,17 @@ fn a_failed_deploy_is_rolled_back() {
     project.cdflow(["rollback", "live"]).run().fails(2);
     project.deploy("live", "1");
     project.cdflow(["deploy", "live", "2"]).run().fails(6);
-    let inputs = [("INPUT_COMMAND", "rollback"), ("INPUT_ENVIRONMENT", "live"), ("INPUT_PLAN-ONLY", "false")];
+    let inputs = [
+        ("INPUT_COMMAND", "rollback"),
+        ("INPUT_ENVIRONMENT", "live"),
+        ("INPUT_PLAN-ONLY", "false"),
+    ];
     let output = project.cdflow([] as [&str; 0]).envs(inputs).run();
     output.success().stderr_has("Roll live back from 2 to 1").stdout_has("version 1");
-    assert_eq!(project.ledger("live"), ["deploy 1 succeeded", "deploy 2 failed", "deploy 1 succeeded"]);
+    assert_eq!(
+        project.ledger("live"),
+        ["deploy 1 succeeded", "deploy 2 failed", "deploy 1 succeeded"]
+    );
     assert_eq!(project.resources("live"), ["terraform_data.greeting"]);
 }
 
@@ -226,7 +281,12 @@ fn old_releases_that_nobody_deployed_are_deleted() {
     let project = Project::local("greeting");
     project.edit("cdflow.yml", "type: infrastructure", "type: lambda");
     project.write("src/handler.py", "def handle(event, context): return {}\n").commit("A function");
-    project.cdflow(["prune"]).run().success().stderr_has("Nothing to delete: 0 release(s)").stdout_is("");
+    project
+        .cdflow(["prune"])
+        .run()
+        .success()
+        .stderr_has("Nothing to delete: 0 release(s)")
+        .stdout_is("");
     for (version, days) in [("1", 400), ("2", 300), ("3", 200), ("4", 100), ("5", 50), ("6", 0)] {
         project.release(version);
         aged(&project, version, days);
@@ -236,9 +296,17 @@ fn old_releases_that_nobody_deployed_are_deleted() {
     let folder = project.ledger_folder("live");
     fs::remove_file(folder.join("9999999998.end.json")).unwrap();
     fs::remove_file(project.bundle("1")).unwrap();
-    project.refuses(["prune"], 0, &["Nothing to delete: 6 release(s), each deployed, young or among the newest 50"]);
+    project.refuses(
+        ["prune"],
+        0,
+        &["Nothing to delete: 6 release(s), each deployed, young or among the newest 50"],
+    );
     let prune = ["prune", "--keep", "2", "--older-than", "90d"];
-    let listed = project.refuses(prune.iter().chain(&["--dry-run"]), 0, &["Would delete 3 of 6 release(s), "]);
+    let listed = project.refuses(
+        prune.iter().chain(&["--dry-run"]),
+        0,
+        &["Would delete 3 of 6 release(s), "],
+    );
     listed.stdout_has_in_order(&[
         "VERSION",
         "1 ",
@@ -252,11 +320,18 @@ fn old_releases_that_nobody_deployed_are_deleted() {
         "4 ",
     ]);
     listed.stdout_has("158 B   file:").lacks("greeting-2.zip").lacks("ledger");
-    project.refuses(["prune", "--keep", "4", "--older-than", "0s", "--dry-run"], 0, &["Would delete 1 of 6"]);
+    project.refuses(
+        ["prune", "--keep", "4", "--older-than", "0s", "--dry-run"],
+        0,
+        &["Would delete 1 of 6"],
+    );
 
     let before = project.stored();
     let output = project.cdflow(prune).run();
-    output.success().stderr_has("Deleted 3 of 6 release(s), ").stdout_is(&listed.scrubbed(&listed.stdout));
+    output
+        .success()
+        .stderr_has("Deleted 3 of 6 release(s), ")
+        .stdout_is(&listed.scrubbed(&listed.stdout));
     let gone = ["lambda/1", "releases/3", "lambda/3", "releases/4", "lambda/4"].map(|object| {
         let (bucket, version) = object.split_once('/').unwrap();
         format!("{bucket}/{}", project.release_key(version))
@@ -302,8 +377,16 @@ fn releases_are_deleted_from_s3() {
     output.success().stderr_has("Would delete 2 of 3 release(s)");
     output.stdout_has(&format!("  s3://{}/{}\n", aws.lambda_bucket(), project.release_key("3")));
     let before = aws.keys(&aws.release_bucket());
-    project.cdflow(["prune", "--keep", "0"]).run().success().stderr_has("Nothing to delete: 3 release(s)");
-    project.cdflow(["prune", "--keep", "0", "--older-than", "0s"]).run().success().stderr_has("Deleted 2 of 3");
+    project
+        .cdflow(["prune", "--keep", "0"])
+        .run()
+        .success()
+        .stderr_has("Nothing to delete: 3 release(s)");
+    project
+        .cdflow(["prune", "--keep", "0", "--older-than", "0s"])
+        .run()
+        .success()
+        .stderr_has("Deleted 2 of 3");
     let gone = [project.release_key("1"), project.release_key("3")];
     let left: Vec<String> = before.into_iter().filter(|key| !gone.contains(key)).collect();
     assert_eq!(aws.keys(&aws.release_bucket()), left);

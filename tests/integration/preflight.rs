@@ -8,7 +8,9 @@ use std::fs;
 
 fn function(project: Project) -> Project {
     project.edit("cdflow.yml", "type: infrastructure", "type: lambda");
-    project.write("src/handler.py", "def handle(event, context):\n    return 1\n").commit("A function");
+    project
+        .write("src/handler.py", "def handle(event, context):\n    return 1\n")
+        .commit("A function");
     project
 }
 
@@ -16,7 +18,9 @@ fn function(project: Project) -> Project {
 fn a_zip_that_is_gone_stops_a_deploy_and_a_rollback_but_no_destroy() {
     let project = function(Project::local("gone"));
     project.release("1");
-    project.write("src/handler.py", "def handle(event, context):\n    return 2\n").commit("Another");
+    project
+        .write("src/handler.py", "def handle(event, context):\n    return 2\n")
+        .commit("Another");
     project.release("2");
     project.deploy("live", "1").lacks("still there");
     project.deploy("live", "2");
@@ -77,7 +81,12 @@ fn an_image_that_ecr_has_no_more_stops_a_deploy() {
     Reference::new(&project, "1").data("image_id", &image).upload(&aws);
     project.deploy("ci", "1").lacks("still there");
     let ids = json!([{ "imageDigest": digest }]);
-    aws.call(RELEASE, "ecr", "batch_delete_image", json!({ "repositoryName": repository, "imageIds": ids }));
+    aws.call(
+        RELEASE,
+        "ecr",
+        "batch_delete_image",
+        json!({ "repositoryName": repository, "imageIds": ids }),
+    );
     let gone = format!("the image `{image}` of release 1 is gone");
     project.refuses(["deploy", "ci", "1"], 2, &[&gone, "make the release again"]).lacks("==> Plan");
 }
@@ -93,7 +102,8 @@ fn an_image_in_another_registry_is_looked_for_there() {
     for (version, image) in [("1", &local), ("2", &tokens), ("3", &private)] {
         Reference::new(&project, version).data("image_id", image).publish();
     }
-    let deploy = |version: &str| project.cdflow(["deploy", "ci", version, "--allow-downgrade"]).in_lab(lab);
+    let deploy =
+        |version: &str| project.cdflow(["deploy", "ci", version, "--allow-downgrade"]).in_lab(lab);
     deploy("1").run().success().lacks("still there");
     deploy("2").run().success().lacks("still there");
     let warning = format!("nobody knows whether the image `{private}` is still there");
@@ -116,9 +126,18 @@ fn a_registry_that_lets_only_some_in_is_asked_with_docker_s_login() {
     let password = BASE64.encode(format!("{}:{}", Lab::USER, Lab::PASSWORD));
     let folder = project.sandbox().home().join(".docker");
     fs::create_dir(&folder).unwrap();
-    fs::write(folder.join("config.json"), json!({ "auths": { Lab::TOKENS: { "auth": password } } }).to_string())
-        .unwrap();
-    project.cdflow(["deploy", "ci", "1"]).in_lab(lab).run().success().lacks("still there").lacks(Lab::PASSWORD);
+    fs::write(
+        folder.join("config.json"),
+        json!({ "auths": { Lab::TOKENS: { "auth": password } } }).to_string(),
+    )
+    .unwrap();
+    project
+        .cdflow(["deploy", "ci", "1"])
+        .in_lab(lab)
+        .run()
+        .success()
+        .lacks("still there")
+        .lacks(Lab::PASSWORD);
     lab.delete_image("preflight-private", &digest);
     let gone = format!("the image `{image}` of release 1 is gone");
     project.refuses_run(project.cdflow(["deploy", "ci", "1"]).in_lab(lab), 2, &[&gone]);

@@ -50,7 +50,10 @@ pub(crate) fn down(project: &Project, github: &GitHub, run: u64) -> Output {
 /// A step of a run on a schedule.
 pub(crate) fn scheduled(project: &Project, github: &GitHub, arguments: &[&str]) -> Runner {
     let runner = project.cdflow(arguments).envs(github.env()).env("GITHUB_TOKEN", TOKEN);
-    runner.env("GITHUB_EVENT_NAME", "schedule").env("GITHUB_SHA", project.head()).env("GITHUB_RUN_ID", "900")
+    runner
+        .env("GITHUB_EVENT_NAME", "schedule")
+        .env("GITHUB_SHA", project.head())
+        .env("GITHUB_RUN_ID", "900")
 }
 
 pub(crate) fn version(project: &Project, number: u64) -> String {
@@ -63,7 +66,11 @@ pub(crate) fn deployments(github: &GitHub) -> Vec<String> {
     let states = |statuses: &[Value]| -> Vec<String> {
         statuses.iter().map(|status| status["state"].as_str().unwrap().to_owned()).collect()
     };
-    world.deployments.values().map(|it| format!("{}: {}", it.environment, states(&it.statuses).join(" "))).collect()
+    world
+        .deployments
+        .values()
+        .map(|it| format!("{}: {}", it.environment, states(&it.statuses).join(" ")))
+        .collect()
 }
 
 pub(crate) fn close(github: &GitHub, number: u64) {
@@ -84,8 +91,11 @@ pub(crate) struct Pause {
 impl Pause {
     pub(crate) fn new(project: &Project) -> Self {
         let [waiting, go] = ["waiting", "go"].map(|name| project.sandbox().root().join(name));
-        let wait =
-            format!("plan) echo >>{}; while [ ! -e {} ]; do sleep 0.05; done ;;", waiting.display(), go.display());
+        let wait = format!(
+            "plan) echo >>{}; while [ ! -e {} ]; do sleep 0.05; done ;;",
+            waiting.display(),
+            go.display()
+        );
         [&waiting, &go].map(fs::remove_file).into_iter().for_each(drop);
         Self { path: project.terraform_but(&wait), waiting, go }
     }
@@ -126,7 +136,10 @@ fn a_preview_comes_and_goes_with_its_pull_request() {
     let greeting = project.output_of("pr-7", "greeting");
     assert_eq!(greeting, format!("Good preview from pr-7.local.example, version {first}"));
     let of = project.output_of("pr-7", "preview");
-    assert_eq!(of, json!({ "number": 7, "branch": "new-topic", "sha": project.head(), "ttl": "259200s" }));
+    assert_eq!(
+        of,
+        json!({ "number": 7, "branch": "new-topic", "sha": project.head(), "ttl": "259200s" })
+    );
     assert!(body().contains("pr-7") && body().contains("https://pr-7.example"), "{}", body());
     assert!(body().contains("the label `keep-preview` keeps it"), "{}", body());
     let entry = &project.ledger_entries("pr-7")[0].0;
@@ -135,7 +148,10 @@ fn a_preview_comes_and_goes_with_its_pull_request() {
     up(&project, &github, 2).success().stdout_has("is there already");
 
     let told = deployments(&github);
-    assert_eq!(told, ["pr-7: queued in_progress success inactive", "pr-7: queued in_progress success"]);
+    assert_eq!(
+        told,
+        ["pr-7: queued in_progress success inactive", "pr-7: queued in_progress success"]
+    );
     let last = github.world().deployments.values().next_back().unwrap().clone();
     assert!(last.is_transient && last.git_ref == project.head(), "{last:?}");
     assert_eq!(last.statuses[2]["environment_url"], "https://pr-7.example");
@@ -148,7 +164,10 @@ fn a_preview_comes_and_goes_with_its_pull_request() {
     assert_eq!(releases(&project).len(), 2);
     // What is inactive already is not told so again.
     let told = deployments(&github);
-    assert_eq!(told[..2], ["pr-7: queued in_progress success inactive", "pr-7: queued in_progress success inactive"]);
+    assert_eq!(
+        told[..2],
+        ["pr-7: queued in_progress success inactive", "pr-7: queued in_progress success inactive"]
+    );
 
     // Closed; the branch is gone, and another commit is checked out.
     github.world().pull_requests.get_mut(&NUMBER).unwrap().is_open = false;
@@ -157,7 +176,10 @@ fn a_preview_comes_and_goes_with_its_pull_request() {
     assert_eq!(project.state("pr-7"), None);
     assert!(releases(&project).is_empty(), "{:?}", project.stored());
     assert!(body().contains("destroyed"), "{}", body());
-    assert!(deployments(&github).iter().all(|it| it.ends_with("inactive")) && github.world().environments.is_empty());
+    assert!(
+        deployments(&github).iter().all(|it| it.ends_with("inactive"))
+            && github.world().environments.is_empty()
+    );
     down(&project, &github, 5).success().stdout_has("pr-7 was destroyed before");
 
     // Reopened and merged.
@@ -203,7 +225,8 @@ fn only_the_newest_commit_is_deployed() {
     running.wait().success().stdout_has("Stopped before anything was applied");
     assert!(project.ledger("pr-7").is_empty() && project.state("pr-7").is_none());
     assert_eq!(deployments(&github), ["pr-7: queued inactive"]);
-    let why = github.world().deployments.values().next().unwrap().statuses[1]["description"].clone();
+    let why =
+        github.world().deployments.values().next().unwrap().statuses[1]["description"].clone();
     assert!(why.as_str().unwrap().contains("is the newest commit of pull request #7"), "{why}");
 
     // Closed meanwhile.
@@ -226,7 +249,11 @@ fn who_gets_none() {
     github.world().pull_requests.get_mut(&NUMBER).unwrap().head_repository = Some(1);
     let by_hand = ["preview", "up", "--pull-request", "7"];
     scheduled(&project, &github, &by_hand).run().fails(3).stdout_has("comes from a fork");
-    project.refuses(["preview", "up"], 2, &["the number of the pull request is missing", "--pull-request"]);
+    project.refuses(
+        ["preview", "up"],
+        2,
+        &["the number of the pull request is missing", "--pull-request"],
+    );
     github.world().pull_requests.get_mut(&NUMBER).unwrap().head_repository = Some(REPOSITORY_ID);
     github.world().pull_requests.get_mut(&NUMBER).unwrap().is_draft = false;
     up(&project, &github, 3).success();
@@ -242,7 +269,8 @@ fn what_was_never_there_or_is_locked_or_lost() {
     assert!(github.world().comments.is_empty());
     up(&project, &github, 2).success();
 
-    let locked = for_pull_request(&project, &github, NUMBER, &project.head(), 3, &["preview", "down"]);
+    let locked =
+        for_pull_request(&project, &github, NUMBER, &project.head(), 3, &["preview", "down"]);
     let path = project.terraform_but(
         "plan) echo 'Error: Error acquiring the state lock: resource temporarily unavailable' >&2; exit 1 ;;",
     );
@@ -259,7 +287,9 @@ fn what_was_never_there_or_is_locked_or_lost() {
 
     // By hand, outside.
     fs::remove_dir_all(project.state_file("pr-7").parent().unwrap()).unwrap();
-    down(&project, &github, 4).fails(3).stdout_has("`pr-7` has no state, but by the ledger it is deployed");
+    down(&project, &github, 4)
+        .fails(3)
+        .stdout_has("`pr-7` has no state, but by the ledger it is deployed");
     // A state alone.
     up(&project, &github, 5).success();
     fs::remove_dir_all(project.ledger_folder("pr-7")).unwrap();
@@ -273,8 +303,10 @@ fn two_that_close_at_once() {
     github.world().pull_request(NUMBER, &project.head());
     up(&project, &github, 1).success();
     close(&github, NUMBER);
-    let closing =
-        |run: u64| for_pull_request(&project, &github, NUMBER, &project.head(), run, &["preview", "down"]).spawn();
+    let closing = |run: u64| {
+        for_pull_request(&project, &github, NUMBER, &project.head(), run, &["preview", "down"])
+            .spawn()
+    };
     let ended = [closing(2), closing(3)].map(|running| running.wait());
     let codes = ended.each_ref().map(|output| output.code);
     assert!(
@@ -290,8 +322,11 @@ fn two_that_close_at_once() {
 fn only_some_files_are_worth_a_preview() {
     let project = project("{paths: ['infra/**', config/preview.json]}");
     let github = GitHub::start();
-    github.world().pull_request(NUMBER, &project.head()).files = vec!["README.md".to_owned(), "src/infra/x".to_owned()];
-    up(&project, &github, 1).success().stdout_has("it changes nothing in infra/**, config/preview.json");
+    github.world().pull_request(NUMBER, &project.head()).files =
+        vec!["README.md".to_owned(), "src/infra/x".to_owned()];
+    up(&project, &github, 1)
+        .success()
+        .stdout_has("it changes nothing in infra/**, config/preview.json");
     assert!(project.stored().is_empty());
     github.world().pull_requests.get_mut(&NUMBER).unwrap().files.push("infra/main.tf".to_owned());
     up(&project, &github, 2).success();
@@ -318,7 +353,10 @@ fn deploys_of_other_environments_are_told_as_well() {
     );
     let sent = github.exchanges("POST /repos/acme/checkout/deployments");
     let of_live = sent.iter().find(|it| it.body["environment"] == "live").unwrap();
-    assert_eq!((&of_live.body["production_environment"], &of_live.body["auto_merge"]), (&json!(true), &json!(false)));
+    assert_eq!(
+        (&of_live.body["production_environment"], &of_live.body["auto_merge"]),
+        (&json!(true), &json!(false))
+    );
     assert_eq!(of_live.body["required_contexts"], json!([]));
     // A deploy that fails, and a GitHub that does not want to know.
     let path = project.terraform_but("apply) exit 1 ;;");
@@ -326,13 +364,19 @@ fn deploys_of_other_environments_are_told_as_well() {
     assert_eq!(deployments(&github).last().unwrap(), "ci: queued in_progress failure");
     github.world().token(TOKEN, "github-actions[bot]", &[("contents", "read")]);
     let output = scheduled(&project, &github, &["deploy", "aslive", &version]).run();
-    output.success().stdout_has("::warning::can't record the deployment to `aslive`").stdout_has("deployments: write");
+    output
+        .success()
+        .stdout_has("::warning::can't record the deployment to `aslive`")
+        .stdout_has("deployments: write");
     project.append("cdflow.yml", "").edit(
         "cdflow.yml",
         "url-output: url",
         "url-output: url, github-deployments: false",
     );
-    scheduled(&project, &github, &["deploy", "aslive", &version]).run().success().lacks("record the deployment");
+    scheduled(&project, &github, &["deploy", "aslive", &version])
+        .run()
+        .success()
+        .lacks("record the deployment");
 }
 
 /// What GitHub shows is what is true at that moment.
@@ -340,7 +384,9 @@ fn deploys_of_other_environments_are_told_as_well() {
 fn a_deploy_is_queued_until_it_applies() {
     let (project, github) = (project("{}"), GitHub::start());
     project.release("1");
-    let deploying = |arguments: &[&str]| scheduled(&project, &github, &[&["deploy", "ci", "1"], arguments].concat());
+    let deploying = |arguments: &[&str]| {
+        scheduled(&project, &github, &[&["deploy", "ci", "1"], arguments].concat())
+    };
     let last = || {
         let world = github.world();
         let (_, last) = world.deployments.last_key_value().unwrap();
@@ -370,7 +416,11 @@ fn a_deploy_is_queued_until_it_applies() {
     let locked = "plan) echo 'Error: Error acquiring the state lock: resource temporarily unavailable' >&2; exit 1 ;;";
     deploying(&[]).env("PATH", project.terraform_but(locked)).run().fails(8);
     assert_eq!(last(), "2 \"failure\" \"state-locked\"");
-    project.append("cdflow.yml", "").edit("cdflow.yml", "deploy: {", "deploy: {protect: [terraform_data], ");
+    project.append("cdflow.yml", "").edit(
+        "cdflow.yml",
+        "deploy: {",
+        "deploy: {protect: [terraform_data], ",
+    );
     let refused = deploying(&["--replace", "terraform_data.greeting"]).run();
     refused.fails(3);
     assert_eq!(last(), "2 \"failure\" \"refused\"");
@@ -379,7 +429,10 @@ fn a_deploy_is_queued_until_it_applies() {
 #[test]
 fn on_aws_a_preview_is_in_the_account_that_is_named() {
     let aws = Aws::new("preview");
-    let project = furnished(Project::aws("greeting", &aws), "{account-environment: live, delete-releases: true}");
+    let project = furnished(
+        Project::aws("greeting", &aws),
+        "{account-environment: live, delete-releases: true}",
+    );
     let github = GitHub::start();
     github.world().pull_request(NUMBER, &project.head());
     up(&project, &github, 1).success().stdout_has("account prod");
@@ -390,7 +443,10 @@ fn on_aws_a_preview_is_in_the_account_that_is_named() {
     refused.fails(6).stdout_has("is not where previews are made now");
     project.edit("cdflow.yml", "account-environment: ci", "account-environment: live");
     let reaped = scheduled(&project, &github, &["preview", "reap"]).run();
-    reaped.success().stdout_has("destroyed: its pull request is closed").stdout_has("Destroyed 1 of 1");
+    reaped
+        .success()
+        .stdout_has("destroyed: its pull request is closed")
+        .stdout_has("Destroyed 1 of 1");
     down(&project, &github, 2).success().stdout_has("pr-7 was destroyed before");
     assert!(aws.keys(&aws.state_bucket()).iter().all(|key| !key.contains("pr-7")));
 }
@@ -412,10 +468,17 @@ fn status_tells_of_previews_and_of_what_is_behind() {
     project.deploy("ci", "2");
     let summary = project.sandbox().work().join("summary");
     fs::write(&summary, "").unwrap();
-    let shown = scheduled(&project, &github, &["status"]).env("GITHUB_STEP_SUMMARY", &summary).run();
+    let shown =
+        scheduled(&project, &github, &["status"]).env("GITHUB_STEP_SUMMARY", &summary).run();
     shown.success().stdout_has("live is behind ci (2)");
     let page = fs::read_to_string(&summary).unwrap();
-    for text in ["```mermaid", "[\"2\"] --> e0([\"ci\"])", "| **live** | `1` |", "behind ci (2)", "pull request #7"] {
+    for text in [
+        "```mermaid",
+        "[\"2\"] --> e0([\"ci\"])",
+        "| **live** | `1` |",
+        "behind ci (2)",
+        "pull request #7",
+    ] {
         assert!(page.contains(text), "no {text}: {page}");
     }
     let json = project.cdflow(["status", "--json"]).run().json();

@@ -26,7 +26,9 @@ fn step(project: &Project, github: &GitHub, arguments: &[&str]) -> Runner {
     }
     let event = pull_request_event(NUMBER, &project.head(), "open", &[]);
     let runner = project.for_pull_request(github, &event, 1, arguments);
-    runner.env("GITHUB_STEP_SUMMARY", work.join("summary")).env("GITHUB_OUTPUT", work.join("outputs"))
+    runner
+        .env("GITHUB_STEP_SUMMARY", work.join("summary"))
+        .env("GITHUB_OUTPUT", work.join("outputs"))
 }
 
 fn up(project: &Project, github: &GitHub) -> Runner {
@@ -55,12 +57,20 @@ fn version(project: &Project) -> String {
 
 fn bundles(aws: &Aws) -> Vec<String> {
     let keys = aws.keys(&aws.release_bucket()).into_iter();
-    keys.filter(|key| key.ends_with(".zip")).map(|key| key.rsplit('/').next().unwrap().to_owned()).collect()
+    keys.filter(|key| key.ends_with(".zip"))
+        .map(|key| key.rsplit('/').next().unwrap().to_owned())
+        .collect()
 }
 
 /// The tags of the component's repository, by ECR's word.
 fn tags(aws: &Aws, repository: &str) -> Vec<String> {
-    let images = aws.list(RELEASE, "ecr", "list_images", "imageIds", json!({ "repositoryName": repository }));
+    let images = aws.list(
+        RELEASE,
+        "ecr",
+        "list_images",
+        "imageIds",
+        json!({ "repositoryName": repository }),
+    );
     let mut tags: Vec<String> =
         images.iter().filter_map(|image| Some(image["imageTag"].as_str()?.to_owned())).collect();
     tags.sort();
@@ -69,9 +79,14 @@ fn tags(aws: &Aws, repository: &str) -> Vec<String> {
 
 fn docker(name: &str, aws: &Aws) -> Project {
     let project = Project::aws(name, aws);
-    project.edit("cdflow.yml", "type: infrastructure", "type: docker").append("cdflow.yml", PREVIEW);
+    project
+        .edit("cdflow.yml", "type: infrastructure", "type: docker")
+        .append("cdflow.yml", PREVIEW);
     project.write("infra/main.tf", SHOW_RELEASE);
-    project.write("Dockerfile", "FROM scratch\nCOPY message /\n").write("message", "hello\n").commit("An image");
+    project
+        .write("Dockerfile", "FROM scratch\nCOPY message /\n")
+        .write("message", "hello\n")
+        .commit("An image");
     project
 }
 
@@ -118,11 +133,15 @@ fn the_images_of_a_preview_go_with_it_and_no_others() {
     for _ in 0..2 {
         in_lab(down(&project, &github)).success().stdout_has("pr-7 was destroyed before");
         assert_eq!(tags(&aws, project.name()), ["1", "keep", "latest", &third]);
-        assert_eq!(bundles(&aws), ["docker-preview-1.zip".to_owned(), format!("docker-preview-{third}.zip")]);
+        assert_eq!(
+            bundles(&aws),
+            ["docker-preview-1.zip".to_owned(), format!("docker-preview-{third}.zip")]
+        );
     }
     // What others share is whole.
     assert_eq!(lab.manifest(project.name(), &digest).unwrap().digest, digest);
-    let by_digest = json!({ "repositoryName": project.name(), "imageIds": [{ "imageDigest": digest }] });
+    let by_digest =
+        json!({ "repositoryName": project.name(), "imageIds": [{ "imageDigest": digest }] });
     let kept = aws.call(RELEASE, "ecr", "describe_images", by_digest);
     assert_eq!(kept["imageDetails"][0]["imageTags"], json!(["keep"]));
     for (environment, version) in [("aslive", third.as_str()), ("live", "1")] {
@@ -137,16 +156,29 @@ fn the_images_of_a_preview_go_with_it_and_no_others() {
 fn the_zips_of_a_preview_go_with_it_and_no_others() {
     let aws = Aws::new("lambda-preview");
     let project = Project::aws("hello", &aws);
-    project.edit("cdflow.yml", "type: infrastructure", "type: lambda").append("cdflow.yml", PREVIEW);
+    project
+        .edit("cdflow.yml", "type: infrastructure", "type: lambda")
+        .append("cdflow.yml", PREVIEW);
     project.write("infra/main.tf", SHOW_RELEASE);
-    project.write("src/handler.py", "def handle(event, context):\n    return 'hello'\n").commit("A function");
+    project
+        .write("src/handler.py", "def handle(event, context):\n    return 'hello'\n")
+        .commit("A function");
     project.release("1");
     let github = opened(&project);
     up(&project, &github).run().success();
     let first = version(&project);
-    pushed(&project, &github, "src/handler.py", "def handle(event, context):\n    return 'other'\n");
+    pushed(
+        &project,
+        &github,
+        "src/handler.py",
+        "def handle(event, context):\n    return 'other'\n",
+    );
     up(&project, &github).run().success();
-    let all = [project.release_key("1"), project.release_key(&first), project.release_key(&version(&project))];
+    let all = [
+        project.release_key("1"),
+        project.release_key(&first),
+        project.release_key(&version(&project)),
+    ];
     let sorted = |keys: &[String]| {
         let mut keys = keys.to_vec();
         keys.sort();
@@ -162,7 +194,10 @@ fn the_zips_of_a_preview_go_with_it_and_no_others() {
     assert_eq!(aws.keys(&aws.lambda_bucket()).len(), 3);
     for _ in 0..2 {
         down(&project, &github).run().success().stdout_has("pr-7 was destroyed before");
-        assert_eq!((aws.keys(&aws.lambda_bucket()), bundles(&aws).len()), (vec![project.release_key("1")], 1));
+        assert_eq!(
+            (aws.keys(&aws.lambda_bucket()), bundles(&aws).len()),
+            (vec![project.release_key("1")], 1)
+        );
     }
     assert!(aws.keys(&aws.state_bucket()).iter().all(|key| !key.contains("pr-7")));
 }
@@ -176,7 +211,10 @@ fn every_preview_has_the_secrets_of_preview() {
         resource \"terraform_data\" \"leak\" {\n  input = \"<${nonsensitive(var.secrets[\"token\"])}>\"\n}\n\n\
         output \"leak\" {\n  value = terraform_data.leak.output\n}\n";
     project.write("infra/main.tf", leaks);
-    project.append("cdflow.yml", "secrets: [ssm, secrets-manager]\npreview: {account-environment: ci}\n");
+    project.append(
+        "cdflow.yml",
+        "secrets: [ssm, secrets-manager]\npreview: {account-environment: ci}\n",
+    );
     project.commit("Secrets");
     let parameter = |environment: &str, name: &str, value: &str| {
         let name = format!("/cdflow/{environment}/with-secrets/{name}");
@@ -193,26 +231,37 @@ fn every_preview_has_the_secrets_of_preview() {
     let report = project.sandbox().work().join("report.md");
     for number in [7, 8] {
         github.world().pull_request(number, &project.head());
-        let arguments =
-            format!("preview up --pull-request {number} --platform-config platform-config --report-markdown");
+        let arguments = format!(
+            "preview up --pull-request {number} --platform-config platform-config --report-markdown"
+        );
         let arguments: Vec<&str> = arguments.split(' ').chain([report.to_str().unwrap()]).collect();
         let output: Output = step(&project, &github, &arguments).run();
         output.success().stdout_has("2 secret(s)");
-        let state = aws.get_json(&aws.state_bucket(), &format!("platform/with-secrets/pr-{number}/terraform.tfstate"));
-        let received = state["resources"].as_array().unwrap().iter().find(|it| it["name"] == "secrets").unwrap();
+        let state = aws.get_json(
+            &aws.state_bucket(),
+            &format!("platform/with-secrets/pr-{number}/terraform.tfstate"),
+        );
+        let received = state["resources"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|it| it["name"] == "secrets")
+            .unwrap();
         let received = &received["instances"][0]["attributes"]["input"]["value"];
         let expected = json!({ "token": "s3cret-token-of-previews", "password": "s3cret-password-of-previews" });
         assert_eq!(*received, expected, "{number}");
 
         let work = project.sandbox().work();
         let read = |name: &str| fs::read_to_string(work.join(name)).unwrap();
-        let bodies: Vec<String> = github.world().comments.values().map(|comment| comment.body.clone()).collect();
+        let bodies: Vec<String> =
+            github.world().comments.values().map(|comment| comment.body.clone()).collect();
         let told = [read("summary"), read("outputs"), read("report.md"), bodies.concat()];
         for shown in [&told[0], &told[2], &told[3], &output.stdout] {
             assert!(shown.contains("terraform_data.leak") && shown.contains("<***>"), "{shown}");
         }
         for text in told.iter().chain([&output.stdout, &output.stderr]) {
-            let shown: Vec<&str> = text.lines().filter(|line| line.contains("s3cret") && !is_mask(line)).collect();
+            let shown: Vec<&str> =
+                text.lines().filter(|line| line.contains("s3cret") && !is_mask(line)).collect();
             assert!(shown.is_empty(), "{shown:?}");
         }
         let asked: Vec<Value> = github.exchanges("").into_iter().map(|it| it.body).collect();
@@ -238,7 +287,10 @@ fn an_environment_that_may_not_be_deleted_on_github_stays_without_a_word() {
     let output = down(&project, &github).run();
     output.success().lacks("::warning").lacks("the GitHub environment stays");
     assert_eq!(github.exchanges("DELETE /repos/acme/checkout/environments/pr-7")[0].status, 403);
-    assert_eq!((project.state("pr-7"), github.world().environments.as_slice()), (None, &["pr-7".to_owned()][..]));
+    assert_eq!(
+        (project.state("pr-7"), github.world().environments.as_slice()),
+        (None, &["pr-7".to_owned()][..])
+    );
 
     // Whoever wants to know it is told; any other trouble is a warning, and no failure.
     up(&project, &github).run().success();
@@ -247,6 +299,13 @@ fn an_environment_that_may_not_be_deleted_on_github_stays_without_a_word() {
         .lacks("::warning")
         .stdout_has("the GitHub environment stays: can't delete the GitHub environment `pr-7`");
     up(&project, &github).run().success();
-    github.fault("DELETE /repos", 4, Fault::Answer { status: 500, headers: vec![], message: "a fault" });
-    down(&project, &github).run().success().stdout_has("::warning::can't delete the GitHub environment `pr-7`");
+    github.fault(
+        "DELETE /repos",
+        4,
+        Fault::Answer { status: 500, headers: vec![], message: "a fault" },
+    );
+    down(&project, &github)
+        .run()
+        .success()
+        .stdout_has("::warning::can't delete the GitHub environment `pr-7`");
 }

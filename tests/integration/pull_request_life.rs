@@ -54,7 +54,9 @@ impl World {
         let (command, state) = if action == "closed" { ("down", "closed") } else { ("up", "open") };
         let mut event = pull_request_event(number, &self.project.head(), state, &[]);
         event["action"] = action.into();
-        self.project.for_pull_request(&self.github, &event, run, &["preview", command]).in_lab(Lab::get())
+        self.project
+            .for_pull_request(&self.github, &event, run, &["preview", command])
+            .in_lab(Lab::get())
     }
 
     fn run(&self, action: &str, run: u64) -> Output {
@@ -77,12 +79,20 @@ impl World {
 
     fn releases(&self) -> BTreeSet<String> {
         let keys = self.aws.keys(&self.aws.release_bucket());
-        keys.iter().filter_map(|key| Some(key.rsplit('/').next()?.strip_suffix(".zip")?.to_owned())).collect()
+        keys.iter()
+            .filter_map(|key| Some(key.rsplit('/').next()?.strip_suffix(".zip")?.to_owned()))
+            .collect()
     }
 
     /// The tags in ECR.
     fn images(&self) -> BTreeSet<String> {
-        let images = self.aws.list(RELEASE, "ecr", "list_images", "imageIds", json!({ "repositoryName": NAME }));
+        let images = self.aws.list(
+            RELEASE,
+            "ecr",
+            "list_images",
+            "imageIds",
+            json!({ "repositoryName": NAME }),
+        );
         images.iter().map(|image| image["imageTag"].as_str().unwrap().to_owned()).collect()
     }
 
@@ -96,14 +106,20 @@ impl World {
     fn deployments(&self, number: u64) -> Vec<String> {
         let (world, environment) = (self.github.world(), format!("pr-{number}"));
         let of_preview = world.deployments.values().filter(|it| it.environment == environment);
-        of_preview.map(|it| it.statuses.last().unwrap()["state"].as_str().unwrap().to_owned()).collect()
+        of_preview
+            .map(|it| it.statuses.last().unwrap()["state"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// The one comment of a pull request.
     fn comment(&self, number: u64) -> String {
         let world = self.github.world();
-        let bodies: Vec<&str> =
-            world.comments.values().filter(|it| it.issue == number).map(|it| it.body.as_str()).collect();
+        let bodies: Vec<&str> = world
+            .comments
+            .values()
+            .filter(|it| it.issue == number)
+            .map(|it| it.body.as_str())
+            .collect();
         assert_eq!(bodies.len(), 1, "{bodies:?}");
         bodies[0].to_owned()
     }
@@ -111,7 +127,8 @@ impl World {
     /// A preview of `version` alone, and everything that says so.
     #[track_caller]
     fn is_up(&self, number: u64, version: &str, versions: &[&str]) {
-        let of = |versions: &[&str]| versions.iter().map(|it| (*it).to_owned()).collect::<BTreeSet<_>>();
+        let of =
+            |versions: &[&str]| versions.iter().map(|it| (*it).to_owned()).collect::<BTreeSet<_>>();
         let mine = |all: BTreeSet<String>| -> BTreeSet<String> {
             all.into_iter().filter(|it| it.contains(&format!("pr-{number}-"))).collect()
         };
@@ -121,7 +138,8 @@ impl World {
         assert_eq!(mine(self.images()), of(versions));
         let [state] = &self.states(number)[..] else { panic!("{:?}", self.states(number)) };
         let state = self.aws.get_json(&self.aws.state_bucket(), state);
-        let image = state["resources"][0]["instances"][0]["attributes"]["input"]["value"].as_str().unwrap();
+        let image =
+            state["resources"][0]["instances"][0]["attributes"]["input"]["value"].as_str().unwrap();
         let digest = Lab::get().manifest(NAME, version).unwrap().digest;
         assert_eq!(image, format!("{}/{NAME}@{digest}", Lab::ecr()));
         assert_eq!(self.deployments(number).last().unwrap(), "success");
@@ -136,10 +154,22 @@ impl World {
     /// Nothing is left of it but what says that it was there.
     #[track_caller]
     fn is_gone(&self, number: u64) {
-        assert!(!self.releases().iter().any(|it| it.contains(&format!("pr-{number}-"))), "{:?}", self.releases());
-        assert!(!self.images().iter().any(|it| it.starts_with(&format!("pr-{number}-"))), "{:?}", self.images());
+        assert!(
+            !self.releases().iter().any(|it| it.contains(&format!("pr-{number}-"))),
+            "{:?}",
+            self.releases()
+        );
+        assert!(
+            !self.images().iter().any(|it| it.starts_with(&format!("pr-{number}-"))),
+            "{:?}",
+            self.images()
+        );
         assert!(self.states(number).is_empty(), "{:?}", self.states(number));
-        assert!(self.deployments(number).iter().all(|state| state == "inactive"), "{:?}", self.deployments(number));
+        assert!(
+            self.deployments(number).iter().all(|state| state == "inactive"),
+            "{:?}",
+            self.deployments(number)
+        );
         assert!(!self.github.world().environments.contains(&format!("pr-{number}")));
         let comment = self.comment(number);
         assert!(comment.contains("destroyed"), "{comment}");
@@ -155,7 +185,11 @@ fn from_the_first_push_to_the_merge() {
     let first = project.head();
     github.world().pull_request(NUMBER, &first);
     world.run("opened", 1).success().stdout_has("it has no label `preview`");
-    assert!(world.releases().is_empty() && github.world().comments.is_empty() && github.world().deployments.is_empty());
+    assert!(
+        world.releases().is_empty()
+            && github.world().comments.is_empty()
+            && github.world().deployments.is_empty()
+    );
 
     // Labelled.
     github.world().pull_requests.get_mut(&NUMBER).unwrap().labels = vec!["preview".to_owned()];
@@ -171,8 +205,10 @@ fn from_the_first_push_to_the_merge() {
     // Twice more, the later one while the earlier one plans.
     let third = world.push("third");
     let planning = project.sandbox().root().join("planning");
-    let wait = format!("plan) touch {0}; while [ -e {0} ]; do sleep 0.1; done ;;", planning.display());
-    let mut overtaken = world.event("synchronize", NUMBER, 4).env("PATH", project.terraform_but(&wait)).spawn();
+    let wait =
+        format!("plan) touch {0}; while [ -e {0} ]; do sleep 0.1; done ;;", planning.display());
+    let mut overtaken =
+        world.event("synchronize", NUMBER, 4).env("PATH", project.terraform_but(&wait)).spawn();
     overtaken.wait_until("Terraform plans", |_| planning.exists());
     let fourth = world.push("fourth");
     world.run("synchronize", 5).success();
@@ -204,7 +240,8 @@ fn from_the_first_push_to_the_merge() {
     world.is_up(FORGOTTEN, &other, &[&other]);
 
     let reap = || {
-        let runner = project.cdflow(["preview", "reap"]).envs(github.env()).env("GITHUB_TOKEN", TOKEN);
+        let runner =
+            project.cdflow(["preview", "reap"]).envs(github.env()).env("GITHUB_TOKEN", TOKEN);
         runner
             .env("GITHUB_EVENT_NAME", "schedule")
             .env("GITHUB_SHA", &head)
@@ -219,11 +256,21 @@ fn from_the_first_push_to_the_merge() {
 
     // What is left says what was: the ledger. That a run on a schedule did it doesn't make it nobody's.
     let entries = world.aws.keys(&world.aws.release_bucket());
-    let newest = entries.iter().find(|key| key.contains("/ledger/pr-8/") && key.ends_with(".start.json")).unwrap();
+    let newest = entries
+        .iter()
+        .find(|key| key.contains("/ledger/pr-8/") && key.ends_with(".start.json"))
+        .unwrap();
     let newest = world.aws.get_json(&world.aws.release_bucket(), newest);
-    assert_eq!((&newest["action"], &newest["pull_request"]["number"]), (&json!("destroy"), &json!(FORGOTTEN)));
-    let history =
-        |environment: &str| -> Value { project.cdflow(["history", environment, "--json"]).run().success().json() };
-    assert!(history("pr-7").to_string().contains(&fourth) && history("pr-8").to_string().contains(&other));
+    assert_eq!(
+        (&newest["action"], &newest["pull_request"]["number"]),
+        (&json!("destroy"), &json!(FORGOTTEN))
+    );
+    let history = |environment: &str| -> Value {
+        project.cdflow(["history", environment, "--json"]).run().success().json()
+    };
+    assert!(
+        history("pr-7").to_string().contains(&fourth)
+            && history("pr-8").to_string().contains(&other)
+    );
     assert!(world.aws.unfinished_uploads(&world.aws.release_bucket()).is_empty());
 }

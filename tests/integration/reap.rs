@@ -1,6 +1,8 @@
 //! `preview reap`: what nobody needs goes, and nothing else, whatever GitHub answers.
 
-use crate::preview::{NUMBER, Pause, close, down, for_pull_request, project, releases, scheduled, up};
+use crate::preview::{
+    NUMBER, Pause, close, down, for_pull_request, project, releases, scheduled, up,
+};
 use crate::support::github::{Fault, GitHub, TOKEN};
 use crate::support::{Output, Project};
 use serde_json::{Value, json};
@@ -17,10 +19,12 @@ const MEMORY: u64 = 150 * 1024;
 
 /// As if `preview up` had made also this one: the ledger and the state of pull request 7 once more.
 fn copy(project: &Project, number: u64, change: impl Fn(&mut Value)) {
-    let (from, to) = (project.ledger_folder("pr-7"), project.ledger_folder(&format!("pr-{number}")));
+    let (from, to) =
+        (project.ledger_folder("pr-7"), project.ledger_folder(&format!("pr-{number}")));
     fs::create_dir_all(&to).unwrap();
     for name in ["9999999998.start.json", "9999999998.end.json"] {
-        let mut entry: Value = serde_json::from_str(&fs::read_to_string(from.join(name)).unwrap()).unwrap();
+        let mut entry: Value =
+            serde_json::from_str(&fs::read_to_string(from.join(name)).unwrap()).unwrap();
         if name.contains("start") {
             entry["preview"]["number"] = number.into();
             change(&mut entry);
@@ -86,7 +90,11 @@ fn reap_destroys_what_nobody_needs() {
     let damaged = project.ledger_folder("pr-16").join("9999999998.start.json");
     let whole = fs::read_to_string(&damaged).unwrap();
     fs::write(&damaged, &whole[..40]).unwrap();
-    let forbidden = Fault::Answer { status: 403, headers: vec![], message: "Resource not accessible by integration" };
+    let forbidden = Fault::Answer {
+        status: 403,
+        headers: vec![],
+        message: "Resource not accessible by integration",
+    };
     github.fault("/pulls/17", 2, forbidden);
 
     let before = project.snapshot();
@@ -121,8 +129,15 @@ fn reap_destroys_what_nobody_needs() {
     // Each pull request is told, but for the one that is gone.
     let told = comments(&github);
     assert_eq!(told.keys().copied().collect::<Vec<_>>(), [7, 8, 9, 11]);
-    assert!(told[&7].contains("cdflow: deployed") && told[&8].contains("cdflow: destroyed"), "{told:?}");
-    assert!(told[&8].contains("**pr\\-8**") && told[&8].contains("actions/runs/900"), "{}", told[&8]);
+    assert!(
+        told[&7].contains("cdflow: deployed") && told[&8].contains("cdflow: destroyed"),
+        "{told:?}"
+    );
+    assert!(
+        told[&8].contains("**pr\\-8**") && told[&8].contains("actions/runs/900"),
+        "{}",
+        told[&8]
+    );
     assert!(told[&8].contains(&format!("commit `{}`", &project.head()[..7])), "{}", told[&8]);
     fs::write(&damaged, whole).unwrap();
     let reaped = scheduled(&project, &github, &["preview", "reap"]).run();
@@ -146,11 +161,16 @@ fn github_is_asked_once_more_before_anything_is_destroyed() {
     copy(&project, 11, |start| start["started"] = "2026-01-01T00:00:00Z".into());
     github.world().pull_request(11, "abc");
     let pause = Pause::new(&project);
-    let mut running = scheduled(&project, &github, &["preview", "reap"]).env("PATH", &pause.path).spawn();
+    let mut running =
+        scheduled(&project, &github, &["preview", "reap"]).env("PATH", &pause.path).spawn();
     pause.meanwhile(&mut running, 4, &github, |world| {
         world.pull_requests.get_mut(&8).unwrap().is_open = true;
         world.pull_requests.get_mut(&11).unwrap().labels = vec!["keep-preview".to_owned()];
-        world.faults.push(("/pulls/9".to_owned(), 1, refusal(403, "Resource not accessible by integration")));
+        world.faults.push((
+            "/pulls/9".to_owned(),
+            1,
+            refusal(403, "Resource not accessible by integration"),
+        ));
     });
     let reaped = running.wait();
     reaped.fails(6).stdout_has("1 preview(s) could not be reaped: pr-9");
@@ -167,7 +187,10 @@ fn github_is_asked_once_more_before_anything_is_destroyed() {
     // That it failed is told as well.
     let told = comments(&github);
     assert_eq!(told.keys().copied().collect::<Vec<_>>(), [7, 9, 10]);
-    assert!(told[&9].contains("cdflow: failed") && told[&10].contains("cdflow: destroyed"), "{told:?}");
+    assert!(
+        told[&9].contains("cdflow: failed") && told[&10].contains("cdflow: destroyed"),
+        "{told:?}"
+    );
     reap(&project, &github).success().stdout_has("Destroyed 1 of 4 preview(s)");
 }
 
@@ -175,14 +198,17 @@ fn github_is_asked_once_more_before_anything_is_destroyed() {
 fn a_pull_request_that_is_opened_again_keeps_its_preview() {
     let (project, github) = with_closed("{delete-releases: true}", &[]);
     close(&github, NUMBER);
-    let closed = || for_pull_request(&project, &github, NUMBER, &project.head(), 2, &["preview", "down"]);
+    let closed =
+        || for_pull_request(&project, &github, NUMBER, &project.head(), 2, &["preview", "down"]);
     let pause = Pause::new(&project);
     let mut running = closed().env("PATH", &pause.path).spawn();
     pause.meanwhile(&mut running, 1, &github, |world| {
         world.pull_requests.get_mut(&NUMBER).unwrap().is_open = true;
     });
     let output = running.wait();
-    output.success().stdout_has("Stopped before anything was applied: pull request #7 is open again");
+    output
+        .success()
+        .stdout_has("Stopped before anything was applied: pull request #7 is open again");
     assert_eq!(project.resources("pr-7"), ["terraform_data.greeting"]);
     assert!(project.ledger("pr-7").len() == 1 && releases(&project).len() == 1);
     assert!(comments(&github)[&NUMBER].contains("cdflow: superseded"));
@@ -221,7 +247,9 @@ fn a_preview_that_is_too_old_goes_and_its_releases_go_with_the_pull_request() {
     let mut entry: Value = serde_json::from_str(&fs::read_to_string(&start).unwrap()).unwrap();
     entry["started"] = "2026-01-01T00:00:00Z".into();
     fs::write(&start, entry.to_string()).unwrap();
-    reap(&project, &github).success().stdout_has("pull request #7 is open: its releases stay until it is closed");
+    reap(&project, &github)
+        .success()
+        .stdout_has("pull request #7 is open: its releases stay until it is closed");
     assert!(project.state("pr-7").is_none() && releases(&project).len() == 1);
     close(&github, NUMBER);
     down(&project, &github, 2).success();
@@ -232,14 +260,19 @@ fn a_preview_that_is_too_old_goes_and_its_releases_go_with_the_pull_request() {
 #[test]
 fn trouble_with_github_keeps_no_preview_alive() {
     let (project, github) = with_closed("{}", &[]);
-    github.fault("GET /repos/acme/checkout/pulls/7", 1, refusal(403, "Resource not accessible by integration"));
+    github.fault(
+        "GET /repos/acme/checkout/pulls/7",
+        1,
+        refusal(403, "Resource not accessible by integration"),
+    );
     let output = down(&project, &github, 2);
     output.success().stdout_has("whether the pull request was opened again is not known");
     assert_eq!(project.state("pr-7"), None);
 
     up(&project, &github, 3).success();
     let asked = github.calls();
-    let closed = for_pull_request(&project, &github, NUMBER, &project.head(), 4, &["preview", "down"]);
+    let closed =
+        for_pull_request(&project, &github, NUMBER, &project.head(), 4, &["preview", "down"]);
     closed.env_remove("GITHUB_TOKEN").run().success().lacks("warning");
     assert!(project.state("pr-7").is_none() && github.calls() == asked);
 }
@@ -254,7 +287,10 @@ fn not_found_alone_destroys_nothing() {
     let reaped = reap(&project, &github);
     reaped.fails(6);
     let said_of = said(&reaped);
-    assert!(said_of["7"].starts_with("failed: can't read pull request #7") || said_of["7"].contains("can't list"));
+    assert!(
+        said_of["7"].starts_with("failed: can't read pull request #7")
+            || said_of["7"].contains("can't list")
+    );
     assert_eq!(said_of["8"], "destroyed: its pull request is closed");
     // One of the two met the list that was not answered; pull request 9 is gone in truth.
     let reaped = reap(&project, &github);
@@ -276,9 +312,16 @@ fn trouble_in_the_middle_stops_no_other() {
     github.fault("GET /repos/acme/checkout/deployments", 99, refusal(404, "Not Found"));
     github.fault("/issues/12/comments", 99, refusal(500, "Server Error"));
     let reaped = reap(&project, &github);
-    reaped.fails(6).stdout_has("2 preview(s) could not be reaped: pr-8, pr-9").stdout_has("can't read the comments");
+    reaped
+        .fails(6)
+        .stdout_has("2 preview(s) could not be reaped: pr-8, pr-9")
+        .stdout_has("can't read the comments");
     for number in 7..=12 {
-        assert_eq!(project.state(&format!("pr-{number}")).is_none(), number >= 10, "{number}\n{reaped}");
+        assert_eq!(
+            project.state(&format!("pr-{number}")).is_none(),
+            number >= 10,
+            "{number}\n{reaped}"
+        );
     }
     assert_eq!(comments(&github).into_keys().collect::<Vec<_>>(), [7, 10, 11]);
     github.world().faults.clear();
@@ -295,16 +338,22 @@ fn what_was_done_outside_of_cdflow() {
     // The state was deleted by hand, and a newer cdflow has deployed.
     fs::remove_dir_all(project.state_file("pr-8").parent().unwrap()).unwrap();
     let newer = project.ledger_folder("pr-9").join("9999999998.start.json");
-    fs::write(&newer, fs::read_to_string(&newer).unwrap().replace("\"format\":1", "\"format\":2")).unwrap();
+    fs::write(&newer, fs::read_to_string(&newer).unwrap().replace("\"format\":1", "\"format\":2"))
+        .unwrap();
     let reaped = reap(&project, &github);
     reaped.fails(6).stdout_has("2 preview(s) could not be reaped: pr-8, pr-9");
     let said = said(&reaped);
-    assert!(said["8"].contains("`pr-8` has no state, but by the ledger it is deployed"), "{said:?}");
+    assert!(
+        said["8"].contains("`pr-8` has no state, but by the ledger it is deployed"),
+        "{said:?}"
+    );
     assert!(said["9"].contains("has format 2, this cdflow knows 1"), "{said:?}");
     assert_eq!(said["10"], "destroyed: its pull request is closed");
     assert!(project.state("pr-9").is_some());
 
-    let line = project.read("cdflow.yml").lines().position(|line| line.starts_with("preview:")).unwrap() + 1;
+    let line =
+        project.read("cdflow.yml").lines().position(|line| line.starts_with("preview:")).unwrap()
+            + 1;
     project.edit("cdflow.yml", "ttl: 72h", "ttl: three days");
     let before = project.snapshot();
     let refused = reap(&project, &github);
@@ -320,8 +369,9 @@ fn two_reaps_at_once() {
         copy(&project, *number, |_| {});
         github.world().pull_request(*number, "abc");
     }
-    let running =
-        ["900", "901"].map(|run| scheduled(&project, &github, &["preview", "reap"]).env("GITHUB_RUN_ID", run).spawn());
+    let running = ["900", "901"].map(|run| {
+        scheduled(&project, &github, &["preview", "reap"]).env("GITHUB_RUN_ID", run).spawn()
+    });
     let ended = running.map(|running| running.wait());
     for output in &ended {
         output.success().lacks("failed:");
@@ -329,8 +379,15 @@ fn two_reaps_at_once() {
     for number in &numbers {
         let environment = format!("pr-{number}");
         let is_gone = *number <= 108;
-        assert_eq!(project.state(&environment).is_none(), is_gone, "{number}\n{}\n{}", ended[0], ended[1]);
-        let done = project.ledger(&environment).iter().filter(|run| run.ends_with("succeeded")).count();
+        assert_eq!(
+            project.state(&environment).is_none(),
+            is_gone,
+            "{number}\n{}\n{}",
+            ended[0],
+            ended[1]
+        );
+        let done =
+            project.ledger(&environment).iter().filter(|run| run.ends_with("succeeded")).count();
         // One that finds nothing any more waits for the other's word; on a slow machine not long enough, and records it as well.
         let expected = if is_gone { 2..=3 } else { 1..=1 };
         assert!(expected.contains(&done), "{:?}", project.ledger(&environment));
@@ -344,7 +401,8 @@ fn two_pull_requests_that_are_closed_at_once() {
     let (project, github) = with_closed("{delete-releases: true}", &[8]);
     close(&github, NUMBER);
     let closing = |number: u64| {
-        for_pull_request(&project, &github, number, &project.head(), number, &["preview", "down"]).spawn()
+        for_pull_request(&project, &github, number, &project.head(), number, &["preview", "down"])
+            .spawn()
     };
     for running in [closing(7), closing(8)] {
         running.wait().success();
@@ -354,7 +412,10 @@ fn two_pull_requests_that_are_closed_at_once() {
         assert_eq!(project.ledger(environment).len(), 2);
     }
     let told = comments(&github);
-    assert!(told.len() == 2 && told.values().all(|body| body.contains("cdflow: destroyed")), "{told:?}");
+    assert!(
+        told.len() == 2 && told.values().all(|body| body.contains("cdflow: destroyed")),
+        "{told:?}"
+    );
 }
 
 /// What a preview's pull request is, in the test of many.
@@ -399,7 +460,14 @@ fn furnish(project: &Project, github: &GitHub, number: u64, kind: Kind) {
 /// What is there of a preview.
 fn traces(project: &Project, github: &GitHub, number: u64) -> Value {
     let environment = format!("pr-{number}");
-    let shown = github.world().deployments.values().find(|it| it.environment == environment).unwrap().statuses.clone();
+    let shown = github
+        .world()
+        .deployments
+        .values()
+        .find(|it| it.environment == environment)
+        .unwrap()
+        .statuses
+        .clone();
     json!([project.state(&environment), project.ledger_entries(&environment), shown])
 }
 
@@ -414,7 +482,8 @@ fn many_are_reaped_while_github_fails() {
     going.clone().zip(kinds).for_each(|(number, kind)| furnish(&project, &github, number, kind));
     let kinds = [Kind::Open, Kind::Kept, Kind::Foreign, Kind::StateAlone].into_iter().cycle();
     staying.clone().zip(kinds).for_each(|(number, kind)| furnish(&project, &github, number, kind));
-    let look = || -> Vec<_> { staying.clone().map(|number| traces(&project, &github, number)).collect() };
+    let look =
+        || -> Vec<_> { staying.clone().map(|number| traces(&project, &github, number)).collect() };
     let before = look();
     let limited = vec![("retry-after", "1".to_owned())];
     let message = "You have exceeded a secondary rate limit.";
@@ -430,7 +499,9 @@ fn many_are_reaped_while_github_fails() {
     let (calls, started, mut peak, mut codes) = (github.calls(), Instant::now(), 0, Vec::new());
     while codes.last() != Some(&0) {
         assert!(codes.len() < 10, "{codes:?}");
-        let running = scheduled(&project, &github, &["preview", "reap"]).timeout(Duration::from_secs(1800)).spawn();
+        let running = scheduled(&project, &github, &["preview", "reap"])
+            .timeout(Duration::from_secs(1800))
+            .spawn();
         let reaped = running.watch(|running| peak = peak.max(running.peak_memory().unwrap_or(0)));
         assert!(look() == before, "one was touched that should stay\n{reaped}");
         assert!([0, 6].contains(&reaped.code), "{reaped}");
@@ -448,7 +519,10 @@ fn many_are_reaped_while_github_fails() {
         let environment = format!("pr-{number}");
         assert_eq!(project.state(&environment), None, "{number}");
         let ledger = project.ledger(&environment);
-        assert!(ledger.len() == 2 && ledger.iter().all(|run| run.ends_with("succeeded")), "{number}: {ledger:?}");
+        assert!(
+            ledger.len() == 2 && ledger.iter().all(|run| run.ends_with("succeeded")),
+            "{number}: {ledger:?}"
+        );
     }
     assert_eq!(codes.first(), Some(&6), "nothing failed: this is no test of faults");
     assert!(failed * 100 >= calls * 6, "{failed} of {calls} failed");
@@ -456,7 +530,8 @@ fn many_are_reaped_while_github_fails() {
     assert!(calls as u64 <= 10 * all, "{calls} calls");
     // A comment is worth no failure, but hardly any is missing. Where the pull request is gone there is none.
     let told = comments(&github);
-    let is_told = |number: &u64| told.get(number).is_some_and(|body| body.contains("cdflow: destroyed"));
+    let is_told =
+        |number: &u64| told.get(number).is_some_and(|body| body.contains("cdflow: destroyed"));
     let is_there = going.filter(|number| github.world().pull_requests.contains_key(number));
     let (with, without): (Vec<u64>, Vec<u64>) = is_there.partition(is_told);
     assert!(with.len() > 6 * without.len(), "without a comment: {without:?}");

@@ -17,7 +17,10 @@ fn a_release_of_the_reference_is_deployed_with_a_warning() {
 
     let inspected = project.cdflow(["inspect", "1", "--json"]).run();
     let document = inspected.success().json();
-    assert_eq!((&document["bundle_digest"], &document["release"]["colour"]), (&serde_json::Value::Null, &"red".into()));
+    assert_eq!(
+        (&document["bundle_digest"], &document["release"]["colour"]),
+        (&serde_json::Value::Null, &"red".into())
+    );
     project.cdflow(["inspect", "1"]).run().success().stdout_has("bundle digest      -");
 
     let output = project.deploy("live", "1");
@@ -32,7 +35,10 @@ fn a_release_of_the_reference_is_deployed_with_a_warning() {
 
     project.deploy("live", "1").stderr_has("no changes");
     // The version is taken, also by a release of ours.
-    let says = ["version 1 of `greeting` is already published, from something else", "made by another program"];
+    let says = [
+        "version 1 of `greeting` is already published, from something else",
+        "made by another program",
+    ];
     project.refuses_run(project.releasing("1"), 3, &says);
     // And a release of ours takes its place.
     project

@@ -13,9 +13,14 @@ const TINY: &str = "registry.terraform.io/hashicorp/tiny";
 #[test]
 fn a_release_is_published_and_inspected() {
     let project = Project::local("greeting");
-    let output =
-        project.releasing("42-a1b2c3d").args(["--release-data", "query=a=b=c", "--release-data", "empty="]).run();
-    output.success().stderr_has("Released greeting 42-a1b2c3d").stdout_has("Initializing provider plugins");
+    let output = project
+        .releasing("42-a1b2c3d")
+        .args(["--release-data", "query=a=b=c", "--release-data", "empty="])
+        .run();
+    output
+        .success()
+        .stderr_has("Released greeting 42-a1b2c3d")
+        .stdout_has("Initializing provider plugins");
     project.left_no_trace(&output);
     assert_eq!(project.stored(), ["releases/platform/greeting/greeting-42-a1b2c3d.zip"]);
 
@@ -45,8 +50,12 @@ fn a_release_is_published_and_inspected() {
     let document = inspected.success().json();
     assert_eq!(document["release"], expected["release"]);
     assert_eq!(document["terraform"]["name"], "terraform");
-    let listed: BTreeSet<&str> =
-        document["files"].as_array().unwrap().iter().map(|file| file["name"].as_str().unwrap()).collect();
+    let listed: BTreeSet<&str> = document["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| file["name"].as_str().unwrap())
+        .collect();
     assert_eq!(listed, names.into_iter().collect());
     let digest = document["bundle_digest"].as_str().unwrap();
     output.stderr_has(digest);
@@ -116,7 +125,11 @@ fn a_lambda_is_released_with_its_zip() {
     project.releasing("1").run().success().stderr_has("already there, the same bytes");
     fs::remove_file(project.bundle("1")).unwrap();
     project.edit("src/handler.py", "Hello", "Good day");
-    project.refuses_run(project.releasing("1"), 3, &["exists with other content", "release under a new version"]);
+    project.refuses_run(
+        project.releasing("1"),
+        3,
+        &["exists with other content", "release under a new version"],
+    );
 }
 
 #[test]
@@ -151,11 +164,22 @@ fn of_several_platform_configs_the_later_wins() {
         .commit("A second platform config");
     project.releasing("1").args(["--platform-config", "other"]).run().success();
     let bundle = entries(&project.bundle("1"));
-    let platform: Vec<&String> = bundle.keys().filter(|name| name.starts_with("platform-config/")).collect();
-    assert_eq!(platform, ["platform-config/local/eu-central-1.json", "platform-config/local/eu-west-1.json"]);
+    let platform: Vec<&String> =
+        bundle.keys().filter(|name| name.starts_with("platform-config/")).collect();
+    assert_eq!(
+        platform,
+        ["platform-config/local/eu-central-1.json", "platform-config/local/eu-west-1.json"]
+    );
     project.deploy("ci", "1").stdout_has("from ci.other.example");
     project
-        .cdflow(["release", "2", "--platform-config", "other", "--platform-config", "platform-config"])
+        .cdflow([
+            "release",
+            "2",
+            "--platform-config",
+            "other",
+            "--platform-config",
+            "platform-config",
+        ])
         .run()
         .success();
     project.deploy("ci", "2").stdout_has("from ci.local.example");
@@ -204,7 +228,10 @@ fn of_parallel_releases_from_the_same_sources_all_succeed() {
     outputs.iter().for_each(|output| {
         output.success();
     });
-    assert_eq!(outputs.iter().filter(|output| output.stderr.contains("Released greeting 1")).count(), 1);
+    assert_eq!(
+        outputs.iter().filter(|output| output.stderr.contains("Released greeting 1")).count(),
+        1
+    );
     assert_eq!(project.stored(), ["releases/platform/greeting/greeting-1.zip"]);
     project.left_no_trace(&outputs[0]);
     project.deploy("ci", "1");
@@ -213,7 +240,9 @@ fn of_parallel_releases_from_the_same_sources_all_succeed() {
 #[test]
 fn of_parallel_releases_from_different_sources_one_succeeds() {
     let project = Project::local("greeting");
-    let run = |number| project.releasing("1").args(["--release-data".to_owned(), format!("run={number}")]).spawn();
+    let run = |number| {
+        project.releasing("1").args(["--release-data".to_owned(), format!("run={number}")]).spawn()
+    };
     let running: Vec<Running> = (0..8).map(run).collect();
     let outputs: Vec<_> = running.into_iter().map(Running::wait).collect();
     let won: Vec<usize> = (0..8).filter(|number| outputs[*number].code == 0).collect();
@@ -236,7 +265,11 @@ fn a_tree_gives_the_same_bytes_anywhere_and_at_any_time() {
         .write("infra/inner/main.tf", "locals {}\n")
         .write("infra/script.sh", "#!/bin/sh\n")
         .append("infra/main.tf", "module \"inner\" {\n  source = \"./inner\"\n}\n");
-    fs::set_permissions(project.path("infra/script.sh"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::set_permissions(
+        project.path("infra/script.sh"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
     project.commit("More");
     let work = project.sandbox().work();
     let other = work.join("else/where/function");
@@ -251,15 +284,30 @@ fn a_tree_gives_the_same_bytes_anywhere_and_at_any_time() {
     project.release("1").stderr_has("bundle digest");
     let run = "umask 077; exec \"$@\"";
     let program = env!("CARGO_BIN_EXE_cdflow");
-    let arguments =
-        ["-c", run, "sh", program, "release", "1", "--platform-config", "platform-config", "--component", "function"];
+    let arguments = [
+        "-c",
+        run,
+        "sh",
+        program,
+        "release",
+        "1",
+        "--platform-config",
+        "platform-config",
+        "--component",
+        "function",
+    ];
     let umasked = crate::support::Runner::new("sh", arguments, project.sandbox())
         .cwd(&other)
         .env("TZ", "Asia/Tokyo")
         .providers(&mirror);
     umasked.run().success();
-    for file in ["releases/platform/function/function-1.zip", "lambda/platform/function/function-1.zip"] {
-        let (here, there) = (fs::read(project.store().join(file)), fs::read(work.join("else/where/store").join(file)));
+    for file in
+        ["releases/platform/function/function-1.zip", "lambda/platform/function/function-1.zip"]
+    {
+        let (here, there) = (
+            fs::read(project.store().join(file)),
+            fs::read(work.join("else/where/store").join(file)),
+        );
         assert!(here.unwrap() == there.unwrap(), "{file} differs");
     }
 }
@@ -285,7 +333,9 @@ fn modules_of_the_checkout_are_carried() {
     let output = project.release("1");
     project.left_no_trace(&output);
     let bundle = entries(&project.bundle("1"));
-    for name in ["infra/inside/main.tf", "modules/@checkout/lib/next/text.txt", "modules/modules.json"] {
+    for name in
+        ["infra/inside/main.tf", "modules/@checkout/lib/next/text.txt", "modules/modules.json"]
+    {
         assert!(bundle.contains_key(name), "{name} is not in {:?}", bundle.keys());
     }
     // The checkout is not needed any more.
@@ -300,7 +350,9 @@ fn a_module_of_git_is_carried_without_its_git_folder() {
     let module = project.sandbox().work().join("module");
     fs::create_dir(&module).unwrap();
     fs::write(module.join("main.tf"), "output \"text\" {\n  value = \"from git\"\n}\n").unwrap();
-    for arguments in [vec!["init", "--quiet"], vec!["add", "."], vec!["commit", "--quiet", "-m", "First"]] {
+    for arguments in
+        [vec!["init", "--quiet"], vec!["add", "."], vec!["commit", "--quiet", "-m", "First"]]
+    {
         git(project.sandbox(), &module, arguments).run().success();
     }
     let source = format!("git::file://{}", module.display());
@@ -326,18 +378,29 @@ fn what_lies_outside_the_checkout_is_refused() {
     let elsewhere = project.sandbox().work().join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     fs::write(elsewhere.join("main.tf"), "").unwrap();
-    project.append("infra/main.tf", "\nmodule \"stray\" {\n  source = \"../../elsewhere\"\n}\n").commit("Stray");
-    let line = project.read("infra/main.tf").lines().position(|line| line.contains("module \"stray\"")).unwrap() + 1;
+    project
+        .append("infra/main.tf", "\nmodule \"stray\" {\n  source = \"../../elsewhere\"\n}\n")
+        .commit("Stray");
+    let line = project
+        .read("infra/main.tf")
+        .lines()
+        .position(|line| line.contains("module \"stray\""))
+        .unwrap()
+        + 1;
     project.refuses_run(
         project.releasing("1"),
         2,
         &[
-            &format!("infra/main.tf:{line}: module `stray` lies outside the checkout: `../../elsewhere`"),
+            &format!(
+                "infra/main.tf:{line}: module `stray` lies outside the checkout: `../../elsewhere`"
+            ),
             "-> move the module",
         ],
     );
     project.git(["reset", "--quiet", "--hard", "HEAD^"]);
-    for (link, target) in [("infra/link", elsewhere.as_path()), ("config/link.json", Path::new("/etc/passwd"))] {
+    for (link, target) in
+        [("infra/link", elsewhere.as_path()), ("config/link.json", Path::new("/etc/passwd"))]
+    {
         symlink(target, project.path(link)).unwrap();
         project.refuses_run(
             project.releasing("1"),
@@ -357,7 +420,11 @@ fn what_lies_outside_the_checkout_is_refused() {
         fs::rename(&away, project.path(folder)).unwrap();
     }
     symlink("/etc/passwd", project.path("platform-config/local/link.json")).unwrap();
-    project.refuses_run(project.releasing("1"), 2, &["platform-config/local/link.json", "leaves the platform config"]);
+    project.refuses_run(
+        project.releasing("1"),
+        2,
+        &["platform-config/local/link.json", "leaves the platform config"],
+    );
 }
 
 /// Terraform links to what an unpacked mirror holds; a bundle has files.
@@ -377,7 +444,10 @@ fn providers_are_carried_as_files() {
         let lock = bundle[LOCK].text();
         assert!(lock.contains("version     = \"1.0.0\"") && lock.contains("\"h1:"), "{lock}");
         let inspected = project.cdflow(["inspect", "1", "--json"]).run();
-        assert_eq!(inspected.json()["providers"][0], format!("{TINY} 1.0.0 {}", crate::support::platform()));
+        assert_eq!(
+            inspected.json()["providers"][0],
+            format!("{TINY} 1.0.0 {}", crate::support::platform())
+        );
     }
 }
 
@@ -388,19 +458,25 @@ fn a_committed_lock_file_is_kept_and_loses_what_nothing_uses() {
     let lock = entries(&project.bundle("1"))[LOCK].text().to_owned();
     let kept = format!("\"zh:{}\"", "0".repeat(64));
     let unused = "\nprovider \"registry.terraform.io/hashicorp/unused\" {\n  version = \"3.0.0\"\n  hashes = [\n    \"h1:x\",\n  ]\n}\n";
-    let committed = lock.replace("  hashes = [\n", &format!("  hashes = [\n    {kept},\n")) + unused;
+    let committed =
+        lock.replace("  hashes = [\n", &format!("  hashes = [\n    {kept},\n")) + unused;
     project.write(LOCK, &committed).commit("Lock");
     let output = project.release("2");
     output.lacks("is not in the lock file");
     project.left_no_trace(&output);
     let shipped = entries(&project.bundle("2"))[LOCK].text().to_owned();
-    assert!(shipped.contains(&kept) && shipped.contains("\"h1:") && !shipped.contains("unused"), "{shipped}");
+    assert!(
+        shipped.contains(&kept) && shipped.contains("\"h1:") && !shipped.contains("unused"),
+        "{shipped}"
+    );
     assert_eq!(project.read(LOCK), committed);
 
     // A lock file that has the registry's hash alone gains the one of what is carried.
     let zip = format!("{TINY}/terraform-provider-tiny_1.0.0_{}.zip", crate::support::platform());
     let mirror = Mirror::tiny_packed();
-    let sum = crate::support::Runner::new("sha256sum", [mirror.root().join(zip)], project.sandbox()).run();
+    let sum =
+        crate::support::Runner::new("sha256sum", [mirror.root().join(zip)], project.sandbox())
+            .run();
     let registry = format!(
         "provider \"{TINY}\" {{\n  version     = \"1.0.0\"\n  constraints = \"1.0.0\"\n  hashes = [\n    \"zh:{}\",\n  ]\n}}\n",
         &sum.stdout[..64]
@@ -412,7 +488,11 @@ fn a_committed_lock_file_is_kept_and_loses_what_nothing_uses() {
 
     // Other bytes, or another version, than the lock file says.
     project.edit(LOCK, &sum.stdout[..64], &"1".repeat(64));
-    let refused = project.refuses_run(project.releasing("4").providers(&mirror), 11, &["terraform init failed"]);
+    let refused = project.refuses_run(
+        project.releasing("4").providers(&mirror),
+        11,
+        &["terraform init failed"],
+    );
     refused.stdout_has("checksums");
     project.write(LOCK, &lock.replace("\"1.0.0\"", "\"0.9.0\""));
     project.refuses_run(project.releasing("4"), 11, &["terraform init failed"]);
@@ -423,7 +503,9 @@ fn an_unreachable_provider_fails_the_build() {
     let project = Project::local("greeting").with_tiny_provider(Mirror::tiny());
     let without = project.sandbox().cli_config();
     let runner = project.releasing("1").env("TF_CLI_CONFIG_FILE", without);
-    project.refuses_run(runner, 11, &["error: terraform init failed: "]).stdout_has("hashicorp/tiny");
+    project
+        .refuses_run(runner, 11, &["error: terraform init failed: "])
+        .stdout_has("hashicorp/tiny");
 }
 
 #[test]
@@ -431,9 +513,10 @@ fn uncommitted_changes_are_told() {
     let project = Project::local("greeting");
     let commit = project.head();
     project.edit("config/live.json", "Good day", "Goodbye");
-    project
-        .release("1")
-        .stderr_has(&format!("changes that are not committed; the release says it is commit {}", &commit[..7]));
+    project.release("1").stderr_has(&format!(
+        "changes that are not committed; the release says it is commit {}",
+        &commit[..7]
+    ));
 }
 
 #[test]
@@ -450,11 +533,17 @@ fn a_component_in_a_folder_of_the_checkout() {
         .write("lib/main.tf", "output \"text\" {\n  value = \"shared\"\n}\n")
         .edit("apps/one/account-scheme.json", "file:../store", "file:../../../store")
         .commit("A folder");
-    let output =
-        project.cdflow(["-C", "apps/one", "release", "1", "--platform-config", "apps/one/platform-config"]).run();
+    let output = project
+        .cdflow(["-C", "apps/one", "release", "1", "--platform-config", "apps/one/platform-config"])
+        .run();
     output.success();
     project.left_no_trace(&output);
-    project.cdflow(["deploy", "ci", "1"]).cwd(&folder).run().success().stdout_has("shared = \"shared\"");
+    project
+        .cdflow(["deploy", "ci", "1"])
+        .cwd(&folder)
+        .run()
+        .success()
+        .stdout_has("shared = \"shared\"");
 }
 
 fn lambda(name: &str) -> Project {
@@ -462,7 +551,10 @@ fn lambda(name: &str) -> Project {
     project
         .edit("cdflow.yml", "type: infrastructure", "type: lambda")
         .append("cdflow.yml", "lambda: { exclude: [\"**/*.pyc\"] }\n")
-        .append("infra/main.tf", "output \"hash\" {\n  value = var.release[\"source_code_hash\"]\n}\n")
+        .append(
+            "infra/main.tf",
+            "output \"hash\" {\n  value = var.release[\"source_code_hash\"]\n}\n",
+        )
         .write("src/handler.py", "def handler(event, context):\n    return 'Hello'\n")
         .write("src/handler.pyc", "")
         .commit("A function");

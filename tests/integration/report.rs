@@ -31,10 +31,15 @@ fn step(project: &Project, arguments: &[&str]) -> Output {
     for file in ["output", "summary"] {
         fs::write(work.join(file), "").unwrap();
     }
-    let runner = project.cdflow(arguments).env("GITHUB_ACTIONS", "true").env("GITHUB_EVENT_NAME", "push");
+    let runner =
+        project.cdflow(arguments).env("GITHUB_ACTIONS", "true").env("GITHUB_EVENT_NAME", "push");
     let runner = runner.env("GITHUB_REPOSITORY", "acme/greeting").env("GITHUB_RUN_ID", "77");
-    let runner = runner.env("GITHUB_SERVER_URL", "https://github.com").env("GITHUB_SHA", project.head());
-    runner.env("GITHUB_OUTPUT", work.join("output")).env("GITHUB_STEP_SUMMARY", work.join("summary")).run()
+    let runner =
+        runner.env("GITHUB_SERVER_URL", "https://github.com").env("GITHUB_SHA", project.head());
+    runner
+        .env("GITHUB_OUTPUT", work.join("output"))
+        .env("GITHUB_STEP_SUMMARY", work.join("summary"))
+        .run()
 }
 
 #[test]
@@ -62,16 +67,23 @@ fn outputs_and_summary_of_a_step() {
     assert_eq!(planned["release-digest"], released["release-digest"]);
     let shown = summary(&project);
     assert!(
-        shown.contains("greeting → live: Planned") && shown.contains("# terraform_data.greeting will be created"),
+        shown.contains("greeting → live: Planned")
+            && shown.contains("# terraform_data.greeting will be created"),
         "{shown}"
     );
-    assert!(shown.contains("\n  # terraform_data.greeting will be created\n"), "Terraform's own words: {shown}");
+    assert!(
+        shown.contains("\n  # terraform_data.greeting will be created\n"),
+        "Terraform's own words: {shown}"
+    );
 
     step(&project, &["deploy", "live", "1"]).success();
     let deployed = outputs(&project);
     let terraform: Value = serde_json::from_str(&deployed["terraform-outputs"]).unwrap();
     assert_eq!(terraform["greeting"], "Good day from live.local.example, version 1");
-    assert!(summary(&project).contains("[77, attempt 1](https://github.com/acme/greeting/actions/runs/77)"));
+    assert!(
+        summary(&project)
+            .contains("[77, attempt 1](https://github.com/acme/greeting/actions/runs/77)")
+    );
 
     step(&project, &["deploy", "live", "1", "--plan-only"]).success();
     assert_eq!(outputs(&project)["changes"], "false");
@@ -80,18 +92,27 @@ fn outputs_and_summary_of_a_step() {
     step(&project, &["destroy", "live", "--confirm", "live"]).success();
     assert_eq!(outputs(&project)["to-destroy"], "1");
     let shown = summary(&project);
-    assert!(shown.contains("Destroyed") && shown.contains("`terraform_data.greeting` was destroyed"), "{shown}");
+    assert!(
+        shown.contains("Destroyed") && shown.contains("`terraform_data.greeting` was destroyed"),
+        "{shown}"
+    );
 }
 
 #[test]
 fn a_failure_says_why_also_there() {
     let project = Project::local("greeting");
-    project.append("infra/main.tf", "\nresource \"terraform_data\" \"bad\" {\n  input = file(\"nothing\")\n}\n");
+    project.append(
+        "infra/main.tf",
+        "\nresource \"terraform_data\" \"bad\" {\n  input = file(\"nothing\")\n}\n",
+    );
     project.commit("Break");
     project.release("1");
     step(&project, &["deploy", "live", "1"]).fails(5);
     let failed = outputs(&project);
-    assert_eq!((failed["exit-code"].as_str(), failed["failure-reason"].as_str()), ("5", "plan-failed"));
+    assert_eq!(
+        (failed["exit-code"].as_str(), failed["failure-reason"].as_str()),
+        ("5", "plan-failed")
+    );
     let shown = summary(&project);
     assert!(shown.contains("greeting → live: Failed") && shown.contains("exit code 5"), "{shown}");
     step(&project, &["deploy", "live", "2"]).fails(2);
@@ -108,37 +129,56 @@ fn a_run_that_never_began_says_so_in_its_summary() {
             fs::write(work.join(file), "").unwrap();
         }
         let runner = project.cdflow(arguments).env("GITHUB_ACTIONS", "true");
-        let runner = runner.env("GITHUB_OUTPUT", work.join("output")).env("GITHUB_STEP_SUMMARY", work.join("summary"));
+        let runner = runner
+            .env("GITHUB_OUTPUT", work.join("output"))
+            .env("GITHUB_STEP_SUMMARY", work.join("summary"));
         runner.envs(variables.iter().copied()).run().fails(2);
         let given = outputs(&project);
-        assert_eq!((given["exit-code"].as_str(), given["failure-reason"].as_str()), ("2", "invalid-input"));
+        assert_eq!(
+            (given["exit-code"].as_str(), given["failure-reason"].as_str()),
+            ("2", "invalid-input")
+        );
         assert!(
             given
                 .iter()
-                .all(|(name, value)| ["exit-code", "failure-reason"].contains(&name.as_str()) || value.is_empty())
+                .all(|(name, value)| ["exit-code", "failure-reason"].contains(&name.as_str())
+                    || value.is_empty())
         );
         summary(&project)
     };
-    let step = [("INPUT_COMMAND", "release"), ("INPUT_VERSION", "1"), ("INPUT_PLATFROM-CONFIG", "x")];
+    let step =
+        [("INPUT_COMMAND", "release"), ("INPUT_VERSION", "1"), ("INPUT_PLATFROM-CONFIG", "x")];
     let shown = said(&[], &step);
     assert!(shown.starts_with("## ❌ cdflow: Failed"), "{shown}");
     assert!(shown.contains("(exit code 2)") && shown.contains("did you mean"), "{shown}");
     let shown = said(&[], &[("INPUT_COMMAND", "<script>\n@team | [a](http://evil.example)")]);
-    assert!(shown.contains("script") && !shown.contains("<script>") && !shown.contains(" @team"), "{shown}");
+    assert!(
+        shown.contains("script") && !shown.contains("<script>") && !shown.contains(" @team"),
+        "{shown}"
+    );
 
     let shown = said(&["deploy", "live"], &[("INPUT_UNKNOWN", "")]);
     assert!(shown.contains("the version is missing"), "{shown}");
     let shown = said(&["depoly"], &[]);
-    assert!(shown.contains("unrecognized subcommand") && shown.contains("similar subcommands exist"), "{shown}");
+    assert!(
+        shown.contains("unrecognized subcommand") && shown.contains("similar subcommands exist"),
+        "{shown}"
+    );
 
     fs::write(work.join("event.json"), "{\"pull_request\": ").unwrap();
     let event = work.join("event.json").display().to_string();
-    let shown = said(&["deploy", "live", "1"], &[("GITHUB_EVENT_NAME", "pull_request"), ("GITHUB_EVENT_PATH", &event)]);
+    let shown = said(
+        &["deploy", "live", "1"],
+        &[("GITHUB_EVENT_NAME", "pull_request"), ("GITHUB_EVENT_PATH", &event)],
+    );
     assert!(shown.contains("the event file") && shown.contains("EOF while parsing"), "{shown}");
 
     project.append("cdflow.yml", "depoly: {}\n");
     let shown = said(&["deploy", "live", "1"], &[]);
-    assert!(shown.starts_with("## ❌ cdflow deploy: Failed") && shown.contains("did you mean"), "{shown}");
+    assert!(
+        shown.starts_with("## ❌ cdflow deploy: Failed") && shown.contains("did you mean"),
+        "{shown}"
+    );
     fs::write(work.join("summary"), "").unwrap();
     let runner = project.cdflow(["status"]).env("GITHUB_ACTIONS", "true");
     runner.env("GITHUB_STEP_SUMMARY", work.join("summary")).run().fails(2);
@@ -149,15 +189,26 @@ fn a_run_that_never_began_says_so_in_its_summary() {
 fn a_report_as_files_in_any_ci() {
     let project = Project::local("greeting");
     project.release("1");
-    let arguments = ["deploy", "live", "1", "--report-markdown", "../report.md", "--report-json", "../report.json"];
+    let arguments = [
+        "deploy",
+        "live",
+        "1",
+        "--report-markdown",
+        "../report.md",
+        "--report-json",
+        "../report.json",
+    ];
     project.cdflow(arguments).run().success();
     let work = project.sandbox().work();
-    let report: Value = serde_json::from_str(&fs::read_to_string(work.join("report.json")).unwrap()).unwrap();
+    let report: Value =
+        serde_json::from_str(&fs::read_to_string(work.join("report.json")).unwrap()).unwrap();
     assert_eq!(report["outcome"], "deployed");
     assert_eq!(report["plan"]["counts"]["add"], 1);
     assert_eq!(report["plan"]["resources"][0]["address"], "terraform_data.greeting");
     assert_eq!(report["state_serial"], report["state_serial"].as_u64().unwrap());
-    assert!(fs::read_to_string(work.join("report.md")).unwrap().contains("greeting → live: Deployed"));
+    assert!(
+        fs::read_to_string(work.join("report.md")).unwrap().contains("greeting → live: Deployed")
+    );
 }
 
 /// Terraform hides a value where it is marked as sensitive; a resource may repeat it elsewhere.
@@ -175,7 +226,8 @@ fn what_a_plan_marks_sensitive_is_in_no_report() {
     project.edit_json("config/common.json", |config| config["token"] = "another-horse".into());
     project.commit("Another");
     project.release("2");
-    let output = step(&project, &["deploy", "live", "2", "--plan-only", "--report-json", "../report.json"]);
+    let output =
+        step(&project, &["deploy", "live", "2", "--plan-only", "--report-json", "../report.json"]);
     output.success();
     let json = fs::read_to_string(project.sandbox().work().join("report.json")).unwrap();
     for text in [summary(&project), json, format!("{:?}", outputs(&project))] {
@@ -198,7 +250,8 @@ fn a_pull_request_has_one_comment_that_follows_its_runs() {
     project.release("1");
     let github = GitHub::start();
     github.world().pull_request(7, &project.head());
-    let bodies = || -> Vec<String> { github.world().comments.values().map(|it| it.body.clone()).collect() };
+    let bodies =
+        || -> Vec<String> { github.world().comments.values().map(|it| it.body.clone()).collect() };
 
     for_pull_request(&project, &github, 1, &["deploy", "ci", "1", "--plan-only"]).run().success();
     assert!(
@@ -213,7 +266,9 @@ fn a_pull_request_has_one_comment_that_follows_its_runs() {
     assert_eq!(bodies.len(), 1);
     assert!(bodies[0].contains("### cdflow: 1 failed, 1 planned"), "{}", bodies[0]);
     assert!(bodies[0].contains("/actions/runs/3)"), "{}", bodies[0]);
-    let silent = for_pull_request(&project, &github, 4, &["deploy", "live", "1", "--comment", "false"]).run();
+    let silent =
+        for_pull_request(&project, &github, 4, &["deploy", "live", "1", "--comment", "false"])
+            .run();
     silent.success();
     assert!(!outputs(&project).contains_key("comment-url"));
 }
@@ -234,7 +289,10 @@ fn rows_come_back_from_the_ledger() {
     let run = |run, arguments: &[&str]| for_pull_request(&project, &github, run, arguments);
     run(1, &["deploy", "ci", "1"]).run().success();
     let entry = &project.ledger_entries("ci")[0].0;
-    assert_eq!(entry["pull_request"], json!({ "repository": REPOSITORY_ID, "number": 7, "run": 1, "attempt": 1 }));
+    assert_eq!(
+        entry["pull_request"],
+        json!({ "repository": REPOSITORY_ID, "number": 7, "run": 1, "attempt": 1 })
+    );
 
     // Somebody deletes the comment.
     github.world().comments.clear();
@@ -245,7 +303,8 @@ fn rows_come_back_from_the_ledger() {
 
     // A run for nobody's pull request, for another one's, and of another repository: none has a row.
     project.cdflow(["deploy", "live", "1"]).run().success();
-    let folder = |environment: &str| project.ledger_folder(environment).join("9999999998.start.json");
+    let folder =
+        |environment: &str| project.ledger_folder(environment).join("9999999998.start.json");
     for (environment, key, value) in [("other", "number", 8), ("foreign", "repository", 1)] {
         fs::create_dir_all(project.ledger_folder(environment)).unwrap();
         let entry = fs::read_to_string(folder("ci")).unwrap();
@@ -266,14 +325,19 @@ fn rows_come_back_from_the_ledger() {
     github.world().comments.clear();
     run(4, &["deploy", "aslive", "1"]).run().success();
     let body = comment(&github);
-    assert!(body.contains("### cdflow: 1 failed, 1 deployed\n") && body.contains("/actions/runs/3)"), "{body}");
+    assert!(
+        body.contains("### cdflow: 1 failed, 1 deployed\n") && body.contains("/actions/runs/3)"),
+        "{body}"
+    );
     assert!(!body.contains("sesame") && !body.contains("exit code"), "{body}");
 
     // A ledger that can't be read costs its own row at most.
     fs::write(project.ledger_folder("ci").join("9999999997.start.json"), "damaged").unwrap();
     github.world().comments.clear();
     let output = run(5, &["deploy", "aslive", "1", "--plan-only"]).run();
-    output.success().stdout_has("::warning::what the comment has lost can't be made anew from the ledger");
+    output
+        .success()
+        .stdout_has("::warning::what the comment has lost can't be made anew from the ledger");
     assert!(comment(&github).contains("### cdflow: no changes\n"), "{}", comment(&github));
 }
 
@@ -287,12 +351,16 @@ fn a_run_that_dies_is_not_applying_for_ever() {
     let run = |run, arguments: &[&str]| for_pull_request(&project, &github, run, arguments);
     run(1, &["deploy", "ci", "1", "--plan-only"]).run().success();
     let gate = project.sandbox().root().join("gate");
-    let wait = format!("apply) echo waiting; while [ -e {} ]; do sleep 0.1; done; exit 1 ;;", gate.display());
+    let wait = format!(
+        "apply) echo waiting; while [ -e {} ]; do sleep 0.1; done; exit 1 ;;",
+        gate.display()
+    );
     let path = project.terraform_but(&wait);
     fs::write(&gate, "").unwrap();
     let mut running = run(2, &["deploy", "ci", "1"]).env("PATH", path).spawn();
     running.wait_for("waiting");
-    running.wait_until("the comment says so", |_| comment(&github).contains("### cdflow: applying\n"));
+    running
+        .wait_until("the comment says so", |_| comment(&github).contains("### cdflow: applying\n"));
     let body = comment(&github);
     assert!(body.contains("⏳ [Applying](") && body.contains("/actions/runs/2)"), "{body}");
     // The plan is still to be seen.
@@ -309,7 +377,11 @@ fn a_run_that_dies_is_not_applying_for_ever() {
     // A plan for the same environment has the row, and says it as well.
     run(4, &["deploy", "ci", "1", "--plan-only", "--new-environment"]).run().success();
     let body = comment(&github);
-    assert!(body.contains("### cdflow: 1 planned, 1 deployed\n") && body.contains("ci: **did not finish**"), "{body}");
+    assert!(
+        body.contains("### cdflow: 1 planned, 1 deployed\n")
+            && body.contains("ci: **did not finish**"),
+        "{body}"
+    );
     // Once that is deployed, it is history.
     run(5, &["deploy", "ci", "1", "--new-environment"]).run().success();
     assert!(!comment(&github).contains("did not finish"), "{}", comment(&github));
@@ -318,13 +390,18 @@ fn a_run_that_dies_is_not_applying_for_ever() {
 #[test]
 fn the_address_of_an_environment_is_an_output_of_the_code() {
     let project = Project::local("greeting");
-    project.append("infra/main.tf", "\noutput \"url\" {\n  value = \"https://${var.env}.example\"\n}\n");
+    project.append(
+        "infra/main.tf",
+        "\noutput \"url\" {\n  value = \"https://${var.env}.example\"\n}\n",
+    );
     project.append("cdflow.yml", "deploy: {url-output: url}\n").commit("An address");
     project.release("1");
     step(&project, &["deploy", "live", "1"]).success();
     assert_eq!(outputs(&project)["environment-url"], "https://live.example");
     assert!(summary(&project).contains("[Open the environment](https://live.example)"));
-    step(&project, &["deploy", "live", "1", "--url-output", "nothing"]).success().stdout_has("names `nothing`");
+    step(&project, &["deploy", "live", "1", "--url-output", "nothing"])
+        .success()
+        .stdout_has("names `nothing`");
     project.edit("cdflow.yml", "url-output: url", "url-output: greeting");
     step(&project, &["deploy", "live", "1", "--url-output", "url"]).success();
     assert_eq!(outputs(&project)["environment-url"], "https://live.example");
@@ -338,11 +415,19 @@ fn trouble_with_github_changes_no_result() {
     project.release("1");
     let github = GitHub::start();
     github.world().pull_request(7, &project.head());
-    github.world().token(TOKEN, "github-actions[bot]", &[("contents", "read"), ("pull_requests", "read")]);
+    github.world().token(
+        TOKEN,
+        "github-actions[bot]",
+        &[("contents", "read"), ("pull_requests", "read")],
+    );
     let output = for_pull_request(&project, &github, 1, &["deploy", "live", "1"]).run();
-    output.success().stdout_has("::warning::can't comment on #7").stdout_has("pull-requests: write");
+    output
+        .success()
+        .stdout_has("::warning::can't comment on #7")
+        .stdout_has("pull-requests: write");
     assert_eq!(outputs(&project)["exit-code"], "0");
-    let without_token = for_pull_request(&project, &github, 1, &["deploy", "live", "1", "--comment", "true"]);
+    let without_token =
+        for_pull_request(&project, &github, 1, &["deploy", "live", "1", "--comment", "true"]);
     without_token
         .env_remove("GITHUB_TOKEN")
         .run()
@@ -359,7 +444,9 @@ fn doctor_looks_at_the_token() {
     well.success().stdout_has("writes as github-actions[bot]").stdout_has("#7 can be read");
     github.world().token(TOKEN, "github-actions[bot]", &[("contents", "read")]);
     let poor = for_pull_request(&project, &github, 1, &["doctor"]).run();
-    poor.success().stdout_has("-> give the workflow's job these permissions:\n").stdout_has("  pull-requests: read\n");
+    poor.success()
+        .stdout_has("-> give the workflow's job these permissions:\n")
+        .stdout_has("  pull-requests: read\n");
     let none = for_pull_request(&project, &github, 1, &["doctor"]).env_remove("GITHUB_TOKEN").run();
     none.success().stdout_has("there is no token").stdout_has("github-token: ${{ github.token }}");
 }
@@ -374,7 +461,9 @@ fn a_plan_is_written_for_people_and_for_programs() {
         (given["plan-path"].as_str(), given["plan-json-path"].as_str()),
         ("../plan/live/plan.txt", "../plan/live/plan.json")
     );
-    let read = |name: &str| fs::read_to_string(project.sandbox().work().join("plan/live").join(name)).unwrap();
+    let read = |name: &str| {
+        fs::read_to_string(project.sandbox().work().join("plan/live").join(name)).unwrap()
+    };
     assert!(read("plan.txt").contains("# terraform_data.greeting will be created"));
     let plan: Value = serde_json::from_str(&read("plan.json")).unwrap();
     assert_eq!(
@@ -395,7 +484,8 @@ fn a_report_that_can_not_be_written_is_known_before_anything_is_done() {
     refuses("--report-json", "no/such/folder.json", "can't write the report `no/such/folder.json`");
     refuses("--report-markdown", "../store", "the report `../store` is a folder");
     refuses("--plan-out", "../file/plan", "can't make the folder of `--plan-out` `../file/plan`");
-    let on_actions = step(&project, &["deploy", "live", "1", "--report-json", "no/such/folder.json"]);
+    let on_actions =
+        step(&project, &["deploy", "live", "1", "--report-json", "no/such/folder.json"]);
     on_actions.fails(2).stdout_has("::error").lacks("::warning");
     assert!(project.ledger("live").is_empty());
     // A folder that is not there yet is made with the plan, and not before.
@@ -405,19 +495,38 @@ fn a_report_that_can_not_be_written_is_known_before_anything_is_done() {
     project.cdflow(["deploy", "live", "1", "--plan-out", "../plans/of/live"]).run().success();
     assert!(work.join("plans/of/live/plan.txt").is_file());
 
-    let given = [("--report-json", "r"), ("--report-markdown", "r"), ("--comment", "true"), ("--plan-out", "p")];
-    for command in [&["status"][..], &["history", "live"], &["doctor"], &["prune"], &["shell", "live", "--", "true"]] {
+    let given = [
+        ("--report-json", "r"),
+        ("--report-markdown", "r"),
+        ("--comment", "true"),
+        ("--plan-out", "p"),
+    ];
+    for command in [
+        &["status"][..],
+        &["history", "live"],
+        &["doctor"],
+        &["prune"],
+        &["shell", "live", "--", "true"],
+    ] {
         for (flag, value) in given {
             let refused = project.cdflow([&[flag, value], command].concat()).run();
             refused.fails(2).stderr_has(flag).stderr_has("it is for ").stderr_has("rollback");
         }
     }
     let input = [("INPUT_COMMAND", "status"), ("INPUT_REPORT-JSON", "r")];
-    project.cdflow([] as [&str; 0]).envs(input).run().fails(2).stderr_has("the Action's input `report-json`");
+    project
+        .cdflow([] as [&str; 0])
+        .envs(input)
+        .run()
+        .fails(2)
+        .stderr_has("the Action's input `report-json`");
     let release = ["release", "2", "--plan-out", "plans"];
     project.refuses(
         release,
         2,
-        &["not for a command without a plan", "deploy, destroy, rollback, preview up, preview down"],
+        &[
+            "not for a command without a plan",
+            "deploy, destroy, rollback, preview up, preview down",
+        ],
     );
 }

@@ -1,7 +1,8 @@
 //! What the tests stand on, tested: a rig that lies makes every other test worthless.
 
 use crate::support::{
-    Aws, DEV, Mirror, Project, RELEASE, Reference, Runner, Sandbox, Scrub, cdflow, git, platform, python, terraform,
+    Aws, DEV, Mirror, Project, RELEASE, Reference, Runner, Sandbox, Scrub, cdflow, git, platform,
+    python, terraform,
 };
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -40,10 +41,20 @@ fn moto_keeps_accounts_apart() {
 fn moto_knows_an_upload_that_was_not_finished() {
     let aws = Aws::new("multipart");
     let bucket = aws.release_bucket();
-    let upload = aws.call(RELEASE, "s3", "create_multipart_upload", json!({ "Bucket": bucket, "Key": "big" }));
+    let upload = aws.call(
+        RELEASE,
+        "s3",
+        "create_multipart_upload",
+        json!({ "Bucket": bucket, "Key": "big" }),
+    );
     assert_eq!(aws.unfinished_uploads(&bucket), ["big"]);
     let id = &upload["UploadId"];
-    aws.call(RELEASE, "s3", "abort_multipart_upload", json!({ "Bucket": bucket, "Key": "big", "UploadId": id }));
+    aws.call(
+        RELEASE,
+        "s3",
+        "abort_multipart_upload",
+        json!({ "Bucket": bucket, "Key": "big", "UploadId": id }),
+    );
     assert!(aws.unfinished_uploads(&bucket).is_empty());
 }
 
@@ -61,17 +72,28 @@ fn moto_and_terraform_agree_on_the_state_bucket() {
         terraform(&sandbox, sandbox.work(), arguments).envs(aws.env()).run().success();
     }
     assert_eq!(aws.keys(&aws.state_bucket()), ["terraform.tfstate"]);
-    assert_eq!(aws.get_json(&aws.state_bucket(), "terraform.tfstate")["resources"][0]["type"], "terraform_data");
+    assert_eq!(
+        aws.get_json(&aws.state_bucket(), "terraform.tfstate")["resources"][0]["type"],
+        "terraform_data"
+    );
 }
 
 #[test]
 fn a_project_is_a_clean_commit_that_is_the_same_every_time() {
     let (project, again) = (Project::local("greeting"), Project::local("greeting"));
     assert_eq!(project.git(["status", "--porcelain"]), "");
-    assert_eq!(project.git(["remote", "get-url", "origin"]), "https://github.com/acme/greeting.git");
-    assert_eq!(project.git(["log", "--format=%an %ae %aI %s"]), "Ada ada@example.com 2024-02-03T04:05:06Z First");
+    assert_eq!(
+        project.git(["remote", "get-url", "origin"]),
+        "https://github.com/acme/greeting.git"
+    );
+    assert_eq!(
+        project.git(["log", "--format=%an %ae %aI %s"]),
+        "Ada ada@example.com 2024-02-03T04:05:06Z First"
+    );
     assert_eq!(project.head(), again.head());
-    project.edit("config/common.json", "Hello", "Hi").edit_json("config/live.json", |live| live["new"] = 1.into());
+    project
+        .edit("config/common.json", "Hello", "Hi")
+        .edit_json("config/live.json", |live| live["new"] = 1.into());
     assert_ne!(project.commit("Second"), again.head());
     let live: Value = serde_json::from_str(&project.read("config/live.json")).unwrap();
     assert_eq!(live, json!({ "greeting": "Good day", "new": 1 }));
@@ -88,12 +110,18 @@ fn a_project_plans_with_what_its_own_files_give() {
         .arg("-var=env=ci")
         .arg("-var=release={version=\"1\"}")
         .run();
-    output.success().stdout_has(r#"+ input  = "Hello from ci.local.example, version 1""#).stderr_is("");
+    output
+        .success()
+        .stdout_has(r#"+ input  = "Hello from ci.local.example, version 1""#)
+        .stderr_is("");
 }
 
 #[test]
 fn terraform_links_to_an_unpacked_provider_and_unpacks_a_packed_one() {
-    let binary = format!("registry.terraform.io/hashicorp/tiny/1.0.0/{}/terraform-provider-tiny_v1.0.0_x5", platform());
+    let binary = format!(
+        "registry.terraform.io/hashicorp/tiny/1.0.0/{}/terraform-provider-tiny_v1.0.0_x5",
+        platform()
+    );
     for (mirror, is_link) in [(Mirror::tiny(), true), (Mirror::tiny_packed(), false)] {
         let project = Project::local("tiny").with_tiny_provider(mirror.clone());
         let infra = project.path("infra");
@@ -109,20 +137,26 @@ fn terraform_links_to_an_unpacked_provider_and_unpacks_a_packed_one() {
 #[test]
 fn terraform_finds_no_provider_where_a_test_gives_none() {
     let project = Project::local("tiny").with_tiny_provider(Mirror::tiny());
-    let init = terraform(project.sandbox(), project.path("infra"), ["init", "-input=false", "-no-color"]).run();
+    let init =
+        terraform(project.sandbox(), project.path("infra"), ["init", "-input=false", "-no-color"])
+            .run();
     init.fails(1).stderr_has("hashicorp/tiny");
 }
 
 #[test]
 fn the_reference_bundle_has_the_layout_of_the_reference() {
     let project = Project::local("old").with_tiny_provider(Mirror::tiny());
-    project.write("infra/part/main.tf", "").append("infra/main.tf", "module \"part\" {\n  source = \"./part\"\n}\n");
+    project
+        .write("infra/part/main.tf", "")
+        .append("infra/main.tf", "module \"part\" {\n  source = \"./part\"\n}\n");
     project.commit("Add a module");
     let bundle = Reference::new(&project, "7").data("flavour", "sweet").publish();
     let mut archive = zip::ZipArchive::new(fs::File::open(bundle).unwrap()).unwrap();
-    let mut names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
+    let mut names: Vec<String> =
+        archive.file_names().map(|name| name.unwrap().into_owned()).collect();
     names.sort();
-    let names: Vec<String> = names.iter().map(|name| name.replace(&platform(), "[PLATFORM]")).collect();
+    let names: Vec<String> =
+        names.iter().map(|name| name.replace(&platform(), "[PLATFORM]")).collect();
     assert_eq!(
         names,
         [
@@ -154,15 +188,21 @@ fn the_reference_bundle_has_the_layout_of_the_reference() {
             "old-7/release.json",
         ]
     );
-    let release: Value = serde_json::from_reader(archive.by_name("old-7/release.json").unwrap()).unwrap();
+    let release: Value =
+        serde_json::from_reader(archive.by_name("old-7/release.json").unwrap()).unwrap();
     let expected = json!({ "release": {
         "commit": project.head(), "version": "7", "component": "old", "team": "platform", "flavour": "sweet",
     }});
     assert_eq!(release, expected);
     let modules: Value =
-        serde_json::from_reader(archive.by_name("old-7/.terraform/modules/modules.json").unwrap()).unwrap();
-    let folders: Vec<&str> =
-        modules["Modules"].as_array().unwrap().iter().map(|module| module["Dir"].as_str().unwrap()).collect();
+        serde_json::from_reader(archive.by_name("old-7/.terraform/modules/modules.json").unwrap())
+            .unwrap();
+    let folders: Vec<&str> = modules["Modules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|module| module["Dir"].as_str().unwrap())
+        .collect();
     assert_eq!(folders, ["infra", "infra/part"]);
 }
 
@@ -181,7 +221,9 @@ fn a_reference_bundle_is_uploaded_with_its_metadata() {
 
 #[test]
 fn a_program_sees_the_environment_it_was_given_and_no_other() {
-    let output = shell("env | cut -d= -f1 | sort | grep -v -e ^PWD$ -e ^SHLVL$ -e ^_$").env("EXTRA", "1").run();
+    let output = shell("env | cut -d= -f1 | sort | grep -v -e ^PWD$ -e ^SHLVL$ -e ^_$")
+        .env("EXTRA", "1")
+        .run();
     output.success().stdout_is("EXTRA\nHOME\nPATH\nTF_CLI_CONFIG_FILE\nTMPDIR\n").stderr_is("");
 }
 
@@ -197,10 +239,11 @@ fn a_running_program_is_seen_with_its_children_and_gets_signals() {
     let script = "trap 'echo caught; exit 9' INT; sleep 60 & echo ready; wait";
     let arguments = ["--default-signal=INT", "sh", "-c", script];
     let mut running = Runner::new("env", arguments, &Sandbox::new()).spawn();
-    running
-        .wait_for("ready")
-        .wait_until("the child", |running| running.processes().iter().any(|it| it.program() == "sleep"));
-    let sleep = running.processes().into_iter().find(|process| process.program() == "sleep").unwrap();
+    running.wait_for("ready").wait_until("the child", |running| {
+        running.processes().iter().any(|it| it.program() == "sleep")
+    });
+    let sleep =
+        running.processes().into_iter().find(|process| process.program() == "sleep").unwrap();
     assert_eq!(sleep.arguments[1..], ["60"]);
     assert!(sleep.environment.contains_key("TMPDIR"));
     running.signal(Signal::SIGINT);
@@ -216,10 +259,18 @@ fn a_program_that_hangs_is_ended_with_what_it_started() {
     let mut running = shell("sleep 61 & echo $!; wait").timeout(Duration::from_millis(500)).spawn();
     running.wait_for("\n");
     let child = running.processes().pop().unwrap().pid;
-    let failure = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| running.wait())).err().unwrap();
-    assert!(failure.downcast_ref::<String>().unwrap().starts_with("still running after 500ms\n--- command\ncd "));
+    let failure =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| running.wait())).err().unwrap();
+    assert!(
+        failure
+            .downcast_ref::<String>()
+            .unwrap()
+            .starts_with("still running after 500ms\n--- command\ncd ")
+    );
     assert!(started.elapsed() < Duration::from_secs(20));
-    let gone = || fs::read_to_string(format!("/proc/{child}/stat")).map_or(true, |stat| stat.contains(") Z "));
+    let gone = || {
+        fs::read_to_string(format!("/proc/{child}/stat")).map_or(true, |stat| stat.contains(") Z "))
+    };
     while !gone() {
         assert!(started.elapsed() < Duration::from_secs(20), "{child} is still there");
         std::thread::sleep(Duration::from_millis(10));
@@ -247,7 +298,13 @@ fn an_assertion_that_fails_shows_everything() {
         output.success();
     }));
     let message = failure.unwrap_err().downcast::<String>().unwrap();
-    for part in ["expected exit code 0", "echo out", "--- exit code\n4", "--- stdout\nout\n", "--- stderr\nerr\n"] {
+    for part in [
+        "expected exit code 0",
+        "echo out",
+        "--- exit code\n4",
+        "--- stdout\nout\n",
+        "--- stderr\nerr\n",
+    ] {
         assert!(message.contains(part), "no `{part}` in:\n{message}");
     }
 }
@@ -257,10 +314,16 @@ fn scrubbing_names_what_differs_and_leaves_the_rest() {
     let scrub = Scrub::default().text("/tmp/x", "[X]").text("/tmp/x/y", "[Y]");
     for (output, expected) in [
         ("/tmp/x/y/z and /tmp/x/z", "[Y]/z and [X]/z"),
-        ("at 2026-11-20T12:53:36Z, 2026-11-20 12:53:36.5 UTC, 2026-11-20 12:53", "at [TIME], [TIME], [TIME]"),
+        (
+            "at 2026-11-20T12:53:36Z, 2026-11-20 12:53:36.5 UTC, 2026-11-20 12:53",
+            "at [TIME], [TIME], [TIME]",
+        ),
         ("12:53:36 done in 1.2s (340ms, 1m 3s)", "[TIME] done in [ELAPSED] ([ELAPSED], [ELAPSED])"),
         ("id 0b2dd6a4-1c3d-4e5f-8a9b-0c1d2e3f4a5b.", "id [UUID]."),
-        ("version 1.2.3, 3 to add, 10.0.0.1:80, v1m, ünï 7 s", "version 1.2.3, 3 to add, 10.0.0.1:80, v1m, ünï 7 s"),
+        (
+            "version 1.2.3, 3 to add, 10.0.0.1:80, v1m, ünï 7 s",
+            "version 1.2.3, 3 to add, 10.0.0.1:80, v1m, ünï 7 s",
+        ),
     ] {
         assert_eq!(scrub.apply(output), expected);
     }

@@ -41,27 +41,40 @@ fn deploy(project: &Project) -> Output {
 
 /// What Terraform got, from the state.
 fn received(aws: &Aws, project: &Project) -> Value {
-    let state = aws.get_json(&aws.state_bucket(), &format!("platform/{}/ci/terraform.tfstate", project.name()));
+    let state = aws.get_json(
+        &aws.state_bucket(),
+        &format!("platform/{}/ci/terraform.tfstate", project.name()),
+    );
     state["resources"][0]["instances"][0]["attributes"]["input"]["value"].clone()
 }
 
 fn put_parameter(aws: &Aws, component: &str, name: &str, value: &str) {
     let name = format!("/cdflow/ci/{component}/{name}");
-    aws.call(DEV, "ssm", "put_parameter", json!({"Name": name, "Value": value, "Type": "SecureString"}));
+    aws.call(
+        DEV,
+        "ssm",
+        "put_parameter",
+        json!({"Name": name, "Value": value, "Type": "SecureString"}),
+    );
 }
 
 /// The real program, in the environment's account.
 fn credstash(aws: &Aws, project: &Project, arguments: &[&str]) -> Output {
-    let role = json!({"RoleArn": format!("arn:aws:iam::{DEV}:role/x"), "RoleSessionName": "credstash"});
+    let role =
+        json!({"RoleArn": format!("arn:aws:iam::{DEV}:role/x"), "RoleSessionName": "credstash"});
     let keys = aws.call(DEV, "sts", "assume_role", role)["Credentials"].clone();
     let key = |name: &str| keys[name].as_str().unwrap().to_owned();
-    Runner::new(in_repository(".venv/bin/credstash"), ["-r", REGION].iter().chain(arguments), project.sandbox())
-        .env("AWS_ENDPOINT_URL", aws.endpoint())
-        .env("AWS_DEFAULT_REGION", REGION)
-        .env("AWS_ACCESS_KEY_ID", key("AccessKeyId"))
-        .env("AWS_SECRET_ACCESS_KEY", key("SecretAccessKey"))
-        .env("AWS_SESSION_TOKEN", key("SessionToken"))
-        .run()
+    Runner::new(
+        in_repository(".venv/bin/credstash"),
+        ["-r", REGION].iter().chain(arguments),
+        project.sandbox(),
+    )
+    .env("AWS_ENDPOINT_URL", aws.endpoint())
+    .env("AWS_DEFAULT_REGION", REGION)
+    .env("AWS_ACCESS_KEY_ID", key("AccessKeyId"))
+    .env("AWS_SECRET_ACCESS_KEY", key("SecretAccessKey"))
+    .env("AWS_SESSION_TOKEN", key("SessionToken"))
+    .run()
 }
 
 /// A table of its own for each test, and the key that all share.
@@ -72,7 +85,12 @@ fn credstash_table(aws: &Aws, project: &Project) -> String {
     if !aliases.contains("alias/credstash") {
         let key = aws.call(DEV, "kms", "create_key", json!({}))["KeyMetadata"]["KeyId"].clone();
         // Another test may have been faster.
-        let _ = aws.try_call(DEV, "kms", "create_alias", json!({"AliasName": "alias/credstash", "TargetKeyId": key}));
+        let _ = aws.try_call(
+            DEV,
+            "kms",
+            "create_alias",
+            json!({"AliasName": "alias/credstash", "TargetKeyId": key}),
+        );
     }
     table
 }
@@ -95,9 +113,15 @@ fn parameters_reach_terraform_and_are_masked_everywhere() {
     put_parameter(&aws, "another-component", "theirs", "not-ours-at-all");
     let output = deploy(&project);
     output.success().stderr_has("the secret `short` is too short").stderr_has("5 secret(s)");
-    for leaked in
-        ["hunter2", "MIIEvQIBADANBg", "s3cr3t-in-json", "x1Y2x1Y2", "not-ours", "aHVudGVyM", "LS0tLS1CRUdJTiBLRVk"]
-    {
+    for leaked in [
+        "hunter2",
+        "MIIEvQIBADANBg",
+        "s3cr3t-in-json",
+        "x1Y2x1Y2",
+        "not-ours",
+        "aHVudGVyM",
+        "LS0tLS1CRUdJTiBLRVk",
+    ] {
         output.lacks(leaked);
     }
     output.stdout_has(r#"names = ["certificate","document","long","password","short"]"#);
@@ -113,17 +137,33 @@ fn what_the_real_credstash_wrote_is_read() {
     let aws = Aws::new("secrets-credstash");
     let project = project(&aws, "with-credstash", "");
     let table = credstash_table(&aws, &project);
-    let secrets = format!("secrets: [credstash]\ncredstash: {{table: {table}, context: {{purpose: test}}}}\n");
+    let secrets = format!(
+        "secrets: [credstash]\ncredstash: {{table: {table}, context: {{purpose: test}}}}\n"
+    );
     project.append("cdflow.yml", &secrets);
     let digests = ["SHA", "SHA224", "SHA256", "SHA384", "SHA512", "MD5"];
     for digest in digests {
         let name = format!("deploy.ci.with-credstash.with_{digest}");
         let value = format!("value-for-{digest}");
-        credstash(&aws, &project, &["-t", &table, "put", "-d", digest, &name, &value, "purpose=test"]).success();
+        credstash(
+            &aws,
+            &project,
+            &["-t", &table, "put", "-d", digest, &name, &value, "purpose=test"],
+        )
+        .success();
     }
     let name = "deploy.ci.with-credstash.with_MD5";
-    credstash(&aws, &project, &["-t", &table, "put", "-a", name, "the-newest-value", "purpose=test"]).success();
-    deploy(&project).success().stderr_has("6 secret(s)").lacks("value-for-SHA512").lacks("the-newest-value");
+    credstash(
+        &aws,
+        &project,
+        &["-t", &table, "put", "-a", name, "the-newest-value", "purpose=test"],
+    )
+    .success();
+    deploy(&project)
+        .success()
+        .stderr_has("6 secret(s)")
+        .lacks("value-for-SHA512")
+        .lacks("the-newest-value");
     let received = received(&aws, &project);
     for digest in &digests[..5] {
         assert_eq!(received[format!("with_{digest}")], format!("value-for-{digest}"));
@@ -153,11 +193,17 @@ fn a_json_object_in_secrets_manager() {
     let secret = json!({"Name": "cdflow/ci/with-manager", "SecretString": object});
     aws.call(DEV, "secretsmanager", "create_secret", secret);
     deploy(&project).success().lacks("from-the-manager");
-    assert_eq!(received(&aws, &project), json!({"token": "from-the-manager", "other": "value-of-other"}));
+    assert_eq!(
+        received(&aws, &project),
+        json!({"token": "from-the-manager", "other": "value-of-other"})
+    );
 
     put_parameter(&aws, project.name(), "token", "a-second-opinion");
     let refused = project.cdflow(["deploy", "ci", "1"]).run();
-    refused.fails(2).stderr_has("`token` stands in two sources: secrets-manager and ssm").lacks("second-opinion");
+    refused
+        .fails(2)
+        .stderr_has("`token` stands in two sources: secrets-manager and ssm")
+        .lacks("second-opinion");
 }
 
 #[test]
@@ -165,7 +211,11 @@ fn where_secrets_are_must_be_said() {
     let aws = Aws::new("secrets-missing");
     let project = project(&aws, "without", "credstash: {table: credstash-nowhere}\n");
     let refused = deploy(&project);
-    refused.fails(2).stderr_has("`credstash-nowhere` is not there").stderr_has("secrets: none").stderr_has(DEV);
+    refused
+        .fails(2)
+        .stderr_has("`credstash-nowhere` is not there")
+        .stderr_has("secrets: none")
+        .stderr_has(DEV);
     assert_eq!(aws.keys(&aws.state_bucket()), Vec::<String>::new());
     project.append("cdflow.yml", "secrets: none\n");
     deploy(&project).success();

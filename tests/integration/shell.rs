@@ -26,7 +26,8 @@ fn at_a_terminal(project: &Project, arguments: &[&str], steps: &[(&str, Option<&
 /// Nothing of a run is left in TMPDIR.
 #[track_caller]
 fn left_nothing(project: &Project, output: &Output) {
-    let left: Vec<_> = fs::read_dir(project.sandbox().tmp()).unwrap().map(|it| it.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(project.sandbox().tmp()).unwrap().map(|it| it.unwrap().file_name()).collect();
     assert!(left.is_empty(), "{left:?}\n{output}");
 }
 
@@ -43,7 +44,10 @@ fn a_person_at_a_terminal() {
         ("histfile=.", Some("ls -d ../../bin/plan && exit 7")),
     ];
     let output = at_a_terminal(&project, &["shell", "live"], &steps).run();
-    output.fails(7).stdout_has("Open greeting 1 in live").stdout_has("\u{1b}[1;31mgreeting@live (1)");
+    output
+        .fails(7)
+        .stdout_has("Open greeting 1 in live")
+        .stdout_has("\u{1b}[1;31mgreeting@live (1)");
     // The workspace's name alone on its line.
     assert!(output.stdout.contains("\rlive\r\n"), "{output}");
     left_nothing(&project, &output);
@@ -55,7 +59,10 @@ fn a_person_at_a_terminal() {
 fn what_is_typed_at_an_apply_is_asked_for_and_taken() {
     let project = deployed();
     let steps = [
-        ("greeting@live (1)", Some("terraform apply -no-color -destroy -var-file=../../variables.tfvars.json")),
+        (
+            "greeting@live (1)",
+            Some("terraform apply -no-color -destroy -var-file=../../variables.tfvars.json"),
+        ),
         ("Enter a value:", Some("no")),
         ("cancelled.", Some("exit 0")),
     ];
@@ -68,7 +75,10 @@ fn what_is_typed_at_an_apply_is_asked_for_and_taken() {
 fn ctrl_c_interrupts_what_runs_in_the_shell_alone() {
     let project = deployed();
     let steps = [
-        ("greeting@live (1)", Some("sh -c 'trap \"exit 9\" INT; echo n\"\"ow; while :; do sleep 0.1; done'; exit $?")),
+        (
+            "greeting@live (1)",
+            Some("sh -c 'trap \"exit 9\" INT; echo n\"\"ow; while :; do sleep 0.1; done'; exit $?"),
+        ),
         ("now\r\n", Some("\u{3}")),
     ];
     let output = at_a_terminal(&project, &["shell", "live"], &steps).run();
@@ -81,9 +91,15 @@ fn one_command_has_its_own_output_and_exit_code() {
     let project = deployed();
     let output = project.cdflow(["shell", "live", "--", "terraform", "output", "-json"]).run();
     output.success().stderr_has("Open greeting 1 in live");
-    assert_eq!(output.json()["greeting"]["value"], "Good day from live.local.example, version 1", "{output}");
+    assert_eq!(
+        output.json()["greeting"]["value"],
+        "Good day from live.local.example, version 1",
+        "{output}"
+    );
     left_nothing(&project, &output);
-    let output = project.cdflow(["shell", "live", "1", "--", "sh", "-c", "echo out; echo err >&2; exit 42"]).run();
+    let output = project
+        .cdflow(["shell", "live", "1", "--", "sh", "-c", "echo out; echo err >&2; exit 42"])
+        .run();
     output.fails(42).stderr_has("err\n");
     assert_eq!(output.stdout, "out\n");
     // No colours where no terminal is.
@@ -93,7 +109,11 @@ fn one_command_has_its_own_output_and_exit_code() {
         .success()
         .stdout_has("\nNo changes. Your infra")
         .lacks("\u{1b}");
-    project.refuses(["shell", "live", "--", "no-such-program"], 2, &["no program `no-such-program`"]);
+    project.refuses(
+        ["shell", "live", "--", "no-such-program"],
+        2,
+        &["no program `no-such-program`"],
+    );
 }
 
 /// The plan of another release is that release's.
@@ -133,15 +153,24 @@ fn a_cancelled_script_ends_after_its_command() {
 fn where_there_is_nothing_to_work_on() {
     let project = Project::local("greeting");
     project.release("1");
-    project.refuses(["shell", "live"], 2, &["nothing is deployed in `live`", "cdflow shell live VERSION"]);
-    project.refuses(["shell", "live", "1", "--", "true"], 3, &["`live` has no state", "cdflow deploy live 1"]);
+    project.refuses(
+        ["shell", "live"],
+        2,
+        &["nothing is deployed in `live`", "cdflow shell live VERSION"],
+    );
+    project.refuses(
+        ["shell", "live", "1", "--", "true"],
+        3,
+        &["`live` has no state", "cdflow deploy live 1"],
+    );
     project.refuses(["shell", "live", "no-such-version"], 2, &["no-such-version"]);
 }
 
 #[test]
 fn what_a_killed_shell_leaves_the_next_run_removes() {
     let project = deployed();
-    let mut running = project.cdflow(["shell", "live", "--", "sh", "-c", "echo up; exec sleep 60"]).spawn();
+    let mut running =
+        project.cdflow(["shell", "live", "--", "sh", "-c", "echo up; exec sleep 60"]).spawn();
     running.wait_for("up");
     let sleep = running.processes().into_iter().find(|it| it.program() == "sleep").unwrap();
     running.signal(Signal::SIGKILL);
@@ -168,7 +197,11 @@ fn credentials_are_served_and_secrets_masked() {
     let look = "env; for f in $(find ../.. -type f -not -path '*/providers/*'); do cat \"$f\"; done; \
                 cat /proc/$$/cmdline; terraform workspace show; echo \"uri=${AWS_CONTAINER_CREDENTIALS_FULL_URI:+set}\"";
     let output = project.cdflow(["shell", "live", "--", "sh", "-c", look]).run();
-    output.success().stdout_has("live\n").stdout_has("uri=set").stdout_has("AWS_CONTAINER_AUTHORIZATION_TOKEN=***");
+    output
+        .success()
+        .stdout_has("live\n")
+        .stdout_has("uri=set")
+        .stdout_has("AWS_CONTAINER_AUTHORIZATION_TOKEN=***");
     for (name, value) in aws.env() {
         if name.contains("KEY") || name.contains("SESSION_TOKEN") {
             assert!(!output.stdout.contains(&format!("{name}=")), "{output}");

@@ -80,7 +80,8 @@ impl Log {
 
     /// The same log, of a run in this checkout.
     pub(crate) fn in_workspace(mut self, workspace: Option<&str>) -> Self {
-        let workspace = workspace.map(|path| std::fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path)));
+        let workspace = workspace
+            .map(|path| std::fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path)));
         self.actions = self.actions.map(|_| Arc::new(Fence::open(workspace)));
         self
     }
@@ -175,17 +176,23 @@ impl Log {
 
     /// What Terraform says of a line of code, shown by GitHub beside that line. Elsewhere its words alone must do.
     pub(crate) fn annotate(&self, is_error: bool, title: &str, text: &str, place: &Place) {
-        let Some((fence, properties)) = self.actions.as_ref().and_then(|fence| Some((fence, fence.place(place)?)))
+        let Some((fence, properties)) =
+            self.actions.as_ref().and_then(|fence| Some((fence, fence.place(place)?)))
         else {
             return;
         };
         let severity = if is_error { "error" } else { "warning" };
         let [title, text] = [title, text].map(|text| self.redactor.apply(text).into_owned());
         let text: String = text.chars().take(ANNOTATION_LENGTH).collect();
-        let command = format!("::{severity} {properties},title={}::{}", command_property(&title), command_data(&text));
+        let command = format!(
+            "::{severity} {properties},title={}::{}",
+            command_property(&title),
+            command_data(&text)
+        );
         let mut annotated = fence.annotated.lock().unwrap_or_else(PoisonError::into_inner);
         let of_kind = format!("::{severity} ");
-        let is_room = annotated.iter().filter(|one| one.starts_with(&of_kind)).count() < ANNOTATIONS;
+        let is_room =
+            annotated.iter().filter(|one| one.starts_with(&of_kind)).count() < ANNOTATIONS;
         if is_room && annotated.insert(command.clone()) {
             fence.command(&command);
         }
@@ -194,10 +201,14 @@ impl Log {
     fn told(&self, severity: &str, style: Style, text: &str, place: Option<&Place>) {
         match &self.actions {
             Some(fence) => {
-                let properties = place.and_then(|place| fence.place(place)).map(|place| format!(" {place}"));
+                let properties =
+                    place.and_then(|place| fence.place(place)).map(|place| format!(" {place}"));
                 let properties = properties.unwrap_or_default();
                 let text = self.with_label(text);
-                fence.command(&format!("::{severity}{properties}::{}", command_data(&self.redactor.apply(&text))));
+                fence.command(&format!(
+                    "::{severity}{properties}::{}",
+                    command_data(&self.redactor.apply(&text))
+                ));
             }
             None => self.narrate(&format!("{} {text}", self.paint(style, &format!("{severity}:")))),
         }
@@ -229,7 +240,9 @@ impl Log {
     fn narrate(&self, line: &str) {
         match &self.actions {
             Some(_) => self.output(line),
-            None => write_line(&mut io::stderr().lock(), &self.redactor.apply(&self.with_label(line))),
+            None => {
+                write_line(&mut io::stderr().lock(), &self.redactor.apply(&self.with_label(line)))
+            }
         }
     }
 
@@ -250,7 +263,14 @@ impl Log {
 
     /// Progress of a transfer of `total` bytes.
     pub(crate) fn progress<'a>(&'a self, what: &'a str, total: u64) -> Progress<'a> {
-        Progress { log: self, what, total, started: Instant::now(), done: AtomicU64::new(0), shown: AtomicU64::new(0) }
+        Progress {
+            log: self,
+            what,
+            total,
+            started: Instant::now(),
+            done: AtomicU64::new(0),
+            shown: AtomicU64::new(0),
+        }
     }
 }
 
@@ -284,7 +304,8 @@ impl Fence {
     fn place(&self, place: &Place) -> Option<String> {
         let path = normal(&place.file);
         let path = path.strip_prefix(self.workspace.as_ref()?).ok()?.to_str()?;
-        let column = if place.column > 0 { format!(",col={}", place.column) } else { String::new() };
+        let column =
+            if place.column > 0 { format!(",col={}", place.column) } else { String::new() };
         Some(format!("file={},line={}{column}", command_property(path), place.line))
     }
 
@@ -332,10 +353,14 @@ impl Progress<'_> {
     pub(crate) fn advance(&self, bytes: u64) {
         let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let pause = if self.log.terminal { Duration::from_millis(100) } else { Duration::from_secs(10) };
+        let pause =
+            if self.log.terminal { Duration::from_millis(100) } else { Duration::from_secs(10) };
         let shown = self.shown.load(Ordering::Relaxed);
         if now.saturating_sub(shown) < u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)
-            || self.shown.compare_exchange(shown, now, Ordering::Relaxed, Ordering::Relaxed).is_err()
+            || self
+                .shown
+                .compare_exchange(shown, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_err()
         {
             return;
         }

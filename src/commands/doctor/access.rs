@@ -30,9 +30,12 @@ pub(crate) async fn identity(
     global: &Global,
     host: &Host,
 ) -> Option<RootSession> {
-    let wanted = context::needs_aws(scheme) || scheme.accounts.values().any(|account| account.role.is_some());
+    let wanted = context::needs_aws(scheme)
+        || scheme.accounts.values().any(|account| account.role.is_some());
     let root = match first {
-        None if wanted => report.take("identity", context::root_session(scheme, &global.aws, host).await)?,
+        None if wanted => {
+            report.take("identity", context::root_session(scheme, &global.aws, host).await)?
+        }
         None => {
             report.ok("identity", "none is needed: the account scheme is local");
             return None;
@@ -50,7 +53,8 @@ pub(crate) async fn release_role(
 ) -> Option<Arc<Session>> {
     let account = &scheme.release_account;
     let Some(role) = account.role.as_deref() else {
-        report.ok("release role", format!("the account `{}` has none and needs none", account.alias));
+        report
+            .ok("release role", format!("the account `{}` has none and needs none", account.alias));
         return None;
     };
     role_of(report, "release role", account, role, root).await
@@ -107,7 +111,10 @@ async fn role_of(
         return None;
     }
     let session = report.take(check, context::session(root, account, role.into()).await)??;
-    report.ok(check, format!("role {role} of account {}", session.account_id.as_deref().unwrap_or("(none)")));
+    report.ok(
+        check,
+        format!("role {role} of account {}", session.account_id.as_deref().unwrap_or("(none)")),
+    );
     Some(session)
 }
 
@@ -121,7 +128,9 @@ pub(crate) async fn secrets(
     host: &Host,
 ) {
     let sources = match (&manifest.secrets, session) {
-        (Some(Sources::None), _) => return report.ok("secrets", "`secrets: none`: Terraform gets an empty map"),
+        (Some(Sources::None), _) => {
+            return report.ok("secrets", "`secrets: none`: Terraform gets an empty map");
+        }
         (Some(Sources::From(sources)), _) => sources.clone(),
         (None, Some(_)) => vec![Source::Credstash],
         (None, None) => {
@@ -135,15 +144,23 @@ pub(crate) async fn secrets(
     let named = sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let (Some(environment), Some(session)) = (environment, session) else {
         return match environment {
-            None => report.ok("secrets", format!("from {named}; `cdflow doctor ENVIRONMENT` reads those of one")),
+            None => report.ok(
+                "secrets",
+                format!("from {named}; `cdflow doctor ENVIRONMENT` reads those of one"),
+            ),
             Some(_) => report.skip("secrets", "there is no role to read them with"),
         };
     };
-    let request = secrets::Request { identity, environment, credstash: &manifest.credstash, session };
-    let Some(found) = report.take("secrets", secrets::read(&sources, &request).await) else { return };
+    let request =
+        secrets::Request { identity, environment, credstash: &manifest.credstash, session };
+    let Some(found) = report.take("secrets", secrets::read(&sources, &request).await) else {
+        return;
+    };
     report.ok("secrets", format!("{} from {named}", found.len()));
     for (name, _) in found.iter().filter(|(_, secret)| !host.log.redactor.add(secret)) {
-        let error = Error::input(format!("the secret `{name}` is too short to be masked where Terraform prints it"));
+        let error = Error::input(format!(
+            "the secret `{name}` is too short to be masked where Terraform prints it"
+        ));
         report.failed("secrets", Level::Warning, &error.hint("make it longer"));
     }
 }

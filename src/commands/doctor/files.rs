@@ -73,7 +73,8 @@ pub(crate) fn functions(report: &mut Report, manifest: &Manifest, folder: &Path,
     let settings = manifest.function.clone().unwrap_or_default();
     let given = FunctionImages::default();
     let images = Images::choose(Profile::Release, &given, folder, &settings, &host.environment);
-    let found = images.and_then(|images| Code::find(folder)?.context(Profile::Release, &images).map(|_| images));
+    let found = images
+        .and_then(|images| Code::find(folder)?.context(Profile::Release, &images).map(|_| images));
     if let Some(Images { build, runtime, .. }) = report.take("function", found) {
         report.ok("function", format!("functions.rs, compiled in {build}, to run in {runtime}"));
     }

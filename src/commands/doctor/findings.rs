@@ -39,7 +39,12 @@ impl Report {
         self.add(check, Level::Ok, what.into(), None, false);
     }
 
-    pub(crate) fn warning(&mut self, check: &str, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(crate) fn warning(
+        &mut self,
+        check: &str,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         self.add(check, Level::Warning, what.into(), Some(remedy.into()), false);
     }
 
@@ -58,7 +63,14 @@ impl Report {
         asked.map_err(|error| self.failed(check, Level::Problem, &error)).ok()
     }
 
-    fn add(&mut self, check: &str, level: Level, what: String, remedy: Option<String>, of_access: bool) {
+    fn add(
+        &mut self,
+        check: &str,
+        level: Level,
+        what: String,
+        remedy: Option<String>,
+        of_access: bool,
+    ) {
         // The service's own words may have lines; a finding is one.
         let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
         self.0.push(Finding { check: check.to_owned(), level, what, remedy, of_access });
@@ -69,8 +81,7 @@ impl Report {
     }
 
     pub(crate) fn document(&self) -> Value {
-        let finding =
-            |it: &Finding| json!({"check": it.check, "level": it.level.name(), "what": it.what, "remedy": it.remedy});
+        let finding = |it: &Finding| json!({"check": it.check, "level": it.level.name(), "what": it.what, "remedy": it.remedy});
         json!({
             "problems": self.count(Level::Problem),
             "warnings": self.count(Level::Warning),
@@ -85,8 +96,9 @@ impl Report {
             lines.push(format!("{:<7}  {check:<width$}  {what}", level.name()));
             // A remedy may have lines to paste.
             let remedy = remedy.iter().flat_map(|remedy| remedy.lines().enumerate());
-            lines
-                .extend(remedy.map(|(n, line)| format!("{:7}  {:width$}  {}{line}", "", "", ["-> ", "   "][n.min(1)])));
+            lines.extend(remedy.map(|(n, line)| {
+                format!("{:7}  {:width$}  {}{line}", "", "", ["-> ", "   "][n.min(1)])
+            }));
         }
         lines
     }
@@ -98,8 +110,15 @@ impl Report {
             0 => Ok(format!("No problem, {warnings}")),
             problems => {
                 let mut found = self.0.iter().filter(|finding| finding.level == Level::Problem);
-                let exit = if found.all(|finding| finding.of_access) { Exit::Credentials } else { Exit::Input };
-                Err(Error::new(exit, format!("doctor found {}, {warnings}", counted(problems, "problem"))))
+                let exit = if found.all(|finding| finding.of_access) {
+                    Exit::Credentials
+                } else {
+                    Exit::Input
+                };
+                Err(Error::new(
+                    exit,
+                    format!("doctor found {}, {warnings}", counted(problems, "problem")),
+                ))
             }
         }
     }
@@ -122,8 +141,15 @@ mod tests {
         let mut report = Report::default();
         report.ok("a", "good");
         report.warning("b", "old", "renew it");
-        assert_eq!((exit(&report), report.verdict().unwrap().as_str()), (None, "No problem, 1 warning"));
-        report.failed("role", Level::Problem, &Error::new(Exit::Credentials, "no").hint("one").hint("two"));
+        assert_eq!(
+            (exit(&report), report.verdict().unwrap().as_str()),
+            (None, "No problem, 1 warning")
+        );
+        report.failed(
+            "role",
+            Level::Problem,
+            &Error::new(Exit::Credentials, "no").hint("one").hint("two"),
+        );
         assert_eq!(exit(&report), Some(Exit::Credentials));
         report.failed("store", Level::Problem, &Error::new(Exit::Unavailable, "gone"));
         assert_eq!(exit(&report), Some(Exit::Input));

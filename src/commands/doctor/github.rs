@@ -31,8 +31,13 @@ pub(crate) async fn token(report: &mut Report, global: &Global, host: &Host) {
 async fn comment(report: &mut Report, api: &Api, run: &GitHubRun) {
     let Some(change) = &run.pull_request else { return };
     match api.comments(change.number).await {
-        Ok(_) => report
-            .ok(COMMENT, format!("#{} can be read; to write, the job needs `pull-requests: write`", change.number)),
+        Ok(_) => report.ok(
+            COMMENT,
+            format!(
+                "#{} can be read; to write, the job needs `pull-requests: write`",
+                change.number
+            ),
+        ),
         Err(trouble) => told(report, COMMENT, trouble),
     }
 }
@@ -44,7 +49,9 @@ fn vouching(report: &mut Report, global: &Global, environment: &Environment) {
         (true, _) => report.ok(VOUCHER, "the job has `id-token: write`"),
         // Who assumes one has heard of it from the check of the identity.
         (false, Some(_)) => {}
-        (false, None) => report.ok(VOUCHER, "not used: the credentials are those of the job's environment"),
+        (false, None) => {
+            report.ok(VOUCHER, "not used: the credentials are those of the job's environment")
+        }
     }
 }
 

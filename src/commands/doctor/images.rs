@@ -23,7 +23,9 @@ const CHECK: &str = "image repository";
 pub(crate) async fn engine(report: &mut Report, host: &Host) {
     let connected = Engine::connect(host).await;
     let Some(engine) = report.take("docker engine", connected) else { return };
-    let Some(endpoint) = report.take("docker engine", Endpoint::find(&host.environment)) else { return };
+    let Some(endpoint) = report.take("docker engine", Endpoint::find(&host.environment)) else {
+        return;
+    };
     report.ok("docker engine", format!("at {endpoint}, {}", engine.builder));
 }
 
@@ -47,9 +49,14 @@ pub(crate) async fn repository(
             };
             let ecr = Ecr::new(&session.config, account_id, scheme.default_region.clone());
             let Some(found) = report.take(CHECK, ecr.find(name).await) else { return };
-            let Some(login) = report.take(CHECK, ecr.login(&host.log.redactor).await) else { return };
+            let Some(login) = report.take(CHECK, ecr.login(&host.log.redactor).await) else {
+                return;
+            };
             match found {
-                None => report.ok(CHECK, format!("{}/{name} does not exist: the first release makes it", ecr.host())),
+                None => report.ok(
+                    CHECK,
+                    format!("{}/{name} does not exist: the first release makes it", ecr.host()),
+                ),
                 Some(_) => push(report, &ecr.host(), name, Some(login)).await,
             }
         }
@@ -59,14 +66,19 @@ pub(crate) async fn repository(
 async fn push(report: &mut Report, at: &str, repository: &str, login: Option<Login>) {
     let Some(registry) = report.take(CHECK, Registry::new(at, login)) else { return };
     let asked = match registry.may_push(repository).await {
-        Err(error) if error.exit() == Exit::Unavailable && is_local(at) => Err(nobody_there(at, error).await),
+        Err(error) if error.exit() == Exit::Unavailable && is_local(at) => {
+            Err(nobody_there(at, error).await)
+        }
         asked => asked,
     };
     match report.take(CHECK, asked) {
         Some(true) => report.ok(CHECK, format!("{at}/{repository}, and we may push to it")),
         Some(false) => {
             let error = Error::input(format!("there is no repository {at}/{repository}"));
-            report.take(CHECK, Err::<(), _>(error.hint("make it: this registry takes no image without one")));
+            report.take(
+                CHECK,
+                Err::<(), _>(error.hint("make it: this registry takes no image without one")),
+            );
         }
         None => {}
     }

@@ -38,7 +38,8 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
     let mut report = Report::default();
     github::token(&mut report, global, host).await;
     let manifest = report.take(component::FILE, context::read_manifest(folder));
-    let manifest = manifest.map(|(manifest, _)| manifest.with_terraform(global.terraform_version.as_ref()));
+    let manifest =
+        manifest.map(|(manifest, _)| manifest.with_terraform(global.terraform_version.as_ref()));
     if let Some(manifest) = &manifest {
         let kind = match manifest.kind {
             ComponentType::Infrastructure => "infrastructure",
@@ -52,13 +53,16 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
     files::config(&mut report, folder);
     let root = files::checkout(&mut report, folder, host).await;
     let Some(manifest) = &manifest else {
-        for check in ["component", "terraform", "account scheme", "identity", "release role", "environments"] {
+        for check in
+            ["component", "terraform", "account scheme", "identity", "release role", "environments"]
+        {
             report.skip(check, "cdflow.yml can't be read");
         }
         report.skip("stores, state and secrets", "cdflow.yml can't be read");
         return report;
     };
-    let component = report.take("component", context::component(global, manifest, folder, host).await);
+    let component =
+        report.take("component", context::component(global, manifest, folder, host).await);
     let component = component.map(|(component, source)| {
         report.ok("component", format!("{component}, by {source}"));
         component
@@ -74,7 +78,10 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
     }
     let tool = report.take("terraform", context::tool(manifest, host).await);
     if let Some(tool) = &tool {
-        report.ok("terraform", format!("{} {} (`{}`)", tool.flavor.name(), tool.version, tool.program.display()));
+        report.ok(
+            "terraform",
+            format!("{} {} (`{}`)", tool.flavor.name(), tool.version, tool.program.display()),
+        );
     }
     terraform::lock_file(&mut report, folder);
 
@@ -109,7 +116,8 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
     }
     let root = access::identity(&mut report, &scheme, first, global, host).await;
     let release = access::release_role(&mut report, &scheme, root.as_ref()).await;
-    let places = places::Places { scheme: &scheme, identity: &identity, session: release.as_deref() };
+    let places =
+        places::Places { scheme: &scheme, identity: &identity, session: release.as_deref() };
     places.releases(&mut report).await;
     if manifest.kind == ComponentType::Lambda {
         places.lambda(&mut report, manifest.multi_region).await;
@@ -121,15 +129,20 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
     let accounts = match &inputs.environment {
         None => access::accounts(&scheme),
         Some(environment) => match report.take("environments", scheme.account_of(environment)) {
-            Some((account, _)) => BTreeMap::from([(account.alias.as_str(), (account, vec![environment.as_str()]))]),
+            Some((account, _)) => {
+                BTreeMap::from([(account.alias.as_str(), (account, vec![environment.as_str()]))])
+            }
             None => BTreeMap::new(),
         },
     };
     let sessions = access::environments(&mut report, &accounts, root.as_ref()).await;
     places.classic_states(&mut report, &sessions).await;
-    if declared.is_some_and(|declared| declared.variables.iter().any(|variable| variable.name == SECRETS)) {
+    if declared
+        .is_some_and(|declared| declared.variables.iter().any(|variable| variable.name == SECRETS))
+    {
         let environment = inputs.environment.as_ref();
-        access::secrets(&mut report, manifest, &identity, environment, sessions.first(), host).await;
+        access::secrets(&mut report, manifest, &identity, environment, sessions.first(), host)
+            .await;
     }
     report
 }

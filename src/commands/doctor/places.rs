@@ -36,7 +36,10 @@ impl Places<'_> {
     }
 
     pub(crate) async fn lambda(&self, report: &mut Report, multi_region: bool) {
-        let Some(places) = report.take("lambda bucket", self.scheme.lambda_places(multi_region)) else { return };
+        let Some(places) = report.take("lambda bucket", self.scheme.lambda_places(multi_region))
+        else {
+            return;
+        };
         for (region, place) in &places {
             self.examine(report, "lambda bucket", place, region).await;
         }
@@ -47,7 +50,9 @@ impl Places<'_> {
         let region = &self.scheme.release_account.region;
         let (bucket, use_lockfile, table) = match &self.scheme.backend {
             StateBackend::Classic { .. } => return,
-            StateBackend::S3 { bucket, use_lockfile, dynamodb_table } => (bucket, *use_lockfile, dynamodb_table),
+            StateBackend::S3 { bucket, use_lockfile, dynamodb_table } => {
+                (bucket, *use_lockfile, dynamodb_table)
+            }
             StateBackend::Local { directory } => {
                 self.examine(report, "state", &Place::Directory(directory.clone()), region).await;
                 return report.ok("state lock", "of the file system");
@@ -76,15 +81,20 @@ impl Places<'_> {
             let place = account.describe();
             match report.take("state", account.bucket().await) {
                 Some(Some(bucket)) => report.ok("state", format!("s3://{bucket}/ in {place}")),
-                Some(None) => report.ok("state", format!("no bucket in {place} yet: the first deploy makes it")),
+                Some(None) => report
+                    .ok("state", format!("no bucket in {place} yet: the first deploy makes it")),
                 None => {}
             }
             match report.take("state lock", account.has_table().await) {
-                Some(true) => report.ok("state lock", format!("the table {CLASSIC_TABLE} in {place}")),
+                Some(true) => {
+                    report.ok("state lock", format!("the table {CLASSIC_TABLE} in {place}"))
+                }
                 Some(false) => {
                     report.ok(
                         "state lock",
-                        format!("no table {CLASSIC_TABLE} in {place} yet: the first deploy makes it"),
+                        format!(
+                            "no table {CLASSIC_TABLE} in {place} yet: the first deploy makes it"
+                        ),
                     );
                 }
                 None => {}
@@ -103,7 +113,9 @@ impl Places<'_> {
         if self.session.is_none() {
             return report.skip(check, "there is no release role to reach it with");
         }
-        let Some(ReleaseStore::S3(store)) = report.take(check, context::store_at(place, region, self.session)) else {
+        let Some(ReleaseStore::S3(store)) =
+            report.take(check, context::store_at(place, region, self.session))
+        else {
             return;
         };
         let prefix = format!("{}/", self.identity.prefix());
@@ -130,7 +142,9 @@ impl Places<'_> {
         let client = aws_sdk_dynamodb::Client::new(&session.config);
         let asked = client.describe_table().table_name(table).send().await.map_err(|error| {
             let what = format!("the lock table `{table}` can't be looked at");
-            Failure::of(&error).into_error(what, region).hint("create it, or correct the account scheme")
+            Failure::of(&error)
+                .into_error(what, region)
+                .hint("create it, or correct the account scheme")
         });
         let Some(answer) = report.take("state lock", asked) else { return };
         let keys = answer.table().map(|table| table.key_schema()).unwrap_or_default();
@@ -138,7 +152,11 @@ impl Places<'_> {
             true => report.ok("state lock", format!("the table {table}")),
             false => {
                 let error = Error::input(format!("the lock table `{table}` has no key `LockID`"));
-                report.failed("state lock", Level::Problem, &error.hint("Terraform needs it: create another table"));
+                report.failed(
+                    "state lock",
+                    Level::Problem,
+                    &error.hint("Terraform needs it: create another table"),
+                );
             }
         }
     }
@@ -168,6 +186,9 @@ mod tests {
         std::fs::write(folder.path().join("file"), "").unwrap();
         assert!(writable(folder.path()).is_ok() && writable(&folder.path().join("a/b")).is_ok());
         assert!(!folder.path().join("a").exists());
-        assert!(writable(&folder.path().join("file")).is_err() && writable(&folder.path().join("file/a")).is_err());
+        assert!(
+            writable(&folder.path().join("file")).is_err()
+                && writable(&folder.path().join("file/a")).is_err()
+        );
     }
 }

@@ -18,7 +18,9 @@ pub(crate) fn lock_file(report: &mut Report, folder: &Path) {
         let text = fs::read_to_string(infra.join(name)).unwrap_or_default();
         used.extend(hcl_edit::parser::parse_body(&text).iter().flat_map(providers));
     }
-    let Some(locked) = report.take(CHECK, lockfile::read(&infra.join(lockfile::FILE))) else { return };
+    let Some(locked) = report.take(CHECK, lockfile::read(&infra.join(lockfile::FILE))) else {
+        return;
+    };
     for sentence in judge(&used, &locked) {
         report.warning(CHECK, sentence, REMEDY);
     }
@@ -46,7 +48,10 @@ fn providers(body: &Body) -> BTreeSet<String> {
                 used.insert(kind.split('_').next().unwrap_or_default().to_owned());
             }
             ("terraform", _) => {
-                let required = block.body.get_blocks("required_providers").flat_map(|block| block.body.attributes());
+                let required = block
+                    .body
+                    .get_blocks("required_providers")
+                    .flat_map(|block| block.body.attributes());
                 used.extend(required.map(|attribute| attribute.key.as_str().to_owned()));
             }
             _ => {}
@@ -64,7 +69,9 @@ fn judge(used: &BTreeSet<String>, locked: &Locked) -> Vec<String> {
         return vec![format!("providers are not locked ({names}): each release may carry others")];
     }
     let without = locked.iter().filter(|(_, provider)| provider.hashes.is_empty());
-    without.map(|(address, _)| format!("{address} has no hash for this platform, nor for any other")).collect()
+    without
+        .map(|(address, _)| format!("{address} has no hash for this platform, nor for any other"))
+        .collect()
 }
 
 /// What the hashes leave open.
@@ -88,7 +95,12 @@ mod tests {
     fn providers_of_code() {
         assert_eq!(used("resource \"terraform_data\" \"x\" {}\nvariable \"aws\" {}\n"), [""; 0]);
         assert_eq!(used("data \"aws_region\" \"x\" {}\nprovider \"null\" {}\n"), ["aws", "null"]);
-        assert_eq!(used("terraform {\n  required_providers {\n    tiny = { source = \"a/tiny\" }\n  }\n}\n"), ["tiny"]);
+        assert_eq!(
+            used(
+                "terraform {\n  required_providers {\n    tiny = { source = \"a/tiny\" }\n  }\n}\n"
+            ),
+            ["tiny"]
+        );
     }
 
     #[test]
@@ -96,7 +108,10 @@ mod tests {
         let aws = BTreeSet::from(["aws".to_owned()]);
         let with = |hashes: &[&str]| {
             let hashes = hashes.iter().map(|hash| (*hash).to_owned()).collect();
-            Locked::from([("r/hashicorp/aws".to_owned(), LockedProvider { version: "5.1.0".to_owned(), hashes })])
+            Locked::from([(
+                "r/hashicorp/aws".to_owned(),
+                LockedProvider { version: "5.1.0".to_owned(), hashes },
+            )])
         };
         assert!(judge(&BTreeSet::new(), &Locked::new()).is_empty());
         assert!(judge(&aws, &Locked::new())[0].contains("(aws)"));

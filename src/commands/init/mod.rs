@@ -13,8 +13,11 @@ use crate::{
 
 pub(crate) fn run(global: &Global, inputs: &InitInputs, host: &Host) -> Result<()> {
     if let Some(other) = global.component.as_ref().filter(|component| **component != inputs.name) {
-        return Err(Error::input(format!("two names for one component: `{}` and `{other}`", inputs.name))
-            .hint("leave out --component"));
+        return Err(Error::input(format!(
+            "two names for one component: `{}` and `{other}`",
+            inputs.name
+        ))
+        .hint("leave out --component"));
     }
     if inputs.kind.has_image() {
         inputs.name.check_as_image()?;
@@ -26,15 +29,18 @@ pub(crate) fn run(global: &Global, inputs: &InitInputs, host: &Host) -> Result<(
     let folder = parent.join(inputs.name.as_str());
     check_free(&folder)?;
     let is_repository = !is_in_checkout(&parent);
-    let scaffold = Scaffold { is_repository, kind: inputs.kind, name: &inputs.name, team: &inputs.team };
+    let scaffold =
+        Scaffold { is_repository, kind: inputs.kind, name: &inputs.name, team: &inputs.team };
     // Beside its place, because a folder can't be moved to another file system.
     let draft = tempfile::Builder::new().prefix(".cdflow-init-").tempdir_in(&parent);
     let draft = draft.map_err(|error| Error::io("can't write to", &parent, &error))?;
-    scaffold.write(&draft.path().join("component"), &folder).map_err(|error| match error.kind() {
-        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-            taken(&folder)
+    scaffold.write(&draft.path().join("component"), &folder).map_err(|error| {
+        match error.kind() {
+            io::ErrorKind::DirectoryNotEmpty
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::NotADirectory => taken(&folder),
+            _ => Error::io("can't write", &folder, &error),
         }
-        _ => Error::io("can't write", &folder, &error),
     })?;
     for (path, _) in scaffold.files() {
         host.log.note(&format!("{}/{path}", inputs.name));
@@ -57,7 +63,9 @@ fn check_free(folder: &Path) -> Result<()> {
     match fs::symlink_metadata(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed(error)),
-        Ok(there) if there.is_dir() && fs::read_dir(folder).map_err(failed)?.next().is_none() => Ok(()),
+        Ok(there) if there.is_dir() && fs::read_dir(folder).map_err(failed)?.next().is_none() => {
+            Ok(())
+        }
         Ok(_) => Err(taken(folder)),
     }
 }
@@ -83,7 +91,10 @@ fn next(inputs: &InitInputs, folder: &Path, is_repository: bool) -> Vec<String> 
         // The `image-registry` of the account scheme beside it.
         commands.push("docker run --detach --publish 127.0.0.1:5000:5000 registry:2".to_owned());
     }
-    commands.extend(["cdflow release 1", "cdflow deploy ci 1", "cdflow destroy ci --confirm ci"].map(str::to_owned));
+    commands.extend(
+        ["cdflow release 1", "cdflow deploy ci 1", "cdflow destroy ci --confirm ci"]
+            .map(str::to_owned),
+    );
     commands
 }
 

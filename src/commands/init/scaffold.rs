@@ -85,7 +85,9 @@ impl Scaffold<'_> {
             ComponentType::Function => FUNCTION,
         };
         // Names hold nothing that YAML would read in quotes as anything else.
-        let fill = |text: &str| text.replace("@NAME@", self.name.as_str()).replace("@TEAM@", self.team.as_str());
+        let fill = |text: &str| {
+            text.replace("@NAME@", self.name.as_str()).replace("@TEAM@", self.team.as_str())
+        };
         let workflows = WORKFLOWS.iter().filter(|_| self.is_repository);
         let workflows = workflows.map(|(path, text)| (*path, text.replace(PLATFORM_CONFIG, "")));
         workflows.chain(templates.iter().map(|(path, text)| (*path, fill(text)))).collect()
@@ -115,14 +117,28 @@ mod tests {
     #[test]
     fn what_is_written_loads_whatever_the_names_look_like() {
         for kind in ComponentType::value_variants().iter().copied() {
-            for (name, team) in [("hello", "platform"), ("1e3", "no"), ("0x1F", "null"), ("a._-", "123")] {
+            for (name, team) in
+                [("hello", "platform"), ("1e3", "no"), ("0x1F", "null"), ("a._-", "123")]
+            {
                 let (name, team) = (name.parse().unwrap(), team.parse().unwrap());
-                let files = Scaffold { is_repository: true, kind, name: &name, team: &team }.files();
-                let text = |wanted: &str| &files.iter().find(|(path, _)| *path == wanted).unwrap().1;
+                let files =
+                    Scaffold { is_repository: true, kind, name: &name, team: &team }.files();
+                let text =
+                    |wanted: &str| &files.iter().find(|(path, _)| *path == wanted).unwrap().1;
                 let manifest = Manifest::parse("cdflow.yml", text("cdflow.yml")).unwrap();
-                assert_eq!((manifest.kind, manifest.component.as_ref(), &manifest.team), (kind, Some(&name), &team));
+                assert_eq!(
+                    (manifest.kind, manifest.component.as_ref(), &manifest.team),
+                    (kind, Some(&name), &team)
+                );
                 let scheme = text("account-scheme.json");
-                AccountScheme::parse("account-scheme.json", Some(Path::new("/")), scheme, &team, &name).unwrap();
+                AccountScheme::parse(
+                    "account-scheme.json",
+                    Some(Path::new("/")),
+                    scheme,
+                    &team,
+                    &name,
+                )
+                .unwrap();
                 for unfilled in ["@NAME@", "@TEAM@", "platform-config"] {
                     assert!(files.iter().all(|(_, text)| !text.contains(unfilled)), "{unfilled}");
                 }

@@ -17,7 +17,11 @@ use crate::{
     services::github::Api,
 };
 
-pub(crate) async fn run(context: &Context, inputs: PreviewDownInputs, report: &mut Report) -> Result<()> {
+pub(crate) async fn run(
+    context: &Context,
+    inputs: PreviewDownInputs,
+    report: &mut Report,
+) -> Result<()> {
     let number = number(context, inputs.pull_request)?;
     let environment = Environment::of_pull_request(number);
     context.scheme.account_of(&environment)?;
@@ -46,17 +50,25 @@ pub(crate) async fn destroy(
     let is_plan = plan.plan_only;
     report.environment = Some(environment.to_string());
     let Some(deployed) = record.deployed().cloned() else {
-        return nothing(context, environment, &record, is_plan, watch.as_ref(), report).await.map(|()| None);
+        return nothing(context, environment, &record, is_plan, watch.as_ref(), report)
+            .await
+            .map(|()| None);
     };
     check_place(context, environment, &deployed)?;
     let version = deployed.version.clone();
     report.version = Some(version.to_string());
-    context.host.log.step(&format!("Destroy {} {version} in {environment}", context.identity.component));
+    context
+        .host
+        .log
+        .step(&format!("Destroy {} {version} in {environment}", context.identity.component));
     let missing_state = record.is_deployed().then(|| destroy::no_state(environment));
     let order = destroy::order(context, environment.clone(), version, &record, plan, missing_state);
     let order = Order { watch: watch.clone(), ..order };
     match deploy::run(context, order, report).await {
-        Err(error) if !is_somebody_elses(&error) || !deploy::is_destroyed(context, environment).await? => {
+        Err(error)
+            if !is_somebody_elses(&error)
+                || !deploy::is_destroyed(context, environment).await? =>
+        {
             return Err(error);
         }
         Err(_) => {
@@ -81,9 +93,11 @@ async fn nothing(
     report: &mut Report,
 ) -> Result<()> {
     if !record.is_destroyed() && location::has_state(context, environment).await? {
-        return Err(Error::refused(format!("`{environment}` has a state, but the ledger knows of no deploy there"))
-            .why("which release it must be destroyed with is not known")
-            .hint(format!("name the release: cdflow destroy {environment} VERSION")));
+        return Err(Error::refused(format!(
+            "`{environment}` has a state, but the ledger knows of no deploy there"
+        ))
+        .why("which release it must be destroyed with is not known")
+        .hint(format!("name the release: cdflow destroy {environment} VERSION")));
     }
     report.outcome = Outcome::Destroyed;
     let why = if record.is_destroyed() { "was destroyed before" } else { "never existed" };
@@ -101,11 +115,14 @@ async fn nothing(
 /// Where the account scheme or `preview.account-environment` has changed since, Terraform would look in the wrong account.
 fn check_place(context: &Context, environment: &Environment, deployed: &Start) -> Result<()> {
     let (account, _) = context.scheme.account_of(environment)?;
-    let is_same_account = account.id.is_none() || deployed.account.is_none() || account.id == deployed.account;
+    let is_same_account =
+        account.id.is_none() || deployed.account.is_none() || account.id == deployed.account;
     if is_same_account && account.region == deployed.region {
         return Ok(());
     }
-    let place = |id: &Option<String>, region: &str| format!("{} in {region}", id.as_deref().unwrap_or("(local)"));
+    let place = |id: &Option<String>, region: &str| {
+        format!("{} in {region}", id.as_deref().unwrap_or("(local)"))
+    };
     Err(Error::refused(format!("the preview `{environment}` is not where previews are made now"))
         .why(format!(
             "it was deployed to the account {}; now that is {}",
@@ -122,14 +139,21 @@ fn is_somebody_elses(error: &Error) -> bool {
 
 /// Asked once more, because a run may find the environment gone long before: the releases of an open pull request may be what
 /// `preview up` has just made, and no ledger tells of them yet.
-async fn delete_releases(context: &Context, environment: &Environment, watch: Option<&Watch>) -> Result<()> {
+async fn delete_releases(
+    context: &Context,
+    environment: &Environment,
+    watch: Option<&Watch>,
+) -> Result<()> {
     if !context.manifest.preview.delete_releases {
         return Ok(());
     }
     if let Some(watch) = watch
         && let Some(number) = watch.open(context, environment).await
     {
-        context.host.log.note(&format!("pull request #{number} is open: its releases stay until it is closed"));
+        context
+            .host
+            .log
+            .note(&format!("pull request #{number} is open: its releases stay until it is closed"));
         return Ok(());
     }
     prune::of_preview(context, environment).await

@@ -40,7 +40,11 @@ struct Reaper<'a> {
     dry_run: bool,
 }
 
-pub(crate) async fn run(context: &Context, inputs: &PreviewReapInputs, report: &mut Report) -> Result<()> {
+pub(crate) async fn run(
+    context: &Context,
+    inputs: &PreviewReapInputs,
+    report: &mut Report,
+) -> Result<()> {
     let (log, interrupt) = (&context.host.log, &context.host.interrupt);
     let judge = Arc::new(Judge::new(context).await?);
     let listing = Ledger::environments(&context.store, &context.identity);
@@ -54,8 +58,10 @@ pub(crate) async fn run(context: &Context, inputs: &PreviewReapInputs, report: &
         .buffer_unordered(AT_ONCE);
     let mut ended: Vec<_> = ended.collect().await;
     ended.sort_by_key(|(at, ..)| *at);
-    let mut ends: Vec<(Environment, End)> =
-        ended.into_iter().filter_map(|(_, environment, end)| Some((environment.clone(), end?))).collect();
+    let mut ends: Vec<(Environment, End)> = ended
+        .into_iter()
+        .filter_map(|(_, environment, end)| Some((environment.clone(), end?)))
+        .collect();
     interrupt.check("the rest of the previews")?;
     ends.extend(reaper.state_alone(&previews).await);
     let rows: Vec<[String; 2]> =
@@ -67,8 +73,11 @@ pub(crate) async fn run(context: &Context, inputs: &PreviewReapInputs, report: &
 
 fn conclude(context: &Context, ends: &[(Environment, End)], dry_run: bool) -> Result<()> {
     let count = |is: fn(&End) -> bool| ends.iter().filter(|(_, end)| is(end)).count();
-    let failed: Vec<&str> =
-        ends.iter().filter(|(_, end)| matches!(end, End::Failed(_))).map(|(name, _)| name.as_str()).collect();
+    let failed: Vec<&str> = ends
+        .iter()
+        .filter(|(_, end)| matches!(end, End::Failed(_)))
+        .map(|(name, _)| name.as_str())
+        .collect();
     let destroyed = count(|end| matches!(end, End::Destroyed(_)));
     if !failed.is_empty() {
         return Err(Error::new(
@@ -79,7 +88,11 @@ fn conclude(context: &Context, ends: &[(Environment, End)], dry_run: bool) -> Re
         .hint("run it again: what is gone is gone, and the rest is tried once more"));
     }
     context.host.log.done(&match dry_run {
-        true => format!("Would destroy {} of {} preview(s)", count(|end| matches!(end, End::WouldGo(_))), ends.len()),
+        true => format!(
+            "Would destroy {} of {} preview(s)",
+            count(|end| matches!(end, End::WouldGo(_))),
+            ends.len()
+        ),
         false => format!("Destroyed {destroyed} of {} preview(s)", ends.len()),
     });
     Ok(())
@@ -87,8 +100,10 @@ fn conclude(context: &Context, ends: &[(Environment, End)], dry_run: bool) -> Re
 
 fn page(rows: &[[String; 2]]) -> String {
     let plain = |text: &str| text.lines().next().unwrap_or_default().replace('|', "\\|");
-    let lines: Vec<String> =
-        rows.iter().map(|[environment, end]| format!("| `{environment}` | {} |", plain(end))).collect();
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|[environment, end]| format!("| `{environment}` | {} |", plain(end)))
+        .collect();
     format!("| preview | |\n|---|---|\n{}", lines.join("\n"))
 }
 
@@ -123,15 +138,24 @@ impl Reaper<'_> {
         })
     }
 
-    async fn destroy(&self, context: &Context, environment: &Environment, record: Record, why: Reason) -> Result<End> {
+    async fn destroy(
+        &self,
+        context: &Context,
+        environment: &Environment,
+        record: Record,
+        why: Reason,
+    ) -> Result<End> {
         let (started, mut report) = (Instant::now(), Report::of(context.host.run.as_deref()));
         report.command = "preview reap".to_owned();
         report.component = Some(context.identity.component.to_string());
         report.team = Some(context.identity.team.to_string());
         // What is checked out is not what was deployed.
-        report.commit = record.deployed().and_then(|deployed| Some(deployed.preview.as_ref()?.sha.clone()));
+        report.commit =
+            record.deployed().and_then(|deployed| Some(deployed.preview.as_ref()?.sha.clone()));
         let watch = Some(Watch::Due(self.judge.clone()));
-        let done = down::destroy(context, environment, record, PlanInputs::default(), watch, &mut report).await;
+        let done =
+            down::destroy(context, environment, record, PlanInputs::default(), watch, &mut report)
+                .await;
         if let Ok(Some(left)) = done {
             return Ok(End::Left(left));
         }
@@ -152,14 +176,17 @@ impl Reaper<'_> {
         let found = match location::previews(self.context).await {
             Ok(found) => found,
             Err(error) => {
-                log.warning(&format!("previews that only their state tells of are not listed: {error}"));
+                log.warning(&format!(
+                    "previews that only their state tells of are not listed: {error}"
+                ));
                 Vec::new()
             }
         };
         let unknown = found.into_iter().filter(|environment| !known.contains(environment));
         unknown
             .map(|environment| {
-                let why = format!("only its state tells of it: cdflow destroy {environment} VERSION");
+                let why =
+                    format!("only its state tells of it: cdflow destroy {environment} VERSION");
                 (environment, End::Left(why))
             })
             .collect()

@@ -29,7 +29,11 @@ use crate::{
     terraform::PlanMode,
 };
 
-pub(crate) async fn run(context: &Context, inputs: PreviewUpInputs, report: &mut Report) -> Result<()> {
+pub(crate) async fn run(
+    context: &Context,
+    inputs: PreviewUpInputs,
+    report: &mut Report,
+) -> Result<()> {
     let log = &context.host.log;
     let number = number(context, inputs.pull_request)?;
     let environment = Environment::of_pull_request(number);
@@ -43,7 +47,8 @@ pub(crate) async fn run(context: &Context, inputs: PreviewUpInputs, report: &mut
     let version: Version = format!("pr-{number}-{}", short(&commit)).parse()?;
     report.environment = Some(environment.to_string());
     report.version = Some(version.to_string());
-    let newest = Newest { number, sha: commit_of_change(context, number).unwrap_or_else(|| commit.clone()) };
+    let newest =
+        Newest { number, sha: commit_of_change(context, number).unwrap_or_else(|| commit.clone()) };
     if let Some(why) = newest.judge(&change.state, &change.head) {
         report.outcome = Outcome::Superseded;
         log.done(&format!("Nothing was done: {why}"));
@@ -107,7 +112,11 @@ async fn release_once(
 ) -> Result<()> {
     let release = context.release(version.clone());
     let key = release.key();
-    let found = context.host.interrupt.or_cancel("looking for the release", context.store.head(&key)).await?;
+    let found = context
+        .host
+        .interrupt
+        .or_cancel("looking for the release", context.store.head(&key))
+        .await?;
     if found.is_some() {
         context.host.log.note(&format!("release {version} is there already"));
         return Ok(());

@@ -27,7 +27,10 @@ impl Images {
         let account_id = match context.scheme.image_registry()? {
             ImageRegistry::Ecr { account_id } => account_id,
             ImageRegistry::Host(host) => {
-                context.host.log.note(&format!("the images in {host} stay: cdflow deletes those in ECR only"));
+                context
+                    .host
+                    .log
+                    .note(&format!("the images in {host} stay: cdflow deletes those in ECR only"));
                 return Ok(None);
             }
         };
@@ -46,7 +49,8 @@ impl Images {
     /// The versions of a preview's images. What somebody else has given such a name to is none of ours.
     pub(crate) fn of_preview(&self, prefix: &str) -> impl Iterator<Item = Version> {
         let is_commit = |rest: &str| rest.len() == 7 && rest.bytes().all(|b| b.is_ascii_hexdigit());
-        let ours = self.tags.keys().filter(move |tag| tag.strip_prefix(prefix).is_some_and(is_commit));
+        let ours =
+            self.tags.keys().filter(move |tag| tag.strip_prefix(prefix).is_some_and(is_commit));
         ours.filter_map(|tag| tag.parse().ok())
     }
 
@@ -65,5 +69,8 @@ impl Images {
 }
 
 fn tags(images: Vec<StoredImage>) -> BTreeMap<String, u64> {
-    images.into_iter().flat_map(|image| image.tags.into_iter().map(move |tag| (tag, image.size))).collect()
+    images
+        .into_iter()
+        .flat_map(|image| image.tags.into_iter().map(move |tag| (tag, image.size)))
+        .collect()
 }

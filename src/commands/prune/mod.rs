@@ -66,13 +66,17 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
     let count = stored.len();
     let mut going = superfluous(stored, &deployed, keep, older_than.0, Timestamp::now());
     if going.is_empty() {
-        log.done(&format!("Nothing to delete: {count} release(s), each deployed, young or among the newest {keep}"));
+        log.done(&format!(
+            "Nothing to delete: {count} release(s), each deployed, young or among the newest {keep}"
+        ));
         return Ok(());
     }
     let images = interrupt.or_cancel("listing the images", Images::list(context)).await?;
     add_images(&mut going, images.as_ref());
     table(&going).iter().for_each(|line| log.output(line));
-    let size = bytes_text(going.iter().flat_map(|(_, stored)| &stored.objects).map(|object| object.size).sum());
+    let size = bytes_text(
+        going.iter().flat_map(|(_, stored)| &stored.objects).map(|object| object.size).sum(),
+    );
     let summary = format!("{} of {count} release(s), {size}", going.len());
     if dry_run {
         log.done(&format!("Would delete {summary}"));
@@ -89,7 +93,8 @@ pub(crate) async fn of_preview(context: &Context, environment: &Environment) -> 
     let lambda = lambda_stores(context)?;
     let stores: Vec<&ReleaseStore> = std::iter::once(&context.store).chain(&lambda).collect();
     let prefix = format!("{environment}-");
-    let mut stored = interrupt.or_cancel("listing the releases", list(context, &stores, &prefix)).await?;
+    let mut stored =
+        interrupt.or_cancel("listing the releases", list(context, &stores, &prefix)).await?;
     let images = interrupt.or_cancel("listing the images", Images::list(context)).await?;
     // A run that broke off has left images without their bundles.
     for version in images.iter().flat_map(|images| images.of_preview(&prefix)) {
@@ -112,7 +117,11 @@ fn add_images(going: &mut [(Version, Stored)], images: Option<&Images>) {
     let Some(images) = images else { return };
     for (version, stored) in going {
         let size = images.size(version);
-        stored.objects.extend(size.map(|size| Object { at: At::Image, place: images.describe(version), size }));
+        stored.objects.extend(size.map(|size| Object {
+            at: At::Image,
+            place: images.describe(version),
+            size,
+        }));
     }
 }
 
@@ -144,14 +153,20 @@ fn lambda_stores(context: &Context) -> Result<Vec<ReleaseStore>> {
     let scheme = &context.scheme;
     let mut places: Vec<(&str, &Place)> =
         scheme.lambda_buckets.iter().map(|(region, place)| (region.as_str(), place)).collect();
-    if let Some(place) = scheme.lambda_bucket.as_ref().filter(|one| places.iter().all(|(_, other)| other != one)) {
+    if let Some(place) =
+        scheme.lambda_bucket.as_ref().filter(|one| places.iter().all(|(_, other)| other != one))
+    {
         places.push((&scheme.default_region, place));
     }
     places.into_iter().map(|(region, place)| context.store_at(place, region)).collect()
 }
 
 /// Of the versions that begin so.
-async fn list(context: &Context, stores: &[&ReleaseStore], version: &str) -> Result<BTreeMap<Version, Stored>> {
+async fn list(
+    context: &Context,
+    stores: &[&ReleaseStore],
+    version: &str,
+) -> Result<BTreeMap<Version, Stored>> {
     let prefix = format!("{}{version}", context.identity.releases_prefix());
     let mut found: BTreeMap<Version, Stored> = BTreeMap::new();
     for (number, store) in stores.iter().enumerate() {
@@ -201,13 +216,13 @@ fn superfluous(
 fn table(going: &[(Version, Stored)]) -> Vec<String> {
     let mut rows = vec![["VERSION", "PUBLISHED", "SIZE", "OBJECT"].map(str::to_owned)];
     for (version, stored) in going {
-        let published = stored.modified.map(|time| time.strftime("%Y-%m-%d %H:%MZ").to_string()).unwrap_or_default();
-        rows.extend(
-            stored
-                .objects
-                .iter()
-                .map(|object| [version.to_string(), published.clone(), bytes_text(object.size), object.place.clone()]),
-        );
+        let published = stored
+            .modified
+            .map(|time| time.strftime("%Y-%m-%d %H:%MZ").to_string())
+            .unwrap_or_default();
+        rows.extend(stored.objects.iter().map(|object| {
+            [version.to_string(), published.clone(), bytes_text(object.size), object.place.clone()]
+        }));
     }
     text::columns(&rows)
 }
@@ -225,11 +240,17 @@ mod tests {
         let stored = || {
             let known = (1..=9_i64).map(|days| {
                 let modified = Timestamp::from_second((1000 - days) * DAY).unwrap();
-                (days.to_string().parse().unwrap(), Stored { objects: vec![], modified: Some(modified) })
+                (
+                    days.to_string().parse().unwrap(),
+                    Stored { objects: vec![], modified: Some(modified) },
+                )
             });
-            known.chain([("unknown".parse().unwrap(), Stored::default())]).collect::<BTreeMap<Version, Stored>>()
+            known
+                .chain([("unknown".parse().unwrap(), Stored::default())])
+                .collect::<BTreeMap<Version, Stored>>()
         };
-        let deployed: BTreeSet<Version> = ["7", "gone"].map(|version| version.parse().unwrap()).into();
+        let deployed: BTreeSet<Version> =
+            ["7", "gone"].map(|version| version.parse().unwrap()).into();
         let going = |keep, days| {
             let going = superfluous(stored(), &deployed, keep, day * days, now);
             going.into_iter().map(|(version, _)| version.to_string()).collect::<Vec<_>>().join(" ")

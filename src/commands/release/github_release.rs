@@ -38,9 +38,10 @@ pub(crate) async fn complete(context: &Context, release: &Release) {
     let told = tell(context, release, &tag);
     match context.host.interrupt.or_cancel("making the GitHub release", told).await {
         Ok(url) => log.note(&url),
-        Err(error) => {
-            log.warning(&format!("{} is released, but its GitHub release is not complete: {error}", release.version))
-        }
+        Err(error) => log.warning(&format!(
+            "{} is released, but its GitHub release is not complete: {error}",
+            release.version
+        )),
     }
 }
 
@@ -49,12 +50,16 @@ async fn tell(context: &Context, release: &Release, tag: &str) -> Result<String>
         return Err(published::missing(&context.store, release).await);
     };
     let manifest = published.manifest().await?;
-    let (digest, manifest) = manifest.ok_or_else(|| Error::integrity("the bundle has no manifest.json"))?;
+    let (digest, manifest) =
+        manifest.ok_or_else(|| Error::integrity("the bundle has no manifest.json"))?;
     let section = section(context, release, &published, digest, &manifest).await?;
     let api = Api::of(&context.host, context.github_token.as_ref()).map_err(Trouble::into_error)?;
-    let on_github = with_section(&api, release, tag, &section).await.map_err(Trouble::into_error)?;
+    let on_github =
+        with_section(&api, release, tag, &section).await.map_err(Trouble::into_error)?;
     let name = format!("{}-{}.manifest.json", release.identity.component, release.version);
-    put_asset(&api, &on_github, &name, manifest.to_bytes()?, digest).await.map_err(Trouble::into_error)?;
+    put_asset(&api, &on_github, &name, manifest.to_bytes()?, digest)
+        .await
+        .map_err(Trouble::into_error)?;
     Ok(on_github.html_url)
 }
 
@@ -66,9 +71,11 @@ async fn section<'r>(
     manifest: &BundleManifest,
 ) -> Result<Section<'r>> {
     let facts = published.read("release.json").await?.unwrap_or_default();
-    let facts: Value =
-        serde_json::from_slice(&facts).map_err(|error| Error::integrity("release.json can't be read").why(error))?;
-    let artifact = ARTIFACT.iter().filter_map(|(key, name)| Some((*name, facts["release"][*key].as_str()?.to_owned())));
+    let facts: Value = serde_json::from_slice(&facts)
+        .map_err(|error| Error::integrity("release.json can't be read").why(error))?;
+    let artifact = ARTIFACT
+        .iter()
+        .filter_map(|(key, name)| Some((*name, facts["release"][*key].as_str()?.to_owned())));
     let mut rows = vec![("version", release.version.to_string())];
     rows.extend(artifact);
     // A release may be public: which bucket it is nobody need know.
@@ -93,9 +100,10 @@ async fn with_section(
         None => {
             // Without notes it is a release all the same.
             let body = section.with_notes(&api.generate_notes(tag).await.unwrap_or_default());
-            let prerelease =
-                semver::Version::parse(release.version.as_str()).is_ok_and(|version| !version.pre.is_empty());
-            api.create_release(&NewRelease { tag_name: tag, name: tag, body: &body, prerelease }).await?
+            let prerelease = semver::Version::parse(release.version.as_str())
+                .is_ok_and(|version| !version.pre.is_empty());
+            api.create_release(&NewRelease { tag_name: tag, name: tag, body: &body, prerelease })
+                .await?
         }
     };
     for _ in 0..TRIES {

@@ -50,7 +50,11 @@ pub(crate) struct Parts {
 
 impl Parts {
     /// The engine is asked first: which files it gets depends on its builder.
-    pub(crate) async fn read(context: &Context, checkout: &Checkout, inputs: &ReleaseInputs) -> Result<Self> {
+    pub(crate) async fn read(
+        context: &Context,
+        checkout: &Checkout,
+        inputs: &ReleaseInputs,
+    ) -> Result<Self> {
         let settings = context.manifest.docker.clone().unwrap_or_default();
         let (engine, logins) = engine_and_logins(context, inputs).await?;
         let builder = match engine.as_ref().map(|engine| engine.builder) {
@@ -64,18 +68,31 @@ impl Parts {
     pub(crate) async fn read_function(context: &Context, inputs: &ReleaseInputs) -> Result<Self> {
         let settings = context.manifest.function.clone().unwrap_or_default();
         let (folder, environment) = (&context.folder, &context.host.environment);
-        let images = Images::choose(Profile::Release, &inputs.build.images, folder, &settings, environment)?;
+        let images =
+            Images::choose(Profile::Release, &inputs.build.images, folder, &settings, environment)?;
         let code = Code::find(folder)?;
         let sources = image::of_function(&code, &images, folder)?;
         let (engine, logins) = engine_and_logins(context, inputs).await?;
-        Ok(Self { engine, settings: Docker::default(), logins, function: Some((code, images)), sources })
+        Ok(Self {
+            engine,
+            settings: Docker::default(),
+            logins,
+            function: Some((code, images)),
+            sources,
+        })
     }
 
     pub(crate) async fn show(&self, context: &Context, release: &Release) -> Result<()> {
         let log = &context.host.log;
         if let Some((code, images)) = &self.function {
-            log.output(&format!("{:<22} {}", "image", ImageName::new(host(context)?, release)?.tag()));
-            for base in function::found(images, self.engine.as_ref(), &self.logins, &context.host).await {
+            log.output(&format!(
+                "{:<22} {}",
+                "image",
+                ImageName::new(host(context)?, release)?.tag()
+            ));
+            for base in
+                function::found(images, self.engine.as_ref(), &self.logins, &context.host).await
+            {
                 log.output(&base);
             }
             code.dockerfile(Profile::Release, images)
@@ -95,7 +112,10 @@ impl Parts {
     }
 }
 
-async fn engine_and_logins(context: &Context, inputs: &ReleaseInputs) -> Result<(Option<Engine>, Logins)> {
+async fn engine_and_logins(
+    context: &Context,
+    inputs: &ReleaseInputs,
+) -> Result<(Option<Engine>, Logins)> {
     let host = &context.host;
     context.identity.component.check_as_image()?;
     let logins = Logins::gather(&inputs.build.registries, &host.environment, &host.log.redactor)?;
@@ -140,8 +160,10 @@ impl<'a> Image<'a> {
         parts: Parts,
         source: Sha256,
     ) -> Result<Self> {
-        let engine = parts.engine.ok_or_else(|| Error::internal("there is no engine to build with"))?;
-        let (registry, name) = (context.scheme.image_registry()?, ImageName::new(host(context)?, release)?);
+        let engine =
+            parts.engine.ok_or_else(|| Error::internal("there is no engine to build with"))?;
+        let (registry, name) =
+            (context.scheme.image_registry()?, ImageName::new(host(context)?, release)?);
         let mut image = Self {
             context,
             engine,
@@ -157,7 +179,10 @@ impl<'a> Image<'a> {
         image.there = interrupt.or_cancel("asking the registry", image.find()).await?;
         if let Some(there) = &image.there {
             context.host.log.step(&format!("Take over the image {}", image.name.tag()));
-            context.host.log.note(&format!("an earlier try has pushed it, from the same sources: {}", there.digest));
+            context.host.log.note(&format!(
+                "an earlier try has pushed it, from the same sources: {}",
+                there.digest
+            ));
             return Ok(image);
         }
         image.build(release, checkout, &parts.sources.hook, parts.sources.context).await?;
@@ -227,7 +252,8 @@ impl<'a> Image<'a> {
     /// What the tag stands for, if that was made from the same sources.
     async fn find(&self) -> Result<Option<Manifest>> {
         let registry = Registry::new(&self.name.host, self.login().await?)?;
-        let Some(found) = registry.manifest(&self.name.path, self.name.version.as_str()).await? else {
+        let Some(found) = registry.manifest(&self.name.path, self.name.version.as_str()).await?
+        else {
             return Ok(None);
         };
         let there = found.labels.get(SOURCE_LABEL).map(String::as_str);
@@ -277,7 +303,10 @@ impl<'a> Image<'a> {
         let host = &self.context.host;
         let asking = function::pinned(images, &self.engine, &self.logins, host);
         let pinned = host.interrupt.or_cancel("asking for the base images", asking).await?;
-        Ok((code.context(Profile::Release, &pinned.images)?, artifact::function::labels(&pinned.records)))
+        Ok((
+            code.context(Profile::Release, &pinned.images)?,
+            artifact::function::labels(&pinned.records),
+        ))
     }
 
     async fn run_hook(&self, hook: &std::path::Path) -> Result<()> {
@@ -289,13 +318,17 @@ impl<'a> Image<'a> {
             env.insert("DOCKER_HOST".into(), engine()?);
         }
         let program = Program::new(hook, &self.context.folder, &env).args([self.name.tag()]);
-        let ended = program.relay(&host.log, &host.interrupt, &mut |line| host.log.output(line)).await?;
+        let ended =
+            program.relay(&host.log, &host.interrupt, &mut |line| host.log.output(line)).await?;
         host.interrupt.check("pushing the image")?;
         match ended.code {
             0 => Ok(()),
-            code => Err(Error::new(Exit::BuildFailed, format!("`{}` failed with exit code {code}", hook.display()))
-                .why("nothing was pushed")
-                .hint("its output stands above; run it by hand with the image's name as its argument")),
+            code => Err(Error::new(
+                Exit::BuildFailed,
+                format!("`{}` failed with exit code {code}", hook.display()),
+            )
+            .why("nothing was pushed")
+            .hint("its output stands above; run it by hand with the image's name as its argument")),
         }
     }
 
@@ -306,7 +339,8 @@ impl<'a> Image<'a> {
             let region = &self.context.scheme.default_region;
             let pullers = Pullers { owner: account_id, region, others: &others, lambda: true };
             let ecr = self.ecr(account_id)?;
-            let notes = ecr.prepare(&self.name.path, self.settings.immutable_tags, &pullers).await?;
+            let notes =
+                ecr.prepare(&self.name.path, self.settings.immutable_tags, &pullers).await?;
             notes.iter().for_each(|note| self.context.host.log.note(note));
         }
         // Building takes minutes. Under our tag another run's image would lose its own, and with that its life: its release
@@ -316,8 +350,11 @@ impl<'a> Image<'a> {
         }
         self.push_tag(self.name.version.as_str()).await?;
         self.find().await?.map(Pushed::Ours).ok_or_else(|| {
-            Error::new(Exit::Unavailable, format!("the image `{}` was pushed, and is not there", self.name.tag()))
-                .hint("somebody deletes images; try again")
+            Error::new(
+                Exit::Unavailable,
+                format!("the image `{}` was pushed, and is not there", self.name.tag()),
+            )
+            .hint("somebody deletes images; try again")
         })
     }
 
@@ -336,7 +373,9 @@ impl<'a> Image<'a> {
                 }
                 Err(Refusal::Trouble(text)) => match pauses.next() {
                     Some(pause) => {
-                        log.warning(&format!("pushing {repository}:{tag} failed, again in {pause} s: {text}"));
+                        log.warning(&format!(
+                            "pushing {repository}:{tag} failed, again in {pause} s: {text}"
+                        ));
                         tokio::time::sleep(Duration::from_secs(*pause)).await;
                     }
                     None => return Err(refused(&repository, tag, &Refusal::Trouble(text))),
@@ -361,7 +400,11 @@ impl<'a> Image<'a> {
             Error::input(format!("{} can't be reached without a role", self.name.host))
                 .hint("give the release account a `role` in the account scheme, or name an `image-registry` there")
         })?;
-        Ok(Ecr::new(&session.config, account_id.to_owned(), self.context.scheme.default_region.clone()))
+        Ok(Ecr::new(
+            &session.config,
+            account_id.to_owned(),
+            self.context.scheme.default_region.clone(),
+        ))
     }
 }
 
@@ -370,7 +413,8 @@ fn host(context: &Context) -> Result<String> {
     Ok(match context.scheme.image_registry()? {
         ImageRegistry::Host(host) => host,
         ImageRegistry::Ecr { account_id } => {
-            let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+            let domain =
+                if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
             format!("{account_id}.dkr.ecr.{region}.{domain}")
         }
     })
@@ -379,12 +423,20 @@ fn host(context: &Context) -> Result<String> {
 fn refused(repository: &str, tag: &str, refusal: &Refusal) -> Error {
     let (exit, hint) = match refusal {
         Refusal::Unauthorized(_) => (Exit::Credentials, "give cdflow a login for this registry"),
-        Refusal::Denied(_) => (Exit::Credentials, "this identity must be allowed to push to the repository"),
-        Refusal::Missing(_) => (Exit::Input, "make the repository, or correct the component's name"),
+        Refusal::Denied(_) => {
+            (Exit::Credentials, "this identity must be allowed to push to the repository")
+        }
+        Refusal::Missing(_) => {
+            (Exit::Input, "make the repository, or correct the component's name")
+        }
         Refusal::Immutable(_) => (Exit::Refused, "release under a new version"),
-        Refusal::Trouble(_) => (Exit::Unavailable, "try again later: what is in the registry by then is taken over"),
+        Refusal::Trouble(_) => {
+            (Exit::Unavailable, "try again later: what is in the registry by then is taken over")
+        }
     };
-    Error::new(exit, format!("the image `{repository}:{tag}` can't be pushed")).why(refusal.text()).hint(hint)
+    Error::new(exit, format!("the image `{repository}:{tag}` can't be pushed"))
+        .why(refusal.text())
+        .hint(hint)
 }
 
 /// Else the reason why not.
@@ -392,10 +444,14 @@ fn may_be_latest(environment: &Environment, commit: &str) -> Result<(), String> 
     if environment.get("GITHUB_ACTIONS").is_none() {
         return match environment.get("CI") {
             None => Ok(()),
-            Some(_) => Err("in CI it is moved on GitHub Actions only, where the default branch is known".to_owned()),
+            Some(_) => {
+                Err("in CI it is moved on GitHub Actions only, where the default branch is known"
+                    .to_owned())
+            }
         };
     }
-    let is_request = environment.get("GITHUB_EVENT_NAME").is_some_and(|event| event.starts_with("pull_request"));
+    let is_request =
+        environment.get("GITHUB_EVENT_NAME").is_some_and(|event| event.starts_with("pull_request"));
     let named = environment.get("GITHUB_REF_NAME").unwrap_or_default();
     if is_request || named.is_empty() {
         return Err("this is no release of the default branch".to_owned());
@@ -404,7 +460,8 @@ fn may_be_latest(environment: &Environment, commit: &str) -> Result<(), String> 
         return Ok(());
     }
     let event = environment.get("GITHUB_EVENT_PATH").and_then(|path| fs::read(path).ok());
-    let event = event.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()).unwrap_or_default();
+    let event =
+        event.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()).unwrap_or_default();
     match event["repository"]["default_branch"].as_str() {
         // An event that runs on the default branch, such as a comment, may have checked out a pull request.
         Some(default) if default == named && environment.get("GITHUB_SHA") != Some(commit) => {
@@ -427,7 +484,10 @@ mod tests {
         fs::write(&event, r#"{"repository": {"default_branch": "main"}}"#).unwrap();
         let may = |variables: &[(&str, &str)]| {
             let event = ("GITHUB_EVENT_PATH", event.to_str().unwrap());
-            let all = variables.iter().chain([&event]).map(|(name, value)| ((*name).into(), (*value).into()));
+            let all = variables
+                .iter()
+                .chain([&event])
+                .map(|(name, value)| ((*name).into(), (*value).into()));
             may_be_latest(&Environment::new(all), "abc").is_ok()
         };
         let actions = ("GITHUB_ACTIONS", "true");
@@ -436,10 +496,17 @@ mod tests {
         let main = [actions, ("GITHUB_REF_NAME", "main"), ("GITHUB_REF_TYPE", "branch")];
         let started_for = |commit| [&main[..], &[("GITHUB_SHA", commit)]].concat();
         assert!(may(&started_for("abc")));
-        assert!(!may(&started_for("def")) && !may(&main), "a comment's run that has checked out a pull request");
+        assert!(
+            !may(&started_for("def")) && !may(&main),
+            "a comment's run that has checked out a pull request"
+        );
         assert!(may(&[actions, ("GITHUB_REF_NAME", "v1"), ("GITHUB_REF_TYPE", "tag")]));
         assert!(!may(&[actions, ("GITHUB_REF_NAME", "feature"), ("GITHUB_REF_TYPE", "branch")]));
-        assert!(!may(&[actions, ("GITHUB_REF_NAME", "main"), ("GITHUB_EVENT_NAME", "pull_request_target")]));
+        assert!(!may(&[
+            actions,
+            ("GITHUB_REF_NAME", "main"),
+            ("GITHUB_EVENT_NAME", "pull_request_target")
+        ]));
         assert!(!may(&[actions]));
     }
 

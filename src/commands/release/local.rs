@@ -26,7 +26,9 @@ pub(crate) fn check(command: &Command) -> Result<()> {
     Err(Error::input(format!(
         "{flag} is for `release --local`, which only builds an image; this run publishes a release"
     ))
-    .hint(format!("leave out {flag}, or build for this machine alone: cdflow release --local {flag} …")))
+    .hint(format!(
+        "leave out {flag}, or build for this machine alone: cdflow release --local {flag} …"
+    )))
 }
 
 pub(crate) async fn run(global: &Global, inputs: &ReleaseInputs, host: &Host) -> Result<()> {

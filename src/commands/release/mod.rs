@@ -61,7 +61,11 @@ const BUILT_IN_DATA: [&str; 12] = [
 const ACCOUNT_SCHEME: &str = "account-scheme.json";
 const ZIP_DIGEST: &str = "cdflow-sha256";
 
-pub(crate) async fn run(context: &Context, inputs: ReleaseInputs, report: &mut Report) -> Result<()> {
+pub(crate) async fn run(
+    context: &Context,
+    inputs: ReleaseInputs,
+    report: &mut Report,
+) -> Result<()> {
     let release = context.release(context.version(inputs.version.clone()).await?);
     make(context, &release, &inputs, report).await?;
     if inputs.create_github_release && !inputs.dry_run {
@@ -102,7 +106,9 @@ pub(crate) async fn make(
     }
 
     let mut image = match parts {
-        Parts::Image(parts) => Some(Image::prepare(context, release, &checkout, *parts, sources.digest).await?),
+        Parts::Image(parts) => {
+            Some(Image::prepare(context, release, &checkout, *parts, sources.digest).await?)
+        }
         Parts::Files(_) => None,
     };
     let private = PrivateFolder::create(&context.host.environment, &context.host.log)?;
@@ -113,13 +119,14 @@ pub(crate) async fn make(
     };
     log.step(&format!("Initialise with {} {}", tool.flavor.name(), tool.version));
     let staged = Staged::create(&sources, &private)?;
-    let fetching = Fetching::prepare(&inputs.build.fetch, &context.host, &private, &context.pass_environment)?;
+    let fetching =
+        Fetching::prepare(&inputs.build.fetch, &context.host, &private, &context.pass_environment)?;
     init(context, &tool, &staged, &fetching).await?;
     let mut facts = data.clone();
     facts.extend(built_in(release, &checkout));
-    facts.extend(
-        zip.iter().flat_map(|zip| lambda::metadata(zip, &release.key(), &places, context.manifest.multi_region)),
-    );
+    facts.extend(zip.iter().flat_map(|zip| {
+        lambda::metadata(zip, &release.key(), &places, context.manifest.multi_region)
+    }));
     if let Some(image) = &mut image {
         context.host.interrupt.check("pushing the image")?;
         facts.extend(image.push().await?);
@@ -143,7 +150,11 @@ pub(crate) async fn make(
 }
 
 /// A job that is run again has the outputs of the first run. That they can't be read is not worth failing for.
-async fn tell_what_is_there(context: &Context, release: &Release, report: &mut Report) -> Option<()> {
+async fn tell_what_is_there(
+    context: &Context,
+    release: &Release,
+    report: &mut Report,
+) -> Option<()> {
     let published = Published::open(&context.store, release).await.ok()??;
     report.release_digest = published.manifest().await.ok()?.map(|(digest, _)| digest.to_string());
     let facts: Value = serde_json::from_slice(&published.read("release.json").await.ok()??).ok()?;
@@ -158,26 +169,35 @@ enum Parts {
     Image(Box<image::Parts>),
 }
 
-async fn read_parts(context: &Context, checkout: &Checkout, inputs: &ReleaseInputs) -> Result<Parts> {
+async fn read_parts(
+    context: &Context,
+    checkout: &Checkout,
+    inputs: &ReleaseInputs,
+) -> Result<Parts> {
     match context.manifest.kind {
         ComponentType::Infrastructure => Ok(Parts::Files(Vec::new())),
-        ComponentType::Lambda => {
-            lambda::files(&context.manifest, &context.identity.component, &context.folder, &checkout.root)
-                .map(Parts::Files)
-        }
-        ComponentType::Function => {
-            image::Parts::read_function(context, inputs).await.map(|parts| Parts::Image(Box::new(parts)))
-        }
-        ComponentType::Docker => {
-            image::Parts::read(context, checkout, inputs).await.map(|parts| Parts::Image(Box::new(parts)))
-        }
+        ComponentType::Lambda => lambda::files(
+            &context.manifest,
+            &context.identity.component,
+            &context.folder,
+            &checkout.root,
+        )
+        .map(Parts::Files),
+        ComponentType::Function => image::Parts::read_function(context, inputs)
+            .await
+            .map(|parts| Parts::Image(Box::new(parts))),
+        ComponentType::Docker => image::Parts::read(context, checkout, inputs)
+            .await
+            .map(|parts| Parts::Image(Box::new(parts))),
     }
 }
 
 /// What a real run would meet; a store that can't be asked yet does not spoil the look at the files.
 fn tell_published(log: &Log, asked: Result<bool>) -> Result<()> {
     match asked {
-        Err(error) if error.exit() != Exit::Refused => log.note(&format!("the release store can't be asked: {error}")),
+        Err(error) if error.exit() != Exit::Refused => {
+            log.note(&format!("the release store can't be asked: {error}"))
+        }
         Err(refused) => return Err(refused),
         Ok(_) => {}
     }
@@ -200,7 +220,10 @@ async fn checkout(context: &Context) -> Result<Checkout> {
 fn release_data(given: &[Datum]) -> Result<BTreeMap<String, String>> {
     let mut data = BTreeMap::new();
     for Datum { key, value } in given {
-        if BUILT_IN_DATA.contains(&key.as_str()) || key.starts_with("s3_bucket.") || key.starts_with("image_") {
+        if BUILT_IN_DATA.contains(&key.as_str())
+            || key.starts_with("s3_bucket.")
+            || key.starts_with("image_")
+        {
             return Err(Error::input(format!(
                 "release data can't set `{}`, which cdflow sets itself",
                 key.escape_debug()
@@ -298,11 +321,17 @@ async fn init(context: &Context, tool: &Tool, staged: &Staged, fetching: &Fetchi
     for (address, provider) in &locked {
         if !committed.contains_key(address) {
             let advice = "commit infra/.terraform.lock.hcl, so that every release has the same";
-            context.host.log.warning(&format!("{address} {} is not in the lock file; {advice}", provider.version));
+            context.host.log.warning(&format!(
+                "{address} {} is not in the lock file; {advice}",
+                provider.version
+            ));
         }
         if !provider.hashes.iter().any(|hash| hash.starts_with("h1:")) {
-            return Err(Error::integrity(format!("init gave {address} {} no h1 hash", provider.version))
-                .hint("run `terraform init` in infra/ and commit the lock file"));
+            return Err(Error::integrity(format!(
+                "init gave {address} {} no h1 hash",
+                provider.version
+            ))
+            .hint("run `terraform init` in infra/ and commit the lock file"));
         }
     }
     Ok(())
@@ -333,7 +362,9 @@ async fn bundle(
         let header = Header { source_digest, terraform: identity(&tool)? };
         bundle::write(files, header, &to)
     });
-    let bundle = written.await.map_err(|error| Error::internal("the bundle's writer failed").why(error))??;
+    let bundle = written
+        .await
+        .map_err(|error| Error::internal("the bundle's writer failed").why(error))??;
     check_unchanged(sources, &bundle)?;
     let counts = format!("{} files, {}", bundle.manifest.files.len(), bytes_text(bundle.size));
     context.host.log.note(&format!("{counts}, bundle digest {}", bundle.digest));
@@ -346,7 +377,8 @@ fn check_unchanged(sources: &Sources, bundle: &Bundle) -> Result<()> {
     let carried = |(name, file): &(&String, &SourceFile)| {
         bundle.manifest.files.get(*name).map(|it| it.sha256) == Some(file.sha256)
     };
-    if let Some((name, _)) = sources.files.iter().filter(|(name, _)| **name != lock_file).find(|entry| !carried(entry))
+    if let Some((name, _)) =
+        sources.files.iter().filter(|(name, _)| **name != lock_file).find(|entry| !carried(entry))
     {
         return Err(source::changed(name));
     }
@@ -364,8 +396,13 @@ fn pretty(value: &Value) -> Vec<u8> {
 }
 
 fn identity(tool: &Tool) -> Result<TerraformIdentity> {
-    let sha256 = Sha256::of_file(&tool.program).map_err(|error| Error::io("can't read", &tool.program, &error))?;
-    Ok(TerraformIdentity { name: tool.flavor.name().to_owned(), version: tool.version.to_string(), sha256 })
+    let sha256 = Sha256::of_file(&tool.program)
+        .map_err(|error| Error::io("can't read", &tool.program, &error))?;
+    Ok(TerraformIdentity {
+        name: tool.flavor.name().to_owned(),
+        version: tool.version.to_string(),
+        sha256,
+    })
 }
 
 /// To every place at once. The same zip there already is a success: an earlier try may have come no further.
@@ -384,7 +421,12 @@ async fn upload_zip(
     futures_util::future::join_all(uploads).await.into_iter().collect()
 }
 
-async fn upload_zip_to(context: &Context, store: &ReleaseStore, key: &str, zip: &LambdaZip) -> Result<()> {
+async fn upload_zip_to(
+    context: &Context,
+    store: &ReleaseStore,
+    key: &str,
+    zip: &LambdaZip,
+) -> Result<()> {
     let metadata = Metadata(BTreeMap::from([(ZIP_DIGEST.to_owned(), zip.sha256.to_string())]));
     let put = put(context, store, key, &zip.path, zip.size, &metadata).await?;
     let place = store.describe(key);
@@ -392,11 +434,12 @@ async fn upload_zip_to(context: &Context, store: &ReleaseStore, key: &str, zip: 
         context.host.log.note(&place);
         return Ok(());
     }
-    let there = match store.head(key).await?.and_then(|found| found.metadata.0.get(ZIP_DIGEST).cloned()) {
-        Some(digest) => digest,
-        // A folder keeps no metadata.
-        None => digest_of(store, key).await?,
-    };
+    let there =
+        match store.head(key).await?.and_then(|found| found.metadata.0.get(ZIP_DIGEST).cloned()) {
+            Some(digest) => digest,
+            // A folder keeps no metadata.
+            None => digest_of(store, key).await?,
+        };
     if there == zip.sha256.to_string() {
         context.host.log.note(&format!("{place} (already there, the same bytes)"));
         return Ok(());
@@ -408,26 +451,39 @@ async fn upload_zip_to(context: &Context, store: &ReleaseStore, key: &str, zip: 
 
 async fn digest_of(store: &ReleaseStore, key: &str) -> Result<String> {
     const LAMBDA_ZIP_LIMIT: u64 = 300 << 20;
-    Ok(store.get(key, LAMBDA_ZIP_LIMIT).await?.map(|bytes| Sha256::of(&bytes).to_string()).unwrap_or_default())
+    Ok(store
+        .get(key, LAMBDA_ZIP_LIMIT)
+        .await?
+        .map(|bytes| Sha256::of(&bytes).to_string())
+        .unwrap_or_default())
 }
 
-async fn publish(context: &Context, release: &Release, sources: &Sources, bundle: &Bundle) -> Result<()> {
+async fn publish(
+    context: &Context,
+    release: &Release,
+    sources: &Sources,
+    bundle: &Bundle,
+) -> Result<()> {
     context.host.log.step("Publish");
     let key = release.key();
     let metadata = published::metadata(bundle.digest, bundle.manifest.source_digest);
     match put(context, &context.store, &key, &bundle.path, bundle.size, &metadata).await? {
         Put::Created => {
             context.host.log.note(&context.store.describe(&key));
-            context.host.log.done(&format!("Released {} {}", context.identity.component, release.version));
+            context
+                .host
+                .log
+                .done(&format!("Released {} {}", context.identity.component, release.version));
             Ok(())
         }
         // Another run was faster, or our own answer was lost on the way.
         Put::Exists => match is_published(context, release, sources).await? {
             true => Ok(()),
-            false => {
-                Err(Error::new(Exit::Unavailable, format!("{} was there and is gone", context.store.describe(&key)))
-                    .hint("somebody deletes releases; try again"))
-            }
+            false => Err(Error::new(
+                Exit::Unavailable,
+                format!("{} was there and is gone", context.store.describe(&key)),
+            )
+            .hint("somebody deletes releases; try again")),
         },
     }
 }
@@ -451,7 +507,10 @@ async fn put(
     if let Err(left) = store.settle().await {
         context.host.log.warning(&left.to_string());
     }
-    Err(Error::new(cancelled, format!("cancelled while {} was written: it is not published", store.describe(key))))
+    Err(Error::new(
+        cancelled,
+        format!("cancelled while {} was written: it is not published", store.describe(key)),
+    ))
 }
 
 async fn show(
@@ -479,7 +538,11 @@ async fn show(
         }
     }
     let artifact = if matches!(parts, Parts::Image(_)) { "build context" } else { "function" };
-    let groups = [("bundle", &sources.files), ("bundle, module", &sources.outside), (artifact, &sources.artifact)];
+    let groups = [
+        ("bundle", &sources.files),
+        ("bundle, module", &sources.outside),
+        (artifact, &sources.artifact),
+    ];
     for (group, files) in groups {
         for (name, file) in files {
             log.output(&format!(

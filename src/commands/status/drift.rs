@@ -34,14 +34,19 @@ pub(crate) async fn of(context: &Context, rows: &[(Environment, Record)]) -> Res
     Ok(compare(&lasting, &published))
 }
 
-fn compare(lasting: &[(&Environment, &Version)], published: &BTreeMap<&Version, Option<Timestamp>>) -> Behind {
+fn compare(
+    lasting: &[(&Environment, &Version)],
+    published: &BTreeMap<&Version, Option<Timestamp>>,
+) -> Behind {
     let at = |version| published.get(version).copied().flatten();
     let mut behind = Behind::new();
     for (environment, version) in lasting {
         let newer = lasting.iter().filter(|(_, other)| {
-            other != version && at(*version).zip(at(*other)).is_some_and(|(ours, theirs)| ours < theirs)
+            other != version
+                && at(*version).zip(at(*other)).is_some_and(|(ours, theirs)| ours < theirs)
         });
-        let newer: Vec<String> = newer.map(|(other, version)| format!("{other} ({version})")).collect();
+        let newer: Vec<String> =
+            newer.map(|(other, version)| format!("{other} ({version})")).collect();
         if !newer.is_empty() {
             behind.insert((*environment).clone(), newer);
         }
@@ -55,10 +60,16 @@ fn deployed(rows: &[(Environment, Record)]) -> impl Iterator<Item = (&Environmen
 }
 
 /// Names and versions have no character that means anything in Markdown or Mermaid.
-pub(crate) fn page(component: &Component, rows: &[(Environment, Record)], behind: &Behind) -> String {
+pub(crate) fn page(
+    component: &Component,
+    rows: &[(Environment, Record)],
+    behind: &Behind,
+) -> String {
     let mut page = format!("## {component}: what is deployed where\n\n");
-    let (previews, lasting): (Vec<_>, Vec<_>) = deployed(rows).partition(|(environment, _)| environment.is_preview());
-    let shown: Vec<(&Environment, &Entry)> = lasting.into_iter().chain(previews).take(SHOWN).collect();
+    let (previews, lasting): (Vec<_>, Vec<_>) =
+        deployed(rows).partition(|(environment, _)| environment.is_preview());
+    let shown: Vec<(&Environment, &Entry)> =
+        lasting.into_iter().chain(previews).take(SHOWN).collect();
     if shown.is_empty() {
         return page + "Nothing.\n";
     }
@@ -67,10 +78,15 @@ pub(crate) fn page(component: &Component, rows: &[(Environment, Record)], behind
     versions.sort();
     versions.dedup();
     for (number, (environment, entry)) in shown.iter().enumerate() {
-        let version = versions.iter().position(|version| **version == entry.start.version).unwrap_or_default();
+        let version = versions
+            .iter()
+            .position(|version| **version == entry.start.version)
+            .unwrap_or_default();
         let class = if behind.contains_key(*environment) { ":::behind" } else { "" };
         let release = &entry.start.version;
-        page.push_str(&format!("  r{version}[\"{release}\"] --> e{number}([\"{environment}\"]){class}\n"));
+        page.push_str(&format!(
+            "  r{version}[\"{release}\"] --> e{number}([\"{environment}\"]){class}\n"
+        ));
     }
     page.push_str(BEHIND);
     page.push_str("```\n\n| Environment | Version | Deployed | |\n|:--|:--|:--|:--|\n");
@@ -92,10 +108,14 @@ mod tests {
 
     #[test]
     fn who_has_an_older_release_is_behind() {
-        let [ci, live, aslive] = ["ci", "live", "aslive"].map(|name| name.parse::<Environment>().unwrap());
+        let [ci, live, aslive] =
+            ["ci", "live", "aslive"].map(|name| name.parse::<Environment>().unwrap());
         let [old, new, gone] = ["1", "2", "3"].map(|name| name.parse::<Version>().unwrap());
-        let published =
-            BTreeMap::from([(&old, Some(Timestamp::UNIX_EPOCH)), (&new, Some(Timestamp::MAX)), (&gone, None)]);
+        let published = BTreeMap::from([
+            (&old, Some(Timestamp::UNIX_EPOCH)),
+            (&new, Some(Timestamp::MAX)),
+            (&gone, None),
+        ]);
         let behind = compare(&[(&ci, &new), (&live, &old), (&aslive, &gone)], &published);
         assert_eq!(behind, Behind::from([(live, vec!["ci (2)".to_owned()])]));
     }

@@ -13,7 +13,11 @@ use crate::{
 
 mod drift;
 
-pub(crate) async fn run(context: &Context, inputs: &StatusInputs, report: &mut Report) -> Result<()> {
+pub(crate) async fn run(
+    context: &Context,
+    inputs: &StatusInputs,
+    report: &mut Report,
+) -> Result<()> {
     let mut rows = Vec::new();
     for environment in Ledger::environments(&context.store, &context.identity).await? {
         let record = Ledger::new(&context.store, &context.identity, &environment).record().await?;
@@ -21,7 +25,8 @@ pub(crate) async fn run(context: &Context, inputs: &StatusInputs, report: &mut R
     }
     let log = &context.host.log;
     let behind = drift::of(context, &rows).await?;
-    report.page = (!rows.is_empty()).then(|| drift::page(&context.identity.component, &rows, &behind));
+    report.page =
+        (!rows.is_empty()).then(|| drift::page(&context.identity.component, &rows, &behind));
     if inputs.json {
         let environments = rows.iter().map(|(environment, record)| {
             let mut document = as_json(environment, record);
@@ -57,14 +62,23 @@ fn as_json(environment: &Environment, record: &Record) -> Value {
 }
 
 fn table(rows: &[(Environment, Record)]) -> Vec<String> {
-    let mut cells = vec![["ENVIRONMENT", "VERSION", "DEPLOYED", "BY", "LAST TRY"].map(str::to_owned)];
+    let mut cells =
+        vec![["ENVIRONMENT", "VERSION", "DEPLOYED", "BY", "LAST TRY"].map(str::to_owned)];
     cells.extend(rows.iter().map(|(environment, record)| {
         let (version, since, by) = match &record.settled {
-            Some(entry) if record.is_deployed() => (text::version(entry), text::when(entry), text::by(entry)),
+            Some(entry) if record.is_deployed() => {
+                (text::version(entry), text::when(entry), text::by(entry))
+            }
             Some(entry) => ("(destroyed)".to_owned(), text::when(entry), text::by(entry)),
             None => ("-".to_owned(), String::new(), String::new()),
         };
-        [environment.to_string(), version, since, by, record.unsettled.first().map(since_then).unwrap_or_default()]
+        [
+            environment.to_string(),
+            version,
+            since,
+            by,
+            record.unsettled.first().map(since_then).unwrap_or_default(),
+        ]
     }));
     text::columns(&cells)
 }

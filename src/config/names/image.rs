@@ -85,9 +85,11 @@ impl FromStr for Image {
 }
 
 fn parse(text: &str) -> Option<Parts<'_>> {
-    let (name, digest) = text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
+    let (name, digest) =
+        text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
     // Docker's own rule: a first part that looks like no host is a part of the path.
-    let first = name.split_once('/').filter(|(host, _)| host.contains(['.', ':']) || *host == "localhost");
+    let first =
+        name.split_once('/').filter(|(host, _)| host.contains(['.', ':']) || *host == "localhost");
     let (host, rest) = first.unwrap_or((DOCKER_HUB, name));
     let (path, tag) = rest.rsplit_once(':').map_or((rest, None), |(path, tag)| (path, Some(tag)));
     let is_good = is_host(host)
@@ -160,7 +162,10 @@ mod tests {
         assert_eq!(parts(&format!("a:1@{digest}")), format!("docker.io a {digest}"));
         let image: Image = "quay.io/a:1".parse().unwrap();
         let pinned = image.at(&digest).unwrap();
-        assert_eq!((pinned.as_str(), pinned.reference()), (format!("quay.io/a:1@{digest}").as_str(), digest.as_str()));
+        assert_eq!(
+            (pinned.as_str(), pinned.reference()),
+            (format!("quay.io/a:1@{digest}").as_str(), digest.as_str())
+        );
         assert_eq!(
             (pinned.has_digest(), image.has_digest(), pinned.at(&digest).unwrap() == pinned),
             (true, false, true)
@@ -198,14 +203,19 @@ mod tests {
             &long,
         ] {
             let refused = bad.parse::<Image>().unwrap_err().to_string();
-            assert!(refused.contains("an image is written") && !refused.contains('\n'), "{refused}");
+            assert!(
+                refused.contains("an image is written") && !refused.contains('\n'),
+                "{refused}"
+            );
         }
     }
 
     #[test]
     fn images_for_one_program() {
         let has_no_shell = |text: &str| text.parse::<Image>().unwrap().has_no_shell();
-        for without in ["scratch", "gcr.io/distroless/static-debian12", "cgr.dev/chainguard/static:latest"] {
+        for without in
+            ["scratch", "gcr.io/distroless/static-debian12", "cgr.dev/chainguard/static:latest"]
+        {
             assert!(has_no_shell(without), "{without}");
         }
         assert!(!has_no_shell("alpine:3.20") && !has_no_shell("quay.io/roche/alpine-libgcc:3.12"));

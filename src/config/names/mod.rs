@@ -19,10 +19,14 @@ pub(crate) struct InvalidName {
 }
 
 /// A label of pull requests, where a file names one. GitHub knows none without a name: an empty one would be on no pull request.
-pub(crate) fn label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+pub(crate) fn label<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
     let label = Option::<String>::deserialize(deserializer)?;
     match label.as_deref().map(str::trim) {
-        Some("") => Err(serde::de::Error::custom("a label has a name; leave the key out where none is meant")),
+        Some("") => Err(serde::de::Error::custom(
+            "a label has a name; leave the key out where none is meant",
+        )),
         label => Ok(label.map(str::to_owned)),
     }
 }
@@ -120,9 +124,13 @@ impl Component {
     /// The rule for repositories of images is narrower.
     pub(crate) fn check_as_image(&self) -> Result<(), InvalidName> {
         let is_letter = |text: &str| text.starts_with(|c: char| c.is_ascii_lowercase());
-        let is_part =
-            |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        if (2..=63).contains(&self.0.len()) && is_letter(&self.0) && self.0.split(['.', '_', '-']).all(is_part) {
+        let is_part = |part: &str| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        };
+        if (2..=63).contains(&self.0.len())
+            && is_letter(&self.0)
+            && self.0.split(['.', '_', '-']).all(is_part)
+        {
             return Ok(());
         }
         Err(InvalidName {
@@ -177,7 +185,10 @@ fn shown(text: &str) -> String {
 }
 
 /// The known spelling nearest to `typed`, when it is near enough to be a slip.
-pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    typed: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     known
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(typed, candidate), candidate))
@@ -199,7 +210,20 @@ mod tests {
             assert!(good.parse::<Version>().is_ok(), "{good}");
         }
         let too_long = "a".repeat(129);
-        for bad in ["", "1.0+5", "v/1", "-rm", ".1", "_1", "a b", "1\n", "é", "..", "1\0", too_long.as_str()] {
+        for bad in [
+            "",
+            "1.0+5",
+            "v/1",
+            "-rm",
+            ".1",
+            "_1",
+            "a b",
+            "1\n",
+            "é",
+            "..",
+            "1\0",
+            too_long.as_str(),
+        ] {
             assert!(bad.parse::<Version>().is_err(), "{bad}");
         }
     }
@@ -210,8 +234,20 @@ mod tests {
             assert!(good.parse::<Environment>().is_ok(), "{good}");
             assert!(good.parse::<Team>().is_ok(), "{good}");
         }
-        for bad in ["", "default", "live.a", "Live", "-x", "x-", "a b", "../x", "a/b", "a_b", "live\n", &"a".repeat(64)]
-        {
+        for bad in [
+            "",
+            "default",
+            "live.a",
+            "Live",
+            "-x",
+            "x-",
+            "a b",
+            "../x",
+            "a/b",
+            "a_b",
+            "live\n",
+            &"a".repeat(64),
+        ] {
             assert!(bad.parse::<Environment>().is_err(), "{bad}");
             assert!(bad.parse::<Team>().is_err(), "{bad}");
         }
@@ -233,11 +269,20 @@ mod tests {
 
     #[test]
     fn previews() {
-        for (name, preview) in [("pr-1", true), ("pr-", false), ("pr-a", false), ("live", false), ("pr-1-2", false)] {
-            assert_eq!(name.parse::<Environment>().is_ok_and(|e| e.is_preview()), preview, "{name}");
+        for (name, preview) in
+            [("pr-1", true), ("pr-", false), ("pr-a", false), ("live", false), ("pr-1-2", false)]
+        {
+            assert_eq!(
+                name.parse::<Environment>().is_ok_and(|e| e.is_preview()),
+                preview,
+                "{name}"
+            );
         }
         let number = |name: &str| name.parse::<Environment>().unwrap().pull_request();
-        assert_eq!(["pr-7", "pr-007", "pr-99999999999999999999", "live"].map(number), [Some(7), None, None, None]);
+        assert_eq!(
+            ["pr-7", "pr-007", "pr-99999999999999999999", "live"].map(number),
+            [Some(7), None, None, None]
+        );
     }
 
     #[test]
@@ -249,7 +294,10 @@ mod tests {
     #[test]
     fn nearest_known() {
         assert_eq!(nearest("tema", ["team", "type"]), Some("team"));
-        assert_eq!(nearest("acount-scheme-url", ["account-scheme-url", "team"]), Some("account-scheme-url"));
+        assert_eq!(
+            nearest("acount-scheme-url", ["account-scheme-url", "team"]),
+            Some("account-scheme-url")
+        );
         assert_eq!(nearest("zzzzzz", ["team", "type"]), None);
     }
 

@@ -184,7 +184,9 @@ impl AccountScheme {
         let account = alias.and_then(|alias| self.accounts.get(alias));
         account.map(|account| (account, matched)).ok_or_else(|| {
             let known: Vec<&str> = self.environments.keys().map(String::as_str).collect();
-            let error = Error::input(format!("the account scheme has no environment `{environment}` and no \"*\""));
+            let error = Error::input(format!(
+                "the account scheme has no environment `{environment}` and no \"*\""
+            ));
             match nearest(environment.as_str(), known.iter().copied()) {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),
                 None => error.hint(format!("it has: {}", known.join(", "))),
@@ -195,7 +197,10 @@ impl AccountScheme {
     /// The environment by whose name to look for it.
     pub(crate) fn listed_as<'e>(&'e self, environment: &'e Environment) -> &'e Environment {
         match &self.previews {
-            Some(as_other) if environment.is_preview() && !self.environments.contains_key(environment.as_str()) => {
+            Some(as_other)
+                if environment.is_preview()
+                    && !self.environments.contains_key(environment.as_str()) =>
+            {
                 as_other
             }
             _ => environment,
@@ -229,8 +234,9 @@ impl AccountScheme {
 impl Upgrade {
     fn new_url_for(self, team: &Team, component: &Component) -> Option<String> {
         let listed = |list: &[String], name: &str| list.iter().any(|listed| listed == name);
-        (listed(&self.team_whitelist, team.as_str()) || listed(&self.component_whitelist, component.as_str()))
-            .then_some(self.new_url)
+        (listed(&self.team_whitelist, team.as_str())
+            || listed(&self.component_whitelist, component.as_str()))
+        .then_some(self.new_url)
     }
 }
 
@@ -253,7 +259,13 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn check(&self, parsed: File, raw: &str, team: &Team, component: &Component) -> Result<AccountScheme> {
+    fn check(
+        &self,
+        parsed: File,
+        raw: &str,
+        team: &Team,
+        component: &Component,
+    ) -> Result<AccountScheme> {
         let release_bucket = self.place("release-bucket", &parsed.release_bucket)?;
         let lambda_bucket = match parsed.lambda_bucket.as_deref() {
             None | Some("") => None,
@@ -263,26 +275,38 @@ impl Checker<'_> {
         for (region, text) in &parsed.lambda_buckets {
             lambda_buckets.insert(region.clone(), self.place("lambda-buckets", text)?);
         }
-        if lambda_bucket.iter().chain(lambda_buckets.values()).any(|place| *place == release_bucket) {
+        if lambda_bucket.iter().chain(lambda_buckets.values()).any(|place| *place == release_bucket)
+        {
             return Err(self
                 .error("`release-bucket` and a lambda bucket are the same place")
                 .hint("use two buckets: a release and its lambda zip have the same key"));
         }
         let backend = self.backend(&parsed)?;
-        let is_local = matches!((&release_bucket, &backend), (Place::Directory(_), StateBackend::Local { .. }));
+        let is_local = matches!(
+            (&release_bucket, &backend),
+            (Place::Directory(_), StateBackend::Local { .. })
+        );
         let mut accounts = BTreeMap::new();
         for (alias, account) in parsed.accounts {
-            accounts.insert(alias.clone(), self.account(alias, account, &parsed.default_region, is_local)?);
+            accounts.insert(
+                alias.clone(),
+                self.account(alias, account, &parsed.default_region, is_local)?,
+            );
         }
         for (environment, alias) in &parsed.environments {
             self.known_account(&accounts, alias, &format!("environment `{environment}`"))?;
             if environment != "*" {
-                environment.parse::<Environment>().map_err(|refused| self.error(refused.to_string()))?;
+                environment
+                    .parse::<Environment>()
+                    .map_err(|refused| self.error(refused.to_string()))?;
             }
         }
-        let release_account = self.known_account(&accounts, &parsed.release_account, "`release-account`")?.clone();
-        let layout = if parsed.classic_metadata_handling { Layout::Classic } else { Layout::ByTeam };
-        let moved_to = parsed.upgrade_account_scheme.and_then(|upgrade| upgrade.new_url_for(team, component));
+        let release_account =
+            self.known_account(&accounts, &parsed.release_account, "`release-account`")?.clone();
+        let layout =
+            if parsed.classic_metadata_handling { Layout::Classic } else { Layout::ByTeam };
+        let moved_to =
+            parsed.upgrade_account_scheme.and_then(|upgrade| upgrade.new_url_for(team, component));
         Ok(AccountScheme {
             raw: raw.to_owned(),
             layout,
@@ -305,10 +329,18 @@ impl Checker<'_> {
         Error::input(format!("{}: {what}", self.file))
     }
 
-    fn account(&self, alias: String, account: FileAccount, default_region: &str, is_local: bool) -> Result<Account> {
+    fn account(
+        &self,
+        alias: String,
+        account: FileAccount,
+        default_region: &str,
+        is_local: bool,
+    ) -> Result<Account> {
         if !is_path_segment(&alias) {
-            return Err(self
-                .error(format!("account alias `{}` is refused: letters, digits, `_` and `-`", alias.escape_debug())));
+            return Err(self.error(format!(
+                "account alias `{}` is refused: letters, digits, `_` and `-`",
+                alias.escape_debug()
+            )));
         }
         if let Some(id) = &account.id
             && (id.len() != 12 || !id.bytes().all(|b| b.is_ascii_digit()))
@@ -329,9 +361,18 @@ impl Checker<'_> {
         }
         let region = account.region.unwrap_or_else(|| default_region.to_owned());
         if !is_path_segment(&region) {
-            return Err(self.error(format!("account `{alias}`: region `{}` is refused", region.escape_debug())));
+            return Err(self.error(format!(
+                "account `{alias}`: region `{}` is refused",
+                region.escape_debug()
+            )));
         }
-        Ok(Account { alias, id: account.id, role: account.role, plan_role: account.plan_role, region })
+        Ok(Account {
+            alias,
+            id: account.id,
+            role: account.role,
+            plan_role: account.plan_role,
+            region,
+        })
     }
 
     fn known_account<'s>(
@@ -341,7 +382,9 @@ impl Checker<'_> {
         who: &str,
     ) -> Result<&'s Account> {
         accounts.get(alias).ok_or_else(|| {
-            let error = self.error(format!("{who} names the account `{alias}`, which `accounts` does not have"));
+            let error = self.error(format!(
+                "{who} names the account `{alias}`, which `accounts` does not have"
+            ));
             match nearest(alias, accounts.keys().map(String::as_str)) {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),
                 None => error,
@@ -352,7 +395,9 @@ impl Checker<'_> {
     fn backend(&self, parsed: &File) -> Result<StateBackend> {
         if parsed.classic_metadata_handling {
             return match parsed.terraform_backend {
-                None => Ok(StateBackend::Classic { use_lockfile: parsed.terraform_backend_s3_use_lockfile }),
+                None => Ok(StateBackend::Classic {
+                    use_lockfile: parsed.terraform_backend_s3_use_lockfile,
+                }),
                 Some(_) => Err(self
                     .error("both `classic-metadata-handling` and `terraform-backend` are set")
                     .hint("keep one: the classic layout has its state in S3")),
@@ -362,18 +407,23 @@ impl Checker<'_> {
             (Some(FileBackend { kind: BackendType::Local, path }), None) => {
                 match self.place("terraform-backend", path)? {
                     Place::Directory(directory) => Ok(StateBackend::Local { directory }),
-                    Place::Bucket(_) => Err(self.error("`terraform-backend` of type `local` needs a `file:` path")),
+                    Place::Bucket(_) => {
+                        Err(self.error("`terraform-backend` of type `local` needs a `file:` path"))
+                    }
                 }
             }
             (None, Some(bucket)) => Ok(StateBackend::S3 {
                 bucket: bucket.clone(),
                 use_lockfile: parsed.terraform_backend_s3_use_lockfile,
-                dynamodb_table: parsed.terraform_backend_s3_dynamodb_table.clone().filter(|table| !table.is_empty()),
+                dynamodb_table: parsed
+                    .terraform_backend_s3_dynamodb_table
+                    .clone()
+                    .filter(|table| !table.is_empty()),
             }),
             (None, None) => Err(self.error("`terraform-backend-s3-bucket` is required")),
-            (Some(_), Some(_)) => {
-                Err(self.error("both `terraform-backend` and `terraform-backend-s3-bucket` are set").hint("keep one"))
-            }
+            (Some(_), Some(_)) => Err(self
+                .error("both `terraform-backend` and `terraform-backend-s3-bucket` are set")
+                .hint("keep one")),
         }
     }
 
@@ -382,7 +432,9 @@ impl Checker<'_> {
         let Some(text) = text else { return Ok(None) };
         let (host, port) = text.split_once(':').unwrap_or((&text, "443"));
         let is_host = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b);
-        let good = !host.is_empty() && host.bytes().all(is_host) && port.parse::<u16>().is_ok_and(|port| port > 0);
+        let good = !host.is_empty()
+            && host.bytes().all(is_host)
+            && port.parse::<u16>().is_ok_and(|port| port > 0);
         // Without a dot or a port, Docker takes the first part of an image's name for a part of its path.
         if good && (host == "localhost" || text.contains(['.', ':'])) {
             return Ok(Some(text));
@@ -396,18 +448,25 @@ impl Checker<'_> {
     fn place(&self, key: &str, text: &str) -> Result<Place> {
         let Some(path) = text.strip_prefix("file:") else {
             let good = (3..=63).contains(&text.len())
-                && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b));
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b));
             return match good {
                 true => Ok(Place::Bucket(text.to_owned())),
-                false => Err(self.error(format!("`{key}`: `{}` is no bucket name", text.escape_debug()))),
+                false => {
+                    Err(self.error(format!("`{key}`: `{}` is no bucket name", text.escape_debug())))
+                }
             };
         };
         let path = Path::new(path.strip_prefix("//").unwrap_or(path));
         match self.folder {
-            _ if path.as_os_str().is_empty() => Err(self.error(format!("`{key}`: `file:` names no directory"))),
+            _ if path.as_os_str().is_empty() => {
+                Err(self.error(format!("`{key}`: `file:` names no directory")))
+            }
             _ if path.is_absolute() => Ok(Place::Directory(path.to_owned())),
             Some(folder) => Ok(Place::Directory(folder.join(path))),
-            None => Err(self.error(format!("`{key}`: `{text}` is relative, but the scheme lies in no folder"))),
+            None => Err(self
+                .error(format!("`{key}`: `{text}` is relative, but the scheme lies in no folder"))),
         }
     }
 }
@@ -443,12 +502,20 @@ impl FrozenAccount {
     /// The account of `environment` (a preview's: as it is listed) by the bundle's account-scheme.json.
     pub(crate) fn find(raw: &str, team: &Team, environment: &Environment) -> Result<Self> {
         let file = "account-scheme.json of the bundle";
-        let mut parsed: FrozenFile = document::from_json(file, &raw.replace("{team}", team.as_str()))?;
-        let alias = parsed.environments.get(environment.as_str()).or_else(|| parsed.environments.get("*")).cloned();
-        let found = alias.and_then(|alias| parsed.accounts.remove(&alias).map(|account| (alias, account)));
+        let mut parsed: FrozenFile =
+            document::from_json(file, &raw.replace("{team}", team.as_str()))?;
+        let alias = parsed
+            .environments
+            .get(environment.as_str())
+            .or_else(|| parsed.environments.get("*"))
+            .cloned();
+        let found =
+            alias.and_then(|alias| parsed.accounts.remove(&alias).map(|account| (alias, account)));
         let (alias, account) = found.ok_or_else(|| {
-            Error::input(format!("this release was made before the account scheme had an environment `{environment}`"))
-                .hint("make a new release and deploy that one")
+            Error::input(format!(
+                "this release was made before the account scheme had an environment `{environment}`"
+            ))
+            .hint("make a new release and deploy that one")
         })?;
         Ok(Self { alias, id: account.id, region: account.region.unwrap_or(parsed.default_region) })
     }
@@ -496,7 +563,10 @@ mod tests {
         );
         assert_eq!(live.id.as_deref(), Some("012345678901"));
         let (ci, matched) = scheme.account_of(&environment("ci")).unwrap();
-        assert_eq!((ci.alias.as_str(), ci.region.as_str(), matched), ("dev", "eu-central-1", Matched::ByDefault));
+        assert_eq!(
+            (ci.alias.as_str(), ci.region.as_str(), matched),
+            ("dev", "eu-central-1", Matched::ByDefault)
+        );
         assert!(scheme.raw.contains("{team}"));
     }
 
@@ -512,16 +582,29 @@ mod tests {
     #[test]
     fn account_ids_keep_their_zeros() {
         let number = message(&AWS.replace("\"123456789012\"", "12345678901"));
-        assert!(number.contains("`12345678901` is not 12 digits") && number.contains("quotes"), "{number}");
-        assert!(message(&AWS.replace("\"012345678901\"", "012345678901")).contains("not valid JSON"));
+        assert!(
+            number.contains("`12345678901` is not 12 digits") && number.contains("quotes"),
+            "{number}"
+        );
+        assert!(
+            message(&AWS.replace("\"012345678901\"", "012345678901")).contains("not valid JSON")
+        );
     }
 
     #[test]
     fn contradictions() {
         for (from, to, says) in [
             ("acme-lambdas", "acme-{team}-releases", "same place"),
-            ("\"terraform-backend-s3-bucket\": \"acme-state\",", "", "`terraform-backend-s3-bucket` is required"),
-            ("\"release-account\": \"dev\"", "\"release-account\": \"devv\"", "did you mean `dev`?"),
+            (
+                "\"terraform-backend-s3-bucket\": \"acme-state\",",
+                "",
+                "`terraform-backend-s3-bucket` is required",
+            ),
+            (
+                "\"release-account\": \"dev\"",
+                "\"release-account\": \"devv\"",
+                "did you mean `dev`?",
+            ),
             ("\"live\": \"prod\"", "\"li.ve\": \"prod\"", "environment `li.ve` is refused"),
             ("\"role\": \"cdflow\", ", "", "account `dev` has no `role`"),
             ("acme-lambdas", "Acme Lambdas", "no bucket name"),
@@ -539,27 +622,43 @@ mod tests {
             r#"{"classic-metadata-handling": true, "terraform-backend": {"type": "local", "path": "file:s"},"#,
             1,
         );
-        assert!(message(&both).contains("both `classic-metadata-handling` and `terraform-backend`"));
+        assert!(
+            message(&both).contains("both `classic-metadata-handling` and `terraform-backend`")
+        );
     }
 
     #[test]
     fn whoever_is_listed_has_moved() {
         let moved_to = |lists: &str| {
-            let upgrade = format!("{{\"upgrade-account-scheme\": {{{lists} \"new-url\": \"s3://new/x.json\"}},");
+            let upgrade = format!(
+                "{{\"upgrade-account-scheme\": {{{lists} \"new-url\": \"s3://new/x.json\"}},"
+            );
             parse(&AWS.replacen('{', &upgrade, 1)).unwrap().moved_to
         };
-        for lists in ["\"team-whitelist\": [\"platform\"],", "\"component-whitelist\": [\"checkout\"],"] {
+        for lists in
+            ["\"team-whitelist\": [\"platform\"],", "\"component-whitelist\": [\"checkout\"],"]
+        {
             assert_eq!(moved_to(lists).as_deref(), Some("s3://new/x.json"), "{lists}");
         }
-        assert_eq!(moved_to("\"team-whitelist\": [\"checkout\"], \"component-whitelist\": [\"platform\"],"), None);
+        assert_eq!(
+            moved_to(
+                "\"team-whitelist\": [\"checkout\"], \"component-whitelist\": [\"platform\"],"
+            ),
+            None
+        );
     }
 
     #[test]
     fn a_classic_scheme_needs_no_state_bucket() {
-        let without =
-            AWS.replace("\"terraform-backend-s3-bucket\": \"acme-state\",", "\"classic-metadata-handling\": true,");
+        let without = AWS.replace(
+            "\"terraform-backend-s3-bucket\": \"acme-state\",",
+            "\"classic-metadata-handling\": true,",
+        );
         let scheme = parse(&without).unwrap();
-        assert_eq!((scheme.backend, scheme.layout), (StateBackend::Classic { use_lockfile: None }, Layout::Classic));
+        assert_eq!(
+            (scheme.backend, scheme.layout),
+            (StateBackend::Classic { use_lockfile: None }, Layout::Classic)
+        );
         assert_eq!(parse(AWS).unwrap().layout, Layout::ByTeam);
     }
 
@@ -577,15 +676,28 @@ mod tests {
 
     #[test]
     fn where_images_go() {
-        let with = |registry: &str| parse(&AWS.replacen('{', &format!("{{\"image-registry\": \"{registry}\","), 1));
+        let with = |registry: &str| {
+            parse(&AWS.replacen('{', &format!("{{\"image-registry\": \"{registry}\","), 1))
+        };
         assert_eq!(
             parse(AWS).unwrap().image_registry().unwrap(),
             ImageRegistry::Ecr { account_id: "123456789012".into() }
         );
         for good in ["localhost:5000", "localhost", "registry.acme.com", "ghcr.io:443"] {
-            assert_eq!(with(good).unwrap().image_registry().unwrap(), ImageRegistry::Host(good.into()));
+            assert_eq!(
+                with(good).unwrap().image_registry().unwrap(),
+                ImageRegistry::Host(good.into())
+            );
         }
-        for bad in ["", "acme", "http://localhost:5000", "localhost:", "localhost:0", "ghcr.io/acme", "Acme.com"] {
+        for bad in [
+            "",
+            "acme",
+            "http://localhost:5000",
+            "localhost:",
+            "localhost:0",
+            "ghcr.io/acme",
+            "Acme.com",
+        ] {
             assert!(with(bad).unwrap_err().to_string().contains("is no registry"), "{bad}");
         }
     }

@@ -22,7 +22,10 @@ impl Allowance {
     /// As people are told of it.
     pub(crate) fn told(&self) -> Option<String> {
         let by = self.by.as_ref()?;
-        Some(format!("{by} let pass what the guards would have kept: {}", plan::shown(&self.addresses)))
+        Some(format!(
+            "{by} let pass what the guards would have kept: {}",
+            plan::shown(&self.addresses)
+        ))
     }
 }
 
@@ -33,7 +36,12 @@ enum Asked {
 }
 
 /// GitHub is asked only where a label would help. Whatever it doesn't say for certain allows nothing.
-pub(crate) async fn judge(context: &Context, order: &Order, opened: &Opened, changes: &Changes) -> Result<Allowance> {
+pub(crate) async fn judge(
+    context: &Context,
+    order: &Order,
+    opened: &Opened,
+    changes: &Changes,
+) -> Result<Allowance> {
     let refused = match plan::judge(changes, &order.limits, &order.allow_destroy) {
         Ok(addresses) => {
             let by = (!addresses.is_empty()).then(|| "--allow-destroy".to_owned());
@@ -50,7 +58,10 @@ pub(crate) async fn judge(context: &Context, order: &Order, opened: &Opened, cha
         Ok(asked) => asked,
         Err(trouble) => {
             let named = plan::named(&labels);
-            context.host.log.warning(&format!("whether a pull request has {named} is not known: {trouble}"));
+            context
+                .host
+                .log
+                .warning(&format!("whether a pull request has {named} is not known: {trouble}"));
             return Err(refused);
         }
     };
@@ -73,11 +84,15 @@ async fn ask(context: &Context, opened: &Opened) -> Result<Asked, Trouble> {
         return Ok(Asked::Found(vec![found]));
     }
     let Some(commit) = opened.commit() else {
-        return Ok(Asked::None("whose label counts is not known: the release doesn't tell its commit".to_owned()));
+        return Ok(Asked::None(
+            "whose label counts is not known: the release doesn't tell its commit".to_owned(),
+        ));
     };
     let found = api.merged_as(&commit).await?;
     Ok(match found.is_empty() {
-        true => Asked::None(format!("no label counts: no merged pull request has made the release's commit {commit}")),
+        true => Asked::None(format!(
+            "no label counts: no merged pull request has made the release's commit {commit}"
+        )),
         false => Asked::Found(found),
     })
 }
@@ -91,7 +106,10 @@ fn allowed_by(
 ) -> Result<Allowance> {
     let addresses = plan::overridden(changes, &order.limits)?;
     let by_label = format!("{} of pull request #{number}", plan::named(labels));
-    context.host.log.warning(&format!("{by_label} allows what the guards refuse: {}", plan::shown(&addresses)));
+    context
+        .host
+        .log
+        .warning(&format!("{by_label} allows what the guards refuse: {}", plan::shown(&addresses)));
     let by_address = addresses.iter().any(|address| order.allow_destroy.contains(address));
     let by = if by_address { format!("--allow-destroy, and {by_label}") } else { by_label };
     Ok(Allowance { addresses, by: Some(by) })
@@ -100,5 +118,9 @@ fn allowed_by(
 fn lacking(refused: Error, found: &[PullRequest], labels: &BTreeSet<String>) -> Error {
     let numbers: Vec<String> = found.iter().map(|it| format!("#{}", it.number)).collect();
     let lacks = if numbers.len() == 1 { "lacks" } else { "each lack" };
-    refused.hint(format!("by GitHub's word {} {lacks} {}", numbers.join(" and "), plan::named(labels)))
+    refused.hint(format!(
+        "by GitHub's word {} {lacks} {}",
+        numbers.join(" and "),
+        plan::named(labels)
+    ))
 }

@@ -12,21 +12,33 @@ use crate::{
 const SHOWN: usize = 20;
 
 /// The addresses whose destruction is protected or beyond the limit, and was allowed by name. Refused if one was not.
-pub(crate) fn judge(changes: &Changes, limits: &Effective, allowed: &[String]) -> Result<Vec<String>> {
-    let doomed: Vec<&ResourceChange> = changes.resources.iter().filter(|change| destroys(change.action)).collect();
+pub(crate) fn judge(
+    changes: &Changes,
+    limits: &Effective,
+    allowed: &[String],
+) -> Result<Vec<String>> {
+    let doomed: Vec<&ResourceChange> =
+        changes.resources.iter().filter(|change| destroys(change.action)).collect();
     let (named, others): (Vec<_>, Vec<_>) =
         doomed.iter().copied().partition(|change| allowed.contains(&change.address));
     let protected: Vec<&ResourceChange> =
         others.iter().copied().filter(|change| is_protected(change, limits)).collect();
     if !protected.is_empty() {
-        let refused = Error::refused("the plan would destroy what is protected").why(list(&protected));
+        let refused =
+            Error::refused("the plan would destroy what is protected").why(list(&protected));
         return Err(by_label(refused.hint(allow(&protected)), changes, limits, allowed));
     }
     if let Some(limit) = limits.max_destroy().filter(|limit| others.len() > *limit) {
         let count = resources(others.len());
-        let refused =
-            Error::refused(format!("the plan would destroy or replace {count}, and {limit} may be (`max-destroy`)"));
-        return Err(by_label(refused.why(list(&others)).hint(allow(&others)), changes, limits, allowed));
+        let refused = Error::refused(format!(
+            "the plan would destroy or replace {count}, and {limit} may be (`max-destroy`)"
+        ));
+        return Err(by_label(
+            refused.why(list(&others)).hint(allow(&others)),
+            changes,
+            limits,
+            allowed,
+        ));
     }
     let beyond = limits.max_destroy().is_some_and(|limit| doomed.len() > limit);
     let counted = named.into_iter().filter(|change| beyond || is_protected(change, limits));
@@ -34,8 +46,13 @@ pub(crate) fn judge(changes: &Changes, limits: &Effective, allowed: &[String]) -
 }
 
 /// The labels of a pull request that together let the plan pass; empty where there are none that do.
-pub(crate) fn labels(changes: &Changes, limits: &Effective, allowed: &[String]) -> BTreeSet<String> {
-    let refusing = refusing(changes, limits, allowed).into_iter().map(|bounds| bounds.label.clone());
+pub(crate) fn labels(
+    changes: &Changes,
+    limits: &Effective,
+    allowed: &[String],
+) -> BTreeSet<String> {
+    let refusing =
+        refusing(changes, limits, allowed).into_iter().map(|bounds| bounds.label.clone());
     refusing.collect::<Option<_>>().unwrap_or_default()
 }
 
@@ -62,8 +79,9 @@ fn refusing<'l>(changes: &Changes, limits: &'l Effective, allowed: &[String]) ->
         .filter(|change| destroys(change.action) && !allowed.contains(&change.address))
         .collect();
     let refuses = |bounds: &Bounds| {
-        let protects =
-            |change: &&ResourceChange| addresses(change).any(|address| bounds.protects(address, &change.kind));
+        let protects = |change: &&ResourceChange| {
+            addresses(change).any(|address| bounds.protects(address, &change.kind))
+        };
         bounds.max_destroy.is_some_and(|limit| others.len() > limit) || others.iter().any(protects)
     };
     limits.bounds.iter().filter(|bounds| refuses(bounds)).collect()
@@ -77,8 +95,13 @@ fn by_label(refused: Error, changes: &Changes, limits: &Effective, allowed: &[St
     }
     let labels = labels(changes, limits, allowed);
     match labels.is_empty() {
-        false => refused.hint(format!("or for all of it: put {} on its pull request", named(&labels))),
-        true if bounds.iter().any(|bounds| bounds.label.is_none() && bounds.source == Source::Policy) => {
+        false => {
+            refused.hint(format!("or for all of it: put {} on its pull request", named(&labels)))
+        }
+        true if bounds
+            .iter()
+            .any(|bounds| bounds.label.is_none() && bounds.source == Source::Policy) =>
+        {
             refused.hint("no label is enough: `policy` of the account scheme refuses it as well")
         }
         true => refused.hint("no label is enough: cdflow.yml refuses it as well, and names none"),
@@ -87,7 +110,8 @@ fn by_label(refused: Error, changes: &Changes, limits: &Effective, allowed: &[St
 
 /// "the label `a`", "the labels `a` and `b`"
 pub(crate) fn named(labels: &BTreeSet<String>) -> String {
-    let quoted: Vec<String> = labels.iter().map(|label| format!("`{}`", label.escape_debug())).collect();
+    let quoted: Vec<String> =
+        labels.iter().map(|label| format!("`{}`", label.escape_debug())).collect();
     format!("the label{} {}", if quoted.len() == 1 { "" } else { "s" }, quoted.join(" and "))
 }
 
@@ -164,29 +188,52 @@ mod tests {
             (labels(&plan, &limits, &allowed).into_iter().collect::<Vec<_>>(), refused)
         };
         let (labels, refused) = needed(of_policy(Some(2), None), &[]);
-        assert!(labels == ["destroy"] && refused.contains("put the label `destroy` on its pull request"), "{refused}");
+        assert!(
+            labels == ["destroy"]
+                && refused.contains("put the label `destroy` on its pull request"),
+            "{refused}"
+        );
         let (labels, refused) = needed(of_policy(Some(1), None), &[]);
         assert!(
-            labels.is_empty() && refused.contains("`policy` of the account scheme refuses it as well"),
+            labels.is_empty()
+                && refused.contains("`policy` of the account scheme refuses it as well"),
             "{refused}"
         );
         assert_eq!(needed(of_policy(Some(1), None), &["web.a"]).0, ["destroy"]);
         let (labels, refused) = needed(of_policy(Some(1), Some("org")), &[]);
-        assert!(labels == ["destroy", "org"] && refused.contains("the labels `destroy` and `org`"), "{refused}");
+        assert!(
+            labels == ["destroy", "org"] && refused.contains("the labels `destroy` and `org`"),
+            "{refused}"
+        );
         let limits = Effective { bounds: vec![ours.clone()], ..Effective::default() };
         assert_eq!(overridden(&plan, &limits).unwrap(), ["db.main", "web.a"]);
-        assert!(!judge(&plan, &limits.without_labels(), &[]).unwrap_err().to_string().contains("label"));
+        assert!(
+            !judge(&plan, &limits.without_labels(), &[]).unwrap_err().to_string().contains("label")
+        );
     }
 
     #[test]
     fn what_is_protected_stays() {
-        let plan = changes(&[("db.main", Action::Replace), ("web.a", Action::Delete), ("web.b", Action::Create)]);
+        let plan = changes(&[
+            ("db.main", Action::Replace),
+            ("web.a", Action::Delete),
+            ("web.b", Action::Create),
+        ]);
         let refused = judge(&plan, &limits(None, &["db"]), &[]).unwrap_err().to_string();
-        assert!(refused.contains("db.main (replaced)") && refused.contains("--allow-destroy 'db.main'"), "{refused}");
-        assert_eq!(judge(&plan, &limits(None, &["db"]), &["db.main".to_owned()]).unwrap(), ["db.main"]);
+        assert!(
+            refused.contains("db.main (replaced)") && refused.contains("--allow-destroy 'db.main'"),
+            "{refused}"
+        );
+        assert_eq!(
+            judge(&plan, &limits(None, &["db"]), &["db.main".to_owned()]).unwrap(),
+            ["db.main"]
+        );
         assert!(judge(&plan, &limits(None, &["cache"]), &[]).unwrap().is_empty());
         let plan = changes(&[("db.main", Action::Update), ("db.old", Action::Forget)]);
-        assert!(judge(&plan, &limits(Some(0), &["db"]), &[]).unwrap().is_empty(), "neither destroys");
+        assert!(
+            judge(&plan, &limits(Some(0), &["db"]), &[]).unwrap().is_empty(),
+            "neither destroys"
+        );
     }
 
     #[test]
@@ -194,27 +241,36 @@ mod tests {
         let mut plan = changes(&[("db.new", Action::Replace)]);
         plan.resources[0].moved_from = Some("module.data.db.main".to_owned());
         assert!(judge(&plan, &limits(None, &["module.data"]), &[]).is_err());
-        assert_eq!(judge(&plan, &limits(None, &["module.data"]), &["db.new".to_owned()]).unwrap(), ["db.new"]);
+        assert_eq!(
+            judge(&plan, &limits(None, &["module.data"]), &["db.new".to_owned()]).unwrap(),
+            ["db.new"]
+        );
     }
 
     #[test]
     fn so_many_and_no_more() {
-        let plan = changes(&[("a.1", Action::Delete), ("a.2", Action::Replace), ("a.3", Action::Delete)]);
+        let plan =
+            changes(&[("a.1", Action::Delete), ("a.2", Action::Replace), ("a.3", Action::Delete)]);
         assert!(judge(&plan, &limits(Some(3), &[]), &[]).unwrap().is_empty());
         let refused = judge(&plan, &limits(Some(2), &[]), &[]).unwrap_err().to_string();
         assert!(
-            refused.contains("3 resources, and 2 may be") && refused.contains("a.1, a.2 (replaced), a.3"),
+            refused.contains("3 resources, and 2 may be")
+                && refused.contains("a.1, a.2 (replaced), a.3"),
             "{refused}"
         );
         assert_eq!(judge(&plan, &limits(Some(2), &[]), &["a.3".to_owned()]).unwrap(), ["a.3"]);
         assert!(judge(&plan, &limits(Some(0), &[]), &["a.3".to_owned()]).is_err());
-        assert!(judge(&plan, &limits(Some(2), &[]), &["a.9".to_owned()]).is_err(), "another address allows nothing");
+        assert!(
+            judge(&plan, &limits(Some(2), &[]), &["a.9".to_owned()]).is_err(),
+            "another address allows nothing"
+        );
     }
 
     #[test]
     fn a_long_list_is_cut() {
         let names: Vec<String> = (0..50).map(|n| format!("a.{n}")).collect();
-        let plan = changes(&names.iter().map(|name| (name.as_str(), Action::Delete)).collect::<Vec<_>>());
+        let plan =
+            changes(&names.iter().map(|name| (name.as_str(), Action::Delete)).collect::<Vec<_>>());
         let refused = judge(&plan, &limits(Some(0), &[]), &[]).unwrap_err().to_string();
         assert!(refused.contains("a.19 and 30 more") && !refused.contains("a.20,"), "{refused}");
     }

@@ -44,11 +44,17 @@ pub(crate) async fn still_not_older(
     Ok(())
 }
 
-async fn older_than(context: &Context, environment: &Environment, version: &Version, there: &Start) -> Result<()> {
+async fn older_than(
+    context: &Context,
+    environment: &Environment,
+    version: &Version,
+    there: &Start,
+) -> Result<()> {
     if there.version == *version {
         return Ok(());
     }
-    let (ours, theirs) = (published_at(context, version).await?, published_at(context, &there.version).await?);
+    let (ours, theirs) =
+        (published_at(context, version).await?, published_at(context, &there.version).await?);
     // A release that is gone can't be compared.
     let (Some(ours), Some(theirs)) = (ours, theirs) else { return Ok(()) };
     if ours >= theirs {
@@ -69,7 +75,11 @@ async fn older_than(context: &Context, environment: &Environment, version: &Vers
 
 async fn published_at(context: &Context, version: &Version) -> Result<Option<jiff::Timestamp>> {
     let key = context.release(version.clone()).key();
-    let found = context.host.interrupt.or_cancel("looking for the release", context.store.head(&key)).await?;
+    let found = context
+        .host
+        .interrupt
+        .or_cancel("looking for the release", context.store.head(&key))
+        .await?;
     Ok(found.and_then(|found| found.modified))
 }
 
@@ -94,7 +104,9 @@ pub(crate) async fn promoted(
     let release = context.release(version.clone());
     let opened = Published::open(&context.store, &release);
     // A missing release has an error of its own, later.
-    let Some(published) = context.host.interrupt.or_cancel("looking for the release", opened).await? else {
+    let Some(published) =
+        context.host.interrupt.or_cancel("looking for the release", opened).await?
+    else {
         return Ok(());
     };
     let digest = published.manifest().await?.map(|(digest, _)| digest);
@@ -108,7 +120,13 @@ pub(crate) async fn promoted(
                 && entry.end.as_ref().is_some_and(|end| end.outcome == Outcome::Succeeded)
         };
         let ledger = Ledger::new(&context.store, &context.identity, before);
-        if context.host.interrupt.or_cancel("reading the ledger", ledger.find(is_proof)).await?.is_none() {
+        if context
+            .host
+            .interrupt
+            .or_cancel("reading the ledger", ledger.find(is_proof))
+            .await?
+            .is_none()
+        {
             return Err(Error::refused(format!("release {version} goes to `{environment}` only after `{before}`"))
                 .why(format!("by the ledger it was not deployed in `{before}` with success and as a whole"))
                 .hint(format!("cdflow deploy {before} {version}"))

@@ -141,12 +141,23 @@ pub(crate) struct Ledger<'a> {
 }
 
 impl<'a> Ledger<'a> {
-    pub(crate) fn new(store: &'a ReleaseStore, identity: &Identity, environment: &Environment) -> Self {
-        Self { store, prefix: identity.ledger_prefix(environment), environment: environment.clone() }
+    pub(crate) fn new(
+        store: &'a ReleaseStore,
+        identity: &Identity,
+        environment: &Environment,
+    ) -> Self {
+        Self {
+            store,
+            prefix: identity.ledger_prefix(environment),
+            environment: environment.clone(),
+        }
     }
 
     /// The environments that have a ledger.
-    pub(crate) async fn environments(store: &ReleaseStore, identity: &Identity) -> Result<Vec<Environment>> {
+    pub(crate) async fn environments(
+        store: &ReleaseStore,
+        identity: &Identity,
+    ) -> Result<Vec<Environment>> {
         let names = store.folders(&identity.ledgers_prefix()).await?;
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
@@ -163,14 +174,18 @@ impl<'a> Ledger<'a> {
             // Here a ledger must not be passed over.
             let environment: Environment = name.parse().map_err(|refused| {
                 let place = store.describe(&identity.ledgers_prefix());
-                Error::integrity(format!("the folder `{}` in {place} is no environment's ledger", name.escape_debug()))
-                    .why(refused)
-                    .hint("find out what it is, and move it away")
+                Error::integrity(format!(
+                    "the folder `{}` in {place} is no environment's ledger",
+                    name.escape_debug()
+                ))
+                .why(refused)
+                .hint("find out what it is, and move it away")
             })?;
             if except == Some(&environment) {
                 continue;
             }
-            let (entries, _) = Ledger::new(store, identity, &environment).newest(usize::MAX).await?;
+            let (entries, _) =
+                Ledger::new(store, identity, &environment).newest(usize::MAX).await?;
             versions.extend(entries.into_iter().map(|entry| entry.start.version));
         }
         Ok(versions)
@@ -179,9 +194,19 @@ impl<'a> Ledger<'a> {
     /// Writes the start entry, numbered after the newest there is. Nothing may be changed before this has succeeded.
     pub(crate) async fn start(&self, mut start: Start) -> Result<Start> {
         let failed = |error: Error| {
-            let exit = if error.exit() == Exit::Credentials { Exit::Credentials } else { Exit::Unavailable };
-            Error::new(exit, format!("the ledger of `{}` can't be written, so nothing was applied", self.environment))
-                .why(error)
+            let exit = if error.exit() == Exit::Credentials {
+                Exit::Credentials
+            } else {
+                Exit::Unavailable
+            };
+            Error::new(
+                exit,
+                format!(
+                    "the ledger of `{}` can't be written, so nothing was applied",
+                    self.environment
+                ),
+            )
+            .why(error)
         };
         encoded(&start)?;
         start.number = self.newest_number().await.map_err(failed)? + 1;
@@ -192,7 +217,10 @@ impl<'a> Ledger<'a> {
                 Put::Exists => start.number += 1,
             }
         }
-        Err(failed(Error::new(Exit::Unavailable, format!("{TRIES} other runs got ahead of this one"))))
+        Err(failed(Error::new(
+            Exit::Unavailable,
+            format!("{TRIES} other runs got ahead of this one"),
+        )))
     }
 
     /// Writes the end entry of `start`. The first end counts; a second is not written. Of a long reason the beginning is kept.
@@ -211,7 +239,8 @@ impl<'a> Ledger<'a> {
         loop {
             let (entries, last) = self.page(after.as_deref()).await?;
             for entry in entries {
-                let succeeded = entry.end.as_ref().is_some_and(|end| end.outcome == Outcome::Succeeded);
+                let succeeded =
+                    entry.end.as_ref().is_some_and(|end| end.outcome == Outcome::Succeeded);
                 match entry.start.action {
                     Action::Deploy | Action::Destroy if succeeded => {
                         return Ok(Record { settled: Some(entry), unsettled });
@@ -267,7 +296,8 @@ impl<'a> Ledger<'a> {
         is_wanted: impl Fn(&Start) -> bool,
     ) -> Result<Option<Entry>> {
         let listed = self.store.list(&self.prefix, None, PAGE).await?;
-        let named = listed.iter().filter_map(|it| Some((it.key.as_str(), self.number_and_kind(&it.key)?)));
+        let named =
+            listed.iter().filter_map(|it| Some((it.key.as_str(), self.number_and_kind(&it.key)?)));
         // `end` sorts before `start`.
         let mut ended = None;
         let mut looked_at = 0;
@@ -309,7 +339,10 @@ impl<'a> Ledger<'a> {
                 "end" => {
                     ends.insert(number, self.get::<End>(key).await?);
                 }
-                _ => entries.push(Entry { start: self.get::<Start>(key).await?, end: ends.remove(&number) }),
+                _ => entries.push(Entry {
+                    start: self.get::<Start>(key).await?,
+                    end: ends.remove(&number),
+                }),
             }
         }
         Ok((entries, keys.pop().filter(|_| !is_last)))
@@ -317,7 +350,10 @@ impl<'a> Ledger<'a> {
 
     async fn newest_number(&self) -> Result<u64> {
         let newest = self.store.list(&self.prefix, None, 1).await?;
-        Ok(newest.first().and_then(|listed| self.number_and_kind(&listed.key)).map_or(0, |(number, _)| number))
+        Ok(newest
+            .first()
+            .and_then(|listed| self.number_and_kind(&listed.key))
+            .map_or(0, |(number, _)| number))
     }
 
     fn key(&self, number: u64, kind: &str) -> String {
@@ -331,7 +367,9 @@ impl<'a> Ledger<'a> {
     }
 
     async fn put(&self, key: &str, entry: &impl Serialize) -> Result<Put> {
-        self.store.put_new(key, Content::Bytes(encoded(entry)?), &Metadata::default(), &|_| {}).await
+        self.store
+            .put_new(key, Content::Bytes(encoded(entry)?), &Metadata::default(), &|_| {})
+            .await
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<T> {
@@ -364,8 +402,8 @@ impl<'a> Ledger<'a> {
 
 /// An entry that is too large could not be read again, and with it the environment's whole past.
 fn encoded(entry: &impl Serialize) -> Result<Vec<u8>> {
-    let bytes =
-        serde_json::to_vec_pretty(entry).map_err(|error| Error::internal("a ledger entry can't be made").why(error))?;
+    let bytes = serde_json::to_vec_pretty(entry)
+        .map_err(|error| Error::internal("a ledger entry can't be made").why(error))?;
     match bytes.len() as u64 > ENTRY_LIMIT {
         true => Err(Error::input("the ledger's entry of this run would be too large")
             .why(format!("it has {} bytes, and {ENTRY_LIMIT} are the limit", bytes.len()))
@@ -387,7 +425,11 @@ impl Record {
     pub(crate) fn deployed(&self) -> Option<&Start> {
         match &self.settled {
             Some(entry) if entry.start.action == Action::Deploy => Some(&entry.start),
-            _ => self.unsettled.iter().map(|entry| &entry.start).find(|start| start.action == Action::Deploy),
+            _ => self
+                .unsettled
+                .iter()
+                .map(|entry| &entry.start)
+                .find(|start| start.action == Action::Deploy),
         }
     }
 
@@ -398,7 +440,12 @@ impl Record {
 
     /// The number of the newest deploy or destroy; 0 where there was none.
     pub(crate) fn newest(&self) -> u64 {
-        self.unsettled.iter().chain(&self.settled).map(|entry| entry.start.number).max().unwrap_or(0)
+        self.unsettled
+            .iter()
+            .chain(&self.settled)
+            .map(|entry| entry.start.number)
+            .max()
+            .unwrap_or(0)
     }
 
     pub(crate) fn is_destroyed(&self) -> bool {
@@ -422,7 +469,11 @@ mod tests {
     }
 
     fn identity() -> Identity {
-        Identity { team: "t".parse().unwrap(), component: "c".parse().unwrap(), layout: Layout::ByTeam }
+        Identity {
+            team: "t".parse().unwrap(),
+            component: "c".parse().unwrap(),
+            layout: Layout::ByTeam,
+        }
     }
 
     fn start(action: Action, version: &str) -> Start {
@@ -482,7 +533,10 @@ mod tests {
         let record = ledger.record().await.unwrap();
         assert_eq!(record.settled.as_ref().unwrap().start.number, 1);
         assert_eq!((record.unsettled.len(), record.unsettled[0].start.number), (61, 63));
-        assert!(record.unsettled[0].end.is_none() && record.unsettled[1..].iter().all(|entry| entry.end.is_some()));
+        assert!(
+            record.unsettled[0].end.is_none()
+                && record.unsettled[1..].iter().all(|entry| entry.end.is_some())
+        );
         assert_eq!(record.deployed().unwrap().version.as_str(), "1");
         run(&ledger, Action::Destroy, "1", Some(Outcome::Succeeded)).await;
         let record = ledger.record().await.unwrap();
@@ -505,7 +559,9 @@ mod tests {
         }
         let numbers = async |at_most| {
             let (entries, more) = ledger.newest(at_most).await.unwrap();
-            assert!(entries.iter().all(|entry| entry.end.is_some() == (entry.start.number % 7 != 0)));
+            assert!(
+                entries.iter().all(|entry| entry.end.is_some() == (entry.start.number % 7 != 0))
+            );
             (entries.iter().map(|entry| entry.start.number).collect::<Vec<_>>(), more)
         };
         assert_eq!(numbers(20).await, ((31..=50).rev().collect(), true));
@@ -513,7 +569,8 @@ mod tests {
         assert_eq!(numbers(50).await, ((1..=50).rev().collect(), false));
         assert_eq!(numbers(usize::MAX).await, ((1..=50).rev().collect(), false));
         // What is older than the page is not even looked at.
-        std::fs::write(folder.path().join("t/c/ledger/live/9999999998.start.json"), "damaged").unwrap();
+        std::fs::write(folder.path().join("t/c/ledger/live/9999999998.start.json"), "damaged")
+            .unwrap();
         assert!(numbers(20).await.1);
         ledger.newest(50).await.unwrap_err();
     }
@@ -525,15 +582,22 @@ mod tests {
         let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
         assert_eq!(ledger.find_recent(5, |_| true).await.unwrap(), None);
         for number in 1..=30 {
-            let pull_request = Some(ForPullRequest { repository: 1, number: number % 3, run: number, attempt: 1 });
-            let started = ledger.start(Start { pull_request, ..start(Action::Deploy, "1") }).await.unwrap();
+            let pull_request =
+                Some(ForPullRequest { repository: 1, number: number % 3, run: number, attempt: 1 });
+            let started =
+                ledger.start(Start { pull_request, ..start(Action::Deploy, "1") }).await.unwrap();
             if number != 29 {
                 ledger.end(&end(started.number, Outcome::Failed)).await.unwrap();
             }
         }
         let found = async |at_most, of| {
-            let is_wanted = |start: &Start| start.pull_request.as_ref().is_some_and(|it| it.number == of);
-            ledger.find_recent(at_most, is_wanted).await.unwrap().map(|entry| (entry.start.number, entry.end.is_some()))
+            let is_wanted =
+                |start: &Start| start.pull_request.as_ref().is_some_and(|it| it.number == of);
+            ledger
+                .find_recent(at_most, is_wanted)
+                .await
+                .unwrap()
+                .map(|entry| (entry.start.number, entry.end.is_some()))
         };
         assert_eq!(found(5, 0).await, Some((30, true)));
         assert_eq!(found(5, 2).await, Some((29, false)));
@@ -542,7 +606,8 @@ mod tests {
         assert_eq!(found(usize::MAX, 4).await, None);
         // What an older cdflow wrote.
         let file = folder.path().join("t/c/ledger/live/9999999969.start.json");
-        let mut entry: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        let mut entry: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
         entry.as_object_mut().unwrap().remove("pull_request");
         std::fs::write(&file, entry.to_string()).unwrap();
         assert_eq!(found(5, 0).await, Some((27, true)));
@@ -555,7 +620,10 @@ mod tests {
         let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
         let many = Start { targets: vec!["\"".repeat(100); 1000], ..start(Action::Deploy, "1") };
         let refused = ledger.start(many).await.unwrap_err();
-        assert!(refused.exit() == Exit::Input && refused.to_string().contains("fewer addresses"), "{refused}");
+        assert!(
+            refused.exit() == Exit::Input && refused.to_string().contains("fewer addresses"),
+            "{refused}"
+        );
         let started = ledger.start(start(Action::Deploy, "1")).await.unwrap();
         for long in ["\u{1b}".repeat(1 << 20), "ä".repeat(1 << 20)] {
             let number = started.number;
@@ -592,7 +660,10 @@ mod tests {
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::write(&file, &text[..40]).unwrap();
         let error = ledger.record().await.unwrap_err();
-        assert!(error.exit() == Exit::Integrity && error.to_string().contains("9999999998.start.json"), "{error}");
+        assert!(
+            error.exit() == Exit::Integrity && error.to_string().contains("9999999998.start.json"),
+            "{error}"
+        );
         std::fs::write(&file, text.replacen("\"format\": 1", "\"format\": 2", 1)).unwrap();
         assert!(ledger.record().await.unwrap_err().to_string().contains("update cdflow"));
     }

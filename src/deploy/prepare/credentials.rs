@@ -30,14 +30,25 @@ pub(crate) async fn credentials(
         _ => account.role.as_ref(),
     };
     if let (Some(id), Some(role)) = (&account.id, role) {
-        context.host.log.note(&format!("account {} {id}, {}, as {role}", account.alias, account.region));
+        context
+            .host
+            .log
+            .note(&format!("account {} {id}, {}, as {role}", account.alias, account.region));
     }
     let session = context.session(account, role.map(String::as_str)).await?;
     // Without a role in the environment's account there is nothing to hand out: another account's would be the wrong one.
     let endpoint = match &session {
         Some(provider) => {
             let state = state.unwrap_or(provider).clone();
-            Some(Endpoint::start(private.path(), provider.clone(), state, &context.host.log.redactor).await?)
+            Some(
+                Endpoint::start(
+                    private.path(),
+                    provider.clone(),
+                    state,
+                    &context.host.log.redactor,
+                )
+                .await?,
+            )
         }
         None => None,
     };
@@ -77,16 +88,23 @@ pub(crate) async fn read_secrets(
     let read = secrets::read(&sources, &request).await?;
     for (name, secret) in &read {
         if !log.redactor.add(secret) {
-            log.warning(&format!("the secret `{name}` is too short to be masked where Terraform prints it"));
+            log.warning(&format!(
+                "the secret `{name}` is too short to be masked where Terraform prints it"
+            ));
         }
     }
     if read.is_empty() {
         let names: Vec<String> = sources.iter().map(ToString::to_string).collect();
-        log.warning(&format!("there are no secrets for `{}` in {}", wanted.environment, names.join(", ")));
+        log.warning(&format!(
+            "there are no secrets for `{}` in {}",
+            wanted.environment,
+            names.join(", ")
+        ));
     } else {
         log.note(&format!("{} secret(s)", read.len()));
     }
-    *value = read.iter().map(|(name, secret)| (name.clone(), Value::from(secret.expose()))).collect();
+    *value =
+        read.iter().map(|(name, secret)| (name.clone(), Value::from(secret.expose()))).collect();
     Ok(())
 }
 
@@ -99,7 +117,8 @@ pub(crate) fn terraform_env(
 ) -> Result<BTreeMap<OsString, OsString>> {
     let mut env = context.host.environment.for_terraform(&context.pass_environment);
     // Nothing is fetched at deploy: only the bundle's providers, which -plugin-dir names, can be found.
-    let cli_config = private.file("terraform.rc", b"disable_checkpoint = true\nprovider_installation {\n}\n")?;
+    let cli_config =
+        private.file("terraform.rc", b"disable_checkpoint = true\nprovider_installation {\n}\n")?;
     env.insert("TF_CLI_CONFIG_FILE".into(), cli_config.into());
     // Whatever lies in HOME or answers as this machine is not the identity of the account scheme.
     env.insert("AWS_SHARED_CREDENTIALS_FILE".into(), private.file("aws-credentials", b"")?.into());
@@ -108,8 +127,8 @@ pub(crate) fn terraform_env(
         env.insert("AWS_CONFIG_FILE".into(), private.file("aws-config", b"")?.into());
         return Ok(env);
     };
-    let program =
-        std::env::current_exe().map_err(|error| Error::internal("cdflow does not know where it lies").why(error))?;
+    let program = std::env::current_exe()
+        .map_err(|error| Error::internal("cdflow does not know where it lies").why(error))?;
     let profile = backend::profile(&program, &endpoint.socket);
     env.insert("AWS_CONFIG_FILE".into(), private.file("aws-config", profile.as_bytes())?.into());
     env.insert("AWS_CONTAINER_CREDENTIALS_FULL_URI".into(), endpoint.url.clone().into());

@@ -20,7 +20,11 @@ use crate::{
     },
 };
 
-pub(crate) async fn fetch(context: &Context, wanted: &Wanted, private: &PrivateFolder) -> Result<Unpacked> {
+pub(crate) async fn fetch(
+    context: &Context,
+    wanted: &Wanted,
+    private: &PrivateFolder,
+) -> Result<Unpacked> {
     let (log, store) = (&context.host.log, &context.store);
     let key = wanted.release.key();
     log.step(&format!("Fetch {}", store.describe(&key)));
@@ -36,13 +40,16 @@ pub(crate) async fn fetch(context: &Context, wanted: &Wanted, private: &PrivateF
     };
     drop(progress);
     context.host.interrupt.check("unpacking the release")?;
-    let found = fetched
-        .ok_or_else(|| Error::new(Exit::Unavailable, format!("{} was there and is gone", store.describe(&key))))?;
+    let found = fetched.ok_or_else(|| {
+        Error::new(Exit::Unavailable, format!("{} was there and is gone", store.describe(&key)))
+    })?;
     let (into, expected) = (private.folder("bundle")?, published::promised_digest(&found)?);
     let from = archive.clone();
     let unpacked = tokio::task::spawn_blocking(move || bundle::unpack(&from, &into, expected));
-    let unpacked = unpacked.await.map_err(|error| Error::internal("the bundle's reader failed").why(error))?;
-    let unpacked = unpacked.map_err(|error| error.hint(format!("it was fetched from {}", store.describe(&key))))?;
+    let unpacked =
+        unpacked.await.map_err(|error| Error::internal("the bundle's reader failed").why(error))?;
+    let unpacked = unpacked
+        .map_err(|error| error.hint(format!("it was fetched from {}", store.describe(&key))))?;
     // Twice the space would be needed otherwise.
     fs::remove_file(&archive).map_err(|error| Error::io("can't remove", &archive, &error))?;
     check_recorded(wanted, &unpacked)?;
@@ -54,20 +61,26 @@ pub(crate) async fn fetch(context: &Context, wanted: &Wanted, private: &PrivateF
                 manifest.files.len()
             ));
         }
-        _ => log.warning("this bundle has no manifest.json (another program made it): its content is unverified"),
+        _ => log.warning(
+            "this bundle has no manifest.json (another program made it): its content is unverified",
+        ),
     }
     Ok(unpacked)
 }
 
 /// A version that was deployed here before must still be the same bytes.
 fn check_recorded(wanted: &Wanted, unpacked: &Unpacked) -> Result<()> {
-    let Some(recorded) = wanted.recorded.as_ref().filter(|recorded| recorded.version == wanted.release.version) else {
+    let Some(recorded) =
+        wanted.recorded.as_ref().filter(|recorded| recorded.version == wanted.release.version)
+    else {
         return Ok(());
     };
     if recorded.bundle_digest == unpacked.digest {
         return Ok(());
     }
-    let text = |digest: Option<Sha256>| digest.map_or_else(|| "none".to_owned(), |digest| digest.to_string());
+    let text = |digest: Option<Sha256>| {
+        digest.map_or_else(|| "none".to_owned(), |digest| digest.to_string())
+    };
     Err(Error::integrity(format!(
         "release {} is not the one that was deployed to `{}`",
         wanted.release.version, wanted.environment
@@ -81,7 +94,11 @@ fn check_recorded(wanted: &Wanted, unpacked: &Unpacked) -> Result<()> {
 }
 
 /// The bundle is of this component and version, and its environment has not moved since.
-pub(crate) fn check_bundle<'a>(context: &'a Context, wanted: &Wanted, bundle: &Unpacked) -> Result<Accounts<'a>> {
+pub(crate) fn check_bundle<'a>(
+    context: &'a Context,
+    wanted: &Wanted,
+    bundle: &Unpacked,
+) -> Result<Accounts<'a>> {
     let facts: Value = serde_json::from_str(&read(&bundle.root, "release.json")?)
         .map_err(|error| Error::integrity("release.json of the bundle can't be read").why(error))?;
     let identity = &wanted.release.identity;
@@ -100,11 +117,13 @@ pub(crate) fn check_bundle<'a>(context: &'a Context, wanted: &Wanted, bundle: &U
         }
     }
     let raw = read(&bundle.root, "account-scheme.json")?;
-    let frozen = FrozenAccount::find(&raw, &identity.team, context.scheme.listed_as(&wanted.environment))?;
+    let frozen =
+        FrozenAccount::find(&raw, &identity.team, context.scheme.listed_as(&wanted.environment))?;
     let (live, _) = context.scheme.account_of(&wanted.environment)?;
     if frozen.id != live.id || frozen.region != live.region {
-        let place =
-            |id: &Option<String>, region: &str| format!("account {} in {region}", id.as_deref().unwrap_or("(local)"));
+        let place = |id: &Option<String>, region: &str| {
+            format!("account {} in {region}", id.as_deref().unwrap_or("(local)"))
+        };
         return Err(Error::input(format!(
             "the environment `{}` has moved since this release was made",
             wanted.environment

@@ -79,17 +79,26 @@ pub(crate) async fn open(context: &Context, wanted: &Wanted) -> Result<Opened> {
     let home = home(context, wanted).await?;
     host.interrupt.check("terraform init")?;
     let backend = Backend::choose(&home.place, &tool)?;
-    let mut prepared = working_folder::prepare(context, wanted, &private, &bundle, &backend, &accounts.frozen)?;
+    let mut prepared =
+        working_folder::prepare(context, wanted, &private, &bundle, &backend, &accounts.frozen)?;
 
-    let assuming = credentials::credentials(context, wanted, &private, accounts.live, home.session.as_ref());
+    let assuming =
+        credentials::credentials(context, wanted, &private, accounts.live, home.session.as_ref());
     let (session, endpoint) = host.interrupt.or_cancel("assuming the roles", assuming).await?;
     let reading = credentials::read_secrets(context, wanted, &mut prepared, session.as_deref());
     host.interrupt.or_cancel("reading the secrets", reading).await?;
     prepared.write_variables()?;
 
-    let env = credentials::terraform_env(context, &private, &accounts.frozen.region, endpoint.as_ref())?;
+    let env =
+        credentials::terraform_env(context, &private, &accounts.frozen.region, endpoint.as_ref())?;
     let original = context.folder.join("infra");
-    let folder = Folder { tool: tool.clone(), host: host.clone(), infra: prepared.infra.clone(), original, env };
+    let folder = Folder {
+        tool: tool.clone(),
+        host: host.clone(),
+        infra: prepared.infra.clone(),
+        original,
+        env,
+    };
     host.log.step(&format!("Initialise {} {}", tool.flavor.name(), tool.version));
     let terraform = folder.init(&wanted.environment, &prepared.init, &backend).await?;
     Ok(Opened {
@@ -108,8 +117,11 @@ pub(crate) async fn open(context: &Context, wanted: &Wanted) -> Result<Opened> {
 /// Where the state is, or will be. A plan alone makes no place for it.
 async fn home(context: &Context, wanted: &Wanted) -> Result<StateHome> {
     migration::home(context, &wanted.environment, wanted.plan_only).await?.ok_or_else(|| {
-        Error::input(format!("there is no state bucket yet for `{}`, and a plan alone makes none", wanted.environment))
-            .hint("deploy without --plan-only: the account's first deploy makes the bucket")
+        Error::input(format!(
+            "there is no state bucket yet for `{}`, and a plan alone makes none",
+            wanted.environment
+        ))
+        .hint("deploy without --plan-only: the account's first deploy makes the bucket")
     })
 }
 
@@ -117,18 +129,29 @@ async fn home(context: &Context, wanted: &Wanted) -> Result<StateHome> {
 async fn locate(context: &Context, bundle: &Unpacked) -> Result<Tool> {
     let manifest = &context.manifest;
     let made_with = bundle.manifest.as_ref().map(|manifest| &manifest.terraform);
-    let is_opentofu =
-        made_with.map_or(manifest.opentofu_version.is_some(), |made_with| made_with.name == Flavor::OpenTofu.name());
+    let is_opentofu = made_with.map_or(manifest.opentofu_version.is_some(), |made_with| {
+        made_with.name == Flavor::OpenTofu.name()
+    });
     let tool = match is_opentofu {
-        true => Tool::locate(Flavor::OpenTofu, manifest.opentofu_version.as_ref(), &context.host).await?,
-        false => Tool::locate(Flavor::Terraform, manifest.terraform_version.as_ref(), &context.host).await?,
+        true => {
+            Tool::locate(Flavor::OpenTofu, manifest.opentofu_version.as_ref(), &context.host)
+                .await?
+        }
+        false => {
+            Tool::locate(Flavor::Terraform, manifest.terraform_version.as_ref(), &context.host)
+                .await?
+        }
     };
     let Some(made_with) = made_with else { return Ok(tool) };
     let then = made_with.version.parse::<semver::Version>();
     if then.is_ok_and(|then| (tool.version.major, tool.version.minor) < (then.major, then.minor)) {
-        return Err(Error::input(format!("{} {} is older than the release's", tool.flavor.name(), tool.version))
-            .why(format!("the release was initialised with {}", made_with.version))
-            .hint(format!("put {} {} into PATH", made_with.name, made_with.version)));
+        return Err(Error::input(format!(
+            "{} {} is older than the release's",
+            tool.flavor.name(),
+            tool.version
+        ))
+        .why(format!("the release was initialised with {}", made_with.version))
+        .hint(format!("put {} {} into PATH", made_with.name, made_with.version)));
     }
     if tool.version.to_string() != made_with.version {
         context.host.log.note(&format!(

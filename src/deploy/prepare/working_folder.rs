@@ -80,7 +80,11 @@ pub(crate) fn prepare(
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(|error| Error::io("can't make the folder", directory, &error))?;
     }
-    let init = InitRequest { providers: "../providers", is_locked: infra.join(lockfile::FILE).exists(), has_modules };
+    let init = InitRequest {
+        providers: "../providers",
+        is_locked: infra.join(lockfile::FILE).exists(),
+        has_modules,
+    };
     let has_ephemeral = declared.variables.iter().any(|variable| variable.is_ephemeral);
     // Terraform would make it readable for all, and in it are the values of secrets; one that is there keeps its mode.
     let plan_file = private.file("plan", b"")?;
@@ -99,7 +103,8 @@ fn place_modules(root: &Path, infra: &Path, is_reference: bool) -> Result<bool> 
     fs::rename(&from, &to).map_err(|error| Error::io("can't move", &from, &error))?;
     let index = to.join(modules::INDEX);
     if is_reference && index.is_file() {
-        let text = fs::read_to_string(&index).map_err(|error| Error::io("can't read", &index, &error))?;
+        let text =
+            fs::read_to_string(&index).map_err(|error| Error::io("can't read", &index, &error))?;
         fs::write(&index, modules::index_from_reference(&text)?)
             .map_err(|error| Error::io("can't write", &index, &error))?;
     }

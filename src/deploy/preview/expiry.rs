@@ -40,16 +40,24 @@ pub(crate) enum Reason {
 
 impl Judge {
     pub(crate) async fn new(context: &Context) -> Result<Self> {
-        let api = Api::of(&context.host, context.github_token.as_ref()).map_err(Trouble::into_error)?;
+        let api =
+            Api::of(&context.host, context.github_token.as_ref()).map_err(Trouble::into_error)?;
         let asking = async { api.repository_id().await.map_err(Trouble::into_error) };
         let repository = context.host.interrupt.or_cancel("asking GitHub", asking).await?;
         Ok(Self { api, repository })
     }
 
-    pub(crate) async fn fate(&self, context: &Context, environment: &Environment, record: &Record) -> Result<Fate> {
+    pub(crate) async fn fate(
+        &self,
+        context: &Context,
+        environment: &Environment,
+        record: &Record,
+    ) -> Result<Fate> {
         let Some(deployed) = record.deployed() else { return Ok(Fate::Gone) };
         let stays = |why: &str| Ok(Fate::Stays(why.to_owned()));
-        let Some(of) = deployed.preview.as_ref().filter(|of| environment.pull_request() == Some(of.number)) else {
+        let Some(of) =
+            deployed.preview.as_ref().filter(|of| environment.pull_request() == Some(of.number))
+        else {
             return stays("`preview up` has not made it");
         };
         match of.repository {
@@ -57,16 +65,25 @@ impl Judge {
             Some(_) => return stays("it belongs to another repository"),
             None => return stays("to which repository it belongs is not known"),
         }
-        let asking = async { self.by_pull_request(context, of.number, record).await.map_err(Trouble::into_error) };
+        let asking = async {
+            self.by_pull_request(context, of.number, record).await.map_err(Trouble::into_error)
+        };
         context.host.interrupt.or_cancel("asking GitHub", asking).await
     }
 
-    async fn by_pull_request(&self, context: &Context, number: u64, record: &Record) -> Result<Fate, Trouble> {
+    async fn by_pull_request(
+        &self,
+        context: &Context,
+        number: u64,
+        record: &Record,
+    ) -> Result<Fate, Trouble> {
         match self.api.pull_request(number).await {
             Ok(found) if found.merged => Ok(Fate::Due(Reason::Merged)),
             Ok(found) if found.state != "open" => Ok(Fate::Due(Reason::Closed)),
             Ok(found) => Ok(of_open(context, &PullRequest::of(found), record, Timestamp::now())),
-            Err(trouble) if trouble.kind == Kind::NotFound => self.of_missing(number, trouble).await,
+            Err(trouble) if trouble.kind == Kind::NotFound => {
+                self.of_missing(number, trouble).await
+            }
             Err(trouble) => Err(trouble),
         }
     }
@@ -88,12 +105,16 @@ fn of_open(context: &Context, change: &PullRequest, record: &Record, now: Timest
     let preview = &context.manifest.preview;
     let Some(ttl) = preview.ttl else { return Fate::Stays("its pull request is open".to_owned()) };
     let deploys = record.unsettled.iter().chain(&record.settled).map(|entry| &entry.start);
-    let newest = deploys.filter(|start| start.action == Action::Deploy).map(|start| start.started).max();
-    let is_old =
-        newest.is_some_and(|newest| SignedDuration::try_from(ttl.0).is_ok_and(|ttl| now.duration_since(newest) >= ttl));
+    let newest =
+        deploys.filter(|start| start.action == Action::Deploy).map(|start| start.started).max();
+    let is_old = newest.is_some_and(|newest| {
+        SignedDuration::try_from(ttl.0).is_ok_and(|ttl| now.duration_since(newest) >= ttl)
+    });
     match (is_old, change.has_label(preview.keep_label())) {
         (false, _) => Fate::Stays("its pull request is open".to_owned()),
-        (true, true) => Fate::Stays(format!("the label `{}` keeps it", preview.keep_label().escape_debug())),
+        (true, true) => {
+            Fate::Stays(format!("the label `{}` keeps it", preview.keep_label().escape_debug()))
+        }
         (true, false) => Fate::Due(Reason::Old(ttl.0)),
     }
 }

@@ -26,12 +26,16 @@ impl PullRequest {
             let api = Api::of(&context.host, context.github_token.as_ref())?;
             api.pull_request(number).await
         };
-        let found = context.host.interrupt.or_cancel("asking GitHub", async { Ok(asked.await) }).await?;
+        let found =
+            context.host.interrupt.or_cancel("asking GitHub", async { Ok(asked.await) }).await?;
         let of_event = of_event(context).filter(|change| change.number == number);
         match (found, of_event) {
             (Ok(found), _) => Ok(Self::of(found)),
             (Err(trouble), Some(change)) => {
-                context.host.log.warning(&format!("only the run's event tells of the pull request: {trouble}"));
+                context
+                    .host
+                    .log
+                    .warning(&format!("only the run's event tells of the pull request: {trouble}"));
                 Ok(Self::of_event(change))
             }
             (Err(trouble), None) => Err(trouble.into_error()),
@@ -68,7 +72,11 @@ impl PullRequest {
     }
 
     /// Why it has no preview, which is nobody's mistake.
-    pub(crate) async fn unwanted(&self, context: &Context, preview: &Preview) -> Result<Option<String>> {
+    pub(crate) async fn unwanted(
+        &self,
+        context: &Context,
+        preview: &Preview,
+    ) -> Result<Option<String>> {
         if self.is_fork {
             return Err(Error::refused(format!("pull request #{} comes from a fork", self.number))
                 .why("code of outsiders never reaches the cloud")

@@ -34,7 +34,11 @@ pub(crate) struct Newest {
 impl Watch {
     /// Why nothing must be applied any more. Trouble with GitHub stops neither `up` nor `down`: the next run, or `reap`, puts it
     /// right. `reap` does not destroy what it can't ask about.
-    pub(crate) async fn overtaken(&self, context: &Context, environment: &Environment) -> Result<Option<String>> {
+    pub(crate) async fn overtaken(
+        &self,
+        context: &Context,
+        environment: &Environment,
+    ) -> Result<Option<String>> {
         match self {
             Self::Newest(newest) => {
                 let unknown = "whether this is the newest commit is not known";
@@ -42,8 +46,12 @@ impl Watch {
                 Ok(found.and_then(|found| newest.judge(&found.state, &found.head.sha)))
             }
             Self::Closed(number) => {
-                let found = ask(context, *number, "whether the pull request was opened again is not known").await;
-                Ok(found.filter(|found| found.state == "open").map(|_| format!("pull request #{number} is open again")))
+                let found =
+                    ask(context, *number, "whether the pull request was opened again is not known")
+                        .await;
+                Ok(found
+                    .filter(|found| found.state == "open")
+                    .map(|_| format!("pull request #{number} is open again")))
             }
             Self::Due(judge) => {
                 let record = deploy::record(context, environment).await?;
@@ -88,7 +96,11 @@ impl Newest {
             return Some(format!("pull request #{number} is closed"));
         }
         (head != self.sha).then(|| {
-            format!("{} is the newest commit of pull request #{number}, not {}", short(head), short(&self.sha))
+            format!(
+                "{} is the newest commit of pull request #{number}, not {}",
+                short(head),
+                short(&self.sha)
+            )
         })
     }
 }
@@ -102,6 +114,8 @@ mod tests {
         let newest = Newest { number: 7, sha: "aaaaaaaaaa".into() };
         assert_eq!(newest.judge("open", "aaaaaaaaaa"), None);
         assert_eq!(newest.judge("closed", "aaaaaaaaaa").unwrap(), "pull request #7 is closed");
-        assert!(newest.judge("open", "bbbbbbbbbb").unwrap().starts_with("bbbbbbb is the newest commit"));
+        assert!(
+            newest.judge("open", "bbbbbbbbbb").unwrap().starts_with("bbbbbbb is the newest commit")
+        );
     }
 }

@@ -45,7 +45,8 @@ impl Digest {
     /// In constant time.
     fn verifies(self, key: &[u8], message: &[u8], mac: &[u8]) -> bool {
         fn check<M: Mac + KeyInit>(key: &[u8], message: &[u8], mac: &[u8]) -> bool {
-            <M as KeyInit>::new_from_slice(key).is_ok_and(|hmac| hmac.chain_update(message).verify_slice(mac).is_ok())
+            <M as KeyInit>::new_from_slice(key)
+                .is_ok_and(|hmac| hmac.chain_update(message).verify_slice(mac).is_ok())
         }
         match self {
             Self::Md5 => check::<Hmac<md5::Md5>>(key, message, mac),
@@ -59,7 +60,12 @@ impl Digest {
 }
 
 /// Verifies before it decrypts. `mac` are the bytes, not their hex.
-pub(crate) fn open(data_key: &[u8], digest: Digest, ciphertext: &[u8], mac: &[u8]) -> Result<String, Refused> {
+pub(crate) fn open(
+    data_key: &[u8],
+    digest: Digest,
+    ciphertext: &[u8],
+    mac: &[u8],
+) -> Result<String, Refused> {
     let (encryption, authentication) =
         data_key.split_at_checked(32).filter(|(_, rest)| rest.len() == 32).ok_or(Refused::Key)?;
     if !digest.verifies(authentication, ciphertext, mac) {
@@ -68,7 +74,8 @@ pub(crate) fn open(data_key: &[u8], digest: Digest, ciphertext: &[u8], mac: &[u8
     // The counter starts at one.
     let mut counter = [0; 16];
     counter[15] = 1;
-    let mut cipher = Ctr128BE::<Aes256>::new_from_slices(encryption, &counter).map_err(|_| Refused::Key)?;
+    let mut cipher =
+        Ctr128BE::<Aes256>::new_from_slices(encryption, &counter).map_err(|_| Refused::Key)?;
     let mut text = ciphertext.to_vec();
     cipher.apply_keystream(&mut text);
     String::from_utf8(text).map_err(|_| Refused::Text)

@@ -37,7 +37,11 @@ struct Item {
 }
 
 pub(crate) async fn read(request: &Request<'_>, may_be_missing: bool) -> Result<Secrets> {
-    let table = request.credstash.table.clone().unwrap_or_else(|| format!("credstash-{}", request.identity.team));
+    let table = request
+        .credstash
+        .table
+        .clone()
+        .unwrap_or_else(|| format!("credstash-{}", request.identity.team));
     let prefix = format!("deploy.{}.{}.", request.environment_name(), request.identity.component);
     let Some(rows) = rows(request, &table, &prefix).await? else {
         return match may_be_missing {
@@ -53,7 +57,10 @@ pub(crate) async fn read(request: &Request<'_>, may_be_missing: bool) -> Result<
         async move { Ok((name, unseal(request, kms, &table_item(&item), &item).await?)) }
     });
     // Boxed, so that the compiler need not prove the closure general over lifetimes.
-    futures_util::stream::iter(opened.map(Box::pin).collect::<Vec<_>>()).buffer_unordered(AT_ONCE).try_collect().await
+    futures_util::stream::iter(opened.map(Box::pin).collect::<Vec<_>>())
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await
 }
 
 fn table_item(item: &Item) -> String {
@@ -79,9 +86,10 @@ async fn rows(request: &Request<'_>, table: &str, prefix: &str) -> Result<Option
         Ok(rows) => Ok(Some(rows)),
         Err(error) => match Failure::of(&error) {
             failure if failure.code() == Some("ResourceNotFoundException") => Ok(None),
-            failure => {
-                Err(failure.into_error(format!("the credstash table `{table}` can't be read"), request.region()))
-            }
+            failure => Err(failure.into_error(
+                format!("the credstash table `{table}` can't be read"),
+                request.region(),
+            )),
         },
     }
 }
@@ -90,9 +98,13 @@ async fn rows(request: &Request<'_>, table: &str, prefix: &str) -> Result<Option
 fn newest(rows: Vec<Row>, prefix: &str, table: &str) -> Result<BTreeMap<String, Item>> {
     let mut newest: BTreeMap<String, (String, Row)> = BTreeMap::new();
     for row in rows {
-        let text = |key: &str| row.get(key).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
+        let text = |key: &str| {
+            row.get(key).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default()
+        };
         let (name, version) = (text("name"), text("version"));
-        let Some(short) = name.strip_prefix(prefix).filter(|short| !short.contains('.')) else { continue };
+        let Some(short) = name.strip_prefix(prefix).filter(|short| !short.contains('.')) else {
+            continue;
+        };
         let is_newer = newest.get(short).is_none_or(|(other, _)| order(other) < order(&version));
         if is_newer {
             newest.insert(short.to_owned(), (version, row));
@@ -111,11 +123,16 @@ fn parse(row: &Row, table: &str) -> Result<Item> {
     let text = |key: &str| row.get(key).and_then(|value| value.as_s().ok()).map(String::as_str);
     let name = text("name").unwrap_or_default().to_owned();
     let refuse = |what: &str| {
-        Error::integrity(format!("the secret `{}` in `{table}` is not as credstash writes it", name.escape_debug()))
-            .why(what)
+        Error::integrity(format!(
+            "the secret `{}` in `{table}` is not as credstash writes it",
+            name.escape_debug()
+        ))
+        .why(what)
     };
     let decoded = |key: &str| {
-        text(key).and_then(|text| STANDARD.decode(text).ok()).ok_or_else(|| refuse(&format!("`{key}` is not base64")))
+        text(key)
+            .and_then(|text| STANDARD.decode(text).ok())
+            .ok_or_else(|| refuse(&format!("`{key}` is not base64")))
     };
     // Hex in ASCII: as bytes, and by old versions as a string.
     let mac = match row.get("hmac") {
@@ -140,7 +157,12 @@ fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
     pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
 }
 
-async fn unseal(request: &Request<'_>, kms: &aws_sdk_kms::Client, who: &str, item: &Item) -> Result<Secret> {
+async fn unseal(
+    request: &Request<'_>,
+    kms: &aws_sdk_kms::Client,
+    who: &str,
+    item: &Item,
+) -> Result<Secret> {
     let context = request.credstash.context.clone();
     let call = kms
         .decrypt()
@@ -158,16 +180,18 @@ async fn unseal(request: &Request<'_>, kms: &aws_sdk_kms::Client, who: &str, ite
         }
     })?;
     let data_key = answer.plaintext().map(|blob| blob.as_ref()).unwrap_or_default();
-    cipher::open(data_key, item.digest, &item.ciphertext, &item.mac).map(Secret::new).map_err(|refused| {
-        let error = Error::integrity(format!("{who} can't be trusted"));
-        match refused {
-            Refused::Key => error.why("KMS gave a data key of another length"),
-            Refused::Hmac => error
-                .why("its HMAC is wrong: it was tampered with, or sealed with another key")
-                .hint("put it again with credstash"),
-            Refused::Text => error.why("it is not UTF-8").hint("put it again as text"),
-        }
-    })
+    cipher::open(data_key, item.digest, &item.ciphertext, &item.mac).map(Secret::new).map_err(
+        |refused| {
+            let error = Error::integrity(format!("{who} can't be trusted"));
+            match refused {
+                Refused::Key => error.why("KMS gave a data key of another length"),
+                Refused::Hmac => error
+                    .why("its HMAC is wrong: it was tampered with, or sealed with another key")
+                    .hint("put it again with credstash"),
+                Refused::Text => error.why("it is not UTF-8").hint("put it again as text"),
+            }
+        },
+    )
 }
 
 #[cfg(test)]
@@ -194,7 +218,9 @@ mod tests {
         let text = |text: &Value| text.as_str().unwrap().to_owned();
         vectors
             .iter()
-            .map(|vector| (row(&vector["item"]), hex(&vector["data_key_hex"]), text(&vector["plaintext"])))
+            .map(|vector| {
+                (row(&vector["item"]), hex(&vector["data_key_hex"]), text(&vector["plaintext"]))
+            })
             .collect()
     }
 
@@ -203,11 +229,18 @@ mod tests {
         let mut digests = Vec::new();
         for (row, key, plaintext) in vectors() {
             let item = parse(&row, "t").unwrap();
-            assert_eq!(cipher::open(&key, item.digest, &item.ciphertext, &item.mac), Ok(plaintext), "{}", item.name);
+            assert_eq!(
+                cipher::open(&key, item.digest, &item.ciphertext, &item.mac),
+                Ok(plaintext),
+                "{}",
+                item.name
+            );
             digests.push(item.digest);
         }
         assert!(
-            digests.contains(&Digest::Md5) && digests.contains(&Digest::Sha512) && digests.len() >= 6,
+            digests.contains(&Digest::Md5)
+                && digests.contains(&Digest::Sha512)
+                && digests.len() >= 6,
             "{digests:?}"
         );
     }
@@ -219,13 +252,25 @@ mod tests {
             for at in 0..item.ciphertext.len() {
                 let mut changed = item.ciphertext.clone();
                 changed[at] ^= 1;
-                assert_eq!(cipher::open(&key, item.digest, &changed, &item.mac), Err(Refused::Hmac));
+                assert_eq!(
+                    cipher::open(&key, item.digest, &changed, &item.mac),
+                    Err(Refused::Hmac)
+                );
             }
             let mut changed = item.mac.clone();
             changed[0] ^= 1;
-            assert_eq!(cipher::open(&key, item.digest, &item.ciphertext, &changed), Err(Refused::Hmac));
-            assert_eq!(cipher::open(&key, item.digest, &item.ciphertext, &item.mac[..4]), Err(Refused::Hmac));
-            assert_eq!(cipher::open(&key[..63], item.digest, &item.ciphertext, &item.mac), Err(Refused::Key));
+            assert_eq!(
+                cipher::open(&key, item.digest, &item.ciphertext, &changed),
+                Err(Refused::Hmac)
+            );
+            assert_eq!(
+                cipher::open(&key, item.digest, &item.ciphertext, &item.mac[..4]),
+                Err(Refused::Hmac)
+            );
+            assert_eq!(
+                cipher::open(&key[..63], item.digest, &item.ciphertext, &item.mac),
+                Err(Refused::Key)
+            );
         }
     }
 

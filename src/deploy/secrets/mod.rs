@@ -63,16 +63,19 @@ pub(crate) type Secrets = BTreeMap<String, Secret>;
 
 /// Reads all sources at once. A source that is not there at all is an error, unless another one is named besides.
 pub(crate) async fn read(sources: &[Source], request: &Request<'_>) -> Result<Secrets> {
-    let reads =
-        sources.iter().map(|source| async move { (*source, read_one(*source, request, sources.len() > 1).await) });
+    let reads = sources.iter().map(|source| async move {
+        (*source, read_one(*source, request, sources.len() > 1).await)
+    });
     let mut secrets = Secrets::new();
     let mut origins = BTreeMap::new();
     for (source, read) in futures_util::future::join_all(reads).await {
         for (name, secret) in read? {
             check_name(&name, source)?;
             if let Some(other) = origins.insert(name.clone(), source) {
-                return Err(Error::input(format!("the secret `{name}` stands in two sources: {other} and {source}"))
-                    .hint("remove one of the two: none wins over the other"));
+                return Err(Error::input(format!(
+                    "the secret `{name}` stands in two sources: {other} and {source}"
+                ))
+                .hint("remove one of the two: none wins over the other"));
             }
             secrets.insert(name, secret);
         }
@@ -129,7 +132,10 @@ impl<'de> Deserialize<'de> for Sources {
                 }
             }
 
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Sources, A::Error> {
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                self,
+                mut list: A,
+            ) -> Result<Sources, A::Error> {
                 let mut sources = Vec::new();
                 while let Some(source) = list.next_element::<Source>()? {
                     if sources.contains(&source) {

@@ -17,22 +17,31 @@ pub(crate) async fn read(request: &Request<'_>, may_be_missing: bool) -> Result<
     match client.get_secret_value().secret_id(&id).send().await {
         Ok(answer) => parse(answer.secret_string().unwrap_or_default(), &id),
         Err(error) => match Failure::of(&error) {
-            failure if failure.code() == Some("ResourceNotFoundException") && may_be_missing => Ok(Secrets::new()),
-            failure => {
-                Err(failure.into_error(format!("the secret `{id}` of Secrets Manager can't be read"), request.region()))
+            failure if failure.code() == Some("ResourceNotFoundException") && may_be_missing => {
+                Ok(Secrets::new())
             }
+            failure => Err(failure.into_error(
+                format!("the secret `{id}` of Secrets Manager can't be read"),
+                request.region(),
+            )),
         },
     }
 }
 
 /// The errors of the JSON reader show the text, which must not be shown: they are not passed on.
 fn parse(text: &str, id: &str) -> Result<Secrets> {
-    let object: Map<String, Value> = serde_json::from_str(text)
-        .map_err(|_| Error::input(format!("the secret `{id}` of Secrets Manager is not a JSON object of strings")))?;
+    let object: Map<String, Value> = serde_json::from_str(text).map_err(|_| {
+        Error::input(format!(
+            "the secret `{id}` of Secrets Manager is not a JSON object of strings"
+        ))
+    })?;
     let string = |(name, value): (String, Value)| match value {
         Value::String(value) => Ok((name, Secret::new(value))),
-        _ => Err(Error::input(format!("the value of `{}` in the secret `{id}` is no string", name.escape_debug()))
-            .hint("write it in quotes")),
+        _ => Err(Error::input(format!(
+            "the value of `{}` in the secret `{id}` is no string",
+            name.escape_debug()
+        ))
+        .hint("write it in quotes")),
     };
     object.into_iter().map(string).collect()
 }

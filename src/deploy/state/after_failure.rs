@@ -4,15 +4,24 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::{commands::unlock, config::names::Environment, context::Context, terraform::state::summary::StateSummary};
+use crate::{
+    commands::unlock, config::names::Environment, context::Context,
+    terraform::state::summary::StateSummary,
+};
 
 /// A cancelled run has little time, and more important things to say.
 const ENOUGH: Duration = Duration::from_secs(15);
 
-pub(crate) async fn tell(context: &Context, environment: &Environment, state: Option<&StateSummary>) {
+pub(crate) async fn tell(
+    context: &Context,
+    environment: &Environment,
+    state: Option<&StateSummary>,
+) {
     let log = &context.host.log;
     match state {
-        Some(state) => log.note(&format!("the stored state of {environment} has serial {}", state.serial)),
+        Some(state) => {
+            log.note(&format!("the stored state of {environment} has serial {}", state.serial))
+        }
         None => log.note(&format!("{environment} has no stored state")),
     }
     let Ok(Ok(locks)) = timeout(ENOUGH, unlock::held(context, environment)).await else {

@@ -51,13 +51,26 @@ impl StateHome {
         let session = classic_session(context, account).await?;
         let found = classic_bucket(context, account, &session, missing).await?;
         let Some((bucket, has_table)) = found else { return Ok(None) };
-        let place = StatePlace::classic(bucket, has_table, account, use_lockfile, identity, environment, filename);
+        let place = StatePlace::classic(
+            bucket,
+            has_table,
+            account,
+            use_lockfile,
+            identity,
+            environment,
+            filename,
+        );
         Ok(Some(Self { place, session: Some(session) }))
     }
 
     /// To copy it from or to.
     pub(crate) fn object(&self) -> Result<StateObject> {
-        Ok(StateObject { store: self.store()?, key: self.place.key(), locks: self.locks()?, is_ours: true })
+        Ok(StateObject {
+            store: self.store()?,
+            key: self.place.key(),
+            locks: self.locks()?,
+            is_ours: true,
+        })
     }
 
     /// Where its object lies, and those of other states.
@@ -66,9 +79,11 @@ impl StateHome {
             StatePlace::Local { root, .. } => {
                 context::store_at(&Place::Directory(root.clone()), "", self.session.as_deref())
             }
-            StatePlace::S3(place) => {
-                context::store_at(&Place::Bucket(place.bucket.clone()), &place.region, self.session.as_deref())
-            }
+            StatePlace::S3(place) => context::store_at(
+                &Place::Bucket(place.bucket.clone()),
+                &place.region,
+                self.session.as_deref(),
+            ),
         }
     }
 
@@ -106,7 +121,9 @@ impl StateHome {
 
 /// Whether there is a state of that environment, whatever is in it.
 pub(crate) async fn has_state(context: &Context, environment: &Environment) -> Result<bool> {
-    let home = StateHome::find(context, &context.scheme, &context.identity, environment, Missing::Leave).await?;
+    let home =
+        StateHome::find(context, &context.scheme, &context.identity, environment, Missing::Leave)
+            .await?;
     let Some(home) = home else { return Ok(false) };
     let store = home.store()?;
     let key = home.place.key();
@@ -117,12 +134,15 @@ pub(crate) async fn has_state(context: &Context, environment: &Environment) -> R
 pub(crate) async fn previews(context: &Context) -> Result<Vec<Environment>> {
     // Whichever: what comes before its name in the key is the folder of all.
     let sample = Environment::of_pull_request(u64::MAX);
-    let home = StateHome::find(context, &context.scheme, &context.identity, &sample, Missing::Leave).await?;
+    let home =
+        StateHome::find(context, &context.scheme, &context.identity, &sample, Missing::Leave)
+            .await?;
     let Some(home) = home else { return Ok(Vec::new()) };
     let key = home.place.key();
     let folder = key.split_once(sample.as_str()).map_or("", |(folder, _)| folder);
     let names = home.store()?.folders(folder).await?;
-    let previews = names.iter().filter_map(|name| name.parse().ok()).filter(Environment::is_preview);
+    let previews =
+        names.iter().filter_map(|name| name.parse().ok()).filter(Environment::is_preview);
     let mut found = Vec::new();
     for environment in previews {
         // In the classic layout the folder is all components'.
@@ -136,8 +156,11 @@ pub(crate) async fn previews(context: &Context) -> Result<Vec<Environment>> {
 /// The deploying role, also for a plan: the state's lock must be written.
 async fn classic_session(context: &Context, account: &Account) -> Result<Arc<Session>> {
     context.session(account, account.role.as_deref()).await?.ok_or_else(|| {
-        Error::input(format!("the state can't be reached without a role in the account `{}`", account.alias))
-            .hint("give the account an `id` and a `role` in the account scheme")
+        Error::input(format!(
+            "the state can't be reached without a role in the account `{}`",
+            account.alias
+        ))
+        .hint("give the account an `id` and a `role` in the account scheme")
     })
 }
 

@@ -20,7 +20,11 @@ use crate::{
 const MARKER: &[u8] = b"1";
 
 /// Where the state of an environment is, moved along before if need be. None where there is no place yet and a plan makes none.
-pub(crate) async fn home(context: &Context, environment: &Environment, plan_only: bool) -> Result<Option<StateHome>> {
+pub(crate) async fn home(
+    context: &Context,
+    environment: &Environment,
+    plan_only: bool,
+) -> Result<Option<StateHome>> {
     let missing = if plan_only { Missing::Leave } else { Missing::Make };
     if let Upgrade::HeldBack(new) = &context.upgrade {
         check_not_migrated(context, new, environment).await?;
@@ -46,7 +50,11 @@ pub(crate) async fn home(context: &Context, environment: &Environment, plan_only
     }
 }
 
-async fn old_home(context: &Context, old: &Side, environment: &Environment) -> Result<Option<StateHome>> {
+async fn old_home(
+    context: &Context,
+    old: &Side,
+    environment: &Environment,
+) -> Result<Option<StateHome>> {
     // An environment that the old scheme does not know has nothing there.
     if old.scheme.account_of(environment).is_err() {
         return Ok(None);
@@ -55,31 +63,48 @@ async fn old_home(context: &Context, old: &Side, environment: &Environment) -> R
 }
 
 /// A plan changes nothing, and so it is made with the state where it still is.
-async fn planned(context: &Context, old: StateHome, new: Option<StateHome>) -> Result<Option<StateHome>> {
+async fn planned(
+    context: &Context,
+    old: StateHome,
+    new: Option<StateHome>,
+) -> Result<Option<StateHome>> {
     if old.store()?.head(&old.place.key()).await?.is_none() {
         return Ok(new);
     }
-    context
-        .host
-        .log
-        .note(&format!("planned with the state at {}, which a deploy will move along", old.place.describe()));
+    context.host.log.note(&format!(
+        "planned with the state at {}, which a deploy will move along",
+        old.place.describe()
+    ));
     Ok(Some(old))
 }
 
-async fn migrate(context: &Context, environment: &Environment, old: &StateHome, new: &StateHome) -> Result<()> {
+async fn migrate(
+    context: &Context,
+    environment: &Environment,
+    old: &StateHome,
+    new: &StateHome,
+) -> Result<()> {
     let log = &context.host.log;
     let (from, to) = (old.place.describe(), new.place.describe());
     let holder = holder(context, "cdflow migration", &from)?;
-    let copied = transfer::copy(&old.object()?, &new.object()?, &holder).await.map_err(|error| {
-        error.hint(format!("nothing was applied; the state of `{environment}` is still used from {from}"))
-    })?;
+    let copied =
+        transfer::copy(&old.object()?, &new.object()?, &holder).await.map_err(|error| {
+            error.hint(format!(
+                "nothing was applied; the state of `{environment}` is still used from {from}"
+            ))
+        })?;
     match copied {
         Copied::Nothing => return Ok(()),
-        Copied::Already(state) => log.note(&format!("the state is at {to} already (serial {})", state.serial)),
+        Copied::Already(state) => {
+            log.note(&format!("the state is at {to} already (serial {})", state.serial))
+        }
         Copied::Done(state) => {
             log.step(&format!("Migrate the state of {environment}"));
             log.note(&format!("from {from}, which stays and is not used any more"));
-            log.note(&format!("to {to}: serial {}, lineage {}, verified", state.serial, state.lineage));
+            log.note(&format!(
+                "to {to}: serial {}, lineage {}, verified",
+                state.serial, state.lineage
+            ));
         }
     }
     let marker = new.place.migrated_marker();
@@ -92,26 +117,33 @@ async fn is_migrated(home: &StateHome) -> Result<bool> {
 }
 
 /// A state that has moved along must not be changed where it was.
-async fn check_not_migrated(context: &Context, new: &Side, environment: &Environment) -> Result<()> {
+async fn check_not_migrated(
+    context: &Context,
+    new: &Side,
+    environment: &Environment,
+) -> Result<()> {
     if new.scheme.account_of(environment).is_err() {
         return Ok(());
     }
-    let home = StateHome::find(context, &new.scheme, &new.identity, environment, Missing::Leave).await?;
+    let home =
+        StateHome::find(context, &new.scheme, &new.identity, environment, Missing::Leave).await?;
     match home {
-        Some(home) if is_migrated(&home).await? => {
-            Err(Error::refused(format!("the state of `{environment}` has moved to the new account scheme"))
-                .why(format!("it is at {}", home.place.describe()))
-                .hint("leave --old-account-scheme out"))
-        }
+        Some(home) if is_migrated(&home).await? => Err(Error::refused(format!(
+            "the state of `{environment}` has moved to the new account scheme"
+        ))
+        .why(format!("it is at {}", home.place.describe()))
+        .hint("leave --old-account-scheme out")),
         _ => Ok(()),
     }
 }
 
 /// A lock of ours, which Terraform and `cdflow unlock` show like any other.
 pub(crate) fn holder(context: &Context, what: &str, path: &str) -> Result<Holder> {
-    let random = Secret::random().map_err(|error| Error::internal("the system gives no random bytes").why(error))?;
+    let random = Secret::random()
+        .map_err(|error| Error::internal("the system gives no random bytes").why(error))?;
     let id: String = random.expose().chars().filter(char::is_ascii_alphanumeric).take(32).collect();
     let environment = &context.host.environment;
-    let who = ["GITHUB_ACTOR", "USER"].iter().find_map(|name| environment.get(name)).unwrap_or("cdflow");
+    let who =
+        ["GITHUB_ACTOR", "USER"].iter().find_map(|name| environment.get(name)).unwrap_or("cdflow");
     Ok(Holder::new(id, who, what, path))
 }

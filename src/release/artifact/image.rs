@@ -65,7 +65,11 @@ impl ImageName {
                 .why("the release's own image would have no tag any more, and registries delete such images")
                 .hint("release under another version"));
         }
-        Ok(Self { host, path: release.identity.component.to_string(), version: release.version.clone() })
+        Ok(Self {
+            host,
+            path: release.identity.component.to_string(),
+            version: release.version.clone(),
+        })
     }
 
     pub(crate) fn repository(&self) -> String {
@@ -90,7 +94,12 @@ impl ImageName {
 }
 
 /// The context, and the hook beside cdflow.yml if there is one.
-pub(crate) fn sources(settings: &Docker, folder: &Path, root: &Path, builder: Builder) -> Result<ImageSources> {
+pub(crate) fn sources(
+    settings: &Docker,
+    folder: &Path,
+    root: &Path,
+    builder: Builder,
+) -> Result<ImageSources> {
     let context = match &settings.context {
         None => folder.to_owned(),
         Some(context) => inside(&folder.join(context), "docker.context", root)?,
@@ -104,7 +113,8 @@ pub(crate) fn sources(settings: &Docker, folder: &Path, root: &Path, builder: Bu
             .hint("add one, or name it in cdflow.yml (`docker: {dockerfile: …}`)"));
     }
     let dockerfile = inside(&dockerfile, "docker.dockerfile", root)?;
-    let text = fs::read_to_string(&dockerfile).map_err(|error| Error::io("can't read", &dockerfile, &error))?;
+    let text = fs::read_to_string(&dockerfile)
+        .map_err(|error| Error::io("can't read", &dockerfile, &error))?;
     Ok(ImageSources {
         context: Context::read(&context, &dockerfile, builder, &NEVER_SENT)?,
         hook: hook(folder)?,
@@ -119,14 +129,17 @@ pub(crate) fn of_function(code: &Code, images: &Images, folder: &Path) -> Result
         context: code.context(Profile::Release, images)?,
         hook: hook(folder)?,
         bases: Vec::new(),
-        generated_by: Some(json!({"build-image": images.build.as_str(), "runtime-image": images.runtime.as_str()})),
+        generated_by: Some(
+            json!({"build-image": images.build.as_str(), "runtime-image": images.runtime.as_str()}),
+        ),
     })
 }
 
 /// A release is of a commit, so nothing of it comes from outside the checkout.
 fn inside(path: &Path, key: &str, root: &Path) -> Result<PathBuf> {
     let found = fs::canonicalize(path).map_err(|error| {
-        Error::io("can't find", path, &error).hint(format!("`{key}` is relative to the folder of cdflow.yml"))
+        Error::io("can't find", path, &error)
+            .hint(format!("`{key}` is relative to the folder of cdflow.yml"))
     })?;
     match found.starts_with(root) {
         true => Ok(found),
@@ -158,7 +171,9 @@ fn bases(dockerfile: &str) -> Vec<String> {
         }
         let mut words = words.filter(|word| !word.starts_with("--"));
         let Some(image) = words.next() else { continue };
-        if !stages.iter().any(|stage| stage.eq_ignore_ascii_case(image)) && !found.iter().any(|it| it == image) {
+        if !stages.iter().any(|stage| stage.eq_ignore_ascii_case(image))
+            && !found.iter().any(|it| it == image)
+        {
             found.push(image.to_owned());
         }
         if words.next().is_some_and(|word| word.eq_ignore_ascii_case("as")) {
@@ -171,9 +186,12 @@ fn bases(dockerfile: &str) -> Vec<String> {
 impl ImageSources {
     pub(crate) fn files(&self) -> Vec<TreeFile> {
         let file = |entry: &crate::services::docker::context::Entry| match &entry.kind {
-            Kind::File { path, size, executable, .. } => {
-                Some(TreeFile { name: entry.name.clone(), path: path.clone(), executable: *executable, size: *size })
-            }
+            Kind::File { path, size, executable, .. } => Some(TreeFile {
+                name: entry.name.clone(),
+                path: path.clone(),
+                executable: *executable,
+                size: *size,
+            }),
             _ => None,
         };
         self.context.entries.iter().filter_map(file).collect()
@@ -192,9 +210,12 @@ impl ImageSources {
             };
             entries.insert(entry.name.clone(), value);
         }
-        let digest = |path: &PathBuf| Sha256::of_file(path).map_err(|error| Error::io("can't read", path, &error));
+        let digest = |path: &PathBuf| {
+            Sha256::of_file(path).map_err(|error| Error::io("can't read", path, &error))
+        };
         let hook = self.hook.as_ref().map(digest).transpose()?;
-        let dockerfile = self.generated_by.clone().unwrap_or_else(|| json!(self.context.dockerfile));
+        let dockerfile =
+            self.generated_by.clone().unwrap_or_else(|| json!(self.context.dockerfile));
         Ok(json!({"entries": entries, "dockerfile": dockerfile, "hook": hook}))
     }
 }
@@ -238,8 +259,10 @@ pub(crate) fn secrets(
     let mut secrets = BTreeMap::new();
     for VariableName(name) in names {
         let value = environment.get(name).ok_or_else(|| {
-            Error::input(format!("the build needs the secret `{name}`, and no such environment variable is set"))
-                .hint("set it; on GitHub Actions in the step's `env:`")
+            Error::input(format!(
+                "the build needs the secret `{name}`, and no such environment variable is set"
+            ))
+            .hint("set it; on GitHub Actions in the step's `env:`")
         })?;
         let secret = Secret::new(value);
         if !log.redactor.add(&secret) {
@@ -286,7 +309,10 @@ mod tests {
     #[test]
     fn a_remote_without_its_token() {
         for (url, shown) in [
-            ("https://x-access-token:ghs_abc@github.com/acme/a.git", "https://github.com/acme/a.git"),
+            (
+                "https://x-access-token:ghs_abc@github.com/acme/a.git",
+                "https://github.com/acme/a.git",
+            ),
             ("https://github.com/acme/a", "https://github.com/acme/a"),
             ("ssh://git@host:22/a@b", "ssh://host:22/a@b"),
             ("git@github.com:acme/a.git", "git@github.com:acme/a.git"),

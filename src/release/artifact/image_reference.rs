@@ -18,8 +18,10 @@ impl ImageReference {
         // Docker's own rule: what looks like no host is a part of the Docker Hub's name.
         let is_host = host.contains(['.', ':']) || host == "localhost";
         let (host, rest) = if is_host { (host, rest) } else { ("docker.io", text) };
-        let (name, digest) = rest.split_once('@').map_or((rest, None), |(name, digest)| (name, Some(digest)));
-        let (repository, tag) = name.rsplit_once(':').map_or((name, None), |(name, tag)| (name, Some(tag)));
+        let (name, digest) =
+            rest.split_once('@').map_or((rest, None), |(name, digest)| (name, Some(digest)));
+        let (repository, tag) =
+            name.rsplit_once(':').map_or((name, None), |(name, tag)| (name, Some(tag)));
         let reference = digest.or(tag)?;
         (!repository.is_empty() && !reference.is_empty()).then(|| Self {
             host: host.to_owned(),
@@ -49,7 +51,9 @@ mod tests {
 
     #[test]
     fn names_are_taken_apart() {
-        let parts = |text: &str| ImageReference::parse(text).map(|r| [r.host, r.repository, r.reference].join(" "));
+        let parts = |text: &str| {
+            ImageReference::parse(text).map(|r| [r.host, r.repository, r.reference].join(" "))
+        };
         let is = |text: &str, expected: &str| assert_eq!(parts(text).as_deref(), Some(expected));
         is("1.dkr.ecr.x.amazonaws.com/a/b@sha256:00", "1.dkr.ecr.x.amazonaws.com a/b sha256:00");
         is("localhost:5000/a:1", "localhost:5000 a 1");
@@ -66,8 +70,14 @@ mod tests {
             let parsed = ImageReference::parse(&format!("{host}/a:1")).unwrap();
             parsed.ecr().map(|(account, region)| format!("{account} {region}"))
         };
-        assert_eq!(ecr("123456789012.dkr.ecr.eu-west-1.amazonaws.com").as_deref(), Some("123456789012 eu-west-1"));
-        assert_eq!(ecr("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn").as_deref(), Some("123456789012 cn-north-1"));
+        assert_eq!(
+            ecr("123456789012.dkr.ecr.eu-west-1.amazonaws.com").as_deref(),
+            Some("123456789012 eu-west-1")
+        );
+        assert_eq!(
+            ecr("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn").as_deref(),
+            Some("123456789012 cn-north-1")
+        );
         assert_eq!(ecr("123456789012.dkr.ecr.eu-west-1.example.com"), None);
         assert_eq!(ecr("ghcr.io"), None);
     }

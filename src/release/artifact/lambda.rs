@@ -39,7 +39,12 @@ pub(crate) struct LambdaZip {
 }
 
 /// The files of the function: from `lambda.source`, else the folder named like the component, else `src`.
-pub(crate) fn files(manifest: &Manifest, component: &Component, folder: &Path, root: &Path) -> Result<Vec<TreeFile>> {
+pub(crate) fn files(
+    manifest: &Manifest,
+    component: &Component,
+    folder: &Path,
+    root: &Path,
+) -> Result<Vec<TreeFile>> {
     let settings = manifest.lambda.clone().unwrap_or_default();
     let source = match &settings.source {
         Some(source) if !folder.join(source).is_dir() => {
@@ -61,17 +66,22 @@ pub(crate) fn files(manifest: &Manifest, component: &Component, folder: &Path, r
 fn exclude(globs: &[String]) -> Result<GlobSet> {
     let mut set = GlobSetBuilder::new();
     for glob in globs {
-        let parsed = Glob::new(glob)
-            .map_err(|error| Error::input("cdflow.yml: `lambda.exclude` has a bad pattern").why(error))?;
+        let parsed = Glob::new(glob).map_err(|error| {
+            Error::input("cdflow.yml: `lambda.exclude` has a bad pattern").why(error)
+        })?;
         set.add(parsed);
     }
-    set.build().map_err(|error| Error::input("cdflow.yml: `lambda.exclude` can't be used").why(error))
+    set.build()
+        .map_err(|error| Error::input("cdflow.yml: `lambda.exclude` can't be used").why(error))
 }
 
 fn check_size(files: &[TreeFile], source: &Path) -> Result<()> {
     if files.is_empty() {
-        return Err(Error::input(format!("the function's folder `{}` has no files", source.display()))
-            .hint("nothing could run"));
+        return Err(Error::input(format!(
+            "the function's folder `{}` has no files",
+            source.display()
+        ))
+        .hint("nothing could run"));
     }
     let total: u64 = files.iter().map(|file| file.size).sum();
     if total <= UNZIPPED_LIMIT {
@@ -79,8 +89,11 @@ fn check_size(files: &[TreeFile], source: &Path) -> Result<()> {
     }
     let mut largest: Vec<&TreeFile> = files.iter().collect();
     largest.sort_by_key(|file| std::cmp::Reverse(file.size));
-    let largest: Vec<String> =
-        largest.iter().take(LARGEST_SHOWN).map(|file| format!("{} ({})", file.name, bytes_text(file.size))).collect();
+    let largest: Vec<String> = largest
+        .iter()
+        .take(LARGEST_SHOWN)
+        .map(|file| format!("{} ({})", file.name, bytes_text(file.size)))
+        .collect();
     Err(Error::input(format!(
         "the function is {} unzipped; AWS Lambda takes {} at most",
         bytes_text(total),
@@ -106,8 +119,11 @@ pub(crate) fn write(files: &BTreeMap<String, SourceFile>, to: &Path) -> Result<L
             Packed::TooLarge(name, file) => compress(&mut zip, name, file, failed),
         },
     )?;
-    let file =
-        zip.finish().map_err(|error| failed(error.into()))?.into_inner().map_err(|error| failed(error.into_error()))?;
+    let file = zip
+        .finish()
+        .map_err(|error| failed(error.into()))?
+        .into_inner()
+        .map_err(|error| failed(error.into_error()))?;
     let size = file.metadata().map_err(failed)?.len();
     Ok(LambdaZip { path: to.to_owned(), sha256: Sha256::of_file(to).map_err(failed)?, size })
 }
@@ -128,7 +144,8 @@ fn pack<'f>(name: &'f str, file: &'f SourceFile) -> Result<Packed<'f>> {
     if file.size > HELD {
         return Ok(Packed::TooLarge(name, file));
     }
-    let content = fs::read(&file.path).map_err(|error| Error::io("can't read", &file.path, &error))?;
+    let content =
+        fs::read(&file.path).map_err(|error| Error::io("can't read", &file.path, &error))?;
     if Sha256::of(&content) != file.sha256 {
         return Err(source::changed(name));
     }
@@ -138,9 +155,9 @@ fn pack<'f>(name: &'f str, file: &'f SourceFile) -> Result<Packed<'f>> {
         io::Write::write_all(&mut zip, &content)?;
         Ok(zip.finish()?.into_inner())
     })();
-    packed
-        .map(Packed::Compressed)
-        .map_err(|error: zip::result::ZipError| Error::io("can't compress", &file.path, &error.into()))
+    packed.map(Packed::Compressed).map_err(|error: zip::result::ZipError| {
+        Error::io("can't compress", &file.path, &error.into())
+    })
 }
 
 fn put(zip: &mut ZipWriter<io::BufWriter<File>>, entry: Vec<u8>) -> io::Result<()> {
@@ -155,7 +172,8 @@ fn compress(
     failed: impl Fn(io::Error) -> Error,
 ) -> Result<()> {
     zip.start_file(name, options(file)).map_err(|error| failed(error.into()))?;
-    let mut from = File::open(&file.path).map_err(|error| Error::io("can't read", &file.path, &error))?;
+    let mut from =
+        File::open(&file.path).map_err(|error| Error::io("can't read", &file.path, &error))?;
     match digest::copy(&mut from, zip).map_err(failed)? == file.sha256 {
         true => Ok(()),
         false => Err(source::changed(name)),
@@ -176,12 +194,18 @@ pub(crate) fn metadata(
     places: &BTreeMap<String, Place>,
     multi_region: bool,
 ) -> BTreeMap<String, String> {
-    let mut data =
-        BTreeMap::from([("s3_key".to_owned(), key.to_owned()), ("source_code_hash".to_owned(), zip.sha256.base64())]);
+    let mut data = BTreeMap::from([
+        ("s3_key".to_owned(), key.to_owned()),
+        ("source_code_hash".to_owned(), zip.sha256.base64()),
+    ]);
     if multi_region {
         let regions: Vec<&str> = places.keys().map(String::as_str).collect();
         data.insert("s3_bucket_regions_csv".to_owned(), regions.join(","));
-        data.extend(places.iter().map(|(region, place)| (format!("s3_bucket.{region}"), bucket_name(place))));
+        data.extend(
+            places
+                .iter()
+                .map(|(region, place)| (format!("s3_bucket.{region}"), bucket_name(place))),
+        );
     } else if let Some(place) = places.values().next() {
         data.insert("s3_bucket".to_owned(), bucket_name(place));
     }
@@ -206,10 +230,12 @@ mod tests {
 
     #[test]
     fn too_large_names_the_largest() {
-        let files: Vec<TreeFile> = [1, 100, 200, 50, 300, 150].map(|mb| tree(mb * 1_000_000)).to_vec();
+        let files: Vec<TreeFile> =
+            [1, 100, 200, 50, 300, 150].map(|mb| tree(mb * 1_000_000)).to_vec();
         let refused = check_size(&files, Path::new("src")).unwrap_err().to_string();
         assert!(
-            refused.contains("801.0 MB unzipped") && refused.contains("f300000000 (300.0 MB), f200000000"),
+            refused.contains("801.0 MB unzipped")
+                && refused.contains("f300000000 (300.0 MB), f200000000"),
             "{refused}"
         );
         assert!(!refused.contains("f1000000 "), "{refused}");
@@ -225,7 +251,9 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let mut files = BTreeMap::new();
             let large = "large ".repeat(1 << 20);
-            for (name, text) in [("b/run.sh", "#!/bin/sh\n"), ("a.py", "print(1)\n"), ("b/large", large.as_str())] {
+            for (name, text) in
+                [("b/run.sh", "#!/bin/sh\n"), ("a.py", "print(1)\n"), ("b/large", large.as_str())]
+            {
                 let path = folder.path().join(name);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
                 fs::write(&path, text).unwrap();
@@ -233,7 +261,12 @@ mod tests {
                 let sha256 = Sha256::of(text.as_bytes());
                 files.insert(
                     name.to_owned(),
-                    SourceFile { path, executable: name.ends_with("sh"), size: text.len() as u64, sha256 },
+                    SourceFile {
+                        path,
+                        executable: name.ends_with("sh"),
+                        size: text.len() as u64,
+                        sha256,
+                    },
                 );
             }
             let zip = write(&files, &folder.path().join("out.zip")).unwrap();
@@ -242,8 +275,9 @@ mod tests {
         let (first, second) = (zip(0o644), zip(0o600));
         assert_eq!(first, second);
         let mut archive = zip::ZipArchive::new(io::Cursor::new(first.1)).unwrap();
-        let names: Vec<String> =
-            (0..archive.len()).map(|at| archive.by_index(at).unwrap().name().unwrap().into_owned()).collect();
+        let names: Vec<String> = (0..archive.len())
+            .map(|at| archive.by_index(at).unwrap().name().unwrap().into_owned())
+            .collect();
         assert_eq!(names, ["a.py", "b/large", "b/run.sh"]);
         let mut large = Vec::new();
         io::Read::read_to_end(&mut archive.by_name("b/large").unwrap(), &mut large).unwrap();
@@ -256,12 +290,19 @@ mod tests {
     fn what_terraform_is_told() {
         let zip = LambdaZip { path: "z".into(), sha256: Sha256::of(b"abc"), size: 3 };
         let bucket = |name: &str| Place::Bucket(name.to_owned());
-        let one = metadata(&zip, "k", &BTreeMap::from([("eu-west-1".to_owned(), bucket("b"))]), false);
+        let one =
+            metadata(&zip, "k", &BTreeMap::from([("eu-west-1".to_owned(), bucket("b"))]), false);
         assert_eq!((one["s3_bucket"].as_str(), one["s3_key"].as_str()), ("b", "k"));
         assert_eq!(one["source_code_hash"], "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
-        let places = BTreeMap::from([("us-east-1".to_owned(), bucket("u")), ("eu-west-1".to_owned(), bucket("e"))]);
+        let places = BTreeMap::from([
+            ("us-east-1".to_owned(), bucket("u")),
+            ("eu-west-1".to_owned(), bucket("e")),
+        ]);
         let many = metadata(&zip, "k", &places, true);
         assert_eq!(many["s3_bucket_regions_csv"], "eu-west-1,us-east-1");
-        assert_eq!((many["s3_bucket.us-east-1"].as_str(), many.contains_key("s3_bucket")), ("u", false));
+        assert_eq!(
+            (many["s3_bucket.us-east-1"].as_str(), many.contains_key("s3_bucket")),
+            ("u", false)
+        );
     }
 }

@@ -4,8 +4,8 @@ use super::{
     entry::Entry,
     layout::{MAX_DIRECTORY, MAX_ENTRIES, MAX_FILE, check_name, is_bomb, refuse, refuse_archive},
     record::{
-        BLOCK, CENTRAL, Common, END, END_LEN, END64, END64_LEN, END64_LOCATOR, END64_LOCATOR_LEN, EXTRA_BLOCKS,
-        FLAG_DESCRIPTOR, FLAG_UTF8, Fields, LOCAL_LEN, Method, find_extra,
+        BLOCK, CENTRAL, Common, END, END_LEN, END64, END64_LEN, END64_LOCATOR, END64_LOCATOR_LEN,
+        EXTRA_BLOCKS, FLAG_DESCRIPTOR, FLAG_UTF8, Fields, LOCAL_LEN, Method, find_extra,
     },
 };
 use crate::base::error::{Error, Result};
@@ -33,8 +33,9 @@ impl Directory {
             let whole = tail.len() as u64 >= total.min(LOOKBACK);
             return if whole { Err(no_end(tail, total)) } else { Ok(None) };
         };
-        let (directory, end_at) = Self::parse(tail, end, total)
-            .ok_or_else(|| refuse_archive("its end records contradict each other, or it is one of several parts"))?;
+        let (directory, end_at) = Self::parse(tail, end, total).ok_or_else(|| {
+            refuse_archive("its end records contradict each other, or it is one of several parts")
+        })?;
         directory.check(end_at)?;
         Ok(Some(directory))
     }
@@ -66,7 +67,8 @@ impl Directory {
         let head = (fields.u32()?, fields.u64()?);
         let _versions = fields.u32()?;
         let disks = (fields.u32()?, fields.u32()?);
-        let (here, entries, len, offset) = (fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?);
+        let (here, entries, len, offset) =
+            (fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?);
         let locator = (fields.u32()?, fields.u32()?, fields.u64()?, fields.u32()?);
         let agrees = head == (END64, END64_LEN as u64 - 12)
             && disks == (0, 0)
@@ -80,16 +82,23 @@ impl Directory {
 
     fn check(&self, end_at: u64) -> Result<()> {
         if self.entries > MAX_ENTRIES as u64 {
-            return Err(refuse_archive(format!("it has {} entries, more than {MAX_ENTRIES}", self.entries)));
+            return Err(refuse_archive(format!(
+                "it has {} entries, more than {MAX_ENTRIES}",
+                self.entries
+            )));
         }
         if self.len > MAX_DIRECTORY {
-            return Err(refuse_archive(format!("its directory has {} bytes, more than {MAX_DIRECTORY}", self.len)));
+            return Err(refuse_archive(format!(
+                "its directory has {} bytes, more than {MAX_DIRECTORY}",
+                self.len
+            )));
         }
         match self.offset.checked_add(self.len) {
             Some(end) if end == end_at => Ok(()),
-            Some(end) if end < end_at => {
-                Err(refuse_archive(format!("{} bytes stand before it or between its parts", end_at - end)))
-            }
+            Some(end) if end < end_at => Err(refuse_archive(format!(
+                "{} bytes stand before it or between its parts",
+                end_at - end
+            ))),
             _ => Err(refuse_archive("it is truncated: its directory would reach beyond its end")),
         }
     }
@@ -97,7 +106,8 @@ impl Directory {
     /// `bytes` are those of the directory.
     pub(crate) fn entries(&self, bytes: &[u8]) -> Result<Vec<Raw>> {
         let mut fields = Fields(bytes);
-        let raw: Vec<_> = (0..self.entries).map(|_| Raw::parse(&mut fields)).collect::<Result<_>>()?;
+        let raw: Vec<_> =
+            (0..self.entries).map(|_| Raw::parse(&mut fields)).collect::<Result<_>>()?;
         if fields.0.is_empty() { Ok(raw) } else { Err(damaged_directory()) }
     }
 }
@@ -113,7 +123,9 @@ fn no_end(tail: &[u8], total: u64) -> Error {
         Some(at) if tail.len() - at >= END_LEN => {
             refuse_archive(format!("{} bytes follow its end record", tail.len() - at - END_LEN))
         }
-        _ => refuse_archive(format!("it is truncated or not a zip: got {total} bytes and no end record")),
+        _ => refuse_archive(format!(
+            "it is truncated or not a zip: got {total} bytes and no end record"
+        )),
     }
 }
 
@@ -171,13 +183,15 @@ impl Raw {
         let name = fields.bytes(common.name_len)?;
         let extra = fields.bytes(common.extra_len)?;
         fields.bytes(comment_len.into())?;
-        let raw = Self { name: String::new(), common, made_by, comment_len, mode, start, blocks: None };
+        let raw =
+            Self { name: String::new(), common, made_by, comment_len, mode, start, blocks: None };
         (disk == 0).then_some((raw, name, extra))
     }
 
     fn set_name(&mut self, bytes: &[u8]) -> Result<()> {
         let escaped = || bytes.escape_ascii().to_string();
-        let name = std::str::from_utf8(bytes).map_err(|_| refuse(&escaped(), "the name is not UTF-8"))?;
+        let name =
+            std::str::from_utf8(bytes).map_err(|_| refuse(&escaped(), "the name is not UTF-8"))?;
         if !name.is_ascii() && self.common.flags & FLAG_UTF8 == 0 {
             return Err(refuse(name, "the name is not marked as UTF-8"));
         }
@@ -188,27 +202,38 @@ impl Raw {
 
     /// The lengths of the blocks, if they cover the data exactly.
     fn check_blocks(&self, bytes: &[u8]) -> Result<Vec<u32>> {
-        let blocks: Vec<u32> = bytes.as_chunks().0.iter().map(|chunk: &[u8; 4]| u32::from_le_bytes(*chunk)).collect();
+        let blocks: Vec<u32> =
+            bytes.as_chunks().0.iter().map(|chunk: &[u8; 4]| u32::from_le_bytes(*chunk)).collect();
         let sum: u64 = blocks.iter().map(|len| u64::from(*len)).sum();
         let sound = bytes.len().is_multiple_of(4)
             && blocks.len() as u64 == self.common.size.div_ceil(BLOCK)
             && sum == self.common.compressed
             && blocks.iter().all(|len| u64::from(*len) <= BLOCK + BLOCK / 8);
-        if sound { Ok(blocks) } else { Err(refuse(&self.name, "its block index doesn't fit its sizes")) }
+        if sound {
+            Ok(blocks)
+        } else {
+            Err(refuse(&self.name, "its block index doesn't fit its sizes"))
+        }
     }
 
     /// Where it stands: the first at 0, each behind the one before it, with room for what it claims.
     pub(crate) fn check_place(&self, at: usize, end: u64) -> Result<()> {
         let Common { compressed, size, .. } = self.common;
         if at == 0 && self.start != 0 {
-            return Err(refuse_archive(format!("{} bytes stand before its first entry", self.start)));
+            return Err(refuse_archive(format!(
+                "{} bytes stand before its first entry",
+                self.start
+            )));
         }
         let least = compressed.checked_add((LOCAL_LEN + self.name.len()) as u64);
         if least.and_then(|least| self.start.checked_add(least)).is_none_or(|least| least > end) {
             return Err(refuse(&self.name, "it overlaps another entry or the directory"));
         }
         if size > MAX_FILE {
-            return Err(refuse(&self.name, format!("it claims {size} bytes, more than {MAX_FILE}")));
+            return Err(refuse(
+                &self.name,
+                format!("it claims {size} bytes, more than {MAX_FILE}"),
+            ));
         }
         if is_bomb(size, compressed) {
             return Err(refuse(
@@ -294,9 +319,12 @@ impl Raw {
 
 /// The one folder that a bundle of the reference program keeps everything in, with its slash.
 pub(crate) fn common_folder(raw: &[Raw]) -> Result<String> {
-    let top = raw.first().and_then(|raw| raw.name.split_once('/')).map(|(top, _)| format!("{top}/"));
+    let top =
+        raw.first().and_then(|raw| raw.name.split_once('/')).map(|(top, _)| format!("{top}/"));
     match top {
         Some(top) if raw.iter().all(|raw| raw.name.starts_with(&top)) => Ok(top),
-        _ => Err(refuse_archive("it has neither a manifest.json nor one folder that holds everything")),
+        _ => Err(refuse_archive(
+            "it has neither a manifest.json nor one folder that holds everything",
+        )),
     }
 }

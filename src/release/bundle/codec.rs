@@ -51,7 +51,9 @@ impl BlockWriter {
     }
 
     pub(crate) fn compress(&mut self, block: &[u8]) -> Result<Vec<u8>> {
-        self.0.compress(block).map_err(|error| Error::internal("zstd failed to compress").why(error))
+        self.0
+            .compress(block)
+            .map_err(|error| Error::internal("zstd failed to compress").why(error))
     }
 }
 
@@ -63,8 +65,8 @@ pub(crate) struct BlockReader {
 
 impl BlockReader {
     pub(crate) fn new() -> Result<Self> {
-        let zstd =
-            zstd::bulk::Decompressor::new().map_err(|error| Error::internal("zstd can't be set up").why(error))?;
+        let zstd = zstd::bulk::Decompressor::new()
+            .map_err(|error| Error::internal("zstd can't be set up").why(error))?;
         Ok(Self { zstd, input: Vec::new() })
     }
 
@@ -78,7 +80,11 @@ impl BlockReader {
         self.input.resize(compressed, 0);
         read(&mut self.input)?;
         let block = self.zstd.decompress(&self.input, size.min(BLOCK as usize))?;
-        if block.len() == size { Ok(block) } else { Err(invalid("a block is shorter than its place")) }
+        if block.len() == size {
+            Ok(block)
+        } else {
+            Err(invalid("a block is shorter than its place"))
+        }
     }
 }
 
@@ -108,7 +114,12 @@ impl Decoder {
     }
 
     /// Decodes all of `source`, which ends where the data of the entry ends, to the last byte.
-    pub(crate) fn decode(&mut self, method: Method, source: impl BufRead, sink: Sink<'_>) -> Result<(), Broken> {
+    pub(crate) fn decode(
+        &mut self,
+        method: Method,
+        source: impl BufRead,
+        sink: Sink<'_>,
+    ) -> Result<(), Broken> {
         match method {
             Method::Stored => self.copy(source, sink),
             Method::Deflate => self.inflate(source, sink),
@@ -136,13 +147,16 @@ impl Decoder {
             let (read, written) = (self.inflate.total_in(), self.inflate.total_out());
             let status = self.inflate.decompress(input, &mut self.chunk, FlushDecompress::None);
             let status = status.map_err(|error| invalid(&error.to_string()))?;
-            let (read, written) = (self.inflate.total_in() - read, self.inflate.total_out() - written);
+            let (read, written) =
+                (self.inflate.total_in() - read, self.inflate.total_out() - written);
             source.consume(read as usize);
             sink(&self.chunk[..written as usize]).map_err(Broken::Sink)?;
             match status {
                 Status::StreamEnd if source.fill_buf()?.is_empty() => return Ok(()),
                 Status::StreamEnd => return Err(invalid("bytes follow the compressed data").into()),
-                _ if read == 0 && written == 0 => return Err(invalid("the compressed data ends early").into()),
+                _ if read == 0 && written == 0 => {
+                    return Err(invalid("the compressed data ends early").into());
+                }
                 _ => {}
             }
         }

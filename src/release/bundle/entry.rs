@@ -70,13 +70,19 @@ impl Entry {
         let bare = rest.strip_prefix(&DESCRIPTOR.to_le_bytes()).unwrap_or(rest);
         let mut fields = Fields(bare);
         let found = match bare.len() {
-            12 => fields.u32().zip(fields.u32().zip(fields.u32())).map(|(a, (b, c))| (a, b.into(), c.into())),
+            12 => fields
+                .u32()
+                .zip(fields.u32().zip(fields.u32()))
+                .map(|(a, (b, c))| (a, b.into(), c.into())),
             20 => fields.u32().zip(fields.u64().zip(fields.u64())).map(|(a, (b, c))| (a, b, c)),
             _ => None,
         };
         match found {
             Some(found) if found == (self.crc, self.compressed, self.size) => Ok(()),
-            _ => Err(refuse(&self.name, "its data descriptor is damaged or differs from the directory")),
+            _ => Err(refuse(
+                &self.name,
+                "its data descriptor is damaged or differs from the directory",
+            )),
         }
     }
 
@@ -120,7 +126,10 @@ impl<'a> Check<'a> {
     pub(crate) fn update(&mut self, bytes: &[u8]) -> Result<()> {
         self.seen += bytes.len() as u64;
         if self.seen > self.entry.size {
-            return Err(refuse(&self.entry.name, format!("it is larger than the {} bytes it claims", self.entry.size)));
+            return Err(refuse(
+                &self.entry.name,
+                format!("it is larger than the {} bytes it claims", self.entry.size),
+            ));
         }
         self.crc.update(bytes);
         Ok(())
@@ -129,11 +138,17 @@ impl<'a> Check<'a> {
     pub(crate) fn finish(self) -> Result<()> {
         let Self { entry, crc, seen } = self;
         if seen != entry.size {
-            return Err(refuse(&entry.name, format!("it has {seen} bytes, not the {} it claims", entry.size)));
+            return Err(refuse(
+                &entry.name,
+                format!("it has {seen} bytes, not the {} it claims", entry.size),
+            ));
         }
         let crc = crc.finalize();
         if crc != entry.crc {
-            return Err(refuse(&entry.name, format!("its CRC-32 is {crc:08x}, not {:08x}", entry.crc)));
+            return Err(refuse(
+                &entry.name,
+                format!("its CRC-32 is {crc:08x}, not {:08x}", entry.crc),
+            ));
         }
         Ok(())
     }

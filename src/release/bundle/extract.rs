@@ -39,8 +39,9 @@ pub(crate) fn extract(
     check_space(index, into)?;
     make_folders(index, into)?;
     let site = Site { file, into, promise };
-    let (segments, others): (Vec<_>, Vec<_>) =
-        placed.into_iter().partition(|placed| !placed.entry.blocks.is_empty() && placed.entry.size >= SEGMENT);
+    let (segments, others): (Vec<_>, Vec<_>) = placed
+        .into_iter()
+        .partition(|placed| !placed.entry.blocks.is_empty() && placed.entry.size >= SEGMENT);
     // A segment keeps every thread busy by itself; one after the other bounds memory and gives each file one writer.
     segments.iter().try_for_each(|segment| site.land_segment(segment))?;
     site.land_all(others)
@@ -62,7 +63,8 @@ fn place<'a>(index: &'a Index, file: &File) -> Result<Vec<Placed<'a>>> {
 
 /// Reads and checks what stands before and behind the data of an entry.
 fn place_one<'a>(index: &Index, file: &File, entry: &'a Entry) -> Result<Placed<'a>> {
-    let failed = |error: io::Error| refuse(&entry.name, format!("its local header can't be read: {error}"));
+    let failed =
+        |error: io::Error| refuse(&entry.name, format!("its local header can't be read: {error}"));
     let mut fixed = [0; LOCAL_LEN];
     file.read_exact_at(&mut fixed, entry.start).map_err(failed)?;
     let len = local_len(&fixed);
@@ -82,7 +84,8 @@ fn place_one<'a>(index: &Index, file: &File, entry: &'a Entry) -> Result<Placed<
 fn check_space(index: &Index, into: &Path) -> Result<()> {
     let files: u64 = index.files().iter().map(|entry| entry.size.next_multiple_of(CLUSTER)).sum();
     let needed = files + index.tree().len() as u64 * CLUSTER;
-    let disk = statvfs(into).map_err(|error| Error::io("can't ask for the free space of", into, &error.into()))?;
+    let disk = statvfs(into)
+        .map_err(|error| Error::io("can't ask for the free space of", into, &error.into()))?;
     let free = disk.blocks_available().saturating_mul(disk.fragment_size());
     if needed <= free {
         return Ok(());
@@ -96,7 +99,10 @@ fn check_space(index: &Index, into: &Path) -> Result<()> {
 fn make_folders(index: &Index, into: &Path) -> Result<()> {
     index.tree().iter().try_for_each(|folder| {
         let path = into.join(folder);
-        DirBuilder::new().mode(0o700).create(&path).map_err(|error| Error::io("can't create folder", &path, &error))
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(|error| Error::io("can't create folder", &path, &error))
     })
 }
 
@@ -136,7 +142,13 @@ impl Site<'_> {
         placed.sort_by_key(|placed| std::cmp::Reverse(placed.entry.size));
         // The cost bounds how many wait, not what they take: a stream needs its buffers whatever its length.
         let items = placed.into_iter().map(|item| Ok(Item { item, cost: 4096 }));
-        in_order(threads(), items, || Ok(Decoder::new()), |decoder, placed| self.land(decoder, &placed), Ok)
+        in_order(
+            threads(),
+            items,
+            || Ok(Decoder::new()),
+            |decoder, placed| self.land(decoder, &placed),
+            Ok,
+        )
     }
 
     fn land(&self, decoder: &mut Decoder, placed: &Placed<'_>) -> Result<()> {
@@ -151,7 +163,12 @@ impl Site<'_> {
     fn landing<'a>(&self, entry: &'a Entry) -> Result<Landing<'a>> {
         let path = self.into.join(&entry.name);
         let failed = |error: io::Error| Error::io("can't create file", &path, &error);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
         // Not by way of `mode`, which the umask cuts.
         let mode = if entry.executable { 0o755 } else { 0o644 };
         file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
@@ -160,11 +177,19 @@ impl Site<'_> {
             Some((digest, _)) if entry.name == MANIFEST => Some(digest),
             Some((_, manifest)) => {
                 Some(manifest.files.get(&entry.name).map(|file| file.sha256).ok_or_else(|| {
-                    Error::internal(format!("`{}` is not in the manifest", entry.name.escape_debug()))
+                    Error::internal(format!(
+                        "`{}` is not in the manifest",
+                        entry.name.escape_debug()
+                    ))
                 })?)
             }
         };
-        Ok(Landing { entry, path, file, promise: promised.map(|promised| (promised, Hasher::default())) })
+        Ok(Landing {
+            entry,
+            path,
+            file,
+            promise: promised.map(|promised| (promised, Hasher::default())),
+        })
     }
 }
 
@@ -197,7 +222,9 @@ impl Landing<'_> {
         if let Some((_, hasher)) = &mut self.promise {
             hasher.update(bytes);
         }
-        self.file.write_all(bytes).map_err(|error| Error::io("can't write file", &self.path, &error))
+        self.file
+            .write_all(bytes)
+            .map_err(|error| Error::io("can't write file", &self.path, &error))
     }
 
     fn finish(self) -> Result<()> {
@@ -206,7 +233,10 @@ impl Landing<'_> {
         if found == promised {
             return Ok(());
         }
-        Err(refuse(&self.entry.name, format!("its SHA-256 is {found}, but the manifest promises {promised}")))
+        Err(refuse(
+            &self.entry.name,
+            format!("its SHA-256 is {found}, but the manifest promises {promised}"),
+        ))
     }
 }
 

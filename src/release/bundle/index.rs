@@ -90,13 +90,18 @@ impl Index {
     /// The content of a small file from its `len` bytes, CRC checked; whether it is what the manifest says is not.
     pub(crate) fn decode(&self, entry: &Entry, bytes: &[u8]) -> Result<Vec<u8>> {
         if entry.size > MAX_IN_MEMORY {
-            return Err(refuse(&entry.name, format!("{} bytes are more than the 64 MiB read into memory", entry.size)));
+            return Err(refuse(
+                &entry.name,
+                format!("{} bytes are more than the 64 MiB read into memory", entry.size),
+            ));
         }
         if bytes.len() as u64 != entry.len {
             return Err(refuse(&entry.name, format!("got {} of {} bytes", bytes.len(), entry.len)));
         }
         let data = self.check_local(entry, bytes)?;
-        let (data, rest) = bytes[data..].split_at_checked(entry.compressed as usize).ok_or_else(damaged_directory)?;
+        let (data, rest) = bytes[data..]
+            .split_at_checked(entry.compressed as usize)
+            .ok_or_else(damaged_directory)?;
         entry.check_rest(rest)?;
         let mut content = Vec::with_capacity(entry.size.min(1 << 20) as usize);
         entry.decode(&mut Decoder::new(), data, &mut |bytes| {
@@ -130,7 +135,8 @@ impl Index {
 
     /// Compares the local header at the start of `bytes` with the directory; gives where in `bytes` the data begins.
     pub(crate) fn check_local(&self, entry: &Entry, bytes: &[u8]) -> Result<usize> {
-        let local = LocalHeader::parse(bytes).ok_or_else(|| refuse(&entry.name, "its local header is damaged"))?;
+        let local = LocalHeader::parse(bytes)
+            .ok_or_else(|| refuse(&entry.name, "its local header is damaged"))?;
         let prefix = self.prefix.as_deref().unwrap_or_default().as_bytes();
         if local.name.strip_prefix(prefix) != Some(entry.spelled().as_bytes()) {
             let other = local.name.escape_ascii();
@@ -143,15 +149,19 @@ impl Index {
     fn from_raw(raw: Vec<Raw>, directory_offset: u64) -> Result<Self> {
         let native = raw.iter().any(|raw| raw.name == MANIFEST);
         let prefix = if native { None } else { Some(common_folder(&raw)?) };
-        let mut index = Self { files: vec![], folders: vec![], by_name: HashMap::new(), tree: vec![], prefix };
+        let mut index =
+            Self { files: vec![], folders: vec![], by_name: HashMap::new(), tree: vec![], prefix };
         let (mut tree, mut total) = (Tree::default(), 0);
-        let ends: Vec<u64> = raw.iter().skip(1).map(|raw| raw.start).chain([directory_offset]).collect();
+        let ends: Vec<u64> =
+            raw.iter().skip(1).map(|raw| raw.start).chain([directory_offset]).collect();
         for (at, (raw, end)) in raw.into_iter().zip(ends).enumerate() {
             raw.check_place(at, end)?;
             raw.check_attributes(native)?;
             total += raw.common.size;
             if total > MAX_TOTAL {
-                return Err(refuse_archive(format!("its files exceed {MAX_TOTAL} bytes in all: {total} and counting")));
+                return Err(refuse_archive(format!(
+                    "its files exceed {MAX_TOTAL} bytes in all: {total} and counting"
+                )));
             }
             index.add(raw, end, &mut tree)?;
         }
@@ -162,7 +172,8 @@ impl Index {
     fn add(&mut self, raw: Raw, end: u64, tree: &mut Tree) -> Result<()> {
         let folder = raw.is_folder();
         let prefix = self.prefix.as_deref().unwrap_or_default();
-        let name = raw.name.strip_prefix(prefix).unwrap_or_default().trim_end_matches('/').to_owned();
+        let name =
+            raw.name.strip_prefix(prefix).unwrap_or_default().trim_end_matches('/').to_owned();
         let claimed = match (folder, name.is_empty()) {
             (false, _) => tree.add_file(&name),
             (true, false) => tree.add_folder(&name),

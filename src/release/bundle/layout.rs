@@ -103,8 +103,12 @@ impl Tree {
 
     /// Every folder, a parent before what it holds.
     pub(crate) fn folders(&self) -> Vec<&str> {
-        let mut folders: Vec<_> =
-            self.0.values().filter(|node| node.kind != Kind::File).map(|node| node.spelled.as_str()).collect();
+        let mut folders: Vec<_> = self
+            .0
+            .values()
+            .filter(|node| node.kind != Kind::File)
+            .map(|node| node.spelled.as_str())
+            .collect();
         folders.sort_unstable();
         folders
     }
@@ -133,8 +137,12 @@ impl Tree {
             return Err(format!("`{}` is the same name but for case", node.spelled.escape_debug()));
         }
         match (node.kind, kind) {
-            (Kind::File, Kind::File) | (Kind::Folder, Kind::Folder) => Err("the name appears twice".into()),
-            (Kind::File, _) | (_, Kind::File) => Err(format!("`{}` is both a file and a folder", name.escape_debug())),
+            (Kind::File, Kind::File) | (Kind::Folder, Kind::Folder) => {
+                Err("the name appears twice".into())
+            }
+            (Kind::File, _) | (_, Kind::File) => {
+                Err(format!("`{}` is both a file and a folder", name.escape_debug()))
+            }
             (Kind::ImpliedFolder, Kind::Folder) => {
                 node.kind = Kind::Folder;
                 Ok(Claim::Known)
@@ -163,9 +171,10 @@ mod tests {
 
     #[test]
     fn bad_names() {
-        for name in
-            ["", "/a", "a/", "a//b", ".", "a/../b", "./a", "a\\b", "a\0", "a\n", "C:", "c:/x", "a\u{85}b", "\u{7f}"]
-        {
+        for name in [
+            "", "/a", "a/", "a//b", ".", "a/../b", "./a", "a\\b", "a\0", "a\n", "C:", "c:/x",
+            "a\u{85}b", "\u{7f}",
+        ] {
             assert!(check_name(name).is_err(), "{name:?}");
         }
         assert!(check_name(&"a".repeat(256)).is_err());

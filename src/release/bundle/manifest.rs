@@ -49,7 +49,11 @@ pub(crate) struct FileEntry {
 }
 
 impl BundleManifest {
-    pub(crate) fn new(source_digest: Sha256, terraform: TerraformIdentity, files: BTreeMap<String, FileEntry>) -> Self {
+    pub(crate) fn new(
+        source_digest: Sha256,
+        terraform: TerraformIdentity,
+        files: BTreeMap<String, FileEntry>,
+    ) -> Self {
         let lock_file = files.get(super::layout::LOCK_FILE).map(|file| file.sha256);
         Self { format: FORMAT, source_digest, terraform, lock_file, files }
     }
@@ -77,8 +81,8 @@ impl BundleManifest {
 
     /// Indented JSON, files sorted by name, a newline at the end.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
-        let mut bytes =
-            serde_json::to_vec_pretty(self).map_err(|error| Error::internal("manifest can't be written").why(error))?;
+        let mut bytes = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::internal("manifest can't be written").why(error))?;
         bytes.push(b'\n');
         Ok(bytes)
     }
@@ -92,7 +96,10 @@ impl BundleManifest {
             return Err(refuse(MANIFEST, format!("`{name}` is neither terraform nor opentofu")));
         }
         if self.lock_file != self.files.get(super::layout::LOCK_FILE).map(|file| file.sha256) {
-            return Err(refuse(MANIFEST, "`lock_file` is not the digest of the lock file it lists"));
+            return Err(refuse(
+                MANIFEST,
+                "`lock_file` is not the digest of the lock file it lists",
+            ));
         }
         check_names(self.files.keys())
     }
@@ -122,7 +129,10 @@ mod mode {
         match String::deserialize(from)?.as_str() {
             "0644" => Ok(false),
             "0755" => Ok(true),
-            other => Err(D::Error::custom(format_args!("mode `{}` is neither 0644 nor 0755", other.escape_debug()))),
+            other => Err(D::Error::custom(format_args!(
+                "mode `{}` is neither 0644 nor 0755",
+                other.escape_debug()
+            ))),
         }
     }
 }
@@ -134,10 +144,14 @@ mod tests {
 
     fn manifest() -> BundleManifest {
         let sha256 = Sha256::of(b"x");
-        let terraform = TerraformIdentity { name: "terraform".into(), version: "1.11.4".into(), sha256 };
+        let terraform =
+            TerraformIdentity { name: "terraform".into(), version: "1.11.4".into(), sha256 };
         let file = |executable| FileEntry { sha256, size: 1, executable };
         let files = [("run.sh", true), ("infra/.terraform.lock.hcl", false)];
-        let files = files.into_iter().map(|(name, executable)| (name.to_owned(), file(executable))).collect();
+        let files = files
+            .into_iter()
+            .map(|(name, executable)| (name.to_owned(), file(executable)))
+            .collect();
         BundleManifest::new(sha256, terraform, files)
     }
 
@@ -175,7 +189,10 @@ mod tests {
   }
 }
 "#;
-        assert_eq!(String::from_utf8(bytes.clone()).unwrap(), expected.replace("DIGEST", &digest.to_string()));
+        assert_eq!(
+            String::from_utf8(bytes.clone()).unwrap(),
+            expected.replace("DIGEST", &digest.to_string())
+        );
         let read = BundleManifest::parse(&bytes).unwrap();
         assert_eq!(read, manifest());
         assert_eq!(read.to_bytes().unwrap(), bytes);
@@ -183,7 +200,8 @@ mod tests {
 
     #[test]
     fn newer_format() {
-        let error = refusal(|text| text.replace("\"format\": 1,", "\"format\": 2, \"novel\": true,"));
+        let error =
+            refusal(|text| text.replace("\"format\": 1,", "\"format\": 2, \"novel\": true,"));
         assert_eq!(error.exit(), Exit::Input);
         assert!(error.to_string().contains("made by a newer cdflow"), "{error}");
     }

@@ -36,7 +36,12 @@ pub(crate) fn unpack(archive: &Path, into: &Path, expected: Option<Sha256>) -> R
         let (index, file) = Index::open(archive)?;
         let promise = promise(&index, &file, expected)?;
         let partial = Partial { folder: into, kept: false };
-        extract(&index, &file, into, promise.as_ref().map(|(digest, manifest)| (*digest, manifest)))?;
+        extract(
+            &index,
+            &file,
+            into,
+            promise.as_ref().map(|(digest, manifest)| (*digest, manifest)),
+        )?;
         partial.keep();
         Ok(promise)
     })();
@@ -45,11 +50,17 @@ pub(crate) fn unpack(archive: &Path, into: &Path, expected: Option<Sha256>) -> R
 }
 
 /// The manifest and its digest, checked against what was expected and against the entries; nothing for a reference bundle.
-fn promise(index: &Index, file: &File, expected: Option<Sha256>) -> Result<Option<(Sha256, BundleManifest)>> {
+fn promise(
+    index: &Index,
+    file: &File,
+    expected: Option<Sha256>,
+) -> Result<Option<(Sha256, BundleManifest)>> {
     let Some(bytes) = (if index.is_native() { index.read(file, MANIFEST)? } else { None }) else {
         return match expected {
             None => Ok(None),
-            Some(expected) => Err(refuse_archive(format!("it has no manifest.json, but {expected} was promised"))),
+            Some(expected) => {
+                Err(refuse_archive(format!("it has no manifest.json, but {expected} was promised")))
+            }
         };
     };
     let digest = Sha256::of(&bytes);
@@ -63,7 +74,8 @@ fn promise(index: &Index, file: &File, expected: Option<Sha256>) -> Result<Optio
 
 /// The entries are those of the manifest, neither more nor fewer, then the manifest itself.
 fn check_entries(index: &Index, manifest: &BundleManifest) -> Result<()> {
-    let Some((last, files)) = index.files().split_last().filter(|(last, _)| last.name == MANIFEST) else {
+    let Some((last, files)) = index.files().split_last().filter(|(last, _)| last.name == MANIFEST)
+    else {
         return Err(refuse(MANIFEST, "it is not the last entry"));
     };
     if last.executable {
@@ -87,7 +99,9 @@ fn check_fresh(into: &Path) -> Result<()> {
     let failed = |error| Error::io("can't read folder", into, &error);
     match fs::read_dir(into).map_err(failed)?.next() {
         None => Ok(()),
-        Some(_) => Err(Error::internal(format!("folder `{}` for a bundle is not empty", into.display()))),
+        Some(_) => {
+            Err(Error::internal(format!("folder `{}` for a bundle is not empty", into.display())))
+        }
     }
 }
 

@@ -44,7 +44,9 @@ pub(crate) enum Method {
 
 impl Method {
     pub(crate) fn from_number(number: u16) -> Option<Self> {
-        [Self::Stored, Self::Deflate, Self::Zstd].into_iter().find(|method| *method as u16 == number)
+        [Self::Stored, Self::Deflate, Self::Zstd]
+            .into_iter()
+            .find(|method| *method as u16 == number)
     }
 
     fn version_needed(self) -> u16 {
@@ -105,7 +107,11 @@ impl Record {
         for field in [version, flags, self.method as u16, TIME, DATE] {
             put16(bytes, field);
         }
-        let sizes = if self.is_zip64() { [u32::MAX; 2] } else { [cap32(self.compressed), cap32(self.size)] };
+        let sizes = if self.is_zip64() {
+            [u32::MAX; 2]
+        } else {
+            [cap32(self.compressed), cap32(self.size)]
+        };
         for field in [self.crc, sizes[0], sizes[1]] {
             put32(bytes, field);
         }
@@ -138,7 +144,8 @@ impl Record {
 /// The end records of an archive whose directory of `len` bytes stands at `offset`.
 pub(crate) fn end(entries: u64, len: u64, offset: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
-    if entries >= u64::from(u16::MAX) || offset >= u64::from(u32::MAX) || len >= u64::from(u32::MAX) {
+    if entries >= u64::from(u16::MAX) || offset >= u64::from(u32::MAX) || len >= u64::from(u32::MAX)
+    {
         put32(&mut bytes, END64);
         put64(&mut bytes, END64_LEN as u64 - 12);
         put16(&mut bytes, UNIX << 8 | Method::Zstd.version_needed());
@@ -217,7 +224,9 @@ impl Common {
     pub(crate) fn widen(&mut self, extra: &[u8], offset: Option<&mut u64>) -> Option<()> {
         let mut wide = Fields(find_extra(extra, EXTRA_ZIP64)?.unwrap_or_default());
         let saturated = u64::from(u32::MAX);
-        for field in [Some(&mut self.size), Some(&mut self.compressed), offset].into_iter().flatten() {
+        for field in
+            [Some(&mut self.size), Some(&mut self.compressed), offset].into_iter().flatten()
+        {
             if *field == saturated {
                 *field = wide.u64()?;
             }

@@ -18,13 +18,20 @@ use crate::base::{
 };
 
 fn header() -> Header {
-    let terraform =
-        TerraformIdentity { name: "terraform".into(), version: "1.11.4".into(), sha256: Sha256::of(b"terraform") };
+    let terraform = TerraformIdentity {
+        name: "terraform".into(),
+        version: "1.11.4".into(),
+        sha256: Sha256::of(b"terraform"),
+    };
     Header { source_digest: Sha256::of(b"source"), terraform }
 }
 
 fn staged(name: &str, content: impl Into<Vec<u8>>) -> StagedFile {
-    StagedFile { name: name.into(), source: Source::Bytes(content.into()), executable: name.ends_with(".sh") }
+    StagedFile {
+        name: name.into(),
+        source: Source::Bytes(content.into()),
+        executable: name.ends_with(".sh"),
+    }
 }
 
 fn few() -> Vec<StagedFile> {
@@ -49,11 +56,20 @@ fn noise(len: usize) -> Vec<u8> {
 
 /// Path to content and mode, folders left out.
 fn tree(root: &Path) -> BTreeMap<String, (Vec<u8>, u32)> {
-    let files = walkdir::WalkDir::new(root).into_iter().map(Result::unwrap).filter(|entry| !entry.file_type().is_dir());
+    let files = walkdir::WalkDir::new(root)
+        .into_iter()
+        .map(Result::unwrap)
+        .filter(|entry| !entry.file_type().is_dir());
     files
         .map(|entry| {
             let name = entry.path().strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-            (name, (fs::read(entry.path()).unwrap(), entry.metadata().unwrap().permissions().mode() & 0o7777))
+            (
+                name,
+                (
+                    fs::read(entry.path()).unwrap(),
+                    entry.metadata().unwrap().permissions().mode() & 0o7777,
+                ),
+            )
         })
         .collect()
 }
@@ -136,7 +152,11 @@ fn segments_come_first_and_keep_their_bytes() {
     assert_eq!(entry.blocks.len(), 7);
     let end = (entry.start + entry.len) as usize;
     assert_eq!(fs::read(&first.path).unwrap()[..end], fs::read(&second.path).unwrap()[..end]);
-    assert_eq!(index.read(&file, "providers/z.sh").unwrap().unwrap(), big, "also as one zstd stream");
+    assert_eq!(
+        index.read(&file, "providers/z.sh").unwrap().unwrap(),
+        big,
+        "also as one zstd stream"
+    );
 
     let (_kept, unpacked) = open(&fs::read(&first.path).unwrap(), Some(first.digest)).unwrap();
     let tree = tree(&unpacked.root);
@@ -146,23 +166,33 @@ fn segments_come_first_and_keep_their_bytes() {
 
 #[test]
 fn same_bytes_whatever_the_surroundings() {
-    let seen = [(1, 0o600, 1), (2, 0o664, 1_000_000), (8, 0o755, 2_000_000_000)].map(|(threads, mode, time)| {
-        let folder = TempDir::new().unwrap();
-        let mut files = Vec::new();
-        for (name, content) in [("b", noise(9)), ("a", noise(70_000)), ("big", noise(SEGMENT as usize * 2 + 1))] {
-            let path = folder.path().join(name);
-            let mut file = fs::File::create(&path).unwrap();
-            file.write_all(&content).unwrap();
-            file.set_permissions(fs::Permissions::from_mode(mode)).unwrap();
-            file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(time)).unwrap();
-            files.push(StagedFile { name: format!("x/{name}"), source: Source::Path(path), executable: name == "b" });
-        }
-        if threads == 2 {
-            files.reverse();
-        }
-        let bundle = write_with(threads, files, header(), &folder.path().join("out.zip")).unwrap();
-        (bundle.digest, Sha256::of_file(&bundle.path).unwrap())
-    });
+    let seen = [(1, 0o600, 1), (2, 0o664, 1_000_000), (8, 0o755, 2_000_000_000)].map(
+        |(threads, mode, time)| {
+            let folder = TempDir::new().unwrap();
+            let mut files = Vec::new();
+            for (name, content) in
+                [("b", noise(9)), ("a", noise(70_000)), ("big", noise(SEGMENT as usize * 2 + 1))]
+            {
+                let path = folder.path().join(name);
+                let mut file = fs::File::create(&path).unwrap();
+                file.write_all(&content).unwrap();
+                file.set_permissions(fs::Permissions::from_mode(mode)).unwrap();
+                file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(time))
+                    .unwrap();
+                files.push(StagedFile {
+                    name: format!("x/{name}"),
+                    source: Source::Path(path),
+                    executable: name == "b",
+                });
+            }
+            if threads == 2 {
+                files.reverse();
+            }
+            let bundle =
+                write_with(threads, files, header(), &folder.path().join("out.zip")).unwrap();
+            (bundle.digest, Sha256::of_file(&bundle.path).unwrap())
+        },
+    );
     assert_eq!(seen[0], seen[1]);
     assert_eq!(seen[0], seen[2]);
 }
@@ -171,7 +201,8 @@ fn same_bytes_whatever_the_surroundings() {
 #[test]
 fn zeros() {
     let zeros = vec![0; 12 << 20];
-    let (_kept, bundle) = packed(vec![staged("zeros", zeros.clone()), staged("small", vec![0; 4 << 20])]);
+    let (_kept, bundle) =
+        packed(vec![staged("zeros", zeros.clone()), staged("small", vec![0; 4 << 20])]);
     let (_kept, unpacked) = open(&fs::read(&bundle.path).unwrap(), Some(bundle.digest)).unwrap();
     assert!(tree(&unpacked.root)["zeros"].0 == zeros);
 }
@@ -189,13 +220,15 @@ fn writer_refuses() {
         (&["a\nb"], "control character"),
     ];
     for (names, why) in cases {
-        let error = write(names.iter().map(|name| staged(name, "")).collect(), header(), &to).unwrap_err();
+        let error =
+            write(names.iter().map(|name| staged(name, "")).collect(), header(), &to).unwrap_err();
         assert_eq!(error.exit(), Exit::Input);
         assert!(error.to_string().contains(why), "{error}");
         assert!(!to.exists());
     }
-    let from_disk =
-        |path: &Path| vec![StagedFile { name: "x".into(), source: Source::Path(path.into()), executable: false }];
+    let from_disk = |path: &Path| {
+        vec![StagedFile { name: "x".into(), source: Source::Path(path.into()), executable: false }]
+    };
     let error = write(from_disk(folder.path()), header(), &to).unwrap_err();
     assert!(error.to_string().contains("not a regular file"), "{error}");
     // Claims 0 bytes and gives more, as a file that grows does.
@@ -216,7 +249,8 @@ fn digest_is_checked_first() {
     assert!(error.to_string().contains(&bundle.digest.to_string()), "{error}");
     assert!(error.to_string().contains(&Sha256::of(b"other").to_string()), "{error}");
 
-    let error = open(&raw(&[Zip::file("c-1/release.json", b"{}")]), Some(bundle.digest)).unwrap_err();
+    let error =
+        open(&raw(&[Zip::file("c-1/release.json", b"{}")]), Some(bundle.digest)).unwrap_err();
     assert!(error.to_string().contains("no manifest.json"), "{error}");
 }
 
@@ -230,7 +264,8 @@ fn a_used_folder_is_left_alone() {
 /// An error, or the same content: never another.
 #[test]
 fn every_flipped_byte() {
-    let (_kept, bundle) = packed(vec![staged("a.sh", "run"), staged("infra/main.tf", "x = 1\n".repeat(30))]);
+    let (_kept, bundle) =
+        packed(vec![staged("a.sh", "run"), staged("infra/main.tf", "x = 1\n".repeat(30))]);
     let good = fs::read(&bundle.path).unwrap();
     let (_kept, unpacked) = open(&good, None).unwrap();
     let expected = tree(&unpacked.root);
@@ -245,7 +280,9 @@ fn every_flipped_byte() {
                         harmless += 1;
                         assert_eq!(tree(&unpacked.root), expected, "byte {at} ^ {flip}");
                     }
-                    Err(error) => assert!(matches!(error.exit(), Exit::Integrity | Exit::Input), "{error}"),
+                    Err(error) => {
+                        assert!(matches!(error.exit(), Exit::Integrity | Exit::Input), "{error}")
+                    }
                 }
             }
         }
@@ -280,7 +317,8 @@ fn bytes_around() {
 /// A small damage deep in a segment: found by the block, the file goes.
 #[test]
 fn damaged_segment() {
-    let (_kept, bundle) = packed(vec![staged("big", noise(SEGMENT as usize + 5)), staged("a", "b")]);
+    let (_kept, bundle) =
+        packed(vec![staged("big", noise(SEGMENT as usize + 5)), staged("a", "b")]);
     let mut bytes = fs::read(&bundle.path).unwrap();
     for at in [100, 1_000_000, 2_000_000] {
         bytes[at] ^= 1;
@@ -292,7 +330,8 @@ fn damaged_segment() {
 
 #[test]
 fn located_from_the_tail() {
-    let (_kept, bundle) = packed((0..50).map(|n| staged(&format!("infra/{n}"), format!("{n}"))).collect());
+    let (_kept, bundle) =
+        packed((0..50).map(|n| staged(&format!("infra/{n}"), format!("{n}"))).collect());
     let all = fs::read(&bundle.path).unwrap();
     let total = all.len() as u64;
     let (mut from, mut rounds) = (total - 5, 0);
@@ -339,7 +378,9 @@ fn zip64_records() {
     let end = record::end(70_000, directory.len() as u64, bytes.len() as u64);
     let total = (bytes.len() + directory.len() + end.len()) as u64;
     let mut tail = [directory.as_slice(), &end].concat();
-    let Located::Found(index) = Index::locate(&tail, total).unwrap() else { panic!("the tail is enough") };
+    let Located::Found(index) = Index::locate(&tail, total).unwrap() else {
+        panic!("the tail is enough")
+    };
     assert_eq!(index.files().len(), 70_000);
     // The two end records tell different numbers.
     let at = directory.len() + 24;
@@ -368,9 +409,15 @@ fn zip64_sizes() {
     let start = third + last.local().len() as u64 + 2;
     let directory = [giant.central(), next.central(), last.central()].concat();
     let tail = [directory.clone(), record::end(3, directory.len() as u64, start)].concat();
-    let Located::Found(index) = Index::locate(&tail, start + tail.len() as u64).unwrap() else { panic!() };
-    let found: Vec<_> = index.files().iter().map(|entry| (entry.start, entry.size, entry.compressed)).collect();
-    assert_eq!(found, [(0, 5 << 30, 3 << 30), (second, (4 << 30) - 1, (4 << 30) - 2), (third, 3, 2)]);
+    let Located::Found(index) = Index::locate(&tail, start + tail.len() as u64).unwrap() else {
+        panic!()
+    };
+    let found: Vec<_> =
+        index.files().iter().map(|entry| (entry.start, entry.size, entry.compressed)).collect();
+    assert_eq!(
+        found,
+        [(0, 5 << 30, 3 << 30), (second, (4 << 30) - 1, (4 << 30) - 2), (third, 3, 2)]
+    );
     for (entry, record) in index.files().iter().zip([&giant, &next, &last]) {
         assert_eq!(index.check_local(entry, &record.local()).unwrap(), record.local().len());
     }
@@ -561,7 +608,10 @@ fn hostile_modes() {
     refused(&raw(&[good(), Zip::file("c-1/x/", b"").mode(0o100_644)]), "a file by its mode");
     refused(&raw(&[good(), Zip::file("c-1/x/", b"data").mode(0o040_755)]), "folder with content");
     // A link, then a file below it.
-    refused(&raw(&[Zip::file("c-1/l", b"/tmp").mode(0o120_777), Zip::file("c-1/l/x", b"")]), "symbolic link");
+    refused(
+        &raw(&[Zip::file("c-1/l", b"/tmp").mode(0o120_777), Zip::file("c-1/l/x", b"")]),
+        "symbolic link",
+    );
 }
 
 #[test]
@@ -625,15 +675,22 @@ fn bombs() {
             at += record.local().len() as u64 + record.compressed;
             directory.extend(record.central());
         }
-        let entries = directory.windows(4).filter(|window| *window == record::CENTRAL.to_le_bytes()).count() as u64;
+        let entries =
+            directory.windows(4).filter(|window| *window == record::CENTRAL.to_le_bytes()).count()
+                as u64;
         let end = record::end(entries, directory.len() as u64, at);
         let tail = [directory, end].concat();
         Index::locate(&tail, at + tail.len() as u64).unwrap_err().to_string()
     };
     assert!(locate(vec![record("c-1/a", (5 << 30) + 1)]).contains("more than 5368709120"));
-    assert!(locate((0..4).map(|n| record(&format!("c-1/{n}"), 5 << 30)).collect()).contains("exceed 17179869184"));
+    assert!(
+        locate((0..4).map(|n| record(&format!("c-1/{n}"), 5 << 30)).collect())
+            .contains("exceed 17179869184")
+    );
     let end = record::end(200_001, 0, 0);
-    assert!(Index::locate(&end, end.len() as u64).unwrap_err().to_string().contains("200001 entries"));
+    assert!(
+        Index::locate(&end, end.len() as u64).unwrap_err().to_string().contains("200001 entries")
+    );
 }
 
 /// The entries of a native bundle against its manifest.
@@ -642,10 +699,12 @@ fn manifest_and_entries_must_agree() {
     let (_kept, bundle) = packed(vec![staged("a", "one"), staged("run.sh", "two")]);
     let manifest = Zip::file("manifest.json", &bundle.manifest.to_bytes().unwrap());
     let (a, run) = (Zip::file("a", b"one"), Zip::file("run.sh", b"two").mode(0o100_755));
-    let kept = open(&raw(&[a.clone(), run.clone(), manifest.clone()]), Some(bundle.digest)).unwrap();
+    let kept =
+        open(&raw(&[a.clone(), run.clone(), manifest.clone()]), Some(bundle.digest)).unwrap();
     assert_eq!(tree(&kept.1.root).len(), 3);
-    let check =
-        |entries: &[&Zip], why| refused(&raw(&entries.iter().map(|zip| (*zip).clone()).collect::<Vec<_>>()), why);
+    let check = |entries: &[&Zip], why| {
+        refused(&raw(&entries.iter().map(|zip| (*zip).clone()).collect::<Vec<_>>()), why)
+    };
     check(&[&a, &manifest, &run], "not the last entry");
     check(&[&a, &manifest], "the manifest lists it");
     check(&[&a, &run, &Zip::file("extra", b""), &manifest], "doesn't list it");
@@ -654,7 +713,10 @@ fn manifest_and_entries_must_agree() {
     check(&[&Zip::file("a", b"longer"), &run, &manifest], "size or mode");
     check(&[&Zip::file("a", b"eno"), &run, &manifest], "SHA-256");
     check(&[&a, &run, &Zip::file("x/", b"").mode(0o040_755), &manifest], "a folder, which bundles");
-    check(&[&Zip { flags: record::FLAG_DESCRIPTOR, ..a.clone() }, &run, &manifest], "data descriptor");
+    check(
+        &[&Zip { flags: record::FLAG_DESCRIPTOR, ..a.clone() }, &run, &manifest],
+        "data descriptor",
+    );
     check(&[&a, &run, &manifest.clone().mode(0o100_755)], "executable");
 }
 

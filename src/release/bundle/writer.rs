@@ -60,10 +60,16 @@ pub(crate) fn write(files: Vec<StagedFile>, header: Header, to: &Path) -> Result
     write_with(threads(), files, header, to)
 }
 
-pub(crate) fn write_with(threads: usize, files: Vec<StagedFile>, header: Header, to: &Path) -> Result<Bundle> {
+pub(crate) fn write_with(
+    threads: usize,
+    files: Vec<StagedFile>,
+    header: Header,
+    to: &Path,
+) -> Result<Bundle> {
     let planned = plan(files)?;
     let failed = |error: io::Error| Error::io("can't write bundle", to, &error);
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(to).map_err(failed)?;
+    let file =
+        OpenOptions::new().read(true).write(true).create_new(true).open(to).map_err(failed)?;
     let partial = Partial { path: to, kept: false };
     let mut out = Out { file, path: to, at: 0, records: Vec::with_capacity(planned.len() + 1) };
     let files = out.put_files(threads, planned)?;
@@ -113,12 +119,15 @@ fn regular_size(path: &Path) -> Result<u64> {
     if found.is_file() {
         Ok(found.len())
     } else {
-        Err(Error::input(format!("can't bundle `{}`", path.display())).why("it is not a regular file"))
+        Err(Error::input(format!("can't bundle `{}`", path.display()))
+            .why("it is not a regular file"))
     }
 }
 
 fn too_much(why: String) -> Error {
-    Error::input("the release is too large for a bundle").why(why).hint("leave out what a deployment doesn't need")
+    Error::input("the release is too large for a bundle")
+        .why(why)
+        .hint("leave out what a deployment doesn't need")
 }
 
 /// The rules are the reader's; broken by our own input they are the person's to mend.
@@ -143,7 +152,11 @@ struct Packed {
 }
 
 impl Out<'_> {
-    fn put_files(&mut self, threads: usize, planned: Vec<Planned>) -> Result<BTreeMap<String, FileEntry>> {
+    fn put_files(
+        &mut self,
+        threads: usize,
+        planned: Vec<Planned>,
+    ) -> Result<BTreeMap<String, FileEntry>> {
         let mut files = BTreeMap::new();
         let small = planned.partition_point(|planned| planned.size >= SEGMENT);
         let mut planned = planned.into_iter();
@@ -243,7 +256,9 @@ impl Out<'_> {
         let directory: Vec<u8> = self.records.iter().flat_map(Record::central).collect();
         let len = directory.len() as u64;
         if len > MAX_DIRECTORY {
-            return Err(too_much(format!("the names of its files need {len} bytes, more than {MAX_DIRECTORY}")));
+            return Err(too_much(format!(
+                "the names of its files need {len} bytes, more than {MAX_DIRECTORY}"
+            )));
         }
         self.append(&directory)?;
         self.append(&end(self.records.len() as u64, len, start))?;
@@ -266,8 +281,16 @@ impl Out<'_> {
 fn pack(deflater: &mut Deflater, name: String, executable: bool, content: &[u8]) -> Result<Packed> {
     let size = content.len() as u64;
     let crc = crc32fast::hash(content);
-    let mut record =
-        Record { name, method: Method::Deflate, executable, crc, compressed: 0, size, offset: 0, blocks: Vec::new() };
+    let mut record = Record {
+        name,
+        method: Method::Deflate,
+        executable,
+        crc,
+        compressed: 0,
+        size,
+        offset: 0,
+        blocks: Vec::new(),
+    };
     let mut bytes = record.local();
     let header = bytes.len();
     record.method = deflater.append(content, &mut bytes)?;
@@ -297,7 +320,9 @@ impl<'a> Content<'a> {
     fn open(planned: &'a Planned) -> Result<Self> {
         let reader: Box<dyn Read> = match &planned.file.source {
             Source::Bytes(bytes) => Box::new(bytes.as_slice()),
-            Source::Path(path) => Box::new(File::open(path).map_err(|error| Error::io("can't read", path, &error))?),
+            Source::Path(path) => {
+                Box::new(File::open(path).map_err(|error| Error::io("can't read", path, &error))?)
+            }
         };
         let (sha256, crc) = (Hasher::default(), crc32fast::Hasher::new());
         Ok(Self { planned, reader, left: planned.size, sha256, crc })
@@ -322,7 +347,12 @@ impl<'a> Content<'a> {
     fn next_block(&mut self) -> Result<Option<Vec<u8>>> {
         let mut block = Vec::with_capacity(self.left.min(BLOCK) as usize);
         let most = self.left.clamp(1, BLOCK);
-        let read = self.reader.by_ref().take(most).read_to_end(&mut block).map_err(|error| self.failed(&error))?;
+        let read = self
+            .reader
+            .by_ref()
+            .take(most)
+            .read_to_end(&mut block)
+            .map_err(|error| self.failed(&error))?;
         match self.left {
             0 if read == 0 => Ok(None),
             left if left != 0 && read as u64 == most => {
@@ -334,7 +364,11 @@ impl<'a> Content<'a> {
     }
 
     fn finish(self) -> Result<(Sha256, u32)> {
-        if self.left == 0 { Ok((self.sha256.finish(), self.crc.finalize())) } else { Err(changed(self.planned)) }
+        if self.left == 0 {
+            Ok((self.sha256.finish(), self.crc.finalize()))
+        } else {
+            Err(changed(self.planned))
+        }
     }
 
     fn failed(&self, error: &io::Error) -> Error {

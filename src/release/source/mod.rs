@@ -75,8 +75,11 @@ impl Sources {
         let boundary = Boundary::new(request.root, "the checkout");
         let mut files = hashed(prefixed("infra", walk(&infra, &boundary, is_no_code)?))?;
         if !files.keys().any(|name| is_code(name)) {
-            return Err(Error::input(format!("there is no Terraform code in `{}`", infra.display()))
-                .hint("a component keeps its Terraform code in infra/, beside cdflow.yml"));
+            return Err(Error::input(format!(
+                "there is no Terraform code in `{}`",
+                infra.display()
+            ))
+            .hint("a component keeps its Terraform code in infra/, beside cdflow.yml"));
         }
         Declarations::read(&infra, "infra")?.check_overrides()?;
         let config = request.folder.join("config");
@@ -84,8 +87,9 @@ impl Sources {
             files.extend(hashed(prefixed("config", walk(&config, &boundary, |_| false)?))?);
         }
         files.extend(hashed(platform_config::collect(request.platform_config, request.scheme)?)?);
-        for (name, file) in
-            files.iter().filter(|(name, _)| name.starts_with("config/") || name.starts_with("platform-config/"))
+        for (name, file) in files
+            .iter()
+            .filter(|(name, _)| name.starts_with("config/") || name.starts_with("platform-config/"))
         {
             variables::check_layer(name, &file.path)?;
         }
@@ -102,7 +106,8 @@ impl Sources {
             [&files, &outside, &artifact],
             request.artifact_shape,
         );
-        let component_folder = request.folder.strip_prefix(request.root).unwrap_or(Path::new("")).to_owned();
+        let component_folder =
+            request.folder.strip_prefix(request.root).unwrap_or(Path::new("")).to_owned();
         Ok(Self { files, outside, artifact, component_folder, digest })
     }
 }
@@ -118,13 +123,19 @@ fn is_no_code(relative: &Path) -> bool {
     let name = relative.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     matches!(
         name,
-        ".terraform" | ".cdflow" | ".git" | "terraform.tfstate.d" | ".terraform.tfstate.lock.info" | "crash.log"
+        ".terraform"
+            | ".cdflow"
+            | ".git"
+            | "terraform.tfstate.d"
+            | ".terraform.tfstate.lock.info"
+            | "crash.log"
     ) || name.ends_with(".tfstate")
         || name.ends_with(".tfstate.backup")
 }
 
 fn prefixed(prefix: &str, files: Vec<TreeFile>) -> Vec<TreeFile> {
-    let named = |name: &str| if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+    let named =
+        |name: &str| if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
     files.into_iter().map(|file| TreeFile { name: named(&file.name), ..file }).collect()
 }
 
@@ -132,7 +143,10 @@ fn hashed(files: Vec<TreeFile>) -> Result<BTreeMap<String, SourceFile>> {
     let hash = |file: TreeFile| {
         let failed = |error: std::io::Error| Error::io("can't read", &file.path, &error);
         let sha256 = Sha256::of_file(&file.path).map_err(failed)?;
-        Ok((file.name, SourceFile { path: file.path, executable: file.executable, size: file.size, sha256 }))
+        Ok((
+            file.name,
+            SourceFile { path: file.path, executable: file.executable, size: file.size, sha256 },
+        ))
     };
     files.into_iter().map(hash).collect()
 }
@@ -147,7 +161,10 @@ fn digest(
 ) -> Sha256 {
     let [files, outside, artifact] = groups.map(|group| {
         let listed = |file: &SourceFile| json!([file.sha256, file.executable]);
-        group.iter().map(|(name, file)| (name.clone(), listed(file))).collect::<serde_json::Map<_, _>>()
+        group
+            .iter()
+            .map(|(name, file)| (name.clone(), listed(file)))
+            .collect::<serde_json::Map<_, _>>()
     });
     let document = json!({
         "format": 1,

@@ -20,7 +20,10 @@ pub(crate) fn collect(folders: &[PathBuf], scheme: &AccountScheme) -> Result<Vec
         if files.is_empty() {
             let known: Vec<&str> = scheme.accounts.keys().map(String::as_str).collect();
             return Err(Error::input(format!("`{}` has no platform config", folder.display()))
-                .why(format!("no file <account>/<region>.json for any account of the scheme ({})", known.join(", ")))
+                .why(format!(
+                    "no file <account>/<region>.json for any account of the scheme ({})",
+                    known.join(", ")
+                ))
                 .hint("give --platform-config the folder above the account folders"));
         }
         found.extend(files);

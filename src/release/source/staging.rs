@@ -28,7 +28,8 @@ impl Staged {
         let component = root.join(&sources.component_folder);
         let infra = component.join("infra");
         // Also when infra/ has no file that is carried, init must find a folder.
-        fs::create_dir_all(&infra).map_err(|error| Error::io("can't make the folder", &infra, &error))?;
+        fs::create_dir_all(&infra)
+            .map_err(|error| Error::io("can't make the folder", &infra, &error))?;
         for (name, file) in &sources.outside {
             copy(file, &root, name)?;
         }
@@ -41,20 +42,31 @@ impl Staged {
     /// What init has made or left: code with its lock file, modules, providers as real files.
     pub(crate) fn files(&self, sources: &Sources) -> Result<Vec<StagedFile>> {
         let work = self.infra.join(".terraform");
-        let mut files = tree("infra", &self.infra, &self.infra, |path| path.starts_with(".terraform"))?;
+        let mut files =
+            tree("infra", &self.infra, &self.infra, |path| path.starts_with(".terraform"))?;
         let module_folder = work.join("modules");
         if module_folder.is_dir() {
             let index = module_folder.join(modules::INDEX);
-            let of_git =
-                |path: &Path| path.file_name().is_some_and(|name| name == ".git") || path == Path::new(modules::INDEX);
+            let of_git = |path: &Path| {
+                path.file_name().is_some_and(|name| name == ".git")
+                    || path == Path::new(modules::INDEX)
+            };
             files.extend(tree("modules", &module_folder, &module_folder, of_git)?);
-            let text = fs::read_to_string(&index).map_err(|error| Error::io("can't read", &index, &error))?;
-            files.push(small("modules/modules.json", modules::index_for_bundle(&text, &sources.component_folder)?));
+            let text = fs::read_to_string(&index)
+                .map_err(|error| Error::io("can't read", &index, &error))?;
+            files.push(small(
+                "modules/modules.json",
+                modules::index_for_bundle(&text, &sources.component_folder)?,
+            ));
         }
         for (name, file) in &sources.outside {
             let path = self.root.join(name);
             let name = format!("modules/{}/{name}", modules::FROM_CHECKOUT);
-            files.push(StagedFile { name, source: Source::Path(path), executable: file.executable });
+            files.push(StagedFile {
+                name,
+                source: Source::Path(path),
+                executable: file.executable,
+            });
         }
         let providers = work.join("providers");
         if providers.is_dir() {
@@ -67,7 +79,9 @@ impl Staged {
 
 /// Below `folder`, and nowhere else: a name that is no plain relative path would lead out of it.
 fn copy(file: &SourceFile, folder: &Path, name: &str) -> Result<()> {
-    check_name(name).map_err(|rule| Error::input(format!("`{}` can't be released: {rule}", name.escape_debug())))?;
+    check_name(name).map_err(|rule| {
+        Error::input(format!("`{}` can't be released: {rule}", name.escape_debug()))
+    })?;
     let to = &folder.join(name);
     let failed = |error: std::io::Error| Error::io("can't copy", &file.path, &error);
     if let Some(parent) = to.parent() {
@@ -79,8 +93,14 @@ fn copy(file: &SourceFile, folder: &Path, name: &str) -> Result<()> {
     fs::set_permissions(to, fs::Permissions::from_mode(mode)).map_err(failed)
 }
 
-fn tree(prefix: &str, folder: &Path, boundary: &Path, skip: impl Fn(&Path) -> bool) -> Result<Vec<StagedFile>> {
-    let boundary = fs::canonicalize(boundary).map_err(|error| Error::io("can't read", boundary, &error))?;
+fn tree(
+    prefix: &str,
+    folder: &Path,
+    boundary: &Path,
+    skip: impl Fn(&Path) -> bool,
+) -> Result<Vec<StagedFile>> {
+    let boundary =
+        fs::canonicalize(boundary).map_err(|error| Error::io("can't read", boundary, &error))?;
     let files = walk(folder, &Boundary::new(&boundary, "its module folder"), skip)?;
     let staged = files.into_iter().map(|file| StagedFile {
         name: format!("{prefix}/{}", file.name),

@@ -37,7 +37,11 @@ impl<'a> Boundary<'a> {
 }
 
 /// Sorted by name. `skip` is asked with the path relative to `folder`, of files and of folders.
-pub(crate) fn walk(folder: &Path, boundary: &Boundary<'_>, skip: impl Fn(&Path) -> bool) -> Result<Vec<TreeFile>> {
+pub(crate) fn walk(
+    folder: &Path,
+    boundary: &Boundary<'_>,
+    skip: impl Fn(&Path) -> bool,
+) -> Result<Vec<TreeFile>> {
     // The folder itself, or one above it, may be a link.
     boundary.check(folder)?;
     let mut files = Vec::new();
@@ -70,13 +74,16 @@ pub(crate) fn walk(folder: &Path, boundary: &Boundary<'_>, skip: impl Fn(&Path) 
 fn file(entry: &walkdir::DirEntry, relative: &Path) -> Result<TreeFile> {
     let path = entry.path();
     if !entry.file_type().is_file() {
-        return Err(Error::input(format!("`{}` is neither a file nor a folder", path.display())).hint("remove it"));
+        return Err(Error::input(format!("`{}` is neither a file nor a folder", path.display()))
+            .hint("remove it"));
     }
     let name = relative.to_str().map(str::to_owned);
-    let name =
-        name.ok_or_else(|| Error::input(format!("the name of `{}` is not UTF-8", path.display())).hint("rename it"))?;
-    check_name(&name)
-        .map_err(|rule| Error::input(format!("the file `{}` can't be released: {rule}", name.escape_debug())))?;
+    let name = name.ok_or_else(|| {
+        Error::input(format!("the name of `{}` is not UTF-8", path.display())).hint("rename it")
+    })?;
+    check_name(&name).map_err(|rule| {
+        Error::input(format!("the file `{}` can't be released: {rule}", name.escape_debug()))
+    })?;
     let metadata = fs::metadata(path).map_err(|error| Error::io("can't read", path, &error))?;
     let executable = metadata.permissions().mode() & 0o100 != 0;
     Ok(TreeFile { name, path: path.to_owned(), executable, size: metadata.len() })
@@ -85,7 +92,8 @@ fn file(entry: &walkdir::DirEntry, relative: &Path) -> Result<TreeFile> {
 impl Boundary<'_> {
     /// `link` is a link, or a folder that may be one.
     fn check(&self, link: &Path) -> Result<()> {
-        let target = fs::canonicalize(link).map_err(|error| Error::io("can't follow", link, &error))?;
+        let target =
+            fs::canonicalize(link).map_err(|error| Error::io("can't follow", link, &error))?;
         if target.starts_with(self.root) {
             return Ok(());
         }
@@ -98,12 +106,16 @@ impl Boundary<'_> {
 fn unreadable(folder: &Path, error: &walkdir::Error) -> Error {
     let path = error.path().unwrap_or(folder);
     if error.loop_ancestor().is_some() {
-        return Error::input(format!("the link `{}` leads back to a folder above it", path.display()))
-            .hint("remove it");
+        return Error::input(format!(
+            "the link `{}` leads back to a folder above it",
+            path.display()
+        ))
+        .hint("remove it");
     }
     match error.io_error() {
         Some(io) if io.kind() == io::ErrorKind::NotFound => {
-            Error::input(format!("the link `{}` leads nowhere", path.display())).hint("remove or mend it")
+            Error::input(format!("the link `{}` leads nowhere", path.display()))
+                .hint("remove or mend it")
         }
         Some(io) => Error::io("can't read", path, io),
         None => Error::input(format!("can't read `{}`", path.display())).why(error),
@@ -134,11 +146,14 @@ mod tests {
 
         fn walk(&self) -> Result<Vec<String>> {
             let root = self.path("");
-            let files =
-                walk(&self.path("infra"), &Boundary::new(&root, "the checkout"), |path| path.ends_with("skipped"))?;
+            let files = walk(&self.path("infra"), &Boundary::new(&root, "the checkout"), |path| {
+                path.ends_with("skipped")
+            })?;
             Ok(files
                 .into_iter()
-                .map(|file| format!("{} {}{}", file.name, file.size, if file.executable { "x" } else { "" }))
+                .map(|file| {
+                    format!("{} {}{}", file.name, file.size, if file.executable { "x" } else { "" })
+                })
                 .collect())
         }
     }
@@ -149,7 +164,8 @@ mod tests {
         symlink("../shared.tf", checkout.path("infra/link.tf")).unwrap();
         fs::create_dir(checkout.path("infra/skipped")).unwrap();
         fs::write(checkout.path("infra/skipped/x"), "").unwrap();
-        fs::set_permissions(checkout.path("infra/b.tf"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(checkout.path("infra/b.tf"), fs::Permissions::from_mode(0o755))
+            .unwrap();
         assert_eq!(checkout.walk().unwrap(), ["b.tf 1x", "link.tf 6", "sub/a.tf 2"]);
     }
 
@@ -160,7 +176,10 @@ mod tests {
             let checkout = Checkout::new();
             symlink(target, checkout.path("infra/out")).unwrap();
             let refused = checkout.walk().unwrap_err().to_string();
-            assert!(refused.contains("leaves the checkout") && refused.contains("infra/out"), "{refused}");
+            assert!(
+                refused.contains("leaves the checkout") && refused.contains("infra/out"),
+                "{refused}"
+            );
         }
     }
 

@@ -47,7 +47,8 @@ impl Commenter {
         let log = &self.host.log;
         let (api, changes_only) = (&self.api, self.changes_only);
         let place = Place { api, pull_request, changes_only, known, redactor: &log.redactor };
-        let patience = if self.host.interrupt.requested().is_some() { WHEN_CANCELLED } else { PATIENCE };
+        let patience =
+            if self.host.interrupt.requested().is_some() { WHEN_CANCELLED } else { PATIENCE };
         match tokio::time::timeout(patience, upsert(&place, row)).await {
             Ok(Ok(url)) => url,
             Ok(Err(failed)) => {
@@ -55,7 +56,9 @@ impl Commenter {
                 None
             }
             Err(_) => {
-                log.warning(&format!("the comment on #{pull_request} may lack this run: GitHub takes too long"));
+                log.warning(&format!(
+                    "the comment on #{pull_request} may lack this run: GitHub takes too long"
+                ));
                 None
             }
         }

@@ -78,7 +78,11 @@ impl Row {
             environment: report.environment.clone()?,
             version: report.version.clone()?,
             counts: report.plan.as_ref().map(|plan| plan.counts),
-            story: report.plan.as_ref().map(|plan| body::story(plan, report.outcome)).unwrap_or_default(),
+            story: report
+                .plan
+                .as_ref()
+                .map(|plan| body::story(plan, report.outcome))
+                .unwrap_or_default(),
             outcome: report.outcome,
             run: run.id,
             attempt: run.attempt,
@@ -118,7 +122,12 @@ impl Row {
     /// That it is under way: the plan is what is being applied.
     pub(crate) fn of_applying(report: &Report) -> Option<Self> {
         let now = Some(Timestamp::now());
-        Self::of(&Report { outcome: Outcome::Applying, ended: now, past: Vec::new(), ..report.clone() })
+        Self::of(&Report {
+            outcome: Outcome::Applying,
+            ended: now,
+            past: Vec::new(),
+            ..report.clone()
+        })
     }
 
     pub(crate) fn has_something_to_say(&self) -> bool {
@@ -127,7 +136,8 @@ impl Row {
     }
 
     fn is_same_place(&self, other: &Self) -> bool {
-        (&self.facts.component, &self.facts.environment) == (&other.facts.component, &other.facts.environment)
+        (&self.facts.component, &self.facts.environment)
+            == (&other.facts.component, &other.facts.environment)
     }
 
     fn is_older_than(&self, other: &Self) -> bool {
@@ -137,7 +147,8 @@ impl Row {
     /// As the ledger knows it, with the plan that stands here, if it is the one that was applied.
     fn continued(&self, known: &Self) -> Self {
         let counts = |of: &Facts| of.counts.map(|it| (it.add, it.change, it.destroy));
-        if self.facts.version != known.facts.version || counts(&self.facts) != counts(&known.facts) {
+        if self.facts.version != known.facts.version || counts(&self.facts) != counts(&known.facts)
+        {
             return known.clone();
         }
         let own = |text: &str| text.split(LEDGER).next().unwrap_or_default().trim().to_owned();
@@ -162,10 +173,12 @@ impl Row {
 
     /// Whether it lacks what the ledger knows: what a newer run did, or how its own run went on.
     fn is_behind(&self, known: &Self) -> bool {
-        let is_same_run = (self.facts.run, self.facts.attempt) == (known.facts.run, known.facts.attempt);
+        let is_same_run =
+            (self.facts.run, self.facts.attempt) == (known.facts.run, known.facts.attempt);
         // One without a time was written by an older cdflow.
         let went_on = self.facts.at.is_some_and(|at| known.facts.at.is_some_and(|then| at < then));
-        let never_ended = self.facts.outcome == Outcome::Applying && known.facts.outcome == Outcome::Unfinished;
+        let never_ended =
+            self.facts.outcome == Outcome::Applying && known.facts.outcome == Outcome::Unfinished;
         self.is_older_than(known) || (is_same_run && (went_on || never_ended))
     }
 }
@@ -173,14 +186,18 @@ impl Row {
 impl Rows {
     /// Whether `row` stands here as it is, or a newer one in its place.
     pub(crate) fn has(&self, row: &Row) -> bool {
-        self.0.iter().any(|here| here.is_same_place(row) && (here.facts == row.facts || row.is_older_than(here)))
+        self.0.iter().any(|here| {
+            here.is_same_place(row) && (here.facts == row.facts || row.is_older_than(here))
+        })
     }
 
     /// Whether another job of its run has written in its place, and said it later. By the clocks of two machines: so who has not
     /// written yet does not ask.
     pub(crate) fn has_later_of_run(&self, row: &Row) -> bool {
         let run = |of: &Row| (of.facts.run, of.facts.attempt);
-        let is_later = |here: &Row| here.facts.at.zip(row.facts.at).is_some_and(|(theirs, ours)| theirs > ours);
+        let is_later = |here: &Row| {
+            here.facts.at.zip(row.facts.at).is_some_and(|(theirs, ours)| theirs > ours)
+        };
         self.0.iter().any(|here| here.is_same_place(row) && run(here) == run(row) && is_later(here))
     }
 
@@ -205,7 +222,9 @@ pub(crate) fn parse(body: &str) -> Option<Rows> {
         if line == END {
             break;
         }
-        if let Some(number) = line.strip_prefix(ROW).and_then(|rest| rest.strip_suffix(" -->")?.parse().ok()) {
+        if let Some(number) =
+            line.strip_prefix(ROW).and_then(|rest| rest.strip_suffix(" -->")?.parse().ok())
+        {
             current = Some(number);
         } else if let Some(of_row) = current.and_then(|at| sections.get_mut(at)) {
             of_row.push_str(line);
@@ -226,7 +245,9 @@ pub(crate) fn merge(mut rows: Rows, ours: Row) -> Rows {
         Some(row) => *row = ours,
         None => rows.0.push(ours),
     }
-    rows.0.sort_by(|a, b| (&a.facts.component, &a.facts.environment).cmp(&(&b.facts.component, &b.facts.environment)));
+    rows.0.sort_by(|a, b| {
+        (&a.facts.component, &a.facts.environment).cmp(&(&b.facts.component, &b.facts.environment))
+    });
     rows
 }
 
@@ -261,7 +282,8 @@ pub(crate) fn render(rows: &Rows, limit: usize) -> String {
             return if text.len() <= limit { text } else { render_bare(rows, limit) };
         }
         // The largest have to give: all are cut to the same size, which is tried downward.
-        let longest = shown.0.iter().map(|row| row.alerts.len().max(row.body.len())).max().unwrap_or(0);
+        let longest =
+            shown.0.iter().map(|row| row.alerts.len().max(row.body.len())).max().unwrap_or(0);
         share = share.min(longest) * 4 / 5;
         for (row, full) in shown.0.iter_mut().zip(&rows.0) {
             let whole = link("the job summary", row.facts.url.as_deref());
@@ -275,8 +297,10 @@ pub(crate) fn render(rows: &Rows, limit: usize) -> String {
 }
 
 fn render_whole(rows: &Rows) -> String {
-    let header = Header { format: FORMAT, rows: rows.0.iter().map(|row| row.facts.clone()).collect() };
-    let mut text = format!("{MARKER} {} -->\n{}\n\n{}\n", json(&header), heading(rows), table(rows));
+    let header =
+        Header { format: FORMAT, rows: rows.0.iter().map(|row| row.facts.clone()).collect() };
+    let mut text =
+        format!("{MARKER} {} -->\n{}\n\n{}\n", json(&header), heading(rows), table(rows));
     for (number, row) in rows.0.iter().enumerate() {
         text.push_str(&format!(
             "\n{ROW}{number} -->\n{}{FOLD}\n{}\n",
@@ -299,9 +323,14 @@ fn render_bare(rows: &Rows, limit: usize) -> String {
     loop {
         let mut text = render_whole(&kept);
         if left_out > 0 {
-            text.push_str(&format!("\n\n_{} not shown: there is no more room._", counted(left_out, "row")));
+            text.push_str(&format!(
+                "\n\n_{} not shown: there is no more room._",
+                counted(left_out, "row")
+            ));
         }
-        let Some(oldest) = (0..kept.0.len()).min_by_key(|at| kept.0[*at].facts.run) else { return text };
+        let Some(oldest) = (0..kept.0.len()).min_by_key(|at| kept.0[*at].facts.run) else {
+            return text;
+        };
         if text.len() <= limit {
             return text;
         }
@@ -312,7 +341,10 @@ fn render_bare(rows: &Rows, limit: usize) -> String {
 
 /// An HTML comment ends at `-->`: in JSON, `<` and `>` can only stand in strings.
 fn json(header: &Header) -> String {
-    serde_json::to_string(header).unwrap_or_default().replace('<', "\\u003c").replace('>', "\\u003e")
+    serde_json::to_string(header)
+        .unwrap_or_default()
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e")
 }
 
 /// How many ended how, the bad ends first.
@@ -339,7 +371,8 @@ fn heading(rows: &Rows) -> String {
 }
 
 fn table(rows: &Rows) -> String {
-    let mut table = "| Component | Environment | Version | Changes | State |\n|:--|:--|:--|:--|:--|".to_owned();
+    let mut table =
+        "| Component | Environment | Version | Changes | State |\n|:--|:--|:--|:--|:--|".to_owned();
     for Row { facts, .. } in &rows.0 {
         let place = format!("**{}**", words(&facts.environment));
         let environment = link(&place, facts.environment_url.as_deref());
@@ -351,7 +384,10 @@ fn table(rows: &Rows) -> String {
             "\n| {} | {environment} | {} | {} | {} {state}{took} |",
             words(&facts.component),
             code_cell(&facts.version),
-            facts.counts.as_ref().map_or_else(|| "–".to_owned(), |counts| short(counts, &facts.story)),
+            facts
+                .counts
+                .as_ref()
+                .map_or_else(|| "–".to_owned(), |counts| short(counts, &facts.story)),
             facts.outcome.icon(),
         ));
     }
@@ -442,8 +478,13 @@ mod tests {
         assert_eq!(parse(&text), Some(rows.clone()));
         assert_eq!(render(&parse(&text).unwrap(), LIMIT), text);
         assert_eq!(parse(&text.replace('\n', "\r\n")), Some(rows));
-        for other in ["", "hello", "hello\nworld", "<!-- cdflow -->\n", "<!-- cdflow {\"format\":2,\"rows\":[]} -->\n"]
-        {
+        for other in [
+            "",
+            "hello",
+            "hello\nworld",
+            "<!-- cdflow -->\n",
+            "<!-- cdflow {\"format\":2,\"rows\":[]} -->\n",
+        ] {
             assert_eq!(parse(other), None, "{other}");
         }
     }
@@ -455,7 +496,10 @@ mod tests {
             assert_eq!(merge(rows.clone(), row("a", "ci", older, attempt)), rows);
         }
         for (newer, attempt) in [(7, 3), (8, 1)] {
-            assert_eq!(merge(rows.clone(), row("a", "ci", newer, attempt)).0[0], row("a", "ci", newer, attempt));
+            assert_eq!(
+                merge(rows.clone(), row("a", "ci", newer, attempt)).0[0],
+                row("a", "ci", newer, attempt)
+            );
         }
         assert_eq!(merge(rows, row("a", "live", 1, 1)).0.len(), 2);
     }
@@ -489,8 +533,9 @@ mod tests {
 
     #[test]
     fn hundreds_of_rows_keep_the_limit() {
-        let rows =
-            (0..600).fold(Rows::default(), |rows, n| merge(rows, row("component", &format!("environment-{n}"), n, 1)));
+        let rows = (0..600).fold(Rows::default(), |rows, n| {
+            merge(rows, row("component", &format!("environment-{n}"), n, 1))
+        });
         let text = render(&rows, LIMIT);
         assert!(text.len() <= LIMIT && text.contains("not shown: there is no more room"));
     }
@@ -514,7 +559,9 @@ mod tests {
         assert_eq!(parse(&shrunk).unwrap().0.len(), 2);
         let outside: String = outside_fences(&text);
         assert!(
-            !outside.contains("@team") && !outside.contains("<script") && !outside.contains("](http://evil"),
+            !outside.contains("@team")
+                && !outside.contains("<script")
+                && !outside.contains("](http://evil"),
             "{outside}"
         );
         assert!(!text.contains('\u{1b}'));
@@ -549,9 +596,9 @@ mod tests {
         let ticks: String = line[at..].chars().take_while(|c| *c == '`').collect();
         let inside = &line[at + ticks.len()..];
         let runs = inside.match_indices(&ticks);
-        let mut ends = runs
-            .map(|(end, _)| end)
-            .filter(|end| !inside[..*end].ends_with('`') && !inside[end + ticks.len()..].starts_with('`'));
+        let mut ends = runs.map(|(end, _)| end).filter(|end| {
+            !inside[..*end].ends_with('`') && !inside[end + ticks.len()..].starts_with('`')
+        });
         let end = ends.next().unwrap_or_else(|| panic!("code without an end: {line}"));
         format!("{}{}", &line[..at], without_code(&inside[end + ticks.len()..]))
     }

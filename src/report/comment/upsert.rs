@@ -35,8 +35,12 @@ impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::GitHub(trouble) => trouble.fmt(f),
-            Self::Secret => f.write_str("the comment is not written: a secret would still show in it"),
-            Self::Lost => f.write_str("the comment lacks this run's row: too many runs write it at once"),
+            Self::Secret => {
+                f.write_str("the comment is not written: a secret would still show in it")
+            }
+            Self::Lost => {
+                f.write_str("the comment lacks this run's row: too many runs write it at once")
+            }
         }
     }
 }
@@ -95,7 +99,9 @@ pub(crate) async fn upsert(place: &Place<'_>, row: &Row) -> Result<Option<String
             sleep(jitter(pause.max(began.elapsed() * 2).min(LONGEST_PAUSE))).await;
             continue;
         };
-        let rows = others.iter().fold(oldest_rows.clone(), |rows, (_, more)| merge_all(rows, more.clone()));
+        let rows = others
+            .iter()
+            .fold(oldest_rows.clone(), |rows, (_, more)| merge_all(rows, more.clone()));
         if place.changes_only && !row.has_something_to_say() && !rows.has_place_of(row) {
             return Ok(None);
         }
@@ -179,7 +185,12 @@ mod tests {
         put_as(github, row, false, &Redactor::default()).await
     }
 
-    async fn put_with(github: &GitHub, row: &Row, changes_only: bool, known: &[Row]) -> Result<Option<String>, String> {
+    async fn put_with(
+        github: &GitHub,
+        row: &Row,
+        changes_only: bool,
+        known: &[Row],
+    ) -> Result<Option<String>, String> {
         let (api, redactor) = (api(github), Redactor::default());
         let place = Place { api: &api, pull_request: 7, changes_only, known, redactor: &redactor };
         upsert(&place, row).await.map_err(|failed| failed.to_string())
@@ -191,8 +202,13 @@ mod tests {
             environment: environment.to_owned(),
             version: "42-a1b2c3d".to_owned(),
             outcome,
-            counts: crate::terraform::output::changes::Counts { add: 2, change: 0, destroy: 1 }.into(),
-            run: Run { id: run, attempt: 1, url: Some(format!("https://github.com/acme/checkout/actions/runs/{run}")) },
+            counts: crate::terraform::output::changes::Counts { add: 2, change: 0, destroy: 1 }
+                .into(),
+            run: Run {
+                id: run,
+                attempt: 1,
+                url: Some(format!("https://github.com/acme/checkout/actions/runs/{run}")),
+            },
             started: Timestamp::UNIX_EPOCH,
             ended: ended.map(|second| Timestamp::from_second(second).unwrap()),
         };
@@ -224,7 +240,9 @@ mod tests {
         github.fault("GET /repos/acme/checkout/issues/7/comments", 60, Fault::Late(120));
         let jobs = (0..20).map(|number| {
             let github = github.clone();
-            tokio::spawn(async move { put(&github, &row(&format!("env-{number}"), 1, Outcome::Planned)).await })
+            tokio::spawn(async move {
+                put(&github, &row(&format!("env-{number}"), 1, Outcome::Planned)).await
+            })
         });
         for job in futures_util::future::join_all(jobs).await {
             assert!(job.unwrap().unwrap().unwrap().contains("/pull/7#issuecomment-"));
@@ -232,7 +250,11 @@ mod tests {
         let bodies = bodies(&github);
         assert_eq!(bodies.len(), 1);
         for number in 0..20 {
-            assert!(bodies[0].contains(&format!("**env\\-{number}**")), "env-{number} is missing: {}", bodies[0]);
+            assert!(
+                bodies[0].contains(&format!("**env\\-{number}**")),
+                "env-{number} is missing: {}",
+                bodies[0]
+            );
         }
     }
 
@@ -240,18 +262,27 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn twenty_deploys_at_once_lose_no_row() {
         let github = std::sync::Arc::new(github());
-        let other = Row::of(&Report { component: Some("search".to_owned()), ..samples::small_plan() }).unwrap();
+        let other =
+            Row::of(&Report { component: Some("search".to_owned()), ..samples::small_plan() })
+                .unwrap();
         put(&github, &other).await.unwrap();
         github.fault("GET /repos/acme/checkout/issues/7/comments", 60, Fault::Late(120));
-        let known: Vec<Row> =
-            (0..20).map(|number| past(&format!("env-{number}"), 1, Outcome::Applying, None)).collect();
+        let known: Vec<Row> = (0..20)
+            .map(|number| past(&format!("env-{number}"), 1, Outcome::Applying, None))
+            .collect();
         let known = std::sync::Arc::new(known);
         let jobs = (0..20).map(|number| {
             let (github, known) = (github.clone(), known.clone());
             tokio::spawn(async move {
                 let environment = format!("env-{number}");
                 let (api, redactor) = (api(&github), Redactor::default());
-                let place = Place { api: &api, pull_request: 7, changes_only: false, known: &[], redactor: &redactor };
+                let place = Place {
+                    api: &api,
+                    pull_request: 7,
+                    changes_only: false,
+                    known: &[],
+                    redactor: &redactor,
+                };
                 assert!(announce(&place, &row(&environment, 1, Outcome::Applying)).await.is_ok());
                 sleep(Duration::from_secs(3)).await;
                 put_with(&github, &row(&environment, 1, Outcome::Deployed), false, &known).await
@@ -273,24 +304,36 @@ mod tests {
         put(&github, &row("ci", 1, Outcome::Planned)).await.unwrap();
         let at = |outcome, second: i64| {
             let mut report = samples::small_plan();
-            (report.environment, report.run) = (Some("live".to_owned()), Some(Run { id: 1, attempt: 1, url: None }));
-            (report.outcome, report.ended) = (outcome, Some(Timestamp::from_second(second).unwrap()));
+            (report.environment, report.run) =
+                (Some("live".to_owned()), Some(Run { id: 1, attempt: 1, url: None }));
+            (report.outcome, report.ended) =
+                (outcome, Some(Timestamp::from_second(second).unwrap()));
             Row::of(&report).unwrap()
         };
-        let rows = [at(Outcome::Failed, 100), at(Outcome::Deployed, 102), at(Outcome::Planned, 101)];
+        let rows =
+            [at(Outcome::Failed, 100), at(Outcome::Deployed, 102), at(Outcome::Planned, 101)];
         github.fault("GET /repos/acme/checkout/issues/7/comments", 9, Fault::Late(300));
         let jobs = rows.map(|row| {
             let github = github.clone();
             tokio::spawn(async move { put(&github, &row).await })
         });
         let all = futures_util::future::join_all(jobs);
-        for job in tokio::time::timeout(Duration::from_secs(20), all).await.expect("they give way") {
+        for job in tokio::time::timeout(Duration::from_secs(20), all).await.expect("they give way")
+        {
             job.unwrap().unwrap().unwrap();
         }
-        assert!(bodies(&github)[0].contains("### cdflow: 1 planned, 1 deployed\n"), "{}", bodies(&github)[0]);
+        assert!(
+            bodies(&github)[0].contains("### cdflow: 1 planned, 1 deployed\n"),
+            "{}",
+            bodies(&github)[0]
+        );
         // One after the other, the later one has it, whatever the clock of its machine says.
         put(&github, &at(Outcome::Destroyed, 50)).await.unwrap();
-        assert!(bodies(&github)[0].contains("### cdflow: 1 planned, 1 destroyed\n"), "{}", bodies(&github)[0]);
+        assert!(
+            bodies(&github)[0].contains("### cdflow: 1 planned, 1 destroyed\n"),
+            "{}",
+            bodies(&github)[0]
+        );
     }
 
     #[tokio::test]
@@ -306,21 +349,33 @@ mod tests {
         put_with(&github, &ours, false, &known).await.unwrap();
         let body = bodies(&github).remove(0);
         let heading = "### cdflow: 1 failed, 1 did not finish, 1 applying, 2 deployed\n";
-        assert!(body.contains(heading) && body.contains("(https://github.com/acme/checkout/actions/runs/7)"), "{body}");
+        assert!(
+            body.contains(heading)
+                && body.contains("(https://github.com/acme/checkout/actions/runs/7)"),
+            "{body}"
+        );
         assert!(body.contains("| checkout | **ci** | `42-a1b2c3d` | +2 **−1** | ✅ [Deployed](https://github.com/acme/checkout/actions/runs/8) <sub>3m 20s</sub> |"), "{body}");
-        assert!(body.contains("**did not finish**: it began to apply at 1970-01-01 00:00 UTC"), "{body}");
+        assert!(
+            body.contains("**did not finish**: it began to apply at 1970-01-01 00:00 UTC"),
+            "{body}"
+        );
         // Somebody deletes it; the next that writes puts all back. What would say nothing is not put back where that is wanted.
         github.world().comments.clear();
         let nothing = past("us", 9, Outcome::NoChanges, Some(300));
-        put_with(&github, &row("zone", 9, Outcome::Deployed), true, &[known[0].clone(), nothing]).await.unwrap();
+        put_with(&github, &row("zone", 9, Outcome::Deployed), true, &[known[0].clone(), nothing])
+            .await
+            .unwrap();
         assert!(bodies(&github)[0].contains("### cdflow: 2 deployed\n"), "{}", bodies(&github)[0]);
     }
 
     #[tokio::test]
     async fn a_row_is_brought_up_to_date_and_never_back() {
         let at = |run, outcome, second: Option<i64>| {
-            let mut report =
-                Report { run: Some(Run { id: run, attempt: 1, url: None }), outcome, ..samples::small_plan() };
+            let mut report = Report {
+                run: Some(Run { id: run, attempt: 1, url: None }),
+                outcome,
+                ..samples::small_plan()
+            };
             report.environment = Some("ci".to_owned());
             report.ended = second.map(|second| Timestamp::from_second(second).unwrap());
             Row::of(&report).unwrap()
@@ -331,21 +386,47 @@ mod tests {
             (at(5, Outcome::Applying, Some(50)), &ended, "deployed"),
             (at(5, Outcome::Planned, Some(50)), &ended, "deployed"),
             (at(4, Outcome::Planned, Some(500)), &ended, "deployed"),
-            (at(5, Outcome::Applying, Some(50)), &past("ci", 5, Outcome::Unfinished, None), "did not finish"),
-            (at(4, Outcome::Deployed, Some(50)), &past("ci", 5, Outcome::Unfinished, None), "did not finish"),
+            (
+                at(5, Outcome::Applying, Some(50)),
+                &past("ci", 5, Outcome::Unfinished, None),
+                "did not finish",
+            ),
+            (
+                at(4, Outcome::Deployed, Some(50)),
+                &past("ci", 5, Outcome::Unfinished, None),
+                "did not finish",
+            ),
             // What stands there says more, or is newer.
-            (at(5, Outcome::Deployed, Some(101)), &past("ci", 5, Outcome::Failed, Some(100)), "deployed"),
+            (
+                at(5, Outcome::Deployed, Some(101)),
+                &past("ci", 5, Outcome::Failed, Some(100)),
+                "deployed",
+            ),
             (at(5, Outcome::Planned, Some(101)), &ended, "planned"),
             (at(5, Outcome::Planned, None), &ended, "planned"),
             (at(6, Outcome::Planned, Some(50)), &ended, "planned"),
-            (at(5, Outcome::Applying, Some(50)), &past("ci", 5, Outcome::Applying, None), "applying"),
+            (
+                at(5, Outcome::Applying, Some(50)),
+                &past("ci", 5, Outcome::Applying, None),
+                "applying",
+            ),
         ] {
             let github = github();
             let alone = render(&merge(Rows::default(), there), LIMIT);
             github.world().comment(7, BOT, &alone);
-            put_with(&github, &row("live", 9, Outcome::NoChanges), false, std::slice::from_ref(known)).await.unwrap();
+            put_with(
+                &github,
+                &row("live", 9, Outcome::NoChanges),
+                false,
+                std::slice::from_ref(known),
+            )
+            .await
+            .unwrap();
             let body = bodies(&github).remove(0);
-            assert!(body.contains(&format!("### cdflow: 1 {shows}, 1 no changes\n")), "{shows}: {body}");
+            assert!(
+                body.contains(&format!("### cdflow: 1 {shows}, 1 no changes\n")),
+                "{shows}: {body}"
+            );
         }
     }
 
@@ -394,7 +475,11 @@ mod tests {
                 if number < 3 { 2 } else { 1 },
                 "{body}"
             );
-            assert_eq!(body.matches("did not finish**").count(), usize::from(number == 1), "{body}");
+            assert_eq!(
+                body.matches("did not finish**").count(),
+                usize::from(number == 1),
+                "{body}"
+            );
         }
         // Of another plan nothing is kept.
         let other = past("ci", 99_999_999_999, Outcome::Failed, Some(300));
@@ -407,7 +492,13 @@ mod tests {
     async fn an_announcement_makes_no_comment_and_replaces_no_newer_row() {
         let github = github();
         let (api, redactor) = (api(&github), Redactor::default());
-        let place = Place { api: &api, pull_request: 7, changes_only: false, known: &[], redactor: &redactor };
+        let place = Place {
+            api: &api,
+            pull_request: 7,
+            changes_only: false,
+            known: &[],
+            redactor: &redactor,
+        };
         assert!(announce(&place, &row("live", 5, Outcome::Applying)).await.is_ok());
         assert!(bodies(&github).is_empty());
         put(&github, &row("live", 4, Outcome::Planned)).await.unwrap();
@@ -444,7 +535,11 @@ mod tests {
         put(&github, &row("live", 2, Outcome::Planned)).await.unwrap();
         assert_eq!(bodies(&github).len(), 1);
         // Between reading and writing.
-        github.fault("PATCH ", 1, Fault::Answer { status: 404, headers: Vec::new(), message: "Not Found" });
+        github.fault(
+            "PATCH ",
+            1,
+            Fault::Answer { status: 404, headers: Vec::new(), message: "Not Found" },
+        );
         put(&github, &row("live", 3, Outcome::Deployed)).await.unwrap();
         assert!(bodies(&github)[0].contains("### cdflow: deployed"));
     }
@@ -452,12 +547,16 @@ mod tests {
     #[tokio::test]
     async fn what_somebody_else_wrote_is_not_ours() {
         let github = github();
-        let spoofed = super::super::rows::render(&merge(Rows::default(), row("live", 99, Outcome::Deployed)), LIMIT);
+        let spoofed = super::super::rows::render(
+            &merge(Rows::default(), row("live", 99, Outcome::Deployed)),
+            LIMIT,
+        );
         let spoof = github.world().comment(7, "mallory", &spoofed);
         put(&github, &row("live", 1, Outcome::Planned)).await.unwrap();
         let world = github.world();
         assert_eq!(world.comments[&spoof].body, spoofed);
-        let ours: Vec<_> = world.comments.values().filter(|comment| comment.author == BOT).collect();
+        let ours: Vec<_> =
+            world.comments.values().filter(|comment| comment.author == BOT).collect();
         assert!(ours.len() == 1 && ours[0].body.contains("### cdflow: planned"), "{ours:?}");
     }
 

@@ -49,8 +49,11 @@ impl Endpoint {
         backend: Arc<Session>,
         redactor: &Redactor,
     ) -> Result<Self> {
-        let failed = |error: io::Error| Error::internal("the credentials endpoint can't be opened").why(error);
-        let token = Secret::random().map_err(|error| Error::internal("the system gives no random bytes").why(error))?;
+        let failed = |error: io::Error| {
+            Error::internal("the credentials endpoint can't be opened").why(error)
+        };
+        let token = Secret::random()
+            .map_err(|error| Error::internal("the system gives no random bytes").why(error))?;
         redactor.add(&token);
         let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
         let url = format!("http://{}/credentials", http.local_addr().map_err(failed)?);
@@ -88,14 +91,23 @@ async fn serve_http(listener: TcpListener, session: Arc<Session>, token: String)
     }
 }
 
-async fn answer<B>(request: Request<B>, session: &Session, token: &str) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer<B>(
+    request: Request<B>,
+    session: &Session,
+    token: &str,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let given = request.headers().get("authorization").map(|value| value.as_bytes());
     let (status, body) = if given != Some(token.as_bytes()) {
-        (StatusCode::FORBIDDEN, json!({"code": "Forbidden", "message": "the authorization token is missing or wrong"}))
+        (
+            StatusCode::FORBIDDEN,
+            json!({"code": "Forbidden", "message": "the authorization token is missing or wrong"}),
+        )
     } else {
         match session.credentials().await {
             Ok(credentials) => (StatusCode::OK, container_answer(&credentials)),
-            Err(why) => (StatusCode::SERVICE_UNAVAILABLE, json!({"code": "Unavailable", "message": why})),
+            Err(why) => {
+                (StatusCode::SERVICE_UNAVAILABLE, json!({"code": "Unavailable", "message": why}))
+            }
         }
     };
     let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
@@ -155,13 +167,24 @@ fn timestamp(time: SystemTime) -> String {
 /// `cdflow credential-process SOCKET`, which the backend's SDK starts: fetches what the running cdflow serves.
 pub(crate) async fn ask(socket: &Path) -> Result<serde_json::Value> {
     let failed = |error: io::Error| {
-        Error::new(Exit::Credentials, format!("no cdflow run serves credentials at `{}`", socket.display())).why(error)
+        Error::new(
+            Exit::Credentials,
+            format!("no cdflow run serves credentials at `{}`", socket.display()),
+        )
+        .why(error)
     };
     let mut text = String::new();
-    UnixStream::connect(socket).await.map_err(failed)?.read_to_string(&mut text).await.map_err(failed)?;
-    let refused =
-        |why: String| Error::new(Exit::Credentials, "the state backend's credentials can't be renewed").why(why);
-    let answer: serde_json::Value = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
+    UnixStream::connect(socket)
+        .await
+        .map_err(failed)?
+        .read_to_string(&mut text)
+        .await
+        .map_err(failed)?;
+    let refused = |why: String| {
+        Error::new(Exit::Credentials, "the state backend's credentials can't be renewed").why(why)
+    };
+    let answer: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
     match answer.get("error") {
         Some(why) => Err(refused(why.to_string())),
         None => Ok(answer),

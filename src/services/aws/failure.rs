@@ -39,10 +39,13 @@ impl Failure {
     where
         E: ProvideErrorMetadata + StdError + 'static,
     {
-        let header = |name| error.raw_response().and_then(|r| r.headers().get(name)).map(str::to_owned);
+        let header =
+            |name| error.raw_response().and_then(|r| r.headers().get(name)).map(str::to_owned);
         let service = error.as_service_error().map(ProvideErrorMetadata::meta);
         let (cause, message) = match error {
-            SdkError::ServiceError(_) => (Cause::Service, service.and_then(|m| m.message()).map(str::to_owned)),
+            SdkError::ServiceError(_) => {
+                (Cause::Service, service.and_then(|m| m.message()).map(str::to_owned))
+            }
             other => {
                 let chain = chain(other);
                 (cause(other, &chain), Some(chain))
@@ -93,7 +96,9 @@ impl Failure {
             | "SignatureDoesNotMatch"
             | "TokenRefreshRequired"
             | "UnrecognizedClientException" => Exit::Credentials,
-            "BadDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch" => Exit::Integrity,
+            "BadDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch" => {
+                Exit::Integrity
+            }
             "InternalError"
             | "OperationAborted"
             | "RequestTimeout"
@@ -148,21 +153,37 @@ impl Failure {
         }
         let hint = match self.code.as_deref() {
             Some("RequestTimeTooSkewed") => return Some(self.skew()),
-            Some("NoSuchBucket") => "check the bucket's name in the account scheme, or create the bucket",
-            Some("PermanentRedirect") => "the bucket is in another region; check the region of the account scheme",
-            Some("ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | "TokenRefreshRequired") => {
-                "the credentials ran out; get new ones and run again"
+            Some("NoSuchBucket") => {
+                "check the bucket's name in the account scheme, or create the bucket"
             }
-            Some("SignatureDoesNotMatch") => "the secret access key does not belong to the access key id",
-            Some("InvalidAccessKeyId" | "InvalidClientTokenId" | "InvalidToken" | "UnrecognizedClientException") => {
-                "AWS does not know these credentials; check where they come from"
+            Some("PermanentRedirect") => {
+                "the bucket is in another region; check the region of the account scheme"
             }
+            Some(
+                "ExpiredToken"
+                | "ExpiredTokenException"
+                | "RequestExpired"
+                | "TokenRefreshRequired",
+            ) => "the credentials ran out; get new ones and run again",
+            Some("SignatureDoesNotMatch") => {
+                "the secret access key does not belong to the access key id"
+            }
+            Some(
+                "InvalidAccessKeyId"
+                | "InvalidClientTokenId"
+                | "InvalidToken"
+                | "UnrecognizedClientException",
+            ) => "AWS does not know these credentials; check where they come from",
             _ => match self.exit(region) {
                 Exit::Credentials if self.cause == Cause::Credentials => {
                     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run where a role is attached"
                 }
-                Exit::Credentials => "give the role this permission, and check the policy of the bucket and of its key",
-                Exit::Unavailable => "the service did not answer as it should, also after retries; run again later",
+                Exit::Credentials => {
+                    "give the role this permission, and check the policy of the bucket and of its key"
+                }
+                Exit::Unavailable => {
+                    "the service did not answer as it should, also after retries; run again later"
+                }
                 _ => return None,
             },
         };
@@ -171,7 +192,10 @@ impl Failure {
 
     fn skew(&self) -> String {
         let server = self.server_time.as_deref().unwrap_or("unknown");
-        format!("this machine's clock says {}, the server's says {server}; set the clock", jiff::Timestamp::now())
+        format!(
+            "this machine's clock says {}, the server's says {server}; set the clock",
+            jiff::Timestamp::now()
+        )
     }
 
     /// The bucket's region, when S3 names one that is not ours.
@@ -235,7 +259,10 @@ mod tests {
 
     #[test]
     fn another_region_is_named() {
-        let failure = Failure { bucket_region: Some("us-east-2".to_owned()), ..answer(301, "PermanentRedirect") };
+        let failure = Failure {
+            bucket_region: Some("us-east-2".to_owned()),
+            ..answer(301, "PermanentRedirect")
+        };
         let error = failure.into_error("`s3://b/k` can't be read", "eu-west-1");
         assert_eq!(error.exit(), Exit::Input);
         assert_eq!(
@@ -251,6 +278,10 @@ mod tests {
         let server_time = Some("Fri, 20 Nov 2026 10:00:00 GMT".to_owned());
         let failure = Failure { server_time, ..answer(403, "RequestTimeTooSkewed") };
         let text = failure.into_error("`s3://b/k` can't be read", "eu-west-1").to_string();
-        assert!(text.contains("this machine's clock says ") && text.contains("10:00:00 GMT; set the clock"), "{text}");
+        assert!(
+            text.contains("this machine's clock says ")
+                && text.contains("10:00:00 GMT; set the clock"),
+            "{text}"
+        );
     }
 }

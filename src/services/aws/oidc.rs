@@ -92,10 +92,17 @@ impl WebIdentity {
                 )),
             }
         })?;
-        let given =
-            answer.credentials.ok_or_else(|| Error::new(Exit::Unavailable, what()).why("STS answers nothing"))?;
+        let given = answer
+            .credentials
+            .ok_or_else(|| Error::new(Exit::Unavailable, what()).why("STS answers nothing"))?;
         let expiry = SystemTime::try_from(given.expiration).ok();
-        Ok(Credentials::new(given.access_key_id, given.secret_access_key, Some(given.session_token), expiry, "github"))
+        Ok(Credentials::new(
+            given.access_key_id,
+            given.secret_access_key,
+            Some(given.session_token),
+            expiry,
+            "github",
+        ))
     }
 
     async fn token(&self) -> Result<Secret> {
@@ -114,7 +121,8 @@ impl WebIdentity {
                     Err(error) => chain(&error.without_url()),
                 },
                 Ok(answer) if answer.status().is_client_error() => {
-                    return Err(not_allowed().why(format!("GitHub answers HTTP {}", answer.status().as_u16())));
+                    return Err(not_allowed()
+                        .why(format!("GitHub answers HTTP {}", answer.status().as_u16())));
                 }
                 Ok(answer) => format!("HTTP {}", answer.status().as_u16()),
                 Err(error) => chain(&error.without_url()),
@@ -132,7 +140,9 @@ impl ProvideCredentials for WebIdentity {
     where
         Self: 'a,
     {
-        future::ProvideCredentials::new(async { self.credentials().await.map_err(CredentialsError::provider_error) })
+        future::ProvideCredentials::new(async {
+            self.credentials().await.map_err(CredentialsError::provider_error)
+        })
     }
 }
 

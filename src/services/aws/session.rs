@@ -8,7 +8,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
+};
 use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
@@ -83,7 +85,8 @@ impl RootSession {
         let (config, credentials) = match &inputs.aws_role_to_assume {
             None => {
                 let config = loader.load().await;
-                let provider = config.credentials_provider().ok_or_else(|| no_credentials("no provider"))?;
+                let provider =
+                    config.credentials_provider().ok_or_else(|| no_credentials("no provider"))?;
                 let credentials = Refreshing::new(provider, redactor);
                 credentials.get().await.map_err(|error| no_credentials(chain(&error)))?;
                 (config, credentials)
@@ -92,16 +95,29 @@ impl RootSession {
                 let config = loader.no_credentials().load().await;
                 let identity = WebIdentity::new(role, region, &config, environment, redactor)?;
                 let first = identity.credentials().await?;
-                (config, Refreshing::begun(SharedCredentialsProvider::new(identity), first, redactor))
+                (
+                    config,
+                    Refreshing::begun(SharedCredentialsProvider::new(identity), first, redactor),
+                )
             }
         };
         // Each role is assumed by a client of its own, which would look for credentials again.
-        let config = config.to_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build();
-        let caller = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await.map_err(|error| {
-            Failure::of(&error).into_error("AWS STS does not say who we are (GetCallerIdentity)", region)
-        })?;
+        let config = config
+            .to_builder()
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build();
+        let caller = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await.map_err(
+            |error| {
+                Failure::of(&error)
+                    .into_error("AWS STS does not say who we are (GetCallerIdentity)", region)
+            },
+        )?;
         Ok(Self {
-            partition: caller.arn().and_then(|arn| arn.split(':').nth(1)).unwrap_or("aws").to_owned(),
+            partition: caller
+                .arn()
+                .and_then(|arn| arn.split(':').nth(1))
+                .unwrap_or("aws")
+                .to_owned(),
             caller: caller.arn().unwrap_or("(unknown)").to_owned(),
             session_name: session_name(caller.user_id().unwrap_or("cdflow")),
             redactor: redactor.clone(),
@@ -115,7 +131,12 @@ impl RootSession {
     }
 
     /// Assumes `role` of `account` and checks that this leads into that account.
-    pub(crate) async fn assume(&self, account: &Account, role: &str, region: &str) -> Result<Session> {
+    pub(crate) async fn assume(
+        &self,
+        account: &Account,
+        role: &str,
+        region: &str,
+    ) -> Result<Session> {
         let id = account.id.as_deref().unwrap_or_default();
         let arn = format!("arn:{}:iam::{id}:role/{role}", self.partition);
         let provider = AssumeRoleProvider::builder(&arn)
@@ -147,9 +168,15 @@ impl Session {
     }
 
     async fn check_account(&self, arn: &str, region: &str) -> Result<()> {
-        let caller = aws_sdk_sts::Client::new(&self.config).get_caller_identity().send().await.map_err(|error| {
-            Failure::of(&error).into_error(format!("AWS STS does not say who `{arn}` is (GetCallerIdentity)"), region)
-        })?;
+        let caller =
+            aws_sdk_sts::Client::new(&self.config).get_caller_identity().send().await.map_err(
+                |error| {
+                    Failure::of(&error).into_error(
+                        format!("AWS STS does not say who `{arn}` is (GetCallerIdentity)"),
+                        region,
+                    )
+                },
+            )?;
         if caller.account() != self.account_id.as_deref() {
             return Err(Error::refused(format!(
                 "the role `{arn}` leads into account {}, not into {}",
@@ -176,7 +203,9 @@ impl Refreshing {
     async fn get(&self) -> Result<Credentials, CredentialsError> {
         let mut current = self.current.lock().await;
         let now = SystemTime::now();
-        let fresh = |credentials: &&Credentials| credentials.expiry().is_none_or(|expiry| expiry > now + RENEW_BEFORE);
+        let fresh = |credentials: &&Credentials| {
+            credentials.expiry().is_none_or(|expiry| expiry > now + RENEW_BEFORE)
+        };
         if let Some(credentials) = current.as_ref().filter(fresh) {
             return Ok(credentials.clone());
         }
@@ -223,9 +252,14 @@ impl fmt::Debug for Refreshing {
 
 fn refused(error: &CredentialsError, arn: &str, region: &str, account: &Account) -> Error {
     let what = format!("the role `{arn}` can't be assumed");
-    let answer = error.source().and_then(|source| source.downcast_ref::<SdkError<AssumeRoleError>>()).map(Failure::of);
+    let answer = error
+        .source()
+        .and_then(|source| source.downcast_ref::<SdkError<AssumeRoleError>>())
+        .map(Failure::of);
     let why = match answer {
-        Some(failure) if failure.exit(region) != Exit::Credentials => return failure.into_error(what, region),
+        Some(failure) if failure.exit(region) != Exit::Credentials => {
+            return failure.into_error(what, region);
+        }
         Some(failure) => failure.why(region),
         None => chain(error),
     };

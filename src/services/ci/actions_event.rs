@@ -82,11 +82,17 @@ pub(crate) struct HeadRepository {
 
 /// An event about somebody's change must say whose; for others a runner without an event file will do.
 pub(crate) fn read(environment: &Environment, name: &str) -> Result<Event> {
-    let is_about_a_change = name.starts_with("pull_request") || ["workflow_run", "issue_comment"].contains(&name);
+    let is_about_a_change =
+        name.starts_with("pull_request") || ["workflow_run", "issue_comment"].contains(&name);
     let Some(path) = environment.get("GITHUB_EVENT_PATH") else {
         return match is_about_a_change {
-            true => Err(Error::input(format!("there is no event file, but the run is for `{}`", name.escape_debug()))
-                .hint("GITHUB_EVENT_PATH must name the JSON file in which the runner describes the event")),
+            true => Err(Error::input(format!(
+                "there is no event file, but the run is for `{}`",
+                name.escape_debug()
+            ))
+            .hint(
+                "GITHUB_EVENT_PATH must name the JSON file in which the runner describes the event",
+            )),
             false => Ok(Event::default()),
         };
     };
@@ -101,7 +107,9 @@ pub(crate) fn read(environment: &Environment, name: &str) -> Result<Event> {
     let lacking = match name {
         "workflow_run" if event.workflow_run.is_none() => Some("workflow_run"),
         "issue_comment" if event.issue.is_none() => Some("issue"),
-        name if name.starts_with("pull_request") && event.pull_request.is_none() => Some("pull_request"),
+        name if name.starts_with("pull_request") && event.pull_request.is_none() => {
+            Some("pull_request")
+        }
         _ => None,
     };
     match lacking {

@@ -99,8 +99,10 @@ pub(crate) fn read(environment: &Environment) -> Result<Run> {
     let name = environment.get("GITHUB_EVENT_NAME").unwrap_or_default();
     let event = actions_event::read(environment, name)?;
     let pull_request = event.pull_request.as_ref().map(pull_request);
-    let of_type =
-        |kind| text(environment, "GITHUB_REF_NAME").filter(|_| environment.get("GITHUB_REF_TYPE") == Some(kind));
+    let of_type = |kind| {
+        text(environment, "GITHUB_REF_NAME")
+            .filter(|_| environment.get("GITHUB_REF_TYPE") == Some(kind))
+    };
     let is_change = pull_request.is_some();
     Ok(Run {
         commit: text(environment, "GITHUB_SHA"),
@@ -129,8 +131,8 @@ pub(crate) fn read(environment: &Environment) -> Result<Run> {
 }
 
 fn run_url(environment: &Environment) -> Option<String> {
-    let [server, repository, run] =
-        ["GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"].map(|name| environment.get(name));
+    let [server, repository, run] = ["GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"]
+        .map(|name| environment.get(name));
     Some(format!("{}/{}/actions/runs/{}", server?, repository?, run?))
 }
 
@@ -150,15 +152,21 @@ fn pull_request(of_event: &actions_event::PullRequest) -> PullRequest {
     }
 }
 
-fn outsider(name: &str, event: &actions_event::Event, pull_request: Option<&PullRequest>) -> Option<Outsider> {
+fn outsider(
+    name: &str,
+    event: &actions_event::Event,
+    pull_request: Option<&PullRequest>,
+) -> Option<Outsider> {
     match (name, pull_request, &event.workflow_run, &event.issue) {
         // Here also a branch of the repository itself is code that nobody has reviewed, run with the secrets of the base.
-        ("pull_request_target", Some(change), ..) => {
-            Some(Outsider::Head { sha: change.head_sha.clone(), whose: format!("pull request #{}", change.number) })
-        }
+        ("pull_request_target", Some(change), ..) => Some(Outsider::Head {
+            sha: change.head_sha.clone(),
+            whose: format!("pull request #{}", change.number),
+        }),
         ("workflow_run", _, Some(run), _) => {
             let ours = event.repository.as_ref().map(|repository| repository.id);
-            let is_fork = run.head_repository.is_none() || run.head_repository.as_ref().map(|it| it.id) != ours;
+            let is_fork = run.head_repository.is_none()
+                || run.head_repository.as_ref().map(|it| it.id) != ours;
             let is_dependabots = run.event.starts_with("pull_request")
                 && run.actor.as_ref().is_some_and(|actor| actor.login == DEPENDABOT);
             let whose = match &run.head_repository {
@@ -185,7 +193,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), content.to_string()).unwrap();
         let path = file.path().to_str().unwrap();
-        let always = [("GITHUB_EVENT_NAME", event), ("GITHUB_EVENT_PATH", path), ("GITHUB_SHA", "merge")];
+        let always =
+            [("GITHUB_EVENT_NAME", event), ("GITHUB_EVENT_PATH", path), ("GITHUB_SHA", "merge")];
         let variables = always.iter().chain(others);
         read(&Environment::new(variables.map(|(name, value)| (name.into(), value.into()))))
     }
@@ -214,7 +223,10 @@ mod tests {
         assert_eq!((run.change, run.branch, run.tag, run.number), (Some(7), None, None, Some(42)));
         assert_eq!(run.url.as_deref(), Some("https://github.com/acme/checkout/actions/runs/77"));
         let github = run.github.unwrap();
-        assert_eq!((github.run_id, github.attempt, github.default_branch.as_deref()), (Some(77), 2, Some("main")));
+        assert_eq!(
+            (github.run_id, github.attempt, github.default_branch.as_deref()),
+            (Some(77), 2, Some("main"))
+        );
         let expected = PullRequest {
             number: 7,
             head_sha: "abc".to_owned(),
@@ -233,9 +245,13 @@ mod tests {
     /// Events carry much that we don't read, and read without it: only what is about a change must say whose.
     #[test]
     fn other_events() {
-        for event in ["push", "schedule", "workflow_dispatch", "release", "deployment", "merge_group"] {
+        for event in
+            ["push", "schedule", "workflow_dispatch", "release", "deployment", "merge_group"]
+        {
             let content = json!({ "inputs": null, "ref": "refs/heads/main", "release": { "tag_name": "v1" } });
-            let run = run(event, &content, &[("GITHUB_REF_TYPE", "branch"), ("GITHUB_REF_NAME", "main")]).unwrap();
+            let run =
+                run(event, &content, &[("GITHUB_REF_TYPE", "branch"), ("GITHUB_REF_NAME", "main")])
+                    .unwrap();
             assert_eq!((run.branch.as_deref(), run.change), (Some("main"), None), "{event}");
         }
         let on_issue = json!({ "issue": { "number": 3 } });
@@ -244,9 +260,14 @@ mod tests {
 
     #[test]
     fn repositories_are_parts_of_routes() {
-        for wrong in ["acme", "acme/", "/checkout", "acme/../x", "acme/..", "a b/c", "acme/checkout?x"] {
+        for wrong in
+            ["acme", "acme/", "/checkout", "acme/../x", "acme/..", "a b/c", "acme/checkout?x"]
+        {
             assert!(wrong.parse::<Repository>().is_err(), "{wrong}");
         }
-        assert_eq!("acme/check.out_1-x".parse::<Repository>().unwrap().to_string(), "acme/check.out_1-x");
+        assert_eq!(
+            "acme/check.out_1-x".parse::<Repository>().unwrap().to_string(),
+            "acme/check.out_1-x"
+        );
     }
 }

@@ -44,7 +44,8 @@ mod tests {
 
     fn version_of(tag: Option<&str>, change: Option<u64>, number: Option<u64>) -> String {
         let run = Run { tag: tag.map(str::to_owned), change, number, ..Run::default() };
-        version(Some(&run), HEAD).map_or_else(|error| error.to_string(), |version| version.to_string())
+        version(Some(&run), HEAD)
+            .map_or_else(|error| error.to_string(), |version| version.to_string())
     }
 
     #[test]
@@ -54,7 +55,10 @@ mod tests {
         assert_eq!(version_of(Some("nightly"), None, Some(42)), "42-a1b2c3d");
         assert_eq!(version_of(None, Some(7), Some(42)), "pr-7-a1b2c3d");
         assert_eq!(version_of(None, None, Some(42)), "42-a1b2c3d");
-        assert!(version_of(Some("v1.0+5"), None, Some(42)).contains("the tag gives the release no version"));
+        assert!(
+            version_of(Some("v1.0+5"), None, Some(42))
+                .contains("the tag gives the release no version")
+        );
         assert!(version_of(None, None, None).contains("the version is missing"));
     }
 }

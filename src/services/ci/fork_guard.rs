@@ -25,8 +25,10 @@ pub(crate) fn judge(run: &GitHubRun, head: Option<&Head>) -> Verdict {
         (Some(change), None) if change.is_fork => Verdict::Refused(of_fork(run, change)),
         (Some(change), None) if change.is_dependabots() => Verdict::Refused(of_dependabot(change)),
         (_, Some(Outsider::Head { sha, whose })) => {
-            let is_from_outside =
-                run.pull_request.as_ref().is_none_or(|change| change.is_fork || change.is_dependabots());
+            let is_from_outside = run
+                .pull_request
+                .as_ref()
+                .is_none_or(|change| change.is_fork || change.is_dependabots());
             match is_checked_out(sha, run, head, is_from_outside) {
                 true => Verdict::Refused(checked_out(run, sha, whose, head)),
                 false => Verdict::Fine,
@@ -43,7 +45,9 @@ pub(crate) fn judge(run: &GitHubRun, head: Option<&Head>) -> Verdict {
 /// it is: a rebased or squashed head has another name, and a merge that is not committed has none.
 fn is_checked_out(sha: &str, run: &GitHubRun, head: Option<&Head>, is_from_outside: bool) -> bool {
     match head {
-        Some(head) if !is_from_outside => head.commit == sha || head.parents.iter().any(|parent| parent == sha),
+        Some(head) if !is_from_outside => {
+            head.commit == sha || head.parents.iter().any(|parent| parent == sha)
+        }
         None if !is_from_outside => false,
         head => !is_ours(run, head),
     }
@@ -58,8 +62,11 @@ fn of_fork(run: &GitHubRun, change: &PullRequest) -> Error {
         Some(name) => format!("`{}`", name.escape_debug()),
         None => "deleted since".to_owned(),
     };
-    let error = Error::refused(format!("pull request #{} is a pull request from a fork ({fork})", change.number))
-        .why("its code would run with access to the cloud, also if it is only planned");
+    let error = Error::refused(format!(
+        "pull request #{} is a pull request from a fork ({fork})",
+        change.number
+    ))
+    .why("its code would run with access to the cloud, also if it is only planned");
     with_way_out(error, run)
 }
 
@@ -83,13 +90,18 @@ fn checked_out(run: &GitHubRun, sha: &str, whose: &str, head: Option<&Head>) -> 
         Some(head) => head.commit.clone(),
         None => "not known (no git checkout)".to_owned(),
     };
-    let error = Error::refused(format!("code of {whose} is checked out in a run for `{}`", run.event)).why(format!(
-        "checked out is {there}, the change is {}, and the run was started for {}",
-        sha.escape_debug(),
-        run.sha.as_deref().unwrap_or("(unknown)")
-    ));
+    let error =
+        Error::refused(format!("code of {whose} is checked out in a run for `{}`", run.event)).why(
+            format!(
+                "checked out is {there}, the change is {}, and the run was started for {}",
+                sha.escape_debug(),
+                run.sha.as_deref().unwrap_or("(unknown)")
+            ),
+        );
     with_way_out(
-        error.hint("leave `ref:` out of actions/checkout in this workflow, or start it by `pull_request`"),
+        error.hint(
+            "leave `ref:` out of actions/checkout in this workflow, or start it by `pull_request`",
+        ),
         run,
     )
 }

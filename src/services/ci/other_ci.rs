@@ -41,9 +41,9 @@ fn buildkite(environment: &Environment) -> Run {
         number: number(environment, "BUILDKITE_BUILD_NUMBER"),
         change,
         actor: text(environment, "BUILDKITE_BUILD_CREATOR"),
-        fork: text(environment, "BUILDKITE_PULL_REQUEST_REPO")
-            .filter(|_| change.is_some())
-            .filter(|from| path(from) != path(environment.get("BUILDKITE_REPO").unwrap_or_default())),
+        fork: text(environment, "BUILDKITE_PULL_REQUEST_REPO").filter(|_| change.is_some()).filter(
+            |from| path(from) != path(environment.get("BUILDKITE_REPO").unwrap_or_default()),
+        ),
         url: text(environment, "BUILDKITE_BUILD_URL"),
         github: None,
     }
@@ -110,7 +110,11 @@ mod tests {
             (None, None, Some(3), Some(7), None)
         );
         assert_eq!(
-            run_of(&[("BUILDKITE", "true"), ("BUILDKITE_BRANCH", "main"), ("BUILDKITE_PULL_REQUEST", "false")]),
+            run_of(&[
+                ("BUILDKITE", "true"),
+                ("BUILDKITE_BRANCH", "main"),
+                ("BUILDKITE_PULL_REQUEST", "false")
+            ]),
             (some("main"), None, None, None, None)
         );
         assert_eq!(
@@ -130,19 +134,29 @@ mod tests {
     fn a_change_of_a_fork() {
         let fork_of = |variables: &[(&str, &str)]| run(variables).unwrap().fork;
         let gitlab = |from| {
-            let ids = [("CI_MERGE_REQUEST_PROJECT_ID", "1"), ("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", from)];
+            let ids = [
+                ("CI_MERGE_REQUEST_PROJECT_ID", "1"),
+                ("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", from),
+            ];
             fork_of(&[&[("GITLAB_CI", "true")], &ids[..]].concat())
         };
         assert_eq!((gitlab("1"), gitlab("2")), (None, Some("2".to_owned())));
         assert_eq!(fork_of(&[("GITLAB_CI", "true")]), None);
         let buildkite = |change, from| {
             let repository = ("BUILDKITE_REPO", "git@github.com:acme/shop.git");
-            let variables = [("BUILDKITE_PULL_REQUEST", change), ("BUILDKITE_PULL_REQUEST_REPO", from)];
+            let variables =
+                [("BUILDKITE_PULL_REQUEST", change), ("BUILDKITE_PULL_REQUEST_REPO", from)];
             fork_of(&[&[("BUILDKITE", "true"), repository], &variables[..]].concat()).is_some()
         };
-        assert!(!buildkite("7", "git://github.com/Acme/shop.git") && !buildkite("7", "https://github.com/acme/shop"));
+        assert!(
+            !buildkite("7", "git://github.com/Acme/shop.git")
+                && !buildkite("7", "https://github.com/acme/shop")
+        );
         assert!(buildkite("7", "git://github.com/mallory/shop.git") && !buildkite("false", ""));
-        assert_eq!(fork_of(&[("JENKINS_URL", "x"), ("CHANGE_FORK", "mallory")]).as_deref(), Some("mallory"));
+        assert_eq!(
+            fork_of(&[("JENKINS_URL", "x"), ("CHANGE_FORK", "mallory")]).as_deref(),
+            Some("mallory")
+        );
         assert_eq!(fork_of(&[("JENKINS_URL", "x"), ("CHANGE_ID", "7")]), None);
     }
 }

@@ -13,7 +13,8 @@ const SHORT_ID: usize = 12;
 
 /// None outside of a container, or where nothing tells which it is.
 pub(crate) fn own_id(environment: &Environment) -> Option<String> {
-    let [mounts, groups] = ["/proc/self/mountinfo", "/proc/self/cgroup"].map(|file| fs::read_to_string(file).ok());
+    let [mounts, groups] =
+        ["/proc/self/mountinfo", "/proc/self/cgroup"].map(|file| fs::read_to_string(file).ok());
     by_mounts(mounts.as_deref().unwrap_or_default())
         .or_else(|| by_groups(groups.as_deref().unwrap_or_default()))
         .or_else(|| environment.get("HOSTNAME").filter(|name| is_hex(name, SHORT_ID)))
@@ -42,7 +43,8 @@ pub(crate) fn is_id(text: &str) -> bool {
 }
 
 fn is_hex(text: &str, length: usize) -> bool {
-    text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    text.len() == length
+        && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 #[cfg(test)]
@@ -58,10 +60,15 @@ mod tests {
              640 629 254:1 /var/lib/docker/containers/{MINE}/hostname /etc/hostname rw,relatime - ext4 /dev/vda1 rw\n"
         );
         assert_eq!(by_mounts(&of_docker), Some(MINE));
-        let of_podman = format!("1 2 0:1 /overlay-containers/{MINE}/userdata/hosts /etc/hosts rw - tmpfs tmpfs rw\n");
+        let of_podman = format!(
+            "1 2 0:1 /overlay-containers/{MINE}/userdata/hosts /etc/hosts rw - tmpfs tmpfs rw\n"
+        );
         assert_eq!(by_mounts(&of_podman), Some(MINE));
         // A volume whose folder only looks like an ID.
-        assert_eq!(by_mounts(&format!("1 2 0:1 /data/{MINE} /data rw - ext4 /dev/vda1 rw\n")), None);
+        assert_eq!(
+            by_mounts(&format!("1 2 0:1 /data/{MINE} /data rw - ext4 /dev/vda1 rw\n")),
+            None
+        );
         assert_eq!(by_mounts(""), None);
     }
 
@@ -75,6 +82,9 @@ mod tests {
     #[test]
     fn what_may_be_an_id() {
         assert_eq!([MINE, "3f5ae2b1c0d9"].map(is_id), [true, true]);
-        assert_eq!(["", "3F5AE2B1C0D9", "../../info", "3f5ae2b1c0d", "build-host-7"].map(is_id), [false; 5]);
+        assert_eq!(
+            ["", "3F5AE2B1C0D9", "../../info", "3f5ae2b1c0d", "build-host-7"].map(is_id),
+            [false; 5]
+        );
     }
 }

@@ -33,8 +33,9 @@ pub(crate) struct LeftBehind {
 impl Handover {
     /// Outside of a container on Actions this does nothing, and so does all that follows; likewise for what is no step.
     pub(crate) fn begin(environment: &Environment, log: &Log, is_step: bool) -> Self {
-        let is_step =
-            is_step && environment.get("GITHUB_ACTIONS") == Some("true") && environment.get("GITHUB_STATE").is_some();
+        let is_step = is_step
+            && environment.get("GITHUB_ACTIONS") == Some("true")
+            && environment.get("GITHUB_STATE").is_some();
         let container = if is_step { own_container::own_id(environment) } else { None };
         let handover = Self { environment: environment.clone(), log: log.clone(), container };
         handover.say(CONTAINER, handover.container.as_deref().unwrap_or_default());
@@ -53,7 +54,9 @@ impl Handover {
         if self.container.is_some()
             && let Err(error) = self.save(name, value)
         {
-            self.log.warning(&format!("nothing would wait for this step's end if it is cancelled: {error}"));
+            self.log.warning(&format!(
+                "nothing would wait for this step's end if it is cancelled: {error}"
+            ));
         }
     }
 
@@ -65,7 +68,8 @@ impl Handover {
 impl LeftBehind {
     /// What the runner hands to the clean-up.
     pub(crate) fn read(environment: &Environment) -> Option<Self> {
-        let container = environment.get("STATE_container").filter(|id| own_container::is_id(id))?.to_owned();
+        let container =
+            environment.get("STATE_container").filter(|id| own_container::is_id(id))?.to_owned();
         let cancelled = environment.get("STATE_cancelled").and_then(|seconds| seconds.parse().ok());
         Some(Self { container, cancelled })
     }

@@ -79,8 +79,11 @@ impl Files {
         let masked = self.redactor.apply(markdown);
         let text = format!("{}\n", masked.trim_end_matches('\n'));
         if size(path)? + text.len() > SUMMARY_LIMIT {
-            return Err(Error::input(format!("the summary in `{}` would be longer than 1 MiB", path.display()))
-                .why("the runner would drop all of it"));
+            return Err(Error::input(format!(
+                "the summary in `{}` would be longer than 1 MiB",
+                path.display()
+            ))
+            .why("the runner would drop all of it"));
         }
         append(path, &text)
     }
@@ -97,9 +100,13 @@ fn entry(name: &str, value: &str) -> Result<String> {
     let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     if !is_name {
-        return Err(Error::internal(format!("`{}` can't be the name of an output", name.escape_debug())));
+        return Err(Error::internal(format!(
+            "`{}` can't be the name of an output",
+            name.escape_debug()
+        )));
     }
-    let delimiter = Secret::random().map_err(|error| Error::internal("there are no random bytes").why(error))?;
+    let delimiter = Secret::random()
+        .map_err(|error| Error::internal("there are no random bytes").why(error))?;
     let delimiter = format!("cdflow_{}", delimiter.expose());
     match value.contains(&delimiter) {
         true => Err(Error::internal("an output holds the delimiter that was made for it")),
@@ -118,7 +125,11 @@ fn size(path: &Path) -> Result<usize> {
 /// A link in the file's place would lead our words into another file.
 fn append(path: &Path, text: &str) -> Result<()> {
     let open = || -> std::io::Result<File> {
-        OpenOptions::new().append(true).create(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .open(path)
     };
     open().and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| {
         Error::io("can't write the runner's file", path, &error)
@@ -157,8 +168,14 @@ mod tests {
         files.write_outputs(&[("empty", "")]).unwrap();
         let text = std::fs::read_to_string(folder.path().join("GITHUB_OUTPUT")).unwrap();
         let expected = [("version", "1"), ("terraform-outputs", hostile), ("empty", "")];
-        assert_eq!(parsed(&text), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        assert!(files.write_outputs(&[("a b", "")]).is_err() && files.write_outputs(&[("a=b\nc", "")]).is_err());
+        assert_eq!(
+            parsed(&text),
+            expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
+        assert!(
+            files.write_outputs(&[("a b", "")]).is_err()
+                && files.write_outputs(&[("a=b\nc", "")]).is_err()
+        );
     }
 
     #[test]
@@ -168,7 +185,9 @@ mod tests {
         redactor.add(&Secret::new("hunter2hunter2"));
         let files = files(folder.path(), &redactor);
         let long = "x".repeat(600_000);
-        let left = files.write_outputs(&[("url", "https://hunter2hunter2@x"), ("long", &long), ("ok", "1")]).unwrap();
+        let left = files
+            .write_outputs(&[("url", "https://hunter2hunter2@x"), ("long", &long), ("ok", "1")])
+            .unwrap();
         assert_eq!(left.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["url", "long"]);
         let text = std::fs::read_to_string(folder.path().join("GITHUB_OUTPUT")).unwrap();
         assert_eq!(parsed(&text), [("ok".to_owned(), "1".to_owned())]);
@@ -185,7 +204,10 @@ mod tests {
         assert_eq!(room, (1 << 20) - "# One ***\n".len());
         assert!(files.append_summary(&"x".repeat(room)).is_err());
         files.append_summary(&"x".repeat(room - 1)).unwrap();
-        assert_eq!(std::fs::metadata(folder.path().join("GITHUB_STEP_SUMMARY")).unwrap().len(), 1 << 20);
+        assert_eq!(
+            std::fs::metadata(folder.path().join("GITHUB_STEP_SUMMARY")).unwrap().len(),
+            1 << 20
+        );
     }
 
     #[test]

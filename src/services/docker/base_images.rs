@@ -26,7 +26,12 @@ impl Base {
 }
 
 /// By the registry; where that does not know the image or can't be asked, by the engine's own copy.
-pub(crate) async fn find(image: &Image, engine: Option<&Engine>, logins: &Logins, host: &Host) -> Result<Base> {
+pub(crate) async fn find(
+    image: &Image,
+    engine: Option<&Engine>,
+    logins: &Logins,
+    host: &Host,
+) -> Result<Base> {
     if image.is_scratch() || image.has_digest() {
         return Ok(Base::as_named(image));
     }
@@ -44,10 +49,15 @@ pub(crate) async fn find(image: &Image, engine: Option<&Engine>, logins: &Logins
     };
     match (local, asked) {
         (Some(local), _) => {
-            host.log.warning(&format!("the engine's own copy of the base image `{image}` is used: {why}"));
+            host.log.warning(&format!(
+                "the engine's own copy of the base image `{image}` is used: {why}"
+            ));
             // Of an image that was never pushed there is no digest; the id names it on this engine alone.
-            let by =
-                local.digests.iter().find_map(|known| known.split_once('@')).map_or(local.id.as_str(), |(_, it)| it);
+            let by = local
+                .digests
+                .iter()
+                .find_map(|known| known.split_once('@'))
+                .map_or(local.id.as_str(), |(_, it)| it);
             Ok(Base { from: image.clone(), record: image.at(by)?.to_string() })
         }
         (None, Ok(_)) => Err(missing(image, Exit::Input, &why).hint("check its name and tag")),

@@ -34,8 +34,12 @@ impl Ignore {
                 continue;
             }
             rules.push(Rule::parse(line.trim()).map_err(|why| {
-                Error::input(format!("`{called}` can't be used: line {}: `{}`", number + 1, line.trim().escape_debug()))
-                    .why(why)
+                Error::input(format!(
+                    "`{called}` can't be used: line {}: `{}`",
+                    number + 1,
+                    line.trim().escape_debug()
+                ))
+                .why(why)
             })?);
         }
         Ok(Self { rules })
@@ -53,7 +57,8 @@ impl Ignore {
         let matched = self.rules.iter().enumerate().map(|(at, rule)| {
             let inherited = above.is_some_and(|above| above.0.get(at) == Some(&true));
             // A rule that would change nothing is not asked; so its folder does not count as matched either.
-            let matches = inherited || (rule.is_exception == ignored && rule.glob.matches(&rule.pattern, name));
+            let matches = inherited
+                || (rule.is_exception == ignored && rule.glob.matches(&rule.pattern, name));
             if matches {
                 ignored = !rule.is_exception;
             }
@@ -75,7 +80,9 @@ impl Ignore {
             let pattern = pattern.strip_suffix("/**").unwrap_or(pattern);
             pattern.strip_suffix("/*").unwrap_or(pattern).to_owned()
         };
-        self.exceptions().map(plain).any(|pattern| pattern.contains(WILD) || is_at_or_below(&pattern, name))
+        self.exceptions()
+            .map(plain)
+            .any(|pattern| pattern.contains(WILD) || is_at_or_below(&pattern, name))
     }
 
     fn exceptions(&self) -> impl Iterator<Item = &str> {
@@ -100,7 +107,11 @@ impl Rule {
             return Err("`!` stands before the name of what shall be sent after all".to_owned());
         }
         // `/` alone stays, and matches nothing.
-        let pattern = pattern.strip_prefix('/').filter(|rest| !rest.is_empty()).unwrap_or(&pattern).to_owned();
+        let pattern = pattern
+            .strip_prefix('/')
+            .filter(|rest| !rest.is_empty())
+            .unwrap_or(&pattern)
+            .to_owned();
         let glob = Glob::parse(&pattern)?;
         Ok(Self { pattern, is_exception, glob })
     }
@@ -226,9 +237,9 @@ impl Piece {
         match self {
             Self::Char(char) => one(&|c| c == *char),
             Self::One => one(&|c| c != '/'),
-            Self::Class { is_negated, ranges } => {
-                one(&|c| ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *is_negated)
-            }
+            Self::Class { is_negated, ranges } => one(&|c| {
+                ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *is_negated
+            }),
             Self::Start => (0..from.len()).map(|at| at == 0 && from[0]).collect(),
             Self::Some | Self::All => {
                 let mut to = from.to_vec();
@@ -272,7 +283,9 @@ fn class_member(chars: &mut Chars<'_>) -> Result<char, String> {
         None => Err("a `[` is not closed".to_owned()),
         Some('\\') => escaped(chars.next()),
         Some(char @ ('-' | ']')) => Err(format!("`{char}` must be written `\\{char}` there")),
-        Some(char @ ('*' | '?')) => Err(format!("Docker takes `{char}` between `[` and `]` for something else")),
+        Some(char @ ('*' | '?')) => {
+            Err(format!("Docker takes `{char}` between `[` and `]` for something else"))
+        }
         Some('[') if chars.peek() == Some(&':') => Err("there are no named classes".to_owned()),
         Some(char) => Ok(char),
     }
@@ -282,6 +295,8 @@ fn escaped(char: Option<char>) -> Result<char, String> {
     match char {
         None => Err("a `\\` stands before nothing".to_owned()),
         Some(char) if char.is_ascii() && !char.is_ascii_alphanumeric() => Ok(char),
-        Some(char) => Err(format!("Docker takes `\\{char}` for something else; folders are separated by `/`")),
+        Some(char) => {
+            Err(format!("Docker takes `\\{char}` for something else; folders are separated by `/`"))
+        }
     }
 }

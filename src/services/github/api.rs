@@ -105,10 +105,19 @@ impl Api {
         pace: Pace,
     ) -> Result<Self, Trouble> {
         let token = token.cloned().or_else(|| environment.get("GITHUB_TOKEN").map(Secret::new));
-        let token = token.ok_or_else(|| Trouble::new(Kind::NoToken, "GitHub can't be asked", "there is no token"))?;
+        let token = token.ok_or_else(|| {
+            Trouble::new(Kind::NoToken, "GitHub can't be asked", "there is no token")
+        })?;
         let url = environment.get("GITHUB_API_URL").unwrap_or(API);
-        let graphql = environment.get("GITHUB_GRAPHQL_URL").map_or_else(|| format!("{url}/graphql"), str::to_owned);
-        Ok(Self { client: Client::new(url, &token, log, pace)?, repository, graphql, me: OnceLock::new() })
+        let graphql = environment
+            .get("GITHUB_GRAPHQL_URL")
+            .map_or_else(|| format!("{url}/graphql"), str::to_owned);
+        Ok(Self {
+            client: Client::new(url, &token, log, pace)?,
+            repository,
+            graphql,
+            me: OnceLock::new(),
+        })
     }
 
     /// Returns when a write would be sent at once: for who reads first, and must write before others do.
@@ -123,7 +132,9 @@ impl Api {
 
     pub(crate) async fn pull_request(&self, number: u64) -> Result<PullRequest, Trouble> {
         let doing = format!("read pull request #{number}");
-        self.client.ask(Call::get(self.route(&format!("/pulls/{number}")), &doing, "pull-requests: read")).await
+        self.client
+            .ask(Call::get(self.route(&format!("/pulls/{number}")), &doing, "pull-requests: read"))
+            .await
     }
 
     /// The merged ones of this repository that made just this commit: its head, or what the base branch got by it. Forks have their
@@ -131,9 +142,13 @@ impl Api {
     pub(crate) async fn merged_as(&self, commit: &str) -> Result<Vec<PullRequest>, Trouble> {
         let doing = format!("read the pull requests of the commit {commit}");
         let route = self.route(&format!("/commits/{}/pulls", segment(commit)));
-        let found: Vec<PullRequest> = self.client.list(Call::get(route, &doing, "pull-requests: read")).await?;
-        let made_it = |it: &PullRequest| it.head.sha == commit || it.merge_commit_sha.as_deref() == Some(commit);
-        let merged: Vec<PullRequest> = found.into_iter().filter(|it| it.merged_at.is_some() && made_it(it)).collect();
+        let found: Vec<PullRequest> =
+            self.client.list(Call::get(route, &doing, "pull-requests: read")).await?;
+        let made_it = |it: &PullRequest| {
+            it.head.sha == commit || it.merge_commit_sha.as_deref() == Some(commit)
+        };
+        let merged: Vec<PullRequest> =
+            found.into_iter().filter(|it| it.merged_at.is_some() && made_it(it)).collect();
         if merged.is_empty() {
             return Ok(merged);
         }
@@ -162,7 +177,8 @@ impl Api {
             filename: String,
         }
         let doing = format!("read the files of pull request #{number}");
-        let call = Call::get(self.route(&format!("/pulls/{number}/files")), &doing, "pull-requests: read");
+        let call =
+            Call::get(self.route(&format!("/pulls/{number}/files")), &doing, "pull-requests: read");
         let files: Vec<File> = self.client.list(call).await?;
         Ok(files.into_iter().map(|file| file.filename).collect())
     }
@@ -179,14 +195,22 @@ impl Api {
             return Ok(me.clone());
         }
         let query = json!({ "query": "query { viewer { login } }" });
-        let call = Call::new(hyper::Method::POST, self.graphql.clone(), "ask whose the token is", "contents: read");
+        let call = Call::new(
+            hyper::Method::POST,
+            self.graphql.clone(),
+            "ask whose the token is",
+            "contents: read",
+        );
         let answer: Value = match self.client.ask(call.json(query).question()).await {
             // A GitHub without GraphQL, or a token that it is not for.
             Err(trouble) if [Kind::NotFound, Kind::Invalid].contains(&trouble.kind) => Value::Null,
             answer => answer?,
         };
         let login = answer["data"]["viewer"]["login"].as_str();
-        Ok(login.map_or_else(|| ACTIONS_BOT.to_owned(), |login| self.me.get_or_init(|| login.to_owned()).clone()))
+        Ok(login.map_or_else(
+            || ACTIONS_BOT.to_owned(),
+            |login| self.me.get_or_init(|| login.to_owned()).clone(),
+        ))
     }
 }
 
@@ -195,7 +219,9 @@ pub(crate) fn segment(name: &str) -> String {
     let mut out = String::new();
     for byte in name.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(char::from(byte))
+            }
             _ => out.push_str(&format!("%{byte:02X}")),
         }
     }

@@ -116,11 +116,16 @@ impl Client {
     pub(crate) fn new(url: &str, token: &Secret, log: Log, pace: Pace) -> Result<Self, Trouble> {
         let trouble = |kind, why: String| Trouble::new(kind, "GitHub can't be asked", why);
         let origin_and_prefix = split(url);
-        let (origin, prefix) = origin_and_prefix
-            .ok_or_else(|| trouble(Kind::Invalid, format!("GITHUB_API_URL is `{}`", url.escape_debug())))?;
+        let (origin, prefix) = origin_and_prefix.ok_or_else(|| {
+            trouble(Kind::Invalid, format!("GITHUB_API_URL is `{}`", url.escape_debug()))
+        })?;
         // octocrab panics over a token that is no header.
-        if token.expose().is_empty() || !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(trouble(Kind::NoToken, "the token holds characters that no token has".to_owned()));
+        if token.expose().is_empty() || !token.expose().bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            return Err(trouble(
+                Kind::NoToken,
+                "the token holds characters that no token has".to_owned(),
+            ));
         }
         log.redactor.add(token);
         let uploads = uploads(&origin);
@@ -150,7 +155,10 @@ impl Client {
     }
 
     /// All pages of a list.
-    pub(crate) async fn list<T: DeserializeOwned>(&self, mut call: Call<'_>) -> Result<Vec<T>, Trouble> {
+    pub(crate) async fn list<T: DeserializeOwned>(
+        &self,
+        mut call: Call<'_>,
+    ) -> Result<Vec<T>, Trouble> {
         let joint = if call.route.contains('?') { '&' } else { '?' };
         call.route = format!("{}{joint}per_page=100", call.route);
         let mut items = Vec::new();
@@ -177,7 +185,8 @@ impl Client {
                 Ok(answer) => match judge(&answer, SystemTime::now()) {
                     Verdict::Good => return Ok(answer),
                     verdict => {
-                        let accepted = text(&answer.headers, "x-accepted-github-permissions").map(str::to_owned);
+                        let accepted = text(&answer.headers, "x-accepted-github-permissions")
+                            .map(str::to_owned);
                         (verdict, said(&answer), accepted)
                     }
                 },
@@ -186,7 +195,9 @@ impl Client {
             let (pause, kind) = match verdict {
                 Verdict::Wait(pause) => (pause, Kind::Limited),
                 Verdict::Unclear if call.is_repeatable => (backoff(tried), Kind::Unavailable),
-                Verdict::Unclear | Verdict::Good => return Err(call.trouble(Kind::Unavailable, why)),
+                Verdict::Unclear | Verdict::Good => {
+                    return Err(call.trouble(Kind::Unavailable, why));
+                }
                 Verdict::Bad(Kind::Forbidden { .. }) => {
                     let permissions = permissions(accepted.as_deref(), call.needs);
                     return Err(call.trouble(Kind::Forbidden { permissions }, why));
@@ -207,8 +218,12 @@ impl Client {
     async fn send(&self, call: &Call<'_>, uri: &Uri) -> Result<Answer, String> {
         let builder = Request::builder().method(call.method.clone()).uri(uri.clone());
         let request = match &call.body {
-            Body::None => self.octocrab.build_request(builder, None::<&()>).map_err(|error| chain(&error)),
-            Body::Json(body) => self.octocrab.build_request(builder, Some(body)).map_err(|error| chain(&error)),
+            Body::None => {
+                self.octocrab.build_request(builder, None::<&()>).map_err(|error| chain(&error))
+            }
+            Body::Json(body) => {
+                self.octocrab.build_request(builder, Some(body)).map_err(|error| chain(&error))
+            }
             Body::File { content_type, bytes } => {
                 let builder = builder.header(header::CONTENT_TYPE, *content_type);
                 let builder = builder.header(header::CONTENT_LENGTH, bytes.len());
@@ -218,22 +233,32 @@ impl Client {
         let request = request?;
         let answer = self.octocrab.execute(request).await.map_err(|error| chain(&error))?;
         let (parts, body) = answer.into_parts();
-        let body = Limited::new(body, ANSWER_LIMIT).collect().await.map_err(|error| chain(&*error))?.to_bytes();
+        let body = Limited::new(body, ANSWER_LIMIT)
+            .collect()
+            .await
+            .map_err(|error| chain(&*error))?
+            .to_bytes();
         Ok(Answer { status: parts.status, headers: parts.headers, body })
     }
 
     /// A URL of GitHub's is taken only if it leads to GitHub: the token goes with it.
     fn uri(&self, call: &Call<'_>) -> Result<Uri, Trouble> {
         let is_route = call.route.starts_with('/');
-        let full = if is_route { format!("{}{}", self.prefix, call.route) } else { call.route.clone() };
-        let uri: Uri =
-            full.parse().map_err(|_| call.trouble(Kind::Invalid, format!("`{}` is no URL", full.escape_debug())))?;
-        let same = |there: &Uri| uri.scheme() == there.scheme() && uri.authority() == there.authority();
+        let full =
+            if is_route { format!("{}{}", self.prefix, call.route) } else { call.route.clone() };
+        let uri: Uri = full.parse().map_err(|_| {
+            call.trouble(Kind::Invalid, format!("`{}` is no URL", full.escape_debug()))
+        })?;
+        let same =
+            |there: &Uri| uri.scheme() == there.scheme() && uri.authority() == there.authority();
         match is_route || same(&self.origin) || same(&self.uploads) {
             true => Ok(uri),
             false => Err(call.trouble(
                 Kind::Invalid,
-                format!("the answer leads to another host, `{}`", uri.host().unwrap_or_default().escape_debug()),
+                format!(
+                    "the answer leads to another host, `{}`",
+                    uri.host().unwrap_or_default().escape_debug()
+                ),
             )),
         }
     }
@@ -283,11 +308,14 @@ fn limit(answer: &Answer, now: SystemTime) -> Option<Duration> {
     }
     if number("x-ratelimit-remaining") == Some(0) {
         // A time that no clock shows is one that we don't wait for.
-        let reset = UNIX_EPOCH.checked_add(Duration::from_secs(number("x-ratelimit-reset").unwrap_or_default()));
-        let pause = reset.map_or(Duration::MAX, |reset| reset.duration_since(now).unwrap_or_default());
+        let reset = UNIX_EPOCH
+            .checked_add(Duration::from_secs(number("x-ratelimit-reset").unwrap_or_default()));
+        let pause =
+            reset.map_or(Duration::MAX, |reset| reset.duration_since(now).unwrap_or_default());
         return Some(pause.saturating_add(Duration::from_secs(1)));
     }
-    let is_secondary = answer.status == StatusCode::TOO_MANY_REQUESTS || said(answer).contains("secondary rate limit");
+    let is_secondary = answer.status == StatusCode::TOO_MANY_REQUESTS
+        || said(answer).contains("secondary rate limit");
     is_secondary.then_some(Duration::from_secs(60))
 }
 
@@ -308,7 +336,8 @@ fn said(answer: &Answer) -> String {
         why += &format!(", {}", message.escape_debug());
     }
     for error in body["errors"].as_array().into_iter().flatten() {
-        let words = ["resource", "field", "code", "message"].iter().filter_map(|key| error[key].as_str());
+        let words =
+            ["resource", "field", "code", "message"].iter().filter_map(|key| error[key].as_str());
         let words: Vec<&str> = words.chain(error.as_str()).collect();
         why += &format!(" ({})", words.join(" ").escape_debug());
     }
@@ -320,14 +349,17 @@ fn said(answer: &Answer) -> String {
 
 /// `<https://…>; rel="next"`
 fn next_page(headers: &HeaderMap) -> Option<String> {
-    let links = text(headers, "link")?.split(',').filter_map(|link| link.trim().strip_prefix('<')?.split_once('>'));
+    let links = text(headers, "link")?
+        .split(',')
+        .filter_map(|link| link.trim().strip_prefix('<')?.split_once('>'));
     let mut next = links.filter(|(_, relation)| relation.contains("rel=\"next\""));
     next.next().map(|(url, _)| url.to_owned())
 }
 
 fn parse<T: DeserializeOwned>(call: &Call<'_>, body: &Bytes) -> Result<T, Trouble> {
-    serde_json::from_slice(body)
-        .map_err(|error| call.trouble(Kind::Invalid, format!("the answer is not as GitHub describes it: {error}")))
+    serde_json::from_slice(body).map_err(|error| {
+        call.trouble(Kind::Invalid, format!("the answer is not as GitHub describes it: {error}"))
+    })
 }
 
 /// octocrab's own words are "GitHub" and "Other"; those below it say what happened.
@@ -349,9 +381,9 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, headers: &[(&'static str, &'static str)], message: &str) -> Answer {
-        let pairs = headers
-            .iter()
-            .map(|(name, value)| (header::HeaderName::from_static(name), header::HeaderValue::from_static(value)));
+        let pairs = headers.iter().map(|(name, value)| {
+            (header::HeaderName::from_static(name), header::HeaderValue::from_static(value))
+        });
         Answer {
             status: StatusCode::from_u16(status).unwrap(),
             headers: pairs.collect(),
@@ -371,11 +403,18 @@ mod tests {
         assert_eq!(verdict(429, &[("retry-after", "5")], ""), wait(5));
         assert_eq!(verdict(429, &[], ""), wait(60));
         assert_eq!(verdict(403, &[], "You have exceeded a secondary rate limit."), wait(60));
-        assert_eq!(verdict(403, &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1030")], ""), wait(31));
+        assert_eq!(
+            verdict(403, &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1030")], ""),
+            wait(31)
+        );
         let never = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "18446744073709551615")];
         assert_eq!(verdict(403, &never, ""), Verdict::Wait(Duration::MAX));
         assert_eq!(
-            verdict(403, &[("x-ratelimit-remaining", "7")], "Resource not accessible by integration"),
+            verdict(
+                403,
+                &[("x-ratelimit-remaining", "7")],
+                "Resource not accessible by integration"
+            ),
             forbidden
         );
         assert_eq!(verdict(401, &[], "Bad credentials"), Verdict::Bad(Kind::NoToken));
@@ -387,9 +426,17 @@ mod tests {
 
     #[test]
     fn hosts_and_paths() {
-        let of = |url| split(url).map(|(origin, prefix)| (origin.to_string(), prefix, uploads(&origin).to_string()));
-        let some = |origin: &str, prefix: &str, uploads: &str| Some((origin.into(), prefix.into(), uploads.into()));
-        assert_eq!(of("https://api.github.com"), some("https://api.github.com/", "", "https://uploads.github.com/"));
+        let of = |url| {
+            split(url)
+                .map(|(origin, prefix)| (origin.to_string(), prefix, uploads(&origin).to_string()))
+        };
+        let some = |origin: &str, prefix: &str, uploads: &str| {
+            Some((origin.into(), prefix.into(), uploads.into()))
+        };
+        assert_eq!(
+            of("https://api.github.com"),
+            some("https://api.github.com/", "", "https://uploads.github.com/")
+        );
         assert_eq!(
             of("https://api.acme.ghe.com/"),
             some("https://api.acme.ghe.com/", "", "https://uploads.acme.ghe.com/")
@@ -400,7 +447,8 @@ mod tests {
         );
         assert_eq!(of("ghes.acme.com"), None);
         let links = "<https://x/?page=1>; rel=\"prev\", <https://x/?page=3>; rel=\"next\"";
-        let headers = HeaderMap::from_iter([(header::LINK, header::HeaderValue::from_static(links))]);
+        let headers =
+            HeaderMap::from_iter([(header::LINK, header::HeaderValue::from_static(links))]);
         assert_eq!(next_page(&headers).as_deref(), Some("https://x/?page=3"));
         assert_eq!(next_page(&HeaderMap::new()), None);
     }

@@ -62,7 +62,12 @@ impl Api {
 
     /// Where GitHub's answer is lost, a comment of the same text by `author` (of `me`) is taken for
     /// ours; otherwise a second one could come to stand there.
-    pub(crate) async fn create_comment(&self, issue: u64, body: &str, author: &str) -> Result<Comment, Trouble> {
+    pub(crate) async fn create_comment(
+        &self,
+        issue: u64,
+        body: &str,
+        author: &str,
+    ) -> Result<Comment, Trouble> {
         let lost = match self.post_comment(issue, body).await {
             Err(trouble) if trouble.kind == Kind::Unavailable => trouble,
             answered => return answered,
@@ -76,14 +81,20 @@ impl Api {
 
     async fn post_comment(&self, issue: u64, body: &str) -> Result<Comment, Trouble> {
         let doing = format!("comment on #{issue}");
-        let call = Call::new(Method::POST, self.route(&format!("/issues/{issue}/comments")), &doing, NEEDS);
+        let call = Call::new(
+            Method::POST,
+            self.route(&format!("/issues/{issue}/comments")),
+            &doing,
+            NEEDS,
+        );
         self.client.ask(call.json(json!({ "body": body }))).await
     }
 
     pub(crate) async fn update_comment(&self, id: u64, body: &str) -> Result<Comment, Trouble> {
         let doing = format!("update the comment {id}");
         // octocrab's own sends POST, which GitHub refuses.
-        let call = Call::new(Method::PATCH, self.route(&format!("/issues/comments/{id}")), &doing, NEEDS);
+        let call =
+            Call::new(Method::PATCH, self.route(&format!("/issues/comments/{id}")), &doing, NEEDS);
         self.client.ask(call.json(json!({ "body": body }))).await
     }
 

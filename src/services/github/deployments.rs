@@ -63,7 +63,10 @@ pub(crate) struct NewStatus<'a> {
 
 impl Api {
     /// Says that `git_ref` is being deployed. A lost answer can be looked up by `payload`, which should name the run.
-    pub(crate) async fn create_deployment(&self, new: NewDeployment<'_>) -> Result<Deployment, Trouble> {
+    pub(crate) async fn create_deployment(
+        &self,
+        new: NewDeployment<'_>,
+    ) -> Result<Deployment, Trouble> {
         let NewDeployment { git_ref, environment, payload, .. } = new;
         let doing = format!("record the deployment to `{environment}`");
         let call = Call::new(Method::POST, self.route("/deployments"), &doing, NEEDS);
@@ -83,16 +86,23 @@ impl Api {
 
     /// Which others it makes inactive is for the caller to say: GitHub would mind neither whose they are nor, for transient and
     /// production environments, that they are there. Said twice it stands there twice, which is better than a deployment that seems to go on for ever.
-    pub(crate) async fn deployment_status(&self, deployment: u64, status: &NewStatus<'_>) -> Result<(), Trouble> {
+    pub(crate) async fn deployment_status(
+        &self,
+        deployment: u64,
+        status: &NewStatus<'_>,
+    ) -> Result<(), Trouble> {
         let doing = format!("tell how the deployment {deployment} goes");
         let route = self.route(&format!("/deployments/{deployment}/statuses"));
         let description: String = status.description.chars().take(DESCRIPTION_LIMIT).collect();
-        let mut body = json!({ "state": status.state, "description": description, "auto_inactive": false });
+        let mut body =
+            json!({ "state": status.state, "description": description, "auto_inactive": false });
         let urls = [("log_url", status.log_url), ("environment_url", status.environment_url)];
         for (key, url) in urls.into_iter().filter_map(|(key, url)| Some((key, url?))) {
             body[key] = url.into();
         }
-        self.client.tell(Call::new(Method::POST, route, &doing, NEEDS).json(body).repeatable()).await
+        self.client
+            .tell(Call::new(Method::POST, route, &doing, NEEDS).json(body).repeatable())
+            .await
     }
 
     /// Of an environment, newest first.
@@ -103,14 +113,18 @@ impl Api {
     }
 
     /// What was said of it last; None where nothing was.
-    pub(crate) async fn deployment_state(&self, deployment: u64) -> Result<Option<String>, Trouble> {
+    pub(crate) async fn deployment_state(
+        &self,
+        deployment: u64,
+    ) -> Result<Option<String>, Trouble> {
         #[derive(Deserialize)]
         struct Said {
             state: String,
         }
         let doing = format!("read how the deployment {deployment} went");
         let route = self.route(&format!("/deployments/{deployment}/statuses?per_page=1"));
-        let newest: Vec<Said> = self.client.ask(Call::get(route, &doing, "deployments: read")).await?;
+        let newest: Vec<Said> =
+            self.client.ask(Call::get(route, &doing, "deployments: read")).await?;
         Ok(newest.into_iter().next().map(|said| said.state))
     }
 

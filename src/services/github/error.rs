@@ -79,8 +79,8 @@ impl fmt::Display for Trouble {
 
 /// To paste. A job that names one permission loses all that it doesn't name, also that of reading its own code.
 fn block(permissions: &[String]) -> String {
-    let checkout =
-        Some("contents: read".to_owned()).filter(|_| !permissions.iter().any(|it| it.starts_with("contents:")));
+    let checkout = Some("contents: read".to_owned())
+        .filter(|_| !permissions.iter().any(|it| it.starts_with("contents:")));
     let lines = checkout.iter().chain(permissions).map(|line| format!("       {line}"));
     format!("     permissions:\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
@@ -109,7 +109,8 @@ pub(crate) fn permissions(accepted: Option<&str>, usual: &str) -> Vec<String> {
             .then(|| format!("{name}: {level}"))
     };
     let sets = accepted.into_iter().flat_map(|text| text.split(';'));
-    let sets: Vec<Vec<String>> = sets.filter_map(|set| set.split(',').map(line).collect()).collect();
+    let sets: Vec<Vec<String>> =
+        sets.filter_map(|set| set.split(',').map(line).collect()).collect();
     let usual = usual.to_owned();
     match sets.iter().find(|set| set.contains(&usual)).or(sets.first()) {
         Some(set) => set.clone(),

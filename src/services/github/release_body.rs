@@ -22,7 +22,8 @@ impl Section<'_> {
     }
 
     fn markdown(&self) -> String {
-        let rows = self.rows.iter().map(|(name, value)| format!("| {} | {} |", cell(name), code(value)));
+        let rows =
+            self.rows.iter().map(|(name, value)| format!("| {} | {} |", cell(name), code(value)));
         let rows: Vec<String> = rows.collect();
         let head = format!("### {}\n\n| | |\n|---|---|", self.component);
         format!("{}\n{head}\n{}\n{}", self.begin(), rows.join("\n"), self.end())
@@ -71,15 +72,22 @@ mod tests {
 
     #[test]
     fn a_section_is_found_again_and_the_rest_stays() {
-        let (checkout, basket): (Component, Component) = ("checkout".parse().unwrap(), "basket".parse().unwrap());
+        let (checkout, basket): (Component, Component) =
+            ("checkout".parse().unwrap(), "basket".parse().unwrap());
         let first = section(&checkout, "aa").with_notes("## What's Changed\n* x\n");
-        assert!(first.contains("### checkout\n\n| | |\n|---|---|\n| bundle digest | `aa` |\n"), "{first}");
+        assert!(
+            first.contains("### checkout\n\n| | |\n|---|---|\n| bundle digest | `aa` |\n"),
+            "{first}"
+        );
         assert!(first.ends_with("\n\n## What's Changed\n* x\n"), "{first}");
         assert_eq!(section(&checkout, "aa").put_into(&first), first);
         let second = section(&basket, "bb").put_into(&first);
         let third = section(&checkout, "cc").put_into(&second);
         assert_eq!(third, second.replace("`aa`", "`cc`"));
-        assert_eq!(section(&checkout, "aa").put_into(" \n"), section(&checkout, "aa").markdown() + "\n");
+        assert_eq!(
+            section(&checkout, "aa").put_into(" \n"),
+            section(&checkout, "aa").markdown() + "\n"
+        );
     }
 
     #[test]

@@ -86,13 +86,20 @@ impl Api {
     pub(crate) async fn generate_notes(&self, tag: &str) -> Result<String, Trouble> {
         let doing = format!("have notes written for `{}`", tag.escape_debug());
         let call = Call::new(Method::POST, self.route("/releases/generate-notes"), &doing, NEEDS);
-        let notes: Notes = self.client.ask(call.json(json!({ "tag_name": tag })).question()).await?;
+        let notes: Notes =
+            self.client.ask(call.json(json!({ "tag_name": tag })).question()).await?;
         Ok(notes.body)
     }
 
     pub(crate) async fn assets(&self, release: u64) -> Result<Vec<Asset>, Trouble> {
         let doing = format!("read the files of the GitHub release {release}");
-        self.client.list(Call::get(self.route(&format!("/releases/{release}/assets")), &doing, "contents: read")).await
+        self.client
+            .list(Call::get(
+                self.route(&format!("/releases/{release}/assets")),
+                &doing,
+                "contents: read",
+            ))
+            .await
     }
 
     /// GitHub keeps one file of a name: another one must be deleted first.
@@ -105,7 +112,8 @@ impl Api {
     ) -> Result<Asset, Trouble> {
         let doing = format!("upload `{}` to the GitHub release", name.escape_debug());
         let place = release.upload_url.split('{').next().unwrap_or_default();
-        let call = Call::new(Method::POST, format!("{place}?name={}", segment(name)), &doing, NEEDS);
+        let call =
+            Call::new(Method::POST, format!("{place}?name={}", segment(name)), &doing, NEEDS);
         self.client.ask(call.file(content_type, bytes)).await
     }
 

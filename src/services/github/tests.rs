@@ -37,7 +37,11 @@ fn refusal(status: u16, headers: &[(&'static str, &str)], message: &'static str)
     Fault::Answer { status, headers, message }
 }
 
-fn deployment(environment: &str, is_transient: bool, payload: serde_json::Value) -> NewDeployment<'_> {
+fn deployment(
+    environment: &str,
+    is_transient: bool,
+    payload: serde_json::Value,
+) -> NewDeployment<'_> {
     NewDeployment { git_ref: "main", environment, is_transient, is_production: false, payload }
 }
 
@@ -53,7 +57,11 @@ async fn the_life_of_a_comment() {
     assert_eq!(api_with(&github, "ghp_ada").unwrap().me().await.unwrap(), "ada");
     let me = api.me().await.unwrap();
     let ours = api.create_comment(7, "One", &me).await.unwrap();
-    assert!(ours.author_is_bot && ours.author_login == me && ours.html_url.contains("/pull/7#issuecomment-"));
+    assert!(
+        ours.author_is_bot
+            && ours.author_login == me
+            && ours.html_url.contains("/pull/7#issuecomment-")
+    );
     assert_eq!(api.update_comment(ours.id, "Two").await.unwrap().body, "Two");
     let all = api.comments(7).await.unwrap();
     assert_eq!(
@@ -112,7 +120,10 @@ async fn reads_are_repeated_and_writes_are_not() {
     github.fault("GET /repos/acme/checkout/pulls/7", 1, Fault::HangUp);
     assert_eq!(api.pull_request(7).await.unwrap().head.sha, "abc");
     github.fault("POST /repos/acme/checkout/deployments", 1, refusal(500, &[], "Oops"));
-    let trouble = api.create_deployment(deployment("live", false, json!({ "run": "7.1" }))).await.unwrap_err();
+    let trouble = api
+        .create_deployment(deployment("live", false, json!({ "run": "7.1" })))
+        .await
+        .unwrap_err();
     assert_eq!((trouble.kind, github.exchanges("POST").len()), (Kind::Unavailable, 1));
 }
 
@@ -129,7 +140,11 @@ async fn limits_are_waited_for_but_not_for_ever() {
     github.fault(
         "GET",
         1,
-        refusal(403, &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "99999999999")], "Limit"),
+        refusal(
+            403,
+            &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "99999999999")],
+            "Limit",
+        ),
     );
     let trouble = api.pull_request(7).await.unwrap_err();
     assert_eq!(trouble.kind, Kind::Limited);
@@ -140,10 +155,17 @@ async fn limits_are_waited_for_but_not_for_ever() {
 async fn a_missing_permission_is_named_to_be_pasted() {
     let github = GitHub::start();
     github.world().pull_request(7, "abc");
-    github.world().token("ghs_readOnly", "github-actions[bot]", &[("pull_requests", "read"), ("contents", "read")]);
+    github.world().token(
+        "ghs_readOnly",
+        "github-actions[bot]",
+        &[("pull_requests", "read"), ("contents", "read")],
+    );
     let api = api_with(&github, "ghs_readOnly").unwrap();
     let trouble = api.create_comment(7, "One", "x").await.unwrap_err();
-    assert_eq!(trouble.kind, Kind::Forbidden { permissions: vec!["pull-requests: write".to_owned()] });
+    assert_eq!(
+        trouble.kind,
+        Kind::Forbidden { permissions: vec!["pull-requests: write".to_owned()] }
+    );
     assert_eq!(
         trouble.to_string(),
         "can't comment on #7: HTTP 403, Resource not accessible by integration (request C0DE:1234:ABCD)\n  \
@@ -163,7 +185,8 @@ async fn the_token_goes_to_no_other_host() {
     github.fault("/pulls/7", 1, refusal(302, &[("location", &elsewhere)], "Moved"));
     assert_eq!(api(&github).pull_request(7).await.unwrap_err().kind, Kind::NoToken);
     assert_eq!(other.exchanges("").iter().map(|it| it.login.clone()).collect::<Vec<_>>(), [None]);
-    let next = format!("<{}/repos/acme/checkout/issues/7/comments?page=2>; rel=\"next\"", other.url());
+    let next =
+        format!("<{}/repos/acme/checkout/issues/7/comments?page=2>; rel=\"next\"", other.url());
     let page = Fault::Answer { status: 200, headers: vec![("link", next)], message: "" };
     github.fault("/issues/7/comments", 1, page);
     assert_eq!(api(&github).comments(7).await.unwrap_err().kind, Kind::Invalid);
@@ -180,11 +203,17 @@ async fn a_release_and_its_files() {
     github.fault("POST /repos/acme/checkout/releases", 1, Fault::DoneBut502);
     let release = api.create_release(&new).await.unwrap();
     assert_eq!(api.create_release(&new).await.unwrap().id, release.id);
-    let asset = api.upload_asset(&release, "manifest a.json", "application/json", "{}".into()).await.unwrap();
+    let asset = api
+        .upload_asset(&release, "manifest a.json", "application/json", "{}".into())
+        .await
+        .unwrap();
     assert_eq!(api.assets(release.id).await.unwrap(), std::slice::from_ref(&asset));
     assert_eq!((asset.name.as_str(), asset.size), ("manifest a.json", 2));
     assert!(asset.digest.is_some_and(|digest| digest.starts_with("sha256:44136fa3")));
-    let twice = api.upload_asset(&release, "manifest a.json", "application/json", "{}".into()).await.unwrap_err();
+    let twice = api
+        .upload_asset(&release, "manifest a.json", "application/json", "{}".into())
+        .await
+        .unwrap_err();
     assert_eq!(twice.kind, Kind::Invalid);
     api.delete_asset(asset.id).await.unwrap();
     assert_eq!(api.update_release(release.id, "New").await.unwrap().body.as_deref(), Some("New"));
@@ -197,12 +226,18 @@ async fn deployments_and_their_end() {
     let api = api(&github);
     let payload = json!({ "run": "7.1" });
     github.fault("POST", 1, Fault::DoneBut502);
-    let deployment = api.create_deployment(deployment("pr-7", true, payload.clone())).await.unwrap();
+    let deployment =
+        api.create_deployment(deployment("pr-7", true, payload.clone())).await.unwrap();
     assert_eq!((github.world().deployments.len(), deployment.payload), (1, payload));
     let long = "x".repeat(200);
     let urls = (Some("https://github.com/x"), Some("https://pr-7.example"));
     github.fault("/statuses", 1, refusal(502, &[], "Oops"));
-    let status = NewStatus { state: Status::InProgress, description: &long, log_url: urls.0, environment_url: urls.1 };
+    let status = NewStatus {
+        state: Status::InProgress,
+        description: &long,
+        log_url: urls.0,
+        environment_url: urls.1,
+    };
     api.deployment_status(deployment.id, &status).await.unwrap();
     let sent = github.world().deployments[&deployment.id].statuses.clone();
     assert_eq!(
@@ -222,7 +257,12 @@ async fn deployments_and_their_end() {
 async fn a_request_that_github_does_not_know_is_found() {
     let github = GitHub::start();
     let api = api(&github);
-    let call = super::client::Call::new(hyper::Method::POST, api.route("/releases"), "try", "contents: write");
+    let call = super::client::Call::new(
+        hyper::Method::POST,
+        api.route("/releases"),
+        "try",
+        "contents: write",
+    );
     let body = json!({ "tag_name": "v1", "prerelease": "no", "target": "main" });
     api.client.ask::<serde_json::Value>(call.json(body)).await.unwrap();
 }

@@ -23,7 +23,9 @@ impl Challenge {
             return None;
         }
         let mut fields = fields(rest);
-        let mut take = |name: &str| fields.iter().position(|(n, _)| n == name).map(|at| fields.swap_remove(at).1);
+        let mut take = |name: &str| {
+            fields.iter().position(|(n, _)| n == name).map(|at| fields.swap_remove(at).1)
+        };
         Some(Self::Bearer { realm: take("realm")?, service: take("service"), scope: take("scope") })
     }
 }
@@ -57,7 +59,9 @@ pub(crate) fn encoded(fields: &[(&str, String)]) -> String {
         let _ = write!(text, "{separator}{name}=");
         for byte in value.bytes() {
             match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(char::from(byte)),
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                    text.push(char::from(byte))
+                }
                 other => _ = write!(text, "%{other:02X}"),
             }
         }
@@ -71,24 +75,40 @@ mod tests {
 
     #[test]
     fn challenges() {
-        assert_eq!(Challenge::parse("Basic realm=\"https://x/\",service=\"ecr\""), Some(Challenge::Basic));
+        assert_eq!(
+            Challenge::parse("Basic realm=\"https://x/\",service=\"ecr\""),
+            Some(Challenge::Basic)
+        );
         let bearer = |service: Option<&str>, scope: Option<&str>| Challenge::Bearer {
             realm: "https://auth/token?x=1".to_owned(),
             service: service.map(str::to_owned),
             scope: scope.map(str::to_owned),
         };
         let header = "bearer realm=\"https://auth/token?x=1\", service=\"r.io\",scope=\"repository:a/b:pull,push\"";
-        assert_eq!(Challenge::parse(header), Some(bearer(Some("r.io"), Some("repository:a/b:pull,push"))));
-        assert_eq!(Challenge::parse("Bearer realm=https://auth/token?x=1"), Some(bearer(None, None)));
+        assert_eq!(
+            Challenge::parse(header),
+            Some(bearer(Some("r.io"), Some("repository:a/b:pull,push")))
+        );
+        assert_eq!(
+            Challenge::parse("Bearer realm=https://auth/token?x=1"),
+            Some(bearer(None, None))
+        );
         assert_eq!(Challenge::parse("Bearer service=\"x\""), None);
         assert_eq!(Challenge::parse("Negotiate"), None);
     }
 
     #[test]
     fn queries() {
-        let fields = [("scope", "repository:a/b:pull,push".to_owned()), ("service", "r.io".to_owned())];
+        let fields =
+            [("scope", "repository:a/b:pull,push".to_owned()), ("service", "r.io".to_owned())];
         let query = "scope=repository%3Aa%2Fb%3Apull%2Cpush&service=r.io";
-        assert_eq!(with_query("https://auth/token", &fields), format!("https://auth/token?{query}"));
-        assert_eq!(with_query("https://auth/token?x=1", &fields), format!("https://auth/token?x=1&{query}"));
+        assert_eq!(
+            with_query("https://auth/token", &fields),
+            format!("https://auth/token?{query}")
+        );
+        assert_eq!(
+            with_query("https://auth/token?x=1", &fields),
+            format!("https://auth/token?x=1&{query}")
+        );
     }
 }

@@ -4,7 +4,9 @@
 //! `docker_credential` reads the process's environment and starts helpers itself. Ours is a value, and programs start in
 //! `process` only; so the file is read here.
 
-use std::{collections::BTreeMap, convert::Infallible, fmt, fs, io::ErrorKind, path::PathBuf, str::FromStr};
+use std::{
+    collections::BTreeMap, convert::Infallible, fmt, fs, io::ErrorKind, path::PathBuf, str::FromStr,
+};
 
 use base64::{
     Engine,
@@ -98,14 +100,17 @@ struct Answer {
 
 impl Logins {
     /// Every password is masked from here on. Asks no helper yet.
-    pub(crate) fn gather(registries: &[RegistryLogin], environment: &Environment, redactor: &Redactor) -> Result<Self> {
+    pub(crate) fn gather(
+        registries: &[RegistryLogin],
+        environment: &Environment,
+        redactor: &Redactor,
+    ) -> Result<Self> {
         let mut logins = Self { known: BTreeMap::new(), helpers: Helpers::default() };
         for registry in registries {
             let (host, login) = registry.login(environment)?;
             if logins.known.insert(host.clone(), login).is_some() {
-                return Err(
-                    Error::input(format!("`registries` has two logins for `{host}`")).hint("keep one of the two")
-                );
+                return Err(Error::input(format!("`registries` has two logins for `{host}`"))
+                    .hint("keep one of the two"));
             }
         }
         if let Some(login) = docker_hub(environment)? {
@@ -141,7 +146,9 @@ impl Logins {
             if words.contains("credentials not found") {
                 return Ok(None);
             }
-            return Err(helper_failed(name, key).why(words.trim()).hint(format!("try it: docker login {registry}")));
+            return Err(helper_failed(name, key)
+                .why(words.trim())
+                .hint(format!("try it: docker login {registry}")));
         }
         let answer: Answer = serde_json::from_slice(&said.stdout)
             .map_err(|_| helper_failed(name, key).why("its answer has no Username and Secret"))?;
@@ -172,8 +179,9 @@ impl Logins {
     async fn stored(&self, store: &str, host: &Host) -> Vec<String> {
         let listed = ask(store, "list", "", host).await;
         let listed = listed.and_then(|said| {
-            serde_json::from_slice::<BTreeMap<String, String>>(&said.stdout)
-                .map_err(|_| helper_failed(store, "list").why("its answer is no list of registries"))
+            serde_json::from_slice::<BTreeMap<String, String>>(&said.stdout).map_err(|_| {
+                helper_failed(store, "list").why("its answer is no list of registries")
+            })
         });
         match listed {
             Ok(users) => users.into_keys().map(|key| normal(&key)).collect(),
@@ -187,18 +195,25 @@ impl Logins {
     fn add_config(&mut self, text: &str) -> Result<(), String> {
         // The parser's own words could quote a password.
         let config: Config = serde_json::from_str(text).map_err(|error| {
-            format!("it is not what `docker login` writes (line {}, column {})", error.line(), error.column())
+            format!(
+                "it is not what `docker login` writes (line {}, column {})",
+                error.line(),
+                error.column()
+            )
         })?;
         for (key, name) in config.cred_helpers.into_iter().filter(|(_, name)| !name.is_empty()) {
             self.helpers.own.insert(normal(&key), Helper { name: checked(name)?, key });
         }
-        self.helpers.store = config.creds_store.filter(|name| !name.is_empty()).map(checked).transpose()?;
+        self.helpers.store =
+            config.creds_store.filter(|name| !name.is_empty()).map(checked).transpose()?;
         for (key, auth) in config.auths {
             let registry = normal(&key);
             if self.helpers.own.contains_key(&registry) {
                 continue;
             }
-            if let Some(login) = auth.login().map_err(|why| format!("the login for `{key}`: {why}"))? {
+            if let Some(login) =
+                auth.login().map_err(|why| format!("the login for `{key}`: {why}"))?
+            {
                 self.known.entry(registry).or_insert(login);
             }
         }
@@ -217,7 +232,8 @@ impl Login {
     /// `USER:PASSWORD`; a password may contain `:`.
     fn parse(text: &str) -> Option<Self> {
         let (user, password) = text.split_once(':')?;
-        (!user.is_empty() && !password.is_empty()).then(|| Self::new(user.to_owned(), password.to_owned()))
+        (!user.is_empty() && !password.is_empty())
+            .then(|| Self::new(user.to_owned(), password.to_owned()))
     }
 
     fn mask(&self, redactor: &Redactor) {
@@ -247,9 +263,11 @@ impl RegistryLogin {
                 .hint("VARIABLE is the name of an environment variable that holds USER:PASSWORD: `quay.io=QUAY_LOGIN`")
         };
         let (host, variable) = self.0.split_once('=').ok_or_else(malformed)?;
-        let is_host = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]".contains(c));
-        let is_variable = variable.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
-            && variable.starts_with(|c: char| !c.is_ascii_digit());
+        let is_host = !host.is_empty()
+            && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]".contains(c));
+        let is_variable =
+            variable.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+                && variable.starts_with(|c: char| !c.is_ascii_digit());
         if !is_host || !is_variable {
             return Err(malformed());
         }
@@ -259,7 +277,9 @@ impl RegistryLogin {
                 .hint("set it to USER:PASSWORD; in a workflow: `env:` of the step")
         })?;
         let login = Login::parse(value.trim()).ok_or_else(|| {
-            Error::input(format!("the variable that `registries` names for `{host}` does not hold USER:PASSWORD"))
+            Error::input(format!(
+                "the variable that `registries` names for `{host}` does not hold USER:PASSWORD"
+            ))
         })?;
         Ok((normal(host), login))
     }
@@ -271,7 +291,8 @@ fn docker_hub(environment: &Environment) -> Result<Option<Login>> {
         [None, None] => Ok(None),
         [user, _] => {
             let missing = if user.is_some() { "DOCKERHUB_PASSWORD" } else { "DOCKERHUB_USERNAME" };
-            Err(Error::input(format!("`{missing}` is not set")).hint("set both it and its partner, or neither"))
+            Err(Error::input(format!("`{missing}` is not set"))
+                .hint("set both it and its partner, or neither"))
         }
     }
 }
@@ -279,11 +300,15 @@ fn docker_hub(environment: &Environment) -> Result<Option<Login>> {
 /// From `$DOCKER_CONFIG`, else `~/.docker`.
 fn read_config(environment: &Environment) -> Result<Option<(PathBuf, String)>> {
     let home = || environment.get("HOME").map(|home| PathBuf::from(home).join(".docker"));
-    let Some(folder) = environment.get("DOCKER_CONFIG").map(PathBuf::from).or_else(home) else { return Ok(None) };
+    let Some(folder) = environment.get("DOCKER_CONFIG").map(PathBuf::from).or_else(home) else {
+        return Ok(None);
+    };
     let path = folder.join(CONFIG_FILE);
     match fs::read_to_string(&path) {
         Ok(text) => Ok(Some((path, text))),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(Error::io("can't read", &path, &error)),
     }
 }
@@ -297,11 +322,17 @@ impl Auth {
             let is_whole = !self.username.is_empty() && !self.password.is_empty();
             return Ok(is_whole.then(|| Login::new(self.username, self.password)));
         }
-        let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+        let lenient =
+            GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
         let decoded = GeneralPurpose::new(&STANDARD, lenient).decode(self.auth.trim());
-        let decoded = decoded.ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or("`auth` is not base64")?;
+        let decoded = decoded
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .ok_or("`auth` is not base64")?;
         // Older versions of Docker padded with zeros.
-        Login::parse(decoded.trim_end_matches('\0')).map(Some).ok_or("`auth` is not USER:PASSWORD in base64")
+        Login::parse(decoded.trim_end_matches('\0'))
+            .map(Some)
+            .ok_or("`auth` is not USER:PASSWORD in base64")
     }
 }
 
@@ -309,7 +340,9 @@ impl Auth {
 fn normal(registry: &str) -> String {
     let host = registry.split_once("://").map_or(registry, |(_, rest)| rest);
     match host.split('/').next().unwrap_or(host) {
-        "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com" => DOCKER_HUB.to_owned(),
+        "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com" => {
+            DOCKER_HUB.to_owned()
+        }
         host => host.to_ascii_lowercase(),
     }
 }
@@ -327,7 +360,9 @@ async fn ask(name: &str, verb: &str, key: &str, host: &Host) -> Result<Captured>
     let program = format!("docker-credential-{name}");
     let path = find(&program, env.get(std::ffi::OsStr::new("PATH")).map(|path| path.as_os_str()));
     let path = path.ok_or_else(|| {
-        helper_failed(name, key).why(format!("there is no `{program}` in PATH")).hint("Docker's config.json names it")
+        helper_failed(name, key)
+            .why(format!("there is no `{program}` in PATH"))
+            .hint("Docker's config.json names it")
     })?;
     Program::new(&path, std::path::Path::new("/"), &env)
         .args([verb])
@@ -352,7 +387,9 @@ mod tests {
 
     fn host(variables: &[(&str, &str)]) -> Host {
         Host {
-            environment: Environment::new(variables.iter().map(|(name, value)| (name.into(), value.into()))),
+            environment: Environment::new(
+                variables.iter().map(|(name, value)| (name.into(), value.into())),
+            ),
             log: Log::new(Redactor::default(), 0, true, false),
             interrupt: Interrupt::never(),
             run: None,
@@ -405,17 +442,28 @@ mod tests {
             assert_eq!(login(name).await, password("hub", "hub-password"));
         }
         assert_eq!(login("ghcr.io").await, password("u", "ghcr-password"));
-        assert_eq!(login("token.example").await, Some(Login::IdentityToken(Secret::new("refresh-token"))));
-        assert_eq!(login("localhost:5000").await, Some(Login::IdentityToken(Secret::new("local-token"))));
+        assert_eq!(
+            login("token.example").await,
+            Some(Login::IdentityToken(Secret::new("refresh-token")))
+        );
+        assert_eq!(
+            login("localhost:5000").await,
+            Some(Login::IdentityToken(Secret::new("local-token")))
+        );
         assert_eq!(login("nothing.example").await, None);
         let all = logins.all(&host).await.unwrap();
         let names: Vec<_> = all.keys().map(String::as_str).collect();
         assert_eq!(names, ["docker.io", "ghcr.io", "localhost:5000", "quay.io", "token.example"]);
-        for secret in ["a:b=c-password", "hub-password", "ghcr-password", "refresh-token", "local-token"] {
+        for secret in
+            ["a:b=c-password", "hub-password", "ghcr-password", "refresh-token", "local-token"]
+        {
             assert_eq!(host.log.redactor.apply(secret), "***");
         }
         let shown = format!("{all:?} {:?}", "quay.io=QUAY".parse::<RegistryLogin>());
-        assert!(!shown.contains("-password") && !shown.contains("-token") && !shown.contains("QUAY"), "{shown}");
+        assert!(
+            !shown.contains("-password") && !shown.contains("-token") && !shown.contains("QUAY"),
+            "{shown}"
+        );
     }
 
     #[tokio::test]
@@ -424,15 +472,22 @@ mod tests {
         let host = host(&[("HOME", home.path().to_str().unwrap())]);
         assert_eq!(gather(&[], &host).unwrap().all(&host).await.unwrap(), BTreeMap::new());
         fs::create_dir(home.path().join(".docker")).unwrap();
-        fs::write(home.path().join(".docker/config.json"), r#"{"auths": {"a.b": {"auth": "dTpwYXNz"}}, "x": 1}"#)
-            .unwrap();
-        assert_eq!(gather(&[], &host).unwrap().for_host("A.b", &host).await.unwrap(), password("u", "pass"));
+        fs::write(
+            home.path().join(".docker/config.json"),
+            r#"{"auths": {"a.b": {"auth": "dTpwYXNz"}}, "x": 1}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            gather(&[], &host).unwrap().for_host("A.b", &host).await.unwrap(),
+            password("u", "pass")
+        );
     }
 
     #[tokio::test]
     async fn helpers_are_asked_when_needed() {
-        let config =
-            folder(r#"{"credsStore": "all", "credHelpers": {"https://own.example": "own", "bad.example": "bad"}}"#);
+        let config = folder(
+            r#"{"credsStore": "all", "credHelpers": {"https://own.example": "own", "bad.example": "bad"}}"#,
+        );
         let bin = config.path();
         helper(
             bin,
@@ -446,7 +501,8 @@ case $key in https://index.docker.io/v1/) printf '{"Username":"<token>","Secret"
 *) echo "credentials not found in native keychain"; exit 1;; esac"#;
         helper(bin, "all", list);
         let path = format!("{}:/usr/bin:/bin", bin.display());
-        let host = host(&[("DOCKER_CONFIG", bin.to_str().unwrap()), ("PATH", &path), ("TOKEN", "leaked")]);
+        let host =
+            host(&[("DOCKER_CONFIG", bin.to_str().unwrap()), ("PATH", &path), ("TOKEN", "leaked")]);
         let logins = gather(&[], &host).unwrap();
         assert_eq!(
             logins.for_host("own.example", &host).await.unwrap(),
@@ -458,22 +514,35 @@ case $key in https://index.docker.io/v1/) printf '{"Username":"<token>","Secret"
         assert_eq!(logins.for_host("other.example", &host).await.unwrap(), None);
         let error = logins.for_host("bad.example", &host).await.unwrap_err();
         assert_eq!(error.exit(), Exit::Credentials);
-        assert!(error.to_string().contains("`bad`") && error.to_string().contains("broken"), "{error}");
+        assert!(
+            error.to_string().contains("`bad`") && error.to_string().contains("broken"),
+            "{error}"
+        );
         let all = logins.all(&host).await.unwrap();
-        assert_eq!(all.keys().map(String::as_str).collect::<Vec<_>>(), ["docker.io", "own.example"]);
+        assert_eq!(
+            all.keys().map(String::as_str).collect::<Vec<_>>(),
+            ["docker.io", "own.example"]
+        );
     }
 
     #[tokio::test]
     async fn a_helper_that_is_missing_is_named() {
         let config = folder(r#"{"credHelpers": {"own.example": "no-such-helper"}}"#);
-        let host = host(&[("DOCKER_CONFIG", config.path().to_str().unwrap()), ("PATH", "/usr/bin")]);
-        let error = gather(&[], &host).unwrap().for_host("own.example", &host).await.unwrap_err().to_string();
+        let host =
+            host(&[("DOCKER_CONFIG", config.path().to_str().unwrap()), ("PATH", "/usr/bin")]);
+        let error = gather(&[], &host)
+            .unwrap()
+            .for_host("own.example", &host)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("no `docker-credential-no-such-helper` in PATH"), "{error}");
     }
 
     #[test]
     fn malformed_logins_are_refused_and_not_shown() {
-        let host_ = host(&[("QUAY", "user:secret-word"), ("EMPTY", ""), ("NO_COLON", "secret-word")]);
+        let host_ =
+            host(&[("QUAY", "user:secret-word"), ("EMPTY", ""), ("NO_COLON", "secret-word")]);
         for (registries, why) in [
             (vec!["quay.io"], "is not HOST=VARIABLE"),
             (vec!["quay.io=user:secret-word"], "is not HOST=VARIABLE"),
@@ -492,14 +561,22 @@ case $key in https://index.docker.io/v1/) printf '{"Username":"<token>","Secret"
         }
         for (config, why) in [
             (r#"{"auths": {"quay.io": "secret-word"}}"#, "line 1, column"),
-            (r#"{"auths": {"quay.io": {"auth": "!secret-word"}}}"#, "`quay.io`: `auth` is not base64"),
+            (
+                r#"{"auths": {"quay.io": {"auth": "!secret-word"}}}"#,
+                "`quay.io`: `auth` is not base64",
+            ),
             (r#"{"auths": {"quay.io": {"auth": "c2VjcmV0LXdvcmQ="}}}"#, "not USER:PASSWORD"),
             (r#"{"credsStore": "../x"}"#, "can't be the name of a credential helper"),
         ] {
             let folder = folder(config);
-            let error = gather(&[], &host(&[("DOCKER_CONFIG", folder.path().to_str().unwrap())])).err().unwrap();
+            let error = gather(&[], &host(&[("DOCKER_CONFIG", folder.path().to_str().unwrap())]))
+                .err()
+                .unwrap();
             let text = error.to_string();
-            assert!(error.exit() == Exit::Input && text.contains(why) && !text.contains("secret-word"), "{text}");
+            assert!(
+                error.exit() == Exit::Input && text.contains(why) && !text.contains("secret-word"),
+                "{text}"
+            );
         }
         let alone = gather(&[], &host(&[("DOCKERHUB_USERNAME", "u")])).err().unwrap().to_string();
         assert!(alone.contains("`DOCKERHUB_PASSWORD` is not set"), "{alone}");

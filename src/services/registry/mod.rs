@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use reqwest::{
     Client, Method, RequestBuilder, Response, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{
+        ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+    },
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -94,9 +96,12 @@ impl Registry {
                 .timeout(LONGEST_ANSWER)
                 .user_agent(concat!("cdflow/", env!("CARGO_PKG_VERSION")))
         };
-        let failed = |error: reqwest::Error| Error::internal("no HTTP client can be made").why(chain(&error));
+        let failed = |error: reqwest::Error| {
+            Error::internal("no HTTP client can be made").why(chain(&error))
+        };
         let client = builder().build().map_err(failed)?;
-        let tokens = builder().redirect(reqwest::redirect::Policy::none()).build().map_err(failed)?;
+        let tokens =
+            builder().redirect(reqwest::redirect::Policy::none()).build().map_err(failed)?;
         let at = if host == "docker.io" { "registry-1.docker.io" } else { host };
         let base = format!("{}://{at}", if is_local { "http" } else { "https" });
         Ok(Self { host: host.to_owned(), base, client, tokens, login, admitted: Mutex::default() })
@@ -124,9 +129,15 @@ impl Registry {
     }
 
     /// None when there is no such tag, digest or repository.
-    pub(crate) async fn manifest(&self, repository: &str, reference: &str) -> Result<Option<Manifest>> {
+    pub(crate) async fn manifest(
+        &self,
+        repository: &str,
+        reference: &str,
+    ) -> Result<Option<Manifest>> {
         let asked = self.about(repository, reference);
-        let Some((bytes, media_type)) = asked.get(&format!("manifests/{reference}"), reference).await? else {
+        let Some((bytes, media_type)) =
+            asked.get(&format!("manifests/{reference}"), reference).await?
+        else {
             return Ok(None);
         };
         let document = asked.parse::<Document>(&bytes)?;
@@ -138,18 +149,27 @@ impl Registry {
     /// An upload is begun and given up, which leaves nothing. False when there is no such repository, where a registry wants one
     /// to be made first.
     pub(crate) async fn may_push(&self, repository: &str) -> Result<bool> {
-        let asked =
-            Asked { registry: self, image: format!("{}/{repository}", self.host), repository, may: Right::Push };
+        let asked = Asked {
+            registry: self,
+            image: format!("{}/{repository}", self.host),
+            repository,
+            may: Right::Push,
+        };
         let answer = asked.send(Method::POST, "blobs/uploads/").await?;
         if answer.status() == StatusCode::NOT_FOUND {
             return Ok(false);
         }
-        let place = answer.headers().get(LOCATION).and_then(|value| answer.url().join(value.to_str().ok()?).ok());
+        let place = answer
+            .headers()
+            .get(LOCATION)
+            .and_then(|value| answer.url().join(value.to_str().ok()?).ok());
         // ECR forgets it by itself, and takes no DELETE. Another host must not see what this one has let us in with.
         if let Some(place) = place.filter(|place| place.origin() == answer.url().origin()) {
             let admitted = self.admitted.lock().await.get(repository).cloned();
             let request = self.client.delete(place);
-            let request = admitted.into_iter().fold(request, |request, header| request.header(AUTHORIZATION, header));
+            let request = admitted
+                .into_iter()
+                .fold(request, |request, header| request.header(AUTHORIZATION, header));
             let _ = request.send().await;
         }
         Ok(true)
@@ -188,10 +208,14 @@ enum Right {
 
 impl Asked<'_> {
     async fn labels(&self, document: &Document) -> Result<BTreeMap<String, String>> {
-        let config = match (&document.config, document.manifests.iter().find(|manifest| manifest.is_image())) {
+        let config = match (
+            &document.config,
+            document.manifests.iter().find(|manifest| manifest.is_image()),
+        ) {
             (Some(config), _) => config.digest.clone(),
             (None, Some(first)) => {
-                let manifest = self.must_get(&format!("manifests/{}", first.digest), &first.digest).await?;
+                let manifest =
+                    self.must_get(&format!("manifests/{}", first.digest), &first.digest).await?;
                 match self.parse::<Document>(&manifest)?.config {
                     Some(config) => config.digest,
                     None => return Ok(BTreeMap::new()),
@@ -199,9 +223,12 @@ impl Asked<'_> {
             }
             (None, None) => return Ok(BTreeMap::new()),
         };
-        let config: Value = self.parse(&self.must_get(&format!("blobs/{config}"), &config).await?)?;
+        let config: Value =
+            self.parse(&self.must_get(&format!("blobs/{config}"), &config).await?)?;
         let labels = config["config"]["Labels"].as_object().into_iter().flatten();
-        Ok(labels.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect())
+        Ok(labels
+            .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+            .collect())
     }
 
     async fn must_get(&self, path: &str, digest: &str) -> Result<Vec<u8>> {
@@ -217,19 +244,26 @@ impl Asked<'_> {
         if answer.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        let media_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let media_type = answer
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         let media_type = media_type.to_owned();
         let bytes = self.content(&mut answer).await?;
         let digest = digest_of(&bytes);
         if reference.starts_with("sha256:") && reference != digest {
-            return Err(Error::integrity(self.what()).why(format!("{reference} was asked for, and {digest} came")));
+            return Err(Error::integrity(self.what())
+                .why(format!("{reference} was asked for, and {digest} came")));
         }
         Ok(Some((bytes, media_type)))
     }
 
     async fn content(&self, answer: &mut Response) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| self.unavailable(chain(&error.without_url())))? {
+        while let Some(chunk) =
+            answer.chunk().await.map_err(|error| self.unavailable(chain(&error.without_url())))?
+        {
             bytes.extend_from_slice(&chunk);
             if bytes.len() > LIMIT {
                 return Err(self.unavailable(format!("the answer has more than {LIMIT} bytes")));
@@ -239,7 +273,8 @@ impl Asked<'_> {
     }
 
     fn parse<T: serde::de::DeserializeOwned>(&self, bytes: &[u8]) -> Result<T> {
-        serde_json::from_slice(bytes).map_err(|error| self.unavailable(format!("the answer makes no sense: {error}")))
+        serde_json::from_slice(bytes)
+            .map_err(|error| self.unavailable(format!("the answer makes no sense: {error}")))
     }
 
     /// An answer of success or 404. Lets itself be admitted, once, where that is asked for.
@@ -275,7 +310,9 @@ impl Asked<'_> {
             (Some(Challenge::Bearer { realm, service, scope }), login) => {
                 self.token(&realm, service, scope, login.as_ref()).await
             }
-            (Some(Challenge::Basic), Some(Login::Password { user, password })) => self.header(&basic(user, password)),
+            (Some(Challenge::Basic), Some(Login::Password { user, password })) => {
+                self.header(&basic(user, password))
+            }
             _ => Err(self.refused(refusal)),
         }
     }
@@ -290,10 +327,14 @@ impl Asked<'_> {
         let registry = self.registry;
         if login.is_some() && !is_safe(realm) {
             return Err(Error::refused(self.what())
-                .why(format!("its token service, `{}`, would get the login without TLS", realm.escape_debug()))
+                .why(format!(
+                    "its token service, `{}`, would get the login without TLS",
+                    realm.escape_debug()
+                ))
                 .hint("find out who answers as this registry"));
         }
-        let scope = scope.unwrap_or_else(|| format!("repository:{}:pull", registry.path(self.repository)));
+        let scope =
+            scope.unwrap_or_else(|| format!("repository:{}:pull", registry.path(self.repository)));
         let mut fields = vec![("scope", scope)];
         fields.extend(service.map(|service| ("service", service)));
         let request = || match login {
@@ -303,7 +344,11 @@ impl Asked<'_> {
                 fields.push(("refresh_token", token.expose().to_owned()));
                 fields.push(("client_id", "cdflow".to_owned()));
                 let form = "application/x-www-form-urlencoded";
-                registry.tokens.post(realm).header(CONTENT_TYPE, form).body(challenge::encoded(&fields))
+                registry
+                    .tokens
+                    .post(realm)
+                    .header(CONTENT_TYPE, form)
+                    .body(challenge::encoded(&fields))
             }
             Some(Login::Password { user, password }) => {
                 let request = registry.tokens.get(challenge::with_query(realm, &fields));
@@ -329,7 +374,8 @@ impl Asked<'_> {
 
     /// A header that no log shows.
     fn header(&self, text: &str) -> Result<HeaderValue> {
-        let mut value = HeaderValue::from_str(text).map_err(|_| self.unavailable("its token is no header"))?;
+        let mut value =
+            HeaderValue::from_str(text).map_err(|_| self.unavailable("its token is no header"))?;
         value.set_sensitive(true);
         Ok(value)
     }
@@ -346,7 +392,10 @@ impl Asked<'_> {
             if attempt == ATTEMPTS {
                 return failed.map_err(|error| self.unavailable(chain(&error)));
             }
-            tokio::time::sleep(failed.ok().as_ref().and_then(asked_pause).unwrap_or(pause).min(LONGEST_PAUSE)).await;
+            tokio::time::sleep(
+                failed.ok().as_ref().and_then(asked_pause).unwrap_or(pause).min(LONGEST_PAUSE),
+            )
+            .await;
             pause *= 2;
         }
         Err(Error::internal("the loop of attempts has ended"))
@@ -354,8 +403,10 @@ impl Asked<'_> {
 
     fn refused(&self, answer: &Response) -> Error {
         let host = &self.registry.host;
-        let error = Error::new(Exit::Credentials, self.what())
-            .why(format!("the registry {host} does not let us (HTTP {})", answer.status().as_u16()));
+        let error = Error::new(Exit::Credentials, self.what()).why(format!(
+            "the registry {host} does not let us (HTTP {})",
+            answer.status().as_u16()
+        ));
         match self.registry.login {
             Some(_) => error.hint(format!(
                 "check the login for {host}: it must be allowed to {} `{}`",
@@ -401,13 +452,15 @@ pub(crate) fn is_local(host: &str) -> bool {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
     };
-    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    name == "localhost"
+        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Whether a login may be sent to this token service.
 fn is_safe(realm: &str) -> bool {
-    reqwest::Url::parse(realm)
-        .is_ok_and(|url| url.scheme() == "https" || url.scheme() == "http" && url.host_str().is_some_and(is_local))
+    reqwest::Url::parse(realm).is_ok_and(|url| {
+        url.scheme() == "https" || url.scheme() == "http" && url.host_str().is_some_and(is_local)
+    })
 }
 
 fn is_passing(status: StatusCode) -> bool {

@@ -28,7 +28,8 @@ fn start() -> (Child, tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.json");
     // Content in memory: nothing runs at the end of a test process.
-    let config = json!({"version": 0.1, "storage": {"inmemory": {}}, "http": {"addr": "127.0.0.1:0"}});
+    let config =
+        json!({"version": 0.1, "storage": {"inmemory": {}}, "http": {"addr": "127.0.0.1:0"}});
     std::fs::write(&file, config.to_string()).unwrap();
     let watch = r#"docker-registry serve "$0" 2>&1 & cat >/dev/null; kill $!"#;
     let mut child = std::process::Command::new("sh")
@@ -56,19 +57,31 @@ async fn push(repository: &str, reference: &str, label: &str) -> String {
     let begun = client.post(format!("{base}/blobs/uploads/")).send().await.unwrap();
     let place = begun.headers()["location"].to_str().unwrap().to_owned();
     let digest = digest_of(config.as_bytes());
-    let put = client.put(format!("{place}&digest={digest}")).body(config.clone()).send().await.unwrap();
+    let put =
+        client.put(format!("{place}&digest={digest}")).body(config.clone()).send().await.unwrap();
     assert_eq!(put.status(), 201);
-    let config =
-        json!({"mediaType": "application/vnd.oci.image.config.v1+json", "size": config.len(), "digest": digest});
-    let manifest = json!({"schemaVersion": 2, "mediaType": OCI, "config": config, "layers": []}).to_string();
+    let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "size": config.len(), "digest": digest});
+    let manifest =
+        json!({"schemaVersion": 2, "mediaType": OCI, "config": config, "layers": []}).to_string();
     put_manifest(repository, reference, OCI, manifest).await
 }
 
-async fn put_manifest(repository: &str, reference: &str, media_type: &str, manifest: String) -> String {
+async fn put_manifest(
+    repository: &str,
+    reference: &str,
+    media_type: &str,
+    manifest: String,
+) -> String {
     let digest = digest_of(manifest.as_bytes());
     let reference = if reference.is_empty() { &digest } else { reference };
     let url = format!("http://{}/v2/{repository}/manifests/{reference}", registry());
-    let put = Client::new().put(url).header(CONTENT_TYPE, media_type).body(manifest).send().await.unwrap();
+    let put = Client::new()
+        .put(url)
+        .header(CONTENT_TYPE, media_type)
+        .body(manifest)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(put.status(), 201, "{}", put.text().await.unwrap());
     digest
 }
@@ -89,7 +102,10 @@ async fn answering(
 
 fn header(head: &str, name: &str) -> String {
     let mut lines = head.lines().filter_map(|line| line.split_once(": "));
-    lines.find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned()).unwrap_or_default()
+    lines
+        .find(|(n, _)| n.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.to_owned())
+        .unwrap_or_default()
 }
 
 #[tokio::test]
@@ -100,7 +116,10 @@ async fn an_image_and_an_index_are_read_with_their_labels() {
     assert_eq!((found.digest.as_str(), found.media_type.as_str()), (digest.as_str(), OCI));
     assert_eq!(found.labels, BTreeMap::from([("label".to_owned(), "source".to_owned())]));
     assert_eq!(client.manifest("team/app", &digest).await.unwrap(), Some(found));
-    assert!(client.has("team/app", &digest).await.unwrap() && client.has("team/app", "1").await.unwrap());
+    assert!(
+        client.has("team/app", &digest).await.unwrap()
+            && client.has("team/app", "1").await.unwrap()
+    );
     assert_eq!(client.digest("team/app", "1").await.unwrap(), Some(digest.clone()));
 
     let size = 2;
@@ -158,12 +177,17 @@ async fn basic_is_given_where_it_is_asked_for() {
         _ => ("401 Unauthorized", challenge.clone(), String::new()),
     };
     let (address, heads) = answering(rule).await;
-    let login = |password: &str| Login::Password { user: "ada".to_owned(), password: Secret::new(password) };
+    let login = |password: &str| Login::Password {
+        user: "ada".to_owned(),
+        password: Secret::new(password),
+    };
     let good = Registry::new(&address, Some(login("secret"))).unwrap();
     assert!(good.has("a/b", "1").await.unwrap() && good.has("a/b", "2").await.unwrap());
     // Asked once, and remembered.
     assert_eq!(heads.lock().unwrap().len(), 3);
-    for (login, hint) in [(Some(login("wrong")), "check the login for"), (None, "log in: docker login")] {
+    for (login, hint) in
+        [(Some(login("wrong")), "check the login for"), (None, "log in: docker login")]
+    {
         let error = Registry::new(&address, login).unwrap().has("a/b", "1").await.unwrap_err();
         assert_eq!(error.exit(), Exit::Credentials);
         let text = error.to_string();
@@ -176,10 +200,15 @@ async fn basic_is_given_where_it_is_asked_for() {
 async fn a_token_is_fetched_with_what_the_login_gives() {
     let (tokens, asked) = answering(|head| match head.starts_with("POST") {
         true => ("200 OK", String::new(), json!({"access_token": "by-refresh"}).to_string()),
-        false => ("200 OK", String::new(), json!({"token": "by-get", "access_token": "by-get"}).to_string()),
+        false => (
+            "200 OK",
+            String::new(),
+            json!({"token": "by-get", "access_token": "by-get"}).to_string(),
+        ),
     })
     .await;
-    let challenge = format!("www-authenticate: Bearer realm=\"http://{tokens}/t\",service=\"r\"\r\n");
+    let challenge =
+        format!("www-authenticate: Bearer realm=\"http://{tokens}/t\",service=\"r\"\r\n");
     let rule = move |head: &str| match header(head, "authorization").as_str() {
         "Bearer by-get" | "Bearer by-refresh" => ("200 OK", String::new(), String::new()),
         _ => ("401 Unauthorized", challenge.clone(), String::new()),
@@ -203,13 +232,17 @@ fn logins() -> [Login; 2] {
 
 #[tokio::test]
 async fn a_token_service_does_not_pass_a_login_on() {
-    let (elsewhere, reached) = answering(|_| ("200 OK", String::new(), r#"{"token": "t"}"#.to_owned())).await;
+    let (elsewhere, reached) =
+        answering(|_| ("200 OK", String::new(), r#"{"token": "t"}"#.to_owned())).await;
     let location = format!("location: http://{elsewhere}/t\r\n");
-    let (tokens, _) = answering(move |_| ("307 Temporary Redirect", location.clone(), String::new())).await;
+    let (tokens, _) =
+        answering(move |_| ("307 Temporary Redirect", location.clone(), String::new())).await;
     let challenge = format!("www-authenticate: Bearer realm=\"http://{tokens}/t\"\r\n");
-    let (address, _) = answering(move |_| ("401 Unauthorized", challenge.clone(), String::new())).await;
+    let (address, _) =
+        answering(move |_| ("401 Unauthorized", challenge.clone(), String::new())).await;
     for login in logins() {
-        let error = Registry::new(&address, Some(login)).unwrap().has("a/b", "1").await.unwrap_err();
+        let error =
+            Registry::new(&address, Some(login)).unwrap().has("a/b", "1").await.unwrap_err();
         assert!(error.to_string().contains("its token service answers 307"), "{error}");
     }
     assert!(reached.lock().unwrap().is_empty());
@@ -218,14 +251,23 @@ async fn a_token_service_does_not_pass_a_login_on() {
 #[tokio::test]
 async fn a_login_goes_nowhere_without_tls() {
     let challenge = "www-authenticate: Bearer realm=\"http://tokens.example/t\"\r\n";
-    let (address, _) = answering(move |_| ("401 Unauthorized", challenge.to_owned(), String::new())).await;
+    let (address, _) =
+        answering(move |_| ("401 Unauthorized", challenge.to_owned(), String::new())).await;
     for login in logins() {
-        let error = Registry::new(&address, Some(login)).unwrap().has("a/b", "1").await.unwrap_err();
-        assert!(error.exit() == Exit::Refused && error.to_string().contains("tokens.example"), "{error}");
+        let error =
+            Registry::new(&address, Some(login)).unwrap().has("a/b", "1").await.unwrap_err();
+        assert!(
+            error.exit() == Exit::Refused && error.to_string().contains("tokens.example"),
+            "{error}"
+        );
     }
     let safe = ["https://auth.docker.io/token", "http://localhost:5001/t", "http://[::1]:5001/t"];
     assert!(safe.iter().all(|realm| is_safe(realm)));
-    assert!(!["http://localhost.example/t", "ftp://localhost/t", "localhost"].iter().any(|realm| is_safe(realm)));
+    assert!(
+        !["http://localhost.example/t", "ftp://localhost/t", "localhost"]
+            .iter()
+            .any(|realm| is_safe(realm))
+    );
 }
 
 #[tokio::test]
@@ -233,7 +275,8 @@ async fn a_token_has_an_end() {
     let endless = "x".repeat(LIMIT + 1);
     let (tokens, _) = answering(move |_| ("200 OK", String::new(), endless.clone())).await;
     let challenge = format!("www-authenticate: Bearer realm=\"http://{tokens}/t\"\r\n");
-    let (address, _) = answering(move |_| ("401 Unauthorized", challenge.clone(), String::new())).await;
+    let (address, _) =
+        answering(move |_| ("401 Unauthorized", challenge.clone(), String::new())).await;
     let error = Registry::new(&address, None).unwrap().has("a/b", "1").await.unwrap_err();
     assert!(error.to_string().contains("more than"), "{error}");
 }
@@ -249,7 +292,8 @@ async fn a_busy_registry_is_asked_again_and_not_for_ever() {
     .await;
     assert!(Registry::new(&address, None).unwrap().has("a", "1").await.unwrap());
 
-    let (address, heads) = answering(|_| ("500 No", "retry-after: 0\r\n".to_owned(), String::new())).await;
+    let (address, heads) =
+        answering(|_| ("500 No", "retry-after: 0\r\n".to_owned(), String::new())).await;
     let error = Registry::new(&address, None).unwrap().has("a", "1").await.unwrap_err();
     assert_eq!((error.exit(), heads.lock().unwrap().len()), (Exit::Unavailable, ATTEMPTS as usize));
 

@@ -84,16 +84,23 @@ impl DirectoryStore {
             let (file, found) = open(&path)?.ok_or_else(|| missing(&object))?;
             let there = found.size.saturating_sub(start).min(len);
             if there < len {
-                return Err(Error::integrity(too_short(&object, there, len)).why(format!("from byte {start} on")));
+                return Err(Error::integrity(too_short(&object, there, len))
+                    .why(format!("from byte {start} on")));
             }
             let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-            file.read_exact_at(&mut bytes, start).map_err(|error| Error::io("can't read", &path, &error))?;
+            file.read_exact_at(&mut bytes, start)
+                .map_err(|error| Error::io("can't read", &path, &error))?;
             Ok(bytes)
         })
         .await
     }
 
-    pub(crate) async fn fetch(&self, key: &str, to: &Path, progress: Progress<'_>) -> Result<Option<Found>> {
+    pub(crate) async fn fetch(
+        &self,
+        key: &str,
+        to: &Path,
+        progress: Progress<'_>,
+    ) -> Result<Option<Found>> {
         let (path, object) = (self.path(key)?, self.describe(key));
         let Some((file, found)) = blocking(move || open(&path)).await? else { return Ok(None) };
         let partial = download::create(to, found.size).await?;
@@ -101,9 +108,13 @@ impl DirectoryStore {
         let work = |caller: Caller| {
             blocking(move || {
                 let mut target = target.map_err(|error| Error::io("can't write", &goal, &error))?;
-                let copied =
-                    copy(&file, &mut target, &caller).map_err(|error| Error::io("can't write", &goal, &error))?;
-                if copied == size { Ok(()) } else { Err(Error::integrity(too_short(&object, copied, size))) }
+                let copied = copy(&file, &mut target, &caller)
+                    .map_err(|error| Error::io("can't write", &goal, &error))?;
+                if copied == size {
+                    Ok(())
+                } else {
+                    Err(Error::integrity(too_short(&object, copied, size)))
+                }
             })
         };
         self.background.run(progress, work).await?;
@@ -111,13 +122,21 @@ impl DirectoryStore {
         Ok(Some(found))
     }
 
-    pub(crate) async fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Listed>> {
+    pub(crate) async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<Vec<Listed>> {
         self.check_root()?;
         check_prefix(prefix)?;
-        let (root, prefix, after) = (self.root.clone(), prefix.to_owned(), after.map(str::to_owned));
+        let (root, prefix, after) =
+            (self.root.clone(), prefix.to_owned(), after.map(str::to_owned));
         blocking(move || {
             let mut keys = objects(&root, &prefix)?;
-            keys.retain(|key| key.starts_with(&prefix) && after.as_ref().is_none_or(|after| key > after));
+            keys.retain(|key| {
+                key.starts_with(&prefix) && after.as_ref().is_none_or(|after| key > after)
+            });
             keys.sort_unstable();
             // Taken before the sizes are read: a page costs no more than a page. What was deleted meanwhile is left out.
             let lines = keys.into_iter().map(|key| line(&root, key)).filter_map(Result::transpose);
@@ -159,7 +178,10 @@ impl DirectoryStore {
     /// No root is fine, another thing in its place is not.
     fn check_root(&self) -> Result<()> {
         if self.root.symlink_metadata().is_ok() && !self.root.is_dir() {
-            return Err(Error::input(format!("release store `{}` is not a folder", self.root.display())));
+            return Err(Error::input(format!(
+                "release store `{}` is not a folder",
+                self.root.display()
+            )));
         }
         Ok(())
     }
@@ -209,7 +231,9 @@ fn put(root: &Path, path: &Path, input: &Input, caller: &Caller) -> Result<Put> 
 /// There is something of this name; only a file is an object.
 fn occupied(path: &Path) -> Result<Put> {
     if path.is_dir() {
-        return Err(Error::input(format!("can't write `{}`", path.display())).why("a folder has this name"));
+        return Err(
+            Error::input(format!("can't write `{}`", path.display())).why("a folder has this name")
+        );
     }
     Ok(Put::Exists)
 }
@@ -220,7 +244,12 @@ fn name(partial: NamedTempFile, path: &Path) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         // No hard links here (some network and container file systems).
-        Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied
+            ) =>
+        {
             rename(partial, path)
         }
         Err(error) => Err(error),
@@ -266,11 +295,15 @@ fn make_folder(root: &Path, folder: &Path) -> Result<()> {
     }
     fs::create_dir_all(folder).map_err(|error| Error::io("can't make folder", folder, &error))?;
     let made = folder.ancestors().take_while(|ancestor| ancestor.starts_with(root));
-    made.filter_map(Path::parent).filter(|parent| !parent.as_os_str().is_empty()).try_for_each(sync_folder)
+    made.filter_map(Path::parent)
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .try_for_each(sync_folder)
 }
 
 fn sync_folder(folder: &Path) -> Result<()> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| Error::io("can't write in", folder, &error))
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| Error::io("can't write in", folder, &error))
 }
 
 /// Copies to the end, or until nobody waits any more (which is an error of kind Interrupted).
@@ -304,7 +337,12 @@ fn open(path: &Path) -> Result<Option<(File, Found)>> {
 }
 
 fn found(facts: &fs::Metadata) -> Found {
-    Found { size: facts.len(), metadata: Metadata::default(), modified: modified(facts), etag: None }
+    Found {
+        size: facts.len(),
+        metadata: Metadata::default(),
+        modified: modified(facts),
+        etag: None,
+    }
 }
 
 fn modified(facts: &fs::Metadata) -> Option<jiff::Timestamp> {
@@ -318,7 +356,8 @@ fn is_absent(error: &io::Error) -> bool {
 
 /// The keys of all objects in the folder that `prefix` ends in, in no order.
 fn objects(root: &Path, prefix: &str) -> Result<Vec<String>> {
-    let folder = prefix.rsplit_once('/').map_or_else(|| root.to_owned(), |(folder, _)| root.join(folder));
+    let folder =
+        prefix.rsplit_once('/').map_or_else(|| root.to_owned(), |(folder, _)| root.join(folder));
     let mut keys = Vec::new();
     for entry in walk(&folder) {
         let path = entry?;
@@ -330,10 +369,13 @@ fn objects(root: &Path, prefix: &str) -> Result<Vec<String>> {
 
 /// All objects beneath a folder; none when there is no such folder.
 fn walk(folder: &Path) -> impl Iterator<Item = Result<PathBuf>> {
-    let entries =
-        WalkDir::new(folder).into_iter().filter_entry(|entry| entry.depth() == 0 || !is_temporary(entry.file_name()));
+    let entries = WalkDir::new(folder)
+        .into_iter()
+        .filter_entry(|entry| entry.depth() == 0 || !is_temporary(entry.file_name()));
     entries.filter_map(|entry| match entry {
-        Ok(entry) => (entry.depth() > 0 && entry.file_type().is_file()).then(|| Ok(entry.into_path())),
+        Ok(entry) => {
+            (entry.depth() > 0 && entry.file_type().is_file()).then(|| Ok(entry.into_path()))
+        }
         Err(error) if error.io_error().is_some_and(is_absent) => None,
         Err(error) => Some(Err(Error::input("can't list the release store").why(error))),
     })
@@ -392,7 +434,10 @@ mod tests {
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = WalkDir::new(folder).into_iter().map(|entry| entry.unwrap());
-        entries.filter(|e| e.file_type().is_file()).map(|e| e.file_name().to_string_lossy().into_owned()).collect()
+        entries
+            .filter(|e| e.file_type().is_file())
+            .map(|e| e.file_name().to_string_lossy().into_owned())
+            .collect()
     }
 
     #[tokio::test]
@@ -419,7 +464,10 @@ mod tests {
         let error = store.get("a", 9).await.unwrap_err();
         assert_eq!(error.exit(), Exit::Integrity);
         let object = format!("file:{}/releases/a", folder.path().display());
-        assert_eq!(error.to_string(), format!("`{object}` is too large: it has 10 bytes, at most 9 are expected"));
+        assert_eq!(
+            error.to_string(),
+            format!("`{object}` is too large: it has 10 bytes, at most 9 are expected")
+        );
         assert_eq!(store.get_range("a", 2, 3).await.unwrap(), b"234");
         assert_eq!(store.get_range("a", 10, 0).await.unwrap(), b"");
         let error = store.get_range("a", 8, 3).await.unwrap_err();
@@ -531,7 +579,8 @@ mod tests {
     fn a_rename_does_not_replace_either() {
         let folder = tempfile::tempdir().unwrap();
         let partial = || {
-            let mut partial = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(&folder).unwrap();
+            let mut partial =
+                tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(&folder).unwrap();
             partial.write_all(b"x").unwrap();
             partial
         };

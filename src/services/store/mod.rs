@@ -106,13 +106,23 @@ impl ReleaseStore {
 
     /// A whole object into a new file `to` (mode 0600), which appears only when it is complete. None, and no file, when
     /// there is no such object.
-    pub(crate) async fn fetch(&self, key: &str, to: &Path, progress: Progress<'_>) -> Result<Option<Found>> {
+    pub(crate) async fn fetch(
+        &self,
+        key: &str,
+        to: &Path,
+        progress: Progress<'_>,
+    ) -> Result<Option<Found>> {
         either!(self, store => store.fetch(key, to, progress).await)
     }
 
     /// At most `max` objects whose key begins with `prefix` (which may end within a name), in the order of the keys'
     /// bytes, from the first one greater than `after`.
-    pub(crate) async fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Listed>> {
+    pub(crate) async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<Vec<Listed>> {
         either!(self, store => store.list(prefix, after, max).await)
     }
 
@@ -154,7 +164,10 @@ fn check_prefix(prefix: &str) -> Result<()> {
     if segments.clone().any(str::is_empty) {
         return Err(bad_key(prefix, "it has an empty segment"));
     }
-    if segments.chain([last]).any(|segment| segment == "." || segment == ".." || segment.starts_with(TEMPORARY)) {
+    if segments
+        .chain([last])
+        .any(|segment| segment == "." || segment == ".." || segment.starts_with(TEMPORARY))
+    {
         return Err(bad_key(prefix, "segments `.`, `..` and `.tmp-…` are not allowed"));
     }
     if prefix.chars().any(|c| c.is_control() || c == '\\') {
@@ -189,10 +202,24 @@ mod tests {
 
     #[test]
     fn keys_are_refused_not_repaired() {
-        for good in ["a", "team/comp/comp-1.zip", "team/comp/ledger/live/1.json", "a/.hidden", "a..b/c"] {
+        for good in
+            ["a", "team/comp/comp-1.zip", "team/comp/ledger/live/1.json", "a/.hidden", "a..b/c"]
+        {
             check_key(good).unwrap();
         }
-        for bad in ["", "/a", "a/", "a//b", "../a", "a/..", "a/./b", "a/.tmp-x", "a\\b", "a\nb", &"x".repeat(1025)] {
+        for bad in [
+            "",
+            "/a",
+            "a/",
+            "a//b",
+            "../a",
+            "a/..",
+            "a/./b",
+            "a/.tmp-x",
+            "a\\b",
+            "a\nb",
+            &"x".repeat(1025),
+        ] {
             check_key(bad).unwrap_err();
         }
         for good in ["", "a/", "team/comp/comp-"] {
@@ -233,7 +260,9 @@ mod tests {
             assert_eq!(store.folders("").await.unwrap(), [""; 0]);
             assert_eq!(store.describe("a/b"), format!("{place}a/b"));
             store.settle().await.unwrap();
-            let refused = store.put_new("t/../x", Content::Bytes(Vec::new()), &Metadata::default(), &silent).await;
+            let refused = store
+                .put_new("t/../x", Content::Bytes(Vec::new()), &Metadata::default(), &silent)
+                .await;
             assert_eq!(refused.unwrap_err().exit(), crate::base::error::Exit::Input);
         }
     }

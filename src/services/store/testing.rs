@@ -29,7 +29,10 @@ pub(crate) fn moto() -> &'static str {
 #[expect(clippy::disallowed_methods, reason = "a server for tests, not a program that cdflow runs")]
 fn start() -> (Child, String) {
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/.venv/bin/moto_server");
-    assert!(std::path::Path::new(program).exists(), "{program} is missing: run `make test`, which installs moto");
+    assert!(
+        std::path::Path::new(program).exists(),
+        "{program} is missing: run `make test`, which installs moto"
+    );
     // Nothing runs at the end of a test process. But its end of the pipe closes, however it ends, and then `cat` ends.
     let watch = r#""$0" -H 127.0.0.1 -p 0 2>&1 & cat >/dev/null; kill $!"#;
     let mut child = std::process::Command::new("sh")
@@ -39,7 +42,8 @@ fn start() -> (Child, String) {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let address = lines.find_map(|line| Some(line.split_once("Running on http://")?.1.trim().to_owned()));
+    let address =
+        lines.find_map(|line| Some(line.split_once("Running on http://")?.1.trim().to_owned()));
     // It logs every request, and would wait for us with a full pipe.
     std::thread::spawn(move || lines.for_each(drop));
     (child, address.expect("moto_server ended without an address"))
@@ -50,8 +54,17 @@ pub(crate) async fn bucket() -> S3Store {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let name = format!("bucket-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
     let store = store(moto(), &name, None);
-    let here = aws_sdk_s3::types::CreateBucketConfiguration::builder().location_constraint(REGION.into()).build();
-    store.client.create_bucket().bucket(&name).create_bucket_configuration(here).send().await.unwrap();
+    let here = aws_sdk_s3::types::CreateBucketConfiguration::builder()
+        .location_constraint(REGION.into())
+        .build();
+    store
+        .client
+        .create_bucket()
+        .bucket(&name)
+        .create_bucket_configuration(here)
+        .send()
+        .await
+        .unwrap();
     store
 }
 
@@ -104,11 +117,15 @@ pub(crate) async fn proxy(rule: impl Fn(&str) -> Fault + Send + Sync + 'static) 
 }
 
 /// One request, then the connection closes.
-async fn serve(mut client: TcpStream, rule: &(impl Fn(&str) -> Fault + Sync)) -> std::io::Result<()> {
+async fn serve(
+    mut client: TcpStream,
+    rule: &(impl Fn(&str) -> Fault + Sync),
+) -> std::io::Result<()> {
     let (head, mut body) = head(&mut client).await?;
     let value = |name: &str| {
-        head.lines()
-            .find_map(|l| l.split_once(':').filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim()))
+        head.lines().find_map(|l| {
+            l.split_once(':').filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim())
+        })
     };
     if value("expect").is_some() {
         client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
@@ -119,15 +136,21 @@ async fn serve(mut client: TcpStream, rule: &(impl Fn(&str) -> Fault + Sync)) ->
     client.read_exact(&mut body[there..]).await?;
     let fault = rule(&head);
     if let Fault::Answer(status, headers, text) = &fault {
-        let head = format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n", text.len());
+        let head = format!(
+            "HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n",
+            text.len()
+        );
         return client.write_all(format!("{head}{text}").as_bytes()).await;
     }
     // Moto looks, and then writes: of two conditional writes at the same moment both may succeed. S3 is not like that.
     static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-    let _turn = if value("if-none-match").is_some() { Some(ONE_AT_A_TIME.lock().await) } else { None };
+    let _turn =
+        if value("if-none-match").is_some() { Some(ONE_AT_A_TIME.lock().await) } else { None };
     let mut server = TcpStream::connect(moto()).await?;
-    let lines = head.lines().filter(|l| !l.is_empty() && !l.to_ascii_lowercase().starts_with("expect:"));
-    let head: String = lines.flat_map(|line| [line, "\r\n"]).chain(["connection: close\r\n\r\n"]).collect();
+    let lines =
+        head.lines().filter(|l| !l.is_empty() && !l.to_ascii_lowercase().starts_with("expect:"));
+    let head: String =
+        lines.flat_map(|line| [line, "\r\n"]).chain(["connection: close\r\n\r\n"]).collect();
     server.write_all(head.as_bytes()).await?;
     server.write_all(&body).await?;
     let mut answer = Vec::new();

@@ -38,15 +38,24 @@ impl Declarations {
     /// A file that can't be parsed is left to Terraform, whose message is better than ours.
     pub(crate) fn read(folder: &Path, shown: &str) -> Result<Self> {
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(folder).map_err(|error| Error::io("can't read", folder, &error))? {
+        for entry in
+            std::fs::read_dir(folder).map_err(|error| Error::io("can't read", folder, &error))?
+        {
             let entry = entry.map_err(|error| Error::io("can't read", folder, &error))?;
-            names.extend(entry.file_name().into_string().ok().filter(|name| is_code(name) || has_values(name)));
+            names.extend(
+                entry
+                    .file_name()
+                    .into_string()
+                    .ok()
+                    .filter(|name| is_code(name) || has_values(name)),
+            );
         }
         names.sort();
         let mut found = Self::default();
         for name in names {
             let path = folder.join(&name);
-            let text = std::fs::read_to_string(&path).map_err(|error| Error::io("can't read", &path, &error))?;
+            let text = std::fs::read_to_string(&path)
+                .map_err(|error| Error::io("can't read", &path, &error))?;
             let place = format!("{shown}/{name}");
             match (has_values(&name), name.ends_with(".json")) {
                 (true, true) => found.add_json_values(&text),
@@ -61,8 +70,10 @@ impl Declarations {
     /// Of several override files the last by name wins: one that names a backend would move the state to where nobody looks.
     pub(crate) fn check_overrides(&self) -> Result<()> {
         let Some((place, what)) = self.usurped.first() else { return Ok(()) };
-        Err(Error::refused(format!("{place}: an override file sets {what}, which cdflow sets itself"))
-            .hint("remove it from the file, or the file: also one that git ignores is released"))
+        Err(Error::refused(format!(
+            "{place}: an override file sets {what}, which cdflow sets itself"
+        ))
+        .hint("remove it from the file, or the file: also one that git ignores is released"))
     }
 
     fn add_hcl(&mut self, file: &str, text: &str) {
@@ -70,15 +81,24 @@ impl Declarations {
         for block in body.blocks().filter(|_| is_override(file)) {
             let place = format!("{file}:{}", line_of(block, text));
             match block.ident.as_str() {
-                "terraform" if block.body.has_blocks("backend") => self.usurped.push((place, "a backend")),
-                "terraform" if block.body.has_blocks("cloud") => self.usurped.push((place, "a backend")),
-                "variable" if block.has_labels(&["secrets"]) => self.usurped.push((place, "the variable `secrets`")),
+                "terraform" if block.body.has_blocks("backend") => {
+                    self.usurped.push((place, "a backend"))
+                }
+                "terraform" if block.body.has_blocks("cloud") => {
+                    self.usurped.push((place, "a backend"))
+                }
+                "variable" if block.has_labels(&["secrets"]) => {
+                    self.usurped.push((place, "the variable `secrets`"))
+                }
                 _ => {}
             }
         }
         for block in body.blocks() {
-            let (kind, Some(label)) = (block.ident.as_str(), block.labels.first()) else { continue };
-            let (name, place) = (label.as_str().to_owned(), format!("{file}:{}", line_of(block, text)));
+            let (kind, Some(label)) = (block.ident.as_str(), block.labels.first()) else {
+                continue;
+            };
+            let (name, place) =
+                (label.as_str().to_owned(), format!("{file}:{}", line_of(block, text)));
             match kind {
                 "variable" => self.variables.push(Variable {
                     name,
@@ -87,8 +107,13 @@ impl Declarations {
                     place,
                 }),
                 "module" => {
-                    let source = block.body.get_attribute("source").and_then(|source| source.value.as_str());
-                    self.modules.extend(source.map(|source| ModuleCall { name, source: source.to_owned(), place }));
+                    let source =
+                        block.body.get_attribute("source").and_then(|source| source.value.as_str());
+                    self.modules.extend(source.map(|source| ModuleCall {
+                        name,
+                        source: source.to_owned(),
+                        place,
+                    }));
                 }
                 _ => {}
             }
@@ -109,7 +134,9 @@ impl Declarations {
         let Ok(root) = serde_json::from_str::<serde_json::Value>(text) else { return };
         if is_override(file) {
             let says = |block: &serde_json::Value, key: &str| {
-                block.as_array().map_or(block.get(key).is_some(), |list| list.iter().any(|it| it.get(key).is_some()))
+                block.as_array().map_or(block.get(key).is_some(), |list| {
+                    list.iter().any(|it| it.get(key).is_some())
+                })
             };
             if says(&root["terraform"], "backend") || says(&root["terraform"], "cloud") {
                 self.usurped.push((file.to_owned(), "a backend"));
@@ -128,7 +155,11 @@ impl Declarations {
         }
         for (name, body) in root["module"].as_object().into_iter().flatten() {
             let source = body["source"].as_str().map(str::to_owned);
-            self.modules.extend(source.map(|source| ModuleCall { name: name.clone(), source, place: file.to_owned() }));
+            self.modules.extend(source.map(|source| ModuleCall {
+                name: name.clone(),
+                source,
+                place: file.to_owned(),
+            }));
         }
     }
 }
@@ -154,7 +185,8 @@ fn has_values(name: &str) -> bool {
 }
 
 fn is_true(body: &Body, key: &str) -> bool {
-    body.get_attribute(key).is_some_and(|attribute| matches!(&attribute.value, Expression::Bool(value) if **value))
+    body.get_attribute(key)
+        .is_some_and(|attribute| matches!(&attribute.value, Expression::Bool(value) if **value))
 }
 
 fn line_of(block: &Block, text: &str) -> usize {
@@ -192,8 +224,11 @@ mod tests {
             "# é\nvariable \"env\" {}\n\nmodule \"x\" {\n  source = \"../x\"\n}\nvariable \"token\" {\n  type = string\n  ephemeral = true\n  default = null\n}\n",
         )
         .unwrap();
-        std::fs::write(folder.path().join("v.tf.json"), r#"{"variable": {"release": {"type": "map(string)"}}}"#)
-            .unwrap();
+        std::fs::write(
+            folder.path().join("v.tf.json"),
+            r#"{"variable": {"release": {"type": "map(string)"}}}"#,
+        )
+        .unwrap();
         std::fs::write(folder.path().join("broken.tf"), "variable \"").unwrap();
         std::fs::write(folder.path().join("terraform.tfvars"), "a = 1\nb = \"x\"\n").unwrap();
         std::fs::write(folder.path().join("c.auto.tfvars.json"), r#"{"c": null}"#).unwrap();
@@ -216,7 +251,11 @@ mod tests {
         assert_eq!(found.assigned, ["a", "b", "c"].map(str::to_owned).into());
         assert_eq!(
             found.modules,
-            [ModuleCall { name: "x".into(), source: "../x".into(), place: "infra/main.tf:4".into() }]
+            [ModuleCall {
+                name: "x".into(),
+                source: "../x".into(),
+                place: "infra/main.tf:4".into()
+            }]
         );
     }
 }

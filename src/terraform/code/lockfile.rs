@@ -59,8 +59,10 @@ pub(crate) fn check_kept(committed: &Locked, after: &Locked) -> Result<()> {
             .hint("run `terraform init -upgrade` in infra/, review and commit the lock file"));
         }
         if let Some(lost) = before.hashes.iter().find(|hash| !now.hashes.contains(hash)) {
-            return Err(Error::integrity(format!("init dropped the hash {lost} of {address} from the lock file"))
-                .hint("run `terraform init` in infra/, review and commit the lock file"));
+            return Err(Error::integrity(format!(
+                "init dropped the hash {lost} of {address} from the lock file"
+            ))
+            .hint("run `terraform init` in infra/, review and commit the lock file"));
         }
     }
     Ok(())
@@ -87,10 +89,18 @@ mod tests {
     fn keeping() {
         let committed = parse(TEXT).unwrap();
         assert!(
-            check_kept(&committed, &parse(&TEXT.replace("\"zh:def\"", "\"zh:def\", \"h1:new=\"")).unwrap()).is_ok()
+            check_kept(
+                &committed,
+                &parse(&TEXT.replace("\"zh:def\"", "\"zh:def\", \"h1:new=\"")).unwrap()
+            )
+            .is_ok()
         );
         assert!(check_kept(&committed, &Locked::new()).is_ok());
-        assert!(check_kept(&committed, &parse(&TEXT.replace("5.100.0", "5.101.0")).unwrap()).is_err());
-        assert!(check_kept(&committed, &parse(&TEXT.replace("zh:def", "zh:xyz")).unwrap()).is_err());
+        assert!(
+            check_kept(&committed, &parse(&TEXT.replace("5.100.0", "5.101.0")).unwrap()).is_err()
+        );
+        assert!(
+            check_kept(&committed, &parse(&TEXT.replace("zh:def", "zh:xyz")).unwrap()).is_err()
+        );
     }
 }

@@ -79,7 +79,8 @@ pub(crate) fn index_for_bundle(text: &str, component: &Path) -> Result<Vec<u8>> 
     let mut index = parse(text)?;
     for record in &mut index.modules {
         if record.dir.starts_with("..") {
-            let in_checkout = normalise(&Path::new("/").join(component).join("infra").join(&record.dir));
+            let in_checkout =
+                normalise(&Path::new("/").join(component).join("infra").join(&record.dir));
             record.dir = format!(".terraform/modules/{FROM_CHECKOUT}{}", in_checkout.display());
         }
     }
@@ -150,7 +151,10 @@ mod tests {
         let found = outside(root, &root.join("app/infra")).unwrap();
         assert_eq!(found, ["app/shared", "lib/a", "lib/b"].map(|path| OutsideModule(path.into())));
         let refused = outside(&root.join("app"), &root.join("app/infra")).unwrap_err().to_string();
-        assert!(refused.starts_with("infra/main.tf:1: module `a` lies outside the checkout"), "{refused}");
+        assert!(
+            refused.starts_with("infra/main.tf:1: module `a` lies outside the checkout"),
+            "{refused}"
+        );
     }
 
     #[test]
@@ -161,9 +165,11 @@ mod tests {
             index,
             r#"{"Modules":[{"Key":"","Source":"","Dir":"."},{"Key":"r","Source":"registry.terraform.io/a/b/c","Version":"1.0.0","Dir":".terraform/modules/r"},{"Key":"x","Source":"../lib/x","Dir":".terraform/modules/@checkout/app/lib/x"}]}"#
         );
-        let reference =
-            r#"{"Modules":[{"Key":"","Source":"","Dir":"infra"},{"Key":"x","Source":"./x","Dir":"infra/x"}]}"#;
+        let reference = r#"{"Modules":[{"Key":"","Source":"","Dir":"infra"},{"Key":"x","Source":"./x","Dir":"infra/x"}]}"#;
         let index = String::from_utf8(index_from_reference(reference).unwrap()).unwrap();
-        assert_eq!(index, r#"{"Modules":[{"Key":"","Source":"","Dir":"."},{"Key":"x","Source":"./x","Dir":"x"}]}"#);
+        assert_eq!(
+            index,
+            r#"{"Modules":[{"Key":"","Source":"","Dir":"."},{"Key":"x","Source":"./x","Dir":"x"}]}"#
+        );
     }
 }

@@ -33,15 +33,22 @@ pub(crate) const SECRETS: &str = "secrets";
 
 impl Variables {
     /// Reads the layers from an unpacked bundle.
-    pub(crate) fn read(bundle: &Path, environment: &Environment, account: &FrozenAccount, log: &Log) -> Result<Self> {
+    pub(crate) fn read(
+        bundle: &Path,
+        environment: &Environment,
+        account: &FrozenAccount,
+        log: &Log,
+    ) -> Result<Self> {
         let mut variables = Self { values: BTreeMap::new() };
         if bundle.join("platform-config").is_dir() {
             let name = format!("platform-config/{}/{}.json", account.alias, account.region);
-            let layer =
-                read_layer(bundle, &name)?.ok_or_else(|| missing_platform_config(bundle, &name, environment))?;
+            let layer = read_layer(bundle, &name)?
+                .ok_or_else(|| missing_platform_config(bundle, &name, environment))?;
             variables.add_layer(&name, layer, log)?;
         }
-        for name in ["config/common.json".to_owned(), format!("config/{}.json", environment.shared_name())] {
+        for name in
+            ["config/common.json".to_owned(), format!("config/{}.json", environment.shared_name())]
+        {
             if let Some(layer) = read_layer(bundle, &name)? {
                 variables.add_layer(&name, layer, log)?;
             }
@@ -49,7 +56,9 @@ impl Variables {
         variables.set_built_in("env", Value::from(environment.as_str()));
         let release = read_layer(bundle, "release.json")?
             .and_then(|mut release| release.remove("release"))
-            .ok_or_else(|| Error::integrity("the bundle has no release.json with a key `release`"))?;
+            .ok_or_else(|| {
+                Error::integrity("the bundle has no release.json with a key `release`")
+            })?;
         variables.set_built_in("release", release);
         // Read only when everything else is right, and then put in their place.
         variables.set_built_in(SECRETS, Value::Object(Map::new()));
@@ -64,7 +73,9 @@ impl Variables {
     fn add_layer(&mut self, source: &str, layer: Map<String, Value>, log: &Log) -> Result<()> {
         for (key, value) in layer {
             check_key(source, &key)?;
-            if let Some(before) = self.values.insert(key.clone(), Layered { value, source: source.to_owned() }) {
+            if let Some(before) =
+                self.values.insert(key.clone(), Layered { value, source: source.to_owned() })
+            {
                 log.detail(&format!("`{key}`: {source} wins over {}", before.source));
             }
         }
@@ -94,7 +105,8 @@ impl Variables {
                 Some(layered) => {
                     file.insert(variable.name.clone(), layered.value);
                 }
-                None if variable.has_default || declared_with_default(declared, &variable.name) => {}
+                None if variable.has_default || declared_with_default(declared, &variable.name) => {
+                }
                 None if declared.assigned.contains(&variable.name) => {}
                 None => {
                     return Err(Error::input(format!(
@@ -110,7 +122,10 @@ impl Variables {
             }
         }
         for (key, layered) in values.iter().filter(|(key, _)| !BUILT_IN.contains(&key.as_str())) {
-            log.detail(&format!("`{key}` of {} is not declared in infra/ and left out", layered.source));
+            log.detail(&format!(
+                "`{key}` of {} is not declared in infra/ and left out",
+                layered.source
+            ));
         }
         Ok(file)
     }
@@ -121,7 +136,8 @@ pub(crate) fn check_layer(name: &str, path: &Path) -> Result<()> {
     if !name.ends_with(".json") {
         return Ok(());
     }
-    let text = std::fs::read_to_string(path).map_err(|error| Error::io("can't read", path, &error))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Error::io("can't read", path, &error))?;
     parse_layer(name, &text)?.keys().try_for_each(|key| check_key(name, key))
 }
 
@@ -137,9 +153,13 @@ fn parse_layer(name: &str, text: &str) -> Result<Map<String, Value>> {
     serde_json::from_str(text).map_err(|error| {
         let why = error.to_string();
         let why = why.rsplit_once(" at line").map_or(why.as_str(), |(why, _)| why);
-        Error::input(format!("{name}:{}:{}: not a JSON object of variables", error.line(), error.column()))
-            .why(why)
-            .hint("write the variables as `{\"name\": value}`")
+        Error::input(format!(
+            "{name}:{}:{}: not a JSON object of variables",
+            error.line(),
+            error.column()
+        ))
+        .why(why)
+        .hint("write the variables as `{\"name\": value}`")
     })
 }
 
@@ -165,12 +185,14 @@ fn missing_platform_config(bundle: &Path, name: &str, environment: &Environment)
         .filter_map(|entry| Some(entry.path().strip_prefix(bundle).ok()?.display().to_string()))
         .collect();
     there.sort();
-    Error::input(format!("the release has no `{name}`, which the environment `{environment}` needs"))
-        .why(format!(
-            "it has {}",
-            if there.is_empty() { "no platform config at all".to_owned() } else { there.join(", ") }
-        ))
-        .hint("add the file to a folder given with --platform-config and release again")
+    Error::input(format!(
+        "the release has no `{name}`, which the environment `{environment}` needs"
+    ))
+    .why(format!(
+        "it has {}",
+        if there.is_empty() { "no platform config at all".to_owned() } else { there.join(", ") }
+    ))
+    .hint("add the file to a folder given with --platform-config and release again")
 }
 
 #[cfg(test)]
@@ -180,7 +202,9 @@ mod tests {
 
     fn bundle(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        for (name, text) in files.iter().chain(&[("release.json", r#"{"release": {"version": "1"}}"#)]) {
+        for (name, text) in
+            files.iter().chain(&[("release.json", r#"{"release": {"version": "1"}}"#)])
+        {
             let path = folder.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
@@ -204,7 +228,9 @@ mod tests {
         let mut declared = Declarations::default();
         declared.variables = variables_declared.collect();
         let log = Log::new(Redactor::default(), 0, true, false);
-        variables.file_for(&declared, &"live".parse().unwrap(), &log).map(|file| Value::Object(file).to_string())
+        variables
+            .file_for(&declared, &"live".parse().unwrap(), &log)
+            .map(|file| Value::Object(file).to_string())
     }
 
     #[test]
@@ -215,7 +241,14 @@ mod tests {
             ("config/live.json", r#"{"c": 3, "undeclared": 1}"#),
             ("config/ci.json", r#"{"c": 9}"#),
         ]);
-        let declared = [("a", false), ("b", false), ("c", false), ("env", false), ("release", false), ("d", true)];
+        let declared = [
+            ("a", false),
+            ("b", false),
+            ("c", false),
+            ("env", false),
+            ("release", false),
+            ("d", true),
+        ];
         assert_eq!(
             file_for(variables.unwrap(), &declared).unwrap(),
             r#"{"a":1,"b":2,"c":3,"env":"live","release":{"version":"1"}}"#
@@ -225,20 +258,26 @@ mod tests {
     #[test]
     fn a_variable_without_a_value_is_placed() {
         let refused = file_for(read(&[]).unwrap(), &[("size", false)]).unwrap_err().to_string();
-        assert!(refused.starts_with("infra/main.tf:7: the variable `size` has no value"), "{refused}");
+        assert!(
+            refused.starts_with("infra/main.tf:7: the variable `size` has no value"),
+            "{refused}"
+        );
     }
 
     #[test]
     fn built_in_names_are_refused_in_config() {
-        let refused = read(&[("config/common.json", r#"{"release": {}}"#)]).err().unwrap().to_string();
+        let refused =
+            read(&[("config/common.json", r#"{"release": {}}"#)]).err().unwrap().to_string();
         assert!(refused.contains("`config/common.json` sets `release`"), "{refused}");
     }
 
     #[test]
     fn missing_platform_config_lists_what_there_is() {
-        let refused = read(&[("platform-config/dev/eu-west-1.json", "{}")]).err().unwrap().to_string();
+        let refused =
+            read(&[("platform-config/dev/eu-west-1.json", "{}")]).err().unwrap().to_string();
         assert!(
-            refused.contains("no `platform-config/prod/eu-west-1.json`") && refused.contains("dev/eu-west-1.json"),
+            refused.contains("no `platform-config/prod/eu-west-1.json`")
+                && refused.contains("dev/eu-west-1.json"),
             "{refused}"
         );
     }

@@ -60,7 +60,8 @@ impl Changes {
         let mut sensitive: BTreeSet<String> =
             plan.resource_changes.iter().flat_map(|read| read.sensitive.iter().cloned()).collect();
         sensitive.extend(plan.output_changes.values().flat_map(PlanChange::sensitive));
-        let changed = plan.output_changes.into_iter().filter(|(_, change)| change.actions != ["no-op"]);
+        let changed =
+            plan.output_changes.into_iter().filter(|(_, change)| change.actions != ["no-op"]);
         Ok(Self {
             resources: plan.resource_changes.into_iter().filter_map(|read| read.change).collect(),
             outputs: changed.map(|(name, _)| name).collect(),
@@ -187,8 +188,12 @@ impl PlanChange {
 fn marked(value: &Value, marks: &Value, found: &mut Vec<String>) {
     match (value, marks) {
         (Value::String(text), Value::Bool(true)) => found.push(text.clone()),
-        (Value::Array(items), Value::Bool(true)) => items.iter().for_each(|item| marked(item, marks, found)),
-        (Value::Object(fields), Value::Bool(true)) => fields.values().for_each(|field| marked(field, marks, found)),
+        (Value::Array(items), Value::Bool(true)) => {
+            items.iter().for_each(|item| marked(item, marks, found))
+        }
+        (Value::Object(fields), Value::Bool(true)) => {
+            fields.values().for_each(|field| marked(field, marks, found))
+        }
         (Value::Array(items), Value::Array(marks)) => {
             items.iter().zip(marks).for_each(|(item, marks)| marked(item, marks, found));
         }
@@ -209,7 +214,8 @@ mod tests {
 
     #[test]
     fn what_an_address_names() {
-        let known = ["aws_x.a[0]", "module.m[\"k\"].aws_y.b", "aws_x.long"].map(str::to_owned).to_vec();
+        let known =
+            ["aws_x.a[0]", "module.m[\"k\"].aws_y.b", "aws_x.long"].map(str::to_owned).to_vec();
         let changes = Changes { addresses: known, ..Changes::default() };
         for (address, is_known) in [
             ("aws_x.a", true),
@@ -253,7 +259,8 @@ mod tests {
         assert_eq!(changes.counts(), Counts { add: 5, change: 1, destroy: 4 });
         assert_eq!(changes.counts().to_string(), "5 to add, 1 to change, 4 to destroy");
         assert_eq!((changes.resources.len(), changes.outputs), (10, vec!["o".to_owned()]));
-        let moved = changes.resources.get(7).map(|change| (change.action, change.moved_from.as_deref()));
+        let moved =
+            changes.resources.get(7).map(|change| (change.action, change.moved_from.as_deref()));
         assert_eq!(moved, Some((Action::Move, Some("old"))));
     }
 

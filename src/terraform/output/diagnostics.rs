@@ -30,13 +30,22 @@ pub(crate) fn in_words(lines: &[String]) -> Vec<Finding> {
     let mut found = Vec::new();
     for (at, line) in lines.iter().enumerate() {
         let Some((is_error, title_text)) = title(line) else { continue };
-        let rest: Vec<&str> =
-            lines[at + 1..].iter().take_while(|line| title(line).is_none()).map(|it| it.trim()).collect();
-        let Some((on, (file, number))) = rest.iter().enumerate().find_map(|(on, line)| Some((on, place(line)?))) else {
+        let rest: Vec<&str> = lines[at + 1..]
+            .iter()
+            .take_while(|line| title(line).is_none())
+            .map(|it| it.trim())
+            .collect();
+        let Some((on, (file, number))) =
+            rest.iter().enumerate().find_map(|(on, line)| Some((on, place(line)?)))
+        else {
             continue;
         };
         // The code in question ends with an empty line; after it stands what is wrong.
-        let detail = rest[on..].iter().skip_while(|line| !line.is_empty()).skip(1).take_while(|line| !line.is_empty());
+        let detail = rest[on..]
+            .iter()
+            .skip_while(|line| !line.is_empty())
+            .skip(1)
+            .take_while(|line| !line.is_empty());
         found.push(Finding {
             is_error,
             title: title_text,
@@ -68,7 +77,9 @@ pub(crate) fn annotate(log: &Log, infra: &Path, findings: &[Finding]) {
 /// which is a folder above `infra`.
 fn in_checkout(infra: &Path, file: &str) -> Option<PathBuf> {
     match file.split_once(&format!("/{FROM_CHECKOUT}/")) {
-        Some((_, carried)) => infra.ancestors().map(|folder| folder.join(carried)).find(|path| path.is_file()),
+        Some((_, carried)) => {
+            infra.ancestors().map(|folder| folder.join(carried)).find(|path| path.is_file())
+        }
         None if file.starts_with(".terraform/") || file.starts_with('/') => None,
         None => Some(infra.join(file)),
     }
@@ -90,7 +101,10 @@ mod tests {
             ("Invalid function argument", "main.tf", 23)
         );
         assert_eq!(error.detail, "Invalid value: no file exists.");
-        assert_eq!((warning.file.as_str(), warning.line, warning.detail.as_str()), ("lib/x.tf", 4, "Use z."));
+        assert_eq!(
+            (warning.file.as_str(), warning.line, warning.detail.as_str()),
+            ("lib/x.tf", 4, "Use z.")
+        );
     }
 
     #[test]
@@ -104,7 +118,11 @@ mod tests {
             in_checkout(&infra, ".terraform/modules/@checkout/lib/x.tf"),
             Some(checkout.path().join("lib/x.tf"))
         );
-        for fetched in [".terraform/modules/vpc/main.tf", "/etc/passwd", ".terraform/modules/@checkout/gone.tf"] {
+        for fetched in [
+            ".terraform/modules/vpc/main.tf",
+            "/etc/passwd",
+            ".terraform/modules/@checkout/gone.tf",
+        ] {
             assert_eq!(in_checkout(&infra, fetched), None);
         }
     }

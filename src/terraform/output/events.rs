@@ -109,7 +109,9 @@ impl Applying {
                 let hook = event.hook?;
                 Some(format!("{} ({}): {}", hook.resource?.addr, hook.provisioner?, hook.output?))
             }
-            "apply_progress" | "provision_start" | "provision_complete" | "provision_errored" => Some(event.message),
+            "apply_progress" | "provision_start" | "provision_complete" | "provision_errored" => {
+                Some(event.message)
+            }
             "diagnostic" => self.diagnostic(&event.diagnostic?),
             "log" => Some(event.message),
             // version, planned_change, change_summary, outputs, refresh_*: said elsewhere.
@@ -136,7 +138,11 @@ impl Applying {
         self.findings.extend(diagnostic.finding());
         let (title, rest) = text.split_once('\n').unwrap_or((&text, ""));
         let color = if diagnostic.severity == "error" { "31" } else { "33" };
-        Some(format!("{}{}{rest}", self.paint(color, title), if rest.is_empty() { "" } else { "\n" }))
+        Some(format!(
+            "{}{}{rest}",
+            self.paint(color, title),
+            if rest.is_empty() { "" } else { "\n" }
+        ))
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
@@ -184,7 +190,9 @@ mod tests {
     #[test]
     fn what_has_started_and_not_ended_is_in_flight() {
         let mut applying = Applying::new(false);
-        let hook = |address: &str| format!(r#","hook":{{"resource":{{"addr":"{address}"}},"action":"create"}}"#);
+        let hook = |address: &str| {
+            format!(r#","hook":{{"resource":{{"addr":"{address}"}},"action":"create"}}"#)
+        };
         for address in ["a.a", "b.b", "c.c"] {
             assert_eq!(applying.line(&event("apply_start", &hook(address))).as_deref(), Some("m"));
         }
@@ -200,7 +208,10 @@ mod tests {
             "diagnostic",
             r#","diagnostic":{"severity":"error","summary":"no","detail":"one\ntwo","address":"a.a","range":{"filename":"main.tf","start":{"line":3,"column":1,"byte":2}}}"#,
         );
-        assert_eq!(applying.line(&line).as_deref(), Some("Error: no\n  with a.a\n  on main.tf line 3\n  one\n  two"));
+        assert_eq!(
+            applying.line(&line).as_deref(),
+            Some("Error: no\n  with a.a\n  on main.tf line 3\n  one\n  two")
+        );
         assert_eq!(applying.line(&line), None);
     }
 

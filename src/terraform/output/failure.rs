@@ -21,16 +21,16 @@ impl Step {
             Self::InitAtRelease => Some(
                 "Terraform's words are above: mend infra/ or the access to its modules and providers, and release again",
             ),
-            Self::InitAtDeploy => {
-                Some("Terraform's words are above: check the state's bucket and the role of the release account")
-            }
+            Self::InitAtDeploy => Some(
+                "Terraform's words are above: check the state's bucket and the role of the release account",
+            ),
             Self::Workspace => Some("check the state's bucket and the role of the release account"),
             Self::Plan => Some(
                 "Terraform's words are above: mend infra/ or config/, release again, and deploy that; nothing was applied",
             ),
-            Self::Apply => {
-                Some("Terraform's words are above; what was done is in the state: mend the cause and deploy again")
-            }
+            Self::Apply => Some(
+                "Terraform's words are above; what was done is in the state: mend the cause and deploy again",
+            ),
             Self::PushState => None,
         }
     }
@@ -48,7 +48,8 @@ const WRAPPER: &str = "Terraform encountered problems during initialisation";
 const KEPT: usize = 400;
 
 /// How a held lock is worded where Terraform could not read who holds it: locally, by S3, by DynamoDB.
-const HELD: [&str; 3] = ["resource temporarily unavailable", "PreconditionFailed", "ConditionalCheckFailed"];
+const HELD: [&str; 3] =
+    ["resource temporarily unavailable", "PreconditionFailed", "ConditionalCheckFailed"];
 
 /// Who holds a state lock, as Terraform tells it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -115,7 +116,8 @@ impl Words {
             Step::Apply => (Exit::ApplyFailed, "terraform apply failed"),
             Step::PushState => (Exit::StateNotSaved, "terraform state push failed"),
         };
-        let error = Error::new(exit, what).why(self.first_error().unwrap_or_else(|| "see its output above".to_owned()));
+        let error = Error::new(exit, what)
+            .why(self.first_error().unwrap_or_else(|| "see its output above".to_owned()));
         match step.advice() {
             Some(advice) => error.hint(advice),
             None => error,
@@ -124,7 +126,8 @@ impl Words {
 
     /// The title of the first diagnostic that says something.
     fn first_error(&self) -> Option<String> {
-        let begins = (0..self.lines.len()).filter(|at| self.lines[*at].trim().starts_with("Error: "));
+        let begins =
+            (0..self.lines.len()).filter(|at| self.lines[*at].trim().starts_with("Error: "));
         let titles: Vec<String> = begins.map(|at| self.title(at)).collect();
         let says_something = |title: &&String| !title.starts_with(WRAPPER);
         titles.iter().find(says_something).or(titles.first()).cloned()
@@ -132,7 +135,8 @@ impl Words {
 
     /// Terraform may have wrapped it.
     fn title(&self, at: usize) -> String {
-        let ends = |line: &&str| line.is_empty() || line.starts_with("with ") || line.starts_with("on ");
+        let ends =
+            |line: &&str| line.is_empty() || line.starts_with("with ") || line.starts_with("on ");
         let lines = self.lines[at..].iter().map(|line| line.trim());
         let title = lines.take_while(|line| !ends(line)).collect::<Vec<_>>().join(" ");
         title.trim_start_matches("Error: ").trim_end_matches(':').to_owned()
@@ -140,8 +144,13 @@ impl Words {
 
     /// What Terraform says between `Error message:` and its general advice.
     fn lock_message(&self) -> String {
-        let lines = self.lines.iter().map(|line| line.trim()).skip_while(|line| !line.starts_with("Error message:"));
-        let lines: Vec<&str> = lines.take_while(|line| !line.starts_with("Terraform acquires")).collect();
+        let lines = self
+            .lines
+            .iter()
+            .map(|line| line.trim())
+            .skip_while(|line| !line.starts_with("Error message:"));
+        let lines: Vec<&str> =
+            lines.take_while(|line| !line.starts_with("Terraform acquires")).collect();
         match lines.join(" ").trim_start_matches("Error message:").trim() {
             "" => "see Terraform's words above".to_owned(),
             message => message.to_owned(),
@@ -150,7 +159,10 @@ impl Words {
 
     fn lock(&self) -> Lock {
         let field = |name: &str| {
-            let line = self.lines.iter().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':'));
+            let line = self
+                .lines
+                .iter()
+                .find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':'));
             line.map(|value| value.trim().to_owned()).unwrap_or_default()
         };
         Lock {
@@ -166,18 +178,30 @@ impl Words {
 fn locked(lock: Lock, environment: &str) -> Error {
     let error = Error::new(Exit::Locked, format!("the state of `{environment}` is locked"));
     if lock.id.is_empty() {
-        return error.why("see Terraform's words above").hint("wait for the other run, or set `lock-timeout`");
+        return error
+            .why("see Terraform's words above")
+            .hint("wait for the other run, or set `lock-timeout`");
     }
-    let operation = lock.operation.strip_prefix("OperationType").unwrap_or(&lock.operation).to_lowercase();
+    let operation =
+        lock.operation.strip_prefix("OperationType").unwrap_or(&lock.operation).to_lowercase();
     error
-        .why(format!("{operation} by {} since {} holds it (lock {} on {})", lock.who, lock.created, lock.id, lock.path))
-        .hint("wait for that run to end; `lock-timeout` (--lock-timeout 5m) makes cdflow wait for it")
-        .hint(format!("only if that run is dead, release its lock: cdflow unlock {environment} --force {}", lock.id))
+        .why(format!(
+            "{operation} by {} since {} holds it (lock {} on {})",
+            lock.who, lock.created, lock.id, lock.path
+        ))
+        .hint(
+            "wait for that run to end; `lock-timeout` (--lock-timeout 5m) makes cdflow wait for it",
+        )
+        .hint(format!(
+            "only if that run is dead, release its lock: cdflow unlock {environment} --force {}",
+            lock.id
+        ))
 }
 
 /// Without ANSI colours and without the box that Terraform draws around diagnostics.
 pub(crate) fn plain(line: &str) -> String {
-    let out: String = without_colors(line).chars().filter(|c| !['│', '╷', '╵'].contains(c)).collect();
+    let out: String =
+        without_colors(line).chars().filter(|c| !['│', '╷', '╵'].contains(c)).collect();
     out.trim_end().to_owned()
 }
 
@@ -233,14 +257,18 @@ mod tests {
         let words = "Error: Error acquiring the state lock\n\nError message: 2 problems:\n\n- Unsupported state file format\n\nTerraform acquires a state lock to protect";
         let error = Words::from_text(words).error(Step::Plan, "live");
         assert_eq!(error.exit(), Exit::PlanFailed);
-        assert!(error.to_string().contains("can't be locked: 2 problems:  - Unsupported"), "{error}");
+        assert!(
+            error.to_string().contains("can't be locked: 2 problems:  - Unsupported"),
+            "{error}"
+        );
         let held = words.replace("2 problems:", "resource temporarily\nunavailable");
         assert_eq!(Words::from_text(&held).error(Step::Plan, "live").exit(), Exit::Locked);
     }
 
     #[test]
     fn other_failures() {
-        let words = Words::from_text("Initializing...\n\nError: No such thing\n\n  on main.tf line 1:\n");
+        let words =
+            Words::from_text("Initializing...\n\nError: No such thing\n\n  on main.tf line 1:\n");
         for (step, exit) in [
             (Step::InitAtRelease, Exit::BuildFailed),
             (Step::InitAtDeploy, Exit::PlanFailed),
@@ -251,7 +279,9 @@ mod tests {
             assert_eq!(error.exit(), exit);
             assert!(error.to_string().contains("failed: No such thing\n  -> "), "{error}");
         }
-        let stale = Words::from_text("Error: Saved plan is\nstale\n  The given plan file can no longer be applied");
+        let stale = Words::from_text(
+            "Error: Saved plan is\nstale\n  The given plan file can no longer be applied",
+        );
         assert_eq!(stale.error(Step::Apply, "live").exit(), Exit::Integrity);
         let tampered = Words::from_text(
             "Error: Required plugins are not installed\nthe cached package for x does not match any of the\nchecksums recorded",

@@ -36,7 +36,9 @@ impl PlanText {
     /// The lines of the run's output, one by one.
     pub(crate) fn push(&mut self, line: &str) {
         for line in line.lines().map(without_colors).chain(line.is_empty().then(String::new)) {
-            if self.text.is_empty() && !BEGINNINGS.iter().any(|beginning| line.starts_with(beginning)) {
+            if self.text.is_empty()
+                && !BEGINNINGS.iter().any(|beginning| line.starts_with(beginning))
+            {
                 continue;
             }
             self.is_cut |= self.text.len() + line.len() > KEPT;
@@ -58,7 +60,10 @@ impl PlanText {
     /// are indented further.
     pub(crate) fn blocks(&self) -> Vec<Block<'_>> {
         let mut blocks: Vec<Block<'_>> = Vec::new();
-        let lines = self.text.lines().skip_while(|line| !line.ends_with(ACTIONS) && !line.starts_with(OUTPUTS));
+        let lines = self
+            .text
+            .lines()
+            .skip_while(|line| !line.ends_with(ACTIONS) && !line.starts_with(OUTPUTS));
         let mut is_after_blank = false;
         let mut is_open = false;
         for line in lines {
@@ -69,13 +74,20 @@ impl PlanText {
                     blocks.push(Block { title: title.trim_end_matches(':'), lines: Vec::new() });
                     is_open = true;
                 }
-                None if !line.is_empty() && !line.starts_with([' ', '+', '-', '~', '<']) => is_open = false,
-                None => blocks.last_mut().filter(|_| is_open).into_iter().for_each(|block| block.lines.push(line)),
+                None if !line.is_empty() && !line.starts_with([' ', '+', '-', '~', '<']) => {
+                    is_open = false
+                }
+                None => blocks
+                    .last_mut()
+                    .filter(|_| is_open)
+                    .into_iter()
+                    .for_each(|block| block.lines.push(line)),
             }
             is_after_blank = line.is_empty();
         }
         for block in &mut blocks {
-            let end = block.lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
+            let end =
+                block.lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
             block.lines.truncate(end);
         }
         blocks
@@ -122,7 +134,10 @@ Changes to Outputs:
         assert!(text.whole().starts_with("Terraform used") && !text.whole().contains('\u{1b}'));
         let blocks = text.blocks();
         let titles: Vec<&str> = blocks.iter().map(|block| block.title).collect();
-        assert_eq!(titles, ["a.b will be updated in-place", "a.c will be destroyed", "Changes to Outputs"]);
+        assert_eq!(
+            titles,
+            ["a.b will be updated in-place", "a.c will be destroyed", "Changes to Outputs"]
+        );
         assert_eq!(blocks[0].lines.len(), 7);
         assert_eq!(blocks[0].lines[4], "              # a.d will be destroyed");
         assert_eq!(blocks[1].lines[0], "  # (because a.c is not in configuration)");

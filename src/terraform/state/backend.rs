@@ -36,7 +36,11 @@ pub(crate) struct S3Locks {
 
 impl S3Locks {
     /// What the scheme says, as far as this Terraform can. Refuses where nothing would lock the state.
-    pub(crate) fn choose(use_lockfile: Option<bool>, dynamodb_table: Option<&String>, tool: &Tool) -> Result<Self> {
+    pub(crate) fn choose(
+        use_lockfile: Option<bool>,
+        dynamodb_table: Option<&String>,
+        tool: &Tool,
+    ) -> Result<Self> {
         let use_lockfile = match use_lockfile {
             Some(true) if !tool.has_s3_lockfile() => {
                 return Err(Error::input(format!(
@@ -68,9 +72,12 @@ impl S3Locks {
 impl Backend {
     pub(crate) fn choose(place: &StatePlace, tool: &Tool) -> Result<Self> {
         match place {
-            StatePlace::Local { root, prefix, .. } => Ok(Self::Local { directory: root.join(prefix) }),
+            StatePlace::Local { root, prefix, .. } => {
+                Ok(Self::Local { directory: root.join(prefix) })
+            }
             StatePlace::S3(place) => {
-                let locks = S3Locks::choose(place.use_lockfile, place.dynamodb_table.as_ref(), tool)?;
+                let locks =
+                    S3Locks::choose(place.use_lockfile, place.dynamodb_table.as_ref(), tool)?;
                 Ok(Self::S3 { place: place.clone(), locks })
             }
         }
@@ -88,7 +95,8 @@ impl Backend {
     pub(crate) fn file(&self) -> String {
         let (kind, settings) = self.settings();
         let settings = settings.as_object().into_iter().flatten();
-        let lines: String = settings.map(|(key, value)| format!("    {key} = {}\n", literal(value))).collect();
+        let lines: String =
+            settings.map(|(key, value)| format!("    {key} = {}\n", literal(value))).collect();
         format!("terraform {{\n  backend \"{kind}\" {{\n{lines}  }}\n}}\n")
     }
 
@@ -119,7 +127,10 @@ impl Backend {
             }
             Self::Local { directory } => {
                 let directory = directory.display().to_string();
-                ("local", json!({"path": format!("{directory}/terraform.tfstate"), "workspace_dir": directory}))
+                (
+                    "local",
+                    json!({"path": format!("{directory}/terraform.tfstate"), "workspace_dir": directory}),
+                )
             }
         }
     }
@@ -127,13 +138,18 @@ impl Backend {
     /// What init has really taken: nothing in the code may have put another backend in its place.
     pub(crate) fn check(&self, infra: &Path) -> Result<()> {
         let path = infra.join(".terraform/terraform.tfstate");
-        let text = std::fs::read_to_string(&path).map_err(|error| Error::io("can't read", &path, &error))?;
-        let taken: Value = serde_json::from_str(&text)
-            .map_err(|error| Error::internal("Terraform's record of the backend can't be read").why(error))?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| Error::io("can't read", &path, &error))?;
+        let taken: Value = serde_json::from_str(&text).map_err(|error| {
+            Error::internal("Terraform's record of the backend can't be read").why(error)
+        })?;
         let (kind, settings) = self.settings();
         let backend = &taken["backend"];
-        let differs =
-            settings.as_object().into_iter().flatten().find(|(key, value)| backend["config"][key.as_str()] != **value);
+        let differs = settings
+            .as_object()
+            .into_iter()
+            .flatten()
+            .find(|(key, value)| backend["config"][key.as_str()] != **value);
         if backend["type"] == kind && differs.is_none() {
             return Ok(());
         }
@@ -156,7 +172,8 @@ pub(crate) fn profile(program: &Path, socket: &Path) -> String {
 
 /// One word for the shell by which the SDK starts the process. ` #` and ` ;` would begin a comment for the SDK.
 fn shell_word(text: &str) -> String {
-    let escaped = text.chars().map(|c| if "'#;".contains(c) { format!("'\\{c}'") } else { c.to_string() });
+    let escaped =
+        text.chars().map(|c| if "'#;".contains(c) { format!("'\\{c}'") } else { c.to_string() });
     format!("'{}'", escaped.collect::<String>())
 }
 
@@ -190,8 +207,19 @@ mod tests {
         if let Some(table) = table {
             scheme["terraform-backend-s3-dynamodb-table"] = json!(table);
         }
-        let identity = Identity { team: "t".parse().unwrap(), component: "c".parse().unwrap(), layout: Layout::ByTeam };
-        let scheme = AccountScheme::parse("s", None, &scheme.to_string(), &identity.team, &identity.component).unwrap();
+        let identity = Identity {
+            team: "t".parse().unwrap(),
+            component: "c".parse().unwrap(),
+            layout: Layout::ByTeam,
+        };
+        let scheme = AccountScheme::parse(
+            "s",
+            None,
+            &scheme.to_string(),
+            &identity.team,
+            &identity.component,
+        )
+        .unwrap();
         let filename = "terraform.tfstate".parse().unwrap();
         let place = StatePlace::of(&scheme, &identity, &"ci".parse().unwrap(), &filename).unwrap();
         Backend::choose(&place, &tool(version))
@@ -254,11 +282,21 @@ mod tests {
             plan_role: None,
             region: "eu-west-1".into(),
         };
-        let identity =
-            Identity { team: "t".parse().unwrap(), component: "c".parse().unwrap(), layout: Layout::Classic };
+        let identity = Identity {
+            team: "t".parse().unwrap(),
+            component: "c".parse().unwrap(),
+            layout: Layout::Classic,
+        };
         let filename = "terraform.tfstate".parse().unwrap();
-        let place =
-            StatePlace::classic("state".into(), true, &account, None, &identity, &"ci".parse().unwrap(), &filename);
+        let place = StatePlace::classic(
+            "state".into(),
+            true,
+            &account,
+            None,
+            &identity,
+            &"ci".parse().unwrap(),
+            &filename,
+        );
         let classic = Backend::choose(&place, &tool(Version::new(1, 11, 4))).unwrap();
         assert!(!classic.has_workspaces());
         assert_eq!(

@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableDescription, TableStatus,
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    TableDescription, TableStatus,
 };
 use aws_sdk_s3::types::{
-    BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration, PublicAccessBlockConfiguration, Tag,
-    Tagging, VersioningConfiguration,
+    BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration,
+    PublicAccessBlockConfiguration, Tag, Tagging, VersioningConfiguration,
 };
 use sha1::{Digest, Sha1};
 
@@ -81,7 +82,11 @@ impl<'a> ClassicAccount<'a> {
         if tagged.is_empty() && !closed.is_empty() {
             return Err(Error::new(
                 Exit::Credentials,
-                format!("whether `{}` has the states of {} can't be known", closed.join("`, `"), self.describe()),
+                format!(
+                    "whether `{}` has the states of {} can't be known",
+                    closed.join("`, `"),
+                    self.describe()
+                ),
             )
             .why("it does not let its tags be read")
             .hint("give the role s3:GetBucketTagging on it"));
@@ -98,7 +103,12 @@ impl<'a> ClassicAccount<'a> {
                 Err(failure) => match failure.code() {
                     Some("BucketAlreadyExists") => continue,
                     Some("BucketAlreadyOwnedByYou" | "OperationAborted") => false,
-                    _ => return Err(self.failed(failure, format!("the state bucket `{name}` can't be created"))),
+                    _ => {
+                        return Err(self.failed(
+                            failure,
+                            format!("the state bucket `{name}` can't be created"),
+                        ));
+                    }
                 },
             };
             if !is_new && self.tag(&name).await? == Tagged::Yes {
@@ -122,10 +132,14 @@ impl<'a> ClassicAccount<'a> {
 
     /// Makes the lock table, or waits for it where another run makes it.
     pub(crate) async fn create_table(&self) -> Result<()> {
-        let failed = |error| self.failed(error, format!("the lock table `{CLASSIC_TABLE}` can't be created"));
+        let failed = |error| {
+            self.failed(error, format!("the lock table `{CLASSIC_TABLE}` can't be created"))
+        };
         let key = KeySchemaElement::builder().attribute_name(KEY).key_type(KeyType::Hash).build();
-        let attribute =
-            AttributeDefinition::builder().attribute_name(KEY).attribute_type(ScalarAttributeType::S).build();
+        let attribute = AttributeDefinition::builder()
+            .attribute_name(KEY)
+            .attribute_type(ScalarAttributeType::S)
+            .build();
         let internal = |error| Error::internal("the lock table can't be described").why(error);
         let created = self
             .dynamodb
@@ -138,7 +152,9 @@ impl<'a> ClassicAccount<'a> {
             .await
             .map_err(|error| Failure::of(&error));
         match created {
-            Err(failure) if failure.code() != Some("ResourceInUseException") => return Err(failed(failure)),
+            Err(failure) if failure.code() != Some("ResourceInUseException") => {
+                return Err(failed(failure));
+            }
             _ => {}
         }
         for _ in 0..LOOKS {
@@ -148,9 +164,12 @@ impl<'a> ClassicAccount<'a> {
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        Err(Error::new(Exit::Unavailable, format!("the lock table `{CLASSIC_TABLE}` was created and is not ready"))
-            .why(format!("after {LOOKS} seconds, in {}", self.describe()))
-            .hint("run again"))
+        Err(Error::new(
+            Exit::Unavailable,
+            format!("the lock table `{CLASSIC_TABLE}` was created and is not ready"),
+        )
+        .why(format!("after {LOOKS} seconds, in {}", self.describe()))
+        .hint("run again"))
     }
 
     /// "account 123456789012, eu-west-1"
@@ -162,11 +181,17 @@ impl<'a> ClassicAccount<'a> {
         let mut names = Vec::new();
         let mut more = None;
         loop {
-            let page = self.s3.list_buckets().set_continuation_token(more.take()).send().await.map_err(|error| {
-                let what = format!("the buckets of {} can't be listed", self.describe());
-                self.failed(Failure::of(&error), what).hint("the action is s3:ListAllMyBuckets")
-            })?;
-            names.extend(page.buckets().iter().filter_map(|bucket| bucket.name().map(str::to_owned)));
+            let page =
+                self.s3.list_buckets().set_continuation_token(more.take()).send().await.map_err(
+                    |error| {
+                        let what = format!("the buckets of {} can't be listed", self.describe());
+                        self.failed(Failure::of(&error), what)
+                            .hint("the action is s3:ListAllMyBuckets")
+                    },
+                )?;
+            names.extend(
+                page.buckets().iter().filter_map(|bucket| bucket.name().map(str::to_owned)),
+            );
             more = page.continuation_token;
             if more.is_none() {
                 names.sort();
@@ -179,7 +204,9 @@ impl<'a> ClassicAccount<'a> {
         let ask = self.s3.get_bucket_tagging().bucket(bucket);
         let answer = ask.set_expected_bucket_owner(self.account_id.map(str::to_owned)).send().await;
         match answer.map_err(|error| Failure::of(&error)) {
-            Ok(answer) if answer.tag_set().iter().any(|tag| tag.key() == TAG && tag.value() == "true") => {
+            Ok(answer)
+                if answer.tag_set().iter().any(|tag| tag.key() == TAG && tag.value() == "true") =>
+            {
                 Ok(Tagged::Yes)
             }
             Ok(_) => Ok(Tagged::No),
@@ -187,7 +214,8 @@ impl<'a> ClassicAccount<'a> {
                 Exit::Credentials => Ok(Tagged::Closed),
                 // No tags at all, or it is in another region.
                 exit if exit != Exit::Unavailable => Ok(Tagged::No),
-                _ => Err(self.failed(failure, format!("the tags of the bucket `{bucket}` can't be read"))),
+                _ => Err(self
+                    .failed(failure, format!("the tags of the bucket `{bucket}` can't be read"))),
             },
         }
     }
@@ -199,15 +227,19 @@ impl<'a> ClassicAccount<'a> {
             let what = format!("the region of the bucket `{bucket}` can't be asked");
             self.failed(Failure::of(&error), what).hint("the action is s3:GetBucketLocation")
         })?;
-        let region = answer.location_constraint().map(BucketLocationConstraint::as_str).filter(|name| !name.is_empty());
+        let region = answer
+            .location_constraint()
+            .map(BucketLocationConstraint::as_str)
+            .filter(|name| !name.is_empty());
         Ok(region.unwrap_or(FIRST_REGION) == self.region)
     }
 
     async fn is_empty(&self, bucket: &str) -> Result<bool> {
         let ask = self.s3.list_objects_v2().bucket(bucket).max_keys(1);
         let answer = ask.set_expected_bucket_owner(self.account_id.map(str::to_owned)).send().await;
-        let answer = answer
-            .map_err(|error| self.failed(Failure::of(&error), format!("the bucket `{bucket}` can't be listed")))?;
+        let answer = answer.map_err(|error| {
+            self.failed(Failure::of(&error), format!("the bucket `{bucket}` can't be listed"))
+        })?;
         Ok(answer.contents().is_empty())
     }
 
@@ -225,7 +257,10 @@ impl<'a> ClassicAccount<'a> {
     async fn furnish(&self, name: &str) -> Result<()> {
         let owner = || self.account_id.map(str::to_owned);
         let failed = |failure, action: &str| {
-            self.failed(failure, format!("the new state bucket `{name}` can't be set up ({action})"))
+            self.failed(
+                failure,
+                format!("the new state bucket `{name}` can't be set up ({action})"),
+            )
         };
         let internal = |error| Error::internal("the state bucket can't be described").why(error);
         let closed = PublicAccessBlockConfiguration::builder()
@@ -234,10 +269,15 @@ impl<'a> ClassicAccount<'a> {
             .block_public_policy(true)
             .restrict_public_buckets(true)
             .build();
-        let call = self.s3.put_public_access_block().bucket(name).public_access_block_configuration(closed);
+        let call = self
+            .s3
+            .put_public_access_block()
+            .bucket(name)
+            .public_access_block_configuration(closed);
         let done = call.set_expected_bucket_owner(owner()).send().await;
         done.map_err(|error| failed(Failure::of(&error), "s3:PutBucketPublicAccessBlock"))?;
-        let versioned = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+        let versioned =
+            VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
         let call = self.s3.put_bucket_versioning().bucket(name).versioning_configuration(versioned);
         let done = call.set_expected_bucket_owner(owner()).send().await;
         done.map_err(|error| failed(Failure::of(&error), "s3:PutBucketVersioning"))?;
@@ -254,16 +294,19 @@ impl<'a> ClassicAccount<'a> {
             Ok(answer) => answer.table,
             Err(failure) if failure.code() == Some("ResourceNotFoundException") => None,
             Err(failure) => {
-                let what = format!("the lock table `{CLASSIC_TABLE}` can't be looked at (dynamodb:DescribeTable)");
+                let what = format!(
+                    "the lock table `{CLASSIC_TABLE}` can't be looked at (dynamodb:DescribeTable)"
+                );
                 return Err(self.failed(failure, what));
             }
         };
         match table {
-            Some(table) if !is_lock_table(&table) => {
-                Err(Error::input(format!("the table `{CLASSIC_TABLE}` of {} can't lock states", self.describe()))
-                    .why(format!("its key is not `{KEY}`"))
-                    .hint("find out what it is for; the classic layout needs that name for its locks"))
-            }
+            Some(table) if !is_lock_table(&table) => Err(Error::input(format!(
+                "the table `{CLASSIC_TABLE}` of {} can't lock states",
+                self.describe()
+            ))
+            .why(format!("its key is not `{KEY}`"))
+            .hint("find out what it is for; the classic layout needs that name for its locks")),
             table => Ok(table),
         }
     }

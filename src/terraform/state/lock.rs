@@ -84,14 +84,20 @@ impl StateLock {
                 Some((text, etag)) => (text, etag, None),
                 None => return Ok(None),
             },
-            Self::Row { client, table, id, region } => match read_row(client, table, id, region).await? {
-                Some(info) => (info.clone().into_bytes(), info, None),
-                None => return Ok(None),
-            },
+            Self::Row { client, table, id, region } => {
+                match read_row(client, table, id, region).await? {
+                    Some(info) => (info.clone().into_bytes(), info, None),
+                    None => return Ok(None),
+                }
+            }
             Self::Local { state } => {
                 let path = note_beside(state);
                 match fs::read(&path) {
-                    Ok(text) => (text.clone(), String::from_utf8_lossy(&text).into_owned(), locking_process(state)?),
+                    Ok(text) => (
+                        text.clone(),
+                        String::from_utf8_lossy(&text).into_owned(),
+                        locking_process(state)?,
+                    ),
                     Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
                     Err(error) => return Err(Error::io("can't read", &path, &error)),
                 }
@@ -102,21 +108,26 @@ impl StateLock {
 
     /// Takes the lock as Terraform does; None when somebody else has it.
     pub(crate) async fn take(&self, holder: &Holder) -> Result<Option<Held>> {
-        let text =
-            serde_json::to_string(holder).map_err(|error| Error::internal("a lock can't be written").why(error))?;
+        let text = serde_json::to_string(holder)
+            .map_err(|error| Error::internal("a lock can't be written").why(error))?;
         let taken = match self {
             Self::LockFile { store, key } => {
                 let content = Content::Bytes(text.clone().into_bytes());
                 store.put_new(key, content, &Metadata::default(), &|_| {}).await? == Put::Created
             }
-            Self::Row { client, table, id, region } => put_row(client, table, id, region, &text).await?,
+            Self::Row { client, table, id, region } => {
+                put_row(client, table, id, region, &text).await?
+            }
             Self::Local { state } => return take_local(state, holder),
         };
         // After an answer that was lost, the lock that stands there may be ours.
         let held = self.read().await?.filter(|held| held.holder.id == holder.id);
         match (taken, held) {
-            (true, None) => Err(Error::new(Exit::Locked, format!("the lock at `{}` is gone again", self.describe()))
-                .hint("somebody else has released it: run again")),
+            (true, None) => Err(Error::new(
+                Exit::Locked,
+                format!("the lock at `{}` is gone again", self.describe()),
+            )
+            .hint("somebody else has released it: run again")),
             (_, held) => Ok(held),
         }
     }
@@ -124,9 +135,14 @@ impl StateLock {
     /// In a table Terraform keeps the digest of each state as well, and takes a state of another one for damaged.
     pub(crate) async fn forget_digest(&self) -> Result<()> {
         let Self::Row { client, table, id, region } = self else { return Ok(()) };
-        let call = client.delete_item().table_name(table).key("LockID", AttributeValue::S(format!("{id}-md5")));
+        let call = client
+            .delete_item()
+            .table_name(table)
+            .key("LockID", AttributeValue::S(format!("{id}-md5")));
         call.send().await.map(drop).map_err(|error| {
-            let what = format!("the state's digest in the table `{table}` can't be removed (dynamodb:DeleteItem)");
+            let what = format!(
+                "the state's digest in the table `{table}` can't be removed (dynamodb:DeleteItem)"
+            );
             Failure::of(&error).into_error(what, region)
         })
     }
@@ -135,7 +151,9 @@ impl StateLock {
     pub(crate) async fn release(&self, held: &Held) -> Result<bool> {
         match self {
             Self::LockFile { store, key } => store.delete_unchanged(key, &held.mark).await,
-            Self::Row { client, table, id, region } => delete_row(client, table, id, region, &held.mark).await,
+            Self::Row { client, table, id, region } => {
+                delete_row(client, table, id, region, &held.mark).await
+            }
             // The lock itself ends with the file that `held` has open.
             Self::Local { .. } if held._file.is_some() => Ok(true),
             Self::Local { state } => match self.read().await? {
@@ -143,7 +161,8 @@ impl StateLock {
                 Some(now) if now.mark != held.mark || now.process.is_some() => Ok(false),
                 Some(_) => {
                     let path = note_beside(state);
-                    fs::remove_file(&path).map_err(|error| Error::io("can't remove", &path, &error))?;
+                    fs::remove_file(&path)
+                        .map_err(|error| Error::io("can't remove", &path, &error))?;
                     Ok(true)
                 }
             },
@@ -160,21 +179,33 @@ impl StateLock {
 
     fn parse(&self, text: &[u8]) -> Result<Holder> {
         let damaged = |why: String| {
-            Error::integrity(format!("the lock at `{}` is not as Terraform writes it", self.describe()))
-                .why(why)
-                .hint("find out who wrote it; if no run is alive that could need it, delete it by hand")
+            Error::integrity(format!(
+                "the lock at `{}` is not as Terraform writes it",
+                self.describe()
+            ))
+            .why(why)
+            .hint("find out who wrote it; if no run is alive that could need it, delete it by hand")
         };
-        let holder: Holder = serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))?;
+        let holder: Holder =
+            serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))?;
         if holder.id.is_empty() { Err(damaged("its `ID` is empty".to_owned())) } else { Ok(holder) }
     }
 }
 
-async fn read_row(client: &aws_sdk_dynamodb::Client, table: &str, id: &str, region: &str) -> Result<Option<String>> {
+async fn read_row(
+    client: &aws_sdk_dynamodb::Client,
+    table: &str,
+    id: &str,
+    region: &str,
+) -> Result<Option<String>> {
     let call = client.get_item().table_name(table).key("LockID", AttributeValue::S(id.to_owned()));
     let answer = call.consistent_read(true).send().await.map_err(|error| {
         let failure = Failure::of(&error);
         let is_missing = failure.code() == Some("ResourceNotFoundException");
-        let error = failure.into_error(format!("the lock table `{table}` can't be read (dynamodb:GetItem)"), region);
+        let error = failure.into_error(
+            format!("the lock table `{table}` can't be read (dynamodb:GetItem)"),
+            region,
+        );
         match is_missing {
             true => error.hint("check `terraform-backend-s3-dynamodb-table` in the account scheme"),
             false => error,
@@ -204,13 +235,21 @@ async fn delete_row(
     match call.send().await.map_err(|error| Failure::of(&error)) {
         Ok(_) => Ok(true),
         Err(failure) if failure.code() == Some("ConditionalCheckFailedException") => Ok(false),
-        Err(failure) => Err(failure
-            .into_error(format!("the lock in the table `{table}` can't be released (dynamodb:DeleteItem)"), region)),
+        Err(failure) => Err(failure.into_error(
+            format!("the lock in the table `{table}` can't be released (dynamodb:DeleteItem)"),
+            region,
+        )),
     }
 }
 
 /// False when there is one already.
-async fn put_row(client: &aws_sdk_dynamodb::Client, table: &str, id: &str, region: &str, info: &str) -> Result<bool> {
+async fn put_row(
+    client: &aws_sdk_dynamodb::Client,
+    table: &str,
+    id: &str,
+    region: &str,
+    info: &str,
+) -> Result<bool> {
     let call = client
         .put_item()
         .table_name(table)
@@ -220,9 +259,10 @@ async fn put_row(client: &aws_sdk_dynamodb::Client, table: &str, id: &str, regio
     match call.send().await.map_err(|error| Failure::of(&error)) {
         Ok(_) => Ok(true),
         Err(failure) if failure.code() == Some("ConditionalCheckFailedException") => Ok(false),
-        Err(failure) => {
-            Err(failure.into_error(format!("the table `{table}` can't be written to (dynamodb:PutItem)"), region))
-        }
+        Err(failure) => Err(failure.into_error(
+            format!("the table `{table}` can't be written to (dynamodb:PutItem)"),
+            region,
+        )),
     }
 }
 
@@ -230,7 +270,8 @@ async fn put_row(client: &aws_sdk_dynamodb::Client, table: &str, id: &str, regio
 fn take_local(state: &std::path::Path, holder: &Holder) -> Result<Option<Held>> {
     use nix::libc;
 
-    let held = |file| Held { holder: holder.clone(), process: None, mark: String::new(), _file: file };
+    let held =
+        |file| Held { holder: holder.clone(), process: None, mark: String::new(), _file: file };
     let file = match File::options().read(true).write(true).open(state) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(held(None))),
@@ -288,11 +329,16 @@ mod tests {
         let lock = StateLock::Local { state: folder.path().join("terraform.tfstate") };
         assert!(lock.read().await.unwrap().is_none());
         let note = folder.path().join(".terraform.tfstate.lock.info");
-        for (text, why) in [("", "EOF"), ("{}", "missing field `ID`"), ("{\"ID\": \"\"}", "`ID` is empty")] {
+        for (text, why) in
+            [("", "EOF"), ("{}", "missing field `ID`"), ("{\"ID\": \"\"}", "`ID` is empty")]
+        {
             fs::write(&note, text).unwrap();
             let error = lock.read().await.unwrap_err();
             assert_eq!(error.exit(), crate::base::error::Exit::Integrity);
-            assert!(error.to_string().contains(why) && error.to_string().contains(".lock.info"), "{error}");
+            assert!(
+                error.to_string().contains(why) && error.to_string().contains(".lock.info"),
+                "{error}"
+            );
         }
     }
 
@@ -303,7 +349,10 @@ mod tests {
         let note = folder.path().join(".terraform.tfstate.lock.info");
         fs::write(&note, "{\"ID\": \"1\", \"Who\": \"ada\"}").unwrap();
         let first = lock.read().await.unwrap().unwrap();
-        assert_eq!((first.holder.id.as_str(), first.holder.who.as_str(), first.process), ("1", "ada", None));
+        assert_eq!(
+            (first.holder.id.as_str(), first.holder.who.as_str(), first.process),
+            ("1", "ada", None)
+        );
         fs::write(&note, "{\"ID\": \"2\"}").unwrap();
         assert!(!lock.release(&first).await.unwrap());
         let second = lock.read().await.unwrap().unwrap();

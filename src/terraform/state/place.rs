@@ -51,9 +51,11 @@ impl StatePlace {
         let prefix = identity.prefix();
         match &scheme.backend {
             StateBackend::Classic { .. } => None,
-            StateBackend::Local { directory } => {
-                Some(Self::Local { root: directory.clone(), prefix, environment: environment.clone() })
-            }
+            StateBackend::Local { directory } => Some(Self::Local {
+                root: directory.clone(),
+                prefix,
+                environment: environment.clone(),
+            }),
             StateBackend::S3 { bucket, use_lockfile, dynamodb_table } => Some(Self::S3(S3Place {
                 bucket: bucket.clone(),
                 region: scheme.release_account.region.clone(),
@@ -91,7 +93,9 @@ impl StatePlace {
     pub(crate) fn key(&self) -> String {
         match self {
             Self::S3(place) => place.key.clone(),
-            Self::Local { prefix, environment, .. } => format!("{prefix}/{environment}/{LOCAL_FILE}"),
+            Self::Local { prefix, environment, .. } => {
+                format!("{prefix}/{environment}/{LOCAL_FILE}")
+            }
         }
     }
 
@@ -123,8 +127,11 @@ mod tests {
 
     #[test]
     fn the_classic_key_begins_with_the_environment() {
-        let identity =
-            Identity { team: "t".parse().unwrap(), component: "c".parse().unwrap(), layout: Layout::Classic };
+        let identity = Identity {
+            team: "t".parse().unwrap(),
+            component: "c".parse().unwrap(),
+            layout: Layout::Classic,
+        };
         let account = Account {
             alias: "dev".into(),
             id: Some("123456789012".into()),
@@ -143,6 +150,9 @@ mod tests {
         );
         assert_eq!(place.describe(), "s3://b/live/c/my.tfstate");
         let StatePlace::S3(place) = place else { unreachable!() };
-        assert_eq!((place.workspaces, place.dynamodb_table.as_deref()), (None, Some("terraform_locks")));
+        assert_eq!(
+            (place.workspaces, place.dynamodb_table.as_deref()),
+            (None, Some("terraform_locks"))
+        );
     }
 }

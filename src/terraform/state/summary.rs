@@ -52,8 +52,12 @@ impl StateSummary {
             Err(error) if error.is_eof() && error.line() <= 1 => return Ok(None),
             parsed => parsed?,
         };
-        let sensitive: Vec<String> =
-            state.outputs.iter().filter(|(_, output)| output.sensitive).map(|(name, _)| name.clone()).collect();
+        let sensitive: Vec<String> = state
+            .outputs
+            .iter()
+            .filter(|(_, output)| output.sensitive)
+            .map(|(name, _)| name.clone())
+            .collect();
         let outputs = state.outputs.into_iter().filter(|(_, output)| !output.sensitive);
         Ok(Some(Self {
             serial: state.serial,

@@ -104,7 +104,9 @@ fn locked(lock: &StateLock, held: Option<&Held>) -> Error {
         )),
         None => error,
     };
-    error.hint("wait for that run; only if it is dead, release its lock (docs/terraform.md, \"State\")")
+    error.hint(
+        "wait for that run; only if it is dead, release its lock (docs/terraform.md, \"State\")",
+    )
 }
 
 /// All of them, whatever becomes of one.
@@ -113,7 +115,8 @@ async fn release(taken: &[(&StateLock, Held)]) -> Result<()> {
     for (lock, held) in taken.iter().rev() {
         if let Err(error) = lock.release(held).await {
             let what = format!("the lock at `{}` is left", lock.describe());
-            result = Err(Error::new(error.exit(), what).why(error).hint("release it: cdflow unlock"));
+            result =
+                Err(Error::new(error.exit(), what).why(error).hint("release it: cdflow unlock"));
         }
     }
     result
@@ -124,7 +127,9 @@ async fn copy_locked(from: &StateObject, to: &StateObject) -> Result<Copied> {
         return Ok(Copied::Nothing);
     };
     match read(to).await? {
-        Some(there) if there.summary.lineage == source.summary.lineage => return already(from, to, &source, there),
+        Some(there) if there.summary.lineage == source.summary.lineage => {
+            return already(from, to, &source, there);
+        }
         Some(there) if !there.summary.is_empty() => return Err(other(from, to, &source, &there)),
         // What a run that died before it applied anything has left.
         Some(_) => to.store.delete(&to.key).await?,
@@ -137,7 +142,9 @@ async fn copy_locked(from: &StateObject, to: &StateObject) -> Result<Copied> {
     if to.store.put_new(&to.key, content, &Metadata::default(), &|_| {}).await? == Put::Exists
         && read(to).await?.is_none_or(|there| there.bytes != source.bytes)
     {
-        return Err(Error::refused(format!("{} was made meanwhile", describe(to))).hint("run again"));
+        return Err(
+            Error::refused(format!("{} was made meanwhile", describe(to))).hint("run again")
+        );
     }
     verify(from, to, &source).await?;
     Ok(Copied::Done(source.summary))
@@ -170,12 +177,17 @@ fn other(from: &StateObject, to: &StateObject, source: &Read, there: &Read) -> E
 async fn verify(from: &StateObject, to: &StateObject, source: &Read) -> Result<()> {
     let copy = read(to).await?;
     let is_same = |read: &Read| {
-        (&read.summary.lineage, read.summary.serial) == (&source.summary.lineage, source.summary.serial)
+        (&read.summary.lineage, read.summary.serial)
+            == (&source.summary.lineage, source.summary.serial)
             && Sha256::of(&read.bytes) == Sha256::of(&source.bytes)
     };
     if !copy.as_ref().is_some_and(is_same) {
-        return Err(Error::integrity(format!("{} is not what was copied from {}", describe(to), describe(from)))
-            .hint("look at both before anything else is deployed there"));
+        return Err(Error::integrity(format!(
+            "{} is not what was copied from {}",
+            describe(to),
+            describe(from)
+        ))
+        .hint("look at both before anything else is deployed there"));
     }
     if read(from).await?.as_ref().is_some_and(is_same) {
         return Ok(());
@@ -194,7 +206,8 @@ async fn read(object: &StateObject) -> Result<Option<Read>> {
             .why(why)
             .hint("an encrypted state can't be copied; if it is damaged, bring an older version of it back")
     };
-    let summary = StateSummary::parse(&mut bytes.as_slice()).map_err(|error| damaged(error.to_string()))?;
+    let summary =
+        StateSummary::parse(&mut bytes.as_slice()).map_err(|error| damaged(error.to_string()))?;
     let Some(summary) = summary else {
         // Nothing is no state; the beginning of one is.
         return match bytes.trim_ascii().is_empty() {
@@ -230,7 +243,9 @@ mod tests {
 
     fn state(lineage: &str, serial: u64, resources: usize) -> String {
         let resources = vec!["{}"; resources].join(",");
-        format!("{{\"version\": 4, \"serial\": {serial}, \"lineage\": \"{lineage}\", \"resources\": [{resources}]}}")
+        format!(
+            "{{\"version\": 4, \"serial\": {serial}, \"lineage\": \"{lineage}\", \"resources\": [{resources}]}}"
+        )
     }
 
     fn holder() -> Holder {
@@ -254,7 +269,8 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             fs::write(folder.path().join("from"), &source).unwrap();
             there.iter().for_each(|there| fs::write(folder.path().join("to"), there).unwrap());
-            let (from, to) = (object(folder.path(), "from", true), object(folder.path(), "to", true));
+            let (from, to) =
+                (object(folder.path(), "from", true), object(folder.path(), "to", true));
             let copied = match copy(&from, &to, &holder()).await {
                 Ok(Copied::Done(_)) => "done".to_owned(),
                 Ok(Copied::Already(_)) => "already".to_owned(),
@@ -288,7 +304,8 @@ mod tests {
         let (from, to) = (object(folder.path(), "from", true), object(folder.path(), "to", true));
         assert_eq!(copy(&from, &to, &holder()).await.unwrap_err().exit(), Exit::Locked);
         drop(held);
-        fs::write(folder.path().join(".from.lock.info"), "{\"ID\": \"7\", \"Who\": \"bob\"}").unwrap();
+        fs::write(folder.path().join(".from.lock.info"), "{\"ID\": \"7\", \"Who\": \"bob\"}")
+            .unwrap();
         let theirs = object(folder.path(), "from", false);
         let refused = copy(&theirs, &to, &holder()).await.unwrap_err();
         assert!(refused.exit() == Exit::Locked && refused.to_string().contains("bob"), "{refused}");

@@ -27,7 +27,9 @@ fn image(lab: &Lab) -> &'static str {
             let cargo = "#!/bin/sh\nmkdir -p target/release && touch target/release/cdflow\n";
             script(&root.join("bin/cargo"), cargo);
         });
-        base(lab, &sandbox, "test-terraform", |root| copy(&found("terraform"), &root.join("bin/terraform")));
+        base(lab, &sandbox, "test-terraform", |root| {
+            copy(&found("terraform"), &root.join("bin/terraform"))
+        });
         base(lab, &sandbox, "test-debian", |root| {
             script(&root.join("bin/apt-get"), "#!/bin/sh\n");
             copy(&found("git"), &root.join("usr/bin/git"));
@@ -47,7 +49,8 @@ fn image(lab: &Lab) -> &'static str {
         }
         let strip = ["--strip-all", env!("CARGO_BIN_EXE_cdflow"), "cdflow"];
         Runner::new("objcopy", strip, &sandbox).cwd(&context).run().success();
-        let mut build = Runner::new("docker", ["build", "--tag", IMAGE], &sandbox).cwd(&context).in_lab(lab);
+        let mut build =
+            Runner::new("docker", ["build", "--tag", IMAGE], &sandbox).cwd(&context).in_lab(lab);
         for argument in [
             "RUST_IMAGE=test-rust",
             "TERRAFORM_IMAGE=test-terraform",
@@ -67,7 +70,11 @@ fn base(lab: &Lab, sandbox: &Sandbox, name: &str, furnish: impl FnOnce(&Path)) {
     fs::create_dir_all(folder.join("root/bin")).unwrap();
     furnish(&folder.join("root"));
     fs::write(folder.join("Dockerfile"), "FROM busybox\nCOPY root /\n").unwrap();
-    Runner::new("docker", ["build", "--tag", name, "."], sandbox).cwd(&folder).in_lab(lab).run().success();
+    Runner::new("docker", ["build", "--tag", name, "."], sandbox)
+        .cwd(&folder)
+        .in_lab(lab)
+        .run()
+        .success();
 }
 
 fn script(path: &Path, text: &str) {
@@ -82,7 +89,10 @@ fn copy(from: &Path, to: &Path) {
 
 fn found(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap();
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|it| it.is_file()).expect(program)
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|it| it.is_file())
+        .expect(program)
 }
 
 fn libraries(program: &Path) -> Vec<PathBuf> {
@@ -132,14 +142,22 @@ impl<'a> Job<'a> {
             ("RUNNER_OS", "Linux"),
             ("RUNNER_TEMP", "/github/runner_temp"),
         ];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let environment =
+            environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         own(&project.dir());
         let job = Self { lab, project, sandbox, environment, mounts: Vec::new() };
         job.event("push", "refs/heads/main", "branch", "main", json!({ "ref": "refs/heads/main" }))
     }
 
     /// What has started it.
-    pub(crate) fn event(mut self, name: &str, reference: &str, kind: &str, short: &str, mut event: Value) -> Self {
+    pub(crate) fn event(
+        mut self,
+        name: &str,
+        reference: &str,
+        kind: &str,
+        short: &str,
+        mut event: Value,
+    ) -> Self {
         event["repository"] = json!({
             "id": REPOSITORY_ID, "full_name": format!("acme/{}", self.project.name()), "default_branch": "main",
             "owner": { "login": "acme" }, "name": self.project.name(),
@@ -159,12 +177,16 @@ impl<'a> Job<'a> {
     pub(crate) fn github(self, github: &GitHub) -> Self {
         let url = github.url().to_owned();
         self.lab.relay(url.rsplit(':').next().unwrap().parse().unwrap());
-        self.env([("GITHUB_API_URL", url.as_str()), ("GITHUB_GRAPHQL_URL", &format!("{url}/graphql"))])
+        self.env([
+            ("GITHUB_API_URL", url.as_str()),
+            ("GITHUB_GRAPHQL_URL", &format!("{url}/graphql")),
+        ])
     }
 
     /// In the environment of every step.
     pub(crate) fn env<'s>(mut self, pairs: impl IntoIterator<Item = (&'s str, &'s str)>) -> Self {
-        self.environment.extend(pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
+        self.environment
+            .extend(pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
         self
     }
 
@@ -179,12 +201,20 @@ impl<'a> Job<'a> {
     pub(crate) fn step(&self, inputs: &[(&str, &str)]) -> Step<'_> {
         static NUMBER: AtomicUsize = AtomicUsize::new(1);
         // The runner upper-cases names and keeps their hyphens.
-        let inputs = inputs.iter().map(|(name, value)| (format!("INPUT_{}", name.to_uppercase()), (*value).to_owned()));
-        let name = format!("step-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let inputs = inputs
+            .iter()
+            .map(|(name, value)| (format!("INPUT_{}", name.to_uppercase()), (*value).to_owned()));
+        let name =
+            format!("step-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         for file in ["set_output_1", "save_state_1", "step_summary_1"] {
             fs::write(self.file(file), "").unwrap();
         }
-        Step { job: self, name, environment: self.environment.clone().into_iter().chain(inputs).collect(), post: false }
+        Step {
+            job: self,
+            name,
+            environment: self.environment.clone().into_iter().chain(inputs).collect(),
+            post: false,
+        }
     }
 
     /// A file of the step that ran last, as it is on the runner.
@@ -208,7 +238,10 @@ impl<'a> Job<'a> {
     pub(crate) fn not_the_runners(&self) -> Vec<PathBuf> {
         use std::os::unix::fs::MetadataExt;
         let entries = walkdir::WalkDir::new(self.project.dir()).into_iter().map(Result::unwrap);
-        entries.filter(|it| it.metadata().unwrap().uid() != RUNNER).map(walkdir::DirEntry::into_path).collect()
+        entries
+            .filter(|it| it.metadata().unwrap().uid() != RUNNER)
+            .map(walkdir::DirEntry::into_path)
+            .collect()
     }
 
     /// Git in the checkout, as the runner's own user would use it.
@@ -230,7 +263,8 @@ pub(crate) struct Step<'a> {
 impl Step<'_> {
     /// The clean-up that follows the step: the other entry point, with what the step saved.
     pub(crate) fn post(&self) -> Self {
-        let saved = self.job.state().into_iter().map(|(name, value)| (format!("STATE_{name}"), value));
+        let saved =
+            self.job.state().into_iter().map(|(name, value)| (format!("STATE_{name}"), value));
         let environment = self.environment.clone().into_iter().chain(saved).collect();
         Self { job: self.job, name: format!("{}-post", self.name), environment, post: true }
     }
@@ -260,7 +294,8 @@ impl Step<'_> {
     /// the way would drop those.
     pub(crate) fn command(&self, network: &str) -> Runner {
         let Self { job, .. } = self;
-        let mut words: Vec<String> = self.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut words: Vec<String> =
+            self.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let engine = job.lab.docker_host();
         words.extend(["docker", "--host", &engine, "run", "--name", &self.name].map(str::to_owned));
         words.extend(["--workdir", "/github/workspace", "--rm"].map(str::to_owned));
@@ -271,7 +306,8 @@ impl Step<'_> {
             words.extend(["--entrypoint", "/usr/local/bin/cdflow-post"].map(str::to_owned));
         }
         let socket = engine.trim_start_matches("unix://").to_owned();
-        let mut mounts = vec![(socket, "/var/run/docker.sock"), (text(&job.project.dir()), "/github/workspace")];
+        let mut mounts =
+            vec![(socket, "/var/run/docker.sock"), (text(&job.project.dir()), "/github/workspace")];
         for (folder, inside) in [
             ("home", "/github/home"),
             ("workflow", "/github/workflow"),
@@ -280,7 +316,9 @@ impl Step<'_> {
         ] {
             mounts.push((text(&job.sandbox.work().join(folder)), inside));
         }
-        mounts.extend(job.mounts.iter().map(|(folder, inside)| (text(folder), inside.to_str().unwrap())));
+        mounts.extend(
+            job.mounts.iter().map(|(folder, inside)| (text(folder), inside.to_str().unwrap())),
+        );
         for (outside, inside) in mounts {
             words.extend(["-v".to_owned(), format!("{outside}:{inside}")]);
         }
@@ -304,7 +342,8 @@ fn parsed(text: &str) -> BTreeMap<String, String> {
     let mut lines = text.lines();
     let mut found = BTreeMap::new();
     while let Some(line) = lines.next() {
-        let (name, delimiter) = line.split_once("<<").unwrap_or_else(|| panic!("not `name<<delimiter`: {line}"));
+        let (name, delimiter) =
+            line.split_once("<<").unwrap_or_else(|| panic!("not `name<<delimiter`: {line}"));
         let value: Vec<&str> = lines.by_ref().take_while(|line| *line != delimiter).collect();
         found.insert(name.to_owned(), value.join("\n"));
     }

@@ -34,7 +34,9 @@ impl Aws {
         static NUMBER: AtomicUsize = AtomicUsize::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let aws = Self { server: server(), name: format!("{name}-{number}") };
-        for bucket in [aws.scheme_bucket(), aws.release_bucket(), aws.lambda_bucket(), aws.state_bucket()] {
+        for bucket in
+            [aws.scheme_bucket(), aws.release_bucket(), aws.lambda_bucket(), aws.state_bucket()]
+        {
             aws.create_bucket(&bucket);
         }
         aws.put(&aws.scheme_bucket(), "account-scheme.json", aws.scheme().to_string().as_bytes());
@@ -106,7 +108,13 @@ impl Aws {
 
     /// A call of boto3: `call(DEV, "ssm", "get_parameter", json!({"Name": "/x"}))`. Bytes travel as
     /// `{"$bytes": "<base64>"}`, both ways. The error is `<code>: <message>`.
-    pub(crate) fn try_call(&self, account: &str, service: &str, method: &str, args: Value) -> Result<Value, String> {
+    pub(crate) fn try_call(
+        &self,
+        account: &str,
+        service: &str,
+        method: &str,
+        args: Value,
+    ) -> Result<Value, String> {
         self.server
             .ask(&json!({ "op": "call", "account": account, "service": service, "method": method, "args": args }))
     }
@@ -121,7 +129,14 @@ impl Aws {
 
     /// All pages of a listing: `list(DEV, "iam", "list_roles", "Roles", json!({}))`.
     #[track_caller]
-    pub(crate) fn list(&self, account: &str, service: &str, method: &str, field: &str, args: Value) -> Vec<Value> {
+    pub(crate) fn list(
+        &self,
+        account: &str,
+        service: &str,
+        method: &str,
+        field: &str,
+        args: Value,
+    ) -> Vec<Value> {
         let request = json!({
             "op": "list", "account": account, "service": service, "method": method, "field": field, "args": args,
         });
@@ -154,13 +169,19 @@ impl Aws {
     #[track_caller]
     pub(crate) fn put(&self, bucket: &str, key: &str, bytes: &[u8]) {
         let body = json!({ "$bytes": BASE64.encode(bytes) });
-        self.call(RELEASE, "s3", "put_object", json!({ "Bucket": bucket, "Key": key, "Body": body }));
+        self.call(
+            RELEASE,
+            "s3",
+            "put_object",
+            json!({ "Bucket": bucket, "Key": key, "Body": body }),
+        );
     }
 
     /// The whole object; for a big one use `download`.
     #[track_caller]
     pub(crate) fn get(&self, bucket: &str, key: &str) -> Vec<u8> {
-        let answer = self.call(RELEASE, "s3", "get_object", json!({ "Bucket": bucket, "Key": key }));
+        let answer =
+            self.call(RELEASE, "s3", "get_object", json!({ "Bucket": bucket, "Key": key }));
         BASE64.decode(answer["Body"]["$bytes"].as_str().unwrap()).unwrap()
     }
 
@@ -188,24 +209,34 @@ impl Aws {
     /// The keys of a bucket, sorted.
     #[track_caller]
     pub(crate) fn keys(&self, bucket: &str) -> Vec<String> {
-        let objects = self.list(RELEASE, "s3", "list_objects_v2", "Contents", json!({ "Bucket": bucket }));
+        let objects =
+            self.list(RELEASE, "s3", "list_objects_v2", "Contents", json!({ "Bucket": bucket }));
         strings(&objects, "Key")
     }
 
     /// The keys of multipart uploads that were begun and neither completed nor aborted.
     #[track_caller]
     pub(crate) fn unfinished_uploads(&self, bucket: &str) -> Vec<String> {
-        let uploads = self.call(RELEASE, "s3", "list_multipart_uploads", json!({ "Bucket": bucket }));
+        let uploads =
+            self.call(RELEASE, "s3", "list_multipart_uploads", json!({ "Bucket": bucket }));
         strings(uploads["Uploads"].as_array().unwrap_or(&Vec::new()), "Key")
     }
 
     #[track_caller]
     pub(crate) fn download(&self, bucket: &str, key: &str, path: &Path) {
-        self.server.ask(&json!({ "op": "download", "bucket": bucket, "key": key, "path": path })).unwrap();
+        self.server
+            .ask(&json!({ "op": "download", "bucket": bucket, "key": key, "path": path }))
+            .unwrap();
     }
 
     #[track_caller]
-    pub(crate) fn upload(&self, bucket: &str, key: &str, path: &Path, metadata: &BTreeMap<String, String>) {
+    pub(crate) fn upload(
+        &self,
+        bucket: &str,
+        key: &str,
+        path: &Path,
+        metadata: &BTreeMap<String, String>,
+    ) {
         let request = json!({ "op": "upload", "bucket": bucket, "key": key, "path": path, "metadata": metadata });
         self.server.ask(&request).unwrap();
     }
@@ -222,12 +253,16 @@ impl Aws {
 
     /// The names of an account's Lambda functions that contain `name()`.
     pub(crate) fn functions(&self, account: &str) -> Vec<String> {
-        self.mine(self.list(account, "lambda", "list_functions", "Functions", json!({})), "FunctionName")
+        self.mine(
+            self.list(account, "lambda", "list_functions", "Functions", json!({})),
+            "FunctionName",
+        )
     }
 
     /// The requests moto answered so far whose line (`PUT /bucket/key HTTP/1.1`) contains this text.
     pub(crate) fn requests(&self, containing: &str) -> Vec<String> {
-        let lines = self.server.ask(&json!({ "op": "requests", "containing": containing })).unwrap();
+        let lines =
+            self.server.ask(&json!({ "op": "requests", "containing": containing })).unwrap();
         lines.as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect()
     }
 
@@ -261,7 +296,8 @@ impl Aws {
 }
 
 fn strings(items: &[Value], field: &str) -> Vec<String> {
-    let mut found: Vec<_> = items.iter().map(|item| item[field].as_str().unwrap().to_owned()).collect();
+    let mut found: Vec<_> =
+        items.iter().map(|item| item[field].as_str().unwrap().to_owned()).collect();
     found.sort();
     found
 }

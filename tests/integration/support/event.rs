@@ -7,7 +7,8 @@ use std::fs;
 
 /// What the event tells of a pull request of the repository itself, whose newest commit was `sha` when it was sent.
 pub(crate) fn pull_request_event(number: u64, sha: &str, state: &str, labels: &[&str]) -> Value {
-    let repository = json!({ "id": REPOSITORY_ID, "full_name": "acme/checkout", "default_branch": "main" });
+    let repository =
+        json!({ "id": REPOSITORY_ID, "full_name": "acme/checkout", "default_branch": "main" });
     let side = |branch: &str| json!({ "sha": sha, "ref": branch, "repo": repository });
     let labels: Vec<Value> = labels.iter().map(|name| json!({ "name": name })).collect();
     json!({
@@ -21,7 +22,13 @@ pub(crate) fn pull_request_event(number: u64, sha: &str, state: &str, labels: &[
 
 impl Project {
     /// A step of the run of this number, with the workflow's token.
-    pub(crate) fn for_pull_request(&self, github: &GitHub, event: &Value, run: u64, arguments: &[&str]) -> Runner {
+    pub(crate) fn for_pull_request(
+        &self,
+        github: &GitHub,
+        event: &Value,
+        run: u64,
+        arguments: &[&str],
+    ) -> Runner {
         let file = self.sandbox().work().join(format!("event-{run}.json"));
         fs::write(&file, event.to_string()).unwrap();
         let sha = event["pull_request"]["head"]["sha"].as_str().unwrap();

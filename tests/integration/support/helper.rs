@@ -20,8 +20,9 @@ impl Helper {
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         let mut first = String::new();
         stdout.read_line(&mut first).unwrap();
-        let mut ready: Value = serde_json::from_str(&first)
-            .unwrap_or_else(|_| panic!("{what} did not start (its message is above): run `make test`"));
+        let mut ready: Value = serde_json::from_str(&first).unwrap_or_else(|_| {
+            panic!("{what} did not start (its message is above): run `make test`")
+        });
         let pipes = Mutex::new((process.stdin.take().unwrap(), stdout));
         Self { pipes, process, ready: ready["ok"].take() }
     }
@@ -36,7 +37,8 @@ impl Helper {
         writeln!(pipes.0, "{request}").unwrap();
         let mut line = String::new();
         pipes.1.read_line(&mut line).unwrap();
-        let mut answer: Value = serde_json::from_str(&line).expect("the program has ended (its message is above)");
+        let mut answer: Value =
+            serde_json::from_str(&line).expect("the program has ended (its message is above)");
         match answer.get("error") {
             Some(error) => Err(error.as_str().unwrap().to_owned()),
             None => Ok(answer["ok"].take()),

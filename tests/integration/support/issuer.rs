@@ -19,21 +19,29 @@ impl Issuer {
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/idtoken/run?api-version=2.0", listener.local_addr().unwrap());
-        let (asked, failures) = (Arc::new(Mutex::new(Vec::<String>::new())), Arc::new(Mutex::new(Vec::new())));
+        let (asked, failures) =
+            (Arc::new(Mutex::new(Vec::<String>::new())), Arc::new(Mutex::new(Vec::new())));
         let issuer = Self { url, asked: asked.clone(), failures: failures.clone() };
         std::thread::spawn(move || {
             for mut stream in listener.incoming().filter_map(Result::ok) {
-                let head: Vec<String> =
-                    BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+                let head: Vec<String> = BufReader::new(&stream)
+                    .lines()
+                    .map_while(Result::ok)
+                    .take_while(|line| !line.is_empty())
+                    .collect();
                 let head = head.join("\n");
-                let is_allowed =
-                    head.to_lowercase().contains(&format!("authorization: bearer {RIGHT_TO_ASK}").to_lowercase());
+                let is_allowed = head
+                    .to_lowercase()
+                    .contains(&format!("authorization: bearer {RIGHT_TO_ASK}").to_lowercase());
                 let mut asked = asked.lock().unwrap();
                 asked.push(head.lines().next().unwrap_or_default().to_owned());
-                let status = failures.lock().unwrap().pop().unwrap_or(if is_allowed { 200 } else { 401 });
+                let status =
+                    failures.lock().unwrap().pop().unwrap_or(if is_allowed { 200 } else { 401 });
                 let body = format!("{{\"count\":1,\"value\":\"{}\"}}", token(asked.len()));
-                let answer =
-                    format!("HTTP/1.1 {status} -\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                let answer = format!(
+                    "HTTP/1.1 {status} -\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                    body.len()
+                );
                 // Whoever asked may have gone.
                 let _ = stream.write_all(answer.as_bytes());
             }
@@ -43,7 +51,10 @@ impl Issuer {
 
     /// The variables that a job with `id-token: write` has.
     pub(crate) fn env(&self) -> [(&'static str, &str); 2] {
-        [("ACTIONS_ID_TOKEN_REQUEST_URL", &self.url), ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", RIGHT_TO_ASK)]
+        [
+            ("ACTIONS_ID_TOKEN_REQUEST_URL", &self.url),
+            ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", RIGHT_TO_ASK),
+        ]
     }
 
     /// The lines of the requests so far.

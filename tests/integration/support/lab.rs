@@ -45,15 +45,25 @@ impl Lab {
 
     pub(crate) fn start() -> Self {
         let busybox = in_repository(BUSYBOX);
-        assert!(busybox.exists(), "`{}` is missing: run `make test`, which gets it", busybox.display());
+        assert!(
+            busybox.exists(),
+            "`{}` is missing: run `make test`, which gets it",
+            busybox.display()
+        );
         // The program removes it at its end.
         let folder = tempfile::Builder::new().prefix("cdflow-test-lab-").tempdir().unwrap().keep();
         fs::create_dir(folder.join("lab")).unwrap();
         aws::relay(&folder.join("moto.sock"));
         let mut command = Command::new("unshare");
         // A proxy of this machine is not reached from inside.
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", &folder);
-        command.args(["--net", "--mount", "--propagation", "slave"]).arg(python_path()).args(["-I", "-B"]);
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", &folder);
+        command
+            .args(["--net", "--mount", "--propagation", "slave"])
+            .arg(python_path())
+            .args(["-I", "-B"]);
         command.arg(in_repository("tests/integration/support/lab.py")).arg(&folder);
         command.arg(aws::endpoint().rsplit(':').next().unwrap()).arg(busybox);
         Self { helper: Helper::start("the laboratory", command), folder }
@@ -77,7 +87,10 @@ impl Lab {
     }
 
     #[track_caller]
-    pub(crate) fn try_docker(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
+    pub(crate) fn try_docker(
+        &self,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Output {
         Runner::new("docker", arguments, &Sandbox::new()).in_lab(self).run()
     }
 
@@ -90,7 +103,10 @@ impl Lab {
         fs::write(sandbox.work().join("Dockerfile"), "FROM scratch\nCOPY file /\n").unwrap();
         let name = format!("{}/{repository}:{tag}", Self::LOCAL);
         let label = format!("label={content}");
-        Runner::new("docker", ["build", "--label", &label, "--tag", &name, "."], &sandbox).in_lab(self).run().success();
+        Runner::new("docker", ["build", "--label", &label, "--tag", &name, "."], &sandbox)
+            .in_lab(self)
+            .run()
+            .success();
         self.docker(["push", "--quiet", &name]);
         self.manifest(repository, tag).expect("it was pushed").digest
     }
@@ -111,13 +127,25 @@ impl Lab {
         let version = String::from_utf8(version).unwrap();
         let commit = version.lines().find_map(|line| line.strip_prefix("commit-hash: ")).unwrap();
         let made_of = fs::read(in_repository(IMAGES)).unwrap();
-        let tar =
-            in_repository("target/lab").join(format!("{what}-{}-{:08x}.tar", &commit[..9], crc32fast::hash(&made_of)));
+        let tar = in_repository("target/lab").join(format!(
+            "{what}-{}-{:08x}.tar",
+            &commit[..9],
+            crc32fast::hash(&made_of)
+        ));
         if !tar.exists() {
             let of_before = format!("target/lab/{what}-*.tar");
-            Command::new("sh").args(["-c", &format!("rm -f {of_before}")]).current_dir(repository()).status().unwrap();
+            Command::new("sh")
+                .args(["-c", &format!("rm -f {of_before}")])
+                .current_dir(repository())
+                .status()
+                .unwrap();
             let mut command = Command::new(python_path());
-            command.args(["-I", "-B"]).arg(in_repository(IMAGES)).arg(what).arg(&tar).arg(in_repository(BUSYBOX));
+            command
+                .args(["-I", "-B"])
+                .arg(in_repository(IMAGES))
+                .arg(what)
+                .arg(&tar)
+                .arg(in_repository(BUSYBOX));
             assert!(command.status().unwrap().success(), "{what} can't be made");
         }
         tar
@@ -125,10 +153,15 @@ impl Lab {
 
     /// The tags of a repository, sorted; none for one that does not exist.
     pub(crate) fn registry_tags(&self, repository: &str) -> Vec<String> {
-        let answer = self.http(json!({ "url": format!("http://{}/v2/{repository}/tags/list", Self::LOCAL) }));
+        let answer = self
+            .http(json!({ "url": format!("http://{}/v2/{repository}/tags/list", Self::LOCAL) }));
         let listed: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
-        let mut tags: Vec<String> =
-            listed["tags"].as_array().into_iter().flatten().map(|tag| tag.as_str().unwrap().to_owned()).collect();
+        let mut tags: Vec<String> = listed["tags"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|tag| tag.as_str().unwrap().to_owned())
+            .collect();
         tags.sort();
         tags
     }
@@ -147,9 +180,12 @@ impl Lab {
 
     /// The configuration of an image that is no index: labels are at `["config"]["Labels"]`.
     pub(crate) fn config(&self, repository: &str, reference: &str) -> Value {
-        let manifest: Value = serde_json::from_str(&self.manifest(repository, reference).unwrap().text).unwrap();
+        let manifest: Value =
+            serde_json::from_str(&self.manifest(repository, reference).unwrap().text).unwrap();
         let digest = manifest["config"]["digest"].as_str().unwrap();
-        let answer = self.http(json!({ "url": format!("http://{}/v2/{repository}/blobs/{digest}", Self::LOCAL) }));
+        let answer = self.http(
+            json!({ "url": format!("http://{}/v2/{repository}/blobs/{digest}", Self::LOCAL) }),
+        );
         serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
     }
 
@@ -180,7 +216,8 @@ impl Lab {
 
     /// The requests to the https registries so far whose line contains this text.
     pub(crate) fn requests(&self, containing: &str) -> Vec<String> {
-        let lines = self.helper.ask(&json!({ "op": "requests", "containing": containing })).unwrap();
+        let lines =
+            self.helper.ask(&json!({ "op": "requests", "containing": containing })).unwrap();
         lines.as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect()
     }
 
@@ -191,7 +228,8 @@ impl Lab {
         thread::spawn(move || {
             for near in listener.incoming().flatten() {
                 let Ok(far) = TcpStream::connect(("127.0.0.1", port)) else { return };
-                let (mut near_reader, mut far_writer) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+                let (mut near_reader, mut far_writer) =
+                    (near.try_clone().unwrap(), far.try_clone().unwrap());
                 thread::spawn(move || {
                     let _ = io::copy(&mut near_reader, &mut far_writer);
                     let _ = far_writer.shutdown(Shutdown::Write);

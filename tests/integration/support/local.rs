@@ -19,7 +19,12 @@ pub(crate) struct Snapshot {
 
 impl Project {
     pub(crate) fn state_file(&self, environment: &str) -> PathBuf {
-        self.store().join("state").join(TEAM).join(self.name()).join(environment).join("terraform.tfstate")
+        self.store()
+            .join("state")
+            .join(TEAM)
+            .join(self.name())
+            .join(environment)
+            .join("terraform.tfstate")
     }
 
     /// None when the environment has no state.
@@ -35,7 +40,13 @@ impl Project {
             .as_array()
             .into_iter()
             .flatten()
-            .map(|resource| format!("{}.{}", resource["type"].as_str().unwrap(), resource["name"].as_str().unwrap()))
+            .map(|resource| {
+                format!(
+                    "{}.{}",
+                    resource["type"].as_str().unwrap(),
+                    resource["name"].as_str().unwrap()
+                )
+            })
             .collect();
         found.sort();
         found
@@ -56,7 +67,8 @@ impl Project {
             .iter()
             .map(|(start, end)| {
                 let text = |value: &Value| value.as_str().unwrap().to_owned();
-                let outcome = end.as_ref().map_or("unfinished".to_owned(), |end| text(&end["outcome"]));
+                let outcome =
+                    end.as_ref().map_or("unfinished".to_owned(), |end| text(&end["outcome"]));
                 format!("{} {} {outcome}", text(&start["action"]), text(&start["version"]))
             })
             .collect()
@@ -74,7 +86,10 @@ impl Project {
             .collect();
         countdowns.sort_by(|a, b| b.cmp(a));
         let entry = |countdown: &String| {
-            (read(&format!("{countdown}.start.json")).unwrap(), read(&format!("{countdown}.end.json")))
+            (
+                read(&format!("{countdown}.start.json")).unwrap(),
+                read(&format!("{countdown}.end.json")),
+            )
         };
         countdowns.iter().map(entry).collect()
     }
@@ -117,7 +132,11 @@ impl Project {
     pub(crate) fn unchanged_since(&self, before: &Snapshot, output: &Output) {
         let after = self.snapshot();
         assert_eq!(names(&before.store), names(&after.store), "the store has changed\n{output}");
-        assert_eq!(names(&before.checkout), names(&after.checkout), "the checkout has changed\n{output}");
+        assert_eq!(
+            names(&before.checkout),
+            names(&after.checkout),
+            "the checkout has changed\n{output}"
+        );
         assert!(*before == after, "the content of a file has changed\n{output}");
         self.left_nothing(output);
     }
@@ -127,12 +146,19 @@ impl Project {
     pub(crate) fn left_no_trace(&self, output: &Output) {
         self.left_nothing(output);
         assert!(!self.path("infra/.terraform").exists(), "`.terraform` in the checkout\n{output}");
-        assert_eq!(self.git(["status", "--porcelain", "--ignored"]), "", "the checkout has changed\n{output}");
+        assert_eq!(
+            self.git(["status", "--porcelain", "--ignored"]),
+            "",
+            "the checkout has changed\n{output}"
+        );
     }
 
     #[track_caller]
     fn left_nothing(&self, output: &Output) {
-        let left: Vec<_> = fs::read_dir(self.sandbox().tmp()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let left: Vec<_> = fs::read_dir(self.sandbox().tmp())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
         assert!(left.is_empty(), "left behind: {left:?}\n{output}");
     }
 
@@ -140,12 +166,16 @@ impl Project {
     /// in all other cases (`$real`).
     pub(crate) fn terraform_but(&self, cases: &str) -> String {
         let path = std::env::var("PATH").unwrap();
-        let real = std::env::split_paths(&path).map(|folder| folder.join("terraform")).find(|file| file.is_file());
+        let real = std::env::split_paths(&path)
+            .map(|folder| folder.join("terraform"))
+            .find(|file| file.is_file());
         let real = real.expect("terraform is not in PATH: CONTRIBUTING.md says how to get it");
         let folder = self.sandbox().root().join("bin");
         fs::create_dir_all(&folder).unwrap();
-        let script =
-            format!("#!/bin/bash\nreal={}\ncase \"$1\" in\n{cases}\nesac\nexec \"$real\" \"$@\"\n", real.display());
+        let script = format!(
+            "#!/bin/bash\nreal={}\ncase \"$1\" in\n{cases}\nesac\nexec \"$real\" \"$@\"\n",
+            real.display()
+        );
         fs::write(folder.join("terraform"), script).unwrap();
         fs::set_permissions(folder.join("terraform"), fs::Permissions::from_mode(0o755)).unwrap();
         format!("{}:{path}", folder.display())
@@ -173,14 +203,18 @@ pub(crate) fn entries(zip: &Path) -> BTreeMap<String, Entry> {
             let mut file = archive.by_index(number).unwrap();
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).unwrap();
-            (file.name().unwrap().into_owned(), Entry { mode: file.unix_mode().unwrap_or(0), bytes })
+            (
+                file.name().unwrap().into_owned(),
+                Entry { mode: file.unix_mode().unwrap_or(0), bytes },
+            )
         })
         .collect()
 }
 
 /// Every file below a folder, links not followed, `.git` left out.
 fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let files = super::sandbox::files_under(folder).into_iter().filter(|name| !name.starts_with(".git/"));
+    let files =
+        super::sandbox::files_under(folder).into_iter().filter(|name| !name.starts_with(".git/"));
     files.map(|name| (name.clone(), fs::read(folder.join(name)).unwrap_or_default())).collect()
 }
 

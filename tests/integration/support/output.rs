@@ -49,7 +49,10 @@ impl Output {
         let mut rest = self.stdout.as_str();
         for text in texts {
             let Some(at) = rest.find(text) else {
-                return self.check(false, &format!("expected on stdout, in this order: {texts:#?}\nmissing: {text}"));
+                return self.check(
+                    false,
+                    &format!("expected on stdout, in this order: {texts:#?}\nmissing: {text}"),
+                );
             };
             rest = &rest[at + text.len()..];
         }
@@ -83,7 +86,11 @@ impl Output {
 
     #[track_caller]
     fn same(&self, stream: &str, actual: &str, expected: &str) -> &Self {
-        let at = actual.lines().zip(expected.lines()).take_while(|(actual, expected)| actual == expected).count();
+        let at = actual
+            .lines()
+            .zip(expected.lines())
+            .take_while(|(actual, expected)| actual == expected)
+            .count();
         let line = |text: &str| text.lines().nth(at).map_or("(nothing)".to_owned(), str::to_owned);
         self.check(
             actual == expected,

@@ -18,7 +18,8 @@ impl Probe {
     pub(crate) fn add(project: &Project, depends_on: &str) -> Self {
         let folder = project.sandbox().work().join("seen");
         let (python, script) = (python_path(), in_repository("tests/integration/support/probe.py"));
-        let command = format!("'{}' -I '{}' '{}'", python.display(), script.display(), folder.display());
+        let command =
+            format!("'{}' -I '{}' '{}'", python.display(), script.display(), folder.display());
         let resource = format!(
             "\nresource \"terraform_data\" \"probe\" {{\n  depends_on = [{depends_on}]\n\n  provisioner \"local-exec\" {{\n    \
              command = \"{command}\"\n  }}\n}}\n"
@@ -29,7 +30,10 @@ impl Probe {
 
     #[track_caller]
     fn noted(&self, name: &str) -> Value {
-        serde_json::from_str(&fs::read_to_string(self.folder.join(name)).expect("the probe did not run")).unwrap()
+        serde_json::from_str(
+            &fs::read_to_string(self.folder.join(name)).expect("the probe did not run"),
+        )
+        .unwrap()
     }
 
     pub(crate) fn environment(&self) -> BTreeMap<String, String> {

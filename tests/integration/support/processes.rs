@@ -23,7 +23,9 @@ impl Process {
         };
         let environment = strings("environ")?
             .into_iter()
-            .filter_map(|entry| entry.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())))
+            .filter_map(|entry| {
+                entry.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+            })
             .collect();
         Some(Self { pid, arguments: strings("cmdline")?, environment })
     }

@@ -99,7 +99,11 @@ impl Project {
     /// The same component with its releases and state in moto's S3, and an account for each environment.
     pub(crate) fn aws(name: &str, aws: &Aws) -> Self {
         let mut project = Self::bare(name, aws.scheme());
-        project.environment = aws.env().into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        project.environment = aws
+            .env()
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
         project.scrub = project.scrub.text(aws.endpoint(), "[AWS]").text(aws.name(), "[NAME]");
         project.furnish(&aws.scheme_url(), &["dev", "prod"]);
         project
@@ -247,7 +251,8 @@ impl Project {
     /// `cdflow release VERSION` with the project's platform config, which must succeed.
     #[track_caller]
     pub(crate) fn release(&self, version: &str) -> super::Output {
-        let output = self.cdflow(["release", version, "--platform-config", "platform-config"]).run();
+        let output =
+            self.cdflow(["release", version, "--platform-config", "platform-config"]).run();
         output.success();
         output
     }
@@ -269,17 +274,27 @@ impl Project {
         let dir = sandbox.work().join(name);
         fs::create_dir(&dir).unwrap();
         let scrub = sandbox.scrub().path(&dir, "[PROJECT]");
-        let project = Self { name: name.to_owned(), sandbox, environment: Vec::new(), scrub, mirror: None, scheme };
+        let project = Self {
+            name: name.to_owned(),
+            sandbox,
+            environment: Vec::new(),
+            scrub,
+            mirror: None,
+            scheme,
+        };
         project.git(["init", "--quiet", "--initial-branch", "main"]);
         project.git(["remote", "add", "origin", &format!("https://github.com/acme/{name}.git")]);
         project
     }
 
     fn furnish(&self, scheme_url: &str, accounts: &[&str]) {
-        self.write("cdflow.yml", &format!("account-scheme-url: {scheme_url}\nteam: {TEAM}\ntype: infrastructure\n"))
-            .write("infra/main.tf", MAIN)
-            .write("config/common.json", &pretty(&json!({ "greeting": "Hello" })))
-            .write("config/live.json", &pretty(&json!({ "greeting": "Good day" })));
+        self.write(
+            "cdflow.yml",
+            &format!("account-scheme-url: {scheme_url}\nteam: {TEAM}\ntype: infrastructure\n"),
+        )
+        .write("infra/main.tf", MAIN)
+        .write("config/common.json", &pretty(&json!({ "greeting": "Hello" })))
+        .write("config/live.json", &pretty(&json!({ "greeting": "Good day" })));
         for account in accounts {
             let domain = json!({ "domain": format!("{account}.example") });
             self.write(&format!("platform-config/{account}/{REGION}.json"), &pretty(&domain));

@@ -28,7 +28,8 @@ impl Mirror {
     /// The real AWS provider, 700 MB: for the few tests that need a provider that works.
     pub(crate) fn aws() -> Self {
         let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-        let data = std::env::var_os("XDG_DATA_HOME").map_or_else(|| home.join(".local/share"), PathBuf::from);
+        let data = std::env::var_os("XDG_DATA_HOME")
+            .map_or_else(|| home.join(".local/share"), PathBuf::from);
         let named = std::env::var_os("CDFLOW_TEST_AWS_MIRROR").map(PathBuf::from);
         let implied = [
             home.join(".terraform.d/plugins"),
@@ -62,7 +63,10 @@ impl Mirror {
         let made = TempDir::new().unwrap();
         let folder = made.path().join(TINY);
         fs::create_dir_all(&folder).unwrap();
-        let file = fs::File::create(folder.join(format!("terraform-provider-tiny_1.0.0_{}.zip", platform()))).unwrap();
+        let file = fs::File::create(
+            folder.join(format!("terraform-provider-tiny_1.0.0_{}.zip", platform())),
+        )
+        .unwrap();
         let mut archive = zip::ZipWriter::new(file);
         for (name, content, mode) in tiny_files() {
             let options = zip::write::SimpleFileOptions::default().unix_permissions(mode);

@@ -61,7 +61,10 @@ impl<'project> Reference<'project> {
         let zip = self.project.sandbox().root().join("reference.zip");
         self.build(&zip);
         let key = self.project.release_key(&self.version);
-        let metadata = BTreeMap::from([("cdflow_image_digest".to_owned(), "cdflow-commands@sha256:0".to_owned())]);
+        let metadata = BTreeMap::from([(
+            "cdflow_image_digest".to_owned(),
+            "cdflow-commands@sha256:0".to_owned(),
+        )]);
         aws.upload(&aws.release_bucket(), &key, &zip, &metadata);
         key
     }

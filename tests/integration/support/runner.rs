@@ -63,7 +63,8 @@ pub(crate) fn git(
     folder: impl AsRef<Path>,
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
 ) -> Runner {
-    let mut runner = Runner::new("git", arguments, sandbox).cwd(folder).env("GIT_CONFIG_NOSYSTEM", "1");
+    let mut runner =
+        Runner::new("git", arguments, sandbox).cwd(folder).env("GIT_CONFIG_NOSYSTEM", "1");
     for role in ["AUTHOR", "COMMITTER"] {
         runner = runner
             .env(format!("GIT_{role}_NAME"), "Ada")
@@ -74,8 +75,12 @@ pub(crate) fn git(
 }
 
 /// The Python of `.venv`, isolated from the machine's.
-pub(crate) fn python(sandbox: &Sandbox, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Runner {
-    let arguments = std::iter::once(OsString::from("-I")).chain(arguments.into_iter().map(|it| it.as_ref().to_owned()));
+pub(crate) fn python(
+    sandbox: &Sandbox,
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> Runner {
+    let arguments = std::iter::once(OsString::from("-I"))
+        .chain(arguments.into_iter().map(|it| it.as_ref().to_owned()));
     Runner::new(python_path(), arguments, sandbox)
 }
 
@@ -140,7 +145,10 @@ impl Runner {
         self
     }
 
-    pub(crate) fn envs<N: AsRef<OsStr>, V: AsRef<OsStr>>(self, pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+    pub(crate) fn envs<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+        self,
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
         pairs.into_iter().fold(self, |runner, (name, value)| runner.env(name, value))
     }
 
@@ -179,7 +187,10 @@ impl Runner {
     pub(crate) fn offline_but(self, aws: &Aws) -> Self {
         let port = aws.endpoint().rsplit(':').next().unwrap();
         let socket = aws.relay(&self.sandbox);
-        self.in_network(format!("{LOOPBACK_UP}PORT, RELAY = {port}, {:?}\n{RELAYED}", socket.to_str().unwrap()))
+        self.in_network(format!(
+            "{LOOPBACK_UP}PORT, RELAY = {port}, {:?}\n{RELAYED}",
+            socket.to_str().unwrap()
+        ))
     }
 
     /// In the laboratory: `DOCKER_HOST` is its engine, and its registries, moto, and nothing else are reached.
@@ -316,7 +327,12 @@ impl Running {
                 return self;
             }
             assert!(!ended, "ended before {what}\n{}", self.so_far());
-            assert!(self.started.elapsed() < self.timeout, "no {what} in {:?}\n{}", self.timeout, self.so_far());
+            assert!(
+                self.started.elapsed() < self.timeout,
+                "no {what} in {:?}\n{}",
+                self.timeout,
+                self.so_far()
+            );
             thread::sleep(Duration::from_millis(10));
         }
     }

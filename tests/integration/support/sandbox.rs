@@ -20,7 +20,8 @@ impl Sandbox {
             fs::create_dir(root.path().join(folder)).unwrap();
         }
         let sandbox = Self { root: Arc::new(root) };
-        fs::write(sandbox.cli_config(), Mirror::configuration(&sandbox.root().join("no-mirror"))).unwrap();
+        fs::write(sandbox.cli_config(), Mirror::configuration(&sandbox.root().join("no-mirror")))
+            .unwrap();
         sandbox
     }
 

@@ -25,15 +25,19 @@ impl Scrub {
     }
 
     pub(crate) fn apply(&self, output: &str) -> String {
-        let named = self.texts.iter().fold(output.to_owned(), |output, (found, shown)| output.replace(found, shown));
+        let named = self
+            .texts
+            .iter()
+            .fold(output.to_owned(), |output, (found, shown)| output.replace(found, shown));
         let mut scrubbed = String::with_capacity(named.len());
         let mut rest = named.as_str();
         while let Some(next) = rest.chars().next() {
             let at_start = !scrubbed.ends_with(|before: char| before.is_ascii_alphanumeric());
-            let (length, shown) = match SHAPES.iter().find_map(|shape| at_start.then(|| shape(rest)).flatten()) {
-                Some(found) => found,
-                None => (next.len_utf8(), &rest[..next.len_utf8()]),
-            };
+            let (length, shown) =
+                match SHAPES.iter().find_map(|shape| at_start.then(|| shape(rest)).flatten()) {
+                    Some(found) => found,
+                    None => (next.len_utf8(), &rest[..next.len_utf8()]),
+                };
             scrubbed.push_str(shown);
             rest = &rest[length..];
         }

@@ -29,7 +29,8 @@ pub(crate) struct Code {
 impl Code {
     /// Of the component in this folder.
     pub(crate) fn find(component: &Path) -> Result<Self> {
-        let component = &fs::canonicalize(component).map_err(|error| Error::io("can't enter", component, &error))?;
+        let component = &fs::canonicalize(component)
+            .map_err(|error| Error::io("can't enter", component, &error))?;
         let places = [component.clone(), component.join("src")];
         let Some(folder) = places.iter().find(|folder| folder.join(FUNCTIONS).is_file()) else {
             let [here, there] = places.map(|folder| folder.join(FUNCTIONS).display().to_string());
@@ -53,14 +54,24 @@ impl Code {
         match profile {
             Profile::Release => self.check_compile_time()?,
             Profile::Dev => {
-                files.extend(self.environment_files.iter().map(|name| (name.clone(), self.folder.join(name))));
+                files.extend(
+                    self.environment_files
+                        .iter()
+                        .map(|name| (name.clone(), self.folder.join(name))),
+                );
             }
         }
         Context::of(&files, DOCKERFILE, &self.dockerfile(profile, images))
     }
 
     pub(crate) fn dockerfile(&self, profile: Profile, images: &Images) -> String {
-        dockerfile::text(self, profile, images.build.as_str(), images.runtime.as_str(), images.runtime.has_no_shell())
+        dockerfile::text(
+            self,
+            profile,
+            images.build.as_str(),
+            images.runtime.as_str(),
+            images.runtime.has_no_shell(),
+        )
     }
 
     fn sources(&self) -> Vec<(String, PathBuf)> {
@@ -70,7 +81,8 @@ impl Code {
 
     fn check_compile_time(&self) -> Result<()> {
         for (name, path) in self.sources() {
-            let text = fs::read_to_string(&path).map_err(|error| Error::io("can't read", &path, &error))?;
+            let text = fs::read_to_string(&path)
+                .map_err(|error| Error::io("can't read", &path, &error))?;
             if let Some((line, found)) = compile_time::environment_file(&text) {
                 return Err(Error::refused(format!(
                     "{name}:{line}: `{found}` reads an environment file when it is compiled"
@@ -90,8 +102,10 @@ fn environment_files(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        if let Some(name) =
-            entry.file_name().to_str().filter(|name| is_environment_file(name) && entry.path().is_file())
+        if let Some(name) = entry
+            .file_name()
+            .to_str()
+            .filter(|name| is_environment_file(name) && entry.path().is_file())
         {
             names.push(name.to_owned());
         }
@@ -102,7 +116,8 @@ fn environment_files(folder: &Path) -> Result<Vec<String>> {
 
 /// Plain ones: the name becomes part of the Dockerfile.
 fn is_environment_file(name: &str) -> bool {
-    name.starts_with(".env") && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    name.starts_with(".env")
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 fn check_inside(path: &Path, component: &Path) -> Result<()> {
@@ -151,7 +166,10 @@ mod tests {
             assert_eq!(code.has_lib, has_lib);
         }
         let refused = Code::find(component(&[("main.rs", "")]).path()).unwrap_err().to_string();
-        assert!(refused.contains("/functions.rs` nor `") && refused.contains("/src/functions.rs`"), "{refused}");
+        assert!(
+            refused.contains("/functions.rs` nor `") && refused.contains("/src/functions.rs`"),
+            "{refused}"
+        );
     }
 
     #[test]
@@ -169,19 +187,25 @@ mod tests {
         let context = |profile| code.context(profile, &images()).unwrap();
         assert_eq!(names(&context(Profile::Release)), ["Dockerfile", "functions.rs", "lib.rs"]);
         let dev = context(Profile::Dev);
-        assert_eq!(names(&dev), [".env", ".env.local", ".envrc", "Dockerfile", "functions.rs", "lib.rs"]);
+        assert_eq!(
+            names(&dev),
+            [".env", ".env.local", ".envrc", "Dockerfile", "functions.rs", "lib.rs"]
+        );
         let Kind::Text(dockerfile) = &dev.entries[3].kind else { panic!("{:?}", dev.entries[3]) };
         assert!(std::str::from_utf8(dockerfile).unwrap().contains("/app-build/src/.env.local"));
     }
 
     #[test]
     fn code_that_reads_an_environment_file_when_it_is_compiled() {
-        let component = component(&[("src/functions.rs", "fn a() {\n  include_str!(\"../.env\");\n}\n")]);
+        let component =
+            component(&[("src/functions.rs", "fn a() {\n  include_str!(\"../.env\");\n}\n")]);
         let code = Code::find(component.path()).unwrap();
         let refused = code.context(Profile::Release, &images()).unwrap_err();
         assert_eq!(refused.exit(), Exit::Refused);
         assert!(
-            refused.to_string().starts_with("functions.rs:2: `include_str!` reads an environment file"),
+            refused
+                .to_string()
+                .starts_with("functions.rs:2: `include_str!` reads an environment file"),
             "{refused}"
         );
         assert!(code.context(Profile::Dev, &images()).is_ok());

@@ -20,7 +20,10 @@ pub(crate) fn environment_file(code: &str) -> Option<(usize, String)> {
 
 fn reads_one(word: &str, rest: &[(usize, Token)]) -> bool {
     match is_macro(rest) {
-        true => DOTENV.contains(&word) || (INCLUDE.contains(&word) && arguments(&rest[1..]).any(is_environment_file)),
+        true => {
+            DOTENV.contains(&word)
+                || (INCLUDE.contains(&word) && arguments(&rest[1..]).any(is_environment_file))
+        }
         // The crate has nothing but such macros, and they can be given other names.
         false => word == "dotenv_codegen" || word == "dotenvy_macro",
     }
@@ -117,9 +120,9 @@ fn after_comment(code: &str) -> &str {
 
 /// A string at the beginning of the code, plain, raw, of bytes or of C: its content, and what follows.
 fn text(code: &str) -> Option<(&str, &str)> {
-    let prefix = ["br", "cr", "b", "c", "r", ""]
-        .into_iter()
-        .find(|prefix| code.strip_prefix(prefix).is_some_and(|rest| rest.trim_start_matches('#').starts_with('"')))?;
+    let prefix = ["br", "cr", "b", "c", "r", ""].into_iter().find(|prefix| {
+        code.strip_prefix(prefix).is_some_and(|rest| rest.trim_start_matches('#').starts_with('"'))
+    })?;
     let rest = &code[prefix.len()..];
     let hashes = rest.len() - rest.trim_start_matches('#').len();
     if hashes > 0 && !prefix.ends_with('r') {
@@ -165,7 +168,10 @@ mod tests {
             ("let a = include_str!(\".env\");", (1, "include_str!")),
             ("\n\nconst A: &str = include_str ! (\n\"../.env.production\");", (3, "include_str!")),
             ("static A: &[u8] = include_bytes!(r#\"config/.env\"#);", (1, "include_bytes!")),
-            ("include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/src/.env\"))", (1, "include_str!")),
+            (
+                "include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/src/.env\"))",
+                (1, "include_str!"),
+            ),
             ("std::include_str!(\".env\")", (1, "include_str!")),
             ("/* a /* b */ c */ dotenv!(\"KEY\")", (1, "dotenv!")),
             ("use dotenv_codegen::dotenv;", (1, "dotenv_codegen")),
@@ -173,7 +179,11 @@ mod tests {
             ("let q = '\"'; let e = '\\''; let s = \"\\\"\"; dotenv!(\"A\")", (1, "dotenv!")),
         ] {
             let found = environment_file(code);
-            assert_eq!(found.as_ref().map(|(line, name)| (*line, name.as_str())), Some(expected), "{code}");
+            assert_eq!(
+                found.as_ref().map(|(line, name)| (*line, name.as_str())),
+                Some(expected),
+                "{code}"
+            );
         }
     }
 

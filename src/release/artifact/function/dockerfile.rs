@@ -13,14 +13,21 @@ const USER: &str = "rocheuser";
 const USER_ID: u32 = 10001;
 
 /// `has_shell` is of the runtime image: without one the binary is started directly.
-pub(crate) fn text(code: &Code, profile: Profile, build: &str, runtime: &str, has_no_shell: bool) -> String {
+pub(crate) fn text(
+    code: &Code,
+    profile: Profile,
+    build: &str,
+    runtime: &str,
+    has_no_shell: bool,
+) -> String {
     let release = match profile {
         Profile::Release => " --release",
         Profile::Dev => "",
     };
     let mut sources = vec![FUNCTIONS];
     sources.extend(code.has_lib.then_some(LIB));
-    let touched: Vec<String> = ["main.rs"].iter().chain(&sources).map(|name| format!("src/{name}")).collect();
+    let touched: Vec<String> =
+        ["main.rs"].iter().chain(&sources).map(|name| format!("src/{name}")).collect();
     let environment: &[String] = match profile {
         Profile::Release => &[],
         Profile::Dev => &code.environment_files,
@@ -35,8 +42,12 @@ pub(crate) fn text(code: &Code, profile: Profile, build: &str, runtime: &str, ha
     }
     let output = output(profile);
     // One that is there before may never be made anew: the build image may have another target folder now.
-    compile += &format!("RUN {touch}rm -f {output} && cargo build{release} && {}", needs(&["-x"], &[&output]));
-    let copied: Vec<&str> = sources.iter().copied().chain(environment.iter().map(String::as_str)).collect();
+    compile += &format!(
+        "RUN {touch}rm -f {output} && cargo build{release} && {}",
+        needs(&["-x"], &[&output])
+    );
+    let copied: Vec<&str> =
+        sources.iter().copied().chain(environment.iter().map(String::as_str)).collect();
     let mut stages = format!(
         "FROM {build} AS dependencies
 WORKDIR {SERVICE}
@@ -135,11 +146,15 @@ mod tests {
         let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("no `{what}` in\n{text}"));
         let touch = "RUN touch src/main.rs src/functions.rs src/lib.rs && \\\n    ";
         let compile = "rm -f target/release/roche-service && cargo build --release && {";
-        let steps = ["cargo test --lib --release\n", compile].map(|step| at(&format!("{touch}{step}")));
+        let steps =
+            ["cargo test --lib --release\n", compile].map(|step| at(&format!("{touch}{step}")));
         assert!(steps[0] < steps[1]);
         assert!(at("|| \\\n    echo") < at("cargo clean --release -p"));
         assert!(at("cargo clean") < at("COPY functions.rs"));
-        assert!(at("USER 10001:10001") < at("CMD [\"./run.sh\"]") && at("WORKDIR /app\n") > at("ENV PORT=8080") - 500);
+        assert!(
+            at("USER 10001:10001") < at("CMD [\"./run.sh\"]")
+                && at("WORKDIR /app\n") > at("ENV PORT=8080") - 500
+        );
         assert!(!text.contains(".env") && text.contains("EXPOSE 8080"));
     }
 

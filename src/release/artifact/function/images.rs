@@ -39,8 +39,13 @@ impl Images {
             Profile::Release => ("release_build_image", BUILD),
             Profile::Dev => ("dev_build_image", DEV_BUILD),
         };
-        let (build, build_by) =
-            first("--build-image", &given.build_image, roche.image(variable)?, &settings.build_image, default)?;
+        let (build, build_by) = first(
+            "--build-image",
+            &given.build_image,
+            roche.image(variable)?,
+            &settings.build_image,
+            default,
+        )?;
         let (runtime, runtime_by) = first(
             "--runtime-image",
             &given.runtime_image,
@@ -49,7 +54,8 @@ impl Images {
             RUNTIME,
         )?;
         if build.has_no_shell() {
-            return Err(Error::input(format!("`{build}` is no build image")).why("nothing can be compiled in it"));
+            return Err(Error::input(format!("`{build}` is no build image"))
+                .why("nothing can be compiled in it"));
         }
         Ok(Self { build, runtime, named_by: [build_by, runtime_by] })
     }
@@ -90,7 +96,9 @@ impl Roche<'_> {
         let Some((value, place)) = of_environment.or(of_file) else { return Ok(None) };
         match value.parse() {
             Ok(image) => Ok(Some((image, format!("`{variable}` in {place}")))),
-            Err(refused) => Err(Error::input(format!("`{variable}` in {place} can't be used")).why(refused)),
+            Err(refused) => {
+                Err(Error::input(format!("`{variable}` in {place} can't be used")).why(refused))
+            }
         }
     }
 }
@@ -112,13 +120,25 @@ mod tests {
         fn new() -> Self {
             let component = tempfile::tempdir().unwrap();
             fs::create_dir(component.path().join("src")).unwrap();
-            Self { component, given: FunctionImages::default(), settings: Function::default(), environment: Vec::new() }
+            Self {
+                component,
+                given: FunctionImages::default(),
+                settings: Function::default(),
+                environment: Vec::new(),
+            }
         }
 
         fn choose(&self, profile: Profile) -> Result<Images> {
-            let environment = self.environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+            let environment =
+                self.environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
             let environment = Environment::new(environment);
-            Images::choose(profile, &self.given, self.component.path(), &self.settings, &environment)
+            Images::choose(
+                profile,
+                &self.given,
+                self.component.path(),
+                &self.settings,
+                &environment,
+            )
         }
 
         fn build(&self, profile: Profile) -> String {
@@ -133,10 +153,14 @@ mod tests {
         let image = |text: &str| Some(text.parse().unwrap());
         assert_eq!(case.build(Profile::Release), "quay.io/roche/default:1.4.0 by the default");
         assert_eq!(case.build(Profile::Dev), "quay.io/roche/dev-default:1.4.0 by the default");
-        assert_eq!(case.choose(Profile::Release).unwrap().runtime.as_str(), "quay.io/roche/alpine-libgcc:3.12");
+        assert_eq!(
+            case.choose(Profile::Release).unwrap().runtime.as_str(),
+            "quay.io/roche/alpine-libgcc:3.12"
+        );
         case.settings.build_image = image("manifest");
         assert_eq!(case.build(Profile::Dev), "manifest by cdflow.yml");
-        let write = |file: &str, text: &str| fs::write(case.component.path().join(file), text).unwrap();
+        let write =
+            |file: &str, text: &str| fs::write(case.component.path().join(file), text).unwrap();
         write(".rocherc", "release_build_image=outer\nruntime_image=outer-runtime\n");
         assert_eq!(case.build(Profile::Release), "outer by `release_build_image` in .rocherc");
         assert_eq!(case.build(Profile::Dev), "manifest by cdflow.yml");
@@ -144,11 +168,17 @@ mod tests {
         assert_eq!(case.build(Profile::Release), "inner by `release_build_image` in src/.rocherc");
         assert_eq!(case.build(Profile::Dev), "dev by `dev_build_image` in src/.rocherc");
         case.environment = vec![("release_build_image", "environment"), ("runtime_image", "")];
-        assert_eq!(case.build(Profile::Release), "environment by `release_build_image` in the environment");
+        assert_eq!(
+            case.build(Profile::Release),
+            "environment by `release_build_image` in the environment"
+        );
         case.given.build_image = image("flag");
         let images = case.choose(Profile::Release).unwrap();
         assert_eq!((images.build.as_str(), images.runtime.as_str()), ("flag", "outer-runtime"));
-        assert_eq!(images.named_by, ["--build-image".to_owned(), "`runtime_image` in .rocherc".to_owned()]);
+        assert_eq!(
+            images.named_by,
+            ["--build-image".to_owned(), "`runtime_image` in .rocherc".to_owned()]
+        );
     }
 
     #[test]
@@ -157,10 +187,17 @@ mod tests {
         case.environment = vec![("runtime_image", "Not An Image")];
         let refused = case.choose(Profile::Release).unwrap_err().to_string();
         assert!(
-            refused.starts_with("`runtime_image` in the environment can't be used: image `Not An Image`"),
+            refused.starts_with(
+                "`runtime_image` in the environment can't be used: image `Not An Image`"
+            ),
             "{refused}"
         );
         case.environment = vec![("release_build_image", "scratch")];
-        assert!(case.choose(Profile::Release).unwrap_err().to_string().contains("`scratch` is no build image"));
+        assert!(
+            case.choose(Profile::Release)
+                .unwrap_err()
+                .to_string()
+                .contains("`scratch` is no build image")
+        );
     }
 }

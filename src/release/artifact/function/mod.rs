@@ -29,7 +29,10 @@ pub(crate) fn metadata(records: &[String; 2]) -> BTreeMap<String, String> {
 
 /// The same of an image that was made before, as far as it says so.
 pub(crate) fn metadata_of(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    IMAGES.iter().filter_map(|key| Some(((*key).to_owned(), labels.get(&label(key))?.clone()))).collect()
+    IMAGES
+        .iter()
+        .filter_map(|key| Some(((*key).to_owned(), labels.get(&label(key))?.clone())))
+        .collect()
 }
 
 fn label(key: &str) -> String {

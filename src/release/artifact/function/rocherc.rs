@@ -30,7 +30,9 @@ fn parse(file: &str, text: &str) -> Result<BTreeMap<String, String>> {
             continue;
         }
         let line = line.strip_prefix("export ").unwrap_or(line);
-        let pair = line.split_once('=').and_then(|(name, value)| Some((name.trim(), unquoted(value.trim())?)));
+        let pair = line
+            .split_once('=')
+            .and_then(|(name, value)| Some((name.trim(), unquoted(value.trim())?)));
         let Some((name, value)) = pair.filter(|(name, _)| is_name(name)) else {
             return Err(Error::input(format!("{file}:{}: this is no NAME=value", at + 1))
                 .hint("lines are written as in release_build_image=quay.io/roche/default:1.4.0"));
@@ -61,8 +63,7 @@ mod tests {
 
     #[test]
     fn lines() {
-        let text =
-            "# images\n\nrelease_build_image = a:1 # ours\nexport runtime_image=\"b:1\"\nx='c # d' # e\nx=later\n";
+        let text = "# images\n\nrelease_build_image = a:1 # ours\nexport runtime_image=\"b:1\"\nx='c # d' # e\nx=later\n";
         let values = parse(".rocherc", text).unwrap();
         assert_eq!(values["release_build_image"], "a:1");
         assert_eq!(values["runtime_image"], "b:1");

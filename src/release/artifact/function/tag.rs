@@ -24,7 +24,12 @@ use crate::{
 const DOCKER_HUB: &str = "docker.io";
 
 /// The developer's image has a name of its own: it holds environment files and must not be pushed in a release's place.
-pub(crate) async fn default_tag(profile: Profile, component: &Path, logins: &Logins, host: &Host) -> Result<Image> {
+pub(crate) async fn default_tag(
+    profile: Profile,
+    component: &Path,
+    logins: &Logins,
+    host: &Host,
+) -> Result<Image> {
     let user = user(&host.environment, logins, host).await?.ok_or_else(|| {
         Error::input("the image has no name: you are logged in to no registry")
             .why("without --tag it is called <login>/<folder>, by DOCKER_USERNAME or what `docker login` or `podman login` has kept")
@@ -60,23 +65,30 @@ async fn user(environment: &Environment, logins: &Logins, host: &Host) -> Result
 }
 
 fn podman_files(environment: &Environment) -> Vec<PathBuf> {
-    let of = |variable: &str, rest: &str| environment.get(variable).map(|value| Path::new(value).join(rest));
+    let of = |variable: &str, rest: &str| {
+        environment.get(variable).map(|value| Path::new(value).join(rest))
+    };
     let named = environment.get("REGISTRY_AUTH_FILE").map(PathBuf::from);
     let of_session = named.or_else(|| of("XDG_RUNTIME_DIR", "containers/auth.json"));
-    let kept = of("XDG_CONFIG_HOME", "containers/auth.json").or_else(|| of("HOME", ".config/containers/auth.json"));
+    let kept = of("XDG_CONFIG_HOME", "containers/auth.json")
+        .or_else(|| of("HOME", ".config/containers/auth.json"));
     [of_session, kept].into_iter().flatten().collect()
 }
 
 /// To the Docker Hub, whose images need no host in their names. The password beside it is not even looked at.
 fn podman_login(file: &Path) -> Result<Option<String>> {
     let text = match fs::read(file) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
             return Ok(None);
         }
         read => read.map_err(|error| Error::io("can't read", file, &error))?,
     };
-    let config: Value = serde_json::from_slice(&text)
-        .map_err(|_| Error::input(format!("`{}` is not JSON", file.display())).hint("log in again, or give --tag"))?;
+    let config: Value = serde_json::from_slice(&text).map_err(|_| {
+        Error::input(format!("`{}` is not JSON", file.display()))
+            .hint("log in again, or give --tag")
+    })?;
     let user = |auth: &str| {
         let decoded = STANDARD.decode(auth).ok()?;
         let (user, _) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;

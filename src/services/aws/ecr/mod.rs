@@ -55,7 +55,8 @@ impl Ecr {
 
     /// `<account>.dkr.ecr.<region>.amazonaws.com`: what the names of images begin with.
     pub(crate) fn host(&self) -> String {
-        let domain = if self.region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+        let domain =
+            if self.region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
         format!("{}.dkr.ecr.{}.{domain}", self.account_id, self.region)
     }
 
@@ -91,14 +92,23 @@ impl Ecr {
     pub(crate) async fn find(&self, repository: &str) -> Result<Option<Repository>> {
         match self.client.describe_repositories().repository_names(repository).send().await {
             Ok(found) => Ok(found.repositories.unwrap_or_default().into_iter().next()),
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_repository_not_found_exception()) => Ok(None),
-            Err(error) => Err(self.failed(&error, repository, "can't be looked up", "DescribeRepositories")),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|e| e.is_repository_not_found_exception()) =>
+            {
+                Ok(None)
+            }
+            Err(error) => {
+                Err(self.failed(&error, repository, "can't be looked up", "DescribeRepositories"))
+            }
         }
     }
 
     /// False when somebody was faster.
     async fn create(&self, repository: &str, immutable: bool) -> Result<bool> {
-        let mutability = if immutable { ImageTagMutability::Immutable } else { ImageTagMutability::Mutable };
+        let mutability =
+            if immutable { ImageTagMutability::Immutable } else { ImageTagMutability::Mutable };
         let scanning = ImageScanningConfiguration::builder().scan_on_push(true).build();
         let created = self
             .client
@@ -110,7 +120,11 @@ impl Ecr {
             .await;
         match created {
             Ok(_) => Ok(true),
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_repository_already_exists_exception()) => {
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|e| e.is_repository_already_exists_exception()) =>
+            {
                 Ok(false)
             }
             Err(error) => Err(self.failed(&error, repository, "can't be made", "CreateRepository")),
@@ -119,15 +133,25 @@ impl Ecr {
 
     /// True when the policy was changed.
     async fn allow(&self, repository: &str, pullers: &Pullers<'_>) -> Result<bool> {
-        let current = match self.client.get_repository_policy().repository_name(repository).send().await {
-            Ok(answer) => answer.policy_text,
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_repository_policy_not_found_exception()) => {
-                None
-            }
-            Err(error) => {
-                return Err(self.failed(&error, repository, "does not show its policy", "GetRepositoryPolicy"));
-            }
-        };
+        let current =
+            match self.client.get_repository_policy().repository_name(repository).send().await {
+                Ok(answer) => answer.policy_text,
+                Err(error)
+                    if error
+                        .as_service_error()
+                        .is_some_and(|e| e.is_repository_policy_not_found_exception()) =>
+                {
+                    None
+                }
+                Err(error) => {
+                    return Err(self.failed(
+                        &error,
+                        repository,
+                        "does not show its policy",
+                        "GetRepositoryPolicy",
+                    ));
+                }
+            };
         let wanted = match pullers.change(current.as_deref()) {
             Change::None => return Ok(false),
             Change::To(wanted) => wanted,
@@ -140,17 +164,33 @@ impl Ecr {
                 .hint("correct it, or delete it: cdflow then makes one"));
             }
         };
-        let set = self.client.set_repository_policy().repository_name(repository).policy_text(wanted).send().await;
+        let set = self
+            .client
+            .set_repository_policy()
+            .repository_name(repository)
+            .policy_text(wanted)
+            .send()
+            .await;
         match set {
             Ok(_) => Ok(true),
-            Err(error) => Err(self.failed(&error, repository, "can't be given a policy", "SetRepositoryPolicy")),
+            Err(error) => Err(self.failed(
+                &error,
+                repository,
+                "can't be given a policy",
+                "SetRepositoryPolicy",
+            )),
         }
     }
 
     /// A rule for images that have lost their tag, unless there is a policy already.
     async fn expire_untagged(&self, repository: &str) -> Result<Option<String>> {
         match self.client.get_lifecycle_policy().repository_name(repository).send().await {
-            Ok(answer) if answer.lifecycle_policy_text.as_deref().is_some_and(policy::is_our_lifecycle) => {
+            Ok(answer)
+                if answer
+                    .lifecycle_policy_text
+                    .as_deref()
+                    .is_some_and(policy::is_our_lifecycle) =>
+            {
                 return Ok(None);
             }
             Ok(_) => {
@@ -159,7 +199,10 @@ impl Ecr {
                      image that is deployed"
                 )));
             }
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_lifecycle_policy_not_found_exception()) => {}
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|e| e.is_lifecycle_policy_not_found_exception()) => {}
             Err(error) => {
                 return Err(self.failed(
                     &error,
@@ -170,25 +213,37 @@ impl Ecr {
             }
         }
         let text = policy::lifecycle();
-        match self.client.put_lifecycle_policy().repository_name(repository).lifecycle_policy_text(text).send().await {
+        match self
+            .client
+            .put_lifecycle_policy()
+            .repository_name(repository)
+            .lifecycle_policy_text(text)
+            .send()
+            .await
+        {
             Ok(_) => Ok(None),
-            Err(error) => {
-                Err(self.failed(&error, repository, "can't be given a lifecycle policy", "PutLifecyclePolicy"))
-            }
+            Err(error) => Err(self.failed(
+                &error,
+                repository,
+                "can't be given a lifecycle policy",
+                "PutLifecyclePolicy",
+            )),
         }
     }
 
     /// What lets us into the registry, for twelve hours. Masked from now on.
     pub(crate) async fn login(&self, redactor: &Redactor) -> Result<Login> {
-        let answer = self
-            .client
-            .get_authorization_token()
-            .send()
-            .await
-            .map_err(|error| self.failed(&error, "*", "gives no authorization token", "GetAuthorizationToken"))?;
-        let token = answer.authorization_data().first().and_then(|data| data.authorization_token()).unwrap_or_default();
+        let answer = self.client.get_authorization_token().send().await.map_err(|error| {
+            self.failed(&error, "*", "gives no authorization token", "GetAuthorizationToken")
+        })?;
+        let token = answer
+            .authorization_data()
+            .first()
+            .and_then(|data| data.authorization_token())
+            .unwrap_or_default();
         let decoded = STANDARD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let Some((user, password)) = decoded.as_deref().and_then(|text| text.split_once(':')) else {
+        let Some((user, password)) = decoded.as_deref().and_then(|text| text.split_once(':'))
+        else {
             return Err(Error::new(
                 Exit::Unavailable,
                 format!("the authorization token of {} makes no sense", self.host()),
@@ -202,36 +257,62 @@ impl Ecr {
     }
 
     /// By digest (`sha256:…`) or tag; None when there is no such image, or no such repository.
-    pub(crate) async fn image(&self, repository: &str, reference: &str) -> Result<Option<StoredImage>> {
+    pub(crate) async fn image(
+        &self,
+        repository: &str,
+        reference: &str,
+    ) -> Result<Option<StoredImage>> {
         let image = match reference.contains(':') {
             true => ImageIdentifier::builder().image_digest(reference).build(),
             false => ImageIdentifier::builder().image_tag(reference).build(),
         };
-        match self.client.describe_images().repository_name(repository).image_ids(image).send().await {
+        match self
+            .client
+            .describe_images()
+            .repository_name(repository)
+            .image_ids(image)
+            .send()
+            .await
+        {
             Ok(answer) => Ok(answer.image_details().first().map(stored)),
             Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|e| e.is_image_not_found_exception() || e.is_repository_not_found_exception()) =>
+                if error.as_service_error().is_some_and(|e| {
+                    e.is_image_not_found_exception() || e.is_repository_not_found_exception()
+                }) =>
             {
                 Ok(None)
             }
-            Err(error) => Err(self.failed(&error, repository, "does not say which images it has", "DescribeImages")),
+            Err(error) => Err(self.failed(
+                &error,
+                repository,
+                "does not say which images it has",
+                "DescribeImages",
+            )),
         }
     }
 
     /// Every image; none where there is no repository.
     pub(crate) async fn images(&self, repository: &str) -> Result<Vec<StoredImage>> {
         let mut images = Vec::new();
-        let mut pages = self.client.describe_images().repository_name(repository).into_paginator().send();
+        let mut pages =
+            self.client.describe_images().repository_name(repository).into_paginator().send();
         while let Some(page) = pages.next().await {
             match page {
                 Ok(page) => images.extend(page.image_details().iter().map(stored)),
-                Err(error) if error.as_service_error().is_some_and(|e| e.is_repository_not_found_exception()) => {
+                Err(error)
+                    if error
+                        .as_service_error()
+                        .is_some_and(|e| e.is_repository_not_found_exception()) =>
+                {
                     return Ok(Vec::new());
                 }
                 Err(error) => {
-                    return Err(self.failed(&error, repository, "does not say which images it has", "DescribeImages"));
+                    return Err(self.failed(
+                        &error,
+                        repository,
+                        "does not say which images it has",
+                        "DescribeImages",
+                    ));
                 }
             }
         }
@@ -248,11 +329,18 @@ impl Ecr {
             .image_ids(image)
             .send()
             .await
-            .map_err(|error| self.failed(&error, repository, "does not let its images go", "BatchDeleteImage"))?;
+            .map_err(|error| {
+                self.failed(&error, repository, "does not let its images go", "BatchDeleteImage")
+            })?;
         match answer.failures().first() {
-            Some(failure) if failure.failure_code().is_none_or(|code| code.as_str() != "ImageNotFound") => {
-                Err(Error::refused(format!("the image `{}:{tag}` can't be deleted", self.name(repository)))
-                    .why(failure.failure_reason().unwrap_or("ECR gives no reason")))
+            Some(failure)
+                if failure.failure_code().is_none_or(|code| code.as_str() != "ImageNotFound") =>
+            {
+                Err(Error::refused(format!(
+                    "the image `{}:{tag}` can't be deleted",
+                    self.name(repository)
+                ))
+                .why(failure.failure_reason().unwrap_or("ECR gives no reason")))
             }
             _ => Ok(()),
         }
@@ -318,7 +406,8 @@ mod tests {
     }
 
     async fn policy_of(ecr: &Ecr, repository: &str) -> Value {
-        let answer = ecr.client.get_repository_policy().repository_name(repository).send().await.unwrap();
+        let answer =
+            ecr.client.get_repository_policy().repository_name(repository).send().await.unwrap();
         serde_json::from_str(answer.policy_text().unwrap()).unwrap()
     }
 
@@ -327,7 +416,10 @@ mod tests {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&asked);
         let address = proxy(move |head| {
-            let target = head.lines().find_map(|line| line.split_once("V20150921.")).map_or("", |(_, action)| action);
+            let target = head
+                .lines()
+                .find_map(|line| line.split_once("V20150921."))
+                .map_or("", |(_, action)| action);
             seen.lock().unwrap().push(target.to_owned());
             if target == action { fault() } else { Fault::Pass }
         });
@@ -349,38 +441,60 @@ mod tests {
         assert_eq!(made.image_tag_mutability(), Some(&ImageTagMutability::Immutable));
         assert!(made.image_scanning_configuration().unwrap().scan_on_push());
         let policy = policy_of(&ecr, "once").await;
-        let sids: Vec<_> = policy["Statement"].as_array().unwrap().iter().map(|s| s["Sid"].as_str().unwrap()).collect();
+        let sids: Vec<_> = policy["Statement"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|s| s["Sid"].as_str().unwrap())
+            .collect();
         assert_eq!(sids, ["allow 222222222222", "allow 333333333333", "allow lambda"]);
 
         asked.lock().unwrap().clear();
         assert_eq!(ecr.prepare("once", false, &pullers).await.unwrap(), [""; 0]);
-        assert_eq!(*asked.lock().unwrap(), ["DescribeRepositories", "GetRepositoryPolicy", "GetLifecyclePolicy"]);
+        assert_eq!(
+            *asked.lock().unwrap(),
+            ["DescribeRepositories", "GetRepositoryPolicy", "GetLifecyclePolicy"]
+        );
     }
 
     #[tokio::test]
     async fn what_others_have_set_stays() {
         let ecr = at(moto());
         ecr.create("theirs", false).await.unwrap();
-        let foreign = json!({"Sid": "theirs", "Effect": "Deny", "Principal": "*", "Action": "ecr:PutImage"});
+        let foreign =
+            json!({"Sid": "theirs", "Effect": "Deny", "Principal": "*", "Action": "ecr:PutImage"});
         let text = json!({"Version": "2012-10-17", "Statement": [foreign]}).to_string();
-        ecr.client.set_repository_policy().repository_name("theirs").policy_text(text).send().await.unwrap();
+        ecr.client
+            .set_repository_policy()
+            .repository_name("theirs")
+            .policy_text(text)
+            .send()
+            .await
+            .unwrap();
         let rule = json!({"rules": [{"rulePriority": 1, "selection": {"tagStatus": "untagged", "countType":
             "imageCountMoreThan", "countNumber": 1}, "action": {"type": "expire"}}]});
-        let put = ecr.client.put_lifecycle_policy().repository_name("theirs").lifecycle_policy_text(rule.to_string());
+        let put = ecr
+            .client
+            .put_lifecycle_policy()
+            .repository_name("theirs")
+            .lifecycle_policy_text(rule.to_string());
         put.send().await.unwrap();
         let notes = ecr.prepare("theirs", true, &pullers(&["222222222222"], false)).await.unwrap();
         assert!(notes[1].contains("lifecycle policy that is not cdflow's"), "{notes:?}");
         let policy = policy_of(&ecr, "theirs").await;
         assert_eq!((&policy["Version"], &policy["Statement"][0]), (&"2012-10-17".into(), &foreign));
         assert_eq!(policy["Statement"][1]["Sid"], "allow 222222222222");
-        let kept = ecr.client.get_lifecycle_policy().repository_name("theirs").send().await.unwrap();
+        let kept =
+            ecr.client.get_lifecycle_policy().repository_name("theirs").send().await.unwrap();
         assert_eq!(kept.lifecycle_policy_text(), Some(rule.to_string().as_str()));
     }
 
     #[tokio::test]
     async fn the_token_is_a_login_and_masked() {
         let redactor = Redactor::default();
-        let Login::Password { user, password } = at(moto()).login(&redactor).await.unwrap() else { panic!() };
+        let Login::Password { user, password } = at(moto()).login(&redactor).await.unwrap() else {
+            panic!()
+        };
         assert_eq!((user.as_str(), password.expose()), ("AWS", "123456789012-auth-token"));
         assert!(!redactor.apply("the 123456789012-auth-token").contains("auth-token"));
         assert_eq!(at(moto()).host(), "123456789012.dkr.ecr.eu-west-1.amazonaws.com");
@@ -388,23 +502,35 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusal_names_the_action_to_allow() {
-        let (ecr, _) = watched("CreateRepository", || answer("400 Bad Request", "AccessDeniedException")).await;
+        let (ecr, _) =
+            watched("CreateRepository", || answer("400 Bad Request", "AccessDeniedException"))
+                .await;
         let error = ecr.prepare("denied", false, &pullers(&[], false)).await.unwrap_err();
         assert_eq!(error.exit(), Exit::Credentials);
         let text = error.to_string();
-        let hint = "`ecr:CreateRepository` on `arn:aws:ecr:eu-west-1:123456789012:repository/denied`";
+        let hint =
+            "`ecr:CreateRepository` on `arn:aws:ecr:eu-west-1:123456789012:repository/denied`";
         assert!(text.contains(hint) && text.contains("denied can't be made"), "{text}");
 
-        let (ecr, asked) =
-            watched("GetAuthorizationToken", || answer("500 Internal Server Error", "ServerException")).await;
+        let (ecr, asked) = watched("GetAuthorizationToken", || {
+            answer("500 Internal Server Error", "ServerException")
+        })
+        .await;
         let error = ecr.login(&Redactor::default()).await.unwrap_err();
-        assert_eq!((error.exit(), asked.lock().unwrap().len()), (Exit::Unavailable, ATTEMPTS as usize));
+        assert_eq!(
+            (error.exit(), asked.lock().unwrap().len()),
+            (Exit::Unavailable, ATTEMPTS as usize)
+        );
 
-        let (ecr, _) = watched("PutLifecyclePolicy", || answer("400 Bad Request", "AccessDeniedException")).await;
+        let (ecr, _) =
+            watched("PutLifecyclePolicy", || answer("400 Bad Request", "AccessDeniedException"))
+                .await;
         let notes = ecr.prepare("untidy", false, &pullers(&[], false)).await.unwrap();
         assert!(notes.last().unwrap().contains("`ecr:PutLifecyclePolicy`"), "{notes:?}");
 
-        let (ecr, _) = watched("CreateRepository", || answer("400 Bad Request", "InvalidParameterException")).await;
+        let (ecr, _) =
+            watched("CreateRepository", || answer("400 Bad Request", "InvalidParameterException"))
+                .await;
         let error = ecr.prepare("refused-name", false, &pullers(&[], false)).await.unwrap_err();
         assert_eq!(error.exit(), Exit::Input);
         assert!(error.to_string().contains("lower-case letters"), "{error}");
@@ -419,14 +545,28 @@ mod tests {
         let digest = |n: u8| format!("sha256:{}", char::from(n).to_string().repeat(64));
         for (n, tags) in [(b'a', &["1", "latest"][..]), (b'b', &["2"])] {
             for tag in tags {
-                let manifest = json!({"schemaVersion": 2, "n": n, "layers": [], "config": {"size": 7}}).to_string();
+                let manifest =
+                    json!({"schemaVersion": 2, "n": n, "layers": [], "config": {"size": 7}})
+                        .to_string();
                 let media_type = "application/vnd.oci.image.manifest.v1+json";
-                let put = ecr.client.put_image().repository_name("images").image_manifest(manifest).image_tag(*tag);
-                put.image_manifest_media_type(media_type).image_digest(digest(n)).send().await.unwrap();
+                let put = ecr
+                    .client
+                    .put_image()
+                    .repository_name("images")
+                    .image_manifest(manifest)
+                    .image_tag(*tag);
+                put.image_manifest_media_type(media_type)
+                    .image_digest(digest(n))
+                    .send()
+                    .await
+                    .unwrap();
             }
         }
         let found = ecr.image("images", "1").await.unwrap().unwrap();
-        assert_eq!((found.digest, found.tags), (digest(b'a'), vec!["1".to_owned(), "latest".to_owned()]));
+        assert_eq!(
+            (found.digest, found.tags),
+            (digest(b'a'), vec!["1".to_owned(), "latest".to_owned()])
+        );
         assert_eq!(ecr.images("images").await.unwrap().len(), 2);
         ecr.remove_tag("images", "1").await.unwrap();
         assert_eq!(ecr.image("images", &digest(b'a')).await.unwrap().unwrap().tags, ["latest"]);

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 /// Of new policies; the reference's, and one that the action list needs nothing newer than.
 const VERSION: &str = "2008-10-17";
-const PULL: [&str; 3] = ["ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage", "ecr:BatchCheckLayerAvailability"];
+const PULL: [&str; 3] =
+    ["ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage", "ecr:BatchCheckLayerAvailability"];
 const UNTAGGED_DAYS: u32 = 14;
 
 /// Whom a repository lets pull, beside its own account.
@@ -57,7 +58,8 @@ impl Pullers<'_> {
 
     /// By Sid, and so in the order of the ids.
     fn statements(&self) -> BTreeMap<String, Value> {
-        let mut others: Vec<&str> = self.others.iter().copied().filter(|id| *id != self.owner).collect();
+        let mut others: Vec<&str> =
+            self.others.iter().copied().filter(|id| *id != self.owner).collect();
         others.sort_unstable();
         others.dedup();
         let mut statements: BTreeMap<String, Value> = others
@@ -65,13 +67,18 @@ impl Pullers<'_> {
             .map(|id| {
                 let sid = format!("allow {id}");
                 let principal = json!({"AWS": format!("arn:{}:iam::{id}:root", self.partition())});
-                (sid.clone(), json!({"Sid": sid, "Effect": "Allow", "Principal": principal, "Action": PULL}))
+                (
+                    sid.clone(),
+                    json!({"Sid": sid, "Effect": "Allow", "Principal": principal, "Action": PULL}),
+                )
             })
             .collect();
         if self.lambda {
             let functions: Vec<String> = std::iter::once(self.owner)
                 .chain(others)
-                .map(|id| format!("arn:{}:lambda:{}:{id}:function:*", self.partition(), self.region))
+                .map(|id| {
+                    format!("arn:{}:lambda:{}:{id}:function:*", self.partition(), self.region)
+                })
                 .collect();
             let statement = json!({
                 "Sid": "allow lambda",
@@ -106,7 +113,8 @@ fn normal(value: &Value) -> Value {
             }
         },
         Value::Object(fields) => {
-            let fields: BTreeMap<&String, Value> = fields.iter().map(|(name, value)| (name, normal(value))).collect();
+            let fields: BTreeMap<&String, Value> =
+                fields.iter().map(|(name, value)| (name, normal(value))).collect();
             json!(fields)
         }
         other => other.clone(),
@@ -153,7 +161,8 @@ mod tests {
 
     #[test]
     fn the_other_accounts_may_pull() {
-        let policy = changed(&pullers(&["333333333333", "111111111111", "222222222222"], false), None);
+        let policy =
+            changed(&pullers(&["333333333333", "111111111111", "222222222222"], false), None);
         let statement = |id: &str| {
             json!({
                 "Sid": format!("allow {id}"),
@@ -188,13 +197,17 @@ mod tests {
         let mut policy = changed(&two, None);
         // Another order of actions, a statement of somebody else, and a list of one as the one.
         policy["Statement"][0]["Action"].as_array_mut().unwrap().reverse();
-        let foreign = json!({"Sid": "x", "Effect": "Deny", "Principal": "*", "Action": "ecr:PutImage"});
+        let foreign =
+            json!({"Sid": "x", "Effect": "Deny", "Principal": "*", "Action": "ecr:PutImage"});
         policy["Statement"].as_array_mut().unwrap().insert(0, foreign.clone());
         assert!(matches!(two.change(Some(&policy.to_string())), Change::None));
         // Ours, spoilt, is mended in its place.
         policy["Statement"][1]["Effect"] = "Deny".into();
         let mended = changed(&two, Some(&policy.to_string()));
-        assert_eq!((&mended["Statement"][0], &mended["Statement"][1]["Effect"]), (&foreign, &"Allow".into()));
+        assert_eq!(
+            (&mended["Statement"][0], &mended["Statement"][1]["Effect"]),
+            (&foreign, &"Allow".into())
+        );
         assert_eq!(mended["Statement"].as_array().unwrap().len(), 3);
         // AWS takes a policy of one statement without the list, too.
         let alone = json!({"Version": "2012-10-17", "Statement": foreign}).to_string();

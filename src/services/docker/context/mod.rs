@@ -80,8 +80,14 @@ pub(crate) struct Stamp {
 
 impl Context {
     /// What is sent of the folder `root`. `always_ignored` are patterns that no rule of the user's can take back.
-    pub(crate) fn read(root: &Path, dockerfile: &Path, builder: Builder, always_ignored: &[&str]) -> Result<Self> {
-        let root = fs::canonicalize(root).map_err(|error| Error::io("can't enter the build context", root, &error))?;
+    pub(crate) fn read(
+        root: &Path,
+        dockerfile: &Path,
+        builder: Builder,
+        always_ignored: &[&str],
+    ) -> Result<Self> {
+        let root = fs::canonicalize(root)
+            .map_err(|error| Error::io("can't enter the build context", root, &error))?;
         let path = fs::canonicalize(dockerfile).map_err(|error| {
             Error::io("can't read the Dockerfile", dockerfile, &error)
                 .hint("check `docker: {dockerfile: …}` in cdflow.yml")
@@ -107,9 +113,11 @@ impl Context {
 
     /// Of these files alone, by name and path, and a Dockerfile that is no file. No rule of a `.dockerignore` counts.
     pub(crate) fn of(files: &[(String, PathBuf)], dockerfile: &str, text: &str) -> Result<Self> {
-        let mut entries = vec![Entry { name: dockerfile.to_owned(), kind: Kind::Text(text.as_bytes().to_vec()) }];
+        let mut entries =
+            vec![Entry { name: dockerfile.to_owned(), kind: Kind::Text(text.as_bytes().to_vec()) }];
         for (name, path) in files {
-            let path = fs::canonicalize(path).map_err(|error| Error::io("can't read", path, &error))?;
+            let path =
+                fs::canonicalize(path).map_err(|error| Error::io("can't read", path, &error))?;
             entries.push(Entry { name: name.clone(), kind: kind(&path)? });
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -148,10 +156,16 @@ impl Context {
     ///
     /// An error ends the stream with an error, so that no engine takes a part for the whole; the task says what it was. A
     /// stream that is dropped ends the task, and that is no error.
-    pub(crate) fn tar(self) -> (impl Stream<Item = io::Result<Bytes>> + Send + 'static, JoinHandle<Result<()>>) {
+    pub(crate) fn tar(
+        self,
+    ) -> (impl Stream<Item = io::Result<Bytes>> + Send + 'static, JoinHandle<Result<()>>) {
         let (sender, receiver) = mpsc::channel(PIECES_WAITING);
         let task = tokio::task::spawn_blocking(move || {
-            let mut pieces = Pieces { sender: sender.clone(), piece: Vec::with_capacity(PIECE), is_unwanted: false };
+            let mut pieces = Pieces {
+                sender: sender.clone(),
+                piece: Vec::with_capacity(PIECE),
+                is_unwanted: false,
+            };
             let written = write_tar(&self.entries, &mut pieces);
             if pieces.is_unwanted {
                 return Ok(());
@@ -161,7 +175,9 @@ impl Context {
             }
             written
         });
-        let next = |mut receiver: mpsc::Receiver<_>| async move { Some((receiver.recv().await?, receiver)) };
+        let next = |mut receiver: mpsc::Receiver<_>| async move {
+            Some((receiver.recv().await?, receiver))
+        };
         (stream::unfold(receiver, next), task)
     }
 }
@@ -169,7 +185,8 @@ impl Context {
 fn ignore(root: &Path, dockerfile: &Path, builder: Builder) -> Result<Ignore> {
     let mut own = dockerfile.as_os_str().to_owned();
     own.push(IGNORE_FILE);
-    let candidates = [(builder == Builder::BuildKit).then(|| PathBuf::from(own)), Some(root.join(IGNORE_FILE))];
+    let candidates =
+        [(builder == Builder::BuildKit).then(|| PathBuf::from(own)), Some(root.join(IGNORE_FILE))];
     let Some(path) = candidates.into_iter().flatten().find(|path| path.exists()) else {
         return Ok(Ignore::default());
     };
@@ -198,7 +215,8 @@ impl Walk<'_> {
     /// `name` is the folder's own, empty for the context itself.
     fn folder(&mut self, path: &Path, name: &str, matched: Option<&Matched>) -> Result<()> {
         let failed = |error: io::Error| {
-            Error::io("can't read", path, &error).hint("make it readable, or name it in .dockerignore")
+            Error::io("can't read", path, &error)
+                .hint("make it readable, or name it in .dockerignore")
         };
         for found in fs::read_dir(path).map_err(failed)? {
             let found = found.map_err(failed)?;
@@ -221,7 +239,13 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn below(&mut self, path: &Path, name: &str, is_ignored: bool, matched: &Matched) -> Result<()> {
+    fn below(
+        &mut self,
+        path: &Path,
+        name: &str,
+        is_ignored: bool,
+        matched: &Matched,
+    ) -> Result<()> {
         let before = self.entries.len();
         self.folder(path, name, Some(matched))?;
         // Only BuildKit gets the folder in which an exception lies.
@@ -261,7 +285,12 @@ fn kind(path: &Path) -> Result<Kind> {
         Ok(Kind::Link { target: target.to_owned() })
     } else if kind.is_file() {
         let executable = found.permissions().mode() & 0o100 != 0;
-        Ok(Kind::File { path: path.to_owned(), size: found.len(), executable, stamp: Stamp::of(&found) })
+        Ok(Kind::File {
+            path: path.to_owned(),
+            size: found.len(),
+            executable,
+            stamp: Stamp::of(&found),
+        })
     } else {
         Err(Error::input(format!("`{}` is neither a file, a link nor a folder", path.display()))
             .hint("remove it, or name it in .dockerignore"))
@@ -290,7 +319,9 @@ fn write_tar(entries: &[Entry], to: &mut Pieces) -> Result<()> {
 }
 
 fn write_entry(tar: &mut tar::Builder<&mut Pieces>, Entry { name, kind }: &Entry) -> Result<()> {
-    let failed = |error: io::Error| Error::input(format!("`{name}` of the build context can't be sent")).why(error);
+    let failed = |error: io::Error| {
+        Error::input(format!("`{name}` of the build context can't be sent")).why(error)
+    };
     let mut header = tar::Header::new_gnu();
     header.set_mtime(0);
     header.set_uid(0);
@@ -319,9 +350,8 @@ fn write_entry(tar: &mut tar::Builder<&mut Pieces>, Entry { name, kind }: &Entry
             let flags = (nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK).bits();
             let opened = File::options().read(true).custom_flags(flags).open(path);
             let file = opened.map_err(|error| match error.kind() {
-                io::ErrorKind::PermissionDenied => {
-                    Error::io("can't read", path, &error).hint("make it readable, or name it in .dockerignore")
-                }
+                io::ErrorKind::PermissionDenied => Error::io("can't read", path, &error)
+                    .hint("make it readable, or name it in .dockerignore"),
                 _ => changed(path, error),
             })?;
             unchanged(&file, path, stamp)?;

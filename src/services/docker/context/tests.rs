@@ -33,7 +33,10 @@ impl Engine {
                 let (stream, _) = socket.accept().await.unwrap();
                 let keep = Arc::clone(&keep);
                 let answer = service_fn(move |request| answer(request, Arc::clone(&keep)));
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), answer),
+                );
             }
         });
         Self { folder, context }
@@ -46,7 +49,12 @@ impl Engine {
     )]
     async fn sent_by_docker(&self, root: &Path, dockerfile: &Path) -> Vec<String> {
         let built = tokio::process::Command::new("docker")
-            .args([OsStr::new("build"), OsStr::new("--file"), dockerfile.as_os_str(), root.as_os_str()])
+            .args([
+                OsStr::new("build"),
+                OsStr::new("--file"),
+                dockerfile.as_os_str(),
+                root.as_os_str(),
+            ])
             .env("DOCKER_BUILDKIT", "0")
             .env("DOCKER_CONFIG", self.folder.path())
             .env("DOCKER_HOST", format!("unix://{}/engine", self.folder.path().display()))
@@ -61,7 +69,10 @@ impl Engine {
     }
 }
 
-async fn answer(request: Request<Incoming>, keep: Arc<Mutex<Vec<u8>>>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    request: Request<Incoming>,
+    keep: Arc<Mutex<Vec<u8>>>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let is_build = request.uri().path().ends_with("/build");
     let body = request.into_body().collect().await.unwrap().to_bytes();
     if is_build {
@@ -174,9 +185,13 @@ fn tree() -> tempfile::TempDir {
     for name in ["empty", "build/hollow", "src/empty/er"] {
         fs::create_dir_all(path(name)).unwrap();
     }
-    for (link, target) in
-        [("link", "foo"), ("src/link", "../foo"), ("dead", "nowhere"), ("dirlink", "dir"), ("out", "/etc")]
-    {
+    for (link, target) in [
+        ("link", "foo"),
+        ("src/link", "../foo"),
+        ("dead", "nowhere"),
+        ("dirlink", "dir"),
+        ("out", "/etc"),
+    ] {
         symlink(target, path(link)).unwrap();
     }
     fs::set_permissions(path("docker/entry.sh"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -295,8 +310,10 @@ async fn the_same_as_docker_sends() {
     for rules in RULES {
         fs::write(tree.path().join(".dockerignore"), rules).unwrap();
         for dockerfile in [&inside, &sub] {
-            let (docker, us) =
-                (engine.sent_by_docker(tree.path(), dockerfile).await, sent_by_us(tree.path(), dockerfile).await);
+            let (docker, us) = (
+                engine.sent_by_docker(tree.path(), dockerfile).await,
+                sent_by_us(tree.path(), dockerfile).await,
+            );
             assert_eq!(us, docker, "{rules:?} with {}", dockerfile.display());
         }
     }
@@ -346,7 +363,13 @@ fn exceptions_with_wildcards_reach_everywhere_with_buildkit() {
     assert_eq!(sent("*\n!src/pkg/a.go"), deep);
     assert_eq!(
         sent("*\n!docker/*"),
-        ["Dockerfile", "docker", "docker/Dockerfile", "docker/Dockerfile.dockerignore", "docker/entry.sh"]
+        [
+            "Dockerfile",
+            "docker",
+            "docker/Dockerfile",
+            "docker/Dockerfile.dockerignore",
+            "docker/entry.sh"
+        ]
     );
     // The file of rules that bears the Dockerfile's name is asked alone.
     fs::write(tree.path().join("Dockerfile.dockerignore"), "*\n!foo").unwrap();
@@ -364,7 +387,9 @@ fn what_is_always_ignored_can_not_be_taken_back() {
     fs::write(tree.path().join(".dockerignore"), "!.env\n!src/.envs/a\n!**/.env*").unwrap();
     for builder in [Builder::Classic, Builder::BuildKit] {
         assert!(listed(tree.path(), builder, &[]).iter().any(|name| name.contains(".env")));
-        assert!(!listed(tree.path(), builder, &["**/.env*"]).iter().any(|name| name.contains(".env")));
+        assert!(
+            !listed(tree.path(), builder, &["**/.env*"]).iter().any(|name| name.contains(".env"))
+        );
     }
 }
 
@@ -384,14 +409,20 @@ async fn the_tar_depends_on_what_is_in_it_alone() {
     for entry in archive.entries().unwrap() {
         let mut entry = entry.unwrap();
         let header = entry.header().clone();
-        assert_eq!((header.mtime().unwrap(), header.uid().unwrap(), header.gid().unwrap()), (0, 0, 0));
+        assert_eq!(
+            (header.mtime().unwrap(), header.uid().unwrap(), header.gid().unwrap()),
+            (0, 0, 0)
+        );
         let name = entry.path().unwrap().to_str().unwrap().to_owned();
         let link = entry.link_name().unwrap().map(|target| target.to_str().unwrap().to_owned());
         let mut content = String::new();
         entry.read_to_string(&mut content).unwrap();
         seen.insert(name, (header.mode().unwrap(), link, content));
     }
-    assert_eq!(seen["docker/entry.sh"], (0o755, None, "FROM scratch\n# docker/entry.sh\n".to_owned()));
+    assert_eq!(
+        seen["docker/entry.sh"],
+        (0o755, None, "FROM scratch\n# docker/entry.sh\n".to_owned())
+    );
     assert_eq!(seen["foo"].0, 0o644);
     assert_eq!(seen["docker/"].0, 0o755);
     assert_eq!(seen["src/link"], (0o777, Some("../foo".to_owned()), String::new()));
@@ -427,7 +458,8 @@ async fn a_file_that_changes_on_the_way_ends_it() {
     for change in changes {
         let (ended, error) = changed_by(change).await;
         assert!(
-            ended.contains("has changed while") && error.to_string().contains("/file` has changed while"),
+            ended.contains("has changed while")
+                && error.to_string().contains("/file` has changed while"),
             "{error}"
         );
         assert_eq!(error.exit(), crate::base::error::Exit::Input);
@@ -438,7 +470,9 @@ async fn a_file_that_changes_on_the_way_ends_it() {
 async fn a_stream_that_nobody_reads_ends_the_task() {
     let tree = tempfile::tempdir().unwrap();
     fs::write(tree.path().join("Dockerfile"), vec![b'a'; 4 << 20]).unwrap();
-    let context = Context::read(tree.path(), &tree.path().join("Dockerfile"), Builder::BuildKit, &[]).unwrap();
+    let context =
+        Context::read(tree.path(), &tree.path().join("Dockerfile"), Builder::BuildKit, &[])
+            .unwrap();
     let (stream, task) = context.tar();
     drop(stream);
     task.await.unwrap().unwrap();
@@ -450,19 +484,24 @@ fn what_can_not_be_sent_is_named() {
         let tree = tempfile::tempdir().unwrap();
         fs::write(tree.path().join("Dockerfile"), "FROM scratch").unwrap();
         prepare(tree.path());
-        let first = Context::read(tree.path(), &tree.path().join("Dockerfile"), Builder::BuildKit, &[]);
+        let first =
+            Context::read(tree.path(), &tree.path().join("Dockerfile"), Builder::BuildKit, &[]);
         // What is ignored is nobody's business.
         fs::write(tree.path().join(".dockerignore"), "bad*").unwrap();
-        Context::read(tree.path(), &tree.path().join("Dockerfile"), Builder::BuildKit, &[]).unwrap();
+        Context::read(tree.path(), &tree.path().join("Dockerfile"), Builder::BuildKit, &[])
+            .unwrap();
         first.unwrap_err().to_string()
     };
-    let error = read(|root| nix::unistd::mkfifo(&root.join("bad"), nix::sys::stat::Mode::S_IRWXU).unwrap());
+    let error =
+        read(|root| nix::unistd::mkfifo(&root.join("bad"), nix::sys::stat::Mode::S_IRWXU).unwrap());
     assert!(error.contains("/bad` is neither a file, a link nor a folder"), "{error}");
     let error = read(|root| fs::write(root.join(OsStr::from_bytes(b"bad\xff")), "").unwrap());
     assert!(error.contains("bad\u{fffd}` is not UTF-8"), "{error}");
     let error = read(|root| symlink(OsStr::from_bytes(b"\xff"), root.join("bad")).unwrap());
     assert!(error.contains("the target of the link"), "{error}");
-    let missing = Context::read(Path::new("/"), Path::new("/no/Dockerfile"), Builder::BuildKit, &[]).unwrap_err();
+    let missing =
+        Context::read(Path::new("/"), Path::new("/no/Dockerfile"), Builder::BuildKit, &[])
+            .unwrap_err();
     assert!(missing.to_string().contains("`/no/Dockerfile`"), "{missing}");
 }
 

@@ -64,7 +64,9 @@ impl Builder {
             return Self::Classic { because: "Podman has no BuildKit" };
         }
         match version.api_version.as_deref().and_then(minor) {
-            Some((major, minor)) if (major, minor) < (1, 39) => Self::Classic { because: "the engine is too old" },
+            Some((major, minor)) if (major, minor) < (1, 39) => {
+                Self::Classic { because: "the engine is too old" }
+            }
             _ => Self::BuildKit,
         }
     }
@@ -77,9 +79,11 @@ impl Builder {
             ("platforms", build.platform.is_some()),
         ];
         match needs.iter().find(|(_, needed)| *needed) {
-            Some((key, _)) => Err(Error::input(format!("cdflow.yml: `docker.{key}` needs BuildKit"))
-                .why(format!("the classic builder is used: {because}"))
-                .hint(format!("use an engine with BuildKit, or remove `{key}`"))),
+            Some((key, _)) => {
+                Err(Error::input(format!("cdflow.yml: `docker.{key}` needs BuildKit"))
+                    .why(format!("the classic builder is used: {because}"))
+                    .hint(format!("use an engine with BuildKit, or remove `{key}`")))
+            }
             None => Ok(()),
         }
     }
@@ -107,7 +111,9 @@ impl Engine {
         // When the files could not be sent, the engine knows only that there were no more.
         match sent.await {
             Ok(sent) => sent?,
-            Err(error) => return Err(Error::internal("the sender of the build context failed").why(error)),
+            Err(error) => {
+                return Err(Error::internal("the sender of the build context failed").why(error));
+            }
         }
         built
     }
@@ -122,16 +128,22 @@ impl Engine {
         self.builder.check(build)?;
         match self.builder {
             Builder::Classic { .. } => {
-                let (logins, files) = (Some(build.credentials.for_header()), Some(bollard::body_try_stream(files)));
-                follow(build, log, self.docker.build_image(options(build, None), logins, files)).await
+                let (logins, files) =
+                    (Some(build.credentials.for_header()), Some(bollard::body_try_stream(files)));
+                follow(build, log, self.docker.build_image(options(build, None), logins, files))
+                    .await
             }
             Builder::BuildKit => {
                 let (secrets, credentials) = (build.secrets.clone(), build.credentials.clone());
                 let session = Session::open(&self.endpoint, files, secrets, credentials).await?;
-                let docker = self.docker.clone().with_request_modifier(|request| mended(by_buildkit(request)));
+                let docker = self
+                    .docker
+                    .clone()
+                    .with_request_modifier(|request| mended(by_buildkit(request)));
                 let options = options(build, Some(&session));
                 let no_body = bollard::body_full(Bytes::new());
-                let built = follow(build, log, docker.build_image(options, None, Some(no_body))).await;
+                let built =
+                    follow(build, log, docker.build_image(options, None, Some(no_body))).await;
                 session.close();
                 built
             }
@@ -149,7 +161,8 @@ fn by_buildkit(mut request: BollardRequest) -> BollardRequest {
 
 /// Without attestations, which only clients ask for, an image has one plain manifest: AWS Lambda takes no other.
 fn options(build: &Build, session: Option<&Session>) -> BuildImageOptions {
-    let map = |pairs: &BTreeMap<String, String>| pairs.clone().into_iter().collect::<HashMap<_, _>>();
+    let map =
+        |pairs: &BTreeMap<String, String>| pairs.clone().into_iter().collect::<HashMap<_, _>>();
     let mut arguments = map(&build.arguments);
     if build.cache_from.is_some() {
         arguments.insert("BUILDKIT_INLINE_CACHE".to_owned(), "1".to_owned());
@@ -173,7 +186,11 @@ fn options(build: &Build, session: Option<&Session>) -> BuildImageOptions {
 }
 
 /// Tells what the engine tells, as it comes.
-async fn follow(build: &Build, log: &Log, story: impl Stream<Item = Result<BuildInfo, Failure>>) -> Result<()> {
+async fn follow(
+    build: &Build,
+    log: &Log,
+    story: impl Stream<Item = Result<BuildInfo, Failure>>,
+) -> Result<()> {
     let mut story = std::pin::pin!(story);
     let mut said = Said::default();
     while let Some(told) = story.next().await {
@@ -199,11 +216,18 @@ fn failed(build: &Build, failure: &Failure, said: &Said) -> Error {
     let tail = said.tail();
     let why = match tail.is_empty() {
         true => refused,
-        false => format!("{refused}\nthe last lines of the step that failed:\n    {}", tail.join("\n    ")),
+        false => format!(
+            "{refused}\nthe last lines of the step that failed:\n    {}",
+            tail.join("\n    ")
+        ),
     };
-    let error = Error::new(Exit::BuildFailed, format!("the image `{}` can't be built", build.image)).why(why);
+    let error =
+        Error::new(Exit::BuildFailed, format!("the image `{}` can't be built", build.image))
+            .why(why);
     match lacks_login {
-        true => error.hint("if a base image is private, give its registry a login: --registries HOST=VARIABLE"),
+        true => error.hint(
+            "if a base image is private, give its registry a login: --registries HOST=VARIABLE",
+        ),
         false => error,
     }
 }
@@ -269,19 +293,27 @@ mod tests {
     fn choose(api: &str, component: &str, buildkit: Option<&str>) -> Builder {
         let version = SystemVersion {
             api_version: Some(api.to_owned()),
-            components: Some(vec![SystemVersionComponents { name: component.to_owned(), ..<_>::default() }]),
+            components: Some(vec![SystemVersionComponents {
+                name: component.to_owned(),
+                ..<_>::default()
+            }]),
             ..SystemVersion::default()
         };
-        Builder::choose(&version, &Environment::new(buildkit.map(|value| ("DOCKER_BUILDKIT".into(), value.into()))))
+        Builder::choose(
+            &version,
+            &Environment::new(buildkit.map(|value| ("DOCKER_BUILDKIT".into(), value.into()))),
+        )
     }
 
     #[test]
     fn which_builder() {
         assert_eq!(choose("1.41", "Engine", None), Builder::BuildKit);
         assert_eq!(choose("1.41", "Engine", Some("1")), Builder::BuildKit);
-        for classic in
-            [choose("1.41", "Engine", Some("0")), choose("1.38", "Engine", None), choose("1.40", "Podman Engine", None)]
-        {
+        for classic in [
+            choose("1.41", "Engine", Some("0")),
+            choose("1.38", "Engine", None),
+            choose("1.40", "Podman Engine", None),
+        ] {
             assert!(matches!(classic, Builder::Classic { .. }), "{classic:?}");
         }
     }
@@ -289,8 +321,12 @@ mod tests {
     #[test]
     fn lines_of_the_classic_builder() {
         let mut said = Said::default();
-        let stream = |text: &str| BuildInfo { stream: Some(text.to_owned()), ..BuildInfo::default() };
-        assert_eq!(said.lines(&stream("Step 1/2 : FROM a\n ---> 12\nSte")), ["Step 1/2 : FROM a", " ---> 12"]);
+        let stream =
+            |text: &str| BuildInfo { stream: Some(text.to_owned()), ..BuildInfo::default() };
+        assert_eq!(
+            said.lines(&stream("Step 1/2 : FROM a\n ---> 12\nSte")),
+            ["Step 1/2 : FROM a", " ---> 12"]
+        );
         assert_eq!(said.lines(&stream("p 2/2 : RUN b\n")), ["Step 2/2 : RUN b"]);
         let pull = |detail: Option<bollard::models::ProgressDetail>| BuildInfo {
             id: Some("9f".to_owned()),

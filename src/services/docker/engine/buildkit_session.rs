@@ -20,8 +20,9 @@ use bollard::moby::{
         secrets_server::{Secrets, SecretsServer},
     },
     filesync::v1::{
-        CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse, GetTokenAuthorityRequest,
-        GetTokenAuthorityResponse, VerifyTokenAuthorityRequest, VerifyTokenAuthorityResponse,
+        CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse,
+        GetTokenAuthorityRequest, GetTokenAuthorityResponse, VerifyTokenAuthorityRequest,
+        VerifyTokenAuthorityResponse,
         auth_server::{Auth, AuthServer},
     },
     upload::v1::{
@@ -63,7 +64,8 @@ impl Session {
         secrets: BTreeMap<String, Secret>,
         credentials: Credentials,
     ) -> Result<Self> {
-        let id = Secret::random().map_err(|error| Error::internal("there are no random numbers").why(error))?;
+        let id = Secret::random()
+            .map_err(|error| Error::internal("there are no random numbers").why(error))?;
         let id = id.expose().to_owned();
         let failed = |error: &dyn std::fmt::Display| {
             Error::input(format!("the engine at {endpoint} opens no BuildKit session"))
@@ -85,7 +87,10 @@ impl Session {
         for method in methods {
             request = request.header("X-Docker-Expose-Session-Grpc-Method", method);
         }
-        let response = request.send().await.map_err(|error| failed(&crate::services::aws::failure::chain(&error)))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| failed(&crate::services::aws::failure::chain(&error)))?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(failed(&format!("it answers HTTP {}", response.status())));
         }
@@ -125,23 +130,35 @@ impl Session {
 fn client(endpoint: &Endpoint) -> Result<(Client, String)> {
     let builder = Client::builder().no_proxy().http1_only().connect_timeout(CONNECT_TIMEOUT);
     let (builder, url) = match endpoint {
-        Endpoint::Unix(path) => (builder.unix_socket(path.as_path()), "http://docker/session".to_owned()),
+        Endpoint::Unix(path) => {
+            (builder.unix_socket(path.as_path()), "http://docker/session".to_owned())
+        }
         Endpoint::Tcp(address) => (builder, format!("http://{address}/session")),
         Endpoint::Tls { address, certificates } => {
             let read = |name: &str| {
                 let path = certificates.join(name);
-                std::fs::read(&path).map_err(|error| Error::io("can't read the engine's certificate", &path, &error))
+                std::fs::read(&path).map_err(|error| {
+                    Error::io("can't read the engine's certificate", &path, &error)
+                })
             };
             let bad = |error: reqwest::Error| {
-                Error::input(format!("the certificates in `{}` can't be used", certificates.display())).why(error)
+                Error::input(format!(
+                    "the certificates in `{}` can't be used",
+                    certificates.display()
+                ))
+                .why(error)
             };
             let identity = [read("cert.pem")?, read("key.pem")?].concat();
             let authority = Certificate::from_pem(&read("ca.pem")?).map_err(bad)?;
-            let builder = builder.tls_certs_merge([authority]).identity(Identity::from_pem(&identity).map_err(bad)?);
+            let builder = builder
+                .tls_certs_merge([authority])
+                .identity(Identity::from_pem(&identity).map_err(bad)?);
             (builder, format!("https://{address}/session"))
         }
     };
-    let client = builder.build().map_err(|error| Error::internal("no HTTP client can be made").why(error))?;
+    let client = builder
+        .build()
+        .map_err(|error| Error::internal("no HTTP client can be made").why(error))?;
     Ok((client, url))
 }
 
@@ -157,9 +174,13 @@ struct Answers {
 impl Upload for Answers {
     type PullStream = Pin<Box<dyn Stream<Item = Result<BytesMessage, Status>> + Send>>;
 
-    async fn pull(&self, _: Request<Streaming<BytesMessage>>) -> Result<Response<Self::PullStream>, Status> {
+    async fn pull(
+        &self,
+        _: Request<Streaming<BytesMessage>>,
+    ) -> Result<Response<Self::PullStream>, Status> {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let files = files.ok_or_else(|| Status::failed_precondition("the files were sent already"))?;
+        let files =
+            files.ok_or_else(|| Status::failed_precondition("the files were sent already"))?;
         let messages = files.map(|piece| match piece {
             Ok(piece) => Ok(BytesMessage { data: piece.into() }),
             Err(error) => Err(Status::aborted(error.to_string())),
@@ -170,26 +191,39 @@ impl Upload for Answers {
 
 #[tonic::async_trait]
 impl Secrets for Answers {
-    async fn get_secret(&self, request: Request<GetSecretRequest>) -> Result<Response<GetSecretResponse>, Status> {
+    async fn get_secret(
+        &self,
+        request: Request<GetSecretRequest>,
+    ) -> Result<Response<GetSecretResponse>, Status> {
         let id = request.into_inner().id;
-        let secret = self.secrets.get(&id).ok_or_else(|| Status::not_found(format!("no secret `{id}`")))?;
+        let secret =
+            self.secrets.get(&id).ok_or_else(|| Status::not_found(format!("no secret `{id}`")))?;
         Ok(Response::new(GetSecretResponse { data: secret.expose().as_bytes().to_vec() }))
     }
 }
 
 #[tonic::async_trait]
 impl Health for Answers {
-    async fn check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+    async fn check(
+        &self,
+        _: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
         Ok(Response::new(HealthCheckResponse { status: ServingStatus::Serving.into() }))
     }
 
-    async fn list(&self, _: Request<HealthListRequest>) -> Result<Response<HealthListResponse>, Status> {
+    async fn list(
+        &self,
+        _: Request<HealthListRequest>,
+    ) -> Result<Response<HealthListResponse>, Status> {
         Err(Status::unimplemented("there is one service"))
     }
 
     type WatchStream = futures_util::stream::Empty<Result<HealthCheckResponse, Status>>;
 
-    async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(
+        &self,
+        _: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
         Err(Status::unimplemented("ask again"))
     }
 }
@@ -197,17 +231,25 @@ impl Health for Answers {
 /// The engine fetches tokens by itself, with the credentials it is given here.
 #[tonic::async_trait]
 impl Auth for Answers {
-    async fn credentials(&self, request: Request<CredentialsRequest>) -> Result<Response<CredentialsResponse>, Status> {
+    async fn credentials(
+        &self,
+        request: Request<CredentialsRequest>,
+    ) -> Result<Response<CredentialsResponse>, Status> {
         let host = request.into_inner().host;
         let (username, secret) = match self.credentials.of(&host) {
-            Some(Login::Password { user, password }) => (user.clone(), password.expose().to_owned()),
+            Some(Login::Password { user, password }) => {
+                (user.clone(), password.expose().to_owned())
+            }
             Some(Login::IdentityToken(token)) => (String::new(), token.expose().to_owned()),
             None => (String::new(), String::new()),
         };
         Ok(Response::new(CredentialsResponse { username, secret }))
     }
 
-    async fn fetch_token(&self, _: Request<FetchTokenRequest>) -> Result<Response<FetchTokenResponse>, Status> {
+    async fn fetch_token(
+        &self,
+        _: Request<FetchTokenRequest>,
+    ) -> Result<Response<FetchTokenResponse>, Status> {
         Err(Status::unimplemented("the engine fetches tokens"))
     }
 

@@ -33,7 +33,8 @@ impl Endpoint {
         if let Some(socket) = places.iter().find(|path| is_socket(path)) {
             return Ok(Self::Unix(socket.clone()));
         }
-        let places: Vec<String> = places.iter().map(|path| format!("`{}`", path.display())).collect();
+        let places: Vec<String> =
+            places.iter().map(|path| format!("`{}`", path.display())).collect();
         Err(Error::input("there is no Docker engine")
             .why(format!("DOCKER_HOST is not set, and there is no socket {}", places.join(", ")))
             .hint("start Docker (or Podman's socket), or set DOCKER_HOST to where the engine listens")
@@ -56,7 +57,8 @@ impl Endpoint {
             ("unix", _) => Ok(Self::Unix(PathBuf::from(rest))),
             ("tcp", true) | ("https", _) => Ok(Self::Tls {
                 address: address.to_owned(),
-                certificates: certificates(environment).ok_or_else(|| refuse("DOCKER_CERT_PATH and HOME are unset"))?,
+                certificates: certificates(environment)
+                    .ok_or_else(|| refuse("DOCKER_CERT_PATH and HOME are unset"))?,
             }),
             ("tcp" | "http", _) => Ok(Self::Tcp(address.to_owned())),
             ("ssh", _) => Err(refuse("an engine behind ssh is not supported")),
@@ -113,13 +115,25 @@ mod tests {
         for plain in ["tcp://10.0.0.1:2375", "http://10.0.0.1:2375/"] {
             assert_eq!(named(plain, &[]).unwrap(), Endpoint::Tcp("10.0.0.1:2375".into()));
         }
-        let tls = |certificates: &str| Endpoint::Tls { address: "h:2376".into(), certificates: certificates.into() };
+        let tls = |certificates: &str| Endpoint::Tls {
+            address: "h:2376".into(),
+            certificates: certificates.into(),
+        };
         let verify = ("DOCKER_TLS_VERIFY", "1");
-        assert_eq!(named("tcp://h:2376", &[verify, ("DOCKER_CERT_PATH", "/c")]).unwrap(), tls("/c"));
-        assert_eq!(named("https://h:2376", &[("HOME", "/home/u")]).unwrap(), tls("/home/u/.docker"));
+        assert_eq!(
+            named("tcp://h:2376", &[verify, ("DOCKER_CERT_PATH", "/c")]).unwrap(),
+            tls("/c")
+        );
+        assert_eq!(
+            named("https://h:2376", &[("HOME", "/home/u")]).unwrap(),
+            tls("/home/u/.docker")
+        );
         for bad in ["ssh://me@host", "docker.sock", "npipe:////./pipe/x", "tcp://", "unix://"] {
             let refused = named(bad, &[]).unwrap_err().to_string();
-            assert!(refused.contains(&format!("`{bad}`")) && refused.contains("unix:///path"), "{refused}");
+            assert!(
+                refused.contains(&format!("`{bad}`")) && refused.contains("unix:///path"),
+                "{refused}"
+            );
         }
     }
 
@@ -127,17 +141,23 @@ mod tests {
     fn a_rootless_socket_and_podmans() {
         if is_socket(Path::new("/var/run/docker.sock")) {
             // This machine's own engine comes first, whatever else there is.
-            assert_eq!(Endpoint::find(&environment(&[])).unwrap(), Endpoint::Unix("/var/run/docker.sock".into()));
+            assert_eq!(
+                Endpoint::find(&environment(&[])).unwrap(),
+                Endpoint::Unix("/var/run/docker.sock".into())
+            );
             return;
         }
         let folder = tempfile::tempdir().unwrap();
-        let found = || Endpoint::find(&environment(&[("XDG_RUNTIME_DIR", folder.path().to_str().unwrap())]));
+        let found = || {
+            Endpoint::find(&environment(&[("XDG_RUNTIME_DIR", folder.path().to_str().unwrap())]))
+        };
         let podman = folder.path().join("podman/podman.sock");
         fs::create_dir(podman.parent().unwrap()).unwrap();
         if !is_socket(Path::new("/run/podman/podman.sock")) {
             let missing = found().unwrap_err().to_string();
             assert!(
-                missing.contains("/var/run/docker.sock") && missing.contains(podman.to_str().unwrap()),
+                missing.contains("/var/run/docker.sock")
+                    && missing.contains(podman.to_str().unwrap()),
                 "{missing}"
             );
         }

@@ -20,7 +20,10 @@ impl Engine {
         match self.docker.inspect_image(name).await {
             Ok(found) => Ok(Some(Local {
                 // Podman leaves out how it is hashed.
-                id: format!("sha256:{}", found.id.unwrap_or_default().trim_start_matches("sha256:")),
+                id: format!(
+                    "sha256:{}",
+                    found.id.unwrap_or_default().trim_start_matches("sha256:")
+                ),
                 digests: found.repo_digests.unwrap_or_default(),
             })),
             Err(Failure::DockerResponseServerError { status_code: 404, .. }) => Ok(None),

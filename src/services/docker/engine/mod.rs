@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, auth::DockerCredentials, errors::Error as Failure};
+use bollard::{
+    API_DEFAULT_VERSION, BollardRequest, Docker, auth::DockerCredentials, errors::Error as Failure,
+};
 
 use crate::{
     base::error::{Error, Exit, Result},
@@ -54,10 +56,13 @@ impl Engine {
 fn client(endpoint: &Endpoint) -> Result<Docker, Failure> {
     let timeout = TIMEOUT.as_secs();
     let docker = match endpoint {
-        Endpoint::Unix(path) => Docker::connect_with_unix(&path.to_string_lossy(), timeout, API_DEFAULT_VERSION),
+        Endpoint::Unix(path) => {
+            Docker::connect_with_unix(&path.to_string_lossy(), timeout, API_DEFAULT_VERSION)
+        }
         Endpoint::Tcp(address) => Docker::connect_with_http(address, timeout, API_DEFAULT_VERSION),
         Endpoint::Tls { address, certificates } => {
-            let [key, cert, authority] = ["key.pem", "cert.pem", "ca.pem"].map(|name| certificates.join(name));
+            let [key, cert, authority] =
+                ["key.pem", "cert.pem", "ca.pem"].map(|name| certificates.join(name));
             Docker::connect_with_ssl(address, &key, &cert, &authority, timeout, API_DEFAULT_VERSION)
         }
     }?;
@@ -69,7 +74,9 @@ fn mended(mut request: BollardRequest) -> BollardRequest {
     for name in ["x-registry-auth", "x-registry-config"] {
         let Some(value) = request.headers_mut().get_mut(name) else { continue };
         let mended = value.to_str().map(|text| text.replace('+', "-").replace('/', "_"));
-        if let Some(Ok(mut mended)) = mended.ok().map(|text| text.parse::<reqwest::header::HeaderValue>()) {
+        if let Some(Ok(mut mended)) =
+            mended.ok().map(|text| text.parse::<reqwest::header::HeaderValue>())
+        {
             mended.set_sensitive(true);
             *value = mended;
         }
@@ -81,7 +88,9 @@ fn absent(endpoint: &Endpoint, failure: &Failure) -> Error {
     let why = words(failure);
     let error = Error::input(format!("the Docker engine at {endpoint} does not answer")).why(&why);
     match why.contains("ermission denied") {
-        true => error.hint("let this user use the engine: it must be in the socket's group, mostly `docker`"),
+        true => error.hint(
+            "let this user use the engine: it must be in the socket's group, mostly `docker`",
+        ),
         false => error.hint("start the engine, or set DOCKER_HOST to where it listens"),
     }
 }
@@ -90,7 +99,9 @@ fn absent(endpoint: &Endpoint, failure: &Failure) -> Error {
 fn words(failure: &Failure) -> String {
     match failure {
         Failure::DockerStreamError { error } => error.clone(),
-        Failure::DockerResponseServerError { status_code, message } => format!("{message} (HTTP {status_code})"),
+        Failure::DockerResponseServerError { status_code, message } => {
+            format!("{message} (HTTP {status_code})")
+        }
         Failure::RequestTimeoutError => "no answer in time".to_owned(),
         other => crate::services::aws::failure::chain(other),
     }
@@ -98,7 +109,9 @@ fn words(failure: &Failure) -> String {
 
 /// A request that the engine did not answer to the end.
 fn lost(doing: &str, failure: &Failure) -> Error {
-    Error::new(Exit::Unavailable, format!("the engine was lost while {doing}")).why(words(failure)).hint("try again")
+    Error::new(Exit::Unavailable, format!("the engine was lost while {doing}"))
+        .why(words(failure))
+        .hint("try again")
 }
 
 /// Logins by the host of their registry.
@@ -154,7 +167,10 @@ mod tests {
     #[test]
     fn docker_hub_by_any_name() {
         let login = || Login::IdentityToken(Secret::new("t0ken"));
-        let credentials = Credentials::new([("docker.io".to_owned(), login()), ("r.acme:5000".to_owned(), login())]);
+        let credentials = Credentials::new([
+            ("docker.io".to_owned(), login()),
+            ("r.acme:5000".to_owned(), login()),
+        ]);
         for host in ["registry-1.docker.io", "docker.io", DOCKER_HUB, "r.acme:5000"] {
             assert!(credentials.of(host).is_some(), "{host}");
         }

@@ -50,7 +50,12 @@ impl Progress {
         for log in &status.logs {
             self.log(log, &mut lines);
         }
-        lines.extend(status.warnings.iter().map(|it| format!("warning: {}", String::from_utf8_lossy(&it.short))));
+        lines.extend(
+            status
+                .warnings
+                .iter()
+                .map(|it| format!("warning: {}", String::from_utf8_lossy(&it.short))),
+        );
         lines
     }
 
@@ -109,9 +114,11 @@ impl Step {
 }
 
 fn seconds(vertex: &Vertex) -> String {
-    let (Some(started), Some(completed)) = (&vertex.started, &vertex.completed) else { return String::new() };
-    let tenths =
-        (completed.seconds - started.seconds) * 10 + i64::from((completed.nanos - started.nanos) / 100_000_000);
+    let (Some(started), Some(completed)) = (&vertex.started, &vertex.completed) else {
+        return String::new();
+    };
+    let tenths = (completed.seconds - started.seconds) * 10
+        + i64::from((completed.nanos - started.nanos) / 100_000_000);
     format!("{}.{}s", tenths / 10, (tenths % 10).abs())
 }
 
@@ -120,7 +127,12 @@ mod tests {
     use super::*;
 
     fn vertex(digest: &str, name: &str) -> Vertex {
-        Vertex { digest: digest.into(), name: name.into(), started: Some(<_>::default()), ..Vertex::default() }
+        Vertex {
+            digest: digest.into(),
+            name: name.into(),
+            started: Some(<_>::default()),
+            ..Vertex::default()
+        }
     }
 
     fn ended(vertex: Vertex, nanos: i32) -> Vertex {
@@ -141,11 +153,16 @@ mod tests {
             logs: vec![log("b", "one\ntw"), log("a", "whole\r\n")],
             ..StatusResponse::default()
         };
-        assert_eq!(progress.lines(&begun), ["#1 [1/2] FROM base", "#2 [2/2] RUN make", "#2 one", "#1 whole"]);
+        assert_eq!(
+            progress.lines(&begun),
+            ["#1 [1/2] FROM base", "#2 [2/2] RUN make", "#2 one", "#1 whole"]
+        );
         let cached = Vertex { cached: true, ..ended(vertex("a", "[1/2] FROM base"), 0) };
-        let failed = Vertex { error: "exit code: 1".into(), ..ended(vertex("b", "[2/2] RUN make"), 0) };
+        let failed =
+            Vertex { error: "exit code: 1".into(), ..ended(vertex("b", "[2/2] RUN make"), 0) };
         let done = ended(vertex("c", "exporting"), 500_000_000);
-        let rest = StatusResponse { vertexes: vec![cached.clone(), done], ..StatusResponse::default() };
+        let rest =
+            StatusResponse { vertexes: vec![cached.clone(), done], ..StatusResponse::default() };
         assert_eq!(progress.lines(&rest), ["#1 CACHED", "#3 exporting", "#3 DONE 2.5s"]);
         let end = StatusResponse {
             vertexes: vec![failed, cached],

@@ -34,7 +34,8 @@ impl Engine {
     pub(crate) async fn tag(&self, image: &str, repository: &str, tag: &str) -> Result<()> {
         let options = TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
         self.docker.tag_image(image, Some(options)).await.map_err(|failure| {
-            Error::internal(format!("the image `{image}` can't be tagged `{tag}`")).why(words(&failure))
+            Error::internal(format!("the image `{image}` can't be tagged `{tag}`"))
+                .why(words(&failure))
         })
     }
 
@@ -49,7 +50,8 @@ impl Engine {
     ) -> Result<(), Refusal> {
         let options = PushImageOptionsBuilder::default().tag(tag).build();
         let login = login.map(|login| credentials(host, login)).unwrap_or_default();
-        let mut story = std::pin::pin!(self.docker.push_image(repository, Some(options), Some(login)));
+        let mut story =
+            std::pin::pin!(self.docker.push_image(repository, Some(options), Some(login)));
         while let Some(told) = story.next().await {
             let told = told.map_err(|failure| refusal(&failure))?;
             if let Some(error) = told.error_detail.and_then(|detail| detail.message) {
@@ -75,11 +77,20 @@ impl Refusal {
             Self::Immutable(text)
         } else if has(&["toomanyrequests", "too many requests", "429"]) {
             Self::Trouble(text)
-        } else if has(&["unauthorized", "no basic auth credentials", "authentication required", "token has expired"]) {
+        } else if has(&[
+            "unauthorized",
+            "no basic auth credentials",
+            "authentication required",
+            "token has expired",
+        ]) {
             Self::Unauthorized(text)
         } else if has(&["denied", "forbidden", "not authorized"]) {
             Self::Denied(text)
-        } else if has(&["name unknown", "repository does not exist", "does not exist in the registry"]) {
+        } else if has(&[
+            "name unknown",
+            "repository does not exist",
+            "does not exist in the registry",
+        ]) {
             Self::Missing(text)
         } else {
             Self::Trouble(text)
@@ -107,9 +118,18 @@ mod tests {
         let cases: [(Kind, &str); 9] = [
             (Refusal::Unauthorized, "no basic auth credentials"),
             (Refusal::Unauthorized, "unauthorized: authentication required"),
-            (Refusal::Unauthorized, "denied: Your authorization token has expired. Reauthenticate and try again."),
-            (Refusal::Denied, "denied: User: arn:aws:iam::1:role/x is not authorized to perform: ecr:PutImage"),
-            (Refusal::Missing, "name unknown: The repository with name 'x' does not exist in the registry with id '1'"),
+            (
+                Refusal::Unauthorized,
+                "denied: Your authorization token has expired. Reauthenticate and try again.",
+            ),
+            (
+                Refusal::Denied,
+                "denied: User: arn:aws:iam::1:role/x is not authorized to perform: ecr:PutImage",
+            ),
+            (
+                Refusal::Missing,
+                "name unknown: The repository with name 'x' does not exist in the registry with id '1'",
+            ),
             (
                 Refusal::Immutable,
                 "tag invalid: The image tag 'latest' already exists in the 'x' repository and cannot be overwritten because the repository is immutable.",

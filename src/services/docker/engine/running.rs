@@ -33,24 +33,34 @@ impl Engine {
 impl Running<'_> {
     /// Waits for its end. The exit code, unless it was gone before the engine could tell.
     pub(crate) async fn ended(&self) -> Result<Option<i64>> {
-        let mut waited = pin!(self.engine.docker.wait_container(self.id, None::<WaitContainerOptions>));
+        let mut waited =
+            pin!(self.engine.docker.wait_container(self.id, None::<WaitContainerOptions>));
         match waited.next().await {
             Some(Ok(ended)) => Ok(Some(ended.status_code)),
             // bollard's word for an exit code above 0.
             Some(Err(Failure::DockerContainerWaitError { code, .. })) => Ok(Some(code)),
-            Some(Err(Failure::DockerResponseServerError { status_code: 404, .. })) | None => Ok(None),
+            Some(Err(Failure::DockerResponseServerError { status_code: 404, .. })) | None => {
+                Ok(None)
+            }
             Some(Err(failure)) => Err(lost("a container was waited for", &failure)),
         }
     }
 
     /// Each line that it has said since then (seconds since 1970), and says from now on, until it ends.
-    pub(crate) async fn follow(&self, since: i64, sink: &mut (dyn FnMut(&str) + Send)) -> Result<()> {
+    pub(crate) async fn follow(
+        &self,
+        since: i64,
+        sink: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<()> {
         let since = i32::try_from(since).unwrap_or_default();
-        let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).since(since).build();
+        let options =
+            LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).since(since).build();
         let mut said = pin!(self.engine.docker.logs(self.id, Some(options)));
         let mut partial = Vec::new();
         while let Some(piece) = said.next().await {
-            let piece = piece.map(LogOutput::into_bytes).map_err(|failure| lost("a log was read", &failure))?;
+            let piece = piece
+                .map(LogOutput::into_bytes)
+                .map_err(|failure| lost("a log was read", &failure))?;
             for part in piece.split_inclusive(|byte| *byte == b'\n') {
                 partial.extend_from_slice(part);
                 if part.ends_with(b"\n") {

@@ -21,8 +21,8 @@ use crate::{
     services::{
         aws::failure::{Failure, chain},
         store::{
-            Content, Found, Listed, Metadata, Progress, Put, background::Background, check_key, missing, too_large,
-            too_short,
+            Content, Found, Listed, Metadata, Progress, Put, background::Background, check_key,
+            missing, too_large, too_short,
         },
     },
 };
@@ -55,7 +55,12 @@ pub(crate) struct Place {
 
 impl S3Store {
     /// `owner` is the account id that the bucket must belong to: any call to a bucket of somebody else is refused.
-    pub(crate) fn new(config: &aws_config::SdkConfig, bucket: String, region: String, owner: Option<String>) -> Self {
+    pub(crate) fn new(
+        config: &aws_config::SdkConfig,
+        bucket: String,
+        region: String,
+        owner: Option<String>,
+    ) -> Self {
         let unsigned = config.endpoint_url().is_none_or(|url| !url.starts_with("http:"));
         let settings = Builder::from(config)
             .region(Region::new(region.clone()))
@@ -83,7 +88,9 @@ impl S3Store {
         }
         let (store, key, metadata) = (self.clone(), key.to_owned(), metadata.clone());
         self.background
-            .run(progress, |caller| async move { upload::upload(&store, &key, &source, &metadata, &caller).await })
+            .run(progress, |caller| async move {
+                upload::upload(&store, &key, &source, &metadata, &caller).await
+            })
             .await
     }
 
@@ -115,7 +122,11 @@ impl S3Store {
     }
 
     /// Likewise, with the ETag of what was read.
-    pub(crate) async fn get_tagged(&self, key: &str, limit: u64) -> Result<Option<(Vec<u8>, String)>> {
+    pub(crate) async fn get_tagged(
+        &self,
+        key: &str,
+        limit: u64,
+    ) -> Result<Option<(Vec<u8>, String)>> {
         let mut cut = String::new();
         for attempt in 0..ATTEMPTS {
             pause(attempt).await;
@@ -138,7 +149,9 @@ impl S3Store {
     }
 
     pub(crate) async fn get_range(&self, key: &str, start: u64, len: u64) -> Result<Vec<u8>> {
-        let Some(last) = len.checked_sub(1).map(|more| start.saturating_add(more)) else { return Ok(Vec::new()) };
+        let Some(last) = len.checked_sub(1).map(|more| start.saturating_add(more)) else {
+            return Ok(Vec::new());
+        };
         let mut cut = String::new();
         for attempt in 0..ATTEMPTS {
             pause(attempt).await;
@@ -148,9 +161,8 @@ impl S3Store {
             };
             let size = length(&answer);
             if size != len {
-                return Err(
-                    Error::integrity(too_short(&self.describe(key), size, len)).why(format!("from byte {start} on"))
-                );
+                return Err(Error::integrity(too_short(&self.describe(key), size, len))
+                    .why(format!("from byte {start} on")));
             }
             match body(answer, len).await {
                 Ok(bytes) => return Ok(bytes),
@@ -160,14 +172,26 @@ impl S3Store {
         Err(self.cut(key, cut))
     }
 
-    pub(crate) async fn fetch(&self, key: &str, to: &Path, progress: Progress<'_>) -> Result<Option<Found>> {
+    pub(crate) async fn fetch(
+        &self,
+        key: &str,
+        to: &Path,
+        progress: Progress<'_>,
+    ) -> Result<Option<Found>> {
         match self.head(key).await? {
-            Some(found) => download::whole(self, key, &found, to, progress).await.map(|()| Some(found)),
+            Some(found) => {
+                download::whole(self, key, &found, to, progress).await.map(|()| Some(found))
+            }
             None => Ok(None),
         }
     }
 
-    pub(crate) async fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Listed>> {
+    pub(crate) async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<Vec<Listed>> {
         let mut listed = Vec::new();
         let mut more = None;
         while listed.len() < max {
@@ -193,7 +217,11 @@ impl S3Store {
     }
 
     pub(crate) async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
-        let prefix = if prefix.is_empty() || prefix.ends_with('/') { prefix.to_owned() } else { format!("{prefix}/") };
+        let prefix = if prefix.is_empty() || prefix.ends_with('/') {
+            prefix.to_owned()
+        } else {
+            format!("{prefix}/")
+        };
         let mut names = Vec::new();
         let mut more = None;
         loop {
@@ -209,7 +237,10 @@ impl S3Store {
                 .await;
             let page = self.answered(page, || listing(self, &prefix)).await?;
             let folders = page.common_prefixes().iter().filter_map(|folder| folder.prefix());
-            names.extend(folders.filter_map(|f| Some(f.strip_prefix(&prefix)?.strip_suffix('/')?.to_owned())));
+            names.extend(
+                folders
+                    .filter_map(|f| Some(f.strip_prefix(&prefix)?.strip_suffix('/')?.to_owned())),
+            );
             more = page.next_continuation_token;
             if more.is_none() {
                 return Ok(names);
@@ -220,7 +251,9 @@ impl S3Store {
     pub(crate) async fn delete(&self, key: &str) -> Result<()> {
         let call = self.client.delete_object().bucket(&self.place.bucket).key(key);
         let answer = call.set_expected_bucket_owner(self.place.owner.clone()).send().await;
-        self.answered(answer, || format!("`{}` can't be deleted", self.describe(key))).await.map(drop)
+        self.answered(answer, || format!("`{}` can't be deleted", self.describe(key)))
+            .await
+            .map(drop)
     }
 
     /// Removes an object that still has this ETag; false when it has another. One that is gone is removed already.
@@ -235,11 +268,17 @@ impl S3Store {
         let answer = call.set_expected_bucket_owner(self.place.owner.clone()).send().await;
         match answer.map_err(|error| Failure::of(&error)) {
             Ok(_) => Ok(true),
-            Err(failure) if failure.status() == Some(404) && failure.code() != Some("NoSuchBucket") => Ok(true),
+            Err(failure)
+                if failure.status() == Some(404) && failure.code() != Some("NoSuchBucket") =>
+            {
+                Ok(true)
+            }
             Err(failure) if failure.status() == Some(412) => Ok(false),
             // This S3 knows no such condition.
             Err(failure) if failure.status() == Some(501) => self.delete(key).await.map(|()| true),
-            Err(failure) => Err(self.failed(format!("`{}` can't be deleted", self.describe(key)), failure).await),
+            Err(failure) => Err(self
+                .failed(format!("`{}` can't be deleted", self.describe(key)), failure)
+                .await),
         }
     }
 
@@ -247,7 +286,9 @@ impl S3Store {
     pub(crate) async fn real_region(&self) -> Option<String> {
         match self.client.head_bucket().bucket(&self.place.bucket).send().await {
             Ok(answer) => answer.bucket_region().map(str::to_owned),
-            Err(error) => error.raw_response()?.headers().get("x-amz-bucket-region").map(str::to_owned),
+            Err(error) => {
+                error.raw_response()?.headers().get("x-amz-bucket-region").map(str::to_owned)
+            }
         }
     }
 
@@ -272,7 +313,13 @@ impl S3Store {
         format!("s3://{}/{key}", self.place.bucket)
     }
 
-    async fn put_small(&self, key: &str, bytes: Bytes, metadata: &Metadata, progress: Progress<'_>) -> Result<Put> {
+    async fn put_small(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        metadata: &Metadata,
+        progress: Progress<'_>,
+    ) -> Result<Put> {
         let mut tries = 0;
         loop {
             let failure = match self.put_once(key, bytes.clone(), metadata).await {
@@ -324,16 +371,18 @@ impl S3Store {
         etag: Option<String>,
     ) -> Result<GetObjectOutput, Failure> {
         let call = self.client.get_object().bucket(&self.place.bucket).key(key);
-        let call = call.set_expected_bucket_owner(self.place.owner.clone()).set_range(range).set_if_match(etag);
+        let call = call
+            .set_expected_bucket_owner(self.place.owner.clone())
+            .set_range(range)
+            .set_if_match(etag);
         call.send().await.map_err(|error| Failure::of(&error))
     }
 
     async fn no_range(&self, key: &str, start: u64, len: u64, failure: Failure) -> Error {
         match failure.code() {
             Some("NoSuchKey") => missing(&self.describe(key)),
-            Some("InvalidRange") => {
-                Error::integrity(too_short(&self.describe(key), 0, len)).why(format!("from byte {start} on"))
-            }
+            Some("InvalidRange") => Error::integrity(too_short(&self.describe(key), 0, len))
+                .why(format!("from byte {start} on")),
             _ => self.failed(reading(self, key), failure).await,
         }
     }
@@ -413,7 +462,10 @@ fn random() -> u64 {
 }
 
 fn timeouts(attempt: Duration) -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).operation_attempt_timeout(attempt).build()
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .operation_attempt_timeout(attempt)
+        .build()
 }
 
 /// The time of one attempt at sending `size` bytes: five minutes, more where that would ask for over 32 KiB/s.
@@ -458,7 +510,9 @@ async fn body(mut answer: GetObjectOutput, size: u64) -> Result<Vec<u8>, String>
     loop {
         match answer.body.next().await {
             Some(Ok(chunk)) => bytes.extend_from_slice(&chunk),
-            Some(Err(error)) => return Err(format!("got {} of {size} bytes: {}", bytes.len(), chain(&error))),
+            Some(Err(error)) => {
+                return Err(format!("got {} of {size} bytes: {}", bytes.len(), chain(&error)));
+            }
             None if bytes.len() as u64 == size => return Ok(bytes),
             None => return Err(format!("got {} of {size} bytes", bytes.len())),
         }

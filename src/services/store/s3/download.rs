@@ -29,7 +29,13 @@ const ATTEMPTS: u32 = 5;
 type Piece = (u64, Bytes);
 
 /// `found` as a new file `to`. Where there is one already, nothing is replaced and it is an error.
-pub(crate) async fn whole(store: &S3Store, key: &str, found: &Found, to: &Path, progress: Progress<'_>) -> Result<()> {
+pub(crate) async fn whole(
+    store: &S3Store,
+    key: &str,
+    found: &Found,
+    to: &Path,
+    progress: Progress<'_>,
+) -> Result<()> {
     let partial = create(to, found.size).await?;
     let file = partial.reopen().map_err(|error| Error::io("can't write", to, &error))?;
     let (sink, pieces) = mpsc::channel(QUEUE);
@@ -47,8 +53,10 @@ pub(crate) async fn create(to: &Path, size: u64) -> Result<NamedTempFile> {
     let to = to.to_owned();
     blocking(move || {
         let failed = |error: io::Error| Error::io("can't write", &to, &error);
-        let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let partial = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder).map_err(failed)?;
+        let folder =
+            to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let partial =
+            tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder).map_err(failed)?;
         partial.as_file().set_len(size).map_err(failed)?;
         Ok(partial)
     })
@@ -59,7 +67,10 @@ pub(crate) async fn create(to: &Path, size: u64) -> Result<NamedTempFile> {
 pub(crate) async fn keep(partial: NamedTempFile, to: &Path) -> Result<()> {
     let to = to.to_owned();
     blocking(move || {
-        partial.persist_noclobber(&to).map(drop).map_err(|error| Error::io("can't write", &to, &error.error))
+        partial
+            .persist_noclobber(&to)
+            .map(drop)
+            .map_err(|error| Error::io("can't write", &to, &error.error))
     })
     .await
 }
@@ -78,7 +89,8 @@ async fn receive(
     sink: mpsc::Sender<Piece>,
     progress: Progress<'_>,
 ) -> Result<()> {
-    let ranges = (0..found.size.div_ceil(RANGE)).map(|n| n * RANGE..found.size.min((n + 1) * RANGE));
+    let ranges =
+        (0..found.size.div_ceil(RANGE)).map(|n| n * RANGE..found.size.min((n + 1) * RANGE));
     let receiving = ranges.map(|range| receive_range(store, key, found, range, &sink, progress));
     stream::iter(receiving).buffer_unordered(IN_FLIGHT).try_collect().await
 }
@@ -114,13 +126,16 @@ async fn receive_once(
     sink: &mpsc::Sender<Piece>,
     progress: Progress<'_>,
 ) -> Result<Option<String>> {
-    let mut answer = match store.open(key, Some(format!("bytes={at}-{}", end - 1)), found.etag.clone()).await {
-        Ok(answer) => answer,
-        Err(failure) => match failure.code() {
-            Some("PreconditionFailed" | "NoSuchKey" | "InvalidRange") => return Err(changed(store, key)),
-            _ => return Err(store.failed(reading(store, key), failure).await),
-        },
-    };
+    let mut answer =
+        match store.open(key, Some(format!("bytes={at}-{}", end - 1)), found.etag.clone()).await {
+            Ok(answer) => answer,
+            Err(failure) => match failure.code() {
+                Some("PreconditionFailed" | "NoSuchKey" | "InvalidRange") => {
+                    return Err(changed(store, key));
+                }
+                _ => return Err(store.failed(reading(store, key), failure).await),
+            },
+        };
     if length(&answer) != end - *at {
         return Err(changed(store, key));
     }

@@ -25,7 +25,11 @@ fn bytes(len: usize, seed: u8) -> Vec<u8> {
 }
 
 fn metadata() -> Metadata {
-    Metadata([("cdflow-version", "1.2.3"), ("cdflow-bundle-digest", "ab")].map(|(k, v)| (k.into(), v.into())).into())
+    Metadata(
+        [("cdflow-version", "1.2.3"), ("cdflow-bundle-digest", "ab")]
+            .map(|(k, v)| (k.into(), v.into()))
+            .into(),
+    )
 }
 
 async fn put(store: &S3Store, key: &str, bytes: Vec<u8>) -> Result<Put> {
@@ -38,11 +42,22 @@ fn header(head: &str, name: &str) -> Option<String> {
 }
 
 async fn open_uploads(store: &S3Store) -> usize {
-    store.client.list_multipart_uploads().bucket(&store.place.bucket).send().await.unwrap().uploads().len()
+    store
+        .client
+        .list_multipart_uploads()
+        .bucket(&store.place.bucket)
+        .send()
+        .await
+        .unwrap()
+        .uploads()
+        .len()
 }
 
 /// The same bucket, seen through a proxy.
-async fn through(store_: &S3Store, rule: impl Fn(&str) -> Fault + Send + Sync + 'static) -> S3Store {
+async fn through(
+    store_: &S3Store,
+    rule: impl Fn(&str) -> Fault + Send + Sync + 'static,
+) -> S3Store {
     store(&proxy(rule).await, &store_.place.bucket, None)
 }
 
@@ -56,7 +71,9 @@ fn first(
     let seen = AtomicUsize::new(0);
     move |head| {
         let line = head.lines().next().unwrap_or_default();
-        let hit = line.starts_with(verb) && line.contains(part) && seen.fetch_add(1, Ordering::Relaxed) < times;
+        let hit = line.starts_with(verb)
+            && line.contains(part)
+            && seen.fetch_add(1, Ordering::Relaxed) < times;
         if hit { fault() } else { Fault::Pass }
     }
 }
@@ -68,7 +85,8 @@ async fn a_small_object_is_written_once() {
     let count = |n| {
         moved.fetch_add(n, Ordering::Relaxed);
     };
-    let put_one = store.put_new("t/c/c-1.zip", Content::Bytes(b"one".to_vec()), &metadata(), &count).await;
+    let put_one =
+        store.put_new("t/c/c-1.zip", Content::Bytes(b"one".to_vec()), &metadata(), &count).await;
     assert_eq!(put_one.unwrap(), Put::Created);
     assert_eq!(moved.load(Ordering::Relaxed), 3);
     assert_eq!(put(&store, "t/c/c-1.zip", b"two".to_vec()).await.unwrap(), Put::Exists);
@@ -92,12 +110,18 @@ async fn limits_and_ranges_are_checked() {
     let object = store.describe("a");
     let error = store.get("a", 9).await.unwrap_err();
     assert_eq!(error.exit(), Exit::Integrity);
-    assert_eq!(error.to_string(), format!("`{object}` is too large: it has 10 bytes, at most 9 are expected"));
+    assert_eq!(
+        error.to_string(),
+        format!("`{object}` is too large: it has 10 bytes, at most 9 are expected")
+    );
     assert_eq!(store.get_range("a", 2, 3).await.unwrap(), b"234");
     assert_eq!(store.get_range("a", 10, 0).await.unwrap(), b"");
     for (start, got) in [(8, 2), (10, 0)] {
         let error = store.get_range("a", start, 3).await.unwrap_err();
-        assert_eq!(error.to_string(), format!("`{object}`: got {got} of 3 bytes: from byte {start} on"));
+        assert_eq!(
+            error.to_string(),
+            format!("`{object}`: got {got} of 3 bytes: from byte {start} on")
+        );
         assert_eq!(error.exit(), Exit::Integrity);
     }
     assert_eq!(
@@ -130,15 +154,18 @@ async fn a_large_object_goes_up_in_parts_and_comes_back_in_ranges() {
     // Moto keeps no CRC64NVME (without a library of its own); so what was sent is looked at.
     let heads = std::mem::take(&mut *heads.lock().unwrap());
     let sent: Vec<_> = heads.iter().map(|head| header(head, "x-amz-checksum-crc64nvme")).collect();
-    let mut sums: Vec<_> = content.chunks(8 * MIB).map(|part| Some(base64_crc(crc(part)))).collect();
+    let mut sums: Vec<_> =
+        content.chunks(8 * MIB).map(|part| Some(base64_crc(crc(part)))).collect();
     assert_eq!((sent.len(), &sent[0], &sent[4]), (5, &None, &Some(base64_crc(crc(&content)))));
     let mut of_parts = sent[1..4].to_vec();
     sums.sort();
     of_parts.sort();
     assert_eq!(of_parts, sums);
-    for (name, value) in
-        [("if-none-match", "*"), ("x-amz-checksum-type", "FULL_OBJECT"), ("x-amz-mp-object-size", "20000000")]
-    {
+    for (name, value) in [
+        ("if-none-match", "*"),
+        ("x-amz-checksum-type", "FULL_OBJECT"),
+        ("x-amz-mp-object-size", "20000000"),
+    ] {
         assert_eq!(header(&heads[4], name).as_deref(), Some(value));
     }
     assert_eq!(open_uploads(&store).await, 0);
@@ -157,7 +184,8 @@ async fn one_of_eight_writers_wins() {
     let racing = through(&store, |_| Fault::Pass).await;
     let folder = tempfile::tempdir().unwrap();
     let puts = join_all((0..8).map(|n| put(&racing, "big", bytes(9 * MIB, n)))).await;
-    let winners: Vec<u8> = (0..8).filter(|n| *puts[*n as usize].as_ref().unwrap() == Put::Created).collect();
+    let winners: Vec<u8> =
+        (0..8).filter(|n| *puts[*n as usize].as_ref().unwrap() == Put::Created).collect();
     assert_eq!(winners.len(), 1, "{puts:?}");
     store.fetch("big", &folder.path().join("to"), &silent).await.unwrap();
     assert!(std::fs::read(folder.path().join("to")).unwrap() == bytes(9 * MIB, winners[0]));
@@ -222,7 +250,9 @@ async fn an_abort_that_fails_is_told() {
     let store = bucket().await;
     let failing = through(&store, |head| match head {
         _ if head.starts_with("DELETE") => refusal("403 Forbidden", "AccessDenied"),
-        _ if head.starts_with("PUT") && head.contains("partNumber=2&") => refusal("403 Forbidden", "AccessDenied"),
+        _ if head.starts_with("PUT") && head.contains("partNumber=2&") => {
+            refusal("403 Forbidden", "AccessDenied")
+        }
         _ => Fault::Pass,
     })
     .await;
@@ -231,21 +261,30 @@ async fn an_abort_that_fails_is_told() {
     let bucket = &store.place.bucket;
     assert_eq!(error.exit(), Exit::Credentials);
     let why = "AccessDenied: said the test (HTTP 403, region eu-west-1, request id REQ1)";
-    assert!(text.starts_with(&format!("part 2 of `s3://{bucket}/x` can't be written: {why}\n")), "{text}");
     assert!(
-        text.contains(&format!("of `x` is still open: {why}; remove it: aws s3api abort-multipart-upload")),
+        text.starts_with(&format!("part 2 of `s3://{bucket}/x` can't be written: {why}\n")),
+        "{text}"
+    );
+    assert!(
+        text.contains(&format!(
+            "of `x` is still open: {why}; remove it: aws s3api abort-multipart-upload"
+        )),
         "{text}"
     );
 
     let moving = tokio::sync::Notify::new();
     let (notify, metadata) = (|_| moving.notify_one(), metadata());
-    let failing = through(&store, first(9, "DELETE", "", || refusal("403 Forbidden", "AccessDenied"))).await;
+    let failing =
+        through(&store, first(9, "DELETE", "", || refusal("403 Forbidden", "AccessDenied"))).await;
     tokio::select! {
         put = failing.put_new("x", Content::Bytes(bytes(60 * MIB, 0)), &metadata, &notify) => panic!("{put:?}"),
         () = moving.notified() => {}
     }
     let text = failing.settle().await.unwrap_err().to_string();
-    assert!(text.starts_with("a cancelled upload could not be cleaned up\n  -> upload `"), "{text}");
+    assert!(
+        text.starts_with("a cancelled upload could not be cleaned up\n  -> upload `"),
+        "{text}"
+    );
     failing.settle().await.unwrap();
     assert_eq!(open_uploads(&store).await, 2);
 }
@@ -264,7 +303,10 @@ async fn a_conflict_is_begun_again() {
         assert_eq!(put(&always, key, bytes(size, 1)).await.unwrap(), Put::Exists);
         store.delete(key).await.unwrap();
         let text = put(&always, key, bytes(size, 1)).await.unwrap_err().to_string();
-        assert!(text.contains("can't be written: ConditionalRequestConflict: said the test (HTTP 409"), "{text}");
+        assert!(
+            text.contains("can't be written: ConditionalRequestConflict: said the test (HTTP 409"),
+            "{text}"
+        );
     }
     assert_eq!(open_uploads(&store).await, 0);
 }
@@ -275,12 +317,13 @@ async fn a_lost_answer_looks_like_an_object_that_exists() {
     let losing = through(&store, first(1, "PUT", "small", || Fault::Lose)).await;
     assert_eq!(put(&losing, "small", bytes(5, 0)).await.unwrap(), Put::Exists);
     let tries = AtomicUsize::new(0);
-    let losing = through(&store, move |head| match head.starts_with("POST") && head.contains("uploadId=") {
-        true if tries.fetch_add(1, Ordering::Relaxed) == 0 => Fault::Lose,
-        true => refusal("404 Not Found", "NoSuchUpload"),
-        false => Fault::Pass,
-    })
-    .await;
+    let losing =
+        through(&store, move |head| match head.starts_with("POST") && head.contains("uploadId=") {
+            true if tries.fetch_add(1, Ordering::Relaxed) == 0 => Fault::Lose,
+            true => refusal("404 Not Found", "NoSuchUpload"),
+            false => Fault::Pass,
+        })
+        .await;
     assert_eq!(put(&losing, "large", bytes(9 * MIB, 0)).await.unwrap(), Put::Exists);
     assert_eq!(store.head("large").await.unwrap().unwrap().size, 9 * MIB as u64);
     assert_eq!(open_uploads(&store).await, 0);
@@ -313,7 +356,8 @@ async fn every_call_names_the_owner() {
     store.delete("small").await.unwrap();
     let asked = std::mem::take(&mut *asked.lock().unwrap());
     assert!(asked.len() > 18, "{asked:?}");
-    let silent: Vec<_> = asked.iter().filter(|(owner, _)| owner.as_deref() != Some("123456789012")).collect();
+    let silent: Vec<_> =
+        asked.iter().filter(|(owner, _)| owner.as_deref() != Some("123456789012")).collect();
     assert!(silent.is_empty(), "{silent:?}");
 }
 
@@ -346,7 +390,8 @@ async fn cut_bodies_are_read_on() {
         let text = error.to_string();
         assert_eq!(error.exit(), Exit::Unavailable, "{text}");
         assert!(
-            text.starts_with(&format!("`{object}` can't be read: got ")) && text.contains(" of 1000 bytes"),
+            text.starts_with(&format!("`{object}` can't be read: got "))
+                && text.contains(" of 1000 bytes"),
             "{text}"
         );
     }
@@ -358,12 +403,18 @@ async fn an_object_that_changes_is_refused() {
     let store = bucket().await;
     let folder = tempfile::tempdir().unwrap();
     put(&store, "a", bytes(1000, 0)).await.unwrap();
-    let changed =
-        through(&store, first(1, "GET", "a", || refusal("412 Precondition Failed", "PreconditionFailed"))).await;
+    let changed = through(
+        &store,
+        first(1, "GET", "a", || refusal("412 Precondition Failed", "PreconditionFailed")),
+    )
+    .await;
     let error = changed.fetch("a", &folder.path().join("a"), &silent).await.unwrap_err();
     assert_eq!(error.exit(), Exit::Integrity);
     let object = store.describe("a");
-    assert_eq!(error.to_string(), format!("`{object}` can't be read: the object changed while it was being read"));
+    assert_eq!(
+        error.to_string(),
+        format!("`{object}` can't be read: the object changed while it was being read")
+    );
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
 }
 
@@ -371,7 +422,8 @@ async fn an_object_that_changes_is_refused() {
 async fn lists_pages_and_folders() {
     let store = bucket().await;
     for batch in 0..11 {
-        let puts = (0..100).map(|n| (batch * 100) + n).map(|n| format!("t/c/{:03}/{n:04}", n / 300));
+        let puts =
+            (0..100).map(|n| (batch * 100) + n).map(|n| format!("t/c/{:03}/{n:04}", n / 300));
         let puts = puts.map(|key| async { put(&store, &{ key }, b"x".to_vec()).await.unwrap() });
         join_all(puts).await;
     }
@@ -395,19 +447,30 @@ async fn a_missing_bucket_is_never_an_empty_one() {
         ("`s3://nowhere/a` can't be read", store.head("a").await.unwrap_err()),
         ("`s3://nowhere/a` can't be read", store.get("a", 1).await.unwrap_err()),
         ("`s3://nowhere/a` can't be read", store.get_range("a", 0, 1).await.unwrap_err()),
-        ("`s3://nowhere/a` can't be read", store.fetch("a", &folder.path().join("a"), &silent).await.unwrap_err()),
+        (
+            "`s3://nowhere/a` can't be read",
+            store.fetch("a", &folder.path().join("a"), &silent).await.unwrap_err(),
+        ),
         ("`s3://nowhere/a` can't be listed", store.list("a", None, 1).await.unwrap_err()),
         ("`s3://nowhere/` can't be listed", store.folders("").await.unwrap_err()),
         ("`s3://nowhere/a` can't be deleted", store.delete("a").await.unwrap_err()),
         ("`s3://nowhere/a` can't be written", put(&store, "a", vec![0]).await.unwrap_err()),
-        ("`s3://nowhere/a` can't be written", put(&store, "a", bytes(9 * MIB, 0)).await.unwrap_err()),
+        (
+            "`s3://nowhere/a` can't be written",
+            put(&store, "a", bytes(9 * MIB, 0)).await.unwrap_err(),
+        ),
     ];
     for (what, error) in errors {
         let text = error.to_string();
         assert_eq!(error.exit(), Exit::Input, "{text}");
         assert!(text.starts_with(&format!("{what}: NoSuchBucket: ")), "{text}");
         assert!(text.contains("(HTTP 404, region eu-west-1"), "{text}");
-        assert!(text.ends_with("\n  -> check the bucket's name in the account scheme, or create the bucket"), "{text}");
+        assert!(
+            text.ends_with(
+                "\n  -> check the bucket's name in the account scheme, or create the bucket"
+            ),
+            "{text}"
+        );
     }
 }
 
@@ -421,13 +484,21 @@ async fn refusals_are_understood() {
     };
 
     let moved = ask(
-        |_| Fault::Answer("301 Moved Permanently", "x-amz-bucket-region: us-east-2\r\n".into(), String::new()),
+        |_| {
+            Fault::Answer(
+                "301 Moved Permanently",
+                "x-amz-bucket-region: us-east-2\r\n".into(),
+                String::new(),
+            )
+        },
         None,
     )
     .await;
     assert_eq!(moved.exit(), Exit::Input);
     assert!(
-        moved.to_string().contains("-> the bucket is in region `us-east-2`, the configured region is `eu-west-1`"),
+        moved.to_string().contains(
+            "-> the bucket is in region `us-east-2`, the configured region is `eu-west-1`"
+        ),
         "{moved}"
     );
 
@@ -452,7 +523,9 @@ async fn refusals_are_understood() {
     let foreign = ask(denied, Some("111111111111")).await;
     assert_eq!(foreign.exit(), Exit::Refused);
     assert!(
-        foreign.to_string().contains(&format!("bucket `{name}` does not belong to account 111111111111")),
+        foreign
+            .to_string()
+            .contains(&format!("bucket `{name}` does not belong to account 111111111111")),
         "{foreign}"
     );
     assert_eq!(ask(denied, None).await.exit(), Exit::Credentials);
@@ -475,10 +548,12 @@ async fn nobody_there_and_nobody_known() {
         .behavior_version(aws_config::BehaviorVersion::latest())
         .endpoint_url(format!("http://{}", moto()))
         .build();
-    let nobody = aws_config::profile::ProfileFileCredentialsProvider::builder().profile_name("cdflow-no-such-profile");
+    let nobody = aws_config::profile::ProfileFileCredentialsProvider::builder()
+        .profile_name("cdflow-no-such-profile");
     let nobody = aws_sdk_s3::config::SharedCredentialsProvider::new(nobody.build());
     let config = config.into_builder().credentials_provider(nobody).build();
-    let error = S3Store::new(&config, "b".into(), "eu-west-1".into(), None).get("a", 1).await.unwrap_err();
+    let error =
+        S3Store::new(&config, "b".into(), "eu-west-1".into(), None).get("a", 1).await.unwrap_err();
     assert_eq!(error.exit(), Exit::Credentials, "{error}");
     assert!(error.to_string().contains("\n  -> set AWS_ACCESS_KEY_ID and"), "{error}");
 }

@@ -90,7 +90,8 @@ impl Source {
             Self::Memory(bytes) => Ok(bytes.slice(index(start)..index(start + len))),
             Self::File { file, path, .. } => {
                 let mut buffer = vec![0; index(len)];
-                file.read_exact_at(&mut buffer, start).map_err(|error| Error::io("can't read", path, &error))?;
+                file.read_exact_at(&mut buffer, start)
+                    .map_err(|error| Error::io("can't read", path, &error))?;
                 Ok(buffer.into())
             }
         }
@@ -112,11 +113,16 @@ impl Source {
     /// between does not fit its checksum, and S3 refuses it.
     async fn body(&self, start: u64, len: u64) -> Result<ByteStream> {
         match self {
-            Self::Memory(bytes) => Ok(ByteStream::from(bytes.slice(index(start)..index(start + len)))),
+            Self::Memory(bytes) => {
+                Ok(ByteStream::from(bytes.slice(index(start)..index(start + len))))
+            }
             Self::File { path, .. } => {
-                let part = ByteStream::read_from().path(path).offset(start).length(Length::Exact(len));
+                let part =
+                    ByteStream::read_from().path(path).offset(start).length(Length::Exact(len));
                 let part = part.buffer_size(index(STEP)).build().await;
-                part.map_err(|error| Error::input(format!("can't read `{}`", path.display())).why(chain(&error)))
+                part.map_err(|error| {
+                    Error::input(format!("can't read `{}`", path.display())).why(chain(&error))
+                })
             }
         }
     }
@@ -149,7 +155,13 @@ pub(crate) async fn upload(
     }
 }
 
-async fn once(store: &S3Store, key: &str, source: &Source, metadata: &Metadata, caller: &Caller) -> Result<Outcome> {
+async fn once(
+    store: &S3Store,
+    key: &str,
+    source: &Source,
+    metadata: &Metadata,
+    caller: &Caller,
+) -> Result<Outcome> {
     // Not interrupted: an upload that was opened without our learning its id could not be aborted.
     let upload = Upload::open(store, key, metadata).await?;
     let parts = tokio::select! {
@@ -182,15 +194,19 @@ impl<'a> Upload<'a> {
             .send()
             .await;
         let answer = store.answered(answer, || writing(store, key)).await?;
-        let id = answer.upload_id.ok_or_else(|| Error::internal(writing(store, key)).why("S3 gave no upload id"))?;
+        let id = answer
+            .upload_id
+            .ok_or_else(|| Error::internal(writing(store, key)).why("S3 gave no upload id"))?;
         Ok(Self { store, key, id })
     }
 
     /// All parts, in order.
     async fn send(&self, source: &Source, caller: &Caller) -> Result<Vec<Part>> {
         let size = part_size(source.size());
-        let sending = (0..source.size().div_ceil(size)).map(|index| self.part(source, index, size, caller));
-        let mut parts: Vec<Part> = stream::iter(sending).buffer_unordered(IN_FLIGHT).try_collect().await?;
+        let sending =
+            (0..source.size().div_ceil(size)).map(|index| self.part(source, index, size, caller));
+        let mut parts: Vec<Part> =
+            stream::iter(sending).buffer_unordered(IN_FLIGHT).try_collect().await?;
         parts.sort_unstable_by_key(|part| part.number);
         Ok(parts)
     }
@@ -198,8 +214,8 @@ impl<'a> Upload<'a> {
     async fn part(&self, source: &Source, index: u64, size: u64, caller: &Caller) -> Result<Part> {
         let start = index * size;
         let len = size.min(source.size() - start);
-        let number =
-            i32::try_from(index + 1).map_err(|error| Error::internal(writing(self.store, self.key)).why(error))?;
+        let number = i32::try_from(index + 1)
+            .map_err(|error| Error::internal(writing(self.store, self.key)).why(error))?;
         let reader = source.clone();
         let crc = blocking(move || reader.crc(start, len)).await?;
         let etag = self.send_part(number, source.body(start, len).await?, len, crc).await?;
@@ -207,7 +223,13 @@ impl<'a> Upload<'a> {
         Ok(Part { number, etag, crc, len })
     }
 
-    async fn send_part(&self, number: i32, body: ByteStream, len: u64, crc: u64) -> Result<Option<String>> {
+    async fn send_part(
+        &self,
+        number: i32,
+        body: ByteStream,
+        len: u64,
+        crc: u64,
+    ) -> Result<Option<String>> {
         let place = &self.store.place;
         let call = self
             .store
@@ -230,8 +252,9 @@ impl<'a> Upload<'a> {
     /// Makes the parts an object, unless there is one.
     async fn complete(&self, parts: Vec<Part>, size: u64) -> Result<Outcome> {
         let place = &self.store.place;
-        let whole =
-            parts.iter().fold(crc(&[]), |sum, part| crc_fast::checksum_combine(Crc64Nvme, sum, part.crc, part.len));
+        let whole = parts.iter().fold(crc(&[]), |sum, part| {
+            crc_fast::checksum_combine(Crc64Nvme, sum, part.crc, part.len)
+        });
         let parts = parts.into_iter().map(completed).collect();
         let answer = self
             .store
@@ -257,9 +280,13 @@ impl<'a> Upload<'a> {
         };
         match (failure.status(), failure.code()) {
             (Some(412), _) | (_, Some("PreconditionFailed")) => Ok(Outcome::Put(Put::Exists)),
-            (Some(409), _) | (_, Some("ConditionalRequestConflict")) => Ok(Outcome::Conflict(failure)),
+            (Some(409), _) | (_, Some("ConditionalRequestConflict")) => {
+                Ok(Outcome::Conflict(failure))
+            }
             // A first attempt did it and its answer was lost; or else somebody aborted our upload.
-            (_, Some("NoSuchUpload")) if self.store.head(self.key).await?.is_some() => Ok(Outcome::Put(Put::Exists)),
+            (_, Some("NoSuchUpload")) if self.store.head(self.key).await?.is_some() => {
+                Ok(Outcome::Put(Put::Exists))
+            }
             _ => Err(self.store.failed(writing(self.store, self.key), failure).await),
         }
     }
@@ -282,8 +309,13 @@ impl<'a> Upload<'a> {
         for attempt in 0..3 {
             pause(attempt).await;
             let place = &self.store.place;
-            let call =
-                self.store.client.abort_multipart_upload().bucket(&place.bucket).key(self.key).upload_id(&self.id);
+            let call = self
+                .store
+                .client
+                .abort_multipart_upload()
+                .bucket(&place.bucket)
+                .key(self.key)
+                .upload_id(&self.id);
             let answer = call.set_expected_bucket_owner(place.owner.clone()).send().await;
             match answer.map_err(|error| Failure::of(&error)) {
                 Err(failure) if failure.code() != Some("NoSuchUpload") => return Err(failure),
@@ -299,13 +331,23 @@ impl<'a> Upload<'a> {
     /// No answer is taken for a yes: S3 accepted the abort, and listing parts may not be allowed to us.
     async fn is_gone(&self) -> bool {
         let place = &self.store.place;
-        let call = self.store.client.list_parts().bucket(&place.bucket).key(self.key).upload_id(&self.id).max_parts(1);
+        let call = self
+            .store
+            .client
+            .list_parts()
+            .bucket(&place.bucket)
+            .key(self.key)
+            .upload_id(&self.id)
+            .max_parts(1);
         call.set_expected_bucket_owner(place.owner.clone()).send().await.is_err()
     }
 
     fn left_behind(&self, failure: Failure) -> String {
         let bucket = &self.store.place.bucket;
-        let error = self.store.failed_plainly(format!("upload `{}` of `{}` is still open", self.id, self.key), failure);
+        let error = self.store.failed_plainly(
+            format!("upload `{}` of `{}` is still open", self.id, self.key),
+            failure,
+        );
         format!(
             "{}; remove it: aws s3api abort-multipart-upload --bucket '{bucket}' --key '{}' --upload-id '{}'",
             error.to_string().lines().next().unwrap_or_default(),
@@ -347,8 +389,12 @@ fn index(size: u64) -> usize {
 }
 
 /// Files are read off the threads that drive the connections.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::internal("a file task failed").why(error))?
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::internal("a file task failed").why(error))?
 }
 
 #[cfg(test)]
@@ -369,8 +415,9 @@ mod tests {
         assert_eq!(base64_crc(crc(b"123456789")), "rosUhgp5mIg=");
         let (a, b) = (b"1234", b"56789");
         let both = [(crc(a), 4), (crc(b), 5)];
-        let whole =
-            both.iter().fold(crc(&[]), |sum, (part, len)| crc_fast::checksum_combine(Crc64Nvme, sum, *part, *len));
+        let whole = both.iter().fold(crc(&[]), |sum, (part, len)| {
+            crc_fast::checksum_combine(Crc64Nvme, sum, *part, *len)
+        });
         assert_eq!(whole, crc(b"123456789"));
     }
 }

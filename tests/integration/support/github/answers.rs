@@ -85,7 +85,8 @@ fn filled(mut answer: Value, number: u64, it: &PullRequest) -> Value {
     answer["head"]["repo"] = it.head_repository.map_or(Value::Null, full);
     answer["base"]["repo"] = full(it.base_repository);
     let label = answer["labels"][0].clone();
-    let labels: Vec<Value> = it.labels.iter().map(|name| with(label.clone(), json!({ "name": name }))).collect();
+    let labels: Vec<Value> =
+        it.labels.iter().map(|name| with(label.clone(), json!({ "name": name }))).collect();
     let closed = if it.is_open { Value::Null } else { time(it.updated_at) };
     with(
         answer,
@@ -105,7 +106,8 @@ pub(super) fn changed_file(name: &str) -> Value {
 }
 
 pub(super) fn release(world: &World, id: u64, release: &Release) -> Value {
-    let assets: Vec<Value> = release.assets.iter().map(|(id, asset)| self::asset(world, *id, asset)).collect();
+    let assets: Vec<Value> =
+        release.assets.iter().map(|(id, asset)| self::asset(world, *id, asset)).collect();
     // On GitHub Enterprise Server uploads go to the API's host, beside the API.
     let uploads = match world.url.strip_suffix("/v3") {
         Some(api) => format!("{api}/uploads/repos/{REPOSITORY}"),
@@ -126,7 +128,8 @@ pub(super) fn release(world: &World, id: u64, release: &Release) -> Value {
 
 pub(super) fn asset(world: &World, id: u64, asset: &Asset) -> Value {
     use sha2::Digest;
-    let digest: String = sha2::Sha256::digest(&asset.bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String =
+        sha2::Sha256::digest(&asset.bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     with(
         example("release-asset"),
         json!({

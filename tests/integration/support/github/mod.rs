@@ -66,7 +66,8 @@ impl GitHub {
         let (running, ended) = tokio::sync::oneshot::channel();
         let served = world.clone();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
                 tokio::select! {
                     () = serve(tokio::net::TcpListener::from_std(listener).unwrap(), served, prefix) => {}
@@ -106,7 +107,8 @@ impl GitHub {
 
     /// From now on so many of a hundred requests meet one of these.
     pub(crate) fn weather(&self, seed: u64, percent: u64, faults: Vec<Fault>) {
-        self.world().weather = Some(world::Weather { seed, percent, faults, asked: Default::default() });
+        self.world().weather =
+            Some(world::Weather { seed, percent, faults, asked: Default::default() });
     }
 
     /// How many requests there were so far.
@@ -117,7 +119,9 @@ impl GitHub {
     /// So far, those whose line contains this.
     pub(crate) fn exchanges(&self, containing: &str) -> Vec<Exchange> {
         let all = self.world().exchanges.clone();
-        all.into_iter().filter(|it| format!("{} {}", it.method, it.path).contains(containing)).collect()
+        all.into_iter()
+            .filter(|it| format!("{} {}", it.method, it.path).contains(containing))
+            .collect()
     }
 }
 
@@ -175,27 +179,36 @@ async fn respond(
 ) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
-    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let header = |name: &str| {
+        head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    };
     let full = head.uri.path_and_query().map_or("/", |it| it.as_str());
     let asked = routes::Asked {
         method: head.method.to_string(),
-        path: full.strip_prefix(prefix).or_else(|| full.strip_prefix("/api")).unwrap_or("/outside").to_owned(),
+        path: full
+            .strip_prefix(prefix)
+            .or_else(|| full.strip_prefix("/api"))
+            .unwrap_or("/outside")
+            .to_owned(),
         token: header("authorization").and_then(|it| it.strip_prefix("Bearer ").map(str::to_owned)),
         content_type: header("content-type"),
         body,
     };
-    let answered = routes::answer(&mut world.lock().unwrap_or_else(PoisonError::into_inner), &asked);
+    let answered =
+        routes::answer(&mut world.lock().unwrap_or_else(PoisonError::into_inner), &asked);
     if let Some(pause) = answered.pause {
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
     if answered.hangs_up {
         return Err(std::io::Error::other("a fault"));
     }
-    let mut response = Response::builder().status(answered.status).header("x-github-request-id", "C0DE:1234:ABCD");
+    let mut response =
+        Response::builder().status(answered.status).header("x-github-request-id", "C0DE:1234:ABCD");
     for (name, value) in &answered.headers {
         response = response.header(name, value);
     }
-    let bytes = if answered.body.is_null() { Bytes::new() } else { Bytes::from(answered.body.to_string()) };
+    let bytes =
+        if answered.body.is_null() { Bytes::new() } else { Bytes::from(answered.body.to_string()) };
     let response = response.header("content-type", "application/json; charset=utf-8");
     Ok(response.body(Full::new(bytes)).unwrap())
 }

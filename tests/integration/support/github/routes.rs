@@ -48,18 +48,27 @@ struct Wanted<'a> {
 
 pub(super) fn answer(world: &mut World, asked: &Asked) -> Answered {
     let line = format!("{} {}", asked.method, asked.path);
-    let hit = world.faults.iter_mut().find(|(matching, left, _)| *left > 0 && line.contains(matching.as_str()));
+    let hit = world
+        .faults
+        .iter_mut()
+        .find(|(matching, left, _)| *left > 0 && line.contains(matching.as_str()));
     let fault = hit.map(|(_, left, fault)| {
         *left -= 1;
         fault.clone()
     });
     let fault = fault.or_else(|| world.weather.as_mut()?.fault(&line));
     let json: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
-    let login = asked.token.as_ref().and_then(|token| world.tokens.get(token)).map(|token| token.login.clone());
+    let login = asked
+        .token
+        .as_ref()
+        .and_then(|token| world.tokens.get(token))
+        .map(|token| token.login.clone());
     let is_fault = !matches!(fault, None | Some(Fault::Late(_)));
     let answered = match fault {
         None => by_rules(world, asked, &json),
-        Some(Fault::Late(milliseconds)) => Answered { pause: Some(milliseconds), ..by_rules(world, asked, &json) },
+        Some(Fault::Late(milliseconds)) => {
+            Answered { pause: Some(milliseconds), ..by_rules(world, asked, &json) }
+        }
         Some(Fault::Answer { status, headers, message }) => Answered {
             headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             ..refusal(status, message)
@@ -84,7 +93,8 @@ pub(super) fn answer(world: &mut World, asked: &Asked) -> Answered {
 }
 
 fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
-    let Some(token) = asked.token.as_ref().and_then(|token| world.tokens.get(token)).cloned() else {
+    let Some(token) = asked.token.as_ref().and_then(|token| world.tokens.get(token)).cloned()
+    else {
         return refusal(401, "Bad credentials");
     };
     let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
@@ -112,7 +122,10 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
     };
     let level = if is_read { "read" } else { "write" };
     let has = |name: &&str| {
-        token.permissions.as_ref().is_none_or(|given| given.get(*name).is_some_and(|it| it == level || it == "write"))
+        token
+            .permissions
+            .as_ref()
+            .is_none_or(|given| given.get(*name).is_some_and(|it| it == level || it == "write"))
     };
     if !accepted.is_empty() && !accepted.iter().any(has) {
         let accepted: Vec<String> = accepted.iter().map(|name| format!("{name}={level}")).collect();
@@ -123,14 +136,22 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
     match (asked.method.as_str(), parts.as_slice()) {
         ("GET", []) => ok(200, answers::full_repository()),
         ("GET", ["pulls"]) => {
-            let state = wanted.query.iter().find(|(key, _)| key == "state").map_or("open", |(_, value)| value.as_str());
+            let state = wanted
+                .query
+                .iter()
+                .find(|(key, _)| key == "state")
+                .map_or("open", |(_, value)| value.as_str());
             let shown = |it: &&PullRequest| state == "all" || it.is_open == (state == "open");
-            let mut found: Vec<_> = world.pull_requests.iter().filter(|(_, it)| shown(it)).collect();
+            let mut found: Vec<_> =
+                world.pull_requests.iter().filter(|(_, it)| shown(it)).collect();
             // By default the newest comes first.
             if !wanted.query.iter().any(|(key, value)| key == "direction" && value == "asc") {
                 found.reverse();
             }
-            let found = found.iter().map(|(number, it)| answers::listed_pull_request(**number, it)).collect();
+            let found = found
+                .iter()
+                .map(|(number, it)| answers::listed_pull_request(**number, it))
+                .collect();
             page(world, &wanted, found)
         }
         ("GET", ["pulls", number]) => {
@@ -139,28 +160,40 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
                 None => refusal(404, "Not Found"),
             }
         }
-        ("GET", ["pulls", number, "files"]) => match number.parse().ok().and_then(|it| world.pull_requests.get(&it)) {
-            Some(found) => page(world, &wanted, found.files.iter().map(|name| answers::changed_file(name)).collect()),
-            None => refusal(404, "Not Found"),
-        },
+        ("GET", ["pulls", number, "files"]) => {
+            match number.parse().ok().and_then(|it| world.pull_requests.get(&it)) {
+                Some(found) => page(
+                    world,
+                    &wanted,
+                    found.files.iter().map(|name| answers::changed_file(name)).collect(),
+                ),
+                None => refusal(404, "Not Found"),
+            }
+        }
         ("GET", ["commits", sha, "pulls"]) => {
             let came_with = |it: &PullRequest| {
                 let own = it.merge_commit_sha.iter().chain(&it.other_commits).chain([&it.head_sha]);
                 (it.is_open || it.is_merged) && own.into_iter().any(|commit| commit == sha)
             };
             let found = world.pull_requests.iter().filter(|(_, it)| came_with(it));
-            page(world, &wanted, found.map(|(number, it)| answers::listed_pull_request(*number, it)).collect())
+            page(
+                world,
+                &wanted,
+                found.map(|(number, it)| answers::listed_pull_request(*number, it)).collect(),
+            )
         }
         (_, ["issues", ..]) => issues(world, &wanted, &parts[1..]),
         (_, ["releases", ..]) => releases(world, &wanted, &parts[1..]),
         (_, ["deployments", ..]) => deployments(world, &wanted, &parts[1..]),
-        ("DELETE", ["environments", name]) => match world.environments.iter().position(|it| it == name) {
-            Some(at) => {
-                world.environments.remove(at);
-                ok(204, Value::Null)
+        ("DELETE", ["environments", name]) => {
+            match world.environments.iter().position(|it| it == name) {
+                Some(at) => {
+                    world.environments.remove(at);
+                    ok(204, Value::Null)
+                }
+                None => refusal(404, "Not Found"),
             }
-            None => refusal(404, "Not Found"),
-        },
+        }
         _ => refusal(404, "Not Found"),
     }
 }
@@ -186,10 +219,13 @@ fn issues(world: &mut World, wanted: &Wanted<'_>, parts: &[&str]) -> Answered {
         }
         (method, ["comments", id]) => {
             let (id, now) = (number(id), world.tick());
-            let Some(comment) = world.comments.get_mut(&id) else { return refusal(404, "Not Found") };
+            let Some(comment) = world.comments.get_mut(&id) else {
+                return refusal(404, "Not Found");
+            };
             match method {
                 "PATCH" => {
-                    *comment = Comment { body: body.to_owned(), updated_at: now, ..comment.clone() };
+                    *comment =
+                        Comment { body: body.to_owned(), updated_at: now, ..comment.clone() };
                     ok(200, answers::comment(world, id, &world.comments[&id]))
                 }
                 "DELETE" => {
@@ -212,9 +248,13 @@ fn releases(world: &mut World, wanted: &Wanted<'_>, parts: &[&str]) -> Answered 
             Some((id, _)) => ok(200, shown(world, *id)),
             None => refusal(404, "Not Found"),
         },
-        ("POST", ["generate-notes"]) => ok(200, json!({ "name": text("tag_name"), "body": world.notes })),
+        ("POST", ["generate-notes"]) => {
+            ok(200, json!({ "name": text("tag_name"), "body": world.notes }))
+        }
         ("POST", []) => {
-            let Some(tag) = text("tag_name") else { return invalid("Release", "tag_name", "missing") };
+            let Some(tag) = text("tag_name") else {
+                return invalid("Release", "tag_name", "missing");
+            };
             if world.releases.values().any(|it| it.tag == tag) {
                 return invalid("Release", "tag_name", "already_exists");
             }
@@ -233,7 +273,8 @@ fn releases(world: &mut World, wanted: &Wanted<'_>, parts: &[&str]) -> Answered 
         }
         ("DELETE", ["assets", asset]) => {
             let asset: u64 = asset.parse().unwrap_or_default();
-            let removed = world.releases.values_mut().find_map(|release| release.assets.remove(&asset));
+            let removed =
+                world.releases.values_mut().find_map(|release| release.assets.remove(&asset));
             removed.map_or_else(|| refusal(404, "Not Found"), |_| ok(204, Value::Null))
         }
         _ if !world.releases.contains_key(&id) => refusal(404, "Not Found"),
@@ -248,7 +289,8 @@ fn releases(world: &mut World, wanted: &Wanted<'_>, parts: &[&str]) -> Answered 
             page(world, wanted, assets.map(|(id, it)| answers::asset(world, *id, it)).collect())
         }
         ("POST", [_, "assets"]) => {
-            let name = wanted.query.iter().find(|(key, _)| key == "name").map(|(_, value)| value.clone());
+            let name =
+                wanted.query.iter().find(|(key, _)| key == "name").map(|(_, value)| value.clone());
             let Some(name) = name else { return invalid("ReleaseAsset", "name", "missing") };
             if world.releases[&id].assets.values().any(|it| it.name == name) {
                 return invalid("ReleaseAsset", "name", "already_exists");
@@ -271,14 +313,22 @@ fn deployments(world: &mut World, wanted: &Wanted<'_>, parts: &[&str]) -> Answer
     let id = parts.first().and_then(|id| id.parse::<u64>().ok()).unwrap_or_default();
     match (wanted.asked.method.as_str(), parts) {
         ("GET", []) => {
-            let environment = wanted.query.iter().find(|(key, _)| key == "environment").map(|(_, value)| value.clone());
+            let environment = wanted
+                .query
+                .iter()
+                .find(|(key, _)| key == "environment")
+                .map(|(_, value)| value.clone());
             let of_it = world.deployments.iter().rev();
-            let of_it = of_it.filter(|(_, it)| environment.as_ref().is_none_or(|name| it.environment == *name));
+            let of_it = of_it
+                .filter(|(_, it)| environment.as_ref().is_none_or(|name| it.environment == *name));
             page(world, wanted, of_it.map(|(id, it)| answers::deployment(world, *id, it)).collect())
         }
         ("POST", []) => {
-            let Some(git_ref) = wanted.json["ref"].as_str() else { return invalid("Deployment", "ref", "missing") };
-            let environment = wanted.json["environment"].as_str().unwrap_or("production").to_owned();
+            let Some(git_ref) = wanted.json["ref"].as_str() else {
+                return invalid("Deployment", "ref", "missing");
+            };
+            let environment =
+                wanted.json["environment"].as_str().unwrap_or("production").to_owned();
             if !world.environments.contains(&environment) {
                 world.environments.push(environment.clone());
             }
@@ -298,7 +348,11 @@ fn deployments(world: &mut World, wanted: &Wanted<'_>, parts: &[&str]) -> Answer
         ("GET", [_, "statuses"]) => {
             let deployment = &world.deployments[&id];
             let said = deployment.statuses.iter().rev();
-            page(world, wanted, said.map(|it| answers::status(id, &deployment.environment, it)).collect())
+            page(
+                world,
+                wanted,
+                said.map(|it| answers::status(id, &deployment.environment, it)).collect(),
+            )
         }
         ("POST", [_, "statuses"]) => {
             let description = wanted.json["description"].as_str().unwrap_or_default();
@@ -308,7 +362,10 @@ fn deployments(world: &mut World, wanted: &Wanted<'_>, parts: &[&str]) -> Answer
             let environment = world.deployments[&id].environment.clone();
             if wanted.json["state"] == "success" && wanted.json["auto_inactive"] != false {
                 let others = world.deployments.iter_mut().filter(|(other, it)| {
-                    **other < id && it.environment == environment && !it.is_transient && !it.statuses.is_empty()
+                    **other < id
+                        && it.environment == environment
+                        && !it.is_transient
+                        && !it.statuses.is_empty()
                 });
                 others.for_each(|(_, it)| it.statuses.push(json!({ "state": "inactive" })));
             }
@@ -322,14 +379,20 @@ fn deployments(world: &mut World, wanted: &Wanted<'_>, parts: &[&str]) -> Answer
 /// A page of a list, and where the next one is.
 fn page(world: &World, wanted: &Wanted<'_>, items: Vec<Value>) -> Answered {
     let number = |name: &str, or| {
-        wanted.query.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.parse().ok()).unwrap_or(or)
+        wanted
+            .query
+            .iter()
+            .find(|(key, _)| key == name)
+            .and_then(|(_, value)| value.parse().ok())
+            .unwrap_or(or)
     };
     let (size, page): (usize, usize) = (number("per_page", 30).min(100), number("page", 1));
     let mut answered = ok(200, items.iter().skip((page - 1) * size).take(size).cloned().collect());
     if items.len() > page * size {
         let path = wanted.asked.path.split('?').next().unwrap_or_default();
         let same = wanted.asked.path.split_once('?').map_or("", |(_, query)| query).split('&');
-        let same: Vec<&str> = same.filter(|pair| !pair.is_empty() && !pair.starts_with("page=")).collect();
+        let same: Vec<&str> =
+            same.filter(|pair| !pair.is_empty() && !pair.starts_with("page=")).collect();
         let query = [same.join("&"), format!("page={}", page + 1)].join("&");
         let link = format!("<{}{path}?{query}>; rel=\"next\"", world.url);
         answered.headers.push(("link".to_owned(), link));
@@ -356,7 +419,8 @@ fn decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
-        let hex = after.get(..2).filter(|_| *first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        let hex =
+            after.get(..2).filter(|_| *first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
         match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
             Some(byte) => {
                 bytes.push(byte);

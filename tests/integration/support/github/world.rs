@@ -141,8 +141,14 @@ impl World {
 
     /// Somebody else's token, or the workflow's with less: `("pull_requests", "read")`.
     pub(crate) fn token(&mut self, token: &str, login: &str, permissions: &[(&str, &str)]) {
-        let permissions = permissions.iter().map(|(name, level)| ((*name).to_owned(), (*level).to_owned())).collect();
-        self.tokens.insert(token.to_owned(), Token { login: login.to_owned(), permissions: Some(permissions) });
+        let permissions = permissions
+            .iter()
+            .map(|(name, level)| ((*name).to_owned(), (*level).to_owned()))
+            .collect();
+        self.tokens.insert(
+            token.to_owned(),
+            Token { login: login.to_owned(), permissions: Some(permissions) },
+        );
     }
 
     /// Open, of a branch of the repository.
@@ -166,8 +172,13 @@ impl World {
 
     pub(crate) fn comment(&mut self, issue: u64, author: &str, body: &str) -> u64 {
         let (id, now) = (self.id(), self.tick());
-        let comment =
-            Comment { issue, author: author.to_owned(), body: body.to_owned(), created_at: now, updated_at: now };
+        let comment = Comment {
+            issue,
+            author: author.to_owned(),
+            body: body.to_owned(),
+            created_at: now,
+            updated_at: now,
+        };
         self.comments.insert(id, comment);
         id
     }
