@@ -19,7 +19,7 @@ mod report;
 mod services;
 mod terraform;
 
-pub use self::base::process_env::Environment;
+pub use self::base::process_env::ProcessEnv;
 
 use self::{
     base::{
@@ -39,7 +39,7 @@ use self::{
 
 /// Runs what `args` (or, on Actions, the inputs in `environment`) ask for and returns the exit code.
 #[must_use]
-pub fn run(args: Vec<OsString>, environment: Environment) -> u8 {
+pub fn run(args: Vec<OsString>, environment: ProcessEnv) -> u8 {
     let on_actions = environment.get("GITHUB_ACTIONS") == Some("true");
     let no_color = environment.get("NO_COLOR").is_some();
     let log = Log::new(Redactor::default(), 0, no_color, on_actions)
@@ -73,7 +73,7 @@ pub fn run(args: Vec<OsString>, environment: Environment) -> u8 {
     ended.unwrap_or(Exit::Internal as u8)
 }
 
-fn start(inputs: Inputs, environment: Environment, log: Log) -> Result<u8> {
+fn start(inputs: Inputs, environment: ProcessEnv, log: Log) -> Result<u8> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime =

@@ -4,6 +4,6 @@ use std::process::ExitCode;
 
 #[expect(clippy::disallowed_methods, reason = "the environment is read here, once")]
 fn main() -> ExitCode {
-    let environment = cdflow::Environment::new(std::env::vars_os());
+    let environment = cdflow::ProcessEnv::new(std::env::vars_os());
     ExitCode::from(cdflow::run(std::env::args_os().collect(), environment))
 }

@@ -9,7 +9,7 @@ use super::error::{Error, Result};
 
 /// The variables that cdflow was started with.
 #[derive(Clone, Default)]
-pub struct Environment(BTreeMap<OsString, OsString>);
+pub struct ProcessEnv(BTreeMap<OsString, OsString>);
 
 /// What every program may see: where things are, who we are, how to reach the network. No credential, no token, no input.
 const FOR_PROGRAMS: &[&str] = &[
@@ -93,7 +93,7 @@ const NEVER_PASSED: &[&str] = &[
     "TF_PLUGIN_CACHE_DIR",
 ];
 
-impl Environment {
+impl ProcessEnv {
     pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         Self(variables.into_iter().collect())
     }
@@ -195,7 +195,7 @@ mod tests {
             ("AWS_ENDPOINT_URL", "http://127.0.0.1:5555"),
             ("DATADOG_API_KEY", "k"),
         ];
-        let environment = Environment::new(all.map(|(name, value)| (name.into(), value.into())));
+        let environment = ProcessEnv::new(all.map(|(name, value)| (name.into(), value.into())));
         let names = |picked: BTreeMap<OsString, OsString>| -> Vec<String> {
             picked.into_keys().map(|name| name.into_string().unwrap()).collect()
         };

@@ -14,7 +14,7 @@ use std::{
 use super::{
     error::{Error, Result},
     log::Log,
-    process_env::Environment,
+    process_env::ProcessEnv,
 };
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
@@ -34,7 +34,7 @@ pub(crate) struct PrivateFolder {
 
 impl PrivateFolder {
     /// In TMPDIR, else in the system's folder for temporary files. Removes what killed runs left there.
-    pub(crate) fn create(environment: &Environment, log: &Log) -> Result<Self> {
+    pub(crate) fn create(environment: &ProcessEnv, log: &Log) -> Result<Self> {
         let parent = PathBuf::from(environment.get("TMPDIR").unwrap_or("/tmp"));
         let made = fs::canonicalize(&parent).and_then(|parent| {
             sweep(&parent, log);
@@ -149,7 +149,7 @@ mod tests {
     use crate::base::redact::Redactor;
 
     fn create(parent: &Path) -> PrivateFolder {
-        let environment = Environment::new([("TMPDIR".into(), parent.into())]);
+        let environment = ProcessEnv::new([("TMPDIR".into(), parent.into())]);
         PrivateFolder::create(&environment, &Log::new(Redactor::default(), 0, true, false)).unwrap()
     }
 

@@ -16,7 +16,7 @@ use clap::{
 use crate::{
     base::{
         error::{Error, Result},
-        process_env::Environment as ProcessEnvironment,
+        process_env::ProcessEnv,
         redact::Secret,
     },
     config::{
@@ -606,7 +606,7 @@ pub(crate) enum Parsed {
 }
 
 /// From the arguments; or, without any, from the Action's inputs.
-pub(crate) fn parse(args: Vec<OsString>, environment: &ProcessEnvironment) -> Result<Parsed> {
+pub(crate) fn parse(args: Vec<OsString>, environment: &ProcessEnv) -> Result<Parsed> {
     if args.first().and_then(|name| Path::new(name).file_name()).is_some_and(|name| name == POST) {
         // The step's own inputs are there as well, and none of its business.
         return Ok(Parsed::Run(Box::new(Inputs {
@@ -659,7 +659,7 @@ struct ActionInputs(BTreeMap<String, String>);
 
 impl ActionInputs {
     /// The runner sets every declared input, and empty ones for those that the step does not give.
-    fn read(environment: &ProcessEnvironment) -> Result<Self> {
+    fn read(environment: &ProcessEnv) -> Result<Self> {
         let mut given = Vec::new();
         for (name, value) in
             environment.all().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"INPUT_"))
@@ -984,7 +984,7 @@ mod tests {
         let variables = inputs
             .iter()
             .map(|(name, value)| (format!("INPUT_{name}").into(), OsString::from(value)));
-        match parse(vec!["cdflow".into()], &ProcessEnvironment::new(variables))? {
+        match parse(vec!["cdflow".into()], &ProcessEnv::new(variables))? {
             Parsed::Run(inputs) => Ok(*inputs),
             Parsed::Said { .. } => unreachable!(),
         }
@@ -1126,8 +1126,8 @@ mod tests {
             ("OTHER".into(), OsString::from_vec(vec![0xff])),
             ("INPUT_COMMAND".into(), "status".into()),
         ];
-        assert!(parse(vec!["cdflow".into()], &ProcessEnvironment::new(variables)).is_ok());
+        assert!(parse(vec!["cdflow".into()], &ProcessEnv::new(variables)).is_ok());
         let variables = [("INPUT_COMMAND".into(), OsString::from_vec(vec![0xff]))];
-        assert!(parse(vec!["cdflow".into()], &ProcessEnvironment::new(variables)).is_err());
+        assert!(parse(vec!["cdflow".into()], &ProcessEnv::new(variables)).is_err());
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     base::{
         error::{Error, Result},
-        process_env::Environment,
+        process_env::ProcessEnv,
         redact::Secret,
         run_folder::PrivateFolder,
     },
@@ -159,7 +159,7 @@ fn link_all(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 impl Cache {
-    fn open(folder: &Path, environment: &Environment) -> Result<Self> {
+    fn open(folder: &Path, environment: &ProcessEnv) -> Result<Self> {
         let failed = |error: io::Error| Error::io("can't make the cache", folder, &error);
         let absolute = std::path::absolute(folder).map_err(failed)?;
         if environment.get("GITHUB_WORKSPACE") == Some(IN_CONTAINER)
@@ -183,7 +183,7 @@ impl Cache {
     }
 }
 
-fn is_seen_outside(path: &Path, environment: &Environment) -> bool {
+fn is_seen_outside(path: &Path, environment: &ProcessEnv) -> bool {
     let seen = [Some(IN_CONTAINER), environment.get("HOME")];
     seen.iter().flatten().any(|folder| path.starts_with(folder))
         && !path.components().any(|it| it.as_os_str() == "..")
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn where_a_cache_may_be_in_a_container() {
-        let environment = Environment::new([("HOME".into(), "/github/home".into())]);
+        let environment = ProcessEnv::new([("HOME".into(), "/github/home".into())]);
         let seen = |path: &str| is_seen_outside(Path::new(path), &environment);
         assert!(seen("/github/workspace/cache") && seen("/github/home/.cache"));
         assert!(

@@ -17,7 +17,7 @@ use crate::{
     base::{
         error::{Error, Result},
         log::Log,
-        process_env::Environment,
+        process_env::ProcessEnv,
         redact::Secret,
     },
     cli::args::{Commenting, Global},
@@ -113,7 +113,7 @@ impl Wanted {
 
 /// A run that never came to its command, because its inputs or its event can't be read: the summary says why, and the outputs
 /// that it failed.
-pub(crate) fn never_began(error: &Error, environment: &Environment, log: &Log) {
+pub(crate) fn never_began(error: &Error, environment: &ProcessEnv, log: &Log) {
     let mut report = Report::default();
     report.end(Some(error), Duration::ZERO, &log.redactor);
     let files = Files::of(environment, &log.redactor);

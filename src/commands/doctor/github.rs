@@ -2,7 +2,7 @@
 
 use super::findings::{Level, Report};
 use crate::{
-    base::process_env::Environment,
+    base::process_env::ProcessEnv,
     cli::args::Global,
     services::{
         ci::{GitHubRun, host::Host},
@@ -43,7 +43,7 @@ async fn comment(report: &mut Report, api: &Api, run: &GitHubRun) {
 }
 
 /// Whether GitHub would vouch for the job, which is how a role is assumed without keys.
-fn vouching(report: &mut Report, global: &Global, environment: &Environment) {
+fn vouching(report: &mut Report, global: &Global, environment: &ProcessEnv) {
     let is_offered = environment.get("ACTIONS_ID_TOKEN_REQUEST_URL").is_some();
     match (is_offered, &global.aws.aws_role_to_assume) {
         (true, _) => report.ok(VOUCHER, "the job has `id-token: write`"),

@@ -9,7 +9,7 @@ use crate::{
         digest::Sha256,
         error::{Error, Exit, Result},
         process::Program,
-        process_env::Environment,
+        process_env::ProcessEnv,
     },
     cli::args::ReleaseInputs,
     commands::function,
@@ -440,7 +440,7 @@ fn refused(repository: &str, tag: &str, refusal: &Refusal) -> Error {
 }
 
 /// Else the reason why not.
-fn may_be_latest(environment: &Environment, commit: &str) -> Result<(), String> {
+fn may_be_latest(environment: &ProcessEnv, commit: &str) -> Result<(), String> {
     if environment.get("GITHUB_ACTIONS").is_none() {
         return match environment.get("CI") {
             None => Ok(()),
@@ -488,7 +488,7 @@ mod tests {
                 .iter()
                 .chain([&event])
                 .map(|(name, value)| ((*name).into(), (*value).into()));
-            may_be_latest(&Environment::new(all), "abc").is_ok()
+            may_be_latest(&ProcessEnv::new(all), "abc").is_ok()
         };
         let actions = ("GITHUB_ACTIONS", "true");
         assert!(may(&[]));

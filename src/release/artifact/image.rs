@@ -15,7 +15,7 @@ use crate::{
         digest::Sha256,
         error::{Error, Result},
         log::Log,
-        process_env::Environment,
+        process_env::ProcessEnv,
         redact::Secret,
     },
     config::{
@@ -253,7 +253,7 @@ fn without_user(url: &str) -> String {
 /// The values of the secrets that cdflow.yml names. They are masked from now on.
 pub(crate) fn secrets(
     names: &[VariableName],
-    environment: &Environment,
+    environment: &ProcessEnv,
     log: &Log,
 ) -> Result<BTreeMap<String, Secret>> {
     let mut secrets = BTreeMap::new();

@@ -17,7 +17,7 @@ use super::failure::{Failure, chain};
 use crate::{
     base::{
         error::{Error, Exit, Result},
-        process_env::Environment,
+        process_env::ProcessEnv,
         redact::{Redactor, Secret},
     },
     cli::args::RoleArn,
@@ -52,7 +52,7 @@ impl WebIdentity {
         role: &RoleArn,
         region: &str,
         config: &SdkConfig,
-        environment: &Environment,
+        environment: &ProcessEnv,
         redactor: &Redactor,
     ) -> Result<Self> {
         let given = |name| environment.get(name).map(str::to_owned).ok_or_else(not_allowed);

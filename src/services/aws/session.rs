@@ -25,7 +25,7 @@ use super::{
 use crate::{
     base::{
         error::{Error, Exit, Result},
-        process_env::Environment,
+        process_env::ProcessEnv,
         redact::{Redactor, Secret},
     },
     cli::args::AwsInputs,
@@ -71,7 +71,7 @@ impl RootSession {
     pub(crate) async fn start(
         region: &str,
         inputs: &AwsInputs,
-        environment: &Environment,
+        environment: &ProcessEnv,
         redactor: &Redactor,
     ) -> Result<Self> {
         check_certificates(environment)?;
@@ -217,7 +217,7 @@ impl Refreshing {
 }
 
 /// Without any certificate authority the SDK panics as soon as it is loaded.
-fn check_certificates(environment: &Environment) -> Result<()> {
+fn check_certificates(environment: &ProcessEnv) -> Result<()> {
     const USUAL: [&str; 6] = [
         "/etc/ssl/certs/ca-certificates.crt",
         "/etc/pki/tls/certs/ca-bundle.crt",

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::base::{
     error::{Error, Result},
-    process_env::Environment,
+    process_env::ProcessEnv,
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -81,7 +81,7 @@ pub(crate) struct HeadRepository {
 }
 
 /// An event about somebody's change must say whose; for others a runner without an event file will do.
-pub(crate) fn read(environment: &Environment, name: &str) -> Result<Event> {
+pub(crate) fn read(environment: &ProcessEnv, name: &str) -> Result<Event> {
     let is_about_a_change =
         name.starts_with("pull_request") || ["workflow_run", "issue_comment"].contains(&name);
     let Some(path) = environment.get("GITHUB_EVENT_PATH") else {

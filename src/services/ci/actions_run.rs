@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use super::{Run, actions_event, number, text};
 use crate::base::{
     error::{Error, Result},
-    process_env::Environment,
+    process_env::ProcessEnv,
 };
 
 /// The bot whose pull requests GitHub treats like those of forks: no secrets, a token that only reads.
@@ -95,7 +95,7 @@ impl fmt::Display for Repository {
     }
 }
 
-pub(crate) fn read(environment: &Environment) -> Result<Run> {
+pub(crate) fn read(environment: &ProcessEnv) -> Result<Run> {
     let name = environment.get("GITHUB_EVENT_NAME").unwrap_or_default();
     let event = actions_event::read(environment, name)?;
     let pull_request = event.pull_request.as_ref().map(pull_request);
@@ -130,7 +130,7 @@ pub(crate) fn read(environment: &Environment) -> Result<Run> {
     })
 }
 
-fn run_url(environment: &Environment) -> Option<String> {
+fn run_url(environment: &ProcessEnv) -> Option<String> {
     let [server, repository, run] = ["GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"]
         .map(|name| environment.get(name));
     Some(format!("{}/{}/actions/runs/{}", server?, repository?, run?))
@@ -196,7 +196,7 @@ mod tests {
         let always =
             [("GITHUB_EVENT_NAME", event), ("GITHUB_EVENT_PATH", path), ("GITHUB_SHA", "merge")];
         let variables = always.iter().chain(others);
-        read(&Environment::new(variables.map(|(name, value)| (name.into(), value.into()))))
+        read(&ProcessEnv::new(variables.map(|(name, value)| (name.into(), value.into()))))
     }
 
     #[test]

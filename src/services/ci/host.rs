@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::{GitHubRun, Run};
 use crate::{
-    base::{interrupt::Interrupt, log::Log, process_env::Environment},
+    base::{interrupt::Interrupt, log::Log, process_env::ProcessEnv},
     services::github::Pace,
 };
 
 #[derive(Clone)]
 pub(crate) struct Host {
-    pub(crate) environment: Environment,
+    pub(crate) environment: ProcessEnv,
     pub(crate) log: Log,
     pub(crate) interrupt: Interrupt,
     /// None outside of any CI.

@@ -14,7 +14,7 @@ pub(crate) use self::actions_run::{GitHubRun, PullRequest, Repository};
 pub(crate) use self::default_version::version;
 pub(crate) use self::fork_guard::{Verdict, judge, needs_head, of_comment, of_foreign_change};
 
-use crate::base::{error::Result, process_env::Environment};
+use crate::base::{error::Result, process_env::ProcessEnv};
 
 /// What is known of a run of a CI. Names of branches and people come from outside: they are shown, and nothing is made of them.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +38,7 @@ pub(crate) struct Run {
 }
 
 /// None outside of any CI that we know.
-pub(crate) fn read(environment: &Environment) -> Result<Option<Run>> {
+pub(crate) fn read(environment: &ProcessEnv) -> Result<Option<Run>> {
     if environment.get("GITHUB_ACTIONS") == Some("true") {
         return actions_run::read(environment).map(Some);
     }
@@ -50,10 +50,10 @@ pub(crate) fn short(commit: &str) -> &str {
     commit.get(..7).unwrap_or(commit)
 }
 
-fn text(environment: &Environment, name: &str) -> Option<String> {
+fn text(environment: &ProcessEnv, name: &str) -> Option<String> {
     environment.get(name).map(str::to_owned)
 }
 
-fn number(environment: &Environment, name: &str) -> Option<u64> {
+fn number(environment: &ProcessEnv, name: &str) -> Option<u64> {
     environment.get(name)?.parse().ok()
 }

@@ -1,9 +1,9 @@
 //! The other CIs, by the variables that they set.
 
 use super::{Run, number, text};
-use crate::base::process_env::Environment;
+use crate::base::process_env::ProcessEnv;
 
-pub(crate) fn read(environment: &Environment) -> Option<Run> {
+pub(crate) fn read(environment: &ProcessEnv) -> Option<Run> {
     let is_set = |name| environment.get(name).is_some();
     match () {
         () if is_set("GITLAB_CI") => Some(gitlab(environment)),
@@ -13,7 +13,7 @@ pub(crate) fn read(environment: &Environment) -> Option<Run> {
     }
 }
 
-fn gitlab(environment: &Environment) -> Run {
+fn gitlab(environment: &ProcessEnv) -> Run {
     Run {
         commit: text(environment, "CI_COMMIT_SHA"),
         branch: text(environment, "CI_COMMIT_BRANCH"),
@@ -29,7 +29,7 @@ fn gitlab(environment: &Environment) -> Run {
     }
 }
 
-fn buildkite(environment: &Environment) -> Run {
+fn buildkite(environment: &ProcessEnv) -> Run {
     // "false" where there is none.
     let change = number(environment, "BUILDKITE_PULL_REQUEST");
     let tag = text(environment, "BUILDKITE_TAG");
@@ -49,7 +49,7 @@ fn buildkite(environment: &Environment) -> Run {
     }
 }
 
-fn jenkins(environment: &Environment) -> Run {
+fn jenkins(environment: &ProcessEnv) -> Run {
     let (change, tag) = (number(environment, "CHANGE_ID"), text(environment, "TAG_NAME"));
     let is_branch = change.is_none() && tag.is_none();
     Run {
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     fn run(variables: &[(&str, &str)]) -> Option<Run> {
-        read(&Environment::new(variables.iter().map(|(name, value)| (name.into(), value.into()))))
+        read(&ProcessEnv::new(variables.iter().map(|(name, value)| (name.into(), value.into()))))
     }
 
     #[test]

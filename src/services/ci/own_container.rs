@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::base::process_env::Environment;
+use crate::base::process_env::ProcessEnv;
 
 /// What an engine mounts into every container from a folder that it names by the container's ID, also where the container
 /// has the host's network and name.
@@ -12,7 +12,7 @@ const ID: usize = 64;
 const SHORT_ID: usize = 12;
 
 /// None outside of a container, or where nothing tells which it is.
-pub(crate) fn own_id(environment: &Environment) -> Option<String> {
+pub(crate) fn own_id(environment: &ProcessEnv) -> Option<String> {
     let [mounts, groups] =
         ["/proc/self/mountinfo", "/proc/self/cgroup"].map(|file| fs::read_to_string(file).ok());
     by_mounts(mounts.as_deref().unwrap_or_default())

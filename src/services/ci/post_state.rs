@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::own_container;
 use crate::{
-    base::{error::Result, log::Log, process_env::Environment},
+    base::{error::Result, log::Log, process_env::ProcessEnv},
     services::github::Files,
 };
 
@@ -17,7 +17,7 @@ const CANCELLED: &str = "cancelled";
 /// Of the step that runs now.
 #[derive(Clone)]
 pub(crate) struct Handover {
-    environment: Environment,
+    environment: ProcessEnv,
     log: Log,
     container: Option<String>,
 }
@@ -32,7 +32,7 @@ pub(crate) struct LeftBehind {
 
 impl Handover {
     /// Outside of a container on Actions this does nothing, and so does all that follows; likewise for what is no step.
-    pub(crate) fn begin(environment: &Environment, log: &Log, is_step: bool) -> Self {
+    pub(crate) fn begin(environment: &ProcessEnv, log: &Log, is_step: bool) -> Self {
         let is_step = is_step
             && environment.get("GITHUB_ACTIONS") == Some("true")
             && environment.get("GITHUB_STATE").is_some();
@@ -67,7 +67,7 @@ impl Handover {
 
 impl LeftBehind {
     /// What the runner hands to the clean-up.
-    pub(crate) fn read(environment: &Environment) -> Option<Self> {
+    pub(crate) fn read(environment: &ProcessEnv) -> Option<Self> {
         let container =
             environment.get("STATE_container").filter(|id| own_container::is_id(id))?.to_owned();
         let cancelled = environment.get("STATE_cancelled").and_then(|seconds| seconds.parse().ok());
@@ -81,7 +81,7 @@ mod tests {
 
     fn read(variables: &[(&str, &str)]) -> Option<LeftBehind> {
         let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-        LeftBehind::read(&Environment::new(variables))
+        LeftBehind::read(&ProcessEnv::new(variables))
     }
 
     #[test]

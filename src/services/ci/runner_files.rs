@@ -11,7 +11,7 @@ use nix::fcntl::OFlag;
 
 use crate::base::{
     error::{Error, Result},
-    process_env::Environment,
+    process_env::ProcessEnv,
     redact::{Redactor, Secret},
 };
 
@@ -35,7 +35,7 @@ pub(crate) struct LeftOut {
 
 impl Files {
     /// Those that the runner names; outside of Actions there are none, and nothing is written.
-    pub(crate) fn of(environment: &Environment, redactor: &Redactor) -> Self {
+    pub(crate) fn of(environment: &ProcessEnv, redactor: &Redactor) -> Self {
         let path = |name| environment.get(name).map(PathBuf::from);
         Self {
             output: path("GITHUB_OUTPUT"),
@@ -144,7 +144,7 @@ mod tests {
     fn files(folder: &Path, redactor: &Redactor) -> Files {
         let names = ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_STATE"];
         let variables = names.map(|name| (name.into(), folder.join(name).into_os_string()));
-        Files::of(&Environment::new(variables), redactor)
+        Files::of(&ProcessEnv::new(variables), redactor)
     }
 
     /// As the runner reads them.
@@ -218,7 +218,7 @@ mod tests {
         std::os::unix::fs::symlink(&target, folder.path().join("GITHUB_STATE")).unwrap();
         assert!(files(folder.path(), &Redactor::default()).save_state("container", "1").is_err());
         assert_eq!(std::fs::read_to_string(target).unwrap(), "");
-        let none = Files::of(&Environment::default(), &Redactor::default());
+        let none = Files::of(&ProcessEnv::default(), &Redactor::default());
         assert_eq!(none.write_outputs(&[("a", "b")]).unwrap(), []);
         none.append_summary("x").unwrap();
         assert_eq!(none.summary_room().unwrap(), None);

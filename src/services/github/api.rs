@@ -10,7 +10,7 @@ use super::{
     error::{Kind, Trouble},
 };
 use crate::{
-    base::{log::Log, pace::Pace, process_env::Environment, redact::Secret},
+    base::{log::Log, pace::Pace, process_env::ProcessEnv, redact::Secret},
     services::ci::{Repository, host::Host},
 };
 
@@ -98,7 +98,7 @@ impl Api {
     }
 
     pub(crate) fn new(
-        environment: &Environment,
+        environment: &ProcessEnv,
         token: Option<&Secret>,
         repository: Repository,
         log: Log,

@@ -10,14 +10,14 @@ use super::{Api, Kind, NewDeployment, NewRelease, NewStatus, Pace, Status, Troub
 use crate::base::{
     interrupt::Interrupt,
     log::Log,
-    process_env::Environment,
+    process_env::ProcessEnv,
     redact::{Redactor, Secret},
 };
 use serde_json::json;
 
 pub(crate) fn api_with(github: &GitHub, token: &str) -> Result<Api, Trouble> {
     let variables = github.env().into_iter().map(|(name, value)| (name.into(), value.into()));
-    let environment = Environment::new(variables);
+    let environment = ProcessEnv::new(variables);
     let log = Log::new(Redactor::default(), 0, true, false);
     Api::new(
         &environment,

@@ -19,7 +19,7 @@ use crate::{
     base::{
         error::{Error, Exit, Result},
         process::{Captured, Program, find},
-        process_env::Environment,
+        process_env::ProcessEnv,
         redact::{Redactor, Secret},
     },
     services::ci::host::Host,
@@ -102,7 +102,7 @@ impl Logins {
     /// Every password is masked from here on. Asks no helper yet.
     pub(crate) fn gather(
         registries: &[RegistryLogin],
-        environment: &Environment,
+        environment: &ProcessEnv,
         redactor: &Redactor,
     ) -> Result<Self> {
         let mut logins = Self { known: BTreeMap::new(), helpers: Helpers::default() };
@@ -257,7 +257,7 @@ impl fmt::Debug for RegistryLogin {
 }
 
 impl RegistryLogin {
-    fn login(&self, environment: &Environment) -> Result<(String, Login)> {
+    fn login(&self, environment: &ProcessEnv) -> Result<(String, Login)> {
         let malformed = || {
             Error::input("an item of `registries` is not HOST=VARIABLE (it is not shown: it may be a password)")
                 .hint("VARIABLE is the name of an environment variable that holds USER:PASSWORD: `quay.io=QUAY_LOGIN`")
@@ -285,7 +285,7 @@ impl RegistryLogin {
     }
 }
 
-fn docker_hub(environment: &Environment) -> Result<Option<Login>> {
+fn docker_hub(environment: &ProcessEnv) -> Result<Option<Login>> {
     match ["DOCKERHUB_USERNAME", "DOCKERHUB_PASSWORD"].map(|name| environment.get(name)) {
         [Some(user), Some(password)] => Ok(Some(Login::new(user.to_owned(), password.to_owned()))),
         [None, None] => Ok(None),
@@ -298,7 +298,7 @@ fn docker_hub(environment: &Environment) -> Result<Option<Login>> {
 }
 
 /// From `$DOCKER_CONFIG`, else `~/.docker`.
-fn read_config(environment: &Environment) -> Result<Option<(PathBuf, String)>> {
+fn read_config(environment: &ProcessEnv) -> Result<Option<(PathBuf, String)>> {
     let home = || environment.get("HOME").map(|home| PathBuf::from(home).join(".docker"));
     let Some(folder) = environment.get("DOCKER_CONFIG").map(PathBuf::from).or_else(home) else {
         return Ok(None);
@@ -387,7 +387,7 @@ mod tests {
 
     fn host(variables: &[(&str, &str)]) -> Host {
         Host {
-            environment: Environment::new(
+            environment: ProcessEnv::new(
                 variables.iter().map(|(name, value)| (name.into(), value.into())),
             ),
             log: Log::new(Redactor::default(), 0, true, false),

@@ -6,7 +6,7 @@ use super::{Profile, rocherc};
 use crate::{
     base::{
         error::{Error, Result},
-        process_env::Environment,
+        process_env::ProcessEnv,
     },
     cli::args::FunctionImages,
     config::{component::Function, names::Image},
@@ -32,7 +32,7 @@ impl Images {
         given: &FunctionImages,
         component: &Path,
         settings: &Function,
-        environment: &Environment,
+        environment: &ProcessEnv,
     ) -> Result<Self> {
         let roche = Roche { environment, files: rocherc::read(component)? };
         let (variable, default) = match profile {
@@ -85,7 +85,7 @@ fn first(
 
 /// The settings of roche, whose names and order are kept.
 struct Roche<'a> {
-    environment: &'a Environment,
+    environment: &'a ProcessEnv,
     files: BTreeMap<String, (String, String)>,
 }
 
@@ -131,7 +131,7 @@ mod tests {
         fn choose(&self, profile: Profile) -> Result<Images> {
             let environment =
                 self.environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-            let environment = Environment::new(environment);
+            let environment = ProcessEnv::new(environment);
             Images::choose(
                 profile,
                 &self.given,

@@ -12,7 +12,7 @@ use super::Profile;
 use crate::{
     base::{
         error::{Error, Result},
-        process_env::Environment,
+        process_env::ProcessEnv,
     },
     config::names::Image,
     services::{
@@ -49,7 +49,7 @@ pub(crate) async fn default_tag(
 }
 
 /// Docker's own, then podman's.
-async fn user(environment: &Environment, logins: &Logins, host: &Host) -> Result<Option<String>> {
+async fn user(environment: &ProcessEnv, logins: &Logins, host: &Host) -> Result<Option<String>> {
     if let Some(user) = environment.get("DOCKER_USERNAME") {
         return Ok(Some(user.to_owned()));
     }
@@ -64,7 +64,7 @@ async fn user(environment: &Environment, logins: &Logins, host: &Host) -> Result
     Ok(None)
 }
 
-fn podman_files(environment: &Environment) -> Vec<PathBuf> {
+fn podman_files(environment: &ProcessEnv) -> Vec<PathBuf> {
     let of = |variable: &str, rest: &str| {
         environment.get(variable).map(|value| Path::new(value).join(rest))
     };

@@ -24,7 +24,7 @@ use crate::{
     base::{
         error::{Error, Exit, Result},
         log::Log,
-        process_env::Environment,
+        process_env::ProcessEnv,
         redact::Secret,
     },
     services::docker::context::Context,
@@ -55,7 +55,7 @@ pub(crate) struct Build {
 
 impl Builder {
     /// BuildKit, unless the engine has none or DOCKER_BUILDKIT=0 says otherwise, as for Docker's own client.
-    pub(crate) fn choose(version: &SystemVersion, environment: &Environment) -> Self {
+    pub(crate) fn choose(version: &SystemVersion, environment: &ProcessEnv) -> Self {
         if environment.get("DOCKER_BUILDKIT").is_some_and(|value| ["0", "false"].contains(&value)) {
             return Self::Classic { because: "DOCKER_BUILDKIT says so" };
         }
@@ -301,7 +301,7 @@ mod tests {
         };
         Builder::choose(
             &version,
-            &Environment::new(buildkit.map(|value| ("DOCKER_BUILDKIT".into(), value.into()))),
+            &ProcessEnv::new(buildkit.map(|value| ("DOCKER_BUILDKIT".into(), value.into()))),
         )
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use crate::base::{
     error::{Error, Result},
-    process_env::Environment,
+    process_env::ProcessEnv,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(crate) enum Endpoint {
 
 impl Endpoint {
     /// DOCKER_HOST; without it the first socket that is there: Docker's, a rootless Docker's, Podman's.
-    pub(crate) fn find(environment: &Environment) -> Result<Self> {
+    pub(crate) fn find(environment: &ProcessEnv) -> Result<Self> {
         if let Some(named) = environment.get("DOCKER_HOST") {
             return Self::parse(named, environment);
         }
@@ -41,7 +41,7 @@ impl Endpoint {
             .hint("on GitHub Actions use a Linux runner with Docker: it gives a container action its socket"))
     }
 
-    fn parse(named: &str, environment: &Environment) -> Result<Self> {
+    fn parse(named: &str, environment: &ProcessEnv) -> Result<Self> {
         let refuse = |why: &str| {
             Error::input(format!("DOCKER_HOST `{}` can't be used", named.escape_debug()))
                 .why(why)
@@ -77,12 +77,12 @@ impl fmt::Display for Endpoint {
     }
 }
 
-fn certificates(environment: &Environment) -> Option<PathBuf> {
+fn certificates(environment: &ProcessEnv) -> Option<PathBuf> {
     let home = || environment.get("HOME").map(|home| Path::new(home).join(".docker"));
     environment.get("DOCKER_CERT_PATH").map(PathBuf::from).or_else(home)
 }
 
-fn sockets(environment: &Environment) -> Vec<PathBuf> {
+fn sockets(environment: &ProcessEnv) -> Vec<PathBuf> {
     let mut places = vec![PathBuf::from("/var/run/docker.sock")];
     let run = environment.get("XDG_RUNTIME_DIR").map(Path::new);
     places.extend(run.map(|run| run.join("docker.sock")));
@@ -101,8 +101,8 @@ mod tests {
 
     use super::*;
 
-    fn environment(variables: &[(&str, &str)]) -> Environment {
-        Environment::new(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())))
+    fn environment(variables: &[(&str, &str)]) -> ProcessEnv {
+        ProcessEnv::new(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())))
     }
 
     fn named(host: &str, others: &[(&str, &str)]) -> Result<Endpoint> {
