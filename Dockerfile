@@ -2,8 +2,8 @@
 #
 #   docker build --tag cdflow .
 #
-# The release workflow gives every base image by its digest. BINARY=prebuilt takes ./cdflow of the build context in the place
-# of compiling (it must run on the runtime image's libc).
+# The release workflow passes every base image by digest. BINARY=prebuilt copies ./cdflow from the build context instead of
+# compiling it; that binary must run with the libc of the runtime image.
 ARG RUST_IMAGE=rust:1.95-bookworm
 ARG TERRAFORM_IMAGE=hashicorp/terraform:1.11.4
 ARG RUNTIME_IMAGE=debian:bookworm-slim
@@ -11,12 +11,12 @@ ARG BINARY=compiled
 
 FROM ${RUST_IMAGE} AS compiled
 WORKDIR /cdflow
-# The dependencies first: this layer stays as long as Cargo.lock does.
+# Dependencies first: this layer is reused until Cargo.lock changes.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src tests/integration && echo 'fn main() {}' | tee src/main.rs tests/integration/main.rs && touch src/lib.rs \
     && cargo build --release --locked && rm -r src
 COPY src src
-# A file from before the last build would not be compiled again.
+# Cargo skips files that are older than its last build.
 RUN find src -name '*.rs' -exec touch {} + && cargo build --release --locked && mv target/release/cdflow /cdflow/
 
 FROM scratch AS prebuilt
@@ -39,6 +39,6 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=terraform /bin/terraform /usr/local/bin/terraform
 COPY --from=binary /cdflow/cdflow /usr/local/bin/cdflow
-# The same program under the name by which it knows that it follows a step.
+# Under this name, the program is the clean-up of a cancelled step (`post-entrypoint` of action.yml).
 RUN ln -s cdflow /usr/local/bin/cdflow-post && cdflow --version && terraform version && git --version
 ENTRYPOINT ["/usr/local/bin/cdflow"]

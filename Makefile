@@ -1,36 +1,36 @@
-# The tasks of this repository; `make` lists them.
+# The tasks of this repository; `make` lists them. Start with `make demo` (the main job) and `make test` (the tests).
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help build test soak lint demo bench image clean
 
-help: ## list these tasks
+help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## the release binary, target/release/cdflow
+build: ## build the release binary, target/release/cdflow
 	cargo build --release --locked
 
-test: ## every test; makes .venv and looks for what the tests need first (ARGS="-- name" for some of them)
+test: ## every test; installs what it needs as root on Debian or Ubuntu (ARGS="-- name" runs some of them)
 	@tests/run $(ARGS)
 
-soak: ## 200 previews reaped while one in ten of GitHub's answers is a fault, and what it takes
+soak: ## reap 200 previews while one in ten answers of GitHub fails, and report time and memory
 	@CDFLOW_TEST_PREVIEWS=$${CDFLOW_TEST_PREVIEWS:-200} tests/run --test integration -- --nocapture reap::many_are_reaped_while_github_fails
 
-lint: ## formatting, clippy, action.yml and the workflows; warnings are errors
+lint: ## check formatting, clippy, action.yml and the workflows; warnings are errors
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	@tests/lint
 
-demo: ## a component's life on this machine: release, deploy, change, deploy, destroy (no AWS, no network)
+demo: ## release, deploy, change, deploy and destroy a component on this machine (no AWS, no network)
 	@demo/run.sh
 
-bench: build ## what it costs beside Python's zipfile, in ratios of one run (needs what `make test` needs)
+bench: build ## compare speed with Python's zipfile, as ratios of one run (needs what `make test` needs)
 	@bench/run
 
-image: ## the Action's image, and how large it is (ARGS="--build-arg …")
+image: ## build the Action's image and print its size (ARGS="--build-arg …")
 	docker build --tag cdflow $(ARGS) .
-	@docker image inspect --format '{{.Size}}' cdflow | awk '{ printf "%.1f MB on a disk, ", $$1 / 1e6 }'
+	@docker image inspect --format '{{.Size}}' cdflow | awk '{ printf "%.1f MB on disk, ", $$1 / 1e6 }'
 	@docker save cdflow | gzip | wc -c | awk '{ printf "%.1f MB to pull\n", $$1 / 1e6 }'
 
-clean: ## remove what the tasks above made
+clean: ## remove what these tasks made
 	cargo clean
 	rm -rf .venv .demo

@@ -1,9 +1,20 @@
 #!/bin/sh
-# A component's life with the embedded local account scheme: no AWS account, no network, nothing left behind.
+# `make demo`: the life of a component with a local account scheme. It needs no AWS account and no network, and removes
+# everything it wrote.
 set -eu
 cd "$(dirname "$0")/.."
 
-cargo build --locked --quiet
+echo 'make demo: needs Rust, a C compiler, git and Terraform; the first build takes about MINUTES minutes on 2 cores, later ones seconds'
+needs() {
+    command -v "$1" >/dev/null 2>&1 && return
+    printf 'make demo: %s is missing\n  -> install it: %s\n' "$1" "$2" >&2
+    exit 1
+}
+needs cargo https://rustup.rs
+needs cc 'apt-get install gcc, or your system'"'"'s C compiler'
+needs git 'apt-get install git'
+needs terraform https://developer.hashicorp.com/terraform/install
+cargo build --locked
 binary=${CARGO_TARGET_DIR:-target}/debug/cdflow
 case $binary in /*) ;; *) binary=$PWD/$binary ;; esac
 
