@@ -1,9 +1,11 @@
-//! On GitHub Actions: nothing that Terraform prints, or that a file or a value is called, can command the runner.
+//! On GitHub Actions: nothing that Terraform prints, or that a file or a value is called, can
+//! command the runner.
 
 use crate::support::Project;
 
-/// The commands that the runner would carry out, read as it reads them: a line that begins with `::` after white space is a
-/// command, so is `##[` anywhere, and after `::stop-commands::<token>` only `::<token>::` is.
+/// The commands that the runner would carry out, read as it reads them: a line that begins with
+/// `::` after white space is a command, so is `##[` anywhere, and after `::stop-commands::<token>`
+/// only `::<token>::` is.
 fn commands(stdout: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut stopped: Option<String> = None;
@@ -45,7 +47,8 @@ fn output_can_not_command_the_runner() {
     let project = Project::local("greeting");
     project.append(
         "infra/main.tf",
-        "\noutput \"hostile\" {\n  value = \"x\\n::stop-commands::abc\\n::error::from terraform\\n##[add-mask]y\\n::add-mask::z\"\n}\n",
+        "\noutput \"hostile\" {\n  value = \"x\\n::stop-commands::abc\\n::error::from \
+        terraform\\n##[add-mask]y\\n::add-mask::z\"\n}\n",
     );
     project.write("config/##[error]evil.json", "{}").commit("Hostile");
     for arguments in [

@@ -4,8 +4,8 @@ use crate::support::Project;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-/// A module call that leads to the checkout's root: everything is carried below the bundle's own folder, nothing is written
-/// elsewhere.
+/// A module call that leads to the checkout's root: everything is carried below the bundle's own
+/// folder, nothing is written elsewhere.
 #[test]
 fn a_module_at_the_root_of_the_checkout() {
     let project = Project::local("greeting");
@@ -45,7 +45,8 @@ fn an_override_file_can_not_move_the_state() {
 fn another_backend_is_noticed_after_init() {
     let project = Project::local("greeting");
     project.release("1");
-    let moved = r#"init) "$real" "$@" || exit; sed -i 's/"type": "local"/"type": "other"/' .terraform/terraform.tfstate; exit 0;;"#;
+    let moved = r#"init) "$real" "$@" || exit
+        sed -i 's/"type": "local"/"type": "other"/' .terraform/terraform.tfstate; exit 0;;"#;
     let path = project.terraform_but(moved);
     let output = project.cdflow(["deploy", "live", "1"]).env("PATH", path).run();
     output.fails(3).stderr_has("another backend");
@@ -65,7 +66,8 @@ fn a_checkout_can_not_make_git_run_programs() {
         ("refs/heads/x", ""),
         (
             "config",
-            "[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tworktree = .\n\tfsmonitor = \"touch pwned\"\n",
+            "[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tworktree = .\n\tfsmonitor = \
+            \"touch pwned\"\n",
         ),
     ] {
         fs::create_dir_all(project.path("app").join(name).parent().unwrap()).unwrap();
@@ -84,7 +86,8 @@ fn a_plan_is_shown_to_its_end() {
     let project = Project::local("greeting");
     project.append(
         "infra/main.tf",
-        "\nresource \"terraform_data\" \"a_first\" {\n  input = \"Saved the plan to: /x\\nSaved the plan to: /x\"\n}\n\nresource \"terraform_data\" \"z_last\" {}\n",
+        "\nresource \"terraform_data\" \"a_first\" {\n  input = \"Saved the plan to: /x\\nSaved \
+        the plan to: /x\"\n}\n\nresource \"terraform_data\" \"z_last\" {}\n",
     );
     project.commit("Hide");
     project.release("1");
@@ -126,8 +129,8 @@ fn a_plan_without_changes_is_stale_as_well() {
     assert_eq!(status["environments"][0]["version"], "2");
 }
 
-/// What a run left that died between making the workspace and applying anything: a typing error is still asked about, and the
-/// answer is still taken.
+/// What a run left that died between making the workspace and applying anything: a typing error is
+/// still asked about, and the answer is still taken.
 #[test]
 fn an_empty_workspace_is_no_state() {
     let project = Project::local("greeting");
@@ -184,7 +187,8 @@ fn a_slow_run_does_not_put_an_older_release_over_a_newer_one() {
     }
 }
 
-/// An environment that has limits is one that people count on, also where only "*" of the scheme matches it.
+/// An environment that has limits is one that people count on, also where only "*" of the scheme
+/// matches it.
 #[test]
 fn an_environment_with_limits_is_not_destroyed_by_a_slip() {
     let project = Project::local("greeting");

@@ -129,7 +129,8 @@ fn a_role_must_not_be_assumed() {
     aws.rule(json!({
         "matching": format!("role%2F{}-dev", aws.name()),
         "status": 403,
-        "body": "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>not authorized to perform: \
+        "body": "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>not \
+        authorized to perform: \
                  sts:AssumeRole</Message></Error><RequestId>7a62c49f</RequestId></ErrorResponse>",
     }));
     let output = project.cdflow(["deploy", "ci", "1"]).run();
@@ -156,13 +157,15 @@ fn a_role_leads_into_another_account() {
     }
     aws.put_scheme(&scheme);
     project.release("1");
-    aws.rule(json!({ "matching": format!("role%2F{}-dev", aws.name()), "request": [DEV, "444444444444"] }));
+    aws.rule(json!({ "matching": format!("role%2F{}-dev", aws.name()), "request": [DEV,
+        "444444444444"] }));
     let output = project.cdflow(["deploy", "ci", "1"]).run();
     output.fails(3).stderr_has(&format!("leads into account 444444444444, not into {DEV}"));
     tidy(&project, &output);
     assert!(aws.calls(&format!("/{}/", aws.state_bucket())).is_empty());
 
-    aws.rule(json!({ "matching": format!("role%2F{}-release", aws.name()), "request": [RELEASE, "444444444444"] }));
+    aws.rule(json!({ "matching": format!("role%2F{}-release", aws.name()), "request": [RELEASE,
+        "444444444444"] }));
     both_fail(
         &project,
         |run| run,
@@ -175,11 +178,13 @@ fn a_role_leads_into_another_account() {
 fn the_release_bucket_is_in_another_region() {
     let (aws, project) = new("elsewhere");
     // Moto serves every bucket in every region; this is S3's answer.
-    let body = "<Error><Code>PermanentRedirect</Code><Message>The bucket you are attempting to access must be addressed using \
+    let body = "<Error><Code>PermanentRedirect</Code><Message>The bucket you are attempting to \
+    access must be addressed using \
                 the specified endpoint.</Message></Error>";
     for method in ["GET", "HEAD", "PUT", "POST"] {
         aws.rule(json!({
-            "matching": format!("{method} /{}", aws.release_bucket()), "status": 301, "body": if method == "HEAD" { "" } else { body },
+            "matching": format!("{method} /{}", aws.release_bucket()), "status": 301,
+            "body": if method == "HEAD" { "" } else { body },
             "headers": { "x-amz-bucket-region": "eu-central-1", "content-type": "application/xml" },
         }));
     }
@@ -193,7 +198,8 @@ fn the_account_scheme_is_found_in_another_region() {
     let (aws, project) = new("schemeregion");
     let place = format!("GET /{}/account-scheme.json", aws.scheme_bucket());
     aws.rule(json!({
-        "matching": place, "times": 1, "status": 301, "headers": { "content-type": "application/xml" },
+        "matching": place, "times": 1, "status": 301,
+        "headers": { "content-type": "application/xml" },
         "body": "<Error><Code>PermanentRedirect</Code><Message>Elsewhere.</Message></Error>",
     }));
     project.cdflow(RELEASE_1).env_remove("AWS_REGION").run().success();

@@ -1,5 +1,5 @@
-//! A component of type `infrastructure` on AWS: releases and state in the release account, resources of the real AWS provider
-//! in the environment's account.
+//! A component of type `infrastructure` on AWS: releases and state in the release account,
+//! resources of the real AWS provider in the environment's account.
 
 use crate::support::{
     AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, Probe, Project, RELEASE, Running, files_under, platform,
@@ -100,7 +100,8 @@ fn the_life_of_a_component_with_real_resources() {
         Probe::add(&project, "aws_s3_bucket.data, aws_ssm_parameter.greeting, aws_iam_role.reader");
     let (bucket, key) = (aws.release_bucket(), project.release_key("1"));
 
-    // Released: the bundle is in the release account's bucket, complete, and says of itself what it is.
+    // Released: the bundle is in the release account's bucket, complete, and says of itself what it
+    // is.
     let mut released = Seen::default();
     let release = ["release", "1", "--platform-config", "platform-config"];
     let output = project.cdflow(release).spawn().watch(|running| released.look(running));
@@ -144,7 +145,8 @@ fn the_life_of_a_component_with_real_resources() {
     eprintln!("deploy again {:?}", output.elapsed);
     output.stdout_has("No changes. Your infrastructure matches the configuration.");
     output.stderr_has("Deployed shop 1 to ci: no changes").stdout_has(&outputs);
-    // The empty plan was applied under the lock, which may write the state anew, as the refresh has found it.
+    // The empty plan was applied under the lock, which may write the state anew, as the refresh has
+    // found it.
     let again = aws.get_json(&aws.state_bucket(), state_key);
     assert_eq!(again["lineage"], before["lineage"]);
     assert!(again["serial"].as_u64() <= before["serial"].as_u64().map(|serial| serial + 1));
@@ -188,7 +190,8 @@ fn clean(project: &Project) {
     assert_eq!(project.git(["status", "--porcelain", "--ignored"]), "");
 }
 
-/// The resources were made as the environment's account, the state was written as the release account.
+/// The resources were made as the environment's account, the state was written as the release
+/// account.
 #[track_caller]
 fn two_identities(aws: &Aws, probe: &Probe) {
     let (provider, backend) = (probe.provider(), probe.backend());
@@ -217,8 +220,8 @@ fn two_identities(aws: &Aws, probe: &Probe) {
     }
 }
 
-/// No ambient key and no session's key on a command line, in an environment, in a file of ours, in the saved plan, in what is
-/// stored, in the checkout.
+/// No ambient key and no session's key on a command line, in an environment, in a file of ours, in
+/// the saved plan, in what is stored, in the checkout.
 #[track_caller]
 fn no_key_anywhere(aws: &Aws, project: &Project, probe: &Probe, seen: [&Seen; 2]) {
     let mut keys: Vec<String> = vec![AMBIENT_KEY.to_owned(), AMBIENT_SECRET.to_owned()];

@@ -1,4 +1,5 @@
-//! A component of type `lambda` on AWS: the zip goes to the lambda bucket, and a function is made of it.
+//! A component of type `lambda` on AWS: the zip goes to the lambda bucket, and a function is made
+//! of it.
 
 use crate::support::{Aws, DEV, Project};
 use base64::Engine;
@@ -206,7 +207,11 @@ fn a_function_that_is_too_large_is_refused_before_anything_is_written() {
             .unwrap();
     }
     let output = project.cdflow(["release", "1", "--platform-config", "platform-config"]).run();
-    output.fails(2).stderr_has("error: the function is 269.4 MB unzipped; AWS Lambda takes 262.1 MB at most: the largest files are b.bin (104.8 MB), a.bin (94.3 MB), f.bin (63.9 MB), e.bin (3.1 MB), d.bin (2.0 MB)\n");
+    output.fails(2).stderr_has(
+        "error: the function is 269.4 MB unzipped; AWS Lambda takes 262.1 \
+    MB at most: the largest files are b.bin (104.8 MB), a.bin (94.3 MB), f.bin (63.9 MB), e.bin \
+    (3.1 MB), d.bin (2.0 MB)\n",
+    );
     assert!(
         aws.keys(&aws.lambda_bucket()).is_empty() && aws.keys(&aws.release_bucket()).is_empty()
     );

@@ -1,4 +1,5 @@
-//! The state on S3: where it is, what locks it, whose credentials reach it. `terraform_data` is enough for that.
+//! The state on S3: where it is, what locks it, whose credentials reach it. `terraform_data` is
+//! enough for that.
 
 use crate::support::{Aws, DEV, Output, Probe, Project, RELEASE, Reference};
 use nix::sys::signal::Signal;
@@ -106,7 +107,8 @@ const LOCK_ID: &str = "5f3c8b9a-1111-2222-3333-444455556666";
 fn lock_info(aws: &Aws) -> String {
     let lock = json!({
         "ID": LOCK_ID, "Operation": "OperationTypeApply", "Info": "", "Who": "ada@build-7",
-        "Version": "1.11.4", "Created": "2026-11-20T10:00:00.123456789Z", "Path": format!("{}/{STATE}", aws.state_bucket()),
+        "Version": "1.11.4", "Created": "2026-11-20T10:00:00.123456789Z",
+        "Path": format!("{}/{STATE}", aws.state_bucket()),
     });
     lock.to_string()
 }
@@ -117,14 +119,16 @@ fn lock(aws: &Aws) {
 
 /// As Terraform holds a lock in the table.
 fn lock_row(aws: &Aws) {
-    let row = json!({ "LockID": { "S": format!("{}/{STATE}", aws.state_bucket()) }, "Info": { "S": lock_info(aws) } });
+    let row = json!({ "LockID": { "S": format!("{}/{STATE}", aws.state_bucket()) },
+        "Info": { "S": lock_info(aws) } });
     aws.call(RELEASE, "dynamodb", "put_item", json!({ "TableName": table_name(aws), "Item": row }));
 }
 
 #[track_caller]
 fn names_the_holder(output: &Output, aws: &Aws) {
     output.fails(8).stderr_has(
-        "error: the state of `ci` is locked: apply by ada@build-7 since 2026-11-20 10:00:00.123456789 +0000 UTC",
+        "error: the state of `ci` is locked: apply by ada@build-7 since 2026-11-20 \
+        10:00:00.123456789 +0000 UTC",
     );
     output.stderr_has(&format!(
         "(lock 5f3c8b9a-1111-2222-3333-444455556666 on {}/{STATE})",
@@ -140,8 +144,8 @@ fn a_held_lock_says_who_holds_it() {
     let (aws, project) = with_locks("held", None, false);
     project.release("1");
     lock(&aws);
-    // A new environment meets it when its workspace is made, an old one when it is planned. Only the latter can wait: on S3
-    // `workspace new` ignores -lock-timeout.
+    // A new environment meets it when its workspace is made, an old one when it is planned. Only
+    // the latter can wait: on S3 `workspace new` ignores -lock-timeout.
     names_the_holder(&project.cdflow(["deploy", "ci", "1"]).run(), &aws);
     assert_eq!(aws.keys(&aws.state_bucket()), [LOCK]);
     aws.delete(&aws.state_bucket(), LOCK);
@@ -164,8 +168,10 @@ fn a_lock_file_is_released_on_its_id_alone() {
     unlock(&["--force", LOCK_ID]).success().stdout_is("the state of ci is not locked\n");
     lock(&aws);
     unlock(&[]).success().stdout_is(&format!(
-        "the state of ci is locked\n  s3://[NAME]-state/{LOCK}\n    ID:        [UUID]\n    Who:       ada@build-7\n    \
-         Created:   [TIME]\n    Operation: OperationTypeApply\n    Path:      [NAME]-state/{STATE}\n"
+        "the state of ci is locked\n  s3://[NAME]-state/{LOCK}\n    ID:        [UUID]\n    \
+        Who:       ada@build-7\n    \
+         Created:   [TIME]\n    Operation: OperationTypeApply\n    Path:      \
+         [NAME]-state/{STATE}\n"
     ));
     let refused = unlock(&["--force", "5f3c8b9a"]);
     refused
@@ -257,7 +263,8 @@ fn a_held_lock_is_waited_for() {
     project.release("1");
     project.deploy("ci", "1");
     lock(&aws);
-    // Having failed to write the lock Terraform reads it. One that is gone by then it does not wait for.
+    // Having failed to write the lock Terraform reads it. One that is gone by then it does not wait
+    // for.
     let reads = || aws.requests(&format!("GET /{}/{LOCK}", aws.state_bucket())).len();
     let before = reads();
     let mut deploy = project.cdflow(["deploy", "ci", "1", "--lock-timeout", "1m"]).spawn();
@@ -296,7 +303,8 @@ fn credentials_that_run_out_are_renewed() {
 fn a_failed_apply_leaves_its_state_and_nothing_of_ours() {
     let aws = Aws::new("failed");
     let project = Project::aws("shop", &aws);
-    let failing = "resource \"terraform_data\" \"bad\" {\n  depends_on = [terraform_data.greeting]\n\n  provisioner \"local-exec\" {\n    \
+    let failing = "resource \"terraform_data\" \"bad\" {\n  depends_on = \
+    [terraform_data.greeting]\n\n  provisioner \"local-exec\" {\n    \
                    command = \"exit 3\"\n  }\n}\n";
     project.append("infra/main.tf", failing).commit("Fail");
     project.release("1");
@@ -348,7 +356,8 @@ fn a_bundle_of_the_reference_is_deployed_from_s3() {
 #[test]
 fn a_cancelled_apply_saves_its_state_and_releases_its_lock() {
     let (aws, project) = with_locks("cancel", None, false);
-    let slow = "resource \"terraform_data\" \"slow\" {\n  depends_on = [terraform_data.greeting]\n\n  provisioner \"local-exec\" {\n    \
+    let slow = "resource \"terraform_data\" \"slow\" {\n  depends_on = \
+    [terraform_data.greeting]\n\n  provisioner \"local-exec\" {\n    \
                 command = \"exec sleep 60\"\n  }\n}\n";
     project.append("infra/main.tf", slow).commit("Slow");
     project.release("1");
@@ -471,7 +480,14 @@ fn a_role_may_be_renamed_and_an_environment_may_not_move() {
     scheme["accounts"]["dev"]["id"] = json!("555555555555");
     aws.put_scheme(&scheme);
     let output = project.cdflow(["deploy", "ci", "1"]).run();
-    output.fails(2).stderr_has("error: the environment `ci` has moved since this release was made").stderr_has(
-        &format!("it was in account {DEV} in eu-west-1, the account scheme now says account 555555555555 in eu-west-1"),
-    );
+    output
+        .fails(2)
+        .stderr_has(
+            "error: the environment `ci` has moved since this release was \
+    made",
+        )
+        .stderr_has(&format!(
+            "it was in account {DEV} in eu-west-1, the account scheme now says account \
+        555555555555 in eu-west-1"
+        ));
 }

@@ -1,4 +1,5 @@
-//! What cannot work is refused: with its exit code, a message that says what to do, and nothing written.
+//! What cannot work is refused: with its exit code, a message that says what to do, and nothing
+//! written.
 
 use crate::support::{Aws, Project, Runner, cdflow, in_repository};
 use std::fs;
@@ -207,7 +208,8 @@ fn an_unknown_environment() {
     ] {
         project.write("cdflow.yml", &(good.clone() + yaml));
         let warning = format!(
-            "`{key}` in cdflow.yml names `lvie`, which the account scheme does not name: is `live` meant?"
+            "`{key}` in cdflow.yml names `lvie`, which the account scheme does not name: is `live` \
+            meant?"
         );
         project.cdflow(["status"]).run().success().stderr_has(&warning);
     }

@@ -31,14 +31,16 @@ fn a_cut_bundle() {
     project.refuses(["deploy", "live", "1"], 9, &["error: "]);
 }
 
-/// A bit either carries content, and then the bundle is refused, or it does not (times in the zip's headers, the padding after
-/// a compressed stream), and then another reader sees what was published.
+/// A bit either carries content, and then the bundle is refused, or it does not (times in the zip's
+/// headers, the padding after a compressed stream), and then another reader sees what was
+/// published.
 #[test]
 fn a_flipped_bit_anywhere() {
     let project = released();
     let good = fs::read(project.bundle("1")).unwrap();
     let published = entries(&project.bundle("1"));
-    // A run that gets so far as to ask for Terraform's version has taken the bundle for what was published.
+    // A run that gets so far as to ask for Terraform's version has taken the bundle for what was
+    // published.
     let path = project.terraform_but("version) exit 3;;");
     let (mut refused, mut taken) = (0, 0);
     for at in (0..good.len()).step_by(good.len() / 150) {
@@ -84,7 +86,8 @@ fn a_file_that_is_not_the_manifests() {
     project.refuses(["deploy", "live", "1"], 9, &["error: "]);
 }
 
-/// Where the environment has seen the version before, another bundle under its name is found out even if it is whole.
+/// Where the environment has seen the version before, another bundle under its name is found out
+/// even if it is whole.
 #[test]
 fn a_replaced_release() {
     let project = released();

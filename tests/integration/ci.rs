@@ -1,5 +1,5 @@
-//! What a run takes from its CI: the version that nobody names, who is recorded, and which runs are refused before anything is
-//! asked of the cloud.
+//! What a run takes from its CI: the version that nobody names, who is recorded, and which runs are
+//! refused before anything is asked of the cloud.
 
 use crate::support::github::{GitHub, REPOSITORY_ID, TOKEN};
 use crate::support::{Aws, Project, Runner};
@@ -33,7 +33,8 @@ fn pull_request(head: Option<u64>, sha: &str, author: &str) -> Value {
     json!({
         "repository": repository(REPOSITORY_ID),
         "pull_request": {
-            "number": 7, "draft": false, "labels": [{ "name": "preview" }], "user": { "login": author },
+            "number": 7, "draft": false, "labels": [{ "name": "preview" }],
+            "user": { "login": author },
             "head": { "sha": sha, "ref": "$(evil)", "repo": head.map(repository) },
             "base": { "sha": OTHER, "ref": "main", "repo": repository(REPOSITORY_ID) },
         },
@@ -196,7 +197,8 @@ fn code_of_outsiders_in_a_trusted_run() {
         json!({
             "repository": repository(REPOSITORY_ID),
             "workflow_run": {
-                "event": event, "head_sha": head, "head_repository": repository_id.map(repository), "actor": { "login": actor },
+                "event": event, "head_sha": head, "head_repository": repository_id.map(repository),
+                "actor": { "login": actor },
             },
         })
     };
@@ -223,7 +225,8 @@ fn a_comment_starts_a_run() {
     let head = project.append("infra/main.tf", "\n").commit("A change");
     let github = GitHub::start();
     github.world().pull_request(7, &head);
-    let event = json!({ "repository": repository(REPOSITORY_ID), "issue": { "number": 7, "pull_request": {} } });
+    let event = json!({ "repository": repository(REPOSITORY_ID), "issue": { "number": 7,
+        "pull_request": {} } });
     let run = || {
         let runner = step(&project, "issue_comment", &event, &["status"]).env("GITHUB_SHA", &base);
         runner.envs(github.env()).env("GITHUB_TOKEN", TOKEN).run()

@@ -1,5 +1,6 @@
-//! The classic layout: keys without the team, and the state in the environment's own account, in a bucket that is found by its
-//! tag. Each test has an account of its own, because such a bucket is looked for among all of the account's.
+//! The classic layout: keys without the team, and the state in the environment's own account, in a
+//! bucket that is found by its tag. Each test has an account of its own, because such a bucket is
+//! looked for among all of the account's.
 
 use crate::support::{Aws, Project, REGION, RELEASE};
 use serde_json::{Value, json};
@@ -53,7 +54,8 @@ pub(crate) fn rows(aws: &Aws, account: &str) -> Vec<String> {
 }
 
 fn lock_info() -> String {
-    json!({ "ID": "5f3c8b9a-1111-2222-3333-444455556666", "Operation": "OperationTypeApply", "Who": "ada@build-7",
+    json!({ "ID": "5f3c8b9a-1111-2222-3333-444455556666", "Operation": "OperationTypeApply",
+        "Who": "ada@build-7",
         "Created": "2026-11-20T10:00:00Z" })
     .to_string()
 }
@@ -91,7 +93,8 @@ fn a_life_in_the_classic_layout() {
     let closed = &ask("get_public_access_block")["PublicAccessBlockConfiguration"];
     assert!(closed.as_object().unwrap().values().all(|on| on == true), "{closed}");
     assert_eq!(aws.keys(bucket), [STATE]);
-    // Both locks were taken: the lock file, and the row, beside which Terraform keeps the state's digest.
+    // Both locks were taken: the lock file, and the row, beside which Terraform keeps the state's
+    // digest.
     assert!(aws.requests(&format!("PUT /{bucket}/{STATE}.tflock")).len() >= 2);
     assert_eq!(rows(&aws, account), [format!("{bucket}/{STATE}-md5")]);
     let ledger = aws.keys(&aws.release_bucket());
@@ -151,7 +154,8 @@ fn two_tagged_buckets_are_refused() {
     project.release("1");
     let output = project.cdflow(["deploy", "ci", "1"]).run();
     output.fails(3).stderr_has(&format!(
-        "2 buckets of account {account}, {REGION} are tagged `{TAG}`: {one}, {two}: which of them has the states can't be known"
+        "2 buckets of account {account}, {REGION} are tagged `{TAG}`: {one}, {two}: which of them \
+        has the states can't be known"
     ));
     assert!(aws.keys(&one).is_empty() && aws.keys(&two).is_empty());
     assert_eq!(buckets(&aws, account).len(), 2);
@@ -176,7 +180,8 @@ fn a_half_made_bucket_is_finished() {
     project
         .write("platform-config/dev/ap-southeast-2.json", "{\"domain\": \"sydney.example\"}")
         .commit("Sydney");
-    // The first of the region's names belongs to somebody else, the second is ours: made, and not tagged any more.
+    // The first of the region's names belongs to somebody else, the second is ours: made, and not
+    // tagged any more.
     let (theirs, ours) = ("cdflow-tfstate-7b5bd36484d3", "cdflow-tfstate-2c3a6e4567cc");
     aws.create_bucket_in("ap-southeast-2", theirs);
     aws.create_bucket_of(account, "ap-southeast-2", ours);
@@ -213,7 +218,8 @@ fn a_table_that_can_not_lock_is_refused() {
     project.release("1");
     let output = project.cdflow(["deploy", "ci", "1"]).run();
     output.fails(2).stderr_has(&format!(
-        "the table `terraform_locks` of account {account}, {REGION} can't lock states: its key is not `LockID`"
+        "the table `terraform_locks` of account {account}, {REGION} can't lock states: its key is \
+        not `LockID`"
     ));
     assert!(aws.keys(&bucket).is_empty());
 }

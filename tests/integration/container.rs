@@ -1,4 +1,5 @@
-//! The container Action, started as a runner starts it: its image, a release's life in it, and a cancelled step.
+//! The container Action, started as a runner starts it: its image, a release's life in it, and a
+//! cancelled step.
 
 use crate::support::github::{GitHub, REPOSITORY_ID, TOKEN};
 use crate::support::{Aws, Job, Lab, Mirror, Project};
@@ -106,8 +107,8 @@ fn a_cache_of_providers_belongs_to_the_runner() {
     assert_eq!(job.git(&["status", "--porcelain"]), "");
 }
 
-/// The runner sends SIGINT, 7.5 s later SIGTERM, 2.5 s later it kills `docker run`, and then starts the clean-up; a tenth of
-/// these times here. Terraform needs longer to save its state.
+/// The runner sends SIGINT, 7.5 s later SIGTERM, 2.5 s later it kills `docker run`, and then starts
+/// the clean-up; a tenth of these times here. Terraform needs longer to save its state.
 #[test]
 fn a_cancelled_deploy_is_waited_for() {
     let (lab, aws) = (Lab::get(), Aws::new("cancelled"));
@@ -161,7 +162,8 @@ fn a_cancelled_deploy_is_waited_for() {
     job.step(&[("command", "status")]).run().success().stdout_has("deploy of 1 was interrupted");
 }
 
-/// Nothing is waited for that has ended, nor said of it, with or without an engine; and what can't be asked is told.
+/// Nothing is waited for that has ended, nor said of it, with or without an engine; and what can't
+/// be asked is told.
 #[test]
 fn a_clean_up_with_nothing_to_do_is_silent() {
     let lab = Lab::get();
@@ -173,20 +175,22 @@ fn a_clean_up_with_nothing_to_do_is_silent() {
     for host in ["unix:///var/run/docker.sock", "unix:///nowhere"] {
         assert_eq!(step.post().env("DOCKER_HOST", host).run().success().stdout, "");
     }
-    // Killed, with nobody to tell how: the machine was out of memory, or the container's end came before the clean-up.
+    // Killed, with nobody to tell how: the machine was out of memory, or the container's end came
+    // before the clean-up.
     let killed = step.post().env("STATE_container", &"ab".repeat(32));
     killed
         .run()
         .success()
         .stdout_has("::warning::the step was killed, and its container has ended since");
     let unasked = killed.env("DOCKER_HOST", "unix:///nowhere");
-    unasked
-        .run()
-        .success()
-        .stdout_has("may still be at work in its container: the Docker engine at unix:///nowhere does not answer");
+    unasked.run().success().stdout_has(
+        "may still be at work in its container: the Docker engine at unix:///nowhere \
+        does not answer",
+    );
 }
 
-/// In a network of its own a container is called by its ID. As its first process cdflow also has to bury what others orphan.
+/// In a network of its own a container is called by its ID. As its first process cdflow also has to
+/// bury what others orphan.
 #[test]
 fn a_step_leaves_its_container_to_the_clean_up() {
     let lab = Lab::get();
@@ -210,7 +214,8 @@ fn a_step_leaves_its_container_to_the_clean_up() {
     assert_eq!(job.state()["container"], "");
 }
 
-/// Its apply leaves an orphan that ends soon, and then waits, after the greeting, until it is stopped.
+/// Its apply leaves an orphan that ends soon, and then waits, after the greeting, until it is
+/// stopped.
 const SLOW: &str = r#"
 resource "terraform_data" "slow" {
   depends_on = [terraform_data.greeting]

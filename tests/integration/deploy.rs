@@ -446,7 +446,8 @@ fn an_environment_without_platform_config() {
         ["deploy", "aslive", "1"],
         2,
         &[
-            "the release has no `platform-config/far/us-east-1.json`, which the environment `aslive` needs",
+            "the release has no `platform-config/far/us-east-1.json`, which the environment \
+            `aslive` needs",
             "it has platform-config/local/eu-west-1.json",
             "--platform-config",
         ],
@@ -481,7 +482,8 @@ fn a_moved_environment_is_refused_and_a_renamed_account_is_not() {
     });
     let says = [
         "the environment `live` has moved since this release was made",
-        "it was in account (local) in eu-west-1, the account scheme now says account (local) in us-east-1",
+        "it was in account (local) in eu-west-1, the account scheme now says account (local) in \
+        us-east-1",
         "-> make a new release",
     ];
     project.refuses(["deploy", "live", "1"], 2, &says);
@@ -503,8 +505,10 @@ fn a_held_lock_is_told_and_waited_for() {
         .append(
             "infra/main.tf",
             &format!(
-                "resource \"terraform_data\" \"wait\" {{\n  triggers_replace = var.release[\"version\"]\n\
-                 provisioner \"local-exec\" {{\n    command = \"echo waiting; while ! [ -e {} ]; do sleep 0.05; done\"\n  }}\n}}\n",
+                "resource \"terraform_data\" \"wait\" {{\n  triggers_replace = \
+                var.release[\"version\"]\n\
+                 provisioner \"local-exec\" {{\n    command = \"echo waiting; while ! [ -e {} ]; \
+                 do sleep 0.05; done\"\n  }}\n}}\n",
                 gate.display()
             ),
         )
@@ -562,7 +566,8 @@ fn a_lost_end_entry_is_a_warning() {
         .append(
             "infra/main.tf",
             &format!(
-                "resource \"terraform_data\" \"thief\" {{\n  provisioner \"local-exec\" {{\n    command = \"mv {0} {0}-gone && touch {0}\"\n  }}\n}}\n",
+                "resource \"terraform_data\" \"thief\" {{\n  provisioner \"local-exec\" {{\n    \
+                command = \"mv {0} {0}-gone && touch {0}\"\n  }}\n}}\n",
                 folder.display()
             ),
         )
@@ -617,10 +622,12 @@ fn a_state_that_is_saved_at_the_second_try_is_no_loss() {
     project.release("1");
     project.deploy("live", "1");
     project.release("2");
-    // As Terraform does it when the backend refuses the new state: the old one stays, the new one is left in its folder.
+    // As Terraform does it when the backend refuses the new state: the old one stays, the new one
+    // is left in its folder.
     let state = project.state_file("live").display().to_string();
     let path = project.terraform_but(&format!(
-        "apply) cp {state} before; \"$real\" \"$@\"; mv {state} errored.tfstate; mv before {state}; exit 1;;"
+        "apply) cp {state} before; \"$real\" \"$@\"; mv {state} errored.tfstate; mv before \
+        {state}; exit 1;;"
     ));
     let output = project.cdflow(["deploy", "live", "2"]).env("PATH", path).run();
     output
@@ -648,7 +655,8 @@ fn terraform_sees_no_token() {
         .append(
             "infra/main.tf",
             &format!(
-                "resource \"terraform_data\" \"dump\" {{\n  provisioner \"local-exec\" {{\n    command = \"env > {}\"\n  }}\n}}\n",
+                "resource \"terraform_data\" \"dump\" {{\n  provisioner \"local-exec\" {{\n    \
+                command = \"env > {}\"\n  }}\n}}\n",
                 dump.display()
             ),
         )
@@ -704,7 +712,8 @@ fn a_deploy_needs_no_network() {
     project.cdflow(["deploy", "live", "1"]).offline().run().success();
 }
 
-/// Somebody else's change came between plan and apply: what would be applied is not what was planned for.
+/// Somebody else's change came between plan and apply: what would be applied is not what was
+/// planned for.
 #[test]
 fn a_stale_plan_is_not_applied() {
     let project = Project::local("greeting");
@@ -756,7 +765,8 @@ fn an_ephemeral_variable_reaches_apply() {
             "infra/main.tf",
             &format!(
                 "variable \"phrase\" {{\n  type      = string\n  ephemeral = true\n}}\n\
-                 resource \"terraform_data\" \"user\" {{\n  provisioner \"local-exec\" {{\n    command = \"echo ${{var.phrase}} > {}\"\n  }}\n}}\n",
+                 resource \"terraform_data\" \"user\" {{\n  provisioner \"local-exec\" {{\n    \
+                 command = \"echo ${{var.phrase}} > {}\"\n  }}\n}}\n",
                 seen.display()
             ),
         )
@@ -776,7 +786,8 @@ fn a_destroy_that_fails_half_way_goes_on_later() {
         .append(
             "infra/main.tf",
             &format!(
-                "resource \"terraform_data\" \"clinging\" {{\n  provisioner \"local-exec\" {{\n    when    = destroy\n    command = \"[ -e {} ]\"\n  }}\n}}\n",
+                "resource \"terraform_data\" \"clinging\" {{\n  provisioner \"local-exec\" {{\n    \
+                when    = destroy\n    command = \"[ -e {} ]\"\n  }}\n}}\n",
                 gate.display()
             ),
         )
@@ -807,7 +818,8 @@ fn a_protected_resource_fails_the_plan_to_destroy() {
     project
         .append(
             "infra/main.tf",
-            "resource \"terraform_data\" \"kept\" {\n  lifecycle {\n    prevent_destroy = true\n  }\n}\n",
+            "resource \"terraform_data\" \"kept\" {\n  lifecycle {\n    prevent_destroy = true\n  \
+            }\n}\n",
         )
         .commit("Kept");
     project.release("1");
@@ -927,7 +939,8 @@ fn half_way() -> Project {
         .append(
             "infra/main.tf",
             &format!(
-                "resource \"terraform_data\" \"gate\" {{\n  depends_on = [terraform_data.greeting]\n  provisioner \"local-exec\" {{\n    \
+                "resource \"terraform_data\" \"gate\" {{\n  depends_on = \
+                [terraform_data.greeting]\n  provisioner \"local-exec\" {{\n    \
                  command = \"[ -e {} ] || {{ echo nobody may pass; exit 1; }}\"\n  }}\n}}\n",
                 gate.display()
             ),
@@ -937,7 +950,8 @@ fn half_way() -> Project {
     project
 }
 
-/// Version 1 is deployed to `live`; 2, released, puts a folder where Terraform writes the backup of the state.
+/// Version 1 is deployed to `live`; 2, released, puts a folder where Terraform writes the backup of
+/// the state.
 fn unsaveable() -> Project {
     let project = Project::local("greeting");
     project.release("1");
@@ -948,7 +962,8 @@ fn unsaveable() -> Project {
         .append(
             "infra/main.tf",
             &format!(
-                "resource \"terraform_data\" \"obstacle\" {{\n  provisioner \"local-exec\" {{\n    command = \"rm -f {0}; mkdir {0}\"\n  }}\n}}\n",
+                "resource \"terraform_data\" \"obstacle\" {{\n  provisioner \"local-exec\" {{\n    \
+                command = \"rm -f {0}; mkdir {0}\"\n  }}\n}}\n",
                 backup.display()
             ),
         )

@@ -1,5 +1,5 @@
-//! Components of type `docker`: an image is built by a real engine, pushed to a registry that stands for ECR, and deployed by
-//! its digest.
+//! Components of type `docker`: an image is built by a real engine, pushed to a registry that
+//! stands for ECR, and deployed by its digest.
 
 use crate::support::{Aws, Lab, Output, Project, RELEASE, Runner, Sandbox, git};
 use nix::sys::signal::Signal;
@@ -268,11 +268,14 @@ fn buildkit_gets_secrets_arguments_and_a_target() {
     let project = local("docker-buildkit");
     project.append(
         "cdflow.yml",
-        "docker: {target: run, build-args: {GREETING: \"1.20\"}, secrets: [NPM_TOKEN], cache: inline, platforms: [linux/amd64]}\n",
+        "docker: {target: run, build-args: {GREETING: \"1.20\"}, secrets: [NPM_TOKEN], cache: \
+        inline, platforms: [linux/amd64]}\n",
     );
     let dockerfile = "FROM busybox AS base\nARG GREETING\n\
-                      RUN --mount=type=cache,target=/cache echo x >> /cache/n && echo \"$GREETING\" > /greeting\n\
-                      RUN --mount=type=secret,id=NPM_TOKEN echo \"it is $(cat /run/secrets/NPM_TOKEN)\" && \
+                      RUN --mount=type=cache,target=/cache echo x >> /cache/n && echo \
+                      \"$GREETING\" > /greeting\n\
+                      RUN --mount=type=secret,id=NPM_TOKEN echo \"it is $(cat \
+                      /run/secrets/NPM_TOKEN)\" && \
                       sha256sum /run/secrets/NPM_TOKEN > /sum\n\
                       FROM base AS run\nCMD cat /greeting /sum\nFROM base\nRUN false\n";
     project.write("Dockerfile", dockerfile).commit("Much");
@@ -311,7 +314,8 @@ fn buildkit_gets_secrets_arguments_and_a_target() {
 fn the_classic_builder_builds_as_well() {
     let project = local("docker-classic");
     project.append("cdflow.yml", "docker: {target: run, build-args: {GREETING: hi}}\n");
-    let dockerfile = "FROM busybox AS run\nARG GREETING\nRUN echo \"$GREETING\" > /greeting\nCMD cat /greeting\nFROM run\nRUN false\n";
+    let dockerfile = "FROM busybox AS run\nARG GREETING\nRUN echo \"$GREETING\" > /greeting\nCMD \
+    cat /greeting\nFROM run\nRUN false\n";
     project.write("Dockerfile", dockerfile).commit("A target");
     let output = in_lab(&project, &["release", "1"]).env("DOCKER_BUILDKIT", "0").run();
     output.success().stdout_has("Step 4/9 : CMD cat /greeting\n");

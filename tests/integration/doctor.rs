@@ -138,7 +138,8 @@ fn a_lambda_needs_its_bucket_and_its_code() {
     assert!(of(&findings, "lambda bucket")[0].contains(&aws.lambda_bucket()), "{output}");
 
     // Without versions a bucket is a warning; without code a function is a problem.
-    let suspended = json!({ "Bucket": aws.lambda_bucket(), "VersioningConfiguration": { "Status": "Suspended" } });
+    let suspended = json!({ "Bucket": aws.lambda_bucket(),
+        "VersioningConfiguration": { "Status": "Suspended" } });
     aws.call(RELEASE, "s3", "put_bucket_versioning", suspended);
     project.remove("src/handler.py").commit("No function");
     let (findings, output) = doctor(&project, 2);
@@ -199,9 +200,11 @@ fn providers_that_are_not_locked() {
 #[test]
 fn a_role_that_is_refused_is_about_access() {
     let (aws, project, _) = sound("doctorrole");
-    let refused = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>not authorized to perform: \
+    let refused = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>not \
+    authorized to perform: \
                    sts:AssumeRole</Message></Error><RequestId>7a62c49f</RequestId></ErrorResponse>";
-    aws.rule(json!({ "matching": format!("role%2F{}-dev-plan", aws.name()), "status": 403, "body": refused }));
+    aws.rule(json!({ "matching": format!("role%2F{}-dev-plan", aws.name()), "status": 403,
+        "body": refused }));
     let (findings, output) = doctor(&project, 4);
     assert_eq!(at(&findings, "problem"), ["environment *, ci"], "{output}");
     assert!(
@@ -210,7 +213,8 @@ fn a_role_that_is_refused_is_about_access() {
     );
 
     // With the release role go the buckets; the environments are looked at all the same.
-    aws.rule(json!({ "matching": format!("role%2F{}-release", aws.name()), "status": 403, "body": refused }));
+    aws.rule(json!({ "matching": format!("role%2F{}-release", aws.name()), "status": 403,
+        "body": refused }));
     let (findings, output) = doctor(&project, 4);
     assert_eq!(at(&findings, "problem"), ["release role", "environment *, ci"], "{output}");
     assert_eq!(at(&findings, "warning"), ["release store", "state"], "{output}");
@@ -246,7 +250,8 @@ fn secrets_are_read_and_never_shown() {
         .append("infra/main.tf", "\nvariable \"secrets\" {\n  type = map(string)\n}\n")
         .commit("With secrets");
     let name = "/cdflow/live/greeting/doctor-password";
-    let put = json!({ "Name": name, "Value": "correct horse battery", "Type": "SecureString", "Overwrite": true });
+    let put = json!({ "Name": name, "Value": "correct horse \
+    battery", "Type": "SecureString", "Overwrite": true });
     aws.call(PROD, "ssm", "put_parameter", put);
     let (findings, output) =
         examined(&project, project.cdflow(["doctor", "live", "--json", "-vv"]), 0);

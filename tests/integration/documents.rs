@@ -1,5 +1,5 @@
-//! The documents say what the program does: flags, exit codes, keys, variables and files stand in them, and what people
-//! copy from them loads.
+//! The documents say what the program does: flags, exit codes, keys, variables and files stand in
+//! them, and what people copy from them loads.
 
 use crate::support::{Aws, Project, cdflow, in_repository};
 use serde_json::Value;
@@ -115,7 +115,8 @@ fn every_key_stands_in_the_documents() {
     }
 }
 
-/// The lists of keys are read from the source; here the program itself says that it knows no others.
+/// The lists of keys are read from the source; here the program itself says that it knows no
+/// others.
 #[test]
 fn the_program_knows_the_keys_that_this_test_reads() {
     let project = Project::local("greeting");
@@ -251,7 +252,8 @@ fn action_yml_its_page_and_the_program_have_the_same_inputs() {
         source.split_once("const KNOWN").and_then(|(_, rest)| rest.split_once("];")).unwrap().0;
     let known: BTreeSet<String> = known.split('"').skip(1).step_by(2).map(str::to_owned).collect();
     assert_eq!(known, declared);
-    // The list is read from the source; here the program itself says that it has each of them for some command.
+    // The list is read from the source; here the program itself says that it has each of them for
+    // some command.
     for input in declared.iter().filter(|input| *input != "command") {
         let output = cdflow([""; 0])
             .env("INPUT_COMMAND", "status")
@@ -276,7 +278,8 @@ fn action_yml_its_page_and_the_program_have_the_same_outputs() {
     assert_eq!(column(&read("docs/reports.md")), declared);
 }
 
-/// Examples and documents: what a step of theirs gives the Action is declared, and so is what they take from it.
+/// Examples and documents: what a step of theirs gives the Action is declared, and so is what they
+/// take from it.
 #[test]
 fn workflows_use_what_there_is() {
     let action = action_yml();
@@ -415,7 +418,8 @@ fn every_folder_stands_in_the_architecture() {
     }
 }
 
-/// The tree's lines are paths, by their indentation; what a merge leaves twice, or a rename leaves behind, would go unseen.
+/// The tree's lines are paths, by their indentation; what a merge leaves twice, or a rename leaves
+/// behind, would go unseen.
 #[test]
 fn the_architecture_names_each_module_once() {
     let text = read("ARCHITECTURE.md");

@@ -84,7 +84,8 @@ fn every_variable_of_an_example_gets_a_value_and_every_value_has_a_variable() {
 fn the_lambda_of_the_example_passes_its_own_test() {
     let sandbox = Sandbox::new();
     let source = in_repository("examples/lambda-component/src");
-    let run = "import sys, unittest; sys.path.insert(0, '.'); sys.dont_write_bytecode = True; unittest.main('handler_test')";
+    let run = "import sys, unittest; sys.path.insert(0, '.'); sys.dont_write_bytecode = True; \
+    unittest.main('handler_test')";
     python(&sandbox, ["-c", run])
         .cwd(source)
         .env("GREETING", "Hello")
@@ -97,7 +98,8 @@ fn the_lambda_of_the_example_passes_its_own_test() {
 fn the_service_of_the_example_passes_its_own_test() {
     let sandbox = Sandbox::new();
     let source = in_repository("examples/docker-component/src");
-    let run = "import sys, unittest; sys.path.insert(0, '.'); sys.dont_write_bytecode = True; unittest.main('server_test')";
+    let run = "import sys, unittest; sys.path.insert(0, '.'); sys.dont_write_bytecode = True; \
+    unittest.main('server_test')";
     python(&sandbox, ["-c", run]).cwd(source).run().success().stderr_has("Ran 1 test");
 }
 

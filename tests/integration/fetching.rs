@@ -1,4 +1,5 @@
-//! What a release hands to Terraform's init for modules and providers: keys, logins, a cache; and which Terraform it may be.
+//! What a release hands to Terraform's init for modules and providers: keys, logins, a cache; and
+//! which Terraform it may be.
 
 use crate::support::{Mirror, Project, Runner, entries, git};
 use std::fs;
@@ -9,7 +10,8 @@ use std::path::PathBuf;
 use std::thread;
 
 /// Not a key, but it looks like one. A secret's editor has made it end lines as Windows does.
-const KEY: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\r\nbm90IGEga2V5LCBidXQgbG9uZyBlbm91Z2g\r\n-----END OPENSSH PRIVATE KEY-----";
+const KEY: &str = "-----BEGIN OPENSSH PRIVATE \
+KEY-----\r\nbm90IGEga2V5LCBidXQgbG9uZyBlbm91Z2g\r\n-----END OPENSSH PRIVATE KEY-----";
 
 #[test]
 fn modules_by_ssh_with_a_key() {
@@ -20,7 +22,8 @@ fn modules_by_ssh_with_a_key() {
     // In the place of ssh: says what it was given, and is the other side.
     let ssh = format!(
         "#!/bin/bash\nexec 3>>{log}\nprintf '%s\\n' \"$@\" >&3\nwhile [ $# -gt 1 ]; do\n\
-         case \"$1\" in -i) stat -c 'mode %a' \"$2\" >&3; cat \"$2\" >&3;; UserKnown*) f=${{1#*=\\\"}}; cat \"${{f%%\\\"*}}\" >&3;; esac\n\
+         case \"$1\" in -i) stat -c 'mode %a' \"$2\" >&3; cat \"$2\" >&3;; UserKnown*) \
+         f=${{1#*=\\\"}}; cat \"${{f%%\\\"*}}\" >&3;; esac\n\
          shift; done\nexec git upload-pack {modules}\n",
         log = log.display(),
         modules = modules.display()
@@ -83,7 +86,8 @@ fn modules_by_https_with_a_netrc() {
         &format!("machine {}\n  login bot\n  password netrc-password-netrc", server.address);
     let home = project.sandbox().work().join("home.log");
     let path = project.terraform_but(&format!(
-        "init) ls -A \"$HOME\" > {0}; cat \"$HOME/.netrc\" >> {0}; echo \"told: $NETRC netrc-password-netrc\";;",
+        "init) ls -A \"$HOME\" > {0}; cat \"$HOME/.netrc\" >> {0}; echo \"told: $NETRC \
+        netrc-password-netrc\";;",
         home.display()
     ));
     let output = as_step(&project, "1").env("INPUT_NETRC", netrc).env("PATH", path).run();

@@ -1,4 +1,5 @@
-//! Components of type `function`: `functions.rs` becomes an image by a real compiler in a real engine, and the image answers.
+//! Components of type `function`: `functions.rs` becomes an image by a real compiler in a real
+//! engine, and the image answers.
 
 use crate::support::{Lab, Output, Project, Runner, Sandbox, git, in_repository};
 use serde_json::{Value, json};
@@ -278,7 +279,8 @@ fn a_binary_that_the_build_image_has_lying_about_is_never_released() {
 #[test]
 fn a_build_image_may_call_its_package_as_it_likes() {
     let lines = "RUN sed -i 's/^name = \"roche-service\"/name = \"ours\"/' Cargo.toml && \\\n    \
-                 printf '\\n[[bin]]\\nname = \"roche-service\"\\npath = \"src/main.rs\"\\n' >>Cargo.toml\n\
+                 printf '\\n[[bin]]\\nname = \"roche-service\"\\npath = \"src/main.rs\"\\n' \
+                 >>Cargo.toml\n\
                  RUN cargo build --release && find target -exec touch -d 2099-01-01 {} +";
     other_build_image("cdflow-other-package:1", lines);
     let project = function("function-ours");
@@ -455,7 +457,9 @@ fn podman_builds_it_too() {
     let (lab, sandbox) = (Lab::get(), Sandbox::new());
     let (settings, socket) =
         (sandbox.root().join("containers.conf"), sandbox.root().join("podman.sock"));
-    let text = "[containers]\nnetns = \"host\"\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n[engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n";
+    let text = "[containers]\nnetns = \"host\"\ndefault_ulimits = [\"nofile=1024:1024\", \
+    \"nproc=1024:1024\"]\n[engine]\nruntime = \"runc\"\ncgroup_manager = \
+    \"cgroupfs\"\nevents_logger = \"file\"\n";
     fs::write(&settings, text).unwrap();
     let storage = lab.folder().join("lab/podman");
     let (root, state) = (storage.join("root"), storage.join("run"));

@@ -1,4 +1,5 @@
-//! The GitHub release of a tag: made once, completed when it is there, and never in the way of the release itself.
+//! The GitHub release of a tag: made once, completed when it is there, and never in the way of the
+//! release itself.
 
 use crate::support::github::{Fault, GitHub, TOKEN};
 use crate::support::{Output, Project, Runner, in_repository, python};
@@ -121,7 +122,8 @@ fn trouble_with_it_is_a_warning() {
     assert!(github.world().releases.is_empty());
 }
 
-/// GitHub Enterprise Server in a company: behind a proxy, with a certificate of the company's own authority.
+/// GitHub Enterprise Server in a company: behind a proxy, with a certificate of the company's own
+/// authority.
 #[test]
 fn a_proxy_and_an_authority_of_ones_own() {
     let project = Project::local("greeting");

@@ -1,5 +1,5 @@
-//! What stands between a release and an environment: what a deploy may destroy, where a release must have been before, and
-//! that no older one replaces a newer one.
+//! What stands between a release and an environment: what a deploy may destroy, where a release
+//! must have been before, and that no older one replaces a newer one.
 
 use crate::support::github::{Fault, GitHub, TOKEN};
 use crate::support::{Project, Runner, pull_request_event};
@@ -156,7 +156,8 @@ fn an_older_release_does_not_replace_a_newer_one() {
         .stderr_has("Deployed greeting old to live");
 }
 
-const LABELLED: &str = "{protect: [module.data.terraform_data.events], max-destroy: 0, allow-destroy-label: may-destroy}";
+const LABELLED: &str = "{protect: [module.data.terraform_data.events], max-destroy: 0, \
+allow-destroy-label: may-destroy}";
 const DOOMED: [&str; 2] = ["terraform_data.a", "module.data.terraform_data.events"];
 
 /// Release 1 is deployed, 2 was made from the merge of pull request 7.
@@ -323,7 +324,8 @@ fn on_a_pull_request_its_label_counts_as_it_is_now() {
         .stdout_has("a deploy would be refused")
         .stdout_has("put the label `may-destroy` on its pull request");
     let comment = || github.world().comments.values().next().unwrap().body.clone();
-    let caution = "> [!CAUTION]\n> greeting → live: a deploy **would be refused**: the plan would destroy what is protected";
+    let caution = "> [!CAUTION]\n> greeting → live: a deploy **would be refused**: the plan would \
+    destroy what is protected";
     assert!(
         comment().contains(caution) && comment().contains("put the label \\`may\\-destroy\\` on"),
         "{}",

@@ -1,4 +1,5 @@
-//! What is done with images beside building them: `prune` deletes those of old releases, `doctor` looks where they go.
+//! What is done with images beside building them: `prune` deletes those of old releases, `doctor`
+//! looks where they go.
 
 use crate::support::{Aws, Lab, Project, RELEASE, Runner};
 use serde_json::json;
@@ -60,7 +61,8 @@ fn the_images_of_releases_that_are_pruned_go_with_them() {
         .lacks("latest");
     assert_eq!(tags().len(), 4);
 
-    // The bundle goes first: a run that can't delete the image leaves no release without one, and says what is left.
+    // The bundle goes first: a run that can't delete the image leaves no release without one, and
+    // says what is left.
     let repository = format!("arn:aws:ecr:eu-west-1:{RELEASE}:repository/docker-prune");
     let deletion = "BatchDeleteImage {\"repositoryName\":\"docker-prune\"";
     aws.rule(json!({ "matching": deletion, "times": 1, "status": 400,
@@ -111,7 +113,8 @@ fn doctor_looks_at_the_engine_and_at_who_may_push() {
     let absent = in_lab(&local, &["doctor"]).run();
     absent.fails(2).stdout_has("images can't be pushed to `localhost:5999/docker-doctor-local`");
     absent.stdout_has(
-        "nobody listens there: start a registry, docker run --detach --publish 127.0.0.1:5999:5000 registry:2",
+        "nobody listens there: start a registry, docker run --detach --publish 127.0.0.1:5999:5000 \
+        registry:2",
     );
     local.edit("account-scheme.json", "localhost:5999", Lab::LOCAL);
     in_lab(&local, &["doctor"])

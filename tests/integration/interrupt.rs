@@ -1,4 +1,5 @@
-//! Cancelled runs: Terraform gets one interrupt, is waited for, and what it did is saved and recorded.
+//! Cancelled runs: Terraform gets one interrupt, is waited for, and what it did is saved and
+//! recorded.
 
 use crate::support::{Output, Project, Runner};
 use nix::sys::signal::{Signal, kill};
@@ -65,8 +66,10 @@ fn terraform_gets_one_interrupt() {
     project.release("1");
     let count = project.sandbox().work().join("count");
     let path = project.terraform_but(&format!(
-        "apply) trap 'echo INT >> {0}; end=1' INT; trap 'echo TERM >> {0}' TERM; trap 'echo HUP >> {0}' HUP; echo applying;\n\
-         while [ -z \"$end\" ]; do sleep 0.05; done; for i in 1 2 3 4 5 6; do sleep 0.2; done; exit 1;;",
+        "apply) trap 'echo INT >> {0}; end=1' INT; trap 'echo TERM >> {0}' TERM; trap 'echo HUP >> \
+        {0}' HUP; echo applying;\n\
+         while [ -z \"$end\" ]; do sleep 0.05; done; for i in 1 2 3 4 5 6; do sleep 0.2; done; \
+         exit 1;;",
         count.display()
     ));
     let mut running = project.cdflow(["deploy", "live", "1"]).env("PATH", path).spawn();
@@ -104,7 +107,8 @@ fn a_cancelled_apply_that_is_completed_all_the_same() {
     let project = Project::local("greeting");
     project.release("1");
     let path = project.terraform_but(
-        "apply) trap 'end=1' INT; echo applying; while [ -z \"$end\" ]; do sleep 0.05; done; trap '' INT;;",
+        "apply) trap 'end=1' INT; echo applying; while [ -z \"$end\" ]; do sleep 0.05; done; trap \
+        '' INT;;",
     );
     let mut running = project.cdflow(["deploy", "live", "1"]).env("PATH", path).spawn();
     running.wait_for("applying");
@@ -192,7 +196,8 @@ fn a_closed_output_does_not_stop_an_apply() {
     assert_eq!(project.ledger("live"), ["deploy 1 succeeded"]);
 }
 
-/// Interrupted in an apply, with what was done so far saved and recorded, and nothing of Terraform's left.
+/// Interrupted in an apply, with what was done so far saved and recorded, and nothing of
+/// Terraform's left.
 #[track_caller]
 fn check_cancelled(project: &Project, output: &Output) {
     output
@@ -222,7 +227,8 @@ fn slow() -> Project {
         .append(
             "infra/main.tf",
             &format!(
-                "resource \"terraform_data\" \"slow\" {{\n  depends_on = [terraform_data.greeting]\n  provisioner \"local-exec\" {{\n    \
+                "resource \"terraform_data\" \"slow\" {{\n  depends_on = \
+                [terraform_data.greeting]\n  provisioner \"local-exec\" {{\n    \
                  command = \"echo waiting; while ! [ -e {} ]; do sleep 0.05; done\"\n  }}\n}}\n",
                 gate.display()
             ),
@@ -235,7 +241,8 @@ fn slow() -> Project {
 /// A PATH with a Terraform that waits in this verb until it is interrupted.
 fn waiting(project: &Project, verb: &str) -> String {
     project.terraform_but(&format!(
-        "{verb}) trap 'echo Interrupt received; exit 1' INT; echo waiting; while true; do sleep 0.05; done;;"
+        "{verb}) trap 'echo Interrupt received; exit 1' INT; echo waiting; while true; do sleep \
+        0.05; done;;"
     ))
 }
 
@@ -246,7 +253,8 @@ fn in_a_group(project: &Project, arguments: &[&str]) -> Runner {
         .cwd(project.dir())
 }
 
-/// Killed itself, cdflow can't wait; what it started must go on, save the state, and not be swept away by the next run.
+/// Killed itself, cdflow can't wait; what it started must go on, save the state, and not be swept
+/// away by the next run.
 #[test]
 fn a_killed_cdflow_leaves_terraform_to_finish() {
     let project = slow();

@@ -121,9 +121,8 @@ fn a_rule_makes_a_registry_fail_and_cuts_a_push() {
     let image = format!("{}/{repository}:1", Lab::ecr());
     lab.docker(["tag", "busybox", &image]);
     let manifest = format!("PUT {}/v2/{repository}/manifests/", Lab::ecr());
-    lab.rule(
-        json!({ "matching": manifest, "times": 1, "status": 403, "body": "{\"errors\":[{\"code\":\"DENIED\"}]}" }),
-    );
+    lab.rule(json!({ "matching": manifest, "times": 1, "status": 403,
+            "body": "{\"errors\":[{\"code\":\"DENIED\"}]}" }));
     docker_as_aws(&sandbox, lab, &["push", &image]).run().fails(1).stderr_has("denied");
     lab.rule(json!({ "matching": manifest, "cut": true }));
     docker_as_aws(&sandbox, lab, &["push", &image]).run().fails(1).stderr_has("EOF");

@@ -1,5 +1,6 @@
-//! The tests run the binary as a person or a runner would, against real Terraform and AWS as moto plays it.
-//! `make test` prepares what they need; one module per subject, `support` is what they stand on.
+//! The tests run the binary as a person or a runner would, against real Terraform and AWS as moto
+//! plays it. `make test` prepares what they need; one module per subject, `support` is what they
+//! stand on.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,

@@ -17,7 +17,8 @@ struct Moved {
     old_state: Value,
 }
 
-/// Deployed in the classic layout by release 1; then the team is listed. Release 2, of the new scheme, is the same code.
+/// Deployed in the classic layout by release 1; then the team is listed. Release 2, of the new
+/// scheme, is the same code.
 fn moved(name: &str, account: &'static str) -> Moved {
     let aws = Aws::new(name);
     aws.put_scheme(&classic_scheme(&aws, account));
@@ -34,7 +35,8 @@ fn moved(name: &str, account: &'static str) -> Moved {
     aws.put(&aws.scheme_bucket(), "new.json", new.to_string().as_bytes());
     let mut old = classic_scheme(&aws, account);
     old["upgrade-account-scheme"] = json!({
-        "team-whitelist": ["platform"], "component-whitelist": [], "new-url": format!("s3://{}/new.json", aws.scheme_bucket()),
+        "team-whitelist": ["platform"], "component-whitelist": [],
+        "new-url": format!("s3://{}/new.json", aws.scheme_bucket()),
     });
     aws.put_scheme(&old);
     Moved { aws, project, account, old_bucket, old_state }
@@ -49,7 +51,8 @@ impl Moved {
         (state["lineage"].clone(), state["serial"].clone())
     }
 
-    /// Nothing but the state and the marker at the new place, and the old one as it was; no lock is left.
+    /// Nothing but the state and the marker at the new place, and the old one as it was; no lock is
+    /// left.
     #[track_caller]
     fn has_moved(&self) {
         assert_eq!(self.aws.keys(&self.aws.state_bucket()), [MARKER, NEW]);

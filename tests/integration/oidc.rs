@@ -1,4 +1,5 @@
-//! The identity of a run of GitHub Actions, for which GitHub vouches: no key anywhere, and renewed as long as the run lasts.
+//! The identity of a run of GitHub Actions, for which GitHub vouches: no key anywhere, and renewed
+//! as long as the run lasts.
 
 use crate::support::{Aws, Issuer, Project, RELEASE, RIGHT_TO_ASK, Runner, id_token};
 use serde_json::json;
@@ -97,9 +98,11 @@ fn what_can_go_wrong_with_it() {
         .lacks("another-right");
     issuer.failures.lock().unwrap().extend([500; 3]);
     status().run().fails(10).stdout_has("GitHub's ID token can't be had: HTTP 500");
-    let refusal = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>Not authorized to perform \
-                   sts:AssumeRoleWithWebIdentity</Message></Error><RequestId>r1</RequestId></ErrorResponse>";
-    aws.rule(json!({ "matching": format!("{}-ci-runner", aws.name()), "times": 1, "status": 403, "body": refusal }));
+    let refusal = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>Not authorized \
+        to perform sts:AssumeRoleWithWebIdentity</Message></Error><RequestId>r1</RequestId>\
+        </ErrorResponse>";
+    aws.rule(json!({ "matching": format!("{}-ci-runner", aws.name()), "times": 1, "status": 403,
+        "body": refusal }));
     status()
         .run()
         .fails(4)

@@ -1,5 +1,5 @@
-//! What is done besides deploying: the past is shown and brought back, a lock that somebody left is released, and
-//! what nobody has deployed is deleted.
+//! What is done besides deploying: the past is shown and brought back, a lock that somebody left is
+//! released, and what nobody has deployed is deleted.
 
 use crate::support::{Aws, Project, Running};
 use serde_json::{Value, json};
@@ -161,7 +161,8 @@ fn the_past_of_an_environment() {
          5    deploy   1            unfinished  [TIME]  +1 ~0 -0\n\
          4    destroy  1            succeeded   [TIME]  +0 ~0 -2\n\
          3    deploy   1 (in part)  succeeded   [TIME]  +0 ~1 -0\n\
-         2    deploy   2            failed      [TIME]  +1 ~1 -0       terraform apply failed: local-exec provisioner error\n\
+         2    deploy   2            failed      [TIME]  +1 ~1 -0       terraform apply failed: \
+         local-exec provisioner error\n\
          1    deploy   1            succeeded   [TIME]  +1 ~0 -0  ada\n",
     );
     let json = history(&["--json"]).json();

@@ -74,7 +74,8 @@ fn an_image_that_ecr_has_no_more_stops_a_deploy() {
         RELEASE,
         "ecr",
         "put_image",
-        json!({ "repositoryName": repository, "imageManifest": manifest, "imageManifestMediaType": media_type,
+        json!({ "repositoryName": repository, "imageManifest": manifest,
+            "imageManifestMediaType": media_type,
             "imageTag": "1", "imageDigest": digest }),
     );
     let image = format!("{RELEASE}.dkr.ecr.{REGION}.amazonaws.com/{repository}@{digest}");

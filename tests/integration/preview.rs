@@ -16,8 +16,10 @@ pub(crate) fn project(preview: &str) -> Project {
 pub(crate) fn furnished(project: Project, preview: &str) -> Project {
     project.append(
         "infra/main.tf",
-        "\nvariable \"preview\" {\n  type    = object({ number = number, branch = string, sha = string, ttl = string })\n  default = null\n}\n\n\
-         output \"url\" {\n  value = \"https://${var.env}.example\"\n}\n\noutput \"preview\" {\n  value = var.preview\n}\n",
+        "\nvariable \"preview\" {\n  type    = object({ number = number, branch = string, sha = \
+        string, ttl = string })\n  default = null\n}\n\n\
+         output \"url\" {\n  value = \"https://${var.env}.example\"\n}\n\noutput \"preview\" {\n  \
+         value = var.preview\n}\n",
     );
     project.append("cdflow.yml", &format!("deploy: {{url-output: url}}\npreview: {preview}\n"));
     project.write("config/preview.json", "{\"greeting\": \"Good preview\"}\n");
@@ -272,7 +274,8 @@ fn what_was_never_there_or_is_locked_or_lost() {
     let locked =
         for_pull_request(&project, &github, NUMBER, &project.head(), 3, &["preview", "down"]);
     let path = project.terraform_but(
-        "plan) echo 'Error: Error acquiring the state lock: resource temporarily unavailable' >&2; exit 1 ;;",
+        "plan) echo 'Error: Error acquiring the state lock: resource temporarily unavailable' >&2; \
+        exit 1 ;;",
     );
     locked.env("PATH", path).run().fails(8);
     assert_eq!(project.resources("pr-7"), ["terraform_data.greeting"]);
@@ -413,7 +416,8 @@ fn a_deploy_is_queued_until_it_applies() {
     running.wait().fails(143);
     assert_eq!(last(), "2 \"error\" \"cancelled\"");
 
-    let locked = "plan) echo 'Error: Error acquiring the state lock: resource temporarily unavailable' >&2; exit 1 ;;";
+    let locked = "plan) echo 'Error: Error acquiring the state lock: resource temporarily \
+    unavailable' >&2; exit 1 ;;";
     deploying(&[]).env("PATH", project.terraform_but(locked)).run().fails(8);
     assert_eq!(last(), "2 \"failure\" \"state-locked\"");
     project.append("cdflow.yml", "").edit(

@@ -1,4 +1,5 @@
-//! What a preview has beside its environment: images, Lambda zips and secrets. They come and go with it.
+//! What a preview has beside its environment: images, Lambda zips and secrets. They come and go
+//! with it.
 
 use crate::support::github::{Fault, GitHub, TOKEN};
 use crate::support::{Aws, DEV, Lab, Output, Project, RELEASE, Runner, pull_request_event};
@@ -108,7 +109,8 @@ fn the_images_of_a_preview_go_with_it_and_no_others() {
     let digest = shared["imageId"]["imageDigest"].as_str().unwrap().to_owned();
     let again = json!({
         "repositoryName": project.name(), "imageTag": "keep", "imageDigest": digest,
-        "imageManifest": shared["imageManifest"], "imageManifestMediaType": shared["imageManifestMediaType"],
+        "imageManifest": shared["imageManifest"],
+        "imageManifestMediaType": shared["imageManifestMediaType"],
     });
     aws.call(RELEASE, "ecr", "put_image", again);
     pushed(&project, &github, "message", "second\n");
@@ -208,7 +210,8 @@ fn every_preview_has_the_secrets_of_preview() {
     let project = Project::aws("with-secrets", &aws);
     let leaks = "variable \"secrets\" {\n  type = map(string)\n}\n\n\
         resource \"terraform_data\" \"secrets\" {\n  input = var.secrets\n}\n\n\
-        resource \"terraform_data\" \"leak\" {\n  input = \"<${nonsensitive(var.secrets[\"token\"])}>\"\n}\n\n\
+        resource \"terraform_data\" \"leak\" {\n  input = \
+        \"<${nonsensitive(var.secrets[\"token\"])}>\"\n}\n\n\
         output \"leak\" {\n  value = terraform_data.leak.output\n}\n";
     project.write("infra/main.tf", leaks);
     project.append(
@@ -248,7 +251,8 @@ fn every_preview_has_the_secrets_of_preview() {
             .find(|it| it["name"] == "secrets")
             .unwrap();
         let received = &received["instances"][0]["attributes"]["input"]["value"];
-        let expected = json!({ "token": "s3cret-token-of-previews", "password": "s3cret-password-of-previews" });
+        let expected = json!({ "token": "s3cret-token-of-previews",
+            "password": "s3cret-password-of-previews" });
         assert_eq!(*received, expected, "{number}");
 
         let work = project.sandbox().work();

@@ -1,4 +1,5 @@
-//! The whole life of a pull request: images in ECR, releases and state in S3, and what GitHub shows, looked at after each step.
+//! The whole life of a pull request: images in ECR, releases and state in S3, and what GitHub
+//! shows, looked at after each step.
 
 use crate::support::github::{GitHub, TOKEN};
 use crate::support::{Aws, Lab, Output, Project, RELEASE, Runner, pull_request_event};
@@ -40,7 +41,8 @@ impl World {
         let project = Project::aws(NAME, &aws);
         project.edit("cdflow.yml", "type: infrastructure", "type: docker").append(
             "cdflow.yml",
-            "deploy: { url-output: url }\npreview: { label: preview, account-environment: ci, ttl: 72h, delete-releases: true }\n",
+            "deploy: { url-output: url }\npreview: { label: preview, account-environment: ci, ttl: \
+            72h, delete-releases: true }\n",
         );
         project.write("infra/main.tf", MAIN).write("Dockerfile", "FROM scratch\nCOPY message /\n");
         project.write("message", "first\n").commit("A service");
@@ -254,7 +256,8 @@ fn from_the_first_push_to_the_merge() {
     reap().run().success().stdout_has("destroyed: its pull request is closed");
     world.is_gone(FORGOTTEN);
 
-    // What is left says what was: the ledger. That a run on a schedule did it doesn't make it nobody's.
+    // What is left says what was: the ledger. That a run on a schedule did it doesn't make it
+    // nobody's.
     let entries = world.aws.keys(&world.aws.release_bucket());
     let newest = entries
         .iter()

@@ -55,7 +55,8 @@ fn comments(github: &GitHub) -> BTreeMap<u64, String> {
     github.world().comments.values().map(|it| (it.issue, it.body.clone())).collect()
 }
 
-/// A preview of pull request 7 that `preview up` has made, and copies of it for others, all of them closed.
+/// A preview of pull request 7 that `preview up` has made, and copies of it for others, all of them
+/// closed.
 fn with_closed(preview: &str, others: &[u64]) -> (Project, GitHub) {
     let (project, github) = (project(preview), GitHub::start());
     github.world().pull_request(NUMBER, &project.head());
@@ -219,7 +220,8 @@ fn a_pull_request_that_is_opened_again_keeps_its_preview() {
     assert!(project.state("pr-7").is_none() && releases(&project).is_empty());
 }
 
-/// The environment is gone already, so nothing is planned; but the release is what `up` has just made.
+/// The environment is gone already, so nothing is planned; but the release is what `up` has just
+/// made.
 #[test]
 fn a_closed_job_that_is_run_again_leaves_the_releases_of_an_open_pull_request() {
     let (project, github) = with_closed("{delete-releases: true}", &[]);
@@ -388,7 +390,8 @@ fn two_reaps_at_once() {
         );
         let done =
             project.ledger(&environment).iter().filter(|run| run.ends_with("succeeded")).count();
-        // One that finds nothing any more waits for the other's word; on a slow machine not long enough, and records it as well.
+        // One that finds nothing any more waits for the other's word; on a slow machine not long
+        // enough, and records it as well.
         let expected = if is_gone { 2..=3 } else { 1..=1 };
         assert!(expected.contains(&done), "{:?}", project.ledger(&environment));
         assert!(!project.ledger(&environment).iter().any(|run| run.ends_with("unfinished")));
@@ -471,8 +474,8 @@ fn traces(project: &Project, github: &GitHub, number: u64) -> Value {
     json!([project.state(&environment), project.ledger_entries(&environment), shown])
 }
 
-/// GitHub fails in every way it knows, and a schedule runs `reap` again and again: at last all is gone that should be, and at no
-/// moment anything else.
+/// GitHub fails in every way it knows, and a schedule runs `reap` again and again: at last all is
+/// gone that should be, and at no moment anything else.
 #[test]
 fn many_are_reaped_while_github_fails() {
     let many = std::env::var("CDFLOW_TEST_PREVIEWS").map_or(MANY, |number| number.parse().unwrap());
@@ -512,7 +515,8 @@ fn many_are_reaped_while_github_fails() {
     let calls = github.calls() - calls;
     let failed = github.exchanges("").iter().filter(|it| it.is_fault).count();
     eprintln!(
-        "{many} of {all} reaped in {:?}: exit codes {codes:?}, peak {peak} KiB, {calls} calls, {failed} of them failed",
+        "{many} of {all} reaped in {:?}: exit codes {codes:?}, peak {peak} KiB, {calls} calls, \
+        {failed} of them failed",
         started.elapsed()
     );
     for number in going.clone() {
@@ -528,7 +532,8 @@ fn many_are_reaped_while_github_fails() {
     assert!(failed * 100 >= calls * 6, "{failed} of {calls} failed");
     assert!(peak < MEMORY, "{peak} KiB");
     assert!(calls as u64 <= 10 * all, "{calls} calls");
-    // A comment is worth no failure, but hardly any is missing. Where the pull request is gone there is none.
+    // A comment is worth no failure, but hardly any is missing. Where the pull request is gone
+    // there is none.
     let told = comments(&github);
     let is_told =
         |number: &u64| told.get(number).is_some_and(|body| body.contains("cdflow: destroyed"));

@@ -8,7 +8,8 @@ fn a_release_of_the_reference_is_deployed_with_a_warning() {
     project
         .append(
             "infra/main.tf",
-            "module \"inner\" {\n  source = \"./inner\"\n}\noutput \"inner\" {\n  value = module.inner.text\n}\n",
+            "module \"inner\" {\n  source = \"./inner\"\n}\noutput \"inner\" {\n  value = \
+            module.inner.text\n}\n",
         )
         .append("infra/main.tf", "output \"colour\" {\n  value = var.release[\"colour\"]\n}\n")
         .write("infra/inner/main.tf", "output \"text\" {\n  value = \"from within\"\n}\n")
@@ -25,7 +26,10 @@ fn a_release_of_the_reference_is_deployed_with_a_warning() {
 
     let output = project.deploy("live", "1");
     output
-        .stderr_has("warning: this bundle has no manifest.json (another program made it): its content is unverified")
+        .stderr_has(
+            "warning: this bundle has no manifest.json (another program made it): its \
+        content is unverified",
+        )
         .stdout_has("Good day from live.local.example, version 1")
         .stdout_has("inner = \"from within\"")
         .stdout_has("colour = \"red\"");

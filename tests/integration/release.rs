@@ -41,7 +41,8 @@ fn a_release_is_published_and_inspected() {
     assert_eq!(bundle["account-scheme.json"].text(), project.read("account-scheme.json"));
     let release: Value = serde_json::from_str(bundle["release.json"].text()).unwrap();
     let expected = serde_json::json!({ "release": {
-        "commit": project.head(), "version": "42-a1b2c3d", "component": "greeting", "team": "platform",
+        "commit": project.head(), "version": "42-a1b2c3d", "component": "greeting",
+        "team": "platform",
         "query": "a=b=c", "empty": "",
     }});
     assert_eq!(release, expected);
@@ -325,9 +326,14 @@ fn modules_of_the_checkout_are_carried() {
         .write("infra/inside/main.tf", "output \"text\" {\n  value = \"from within\"\n}\n")
         .write(
             "lib/outside/main.tf",
-            "module \"next\" {\n  source = \"../next\"\n}\noutput \"text\" {\n  value = \"and ${module.next.text}\"\n}\n",
+            "module \"next\" {\n  source = \"../next\"\n}\noutput \"text\" {\n  value = \"and \
+            ${module.next.text}\"\n}\n",
         )
-        .write("lib/next/main.tf", "output \"text\" {\n  value = file(\"${path.module}/text.txt\")\n}\n")
+        .write(
+            "lib/next/main.tf",
+            "output \"text\" {\n  value = \
+        file(\"${path.module}/text.txt\")\n}\n",
+        )
         .write("lib/next/text.txt", "from without")
         .commit("Modules");
     let output = project.release("1");
@@ -360,7 +366,8 @@ fn a_module_of_git_is_carried_without_its_git_folder() {
         .append(
             "infra/main.tf",
             &format!(
-                "module \"remote\" {{\n  source = \"{source}\"\n}}\noutput \"remote\" {{\n  value = module.remote.text\n}}\n"
+                "module \"remote\" {{\n  source = \"{source}\"\n}}\noutput \"remote\" {{\n  value \
+                = module.remote.text\n}}\n"
             ),
         )
         .commit("A module of git");
@@ -457,7 +464,8 @@ fn a_committed_lock_file_is_kept_and_loses_what_nothing_uses() {
     project.release("1");
     let lock = entries(&project.bundle("1"))[LOCK].text().to_owned();
     let kept = format!("\"zh:{}\"", "0".repeat(64));
-    let unused = "\nprovider \"registry.terraform.io/hashicorp/unused\" {\n  version = \"3.0.0\"\n  hashes = [\n    \"h1:x\",\n  ]\n}\n";
+    let unused = "\nprovider \"registry.terraform.io/hashicorp/unused\" {\n  version = \
+    \"3.0.0\"\n  hashes = [\n    \"h1:x\",\n  ]\n}\n";
     let committed =
         lock.replace("  hashes = [\n", &format!("  hashes = [\n    {kept},\n")) + unused;
     project.write(LOCK, &committed).commit("Lock");
@@ -478,7 +486,8 @@ fn a_committed_lock_file_is_kept_and_loses_what_nothing_uses() {
         crate::support::Runner::new("sha256sum", [mirror.root().join(zip)], project.sandbox())
             .run();
     let registry = format!(
-        "provider \"{TINY}\" {{\n  version     = \"1.0.0\"\n  constraints = \"1.0.0\"\n  hashes = [\n    \"zh:{}\",\n  ]\n}}\n",
+        "provider \"{TINY}\" {{\n  version     = \"1.0.0\"\n  constraints = \"1.0.0\"\n  hashes = \
+        [\n    \"zh:{}\",\n  ]\n}}\n",
         &sum.stdout[..64]
     );
     project.write(LOCK, &registry).commit("The registry's hash");

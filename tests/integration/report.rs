@@ -1,4 +1,5 @@
-//! What a run tells elsewhere than in its log: files, the job's summary and outputs, the pull request's comment.
+//! What a run tells elsewhere than in its log: files, the job's summary and outputs, the pull
+//! request's comment.
 
 use crate::support::github::{GitHub, REPOSITORY_ID, TOKEN};
 use crate::support::{Output, Project, Runner, pull_request_event};
@@ -217,7 +218,8 @@ fn what_a_plan_marks_sensitive_is_in_no_report() {
     let project = Project::local("greeting");
     project.append(
         "infra/main.tf",
-        "\nvariable \"token\" {\n  type = string\n  sensitive = true\n}\n\nresource \"terraform_data\" \"secret\" {\n  input = var.token\n}\n",
+        "\nvariable \"token\" {\n  type = string\n  sensitive = true\n}\n\nresource \
+        \"terraform_data\" \"secret\" {\n  input = var.token\n}\n",
     );
     project.edit_json("config/common.json", |config| config["token"] = "tr0ub4dor-and-3".into());
     project.commit("A sensitive value");
@@ -301,7 +303,8 @@ fn rows_come_back_from_the_ledger() {
     assert!(body.contains("### cdflow: 2 deployed\n") && body.contains("**ci**"), "{body}");
     assert!(body.contains("told by the ledger") && body.contains("/actions/runs/1)"), "{body}");
 
-    // A run for nobody's pull request, for another one's, and of another repository: none has a row.
+    // A run for nobody's pull request, for another one's, and of another repository: none has a
+    // row.
     project.cdflow(["deploy", "live", "1"]).run().success();
     let folder =
         |environment: &str| project.ledger_folder(environment).join("9999999998.start.json");
@@ -318,7 +321,11 @@ fn rows_come_back_from_the_ledger() {
     assert!(body.contains("### cdflow: 2 deployed\n"), "{body}");
 
     // Why it failed stays in the log; the row says where.
-    project.append("infra/main.tf", "\nresource \"terraform_data\" \"bad\" {\n  provisioner \"local-exec\" {\n    command = \"echo sesame-open; exit 3\"\n  }\n}\n");
+    project.append(
+        "infra/main.tf",
+        "\nresource \"terraform_data\" \"bad\" {\n  provisioner \
+    \"local-exec\" {\n    command = \"echo sesame-open; exit 3\"\n  }\n}\n",
+    );
     project.commit("Break");
     project.release("2");
     run(3, &["deploy", "ci", "2"]).run().fails(6);
@@ -341,7 +348,8 @@ fn rows_come_back_from_the_ledger() {
     assert!(comment(&github).contains("### cdflow: no changes\n"), "{}", comment(&github));
 }
 
-/// The comment says that a deploy is under way; and when the run is killed, the next one says that it never came to its end.
+/// The comment says that a deploy is under way; and when the run is killed, the next one says that
+/// it never came to its end.
 #[test]
 fn a_run_that_dies_is_not_applying_for_ever() {
     let project = Project::local("greeting");

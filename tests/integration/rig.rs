@@ -63,7 +63,8 @@ fn moto_and_terraform_agree_on_the_state_bucket() {
     let aws = Aws::new("backend");
     let sandbox = Sandbox::new();
     let backend = format!(
-        "terraform {{\n  backend \"s3\" {{\n    bucket       = \"{}\"\n    key          = \"terraform.tfstate\"\n    \
+        "terraform {{\n  backend \"s3\" {{\n    bucket       = \"{}\"\n    key          = \
+        \"terraform.tfstate\"\n    \
          use_lockfile = true\n  }}\n}}\nresource \"terraform_data\" \"x\" {{}}\n",
         aws.state_bucket()
     );
@@ -171,8 +172,10 @@ fn the_reference_bundle_has_the_layout_of_the_reference() {
             "old-7/.terraform/providers/registry.terraform.io/hashicorp/tiny/",
             "old-7/.terraform/providers/registry.terraform.io/hashicorp/tiny/1.0.0/",
             "old-7/.terraform/providers/registry.terraform.io/hashicorp/tiny/1.0.0/[PLATFORM]/",
-            "old-7/.terraform/providers/registry.terraform.io/hashicorp/tiny/1.0.0/[PLATFORM]/LICENSE.txt",
-            "old-7/.terraform/providers/registry.terraform.io/hashicorp/tiny/1.0.0/[PLATFORM]/terraform-provider-tiny_v1.0.0_x5",
+            "old-7/.terraform/providers/registry.terraform.io/hashicorp/tiny/1.0.0/[PLATFORM]/\
+             LICENSE.txt",
+            "old-7/.terraform/providers/registry.terraform.io/hashicorp/tiny/1.0.0/[PLATFORM]/\
+             terraform-provider-tiny_v1.0.0_x5",
             "old-7/account-scheme.json",
             "old-7/config/",
             "old-7/config/common.json",
@@ -191,7 +194,8 @@ fn the_reference_bundle_has_the_layout_of_the_reference() {
     let release: Value =
         serde_json::from_reader(archive.by_name("old-7/release.json").unwrap()).unwrap();
     let expected = json!({ "release": {
-        "commit": project.head(), "version": "7", "component": "old", "team": "platform", "flavour": "sweet",
+        "commit": project.head(), "version": "7", "component": "old", "team": "platform",
+        "flavour": "sweet",
     }});
     assert_eq!(release, expected);
     let modules: Value =
@@ -235,7 +239,8 @@ fn a_program_that_is_killed_has_the_code_a_shell_gives_it() {
 
 #[test]
 fn a_running_program_is_seen_with_its_children_and_gets_signals() {
-    // Tests that run in the background are born with SIGINT ignored, and a shell can't trap what was ignored at its birth.
+    // Tests that run in the background are born with SIGINT ignored, and a shell can't trap what
+    // was ignored at its birth.
     let script = "trap 'echo caught; exit 9' INT; sleep 60 & echo ready; wait";
     let arguments = ["--default-signal=INT", "sh", "-c", script];
     let mut running = Runner::new("env", arguments, &Sandbox::new()).spawn();
@@ -247,7 +252,8 @@ fn a_running_program_is_seen_with_its_children_and_gets_signals() {
     assert_eq!(sleep.arguments[1..], ["60"]);
     assert!(sleep.environment.contains_key("TMPDIR"));
     running.signal(Signal::SIGINT);
-    // The orphan holds the pipes: what was said until then is all there is, and nobody waits for more.
+    // The orphan holds the pipes: what was said until then is all there is, and nobody waits for
+    // more.
     let output = running.wait();
     output.fails(9).stdout_is("ready\ncaught\n");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(sleep.pid), Signal::SIGKILL).unwrap();

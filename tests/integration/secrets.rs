@@ -1,4 +1,5 @@
-//! Secrets of an environment, from the real credstash, from parameters and from Secrets Manager, into Terraform and nowhere else.
+//! Secrets of an environment, from the real credstash, from parameters and from Secrets Manager,
+//! into Terraform and nowhere else.
 
 use serde_json::{Value, json};
 
@@ -170,7 +171,8 @@ fn what_the_real_credstash_wrote_is_read() {
     }
     assert_eq!(received["with_MD5"], "the-newest-value");
 
-    // Tampered with: the HMAC is checked before anything is decrypted, and Terraform is not started.
+    // Tampered with: the HMAC is checked before anything is decrypted, and Terraform is not
+    // started.
     let key = json!({"name": {"S": name}, "version": {"S": "0000000000000000002"}});
     let change = json!({
         "TableName": table, "Key": key, "UpdateExpression": "SET contents = :other",

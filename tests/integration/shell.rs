@@ -12,7 +12,8 @@ fn deployed() -> Project {
     project
 }
 
-/// `cdflow shell` with these arguments, by a person who waits for the first of a step and types the second.
+/// `cdflow shell` with these arguments, by a person who waits for the first of a step and types the
+/// second.
 fn at_a_terminal(project: &Project, arguments: &[&str], steps: &[(&str, Option<&str>)]) -> Runner {
     let script = in_repository("tests/integration/support/terminal.py");
     python(project.sandbox(), [script.as_os_str()])
@@ -129,7 +130,8 @@ fn another_release_than_the_one_that_is_deployed() {
 #[test]
 fn a_script_on_standard_input() {
     let project = deployed();
-    let script = "set -e\nterraform workspace show\nplan -no-color >/dev/null\necho \"in: ${TF_INPUT}\" >&2\nexit 5\n";
+    let script = "set -e\nterraform workspace show\nplan -no-color >/dev/null\necho \"in: \
+    ${TF_INPUT}\" >&2\nexit 5\n";
     let output = project.cdflow(["shell", "live"]).stdin(script).run();
     output.fails(5).stderr_has("in: 0\n");
     assert_eq!(output.stdout, "live\n");
@@ -187,15 +189,18 @@ fn what_a_killed_shell_leaves_the_next_run_removes() {
     }
 }
 
-/// On AWS: the roles' credentials are served, and no key is in the environment, in arguments or in files.
+/// On AWS: the roles' credentials are served, and no key is in the environment, in arguments or in
+/// files.
 #[test]
 fn credentials_are_served_and_secrets_masked() {
     let aws = Aws::new("shell");
     let project = Project::aws("greeting", &aws);
     project.release("1");
     project.deploy("live", "1");
-    let look = "env; for f in $(find ../.. -type f -not -path '*/providers/*'); do cat \"$f\"; done; \
-                cat /proc/$$/cmdline; terraform workspace show; echo \"uri=${AWS_CONTAINER_CREDENTIALS_FULL_URI:+set}\"";
+    let look = "env; for f in $(find ../.. -type f -not -path '*/providers/*'); do cat \"$f\"; \
+    done; \
+                cat /proc/$$/cmdline; terraform workspace show; echo \
+                \"uri=${AWS_CONTAINER_CREDENTIALS_FULL_URI:+set}\"";
     let output = project.cdflow(["shell", "live", "--", "sh", "-c", look]).run();
     output
         .success()

@@ -1,5 +1,6 @@
-//! The container Action, started as GitHub's runner starts it (actions/runner, ContainerActionHandler): by `docker run`, with the
-//! job's folders mounted, inputs and context as variables, and the engine's socket.
+//! The container Action, started as GitHub's runner starts it (actions/runner,
+//! ContainerActionHandler): by `docker run`, with the job's folders mounted, inputs and context as
+//! variables, and the engine's socket.
 
 use super::github::{GitHub, REPOSITORY_ID};
 use super::{Lab, Output, Project, Runner, Running, Sandbox, git, in_repository};
@@ -16,9 +17,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) const RUNNER: u32 = 1001;
 const IMAGE: &str = "cdflow-action:test";
 
-/// The image, made once from the Dockerfile of the repository. Its base images come from this machine, because no registry is
-/// reached here: Debian's place takes a busybox with git and certificates whose `apt-get` does nothing, and Rust's one whose
-/// `cargo` does nothing (an engine without BuildKit runs that stage too, although nothing of it is used).
+/// The image, made once from the Dockerfile of the repository. Its base images come from this
+/// machine, because no registry is reached here: Debian's place takes a busybox with git and
+/// certificates whose `apt-get` does nothing, and Rust's one whose `cargo` does nothing (an engine
+/// without BuildKit runs that stage too, although nothing of it is used).
 fn image(lab: &Lab) -> &'static str {
     static MADE: OnceLock<()> = OnceLock::new();
     MADE.get_or_init(|| {
@@ -159,7 +161,8 @@ impl<'a> Job<'a> {
         mut event: Value,
     ) -> Self {
         event["repository"] = json!({
-            "id": REPOSITORY_ID, "full_name": format!("acme/{}", self.project.name()), "default_branch": "main",
+            "id": REPOSITORY_ID, "full_name": format!("acme/{}", self.project.name()),
+            "default_branch": "main",
             "owner": { "login": "acme" }, "name": self.project.name(),
         });
         fs::write(self.sandbox.work().join("workflow/event.json"), event.to_string()).unwrap();
@@ -290,8 +293,8 @@ impl Step<'_> {
         self.command("host").spawn()
     }
 
-    /// `docker run`, as the runner words it. Values reach it through the environment, where names may have hyphens; a shell on
-    /// the way would drop those.
+    /// `docker run`, as the runner words it. Values reach it through the environment, where names
+    /// may have hyphens; a shell on the way would drop those.
     pub(crate) fn command(&self, network: &str) -> Runner {
         let Self { job, .. } = self;
         let mut words: Vec<String> =
@@ -337,7 +340,8 @@ fn own(folder: &Path) {
     }
 }
 
-/// As the runner reads its files: `name<<delimiter`, lines, `delimiter`. A later entry takes the place of an earlier one.
+/// As the runner reads its files: `name<<delimiter`, lines, `delimiter`. A later entry takes the
+/// place of an earlier one.
 fn parsed(text: &str) -> BTreeMap<String, String> {
     let mut lines = text.lines();
     let mut found = BTreeMap::new();

@@ -13,23 +13,27 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) const REGION: &str = "eu-west-1";
-/// The accounts of `Aws::scheme`. The keys of `Aws::env` belong to none of them: cdflow has to assume a role.
+/// The accounts of `Aws::scheme`. The keys of `Aws::env` belong to none of them: cdflow has to
+/// assume a role.
 pub(crate) const RELEASE: &str = "111111111111";
 pub(crate) const DEV: &str = "222222222222";
 pub(crate) const PROD: &str = "333333333333";
 
-/// The keys of `Aws::env`. Distinctive: they are looked for, and the secret is masked wherever it shows.
+/// The keys of `Aws::env`. Distinctive: they are looked for, and the secret is masked wherever it
+/// shows.
 pub(crate) const AMBIENT_KEY: &str = "AMBIENTKEYIDAMBIENT1";
 pub(crate) const AMBIENT_SECRET: &str = "ambientSecretAmbientSecretAmbientSecret1";
 
-/// A test's share of AWS. Bucket names are its own; anything else (roles, parameters) should bear `name()`.
+/// A test's share of AWS. Bucket names are its own; anything else (roles, parameters) should bear
+/// `name()`.
 pub(crate) struct Aws {
     server: &'static Helper,
     name: String,
 }
 
 impl Aws {
-    /// `name` in lower case and hyphens, for whoever reads a failure; a number makes it unique. The three buckets exist.
+    /// `name` in lower case and hyphens, for whoever reads a failure; a number makes it unique. The
+    /// three buckets exist.
     pub(crate) fn new(name: &str) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -52,8 +56,8 @@ impl Aws {
         endpoint()
     }
 
-    /// What a program needs to take moto for AWS. The address, not `localhost`, and no AWS_ENDPOINT_URL_S3: Terraform would
-    /// put the bucket into the host name.
+    /// What a program needs to take moto for AWS. The address, not `localhost`, and no
+    /// AWS_ENDPOINT_URL_S3: Terraform would put the bucket into the host name.
     pub(crate) fn env(&self) -> Vec<(&'static str, &'static str)> {
         vec![
             ("AWS_ENDPOINT_URL", self.endpoint()),
@@ -84,7 +88,8 @@ impl Aws {
         format!("{}-state", self.name)
     }
 
-    /// The account scheme: `ci` and everything else in `dev`, `aslive` and `live` in `prod`. It lies at `scheme_url()`.
+    /// The account scheme: `ci` and everything else in `dev`, `aslive` and `live` in `prod`. It
+    /// lies at `scheme_url()`.
     pub(crate) fn scheme(&self) -> Value {
         json!({
             "accounts": {
@@ -116,7 +121,8 @@ impl Aws {
         args: Value,
     ) -> Result<Value, String> {
         self.server
-            .ask(&json!({ "op": "call", "account": account, "service": service, "method": method, "args": args }))
+            .ask(&json!({ "op": "call", "account": account, "service": service, "method": method,
+                "args": args }))
     }
 
     #[track_caller]
@@ -138,7 +144,8 @@ impl Aws {
         args: Value,
     ) -> Vec<Value> {
         let request = json!({
-            "op": "list", "account": account, "service": service, "method": method, "field": field, "args": args,
+            "op": "list", "account": account, "service": service, "method": method, "field": field,
+            "args": args,
         });
         match self.server.ask(&request) {
             Ok(Value::Array(items)) => items,
@@ -161,7 +168,8 @@ impl Aws {
         let place = json!({ "LocationConstraint": region });
         let args = json!({ "Bucket": bucket, "CreateBucketConfiguration": place });
         let request = json!({
-            "op": "call", "account": account, "service": "s3", "method": "create_bucket", "args": args, "region": region,
+            "op": "call", "account": account, "service": "s3", "method": "create_bucket",
+            "args": args, "region": region,
         });
         self.server.ask(&request).unwrap();
     }
@@ -237,7 +245,8 @@ impl Aws {
         path: &Path,
         metadata: &BTreeMap<String, String>,
     ) {
-        let request = json!({ "op": "upload", "bucket": bucket, "key": key, "path": path, "metadata": metadata });
+        let request = json!({ "op": "upload", "bucket": bucket, "key": key, "path": path,
+            "metadata": metadata });
         self.server.ask(&request).unwrap();
     }
 
@@ -259,24 +268,26 @@ impl Aws {
         )
     }
 
-    /// The requests moto answered so far whose line (`PUT /bucket/key HTTP/1.1`) contains this text.
+    /// The requests moto answered so far whose line (`PUT /bucket/key HTTP/1.1`) contains this
+    /// text.
     pub(crate) fn requests(&self, containing: &str) -> Vec<String> {
         let lines =
             self.server.ask(&json!({ "op": "requests", "containing": containing })).unwrap();
         lines.as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect()
     }
 
-    /// Every request so far whose line or `X-Amz-Target` contains this text: `line` (with a form's body), `key` (the access key
-    /// id), `region`, `agent`, `target`, `began` (in seconds).
+    /// Every request so far whose line or `X-Amz-Target` contains this text: `line` (with a form's
+    /// body), `key` (the access key id), `region`, `agent`, `target`, `began` (in seconds).
     pub(crate) fn calls(&self, containing: &str) -> Vec<Value> {
         let calls = self.server.ask(&json!({ "op": "calls", "containing": containing })).unwrap();
         calls.as_array().unwrap().clone()
     }
 
-    /// Makes AWS misbehave. `matching` is part of the lines (as in `calls`) that are meant; for a call in JSON, part of the line,
-    /// the `X-Amz-Target` and the body. It should hold `name()`, because moto serves all tests. `times` of them, or all: `delay` seconds first, answer with `status`, `headers` and `body`, or
-    /// let moto answer `request: [text, other]`, or change its answer by `response: [regex, other]`, in which `{now+9}` is a
-    /// time.
+    /// Makes AWS misbehave. `matching` is part of the lines (as in `calls`) that are meant; for a
+    /// call in JSON, part of the line, the `X-Amz-Target` and the body. It should hold `name()`,
+    /// because moto serves all tests. `times` of them, or all: `delay` seconds first, answer with
+    /// `status`, `headers` and `body`, or let moto answer `request: [text, other]`, or change its
+    /// answer by `response: [regex, other]`, in which `{now+9}` is a time.
     pub(crate) fn rule(&self, rule: Value) {
         self.server.ask(&json!({ "op": "rule", "rule": rule })).unwrap();
     }

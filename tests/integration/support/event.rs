@@ -5,7 +5,8 @@ use super::{Project, Runner};
 use serde_json::{Value, json};
 use std::fs;
 
-/// What the event tells of a pull request of the repository itself, whose newest commit was `sha` when it was sent.
+/// What the event tells of a pull request of the repository itself, whose newest commit was `sha`
+/// when it was sent.
 pub(crate) fn pull_request_event(number: u64, sha: &str, state: &str, labels: &[&str]) -> Value {
     let repository =
         json!({ "id": REPOSITORY_ID, "full_name": "acme/checkout", "default_branch": "main" });
@@ -14,7 +15,8 @@ pub(crate) fn pull_request_event(number: u64, sha: &str, state: &str, labels: &[
     json!({
         "repository": repository,
         "pull_request": {
-            "number": number, "state": state, "draft": false, "labels": labels, "user": { "login": "ada" },
+            "number": number, "state": state, "draft": false, "labels": labels,
+            "user": { "login": "ada" },
             "head": side("topic"), "base": side("main"),
         },
     })

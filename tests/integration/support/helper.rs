@@ -1,4 +1,5 @@
-//! A Python program beside the tests, one for all of them: a JSON request a line, and a JSON answer a line.
+//! A Python program beside the tests, one for all of them: a JSON request a line, and a JSON answer
+//! a line.
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};

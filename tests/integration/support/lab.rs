@@ -1,4 +1,5 @@
-//! The laboratory: a Docker engine, ECR under its real names, two other registries and moto, where nothing else is reached.
+//! The laboratory: a Docker engine, ECR under its real names, two other registries and moto, where
+//! nothing else is reached.
 
 use super::helper::Helper;
 use super::runner::{Runner, python_path};
@@ -12,7 +13,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::{fs, io, thread};
 
-/// A statically linked busybox, of which the laboratory's one base image is made. tests/prepare puts it there.
+/// A statically linked busybox, of which the laboratory's one base image is made. tests/prepare
+/// puts it there.
 const BUSYBOX: &str = "target/lab/busybox";
 
 const IMAGES: &str = "tests/integration/support/images.py";
@@ -24,7 +26,8 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// Over http, no login: what `localhost` means to a Docker engine. Shares its repositories with the other two.
+    /// Over http, no login: what `localhost` means to a Docker engine. Shares its repositories with
+    /// the other two.
     pub(crate) const LOCAL: &'static str = "localhost:5000";
     /// Over https, with Bearer tokens for `USER`, and for anybody below `public/` (to pull).
     pub(crate) const TOKENS: &'static str = "registry.test";
@@ -38,7 +41,8 @@ impl Lab {
         LAB.get_or_init(Self::start)
     }
 
-    /// ECR of the release account. As the real one, it has the repositories that were made, and moto knows the images.
+    /// ECR of the release account. As the real one, it has the repositories that were made, and
+    /// moto knows the images.
     pub(crate) fn ecr() -> String {
         format!("{RELEASE}.dkr.ecr.{REGION}.amazonaws.com")
     }
@@ -78,8 +82,8 @@ impl Lab {
         format!("unix://{}", self.folder.join("lab/docker.sock").display())
     }
 
-    /// Docker's own client, which must succeed; its output without the last newline. `busybox:latest` is the one image that
-    /// is there from the beginning.
+    /// Docker's own client, which must succeed; its output without the last newline.
+    /// `busybox:latest` is the one image that is there from the beginning.
     #[track_caller]
     pub(crate) fn docker(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
         let output = self.try_docker(arguments);
@@ -94,8 +98,8 @@ impl Lab {
         Runner::new("docker", arguments, &Sandbox::new()).in_lab(self).run()
     }
 
-    /// Pushes an image of one file (`content`) and one label (`label=<content>`) to the registry's data behind all names, as
-    /// `<repository>:<tag>`. Returns its digest.
+    /// Pushes an image of one file (`content`) and one label (`label=<content>`) to the registry's
+    /// data behind all names, as `<repository>:<tag>`. Returns its digest.
     #[track_caller]
     pub(crate) fn push(&self, repository: &str, tag: &str, content: &str) -> String {
         let sandbox = Sandbox::new();
@@ -168,8 +172,10 @@ impl Lab {
 
     /// What the registry has under a tag or digest.
     pub(crate) fn manifest(&self, repository: &str, reference: &str) -> Option<RegistryManifest> {
-        let accept = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json, \
-                      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.index.v1+json";
+        let accept = "application/vnd.docker.distribution.manifest.v2+json, \
+        application/vnd.oci.image.manifest.v1+json, \
+                      application/vnd.docker.distribution.manifest.list.v2+json, \
+                      application/vnd.oci.image.index.v1+json";
         let url = format!("http://{}/v2/{repository}/manifests/{reference}", Self::LOCAL);
         let answer = self.http(json!({ "url": url, "headers": { "Accept": accept } }));
         (answer["status"] == 200).then(|| RegistryManifest {
@@ -195,7 +201,8 @@ impl Lab {
         assert_eq!(self.http(json!({ "method": "DELETE", "url": url }))["status"], 202);
     }
 
-    /// A request from inside: `method`, `url`, `headers`, `body`. The answer: `status`, `headers` (in lower case), `body`.
+    /// A request from inside: `method`, `url`, `headers`, `body`. The answer: `status`, `headers`
+    /// (in lower case), `body`.
     #[track_caller]
     pub(crate) fn http(&self, request: Value) -> Value {
         self.try_http(request).unwrap()
@@ -207,9 +214,9 @@ impl Lab {
         self.helper.ask(&request)
     }
 
-    /// Makes the https registries misbehave. `matching` is part of the lines that are meant, `PUT <host>/v2/<repository>/…`.
-    /// `times` of them, or all: `delay` seconds first, then end the connection without an answer (`cut: true`), or answer with
-    /// `status`, `headers` and `body`.
+    /// Makes the https registries misbehave. `matching` is part of the lines that are meant, `PUT
+    /// <host>/v2/<repository>/…`. `times` of them, or all: `delay` seconds first, then end the
+    /// connection without an answer (`cut: true`), or answer with `status`, `headers` and `body`.
     pub(crate) fn rule(&self, rule: Value) {
         self.helper.ask(&json!({ "op": "rule", "rule": rule })).unwrap();
     }

@@ -1,4 +1,5 @@
-//! What a project without AWS keeps in its store, read back; and the check that a refused run changed nothing.
+//! What a project without AWS keeps in its store, read back; and the check that a refused run
+//! changed nothing.
 
 use super::project::TEAM;
 use super::{Output, Project, Runner};
@@ -61,7 +62,8 @@ impl Project {
         self.store().join("releases").join(TEAM).join(self.name()).join("ledger").join(environment)
     }
 
-    /// Each run in an environment's ledger, oldest first: `deploy 1 succeeded`, `destroy 1 unfinished`.
+    /// Each run in an environment's ledger, oldest first: `deploy 1 succeeded`, `destroy 1
+    /// unfinished`.
     pub(crate) fn ledger(&self, environment: &str) -> Vec<String> {
         self.ledger_entries(environment)
             .iter()
@@ -103,7 +105,8 @@ impl Project {
         Snapshot { store: contents(&self.store()), checkout: contents(&self.dir()) }
     }
 
-    /// The program refuses: this exit code, each of these texts on standard error, and nothing written or left anywhere.
+    /// The program refuses: this exit code, each of these texts on standard error, and nothing
+    /// written or left anywhere.
     #[track_caller]
     pub(crate) fn refuses(
         &self,
@@ -141,7 +144,8 @@ impl Project {
         self.left_nothing(output);
     }
 
-    /// Neither a file nor a folder is left in TMPDIR, and nothing of Terraform's in the checkout, which is as committed.
+    /// Neither a file nor a folder is left in TMPDIR, and nothing of Terraform's in the checkout,
+    /// which is as committed.
     #[track_caller]
     pub(crate) fn left_no_trace(&self, output: &Output) {
         self.left_nothing(output);
@@ -162,8 +166,8 @@ impl Project {
         assert!(left.is_empty(), "left behind: {left:?}\n{output}");
     }
 
-    /// A folder to put before PATH: its `terraform` does what `cases` (of a shell's `case "$1" in`) say, and is the real one
-    /// in all other cases (`$real`).
+    /// A folder to put before PATH: its `terraform` does what `cases` (of a shell's `case "$1" in`)
+    /// say, and is the real one in all other cases (`$real`).
     pub(crate) fn terraform_but(&self, cases: &str) -> String {
         let path = std::env::var("PATH").unwrap();
         let real = std::env::split_paths(&path)

@@ -1,6 +1,7 @@
-//! What the tests stand on. Everything outside the binary is real or answers on the wire: Terraform, git, moto as AWS,
-//! and in the `Lab` a Docker engine with registries. A test owns a `Sandbox` (home, temporary and working folders); only moto
-//! and the lab are shared, and there every test has buckets and repositories of its own, so that tests run side by side.
+//! What the tests stand on. Everything outside the binary is real or answers on the wire:
+//! Terraform, git, moto as AWS, and in the `Lab` a Docker engine with registries. A test owns a
+//! `Sandbox` (home, temporary and working folders); only moto and the lab are shared, and there
+//! every test has buckets and repositories of its own, so that tests run side by side.
 
 mod action;
 mod aws;

@@ -95,7 +95,8 @@ impl Output {
         self.check(
             actual == expected,
             &format!(
-                "{stream} differs from line {} on\n  expected: {}\n  actual:   {}\n--- {stream}, scrubbed\n{actual}",
+                "{stream} differs from line {} on\n  expected: {}\n  actual:   {}\n--- {stream}, \
+                scrubbed\n{actual}",
                 at + 1,
                 line(expected),
                 line(actual)
@@ -115,7 +116,8 @@ impl std::fmt::Display for Output {
         let Self { code, stdout, stderr, elapsed, command, .. } = self;
         write!(
             f,
-            "--- command ({:.1} s)\n{command}\n--- exit code\n{code}\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n---",
+            "--- command ({:.1} s)\n{command}\n--- exit code\n{code}\n--- stdout\n{stdout}\n--- \
+            stderr\n{stderr}\n---",
             elapsed.as_secs_f64()
         )
     }

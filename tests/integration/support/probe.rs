@@ -1,4 +1,5 @@
-//! What a program that Terraform starts during an apply can see: environment, credentials, our private folder.
+//! What a program that Terraform starts during an apply can see: environment, credentials, our
+//! private folder.
 
 use super::runner::python_path;
 use super::sandbox::files_under;
@@ -21,7 +22,8 @@ impl Probe {
         let command =
             format!("'{}' -I '{}' '{}'", python.display(), script.display(), folder.display());
         let resource = format!(
-            "\nresource \"terraform_data\" \"probe\" {{\n  depends_on = [{depends_on}]\n\n  provisioner \"local-exec\" {{\n    \
+            "\nresource \"terraform_data\" \"probe\" {{\n  depends_on = [{depends_on}]\n\n  \
+            provisioner \"local-exec\" {{\n    \
              command = \"{command}\"\n  }}\n}}\n"
         );
         project.append("infra/main.tf", &resource).commit("Look around");
@@ -65,7 +67,8 @@ impl Probe {
         serde_json::from_value(self.noted("modes.json")).unwrap()
     }
 
-    /// The files that were in TMPDIR, unzipped where they are zips (as the saved plan is), without the providers.
+    /// The files that were in TMPDIR, unzipped where they are zips (as the saved plan is), without
+    /// the providers.
     pub(crate) fn files(&self) -> Vec<(String, Vec<u8>)> {
         let mut found = Vec::new();
         for name in files_under(&self.folder.join("tmp")) {

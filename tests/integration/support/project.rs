@@ -66,8 +66,8 @@ resource "aws_ssm_parameter" "greeting" {
 }
 "#;
 
-/// Committed on `main`, with the remote `https://github.com/acme/<name>.git`. Commits are the same in every run as long as
-/// their content is.
+/// Committed on `main`, with the remote `https://github.com/acme/<name>.git`. Commits are the same
+/// in every run as long as their content is.
 pub(crate) struct Project {
     name: String,
     sandbox: Sandbox,
@@ -78,8 +78,8 @@ pub(crate) struct Project {
 }
 
 impl Project {
-    /// An infrastructure component under the local account scheme, with `terraform_data` alone: no AWS, no provider.
-    /// Releases, Lambda zips and state are kept in `store/` beside the checkout.
+    /// An infrastructure component under the local account scheme, with `terraform_data` alone: no
+    /// AWS, no provider. Releases, Lambda zips and state are kept in `store/` beside the checkout.
     pub(crate) fn local(name: &str) -> Self {
         let scheme = json!({
             "accounts": { "local": {} },
@@ -96,7 +96,8 @@ impl Project {
         project
     }
 
-    /// The same component with its releases and state in moto's S3, and an account for each environment.
+    /// The same component with its releases and state in moto's S3, and an account for each
+    /// environment.
     pub(crate) fn aws(name: &str, aws: &Aws) -> Self {
         let mut project = Self::bare(name, aws.scheme());
         project.environment = aws
@@ -121,7 +122,8 @@ impl Project {
     pub(crate) fn with_tiny_provider(mut self, mirror: Mirror) -> Self {
         self.write(
             "infra/tiny.tf",
-            "terraform {\n  required_providers {\n    tiny = {\n      source  = \"hashicorp/tiny\"\n      version = \"1.0.0\"\n    \
+            "terraform {\n  required_providers {\n    tiny = {\n      source  = \
+            \"hashicorp/tiny\"\n      version = \"1.0.0\"\n    \
              }\n  }\n}\n",
         );
         self.commit("Require the tiny provider");

@@ -37,16 +37,19 @@ impl Mirror {
             "/usr/local/share/terraform/plugins".into(),
             "/usr/share/terraform/plugins".into(),
         ];
-        let root = named.into_iter().chain(implied).find(|root| holds_aws(root)).unwrap_or_else(|| {
-            panic!(
-                "no mirror of the provider hashicorp/aws {AWS_PROVIDER} was found: `make test` looks for one and says how \
+        let root =
+            named.into_iter().chain(implied).find(|root| holds_aws(root)).unwrap_or_else(|| {
+                panic!(
+                    "no mirror of the provider hashicorp/aws {AWS_PROVIDER} was found: `make test` \
+                looks for one and says how \
                  to get it; CDFLOW_TEST_AWS_MIRROR names one"
-            )
-        });
+                )
+            });
         Self { root, _made: None }
     }
 
-    /// A provider `hashicorp/tiny` 1.0.0 that can be installed but not run, unpacked: Terraform links to it.
+    /// A provider `hashicorp/tiny` 1.0.0 that can be installed but not run, unpacked: Terraform
+    /// links to it.
     pub(crate) fn tiny() -> Self {
         let made = TempDir::new().unwrap();
         let folder = made.path().join(TINY).join("1.0.0").join(platform());
@@ -93,7 +96,8 @@ impl Mirror {
     pub(super) fn configuration(root: &Path) -> String {
         let path = root.to_str().unwrap();
         format!(
-            "provider_installation {{\n  filesystem_mirror {{\n    path = \"{path}\"\n  }}\n}}\ndisable_checkpoint = true\n"
+            "provider_installation {{\n  filesystem_mirror {{\n    path = \"{path}\"\n  \
+            }}\n}}\ndisable_checkpoint = true\n"
         )
     }
 }

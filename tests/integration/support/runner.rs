@@ -1,4 +1,5 @@
-//! The one way tests start programs: a cleared environment, no standard input, and an end to every wait.
+//! The one way tests start programs: a cleared environment, no standard input, and an end to every
+//! wait.
 
 use super::processes::kill_tree;
 use super::{Aws, Lab, Mirror, Output, Process, Sandbox, Scrub, descendants, in_repository};
@@ -15,9 +16,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a program may take when a test says nothing else. Generous: machines that run tests are busy.
+/// How long a program may take when a test says nothing else. Generous: machines that run tests are
+/// busy.
 const TIMEOUT: Duration = Duration::from_secs(120);
-/// How long output is read on after a program's end: something it left running may hold its pipes open.
+/// How long output is read on after a program's end: something it left running may hold its pipes
+/// open.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Flags of SIOCSIFFLAGS: IFF_UP and IFF_RUNNING.
 const LOOPBACK_UP: &str = "import fcntl, os, socket, struct, subprocess, sys, threading
@@ -39,7 +42,8 @@ def serve(listener):
         threading.Thread(target=pump, args=(near, far), daemon=True).start()
         threading.Thread(target=pump, args=(far, near), daemon=True).start()
 
-threading.Thread(target=serve, args=(socket.create_server(('127.0.0.1', PORT), backlog=64),), daemon=True).start()
+threading.Thread(target=serve, args=(socket.create_server(('127.0.0.1', PORT), backlog=64),), \
+daemon=True).start()
 sys.exit(subprocess.run(sys.argv[1:]).returncode)
 ";
 
@@ -57,7 +61,8 @@ pub(crate) fn terraform(
     Runner::new("terraform", arguments, sandbox).cwd(folder).env("CHECKPOINT_DISABLE", "1")
 }
 
-/// Git in a folder, as an author and at a time that never change: equal content makes equal commits.
+/// Git in a folder, as an author and at a time that never change: equal content makes equal
+/// commits.
 pub(crate) fn git(
     sandbox: &Sandbox,
     folder: impl AsRef<Path>,
@@ -178,7 +183,8 @@ impl Runner {
         self
     }
 
-    /// In a network of its own that holds its loopback address alone: nothing outside is reached, moto neither.
+    /// In a network of its own that holds its loopback address alone: nothing outside is reached,
+    /// moto neither.
     pub(crate) fn offline(self) -> Self {
         self.in_network(LOOPBACK_UP.to_owned() + "os.execvp(sys.argv[1], sys.argv[1:])")
     }
@@ -193,7 +199,8 @@ impl Runner {
         ))
     }
 
-    /// In the laboratory: `DOCKER_HOST` is its engine, and its registries, moto, and nothing else are reached.
+    /// In the laboratory: `DOCKER_HOST` is its engine, and its registries, moto, and nothing else
+    /// are reached.
     pub(crate) fn in_lab(mut self, lab: &Lab) -> Self {
         let wrapped = [
             format!("--target={}", lab.pid()).into(),
@@ -314,7 +321,8 @@ impl Running {
         })
     }
 
-    /// Waits until something holds. Fails when the program ends first, or takes longer than its timeout.
+    /// Waits until something holds. Fails when the program ends first, or takes longer than its
+    /// timeout.
     #[track_caller]
     pub(crate) fn wait_until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) -> &mut Self {
         loop {

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// `home/` and `tmp/` of the programs that a test runs, `work/` for its files, and the Terraform CLI configuration that
-/// they get: a mirror with nothing in it, so that Terraform never asks a registry. Gone with its last clone.
+/// `home/` and `tmp/` of the programs that a test runs, `work/` for its files, and the Terraform
+/// CLI configuration that they get: a mirror with nothing in it, so that Terraform never asks a
+/// registry. Gone with its last clone.
 #[derive(Clone)]
 pub(crate) struct Sandbox {
     root: Arc<TempDir>,
@@ -61,7 +62,8 @@ impl Sandbox {
     }
 }
 
-/// The files below a folder, relative to it, with `/`, sorted. A folder that does not exist has none.
+/// The files below a folder, relative to it, with `/`, sorted. A folder that does not exist has
+/// none.
 pub(crate) fn files_under(folder: &Path) -> Vec<String> {
     walkdir::WalkDir::new(folder)
         .sort_by_file_name()

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-/// Replaces given texts (longest first), then times, durations, SHA-256 sums and UUIDs wherever they stand.
+/// Replaces given texts (longest first), then times, durations, SHA-256 sums and UUIDs wherever
+/// they stand.
 #[derive(Clone, Default)]
 pub(crate) struct Scrub {
     texts: Vec<(String, String)>,
@@ -95,7 +96,8 @@ fn duration(text: &str) -> Option<(usize, &'static str)> {
     Some((first + second, "[ELAPSED]"))
 }
 
-/// The length of `pattern` when `text` starts like it: `d` is a digit, `h` a lower-case hexadecimal digit.
+/// The length of `pattern` when `text` starts like it: `d` is a digit, `h` a lower-case hexadecimal
+/// digit.
 fn like(text: &str, pattern: &str) -> Option<usize> {
     let bytes = text.as_bytes().get(..pattern.len())?;
     let fits = |(byte, wanted): (&u8, u8)| match wanted {

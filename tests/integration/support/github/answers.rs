@@ -1,4 +1,5 @@
-//! What there is, as GitHub would show it: the examples of its description, with our values in their place.
+//! What there is, as GitHub would show it: the examples of its description, with our values in
+//! their place.
 
 use super::world::{Asset, Comment, Deployment, PullRequest, Release, World};
 use super::{REPOSITORY, REPOSITORY_ID, description_file};
@@ -43,7 +44,8 @@ pub(super) fn repository(id: u64) -> Value {
     let (owner, name) = REPOSITORY.split_once('/').unwrap();
     let owner = if ours { owner } else { "mallory" };
     json!({
-        "id": id, "name": name, "full_name": format!("{owner}/{name}"), "fork": !ours, "default_branch": "main",
+        "id": id, "name": name, "full_name": format!("{owner}/{name}"), "fork": !ours,
+        "default_branch": "main",
         "owner": user(owner),
     })
 }
@@ -62,7 +64,8 @@ pub(super) fn comment(world: &World, id: u64, comment: &Comment) -> Value {
     let values = json!({
         "id": id, "user": user(&comment.author), "body": comment.body,
         "url": routed(world, &format!("/issues/comments/{id}")),
-        "html_url": format!("https://github.com/{REPOSITORY}/pull/{}#issuecomment-{id}", comment.issue),
+        "html_url":
+            format!("https://github.com/{REPOSITORY}/pull/{}#issuecomment-{id}", comment.issue),
         "issue_url": routed(world, &format!("/issues/{}", comment.issue)),
         "created_at": time(comment.created_at), "updated_at": time(comment.updated_at),
     });
@@ -94,8 +97,10 @@ fn filled(mut answer: Value, number: u64, it: &PullRequest) -> Value {
             "number": number, "state": if it.is_open { "open" } else { "closed" },
             // The example's team lacks what the description demands of one.
             "requested_teams": [],
-            "draft": it.is_draft, "labels": labels, "user": user(&it.author), "updated_at": time(it.updated_at),
-            "closed_at": closed, "merged_at": if it.is_merged { time(it.updated_at) } else { Value::Null },
+            "draft": it.is_draft, "labels": labels, "user": user(&it.author),
+            "updated_at": time(it.updated_at),
+            "closed_at": closed,
+            "merged_at": if it.is_merged { time(it.updated_at) } else { Value::Null },
             "merge_commit_sha": it.merge_commit_sha,
         }),
     )
@@ -117,7 +122,8 @@ pub(super) fn release(world: &World, id: u64, release: &Release) -> Value {
         example("release"),
         json!({
             "id": id, "tag_name": release.tag, "name": release.name, "body": release.body,
-            "prerelease": release.is_prerelease, "draft": false, "author": user(&release.author), "assets": assets,
+            "prerelease": release.is_prerelease, "draft": false, "author": user(&release.author),
+            "assets": assets,
             "url": routed(world, &format!("/releases/{id}")),
             "html_url": format!("https://github.com/{REPOSITORY}/releases/tag/{}", release.tag),
             "upload_url": format!("{uploads}/releases/{id}/assets{{?name,label}}"),
@@ -133,7 +139,8 @@ pub(super) fn asset(world: &World, id: u64, asset: &Asset) -> Value {
     with(
         example("release-asset"),
         json!({
-            "id": id, "name": asset.name, "content_type": asset.content_type, "size": asset.bytes.len(),
+            "id": id, "name": asset.name, "content_type": asset.content_type,
+            "size": asset.bytes.len(),
             "state": "uploaded", "label": null, "digest": format!("sha256:{digest}"),
             "url": routed(world, &format!("/releases/assets/{id}")),
         }),
@@ -144,8 +151,10 @@ pub(super) fn deployment(world: &World, id: u64, deployment: &Deployment) -> Val
     with(
         example("deployment"),
         json!({
-            "id": id, "ref": deployment.git_ref, "environment": deployment.environment, "payload": deployment.payload,
-            "transient_environment": deployment.is_transient, "created_at": time(deployment.created_at),
+            "id": id, "ref": deployment.git_ref, "environment": deployment.environment,
+            "payload": deployment.payload,
+            "transient_environment": deployment.is_transient,
+            "created_at": time(deployment.created_at),
             "url": routed(world, &format!("/deployments/{id}")),
         }),
     )
@@ -156,7 +165,8 @@ pub(super) fn status(id: u64, environment: &str, sent: &Value) -> Value {
     with(
         example("deployment-status"),
         json!({
-            "id": id, "environment": environment, "state": sent["state"], "description": text("description"),
+            "id": id, "environment": environment, "state": sent["state"],
+            "description": text("description"),
             "log_url": text("log_url"), "environment_url": text("environment_url"),
         }),
     )

@@ -1,5 +1,6 @@
-//! GitHub, as far as cdflow speaks with it: a server on loopback with one repository, whose answers are filled from GitHub's own
-//! description. When a test lets go of it, every request and answer has been compared with that description.
+//! GitHub, as far as cdflow speaks with it: a server on loopback with one repository, whose answers
+//! are filled from GitHub's own description. When a test lets go of it, every request and answer
+//! has been compared with that description.
 #![allow(dead_code, reason = "the unit tests and the integration tests each use their share")]
 #![allow(clippy::disallowed_methods, reason = "it starts Python, also as a part of the unit tests")]
 
@@ -69,8 +70,9 @@ impl GitHub {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 tokio::select! {
-                    () = serve(tokio::net::TcpListener::from_std(listener).unwrap(), served, prefix) => {}
+                    () = serve(listener, served, prefix) => {}
                     _ = ended => {}
                 }
             });
@@ -100,7 +102,8 @@ impl GitHub {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next `times` requests whose line (`POST /repos/acme/checkout/releases`) contains `matching` meet this.
+    /// The next `times` requests whose line (`POST /repos/acme/checkout/releases`) contains
+    /// `matching` meet this.
     pub(crate) fn fault(&self, matching: &str, times: usize, fault: Fault) {
         self.world().faults.push((matching.to_owned(), times, fault));
     }

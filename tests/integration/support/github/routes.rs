@@ -405,7 +405,8 @@ fn ok(status: u16, body: Value) -> Answered {
 }
 
 fn refusal(status: u16, message: &str) -> Answered {
-    let body = json!({ "message": message, "documentation_url": "https://docs.github.com/rest", "status": status.to_string() });
+    let body = json!({ "message": message, "documentation_url": "https://docs.github.com/rest",
+        "status": status.to_string() });
     Answered { status, body, ..Answered::default() }
 }
 

@@ -26,8 +26,8 @@ pub(crate) struct World {
     pub(super) exchanges: Vec<Exchange>,
 }
 
-/// Faults as they come and go, and yet the same in every run of a test: by what is asked and how often it was asked before, not by
-/// the order in which several ask at once.
+/// Faults as they come and go, and yet the same in every run of a test: by what is asked and how
+/// often it was asked before, not by the order in which several ask at once.
 pub(super) struct Weather {
     pub(super) seed: u64,
     pub(super) percent: u64,
