@@ -55,7 +55,7 @@ pub fn run(args: Vec<OsString>, environment: ProcessEnv) -> u8 {
                 false => drop(said.print()),
             }
             if exit != 0 {
-                report::never_began(&args::as_error(&said), &environment, &log);
+                report::publish_startup_failure(&args::as_error(&said), &environment, &log);
             }
             exit
         }
@@ -64,7 +64,7 @@ pub fn run(args: Vec<OsString>, environment: ProcessEnv) -> u8 {
             code(start(*inputs, environment, log.clone()), &log)
         }
         Err(error) => {
-            report::never_began(&error, &environment, &log);
+            report::publish_startup_failure(&error, &environment, &log);
             code(Err(error), &log)
         }
     });
@@ -81,8 +81,9 @@ fn start(inputs: Inputs, environment: ProcessEnv, log: Log) -> Result<u8> {
     let is_post = matches!(inputs.command, Command::Post);
     // A clean-up must come to its work, whatever the event is.
     let read = if is_post { Ok(None) } else { ci::read(&environment) };
-    let run =
-        read.inspect_err(|error| report::never_began(error, &environment, &log))?.map(Arc::new);
+    let run = read
+        .inspect_err(|error| report::publish_startup_failure(error, &environment, &log))?
+        .map(Arc::new);
     let cancelled = match is_post {
         false => "cancelled: stopping as soon as that is safe; please wait",
         true => "cancelled: not waiting any longer",
@@ -97,7 +98,7 @@ fn start(inputs: Inputs, environment: ProcessEnv, log: Log) -> Result<u8> {
         })?;
         let pace = github::Pace::new(interrupt.clone());
         let host = Host { environment, log, interrupt, run, pace };
-        let wanted = report::Wanted::of(&inputs.global);
+        let wanted = report::Destinations::of(&inputs.global);
         let mut told = Report::of(host.run.as_deref());
         let started = Instant::now();
         let ended = commands::run(inputs, host.clone(), &mut told).await;

@@ -188,7 +188,7 @@ async fn start(host: &Host, opened: &Opened, tools: &Tools, way: &Way) -> Result
     match way {
         Way::Terminal => {
             host.log.note("`plan` plans as deploy does; `exit` ends the shell, and all is removed");
-            let shell = opened.terraform.beside(&located(OsStr::new("bash"))?, |env| {
+            let shell = opened.terraform.program(&located(OsStr::new("bash"))?, |env| {
                 common(env);
                 // Somebody is there to be asked.
                 env.remove(OsStr::new("TF_INPUT"));
@@ -200,7 +200,7 @@ async fn start(host: &Host, opened: &Opened, tools: &Tools, way: &Way) -> Result
                 .await
         }
         Way::Script => {
-            let shell = opened.terraform.beside(&located(OsStr::new("bash"))?, |env| {
+            let shell = opened.terraform.program(&located(OsStr::new("bash"))?, |env| {
                 common(env);
                 env.insert("BASH_ENV".into(), tools.rc.clone().into());
             });
@@ -209,7 +209,7 @@ async fn start(host: &Host, opened: &Opened, tools: &Tools, way: &Way) -> Result
         Way::Command(words) => {
             let (name, args) =
                 words.split_first().ok_or_else(|| Error::internal("there is no command"))?;
-            let command = opened.terraform.beside(&located(name)?, common).args(args);
+            let command = opened.terraform.program(&located(name)?, common).args(args);
             relay(
                 if std::io::stdin().is_terminal() { command } else { command.with_our_input() },
                 host,

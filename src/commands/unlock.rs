@@ -6,7 +6,7 @@ use crate::{
     config::names::Environment,
     context::{Context, Upgrade},
     deploy::state::location::{Missing, StateHome},
-    terraform::state::lock::{Held, StateLock},
+    terraform::state::lock::{HeldLock, StateLock},
 };
 
 pub(crate) async fn run(context: &Context, inputs: UnlockInputs) -> Result<()> {
@@ -36,7 +36,7 @@ pub(crate) async fn run(context: &Context, inputs: UnlockInputs) -> Result<()> {
 pub(crate) async fn held(
     context: &Context,
     environment: &Environment,
-) -> Result<Vec<(StateLock, Held)>> {
+) -> Result<Vec<(StateLock, HeldLock)>> {
     let mut locks = Vec::new();
     for place in places(context, environment).await? {
         if let Some(held) = place.read().await? {
@@ -65,7 +65,7 @@ async fn places(context: &Context, environment: &Environment) -> Result<Vec<Stat
     Ok(locks)
 }
 
-fn show(context: &Context, environment: &Environment, locks: &[(StateLock, Held)]) {
+fn show(context: &Context, environment: &Environment, locks: &[(StateLock, HeldLock)]) {
     let log = &context.host.log;
     log.output(&format!("the state of {environment} is locked"));
     for (place, held) in locks {
@@ -103,12 +103,12 @@ pub(crate) fn plain(text: &str) -> String {
 async fn release(
     context: &Context,
     environment: &Environment,
-    locks: &[(StateLock, Held)],
+    locks: &[(StateLock, HeldLock)],
     id: &str,
 ) -> Result<()> {
     let (wanted, others): (Vec<_>, Vec<_>) =
         locks.iter().partition(|(_, held)| held.holder.id == id);
-    let ids = |locks: &[&(StateLock, Held)]| {
+    let ids = |locks: &[&(StateLock, HeldLock)]| {
         let mut ids: Vec<String> = locks.iter().map(|(_, held)| plain(&held.holder.id)).collect();
         ids.dedup();
         ids.join(", ")

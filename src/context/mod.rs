@@ -51,7 +51,7 @@ pub(crate) struct Context {
     pub(crate) pass_environment: Vec<String>,
     pub(crate) github_token: Option<Secret>,
     /// Where the run's report goes.
-    pub(crate) reporting: report::Wanted,
+    pub(crate) reporting: report::Destinations,
     aws: AwsInputs,
     root: Option<RootSession>,
     /// Of the release account; None where the scheme is local.
@@ -126,7 +126,7 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
         store,
         pass_environment,
         github_token: global.github_token.clone(),
-        reporting: report::Wanted::of(global),
+        reporting: report::Destinations::of(global),
         aws: global.aws.clone(),
         root,
         release_session,

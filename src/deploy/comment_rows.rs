@@ -11,7 +11,7 @@ use crate::{
     base::error::Result,
     config::{names::Environment, preview::PreviewOf},
     context::Context,
-    report::{self, Past, Report, Run},
+    report::{self, PastRun, Report, RunRef},
     services::ci::host::Host,
 };
 
@@ -72,12 +72,12 @@ pub(crate) async fn tell(context: &Context, report: &mut Report) {
 async fn read(
     context: &Context,
     ours: &ForPullRequest,
-) -> Result<(Vec<Past>, Option<crate::base::error::Error>)> {
+) -> Result<(Vec<PastRun>, Option<crate::base::error::Error>)> {
     let mut environments = Ledger::environments(&context.store, &context.identity).await?;
     // Other previews are other pull requests'.
     environments.retain(|it| !it.is_preview() || *it == Environment::of_pull_request(ours.number));
     environments.truncate(ENVIRONMENTS);
-    let read: Vec<Result<Option<Past>>> = stream::iter(&environments)
+    let read: Vec<Result<Option<PastRun>>> = stream::iter(&environments)
         .map(|it| newest(context, it, ours))
         .buffered(AT_ONCE)
         .collect()
@@ -96,7 +96,7 @@ async fn newest(
     context: &Context,
     environment: &Environment,
     ours: &ForPullRequest,
-) -> Result<Option<Past>> {
+) -> Result<Option<PastRun>> {
     let ledger = Ledger::new(&context.store, &context.identity, environment);
     let is_ours =
         |of: &ForPullRequest| (of.repository, of.number) == (ours.repository, ours.number);
@@ -105,7 +105,7 @@ async fn newest(
     Ok(found.and_then(|entry| past(environment, entry, ours)))
 }
 
-fn past(environment: &Environment, entry: Entry, ours: &ForPullRequest) -> Option<Past> {
+fn past(environment: &Environment, entry: Entry, ours: &ForPullRequest) -> Option<PastRun> {
     let Entry { start, end } = entry;
     let run = start.pull_request?;
     let outcome = match (end.as_ref().map(|end| end.outcome), start.action) {
@@ -121,12 +121,12 @@ fn past(environment: &Environment, entry: Entry, ours: &ForPullRequest) -> Optio
         }
         (None, _) => report::Outcome::Unfinished,
     };
-    Some(Past {
+    Some(PastRun {
         environment: environment.to_string(),
         version: start.version.to_string(),
         outcome,
         counts: start.plan.into(),
-        run: Run { id: run.run, attempt: run.attempt, url: start.run_url },
+        run: RunRef { id: run.run, attempt: run.attempt, url: start.run_url },
         started: start.started,
         ended: end.map(|end| end.finished),
     })

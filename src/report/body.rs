@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::{
-    Guard, Outcome, Past, Report, losses,
+    Guard, Outcome, PastRun, Report, losses,
     markdown::{block, code, code_cell, counted, cut_lines, fence, floor, link, words},
     past::time,
     plan::PlanReport,
@@ -128,7 +128,7 @@ fn alert(kind: &str, head: &str, text: &str) -> String {
 /// A run before this one that never came to an end, if this one has not settled what it left.
 fn unfinished(report: &Report) -> String {
     let has_applied = report.outcome.is_past() || report.outcome == Outcome::Applying;
-    let of_here = |it: &&Past| {
+    let of_here = |it: &&PastRun| {
         Some(&it.environment) == report.environment.as_ref() && it.outcome == Outcome::Unfinished
     };
     match (report.past.iter().find(of_here), &report.component) {
@@ -229,7 +229,7 @@ fn share(items: &[String], limit: usize) -> usize {
 
 /// A body that another run wrote, in less room.
 pub(super) fn shrink(body: &str, limit: usize, whole: &str) -> String {
-    let Some(parts) = Parts::of(body).filter(|_| body.len() > limit) else {
+    let Some(parts) = BodyParts::of(body).filter(|_| body.len() > limit) else {
         return body.to_owned();
     };
     let around = parts.before.len() + parts.after.len() + 4;
@@ -239,14 +239,14 @@ pub(super) fn shrink(body: &str, limit: usize, whole: &str) -> String {
 }
 
 /// A body around its block of changes.
-struct Parts<'a> {
+struct BodyParts<'a> {
     before: &'a str,
     items: Vec<String>,
     hidden: usize,
     after: &'a str,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> BodyParts<'a> {
     fn of(body: &'a str) -> Option<Self> {
         let (before, rest) = body.split_once(&format!("{CHANGES}\n"))?;
         let (opening, rest) = rest.split_once('\n')?;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{
     markdown::{block, code, counted, grouped},
-    plan::{PlanReport, Resource},
+    plan::{PlanReport, PlannedResource},
 };
-use crate::terraform::output::changes::Action;
+use crate::terraform::output::changes::ChangeAction;
 
 /// So many are named in the alert itself; all of them stand in the list below it.
 const IN_ALERT: usize = 10;
@@ -17,7 +17,7 @@ const LIST_ENDS: &str = "<!-- cdflow:list-end -->";
 
 /// An alert and, if need be, a list; empty when nothing is lost.
 pub(super) fn show(plan: &PlanReport, place: &str, is_past: bool, limit: usize) -> String {
-    let losses: Vec<&Resource> = plan.losses().collect();
+    let losses: Vec<&PlannedResource> = plan.losses().collect();
     if losses.is_empty() {
         return String::new();
     }
@@ -52,8 +52,8 @@ pub(super) fn shrink(alerts: &str, limit: usize, whole: &str) -> String {
     }
 }
 
-fn headline(losses: &[&Resource], is_past: bool) -> String {
-    let replaced = losses.iter().filter(|it| it.action == Action::Replace).count();
+fn headline(losses: &[&PlannedResource], is_past: bool) -> String {
+    let replaced = losses.iter().filter(|it| it.action == ChangeAction::Replace).count();
     let destroyed = losses.len() - replaced;
     let part = |count: usize, verb: &str| match (count, is_past) {
         (0, _) => None,
@@ -66,17 +66,17 @@ fn headline(losses: &[&Resource], is_past: bool) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ") + "."
 }
 
-fn what(action: Action, is_past: bool) -> &'static str {
+fn what(action: ChangeAction, is_past: bool) -> &'static str {
     match (action, is_past) {
-        (Action::Replace, false) => "is destroyed and made anew",
-        (Action::Replace, true) => "was destroyed and made anew",
+        (ChangeAction::Replace, false) => "is destroyed and made anew",
+        (ChangeAction::Replace, true) => "was destroyed and made anew",
         (_, false) => "is destroyed",
         (_, true) => "was destroyed",
     }
 }
 
 /// One per line; where that does not fit, the instances of one resource share a line; at the very last they are only counted.
-fn list(losses: &[&Resource], limit: usize) -> String {
+fn list(losses: &[&PlannedResource], limit: usize) -> String {
     let fits = |lines: Vec<String>| {
         let list = inside_fence(&lines.join("\n"));
         (list.len() <= limit).then_some(list)
@@ -92,12 +92,12 @@ fn inside_fence(text: &str) -> String {
     block(text).replace('`', "'")
 }
 
-fn sign(action: Action) -> &'static str {
-    if action == Action::Replace { "! -/+" } else { "-" }
+fn sign(action: ChangeAction) -> &'static str {
+    if action == ChangeAction::Replace { "! -/+" } else { "-" }
 }
 
 /// `aws_x.y[0-4999] (5,000)`, `aws_x.z["a", "b"]`.
-fn together(losses: &[&Resource]) -> Vec<String> {
+fn together(losses: &[&PlannedResource]) -> Vec<String> {
     let mut groups: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for loss in losses {
         let (base, key) = split(&loss.address);
@@ -146,7 +146,7 @@ fn ranges(keys: &[&str]) -> String {
 }
 
 /// `- 1,204 aws_instance in module.fleet`
-fn by_kind(losses: &[&Resource]) -> Vec<String> {
+fn by_kind(losses: &[&PlannedResource]) -> Vec<String> {
     let mut kinds: BTreeMap<(&str, String), usize> = BTreeMap::new();
     for loss in losses {
         *kinds.entry((sign(loss.action), kind(&loss.address))).or_default() += 1;
@@ -181,7 +181,7 @@ mod tests {
     fn of(addresses: impl Iterator<Item = String>) -> PlanReport {
         plan(
             "",
-            addresses.map(|address| change(&address, Action::Delete)).collect(),
+            addresses.map(|address| change(&address, ChangeAction::Delete)).collect(),
             &Redactor::default(),
         )
     }
@@ -190,7 +190,7 @@ mod tests {
     fn few_are_named_in_the_alert() {
         let plan = plan(
             "",
-            vec![change("a.b", Action::Delete), change("a.c", Action::Replace)],
+            vec![change("a.b", ChangeAction::Delete), change("a.c", ChangeAction::Replace)],
             &Redactor::default(),
         );
         assert_eq!(

@@ -21,9 +21,9 @@ use serde_json::Value;
 
 pub(crate) use self::{
     comment::Commenter,
-    past::Past,
+    past::PastRun,
     plan::PlanReport,
-    publish::{Wanted, never_began, publish},
+    publish::{Destinations, publish, publish_startup_failure},
 };
 use crate::{
     base::{
@@ -51,7 +51,7 @@ pub(crate) struct Report {
     /// What the guards said of the plan, if they said anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) guard: Option<Guard>,
-    pub(crate) failure: Option<Failure>,
+    pub(crate) failure: Option<RunFailure>,
     /// Terraform's outputs after an apply; the sensitive ones are only named.
     pub(crate) terraform_outputs: BTreeMap<String, Value>,
     pub(crate) sensitive_outputs: Vec<String>,
@@ -59,7 +59,7 @@ pub(crate) struct Report {
     pub(crate) in_flight: Vec<String>,
     pub(crate) state_serial: Option<u64>,
     pub(crate) seconds: u64,
-    pub(crate) run: Option<Run>,
+    pub(crate) run: Option<RunRef>,
     pub(crate) commit: Option<String>,
     pub(crate) preview: Option<Lifetime>,
     /// Markdown of the command's own, for the job summary.
@@ -70,7 +70,7 @@ pub(crate) struct Report {
     pub(crate) ended: Option<Timestamp>,
     /// The component's environments for which the ledger knows of a run for the same pull request.
     #[serde(skip)]
-    pub(crate) past: Vec<Past>,
+    pub(crate) past: Vec<PastRun>,
 }
 
 /// In words that have passed the redactor.
@@ -94,7 +94,7 @@ pub(crate) struct Lifetime {
 
 /// A run of a CI system.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Run {
+pub(crate) struct RunRef {
     pub(crate) id: u64,
     pub(crate) attempt: u64,
     pub(crate) url: Option<String>,
@@ -124,7 +124,7 @@ pub(crate) enum Outcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Failure {
+pub(crate) struct RunFailure {
     /// One stable word per exit code.
     pub(crate) reason: &'static str,
     pub(crate) exit: u8,
@@ -139,7 +139,7 @@ impl Report {
         let id = github.and_then(|github| github.run_id).or(run.number).unwrap_or_default();
         let attempt = github.map_or(1, |github| github.attempt);
         Self {
-            run: Some(Run { id, attempt, url: run.url.clone() }),
+            run: Some(RunRef { id, attempt, url: run.url.clone() }),
             commit: run.commit.clone(),
             ..Self::default()
         }
@@ -155,7 +155,7 @@ impl Report {
             Exit::Refused => Outcome::Refused,
             _ => Outcome::Failed,
         };
-        self.failure = Some(Failure {
+        self.failure = Some(RunFailure {
             reason: error.exit().reason(),
             exit: error.exit() as u8,
             text: redactor.apply(&error.to_string()).into_owned(),

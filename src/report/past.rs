@@ -3,25 +3,25 @@
 use jiff::Timestamp;
 
 use super::{
-    Outcome, Run,
+    Outcome, RunRef,
     markdown::{link, words},
-    plan::Counts,
+    plan::PlanCounts,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Past {
+pub(crate) struct PastRun {
     pub(crate) environment: String,
     pub(crate) version: String,
     pub(crate) outcome: Outcome,
     /// Of the plan that was applied.
-    pub(crate) counts: Counts,
-    pub(crate) run: Run,
+    pub(crate) counts: PlanCounts,
+    pub(crate) run: RunRef,
     pub(crate) started: Timestamp,
     /// None: that is not known.
     pub(crate) ended: Option<Timestamp>,
 }
 
-impl Past {
+impl PastRun {
     pub(super) fn seconds(&self) -> u64 {
         let took = self.ended.map(|ended| ended.duration_since(self.started).as_secs());
         took.and_then(|seconds| seconds.try_into().ok()).unwrap_or_default()

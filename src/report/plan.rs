@@ -9,8 +9,8 @@ use crate::{
     terraform::{
         Plan,
         output::{
-            changes::{self, Action, Changes},
-            plan_text::{Block, PlanText},
+            changes::{self, ChangeAction, Changes},
+            plan_text::{PlanSection, PlanText},
         },
     },
 };
@@ -18,9 +18,9 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct PlanReport {
     pub(crate) has_changes: bool,
-    pub(crate) counts: Counts,
+    pub(crate) counts: PlanCounts,
     /// What is replaced first, then what is destroyed, then the rest.
-    pub(crate) resources: Vec<Resource>,
+    pub(crate) resources: Vec<PlannedResource>,
     /// Terraform's words about the outputs.
     pub(crate) outputs: String,
     /// All of Terraform's words.
@@ -29,7 +29,7 @@ pub(crate) struct PlanReport {
 
 /// Of resources. As Terraform counts: a replacement is one to add and one to destroy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub(crate) struct Counts {
+pub(crate) struct PlanCounts {
     pub(crate) add: usize,
     pub(crate) change: usize,
     pub(crate) destroy: usize,
@@ -41,7 +41,7 @@ pub(crate) struct Counts {
 }
 
 /// The ledger keeps no more.
-impl From<changes::Counts> for Counts {
+impl From<changes::Counts> for PlanCounts {
     fn from(counts: changes::Counts) -> Self {
         let changes::Counts { add, change, destroy } = counts;
         Self { add, change, destroy, ..Self::default() }
@@ -49,11 +49,11 @@ impl From<changes::Counts> for Counts {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Resource {
+pub(crate) struct PlannedResource {
     pub(crate) address: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) moved_from: Option<String>,
-    pub(crate) action: Action,
+    pub(crate) action: ChangeAction,
     /// As Terraform says it: "aws_s3_bucket.data must be replaced".
     pub(crate) title: String,
     /// Terraform's words, as a diff: what is added, removed or changed says so in the first column.
@@ -74,13 +74,13 @@ impl PlanReport {
             .map(|at| as_diff(&masked(&blocks.remove(at).lines.join("\n"))))
             .unwrap_or_default();
         let mut blocks = by_address(blocks, changes);
-        let mut resources: Vec<Resource> = Vec::new();
+        let mut resources: Vec<PlannedResource> = Vec::new();
         for change in &changes.resources {
             let block = blocks.get_mut(change.address.as_str()).and_then(VecDeque::pop_front);
             let title = block
                 .as_ref()
                 .map_or_else(|| spoken(&change.address, change.action), |it| it.title.to_owned());
-            resources.push(Resource {
+            resources.push(PlannedResource {
                 address: masked(&change.address),
                 moved_from: change.moved_from.as_deref().map(masked),
                 action: change.action,
@@ -93,7 +93,7 @@ impl PlanReport {
         resources.sort_by_key(|resource| rank(resource.action));
         Self {
             has_changes,
-            counts: Counts::of(changes),
+            counts: PlanCounts::of(changes),
             resources,
             outputs,
             text: masked(text.whole()),
@@ -101,12 +101,14 @@ impl PlanReport {
     }
 
     /// What is gone afterwards, or was.
-    pub(crate) fn losses(&self) -> impl Iterator<Item = &Resource> {
-        self.resources.iter().filter(|it| matches!(it.action, Action::Replace | Action::Delete))
+    pub(crate) fn losses(&self) -> impl Iterator<Item = &PlannedResource> {
+        self.resources
+            .iter()
+            .filter(|it| matches!(it.action, ChangeAction::Replace | ChangeAction::Delete))
     }
 }
 
-impl Counts {
+impl PlanCounts {
     fn of(changes: &Changes) -> Self {
         let plain = changes.counts();
         let of = |action| changes.resources.iter().filter(|change| change.action == action).count();
@@ -114,46 +116,46 @@ impl Counts {
             add: plain.add,
             change: plain.change,
             destroy: plain.destroy,
-            replace: of(Action::Replace),
+            replace: of(ChangeAction::Replace),
             import: changes.resources.iter().filter(|change| change.is_import).count(),
             moved: changes.resources.iter().filter(|change| change.moved_from.is_some()).count(),
-            forget: of(Action::Forget),
+            forget: of(ChangeAction::Forget),
         }
     }
 }
 
 /// What may hurt comes first.
-fn rank(action: Action) -> u8 {
+fn rank(action: ChangeAction) -> u8 {
     match action {
-        Action::Replace => 0,
-        Action::Delete => 1,
-        Action::Forget => 2,
-        Action::Update => 3,
-        Action::Create => 4,
-        Action::Import => 5,
-        Action::Move => 6,
+        ChangeAction::Replace => 0,
+        ChangeAction::Delete => 1,
+        ChangeAction::Forget => 2,
+        ChangeAction::Update => 3,
+        ChangeAction::Create => 4,
+        ChangeAction::Import => 5,
+        ChangeAction::Move => 6,
     }
 }
 
-fn spoken(address: &str, action: Action) -> String {
+fn spoken(address: &str, action: ChangeAction) -> String {
     let what = match action {
-        Action::Create => "will be created",
-        Action::Update => "will be updated in-place",
-        Action::Replace => "must be replaced",
-        Action::Delete => "will be destroyed",
-        Action::Forget => "will no longer be managed",
-        Action::Import => "will be imported",
-        Action::Move => "has moved",
+        ChangeAction::Create => "will be created",
+        ChangeAction::Update => "will be updated in-place",
+        ChangeAction::Replace => "must be replaced",
+        ChangeAction::Delete => "will be destroyed",
+        ChangeAction::Forget => "will no longer be managed",
+        ChangeAction::Import => "will be imported",
+        ChangeAction::Move => "has moved",
     };
     format!("{address} {what}")
 }
 
 /// A title begins with an address, which may have blanks of its own; or ends with one, after a move.
 fn by_address<'a, 'c>(
-    blocks: Vec<Block<'a>>,
+    blocks: Vec<PlanSection<'a>>,
     changes: &'c Changes,
-) -> BTreeMap<&'c str, VecDeque<Block<'a>>> {
-    let mut found: BTreeMap<&str, VecDeque<Block<'a>>> =
+) -> BTreeMap<&'c str, VecDeque<PlanSection<'a>>> {
+    let mut found: BTreeMap<&str, VecDeque<PlanSection<'a>>> =
         changes.resources.iter().map(|change| (change.address.as_str(), VecDeque::new())).collect();
     for block in blocks {
         let title = block.title;
@@ -242,7 +244,7 @@ pub(super) mod tests {
     use super::*;
     use crate::{base::redact::Secret, terraform::output::changes::ResourceChange};
 
-    pub(in crate::report) fn change(address: &str, action: Action) -> ResourceChange {
+    pub(in crate::report) fn change(address: &str, action: ChangeAction) -> ResourceChange {
         ResourceChange {
             address: address.to_owned(),
             moved_from: None,
@@ -305,10 +307,10 @@ Changes to Outputs:
         let redactor = Redactor::default();
         redactor.add(&Secret::new("hunter22"));
         let resources = vec![
-            change("a.b[\"x y\"]", Action::Update),
-            change("a.c", Action::Replace),
-            change("a.e", Action::Move),
-            change("a.unsaid", Action::Delete),
+            change("a.b[\"x y\"]", ChangeAction::Update),
+            change("a.c", ChangeAction::Replace),
+            change("a.e", ChangeAction::Move),
+            change("a.unsaid", ChangeAction::Delete),
         ];
         let plan = plan(PRINTED, resources, &redactor);
         let titles: Vec<&str> = plan.resources.iter().map(|it| it.title.as_str()).collect();

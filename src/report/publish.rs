@@ -7,7 +7,7 @@ use super::{
     comment::{
         Commenter,
         rows::Row,
-        upsert::{Place, announce, jitter},
+        upsert::{CommentTarget, announce, jitter},
     },
     file,
     outputs::outputs,
@@ -37,7 +37,7 @@ const FOR_ANNOUNCEMENT: Duration = Duration::from_secs(20);
 
 /// Where a report is to go.
 #[derive(Clone)]
-pub(crate) struct Wanted {
+pub(crate) struct Destinations {
     markdown: Option<PathBuf>,
     json: Option<PathBuf>,
     /// A folder.
@@ -47,7 +47,7 @@ pub(crate) struct Wanted {
     pub(super) token: Option<Secret>,
 }
 
-impl Wanted {
+impl Destinations {
     pub(crate) fn of(inputs: &Global) -> Self {
         Self {
             markdown: inputs.report.report_markdown.clone(),
@@ -91,7 +91,7 @@ impl Wanted {
             tokio::time::sleep(jitter(BEFORE_ANNOUNCEMENT)).await;
             let Ok(api) = Api::of(&host, wanted.token.as_ref()) else { return };
             let changes_only = wanted.comment == Some(Commenting::ChangesOnly);
-            let place = Place {
+            let place = CommentTarget {
                 api: &api,
                 pull_request,
                 changes_only,
@@ -113,7 +113,7 @@ impl Wanted {
 
 /// A run that never came to its command, because its inputs or its event can't be read: the summary says why, and the outputs
 /// that it failed.
-pub(crate) fn never_began(error: &Error, environment: &ProcessEnv, log: &Log) {
+pub(crate) fn publish_startup_failure(error: &Error, environment: &ProcessEnv, log: &Log) {
     let mut report = Report::default();
     report.end(Some(error), Duration::ZERO, &log.redactor);
     let files = Files::of(environment, &log.redactor);
@@ -126,7 +126,7 @@ pub(crate) fn never_began(error: &Error, environment: &ProcessEnv, log: &Log) {
 }
 
 /// A command that changes nothing has no report, but may have a page of the summary, or fail.
-pub(crate) async fn publish(mut report: Report, wanted: &Wanted, host: &Host) {
+pub(crate) async fn publish(mut report: Report, wanted: &Destinations, host: &Host) {
     if report.command.is_empty() {
         if report.page.is_some() || report.failure.is_some() {
             warn(&host.log, summarize(&report, &Files::of(&host.environment, &host.log.redactor)));
@@ -153,7 +153,7 @@ fn warn(log: &Log, done: Result<()>) {
     }
 }
 
-fn write_files(report: &Report, wanted: &Wanted, log: &Log) {
+fn write_files(report: &Report, wanted: &Destinations, log: &Log) {
     let markdown = wanted.markdown.as_ref().map(|path| (path, summary::render(report, FILE_LIMIT)));
     let json =
         wanted.json.as_ref().map(|path| (path, format!("{:#}\n", serde_json::json!(report))));
@@ -163,7 +163,7 @@ fn write_files(report: &Report, wanted: &Wanted, log: &Log) {
 }
 
 /// For people, and for programs that judge plans. Not the plan that Terraform applies: that holds every value in clear.
-fn write_plan(report: &Report, wanted: &Wanted, log: &Log) -> Vec<(&'static str, String)> {
+fn write_plan(report: &Report, wanted: &Destinations, log: &Log) -> Vec<(&'static str, String)> {
     let (Some(folder), Some(plan)) = (&wanted.plan, &report.plan) else { return Vec::new() };
     if let Err(error) = fs::create_dir_all(folder) {
         log.warning(
@@ -203,7 +203,7 @@ fn give(outputs: &[(&str, &str)], files: &Files, log: &Log) -> Result<()> {
 }
 
 /// The comment's address.
-async fn comment(report: &Report, wanted: &Wanted, host: &Host) -> Option<String> {
+async fn comment(report: &Report, wanted: &Destinations, host: &Host) -> Option<String> {
     let pull_request = wanted.pull_request(host)?;
     let row = Row::of(report)?;
     let component = report.component.as_deref().unwrap_or_default();

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use serde_json::json;
 
 use super::{
-    Lifetime, Outcome, PlanReport, Report, Run,
+    Lifetime, Outcome, PlanReport, Report, RunRef,
     comment::rows::{self, Row, Rows},
     plan::tests::{change, plan},
     summary,
@@ -15,7 +15,7 @@ use crate::{
         error::{Error, Exit},
         redact::Redactor,
     },
-    terraform::output::changes::Action,
+    terraform::output::changes::ChangeAction,
 };
 
 const SMALL: &str = r#"Terraform used the selected providers to generate the following execution
@@ -88,7 +88,7 @@ fn report(command: &str, environment: &str, outcome: Outcome) -> Report {
         ),
         outcome,
         seconds: 48,
-        run: Some(Run {
+        run: Some(RunRef {
             id: 9_876_543_210,
             attempt: 1,
             url: Some("https://github.com/acme/checkout/actions/runs/9876543210".to_owned()),
@@ -100,11 +100,11 @@ fn report(command: &str, environment: &str, outcome: Outcome) -> Report {
 
 pub(super) fn small_plan() -> Report {
     let resources = vec![
-        change("aws_cloudwatch_log_group.checkout", Action::Update),
-        change("aws_db_instance.orders", Action::Replace),
-        change("aws_ecs_service.checkout", Action::Update),
-        change("aws_sqs_queue.legacy", Action::Delete),
-        change("aws_sqs_queue.orders", Action::Create),
+        change("aws_cloudwatch_log_group.checkout", ChangeAction::Update),
+        change("aws_db_instance.orders", ChangeAction::Replace),
+        change("aws_ecs_service.checkout", ChangeAction::Update),
+        change("aws_sqs_queue.legacy", ChangeAction::Delete),
+        change("aws_sqs_queue.orders", ChangeAction::Create),
     ];
     Report {
         plan: Some(plan(SMALL, resources, &Redactor::default())),
@@ -146,7 +146,10 @@ pub(super) fn large_plan(resources: usize, destroyed: usize) -> Report {
             ));
         }
         printed.push_str("    }\n");
-        changes.push(change(&address, if is_lost { Action::Delete } else { Action::Create }));
+        changes.push(change(
+            &address,
+            if is_lost { ChangeAction::Delete } else { ChangeAction::Create },
+        ));
     }
     printed.push_str("\nPlan: some.\n");
     Report {
@@ -196,7 +199,7 @@ fn destroyed() -> Report {
         "Terraform used the selected providers\n\nTerraform will perform the following actions:\n{}",
         printed.concat()
     );
-    let changes = resources.map(|address| change(address, Action::Delete)).to_vec();
+    let changes = resources.map(|address| change(address, ChangeAction::Delete)).to_vec();
     Report {
         plan: Some(plan(&printed, changes, &Redactor::default())),
         state_serial: Some(9),
@@ -223,7 +226,7 @@ Terraform will perform the following actions:
 
 Plan: 0 to add, 1 to change, 0 to destroy.
 "#;
-    let changes = vec![change("aws_ecs_service.checkout", Action::Update)];
+    let changes = vec![change("aws_ecs_service.checkout", ChangeAction::Update)];
     let url = "https://pr-123.checkout.acme.example";
     Report {
         version: Some("pr-123-a1b2c3d".to_owned()),

@@ -11,8 +11,8 @@ use super::{
     output::{
         changes::Changes,
         diagnostics,
-        events::Applying,
-        failure::{Step, Words, plain},
+        events::ApplyProgress,
+        failure::{OutputLines, TerraformStep, plain},
         plan_text::PlanText,
     },
     state::{backend::Backend, summary::StateSummary},
@@ -116,7 +116,7 @@ impl Folder {
     pub(crate) async fn init_for_release(&self) -> Result<()> {
         let (code, words) =
             self.relay(&["init", "-input=false", "-backend=false"], &mut until_advice()).await?;
-        self.done("terraform init", code, || words.error(Step::InitAtRelease, ""))
+        self.done("terraform init", code, || words.error(TerraformStep::InitAtRelease, ""))
     }
 
     /// Takes everything from the bundle, and opens the state's backend.
@@ -136,7 +136,7 @@ impl Folder {
         }
         let (code, words) = self.relay(&args, &mut until_advice()).await?;
         self.done("terraform init", code, || {
-            words.error(Step::InitAtDeploy, environment.as_str())
+            words.error(TerraformStep::InitAtDeploy, environment.as_str())
         })?;
         backend.check(&self.infra)?;
         Ok(Initialised {
@@ -155,12 +155,12 @@ impl Folder {
         &self,
         args: &[&str],
         filter: &mut (dyn FnMut(&str) -> Option<String> + Send),
-    ) -> Result<(i32, Words)> {
+    ) -> Result<(i32, OutputLines)> {
         let mut args = args.to_vec();
         if !self.host.log.colors_output() {
             args.insert(1, "-no-color");
         }
-        let mut words = Words::default();
+        let mut words = OutputLines::default();
         let mut show = |line: &str| {
             words.push(line);
             if let Some(shown) = filter(line) {
@@ -174,12 +174,22 @@ impl Folder {
     }
 
     /// Runs silently; its words are shown only when it fails.
-    async fn quiet(&self, args: &[&str], step: Step, environment: &Environment) -> Result<String> {
+    async fn quiet(
+        &self,
+        args: &[&str],
+        step: TerraformStep,
+        environment: &Environment,
+    ) -> Result<String> {
         self.quiet_until(&self.host.interrupt, args, step, environment).await
     }
 
     /// As `quiet`, and not cancelled by a signal: it tidies up, also after one.
-    async fn settle(&self, args: &[&str], step: Step, environment: &Environment) -> Result<String> {
+    async fn settle(
+        &self,
+        args: &[&str],
+        step: TerraformStep,
+        environment: &Environment,
+    ) -> Result<String> {
         self.quiet_until(&Interrupt::never(), args, step, environment).await
     }
 
@@ -187,7 +197,7 @@ impl Folder {
         &self,
         interrupt: &Interrupt,
         args: &[&str],
-        step: Step,
+        step: TerraformStep,
         environment: &Environment,
     ) -> Result<String> {
         let captured = self.program(args).capture(&self.host.log, interrupt).await?;
@@ -200,12 +210,12 @@ impl Folder {
         interrupt: &Interrupt,
         args: &[&str],
         captured: &Captured,
-        step: Step,
+        step: TerraformStep,
         environment: &Environment,
     ) -> Result<()> {
         done(interrupt, &format!("terraform {}", args[0]), captured.code, || {
             captured.stderr.lines().for_each(|line| self.host.log.output(line));
-            Words::from_text(&captured.stderr).error(step, environment.as_str())
+            OutputLines::from_text(&captured.stderr).error(step, environment.as_str())
         })
     }
 
@@ -226,7 +236,7 @@ impl Initialised {
         }
         let list = self
             .folder
-            .quiet(&["workspace", "list", "-no-color"], Step::Workspace, &self.environment)
+            .quiet(&["workspace", "list", "-no-color"], TerraformStep::Workspace, &self.environment)
             .await?;
         Ok(list
             .lines()
@@ -238,7 +248,7 @@ impl Initialised {
             return Ok(());
         }
         let args = ["workspace", "select", "-no-color", self.environment.as_str()];
-        self.folder.quiet(&args, Step::Workspace, &self.environment).await.map(drop)
+        self.folder.quiet(&args, TerraformStep::Workspace, &self.environment).await.map(drop)
     }
 
     /// Makes and selects it. Locks to write an empty state, and doesn't wait for the lock: on S3 it ignores `-lock-timeout`.
@@ -261,7 +271,7 @@ impl Initialised {
             &folder.host.interrupt,
             &args,
             &captured,
-            Step::Workspace,
+            TerraformStep::Workspace,
             &self.environment,
         )?;
         Ok(true)
@@ -274,7 +284,11 @@ impl Initialised {
         }
         for (verb, name) in [("select", "default"), ("delete", self.environment.as_str())] {
             self.folder
-                .settle(&["workspace", verb, "-no-color", name], Step::Workspace, &self.environment)
+                .settle(
+                    &["workspace", verb, "-no-color", name],
+                    TerraformStep::Workspace,
+                    &self.environment,
+                )
                 .await?;
         }
         Ok(())
@@ -292,7 +306,7 @@ impl Initialised {
     }
 
     /// A program of the user's in Terraform's folder, which sees what Terraform sees and what `change` makes of it.
-    pub(crate) fn beside(
+    pub(crate) fn program(
         &self,
         program: &Path,
         change: impl FnOnce(&mut BTreeMap<OsString, OsString>),
@@ -313,8 +327,9 @@ impl Initialised {
         let (code, words) = self.folder.relay(&strs(&plan_args(&request)), &mut kept).await?;
         // 0: nothing to do; 2: changes.
         let ended = if code == 2 { 0 } else { code };
-        self.folder
-            .done("terraform plan", ended, || words.error(Step::Plan, self.environment.as_str()))?;
+        self.folder.done("terraform plan", ended, || {
+            words.error(TerraformStep::Plan, self.environment.as_str())
+        })?;
         let changes = self.read_plan(&request.plan_file).await?;
         // A truth value as text, or the name of the environment, would mask half of what people read.
         let harmless = ["true", "false", "null", "none", self.environment.as_str()];
@@ -331,7 +346,8 @@ impl Initialised {
         let (changes, ended) =
             show.parse(&folder.host.log, &folder.host.interrupt, |out| Changes::parse(out)).await?;
         folder.done("terraform show", ended.code, || {
-            Words::from_text(&ended.stderr).error(Step::Plan, self.environment.as_str())
+            OutputLines::from_text(&ended.stderr)
+                .error(TerraformStep::Plan, self.environment.as_str())
         })?;
         changes.map_err(|error| {
             Error::new(Exit::PlanFailed, "the plan's JSON can't be read").why(error)
@@ -341,7 +357,7 @@ impl Initialised {
     /// Applies exactly `plan`. Not cancelled by a signal: Terraform is told once and then waited for.
     pub(crate) async fn apply(&self, plan: &Plan) -> Result<Applied> {
         let log = &self.folder.host.log;
-        let mut applying = Applying::new(log.colors_output());
+        let mut applying = ApplyProgress::new(log.colors_output());
         let mut show = |line: &str| {
             for line in applying.line(line).iter().flat_map(|shown| shown.lines()) {
                 log.output(line);
@@ -359,10 +375,10 @@ impl Initialised {
         })
     }
 
-    fn judge(&self, code: i32, applying: &Applying) -> Result<()> {
+    fn judge(&self, code: i32, applying: &ApplyProgress) -> Result<()> {
         let failed = || {
-            Words::from_text(&applying.diagnostics().join("\n"))
-                .error(Step::Apply, self.environment.as_str())
+            OutputLines::from_text(&applying.diagnostics().join("\n"))
+                .error(TerraformStep::Apply, self.environment.as_str())
         };
         match self.folder.host.interrupt.requested() {
             // Terraform itself never dies of an interrupt: it had not even begun.
@@ -410,9 +426,8 @@ impl Initialised {
             .parse(&folder.host.log, &Interrupt::never(), |out| StateSummary::parse(out))
             .await?;
         if ended.code != 0 {
-            return Err(
-                Words::from_text(&ended.stderr).error(Step::Workspace, self.environment.as_str())
-            );
+            return Err(OutputLines::from_text(&ended.stderr)
+                .error(TerraformStep::Workspace, self.environment.as_str()));
         }
         state.map_err(|error| Error::new(Exit::PlanFailed, "the state can't be read").why(error))
     }
@@ -421,7 +436,11 @@ impl Initialised {
     pub(crate) async fn push_state(&self, file: &Path) -> Result<()> {
         let file = file.to_string_lossy();
         self.folder
-            .settle(&["state", "push", "-no-color", &file], Step::PushState, &self.environment)
+            .settle(
+                &["state", "push", "-no-color", &file],
+                TerraformStep::PushState,
+                &self.environment,
+            )
             .await
             .map(drop)
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     base::error::{Error, Result},
     config::guards::{Bounds, Effective, Source},
-    terraform::output::changes::{Action, Changes, ResourceChange},
+    terraform::output::changes::{ChangeAction, Changes, ResourceChange},
 };
 
 /// So many addresses stand in a message.
@@ -116,8 +116,8 @@ pub(crate) fn named(labels: &BTreeSet<String>) -> String {
 }
 
 /// A replacement destroys as well.
-fn destroys(action: Action) -> bool {
-    matches!(action, Action::Delete | Action::Replace)
+fn destroys(action: ChangeAction) -> bool {
+    matches!(action, ChangeAction::Delete | ChangeAction::Replace)
 }
 
 fn is_protected(change: &ResourceChange, limits: &Effective) -> bool {
@@ -135,7 +135,7 @@ fn resources(count: usize) -> String {
 
 fn list(changes: &[&ResourceChange]) -> String {
     let named = changes.iter().map(|change| match change.action {
-        Action::Replace => format!("{} (replaced)", change.address),
+        ChangeAction::Replace => format!("{} (replaced)", change.address),
         _ => change.address.clone(),
     });
     shown(&named.collect::<Vec<_>>())
@@ -152,7 +152,7 @@ fn allow(changes: &[&ResourceChange]) -> String {
 mod tests {
     use super::*;
 
-    fn changes(of: &[(&str, Action)]) -> Changes {
+    fn changes(of: &[(&str, ChangeAction)]) -> Changes {
         let resources = of.iter().map(|(address, action)| ResourceChange {
             address: (*address).to_owned(),
             kind: address.split('.').next().unwrap().to_owned(),
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_label_is_for_the_bounds_that_name_it() {
-        let plan = changes(&[("db.main", Action::Delete), ("web.a", Action::Delete)]);
+        let plan = changes(&[("db.main", ChangeAction::Delete), ("web.a", ChangeAction::Delete)]);
         let ours = Bounds { label: Some("destroy".to_owned()), ..bounds(Some(0), &["db"]) };
         let of_policy = |max_destroy, label: Option<&str>| Bounds {
             source: Source::Policy,
@@ -215,9 +215,9 @@ mod tests {
     #[test]
     fn what_is_protected_stays() {
         let plan = changes(&[
-            ("db.main", Action::Replace),
-            ("web.a", Action::Delete),
-            ("web.b", Action::Create),
+            ("db.main", ChangeAction::Replace),
+            ("web.a", ChangeAction::Delete),
+            ("web.b", ChangeAction::Create),
         ]);
         let refused = judge(&plan, &limits(None, &["db"]), &[]).unwrap_err().to_string();
         assert!(
@@ -229,7 +229,7 @@ mod tests {
             ["db.main"]
         );
         assert!(judge(&plan, &limits(None, &["cache"]), &[]).unwrap().is_empty());
-        let plan = changes(&[("db.main", Action::Update), ("db.old", Action::Forget)]);
+        let plan = changes(&[("db.main", ChangeAction::Update), ("db.old", ChangeAction::Forget)]);
         assert!(
             judge(&plan, &limits(Some(0), &["db"]), &[]).unwrap().is_empty(),
             "neither destroys"
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_move_takes_no_protection_away() {
-        let mut plan = changes(&[("db.new", Action::Replace)]);
+        let mut plan = changes(&[("db.new", ChangeAction::Replace)]);
         plan.resources[0].moved_from = Some("module.data.db.main".to_owned());
         assert!(judge(&plan, &limits(None, &["module.data"]), &[]).is_err());
         assert_eq!(
@@ -249,8 +249,11 @@ mod tests {
 
     #[test]
     fn so_many_and_no_more() {
-        let plan =
-            changes(&[("a.1", Action::Delete), ("a.2", Action::Replace), ("a.3", Action::Delete)]);
+        let plan = changes(&[
+            ("a.1", ChangeAction::Delete),
+            ("a.2", ChangeAction::Replace),
+            ("a.3", ChangeAction::Delete),
+        ]);
         assert!(judge(&plan, &limits(Some(3), &[]), &[]).unwrap().is_empty());
         let refused = judge(&plan, &limits(Some(2), &[]), &[]).unwrap_err().to_string();
         assert!(
@@ -269,8 +272,9 @@ mod tests {
     #[test]
     fn a_long_list_is_cut() {
         let names: Vec<String> = (0..50).map(|n| format!("a.{n}")).collect();
-        let plan =
-            changes(&names.iter().map(|name| (name.as_str(), Action::Delete)).collect::<Vec<_>>());
+        let plan = changes(
+            &names.iter().map(|name| (name.as_str(), ChangeAction::Delete)).collect::<Vec<_>>(),
+        );
         let refused = judge(&plan, &limits(Some(0), &[]), &[]).unwrap_err().to_string();
         assert!(refused.contains("a.19 and 30 more") && !refused.contains("a.20,"), "{refused}");
     }

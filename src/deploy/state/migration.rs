@@ -11,7 +11,7 @@ use crate::{
     context::{Context, Side, Upgrade},
     services::store::{Content, Metadata},
     terraform::state::{
-        lock::Holder,
+        lock::LockInfo,
         transfer::{self, Copied},
     },
 };
@@ -138,12 +138,12 @@ async fn check_not_migrated(
 }
 
 /// A lock of ours, which Terraform and `cdflow unlock` show like any other.
-pub(crate) fn holder(context: &Context, what: &str, path: &str) -> Result<Holder> {
+pub(crate) fn holder(context: &Context, what: &str, path: &str) -> Result<LockInfo> {
     let random = Secret::random()
         .map_err(|error| Error::internal("the system gives no random bytes").why(error))?;
     let id: String = random.expose().chars().filter(char::is_ascii_alphanumeric).take(32).collect();
     let environment = &context.host.environment;
     let who =
         ["GITHUB_ACTOR", "USER"].iter().find_map(|name| environment.get(name)).unwrap_or("cdflow");
-    Ok(Holder::new(id, who, what, path))
+    Ok(LockInfo::new(id, who, what, path))
 }

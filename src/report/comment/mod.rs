@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use self::{
     rows::Row,
-    upsert::{Place, upsert},
+    upsert::{CommentTarget, upsert},
 };
-use super::{Report, Wanted};
+use super::{Destinations, Report};
 use crate::{
     cli::args::Commenting,
     services::{ci::host::Host, github::Api},
@@ -27,7 +27,7 @@ pub(crate) struct Commenter {
 
 impl Commenter {
     /// None where no comment is wanted, or GitHub can't be asked.
-    pub(crate) fn of(host: &Host, wanted: &Wanted) -> Option<Self> {
+    pub(crate) fn of(host: &Host, wanted: &Destinations) -> Option<Self> {
         let changes_only = wanted.commenting(host)? == Commenting::ChangesOnly;
         let api = Api::of(host, wanted.token.as_ref());
         let api = api.map_err(|trouble| host.log.warning(&trouble.to_string())).ok()?;
@@ -46,7 +46,8 @@ impl Commenter {
     pub(crate) async fn put(&self, pull_request: u64, row: &Row, known: &[Row]) -> Option<String> {
         let log = &self.host.log;
         let (api, changes_only) = (&self.api, self.changes_only);
-        let place = Place { api, pull_request, changes_only, known, redactor: &log.redactor };
+        let place =
+            CommentTarget { api, pull_request, changes_only, known, redactor: &log.redactor };
         let patience =
             if self.host.interrupt.requested().is_some() { WHEN_CANCELLED } else { PATIENCE };
         match tokio::time::timeout(patience, upsert(&place, row)).await {

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     base::log::duration_text,
     report::{
-        Outcome, Past, PlanReport, Report,
+        Outcome, PastRun, PlanReport, Report,
         body::{self, capital, shrink},
         losses,
         markdown::{MARKER, code_cell, counted, grouped, html, link, words},
-        plan::Counts,
+        plan::PlanCounts,
     },
 };
 
@@ -47,7 +47,7 @@ struct Facts {
     component: String,
     environment: String,
     version: String,
-    counts: Option<Counts>,
+    counts: Option<PlanCounts>,
     story: String,
     outcome: Outcome,
     run: u64,
@@ -63,7 +63,7 @@ struct Facts {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Header {
+struct CommentHeader {
     format: u32,
     rows: Vec<Facts>,
 }
@@ -98,8 +98,8 @@ impl Row {
     }
 
     /// What the ledger knows of a run of `component`; its plan is not known any more.
-    pub(crate) fn of_past(component: &str, past: &Past) -> Self {
-        let has_changes = past.counts != Counts::default();
+    pub(crate) fn of_past(component: &str, past: &PastRun) -> Self {
+        let has_changes = past.counts != PlanCounts::default();
         let plan = PlanReport { counts: past.counts, has_changes, ..PlanReport::default() };
         let facts = Facts {
             component: component.to_owned(),
@@ -212,7 +212,7 @@ pub(crate) fn parse(body: &str) -> Option<Rows> {
     let body = body.replace("\r\n", "\n");
     let (first, rest) = body.split_once('\n')?;
     let json = first.strip_prefix(MARKER)?.trim().strip_suffix("-->")?;
-    let header: Header = serde_json::from_str(json).ok()?;
+    let header: CommentHeader = serde_json::from_str(json).ok()?;
     if header.format > FORMAT {
         return None;
     }
@@ -297,8 +297,10 @@ pub(crate) fn render(rows: &Rows, limit: usize) -> String {
 }
 
 fn render_whole(rows: &Rows) -> String {
-    let header =
-        Header { format: FORMAT, rows: rows.0.iter().map(|row| row.facts.clone()).collect() };
+    let header = CommentHeader {
+        format: FORMAT,
+        rows: rows.0.iter().map(|row| row.facts.clone()).collect(),
+    };
     let mut text =
         format!("{MARKER} {} -->\n{}\n\n{}\n", json(&header), heading(rows), table(rows));
     for (number, row) in rows.0.iter().enumerate() {
@@ -340,7 +342,7 @@ fn render_bare(rows: &Rows, limit: usize) -> String {
 }
 
 /// An HTML comment ends at `-->`: in JSON, `<` and `>` can only stand in strings.
-fn json(header: &Header) -> String {
+fn json(header: &CommentHeader) -> String {
     serde_json::to_string(header)
         .unwrap_or_default()
         .replace('<', "\\u003c")
@@ -395,8 +397,8 @@ fn table(rows: &Rows) -> String {
 }
 
 /// `+2 ~1 −1`, and how many of them are replacements.
-fn short(counts: &Counts, story: &str) -> String {
-    if *counts == Counts::default() {
+fn short(counts: &PlanCounts, story: &str) -> String {
+    if *counts == PlanCounts::default() {
         return if story.is_empty() { "–".to_owned() } else { words(story) };
     }
     let parts = [("+", counts.add), ("~", counts.change), ("−", counts.destroy)];
@@ -460,13 +462,13 @@ pub(crate) fn heading_of(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Run, samples};
+    use crate::report::{RunRef, samples};
 
     fn row(component: &str, environment: &str, run: u64, attempt: u64) -> Row {
         let mut report = samples::small_plan();
         report.component = Some(component.to_owned());
         report.environment = Some(environment.to_owned());
-        report.run = Some(Run { id: run, attempt, url: None });
+        report.run = Some(RunRef { id: run, attempt, url: None });
         Row::of(&report).unwrap()
     }
 

@@ -46,7 +46,7 @@ impl std::fmt::Display for Failed {
 }
 
 /// Where the row goes.
-pub(crate) struct Place<'a> {
+pub(crate) struct CommentTarget<'a> {
     pub(crate) api: &'a Api,
     pub(crate) pull_request: u64,
     /// Without changes there is a row only where one stands already.
@@ -56,7 +56,7 @@ pub(crate) struct Place<'a> {
     pub(crate) redactor: &'a Redactor,
 }
 
-impl Place<'_> {
+impl CommentTarget<'_> {
     fn with(&self, rows: Rows, row: &Row) -> Rows {
         merge(restore(rows, self.known, self.changes_only), row.clone())
     }
@@ -64,7 +64,7 @@ impl Place<'_> {
 
 /// Writes the row into the comment that is there, once; where none is, or a newer run's row, nothing. Whoever writes must not hold
 /// what was read for longer than others wait before they look again: better no row than one that costs others theirs.
-pub(crate) async fn announce(place: &Place<'_>, row: &Row) -> Result<(), Failed> {
+pub(crate) async fn announce(place: &CommentTarget<'_>, row: &Row) -> Result<(), Failed> {
     let me = place.api.me().await?;
     place.api.ready_to_write().await;
     let began = Instant::now();
@@ -80,7 +80,7 @@ pub(crate) async fn announce(place: &Place<'_>, row: &Row) -> Result<(), Failed>
 }
 
 /// The address of the comment that has the row, or a newer run's; None where none is wanted.
-pub(crate) async fn upsert(place: &Place<'_>, row: &Row) -> Result<Option<String>, Failed> {
+pub(crate) async fn upsert(place: &CommentTarget<'_>, row: &Row) -> Result<Option<String>, Failed> {
     // A comment counts only if we ourselves wrote it: anybody can write a first line like ours.
     let me = place.api.me().await?;
     let (mut pause, mut has_written) = (PAUSE, false);
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
     use crate::{
         base::redact::Secret,
-        report::{Outcome, Past, Report, Run, samples},
+        report::{Outcome, PastRun, Report, RunRef, samples},
         services::github::tests::{
             api,
             double::{Fault, GitHub, TOKEN},
@@ -176,7 +176,7 @@ mod tests {
     fn row(environment: &str, run: u64, outcome: Outcome) -> Row {
         let mut report = samples::small_plan();
         report.environment = Some(environment.to_owned());
-        report.run = Some(Run { id: run, attempt: 1, url: None });
+        report.run = Some(RunRef { id: run, attempt: 1, url: None });
         report.outcome = outcome;
         Row::of(&report).unwrap()
     }
@@ -192,19 +192,20 @@ mod tests {
         known: &[Row],
     ) -> Result<Option<String>, String> {
         let (api, redactor) = (api(github), Redactor::default());
-        let place = Place { api: &api, pull_request: 7, changes_only, known, redactor: &redactor };
+        let place =
+            CommentTarget { api: &api, pull_request: 7, changes_only, known, redactor: &redactor };
         upsert(&place, row).await.map_err(|failed| failed.to_string())
     }
 
     /// As the ledger tells of it: it ended so many seconds after 1970, or not.
     fn past(environment: &str, run: u64, outcome: Outcome, ended: Option<i64>) -> Row {
-        let past = Past {
+        let past = PastRun {
             environment: environment.to_owned(),
             version: "42-a1b2c3d".to_owned(),
             outcome,
             counts: crate::terraform::output::changes::Counts { add: 2, change: 0, destroy: 1 }
                 .into(),
-            run: Run {
+            run: RunRef {
                 id: run,
                 attempt: 1,
                 url: Some(format!("https://github.com/acme/checkout/actions/runs/{run}")),
@@ -222,7 +223,8 @@ mod tests {
         redactor: &Redactor,
     ) -> Result<Option<String>, String> {
         let api = api(github);
-        let place = Place { api: &api, pull_request: 7, changes_only, known: &[], redactor };
+        let place =
+            CommentTarget { api: &api, pull_request: 7, changes_only, known: &[], redactor };
         upsert(&place, row).await.map_err(|failed| failed.to_string())
     }
 
@@ -276,7 +278,7 @@ mod tests {
             tokio::spawn(async move {
                 let environment = format!("env-{number}");
                 let (api, redactor) = (api(&github), Redactor::default());
-                let place = Place {
+                let place = CommentTarget {
                     api: &api,
                     pull_request: 7,
                     changes_only: false,
@@ -305,7 +307,7 @@ mod tests {
         let at = |outcome, second: i64| {
             let mut report = samples::small_plan();
             (report.environment, report.run) =
-                (Some("live".to_owned()), Some(Run { id: 1, attempt: 1, url: None }));
+                (Some("live".to_owned()), Some(RunRef { id: 1, attempt: 1, url: None }));
             (report.outcome, report.ended) =
                 (outcome, Some(Timestamp::from_second(second).unwrap()));
             Row::of(&report).unwrap()
@@ -372,7 +374,7 @@ mod tests {
     async fn a_row_is_brought_up_to_date_and_never_back() {
         let at = |run, outcome, second: Option<i64>| {
             let mut report = Report {
-                run: Some(Run { id: run, attempt: 1, url: None }),
+                run: Some(RunRef { id: run, attempt: 1, url: None }),
                 outcome,
                 ..samples::small_plan()
             };
@@ -438,7 +440,7 @@ mod tests {
         put(&github, &Row::of(&planned).unwrap()).await.unwrap();
         let counts = planned.plan.as_ref().unwrap().counts;
         let known = |outcome, ended: Option<i64>| {
-            let past = Past {
+            let past = PastRun {
                 environment: "ci".to_owned(),
                 version: planned.version.clone().unwrap(),
                 outcome,
@@ -448,7 +450,7 @@ mod tests {
                     destroy: counts.destroy,
                 }
                 .into(),
-                run: Run { id: 9_999_999_999, attempt: 1, url: None },
+                run: RunRef { id: 9_999_999_999, attempt: 1, url: None },
                 started: Timestamp::UNIX_EPOCH,
                 ended: ended.map(|second| Timestamp::from_second(second).unwrap()),
             };
@@ -492,7 +494,7 @@ mod tests {
     async fn an_announcement_makes_no_comment_and_replaces_no_newer_row() {
         let github = github();
         let (api, redactor) = (api(&github), Redactor::default());
-        let place = Place {
+        let place = CommentTarget {
             api: &api,
             pull_request: 7,
             changes_only: false,

@@ -17,13 +17,13 @@ pub(crate) struct OutsideModule(pub(crate) PathBuf);
 
 /// `modules.json`, as Terraform 0.12 and later write it.
 #[derive(Deserialize, Serialize)]
-struct Index {
+struct ModuleIndex {
     #[serde(rename = "Modules")]
-    modules: Vec<Record>,
+    modules: Vec<ModuleRecord>,
 }
 
 #[derive(Deserialize, Serialize)]
-struct Record {
+struct ModuleRecord {
     #[serde(rename = "Key")]
     key: String,
     #[serde(rename = "Source")]
@@ -99,7 +99,7 @@ pub(crate) fn index_from_reference(text: &str) -> Result<Vec<u8>> {
     Ok(write(index))
 }
 
-fn parse(text: &str) -> Result<Index> {
+fn parse(text: &str) -> Result<ModuleIndex> {
     serde_json::from_str(text).map_err(|error| {
         Error::input("Terraform's modules.json is not as Terraform 1.x writes it")
             .why(error)
@@ -107,7 +107,7 @@ fn parse(text: &str) -> Result<Index> {
     })
 }
 
-fn write(mut index: Index) -> Vec<u8> {
+fn write(mut index: ModuleIndex) -> Vec<u8> {
     index.modules.sort_by(|a, b| a.key.cmp(&b.key));
     serde_json::json!(index).to_string().into_bytes()
 }

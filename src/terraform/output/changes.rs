@@ -26,12 +26,12 @@ pub(crate) struct ResourceChange {
     pub(crate) moved_from: Option<String>,
     pub(crate) is_import: bool,
     pub(crate) kind: String,
-    pub(crate) action: Action,
+    pub(crate) action: ChangeAction,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Action {
+pub(crate) enum ChangeAction {
     Create,
     Update,
     /// A replacement destroys as well: it counts as both.
@@ -55,11 +55,11 @@ pub(crate) struct Counts {
 impl Changes {
     /// Streams: what it does not need of the document is never held.
     pub(crate) fn parse(from: &mut dyn Read) -> serde_json::Result<Self> {
-        let plan: Plan = serde_json::from_reader(from)?;
+        let plan: PlanJson = serde_json::from_reader(from)?;
         let addresses = plan.resource_changes.iter().map(|read| read.address.clone()).collect();
         let mut sensitive: BTreeSet<String> =
             plan.resource_changes.iter().flat_map(|read| read.sensitive.iter().cloned()).collect();
-        sensitive.extend(plan.output_changes.values().flat_map(PlanChange::sensitive));
+        sensitive.extend(plan.output_changes.values().flat_map(ChangeJson::sensitive));
         let changed =
             plan.output_changes.into_iter().filter(|(_, change)| change.actions != ["no-op"]);
         Ok(Self {
@@ -80,14 +80,14 @@ impl Changes {
         let mut counts = Counts::default();
         for resource in &self.resources {
             match resource.action {
-                Action::Create => counts.add += 1,
-                Action::Update => counts.change += 1,
-                Action::Delete => counts.destroy += 1,
-                Action::Replace => {
+                ChangeAction::Create => counts.add += 1,
+                ChangeAction::Update => counts.change += 1,
+                ChangeAction::Delete => counts.destroy += 1,
+                ChangeAction::Replace => {
                     counts.add += 1;
                     counts.destroy += 1;
                 }
-                Action::Forget | Action::Import | Action::Move => {}
+                ChangeAction::Forget | ChangeAction::Import | ChangeAction::Move => {}
             }
         }
         counts
@@ -101,16 +101,16 @@ impl fmt::Display for Counts {
 }
 
 #[derive(Deserialize)]
-struct Plan {
+struct PlanJson {
     #[serde(default)]
     resource_changes: Vec<ReadResource>,
     #[serde(default)]
-    output_changes: std::collections::BTreeMap<String, PlanChange>,
+    output_changes: std::collections::BTreeMap<String, ChangeJson>,
 }
 
 /// What is kept of a resource while the plan is read: its values are gone before the next one is.
 #[derive(Deserialize)]
-#[serde(from = "PlanResource")]
+#[serde(from = "ResourceJson")]
 struct ReadResource {
     address: String,
     /// None for what changes nothing.
@@ -119,16 +119,16 @@ struct ReadResource {
 }
 
 #[derive(Deserialize)]
-struct PlanResource {
+struct ResourceJson {
     address: String,
     previous_address: Option<String>,
     #[serde(rename = "type")]
     kind: String,
-    change: PlanChange,
+    change: ChangeJson,
 }
 
 #[derive(Deserialize)]
-struct PlanChange {
+struct ChangeJson {
     actions: Vec<String>,
     importing: Option<serde::de::IgnoredAny>,
     #[serde(default)]
@@ -141,9 +141,9 @@ struct PlanChange {
     after_sensitive: Value,
 }
 
-impl From<PlanResource> for ReadResource {
-    fn from(read: PlanResource) -> Self {
-        let PlanResource { address, previous_address, kind, change } = read;
+impl From<ResourceJson> for ReadResource {
+    fn from(read: ResourceJson) -> Self {
+        let ResourceJson { address, previous_address, kind, change } = read;
         let moved_from = previous_address.filter(|previous| *previous != address);
         let changed = change.action(moved_from.is_some()).map(|action| ResourceChange {
             address: address.clone(),
@@ -156,21 +156,21 @@ impl From<PlanResource> for ReadResource {
     }
 }
 
-impl PlanChange {
+impl ChangeJson {
     /// None for what changes nothing: `no-op` and `read`.
-    fn action(&self, is_moved: bool) -> Option<Action> {
+    fn action(&self, is_moved: bool) -> Option<ChangeAction> {
         let actions: Vec<&str> = self.actions.iter().map(String::as_str).collect();
         match actions.as_slice() {
-            ["create"] => Some(Action::Create),
-            ["update"] => Some(Action::Update),
-            ["delete"] => Some(Action::Delete),
-            ["delete", "create"] | ["create", "delete"] => Some(Action::Replace),
-            ["forget"] => Some(Action::Forget),
-            ["no-op"] if self.importing.is_some() => Some(Action::Import),
-            ["no-op"] if is_moved => Some(Action::Move),
+            ["create"] => Some(ChangeAction::Create),
+            ["update"] => Some(ChangeAction::Update),
+            ["delete"] => Some(ChangeAction::Delete),
+            ["delete", "create"] | ["create", "delete"] => Some(ChangeAction::Replace),
+            ["forget"] => Some(ChangeAction::Forget),
+            ["no-op"] if self.importing.is_some() => Some(ChangeAction::Import),
+            ["no-op"] if is_moved => Some(ChangeAction::Move),
             // Whatever a newer Terraform combines: what destroys must never pass for nothing.
-            several if several.contains(&"delete") => Some(Action::Replace),
-            ["forget", "create"] | ["create", "forget"] => Some(Action::Create),
+            several if several.contains(&"delete") => Some(ChangeAction::Replace),
+            ["forget", "create"] | ["create", "forget"] => Some(ChangeAction::Create),
             _ => None,
         }
     }
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!((changes.resources.len(), changes.outputs), (10, vec!["o".to_owned()]));
         let moved =
             changes.resources.get(7).map(|change| (change.action, change.moved_from.as_deref()));
-        assert_eq!(moved, Some((Action::Move, Some("old"))));
+        assert_eq!(moved, Some((ChangeAction::Move, Some("old"))));
     }
 
     #[test]

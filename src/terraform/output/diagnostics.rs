@@ -9,7 +9,7 @@ use crate::{
 
 /// One of Terraform's diagnostics that names a line.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Finding {
+pub(crate) struct Diagnostic {
     pub(crate) is_error: bool,
     pub(crate) title: String,
     pub(crate) detail: String,
@@ -21,7 +21,7 @@ pub(crate) struct Finding {
 }
 
 /// From words for people: a title, `on main.tf line 3, in …`, the code, and what is wrong with it.
-pub(crate) fn in_words(lines: &[String]) -> Vec<Finding> {
+pub(crate) fn in_words(lines: &[String]) -> Vec<Diagnostic> {
     let title = |line: &str| {
         let line = line.trim();
         let of = |prefix: &str, is_error| Some((is_error, line.strip_prefix(prefix)?.to_owned()));
@@ -46,7 +46,7 @@ pub(crate) fn in_words(lines: &[String]) -> Vec<Finding> {
             .skip_while(|line| !line.is_empty())
             .skip(1)
             .take_while(|line| !line.is_empty());
-        found.push(Finding {
+        found.push(Diagnostic {
             is_error,
             title: title_text,
             detail: detail.copied().collect::<Vec<_>>().join(" "),
@@ -65,8 +65,8 @@ fn place(line: &str) -> Option<(String, u64)> {
 }
 
 /// `infra` is the folder in the checkout whose copy Terraform ran in.
-pub(crate) fn annotate(log: &Log, infra: &Path, findings: &[Finding]) {
-    for Finding { is_error, title, detail, file, line, column } in findings {
+pub(crate) fn annotate(log: &Log, infra: &Path, findings: &[Diagnostic]) {
+    for Diagnostic { is_error, title, detail, file, line, column } in findings {
         if let Some(file) = in_checkout(infra, file) {
             log.annotate(*is_error, title, detail, &Place { file, line: *line, column: *column });
         }

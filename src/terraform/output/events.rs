@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::Deserialize;
 
-use super::diagnostics::Finding;
+use super::diagnostics::Diagnostic;
 
 /// No words of Terraform are as long as this; the rest of a cut event is.
 const LONG: usize = 64 * 1024;
@@ -13,31 +13,31 @@ const WORDS_KEPT: usize = 200;
 
 /// Follows the events of one apply.
 #[derive(Default)]
-pub(crate) struct Applying {
+pub(crate) struct ApplyProgress {
     /// Address to what is being done with it: started, not ended.
     in_flight: BTreeMap<String, String>,
     /// Each diagnostic once, as text: also for the judgement of a failure.
     diagnostics: Vec<String>,
     /// Those that name a line of code.
-    pub(crate) findings: Vec<Finding>,
+    pub(crate) findings: Vec<Diagnostic>,
     /// The last words that were no events.
     words: VecDeque<String>,
     color: bool,
 }
 
 #[derive(Deserialize)]
-struct Event {
+struct ApplyEvent {
     #[serde(rename = "type")]
     kind: String,
     #[serde(rename = "@message", default)]
     message: String,
-    hook: Option<Hook>,
-    diagnostic: Option<Diagnostic>,
+    hook: Option<EventHook>,
+    diagnostic: Option<DiagnosticJson>,
 }
 
 #[derive(Deserialize)]
-struct Hook {
-    resource: Option<Resource>,
+struct EventHook {
+    resource: Option<EventResource>,
     #[serde(default)]
     action: String,
     provisioner: Option<String>,
@@ -45,34 +45,34 @@ struct Hook {
 }
 
 #[derive(Deserialize)]
-struct Resource {
+struct EventResource {
     addr: String,
 }
 
 #[derive(Deserialize)]
-struct Diagnostic {
+struct DiagnosticJson {
     severity: String,
     summary: String,
     #[serde(default)]
     detail: String,
     address: Option<String>,
-    range: Option<Range>,
+    range: Option<SourceRange>,
 }
 
 #[derive(Deserialize)]
-struct Range {
+struct SourceRange {
     filename: String,
-    start: Position,
+    start: SourcePosition,
 }
 
 #[derive(Deserialize)]
-struct Position {
+struct SourcePosition {
     line: u64,
     #[serde(default)]
     column: u64,
 }
 
-impl Applying {
+impl ApplyProgress {
     pub(crate) fn new(color: bool) -> Self {
         Self { color, ..Self::default() }
     }
@@ -80,7 +80,7 @@ impl Applying {
     /// What to show for one line of output; None for what people need not see.
     pub(crate) fn line(&mut self, line: &str) -> Option<String> {
         // Not every word of Terraform is JSON: an early crash, a plugin's panic.
-        let Ok(event) = serde_json::from_str::<Event>(line) else {
+        let Ok(event) = serde_json::from_str::<ApplyEvent>(line) else {
             // An event that was cut because of its length: what it holds is shown elsewhere.
             if line.starts_with("{\"@level\"") || line.len() > LONG {
                 return None;
@@ -129,7 +129,7 @@ impl Applying {
         self.in_flight.iter().map(|(address, action)| format!("{address} ({action})")).collect()
     }
 
-    fn diagnostic(&mut self, diagnostic: &Diagnostic) -> Option<String> {
+    fn diagnostic(&mut self, diagnostic: &DiagnosticJson) -> Option<String> {
         let text = diagnostic.text();
         if self.diagnostics.contains(&text) {
             return None;
@@ -150,10 +150,10 @@ impl Applying {
     }
 }
 
-impl Diagnostic {
-    fn finding(&self) -> Option<Finding> {
+impl DiagnosticJson {
+    fn finding(&self) -> Option<Diagnostic> {
         let range = self.range.as_ref()?;
-        Some(Finding {
+        Some(Diagnostic {
             is_error: self.severity == "error",
             title: self.summary.clone(),
             detail: self.detail.clone(),
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_has_started_and_not_ended_is_in_flight() {
-        let mut applying = Applying::new(false);
+        let mut applying = ApplyProgress::new(false);
         let hook = |address: &str| {
             format!(r#","hook":{{"resource":{{"addr":"{address}"}},"action":"create"}}"#)
         };
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_diagnostic_is_shown_once() {
-        let mut applying = Applying::new(false);
+        let mut applying = ApplyProgress::new(false);
         let line = event(
             "diagnostic",
             r#","diagnostic":{"severity":"error","summary":"no","detail":"one\ntwo","address":"a.a","range":{"filename":"main.tf","start":{"line":3,"column":1,"byte":2}}}"#,
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn words_that_are_no_events_are_passed_on() {
-        let mut applying = Applying::new(false);
+        let mut applying = ApplyProgress::new(false);
         assert_eq!(applying.line("panic: x").as_deref(), Some("panic: x"));
         assert_eq!(applying.line(&event("outputs", "")), None);
     }

@@ -1,11 +1,11 @@
 //! What a failed run of Terraform means: its words turned into our exit codes.
 
-use super::diagnostics::{Finding, in_words};
+use super::diagnostics::{Diagnostic, in_words};
 use crate::base::error::{Error, Exit};
 
 /// Which step failed, for a failure that is nothing special.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum TerraformStep {
     InitAtRelease,
     InitAtDeploy,
     Workspace,
@@ -14,7 +14,7 @@ pub(crate) enum Step {
     PushState,
 }
 
-impl Step {
+impl TerraformStep {
     /// What to do about a failure that is nothing special.
     fn advice(self) -> Option<&'static str> {
         match self {
@@ -38,7 +38,7 @@ impl Step {
 
 /// Lines that Terraform printed, without box characters and colours.
 #[derive(Default)]
-pub(crate) struct Words {
+pub(crate) struct OutputLines {
     lines: Vec<String>,
 }
 
@@ -53,7 +53,7 @@ const HELD: [&str; 3] =
 
 /// Who holds a state lock, as Terraform tells it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Lock {
+pub(crate) struct PrintedLock {
     pub(crate) id: String,
     pub(crate) path: String,
     pub(crate) operation: String,
@@ -61,7 +61,7 @@ pub(crate) struct Lock {
     pub(crate) created: String,
 }
 
-impl Words {
+impl OutputLines {
     pub(crate) fn push(&mut self, line: &str) {
         if self.lines.len() >= 2 * KEPT {
             self.lines.drain(..KEPT);
@@ -75,7 +75,7 @@ impl Words {
         words
     }
 
-    pub(crate) fn findings(&self) -> Vec<Finding> {
+    pub(crate) fn findings(&self) -> Vec<Diagnostic> {
         in_words(&self.lines)
     }
 
@@ -84,7 +84,7 @@ impl Words {
         self.lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ").contains(phrase)
     }
 
-    pub(crate) fn error(&self, step: Step, environment: &str) -> Error {
+    pub(crate) fn error(&self, step: TerraformStep, environment: &str) -> Error {
         // The second is how `workspace new` puts it.
         if self.says("Error acquiring the state lock") || self.says("failed to lock s3 state") {
             let lock = self.lock();
@@ -92,12 +92,13 @@ impl Words {
                 return locked(lock, environment);
             }
             // Nobody holds it: the state can't be read, or the lock can't be written.
-            let exit = if step == Step::Apply { Exit::ApplyFailed } else { Exit::PlanFailed };
+            let exit =
+                if step == TerraformStep::Apply { Exit::ApplyFailed } else { Exit::PlanFailed };
             return Error::new(exit, format!("the state of `{environment}` can't be locked"))
                 .why(self.lock_message())
                 .hint("mend the state or the access to it; nothing was changed");
         }
-        if step == Step::Apply && self.says("Saved plan is stale") {
+        if step == TerraformStep::Apply && self.says("Saved plan is stale") {
             return Error::new(
                 Exit::Integrity,
                 format!("the plan is stale: the state of `{environment}` has changed since"),
@@ -106,15 +107,19 @@ impl Words {
             .hint("deploy again: the plan will be made anew");
         }
         let (exit, what) = match step {
-            Step::InitAtRelease => (Exit::BuildFailed, "terraform init failed"),
-            Step::InitAtDeploy if self.says("checksums") || self.says("cached package") => {
+            TerraformStep::InitAtRelease => (Exit::BuildFailed, "terraform init failed"),
+            TerraformStep::InitAtDeploy
+                if self.says("checksums") || self.says("cached package") =>
+            {
                 (Exit::Integrity, "the providers of the release are not those of its lock file")
             }
-            Step::InitAtDeploy => (Exit::PlanFailed, "terraform init failed"),
-            Step::Workspace => (Exit::PlanFailed, "terraform can't read the state's workspaces"),
-            Step::Plan => (Exit::PlanFailed, "terraform plan failed"),
-            Step::Apply => (Exit::ApplyFailed, "terraform apply failed"),
-            Step::PushState => (Exit::StateNotSaved, "terraform state push failed"),
+            TerraformStep::InitAtDeploy => (Exit::PlanFailed, "terraform init failed"),
+            TerraformStep::Workspace => {
+                (Exit::PlanFailed, "terraform can't read the state's workspaces")
+            }
+            TerraformStep::Plan => (Exit::PlanFailed, "terraform plan failed"),
+            TerraformStep::Apply => (Exit::ApplyFailed, "terraform apply failed"),
+            TerraformStep::PushState => (Exit::StateNotSaved, "terraform state push failed"),
         };
         let error = Error::new(exit, what)
             .why(self.first_error().unwrap_or_else(|| "see its output above".to_owned()));
@@ -157,7 +162,7 @@ impl Words {
         }
     }
 
-    fn lock(&self) -> Lock {
+    fn lock(&self) -> PrintedLock {
         let field = |name: &str| {
             let line = self
                 .lines
@@ -165,7 +170,7 @@ impl Words {
                 .find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':'));
             line.map(|value| value.trim().to_owned()).unwrap_or_default()
         };
-        Lock {
+        PrintedLock {
             id: field("ID"),
             path: field("Path"),
             operation: field("Operation"),
@@ -175,7 +180,7 @@ impl Words {
     }
 }
 
-fn locked(lock: Lock, environment: &str) -> Error {
+fn locked(lock: PrintedLock, environment: &str) -> Error {
     let error = Error::new(Exit::Locked, format!("the state of `{environment}` is locked"));
     if lock.id.is_empty() {
         return error
@@ -239,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_held_lock_says_who() {
-        let error = Words::from_text(LOCKED).error(Step::Plan, "live");
+        let error = OutputLines::from_text(LOCKED).error(TerraformStep::Plan, "live");
         assert_eq!(error.exit(), Exit::Locked);
         let text = error.to_string();
         for part in [
@@ -255,37 +260,41 @@ mod tests {
     #[test]
     fn a_lock_that_nobody_holds() {
         let words = "Error: Error acquiring the state lock\n\nError message: 2 problems:\n\n- Unsupported state file format\n\nTerraform acquires a state lock to protect";
-        let error = Words::from_text(words).error(Step::Plan, "live");
+        let error = OutputLines::from_text(words).error(TerraformStep::Plan, "live");
         assert_eq!(error.exit(), Exit::PlanFailed);
         assert!(
             error.to_string().contains("can't be locked: 2 problems:  - Unsupported"),
             "{error}"
         );
         let held = words.replace("2 problems:", "resource temporarily\nunavailable");
-        assert_eq!(Words::from_text(&held).error(Step::Plan, "live").exit(), Exit::Locked);
+        assert_eq!(
+            OutputLines::from_text(&held).error(TerraformStep::Plan, "live").exit(),
+            Exit::Locked
+        );
     }
 
     #[test]
     fn other_failures() {
-        let words =
-            Words::from_text("Initializing...\n\nError: No such thing\n\n  on main.tf line 1:\n");
+        let words = OutputLines::from_text(
+            "Initializing...\n\nError: No such thing\n\n  on main.tf line 1:\n",
+        );
         for (step, exit) in [
-            (Step::InitAtRelease, Exit::BuildFailed),
-            (Step::InitAtDeploy, Exit::PlanFailed),
-            (Step::Plan, Exit::PlanFailed),
-            (Step::Apply, Exit::ApplyFailed),
+            (TerraformStep::InitAtRelease, Exit::BuildFailed),
+            (TerraformStep::InitAtDeploy, Exit::PlanFailed),
+            (TerraformStep::Plan, Exit::PlanFailed),
+            (TerraformStep::Apply, Exit::ApplyFailed),
         ] {
             let error = words.error(step, "live");
             assert_eq!(error.exit(), exit);
             assert!(error.to_string().contains("failed: No such thing\n  -> "), "{error}");
         }
-        let stale = Words::from_text(
+        let stale = OutputLines::from_text(
             "Error: Saved plan is\nstale\n  The given plan file can no longer be applied",
         );
-        assert_eq!(stale.error(Step::Apply, "live").exit(), Exit::Integrity);
-        let tampered = Words::from_text(
+        assert_eq!(stale.error(TerraformStep::Apply, "live").exit(), Exit::Integrity);
+        let tampered = OutputLines::from_text(
             "Error: Required plugins are not installed\nthe cached package for x does not match any of the\nchecksums recorded",
         );
-        assert_eq!(tampered.error(Step::InitAtDeploy, "live").exit(), Exit::Integrity);
+        assert_eq!(tampered.error(TerraformStep::InitAtDeploy, "live").exit(), Exit::Integrity);
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct PlanText {
 
 /// The lines about one resource, or about the outputs.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Block<'a> {
+pub(crate) struct PlanSection<'a> {
     /// Without the `#`: "aws_s3_bucket.data will be destroyed".
     pub(crate) title: &'a str,
     pub(crate) lines: Vec<&'a str>,
@@ -58,8 +58,8 @@ impl PlanText {
     ///
     /// A resource's title is the only line that is indented by two blanks, begins with `#` and follows an empty line: values
     /// are indented further.
-    pub(crate) fn blocks(&self) -> Vec<Block<'_>> {
-        let mut blocks: Vec<Block<'_>> = Vec::new();
+    pub(crate) fn blocks(&self) -> Vec<PlanSection<'_>> {
+        let mut blocks: Vec<PlanSection<'_>> = Vec::new();
         let lines = self
             .text
             .lines()
@@ -71,7 +71,10 @@ impl PlanText {
             let outputs = line.starts_with(OUTPUTS).then_some(OUTPUTS);
             match title.or(outputs) {
                 Some(title) => {
-                    blocks.push(Block { title: title.trim_end_matches(':'), lines: Vec::new() });
+                    blocks.push(PlanSection {
+                        title: title.trim_end_matches(':'),
+                        lines: Vec::new(),
+                    });
                     is_open = true;
                 }
                 None if !line.is_empty() && !line.starts_with([' ', '+', '-', '~', '<']) => {

@@ -37,8 +37,8 @@ pub(crate) enum StateLock {
 
 /// A lock that is there.
 #[derive(Debug)]
-pub(crate) struct Held {
-    pub(crate) holder: Holder,
+pub(crate) struct HeldLock {
+    pub(crate) holder: LockInfo,
     /// The living process that holds a local state: its id (0 if it is in another container).
     pub(crate) process: Option<i32>,
     /// What tells this lock from a later one in the same place.
@@ -50,7 +50,7 @@ pub(crate) struct Held {
 /// As Terraform writes it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Holder {
+pub(crate) struct LockInfo {
     #[serde(rename = "ID")]
     pub(crate) id: String,
     #[serde(default)]
@@ -63,7 +63,7 @@ pub(crate) struct Holder {
     pub(crate) path: String,
 }
 
-impl Holder {
+impl LockInfo {
     /// Of this process. `what` is why it locks.
     pub(crate) fn new(id: String, who: &str, what: &str, path: &str) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl Holder {
 
 impl StateLock {
     /// None when nobody holds it.
-    pub(crate) async fn read(&self) -> Result<Option<Held>> {
+    pub(crate) async fn read(&self) -> Result<Option<HeldLock>> {
         let (text, mark, process) = match self {
             Self::LockFile { store, key } => match store.get_tagged(key, LIMIT).await? {
                 Some((text, etag)) => (text, etag, None),
@@ -103,11 +103,11 @@ impl StateLock {
                 }
             }
         };
-        Ok(Some(Held { holder: self.parse(&text)?, process, mark, _file: None }))
+        Ok(Some(HeldLock { holder: self.parse(&text)?, process, mark, _file: None }))
     }
 
     /// Takes the lock as Terraform does; None when somebody else has it.
-    pub(crate) async fn take(&self, holder: &Holder) -> Result<Option<Held>> {
+    pub(crate) async fn take(&self, holder: &LockInfo) -> Result<Option<HeldLock>> {
         let text = serde_json::to_string(holder)
             .map_err(|error| Error::internal("a lock can't be written").why(error))?;
         let taken = match self {
@@ -148,7 +148,7 @@ impl StateLock {
     }
 
     /// Removes the lock that was read; false when there is another in its place by now. One that is gone is released.
-    pub(crate) async fn release(&self, held: &Held) -> Result<bool> {
+    pub(crate) async fn release(&self, held: &HeldLock) -> Result<bool> {
         match self {
             Self::LockFile { store, key } => store.delete_unchanged(key, &held.mark).await,
             Self::Row { client, table, id, region } => {
@@ -177,7 +177,7 @@ impl StateLock {
         }
     }
 
-    fn parse(&self, text: &[u8]) -> Result<Holder> {
+    fn parse(&self, text: &[u8]) -> Result<LockInfo> {
         let damaged = |why: String| {
             Error::integrity(format!(
                 "the lock at `{}` is not as Terraform writes it",
@@ -186,7 +186,7 @@ impl StateLock {
             .why(why)
             .hint("find out who wrote it; if no run is alive that could need it, delete it by hand")
         };
-        let holder: Holder =
+        let holder: LockInfo =
             serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))?;
         if holder.id.is_empty() { Err(damaged("its `ID` is empty".to_owned())) } else { Ok(holder) }
     }
@@ -267,11 +267,11 @@ async fn put_row(
 }
 
 /// Locks the file against Terraform; a state that is not there needs no lock.
-fn take_local(state: &std::path::Path, holder: &Holder) -> Result<Option<Held>> {
+fn take_local(state: &std::path::Path, holder: &LockInfo) -> Result<Option<HeldLock>> {
     use nix::libc;
 
     let held =
-        |file| Held { holder: holder.clone(), process: None, mark: String::new(), _file: file };
+        |file| HeldLock { holder: holder.clone(), process: None, mark: String::new(), _file: file };
     let file = match File::options().read(true).write(true).open(state) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(held(None))),

@@ -1,7 +1,7 @@
 //! A state is copied to another place: under locks, never over another state, verified, and the source stays.
 
 use super::{
-    lock::{Held, Holder, StateLock},
+    lock::{HeldLock, LockInfo, StateLock},
     summary::StateSummary,
 };
 use crate::{
@@ -34,13 +34,17 @@ pub(crate) enum Copied {
     Already(StateSummary),
 }
 
-struct Read {
+struct ReadState {
     bytes: Vec<u8>,
     summary: StateSummary,
 }
 
 /// Copies `from` to `to`, unless `to` has it already.
-pub(crate) async fn copy(from: &StateObject, to: &StateObject, holder: &Holder) -> Result<Copied> {
+pub(crate) async fn copy(
+    from: &StateObject,
+    to: &StateObject,
+    holder: &LockInfo,
+) -> Result<Copied> {
     let looked_at: &[StateLock] = if from.is_ours { &[] } else { &from.locks };
     for lock in looked_at {
         if let Some(held) = lock.read().await? {
@@ -67,7 +71,7 @@ pub(crate) async fn copy(from: &StateObject, to: &StateObject, holder: &Holder) 
     released.map(|()| copied)
 }
 
-async fn take(lock: &StateLock, holder: &Holder) -> Result<Held> {
+async fn take(lock: &StateLock, holder: &LockInfo) -> Result<HeldLock> {
     match lock.take(holder).await {
         Ok(Some(held)) => Ok(held),
         Ok(None) => Err(locked(lock, lock.read().await?.as_ref())),
@@ -76,7 +80,7 @@ async fn take(lock: &StateLock, holder: &Holder) -> Result<Held> {
 }
 
 /// Where the answer was lost, the lock may be ours all the same, and nobody would ever release it.
-async fn give_up(lock: &StateLock, holder: &Holder, error: Error) -> Error {
+async fn give_up(lock: &StateLock, holder: &LockInfo, error: Error) -> Error {
     let is_gone = match lock.read().await {
         Ok(Some(held)) if held.holder.id == holder.id => lock.release(&held).await.is_ok(),
         Ok(_) => true,
@@ -92,7 +96,7 @@ async fn give_up(lock: &StateLock, holder: &Holder, error: Error) -> Error {
     }
 }
 
-fn locked(lock: &StateLock, held: Option<&Held>) -> Error {
+fn locked(lock: &StateLock, held: Option<&HeldLock>) -> Error {
     let error = Error::new(Exit::Locked, format!("the state is locked at `{}`", lock.describe()));
     let error = match held.map(|held| &held.holder) {
         Some(holder) => error.why(format!(
@@ -110,7 +114,7 @@ fn locked(lock: &StateLock, held: Option<&Held>) -> Error {
 }
 
 /// All of them, whatever becomes of one.
-async fn release(taken: &[(&StateLock, Held)]) -> Result<()> {
+async fn release(taken: &[(&StateLock, HeldLock)]) -> Result<()> {
     let mut result = Ok(());
     for (lock, held) in taken.iter().rev() {
         if let Err(error) = lock.release(held).await {
@@ -151,7 +155,12 @@ async fn copy_locked(from: &StateObject, to: &StateObject) -> Result<Copied> {
 }
 
 /// The same state is there: what was copied, or what has become of it.
-fn already(from: &StateObject, to: &StateObject, source: &Read, there: Read) -> Result<Copied> {
+fn already(
+    from: &StateObject,
+    to: &StateObject,
+    source: &ReadState,
+    there: ReadState,
+) -> Result<Copied> {
     if there.summary.serial > source.summary.serial || there.bytes == source.bytes {
         return Ok(Copied::Already(there.summary));
     }
@@ -163,7 +172,7 @@ fn already(from: &StateObject, to: &StateObject, source: &Read, there: Read) -> 
         .hint("somebody has used the first after it was copied: find out which of the two is right, and move the other away"))
 }
 
-fn other(from: &StateObject, to: &StateObject, source: &Read, there: &Read) -> Error {
+fn other(from: &StateObject, to: &StateObject, source: &ReadState, there: &ReadState) -> Error {
     Error::refused(format!("there is another state at {}", describe(to)))
         .why(format!(
             "its lineage is {}, that of {} is {}",
@@ -174,9 +183,9 @@ fn other(from: &StateObject, to: &StateObject, source: &Read, there: &Read) -> E
         .hint("two states of one environment can't be joined: find out which one is right, and move the other away")
 }
 
-async fn verify(from: &StateObject, to: &StateObject, source: &Read) -> Result<()> {
+async fn verify(from: &StateObject, to: &StateObject, source: &ReadState) -> Result<()> {
     let copy = read(to).await?;
-    let is_same = |read: &Read| {
+    let is_same = |read: &ReadState| {
         (&read.summary.lineage, read.summary.serial)
             == (&source.summary.lineage, source.summary.serial)
             && Sha256::of(&read.bytes) == Sha256::of(&source.bytes)
@@ -199,7 +208,7 @@ async fn verify(from: &StateObject, to: &StateObject, source: &Read) -> Result<(
         .hint("stop whatever deploys with it, and run again"))
 }
 
-async fn read(object: &StateObject) -> Result<Option<Read>> {
+async fn read(object: &StateObject) -> Result<Option<ReadState>> {
     let Some(bytes) = object.store.get(&object.key, LIMIT).await? else { return Ok(None) };
     let damaged = |why: String| {
         Error::integrity(format!("{} is not a state that Terraform wrote", describe(object)))
@@ -218,7 +227,7 @@ async fn read(object: &StateObject) -> Result<Option<Read>> {
     if summary.lineage.is_empty() {
         return Err(damaged("it has no lineage".to_owned()));
     }
-    Ok(Some(Read { bytes, summary }))
+    Ok(Some(ReadState { bytes, summary }))
 }
 
 fn describe(object: &StateObject) -> String {
@@ -248,8 +257,8 @@ mod tests {
         )
     }
 
-    fn holder() -> Holder {
-        Holder::new("1".into(), "ada", "copy", "")
+    fn holder() -> LockInfo {
+        LockInfo::new("1".into(), "ada", "copy", "")
     }
 
     #[tokio::test]
