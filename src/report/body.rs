@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     Guard, Outcome, PastRun, Report, losses,
     markdown::{block, code, code_cell, counted, cut_lines, fence, floor, link, words},
-    past::time,
+    past_run::time,
     plan::PlanReport,
 };
 use crate::base::log::duration_text;

@@ -6,7 +6,7 @@ mod file;
 mod losses;
 mod markdown;
 mod outputs;
-mod past;
+mod past_run;
 mod plan;
 mod publish;
 #[cfg(test)]
@@ -21,7 +21,7 @@ use serde_json::Value;
 
 pub(crate) use self::{
     comment::Commenter,
-    past::PastRun,
+    past_run::PastRun,
     plan::PlanReport,
     publish::{Destinations, publish, publish_startup_failure},
 };
