@@ -6,7 +6,10 @@ use serde_json::json;
 
 use super::{
     Lifetime, Outcome, PlanReport, Report, RunRef,
-    comment::rows::{self, Row, Rows},
+    comment::{
+        render::render,
+        rows::{self, Row, Rows},
+    },
     plan::tests::{change, plan},
     summary,
 };
@@ -275,7 +278,7 @@ pub(super) fn hostile() -> Report {
 
 fn comment(reports: &[Report]) -> String {
     let rows = reports.iter().filter_map(Row::of).fold(Rows::default(), rows::merge);
-    rows::render(&rows, rows::LIMIT)
+    render(&rows, rows::LIMIT)
 }
 
 fn many() -> Vec<Report> {

@@ -3,7 +3,7 @@
 use super::{
     Outcome, Report,
     body::{self, story},
-    comment::rows::heading_of,
+    comment::render::heading_of,
     markdown::{code_cell, fence, link},
 };
 

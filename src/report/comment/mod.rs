@@ -1,5 +1,6 @@
 //! Who writes a run's rows into the comments of pull requests. Trouble is a warning: what the run has done, it has done.
 
+pub(crate) mod render;
 pub(crate) mod rows;
 pub(crate) mod upsert;
 
