@@ -98,7 +98,7 @@ fn start(inputs: Inputs, environment: ProcessEnv, log: Log) -> Result<u8> {
         })?;
         let pace = github::Pace::new(interrupt.clone());
         let host = Host { environment, log, interrupt, run, pace };
-        let wanted = report::Destinations::of(&inputs.global);
+        let wanted = context::report_destinations(&inputs.global);
         let mut told = Report::of(host.run.as_deref());
         let started = Instant::now();
         let ended = commands::run(inputs, host.clone(), &mut told).await;

@@ -126,11 +126,22 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
         store,
         pass_environment,
         github_token: global.github_token.clone(),
-        reporting: report::Destinations::of(global),
+        reporting: report_destinations(global),
         aws: global.aws.clone(),
         root,
         release_session,
     })
+}
+
+/// Where the flags and inputs send the report.
+pub(crate) fn report_destinations(global: &Global) -> report::Destinations {
+    report::Destinations {
+        markdown: global.report.report_markdown.clone(),
+        json: global.report.report_json.clone(),
+        plan: global.report.plan_out.clone(),
+        comment: global.report.comment,
+        token: global.github_token.clone(),
+    }
 }
 
 impl Upgrade {

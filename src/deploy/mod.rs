@@ -137,7 +137,7 @@ pub(crate) async fn run(
     if let Some(told) = &told {
         told.begin(context).await;
     }
-    let announcing = context.reporting.announcement(&context.host, report);
+    let announcing = report::announcement(&context.reporting, &context.host, report);
     let applying = carry_out(context, &order, &opened, &planned, &entry, report);
     let carried = beside(announcing, applying).await;
     if let Some(told) = told {

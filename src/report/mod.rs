@@ -2,9 +2,11 @@
 
 mod body;
 mod comment;
+mod destinations;
 mod file;
 mod losses;
 mod markdown;
+mod outcome;
 mod outputs;
 mod past_run;
 mod plan;
@@ -16,14 +18,16 @@ mod summary;
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 pub(crate) use self::{
-    comment::Commenter,
+    comment::{Commenter, announcement},
+    destinations::Destinations,
+    outcome::{Outcome, RunRef},
     past_run::PastRun,
     plan::PlanReport,
-    publish::{Destinations, publish, publish_startup_failure},
+    publish::{publish, publish_startup_failure},
 };
 use crate::{
     base::{
@@ -92,37 +96,6 @@ pub(crate) struct Lifetime {
     pub(crate) deployed: Timestamp,
 }
 
-/// A run of a CI system.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RunRef {
-    pub(crate) id: u64,
-    pub(crate) attempt: u64,
-    pub(crate) url: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Outcome {
-    /// The command has come to its end and has nothing more to say.
-    #[default]
-    Done,
-    Released,
-    Planned,
-    NoChanges,
-    Deployed,
-    Refreshed,
-    Destroyed,
-    /// Not the end yet.
-    Applying,
-    /// The ledger knows of its beginning alone, and it is no run that could still tell more.
-    Unfinished,
-    /// A newer run is for the same: this one stopped before it applied anything.
-    Superseded,
-    Refused,
-    Interrupted,
-    Failed,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct RunFailure {
     /// One stable word per exit code.
@@ -173,47 +146,6 @@ impl Report {
         self.terraform_outputs.values_mut().for_each(|value| mask_value(value, redactor));
         self.in_flight.iter_mut().for_each(masked);
         self.environment_url.iter_mut().for_each(masked);
-    }
-}
-
-impl Outcome {
-    /// As people read it.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Released => "released",
-            Self::Planned => "planned",
-            Self::NoChanges => "no changes",
-            Self::Deployed => "deployed",
-            Self::Refreshed => "refreshed",
-            Self::Destroyed => "destroyed",
-            Self::Applying => "applying",
-            Self::Unfinished => "did not finish",
-            Self::Superseded => "superseded",
-            Self::Refused => "refused",
-            Self::Interrupted => "interrupted",
-            Self::Failed => "failed",
-        }
-    }
-
-    fn icon(self) -> &'static str {
-        match self {
-            Self::Done | Self::Released | Self::Deployed | Self::Refreshed => "✅",
-            Self::Planned => "📝",
-            Self::NoChanges => "⚪",
-            Self::Destroyed => "🗑️",
-            Self::Applying => "⏳",
-            Self::Unfinished => "❓",
-            Self::Superseded => "⏭️",
-            Self::Refused => "⛔",
-            Self::Interrupted => "⚠️",
-            Self::Failed => "❌",
-        }
-    }
-
-    /// The plan is no longer a plan.
-    fn is_past(self) -> bool {
-        matches!(self, Self::Deployed | Self::Destroyed)
     }
 }
 

@@ -1,14 +1,10 @@
 //! A report goes to all places that there are. Trouble on the way is a warning: what the run has done, it has done.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, time::Duration};
 
 use super::{
-    Report,
-    comment::{
-        Commenter,
-        rows::Row,
-        upsert::{CommentTarget, announce, jitter},
-    },
+    Destinations, Report,
+    comment::{Commenter, rows::Row},
     file,
     outputs::outputs,
     summary,
@@ -18,98 +14,14 @@ use crate::{
         error::{Error, Result},
         log::Log,
         process_env::ProcessEnv,
-        redact::Secret,
     },
-    cli::args::{Commenting, Global},
-    services::{
-        ci::host::Host,
-        github::{Api, Files},
-    },
+    services::{ci::host::Host, github::Files},
 };
 
 /// Longer files than anybody reads.
 const FILE_LIMIT: usize = 64 << 20;
 /// In less room a summary says nothing.
 const LEAST_SUMMARY: usize = 2_000;
-/// An apply that is over sooner does not say that it is under way; up to twice as long, so that the jobs of a matrix don't all say it at once.
-const BEFORE_ANNOUNCEMENT: Duration = Duration::from_secs(8);
-const FOR_ANNOUNCEMENT: Duration = Duration::from_secs(20);
-
-/// Where a report is to go.
-#[derive(Clone)]
-pub(crate) struct Destinations {
-    markdown: Option<PathBuf>,
-    json: Option<PathBuf>,
-    /// A folder.
-    plan: Option<PathBuf>,
-    /// None: wherever that can be done.
-    comment: Option<Commenting>,
-    pub(super) token: Option<Secret>,
-}
-
-impl Destinations {
-    pub(crate) fn of(inputs: &Global) -> Self {
-        Self {
-            markdown: inputs.report.report_markdown.clone(),
-            json: inputs.report.report_json.clone(),
-            plan: inputs.report.plan_out.clone(),
-            comment: inputs.report.comment,
-            token: inputs.github_token.clone(),
-        }
-    }
-
-    /// Whether the run has a row in the comment of its pull request.
-    pub(crate) fn comments(&self, host: &Host) -> bool {
-        self.pull_request(host).is_some() && self.commenting(host).is_some()
-    }
-
-    fn pull_request(&self, host: &Host) -> Option<u64> {
-        Some(host.github()?.pull_request.as_ref()?.number)
-    }
-
-    /// None where no comment is wanted, or none can be written and nobody insists.
-    pub(super) fn commenting(&self, host: &Host) -> Option<Commenting> {
-        let has_token = self.token.is_some() || host.environment.get("GITHUB_TOKEN").is_some();
-        match self.comment {
-            Some(Commenting::Never) => None,
-            None => has_token.then_some(Commenting::Always),
-            wanted => wanted,
-        }
-    }
-
-    /// That the plan of `report` is being applied, in the comment that is there; for while that lasts. It is news, not the result: trouble is
-    /// a detail.
-    pub(crate) fn announcement(
-        &self,
-        host: &Host,
-        report: &Report,
-    ) -> impl Future<Output = ()> + use<> {
-        let row = if self.comments(host) { Row::of_applying(report) } else { None };
-        let (wanted, host) = (self.clone(), host.clone());
-        async move {
-            let Some((row, pull_request)) = row.zip(wanted.pull_request(&host)) else { return };
-            tokio::time::sleep(jitter(BEFORE_ANNOUNCEMENT)).await;
-            let Ok(api) = Api::of(&host, wanted.token.as_ref()) else { return };
-            let changes_only = wanted.comment == Some(Commenting::ChangesOnly);
-            let place = CommentTarget {
-                api: &api,
-                pull_request,
-                changes_only,
-                known: &[],
-                redactor: &host.log.redactor,
-            };
-            match tokio::time::timeout(FOR_ANNOUNCEMENT, announce(&place, &row)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(failed)) => host
-                    .log
-                    .detail(&format!("the comment does not say that this run applies: {failed}")),
-                Err(_) => host.log.detail(
-                    "the comment does not say that this run applies: GitHub takes too long",
-                ),
-            }
-        }
-    }
-}
 
 /// A run that never came to its command, because its inputs or its event can't be read: the summary says why, and the outputs
 /// that it failed.
@@ -126,7 +38,7 @@ pub(crate) fn publish_startup_failure(error: &Error, environment: &ProcessEnv, l
 }
 
 /// A command that changes nothing has no report, but may have a page of the summary, or fail.
-pub(crate) async fn publish(mut report: Report, wanted: &Destinations, host: &Host) {
+pub(crate) async fn publish(mut report: Report, destinations: &Destinations, host: &Host) {
     if report.command.is_empty() {
         if report.page.is_some() || report.failure.is_some() {
             warn(&host.log, summarize(&report, &Files::of(&host.environment, &host.log.redactor)));
@@ -134,15 +46,15 @@ pub(crate) async fn publish(mut report: Report, wanted: &Destinations, host: &Ho
         return;
     }
     report.mask(&host.log.redactor);
-    write_files(&report, wanted, &host.log);
+    write_files(&report, destinations, &host.log);
     let files = Files::of(&host.environment, &host.log.redactor);
     warn(&host.log, summarize(&report, &files));
     let mut outputs = outputs(&report);
-    outputs.extend(write_plan(&report, wanted, &host.log));
+    outputs.extend(write_plan(&report, destinations, &host.log));
     let outputs: Vec<(&str, &str)> =
         outputs.iter().map(|(name, value)| (*name, value.as_str())).collect();
     warn(&host.log, give(&outputs, &files, &host.log));
-    if let Some(url) = comment(&report, wanted, host).await {
+    if let Some(url) = comment(&report, destinations, host).await {
         warn(&host.log, give(&[("comment-url", &url)], &files, &host.log));
     }
 }
@@ -153,18 +65,23 @@ fn warn(log: &Log, done: Result<()>) {
     }
 }
 
-fn write_files(report: &Report, wanted: &Destinations, log: &Log) {
-    let markdown = wanted.markdown.as_ref().map(|path| (path, summary::render(report, FILE_LIMIT)));
+fn write_files(report: &Report, destinations: &Destinations, log: &Log) {
+    let markdown =
+        destinations.markdown.as_ref().map(|path| (path, summary::render(report, FILE_LIMIT)));
     let json =
-        wanted.json.as_ref().map(|path| (path, format!("{:#}\n", serde_json::json!(report))));
+        destinations.json.as_ref().map(|path| (path, format!("{:#}\n", serde_json::json!(report))));
     for (path, text) in markdown.into_iter().chain(json) {
         warn(log, file::write(path, &log.redactor.apply(&text)));
     }
 }
 
 /// For people, and for programs that judge plans. Not the plan that Terraform applies: that holds every value in clear.
-fn write_plan(report: &Report, wanted: &Destinations, log: &Log) -> Vec<(&'static str, String)> {
-    let (Some(folder), Some(plan)) = (&wanted.plan, &report.plan) else { return Vec::new() };
+fn write_plan(
+    report: &Report,
+    destinations: &Destinations,
+    log: &Log,
+) -> Vec<(&'static str, String)> {
+    let (Some(folder), Some(plan)) = (&destinations.plan, &report.plan) else { return Vec::new() };
     if let Err(error) = fs::create_dir_all(folder) {
         log.warning(
             &Error::io("can't make the folder of `--plan-out`", folder, &error).to_string(),
@@ -203,10 +120,10 @@ fn give(outputs: &[(&str, &str)], files: &Files, log: &Log) -> Result<()> {
 }
 
 /// The comment's address.
-async fn comment(report: &Report, wanted: &Destinations, host: &Host) -> Option<String> {
-    let pull_request = wanted.pull_request(host)?;
+async fn comment(report: &Report, destinations: &Destinations, host: &Host) -> Option<String> {
+    let pull_request = destinations.pull_request(host)?;
     let row = Row::of(report)?;
     let component = report.component.as_deref().unwrap_or_default();
     let known: Vec<Row> = report.past.iter().map(|past| Row::of_past(component, past)).collect();
-    Commenter::of(host, wanted)?.put(pull_request, &row, &known).await
+    Commenter::of(host, destinations)?.put(pull_request, &row, &known).await
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use self::{
     rows::Row,
-    upsert::{CommentTarget, upsert},
+    upsert::{CommentTarget, announce, jitter, upsert},
 };
 use super::{Destinations, Report};
 use crate::{
@@ -20,6 +20,10 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(150);
 const WHEN_CANCELLED: Duration = Duration::from_secs(20);
 
+/// An apply that is over sooner does not say that it is under way; up to twice as long, so that the jobs of a matrix don't all say it at once.
+const BEFORE_ANNOUNCEMENT: Duration = Duration::from_secs(8);
+const FOR_ANNOUNCEMENT: Duration = Duration::from_secs(20);
+
 pub(crate) struct Commenter {
     api: Api,
     host: Host,
@@ -28,9 +32,9 @@ pub(crate) struct Commenter {
 
 impl Commenter {
     /// None where no comment is wanted, or GitHub can't be asked.
-    pub(crate) fn of(host: &Host, wanted: &Destinations) -> Option<Self> {
-        let changes_only = wanted.commenting(host)? == Commenting::ChangesOnly;
-        let api = Api::of(host, wanted.token.as_ref());
+    pub(crate) fn of(host: &Host, destinations: &Destinations) -> Option<Self> {
+        let changes_only = destinations.commenting(host)? == Commenting::ChangesOnly;
+        let api = Api::of(host, destinations.token.as_ref());
         let api = api.map_err(|trouble| host.log.warning(&trouble.to_string())).ok()?;
         Some(Self { api, host: host.clone(), changes_only })
     }
@@ -63,6 +67,39 @@ impl Commenter {
                 ));
                 None
             }
+        }
+    }
+}
+
+/// That the plan of `report` is being applied, in the comment that is there; for while that lasts. It is news, not the result: trouble is
+/// a detail.
+pub(crate) fn announcement(
+    destinations: &Destinations,
+    host: &Host,
+    report: &Report,
+) -> impl Future<Output = ()> + use<> {
+    let row = if destinations.comments(host) { Row::of_applying(report) } else { None };
+    let (destinations, host) = (destinations.clone(), host.clone());
+    async move {
+        let Some((row, pull_request)) = row.zip(destinations.pull_request(&host)) else { return };
+        tokio::time::sleep(jitter(BEFORE_ANNOUNCEMENT)).await;
+        let Ok(api) = Api::of(&host, destinations.token.as_ref()) else { return };
+        let changes_only = destinations.comment == Some(Commenting::ChangesOnly);
+        let place = CommentTarget {
+            api: &api,
+            pull_request,
+            changes_only,
+            known: &[],
+            redactor: &host.log.redactor,
+        };
+        match tokio::time::timeout(FOR_ANNOUNCEMENT, announce(&place, &row)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(failed)) => host
+                .log
+                .detail(&format!("the comment does not say that this run applies: {failed}")),
+            Err(_) => host
+                .log
+                .detail("the comment does not say that this run applies: GitHub takes too long"),
         }
     }
 }
