@@ -1,38 +1,34 @@
-//! What later steps of a workflow are given.
+//! The outputs of the step, for later steps of a workflow.
 
 use serde_json::Value;
 
-use super::Report;
+use super::{PlanReport, Report};
 
-/// Name and value; what is not known is empty. `comment-url` comes later.
+/// Returns the name and value of every output; an unknown value is empty.
+///
+/// `comment-url` is missing: it is known only after the comment is written.
 pub(super) fn outputs(report: &Report) -> Vec<(&'static str, String)> {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    let counts = report.plan.as_ref().map(|plan| plan.counts);
-    let number =
-        |number: Option<usize>| number.map(|number| number.to_string()).unwrap_or_default();
+    let plan = report.plan.as_ref();
+    let of_plan = |value: fn(&PlanReport) -> String| plan.map(value).unwrap_or_default();
+    let failure = report.failure.as_ref();
     let terraform = Value::Object(report.terraform_outputs.clone().into_iter().collect());
+    let terraform = report.state_serial.map(|_| terraform.to_string()).unwrap_or_default();
+    let reason = failure.map(|failure| failure.reason.to_owned()).unwrap_or_default();
+    let exit_code = failure.map_or(0, |failure| failure.exit).to_string();
     vec![
         ("version", text(&report.version)),
         ("release-key", text(&report.release_key)),
         ("release-digest", text(&report.release_digest)),
         ("image-id", text(&report.image_id)),
         ("lambda-key", text(&report.lambda_key)),
-        (
-            "changes",
-            report.plan.as_ref().map(|plan| plan.has_changes.to_string()).unwrap_or_default(),
-        ),
-        ("to-add", number(counts.map(|counts| counts.add))),
-        ("to-change", number(counts.map(|counts| counts.change))),
-        ("to-destroy", number(counts.map(|counts| counts.destroy))),
-        (
-            "terraform-outputs",
-            if report.state_serial.is_some() { terraform.to_string() } else { String::new() },
-        ),
+        ("changes", of_plan(|plan| plan.has_changes.to_string())),
+        ("to-add", of_plan(|plan| plan.counts.add.to_string())),
+        ("to-change", of_plan(|plan| plan.counts.change.to_string())),
+        ("to-destroy", of_plan(|plan| plan.counts.destroy.to_string())),
+        ("terraform-outputs", terraform),
         ("environment-url", text(&report.environment_url)),
-        (
-            "failure-reason",
-            report.failure.as_ref().map(|failure| failure.reason.to_owned()).unwrap_or_default(),
-        ),
-        ("exit-code", report.failure.as_ref().map_or(0, |failure| failure.exit).to_string()),
+        ("failure-reason", reason),
+        ("exit-code", exit_code),
     ]
 }
