@@ -3,7 +3,7 @@
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::error::{Error, Result};
-use crate::config::names::nearest;
+use crate::base::spelling::nearest;
 
 /// A YAML document. Booleans are `true` and `false` alone; duplicate keys are errors.
 pub(crate) fn from_yaml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T> {

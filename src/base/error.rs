@@ -1,7 +1,7 @@
 //! The one error type: what failed, on which object, why, what to do next, and the exit code it ends the run with.
 
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -184,8 +184,16 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl From<crate::config::names::InvalidName> for Error {
-    fn from(refused: crate::config::names::InvalidName) -> Self {
-        Self::input(refused.to_string())
+/// The error and its sources, outermost first, without repetitions.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let words = source.to_string();
+        if !text.ends_with(&words) {
+            let _ = write!(text, ": {words}");
+        }
+        next = source.source();
     }
+    text
 }

@@ -11,4 +11,7 @@ pub(crate) mod process;
 pub(crate) mod process_env;
 pub(crate) mod redact;
 pub(crate) mod run_folder;
+pub(crate) mod spelling;
+pub(crate) mod table;
+pub(crate) mod units;
 pub(crate) mod zombies;

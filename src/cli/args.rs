@@ -18,10 +18,12 @@ use crate::{
         error::{Error, Result},
         process_env::ProcessEnv,
         redact::Secret,
+        spelling::nearest,
     },
     config::{
-        component::{ComponentType, Wait},
-        names::{Component, Environment, Image, Team, Version, nearest},
+        component::ComponentType,
+        duration::HumanDuration,
+        names::{Component, Environment, Image, Team, Version},
         version_constraint::Constraint,
     },
     services::registry::logins::RegistryLogin,
@@ -429,7 +431,7 @@ pub(crate) struct PlanInputs {
     pub(crate) parallelism: Option<u32>,
     /// How long to wait for the state lock, such as 5m [default: cdflow.yml's `deploy.lock-timeout`, else not at all]
     #[arg(long, value_name = "TIME")]
-    pub(crate) lock_timeout: Option<Wait>,
+    pub(crate) lock_timeout: Option<HumanDuration>,
 }
 
 #[derive(Debug, Args)]
@@ -489,7 +491,7 @@ pub(crate) struct PruneInputs {
     pub(crate) keep: usize,
     /// Only what is at least so old goes, such as 90d
     #[arg(long, value_name = "TIME", default_value = OLDER_THAN)]
-    pub(crate) older_than: Wait,
+    pub(crate) older_than: HumanDuration,
     /// List what would go; delete nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

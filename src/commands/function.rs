@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use crate::{
     base::{
         error::{Error, Result},
-        log::bytes_text,
+        units::bytes_text,
     },
     cli::args::{FunctionImages, Global},
-    config::component::{self, ComponentType, Function},
+    config::{
+        component,
+        component::{ComponentType, Function},
+    },
     context,
     release::artifact::function::{Images, Profile},
     services::{

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    base::error::Result,
+    base::{error::Result, table::columns},
     cli::args::HistoryInputs,
     context::Context,
     deploy::{
@@ -56,7 +56,7 @@ fn table(entries: &[Entry]) -> Vec<String> {
     let head =
         ["RUN", "ACTION", "VERSION", "OUTCOME", "WHEN", "PLAN", "BY", "REASON"].map(str::to_owned);
     let rows: Vec<_> = std::iter::once(head).chain(entries.iter().map(row)).collect();
-    text::columns(&rows)
+    columns(&rows)
 }
 
 fn row(entry: &Entry) -> [String; 8] {

@@ -6,14 +6,11 @@ use crate::{
     base::{
         digest::Sha256,
         error::{Error, Result},
-        log::bytes_text,
+        units::bytes_text,
     },
     cli::args::InspectInputs,
     context::Context,
-    release::{
-        bundle::BundleManifest,
-        published::{self, Published},
-    },
+    release::{bundle::BundleManifest, published, published::Published},
 };
 
 pub(crate) async fn run(context: &Context, inputs: &InspectInputs) -> Result<()> {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::{
     base::{
         error::{Error, Exit, Result},
-        log::duration_text,
+        units::duration_text,
     },
     services::{
         ci::{host::Host, post_state::LeftBehind},

@@ -1,10 +1,11 @@
 //! `cdflow.yml`: what a component says of itself.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::{
+    duration::HumanDuration,
     guards::{EnvironmentLimits, Limits, Protected},
     names::{self, Component, Environment, Image, Team},
     preview::Preview,
@@ -146,7 +147,7 @@ pub(crate) struct Function {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Deploy {
     /// How long Terraform waits for the state lock. Default: not at all.
-    pub(crate) lock_timeout: Option<Wait>,
+    pub(crate) lock_timeout: Option<HumanDuration>,
     /// Refuse to deploy where no state exists, unless `new-environment` says that this is meant.
     #[serde(default)]
     pub(crate) require_state: bool,
@@ -171,10 +172,6 @@ impl Deploy {
         Limits { max_destroy: self.max_destroy, protect, allow_destroy_label, environments }
     }
 }
-
-/// A duration as people write it: `90s`, `5m`, `72h`, `90d`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Wait(pub(crate) Duration);
 
 impl Manifest {
     pub(crate) fn parse(file: &str, text: &str) -> Result<Self> {
@@ -343,53 +340,11 @@ impl FromStr for StateFilename {
     }
 }
 
-impl FromStr for Wait {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let refuse = || {
-            format!(
-                "`{}` is no duration: a number and `s`, `m`, `h` or `d`, such as `5m`",
-                text.escape_debug()
-            )
-        };
-        let (number, unit) =
-            text.char_indices().last().map(|(at, unit)| (&text[..at], unit)).ok_or_else(refuse)?;
-        let seconds = match unit {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 86400,
-            _ => return Err(refuse()),
-        };
-        let number: u32 = number.parse().map_err(|_| refuse())?;
-        Ok(Self(Duration::from_secs(u64::from(number) * seconds)))
-    }
-}
-
-/// In seconds, which Terraform understands too.
-impl fmt::Display for Wait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}s", self.0.as_secs())
-    }
-}
-
 fn default_tfstate_filename() -> StateFilename {
     StateFilename("terraform.tfstate".to_owned())
 }
 
-/// The types above are read from scalars by their own `FromStr`.
-macro_rules! deserialize_from_str {
-    ($($name:ty),*) => {$(
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    )*};
-}
-
-deserialize_from_str!(SchemeUrl, StateFilename, Wait, Constraint, Platform, VariableName);
+deserialize_from_str!(SchemeUrl, StateFilename, Constraint, Platform, VariableName);
 
 #[cfg(test)]
 mod tests {
@@ -424,7 +379,7 @@ mod tests {
         let manifest = parse(&format!("{SMALL}deploy: {{lock-timeout: 5m}}\n")).unwrap();
         assert_eq!(manifest.deploy.lock_timeout.unwrap().to_string(), "300s");
         for bad in ["5", "m", "5 m", "-5m", "5w", "5é", "99999999999d"] {
-            assert!(bad.parse::<Wait>().is_err(), "{bad}");
+            assert!(bad.parse::<HumanDuration>().is_err(), "{bad}");
         }
     }
 

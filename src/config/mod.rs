@@ -1,6 +1,18 @@
 //! What people write and what follows from it: cdflow.yml, the account scheme, names. Nothing here does I/O.
 
+/// Reads types from scalars by their own `FromStr`.
+macro_rules! deserialize_from_str {
+    ($($name:ty),*) => {$(
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                <String as serde::Deserialize>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
 pub(crate) mod component;
+pub(crate) mod duration;
 pub(crate) mod guards;
 pub(crate) mod identity;
 pub(crate) mod names;

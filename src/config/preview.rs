@@ -6,11 +6,11 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
-use super::{
-    component::Wait,
-    names::{self, Environment},
+use super::{names, names::Environment};
+use crate::{
+    base::error::{Error, Result},
+    config::duration::HumanDuration,
 };
-use crate::base::error::{Error, Result};
 
 /// The label that keeps a preview which is older than its `ttl`.
 const KEEP: &str = "keep-preview";
@@ -21,7 +21,7 @@ const KEEP: &str = "keep-preview";
 pub(crate) struct Preview {
     /// So long after its last deploy a preview may stand. Default: until its pull request is closed.
     #[serde(default, deserialize_with = "ttl")]
-    pub(crate) ttl: Option<Wait>,
+    pub(crate) ttl: Option<HumanDuration>,
     /// Only pull requests with this label have one. Default: all.
     #[serde(default, deserialize_with = "names::label")]
     pub(crate) label: Option<String>,
@@ -108,10 +108,10 @@ impl fmt::Debug for Paths {
     }
 }
 
-fn ttl<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Wait>, D::Error> {
-    let ttl = Option::<Wait>::deserialize(deserializer)?;
+fn ttl<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HumanDuration>, D::Error> {
+    let ttl = Option::<HumanDuration>::deserialize(deserializer)?;
     match ttl {
-        Some(Wait(Duration::ZERO)) => {
+        Some(HumanDuration(Duration::ZERO)) => {
             Err(serde::de::Error::custom("a preview with this `ttl` would be over at once"))
         }
         ttl => Ok(ttl),

@@ -31,15 +31,17 @@ use self::{
 use crate::{
     base::{
         error::{Error, Exit, Result},
-        log::duration_text,
+        spelling::nearest,
+        units::duration_text,
     },
     cli::args::PlanInputs,
     config::{
         guards::{Effective, Protected, Source},
-        names::{Environment, nearest},
+        names::Environment,
     },
     context::Context,
-    report::{self, Guard, PlanReport, Report},
+    report,
+    report::{Guard, PlanReport, Report},
     terraform::{
         Applied, Initialised, Plan, PlanMode, PlanRequest, output::changes::Counts,
         state::summary::StateSummary,

@@ -5,11 +5,9 @@ use crate::{
     base::{
         digest::Sha256,
         error::{Error, Result},
+        spelling::nearest,
     },
-    config::{
-        identity::Release,
-        names::{Version, nearest},
-    },
+    config::{identity::Release, names::Version},
     services::store::{Found, Metadata, ReleaseStore},
 };
 

@@ -12,7 +12,7 @@ use super::{
     past_run::time,
     plan::PlanReport,
 };
-use crate::base::log::duration_text;
+use crate::base::units::duration_text;
 
 /// Before the block of changes.
 pub(super) const CHANGES: &str = "<!-- cdflow:changes -->";

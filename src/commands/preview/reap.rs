@@ -6,13 +6,16 @@ use futures_util::{StreamExt, stream};
 
 use super::{Watch, down};
 use crate::{
-    base::error::{Error, Exit, Result},
+    base::{
+        error::{Error, Exit, Result},
+        table::columns,
+    },
     cli::args::{PlanInputs, PreviewReapInputs},
     config::names::Environment,
     context::Context,
     deploy::{
         self,
-        ledger::{Ledger, Record, text},
+        ledger::{Ledger, Record},
         preview::expiry::{Fate, Judge, Reason},
         state::location,
     },
@@ -67,7 +70,7 @@ pub(crate) async fn run(
     let rows: Vec<[String; 2]> =
         ends.iter().map(|(environment, end)| [environment.to_string(), end.to_string()]).collect();
     report.page = (!rows.is_empty()).then(|| page(&rows));
-    text::columns(&rows).iter().for_each(|line| log.output(line));
+    columns(&rows).iter().for_each(|line| log.output(line));
     conclude(context, &ends, inputs.dry_run)
 }
 

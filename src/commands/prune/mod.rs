@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::images::Images;
 use crate::{
-    base::{error::Result, log::bytes_text},
+    base::{error::Result, table::columns, units::bytes_text},
     cli::args::PruneInputs,
     config::{
         component::ComponentType,
@@ -18,7 +18,7 @@ use crate::{
         scheme::Place,
     },
     context::Context,
-    deploy::ledger::{Ledger, text},
+    deploy::ledger::Ledger,
     services::store::{Listed, ReleaseStore},
 };
 
@@ -224,7 +224,7 @@ fn table(going: &[(Version, Stored)]) -> Vec<String> {
             [version.to_string(), published.clone(), bytes_text(object.size), object.place.clone()]
         }));
     }
-    text::columns(&rows)
+    columns(&rows)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    base::error::Result,
+    base::{error::Result, table::columns},
     cli::args::StatusInputs,
     config::names::Environment,
     context::{Context, Upgrade},
@@ -80,7 +80,7 @@ fn table(rows: &[(Environment, Record)]) -> Vec<String> {
             record.unsettled.first().map(since_then).unwrap_or_default(),
         ]
     }));
-    text::columns(&cells)
+    columns(&cells)
 }
 
 /// The newest run that changed nothing for good.

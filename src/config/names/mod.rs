@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::base::error::Error;
+
 mod image;
 
 pub(crate) use self::image::Image;
@@ -16,6 +18,12 @@ pub(crate) struct InvalidName {
     value: String,
     rule: &'static str,
     example: &'static str,
+}
+
+impl From<InvalidName> for Error {
+    fn from(rejected: InvalidName) -> Self {
+        Self::input(rejected.to_string())
+    }
 }
 
 /// A label of pull requests, where a file names one. GitHub knows none without a name: an empty one would be on no pull request.
@@ -184,19 +192,6 @@ fn shown(text: &str) -> String {
     cut
 }
 
-/// The known spelling nearest to `typed`, when it is near enough to be a slip.
-pub(crate) fn nearest<'a>(
-    typed: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(typed, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -289,16 +284,6 @@ mod tests {
     fn a_refusal_says_the_rule_and_escapes_the_value() {
         let refused = "v/1\u{1b}[2J".parse::<Version>().unwrap_err().to_string();
         assert!(refused.contains(r"`v/1\u{1b}[2J`") && refused.contains("Docker tag"), "{refused}");
-    }
-
-    #[test]
-    fn nearest_known() {
-        assert_eq!(nearest("tema", ["team", "type"]), Some("team"));
-        assert_eq!(
-            nearest("acount-scheme-url", ["account-scheme-url", "team"]),
-            Some("account-scheme-url")
-        );
-        assert_eq!(nearest("zzzzzz", ["team", "type"]), None);
     }
 
     proptest! {

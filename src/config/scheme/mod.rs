@@ -10,11 +10,12 @@ use serde::Deserialize;
 use super::{
     guards::Limits,
     identity::Layout,
-    names::{Component, Environment, Team, nearest},
+    names::{Component, Environment, Team},
 };
 use crate::base::{
     document,
     error::{Error, Result},
+    spelling::nearest,
 };
 
 /// An account scheme with `{team}` filled in and every reference between its parts checked.

@@ -9,15 +9,12 @@ use crate::{
     base::{
         digest::Sha256,
         error::{Error, Exit, Result},
-        log::bytes_text,
         run_folder::PrivateFolder,
+        units::bytes_text,
     },
     config::scheme::{Account, FrozenAccount},
     context::Context,
-    release::{
-        bundle::{self, Unpacked},
-        published,
-    },
+    release::{bundle, bundle::Unpacked, published},
 };
 
 pub(crate) async fn fetch(

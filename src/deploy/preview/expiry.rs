@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::pull_request::PullRequest;
 use crate::{
-    base::{error::Result, log::duration_text},
+    base::{error::Result, units::duration_text},
     config::names::Environment,
     context::Context,
     deploy::ledger::{Action, Record},

@@ -12,13 +12,17 @@ use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter, write::SimpleFileO
 
 use crate::{
     base::{
-        digest::{self, Sha256},
+        digest,
+        digest::Sha256,
         error::{Error, Result},
-        log::bytes_text,
         parallel::{Item, in_order, threads},
+        units::bytes_text,
     },
     config::{component::Manifest, names::Component, scheme::Place},
-    release::source::{self, Boundary, SourceFile, TreeFile, walk},
+    release::{
+        source,
+        source::{Boundary, SourceFile, TreeFile, walk},
+    },
 };
 
 /// AWS's limit for the unzipped size of a function with its layers: 250 MB, which AWS counts in 1024s.

@@ -2,7 +2,7 @@
 
 use super::rows::{CommentHeader, END, FOLD, FORMAT, Facts, ROW, Row, Rows};
 use crate::{
-    base::log::duration_text,
+    base::units::duration_text,
     report::{
         Outcome, Report,
         body::{capital, shrink},

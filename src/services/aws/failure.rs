@@ -4,7 +4,7 @@ use std::{error::Error as StdError, fmt::Write as _};
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-use crate::base::error::{Error, Exit};
+use crate::base::error::{Error, Exit, chain};
 
 /// One failed call, with everything a person (or AWS support) needs to find it again.
 #[derive(Debug, Default)]
@@ -215,20 +215,6 @@ fn cause<E>(error: &SdkError<E>, chain: &str) -> Cause {
         SdkError::ConstructionFailure(_) => Cause::Request,
         _ => Cause::Unavailable,
     }
-}
-
-/// The error and its sources, outermost first, without repetitions.
-pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let words = source.to_string();
-        if !text.ends_with(&words) {
-            let _ = write!(text, ": {words}");
-        }
-        next = source.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -13,10 +13,10 @@ use aws_credential_types::{
 };
 use serde::Deserialize;
 
-use super::failure::{Failure, chain};
+use super::failure::Failure;
 use crate::{
     base::{
-        error::{Error, Exit, Result},
+        error::{Error, Exit, Result, chain},
         process_env::ProcessEnv,
         redact::{Redactor, Secret},
     },

@@ -18,13 +18,10 @@ use aws_credential_types::{
 use aws_sdk_sts::{error::SdkError, operation::assume_role::AssumeRoleError};
 use tokio::sync::Mutex;
 
-use super::{
-    failure::{Failure, chain},
-    oidc::WebIdentity,
-};
+use super::{failure::Failure, oidc::WebIdentity};
 use crate::{
     base::{
-        error::{Error, Exit, Result},
+        error::{Error, Exit, Result, chain},
         process_env::ProcessEnv,
         redact::{Redactor, Secret},
     },

@@ -13,10 +13,9 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use self::{challenge::Challenge, logins::Login};
-use super::aws::failure::chain;
 use crate::base::{
     digest::Sha256,
-    error::{Error, Exit, Result},
+    error::{Error, Exit, Result, chain},
     redact::Secret,
 };
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::component::Wait;
+use crate::config::duration::HumanDuration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PlanMode {
@@ -17,7 +17,7 @@ pub(crate) struct PlanRequest {
     pub(crate) plan_file: PathBuf,
     pub(crate) targets: Vec<String>,
     pub(crate) replace: Vec<String>,
-    pub(crate) lock_timeout: Option<Wait>,
+    pub(crate) lock_timeout: Option<HumanDuration>,
     pub(crate) parallelism: Option<u32>,
     /// Some variable's value is in no plan, so apply needs the var-file again.
     pub(crate) has_ephemeral: bool,

@@ -9,25 +9,27 @@ use std::{
     time::Duration,
 };
 
-use bollard::health::{
-    HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
-    health_check_response::ServingStatus,
-    health_server::{Health, HealthServer},
-};
-use bollard::moby::{
-    buildkit::secrets::v1::{
-        GetSecretRequest, GetSecretResponse,
-        secrets_server::{Secrets, SecretsServer},
+use bollard::{
+    health::{
+        HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
+        health_check_response::ServingStatus,
+        health_server::{Health, HealthServer},
     },
-    filesync::v1::{
-        CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse,
-        GetTokenAuthorityRequest, GetTokenAuthorityResponse, VerifyTokenAuthorityRequest,
-        VerifyTokenAuthorityResponse,
-        auth_server::{Auth, AuthServer},
-    },
-    upload::v1::{
-        BytesMessage,
-        upload_server::{Upload, UploadServer},
+    moby::{
+        buildkit::secrets::v1::{
+            GetSecretRequest, GetSecretResponse,
+            secrets_server::{Secrets, SecretsServer},
+        },
+        filesync::v1::{
+            CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse,
+            GetTokenAuthorityRequest, GetTokenAuthorityResponse, VerifyTokenAuthorityRequest,
+            VerifyTokenAuthorityResponse,
+            auth_server::{Auth, AuthServer},
+        },
+        upload::v1::{
+            BytesMessage,
+            upload_server::{Upload, UploadServer},
+        },
     },
 };
 use bytes::Bytes;
@@ -87,10 +89,8 @@ impl Session {
         for method in methods {
             request = request.header("X-Docker-Expose-Session-Grpc-Method", method);
         }
-        let response = request
-            .send()
-            .await
-            .map_err(|error| failed(&crate::services::aws::failure::chain(&error)))?;
+        let response =
+            request.send().await.map_err(|error| failed(&crate::base::error::chain(&error)))?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(failed(&format!("it answers HTTP {}", response.status())));
         }

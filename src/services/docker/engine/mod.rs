@@ -19,10 +19,12 @@ mod progress;
 mod push;
 mod running;
 
-pub(crate) use self::build::{Build, Builder};
-pub(crate) use self::endpoint::Endpoint;
-pub(crate) use self::push::Refusal;
-pub(crate) use self::running::Running;
+pub(crate) use self::{
+    build::{Build, Builder},
+    endpoint::Endpoint,
+    push::Refusal,
+    running::Running,
+};
 
 /// It covers the upload of a build's files, which bollard's own two minutes would cut off.
 const TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -103,7 +105,7 @@ fn words(failure: &Failure) -> String {
             format!("{message} (HTTP {status_code})")
         }
         Failure::RequestTimeoutError => "no answer in time".to_owned(),
-        other => crate::services::aws::failure::chain(other),
+        other => crate::base::error::chain(other),
     }
 }
 

@@ -17,9 +17,9 @@ use super::{
     upload::{self, Source, base64_crc},
 };
 use crate::{
-    base::error::{Error, Exit, Result},
+    base::error::{Error, Exit, Result, chain},
     services::{
-        aws::failure::{Failure, chain},
+        aws::failure::Failure,
         store::{
             Content, Found, Listed, Metadata, Progress, Put, background::Background, check_key,
             missing, too_large, too_short,

@@ -12,11 +12,8 @@ use super::{
     upload::blocking,
 };
 use crate::{
-    base::error::{Error, Result},
-    services::{
-        aws::failure::chain,
-        store::{Found, Progress, TEMPORARY},
-    },
+    base::error::{Error, Result, chain},
+    services::store::{Found, Progress, TEMPORARY},
 };
 
 const RANGE: u64 = 8 << 20;

@@ -13,9 +13,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::client::{CONFLICTS, S3Store, map, patience, pause, writing};
 use crate::{
-    base::error::{Error, Exit, Result},
+    base::error::{Error, Exit, Result, chain},
     services::{
-        aws::failure::{Failure, chain},
+        aws::failure::Failure,
         store::{Content, Metadata, Put, background::Caller},
     },
 };

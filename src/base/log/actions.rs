@@ -1,0 +1,138 @@
+//! The commands of the GitHub Actions runner: groups, annotations, and the times in which it ignores commands.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Component, Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use super::line::write_line;
+use crate::base::{error::Place, redact::Secret};
+
+/// Whether the runner listens to commands.
+pub(super) struct Fence {
+    /// What makes it listen again: 256 random bits.
+    token: String,
+    pub(super) is_closed: Mutex<bool>,
+    /// A step's lines are being folded.
+    is_grouped: AtomicBool,
+    /// The checkout's root: places are told relative to it.
+    workspace: Option<PathBuf>,
+    /// Annotations of places that were made, each once.
+    annotated: Mutex<BTreeSet<String>>,
+}
+
+/// Of one kind GitHub shows ten per step; one is left for the error that ends the run.
+const ANNOTATIONS: usize = 9;
+/// Of an annotation's text, GitHub keeps so many characters.
+const ANNOTATION_LENGTH: usize = 4_096;
+
+impl Fence {
+    pub(super) fn open(workspace: Option<PathBuf>) -> Self {
+        // Without random bytes there is no token that a program could not guess: then the runner is never made to listen again.
+        let token = Secret::random().map(|token| token.expose().to_owned()).unwrap_or_default();
+        Self {
+            token,
+            is_closed: Mutex::new(false),
+            is_grouped: AtomicBool::new(false),
+            workspace,
+            annotated: Mutex::default(),
+        }
+    }
+
+    /// Groups don't nest.
+    pub(super) fn group(&self, title: &str) {
+        self.end_group();
+        self.is_grouped.store(true, Ordering::Relaxed);
+        self.command(&format!("::group::{title}"));
+    }
+
+    pub(super) fn end_group(&self) {
+        if self.is_grouped.swap(false, Ordering::Relaxed) {
+            self.command("::endgroup::");
+        }
+    }
+
+    /// `file=…,line=…,col=…`; None for what is not in the checkout.
+    pub(super) fn place(&self, place: &Place) -> Option<String> {
+        let path = normal(&place.file);
+        let path = path.strip_prefix(self.workspace.as_ref()?).ok()?.to_str()?;
+        let column =
+            if place.column > 0 { format!(",col={}", place.column) } else { String::new() };
+        Some(format!("file={},line={}{column}", command_property(path), place.line))
+    }
+
+    /// Annotates a place, if GitHub still shows annotations of this severity and this one is new.
+    pub(super) fn annotate(&self, severity: &str, properties: &str, title: &str, text: &str) {
+        let text: String = text.chars().take(ANNOTATION_LENGTH).collect();
+        let title = command_property(title);
+        let of_severity = format!("::{severity} ");
+        let command = format!("{of_severity}{properties},title={title}::{}", command_data(&text));
+        let mut annotated = self.annotated.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_room =
+            annotated.iter().filter(|one| one.starts_with(&of_severity)).count() < ANNOTATIONS;
+        if is_room && annotated.insert(command.clone()) {
+            self.command(&command);
+        }
+    }
+
+    /// Something that must not be taken for a command.
+    pub(super) fn line(&self, line: &str) {
+        let mut is_closed = self.is_closed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = io::stdout().lock();
+        if !std::mem::replace(&mut *is_closed, true) {
+            write_line(&mut out, &format!("::stop-commands::{}", self.token));
+        }
+        write_line(&mut out, line);
+    }
+
+    pub(super) fn command(&self, command: &str) {
+        let mut is_closed = self.is_closed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reopen(&mut is_closed);
+        write_line(&mut io::stdout().lock(), command);
+    }
+
+    pub(super) fn reopen(&self, is_closed: &mut bool) {
+        if std::mem::replace(is_closed, false) {
+            write_line(&mut io::stdout().lock(), &format!("::{}::", self.token));
+        }
+    }
+}
+
+/// The runner reads `%`, CR and LF of a command's text as escapes.
+pub(super) fn command_data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// In a command's properties `:` and `,` are escapes as well.
+fn command_property(text: &str) -> String {
+    command_data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+/// Without `.` and `..`, by the text alone.
+fn normal(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut done, part| {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(done.pop()),
+            part => done.push(part),
+        }
+        done
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_text_is_escaped() {
+        assert_eq!(command_data("a%0A\n::b"), "a%250A%0A::b");
+        assert_eq!(command_property("a,b:c%\r\n"), "a%2Cb%3Ac%25%0D%0A");
+        assert_eq!(normal(Path::new("/w/app/infra/../../lib/./x.tf")), Path::new("/w/lib/x.tf"));
+    }
+}

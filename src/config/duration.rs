@@ -1,0 +1,40 @@
+//! Durations in configuration and flags.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+/// A duration as people write it: `90s`, `5m`, `72h`, `90d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HumanDuration(pub(crate) Duration);
+
+impl FromStr for HumanDuration {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refuse = || {
+            format!(
+                "`{}` is no duration: a number and `s`, `m`, `h` or `d`, such as `5m`",
+                text.escape_debug()
+            )
+        };
+        let (number, unit) =
+            text.char_indices().last().map(|(at, unit)| (&text[..at], unit)).ok_or_else(refuse)?;
+        let seconds = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86400,
+            _ => return Err(refuse()),
+        };
+        let number: u32 = number.parse().map_err(|_| refuse())?;
+        Ok(Self(Duration::from_secs(u64::from(number) * seconds)))
+    }
+}
+
+/// In seconds, which Terraform understands too.
+impl fmt::Display for HumanDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s", self.0.as_secs())
+    }
+}
+
+deserialize_from_str!(HumanDuration);
