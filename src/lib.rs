@@ -29,7 +29,13 @@ use self::{
         redact::Redactor,
         zombies,
     },
-    cli::args::{self, Command, Inputs, Parsed},
+    cli::{
+        Parsed,
+        args::{Command, Inputs},
+        parse,
+        report_flags::ReportFlags,
+        usage,
+    },
     report::Report,
     services::{
         ci::{self, host::Host, post_state::Handover},
@@ -46,16 +52,16 @@ pub fn run(args: Vec<OsString>, environment: ProcessEnv) -> u8 {
         .in_workspace(environment.get("GITHUB_WORKSPACE"));
     let told = log.clone();
     std::panic::set_hook(Box::new(move |panic| told.error(&defect(panic))));
-    let ended = std::panic::catch_unwind(|| match args::parse(args, &environment) {
-        Ok(Parsed::Said { exit, said }) => {
+    let ended = std::panic::catch_unwind(|| match parse(args, &environment) {
+        Ok(Parsed::Usage { exit, text }) => {
             // What was typed stands in the message: on Actions it must not command the runner.
             match on_actions {
-                true => said.to_string().lines().for_each(|line| log.output(line)),
+                true => text.to_string().lines().for_each(|line| log.output(line)),
                 // Nothing can be done about a closed standard output.
-                false => drop(said.print()),
+                false => drop(text.print()),
             }
             if exit != 0 {
-                report::publish_startup_failure(&args::as_error(&said), &environment, &log);
+                report::publish_startup_failure(&usage::as_error(&text), &environment, &log);
             }
             exit
         }
@@ -98,7 +104,8 @@ fn start(inputs: Inputs, environment: ProcessEnv, log: Log) -> Result<u8> {
         })?;
         let pace = github::Pace::new(interrupt.clone());
         let host = Host { environment, log, interrupt, run, pace };
-        let wanted = context::report_destinations(&inputs.global);
+        let flags = ReportFlags::of(&inputs.command);
+        let wanted = context::report_destinations(&flags, &inputs.global);
         let mut told = Report::of(host.run.as_deref());
         let started = Instant::now();
         let ended = commands::run(inputs, host.clone(), &mut told).await;

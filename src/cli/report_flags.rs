@@ -1,67 +1,79 @@
-//! Which commands have a report, and whether it can be written where it is wanted: known before anything is done.
+//! The report flags of a command, and whether its files can be written, which is checked before anything is done.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::args::{Command, ComponentCommand, PreviewCommand, ReportInputs};
-use crate::base::error::{Error, Result};
+use super::args::{Command, ComponentCommand, PlanInputs, PreviewCommand, ReportInputs};
+use crate::{
+    base::error::{Error, Result},
+    config::settings::Commenting,
+};
 
-/// The commands that change something say so also elsewhere than in the log.
-const REPORTED: [&str; 7] =
-    ["release", "deploy", "destroy", "rollback", "preview up", "preview down", "preview reap"];
-/// They have one plan, which may be wanted as files.
-const PLANNED: [&str; 5] = ["deploy", "destroy", "rollback", "preview up", "preview down"];
-/// After them there is something to look at.
-const ADDRESSED: [&str; 3] = ["deploy", "rollback", "preview up"];
-
-/// The command's name, if it has a report.
-pub(crate) fn reported(command: &Command) -> Option<&'static str> {
-    let Command::Component(command) = command else { return None };
-    Some(match command {
-        ComponentCommand::Release(inputs) if !inputs.local => "release",
-        ComponentCommand::Deploy(_) => "deploy",
-        ComponentCommand::Destroy(_) => "destroy",
-        ComponentCommand::Rollback(_) => "rollback",
-        ComponentCommand::Preview(PreviewCommand::Up(_)) => "preview up",
-        ComponentCommand::Preview(PreviewCommand::Down(_)) => "preview down",
-        ComponentCommand::Preview(PreviewCommand::Reap(_)) => "preview reap",
-        _ => return None,
-    })
+/// Where a run reports, apart from the log.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReportFlags {
+    /// The command's name; empty for a command without a report.
+    pub(crate) command: &'static str,
+    /// A file.
+    pub(crate) markdown: Option<PathBuf>,
+    /// A file.
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) comment: Option<Commenting>,
+    /// A folder.
+    pub(crate) plan_out: Option<PathBuf>,
+    /// The Terraform output with the environment's URL.
+    pub(crate) url_output: Option<String>,
 }
 
-pub(crate) fn check(command: &Command, inputs: &ReportInputs) -> Result<()> {
-    let reported = reported(command);
-    let given = [
-        ("report-markdown", inputs.report_markdown.is_some(), &REPORTED[..]),
-        ("report-json", inputs.report_json.is_some(), &REPORTED),
-        ("comment", inputs.comment.is_some(), &REPORTED),
-        ("plan-out", inputs.plan_out.is_some(), &PLANNED),
-        ("url-output", inputs.url_output.is_some(), &ADDRESSED),
-    ];
-    let refused = given
-        .into_iter()
-        .find(|(_, is_given, of)| *is_given && !reported.is_some_and(|it| of.contains(&it)));
-    if let Some((name, _, of)) = refused {
-        let what = match name {
-            "plan-out" => "a plan",
-            "url-output" => "an environment's address",
-            _ => "a report",
-        };
-        return Err(Error::input(format!(
-            "--{name} (the Action's input `{name}`) is not for a command without {what}"
-        ))
-        .hint(format!("leave it out; it is for {}", of.join(", "))));
-    }
-    for (flag, path) in
-        [("--report-markdown", &inputs.report_markdown), ("--report-json", &inputs.report_json)]
-    {
-        if let Some(path) = path {
-            check_file(flag, path)?;
+impl ReportFlags {
+    /// Collects the report flags of `command`, wherever it declares them.
+    pub(crate) fn of(command: &Command) -> Self {
+        let Command::Component(command) = command else { return Self::default() };
+        match command {
+            ComponentCommand::Release(it) => Self::new("release", &it.report),
+            ComponentCommand::Deploy(it) => {
+                Self::new("deploy", &it.report).with_plan(&it.plan).with_url(&it.url_output)
+            }
+            ComponentCommand::Destroy(it) => Self::new("destroy", &it.report).with_plan(&it.plan),
+            ComponentCommand::Rollback(it) => {
+                Self::new("rollback", &it.report).with_plan(&it.plan).with_url(&it.url_output)
+            }
+            ComponentCommand::Preview(PreviewCommand::Up(it)) => {
+                Self::new("preview up", &it.report).with_plan(&it.plan).with_url(&it.url_output)
+            }
+            ComponentCommand::Preview(PreviewCommand::Down(it)) => {
+                Self::new("preview down", &it.report).with_plan(&it.plan)
+            }
+            ComponentCommand::Preview(PreviewCommand::Reap(it)) => {
+                Self::new("preview reap", &it.report)
+            }
+            _ => Self::default(),
         }
     }
-    inputs.plan_out.as_deref().map_or(Ok(()), check_folder)
+
+    fn new(command: &'static str, inputs: &ReportInputs) -> Self {
+        let ReportInputs { report_markdown, report_json, comment } = inputs.clone();
+        Self { command, markdown: report_markdown, json: report_json, comment, ..Self::default() }
+    }
+
+    fn with_plan(self, plan: &PlanInputs) -> Self {
+        Self { plan_out: plan.plan_out.clone(), ..self }
+    }
+
+    fn with_url(self, output: &Option<String>) -> Self {
+        Self { url_output: output.clone(), ..self }
+    }
+
+    /// Fails if a file or folder of the report cannot be written. Leaves nothing behind.
+    pub(crate) fn check(&self) -> Result<()> {
+        for (flag, path) in [("--report-markdown", &self.markdown), ("--report-json", &self.json)] {
+            if let Some(path) = path {
+                check_file(flag, path)?;
+            }
+        }
+        self.plan_out.as_deref().map_or(Ok(()), check_folder)
+    }
 }
 
-/// Nothing is left of the attempt.
 fn check_file(flag: &str, path: &Path) -> Result<()> {
     if path.is_dir() {
         return Err(Error::input(format!("the report `{}` is a folder", path.display()))
@@ -69,23 +81,22 @@ fn check_file(flag: &str, path: &Path) -> Result<()> {
     }
     let folder =
         path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    try_in(folder).map_err(|error| {
-        Error::io("can't write the report", path, &error).hint(format!(
-            "{flag} names a file in a folder that is there, and that may be written to"
-        ))
+    check_writable(folder).map_err(|error| {
+        Error::io("cannot write the report", path, &error)
+            .hint(format!("name a file in a folder that exists and is writable: {flag} FILE"))
     })
 }
 
-/// The folder itself is made when there is a plan: what counts is the nearest that is there.
+/// The folder itself is created only when there is a plan: until then its nearest existing ancestor must be writable.
 fn check_folder(folder: &Path) -> Result<()> {
-    let is_there = |folder: &&Path| folder.symlink_metadata().is_ok();
-    let nearest = folder.ancestors().filter(|folder| !folder.as_os_str().is_empty()).find(is_there);
-    try_in(nearest.unwrap_or(Path::new("."))).map_err(|error| {
-        Error::io("can't make the folder of `--plan-out`", folder, &error)
-            .hint("name a folder that may be made, or written to")
+    let exists = |folder: &&Path| folder.symlink_metadata().is_ok();
+    let nearest = folder.ancestors().filter(|folder| !folder.as_os_str().is_empty()).find(exists);
+    check_writable(nearest.unwrap_or(Path::new("."))).map_err(|error| {
+        Error::io("cannot create the folder of `--plan-out`", folder, &error)
+            .hint("name a folder that is writable, or that cdflow can create")
     })
 }
 
-fn try_in(folder: &Path) -> std::io::Result<()> {
+fn check_writable(folder: &Path) -> std::io::Result<()> {
     tempfile::tempfile_in(folder).map(drop)
 }

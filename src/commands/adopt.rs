@@ -6,7 +6,10 @@ use std::{fs, path::Path};
 use super::deploy;
 use crate::{
     base::error::{Error, Result},
-    cli::args::{AdoptInputs, DeployInputs, PlanInputs, StateUrl},
+    cli::{
+        args::{AdoptInputs, DeployInputs, PlanInputs},
+        values::StateUrl,
+    },
     config::{
         names::Version,
         scheme::{Account, Matched},
@@ -86,6 +89,8 @@ pub(crate) async fn run(context: &Context, inputs: AdoptInputs, report: &mut Rep
         refresh_only: false,
         allow_destroy: Vec::new(),
         allow_downgrade: false,
+        url_output: None,
+        report: Default::default(),
     };
     deploy::run(context, inputs, report).await
 }

@@ -25,7 +25,7 @@ pub(crate) async fn run(
     inputs: DestroyInputs,
     report: &mut Report,
 ) -> Result<()> {
-    let DestroyInputs { environment, version, plan, confirm } = inputs;
+    let DestroyInputs { environment, version, plan, confirm, .. } = inputs;
     report.environment = Some(environment.to_string());
     report.version = version.as_ref().map(Version::to_string);
     let (_, matched) = context.scheme.account_of(&environment)?;

@@ -7,10 +7,10 @@ use crate::{
         error::{Error, Result},
         units::bytes_text,
     },
-    cli::args::{FunctionImages, Global},
+    cli::args::Global,
     config::{
-        component,
-        component::{ComponentType, Function},
+        component::{self, ComponentType, Function},
+        settings::FunctionImages,
     },
     context,
     release::artifact::function::{Images, Profile},

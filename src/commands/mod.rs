@@ -1,6 +1,7 @@
 //! The commands: the order of things, and nothing else.
 
 mod adopt;
+mod build;
 mod deploy;
 mod destroy;
 mod dockerfile;
@@ -18,12 +19,11 @@ mod shell;
 mod status;
 pub(crate) mod unlock;
 
-use self::release::local;
 use crate::{
     base::error::Result,
     cli::{
         args::{Command, ComponentCommand, Inputs},
-        report_flags,
+        report_flags::ReportFlags,
     },
     context::{self, Upgrade, trust},
     deploy::comment_rows,
@@ -38,15 +38,15 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
     if let Some(token) = &global.github_token {
         host.log.redactor.add(token);
     }
-    report_flags::check(&command, &global.report)?;
-    local::check(&command)?;
-    let reported = report_flags::reported(&command).unwrap_or_default();
+    let flags = ReportFlags::of(&command);
+    flags.check()?;
     let interrupt = host.interrupt.clone();
     let command = match command {
         Command::CredentialProcess { socket } => {
             host.log.json(&credentials::ask(&socket).await?);
             return Ok(0);
         }
+        Command::Build(inputs) => return build::run(&global, &inputs, &host).await.map(|()| 0),
         Command::Dockerfile(inputs) => {
             return interrupt
                 .or_cancel("asking for the base images", dockerfile::run(&global, &inputs, &host))
@@ -61,15 +61,13 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
             return examined.await.map(|()| 0);
         }
         Command::Init(inputs) => return init::run(&global, &inputs, &host).map(|()| 0),
-        Command::Component(ComponentCommand::Release(inputs)) if inputs.local => {
-            return local::run(&global, &inputs, &host).await.map(|()| 0);
-        }
         Command::Component(command) => command,
     };
-    report.command = reported.to_owned();
+    report.command = flags.command.to_owned();
     trust::check(&global, &host).await?;
-    let context =
-        interrupt.or_cancel("reading the account scheme", context::open(&global, host)).await?;
+    let context = interrupt
+        .or_cancel("reading the account scheme", context::open(&global, &flags, host))
+        .await?;
     report.component = Some(context.identity.component.to_string());
     report.team = Some(context.identity.team.to_string());
     let done = match command {

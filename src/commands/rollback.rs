@@ -18,7 +18,7 @@ pub(crate) async fn run(
     inputs: RollbackInputs,
     report: &mut Report,
 ) -> Result<()> {
-    let RollbackInputs { environment, plan, allow_destroy } = inputs;
+    let RollbackInputs { environment, plan, allow_destroy, .. } = inputs;
     report.environment = Some(environment.to_string());
     context.scheme.account_of(&environment)?;
     let record = deploy::record(context, &environment).await?;
@@ -40,6 +40,8 @@ pub(crate) async fn run(
         refresh_only: false,
         allow_destroy,
         allow_downgrade: true,
+        url_output: None,
+        report: Default::default(),
     };
     carry(context, inputs, version, &record, Some(before.start), report).await
 }

@@ -18,4 +18,5 @@ pub(crate) mod identity;
 pub(crate) mod names;
 pub(crate) mod preview;
 pub(crate) mod scheme;
+pub(crate) mod settings;
 pub(crate) mod version_constraint;

@@ -14,12 +14,13 @@ use crate::{
         error::{Error, Result},
         redact::Secret,
     },
-    cli::args::{AwsInputs, Global},
+    cli::{args::Global, report_flags::ReportFlags},
     config::{
         component::{self, Manifest, SchemeUrl},
         identity::{Identity, Release},
         names::{Component, Team, Version},
         scheme::{Account, AccountScheme, Place, StateBackend},
+        settings::AwsInputs,
     },
     report,
     services::{
@@ -77,7 +78,7 @@ pub(crate) struct Side {
     pub(crate) identity: Identity,
 }
 
-pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
+pub(crate) async fn open(global: &Global, flags: &ReportFlags, host: Host) -> Result<Context> {
     let folder = folder(global)?;
     for unset in host.environment.check_passed(&global.pass_environment)? {
         host.log.warning(&format!("`{unset}` shall be passed on to Terraform, but is not set"));
@@ -85,7 +86,7 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
     let (manifest, manifest_text) = read_manifest(&folder)?;
     let mut manifest = manifest.with_terraform(global.terraform_version.as_ref());
     let mut url_output_by = "`deploy.url-output` of cdflow.yml";
-    if let Some(output) = &global.report.url_output {
+    if let Some(output) = &flags.url_output {
         manifest.deploy.url_output = Some(output.clone());
         url_output_by = "--url-output (the Action's input `url-output`)";
     }
@@ -126,7 +127,7 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
         store,
         pass_environment,
         github_token: global.github_token.clone(),
-        reporting: report_destinations(global),
+        reporting: report_destinations(flags, global),
         aws: global.aws.clone(),
         root,
         release_session,
@@ -134,12 +135,12 @@ pub(crate) async fn open(global: &Global, host: Host) -> Result<Context> {
 }
 
 /// Where the flags and inputs send the report.
-pub(crate) fn report_destinations(global: &Global) -> report::Destinations {
+pub(crate) fn report_destinations(flags: &ReportFlags, global: &Global) -> report::Destinations {
     report::Destinations {
-        markdown: global.report.report_markdown.clone(),
-        json: global.report.report_json.clone(),
-        plan: global.report.plan_out.clone(),
-        comment: global.report.comment,
+        markdown: flags.markdown.clone(),
+        json: flags.json.clone(),
+        plan: flags.plan_out.clone(),
+        comment: flags.comment,
         token: global.github_token.clone(),
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         redact::Secret,
         run_folder::PrivateFolder,
     },
-    cli::args::{FetchInputs, FileInput},
+    config::settings::{FetchInputs, FileInput},
     services::ci::host::Host,
 };
 

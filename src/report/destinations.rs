@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{base::redact::Secret, cli::args::Commenting, services::ci::host::Host};
+use crate::{base::redact::Secret, config::settings::Commenting, services::ci::host::Host};
 
 /// Where a report is to go.
 #[derive(Clone)]

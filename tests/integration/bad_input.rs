@@ -234,11 +234,7 @@ fn an_unknown_environment() {
 fn mistakes_in_release_data() {
     let project = Project::local("greeting");
     for datum in ["colour", "=red", ""] {
-        project.refuses(
-            ["release", "1", "--release-data", datum],
-            2,
-            &["release data is written KEY=VALUE"],
-        );
+        project.refuses(["release", "1", "--release-data", datum], 2, &["expected KEY=VALUE"]);
     }
     for key in ["commit", "version", "component", "team", "s3_key", "source_code_hash", "image_id"]
     {
@@ -265,7 +261,7 @@ fn mistakes_of_the_command_line() {
         let output = project.refuses(
             ["deploy", flag, "live"],
             2,
-            &["is no flag: it stands after the command", "deploy live 42"],
+            &["is not a flag; write it after the command", "deploy live 42"],
         );
         output.lacks("new-environment").lacks("pass-environment").lacks("aws-region");
     }
@@ -273,19 +269,23 @@ fn mistakes_of_the_command_line() {
         project.refuses(
             ["preview", "up", "--pull-request", pull_request],
             2,
-            &["is no number of a pull request, such as `7`"],
+            &["is not a pull request number, such as `7`"],
         );
     }
     project.refuses(
         ["release", "1", "--tag", "x"],
         2,
-        &["--tag is for `release --local`", "leave out --tag"],
+        &["--tag is for `cdflow build`", "remove --tag"],
     );
-    project.refuses(["release", "1", "--dev"], 2, &["--dev is for `release --local`"]);
+    project.refuses(["release", "1", "--local"], 2, &["cannot be used with"]);
+    project.refuses(["release", "1", "--dev"], 2, &["--dev is for `cdflow build`"]);
     project.refuses(
         ["release", "1", "--url-output", "x"],
         2,
-        &["is not for a command without an environment's address", "rollback"],
+        &[
+            "unexpected argument '--url-output'",
+            "a flag of other commands: deploy, preview up, rollback",
+        ],
     );
     project.refuses(
         ["-C", "cdflow.yml", "status"],
@@ -299,7 +299,7 @@ fn mistakes_of_the_command_line() {
     );
     project.refuses([] as [&str; 0], 2, &["Usage"]);
     let help = cdflow(["deploy", "--help"]).run().success().stdout.clone();
-    let (own, global) = help.split_once("Options of every command:").unwrap();
+    let (own, global) = help.split_once("Global options:").unwrap();
     assert!(
         own.contains("--allow-destroy")
             && !own.contains("--aws-region")
@@ -321,7 +321,7 @@ fn mistakes_in_a_step() {
     for (inputs, says) in [
         (
             &[("COMMAND", "depoly")][..],
-            &["the input `command` is `depoly`", "did you mean `deploy`?"][..],
+            &["unknown command `depoly` in the input `command`", "did you mean `deploy`?"][..],
         ),
         (
             &[("VERSION", "1")],
@@ -334,7 +334,7 @@ fn mistakes_in_a_step() {
         ),
         (
             &[("COMMAND", "release"), ("VERSION", "1"), ("PLATFROM-CONFIG", "x")],
-            &["there is no input `platfrom-config`", "did you mean `platform-config`?"],
+            &["unknown input `platfrom-config`", "did you mean `platform-config`?"],
         ),
         (
             &[("COMMAND", "release"), ("VERSION", "1"), ("ENVIRONMENT", "live")],
@@ -342,19 +342,19 @@ fn mistakes_in_a_step() {
         ),
         (
             &[("COMMAND", "deploy"), ("ENVIRONMENT", "live"), ("PLAN-ONLY", "yes")],
-            &["the input `plan-only` is `yes`", "it may be `true` or `false`"],
+            &["the input `plan-only` is `yes`", "set it to `true` or `false`"],
         ),
         (
             &[("COMMAND", "preview up"), ("PULL-REQUEST", "#7")],
-            &["the input `pull-request` can't be used: `#7` is no number of a pull request"],
+            &["the input `pull-request` is invalid: `#7` is not a pull request number"],
         ),
         (
             &[("COMMAND", "release"), ("VERSION", "v/1")],
-            &["the input `version` can't be used", "Docker tag"],
+            &["the input `version` is invalid", "Docker tag"],
         ),
         (
             &[("COMMAND", "release"), ("VERSION", "1"), ("RELEASE-DATA", "a=1\nb")],
-            &["the input `release-data` can't be used: `b`"],
+            &["the input `release-data` has an invalid line: `b`"],
         ),
     ] {
         let before = project.snapshot();

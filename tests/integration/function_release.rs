@@ -377,18 +377,14 @@ fn for_the_machine_of_the_developer_alone() {
     fs::write(folder.join("src/.env"), "GREETING=developer\n").unwrap();
     fs::write(folder.join(".rocherc"), "release_build_image=nowhere.test/a:1\n").unwrap();
     let run = |folder: &Path, arguments: &[&str]| {
-        Runner::new(
-            env!("CARGO_BIN_EXE_cdflow"),
-            [&["release", "--local"], arguments].concat(),
-            &sandbox,
-        )
-        .cwd(folder)
-        .in_lab(lab())
+        Runner::new(env!("CARGO_BIN_EXE_cdflow"), [&["build"], arguments].concat(), &sandbox)
+            .cwd(folder)
+            .in_lab(lab())
     };
     let said = run(&folder, &["--dev"]).run();
     said.fails(2).stderr_has("you are logged in to no registry").stderr_has("--tag NAME");
     run(&folder, &["--tag", "Greeter"]).run().fails(2).stderr_has("image `Greeter` is refused");
-    run(&folder, &["1"]).run().fails(2).stderr_has("cannot be used with");
+    run(&folder, &["1"]).run().fails(2).stderr_has("unexpected argument '1'");
 
     // In src/ as in the folder above it.
     let output = run(&folder.join("src"), &["--dev"]).env("DOCKER_USERNAME", "me").run();
@@ -494,6 +490,7 @@ fn podman_builds_it_too() {
     fs::write(sandbox.work().join("functions.rs"), FUNCTIONS).unwrap();
     fs::write(sandbox.work().join("lib.rs"), LIB).unwrap();
     let release = || {
+        // The old spelling of `cdflow build`.
         let arguments = ["-v", "release", "--local", "--tag", "localhost/greeter:1"];
         let cdflow = Runner::new(env!("CARGO_BIN_EXE_cdflow"), arguments, &sandbox).in_lab(lab);
         cdflow.env("DOCKER_HOST", format!("unix://{}", socket.display())).run()

@@ -517,8 +517,14 @@ fn a_report_that_can_not_be_written_is_known_before_anything_is_done() {
         &["shell", "live", "--", "true"],
     ] {
         for (flag, value) in given {
-            let refused = project.cdflow([&[flag, value], command].concat()).run();
-            refused.fails(2).stderr_has(flag).stderr_has("it is for ").stderr_has("rollback");
+            let arguments = [&command[..1], &[flag, value], &command[1..]].concat();
+            project
+                .cdflow(arguments)
+                .run()
+                .fails(2)
+                .stderr_has(&format!("unexpected argument '{flag}'"))
+                .stderr_has(&format!("{flag} is a flag of other commands: "))
+                .stderr_has("rollback");
         }
     }
     let input = [("INPUT_COMMAND", "status"), ("INPUT_REPORT-JSON", "r")];
@@ -527,14 +533,17 @@ fn a_report_that_can_not_be_written_is_known_before_anything_is_done() {
         .envs(input)
         .run()
         .fails(2)
-        .stderr_has("the Action's input `report-json`");
+        .stderr_has("the input `report-json` is not for the command `status`")
+        .stderr_has(
+            "it is for release, deploy, destroy, preview up, preview down, preview reap, rollback",
+        );
     let release = ["release", "2", "--plan-out", "plans"];
     project.refuses(
         release,
         2,
         &[
-            "not for a command without a plan",
-            "deploy, destroy, rollback, preview up, preview down",
+            "unexpected argument '--plan-out'",
+            "a flag of other commands: deploy, destroy, preview up, preview down, rollback",
         ],
     );
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::findings::{Report, counted};
 use crate::{
     base::error::{Error, Result},
-    cli::args::FunctionImages,
+    config::settings::FunctionImages,
     config::{component::Manifest, names::Component},
     release::artifact::{
         function::{Code, Images, Profile},

@@ -8,7 +8,7 @@ pub(crate) use crate::deploy::preview::watch::Watch;
 
 use crate::{
     base::error::{Error, Result},
-    cli::args::{PreviewCommand, PullRequestNumber},
+    cli::{args::PreviewCommand, values::PullRequestNumber},
     config::names::Environment,
     context::Context,
     deploy::ledger::Record,

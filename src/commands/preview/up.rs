@@ -122,13 +122,12 @@ async fn release_once(
         return Ok(());
     }
     let inputs = ReleaseInputs {
-        local: false,
-        dev: false,
-        tag: None,
         version: Some(version.clone()),
         build: inputs.build.clone(),
         create_github_release: false,
         dry_run: false,
+        report: Default::default(),
+        local: Default::default(),
     };
     release::make(context, &release, &inputs, report).await
 }

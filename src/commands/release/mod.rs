@@ -17,7 +17,7 @@ use crate::{
         run_folder::PrivateFolder,
         units::bytes_text,
     },
-    cli::args::{Datum, ReleaseInputs},
+    cli::{args::ReleaseInputs, values::Datum},
     config::{component::ComponentType, identity::Release, scheme::Place},
     context,
     context::Context,
@@ -46,7 +46,6 @@ use crate::{
 
 pub(crate) mod github_release;
 mod image;
-pub(crate) mod local;
 
 /// Keys that cdflow puts into `release` itself.
 const BUILT_IN_DATA: [&str; 12] = [

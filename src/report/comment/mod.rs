@@ -12,7 +12,7 @@ use self::{
 };
 use super::{Destinations, Report};
 use crate::{
-    cli::args::Commenting,
+    config::settings::Commenting,
     services::{ci::host::Host, github::Api},
 };
 

@@ -20,7 +20,7 @@ use crate::{
         process_env::ProcessEnv,
         redact::{Redactor, Secret},
     },
-    cli::args::RoleArn,
+    config::settings::RoleArn,
 };
 
 const AUDIENCE: &str = "sts.amazonaws.com";

@@ -25,8 +25,8 @@ use crate::{
         process_env::ProcessEnv,
         redact::{Redactor, Secret},
     },
-    cli::args::AwsInputs,
     config::scheme::Account,
+    config::settings::AwsInputs,
 };
 
 /// Role chaining allows one hour at most, so that is what every role gets; it is renewed as long as it is needed.

@@ -4,9 +4,7 @@
 //! `docker_credential` reads the process's environment and starts helpers itself. Ours is a value, and programs start in
 //! `process` only; so the file is read here.
 
-use std::{
-    collections::BTreeMap, convert::Infallible, fmt, fs, io::ErrorKind, path::PathBuf, str::FromStr,
-};
+use std::{collections::BTreeMap, fs, io::ErrorKind, path::PathBuf};
 
 use base64::{
     Engine,
@@ -22,6 +20,7 @@ use crate::{
         process_env::ProcessEnv,
         redact::{Redactor, Secret},
     },
+    config::settings::RegistryLogin,
     services::ci::host::Host,
 };
 
@@ -42,13 +41,6 @@ pub(crate) enum Login {
     /// An OAuth refresh token, as `docker login` keeps for some registries.
     IdentityToken(Secret),
 }
-
-/// `HOST=VARIABLE`: the environment variable VARIABLE holds `USER:PASSWORD` for the registry HOST.
-///
-/// So a password stands neither in an argument nor in an input. Whoever writes one there all the same must not find it in the
-/// error: that is why this takes any text, never shows it, and is looked into by `Logins::gather` alone.
-#[derive(Clone)]
-pub(crate) struct RegistryLogin(String);
 
 /// The registries that we can log in to.
 pub(crate) struct Logins {
@@ -107,7 +99,7 @@ impl Logins {
     ) -> Result<Self> {
         let mut logins = Self { known: BTreeMap::new(), helpers: Helpers::default() };
         for registry in registries {
-            let (host, login) = registry.login(environment)?;
+            let (host, login) = login_of(registry, environment)?;
             if logins.known.insert(host.clone(), login).is_some() {
                 return Err(Error::input(format!("`registries` has two logins for `{host}`"))
                     .hint("keep one of the two"));
@@ -242,47 +234,31 @@ impl Login {
     }
 }
 
-impl FromStr for RegistryLogin {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(text.to_owned()))
+fn login_of(registry: &RegistryLogin, environment: &ProcessEnv) -> Result<(String, Login)> {
+    let malformed = || {
+        Error::input("an item of `registries` is not HOST=VARIABLE (it is not shown: it may be a password)")
+            .hint("VARIABLE is the name of an environment variable that holds USER:PASSWORD: `quay.io=QUAY_LOGIN`")
+    };
+    let (host, variable) = registry.text().split_once('=').ok_or_else(malformed)?;
+    let is_host =
+        !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]".contains(c));
+    let is_variable =
+        variable.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+            && variable.starts_with(|c: char| !c.is_ascii_digit());
+    if !is_host || !is_variable {
+        return Err(malformed());
     }
-}
-
-impl fmt::Debug for RegistryLogin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RegistryLogin")
-    }
-}
-
-impl RegistryLogin {
-    fn login(&self, environment: &ProcessEnv) -> Result<(String, Login)> {
-        let malformed = || {
-            Error::input("an item of `registries` is not HOST=VARIABLE (it is not shown: it may be a password)")
-                .hint("VARIABLE is the name of an environment variable that holds USER:PASSWORD: `quay.io=QUAY_LOGIN`")
-        };
-        let (host, variable) = self.0.split_once('=').ok_or_else(malformed)?;
-        let is_host = !host.is_empty()
-            && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]".contains(c));
-        let is_variable =
-            variable.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
-                && variable.starts_with(|c: char| !c.is_ascii_digit());
-        if !is_host || !is_variable {
-            return Err(malformed());
-        }
-        // A variable that is not set may be no variable at all, but a token that looks like one.
-        let value = environment.get(variable).ok_or_else(|| {
-            Error::input(format!("the variable that `registries` names for `{host}` is not set"))
-                .hint("set it to USER:PASSWORD; in a workflow: `env:` of the step")
-        })?;
-        let login = Login::parse(value.trim()).ok_or_else(|| {
-            Error::input(format!(
-                "the variable that `registries` names for `{host}` does not hold USER:PASSWORD"
-            ))
-        })?;
-        Ok((normal(host), login))
-    }
+    // A variable that is not set may be no variable at all, but a token that looks like one.
+    let value = environment.get(variable).ok_or_else(|| {
+        Error::input(format!("the variable that `registries` names for `{host}` is not set"))
+            .hint("set it to USER:PASSWORD; in a workflow: `env:` of the step")
+    })?;
+    let login = Login::parse(value.trim()).ok_or_else(|| {
+        Error::input(format!(
+            "the variable that `registries` names for `{host}` does not hold USER:PASSWORD"
+        ))
+    })?;
+    Ok((normal(host), login))
 }
 
 fn docker_hub(environment: &ProcessEnv) -> Result<Option<Login>> {

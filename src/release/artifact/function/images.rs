@@ -8,7 +8,7 @@ use crate::{
         error::{Error, Result},
         process_env::ProcessEnv,
     },
-    cli::args::FunctionImages,
+    config::settings::FunctionImages,
     config::{component::Function, names::Image},
 };
 

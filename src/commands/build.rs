@@ -1,10 +1,10 @@
-//! release --local: a function's image for this machine, and no release.
+//! build: the image of a function component for this machine, without a release.
 
 use std::collections::BTreeMap;
 
 use crate::{
     base::error::{Error, Result},
-    cli::args::{Command, ComponentCommand, Global, ReleaseInputs},
+    cli::args::{BuildInputs, Global},
     commands::function::{Component, pinned, show},
     config::names::Image,
     release::artifact::function::{self, Code, Images, Profile, default_tag},
@@ -15,26 +15,10 @@ use crate::{
     },
 };
 
-/// clap lets them pass where a VERSION is given, because that excludes `--local`.
-pub(crate) fn check(command: &Command) -> Result<()> {
-    let Command::Component(ComponentCommand::Release(inputs)) = command else { return Ok(()) };
-    let flag = match (inputs.local, inputs.dev, &inputs.tag) {
-        (false, true, _) => "--dev",
-        (false, _, Some(_)) => "--tag",
-        _ => return Ok(()),
-    };
-    Err(Error::input(format!(
-        "{flag} is for `release --local`, which only builds an image; this run publishes a release"
-    ))
-    .hint(format!(
-        "leave out {flag}, or build for this machine alone: cdflow release --local {flag} …"
-    )))
-}
-
-pub(crate) async fn run(global: &Global, inputs: &ReleaseInputs, host: &Host) -> Result<()> {
+pub(crate) async fn run(global: &Global, inputs: &BuildInputs, host: &Host) -> Result<()> {
     let profile = if inputs.dev { Profile::Dev } else { Profile::Release };
     let component = Component::open(global)?;
-    let images = component.images(profile, &inputs.build.images, host)?;
+    let images = component.images(profile, &inputs.images, host)?;
     let code = Code::find(&component.folder)?;
     let context = code.context(profile, &images)?;
     let logins = Logins::gather(&[], &host.environment, &host.log.redactor)?;

@@ -1,0 +1,39 @@
+//! The arguments of `deploy`.
+
+use clap::Args;
+
+use super::shared::{PlanInputs, ReportInputs};
+use crate::config::names::{Environment, Version};
+
+#[derive(Debug, Args)]
+pub(crate) struct DeployInputs {
+    /// Environment to deploy to
+    pub(crate) environment: Environment,
+    /// Release to deploy [default in CI: as for release]
+    pub(crate) version: Option<Version>,
+    #[command(flatten)]
+    pub(crate) plan: PlanInputs,
+    /// Allow an environment without state
+    #[arg(long)]
+    pub(crate) new_environment: bool,
+    /// Limit the plan to this resource or module (repeatable)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) target: Vec<String>,
+    /// Replace this resource (repeatable)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) replace: Vec<String>,
+    /// Only update the state to match the real resources
+    #[arg(long, conflicts_with = "replace")]
+    pub(crate) refresh_only: bool,
+    /// Allow this resource to be destroyed or replaced despite deploy guards (repeatable)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) allow_destroy: Vec<String>,
+    /// Allow a release that is older than the deployed one
+    #[arg(long)]
+    pub(crate) allow_downgrade: bool,
+    /// Terraform output with the environment's URL [default: `deploy.url-output` in cdflow.yml]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) url_output: Option<String>,
+    #[command(flatten, next_help_heading = "Report options")]
+    pub(crate) report: ReportInputs,
+}

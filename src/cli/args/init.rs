@@ -1,0 +1,20 @@
+//! The arguments of `init`.
+
+use clap::Args;
+
+use crate::config::{
+    component::ComponentType,
+    names::{Component, Team},
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct InitInputs {
+    /// Type of the component
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) kind: ComponentType,
+    /// Name of the component and of its folder, which must be missing or empty
+    pub(crate) name: Component,
+    /// Team that owns the component
+    #[arg(long, default_value = "platform")]
+    pub(crate) team: Team,
+}

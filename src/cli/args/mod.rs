@@ -1,0 +1,127 @@
+//! Every argument of the command line. The arguments of a command are in the file of its name; `shared` has those of several.
+//!
+//! An input of the Action has the name of its flag, or of its positional argument, except for a few that `cli::action` lists.
+
+mod adopt;
+mod build;
+mod deploy;
+mod destroy;
+mod dockerfile;
+mod doctor;
+mod history;
+mod init;
+mod inspect;
+mod preview;
+mod prune;
+mod release;
+mod rollback;
+mod shared;
+mod shell;
+mod status;
+mod unlock;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use self::{
+    adopt::AdoptInputs,
+    build::BuildInputs,
+    deploy::DeployInputs,
+    destroy::DestroyInputs,
+    dockerfile::DockerfileInputs,
+    doctor::DoctorInputs,
+    history::HistoryInputs,
+    init::InitInputs,
+    inspect::InspectInputs,
+    preview::{PreviewCommand, PreviewDownInputs, PreviewReapInputs, PreviewUpInputs},
+    prune::PruneInputs,
+    release::ReleaseInputs,
+    rollback::RollbackInputs,
+    shared::{Global, PlanInputs, ReportInputs},
+    shell::ShellInputs,
+    status::StatusInputs,
+    unlock::UnlockInputs,
+};
+
+/// Build once, publish one immutable release, deploy it to any environment with Terraform.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cdflow",
+    version,
+    after_help = "Try it without a cloud account: cdflow init --type infrastructure NAME"
+)]
+pub(crate) struct Inputs {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "a run has one value")]
+pub(crate) enum Command {
+    #[command(flatten)]
+    Component(ComponentCommand),
+    /// Build the image of a function component for this machine
+    Build(BuildInputs),
+    /// Print or write the Dockerfile of a function component
+    Dockerfile(DockerfileInputs),
+    /// Check everything that a release or a deploy needs
+    Doctor(DoctorInputs),
+    /// Create a component in a new folder
+    Init(InitInputs),
+    /// Print credentials for Terraform's state backend
+    #[command(hide = true)]
+    CredentialProcess { socket: PathBuf },
+    /// Wait for a cancelled step of the Action; action.yml's `post-entrypoint`
+    #[command(hide = true)]
+    Post,
+}
+
+/// The commands that work on a component of the account scheme.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ComponentCommand {
+    /// Build, bundle and publish a version
+    Release(ReleaseInputs),
+    /// Show the contents of a published release
+    Inspect(InspectInputs),
+    /// Deploy a release to an environment
+    Deploy(DeployInputs),
+    /// Destroy an environment
+    Destroy(DestroyInputs),
+    /// Manage the environment of a pull request
+    #[command(subcommand)]
+    Preview(PreviewCommand),
+    /// Show the deployed version of each environment
+    Status(StatusInputs),
+    /// Show the deploys of an environment and their results
+    History(HistoryInputs),
+    /// Deploy the previously deployed version again
+    Rollback(RollbackInputs),
+    /// Open a shell or run a command with Terraform set up for an environment
+    Shell(ShellInputs),
+    /// Delete old releases that were never deployed
+    Prune(PruneInputs),
+    /// Show who holds a state lock, or release it
+    Unlock(UnlockInputs),
+    /// Copy a state that another tool created, and use it
+    Adopt(AdoptInputs),
+}
+
+/// Returns the visible commands that have no subcommands, each with its name as typed, such as `preview up`.
+pub(super) fn leaf_commands(root: &clap::Command) -> Vec<(String, &clap::Command)> {
+    let visible = |command: &&clap::Command| !command.is_hide_set() && command.get_name() != "help";
+    let mut leaves = Vec::new();
+    for command in root.get_subcommands().filter(visible) {
+        match command.has_subcommands() {
+            true => leaves.extend(
+                leaf_commands(command)
+                    .into_iter()
+                    .map(|(name, leaf)| (format!("{} {name}", command.get_name()), leaf)),
+            ),
+            false => leaves.push((command.get_name().to_owned(), command)),
+        }
+    }
+    leaves
+}

@@ -1,0 +1,54 @@
+//! The arguments of `preview up`, `preview down` and `preview reap`.
+
+use clap::{Args, Subcommand};
+
+use super::shared::{BundleInputs, PlanInputs, ReportInputs};
+use crate::cli::values::PullRequestNumber;
+
+/// The commands of a pull request's environment.
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "a run has one value")]
+pub(crate) enum PreviewCommand {
+    /// Release a pull request's commit and deploy it to pr-<number>
+    Up(PreviewUpInputs),
+    /// Destroy a pull request's preview
+    Down(PreviewDownInputs),
+    /// Destroy previews whose pull request is closed or too old
+    Reap(PreviewReapInputs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PreviewUpInputs {
+    /// Pull request [default: the one that the run is for]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) pull_request: Option<PullRequestNumber>,
+    #[command(flatten)]
+    pub(crate) build: BundleInputs,
+    #[command(flatten)]
+    pub(crate) plan: PlanInputs,
+    /// Terraform output with the environment's URL [default: `deploy.url-output` in cdflow.yml]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) url_output: Option<String>,
+    #[command(flatten, next_help_heading = "Report options")]
+    pub(crate) report: ReportInputs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PreviewDownInputs {
+    /// Pull request [default: the one that the run is for]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) pull_request: Option<PullRequestNumber>,
+    #[command(flatten)]
+    pub(crate) plan: PlanInputs,
+    #[command(flatten, next_help_heading = "Report options")]
+    pub(crate) report: ReportInputs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PreviewReapInputs {
+    /// List the previews that would be destroyed; destroy nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten, next_help_heading = "Report options")]
+    pub(crate) report: ReportInputs,
+}

@@ -1,0 +1,22 @@
+//! The arguments of `rollback`.
+
+use clap::Args;
+
+use super::shared::{PlanInputs, ReportInputs};
+use crate::config::names::Environment;
+
+#[derive(Debug, Args)]
+pub(crate) struct RollbackInputs {
+    /// Environment to roll back
+    pub(crate) environment: Environment,
+    #[command(flatten)]
+    pub(crate) plan: PlanInputs,
+    /// Allow this resource to be destroyed or replaced despite deploy guards (repeatable)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) allow_destroy: Vec<String>,
+    /// Terraform output with the environment's URL [default: `deploy.url-output` in cdflow.yml]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) url_output: Option<String>,
+    #[command(flatten, next_help_heading = "Report options")]
+    pub(crate) report: ReportInputs,
+}

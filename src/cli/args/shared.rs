@@ -1,0 +1,99 @@
+//! Arguments that several commands have.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::{
+    base::redact::Secret,
+    cli::values::{Datum, parallelism},
+    config::{
+        duration::HumanDuration,
+        names::Component,
+        settings::{AwsInputs, Commenting, FetchInputs, FunctionImages, RegistryLogin},
+        version_constraint::Constraint,
+    },
+};
+
+const GLOBAL_HEADING: &str = "Global options";
+
+/// The arguments of every command.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = GLOBAL_HEADING)]
+pub(crate) struct Global {
+    /// Component name [default: cdflow.yml, the git remote or GITHUB_REPOSITORY]
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub(crate) component: Option<Component>,
+    /// Folder of cdflow.yml
+    #[arg(short = 'C', long = "directory", global = true, value_name = "DIR", default_value = ".")]
+    pub(crate) directory: PathBuf,
+    /// Environment variable to pass on to Terraform (repeatable)
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) pass_environment: Vec<String>,
+    /// Required version of Terraform or OpenTofu; overrides cdflow.yml
+    #[arg(long, global = true, value_name = "CONSTRAINT")]
+    pub(crate) terraform_version: Option<Constraint>,
+    /// Use the old account scheme even if the component has moved
+    #[arg(long, global = true)]
+    pub(crate) old_account_scheme: bool,
+    /// Print what cdflow chooses and why; twice: also each program it starts
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Print without colors
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+    #[command(flatten, next_help_heading = GLOBAL_HEADING)]
+    pub(crate) aws: AwsInputs,
+    /// Only an input, not a flag: other users of a machine can read its command lines.
+    #[arg(skip)]
+    pub(crate) github_token: Option<Secret>,
+}
+
+/// Where a run reports, apart from the log.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ReportInputs {
+    /// Write the report to this file as Markdown
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report_markdown: Option<PathBuf>,
+    /// Write the report to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report_json: Option<PathBuf>,
+    /// Comment on the pull request: true, changes-only or false [default: true]
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) comment: Option<Commenting>,
+}
+
+/// How a command plans.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct PlanInputs {
+    /// Show the plan and change nothing
+    #[arg(long, short)]
+    pub(crate) plan_only: bool,
+    /// Write the plan to this folder, as plan.txt and plan.json
+    #[arg(long, value_name = "DIR")]
+    pub(crate) plan_out: Option<PathBuf>,
+    /// Resources that Terraform works on at the same time [Terraform's default: 10]
+    #[arg(long, value_name = "N", value_parser = parallelism)]
+    pub(crate) parallelism: Option<u32>,
+    /// How long to wait for the state lock, such as 5m [default: `deploy.lock-timeout` in cdflow.yml]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) lock_timeout: Option<HumanDuration>,
+}
+
+/// What a release is made from, apart from the checkout.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct BundleInputs {
+    /// Folder of <account>/<region>.json files (repeatable; later ones win)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) platform_config: Vec<PathBuf>,
+    /// Value for Terraform's variable `release` (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) release_data: Vec<Datum>,
+    /// Image registry login: environment variable VARIABLE holds USER:PASSWORD (repeatable)
+    #[arg(long, value_name = "HOST=VARIABLE")]
+    pub(crate) registries: Vec<RegistryLogin>,
+    #[command(flatten)]
+    pub(crate) fetch: FetchInputs,
+    #[command(flatten)]
+    pub(crate) images: FunctionImages,
+}

@@ -1,0 +1,10 @@
+//! The arguments of `status`.
+
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusInputs {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,154 @@
+//! Flags and inputs become the same value, and mistakes in a step are explained in its own words.
+
+use clap::CommandFactory;
+
+use super::*;
+
+fn action(inputs: &[(&str, &str)]) -> Result<Inputs> {
+    let variables =
+        inputs.iter().map(|(name, value)| (format!("INPUT_{name}").into(), OsString::from(value)));
+    match parse(vec!["cdflow".into()], &ProcessEnv::new(variables))? {
+        Parsed::Run(inputs) => Ok(*inputs),
+        Parsed::Usage { .. } => unreachable!(),
+    }
+}
+
+fn rejected(inputs: &[(&str, &str)]) -> String {
+    action(inputs).unwrap_err().to_string()
+}
+
+#[test]
+fn the_command_line_is_sound() {
+    Inputs::command().debug_assert();
+}
+
+#[test]
+fn flags_and_inputs_become_one_value() {
+    let by_input = action(&[
+        ("COMMAND", "deploy"),
+        ("ENVIRONMENT", "live"),
+        ("VERSION", " 42 "),
+        ("PLAN-ONLY", "True"),
+        ("TARGET", "a.b\n\n c.d \n"),
+        ("LOCK-TIMEOUT", "5m"),
+        ("PARALLELISM", ""),
+        ("WORKING-DIRECTORY", "app"),
+    ]);
+    let args = [
+        "cdflow",
+        "-C",
+        "app",
+        "deploy",
+        "live",
+        "42",
+        "--plan-only",
+        "--target",
+        "a.b",
+        "--target=c.d",
+        "--lock-timeout",
+        "5m",
+    ];
+    let by_flag = Inputs::try_parse_from(args).unwrap();
+    assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
+    let by_input = action(&[
+        ("COMMAND", "release"),
+        ("VERSION", "1"),
+        ("RELEASE-DATA", "a=b=c\nd=e"),
+        ("PLATFORM-CONFIG", "p q"),
+    ]);
+    let args = [
+        "cdflow",
+        "release",
+        "1",
+        "--release-data",
+        "a=b=c",
+        "--release-data",
+        "d=e",
+        "--platform-config",
+        "p q",
+    ];
+    let by_flag = Inputs::try_parse_from(args).unwrap();
+    assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
+    let by_input =
+        action(&[("COMMAND", "preview up"), ("PULL-REQUEST", "7"), ("PLATFORM-CONFIG", "p")]);
+    let args = ["cdflow", "preview", "up", "--pull-request", "7", "--platform-config", "p"];
+    let by_flag = Inputs::try_parse_from(args).unwrap();
+    assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
+    let by_input =
+        action(&[("COMMAND", "preview down"), ("PLATFORM-CONFIG", "p"), ("PLAN-ONLY", "true")]);
+    let by_flag = Inputs::try_parse_from(["cdflow", "preview", "down", "--plan-only"]).unwrap();
+    assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
+    let by_input = action(&[("COMMAND", "doctor"), ("ENVIRONMENT", "live")]);
+    let by_flag = Inputs::try_parse_from(["cdflow", "doctor", "live"]).unwrap();
+    assert_eq!(format!("{:?}", by_input.unwrap()), format!("{by_flag:?}"));
+}
+
+#[test]
+fn mistakes_in_a_step() {
+    assert!(
+        rejected(&[("VERSION", "1"), ("COMMAND", "depoly")]).contains("did you mean `deploy`?")
+    );
+    assert!(rejected(&[("COMMAND", "shell"), ("ENVIRONMENT", "ci")]).contains("not for a step"));
+    assert!(rejected(&[("COMMAND", "preview"), ("PULL-REQUEST", "7")]).contains("preview up"));
+    assert!(
+        rejected(&[("COMMAND", "preview up"), ("PULL-REQUEST", "#7")])
+            .contains("the input `pull-request` is invalid: `#7` is not a pull request number")
+    );
+    assert!(
+        rejected(&[("COMMAND", "inspect")])
+            .contains("`version` is missing\n  -> add `version:` to the step")
+    );
+    assert!(
+        rejected(&[("COMMAND", "deploy"), ("ENVIROMENT", "ci")])
+            .contains("rename the input `enviroment`: is it `environment`?")
+    );
+    assert!(
+        rejected(&[("COMMAND", "release"), ("VERSION", "1"), ("PLATFROM-CONFIG", "x")])
+            .contains("did you mean `platform-config`?")
+    );
+    assert!(
+        rejected(&[("COMMAND", "release"), ("VERSION", "1"), ("ENVIRONMENT", "x")])
+            .contains("not for the command `release`")
+    );
+    assert!(
+        rejected(&[("COMMAND", "release"), ("VERSION", "1"), ("DRY-RUN", "yes")])
+            .contains("`true` or `false`")
+    );
+    assert!(
+        rejected(&[("COMMAND", "release"), ("VERSION", "1"), ("RELEASE-DATA", "novalue")])
+            .contains("KEY=VALUE")
+    );
+    assert!(rejected(&[("COMMAND", "release"), ("VERSION", "v/1")]).contains("Docker tag"));
+    assert!(
+        rejected(&[("COMMAND", "destroy"), ("ENVIRONMENT", "ci"), ("PARALLELISM", "0")])
+            .contains("1 to 256")
+    );
+    assert!(rejected(&[("COMMAND", "status"), ("command", "status")]).contains("twice"));
+    assert!(
+        rejected(&[("COMMAND", "release"), ("COMMENT", "changes")])
+            .contains("`changes-only` or `false`")
+    );
+    for arn in [
+        "ci-runner",
+        "arn:aws:iam::1:role/a",
+        "arn:aws:iam::111111111111:user/a",
+        "arn:aws:iam::111111111111:role/",
+    ] {
+        assert!(
+            rejected(&[("COMMAND", "status"), ("AWS-ROLE-TO-ASSUME", arn)]).contains("12 digits"),
+            "{arn}"
+        );
+    }
+}
+
+#[test]
+fn other_variables_need_not_be_utf8() {
+    use std::os::unix::ffi::OsStringExt;
+    let variables = [
+        ("OTHER".into(), OsString::from_vec(vec![0xff])),
+        ("INPUT_COMMAND".into(), "status".into()),
+    ];
+    assert!(parse(vec!["cdflow".into()], &ProcessEnv::new(variables)).is_ok());
+    let variables = [("INPUT_COMMAND".into(), OsString::from_vec(vec![0xff]))];
+    assert!(parse(vec!["cdflow".into()], &ProcessEnv::new(variables)).is_err());
+}

@@ -1,0 +1,57 @@
+//! clap's usage errors: better tips, and the same error without a terminal.
+
+use clap::{
+    CommandFactory,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use super::args::{Inputs, leaf_commands};
+use crate::base::error::Error;
+
+/// Replaces clap's guess for an unknown flag if the name belongs to something else: a positional argument, such as
+/// ENVIRONMENT, or a flag of other commands. A flag that only looks similar would do something else.
+pub(super) fn correct_tip(error: &mut clap::Error) {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return;
+    }
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return };
+    let Some(name) = flag.split('=').next().and_then(|flag| flag.strip_prefix("--")) else {
+        return;
+    };
+    let Some(tip) = tip(name) else { return };
+    for guess in [ContextKind::SuggestedArg, ContextKind::Suggested, ContextKind::Usage] {
+        error.remove(guess);
+    }
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+}
+
+fn tip(name: &str) -> Option<String> {
+    let mut root = Inputs::command();
+    root.build();
+    let commands = leaf_commands(&root);
+    let is_positional = commands
+        .iter()
+        .flat_map(|(_, command)| command.get_positionals())
+        .any(|positional| positional.get_id().as_str() == name);
+    if is_positional {
+        return Some(format!(
+            "{} is not a flag; write it after the command, for example `cdflow deploy live 42`",
+            name.to_uppercase()
+        ));
+    }
+    let owners: Vec<&str> = commands
+        .iter()
+        .filter(|(_, command)| command.get_arguments().any(|arg| arg.get_long() == Some(name)))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    (!owners.is_empty())
+        .then(|| format!("--{name} is a flag of other commands: {}", owners.join(", ")))
+}
+
+/// Converts a usage error, for reports that are not printed to a terminal.
+pub(crate) fn as_error(error: &clap::Error) -> Error {
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let what = lines.next().unwrap_or_default();
+    lines.fold(Error::input(what.trim_start_matches("error: ")), Error::hint)
+}
