@@ -9,14 +9,12 @@ use super::{
     guards::{EnvironmentLimits, Limits, Protected},
     names::{self, Component, Environment, Image, Team},
     preview::Preview,
+    secrets::{CredstashSettings, SecretSources},
     version_constraint::Constraint,
 };
-use crate::{
-    base::{
-        document,
-        error::{Error, Result},
-    },
-    deploy::secrets::{CredstashSettings, Sources},
+use crate::base::{
+    document,
+    error::{Error, Result},
 };
 
 pub(crate) const FILE: &str = "cdflow.yml";
@@ -46,7 +44,7 @@ pub(crate) struct Manifest {
     #[serde(default)]
     pub(crate) preview: Preview,
     /// Where the environment's secrets are. Not said: credstash, where the code declares `variable "secrets"`.
-    pub(crate) secrets: Option<Sources>,
+    pub(crate) secrets: Option<SecretSources>,
     #[serde(default)]
     pub(crate) credstash: CredstashSettings,
 }
@@ -349,7 +347,7 @@ deserialize_from_str!(SchemeUrl, StateFilename, Constraint, Platform, VariableNa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deploy::secrets::Source;
+    use crate::config::secrets::SecretSource;
 
     fn parse(text: &str) -> Result<Manifest> {
         Manifest::parse(FILE, text)
@@ -387,10 +385,10 @@ mod tests {
     fn where_secrets_are() {
         let secrets = |text: &str| parse(&format!("{SMALL}secrets: {text}\n"));
         assert_eq!(parse(SMALL).unwrap().secrets, None);
-        assert_eq!(secrets("none").unwrap().secrets, Some(Sources::None));
+        assert_eq!(secrets("none").unwrap().secrets, Some(SecretSources::None));
         assert_eq!(
             secrets("[ssm, credstash]").unwrap().secrets,
-            Some(Sources::From(vec![Source::Ssm, Source::Credstash]))
+            Some(SecretSources::From(vec![SecretSource::Ssm, SecretSource::Credstash]))
         );
         for bad in ["nope", "[]", "[ssm, ssm]", "[vault]", "3"] {
             let refused = secrets(bad).unwrap_err().to_string();

@@ -19,4 +19,5 @@ pub(crate) mod names;
 pub(crate) mod preview;
 pub(crate) mod scheme;
 pub(crate) mod settings;
+pub(crate) mod secrets;
 pub(crate) mod version_constraint;

@@ -11,9 +11,10 @@ use crate::{
         identity::Identity,
         names::Environment,
         scheme::{Account, AccountScheme},
+        secrets::{SecretSource, SecretSources},
     },
     context,
-    deploy::secrets::{self, Source, Sources},
+    deploy::secrets,
     services::{
         aws::session::{RootSession, Session},
         ci::host::Host,
@@ -128,11 +129,11 @@ pub(crate) async fn secrets(
     host: &Host,
 ) {
     let sources = match (&manifest.secrets, session) {
-        (Some(Sources::None), _) => {
+        (Some(SecretSources::None), _) => {
             return report.ok("secrets", "`secrets: none`: Terraform gets an empty map");
         }
-        (Some(Sources::From(sources)), _) => sources.clone(),
-        (None, Some(_)) => vec![Source::Credstash],
+        (Some(SecretSources::From(sources)), _) => sources.clone(),
+        (None, Some(_)) => vec![SecretSource::Credstash],
         (None, None) => {
             return report.warning(
                 "secrets",

@@ -10,9 +10,12 @@ use crate::{
         error::{Error, Result},
         run_folder::PrivateFolder,
     },
-    config::scheme::Account,
+    config::{
+        scheme::Account,
+        secrets::{SecretSource, SecretSources},
+    },
     context::Context,
-    deploy::secrets::{self, Sources},
+    deploy::secrets,
     services::aws::{credentials::Endpoint, session::Session},
     terraform::{code::variables::SECRETS, state::backend},
 };
@@ -65,19 +68,19 @@ pub(crate) async fn read_secrets(
     let Some(value) = prepared.variables.get_mut(SECRETS) else { return Ok(()) };
     let log = &context.host.log;
     let (sources, session) = match (&context.manifest.secrets, session) {
-        (Some(Sources::None), _) => return Ok(()),
+        (Some(SecretSources::None), _) => return Ok(()),
         (None, None) => {
             log.warning("a local account scheme has no secrets: Terraform gets an empty map");
             return Ok(());
         }
-        (Some(Sources::From(_)), None) => {
+        (Some(SecretSources::From(_)), None) => {
             return Err(Error::input(
                 "cdflow.yml names sources of secrets, but the environment's account has no `role` to read them with",
             )
             .hint("give the account an `id` and a `role` in the account scheme, or say `secrets: none`"));
         }
-        (Some(Sources::From(sources)), Some(session)) => (sources.clone(), session),
-        (None, Some(session)) => (vec![secrets::Source::Credstash], session),
+        (Some(SecretSources::From(sources)), Some(session)) => (sources.clone(), session),
+        (None, Some(session)) => (vec![SecretSource::Credstash], session),
     };
     let request = secrets::Request {
         identity: &context.identity,

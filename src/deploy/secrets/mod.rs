@@ -1,19 +1,21 @@
 //! Secrets of an environment, for Terraform's variable `secrets`: read when a deploy needs them, kept nowhere.
 //!
-//! Sources, by their names in cdflow.yml: `credstash` (the table `credstash-<team>`, names `deploy.<environment>.<component>.<name>`),
+//! SecretSources, by their names in cdflow.yml: `credstash` (the table `credstash-<team>`, names `deploy.<environment>.<component>.<name>`),
 //! `ssm` (parameters `/cdflow/<environment>/<component>/<name>`) and `secrets-manager` (the secret `cdflow/<environment>/<component>`,
 //! a JSON object of strings). No source wins over another: a name that stands in two of them is an error.
 
-use std::{collections::BTreeMap, fmt};
-
-use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
 
 use crate::{
     base::{
         error::{Error, Result},
         redact::Secret,
     },
-    config::{identity::Identity, names::Environment},
+    config::{
+        identity::Identity,
+        names::Environment,
+        secrets::{CredstashSettings, SecretSource},
+    },
     services::aws::session::Session,
 };
 
@@ -21,34 +23,6 @@ mod cipher;
 mod credstash;
 mod parameters;
 mod secrets_manager;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Source {
-    Credstash,
-    Ssm,
-    SecretsManager,
-}
-
-/// What cdflow.yml says of secrets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Sources {
-    /// `secrets: none`.
-    None,
-    /// `secrets: [ssm, …]`.
-    From(Vec<Source>),
-}
-
-/// How credstash was set up, where it is not as usual.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) struct CredstashSettings {
-    /// Default: `credstash-<team>`.
-    pub(crate) table: Option<String>,
-    /// The KMS encryption context with which every secret was put.
-    #[serde(default)]
-    pub(crate) context: BTreeMap<String, String>,
-}
 
 /// Whose secrets.
 pub(crate) struct Request<'a> {
@@ -62,7 +36,7 @@ pub(crate) struct Request<'a> {
 pub(crate) type Secrets = BTreeMap<String, Secret>;
 
 /// Reads all sources at once. A source that is not there at all is an error, unless another one is named besides.
-pub(crate) async fn read(sources: &[Source], request: &Request<'_>) -> Result<Secrets> {
+pub(crate) async fn read(sources: &[SecretSource], request: &Request<'_>) -> Result<Secrets> {
     let reads = sources.iter().map(|source| async move {
         (*source, read_one(*source, request, sources.len() > 1).await)
     });
@@ -83,16 +57,20 @@ pub(crate) async fn read(sources: &[Source], request: &Request<'_>) -> Result<Se
     Ok(secrets)
 }
 
-async fn read_one(source: Source, request: &Request<'_>, may_be_missing: bool) -> Result<Secrets> {
+async fn read_one(
+    source: SecretSource,
+    request: &Request<'_>,
+    may_be_missing: bool,
+) -> Result<Secrets> {
     match source {
-        Source::Credstash => credstash::read(request, may_be_missing).await,
-        Source::Ssm => parameters::read(request).await,
-        Source::SecretsManager => secrets_manager::read(request, may_be_missing).await,
+        SecretSource::Credstash => credstash::read(request, may_be_missing).await,
+        SecretSource::Ssm => parameters::read(request).await,
+        SecretSource::SecretsManager => secrets_manager::read(request, may_be_missing).await,
     }
 }
 
 /// Dots are for credstash's prefix: with one in a name, the secrets of one component could be those of another.
-fn check_name(name: &str, source: Source) -> Result<()> {
+fn check_name(name: &str, source: SecretSource) -> Result<()> {
     if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)) {
         return Ok(());
     }
@@ -111,55 +89,5 @@ impl Request<'_> {
 
     fn region(&self) -> &str {
         self.session.config.region().map_or("", |region| region.as_ref())
-    }
-}
-
-impl<'de> Deserialize<'de> for Sources {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-
-        impl<'de> serde::de::Visitor<'de> for Either {
-            type Value = Sources;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`none`, or a list of `credstash`, `ssm` and `secrets-manager`")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Sources, E> {
-                match text {
-                    "none" => Ok(Sources::None),
-                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
-                }
-            }
-
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(
-                self,
-                mut list: A,
-            ) -> Result<Sources, A::Error> {
-                let mut sources = Vec::new();
-                while let Some(source) = list.next_element::<Source>()? {
-                    if sources.contains(&source) {
-                        return Err(serde::de::Error::custom(format!("{source} is named twice")));
-                    }
-                    sources.push(source);
-                }
-                match sources.is_empty() {
-                    true => Err(serde::de::Error::invalid_length(0, &self)),
-                    false => Ok(Sources::From(sources)),
-                }
-            }
-        }
-
-        deserializer.deserialize_any(Either)
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Credstash => "credstash",
-            Self::Ssm => "ssm",
-            Self::SecretsManager => "secrets-manager",
-        })
     }
 }
