@@ -17,7 +17,7 @@ mod release;
 mod rollback;
 mod shell;
 mod status;
-pub(crate) mod unlock;
+mod unlock;
 
 use crate::{
     base::error::Result,

@@ -4,8 +4,8 @@ use crate::{
     base::error::{Error, Result},
     cli::args::UnlockInputs,
     config::names::Environment,
-    context::{Context, Upgrade},
-    deploy::state::location::{Missing, StateHome},
+    context::Context,
+    deploy::state::held_lock::{held, plain},
     terraform::state::lock::{HeldLock, StateLock},
 };
 
@@ -31,38 +31,6 @@ pub(crate) async fn run(context: &Context, inputs: UnlockInputs) -> Result<()> {
         }
     }
     Ok(())
-}
-
-pub(crate) async fn held(
-    context: &Context,
-    environment: &Environment,
-) -> Result<Vec<(StateLock, HeldLock)>> {
-    let mut locks = Vec::new();
-    for place in places(context, environment).await? {
-        if let Some(held) = place.read().await? {
-            locks.push((place, held));
-        }
-    }
-    Ok(locks)
-}
-
-/// Where the state may be locked, also where it is migrated from; nowhere while there is no place for it.
-async fn places(context: &Context, environment: &Environment) -> Result<Vec<StateLock>> {
-    let mut sides = vec![(&context.scheme, &context.identity)];
-    if let Upgrade::From(old) = &context.upgrade
-        && old.scheme.account_of(environment).is_ok()
-    {
-        sides.push((&old.scheme, &old.identity));
-    }
-    let mut locks = Vec::new();
-    for (scheme, identity) in sides {
-        if let Some(home) =
-            StateHome::find(context, scheme, identity, environment, Missing::Leave).await?
-        {
-            locks.extend(home.locks()?);
-        }
-    }
-    Ok(locks)
 }
 
 fn show(context: &Context, environment: &Environment, locks: &[(StateLock, HeldLock)]) {
@@ -92,11 +60,6 @@ fn show(context: &Context, environment: &Environment, locks: &[(StateLock, HeldL
             _ => {}
         }
     }
-}
-
-/// Whoever wrote the lock does not control the terminal.
-pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// The lock of that ID, in every place that has it.

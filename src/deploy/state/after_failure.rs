@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::held_lock::{held, plain};
 use crate::{
-    commands::unlock, config::names::Environment, context::Context,
-    terraform::state::summary::StateSummary,
+    config::names::Environment, context::Context, terraform::state::summary::StateSummary,
 };
 
 /// A cancelled run has little time, and more important things to say.
@@ -24,15 +24,15 @@ pub(crate) async fn tell(
         }
         None => log.note(&format!("{environment} has no stored state")),
     }
-    let Ok(Ok(locks)) = timeout(ENOUGH, unlock::held(context, environment)).await else {
+    let Ok(Ok(locks)) = timeout(ENOUGH, held(context, environment)).await else {
         return log.note(&format!("whether it is locked, `cdflow unlock {environment}` says"));
     };
     match locks.first() {
         None => log.note("it is not locked"),
-        Some((_, held)) => log.warning(&format!(
+        Some((_, lock)) => log.warning(&format!(
             "the state of {environment} is locked by {} (`{}`): see `cdflow unlock {environment}`",
-            unlock::plain(&held.holder.who),
-            unlock::plain(&held.holder.id)
+            plain(&lock.holder.who),
+            plain(&lock.holder.id)
         )),
     }
 }
