@@ -5,13 +5,16 @@ set -eu
 cd "$(dirname "$0")/.."
 
 echo 'make demo: needs Rust, a C compiler, git and Terraform; the first build takes about MINUTES minutes on 2 cores, later ones seconds'
-needs() {
-    command -v "$1" >/dev/null 2>&1 && return
+lacks() {
     printf 'make demo: %s is missing\n  -> install it: %s\n' "$1" "$2" >&2
     exit 1
 }
+needs() {
+    command -v "$1" >/dev/null 2>&1 || lacks "$1" "$2"
+}
 needs cargo https://rustup.rs
-needs cc 'apt-get install gcc, or your system'"'"'s C compiler'
+echo 'int main(void) { return 0; }' | cc -x c -o /dev/null - 2>/dev/null ||
+    lacks 'a C compiler' 'apt-get install gcc libc6-dev'
 needs git 'apt-get install git'
 needs terraform https://developer.hashicorp.com/terraform/install
 cargo build --locked
