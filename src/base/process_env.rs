@@ -103,6 +103,16 @@ impl ProcessEnv {
         self.0.get(OsStr::new(name))?.to_str().filter(|value| !value.is_empty())
     }
 
+    /// Like [`Self::get`], as a value of its own.
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        self.get(name).map(str::to_owned)
+    }
+
+    /// None also when it is not a number.
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
+        self.get(name)?.parse().ok()
+    }
+
     pub(crate) fn all(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }

@@ -34,7 +34,7 @@ pub(crate) async fn run(
 /// Whoever destroys a preview by hand means it, whatever the pull request is; a run that was started because it was closed does not,
 /// once it is open again. Without a token nobody can be asked.
 fn watch(context: &Context, number: u64) -> Option<Watch> {
-    of_event(context).filter(|change| change.number == number && change.is_closed)?;
+    of_event(context).filter(|change| change.number == number && !change.is_open())?;
     Api::of(&context.host, context.github_token.as_ref()).ok().map(|_| Watch::Closed(number))
 }
 

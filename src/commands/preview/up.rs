@@ -20,12 +20,12 @@ use crate::{
         ledger::Action,
         prepare::Wanted,
         preview::{
-            pull_request::{PullRequest, of_event},
+            pull_request::{self, of_event},
             watch::Newest,
         },
     },
     report::{Lifetime, Outcome, Report},
-    services::{ci::short, git::Git},
+    services::{ci::short, git::Git, github::PullRequest},
     terraform::PlanMode,
 };
 
@@ -38,8 +38,8 @@ pub(crate) async fn run(
     let number = number(context, inputs.pull_request)?;
     let environment = Environment::of_pull_request(number);
     context.scheme.account_of(&environment)?;
-    let change = PullRequest::find(context, number).await?;
-    if let Some(why) = change.unwanted(context, &context.manifest.preview).await? {
+    let change = pull_request::find(context, number).await?;
+    if let Some(why) = pull_request::unwanted(&change, context, &context.manifest.preview).await? {
         log.done(&format!("No preview of pull request #{number}: {why}"));
         return Ok(());
     }
@@ -49,7 +49,7 @@ pub(crate) async fn run(
     report.version = Some(version.to_string());
     let newest =
         Newest { number, sha: commit_of_change(context, number).unwrap_or_else(|| commit.clone()) };
-    if let Some(why) = newest.judge(&change.state, &change.head) {
+    if let Some(why) = newest.judge(change.is_open(), &change.head.sha) {
         report.outcome = Outcome::Superseded;
         log.done(&format!("Nothing was done: {why}"));
         return Ok(());
@@ -100,7 +100,7 @@ async fn checked_out(context: &Context) -> Result<String> {
 
 /// What is checked out may be a merge of it.
 fn commit_of_change(context: &Context, number: u64) -> Option<String> {
-    of_event(context).filter(|change| change.number == number).map(|change| change.head_sha.clone())
+    of_event(context).filter(|change| change.number == number).map(|change| change.head.sha.clone())
 }
 
 /// A job that is run again has the release that is there.
@@ -136,7 +136,7 @@ fn preview_of(context: &Context, change: PullRequest, newest: &Newest) -> Previe
     PreviewOf {
         repository: context.host.github().and_then(|run| run.repository_id),
         number: change.number,
-        branch: change.branch,
+        branch: change.head.name,
         sha: newest.sha.clone(),
         ttl: context.manifest.preview.ttl.map(|ttl| ttl.0.as_secs()),
     }

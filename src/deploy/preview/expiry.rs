@@ -5,13 +5,12 @@ use std::{fmt, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::pull_request::PullRequest;
 use crate::{
     base::{error::Result, units::duration_text},
     config::names::Environment,
     context::Context,
     deploy::ledger::{Action, Record},
-    services::github::{Api, Kind, Trouble},
+    services::github::{Api, Kind, PullRequest, Trouble},
 };
 
 pub(crate) struct Judge {
@@ -79,8 +78,8 @@ impl Judge {
     ) -> Result<Fate, Trouble> {
         match self.api.pull_request(number).await {
             Ok(found) if found.merged => Ok(Fate::Due(Reason::Merged)),
-            Ok(found) if found.state != "open" => Ok(Fate::Due(Reason::Closed)),
-            Ok(found) => Ok(of_open(context, &PullRequest::of(found), record, Timestamp::now())),
+            Ok(found) if !found.is_open() => Ok(Fate::Due(Reason::Closed)),
+            Ok(found) => Ok(of_open(context, &found, record, Timestamp::now())),
             Err(trouble) if trouble.kind == Kind::NotFound => {
                 self.of_missing(number, trouble).await
             }

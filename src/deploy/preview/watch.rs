@@ -10,7 +10,7 @@ use crate::{
     deploy,
     services::{
         ci::short,
-        github::{self, Api, Trouble},
+        github::{Api, PullRequest, Trouble},
     },
 };
 
@@ -43,14 +43,14 @@ impl Watch {
             Self::Newest(newest) => {
                 let unknown = "whether this is the newest commit is not known";
                 let found = ask(context, newest.number, unknown).await;
-                Ok(found.and_then(|found| newest.judge(&found.state, &found.head.sha)))
+                Ok(found.and_then(|found| newest.judge(found.is_open(), &found.head.sha)))
             }
             Self::Closed(number) => {
                 let found =
                     ask(context, *number, "whether the pull request was opened again is not known")
                         .await;
                 Ok(found
-                    .filter(|found| found.state == "open")
+                    .filter(PullRequest::is_open)
                     .map(|_| format!("pull request #{number} is open again")))
             }
             Self::Due(judge) => {
@@ -72,12 +72,12 @@ impl Watch {
             Self::Due(_) => environment.pull_request()?,
         };
         let found = ask(context, number, "whether the pull request is open is not known").await?;
-        (found.state == "open").then_some(number)
+        found.is_open().then_some(number)
     }
 }
 
 /// None where GitHub does not answer, or a signal comes first: that is looked at later.
-async fn ask(context: &Context, number: u64, unknown: &str) -> Option<github::PullRequest> {
+async fn ask(context: &Context, number: u64, unknown: &str) -> Option<PullRequest> {
     let asked = async {
         let api = Api::of(&context.host, context.github_token.as_ref())?;
         api.pull_request(number).await
@@ -90,9 +90,9 @@ async fn ask(context: &Context, number: u64, unknown: &str) -> Option<github::Pu
 }
 
 impl Newest {
-    pub(crate) fn judge(&self, state: &str, head: &str) -> Option<String> {
+    pub(crate) fn judge(&self, is_open: bool, head: &str) -> Option<String> {
         let number = self.number;
-        if state != "open" {
+        if !is_open {
             return Some(format!("pull request #{number} is closed"));
         }
         (head != self.sha).then(|| {
@@ -112,10 +112,10 @@ mod tests {
     #[test]
     fn the_newest_commit_of_an_open_pull_request_counts() {
         let newest = Newest { number: 7, sha: "aaaaaaaaaa".into() };
-        assert_eq!(newest.judge("open", "aaaaaaaaaa"), None);
-        assert_eq!(newest.judge("closed", "aaaaaaaaaa").unwrap(), "pull request #7 is closed");
+        assert_eq!(newest.judge(true, "aaaaaaaaaa"), None);
+        assert_eq!(newest.judge(false, "aaaaaaaaaa").unwrap(), "pull request #7 is closed");
         assert!(
-            newest.judge("open", "bbbbbbbbbb").unwrap().starts_with("bbbbbbb is the newest commit")
+            newest.judge(true, "bbbbbbbbbb").unwrap().starts_with("bbbbbbb is the newest commit")
         );
     }
 }

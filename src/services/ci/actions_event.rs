@@ -4,9 +4,12 @@ use std::fs;
 
 use serde::Deserialize;
 
-use crate::base::{
-    error::{Error, Result},
-    process_env::ProcessEnv,
+use crate::{
+    base::{
+        error::{Error, Result},
+        process_env::ProcessEnv,
+    },
+    services::github::{Account, PullRequest, Repository},
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -15,46 +18,6 @@ pub(crate) struct Event {
     pub(crate) pull_request: Option<PullRequest>,
     pub(crate) issue: Option<Issue>,
     pub(crate) workflow_run: Option<WorkflowRun>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Repository {
-    pub(crate) id: u64,
-    pub(crate) full_name: String,
-    pub(crate) default_branch: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct PullRequest {
-    pub(crate) number: u64,
-    pub(crate) head: Side,
-    pub(crate) base: Side,
-    /// `open` or `closed`.
-    pub(crate) state: Option<String>,
-    #[serde(default)]
-    pub(crate) draft: bool,
-    #[serde(default)]
-    pub(crate) labels: Vec<Label>,
-    pub(crate) user: Option<User>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Side {
-    pub(crate) sha: String,
-    #[serde(rename = "ref")]
-    pub(crate) branch: String,
-    /// None: the fork was deleted.
-    pub(crate) repo: Option<Repository>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Label {
-    pub(crate) name: String,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct User {
-    pub(crate) login: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,14 +33,8 @@ pub(crate) struct WorkflowRun {
     /// What had started it.
     pub(crate) event: String,
     pub(crate) head_sha: String,
-    pub(crate) head_repository: Option<HeadRepository>,
-    pub(crate) actor: Option<User>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct HeadRepository {
-    pub(crate) id: u64,
-    pub(crate) full_name: String,
+    pub(crate) head_repository: Option<Repository>,
+    pub(crate) actor: Option<Account>,
 }
 
 /// An event about somebody's change must say whose; for others a runner without an event file will do.

@@ -1,6 +1,6 @@
 //! The version of a run that names none.
 
-use super::{Run, short};
+use super::run::{Run, short};
 use crate::{
     base::error::{Error, Result},
     config::names::Version,

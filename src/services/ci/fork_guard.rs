@@ -1,7 +1,10 @@
 //! Code of outsiders never reaches the cloud: which runs are refused before anything is asked of it.
 
-use super::{GitHubRun, PullRequest, actions_run::Outsider};
-use crate::{base::error::Error, services::git::Head};
+use super::run::{GitHubRun, Outsider};
+use crate::{
+    base::error::Error,
+    services::{git::Head, github::PullRequest},
+};
 
 /// What is to become of a run.
 #[derive(Debug)]
@@ -22,13 +25,15 @@ pub(crate) fn needs_head(run: &GitHubRun) -> bool {
 /// `head` is what is checked out; None where that can't be told.
 pub(crate) fn judge(run: &GitHubRun, head: Option<&Head>) -> Verdict {
     match (&run.pull_request, &run.outsider) {
-        (Some(change), None) if change.is_fork => Verdict::Refused(of_fork(run, change)),
-        (Some(change), None) if change.is_dependabots() => Verdict::Refused(of_dependabot(change)),
+        (Some(change), None) if change.is_fork() => Verdict::Refused(of_fork(run, change)),
+        (Some(change), None) if change.is_by_dependabot() => {
+            Verdict::Refused(of_dependabot(change))
+        }
         (_, Some(Outsider::Head { sha, whose })) => {
             let is_from_outside = run
                 .pull_request
                 .as_ref()
-                .is_none_or(|change| change.is_fork || change.is_dependabots());
+                .is_none_or(|change| change.is_fork() || change.is_by_dependabot());
             match is_checked_out(sha, run, head, is_from_outside) {
                 true => Verdict::Refused(checked_out(run, sha, whose, head)),
                 false => Verdict::Fine,
@@ -58,8 +63,8 @@ fn is_ours(run: &GitHubRun, head: Option<&Head>) -> bool {
 }
 
 fn of_fork(run: &GitHubRun, change: &PullRequest) -> Error {
-    let fork = match &change.head_repository {
-        Some(name) => format!("`{}`", name.escape_debug()),
+    let fork = match &change.head.repo {
+        Some(fork) => format!("`{}`", fork.full_name.escape_debug()),
         None => "deleted since".to_owned(),
     };
     let error = Error::refused(format!(

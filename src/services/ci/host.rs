@@ -3,11 +3,8 @@
 
 use std::sync::Arc;
 
-use super::{GitHubRun, Run};
-use crate::{
-    base::{interrupt::Interrupt, log::Log, process_env::ProcessEnv},
-    services::github::Pace,
-};
+use super::run::{GitHubRun, Run};
+use crate::base::{interrupt::Interrupt, log::Log, pace::Pace, process_env::ProcessEnv};
 
 #[derive(Clone)]
 pub(crate) struct Host {

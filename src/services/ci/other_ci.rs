@@ -1,6 +1,6 @@
 //! The other CIs, by the variables that they set.
 
-use super::{Run, number, text};
+use super::run::Run;
 use crate::base::process_env::ProcessEnv;
 
 pub(crate) fn read(environment: &ProcessEnv) -> Option<Run> {
@@ -15,52 +15,48 @@ pub(crate) fn read(environment: &ProcessEnv) -> Option<Run> {
 
 fn gitlab(environment: &ProcessEnv) -> Run {
     Run {
-        commit: text(environment, "CI_COMMIT_SHA"),
-        branch: text(environment, "CI_COMMIT_BRANCH"),
-        tag: text(environment, "CI_COMMIT_TAG"),
-        number: number(environment, "CI_PIPELINE_IID"),
-        change: number(environment, "CI_MERGE_REQUEST_IID"),
-        actor: text(environment, "GITLAB_USER_LOGIN"),
-        fork: text(environment, "CI_MERGE_REQUEST_SOURCE_PROJECT_ID")
+        commit: environment.text("CI_COMMIT_SHA"),
+        tag: environment.text("CI_COMMIT_TAG"),
+        number: environment.number("CI_PIPELINE_IID"),
+        change: environment.number("CI_MERGE_REQUEST_IID"),
+        actor: environment.text("GITLAB_USER_LOGIN"),
+        fork: environment
+            .text("CI_MERGE_REQUEST_SOURCE_PROJECT_ID")
             .filter(|from| environment.get("CI_MERGE_REQUEST_PROJECT_ID") != Some(from))
-            .map(|id| text(environment, "CI_MERGE_REQUEST_SOURCE_PROJECT_PATH").unwrap_or(id)),
-        url: text(environment, "CI_JOB_URL").or_else(|| text(environment, "CI_PIPELINE_URL")),
+            .map(|id| environment.text("CI_MERGE_REQUEST_SOURCE_PROJECT_PATH").unwrap_or(id)),
+        url: environment.text("CI_JOB_URL").or_else(|| environment.text("CI_PIPELINE_URL")),
         github: None,
     }
 }
 
 fn buildkite(environment: &ProcessEnv) -> Run {
     // "false" where there is none.
-    let change = number(environment, "BUILDKITE_PULL_REQUEST");
-    let tag = text(environment, "BUILDKITE_TAG");
-    let is_branch = change.is_none() && tag.is_none();
+    let change = environment.number("BUILDKITE_PULL_REQUEST");
+    let tag = environment.text("BUILDKITE_TAG");
     Run {
-        commit: text(environment, "BUILDKITE_COMMIT"),
-        branch: text(environment, "BUILDKITE_BRANCH").filter(|_| is_branch),
+        commit: environment.text("BUILDKITE_COMMIT"),
         tag,
-        number: number(environment, "BUILDKITE_BUILD_NUMBER"),
+        number: environment.number("BUILDKITE_BUILD_NUMBER"),
         change,
-        actor: text(environment, "BUILDKITE_BUILD_CREATOR"),
-        fork: text(environment, "BUILDKITE_PULL_REQUEST_REPO").filter(|_| change.is_some()).filter(
+        actor: environment.text("BUILDKITE_BUILD_CREATOR"),
+        fork: environment.text("BUILDKITE_PULL_REQUEST_REPO").filter(|_| change.is_some()).filter(
             |from| path(from) != path(environment.get("BUILDKITE_REPO").unwrap_or_default()),
         ),
-        url: text(environment, "BUILDKITE_BUILD_URL"),
+        url: environment.text("BUILDKITE_BUILD_URL"),
         github: None,
     }
 }
 
 fn jenkins(environment: &ProcessEnv) -> Run {
-    let (change, tag) = (number(environment, "CHANGE_ID"), text(environment, "TAG_NAME"));
-    let is_branch = change.is_none() && tag.is_none();
+    let (change, tag) = (environment.number("CHANGE_ID"), environment.text("TAG_NAME"));
     Run {
-        commit: text(environment, "GIT_COMMIT"),
-        branch: text(environment, "BRANCH_NAME").filter(|_| is_branch),
+        commit: environment.text("GIT_COMMIT"),
         tag,
-        number: number(environment, "BUILD_NUMBER"),
+        number: environment.number("BUILD_NUMBER"),
         change,
-        actor: text(environment, "BUILD_USER_ID").or_else(|| text(environment, "CHANGE_AUTHOR")),
-        fork: text(environment, "CHANGE_FORK"),
-        url: text(environment, "BUILD_URL"),
+        actor: environment.text("BUILD_USER_ID").or_else(|| environment.text("CHANGE_AUTHOR")),
+        fork: environment.text("CHANGE_FORK"),
+        url: environment.text("BUILD_URL"),
         github: None,
     }
 }
@@ -87,45 +83,38 @@ mod tests {
     fn each_by_its_own_variables() {
         let run_of = |variables: &[(&str, &str)]| {
             let run = run(variables).unwrap();
-            (run.branch, run.tag, run.number, run.change, run.url)
+            (run.tag, run.number, run.change, run.url)
         };
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(
             run_of(&[
                 ("GITLAB_CI", "true"),
-                ("CI_COMMIT_BRANCH", "main"),
                 ("CI_PIPELINE_IID", "12"),
                 ("CI_PIPELINE_URL", "https://gitlab.example/p/1"),
                 ("CI_JOB_URL", "https://gitlab.example/j/2"),
             ]),
-            (some("main"), None, Some(12), None, some("https://gitlab.example/j/2"))
+            (None, Some(12), None, some("https://gitlab.example/j/2"))
         );
         assert_eq!(
             run_of(&[
                 ("BUILDKITE", "true"),
-                ("BUILDKITE_BRANCH", "topic"),
                 ("BUILDKITE_PULL_REQUEST", "7"),
                 ("BUILDKITE_BUILD_NUMBER", "3"),
             ]),
-            (None, None, Some(3), Some(7), None)
+            (None, Some(3), Some(7), None)
         );
         assert_eq!(
-            run_of(&[
-                ("BUILDKITE", "true"),
-                ("BUILDKITE_BRANCH", "main"),
-                ("BUILDKITE_PULL_REQUEST", "false")
-            ]),
-            (some("main"), None, None, None, None)
+            run_of(&[("BUILDKITE", "true"), ("BUILDKITE_PULL_REQUEST", "false")]),
+            (None, None, None, None)
         );
         assert_eq!(
             run_of(&[
                 ("JENKINS_URL", "https://ci.example/"),
-                ("BRANCH_NAME", "v1.2.3"),
                 ("TAG_NAME", "v1.2.3"),
                 ("BUILD_NUMBER", "40"),
                 ("BUILD_URL", "https://ci.example/job/40"),
             ]),
-            (None, some("v1.2.3"), Some(40), None, some("https://ci.example/job/40"))
+            (some("v1.2.3"), Some(40), None, some("https://ci.example/job/40"))
         );
         assert!(run(&[("PATH", "/bin")]).is_none());
     }

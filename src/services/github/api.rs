@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 use super::{
     client::{Call, Client},
     error::{Kind, Trouble},
+    pull_request::PullRequest,
+    repository::{Repository, RepositoryName},
 };
 use crate::{
     base::{log::Log, pace::Pace, process_env::ProcessEnv, redact::Secret},
-    services::ci::{Repository, host::Host},
+    services::ci::host::Host,
 };
 
 /// Where GITHUB_API_URL is not set.
@@ -21,66 +23,10 @@ const ACTIONS_BOT: &str = "github-actions[bot]";
 
 pub(crate) struct Api {
     pub(crate) client: Client,
-    pub(crate) repository: Repository,
+    pub(crate) repository: RepositoryName,
     graphql: String,
     /// Once GitHub has told it.
     me: OnceLock<String>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[allow(dead_code, reason = "which of the facts a command needs differs")]
-pub(crate) struct PullRequest {
-    pub(crate) number: u64,
-    /// `open` or `closed`.
-    pub(crate) state: String,
-    #[serde(default)]
-    pub(crate) merged: bool,
-    /// Also told where `merged` is not: in a list.
-    #[serde(default)]
-    pub(crate) merged_at: Option<String>,
-    /// Of one that is merged: the commit that the base branch got by it.
-    #[serde(default)]
-    pub(crate) merge_commit_sha: Option<String>,
-    #[serde(default)]
-    pub(crate) draft: bool,
-    pub(crate) updated_at: String,
-    #[serde(default)]
-    pub(crate) labels: Vec<Label>,
-    pub(crate) head: Side,
-    pub(crate) base: Side,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[allow(dead_code, reason = "which of the facts a command needs differs")]
-pub(crate) struct Label {
-    pub(crate) name: String,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[allow(dead_code, reason = "which of the facts a command needs differs")]
-pub(crate) struct Side {
-    pub(crate) sha: String,
-    #[serde(rename = "ref")]
-    pub(crate) branch: String,
-    /// None: the fork was deleted.
-    pub(crate) repo: Option<RepositoryId>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct RepositoryId {
-    pub(crate) id: u64,
-}
-
-impl PullRequest {
-    /// GitHub's labels are the same in any case.
-    pub(crate) fn has_label(&self, name: &str) -> bool {
-        self.labels.iter().any(|label| label.name.eq_ignore_ascii_case(name))
-    }
-
-    pub(crate) fn is_fork(&self) -> bool {
-        let id = |side: &Side| side.repo.as_ref().map(|repository| repository.id);
-        id(&self.head).is_none() || id(&self.head) != id(&self.base)
-    }
 }
 
 impl Api {
@@ -100,7 +46,7 @@ impl Api {
     pub(crate) fn new(
         environment: &ProcessEnv,
         token: Option<&Secret>,
-        repository: Repository,
+        repository: RepositoryName,
         log: Log,
         pace: Pace,
     ) -> Result<Self, Trouble> {
@@ -186,7 +132,7 @@ impl Api {
     /// GitHub's number of the repository. That it answers tells a pull request that is gone from a token that sees nothing.
     pub(crate) async fn repository_id(&self) -> Result<u64, Trouble> {
         let call = Call::get(self.route(""), "read the repository", "metadata: read");
-        self.client.ask::<RepositoryId>(call).await.map(|repository| repository.id)
+        self.client.ask::<Repository>(call).await.map(|repository| repository.id)
     }
 
     /// The login that our token writes as. The token of a workflow is a bot's, and only GraphQL tells that to it.

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    Api,
+    account::Account,
+    api::Api,
     client::Call,
     error::{Kind, Trouble},
 };
@@ -27,24 +28,17 @@ pub(crate) struct Comment {
 #[derive(Deserialize)]
 struct Wire {
     id: u64,
-    user: Option<User>,
+    user: Option<Account>,
     #[serde(default)]
     body: Option<String>,
     html_url: String,
-}
-
-#[derive(Deserialize)]
-struct User {
-    login: String,
-    #[serde(rename = "type")]
-    kind: String,
 }
 
 impl From<Wire> for Comment {
     fn from(wire: Wire) -> Self {
         Self {
             id: wire.id,
-            author_is_bot: wire.user.as_ref().is_some_and(|user| user.kind == "Bot"),
+            author_is_bot: wire.user.as_ref().is_some_and(Account::is_bot),
             author_login: wire.user.map(|user| user.login).unwrap_or_default(),
             body: wire.body.unwrap_or_default(),
             html_url: wire.html_url,

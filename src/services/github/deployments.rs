@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Api,
-    api::segment,
+    api::{Api, segment},
     client::Call,
     error::{Kind, Trouble},
 };
@@ -16,17 +15,13 @@ const NEEDS: &str = "deployments: write";
 const DESCRIPTION_LIMIT: usize = 140;
 
 #[derive(Clone, Debug, Deserialize)]
-#[allow(dead_code, reason = "what GitHub says is read whole")]
 pub(crate) struct Deployment {
     pub(crate) id: u64,
-    pub(crate) sha: String,
     #[serde(rename = "ref")]
     pub(crate) git_ref: String,
-    pub(crate) environment: String,
     /// What we gave it: an object, or text.
     #[serde(default)]
     pub(crate) payload: Value,
-    pub(crate) created_at: String,
 }
 
 #[derive(Clone, Debug)]

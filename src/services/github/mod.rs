@@ -1,23 +1,28 @@
 //! GitHub: what the runner reads from us (files), and its API. Trouble with the API is a value of its own, because it hardly
 //! ever is the run's failure.
 
+mod account;
 mod api;
 mod client;
 mod comments;
 mod deployments;
 mod error;
+mod pull_request;
 mod release_body;
 mod releases;
+mod repository;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use self::api::Api;
 pub(crate) use self::{
-    api::PullRequest,
+    account::Account,
+    api::Api,
     comments::Comment,
     deployments::{Deployment, NewDeployment, NewStatus, Status},
     error::{Kind, Trouble},
+    pull_request::PullRequest,
     release_body::Section,
     releases::{NewRelease, Release},
+    repository::{Repository, RepositoryName},
 };
 pub(crate) use crate::{base::pace::Pace, services::ci::runner_files::Files};

@@ -1,15 +1,12 @@
 //! Releases of a repository, and the files that hang on them.
 
-#![allow(dead_code, reason = "what GitHub says is read whole")]
-
 use bytes::Bytes;
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Api,
-    api::segment,
+    api::{Api, segment},
     client::Call,
     error::{Kind, Trouble},
 };
@@ -19,14 +16,11 @@ const NEEDS: &str = "contents: write";
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Release {
     pub(crate) id: u64,
-    pub(crate) tag_name: String,
     #[serde(default)]
     pub(crate) body: Option<String>,
     pub(crate) html_url: String,
     /// `https://uploads.github.com/…{?name,label}`
     upload_url: String,
-    #[serde(default)]
-    pub(crate) assets: Vec<Asset>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

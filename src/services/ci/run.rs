@@ -1,0 +1,52 @@
+//! What is known of a run of a CI, read once and from then on a value.
+
+use crate::services::github::{PullRequest, RepositoryName};
+
+/// Names of branches and people come from outside: they are shown, and nothing is made of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Run {
+    /// The commit that the run is for, in full. What is checked out may be another: git knows that.
+    pub(crate) commit: Option<String>,
+    pub(crate) tag: Option<String>,
+    /// Counts up from run to run, and stays when a run is run again.
+    pub(crate) number: Option<u64>,
+    /// The number of the pull request, merge request or change.
+    pub(crate) change: Option<u64>,
+    pub(crate) actor: Option<String>,
+    /// The fork that the change comes from, where a CI says so by a variable; GitHub's event tells more.
+    pub(crate) fork: Option<String>,
+    /// Where people see it.
+    pub(crate) url: Option<String>,
+    pub(crate) github: Option<GitHubRun>,
+}
+
+/// What only GitHub Actions knows of a run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GitHubRun {
+    pub(crate) repository: Option<RepositoryName>,
+    pub(crate) repository_id: Option<u64>,
+    /// `push`, `pull_request`, …
+    pub(crate) event: String,
+    /// GITHUB_SHA: for most events about somebody's change, the newest commit of the default branch.
+    pub(crate) sha: Option<String>,
+    pub(crate) pull_request: Option<PullRequest>,
+    /// The change that an outsider made, for which a run that has secrets was started.
+    pub(crate) outsider: Option<Outsider>,
+    pub(crate) run_id: Option<u64>,
+    /// 1 for the first; counts up when the run is run again.
+    pub(crate) attempt: u64,
+}
+
+/// A change by somebody who may not push here, for which a run that may hold secrets was started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outsider {
+    /// Known to be one.
+    Head { sha: String, whose: String },
+    /// A comment on this pull request: the event doesn't tell whose change it is.
+    Unknown { pull_request: u64 },
+}
+
+/// Seven digits, as git shortens a commit.
+pub(crate) fn short(commit: &str) -> &str {
+    commit.get(..7).unwrap_or(commit)
+}
