@@ -10,7 +10,9 @@ use crate::{
     },
     cli::args::InspectInputs,
     context::Context,
-    release::{bundle::BundleManifest, published, published::Published},
+    release::{
+        bundle::BundleManifest, facts, facts::ReleaseFacts, published, published::Published,
+    },
 };
 
 pub(crate) async fn run(context: &Context, inputs: &InspectInputs) -> Result<()> {
@@ -20,13 +22,12 @@ pub(crate) async fn run(context: &Context, inputs: &InspectInputs) -> Result<()>
     };
     let manifest = published.manifest().await?;
     let facts = published
-        .read("release.json")
+        .read(facts::FILE)
         .await?
         .ok_or_else(|| Error::integrity("the bundle has no release.json"))?;
-    let facts: Value = serde_json::from_slice(&facts)
-        .map_err(|error| Error::integrity("release.json can't be read").why(error))?;
+    let facts = ReleaseFacts::parse(&facts)?;
     let place = context.store.describe(&release.key());
-    let document = document(&place, &published, manifest.as_ref(), &facts["release"]);
+    let document = document(&place, &published, manifest.as_ref(), &facts);
     match inputs.json {
         true => context.host.log.json(&document),
         false => table(&document).iter().for_each(|line| context.host.log.output(line)),
@@ -38,7 +39,7 @@ fn document(
     place: &str,
     published: &Published<'_>,
     manifest: Option<&(Sha256, BundleManifest)>,
-    facts: &Value,
+    facts: &ReleaseFacts,
 ) -> Value {
     let files: Vec<Value> = published
         .index
@@ -57,7 +58,7 @@ fn document(
         "source_digest": manifest.map(|(_, manifest)| manifest.source_digest),
         "terraform": manifest.map(|(_, manifest)| json!({"name": manifest.terraform.name, "version": manifest.terraform.version, "sha256": manifest.terraform.sha256})),
         "providers": published.providers(),
-        "release": facts,
+        "release": facts.values(),
         "files": files,
     })
 }

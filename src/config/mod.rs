@@ -18,6 +18,6 @@ pub(crate) mod identity;
 pub(crate) mod names;
 pub(crate) mod preview;
 pub(crate) mod scheme;
-pub(crate) mod settings;
 pub(crate) mod secrets;
+pub(crate) mod settings;
 pub(crate) mod version_constraint;

@@ -1,9 +1,7 @@
 //! Is what a release refers to still there? An image or a zip that has expired would break an apply half way, and a rollback in
 //! the worst moment. Only what is known to be gone ends the run: where nobody can tell, Terraform may know better.
 
-use std::{fs, path::Path, time::Duration};
-
-use serde_json::Value;
+use std::time::Duration;
 
 use crate::{
     base::error::{Error, Exit, Result},
@@ -12,7 +10,10 @@ use crate::{
         scheme::{FrozenAccount, Place},
     },
     context::Context,
-    release::artifact::{image_reference::ImageReference, lambda},
+    release::{
+        artifact::{image_reference::ImageReference, lambda},
+        facts::{LambdaZipObject, ReleaseFacts},
+    },
     services::{
         aws::ecr::Ecr,
         registry::{Registry, logins::Logins},
@@ -23,25 +24,18 @@ use crate::{
 /// A registry that this machine can't reach holds a deploy up no longer than this.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// `root` is the unpacked bundle.
 pub(crate) async fn check(
     context: &Context,
     version: &Version,
     account: &FrozenAccount,
-    root: &Path,
+    facts: &ReleaseFacts,
 ) -> Result<()> {
-    let facts = fs::read_to_string(root.join("release.json"))
-        .ok()
-        .and_then(|text| serde_json::from_str(&text).ok());
-    let facts: Value = facts.unwrap_or_default();
-    let text = |key: &str| facts["release"][key].as_str();
-    if let Some(image) = text("image_id").and_then(ImageReference::parse) {
+    if let Some(image) = facts.image_id().and_then(ImageReference::parse) {
         let looking =
             context.host.interrupt.or_cancel("looking for the image", has_image(context, &image));
         settle(context, version, &format!("the image `{image}`"), looking.await)?;
     }
-    let bucket = text(&format!("s3_bucket.{}", account.region)).or_else(|| text("s3_bucket"));
-    if let (Some(bucket), Some(key)) = (bucket, text("s3_key")) {
+    if let Some(LambdaZipObject { bucket, key }) = facts.lambda_zip(&account.region) {
         let store = lambda_store(context, bucket, &account.region)?;
         let looking = context
             .host

@@ -39,7 +39,7 @@ pub(crate) async fn queue(context: &Context, order: &Order, opened: &Opened) -> 
     let environment = order.wanted.environment.clone();
     let git_ref = match order.wanted.preview() {
         Some(preview) => Some(preview.sha.clone()),
-        None => opened.commit(),
+        None => opened.facts.commit().map(str::to_owned),
     };
     let github = context.host.github()?;
     let payload = json!({ "cdflow": {

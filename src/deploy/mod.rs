@@ -108,7 +108,7 @@ pub(crate) async fn run(
             context,
             &order.wanted.release.version,
             &opened.account,
-            &opened.bundle.root,
+            &opened.facts,
         )
         .await?;
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod artifact;
 pub(crate) mod bundle;
+pub(crate) mod facts;
 pub(crate) mod init_access;
 pub(crate) mod published;
 pub(crate) mod source;

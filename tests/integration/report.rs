@@ -489,9 +489,17 @@ fn a_report_that_can_not_be_written_is_known_before_anything_is_done() {
     let refuses = |flag: &str, place: &str, says: &str| {
         project.refuses(["deploy", "live", "1", flag, place], 2, &[says]);
     };
-    refuses("--report-json", "no/such/folder.json", "cannot write the report `no/such/folder.json`");
+    refuses(
+        "--report-json",
+        "no/such/folder.json",
+        "cannot write the report `no/such/folder.json`",
+    );
     refuses("--report-markdown", "../store", "the report `../store` is a folder");
-    refuses("--plan-out", "../file/plan", "cannot create the folder of `--plan-out` `../file/plan`");
+    refuses(
+        "--plan-out",
+        "../file/plan",
+        "cannot create the folder of `--plan-out` `../file/plan`",
+    );
     let on_actions =
         step(&project, &["deploy", "live", "1", "--report-json", "no/such/folder.json"]);
     on_actions.fails(2).stdout_has("::error").lacks("::warning");

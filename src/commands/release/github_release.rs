@@ -1,7 +1,5 @@
 //! The GitHub release of a tag: made, or completed, once the release is published. Trouble with it is a warning.
 
-use serde_json::Value;
-
 use crate::{
     base::{
         digest::Sha256,
@@ -11,6 +9,7 @@ use crate::{
     context::Context,
     release::{
         bundle::BundleManifest,
+        facts::{self, ReleaseFacts},
         published::{self, Published},
     },
     services::github::{self, Api, NewRelease, Section, Trouble},
@@ -70,12 +69,9 @@ async fn section<'r>(
     digest: Sha256,
     manifest: &BundleManifest,
 ) -> Result<Section<'r>> {
-    let facts = published.read("release.json").await?.unwrap_or_default();
-    let facts: Value = serde_json::from_slice(&facts)
-        .map_err(|error| Error::integrity("release.json can't be read").why(error))?;
-    let artifact = ARTIFACT
-        .iter()
-        .filter_map(|(key, name)| Some((*name, facts["release"][*key].as_str()?.to_owned())));
+    let facts = ReleaseFacts::parse(&published.read(facts::FILE).await?.unwrap_or_default())?;
+    let artifact =
+        ARTIFACT.iter().filter_map(|(key, name)| Some((*name, facts.text(key)?.to_owned())));
     let mut rows = vec![("version", release.version.to_string())];
     rows.extend(artifact);
     // A release may be public: which bucket it is nobody need know.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use self::image::Image;
 use crate::{
@@ -25,6 +25,8 @@ use crate::{
         artifact::{lambda, lambda::LambdaZip},
         bundle,
         bundle::{Bundle, Header, Source, StagedFile, TerraformIdentity},
+        facts,
+        facts::ReleaseFacts,
         init_access::Fetching,
         published,
         published::Published,
@@ -135,6 +137,7 @@ pub(crate) async fn make(
         context.host.interrupt.check("pushing the image")?;
         facts.extend(image.push().await?);
     }
+    let facts = ReleaseFacts::new(&facts);
     let bundle = bundle(context, &sources, &staged, &tool, &facts, private.path()).await?;
 
     context.host.interrupt.check("publishing the release")?;
@@ -147,7 +150,7 @@ pub(crate) async fn make(
     report.release_key = Some(context.store.describe(&release.key()));
     report.release_digest = Some(bundle.digest.to_string());
     if let Some(image) = &image {
-        report.image_id = facts.get("image_id").cloned();
+        report.image_id = facts.image_id().map(str::to_owned);
         image.move_latest(&checkout.commit).await;
     }
     Ok(())
@@ -161,9 +164,9 @@ async fn tell_what_is_there(
 ) -> Option<()> {
     let published = Published::open(&context.store, release).await.ok()??;
     report.release_digest = published.manifest().await.ok()?.map(|(digest, _)| digest.to_string());
-    let facts: Value = serde_json::from_slice(&published.read("release.json").await.ok()??).ok()?;
-    let fact = |key: &str| facts["release"][key].as_str().map(str::to_owned);
-    (report.image_id, report.lambda_key) = (fact("image_id"), fact("s3_key"));
+    let facts = ReleaseFacts::parse(&published.read(facts::FILE).await.ok()??).ok()?;
+    report.image_id = facts.image_id().map(str::to_owned);
+    report.lambda_key = facts.lambda_key().map(str::to_owned);
     Some(())
 }
 
@@ -346,7 +349,7 @@ async fn bundle(
     sources: &Sources,
     staged: &Staged,
     tool: &Tool,
-    facts: &BTreeMap<String, String>,
+    facts: &ReleaseFacts,
     private: &Path,
 ) -> Result<Bundle> {
     context.host.log.step("Bundle");
@@ -357,9 +360,7 @@ async fn bundle(
         source: Source::Path(file.path.clone()),
         executable: file.executable,
     }));
-    let facts: Map<String, Value> =
-        facts.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect();
-    files.push(small("release.json", pretty(&json!({"release": facts}))));
+    files.push(small(facts::FILE, facts.to_bytes()));
     files.push(small(ACCOUNT_SCHEME, context.scheme.raw.clone().into_bytes()));
     let (source_digest, tool, to) = (sources.digest, tool.clone(), private.join("bundle.zip"));
     let written = tokio::task::spawn_blocking(move || {
@@ -393,10 +394,6 @@ fn check_unchanged(sources: &Sources, bundle: &Bundle) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn pretty(value: &Value) -> Vec<u8> {
-    format!("{value:#}\n").into_bytes()
 }
 
 fn identity(tool: &Tool) -> Result<TerraformIdentity> {

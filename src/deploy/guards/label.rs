@@ -83,12 +83,12 @@ async fn ask(context: &Context, opened: &Opened) -> Result<Asked, Trouble> {
         let found = api.pull_request(of_event.number).await?;
         return Ok(Asked::Found(vec![found]));
     }
-    let Some(commit) = opened.commit() else {
+    let Some(commit) = opened.facts.commit() else {
         return Ok(Asked::None(
             "whose label counts is not known: the release doesn't tell its commit".to_owned(),
         ));
     };
-    let found = api.merged_as(&commit).await?;
+    let found = api.merged_as(commit).await?;
     Ok(match found.is_empty() {
         true => Asked::None(format!(
             "no label counts: no merged pull request has made the release's commit {commit}"

@@ -2,8 +2,6 @@
 
 use std::{fs, path::Path};
 
-use serde_json::Value;
-
 use super::Wanted;
 use crate::{
     base::{
@@ -14,7 +12,7 @@ use crate::{
     },
     config::scheme::{Account, FrozenAccount},
     context::Context,
-    release::{bundle, bundle::Unpacked, published},
+    release::{bundle, bundle::Unpacked, facts::ReleaseFacts, published},
 };
 
 pub(crate) async fn fetch(
@@ -95,9 +93,8 @@ pub(crate) fn check_bundle<'a>(
     context: &'a Context,
     wanted: &Wanted,
     bundle: &Unpacked,
+    facts: &ReleaseFacts,
 ) -> Result<Accounts<'a>> {
-    let facts: Value = serde_json::from_str(&read(&bundle.root, "release.json")?)
-        .map_err(|error| Error::integrity("release.json of the bundle can't be read").why(error))?;
     let identity = &wanted.release.identity;
     let expected = [
         ("team", identity.team.as_str()),
@@ -105,7 +102,7 @@ pub(crate) fn check_bundle<'a>(
         ("version", wanted.release.version.as_str()),
     ];
     for (key, expected) in expected {
-        let found = &facts["release"][key];
+        let found = facts.get(key);
         if *found != *expected {
             return Err(Error::input(format!(
                 "the bundle is not what was asked for: its {key} is {found}, not \"{expected}\""

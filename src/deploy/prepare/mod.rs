@@ -16,7 +16,7 @@ use crate::{
     },
     config::{identity::Release, names::Environment, preview::PreviewOf, scheme::FrozenAccount},
     context::Context,
-    release::bundle::Unpacked,
+    release::{bundle::Unpacked, facts::ReleaseFacts},
     services::aws::credentials::Endpoint,
     terraform::{
         Folder, Initialised,
@@ -42,6 +42,7 @@ pub(crate) struct Opened {
     pub(crate) terraform: Initialised,
     pub(crate) prepared: Prepared,
     pub(crate) bundle: Unpacked,
+    pub(crate) facts: ReleaseFacts,
     pub(crate) tool: Tool,
     pub(crate) account: FrozenAccount,
     pub(crate) home: StateHome,
@@ -50,15 +51,6 @@ pub(crate) struct Opened {
     /// Serves Terraform's credentials as long as it lives.
     _endpoint: Option<Endpoint>,
     pub(crate) private: PrivateFolder,
-}
-
-impl Opened {
-    /// That the release was made from; None for a bundle that doesn't say.
-    pub(crate) fn commit(&self) -> Option<String> {
-        let facts = std::fs::read(self.bundle.root.join("release.json")).ok()?;
-        let facts: serde_json::Value = serde_json::from_slice(&facts).ok()?;
-        facts["release"]["commit"].as_str().map(str::to_owned)
-    }
 }
 
 impl Wanted {
@@ -72,15 +64,23 @@ pub(crate) async fn open(context: &Context, wanted: &Wanted) -> Result<Opened> {
     let host = &context.host;
     let private = PrivateFolder::create(&host.environment, &host.log)?;
     let bundle = fetch::fetch(context, wanted, &private).await?;
-    let accounts = fetch::check_bundle(context, wanted, &bundle)?;
+    let facts = ReleaseFacts::read(&bundle.root)?;
+    let accounts = fetch::check_bundle(context, wanted, &bundle, &facts)?;
     let tool = locate(context, &bundle).await?;
     // Not called off half way: a copy of a state is made under locks, which must be released.
     host.interrupt.check("looking for the state")?;
     let home = home(context, wanted).await?;
     host.interrupt.check("terraform init")?;
     let backend = Backend::choose(&home.place, &tool)?;
-    let mut prepared =
-        working_folder::prepare(context, wanted, &private, &bundle, &backend, &accounts.frozen)?;
+    let mut prepared = working_folder::prepare(
+        context,
+        wanted,
+        &private,
+        &bundle,
+        &facts,
+        &backend,
+        &accounts.frozen,
+    )?;
 
     let assuming =
         credentials::credentials(context, wanted, &private, accounts.live, home.session.as_ref());
@@ -105,6 +105,7 @@ pub(crate) async fn open(context: &Context, wanted: &Wanted) -> Result<Opened> {
         terraform,
         prepared,
         bundle,
+        facts,
         tool,
         account: accounts.frozen,
         home,

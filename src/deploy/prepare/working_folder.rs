@@ -16,7 +16,7 @@ use crate::{
     },
     config::scheme::FrozenAccount,
     context::Context,
-    release::bundle::Unpacked,
+    release::{bundle::Unpacked, facts::ReleaseFacts},
     terraform::{
         InitRequest,
         code::{
@@ -51,6 +51,7 @@ pub(crate) fn prepare(
     wanted: &Wanted,
     private: &PrivateFolder,
     bundle: &Unpacked,
+    facts: &ReleaseFacts,
     backend: &Backend,
     account: &FrozenAccount,
 ) -> Result<Prepared> {
@@ -61,7 +62,8 @@ pub(crate) fn prepare(
     }
     let declared = Declarations::read(&infra, "infra")?;
     declared.check_overrides()?;
-    let mut variables = Variables::read(root, &wanted.environment, account, &context.host.log)?;
+    let mut variables =
+        Variables::read(root, &wanted.environment, account, facts.values(), &context.host.log)?;
     if let Some(preview) = wanted.preview() {
         variables.set_preview(preview.variable());
     }

@@ -32,11 +32,12 @@ const BUILT_IN: [&str; 3] = ["env", "release", SECRETS];
 pub(crate) const SECRETS: &str = "secrets";
 
 impl Variables {
-    /// Reads the layers from an unpacked bundle.
+    /// Reads the layers from an unpacked bundle; `release` is what it says about itself.
     pub(crate) fn read(
         bundle: &Path,
         environment: &Environment,
         account: &FrozenAccount,
+        release: &Map<String, Value>,
         log: &Log,
     ) -> Result<Self> {
         let mut variables = Self { values: BTreeMap::new() };
@@ -54,12 +55,7 @@ impl Variables {
             }
         }
         variables.set_built_in("env", Value::from(environment.as_str()));
-        let release = read_layer(bundle, "release.json")?
-            .and_then(|mut release| release.remove("release"))
-            .ok_or_else(|| {
-                Error::integrity("the bundle has no release.json with a key `release`")
-            })?;
-        variables.set_built_in("release", release);
+        variables.set_built_in("release", Value::Object(release.clone()));
         // Read only when everything else is right, and then put in their place.
         variables.set_built_in(SECRETS, Value::Object(Map::new()));
         Ok(variables)
@@ -202,9 +198,7 @@ mod tests {
 
     fn bundle(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        for (name, text) in
-            files.iter().chain(&[("release.json", r#"{"release": {"version": "1"}}"#)])
-        {
+        for (name, text) in files {
             let path = folder.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
@@ -215,7 +209,9 @@ mod tests {
     fn read(files: &[(&str, &str)]) -> Result<Variables> {
         let account = FrozenAccount { alias: "prod".into(), id: None, region: "eu-west-1".into() };
         let log = Log::new(Redactor::default(), 0, true, false);
-        Variables::read(bundle(files).path(), &"live".parse().unwrap(), &account, &log)
+        let release = Map::from_iter([("version".to_owned(), Value::from("1"))]);
+        let environment = "live".parse().unwrap();
+        Variables::read(bundle(files).path(), &environment, &account, &release, &log)
     }
 
     fn file_for(variables: Variables, declared: &[(&str, bool)]) -> Result<String> {
