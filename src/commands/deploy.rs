@@ -12,7 +12,7 @@ use crate::{
     deploy::{
         self, Order,
         guards::release,
-        ledger::{Action, Record, Start},
+        ledger::{self, Action, Record, Start},
         prepare::Wanted,
     },
     report::Report,
@@ -28,7 +28,7 @@ pub(crate) async fn run(
     report.version = inputs.version.as_ref().map(Version::to_string);
     context.scheme.account_of(&inputs.environment)?;
     let version = context.version(inputs.version.clone()).await?;
-    let record = deploy::record(context, &inputs.environment).await?;
+    let record = ledger::record(context, &inputs.environment).await?;
     report.version = Some(version.to_string());
     check_gates(context, &inputs, &version, &record).await?;
     let recorded = record.deployed().cloned();

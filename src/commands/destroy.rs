@@ -13,7 +13,7 @@ use crate::{
     context::Context,
     deploy::{
         self, Order,
-        ledger::{Action, Record},
+        ledger::{self, Action, Record},
         prepare::Wanted,
     },
     report::{Outcome, Report},
@@ -32,7 +32,7 @@ pub(crate) async fn run(
     if !plan.plan_only {
         check_confirmed(&environment, named_in(context, &environment, matched), confirm.as_ref())?;
     }
-    let record = deploy::record(context, &environment).await?;
+    let record = ledger::record(context, &environment).await?;
     // Whoever names the version knows what there is; without it the ledger's word must hold.
     let missing_state =
         record.is_deployed().then(|| no_state(&environment)).filter(|_| version.is_none());

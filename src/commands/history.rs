@@ -18,7 +18,7 @@ const SHOWN: usize = 20;
 pub(crate) async fn run(context: &Context, inputs: &HistoryInputs) -> Result<()> {
     let environment = &inputs.environment;
     let at_most = if inputs.all { usize::MAX } else { SHOWN };
-    let ledger = Ledger::new(&context.store, &context.identity, environment);
+    let ledger = Ledger::of(context, environment);
     let (entries, is_cut) = ledger.newest(at_most).await?;
     let log = &context.host.log;
     if inputs.json {

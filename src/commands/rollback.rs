@@ -7,8 +7,8 @@ use crate::{
     config::names::{Environment, Version},
     context::Context,
     deploy::{
-        self,
-        ledger::{Action, Entry, Ledger, Outcome, Record},
+        ledger::{Action, Entry, Outcome, Record},
+        target::Target,
     },
     report::Report,
 };
@@ -20,18 +20,18 @@ pub(crate) async fn run(
 ) -> Result<()> {
     let RollbackInputs { environment, plan, allow_destroy, .. } = inputs;
     report.environment = Some(environment.to_string());
-    context.scheme.account_of(&environment)?;
-    let record = deploy::record(context, &environment).await?;
-    let now = stands_there(&environment, &record)?;
-    let before = before(context, &environment, now).await?;
+    let target = Target::resolve(context, environment)?;
+    let record = target.record(context).await?;
+    let now = stands_there(&target.environment, &record)?;
+    let before = before(context, &target, now).await?;
     let version = before.start.version.clone();
     report.version = Some(version.to_string());
     context.host.log.step(&format!(
-        "Roll {environment} back from {now} to {version}, as of run {}",
-        before.start.number
+        "Roll {} back from {now} to {version}, as of run {}",
+        target.environment, before.start.number
     ));
     let inputs = DeployInputs {
-        environment,
+        environment: target.environment.clone(),
         version: None,
         plan,
         new_environment: false,
@@ -58,9 +58,9 @@ fn stands_there<'r>(environment: &Environment, record: &'r Record) -> Result<&'r
 }
 
 /// The newest deploy of another version that succeeded as a whole, and whose bundle is still there.
-async fn before(context: &Context, environment: &Environment, now: &Version) -> Result<Entry> {
-    let ledger = Ledger::new(&context.store, &context.identity, environment);
-    let looking = ledger.find(|entry| {
+async fn before(context: &Context, target: &Target<'_>, now: &Version) -> Result<Entry> {
+    let environment = &target.environment;
+    let looking = target.ledger.find(|entry| {
         entry.start.action == Action::Deploy
             && entry.start.targets.is_empty()
             && entry.start.version != *now

@@ -22,9 +22,9 @@ use crate::{
     },
     context::Context,
     deploy::{
-        self,
         ledger::Record,
         prepare::{self, Opened, Wanted},
+        target::Target,
     },
     services::ci::host::Host,
     terraform::{PlanMode, PlanRequest},
@@ -53,19 +53,19 @@ pub(crate) async fn run(mut context: Context, inputs: ShellInputs) -> Result<u8>
     let way = Way::choose(command)?;
     // What the command prints is standard output, and what we and `terraform init` say is not.
     context.host.log = context.host.log.narrating_all(true);
-    let (_, matched) = context.scheme.account_of(&environment)?;
-    let record = deploy::record(&context, &environment).await?;
-    let version = version_of(&environment, &record, version)?;
+    let target = Target::resolve(&context, environment)?;
+    let record = target.record(&context).await?;
+    let version = version_of(&target.environment, &record, version)?;
     context
         .host
         .log
-        .step(&format!("Open {} {version} in {environment}", context.identity.component));
+        .step(&format!("Open {} {version} in {}", context.identity.component, target.environment));
     let wanted = Wanted {
         release: context.release(version),
         recorded: record.deployed().cloned(),
         preview: None,
         plan_only: false,
-        environment,
+        environment: target.environment.clone(),
     };
     let opened = prepare::open(&context, &wanted).await?;
     if !opened.terraform.has_workspace().await? {
@@ -79,7 +79,7 @@ pub(crate) async fn run(mut context: Context, inputs: ShellInputs) -> Result<u8>
         )));
     }
     opened.terraform.select_workspace().await?;
-    let tools = tools(&context, &wanted, &opened, matched)?;
+    let tools = tools(&context, &wanted, &opened, target.matched)?;
     context.host.interrupt.check("opening the shell")?;
     let ended = start(&context.host, &opened, &tools, &way).await?;
     check_state(&opened)?;

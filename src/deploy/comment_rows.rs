@@ -97,7 +97,7 @@ async fn newest(
     environment: &Environment,
     ours: &ForPullRequest,
 ) -> Result<Option<PastRun>> {
-    let ledger = Ledger::new(&context.store, &context.identity, environment);
+    let ledger = Ledger::of(context, environment);
     let is_ours =
         |of: &ForPullRequest| (of.repository, of.number) == (ours.repository, ours.number);
     let found =

@@ -10,6 +10,7 @@ pub(crate) mod preview;
 pub(crate) mod rescue_state;
 pub(crate) mod secrets;
 pub(crate) mod state;
+pub(crate) mod target;
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +24,7 @@ use self::{
         label::{self, Allowance},
         release,
     },
-    ledger::{Action, End, Ledger, Outcome, Record, Start},
+    ledger::{Action, End, Ledger, Outcome, Start},
     prepare::{Opened, Wanted},
     preview::watch::Watch,
     state::after_failure,
@@ -84,12 +85,6 @@ enum Begun {
     Overtaken(String),
     /// Another run has destroyed what this one is to destroy, and has recorded it.
     Forestalled,
-}
-
-/// The environment's recent past, by the ledger.
-pub(crate) async fn record(context: &Context, environment: &Environment) -> Result<Record> {
-    let ledger = Ledger::new(&context.store, &context.identity, environment);
-    context.host.interrupt.or_cancel("reading the ledger", ledger.record()).await
 }
 
 /// Why it was stopped before anything was applied; None where it came to its end.
@@ -246,7 +241,7 @@ async fn begin(
 /// By the ledger; a destroy that has begun there is given a moment to end.
 pub(crate) async fn is_destroyed(context: &Context, environment: &Environment) -> Result<bool> {
     for _ in 0..LOOKS {
-        let record = record(context, environment).await?;
+        let record = ledger::record(context, environment).await?;
         if record.deployed().is_none() && record.is_destroyed() {
             return Ok(true);
         }
@@ -267,7 +262,7 @@ async fn nothing_to_destroy(context: &Context, order: &Order, opened: &Opened) -
     let is_to_record = order.wanted.recorded.is_some() && !order.plan.plan_only;
     // Another run may have done it since we looked.
     if is_to_record && !is_destroyed(context, &order.wanted.environment).await? {
-        let ledger = Ledger::new(&context.store, &context.identity, &order.wanted.environment);
+        let ledger = Ledger::of(context, &order.wanted.environment);
         let entry = ledger.start(start_entry(context, order, Counts::default(), opened)).await?;
         ledger.end(&end_entry(context, &entry, true, None, None)).await?;
     }
@@ -429,7 +424,7 @@ async fn record_start(
     allowance: Allowance,
 ) -> Result<Start> {
     context.host.interrupt.check("apply")?;
-    let ledger = Ledger::new(&context.store, &context.identity, &order.wanted.environment);
+    let ledger = Ledger::of(context, &order.wanted.environment);
     let start = start_entry(context, order, plan.changes.counts(), opened);
     ledger
         .start(Start { allowed_destroy: allowance.addresses, allowed_by: allowance.by, ..start })
@@ -479,9 +474,7 @@ async fn carry_out(
         (result, _) => result,
     };
     let end = end_entry(context, entry, is_complete, result.as_ref().err(), state.as_ref());
-    if let Err(error) =
-        Ledger::new(&context.store, &context.identity, &order.wanted.environment).end(&end).await
-    {
+    if let Err(error) = Ledger::of(context, &order.wanted.environment).end(&end).await {
         context.host.log.warning(&format!(
             "the ledger's end entry is lost, so this run will show as unfinished: {error}"
         ));

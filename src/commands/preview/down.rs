@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     deploy::{
         self, Order,
-        ledger::{Record, Start},
+        ledger::{self, Record, Start},
         preview::pull_request::of_event,
         state::location,
     },
@@ -25,7 +25,7 @@ pub(crate) async fn run(
     let number = number(context, inputs.pull_request)?;
     let environment = Environment::of_pull_request(number);
     context.scheme.account_of(&environment)?;
-    let record = deploy::record(context, &environment).await?;
+    let record = ledger::record(context, &environment).await?;
     check_repository(context, &environment, &record)?;
     let watch = watch(context, number);
     destroy(context, &environment, record, inputs.plan, watch, report).await.map(drop)

@@ -14,8 +14,7 @@ use crate::{
     config::names::Environment,
     context::Context,
     deploy::{
-        self,
-        ledger::{Ledger, Record},
+        ledger::{self, Ledger, Record},
         preview::expiry::{Fate, Judge, Reason},
         state::location,
     },
@@ -129,7 +128,7 @@ impl Reaper<'_> {
 
     async fn reap(&self, context: &Context, environment: &Environment) -> Result<Option<End>> {
         context.host.interrupt.check("reaping more previews")?;
-        let record = deploy::record(context, environment).await?;
+        let record = ledger::record(context, environment).await?;
         Ok(match self.judge.fate(context, environment, &record).await? {
             Fate::Gone => None,
             Fate::Stays(why) => Some(End::Left(why)),

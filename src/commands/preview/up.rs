@@ -17,7 +17,7 @@ use crate::{
     context::Context,
     deploy::{
         self, Order,
-        ledger::Action,
+        ledger::{self, Action},
         prepare::Wanted,
         preview::{
             pull_request::{self, of_event},
@@ -54,7 +54,7 @@ pub(crate) async fn run(
         log.done(&format!("Nothing was done: {why}"));
         return Ok(());
     }
-    let record = deploy::record(context, &environment).await?;
+    let record = ledger::record(context, &environment).await?;
     check_repository(context, &environment, &record)?;
     release_once(context, &version, &inputs, report).await?;
     log.step(&format!("Deploy {} {version} to {environment}", context.identity.component));

@@ -20,7 +20,7 @@ pub(crate) async fn run(
 ) -> Result<()> {
     let mut rows = Vec::new();
     for environment in Ledger::environments(&context.store, &context.identity).await? {
-        let record = Ledger::new(&context.store, &context.identity, &environment).record().await?;
+        let record = Ledger::of(context, &environment).record().await?;
         rows.push((environment, record));
     }
     let log = &context.host.log;

@@ -7,10 +7,7 @@ use crate::{
         names::{Environment, Version},
     },
     context::Context,
-    deploy::{
-        self,
-        ledger::{Action, Entry, Ledger, Outcome, Record, Start},
-    },
+    deploy::ledger::{self, Action, Entry, Ledger, Outcome, Record, Start},
     release::published::Published,
 };
 
@@ -35,7 +32,7 @@ pub(crate) async fn still_not_older(
     version: &Version,
     seen: u64,
 ) -> Result<()> {
-    let record = deploy::record(context, environment).await?;
+    let record = ledger::record(context, environment).await?;
     let unfinished = record.unsettled.iter().filter(|entry| entry.end.is_none());
     let since = record.settled.iter().chain(unfinished).map(|entry| &entry.start);
     for start in since.filter(|start| start.number > seen && start.action == Action::Deploy) {
@@ -119,7 +116,7 @@ pub(crate) async fn promoted(
                 && start.bundle_digest == digest
                 && entry.end.as_ref().is_some_and(|end| end.outcome == Outcome::Succeeded)
         };
-        let ledger = Ledger::new(&context.store, &context.identity, before);
+        let ledger = Ledger::of(context, before);
         if context
             .host
             .interrupt

@@ -23,6 +23,7 @@ use crate::{
         names::{Environment, Version},
         preview::PreviewOf,
     },
+    context::Context,
     services::store::{Content, Metadata, Put, ReleaseStore},
     terraform::output::changes::Counts,
 };
@@ -133,6 +134,12 @@ pub(crate) struct Record {
     pub(crate) unsettled: Vec<Entry>,
 }
 
+/// Reads the recent runs that changed `environment`. A cancelled run stops waiting.
+pub(crate) async fn record(context: &Context, environment: &Environment) -> Result<Record> {
+    let reading = Ledger::of(context, environment);
+    context.host.interrupt.or_cancel("reading the ledger", reading.record()).await
+}
+
 /// One environment's ledger.
 pub(crate) struct Ledger<'a> {
     store: &'a ReleaseStore,
@@ -141,6 +148,11 @@ pub(crate) struct Ledger<'a> {
 }
 
 impl<'a> Ledger<'a> {
+    /// Returns the ledger of `environment`, whether or not the account scheme knows it.
+    pub(crate) fn of(context: &'a Context, environment: &Environment) -> Self {
+        Self::new(&context.store, &context.identity, environment)
+    }
+
     pub(crate) fn new(
         store: &'a ReleaseStore,
         identity: &Identity,

@@ -7,7 +7,7 @@ use crate::{
     base::error::Result,
     config::names::Environment,
     context::Context,
-    deploy,
+    deploy::ledger,
     services::{
         ci::short,
         github::{Api, PullRequest, Trouble},
@@ -54,7 +54,7 @@ impl Watch {
                     .map(|_| format!("pull request #{number} is open again")))
             }
             Self::Due(judge) => {
-                let record = deploy::record(context, environment).await?;
+                let record = ledger::record(context, environment).await?;
                 Ok(match judge.fate(context, environment, &record).await? {
                     Fate::Due(_) => None,
                     Fate::Stays(why) => Some(why),
