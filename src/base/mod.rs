@@ -1,5 +1,6 @@
 //! What every layer uses; it imports nothing of cdflow outside of itself.
 
+pub(crate) mod blocking;
 pub(crate) mod digest;
 pub(crate) mod document;
 pub(crate) mod error;
@@ -10,8 +11,10 @@ pub(crate) mod parallel;
 pub(crate) mod process;
 pub(crate) mod process_env;
 pub(crate) mod redact;
+pub(crate) mod retry;
 pub(crate) mod run_folder;
 pub(crate) mod spelling;
 pub(crate) mod table;
 pub(crate) mod units;
+pub(crate) mod url;
 pub(crate) mod zombies;

@@ -8,6 +8,8 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
+use super::url;
+
 /// Shorter values would mask ordinary text.
 const SHORTEST: usize = 4;
 /// A derived form (base64 and such) must be longer still, because it is a guess.
@@ -86,8 +88,8 @@ fn spellings(value: &str) -> Vec<String> {
                 json(text),
                 go_json(text),
                 hcl(text),
-                url(text),
-                url(text).replace("%20", "+"),
+                url::encode(text),
+                url::encode(text).replace("%20", "+"),
             ]);
             found.extend(
                 (0..3)
@@ -123,19 +125,6 @@ fn go_json(text: &str) -> String {
 
 fn hcl(text: &str) -> String {
     json(text).replace("${", "$${").replace("%{", "%%{")
-}
-
-fn url(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                out.push(char::from(byte))
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

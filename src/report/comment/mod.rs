@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use self::{
     rows::Row,
-    upsert::{CommentTarget, announce, jitter, upsert},
+    upsert::{CommentTarget, announce, upsert},
 };
 use super::{Destinations, Report};
 use crate::{
+    base::retry::jitter,
     config::settings::Commenting,
     services::{ci::host::Host, github::Api},
 };

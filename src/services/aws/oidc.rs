@@ -19,6 +19,7 @@ use crate::{
         error::{Error, Exit, Result, chain},
         process_env::ProcessEnv,
         redact::{Redactor, Secret},
+        retry::Retry,
     },
     config::settings::RoleArn,
 };
@@ -26,7 +27,11 @@ use crate::{
 const AUDIENCE: &str = "sts.amazonaws.com";
 /// The longest that every role grants.
 const SESSION_SECONDS: i32 = 3600;
-const TRIES: u32 = 3;
+const RETRY: Retry = Retry {
+    attempts: 3,
+    first_pause: Duration::from_millis(500),
+    longest_pause: Duration::from_secs(1),
+};
 
 #[derive(Clone)]
 pub(crate) struct WebIdentity {
@@ -108,9 +113,8 @@ impl WebIdentity {
     async fn token(&self) -> Result<Secret> {
         let joint = if self.url.contains('?') { '&' } else { '?' };
         let url = format!("{}{joint}audience={AUDIENCE}", self.url);
-        let mut tried = 0;
+        let mut attempts = RETRY.start();
         loop {
-            tried += 1;
             let failed = match self.http.get(&url).bearer_auth(self.right.expose()).send().await {
                 Ok(answer) if answer.status().is_success() => match answer.json::<Token>().await {
                     Ok(token) => {
@@ -127,10 +131,9 @@ impl WebIdentity {
                 Ok(answer) => format!("HTTP {}", answer.status().as_u16()),
                 Err(error) => chain(&error.without_url()),
             };
-            if tried >= TRIES {
+            if !attempts.again().await {
                 return Err(unavailable(failed));
             }
-            tokio::time::sleep(Duration::from_millis(500) * tried).await;
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     repository::{Repository, RepositoryName},
 };
 use crate::{
-    base::{log::Log, pace::Pace, process_env::ProcessEnv, redact::Secret},
+    base::{log::Log, pace::Pace, process_env::ProcessEnv, redact::Secret, url},
     services::ci::host::Host,
 };
 
@@ -162,14 +162,5 @@ impl Api {
 
 /// A name as a part of a route: tags and environments may hold anything.
 pub(crate) fn segment(name: &str) -> String {
-    let mut out = String::new();
-    for byte in name.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                out.push(char::from(byte))
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
+    url::encode(name)
 }

@@ -14,14 +14,16 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{Kind, Trouble, permissions};
-use crate::base::{log::Log, pace::Pace, redact::Secret};
+use crate::base::{log::Log, pace::Pace, redact::Secret, retry::Retry};
 
 /// GitHub gives up after ten seconds itself.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// All the waiting of a run for GitHub: a secondary limit is over after a minute.
 const PATIENCE: Duration = Duration::from_secs(65);
-const TRIES: u32 = 4;
+/// Only `PATIENCE` limits the pauses.
+const RETRY: Retry =
+    Retry { attempts: 4, first_pause: Duration::from_millis(500), longest_pause: Duration::MAX };
 const ANSWER_LIMIT: usize = 16 << 20;
 /// Of a hundred each.
 const PAGES: usize = 100;
@@ -175,9 +177,8 @@ impl Client {
 
     async fn answer(&self, call: &Call<'_>) -> Result<Answer, Trouble> {
         let uri = self.uri(call)?;
-        let mut tried = 0;
+        let mut attempts = RETRY.start();
         loop {
-            tried += 1;
             if call.is_write {
                 self.pace.turn().await;
             }
@@ -192,9 +193,9 @@ impl Client {
                 },
                 Err(failed) => (Verdict::Unclear, failed, None),
             };
-            let (pause, kind) = match verdict {
-                Verdict::Wait(pause) => (pause, Kind::Limited),
-                Verdict::Unclear if call.is_repeatable => (backoff(tried), Kind::Unavailable),
+            let (asked_pause, kind) = match verdict {
+                Verdict::Wait(pause) => (Some(pause), Kind::Limited),
+                Verdict::Unclear if call.is_repeatable => (None, Kind::Unavailable),
                 Verdict::Unclear | Verdict::Good => {
                     return Err(call.trouble(Kind::Unavailable, why));
                 }
@@ -204,9 +205,10 @@ impl Client {
                 }
                 Verdict::Bad(kind) => return Err(call.trouble(kind, why)),
             };
-            if tried >= TRIES || !self.has_patience(pause) {
+            let pause = attempts.next_pause(asked_pause);
+            let Some(pause) = pause.filter(|pause| self.has_patience(*pause)) else {
                 return Err(call.trouble(kind, why));
-            }
+            };
             if kind == Kind::Limited {
                 self.log.note(&format!("GitHub asks to wait {} s", pause.as_secs()));
             }
@@ -317,11 +319,6 @@ fn limit(answer: &Answer, now: SystemTime) -> Option<Duration> {
     let is_secondary = answer.status == StatusCode::TOO_MANY_REQUESTS
         || said(answer).contains("secondary rate limit");
     is_secondary.then_some(Duration::from_secs(60))
-}
-
-/// 0.5, 1, 2 seconds.
-fn backoff(tried: u32) -> Duration {
-    Duration::from_millis(250) * 2_u32.saturating_pow(tried)
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {

@@ -1,6 +1,6 @@
 //! What a registry asks for before it lets somebody in: the header `WWW-Authenticate`.
 
-use std::fmt::Write as _;
+use crate::base::url;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Challenge {
@@ -53,20 +53,9 @@ pub(crate) fn with_query(realm: &str, fields: &[(&str, String)]) -> String {
 
 /// As a query, or as the body of a form.
 pub(crate) fn encoded(fields: &[(&str, String)]) -> String {
-    let mut text = String::new();
-    for (name, value) in fields {
-        let separator = if text.is_empty() { "" } else { "&" };
-        let _ = write!(text, "{separator}{name}=");
-        for byte in value.bytes() {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                    text.push(char::from(byte))
-                }
-                other => _ = write!(text, "%{other:02X}"),
-            }
-        }
-    }
-    text
+    let pairs: Vec<_> =
+        fields.iter().map(|(name, value)| format!("{name}={}", url::encode(value))).collect();
+    pairs.join("&")
 }
 
 #[cfg(test)]

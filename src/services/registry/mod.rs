@@ -17,6 +17,7 @@ use crate::base::{
     digest::Sha256,
     error::{Error, Exit, Result, chain},
     redact::Secret,
+    retry::Retry,
 };
 
 mod challenge;
@@ -24,10 +25,12 @@ pub(crate) mod logins;
 #[cfg(test)]
 mod tests;
 
-const ATTEMPTS: u32 = 4;
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// A registry may ask for minutes; who waits that long believes that we hang.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const RETRY: Retry = Retry {
+    attempts: 4,
+    first_pause: Duration::from_millis(500),
+    // A registry may ask for minutes; who waits that long believes that we hang.
+    longest_pause: Duration::from_secs(30),
+};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// For a whole answer, however steadily it drips.
 const LONGEST_ANSWER: Duration = Duration::from_secs(120);
@@ -381,23 +384,18 @@ impl Asked<'_> {
 
     /// Again after 429, 5xx and where nobody answers, with growing pauses or those that the registry asks for.
     async fn patiently(&self, request: impl Fn() -> RequestBuilder) -> Result<Response> {
-        let mut pause = FIRST_PAUSE;
-        for attempt in 1.. {
+        let mut attempts = RETRY.start();
+        loop {
             let failed = match request().send().await {
                 Ok(answer) if is_passing(answer.status()) => Ok(answer),
                 Ok(answer) => return Ok(answer),
                 Err(error) => Err(error.without_url()),
             };
-            if attempt == ATTEMPTS {
+            let retry_after = failed.as_ref().ok().and_then(asked_pause);
+            if !attempts.again_after(retry_after).await {
                 return failed.map_err(|error| self.unavailable(chain(&error)));
             }
-            tokio::time::sleep(
-                failed.ok().as_ref().and_then(asked_pause).unwrap_or(pause).min(LONGEST_PAUSE),
-            )
-            .await;
-            pause *= 2;
         }
-        Err(Error::internal("the loop of attempts has ended"))
     }
 
     fn refused(&self, answer: &Response) -> Error {

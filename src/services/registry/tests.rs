@@ -295,7 +295,10 @@ async fn a_busy_registry_is_asked_again_and_not_for_ever() {
     let (address, heads) =
         answering(|_| ("500 No", "retry-after: 0\r\n".to_owned(), String::new())).await;
     let error = Registry::new(&address, None).unwrap().has("a", "1").await.unwrap_err();
-    assert_eq!((error.exit(), heads.lock().unwrap().len()), (Exit::Unavailable, ATTEMPTS as usize));
+    assert_eq!(
+        (error.exit(), heads.lock().unwrap().len()),
+        (Exit::Unavailable, RETRY.attempts as usize)
+    );
 
     let (address, heads) = answering(|_| ("403 Forbidden", String::new(), String::new())).await;
     let error = Registry::new(&address, None).unwrap().has("a", "1").await.unwrap_err();

@@ -10,7 +10,7 @@ use super::{
     rows::{LIMIT, Row, Rows, merge, merge_all, parse, restore},
 };
 use crate::{
-    base::redact::Redactor,
+    base::{redact::Redactor, retry::jitter},
     services::github::{Api, Comment, Kind, Trouble},
 };
 
@@ -145,14 +145,6 @@ fn ours(comments: Vec<Comment>, me: &str) -> Vec<(Comment, Rows)> {
 fn checked(rows: &Rows, redactor: &Redactor) -> Result<String, Failed> {
     let text = render(rows, LIMIT);
     if redactor.apply(&text) == text { Ok(text) } else { Err(Failed::Secret) }
-}
-
-/// From once to twice as long, so that many do not look at the same moment.
-pub(crate) fn jitter(pause: Duration) -> Duration {
-    let mut byte = [0_u8];
-    // Without random bytes all look at the same moment.
-    let _ = getrandom::fill(&mut byte);
-    pause + pause * u32::from(byte[0]) / 255
 }
 
 #[cfg(test)]
