@@ -14,11 +14,12 @@ use walkdir::WalkDir;
 use super::{
     Content, Found, Listed, Metadata, Progress, Put, TEMPORARY,
     background::{Background, Caller},
-    check_key, check_prefix, missing,
-    s3::{download, upload::blocking},
-    too_large, too_short,
+    check_key, check_prefix, missing, partial_file, too_large, too_short,
 };
-use crate::base::error::{Error, Result};
+use crate::base::{
+    blocking::blocking,
+    error::{Error, Result},
+};
 
 /// Copied at once, between two looks at whether anybody still waits.
 const STEP: u64 = 8 << 20;
@@ -103,7 +104,7 @@ impl DirectoryStore {
     ) -> Result<Option<Found>> {
         let (path, object) = (self.path(key)?, self.describe(key));
         let Some((file, found)) = blocking(move || open(&path)).await? else { return Ok(None) };
-        let partial = download::create(to, found.size).await?;
+        let partial = partial_file::create(to, found.size).await?;
         let (target, size, goal) = (partial.reopen(), found.size, to.to_owned());
         let work = |caller: Caller| {
             blocking(move || {
@@ -118,7 +119,7 @@ impl DirectoryStore {
             })
         };
         self.background.run(progress, work).await?;
-        download::keep(partial, to).await?;
+        partial_file::keep(partial, to).await?;
         Ok(Some(found))
     }
 

@@ -7,6 +7,7 @@ use crate::base::error::{Error, Result};
 
 mod background;
 mod folder;
+mod partial_file;
 pub(crate) mod s3;
 #[cfg(test)]
 pub(crate) mod testing;

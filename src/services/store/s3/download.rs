@@ -4,24 +4,18 @@ use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, path::Path};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tempfile::NamedTempFile;
 use tokio::sync::mpsc;
 
-use super::{
-    client::{S3Store, length, pause, reading},
-    upload::blocking,
-};
+use super::client::{RETRY, S3Store, length, reading};
 use crate::{
     base::error::{Error, Result, chain},
-    services::store::{Found, Progress, TEMPORARY},
+    services::store::{Found, Progress, partial_file},
 };
 
 const RANGE: u64 = 8 << 20;
 const IN_FLIGHT: usize = 8;
 /// Pieces (at most some 400 KiB each) that wait for the disk; beyond that the network waits.
 const QUEUE: usize = 16;
-/// Attempts at one range; each goes on where the one before was cut.
-const ATTEMPTS: u32 = 5;
 
 type Piece = (u64, Bytes);
 
@@ -33,7 +27,7 @@ pub(crate) async fn whole(
     to: &Path,
     progress: Progress<'_>,
 ) -> Result<()> {
-    let partial = create(to, found.size).await?;
+    let partial = partial_file::create(to, found.size).await?;
     let file = partial.reopen().map_err(|error| Error::io("can't write", to, &error))?;
     let (sink, pieces) = mpsc::channel(QUEUE);
     // One writer: two threads in one file would only wait for each other's lock.
@@ -42,34 +36,7 @@ pub(crate) async fn whole(
     let written = writer.await.map_err(|error| Error::internal("a file task failed").why(error))?;
     written.map_err(|error| Error::io("can't write", to, &error))?;
     received?;
-    keep(partial, to).await
-}
-
-/// The partial file, next to its goal. Removed when it is dropped.
-pub(crate) async fn create(to: &Path, size: u64) -> Result<NamedTempFile> {
-    let to = to.to_owned();
-    blocking(move || {
-        let failed = |error: io::Error| Error::io("can't write", &to, &error);
-        let folder =
-            to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let partial =
-            tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder).map_err(failed)?;
-        partial.as_file().set_len(size).map_err(failed)?;
-        Ok(partial)
-    })
-    .await
-}
-
-/// Gives the complete file its name.
-pub(crate) async fn keep(partial: NamedTempFile, to: &Path) -> Result<()> {
-    let to = to.to_owned();
-    blocking(move || {
-        partial
-            .persist_noclobber(&to)
-            .map(drop)
-            .map_err(|error| Error::io("can't write", &to, &error.error))
-    })
-    .await
+    partial_file::keep(partial, to).await
 }
 
 fn write(file: &File, mut pieces: mpsc::Receiver<Piece>) -> io::Result<()> {
@@ -101,14 +68,15 @@ async fn receive_range(
     progress: Progress<'_>,
 ) -> Result<()> {
     let mut at = range.start;
-    let mut cut = String::new();
-    for attempt in 0..ATTEMPTS {
-        pause(attempt).await;
+    let mut attempts = RETRY.start();
+    let cut = loop {
         match receive_once(store, key, found, &mut at, range.end, sink, progress).await? {
             None => return Ok(()),
-            Some(why) => cut = why,
+            Some(why) if !attempts.again().await => break why,
+            // The next attempt goes on where this one was cut.
+            Some(_) => {}
         }
-    }
+    };
     let (got, wanted, start) = (at - range.start, range.end - range.start, range.start);
     Err(store.cut(key, format!("got {got} of {wanted} bytes from byte {start} on{cut}")))
 }

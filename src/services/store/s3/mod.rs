@@ -1,7 +1,236 @@
-//! A release store in an S3 bucket.
+//! A release store in an S3 bucket: its operations. S3 rejects a write over an existing object itself (`If-None-Match: *`).
 
+mod body;
 pub(crate) mod client;
-pub(crate) mod download;
+mod download;
+mod read;
 #[cfg(test)]
 mod tests;
-pub(crate) mod upload;
+mod upload;
+
+use std::path::Path;
+
+use aws_sdk_s3::{primitives::ByteStream, types::BucketVersioningStatus};
+use bytes::Bytes;
+
+use self::{
+    body::{UploadBody, base64_crc, crc},
+    client::{RETRY, S3Store, SINGLE, listing, map, patience, time, unsigned, writing},
+};
+use crate::{
+    base::error::Result,
+    services::{
+        aws::failure::Failure,
+        store::{Content, Found, Listed, Metadata, Progress, Put, check_key},
+    },
+};
+
+/// S3 gives at most this many keys a page.
+const PAGE: usize = 1000;
+
+impl S3Store {
+    pub(crate) async fn put_new(
+        &self,
+        key: &str,
+        content: Content<'_>,
+        metadata: &Metadata,
+        progress: Progress<'_>,
+    ) -> Result<Put> {
+        check_key(key)?;
+        let source = UploadBody::of(content).await?;
+        if source.size() <= SINGLE {
+            return self.put_small(key, source.all().await?, metadata, progress).await;
+        }
+        let (store, key, metadata) = (self.clone(), key.to_owned(), metadata.clone());
+        self.background
+            .run(progress, |caller| async move {
+                upload::upload(&store, &key, &source, &metadata, &caller).await
+            })
+            .await
+    }
+
+    pub(crate) async fn fetch(
+        &self,
+        key: &str,
+        to: &Path,
+        progress: Progress<'_>,
+    ) -> Result<Option<Found>> {
+        match self.head(key).await? {
+            Some(found) => {
+                download::whole(self, key, &found, to, progress).await.map(|()| Some(found))
+            }
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<Vec<Listed>> {
+        let mut listed = Vec::new();
+        let mut more = None;
+        while listed.len() < max {
+            let page = self
+                .client
+                .list_objects_v2()
+                .bucket(&self.bucket.name)
+                .set_expected_bucket_owner(self.bucket.owner.clone())
+                .prefix(prefix)
+                .set_start_after(after.map(str::to_owned))
+                .max_keys(i32::try_from(PAGE.min(max - listed.len())).unwrap_or(i32::MAX))
+                .set_continuation_token(more.take())
+                .send()
+                .await;
+            let page = self.answered(page, || listing(self, prefix)).await?;
+            listed.extend(page.contents().iter().filter_map(line));
+            more = page.next_continuation_token;
+            if more.is_none() {
+                break;
+            }
+        }
+        Ok(listed)
+    }
+
+    pub(crate) async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
+        let prefix = if prefix.is_empty() || prefix.ends_with('/') {
+            prefix.to_owned()
+        } else {
+            format!("{prefix}/")
+        };
+        let mut names = Vec::new();
+        let mut more = None;
+        loop {
+            let page = self
+                .client
+                .list_objects_v2()
+                .bucket(&self.bucket.name)
+                .set_expected_bucket_owner(self.bucket.owner.clone())
+                .prefix(&prefix)
+                .delimiter("/")
+                .set_continuation_token(more.take())
+                .send()
+                .await;
+            let page = self.answered(page, || listing(self, &prefix)).await?;
+            let folders = page.common_prefixes().iter().filter_map(|folder| folder.prefix());
+            names.extend(
+                folders
+                    .filter_map(|f| Some(f.strip_prefix(&prefix)?.strip_suffix('/')?.to_owned())),
+            );
+            more = page.next_continuation_token;
+            if more.is_none() {
+                return Ok(names);
+            }
+        }
+    }
+
+    pub(crate) async fn delete(&self, key: &str) -> Result<()> {
+        let call = self.client.delete_object().bucket(&self.bucket.name).key(key);
+        let answer = call.set_expected_bucket_owner(self.bucket.owner.clone()).send().await;
+        self.answered(answer, || format!("`{}` can't be deleted", self.describe(key)))
+            .await
+            .map(drop)
+    }
+
+    /// Removes an object that still has this ETag; false when it has another. One that is gone is removed already.
+    pub(crate) async fn delete_unchanged(&self, key: &str, etag: &str) -> Result<bool> {
+        // Also looked at beforehand, because not every S3 minds the condition.
+        match self.head(key).await? {
+            None => return Ok(true),
+            Some(found) if found.etag.as_deref() != Some(etag) => return Ok(false),
+            Some(_) => {}
+        }
+        let call = self.client.delete_object().bucket(&self.bucket.name).key(key).if_match(etag);
+        let answer = call.set_expected_bucket_owner(self.bucket.owner.clone()).send().await;
+        match answer.map_err(|error| Failure::of(&error)) {
+            Ok(_) => Ok(true),
+            Err(failure)
+                if failure.status() == Some(404) && failure.code() != Some("NoSuchBucket") =>
+            {
+                Ok(true)
+            }
+            Err(failure) if failure.status() == Some(412) => Ok(false),
+            // This S3 knows no such condition.
+            Err(failure) if failure.status() == Some(501) => self.delete(key).await.map(|()| true),
+            Err(failure) => Err(self
+                .failed(format!("`{}` can't be deleted", self.describe(key)), failure)
+                .await),
+        }
+    }
+
+    /// Where the bucket really is: S3 tells, whichever region is asked, and also who may not read it.
+    pub(crate) async fn real_region(&self) -> Option<String> {
+        match self.client.head_bucket().bucket(&self.bucket.name).send().await {
+            Ok(answer) => answer.bucket_region().map(str::to_owned),
+            Err(error) => {
+                error.raw_response()?.headers().get("x-amz-bucket-region").map(str::to_owned)
+            }
+        }
+    }
+
+    /// Whether what is deleted or replaced can be brought back.
+    pub(crate) async fn is_versioned(&self) -> Result<bool> {
+        let ask = self.client.get_bucket_versioning().bucket(&self.bucket.name);
+        let answer = ask.set_expected_bucket_owner(self.bucket.owner.clone()).send().await;
+        match answer {
+            Ok(answer) => Ok(answer.status() == Some(&BucketVersioningStatus::Enabled)),
+            Err(error) => {
+                let what = format!("the versioning of `{}` can't be read", self.describe(""));
+                Err(self.failed(what, Failure::of(&error)).await)
+            }
+        }
+    }
+
+    pub(crate) async fn settle(&self) -> Result<()> {
+        self.background.settle().await
+    }
+
+    async fn put_small(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        metadata: &Metadata,
+        progress: Progress<'_>,
+    ) -> Result<Put> {
+        let mut attempts = RETRY.start();
+        loop {
+            let failure = match self.put_once(key, bytes.clone(), metadata).await {
+                Ok(()) => {
+                    progress(bytes.len() as u64);
+                    return Ok(Put::Created);
+                }
+                Err(failure) => failure,
+            };
+            match failure.status() {
+                Some(412) => return Ok(Put::Exists),
+                Some(409) if self.head(key).await?.is_some() => return Ok(Put::Exists),
+                Some(409) if attempts.again().await => {}
+                _ => return Err(self.failed(writing(self, key), failure).await),
+            }
+        }
+    }
+
+    async fn put_once(&self, key: &str, bytes: Bytes, metadata: &Metadata) -> Result<(), Failure> {
+        let size = bytes.len() as u64;
+        let call = self
+            .client
+            .put_object()
+            .bucket(&self.bucket.name)
+            .set_expected_bucket_owner(self.bucket.owner.clone())
+            .key(key)
+            .if_none_match("*")
+            .checksum_crc64_nvme(base64_crc(crc(&bytes)))
+            .set_metadata(Some(map(metadata)))
+            .body(ByteStream::from(bytes))
+            .customize()
+            .config_override(patience(size));
+        let call = if self.bucket.unsigned { call.disable_payload_signing() } else { call };
+        call.send().await.map(drop).map_err(|error| Failure::of(&error))
+    }
+}
+
+fn line(object: &aws_sdk_s3::types::Object) -> Option<Listed> {
+    let modified = object.last_modified().and_then(time);
+    Some(Listed { key: object.key()?.to_owned(), size: unsigned(object.size()), modified })
+}

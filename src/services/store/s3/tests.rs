@@ -7,7 +7,7 @@ use std::sync::{
 
 use futures_util::future::join_all;
 
-use super::upload::{base64_crc, crc};
+use super::body::{base64_crc, crc};
 use crate::{
     base::error::{Exit, Result},
     services::store::{
@@ -45,7 +45,7 @@ async fn open_uploads(store: &S3Store) -> usize {
     store
         .client
         .list_multipart_uploads()
-        .bucket(&store.place.bucket)
+        .bucket(&store.bucket.name)
         .send()
         .await
         .unwrap()
@@ -58,7 +58,7 @@ async fn through(
     store_: &S3Store,
     rule: impl Fn(&str) -> Fault + Send + Sync + 'static,
 ) -> S3Store {
-    store(&proxy(rule).await, &store_.place.bucket, None)
+    store(&proxy(rule).await, &store_.bucket.name, None)
 }
 
 /// Applies `fault` to the first `times` requests that begin with `verb` and contain `part`.
@@ -258,7 +258,7 @@ async fn an_abort_that_fails_is_told() {
     .await;
     let error = put(&failing, "x", bytes(20 * MIB, 0)).await.unwrap_err();
     let text = error.to_string();
-    let bucket = &store.place.bucket;
+    let bucket = &store.bucket.name;
     assert_eq!(error.exit(), Exit::Credentials);
     let why = "AccessDenied: said the test (HTTP 403, region eu-west-1, request id REQ1)";
     assert!(
@@ -343,7 +343,7 @@ async fn every_call_names_the_owner() {
             false => Fault::Pass,
         }
     };
-    let store = store(&proxy(rule).await, &own.place.bucket, Some("123456789012"));
+    let store = store(&proxy(rule).await, &own.bucket.name, Some("123456789012"));
     put(&store, "small", bytes(5, 0)).await.unwrap();
     put(&store, "large", bytes(9 * MIB, 0)).await.unwrap();
     put(&store, "broken", bytes(9 * MIB, 0)).await.unwrap_err();
@@ -477,7 +477,7 @@ async fn a_missing_bucket_is_never_an_empty_one() {
 #[tokio::test]
 async fn refusals_are_understood() {
     let store_ = bucket().await;
-    let name = store_.place.bucket.clone();
+    let name = store_.bucket.name.clone();
     let ask = |rule: fn(&str) -> Fault, owner| {
         let name = name.clone();
         async move { store(&proxy(rule).await, &name, owner).head("a").await.unwrap_err() }

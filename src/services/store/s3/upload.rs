@@ -1,22 +1,25 @@
 //! Upload in parts: a few in flight, one checksum over the whole object, and nothing left behind when it ends early.
 
-use std::{fs::File, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
-
 use aws_sdk_s3::{
-    primitives::{ByteStream, Length},
+    primitives::ByteStream,
     types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart},
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use crc_fast::CrcAlgorithm::Crc64Nvme;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::client::{CONFLICTS, S3Store, map, patience, pause, writing};
+use super::{
+    body::{UploadBody, base64_crc, crc},
+    client::{RETRY, S3Store, map, patience, writing},
+};
 use crate::{
-    base::error::{Error, Exit, Result, chain},
+    base::{
+        blocking::blocking,
+        error::{Error, Exit, Result},
+        retry::Retry,
+    },
     services::{
         aws::failure::Failure,
-        store::{Content, Metadata, Put, background::Caller},
+        store::{Metadata, Put, background::Caller},
     },
 };
 
@@ -24,15 +27,8 @@ const PART: u64 = 8 << 20;
 const MOST_PARTS: u64 = 10_000;
 /// Parts that are sent at once.
 const IN_FLIGHT: usize = 4;
-/// Bytes of a file that are in memory at once, per part.
-const STEP: u64 = 256 << 10;
-
-/// Where the bytes come from. Cheap to clone.
-#[derive(Clone)]
-pub(crate) enum Source {
-    Memory(Bytes),
-    File { file: Arc<File>, path: PathBuf, size: u64 },
-}
+/// Aborts of one upload, at most.
+const ABORTS: u32 = 3;
 
 /// How one upload ended, if not in an error.
 enum Outcome {
@@ -55,110 +51,35 @@ struct Upload<'a> {
     id: String,
 }
 
-impl Source {
-    pub(crate) async fn of(content: Content<'_>) -> Result<Self> {
-        match content {
-            Content::Bytes(bytes) => Ok(Self::Memory(bytes.into())),
-            Content::File(path) => {
-                let path = path.to_owned();
-                blocking(move || {
-                    let failed = |error: std::io::Error| Error::io("can't read", &path, &error);
-                    let file = File::open(&path).map_err(failed)?;
-                    let size = file.metadata().map_err(failed)?.len();
-                    Ok(Self::File { file: Arc::new(file), path, size })
-                })
-                .await
-            }
-        }
-    }
-
-    pub(crate) fn size(&self) -> u64 {
-        match self {
-            Self::Memory(bytes) => bytes.len() as u64,
-            Self::File { size, .. } => *size,
-        }
-    }
-
-    pub(crate) async fn all(&self) -> Result<Bytes> {
-        let (source, size) = (self.clone(), self.size());
-        blocking(move || source.read(0, size)).await
-    }
-
-    /// Blocks.
-    fn read(&self, start: u64, len: u64) -> Result<Bytes> {
-        match self {
-            Self::Memory(bytes) => Ok(bytes.slice(index(start)..index(start + len))),
-            Self::File { file, path, .. } => {
-                let mut buffer = vec![0; index(len)];
-                file.read_exact_at(&mut buffer, start)
-                    .map_err(|error| Error::io("can't read", path, &error))?;
-                Ok(buffer.into())
-            }
-        }
-    }
-
-    /// Blocks.
-    fn crc(&self, start: u64, len: u64) -> Result<u64> {
-        let (mut sum, mut at) = (crc_fast::Digest::new(Crc64Nvme), start);
-        while at < start + len {
-            let step = STEP.min(start + len - at);
-            sum.update(&self.read(at, step)?);
-            at += step;
-        }
-        Ok(sum.finalize())
-    }
-
-    /// A file is read once more as it is sent: the second time it comes from the page cache, and a part takes a few
-    /// hundred KiB of memory instead of two copies of itself (one is made on the way into TLS). A file that changes in
-    /// between does not fit its checksum, and S3 refuses it.
-    async fn body(&self, start: u64, len: u64) -> Result<ByteStream> {
-        match self {
-            Self::Memory(bytes) => {
-                Ok(ByteStream::from(bytes.slice(index(start)..index(start + len))))
-            }
-            Self::File { path, .. } => {
-                let part =
-                    ByteStream::read_from().path(path).offset(start).length(Length::Exact(len));
-                let part = part.buffer_size(index(STEP)).build().await;
-                part.map_err(|error| {
-                    Error::input(format!("can't read `{}`", path.display())).why(chain(&error))
-                })
-            }
-        }
-    }
-}
-
 /// Uploads `source` unless the key is taken. Whatever goes wrong, and also when the caller is gone, the upload is aborted
 /// before this returns. (One exception: an upload whose id never reached us, because the answer was lost, can only be
 /// removed by the bucket's lifecycle rule.)
 pub(crate) async fn upload(
     store: &S3Store,
     key: &str,
-    source: &Source,
+    source: &UploadBody,
     metadata: &Metadata,
     caller: &Caller,
 ) -> Result<Put> {
-    let mut tries = 0;
+    let mut attempts = RETRY.start();
     loop {
         let failure = match once(store, key, source, metadata, caller).await? {
             Outcome::Put(put) => return Ok(put),
             Outcome::Conflict(failure) => failure,
         };
-        tries += 1;
         if store.head(key).await?.is_some() {
             return Ok(Put::Exists);
         }
-        if tries == CONFLICTS || caller.is_gone() {
+        if caller.is_gone() || !attempts.again().await {
             return Err(store.failed(writing(store, key), failure).await);
         }
-        pause(tries).await;
     }
 }
 
 async fn once(
     store: &S3Store,
     key: &str,
-    source: &Source,
+    source: &UploadBody,
     metadata: &Metadata,
     caller: &Caller,
 ) -> Result<Outcome> {
@@ -185,8 +106,8 @@ impl<'a> Upload<'a> {
         let answer = store
             .client
             .create_multipart_upload()
-            .bucket(&store.place.bucket)
-            .set_expected_bucket_owner(store.place.owner.clone())
+            .bucket(&store.bucket.name)
+            .set_expected_bucket_owner(store.bucket.owner.clone())
             .key(key)
             .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
             .checksum_type(ChecksumType::FullObject)
@@ -201,7 +122,7 @@ impl<'a> Upload<'a> {
     }
 
     /// All parts, in order.
-    async fn send(&self, source: &Source, caller: &Caller) -> Result<Vec<Part>> {
+    async fn send(&self, source: &UploadBody, caller: &Caller) -> Result<Vec<Part>> {
         let size = part_size(source.size());
         let sending =
             (0..source.size().div_ceil(size)).map(|index| self.part(source, index, size, caller));
@@ -211,14 +132,20 @@ impl<'a> Upload<'a> {
         Ok(parts)
     }
 
-    async fn part(&self, source: &Source, index: u64, size: u64, caller: &Caller) -> Result<Part> {
+    async fn part(
+        &self,
+        source: &UploadBody,
+        index: u64,
+        size: u64,
+        caller: &Caller,
+    ) -> Result<Part> {
         let start = index * size;
         let len = size.min(source.size() - start);
         let number = i32::try_from(index + 1)
             .map_err(|error| Error::internal(writing(self.store, self.key)).why(error))?;
         let reader = source.clone();
         let crc = blocking(move || reader.crc(start, len)).await?;
-        let etag = self.send_part(number, source.body(start, len).await?, len, crc).await?;
+        let etag = self.send_part(number, source.stream(start, len).await?, len, crc).await?;
         caller.progress(len);
         Ok(Part { number, etag, crc, len })
     }
@@ -230,13 +157,13 @@ impl<'a> Upload<'a> {
         len: u64,
         crc: u64,
     ) -> Result<Option<String>> {
-        let place = &self.store.place;
+        let bucket = &self.store.bucket;
         let call = self
             .store
             .client
             .upload_part()
-            .bucket(&place.bucket)
-            .set_expected_bucket_owner(place.owner.clone())
+            .bucket(&bucket.name)
+            .set_expected_bucket_owner(bucket.owner.clone())
             .key(self.key)
             .upload_id(&self.id)
             .part_number(number)
@@ -244,14 +171,14 @@ impl<'a> Upload<'a> {
             .body(body)
             .customize()
             .config_override(patience(len));
-        let call = if place.unsigned { call.disable_payload_signing() } else { call };
+        let call = if bucket.unsigned { call.disable_payload_signing() } else { call };
         let what = || format!("part {number} of {}", writing(self.store, self.key));
         Ok(self.store.answered(call.send().await, what).await?.e_tag)
     }
 
     /// Makes the parts an object, unless there is one.
     async fn complete(&self, parts: Vec<Part>, size: u64) -> Result<Outcome> {
-        let place = &self.store.place;
+        let bucket = &self.store.bucket;
         let whole = parts.iter().fold(crc(&[]), |sum, part| {
             crc_fast::checksum_combine(Crc64Nvme, sum, part.crc, part.len)
         });
@@ -260,8 +187,8 @@ impl<'a> Upload<'a> {
             .store
             .client
             .complete_multipart_upload()
-            .bucket(&place.bucket)
-            .set_expected_bucket_owner(place.owner.clone())
+            .bucket(&bucket.name)
+            .set_expected_bucket_owner(bucket.owner.clone())
             .key(self.key)
             .upload_id(&self.id)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
@@ -306,44 +233,43 @@ impl<'a> Upload<'a> {
 
     /// A part that was on its way may still land after the abort: then abort again.
     async fn abort(&self) -> Result<(), Failure> {
-        for attempt in 0..3 {
-            pause(attempt).await;
-            let place = &self.store.place;
+        let mut attempts = Retry { attempts: ABORTS, ..RETRY }.start();
+        loop {
+            let bucket = &self.store.bucket;
             let call = self
                 .store
                 .client
                 .abort_multipart_upload()
-                .bucket(&place.bucket)
+                .bucket(&bucket.name)
                 .key(self.key)
                 .upload_id(&self.id);
-            let answer = call.set_expected_bucket_owner(place.owner.clone()).send().await;
+            let answer = call.set_expected_bucket_owner(bucket.owner.clone()).send().await;
             match answer.map_err(|error| Failure::of(&error)) {
                 Err(failure) if failure.code() != Some("NoSuchUpload") => return Err(failure),
                 _ => {}
             }
-            if self.is_gone().await {
-                break;
+            if self.is_gone().await || !attempts.again().await {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// No answer is taken for a yes: S3 accepted the abort, and listing parts may not be allowed to us.
     async fn is_gone(&self) -> bool {
-        let place = &self.store.place;
+        let bucket = &self.store.bucket;
         let call = self
             .store
             .client
             .list_parts()
-            .bucket(&place.bucket)
+            .bucket(&bucket.name)
             .key(self.key)
             .upload_id(&self.id)
             .max_parts(1);
-        call.set_expected_bucket_owner(place.owner.clone()).send().await.is_err()
+        call.set_expected_bucket_owner(bucket.owner.clone()).send().await.is_err()
     }
 
     fn left_behind(&self, failure: Failure) -> String {
-        let bucket = &self.store.place.bucket;
+        let bucket = &self.store.bucket.name;
         let error = self.store.failed_plainly(
             format!("upload `{}` of `{}` is still open", self.id, self.key),
             failure,
@@ -370,31 +296,8 @@ fn part_size(size: u64) -> u64 {
     size.div_ceil(MOST_PARTS).next_multiple_of(1 << 20).max(PART)
 }
 
-pub(crate) fn crc(bytes: &[u8]) -> u64 {
-    crc_fast::checksum(Crc64Nvme, bytes)
-}
-
-/// As S3's headers spell it.
-pub(crate) fn base64_crc(crc: u64) -> String {
-    STANDARD.encode(crc.to_be_bytes())
-}
-
 fn stopped(store: &S3Store, key: &str) -> Error {
     Error::new(Exit::Interrupted, writing(store, key)).why("cancelled")
-}
-
-/// Part sizes and offsets fit: what is in memory has been measured in `usize` before.
-fn index(size: u64) -> usize {
-    usize::try_from(size).unwrap_or(usize::MAX)
-}
-
-/// Files are read off the threads that drive the connections.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Error::internal("a file task failed").why(error))?
 }
 
 #[cfg(test)]

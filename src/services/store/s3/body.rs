@@ -1,0 +1,113 @@
+//! The bytes of an upload: in memory or in a file, read in pieces, with the checksums that S3 compares.
+
+use std::{fs::File, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
+
+use aws_sdk_s3::primitives::{ByteStream, Length};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use crc_fast::CrcAlgorithm::Crc64Nvme;
+
+use crate::{
+    base::{
+        blocking::blocking,
+        error::{Error, Result, chain},
+    },
+    services::store::Content,
+};
+
+/// Bytes of a file that are in memory at once, per part.
+const STEP: u64 = 256 << 10;
+
+/// Where the bytes come from. Cheap to clone.
+#[derive(Clone)]
+pub(crate) enum UploadBody {
+    Memory(Bytes),
+    File { file: Arc<File>, path: PathBuf, size: u64 },
+}
+
+impl UploadBody {
+    pub(crate) async fn of(content: Content<'_>) -> Result<Self> {
+        match content {
+            Content::Bytes(bytes) => Ok(Self::Memory(bytes.into())),
+            Content::File(path) => {
+                let path = path.to_owned();
+                blocking(move || {
+                    let failed = |error: std::io::Error| Error::io("can't read", &path, &error);
+                    let file = File::open(&path).map_err(failed)?;
+                    let size = file.metadata().map_err(failed)?.len();
+                    Ok(Self::File { file: Arc::new(file), path, size })
+                })
+                .await
+            }
+        }
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::File { size, .. } => *size,
+        }
+    }
+
+    pub(crate) async fn all(&self) -> Result<Bytes> {
+        let (source, size) = (self.clone(), self.size());
+        blocking(move || source.read(0, size)).await
+    }
+
+    /// Blocks.
+    fn read(&self, start: u64, len: u64) -> Result<Bytes> {
+        match self {
+            Self::Memory(bytes) => Ok(bytes.slice(index(start)..index(start + len))),
+            Self::File { file, path, .. } => {
+                let mut buffer = vec![0; index(len)];
+                file.read_exact_at(&mut buffer, start)
+                    .map_err(|error| Error::io("can't read", path, &error))?;
+                Ok(buffer.into())
+            }
+        }
+    }
+
+    /// Blocks.
+    pub(crate) fn crc(&self, start: u64, len: u64) -> Result<u64> {
+        let (mut sum, mut at) = (crc_fast::Digest::new(Crc64Nvme), start);
+        while at < start + len {
+            let step = STEP.min(start + len - at);
+            sum.update(&self.read(at, step)?);
+            at += step;
+        }
+        Ok(sum.finalize())
+    }
+
+    /// A file is read once more as it is sent: the second time it comes from the page cache, and a part takes a few
+    /// hundred KiB of memory instead of two copies of itself (one is made on the way into TLS). A file that changes in
+    /// between does not fit its checksum, and S3 refuses it.
+    pub(crate) async fn stream(&self, start: u64, len: u64) -> Result<ByteStream> {
+        match self {
+            Self::Memory(bytes) => {
+                Ok(ByteStream::from(bytes.slice(index(start)..index(start + len))))
+            }
+            Self::File { path, .. } => {
+                let part =
+                    ByteStream::read_from().path(path).offset(start).length(Length::Exact(len));
+                let part = part.buffer_size(index(STEP)).build().await;
+                part.map_err(|error| {
+                    Error::input(format!("can't read `{}`", path.display())).why(chain(&error))
+                })
+            }
+        }
+    }
+}
+
+pub(crate) fn crc(bytes: &[u8]) -> u64 {
+    crc_fast::checksum(Crc64Nvme, bytes)
+}
+
+/// As S3's headers spell it.
+pub(crate) fn base64_crc(crc: u64) -> String {
+    STANDARD.encode(crc.to_be_bytes())
+}
+
+/// Part sizes and offsets fit: what is in memory has been measured in `usize` before.
+fn index(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
