@@ -25,7 +25,7 @@ use crate::{
         args::{Command, ComponentCommand, Inputs},
         report_flags::ReportFlags,
     },
-    context::{self, Upgrade, trust},
+    context::{self, SchemeUpgrade, trust},
     deploy::comment_rows,
     report::Report,
     services::{aws::credentials, ci::host::Host},
@@ -91,7 +91,7 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
         ComponentCommand::Adopt(inputs) => adopt::run(&context, inputs, report).await,
     };
     comment_rows::tell(&context, report).await;
-    if let Upgrade::From(old) = &context.upgrade {
+    if let SchemeUpgrade::From(old) = &context.upgrade {
         let to = old.scheme.moved_to.as_deref().unwrap_or_default();
         context.host.log.warning(&format!(
             "the account scheme {} is left behind: when every environment is deployed by the new one, set `account-scheme-url` in \

@@ -1,9 +1,9 @@
 //! Whether this run may reach the cloud at all: asked before anything else.
 
+use super::component::folder;
 use crate::{
     base::error::Result,
     cli::args::Global,
-    context,
     services::{
         ci::{self, GitHubRun, Verdict, host::Host},
         git::{Git, Head},
@@ -28,7 +28,7 @@ pub(crate) async fn check(global: &Global, host: &Host) -> Result<()> {
 }
 
 async fn head(global: &Global, host: &Host) -> Result<Option<Head>> {
-    let Ok(folder) = context::folder(global) else { return Ok(None) };
+    let Ok(folder) = folder(global) else { return Ok(None) };
     match Git::find(&host.environment.for_programs(), &host.log, &host.interrupt) {
         Ok(git) => git.head(&folder).await,
         Err(_) => Ok(None),

@@ -11,7 +11,7 @@ use crate::{
         component::{self, ComponentType, Manifest},
         names::Component,
     },
-    context::{self, Side, Upgrade},
+    context::{self, LoadedScheme, SchemeUpgrade},
     services::{aws::session::RootSession, ci::host::Host},
     terraform::code::variables::SECRETS,
 };
@@ -25,7 +25,7 @@ mod places;
 mod terraform;
 
 pub(crate) async fn run(global: &Global, inputs: &DoctorInputs, host: &Host) -> Result<()> {
-    let folder = context::entered(global)?;
+    let folder = context::working_directory(global)?;
     let report = examine(global, inputs, host, &folder).await;
     match inputs.json {
         true => host.log.json(&report.document()),
@@ -62,7 +62,7 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
         return report;
     };
     let component =
-        report.take("component", context::component(global, manifest, folder, host).await);
+        report.take("component", context::component_name(global, manifest, folder, host).await);
     let component = component.map(|(component, source)| {
         report.ok("component", format!("{component}, by {source}"));
         component
@@ -76,7 +76,7 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
     if let (ComponentType::Lambda, Some(component)) = (manifest.kind, &component) {
         files::function(&mut report, manifest, component, folder, root.as_deref());
     }
-    let tool = report.take("terraform", context::tool(manifest, host).await);
+    let tool = report.take("terraform", context::locate_tool(manifest, host).await);
     if let Some(tool) = &tool {
         report.ok(
             "terraform",
@@ -95,20 +95,21 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
             report.take("account scheme", reading.await)
         }
     };
-    let (Some((Side { scheme, identity, url }, upgrade)), Some(first)) = (side, first) else {
+    let (Some((LoadedScheme { scheme, identity, url }, upgrade)), Some(first)) = (side, first)
+    else {
         for check in ["release role", "environments", "stores, state and secrets"] {
             report.skip(check, "the account scheme is not read");
         }
         return report;
     };
     match upgrade {
-        Upgrade::None => report.ok("account scheme", url.to_string()),
-        Upgrade::From(old) => report.warning(
+        SchemeUpgrade::None => report.ok("account scheme", url.to_string()),
+        SchemeUpgrade::From(old) => report.warning(
             "account scheme",
             format!("{url}, to which {} has moved this component", old.url),
             format!("set `account-scheme-url` in cdflow.yml to {url} when every environment is deployed by it"),
         ),
-        Upgrade::HeldBack(new) => report.warning(
+        SchemeUpgrade::Postponed(new) => report.warning(
             "account scheme",
             format!("{url}, the old one; this component has moved to {}", new.url),
             "leave --old-account-scheme out",
@@ -154,10 +155,10 @@ async fn scheme_in_use(
     folder: &Path,
     root: &mut Option<RootSession>,
     host: &Host,
-) -> Result<(Side, Upgrade)> {
+) -> Result<(LoadedScheme, SchemeUpgrade)> {
     let url = &manifest.account_scheme_url;
-    let named = context::read_side(url, folder, &manifest.team, component, root.as_ref()).await?;
-    context::follow(named, global, folder, root, host).await
+    let named = context::load(url, folder, &manifest.team, component, root.as_ref()).await?;
+    context::follow_upgrade(named, global, folder, root, host).await
 }
 
 fn not_read<T>(report: &mut Report, because: &str) -> Option<T> {

@@ -95,7 +95,7 @@ pub(crate) async fn make(
     let data = release_data(&inputs.build.release_data)?;
     let parts = read_parts(context, &checkout, inputs).await?;
     let sources = read_sources(context, &checkout, &inputs.build.platform_config, &data, &parts)?;
-    let tool = context::tool(&context.manifest, &context.host).await?;
+    let tool = context::locate_tool(&context.manifest, &context.host).await?;
     if inputs.dry_run {
         show(context, release, &sources, &checkout, &tool, &data, &parts).await?;
     }

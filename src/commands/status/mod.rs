@@ -6,7 +6,7 @@ use crate::{
     base::{error::Result, table::columns},
     cli::args::StatusInputs,
     config::names::Environment,
-    context::{Context, Upgrade},
+    context::{Context, SchemeUpgrade},
     deploy::ledger::{Action, Entry, Ledger, Outcome, Record, text},
     report::Report,
 };
@@ -44,7 +44,7 @@ pub(crate) async fn run(
             log.note(&format!("{environment} is behind {}", newer.join(", ")));
         }
     }
-    if let Upgrade::From(_) = context.upgrade {
+    if let SchemeUpgrade::From(_) = context.upgrade {
         log.note("what was deployed by the old account scheme: cdflow status --old-account-scheme");
     }
     Ok(())

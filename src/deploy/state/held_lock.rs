@@ -4,7 +4,7 @@ use super::location::{Missing, StateHome};
 use crate::{
     base::error::Result,
     config::names::Environment,
-    context::{Context, Upgrade},
+    context::{Context, SchemeUpgrade},
     terraform::state::lock::{HeldLock, StateLock},
 };
 
@@ -30,7 +30,7 @@ pub(crate) fn plain(text: &str) -> String {
 /// Where the state may be locked, also where it is migrated from; nowhere while there is no place for it.
 async fn places(context: &Context, environment: &Environment) -> Result<Vec<StateLock>> {
     let mut sides = vec![(&context.scheme, &context.identity)];
-    if let Upgrade::From(old) = &context.upgrade
+    if let SchemeUpgrade::From(old) = &context.upgrade
         && old.scheme.account_of(environment).is_ok()
     {
         sides.push((&old.scheme, &old.identity));

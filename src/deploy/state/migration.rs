@@ -8,7 +8,7 @@ use crate::{
         redact::Secret,
     },
     config::names::Environment,
-    context::{Context, Side, Upgrade},
+    context::{Context, LoadedScheme, SchemeUpgrade},
     services::store::{Content, Metadata},
     terraform::state::{
         lock::LockInfo,
@@ -26,12 +26,12 @@ pub(crate) async fn home(
     plan_only: bool,
 ) -> Result<Option<StateHome>> {
     let missing = if plan_only { Missing::Leave } else { Missing::Make };
-    if let Upgrade::HeldBack(new) = &context.upgrade {
+    if let SchemeUpgrade::Postponed(new) = &context.upgrade {
         check_not_migrated(context, new, environment).await?;
     }
     let (scheme, identity) = (&context.scheme, &context.identity);
     let home = StateHome::find(context, scheme, identity, environment, missing).await?;
-    let Upgrade::From(old) = &context.upgrade else { return Ok(home) };
+    let SchemeUpgrade::From(old) = &context.upgrade else { return Ok(home) };
     let has_moved = match &home {
         Some(home) => is_migrated(home).await?,
         None => false,
@@ -52,7 +52,7 @@ pub(crate) async fn home(
 
 async fn old_home(
     context: &Context,
-    old: &Side,
+    old: &LoadedScheme,
     environment: &Environment,
 ) -> Result<Option<StateHome>> {
     // An environment that the old scheme does not know has nothing there.
@@ -119,7 +119,7 @@ async fn is_migrated(home: &StateHome) -> Result<bool> {
 /// A state that has moved along must not be changed where it was.
 async fn check_not_migrated(
     context: &Context,
-    new: &Side,
+    new: &LoadedScheme,
     environment: &Environment,
 ) -> Result<()> {
     if new.scheme.account_of(environment).is_err() {

@@ -1,0 +1,104 @@
+//! AWS identities of a run, and the stores that they can reach.
+
+use std::sync::Arc;
+
+use crate::{
+    base::error::{Error, Result},
+    config::{
+        component::SchemeUrl,
+        scheme::{Account, AccountScheme, Place, StateBackend},
+        settings::AwsInputs,
+    },
+    services::{
+        aws::session::{RootSession, Session},
+        ci::host::Host,
+        store::{DirectoryStore, ReleaseStore, S3Store},
+    },
+};
+
+/// Where the account scheme's bucket is taken to be when nobody says otherwise; S3 tells the right region if it is another.
+pub(super) const FIRST_REGION: &str = "us-east-1";
+
+/// Who we are before the scheme is known; None where that needs no AWS.
+pub(crate) async fn first_session(
+    url: &SchemeUrl,
+    aws: &AwsInputs,
+    host: &Host,
+) -> Result<Option<RootSession>> {
+    match url {
+        SchemeUrl::Path(_) => Ok(None),
+        SchemeUrl::S3 { .. } => {
+            RootSession::start(first_region(aws, host), aws, &host.environment, &host.log.redactor)
+                .await
+                .map(Some)
+        }
+    }
+}
+
+fn first_region<'h>(aws: &'h AwsInputs, host: &'h Host) -> &'h str {
+    let named =
+        || ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| host.environment.get(name));
+    aws.aws_region.as_deref().or_else(named).unwrap_or(FIRST_REGION)
+}
+
+pub(crate) async fn root_session(
+    scheme: &AccountScheme,
+    aws: &AwsInputs,
+    host: &Host,
+) -> Result<RootSession> {
+    RootSession::start(&scheme.default_region, aws, &host.environment, &host.log.redactor).await
+}
+
+pub(crate) fn needs_aws(scheme: &AccountScheme) -> bool {
+    matches!(scheme.release_bucket, Place::Bucket(_))
+        || !matches!(scheme.backend, StateBackend::Local { .. })
+        || scheme.release_account.role.is_some()
+}
+
+pub(crate) async fn session(
+    root: Option<&RootSession>,
+    account: &Account,
+    role: Option<&str>,
+) -> Result<Option<Arc<Session>>> {
+    match (root, role, &account.id) {
+        (Some(root), Some(role), Some(_)) => {
+            Ok(Some(Arc::new(root.assume(account, role, &account.region).await?)))
+        }
+        _ => Ok(None),
+    }
+}
+
+pub(crate) fn store_at(
+    place: &Place,
+    region: &str,
+    session: Option<&Session>,
+) -> Result<ReleaseStore> {
+    match (place, session) {
+        (Place::Directory(directory), _) => {
+            Ok(ReleaseStore::Directory(DirectoryStore::new(directory.clone())))
+        }
+        (Place::Bucket(bucket), Some(session)) => {
+            let owner = session.account_id.clone();
+            Ok(ReleaseStore::S3(S3Store::new(
+                &session.config,
+                bucket.clone(),
+                region.to_owned(),
+                owner,
+            )))
+        }
+        (Place::Bucket(bucket), None) => {
+            Err(Error::input(format!("the bucket `{bucket}` can't be reached without a role"))
+                .hint("give the release account an `id` and a `role` in the account scheme"))
+        }
+    }
+}
+
+/// A bucket of which neither the region nor the owner is known.
+pub(crate) async fn foreign_store(session: &Session, bucket: &str, region: &str) -> S3Store {
+    let store =
+        |region: &str| S3Store::new(&session.config, bucket.to_owned(), region.to_owned(), None);
+    match store(region).real_region().await {
+        Some(real) => store(&real),
+        None => store(region),
+    }
+}
