@@ -153,7 +153,7 @@ pub(crate) async fn secrets(
         };
     };
     let request =
-        secrets::Request { identity, environment, credstash: &manifest.credstash, session };
+        secrets::SecretsRequest { identity, environment, credstash: &manifest.credstash, session };
     let Some(found) = report.take("secrets", secrets::read(&sources, &request).await) else {
         return;
     };

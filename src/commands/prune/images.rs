@@ -11,14 +11,14 @@ use crate::{
 };
 
 /// A component's repository, as it was when we looked.
-pub(crate) struct Images {
+pub(crate) struct ReleaseImages {
     ecr: Ecr,
     repository: String,
     /// Tag to size.
     tags: BTreeMap<String, u64>,
 }
 
-impl Images {
+impl ReleaseImages {
     /// None where the component has no images, or where they are in no ECR: other registries can't delete a tag alone.
     pub(crate) async fn list(context: &Context) -> Result<Option<Self>> {
         if !context.manifest.kind.has_image() {

@@ -8,7 +8,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use self::images::Images;
+use self::images::ReleaseImages;
 use crate::{
     base::{error::Result, table::columns, units::bytes_text},
     cli::args::PruneInputs,
@@ -71,7 +71,7 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
         ));
         return Ok(());
     }
-    let images = interrupt.or_cancel("listing the images", Images::list(context)).await?;
+    let images = interrupt.or_cancel("listing the images", ReleaseImages::list(context)).await?;
     add_images(&mut going, images.as_ref());
     table(&going).iter().for_each(|line| log.output(line));
     let size = bytes_text(
@@ -95,7 +95,7 @@ pub(crate) async fn of_preview(context: &Context, environment: &Environment) -> 
     let prefix = format!("{environment}-");
     let mut stored =
         interrupt.or_cancel("listing the releases", list(context, &stores, &prefix)).await?;
-    let images = interrupt.or_cancel("listing the images", Images::list(context)).await?;
+    let images = interrupt.or_cancel("listing the images", ReleaseImages::list(context)).await?;
     // A run that broke off has left images without their bundles.
     for version in images.iter().flat_map(|images| images.of_preview(&prefix)) {
         stored.entry(version).or_default();
@@ -113,7 +113,7 @@ pub(crate) async fn of_preview(context: &Context, environment: &Environment) -> 
     Ok(())
 }
 
-fn add_images(going: &mut [(Version, Stored)], images: Option<&Images>) {
+fn add_images(going: &mut [(Version, Stored)], images: Option<&ReleaseImages>) {
     let Some(images) = images else { return };
     for (version, stored) in going {
         let size = images.size(version);
@@ -129,7 +129,7 @@ async fn delete(
     context: &Context,
     going: &[(Version, Stored)],
     stores: &[&ReleaseStore],
-    images: Option<&Images>,
+    images: Option<&ReleaseImages>,
 ) -> Result<()> {
     for (version, stored) in going {
         context.host.interrupt.check("deleting more releases")?;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Entry;
+use super::entry::Entry;
 
 pub(crate) fn as_json(entry: &Entry) -> Value {
     let Entry { start, end } = entry;

@@ -82,7 +82,7 @@ pub(crate) async fn read_secrets(
         (Some(SecretSources::From(sources)), Some(session)) => (sources.clone(), session),
         (None, Some(session)) => (vec![SecretSource::Credstash], session),
     };
-    let request = secrets::Request {
+    let request = secrets::SecretsRequest {
         identity: &context.identity,
         environment: &wanted.environment,
         credstash: &context.manifest.credstash,

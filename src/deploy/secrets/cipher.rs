@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 
 /// The names that credstash writes; no name means SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Digest {
+pub(crate) enum HmacDigest {
     Md5,
     Sha1,
     Sha224,
@@ -20,7 +20,7 @@ pub(crate) enum Digest {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum UnsealError {
     /// KMS gave a key of another length.
     Key,
     /// Somebody changed the item, or the key is another one.
@@ -29,7 +29,7 @@ pub(crate) enum Refused {
     Text,
 }
 
-impl Digest {
+impl HmacDigest {
     pub(crate) fn parse(name: Option<&str>) -> Option<Self> {
         match name {
             None | Some("SHA256") => Some(Self::Sha256),
@@ -62,21 +62,23 @@ impl Digest {
 /// Verifies before it decrypts. `mac` are the bytes, not their hex.
 pub(crate) fn open(
     data_key: &[u8],
-    digest: Digest,
+    digest: HmacDigest,
     ciphertext: &[u8],
     mac: &[u8],
-) -> Result<String, Refused> {
-    let (encryption, authentication) =
-        data_key.split_at_checked(32).filter(|(_, rest)| rest.len() == 32).ok_or(Refused::Key)?;
+) -> Result<String, UnsealError> {
+    let (encryption, authentication) = data_key
+        .split_at_checked(32)
+        .filter(|(_, rest)| rest.len() == 32)
+        .ok_or(UnsealError::Key)?;
     if !digest.verifies(authentication, ciphertext, mac) {
-        return Err(Refused::Hmac);
+        return Err(UnsealError::Hmac);
     }
     // The counter starts at one.
     let mut counter = [0; 16];
     counter[15] = 1;
     let mut cipher =
-        Ctr128BE::<Aes256>::new_from_slices(encryption, &counter).map_err(|_| Refused::Key)?;
+        Ctr128BE::<Aes256>::new_from_slices(encryption, &counter).map_err(|_| UnsealError::Key)?;
     let mut text = ciphertext.to_vec();
     cipher.apply_keystream(&mut text);
-    String::from_utf8(text).map_err(|_| Refused::Text)
+    String::from_utf8(text).map_err(|_| UnsealError::Text)
 }

@@ -7,8 +7,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::{
-    Request, Secrets,
-    cipher::{self, Digest, Refused},
+    cipher::{self, HmacDigest, UnsealError},
+    request::{Secrets, SecretsRequest},
 };
 use crate::{
     base::{
@@ -21,11 +21,11 @@ use crate::{
 /// KMS calls at a time.
 const AT_ONCE: usize = 8;
 
-type Row = HashMap<String, AttributeValue>;
+type TableRow = HashMap<String, AttributeValue>;
 
 /// One version of a secret, still sealed.
 #[derive(Debug)]
-struct Item {
+struct SealedSecret {
     /// In full: `deploy.live.checkout.password`.
     name: String,
     version: String,
@@ -33,10 +33,10 @@ struct Item {
     key: Vec<u8>,
     ciphertext: Vec<u8>,
     mac: Vec<u8>,
-    digest: Digest,
+    digest: HmacDigest,
 }
 
-pub(crate) async fn read(request: &Request<'_>, may_be_missing: bool) -> Result<Secrets> {
+pub(crate) async fn read(request: &SecretsRequest<'_>, may_be_missing: bool) -> Result<Secrets> {
     let table = request
         .credstash
         .table
@@ -63,12 +63,16 @@ pub(crate) async fn read(request: &Request<'_>, may_be_missing: bool) -> Result<
         .await
 }
 
-fn table_item(item: &Item) -> String {
+fn table_item(item: &SealedSecret) -> String {
     format!("the secret `{}` (version {}) of credstash", item.name, item.version)
 }
 
 /// Every version of every secret under `prefix`; None where there is no such table.
-async fn rows(request: &Request<'_>, table: &str, prefix: &str) -> Result<Option<Vec<Row>>> {
+async fn rows(
+    request: &SecretsRequest<'_>,
+    table: &str,
+    prefix: &str,
+) -> Result<Option<Vec<TableRow>>> {
     let client = aws_sdk_dynamodb::Client::new(&request.session.config);
     let pages = client
         .scan()
@@ -80,7 +84,7 @@ async fn rows(request: &Request<'_>, table: &str, prefix: &str) -> Result<Option
         .into_paginator()
         .items()
         .send()
-        .collect::<Result<Vec<Row>, _>>()
+        .collect::<Result<Vec<TableRow>, _>>()
         .await;
     match pages {
         Ok(rows) => Ok(Some(rows)),
@@ -95,8 +99,12 @@ async fn rows(request: &Request<'_>, table: &str, prefix: &str) -> Result<Option
 }
 
 /// By short name. A name with a dot behind the prefix is another component's.
-fn newest(rows: Vec<Row>, prefix: &str, table: &str) -> Result<BTreeMap<String, Item>> {
-    let mut newest: BTreeMap<String, (String, Row)> = BTreeMap::new();
+fn newest(
+    rows: Vec<TableRow>,
+    prefix: &str,
+    table: &str,
+) -> Result<BTreeMap<String, SealedSecret>> {
+    let mut newest: BTreeMap<String, (String, TableRow)> = BTreeMap::new();
     for row in rows {
         let text = |key: &str| {
             row.get(key).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default()
@@ -119,7 +127,7 @@ fn order(version: &str) -> (usize, &str) {
     (digits.len(), digits)
 }
 
-fn parse(row: &Row, table: &str) -> Result<Item> {
+fn parse(row: &TableRow, table: &str) -> Result<SealedSecret> {
     let text = |key: &str| row.get(key).and_then(|value| value.as_s().ok()).map(String::as_str);
     let name = text("name").unwrap_or_default().to_owned();
     let refuse = |what: &str| {
@@ -140,12 +148,12 @@ fn parse(row: &Row, table: &str) -> Result<Item> {
         Some(AttributeValue::S(text)) => from_hex(text.as_bytes()),
         _ => None,
     };
-    Ok(Item {
+    Ok(SealedSecret {
         version: text("version").unwrap_or_default().to_owned(),
         key: decoded("key")?,
         ciphertext: decoded("contents")?,
         mac: mac.ok_or_else(|| refuse("`hmac` is not hex"))?,
-        digest: Digest::parse(text("digest")).ok_or_else(|| refuse("`digest` is unknown"))?,
+        digest: HmacDigest::parse(text("digest")).ok_or_else(|| refuse("`digest` is unknown"))?,
         name,
     })
 }
@@ -158,10 +166,10 @@ fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 async fn unseal(
-    request: &Request<'_>,
+    request: &SecretsRequest<'_>,
     kms: &aws_sdk_kms::Client,
     who: &str,
-    item: &Item,
+    item: &SealedSecret,
 ) -> Result<Secret> {
     let context = request.credstash.context.clone();
     let call = kms
@@ -184,11 +192,11 @@ async fn unseal(
         |refused| {
             let error = Error::integrity(format!("{who} can't be trusted"));
             match refused {
-                Refused::Key => error.why("KMS gave a data key of another length"),
-                Refused::Hmac => error
+                UnsealError::Key => error.why("KMS gave a data key of another length"),
+                UnsealError::Hmac => error
                     .why("its HMAC is wrong: it was tampered with, or sealed with another key")
                     .hint("put it again with credstash"),
-                Refused::Text => error.why("it is not UTF-8").hint("put it again as text"),
+                UnsealError::Text => error.why("it is not UTF-8").hint("put it again as text"),
             }
         },
     )
@@ -203,7 +211,7 @@ mod tests {
     /// Written by the real credstash 1.17.1, with the data keys that KMS gave.
     const VECTORS: &str = include_str!("../../../tests/fixtures/credstash.json");
 
-    fn row(item: &Value) -> Row {
+    fn row(item: &Value) -> TableRow {
         let value = |value: &Value| match (value["S"].as_str(), value["B"].as_str()) {
             (Some(text), _) => AttributeValue::S(text.to_owned()),
             (_, Some(text)) => AttributeValue::B(STANDARD.decode(text).unwrap().into()),
@@ -212,7 +220,7 @@ mod tests {
         item.as_object().unwrap().iter().map(|(key, found)| (key.clone(), value(found))).collect()
     }
 
-    fn vectors() -> Vec<(Row, Vec<u8>, String)> {
+    fn vectors() -> Vec<(TableRow, Vec<u8>, String)> {
         let vectors: Vec<Value> = serde_json::from_str(VECTORS).unwrap();
         let hex = |text: &Value| from_hex(text.as_str().unwrap().as_bytes()).unwrap();
         let text = |text: &Value| text.as_str().unwrap().to_owned();
@@ -238,8 +246,8 @@ mod tests {
             digests.push(item.digest);
         }
         assert!(
-            digests.contains(&Digest::Md5)
-                && digests.contains(&Digest::Sha512)
+            digests.contains(&HmacDigest::Md5)
+                && digests.contains(&HmacDigest::Sha512)
                 && digests.len() >= 6,
             "{digests:?}"
         );
@@ -254,22 +262,22 @@ mod tests {
                 changed[at] ^= 1;
                 assert_eq!(
                     cipher::open(&key, item.digest, &changed, &item.mac),
-                    Err(Refused::Hmac)
+                    Err(UnsealError::Hmac)
                 );
             }
             let mut changed = item.mac.clone();
             changed[0] ^= 1;
             assert_eq!(
                 cipher::open(&key, item.digest, &item.ciphertext, &changed),
-                Err(Refused::Hmac)
+                Err(UnsealError::Hmac)
             );
             assert_eq!(
                 cipher::open(&key, item.digest, &item.ciphertext, &item.mac[..4]),
-                Err(Refused::Hmac)
+                Err(UnsealError::Hmac)
             );
             assert_eq!(
                 cipher::open(&key[..63], item.digest, &item.ciphertext, &item.mac),
-                Err(Refused::Key)
+                Err(UnsealError::Key)
             );
         }
     }

@@ -1,42 +1,29 @@
 //! Secrets of an environment, for Terraform's variable `secrets`: read when a deploy needs them, kept nowhere.
 //!
-//! SecretSources, by their names in cdflow.yml: `credstash` (the table `credstash-<team>`, names `deploy.<environment>.<component>.<name>`),
+//! Sources, by their names in cdflow.yml: `credstash` (the table `credstash-<team>`, names `deploy.<environment>.<component>.<name>`),
 //! `ssm` (parameters `/cdflow/<environment>/<component>/<name>`) and `secrets-manager` (the secret `cdflow/<environment>/<component>`,
 //! a JSON object of strings). No source wins over another: a name that stands in two of them is an error.
 
 use std::collections::BTreeMap;
 
 use crate::{
-    base::{
-        error::{Error, Result},
-        redact::Secret,
-    },
-    config::{
-        identity::Identity,
-        names::Environment,
-        secrets::{CredstashSettings, SecretSource},
-    },
-    services::aws::session::Session,
+    base::error::{Error, Result},
+    config::secrets::SecretSource,
 };
 
 mod cipher;
 mod credstash;
 mod parameters;
+mod request;
 mod secrets_manager;
 
-/// Whose secrets.
-pub(crate) struct Request<'a> {
-    pub(crate) identity: &'a Identity,
-    pub(crate) environment: &'a Environment,
-    pub(crate) credstash: &'a CredstashSettings,
-    pub(crate) session: &'a Session,
-}
-
-/// Names to values; `Debug` shows no value.
-pub(crate) type Secrets = BTreeMap<String, Secret>;
+pub(crate) use self::request::{Secrets, SecretsRequest};
 
 /// Reads all sources at once. A source that is not there at all is an error, unless another one is named besides.
-pub(crate) async fn read(sources: &[SecretSource], request: &Request<'_>) -> Result<Secrets> {
+pub(crate) async fn read(
+    sources: &[SecretSource],
+    request: &SecretsRequest<'_>,
+) -> Result<Secrets> {
     let reads = sources.iter().map(|source| async move {
         (*source, read_one(*source, request, sources.len() > 1).await)
     });
@@ -59,7 +46,7 @@ pub(crate) async fn read(sources: &[SecretSource], request: &Request<'_>) -> Res
 
 async fn read_one(
     source: SecretSource,
-    request: &Request<'_>,
+    request: &SecretsRequest<'_>,
     may_be_missing: bool,
 ) -> Result<Secrets> {
     match source {
@@ -79,15 +66,4 @@ fn check_name(name: &str, source: SecretSource) -> Result<()> {
         name.escape_debug()
     ))
     .hint("store it under another name"))
-}
-
-impl Request<'_> {
-    /// `live`, or `preview` for every `pr-<number>`.
-    fn environment_name(&self) -> &str {
-        self.environment.shared_name()
-    }
-
-    fn region(&self) -> &str {
-        self.session.config.region().map_or("", |region| region.as_ref())
-    }
 }

@@ -1,12 +1,12 @@
 //! Parameters of AWS Systems Manager: `/cdflow/<environment>/<component>/<name>`, of any type.
 
-use super::{Request, Secrets};
+use super::request::{Secrets, SecretsRequest};
 use crate::{
     base::{error::Result, redact::Secret},
     services::aws::failure::Failure,
 };
 
-pub(crate) async fn read(request: &Request<'_>) -> Result<Secrets> {
+pub(crate) async fn read(request: &SecretsRequest<'_>) -> Result<Secrets> {
     let path = format!("/cdflow/{}/{}/", request.environment_name(), request.identity.component);
     let client = aws_sdk_ssm::Client::new(&request.session.config);
     let pages =

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Request, Secrets};
+use super::request::{Secrets, SecretsRequest};
 use crate::{
     base::{
         error::{Error, Result},
@@ -11,7 +11,7 @@ use crate::{
     services::aws::failure::Failure,
 };
 
-pub(crate) async fn read(request: &Request<'_>, may_be_missing: bool) -> Result<Secrets> {
+pub(crate) async fn read(request: &SecretsRequest<'_>, may_be_missing: bool) -> Result<Secrets> {
     let id = format!("cdflow/{}/{}", request.environment_name(), request.identity.component);
     let client = aws_sdk_secretsmanager::Client::new(&request.session.config);
     match client.get_secret_value().secret_id(&id).send().await {

@@ -1,0 +1,206 @@
+//! Tests of the ledger in a folder store.
+
+use jiff::Timestamp;
+
+use super::{entry::FORMAT, *};
+use crate::{
+    base::digest::Sha256, config::identity::Layout, services::store::DirectoryStore,
+    terraform::output::changes::Counts,
+};
+
+fn store(folder: &tempfile::TempDir) -> ReleaseStore {
+    ReleaseStore::Directory(DirectoryStore::new(folder.path().to_owned()))
+}
+
+fn identity() -> Identity {
+    Identity { team: "t".parse().unwrap(), component: "c".parse().unwrap(), layout: Layout::ByTeam }
+}
+
+fn start(action: Action, version: &str) -> Start {
+    Start {
+        format: FORMAT,
+        number: Start::UNNUMBERED,
+        action,
+        targets: Vec::new(),
+        allowed_destroy: Vec::new(),
+        allowed_by: None,
+        version: version.parse().unwrap(),
+        preview: None,
+        pull_request: None,
+        bundle_digest: Some(Sha256::of(b"x")),
+        account: None,
+        region: "local".into(),
+        plan: Counts::default(),
+        terraform: "terraform 1.11.4".into(),
+        cdflow: "0.1.0".into(),
+        actor: None,
+        run_url: None,
+        started: Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn end(number: u64, outcome: Outcome) -> End {
+    End {
+        format: FORMAT,
+        number,
+        outcome,
+        state_serial: None,
+        state_lineage: None,
+        reason: None,
+        finished: Timestamp::UNIX_EPOCH,
+    }
+}
+
+async fn run(ledger: &Ledger<'_>, action: Action, version: &str, outcome: Option<Outcome>) {
+    let started = ledger.start(start(action, version)).await.unwrap();
+    if let Some(outcome) = outcome {
+        ledger.end(&end(started.number, outcome)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_past_is_read_newest_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
+    assert_eq!(ledger.record().await.unwrap(), Record { settled: None, unsettled: vec![] });
+    run(&ledger, Action::Deploy, "1", Some(Outcome::Succeeded)).await;
+    for _ in 0..60 {
+        run(&ledger, Action::Deploy, "2", Some(Outcome::Failed)).await;
+    }
+    run(&ledger, Action::Refresh, "2", Some(Outcome::Succeeded)).await;
+    run(&ledger, Action::Deploy, "3", None).await;
+    let record = ledger.record().await.unwrap();
+    assert_eq!(record.settled.as_ref().unwrap().start.number, 1);
+    assert_eq!((record.unsettled.len(), record.unsettled[0].start.number), (61, 63));
+    assert!(
+        record.unsettled[0].end.is_none()
+            && record.unsettled[1..].iter().all(|entry| entry.end.is_some())
+    );
+    assert_eq!(record.deployed().unwrap().version.as_str(), "1");
+    run(&ledger, Action::Destroy, "1", Some(Outcome::Succeeded)).await;
+    let record = ledger.record().await.unwrap();
+    assert!(record.deployed().is_none() && !record.is_deployed());
+    run(&ledger, Action::Deploy, "4", Some(Outcome::Failed)).await;
+    assert_eq!(ledger.record().await.unwrap().deployed().unwrap().version.as_str(), "4");
+    let names = Ledger::environments(&store, &identity()).await.unwrap();
+    assert_eq!(names, ["live".parse().unwrap()]);
+}
+
+#[tokio::test]
+async fn the_newest_are_read_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
+    assert_eq!(ledger.newest(20).await.unwrap(), (vec![], false));
+    for number in 1..=50 {
+        let outcome = (number % 7 != 0).then_some(Outcome::Succeeded);
+        run(&ledger, Action::Deploy, &number.to_string(), outcome).await;
+    }
+    let numbers = async |at_most| {
+        let (entries, more) = ledger.newest(at_most).await.unwrap();
+        assert!(entries.iter().all(|entry| entry.end.is_some() == (entry.start.number % 7 != 0)));
+        (entries.iter().map(|entry| entry.start.number).collect::<Vec<_>>(), more)
+    };
+    assert_eq!(numbers(20).await, ((31..=50).rev().collect(), true));
+    assert_eq!(numbers(49).await, ((2..=50).rev().collect(), true));
+    assert_eq!(numbers(50).await, ((1..=50).rev().collect(), false));
+    assert_eq!(numbers(usize::MAX).await, ((1..=50).rev().collect(), false));
+    // What is older than the page is not even looked at.
+    std::fs::write(folder.path().join("t/c/ledger/live/9999999998.start.json"), "damaged").unwrap();
+    assert!(numbers(20).await.1);
+    ledger.newest(50).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_recent_run_is_found_among_so_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
+    assert_eq!(ledger.find_recent(5, |_| true).await.unwrap(), None);
+    for number in 1..=30 {
+        let pull_request =
+            Some(ForPullRequest { repository: 1, number: number % 3, run: number, attempt: 1 });
+        let started =
+            ledger.start(Start { pull_request, ..start(Action::Deploy, "1") }).await.unwrap();
+        if number != 29 {
+            ledger.end(&end(started.number, Outcome::Failed)).await.unwrap();
+        }
+    }
+    let found = async |at_most, of| {
+        let is_wanted =
+            |start: &Start| start.pull_request.as_ref().is_some_and(|it| it.number == of);
+        ledger
+            .find_recent(at_most, is_wanted)
+            .await
+            .unwrap()
+            .map(|entry| (entry.start.number, entry.end.is_some()))
+    };
+    assert_eq!(found(5, 0).await, Some((30, true)));
+    assert_eq!(found(5, 2).await, Some((29, false)));
+    assert_eq!(found(5, 1).await, Some((28, true)));
+    assert_eq!(found(2, 1).await, None);
+    assert_eq!(found(usize::MAX, 4).await, None);
+    // What an older cdflow wrote.
+    let file = folder.path().join("t/c/ledger/live/9999999969.start.json");
+    let mut entry: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    entry.as_object_mut().unwrap().remove("pull_request");
+    std::fs::write(&file, entry.to_string()).unwrap();
+    assert_eq!(found(5, 0).await, Some((27, true)));
+}
+
+#[tokio::test]
+async fn no_entry_is_too_large_to_be_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
+    let many = Start { targets: vec!["\"".repeat(100); 1000], ..start(Action::Deploy, "1") };
+    let refused = ledger.start(many).await.unwrap_err();
+    assert!(
+        refused.exit() == Exit::Input && refused.to_string().contains("fewer addresses"),
+        "{refused}"
+    );
+    let started = ledger.start(start(Action::Deploy, "1")).await.unwrap();
+    for long in ["\u{1b}".repeat(1 << 20), "ä".repeat(1 << 20)] {
+        let number = started.number;
+        ledger.end(&End { reason: Some(long), ..end(number, Outcome::Failed) }).await.unwrap();
+    }
+    let record = ledger.record().await.unwrap();
+    assert!(record.unsettled[0].end.as_ref().unwrap().reason.as_ref().unwrap().len() > 1000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn fifty_writers_leave_fifty_entries() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = std::sync::Arc::new(store(&folder));
+    let mut writers = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let store = store.clone();
+        writers.spawn(async move {
+            let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
+            ledger.start(start(Action::Deploy, "1")).await.unwrap().number
+        });
+    }
+    let mut numbers = writers.join_all().await;
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=50).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
+async fn damaged_and_newer_entries_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
+    run(&ledger, Action::Deploy, "1", None).await;
+    let file = folder.path().join("t/c/ledger/live/9999999998.start.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, &text[..40]).unwrap();
+    let error = ledger.record().await.unwrap_err();
+    assert!(
+        error.exit() == Exit::Integrity && error.to_string().contains("9999999998.start.json"),
+        "{error}"
+    );
+    std::fs::write(&file, text.replacen("\"format\": 1", "\"format\": 2", 1)).unwrap();
+    assert!(ledger.record().await.unwrap_err().to_string().contains("update cdflow"));
+}
