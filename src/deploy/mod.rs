@@ -134,7 +134,7 @@ pub(crate) async fn run(
     if let Some(told) = &told {
         told.begin(context).await;
     }
-    let announcing = report::announcement(&context.reporting, &context.host, report);
+    let announcing = report::announce_apply(&context.reporting, &context.host, report);
     let applying = carry_out(context, &order, &opened, &planned, &entry, report);
     let carried = beside(announcing, applying).await;
     if let Some(told) = told {

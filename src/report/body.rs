@@ -1,7 +1,7 @@
-//! What stands below the row of an environment, or in the job summary: dangers, failure, the changes, outputs.
+//! The section of an environment, in the comment and in the job summary: alerts, changes, outputs.
 //!
-//! The changes are one block of code in which each resource begins with a line `# …`; nothing else in it does. So they can be
-//! cut once more, by a run that knows of more rows and nothing of this one.
+//! The changes are one code block. In it, only the first line of each resource begins with `# `. So
+//! a later run, which has more rows to fit in and knows nothing about this one, can cut it again.
 
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -14,17 +14,18 @@ use super::{
 };
 use crate::base::units::duration_text;
 
-/// Before the block of changes.
+/// The hidden line before the block of changes.
 pub(super) const CHANGES: &str = "<!-- cdflow:changes -->";
-/// Before the line that says what was cut.
+/// The hidden line before the note that says how many changes are not shown.
 pub(super) const CUT: &str = "<!-- cdflow:cut -->";
-/// Less of a resource is of no use.
-const LEAST_PER_RESOURCE: usize = 320;
+/// In bytes. Less of a resource would not be useful.
+const MIN_PER_RESOURCE: usize = 320;
 const ERROR_LIMIT: usize = 6_000;
 const OUTPUT_LIMIT: usize = 400;
 const OUTPUTS_LIMIT: usize = 8_000;
 
-/// Dangers, failures, and how long a preview stands; in about `limit` bytes.
+/// Returns the parts that are never folded: failure, guards, preview lifetime, destroyed resources.
+/// `limit` is the approximate size in bytes.
 pub(super) fn alerts(report: &Report, limit: usize) -> String {
     let place = place(report);
     let losses = report
@@ -42,15 +43,16 @@ pub(super) fn alerts(report: &Report, limit: usize) -> String {
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
 
-/// The changes, the outputs and the small print, in `limit` bytes. `whole` is where what is cut can be read.
-pub(super) fn body(report: &Report, limit: usize, whole: &str) -> String {
+/// Returns the changes, the outputs and the details, in at most `limit` bytes.
+/// `full_report` names or links the place that has what is cut.
+pub(super) fn body(report: &Report, limit: usize, full_report: &str) -> String {
     let after: Vec<String> =
-        [outputs(report), facts(report)].into_iter().filter(|part| !part.is_empty()).collect();
+        [outputs(report), details(report)].into_iter().filter(|part| !part.is_empty()).collect();
     let room = limit.saturating_sub(after.iter().map(|part| part.len() + 2).sum());
     let changes = report
         .plan
         .as_ref()
-        .map(|plan| changes(plan, room, whole))
+        .map(|plan| changes(plan, room, full_report))
         .filter(|changes| !changes.is_empty());
     changes.into_iter().chain(after).collect::<Vec<_>>().join("\n\n")
 }
@@ -60,8 +62,8 @@ fn place(report: &Report) -> String {
     named.into_iter().flatten().collect::<Vec<_>>().join(" → ")
 }
 
-/// "1 to replace, 2 to destroy, 3 to add"; replacements are not told twice.
-pub(super) fn story(plan: &PlanReport, outcome: Outcome) -> String {
+/// Returns "1 to replace, 2 to destroy, 3 to add"; a replacement is counted only once.
+pub(super) fn change_summary(plan: &PlanReport, outcome: Outcome) -> String {
     let counts = &plan.counts;
     let verbs: [&str; 7] = match outcome.is_past() {
         false => {
@@ -78,11 +80,11 @@ pub(super) fn story(plan: &PlanReport, outcome: Outcome) -> String {
         counts.import,
         counts.moved,
     ];
-    let told = numbers.iter().zip(verbs).filter(|(count, _)| **count > 0);
-    let told: Vec<String> =
-        told.map(|(count, verb)| format!("{} {verb}", super::markdown::grouped(*count))).collect();
-    match (told.is_empty(), plan.has_changes) {
-        (false, _) => told.join(", "),
+    let parts = numbers.iter().zip(verbs).filter(|(count, _)| **count > 0);
+    let parts: Vec<String> =
+        parts.map(|(count, verb)| format!("{} {verb}", super::markdown::grouped(*count))).collect();
+    match (parts.is_empty(), plan.has_changes) {
+        (false, _) => parts.join(", "),
         (true, true) => "outputs only".to_owned(),
         (true, false) => "no changes".to_owned(),
     }
@@ -91,9 +93,9 @@ pub(super) fn story(plan: &PlanReport, outcome: Outcome) -> String {
 fn failure(report: &Report, place: &str) -> String {
     let Some(failure) = &report.failure else { return String::new() };
     let kind = if report.outcome == Outcome::Interrupted { "WARNING" } else { "CAUTION" };
-    // Errors are worded for the log, where Terraform has just spoken.
+    // Errors are worded for the log, where they follow Terraform's output.
     let text =
-        failure.text.replace("Terraform's words are above", "Terraform's words are in the log");
+        failure.text.replace("see Terraform's output above", "see Terraform's output in the log");
     let place = if place.is_empty() { String::new() } else { format!("{place}: ") };
     alert(
         kind,
@@ -102,7 +104,7 @@ fn failure(report: &Report, place: &str) -> String {
     )
 }
 
-/// What a reviewer must know before the merge, and what everybody should after it.
+/// Returns the result of the deploy guards, if they had one: a reviewer needs it before the merge.
 fn guard(report: &Report, place: &str) -> String {
     match &report.guard {
         Some(Guard::Refuses(why)) => {
@@ -113,7 +115,7 @@ fn guard(report: &Report, place: &str) -> String {
     }
 }
 
-/// The words of an error: what, and what to do.
+/// Formats an error as an alert. Its first line is the message, the others are fixes.
 fn alert(kind: &str, head: &str, text: &str) -> String {
     let mut lines = text.lines();
     let what = lines.next().unwrap_or_default();
@@ -125,14 +127,14 @@ fn alert(kind: &str, head: &str, text: &str) -> String {
     shown
 }
 
-/// A run before this one that never came to an end, if this one has not settled what it left.
+/// Returns the alert of an earlier run that did not finish, unless this run applied since.
 fn unfinished(report: &Report) -> String {
     let has_applied = report.outcome.is_past() || report.outcome == Outcome::Applying;
-    let of_here = |it: &&PastRun| {
+    let is_here = |it: &&PastRun| {
         Some(&it.environment) == report.environment.as_ref() && it.outcome == Outcome::Unfinished
     };
-    match (report.past.iter().find(of_here), &report.component) {
-        (Some(before), Some(component)) if !has_applied => before.alert(component),
+    match (report.past.iter().find(is_here), &report.component) {
+        (Some(earlier), Some(component)) if !has_applied => earlier.alert(component),
         _ => String::new(),
     }
 }
@@ -148,7 +150,8 @@ fn in_flight(report: &Report) -> String {
         .map(|address| format!("\n> - {}", code(address)))
         .collect::<String>();
     format!(
-        "> [!WARNING]\n> {} under way when Terraform ended, and may exist without being in the state:\n>{names}",
+        "> [!WARNING]\n> {} still being changed when Terraform stopped, \
+         and might exist without being in the state:\n>{names}",
         if report.in_flight.len() == 1 {
             "1 resource was".to_owned()
         } else {
@@ -157,8 +160,8 @@ fn in_flight(report: &Report) -> String {
     )
 }
 
-/// The block of changes, and what had to be left out of it.
-fn changes(plan: &PlanReport, limit: usize, whole: &str) -> String {
+/// Returns the block of changes, with a note if some are not shown.
+fn changes(plan: &PlanReport, limit: usize, full_report: &str) -> String {
     let mut items: Vec<String> = plan
         .resources
         .iter()
@@ -167,15 +170,15 @@ fn changes(plan: &PlanReport, limit: usize, whole: &str) -> String {
     if !plan.outputs.is_empty() {
         items.push(block(&format!("# Outputs\n{}", plan.outputs)));
     }
-    if items.is_empty() { String::new() } else { assemble(&items, limit, 0, whole) }
+    if items.is_empty() { String::new() } else { assemble(&items, limit, 0, full_report) }
 }
 
-/// `hidden` are missing already.
-fn assemble(items: &[String], limit: usize, hidden: usize, whole: &str) -> String {
+/// `hidden` is the number of changes that an earlier cut removed.
+fn assemble(items: &[String], limit: usize, hidden: usize, full_report: &str) -> String {
     let note = |count: usize| {
-        format!("{CUT}\n_{} not shown here: see {whole}._", counted(count, "more change"))
+        format!("{CUT}\n_{} not shown: see {full_report}._", counted(count, "more change"))
     };
-    let kept = fit(items, limit.saturating_sub(200 + whole.len()));
+    let kept = fit(items, limit.saturating_sub(200 + full_report.len()));
     let hidden = hidden + items.len() - kept.len();
     let mut shown = if kept.is_empty() {
         String::new()
@@ -191,54 +194,57 @@ fn assemble(items: &[String], limit: usize, hidden: usize, whole: &str) -> Strin
     shown
 }
 
-/// Room is spent per resource: all are shown as long as each can have a little; then the first ones.
+/// Cuts the items so that together they have at most `limit` bytes.
+///
+/// Every item gets the same share. If that is less than [`MIN_PER_RESOURCE`], only the first items
+/// stay.
 fn fit(items: &[String], limit: usize) -> Vec<String> {
     let separators = 2 * items.len();
     let limit = limit.saturating_sub(separators);
     let share = share(items, limit);
-    if share >= LEAST_PER_RESOURCE {
+    if share >= MIN_PER_RESOURCE {
         return items.iter().map(|item| cut_lines(item, share)).collect();
     }
-    let mut left = limit;
+    let mut room = limit;
     let mut kept = Vec::new();
     for item in items {
-        let item = cut_lines(item, LEAST_PER_RESOURCE);
-        if item.len() + 2 > left {
+        let item = cut_lines(item, MIN_PER_RESOURCE);
+        if item.len() + 2 > room {
             break;
         }
-        left -= item.len() + 2;
+        room -= item.len() + 2;
         kept.push(item);
     }
     kept
 }
 
-/// The most that each may have so that all together keep the limit.
+/// Returns the maximum size of an item, in bytes, with which all items together keep the limit.
 fn share(items: &[String], limit: usize) -> usize {
     let mut sizes: Vec<usize> = items.iter().map(String::len).collect();
     sizes.sort_unstable();
-    let mut left = limit;
+    let mut room = limit;
     for (at, size) in sizes.iter().enumerate() {
-        let each = left / (sizes.len() - at);
+        let each = room / (sizes.len() - at);
         if *size > each {
             return each;
         }
-        left -= size;
+        room -= size;
     }
     usize::MAX
 }
 
-/// A body that another run wrote, in less room.
-pub(super) fn shrink(body: &str, limit: usize, whole: &str) -> String {
+/// Cuts a body that another run wrote to about `limit` bytes.
+pub(super) fn shrink(body: &str, limit: usize, full_report: &str) -> String {
     let Some(parts) = BodyParts::of(body).filter(|_| body.len() > limit) else {
         return body.to_owned();
     };
     let around = parts.before.len() + parts.after.len() + 4;
-    let changes = assemble(&parts.items, limit.saturating_sub(around), parts.hidden, whole);
+    let changes = assemble(&parts.items, limit.saturating_sub(around), parts.hidden, full_report);
     let joined = [parts.before.trim_end(), &changes, parts.after.trim_start()];
     joined.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
 
-/// A body around its block of changes.
+/// A body, split at its block of changes.
 struct BodyParts<'a> {
     before: &'a str,
     items: Vec<String>,
@@ -282,7 +288,7 @@ fn outputs(report: &Report) -> String {
     if report.terraform_outputs.is_empty() && report.sensitive_outputs.is_empty() {
         return String::new();
     }
-    let mut shown = "| output | value |\n|---|---|".to_owned();
+    let mut shown = "| Output | Value |\n|---|---|".to_owned();
     for (name, value) in &report.terraform_outputs {
         let text = match value {
             Value::String(text) => text.clone(),
@@ -302,7 +308,8 @@ fn outputs(report: &Report) -> String {
     shown
 }
 
-/// Of a preview that is there: where, since when, how it ends, and what keeps or ends it. Whoever reviews the change needs it first.
+/// Returns the address of a deployed preview, when it will be removed, and how to keep or remove
+/// it. It comes early because reviewers need it first.
 fn lifetime(report: &Report) -> String {
     let Some(preview) = report.preview.as_ref().filter(|_| report.outcome == Outcome::Deployed)
     else {
@@ -318,10 +325,10 @@ fn lifetime(report: &Report) -> String {
         .map(|version| format!(", version {}", code(version)))
         .unwrap_or_default();
     let mut shown = format!(
-        "> [!NOTE]\n> Preview **{place}**{version}, deployed {}.\n>\n> - It goes",
+        "> [!NOTE]\n> Preview **{place}**{version}, deployed {}.\n>\n\
+         > - It will be removed when the pull request is closed",
         time(preview.deployed)
     );
-    shown.push_str(" when the pull request is closed");
     if let Some(ttl) = preview
         .ttl_seconds
         .and_then(|seconds| i64::try_from(seconds).ok())
@@ -330,19 +337,20 @@ fn lifetime(report: &Report) -> String {
         let when = preview
             .deployed
             .checked_add(ttl)
-            .map(|at| format!(", about {}", time(at)))
+            .map(|at| format!(" (about {})", time(at)))
             .unwrap_or_default();
         shown.push_str(&format!(
-            ", or {} after its last deploy{when}\n> - To keep it: the label {} keeps it after that; each push starts the time anew",
+            ", or {} after its last deploy{when}\n\
+             > - To keep it longer, add the label {}; each push also restarts this period",
             span(ttl),
             code(&preview.keep_label)
         ));
     }
     let down = code(&format!("cdflow preview down --pull-request {}", preview.pull_request));
-    shown + &format!("\n> - To end it now: close the pull request, or {down}")
+    shown + &format!("\n> - To remove it now, close the pull request or run {down}")
 }
 
-/// Whole days and hours as people say them.
+/// Formats whole days and hours as "3 days" or "36 hours", and anything else as "1m 30s".
 fn span(span: SignedDuration) -> String {
     let hours = usize::try_from(span.as_secs() / 3600).unwrap_or_default();
     match (span.as_secs() % 3600, hours % 24) {
@@ -352,30 +360,31 @@ fn span(span: SignedDuration) -> String {
     }
 }
 
-/// The small print.
-fn facts(report: &Report) -> String {
-    let mut facts = Vec::new();
+/// Returns the last line of the section, in small print.
+fn details(report: &Report) -> String {
+    let mut details = Vec::new();
     if let Some(url) = &report.environment_url {
-        facts.push(link("Open the environment", Some(url)));
+        details.push(link("Open the environment", Some(url)));
     }
     if let Some(commit) = &report.commit {
-        facts.push(format!("commit {}", code(&commit[..floor(commit, 7)])));
+        details.push(format!("commit {}", code(&commit[..floor(commit, 7)])));
     }
     if let Some(digest) = &report.release_digest {
-        facts.push(format!("release digest {}", code(&digest[..floor(digest, 12)])));
+        details.push(format!("release digest {}", code(&digest[..floor(digest, 12)])));
     }
     if let Some(serial) = report.state_serial {
-        facts.push(format!("state serial {serial}"));
+        details.push(format!("state serial {serial}"));
     }
     if report.seconds > 0 {
-        facts.push(duration_text(std::time::Duration::from_secs(report.seconds)));
+        details.push(duration_text(std::time::Duration::from_secs(report.seconds)));
     }
     if let Some(run) = &report.run {
-        facts.push(link("log of the run", run.url.as_deref()));
+        details.push(link("run log", run.url.as_deref()));
     }
-    if facts.is_empty() { String::new() } else { format!("<sub>{}</sub>", facts.join(" · ")) }
+    if details.is_empty() { String::new() } else { format!("<sub>{}</sub>", details.join(" · ")) }
 }
 
+/// Returns `word` with its first letter in upper case.
 pub(super) fn capital(word: &str) -> String {
     let mut chars = word.chars();
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()

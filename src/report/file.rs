@@ -1,4 +1,4 @@
-//! A report as a file: it appears whole, or not at all.
+//! Writes a report to a file, atomically.
 
 use std::{
     fs::{self, Permissions},
@@ -9,8 +9,8 @@ use std::{
 
 use crate::base::error::{Error, Result};
 
-/// Others may read it: later steps of a workflow are other users, and nothing in it is secret. A link in its place is
-/// replaced, not followed.
+/// Writes `text` to `path`, readable for everyone: later steps may run as another user, and nothing
+/// in it is secret. A symbolic link at `path` is replaced, not followed.
 pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     let folder = path
         .parent()
@@ -20,16 +20,20 @@ pub(super) fn write(path: &Path, text: &str) -> Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(text.as_bytes())?;
         file.as_file().set_permissions(Permissions::from_mode(0o644))?;
-        // In a container we are root, and the folder is the runner's, who shall be able to remove the file. Others may not give.
-        let around = fs::metadata(folder)?;
-        let _ = fchown(file.as_file(), Some(around.uid()), Some(around.gid()));
+        // In a container cdflow is root, and the runner's user, who owns the folder, must be able
+        // to remove the file. Without root, this fails and is not needed.
+        let owner = fs::metadata(folder)?;
+        let _ = fchown(file.as_file(), Some(owner.uid()), Some(owner.gid()));
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     };
     if fs::metadata(path).is_ok_and(|found| found.is_dir()) {
-        return Err(Error::input(format!("the report `{}` is a folder", path.display())));
+        return Err(Error::input(format!(
+            "cannot write the report: `{}` is a folder",
+            path.display()
+        )));
     }
-    written().map_err(|error| Error::io("can't write the report", path, &error))
+    written().map_err(|error| Error::io("cannot write the report", path, &error))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a plan destroys or replaces: every single one, in as much room as there is.
+//! The resources that a plan destroys or replaces: all of them, in the room there is.
 
 use std::collections::BTreeMap;
 
@@ -8,20 +8,21 @@ use super::{
 };
 use crate::terraform::output::changes::ChangeAction;
 
-/// So many are named in the alert itself; all of them stand in the list below it.
+/// The number of resources that the alert itself names. A folded list below it has all of them.
 const IN_ALERT: usize = 10;
 
-/// Hidden lines around the long list, so that it can be taken out when a comment has too many rows.
-const LIST_BEGINS: &str = "<!-- cdflow:list -->";
-const LIST_ENDS: &str = "<!-- cdflow:list-end -->";
+/// Hidden lines around that list, so that a run can remove it if a comment has too many rows.
+const LIST_START: &str = "<!-- cdflow:list -->";
+const LIST_END: &str = "<!-- cdflow:list-end -->";
 
-/// An alert and, if need be, a list; empty when nothing is lost.
+/// Returns an alert and, if it is too short for all, a list. Empty if nothing is destroyed.
+/// `limit` is in bytes; `is_past` is true if the plan was applied.
 pub(super) fn show(plan: &PlanReport, place: &str, is_past: bool, limit: usize) -> String {
     let losses: Vec<&PlannedResource> = plan.losses().collect();
     if losses.is_empty() {
         return String::new();
     }
-    // What is done needs nobody's caution any more.
+    // After the apply, a warning would come too late.
     let kind = if is_past { "NOTE" } else { "CAUTION" };
     let mut alert = format!("> [!{kind}]\n> {place}: {}\n>", headline(&losses, is_past));
     for loss in losses.iter().take(IN_ALERT) {
@@ -34,19 +35,21 @@ pub(super) fn show(plan: &PlanReport, place: &str, is_past: bool, limit: usize) 
         ));
         let list = list(&losses, limit.saturating_sub(alert.len() + 200));
         alert.push_str(&format!(
-            "\n\n{LIST_BEGINS}\n<details><summary>All {} that are destroyed or replaced</summary>\n\n```diff\n{list}\n```\n\n</details>\n{LIST_ENDS}",
+            "\n\n{LIST_START}\n\
+             <details><summary>All {} to be destroyed or replaced</summary>\n\n\
+             ```diff\n{list}\n```\n\n</details>\n{LIST_END}",
             counted(losses.len(), "resource")
         ));
     }
     alert
 }
 
-/// Alerts that another run wrote, in less room: without the list.
-pub(super) fn shrink(alerts: &str, limit: usize, whole: &str) -> String {
-    match (alerts.find(LIST_BEGINS), alerts.find(LIST_ENDS)) {
-        (Some(begins), Some(ends)) if begins < ends && alerts.len() > limit => {
-            let after = &alerts[ends + LIST_ENDS.len()..];
-            format!("{}_The list is in {whole}._{after}", &alerts[..begins])
+/// Removes the list from alerts that another run wrote, if they have more than `limit` bytes.
+pub(super) fn shrink(alerts: &str, limit: usize, full_report: &str) -> String {
+    match (alerts.find(LIST_START), alerts.find(LIST_END)) {
+        (Some(start), Some(end)) if start < end && alerts.len() > limit => {
+            let after = &alerts[end + LIST_END.len()..];
+            format!("{}_For the full list, see {full_report}._{after}", &alerts[..start])
         }
         _ => alerts.to_owned(),
     }
@@ -57,8 +60,8 @@ fn headline(losses: &[&PlannedResource], is_past: bool) -> String {
     let destroyed = losses.len() - replaced;
     let part = |count: usize, verb: &str| match (count, is_past) {
         (0, _) => None,
-        (1, false) => Some(format!("**1 resource is {verb}**")),
-        (count, false) => Some(format!("**{} resources are {verb}**", grouped(count))),
+        (1, false) => Some(format!("**1 resource will be {verb}**")),
+        (count, false) => Some(format!("**{} resources will be {verb}**", grouped(count))),
         (1, true) => Some(format!("**1 resource was {verb}**")),
         (count, true) => Some(format!("**{} resources were {verb}**", grouped(count))),
     };
@@ -68,26 +71,29 @@ fn headline(losses: &[&PlannedResource], is_past: bool) -> String {
 
 fn what(action: ChangeAction, is_past: bool) -> &'static str {
     match (action, is_past) {
-        (ChangeAction::Replace, false) => "is destroyed and made anew",
-        (ChangeAction::Replace, true) => "was destroyed and made anew",
-        (_, false) => "is destroyed",
+        (ChangeAction::Replace, false) => "will be replaced",
+        (ChangeAction::Replace, true) => "was replaced",
+        (_, false) => "will be destroyed",
         (_, true) => "was destroyed",
     }
 }
 
-/// One per line; where that does not fit, the instances of one resource share a line; at the very last they are only counted.
+/// Lists one resource per line.
+///
+/// If that exceeds `limit` bytes, the instances of a resource share a line; if that is still too
+/// long, they are counted per type or module, and in the end all together.
 fn list(losses: &[&PlannedResource], limit: usize) -> String {
     let fits = |lines: Vec<String>| {
         let list = inside_fence(&lines.join("\n"));
         (list.len() <= limit).then_some(list)
     };
     fits(losses.iter().map(|it| format!("{} {}", sign(it.action), it.address)).collect())
-        .or_else(|| fits(together(losses)))
-        .or_else(|| fits(by_kind(losses)))
+        .or_else(|| fits(by_resource(losses)))
+        .or_else(|| fits(by_type(losses)))
         .unwrap_or_else(|| format!("- {}", counted(losses.len(), "resource")))
 }
 
-/// The fence of the list has three backticks; an address never needs one.
+/// Makes text safe for the list's fence of three backticks; an address never needs a backtick.
 fn inside_fence(text: &str) -> String {
     block(text).replace('`', "'")
 }
@@ -96,8 +102,8 @@ fn sign(action: ChangeAction) -> &'static str {
     if action == ChangeAction::Replace { "! -/+" } else { "-" }
 }
 
-/// `aws_x.y[0-4999] (5,000)`, `aws_x.z["a", "b"]`.
-fn together(losses: &[&PlannedResource]) -> Vec<String> {
+/// Formats lines such as `- aws_x.y[0-4999] (5,000)` and `- aws_x.z["a", "b"] (2)`.
+fn by_resource(losses: &[&PlannedResource]) -> Vec<String> {
     let mut groups: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for loss in losses {
         let (base, key) = split(&loss.address);
@@ -110,7 +116,7 @@ fn together(losses: &[&PlannedResource]) -> Vec<String> {
     lines.collect()
 }
 
-/// The address without its last key, and that key.
+/// Splits an address into the part before its last instance key, and that key without brackets.
 fn split(address: &str) -> (&str, &str) {
     let Some(inner) = address.strip_suffix(']') else { return (address, "") };
     let at = if inner.ends_with('"') {
@@ -121,7 +127,7 @@ fn split(address: &str) -> (&str, &str) {
     at.map_or((address, ""), |at| (&inner[..at], &inner[at + 1..]))
 }
 
-/// Numbers in a row become a range.
+/// Formats instance keys; consecutive numbers become a range, such as `0-4999`.
 fn ranges(keys: &[&str]) -> String {
     let Some(mut numbers) =
         keys.iter().map(|key| key.parse::<u64>().ok()).collect::<Option<Vec<_>>>()
@@ -145,11 +151,11 @@ fn ranges(keys: &[&str]) -> String {
     runs.collect::<Vec<_>>().join(", ")
 }
 
-/// `- 1,204 aws_instance in module.fleet`
-fn by_kind(losses: &[&PlannedResource]) -> Vec<String> {
+/// Formats lines such as `- 1,204 aws_instance` and `- 12 in module.fleet`.
+fn by_type(losses: &[&PlannedResource]) -> Vec<String> {
     let mut kinds: BTreeMap<(&str, String), usize> = BTreeMap::new();
     for loss in losses {
-        *kinds.entry((sign(loss.action), kind(&loss.address))).or_default() += 1;
+        *kinds.entry((sign(loss.action), type_or_module(&loss.address))).or_default() += 1;
     }
     kinds
         .into_iter()
@@ -157,7 +163,7 @@ fn by_kind(losses: &[&PlannedResource]) -> Vec<String> {
         .collect()
 }
 
-fn kind(address: &str) -> String {
+fn type_or_module(address: &str) -> String {
     let (base, _) = split(address);
     let mut parts = base.split('.');
     match parts.next() {
@@ -195,13 +201,15 @@ mod tests {
         );
         assert_eq!(
             show(&plan, "a → live", false, 10_000),
-            "> [!CAUTION]\n> a → live: **1 resource is replaced**, **1 resource is destroyed**.\n>\n> - `a.c` is destroyed and made anew\n> - `a.b` is destroyed"
+            "> [!CAUTION]\n\
+             > a → live: **1 resource will be replaced**, **1 resource will be destroyed**.\n\
+             >\n> - `a.c` will be replaced\n> - `a.b` will be destroyed"
         );
         assert_eq!(show(&of(std::iter::empty()), "a", false, 100), "");
     }
 
     #[test]
-    fn thousands_are_all_told_in_the_room_there_is() {
+    fn thousands_are_all_listed_within_the_limit() {
         let instances = of((0..5_000).map(|n| format!("aws_sqs_queue.q[{n}]")));
         let all = show(&instances, "a", false, 200_000);
         assert!((0..5_000).all(|n| all.contains(&format!("\n- aws_sqs_queue.q[{n}]\n"))));

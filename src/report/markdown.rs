@@ -1,19 +1,21 @@
-//! Text that others wrote, as a part of our Markdown: it is shown as it is, and means nothing.
+//! Escaping of untrusted text for Markdown: it is shown literally and has no effect.
 
-/// Interrupts what GitHub would make a mention, a reference or a link of; nobody sees it.
+/// An invisible character, which keeps GitHub from making a mention, a reference or a link.
 const BREAK: char = '\u{200b}';
-/// What our own hidden lines begin with.
+/// The start of cdflow's hidden lines.
 pub(super) const MARKER: &str = "<!-- cdflow";
 
-/// A block of code. The fence is longer than any run of backticks in the text, so that the text can't end it.
+/// Returns a code block. Its fence is longer than any run of backticks in `text`, which so cannot
+/// end it.
 pub(super) fn fence(language: &str, text: &str) -> String {
     let shown = block(text);
-    // Of what is shown: a character that is left out may have stood between two runs.
+    // Counted in the escaped text: a removed character might have separated two runs.
     let ticks = "`".repeat(longest_run(&shown).max(2) + 1);
     format!("{ticks}{language}\n{shown}\n{ticks}")
 }
 
-/// What stands between two fences: no control characters, nothing that turns the direction of writing, none of our markers.
+/// Returns text for a code block: without control characters, direction overrides and cdflow's
+/// markers.
 pub(super) fn block(text: &str) -> String {
     let mut shown: String =
         text.chars().filter(|c| *c == '\n' || *c == '\t' || !c.is_control()).map(visible).collect();
@@ -23,7 +25,7 @@ pub(super) fn block(text: &str) -> String {
     shown
 }
 
-/// A name or value within a line.
+/// Returns a code span, on one line. Empty for empty text.
 pub(super) fn code(text: &str) -> String {
     let text = block(&one_line(text));
     if text.is_empty() {
@@ -34,12 +36,12 @@ pub(super) fn code(text: &str) -> String {
     format!("{ticks}{pad}{text}{pad}{ticks}")
 }
 
-/// The same in a table, where a pipe ends the cell also within code.
+/// Returns a code span for a table, where a pipe ends the cell even in code.
 pub(super) fn code_cell(text: &str) -> String {
     code(&text.replace('\\', "\u{ff3c}").replace('|', "\u{2502}"))
 }
 
-/// Plain words within Markdown, also in a table.
+/// Escapes plain text for Markdown, including table cells.
 pub(super) fn words(text: &str) -> String {
     let mut out = String::new();
     for c in one_line(text).chars().filter(|c| !c.is_control()).map(visible) {
@@ -58,7 +60,7 @@ pub(super) fn words(text: &str) -> String {
     out
 }
 
-/// Plain words within HTML, such as a `<summary>`.
+/// Escapes plain text for HTML, such as a `<summary>`.
 pub(super) fn html(text: &str) -> String {
     let mut out = String::new();
     for c in one_line(text).chars().filter(|c| !c.is_control()).map(visible) {
@@ -74,19 +76,20 @@ pub(super) fn html(text: &str) -> String {
     out
 }
 
-/// A link to an address of ours; without it, the words alone.
-pub(super) fn link(words: &str, url: Option<&str>) -> String {
+/// Returns a link, or only the text without a plain HTTP(S) `url`.
+pub(super) fn link(text: &str, url: Option<&str>) -> String {
     let is_plain = |url: &&str| {
         (url.starts_with("https://") || url.starts_with("http://"))
             && url.bytes().all(|byte| byte.is_ascii_graphic() && !b"()<>|`\"\\[]".contains(&byte))
     };
     match url.filter(is_plain) {
-        Some(url) => format!("[{words}]({url})"),
-        None => words.to_owned(),
+        Some(url) => format!("[{text}]({url})"),
+        None => text.to_owned(),
     }
 }
 
-/// At most `limit` bytes, cut between two lines, and said so.
+/// Cuts text between two lines to at most `limit` bytes, with a last line that says how many are
+/// missing.
 pub(super) fn cut_lines(text: &str, limit: usize) -> String {
     const NOTE: usize = 40;
     if text.len() <= limit {
@@ -94,21 +97,21 @@ pub(super) fn cut_lines(text: &str, limit: usize) -> String {
     }
     let room = limit.saturating_sub(NOTE);
     let end = text[..floor(text, room)].rfind('\n').unwrap_or_else(|| floor(text, room));
-    let left = text[end..].trim_start_matches('\n').lines().count();
-    format!("{}\n    … {} more", &text[..end], counted(left, "line"))
+    let missing = text[end..].trim_start_matches('\n').lines().count();
+    format!("{}\n    … {}", &text[..end], counted(missing, "more line"))
 }
 
-/// The last boundary between two characters that is not behind `at`.
+/// Returns the last character boundary that is not after `at`.
 pub(super) fn floor(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
-/// `1 line`, `12,345 lines`.
+/// Formats a count with its noun: `1 line`, `12,345 lines`.
 pub(super) fn counted(count: usize, noun: &str) -> String {
     format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
-/// `12,345`
+/// Formats a number with thousands separators: `12,345`.
 pub(super) fn grouped(count: usize) -> String {
     let digits = count.to_string();
     let mut out = String::new();
@@ -129,7 +132,7 @@ fn one_line(text: &str) -> String {
         .join(" ")
 }
 
-/// Characters that turn the direction of writing make text look like another one.
+/// Replaces characters that change the writing direction: with them, text can look like other text.
 fn visible(c: char) -> char {
     match c {
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' => '\u{fffd}',
@@ -153,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    /// Text as somebody would write it who wants to break out.
+    /// Text of an attacker who wants to escape from the code block.
     fn hostile() -> impl Strategy<Value = String> {
         let pieces = [
             "`",
@@ -243,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn links_lead_only_where_we_say() {
+    fn only_plain_urls_become_links() {
         assert_eq!(link("run", Some("https://github.com/a/b")), "[run](https://github.com/a/b)");
         for hostile in ["javascript:x", "https://x) [y](z", "https://x y", "https://x|"] {
             assert_eq!(link("run", Some(hostile)), "run");
@@ -252,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_for_people() {
+    fn numbers_have_separators() {
         assert_eq!([grouped(7), grouped(1_000), grouped(1_234_567)], ["7", "1,000", "1,234,567"]);
         assert_eq!([counted(1, "line"), counted(5_000, "line")], ["1 line", "5,000 lines"]);
     }

@@ -1,4 +1,6 @@
-//! What a run did: once as data, and every view of it. What a view shows has passed the redactor.
+//! What a run did, as data, and the views of it: comment, job summary, outputs, files.
+//!
+//! Everything that a view shows is redacted.
 
 mod body;
 mod comment;
@@ -22,7 +24,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub(crate) use self::{
-    comment::{Commenter, announcement},
+    comment::{Commenter, announce_apply},
     destinations::Destinations,
     outcome::{Outcome, RunRef},
     past_run::PastRun,
@@ -37,7 +39,7 @@ use crate::{
     services::ci,
 };
 
-/// Filled while a run goes on, and published at its end, however it ends.
+/// Filled during a run and published at its end, even if the run fails. It is also the JSON report.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Report {
     pub(crate) command: String,
@@ -45,49 +47,52 @@ pub(crate) struct Report {
     pub(crate) team: Option<String>,
     pub(crate) environment: Option<String>,
     pub(crate) version: Option<String>,
-    /// Where the release lies, as the store puts it.
+    /// The URL of the release in the release store.
     pub(crate) release_key: Option<String>,
     pub(crate) release_digest: Option<String>,
     pub(crate) image_id: Option<String>,
     pub(crate) lambda_key: Option<String>,
     pub(crate) plan: Option<PlanReport>,
     pub(crate) outcome: Outcome,
-    /// What the guards said of the plan, if they said anything.
+    /// The result of the deploy guards, if one applied to the plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) guard: Option<Guard>,
     pub(crate) failure: Option<RunFailure>,
-    /// Terraform's outputs after an apply; the sensitive ones are only named.
+    /// Terraform's outputs after an apply, without the sensitive ones.
     pub(crate) terraform_outputs: BTreeMap<String, Value>,
+    /// The names of the sensitive outputs.
     pub(crate) sensitive_outputs: Vec<String>,
-    /// Started and never ended: may exist without being in the state.
+    /// Addresses of resources whose change did not end: they might exist without being in the
+    /// state.
     pub(crate) in_flight: Vec<String>,
     pub(crate) state_serial: Option<u64>,
     pub(crate) seconds: u64,
     pub(crate) run: Option<RunRef>,
     pub(crate) commit: Option<String>,
     pub(crate) preview: Option<Lifetime>,
-    /// Markdown of the command's own, for the job summary.
+    /// Markdown of the command for the job summary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) page: Option<String>,
-    /// The output that `deploy.url-output` of cdflow.yml names.
+    /// The value of the output that `deploy.url-output` in cdflow.yml names.
     pub(crate) environment_url: Option<String>,
     pub(crate) ended: Option<Timestamp>,
-    /// The component's environments for which the ledger knows of a run for the same pull request.
+    /// Runs of the component for the same pull request, from the ledger: the newest per
+    /// environment.
     #[serde(skip)]
     pub(crate) past: Vec<PastRun>,
 }
 
-/// In words that have passed the redactor.
+/// The result of the deploy guards, as redacted text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Guard {
-    /// Why a deploy of this plan would be refused.
+    /// Why deploying this plan would be refused.
     Refuses(String),
-    /// What they would have kept, and what let it pass.
+    /// What a guard would have refused, and what overrode it.
     Allowed(String),
 }
 
-/// How a preview ends, and what keeps it.
+/// When a preview is removed, and which label keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Lifetime {
     pub(crate) pull_request: u64,
@@ -98,14 +103,14 @@ pub(crate) struct Lifetime {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct RunFailure {
-    /// One stable word per exit code.
+    /// The stable name of the exit code, such as `plan-failed`.
     pub(crate) reason: &'static str,
     pub(crate) exit: u8,
     pub(crate) text: String,
 }
 
 impl Report {
-    /// The beginning of a run.
+    /// Returns the report of a run that starts.
     pub(crate) fn of(run: Option<&ci::Run>) -> Self {
         let Some(run) = run else { return Self::default() };
         let github = run.github.as_ref();
@@ -118,7 +123,7 @@ impl Report {
         }
     }
 
-    /// The end of a run.
+    /// Records the end of a run: its duration, and its outcome if it failed.
     pub(crate) fn end(&mut self, error: Option<&Error>, took: Duration, redactor: &Redactor) {
         self.seconds = took.as_secs();
         self.ended = Some(Timestamp::now());
@@ -135,12 +140,12 @@ impl Report {
         });
     }
 
-    /// Whether the comment of a pull request has a row for it.
+    /// Whether the comment has a row for this report.
     pub(crate) fn has_row(&self) -> bool {
         self.component.is_some() && self.environment.is_some() && self.version.is_some()
     }
 
-    /// Values that come from outside; the names that cdflow itself has checked are never masked.
+    /// Redacts values from outside. Names that cdflow has validated are never masked.
     pub(crate) fn mask(&mut self, redactor: &Redactor) {
         let masked = |text: &mut String| *text = redactor.apply(text).into_owned();
         self.terraform_outputs.values_mut().for_each(|value| mask_value(value, redactor));

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A run of a CI system.
+/// A run of a CI system. Id and attempt decide which of two runs is newer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RunRef {
     pub(crate) id: u64,
@@ -10,10 +10,11 @@ pub(crate) struct RunRef {
     pub(crate) url: Option<String>,
 }
 
+/// What a run did. The names are part of the JSON report and of the comment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
-    /// The command has come to its end and has nothing more to say.
+    /// The command has ended, and no other outcome applies.
     #[default]
     Done,
     Released,
@@ -22,11 +23,11 @@ pub(crate) enum Outcome {
     Deployed,
     Refreshed,
     Destroyed,
-    /// Not the end yet.
+    /// The run has not ended yet.
     Applying,
-    /// The ledger knows of its beginning alone, and it is no run that could still tell more.
+    /// The ledger has a start of the run but no end, and the run cannot still be active.
     Unfinished,
-    /// A newer run is for the same: this one stopped before it applied anything.
+    /// A newer run does the same: this one stopped before it applied anything.
     Superseded,
     Refused,
     Interrupted,
@@ -34,7 +35,7 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// As people read it.
+    /// Returns the outcome as people read it.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -68,7 +69,7 @@ impl Outcome {
         }
     }
 
-    /// The plan is no longer a plan.
+    /// Whether the plan was applied completely.
     pub(super) fn is_past(self) -> bool {
         matches!(self, Self::Deployed | Self::Destroyed)
     }

@@ -1,4 +1,4 @@
-//! A run as the ledger knows it: a row without a plan, for a comment that has lost the row or never got it.
+//! A run as the ledger records it: a row without a plan, for a comment in which the row is missing.
 
 use jiff::Timestamp;
 
@@ -8,35 +8,40 @@ use super::{
     plan::PlanCounts,
 };
 
+/// An earlier run for the same pull request, in one environment of the component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PastRun {
     pub(crate) environment: String,
     pub(crate) version: String,
     pub(crate) outcome: Outcome,
-    /// Of the plan that was applied.
+    /// The counts of the plan that was applied.
     pub(crate) counts: PlanCounts,
     pub(crate) run: RunRef,
     pub(crate) started: Timestamp,
-    /// None: that is not known.
+    /// None if the ledger has no end of the run.
     pub(crate) ended: Option<Timestamp>,
 }
 
 impl PastRun {
+    /// Returns how long the run took, or 0 if its end is unknown.
     pub(super) fn seconds(&self) -> u64 {
         let took = self.ended.map(|ended| ended.duration_since(self.started).as_secs());
         took.and_then(|seconds| seconds.try_into().ok()).unwrap_or_default()
     }
 
-    /// What nobody may miss. Why it failed is not told here: nobody has judged whether it may stand in public.
+    /// Returns an alert if the run did not succeed.
+    ///
+    /// The reason is left to the log: the recorded error was not written for a public comment.
     pub(super) fn alert(&self, component: &str) -> String {
         let place = format!("{} → {}", words(component), words(&self.environment));
         let (kind, what) = match self.outcome {
-            Outcome::Failed => ("CAUTION", format!("why is in {}", self.log())),
-            Outcome::Interrupted => ("WARNING", format!("how far it came is in {}", self.log())),
+            Outcome::Failed => ("CAUTION", format!("for the reason, see {}", self.log())),
+            Outcome::Interrupted => ("WARNING", format!("for how far it got, see {}", self.log())),
             Outcome::Unfinished => (
                 "WARNING",
                 format!(
-                    "it began to apply at {}, and the ledger has no end of it. It died, or is still at work: {} tells",
+                    "apply started at {}, and the ledger has no result. \
+                     The run crashed or is still running: see {}",
                     time(self.started),
                     self.log()
                 ),
@@ -49,18 +54,18 @@ impl PastRun {
     pub(super) fn body(&self) -> String {
         let ended = self.ended.map(|ended| format!(" · ended {}", time(ended))).unwrap_or_default();
         format!(
-            "How it went is told by the ledger: all that the run said is in {}.\n\n<sub>began {}{ended}</sub>",
+            "Restored from the ledger. For details, see {}.\n\n<sub>started {}{ended}</sub>",
             self.log(),
             time(self.started)
         )
     }
 
     fn log(&self) -> String {
-        link("the log of its run", self.run.url.as_deref())
+        link("the run log", self.run.url.as_deref())
     }
 }
 
-/// A time as people read it; GitHub shows no others.
+/// Formats a time in UTC, to the minute: GitHub cannot show a comment in the reader's time zone.
 pub(super) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }

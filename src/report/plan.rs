@@ -1,4 +1,5 @@
-//! A plan as reviewers see it: counted, the dangerous first, and Terraform's own words cut per resource.
+//! A plan as reviewers see it: counted, most dangerous changes first, Terraform's text cut per
+//! resource.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,19 +16,20 @@ use crate::{
     },
 };
 
+/// A redacted plan. It is also the `plan.json` of `--plan-out`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct PlanReport {
     pub(crate) has_changes: bool,
     pub(crate) counts: PlanCounts,
-    /// What is replaced first, then what is destroyed, then the rest.
+    /// Most dangerous first: replaced, destroyed, then the others.
     pub(crate) resources: Vec<PlannedResource>,
-    /// Terraform's words about the outputs.
+    /// Terraform's text about the outputs, as a diff.
     pub(crate) outputs: String,
-    /// All of Terraform's words.
+    /// The complete text of Terraform.
     pub(crate) text: String,
 }
 
-/// Of resources. As Terraform counts: a replacement is one to add and one to destroy.
+/// Numbers of resources. As in Terraform, a replacement is one to add and one to destroy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub(crate) struct PlanCounts {
     pub(crate) add: usize,
@@ -40,7 +42,7 @@ pub(crate) struct PlanCounts {
     pub(crate) forget: usize,
 }
 
-/// The ledger keeps no more.
+/// The ledger records only three counts.
 impl From<changes::Counts> for PlanCounts {
     fn from(counts: changes::Counts) -> Self {
         let changes::Counts { add, change, destroy } = counts;
@@ -48,45 +50,47 @@ impl From<changes::Counts> for PlanCounts {
     }
 }
 
+/// The planned change of one resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct PlannedResource {
     pub(crate) address: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) moved_from: Option<String>,
     pub(crate) action: ChangeAction,
-    /// As Terraform says it: "aws_s3_bucket.data must be replaced".
+    /// As Terraform words it: "aws_s3_bucket.data must be replaced".
     pub(crate) title: String,
-    /// Terraform's words, as a diff: what is added, removed or changed says so in the first column.
+    /// Terraform's text as a diff: `+`, `-` or `!` (a change) is in the first column.
     pub(crate) diff: String,
 }
 
 impl PlanReport {
-    /// Masked; the redactor knows the values that the plan marks sensitive.
+    /// Returns the redacted plan. `redactor` must know the values that the plan marks as sensitive.
     pub(crate) fn new(plan: &Plan, redactor: &Redactor) -> Self {
         Self::of(&plan.changes, &plan.text, plan.has_changes, redactor)
     }
 
     fn of(changes: &Changes, text: &PlanText, has_changes: bool, redactor: &Redactor) -> Self {
         let masked = |text: &str| redactor.apply(text).into_owned();
-        let mut blocks = text.blocks();
-        let outputs = blocks.iter().position(|block| block.title == "Changes to Outputs");
+        let mut sections = text.sections();
+        let outputs = sections.iter().position(|section| section.title == "Changes to Outputs");
         let outputs = outputs
-            .map(|at| as_diff(&masked(&blocks.remove(at).lines.join("\n"))))
+            .map(|at| as_diff(&masked(&sections.remove(at).lines.join("\n"))))
             .unwrap_or_default();
-        let mut blocks = by_address(blocks, changes);
+        let mut sections = by_address(sections, changes);
         let mut resources: Vec<PlannedResource> = Vec::new();
         for change in &changes.resources {
-            let block = blocks.get_mut(change.address.as_str()).and_then(VecDeque::pop_front);
-            let title = block
-                .as_ref()
-                .map_or_else(|| spoken(&change.address, change.action), |it| it.title.to_owned());
+            let section = sections.get_mut(change.address.as_str()).and_then(VecDeque::pop_front);
+            let title = section.as_ref().map_or_else(
+                || default_title(&change.address, change.action),
+                |it| it.title.to_owned(),
+            );
             resources.push(PlannedResource {
                 address: masked(&change.address),
                 moved_from: change.moved_from.as_deref().map(masked),
                 action: change.action,
                 title: masked(&title),
-                diff: block
-                    .map(|block| as_diff(&masked(&block.lines.join("\n"))))
+                diff: section
+                    .map(|section| as_diff(&masked(&section.lines.join("\n"))))
                     .unwrap_or_default(),
             });
         }
@@ -100,7 +104,7 @@ impl PlanReport {
         }
     }
 
-    /// What is gone afterwards, or was.
+    /// Returns the resources that the plan destroys or replaces.
     pub(crate) fn losses(&self) -> impl Iterator<Item = &PlannedResource> {
         self.resources
             .iter()
@@ -124,7 +128,7 @@ impl PlanCounts {
     }
 }
 
-/// What may hurt comes first.
+/// Returns the sort order: most dangerous changes first.
 fn rank(action: ChangeAction) -> u8 {
     match action {
         ChangeAction::Replace => 0,
@@ -137,7 +141,7 @@ fn rank(action: ChangeAction) -> u8 {
     }
 }
 
-fn spoken(address: &str, action: ChangeAction) -> String {
+fn default_title(address: &str, action: ChangeAction) -> String {
     let what = match action {
         ChangeAction::Create => "will be created",
         ChangeAction::Update => "will be updated in-place",
@@ -150,50 +154,53 @@ fn spoken(address: &str, action: ChangeAction) -> String {
     format!("{address} {what}")
 }
 
-/// A title begins with an address, which may have blanks of its own; or ends with one, after a move.
+/// Assigns sections to addresses. A title starts with an address, which might contain blanks;
+/// after a move, it ends with the address.
 fn by_address<'a, 'c>(
-    blocks: Vec<PlanSection<'a>>,
+    sections: Vec<PlanSection<'a>>,
     changes: &'c Changes,
 ) -> BTreeMap<&'c str, VecDeque<PlanSection<'a>>> {
     let mut found: BTreeMap<&str, VecDeque<PlanSection<'a>>> =
         changes.resources.iter().map(|change| (change.address.as_str(), VecDeque::new())).collect();
-    for block in blocks {
-        let title = block.title;
+    for section in sections {
+        let title = section.title;
         let begins = title.match_indices(' ').map(|(at, _)| &title[..at]);
         let ends = title.split_once(" has moved to ").map(|(_, address)| address);
         if let Some(address) =
             ends.into_iter().chain(begins).find(|address| found.contains_key(address))
             && let Some(of_address) = found.get_mut(address)
         {
-            of_address.push_back(block);
+            of_address.push_back(section);
         }
     }
     found
 }
 
-/// Terraform's marks moved to the first column, where a diff has them; `!` is a change. Inside a text of many lines only what
-/// Terraform marks is marked, or all of it with its attribute: a line of YAML that begins with `-` is none of it.
+/// Moves Terraform's marks to the first column, where a diff has them; `~` becomes `!`.
+///
+/// In a heredoc, a line is marked only if Terraform marked it, or if the whole attribute is added
+/// or removed: a line of YAML that starts with `-` is not a removed line.
 fn as_diff(text: &str) -> String {
     let mut heredoc: Option<Heredoc> = None;
     let mut out = Vec::new();
     for line in text.lines() {
         let line = line.strip_prefix("  ").unwrap_or(line);
         let indent = line.len() - line.trim_start().len();
-        let whole = &line[indent..];
-        let (mark, rest) = split_mark(whole);
+        let content = &line[indent..];
+        let (mark, rest) = split_mark(content);
         let shown = match &heredoc {
-            Some(open) if whole.starts_with(&open.end) => {
+            Some(open) if content.starts_with(&open.end) => {
                 heredoc = None;
-                place(None, indent, whole)
+                diff_line(None, indent, content)
             }
-            Some(open) if open.mark.is_some() => place(open.mark, indent, whole),
-            Some(open) if indent == open.marks_at => place(mark, indent + 2, rest),
-            Some(_) => place(None, indent, whole),
+            Some(open) if open.mark.is_some() => diff_line(open.mark, indent, content),
+            Some(open) if indent == open.marks_at => diff_line(mark, indent + 2, rest),
+            Some(_) => diff_line(None, indent, content),
             None => {
-                heredoc = Heredoc::opened(whole, indent, mark);
+                heredoc = Heredoc::start(content, indent, mark);
                 match mark {
-                    Some(_) => place(mark, indent + 2, rest),
-                    None => place(None, indent, whole),
+                    Some(_) => diff_line(mark, indent + 2, rest),
+                    None => diff_line(None, indent, content),
                 }
             }
         };
@@ -202,16 +209,18 @@ fn as_diff(text: &str) -> String {
     out.join("\n")
 }
 
+/// A heredoc whose end has not been reached.
 struct Heredoc {
+    /// The delimiter, such as `EOT`.
     end: String,
-    /// Where Terraform puts marks inside.
+    /// The column of Terraform's marks in it.
     marks_at: usize,
-    /// All of it is new, or goes.
+    /// `+` or `-` if the whole attribute is added or removed.
     mark: Option<char>,
 }
 
 impl Heredoc {
-    fn opened(text: &str, indent: usize, mark: Option<char>) -> Option<Self> {
+    fn start(text: &str, indent: usize, mark: Option<char>) -> Option<Self> {
         let (_, end) = text.rsplit_once("<<-")?;
         let is_name =
             !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
@@ -223,7 +232,7 @@ impl Heredoc {
     }
 }
 
-/// The mark of a diff, and what follows it.
+/// Splits a line into the mark of a diff and the rest. A replacement keeps its `-/+`.
 fn split_mark(text: &str) -> (Option<char>, &str) {
     match text.split_once(' ') {
         Some(("+", rest)) => (Some('+'), rest),
@@ -234,8 +243,8 @@ fn split_mark(text: &str) -> (Option<char>, &str) {
     }
 }
 
-/// `text` at its column; the first two are for marks.
-fn place(mark: Option<char>, column: usize, text: &str) -> String {
+/// Returns a line with `text` at `column`; the first two columns are for marks.
+fn diff_line(mark: Option<char>, column: usize, text: &str) -> String {
     format!("{}{}{text}", mark.unwrap_or(' '), " ".repeat(column.max(2) - 1))
 }
 
@@ -254,7 +263,7 @@ pub(super) mod tests {
         }
     }
 
-    /// A plan as Terraform prints it, of these resources.
+    /// Returns the report of a plan with these resources and this text of Terraform.
     pub(in crate::report) fn plan(
         printed: &str,
         resources: Vec<ResourceChange>,
@@ -266,7 +275,7 @@ pub(super) mod tests {
         PlanReport::of(&changes, &text, true, redactor)
     }
 
-    const PRINTED: &str = r#"Terraform used the selected providers to generate the following execution
+    const PRINTED: &str = r#"Terraform used the selected providers to generate the following
 
 Terraform will perform the following actions:
 
@@ -303,14 +312,14 @@ Changes to Outputs:
 "#;
 
     #[test]
-    fn words_are_cut_marked_masked_and_ordered() {
+    fn text_is_cut_marked_masked_and_ordered() {
         let redactor = Redactor::default();
         redactor.add(&Secret::new("hunter22"));
         let resources = vec![
             change("a.b[\"x y\"]", ChangeAction::Update),
             change("a.c", ChangeAction::Replace),
             change("a.e", ChangeAction::Move),
-            change("a.unsaid", ChangeAction::Delete),
+            change("a.unprinted", ChangeAction::Delete),
         ];
         let plan = plan(PRINTED, resources, &redactor);
         let titles: Vec<&str> = plan.resources.iter().map(|it| it.title.as_str()).collect();
@@ -318,7 +327,7 @@ Changes to Outputs:
             titles,
             [
                 "a.c must be replaced",
-                "a.unsaid will be destroyed",
+                "a.unprinted will be destroyed",
                 "a.b[\"x y\"] will be updated in-place",
                 "a.d has moved to a.e"
             ]

@@ -1,4 +1,4 @@
-//! A report goes to all places that there are. Trouble on the way is a warning: what the run has done, it has done.
+//! Publishes a report everywhere. Problems are warnings, because the run itself is over.
 
 use std::{fs, time::Duration};
 
@@ -18,26 +18,29 @@ use crate::{
     services::{ci::host::Host, github::Files},
 };
 
-/// Longer files than anybody reads.
+/// In bytes. A longer Markdown file would not be readable.
 const FILE_LIMIT: usize = 64 << 20;
-/// In less room a summary says nothing.
-const LEAST_SUMMARY: usize = 2_000;
+/// In bytes. A shorter summary would not be useful.
+const MIN_SUMMARY: usize = 2_000;
 
-/// A run that never came to its command, because its inputs or its event can't be read: the summary says why, and the outputs
-/// that it failed.
+/// Publishes that a run failed before its command started, because of its inputs or its event.
+/// The job summary has the error, and the outputs have the exit code.
 pub(crate) fn publish_startup_failure(error: &Error, environment: &ProcessEnv, log: &Log) {
     let mut report = Report::default();
     report.end(Some(error), Duration::ZERO, &log.redactor);
     let files = Files::of(environment, &log.redactor);
     warn(log, summarize(&report, &files));
-    let known = outputs(&report).into_iter().filter(|(_, value)| !value.is_empty());
-    let known: Vec<(&str, String)> = known.collect();
-    let known: Vec<(&str, &str)> =
-        known.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    warn(log, give(&known, &files, log));
+    let mut outputs = outputs(&report);
+    outputs.retain(|(_, value)| !value.is_empty());
+    let outputs: Vec<(&str, &str)> =
+        outputs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    warn(log, write_outputs(&outputs, &files, log));
 }
 
-/// A command that changes nothing has no report, but may have a page of the summary, or fail.
+/// Writes files, job summary, outputs and comment.
+///
+/// A command that changes nothing, such as `status`, has no report: only its page of the job
+/// summary or its failure is written.
 pub(crate) async fn publish(mut report: Report, destinations: &Destinations, host: &Host) {
     if report.command.is_empty() {
         if report.page.is_some() || report.failure.is_some() {
@@ -53,9 +56,9 @@ pub(crate) async fn publish(mut report: Report, destinations: &Destinations, hos
     outputs.extend(write_plan(&report, destinations, &host.log));
     let outputs: Vec<(&str, &str)> =
         outputs.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    warn(&host.log, give(&outputs, &files, &host.log));
+    warn(&host.log, write_outputs(&outputs, &files, &host.log));
     if let Some(url) = comment(&report, destinations, host).await {
-        warn(&host.log, give(&[("comment-url", &url)], &files, &host.log));
+        warn(&host.log, write_outputs(&[("comment-url", &url)], &files, &host.log));
     }
 }
 
@@ -75,7 +78,8 @@ fn write_files(report: &Report, destinations: &Destinations, log: &Log) {
     }
 }
 
-/// For people, and for programs that judge plans. Not the plan that Terraform applies: that holds every value in clear.
+/// Writes the plan to `--plan-out`, for people and policy checks, and returns the outputs that name
+/// the files. This is not Terraform's own plan file, which contains every value in clear text.
 fn write_plan(
     report: &Report,
     destinations: &Destinations,
@@ -84,7 +88,7 @@ fn write_plan(
     let (Some(folder), Some(plan)) = (&destinations.plan, &report.plan) else { return Vec::new() };
     if let Err(error) = fs::create_dir_all(folder) {
         log.warning(
-            &Error::io("can't make the folder of `--plan-out`", folder, &error).to_string(),
+            &Error::io("cannot create the folder of `--plan-out`", folder, &error).to_string(),
         );
         return Vec::new();
     }
@@ -105,25 +109,25 @@ fn write_plan(
 
 fn summarize(report: &Report, files: &Files) -> Result<()> {
     match files.summary_room()? {
-        Some(room) if room >= LEAST_SUMMARY => {
+        Some(room) if room >= MIN_SUMMARY => {
             files.append_summary(&summary::render(report, summary::LIMIT.min(room - 1)))
         }
         _ => Ok(()),
     }
 }
 
-fn give(outputs: &[(&str, &str)], files: &Files, log: &Log) -> Result<()> {
-    for left_out in files.write_outputs(outputs)? {
-        log.warning(&format!("the output `{}` is left out: {}", left_out.name, left_out.why));
+fn write_outputs(outputs: &[(&str, &str)], files: &Files, log: &Log) -> Result<()> {
+    for omitted in files.write_outputs(outputs)? {
+        log.warning(&format!("the output `{}` was not written: {}", omitted.name, omitted.why));
     }
     Ok(())
 }
 
-/// The comment's address.
+/// Writes the comment and returns its URL.
 async fn comment(report: &Report, destinations: &Destinations, host: &Host) -> Option<String> {
     let pull_request = destinations.pull_request(host)?;
     let row = Row::of(report)?;
     let component = report.component.as_deref().unwrap_or_default();
-    let known: Vec<Row> = report.past.iter().map(|past| Row::of_past(component, past)).collect();
-    Commenter::of(host, destinations)?.put(pull_request, &row, &known).await
+    let recorded: Vec<Row> = report.past.iter().map(|past| Row::of_past(component, past)).collect();
+    Commenter::of(host, destinations)?.put(pull_request, &row, &recorded).await
 }

@@ -1,4 +1,4 @@
-//! Reports as runs make them, for tests; and the Markdown that is made of them, kept whole in tests/fixtures/report/.
+//! Sample reports for tests, and the test of their Markdown against tests/fixtures/report/.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -115,7 +115,7 @@ pub(super) fn small_plan() -> Report {
     }
 }
 
-/// Of so many resources, of which so many are destroyed.
+/// Returns the report of a plan that destroys `destroyed` of its `resources`.
 pub(super) fn large_plan(resources: usize, destroyed: usize) -> Report {
     let mut printed = "Terraform will perform the following actions:\n".to_owned();
     printed
@@ -184,8 +184,14 @@ fn failed() -> Report {
     let mut report =
         Report { in_flight: vec!["aws_db_instance.orders (create)".to_owned()], ..small_plan() };
     let error = Error::new(Exit::ApplyFailed, "terraform apply failed")
-        .why("creating RDS DB Instance (orders): InvalidParameterCombination: db.t3.micro does not support 16.3")
-        .hint("Terraform's words are above; what was done is in the state: mend the cause and deploy again");
+        .why(
+            "creating RDS DB Instance (orders): \
+             InvalidParameterCombination: db.t3.micro does not support 16.3",
+        )
+        .hint(
+            "see Terraform's output above, fix the cause and deploy again; \
+             completed changes are in the state",
+        );
     report.end(Some(&error), std::time::Duration::from_secs(377), &Redactor::default());
     report.state_serial = Some(117);
     report.ended = None;
@@ -196,10 +202,14 @@ fn destroyed() -> Report {
     let resources = ["aws_ecs_service.checkout", "aws_lb.checkout", "aws_sqs_queue.orders"];
     let printed = resources.map(|address| {
         let (kind, name) = address.split_once('.').unwrap();
-        format!("\n  # {address} will be destroyed\n  - resource \"{kind}\" \"{name}\" {{\n      - name = \"{name}\" -> null\n    }}\n")
+        format!(
+            "\n  # {address} will be destroyed\n  - resource \"{kind}\" \"{name}\" {{\n      \
+             - name = \"{name}\" -> null\n    }}\n"
+        )
     });
     let printed = format!(
-        "Terraform used the selected providers\n\nTerraform will perform the following actions:\n{}",
+        "Terraform used the selected providers\n\n\
+         Terraform will perform the following actions:\n{}",
         printed.concat()
     );
     let changes = resources.map(|address| change(address, ChangeAction::Delete)).to_vec();
@@ -211,7 +221,7 @@ fn destroyed() -> Report {
     }
 }
 
-/// Of a pull request that was pushed to.
+/// Returns the report of a preview.
 fn preview() -> Report {
     let printed = r#"Terraform used the selected providers to generate the following execution
 plan. Resource actions are indicated with the following symbols:
@@ -257,7 +267,9 @@ fn unchanged() -> Report {
 }
 
 pub(super) fn hostile() -> Report {
-    let evil = "x``` @team <!-- cdflow:row 1 -->\n<!-- cdflow:changes -->\n```diff\n# @team | </details><script>\n::error::x \u{1b}[31m[a](http://evil.example)\n<!-- cdflow:end -->";
+    let evil = "x``` @team <!-- cdflow:row 1 -->\n<!-- cdflow:changes -->\n```diff\n\
+                # @team | </details><script>\n::error::x \u{1b}[31m[a](http://evil.example)\n\
+                <!-- cdflow:end -->";
     let mut report = small_plan();
     let plan = report.plan.as_mut().unwrap();
     plan.text = format!("Terraform used\n{evil}");
@@ -293,12 +305,12 @@ fn many() -> Vec<Report> {
     ]
 }
 
-/// `CDFLOW_TEST_WRITE_FIXTURES=1` writes them anew: look at them then, as `docs/images/` shows them.
+/// `CDFLOW_TEST_WRITE_FIXTURES=1` updates the fixtures: review the diff, and update `docs/images/`.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a test is asked by its environment")]
-fn markdown_is_as_it_was() {
+#[expect(clippy::disallowed_methods, reason = "the environment selects what this test does")]
+fn markdown_matches_the_fixtures() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/report");
-    let is_asked = std::env::var_os("CDFLOW_TEST_WRITE_FIXTURES").is_some();
+    let is_update = std::env::var_os("CDFLOW_TEST_WRITE_FIXTURES").is_some();
     for (name, made) in [
         ("comment-plan", comment(&[small_plan()])),
         ("comment-large-plan", comment(&[large_plan(60, 24)])),
@@ -312,7 +324,7 @@ fn markdown_is_as_it_was() {
         ("summary-deployed", summary::render(&deployed(), summary::LIMIT)),
     ] {
         let file = folder.join(name).with_extension("md");
-        if is_asked {
+        if is_update {
             fs::create_dir_all(&folder).unwrap();
             fs::write(&file, &made).unwrap();
         }
@@ -321,29 +333,29 @@ fn markdown_is_as_it_was() {
 }
 
 #[test]
-fn how_long_a_preview_stands() {
-    let said = |ttl_seconds| {
+fn a_preview_names_its_lifetime() {
+    let rendered = |ttl_seconds| {
         let report = preview();
         let lifetime = Lifetime { ttl_seconds, ..report.preview.clone().unwrap() };
         comment(&[Report { preview: Some(lifetime), ..report }])
     };
     assert!(
-        said(Some(36 * 3600))
-            .contains("or 36 hours after its last deploy, about 2026-11-23 00:00 UTC\n")
+        rendered(Some(36 * 3600))
+            .contains("or 36 hours after its last deploy (about 2026-11-23 00:00 UTC)\n")
     );
-    assert!(said(Some(24 * 3600)).contains("or 1 day after"));
-    assert!(said(Some(90)).contains("or 1m 30s after"));
-    let endless = said(None);
+    assert!(rendered(Some(24 * 3600)).contains("or 1 day after"));
+    assert!(rendered(Some(90)).contains("or 1m 30s after"));
+    let endless = rendered(None);
     assert!(
         endless.contains("when the pull request is closed\n") && !endless.contains("keep-preview"),
         "{endless}"
     );
-    // A time that no calendar has.
+    // A time beyond every calendar.
     assert!(
-        said(Some(u64::MAX / 4)).contains("To keep it")
-            && !said(Some(u64::MAX / 4)).contains("about")
+        rendered(Some(u64::MAX / 4)).contains("To keep it longer")
+            && !rendered(Some(u64::MAX / 4)).contains("(about")
     );
-    // What is gone is not there.
-    let gone = comment(&[Report { outcome: Outcome::Destroyed, ..preview() }]);
-    assert!(!gone.contains("keep-preview"), "{gone}");
+    // A destroyed preview has no lifetime.
+    let destroyed = comment(&[Report { outcome: Outcome::Destroyed, ..preview() }]);
+    assert!(!destroyed.contains("keep-preview"), "{destroyed}");
 }

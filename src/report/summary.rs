@@ -1,65 +1,68 @@
-//! The job summary, and the same as a file: one run, with all of its plan.
+//! The job summary, which `--report-markdown` also writes as a file: one run with its full plan.
 
 use super::{
     Outcome, Report,
-    body::{self, story},
-    comment::render::heading_of,
+    body::{self, change_summary},
+    comment::render::summary_heading,
     markdown::{code_cell, fence, link},
 };
 
-/// Less than a mebibyte by what GitHub and other steps may add.
+/// In bytes. GitHub allows 1 MiB per step; this leaves room for what others add.
 pub(super) const LIMIT: usize = 1_000_000;
-/// A shorter plan is shown unfolded.
-const SHORT: usize = 60;
+/// In lines. A plan that is not longer is shown unfolded.
+const MAX_UNFOLDED: usize = 60;
 
-/// In at most `limit` bytes: with Terraform's own plan text, or, where that is too long, as much as there is room for.
+/// Renders the summary in at most `limit` bytes, with Terraform's plan text if it fits.
+///
+/// The page of a command without a report, such as `status`, is rendered as it is.
 pub(super) fn render(report: &Report, limit: usize) -> String {
     let is_page = report.command.is_empty() && report.failure.is_none();
     if let Some(page) = report.page.as_ref().filter(|page| is_page && page.len() < limit) {
         return format!("{page}\n");
     }
     let alerts = body::alerts(report, limit / 2);
-    let mut top = format!("{}\n\n{}\n\n{alerts}\n\n", heading_of(report), facts(report));
+    let mut top = format!("{}\n\n{}\n\n{alerts}\n\n", summary_heading(report), table(report));
     if let Some(page) = report.page.as_ref().filter(|page| top.len() + page.len() < limit) {
         return format!("{top}{page}\n");
     }
-    let whole = "the job's log";
+    let full_report = "the job log";
     let Some(plan) = report.plan.as_ref().filter(|plan| !plan.text.is_empty()) else {
-        top.push_str(&body::body(report, limit.saturating_sub(top.len()), whole));
+        top.push_str(&body::body(report, limit.saturating_sub(top.len()), full_report));
         return top + "\n";
     };
     let text = fence("", &plan.text);
     let room = limit.saturating_sub(top.len() + text.len() + 200);
-    // The same words once more, sorted and coloured, have room only if the plan is not huge.
-    let comfortable = text.len() * 3 + 20_000 < limit;
-    if comfortable {
-        top.push_str(&body::body(report, room, whole));
-        let open = if plan.text.lines().count() <= SHORT && plan.resources.is_empty() {
+    // The sorted, coloured changes repeat Terraform's text: both are shown only if the plan is not
+    // huge.
+    let has_room_for_both = text.len() * 3 + 20_000 < limit;
+    if has_room_for_both {
+        top.push_str(&body::body(report, room, full_report));
+        let open = if plan.text.lines().count() <= MAX_UNFOLDED && plan.resources.is_empty() {
             " open"
         } else {
             ""
         };
         return format!(
-            "{top}\n\n<details{open}><summary>The plan in Terraform's words</summary>\n\n{text}\n\n</details>\n"
+            "{top}\n\n<details{open}><summary>Terraform plan</summary>\n\n{text}\n\n</details>\n"
         );
     }
-    top.push_str(&body::body(report, limit.saturating_sub(top.len() + 1), whole));
+    top.push_str(&body::body(report, limit.saturating_sub(top.len() + 1), full_report));
     top + "\n"
 }
 
-fn facts(report: &Report) -> String {
+fn table(report: &Report) -> String {
     let run = report.run.as_ref().and_then(|run| run.url.as_deref());
     let mut rows: Vec<(&str, String)> = Vec::new();
     let mut add = |name, value: Option<String>| rows.extend(value.map(|value| (name, value)));
     add("Version", report.version.as_deref().map(code_cell));
-    let planned = report.plan.as_ref().map(|plan| story(plan, report.outcome));
-    let planned = planned.map(|told| match report.outcome {
+    let planned = report.plan.as_ref().map(|plan| change_summary(plan, report.outcome));
+    let planned = planned.map(|summary| match report.outcome {
         Outcome::Deployed
         | Outcome::Destroyed
         | Outcome::Planned
         | Outcome::NoChanges
-        | Outcome::Refreshed => told,
-        _ => format!("{told} (planned)"),
+        | Outcome::Refreshed => summary,
+        _ => format!("{summary} (planned)"),
     });
     add("Changes", planned);
     add("Release", report.release_key.as_deref().map(code_cell));
@@ -72,7 +75,7 @@ fn facts(report: &Report) -> String {
     );
     let lines: Vec<String> =
         rows.iter().map(|(name, value)| format!("| {name} | {value} |")).collect();
-    // A table needs a head: the first of its facts.
+    // A Markdown table must have a head: the first row.
     match lines.split_first() {
         Some((head, rest)) => [&[head.clone(), "|:--|:--|".to_owned()], rest].concat().join("\n"),
         None => String::new(),
@@ -96,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_plan_is_there_in_terraforms_words() {
+    fn a_small_plan_is_shown_as_terraform_printed_it() {
         let report = samples::small_plan();
         assert!(render(&report, LIMIT).contains(&report.plan.unwrap().text));
     }

@@ -169,7 +169,7 @@ fn a_provider_that_is_not_the_lock_files() {
         false => bytes,
     });
     assert!(changed);
-    let says = ["error: the providers of the release are not those of its lock file"];
+    let says = ["error: the providers of the release do not match its lock file"];
     let output = project.refuses(["deploy", "live", "1"], 9, &says);
     output.stdout_has("checksums");
 }

@@ -863,11 +863,8 @@ fn a_damaged_state_is_no_held_lock() {
     project.release("1");
     project.deploy("live", "1");
     fs::write(project.state_file("live"), "damaged").unwrap();
-    let says = [
-        "the state of `live` can't be locked: ",
-        "Unsupported state file format",
-        "-> mend the state",
-    ];
+    let says =
+        ["cannot lock the state of `live`: ", "Unsupported state file format", "-> mend the state"];
     project.refuses(["deploy", "live", "1"], 5, &says);
 }
 

@@ -301,7 +301,10 @@ fn rows_come_back_from_the_ledger() {
     run(1, &["deploy", "aslive", "1"]).run().success();
     let body = comment(&github);
     assert!(body.contains("### cdflow: 2 deployed\n") && body.contains("**ci**"), "{body}");
-    assert!(body.contains("told by the ledger") && body.contains("/actions/runs/1)"), "{body}");
+    assert!(
+        body.contains("Restored from the ledger") && body.contains("/actions/runs/1)"),
+        "{body}"
+    );
 
     // A run for nobody's pull request, for another one's, and of another repository: none has a
     // row.

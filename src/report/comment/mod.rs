@@ -1,4 +1,5 @@
-//! Who writes a run's rows into the comments of pull requests. Trouble is a warning: what the run has done, it has done.
+//! Writes the rows of a run to pull request comments. Problems are warnings: the run itself is not
+//! affected.
 
 pub(crate) mod render;
 pub(crate) mod rows;
@@ -17,14 +18,17 @@ use crate::{
     services::{ci::host::Host, github::Api},
 };
 
-/// So long a run waits for GitHub; less when somebody waits for it to be cancelled.
-const PATIENCE: Duration = Duration::from_secs(150);
-const WHEN_CANCELLED: Duration = Duration::from_secs(20);
+/// How long a run waits for GitHub at its end.
+const TIMEOUT: Duration = Duration::from_secs(150);
+/// The same for a cancelled run, because GitHub kills it soon.
+const TIMEOUT_IF_CANCELLED: Duration = Duration::from_secs(20);
 
-/// An apply that is over sooner does not say that it is under way; up to twice as long, so that the jobs of a matrix don't all say it at once.
-const BEFORE_ANNOUNCEMENT: Duration = Duration::from_secs(8);
-const FOR_ANNOUNCEMENT: Duration = Duration::from_secs(20);
+/// How long an apply must run before it is announced. Up to twice as long, at random, so that the
+/// jobs of a matrix do not all write at the same time.
+const ANNOUNCEMENT_DELAY: Duration = Duration::from_secs(8);
+const ANNOUNCEMENT_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Writes comments as the user of one token.
 pub(crate) struct Commenter {
     api: Api,
     host: Host,
@@ -32,15 +36,16 @@ pub(crate) struct Commenter {
 }
 
 impl Commenter {
-    /// None where no comment is wanted, or GitHub can't be asked.
+    /// Returns None if comments are off or GitHub cannot be used; the latter is logged as a
+    /// warning.
     pub(crate) fn of(host: &Host, destinations: &Destinations) -> Option<Self> {
         let changes_only = destinations.commenting(host)? == Commenting::ChangesOnly;
         let api = Api::of(host, destinations.token.as_ref());
-        let api = api.map_err(|trouble| host.log.warning(&trouble.to_string())).ok()?;
+        let api = api.map_err(|error| host.log.warning(&error.to_string())).ok()?;
         Some(Self { api, host: host.clone(), changes_only })
     }
 
-    /// The row of a report of which nobody else has a view.
+    /// Writes the row of a report that is not published otherwise.
     pub(crate) async fn write(&self, pull_request: u64, mut report: Report) {
         report.mask(&self.host.log.redactor);
         if let Some(row) = Row::of(&report) {
@@ -48,15 +53,21 @@ impl Commenter {
         }
     }
 
-    /// The comment's address. Rows that are `known` go along where the comment has lost them.
-    pub(crate) async fn put(&self, pull_request: u64, row: &Row, known: &[Row]) -> Option<String> {
+    /// Writes `row` and returns the URL of the comment, if there is one.
+    /// `recorded` are rows from the ledger, which are restored if the comment lacks them.
+    pub(crate) async fn put(
+        &self,
+        pull_request: u64,
+        row: &Row,
+        recorded: &[Row],
+    ) -> Option<String> {
         let log = &self.host.log;
         let (api, changes_only) = (&self.api, self.changes_only);
-        let place =
-            CommentTarget { api, pull_request, changes_only, known, redactor: &log.redactor };
-        let patience =
-            if self.host.interrupt.requested().is_some() { WHEN_CANCELLED } else { PATIENCE };
-        match tokio::time::timeout(patience, upsert(&place, row)).await {
+        let target =
+            CommentTarget { api, pull_request, changes_only, recorded, redactor: &log.redactor };
+        let is_cancelled = self.host.interrupt.requested().is_some();
+        let timeout = if is_cancelled { TIMEOUT_IF_CANCELLED } else { TIMEOUT };
+        match tokio::time::timeout(timeout, upsert(&target, row)).await {
             Ok(Ok(url)) => url,
             Ok(Err(failed)) => {
                 log.warning(&failed.to_string());
@@ -64,7 +75,8 @@ impl Commenter {
             }
             Err(_) => {
                 log.warning(&format!(
-                    "the comment on #{pull_request} may lack this run: GitHub takes too long"
+                    "the comment on #{pull_request} might not show this run: \
+                     GitHub did not answer in time"
                 ));
                 None
             }
@@ -72,9 +84,11 @@ impl Commenter {
     }
 }
 
-/// That the plan of `report` is being applied, in the comment that is there; for while that lasts. It is news, not the result: trouble is
-/// a detail.
-pub(crate) fn announcement(
+/// Writes to an existing comment that the plan of `report` is being applied.
+///
+/// The future should run during the apply and be dropped with it. Problems are logged as
+/// details, because the result follows anyway.
+pub(crate) fn announce_apply(
     destinations: &Destinations,
     host: &Host,
     report: &Report,
@@ -83,24 +97,25 @@ pub(crate) fn announcement(
     let (destinations, host) = (destinations.clone(), host.clone());
     async move {
         let Some((row, pull_request)) = row.zip(destinations.pull_request(&host)) else { return };
-        tokio::time::sleep(jitter(BEFORE_ANNOUNCEMENT)).await;
+        tokio::time::sleep(jitter(ANNOUNCEMENT_DELAY)).await;
         let Ok(api) = Api::of(&host, destinations.token.as_ref()) else { return };
         let changes_only = destinations.comment == Some(Commenting::ChangesOnly);
-        let place = CommentTarget {
+        let target = CommentTarget {
             api: &api,
             pull_request,
             changes_only,
-            known: &[],
+            recorded: &[],
             redactor: &host.log.redactor,
         };
-        match tokio::time::timeout(FOR_ANNOUNCEMENT, announce(&place, &row)).await {
+        match tokio::time::timeout(ANNOUNCEMENT_TIMEOUT, announce(&target, &row)).await {
             Ok(Ok(())) => {}
             Ok(Err(failed)) => host
                 .log
-                .detail(&format!("the comment does not say that this run applies: {failed}")),
-            Err(_) => host
-                .log
-                .detail("the comment does not say that this run applies: GitHub takes too long"),
+                .detail(&format!("the comment does not show that this run is applying: {failed}")),
+            Err(_) => host.log.detail(
+                "the comment does not show that this run is applying: \
+                 GitHub did not answer in time",
+            ),
         }
     }
 }

@@ -12,34 +12,34 @@ use crate::{
     },
 };
 
-/// The changes of a comment's only row are unfolded if they have no more lines than this.
-const AT_A_GLANCE: usize = 100;
+/// In lines. If the comment has one row, a section that is not longer is shown unfolded.
+const MAX_UNFOLDED: usize = 100;
 
-/// At most `limit` bytes. Every row stays; what is below them shares the room.
+/// Renders the comment in at most `limit` bytes. All rows stay; the sections below share the room.
 pub(crate) fn render(rows: &Rows, limit: usize) -> String {
     let mut shown = rows.clone();
     let mut share = limit;
     loop {
-        let text = render_whole(&shown);
+        let text = render_full(&shown);
         if text.len() <= limit || share < 64 {
-            return if text.len() <= limit { text } else { render_bare(rows, limit) };
+            return if text.len() <= limit { text } else { render_table_only(rows, limit) };
         }
-        // The largest have to give: all are cut to the same size, which is tried downward.
+        // The largest sections are cut, all to the same size, which shrinks until the comment fits.
         let longest =
             shown.0.iter().map(|row| row.alerts.len().max(row.body.len())).max().unwrap_or(0);
         share = share.min(longest) * 4 / 5;
         for (row, full) in shown.0.iter_mut().zip(&rows.0) {
-            let whole = link("the job summary", row.facts.url.as_deref());
-            row.alerts = losses::shrink(&full.alerts, share, &whole);
-            row.body = shrink(&full.body, share, &whole);
+            let full_report = link("the job summary", row.facts.url.as_deref());
+            row.alerts = losses::shrink(&full.alerts, share, &full_report);
+            row.body = shrink(&full.body, share, &full_report);
             if share < 1_000 && row.body.len() > share {
-                row.body = format!("_More in {whole}._");
+                row.body = format!("_For details, see {full_report}._");
             }
         }
     }
 }
 
-fn render_whole(rows: &Rows) -> String {
+fn render_full(rows: &Rows) -> String {
     let header = CommentHeader {
         format: FORMAT,
         rows: rows.0.iter().map(|row| row.facts.clone()).collect(),
@@ -49,7 +49,7 @@ fn render_whole(rows: &Rows) -> String {
     for (number, row) in rows.0.iter().enumerate() {
         text.push_str(&format!(
             "\n{ROW}{number} -->\n{}{FOLD}\n{}\n",
-            apart(&row.alerts),
+            paragraph(&row.alerts),
             fold(row, rows.0.len() == 1)
         ));
     }
@@ -57,8 +57,9 @@ fn render_whole(rows: &Rows) -> String {
     text
 }
 
-/// With so many rows that not even their titles have room: the table as far as it goes, and nothing is kept for others.
-fn render_bare(rows: &Rows, limit: usize) -> String {
+/// Renders the table only, without the oldest rows if it is too long. The rows that are left out
+/// are lost.
+fn render_table_only(rows: &Rows, limit: usize) -> String {
     let mut kept = rows.clone();
     for row in &mut kept.0 {
         row.alerts.clear();
@@ -66,10 +67,10 @@ fn render_bare(rows: &Rows, limit: usize) -> String {
     }
     let mut left_out = 0;
     loop {
-        let mut text = render_whole(&kept);
+        let mut text = render_full(&kept);
         if left_out > 0 {
             text.push_str(&format!(
-                "\n\n_{} not shown: there is no more room._",
+                "\n\n_{} not shown: the comment has reached GitHub's size limit._",
                 counted(left_out, "row")
             ));
         }
@@ -84,7 +85,7 @@ fn render_bare(rows: &Rows, limit: usize) -> String {
     }
 }
 
-/// An HTML comment ends at `-->`: in JSON, `<` and `>` can only stand in strings.
+/// Escapes `<` and `>`, because an HTML comment ends at `-->`. In JSON, both occur only in strings.
 fn json(header: &CommentHeader) -> String {
     serde_json::to_string(header)
         .unwrap_or_default()
@@ -92,9 +93,9 @@ fn json(header: &CommentHeader) -> String {
         .replace('>', "\\u003e")
 }
 
-/// How many ended how, the bad ends first.
+/// Returns the heading: how many rows have which outcome, failures first.
 fn heading(rows: &Rows) -> String {
-    let ends = [
+    let outcomes = [
         Outcome::Failed,
         Outcome::Interrupted,
         Outcome::Unfinished,
@@ -107,42 +108,45 @@ fn heading(rows: &Rows) -> String {
         Outcome::Superseded,
         Outcome::NoChanges,
     ];
-    let count = |end: &Outcome| rows.0.iter().filter(|row| row.facts.outcome == *end).count();
-    let told = ends.iter().filter(|end| count(end) > 0).map(|end| match rows.0.len() {
-        1 => end.word().to_owned(),
-        _ => format!("{} {}", count(end), end.word()),
-    });
-    format!("### cdflow: {}", told.collect::<Vec<_>>().join(", "))
+    let count =
+        |outcome: &Outcome| rows.0.iter().filter(|row| row.facts.outcome == *outcome).count();
+    let counted =
+        outcomes.iter().filter(|outcome| count(outcome) > 0).map(|outcome| match rows.0.len() {
+            1 => outcome.word().to_owned(),
+            _ => format!("{} {}", count(outcome), outcome.word()),
+        });
+    format!("### cdflow: {}", counted.collect::<Vec<_>>().join(", "))
 }
 
 fn table(rows: &Rows) -> String {
     let mut table =
-        "| Component | Environment | Version | Changes | State |\n|:--|:--|:--|:--|:--|".to_owned();
+        "| Component | Environment | Version | Changes | Status |\n|:--|:--|:--|:--|:--|"
+            .to_owned();
     for Row { facts, .. } in &rows.0 {
         let place = format!("**{}**", words(&facts.environment));
         let environment = link(&place, facts.environment_url.as_deref());
-        let state = link(&capital(facts.outcome.word()), facts.url.as_deref());
-        // Of what goes on, or died, nobody knows how long it takes.
+        let status = link(&capital(facts.outcome.word()), facts.url.as_deref());
+        // The duration of a run that is still applying, or never finished, is unknown.
         let took = duration_text(std::time::Duration::from_secs(facts.seconds));
         let took = if facts.seconds > 0 { format!(" <sub>{took}</sub>") } else { String::new() };
         table.push_str(&format!(
-            "\n| {} | {environment} | {} | {} | {} {state}{took} |",
+            "\n| {} | {environment} | {} | {} | {} {status}{took} |",
             words(&facts.component),
             code_cell(&facts.version),
             facts
                 .counts
                 .as_ref()
-                .map_or_else(|| "–".to_owned(), |counts| short(counts, &facts.story)),
+                .map_or_else(|| "–".to_owned(), |counts| short_counts(counts, &facts.changes)),
             facts.outcome.icon(),
         ));
     }
     table
 }
 
-/// `+2 ~1 −1`, and how many of them are replacements.
-fn short(counts: &PlanCounts, story: &str) -> String {
+/// Formats the counts as `+2 ~1 −1`, followed by the number of replacements, imports and moves.
+fn short_counts(counts: &PlanCounts, changes: &str) -> String {
     if *counts == PlanCounts::default() {
-        return if story.is_empty() { "–".to_owned() } else { words(story) };
+        return if changes.is_empty() { "–".to_owned() } else { words(changes) };
     }
     let parts = [("+", counts.add), ("~", counts.change), ("−", counts.destroy)];
     let shown = parts.iter().filter(|(_, count)| *count > 0).map(|(sign, count)| {
@@ -162,28 +166,28 @@ fn short(counts: &PlanCounts, story: &str) -> String {
         .map(|(count, what)| format!("{} {what}", grouped(*count)))
         .collect();
     if !more.is_empty() {
-        let apart = if shown.is_empty() { "" } else { " " };
-        shown.push_str(&format!("{apart}<sub>{}</sub>", more.join(", ")));
+        let space = if shown.is_empty() { "" } else { " " };
+        shown.push_str(&format!("{space}<sub>{}</sub>", more.join(", ")));
     }
     shown
 }
 
-fn apart(alerts: &str) -> String {
+fn paragraph(alerts: &str) -> String {
     if alerts.is_empty() { String::new() } else { format!("{alerts}\n\n") }
 }
 
 fn fold(row: &Row, is_alone: bool) -> String {
-    let open = if is_alone && row.body.lines().count() <= AT_A_GLANCE { " open" } else { "" };
-    let Facts { component, environment, story, outcome, .. } = &row.facts;
-    let told = if story.is_empty() { outcome.word() } else { story };
-    let title = format!("<b>{} → {}</b>: {}", html(component), html(environment), html(told));
+    let open = if is_alone && row.body.lines().count() <= MAX_UNFOLDED { " open" } else { "" };
+    let Facts { component, environment, changes, outcome, .. } = &row.facts;
+    let summary = if changes.is_empty() { outcome.word() } else { changes };
+    let title = format!("<b>{} → {}</b>: {}", html(component), html(environment), html(summary));
     format!("<details{open}><summary>{title}</summary>\n\n{}\n\n</details>", row.body)
 }
 
-/// The same for a file or a summary, where nothing is hidden.
-pub(crate) fn heading_of(report: &Report) -> String {
+/// Returns the heading of the job summary.
+pub(crate) fn summary_heading(report: &Report) -> String {
     let outcome = report.outcome;
-    // What has no more to say than that it is done is known by its name.
+    // "Done" says less than the name of the command.
     let is_named = outcome == Outcome::Done && !report.command.is_empty();
     let what = if is_named { html(&report.command) } else { capital(outcome.word()) };
     match (&report.component, &report.environment) {
@@ -213,11 +217,11 @@ mod tests {
         for loss in report.plan.as_ref().unwrap().losses() {
             assert!(text.contains(&loss.address), "{}", loss.address);
         }
-        assert!(text.contains("more changes not shown here"), "{text}");
+        assert!(text.contains("more changes not shown"), "{text}");
     }
 
     #[test]
-    fn large_rows_give_way_so_that_all_are_there() {
+    fn large_sections_shrink_so_that_every_row_fits() {
         let mut rows = Rows::default();
         for number in 0..40 {
             let mut report = samples::large_plan(400, 12);
@@ -229,7 +233,10 @@ mod tests {
             assert_eq!(rows.0.len(), number + 1);
         }
         let text = render(&rows, LIMIT);
-        assert!(text.contains("aws_sqs_queue.old[0]") && text.contains("The list is in"), "{text}");
+        assert!(
+            text.contains("aws_sqs_queue.old[0]") && text.contains("For the full list, see"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -238,7 +245,7 @@ mod tests {
             merge(rows, row("component", &format!("environment-{n}"), n, 1))
         });
         let text = render(&rows, LIMIT);
-        assert!(text.len() <= LIMIT && text.contains("not shown: there is no more room"));
+        assert!(text.len() <= LIMIT && text.contains("not shown: the comment has reached"));
     }
 
     #[test]
@@ -247,7 +254,7 @@ mod tests {
         let plan = report.plan.as_mut().unwrap();
         plan.resources[0].diff = "+     line of ümläut 漢字\n".repeat(100_000);
         let text = render(&merge(Rows::default(), Row::of(&report).unwrap()), LIMIT);
-        assert!(text.len() <= LIMIT && text.contains("lines more"), "{}", text.len());
+        assert!(text.len() <= LIMIT && text.contains("more lines"), "{}", text.len());
     }
 
     #[test]
@@ -268,7 +275,7 @@ mod tests {
         assert!(!text.contains('\u{1b}'));
     }
 
-    /// What is read as Markdown.
+    /// Returns what GitHub reads as Markdown.
     fn outside_fences(text: &str) -> String {
         let mut fence: Option<String> = None;
         let mut out = String::new();
@@ -288,7 +295,7 @@ mod tests {
         out
     }
 
-    /// Code within a line ends at as many backticks as began it.
+    /// Removes code spans: a span ends at as many backticks as it starts with.
     fn without_code(line: &str) -> String {
         let Some(at) = line.find('`') else { return line.to_owned() };
         if line[..at].ends_with('\\') {

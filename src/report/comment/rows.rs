@@ -1,8 +1,8 @@
-//! The comment of a pull request: one table row per component and environment, and below it what each row has to say.
-//! Text in, text out.
+//! The rows of a pull request comment, one per component and environment: reading and merging them.
 //!
-//! The first line is hidden and holds the rows as JSON; each row's own part stands behind a hidden line. So a run can change
-//! its own row and keep the others as they are, though it knows nothing of them.
+//! The first line of the comment is hidden and holds the rows as JSON. The section of each row
+//! follows a hidden line. So a run can change its own row and keep the others, of which it knows
+//! nothing.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,35 +13,44 @@ use crate::report::{
     plan::PlanCounts,
 };
 
-/// Of a comment, as GitHub counts characters; we count bytes, which are not fewer.
+/// The maximum size of a comment. GitHub counts characters; cdflow counts bytes, which are never
+/// fewer.
 pub(crate) const LIMIT: usize = 65_536;
+/// The version of the format; comments with a higher one are left alone.
 pub(super) const FORMAT: u32 = 1;
+/// The start of the hidden line before the section of a row, whose number follows.
 pub(super) const ROW: &str = "<!-- cdflow:row ";
+/// The hidden line between the alerts of a row and its folded body.
 pub(super) const FOLD: &str = "<!-- cdflow:fold -->";
+/// The hidden line after the last section.
 pub(super) const END: &str = "<!-- cdflow:end -->";
-/// Before what the ledger adds to what a run wrote.
+/// The hidden line between what a run wrote and what was added from the ledger.
 const LEDGER: &str = "<!-- cdflow:ledger -->";
 
-/// The rows of a comment, by component and environment.
+/// The rows of a comment, sorted by component and environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rows(pub(super) Vec<Row>);
 
+/// One component in one environment: its table row and its section.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(super) facts: Facts,
-    /// What nobody may miss: never folded.
+    /// Markdown that is never folded.
     pub(super) alerts: String,
+    /// Markdown that is folded.
     pub(super) body: String,
 }
 
-/// What the table shows, and what decides which of two runs is the newer.
+/// What the table shows, and what decides which of two runs is newer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Facts {
     pub(super) component: String,
     pub(super) environment: String,
     pub(super) version: String,
     pub(super) counts: Option<PlanCounts>,
-    pub(super) story: String,
+    /// The changes in words, such as "1 to replace, 2 to add".
+    #[serde(rename = "story")]
+    pub(super) changes: String,
     pub(super) outcome: Outcome,
     pub(super) run: u64,
     pub(super) attempt: u64,
@@ -50,7 +59,7 @@ pub(super) struct Facts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) environment_url: Option<String>,
     pub(super) seconds: u64,
-    /// How things stood then.
+    /// When the row had this outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) at: Option<Timestamp>,
 }
@@ -62,19 +71,19 @@ pub(super) struct CommentHeader {
 }
 
 impl Row {
-    /// None for a report that is of no environment.
+    /// Returns the row of a report. None if the report has no environment or version.
     pub(crate) fn of(report: &Report) -> Option<Self> {
         let run = report.run.clone().unwrap_or_default();
-        let whole = link("the job summary", run.url.as_deref());
+        let full_report = link("the job summary", run.url.as_deref());
         let facts = Facts {
             component: report.component.clone()?,
             environment: report.environment.clone()?,
             version: report.version.clone()?,
             counts: report.plan.as_ref().map(|plan| plan.counts),
-            story: report
+            changes: report
                 .plan
                 .as_ref()
-                .map(|plan| body::story(plan, report.outcome))
+                .map(|plan| body::change_summary(plan, report.outcome))
                 .unwrap_or_default(),
             outcome: report.outcome,
             run: run.id,
@@ -86,11 +95,12 @@ impl Row {
         };
         let room = LIMIT - 6_000;
         let alerts = body::alerts(report, room / 2);
-        let body = body::body(report, room - alerts.len(), &whole);
+        let body = body::body(report, room - alerts.len(), &full_report);
         Some(Self { facts, alerts, body })
     }
 
-    /// What the ledger knows of a run of `component`; its plan is not known any more.
+    /// Returns the row of a run that only the ledger knows: without the plan, which it does not
+    /// record.
     pub(crate) fn of_past(component: &str, past: &PastRun) -> Self {
         let has_changes = past.counts != PlanCounts::default();
         let plan = PlanReport { counts: past.counts, has_changes, ..PlanReport::default() };
@@ -99,8 +109,13 @@ impl Row {
             environment: past.environment.clone(),
             version: past.version.clone(),
             counts: Some(past.counts),
-            // Without resources it may have changed outputs: the ledger does not say.
-            story: if has_changes { body::story(&plan, past.outcome) } else { String::new() },
+            // Without resource changes, the outputs might have changed: the ledger does not record
+            // that.
+            changes: if has_changes {
+                body::change_summary(&plan, past.outcome)
+            } else {
+                String::new()
+            },
             outcome: past.outcome,
             run: past.run.id,
             attempt: past.run.attempt,
@@ -112,7 +127,7 @@ impl Row {
         Self { facts, alerts: past.alert(component), body: past.body() }
     }
 
-    /// That it is under way: the plan is what is being applied.
+    /// Returns the row of a run that is applying its plan.
     pub(crate) fn of_applying(report: &Report) -> Option<Self> {
         let now = Some(Timestamp::now());
         Self::of(&Report {
@@ -123,12 +138,13 @@ impl Row {
         })
     }
 
-    pub(crate) fn has_something_to_say(&self) -> bool {
+    /// Whether the run changed something, or was meant to.
+    pub(crate) fn has_changes(&self) -> bool {
         self.facts.outcome != Outcome::NoChanges
-            && !(self.facts.outcome == Outcome::Deployed && self.facts.story == "no changes")
+            && !(self.facts.outcome == Outcome::Deployed && self.facts.changes == "no changes")
     }
 
-    fn is_same_place(&self, other: &Self) -> bool {
+    fn is_same_environment(&self, other: &Self) -> bool {
         (&self.facts.component, &self.facts.environment)
             == (&other.facts.component, &other.facts.environment)
     }
@@ -137,70 +153,76 @@ impl Row {
         (self.facts.run, self.facts.attempt) < (other.facts.run, other.facts.attempt)
     }
 
-    /// As the ledger knows it, with the plan that stands here, if it is the one that was applied.
-    fn continued(&self, known: &Self) -> Self {
+    /// Returns the `recorded` row, with the plan of this row if that is the plan that was applied.
+    fn updated_with(&self, recorded: &Self) -> Self {
         let counts = |of: &Facts| of.counts.map(|it| (it.add, it.change, it.destroy));
-        if self.facts.version != known.facts.version || counts(&self.facts) != counts(&known.facts)
+        if self.facts.version != recorded.facts.version
+            || counts(&self.facts) != counts(&recorded.facts)
         {
-            return known.clone();
+            return recorded.clone();
         }
         let own = |text: &str| text.split(LEDGER).next().unwrap_or_default().trim().to_owned();
-        // What was planned to be lost is told in the words of a plan.
-        let is_past = known.facts.outcome.is_past();
-        let (alerts, story) = if is_past {
-            (String::new(), known.facts.story.clone())
+        // After the apply, alerts in the future tense would be wrong.
+        let is_past = recorded.facts.outcome.is_past();
+        let (alerts, changes) = if is_past {
+            (String::new(), recorded.facts.changes.clone())
         } else {
-            (own(&self.alerts), self.facts.story.clone())
+            (own(&self.alerts), self.facts.changes.clone())
         };
-        let with = |own: String, known: &str| match (own.is_empty(), known.is_empty()) {
-            (true, _) => known.to_owned(),
+        let join = |own: String, recorded: &str| match (own.is_empty(), recorded.is_empty()) {
+            (true, _) => recorded.to_owned(),
             (_, true) => own,
-            _ => format!("{own}\n\n{LEDGER}\n{known}"),
+            _ => format!("{own}\n\n{LEDGER}\n{recorded}"),
         };
         Self {
-            facts: Facts { counts: self.facts.counts, story, ..known.facts.clone() },
-            alerts: with(alerts, &known.alerts),
-            body: with(own(&self.body), &known.body),
+            facts: Facts { counts: self.facts.counts, changes, ..recorded.facts.clone() },
+            alerts: join(alerts, &recorded.alerts),
+            body: join(own(&self.body), &recorded.body),
         }
     }
 
-    /// Whether it lacks what the ledger knows: what a newer run did, or how its own run went on.
-    fn is_behind(&self, known: &Self) -> bool {
+    /// Whether the ledger has something newer: another run, or a later outcome of the same run.
+    fn is_outdated_by(&self, recorded: &Self) -> bool {
         let is_same_run =
-            (self.facts.run, self.facts.attempt) == (known.facts.run, known.facts.attempt);
-        // One without a time was written by an older cdflow.
-        let went_on = self.facts.at.is_some_and(|at| known.facts.at.is_some_and(|then| at < then));
-        let never_ended =
-            self.facts.outcome == Outcome::Applying && known.facts.outcome == Outcome::Unfinished;
-        self.is_older_than(known) || (is_same_run && (went_on || never_ended))
+            (self.facts.run, self.facts.attempt) == (recorded.facts.run, recorded.facts.attempt);
+        // A row without a time was written by an older cdflow.
+        let has_continued =
+            self.facts.at.is_some_and(|at| recorded.facts.at.is_some_and(|then| at < then));
+        let never_ended = self.facts.outcome == Outcome::Applying
+            && recorded.facts.outcome == Outcome::Unfinished;
+        self.is_older_than(recorded) || (is_same_run && (has_continued || never_ended))
     }
 }
 
 impl Rows {
-    /// Whether `row` stands here as it is, or a newer one in its place.
+    /// Whether these rows have `row` as it is, or a newer one of the same environment.
     pub(crate) fn has(&self, row: &Row) -> bool {
         self.0.iter().any(|here| {
-            here.is_same_place(row) && (here.facts == row.facts || row.is_older_than(here))
+            here.is_same_environment(row) && (here.facts == row.facts || row.is_older_than(here))
         })
     }
 
-    /// Whether another job of its run has written in its place, and said it later. By the clocks of two machines: so who has not
-    /// written yet does not ask.
+    /// Whether another job of the same run has written a later row for the same environment.
+    ///
+    /// This compares the clocks of two machines, so a job that has not written yet must not rely on
+    /// it.
     pub(crate) fn has_later_of_run(&self, row: &Row) -> bool {
         let run = |of: &Row| (of.facts.run, of.facts.attempt);
         let is_later = |here: &Row| {
             here.facts.at.zip(row.facts.at).is_some_and(|(theirs, ours)| theirs > ours)
         };
-        self.0.iter().any(|here| here.is_same_place(row) && run(here) == run(row) && is_later(here))
+        self.0
+            .iter()
+            .any(|here| here.is_same_environment(row) && run(here) == run(row) && is_later(here))
     }
 
-    /// Whether there is one in its place, of whatever run.
-    pub(crate) fn has_place_of(&self, row: &Row) -> bool {
-        self.0.iter().any(|here| here.is_same_place(row))
+    /// Whether there is a row for the same environment, of any run.
+    pub(crate) fn has_environment_of(&self, row: &Row) -> bool {
+        self.0.iter().any(|here| here.is_same_environment(row))
     }
 }
 
-/// None for a comment that is not ours, or of a newer cdflow.
+/// Reads the rows of a comment. None if cdflow did not write it, or a newer cdflow did.
 pub(crate) fn parse(body: &str) -> Option<Rows> {
     let body = body.replace("\r\n", "\n");
     let (first, rest) = body.split_once('\n')?;
@@ -231,9 +253,9 @@ pub(crate) fn parse(body: &str) -> Option<Rows> {
     Some(Rows(rows.collect()))
 }
 
-/// `ours` takes the place of the row of the same environment, unless that is of a newer run.
+/// Adds `ours`, or replaces the row of the same environment unless a newer run wrote that.
 pub(crate) fn merge(mut rows: Rows, ours: Row) -> Rows {
-    match rows.0.iter_mut().find(|row| row.is_same_place(&ours)) {
+    match rows.0.iter_mut().find(|row| row.is_same_environment(&ours)) {
         Some(newer) if ours.is_older_than(newer) => {}
         Some(row) => *row = ours,
         None => rows.0.push(ours),
@@ -244,23 +266,23 @@ pub(crate) fn merge(mut rows: Rows, ours: Row) -> Rows {
     rows
 }
 
-/// With the rows that the ledger knows of and that are lost here, or out of date. One that would say nothing is not put back where
-/// `changes_only` is wanted.
-pub(crate) fn restore(mut rows: Rows, known: &[Row], changes_only: bool) -> Rows {
-    for row in known {
-        match rows.0.iter().find(|here| here.is_same_place(row)) {
-            Some(here) if here.is_behind(row) => {
-                let row = here.continued(row);
+/// Adds the rows that only the ledger has, and updates those that are outdated.
+/// With `changes_only`, missing rows without changes are not added.
+pub(crate) fn restore(mut rows: Rows, recorded: &[Row], changes_only: bool) -> Rows {
+    for row in recorded {
+        match rows.0.iter().find(|here| here.is_same_environment(row)) {
+            Some(here) if here.is_outdated_by(row) => {
+                let row = here.updated_with(row);
                 rows = merge(rows, row);
             }
-            None if !changes_only || row.has_something_to_say() => rows = merge(rows, row.clone()),
+            None if !changes_only || row.has_changes() => rows = merge(rows, row.clone()),
             _ => {}
         }
     }
     rows
 }
 
-/// With the rows of a second comment, which was made at the same moment.
+/// Merges the rows of a second comment, which another run created at the same time.
 pub(crate) fn merge_all(rows: Rows, others: Rows) -> Rows {
     others.0.into_iter().fold(rows, merge)
 }

@@ -49,7 +49,7 @@ impl Initialised {
         };
         let program = self.folder.program(&apply_args(&plan.request));
         let finished = program.relay(log, &self.folder.host.interrupt, &mut show).await?;
-        diagnostics::annotate(log, &self.folder.original, &applying.findings);
+        diagnostics::annotate(log, &self.folder.original, &applying.located);
         let errored = self.folder.infra.join(ERRORED_STATE);
         Ok(Applied {
             result: self.judge(finished.code, &applying),

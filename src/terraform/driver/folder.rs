@@ -54,7 +54,7 @@ impl Folder {
         };
         let finished =
             self.program(&args).relay(&self.host.log, &self.host.interrupt, &mut show).await?;
-        diagnostics::annotate(&self.host.log, &self.original, &words.findings());
+        diagnostics::annotate(&self.host.log, &self.original, &words.diagnostics());
         Ok((finished.code, words))
     }
 

@@ -1,4 +1,4 @@
-//! What a plan would do, from `terraform show -json`.
+//! The changes of a plan, from `terraform show -json`.
 
 use std::{collections::BTreeSet, fmt, io::Read};
 
@@ -11,20 +11,23 @@ use crate::base::redact::Secret;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     pub(crate) resources: Vec<ResourceChange>,
+    /// The names of changed outputs.
     pub(crate) outputs: Vec<String>,
-    /// Of every resource that the plan looked at, changed or not.
+    /// The addresses of all resources in the plan, changed or not.
     pub(crate) addresses: Vec<String>,
-    /// Values that the plan marks sensitive. Terraform hides them where they are marked, but a provider may repeat them
-    /// elsewhere.
+    /// Values that the plan marks as sensitive. Terraform hides them there, but a provider might
+    /// repeat them in other places.
     pub(crate) sensitive: Vec<Secret>,
 }
 
+/// The planned change of one resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResourceChange {
     pub(crate) address: String,
     /// The address before a move.
     pub(crate) moved_from: Option<String>,
     pub(crate) is_import: bool,
+    /// The resource type, such as `aws_s3_bucket`.
     pub(crate) kind: String,
     pub(crate) action: ChangeAction,
 }
@@ -34,17 +37,17 @@ pub(crate) struct ResourceChange {
 pub(crate) enum ChangeAction {
     Create,
     Update,
-    /// A replacement destroys as well: it counts as both.
+    /// Destroys and creates, in either order.
     Replace,
     Delete,
-    /// Left in place, no longer in the state.
+    /// Removed from the state but not destroyed.
     Forget,
     Import,
     /// Only its address changes.
     Move,
 }
 
-/// As Terraform counts: a replacement is one to add and one to destroy.
+/// Numbers of resources. As in Terraform, a replacement is one to add and one to destroy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize)]
 pub(crate) struct Counts {
     pub(crate) add: usize,
@@ -53,7 +56,7 @@ pub(crate) struct Counts {
 }
 
 impl Changes {
-    /// Streams: what it does not need of the document is never held.
+    /// Reads the JSON as a stream: parts that are not needed are never in memory.
     pub(crate) fn parse(from: &mut dyn Read) -> serde_json::Result<Self> {
         let plan: PlanJson = serde_json::from_reader(from)?;
         let addresses = plan.resource_changes.iter().map(|read| read.address.clone()).collect();
@@ -70,7 +73,8 @@ impl Changes {
         })
     }
 
-    /// Whether `address` names a resource of the plan, an instance of one, or a module with some.
+    /// Whether `address` names a resource of the plan, all instances of one, or a module with
+    /// resources.
     pub(crate) fn knows(&self, address: &str) -> bool {
         let rest = |known: &str| known.strip_prefix(address).map(|rest| rest.chars().next());
         self.addresses.iter().any(|known| matches!(rest(known), Some(None | Some('.' | '['))))
@@ -108,12 +112,12 @@ struct PlanJson {
     output_changes: std::collections::BTreeMap<String, ChangeJson>,
 }
 
-/// What is kept of a resource while the plan is read: its values are gone before the next one is.
+/// What is kept of a resource while the plan is read; its values are dropped before the next one.
 #[derive(Deserialize)]
 #[serde(from = "ResourceJson")]
 struct ReadResource {
     address: String,
-    /// None for what changes nothing.
+    /// None if nothing changes.
     change: Option<ResourceChange>,
     sensitive: Vec<String>,
 }
@@ -157,7 +161,7 @@ impl From<ResourceJson> for ReadResource {
 }
 
 impl ChangeJson {
-    /// None for what changes nothing: `no-op` and `read`.
+    /// Returns None for `no-op` and `read`, which change nothing.
     fn action(&self, is_moved: bool) -> Option<ChangeAction> {
         let actions: Vec<&str> = self.actions.iter().map(String::as_str).collect();
         match actions.as_slice() {
@@ -168,39 +172,41 @@ impl ChangeJson {
             ["forget"] => Some(ChangeAction::Forget),
             ["no-op"] if self.importing.is_some() => Some(ChangeAction::Import),
             ["no-op"] if is_moved => Some(ChangeAction::Move),
-            // Whatever a newer Terraform combines: what destroys must never pass for nothing.
+            // Unknown combinations of a newer Terraform: anything with a delete must count as
+            // destructive.
             several if several.contains(&"delete") => Some(ChangeAction::Replace),
             ["forget", "create"] | ["create", "forget"] => Some(ChangeAction::Create),
             _ => None,
         }
     }
 
-    /// The texts that are marked; a number or a truth value could not be masked without harm.
+    /// Returns the sensitive strings. Masking numbers and booleans would hide unrelated text.
     fn sensitive(&self) -> Vec<String> {
         let mut found = Vec::new();
-        marked(&self.before, &self.before_sensitive, &mut found);
-        marked(&self.after, &self.after_sensitive, &mut found);
+        collect_sensitive(&self.before, &self.before_sensitive, &mut found);
+        collect_sensitive(&self.after, &self.after_sensitive, &mut found);
         found
     }
 }
 
-/// `marks` has the shape of `value`, and `true` where all below is sensitive.
-fn marked(value: &Value, marks: &Value, found: &mut Vec<String>) {
+/// Collects the strings that `marks` selects. It has the shape of `value`, with `true` where
+/// everything below is sensitive.
+fn collect_sensitive(value: &Value, marks: &Value, found: &mut Vec<String>) {
     match (value, marks) {
         (Value::String(text), Value::Bool(true)) => found.push(text.clone()),
         (Value::Array(items), Value::Bool(true)) => {
-            items.iter().for_each(|item| marked(item, marks, found))
+            items.iter().for_each(|item| collect_sensitive(item, marks, found))
         }
         (Value::Object(fields), Value::Bool(true)) => {
-            fields.values().for_each(|field| marked(field, marks, found))
+            fields.values().for_each(|field| collect_sensitive(field, marks, found))
         }
         (Value::Array(items), Value::Array(marks)) => {
-            items.iter().zip(marks).for_each(|(item, marks)| marked(item, marks, found));
+            items.iter().zip(marks).for_each(|(item, marks)| collect_sensitive(item, marks, found));
         }
         (Value::Object(fields), Value::Object(marks)) => {
             fields.iter().for_each(|(name, field)| {
                 if let Some(marks) = marks.get(name) {
-                    marked(field, marks, found);
+                    collect_sensitive(field, marks, found);
                 }
             });
         }
@@ -213,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_address_names() {
+    fn an_address_can_name_an_instance_a_resource_or_a_module() {
         let known =
             ["aws_x.a[0]", "module.m[\"k\"].aws_y.b", "aws_x.long"].map(str::to_owned).to_vec();
         let changes = Changes { addresses: known, ..Changes::default() };
@@ -234,7 +240,8 @@ mod tests {
     fn every_kind_of_action() {
         let change = |address: &str, actions: &str, more: &str| {
             format!(
-                r#"{{"address": "{address}", "mode": "managed", "type": "aws_x", "name": "n", "change": {{"actions": {actions}, "before": null, "after": {{"secret": "s"}}{more}}}}}"#
+                r#"{{"address": "{address}", "mode": "managed", "type": "aws_x", "name": "n",
+                    "change": {{"actions": {actions}, "before": null, "after": {{"secret": "s"}}{more}}}}}"#
             )
         };
         let list = [
@@ -252,7 +259,8 @@ mod tests {
             change("l", r#"["delete","something-new"]"#, ""),
         ];
         let text = format!(
-            r#"{{"format_version": "1.2", "resource_changes": [{}], "output_changes": {{"o": {{"actions": ["create"]}}, "p": {{"actions": ["no-op"]}}}} }}"#,
+            r#"{{"format_version": "1.2", "resource_changes": [{}],
+                "output_changes": {{"o": {{"actions": ["create"]}}, "p": {{"actions": ["no-op"]}}}} }}"#,
             list.join(",")
         );
         let changes = Changes::parse(&mut text.as_bytes()).unwrap();
@@ -265,12 +273,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_marked_sensitive_is_known() {
-        let text = r#"{"resource_changes": [{"address": "a", "type": "t", "change": {"actions": ["update"],
-            "before": {"plain": "p", "list": ["open", "hidden 1"], "all": {"x": "hidden 2", "n": 7}},
+    fn sensitive_values_are_collected() {
+        let text = r#"{"resource_changes": [{"address": "a", "type": "t", "change": {
+            "actions": ["update"],
+            "before": {"plain": "p", "list": ["open", "hidden 1"],
+                "all": {"x": "hidden 2", "n": 7}},
             "after": {"key": "hidden 3"},
-            "before_sensitive": {"list": [false, true], "all": true}, "after_sensitive": {"key": true}}}],
-            "output_changes": {"o": {"actions": ["create"], "after": "hidden 4", "after_sensitive": true}}}"#;
+            "before_sensitive": {"list": [false, true], "all": true},
+            "after_sensitive": {"key": true}}}],
+            "output_changes": {"o": {"actions": ["create"], "after": "hidden 4",
+                "after_sensitive": true}}}"#;
         let changes = Changes::parse(&mut text.as_bytes()).unwrap();
         let found: Vec<&str> = changes.sensitive.iter().map(Secret::expose).collect();
         assert_eq!(found, ["hidden 1", "hidden 2", "hidden 3", "hidden 4"]);

@@ -1,4 +1,4 @@
-//! What Terraform says of a line of code, as annotations of the file in the checkout.
+//! Terraform's diagnostics about a line of code, as annotations of the file in the checkout.
 
 use std::path::{Path, PathBuf};
 
@@ -13,15 +13,16 @@ pub(crate) struct Diagnostic {
     pub(crate) is_error: bool,
     pub(crate) title: String,
     pub(crate) detail: String,
-    /// As Terraform names it, relative to the folder it ran in.
+    /// The path relative to the folder in which Terraform ran.
     pub(crate) file: String,
     pub(crate) line: u64,
-    /// 0: not known.
+    /// 0 if unknown.
     pub(crate) column: u64,
 }
 
-/// From words for people: a title, `on main.tf line 3, in …`, the code, and what is wrong with it.
-pub(crate) fn in_words(lines: &[String]) -> Vec<Diagnostic> {
+/// Reads diagnostics from Terraform's text: a title, `on main.tf line 3, in …`, the code, the
+/// problem.
+pub(crate) fn parse_diagnostics(lines: &[String]) -> Vec<Diagnostic> {
     let title = |line: &str| {
         let line = line.trim();
         let of = |prefix: &str, is_error| Some((is_error, line.strip_prefix(prefix)?.to_owned()));
@@ -36,11 +37,11 @@ pub(crate) fn in_words(lines: &[String]) -> Vec<Diagnostic> {
             .map(|it| it.trim())
             .collect();
         let Some((on, (file, number))) =
-            rest.iter().enumerate().find_map(|(on, line)| Some((on, place(line)?)))
+            rest.iter().enumerate().find_map(|(on, line)| Some((on, location(line)?)))
         else {
             continue;
         };
-        // The code in question ends with an empty line; after it stands what is wrong.
+        // An empty line separates the code from the problem.
         let detail = rest[on..]
             .iter()
             .skip_while(|line| !line.is_empty())
@@ -58,27 +59,29 @@ pub(crate) fn in_words(lines: &[String]) -> Vec<Diagnostic> {
     found
 }
 
-fn place(line: &str) -> Option<(String, u64)> {
+fn location(line: &str) -> Option<(String, u64)> {
     let (file, rest) = line.strip_prefix("on ")?.split_once(" line ")?;
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
     Some((file.to_owned(), digits.parse().ok()?))
 }
 
-/// `infra` is the folder in the checkout whose copy Terraform ran in.
-pub(crate) fn annotate(log: &Log, infra: &Path, findings: &[Diagnostic]) {
-    for Diagnostic { is_error, title, detail, file, line, column } in findings {
+/// Annotates the files in the checkout. `infra` is the folder there of which Terraform used a copy.
+pub(crate) fn annotate(log: &Log, infra: &Path, diagnostics: &[Diagnostic]) {
+    for Diagnostic { is_error, title, detail, file, line, column } in diagnostics {
         if let Some(file) = in_checkout(infra, file) {
             log.annotate(*is_error, title, detail, &Place { file, line: *line, column: *column });
         }
     }
 }
 
-/// None for what init has fetched from elsewhere. A module of the checkout is carried at its path from the checkout's root,
-/// which is a folder above `infra`.
+/// Returns the path in the checkout; None for a module that init fetched.
+///
+/// A bundle has a module from outside `infra/` at its path relative to the checkout's root, which
+/// is one of the folders above `infra`.
 fn in_checkout(infra: &Path, file: &str) -> Option<PathBuf> {
     match file.split_once(&format!("/{FROM_CHECKOUT}/")) {
-        Some((_, carried)) => {
-            infra.ancestors().map(|folder| folder.join(carried)).find(|path| path.is_file())
+        Some((_, relative)) => {
+            infra.ancestors().map(|folder| folder.join(relative)).find(|path| path.is_file())
         }
         None if file.starts_with(".terraform/") || file.starts_with('/') => None,
         None => Some(infra.join(file)),
@@ -90,10 +93,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_for_people_are_read() {
-        let text = "x\nError: Invalid function argument\n\n  on main.tf line 23, in resource \"a\" \"b\":\n  23:   input = file(\"x\")\n    ├────\n\nInvalid value: no file\nexists.\n\nWarning: Deprecated\n\n  with a.b,\n  on lib/x.tf line 4:\n   4: y\n\nUse z.\nError: No place\n\nat all";
+    fn printed_diagnostics_are_parsed() {
+        let text = "\
+x
+Error: Invalid function argument
+
+  on main.tf line 23, in resource \"a\" \"b\":
+  23:   input = file(\"x\")
+    ├────
+
+Invalid value: no file
+exists.
+
+Warning: Deprecated
+
+  with a.b,
+  on lib/x.tf line 4:
+   4: y
+
+Use z.
+Error: No place
+
+at all";
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        let found = in_words(&lines);
+        let found = parse_diagnostics(&lines);
         let [error, warning] = found.as_slice() else { panic!("{found:?}") };
         assert!(error.is_error && !warning.is_error);
         assert_eq!(
@@ -108,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_the_checkout_alone() {
+    fn only_files_of_the_checkout_are_annotated() {
         let checkout = tempfile::tempdir().unwrap();
         let infra = checkout.path().join("app/infra");
         std::fs::create_dir_all(checkout.path().join("lib")).unwrap();

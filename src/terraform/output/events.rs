@@ -1,4 +1,4 @@
-//! `terraform apply -json`, rendered for people; and what was under way when it ended.
+//! Renders the events of `terraform apply -json`, and keeps the changes that did not end.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,22 +6,22 @@ use serde::Deserialize;
 
 use super::diagnostics::Diagnostic;
 
-/// No words of Terraform are as long as this; the rest of a cut event is.
-const LONG: usize = 64 * 1024;
-/// A trace (TF_LOG) may have millions of lines.
-const WORDS_KEPT: usize = 200;
+/// In bytes. A longer line that is not JSON is the rest of an event that was cut.
+const MAX_LINE: usize = 64 * 1024;
+/// The number of other lines that are kept: a trace (`TF_LOG`) can have millions.
+const MAX_OTHER_LINES: usize = 200;
 
 /// Follows the events of one apply.
 #[derive(Default)]
 pub(crate) struct ApplyProgress {
-    /// Address to what is being done with it: started, not ended.
+    /// Address to action, of changes that have started and not ended.
     in_flight: BTreeMap<String, String>,
-    /// Each diagnostic once, as text: also for the judgement of a failure.
+    /// The text of each diagnostic, without duplicates.
     diagnostics: Vec<String>,
-    /// Those that name a line of code.
-    pub(crate) findings: Vec<Diagnostic>,
-    /// The last words that were no events.
-    words: VecDeque<String>,
+    /// The diagnostics that name a line of code.
+    pub(crate) located: Vec<Diagnostic>,
+    /// The last lines that were not events.
+    other_lines: VecDeque<String>,
     color: bool,
 }
 
@@ -77,18 +77,18 @@ impl ApplyProgress {
         Self { color, ..Self::default() }
     }
 
-    /// What to show for one line of output; None for what people need not see.
+    /// Returns what to show for one line of output, or None.
     pub(crate) fn line(&mut self, line: &str) -> Option<String> {
-        // Not every word of Terraform is JSON: an early crash, a plugin's panic.
+        // Not every line is JSON: an early crash, a plugin's panic.
         let Ok(event) = serde_json::from_str::<ApplyEvent>(line) else {
-            // An event that was cut because of its length: what it holds is shown elsewhere.
-            if line.starts_with("{\"@level\"") || line.len() > LONG {
+            // An event that was cut because of its length. It repeats what is shown otherwise.
+            if line.starts_with("{\"@level\"") || line.len() > MAX_LINE {
                 return None;
             }
-            if self.words.len() == WORDS_KEPT {
-                self.words.pop_front();
+            if self.other_lines.len() == MAX_OTHER_LINES {
+                self.other_lines.pop_front();
             }
-            self.words.push_back(line.to_owned());
+            self.other_lines.push_back(line.to_owned());
             return Some(line.to_owned());
         };
         match event.kind.as_str() {
@@ -114,17 +114,18 @@ impl ApplyProgress {
             }
             "diagnostic" => self.diagnostic(&event.diagnostic?),
             "log" => Some(event.message),
-            // version, planned_change, change_summary, outputs, refresh_*: said elsewhere.
+            // version, planned_change, change_summary, outputs, refresh_*: shown otherwise.
             _ => None,
         }
     }
 
-    /// What went wrong, in Terraform's words.
+    /// Returns the diagnostics and the lines that were not events, for the error of a failed apply.
     pub(crate) fn diagnostics(&self) -> Vec<String> {
-        self.diagnostics.iter().chain(&self.words).cloned().collect()
+        self.diagnostics.iter().chain(&self.other_lines).cloned().collect()
     }
 
-    /// Addresses whose change was started and neither completed nor failed: the provider may have done it all the same.
+    /// Returns the changes that started and neither completed nor failed, as `address (action)`.
+    /// The provider might have made them nevertheless.
     pub(crate) fn in_flight(&self) -> Vec<String> {
         self.in_flight.iter().map(|(address, action)| format!("{address} ({action})")).collect()
     }
@@ -135,7 +136,7 @@ impl ApplyProgress {
             return None;
         }
         self.diagnostics.push(text.clone());
-        self.findings.extend(diagnostic.finding());
+        self.located.extend(diagnostic.located());
         let (title, rest) = text.split_once('\n').unwrap_or((&text, ""));
         let color = if diagnostic.severity == "error" { "31" } else { "33" };
         Some(format!(
@@ -151,7 +152,7 @@ impl ApplyProgress {
 }
 
 impl DiagnosticJson {
-    fn finding(&self) -> Option<Diagnostic> {
+    fn located(&self) -> Option<Diagnostic> {
         let range = self.range.as_ref()?;
         Some(Diagnostic {
             is_error: self.severity == "error",
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_started_and_not_ended_is_in_flight() {
+    fn a_change_without_an_end_is_in_flight() {
         let mut applying = ApplyProgress::new(false);
         let hook = |address: &str| {
             format!(r#","hook":{{"resource":{{"addr":"{address}"}},"action":"create"}}"#)
@@ -206,7 +207,8 @@ mod tests {
         let mut applying = ApplyProgress::new(false);
         let line = event(
             "diagnostic",
-            r#","diagnostic":{"severity":"error","summary":"no","detail":"one\ntwo","address":"a.a","range":{"filename":"main.tf","start":{"line":3,"column":1,"byte":2}}}"#,
+            r#","diagnostic":{"severity":"error","summary":"no","detail":"one\ntwo",
+                "address":"a.a","range":{"filename":"main.tf","start":{"line":3,"column":1,"byte":2}}}"#,
         );
         assert_eq!(
             applying.line(&line).as_deref(),
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_are_no_events_are_passed_on() {
+    fn lines_that_are_not_events_are_shown() {
         let mut applying = ApplyProgress::new(false);
         assert_eq!(applying.line("panic: x").as_deref(), Some("panic: x"));
         assert_eq!(applying.line(&event("outputs", "")), None);

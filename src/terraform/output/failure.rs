@@ -1,9 +1,10 @@
-//! What a failed run of Terraform means: its words turned into our exit codes.
+//! Failures of Terraform: its output turned into cdflow's errors and exit codes.
 
-use super::diagnostics::{Diagnostic, in_words};
+use super::diagnostics::{Diagnostic, parse_diagnostics};
 use crate::base::error::{Error, Exit};
 
-/// Which step failed, for a failure that is nothing special.
+/// The step of Terraform that failed. It decides the exit code of a failure without a special
+/// meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TerraformStep {
     InitAtRelease,
@@ -15,43 +16,48 @@ pub(crate) enum TerraformStep {
 }
 
 impl TerraformStep {
-    /// What to do about a failure that is nothing special.
-    fn advice(self) -> Option<&'static str> {
+    /// Returns the fix for a failure without a special meaning.
+    fn hint(self) -> Option<&'static str> {
         match self {
             Self::InitAtRelease => Some(
-                "Terraform's words are above: mend infra/ or the access to its modules and providers, and release again",
+                "see Terraform's output above, \
+                 fix infra/ or the access to its modules and providers, and release again",
             ),
             Self::InitAtDeploy => Some(
-                "Terraform's words are above: check the state's bucket and the role of the release account",
+                "see Terraform's output above, \
+                 and check the state bucket and the role of the release account",
             ),
-            Self::Workspace => Some("check the state's bucket and the role of the release account"),
+            Self::Workspace => Some("check the state bucket and the role of the release account"),
             Self::Plan => Some(
-                "Terraform's words are above: mend infra/ or config/, release again, and deploy that; nothing was applied",
+                "see Terraform's output above, fix infra/ or config/, and deploy a new release; \
+                 nothing was applied",
             ),
             Self::Apply => Some(
-                "Terraform's words are above; what was done is in the state: mend the cause and deploy again",
+                "see Terraform's output above, fix the cause and deploy again; \
+                 completed changes are in the state",
             ),
             Self::PushState => None,
         }
     }
 }
 
-/// Lines that Terraform printed, without box characters and colours.
+/// The last lines that Terraform printed, without box characters and colours.
 #[derive(Default)]
 pub(crate) struct OutputLines {
     lines: Vec<String>,
 }
 
-/// A title that only announces the next diagnostics.
+/// A title that only introduces the next diagnostics.
 const WRAPPER: &str = "Terraform encountered problems during initialisation";
-/// Enough for any error; what a huge plan printed before it is of no interest.
+/// The number of lines that are kept at least. An error is shorter, and a huge plan before it is
+/// not needed.
 const KEPT: usize = 400;
 
-/// How a held lock is worded where Terraform could not read who holds it: locally, by S3, by DynamoDB.
+/// The errors for a held lock whose holder Terraform cannot read: of a local file, S3 and DynamoDB.
 const HELD: [&str; 3] =
     ["resource temporarily unavailable", "PreconditionFailed", "ConditionalCheckFailed"];
 
-/// Who holds a state lock, as Terraform tells it.
+/// The holder of a state lock, as Terraform prints it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct PrintedLock {
     pub(crate) id: String,
@@ -75,70 +81,76 @@ impl OutputLines {
         words
     }
 
-    pub(crate) fn findings(&self) -> Vec<Diagnostic> {
-        in_words(&self.lines)
+    /// Returns the diagnostics that name a line of code.
+    pub(crate) fn diagnostics(&self) -> Vec<Diagnostic> {
+        parse_diagnostics(&self.lines)
     }
 
-    /// Terraform wraps at 78 columns: phrases are looked for in the joined text.
-    fn says(&self, phrase: &str) -> bool {
+    /// Whether the output has `phrase`, even across lines: Terraform wraps at 78 columns.
+    fn contains(&self, phrase: &str) -> bool {
         self.lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ").contains(phrase)
     }
 
+    /// Returns the error of a failed `step` in `environment`.
     pub(crate) fn error(&self, step: TerraformStep, environment: &str) -> Error {
-        // The second is how `workspace new` puts it.
-        if self.says("Error acquiring the state lock") || self.says("failed to lock s3 state") {
+        // The second wording is that of `workspace new`.
+        if self.contains("Error acquiring the state lock")
+            || self.contains("failed to lock s3 state")
+        {
             let lock = self.lock();
-            if !lock.id.is_empty() || HELD.iter().any(|held| self.says(held)) {
+            if !lock.id.is_empty() || HELD.iter().any(|held| self.contains(held)) {
                 return locked(lock, environment);
             }
-            // Nobody holds it: the state can't be read, or the lock can't be written.
+            // No lock is held: the state cannot be read, or the lock cannot be written.
             let exit =
                 if step == TerraformStep::Apply { Exit::ApplyFailed } else { Exit::PlanFailed };
-            return Error::new(exit, format!("the state of `{environment}` can't be locked"))
+            return Error::new(exit, format!("cannot lock the state of `{environment}`"))
                 .why(self.lock_message())
-                .hint("mend the state or the access to it; nothing was changed");
+                .hint("fix the state or the access to it; nothing was changed");
         }
-        if step == TerraformStep::Apply && self.says("Saved plan is stale") {
+        if step == TerraformStep::Apply && self.contains("Saved plan is stale") {
             return Error::new(
                 Exit::Integrity,
-                format!("the plan is stale: the state of `{environment}` has changed since"),
+                format!(
+                    "the plan is stale: the state of `{environment}` has changed since it was made"
+                ),
             )
-            .why("another run was faster; nothing was applied")
-            .hint("deploy again: the plan will be made anew");
+            .why("another run has applied changes; this run has not")
+            .hint("deploy again to make a new plan");
         }
         let (exit, what) = match step {
             TerraformStep::InitAtRelease => (Exit::BuildFailed, "terraform init failed"),
             TerraformStep::InitAtDeploy
-                if self.says("checksums") || self.says("cached package") =>
+                if self.contains("checksums") || self.contains("cached package") =>
             {
-                (Exit::Integrity, "the providers of the release are not those of its lock file")
+                (Exit::Integrity, "the providers of the release do not match its lock file")
             }
             TerraformStep::InitAtDeploy => (Exit::PlanFailed, "terraform init failed"),
             TerraformStep::Workspace => {
-                (Exit::PlanFailed, "terraform can't read the state's workspaces")
+                (Exit::PlanFailed, "terraform failed to read the workspaces of the state")
             }
             TerraformStep::Plan => (Exit::PlanFailed, "terraform plan failed"),
             TerraformStep::Apply => (Exit::ApplyFailed, "terraform apply failed"),
             TerraformStep::PushState => (Exit::StateNotSaved, "terraform state push failed"),
         };
         let error = Error::new(exit, what)
-            .why(self.first_error().unwrap_or_else(|| "see its output above".to_owned()));
-        match step.advice() {
-            Some(advice) => error.hint(advice),
+            .why(self.first_error().unwrap_or_else(|| "see Terraform's output above".to_owned()));
+        match step.hint() {
+            Some(hint) => error.hint(hint),
             None => error,
         }
     }
 
-    /// The title of the first diagnostic that says something.
+    /// Returns the title of the first error that is not a [`WRAPPER`].
     fn first_error(&self) -> Option<String> {
-        let begins =
+        let starts =
             (0..self.lines.len()).filter(|at| self.lines[*at].trim().starts_with("Error: "));
-        let titles: Vec<String> = begins.map(|at| self.title(at)).collect();
-        let says_something = |title: &&String| !title.starts_with(WRAPPER);
-        titles.iter().find(says_something).or(titles.first()).cloned()
+        let titles: Vec<String> = starts.map(|at| self.title(at)).collect();
+        let is_specific = |title: &&String| !title.starts_with(WRAPPER);
+        titles.iter().find(is_specific).or(titles.first()).cloned()
     }
 
-    /// Terraform may have wrapped it.
+    /// Returns the title that starts at line `at`. Terraform might have wrapped it.
     fn title(&self, at: usize) -> String {
         let ends =
             |line: &&str| line.is_empty() || line.starts_with("with ") || line.starts_with("on ");
@@ -147,7 +159,7 @@ impl OutputLines {
         title.trim_start_matches("Error: ").trim_end_matches(':').to_owned()
     }
 
-    /// What Terraform says between `Error message:` and its general advice.
+    /// Returns the text between `Error message:` and Terraform's general explanation of locks.
     fn lock_message(&self) -> String {
         let lines = self
             .lines
@@ -157,7 +169,7 @@ impl OutputLines {
         let lines: Vec<&str> =
             lines.take_while(|line| !line.starts_with("Terraform acquires")).collect();
         match lines.join(" ").trim_start_matches("Error message:").trim() {
-            "" => "see Terraform's words above".to_owned(),
+            "" => "see Terraform's output above".to_owned(),
             message => message.to_owned(),
         }
     }
@@ -184,32 +196,35 @@ fn locked(lock: PrintedLock, environment: &str) -> Error {
     let error = Error::new(Exit::Locked, format!("the state of `{environment}` is locked"));
     if lock.id.is_empty() {
         return error
-            .why("see Terraform's words above")
+            .why("see Terraform's output above")
             .hint("wait for the other run, or set `lock-timeout`");
     }
     let operation =
         lock.operation.strip_prefix("OperationType").unwrap_or(&lock.operation).to_lowercase();
     error
         .why(format!(
-            "{operation} by {} since {} holds it (lock {} on {})",
+            "{operation} by {} since {} (lock {} on {})",
             lock.who, lock.created, lock.id, lock.path
         ))
         .hint(
-            "wait for that run to end; `lock-timeout` (--lock-timeout 5m) makes cdflow wait for it",
+            "wait for that run to end, \
+             or set `lock-timeout` (--lock-timeout 5m) so that cdflow waits for it",
         )
         .hint(format!(
-            "only if that run is dead, release its lock: cdflow unlock {environment} --force {}",
+            "if that run is not active any more, release its lock: \
+             cdflow unlock {environment} --force {}",
             lock.id
         ))
 }
 
-/// Without ANSI colours and without the box that Terraform draws around diagnostics.
+/// Removes ANSI colours and the box that Terraform draws around diagnostics.
 pub(crate) fn plain(line: &str) -> String {
     let out: String =
         without_colors(line).chars().filter(|c| !['│', '╷', '╵'].contains(c)).collect();
     out.trim_end().to_owned()
 }
 
+/// Removes ANSI escape sequences.
 pub(crate) fn without_colors(line: &str) -> String {
     let mut out = String::new();
     let mut chars = line.chars();
@@ -243,7 +258,7 @@ mod tests {
 ╵";
 
     #[test]
-    fn a_held_lock_says_who() {
+    fn a_held_lock_names_its_holder() {
         let error = OutputLines::from_text(LOCKED).error(TerraformStep::Plan, "live");
         assert_eq!(error.exit(), Exit::Locked);
         let text = error.to_string();
@@ -258,12 +273,15 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_nobody_holds() {
-        let words = "Error: Error acquiring the state lock\n\nError message: 2 problems:\n\n- Unsupported state file format\n\nTerraform acquires a state lock to protect";
+    fn a_state_that_cannot_be_locked() {
+        let words = "Error: Error acquiring the state lock\n\nError message: 2 problems:\n\n\
+                     - Unsupported state file format\n\nTerraform acquires a state lock to protect";
         let error = OutputLines::from_text(words).error(TerraformStep::Plan, "live");
         assert_eq!(error.exit(), Exit::PlanFailed);
         assert!(
-            error.to_string().contains("can't be locked: 2 problems:  - Unsupported"),
+            error
+                .to_string()
+                .contains("cannot lock the state of `live`: 2 problems:  - Unsupported"),
             "{error}"
         );
         let held = words.replace("2 problems:", "resource temporarily\nunavailable");
@@ -293,7 +311,8 @@ mod tests {
         );
         assert_eq!(stale.error(TerraformStep::Apply, "live").exit(), Exit::Integrity);
         let tampered = OutputLines::from_text(
-            "Error: Required plugins are not installed\nthe cached package for x does not match any of the\nchecksums recorded",
+            "Error: Required plugins are not installed\n\
+             the cached package for x does not match any of the\nchecksums recorded",
         );
         assert_eq!(tampered.error(TerraformStep::InitAtDeploy, "live").exit(), Exit::Integrity);
     }

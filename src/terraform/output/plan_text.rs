@@ -1,12 +1,12 @@
-//! What `terraform plan` printed for people: kept without colours, and cut per resource.
+//! The text of `terraform plan`, without colours, and cut per resource.
 
 use super::failure::without_colors;
 
-/// A plan of many thousand resources has some megabytes.
+/// In bytes. A plan of many thousand resources has a few megabytes.
 const KEPT: usize = 32 << 20;
 
-/// With one of these, the plan itself begins; before it stands what was refreshed.
-const BEGINNINGS: [&str; 6] = [
+/// The starts of the plan's first line. Lines about refreshing come before it.
+const FIRST_LINES: [&str; 6] = [
     "Terraform used the selected providers",
     "OpenTofu used the selected providers",
     "Note: Objects have changed outside of",
@@ -17,28 +17,26 @@ const BEGINNINGS: [&str; 6] = [
 const ACTIONS: &str = " will perform the following actions:";
 const OUTPUTS: &str = "Changes to Outputs:";
 
-/// The plan as Terraform words it. Values that Terraform knows to be sensitive are not in it.
+/// The text of a plan. Terraform replaces the values that it knows to be sensitive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PlanText {
     text: String,
     is_cut: bool,
 }
 
-/// The lines about one resource, or about the outputs.
+/// The lines about one resource, or about all outputs.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PlanSection<'a> {
-    /// Without the `#`: "aws_s3_bucket.data will be destroyed".
+    /// Without `#`: "aws_s3_bucket.data will be destroyed".
     pub(crate) title: &'a str,
     pub(crate) lines: Vec<&'a str>,
 }
 
 impl PlanText {
-    /// The lines of the run's output, one by one.
+    /// Adds the next line of the output.
     pub(crate) fn push(&mut self, line: &str) {
         for line in line.lines().map(without_colors).chain(line.is_empty().then(String::new)) {
-            if self.text.is_empty()
-                && !BEGINNINGS.iter().any(|beginning| line.starts_with(beginning))
-            {
+            if self.text.is_empty() && !FIRST_LINES.iter().any(|first| line.starts_with(first)) {
                 continue;
             }
             self.is_cut |= self.text.len() + line.len() > KEPT;
@@ -49,17 +47,17 @@ impl PlanText {
         }
     }
 
-    /// All of it.
+    /// Returns the complete text.
     pub(crate) fn whole(&self) -> &str {
         self.text.trim_end()
     }
 
-    /// What the plan does, per resource and in Terraform's order; the changes of outputs are the last.
+    /// Cuts the plan into sections, in Terraform's order: resources, then outputs.
     ///
-    /// A resource's title is the only line that is indented by two blanks, begins with `#` and follows an empty line: values
-    /// are indented further.
-    pub(crate) fn blocks(&self) -> Vec<PlanSection<'_>> {
-        let mut blocks: Vec<PlanSection<'_>> = Vec::new();
+    /// Only the title of a resource is indented by two spaces, starts with `#` and follows an empty
+    /// line: values are indented more.
+    pub(crate) fn sections(&self) -> Vec<PlanSection<'_>> {
+        let mut sections: Vec<PlanSection<'_>> = Vec::new();
         let lines = self
             .text
             .lines()
@@ -71,7 +69,7 @@ impl PlanText {
             let outputs = line.starts_with(OUTPUTS).then_some(OUTPUTS);
             match title.or(outputs) {
                 Some(title) => {
-                    blocks.push(PlanSection {
+                    sections.push(PlanSection {
                         title: title.trim_end_matches(':'),
                         lines: Vec::new(),
                     });
@@ -80,20 +78,20 @@ impl PlanText {
                 None if !line.is_empty() && !line.starts_with([' ', '+', '-', '~', '<']) => {
                     is_open = false
                 }
-                None => blocks
+                None => sections
                     .last_mut()
                     .filter(|_| is_open)
                     .into_iter()
-                    .for_each(|block| block.lines.push(line)),
+                    .for_each(|section| section.lines.push(line)),
             }
             is_after_blank = line.is_empty();
         }
-        for block in &mut blocks {
+        for section in &mut sections {
             let end =
-                block.lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
-            block.lines.truncate(end);
+                section.lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
+            section.lines.truncate(end);
         }
-        blocks
+        sections
     }
 }
 
@@ -135,15 +133,15 @@ Changes to Outputs:
         let mut text = PlanText::default();
         PRINTED.split('\n').for_each(|line| text.push(line));
         assert!(text.whole().starts_with("Terraform used") && !text.whole().contains('\u{1b}'));
-        let blocks = text.blocks();
-        let titles: Vec<&str> = blocks.iter().map(|block| block.title).collect();
+        let sections = text.sections();
+        let titles: Vec<&str> = sections.iter().map(|section| section.title).collect();
         assert_eq!(
             titles,
             ["a.b will be updated in-place", "a.c will be destroyed", "Changes to Outputs"]
         );
-        assert_eq!(blocks[0].lines.len(), 7);
-        assert_eq!(blocks[0].lines[4], "              # a.d will be destroyed");
-        assert_eq!(blocks[1].lines[0], "  # (because a.c is not in configuration)");
-        assert_eq!(blocks[2].lines, ["  ~ o = \"one\" -> \"two\""]);
+        assert_eq!(sections[0].lines.len(), 7);
+        assert_eq!(sections[0].lines[4], "              # a.d will be destroyed");
+        assert_eq!(sections[1].lines[0], "  # (because a.c is not in configuration)");
+        assert_eq!(sections[2].lines, ["  ~ o = \"one\" -> \"two\""]);
     }
 }

@@ -1,5 +1,7 @@
-//! One comment per pull request, also when many runs write it at once. GitHub has no compare-and-swap: who has written looks
-//! again, after the time that others take between reading and writing, and repeats it if its row is gone.
+//! Keeps one comment per pull request, even if many runs write to it at the same time.
+//!
+//! GitHub has no compare-and-swap. So a run that has written reads the comment again, after the
+//! time that others need between reading and writing, and writes again if its row is missing.
 
 use std::time::Duration;
 
@@ -14,123 +16,129 @@ use crate::{
     services::github::{Api, Comment, Kind, Trouble},
 };
 
-const TRIES: u32 = 40;
-/// The least time between writing and looking again.
+/// How often a run reads the comment before it gives up.
+const ATTEMPTS: u32 = 40;
+/// The minimum time between writing and reading again.
 const PAUSE: Duration = Duration::from_millis(700);
-const LONGEST_PAUSE: Duration = Duration::from_secs(6);
+const MAX_PAUSE: Duration = Duration::from_secs(6);
 
-/// Why there is no comment, or none with our row.
-pub(crate) enum Failed {
+/// Why the row was not written.
+pub(crate) enum UpsertError {
     GitHub(Trouble),
-    /// A known secret would stand in it.
+    /// The comment would contain a known secret.
     Secret,
-    /// Others write faster than we do.
+    /// Other runs have overwritten the row again and again.
     Lost,
 }
 
-impl From<Trouble> for Failed {
-    fn from(trouble: Trouble) -> Self {
-        Self::GitHub(trouble)
+impl From<Trouble> for UpsertError {
+    fn from(error: Trouble) -> Self {
+        Self::GitHub(error)
     }
 }
 
-impl std::fmt::Display for Failed {
+impl std::fmt::Display for UpsertError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::GitHub(trouble) => trouble.fmt(f),
-            Self::Secret => {
-                f.write_str("the comment is not written: a secret would still show in it")
-            }
-            Self::Lost => {
-                f.write_str("the comment lacks this run's row: too many runs write it at once")
-            }
+            Self::GitHub(error) => error.fmt(f),
+            Self::Secret => f.write_str("the comment was not written: it would contain a secret"),
+            Self::Lost => f.write_str(
+                "the comment does not show this run: too many runs write to it at the same time",
+            ),
         }
     }
 }
 
-/// Where the row goes.
+/// The pull request whose comment is written, and what must be known for that.
 pub(crate) struct CommentTarget<'a> {
     pub(crate) api: &'a Api,
     pub(crate) pull_request: u64,
-    /// Without changes there is a row only where one stands already.
+    /// A row without changes is written only if the environment already has a row.
     pub(crate) changes_only: bool,
-    /// By the ledger: they go along with ours where the comment has lost them.
-    pub(crate) known: &'a [Row],
+    /// Rows from the ledger, which are restored if the comment lacks them.
+    pub(crate) recorded: &'a [Row],
     pub(crate) redactor: &'a Redactor,
 }
 
 impl CommentTarget<'_> {
     fn with(&self, rows: Rows, row: &Row) -> Rows {
-        merge(restore(rows, self.known, self.changes_only), row.clone())
+        merge(restore(rows, self.recorded, self.changes_only), row.clone())
     }
 }
 
-/// Writes the row into the comment that is there, once; where none is, or a newer run's row, nothing. Whoever writes must not hold
-/// what was read for longer than others wait before they look again: better no row than one that costs others theirs.
-pub(crate) async fn announce(place: &CommentTarget<'_>, row: &Row) -> Result<(), Failed> {
-    let me = place.api.me().await?;
-    place.api.ready_to_write().await;
+/// Writes the row to an existing comment, once. Does nothing without a comment, or with a newer
+/// row.
+///
+/// If reading took longer than others wait before they read again, nothing is written: a lost
+/// announcement matters less than a lost result.
+pub(crate) async fn announce(target: &CommentTarget<'_>, row: &Row) -> Result<(), UpsertError> {
+    let me = target.api.me().await?;
+    target.api.ready_to_write().await;
     let began = Instant::now();
-    let ours = ours(place.api.comments(place.pull_request).await?, &me);
-    // Several become one by who writes until it is so.
+    let ours = ours(target.api.comments(target.pull_request).await?, &me);
+    // Several comments are merged by the run that writes its result.
     let [(comment, rows)] = ours.as_slice() else { return Ok(()) };
     if began.elapsed() > PAUSE || rows.has(row) {
         return Ok(());
     }
-    let text = checked(&place.with(rows.clone(), row), place.redactor)?;
-    place.api.update_comment(comment.id, &text).await?;
+    let text = checked(&target.with(rows.clone(), row), target.redactor)?;
+    target.api.update_comment(comment.id, &text).await?;
     Ok(())
 }
 
-/// The address of the comment that has the row, or a newer run's; None where none is wanted.
-pub(crate) async fn upsert(place: &CommentTarget<'_>, row: &Row) -> Result<Option<String>, Failed> {
-    // A comment counts only if we ourselves wrote it: anybody can write a first line like ours.
-    let me = place.api.me().await?;
+/// Writes the row until the comment has it, or one of a newer run. Returns the URL of the comment.
+/// None if no comment is wanted, because nothing changed.
+pub(crate) async fn upsert(
+    target: &CommentTarget<'_>,
+    row: &Row,
+) -> Result<Option<String>, UpsertError> {
+    // Anyone can write a comment with such a first line: only comments of this user count.
+    let me = target.api.me().await?;
     let (mut pause, mut has_written) = (PAUSE, false);
-    for _ in 0..TRIES {
-        // Not between reading and writing: what others write meanwhile would be lost.
-        place.api.ready_to_write().await;
+    for _ in 0..ATTEMPTS {
+        // A wait between reading and writing would lose what others write meanwhile.
+        target.api.ready_to_write().await;
         let began = Instant::now();
-        let ours = ours(place.api.comments(place.pull_request).await?, &me);
+        let ours = ours(target.api.comments(target.pull_request).await?, &me);
         let Some(((oldest, oldest_rows), others)) = ours.split_first() else {
-            if place.changes_only && !row.has_something_to_say() {
+            if target.changes_only && !row.has_changes() {
                 return Ok(None);
             }
-            let text = checked(&place.with(Rows::default(), row), place.redactor)?;
-            place.api.create_comment(place.pull_request, &text, &me).await?;
+            let text = checked(&target.with(Rows::default(), row), target.redactor)?;
+            target.api.create_comment(target.pull_request, &text, &me).await?;
             has_written = true;
-            sleep(jitter(pause.max(began.elapsed() * 2).min(LONGEST_PAUSE))).await;
+            sleep(jitter(pause.max(began.elapsed() * 2).min(MAX_PAUSE))).await;
             continue;
         };
         let rows = others
             .iter()
             .fold(oldest_rows.clone(), |rows, (_, more)| merge_all(rows, more.clone()));
-        if place.changes_only && !row.has_something_to_say() && !rows.has_place_of(row) {
+        if target.changes_only && !row.has_changes() && !rows.has_environment_of(row) {
             return Ok(None);
         }
-        // Two jobs that have one row would take it from each other for ever.
-        let has_given_way = has_written && rows.has_later_of_run(row);
-        if others.is_empty() && (rows.has(row) || has_given_way) {
+        // Without this, two jobs for the same environment would overwrite each other forever.
+        let is_superseded = has_written && rows.has_later_of_run(row);
+        if others.is_empty() && (rows.has(row) || is_superseded) {
             return Ok(Some(oldest.html_url.clone()));
         }
-        let text = checked(&place.with(rows, row), place.redactor)?;
-        match place.api.update_comment(oldest.id, &text).await {
-            // Somebody has deleted it meanwhile.
-            Err(trouble) if trouble.kind == Kind::NotFound => continue,
+        let text = checked(&target.with(rows, row), target.redactor)?;
+        match target.api.update_comment(oldest.id, &text).await {
+            // The comment was deleted meanwhile.
+            Err(error) if error.kind == Kind::NotFound => continue,
             updated => updated?,
         };
         has_written = true;
         for (other, _) in others {
-            place.api.delete_comment(other.id).await?;
+            target.api.delete_comment(other.id).await?;
         }
-        // Whoever read before we wrote writes within about the time that it took us.
-        sleep(jitter(pause.max(began.elapsed() * 2).min(LONGEST_PAUSE))).await;
-        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+        // A run that read before this write will write within about the time that this run needed.
+        sleep(jitter(pause.max(began.elapsed() * 2).min(MAX_PAUSE))).await;
+        pause = (pause * 3 / 2).min(MAX_PAUSE);
     }
-    Err(Failed::Lost)
+    Err(UpsertError::Lost)
 }
 
-/// Oldest first; a comment that a newer cdflow has written is left alone.
+/// Returns cdflow's comments, oldest first, without those of a newer cdflow.
 fn ours(comments: Vec<Comment>, me: &str) -> Vec<(Comment, Rows)> {
     let mut ours: Vec<(Comment, Rows)> = comments
         .into_iter()
@@ -141,10 +149,10 @@ fn ours(comments: Vec<Comment>, me: &str) -> Vec<(Comment, Rows)> {
     ours
 }
 
-/// The redactor has passed all that is in it; this looks once more.
-fn checked(rows: &Rows, redactor: &Redactor) -> Result<String, Failed> {
+/// Renders the comment. Its parts are redacted already; this checks the whole text again.
+fn checked(rows: &Rows, redactor: &Redactor) -> Result<String, UpsertError> {
     let text = render(rows, LIMIT);
-    if redactor.apply(&text) == text { Ok(text) } else { Err(Failed::Secret) }
+    if redactor.apply(&text) == text { Ok(text) } else { Err(UpsertError::Secret) }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Many writers of one comment, against a GitHub that answers late, loses answers or holds other comments.
+//! Many writers of one comment, against a GitHub that answers late, loses answers or holds other
+//! comments.
 
 use super::*;
 use crate::{
@@ -38,12 +39,17 @@ async fn put_with(
     known: &[Row],
 ) -> Result<Option<String>, String> {
     let (api, redactor) = (api(github), Redactor::default());
-    let place =
-        CommentTarget { api: &api, pull_request: 7, changes_only, known, redactor: &redactor };
+    let place = CommentTarget {
+        api: &api,
+        pull_request: 7,
+        changes_only,
+        recorded: known,
+        redactor: &redactor,
+    };
     upsert(&place, row).await.map_err(|failed| failed.to_string())
 }
 
-/// As the ledger tells of it: it ended so many seconds after 1970, or not.
+/// Returns a row from the ledger. `ended` is in seconds since 1970.
 fn past(environment: &str, run: u64, outcome: Outcome, ended: Option<i64>) -> Row {
     let past = PastRun {
         environment: environment.to_owned(),
@@ -68,11 +74,11 @@ async fn put_as(
     redactor: &Redactor,
 ) -> Result<Option<String>, String> {
     let api = api(github);
-    let place = CommentTarget { api: &api, pull_request: 7, changes_only, known: &[], redactor };
+    let place = CommentTarget { api: &api, pull_request: 7, changes_only, recorded: &[], redactor };
     upsert(&place, row).await.map_err(|failed| failed.to_string())
 }
 
-/// The bodies of the comments that are ours by their look.
+/// Returns the bodies of the comments that look like cdflow's.
 fn bodies(github: &GitHub) -> Vec<String> {
     let world = github.world();
     let all = world.comments.values().filter(|comment| comment.body.starts_with("<!-- cdflow"));
@@ -104,7 +110,7 @@ async fn twenty_jobs_at_once_make_one_comment_of_twenty_rows() {
     }
 }
 
-/// Each says that it applies, and then how it ended; and each writes what the ledger knows of the others.
+/// Each run announces its apply and then writes its result, with the ledger's rows of the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn twenty_deploys_at_once_lose_no_row() {
     let github = std::sync::Arc::new(github());
@@ -124,7 +130,7 @@ async fn twenty_deploys_at_once_lose_no_row() {
                 api: &api,
                 pull_request: 7,
                 changes_only: false,
-                known: &[],
+                recorded: &[],
                 redactor: &redactor,
             };
             assert!(announce(&place, &row(&environment, 1, Outcome::Applying)).await.is_ok());
@@ -141,9 +147,9 @@ async fn twenty_deploys_at_once_lose_no_row() {
     assert!(bodies[0].contains("| search |"), "{}", bodies[0]);
 }
 
-/// As when a matrix has an environment twice.
+/// For example, if a matrix has an environment twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_jobs_that_have_one_row_the_one_that_ended_last_has_it() {
+async fn of_jobs_with_the_same_row_the_last_to_end_wins() {
     let github = std::sync::Arc::new(github());
     put(&github, &row("ci", 1, Outcome::Planned)).await.unwrap();
     let at = |outcome, second: i64| {
@@ -160,7 +166,9 @@ async fn of_jobs_that_have_one_row_the_one_that_ended_last_has_it() {
         tokio::spawn(async move { put(&github, &row).await })
     });
     let all = futures_util::future::join_all(jobs);
-    for job in tokio::time::timeout(Duration::from_secs(20), all).await.expect("they give way") {
+    for job in
+        tokio::time::timeout(Duration::from_secs(20), all).await.expect("no endless overwriting")
+    {
         job.unwrap().unwrap().unwrap();
     }
     assert!(
@@ -168,7 +176,7 @@ async fn of_jobs_that_have_one_row_the_one_that_ended_last_has_it() {
         "{}",
         bodies(&github)[0]
     );
-    // One after the other, the later one has it, whatever the clock of its machine says.
+    // Without overlap, the later write wins, whatever the clock of its machine says.
     put(&github, &at(Outcome::Destroyed, 50)).await.unwrap();
     assert!(
         bodies(&github)[0].contains("### cdflow: 1 planned, 1 destroyed\n"),
@@ -178,7 +186,7 @@ async fn of_jobs_that_have_one_row_the_one_that_ended_last_has_it() {
 }
 
 #[tokio::test]
-async fn what_is_lost_comes_back_from_the_ledger() {
+async fn missing_rows_are_restored_from_the_ledger() {
     let github = github();
     let ours = row("live", 9, Outcome::Deployed);
     let known = [
@@ -195,12 +203,11 @@ async fn what_is_lost_comes_back_from_the_ledger() {
             && body.contains("(https://github.com/acme/checkout/actions/runs/7)"),
         "{body}"
     );
-    assert!(body.contains("| checkout | **ci** | `42-a1b2c3d` | +2 **−1** | ✅ [Deployed](https://github.com/acme/checkout/actions/runs/8) <sub>3m 20s</sub> |"), "{body}");
-    assert!(
-        body.contains("**did not finish**: it began to apply at 1970-01-01 00:00 UTC"),
-        "{body}"
-    );
-    // Somebody deletes it; the next that writes puts all back. What would say nothing is not put back where that is wanted.
+    let restored = "| checkout | **ci** | `42-a1b2c3d` | +2 **−1** | \
+               ✅ [Deployed](https://github.com/acme/checkout/actions/runs/8) <sub>3m 20s</sub> |";
+    assert!(body.contains(restored), "{body}");
+    assert!(body.contains("**did not finish**: apply started at 1970-01-01 00:00 UTC"), "{body}");
+    // After the comment was deleted, the next write restores it, without rows that have no changes.
     github.world().comments.clear();
     let nothing = past("us", 9, Outcome::NoChanges, Some(300));
     put_with(&github, &row("zone", 9, Outcome::Deployed), true, &[known[0].clone(), nothing])
@@ -210,7 +217,7 @@ async fn what_is_lost_comes_back_from_the_ledger() {
 }
 
 #[tokio::test]
-async fn a_row_is_brought_up_to_date_and_never_back() {
+async fn a_row_is_updated_and_never_reverted() {
     let at = |run, outcome, second: Option<i64>| {
         let mut report = Report {
             run: Some(RunRef { id: run, attempt: 1, url: None }),
@@ -223,7 +230,7 @@ async fn a_row_is_brought_up_to_date_and_never_back() {
     };
     let ended = past("ci", 5, Outcome::Deployed, Some(100));
     for (there, known, shows) in [
-        // The job that was to write the end died before it did.
+        // The job died before it wrote its result.
         (at(5, Outcome::Applying, Some(50)), &ended, "deployed"),
         (at(5, Outcome::Planned, Some(50)), &ended, "deployed"),
         (at(4, Outcome::Planned, Some(500)), &ended, "deployed"),
@@ -237,7 +244,7 @@ async fn a_row_is_brought_up_to_date_and_never_back() {
             &past("ci", 5, Outcome::Unfinished, None),
             "did not finish",
         ),
-        // What stands there says more, or is newer.
+        // The row in the comment is newer, or has more.
         (
             at(5, Outcome::Deployed, Some(101)),
             &past("ci", 5, Outcome::Failed, Some(100)),
@@ -263,7 +270,7 @@ async fn a_row_is_brought_up_to_date_and_never_back() {
 }
 
 #[tokio::test]
-async fn the_plan_that_was_applied_stays() {
+async fn the_applied_plan_stays() {
     let github = github();
     let mut planned = samples::small_plan();
     planned.environment = Some("ci".to_owned());
@@ -300,16 +307,16 @@ async fn the_plan_that_was_applied_stays() {
         let body = bodies(&github).remove(0);
         assert!(body.contains(&format!("### cdflow: {says}, 1 no changes\n")), "{body}");
         assert!(body.matches("# aws_sqs_queue.orders will be created").count() == 2, "{body}");
-        assert!(body.matches("told by the ledger").count() == 1, "{body}");
-        // What it loses is told as a plan tells it, until it is done.
+        assert!(body.matches("Restored from the ledger").count() == 1, "{body}");
+        // The plan's alert stays until the apply has succeeded.
         assert_eq!(
-            body.matches("`aws_sqs_queue.legacy` is destroyed").count(),
+            body.matches("`aws_sqs_queue.legacy` will be destroyed").count(),
             if number < 3 { 2 } else { 1 },
             "{body}"
         );
         assert_eq!(body.matches("did not finish**").count(), usize::from(number == 1), "{body}");
     }
-    // Of another plan nothing is kept.
+    // The text of another plan is not kept.
     let other = past("ci", 99_999_999_999, Outcome::Failed, Some(300));
     put_with(&github, &live(9), false, &[other]).await.unwrap();
     let body = bodies(&github).remove(0);
@@ -324,7 +331,7 @@ async fn an_announcement_makes_no_comment_and_replaces_no_newer_row() {
         api: &api,
         pull_request: 7,
         changes_only: false,
-        known: &[],
+        recorded: &[],
         redactor: &redactor,
     };
     assert!(announce(&place, &row("live", 5, Outcome::Applying)).await.is_ok());
@@ -334,14 +341,14 @@ async fn an_announcement_makes_no_comment_and_replaces_no_newer_row() {
     assert!(bodies(&github)[0].contains("### cdflow: applying\n"), "{}", bodies(&github)[0]);
     assert!(announce(&place, &row("live", 3, Outcome::Applying)).await.is_ok());
     assert_eq!(github.exchanges("PATCH").len(), 1);
-    // Read too slowly, it may be out of date: others' rows are worth more.
+    // After a slow read, writing could overwrite the rows of others.
     github.fault("GET /repos/acme/checkout/issues/7/comments", 1, Fault::Late(900));
     assert!(announce(&place, &row("live", 6, Outcome::Applying)).await.is_ok());
     assert_eq!(github.exchanges("PATCH").len(), 1);
 }
 
 #[tokio::test]
-async fn ours_is_found_behind_hundreds() {
+async fn the_comment_is_found_after_hundreds_of_others() {
     let github = github();
     for number in 0..220 {
         github.world().comment(7, "ada", &format!("{number}"));
@@ -356,7 +363,7 @@ async fn ours_is_found_behind_hundreds() {
 }
 
 #[tokio::test]
-async fn one_that_somebody_deletes_comes_again() {
+async fn a_deleted_comment_is_created_again() {
     let github = github();
     put(&github, &row("live", 1, Outcome::Planned)).await.unwrap();
     github.world().comments.clear();
@@ -373,7 +380,7 @@ async fn one_that_somebody_deletes_comes_again() {
 }
 
 #[tokio::test]
-async fn what_somebody_else_wrote_is_not_ours() {
+async fn a_comment_of_another_user_is_ignored() {
     let github = github();
     let spoofed = render(&merge(Rows::default(), row("live", 99, Outcome::Deployed)), LIMIT);
     let spoof = github.world().comment(7, "mallory", &spoofed);
@@ -397,7 +404,7 @@ async fn duplicates_become_one_and_an_older_run_changes_nothing() {
 }
 
 #[tokio::test]
-async fn changes_only_says_nothing_new_about_nothing() {
+async fn changes_only_adds_no_row_without_changes() {
     let github = github();
     let put = async |row: &Row| put_as(&github, row, true, &Redactor::default()).await;
     assert_eq!(put(&row("live", 1, Outcome::NoChanges)).await, Ok(None));
@@ -413,12 +420,12 @@ async fn a_secret_is_not_posted() {
     let redactor = Redactor::default();
     redactor.add(&Secret::new("db-5WQ7XK2N"));
     let refused = put_as(&github, &row("live", 1, Outcome::Planned), false, &redactor).await;
-    assert!(refused.unwrap_err().contains("a secret would still show"));
+    assert!(refused.unwrap_err().contains("it would contain a secret"));
     assert!(github.world().comments.is_empty());
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_makes_no_second_comment() {
+async fn a_lost_answer_creates_no_second_comment() {
     let github = github();
     github.fault("POST /repos/acme/checkout/issues/7/comments", 1, Fault::DoneBut502);
     put(&github, &row("live", 1, Outcome::Planned)).await.unwrap();
