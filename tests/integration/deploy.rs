@@ -864,7 +864,7 @@ fn a_damaged_state_is_no_held_lock() {
     project.deploy("live", "1");
     fs::write(project.state_file("live"), "damaged").unwrap();
     let says =
-        ["cannot lock the state of `live`: ", "Unsupported state file format", "-> mend the state"];
+        ["cannot lock the state of `live`: ", "Unsupported state file format", "-> fix the state"];
     project.refuses(["deploy", "live", "1"], 5, &says);
 }
 
