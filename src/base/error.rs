@@ -63,12 +63,12 @@ pub(crate) struct Error {
     what: String,
     why: Option<String>,
     hints: Vec<String>,
-    place: Option<Place>,
+    place: Option<FilePosition>,
 }
 
 /// Where in a file of the checkout.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct FilePosition {
     pub(crate) file: PathBuf,
     pub(crate) line: u64,
     /// 0: not known.
@@ -133,7 +133,7 @@ impl Error {
 
     /// The line that has to be mended. The text says it as well.
     pub(crate) fn at(mut self, file: &str, line: u64, column: u64) -> Self {
-        self.place = Some(Place { file: PathBuf::from(file), line, column });
+        self.place = Some(FilePosition { file: PathBuf::from(file), line, column });
         self
     }
 
@@ -145,7 +145,7 @@ impl Error {
         self
     }
 
-    pub(crate) fn place(&self) -> Option<&Place> {
+    pub(crate) fn place(&self) -> Option<&FilePosition> {
         self.place.as_ref()
     }
 

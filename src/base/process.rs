@@ -58,7 +58,7 @@ enum Input {
     Ours,
 }
 
-type Sink<'a> = &'a mut (dyn FnMut(&str) + Send);
+type LineSink<'a> = &'a mut (dyn FnMut(&str) + Send);
 
 /// How a program ended.
 pub(crate) struct Finished {
@@ -139,7 +139,7 @@ impl Program {
         self,
         log: &Log,
         interrupt: &Interrupt,
-        sink: Sink<'_>,
+        sink: LineSink<'_>,
     ) -> Result<Finished> {
         let output = self.output_file()?;
         let child = self.spawn(log, output.as_stream()?, output.as_stream()?)?;
@@ -151,7 +151,7 @@ impl Program {
         self,
         log: &Log,
         interrupt: &Interrupt,
-        [out_sink, err_sink]: [Sink<'_>; 2],
+        [out_sink, err_sink]: [LineSink<'_>; 2],
     ) -> Result<Finished> {
         let [out, err] = [self.output_file()?, self.output_file()?];
         let child = self.spawn(log, out.as_stream()?, err.as_stream()?)?;
@@ -263,7 +263,7 @@ async fn follow(
     mut child: Child,
     log: &Log,
     interrupt: &Interrupt,
-    mut outputs: Vec<(Followed, Sink<'_>)>,
+    mut outputs: Vec<(Followed, LineSink<'_>)>,
 ) -> Result<Finished> {
     let status = {
         let ended = supervise(&mut child, log, interrupt);

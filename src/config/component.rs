@@ -111,7 +111,7 @@ pub(crate) struct Docker {
     /// Environment variables that the build may mount as secrets of the same name.
     #[serde(default)]
     pub(crate) secrets: Vec<VariableName>,
-    pub(crate) cache: Option<Cache>,
+    pub(crate) cache: Option<LayerCache>,
     /// Of the repository, where cdflow makes it; then nothing is called `latest`.
     #[serde(default)]
     pub(crate) immutable_tags: bool,
@@ -127,7 +127,7 @@ pub(crate) struct VariableName(pub(crate) String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Cache {
+pub(crate) enum LayerCache {
     /// Layers of the image that is called `latest` are used again; each image says how its layers were made.
     Inline,
 }
@@ -431,7 +431,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             (full.build_args["V"].as_str(), full.cache, full.immutable_tags),
-            ("1.20", Some(Cache::Inline), false)
+            ("1.20", Some(LayerCache::Inline), false)
         );
         assert_eq!(
             (full.platforms, full.secrets),

@@ -5,14 +5,13 @@ mod scheme;
 mod sessions;
 pub(crate) mod trust;
 
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+
 pub(crate) use self::{
     component::{component_name, folder, locate_tool, read_manifest, working_directory},
     scheme::{LoadedScheme, SchemeUpgrade, follow_upgrade, load},
     sessions::{first_session, foreign_store, needs_aws, root_session, session, store_at},
 };
-
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
-
 use crate::{
     base::{error::Result, redact::Secret},
     cli::{args::Global, report_flags::ReportFlags},
@@ -20,7 +19,7 @@ use crate::{
         component::Manifest,
         identity::{Identity, Release},
         names::Version,
-        scheme::{Account, AccountScheme, Place},
+        scheme::{Account, AccountScheme, Storage},
         settings::AwsInputs,
     },
     report,
@@ -179,7 +178,7 @@ impl Context {
     }
 
     /// A store at another place than the releases', with the release account's identity.
-    pub(crate) fn store_at(&self, place: &Place, region: &str) -> Result<ReleaseStore> {
+    pub(crate) fn store_at(&self, place: &Storage, region: &str) -> Result<ReleaseStore> {
         store_at(place, region, self.release_session.as_deref())
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     base::error::{Error, Result},
     config::{
         component::SchemeUrl,
-        scheme::{Account, AccountScheme, Place, StateBackend},
+        scheme::{Account, AccountScheme, StateBackend, Storage},
         settings::AwsInputs,
     },
     services::{
@@ -50,7 +50,7 @@ pub(crate) async fn root_session(
 }
 
 pub(crate) fn needs_aws(scheme: &AccountScheme) -> bool {
-    matches!(scheme.release_bucket, Place::Bucket(_))
+    matches!(scheme.release_bucket, Storage::Bucket(_))
         || !matches!(scheme.backend, StateBackend::Local { .. })
         || scheme.release_account.role.is_some()
 }
@@ -69,15 +69,15 @@ pub(crate) async fn session(
 }
 
 pub(crate) fn store_at(
-    place: &Place,
+    place: &Storage,
     region: &str,
     session: Option<&Session>,
 ) -> Result<ReleaseStore> {
     match (place, session) {
-        (Place::Directory(directory), _) => {
+        (Storage::Directory(directory), _) => {
             Ok(ReleaseStore::Directory(DirectoryStore::new(directory.clone())))
         }
-        (Place::Bucket(bucket), Some(session)) => {
+        (Storage::Bucket(bucket), Some(session)) => {
             let owner = session.account_id.clone();
             Ok(ReleaseStore::S3(S3Store::new(
                 &session.config,
@@ -86,7 +86,7 @@ pub(crate) fn store_at(
                 owner,
             )))
         }
-        (Place::Bucket(bucket), None) => {
+        (Storage::Bucket(bucket), None) => {
             Err(Error::input(format!("the bucket `{bucket}` can't be reached without a role"))
                 .hint("give the release account an `id` and a `role` in the account scheme"))
         }

@@ -7,7 +7,7 @@ use crate::{
     base::error::{Error, Exit, Result},
     config::{
         names::Version,
-        scheme::{FrozenAccount, Place},
+        scheme::{FrozenAccount, Storage},
     },
     context::Context,
     release::{
@@ -95,14 +95,15 @@ fn lambda_store(context: &Context, bucket: &str, region: &str) -> Result<Release
     let scheme = &context.scheme;
     let many = scheme.lambda_buckets.iter().map(|(region, place)| (region.as_str(), place));
     let one = scheme.lambda_bucket.iter().map(|place| (scheme.default_region.as_str(), place));
-    let is_meant = |place: &Place| match place {
-        Place::Bucket(name) => name == bucket,
+    let is_meant = |place: &Storage| match place {
+        Storage::Bucket(name) => name == bucket,
         // A release does not name the folder, which differs from machine to machine.
-        Place::Directory(_) => bucket == lambda::LOCAL,
+        Storage::Directory(_) => bucket == lambda::LOCAL,
     };
-    let known: Vec<(&str, &Place)> = many.chain(one).filter(|(_, place)| is_meant(place)).collect();
+    let known: Vec<(&str, &Storage)> =
+        many.chain(one).filter(|(_, place)| is_meant(place)).collect();
     let here = known.iter().find(|(of, _)| *of == region).or(known.first());
-    let unknown = Place::Bucket(bucket.to_owned());
+    let unknown = Storage::Bucket(bucket.to_owned());
     let (region, place) = here.copied().unwrap_or((region, &unknown));
     context.store_at(place, region)
 }

@@ -10,7 +10,9 @@ use crate::{
     base::error::{Error, Exit, Result},
     config::names::Environment,
     context::Context,
-    services::github::{Api, Deployment, Kind, NewDeployment, NewStatus, Status, Trouble},
+    services::github::{
+        Api, Deployment, GitHubError, GitHubErrorKind, NewDeployment, NewStatus, Status,
+    },
     terraform::PlanMode,
 };
 
@@ -117,7 +119,7 @@ pub(crate) async fn retire(context: &Context, environment: &Environment) {
         let deleting = async {
             match api.delete_environment(environment.as_str()).await {
                 // That needs an administrator's token.
-                Err(trouble) if matches!(trouble.kind, Kind::Forbidden { .. }) => {
+                Err(trouble) if matches!(trouble.kind, GitHubErrorKind::Forbidden { .. }) => {
                     context.host.log.detail(&format!("the GitHub environment stays: {trouble}"));
                     Ok(())
                 }
@@ -162,7 +164,7 @@ fn api(context: &Context) -> Option<Api> {
 
 async fn in_time<T>(
     context: &Context,
-    asking: impl Future<Output = Result<T, Trouble>>,
+    asking: impl Future<Output = Result<T, GitHubError>>,
 ) -> Option<T> {
     let log = &context.host.log;
     match tokio::time::timeout(PATIENCE, asking).await {

@@ -15,7 +15,7 @@ use crate::{
         log::Log,
         process_env::ProcessEnv,
     },
-    services::{ci::host::Host, github::Files},
+    services::ci::{host::Host, runner_files::RunnerFiles},
 };
 
 /// In bytes. A longer Markdown file would not be readable.
@@ -28,7 +28,7 @@ const MIN_SUMMARY: usize = 2_000;
 pub(crate) fn publish_startup_failure(error: &Error, environment: &ProcessEnv, log: &Log) {
     let mut report = Report::default();
     report.end(Some(error), Duration::ZERO, &log.redactor);
-    let files = Files::of(environment, &log.redactor);
+    let files = RunnerFiles::of(environment, &log.redactor);
     warn(log, summarize(&report, &files));
     let mut outputs = outputs(&report);
     outputs.retain(|(_, value)| !value.is_empty());
@@ -44,13 +44,16 @@ pub(crate) fn publish_startup_failure(error: &Error, environment: &ProcessEnv, l
 pub(crate) async fn publish(mut report: Report, destinations: &Destinations, host: &Host) {
     if report.command.is_empty() {
         if report.page.is_some() || report.failure.is_some() {
-            warn(&host.log, summarize(&report, &Files::of(&host.environment, &host.log.redactor)));
+            warn(
+                &host.log,
+                summarize(&report, &RunnerFiles::of(&host.environment, &host.log.redactor)),
+            );
         }
         return;
     }
     report.mask(&host.log.redactor);
     write_files(&report, destinations, &host.log);
-    let files = Files::of(&host.environment, &host.log.redactor);
+    let files = RunnerFiles::of(&host.environment, &host.log.redactor);
     warn(&host.log, summarize(&report, &files));
     let mut outputs = outputs(&report);
     outputs.extend(write_plan(&report, destinations, &host.log));
@@ -107,7 +110,7 @@ fn write_plan(
     written
 }
 
-fn summarize(report: &Report, files: &Files) -> Result<()> {
+fn summarize(report: &Report, files: &RunnerFiles) -> Result<()> {
     match files.summary_room()? {
         Some(room) if room >= MIN_SUMMARY => {
             files.append_summary(&summary::render(report, summary::LIMIT.min(room - 1)))
@@ -116,7 +119,7 @@ fn summarize(report: &Report, files: &Files) -> Result<()> {
     }
 }
 
-fn write_outputs(outputs: &[(&str, &str)], files: &Files, log: &Log) -> Result<()> {
+fn write_outputs(outputs: &[(&str, &str)], files: &RunnerFiles, log: &Log) -> Result<()> {
     for omitted in files.write_outputs(outputs)? {
         log.warning(&format!("the output `{}` was not written: {}", omitted.name, omitted.why));
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::line::write_line;
-use crate::base::{error::Place, redact::Secret};
+use crate::base::{error::FilePosition, redact::Secret};
 
 /// Whether the runner listens to commands.
 pub(super) struct Fence {
@@ -58,7 +58,7 @@ impl Fence {
     }
 
     /// `file=…,line=…,col=…`; None for what is not in the checkout.
-    pub(super) fn place(&self, place: &Place) -> Option<String> {
+    pub(super) fn place(&self, place: &FilePosition) -> Option<String> {
         let path = normal(&place.file);
         let path = path.strip_prefix(self.workspace.as_ref()?).ok()?.to_str()?;
         let column =

@@ -15,7 +15,7 @@ use self::{
     line::write_line,
 };
 use super::{
-    error::{Error, Place},
+    error::{Error, FilePosition},
     redact::Redactor,
 };
 
@@ -160,7 +160,7 @@ impl Log {
     }
 
     /// What Terraform says of a line of code, shown by GitHub beside that line. Elsewhere its words alone must do.
-    pub(crate) fn annotate(&self, is_error: bool, title: &str, text: &str, place: &Place) {
+    pub(crate) fn annotate(&self, is_error: bool, title: &str, text: &str, place: &FilePosition) {
         let Some((fence, properties)) =
             self.actions.as_ref().and_then(|fence| Some((fence, fence.place(place)?)))
         else {
@@ -171,7 +171,7 @@ impl Log {
         fence.annotate(severity, &properties, &title, &text);
     }
 
-    fn told(&self, severity: &str, style: Style, text: &str, place: Option<&Place>) {
+    fn told(&self, severity: &str, style: Style, text: &str, place: Option<&FilePosition>) {
         match &self.actions {
             Some(fence) => {
                 let properties =

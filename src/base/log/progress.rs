@@ -10,7 +10,7 @@ use super::Log;
 use crate::base::units::bytes_text;
 
 /// Drawn over on a terminal; elsewhere a plain line every ten seconds, so that a short transfer stays silent.
-pub(crate) struct Progress<'a> {
+pub(crate) struct TransferProgress<'a> {
     log: &'a Log,
     what: &'a str,
     total: u64,
@@ -21,9 +21,9 @@ pub(crate) struct Progress<'a> {
 }
 
 impl Log {
-    /// Progress of a transfer of `total` bytes.
-    pub(crate) fn progress<'a>(&'a self, what: &'a str, total: u64) -> Progress<'a> {
-        Progress {
+    /// Returns the progress of a transfer of `total` bytes.
+    pub(crate) fn progress<'a>(&'a self, what: &'a str, total: u64) -> TransferProgress<'a> {
+        TransferProgress {
             log: self,
             what,
             total,
@@ -34,7 +34,7 @@ impl Log {
     }
 }
 
-impl Progress<'_> {
+impl TransferProgress<'_> {
     /// So many bytes more are done.
     pub(crate) fn advance(&self, bytes: u64) {
         let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
@@ -60,7 +60,7 @@ impl Progress<'_> {
     }
 }
 
-impl Drop for Progress<'_> {
+impl Drop for TransferProgress<'_> {
     fn drop(&mut self) {
         if self.log.terminal && self.shown.load(Ordering::Relaxed) > 0 {
             let _ = write!(io::stderr().lock(), "\r\u{1b}[K");

@@ -6,7 +6,7 @@ use crate::{
     cli::args::Global,
     services::{
         ci::{GitHubRun, host::Host},
-        github::{Api, Trouble},
+        github::{Api, GitHubError},
     },
 };
 
@@ -56,6 +56,6 @@ fn vouching(report: &mut Report, global: &Global, environment: &ProcessEnv) {
 }
 
 /// A warning: without GitHub a deploy goes well all the same.
-fn told(report: &mut Report, check: &str, trouble: Trouble) {
+fn told(report: &mut Report, check: &str, trouble: GitHubError) {
     report.failed(check, Level::Warning, &trouble.into_error());
 }

@@ -9,7 +9,7 @@ use crate::{
     base::error::{Error, Result},
     config::{
         identity::Identity,
-        scheme::{AccountScheme, Place, StateBackend},
+        scheme::{AccountScheme, StateBackend, Storage},
     },
     context,
     services::{
@@ -54,11 +54,11 @@ impl Places<'_> {
                 (bucket, *use_lockfile, dynamodb_table)
             }
             StateBackend::Local { directory } => {
-                self.examine(report, "state", &Place::Directory(directory.clone()), region).await;
+                self.examine(report, "state", &Storage::Directory(directory.clone()), region).await;
                 return report.ok("state lock", "of the file system");
             }
         };
-        self.examine(report, "state", &Place::Bucket(bucket.clone()), region).await;
+        self.examine(report, "state", &Storage::Bucket(bucket.clone()), region).await;
         let Some(tool) = tool else {
             return report.skip("state lock", "which lock there can be depends on Terraform");
         };
@@ -103,8 +103,8 @@ impl Places<'_> {
     }
 
     /// Reachable, of the right account, in the right region: a listing of one name says all of that.
-    async fn examine(&self, report: &mut Report, check: &str, place: &Place, region: &str) {
-        if let Place::Directory(directory) = place {
+    async fn examine(&self, report: &mut Report, check: &str, place: &Storage, region: &str) {
+        if let Storage::Directory(directory) = place {
             if report.take(check, writable(directory)).is_some() {
                 report.ok(check, format!("file:{}, writable", directory.display()));
             }

@@ -15,7 +15,7 @@ use crate::{
     config::{
         component::ComponentType,
         names::{Environment, Version},
-        scheme::Place,
+        scheme::Storage,
     },
     context::Context,
     deploy::ledger::Ledger,
@@ -151,7 +151,7 @@ fn lambda_stores(context: &Context) -> Result<Vec<ReleaseStore>> {
         return Ok(Vec::new());
     }
     let scheme = &context.scheme;
-    let mut places: Vec<(&str, &Place)> =
+    let mut places: Vec<(&str, &Storage)> =
         scheme.lambda_buckets.iter().map(|(region, place)| (region.as_str(), place)).collect();
     if let Some(place) =
         scheme.lambda_bucket.as_ref().filter(|one| places.iter().all(|(_, other)| other != one))

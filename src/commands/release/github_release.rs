@@ -12,7 +12,7 @@ use crate::{
         facts::{self, ReleaseFacts},
         published::{self, Published},
     },
-    services::github::{self, Api, NewRelease, Section, Trouble},
+    services::github::{self, Api, GitHubError, NewRelease, Section},
 };
 
 /// Another component's run may change the text between our look and our write.
@@ -52,13 +52,14 @@ async fn tell(context: &Context, release: &Release, tag: &str) -> Result<String>
     let (digest, manifest) =
         manifest.ok_or_else(|| Error::integrity("the bundle has no manifest.json"))?;
     let section = section(context, release, &published, digest, &manifest).await?;
-    let api = Api::of(&context.host, context.github_token.as_ref()).map_err(Trouble::into_error)?;
+    let api =
+        Api::of(&context.host, context.github_token.as_ref()).map_err(GitHubError::into_error)?;
     let on_github =
-        with_section(&api, release, tag, &section).await.map_err(Trouble::into_error)?;
+        with_section(&api, release, tag, &section).await.map_err(GitHubError::into_error)?;
     let name = format!("{}-{}.manifest.json", release.identity.component, release.version);
     put_asset(&api, &on_github, &name, manifest.to_bytes()?, digest)
         .await
-        .map_err(Trouble::into_error)?;
+        .map_err(GitHubError::into_error)?;
     Ok(on_github.html_url)
 }
 
@@ -90,7 +91,7 @@ async fn with_section(
     release: &Release,
     tag: &str,
     section: &Section<'_>,
-) -> Result<github::Release, Trouble> {
+) -> Result<github::GitHubRelease, GitHubError> {
     let mut found = match api.release_by_tag(tag).await? {
         Some(found) => found,
         None => {
@@ -117,11 +118,11 @@ async fn with_section(
 /// GitHub keeps one file of a name, and an upload that was cut off is in the way of the next.
 async fn put_asset(
     api: &Api,
-    release: &github::Release,
+    release: &github::GitHubRelease,
     name: &str,
     bytes: Vec<u8>,
     digest: Sha256,
-) -> Result<(), Trouble> {
+) -> Result<(), GitHubError> {
     let there = api.assets(release.id).await?.into_iter().find(|asset| asset.name == name);
     if let Some(asset) = there {
         if asset.state == "uploaded" && asset.digest == Some(format!("sha256:{digest}")) {

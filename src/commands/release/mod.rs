@@ -18,7 +18,7 @@ use crate::{
         units::bytes_text,
     },
     cli::{args::ReleaseInputs, values::Datum},
-    config::{component::ComponentType, identity::Release, scheme::Place},
+    config::{component::ComponentType, identity::Release, scheme::Storage},
     context,
     context::Context,
     release::{
@@ -411,7 +411,7 @@ async fn upload_zip(
     context: &Context,
     release: &Release,
     zip: &LambdaZip,
-    places: &BTreeMap<String, Place>,
+    places: &BTreeMap<String, Storage>,
 ) -> Result<()> {
     context.host.log.step("Upload the function's zip");
     let uploads = places.iter().map(|(region, place)| async move {

@@ -15,7 +15,7 @@ const LONGEST: usize = 255;
 pub(crate) struct Image(String);
 
 #[derive(Default)]
-struct Parts<'a> {
+struct ImageParts<'a> {
     host: &'a str,
     path: &'a str,
     tag: Option<&'a str>,
@@ -65,7 +65,7 @@ impl Image {
     }
 
     /// It was parsed before.
-    fn parts(&self) -> Parts<'_> {
+    fn parts(&self) -> ImageParts<'_> {
         parse(&self.0).unwrap_or_default()
     }
 }
@@ -84,7 +84,7 @@ impl FromStr for Image {
     }
 }
 
-fn parse(text: &str) -> Option<Parts<'_>> {
+fn parse(text: &str) -> Option<ImageParts<'_>> {
     let (name, digest) =
         text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
     // Docker's own rule: a first part that looks like no host is a part of the path.
@@ -97,7 +97,7 @@ fn parse(text: &str) -> Option<Parts<'_>> {
         && host.len() + path.len() < LONGEST
         && tag.is_none_or(is_tag)
         && digest.is_none_or(is_digest);
-    is_good.then_some(Parts { host, path, tag, digest })
+    is_good.then_some(ImageParts { host, path, tag, digest })
 }
 
 fn is_host(host: &str) -> bool {

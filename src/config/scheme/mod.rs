@@ -25,10 +25,10 @@ pub(crate) struct AccountScheme {
     pub(crate) raw: String,
     pub(crate) default_region: String,
     pub(crate) release_account: Account,
-    pub(crate) release_bucket: Place,
-    pub(crate) lambda_bucket: Option<Place>,
+    pub(crate) release_bucket: Storage,
+    pub(crate) lambda_bucket: Option<Storage>,
     /// Region to bucket, for `multi-region`.
-    pub(crate) lambda_buckets: BTreeMap<String, Place>,
+    pub(crate) lambda_buckets: BTreeMap<String, Storage>,
     pub(crate) backend: StateBackend,
     pub(crate) layout: Layout,
     /// Where the scheme lies that this component shall use in the place of this one.
@@ -57,7 +57,7 @@ pub(crate) struct Account {
 
 /// Where objects are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Storage {
     Bucket(String),
     Directory(PathBuf),
 }
@@ -99,7 +99,7 @@ pub(crate) enum Matched {
 /// What the file says, before its parts are checked against each other.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct File {
+struct SchemeFile {
     accounts: BTreeMap<String, FileAccount>,
     release_account: String,
     release_bucket: String,
@@ -115,7 +115,7 @@ struct File {
     terraform_backend_s3_dynamodb_table: Option<String>,
     terraform_backend_s3_use_lockfile: Option<bool>,
     terraform_backend: Option<FileBackend>,
-    upgrade_account_scheme: Option<Upgrade>,
+    upgrade_account_scheme: Option<UpgradeKeys>,
     #[serde(default)]
     policy: Limits,
 }
@@ -145,7 +145,7 @@ enum BackendType {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Upgrade {
+struct UpgradeKeys {
     #[serde(default)]
     team_whitelist: Vec<String>,
     #[serde(default)]
@@ -164,8 +164,8 @@ impl AccountScheme {
     ) -> Result<Self> {
         // The replacement can't change the document's structure: a team is letters, digits and `-`.
         let text = raw.replace("{team}", team.as_str());
-        let parsed: File = document::from_json(file, &text)?;
-        Checker { file, folder }.check(parsed, raw, team, component)
+        let parsed: SchemeFile = document::from_json(file, &text)?;
+        SchemeChecker { file, folder }.check(parsed, raw, team, component)
     }
 
     /// The environment that is named here and spelled nearly like `typed`, which is not.
@@ -214,7 +214,7 @@ impl AccountScheme {
     }
 
     /// Where a lambda zip goes: region to place. One place, unless the component is multi-region.
-    pub(crate) fn lambda_places(&self, multi_region: bool) -> Result<BTreeMap<String, Place>> {
+    pub(crate) fn lambda_places(&self, multi_region: bool) -> Result<BTreeMap<String, Storage>> {
         if multi_region {
             if self.lambda_buckets.is_empty() {
                 return Err(Error::input(
@@ -232,7 +232,7 @@ impl AccountScheme {
     }
 }
 
-impl Upgrade {
+impl UpgradeKeys {
     fn new_url_for(self, team: &Team, component: &Component) -> Option<String> {
         let listed = |list: &[String], name: &str| list.iter().any(|listed| listed == name);
         (listed(&self.team_whitelist, team.as_str())
@@ -254,15 +254,15 @@ impl AccountScheme {
 }
 
 /// Turns what the file says into a scheme; every message starts with the file.
-struct Checker<'a> {
+struct SchemeChecker<'a> {
     file: &'a str,
     folder: Option<&'a Path>,
 }
 
-impl Checker<'_> {
+impl SchemeChecker<'_> {
     fn check(
         &self,
-        parsed: File,
+        parsed: SchemeFile,
         raw: &str,
         team: &Team,
         component: &Component,
@@ -285,7 +285,7 @@ impl Checker<'_> {
         let backend = self.backend(&parsed)?;
         let is_local = matches!(
             (&release_bucket, &backend),
-            (Place::Directory(_), StateBackend::Local { .. })
+            (Storage::Directory(_), StateBackend::Local { .. })
         );
         let mut accounts = BTreeMap::new();
         for (alias, account) in parsed.accounts {
@@ -393,7 +393,7 @@ impl Checker<'_> {
         })
     }
 
-    fn backend(&self, parsed: &File) -> Result<StateBackend> {
+    fn backend(&self, parsed: &SchemeFile) -> Result<StateBackend> {
         if parsed.classic_metadata_handling {
             return match parsed.terraform_backend {
                 None => Ok(StateBackend::Classic {
@@ -407,8 +407,8 @@ impl Checker<'_> {
         match (&parsed.terraform_backend, &parsed.terraform_backend_s3_bucket) {
             (Some(FileBackend { kind: BackendType::Local, path }), None) => {
                 match self.place("terraform-backend", path)? {
-                    Place::Directory(directory) => Ok(StateBackend::Local { directory }),
-                    Place::Bucket(_) => {
+                    Storage::Directory(directory) => Ok(StateBackend::Local { directory }),
+                    Storage::Bucket(_) => {
                         Err(self.error("`terraform-backend` of type `local` needs a `file:` path"))
                     }
                 }
@@ -446,14 +446,14 @@ impl Checker<'_> {
     }
 
     /// A bucket's name, or `file:<directory>`.
-    fn place(&self, key: &str, text: &str) -> Result<Place> {
+    fn place(&self, key: &str, text: &str) -> Result<Storage> {
         let Some(path) = text.strip_prefix("file:") else {
             let good = (3..=63).contains(&text.len())
                 && text
                     .bytes()
                     .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b));
             return match good {
-                true => Ok(Place::Bucket(text.to_owned())),
+                true => Ok(Storage::Bucket(text.to_owned())),
                 false => {
                     Err(self.error(format!("`{key}`: `{}` is no bucket name", text.escape_debug())))
                 }
@@ -464,8 +464,8 @@ impl Checker<'_> {
             _ if path.as_os_str().is_empty() => {
                 Err(self.error(format!("`{key}`: `file:` names no directory")))
             }
-            _ if path.is_absolute() => Ok(Place::Directory(path.to_owned())),
-            Some(folder) => Ok(Place::Directory(folder.join(path))),
+            _ if path.is_absolute() => Ok(Storage::Directory(path.to_owned())),
+            Some(folder) => Ok(Storage::Directory(folder.join(path))),
             None => Err(self
                 .error(format!("`{key}`: `{text}` is relative, but the scheme lies in no folder"))),
         }
@@ -556,7 +556,7 @@ mod tests {
     #[test]
     fn team_region_and_star() {
         let scheme = parse(AWS).unwrap();
-        assert_eq!(scheme.release_bucket, Place::Bucket("acme-platform-releases".into()));
+        assert_eq!(scheme.release_bucket, Storage::Bucket("acme-platform-releases".into()));
         let (live, matched) = scheme.account_of(&environment("live")).unwrap();
         assert_eq!(
             (live.role.as_deref(), live.region.as_str(), matched),
@@ -669,8 +669,8 @@ mod tests {
             "lambda-bucket": "file:/lambdas", "default-region": "local", "environments": {"*": "local"},
             "terraform-backend": {"type": "local", "path": "file:state"}}"#;
         let scheme = parse(local).unwrap();
-        assert_eq!(scheme.release_bucket, Place::Directory("/org/store".into()));
-        assert_eq!(scheme.lambda_bucket, Some(Place::Directory("/lambdas".into())));
+        assert_eq!(scheme.release_bucket, Storage::Directory("/org/store".into()));
+        assert_eq!(scheme.lambda_bucket, Some(Storage::Directory("/lambdas".into())));
         assert_eq!(scheme.backend, StateBackend::Local { directory: "/org/state".into() });
         assert!(message(&local.replace("file:store", "bucket")).contains("has no `id`"));
     }

@@ -7,7 +7,7 @@ use crate::{
     base::error::{Error, Result},
     context::Context,
     deploy::{Order, prepare::Opened},
-    services::github::{Api, PullRequest, Trouble},
+    services::github::{Api, GitHubError, PullRequest},
     terraform::output::changes::Changes,
 };
 
@@ -76,7 +76,7 @@ pub(crate) async fn judge(
 }
 
 /// The pull request that the run is for. A run for none deploys what was merged: then the one that made the release's commit.
-async fn ask(context: &Context, opened: &Opened) -> Result<Asked, Trouble> {
+async fn ask(context: &Context, opened: &Opened) -> Result<Asked, GitHubError> {
     let api = Api::of(&context.host, context.github_token.as_ref())?;
     // The event tells which labels there were when it was sent; they may have been taken away since.
     if let Some(of_event) = context.host.github().and_then(|run| run.pull_request.as_ref()) {

@@ -10,7 +10,7 @@ use crate::{
     config::names::Environment,
     context::Context,
     deploy::ledger::{Action, Record},
-    services::github::{Api, Kind, PullRequest, Trouble},
+    services::github::{Api, GitHubError, GitHubErrorKind, PullRequest},
 };
 
 pub(crate) struct Judge {
@@ -39,9 +39,9 @@ pub(crate) enum Reason {
 
 impl Judge {
     pub(crate) async fn new(context: &Context) -> Result<Self> {
-        let api =
-            Api::of(&context.host, context.github_token.as_ref()).map_err(Trouble::into_error)?;
-        let asking = async { api.repository_id().await.map_err(Trouble::into_error) };
+        let api = Api::of(&context.host, context.github_token.as_ref())
+            .map_err(GitHubError::into_error)?;
+        let asking = async { api.repository_id().await.map_err(GitHubError::into_error) };
         let repository = context.host.interrupt.or_cancel("asking GitHub", asking).await?;
         Ok(Self { api, repository })
     }
@@ -65,7 +65,7 @@ impl Judge {
             None => return stays("to which repository it belongs is not known"),
         }
         let asking = async {
-            self.by_pull_request(context, of.number, record).await.map_err(Trouble::into_error)
+            self.by_pull_request(context, of.number, record).await.map_err(GitHubError::into_error)
         };
         context.host.interrupt.or_cancel("asking GitHub", asking).await
     }
@@ -75,12 +75,12 @@ impl Judge {
         context: &Context,
         number: u64,
         record: &Record,
-    ) -> Result<Fate, Trouble> {
+    ) -> Result<Fate, GitHubError> {
         match self.api.pull_request(number).await {
             Ok(found) if found.merged => Ok(Fate::Due(Reason::Merged)),
             Ok(found) if !found.is_open() => Ok(Fate::Due(Reason::Closed)),
             Ok(found) => Ok(of_open(context, &found, record, Timestamp::now())),
-            Err(trouble) if trouble.kind == Kind::NotFound => {
+            Err(trouble) if trouble.kind == GitHubErrorKind::NotFound => {
                 self.of_missing(number, trouble).await
             }
             Err(trouble) => Err(trouble),
@@ -89,7 +89,7 @@ impl Judge {
 
     /// Who has lost the permission to see the repository is told the same, and GitHub itself may err. So it counts only where the
     /// repository answers, and its list of open pull requests lacks this one.
-    async fn of_missing(&self, number: u64, trouble: Trouble) -> Result<Fate, Trouble> {
+    async fn of_missing(&self, number: u64, trouble: GitHubError) -> Result<Fate, GitHubError> {
         if self.api.repository_id().await? != self.repository {
             return Err(trouble);
         }

@@ -4,7 +4,7 @@ use crate::{
     base::error::{Error, Result},
     config::preview::Preview,
     context::Context,
-    services::github::{Api, PullRequest, Trouble},
+    services::github::{Api, GitHubError, PullRequest},
 };
 
 pub(crate) async fn find(context: &Context, number: u64) -> Result<PullRequest> {
@@ -50,7 +50,7 @@ pub(crate) async fn unwanted(
         let api = Api::of(&context.host, context.github_token.as_ref())?;
         api.changed_files(change.number).await
     };
-    let files = async { files.await.map_err(Trouble::into_error) };
+    let files = async { files.await.map_err(GitHubError::into_error) };
     let files = context.host.interrupt.or_cancel("asking GitHub", files).await?;
     let matches = paths.match_any(files.iter().map(String::as_str));
     Ok((!matches).then(|| format!("it changes nothing in {paths}")))

@@ -10,7 +10,7 @@ use crate::{
     deploy::ledger,
     services::{
         ci::short,
-        github::{Api, PullRequest, Trouble},
+        github::{Api, GitHubError, PullRequest},
     },
 };
 
@@ -82,7 +82,7 @@ async fn ask(context: &Context, number: u64, unknown: &str) -> Option<PullReques
         let api = Api::of(&context.host, context.github_token.as_ref())?;
         api.pull_request(number).await
     };
-    let found: Result<_, Trouble> = tokio::select! {
+    let found: Result<_, GitHubError> = tokio::select! {
         found = asked => found,
         () = context.host.interrupt.arrived() => return None,
     };

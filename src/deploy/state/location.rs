@@ -7,7 +7,7 @@ use crate::{
     config::{
         identity::Identity,
         names::Environment,
-        scheme::{Account, AccountScheme, Place, StateBackend},
+        scheme::{Account, AccountScheme, StateBackend, Storage},
     },
     context::{self, Context},
     services::{aws::session::Session, store::ReleaseStore},
@@ -77,10 +77,10 @@ impl StateHome {
     pub(crate) fn store(&self) -> Result<ReleaseStore> {
         match &self.place {
             StatePlace::Local { root, .. } => {
-                context::store_at(&Place::Directory(root.clone()), "", self.session.as_deref())
+                context::store_at(&Storage::Directory(root.clone()), "", self.session.as_deref())
             }
             StatePlace::S3(place) => context::store_at(
-                &Place::Bucket(place.bucket.clone()),
+                &Storage::Bucket(place.bucket.clone()),
                 &place.region,
                 self.session.as_deref(),
             ),

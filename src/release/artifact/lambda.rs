@@ -18,7 +18,7 @@ use crate::{
         parallel::{Item, in_order, threads},
         units::bytes_text,
     },
-    config::{component::Manifest, names::Component, scheme::Place},
+    config::{component::Manifest, names::Component, scheme::Storage},
     release::{
         source,
         source::{Boundary, SourceFile, TreeFile, walk},
@@ -195,7 +195,7 @@ fn options(file: &SourceFile) -> SimpleFileOptions {
 pub(crate) fn metadata(
     zip: &LambdaZip,
     key: &str,
-    places: &BTreeMap<String, Place>,
+    places: &BTreeMap<String, Storage>,
     multi_region: bool,
 ) -> BTreeMap<String, String> {
     let mut data = BTreeMap::from([
@@ -217,10 +217,10 @@ pub(crate) fn metadata(
 }
 
 /// A local scheme has a folder in the bucket's place; its path differs from machine to machine and is not part of a release.
-fn bucket_name(place: &Place) -> String {
+fn bucket_name(place: &Storage) -> String {
     match place {
-        Place::Bucket(name) => name.clone(),
-        Place::Directory(_) => LOCAL.to_owned(),
+        Storage::Bucket(name) => name.clone(),
+        Storage::Directory(_) => LOCAL.to_owned(),
     }
 }
 
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn what_terraform_is_told() {
         let zip = LambdaZip { path: "z".into(), sha256: Sha256::of(b"abc"), size: 3 };
-        let bucket = |name: &str| Place::Bucket(name.to_owned());
+        let bucket = |name: &str| Storage::Bucket(name.to_owned());
         let one =
             metadata(&zip, "k", &BTreeMap::from([("eu-west-1".to_owned(), bucket("b"))]), false);
         assert_eq!((one["s3_bucket"].as_str(), one["s3_key"].as_str()), ("b", "k"));

@@ -9,7 +9,7 @@ use crate::{
         error::{Error, Result},
         process_env::ProcessEnv,
     },
-    services::github::{Account, PullRequest, Repository},
+    services::github::{GitHubAccount, PullRequest, Repository},
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -34,7 +34,7 @@ pub(crate) struct WorkflowRun {
     pub(crate) event: String,
     pub(crate) head_sha: String,
     pub(crate) head_repository: Option<Repository>,
-    pub(crate) actor: Option<Account>,
+    pub(crate) actor: Option<GitHubAccount>,
 }
 
 /// An event about somebody's change must say whose; for others a runner without an event file will do.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     base::{error::Result, process_env::ProcessEnv},
-    services::github::Account,
+    services::github::GitHubAccount,
 };
 
 pub(crate) fn read(environment: &ProcessEnv) -> Result<Run> {
@@ -53,7 +53,7 @@ fn outsider(name: &str, event: &actions_event::Event) -> Option<Outsider> {
             let is_fork = run.head_repository.is_none()
                 || run.head_repository.as_ref().map(|it| it.id) != ours;
             let is_dependabots = run.event.starts_with("pull_request")
-                && run.actor.as_ref().is_some_and(Account::is_dependabot);
+                && run.actor.as_ref().is_some_and(GitHubAccount::is_dependabot);
             let whose = match &run.head_repository {
                 _ if is_dependabots => "a pull request of Dependabot".to_owned(),
                 Some(fork) => format!("the fork `{}`", fork.full_name.escape_debug()),

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::own_container;
 use crate::{
     base::{error::Result, log::Log, process_env::ProcessEnv},
-    services::github::Files,
+    services::ci::runner_files::RunnerFiles,
 };
 
 const CONTAINER: &str = "container";
@@ -61,7 +61,7 @@ impl Handover {
     }
 
     fn save(&self, name: &str, value: &str) -> Result<()> {
-        Files::of(&self.environment, &self.log.redactor).save_state(name, value)
+        RunnerFiles::of(&self.environment, &self.log.redactor).save_state(name, value)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::base::{
 const SUMMARY_LIMIT: usize = 1 << 20;
 const OUTPUTS_LIMIT: usize = 1 << 20;
 
-pub(crate) struct Files {
+pub(crate) struct RunnerFiles {
     output: Option<PathBuf>,
     summary: Option<PathBuf>,
     state: Option<PathBuf>,
@@ -33,7 +33,7 @@ pub(crate) struct LeftOut {
     pub(crate) why: &'static str,
 }
 
-impl Files {
+impl RunnerFiles {
     /// Those that the runner names; outside of Actions there are none, and nothing is written.
     pub(crate) fn of(environment: &ProcessEnv, redactor: &Redactor) -> Self {
         let path = |name| environment.get(name).map(PathBuf::from);
@@ -141,10 +141,10 @@ fn append(path: &Path, text: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn files(folder: &Path, redactor: &Redactor) -> Files {
+    fn files(folder: &Path, redactor: &Redactor) -> RunnerFiles {
         let names = ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_STATE"];
         let variables = names.map(|name| (name.into(), folder.join(name).into_os_string()));
-        Files::of(&ProcessEnv::new(variables), redactor)
+        RunnerFiles::of(&ProcessEnv::new(variables), redactor)
     }
 
     /// As the runner reads them.
@@ -218,7 +218,7 @@ mod tests {
         std::os::unix::fs::symlink(&target, folder.path().join("GITHUB_STATE")).unwrap();
         assert!(files(folder.path(), &Redactor::default()).save_state("container", "1").is_err());
         assert_eq!(std::fs::read_to_string(target).unwrap(), "");
-        let none = Files::of(&ProcessEnv::default(), &Redactor::default());
+        let none = RunnerFiles::of(&ProcessEnv::default(), &Redactor::default());
         assert_eq!(none.write_outputs(&[("a", "b")]).unwrap(), []);
         none.append_summary("x").unwrap();
         assert_eq!(none.summary_room().unwrap(), None);

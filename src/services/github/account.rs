@@ -7,14 +7,14 @@ use serde::Deserialize;
 const DEPENDABOT: &str = "dependabot[bot]";
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(crate) struct Account {
+pub(crate) struct GitHubAccount {
     pub(crate) login: String,
     /// `User`, `Bot`, …
     #[serde(default, rename = "type")]
     kind: String,
 }
 
-impl Account {
+impl GitHubAccount {
     pub(crate) fn is_bot(&self) -> bool {
         self.kind == "Bot"
     }

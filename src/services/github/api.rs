@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     client::{Call, Client},
-    error::{Kind, Trouble},
+    error::{GitHubError, GitHubErrorKind},
     pull_request::PullRequest,
     repository::{Repository, RepositoryName},
 };
@@ -31,11 +31,11 @@ pub(crate) struct Api {
 
 impl Api {
     /// Of the repository that the run is in. `token` is the input `github-token`; GITHUB_TOKEN will do.
-    pub(crate) fn of(host: &Host, token: Option<&Secret>) -> Result<Self, Trouble> {
+    pub(crate) fn of(host: &Host, token: Option<&Secret>) -> Result<Self, GitHubError> {
         let run = host.github();
         let repository = run.and_then(|run| run.repository.clone()).ok_or_else(|| {
-            Trouble::new(
-                Kind::Elsewhere,
+            GitHubError::new(
+                GitHubErrorKind::NoRepository,
                 "GitHub can't be asked",
                 "GITHUB_REPOSITORY is not set: this is no run of Actions",
             )
@@ -49,10 +49,10 @@ impl Api {
         repository: RepositoryName,
         log: Log,
         pace: Pace,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, GitHubError> {
         let token = token.cloned().or_else(|| environment.get("GITHUB_TOKEN").map(Secret::new));
         let token = token.ok_or_else(|| {
-            Trouble::new(Kind::NoToken, "GitHub can't be asked", "there is no token")
+            GitHubError::new(GitHubErrorKind::NoToken, "GitHub can't be asked", "there is no token")
         })?;
         let url = environment.get("GITHUB_API_URL").unwrap_or(API);
         let graphql = environment
@@ -76,7 +76,7 @@ impl Api {
         format!("/repos/{}{rest}", self.repository)
     }
 
-    pub(crate) async fn pull_request(&self, number: u64) -> Result<PullRequest, Trouble> {
+    pub(crate) async fn pull_request(&self, number: u64) -> Result<PullRequest, GitHubError> {
         let doing = format!("read pull request #{number}");
         self.client
             .ask(Call::get(self.route(&format!("/pulls/{number}")), &doing, "pull-requests: read"))
@@ -85,7 +85,7 @@ impl Api {
 
     /// The merged ones of this repository that made just this commit: its head, or what the base branch got by it. Forks have their
     /// commits in common, and GitHub may list pull requests of another one, where others put the labels.
-    pub(crate) async fn merged_as(&self, commit: &str) -> Result<Vec<PullRequest>, Trouble> {
+    pub(crate) async fn merged_as(&self, commit: &str) -> Result<Vec<PullRequest>, GitHubError> {
         let doing = format!("read the pull requests of the commit {commit}");
         let route = self.route(&format!("/commits/{}/pulls", segment(commit)));
         let found: Vec<PullRequest> =
@@ -104,7 +104,7 @@ impl Api {
     }
 
     /// The numbers of all that are open.
-    pub(crate) async fn open_pull_requests(&self) -> Result<Vec<u64>, Trouble> {
+    pub(crate) async fn open_pull_requests(&self) -> Result<Vec<u64>, GitHubError> {
         #[derive(Deserialize)]
         struct Numbered {
             number: u64,
@@ -117,26 +117,26 @@ impl Api {
     }
 
     /// The names of all files that a pull request changes; GitHub tells 3,000 at most.
-    pub(crate) async fn changed_files(&self, number: u64) -> Result<Vec<String>, Trouble> {
+    pub(crate) async fn changed_files(&self, number: u64) -> Result<Vec<String>, GitHubError> {
         #[derive(Deserialize)]
-        struct File {
+        struct ChangedFile {
             filename: String,
         }
         let doing = format!("read the files of pull request #{number}");
         let call =
             Call::get(self.route(&format!("/pulls/{number}/files")), &doing, "pull-requests: read");
-        let files: Vec<File> = self.client.list(call).await?;
+        let files: Vec<ChangedFile> = self.client.list(call).await?;
         Ok(files.into_iter().map(|file| file.filename).collect())
     }
 
     /// GitHub's number of the repository. That it answers tells a pull request that is gone from a token that sees nothing.
-    pub(crate) async fn repository_id(&self) -> Result<u64, Trouble> {
+    pub(crate) async fn repository_id(&self) -> Result<u64, GitHubError> {
         let call = Call::get(self.route(""), "read the repository", "metadata: read");
         self.client.ask::<Repository>(call).await.map(|repository| repository.id)
     }
 
     /// The login that our token writes as. The token of a workflow is a bot's, and only GraphQL tells that to it.
-    pub(crate) async fn me(&self) -> Result<String, Trouble> {
+    pub(crate) async fn me(&self) -> Result<String, GitHubError> {
         if let Some(me) = self.me.get() {
             return Ok(me.clone());
         }
@@ -149,7 +149,12 @@ impl Api {
         );
         let answer: Value = match self.client.ask(call.json(query).question()).await {
             // A GitHub without GraphQL, or a token that it is not for.
-            Err(trouble) if [Kind::NotFound, Kind::Invalid].contains(&trouble.kind) => Value::Null,
+            Err(trouble)
+                if [GitHubErrorKind::NotFound, GitHubErrorKind::Invalid]
+                    .contains(&trouble.kind) =>
+            {
+                Value::Null
+            }
             answer => answer?,
         };
         let login = answer["data"]["viewer"]["login"].as_str();

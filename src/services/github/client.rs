@@ -13,7 +13,7 @@ use octocrab::Octocrab;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::error::{Kind, Trouble, permissions};
+use super::error::{GitHubError, GitHubErrorKind, permissions};
 use crate::base::{log::Log, pace::Pace, redact::Secret, retry::Retry};
 
 /// GitHub gives up after ten seconds itself.
@@ -63,7 +63,7 @@ pub(crate) enum Body {
     File { content_type: &'static str, bytes: Bytes },
 }
 
-struct Answer {
+struct HttpAnswer {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
@@ -71,13 +71,13 @@ struct Answer {
 
 /// What an answer means.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum AnswerMeaning {
     Good,
     /// Nothing was done, and it may be asked again after a pause.
     Wait(Duration),
     /// It may have been done.
     Unclear,
-    Bad(Kind),
+    Bad(GitHubErrorKind),
 }
 
 impl<'a> Call<'a> {
@@ -108,30 +108,36 @@ impl<'a> Call<'a> {
         Self { body: Body::File { content_type, bytes }, ..self }
     }
 
-    fn trouble(&self, kind: Kind, why: impl std::fmt::Display) -> Trouble {
-        Trouble::new(kind, format!("can't {}", self.doing), why)
+    fn trouble(&self, kind: GitHubErrorKind, why: impl std::fmt::Display) -> GitHubError {
+        GitHubError::new(kind, format!("can't {}", self.doing), why)
     }
 }
 
 impl Client {
     /// `url` is GITHUB_API_URL.
-    pub(crate) fn new(url: &str, token: &Secret, log: Log, pace: Pace) -> Result<Self, Trouble> {
-        let trouble = |kind, why: String| Trouble::new(kind, "GitHub can't be asked", why);
+    pub(crate) fn new(
+        url: &str,
+        token: &Secret,
+        log: Log,
+        pace: Pace,
+    ) -> Result<Self, GitHubError> {
+        let trouble = |kind, why: String| GitHubError::new(kind, "GitHub can't be asked", why);
         let origin_and_prefix = split(url);
         let (origin, prefix) = origin_and_prefix.ok_or_else(|| {
-            trouble(Kind::Invalid, format!("GITHUB_API_URL is `{}`", url.escape_debug()))
+            trouble(GitHubErrorKind::Invalid, format!("GITHUB_API_URL is `{}`", url.escape_debug()))
         })?;
         // octocrab panics over a token that is no header.
         if token.expose().is_empty() || !token.expose().bytes().all(|byte| byte.is_ascii_graphic())
         {
             return Err(trouble(
-                Kind::NoToken,
+                GitHubErrorKind::NoToken,
                 "the token holds characters that no token has".to_owned(),
             ));
         }
         log.redactor.add(token);
         let uploads = uploads(&origin);
-        let failed = |error: &dyn std::error::Error| trouble(Kind::Unavailable, chain(error));
+        let failed =
+            |error: &dyn std::error::Error| trouble(GitHubErrorKind::Unavailable, chain(error));
         // Redirects are octocrab's, which takes the token away where they lead to another host.
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -146,13 +152,13 @@ impl Client {
         Ok(Self { octocrab, origin, prefix, uploads, patience: Mutex::new(PATIENCE), pace, log })
     }
 
-    pub(crate) async fn ask<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, Trouble> {
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, GitHubError> {
         let answer = self.answer(&call).await?;
         parse(&call, &answer.body)
     }
 
     /// Where nothing is answered.
-    pub(crate) async fn tell(&self, call: Call<'_>) -> Result<(), Trouble> {
+    pub(crate) async fn tell(&self, call: Call<'_>) -> Result<(), GitHubError> {
         self.answer(&call).await.map(drop)
     }
 
@@ -160,7 +166,7 @@ impl Client {
     pub(crate) async fn list<T: DeserializeOwned>(
         &self,
         mut call: Call<'_>,
-    ) -> Result<Vec<T>, Trouble> {
+    ) -> Result<Vec<T>, GitHubError> {
         let joint = if call.route.contains('?') { '&' } else { '?' };
         call.route = format!("{}{joint}per_page=100", call.route);
         let mut items = Vec::new();
@@ -172,10 +178,13 @@ impl Client {
                 None => return Ok(items),
             }
         }
-        Err(call.trouble(Kind::Invalid, format!("there are more than {} of them", PAGES * 100)))
+        Err(call.trouble(
+            GitHubErrorKind::Invalid,
+            format!("there are more than {} of them", PAGES * 100),
+        ))
     }
 
-    async fn answer(&self, call: &Call<'_>) -> Result<Answer, Trouble> {
+    async fn answer(&self, call: &Call<'_>) -> Result<HttpAnswer, GitHubError> {
         let uri = self.uri(call)?;
         let mut attempts = RETRY.start();
         loop {
@@ -184,32 +193,34 @@ impl Client {
             }
             let (verdict, why, accepted) = match self.send(call, &uri).await {
                 Ok(answer) => match judge(&answer, SystemTime::now()) {
-                    Verdict::Good => return Ok(answer),
+                    AnswerMeaning::Good => return Ok(answer),
                     verdict => {
                         let accepted = text(&answer.headers, "x-accepted-github-permissions")
                             .map(str::to_owned);
                         (verdict, said(&answer), accepted)
                     }
                 },
-                Err(failed) => (Verdict::Unclear, failed, None),
+                Err(failed) => (AnswerMeaning::Unclear, failed, None),
             };
             let (asked_pause, kind) = match verdict {
-                Verdict::Wait(pause) => (Some(pause), Kind::Limited),
-                Verdict::Unclear if call.is_repeatable => (None, Kind::Unavailable),
-                Verdict::Unclear | Verdict::Good => {
-                    return Err(call.trouble(Kind::Unavailable, why));
+                AnswerMeaning::Wait(pause) => (Some(pause), GitHubErrorKind::Limited),
+                AnswerMeaning::Unclear if call.is_repeatable => {
+                    (None, GitHubErrorKind::Unavailable)
                 }
-                Verdict::Bad(Kind::Forbidden { .. }) => {
+                AnswerMeaning::Unclear | AnswerMeaning::Good => {
+                    return Err(call.trouble(GitHubErrorKind::Unavailable, why));
+                }
+                AnswerMeaning::Bad(GitHubErrorKind::Forbidden { .. }) => {
                     let permissions = permissions(accepted.as_deref(), call.needs);
-                    return Err(call.trouble(Kind::Forbidden { permissions }, why));
+                    return Err(call.trouble(GitHubErrorKind::Forbidden { permissions }, why));
                 }
-                Verdict::Bad(kind) => return Err(call.trouble(kind, why)),
+                AnswerMeaning::Bad(kind) => return Err(call.trouble(kind, why)),
             };
             let pause = attempts.next_pause(asked_pause);
             let Some(pause) = pause.filter(|pause| self.has_patience(*pause)) else {
                 return Err(call.trouble(kind, why));
             };
-            if kind == Kind::Limited {
+            if kind == GitHubErrorKind::Limited {
                 self.log.note(&format!("GitHub asks to wait {} s", pause.as_secs()));
             }
             tokio::time::sleep(pause).await;
@@ -217,7 +228,7 @@ impl Client {
     }
 
     /// The answer whatever its status, or why there is none.
-    async fn send(&self, call: &Call<'_>, uri: &Uri) -> Result<Answer, String> {
+    async fn send(&self, call: &Call<'_>, uri: &Uri) -> Result<HttpAnswer, String> {
         let builder = Request::builder().method(call.method.clone()).uri(uri.clone());
         let request = match &call.body {
             Body::None => {
@@ -240,23 +251,23 @@ impl Client {
             .await
             .map_err(|error| chain(&*error))?
             .to_bytes();
-        Ok(Answer { status: parts.status, headers: parts.headers, body })
+        Ok(HttpAnswer { status: parts.status, headers: parts.headers, body })
     }
 
     /// A URL of GitHub's is taken only if it leads to GitHub: the token goes with it.
-    fn uri(&self, call: &Call<'_>) -> Result<Uri, Trouble> {
+    fn uri(&self, call: &Call<'_>) -> Result<Uri, GitHubError> {
         let is_route = call.route.starts_with('/');
         let full =
             if is_route { format!("{}{}", self.prefix, call.route) } else { call.route.clone() };
         let uri: Uri = full.parse().map_err(|_| {
-            call.trouble(Kind::Invalid, format!("`{}` is no URL", full.escape_debug()))
+            call.trouble(GitHubErrorKind::Invalid, format!("`{}` is no URL", full.escape_debug()))
         })?;
         let same =
             |there: &Uri| uri.scheme() == there.scheme() && uri.authority() == there.authority();
         match is_route || same(&self.origin) || same(&self.uploads) {
             true => Ok(uri),
             false => Err(call.trouble(
-                Kind::Invalid,
+                GitHubErrorKind::Invalid,
                 format!(
                     "the answer leads to another host, `{}`",
                     uri.host().unwrap_or_default().escape_debug()
@@ -287,23 +298,23 @@ fn uploads(origin: &Uri) -> Uri {
     beside().unwrap_or_else(|| origin.clone())
 }
 
-fn judge(answer: &Answer, now: SystemTime) -> Verdict {
+fn judge(answer: &HttpAnswer, now: SystemTime) -> AnswerMeaning {
     let status = answer.status;
     match status.as_u16() {
-        200..=299 => Verdict::Good,
-        401 => Verdict::Bad(Kind::NoToken),
+        200..=299 => AnswerMeaning::Good,
+        401 => AnswerMeaning::Bad(GitHubErrorKind::NoToken),
         403 | 429 => match limit(answer, now) {
-            Some(pause) => Verdict::Wait(pause),
-            None => Verdict::Bad(Kind::Forbidden { permissions: Vec::new() }),
+            Some(pause) => AnswerMeaning::Wait(pause),
+            None => AnswerMeaning::Bad(GitHubErrorKind::Forbidden { permissions: Vec::new() }),
         },
-        404 | 410 => Verdict::Bad(Kind::NotFound),
-        500..=599 => Verdict::Unclear,
-        _ => Verdict::Bad(Kind::Invalid),
+        404 | 410 => AnswerMeaning::Bad(GitHubErrorKind::NotFound),
+        500..=599 => AnswerMeaning::Unclear,
+        _ => AnswerMeaning::Bad(GitHubErrorKind::Invalid),
     }
 }
 
 /// How long to wait, where too many requests are the reason. GitHub's order: `retry-after`, then the reset, then a minute.
-fn limit(answer: &Answer, now: SystemTime) -> Option<Duration> {
+fn limit(answer: &HttpAnswer, now: SystemTime) -> Option<Duration> {
     let number = |name| text(&answer.headers, name)?.parse::<u64>().ok();
     if let Some(seconds) = number("retry-after") {
         return Some(Duration::from_secs(seconds));
@@ -326,7 +337,7 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 }
 
 /// GitHub's own words and the request's id, by which its support finds it.
-fn said(answer: &Answer) -> String {
+fn said(answer: &HttpAnswer) -> String {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let mut why = format!("HTTP {}", answer.status.as_u16());
     if let Some(message) = body["message"].as_str() {
@@ -353,9 +364,12 @@ fn next_page(headers: &HeaderMap) -> Option<String> {
     next.next().map(|(url, _)| url.to_owned())
 }
 
-fn parse<T: DeserializeOwned>(call: &Call<'_>, body: &Bytes) -> Result<T, Trouble> {
+fn parse<T: DeserializeOwned>(call: &Call<'_>, body: &Bytes) -> Result<T, GitHubError> {
     serde_json::from_slice(body).map_err(|error| {
-        call.trouble(Kind::Invalid, format!("the answer is not as GitHub describes it: {error}"))
+        call.trouble(
+            GitHubErrorKind::Invalid,
+            format!("the answer is not as GitHub describes it: {error}"),
+        )
     })
 }
 
@@ -377,11 +391,11 @@ fn chain(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, headers: &[(&'static str, &'static str)], message: &str) -> Answer {
+    fn answer(status: u16, headers: &[(&'static str, &'static str)], message: &str) -> HttpAnswer {
         let pairs = headers.iter().map(|(name, value)| {
             (header::HeaderName::from_static(name), header::HeaderValue::from_static(value))
         });
-        Answer {
+        HttpAnswer {
             status: StatusCode::from_u16(status).unwrap(),
             headers: pairs.collect(),
             body: serde_json::json!({ "message": message }).to_string().into(),
@@ -394,9 +408,9 @@ mod tests {
         let verdict = |status, headers: &[(&'static str, &'static str)], message: &str| {
             judge(&answer(status, headers, message), now)
         };
-        let wait = |seconds| Verdict::Wait(Duration::from_secs(seconds));
-        let forbidden = Verdict::Bad(Kind::Forbidden { permissions: Vec::new() });
-        assert_eq!(verdict(201, &[], ""), Verdict::Good);
+        let wait = |seconds| AnswerMeaning::Wait(Duration::from_secs(seconds));
+        let forbidden = AnswerMeaning::Bad(GitHubErrorKind::Forbidden { permissions: Vec::new() });
+        assert_eq!(verdict(201, &[], ""), AnswerMeaning::Good);
         assert_eq!(verdict(429, &[("retry-after", "5")], ""), wait(5));
         assert_eq!(verdict(429, &[], ""), wait(60));
         assert_eq!(verdict(403, &[], "You have exceeded a secondary rate limit."), wait(60));
@@ -405,7 +419,7 @@ mod tests {
             wait(31)
         );
         let never = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "18446744073709551615")];
-        assert_eq!(verdict(403, &never, ""), Verdict::Wait(Duration::MAX));
+        assert_eq!(verdict(403, &never, ""), AnswerMeaning::Wait(Duration::MAX));
         assert_eq!(
             verdict(
                 403,
@@ -414,11 +428,14 @@ mod tests {
             ),
             forbidden
         );
-        assert_eq!(verdict(401, &[], "Bad credentials"), Verdict::Bad(Kind::NoToken));
-        assert_eq!(verdict(404, &[], ""), Verdict::Bad(Kind::NotFound));
-        assert_eq!(verdict(422, &[], ""), Verdict::Bad(Kind::Invalid));
-        assert_eq!(verdict(301, &[], ""), Verdict::Bad(Kind::Invalid));
-        assert_eq!(verdict(502, &[], ""), Verdict::Unclear);
+        assert_eq!(
+            verdict(401, &[], "Bad credentials"),
+            AnswerMeaning::Bad(GitHubErrorKind::NoToken)
+        );
+        assert_eq!(verdict(404, &[], ""), AnswerMeaning::Bad(GitHubErrorKind::NotFound));
+        assert_eq!(verdict(422, &[], ""), AnswerMeaning::Bad(GitHubErrorKind::Invalid));
+        assert_eq!(verdict(301, &[], ""), AnswerMeaning::Bad(GitHubErrorKind::Invalid));
+        assert_eq!(verdict(502, &[], ""), AnswerMeaning::Unclear);
     }
 
     #[test]

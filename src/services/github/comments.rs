@@ -5,16 +5,16 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    account::Account,
+    account::GitHubAccount,
     api::Api,
     client::Call,
-    error::{Kind, Trouble},
+    error::{GitHubError, GitHubErrorKind},
 };
 
 const NEEDS: &str = "pull-requests: write";
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(from = "Wire")]
+#[serde(from = "CommentAnswer")]
 pub(crate) struct Comment {
     pub(crate) id: u64,
     /// Empty: the account was deleted.
@@ -26,19 +26,19 @@ pub(crate) struct Comment {
 
 /// As GitHub sends it.
 #[derive(Deserialize)]
-struct Wire {
+struct CommentAnswer {
     id: u64,
-    user: Option<Account>,
+    user: Option<GitHubAccount>,
     #[serde(default)]
     body: Option<String>,
     html_url: String,
 }
 
-impl From<Wire> for Comment {
-    fn from(wire: Wire) -> Self {
+impl From<CommentAnswer> for Comment {
+    fn from(wire: CommentAnswer) -> Self {
         Self {
             id: wire.id,
-            author_is_bot: wire.user.as_ref().is_some_and(Account::is_bot),
+            author_is_bot: wire.user.as_ref().is_some_and(GitHubAccount::is_bot),
             author_login: wire.user.map(|user| user.login).unwrap_or_default(),
             body: wire.body.unwrap_or_default(),
             html_url: wire.html_url,
@@ -48,7 +48,7 @@ impl From<Wire> for Comment {
 
 impl Api {
     /// All of a pull request (or an issue), oldest first.
-    pub(crate) async fn comments(&self, issue: u64) -> Result<Vec<Comment>, Trouble> {
+    pub(crate) async fn comments(&self, issue: u64) -> Result<Vec<Comment>, GitHubError> {
         let doing = format!("read the comments of #{issue}");
         let route = self.route(&format!("/issues/{issue}/comments"));
         self.client.list(Call::get(route, &doing, "pull-requests: read")).await
@@ -61,9 +61,9 @@ impl Api {
         issue: u64,
         body: &str,
         author: &str,
-    ) -> Result<Comment, Trouble> {
+    ) -> Result<Comment, GitHubError> {
         let lost = match self.post_comment(issue, body).await {
-            Err(trouble) if trouble.kind == Kind::Unavailable => trouble,
+            Err(trouble) if trouble.kind == GitHubErrorKind::Unavailable => trouble,
             answered => return answered,
         };
         let found = self.comments(issue).await.map_err(|_| lost)?;
@@ -73,7 +73,7 @@ impl Api {
         }
     }
 
-    async fn post_comment(&self, issue: u64, body: &str) -> Result<Comment, Trouble> {
+    async fn post_comment(&self, issue: u64, body: &str) -> Result<Comment, GitHubError> {
         let doing = format!("comment on #{issue}");
         let call = Call::new(
             Method::POST,
@@ -84,7 +84,7 @@ impl Api {
         self.client.ask(call.json(json!({ "body": body }))).await
     }
 
-    pub(crate) async fn update_comment(&self, id: u64, body: &str) -> Result<Comment, Trouble> {
+    pub(crate) async fn update_comment(&self, id: u64, body: &str) -> Result<Comment, GitHubError> {
         let doing = format!("update the comment {id}");
         // octocrab's own sends POST, which GitHub refuses.
         let call =
@@ -93,11 +93,11 @@ impl Api {
     }
 
     /// One that is gone already is fine.
-    pub(crate) async fn delete_comment(&self, id: u64) -> Result<(), Trouble> {
+    pub(crate) async fn delete_comment(&self, id: u64) -> Result<(), GitHubError> {
         let doing = format!("delete the comment {id}");
         let route = self.route(&format!("/issues/comments/{id}"));
         match self.client.tell(Call::new(Method::DELETE, route, &doing, NEEDS)).await {
-            Err(trouble) if trouble.kind == Kind::NotFound => Ok(()),
+            Err(trouble) if trouble.kind == GitHubErrorKind::NotFound => Ok(()),
             answered => answered,
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     api::{Api, segment},
     client::Call,
-    error::{Kind, Trouble},
+    error::{GitHubError, GitHubErrorKind},
 };
 
 const NEEDS: &str = "deployments: write";
@@ -61,7 +61,7 @@ impl Api {
     pub(crate) async fn create_deployment(
         &self,
         new: NewDeployment<'_>,
-    ) -> Result<Deployment, Trouble> {
+    ) -> Result<Deployment, GitHubError> {
         let NewDeployment { git_ref, environment, payload, .. } = new;
         let doing = format!("record the deployment to `{environment}`");
         let call = Call::new(Method::POST, self.route("/deployments"), &doing, NEEDS);
@@ -72,7 +72,7 @@ impl Api {
             "auto_merge": false, "required_contexts": [],
         });
         let lost = match self.client.ask(call.json(body)).await {
-            Err(trouble) if trouble.kind == Kind::Unavailable => trouble,
+            Err(trouble) if trouble.kind == GitHubErrorKind::Unavailable => trouble,
             answered => return answered,
         };
         let found = self.deployments(environment).await.map_err(|_| lost.clone())?;
@@ -85,7 +85,7 @@ impl Api {
         &self,
         deployment: u64,
         status: &NewStatus<'_>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), GitHubError> {
         let doing = format!("tell how the deployment {deployment} goes");
         let route = self.route(&format!("/deployments/{deployment}/statuses"));
         let description: String = status.description.chars().take(DESCRIPTION_LIMIT).collect();
@@ -101,7 +101,10 @@ impl Api {
     }
 
     /// Of an environment, newest first.
-    pub(crate) async fn deployments(&self, environment: &str) -> Result<Vec<Deployment>, Trouble> {
+    pub(crate) async fn deployments(
+        &self,
+        environment: &str,
+    ) -> Result<Vec<Deployment>, GitHubError> {
         let doing = format!("read the deployments to `{environment}`");
         let route = self.route(&format!("/deployments?environment={}", segment(environment)));
         self.client.list(Call::get(route, &doing, "deployments: read")).await
@@ -111,7 +114,7 @@ impl Api {
     pub(crate) async fn deployment_state(
         &self,
         deployment: u64,
-    ) -> Result<Option<String>, Trouble> {
+    ) -> Result<Option<String>, GitHubError> {
         #[derive(Deserialize)]
         struct Said {
             state: String,
@@ -124,11 +127,11 @@ impl Api {
     }
 
     /// One that is gone already is fine. A workflow's own token may not delete environments: that needs an administrator's.
-    pub(crate) async fn delete_environment(&self, environment: &str) -> Result<(), Trouble> {
+    pub(crate) async fn delete_environment(&self, environment: &str) -> Result<(), GitHubError> {
         let doing = format!("delete the GitHub environment `{environment}`");
         let route = self.route(&format!("/environments/{}", segment(environment)));
         match self.client.tell(Call::new(Method::DELETE, route, &doing, NEEDS)).await {
-            Err(trouble) if trouble.kind == Kind::NotFound => Ok(()),
+            Err(trouble) if trouble.kind == GitHubErrorKind::NotFound => Ok(()),
             answered => answered,
         }
     }

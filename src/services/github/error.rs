@@ -6,15 +6,15 @@ use std::fmt;
 use crate::base::error::{Error, Exit};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Trouble {
-    pub(crate) kind: Kind,
+pub(crate) struct GitHubError {
+    pub(crate) kind: GitHubErrorKind,
     /// "can't create the comment"
     what: String,
     why: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum GitHubErrorKind {
     /// None was given, or GitHub does not know it (any more).
     NoToken,
     /// The token may not; `permissions` are lines for the workflow's `permissions:`.
@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     },
     NotFound,
     /// There is no repository to ask about.
-    Elsewhere,
+    NoRepository,
     /// GitHub refuses what we sent, or we what it sent.
     Invalid,
     /// Too many requests, for longer than we wait.
@@ -32,33 +32,39 @@ pub(crate) enum Kind {
     Unavailable,
 }
 
-impl Trouble {
-    pub(crate) fn new(kind: Kind, what: impl Into<String>, why: impl fmt::Display) -> Self {
+impl GitHubError {
+    pub(crate) fn new(
+        kind: GitHubErrorKind,
+        what: impl Into<String>,
+        why: impl fmt::Display,
+    ) -> Self {
         Self { kind, what: what.into(), why: why.to_string() }
     }
 
     fn hint(&self) -> Option<String> {
         Some(match &self.kind {
-            Kind::NoToken => "give the step `github-token: ${{ github.token }}`".to_owned(),
-            Kind::Forbidden { permissions } => {
+            GitHubErrorKind::NoToken => "give the step `github-token: ${{ github.token }}`".to_owned(),
+            GitHubErrorKind::Forbidden { permissions } => {
                 format!("give the workflow's job these permissions:\n{}", block(permissions))
             }
-            Kind::NotFound => "does it exist, and may the token see it?".to_owned(),
-            Kind::Elsewhere => {
+            GitHubErrorKind::NotFound => "does it exist, and may the token see it?".to_owned(),
+            GitHubErrorKind::NoRepository => {
                 "a step of a workflow has it; elsewhere set GITHUB_ACTIONS=true, GITHUB_REPOSITORY=owner/name and GITHUB_TOKEN"
                     .to_owned()
             }
-            Kind::Invalid => return None,
-            Kind::Limited | Kind::Unavailable => "run it again later; githubstatus.com says how GitHub is".to_owned(),
+            GitHubErrorKind::Invalid => return None,
+            GitHubErrorKind::Limited | GitHubErrorKind::Unavailable => "run it again later; githubstatus.com says how GitHub is".to_owned(),
         })
     }
 
     /// For where other things can fail as well.
     pub(crate) fn into_error(self) -> Error {
         let exit = match self.kind {
-            Kind::NoToken | Kind::Forbidden { .. } => Exit::Credentials,
-            Kind::NotFound | Kind::Invalid | Kind::Elsewhere => Exit::Input,
-            Kind::Limited | Kind::Unavailable => Exit::Unavailable,
+            GitHubErrorKind::NoToken | GitHubErrorKind::Forbidden { .. } => Exit::Credentials,
+            GitHubErrorKind::NotFound
+            | GitHubErrorKind::Invalid
+            | GitHubErrorKind::NoRepository => Exit::Input,
+            GitHubErrorKind::Limited | GitHubErrorKind::Unavailable => Exit::Unavailable,
         };
         let hint = self.hint();
         let error = Error::new(exit, self.what).why(self.why);
@@ -70,7 +76,7 @@ impl Trouble {
 }
 
 /// What failed, why, and what to do: for a warning.
-impl fmt::Display for Trouble {
+impl fmt::Display for GitHubError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.what, self.why)?;
         self.hint().map_or(Ok(()), |hint| write!(f, "\n  -> {hint}"))

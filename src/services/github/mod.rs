@@ -15,14 +15,14 @@ mod repository;
 pub(crate) mod tests;
 
 pub(crate) use self::{
-    account::Account,
+    account::GitHubAccount,
     api::Api,
     comments::Comment,
     deployments::{Deployment, NewDeployment, NewStatus, Status},
-    error::{Kind, Trouble},
+    error::{GitHubError, GitHubErrorKind},
     pull_request::PullRequest,
     release_body::Section,
-    releases::{NewRelease, Release},
+    releases::{GitHubRelease, NewRelease},
     repository::{Repository, RepositoryName},
 };
-pub(crate) use crate::{base::pace::Pace, services::ci::runner_files::Files};
+pub(crate) use crate::base::pace::Pace;

@@ -2,13 +2,13 @@
 
 use serde::Deserialize;
 
-use super::{account::Account, repository::Repository};
+use super::{account::GitHubAccount, repository::Repository};
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct PullRequest {
     pub(crate) number: u64,
     #[serde(default)]
-    state: State,
+    state: PullRequestState,
     #[serde(default)]
     pub(crate) draft: bool,
     /// Missing in lists, even for merged pull requests.
@@ -22,7 +22,7 @@ pub(crate) struct PullRequest {
     #[serde(default)]
     labels: Vec<Label>,
     /// None: the account was deleted.
-    user: Option<Account>,
+    user: Option<GitHubAccount>,
     pub(crate) head: Branch,
     pub(crate) base: Branch,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Branch {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum State {
+enum PullRequestState {
     #[default]
     Open,
     Closed,
@@ -52,7 +52,7 @@ struct Label {
 
 impl PullRequest {
     pub(crate) fn is_open(&self) -> bool {
-        self.state == State::Open
+        self.state == PullRequestState::Open
     }
 
     /// Returns true also if the fork was deleted.
@@ -62,7 +62,7 @@ impl PullRequest {
     }
 
     pub(crate) fn is_by_dependabot(&self) -> bool {
-        self.user.as_ref().is_some_and(Account::is_dependabot)
+        self.user.as_ref().is_some_and(GitHubAccount::is_dependabot)
     }
 
     /// Compares names as GitHub does, without regard to case.

@@ -8,13 +8,13 @@ use serde_json::json;
 use super::{
     api::{Api, segment},
     client::Call,
-    error::{Kind, Trouble},
+    error::{GitHubError, GitHubErrorKind},
 };
 
 const NEEDS: &str = "contents: write";
 
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Release {
+pub(crate) struct GitHubRelease {
     pub(crate) id: u64,
     #[serde(default)]
     pub(crate) body: Option<String>,
@@ -50,34 +50,49 @@ struct Notes {
 
 impl Api {
     /// None where the tag has no release.
-    pub(crate) async fn release_by_tag(&self, tag: &str) -> Result<Option<Release>, Trouble> {
+    pub(crate) async fn release_by_tag(
+        &self,
+        tag: &str,
+    ) -> Result<Option<GitHubRelease>, GitHubError> {
         let doing = format!("read the GitHub release of `{}`", tag.escape_debug());
         let route = self.route(&format!("/releases/tags/{}", segment(tag)));
         match self.client.ask(Call::get(route, &doing, "contents: read")).await {
-            Err(trouble) if trouble.kind == Kind::NotFound => Ok(None),
+            Err(trouble) if trouble.kind == GitHubErrorKind::NotFound => Ok(None),
             answered => answered.map(Some),
         }
     }
 
     /// One that is there already, because an answer was lost or another run was faster, is returned as it is.
-    pub(crate) async fn create_release(&self, new: &NewRelease<'_>) -> Result<Release, Trouble> {
+    pub(crate) async fn create_release(
+        &self,
+        new: &NewRelease<'_>,
+    ) -> Result<GitHubRelease, GitHubError> {
         let doing = format!("create the GitHub release of `{}`", new.tag_name.escape_debug());
         let call = Call::new(Method::POST, self.route("/releases"), &doing, NEEDS).json(json!(new));
         let refused = match self.client.ask(call).await {
-            Err(trouble) if [Kind::Unavailable, Kind::Invalid].contains(&trouble.kind) => trouble,
+            Err(trouble)
+                if [GitHubErrorKind::Unavailable, GitHubErrorKind::Invalid]
+                    .contains(&trouble.kind) =>
+            {
+                trouble
+            }
             answered => return answered,
         };
         self.release_by_tag(new.tag_name).await.ok().flatten().ok_or(refused)
     }
 
-    pub(crate) async fn update_release(&self, id: u64, body: &str) -> Result<Release, Trouble> {
+    pub(crate) async fn update_release(
+        &self,
+        id: u64,
+        body: &str,
+    ) -> Result<GitHubRelease, GitHubError> {
         let doing = format!("update the GitHub release {id}");
         let call = Call::new(Method::PATCH, self.route(&format!("/releases/{id}")), &doing, NEEDS);
         self.client.ask(call.json(json!({ "body": body }))).await
     }
 
     /// What was merged since the release before, in Markdown.
-    pub(crate) async fn generate_notes(&self, tag: &str) -> Result<String, Trouble> {
+    pub(crate) async fn generate_notes(&self, tag: &str) -> Result<String, GitHubError> {
         let doing = format!("have notes written for `{}`", tag.escape_debug());
         let call = Call::new(Method::POST, self.route("/releases/generate-notes"), &doing, NEEDS);
         let notes: Notes =
@@ -85,7 +100,7 @@ impl Api {
         Ok(notes.body)
     }
 
-    pub(crate) async fn assets(&self, release: u64) -> Result<Vec<Asset>, Trouble> {
+    pub(crate) async fn assets(&self, release: u64) -> Result<Vec<Asset>, GitHubError> {
         let doing = format!("read the files of the GitHub release {release}");
         self.client
             .list(Call::get(
@@ -99,11 +114,11 @@ impl Api {
     /// GitHub keeps one file of a name: another one must be deleted first.
     pub(crate) async fn upload_asset(
         &self,
-        release: &Release,
+        release: &GitHubRelease,
         name: &str,
         content_type: &'static str,
         bytes: Bytes,
-    ) -> Result<Asset, Trouble> {
+    ) -> Result<Asset, GitHubError> {
         let doing = format!("upload `{}` to the GitHub release", name.escape_debug());
         let place = release.upload_url.split('{').next().unwrap_or_default();
         let call =
@@ -111,11 +126,11 @@ impl Api {
         self.client.ask(call.file(content_type, bytes)).await
     }
 
-    pub(crate) async fn delete_asset(&self, id: u64) -> Result<(), Trouble> {
+    pub(crate) async fn delete_asset(&self, id: u64) -> Result<(), GitHubError> {
         let doing = format!("delete the file {id} of the GitHub release");
         let route = self.route(&format!("/releases/assets/{id}"));
         match self.client.tell(Call::new(Method::DELETE, route, &doing, NEEDS)).await {
-            Err(trouble) if trouble.kind == Kind::NotFound => Ok(()),
+            Err(trouble) if trouble.kind == GitHubErrorKind::NotFound => Ok(()),
             answered => answered,
         }
     }

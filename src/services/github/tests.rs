@@ -5,17 +5,19 @@
 pub(crate) mod double;
 
 use double::{Fault, GitHub, TOKEN};
+use serde_json::json;
 
-use super::{Api, Kind, NewDeployment, NewRelease, NewStatus, Pace, Status, Trouble};
+use super::{
+    Api, GitHubError, GitHubErrorKind, NewDeployment, NewRelease, NewStatus, Pace, Status,
+};
 use crate::base::{
     interrupt::Interrupt,
     log::Log,
     process_env::ProcessEnv,
     redact::{Redactor, Secret},
 };
-use serde_json::json;
 
-pub(crate) fn api_with(github: &GitHub, token: &str) -> Result<Api, Trouble> {
+pub(crate) fn api_with(github: &GitHub, token: &str) -> Result<Api, GitHubError> {
     let variables = github.env().into_iter().map(|(name, value)| (name.into(), value.into()));
     let environment = ProcessEnv::new(variables);
     let log = Log::new(Redactor::default(), 0, true, false);
@@ -124,7 +126,7 @@ async fn reads_are_repeated_and_writes_are_not() {
         .create_deployment(deployment("live", false, json!({ "run": "7.1" })))
         .await
         .unwrap_err();
-    assert_eq!((trouble.kind, github.exchanges("POST").len()), (Kind::Unavailable, 1));
+    assert_eq!((trouble.kind, github.exchanges("POST").len()), (GitHubErrorKind::Unavailable, 1));
 }
 
 #[tokio::test]
@@ -147,7 +149,7 @@ async fn limits_are_waited_for_but_not_for_ever() {
         ),
     );
     let trouble = api.pull_request(7).await.unwrap_err();
-    assert_eq!(trouble.kind, Kind::Limited);
+    assert_eq!(trouble.kind, GitHubErrorKind::Limited);
     assert!(started.elapsed().as_secs() < 10);
 }
 
@@ -164,7 +166,7 @@ async fn a_missing_permission_is_named_to_be_pasted() {
     let trouble = api.create_comment(7, "One", "x").await.unwrap_err();
     assert_eq!(
         trouble.kind,
-        Kind::Forbidden { permissions: vec!["pull-requests: write".to_owned()] }
+        GitHubErrorKind::Forbidden { permissions: vec!["pull-requests: write".to_owned()] }
     );
     assert_eq!(
         trouble.to_string(),
@@ -172,7 +174,7 @@ async fn a_missing_permission_is_named_to_be_pasted() {
          -> give the workflow's job these permissions:\n     permissions:\n       contents: read\n       pull-requests: write"
     );
     let trouble = api_with(&github, "ghs_unknown").unwrap().pull_request(7).await.unwrap_err();
-    assert_eq!(trouble.kind, Kind::NoToken);
+    assert_eq!(trouble.kind, GitHubErrorKind::NoToken);
     assert!(api_with(&github, "two\nlines").is_err());
 }
 
@@ -183,13 +185,13 @@ async fn the_token_goes_to_no_other_host() {
     other.world().pull_request(7, "abc");
     let elsewhere = format!("{}/repos/acme/checkout/pulls/7", other.url());
     github.fault("/pulls/7", 1, refusal(302, &[("location", &elsewhere)], "Moved"));
-    assert_eq!(api(&github).pull_request(7).await.unwrap_err().kind, Kind::NoToken);
+    assert_eq!(api(&github).pull_request(7).await.unwrap_err().kind, GitHubErrorKind::NoToken);
     assert_eq!(other.exchanges("").iter().map(|it| it.login.clone()).collect::<Vec<_>>(), [None]);
     let next =
         format!("<{}/repos/acme/checkout/issues/7/comments?page=2>; rel=\"next\"", other.url());
     let page = Fault::Answer { status: 200, headers: vec![("link", next)], message: "" };
     github.fault("/issues/7/comments", 1, page);
-    assert_eq!(api(&github).comments(7).await.unwrap_err().kind, Kind::Invalid);
+    assert_eq!(api(&github).comments(7).await.unwrap_err().kind, GitHubErrorKind::Invalid);
     assert_eq!(other.exchanges("").len(), 1);
 }
 
@@ -214,7 +216,7 @@ async fn a_release_and_its_files() {
         .upload_asset(&release, "manifest a.json", "application/json", "{}".into())
         .await
         .unwrap_err();
-    assert_eq!(twice.kind, Kind::Invalid);
+    assert_eq!(twice.kind, GitHubErrorKind::Invalid);
     api.delete_asset(asset.id).await.unwrap();
     assert_eq!(api.update_release(release.id, "New").await.unwrap().body.as_deref(), Some("New"));
     assert_eq!(github.world().releases.len(), 1);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    base::{error::Place, log::Log},
+    base::{error::FilePosition, log::Log},
     terraform::code::modules::FROM_CHECKOUT,
 };
 
@@ -69,7 +69,12 @@ fn location(line: &str) -> Option<(String, u64)> {
 pub(crate) fn annotate(log: &Log, infra: &Path, diagnostics: &[Diagnostic]) {
     for Diagnostic { is_error, title, detail, file, line, column } in diagnostics {
         if let Some(file) = in_checkout(infra, file) {
-            log.annotate(*is_error, title, detail, &Place { file, line: *line, column: *column });
+            log.annotate(
+                *is_error,
+                title,
+                detail,
+                &FilePosition { file, line: *line, column: *column },
+            );
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     base::{redact::Redactor, retry::jitter},
-    services::github::{Api, Comment, Kind, Trouble},
+    services::github::{Api, Comment, GitHubError, GitHubErrorKind},
 };
 
 /// How often a run reads the comment before it gives up.
@@ -24,15 +24,15 @@ const MAX_PAUSE: Duration = Duration::from_secs(6);
 
 /// Why the row was not written.
 pub(crate) enum UpsertError {
-    GitHub(Trouble),
+    GitHub(GitHubError),
     /// The comment would contain a known secret.
     Secret,
     /// Other runs have overwritten the row again and again.
     Lost,
 }
 
-impl From<Trouble> for UpsertError {
-    fn from(error: Trouble) -> Self {
+impl From<GitHubError> for UpsertError {
+    fn from(error: GitHubError) -> Self {
         Self::GitHub(error)
     }
 }
@@ -124,7 +124,7 @@ pub(crate) async fn upsert(
         let text = checked(&target.with(rows, row), target.redactor)?;
         match target.api.update_comment(oldest.id, &text).await {
             // The comment was deleted meanwhile.
-            Err(error) if error.kind == Kind::NotFound => continue,
+            Err(error) if error.kind == GitHubErrorKind::NotFound => continue,
             updated => updated?,
         };
         has_written = true;
