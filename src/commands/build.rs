@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use crate::{
     base::error::{Error, Result},
     cli::args::{BuildInputs, Global},
-    commands::function::{Component, pinned, show},
+    commands::function::Component,
     config::names::Image,
-    release::artifact::function::{self, Code, Images, Profile, default_tag},
+    release::artifact::function::{
+        self, Code, Images, Profile, default_tag, log_inputs, pin_bases,
+    },
     services::{
         ci::host::Host,
         docker::engine::{Build, Credentials, Engine},
@@ -30,7 +32,7 @@ pub(crate) async fn run(global: &Global, inputs: &BuildInputs, host: &Host) -> R
     if inputs.dry_run {
         host.log.output(&format!("image                  {tag}"));
         code.dockerfile(profile, &images).lines().for_each(|line| host.log.output(line));
-        show(&images, &context, Some(&engine), &logins, host).await;
+        log_inputs(&images, &context, Some(&engine), &logins, host).await;
         return Ok(());
     }
     host.log.step(&format!("Build the image {tag}"));
@@ -58,7 +60,7 @@ async fn build(
     logins: &Logins,
     host: &Host,
 ) -> Result<()> {
-    let pinned = pinned(images, engine, logins, host).await?;
+    let pinned = pin_bases(images, engine, logins, host).await?;
     let files = code.context(profile, &pinned.images)?;
     let build = Build {
         image: tag.to_string(),

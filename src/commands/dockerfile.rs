@@ -6,7 +6,7 @@ use super::function::Component;
 use crate::{
     base::error::{Error, Result},
     cli::args::{DockerfileInputs, Global},
-    release::artifact::function::{Code, Profile},
+    release::artifact::function::{Code, Profile, log_inputs},
     services::{ci::host::Host, docker::engine::Engine, registry::logins::Logins},
 };
 
@@ -27,7 +27,7 @@ pub(crate) async fn run(global: &Global, inputs: &DockerfileInputs, host: &Host)
     text.lines().for_each(|line| host.log.output(line));
     let engine = Engine::connect(host).await.ok();
     let logins = Logins::gather(&[], &host.environment, &host.log.redactor)?;
-    super::function::show(&images, &context, engine.as_ref(), &logins, host).await;
+    log_inputs(&images, &context, engine.as_ref(), &logins, host).await;
     Ok(())
 }
 

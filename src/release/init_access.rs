@@ -30,12 +30,12 @@ github.com ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAA
 const IN_CONTAINER: &str = "/github/workspace";
 
 /// Files are made in the private folder and are gone with it.
-pub(crate) struct Fetching {
+pub(crate) struct InitAccess {
     pub(crate) env: BTreeMap<OsString, OsString>,
-    cache: Option<Cache>,
+    cache: Option<PluginCache>,
 }
 
-struct Cache {
+struct PluginCache {
     folder: PathBuf,
     /// The folder, or the first above it that was made for it.
     made: PathBuf,
@@ -43,7 +43,7 @@ struct Cache {
     owner: (u32, u32),
 }
 
-impl Fetching {
+impl InitAccess {
     pub(crate) fn prepare(
         inputs: &FetchInputs,
         host: &Host,
@@ -64,7 +64,7 @@ impl Fetching {
         let cache = inputs
             .cache_dir
             .as_deref()
-            .map(|folder| Cache::open(folder, &host.environment))
+            .map(|folder| PluginCache::open(folder, &host.environment))
             .transpose()?;
         if let Some(cache) = &cache {
             set("TF_PLUGIN_CACHE_DIR", cache.folder.clone().into());
@@ -73,8 +73,8 @@ impl Fetching {
     }
 
     /// In a container we are root, and the runner is not.
-    pub(crate) fn give_back(&self, host: &Host) {
-        let Some(Cache { made, owner: (user, group), .. }) = &self.cache else { return };
+    pub(crate) fn restore_owner(&self, host: &Host) {
+        let Some(PluginCache { made, owner: (user, group), .. }) = &self.cache else { return };
         if !nix::unistd::geteuid().is_root() {
             return;
         }
@@ -158,7 +158,7 @@ fn link_all(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-impl Cache {
+impl PluginCache {
     fn open(folder: &Path, environment: &ProcessEnv) -> Result<Self> {
         let failed = |error: io::Error| Error::io("can't make the cache", folder, &error);
         let absolute = std::path::absolute(folder).map_err(failed)?;

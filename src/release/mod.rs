@@ -1,8 +1,12 @@
-//! What a release is made of: sources, artifact, bundle.
+//! The steps of a release, and what it is made of: sources, artifact, bundle.
 
 pub(crate) mod artifact;
+pub(crate) mod assemble;
 pub(crate) mod bundle;
 pub(crate) mod facts;
+pub(crate) mod init;
 pub(crate) mod init_access;
+pub(crate) mod publish;
 pub(crate) mod published;
 pub(crate) mod source;
+mod upload;

@@ -1,6 +1,6 @@
 //! A release that is in the store: what is known of it without fetching all of it.
 
-use super::bundle::{BundleManifest, Index, Located};
+use super::bundle::{BundleIndex, BundleManifest, IndexLookup};
 use crate::{
     base::{
         digest::Sha256,
@@ -45,7 +45,7 @@ pub(crate) struct Published<'a> {
     store: &'a ReleaseStore,
     key: String,
     pub(crate) found: Found,
-    pub(crate) index: Index,
+    pub(crate) index: BundleIndex,
     tail: Vec<u8>,
 }
 
@@ -57,11 +57,13 @@ impl<'a> Published<'a> {
         let mut from = found.size.saturating_sub(TAIL);
         loop {
             let tail = store.get_range(&key, from, found.size - from).await?;
-            let located = Index::locate(&tail, found.size);
+            let located = BundleIndex::locate(&tail, found.size);
             match located.map_err(|error| error.hint(format!("it is {}", store.describe(&key))))? {
-                Located::Found(index) => return Ok(Some(Self { store, key, found, index, tail })),
-                Located::NeedMore { from_offset } if from_offset < from => from = from_offset,
-                Located::NeedMore { .. } => {
+                IndexLookup::Found(index) => {
+                    return Ok(Some(Self { store, key, found, index, tail }));
+                }
+                IndexLookup::NeedMore { from_offset } if from_offset < from => from = from_offset,
+                IndexLookup::NeedMore { .. } => {
                     return Err(Error::integrity(format!(
                         "the index of {} can't be read",
                         store.describe(&key)

@@ -15,13 +15,14 @@ use crate::{
         digest,
         digest::Sha256,
         error::{Error, Result},
+        log::Log,
         parallel::{Item, in_order, threads},
         units::bytes_text,
     },
     config::{component::Manifest, names::Component, scheme::Storage},
     release::{
         source,
-        source::{Boundary, SourceFile, TreeFile, walk},
+        source::{Boundary, SourceFile, Sources, TreeFile, walk},
     },
 };
 
@@ -107,8 +108,21 @@ fn check_size(files: &[TreeFile], source: &Path) -> Result<()> {
     .hint("leave files out by `lambda: {exclude: […]}` in cdflow.yml"))
 }
 
+/// Builds `function.zip` in the folder `to`.
+pub(crate) fn build(sources: &Sources, to: &Path, log: &Log) -> Result<LambdaZip> {
+    log.step("Build the Lambda zip");
+    let zip = write(&sources.artifact, &to.join("function.zip"))?;
+    log.note(&format!(
+        "{} files, {}, SHA-256 {}",
+        sources.artifact.len(),
+        bytes_text(zip.size),
+        zip.sha256
+    ));
+    Ok(zip)
+}
+
 /// Writes the zip. Entries are sorted, times fixed, modes 0644 or 0755.
-pub(crate) fn write(files: &BTreeMap<String, SourceFile>, to: &Path) -> Result<LambdaZip> {
+fn write(files: &BTreeMap<String, SourceFile>, to: &Path) -> Result<LambdaZip> {
     let failed = |error: io::Error| Error::io("can't write the function's zip", to, &error);
     let file = File::create_new(to).map_err(failed)?;
     let mut zip = ZipWriter::new(io::BufWriter::new(file));
@@ -119,8 +133,8 @@ pub(crate) fn write(files: &BTreeMap<String, SourceFile>, to: &Path) -> Result<L
         || Ok(()),
         |(), (name, file)| pack(name, file),
         |packed| match packed {
-            Packed::Compressed(entry) => put(&mut zip, entry).map_err(failed),
-            Packed::TooLarge(name, file) => compress(&mut zip, name, file, failed),
+            PackedFile::Compressed(entry) => put(&mut zip, entry).map_err(failed),
+            PackedFile::TooLarge(name, file) => compress(&mut zip, name, file, failed),
         },
     )?;
     let file = zip
@@ -133,7 +147,7 @@ pub(crate) fn write(files: &BTreeMap<String, SourceFile>, to: &Path) -> Result<L
 }
 
 /// A file on its way into the zip.
-enum Packed<'f> {
+enum PackedFile<'f> {
     /// A zip of this file alone.
     Compressed(Vec<u8>),
     TooLarge(&'f str, &'f SourceFile),
@@ -144,9 +158,9 @@ fn cost(file: &SourceFile) -> usize {
     if file.size > HELD { 0 } else { 2 * file.size as usize + 4096 }
 }
 
-fn pack<'f>(name: &'f str, file: &'f SourceFile) -> Result<Packed<'f>> {
+fn pack<'f>(name: &'f str, file: &'f SourceFile) -> Result<PackedFile<'f>> {
     if file.size > HELD {
-        return Ok(Packed::TooLarge(name, file));
+        return Ok(PackedFile::TooLarge(name, file));
     }
     let content =
         fs::read(&file.path).map_err(|error| Error::io("can't read", &file.path, &error))?;
@@ -159,7 +173,7 @@ fn pack<'f>(name: &'f str, file: &'f SourceFile) -> Result<Packed<'f>> {
         io::Write::write_all(&mut zip, &content)?;
         Ok(zip.finish()?.into_inner())
     })();
-    packed.map(Packed::Compressed).map_err(|error: zip::result::ZipError| {
+    packed.map(PackedFile::Compressed).map_err(|error: zip::result::ZipError| {
         Error::io("can't compress", &file.path, &error.into())
     })
 }

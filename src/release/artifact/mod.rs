@@ -4,3 +4,4 @@ pub(crate) mod function;
 pub(crate) mod image;
 pub(crate) mod image_reference;
 pub(crate) mod lambda;
+pub(crate) mod lambda_upload;

@@ -1,11 +1,12 @@
 //! The central directory: found from the end of the archive, and each of its entries judged by itself.
 
 use super::{
-    entry::Entry,
+    entry::BundleEntry,
     layout::{MAX_DIRECTORY, MAX_ENTRIES, MAX_FILE, check_name, is_bomb, refuse, refuse_archive},
     record::{
-        BLOCK, CENTRAL, Common, END, END_LEN, END64, END64_LEN, END64_LOCATOR, END64_LOCATOR_LEN,
-        EXTRA_BLOCKS, FLAG_DESCRIPTOR, FLAG_UTF8, Fields, LOCAL_LEN, Method, find_extra,
+        BLOCK, CENTRAL, CommonFields, END, END_LEN, END64, END64_LEN, END64_LOCATOR,
+        END64_LOCATOR_LEN, EXTRA_BLOCKS, EntryMethod, FLAG_DESCRIPTOR, FLAG_UTF8, FieldReader,
+        LOCAL_LEN, find_extra,
     },
 };
 use crate::base::error::{Error, Result};
@@ -16,13 +17,13 @@ const ENDS: u64 = (END_LEN + END64_LOCATOR_LEN + END64_LEN) as u64;
 pub(crate) const LOOKBACK: u64 = ENDS + u16::MAX as u64;
 
 /// Where the central directory is.
-pub(crate) struct Directory {
+pub(crate) struct CentralDirectory {
     entries: u64,
     pub(crate) offset: u64,
     pub(crate) len: u64,
 }
 
-impl Directory {
+impl CentralDirectory {
     /// `None`: more of the tail is needed.
     pub(crate) fn find(tail: &[u8], total: u64) -> Result<Option<Self>> {
         if (tail.len() as u64) < total.min(ENDS) {
@@ -42,7 +43,7 @@ impl Directory {
 
     /// The directory and where it has to end.
     fn parse(tail: &[u8], end: &[u8], total: u64) -> Option<(Self, u64)> {
-        let mut fields = Fields(&end[4..]);
+        let mut fields = FieldReader(&end[4..]);
         let disks = (fields.u16()?, fields.u16()?);
         let (here, entries) = (fields.u16()?, fields.u16()?);
         let (len, offset) = (fields.u32()?, fields.u32()?);
@@ -63,7 +64,7 @@ impl Directory {
     fn widened(self, tail: &[u8], end_at: u64) -> Option<(Self, u64)> {
         let at = tail.len().checked_sub(ENDS as usize)?;
         let place = end_at.checked_sub((END64_LOCATOR_LEN + END64_LEN) as u64)?;
-        let mut fields = Fields(&tail[at..]);
+        let mut fields = FieldReader(&tail[at..]);
         let head = (fields.u32()?, fields.u64()?);
         let _versions = fields.u32()?;
         let disks = (fields.u32()?, fields.u32()?);
@@ -104,10 +105,10 @@ impl Directory {
     }
 
     /// `bytes` are those of the directory.
-    pub(crate) fn entries(&self, bytes: &[u8]) -> Result<Vec<Raw>> {
-        let mut fields = Fields(bytes);
+    pub(crate) fn entries(&self, bytes: &[u8]) -> Result<Vec<RawEntry>> {
+        let mut fields = FieldReader(bytes);
         let raw: Vec<_> =
-            (0..self.entries).map(|_| Raw::parse(&mut fields)).collect::<Result<_>>()?;
+            (0..self.entries).map(|_| RawEntry::parse(&mut fields)).collect::<Result<_>>()?;
         if fields.0.is_empty() { Ok(raw) } else { Err(damaged_directory()) }
     }
 }
@@ -134,9 +135,9 @@ pub(crate) fn damaged_directory() -> Error {
 }
 
 /// An entry of the directory as it stands there, its name known to be good.
-pub(crate) struct Raw {
+pub(crate) struct RawEntry {
     pub(crate) name: String,
-    pub(crate) common: Common,
+    pub(crate) common: CommonFields,
     made_by: u16,
     comment_len: u16,
     mode: u32,
@@ -155,8 +156,8 @@ const TYPE_LINK: u32 = 0o120_000;
 const SPECIAL: u32 = 0o7000;
 const EXECUTABLE: u32 = 0o111;
 
-impl Raw {
-    fn parse(fields: &mut Fields<'_>) -> Result<Self> {
+impl RawEntry {
+    fn parse(fields: &mut FieldReader<'_>) -> Result<Self> {
         let (mut raw, name, extra) = Self::fields(fields).ok_or_else(damaged_directory)?;
         raw.set_name(name)?;
         let widened = raw.common.widen(extra, Some(&mut raw.start));
@@ -164,18 +165,18 @@ impl Raw {
         let (Some(()), Some(blocks)) = (widened, blocks) else {
             return Err(refuse(&raw.name, "its extra fields are damaged"));
         };
-        if let Some(blocks) = blocks.filter(|_| raw.common.method == Method::Zstd as u16) {
+        if let Some(blocks) = blocks.filter(|_| raw.common.method == EntryMethod::Zstd as u16) {
             raw.blocks = Some(raw.check_blocks(blocks)?);
         }
         Ok(raw)
     }
 
-    fn fields<'a>(fields: &mut Fields<'a>) -> Option<(Self, &'a [u8], &'a [u8])> {
+    fn fields<'a>(fields: &mut FieldReader<'a>) -> Option<(Self, &'a [u8], &'a [u8])> {
         if fields.u32()? != CENTRAL {
             return None;
         }
         let made_by = fields.u16()?;
-        let common = Common::parse(fields)?;
+        let common = CommonFields::parse(fields)?;
         let comment_len = fields.u16()?;
         let disk = fields.u16()?;
         let _internal = fields.u16()?;
@@ -218,7 +219,7 @@ impl Raw {
 
     /// Where it stands: the first at 0, each behind the one before it, with room for what it claims.
     pub(crate) fn check_place(&self, at: usize, end: u64) -> Result<()> {
-        let Common { compressed, size, .. } = self.common;
+        let CommonFields { compressed, size, .. } = self.common;
         if at == 0 && self.start != 0 {
             return Err(refuse_archive(format!(
                 "{} bytes stand before its first entry",
@@ -297,11 +298,11 @@ impl Raw {
         self.name.ends_with('/')
     }
 
-    pub(crate) fn into_entry(self, name: String, end: u64) -> Result<Entry> {
+    pub(crate) fn into_entry(self, name: String, end: u64) -> Result<BundleEntry> {
         let number = self.common.method;
-        let method = Method::from_number(number)
+        let method = EntryMethod::from_number(number)
             .ok_or_else(|| refuse(&self.name, format!("compression method {number} is unknown")))?;
-        Ok(Entry {
+        Ok(BundleEntry {
             start: self.start,
             len: end - self.start,
             size: self.common.size,
@@ -318,7 +319,7 @@ impl Raw {
 }
 
 /// The one folder that a bundle of the reference program keeps everything in, with its slash.
-pub(crate) fn common_folder(raw: &[Raw]) -> Result<String> {
+pub(crate) fn common_folder(raw: &[RawEntry]) -> Result<String> {
     let top =
         raw.first().and_then(|raw| raw.name.split_once('/')).map(|(top, _)| format!("{top}/"));
     match top {

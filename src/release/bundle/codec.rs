@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read};
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::record::{BLOCK, Method};
+use super::record::{BLOCK, EntryMethod};
 use crate::base::error::{Error, Result};
 
 const ZSTD_LEVEL: i32 = 3;
@@ -22,7 +22,7 @@ impl Deflater {
     }
 
     /// Appends `data` to `to` and says how: stored when deflate doesn't make it smaller.
-    pub(crate) fn append(&mut self, data: &[u8], to: &mut Vec<u8>) -> Result<Method> {
+    pub(crate) fn append(&mut self, data: &[u8], to: &mut Vec<u8>) -> Result<EntryMethod> {
         let start = to.len();
         self.0.reset();
         // More room than deflate can need, as one call must be enough.
@@ -32,11 +32,11 @@ impl Deflater {
             return Err(Error::internal("deflate did not end").why(format!("{status:?}")));
         }
         if to.len() - start < data.len() {
-            return Ok(Method::Deflate);
+            return Ok(EntryMethod::Deflate);
         }
         to.truncate(start);
         to.extend(data);
-        Ok(Method::Stored)
+        Ok(EntryMethod::Stored)
     }
 }
 
@@ -95,12 +95,12 @@ pub(crate) struct Decoder {
 }
 
 /// Why decoding ended: the data is bad, or whoever takes it failed.
-pub(crate) enum Broken {
+pub(crate) enum CodecError {
     Data(io::Error),
     Sink(Error),
 }
 
-impl From<io::Error> for Broken {
+impl From<io::Error> for CodecError {
     fn from(error: io::Error) -> Self {
         Self::Data(error)
     }
@@ -116,14 +116,14 @@ impl Decoder {
     /// Decodes all of `source`, which ends where the data of the entry ends, to the last byte.
     pub(crate) fn decode(
         &mut self,
-        method: Method,
+        method: EntryMethod,
         source: impl BufRead,
         sink: Sink<'_>,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), CodecError> {
         match method {
-            Method::Stored => self.copy(source, sink),
-            Method::Deflate => self.inflate(source, sink),
-            Method::Zstd => {
+            EntryMethod::Stored => self.copy(source, sink),
+            EntryMethod::Deflate => self.inflate(source, sink),
+            EntryMethod::Zstd => {
                 let mut frames = zstd::stream::read::Decoder::with_buffer(source)?;
                 frames.window_log_max(WINDOW_LOG)?;
                 self.copy(frames, sink)
@@ -131,16 +131,16 @@ impl Decoder {
         }
     }
 
-    fn copy(&mut self, mut source: impl Read, sink: Sink<'_>) -> Result<(), Broken> {
+    fn copy(&mut self, mut source: impl Read, sink: Sink<'_>) -> Result<(), CodecError> {
         loop {
             match source.read(&mut self.chunk)? {
                 0 => return Ok(()),
-                n => sink(&self.chunk[..n]).map_err(Broken::Sink)?,
+                n => sink(&self.chunk[..n]).map_err(CodecError::Sink)?,
             }
         }
     }
 
-    fn inflate(&mut self, mut source: impl BufRead, sink: Sink<'_>) -> Result<(), Broken> {
+    fn inflate(&mut self, mut source: impl BufRead, sink: Sink<'_>) -> Result<(), CodecError> {
         self.inflate.reset(false);
         loop {
             let input = source.fill_buf()?;
@@ -150,7 +150,7 @@ impl Decoder {
             let (read, written) =
                 (self.inflate.total_in() - read, self.inflate.total_out() - written);
             source.consume(read as usize);
-            sink(&self.chunk[..written as usize]).map_err(Broken::Sink)?;
+            sink(&self.chunk[..written as usize]).map_err(CodecError::Sink)?;
             match status {
                 Status::StreamEnd if source.fill_buf()?.is_empty() => return Ok(()),
                 Status::StreamEnd => return Err(invalid("bytes follow the compressed data").into()),
@@ -171,7 +171,7 @@ fn invalid(why: &str) -> io::Error {
 mod tests {
     use super::*;
 
-    fn decode(method: Method, data: &[u8]) -> Option<Vec<u8>> {
+    fn decode(method: EntryMethod, data: &[u8]) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         let mut sink = |bytes: &[u8]| {
             out.extend(bytes);
@@ -187,7 +187,7 @@ mod tests {
         for data in [vec![], vec![b'a'; 300_000], (0..=255).collect()] {
             let mut packed = b"before".to_vec();
             let method = deflater.append(&data, &mut packed).unwrap();
-            assert_eq!(method == Method::Deflate, data.len() > 256);
+            assert_eq!(method == EntryMethod::Deflate, data.len() > 256);
             assert_eq!(decode(method, &packed[6..]).unwrap(), data);
         }
     }
@@ -196,17 +196,17 @@ mod tests {
     fn deflate_damage() {
         let mut packed = Vec::new();
         Deflater::new().append(&[b'a'; 1000], &mut packed).unwrap();
-        assert!(decode(Method::Deflate, &packed[..packed.len() - 1]).is_none());
+        assert!(decode(EntryMethod::Deflate, &packed[..packed.len() - 1]).is_none());
         packed.push(0);
-        assert!(decode(Method::Deflate, &packed).is_none());
+        assert!(decode(EntryMethod::Deflate, &packed).is_none());
     }
 
     #[test]
     fn blocks_are_plain_zstd() {
         let mut writer = BlockWriter::new().unwrap();
         let frames = [writer.compress(b"one ").unwrap(), writer.compress(b"two").unwrap()];
-        assert_eq!(decode(Method::Zstd, &frames.concat()).unwrap(), b"one two");
-        assert!(decode(Method::Zstd, &frames.concat()[..frames[0].len() + 3]).is_none());
+        assert_eq!(decode(EntryMethod::Zstd, &frames.concat()).unwrap(), b"one two");
+        assert!(decode(EntryMethod::Zstd, &frames.concat()[..frames[0].len() + 3]).is_none());
         let mut reader = BlockReader::new().unwrap();
         let mut block = |size| {
             reader.decode(frames[0].len(), size, |to| {

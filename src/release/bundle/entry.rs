@@ -3,22 +3,24 @@
 use std::io;
 
 use super::{
-    codec::{Broken, Decoder},
+    codec::{CodecError, Decoder},
     layout::refuse,
-    record::{Common, DESCRIPTOR, FLAG_DESCRIPTOR, Fields, LOCAL, LOCAL_LEN, Method},
+    record::{
+        CommonFields, DESCRIPTOR, EntryMethod, FLAG_DESCRIPTOR, FieldReader, LOCAL, LOCAL_LEN,
+    },
 };
 use crate::base::error::{Error, Result};
 
 /// One file: the bytes `start..start + len` of the archive are its local header and its data, nothing else.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct BundleEntry {
     pub(crate) name: String,
     pub(crate) start: u64,
     pub(crate) len: u64,
     /// Uncompressed, as the headers claim.
     pub(crate) size: u64,
     pub(crate) executable: bool,
-    pub(crate) method: Method,
+    pub(crate) method: EntryMethod,
     pub(crate) crc: u32,
     pub(crate) compressed: u64,
     /// Compressed length of each block; empty where there is no block index.
@@ -28,7 +30,7 @@ pub(crate) struct Entry {
     pub(crate) folder: bool,
 }
 
-impl Entry {
+impl BundleEntry {
     /// The name below the prefix as the headers spell it.
     pub(crate) fn spelled(&self) -> String {
         let slash = if self.folder && !self.name.is_empty() { "/" } else { "" };
@@ -36,7 +38,7 @@ impl Entry {
     }
 
     /// The local header says the same as the directory.
-    pub(crate) fn check_fields(&self, local: &Common) -> Result<()> {
+    pub(crate) fn check_fields(&self, local: &CommonFields) -> Result<()> {
         let later = self.flags & FLAG_DESCRIPTOR != 0;
         let mut pairs = vec![
             ("flags", u64::from(local.flags), u64::from(self.flags)),
@@ -68,7 +70,7 @@ impl Entry {
             };
         }
         let bare = rest.strip_prefix(&DESCRIPTOR.to_le_bytes()).unwrap_or(rest);
-        let mut fields = Fields(bare);
+        let mut fields = FieldReader(bare);
         let found = match bare.len() {
             12 => fields
                 .u32()
@@ -93,15 +95,15 @@ impl Entry {
         source: impl io::BufRead,
         sink: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
-        let mut check = Check::new(self);
+        let mut check = ContentCheck::new(self);
         let outcome = decoder.decode(self.method, source, &mut |bytes| {
             check.update(bytes)?;
             sink(bytes)
         });
         match outcome {
             Ok(()) => check.finish(),
-            Err(Broken::Sink(error)) => Err(error),
-            Err(Broken::Data(error)) => Err(damaged(&self.name, &error)),
+            Err(CodecError::Sink(error)) => Err(error),
+            Err(CodecError::Data(error)) => Err(damaged(&self.name, &error)),
         }
     }
 }
@@ -112,14 +114,14 @@ pub(crate) fn damaged(name: &str, error: &io::Error) -> Error {
 }
 
 /// Content against the size and checksum that the headers claim. Stops at the first byte too many.
-pub(crate) struct Check<'a> {
-    entry: &'a Entry,
+pub(crate) struct ContentCheck<'a> {
+    entry: &'a BundleEntry,
     crc: crc32fast::Hasher,
     seen: u64,
 }
 
-impl<'a> Check<'a> {
-    pub(crate) fn new(entry: &'a Entry) -> Self {
+impl<'a> ContentCheck<'a> {
+    pub(crate) fn new(entry: &'a BundleEntry) -> Self {
         Self { entry, crc: crc32fast::Hasher::new(), seen: 0 }
     }
 
@@ -157,18 +159,18 @@ impl<'a> Check<'a> {
 /// A local header as it stands there.
 pub(crate) struct LocalHeader<'a> {
     pub(crate) name: &'a [u8],
-    pub(crate) common: Common,
+    pub(crate) common: CommonFields,
     /// Of the whole header.
     pub(crate) len: usize,
 }
 
 impl<'a> LocalHeader<'a> {
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let mut fields = Fields(bytes);
+        let mut fields = FieldReader(bytes);
         if fields.u32()? != LOCAL {
             return None;
         }
-        let mut common = Common::parse(&mut fields)?;
+        let mut common = CommonFields::parse(&mut fields)?;
         let name = fields.bytes(common.name_len)?;
         let extra = fields.bytes(common.extra_len)?;
         common.widen(extra, None)?;

@@ -11,8 +11,8 @@ use nix::sys::statvfs::statvfs;
 
 use super::{
     codec::{BlockReader, Decoder},
-    entry::{Check, Entry, damaged, local_len},
-    index::Index,
+    entry::{BundleEntry, ContentCheck, damaged, local_len},
+    index::BundleIndex,
     layout::{MANIFEST, SEGMENT, refuse},
     manifest::BundleManifest,
     record::{BLOCK, LOCAL_LEN},
@@ -30,7 +30,7 @@ const INPUT: u64 = 64 << 10;
 /// Extracts all of `index` from `file` into the empty folder `into`. Every header is checked before anything is written,
 /// every file as it lands: by its SHA-256 with a manifest (its own digest comes with it), else by its CRC alone.
 pub(crate) fn extract(
-    index: &Index,
+    index: &BundleIndex,
     file: &File,
     into: &Path,
     promise: Option<(Sha256, &BundleManifest)>,
@@ -48,13 +48,13 @@ pub(crate) fn extract(
 }
 
 /// An entry whose local header is in order.
-struct Placed<'a> {
-    entry: &'a Entry,
+struct PlacedEntry<'a> {
+    entry: &'a BundleEntry,
     /// Where in the archive its data begins.
     data: u64,
 }
 
-fn place<'a>(index: &'a Index, file: &File) -> Result<Vec<Placed<'a>>> {
+fn place<'a>(index: &'a BundleIndex, file: &File) -> Result<Vec<PlacedEntry<'a>>> {
     for folder in index.folder_entries() {
         place_one(index, file, folder)?;
     }
@@ -62,7 +62,11 @@ fn place<'a>(index: &'a Index, file: &File) -> Result<Vec<Placed<'a>>> {
 }
 
 /// Reads and checks what stands before and behind the data of an entry.
-fn place_one<'a>(index: &Index, file: &File, entry: &'a Entry) -> Result<Placed<'a>> {
+fn place_one<'a>(
+    index: &BundleIndex,
+    file: &File,
+    entry: &'a BundleEntry,
+) -> Result<PlacedEntry<'a>> {
     let failed =
         |error: io::Error| refuse(&entry.name, format!("its local header can't be read: {error}"));
     let mut fixed = [0; LOCAL_LEN];
@@ -78,10 +82,10 @@ fn place_one<'a>(index: &Index, file: &File, entry: &'a Entry) -> Result<Placed<
     let mut behind = vec![0; rest.min(32) as usize];
     file.read_exact_at(&mut behind, data + entry.compressed).map_err(failed)?;
     entry.check_rest(&behind)?;
-    Ok(Placed { entry, data })
+    Ok(PlacedEntry { entry, data })
 }
 
-fn check_space(index: &Index, into: &Path) -> Result<()> {
+fn check_space(index: &BundleIndex, into: &Path) -> Result<()> {
     let files: u64 = index.files().iter().map(|entry| entry.size.next_multiple_of(CLUSTER)).sum();
     let needed = files + index.tree().len() as u64 * CLUSTER;
     let disk = statvfs(into)
@@ -96,7 +100,7 @@ fn check_space(index: &Index, into: &Path) -> Result<()> {
 }
 
 /// Makes every folder anew: one that is already there would not be ours, so it is an error.
-fn make_folders(index: &Index, into: &Path) -> Result<()> {
+fn make_folders(index: &BundleIndex, into: &Path) -> Result<()> {
     index.tree().iter().try_for_each(|folder| {
         let path = into.join(folder);
         DirBuilder::new()
@@ -115,10 +119,10 @@ struct Site<'a> {
 
 impl Site<'_> {
     /// Threads decode the blocks; this one hashes and writes them in order.
-    fn land_segment(&self, placed: &Placed<'_>) -> Result<()> {
+    fn land_segment(&self, placed: &PlacedEntry<'_>) -> Result<()> {
         let entry = placed.entry;
         let mut landing = self.landing(entry)?;
-        let mut check = Check::new(entry);
+        let mut check = ContentCheck::new(entry);
         in_order(
             threads(),
             blocks(placed).map(|block| Ok(Item { cost: block.len + block.size, item: block })),
@@ -138,7 +142,7 @@ impl Site<'_> {
     }
 
     /// Each thread lands one file at a time, the largest first so that none of them comes alone at the end.
-    fn land_all(&self, mut placed: Vec<Placed<'_>>) -> Result<()> {
+    fn land_all(&self, mut placed: Vec<PlacedEntry<'_>>) -> Result<()> {
         placed.sort_by_key(|placed| std::cmp::Reverse(placed.entry.size));
         // The cost bounds how many wait, not what they take: a stream needs its buffers whatever its length.
         let items = placed.into_iter().map(|item| Ok(Item { item, cost: 4096 }));
@@ -151,16 +155,17 @@ impl Site<'_> {
         )
     }
 
-    fn land(&self, decoder: &mut Decoder, placed: &Placed<'_>) -> Result<()> {
+    fn land(&self, decoder: &mut Decoder, placed: &PlacedEntry<'_>) -> Result<()> {
         let entry = placed.entry;
         let mut landing = self.landing(entry)?;
-        let data = Range { file: self.file, at: placed.data, end: placed.data + entry.compressed };
+        let data =
+            ByteRange { file: self.file, at: placed.data, end: placed.data + entry.compressed };
         let data = BufReader::with_capacity(entry.compressed.clamp(1, INPUT) as usize, data);
         entry.decode(decoder, data, &mut |bytes| landing.write(bytes))?;
         landing.finish()
     }
 
-    fn landing<'a>(&self, entry: &'a Entry) -> Result<Landing<'a>> {
+    fn landing<'a>(&self, entry: &'a BundleEntry) -> Result<Landing<'a>> {
         let path = self.into.join(&entry.name);
         let failed = |error: io::Error| Error::io("can't create file", &path, &error);
         let file = OpenOptions::new()
@@ -193,16 +198,16 @@ impl Site<'_> {
     }
 }
 
-struct Block {
+struct EntryBlock {
     at: u64,
     len: usize,
     size: usize,
 }
 
-fn blocks<'a>(placed: &'a Placed<'_>) -> impl Iterator<Item = Block> + use<'a> {
+fn blocks<'a>(placed: &'a PlacedEntry<'_>) -> impl Iterator<Item = EntryBlock> + use<'a> {
     let (mut at, mut left) = (placed.data, placed.entry.size);
     placed.entry.blocks.iter().map(move |len| {
-        let block = Block { at, len: *len as usize, size: left.min(BLOCK) as usize };
+        let block = EntryBlock { at, len: *len as usize, size: left.min(BLOCK) as usize };
         at += u64::from(*len);
         left -= block.size as u64;
         block
@@ -211,7 +216,7 @@ fn blocks<'a>(placed: &'a Placed<'_>) -> impl Iterator<Item = Block> + use<'a> {
 
 /// A file that is being written.
 struct Landing<'a> {
-    entry: &'a Entry,
+    entry: &'a BundleEntry,
     path: PathBuf,
     file: File,
     promise: Option<(Sha256, Hasher)>,
@@ -241,13 +246,13 @@ impl Landing<'_> {
 }
 
 /// A part of a file as a stream that shares the file with other threads.
-struct Range<'a> {
+struct ByteRange<'a> {
     file: &'a File,
     at: u64,
     end: u64,
 }
 
-impl Read for Range<'_> {
+impl Read for ByteRange<'_> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         let n = (self.end - self.at).min(to.len() as u64) as usize;
         let n = self.file.read_at(&mut to[..n], self.at)?;

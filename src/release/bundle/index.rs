@@ -6,10 +6,10 @@
 use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt, path::Path};
 
 use super::{
-    central_directory::{Directory, LOOKBACK, Raw, common_folder, damaged_directory},
+    central_directory::{CentralDirectory, LOOKBACK, RawEntry, common_folder, damaged_directory},
     codec::Decoder,
-    entry::{Entry, LocalHeader},
-    layout::{MANIFEST, MAX_TOTAL, Tree, refuse, refuse_archive},
+    entry::{BundleEntry, LocalHeader},
+    layout::{MANIFEST, MAX_TOTAL, NameTree, refuse, refuse_archive},
 };
 use crate::base::error::{Error, Result};
 
@@ -18,19 +18,19 @@ const MAX_IN_MEMORY: u64 = 64 << 20;
 
 /// What `Index::locate` found in a tail.
 #[derive(Debug)]
-pub(crate) enum Located {
+pub(crate) enum IndexLookup {
     /// Ask again with all bytes from here to the end.
     NeedMore {
         from_offset: u64,
     },
-    Found(Index),
+    Found(BundleIndex),
 }
 
 /// The files of an archive, by name.
 #[derive(Debug)]
-pub(crate) struct Index {
-    files: Vec<Entry>,
-    folders: Vec<Entry>,
+pub(crate) struct BundleIndex {
+    files: Vec<BundleEntry>,
+    folders: Vec<BundleEntry>,
     by_name: HashMap<String, usize>,
     /// Every folder that the names imply, a parent first.
     tree: Vec<String>,
@@ -38,21 +38,21 @@ pub(crate) struct Index {
     prefix: Option<String>,
 }
 
-impl Index {
+impl BundleIndex {
     /// `tail` is the end of an archive of `total_len` bytes. 64 KiB are usually enough.
-    pub(crate) fn locate(tail: &[u8], total_len: u64) -> Result<Located> {
+    pub(crate) fn locate(tail: &[u8], total_len: u64) -> Result<IndexLookup> {
         let tail_start = total_len
             .checked_sub(tail.len() as u64)
             .ok_or_else(|| Error::internal("the tail of the bundle is longer than the bundle"))?;
-        let Some(directory) = Directory::find(tail, total_len)? else {
-            return Ok(Located::NeedMore { from_offset: total_len.saturating_sub(LOOKBACK) });
+        let Some(directory) = CentralDirectory::find(tail, total_len)? else {
+            return Ok(IndexLookup::NeedMore { from_offset: total_len.saturating_sub(LOOKBACK) });
         };
         if directory.offset < tail_start {
-            return Ok(Located::NeedMore { from_offset: directory.offset });
+            return Ok(IndexLookup::NeedMore { from_offset: directory.offset });
         }
         let from = (directory.offset - tail_start) as usize;
         let bytes = tail.get(from..from + directory.len as usize).ok_or_else(damaged_directory)?;
-        Self::from_raw(directory.entries(bytes)?, directory.offset).map(Located::Found)
+        Self::from_raw(directory.entries(bytes)?, directory.offset).map(IndexLookup::Found)
     }
 
     /// Reads the index of a local archive.
@@ -65,20 +65,20 @@ impl Index {
             let mut tail = vec![0; (total - from) as usize];
             file.read_exact_at(&mut tail, from).map_err(failed)?;
             match Self::locate(&tail, total)? {
-                Located::Found(index) => return Ok((index, file)),
-                Located::NeedMore { from_offset } if from_offset < from => from = from_offset,
-                Located::NeedMore { .. } => return Err(damaged_directory()),
+                IndexLookup::Found(index) => return Ok((index, file)),
+                IndexLookup::NeedMore { from_offset } if from_offset < from => from = from_offset,
+                IndexLookup::NeedMore { .. } => return Err(damaged_directory()),
             }
         }
     }
 
     /// The file `name`, for a range request of `start..start + len`.
-    pub(crate) fn entry(&self, name: &str) -> Option<&Entry> {
+    pub(crate) fn entry(&self, name: &str) -> Option<&BundleEntry> {
         self.by_name.get(name).map(|at| &self.files[*at])
     }
 
     /// Every file, in the order of the archive.
-    pub(crate) fn files(&self) -> &[Entry] {
+    pub(crate) fn files(&self) -> &[BundleEntry] {
         &self.files
     }
 
@@ -88,7 +88,7 @@ impl Index {
     }
 
     /// The content of a small file from its `len` bytes, CRC checked; whether it is what the manifest says is not.
-    pub(crate) fn decode(&self, entry: &Entry, bytes: &[u8]) -> Result<Vec<u8>> {
+    pub(crate) fn decode(&self, entry: &BundleEntry, bytes: &[u8]) -> Result<Vec<u8>> {
         if entry.size > MAX_IN_MEMORY {
             return Err(refuse(
                 &entry.name,
@@ -129,12 +129,12 @@ impl Index {
     }
 
     /// The folders that have an entry of their own (bundles of the reference program only).
-    pub(crate) fn folder_entries(&self) -> &[Entry] {
+    pub(crate) fn folder_entries(&self) -> &[BundleEntry] {
         &self.folders
     }
 
     /// Compares the local header at the start of `bytes` with the directory; gives where in `bytes` the data begins.
-    pub(crate) fn check_local(&self, entry: &Entry, bytes: &[u8]) -> Result<usize> {
+    pub(crate) fn check_local(&self, entry: &BundleEntry, bytes: &[u8]) -> Result<usize> {
         let local = LocalHeader::parse(bytes)
             .ok_or_else(|| refuse(&entry.name, "its local header is damaged"))?;
         let prefix = self.prefix.as_deref().unwrap_or_default().as_bytes();
@@ -146,12 +146,12 @@ impl Index {
         Ok(local.len)
     }
 
-    fn from_raw(raw: Vec<Raw>, directory_offset: u64) -> Result<Self> {
+    fn from_raw(raw: Vec<RawEntry>, directory_offset: u64) -> Result<Self> {
         let native = raw.iter().any(|raw| raw.name == MANIFEST);
         let prefix = if native { None } else { Some(common_folder(&raw)?) };
         let mut index =
             Self { files: vec![], folders: vec![], by_name: HashMap::new(), tree: vec![], prefix };
-        let (mut tree, mut total) = (Tree::default(), 0);
+        let (mut tree, mut total) = (NameTree::default(), 0);
         let ends: Vec<u64> =
             raw.iter().skip(1).map(|raw| raw.start).chain([directory_offset]).collect();
         for (at, (raw, end)) in raw.into_iter().zip(ends).enumerate() {
@@ -169,7 +169,7 @@ impl Index {
         Ok(index)
     }
 
-    fn add(&mut self, raw: Raw, end: u64, tree: &mut Tree) -> Result<()> {
+    fn add(&mut self, raw: RawEntry, end: u64, tree: &mut NameTree) -> Result<()> {
         let folder = raw.is_folder();
         let prefix = self.prefix.as_deref().unwrap_or_default();
         let name =

@@ -75,30 +75,30 @@ pub(crate) fn refuse_archive(why: impl std::fmt::Display) -> Error {
 
 /// The names of one bundle: each once, none the same but for case, no file where another needs a folder.
 #[derive(Default)]
-pub(crate) struct Tree(HashMap<String, Node>);
+pub(crate) struct NameTree(HashMap<String, NameNode>);
 
-struct Node {
+struct NameNode {
     spelled: String,
-    kind: Kind,
+    kind: NodeKind,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+enum NodeKind {
     File,
     Folder,
     /// A folder that no entry named yet: it follows from the name of what is in it.
     ImpliedFolder,
 }
 
-impl Tree {
+impl NameTree {
     /// `name` must have passed `check_name`.
     pub(crate) fn add_file(&mut self, name: &str) -> Result<(), String> {
-        self.add(name, Kind::File)
+        self.add(name, NodeKind::File)
     }
 
     /// `name` without the closing slash.
     pub(crate) fn add_folder(&mut self, name: &str) -> Result<(), String> {
-        self.add(name, Kind::Folder)
+        self.add(name, NodeKind::Folder)
     }
 
     /// Every folder, a parent before what it holds.
@@ -106,18 +106,18 @@ impl Tree {
         let mut folders: Vec<_> = self
             .0
             .values()
-            .filter(|node| node.kind != Kind::File)
+            .filter(|node| node.kind != NodeKind::File)
             .map(|node| node.spelled.as_str())
             .collect();
         folders.sort_unstable();
         folders
     }
 
-    fn add(&mut self, name: &str, kind: Kind) -> Result<(), String> {
+    fn add(&mut self, name: &str, kind: NodeKind) -> Result<(), String> {
         self.claim(name, kind)?;
         let mut rest = name;
         while let Some((parent, _)) = rest.rsplit_once('/') {
-            if self.claim(parent, Kind::ImpliedFolder)? == Claim::Known {
+            if self.claim(parent, NodeKind::ImpliedFolder)? == Claim::Known {
                 break;
             }
             rest = parent;
@@ -125,10 +125,10 @@ impl Tree {
         Ok(())
     }
 
-    fn claim(&mut self, name: &str, kind: Kind) -> Result<Claim, String> {
+    fn claim(&mut self, name: &str, kind: NodeKind) -> Result<Claim, String> {
         let node = match self.0.entry(folded(name)) {
             hash_map::Entry::Vacant(place) => {
-                place.insert(Node { spelled: name.to_owned(), kind });
+                place.insert(NameNode { spelled: name.to_owned(), kind });
                 return Ok(Claim::New);
             }
             hash_map::Entry::Occupied(place) => place.into_mut(),
@@ -137,17 +137,17 @@ impl Tree {
             return Err(format!("`{}` is the same name but for case", node.spelled.escape_debug()));
         }
         match (node.kind, kind) {
-            (Kind::File, Kind::File) | (Kind::Folder, Kind::Folder) => {
+            (NodeKind::File, NodeKind::File) | (NodeKind::Folder, NodeKind::Folder) => {
                 Err("the name appears twice".into())
             }
-            (Kind::File, _) | (_, Kind::File) => {
+            (NodeKind::File, _) | (_, NodeKind::File) => {
                 Err(format!("`{}` is both a file and a folder", name.escape_debug()))
             }
-            (Kind::ImpliedFolder, Kind::Folder) => {
-                node.kind = Kind::Folder;
+            (NodeKind::ImpliedFolder, NodeKind::Folder) => {
+                node.kind = NodeKind::Folder;
                 Ok(Claim::Known)
             }
-            (_, Kind::ImpliedFolder) => Ok(Claim::Known),
+            (_, NodeKind::ImpliedFolder) => Ok(Claim::Known),
         }
     }
 }
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn conflicts() {
-        let mut tree = Tree::default();
+        let mut tree = NameTree::default();
         tree.add_file("infra/main.tf").unwrap();
         assert_eq!(tree.add_file("infra/main.tf").unwrap_err(), "the name appears twice");
         assert!(tree.add_file("infra/Main.tf").unwrap_err().contains("but for case"));
@@ -214,7 +214,7 @@ mod tests {
 
         #[test]
         fn a_name_has_no_twin(name in "[a-zA-Z0-9éÉßσΣ]{1,8}(/[a-zA-Z0-9]{1,8}){0,3}") {
-            let mut tree = Tree::default();
+            let mut tree = NameTree::default();
             tree.add_file(&name).unwrap();
             prop_assert!(tree.add_file(&name.to_uppercase()).is_err());
             let below = format!("{name}/x");

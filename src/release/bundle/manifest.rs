@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::layout::{MANIFEST, Tree, check_name, refuse, refuse_archive};
+use super::layout::{MANIFEST, NameTree, check_name, refuse, refuse_archive};
 use crate::base::{
     digest::Sha256,
     error::{Error, Result},
@@ -107,7 +107,7 @@ impl BundleManifest {
 
 /// The rules for the names of a native bundle, the manifest's own among them.
 pub(crate) fn check_names<'a>(names: impl Iterator<Item = &'a String>) -> Result<()> {
-    let mut tree = Tree::default();
+    let mut tree = NameTree::default();
     tree.add_file(MANIFEST).map_err(|why| refuse(MANIFEST, why))?;
     for name in names {
         check_name(name).map_err(|why| refuse(name, why))?;

@@ -19,9 +19,9 @@ mod tests;
 mod writer;
 
 pub(crate) use self::{
-    index::{Index, Located},
+    index::{BundleIndex, IndexLookup},
     layout::check_name,
     manifest::{BundleManifest, TerraformIdentity},
     reader::{Unpacked, unpack},
-    writer::{Bundle, Header, Source, StagedFile, write},
+    writer::{Bundle, BundleHeader, EntrySource, StagedFile, write},
 };

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     extract::extract,
-    index::Index,
+    index::BundleIndex,
     layout::{MANIFEST, refuse, refuse_archive},
     manifest::BundleManifest,
 };
@@ -33,9 +33,9 @@ pub(crate) struct Unpacked {
 pub(crate) fn unpack(archive: &Path, into: &Path, expected: Option<Sha256>) -> Result<Unpacked> {
     check_fresh(into)?;
     let opened = (|| {
-        let (index, file) = Index::open(archive)?;
+        let (index, file) = BundleIndex::open(archive)?;
         let promise = promise(&index, &file, expected)?;
-        let partial = Partial { folder: into, kept: false };
+        let partial = UnfinishedFolder { folder: into, kept: false };
         extract(
             &index,
             &file,
@@ -51,7 +51,7 @@ pub(crate) fn unpack(archive: &Path, into: &Path, expected: Option<Sha256>) -> R
 
 /// The manifest and its digest, checked against what was expected and against the entries; nothing for a reference bundle.
 fn promise(
-    index: &Index,
+    index: &BundleIndex,
     file: &File,
     expected: Option<Sha256>,
 ) -> Result<Option<(Sha256, BundleManifest)>> {
@@ -73,7 +73,7 @@ fn promise(
 }
 
 /// The entries are those of the manifest, neither more nor fewer, then the manifest itself.
-fn check_entries(index: &Index, manifest: &BundleManifest) -> Result<()> {
+fn check_entries(index: &BundleIndex, manifest: &BundleManifest) -> Result<()> {
     let Some((last, files)) = index.files().split_last().filter(|(last, _)| last.name == MANIFEST)
     else {
         return Err(refuse(MANIFEST, "it is not the last entry"));
@@ -115,18 +115,18 @@ fn with_advice(error: Error) -> Error {
 }
 
 /// Content that may be incomplete: emptied when dropped, also by a panic.
-struct Partial<'a> {
+struct UnfinishedFolder<'a> {
     folder: &'a Path,
     kept: bool,
 }
 
-impl Partial<'_> {
+impl UnfinishedFolder<'_> {
     fn keep(mut self) {
         self.kept = true;
     }
 }
 
-impl Drop for Partial<'_> {
+impl Drop for UnfinishedFolder<'_> {
     fn drop(&mut self) {
         if self.kept {
             return;

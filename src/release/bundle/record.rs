@@ -36,13 +36,13 @@ const UNIX: u16 = 3;
 const REGULAR: u32 = 0o100_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Method {
+pub(crate) enum EntryMethod {
     Stored = 0,
     Deflate = 8,
     Zstd = 93,
 }
 
-impl Method {
+impl EntryMethod {
     pub(crate) fn from_number(number: u16) -> Option<Self> {
         [Self::Stored, Self::Deflate, Self::Zstd]
             .into_iter()
@@ -60,9 +60,9 @@ impl Method {
 
 /// An entry as the writer knows it.
 #[derive(Debug)]
-pub(crate) struct Record {
+pub(crate) struct EntryRecord {
     pub(crate) name: String,
-    pub(crate) method: Method,
+    pub(crate) method: EntryMethod,
     pub(crate) executable: bool,
     pub(crate) crc: u32,
     pub(crate) compressed: u64,
@@ -72,7 +72,7 @@ pub(crate) struct Record {
     pub(crate) blocks: Vec<u32>,
 }
 
-impl Record {
+impl EntryRecord {
     /// The local header. Its length depends on the name and the size alone: written first, it can be patched.
     pub(crate) fn local(&self) -> Vec<u8> {
         let extra = if self.is_zip64() { zip64(&[self.size, self.compressed]) } else { Vec::new() };
@@ -89,7 +89,7 @@ impl Record {
         let extra = self.central_extra();
         let mut bytes = Vec::with_capacity(CENTRAL_LEN + self.name.len() + extra.len());
         put32(&mut bytes, CENTRAL);
-        put16(&mut bytes, UNIX << 8 | Method::Zstd.version_needed());
+        put16(&mut bytes, UNIX << 8 | EntryMethod::Zstd.version_needed());
         self.put_common(&mut bytes, extra.len());
         // No comment, first disk, no internal attributes.
         bytes.extend([0; 6]);
@@ -148,7 +148,7 @@ pub(crate) fn end(entries: u64, len: u64, offset: u64) -> Vec<u8> {
     {
         put32(&mut bytes, END64);
         put64(&mut bytes, END64_LEN as u64 - 12);
-        put16(&mut bytes, UNIX << 8 | Method::Zstd.version_needed());
+        put16(&mut bytes, UNIX << 8 | EntryMethod::Zstd.version_needed());
         put16(&mut bytes, 45);
         bytes.extend([0; 8]);
         [entries, entries, len, offset].iter().for_each(|field| put64(&mut bytes, *field));
@@ -170,9 +170,9 @@ pub(crate) fn end(entries: u64, len: u64, offset: u64) -> Vec<u8> {
 
 /// Fields, one after the other; `None` where the bytes end.
 #[derive(Clone)]
-pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
+pub(crate) struct FieldReader<'a>(pub(crate) &'a [u8]);
 
-impl<'a> Fields<'a> {
+impl<'a> FieldReader<'a> {
     pub(crate) fn bytes(&mut self, n: usize) -> Option<&'a [u8]> {
         let (head, rest) = self.0.split_at_checked(n)?;
         self.0 = rest;
@@ -199,7 +199,7 @@ impl<'a> Fields<'a> {
 }
 
 /// The part of a header that local and central have in common, as read.
-pub(crate) struct Common {
+pub(crate) struct CommonFields {
     pub(crate) flags: u16,
     pub(crate) method: u16,
     pub(crate) crc: u32,
@@ -209,8 +209,8 @@ pub(crate) struct Common {
     pub(crate) extra_len: usize,
 }
 
-impl Common {
-    pub(crate) fn parse(fields: &mut Fields<'_>) -> Option<Self> {
+impl CommonFields {
+    pub(crate) fn parse(fields: &mut FieldReader<'_>) -> Option<Self> {
         let _version_needed = fields.u16()?;
         let (flags, method) = (fields.u16()?, fields.u16()?);
         let _time_and_date = fields.u32()?;
@@ -222,7 +222,7 @@ impl Common {
     /// Takes the sizes, and the offset of a central header, from the zip64 field where the header says so.
     /// `None` when the extra fields are damaged or the promised values are not there.
     pub(crate) fn widen(&mut self, extra: &[u8], offset: Option<&mut u64>) -> Option<()> {
-        let mut wide = Fields(find_extra(extra, EXTRA_ZIP64)?.unwrap_or_default());
+        let mut wide = FieldReader(find_extra(extra, EXTRA_ZIP64)?.unwrap_or_default());
         let saturated = u64::from(u32::MAX);
         for field in
             [Some(&mut self.size), Some(&mut self.compressed), offset].into_iter().flatten()
@@ -239,7 +239,7 @@ impl Common {
 /// stands there twice counts as damaged, for two readers could take different ones.
 #[expect(clippy::option_option, reason = "damaged and absent are two things")]
 pub(crate) fn find_extra(extra: &[u8], id: u16) -> Option<Option<&[u8]>> {
-    let (mut fields, mut found) = (Fields(extra), None);
+    let (mut fields, mut found) = (FieldReader(extra), None);
     while !fields.0.is_empty() {
         let (this, len) = (fields.u16()?, fields.u16()?);
         let content = fields.bytes(len.into())?;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::{
-    index::{Index, Located},
+    index::{BundleIndex, IndexLookup},
     layout::SEGMENT,
     record,
     writer::write_with,
@@ -17,19 +17,19 @@ use crate::base::{
     error::{Exit, Result},
 };
 
-fn header() -> Header {
+fn header() -> BundleHeader {
     let terraform = TerraformIdentity {
         name: "terraform".into(),
         version: "1.11.4".into(),
         sha256: Sha256::of(b"terraform"),
     };
-    Header { source_digest: Sha256::of(b"source"), terraform }
+    BundleHeader { source_digest: Sha256::of(b"source"), terraform }
 }
 
 fn staged(name: &str, content: impl Into<Vec<u8>>) -> StagedFile {
     StagedFile {
         name: name.into(),
-        source: Source::Bytes(content.into()),
+        source: EntrySource::Bytes(content.into()),
         executable: name.ends_with(".sh"),
     }
 }
@@ -122,7 +122,7 @@ fn round_trip() {
     let mut expected: BTreeMap<_, _> = few()
         .into_iter()
         .map(|file| {
-            let Source::Bytes(bytes) = file.source else { unreachable!() };
+            let EntrySource::Bytes(bytes) = file.source else { unreachable!() };
             (file.name, (bytes, if file.executable { 0o755 } else { 0o644 }))
         })
         .collect();
@@ -144,7 +144,7 @@ fn segments_come_first_and_keep_their_bytes() {
     };
     let (_one, first) = packed(files("one"));
     let (_two, second) = packed(files("another"));
-    let (index, file) = Index::open(&first.path).unwrap();
+    let (index, file) = BundleIndex::open(&first.path).unwrap();
     let names: Vec<_> = index.files().iter().map(|entry| entry.name.as_str()).collect();
     assert_eq!(names[..3], ["providers/a", "providers/z.sh", "added"]);
     assert!(names[2..].is_sorted() || names.last() == Some(&"manifest.json"));
@@ -181,7 +181,7 @@ fn same_bytes_whatever_the_surroundings() {
                     .unwrap();
                 files.push(StagedFile {
                     name: format!("x/{name}"),
-                    source: Source::Path(path),
+                    source: EntrySource::Path(path),
                     executable: name == "b",
                 });
             }
@@ -227,7 +227,11 @@ fn writer_refuses() {
         assert!(!to.exists());
     }
     let from_disk = |path: &Path| {
-        vec![StagedFile { name: "x".into(), source: Source::Path(path.into()), executable: false }]
+        vec![StagedFile {
+            name: "x".into(),
+            source: EntrySource::Path(path.into()),
+            executable: false,
+        }]
     };
     let error = write(from_disk(folder.path()), header(), &to).unwrap_err();
     assert!(error.to_string().contains("not a regular file"), "{error}");
@@ -336,9 +340,9 @@ fn located_from_the_tail() {
     let total = all.len() as u64;
     let (mut from, mut rounds) = (total - 5, 0);
     let index = loop {
-        match Index::locate(&all[from as usize..], total).unwrap() {
-            Located::Found(index) => break index,
-            Located::NeedMore { from_offset } => {
+        match BundleIndex::locate(&all[from as usize..], total).unwrap() {
+            IndexLookup::Found(index) => break index,
+            IndexLookup::NeedMore { from_offset } => {
                 assert!(from_offset < from);
                 (from, rounds) = (from_offset, rounds + 1);
             }
@@ -358,9 +362,9 @@ fn located_from_the_tail() {
 
 #[test]
 fn zip64_records() {
-    let names = (0..70_000).map(|n| record::Record {
+    let names = (0..70_000).map(|n| record::EntryRecord {
         name: format!("c-1/{n}"),
-        method: record::Method::Stored,
+        method: record::EntryMethod::Stored,
         executable: false,
         crc: 0,
         compressed: 0,
@@ -378,22 +382,22 @@ fn zip64_records() {
     let end = record::end(70_000, directory.len() as u64, bytes.len() as u64);
     let total = (bytes.len() + directory.len() + end.len()) as u64;
     let mut tail = [directory.as_slice(), &end].concat();
-    let Located::Found(index) = Index::locate(&tail, total).unwrap() else {
+    let IndexLookup::Found(index) = BundleIndex::locate(&tail, total).unwrap() else {
         panic!("the tail is enough")
     };
     assert_eq!(index.files().len(), 70_000);
     // The two end records tell different numbers.
     let at = directory.len() + 24;
     tail[at] ^= 1;
-    assert!(Index::locate(&tail, total).unwrap_err().to_string().contains("contradict"));
+    assert!(BundleIndex::locate(&tail, total).unwrap_err().to_string().contains("contradict"));
 }
 
 /// Sizes and offsets beyond 4 GiB, of an archive of which only the tail exists.
 #[test]
 fn zip64_sizes() {
-    let record = |name: &str, offset, size, compressed| record::Record {
+    let record = |name: &str, offset, size, compressed| record::EntryRecord {
         name: name.into(),
-        method: record::Method::Zstd,
+        method: record::EntryMethod::Zstd,
         executable: true,
         crc: 7,
         compressed,
@@ -409,7 +413,8 @@ fn zip64_sizes() {
     let start = third + last.local().len() as u64 + 2;
     let directory = [giant.central(), next.central(), last.central()].concat();
     let tail = [directory.clone(), record::end(3, directory.len() as u64, start)].concat();
-    let Located::Found(index) = Index::locate(&tail, start + tail.len() as u64).unwrap() else {
+    let IndexLookup::Found(index) = BundleIndex::locate(&tail, start + tail.len() as u64).unwrap()
+    else {
         panic!()
     };
     let found: Vec<_> =
@@ -541,7 +546,7 @@ fn reference_bundle() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("x.zip");
     fs::write(&path, &bytes).unwrap();
-    let (index, file) = Index::open(&path).unwrap();
+    let (index, file) = BundleIndex::open(&path).unwrap();
     assert!(!index.is_native());
     assert_eq!(index.read(&file, "release.json").unwrap().unwrap(), b"{}");
 
@@ -658,9 +663,9 @@ fn bombs() {
     (bomb.size, bomb.local_size) = (10, 10);
     refused(&raw(&[good(), bomb]), "larger than the 10 bytes it claims");
 
-    let record = |name: &str, size: u64| record::Record {
+    let record = |name: &str, size: u64| record::EntryRecord {
         name: name.into(),
-        method: record::Method::Zstd,
+        method: record::EntryMethod::Zstd,
         executable: false,
         crc: 0,
         compressed: 4 << 30,
@@ -668,7 +673,7 @@ fn bombs() {
         offset: 0,
         blocks: vec![],
     };
-    let locate = |records: Vec<record::Record>| {
+    let locate = |records: Vec<record::EntryRecord>| {
         let (mut at, mut directory) = (0, Vec::new());
         for mut record in records {
             record.offset = at;
@@ -680,7 +685,7 @@ fn bombs() {
                 as u64;
         let end = record::end(entries, directory.len() as u64, at);
         let tail = [directory, end].concat();
-        Index::locate(&tail, at + tail.len() as u64).unwrap_err().to_string()
+        BundleIndex::locate(&tail, at + tail.len() as u64).unwrap_err().to_string()
     };
     assert!(locate(vec![record("c-1/a", (5 << 30) + 1)]).contains("more than 5368709120"));
     assert!(
@@ -689,7 +694,10 @@ fn bombs() {
     );
     let end = record::end(200_001, 0, 0);
     assert!(
-        Index::locate(&end, end.len() as u64).unwrap_err().to_string().contains("200001 entries")
+        BundleIndex::locate(&end, end.len() as u64)
+            .unwrap_err()
+            .to_string()
+            .contains("200001 entries")
     );
 }
 
@@ -723,9 +731,9 @@ fn manifest_and_entries_must_agree() {
 #[test]
 fn block_index_must_fit() {
     let blocks = |blocks: Vec<u32>| {
-        let record = record::Record {
+        let record = record::EntryRecord {
             name: "c-1/x".into(),
-            method: record::Method::Zstd,
+            method: record::EntryMethod::Zstd,
             executable: false,
             crc: 0,
             compressed: 20,
@@ -736,9 +744,9 @@ fn block_index_must_fit() {
         let (data, directory) = ([record.local(), vec![0; 20]].concat(), record.central());
         let end = record::end(1, directory.len() as u64, data.len() as u64);
         let all = [data, directory, end].concat();
-        match Index::locate(&all, all.len() as u64) {
-            Ok(Located::Found(index)) => Ok(index.files()[0].blocks.len()),
-            Ok(Located::NeedMore { .. }) => panic!("all is there"),
+        match BundleIndex::locate(&all, all.len() as u64) {
+            Ok(IndexLookup::Found(index)) => Ok(index.files()[0].blocks.len()),
+            Ok(IndexLookup::NeedMore { .. }) => panic!("all is there"),
             Err(error) => Err(error.to_string()),
         }
     };

@@ -12,7 +12,7 @@ use super::{
     codec::{BlockWriter, Deflater},
     layout::{MANIFEST, MAX_DIRECTORY, MAX_ENTRIES, MAX_FILE, MAX_TOTAL, SEGMENT, is_bomb, rank},
     manifest::{BundleManifest, FileEntry, TerraformIdentity, check_names},
-    record::{BLOCK, Method, Record, end},
+    record::{BLOCK, EntryMethod, EntryRecord, end},
 };
 use crate::base::{
     digest::{Hasher, Sha256},
@@ -22,7 +22,7 @@ use crate::base::{
 
 /// Where the content of a file comes from.
 #[derive(Debug)]
-pub(crate) enum Source {
+pub(crate) enum EntrySource {
     /// A regular file; a link to one is followed.
     Path(PathBuf),
     Bytes(Vec<u8>),
@@ -33,13 +33,13 @@ pub(crate) enum Source {
 pub(crate) struct StagedFile {
     /// As `check_name` allows; `manifest.json` is the writer's.
     pub(crate) name: String,
-    pub(crate) source: Source,
+    pub(crate) source: EntrySource,
     pub(crate) executable: bool,
 }
 
 /// What the manifest says beside the files.
 #[derive(Clone, Debug)]
-pub(crate) struct Header {
+pub(crate) struct BundleHeader {
     pub(crate) source_digest: Sha256,
     pub(crate) terraform: TerraformIdentity,
 }
@@ -56,22 +56,23 @@ pub(crate) struct Bundle {
 }
 
 /// Writes a new file at `to`, flushed to the disk; what is there already is an error. After a failure the file is gone.
-pub(crate) fn write(files: Vec<StagedFile>, header: Header, to: &Path) -> Result<Bundle> {
+pub(crate) fn write(files: Vec<StagedFile>, header: BundleHeader, to: &Path) -> Result<Bundle> {
     write_with(threads(), files, header, to)
 }
 
 pub(crate) fn write_with(
     threads: usize,
     files: Vec<StagedFile>,
-    header: Header,
+    header: BundleHeader,
     to: &Path,
 ) -> Result<Bundle> {
     let planned = plan(files)?;
     let failed = |error: io::Error| Error::io("can't write bundle", to, &error);
     let file =
         OpenOptions::new().read(true).write(true).create_new(true).open(to).map_err(failed)?;
-    let partial = Partial { path: to, kept: false };
-    let mut out = Out { file, path: to, at: 0, records: Vec::with_capacity(planned.len() + 1) };
+    let partial = UnfinishedFile { path: to, kept: false };
+    let mut out =
+        BundleOutput { file, path: to, at: 0, records: Vec::with_capacity(planned.len() + 1) };
     let files = out.put_files(threads, planned)?;
     let manifest = BundleManifest::new(header.source_digest, header.terraform, files);
     let bytes = manifest.to_bytes()?;
@@ -83,13 +84,13 @@ pub(crate) fn write_with(
 }
 
 /// A file and the size that it has to keep until it is read.
-struct Planned {
+struct PlannedEntry {
     file: StagedFile,
     size: u64,
 }
 
 /// Checks names and limits; gives the order of the entries.
-fn plan(files: Vec<StagedFile>) -> Result<Vec<Planned>> {
+fn plan(files: Vec<StagedFile>) -> Result<Vec<PlannedEntry>> {
     if files.len() >= MAX_ENTRIES {
         return Err(too_much(format!("{} files are more than {}", files.len(), MAX_ENTRIES - 1)));
     }
@@ -103,15 +104,15 @@ fn plan(files: Vec<StagedFile>) -> Result<Vec<Planned>> {
     Ok(planned)
 }
 
-fn measure(file: StagedFile) -> Result<Planned> {
+fn measure(file: StagedFile) -> Result<PlannedEntry> {
     let size = match &file.source {
-        Source::Bytes(bytes) => bytes.len() as u64,
-        Source::Path(path) => regular_size(path)?,
+        EntrySource::Bytes(bytes) => bytes.len() as u64,
+        EntrySource::Path(path) => regular_size(path)?,
     };
     if size > MAX_FILE {
         return Err(too_much(format!("`{}` has {size} bytes, more than {MAX_FILE}", file.name)));
     }
-    Ok(Planned { file, size })
+    Ok(PlannedEntry { file, size })
 }
 
 fn regular_size(path: &Path) -> Result<u64> {
@@ -136,26 +137,26 @@ fn as_input(error: Error) -> Error {
 }
 
 /// The archive so far.
-struct Out<'a> {
+struct BundleOutput<'a> {
     file: File,
     path: &'a Path,
     at: u64,
-    records: Vec<Record>,
+    records: Vec<EntryRecord>,
 }
 
 /// An entry ready to be put anywhere in the archive.
-struct Packed {
-    record: Record,
+struct PackedEntry {
+    record: EntryRecord,
     /// Local header and data.
     bytes: Vec<u8>,
     entry: FileEntry,
 }
 
-impl Out<'_> {
+impl BundleOutput<'_> {
     fn put_files(
         &mut self,
         threads: usize,
-        planned: Vec<Planned>,
+        planned: Vec<PlannedEntry>,
     ) -> Result<BTreeMap<String, FileEntry>> {
         let mut files = BTreeMap::new();
         let small = planned.partition_point(|planned| planned.size >= SEGMENT);
@@ -183,8 +184,8 @@ impl Out<'_> {
         Ok(files)
     }
 
-    fn put(&mut self, packed: Packed) -> Result<(String, FileEntry)> {
-        let Packed { mut record, bytes, entry } = packed;
+    fn put(&mut self, packed: PackedEntry) -> Result<(String, FileEntry)> {
+        let PackedEntry { mut record, bytes, entry } = packed;
         record.offset = self.at;
         let name = record.name.clone();
         self.append(&bytes)?;
@@ -193,10 +194,14 @@ impl Out<'_> {
     }
 
     /// Compressed block by block; sizes and checksum are known, and patched, at the end.
-    fn put_segment(&mut self, threads: usize, planned: Planned) -> Result<(String, FileEntry)> {
-        let mut record = Record {
+    fn put_segment(
+        &mut self,
+        threads: usize,
+        planned: PlannedEntry,
+    ) -> Result<(String, FileEntry)> {
+        let mut record = EntryRecord {
             name: planned.file.name.clone(),
-            method: Method::Zstd,
+            method: EntryMethod::Zstd,
             executable: planned.file.executable,
             crc: 0,
             compressed: 0,
@@ -204,7 +209,7 @@ impl Out<'_> {
             offset: self.at,
             blocks: Vec::new(),
         };
-        let mut content = Content::open(&planned)?;
+        let mut content = EntryContent::open(&planned)?;
         let start = self.at;
         self.append(&record.local())?;
         in_order(
@@ -231,11 +236,11 @@ impl Out<'_> {
     }
 
     /// For what zstd shrinks so well that a reader would take it for a bomb.
-    fn store(&mut self, planned: &Planned, record: &mut Record) -> Result<()> {
-        (record.method, record.compressed) = (Method::Stored, record.size);
+    fn store(&mut self, planned: &PlannedEntry, record: &mut EntryRecord) -> Result<()> {
+        (record.method, record.compressed) = (EntryMethod::Stored, record.size);
         record.blocks.clear();
         self.append(&record.local())?;
-        let mut content = Content::open(planned)?;
+        let mut content = EntryContent::open(planned)?;
         for block in content.blocks() {
             self.append(&block?.item)?;
         }
@@ -253,7 +258,7 @@ impl Out<'_> {
     /// The directory and the end; gives the size of the archive.
     fn finish(&mut self) -> Result<u64> {
         let start = self.at;
-        let directory: Vec<u8> = self.records.iter().flat_map(Record::central).collect();
+        let directory: Vec<u8> = self.records.iter().flat_map(EntryRecord::central).collect();
         let len = directory.len() as u64;
         if len > MAX_DIRECTORY {
             return Err(too_much(format!(
@@ -278,12 +283,17 @@ impl Out<'_> {
 }
 
 /// Makes a whole entry in memory.
-fn pack(deflater: &mut Deflater, name: String, executable: bool, content: &[u8]) -> Result<Packed> {
+fn pack(
+    deflater: &mut Deflater,
+    name: String,
+    executable: bool,
+    content: &[u8],
+) -> Result<PackedEntry> {
     let size = content.len() as u64;
     let crc = crc32fast::hash(content);
-    let mut record = Record {
+    let mut record = EntryRecord {
         name,
-        method: Method::Deflate,
+        method: EntryMethod::Deflate,
         executable,
         crc,
         compressed: 0,
@@ -296,31 +306,35 @@ fn pack(deflater: &mut Deflater, name: String, executable: bool, content: &[u8])
     record.method = deflater.append(content, &mut bytes)?;
     record.compressed = (bytes.len() - header) as u64;
     bytes[..header].copy_from_slice(&record.local());
-    Ok(Packed { record, bytes, entry: FileEntry { sha256: Sha256::of(content), size, executable } })
+    Ok(PackedEntry {
+        record,
+        bytes,
+        entry: FileEntry { sha256: Sha256::of(content), size, executable },
+    })
 }
 
-fn read_small(planned: &Planned) -> Result<Vec<u8>> {
+fn read_small(planned: &PlannedEntry) -> Result<Vec<u8>> {
     let mut content = Vec::with_capacity(planned.size as usize);
-    for block in Content::open(planned)?.unhashed_blocks() {
+    for block in EntryContent::open(planned)?.unhashed_blocks() {
         content.append(&mut block?);
     }
     Ok(content)
 }
 
 /// The content of a file, read once: hashed as it passes, and exactly as long as it was when it was measured.
-struct Content<'a> {
-    planned: &'a Planned,
+struct EntryContent<'a> {
+    planned: &'a PlannedEntry,
     reader: Box<dyn Read + 'a>,
     left: u64,
     sha256: Hasher,
     crc: crc32fast::Hasher,
 }
 
-impl<'a> Content<'a> {
-    fn open(planned: &'a Planned) -> Result<Self> {
+impl<'a> EntryContent<'a> {
+    fn open(planned: &'a PlannedEntry) -> Result<Self> {
         let reader: Box<dyn Read> = match &planned.file.source {
-            Source::Bytes(bytes) => Box::new(bytes.as_slice()),
-            Source::Path(path) => {
+            EntrySource::Bytes(bytes) => Box::new(bytes.as_slice()),
+            EntrySource::Path(path) => {
                 Box::new(File::open(path).map_err(|error| Error::io("can't read", path, &error))?)
             }
         };
@@ -373,34 +387,34 @@ impl<'a> Content<'a> {
 
     fn failed(&self, error: &io::Error) -> Error {
         match &self.planned.file.source {
-            Source::Path(path) => Error::io("can't read", path, error),
-            Source::Bytes(_) => Error::internal("memory can't be read").why(error),
+            EntrySource::Path(path) => Error::io("can't read", path, error),
+            EntrySource::Bytes(_) => Error::internal("memory can't be read").why(error),
         }
     }
 }
 
-fn changed(planned: &Planned) -> Error {
+fn changed(planned: &PlannedEntry) -> Error {
     let place = match &planned.file.source {
-        Source::Path(path) => path.display().to_string(),
-        Source::Bytes(_) => planned.file.name.clone(),
+        EntrySource::Path(path) => path.display().to_string(),
+        EntrySource::Bytes(_) => planned.file.name.clone(),
     };
     Error::input(format!("`{place}` changed while it was read"))
         .hint("make sure that nothing else writes into the folder, then run the release again")
 }
 
 /// A file that is incomplete: removed when dropped, also by a panic.
-struct Partial<'a> {
+struct UnfinishedFile<'a> {
     path: &'a Path,
     kept: bool,
 }
 
-impl Partial<'_> {
+impl UnfinishedFile<'_> {
     fn keep(mut self) {
         self.kept = true;
     }
 }
 
-impl Drop for Partial<'_> {
+impl Drop for UnfinishedFile<'_> {
     fn drop(&mut self) {
         if !self.kept {
             // The failure that brought us here is what has to be told.

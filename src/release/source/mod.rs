@@ -24,7 +24,7 @@ mod platform_config;
 mod staging;
 mod tree;
 
-pub(crate) use self::staging::{Staged, small};
+pub(crate) use self::staging::{Staged, generated};
 pub(crate) use self::tree::{Boundary, TreeFile, walk};
 
 /// The files that go into the bundle as they are, and the digest over all that decides what a release contains.
@@ -49,7 +49,7 @@ pub(crate) struct SourceFile {
 }
 
 /// Where to look, and what is given beside files.
-pub(crate) struct Request<'a> {
+pub(crate) struct SourcesRequest<'a> {
     pub(crate) identity: &'a Identity,
     /// The folder of cdflow.yml, canonical.
     pub(crate) folder: &'a Path,
@@ -66,7 +66,7 @@ pub(crate) struct Request<'a> {
 
 impl Sources {
     /// Reads and hashes every file once.
-    pub(crate) fn read(request: Request<'_>) -> Result<Self> {
+    pub(crate) fn read(request: SourcesRequest<'_>) -> Result<Self> {
         let infra = request.folder.join("infra");
         if !infra.is_dir() {
             return Err(Error::input(format!("there is no folder `{}`", infra.display()))

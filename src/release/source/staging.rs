@@ -12,7 +12,7 @@ use crate::{
         error::{Error, Result},
         run_folder::PrivateFolder,
     },
-    release::bundle::{Source, StagedFile, check_name},
+    release::bundle::{EntrySource, StagedFile, check_name},
     terraform::code::modules,
 };
 
@@ -54,7 +54,7 @@ impl Staged {
             files.extend(tree("modules", &module_folder, &module_folder, of_git)?);
             let text = fs::read_to_string(&index)
                 .map_err(|error| Error::io("can't read", &index, &error))?;
-            files.push(small(
+            files.push(generated(
                 "modules/modules.json",
                 modules::index_for_bundle(&text, &sources.component_folder)?,
             ));
@@ -64,7 +64,7 @@ impl Staged {
             let name = format!("modules/{}/{name}", modules::FROM_CHECKOUT);
             files.push(StagedFile {
                 name,
-                source: Source::Path(path),
+                source: EntrySource::Path(path),
                 executable: file.executable,
             });
         }
@@ -104,13 +104,13 @@ fn tree(
     let files = walk(folder, &Boundary::new(&boundary, "its module folder"), skip)?;
     let staged = files.into_iter().map(|file| StagedFile {
         name: format!("{prefix}/{}", file.name),
-        source: Source::Path(file.path),
+        source: EntrySource::Path(file.path),
         executable: file.executable,
     });
     Ok(staged.collect())
 }
 
 /// A small file whose content is made here.
-pub(crate) fn small(name: &str, content: Vec<u8>) -> StagedFile {
-    StagedFile { name: name.to_owned(), source: Source::Bytes(content), executable: false }
+pub(crate) fn generated(name: &str, content: Vec<u8>) -> StagedFile {
+    StagedFile { name: name.to_owned(), source: EntrySource::Bytes(content), executable: false }
 }

@@ -5,15 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Images, Profile, compile_time, dockerfile};
-use crate::{
-    base::error::{Error, Result},
-    services::docker::context::Context,
-};
+use crate::base::error::{Error, Result};
 
 pub(crate) const FUNCTIONS: &str = "functions.rs";
 pub(crate) const LIB: &str = "lib.rs";
-const DOCKERFILE: &str = "Dockerfile";
 
 /// `functions.rs` and what is beside it.
 #[derive(Debug)]
@@ -48,52 +43,10 @@ impl Code {
         Ok(code)
     }
 
-    /// Nothing else is sent to the engine, so that nothing else can get into the image; a folder's .dockerignore has no say.
-    pub(crate) fn context(&self, profile: Profile, images: &Images) -> Result<Context> {
-        let mut files = self.sources();
-        match profile {
-            Profile::Release => self.check_compile_time()?,
-            Profile::Dev => {
-                files.extend(
-                    self.environment_files
-                        .iter()
-                        .map(|name| (name.clone(), self.folder.join(name))),
-                );
-            }
-        }
-        Context::of(&files, DOCKERFILE, &self.dockerfile(profile, images))
-    }
-
-    pub(crate) fn dockerfile(&self, profile: Profile, images: &Images) -> String {
-        dockerfile::text(
-            self,
-            profile,
-            images.build.as_str(),
-            images.runtime.as_str(),
-            images.runtime.has_no_shell(),
-        )
-    }
-
-    fn sources(&self) -> Vec<(String, PathBuf)> {
+    /// Name and path of the source files.
+    pub(crate) fn sources(&self) -> Vec<(String, PathBuf)> {
         let names = [Some(FUNCTIONS), self.has_lib.then_some(LIB)];
         names.into_iter().flatten().map(|name| (name.to_owned(), self.folder.join(name))).collect()
-    }
-
-    fn check_compile_time(&self) -> Result<()> {
-        for (name, path) in self.sources() {
-            let text = fs::read_to_string(&path)
-                .map_err(|error| Error::io("can't read", &path, &error))?;
-            if let Some((line, found)) = compile_time::environment_file(&text) {
-                return Err(Error::refused(format!(
-                    "{name}:{line}: `{found}` reads an environment file when it is compiled"
-                ))
-                .why(
-                    "its values would be in the image, for everybody who can pull it; no release build gets such files",
-                )
-                .hint("read variables when the function runs (`std::env::var`), and set them in infra/"));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -133,7 +86,6 @@ fn check_inside(path: &Path, component: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{base::error::Exit, services::docker::context::Kind};
 
     fn component(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -143,14 +95,6 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         folder
-    }
-
-    fn names(context: &Context) -> Vec<&str> {
-        context.entries.iter().map(|entry| entry.name.as_str()).collect()
-    }
-
-    fn images() -> Images {
-        Images::plain("build:1", "runtime:1")
     }
 
     #[test]
@@ -170,45 +114,6 @@ mod tests {
             refused.contains("/functions.rs` nor `") && refused.contains("/src/functions.rs`"),
             "{refused}"
         );
-    }
-
-    #[test]
-    fn environment_files_are_for_the_developer_alone() {
-        let component = component(&[
-            ("functions.rs", ""),
-            ("lib.rs", ""),
-            (".env", "SECRET=1"),
-            (".env.local", "SECRET=2"),
-            (".envrc", ""),
-            (".dockerignore", "!.env\nfunctions.rs\n"),
-            ("other.rs", ""),
-        ]);
-        let code = Code::find(component.path()).unwrap();
-        let context = |profile| code.context(profile, &images()).unwrap();
-        assert_eq!(names(&context(Profile::Release)), ["Dockerfile", "functions.rs", "lib.rs"]);
-        let dev = context(Profile::Dev);
-        assert_eq!(
-            names(&dev),
-            [".env", ".env.local", ".envrc", "Dockerfile", "functions.rs", "lib.rs"]
-        );
-        let Kind::Text(dockerfile) = &dev.entries[3].kind else { panic!("{:?}", dev.entries[3]) };
-        assert!(std::str::from_utf8(dockerfile).unwrap().contains("/app-build/src/.env.local"));
-    }
-
-    #[test]
-    fn code_that_reads_an_environment_file_when_it_is_compiled() {
-        let component =
-            component(&[("src/functions.rs", "fn a() {\n  include_str!(\"../.env\");\n}\n")]);
-        let code = Code::find(component.path()).unwrap();
-        let refused = code.context(Profile::Release, &images()).unwrap_err();
-        assert_eq!(refused.exit(), Exit::Refused);
-        assert!(
-            refused
-                .to_string()
-                .starts_with("functions.rs:2: `include_str!` reads an environment file"),
-            "{refused}"
-        );
-        assert!(code.context(Profile::Dev, &images()).is_ok());
     }
 
     #[test]

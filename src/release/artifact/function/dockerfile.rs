@@ -1,8 +1,8 @@
 //! The Dockerfile of a function.
 
 use super::{
-    Code, Profile,
-    code::{FUNCTIONS, LIB},
+    Profile,
+    code::{Code, FUNCTIONS, LIB},
 };
 
 /// Where a build image keeps the service.

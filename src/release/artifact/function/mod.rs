@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+mod bases;
+mod build_context;
 mod code;
 mod compile_time;
 mod dockerfile;
@@ -10,6 +12,7 @@ mod images;
 mod rocherc;
 mod tag;
 
+pub(crate) use self::bases::{describe_bases, log_inputs, pin_bases};
 pub(crate) use self::code::Code;
 pub(crate) use self::images::Images;
 pub(crate) use self::tag::default_tag;

@@ -1,0 +1,199 @@
+//! What a release is made from, read from the command line, cdflow.yml and the checkout.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde_json::Value;
+
+use crate::{
+    base::error::{Error, Exit, Result},
+    cli::{args::ReleaseInputs, values::Datum},
+    config::{component::ComponentType, identity::Release},
+    context::Context,
+    release::{
+        artifact::{
+            function::{Code, Images, Profile},
+            image::{ImageInputs, ImageTarget, function_sources, sources as image_sources},
+            lambda,
+        },
+        source,
+        source::{Sources, TreeFile},
+    },
+    services::{
+        ci::short,
+        docker::{
+            context::Builder as FilesFor,
+            engine::{Builder, Engine},
+        },
+        git::{Checkout, Git},
+        registry::logins::Logins,
+    },
+};
+
+/// Keys that cdflow puts into `release` itself.
+const BUILT_IN_DATA: [&str; 12] = [
+    "commit",
+    "version",
+    "component",
+    "team",
+    "s3_bucket",
+    "s3_key",
+    "source_code_hash",
+    "s3_bucket_regions_csv",
+    "image_id",
+    "image_tag",
+    "build_image",
+    "runtime_image",
+];
+
+/// What the artifact is made from.
+pub(super) enum ArtifactInputs {
+    /// The files of a Lambda zip; none for a component without an artifact.
+    Files(Vec<TreeFile>),
+    Image(Box<ImageInputs>),
+}
+
+pub(super) async fn checkout(context: &Context) -> Result<Checkout> {
+    let host = &context.host;
+    let git = Git::find(&host.environment.for_programs(), &host.log, &host.interrupt)?;
+    let checkout = git.checkout(&context.folder).await?;
+    if git.is_changed(&context.folder).await? {
+        host.log.warning(&format!(
+            "the checkout has uncommitted changes; the release records commit {}",
+            short(&checkout.commit)
+        ));
+    }
+    Ok(checkout)
+}
+
+/// Rejects keys that cdflow sets itself, and duplicate keys.
+pub(super) fn release_data(given: &[Datum]) -> Result<BTreeMap<String, String>> {
+    let mut data = BTreeMap::new();
+    for Datum { key, value } in given {
+        if BUILT_IN_DATA.contains(&key.as_str())
+            || key.starts_with("s3_bucket.")
+            || key.starts_with("image_")
+        {
+            return Err(Error::input(format!(
+                "release data cannot set `{}`, which cdflow sets itself",
+                key.escape_debug()
+            ))
+            .hint("use another key"));
+        }
+        if data.insert(key.clone(), value.clone()).is_some() {
+            return Err(Error::input(format!("release data sets `{}` twice", key.escape_debug())));
+        }
+    }
+    Ok(data)
+}
+
+/// The keys of `release` that are known before the build.
+pub(super) fn built_in(release: &Release, checkout: &Checkout) -> BTreeMap<String, String> {
+    let pairs = [
+        ("commit", checkout.commit.clone()),
+        ("version", release.version.to_string()),
+        ("component", release.identity.component.to_string()),
+        ("team", release.identity.team.to_string()),
+    ];
+    pairs.map(|(key, value)| (key.to_owned(), value)).into()
+}
+
+pub(super) async fn read_artifact_inputs(
+    context: &Context,
+    checkout: &Checkout,
+    inputs: &ReleaseInputs,
+) -> Result<ArtifactInputs> {
+    let image = |inputs| ArtifactInputs::Image(Box::new(inputs));
+    match context.manifest.kind {
+        ComponentType::Infrastructure => Ok(ArtifactInputs::Files(Vec::new())),
+        ComponentType::Lambda => lambda::files(
+            &context.manifest,
+            &context.identity.component,
+            &context.folder,
+            &checkout.root,
+        )
+        .map(ArtifactInputs::Files),
+        ComponentType::Function => read_function(context, inputs).await.map(image),
+        ComponentType::Docker => read_image(context, checkout, inputs).await.map(image),
+    }
+}
+
+async fn read_image(
+    context: &Context,
+    checkout: &Checkout,
+    inputs: &ReleaseInputs,
+) -> Result<ImageInputs> {
+    let settings = context.manifest.docker.clone().unwrap_or_default();
+    // The engine comes first: which files it gets depends on its builder.
+    let (engine, logins) = engine_and_logins(context, inputs).await?;
+    let builder = match engine.as_ref().map(|engine| engine.builder) {
+        Some(Builder::Classic { .. }) => FilesFor::Classic,
+        Some(Builder::BuildKit) | None => FilesFor::BuildKit,
+    };
+    let sources = image_sources(&settings, &context.folder, &checkout.root, builder)?;
+    Ok(ImageInputs { engine, settings, logins, function: None, sources })
+}
+
+async fn read_function(context: &Context, inputs: &ReleaseInputs) -> Result<ImageInputs> {
+    let settings = context.manifest.function.clone().unwrap_or_default();
+    let (folder, environment) = (&context.folder, &context.host.environment);
+    let images =
+        Images::choose(Profile::Release, &inputs.build.images, folder, &settings, environment)?;
+    let code = Code::find(folder)?;
+    let sources = function_sources(&code, &images, folder)?;
+    let (engine, logins) = engine_and_logins(context, inputs).await?;
+    let function = Some((code, images));
+    Ok(ImageInputs { engine, settings: Default::default(), logins, function, sources })
+}
+
+/// The engine is None only in a dry run on a machine without one.
+async fn engine_and_logins(
+    context: &Context,
+    inputs: &ReleaseInputs,
+) -> Result<(Option<Engine>, Logins)> {
+    let host = &context.host;
+    context.identity.component.check_as_image()?;
+    let logins = Logins::gather(&inputs.build.registries, &host.environment, &host.log.redactor)?;
+    let connecting = Engine::connect(host);
+    match host.interrupt.or_cancel("asking the Docker engine", connecting).await {
+        Ok(engine) => Ok((Some(engine), logins)),
+        Err(absent) if inputs.dry_run && absent.exit() == Exit::Input => {
+            host.log.note(&absent.to_string());
+            Ok((None, logins))
+        }
+        Err(absent) => Err(absent),
+    }
+}
+
+pub(super) fn image_target(context: &Context) -> Result<ImageTarget<'_>> {
+    Ok(ImageTarget {
+        host: &context.host,
+        folder: &context.folder,
+        scheme: &context.scheme,
+        registry: context.scheme.image_registry()?,
+        session: context.release_session.as_deref(),
+    })
+}
+
+pub(super) fn sources(
+    context: &Context,
+    checkout: &Checkout,
+    platform_config: &[PathBuf],
+    release_data: &BTreeMap<String, String>,
+    artifact: &ArtifactInputs,
+) -> Result<Sources> {
+    let (artifact, artifact_shape) = match artifact {
+        ArtifactInputs::Files(files) => (files.clone(), Value::Null),
+        ArtifactInputs::Image(image) => (image.sources.files(), image.sources.shape()?),
+    };
+    Sources::read(source::SourcesRequest {
+        identity: &context.identity,
+        folder: &context.folder,
+        root: &checkout.root,
+        manifest_text: &context.manifest_text,
+        platform_config,
+        release_data,
+        scheme: &context.scheme,
+        artifact,
+        artifact_shape,
+    })
+}

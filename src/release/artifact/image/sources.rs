@@ -1,0 +1,183 @@
+//! The files that an image is built from.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    base::{
+        digest::Sha256,
+        error::{Error, Result},
+    },
+    config::component::Docker,
+    release::{
+        artifact::function::{Code, Images, Profile},
+        source::TreeFile,
+    },
+    services::docker::context::{Builder, Context, Entry, Kind},
+};
+
+/// cdflow runs it after the build.
+const HOOK: &str = "on-docker-build";
+/// Never sent to the engine: these differ between checkouts of the same commit.
+const NEVER_SENT: [&str; 3] = ["**/.git", "**/.cdflow", "**/.terraform"];
+
+/// What an image is built from.
+pub(crate) struct ImageSources {
+    pub(crate) context: Context,
+    pub(crate) hook: Option<PathBuf>,
+    /// The base images that the Dockerfile names.
+    pub(crate) bases: Vec<String>,
+    /// The inputs of a Dockerfile that cdflow generates. They stand in for its text in the source
+    /// digest, because the text depends on the version of cdflow.
+    pub(crate) generated_by: Option<Value>,
+}
+
+/// Reads the build context, and finds the hook next to cdflow.yml.
+pub(crate) fn sources(
+    settings: &Docker,
+    folder: &Path,
+    root: &Path,
+    builder: Builder,
+) -> Result<ImageSources> {
+    let context = match &settings.context {
+        None => folder.to_owned(),
+        Some(context) => inside(&folder.join(context), "docker.context", root)?,
+    };
+    let dockerfile = match &settings.dockerfile {
+        None => context.join("Dockerfile"),
+        Some(dockerfile) => folder.join(dockerfile),
+    };
+    if !dockerfile.is_file() {
+        return Err(Error::input(format!("`{}` not found", dockerfile.display()))
+            .hint("add a Dockerfile, or set its path in cdflow.yml (`docker: {dockerfile: …}`)"));
+    }
+    let dockerfile = inside(&dockerfile, "docker.dockerfile", root)?;
+    let text = fs::read_to_string(&dockerfile)
+        .map_err(|error| Error::io("cannot read", &dockerfile, &error))?;
+    Ok(ImageSources {
+        context: Context::read(&context, &dockerfile, builder, &NEVER_SENT)?,
+        hook: hook(folder)?,
+        bases: bases(&text),
+        generated_by: None,
+    })
+}
+
+/// Returns the sources of a function's image.
+pub(crate) fn function_sources(
+    code: &Code,
+    images: &Images,
+    folder: &Path,
+) -> Result<ImageSources> {
+    Ok(ImageSources {
+        context: code.context(Profile::Release, images)?,
+        hook: hook(folder)?,
+        bases: Vec::new(),
+        generated_by: Some(
+            json!({"build-image": images.build.as_str(), "runtime-image": images.runtime.as_str()}),
+        ),
+    })
+}
+
+/// Resolves `path` and rejects it outside the checkout: a release is made from a commit.
+fn inside(path: &Path, key: &str, root: &Path) -> Result<PathBuf> {
+    let found = fs::canonicalize(path).map_err(|error| {
+        Error::io("cannot find", path, &error)
+            .hint(format!("`{key}` is relative to the folder of cdflow.yml"))
+    })?;
+    match found.starts_with(root) {
+        true => Ok(found),
+        false => Err(Error::input(format!("cdflow.yml: `{key}` is outside the checkout"))
+            .why(format!("it resolves to `{}`", found.display()))
+            .hint("move these files into the checkout")),
+    }
+}
+
+fn hook(folder: &Path) -> Result<Option<PathBuf>> {
+    let path = folder.join(HOOK);
+    let Ok(found) = fs::metadata(&path) else { return Ok(None) };
+    if found.is_file() && found.permissions().mode() & 0o100 != 0 {
+        return Ok(Some(path));
+    }
+    Err(Error::input(format!("`{}` is not an executable file", path.display()))
+        .why("cdflow runs a file of this name after it has built the image")
+        .hint("make it executable (`chmod +x`), or rename it"))
+}
+
+/// Returns the image of every `FROM [--flag] image [AS name]` that is not a stage of the file.
+fn bases(dockerfile: &str) -> Vec<String> {
+    let mut stages: Vec<String> = Vec::new();
+    let mut found: Vec<String> = Vec::new();
+    for line in dockerfile.lines() {
+        let mut words = line.split_whitespace();
+        if !words.next().is_some_and(|word| word.eq_ignore_ascii_case("from")) {
+            continue;
+        }
+        let mut words = words.filter(|word| !word.starts_with("--"));
+        let Some(image) = words.next() else { continue };
+        if !stages.iter().any(|stage| stage.eq_ignore_ascii_case(image))
+            && !found.iter().any(|it| it == image)
+        {
+            found.push(image.to_owned());
+        }
+        if words.next().is_some_and(|word| word.eq_ignore_ascii_case("as")) {
+            stages.extend(words.next().map(str::to_owned));
+        }
+    }
+    found
+}
+
+impl ImageSources {
+    /// The files of the build context.
+    pub(crate) fn files(&self) -> Vec<TreeFile> {
+        let file = |entry: &Entry| match &entry.kind {
+            Kind::File { path, size, executable, .. } => Some(TreeFile {
+                name: entry.name.clone(),
+                path: path.clone(),
+                executable: *executable,
+                size: *size,
+            }),
+            _ => None,
+        };
+        self.context.entries.iter().filter_map(file).collect()
+    }
+
+    /// Returns everything except the content of files that the image depends on, for the source
+    /// digest: folders, links, the Dockerfile's name or inputs, the hook.
+    pub(crate) fn shape(&self) -> Result<Value> {
+        let mut entries = serde_json::Map::new();
+        for entry in &self.context.entries {
+            let value = match &entry.kind {
+                Kind::File { .. } => continue,
+                Kind::Text(_) if self.generated_by.is_some() => continue,
+                Kind::Folder => json!("folder"),
+                Kind::Link { target } => json!({"link": target}),
+                Kind::Text(text) => json!({"text": Sha256::of(text)}),
+            };
+            entries.insert(entry.name.clone(), value);
+        }
+        let digest = |path: &PathBuf| {
+            Sha256::of_file(path).map_err(|error| Error::io("cannot read", path, &error))
+        };
+        let hook = self.hook.as_ref().map(digest).transpose()?;
+        let dockerfile =
+            self.generated_by.clone().unwrap_or_else(|| json!(self.context.dockerfile));
+        Ok(json!({"entries": entries, "dockerfile": dockerfile, "hook": hook}))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base_images() {
+        let text = "# FROM comment\nARG V=1\nFROM --platform=linux/amd64 rust:1 AS build\nRUN echo FROM x\n\
+                    from build as test\nFROM debian:${V}\nFROM rust:1\nFROM scratch\n";
+        assert_eq!(bases(text), ["rust:1", "debian:${V}", "scratch"]);
+    }
+}
