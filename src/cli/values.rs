@@ -2,6 +2,8 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
+use crate::config::location::{Location, rejected};
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PullRequestNumber(pub(crate) u64);
 
@@ -29,21 +31,12 @@ impl FromStr for StateUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let rejected = || {
-            format!(
-                "`{}` is not a state location: expected s3://bucket/key or file:path",
-                text.escape_debug()
-            )
-        };
-        if let Some(path) = text.strip_prefix("file:") {
-            let path = path.strip_prefix("//").unwrap_or(path);
-            return if path.is_empty() { Err(rejected()) } else { Ok(Self::File(path.into())) };
-        }
-        match text.strip_prefix("s3://").and_then(|rest| rest.split_once('/')) {
-            Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => {
-                Ok(Self::S3 { bucket: bucket.to_owned(), key: key.to_owned() })
+        match Location::parse(text) {
+            Some(Location::Object { bucket, key }) => Ok(Self::S3 { bucket, key }),
+            Some(Location::File(path)) => Ok(Self::File(path)),
+            Some(Location::Path(_)) | None => {
+                Err(rejected(text, "a state location", "s3://bucket/key or file:path"))
             }
-            _ => Err(rejected()),
         }
     }
 }

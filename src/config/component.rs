@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::{
     duration::HumanDuration,
     guards::{EnvironmentLimits, Limits, Protected},
+    location::{Location, rejected},
     names::{self, Component, Environment, Image, Team},
     preview::Preview,
     secrets::{CredstashSettings, SecretSources},
@@ -297,22 +298,10 @@ impl FromStr for SchemeUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let Some(rest) = text.strip_prefix("s3://") else {
-            return match text.split_once("://") {
-                Some((scheme, _)) => Err(format!(
-                    "`{scheme}://` is no place for an account scheme: s3://bucket/key, or a path"
-                )),
-                None if text.is_empty() => {
-                    Err("an account scheme's place is s3://bucket/key, or a path".to_owned())
-                }
-                None => Ok(Self::Path(text.into())),
-            };
-        };
-        match rest.split_once('/') {
-            Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => {
-                Ok(Self::S3 { bucket: bucket.to_owned(), key: key.to_owned() })
-            }
-            _ => Err(format!("`{text}` names no bucket and key (s3://bucket/key)")),
+        match Location::parse(text) {
+            Some(Location::Object { bucket, key }) => Ok(Self::S3 { bucket, key }),
+            Some(Location::Path(path) | Location::File(path)) => Ok(Self::Path(path)),
+            None => Err(rejected(text, "an account scheme location", "s3://bucket/key or a path")),
         }
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod component;
 pub(crate) mod duration;
 pub(crate) mod guards;
 pub(crate) mod identity;
+pub(crate) mod location;
 pub(crate) mod names;
 pub(crate) mod preview;
 pub(crate) mod scheme;

@@ -144,7 +144,7 @@ fn mistakes_in_the_account_scheme() {
         (
             "file:../store/releases",
             "Not A Bucket",
-            &["`release-bucket`: `Not A Bucket` is no bucket name"],
+            &["`release-bucket`: `Not A Bucket` is not a storage location"],
         ),
         ("\"type\": \"local\"", "\"type\": \"azure\"", &["unknown value `azure`"]),
     ] {

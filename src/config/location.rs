@@ -1,0 +1,62 @@
+//! Locations as people write them: `s3://bucket/key`, `file:path` or a path.
+
+use std::path::PathBuf;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    Object {
+        bucket: String,
+        key: String,
+    },
+    /// `file:path` or `file:///path`, without the prefix.
+    File(PathBuf),
+    Path(PathBuf),
+}
+
+impl Location {
+    /// Returns None for an incomplete location and for other URLs.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        if let Some(path) = text.strip_prefix("file:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return (!path.is_empty()).then(|| Self::File(path.into()));
+        }
+        if let Some(object) = text.strip_prefix("s3://") {
+            let (bucket, key) = object.split_once('/')?;
+            return (!bucket.is_empty() && !key.is_empty())
+                .then(|| Self::Object { bucket: bucket.to_owned(), key: key.to_owned() });
+        }
+        (!text.is_empty() && !text.contains("://")).then(|| Self::Path(text.into()))
+    }
+}
+
+/// The message about `text`, which is not a location of `what`.
+pub(crate) fn rejected(text: &str, what: &str, expected: &str) -> String {
+    format!("`{}` is not {what}: expected {expected}", text.escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_spelling() {
+        let object = |bucket: &str, key: &str| {
+            Some(Location::Object { bucket: bucket.to_owned(), key: key.to_owned() })
+        };
+        let file = |path: &str| Some(Location::File(path.into()));
+        for (text, expected) in [
+            ("s3://bucket/a/key", object("bucket", "a/key")),
+            ("file:a/b", file("a/b")),
+            ("file:///a/b", file("/a/b")),
+            ("../a b", Some(Location::Path("../a b".into()))),
+            ("", None),
+            ("file:", None),
+            ("s3://bucket", None),
+            ("s3://bucket/", None),
+            ("s3:///key", None),
+            ("https://example.com/key", None),
+        ] {
+            assert_eq!(Location::parse(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The account scheme after all checks.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use crate::{
+    base::{
+        error::{Error, Result},
+        spelling::nearest,
+    },
+    config::{guards::Limits, identity::Layout, names::Environment},
+};
+
+/// An account scheme with `{team}` filled in and every reference between its parts checked.
+#[derive(Clone, Debug)]
+pub(crate) struct AccountScheme {
+    /// As it was read, `{team}` not filled in: what a bundle carries.
+    pub(crate) raw: String,
+    pub(crate) default_region: String,
+    pub(crate) release_account: Account,
+    pub(crate) release_bucket: Storage,
+    pub(crate) lambda_bucket: Option<Storage>,
+    /// Region to bucket, for `multi-region`.
+    pub(crate) lambda_buckets: BTreeMap<String, Storage>,
+    pub(crate) backend: StateBackend,
+    pub(crate) layout: Layout,
+    /// Where the scheme lies that this component shall use in the place of this one.
+    pub(crate) moved_to: Option<String>,
+    /// `host[:port]`, where images go instead of to ECR.
+    pub(super) image_registry: Option<String>,
+    pub(crate) accounts: BTreeMap<String, Account>,
+    /// Limits of deploys that no cdflow.yml can loosen.
+    pub(crate) policy: Limits,
+    pub(super) environments: BTreeMap<String, String>,
+    /// Previews are where this environment is: cdflow.yml's `preview.account-environment`.
+    pub(crate) previews: Option<Environment>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) alias: String,
+    /// 12 digits, as a string: a leading zero counts. None in a local scheme only.
+    pub(crate) id: Option<String>,
+    /// The role's name, assumed as `arn:aws:iam::<id>:role/<role>`. None in a local scheme only.
+    pub(crate) role: Option<String>,
+    /// Assumed in place of `role` where nothing will be applied.
+    pub(crate) plan_role: Option<String>,
+    pub(crate) region: String,
+}
+
+/// Where objects are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Storage {
+    Bucket(String),
+    Directory(PathBuf),
+}
+
+/// Where images are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ImageRegistry {
+    /// Of this account, in the scheme's default region.
+    Ecr { account_id: String },
+    /// `host[:port]`
+    Host(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StateBackend {
+    S3 {
+        bucket: String,
+        /// S3's own lock object. None: not said, so wherever Terraform can (1.10).
+        use_lockfile: Option<bool>,
+        dynamodb_table: Option<String>,
+    },
+    Local {
+        directory: PathBuf,
+    },
+    /// In each environment's account: a bucket that is found by its tag, and a table of one name.
+    Classic {
+        use_lockfile: Option<bool>,
+    },
+}
+
+/// How an environment was found in the scheme.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Matched {
+    ByName,
+    /// Only by `"*"`: a typing error would match as well.
+    ByDefault,
+}
+
+impl AccountScheme {
+    /// The environment that is named here and spelled nearly like `typed`, which is not.
+    pub(crate) fn spelled_nearly(&self, typed: &Environment) -> Option<&str> {
+        let is_named = typed.is_preview() || self.environments.contains_key(typed.as_str());
+        let names = self.environments.keys().map(String::as_str).filter(|name| *name != "*");
+        if is_named { None } else { nearest(typed.as_str(), names) }
+    }
+
+    pub(crate) fn account_of(&self, environment: &Environment) -> Result<(&Account, Matched)> {
+        let listed = self.listed_as(environment);
+        let (alias, matched) = match self.environments.get(listed.as_str()) {
+            Some(alias) if listed == environment => (Some(alias), Matched::ByName),
+            Some(alias) => (Some(alias), Matched::ByDefault),
+            None => (self.environments.get("*"), Matched::ByDefault),
+        };
+        let account = alias.and_then(|alias| self.accounts.get(alias));
+        account.map(|account| (account, matched)).ok_or_else(|| {
+            let known: Vec<&str> = self.environments.keys().map(String::as_str).collect();
+            let error = Error::input(format!(
+                "the account scheme has no environment `{environment}` and no \"*\""
+            ));
+            match nearest(environment.as_str(), known.iter().copied()) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error.hint(format!("it has: {}", known.join(", "))),
+            }
+        })
+    }
+
+    /// The environment by whose name to look for it.
+    pub(crate) fn listed_as<'e>(&'e self, environment: &'e Environment) -> &'e Environment {
+        match &self.previews {
+            Some(as_other)
+                if environment.is_preview()
+                    && !self.environments.contains_key(environment.as_str()) =>
+            {
+                as_other
+            }
+            _ => environment,
+        }
+    }
+
+    /// Environment (or `"*"`) to the alias of its account.
+    pub(crate) fn environments(&self) -> &BTreeMap<String, String> {
+        &self.environments
+    }
+
+    /// Where a lambda zip goes: region to place. One place, unless the component is multi-region.
+    pub(crate) fn lambda_places(&self, multi_region: bool) -> Result<BTreeMap<String, Storage>> {
+        if multi_region {
+            if self.lambda_buckets.is_empty() {
+                return Err(Error::input(
+                    "cdflow.yml says `multi-region: true`, but the account scheme has no `lambda-buckets`",
+                )
+                .hint("add `lambda-buckets: {\"<region>\": \"<bucket>\"}` to the account scheme"));
+            }
+            return Ok(self.lambda_buckets.clone());
+        }
+        let place = self.lambda_bucket.clone().ok_or_else(|| {
+            Error::input("the account scheme has no `lambda-bucket`, which a component of type `lambda` needs")
+                .hint("add `lambda-bucket` to the account scheme")
+        })?;
+        Ok(BTreeMap::from([(self.default_region.clone(), place)]))
+    }
+
+    pub(crate) fn image_registry(&self) -> Result<ImageRegistry> {
+        match (&self.image_registry, &self.release_account.id) {
+            (Some(host), _) => Ok(ImageRegistry::Host(host.clone())),
+            (None, Some(id)) => Ok(ImageRegistry::Ecr { account_id: id.clone() }),
+            (None, None) => Err(Error::input("the account scheme has no registry for images")
+                .why("its release account has no `id`, so it has no ECR, and there is no `image-registry`")
+                .hint("add `image-registry` to the account scheme, for instance localhost:5000")),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What a scheme accepts and rejects.
+
+use std::path::Path;
+
+use super::*;
+use crate::{
+    base::error::Result,
+    config::{identity::Layout, names::Environment},
+};
+
+pub(super) const AWS: &str = r#"{
+  "accounts": {
+    "prod": {"id": "012345678901", "role": "cdflow-{team}"},
+    "dev": {"id": "123456789012", "role": "cdflow", "region": "eu-central-1", "plan-role": "cdflow-plan"}
+  },
+  "release-account": "dev",
+  "release-bucket": "acme-{team}-releases",
+  "lambda-bucket": "acme-lambdas",
+  "default-region": "eu-west-1",
+  "environments": {"live": "prod", "*": "dev"},
+  "terraform-backend-s3-bucket": "acme-state",
+  "terraform-backend-s3-dynamodb-table": "locks"
+}"#;
+
+fn parse(text: &str) -> Result<AccountScheme> {
+    let (team, component) = ("platform".parse().unwrap(), "checkout".parse().unwrap());
+    AccountScheme::parse("scheme.json", Some(Path::new("/org")), text, &team, &component)
+}
+
+fn message(text: &str) -> String {
+    parse(text).unwrap_err().to_string()
+}
+
+pub(super) fn environment(name: &str) -> Environment {
+    name.parse().unwrap()
+}
+
+#[test]
+fn team_region_and_star() {
+    let scheme = parse(AWS).unwrap();
+    assert_eq!(scheme.release_bucket, Storage::Bucket("acme-platform-releases".into()));
+    let (live, matched) = scheme.account_of(&environment("live")).unwrap();
+    assert_eq!(
+        (live.role.as_deref(), live.region.as_str(), matched),
+        (Some("cdflow-platform"), "eu-west-1", Matched::ByName)
+    );
+    assert_eq!(live.id.as_deref(), Some("012345678901"));
+    let (ci, matched) = scheme.account_of(&environment("ci")).unwrap();
+    assert_eq!(
+        (ci.alias.as_str(), ci.region.as_str(), matched),
+        ("dev", "eu-central-1", Matched::ByDefault)
+    );
+    assert!(scheme.raw.contains("{team}"));
+}
+
+#[test]
+fn team_in_keys() {
+    let text = AWS.replace("\"live\": \"prod\", \"*\": \"dev\"", "\"{team}-live\": \"prod\"");
+    let scheme = parse(&text).unwrap();
+    assert!(scheme.account_of(&environment("platform-live")).is_ok());
+    let unknown = scheme.account_of(&environment("platform-liev")).unwrap_err().to_string();
+    assert!(unknown.contains("did you mean `platform-live`?"), "{unknown}");
+}
+
+#[test]
+fn account_ids_keep_their_zeros() {
+    let number = message(&AWS.replace("\"123456789012\"", "12345678901"));
+    assert!(
+        number.contains("`12345678901` is not 12 digits") && number.contains("quotes"),
+        "{number}"
+    );
+    assert!(message(&AWS.replace("\"012345678901\"", "012345678901")).contains("not valid JSON"));
+}
+
+#[test]
+fn contradictions() {
+    for (from, to, says) in [
+        ("acme-lambdas", "acme-{team}-releases", "same place"),
+        (
+            "\"terraform-backend-s3-bucket\": \"acme-state\",",
+            "",
+            "`terraform-backend-s3-bucket` is required",
+        ),
+        ("\"release-account\": \"dev\"", "\"release-account\": \"devv\"", "did you mean `dev`?"),
+        ("\"live\": \"prod\"", "\"li.ve\": \"prod\"", "environment `li.ve` is refused"),
+        ("\"role\": \"cdflow\", ", "", "account `dev` has no `role`"),
+        (
+            "acme-lambdas",
+            "Acme Lambdas",
+            "`lambda-bucket`: `Acme Lambdas` is not a storage location: expected a bucket name",
+        ),
+        (
+            "\"lambda-bucket\"",
+            "\"lambda-bukcet\"",
+            "scheme.json:8:3: unknown key `lambda-bukcet`\n  -> did you mean `lambda-bucket`?",
+        ),
+    ] {
+        let refused = message(&AWS.replace(from, to));
+        assert!(refused.contains(says), "{refused}");
+    }
+    let both = AWS.replacen(
+        '{',
+        r#"{"classic-metadata-handling": true, "terraform-backend": {"type": "local", "path": "file:s"},"#,
+        1,
+    );
+    assert!(message(&both).contains("both `classic-metadata-handling` and `terraform-backend`"));
+}
+
+#[test]
+fn whoever_is_listed_has_moved() {
+    let moved_to = |lists: &str| {
+        let upgrade =
+            format!("{{\"upgrade-account-scheme\": {{{lists} \"new-url\": \"s3://new/x.json\"}},");
+        parse(&AWS.replacen('{', &upgrade, 1)).unwrap().moved_to
+    };
+    for lists in ["\"team-whitelist\": [\"platform\"],", "\"component-whitelist\": [\"checkout\"],"]
+    {
+        assert_eq!(moved_to(lists).as_deref(), Some("s3://new/x.json"), "{lists}");
+    }
+    assert_eq!(
+        moved_to("\"team-whitelist\": [\"checkout\"], \"component-whitelist\": [\"platform\"],"),
+        None
+    );
+}
+
+#[test]
+fn a_classic_scheme_needs_no_state_bucket() {
+    let without = AWS.replace(
+        "\"terraform-backend-s3-bucket\": \"acme-state\",",
+        "\"classic-metadata-handling\": true,",
+    );
+    let scheme = parse(&without).unwrap();
+    assert_eq!(
+        (scheme.backend, scheme.layout),
+        (StateBackend::Classic { use_lockfile: None }, Layout::Classic)
+    );
+    assert_eq!(parse(AWS).unwrap().layout, Layout::ByTeam);
+}
+
+#[test]
+fn a_local_scheme_needs_no_ids() {
+    let local = r#"{"accounts": {"local": {}}, "release-account": "local", "release-bucket": "file:store",
+        "lambda-bucket": "file:/lambdas", "default-region": "local", "environments": {"*": "local"},
+        "terraform-backend": {"type": "local", "path": "file:state"}}"#;
+    let scheme = parse(local).unwrap();
+    assert_eq!(scheme.release_bucket, Storage::Directory("/org/store".into()));
+    assert_eq!(scheme.lambda_bucket, Some(Storage::Directory("/lambdas".into())));
+    assert_eq!(scheme.backend, StateBackend::Local { directory: "/org/state".into() });
+    assert!(message(&local.replace("file:store", "bucket")).contains("has no `id`"));
+}
+
+#[test]
+fn where_images_go() {
+    let with = |registry: &str| {
+        parse(&AWS.replacen('{', &format!("{{\"image-registry\": \"{registry}\","), 1))
+    };
+    assert_eq!(
+        parse(AWS).unwrap().image_registry().unwrap(),
+        ImageRegistry::Ecr { account_id: "123456789012".into() }
+    );
+    for good in ["localhost:5000", "localhost", "registry.acme.com", "ghcr.io:443"] {
+        assert_eq!(with(good).unwrap().image_registry().unwrap(), ImageRegistry::Host(good.into()));
+    }
+    for bad in [
+        "",
+        "acme",
+        "http://localhost:5000",
+        "localhost:",
+        "localhost:0",
+        "ghcr.io/acme",
+        "Acme.com",
+    ] {
+        assert!(with(bad).unwrap_err().to_string().contains("is no registry"), "{bad}");
+    }
+}
