@@ -62,18 +62,18 @@ fn a_component_without_a_cloud_is_well() {
     let project = Project::local("greeting");
     let before = project.snapshot();
     let output = project.cdflow(["doctor"]).run();
-    output.success().stderr_is("No problem, 0 warnings\n").stdout_has_in_order(&[
+    output.success().stderr_is("No problems, 0 warnings\n").stdout_has_in_order(&[
         "ok       cdflow.yml",
         "infrastructure of the team platform",
         "ok       infra/",
         "ok       config/",
         "common.json, live.json",
-        "nothing uncommitted",
-        "greeting, by the git remote",
+        "no uncommitted changes",
+        "greeting, from the git remote",
         "ok       terraform",
-        "none, and no provider to lock",
+        "not needed: no providers",
         "./account-scheme.json",
-        "none is needed",
+        "not needed: the account scheme is local",
         "ok       release store",
         "writable",
         "ok       state lock",
@@ -100,7 +100,7 @@ fn a_component_on_aws_is_well() {
         ("release role", format!("ok role {}-release-release of account {RELEASE}", aws.name())),
         ("release store", format!("ok s3://{}/ in eu-west-1, versioned", aws.release_bucket())),
         ("state", format!("ok s3://{}/ in eu-west-1, versioned", aws.state_bucket())),
-        ("state lock", "ok an object beside the state".to_owned()),
+        ("state lock", "ok a lock file next to the state".to_owned()),
         ("environment *, ci", format!("ok role {}-dev-deploy of account {DEV}", aws.name())),
         (
             "environment aslive, live",
@@ -179,7 +179,7 @@ fn what_is_broken_in_the_folder_is_all_told_at_once() {
     assert!(of(&findings, "git")[0].starts_with("warning uncommitted changes"), "{output}");
     assert_eq!(
         of(&findings, "environments"),
-        ["warning not checked: the account scheme is not read"],
+        ["warning not checked: the account scheme is missing or invalid"],
         "{output}"
     );
 
@@ -278,7 +278,7 @@ fn a_lock_table_must_be_one() {
     for (name, code, says) in [
         ("good", 0, "ok the table"),
         ("other", 2, "has no key `LockID`"),
-        ("missing", 2, "can't be looked at: ResourceNotFoundException"),
+        ("missing", 2, "-missing`: ResourceNotFoundException"),
     ] {
         scheme["terraform-backend-s3-dynamodb-table"] = format!("{}-{name}", aws.name()).into();
         aws.put_scheme(&scheme);

@@ -90,10 +90,10 @@ fn doctor_looks_at_the_engine_and_at_who_may_push() {
     let image = format!("{}/docker-doctor", Lab::ecr());
     let new = in_lab(&project, &["doctor"]).run();
     new.stdout_has(&format!("at {}, BuildKit", lab.docker_host()));
-    new.stdout_has(&format!("{image} does not exist: the first release makes it"));
+    new.stdout_has(&format!("{image} does not exist yet: the first release creates it"));
     release(&project, "1").success();
     let uploads = format!("POST {}/v2/docker-doctor/blobs/uploads/", Lab::ecr());
-    in_lab(&project, &["doctor"]).run().stdout_has(&format!("{image}, and we may push to it"));
+    in_lab(&project, &["doctor"]).run().stdout_has(&format!("{image}, push allowed"));
     lab.rule(json!({ "matching": uploads, "times": 1, "status": 403 }));
     let refused = in_lab(&project, &["doctor"]).run();
     refused
@@ -113,11 +113,11 @@ fn doctor_looks_at_the_engine_and_at_who_may_push() {
     let absent = in_lab(&local, &["doctor"]).run();
     absent.fails(2).stdout_has("images can't be pushed to `localhost:5999/docker-doctor-local`");
     absent.stdout_has(
-        "nobody listens there: start a registry, docker run --detach --publish 127.0.0.1:5999:5000 \
+        "start a registry, because nothing listens there: docker run --detach --publish 127.0.0.1:5999:5000 \
         registry:2",
     );
     local.edit("account-scheme.json", "localhost:5999", Lab::LOCAL);
     in_lab(&local, &["doctor"])
         .run()
-        .stdout_has("localhost:5000/docker-doctor-local, and we may push to it");
+        .stdout_has("localhost:5000/docker-doctor-local, push allowed");
 }

@@ -46,7 +46,7 @@ fn the_life_of_an_infrastructure_component() {
     let files = files_under(&folder).into_iter().filter(|name| !name.starts_with(".git/"));
     assert_eq!(files.collect::<Vec<_>>(), INFRASTRUCTURE);
 
-    run(&sandbox, &folder, &["doctor"]).success().stderr_is("No problem, 0 warnings\n");
+    run(&sandbox, &folder, &["doctor"]).success().stderr_is("No problems, 0 warnings\n");
     run(&sandbox, &folder, &["release", "1"]).success().lacks("warning");
     run(&sandbox, &folder, &["deploy", "ci", "1"])
         .success()
@@ -65,7 +65,7 @@ fn the_life_of_an_infrastructure_component() {
 fn the_life_of_a_lambda() {
     let sandbox = Sandbox::new();
     let folder = scaffold(&sandbox, "lambda", "hello");
-    run(&sandbox, &folder, &["doctor", "ci"]).success().stderr_is("No problem, 0 warnings\n");
+    run(&sandbox, &folder, &["doctor", "ci"]).success().stderr_is("No problems, 0 warnings\n");
     run(&sandbox, &folder, &["release", "1"]).success().lacks("warning");
     run(&sandbox, &folder, &["deploy", "ci", "1"])
         .success()

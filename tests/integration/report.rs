@@ -452,7 +452,7 @@ fn doctor_looks_at_the_token() {
     let github = GitHub::start();
     github.world().pull_request(7, &project.head());
     let well = for_pull_request(&project, &github, 1, &["doctor"]).run();
-    well.success().stdout_has("writes as github-actions[bot]").stdout_has("#7 can be read");
+    well.success().stdout_has("authenticated as github-actions[bot]").stdout_has("can read #7");
     github.world().token(TOKEN, "github-actions[bot]", &[("contents", "read")]);
     let poor = for_pull_request(&project, &github, 1, &["doctor"]).run();
     poor.success()

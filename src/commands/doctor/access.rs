@@ -1,8 +1,8 @@
-//! Who we are, and which roles and secrets that opens.
+//! Checks of the AWS identity, the roles that it can assume, and the secrets.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::findings::{Level, Report};
+use super::report::{DoctorReport, Level};
 use crate::{
     base::error::Error,
     cli::args::Global,
@@ -21,11 +21,12 @@ use crate::{
     },
 };
 
-/// The accounts that environments are in, with their environments.
-pub(crate) type Accounts<'a> = BTreeMap<&'a str, (&'a Account, Vec<&'a str>)>;
+/// Accounts by alias, each with the environments that it has.
+pub(crate) type AccountsInUse<'a> = BTreeMap<&'a str, (&'a Account, Vec<&'a str>)>;
 
+/// Returns the session of the identity that the run starts with; None if the scheme needs no AWS.
 pub(crate) async fn identity(
-    report: &mut Report,
+    report: &mut DoctorReport,
     scheme: &AccountScheme,
     first: Option<RootSession>,
     global: &Global,
@@ -34,11 +35,10 @@ pub(crate) async fn identity(
     let wanted = context::needs_aws(scheme)
         || scheme.accounts.values().any(|account| account.role.is_some());
     let root = match first {
-        None if wanted => {
-            report.take("identity", context::root_session(scheme, &global.aws, host).await)?
-        }
+        None if wanted => report
+            .record_error("identity", context::root_session(scheme, &global.aws, host).await)?,
         None => {
-            report.ok("identity", "none is needed: the account scheme is local");
+            report.ok("identity", "not needed: the account scheme is local");
             return None;
         }
         Some(root) => root,
@@ -47,22 +47,24 @@ pub(crate) async fn identity(
     Some(root)
 }
 
+/// Returns the session of the release account's role.
 pub(crate) async fn release_role(
-    report: &mut Report,
+    report: &mut DoctorReport,
     scheme: &AccountScheme,
     root: Option<&RootSession>,
 ) -> Option<Arc<Session>> {
     let account = &scheme.release_account;
     let Some(role) = account.role.as_deref() else {
         report
-            .ok("release role", format!("the account `{}` has none and needs none", account.alias));
+            .ok("release role", format!("not needed: the account `{}` has no role", account.alias));
         return None;
     };
     role_of(report, "release role", account, role, root).await
 }
 
-pub(crate) fn accounts(scheme: &AccountScheme) -> Accounts<'_> {
-    let mut accounts = Accounts::new();
+/// Returns the accounts that the scheme's environments use.
+pub(crate) fn accounts(scheme: &AccountScheme) -> AccountsInUse<'_> {
+    let mut accounts = AccountsInUse::new();
     for (environment, alias) in scheme.environments() {
         if let Some(account) = scheme.accounts.get(alias) {
             accounts.entry(alias).or_insert_with(|| (account, Vec::new())).1.push(environment);
@@ -71,10 +73,10 @@ pub(crate) fn accounts(scheme: &AccountScheme) -> Accounts<'_> {
     accounts
 }
 
-/// Both roles of each account. What is returned are the sessions of the deploying ones.
+/// Checks both roles of each account, and returns the sessions of the deploy roles.
 pub(crate) async fn environments(
-    report: &mut Report,
-    accounts: &Accounts<'_>,
+    report: &mut DoctorReport,
+    accounts: &AccountsInUse<'_>,
     root: Option<&RootSession>,
 ) -> Vec<Arc<Session>> {
     let mut sessions = Vec::new();
@@ -90,10 +92,10 @@ pub(crate) async fn environments(
             None => report.warning(
                 &check,
                 format!(
-                    "the account `{}` has no `plan-role`: `--plan-only` uses the role that may change everything",
+                    "the account `{}` has no `plan-role`: `--plan-only` uses the deploy role",
                     account.alias
                 ),
-                "add one that only reads to the account scheme",
+                "add a read-only `plan-role` to the account scheme",
             ),
         }
     }
@@ -101,17 +103,18 @@ pub(crate) async fn environments(
 }
 
 async fn role_of(
-    report: &mut Report,
+    report: &mut DoctorReport,
     check: &str,
     account: &Account,
     role: &str,
     root: Option<&RootSession>,
 ) -> Option<Arc<Session>> {
     if root.is_none() {
-        report.skip(check, "there is no identity to assume its role from");
+        report.skip(check, "no identity to assume the role with");
         return None;
     }
-    let session = report.take(check, context::session(root, account, role.into()).await)??;
+    let session =
+        report.record_error(check, context::session(root, account, role.into()).await)??;
     report.ok(
         check,
         format!("role {role} of account {}", session.account_id.as_deref().unwrap_or("(none)")),
@@ -119,9 +122,9 @@ async fn role_of(
     Some(session)
 }
 
-/// Where secrets come from; with an environment they are read, counted, and forgotten.
+/// Checks the sources of secrets. With an environment its secrets are read and counted, not shown.
 pub(crate) async fn secrets(
-    report: &mut Report,
+    report: &mut DoctorReport,
     manifest: &Manifest,
     identity: &Identity,
     environment: Option<&Environment>,
@@ -137,31 +140,28 @@ pub(crate) async fn secrets(
         (None, None) => {
             return report.warning(
                 "secrets",
-                "infra/ declares `secrets`, but no role is there to read any with",
-                "say `secrets: none` in cdflow.yml if that is meant",
+                "infra/ declares `secrets`, but the account has no role to read them with",
+                "set `secrets: none` in cdflow.yml if the component needs no secrets",
             );
         }
     };
     let named = sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let (Some(environment), Some(session)) = (environment, session) else {
         return match environment {
-            None => report.ok(
-                "secrets",
-                format!("from {named}; `cdflow doctor ENVIRONMENT` reads those of one"),
-            ),
-            Some(_) => report.skip("secrets", "there is no role to read them with"),
+            None => report
+                .ok("secrets", format!("from {named}; `cdflow doctor ENVIRONMENT` reads them")),
+            Some(_) => report.skip("secrets", "no role to read them with"),
         };
     };
     let request =
         secrets::SecretsRequest { identity, environment, credstash: &manifest.credstash, session };
-    let Some(found) = report.take("secrets", secrets::read(&sources, &request).await) else {
+    let Some(found) = report.record_error("secrets", secrets::read(&sources, &request).await) else {
         return;
     };
     report.ok("secrets", format!("{} from {named}", found.len()));
     for (name, _) in found.iter().filter(|(_, secret)| !host.log.redactor.add(secret)) {
-        let error = Error::input(format!(
-            "the secret `{name}` is too short to be masked where Terraform prints it"
-        ));
-        report.failed("secrets", Level::Warning, &error.hint("make it longer"));
+        let error =
+            Error::input(format!("the secret `{name}` is too short to mask in Terraform's output"));
+        report.error("secrets", Level::Warning, &error.hint("use a longer value"));
     }
 }

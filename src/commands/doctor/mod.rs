@@ -1,9 +1,9 @@
-//! doctor: one report on everything that a release or a deploy needs. Every check runs, also after others have failed; nothing
-//! is written anywhere.
+//! doctor: checks everything that a release or a deploy needs. Every check runs, even after others
+//! have failed, and none writes anything.
 
 use std::{collections::BTreeMap, path::Path};
 
-use self::findings::Report;
+use self::report::DoctorReport;
 use crate::{
     base::error::Result,
     cli::args::{DoctorInputs, Global},
@@ -18,12 +18,13 @@ use crate::{
 
 mod access;
 mod files;
-mod findings;
 mod github;
 mod images;
 mod places;
+mod report;
 mod terraform;
 
+/// Prints the findings; the error says how many are problems.
 pub(crate) async fn run(global: &Global, inputs: &DoctorInputs, host: &Host) -> Result<()> {
     let folder = context::working_directory(global)?;
     let report = examine(global, inputs, host, &folder).await;
@@ -34,10 +35,15 @@ pub(crate) async fn run(global: &Global, inputs: &DoctorInputs, host: &Host) -> 
     report.verdict().inspect(|good| host.log.done(good)).map(|_| ())
 }
 
-async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &Path) -> Report {
-    let mut report = Report::default();
+async fn examine(
+    global: &Global,
+    inputs: &DoctorInputs,
+    host: &Host,
+    folder: &Path,
+) -> DoctorReport {
+    let mut report = DoctorReport::default();
     github::token(&mut report, global, host).await;
-    let manifest = report.take(component::FILE, context::read_manifest(folder));
+    let manifest = report.record_error(component::FILE, context::read_manifest(folder));
     let manifest =
         manifest.map(|(manifest, _)| manifest.with_terraform(global.terraform_version.as_ref()));
     if let Some(manifest) = &manifest {
@@ -56,27 +62,27 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
         for check in
             ["component", "terraform", "account scheme", "identity", "release role", "environments"]
         {
-            report.skip(check, "cdflow.yml can't be read");
+            report.skip(check, "cdflow.yml is missing or invalid");
         }
-        report.skip("stores, state and secrets", "cdflow.yml can't be read");
+        report.skip("stores, state and secrets", "cdflow.yml is missing or invalid");
         return report;
     };
     let component =
-        report.take("component", context::component_name(global, manifest, folder, host).await);
+        report.record_error("component", context::component_name(global, manifest, folder, host).await);
     let component = component.map(|(component, source)| {
-        report.ok("component", format!("{component}, by {source}"));
+        report.ok("component", format!("{component}, from {source}"));
         component
     });
     if manifest.kind.has_image() {
         images::engine(&mut report, host).await;
     }
     if manifest.kind == ComponentType::Function {
-        files::functions(&mut report, manifest, folder, host);
+        files::rust_function(&mut report, manifest, folder, host);
     }
     if let (ComponentType::Lambda, Some(component)) = (manifest.kind, &component) {
-        files::function(&mut report, manifest, component, folder, root.as_deref());
+        files::lambda_function(&mut report, manifest, component, folder, root.as_deref());
     }
-    let tool = report.take("terraform", context::locate_tool(manifest, host).await);
+    let tool = report.record_error("terraform", context::locate_tool(manifest, host).await);
     if let Some(tool) = &tool {
         report.ok(
             "terraform",
@@ -86,19 +92,20 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
     terraform::lock_file(&mut report, folder);
 
     let url = &manifest.account_scheme_url;
-    let mut first = report.take("identity", context::first_session(url, &global.aws, host).await);
+    let mut first =
+        report.record_error("identity", context::first_session(url, &global.aws, host).await);
     let side = match (&component, &mut first) {
-        (None, _) => not_read(&mut report, "the component has no name"),
-        (_, None) => not_read(&mut report, "there is no identity to read it with"),
+        (None, _) => skip_scheme(&mut report, "the component has no name"),
+        (_, None) => skip_scheme(&mut report, "no identity to read it with"),
         (Some(component), Some(root)) => {
             let reading = scheme_in_use(global, manifest, component, folder, root, host);
-            report.take("account scheme", reading.await)
+            report.record_error("account scheme", reading.await)
         }
     };
     let (Some((LoadedScheme { scheme, identity, url }, upgrade)), Some(first)) = (side, first)
     else {
         for check in ["release role", "environments", "stores, state and secrets"] {
-            report.skip(check, "the account scheme is not read");
+            report.skip(check, "the account scheme is missing or invalid");
         }
         return report;
     };
@@ -106,13 +113,16 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
         SchemeUpgrade::None => report.ok("account scheme", url.to_string()),
         SchemeUpgrade::From(old) => report.warning(
             "account scheme",
-            format!("{url}, to which {} has moved this component", old.url),
-            format!("set `account-scheme-url` in cdflow.yml to {url} when every environment is deployed by it"),
+            format!("{url}; {} has moved this component there", old.url),
+            format!(
+                "deploy every environment with it, then set `account-scheme-url` in cdflow.yml \
+                 to {url}"
+            ),
         ),
         SchemeUpgrade::Postponed(new) => report.warning(
             "account scheme",
-            format!("{url}, the old one; this component has moved to {}", new.url),
-            "leave --old-account-scheme out",
+            format!("{url}, the old one; the component has moved to {}", new.url),
+            "remove --old-account-scheme",
         ),
     }
     let root = access::identity(&mut report, &scheme, first, global, host).await;
@@ -129,7 +139,9 @@ async fn examine(global: &Global, inputs: &DoctorInputs, host: &Host, folder: &P
     places.state(&mut report, tool.as_ref()).await;
     let accounts = match &inputs.environment {
         None => access::accounts(&scheme),
-        Some(environment) => match report.take("environments", scheme.account_of(environment)) {
+        Some(environment) => match report
+            .record_error("environments", scheme.account_of(environment))
+        {
             Some((account, _)) => {
                 BTreeMap::from([(account.alias.as_str(), (account, vec![environment.as_str()]))])
             }
@@ -161,7 +173,7 @@ async fn scheme_in_use(
     context::follow_upgrade(named, global, folder, root, host).await
 }
 
-fn not_read<T>(report: &mut Report, because: &str) -> Option<T> {
+fn skip_scheme<T>(report: &mut DoctorReport, because: &str) -> Option<T> {
     report.skip("account scheme", because);
     None
 }

@@ -1,24 +1,26 @@
-//! Whether the providers that the code uses are locked.
+//! Checks that the providers of the code are locked.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use hcl_edit::structure::Body;
 
-use super::{files, findings::Report};
+use super::{files, report::DoctorReport};
 use crate::terraform::code::lockfile::{self, Locked};
 
 const CHECK: &str = "lock file";
-const REMEDY: &str = "run `terraform -chdir=infra providers lock` with -platform for each platform you use, and commit infra/.terraform.lock.hcl";
+const REMEDY: &str = "run `terraform -chdir=infra providers lock` with -platform for each platform that \
+                      you use, and commit infra/.terraform.lock.hcl";
 
-pub(crate) fn lock_file(report: &mut Report, folder: &Path) {
+pub(crate) fn lock_file(report: &mut DoctorReport, folder: &Path) {
     let infra = folder.join("infra");
-    let Ok(names) = files::names(&infra) else { return report.skip(CHECK, "there is no infra/") };
+    let Ok(names) = files::names(&infra) else { return report.skip(CHECK, "infra/ is missing") };
     let mut used = BTreeSet::new();
     for name in names.iter().filter(|name| name.ends_with(".tf")) {
         let text = fs::read_to_string(infra.join(name)).unwrap_or_default();
         used.extend(hcl_edit::parser::parse_body(&text).iter().flat_map(providers));
     }
-    let Some(locked) = report.take(CHECK, lockfile::read(&infra.join(lockfile::FILE))) else {
+    let Some(locked) = report.record_error(CHECK, lockfile::read(&infra.join(lockfile::FILE)))
+    else {
         return;
     };
     for sentence in judge(&used, &locked) {
@@ -26,7 +28,7 @@ pub(crate) fn lock_file(report: &mut Report, folder: &Path) {
     }
     if judge(&used, &locked).is_empty() {
         match locked.len() {
-            0 => report.ok(CHECK, "none, and no provider to lock"),
+            0 => report.ok(CHECK, "not needed: no providers"),
             _ => {
                 let each = locked.iter().map(|(address, provider)| {
                     format!("{address} {}{}", provider.version, platforms(&provider.hashes))
@@ -37,7 +39,7 @@ pub(crate) fn lock_file(report: &mut Report, folder: &Path) {
     }
 }
 
-/// The local names of the providers that a file needs. Modules are not followed.
+/// Returns the local names of the providers that a file uses, without those of its modules.
 fn providers(body: &Body) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     for block in body.blocks() {
@@ -57,28 +59,29 @@ fn providers(body: &Body) -> BTreeSet<String> {
             _ => {}
         }
     }
-    // It is a part of the program.
+    // `terraform_data` is part of Terraform itself.
     used.remove("terraform");
     used
 }
 
-/// A sentence for each thing that is amiss. A lock file does not say to which platform an `h1:` belongs; `zh:` are those of all.
+/// Returns a sentence per problem. An `h1:` hash does not name its platform; `zh:` hashes are for
+/// all platforms.
 fn judge(used: &BTreeSet<String>, locked: &Locked) -> Vec<String> {
     if locked.is_empty() && !used.is_empty() {
         let names = used.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-        return vec![format!("providers are not locked ({names}): each release may carry others")];
+        return vec![format!(
+            "providers are not locked ({names}): each release might contain other versions"
+        )];
     }
     let without = locked.iter().filter(|(_, provider)| provider.hashes.is_empty());
-    without
-        .map(|(address, _)| format!("{address} has no hash for this platform, nor for any other"))
-        .collect()
+    without.map(|(address, _)| format!("{address} has no hashes")).collect()
 }
 
-/// What the hashes leave open.
+/// Returns a remark if the hashes do not prove that this platform is locked.
 fn platforms(hashes: &[String]) -> &'static str {
     match hashes.iter().any(|hash| hash.starts_with("zh:")) {
         true => "",
-        false => " (whether one of its hashes is for this platform shows at init)",
+        false => " (terraform init checks whether a hash is for this platform)",
     }
 }
 
@@ -117,7 +120,7 @@ mod tests {
         assert!(judge(&aws, &Locked::new())[0].contains("(aws)"));
         assert!(judge(&aws, &with(&["zh:a"])).is_empty());
         assert!(platforms(&["h1:a".to_owned(), "zh:b".to_owned()]).is_empty());
-        assert!(platforms(&["h1:a".to_owned()]).contains("at init"));
+        assert!(platforms(&["h1:a".to_owned()]).contains("terraform init checks"));
         assert!(judge(&aws, &with(&[]))[0].contains("no hash"));
     }
 }

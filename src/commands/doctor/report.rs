@@ -1,4 +1,4 @@
-//! What was found, as data; the text is a view of it.
+//! The findings of `doctor` as data, and their views as text and JSON.
 
 use serde_json::{Value, json};
 
@@ -11,18 +11,20 @@ pub(crate) enum Level {
     Problem,
 }
 
+/// The result of one check.
 #[derive(Debug)]
 pub(crate) struct Finding {
     check: String,
     level: Level,
     what: String,
     remedy: Option<String>,
-    /// A problem of credentials or permissions.
-    of_access: bool,
+    /// Whether it is a problem of credentials or permissions.
+    is_access: bool,
 }
 
+/// All findings, in the order of the checks.
 #[derive(Default)]
-pub(crate) struct Report(Vec<Finding>);
+pub(crate) struct DoctorReport(Vec<Finding>);
 
 impl Level {
     fn name(self) -> &'static str {
@@ -34,7 +36,7 @@ impl Level {
     }
 }
 
-impl Report {
+impl DoctorReport {
     pub(crate) fn ok(&mut self, check: &str, what: impl Into<String>) {
         self.add(check, Level::Ok, what.into(), None, false);
     }
@@ -48,19 +50,20 @@ impl Report {
         self.add(check, Level::Warning, what.into(), Some(remedy.into()), false);
     }
 
-    /// What could not be asked because something else is missing.
+    /// Adds a check that cannot run because something else is missing, as a warning.
     pub(crate) fn skip(&mut self, check: &str, because: &str) {
         self.add(check, Level::Warning, format!("not checked: {because}"), None, false);
     }
 
-    pub(crate) fn failed(&mut self, check: &str, level: Level, error: &Error) {
+    /// Adds `error` as a finding, with its hints as the remedy.
+    pub(crate) fn error(&mut self, check: &str, level: Level, error: &Error) {
         let remedy = (!error.hints().is_empty()).then(|| error.hints().join("; "));
         self.add(check, level, error.story(), remedy, error.exit() == Exit::Credentials);
     }
 
-    /// What was asked for; else the problem is noted.
-    pub(crate) fn take<T>(&mut self, check: &str, asked: Result<T>) -> Option<T> {
-        asked.map_err(|error| self.failed(check, Level::Problem, &error)).ok()
+    /// Returns the value of `result`; adds its error as a problem.
+    pub(crate) fn record_error<T>(&mut self, check: &str, result: Result<T>) -> Option<T> {
+        result.map_err(|error| self.error(check, Level::Problem, &error)).ok()
     }
 
     fn add(
@@ -69,19 +72,27 @@ impl Report {
         level: Level,
         what: String,
         remedy: Option<String>,
-        of_access: bool,
+        is_access: bool,
     ) {
-        // The service's own words may have lines; a finding is one.
+        // Messages of services might have several lines; a finding has one.
         let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
-        self.0.push(Finding { check: check.to_owned(), level, what, remedy, of_access });
+        self.0.push(Finding { check: check.to_owned(), level, what, remedy, is_access });
     }
 
     fn count(&self, level: Level) -> usize {
         self.0.iter().filter(|finding| finding.level == level).count()
     }
 
+    /// Returns the findings as JSON, the format of `doctor --json`.
     pub(crate) fn document(&self) -> Value {
-        let finding = |it: &Finding| json!({"check": it.check, "level": it.level.name(), "what": it.what, "remedy": it.remedy});
+        let finding = |it: &Finding| {
+            json!({
+                "check": it.check,
+                "level": it.level.name(),
+                "what": it.what,
+                "remedy": it.remedy,
+            })
+        };
         json!({
             "problems": self.count(Level::Problem),
             "warnings": self.count(Level::Warning),
@@ -89,12 +100,13 @@ impl Report {
         })
     }
 
+    /// Returns the findings as a table, each remedy below its finding.
     pub(crate) fn lines(&self) -> Vec<String> {
         let width = self.0.iter().map(|finding| finding.check.chars().count()).max().unwrap_or(0);
         let mut lines = Vec::new();
         for Finding { check, level, what, remedy, .. } in &self.0 {
             lines.push(format!("{:<7}  {check:<width$}  {what}", level.name()));
-            // A remedy may have lines to paste.
+            // A remedy might have several lines to copy.
             let remedy = remedy.iter().flat_map(|remedy| remedy.lines().enumerate());
             lines.extend(remedy.map(|(n, line)| {
                 format!("{:7}  {:width$}  {}{line}", "", "", ["-> ", "   "][n.min(1)])
@@ -103,14 +115,17 @@ impl Report {
         lines
     }
 
-    /// The last line of a good report; else the error that ends the run: 4 if access is all that is missing.
+    /// Returns the last line of a report without problems.
+    ///
+    /// # Errors
+    /// Exit code 4 if all problems are about credentials or permissions, else 2.
     pub(crate) fn verdict(&self) -> Result<String> {
         let warnings = counted(self.count(Level::Warning), "warning");
         match self.count(Level::Problem) {
-            0 => Ok(format!("No problem, {warnings}")),
+            0 => Ok(format!("No problems, {warnings}")),
             problems => {
                 let mut found = self.0.iter().filter(|finding| finding.level == Level::Problem);
-                let exit = if found.all(|finding| finding.of_access) {
+                let exit = if found.all(|finding| finding.is_access) {
                     Exit::Credentials
                 } else {
                     Exit::Input
@@ -124,6 +139,7 @@ impl Report {
     }
 }
 
+/// Returns a number with its noun, such as `2 files`.
 pub(crate) fn counted(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
@@ -132,26 +148,26 @@ pub(crate) fn counted(number: usize, thing: &str) -> String {
 mod tests {
     use super::*;
 
-    fn exit(report: &Report) -> Option<Exit> {
+    fn exit(report: &DoctorReport) -> Option<Exit> {
         report.verdict().err().map(|error| error.exit())
     }
 
     #[test]
-    fn the_exit_code_says_whether_it_is_about_access_alone() {
-        let mut report = Report::default();
+    fn the_exit_code_is_4_if_only_access_is_missing() {
+        let mut report = DoctorReport::default();
         report.ok("a", "good");
         report.warning("b", "old", "renew it");
         assert_eq!(
             (exit(&report), report.verdict().unwrap().as_str()),
-            (None, "No problem, 1 warning")
+            (None, "No problems, 1 warning")
         );
-        report.failed(
+        report.error(
             "role",
             Level::Problem,
             &Error::new(Exit::Credentials, "no").hint("one").hint("two"),
         );
         assert_eq!(exit(&report), Some(Exit::Credentials));
-        report.failed("store", Level::Problem, &Error::new(Exit::Unavailable, "gone"));
+        report.error("store", Level::Problem, &Error::new(Exit::Unavailable, "gone"));
         assert_eq!(exit(&report), Some(Exit::Input));
         assert_eq!(
             report.lines(),
