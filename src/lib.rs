@@ -1,10 +1,5 @@
-//! cdflow carries a component from commit to running infrastructure: build once, publish one immutable release,
-//! deploy that release to any environment.
-//!
-//! The modules in reading order. Facts, which do no I/O: `inputs`, `names`, `preview`, `manifest`, `account`, `limits`, `release`.
-//! `command`: the order of things. Parts: `source`, `artifact`, `bundle`, `store`, `published`, `ledger`, `guard`, `scaffold`,
-//! `terraform`, `secrets`, `report`. Services: `aws`, `registry`, `docker`, `fetching`, `git`, `ci`, `github`.
-//! Leaves: `process`, `reaper`, `interrupt`, `container`, `handover`, `redact`, `log`, `private`, `document`, `pipeline`, `digest`, `error`, `environment`, `host`.
+//! cdflow builds a component once, publishes one immutable release, and deploys that release to any
+//! environment with Terraform. ARCHITECTURE.md describes the modules below, which are layers.
 
 use std::{ffi::OsString, sync::Arc, time::Instant};
 
@@ -38,23 +33,25 @@ use self::{
     },
     report::Report,
     services::{
-        ci::{self, host::Host, post_state::Handover},
+        ci::{self, Run, host::Host, post_state::Handover},
         github,
     },
 };
 
-/// Runs what `args` (or, on Actions, the inputs in `environment`) ask for and returns the exit code.
+/// Runs the command that `args` (or, on Actions, the inputs in `environment`) name, and returns the
+/// exit code.
 #[must_use]
 pub fn run(args: Vec<OsString>, environment: ProcessEnv) -> u8 {
     let on_actions = environment.get("GITHUB_ACTIONS") == Some("true");
     let no_color = environment.get("NO_COLOR").is_some();
     let log = Log::new(Redactor::default(), 0, no_color, on_actions)
         .in_workspace(environment.get("GITHUB_WORKSPACE"));
-    let told = log.clone();
-    std::panic::set_hook(Box::new(move |panic| told.error(&defect(panic))));
-    let ended = std::panic::catch_unwind(|| match parse(args, &environment) {
+    let panic_log = log.clone();
+    std::panic::set_hook(Box::new(move |panic| panic_log.error(&defect(panic))));
+    let result = std::panic::catch_unwind(|| match parse(args, &environment) {
         Ok(Parsed::Usage { exit, text }) => {
-            // What was typed stands in the message: on Actions it must not command the runner.
+            // The text quotes the arguments: on Actions they must not become commands to the
+            // runner.
             match on_actions {
                 true => text.to_string().lines().for_each(|line| log.output(line)),
                 // Nothing can be done about a closed standard output.
@@ -67,59 +64,69 @@ pub fn run(args: Vec<OsString>, environment: ProcessEnv) -> u8 {
         }
         Ok(Parsed::Run(inputs)) => {
             let log = log.clone().with(inputs.global.verbose, inputs.global.no_color);
-            code(start(*inputs, environment, log.clone()), &log)
+            exit_code(start(*inputs, environment, log.clone()), &log)
         }
         Err(error) => {
             report::publish_startup_failure(&error, &environment, &log);
-            code(Err(error), &log)
+            exit_code(Err(error), &log)
         }
     });
     log.finish();
-    // What panicked has been told by the hook.
-    ended.unwrap_or(Exit::Internal as u8)
+    // The hook has logged the panic.
+    result.unwrap_or(Exit::Internal as u8)
 }
 
 fn start(inputs: Inputs, environment: ProcessEnv, log: Log) -> Result<u8> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Error::internal("no threads can be started").why(error))?;
+    let runtime = runtime.map_err(|error| Error::internal("cannot start threads").why(error))?;
     let is_post = matches!(inputs.command, Command::Post);
-    // A clean-up must come to its work, whatever the event is.
-    let read = if is_post { Ok(None) } else { ci::read(&environment) };
-    let run = read
+    // The clean-up after a step does not depend on the event, so an unreadable one must not stop
+    // it.
+    let event = if is_post { Ok(None) } else { ci::read(&environment) };
+    let run = event
         .inspect_err(|error| report::publish_startup_failure(error, &environment, &log))?
         .map(Arc::new);
-    let cancelled = match is_post {
-        false => "cancelled: stopping as soon as that is safe; please wait",
-        true => "cancelled: not waiting any longer",
-    };
-    runtime.block_on(async {
-        zombies::start();
-        let handover = Handover::begin(&environment, &log, !is_post);
-        let (told, asked) = (log.clone(), handover.clone());
-        let interrupt = Interrupt::listen(move || {
-            asked.cancelled();
-            told.warning(cancelled);
-        })?;
-        let pace = github::Pace::new(interrupt.clone());
-        let host = Host { environment, log, interrupt, run, pace };
-        let flags = ReportFlags::of(&inputs.command);
-        let wanted = context::report_destinations(&flags, &inputs.global);
-        let mut told = Report::of(host.run.as_deref());
-        let started = Instant::now();
-        let ended = commands::run(inputs, host.clone(), &mut told).await;
-        if !is_post {
-            told.end(ended.as_ref().err(), started.elapsed(), &host.log.redactor);
-            report::publish(told, &wanted, &host).await;
-        }
-        handover.end();
-        ended
-    })
+    runtime.block_on(execute(inputs, environment, log, run))
 }
 
-fn code(ended: Result<u8>, log: &Log) -> u8 {
-    match ended {
+/// Runs the command and publishes its report, also if the command fails.
+async fn execute(
+    inputs: Inputs,
+    environment: ProcessEnv,
+    log: Log,
+    run: Option<Arc<Run>>,
+) -> Result<u8> {
+    let is_post = matches!(inputs.command, Command::Post);
+    zombies::start();
+    let handover = Handover::begin(&environment, &log, !is_post);
+    let interrupt = Interrupt::listen({
+        let (log, handover) = (log.clone(), handover.clone());
+        move || {
+            handover.cancelled();
+            log.warning(match is_post {
+                false => "cancelled: cdflow stops as soon as that is safe; please wait",
+                true => "cancelled: cdflow stops waiting",
+            });
+        }
+    })?;
+    let pace = github::Pace::new(interrupt.clone());
+    let host = Host { environment, log, interrupt, run, pace };
+    let flags = ReportFlags::of(&inputs.command);
+    let destinations = context::report_destinations(&flags, &inputs.global);
+    let mut report = Report::of(host.run.as_deref());
+    let started = Instant::now();
+    let result = commands::run(inputs, host.clone(), &mut report).await;
+    if !is_post {
+        report.end(result.as_ref().err(), started.elapsed(), &host.log.redactor);
+        report::publish(report, &destinations, &host).await;
+    }
+    handover.end();
+    result
+}
+
+fn exit_code(result: Result<u8>, log: &Log) -> u8 {
+    match result {
         Ok(code) => code,
         Err(error) => {
             log.error(&error);
@@ -133,6 +140,6 @@ fn defect(panic: &std::panic::PanicHookInfo<'_>) -> Error {
         .location()
         .map(|place| format!("{}:{}", place.file(), place.line()))
         .unwrap_or_default();
-    Error::internal(format!("cdflow has a defect ({place})"))
-        .hint("please report it, with the command and this line")
+    Error::internal(format!("cdflow crashed at {place}"))
+        .hint("report this defect, with the command and this line")
 }

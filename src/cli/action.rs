@@ -1,6 +1,7 @@
 //! The Action: the inputs of a step (`INPUT_*`, read by envy) become arguments, which clap parses.
 //!
-//! Which inputs a command has, which are lists and which are booleans is read from the command line's own definition.
+//! Which inputs a command has, which are lists and which are booleans is read from the command
+//! line's own definition.
 
 use std::{collections::BTreeMap, error::Error as _, ffi::OsString};
 
@@ -33,17 +34,20 @@ const NOT_FOR_A_STEP: [&str; 4] = ["shell", "build", "dockerfile", "init"];
 /// Flags whose input has another name.
 const RENAMED: [(&str, &str); 2] = [("directory", "working-directory"), ("force", "lock-id")];
 
-/// Inputs whose content never becomes an argument: other users of a machine can read its command lines.
+/// Inputs whose content never becomes an argument: other users of a machine can read its command
+/// lines.
 const SECRETS: [&str; 4] = [TOKEN, "ssh-key", "ssh-known-hosts", "netrc"];
 
-/// A step whose command depends on the event may give the inputs of the one to the other, which ignores them.
+/// A step whose command depends on the event may give the inputs of the one to the other, which
+/// ignores them.
 const ACCEPTS_INPUTS_OF: (&str, &str) = ("preview down", "preview up");
 
 /// The inputs of a step by name; empty ones are absent.
 pub(super) struct ActionInputs(BTreeMap<String, String>);
 
 impl ActionInputs {
-    /// Reads `INPUT_*`. The runner sets every declared input, and leaves those empty that the step does not give.
+    /// Reads `INPUT_*`. The runner sets every declared input, and leaves those empty that the step
+    /// does not give.
     pub(super) fn read(environment: &ProcessEnv) -> Result<Self> {
         let mut given = Vec::new();
         for (name, value) in environment
@@ -73,7 +77,7 @@ impl ActionInputs {
         self.0.contains_key(COMMAND)
     }
 
-    /// Parses the inputs as the command line that they stand for.
+    /// Parses the inputs as the command line that they are equivalent to.
     pub(super) fn parse(mut self) -> Result<Inputs> {
         let mut root = Inputs::command();
         root.build();

@@ -33,7 +33,8 @@ pub(crate) enum Parsed {
 /// Parses the arguments, or the Action's inputs if there are no arguments.
 pub(crate) fn parse(args: Vec<OsString>, environment: &ProcessEnv) -> Result<Parsed> {
     if args.first().and_then(|name| Path::new(name).file_name()).is_some_and(|name| name == POST) {
-        // The runner also sets the inputs of the step that this one follows: they do not matter here.
+        // The runner also sets the inputs of the step that this one follows: they do not matter
+        // here.
         return run(Inputs { global: Global::default(), command: Command::Post });
     }
     let action = ActionInputs::read(environment)?;

@@ -1,4 +1,5 @@
-//! The report flags of a command, and whether its files can be written, which is checked before anything is done.
+//! The report flags of a command, and whether its files can be written, which is checked before
+//! anything is done.
 
 use std::path::{Path, PathBuf};
 
@@ -87,7 +88,8 @@ fn check_file(flag: &str, path: &Path) -> Result<()> {
     })
 }
 
-/// The folder itself is created only when there is a plan: until then its nearest existing ancestor must be writable.
+/// The folder itself is created only when there is a plan: until then its nearest existing ancestor
+/// must be writable.
 fn check_folder(folder: &Path) -> Result<()> {
     let exists = |folder: &&Path| folder.symlink_metadata().is_ok();
     let nearest = folder.ancestors().filter(|folder| !folder.as_os_str().is_empty()).find(exists);

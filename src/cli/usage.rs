@@ -8,8 +8,9 @@ use clap::{
 use super::args::{Inputs, leaf_commands};
 use crate::base::error::Error;
 
-/// Replaces clap's guess for an unknown flag if the name belongs to something else: a positional argument, such as
-/// ENVIRONMENT, or a flag of other commands. A flag that only looks similar would do something else.
+/// Replaces clap's guess for an unknown flag if the name belongs to something else: a positional
+/// argument, such as ENVIRONMENT, or a flag of other commands. A flag that only looks similar would
+/// do something else.
 pub(super) fn correct_tip(error: &mut clap::Error) {
     if error.kind() != ErrorKind::UnknownArgument {
         return;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     base::error::{Error, Result},
     cli::args::{BuildInputs, Global},
-    commands::function::Component,
+    commands::function::FunctionComponent,
     config::names::Image,
     release::artifact::function::{
         self, Code, Images, Profile, default_tag, log_inputs, pin_bases,
@@ -17,9 +17,10 @@ use crate::{
     },
 };
 
+/// Builds and tags the image, or with `--dry-run` prints what it would contain.
 pub(crate) async fn run(global: &Global, inputs: &BuildInputs, host: &Host) -> Result<()> {
     let profile = if inputs.dev { Profile::Dev } else { Profile::Release };
-    let component = Component::open(global)?;
+    let component = FunctionComponent::open(global)?;
     let images = component.images(profile, &inputs.images, host)?;
     let code = Code::find(&component.folder)?;
     let context = code.context(profile, &images)?;
@@ -44,9 +45,9 @@ pub(crate) async fn run(global: &Global, inputs: &BuildInputs, host: &Host) -> R
 
 fn checked(tag: &Image) -> Result<Image> {
     match tag.has_digest() {
-        true => Err(Error::input(format!("an image can't be called `{tag}`"))
-            .why("its digest is known only once it is built")
-            .hint("leave out what follows `@`")),
+        true => Err(Error::input(format!("an image cannot be named `{tag}`"))
+            .why("the digest is known only after the build")
+            .hint("remove `@` and what follows it")),
         false => Ok(tag.clone()),
     }
 }

@@ -1,8 +1,8 @@
-//! dockerfile: what a function's image is made by, to look at or to keep.
+//! dockerfile: prints or writes the Dockerfile of a function component.
 
 use std::{fs::File, io, io::Write};
 
-use super::function::Component;
+use super::function::FunctionComponent;
 use crate::{
     base::error::{Error, Result},
     cli::args::{DockerfileInputs, Global},
@@ -12,11 +12,12 @@ use crate::{
 
 const FILE: &str = "Dockerfile";
 
+/// Prints the Dockerfile and describes the build context and base images; or writes the Dockerfile.
 pub(crate) async fn run(global: &Global, inputs: &DockerfileInputs, host: &Host) -> Result<()> {
-    let component = Component::open(global)?;
+    let component = FunctionComponent::open(global)?;
     let images = component.images(Profile::Release, &inputs.images, host)?;
     let code = Code::find(&component.folder)?;
-    // What a release would refuse is refused here too.
+    // Rejects what a release would reject.
     let context = code.context(Profile::Release, &images)?;
     let text = code.dockerfile(Profile::Release, &images);
     if inputs.write {
@@ -31,16 +32,16 @@ pub(crate) async fn run(global: &Global, inputs: &DockerfileInputs, host: &Host)
     Ok(())
 }
 
-/// Somebody may have changed the one that is there.
+/// Never overwrites: an existing Dockerfile might have been edited.
 fn write(code: &Code, text: &str) -> Result<()> {
     let path = code.folder.join(FILE);
     let mut file = File::create_new(&path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
-            Error::input(format!("`{}` exists already", path.display()))
-                .why("no Dockerfile is overwritten")
-                .hint("look at the new one (`cdflow dockerfile`), or remove the old one first")
+            Error::input(format!("`{}` already exists", path.display()))
+                .why("cdflow does not overwrite a Dockerfile")
+                .hint("print it with `cdflow dockerfile`, or remove the old file first")
         }
-        _ => Error::io("can't write", &path, &error),
+        _ => Error::io("cannot write", &path, &error),
     })?;
-    file.write_all(text.as_bytes()).map_err(|error| Error::io("can't write", &path, &error))
+    file.write_all(text.as_bytes()).map_err(|error| Error::io("cannot write", &path, &error))
 }

@@ -1,4 +1,4 @@
-//! What the commands for a function's image share, which need no account scheme.
+//! What `build` and `dockerfile` share: a function's folder and its base images.
 
 use std::path::PathBuf;
 
@@ -14,13 +14,14 @@ use crate::{
     services::ci::host::Host,
 };
 
-/// A function's folder and settings. Without a cdflow.yml it is a folder as roche had it.
-pub(crate) struct Component {
+/// A function's folder and settings.
+pub(crate) struct FunctionComponent {
     pub(crate) folder: PathBuf,
     settings: Function,
 }
 
-impl Component {
+impl FunctionComponent {
+    /// Opens the component's folder. Without cdflow.yml it is one of roche, with default settings.
     pub(crate) fn open(global: &Global) -> Result<Self> {
         let folder = context::folder(global)?;
         if !folder.join(component::FILE).exists() {
@@ -32,14 +33,15 @@ impl Component {
                 Ok(Self { folder, settings: manifest.function.unwrap_or_default() })
             }
             _ => Err(Error::input(format!(
-                "{}: this is no component of type `function`",
+                "{}: the component is not of type `function`",
                 component::FILE
             ))
-            .why("only a function's image is built by cdflow's own Dockerfile")
-            .hint("a component of type `docker` brings its own; see `type` in cdflow.yml")),
+            .why("only the image of a function is built with cdflow's own Dockerfile")
+            .hint("set `type: function` in cdflow.yml; for type `docker`, use `docker build`")),
         }
     }
 
+    /// Chooses the base images: by flags, environment, .rocherc, cdflow.yml, or roche's default.
     pub(crate) fn images(
         &self,
         profile: Profile,

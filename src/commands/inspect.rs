@@ -1,4 +1,4 @@
-//! inspect: what a published release contains, read from afar.
+//! inspect: shows the contents of a published release without downloading all of it.
 
 use serde_json::{Value, json};
 
@@ -11,10 +11,13 @@ use crate::{
     cli::args::InspectInputs,
     context::Context,
     release::{
-        bundle::BundleManifest, facts, facts::ReleaseFacts, published, published::Published,
+        bundle::BundleManifest,
+        facts::{self, ReleaseFacts},
+        published::{self, Published},
     },
 };
 
+/// Prints the release as a table or as JSON.
 pub(crate) async fn run(context: &Context, inputs: &InspectInputs) -> Result<()> {
     let release = context.release(inputs.version.clone());
     let Some(published) = Published::open(&context.store, &release).await? else {
@@ -35,34 +38,44 @@ pub(crate) async fn run(context: &Context, inputs: &InspectInputs) -> Result<()>
     Ok(())
 }
 
+/// Returns the release as JSON, the format of `inspect --json`.
 fn document(
     place: &str,
     published: &Published<'_>,
     manifest: Option<&(Sha256, BundleManifest)>,
     facts: &ReleaseFacts,
 ) -> Value {
-    let files: Vec<Value> = published
-        .index
-        .files()
-        .iter()
-        .map(|file| {
-            let sha256 = manifest.and_then(|(_, manifest)| Some(manifest.files.get(&file.name)?.sha256));
-            json!({"name": file.name, "size": file.size, "executable": file.executable, "sha256": sha256})
+    let files = published.index.files().iter().map(|file| {
+        let recorded = manifest.and_then(|(_, manifest)| manifest.files.get(&file.name));
+        json!({
+            "name": file.name,
+            "size": file.size,
+            "executable": file.executable,
+            "sha256": recorded.map(|recorded| recorded.sha256),
         })
-        .collect();
+    });
+    let terraform = manifest.map(|(_, BundleManifest { terraform, .. })| {
+        json!({
+            "name": terraform.name,
+            "version": terraform.version,
+            "sha256": terraform.sha256,
+        })
+    });
+    let time = published.found.modified;
     json!({
         "object": place,
         "size": published.found.size,
-        "published": published.found.modified.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+        "published": time.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
         "bundle_digest": manifest.map(|(digest, _)| digest),
         "source_digest": manifest.map(|(_, manifest)| manifest.source_digest),
-        "terraform": manifest.map(|(_, manifest)| json!({"name": manifest.terraform.name, "version": manifest.terraform.version, "sha256": manifest.terraform.sha256})),
+        "terraform": terraform,
         "providers": published.providers(),
         "release": facts.values(),
-        "files": files,
+        "files": files.collect::<Vec<_>>(),
     })
 }
 
+/// Returns the lines of the table; files that are executable are marked with `*`.
 fn table(document: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut lines = Vec::new();

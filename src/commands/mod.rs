@@ -1,4 +1,4 @@
-//! The commands: the order of things, and nothing else.
+//! The commands: each is the order of its steps, and nothing else.
 
 mod adopt;
 mod build;
@@ -22,7 +22,7 @@ mod unlock;
 use crate::{
     base::error::Result,
     cli::{
-        args::{Command, ComponentCommand, Inputs},
+        args::{Command, ComponentCommand, Global, Inputs},
         report_flags::ReportFlags,
     },
     context::{self, SchemeUpgrade, trust},
@@ -31,8 +31,11 @@ use crate::{
     services::{aws::credentials, ci::host::Host},
 };
 
-/// What is worth a report is told to `report` on the way, so that it has all that is known when a step fails. The exit code of a
-/// run that went well: a shell's own, or 0.
+/// Runs a command and returns the exit code of a success: that of the program that `shell` ran,
+/// else 0.
+///
+/// Fills `report` step by step, so that a report of a failure has everything that was known by
+/// then.
 pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Result<u8> {
     let Inputs { global, command } = inputs;
     if let Some(token) = &global.github_token {
@@ -41,36 +44,43 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
     let flags = ReportFlags::of(&command);
     flags.check()?;
     let interrupt = host.interrupt.clone();
-    let command = match command {
-        Command::CredentialProcess { socket } => {
-            host.log.json(&credentials::ask(&socket).await?);
-            return Ok(0);
+    match command {
+        Command::Component(command) => {
+            return run_for_component(command, &global, &flags, host, report).await;
         }
-        Command::Build(inputs) => return build::run(&global, &inputs, &host).await.map(|()| 0),
+        Command::Build(inputs) => build::run(&global, &inputs, &host).await?,
         Command::Dockerfile(inputs) => {
-            return interrupt
-                .or_cancel("asking for the base images", dockerfile::run(&global, &inputs, &host))
-                .await
-                .map(|()| 0);
+            let printing = dockerfile::run(&global, &inputs, &host);
+            interrupt.or_cancel("resolving the base images", printing).await?;
         }
-        Command::Post => return post::run(&host).await.map(|()| 0),
         Command::Doctor(inputs) => {
             trust::check(&global, &host).await?;
-            let examined =
-                interrupt.or_cancel("looking at everything", doctor::run(&global, &inputs, &host));
-            return examined.await.map(|()| 0);
+            interrupt.or_cancel("running the checks", doctor::run(&global, &inputs, &host)).await?;
         }
-        Command::Init(inputs) => return init::run(&global, &inputs, &host).map(|()| 0),
-        Command::Component(command) => command,
-    };
+        Command::Init(inputs) => init::run(&global, &inputs, &host)?,
+        Command::Post => post::run(&host).await?,
+        Command::CredentialProcess { socket } => {
+            host.log.json(&credentials::ask(&socket).await?);
+        }
+    }
+    Ok(0)
+}
+
+async fn run_for_component(
+    command: ComponentCommand,
+    global: &Global,
+    flags: &ReportFlags,
+    host: Host,
+    report: &mut Report,
+) -> Result<u8> {
+    let interrupt = host.interrupt.clone();
     report.command = flags.command.to_owned();
-    trust::check(&global, &host).await?;
-    let context = interrupt
-        .or_cancel("reading the account scheme", context::open(&global, &flags, host))
-        .await?;
+    trust::check(global, &host).await?;
+    let opening = context::open(global, flags, host);
+    let context = interrupt.or_cancel("reading the account scheme", opening).await?;
     report.component = Some(context.identity.component.to_string());
     report.team = Some(context.identity.team.to_string());
-    let done = match command {
+    let result = match command {
         ComponentCommand::Shell(inputs) => return shell::run(context, inputs).await,
         ComponentCommand::Release(inputs) => release::run(&context, inputs, report).await,
         ComponentCommand::Deploy(inputs) => deploy::run(&context, inputs, report).await,
@@ -94,10 +104,10 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
     if let SchemeUpgrade::From(old) = &context.upgrade {
         let to = old.scheme.moved_to.as_deref().unwrap_or_default();
         context.host.log.warning(&format!(
-            "the account scheme {} is left behind: when every environment is deployed by the new one, set `account-scheme-url` in \
-             cdflow.yml to {to}",
+            "the component moves away from the account scheme {}\n  \
+             -> deploy every environment, then set `account-scheme-url` in cdflow.yml to {to}",
             old.url
         ));
     }
-    done.map(|()| 0)
+    result.map(|()| 0)
 }

@@ -1,5 +1,6 @@
-//! post: the clean-up after a step of the container Action. A step that was cancelled may still be at work: its container is
-//! waited for, so that the job, and with it the machine, lives until Terraform has saved its state.
+//! post: the clean-up after a step of the container Action. The container of a cancelled step might
+//! still be running. Waiting for it keeps the job's machine alive until Terraform has saved the
+//! state.
 
 use std::{pin::pin, time::Duration};
 
@@ -16,33 +17,37 @@ use crate::{
     },
 };
 
-/// GitHub ends a cancelled job after five minutes, of which the step has used ten seconds.
+/// The longest wait. GitHub ends a cancelled job after five minutes, and the step used ten seconds
+/// of it.
 const LONGEST: Duration = Duration::from_secs(4 * 60);
-/// It may also end it a minute after the cancel; what people must know is said before.
-const MAY_END: Duration = Duration::from_secs(40);
-/// The rest of a log comes at once when its container has ended.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// When to warn that the job might end: GitHub might end it only a minute after the cancel.
+const BEFORE_WARNING: Duration = Duration::from_secs(40);
+/// How long to read the rest of the container's log after the container has ended.
+const FOR_LAST_LINES: Duration = Duration::from_secs(5);
+/// The exit code after SIGKILL.
 const KILLED: i64 = 137;
 
+/// Waits for the step's container, if it still runs, and reports how it ended.
+///
+/// # Errors
+/// Exit code 7 if the state might not be saved.
 pub(crate) async fn run(host: &Host) -> Result<()> {
     let Some(left) = LeftBehind::read(&host.environment) else { return Ok(()) };
-    let told = match look(host, &left).await {
+    let message = match wait_if_running(host, &left).await {
         Ok(true) => return Ok(()),
-        Ok(false) => {
-            "the step was killed, and its container has ended since, with what it said last"
-                .to_owned()
-        }
+        Ok(false) => "the step was killed, and its container has ended since, with its last output"
+            .to_owned(),
         Err(error) if error.exit() == Exit::StateNotSaved => return Err(error),
         Err(error) => {
-            format!("the step was killed, and may still be at work in its container: {error}")
+            format!("the step was killed, and its container might still be running: {error}")
         }
     };
-    host.log.warning(&format!("{told}\n{}", advice(host)));
+    host.log.warning(&format!("{message}\n{}", advice(host)));
     Ok(())
 }
 
-/// Whether there was something to wait for.
-async fn look(host: &Host, left: &LeftBehind) -> Result<bool> {
+/// Returns whether there was a running container.
+async fn wait_if_running(host: &Host, left: &LeftBehind) -> Result<bool> {
     let engine = Engine::connect(host).await?;
     match engine.running(&left.container).await? {
         Some(container) => wait(host, left, &container).await.map(|()| true),
@@ -53,68 +58,71 @@ async fn look(host: &Host, left: &LeftBehind) -> Result<bool> {
 async fn wait(host: &Host, left: &LeftBehind, container: &Running<'_>) -> Result<()> {
     let log = &host.log;
     let began = Instant::now();
-    log.step(
-        "The step was cancelled, and is still at work: waiting for it, so that its state is saved",
-    );
+    log.step("The cancelled step is still running: waiting for it to save its state");
     let mut show = |line: &str| {
         if let Some(text) = as_text(line) {
             log.output(&text);
         }
     };
-    let mut relayed = pin!(container.follow(left.cancelled.unwrap_or_default(), &mut show));
+    let mut log_lines = pin!(container.follow(left.cancelled.unwrap_or_default(), &mut show));
     let mut ended = pin!(container.ended());
-    let (mut is_relayed, mut may_end) = (false, began + MAY_END);
+    let (mut is_log_read, mut warning_at) = (false, began + BEFORE_WARNING);
     let code = loop {
         tokio::select! {
             code = &mut ended => break code?,
-            followed = &mut relayed, if !is_relayed => {
-                is_relayed = true;
-                if let Err(error) = followed {
-                    log.warning(&format!("what the step says can't be shown: {error}"));
+            read = &mut log_lines, if !is_log_read => {
+                is_log_read = true;
+                if let Err(error) = read {
+                    log.warning(&format!("cannot show the step's output: {error}"));
                 }
             }
-            () = sleep_until(may_end) => {
-                may_end = began + 2 * LONGEST;
-                log.warning(&format!("still at work; if GitHub ends the job now, the state may not be saved\n{}", advice(host)));
+            () = sleep_until(warning_at) => {
+                warning_at = began + 2 * LONGEST;
+                log.warning(&format!(
+                    "the step is still running; if GitHub ends the job now, \
+                     the state might not be saved\n{}",
+                    advice(host)
+                ));
             }
-            () = sleep_until(began + LONGEST) => return Err(still_at_work(host, "GitHub would not wait any longer")),
-            () = host.interrupt.arrived() => return Err(still_at_work(host, "the wait for it was cancelled")),
+            () = sleep_until(began + LONGEST) => {
+                return Err(still_running(host, "GitHub does not wait longer"));
+            }
+            () = host.interrupt.arrived() => {
+                return Err(still_running(host, "the wait was cancelled"));
+            }
         }
     };
-    if !is_relayed {
-        // Trouble with the last words does not change how it ended.
-        let _ = timeout(LAST_WORDS, relayed).await;
+    if !is_log_read {
+        // A failure to read the last lines does not change the result.
+        let _ = timeout(FOR_LAST_LINES, log_lines).await;
     }
-    tell_end(host, code, began.elapsed())
+    report_end(host, code, began.elapsed())
 }
 
-fn tell_end(host: &Host, code: Option<i64>, after: Duration) -> Result<()> {
+fn report_end(host: &Host, code: Option<i64>, after: Duration) -> Result<()> {
     let how = match code {
         Some(7 | KILLED) => {
             return Err(Error::new(
                 Exit::StateNotSaved,
-                "the cancelled step could not save its state",
+                "the cancelled step failed to save its state",
             )
             .why(format!("its exit code is {}", code.unwrap_or_default()))
-            .hint("what it said last stands above")
+            .hint("read its last output above")
             .hint(advice(host)));
         }
-        Some(0) => "it was completed all the same".to_owned(),
+        Some(0) => "it completed".to_owned(),
         Some(code) => format!("exit code {code}"),
-        None => "its exit code is not known".to_owned(),
+        None => "unknown exit code".to_owned(),
     };
     let waited = duration_text(after);
-    host.log.warning(&format!(
-        "the cancelled step has ended after a wait of {waited}: {how}\n{}",
-        advice(host)
-    ));
+    host.log.warning(&format!("the cancelled step ended after {waited}: {how}\n{}", advice(host)));
     Ok(())
 }
 
-fn still_at_work(host: &Host, why: &str) -> Error {
+fn still_running(host: &Host, why: &str) -> Error {
     Error::new(
         Exit::StateNotSaved,
-        "the cancelled step is still at work, and ends with this job's machine",
+        "the cancelled step is still running, and ends with this job's machine",
     )
     .why(why)
     .hint(advice(host))
@@ -123,21 +131,22 @@ fn still_at_work(host: &Host, why: &str) -> Error {
 fn advice(host: &Host) -> String {
     let environment = host.environment.get("INPUT_ENVIRONMENT").unwrap_or("ENVIRONMENT");
     format!(
-        "see what is deployed with `cdflow status`, and whether the state is still locked with `cdflow unlock {environment}`"
+        "see what is deployed with `cdflow status`, and whether the state is still locked with \
+         `cdflow unlock {environment}`"
     )
 }
 
-/// The runner would have carried these out and not shown them; here they are shown, as text.
+/// Turns the runner's commands in a line into text. The runner would execute them, not print them.
 fn as_text(line: &str) -> Option<String> {
     if line.starts_with("::stop-commands::") || (line.starts_with("::") && line.ends_with("::")) {
         return None;
     }
-    let told = ["error", "warning", "notice"].iter().find_map(|severity| {
+    let message = ["error", "warning", "notice"].iter().find_map(|severity| {
         let text = line.strip_prefix("::")?.strip_prefix(severity)?.strip_prefix("::")?;
         let text = text.replace("%0A", "\n").replace("%0D", "\r").replace("%25", "%");
         Some(format!("{severity}: {text}"))
     });
-    Some(told.unwrap_or_else(|| line.to_owned()))
+    Some(message.unwrap_or_else(|| line.to_owned()))
 }
 
 #[cfg(test)]

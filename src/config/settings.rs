@@ -7,7 +7,8 @@ use clap::Args;
 use super::names::Image;
 use crate::base::redact::Secret;
 
-/// The AWS identity and region that a run starts with, before it assumes any role of the account scheme.
+/// The AWS identity and region that a run starts with, before it assumes any role of the account
+/// scheme.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct AwsInputs {
     /// Role to assume first, with GitHub's OIDC token (on GitHub Actions)

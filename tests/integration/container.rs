@@ -131,19 +131,16 @@ fn a_cancelled_deploy_is_waited_for() {
 
     // Whoever ends the wait is told what that means.
     let mut impatient = step.post().spawn();
-    impatient.wait_for("is still at work");
+    impatient.wait_for("is still running");
     impatient.signal(Signal::SIGINT);
-    impatient
-        .wait()
-        .fails(7)
-        .stdout_has("ends with this job's machine: the wait for it was cancelled");
+    impatient.wait().fails(7).stdout_has("ends with this job's machine: the wait was cancelled");
     let output = step.post().run();
     output
         .success()
-        .stdout_has("The step was cancelled, and is still at work")
+        .stdout_has("The cancelled step is still running")
         .stdout_has("Interrupt received")
         .stdout_has("cancelled during apply: Terraform stopped and saved the state")
-        .stdout_has("::warning::the cancelled step has ended")
+        .stdout_has("::warning::the cancelled step ended")
         .stdout_has("exit code 130")
         .lacks("Two interrupts");
     assert_eq!(
@@ -184,7 +181,7 @@ fn a_clean_up_with_nothing_to_do_is_silent() {
         .stdout_has("::warning::the step was killed, and its container has ended since");
     let unasked = killed.env("DOCKER_HOST", "unix:///nowhere");
     unasked.run().success().stdout_has(
-        "may still be at work in its container: the Docker engine at unix:///nowhere \
+        "its container might still be running: the Docker engine at unix:///nowhere \
         does not answer",
     );
 }

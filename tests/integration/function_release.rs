@@ -443,7 +443,7 @@ fn what_a_release_would_contain_is_shown_before() {
     project.write("src/Dockerfile", "mine");
     run(&project, &["dockerfile", "--write"])
         .fails(2)
-        .stderr_has("/src/Dockerfile` exists already");
+        .stderr_has("/src/Dockerfile` already exists");
     assert_eq!(project.read("src/Dockerfile"), "mine");
 }
 

@@ -141,7 +141,7 @@ fn nothing_is_ever_overwritten() {
     let before = files_under(&work);
     for name in ["folder", "hidden", "file", "link", "dangling"] {
         let output = run(&sandbox, &work, &["init", "--type", "lambda", name]);
-        output.fails(2).stdout_is("").stderr_has(&format!("/{name}` exists already"));
+        output.fails(2).stdout_is("").stderr_has(&format!("/{name}` already exists"));
     }
     assert_eq!(files_under(&work), before);
     assert_eq!(fs::read_to_string(work.join("folder/infra/main.tf")).unwrap(), "mine");

@@ -201,7 +201,7 @@ fn a_closed_output_does_not_stop_an_apply() {
 #[track_caller]
 fn check_cancelled(project: &Project, output: &Output) {
     output
-        .stderr_has("cancelled: stopping as soon as that is safe")
+        .stderr_has("cancelled: cdflow stops as soon as that is safe")
         .stderr_has("error: cancelled during apply: Terraform stopped and saved the state")
         .stderr_has(&format!(
             "the stored state of live has serial {}",

@@ -1,6 +1,8 @@
-//! Every argument of the command line. The arguments of a command are in the file of its name; `shared` has those of several.
+//! Every argument of the command line. The arguments of a command are in the file of its name;
+//! `shared` has those of several.
 //!
-//! An input of the Action has the name of its flag, or of its positional argument, except for a few that `cli::action` lists.
+//! An input of the Action has the name of its flag, or of its positional argument, except for a few
+//! that `cli::action` lists.
 
 mod adopt;
 mod build;
@@ -109,7 +111,8 @@ pub(crate) enum ComponentCommand {
     Adopt(AdoptInputs),
 }
 
-/// Returns the visible commands that have no subcommands, each with its name as typed, such as `preview up`.
+/// Returns the visible commands that have no subcommands, each with its name as typed, such as
+/// `preview up`.
 pub(super) fn leaf_commands(root: &clap::Command) -> Vec<(String, &clap::Command)> {
     let visible = |command: &&clap::Command| !command.is_hide_set() && command.get_name() != "help";
     let mut leaves = Vec::new();

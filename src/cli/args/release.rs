@@ -29,7 +29,8 @@ pub(crate) struct ReleaseInputs {
     pub(crate) local: LocalInputs,
 }
 
-/// The old spelling of `cdflow build`, which users of roche know: `release --local [--dev] [--tag NAME]`.
+/// The old spelling of `cdflow build`, which users of roche know: `release --local [--dev] [--tag
+/// NAME]`.
 #[derive(Debug, Default, Args)]
 pub(crate) struct LocalInputs {
     #[arg(long, hide = true, conflicts_with_all = ["version", "platform_config", "release_data"])]

@@ -75,7 +75,8 @@ pub(crate) struct PlanInputs {
     /// Resources that Terraform works on at the same time [Terraform's default: 10]
     #[arg(long, value_name = "N", value_parser = parallelism)]
     pub(crate) parallelism: Option<u32>,
-    /// How long to wait for the state lock, such as 5m [default: `deploy.lock-timeout` in cdflow.yml]
+    /// How long to wait for the state lock, such as 5m [default: `deploy.lock-timeout` in
+    /// cdflow.yml]
     #[arg(long, value_name = "TIME")]
     pub(crate) lock_timeout: Option<HumanDuration>,
 }

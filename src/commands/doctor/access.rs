@@ -155,7 +155,8 @@ pub(crate) async fn secrets(
     };
     let request =
         secrets::SecretsRequest { identity, environment, credstash: &manifest.credstash, session };
-    let Some(found) = report.record_error("secrets", secrets::read(&sources, &request).await) else {
+    let Some(found) = report.record_error("secrets", secrets::read(&sources, &request).await)
+    else {
         return;
     };
     report.ok("secrets", format!("{} from {named}", found.len()));

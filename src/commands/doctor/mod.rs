@@ -67,8 +67,8 @@ async fn examine(
         report.skip("stores, state and secrets", "cdflow.yml is missing or invalid");
         return report;
     };
-    let component =
-        report.record_error("component", context::component_name(global, manifest, folder, host).await);
+    let component = report
+        .record_error("component", context::component_name(global, manifest, folder, host).await);
     let component = component.map(|(component, source)| {
         report.ok("component", format!("{component}, from {source}"));
         component

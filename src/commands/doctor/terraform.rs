@@ -8,8 +8,8 @@ use super::{files, report::DoctorReport};
 use crate::terraform::code::lockfile::{self, Locked};
 
 const CHECK: &str = "lock file";
-const REMEDY: &str = "run `terraform -chdir=infra providers lock` with -platform for each platform that \
-                      you use, and commit infra/.terraform.lock.hcl";
+const REMEDY: &str = "run `terraform -chdir=infra providers lock` with -platform for each platform \
+                      that you use, and commit infra/.terraform.lock.hcl";
 
 pub(crate) fn lock_file(report: &mut DoctorReport, folder: &Path) {
     let infra = folder.join("infra");

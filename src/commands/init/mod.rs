@@ -1,4 +1,4 @@
-//! init: a new component in a folder of its own.
+//! init: creates a component in a new folder.
 
 pub(crate) mod scaffold;
 
@@ -11,55 +11,56 @@ use crate::{
     services::ci::host::Host,
 };
 
+/// Writes the component, and prints the commands for a first deploy.
 pub(crate) fn run(global: &Global, inputs: &InitInputs, host: &Host) -> Result<()> {
     if let Some(other) = global.component.as_ref().filter(|component| **component != inputs.name) {
         return Err(Error::input(format!(
-            "two names for one component: `{}` and `{other}`",
+            "the component has two names: `{}` and `{other}`",
             inputs.name
         ))
-        .hint("leave out --component"));
+        .hint("remove --component"));
     }
     if inputs.kind.has_image() {
         inputs.name.check_as_image()?;
     }
     let parent = fs::canonicalize(&global.directory).map_err(|error| {
-        Error::io("can't enter", &global.directory, &error)
-            .hint("-C DIR is the folder above the new one, and must be there")
+        Error::io("cannot enter", &global.directory, &error)
+            .hint("name an existing folder for the new one: -C DIR")
     })?;
     let folder = parent.join(inputs.name.as_str());
     check_free(&folder)?;
     let is_repository = !is_in_checkout(&parent);
     let scaffold =
         Scaffold { is_repository, kind: inputs.kind, name: &inputs.name, team: &inputs.team };
-    // Beside its place, because a folder can't be moved to another file system.
+    // In the same parent folder, because a folder cannot be moved to another file system.
     let draft = tempfile::Builder::new().prefix(".cdflow-init-").tempdir_in(&parent);
-    let draft = draft.map_err(|error| Error::io("can't write to", &parent, &error))?;
+    let draft = draft.map_err(|error| Error::io("cannot write to", &parent, &error))?;
     scaffold.write(&draft.path().join("component"), &folder).map_err(|error| {
         match error.kind() {
             io::ErrorKind::DirectoryNotEmpty
             | io::ErrorKind::AlreadyExists
             | io::ErrorKind::NotADirectory => taken(&folder),
-            _ => Error::io("can't write", &folder, &error),
+            _ => Error::io("cannot write", &folder, &error),
         }
     })?;
     for (path, _) in scaffold.files() {
         host.log.note(&format!("{}/{path}", inputs.name));
     }
     host.log.done(&format!(
-        "Made the component {} of the team {} in `{}`. Next:",
+        "Created the component {} of the team {} in `{}`. Next:",
         inputs.name,
         inputs.team,
         folder.display()
     ));
-    next(inputs, &global.directory.join(inputs.name.as_str()), is_repository)
+    next_commands(inputs, &global.directory.join(inputs.name.as_str()), is_repository)
         .iter()
         .for_each(|command| host.log.output(command));
     Ok(())
 }
 
-/// Nothing, or an empty folder. A link is neither: its target belongs to somebody.
+/// Accepts a missing or an empty folder. A link is rejected: its target belongs to something else.
 fn check_free(folder: &Path) -> Result<()> {
-    let failed = |error| Error::io("can't look at", folder, &error);
+    let failed = |error| Error::io("cannot read", folder, &error);
     match fs::symlink_metadata(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed(error)),
@@ -71,24 +72,24 @@ fn check_free(folder: &Path) -> Result<()> {
 }
 
 fn taken(folder: &Path) -> Error {
-    Error::input(format!("`{}` exists already", folder.display()))
-        .why("init writes into a new or an empty folder only")
-        .hint("choose another name, or another place: -C DIR")
+    Error::input(format!("`{}` already exists", folder.display()))
+        .why("init writes only to a new or an empty folder")
+        .hint("choose another name or another folder: -C DIR")
 }
 
 fn is_in_checkout(folder: &Path) -> bool {
     folder.ancestors().any(|folder| folder.join(".git").exists())
 }
 
-/// What leads from here to a first deployment.
-fn next(inputs: &InitInputs, folder: &Path, is_repository: bool) -> Vec<String> {
+/// Returns the commands for a first deploy.
+fn next_commands(inputs: &InitInputs, folder: &Path, is_repository: bool) -> Vec<String> {
     let init = if is_repository { "git init --initial-branch main && " } else { "" };
     let mut commands = vec![
         format!("cd -- {}", quoted(folder)),
         format!("{init}git add --all . && git commit --message \"Add {}\"", inputs.name),
     ];
     if inputs.kind.has_image() {
-        // The `image-registry` of the account scheme beside it.
+        // The `image-registry` of the template's account scheme.
         commands.push("docker run --detach --publish 127.0.0.1:5000:5000 registry:2".to_owned());
     }
     commands.extend(
@@ -98,7 +99,7 @@ fn next(inputs: &InitInputs, folder: &Path, is_repository: bool) -> Vec<String> 
     commands
 }
 
-/// As a shell takes it for one word.
+/// Quotes a path for a POSIX shell.
 fn quoted(path: &Path) -> String {
     let text = path.strip_prefix(".").unwrap_or(path).display().to_string();
     match text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)) {

@@ -1,4 +1,4 @@
-//! What `init` writes: a small component of each type, complete, that deploys with the local account scheme.
+//! The files that `init` writes: a small, complete component of each type, deployable locally.
 
 use std::{fs, io, path::Path};
 
@@ -58,17 +58,19 @@ const FUNCTION: &[Template] = &[
     ("src/functions.rs", include_str!("templates/function/src/functions.rs")),
     ("src/lib.rs", include_str!("templates/function/src/lib.rs")),
 ];
-/// What GitHub runs, and reads at the root of a repository alone. Of the examples, which are tried and linted.
+
+/// Workflows, which GitHub reads only at the root of a repository. They are the examples, which
+/// tests check.
 const WORKFLOWS: &[Template] = &[
     (".github/workflows/deploy.yml", include_str!("../../../examples/workflows/deploy.yml")),
     (".github/workflows/plan.yml", include_str!("../../../examples/workflows/pull-request.yml")),
 ];
-/// The examples have a folder that a new component has not.
+/// A line of the examples for a folder that a new component does not have.
 const PLATFORM_CONFIG: &str = "          platform-config: platform-config\n";
 
 /// A component that does not exist yet.
 pub(crate) struct Scaffold<'a> {
-    /// Its folder will be a repository of its own.
+    /// Whether its folder will be a repository of its own.
     pub(crate) is_repository: bool,
     pub(crate) kind: ComponentType,
     pub(crate) name: &'a Component,
@@ -76,7 +78,7 @@ pub(crate) struct Scaffold<'a> {
 }
 
 impl Scaffold<'_> {
-    /// Path and content of each file.
+    /// Returns the path and content of each file.
     pub(crate) fn files(&self) -> Vec<(&'static str, String)> {
         let templates = match self.kind {
             ComponentType::Infrastructure => INFRASTRUCTURE,
@@ -84,7 +86,7 @@ impl Scaffold<'_> {
             ComponentType::Docker => DOCKER,
             ComponentType::Function => FUNCTION,
         };
-        // Names hold nothing that YAML would read in quotes as anything else.
+        // Names contain no character that has a meaning in a quoted YAML string.
         let fill = |text: &str| {
             text.replace("@NAME@", self.name.as_str()).replace("@TEAM@", self.team.as_str())
         };
@@ -93,8 +95,8 @@ impl Scaffold<'_> {
         workflows.chain(templates.iter().map(|(path, text)| (*path, fill(text)))).collect()
     }
 
-    /// All files or none, and nothing is overwritten: they are written to `draft`, which then takes the place of `folder`.
-    /// The system refuses that where `folder` is a file, a link, or a folder that is not empty.
+    /// Writes all files or none, and overwrites nothing: writes to `draft`, and renames it to
+    /// `folder`. The rename fails if `folder` is a file, a link or not empty.
     pub(crate) fn write(&self, draft: &Path, folder: &Path) -> io::Result<()> {
         for (path, content) in self.files() {
             let path = draft.join(path);
@@ -115,7 +117,7 @@ mod tests {
     use crate::config::{component::Manifest, scheme::AccountScheme};
 
     #[test]
-    fn what_is_written_loads_whatever_the_names_look_like() {
+    fn templates_load_with_any_names() {
         for kind in ComponentType::value_variants().iter().copied() {
             for (name, team) in
                 [("hello", "platform"), ("1e3", "no"), ("0x1F", "null"), ("a._-", "123")]
