@@ -179,7 +179,7 @@ fn bad_names_and_places() {
     refused(&["init", "x"], "--type <TYPE>");
     refused(&["init", "--type", "lambda"], "<NAME>");
     refused(&["init", "--type", "lambda", "x", "-c", "y"], "two names");
-    refused(&["-C", "nowhere", "init", "--type", "lambda", "x"], "can't enter `nowhere`");
+    refused(&["-C", "nowhere", "init", "--type", "lambda", "x"], "cannot enter `nowhere`");
 }
 
 #[test]
