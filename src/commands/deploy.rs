@@ -1,19 +1,16 @@
-//! deploy: make an environment be as a release says.
+//! deploy: make an environment match a release.
 
 use crate::{
-    base::error::{Error, Exit, Result},
+    base::error::{Exit, Result},
     cli::args::DeployInputs,
-    config::{
-        guards::Effective,
-        names::{Environment, Version},
-        scheme::Matched,
-    },
+    config::names::Version,
     context::Context,
     deploy::{
-        self, Order,
-        guards::release,
-        ledger::{self, Action, Record, Start},
-        prepare::Wanted,
+        self,
+        guards::{release, state},
+        ledger::Record,
+        order::Order,
+        target::Target,
     },
     report::Report,
     terraform::PlanMode,
@@ -24,143 +21,58 @@ pub(crate) async fn run(
     inputs: DeployInputs,
     report: &mut Report,
 ) -> Result<()> {
-    report.environment = Some(inputs.environment.to_string());
-    report.version = inputs.version.as_ref().map(Version::to_string);
-    context.scheme.account_of(&inputs.environment)?;
+    report.set_subject(&inputs.environment, inputs.version.as_ref());
+    let target = Target::resolve(context, inputs.environment.clone())?;
     let version = context.version(inputs.version.clone()).await?;
-    let record = ledger::record(context, &inputs.environment).await?;
-    report.version = Some(version.to_string());
-    check_gates(context, &inputs, &version, &record).await?;
-    let recorded = record.deployed().cloned();
-    carry(context, inputs, version, &record, recorded, report).await
-}
-
-/// Where nothing will be applied, a closed gate is only told.
-async fn check_gates(
-    context: &Context,
-    inputs: &DeployInputs,
-    version: &Version,
-    record: &Record,
-) -> Result<()> {
-    if inputs.refresh_only {
-        return Ok(());
-    }
-    let environment = &inputs.environment;
-    let limits = limits(context, environment);
-    let mut checks = vec![release::promoted(context, environment, version, &limits).await];
-    if !inputs.allow_downgrade {
-        checks.push(release::not_older(context, environment, version, record).await);
-    }
-    for refused in checks.into_iter().filter_map(Result::err) {
-        match inputs.plan.plan_only && refused.exit() == Exit::Refused {
-            true => context.host.log.warning(&format!("a deploy would be refused: {refused}")),
-            false => return Err(refused),
-        }
-    }
-    Ok(())
-}
-
-fn limits(context: &Context, environment: &Environment) -> Effective {
-    Effective::of(environment, &context.manifest.deploy.limits(), &context.scheme.policy)
-}
-
-/// `recorded` is what the ledger knows of the version, if it was deployed here before: it must be the same bundle.
-pub(crate) async fn carry(
-    context: &Context,
-    inputs: DeployInputs,
-    version: Version,
-    record: &Record,
-    recorded: Option<Start>,
-    report: &mut Report,
-) -> Result<()> {
-    // A label was given for the way there, not for the way back.
-    let limits = match inputs.allow_downgrade {
-        true => limits(context, &inputs.environment).without_labels(),
-        false => limits(context, &inputs.environment),
-    };
-    let seen = (!inputs.allow_downgrade && !inputs.refresh_only).then(|| record.newest());
-    let DeployInputs {
-        environment,
-        plan,
-        new_environment,
-        target,
-        replace,
-        refresh_only,
-        allow_destroy,
-        ..
-    } = inputs;
-    let (_, matched) = context.scheme.account_of(&environment)?;
-    let wanted = Wanted {
-        release: context.release(version),
-        recorded,
-        preview: None,
-        plan_only: plan.plan_only,
-        environment,
-    };
-    let order = Order {
-        action: if refresh_only { Action::Refresh } else { Action::Deploy },
-        mode: if refresh_only { PlanMode::RefreshOnly } else { PlanMode::Deploy },
-        missing_state: missing_state(
-            context,
-            &wanted.environment,
-            matched,
-            record,
-            new_environment,
-        ),
-        refuse_existing_state: new_environment.then(|| exists(&wanted.environment)),
-        limits,
-        allow_destroy,
-        allowed_before: record.allowed_before().cloned().collect(),
-        seen,
-        wanted,
-        plan,
-        target,
-        replace,
-        watch: None,
-    };
-    context.host.log.step(&format!(
-        "Deploy {} {} to {}",
-        context.identity.component, order.wanted.release.version, order.wanted.environment
-    ));
+    report.set_subject(&target.environment, Some(&version));
+    let record = target.record(context).await?;
+    let order = order(context, target, version, &record, inputs);
+    check_release(context, &order, &record).await?;
     deploy::run(context, order, report).await.map(drop)
 }
 
-/// What to say where there is no state; None where a new environment is fine.
-fn missing_state(
+fn order<'c>(
     context: &Context,
-    environment: &Environment,
-    matched: Matched,
+    target: Target<'c>,
+    version: Version,
     record: &Record,
-    is_new: bool,
-) -> Option<Error> {
-    if is_new {
-        return None;
+    inputs: DeployInputs,
+) -> Order<'c> {
+    let mut order = Order::deploy(context, target, version, record, inputs.plan);
+    if inputs.new_environment {
+        order.refuse_missing_state = None;
+        order.refuse_existing_state = Some(state::existing(order.environment()));
     }
-    let refused = Error::refused(format!("the environment `{environment}` has no state"));
-    if let Some(start) = record.deployed() {
-        return Some(
-            refused
-                .why(format!("by the ledger {} {} is deployed there", context.identity.component, start.version))
-                .hint("was the state deleted, or did its bucket, `team` or `component` change? Mend that first")
-                .hint("if it is really gone and everything shall be made anew: deploy with --new-environment"),
-        );
+    if inputs.allow_downgrade {
+        order = order.allow_downgrade();
     }
-    if context.manifest.deploy.require_state {
-        return Some(
-            refused
-                .why("cdflow.yml says `deploy: {require-state: true}`")
-                .hint("if it is really new: --new-environment"),
-        );
+    if inputs.refresh_only {
+        order.mode = PlanMode::RefreshOnly;
+        order.newest_known_run = None;
     }
-    (matched == Matched::ByDefault && !environment.is_preview()).then(|| {
-        refused
-            .why(format!("only \"*\" of the account scheme matches it, so `{environment}` may be a typing error"))
-            .hint("if it is really new: --new-environment (the Action's input `new-environment: true`)")
-    })
+    Order {
+        targets: inputs.target,
+        replace: inputs.replace,
+        allow_destroy: inputs.allow_destroy,
+        ..order
+    }
 }
 
-fn exists(environment: &Environment) -> Error {
-    Error::refused(format!("the environment `{environment}` has a state already"))
-        .why("--new-environment says that there is none")
-        .hint("leave --new-environment out, if this is the environment you mean")
+/// Evaluates the guards that need no plan. A plan-only run only warns about them.
+async fn check_release(context: &Context, order: &Order<'_>, record: &Record) -> Result<()> {
+    if order.mode == PlanMode::RefreshOnly {
+        return Ok(());
+    }
+    let (environment, version) = (order.environment(), order.version());
+    let mut checks = vec![release::promoted(context, environment, version, &order.limits).await];
+    if order.newest_known_run.is_some() {
+        checks.push(release::not_older(context, environment, version, record).await);
+    }
+    for refused in checks.into_iter().filter_map(Result::err) {
+        if !order.plan.plan_only || refused.exit() != Exit::Refused {
+            return Err(refused);
+        }
+        context.host.log.warning(&format!("a deploy would be refused: {refused}"));
+    }
+    Ok(())
 }

@@ -1,13 +1,14 @@
-//! rollback: deploy once more what was deployed before.
+//! rollback: deploy the release that was deployed before.
 
-use super::deploy::carry;
 use crate::{
     base::error::{Error, Result},
-    cli::args::{DeployInputs, RollbackInputs},
+    cli::args::RollbackInputs,
     config::names::{Environment, Version},
     context::Context,
     deploy::{
+        self,
         ledger::{Action, Entry, Outcome, Record},
+        order::Order,
         target::Target,
     },
     report::Report,
@@ -18,36 +19,24 @@ pub(crate) async fn run(
     inputs: RollbackInputs,
     report: &mut Report,
 ) -> Result<()> {
-    let RollbackInputs { environment, plan, allow_destroy, .. } = inputs;
-    report.environment = Some(environment.to_string());
-    let target = Target::resolve(context, environment)?;
+    report.set_subject(&inputs.environment, None);
+    let target = Target::resolve(context, inputs.environment)?;
     let record = target.record(context).await?;
-    let now = stands_there(&target.environment, &record)?;
-    let before = before(context, &target, now).await?;
-    let version = before.start.version.clone();
-    report.version = Some(version.to_string());
+    let now = current_version(&target.environment, &record)?;
+    let before = before(context, &target, now).await?.start;
+    report.set_subject(&target.environment, Some(&before.version));
     context.host.log.step(&format!(
-        "Roll {} back from {now} to {version}, as of run {}",
-        target.environment, before.start.number
+        "Roll {} back from {now} to {}, as of run {}",
+        target.environment, before.version, before.number
     ));
-    let inputs = DeployInputs {
-        environment: target.environment.clone(),
-        version: None,
-        plan,
-        new_environment: false,
-        target: Vec::new(),
-        replace: Vec::new(),
-        refresh_only: false,
-        allow_destroy,
-        allow_downgrade: true,
-        url_output: None,
-        report: Default::default(),
-    };
-    carry(context, inputs, version, &record, Some(before.start), report).await
+    let order = Order::rollback(context, target, before, &record, inputs.plan);
+    let order = Order { allow_destroy: inputs.allow_destroy, ..order };
+    deploy::run(context, order, report).await.map(drop)
 }
 
-/// What the newest deploy was of, also if it failed: it may have come half way.
-fn stands_there<'r>(environment: &Environment, record: &'r Record) -> Result<&'r Version> {
+/// Returns the version of the newest deploy. A failed one counts, because it might have changed
+/// something.
+fn current_version<'r>(environment: &Environment, record: &'r Record) -> Result<&'r Version> {
     let nothing = || Error::input(format!("by the ledger nothing is deployed in `{environment}`"));
     if !record.is_deployed() {
         return Err(nothing().hint(format!("see what there was: cdflow history {environment}")));

@@ -1,4 +1,4 @@
-//! shell: an environment opened as deploy opens it, for a person at a terminal, a script, or one command.
+//! shell: an environment prepared as deploy opens it, for a person at a terminal, a script, or one command.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,8 @@ use crate::{
     context::Context,
     deploy::{
         ledger::Record,
-        prepare::{self, Opened, Wanted},
+        order::Subject,
+        prepare::{self, Prepared},
         target::Target,
     },
     services::ci::host::Host,
@@ -60,29 +61,19 @@ pub(crate) async fn run(mut context: Context, inputs: ShellInputs) -> Result<u8>
         .host
         .log
         .step(&format!("Open {} {version} in {}", context.identity.component, target.environment));
-    let wanted = Wanted {
-        release: context.release(version),
-        recorded: record.deployed().cloned(),
-        preview: None,
-        plan_only: false,
-        environment: target.environment.clone(),
-    };
-    let opened = prepare::open(&context, &wanted).await?;
-    if !opened.terraform.has_workspace().await? {
-        return Err(Error::refused(format!(
-            "the environment `{}` has no state",
-            wanted.environment
-        ))
-        .hint(format!(
-            "deploy first: cdflow deploy {} {}",
-            wanted.environment, wanted.release.version
-        )));
+    let subject = Subject::new(&context, target, version, &record);
+    let environment = subject.environment();
+    let prepared = prepare::prepare(&context, &subject).await?;
+    if !prepared.terraform.has_workspace().await? {
+        return Err(Error::refused(format!("the environment `{environment}` has no state")).hint(
+            format!("deploy first: cdflow deploy {environment} {}", subject.release.version),
+        ));
     }
-    opened.terraform.select_workspace().await?;
-    let tools = tools(&context, &wanted, &opened, target.matched)?;
+    prepared.terraform.select_workspace().await?;
+    let tools = tools(&context, &subject, &prepared)?;
     context.host.interrupt.check("opening the shell")?;
-    let ended = start(&context.host, &opened, &tools, &way).await?;
-    check_state(&opened)?;
+    let ended = start(&context.host, &prepared, &tools, &way).await?;
+    check_state(&prepared)?;
     match context.host.interrupt.requested() {
         Some(exit) => Err(Error::new(
             exit,
@@ -119,33 +110,36 @@ fn version_of(
     })
 }
 
-fn tools(context: &Context, wanted: &Wanted, opened: &Opened, matched: Matched) -> Result<Tools> {
-    let bin = opened.private.folder("bin")?;
+fn tools(context: &Context, subject: &Subject<'_>, prepared: &Prepared) -> Result<Tools> {
+    let bin = prepared.private.folder("bin")?;
     let request = PlanRequest {
         mode: PlanMode::Deploy,
-        var_file: opened.prepared.var_file.clone(),
-        plan_file: opened.prepared.plan_file.clone(),
+        var_file: prepared.folder.var_file.clone(),
+        plan_file: prepared.folder.plan_file.clone(),
         targets: Vec::new(),
         replace: Vec::new(),
         lock_timeout: context.manifest.deploy.lock_timeout,
         parallelism: None,
-        has_ephemeral: opened.prepared.has_ephemeral,
+        has_ephemeral: prepared.folder.has_ephemeral,
     };
     let words: Vec<String> =
-        opened.terraform.plan_command(&request).iter().map(|word| quoted(word)).collect();
+        prepared.terraform.plan_command(&request).iter().map(|word| quoted(word)).collect();
     write_program(&bin.join("plan"), &format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" ")))?;
-    let program = &opened.tool.program;
-    let link = bin.join(opened.tool.flavor.name());
+    let program = &prepared.tool.program;
+    let link = bin.join(prepared.tool.flavor.name());
     std::os::unix::fs::symlink(program, &link)
         .map_err(|error| Error::io("can't make the link", &link, &error))?;
 
     let place = format!(
         "{}@{} ({})",
-        context.identity.component, wanted.environment, wanted.release.version
+        context.identity.component,
+        subject.environment(),
+        subject.release.version
     );
-    let rc = opened
-        .private
-        .file("shell.rc", rc(&place, matched, context.host.log.colors_output()).as_bytes())?;
+    let rc = prepared.private.file(
+        "shell.rc",
+        rc(&place, subject.target.matched, context.host.log.colors_output()).as_bytes(),
+    )?;
     Ok(Tools { bin, rc })
 }
 
@@ -177,18 +171,18 @@ fn write_program(path: &Path, text: &str) -> Result<()> {
     executable.map_err(|error| Error::io("can't write", path, &error))
 }
 
-async fn start(host: &Host, opened: &Opened, tools: &Tools, way: &Way) -> Result<Finished> {
+async fn start(host: &Host, prepared: &Prepared, tools: &Tools, way: &Way) -> Result<Finished> {
     let mut path = OsString::from(&tools.bin);
     path.push(":");
     path.push(host.environment.get("PATH").unwrap_or("/usr/bin:/bin"));
-    let located = |name: &OsStr| locate(name, &path, &opened.prepared.infra);
+    let located = |name: &OsStr| locate(name, &path, &prepared.folder.infra);
     let common = |env: &mut BTreeMap<OsString, OsString>| {
         env.insert("PATH".into(), path.clone());
     };
     match way {
         Way::Terminal => {
             host.log.note("`plan` plans as deploy does; `exit` ends the shell, and all is removed");
-            let shell = opened.terraform.program(&located(OsStr::new("bash"))?, |env| {
+            let shell = prepared.terraform.program(&located(OsStr::new("bash"))?, |env| {
                 common(env);
                 // Somebody is there to be asked.
                 env.remove(OsStr::new("TF_INPUT"));
@@ -200,7 +194,7 @@ async fn start(host: &Host, opened: &Opened, tools: &Tools, way: &Way) -> Result
                 .await
         }
         Way::Script => {
-            let shell = opened.terraform.program(&located(OsStr::new("bash"))?, |env| {
+            let shell = prepared.terraform.program(&located(OsStr::new("bash"))?, |env| {
                 common(env);
                 env.insert("BASH_ENV".into(), tools.rc.clone().into());
             });
@@ -209,7 +203,7 @@ async fn start(host: &Host, opened: &Opened, tools: &Tools, way: &Way) -> Result
         Way::Command(words) => {
             let (name, args) =
                 words.split_first().ok_or_else(|| Error::internal("there is no command"))?;
-            let command = opened.terraform.program(&located(name)?, common).args(args);
+            let command = prepared.terraform.program(&located(name)?, common).args(args);
             relay(
                 if std::io::stdin().is_terminal() { command } else { command.with_our_input() },
                 host,
@@ -239,12 +233,12 @@ fn locate(name: &OsStr, path: &OsStr, folder: &Path) -> Result<PathBuf> {
 }
 
 /// A state that Terraform could not save is the last thing to remove.
-fn check_state(opened: &Opened) -> Result<()> {
-    let left = opened.prepared.infra.join("errored.tfstate");
+fn check_state(prepared: &Prepared) -> Result<()> {
+    let left = prepared.folder.infra.join("errored.tfstate");
     if !left.exists() {
         return Ok(());
     }
-    opened.private.keep();
+    prepared.private.keep();
     Err(Error::new(Exit::StateNotSaved, "a command in the shell could not save the state")
         .why(format!("Terraform left it in `{}`", left.display()))
         .hint("save it before anything else is deployed here: `cdflow shell`, and there `terraform state push` with that path"))

@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 
-use super::{Order, prepare::Opened};
+use super::{order::Order, prepare::Prepared};
 use crate::{
     base::error::{Error, Exit, Result},
     config::names::Environment,
@@ -25,27 +25,31 @@ const AT_ONCE: usize = 5;
 const PRODUCTION: [&str; 3] = ["live", "prod", "production"];
 
 /// A deployment that has not ended.
-pub(crate) struct Told {
+pub(crate) struct OpenDeployment {
     api: Api,
     id: u64,
     environment: Environment,
 }
 
-/// Of a release that can be opened: it waits for its plan and for the state's lock. None where GitHub is not told: nothing is to be
+/// Of a release that can be prepared: it waits for its plan and for the state's lock. None where GitHub is not deployment: nothing is to be
 /// applied, another CI, no token, not wanted, or it did not listen.
-pub(crate) async fn queue(context: &Context, order: &Order, opened: &Opened) -> Option<Told> {
+pub(crate) async fn queue(
+    context: &Context,
+    order: &Order<'_>,
+    prepared: &Prepared,
+) -> Option<OpenDeployment> {
     if order.mode != PlanMode::Deploy || order.plan.plan_only {
         return None;
     }
     let api = api(context)?;
-    let environment = order.wanted.environment.clone();
-    let git_ref = match order.wanted.preview() {
+    let environment = order.environment().clone();
+    let git_ref = match order.subject.preview() {
         Some(preview) => Some(preview.sha.clone()),
-        None => opened.facts.commit().map(str::to_owned),
+        None => prepared.facts.commit().map(str::to_owned),
     };
     let github = context.host.github()?;
     let payload = json!({ "cdflow": {
-        "component": context.identity.component, "version": order.wanted.release.version,
+        "component": context.identity.component, "version": order.version(),
         "run": github.run_id, "attempt": github.attempt,
     }});
     let new = NewDeployment {
@@ -56,12 +60,12 @@ pub(crate) async fn queue(context: &Context, order: &Order, opened: &Opened) -> 
         payload,
     };
     let created = in_time(context, api.create_deployment(new)).await?;
-    let told = Told { api, id: created.id, environment };
-    told.say(context, Status::Queued, "", None).await;
-    Some(told)
+    let deployment = OpenDeployment { api, id: created.id, environment };
+    deployment.say(context, Status::Queued, "", None).await;
+    Some(deployment)
 }
 
-impl Told {
+impl OpenDeployment {
     /// From now on something may be changed.
     pub(crate) async fn begin(&self, context: &Context) {
         self.say(context, Status::InProgress, "", None).await;

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use jiff::Timestamp;
 
-use super::{Order, prepare::Opened};
+use super::{order::Order, prepare::Prepared};
 use crate::{
     base::{
         error::{Error, Exit, Result},
@@ -16,24 +16,24 @@ use crate::{
 
 /// `file` is Terraform's errored.tfstate, `failed` why apply failed. A state that could be saved after all leaves that failure;
 /// one that could not is exit 7 and names the copy.
-pub(crate) async fn state(
+pub(crate) async fn rescue(
     context: &Context,
-    order: &Order,
-    opened: &Opened,
+    order: &Order<'_>,
+    prepared: &Prepared,
     file: &Path,
     failed: Option<Error>,
 ) -> Result<()> {
     let log = &context.host.log;
     log.warning("Terraform could not save the state; trying again");
-    let Err(refused) = opened.terraform.push_state(file).await else {
+    let Err(refused) = prepared.terraform.push_state(file).await else {
         log.note("the state is saved");
         let failed = failed.unwrap_or_else(|| {
             Error::new(Exit::ApplyFailed, "terraform apply could not save the state at first")
         });
         return Err(failed.hint("the state was saved at the second try"));
     };
-    let environment = &order.wanted.environment;
-    let copy = keep(context, order, opened, file).await;
+    let environment = order.environment();
+    let copy = keep(context, order, prepared, file).await;
     Err(Error::new(
         Exit::StateNotSaved,
         format!("the state of `{environment}` could not be saved; a copy is at {copy}"),
@@ -47,10 +47,10 @@ pub(crate) async fn state(
 }
 
 /// Beside the state, else beside cdflow.yml, else where it is.
-async fn keep(context: &Context, order: &Order, opened: &Opened, file: &Path) -> String {
+async fn keep(context: &Context, order: &Order<'_>, prepared: &Prepared, file: &Path) -> String {
     let log = &context.host.log;
     let kept = match fs::read(file) {
-        Ok(content) => match keep_beside_state(order, opened, &content).await {
+        Ok(content) => match keep_beside_state(order, prepared, &content).await {
             Ok(copy) => Ok(copy),
             Err(error) => {
                 log.warning(&format!("no copy beside the state: {error}"));
@@ -61,19 +61,23 @@ async fn keep(context: &Context, order: &Order, opened: &Opened, file: &Path) ->
     };
     kept.unwrap_or_else(|error| {
         log.warning(&format!("no copy beside cdflow.yml either: {error}"));
-        opened.private.keep();
+        prepared.private.keep();
         file.display().to_string()
     })
 }
 
-fn name(order: &Order) -> String {
-    let identity = &order.wanted.release.identity;
+fn name(order: &Order<'_>) -> String {
+    let identity = &order.subject.release.identity;
     let time = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-    format!("recovery/{}/{}/{time}.tfstate", identity.prefix(), order.wanted.environment)
+    format!("recovery/{}/{}/{time}.tfstate", identity.prefix(), order.environment())
 }
 
-async fn keep_beside_state(order: &Order, opened: &Opened, content: &[u8]) -> Result<String> {
-    let store = opened.home.store()?;
+async fn keep_beside_state(
+    order: &Order<'_>,
+    prepared: &Prepared,
+    content: &[u8],
+) -> Result<String> {
+    let store = prepared.state_home.store()?;
     let key = name(order);
     match store
         .put_new(&key, Content::Bytes(content.to_vec()), &Metadata::default(), &|_| {})
@@ -85,7 +89,7 @@ async fn keep_beside_state(order: &Order, opened: &Opened, content: &[u8]) -> Re
 }
 
 /// The component's folder outlives a container.
-fn keep_beside_manifest(context: &Context, order: &Order, content: &[u8]) -> Result<String> {
+fn keep_beside_manifest(context: &Context, order: &Order<'_>, content: &[u8]) -> Result<String> {
     let path = context.folder.join(name(order).replace('/', "-"));
     write_new(&path, content)?;
     Ok(path.display().to_string())

@@ -36,6 +36,7 @@ use crate::{
         error::{Error, Exit},
         redact::Redactor,
     },
+    config::names::{Environment, Version},
     services::ci,
 };
 
@@ -121,6 +122,13 @@ impl Report {
             commit: run.commit.clone(),
             ..Self::default()
         }
+    }
+
+    /// Sets the environment and, once it is known, the version that the run is about. A report
+    /// without both has no row in the comment.
+    pub(crate) fn set_subject(&mut self, environment: &Environment, version: Option<&Version>) {
+        self.environment = Some(environment.to_string());
+        self.version = version.map(Version::to_string);
     }
 
     /// Records the end of a run: its duration, and its outcome if it failed.

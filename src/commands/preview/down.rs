@@ -1,17 +1,23 @@
 //! preview down: a pull request's preview is destroyed, with the release that is deployed there.
 
-use super::{Watch, check_repository, number};
 use crate::{
     base::error::{Error, Exit, Result},
     cli::args::{PlanInputs, PreviewDownInputs},
-    commands::{destroy, prune},
+    commands::prune,
     config::names::Environment,
     context::Context,
     deploy::{
-        self, Order,
-        ledger::{self, Record, Start},
-        preview::pull_request::of_event,
+        self,
+        guards::state,
+        ledger::{Record, Start},
+        order::Order,
+        preview::{
+            pull_request::{check_repository, number, of_event},
+            watch::Watch,
+        },
+        recording,
         state::location,
+        target::Target,
     },
     report::{Outcome, Report},
     services::github::Api,
@@ -23,12 +29,11 @@ pub(crate) async fn run(
     report: &mut Report,
 ) -> Result<()> {
     let number = number(context, inputs.pull_request)?;
-    let environment = Environment::of_pull_request(number);
-    context.scheme.account_of(&environment)?;
-    let record = ledger::record(context, &environment).await?;
-    check_repository(context, &environment, &record)?;
+    let target = Target::resolve(context, Environment::of_pull_request(number))?;
+    let record = target.record(context).await?;
+    check_repository(context, &target.environment, &record)?;
     let watch = watch(context, number);
-    destroy(context, &environment, record, inputs.plan, watch, report).await.map(drop)
+    destroy(context, target, record, inputs.plan, watch, report).await.map(drop)
 }
 
 /// Whoever destroys a preview by hand means it, whatever the pull request is; a run that was started because it was closed does not,
@@ -41,33 +46,32 @@ fn watch(context: &Context, number: u64) -> Option<Watch> {
 /// Safe to be done twice, also at once. Why it was left as it is; None when it is gone.
 pub(crate) async fn destroy(
     context: &Context,
-    environment: &Environment,
+    target: Target<'_>,
     record: Record,
     plan: PlanInputs,
     watch: Option<Watch>,
     report: &mut Report,
 ) -> Result<Option<String>> {
     let is_plan = plan.plan_only;
-    report.environment = Some(environment.to_string());
+    let environment = &target.environment.clone();
+    report.set_subject(environment, None);
     let Some(deployed) = record.deployed().cloned() else {
         return nothing(context, environment, &record, is_plan, watch.as_ref(), report)
             .await
             .map(|()| None);
     };
-    check_place(context, environment, &deployed)?;
+    check_place(&target, &deployed)?;
     let version = deployed.version.clone();
-    report.version = Some(version.to_string());
-    context
-        .host
-        .log
-        .step(&format!("Destroy {} {version} in {environment}", context.identity.component));
-    let missing_state = record.is_deployed().then(|| destroy::no_state(environment));
-    let order = destroy::order(context, environment.clone(), version, &record, plan, missing_state);
-    let order = Order { watch: watch.clone(), ..order };
+    report.set_subject(environment, Some(&version));
+    let order = Order {
+        refuse_missing_state: record.is_deployed().then(|| state::missing_to_destroy(environment)),
+        watch: watch.clone(),
+        ..Order::destroy(context, target, version, &record, plan)
+    };
     match deploy::run(context, order, report).await {
         Err(error)
             if !is_somebody_elses(&error)
-                || !deploy::is_destroyed(context, environment).await? =>
+                || !recording::is_destroyed(context, environment).await? =>
         {
             return Err(error);
         }
@@ -113,8 +117,8 @@ async fn nothing(
 }
 
 /// Where the account scheme or `preview.account-environment` has changed since, Terraform would look in the wrong account.
-fn check_place(context: &Context, environment: &Environment, deployed: &Start) -> Result<()> {
-    let (account, _) = context.scheme.account_of(environment)?;
+fn check_place(target: &Target<'_>, deployed: &Start) -> Result<()> {
+    let Target { environment, account, .. } = target;
     let is_same_account =
         account.id.is_none() || deployed.account.is_none() || account.id == deployed.account;
     if is_same_account && account.region == deployed.region {

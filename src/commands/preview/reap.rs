@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Instant};
 
 use futures_util::{StreamExt, stream};
 
-use super::{Watch, down};
+use super::down;
 use crate::{
     base::{
         error::{Error, Exit, Result},
@@ -15,8 +15,12 @@ use crate::{
     context::Context,
     deploy::{
         ledger::{self, Ledger, Record},
-        preview::expiry::{Fate, Judge, Reason},
+        preview::{
+            expiry::{Fate, Judge, Reason},
+            watch::Watch,
+        },
         state::location,
+        target::Target,
     },
     report::{Commenter, Report},
 };
@@ -155,9 +159,11 @@ impl Reaper<'_> {
         report.commit =
             record.deployed().and_then(|deployed| Some(deployed.preview.as_ref()?.sha.clone()));
         let watch = Some(Watch::Due(self.judge.clone()));
-        let done =
-            down::destroy(context, environment, record, PlanInputs::default(), watch, &mut report)
-                .await;
+        let plan = PlanInputs::default();
+        let done = match Target::resolve(context, environment.clone()) {
+            Ok(target) => down::destroy(context, target, record, plan, watch, &mut report).await,
+            Err(error) => Err(error),
+        };
         if let Ok(Some(left)) = done {
             return Ok(End::Left(left));
         }

@@ -1,32 +1,27 @@
 //! preview up: the newest commit of a pull request is released and deployed.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 
-use super::{Watch, check_repository, number};
 use crate::{
     base::error::Result,
     cli::args::{PreviewUpInputs, ReleaseInputs},
     commands::release,
     config::{
-        guards::Effective,
         names::{Environment, Version},
         preview::PreviewOf,
     },
     context::Context,
     deploy::{
-        self, Order,
-        ledger::{self, Action},
-        prepare::Wanted,
+        self,
+        order::Order,
         preview::{
-            pull_request::{self, of_event},
-            watch::Newest,
+            pull_request::{self, check_repository, number, of_event},
+            watch::{Newest, Watch},
         },
+        target::Target,
     },
     report::{Lifetime, Outcome, Report},
     services::{ci::short, git::Git, github::PullRequest},
-    terraform::PlanMode,
 };
 
 pub(crate) async fn run(
@@ -36,8 +31,7 @@ pub(crate) async fn run(
 ) -> Result<()> {
     let log = &context.host.log;
     let number = number(context, inputs.pull_request)?;
-    let environment = Environment::of_pull_request(number);
-    context.scheme.account_of(&environment)?;
+    let target = Target::resolve(context, Environment::of_pull_request(number))?;
     let change = pull_request::find(context, number).await?;
     if let Some(why) = pull_request::unwanted(&change, context, &context.manifest.preview).await? {
         log.done(&format!("No preview of pull request #{number}: {why}"));
@@ -45,8 +39,7 @@ pub(crate) async fn run(
     }
     let commit = checked_out(context).await?;
     let version: Version = format!("pr-{number}-{}", short(&commit)).parse()?;
-    report.environment = Some(environment.to_string());
-    report.version = Some(version.to_string());
+    report.set_subject(&target.environment, Some(&version));
     let newest =
         Newest { number, sha: commit_of_change(context, number).unwrap_or_else(|| commit.clone()) };
     if let Some(why) = newest.judge(change.is_open(), &change.head.sha) {
@@ -54,31 +47,11 @@ pub(crate) async fn run(
         log.done(&format!("Nothing was done: {why}"));
         return Ok(());
     }
-    let record = ledger::record(context, &environment).await?;
-    check_repository(context, &environment, &record)?;
+    let record = target.record(context).await?;
+    check_repository(context, &target.environment, &record)?;
     release_once(context, &version, &inputs, report).await?;
-    log.step(&format!("Deploy {} {version} to {environment}", context.identity.component));
-    let order = Order {
-        seen: None,
-        action: Action::Deploy,
-        wanted: Wanted {
-            release: context.release(version),
-            recorded: record.deployed().cloned(),
-            preview: Some(preview_of(context, change, &newest)),
-            plan_only: inputs.plan.plan_only,
-            environment,
-        },
-        mode: PlanMode::Deploy,
-        plan: inputs.plan,
-        target: Vec::new(),
-        replace: Vec::new(),
-        missing_state: None,
-        refuse_existing_state: None,
-        limits: Effective::default(),
-        allow_destroy: Vec::new(),
-        allowed_before: BTreeSet::new(),
-        watch: Some(Watch::Newest(newest)),
-    };
+    let preview = (preview_of(context, change, &newest), Watch::Newest(newest));
+    let order = Order::preview(context, target, version, &record, inputs.plan, preview);
     if deploy::run(context, order, report).await?.is_some() {
         return Ok(());
     }

@@ -6,21 +6,21 @@ use super::plan;
 use crate::{
     base::error::{Error, Result},
     context::Context,
-    deploy::{Order, prepare::Opened},
+    deploy::{order::Order, prepare::Prepared},
     services::github::{Api, GitHubError, PullRequest},
     terraform::output::changes::Changes,
 };
 
 /// What is destroyed in spite of the guards, and why that is fine. For the ledger.
 #[derive(Default)]
-pub(crate) struct Allowance {
+pub(crate) struct GuardOverride {
     pub(crate) addresses: Vec<String>,
     pub(crate) by: Option<String>,
 }
 
-impl Allowance {
-    /// As people are told of it.
-    pub(crate) fn told(&self) -> Option<String> {
+impl GuardOverride {
+    /// The sentence of the report; None if nothing was overridden.
+    pub(crate) fn summary(&self) -> Option<String> {
         let by = self.by.as_ref()?;
         Some(format!(
             "{by} let pass what the guards would have kept: {}",
@@ -38,14 +38,14 @@ enum Asked {
 /// GitHub is asked only where a label would help. Whatever it doesn't say for certain allows nothing.
 pub(crate) async fn judge(
     context: &Context,
-    order: &Order,
-    opened: &Opened,
+    order: &Order<'_>,
+    prepared: &Prepared,
     changes: &Changes,
-) -> Result<Allowance> {
+) -> Result<GuardOverride> {
     let refused = match plan::judge(changes, &order.limits, &order.allow_destroy) {
         Ok(addresses) => {
             let by = (!addresses.is_empty()).then(|| "--allow-destroy".to_owned());
-            return Ok(Allowance { addresses, by });
+            return Ok(GuardOverride { addresses, by });
         }
         Err(refused) => refused,
     };
@@ -53,7 +53,7 @@ pub(crate) async fn judge(
     if labels.is_empty() {
         return Err(refused);
     }
-    let asking = async { Ok(ask(context, opened).await) };
+    let asking = async { Ok(ask(context, prepared).await) };
     let asked = match context.host.interrupt.or_cancel("asking GitHub", asking).await? {
         Ok(asked) => asked,
         Err(trouble) => {
@@ -76,14 +76,14 @@ pub(crate) async fn judge(
 }
 
 /// The pull request that the run is for. A run for none deploys what was merged: then the one that made the release's commit.
-async fn ask(context: &Context, opened: &Opened) -> Result<Asked, GitHubError> {
+async fn ask(context: &Context, prepared: &Prepared) -> Result<Asked, GitHubError> {
     let api = Api::of(&context.host, context.github_token.as_ref())?;
     // The event tells which labels there were when it was sent; they may have been taken away since.
     if let Some(of_event) = context.host.github().and_then(|run| run.pull_request.as_ref()) {
         let found = api.pull_request(of_event.number).await?;
         return Ok(Asked::Found(vec![found]));
     }
-    let Some(commit) = opened.facts.commit() else {
+    let Some(commit) = prepared.facts.commit() else {
         return Ok(Asked::None(
             "whose label counts is not known: the release doesn't tell its commit".to_owned(),
         ));
@@ -99,11 +99,11 @@ async fn ask(context: &Context, opened: &Opened) -> Result<Asked, GitHubError> {
 
 fn allowed_by(
     context: &Context,
-    order: &Order,
+    order: &Order<'_>,
     changes: &Changes,
     labels: &BTreeSet<String>,
     number: u64,
-) -> Result<Allowance> {
+) -> Result<GuardOverride> {
     let addresses = plan::overridden(changes, &order.limits)?;
     let by_label = format!("{} of pull request #{number}", plan::named(labels));
     context
@@ -112,7 +112,7 @@ fn allowed_by(
         .warning(&format!("{by_label} allows what the guards refuse: {}", plan::shown(&addresses)));
     let by_address = addresses.iter().any(|address| order.allow_destroy.contains(address));
     let by = if by_address { format!("--allow-destroy, and {by_label}") } else { by_label };
-    Ok(Allowance { addresses, by: Some(by) })
+    Ok(GuardOverride { addresses, by: Some(by) })
 }
 
 fn lacking(refused: Error, found: &[PullRequest], labels: &BTreeSet<String>) -> Error {

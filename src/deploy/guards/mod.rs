@@ -3,3 +3,4 @@
 pub(crate) mod label;
 pub(crate) mod plan;
 pub(crate) mod release;
+pub(crate) mod state;

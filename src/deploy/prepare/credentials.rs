@@ -4,18 +4,15 @@ use std::{collections::BTreeMap, ffi::OsString, sync::Arc};
 
 use serde_json::Value;
 
-use super::{Prepared, Wanted};
+use super::working_folder::WorkingFolder;
 use crate::{
     base::{
         error::{Error, Result},
         run_folder::PrivateFolder,
     },
-    config::{
-        scheme::Account,
-        secrets::{SecretSource, SecretSources},
-    },
+    config::secrets::{SecretSource, SecretSources},
     context::Context,
-    deploy::secrets,
+    deploy::{order::Subject, secrets},
     services::aws::{credentials::Endpoint, session::Session},
     terraform::{code::variables::SECRETS, state::backend},
 };
@@ -23,13 +20,13 @@ use crate::{
 /// Two identities: the environment's account for the providers, and `state` for the backend.
 pub(crate) async fn credentials(
     context: &Context,
-    wanted: &Wanted,
+    subject: &Subject<'_>,
     private: &PrivateFolder,
-    account: &Account,
     state: Option<&Arc<Session>>,
 ) -> Result<(Option<Arc<Session>>, Option<Endpoint>)> {
+    let account = subject.target.account;
     let role = match &account.plan_role {
-        Some(plan_role) if wanted.plan_only => Some(plan_role),
+        Some(plan_role) if subject.plan_only => Some(plan_role),
         _ => account.role.as_ref(),
     };
     if let (Some(id), Some(role)) = (&account.id, role) {
@@ -61,11 +58,11 @@ pub(crate) async fn credentials(
 /// Fills `secrets`, where the code declares it. Each value is masked from the moment it is known.
 pub(crate) async fn read_secrets(
     context: &Context,
-    wanted: &Wanted,
-    prepared: &mut Prepared,
+    subject: &Subject<'_>,
+    folder: &mut WorkingFolder,
     session: Option<&Session>,
 ) -> Result<()> {
-    let Some(value) = prepared.variables.get_mut(SECRETS) else { return Ok(()) };
+    let Some(value) = folder.variables.get_mut(SECRETS) else { return Ok(()) };
     let log = &context.host.log;
     let (sources, session) = match (&context.manifest.secrets, session) {
         (Some(SecretSources::None), _) => return Ok(()),
@@ -84,7 +81,7 @@ pub(crate) async fn read_secrets(
     };
     let request = secrets::SecretsRequest {
         identity: &context.identity,
-        environment: &wanted.environment,
+        environment: subject.environment(),
         credstash: &context.manifest.credstash,
         session,
     };
@@ -100,7 +97,7 @@ pub(crate) async fn read_secrets(
         let names: Vec<String> = sources.iter().map(ToString::to_string).collect();
         log.warning(&format!(
             "there are no secrets for `{}` in {}",
-            wanted.environment,
+            subject.environment(),
             names.join(", ")
         ));
     } else {

@@ -2,7 +2,6 @@
 
 use std::{fs, path::Path};
 
-use super::Wanted;
 use crate::{
     base::{
         digest::Sha256,
@@ -10,21 +9,22 @@ use crate::{
         run_folder::PrivateFolder,
         units::bytes_text,
     },
-    config::scheme::{Account, FrozenAccount},
+    config::scheme::FrozenAccount,
     context::Context,
+    deploy::order::Subject,
     release::{bundle, bundle::Unpacked, facts::ReleaseFacts, published},
 };
 
 pub(crate) async fn fetch(
     context: &Context,
-    wanted: &Wanted,
+    subject: &Subject<'_>,
     private: &PrivateFolder,
 ) -> Result<Unpacked> {
     let (log, store) = (&context.host.log, &context.store);
-    let key = wanted.release.key();
+    let key = subject.release.key();
     log.step(&format!("Fetch {}", store.describe(&key)));
     let Some(found) = store.head(&key).await? else {
-        return Err(published::missing(store, &wanted.release).await);
+        return Err(published::missing(store, &subject.release).await);
     };
     let archive = private.path().join("bundle.zip");
     let progress = log.progress("downloading", found.size);
@@ -47,7 +47,7 @@ pub(crate) async fn fetch(
         .map_err(|error| error.hint(format!("it was fetched from {}", store.describe(&key))))?;
     // Twice the space would be needed otherwise.
     fs::remove_file(&archive).map_err(|error| Error::io("can't remove", &archive, &error))?;
-    check_recorded(wanted, &unpacked)?;
+    check_recorded(subject, &unpacked)?;
     match (&unpacked.digest, &unpacked.manifest) {
         (Some(digest), Some(manifest)) => {
             log.note(&format!(
@@ -64,9 +64,9 @@ pub(crate) async fn fetch(
 }
 
 /// A version that was deployed here before must still be the same bytes.
-fn check_recorded(wanted: &Wanted, unpacked: &Unpacked) -> Result<()> {
+fn check_recorded(subject: &Subject<'_>, unpacked: &Unpacked) -> Result<()> {
     let Some(recorded) =
-        wanted.recorded.as_ref().filter(|recorded| recorded.version == wanted.release.version)
+        subject.recorded.as_ref().filter(|recorded| recorded.version == subject.release.version)
     else {
         return Ok(());
     };
@@ -78,7 +78,8 @@ fn check_recorded(wanted: &Wanted, unpacked: &Unpacked) -> Result<()> {
     };
     Err(Error::integrity(format!(
         "release {} is not the one that was deployed to `{}`",
-        wanted.release.version, wanted.environment
+        subject.release.version,
+        subject.environment()
     ))
     .why(format!(
         "the ledger has the bundle digest {}, the store {}",
@@ -89,17 +90,17 @@ fn check_recorded(wanted: &Wanted, unpacked: &Unpacked) -> Result<()> {
 }
 
 /// The bundle is of this component and version, and its environment has not moved since.
-pub(crate) fn check_bundle<'a>(
-    context: &'a Context,
-    wanted: &Wanted,
+pub(crate) fn check_bundle(
+    context: &Context,
+    subject: &Subject<'_>,
     bundle: &Unpacked,
     facts: &ReleaseFacts,
-) -> Result<Accounts<'a>> {
-    let identity = &wanted.release.identity;
+) -> Result<FrozenAccount> {
+    let identity = &subject.release.identity;
     let expected = [
         ("team", identity.team.as_str()),
         ("component", identity.component.as_str()),
-        ("version", wanted.release.version.as_str()),
+        ("version", subject.release.version.as_str()),
     ];
     for (key, expected) in expected {
         let found = facts.get(key);
@@ -112,15 +113,15 @@ pub(crate) fn check_bundle<'a>(
     }
     let raw = read(&bundle.root, "account-scheme.json")?;
     let frozen =
-        FrozenAccount::find(&raw, &identity.team, context.scheme.listed_as(&wanted.environment))?;
-    let (live, _) = context.scheme.account_of(&wanted.environment)?;
+        FrozenAccount::find(&raw, &identity.team, context.scheme.listed_as(subject.environment()))?;
+    let live = subject.target.account;
     if frozen.id != live.id || frozen.region != live.region {
         let place = |id: &Option<String>, region: &str| {
             format!("account {} in {region}", id.as_deref().unwrap_or("(local)"))
         };
         return Err(Error::input(format!(
             "the environment `{}` has moved since this release was made",
-            wanted.environment
+            subject.environment()
         ))
         .why(format!(
             "it was in {}, the account scheme now says {}",
@@ -129,16 +130,10 @@ pub(crate) fn check_bundle<'a>(
         ))
         .hint("make a new release for the new place, or correct the account scheme"));
     }
-    Ok(Accounts { frozen, live })
+    Ok(frozen)
 }
 
 fn read(root: &Path, name: &str) -> Result<String> {
     fs::read_to_string(root.join(name))
         .map_err(|error| Error::integrity(format!("the bundle's {name} can't be read")).why(error))
-}
-
-/// Where the environment is: as it was at release, and how to get there now.
-pub(crate) struct Accounts<'a> {
-    pub(crate) frozen: FrozenAccount,
-    pub(crate) live: &'a Account,
 }

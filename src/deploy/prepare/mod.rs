@@ -4,9 +4,9 @@ mod credentials;
 mod fetch;
 mod working_folder;
 
-pub(crate) use self::working_folder::Prepared;
+pub(crate) use self::working_folder::WorkingFolder;
 use super::{
-    ledger::Start,
+    order::Subject,
     state::{location::StateHome, migration},
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         error::{Error, Result},
         run_folder::PrivateFolder,
     },
-    config::{identity::Release, names::Environment, preview::PreviewOf, scheme::FrozenAccount},
+    config::scheme::FrozenAccount,
     context::Context,
     release::{bundle::Unpacked, facts::ReleaseFacts},
     services::aws::credentials::Endpoint,
@@ -25,104 +25,79 @@ use crate::{
     },
 };
 
-/// Which release for which environment.
-pub(crate) struct Wanted {
-    pub(crate) environment: Environment,
-    pub(crate) release: Release,
-    /// What the ledger says is deployed there, or, of a version to go back to, was.
-    pub(crate) recorded: Option<Start>,
-    /// Of which pull request it is a preview from now on.
-    pub(crate) preview: Option<PreviewOf>,
-    /// Nothing will be applied: the account's `plan-role` will do.
-    pub(crate) plan_only: bool,
-}
-
-/// A release, unpacked, and Terraform initialised with it. Everything is gone when this is dropped.
-pub(crate) struct Opened {
+/// An unpacked release and a Terraform initialised with it. Dropping it removes every file.
+pub(crate) struct Prepared {
     pub(crate) terraform: Initialised,
-    pub(crate) prepared: Prepared,
+    pub(crate) folder: WorkingFolder,
     pub(crate) bundle: Unpacked,
     pub(crate) facts: ReleaseFacts,
     pub(crate) tool: Tool,
     pub(crate) account: FrozenAccount,
-    pub(crate) home: StateHome,
-    /// As whom Terraform's providers act; None where a local scheme names no role.
+    pub(crate) state_home: StateHome,
+    /// The account that Terraform's providers act in; None if a local scheme names no role.
     pub(crate) account_id: Option<String>,
-    /// Serves Terraform's credentials as long as it lives.
+    /// Serves Terraform's credentials until it is dropped.
     _endpoint: Option<Endpoint>,
     pub(crate) private: PrivateFolder,
 }
 
-impl Wanted {
-    /// Of which pull request it is a preview; who doesn't say it leaves it as it was.
-    pub(crate) fn preview(&self) -> Option<&PreviewOf> {
-        self.preview.as_ref().or_else(|| self.recorded.as_ref()?.preview.as_ref())
-    }
-}
-
-pub(crate) async fn open(context: &Context, wanted: &Wanted) -> Result<Opened> {
+/// Fetches and checks the release, then initialises Terraform with it.
+pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<Prepared> {
     let host = &context.host;
     let private = PrivateFolder::create(&host.environment, &host.log)?;
-    let bundle = fetch::fetch(context, wanted, &private).await?;
+    let bundle = fetch::fetch(context, subject, &private).await?;
     let facts = ReleaseFacts::read(&bundle.root)?;
-    let accounts = fetch::check_bundle(context, wanted, &bundle, &facts)?;
+    let account = fetch::check_bundle(context, subject, &bundle, &facts)?;
     let tool = locate(context, &bundle).await?;
-    // Not called off half way: a copy of a state is made under locks, which must be released.
+    // From here on no step is dropped half way: a state is copied under locks that must be
+    // released.
     host.interrupt.check("looking for the state")?;
-    let home = home(context, wanted).await?;
+    let state_home = state_home(context, subject).await?;
     host.interrupt.check("terraform init")?;
-    let backend = Backend::choose(&home.place, &tool)?;
-    let mut prepared = working_folder::prepare(
-        context,
-        wanted,
-        &private,
-        &bundle,
-        &facts,
-        &backend,
-        &accounts.frozen,
-    )?;
+    let backend = Backend::choose(&state_home.place, &tool)?;
+    let mut folder =
+        working_folder::prepare(context, subject, &private, &bundle, &facts, &backend, &account)?;
 
     let assuming =
-        credentials::credentials(context, wanted, &private, accounts.live, home.session.as_ref());
+        credentials::credentials(context, subject, &private, state_home.session.as_ref());
     let (session, endpoint) = host.interrupt.or_cancel("assuming the roles", assuming).await?;
-    let reading = credentials::read_secrets(context, wanted, &mut prepared, session.as_deref());
+    let reading = credentials::read_secrets(context, subject, &mut folder, session.as_deref());
     host.interrupt.or_cancel("reading the secrets", reading).await?;
-    prepared.write_variables()?;
+    folder.write_variables()?;
 
-    let env =
-        credentials::terraform_env(context, &private, &accounts.frozen.region, endpoint.as_ref())?;
+    let env = credentials::terraform_env(context, &private, &account.region, endpoint.as_ref())?;
     let original = context.folder.join("infra");
-    let folder = Folder {
+    let infra = Folder {
         tool: tool.clone(),
         host: host.clone(),
-        infra: prepared.infra.clone(),
+        infra: folder.infra.clone(),
         original,
         env,
     };
     host.log.step(&format!("Initialise {} {}", tool.flavor.name(), tool.version));
-    let terraform = folder.init(&wanted.environment, &prepared.init, &backend).await?;
-    Ok(Opened {
+    let terraform = infra.init(subject.environment(), &folder.init, &backend).await?;
+    Ok(Prepared {
         terraform,
-        prepared,
+        folder,
         bundle,
         facts,
         tool,
-        account: accounts.frozen,
-        home,
+        account,
+        state_home,
         account_id: session.and_then(|session| session.account_id.clone()),
         _endpoint: endpoint,
         private,
     })
 }
 
-/// Where the state is, or will be. A plan alone makes no place for it.
-async fn home(context: &Context, wanted: &Wanted) -> Result<StateHome> {
-    migration::home(context, &wanted.environment, wanted.plan_only).await?.ok_or_else(|| {
+/// Returns where the state is or will be. A plan-only run creates no bucket for it.
+async fn state_home(context: &Context, subject: &Subject<'_>) -> Result<StateHome> {
+    migration::home(context, subject.environment(), subject.plan_only).await?.ok_or_else(|| {
         Error::input(format!(
-            "there is no state bucket yet for `{}`, and a plan alone makes none",
-            wanted.environment
+            "there is no state bucket for `{}` yet, and a plan-only run creates none",
+            subject.environment()
         ))
-        .hint("deploy without --plan-only: the account's first deploy makes the bucket")
+        .hint("deploy without --plan-only: the first deploy to an account creates the bucket")
     })
 }
 

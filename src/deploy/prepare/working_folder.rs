@@ -8,7 +8,6 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::Wanted;
 use crate::{
     base::{
         error::{Error, Result},
@@ -16,6 +15,7 @@ use crate::{
     },
     config::scheme::FrozenAccount,
     context::Context,
+    deploy::order::Subject,
     release::{bundle::Unpacked, facts::ReleaseFacts},
     terraform::{
         InitRequest,
@@ -31,7 +31,7 @@ use crate::{
 const SECRETS_OVERRIDE: &str = "cdflow_secrets_override.tf.json";
 
 /// The unpacked bundle, made ready for Terraform.
-pub(crate) struct Prepared {
+pub(crate) struct WorkingFolder {
     pub(crate) infra: PathBuf,
     pub(crate) init: InitRequest,
     pub(crate) variables: Map<String, Value>,
@@ -40,21 +40,23 @@ pub(crate) struct Prepared {
     pub(crate) has_ephemeral: bool,
 }
 
-impl Prepared {
+impl WorkingFolder {
     pub(crate) fn write_variables(&self) -> Result<()> {
         // A line for each: Terraform shows the line of a value that it refuses, and a secret must not stand beside it.
         write_new(&self.var_file, format!("{:#}\n", json!(self.variables)).as_bytes())
     }
 }
+
+/// Arranges the bundle's files as Terraform needs them, and writes what the code declares.
 pub(crate) fn prepare(
     context: &Context,
-    wanted: &Wanted,
+    subject: &Subject<'_>,
     private: &PrivateFolder,
     bundle: &Unpacked,
     facts: &ReleaseFacts,
     backend: &Backend,
     account: &FrozenAccount,
-) -> Result<Prepared> {
+) -> Result<WorkingFolder> {
     let root = &bundle.root;
     let infra = root.join("infra");
     if !infra.is_dir() {
@@ -63,11 +65,11 @@ pub(crate) fn prepare(
     let declared = Declarations::read(&infra, "infra")?;
     declared.check_overrides()?;
     let mut variables =
-        Variables::read(root, &wanted.environment, account, facts.values(), &context.host.log)?;
-    if let Some(preview) = wanted.preview() {
+        Variables::read(root, subject.environment(), account, facts.values(), &context.host.log)?;
+    if let Some(preview) = subject.preview() {
         variables.set_preview(preview.variable());
     }
-    let variables = variables.file_for(&declared, &wanted.environment, &context.host.log)?;
+    let variables = variables.file_for(&declared, subject.environment(), &context.host.log)?;
     if variables.contains_key(SECRETS) {
         // Terraform then hides the values, whatever the code says of the variable.
         let sensitive = json!({"variable": {SECRETS: {"sensitive": true}}});
@@ -91,7 +93,7 @@ pub(crate) fn prepare(
     // Terraform would make it readable for all, and in it are the values of secrets; one that is there keeps its mode.
     let plan_file = private.file("plan", b"")?;
     let var_file = private.path().join("variables.tfvars.json");
-    Ok(Prepared { infra, init, variables, var_file, plan_file, has_ephemeral })
+    Ok(WorkingFolder { infra, init, variables, var_file, plan_file, has_ephemeral })
 }
 
 /// `modules/` of the bundle is Terraform's own folder. True when it has an index.

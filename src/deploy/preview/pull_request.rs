@@ -2,8 +2,10 @@
 
 use crate::{
     base::error::{Error, Result},
-    config::preview::Preview,
+    cli::values::PullRequestNumber,
+    config::{names::Environment, preview::Preview},
     context::Context,
+    deploy::ledger::Record,
     services::github::{Api, GitHubError, PullRequest},
 };
 
@@ -59,4 +61,34 @@ pub(crate) async fn unwanted(
 /// The change that the run's event tells of.
 pub(crate) fn of_event(context: &Context) -> Option<&PullRequest> {
     context.host.github()?.pull_request.as_ref()
+}
+
+/// Two repositories whose components have the same name would make and destroy each other's previews.
+pub(crate) fn check_repository(
+    context: &Context,
+    environment: &Environment,
+    record: &Record,
+) -> Result<()> {
+    let ours = context.host.github().and_then(|run| run.repository_id);
+    let theirs = record.deployed().and_then(|deployed| deployed.preview.as_ref()?.repository);
+    match ours.zip(theirs) {
+        Some((ours, theirs)) if ours != theirs => Err(Error::refused(format!(
+            "the preview `{environment}` belongs to another repository"
+        ))
+        .why(format!("by the ledger that is GitHub's repository {theirs}, this run is of {ours}"))
+        .hint("give one of the two components another name: `component` in cdflow.yml")),
+        _ => Ok(()),
+    }
+}
+
+/// The one that is named, or that the run is for.
+pub(crate) fn number(context: &Context, given: Option<PullRequestNumber>) -> Result<u64> {
+    given
+        .map(|PullRequestNumber(number)| number)
+        .or_else(|| context.host.run.as_ref()?.change)
+        .ok_or_else(|| {
+            Error::input("the number of the pull request is missing")
+                .why("this run is not for a pull request")
+                .hint("name it: --pull-request NUMBER (the Action's input `pull-request`)")
+        })
 }

@@ -34,7 +34,7 @@ pub(crate) struct Newest {
 impl Watch {
     /// Why nothing must be applied any more. Trouble with GitHub stops neither `up` nor `down`: the next run, or `reap`, puts it
     /// right. `reap` does not destroy what it can't ask about.
-    pub(crate) async fn overtaken(
+    pub(crate) async fn superseded(
         &self,
         context: &Context,
         environment: &Environment,

@@ -12,7 +12,7 @@ use crate::{
 /// A cancelled run has little time, and more important things to say.
 const ENOUGH: Duration = Duration::from_secs(15);
 
-pub(crate) async fn tell(
+pub(crate) async fn report_state(
     context: &Context,
     environment: &Environment,
     state: Option<&StateSummary>,

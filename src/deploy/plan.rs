@@ -1,0 +1,95 @@
+//! The Terraform plan of a run, and what is checked about its addresses.
+
+use super::{order::Order, prepare::Prepared};
+use crate::{
+    base::{
+        error::{Error, Result},
+        spelling::nearest,
+    },
+    config::guards::{Protected, Source},
+    context::Context,
+    terraform::{Plan, PlanMode, PlanRequest},
+};
+
+pub(crate) async fn plan(
+    context: &Context,
+    order: &Order<'_>,
+    prepared: &Prepared,
+) -> Result<Plan> {
+    context.host.log.step(match order.mode {
+        PlanMode::Deploy => "Plan",
+        PlanMode::RefreshOnly => "Plan a refresh of the state",
+        PlanMode::Destroy => "Plan the destruction",
+    });
+    let request = PlanRequest {
+        mode: order.mode,
+        var_file: prepared.folder.var_file.clone(),
+        plan_file: prepared.folder.plan_file.clone(),
+        targets: order.targets.clone(),
+        replace: order.replace.clone(),
+        lock_timeout: order.plan.lock_timeout.or(context.manifest.deploy.lock_timeout),
+        parallelism: order.plan.parallelism,
+        has_ephemeral: prepared.folder.has_ephemeral,
+    };
+    let plan = prepared.terraform.plan(request).await?;
+    check_addresses(order, &plan)?;
+    warn_about_unused_protection(context, order, &plan);
+    Ok(plan)
+}
+
+/// Rejects an address that matches nothing. Terraform would plan no changes for it, and the run
+/// would be recorded as a success.
+fn check_addresses(order: &Order<'_>, plan: &Plan) -> Result<()> {
+    // A refresh reads resources without listing them as changes.
+    if order.mode == PlanMode::RefreshOnly {
+        return Ok(());
+    }
+    let given = order.targets.iter().map(|address| ("--target", address));
+    let given = given.chain(order.replace.iter().map(|address| ("--replace", address)));
+    // A deploy that is run again might name what it has already destroyed, and a plan with targets
+    // does not list the other resources.
+    let is_new =
+        |address: &&String| order.targets.is_empty() && !order.allowed_before.contains(*address);
+    let allowed = order.allow_destroy.iter().filter(is_new);
+    let mut given = given.chain(allowed.map(|address| ("--allow-destroy", address)));
+    let Some((flag, address)) = given.find(|(_, address)| !plan.changes.knows(address)) else {
+        return Ok(());
+    };
+    let error = Error::input(format!(
+        "{flag} `{}` matches no resource in the code or the state",
+        address.escape_debug()
+    ));
+    Err(match nearest(address, plan.changes.addresses.iter().map(String::as_str)) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint("use an address from the plan: `aws_s3_bucket.data`, `module.network`"),
+    })
+}
+
+/// Warns about a protected address that matches nothing, because a typo would look like
+/// protection. Only rules of cdflow.yml are checked: the account scheme's apply to every component.
+fn warn_about_unused_protection(context: &Context, order: &Order<'_>, plan: &Plan) {
+    // With targets, the plan does not list the other resources.
+    if order.mode != PlanMode::Deploy || !order.targets.is_empty() {
+        return;
+    }
+    let moved: Vec<&str> =
+        plan.changes.resources.iter().filter_map(|change| change.moved_from.as_deref()).collect();
+    let is_known = |protected: &Protected, address: &str| {
+        plan.changes.knows(address) || moved.iter().any(|moved| protected.covers(moved, ""))
+    };
+    let ours = order.limits.bounds.iter().filter(|bounds| bounds.source == Source::Component);
+    for protected in ours.flat_map(|bounds| &bounds.protect) {
+        let Some(address) = protected.address().filter(|address| !is_known(protected, address))
+        else {
+            continue;
+        };
+        let near = nearest(address, plan.changes.addresses.iter().map(String::as_str));
+        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        context.host.log.warning(&format!(
+            "`protect` in cdflow.yml names `{}`, which is neither in the code nor in the state of \
+             {}, so it protects nothing there yet{near}",
+            address.escape_debug(),
+            order.environment()
+        ));
+    }
+}

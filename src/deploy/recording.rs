@@ -1,0 +1,150 @@
+//! What a run writes to the ledger: an entry before it changes anything, and one when it ends.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    comment_rows,
+    guards::label::GuardOverride,
+    ledger::{self, Action, End, Outcome, Start},
+    order::Order,
+    prepare::Prepared,
+};
+use crate::{
+    base::error::{Error, Exit, Result},
+    config::names::Environment,
+    context::Context,
+    terraform::{output::changes::Counts, state::summary::StateSummary},
+};
+
+/// How often and at what interval the ledger is read while another run might be about to record
+/// the end of its destroy.
+const READS: u32 = 10;
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// Whether the ledger records that nothing is deployed there. A destroy that is still running gets
+/// a few seconds to end.
+pub(crate) async fn is_destroyed(context: &Context, environment: &Environment) -> Result<bool> {
+    for _ in 0..READS {
+        let record = ledger::record(context, environment).await?;
+        if record.deployed().is_none() && record.is_destroyed() {
+            return Ok(true);
+        }
+        let is_running = record
+            .unsettled
+            .iter()
+            .any(|entry| entry.start.action == Action::Destroy && entry.end.is_none());
+        if !is_running {
+            return Ok(false);
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+    Ok(false)
+}
+
+/// Records the destroy of an environment without state, if the ledger has a deploy to it: nothing
+/// is deployed there any more.
+pub(crate) async fn nothing_to_destroy(
+    context: &Context,
+    order: &Order<'_>,
+    prepared: &Prepared,
+) -> Result<()> {
+    let environment = order.environment();
+    let has_deploy = order.subject.recorded.is_some();
+    // Another run might have recorded it since the ledger was read.
+    if has_deploy && !order.plan.plan_only && !is_destroyed(context, environment).await? {
+        let ledger = &order.subject.target.ledger;
+        let entry = ledger.start(start_entry(context, order, Counts::default(), prepared)).await?;
+        ledger.end(&end_entry(context, &entry, true, None, None)).await?;
+    }
+    context.host.log.done(&format!("Nothing to destroy: {environment} has no state"));
+    Ok(())
+}
+
+/// Writes the entry without which nothing is applied.
+pub(crate) async fn start(
+    context: &Context,
+    order: &Order<'_>,
+    plan: Counts,
+    prepared: &Prepared,
+    overridden: GuardOverride,
+) -> Result<Start> {
+    context.host.interrupt.check("apply")?;
+    let entry = Start {
+        allowed_destroy: overridden.addresses,
+        allowed_by: overridden.by,
+        ..start_entry(context, order, plan, prepared)
+    };
+    order.subject.target.ledger.start(entry).await
+}
+
+/// Writes the entry of the end. A failure is a warning, because the apply is over.
+pub(crate) async fn end(
+    context: &Context,
+    order: &Order<'_>,
+    start: &Start,
+    is_complete: bool,
+    error: Option<&Error>,
+    state: Option<&StateSummary>,
+) {
+    let entry = end_entry(context, start, is_complete, error, state);
+    if let Err(error) = order.subject.target.ledger.end(&entry).await {
+        context.host.log.warning(&format!(
+            "failed to record the end of this run, so the ledger shows it as unfinished: {error}"
+        ));
+    }
+}
+
+fn start_entry(context: &Context, order: &Order<'_>, plan: Counts, prepared: &Prepared) -> Start {
+    let run = context.host.run.as_deref();
+    let actor =
+        run.and_then(|run| run.actor.as_deref()).or_else(|| context.host.environment.get("USER"));
+    let preview = order.subject.preview();
+    Start {
+        format: Start::FORMAT,
+        number: Start::UNNUMBERED,
+        action: order.action(),
+        targets: order.targets.clone(),
+        allowed_destroy: Vec::new(),
+        allowed_by: None,
+        version: order.version().clone(),
+        preview: preview.cloned(),
+        pull_request: comment_rows::of_change(&context.host, preview),
+        bundle_digest: prepared.bundle.digest,
+        account: prepared.account_id.clone(),
+        region: prepared.account.region.clone(),
+        plan,
+        terraform: format!("{} {}", prepared.tool.flavor.name(), prepared.tool.version),
+        cdflow: env!("CARGO_PKG_VERSION").to_owned(),
+        actor: actor.map(str::to_owned),
+        run_url: run.and_then(|run| run.url.clone()),
+        started: Timestamp::now(),
+    }
+}
+
+/// `is_complete`: Terraform applied the whole plan.
+fn end_entry(
+    context: &Context,
+    start: &Start,
+    is_complete: bool,
+    error: Option<&Error>,
+    state: Option<&StateSummary>,
+) -> End {
+    let outcome = match error.map(Error::exit) {
+        None => Outcome::Succeeded,
+        // The cancel came too late to change anything: the environment is as the release says.
+        Some(Exit::Interrupted | Exit::Terminated) if is_complete => Outcome::Succeeded,
+        Some(Exit::Interrupted | Exit::Terminated) => Outcome::Interrupted,
+        Some(_) => Outcome::Failed,
+    };
+    End {
+        format: Start::FORMAT,
+        number: start.number,
+        outcome,
+        state_serial: state.map(|state| state.serial),
+        state_lineage: state.map(|state| state.lineage.clone()),
+        reason: error.map(|error| context.host.log.redactor.apply(&error.to_string()).into_owned()),
+        finished: Timestamp::now(),
+    }
+}
