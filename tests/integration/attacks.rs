@@ -153,7 +153,7 @@ fn an_empty_workspace_is_no_state() {
         .run()
         .success()
         .stderr_has("is a new environment");
-    project.refuses(["deploy", "staging", "1", "--new-environment"], 3, &["has a state already"]);
+    project.refuses(["deploy", "staging", "1", "--new-environment"], 3, &["already has a state"]);
 }
 
 /// A newer release is deployed after the older one was let through and before it has planned.

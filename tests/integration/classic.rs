@@ -72,7 +72,7 @@ fn a_life_in_the_classic_layout() {
     let output = project.cdflow(["deploy", "ci", "1", "--plan-only"]).run();
     output
         .fails(2)
-        .stderr_has("there is no state bucket yet for `ci`")
+        .stderr_has("there is no state bucket for `ci` yet")
         .stderr_has("without --plan-only");
     project.cdflow(["unlock", "ci"]).run().success().stdout_is("the state of ci is not locked\n");
     assert!(buckets(&aws, account).is_empty());
@@ -113,7 +113,7 @@ fn a_life_in_the_classic_layout() {
         .cdflow(["deploy", "ci", "1", "--new-environment"])
         .run()
         .fails(3)
-        .stderr_has("has a state already");
+        .stderr_has("already has a state");
 
     let output = project.cdflow(["destroy", "ci", "--confirm", "ci"]).run();
     output

@@ -76,7 +76,7 @@ fn an_environment_lives_and_dies() {
 
     let before = project.snapshot();
     let output = project.cdflow(["destroy", "live", "--confirm", "live"]).run();
-    output.success().stderr_has("Nothing to destroy: live was destroyed before");
+    output.success().stderr_has("Nothing to destroy: live is already destroyed");
     project.unchanged_since(&before, &output);
     let output = project.cdflow(["destroy", "live", "1", "--confirm", "live"]).run();
     output.success().stderr_has("Nothing to destroy: live has no state");
@@ -262,7 +262,7 @@ fn a_new_environment_is_asked_for() {
     project.refuses(
         ["deploy", "qa", "1", "--new-environment"],
         3,
-        &["the environment `qa` has a state already", "leave --new-environment out"],
+        &["the environment `qa` already has a state", "leave --new-environment out"],
     );
     // A preview comes and goes; nobody names it in the scheme, so nobody has to confirm its end.
     project.deploy("pr-7", "1");
@@ -281,7 +281,7 @@ fn a_lost_state_is_noticed() {
         3,
         &[
             "the environment `live` has no state",
-            "by the ledger greeting 1 is deployed there",
+            "the ledger says that greeting 1 is deployed there",
             "--new-environment",
         ],
     );
@@ -575,7 +575,7 @@ fn a_lost_end_entry_is_a_warning() {
     project.release("1");
     let output = project.deploy("live", "1");
     output.stderr_has(
-        "warning: the ledger's end entry is lost, so this run will show as unfinished: ",
+        "warning: failed to record the end of this run, so the ledger shows it as unfinished: ",
     );
     output.stderr_has("Deployed greeting 1 to live: 2 added");
     project.left_no_trace(&output);

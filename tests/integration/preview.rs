@@ -182,7 +182,7 @@ fn a_preview_comes_and_goes_with_its_pull_request() {
         deployments(&github).iter().all(|it| it.ends_with("inactive"))
             && github.world().environments.is_empty()
     );
-    down(&project, &github, 5).success().stdout_has("pr-7 was destroyed before");
+    down(&project, &github, 5).success().stdout_has("pr-7 is already destroyed");
 
     // Reopened and merged.
     project.git(["reset", "--quiet", "--hard", "HEAD~1"]);
@@ -224,7 +224,7 @@ fn only_the_newest_commit_is_deployed() {
     pause.meanwhile(&mut running, 1, &github, |world| {
         world.pull_requests.get_mut(&NUMBER).unwrap().head_sha = newer.clone();
     });
-    running.wait().success().stdout_has("Stopped before anything was applied");
+    running.wait().success().stdout_has("Stopped before the apply");
     assert!(project.ledger("pr-7").is_empty() && project.state("pr-7").is_none());
     assert_eq!(deployments(&github), ["pr-7: queued inactive"]);
     let why =
@@ -292,7 +292,7 @@ fn what_was_never_there_or_is_locked_or_lost() {
     fs::remove_dir_all(project.state_file("pr-7").parent().unwrap()).unwrap();
     down(&project, &github, 4)
         .fails(3)
-        .stdout_has("`pr-7` has no state, but by the ledger it is deployed");
+        .stdout_has("`pr-7` has no state, but the ledger says that it is deployed");
     // A state alone.
     up(&project, &github, 5).success();
     fs::remove_dir_all(project.ledger_folder("pr-7")).unwrap();
@@ -451,7 +451,7 @@ fn on_aws_a_preview_is_in_the_account_that_is_named() {
         .success()
         .stdout_has("destroyed: its pull request is closed")
         .stdout_has("Destroyed 1 of 1");
-    down(&project, &github, 2).success().stdout_has("pr-7 was destroyed before");
+    down(&project, &github, 2).success().stdout_has("pr-7 is already destroyed");
     assert!(aws.keys(&aws.state_bucket()).iter().all(|key| !key.contains("pr-7")));
 }
 

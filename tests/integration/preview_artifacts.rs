@@ -133,7 +133,7 @@ fn the_images_of_a_preview_go_with_it_and_no_others() {
         "body": "{\"__type\": \"AccessDeniedException\", \"message\": \"said the test\"}" }));
     in_lab(down(&project, &github)).fails(4).stdout_has("`ecr:BatchDeleteImage`");
     for _ in 0..2 {
-        in_lab(down(&project, &github)).success().stdout_has("pr-7 was destroyed before");
+        in_lab(down(&project, &github)).success().stdout_has("pr-7 is already destroyed");
         assert_eq!(tags(&aws, project.name()), ["1", "keep", "latest", &third]);
         assert_eq!(
             bundles(&aws),
@@ -195,7 +195,7 @@ fn the_zips_of_a_preview_go_with_it_and_no_others() {
     down(&project, &github).run().fails(4);
     assert_eq!(aws.keys(&aws.lambda_bucket()).len(), 3);
     for _ in 0..2 {
-        down(&project, &github).run().success().stdout_has("pr-7 was destroyed before");
+        down(&project, &github).run().success().stdout_has("pr-7 is already destroyed");
         assert_eq!(
             (aws.keys(&aws.lambda_bucket()), bundles(&aws).len()),
             (vec![project.release_key("1")], 1)

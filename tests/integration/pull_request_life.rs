@@ -215,14 +215,14 @@ fn from_the_first_push_to_the_merge() {
     let fourth = world.push("fourth");
     world.run("synchronize", 5).success();
     fs::remove_file(planning).unwrap();
-    overtaken.wait().success().stdout_has("Stopped before anything was applied");
+    overtaken.wait().success().stdout_has("Stopped before the apply");
     world.is_up(NUMBER, &fourth, &[&first, &second, &third, &fourth]);
 
     // Closed, and once more.
     world.close(NUMBER, false);
     world.run("closed", 6).success();
     world.is_gone(NUMBER);
-    world.run("closed", 7).success().stdout_has("pr-7 was destroyed before");
+    world.run("closed", 7).success().stdout_has("pr-7 is already destroyed");
     world.is_gone(NUMBER);
 
     // Reopened.

@@ -207,9 +207,7 @@ fn a_pull_request_that_is_opened_again_keeps_its_preview() {
         world.pull_requests.get_mut(&NUMBER).unwrap().is_open = true;
     });
     let output = running.wait();
-    output
-        .success()
-        .stdout_has("Stopped before anything was applied: pull request #7 is open again");
+    output.success().stdout_has("Stopped before the apply: pull request #7 is open again");
     assert_eq!(project.resources("pr-7"), ["terraform_data.greeting"]);
     assert!(project.ledger("pr-7").len() == 1 && releases(&project).len() == 1);
     assert!(comments(&github)[&NUMBER].contains("cdflow: superseded"));
@@ -346,7 +344,7 @@ fn what_was_done_outside_of_cdflow() {
     reaped.fails(6).stdout_has("2 preview(s) could not be reaped: pr-8, pr-9");
     let said = said(&reaped);
     assert!(
-        said["8"].contains("`pr-8` has no state, but by the ledger it is deployed"),
+        said["8"].contains("`pr-8` has no state, but the ledger says that it is deployed"),
         "{said:?}"
     );
     assert!(said["9"].contains("has format 2, this cdflow knows 1"), "{said:?}");

@@ -104,7 +104,7 @@ async fn nothing(
         .hint(format!("name the release: cdflow destroy {environment} VERSION")));
     }
     report.outcome = Outcome::Destroyed;
-    let why = if record.is_destroyed() { "was destroyed before" } else { "never existed" };
+    let why = if record.is_destroyed() { "is already destroyed" } else { "never existed" };
     // A comment about what never was would be noise.
     if !record.is_destroyed() {
         report.environment = None;
