@@ -100,7 +100,7 @@ async fn run_for_component(
         ComponentCommand::Unlock(inputs) => unlock::run(&context, inputs).await,
         ComponentCommand::Adopt(inputs) => adopt::run(&context, inputs, report).await,
     };
-    comment_rows::tell(&context, report).await;
+    comment_rows::add_past_runs(&context, report).await;
     if let SchemeUpgrade::From(old) = &context.upgrade {
         let to = old.scheme.moved_to.as_deref().unwrap_or_default();
         context.host.log.warning(&format!(

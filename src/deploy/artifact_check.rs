@@ -1,5 +1,6 @@
-//! Is what a release refers to still there? An image or a zip that has expired would break an apply half way, and a rollback in
-//! the worst moment. Only what is known to be gone ends the run: where nobody can tell, Terraform may know better.
+//! Checks that the image or Lambda zip of a release still exists. An expired one would break an
+//! apply half way, and a rollback at the worst moment. Only a confirmed absence ends the run: if
+//! cdflow cannot look, Terraform might still be able to.
 
 use std::time::Duration;
 
@@ -21,9 +22,10 @@ use crate::{
     },
 };
 
-/// A registry that this machine can't reach holds a deploy up no longer than this.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a deploy waits for a registry that this machine might not reach.
+const REGISTRY_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Fails with `Exit::Input` if the artifact of `version` does not exist any more.
 pub(crate) async fn check(
     context: &Context,
     version: &Version,
@@ -33,7 +35,7 @@ pub(crate) async fn check(
     if let Some(image) = facts.image_id().and_then(ImageReference::parse) {
         let looking =
             context.host.interrupt.or_cancel("looking for the image", has_image(context, &image));
-        settle(context, version, &format!("the image `{image}`"), looking.await)?;
+        judge(context, version, &format!("the image `{image}`"), looking.await)?;
     }
     if let Some(LambdaZipObject { bucket, key }) = facts.lambda_zip(&account.region) {
         let store = lambda_store(context, bucket, &account.region)?;
@@ -43,24 +45,21 @@ pub(crate) async fn check(
             .or_cancel("looking for the function's zip", store.head(key))
             .await;
         let found = looking.map(|found| found.is_some());
-        settle(context, version, &format!("the function's zip `{}`", store.describe(key)), found)?;
+        judge(context, version, &format!("the function's zip `{}`", store.describe(key)), found)?;
     }
     Ok(())
 }
 
-fn settle(context: &Context, version: &Version, what: &str, found: Result<bool>) -> Result<()> {
+fn judge(context: &Context, version: &Version, what: &str, found: Result<bool>) -> Result<()> {
     match found {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Error::input(format!("{what} of release {version} is gone"))
-            .why("it was deleted or has expired since it was released; nothing was planned")
-            .hint("make the release again, as a new version: cdflow release VERSION")
-            .hint("or deploy one whose artifact is still there")),
+        Ok(false) => Err(Error::input(format!("{what} of release {version} no longer exists"))
+            .why("it was deleted or has expired since the release; nothing was planned")
+            .hint("release again, as a new version: cdflow release VERSION")
+            .hint("or deploy another version whose artifact still exists")),
         Err(cancelled) if context.host.interrupt.requested().is_some() => Err(cancelled),
         Err(error) => {
-            context
-                .host
-                .log
-                .warning(&format!("nobody knows whether {what} is still there: {error}"));
+            context.host.log.warning(&format!("cannot check whether {what} still exists: {error}"));
             Ok(())
         }
     }
@@ -69,7 +68,7 @@ fn settle(context: &Context, version: &Version, what: &str, found: Result<bool>)
 async fn has_image(context: &Context, image: &ImageReference) -> Result<bool> {
     let release = &context.scheme.release_account;
     match (image.ecr(), &context.release_session) {
-        // DescribeImages is a right that a role for releases has; to pull is another.
+        // The release role may call DescribeImages; it might not be allowed to pull.
         (Some((account, region)), Some(session)) if release.id.as_deref() == Some(account) => {
             let ecr = Ecr::new(&session.config, account.to_owned(), region.to_owned());
             Ok(ecr.image(&image.repository, &image.reference).await?.is_some())
@@ -78,8 +77,10 @@ async fn has_image(context: &Context, image: &ImageReference) -> Result<bool> {
             let host = &context.host;
             let logins = Logins::gather(&[], &host.environment, &host.log.redactor)?;
             let registry = Registry::new(&image.host, logins.for_host(&image.host, host).await?)?;
-            let asking =
-                tokio::time::timeout(PATIENCE, registry.has(&image.repository, &image.reference));
+            let asking = tokio::time::timeout(
+                REGISTRY_TIMEOUT,
+                registry.has(&image.repository, &image.reference),
+            );
             asking.await.unwrap_or_else(|_| {
                 Err(Error::new(
                     Exit::Unavailable,
@@ -90,18 +91,18 @@ async fn has_image(context: &Context, image: &ImageReference) -> Result<bool> {
     }
 }
 
-/// The place that the release names; where it is, as far as the account scheme knows it.
+/// Returns the store that the release names, in the region that the account scheme gives it.
 fn lambda_store(context: &Context, bucket: &str, region: &str) -> Result<ReleaseStore> {
     let scheme = &context.scheme;
     let many = scheme.lambda_buckets.iter().map(|(region, place)| (region.as_str(), place));
     let one = scheme.lambda_bucket.iter().map(|place| (scheme.default_region.as_str(), place));
-    let is_meant = |place: &Storage| match place {
+    let is_named = |place: &Storage| match place {
         Storage::Bucket(name) => name == bucket,
-        // A release does not name the folder, which differs from machine to machine.
+        // A release does not record the folder, which differs between machines.
         Storage::Directory(_) => bucket == lambda::LOCAL,
     };
     let known: Vec<(&str, &Storage)> =
-        many.chain(one).filter(|(_, place)| is_meant(place)).collect();
+        many.chain(one).filter(|(_, place)| is_named(place)).collect();
     let here = known.iter().find(|(of, _)| *of == region).or(known.first());
     let unknown = Storage::Bucket(bucket.to_owned());
     let (region, place) = here.copied().unwrap_or((region, &unknown));

@@ -1,5 +1,5 @@
-//! What the ledger knows of the environments that the runs of a pull request have changed: the comment's rows are made anew from
-//! it where they are lost, or where the run that was to write them has died.
+//! The runs for a pull request, read from the ledger. The comment restores rows from them that were
+//! lost, or that a run which died has not written.
 
 use std::time::Duration;
 
@@ -15,21 +15,23 @@ use crate::{
     services::ci::host::Host,
 };
 
-/// So long the end of a run waits for the store; less when somebody waits for it to be cancelled.
-const PATIENCE: Duration = Duration::from_secs(10);
-const WHEN_CANCELLED: Duration = Duration::from_secs(3);
-/// Environments that are looked at, and of each the newest runs.
+/// How long the end of a run waits for the store.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for a cancelled run.
+const TIMEOUT_IF_CANCELLED: Duration = Duration::from_secs(3);
+/// How many environments are read, and how many of the newest runs of each.
 const ENVIRONMENTS: usize = 100;
 const RUNS: usize = 10;
 const AT_ONCE: usize = 8;
 
-/// The pull request and the run, as the ledger keeps them. None where no comment is written either, or where the repository has
-/// no number: a name can be given to another one.
+/// Returns the pull request and the run, as the ledger records them. None if the run writes no
+/// comment, or if the repository has no number: its name could later belong to another one.
 pub(crate) fn of_run(host: &Host) -> Option<ForPullRequest> {
     of(host, host.github()?.pull_request.as_ref()?.number)
 }
 
-/// What changes a preview is for its pull request, also where the run is for none: one on a schedule, or of another.
+/// Returns the same for a run that changes a preview, which counts for the preview's pull request
+/// even if the run is for another one or for none, such as a scheduled run.
 pub(crate) fn of_change(host: &Host, preview: Option<&PreviewOf>) -> Option<ForPullRequest> {
     preview.map_or_else(|| of_run(host), |preview| of(host, preview.number))
 }
@@ -44,37 +46,37 @@ fn of(host: &Host, number: u64) -> Option<ForPullRequest> {
     })
 }
 
-/// Trouble is a warning: the comment is then made of what stands in it, as far as that goes.
-pub(crate) async fn tell(context: &Context, report: &mut Report) {
+/// Adds the recorded runs to the report. A failure is a warning: the comment then keeps the rows
+/// that it already has.
+pub(crate) async fn add_past_runs(context: &Context, report: &mut Report) {
     let Some(ours) = of_run(&context.host)
         .filter(|_| report.has_row() && context.reporting.comments(&context.host))
     else {
         return;
     };
     let host = &context.host;
-    let patience = if host.interrupt.requested().is_some() { WHEN_CANCELLED } else { PATIENCE };
-    let troubled = match timeout(patience, read(context, &ours)).await {
-        Ok(Ok((past, trouble))) => {
+    let limit = if host.interrupt.requested().is_some() { TIMEOUT_IF_CANCELLED } else { TIMEOUT };
+    let failure = match timeout(limit, read(context, &ours)).await {
+        Ok(Ok((past, failure))) => {
             report.past = past;
-            trouble.map(|error| error.to_string())
+            failure.map(|error| error.to_string())
         }
         Ok(Err(error)) => Some(error.to_string()),
         Err(_) => Some("the release store takes too long to answer".to_owned()),
     };
-    if let Some(why) = troubled {
-        host.log.warning(&format!(
-            "what the comment has lost can't be made anew from the ledger: {why}"
-        ));
+    if let Some(why) = failure {
+        host.log
+            .warning(&format!("cannot restore lost rows of the comment from the ledger: {why}"));
     }
 }
 
-/// What could be read, and the first trouble with the rest.
+/// Returns what could be read, and the first error.
 async fn read(
     context: &Context,
     ours: &ForPullRequest,
 ) -> Result<(Vec<PastRun>, Option<crate::base::error::Error>)> {
     let mut environments = Ledger::environments(&context.store, &context.identity).await?;
-    // Other previews are other pull requests'.
+    // Any other preview belongs to another pull request.
     environments.retain(|it| !it.is_preview() || *it == Environment::of_pull_request(ours.number));
     environments.truncate(ENVIRONMENTS);
     let read: Vec<Result<Option<PastRun>>> = stream::iter(&environments)
@@ -82,14 +84,14 @@ async fn read(
         .buffered(AT_ONCE)
         .collect()
         .await;
-    let (mut past, mut trouble) = (Vec::new(), None);
+    let (mut past, mut failure) = (Vec::new(), None);
     for one in read {
         match one {
             Ok(found) => past.extend(found),
-            Err(error) => trouble = trouble.or(Some(error)),
+            Err(error) => failure = failure.or(Some(error)),
         }
     }
-    Ok((past, trouble))
+    Ok((past, failure))
 }
 
 async fn newest(
@@ -115,7 +117,7 @@ fn past(environment: &Environment, entry: Entry, ours: &ForPullRequest) -> Optio
         (Some(Outcome::Succeeded), Action::Refresh) => report::Outcome::Refreshed,
         (Some(Outcome::Failed), _) => report::Outcome::Failed,
         (Some(Outcome::Interrupted), _) => report::Outcome::Interrupted,
-        // Another job of our own run is most likely still at work.
+        // Another job of the same run is most likely still applying.
         (None, _) if (run.run, run.attempt) == (ours.run, ours.attempt) => {
             report::Outcome::Applying
         }

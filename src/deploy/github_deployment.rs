@@ -1,4 +1,5 @@
-//! What GitHub shows of a deploy: a deployment of the environment, queued, in progress, and then well or not. Trouble is a warning.
+//! The GitHub deployment of a run: queued, in progress, then a success or a failure. An error of
+//! GitHub is a warning.
 
 use std::{future::Future, time::Duration};
 
@@ -16,12 +17,12 @@ use crate::{
     terraform::PlanMode,
 };
 
-/// So long a deploy waits for GitHub each time.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Older ones were made inactive by those that came after them.
+/// How long a deploy waits for an answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How many earlier deployments are set to inactive. Older ones already are.
 const PREDECESSORS: usize = 10;
 const AT_ONCE: usize = 5;
-/// What GitHub is to show as production.
+/// Environments that GitHub shows as production.
 const PRODUCTION: [&str; 3] = ["live", "prod", "production"];
 
 /// A deployment that has not ended.
@@ -31,8 +32,8 @@ pub(crate) struct OpenDeployment {
     environment: Environment,
 }
 
-/// Of a release that can be prepared: it waits for its plan and for the state's lock. None where GitHub is not deployment: nothing is to be
-/// applied, another CI, no token, not wanted, or it did not listen.
+/// Creates the deployment before the plan. None if there is none: nothing will be applied, the run
+/// is not on GitHub, there is no token, cdflow.yml disables deployments, or GitHub failed.
 pub(crate) async fn queue(
     context: &Context,
     order: &Order<'_>,
@@ -61,28 +62,29 @@ pub(crate) async fn queue(
     };
     let created = in_time(context, api.create_deployment(new)).await?;
     let deployment = OpenDeployment { api, id: created.id, environment };
-    deployment.say(context, Status::Queued, "", None).await;
+    deployment.set_status(context, Status::Queued, "", None).await;
     Some(deployment)
 }
 
 impl OpenDeployment {
-    /// From now on something may be changed.
+    /// Shows it as in progress: from now on the run might change something.
     pub(crate) async fn begin(&self, context: &Context) {
-        self.say(context, Status::InProgress, "", None).await;
+        self.set_status(context, Status::InProgress, "", None).await;
     }
 
-    /// Nothing was changed, and nothing will be.
+    /// Ends it without an apply: inactive with the reason, or failed.
     pub(crate) async fn stop(&self, context: &Context, ended: Result<&str, &Error>) {
         match ended {
-            Ok(why) => self.say(context, Status::Inactive, why, None).await,
+            Ok(why) => self.set_status(context, Status::Inactive, why, None).await,
             Err(error) => self.fail(context, error).await,
         }
     }
 
+    /// Ends it after an apply, and sets earlier deployments of the component to inactive.
     pub(crate) async fn end<T>(&self, context: &Context, result: &Result<T>, url: Option<&str>) {
         match result {
             Ok(_) => {
-                self.say(context, Status::Success, "", url).await;
+                self.set_status(context, Status::Success, "", url).await;
                 let others =
                     in_time(context, self.api.deployments(self.environment.as_str())).await;
                 let ours = others
@@ -100,17 +102,24 @@ impl OpenDeployment {
             Exit::Interrupted | Exit::Terminated => Status::Error,
             _ => Status::Failure,
         };
-        self.say(context, state, error.exit().reason(), None).await;
+        self.set_status(context, state, error.exit().reason(), None).await;
     }
 
-    async fn say(&self, context: &Context, state: Status, description: &str, url: Option<&str>) {
+    async fn set_status(
+        &self,
+        context: &Context,
+        state: Status,
+        description: &str,
+        url: Option<&str>,
+    ) {
         let run = context.host.run.as_deref().and_then(|run| run.url.as_deref());
         let status = NewStatus { state, description, log_url: run, environment_url: url };
         in_time(context, self.api.deployment_status(self.id, &status)).await;
     }
 }
 
-/// Nothing is deployed there any more. A preview's environment goes, if the token may and no other component is in it.
+/// Sets the component's deployments to inactive after a destroy. Deletes the GitHub environment of
+/// a preview if the token permits it and no other component uses it.
 pub(crate) async fn retire(context: &Context, environment: &Environment) {
     let Some(api) = api(context) else { return };
     let Some(all) = in_time(context, api.deployments(environment.as_str())).await else { return };
@@ -122,9 +131,9 @@ pub(crate) async fn retire(context: &Context, environment: &Environment) {
     if environment.is_preview() && others.is_empty() {
         let deleting = async {
             match api.delete_environment(environment.as_str()).await {
-                // That needs an administrator's token.
+                // Deleting needs the token of an administrator.
                 Err(trouble) if matches!(trouble.kind, GitHubErrorKind::Forbidden { .. }) => {
-                    context.host.log.detail(&format!("the GitHub environment stays: {trouble}"));
+                    context.host.log.detail(&format!("the GitHub environment is kept: {trouble}"));
                     Ok(())
                 }
                 deleted => deleted,
@@ -134,8 +143,8 @@ pub(crate) async fn retire(context: &Context, environment: &Environment) {
     }
 }
 
-/// GitHub does this itself only where an environment is neither transient nor production. Most are inactive already, and GitHub
-/// counts what is written to it.
+/// GitHub does this itself only if an environment is neither transient nor production. Deployments
+/// that are already inactive are skipped, because GitHub limits the rate of writes.
 async fn inactivate(context: &Context, api: &Api, deployments: impl Iterator<Item = Deployment>) {
     let status = NewStatus {
         state: Status::Inactive,
@@ -143,13 +152,13 @@ async fn inactivate(context: &Context, api: &Api, deployments: impl Iterator<Ite
         log_url: None,
         environment_url: None,
     };
-    let looking =
+    let reading =
         stream::iter(deployments.take(PREDECESSORS))
             .map(|it| async move {
                 (it.id, in_time(context, api.deployment_state(it.id)).await.flatten())
             })
             .buffered(AT_ONCE);
-    let known: Vec<(u64, Option<String>)> = looking.collect().await;
+    let known: Vec<(u64, Option<String>)> = reading.collect().await;
     for (id, _) in known.iter().filter(|(_, state)| state.as_deref() != Some("inactive")) {
         in_time(context, api.deployment_status(*id, &status)).await;
     }
@@ -162,7 +171,7 @@ fn is_ours(context: &Context, deployment: &Deployment) -> bool {
 fn api(context: &Context) -> Option<Api> {
     let is_wanted = context.manifest.deploy.github_deployments.unwrap_or(true);
     context.host.github().filter(|_| is_wanted)?;
-    // Who gives no token wants nothing of GitHub.
+    // Without a token, GitHub is not expected to show anything.
     Api::of(&context.host, context.github_token.as_ref()).ok()
 }
 
@@ -171,14 +180,14 @@ async fn in_time<T>(
     asking: impl Future<Output = Result<T, GitHubError>>,
 ) -> Option<T> {
     let log = &context.host.log;
-    match tokio::time::timeout(PATIENCE, asking).await {
+    match tokio::time::timeout(TIMEOUT, asking).await {
         Ok(Ok(answer)) => Some(answer),
         Ok(Err(trouble)) => {
             log.warning(&trouble.to_string());
             None
         }
         Err(_) => {
-            log.warning("GitHub may show this deployment wrongly: it takes too long to answer");
+            log.warning("GitHub might show this deployment wrongly: it took too long to answer");
             None
         }
     }
