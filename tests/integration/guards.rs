@@ -397,14 +397,14 @@ fn what_nothing_is_called_is_told() {
     let first = project.deploy("live", "1");
     first
         .stderr_has("`protect` in cdflow.yml names `terraform_data.greting`")
-        .stderr_has("`terraform_data.greeting` meant?");
+        .stderr_has("did you mean `terraform_data.greeting`?");
     first.lacks("`module.data`").lacks("aws_db_instance");
     let mistyped = ["deploy", "live", "2", "--allow-destroy", "terraform_data.aa"];
     project.refuses(
         mistyped,
         2,
         &[
-            "--allow-destroy `terraform_data.aa` names no resource",
+            "--allow-destroy `terraform_data.aa` matches no resource",
             "did you mean `terraform_data.a`?",
         ],
     );
