@@ -1,4 +1,5 @@
-//! Terraform (or OpenTofu), driven step by step: each step gives the only value with which the next can be taken.
+//! Terraform or OpenTofu, step by step: each step returns the only value with which the next can
+//! start.
 
 pub(crate) mod code;
 mod driver;

@@ -1,4 +1,4 @@
-//! Which Terraform (or OpenTofu) there is.
+//! Finding Terraform or OpenTofu, and its version.
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
@@ -14,6 +14,7 @@ use crate::{
     services::ci::host::Host,
 };
 
+/// An installed Terraform or OpenTofu.
 #[derive(Clone, Debug)]
 pub(crate) struct Tool {
     pub(crate) program: PathBuf,
@@ -28,7 +29,7 @@ pub(crate) enum Flavor {
 }
 
 impl Flavor {
-    /// As it is called in `manifest.json` and in messages.
+    /// Returns the name in `manifest.json` and in messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Terraform => "terraform",
@@ -43,7 +44,7 @@ impl Flavor {
         }
     }
 
-    /// The oldest that has all the options that we use.
+    /// Returns the oldest version with all options that cdflow uses.
     fn oldest(self) -> Version {
         match self {
             Self::Terraform => Version::new(1, 6, 0),
@@ -65,7 +66,7 @@ struct VersionAnswer {
 }
 
 impl Tool {
-    /// Looks in PATH and asks the program for its version.
+    /// Finds the program in PATH and checks its version against `wanted`.
     pub(crate) async fn locate(
         flavor: Flavor,
         wanted: Option<&Constraint>,
@@ -97,14 +98,15 @@ impl Tool {
         }
         match wanted.filter(|wanted| !wanted.allows(&self.version)) {
             Some(wanted) => {
-                let error = Error::input(format!("{found} is not the version that is asked for"))
+                let error = Error::input(format!("{found} does not match the required version"))
                     .why(format!("{}: {wanted}", self.flavor.setting()))
                     .hint(
-                        "put that version into PATH, or change the constraint, in cdflow.yml or by --terraform-version",
+                        "put that version in PATH, \
+                         or change the constraint in cdflow.yml or --terraform-version",
                     );
                 Err(match wanted.as_series().filter(|series| series.allows(&self.version)) {
                     Some(series) => error.hint(format!(
-                        "`{wanted}` is one version alone; a series is written `{series}`"
+                        "`{wanted}` allows only that version; write `{series}` for the series"
                     )),
                     None => error,
                 })
@@ -113,7 +115,7 @@ impl Tool {
         }
     }
 
-    /// S3's own lock object came with Terraform 1.10 and OpenTofu 1.10.
+    /// Whether it supports lock files in S3, which Terraform 1.10 and OpenTofu 1.10 introduced.
     pub(crate) fn has_s3_lockfile(&self) -> bool {
         self.version >= Version::new(1, 10, 0)
     }
@@ -124,20 +126,20 @@ async fn ask_version(
     mut env: BTreeMap<OsString, OsString>,
     host: &Host,
 ) -> Result<Version> {
-    // The CLI configuration is none of this question's business, and may be broken.
+    // The version does not depend on the CLI configuration, which might be broken.
     env.insert("TF_CLI_CONFIG_FILE".into(), "/dev/null".into());
     let asked = Program::new(program, std::path::Path::new("/"), &env).args(["version", "-json"]);
     let answer = asked.capture(&host.log, &host.interrupt).await?;
-    host.interrupt.check("asking Terraform's version")?;
+    host.interrupt.check("reading Terraform's version")?;
     serde_json::from_slice::<VersionAnswer>(&answer.stdout)
         .map(|answer| answer.terraform_version)
         .map_err(|error| {
-            Error::input(format!("`{} version -json` gives no version", program.display()))
+            Error::input(format!("`{} version -json` returned no version", program.display()))
                 .why(format!(
                     "exit code {}, {error}; {}",
                     answer.code,
                     answer.stderr.lines().next().unwrap_or_default()
                 ))
-                .hint("is it really Terraform?")
+                .hint("check that it is Terraform or OpenTofu")
         })
 }

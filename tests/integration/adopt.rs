@@ -103,7 +103,7 @@ fn a_state_in_a_file_is_adopted() {
         &["only \"*\" of the account scheme matches `liev`", "--new-environment"],
     );
     let output = project.cdflow(["adopt", "live", "--from", "file:no.tfstate"]).run();
-    output.fails(9).stderr_has("is not a state that Terraform wrote: it has no lineage");
+    output.fails(9).stderr_has("is not a Terraform state: it has no lineage");
     assert_eq!(project.state("live"), None);
 }
 
@@ -114,9 +114,10 @@ fn another_state_is_not_replaced() {
     let before = aws.get(&aws.state_bucket(), OURS);
     let output =
         project.cdflow(["adopt", "ci", "1", "--from", &format!("s3://{bucket}/{THEIRS}")]).run();
-    output
-        .fails(3)
-        .stderr_has(&format!("there is another state at `s3://{}/{OURS}`", aws.state_bucket()));
+    output.fails(3).stderr_has(&format!(
+        "another state already exists at `s3://{}/{OURS}`",
+        aws.state_bucket()
+    ));
     assert_eq!(aws.get(&aws.state_bucket(), OURS), before);
     assert_eq!((aws.keys(&aws.state_bucket()).len(), aws.keys(&bucket).len()), (1, 1));
     // Where nothing is, there is nothing to adopt.

@@ -475,8 +475,11 @@ fn terraform_is_missing_too_old_or_another() {
             "echo '{\"terraform_version\": \"1.5.7\"}'",
             &["terraform 1.5.7 (`", "is too old", "install terraform 1.6.0 or newer"][..],
         ),
-        ("echo Terraform v0.11.14", &["gives no version", "is it really Terraform?"]),
-        ("echo broken >&2; exit 3", &["gives no version", "exit code 3", "broken"]),
+        (
+            "echo Terraform v0.11.14",
+            &["returned no version", "check that it is Terraform or OpenTofu"],
+        ),
+        ("echo broken >&2; exit 3", &["returned no version", "exit code 3", "broken"]),
     ] {
         fs::write(tools.join("terraform"), format!("#!/bin/sh\n{answer}\n")).unwrap();
         fs::set_permissions(tools.join("terraform"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -499,12 +502,16 @@ fn terraform_is_missing_too_old_or_another() {
         .unwrap();
     for (asked, is_series) in [("1.11", true), ("1.11.3", false), ("1.10", false)] {
         let release = with_tools(["release", "2", &format!("--terraform-version={asked}")]);
-        let output = project.refuses_run(release, 2, &["is not the version that is asked for"]);
-        assert_eq!(output.stderr.contains("a series is written `~> 1.11.0`"), is_series, "{asked}");
+        let output = project.refuses_run(release, 2, &["does not match the required version"]);
+        assert_eq!(
+            output.stderr.contains("write `~> 1.11.0` for the series"),
+            is_series,
+            "{asked}"
+        );
     }
     project.append("cdflow.yml", "terraform-version: \"~> 1.2.0\"\n");
     let says = [
-        "is not the version that is asked for: terraform-version: ~> 1.2.0",
+        "does not match the required version: terraform-version: ~> 1.2.0",
         "or change the constraint",
     ];
     project.refuses_run(project.releasing("2"), 2, &says);

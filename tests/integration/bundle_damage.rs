@@ -53,7 +53,7 @@ fn a_flipped_bit_anywhere() {
         if output.code == 9 {
             refused += 1;
         } else {
-            output.fails(2).stderr_has("gives no version");
+            output.fails(2).stderr_has("returned no version");
             assert!(entries(&project.bundle("1")) == published, "{place}");
             taken += 1;
         }

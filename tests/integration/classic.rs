@@ -154,8 +154,8 @@ fn two_tagged_buckets_are_refused() {
     project.release("1");
     let output = project.cdflow(["deploy", "ci", "1"]).run();
     output.fails(3).stderr_has(&format!(
-        "2 buckets of account {account}, {REGION} are tagged `{TAG}`: {one}, {two}: which of them \
-        has the states can't be known"
+        "2 buckets of account {account}, {REGION} are tagged `{TAG}`: {one}, {two}: it is \
+        unknown which of them has the states"
     ));
     assert!(aws.keys(&one).is_empty() && aws.keys(&two).is_empty());
     assert_eq!(buckets(&aws, account).len(), 2);
@@ -218,7 +218,7 @@ fn a_table_that_can_not_lock_is_refused() {
     project.release("1");
     let output = project.cdflow(["deploy", "ci", "1"]).run();
     output.fails(2).stderr_has(&format!(
-        "the table `terraform_locks` of account {account}, {REGION} can't lock states: its key is \
+        "the table `terraform_locks` of account {account}, {REGION} cannot be used for locks: its key is \
         not `LockID`"
     ));
     assert!(aws.keys(&bucket).is_empty());

@@ -446,9 +446,9 @@ fn an_environment_without_platform_config() {
         ["deploy", "aslive", "1"],
         2,
         &[
-            "the release has no `platform-config/far/us-east-1.json`, which the environment \
-            `aslive` needs",
-            "it has platform-config/local/eu-west-1.json",
+            "`platform-config/far/us-east-1.json` not found in the release; the environment \
+            `aslive` needs it",
+            "the release has platform-config/local/eu-west-1.json",
             "--platform-config",
         ],
     );
@@ -879,7 +879,7 @@ fn a_terraform_that_dies_is_no_success() {
     output
         .fails(7)
         .stderr_has("error: terraform was killed by signal 9 during apply of `live`")
-        .stderr_has("the lock may be left");
+        .stderr_has("the state lock might still be held");
     assert_eq!(project.ledger("live"), ["deploy 1 failed"]);
     project.left_no_trace(&output);
     let runner = project

@@ -126,10 +126,8 @@ fn providers_are_kept_in_a_cache() {
 fn a_run_may_ask_for_another_terraform_than_the_file() {
     let project = Project::local("greeting");
     project.release("1");
-    let says = [
-        "is not the version that is asked for: terraform-version: ~> 1.2.0",
-        "--terraform-version",
-    ];
+    let says =
+        ["does not match the required version: terraform-version: ~> 1.2.0", "--terraform-version"];
     project.refuses(["release", "2", "--terraform-version", "~> 1.2.0"], 2, &says);
     project.refuses(["deploy", "live", "1", "--terraform-version", "~> 1.2.0"], 2, &says);
     project.append("cdflow.yml", "terraform-version: \"~> 1.2.0\"\n").commit("An old one");

@@ -114,7 +114,7 @@ fn a_cancelled_apply_that_is_completed_all_the_same() {
     running.wait_for("applying");
     running.signal(Signal::SIGINT);
     let output = running.wait();
-    output.fails(130).stderr_has("error: cancelled during apply, which was completed all the same");
+    output.fails(130).stderr_has("error: cancelled during apply, but the apply was completed");
     assert_eq!(project.resources("live"), ["terraform_data.greeting"]);
     assert_eq!(project.ledger("live"), ["deploy 1 succeeded"]);
     project.left_no_trace(&output);

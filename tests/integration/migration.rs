@@ -170,15 +170,16 @@ fn a_lock_is_not_left_by_a_copy_that_could_not_begin() {
     let lock = format!("GET /{}/{NEW}.tflock", aws.state_bucket());
     let denied = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
     aws.rule(json!({ "matching": lock, "times": 1, "status": 403, "body": denied }));
-    project.cdflow(["deploy", "ci", "2"]).run().fails(4).lacks("may be left");
+    project.cdflow(["deploy", "ci", "2"]).run().fails(4).lacks("might still be held");
     assert!(aws.keys(&aws.state_bucket()).is_empty());
     moved.has_not_changed();
     // Where it can't be seen to it, it is named.
     aws.rule(json!({ "matching": lock, "status": 403, "body": denied }));
     let output = project.cdflow(["deploy", "ci", "2"]).run();
-    output
-        .fails(4)
-        .stderr_has(&format!("the lock at `s3://{}/{NEW}.tflock` may be left", aws.state_bucket()));
+    output.fails(4).stderr_has(&format!(
+        "the lock at `s3://{}/{NEW}.tflock` might still be held",
+        aws.state_bucket()
+    ));
 }
 
 #[test]
@@ -191,7 +192,7 @@ fn another_state_at_the_new_place_is_refused() {
     aws.put(&aws.state_bucket(), NEW, other.to_string().as_bytes());
     let output = project.cdflow(["deploy", "ci", "2"]).run();
     output.fails(3).stderr_has(&format!(
-        "there is another state at `s3://{}/{NEW}`: its lineage is another",
+        "another state already exists at `s3://{}/{NEW}`: its lineage is another",
         aws.state_bucket()
     ));
     assert_eq!(aws.get_json(&aws.state_bucket(), NEW), other);
@@ -199,7 +200,7 @@ fn another_state_at_the_new_place_is_refused() {
     other["lineage"] = moved.old_state["lineage"].clone();
     other["serial"] = json!(0);
     aws.put(&aws.state_bucket(), NEW, other.to_string().as_bytes());
-    project.cdflow(["deploy", "ci", "2"]).run().fails(3).stderr_has("have gone different ways");
+    project.cdflow(["deploy", "ci", "2"]).run().fails(3).stderr_has("have diverged");
     assert_eq!(aws.keys(&aws.state_bucket()), [NEW]);
     moved.has_not_changed();
 }

@@ -106,7 +106,7 @@ fn a_lock_does_not_control_the_terminal() {
     project.refuses(
         ["unlock", "live", "--force", "1"],
         9,
-        &["is not as Terraform writes it", "delete it by hand"],
+        &["is not a Terraform lock", "if no active run needs it, delete it"],
     );
 }
 

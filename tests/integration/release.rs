@@ -399,7 +399,7 @@ fn what_lies_outside_the_checkout_is_refused() {
         2,
         &[
             &format!(
-                "infra/main.tf:{line}: module `stray` lies outside the checkout: `../../elsewhere`"
+                "infra/main.tf:{line}: module `stray` is outside the checkout: `../../elsewhere`"
             ),
             "-> move the module",
         ],

@@ -1,4 +1,4 @@
-//! What a folder of Terraform code declares: its variables and its module calls, each with its place.
+//! The variables and module calls that a folder of Terraform code declares, with file and line.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -6,21 +6,23 @@ use hcl_edit::{Span, expr::Expression, structure::Block, structure::Body};
 
 use crate::base::error::{Error, Result};
 
+/// The declarations in one folder.
 #[derive(Debug, Default)]
 pub(crate) struct Declarations {
     pub(crate) variables: Vec<Variable>,
     pub(crate) modules: Vec<ModuleCall>,
-    /// Variables with a value in a file that Terraform reads by itself: `terraform.tfvars`, `*.auto.tfvars`.
+    /// Variables with a value in a file that Terraform loads automatically: `terraform.tfvars`,
+    /// `*.auto.tfvars`.
     pub(crate) assigned: BTreeSet<String>,
-    /// Blocks in override files that would take the place of what cdflow writes, with their places.
-    usurped: Vec<(String, &'static str)>,
+    /// Location and name of what override files would override although cdflow sets it.
+    overridden: Vec<(String, &'static str)>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Variable {
     pub(crate) name: String,
     pub(crate) has_default: bool,
-    /// Its value is in no plan and must be given again at apply.
+    /// A plan does not contain its value, which apply needs again.
     pub(crate) is_ephemeral: bool,
     /// `infra/main.tf:3`.
     pub(crate) place: String,
@@ -34,14 +36,14 @@ pub(crate) struct ModuleCall {
 }
 
 impl Declarations {
-    /// Reads the `.tf` and `.tf.json` files of `folder`, and those with values, not of folders below. Places start with `shown`.
-    /// A file that can't be parsed is left to Terraform, whose message is better than ours.
+    /// Reads the code and value files in `folder`, without subfolders. Locations start with
+    /// `shown`. A file with a syntax error is skipped: Terraform reports it better.
     pub(crate) fn read(folder: &Path, shown: &str) -> Result<Self> {
         let mut names = Vec::new();
         for entry in
-            std::fs::read_dir(folder).map_err(|error| Error::io("can't read", folder, &error))?
+            std::fs::read_dir(folder).map_err(|error| Error::io("cannot read", folder, &error))?
         {
-            let entry = entry.map_err(|error| Error::io("can't read", folder, &error))?;
+            let entry = entry.map_err(|error| Error::io("cannot read", folder, &error))?;
             names.extend(
                 entry
                     .file_name()
@@ -55,7 +57,7 @@ impl Declarations {
         for name in names {
             let path = folder.join(&name);
             let text = std::fs::read_to_string(&path)
-                .map_err(|error| Error::io("can't read", &path, &error))?;
+                .map_err(|error| Error::io("cannot read", &path, &error))?;
             let place = format!("{shown}/{name}");
             match (has_values(&name), name.ends_with(".json")) {
                 (true, true) => found.add_json_values(&text),
@@ -67,13 +69,14 @@ impl Declarations {
         Ok(found)
     }
 
-    /// Of several override files the last by name wins: one that names a backend would move the state to where nobody looks.
+    /// Fails if an override file sets what cdflow sets. The last override file by name wins, so it
+    /// could move the state to another backend.
     pub(crate) fn check_overrides(&self) -> Result<()> {
-        let Some((place, what)) = self.usurped.first() else { return Ok(()) };
+        let Some((place, what)) = self.overridden.first() else { return Ok(()) };
         Err(Error::refused(format!(
             "{place}: an override file sets {what}, which cdflow sets itself"
         ))
-        .hint("remove it from the file, or the file: also one that git ignores is released"))
+        .hint("remove it from the file, or delete the file; files that git ignores count as well"))
     }
 
     fn add_hcl(&mut self, file: &str, text: &str) {
@@ -82,13 +85,13 @@ impl Declarations {
             let place = format!("{file}:{}", line_of(block, text));
             match block.ident.as_str() {
                 "terraform" if block.body.has_blocks("backend") => {
-                    self.usurped.push((place, "a backend"))
+                    self.overridden.push((place, "a backend"))
                 }
                 "terraform" if block.body.has_blocks("cloud") => {
-                    self.usurped.push((place, "a backend"))
+                    self.overridden.push((place, "a backend"))
                 }
                 "variable" if block.has_labels(&["secrets"]) => {
-                    self.usurped.push((place, "the variable `secrets`"))
+                    self.overridden.push((place, "the variable `secrets`"))
                 }
                 _ => {}
             }
@@ -133,16 +136,16 @@ impl Declarations {
     fn add_json(&mut self, file: &str, text: &str) {
         let Ok(root) = serde_json::from_str::<serde_json::Value>(text) else { return };
         if is_override(file) {
-            let says = |block: &serde_json::Value, key: &str| {
+            let has = |block: &serde_json::Value, key: &str| {
                 block.as_array().map_or(block.get(key).is_some(), |list| {
                     list.iter().any(|it| it.get(key).is_some())
                 })
             };
-            if says(&root["terraform"], "backend") || says(&root["terraform"], "cloud") {
-                self.usurped.push((file.to_owned(), "a backend"));
+            if has(&root["terraform"], "backend") || has(&root["terraform"], "cloud") {
+                self.overridden.push((file.to_owned(), "a backend"));
             }
-            if says(&root["variable"], "secrets") {
-                self.usurped.push((file.to_owned(), "the variable `secrets`"));
+            if has(&root["variable"], "secrets") {
+                self.overridden.push((file.to_owned(), "the variable `secrets`"));
             }
         }
         for (name, body) in root["variable"].as_object().into_iter().flatten() {
@@ -164,7 +167,7 @@ impl Declarations {
     }
 }
 
-/// OpenTofu reads `.tofu` besides.
+/// Whether a file name is Terraform code. OpenTofu also reads `.tofu`.
 pub(crate) fn is_code(name: &str) -> bool {
     stem(name).is_some()
 }
@@ -173,12 +176,13 @@ fn stem(name: &str) -> Option<&str> {
     [".tf", ".tf.json", ".tofu", ".tofu.json"].iter().find_map(|ending| name.strip_suffix(ending))
 }
 
-/// Read last, in place of what other files say.
+/// Whether a file is an override file, which Terraform merges over the others.
 fn is_override(file: &str) -> bool {
     let name = file.rsplit('/').next().unwrap_or(file);
     stem(name).is_some_and(|stem| stem == "override" || stem.ends_with("_override"))
 }
 
+/// Whether Terraform loads variable values from the file automatically.
 fn has_values(name: &str) -> bool {
     let name = name.strip_suffix(".json").unwrap_or(name);
     name == "terraform.tfvars" || name.ends_with(".auto.tfvars")
@@ -199,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn overrides_of_what_cdflow_writes() {
+    fn overrides_of_cdflows_settings_are_rejected() {
         for (name, text, refused) in [
             ("override.tf", "terraform {\n  backend \"local\" {}\n}", true),
             ("z_override.tf", "\nterraform {\n  cloud {}\n}", true),
@@ -221,7 +225,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(
             folder.path().join("main.tf"),
-            "# é\nvariable \"env\" {}\n\nmodule \"x\" {\n  source = \"../x\"\n}\nvariable \"token\" {\n  type = string\n  ephemeral = true\n  default = null\n}\n",
+            "# é\nvariable \"env\" {}\n\nmodule \"x\" {\n  source = \"../x\"\n}\n\
+             variable \"token\" {\n  type = string\n  ephemeral = true\n  default = null\n}\n",
         )
         .unwrap();
         std::fs::write(

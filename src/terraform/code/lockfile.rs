@@ -1,4 +1,4 @@
-//! `.terraform.lock.hcl`: which providers, in which version, with which hashes.
+//! `.terraform.lock.hcl`: the versions and hashes of providers.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -8,7 +8,7 @@ use crate::base::error::{Error, Result};
 
 pub(crate) const FILE: &str = ".terraform.lock.hcl";
 
-/// Address (`registry.terraform.io/hashicorp/aws`) to what is locked.
+/// Locked providers by address, such as `registry.terraform.io/hashicorp/aws`.
 pub(crate) type Locked = BTreeMap<String, LockedProvider>;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -17,15 +17,15 @@ pub(crate) struct LockedProvider {
     pub(crate) hashes: Vec<String>,
 }
 
-/// An absent file locks nothing.
+/// Reads a lock file. A missing file locks nothing.
 pub(crate) fn read(path: &Path) -> Result<Locked> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Locked::new()),
-        Err(error) => return Err(Error::io("can't read", path, &error)),
+        Err(error) => return Err(Error::io("cannot read", path, &error)),
     };
     parse(&text).ok_or_else(|| {
-        Error::input(format!("`{}` can't be read as a dependency lock file", path.display()))
+        Error::input(format!("`{}` is not a valid dependency lock file", path.display()))
             .hint("restore it from git, or run `terraform init`")
     })
 }
@@ -47,7 +47,8 @@ fn parse(text: &str) -> Option<Locked> {
     Some(locked)
 }
 
-/// What init may do to a committed lock file is add hashes and drop what nothing uses; a version must stay, and so must hashes.
+/// Checks that init kept all versions and hashes of the committed lock file.
+/// It may add hashes and remove unused providers.
 pub(crate) fn check_kept(committed: &Locked, after: &Locked) -> Result<()> {
     for (address, before) in committed {
         let Some(now) = after.get(address) else { continue };
@@ -72,7 +73,16 @@ pub(crate) fn check_kept(committed: &Locked, after: &Locked) -> Result<()> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "# comment\nprovider \"registry.terraform.io/hashicorp/aws\" {\n  version     = \"5.100.0\"\n  constraints = \"~> 5.0\"\n  hashes = [\n    \"h1:abc=\",\n    \"zh:def\",\n  ]\n}\n";
+    const TEXT: &str = r#"# comment
+provider "registry.terraform.io/hashicorp/aws" {
+  version     = "5.100.0"
+  constraints = "~> 5.0"
+  hashes = [
+    "h1:abc=",
+    "zh:def",
+  ]
+}
+"#;
 
     #[test]
     fn reading() {

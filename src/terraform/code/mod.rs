@@ -1,4 +1,4 @@
-//! What Terraform reads: variables, modules, the lock file.
+//! Terraform code and its files: declarations, variables, modules, the dependency lock file.
 
 pub(crate) mod declarations;
 pub(crate) mod lockfile;

@@ -1,4 +1,4 @@
-//! Terraform's module folder: what of it a bundle carries, and where modules from outside `infra/` go.
+//! Terraform's module folder in a bundle, and the modules from outside `infra/`.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::declarations::Declarations;
 use crate::base::error::{Error, Result};
 
-/// Modules from outside `infra/` stand here, in the layout of the checkout. No module key starts with `@`.
+/// The folder for modules from outside `infra/`, in the layout of the checkout. A module key never
+/// starts with `@`.
 pub(crate) const FROM_CHECKOUT: &str = "@checkout";
 pub(crate) const INDEX: &str = "modules.json";
 
-/// A folder outside `infra/` that a local module call leads to, relative to the checkout's root.
+/// A module folder outside `infra/` that a local module call uses, relative to the checkout's root.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct OutsideModule(pub(crate) PathBuf);
 
@@ -34,8 +35,8 @@ struct ModuleRecord {
     dir: String,
 }
 
-/// Follows local module calls (`./x`, `../x`) from `infra` and returns the folders outside of it. `root` is the checkout's.
-/// A module outside the checkout is refused by name.
+/// Follows local module calls (`./x`, `../x`) from `infra` and returns the folders outside it.
+/// `root` is the root of the checkout; a module outside it is an error.
 pub(crate) fn outside(root: &Path, infra: &Path) -> Result<Vec<OutsideModule>> {
     let mut found = Vec::new();
     let mut seen = vec![infra.to_owned()];
@@ -51,16 +52,19 @@ pub(crate) fn outside(root: &Path, infra: &Path) -> Result<Vec<OutsideModule>> {
             }
             if !target.is_dir() {
                 return Err(Error::input(format!(
-                    "{}: module `{}`: there is no folder `{}`",
+                    "{}: module `{}`: folder not found: `{}`",
                     call.place, call.name, call.source
                 )));
             }
             let Ok(relative) = target.strip_prefix(root) else {
                 return Err(Error::input(format!(
-                    "{}: module `{}` lies outside the checkout: `{}`",
+                    "{}: module `{}` is outside the checkout: `{}`",
                     call.place, call.name, call.source
                 ))
-                .hint("move the module into the repository, or publish it and refer to it by registry or git"));
+                .hint(
+                    "move the module into the repository, \
+                     or publish it and use its registry or git source",
+                ));
             };
             if !target.starts_with(infra) {
                 found.push(OutsideModule(relative.to_owned()));
@@ -73,8 +77,9 @@ pub(crate) fn outside(root: &Path, infra: &Path) -> Result<Vec<OutsideModule>> {
     Ok(found)
 }
 
-/// The bundle's `modules.json`: sorted, and with the folders outside `infra/` where the bundle carries them.
-/// `component` is the component's folder relative to the checkout's root.
+/// Returns `modules.json` for the bundle: sorted, and with the bundle's paths of modules from
+/// outside
+/// `infra/`. `component` is the component's folder, relative to the checkout's root.
 pub(crate) fn index_for_bundle(text: &str, component: &Path) -> Result<Vec<u8>> {
     let mut index = parse(text)?;
     for record in &mut index.modules {
@@ -87,7 +92,8 @@ pub(crate) fn index_for_bundle(text: &str, component: &Path) -> Result<Vec<u8>> 
     Ok(write(index))
 }
 
-/// The reference ran init one folder above `infra/`: its folders are made relative to `infra/`.
+/// Returns `modules.json` of a release of the reference implementation, which ran init in the
+/// folder above `infra/`: its paths become relative to `infra/`.
 pub(crate) fn index_from_reference(text: &str) -> Result<Vec<u8>> {
     let mut index = parse(text)?;
     for record in &mut index.modules {
@@ -101,7 +107,7 @@ pub(crate) fn index_from_reference(text: &str) -> Result<Vec<u8>> {
 
 fn parse(text: &str) -> Result<ModuleIndex> {
     serde_json::from_str(text).map_err(|error| {
-        Error::input("Terraform's modules.json is not as Terraform 1.x writes it")
+        Error::input("modules.json is not in the format of Terraform 1.x")
             .why(error)
             .hint("release again with this version of cdflow")
     })
@@ -112,7 +118,7 @@ fn write(mut index: ModuleIndex) -> Vec<u8> {
     serde_json::json!(index).to_string().into_bytes()
 }
 
-/// Without `.` and `..`, by the text alone.
+/// Resolves `.` and `..` without looking at the file system.
 fn normalise(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for component in path.components() {
@@ -138,7 +144,8 @@ mod tests {
         for (name, text) in [
             (
                 "app/infra/main.tf",
-                "module \"a\" { source = \"../../lib/a\" }\nmodule \"in\" { source = \"./in\" }\nmodule \"r\" { source = \"acme/x/aws\" }",
+                "module \"a\" { source = \"../../lib/a\" }\n\
+                 module \"in\" { source = \"./in\" }\nmodule \"r\" { source = \"acme/x/aws\" }",
             ),
             ("app/infra/in/main.tf", "module \"c\" { source = \"../../shared\" }"),
             ("app/shared/main.tf", ""),
@@ -152,20 +159,31 @@ mod tests {
         assert_eq!(found, ["app/shared", "lib/a", "lib/b"].map(|path| OutsideModule(path.into())));
         let refused = outside(&root.join("app"), &root.join("app/infra")).unwrap_err().to_string();
         assert!(
-            refused.starts_with("infra/main.tf:1: module `a` lies outside the checkout"),
+            refused.starts_with("infra/main.tf:1: module `a` is outside the checkout"),
             "{refused}"
         );
     }
 
     #[test]
     fn folders_in_the_index() {
-        let text = r#"{"Modules":[{"Key":"x","Source":"../lib/x","Dir":"../lib/x"},{"Key":"","Source":"","Dir":"."},{"Key":"r","Source":"registry.terraform.io/a/b/c","Version":"1.0.0","Dir":".terraform/modules/r"}]}"#;
+        let text = r#"{"Modules":[{"Key":"x","Source":"../lib/x","Dir":"../lib/x"},
+            {"Key":"","Source":"","Dir":"."},
+            {"Key":"r","Source":"registry.terraform.io/a/b/c","Version":"1.0.0",
+            "Dir":".terraform/modules/r"}]}"#;
         let index = String::from_utf8(index_for_bundle(text, Path::new("app")).unwrap()).unwrap();
         assert_eq!(
             index,
-            r#"{"Modules":[{"Key":"","Source":"","Dir":"."},{"Key":"r","Source":"registry.terraform.io/a/b/c","Version":"1.0.0","Dir":".terraform/modules/r"},{"Key":"x","Source":"../lib/x","Dir":".terraform/modules/@checkout/app/lib/x"}]}"#
+            [
+                r#"{"Modules":[{"Key":"","Source":"","Dir":"."},"#,
+                r#"{"Key":"r","Source":"registry.terraform.io/a/b/c","Version":"1.0.0","#,
+                r#""Dir":".terraform/modules/r"},"#,
+                r#"{"Key":"x","Source":"../lib/x","#,
+                r#""Dir":".terraform/modules/@checkout/app/lib/x"}]}"#,
+            ]
+            .concat()
         );
-        let reference = r#"{"Modules":[{"Key":"","Source":"","Dir":"infra"},{"Key":"x","Source":"./x","Dir":"infra/x"}]}"#;
+        let reference = r#"{"Modules":[{"Key":"","Source":"","Dir":"infra"},
+            {"Key":"x","Source":"./x","Dir":"infra/x"}]}"#;
         let index = String::from_utf8(index_from_reference(reference).unwrap()).unwrap();
         assert_eq!(
             index,

@@ -1,4 +1,4 @@
-//! The one var-file of a run: every value that the configuration declares, from the layers of a release.
+//! The var-file of a run: the values of all declared variables, from the layers of a release.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -13,22 +13,23 @@ use crate::{
     config::{names::Environment, scheme::FrozenAccount},
 };
 
-/// What the layers say, the more specific over the more general:
-/// platform-config < config/common.json < config/<environment>.json < `env`, `release`, `secrets`, and in previews `preview`.
-/// Previews share config/preview.json.
+/// The values of all layers. Later layers override earlier ones: platform config,
+/// `config/common.json`, `config/<environment>.json` (for previews `config/preview.json`), and the
+/// built-in variables `env`, `release`, `secrets` and, in previews, `preview`.
 pub(crate) struct Variables {
     values: BTreeMap<String, Layered>,
 }
 
 struct Layered {
     value: Value,
-    /// Where the value comes from, for messages.
+    /// The file of the value, for messages.
     source: String,
 }
 
-/// Set by cdflow; a config file that sets them too would be ignored silently, so it is refused.
+/// The variables that cdflow sets. A config file that sets one is rejected, because its value would
+/// have no effect.
 const BUILT_IN: [&str; 3] = ["env", "release", SECRETS];
-/// A map of strings.
+/// The name of the variable with the secrets, a map of strings.
 pub(crate) const SECRETS: &str = "secrets";
 
 impl Variables {
@@ -56,12 +57,12 @@ impl Variables {
         }
         variables.set_built_in("env", Value::from(environment.as_str()));
         variables.set_built_in("release", Value::Object(release.clone()));
-        // Read only when everything else is right, and then put in their place.
+        // A placeholder: secrets are read only after all other checks.
         variables.set_built_in(SECRETS, Value::Object(Map::new()));
         Ok(variables)
     }
 
-    /// Only in previews: elsewhere the name is the code's own.
+    /// Sets `preview`, which is built in only for previews.
     pub(crate) fn set_preview(&mut self, value: Value) {
         self.set_built_in("preview", value);
     }
@@ -72,7 +73,7 @@ impl Variables {
             if let Some(before) =
                 self.values.insert(key.clone(), Layered { value, source: source.to_owned() })
             {
-                log.detail(&format!("`{key}`: {source} wins over {}", before.source));
+                log.detail(&format!("`{key}`: {source} overrides {}", before.source));
             }
         }
         Ok(())
@@ -82,8 +83,8 @@ impl Variables {
         self.values.insert(name.to_owned(), Layered { value, source: "cdflow".to_owned() });
     }
 
-    /// The var-file's content: what `declared` declares and nothing else. A declared variable that nothing gives a value is
-    /// an error that names its place.
+    /// Returns the content of the var-file: the values of all declared variables, and no others.
+    /// Fails if a declared variable has neither a value nor a default.
     pub(crate) fn file_for(
         self,
         declared: &Declarations,
@@ -93,7 +94,7 @@ impl Variables {
         let mut values = self.values;
         let mut file = Map::new();
         for variable in &declared.variables {
-            // An override file may declare a variable a second time.
+            // An override file can declare a variable again.
             if file.contains_key(&variable.name) {
                 continue;
             }
@@ -110,8 +111,9 @@ impl Variables {
                         variable.place, variable.name
                     ))
                     .hint(format!(
-                        "give it a default, or add it to config/{}.json, config/common.json or the platform config, \
-                             and release again",
+                        "add a default, \
+                         or a value in config/{}.json, config/common.json or the platform config, \
+                         and release again",
                         environment.shared_name()
                     )));
                 }
@@ -119,7 +121,7 @@ impl Variables {
         }
         for (key, layered) in values.iter().filter(|(key, _)| !BUILT_IN.contains(&key.as_str())) {
             log.detail(&format!(
-                "`{key}` of {} is not declared in infra/ and left out",
+                "`{key}` of {} is not declared in infra/ and was ignored",
                 layered.source
             ));
         }
@@ -127,13 +129,14 @@ impl Variables {
     }
 }
 
-/// A layer that no deploy could use must not be released: the version would be spent. Other files than `*.json` are none.
+/// Checks a config file at release: no deploy could use an invalid one, and the version would be
+/// lost. Files that do not end with `.json` are not layers.
 pub(crate) fn check_layer(name: &str, path: &Path) -> Result<()> {
     if !name.ends_with(".json") {
         return Ok(());
     }
     let text =
-        std::fs::read_to_string(path).map_err(|error| Error::io("can't read", path, &error))?;
+        std::fs::read_to_string(path).map_err(|error| Error::io("cannot read", path, &error))?;
     parse_layer(name, &text)?.keys().try_for_each(|key| check_key(name, key))
 }
 
@@ -163,32 +166,33 @@ fn declared_with_default(declared: &Declarations, name: &str) -> bool {
     declared.variables.iter().any(|variable| variable.name == name && variable.has_default)
 }
 
+/// Reads a layer of an unpacked bundle. None if the file does not exist.
 pub(crate) fn read_layer(bundle: &Path, name: &str) -> Result<Option<Map<String, Value>>> {
     let path = bundle.join(name);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io("can't read", &path, &error)),
+        Err(error) => return Err(Error::io("cannot read", &path, &error)),
     };
     parse_layer(name, &text).map(Some)
 }
 
 fn missing_platform_config(bundle: &Path, name: &str, environment: &Environment) -> Error {
-    let mut there: Vec<String> = walkdir::WalkDir::new(bundle.join("platform-config"))
+    let mut found: Vec<String> = walkdir::WalkDir::new(bundle.join("platform-config"))
         .into_iter()
         .filter_map(Result::ok)
         .filter(|entry| entry.file_type().is_file())
         .filter_map(|entry| Some(entry.path().strip_prefix(bundle).ok()?.display().to_string()))
         .collect();
-    there.sort();
+    found.sort();
     Error::input(format!(
-        "the release has no `{name}`, which the environment `{environment}` needs"
+        "`{name}` not found in the release; the environment `{environment}` needs it"
     ))
     .why(format!(
-        "it has {}",
-        if there.is_empty() { "no platform config at all".to_owned() } else { there.join(", ") }
+        "the release has {}",
+        if found.is_empty() { "no platform config".to_owned() } else { found.join(", ") }
     ))
-    .hint("add the file to a folder given with --platform-config and release again")
+    .hint("add the file to the folder of --platform-config and release again")
 }
 
 #[cfg(test)]
@@ -252,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_without_a_value_is_placed() {
+    fn a_variable_without_a_value_is_located() {
         let refused = file_for(read(&[]).unwrap(), &[("size", false)]).unwrap_err().to_string();
         assert!(
             refused.starts_with("infra/main.tf:7: the variable `size` has no value"),
@@ -268,18 +272,18 @@ mod tests {
     }
 
     #[test]
-    fn missing_platform_config_lists_what_there_is() {
+    fn missing_platform_config_lists_the_existing_files() {
         let refused =
             read(&[("platform-config/dev/eu-west-1.json", "{}")]).err().unwrap().to_string();
         assert!(
-            refused.contains("no `platform-config/prod/eu-west-1.json`")
+            refused.contains("`platform-config/prod/eu-west-1.json` not found")
                 && refused.contains("dev/eu-west-1.json"),
             "{refused}"
         );
     }
 
     #[test]
-    fn config_that_is_no_object_is_placed() {
+    fn config_that_is_not_an_object_is_located() {
         let refused = read(&[("config/live.json", "{\"a\": }")]).err().unwrap().to_string();
         assert!(refused.starts_with("config/live.json:1:7:"), "{refused}");
     }

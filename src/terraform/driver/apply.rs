@@ -1,4 +1,4 @@
-//! `terraform apply` of a saved plan, and what its end means.
+//! `terraform apply` of a saved plan, and the meaning of its exit code.
 
 use std::path::PathBuf;
 
@@ -12,33 +12,34 @@ use crate::{
     },
 };
 
-/// An exit code above this is a signal's number more.
+/// A program that a signal ended has this exit code plus the number of the signal.
 const SIGNALLED: i32 = 128;
-/// How Go ends a program that panics; `apply` itself never ends so.
+/// The exit code of a Go program that panics; `apply` itself never exits with it.
 const PANICKED: i32 = 2;
-/// Where Terraform leaves the state that it could not save.
+/// The file to which Terraform writes the state if it fails to save it.
 const ERRORED_STATE: &str = "errored.tfstate";
 
-/// How an apply ended. Also a failed one has facts that must not be lost.
+/// The end of an apply, successful or not.
 pub(crate) struct Applied {
     pub(crate) result: Result<()>,
-    /// All was applied, also when a signal makes the result an error.
+    /// Everything was applied, even if a signal makes the result an error.
     pub(crate) is_complete: bool,
-    /// Started and never ended: may exist and be in no state.
+    /// Resources whose change did not end: they might exist without being in the state.
     pub(crate) in_flight: Vec<String>,
-    /// The state that Terraform could not save.
+    /// The file with the state, if Terraform failed to save it.
     pub(crate) errored_state: Option<PathBuf>,
 }
 
 impl Applied {
-    /// There was nothing to apply, or Terraform was not even started.
+    /// There was nothing to apply, or Terraform was not started.
     pub(crate) fn without_apply(result: Result<()>) -> Self {
         Self { is_complete: result.is_ok(), result, in_flight: Vec::new(), errored_state: None }
     }
 }
 
 impl Initialised {
-    /// Applies exactly `plan`. Not cancelled by a signal: Terraform is told once and then waited for.
+    /// Applies exactly `plan`. After a signal, Terraform gets one interrupt, and cdflow waits for
+    /// it to end.
     pub(crate) async fn apply(&self, plan: &Plan) -> Result<Applied> {
         let log = &self.folder.host.log;
         let mut applying = ApplyProgress::new(log.colors_output());
@@ -65,14 +66,14 @@ impl Initialised {
                 .error(TerraformStep::Apply, self.environment.as_str())
         };
         match self.folder.host.interrupt.requested() {
-            // Terraform itself never dies of an interrupt: it had not even begun.
+            // Terraform catches an interrupt: it had not installed its handler yet.
             Some(exit) if code == SIGNALLED + 2 => {
-                Err(Error::new(exit, "cancelled at the beginning of apply; nothing was applied")
+                Err(Error::new(exit, "cancelled at the start of apply; nothing was applied")
                     .hint("deploy again"))
             }
             _ if code > SIGNALLED || code == PANICKED => Err(self.killed(code)),
             Some(exit) if code == 0 => {
-                Err(Error::new(exit, "cancelled during apply, which was completed all the same"))
+                Err(Error::new(exit, "cancelled during apply, but the apply was completed"))
             }
             Some(exit) => {
                 let stopped = Error::new(
@@ -81,23 +82,35 @@ impl Initialised {
                 );
                 Err(stopped
                     .why(failed().cause())
-                    .hint("see what is deployed with `cdflow status`, then deploy again"))
+                    .hint("run `cdflow status` to see what is deployed, then deploy again"))
             }
             None if code == 0 => Ok(()),
             None => Err(failed()),
         }
     }
 
-    /// Terraform had no time to save anything.
+    /// Returns the error of an apply that ended without saving the state.
     fn killed(&self, code: i32) -> Error {
         let how = if code == PANICKED {
             "crashed".to_owned()
         } else {
             format!("was killed by signal {}", code - SIGNALLED)
         };
-        Error::new(Exit::StateNotSaved, format!("terraform {how} during apply of `{}`", self.environment))
-            .why("what it did in the last seconds may exist without being in the state, and the lock may be left")
-            .hint("look at what there is before anything else is deployed here; `cdflow deploy … --plan-only` shows what the state lacks")
-            .hint("if the lock is left, release it (`cdflow unlock`; docs/terraform.md, \"State\")")
+        Error::new(
+            Exit::StateNotSaved,
+            format!("terraform {how} during apply of `{}`", self.environment),
+        )
+        .why(
+            "changes of the last seconds might exist without being in the state, \
+                  and the state lock might still be held",
+        )
+        .hint(
+            "check the resources before you deploy anything else here; \
+                   `cdflow deploy … --plan-only` shows what is missing in the state",
+        )
+        .hint(
+            "if the lock is still held, release it with `cdflow unlock` \
+             (docs/terraform.md, \"State\")",
+        )
     }
 }

@@ -1,10 +1,10 @@
-//! Which lines of Terraform's output are shown: its advice on what to type next is not.
+//! Filters for Terraform's output: its advice on what to type next is not shown.
 
 use std::path::Path;
 
 use crate::terraform::output::failure::plain;
 
-/// After its success, init advises what to type next; here nobody types.
+/// Returns a filter that drops empty lines, and everything from the success message of init on.
 pub(super) fn until_advice() -> impl FnMut(&str) -> Option<String> + Send {
     let mut is_over = false;
     move |line| {
@@ -14,8 +14,9 @@ pub(super) fn until_advice() -> impl FnMut(&str) -> Option<String> + Send {
     }
 }
 
-/// Below a saved plan Terraform draws a line and advises how to apply the file, which is in our private folder.
-/// Only the line with our own path ends the plan: the code under review can't know it.
+/// Returns a filter that drops Terraform's advice on how to apply the saved plan.
+///
+/// Only a line with cdflow's own path ends the plan, because the code under review cannot know it.
 pub(super) fn until_saved(plan_file: &Path) -> impl FnMut(&str) -> Option<String> + Send + use<> {
     let saved = format!("Saved the plan to: {}", plan_file.display());
     let mut held: Vec<String> = Vec::new();
@@ -25,7 +26,8 @@ pub(super) fn until_saved(plan_file: &Path) -> impl FnMut(&str) -> Option<String
         if is_over {
             return None;
         }
-        // The same line also stands between drift and plan: it is held until what follows is known.
+        // The same ruler also separates drift and plan: it is held back until the next line is
+        // known.
         if line.contains("────") || (!held.is_empty() && line.trim().is_empty()) {
             held.push(line.to_owned());
             return None;
@@ -45,8 +47,9 @@ mod tests {
     }
 
     #[test]
-    fn the_advice_below_a_plan_is_left_out() {
-        let text = "drift\n\n─────────\n\nPlan: 1\n\n─────────\n\nSaved the plan to: /p/plan\n\nTo perform\n  terraform apply";
+    fn advice_is_not_shown() {
+        let text = "drift\n\n─────────\n\nPlan: 1\n\n─────────\n\n\
+                    Saved the plan to: /p/plan\n\nTo perform\n  terraform apply";
         assert_eq!(
             through(until_saved(Path::new("/p/plan")), text),
             "drift\n\n─────────\n\nPlan: 1\n"

@@ -1,4 +1,4 @@
-//! A folder of Terraform code, and how Terraform is run in it: shown live, or silently.
+//! A folder of Terraform code, and running Terraform in it, with live output or silently.
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
@@ -19,14 +19,14 @@ use crate::{
     },
 };
 
-/// A folder of Terraform code, and how Terraform is run in it.
+/// A folder of Terraform code that is ready for init.
 pub(crate) struct Folder {
     pub(crate) tool: Tool,
     pub(crate) host: Host,
     pub(crate) infra: PathBuf,
-    /// The folder in the checkout that it is a copy of.
+    /// The folder in the checkout of which `infra` is a copy.
     pub(crate) original: PathBuf,
-    /// All that Terraform sees of the environment.
+    /// The complete environment of Terraform.
     pub(crate) env: BTreeMap<OsString, OsString>,
 }
 
@@ -35,7 +35,7 @@ impl Folder {
         Program::new(&self.tool.program, &self.infra, &self.env).args(args)
     }
 
-    /// Runs with its output shown live, as `filter` lets it through.
+    /// Runs Terraform with live output, as far as `filter` passes it. Returns exit code and output.
     pub(super) async fn relay(
         &self,
         args: &[&str],
@@ -45,20 +45,20 @@ impl Folder {
         if !self.host.log.colors_output() {
             args.insert(1, "-no-color");
         }
-        let mut words = OutputLines::default();
+        let mut output = OutputLines::default();
         let mut show = |line: &str| {
-            words.push(line);
+            output.push(line);
             if let Some(shown) = filter(line) {
                 self.host.log.output(&shown);
             }
         };
         let finished =
             self.program(&args).relay(&self.host.log, &self.host.interrupt, &mut show).await?;
-        diagnostics::annotate(&self.host.log, &self.original, &words.diagnostics());
-        Ok((finished.code, words))
+        diagnostics::annotate(&self.host.log, &self.original, &output.diagnostics());
+        Ok((finished.code, output))
     }
 
-    /// Runs silently; its words are shown only when it fails.
+    /// Runs Terraform silently and returns its stdout. Its stderr is shown only if it fails.
     pub(super) async fn quiet(
         &self,
         args: &[&str],
@@ -68,8 +68,8 @@ impl Folder {
         self.quiet_until(&self.host.interrupt, args, step, environment).await
     }
 
-    /// As `quiet`, and not cancelled by a signal: it tidies up, also after one.
-    pub(super) async fn settle(
+    /// Like [`Self::quiet`], but not cancelled by a signal: for cleaning up after one.
+    pub(super) async fn quiet_uncancelled(
         &self,
         args: &[&str],
         step: TerraformStep,
@@ -86,11 +86,11 @@ impl Folder {
         environment: &Environment,
     ) -> Result<String> {
         let captured = self.program(args).capture(&self.host.log, interrupt).await?;
-        self.judge_quiet(interrupt, args, &captured, step, environment)?;
+        self.check_quiet(interrupt, args, &captured, step, environment)?;
         Ok(String::from_utf8_lossy(&captured.stdout).into_owned())
     }
 
-    pub(super) fn judge_quiet(
+    pub(super) fn check_quiet(
         &self,
         interrupt: &Interrupt,
         args: &[&str],
@@ -98,19 +98,24 @@ impl Folder {
         step: TerraformStep,
         environment: &Environment,
     ) -> Result<()> {
-        done(interrupt, &format!("terraform {}", args[0]), captured.code, || {
+        check(interrupt, &format!("terraform {}", args[0]), captured.code, || {
             captured.stderr.lines().for_each(|line| self.host.log.output(line));
             OutputLines::from_text(&captured.stderr).error(step, environment.as_str())
         })
     }
 
-    pub(super) fn done(&self, what: &str, code: i32, failed: impl FnOnce() -> Error) -> Result<()> {
-        done(&self.host.interrupt, what, code, failed)
+    pub(super) fn check(
+        &self,
+        what: &str,
+        code: i32,
+        failed: impl FnOnce() -> Error,
+    ) -> Result<()> {
+        check(&self.host.interrupt, what, code, failed)
     }
 }
 
-/// An error when a signal has come, whatever the program made of it; else by its exit code.
-fn done(
+/// Returns an error after a signal; otherwise, the exit code decides.
+fn check(
     interrupt: &Interrupt,
     what: &str,
     code: i32,

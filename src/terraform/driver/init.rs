@@ -1,4 +1,4 @@
-//! `terraform init`: at release it fetches, at deploy it takes everything from the bundle.
+//! `terraform init`: a release fetches modules and providers, a deploy takes them from the bundle.
 
 use super::{filters::until_advice, folder::Folder};
 use crate::{
@@ -7,13 +7,13 @@ use crate::{
     terraform::{output::failure::TerraformStep, state::backend::Backend},
 };
 
-/// How a deploy's init finds what the bundle carries.
+/// What a bundle contains for init.
 pub(crate) struct InitRequest {
-    /// A filesystem mirror, relative to the folder. Nothing is fetched from anywhere else.
+    /// The filesystem mirror, relative to the folder. It is the only source of providers.
     pub(crate) providers: &'static str,
     /// The bundle has a lock file, which must not change.
     pub(crate) is_locked: bool,
-    /// The bundle has an index of modules, which is taken as it is.
+    /// The bundle has `modules.json`, which is used as it is.
     pub(crate) has_modules: bool,
 }
 
@@ -21,19 +21,19 @@ pub(crate) struct InitRequest {
 pub(crate) struct Initialised {
     pub(super) folder: Folder,
     pub(super) environment: Environment,
-    /// Whether the environment is a workspace, or the backend leads to its state alone.
+    /// Whether the environment is a workspace. Otherwise the backend has only one state.
     pub(super) has_workspaces: bool,
 }
 
 impl Folder {
-    /// Fetches modules and providers; touches no backend.
+    /// Fetches modules and providers, without a backend.
     pub(crate) async fn init_for_release(&self) -> Result<()> {
-        let (code, words) =
+        let (code, output) =
             self.relay(&["init", "-input=false", "-backend=false"], &mut until_advice()).await?;
-        self.done("terraform init", code, || words.error(TerraformStep::InitAtRelease, ""))
+        self.check("terraform init", code, || output.error(TerraformStep::InitAtRelease, ""))
     }
 
-    /// Takes everything from the bundle, and opens the state's backend.
+    /// Initialises modules and providers from the bundle, and the backend of the state.
     pub(crate) async fn init(
         self,
         environment: &Environment,
@@ -48,9 +48,9 @@ impl Folder {
         if request.has_modules {
             args.push("-get=false");
         }
-        let (code, words) = self.relay(&args, &mut until_advice()).await?;
-        self.done("terraform init", code, || {
-            words.error(TerraformStep::InitAtDeploy, environment.as_str())
+        let (code, output) = self.relay(&args, &mut until_advice()).await?;
+        self.check("terraform init", code, || {
+            output.error(TerraformStep::InitAtDeploy, environment.as_str())
         })?;
         backend.check(&self.infra)?;
         Ok(Initialised {

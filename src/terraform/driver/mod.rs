@@ -1,5 +1,5 @@
-//! The verbs of Terraform. `Folder` -> `Initialised` -> `Plan` -> `Applied`: only a plan can be applied, and a plan exists only
-//! after init.
+//! Runs Terraform. `Folder` -> `Initialised` -> `Plan` -> `Applied`: only a plan can be applied,
+//! and a plan exists only after init.
 
 mod apply;
 mod filters;

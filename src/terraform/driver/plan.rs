@@ -1,4 +1,4 @@
-//! `terraform plan`, and reading the plan that it saved.
+//! `terraform plan`, and reading the saved plan.
 
 use std::path::Path;
 
@@ -16,18 +16,19 @@ use crate::{
     },
 };
 
-/// What would be done, and the file with which exactly that can be done.
+/// A saved plan: its changes, and the request with the file that apply needs.
 pub(crate) struct Plan {
     pub(crate) changes: Changes,
-    /// Terraform's own word (exit code 2): also a change of outputs alone.
+    /// Terraform's exit code was 2. True also if only outputs change.
     pub(crate) has_changes: bool,
-    /// As Terraform words it.
+    /// Terraform's text.
     pub(crate) text: PlanText,
     pub(super) request: PlanRequest,
 }
 
 impl Initialised {
-    /// What a person types `plan` for: the command of `plan`, as one types it, with an exit code that says "failed" alone.
+    /// Returns the command line of `plan` for an interactive shell, where an exit code of 2 would
+    /// look like a failure.
     pub(crate) fn plan_command(&self, request: &PlanRequest) -> Vec<String> {
         let program = self.folder.tool.program.display().to_string();
         let colors =
@@ -38,24 +39,26 @@ impl Initialised {
             .collect()
     }
 
+    /// Plans with live output. Sensitive values of the plan are redacted from then on.
     pub(crate) async fn plan(&self, request: PlanRequest) -> Result<Plan> {
         let mut text = PlanText::default();
         let mut until_saved = until_saved(&request.plan_file);
-        let mut kept = |line: &str| {
+        let mut keep = |line: &str| {
             let shown = until_saved(line);
             shown.iter().for_each(|shown| text.push(shown));
             shown
         };
         let args = plan_args(&request);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let (code, words) = self.folder.relay(&&args, &mut kept).await?;
+        let (code, output) = self.folder.relay(&&args, &mut keep).await?;
         // 0: nothing to do; 2: changes.
         let ended = if code == 2 { 0 } else { code };
-        self.folder.done("terraform plan", ended, || {
-            words.error(TerraformStep::Plan, self.environment.as_str())
+        self.folder.check("terraform plan", ended, || {
+            output.error(TerraformStep::Plan, self.environment.as_str())
         })?;
         let changes = self.read_plan(&request.plan_file).await?;
-        // A truth value as text, or the name of the environment, would mask half of what people read.
+        // Redacting words such as `true`, or the environment's name, would make the output
+        // unreadable.
         let harmless = ["true", "false", "null", "none", self.environment.as_str()];
         for secret in changes.sensitive.iter().filter(|secret| !harmless.contains(&secret.expose()))
         {
@@ -69,12 +72,12 @@ impl Initialised {
         let show = folder.program(&["show".into(), "-json".into(), file.as_os_str().to_owned()]);
         let (changes, ended) =
             show.parse(&folder.host.log, &folder.host.interrupt, |out| Changes::parse(out)).await?;
-        folder.done("terraform show", ended.code, || {
+        folder.check("terraform show", ended.code, || {
             OutputLines::from_text(&ended.stderr)
                 .error(TerraformStep::Plan, self.environment.as_str())
         })?;
         changes.map_err(|error| {
-            Error::new(Exit::PlanFailed, "the plan's JSON can't be read").why(error)
+            Error::new(Exit::PlanFailed, "cannot read the JSON of the plan").why(error)
         })
     }
 }

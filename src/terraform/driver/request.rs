@@ -1,4 +1,4 @@
-//! What is asked of `terraform plan` and `apply`, and their arguments.
+//! The request for a plan, and the arguments of `terraform plan` and `apply`.
 
 use std::path::PathBuf;
 
@@ -11,6 +11,7 @@ pub(crate) enum PlanMode {
     Destroy,
 }
 
+/// The options of a plan, which its apply needs again.
 pub(crate) struct PlanRequest {
     pub(crate) mode: PlanMode,
     pub(crate) var_file: PathBuf,
@@ -19,7 +20,8 @@ pub(crate) struct PlanRequest {
     pub(crate) replace: Vec<String>,
     pub(crate) lock_timeout: Option<HumanDuration>,
     pub(crate) parallelism: Option<u32>,
-    /// Some variable's value is in no plan, so apply needs the var-file again.
+    /// There are ephemeral variables. A plan does not contain them, so apply needs the var-file
+    /// again.
     pub(crate) has_ephemeral: bool,
 }
 
@@ -73,7 +75,8 @@ mod tests {
         };
         assert_eq!(
             plan_args(&request).join(" "),
-            "plan -input=false -detailed-exitcode -out=/p/plan -var-file=/p/v.json -lock-timeout=300s -parallelism=3 -target=a.b -replace=c.d -destroy"
+            "plan -input=false -detailed-exitcode -out=/p/plan -var-file=/p/v.json \
+             -lock-timeout=300s -parallelism=3 -target=a.b -replace=c.d -destroy"
         );
         assert_eq!(
             apply_args(&request).join(" "),

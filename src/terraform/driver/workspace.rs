@@ -1,4 +1,4 @@
-//! The workspace of an environment and its state; and programs that see what Terraform sees.
+//! The workspace of an environment, its state, and other programs in Terraform's environment.
 
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
@@ -20,7 +20,7 @@ impl Initialised {
         self.has_workspaces
     }
 
-    /// Whether the environment has a state, be it an empty one.
+    /// Whether the environment has a state, even an empty one.
     pub(crate) async fn has_workspace(&self) -> Result<bool> {
         if !self.has_workspaces {
             return Ok(self.state().await?.is_some());
@@ -42,8 +42,10 @@ impl Initialised {
         self.folder.quiet(&args, TerraformStep::Workspace, &self.environment).await.map(drop)
     }
 
-    /// Makes and selects it. Locks to write an empty state, and doesn't wait for the lock: on S3 it ignores `-lock-timeout`.
-    /// False when another run has made it meanwhile: then it is not selected.
+    /// Creates and selects the workspace. False if another run has created it meanwhile; then it is
+    /// not selected.
+    ///
+    /// Terraform locks the state to write an empty one. On S3 it ignores `-lock-timeout` for that.
     pub(crate) async fn create_workspace(&self) -> Result<bool> {
         if !self.has_workspaces {
             return Ok(true);
@@ -58,7 +60,7 @@ impl Initialised {
         {
             return Ok(false);
         }
-        folder.judge_quiet(
+        folder.check_quiet(
             &folder.host.interrupt,
             &args,
             &captured,
@@ -68,14 +70,14 @@ impl Initialised {
         Ok(true)
     }
 
-    /// Terraform refuses to delete a workspace whose state still has resources, and that is right.
+    /// Deletes the workspace. Terraform refuses if its state still has resources.
     pub(crate) async fn delete_workspace(&self) -> Result<()> {
         if !self.has_workspaces {
             return Ok(());
         }
         for (verb, name) in [("select", "default"), ("delete", self.environment.as_str())] {
             self.folder
-                .settle(
+                .quiet_uncancelled(
                     &["workspace", verb, "-no-color", name],
                     TerraformStep::Workspace,
                     &self.environment,
@@ -85,7 +87,8 @@ impl Initialised {
         Ok(())
     }
 
-    /// A program of the user's in Terraform's folder, which sees what Terraform sees and what `change` makes of it.
+    /// Returns a program of the user in Terraform's folder, with Terraform's environment after
+    /// `change`.
     pub(crate) fn program(
         &self,
         program: &Path,
@@ -96,10 +99,10 @@ impl Initialised {
         Program::new(program, &self.folder.infra, &env)
     }
 
-    /// None where there is no state yet.
+    /// Reads the state. None if the environment has no state yet.
     pub(crate) async fn state(&self) -> Result<Option<StateSummary>> {
         let folder = &self.folder;
-        // Also after a signal: what was saved is what people then want to know.
+        // Not cancelled by a signal: after one, people need to know what was saved.
         let pull = folder.program(&["state", "pull"]);
         let (state, ended) = pull
             .parse(&folder.host.log, &Interrupt::never(), |out| StateSummary::parse(out))
@@ -108,14 +111,14 @@ impl Initialised {
             return Err(OutputLines::from_text(&ended.stderr)
                 .error(TerraformStep::Workspace, self.environment.as_str()));
         }
-        state.map_err(|error| Error::new(Exit::PlanFailed, "the state can't be read").why(error))
+        state.map_err(|error| Error::new(Exit::PlanFailed, "cannot read the state").why(error))
     }
 
-    /// A second try to save a state that Terraform could not.
+    /// Saves a state that Terraform failed to save.
     pub(crate) async fn push_state(&self, file: &Path) -> Result<()> {
         let file = file.to_string_lossy();
         self.folder
-            .settle(
+            .quiet_uncancelled(
                 &["state", "push", "-no-color", &file],
                 TerraformStep::PushState,
                 &self.environment,

@@ -241,7 +241,8 @@ mod tests {
         let change = |address: &str, actions: &str, more: &str| {
             format!(
                 r#"{{"address": "{address}", "mode": "managed", "type": "aws_x", "name": "n",
-                    "change": {{"actions": {actions}, "before": null, "after": {{"secret": "s"}}{more}}}}}"#
+                    "change": {{"actions": {actions}, "before": null, 
+                    "after": {{"secret": "s"}}{more}}}}}"#
             )
         };
         let list = [
@@ -260,7 +261,8 @@ mod tests {
         ];
         let text = format!(
             r#"{{"format_version": "1.2", "resource_changes": [{}],
-                "output_changes": {{"o": {{"actions": ["create"]}}, "p": {{"actions": ["no-op"]}}}} }}"#,
+                "output_changes": {{"o": {{"actions": ["create"]}},
+                "p": {{"actions": ["no-op"]}}}} }}"#,
             list.join(",")
         );
         let changes = Changes::parse(&mut text.as_bytes()).unwrap();

@@ -208,7 +208,8 @@ mod tests {
         let line = event(
             "diagnostic",
             r#","diagnostic":{"severity":"error","summary":"no","detail":"one\ntwo",
-                "address":"a.a","range":{"filename":"main.tf","start":{"line":3,"column":1,"byte":2}}}"#,
+                "address":"a.a",
+                "range":{"filename":"main.tf","start":{"line":3,"column":1,"byte":2}}}"#,
         );
         assert_eq!(
             applying.line(&line).as_deref(),

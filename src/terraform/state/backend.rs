@@ -1,4 +1,4 @@
-//! Where the state is, as a file of its own that overrides whatever backend the code names.
+//! The backend of the state, as a file that overrides any backend in the code.
 
 use std::path::{Path, PathBuf};
 
@@ -10,24 +10,25 @@ use crate::{
     terraform::tool::Tool,
 };
 
-/// The profile under which the S3 backend finds its identity (see `aws::credentials`).
+/// The AWS profile with the credentials of the S3 backend (see `aws::credentials`).
 const PROFILE: &str = "cdflow-state";
-/// Terraform reads `*_override` files last, whatever backend the code has.
+/// The name of the file. Terraform reads `*_override.tf` files last.
 pub(crate) const FILE: &str = "cdflow_backend_override.tf";
 
+/// The backend of a component's states.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
     S3 {
         place: S3Place,
         locks: S3Locks,
     },
-    /// `<directory>/<environment>/terraform.tfstate`.
+    /// States are `<directory>/<environment>/terraform.tfstate`.
     Local {
         directory: PathBuf,
     },
 }
 
-/// What Terraform locks a state in S3 by: one of the two at least.
+/// How Terraform locks a state in S3: by a lock file, a table or both, but never by neither.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct S3Locks {
     pub(crate) use_lockfile: bool,
@@ -35,7 +36,8 @@ pub(crate) struct S3Locks {
 }
 
 impl S3Locks {
-    /// What the scheme says, as far as this Terraform can. Refuses where nothing would lock the state.
+    /// Returns the locks of the account scheme, or the best ones that `tool` supports.
+    /// Fails if the state would not be locked.
     pub(crate) fn choose(
         use_lockfile: Option<bool>,
         dynamodb_table: Option<&String>,
@@ -44,26 +46,32 @@ impl S3Locks {
         let use_lockfile = match use_lockfile {
             Some(true) if !tool.has_s3_lockfile() => {
                 return Err(Error::input(format!(
-                    "{} {} can't lock a state in S3 by a lock file",
+                    "{} {} does not support lock files in S3",
                     tool.flavor.name(),
                     tool.version
                 ))
                 .why("`terraform-backend-s3-use-lockfile` needs 1.10 or newer")
-                .hint("install a newer one, or set `terraform-backend-s3-dynamodb-table` in the account scheme"));
+                .hint(
+                    "install a newer version, \
+                     or set `terraform-backend-s3-dynamodb-table` in the account scheme",
+                ));
             }
-            said => said.unwrap_or_else(|| tool.has_s3_lockfile()),
+            setting => setting.unwrap_or_else(|| tool.has_s3_lockfile()),
         };
         if !use_lockfile && dynamodb_table.is_none() {
-            return Err(Error::input("no state lock is configured: two deploys at once could destroy the state")
-                .why(format!(
-                    "lock file off or not to be had with {} {}, and no DynamoDB table",
-                    tool.flavor.name(),
-                    tool.version
-                ))
-                .hint(
-                    "in the account scheme set `terraform-backend-s3-use-lockfile: true` (Terraform 1.10 or newer) \
-                       or `terraform-backend-s3-dynamodb-table`",
-                ));
+            return Err(Error::input(
+                "no state lock is configured: \
+                 two deploys at the same time could destroy the state",
+            )
+            .why(format!(
+                "no lock file (off, or not supported by {} {}) and no DynamoDB table",
+                tool.flavor.name(),
+                tool.version
+            ))
+            .hint(
+                "set `terraform-backend-s3-use-lockfile: true` (Terraform 1.10 or newer) \
+                     or `terraform-backend-s3-dynamodb-table` in the account scheme",
+            ));
         }
         Ok(Self { use_lockfile, dynamodb_table: dynamodb_table.cloned() })
     }
@@ -83,7 +91,7 @@ impl Backend {
         }
     }
 
-    /// Whether an environment is a workspace. If not, the backend's key is the one state that there is.
+    /// Whether an environment is a workspace. If not, the backend has only the state at its key.
     pub(crate) fn has_workspaces(&self) -> bool {
         match self {
             Self::S3 { place, .. } => place.workspaces.is_some(),
@@ -91,7 +99,8 @@ impl Backend {
         }
     }
 
-    /// The content of `FILE`. Nothing of a single run is in it, because it becomes part of the plan.
+    /// Returns the content of [`FILE`]. It must not differ between runs, because it is part of the
+    /// plan.
     pub(crate) fn file(&self) -> String {
         let (kind, settings) = self.settings();
         let settings = settings.as_object().into_iter().flatten();
@@ -108,7 +117,7 @@ impl Backend {
                     None => &place.key,
                 };
                 let mut settings = json!({"bucket": place.bucket, "key": key});
-                // Only what is set: an older Terraform does not know every key.
+                // Only keys that are set: an older Terraform rejects unknown ones.
                 if let Some(prefix) = &place.workspaces {
                     settings["workspace_key_prefix"] = json!(prefix);
                 }
@@ -129,22 +138,25 @@ impl Backend {
                 let directory = directory.display().to_string();
                 (
                     "local",
-                    json!({"path": format!("{directory}/terraform.tfstate"), "workspace_dir": directory}),
+                    json!({
+                        "path": format!("{directory}/terraform.tfstate"),
+                        "workspace_dir": directory,
+                    }),
                 )
             }
         }
     }
 
-    /// What init has really taken: nothing in the code may have put another backend in its place.
+    /// Checks which backend init used: another override file in the code could have replaced it.
     pub(crate) fn check(&self, infra: &Path) -> Result<()> {
         let path = infra.join(".terraform/terraform.tfstate");
         let text = std::fs::read_to_string(&path)
-            .map_err(|error| Error::io("can't read", &path, &error))?;
-        let taken: Value = serde_json::from_str(&text).map_err(|error| {
-            Error::internal("Terraform's record of the backend can't be read").why(error)
+            .map_err(|error| Error::io("cannot read", &path, &error))?;
+        let used: Value = serde_json::from_str(&text).map_err(|error| {
+            Error::internal("cannot read Terraform's record of the backend").why(error)
         })?;
         let (kind, settings) = self.settings();
-        let backend = &taken["backend"];
+        let backend = &used["backend"];
         let differs = settings
             .as_object()
             .into_iter()
@@ -154,15 +166,16 @@ impl Backend {
             return Ok(());
         }
         let what = differs.map_or("type".to_owned(), |(key, _)| key.clone());
-        Err(Error::refused("the code puts another backend in the place of cdflow's")
-            .why(format!("its `{what}` is not the account scheme's"))
-            .hint("remove `backend` and `cloud` blocks from override files in infra/"))
+        Err(Error::refused("the code overrides cdflow's backend")
+            .why(format!("its `{what}` does not match the account scheme"))
+            .hint("remove `backend` and `cloud` blocks from the override files in infra/"))
     }
 }
 
-/// The content of an AWS config file with the backend's profile: `program` fetches its credentials from `socket`.
+/// Returns an AWS config file with the profile of the backend. `program` gets the credentials from
+/// `socket`.
 pub(crate) fn profile(program: &Path, socket: &Path) -> String {
-    // Without `exec` the line would begin and end with a quote, and such a pair the SDK takes for its own.
+    // The SDK removes a pair of quotes around the value: `exec` keeps the first word's quotes.
     format!(
         "[profile {PROFILE}]\ncredential_process = exec {} credential-process {}\n",
         shell_word(&program.to_string_lossy()),
@@ -170,15 +183,17 @@ pub(crate) fn profile(program: &Path, socket: &Path) -> String {
     )
 }
 
-/// One word for the shell by which the SDK starts the process. ` #` and ` ;` would begin a comment for the SDK.
+/// Quotes a word for the shell that the SDK starts. To the SDK, ` #` and ` ;` would start a
+/// comment.
 fn shell_word(text: &str) -> String {
     let escaped =
         text.chars().map(|c| if "'#;".contains(c) { format!("'\\{c}'") } else { c.to_string() });
     format!("'{}'", escaped.collect::<String>())
 }
 
-/// In Terraform's own language, where a string is a template. (In its JSON, Terraform takes a backend's strings as they are and
-/// OpenTofu takes them as templates.)
+/// Returns a literal in Terraform's language, where strings are templates.
+///
+/// JSON does not work: in a backend's strings, OpenTofu evaluates templates and Terraform does not.
 fn literal(value: &Value) -> String {
     value.to_string().replace("${", "$${").replace("%{", "%%{")
 }
@@ -198,8 +213,10 @@ mod tests {
 
     fn choose(version: Version, lockfile: Option<bool>, table: Option<&str>) -> Result<Backend> {
         let mut scheme = serde_json::json!({
-            "accounts": {"a": {"id": "123456789012", "role": "r"}}, "release-account": "a", "release-bucket": "rel",
-            "default-region": "eu-west-1", "environments": {"*": "a"}, "terraform-backend-s3-bucket": "state",
+            "accounts": {"a": {"id": "123456789012", "role": "r"}},
+            "release-account": "a", "release-bucket": "rel",
+            "default-region": "eu-west-1", "environments": {"*": "a"},
+            "terraform-backend-s3-bucket": "state",
         });
         if let Some(lockfile) = lockfile {
             scheme["terraform-backend-s3-use-lockfile"] = json!(lockfile);
@@ -253,7 +270,8 @@ mod tests {
     fn the_profile() {
         assert_eq!(
             profile(Path::new("/bin/it's"), Path::new("/tmp/a #1/s")),
-            "[profile cdflow-state]\ncredential_process = exec '/bin/it'\\''s' credential-process '/tmp/a '\\#'1/s'\n"
+            "[profile cdflow-state]\ncredential_process = exec '/bin/it'\\''s' \
+             credential-process '/tmp/a '\\#'1/s'\n"
         );
     }
 

@@ -1,7 +1,7 @@
-//! The classic layout's bucket and lock table in an environment's account: found, and made where they are missing.
+//! The state bucket and lock table of the classic layout: finding them, and creating missing ones.
 //!
-//! Two runs that make them at the same time come to the same ones: the bucket's name follows from the region, and whoever finds
-//! it half made finishes it.
+//! Two runs that create them at the same time end up with the same ones: the name of the bucket is
+//! derived from the region, and a run that finds an incomplete bucket completes it.
 
 use std::time::Duration;
 
@@ -21,17 +21,21 @@ use crate::{
     services::aws::{failure::Failure, session::Session},
 };
 
+/// The tag of a state bucket; its value is `true`.
 const TAG: &str = "is-cdflow-tfstate-bucket";
+/// The prefix of the names of state buckets.
 const PREFIX: &str = "cdflow-tfstate-";
+/// The key of the lock table, which Terraform requires.
 const KEY: &str = "LockID";
-/// Names that may be tried for a new bucket: bucket names are global, and other people's cdflow makes the same ones.
+/// How many names are tried for a new bucket: names are global, and in other accounts cdflow uses
+/// the same ones.
 const NAMES: u32 = 10;
-/// A region without a name of its own.
+/// The region for which S3 reports no location.
 const FIRST_REGION: &str = "us-east-1";
-/// A new table is ready within seconds.
-const LOOKS: u32 = 60;
+/// How often to check whether a new table is active, once per second.
+const TABLE_CHECKS: u32 = 60;
 
-/// An environment's account, as seen by the classic layout.
+/// The account of an environment in one region.
 pub(crate) struct ClassicAccount<'a> {
     s3: aws_sdk_s3::Client,
     dynamodb: aws_sdk_dynamodb::Client,
@@ -40,15 +44,16 @@ pub(crate) struct ClassicAccount<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether a bucket has the tag.
 enum Tagged {
     Yes,
     No,
-    /// It may not be asked.
-    Closed,
+    /// The tags cannot be read.
+    Denied,
 }
 
 impl<'a> ClassicAccount<'a> {
-    /// `session` is of that account and in `region`.
+    /// `session` must be for that account and `region`.
     pub(crate) fn new(session: &'a Session, region: &'a str) -> Self {
         Self {
             s3: aws_sdk_s3::Client::new(&session.config),
@@ -58,13 +63,13 @@ impl<'a> ClassicAccount<'a> {
         }
     }
 
-    /// The bucket of this region that bears the tag; more than one is refused.
+    /// Returns the tagged bucket of this region. Fails if there is more than one.
     pub(crate) async fn bucket(&self) -> Result<Option<String>> {
-        let (mut tagged, mut closed) = (Vec::new(), Vec::new());
+        let (mut tagged, mut denied) = (Vec::new(), Vec::new());
         for name in self.buckets().await? {
             match self.tag(&name).await? {
                 Tagged::Yes if self.is_in_region(&name).await? => tagged.push(name),
-                Tagged::Closed if name.starts_with(PREFIX) => closed.push(name),
+                Tagged::Denied if name.starts_with(PREFIX) => denied.push(name),
                 _ => {}
             }
         }
@@ -75,26 +80,26 @@ impl<'a> ClassicAccount<'a> {
                 self.describe(),
                 tagged.join(", ")
             ))
-            .why("which of them has the states can't be known")
-            .hint("look which one has them, and remove the tag from the others"));
+            .why("it is unknown which of them has the states")
+            .hint("find the one with the states, and remove the tag from the others"));
         }
-        // Another bucket in its place would make everything anew.
-        if tagged.is_empty() && !closed.is_empty() {
+        // With a new, empty bucket Terraform would create all resources again.
+        if tagged.is_empty() && !denied.is_empty() {
             return Err(Error::new(
                 Exit::Credentials,
                 format!(
-                    "whether `{}` has the states of {} can't be known",
-                    closed.join("`, `"),
+                    "cannot check whether `{}` has the states of {}",
+                    denied.join("`, `"),
                     self.describe()
                 ),
             )
-            .why("it does not let its tags be read")
-            .hint("give the role s3:GetBucketTagging on it"));
+            .why("access to its tags was denied")
+            .hint("allow the role s3:GetBucketTagging on it"));
         }
         Ok(tagged.pop())
     }
 
-    /// A new bucket, with the tag; or the one that another run makes at the same time.
+    /// Creates a tagged bucket, or returns the one that another run creates at the same time.
     pub(crate) async fn create_bucket(&self) -> Result<String> {
         for attempt in 0..NAMES {
             let name = bucket_name(self.region, attempt);
@@ -104,43 +109,41 @@ impl<'a> ClassicAccount<'a> {
                     Some("BucketAlreadyExists") => continue,
                     Some("BucketAlreadyOwnedByYou" | "OperationAborted") => false,
                     _ => {
-                        return Err(self.failed(
-                            failure,
-                            format!("the state bucket `{name}` can't be created"),
-                        ));
+                        return Err(self
+                            .failed(failure, format!("cannot create the state bucket `{name}`")));
                     }
                 },
             };
             if !is_new && self.tag(&name).await? == Tagged::Yes {
                 return Ok(name);
             }
-            // One of ours without the tag was left half made; with objects in it, it is something else.
+            // An empty bucket without the tag is incomplete. One with objects has another purpose.
             if is_new || self.is_empty(&name).await? {
-                self.furnish(&name).await?;
+                self.configure_bucket(&name).await?;
                 return Ok(name);
             }
         }
-        Err(Error::input(format!("no name is free for a state bucket in {}", self.describe()))
-            .why(format!("all of {NAMES} names that were tried belong to others"))
-            .hint(format!("create a bucket of any name there, and tag it `{TAG}` = `true`")))
+        Err(Error::input(format!("no name is available for a state bucket in {}", self.describe()))
+            .why(format!("all {NAMES} names belong to other accounts"))
+            .hint(format!("create a bucket with any name there, and tag it `{TAG}` = `true`")))
     }
 
-    /// Whether the lock table is there; one that Terraform can't use is refused.
+    /// Whether the lock table exists. Fails if Terraform cannot use it.
     pub(crate) async fn has_table(&self) -> Result<bool> {
         Ok(self.table().await?.is_some())
     }
 
-    /// Makes the lock table, or waits for it where another run makes it.
+    /// Creates the lock table, or waits until another run has created it.
     pub(crate) async fn create_table(&self) -> Result<()> {
-        let failed = |error| {
-            self.failed(error, format!("the lock table `{CLASSIC_TABLE}` can't be created"))
-        };
+        let failed =
+            |error| self.failed(error, format!("cannot create the lock table `{CLASSIC_TABLE}`"));
         let key = KeySchemaElement::builder().attribute_name(KEY).key_type(KeyType::Hash).build();
         let attribute = AttributeDefinition::builder()
             .attribute_name(KEY)
             .attribute_type(ScalarAttributeType::S)
             .build();
-        let internal = |error| Error::internal("the lock table can't be described").why(error);
+        let internal =
+            |error| Error::internal("cannot build the request for the lock table").why(error);
         let created = self
             .dynamodb
             .create_table()
@@ -157,7 +160,7 @@ impl<'a> ClassicAccount<'a> {
             }
             _ => {}
         }
-        for _ in 0..LOOKS {
+        for _ in 0..TABLE_CHECKS {
             let table = self.table().await?;
             if table.is_some_and(|table| table.table_status() == Some(&TableStatus::Active)) {
                 return Ok(());
@@ -166,13 +169,13 @@ impl<'a> ClassicAccount<'a> {
         }
         Err(Error::new(
             Exit::Unavailable,
-            format!("the lock table `{CLASSIC_TABLE}` was created and is not ready"),
+            format!("the lock table `{CLASSIC_TABLE}` was created but is not active"),
         )
-        .why(format!("after {LOOKS} seconds, in {}", self.describe()))
+        .why(format!("after {TABLE_CHECKS} seconds, in {}", self.describe()))
         .hint("run again"))
     }
 
-    /// "account 123456789012, eu-west-1"
+    /// Returns the account and region for messages: "account 123456789012, eu-west-1".
     pub(crate) fn describe(&self) -> String {
         format!("account {}, {}", self.account_id.unwrap_or("(unknown)"), self.region)
     }
@@ -184,9 +187,8 @@ impl<'a> ClassicAccount<'a> {
             let page =
                 self.s3.list_buckets().set_continuation_token(more.take()).send().await.map_err(
                     |error| {
-                        let what = format!("the buckets of {} can't be listed", self.describe());
-                        self.failed(Failure::of(&error), what)
-                            .hint("the action is s3:ListAllMyBuckets")
+                        let what = format!("cannot list the buckets of {}", self.describe());
+                        self.failed(Failure::of(&error), what).hint("allow s3:ListAllMyBuckets")
                     },
                 )?;
             names.extend(
@@ -210,13 +212,15 @@ impl<'a> ClassicAccount<'a> {
                 Ok(Tagged::Yes)
             }
             Ok(_) => Ok(Tagged::No),
-            Err(failure) => match failure.exit(self.region) {
-                Exit::Credentials => Ok(Tagged::Closed),
-                // No tags at all, or it is in another region.
-                exit if exit != Exit::Unavailable => Ok(Tagged::No),
-                _ => Err(self
-                    .failed(failure, format!("the tags of the bucket `{bucket}` can't be read"))),
-            },
+            Err(failure) => {
+                match failure.exit(self.region) {
+                    Exit::Credentials => Ok(Tagged::Denied),
+                    // The bucket has no tags, or is in another region.
+                    exit if exit != Exit::Unavailable => Ok(Tagged::No),
+                    _ => Err(self
+                        .failed(failure, format!("cannot read the tags of the bucket `{bucket}`"))),
+                }
+            }
         }
     }
 
@@ -224,8 +228,8 @@ impl<'a> ClassicAccount<'a> {
         let ask = self.s3.get_bucket_location().bucket(bucket);
         let answer = ask.set_expected_bucket_owner(self.account_id.map(str::to_owned)).send().await;
         let answer = answer.map_err(|error| {
-            let what = format!("the region of the bucket `{bucket}` can't be asked");
-            self.failed(Failure::of(&error), what).hint("the action is s3:GetBucketLocation")
+            let what = format!("cannot read the region of the bucket `{bucket}`");
+            self.failed(Failure::of(&error), what).hint("allow s3:GetBucketLocation")
         })?;
         let region = answer
             .location_constraint()
@@ -238,7 +242,7 @@ impl<'a> ClassicAccount<'a> {
         let ask = self.s3.list_objects_v2().bucket(bucket).max_keys(1);
         let answer = ask.set_expected_bucket_owner(self.account_id.map(str::to_owned)).send().await;
         let answer = answer.map_err(|error| {
-            self.failed(Failure::of(&error), format!("the bucket `{bucket}` can't be listed"))
+            self.failed(Failure::of(&error), format!("cannot list the bucket `{bucket}`"))
         })?;
         Ok(answer.contents().is_empty())
     }
@@ -253,17 +257,19 @@ impl<'a> ClassicAccount<'a> {
         call.send().await.map(drop).map_err(|error| Failure::of(&error))
     }
 
-    /// What a bucket with states should have (S3 encrypts by itself). The tag last: with it the bucket counts.
-    async fn furnish(&self, name: &str) -> Result<()> {
+    /// Blocks public access and enables versioning; S3 encrypts by default. The tag comes last,
+    /// because it marks the bucket as complete.
+    async fn configure_bucket(&self, name: &str) -> Result<()> {
         let owner = || self.account_id.map(str::to_owned);
         let failed = |failure, action: &str| {
             self.failed(
                 failure,
-                format!("the new state bucket `{name}` can't be set up ({action})"),
+                format!("cannot configure the new state bucket `{name}` ({action})"),
             )
         };
-        let internal = |error| Error::internal("the state bucket can't be described").why(error);
-        let closed = PublicAccessBlockConfiguration::builder()
+        let internal =
+            |error| Error::internal("cannot build the request for the state bucket").why(error);
+        let blocked = PublicAccessBlockConfiguration::builder()
             .block_public_acls(true)
             .ignore_public_acls(true)
             .block_public_policy(true)
@@ -273,7 +279,7 @@ impl<'a> ClassicAccount<'a> {
             .s3
             .put_public_access_block()
             .bucket(name)
-            .public_access_block_configuration(closed);
+            .public_access_block_configuration(blocked);
         let done = call.set_expected_bucket_owner(owner()).send().await;
         done.map_err(|error| failed(Failure::of(&error), "s3:PutBucketPublicAccessBlock"))?;
         let versioned =
@@ -295,18 +301,18 @@ impl<'a> ClassicAccount<'a> {
             Err(failure) if failure.code() == Some("ResourceNotFoundException") => None,
             Err(failure) => {
                 let what = format!(
-                    "the lock table `{CLASSIC_TABLE}` can't be looked at (dynamodb:DescribeTable)"
+                    "cannot read the lock table `{CLASSIC_TABLE}` (dynamodb:DescribeTable)"
                 );
                 return Err(self.failed(failure, what));
             }
         };
         match table {
             Some(table) if !is_lock_table(&table) => Err(Error::input(format!(
-                "the table `{CLASSIC_TABLE}` of {} can't lock states",
+                "the table `{CLASSIC_TABLE}` of {} cannot be used for locks",
                 self.describe()
             ))
             .why(format!("its key is not `{KEY}`"))
-            .hint("find out what it is for; the classic layout needs that name for its locks")),
+            .hint("rename that table: the classic layout needs its name for locks")),
             table => Ok(table),
         }
     }
@@ -316,9 +322,11 @@ impl<'a> ClassicAccount<'a> {
     }
 }
 
-/// A second key would make every row another lock.
+/// With a sort key, several rows could have the same `LockID`.
 fn is_lock_table(table: &TableDescription) -> bool {
-    matches!(table.key_schema(), [key] if key.attribute_name() == KEY && key.key_type() == &KeyType::Hash)
+    let is_key =
+        |key: &KeySchemaElement| key.attribute_name() == KEY && key.key_type() == &KeyType::Hash;
+    matches!(table.key_schema(), [key] if is_key(key))
 }
 
 fn bucket_name(region: &str, attempt: u32) -> String {
@@ -331,9 +339,9 @@ fn bucket_name(region: &str, attempt: u32) -> String {
 mod tests {
     use super::*;
 
-    /// Other programs look for the same names.
+    /// Other versions of cdflow use the same names.
     #[test]
-    fn names_follow_from_the_region() {
+    fn names_are_derived_from_the_region() {
         assert_eq!(bucket_name("eu-west-1", 0), "cdflow-tfstate-cef4a7cfdfac");
         assert_eq!(bucket_name("us-east-1", 9), "cdflow-tfstate-632e58a2a898");
     }

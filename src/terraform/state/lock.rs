@@ -1,8 +1,8 @@
-//! The locks of a state, read and released where Terraform keeps them, without Terraform.
+//! The locks of a state: reading, acquiring and releasing them without Terraform.
 //!
-//! On S3 the lock file is the object `<state>.tflock`, and in a DynamoDB table the row whose `LockID` is `<bucket>/<state>`, with
-//! the same JSON as its attribute `Info`. Locally the system locks the state's file as long as Terraform lives, and a file
-//! beside it only says who that is: nothing but the end of that process releases it.
+//! On S3, the lock is the object `<state>.tflock`. In DynamoDB, it is the row with the `LockID`
+//! `<bucket>/<state>`, with the same JSON in its attribute `Info`. A local state is locked by the
+//! operating system while Terraform runs; a file next to it has the same JSON, for people only.
 
 use std::{
     fs::{self, File},
@@ -25,29 +25,29 @@ use crate::{
     },
 };
 
-/// It is some hundred bytes.
+/// In bytes. A lock has a few hundred.
 const LIMIT: u64 = 64 * 1024;
 
-/// A place where a state may be locked.
+/// A place where a state can be locked.
 pub(crate) enum StateLock {
     LockFile { store: S3Store, key: String },
     Row { client: aws_sdk_dynamodb::Client, table: String, id: String, region: String },
     Local { state: PathBuf },
 }
 
-/// A lock that is there.
+/// A lock that exists.
 #[derive(Debug)]
 pub(crate) struct HeldLock {
     pub(crate) holder: LockInfo,
-    /// The living process that holds a local state: its id (0 if it is in another container).
+    /// The id of the running process that locks a local state; 0 if it is in another container.
     pub(crate) process: Option<i32>,
-    /// What tells this lock from a later one in the same place.
+    /// Distinguishes this lock from a later one in the same place: the ETag or the text.
     mark: String,
-    /// Of a local state that this process has locked: the lock lasts as long as this is open.
+    /// The open file of a local state that this process has locked. Closing it releases the lock.
     _file: Option<File>,
 }
 
-/// As Terraform writes it.
+/// The JSON that Terraform writes to a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct LockInfo {
@@ -64,7 +64,7 @@ pub(crate) struct LockInfo {
 }
 
 impl LockInfo {
-    /// Of this process. `what` is why it locks.
+    /// Returns the info for a lock of this process. `what` is the operation.
     pub(crate) fn new(id: String, who: &str, what: &str, path: &str) -> Self {
         Self {
             id,
@@ -77,7 +77,7 @@ impl LockInfo {
 }
 
 impl StateLock {
-    /// None when nobody holds it.
+    /// Reads the lock. None if the state is not locked.
     pub(crate) async fn read(&self) -> Result<Option<HeldLock>> {
         let (text, mark, process) = match self {
             Self::LockFile { store, key } => match store.get_tagged(key, LIMIT).await? {
@@ -91,7 +91,7 @@ impl StateLock {
                 }
             }
             Self::Local { state } => {
-                let path = note_beside(state);
+                let path = info_file(state);
                 match fs::read(&path) {
                     Ok(text) => (
                         text.clone(),
@@ -99,18 +99,18 @@ impl StateLock {
                         locking_process(state)?,
                     ),
                     Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-                    Err(error) => return Err(Error::io("can't read", &path, &error)),
+                    Err(error) => return Err(Error::io("cannot read", &path, &error)),
                 }
             }
         };
         Ok(Some(HeldLock { holder: self.parse(&text)?, process, mark, _file: None }))
     }
 
-    /// Takes the lock as Terraform does; None when somebody else has it.
-    pub(crate) async fn take(&self, holder: &LockInfo) -> Result<Option<HeldLock>> {
+    /// Acquires the lock as Terraform does. None if another run holds it.
+    pub(crate) async fn acquire(&self, holder: &LockInfo) -> Result<Option<HeldLock>> {
         let text = serde_json::to_string(holder)
-            .map_err(|error| Error::internal("a lock can't be written").why(error))?;
-        let taken = match self {
+            .map_err(|error| Error::internal("cannot serialise a lock").why(error))?;
+        let is_created = match self {
             Self::LockFile { store, key } => {
                 let content = Content::Bytes(text.clone().into_bytes());
                 store.put_new(key, content, &Metadata::default(), &|_| {}).await? == Put::Created
@@ -118,21 +118,22 @@ impl StateLock {
             Self::Row { client, table, id, region } => {
                 put_row(client, table, id, region, &text).await?
             }
-            Self::Local { state } => return take_local(state, holder),
+            Self::Local { state } => return lock_local(state, holder),
         };
-        // After an answer that was lost, the lock that stands there may be ours.
+        // If the answer was lost, the lock that exists might be ours.
         let held = self.read().await?.filter(|held| held.holder.id == holder.id);
-        match (taken, held) {
+        match (is_created, held) {
             (true, None) => Err(Error::new(
                 Exit::Locked,
-                format!("the lock at `{}` is gone again", self.describe()),
+                format!("the lock at `{}` was released by another run", self.describe()),
             )
-            .hint("somebody else has released it: run again")),
+            .hint("run again")),
             (_, held) => Ok(held),
         }
     }
 
-    /// In a table Terraform keeps the digest of each state as well, and takes a state of another one for damaged.
+    /// Removes the digest of the state from the lock table. Terraform also keeps digests there, and
+    /// treats a state with another digest as damaged.
     pub(crate) async fn forget_digest(&self) -> Result<()> {
         let Self::Row { client, table, id, region } = self else { return Ok(()) };
         let call = client
@@ -141,50 +142,48 @@ impl StateLock {
             .key("LockID", AttributeValue::S(format!("{id}-md5")));
         call.send().await.map(drop).map_err(|error| {
             let what = format!(
-                "the state's digest in the table `{table}` can't be removed (dynamodb:DeleteItem)"
+                "cannot remove the state's digest from the table `{table}` (dynamodb:DeleteItem)"
             );
             Failure::of(&error).into_error(what, region)
         })
     }
 
-    /// Removes the lock that was read; false when there is another in its place by now. One that is gone is released.
+    /// Releases the lock that was read. False if another lock has replaced it; true if none exists.
     pub(crate) async fn release(&self, held: &HeldLock) -> Result<bool> {
         match self {
             Self::LockFile { store, key } => store.delete_unchanged(key, &held.mark).await,
             Self::Row { client, table, id, region } => {
                 delete_row(client, table, id, region, &held.mark).await
             }
-            // The lock itself ends with the file that `held` has open.
+            // Dropping `held` closes its file, which releases the lock.
             Self::Local { .. } if held._file.is_some() => Ok(true),
             Self::Local { state } => match self.read().await? {
                 None => Ok(true),
                 Some(now) if now.mark != held.mark || now.process.is_some() => Ok(false),
                 Some(_) => {
-                    let path = note_beside(state);
+                    let path = info_file(state);
                     fs::remove_file(&path)
-                        .map_err(|error| Error::io("can't remove", &path, &error))?;
+                        .map_err(|error| Error::io("cannot remove", &path, &error))?;
                     Ok(true)
                 }
             },
         }
     }
 
+    /// Returns the place for messages.
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::LockFile { store, key } => store.describe(key),
             Self::Row { table, id, .. } => format!("DynamoDB table {table}, {id}"),
-            Self::Local { state } => format!("file:{}", note_beside(state).display()),
+            Self::Local { state } => format!("file:{}", info_file(state).display()),
         }
     }
 
     fn parse(&self, text: &[u8]) -> Result<LockInfo> {
         let damaged = |why: String| {
-            Error::integrity(format!(
-                "the lock at `{}` is not as Terraform writes it",
-                self.describe()
-            ))
-            .why(why)
-            .hint("find out who wrote it; if no run is alive that could need it, delete it by hand")
+            Error::integrity(format!("the lock at `{}` is not a Terraform lock", self.describe()))
+                .why(why)
+                .hint("find out who wrote it; if no active run needs it, delete it")
         };
         let holder: LockInfo =
             serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))?;
@@ -192,6 +191,7 @@ impl StateLock {
     }
 }
 
+/// Reads the `Info` of a row.
 async fn read_row(
     client: &aws_sdk_dynamodb::Client,
     table: &str,
@@ -202,22 +202,21 @@ async fn read_row(
     let answer = call.consistent_read(true).send().await.map_err(|error| {
         let failure = Failure::of(&error);
         let is_missing = failure.code() == Some("ResourceNotFoundException");
-        let error = failure.into_error(
-            format!("the lock table `{table}` can't be read (dynamodb:GetItem)"),
-            region,
-        );
+        let error = failure
+            .into_error(format!("cannot read the lock table `{table}` (dynamodb:GetItem)"), region);
         match is_missing {
             true => error.hint("check `terraform-backend-s3-dynamodb-table` in the account scheme"),
             false => error,
         }
     })?;
-    // A row without `Info` holds no lock, or is none of Terraform's: it says nothing of a holder in either case.
+    // A row without `Info` is not a lock of Terraform: it is reported as one without a holder.
     let text = |row: std::collections::HashMap<String, AttributeValue>| {
         row.get("Info").and_then(|info| info.as_s().ok()).cloned().unwrap_or_default()
     };
     Ok(answer.item.map(text))
 }
 
+/// Deletes the row if its `Info` is still `info`. False if it is another one.
 async fn delete_row(
     client: &aws_sdk_dynamodb::Client,
     table: &str,
@@ -236,13 +235,13 @@ async fn delete_row(
         Ok(_) => Ok(true),
         Err(failure) if failure.code() == Some("ConditionalCheckFailedException") => Ok(false),
         Err(failure) => Err(failure.into_error(
-            format!("the lock in the table `{table}` can't be released (dynamodb:DeleteItem)"),
+            format!("cannot release the lock in the table `{table}` (dynamodb:DeleteItem)"),
             region,
         )),
     }
 }
 
-/// False when there is one already.
+/// Creates the row of a lock. False if it exists already.
 async fn put_row(
     client: &aws_sdk_dynamodb::Client,
     table: &str,
@@ -259,15 +258,13 @@ async fn put_row(
     match call.send().await.map_err(|error| Failure::of(&error)) {
         Ok(_) => Ok(true),
         Err(failure) if failure.code() == Some("ConditionalCheckFailedException") => Ok(false),
-        Err(failure) => Err(failure.into_error(
-            format!("the table `{table}` can't be written to (dynamodb:PutItem)"),
-            region,
-        )),
+        Err(failure) => Err(failure
+            .into_error(format!("cannot write to the table `{table}` (dynamodb:PutItem)"), region)),
     }
 }
 
-/// Locks the file against Terraform; a state that is not there needs no lock.
-fn take_local(state: &std::path::Path, holder: &LockInfo) -> Result<Option<HeldLock>> {
+/// Locks the file of a local state against Terraform. A missing state needs no lock.
+fn lock_local(state: &std::path::Path, holder: &LockInfo) -> Result<Option<HeldLock>> {
     use nix::libc;
 
     let held =
@@ -275,7 +272,7 @@ fn take_local(state: &std::path::Path, holder: &LockInfo) -> Result<Option<HeldL
     let file = match File::options().read(true).write(true).open(state) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(held(None))),
-        Err(error) => return Err(Error::io("can't open", state, &error)),
+        Err(error) => return Err(Error::io("cannot open", state, &error)),
     };
     let lock = libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
@@ -284,28 +281,29 @@ fn take_local(state: &std::path::Path, holder: &LockInfo) -> Result<Option<HeldL
         l_len: 0,
         l_pid: 0,
     };
-    // Of this open file and not of this process: it outlives another look at the state.
+    // The lock belongs to this open file, not to the process: reading the state again, and closing
+    // that file, does not release it.
     match fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)) {
         Ok(_) => Ok(Some(held(Some(file)))),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
-        Err(error) => Err(Error::io("can't lock", state, &error.into())),
+        Err(error) => Err(Error::io("cannot lock", state, &error.into())),
     }
 }
 
-/// `.terraform.tfstate.lock.info`
-fn note_beside(state: &std::path::Path) -> PathBuf {
+/// Returns the path of the information file, such as `.terraform.tfstate.lock.info`.
+fn info_file(state: &std::path::Path) -> PathBuf {
     let name = state.file_name().unwrap_or_default().to_string_lossy();
     state.with_file_name(format!(".{name}.lock.info"))
 }
 
-/// The process that has the state's file locked, asked of the system.
+/// Asks the operating system which process has locked the file of the state.
 fn locking_process(state: &std::path::Path) -> Result<Option<i32>> {
     use nix::libc;
 
     let file = match File::open(state) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io("can't read", state, &error)),
+        Err(error) => return Err(Error::io("cannot read", state, &error)),
     };
     let mut lock = libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
@@ -314,8 +312,9 @@ fn locking_process(state: &std::path::Path) -> Result<Option<i32>> {
         l_len: 0,
         l_pid: 0,
     };
-    fcntl(&file, FcntlArg::F_GETLK(&mut lock))
-        .map_err(|error| Error::io("can't ask who has locked", state, &error.into()))?;
+    fcntl(&file, FcntlArg::F_GETLK(&mut lock)).map_err(|error| {
+        Error::io("cannot find out which process has locked", state, &error.into())
+    })?;
     Ok((lock.l_type != libc::F_UNLCK as libc::c_short).then_some(lock.l_pid))
 }
 
@@ -324,7 +323,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_no_lock_of_terraform_is_named() {
+    async fn an_invalid_lock_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let lock = StateLock::Local { state: folder.path().join("terraform.tfstate") };
         assert!(lock.read().await.unwrap().is_none());
@@ -357,6 +356,6 @@ mod tests {
         assert!(!lock.release(&first).await.unwrap());
         let second = lock.read().await.unwrap().unwrap();
         assert!(lock.release(&second).await.unwrap() && !note.exists());
-        assert!(lock.release(&second).await.unwrap(), "gone is released");
+        assert!(lock.release(&second).await.unwrap(), "a missing lock is released");
     }
 }

@@ -1,4 +1,4 @@
-//! Where a state is, its locks, and what it contains.
+//! The state of an environment: its location, backend, locks, contents, and copying it.
 
 pub(crate) mod backend;
 pub(crate) mod classic;

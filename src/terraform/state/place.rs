@@ -1,4 +1,4 @@
-//! Where the state of one environment is, and what may lock it.
+//! The location of an environment's state, and its locks.
 
 use std::path::PathBuf;
 
@@ -9,39 +9,41 @@ use crate::config::{
     scheme::{Account, AccountScheme, StateBackend},
 };
 
-/// The one table of the classic layout.
+/// The lock table of the classic layout, which has only one name.
 pub(crate) const CLASSIC_TABLE: &str = "terraform_locks";
-/// Terraform's own name for a state, which a local workspace always has.
+/// Terraform's name for the state file of a local workspace, which cannot be changed.
 const LOCAL_FILE: &str = "terraform.tfstate";
 
+/// The location of one environment's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StatePlace {
     S3(S3Place),
     Local {
-        /// Of the states of all components.
+        /// The folder with the states of all components.
         root: PathBuf,
-        /// Of this component's environments, below `root`.
+        /// The folder with this component's states, relative to `root`.
         prefix: String,
         environment: Environment,
     },
 }
 
+/// The location of a state in S3.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct S3Place {
     pub(crate) bucket: String,
     pub(crate) region: String,
     pub(crate) account_id: Option<String>,
-    /// Of the state's object.
+    /// The key of the state's object.
     pub(crate) key: String,
-    /// What comes before `/<environment>/` in the keys of workspaces; None where the state is not a workspace's.
+    /// The part of the key before `/<environment>/`. None if environments are not workspaces.
     pub(crate) workspaces: Option<String>,
-    /// S3's own lock object. None: wherever Terraform can (1.10).
+    /// Lock by a file in S3. None if not set: use it if Terraform supports it (1.10).
     pub(crate) use_lockfile: Option<bool>,
     pub(crate) dynamodb_table: Option<String>,
 }
 
 impl StatePlace {
-    /// None in the classic layout, whose bucket must be looked for: see [`Self::classic`].
+    /// Returns None in the classic layout, whose bucket must be found first: see [`Self::classic`].
     pub(crate) fn of(
         scheme: &AccountScheme,
         identity: &Identity,
@@ -68,7 +70,8 @@ impl StatePlace {
         }
     }
 
-    /// In `bucket` of the environment's own account, with the classic table if that is there.
+    /// Returns the location in the classic layout: `bucket` of the environment's account, and the
+    /// lock table if it exists.
     pub(crate) fn classic(
         bucket: String,
         has_table: bool,
@@ -89,7 +92,7 @@ impl StatePlace {
         })
     }
 
-    /// Of the state's object, in its bucket or root.
+    /// Returns the key of the state, relative to its bucket or `root`.
     pub(crate) fn key(&self) -> String {
         match self {
             Self::S3(place) => place.key.clone(),
@@ -99,8 +102,9 @@ impl StatePlace {
         }
     }
 
-    /// What says that the state came from another account scheme, so that it is never copied once more. Terraform removes the
-    /// whole folder of a local workspace.
+    /// Returns the key of the marker for a state that was migrated from another account scheme, so
+    /// that it is never copied again. A local marker is outside the workspace's folder, because
+    /// Terraform removes that with the workspace.
     pub(crate) fn migrated_marker(&self) -> String {
         match self {
             Self::S3(place) => {
@@ -111,7 +115,7 @@ impl StatePlace {
         }
     }
 
-    /// As messages name the state.
+    /// Returns the URL of the state for messages.
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::S3(place) => format!("s3://{}/{}", place.bucket, place.key),
@@ -126,7 +130,7 @@ mod tests {
     use crate::config::identity::Layout;
 
     #[test]
-    fn the_classic_key_begins_with_the_environment() {
+    fn a_classic_key_starts_with_the_environment() {
         let identity = Identity {
             team: "t".parse().unwrap(),
             component: "c".parse().unwrap(),

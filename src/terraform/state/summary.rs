@@ -1,18 +1,20 @@
-//! What is read of a state: its serial, its lineage, and the outputs that may be shown.
+//! The parts of a state that cdflow reads: serial, lineage, and the outputs that are not sensitive.
 
 use std::{collections::BTreeMap, io::Read};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Of `terraform state pull`. Resources, and with them most secrets, are never held.
+/// Parsed from a state file. Resources, which contain most secrets, are skipped while reading.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct StateSummary {
     pub(crate) serial: u64,
     pub(crate) lineage: String,
-    /// The sensitive ones are left out.
+    /// The outputs that are not sensitive.
     pub(crate) outputs: BTreeMap<String, Value>,
+    /// The names of the others.
     pub(crate) sensitive_outputs: Vec<String>,
+    /// The number of resources.
     pub(crate) resources: usize,
 }
 
@@ -36,17 +38,17 @@ struct Output {
 }
 
 impl StateSummary {
-    /// As `workspace new` leaves it.
+    /// Whether the state is as `workspace new` created it.
     pub(crate) fn is_pristine(&self) -> bool {
         self.serial <= 1 && self.is_empty()
     }
 
-    /// Nothing is deployed, by this state.
+    /// Whether the state has neither resources nor outputs.
     pub(crate) fn is_empty(&self) -> bool {
         self.resources == 0 && self.outputs.is_empty() && self.sensitive_outputs.is_empty()
     }
 
-    /// None for no state at all, which Terraform prints as nothing.
+    /// Parses a state. None for empty input, which is what Terraform prints if no state exists.
     pub(crate) fn parse(from: &mut dyn Read) -> serde_json::Result<Option<Self>> {
         let state: State = match serde_json::from_reader(from) {
             Err(error) if error.is_eof() && error.line() <= 1 => return Ok(None),
@@ -74,9 +76,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sensitive_outputs_are_named_and_left_out() {
+    fn only_the_names_of_sensitive_outputs_are_kept() {
         let text = r#"{"version": 4, "serial": 3, "lineage": "l", "outputs": {
-            "url": {"value": "https://x", "type": "string"}, "key": {"value": "hush", "type": "string", "sensitive": true}},
+            "url": {"value": "https://x", "type": "string"},
+            "key": {"value": "hush", "type": "string", "sensitive": true}},
             "resources": [{"mode": "managed"}]}"#;
         let state = StateSummary::parse(&mut text.as_bytes()).unwrap().unwrap();
         assert_eq!((state.serial, state.lineage.as_str(), state.resources), (3, "l", 1));

@@ -1,4 +1,5 @@
-//! A state is copied to another place: under locks, never over another state, verified, and the source stays.
+//! Copies a state to another location: under locks, verified, and never over another state.
+//! The source is not changed.
 
 use super::{
     lock::{HeldLock, LockInfo, StateLock},
@@ -12,25 +13,26 @@ use crate::{
     services::store::{Content, Metadata, Put, ReleaseStore},
 };
 
-/// Far more than any state that Terraform can still work with.
+/// In bytes; far more than Terraform can handle in practice.
 const LIMIT: u64 = 256 << 20;
 
-/// A state where it lies.
+/// A state file in a store.
 pub(crate) struct StateObject {
     pub(crate) store: ReleaseStore,
     pub(crate) key: String,
     pub(crate) locks: Vec<StateLock>,
-    /// Its locks are taken. Another's are only looked at, and the state must not change meanwhile.
+    /// Whether its locks are acquired. The locks of a foreign state are only checked, and the copy
+    /// fails if that state changes meanwhile.
     pub(crate) is_ours: bool,
 }
 
 /// How a copy ended.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Copied {
-    /// There is nothing to copy: no state, or one that holds nothing.
+    /// The source has no state, or an empty one.
     Nothing,
     Done(StateSummary),
-    /// An earlier copy, or what has become of it since.
+    /// The target has an earlier copy, or a later version of one.
     Already(StateSummary),
 }
 
@@ -39,14 +41,16 @@ struct ReadState {
     summary: StateSummary,
 }
 
-/// Copies `from` to `to`, unless `to` has it already.
+/// Copies `from` to `to`, unless `to` has it already. `holder` is written to the locks.
+///
+/// Fails if a state is locked, or if `to` has another state or a diverged one.
 pub(crate) async fn copy(
     from: &StateObject,
     to: &StateObject,
     holder: &LockInfo,
 ) -> Result<Copied> {
-    let looked_at: &[StateLock] = if from.is_ours { &[] } else { &from.locks };
-    for lock in looked_at {
+    let foreign: &[StateLock] = if from.is_ours { &[] } else { &from.locks };
+    for lock in foreign {
         if let Some(held) = lock.read().await? {
             return Err(locked(lock, Some(&held)));
         }
@@ -55,7 +59,7 @@ pub(crate) async fn copy(
     let mut taken = Vec::new();
     let mut copied = Ok(Copied::Nothing);
     for lock in ours.flat_map(|object| &object.locks) {
-        match take(lock, holder).await {
+        match acquire(lock, holder).await {
             Ok(held) => taken.push((lock, held)),
             Err(error) => {
                 copied = Err(error);
@@ -71,25 +75,26 @@ pub(crate) async fn copy(
     released.map(|()| copied)
 }
 
-async fn take(lock: &StateLock, holder: &LockInfo) -> Result<HeldLock> {
-    match lock.take(holder).await {
+async fn acquire(lock: &StateLock, holder: &LockInfo) -> Result<HeldLock> {
+    match lock.acquire(holder).await {
         Ok(Some(held)) => Ok(held),
         Ok(None) => Err(locked(lock, lock.read().await?.as_ref())),
-        Err(error) => Err(give_up(lock, holder, error).await),
+        Err(error) => Err(release_if_ours(lock, holder, error).await),
     }
 }
 
-/// Where the answer was lost, the lock may be ours all the same, and nobody would ever release it.
-async fn give_up(lock: &StateLock, holder: &LockInfo, error: Error) -> Error {
-    let is_gone = match lock.read().await {
+/// Releases a lock that was acquired although the answer was lost. Otherwise it would stay forever.
+async fn release_if_ours(lock: &StateLock, holder: &LockInfo, error: Error) -> Error {
+    let is_released = match lock.read().await {
         Ok(Some(held)) if held.holder.id == holder.id => lock.release(&held).await.is_ok(),
         Ok(_) => true,
         Err(_) => false,
     };
-    match is_gone {
+    match is_released {
         true => error,
         false => error.hint(format!(
-            "the lock at `{}` may be left: look at it with cdflow unlock, and release it if its ID is {}",
+            "the lock at `{}` might still be held: check it with cdflow unlock, \
+             and release it if its ID is {}",
             lock.describe(),
             holder.id
         )),
@@ -109,18 +114,20 @@ fn locked(lock: &StateLock, held: Option<&HeldLock>) -> Error {
         None => error,
     };
     error.hint(
-        "wait for that run; only if it is dead, release its lock (docs/terraform.md, \"State\")",
+        "wait for that run to end; if it is not active any more, release its lock \
+         (docs/terraform.md, \"State\")",
     )
 }
 
-/// All of them, whatever becomes of one.
+/// Releases all locks, even if one fails.
 async fn release(taken: &[(&StateLock, HeldLock)]) -> Result<()> {
     let mut result = Ok(());
     for (lock, held) in taken.iter().rev() {
         if let Err(error) = lock.release(held).await {
-            let what = format!("the lock at `{}` is left", lock.describe());
-            result =
-                Err(Error::new(error.exit(), what).why(error).hint("release it: cdflow unlock"));
+            let what = format!("failed to release the lock at `{}`", lock.describe());
+            result = Err(Error::new(error.exit(), what)
+                .why(error)
+                .hint("release it with cdflow unlock"));
         }
     }
     result
@@ -134,8 +141,10 @@ async fn copy_locked(from: &StateObject, to: &StateObject) -> Result<Copied> {
         Some(there) if there.summary.lineage == source.summary.lineage => {
             return already(from, to, &source, there);
         }
-        Some(there) if !there.summary.is_empty() => return Err(other(from, to, &source, &there)),
-        // What a run that died before it applied anything has left.
+        Some(there) if !there.summary.is_empty() => {
+            return Err(another_state(from, to, &source, &there));
+        }
+        // An empty state of a run that ended before it applied anything.
         Some(_) => to.store.delete(&to.key).await?,
         None => {}
     }
@@ -146,15 +155,17 @@ async fn copy_locked(from: &StateObject, to: &StateObject) -> Result<Copied> {
     if to.store.put_new(&to.key, content, &Metadata::default(), &|_| {}).await? == Put::Exists
         && read(to).await?.is_none_or(|there| there.bytes != source.bytes)
     {
-        return Err(
-            Error::refused(format!("{} was made meanwhile", describe(to))).hint("run again")
-        );
+        return Err(Error::refused(format!(
+            "{} was created by another run meanwhile",
+            describe(to)
+        ))
+        .hint("run again"));
     }
     verify(from, to, &source).await?;
     Ok(Copied::Done(source.summary))
 }
 
-/// The same state is there: what was copied, or what has become of it.
+/// Checks a target with the same lineage: it must be the copy, or a later version.
 fn already(
     from: &StateObject,
     to: &StateObject,
@@ -164,23 +175,31 @@ fn already(
     if there.summary.serial > source.summary.serial || there.bytes == source.bytes {
         return Ok(Copied::Already(there.summary));
     }
-    Err(Error::refused(format!("{} and {} have gone different ways", describe(from), describe(to)))
+    Err(Error::refused(format!("{} and {} have diverged", describe(from), describe(to)))
         .why(format!(
             "both have the lineage {}, the first has serial {}, the second serial {}",
             source.summary.lineage, source.summary.serial, there.summary.serial
         ))
-        .hint("somebody has used the first after it was copied: find out which of the two is right, and move the other away"))
+        .hint(
+            "the first was used after it was copied: find out which one is right, \
+             and move the other away",
+        ))
 }
 
-fn other(from: &StateObject, to: &StateObject, source: &ReadState, there: &ReadState) -> Error {
-    Error::refused(format!("there is another state at {}", describe(to)))
+fn another_state(
+    from: &StateObject,
+    to: &StateObject,
+    source: &ReadState,
+    there: &ReadState,
+) -> Error {
+    Error::refused(format!("another state already exists at {}", describe(to)))
         .why(format!(
             "its lineage is {}, that of {} is {}",
             there.summary.lineage,
             describe(from),
             source.summary.lineage
         ))
-        .hint("two states of one environment can't be joined: find out which one is right, and move the other away")
+        .hint("states cannot be merged: find out which one is right, and move the other away")
 }
 
 async fn verify(from: &StateObject, to: &StateObject, source: &ReadState) -> Result<()> {
@@ -192,36 +211,36 @@ async fn verify(from: &StateObject, to: &StateObject, source: &ReadState) -> Res
     };
     if !copy.as_ref().is_some_and(is_same) {
         return Err(Error::integrity(format!(
-            "{} is not what was copied from {}",
+            "{} does not match its source {}",
             describe(to),
             describe(from)
         ))
-        .hint("look at both before anything else is deployed there"));
+        .hint("compare both before you deploy anything there"));
     }
     if read(from).await?.as_ref().is_some_and(is_same) {
         return Ok(());
     }
-    // Nobody has seen the copy yet: its lock is ours.
+    // The copy was not visible to others yet: this run holds its lock.
     to.store.delete(&to.key).await?;
-    Err(Error::new(Exit::Locked, format!("{} was changed while it was copied", describe(from)))
-        .why("the copy is removed")
-        .hint("stop whatever deploys with it, and run again"))
+    Err(Error::new(Exit::Locked, format!("{} changed while it was copied", describe(from)))
+        .why("the copy was removed")
+        .hint("stop the runs that use it, and run again"))
 }
 
 async fn read(object: &StateObject) -> Result<Option<ReadState>> {
     let Some(bytes) = object.store.get(&object.key, LIMIT).await? else { return Ok(None) };
     let damaged = |why: String| {
-        Error::integrity(format!("{} is not a state that Terraform wrote", describe(object)))
+        Error::integrity(format!("{} is not a Terraform state", describe(object)))
             .why(why)
-            .hint("an encrypted state can't be copied; if it is damaged, bring an older version of it back")
+            .hint("restore an older version if it is damaged; an encrypted state cannot be copied")
     };
     let summary =
         StateSummary::parse(&mut bytes.as_slice()).map_err(|error| damaged(error.to_string()))?;
     let Some(summary) = summary else {
-        // Nothing is no state; the beginning of one is.
+        // An empty file means that no state exists, but a truncated one is an error.
         return match bytes.trim_ascii().is_empty() {
             true => Ok(None),
-            false => Err(damaged("it ends in the middle".to_owned())),
+            false => Err(damaged("it is truncated".to_owned())),
         };
     };
     if summary.lineage.is_empty() {
@@ -253,7 +272,8 @@ mod tests {
     fn state(lineage: &str, serial: u64, resources: usize) -> String {
         let resources = vec!["{}"; resources].join(",");
         format!(
-            "{{\"version\": 4, \"serial\": {serial}, \"lineage\": \"{lineage}\", \"resources\": [{resources}]}}"
+            "{{\"version\": 4, \"serial\": {serial}, \"lineage\": \"{lineage}\", \
+             \"resources\": [{resources}]}}"
         )
     }
 
@@ -262,18 +282,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_there_decides() {
+    async fn the_target_decides_what_happens() {
         let source = state("a", 3, 1);
         for (there, ends) in [
             (None, "done"),
             (Some(state("b", 1, 0)), "done"),
             (Some(source.clone()), "already"),
             (Some(state("a", 4, 0)), "already"),
-            (Some(state("a", 2, 1)), "different ways"),
-            (Some(state("a", 3, 2)), "different ways"),
+            (Some(state("a", 2, 1)), "have diverged"),
+            (Some(state("a", 3, 2)), "have diverged"),
             (Some(state("b", 9, 1)), "another state"),
             (Some("{}".to_owned()), "no lineage"),
-            (Some("{\"version\": 4, \"serial\": 9,".to_owned()), "ends in the middle"),
+            (Some("{\"version\": 4, \"serial\": 9,".to_owned()), "it is truncated"),
         ] {
             let folder = tempfile::tempdir().unwrap();
             fs::write(folder.path().join("from"), &source).unwrap();
@@ -309,7 +329,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("from"), state("a", 3, 1)).unwrap();
         let lock = StateLock::Local { state: folder.path().join("from") };
-        let held = lock.take(&holder()).await.unwrap().unwrap();
+        let held = lock.acquire(&holder()).await.unwrap().unwrap();
         let (from, to) = (object(folder.path(), "from", true), object(folder.path(), "to", true));
         assert_eq!(copy(&from, &to, &holder()).await.unwrap_err().exit(), Exit::Locked);
         drop(held);
