@@ -49,7 +49,7 @@ fn another_backend_is_noticed_after_init() {
         sed -i 's/"type": "local"/"type": "other"/' .terraform/terraform.tfstate; exit 0;;"#;
     let path = project.terraform_but(moved);
     let output = project.cdflow(["deploy", "live", "1"]).env("PATH", path).run();
-    output.fails(3).stderr_has("another backend");
+    output.fails(3).stderr_has("the code overrides cdflow's backend");
 }
 
 /// A repository that was committed as files, with a monitor that git would start.
