@@ -148,7 +148,7 @@ impl ActionInputs {
         let mut flags = vec!["cdflow".to_owned()];
         flags.extend(command.name.split(' ').map(str::to_owned));
         let mut positionals = vec!["--".to_owned()];
-        for Input { name, arg } in command.inputs() {
+        for StepInput { name, arg } in command.inputs() {
             let Some(text) = self.0.get(&name) else { continue };
             let flag = format!("--{}", arg.get_long().unwrap_or_default());
             match arg.get_action() {
@@ -172,21 +172,21 @@ struct StepCommand<'a> {
 }
 
 /// An argument of a command, and its name as an input.
-struct Input<'a> {
+struct StepInput<'a> {
     name: String,
     arg: &'a Arg,
 }
 
 impl StepCommand<'_> {
     /// Every visible argument that takes part, without clap's own `--help`.
-    fn inputs(&self) -> impl Iterator<Item = Input<'_>> {
+    fn inputs(&self) -> impl Iterator<Item = StepInput<'_>> {
         let is_own = |arg: &&Arg| {
             !arg.is_hide_set() && !matches!(arg.get_action(), ArgAction::Help | ArgAction::Version)
         };
         self.clap.get_arguments().filter(is_own).map(|arg| {
             let flag = arg.get_long().unwrap_or(arg.get_id().as_str());
             let renamed = RENAMED.iter().find(|(from, _)| *from == flag);
-            Input { name: renamed.map_or(flag, |(_, to)| to).to_owned(), arg }
+            StepInput { name: renamed.map_or(flag, |(_, to)| to).to_owned(), arg }
         })
     }
 }
@@ -246,7 +246,9 @@ fn explain(error: &clap::Error, command: &StepCommand) -> Error {
         let shown = text(kind)?;
         command.inputs().find(|input| input.arg.to_string() == shown)
     };
-    let Some(Input { name, arg }) = input(ContextKind::InvalidArg) else { return as_error(error) };
+    let Some(StepInput { name, arg }) = input(ContextKind::InvalidArg) else {
+        return as_error(error);
+    };
     match (error.kind(), error.source()) {
         (ErrorKind::ValueValidation, Some(why)) => {
             let line = text(ContextKind::InvalidValue).unwrap_or_default().escape_debug();

@@ -1,11 +1,11 @@
-//! On GitHub Actions: nothing that Terraform prints, or that a file or a value is called, can
-//! command the runner.
+//! On GitHub Actions: neither Terraform's output nor the names of files and values can command the
+//! runner.
 
 use crate::support::Project;
 
-/// The commands that the runner would carry out, read as it reads them: a line that begins with
-/// `::` after white space is a command, so is `##[` anywhere, and after `::stop-commands::<token>`
-/// only `::<token>::` is.
+/// Returns the commands that the runner would execute. A line that starts with `::` after white
+/// space is a command, and so is `##[` anywhere. After `::stop-commands::<token>` only `::<token>::`
+/// is one.
 fn commands(stdout: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut stopped: Option<String> = None;
@@ -30,7 +30,7 @@ fn commands(stdout: &str) -> Vec<String> {
     found
 }
 
-/// Without those that fold the lines of a step, which must be closed one by one.
+/// Removes the commands that fold the lines of a step, which must be closed one by one.
 fn without_groups(commands: Vec<String>) -> Vec<String> {
     let (groups, others): (Vec<_>, Vec<_>) =
         commands.into_iter().partition(|it| it.starts_with("::group::") || it == "::endgroup::");
@@ -90,7 +90,7 @@ fn a_step_is_folded_and_the_end_is_not() {
 }
 
 #[test]
-fn mistakes_are_shown_beside_the_line() {
+fn mistakes_are_annotations_of_their_line() {
     let project = Project::local("greeting");
     project.release("1");
     let start = |arguments: &[&str]| {

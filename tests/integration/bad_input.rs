@@ -1,4 +1,4 @@
-//! What cannot work is refused: with its exit code, a message that says what to do, and nothing
+//! Invalid input is rejected with an exit code and a message that says what to do; nothing is
 //! written.
 
 use crate::support::{Aws, Project, Runner, cdflow, in_repository};
@@ -181,7 +181,7 @@ fn names_are_refused_and_quoted() {
     project.refuses(["deploy", "-x", "1"], 2, &["unexpected argument '-x'"]);
     project.refuses(["deploy", "--", "-x", "1"], 2, &["environment `-x` is refused"]);
     project.refuses(["status", "-c", "a/b"], 2, &["component `a/b` is refused"]);
-    // What a terminal would obey is shown as text.
+    // Control sequences of a terminal are shown as text.
     project.refuses(["release", "1\u{1b}[2J"], 2, &["`1\\u{1b}[2J`"]);
 }
 
@@ -199,7 +199,7 @@ fn an_unknown_environment() {
         &["no environment `somewhere`", "it has: ", "aslive"],
     );
     project.refuses(["destroy", "lvie"], 2, &says);
-    // Spelled wrong in cdflow.yml, it would guard nothing.
+    // A misspelled name in cdflow.yml would guard nothing.
     let good = project.read("cdflow.yml");
     for (yaml, key) in [
         ("deploy: {environments: {lvie: {max-destroy: 0}}}\n", "deploy.environments"),
@@ -220,7 +220,7 @@ fn an_unknown_environment() {
     );
     project.cdflow(["status"]).run().success().lacks("warning");
     project.write("cdflow.yml", &good);
-    // An environment that the scheme got later.
+    // An environment that was added to the scheme later.
     project.release("2");
     project.edit("account-scheme.json", "\"qa\"", "\"new\"");
     project.refuses(
@@ -487,7 +487,7 @@ fn terraform_is_missing_too_old_or_another() {
             project.refuses_run(with_tools(arguments), 2, says);
         }
     }
-    // Older than what made the release.
+    // Older than the Terraform that made the release.
     fs::write(tools.join("terraform"), "#!/bin/sh\necho '{\"terraform_version\": \"1.6.0\"}'\n")
         .unwrap();
     project.refuses_run(
@@ -552,7 +552,7 @@ fn a_temporary_folder_that_is_not_there() {
     project.refuses_run(project.releasing("1").env("TMPDIR", "/nowhere"), 2, &says);
 }
 
-/// People start from the examples: each is released, as far as that needs no AWS.
+/// Users start from the examples: each is released, as far as that needs no AWS.
 #[test]
 fn every_example_loads() {
     let aws = Aws::new("examples");
@@ -577,7 +577,7 @@ fn every_example_loads() {
     assert_eq!(project.git(["status", "--porcelain"]), "");
 }
 
-/// TMPDIR is a file system of its own, of so many KiB.
+/// TMPDIR is a file system of its own, of this many KiB.
 fn on_a_small_disk(project: &Project, kib: u32, arguments: &[&str]) -> Runner {
     let script = format!("mount -t tmpfs -o size={kib}k none \"$TMPDIR\" && exec \"$@\"");
     let unshare = [

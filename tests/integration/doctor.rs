@@ -1,9 +1,9 @@
-//! `doctor`: a report on everything, that changes nothing.
+//! `doctor`: it checks everything and changes nothing.
 
 use crate::support::{AMBIENT_SECRET, Aws, DEV, Mirror, Output, PROD, Project, RELEASE, Runner};
 use serde_json::{Value, json};
 
-/// Everything as it should be: plan roles, and versioned buckets.
+/// Creates a setup without findings: plan roles and versioned buckets.
 fn sound(name: &str) -> (Aws, Project, Value) {
     let aws = Aws::new(name);
     let mut scheme = aws.scheme();
@@ -26,7 +26,7 @@ fn sound(name: &str) -> (Aws, Project, Value) {
     (aws, project, scheme)
 }
 
-/// Runs it, sees that nothing was changed, and gives the findings.
+/// Runs doctor, checks that it changed nothing, and returns the findings.
 #[track_caller]
 fn examined(project: &Project, runner: Runner, code: i32) -> (Vec<Value>, Output) {
     let before = project.snapshot();
@@ -41,14 +41,14 @@ fn doctor(project: &Project, code: i32) -> (Vec<Value>, Output) {
     examined(project, project.cdflow(["doctor", "--json"]), code)
 }
 
-/// `<level> <what>` of each finding of a check.
+/// Returns `<level> <what>` of each finding of a check.
 fn of(findings: &[Value], check: &str) -> Vec<String> {
     let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
     let found = findings.iter().filter(|finding| text(finding, "check").contains(check));
     found.map(|finding| format!("{} {}", text(finding, "level"), text(finding, "what"))).collect()
 }
 
-/// The checks with this level.
+/// Returns the checks with this level.
 fn at<'f>(findings: &'f [Value], level: &str) -> Vec<&'f str> {
     findings
         .iter()
@@ -115,14 +115,14 @@ fn a_component_on_aws_is_well() {
     assert!(aws.keys(&aws.release_bucket()).is_empty() && aws.keys(&aws.state_bucket()).is_empty());
     for written in ["PUT", "POST", "DELETE"] {
         let calls = aws.requests(&format!("{written} /{}-", aws.name()));
-        // The ones that made and furnished the buckets.
+        // The calls that created and filled the buckets.
         assert!(
             calls.iter().all(|call| !call.contains("uploads") && !call.contains("greeting")),
             "{calls:?}"
         );
     }
 
-    // One environment: its roles alone.
+    // With one environment, only its roles are checked.
     let (findings, output) = examined(&project, project.cdflow(["doctor", "live", "--json"]), 0);
     assert_eq!(of(&findings, "environment live").len(), 2, "{output}");
     assert_eq!(of(&findings, "environment").len(), 2, "{output}");
@@ -151,7 +151,7 @@ fn a_lambda_needs_its_bucket_and_its_code() {
 }
 
 #[test]
-fn what_is_broken_in_the_folder_is_all_told_at_once() {
+fn everything_broken_in_the_folder_is_reported_at_once() {
     let project = Project::local("greeting");
     project
         .write("config/live.json", "{\"greeting\": }")
@@ -212,7 +212,7 @@ fn a_role_that_is_refused_is_about_access() {
         "{output}"
     );
 
-    // With the release role go the buckets; the environments are looked at all the same.
+    // Without the release role the buckets cannot be checked; the environments still are.
     aws.rule(json!({ "matching": format!("role%2F{}-release", aws.name()), "status": 403,
         "body": refused }));
     let (findings, output) = doctor(&project, 4);
@@ -222,7 +222,7 @@ fn a_role_that_is_refused_is_about_access() {
 }
 
 #[test]
-fn nobody_and_no_bucket() {
+fn no_identity_and_no_bucket() {
     let (aws, project, mut scheme) = sound("doctorbucket");
     scheme["release-bucket"] = format!("{}-missing", aws.name()).into();
     scheme["accounts"]["dev"].as_object_mut().unwrap().remove("plan-role");
@@ -233,11 +233,11 @@ fn nobody_and_no_bucket() {
     assert!(of(&findings, "release store")[0].contains("NoSuchBucket"), "{output}");
     assert!(of(&findings, "environment *, ci")[1].contains("no `plan-role`"), "{output}");
 
-    let nobody = project
+    let without_identity = project
         .cdflow(["doctor", "--json"])
         .env_remove("AWS_ACCESS_KEY_ID")
         .env_remove("AWS_SECRET_ACCESS_KEY");
-    let (findings, output) = examined(&project, nobody, 4);
+    let (findings, output) = examined(&project, without_identity, 4);
     assert_eq!(at(&findings, "problem"), ["identity"], "{output}");
     assert!(of(&findings, "terraform")[0].starts_with("ok"), "{output}");
 }

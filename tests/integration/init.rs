@@ -1,4 +1,4 @@
-//! `init`: what it writes is a component that lives without a cloud, and it takes nobody's place.
+//! `init`: it writes a component that deploys without a cloud, and overwrites nothing.
 
 use crate::support::{Output, Runner, Sandbox, files_under, git, in_repository, terraform};
 use serde_json::Value;
@@ -75,7 +75,7 @@ fn the_life_of_a_lambda() {
     let key = outputs["s3_key"]["value"].as_str().unwrap();
     assert!(folder.join(".cdflow/lambda").join(key).exists(), "{outputs}");
 
-    // The same code again is no new zip; other code is.
+    // The same code again makes no new zip; changed code does.
     fs::write(folder.join("src/handler.py"), "def handle(event, context):\n    return 'changed'\n")
         .unwrap();
     git(&sandbox, &folder, ["commit", "--quiet", "--all", "--message", "Change"]).run().success();
@@ -87,7 +87,7 @@ fn the_life_of_a_lambda() {
         .stdout_has("1 to destroy");
 }
 
-/// They are taken by the shell as they stand.
+/// The shell can run them unchanged.
 #[test]
 fn the_commands_that_it_prints_work() {
     let sandbox = Sandbox::new();
@@ -117,7 +117,7 @@ fn the_commands_that_it_prints_work() {
         .lacks("workflows");
     said.lacks("docker run");
 
-    // Images go to the registry that the account scheme names, and somebody has to start it.
+    // Images go to the registry of the account scheme, which the user must start.
     for kind in ["docker", "function"] {
         let said = run(&sandbox, sandbox.work(), &["init", "--type", kind, kind]);
         said.success().stdout_has(
@@ -146,7 +146,7 @@ fn nothing_is_ever_overwritten() {
     assert_eq!(files_under(&work), before);
     assert_eq!(fs::read_to_string(work.join("folder/infra/main.tf")).unwrap(), "mine");
 
-    // An empty folder is nobody's.
+    // An empty folder is accepted.
     fs::create_dir(work.join("empty")).unwrap();
     run(&sandbox, &work, &["init", "--type", "infrastructure", "--team", "web", "empty"]).success();
     assert_eq!(files_under(&work.join("empty")), INFRASTRUCTURE);
@@ -155,7 +155,7 @@ fn nothing_is_ever_overwritten() {
         manifest.contains("team: \"web\"") && manifest.contains("component: \"empty\""),
         "{manifest}"
     );
-    // Nor is the draft left, which was beside it.
+    // The draft in the parent folder is removed.
     assert_eq!(fs::read_dir(&work).unwrap().filter(|it| hidden(it.as_ref().unwrap())).count(), 0);
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::shared::{PlanInputs, ReportInputs};
+use super::shared::{PlanInputs, REPORT_HEADING, ReportInputs};
 use crate::config::names::{Environment, Version};
 
 #[derive(Debug, Args)]
@@ -32,8 +32,8 @@ pub(crate) struct DeployInputs {
     #[arg(long)]
     pub(crate) allow_downgrade: bool,
     /// Terraform output with the environment's URL [default: `deploy.url-output` in cdflow.yml]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = REPORT_HEADING)]
     pub(crate) url_output: Option<String>,
-    #[command(flatten, next_help_heading = "Report options")]
+    #[command(flatten)]
     pub(crate) report: ReportInputs,
 }

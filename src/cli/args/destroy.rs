@@ -16,6 +16,6 @@ pub(crate) struct DestroyInputs {
     /// Repeat the environment's name; required if the account scheme names the environment
     #[arg(long, value_name = "ENVIRONMENT")]
     pub(crate) confirm: Option<Environment>,
-    #[command(flatten, next_help_heading = "Report options")]
+    #[command(flatten)]
     pub(crate) report: ReportInputs,
 }

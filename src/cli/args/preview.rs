@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::shared::{BundleInputs, PlanInputs, ReportInputs};
+use super::shared::{BundleInputs, PlanInputs, REPORT_HEADING, ReportInputs};
 use crate::cli::values::PullRequestNumber;
 
 /// The commands of a pull request's environment.
@@ -27,9 +27,9 @@ pub(crate) struct PreviewUpInputs {
     #[command(flatten)]
     pub(crate) plan: PlanInputs,
     /// Terraform output with the environment's URL [default: `deploy.url-output` in cdflow.yml]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = REPORT_HEADING)]
     pub(crate) url_output: Option<String>,
-    #[command(flatten, next_help_heading = "Report options")]
+    #[command(flatten)]
     pub(crate) report: ReportInputs,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct PreviewDownInputs {
     pub(crate) pull_request: Option<PullRequestNumber>,
     #[command(flatten)]
     pub(crate) plan: PlanInputs,
-    #[command(flatten, next_help_heading = "Report options")]
+    #[command(flatten)]
     pub(crate) report: ReportInputs,
 }
 
@@ -49,6 +49,6 @@ pub(crate) struct PreviewReapInputs {
     /// List the previews that would be destroyed; destroy nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    #[command(flatten, next_help_heading = "Report options")]
+    #[command(flatten)]
     pub(crate) report: ReportInputs,
 }

@@ -23,7 +23,7 @@ pub(crate) struct ReleaseInputs {
     /// Show what the release would contain; build and publish nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    #[command(flatten, next_help_heading = "Report options")]
+    #[command(flatten)]
     pub(crate) report: ReportInputs,
     #[command(flatten)]
     pub(crate) local: LocalInputs,

@@ -16,6 +16,7 @@ use crate::{
 };
 
 const GLOBAL_HEADING: &str = "Global options";
+pub(super) const REPORT_HEADING: &str = "Report options";
 
 /// The arguments of every command.
 #[derive(Debug, Default, Args)]
@@ -42,7 +43,7 @@ pub(crate) struct Global {
     /// Print without colors
     #[arg(long, global = true)]
     pub(crate) no_color: bool,
-    #[command(flatten, next_help_heading = GLOBAL_HEADING)]
+    #[command(flatten)]
     pub(crate) aws: AwsInputs,
     /// Only an input, not a flag: other users of a machine can read its command lines.
     #[arg(skip)]
@@ -51,6 +52,7 @@ pub(crate) struct Global {
 
 /// Where a run reports, apart from the log.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = REPORT_HEADING)]
 pub(crate) struct ReportInputs {
     /// Write the report to this file as Markdown
     #[arg(long, value_name = "FILE")]
@@ -70,7 +72,7 @@ pub(crate) struct PlanInputs {
     #[arg(long, short)]
     pub(crate) plan_only: bool,
     /// Write the plan to this folder, as plan.txt and plan.json
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = REPORT_HEADING)]
     pub(crate) plan_out: Option<PathBuf>,
     /// Resources that Terraform works on at the same time [Terraform's default: 10]
     #[arg(long, value_name = "N", value_parser = parallelism)]

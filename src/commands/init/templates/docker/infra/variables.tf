@@ -1,11 +1,11 @@
-# cdflow gives a value to every variable that is declared here and that it knows.
+# cdflow sets the variables that it knows and that are declared here.
 
 variable "release" {
   type        = map(string)
-  description = "What is deployed: version, team, component, and the image: image_id by its digest, image_tag by its tag."
+  description = "The deployed release: version, team, component, and the image by digest (image_id) and by tag (image_tag)."
 }
 
 variable "greeting" {
   type        = string
-  description = "From config/common.json, unless config/<env>.json says otherwise."
+  description = "From config/common.json, unless config/<env>.json overrides it."
 }

@@ -1,4 +1,4 @@
-//! Tests that every release must pass. A component without tests needs no lib.rs.
+//! Tests that each release must pass. A component without tests needs no lib.rs.
 
 pub mod functions;
 

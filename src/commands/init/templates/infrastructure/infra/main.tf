@@ -1,10 +1,10 @@
-# No backend here: cdflow adds it from the account scheme. With providers, commit the lock file that
-# `terraform providers lock` writes.
+# Declare no backend: cdflow adds it from the account scheme. If you use providers, commit the lock file
+# that `terraform providers lock` writes.
 terraform {
   required_version = ">= 1.6"
 }
 
-# Stands in for real infrastructure: it keeps its input in the state, and a new input is a change.
+# A placeholder for real infrastructure: it keeps its input in the state, so a new input is a change.
 resource "terraform_data" "greeting" {
   input = {
     text     = "${var.greeting} from ${var.env}"

@@ -1,13 +1,13 @@
-# cdflow gives a value to every variable that is declared here and that it knows.
+# cdflow sets the variables that it knows and that are declared here.
 
 variable "env" {
   type        = string
-  description = "The environment this deployment is for."
+  description = "The environment of this deployment."
 }
 
 variable "release" {
   type        = map(string)
-  description = "What is deployed: version, commit, component, team and the release data."
+  description = "The deployed release: version, commit, component, team and the release data."
 }
 
 variable "greeting" {
@@ -17,5 +17,5 @@ variable "greeting" {
 
 variable "replicas" {
   type        = number
-  description = "From config/common.json, unless config/<env>.json says otherwise."
+  description = "From config/common.json, unless config/<env>.json overrides it."
 }

@@ -1,11 +1,11 @@
-# No backend here: cdflow adds it from the account scheme. With providers, commit the lock file that
-# `terraform providers lock` writes.
+# Declare no backend: cdflow adds it from the account scheme. If you use providers, commit the lock file
+# that `terraform providers lock` writes.
 terraform {
   required_version = ">= 1.6"
 }
 
-# Stands in for the function, so that this deploys without a cloud: what a function would be made of. A new zip is a
-# change, an equal one none.
+# A placeholder with the arguments of a function, so that this deploys without a cloud. A new zip is a
+# change; an identical zip is not.
 resource "terraform_data" "function" {
   input = {
     s3_bucket        = var.release["s3_bucket"]
@@ -17,8 +17,8 @@ resource "terraform_data" "function" {
   }
 }
 
-# On AWS, put this in its place (and the provider into `required_providers`, and an account scheme with accounts and
-# buckets into cdflow.yml). A role and a log group go with it: cdflow's examples/lambda-component has all of it.
+# On AWS, replace it with this, add the provider to `required_providers`, and set an account scheme with
+# accounts and buckets in cdflow.yml. cdflow's examples/lambda-component also has the role and log group.
 #
 # resource "aws_lambda_function" "function" {
 #   function_name    = "${var.release["component"]}-${var.env}"
