@@ -30,7 +30,7 @@ use crate::base::{
 };
 
 /// Serves until it is dropped.
-pub(crate) struct Endpoint {
+pub(crate) struct CredentialsEndpoint {
     /// For AWS_CONTAINER_CREDENTIALS_FULL_URI.
     pub(crate) url: String,
     /// For AWS_CONTAINER_AUTHORIZATION_TOKEN.
@@ -40,7 +40,7 @@ pub(crate) struct Endpoint {
     tasks: [JoinHandle<()>; 2],
 }
 
-impl Endpoint {
+impl CredentialsEndpoint {
     /// `provider` is whom Terraform's providers act as, `backend` whom its state backend acts as. The socket is made in
     /// `private`, a folder that only we can enter.
     pub(crate) async fn start(
@@ -70,7 +70,7 @@ impl Endpoint {
     }
 }
 
-impl Drop for Endpoint {
+impl Drop for CredentialsEndpoint {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }

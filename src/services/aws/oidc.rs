@@ -47,7 +47,7 @@ pub(crate) struct WebIdentity {
 }
 
 #[derive(Deserialize)]
-struct Token {
+struct IdToken {
     value: String,
 }
 
@@ -116,14 +116,16 @@ impl WebIdentity {
         let mut attempts = RETRY.start();
         loop {
             let failed = match self.http.get(&url).bearer_auth(self.right.expose()).send().await {
-                Ok(answer) if answer.status().is_success() => match answer.json::<Token>().await {
-                    Ok(token) => {
-                        let token = Secret::new(token.value);
-                        self.redactor.add(&token);
-                        return Ok(token);
+                Ok(answer) if answer.status().is_success() => {
+                    match answer.json::<IdToken>().await {
+                        Ok(token) => {
+                            let token = Secret::new(token.value);
+                            self.redactor.add(&token);
+                            return Ok(token);
+                        }
+                        Err(error) => chain(&error.without_url()),
                     }
-                    Err(error) => chain(&error.without_url()),
-                },
+                }
                 Ok(answer) if answer.status().is_client_error() => {
                     return Err(not_allowed()
                         .why(format!("GitHub answers HTTP {}", answer.status().as_u16())));

@@ -9,10 +9,19 @@ use std::{
     },
 };
 
+use reqwest::{Client, header::CONTENT_TYPE};
 use serde_json::json;
 
-use super::*;
-use crate::services::store::testing::{Fault, proxy};
+use super::{
+    auth::is_safe,
+    login::Login,
+    request::{LIMIT, RETRY},
+    *,
+};
+use crate::{
+    base::{error::Exit, redact::Secret},
+    services::store::testing::{Fault, proxy},
+};
 
 const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{RwLock, mpsc};
 
-use super::Progress;
+use super::ProgressFn;
 use crate::base::error::{Error, Exit, Result};
 
 /// The running work of one store.
@@ -38,7 +38,7 @@ impl Caller {
 
 impl Background {
     /// Runs `work` in a task. When the returned future is dropped, the task learns it from its [`Caller`] and tidies up.
-    pub(crate) async fn run<T, W, F>(&self, progress: Progress<'_>, work: W) -> Result<T>
+    pub(crate) async fn run<T, W, F>(&self, progress: ProgressFn<'_>, work: W) -> Result<T>
     where
         T: Send + 'static,
         W: FnOnce(Caller) -> F,

@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 use walkdir::WalkDir;
 
 use super::{
-    Content, Found, Listed, Metadata, Progress, Put, TEMPORARY,
+    Content, ListedObject, Metadata, ObjectInfo, ProgressFn, Put, TEMPORARY,
     background::{Background, Caller},
     check_key, check_prefix, missing, partial_file, too_large, too_short,
 };
@@ -32,7 +32,7 @@ pub(crate) struct DirectoryStore {
 }
 
 /// What is copied.
-enum Input {
+enum WriteSource {
     Memory(Vec<u8>),
     File(PathBuf),
 }
@@ -48,19 +48,19 @@ impl DirectoryStore {
         key: &str,
         content: Content<'_>,
         _metadata: &Metadata,
-        progress: Progress<'_>,
+        progress: ProgressFn<'_>,
     ) -> Result<Put> {
         let path = self.path(key)?;
         let input = match content {
-            Content::Bytes(bytes) => Input::Memory(bytes),
-            Content::File(path) => Input::File(path.to_owned()),
+            Content::Bytes(bytes) => WriteSource::Memory(bytes),
+            Content::File(path) => WriteSource::File(path.to_owned()),
         };
         let root = self.root.clone();
         let work = |caller: Caller| blocking(move || put(&root, &path, &input, &caller));
         self.background.run(progress, work).await
     }
 
-    pub(crate) async fn head(&self, key: &str) -> Result<Option<Found>> {
+    pub(crate) async fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {
         let path = self.path(key)?;
         blocking(move || Ok(open(&path)?.map(|(_, found)| found))).await
     }
@@ -100,8 +100,8 @@ impl DirectoryStore {
         &self,
         key: &str,
         to: &Path,
-        progress: Progress<'_>,
-    ) -> Result<Option<Found>> {
+        progress: ProgressFn<'_>,
+    ) -> Result<Option<ObjectInfo>> {
         let (path, object) = (self.path(key)?, self.describe(key));
         let Some((file, found)) = blocking(move || open(&path)).await? else { return Ok(None) };
         let partial = partial_file::create(to, found.size).await?;
@@ -128,7 +128,7 @@ impl DirectoryStore {
         prefix: &str,
         after: Option<&str>,
         max: usize,
-    ) -> Result<Vec<Listed>> {
+    ) -> Result<Vec<ListedObject>> {
         self.check_root()?;
         check_prefix(prefix)?;
         let (root, prefix, after) =
@@ -189,7 +189,7 @@ impl DirectoryStore {
 }
 
 /// The object is complete and on disk before it has its name.
-fn put(root: &Path, path: &Path, input: &Input, caller: &Caller) -> Result<Put> {
+fn put(root: &Path, path: &Path, input: &WriteSource, caller: &Caller) -> Result<Put> {
     let folder = path.parent().unwrap_or(root);
     let writing = |error: io::Error| Error::io("can't write", path, &error);
     // Refused below in any case; but why copy half a gigabyte first?
@@ -204,11 +204,11 @@ fn put(root: &Path, path: &Path, input: &Input, caller: &Caller) -> Result<Put> 
         .tempfile_in(folder)
         .map_err(|error| Error::io("can't write in", folder, &error))?;
     match input {
-        Input::Memory(bytes) => {
+        WriteSource::Memory(bytes) => {
             partial.write_all(bytes).map_err(writing)?;
             caller.progress(bytes.len() as u64);
         }
-        Input::File(from) => {
+        WriteSource::File(from) => {
             let reading = |error: io::Error| Error::io("can't read", from, &error);
             let source = File::open(from).map_err(reading)?;
             let size = source.metadata().map_err(reading)?.len();
@@ -326,7 +326,7 @@ fn copy(from: &File, to: &mut File, caller: &Caller) -> io::Result<u64> {
 }
 
 /// An object to read from; None when there is none. A folder is none.
-fn open(path: &Path) -> Result<Option<(File, Found)>> {
+fn open(path: &Path) -> Result<Option<(File, ObjectInfo)>> {
     let reading = |error: io::Error| Error::io("can't read", path, &error);
     let file = match File::open(path) {
         Ok(file) => file,
@@ -337,8 +337,8 @@ fn open(path: &Path) -> Result<Option<(File, Found)>> {
     Ok(facts.is_file().then(|| (file, found(&facts))))
 }
 
-fn found(facts: &fs::Metadata) -> Found {
-    Found {
+fn found(facts: &fs::Metadata) -> ObjectInfo {
+    ObjectInfo {
         size: facts.len(),
         metadata: Metadata::default(),
         modified: modified(facts),
@@ -382,10 +382,10 @@ fn walk(folder: &Path) -> impl Iterator<Item = Result<PathBuf>> {
     })
 }
 
-fn line(root: &Path, key: String) -> Result<Option<Listed>> {
+fn line(root: &Path, key: String) -> Result<Option<ListedObject>> {
     let path = root.join(&key);
     match fs::metadata(&path) {
-        Ok(facts) => Ok(Some(Listed { key, size: facts.len(), modified: modified(&facts) })),
+        Ok(facts) => Ok(Some(ListedObject { key, size: facts.len(), modified: modified(&facts) })),
         Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(Error::io("can't read", &path, &error)),
     }
@@ -484,7 +484,8 @@ mod tests {
         }
         fs::write(folder.path().join("releases/a/.tmp-123"), "").unwrap();
         fs::create_dir(folder.path().join("releases/empty")).unwrap();
-        let keys = |listed: Vec<Listed>| listed.into_iter().map(|l| l.key).collect::<Vec<_>>();
+        let keys =
+            |listed: Vec<ListedObject>| listed.into_iter().map(|l| l.key).collect::<Vec<_>>();
         let all = ["a-b/c", "a.zip", "a/b", "a/b-c", "b/ledger/ci/1", "b/ledger/live/1"];
         assert_eq!(keys(store.list("", None, 100).await.unwrap()), all);
         assert_eq!(keys(store.list("", Some("a.zip"), 2).await.unwrap()), all[2..4]);

@@ -15,7 +15,7 @@ pub(crate) mod testing;
 pub(crate) use self::{folder::DirectoryStore, s3::client::S3Store};
 
 /// Told the number of bytes that were moved since the last call. What is sent again counts again.
-pub(crate) type Progress<'a> = &'a (dyn Fn(u64) + Sync);
+pub(crate) type ProgressFn<'a> = &'a (dyn Fn(u64) + Sync);
 
 /// A file that is being written. Never listed, refused in keys.
 const TEMPORARY: &str = ".tmp-";
@@ -48,7 +48,7 @@ pub(crate) enum Put {
 
 /// An object that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct ObjectInfo {
     pub(crate) size: u64,
     /// Always empty in a directory: read what the bundle says of itself.
     pub(crate) metadata: Metadata,
@@ -59,7 +59,7 @@ pub(crate) struct Found {
 
 /// A line of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listed {
+pub(crate) struct ListedObject {
     pub(crate) key: String,
     pub(crate) size: u64,
     pub(crate) modified: Option<jiff::Timestamp>,
@@ -85,13 +85,13 @@ impl ReleaseStore {
         key: &str,
         content: Content<'_>,
         metadata: &Metadata,
-        progress: Progress<'_>,
+        progress: ProgressFn<'_>,
     ) -> Result<Put> {
         either!(self, store => store.put_new(key, content, metadata, progress).await)
     }
 
     /// What is known of an object without reading it; None when there is none.
-    pub(crate) async fn head(&self, key: &str) -> Result<Option<Found>> {
+    pub(crate) async fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {
         either!(self, store => store.head(key).await)
     }
 
@@ -111,8 +111,8 @@ impl ReleaseStore {
         &self,
         key: &str,
         to: &Path,
-        progress: Progress<'_>,
-    ) -> Result<Option<Found>> {
+        progress: ProgressFn<'_>,
+    ) -> Result<Option<ObjectInfo>> {
         either!(self, store => store.fetch(key, to, progress).await)
     }
 
@@ -123,7 +123,7 @@ impl ReleaseStore {
         prefix: &str,
         after: Option<&str>,
         max: usize,
-    ) -> Result<Vec<Listed>> {
+    ) -> Result<Vec<ListedObject>> {
         either!(self, store => store.list(prefix, after, max).await)
     }
 

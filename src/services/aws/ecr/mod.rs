@@ -10,14 +10,14 @@ use aws_sdk_ecr::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use self::policy::Change;
+use self::policy::PolicyChange;
 use super::failure::Failure;
 use crate::{
     base::{
         error::{Error, Exit, Result},
         redact::{Redactor, Secret},
     },
-    services::registry::logins::Login,
+    services::registry::login::Login,
 };
 
 mod policy;
@@ -153,9 +153,9 @@ impl Ecr {
                 }
             };
         let wanted = match pullers.change(current.as_deref()) {
-            Change::None => return Ok(false),
-            Change::To(wanted) => wanted,
-            Change::Unreadable(why) => {
+            PolicyChange::None => return Ok(false),
+            PolicyChange::To(wanted) => wanted,
+            PolicyChange::Unreadable(why) => {
                 return Err(Error::input(format!(
                     "the policy of the repository {} can't be read",
                     self.name(repository)

@@ -21,7 +21,7 @@ pub(crate) struct Pullers<'a> {
     pub(crate) lambda: bool,
 }
 
-pub(crate) enum Change {
+pub(crate) enum PolicyChange {
     None,
     To(String),
     /// Why the present policy is no policy.
@@ -30,12 +30,12 @@ pub(crate) enum Change {
 
 impl Pullers<'_> {
     /// From the present policy to one with our statements. Ours are known by their Sid, all others stay.
-    pub(crate) fn change(&self, current: Option<&str>) -> Change {
+    pub(crate) fn change(&self, current: Option<&str>) -> PolicyChange {
         let mut policy = match current.map(serde_json::from_str::<Value>) {
             None => json!({"Version": VERSION, "Statement": []}),
             Some(Ok(policy)) if policy.is_object() => policy,
-            Some(Ok(_)) => return Change::Unreadable("it is no JSON object".to_owned()),
-            Some(Err(error)) => return Change::Unreadable(error.to_string()),
+            Some(Ok(_)) => return PolicyChange::Unreadable("it is no JSON object".to_owned()),
+            Some(Err(error)) => return PolicyChange::Unreadable(error.to_string()),
         };
         let before = match policy["Statement"].take() {
             Value::Array(statements) => statements,
@@ -50,10 +50,10 @@ impl Pullers<'_> {
         }
         after.extend(ours.into_values());
         if after.is_empty() || after.iter().map(normal).eq(before.iter().map(normal)) {
-            return Change::None;
+            return PolicyChange::None;
         }
         policy["Statement"] = after.into();
-        Change::To(policy.to_string())
+        PolicyChange::To(policy.to_string())
     }
 
     /// By Sid, and so in the order of the ids.
@@ -154,7 +154,7 @@ mod tests {
 
     fn changed(pullers: &Pullers<'_>, current: Option<&str>) -> Value {
         match pullers.change(current) {
-            Change::To(text) => serde_json::from_str(&text).unwrap(),
+            PolicyChange::To(text) => serde_json::from_str(&text).unwrap(),
             _ => panic!("no change"),
         }
     }
@@ -191,8 +191,8 @@ mod tests {
 
     #[test]
     fn nothing_is_written_where_nothing_differs() {
-        assert!(matches!(pullers(&[], false).change(None), Change::None));
-        assert!(matches!(pullers(&["111111111111"], false).change(None), Change::None));
+        assert!(matches!(pullers(&[], false).change(None), PolicyChange::None));
+        assert!(matches!(pullers(&["111111111111"], false).change(None), PolicyChange::None));
         let two = pullers(&["222222222222"], true);
         let mut policy = changed(&two, None);
         // Another order of actions, a statement of somebody else, and a list of one as the one.
@@ -200,7 +200,7 @@ mod tests {
         let foreign =
             json!({"Sid": "x", "Effect": "Deny", "Principal": "*", "Action": "ecr:PutImage"});
         policy["Statement"].as_array_mut().unwrap().insert(0, foreign.clone());
-        assert!(matches!(two.change(Some(&policy.to_string())), Change::None));
+        assert!(matches!(two.change(Some(&policy.to_string())), PolicyChange::None));
         // Ours, spoilt, is mended in its place.
         policy["Statement"][1]["Effect"] = "Deny".into();
         let mended = changed(&two, Some(&policy.to_string()));
@@ -211,8 +211,8 @@ mod tests {
         assert_eq!(mended["Statement"].as_array().unwrap().len(), 3);
         // AWS takes a policy of one statement without the list, too.
         let alone = json!({"Version": "2012-10-17", "Statement": foreign}).to_string();
-        assert!(matches!(pullers(&[], false).change(Some(&alone)), Change::None));
-        assert!(matches!(two.change(Some("[]")), Change::Unreadable(_)));
+        assert!(matches!(pullers(&[], false).change(Some(&alone)), PolicyChange::None));
+        assert!(matches!(two.change(Some("[]")), PolicyChange::Unreadable(_)));
     }
 
     #[test]

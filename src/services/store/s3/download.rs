@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::client::{RETRY, S3Store, length, reading};
 use crate::{
     base::error::{Error, Result, chain},
-    services::store::{Found, Progress, partial_file},
+    services::store::{ObjectInfo, ProgressFn, partial_file},
 };
 
 const RANGE: u64 = 8 << 20;
@@ -23,9 +23,9 @@ type Piece = (u64, Bytes);
 pub(crate) async fn whole(
     store: &S3Store,
     key: &str,
-    found: &Found,
+    found: &ObjectInfo,
     to: &Path,
-    progress: Progress<'_>,
+    progress: ProgressFn<'_>,
 ) -> Result<()> {
     let partial = partial_file::create(to, found.size).await?;
     let file = partial.reopen().map_err(|error| Error::io("can't write", to, &error))?;
@@ -49,9 +49,9 @@ fn write(file: &File, mut pieces: mpsc::Receiver<Piece>) -> io::Result<()> {
 async fn receive(
     store: &S3Store,
     key: &str,
-    found: &Found,
+    found: &ObjectInfo,
     sink: mpsc::Sender<Piece>,
-    progress: Progress<'_>,
+    progress: ProgressFn<'_>,
 ) -> Result<()> {
     let ranges =
         (0..found.size.div_ceil(RANGE)).map(|n| n * RANGE..found.size.min((n + 1) * RANGE));
@@ -62,10 +62,10 @@ async fn receive(
 async fn receive_range(
     store: &S3Store,
     key: &str,
-    found: &Found,
+    found: &ObjectInfo,
     range: Range<u64>,
     sink: &mpsc::Sender<Piece>,
-    progress: Progress<'_>,
+    progress: ProgressFn<'_>,
 ) -> Result<()> {
     let mut at = range.start;
     let mut attempts = RETRY.start();
@@ -85,11 +85,11 @@ async fn receive_range(
 async fn receive_once(
     store: &S3Store,
     key: &str,
-    found: &Found,
+    found: &ObjectInfo,
     at: &mut u64,
     end: u64,
     sink: &mpsc::Sender<Piece>,
-    progress: Progress<'_>,
+    progress: ProgressFn<'_>,
 ) -> Result<Option<String>> {
     let mut answer =
         match store.open(key, Some(format!("bytes={at}-{}", end - 1)), found.etag.clone()).await {

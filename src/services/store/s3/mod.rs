@@ -21,7 +21,7 @@ use crate::{
     base::error::Result,
     services::{
         aws::failure::Failure,
-        store::{Content, Found, Listed, Metadata, Progress, Put, check_key},
+        store::{Content, ListedObject, Metadata, ObjectInfo, ProgressFn, Put, check_key},
     },
 };
 
@@ -34,7 +34,7 @@ impl S3Store {
         key: &str,
         content: Content<'_>,
         metadata: &Metadata,
-        progress: Progress<'_>,
+        progress: ProgressFn<'_>,
     ) -> Result<Put> {
         check_key(key)?;
         let source = UploadBody::of(content).await?;
@@ -53,8 +53,8 @@ impl S3Store {
         &self,
         key: &str,
         to: &Path,
-        progress: Progress<'_>,
-    ) -> Result<Option<Found>> {
+        progress: ProgressFn<'_>,
+    ) -> Result<Option<ObjectInfo>> {
         match self.head(key).await? {
             Some(found) => {
                 download::whole(self, key, &found, to, progress).await.map(|()| Some(found))
@@ -68,7 +68,7 @@ impl S3Store {
         prefix: &str,
         after: Option<&str>,
         max: usize,
-    ) -> Result<Vec<Listed>> {
+    ) -> Result<Vec<ListedObject>> {
         let mut listed = Vec::new();
         let mut more = None;
         while listed.len() < max {
@@ -191,7 +191,7 @@ impl S3Store {
         key: &str,
         bytes: Bytes,
         metadata: &Metadata,
-        progress: Progress<'_>,
+        progress: ProgressFn<'_>,
     ) -> Result<Put> {
         let mut attempts = RETRY.start();
         loop {
@@ -230,7 +230,7 @@ impl S3Store {
     }
 }
 
-fn line(object: &aws_sdk_s3::types::Object) -> Option<Listed> {
+fn line(object: &aws_sdk_s3::types::Object) -> Option<ListedObject> {
     let modified = object.last_modified().and_then(time);
-    Some(Listed { key: object.key()?.to_owned(), size: unsigned(object.size()), modified })
+    Some(ListedObject { key: object.key()?.to_owned(), size: unsigned(object.size()), modified })
 }

@@ -7,12 +7,12 @@ use crate::{
     base::error::{Error, Exit, Result, chain},
     services::{
         aws::failure::Failure,
-        store::{Found, Metadata, missing, too_large, too_short},
+        store::{Metadata, ObjectInfo, missing, too_large, too_short},
     },
 };
 
 impl S3Store {
-    pub(crate) async fn head(&self, key: &str) -> Result<Option<Found>> {
+    pub(crate) async fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {
         // A HEAD is refused without words: no bucket, no object, no permission and expired credentials look alike. So
         // the question is put once more as a GET of one byte, whose answer has a body.
         for _ in 0..RETRY.attempts {
@@ -104,9 +104,9 @@ impl S3Store {
     }
 }
 
-fn found(answer: &HeadObjectOutput) -> Found {
+fn found(answer: &HeadObjectOutput) -> ObjectInfo {
     let metadata = answer.metadata().into_iter().flatten();
-    Found {
+    ObjectInfo {
         size: unsigned(answer.content_length()),
         metadata: Metadata(metadata.map(|(k, v)| (k.to_ascii_lowercase(), v.clone())).collect()),
         modified: answer.last_modified().and_then(time),

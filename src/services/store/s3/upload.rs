@@ -31,7 +31,7 @@ const IN_FLIGHT: usize = 4;
 const ABORTS: u32 = 3;
 
 /// How one upload ended, if not in an error.
-enum Outcome {
+enum UploadOutcome {
     Put(Put),
     /// Another write of the same key was in flight: begin again.
     Conflict(Failure),
@@ -64,8 +64,8 @@ pub(crate) async fn upload(
     let mut attempts = RETRY.start();
     loop {
         let failure = match once(store, key, source, metadata, caller).await? {
-            Outcome::Put(put) => return Ok(put),
-            Outcome::Conflict(failure) => failure,
+            UploadOutcome::Put(put) => return Ok(put),
+            UploadOutcome::Conflict(failure) => failure,
         };
         if store.head(key).await?.is_some() {
             return Ok(Put::Exists);
@@ -82,7 +82,7 @@ async fn once(
     source: &UploadBody,
     metadata: &Metadata,
     caller: &Caller,
-) -> Result<Outcome> {
+) -> Result<UploadOutcome> {
     // Not interrupted: an upload that was opened without our learning its id could not be aborted.
     let upload = Upload::open(store, key, metadata).await?;
     let parts = tokio::select! {
@@ -96,7 +96,7 @@ async fn once(
         Err(error) => Err(error),
     };
     match outcome {
-        Ok(Outcome::Put(Put::Created)) => Ok(Outcome::Put(Put::Created)),
+        Ok(UploadOutcome::Put(Put::Created)) => Ok(UploadOutcome::Put(Put::Created)),
         other => upload.discard(other, caller).await,
     }
 }
@@ -177,7 +177,7 @@ impl<'a> Upload<'a> {
     }
 
     /// Makes the parts an object, unless there is one.
-    async fn complete(&self, parts: Vec<Part>, size: u64) -> Result<Outcome> {
+    async fn complete(&self, parts: Vec<Part>, size: u64) -> Result<UploadOutcome> {
         let bucket = &self.store.bucket;
         let whole = parts.iter().fold(crc(&[]), |sum, part| {
             crc_fast::checksum_combine(Crc64Nvme, sum, part.crc, part.len)
@@ -202,24 +202,28 @@ impl<'a> Upload<'a> {
             .send()
             .await;
         let failure = match answer {
-            Ok(_) => return Ok(Outcome::Put(Put::Created)),
+            Ok(_) => return Ok(UploadOutcome::Put(Put::Created)),
             Err(error) => Failure::of(&error),
         };
         match (failure.status(), failure.code()) {
-            (Some(412), _) | (_, Some("PreconditionFailed")) => Ok(Outcome::Put(Put::Exists)),
+            (Some(412), _) | (_, Some("PreconditionFailed")) => Ok(UploadOutcome::Put(Put::Exists)),
             (Some(409), _) | (_, Some("ConditionalRequestConflict")) => {
-                Ok(Outcome::Conflict(failure))
+                Ok(UploadOutcome::Conflict(failure))
             }
             // A first attempt did it and its answer was lost; or else somebody aborted our upload.
             (_, Some("NoSuchUpload")) if self.store.head(self.key).await?.is_some() => {
-                Ok(Outcome::Put(Put::Exists))
+                Ok(UploadOutcome::Put(Put::Exists))
             }
             _ => Err(self.store.failed(writing(self.store, self.key), failure).await),
         }
     }
 
     /// Aborts, and hands `outcome` on. Where the abort fails, the error says so; without a caller, `settle` will.
-    async fn discard(&self, outcome: Result<Outcome>, caller: &Caller) -> Result<Outcome> {
+    async fn discard(
+        &self,
+        outcome: Result<UploadOutcome>,
+        caller: &Caller,
+    ) -> Result<UploadOutcome> {
         let Err(failure) = self.abort().await else { return outcome };
         let left = self.left_behind(failure);
         match outcome {

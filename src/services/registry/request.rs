@@ -1,0 +1,190 @@
+//! One request to a registry: retries, login, and errors that name the image.
+
+use std::{fmt, time::Duration};
+
+use reqwest::{
+    Method, RequestBuilder, Response, StatusCode,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+};
+
+use super::client::Registry;
+use crate::base::{
+    digest::Sha256,
+    error::{Error, Exit, Result, chain},
+    retry::Retry,
+};
+
+pub(super) const RETRY: Retry = Retry {
+    attempts: 4,
+    first_pause: Duration::from_millis(500),
+    // A registry can ask for minutes; after half of one, cdflow would seem to hang.
+    longest_pause: Duration::from_secs(30),
+};
+/// The largest manifest that registries accept; image configurations are smaller.
+pub(super) const LIMIT: usize = 4 << 20;
+const MANIFESTS: &str = "application/vnd.docker.distribution.manifest.v2+json, \
+                         application/vnd.oci.image.manifest.v1+json, \
+                         application/vnd.docker.distribution.manifest.list.v2+json, \
+                         application/vnd.oci.image.index.v1+json";
+
+pub(super) struct RegistryRequest<'a> {
+    pub(super) registry: &'a Registry,
+    /// The image as messages name it.
+    pub(super) image: String,
+    pub(super) repository: &'a str,
+    pub(super) access: Access,
+}
+
+/// The permission that a request needs.
+#[derive(Clone, Copy)]
+pub(super) enum Access {
+    Pull,
+    Push,
+}
+
+impl RegistryRequest<'_> {
+    /// An answer of success or 404. Lets itself be authorizations, once, where that is asked for.
+    pub(super) async fn send(&self, method: Method, path: &str) -> Result<Response> {
+        let registry = self.registry;
+        let url = format!("{}/v2/{}/{path}", registry.base, registry.path(self.repository));
+        let mut authorizations = registry.authorizations.lock().await;
+        let request = |authorization: Option<&HeaderValue>| {
+            let request = registry.client.request(method.clone(), &url).header(ACCEPT, MANIFESTS);
+            match authorization {
+                Some(value) => request.header(AUTHORIZATION, value.clone()),
+                None => request,
+            }
+        };
+        let mut answer = self.with_retries(|| request(authorizations.get(self.repository))).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            let header = self.authorization(&answer).await?;
+            answer = self.with_retries(|| request(Some(&header))).await?;
+            authorizations.insert(self.repository.to_owned(), header);
+        }
+        match answer.status() {
+            status if status.is_success() || status == StatusCode::NOT_FOUND => Ok(answer),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(self.rejected(&answer)),
+            status => Err(self.unavailable(format!("the registry answers {status}"))),
+        }
+    }
+
+    /// Returns the content and its media type; None if it does not exist. If `reference` is a digest, the content is
+    /// checked against it.
+    pub(super) async fn get(
+        &self,
+        path: &str,
+        reference: &str,
+    ) -> Result<Option<(Vec<u8>, String)>> {
+        let mut answer = self.send(Method::GET, path).await?;
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let media_type = answer
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let media_type = media_type.to_owned();
+        let bytes = self.content(&mut answer).await?;
+        let digest = digest_of(&bytes);
+        if reference.starts_with("sha256:") && reference != digest {
+            return Err(Error::integrity(self.what())
+                .why(format!("the registry sent {digest} instead of {reference}")));
+        }
+        Ok(Some((bytes, media_type)))
+    }
+
+    /// Like [`Self::get`], for a part that an existing manifest refers to.
+    pub(super) async fn must_get(&self, path: &str, digest: &str) -> Result<Vec<u8>> {
+        let found = self.get(path, digest).await?;
+        found
+            .map(|(bytes, _)| bytes)
+            .ok_or_else(|| self.unavailable(format!("its part {digest} is missing")))
+    }
+
+    pub(super) async fn content(&self, answer: &mut Response) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) =
+            answer.chunk().await.map_err(|error| self.unavailable(chain(&error.without_url())))?
+        {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > LIMIT {
+                return Err(self.unavailable(format!("the answer has more than {LIMIT} bytes")));
+            }
+        }
+        Ok(bytes)
+    }
+
+    pub(super) fn parse<T: serde::de::DeserializeOwned>(&self, bytes: &[u8]) -> Result<T> {
+        serde_json::from_slice(bytes)
+            .map_err(|error| self.unavailable(format!("invalid answer: {error}")))
+    }
+
+    /// Repeats a request after 429, 5xx and connection errors.
+    pub(super) async fn with_retries(
+        &self,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<Response> {
+        let mut attempts = RETRY.start();
+        loop {
+            let failed = match request().send().await {
+                Ok(answer) if is_temporary(answer.status()) => Ok(answer),
+                Ok(answer) => return Ok(answer),
+                Err(error) => Err(error.without_url()),
+            };
+            let retry_after = failed.as_ref().ok().and_then(retry_after_of);
+            if !attempts.again_after(retry_after).await {
+                return failed.map_err(|error| self.unavailable(chain(&error)));
+            }
+        }
+    }
+
+    pub(super) fn rejected(&self, answer: &Response) -> Error {
+        let host = &self.registry.host;
+        let error = Error::new(Exit::Credentials, self.what())
+            .why(format!("the registry {host} denies access (HTTP {})", answer.status().as_u16()));
+        match self.registry.login {
+            Some(_) => error.hint(format!(
+                "check the login for {host}: it must be allowed to {} `{}`",
+                self.access.words(),
+                self.repository
+            )),
+            None => error.hint(format!("log in: docker login {host}")),
+        }
+        .hint("check the name: some registries answer the same for a missing repository")
+    }
+
+    pub(super) fn unavailable(&self, why: impl fmt::Display) -> Error {
+        Error::new(Exit::Unavailable, self.what())
+            .why(why)
+            .hint("check that the registry is reachable, and run again later")
+    }
+
+    pub(super) fn what(&self) -> String {
+        match self.access {
+            Access::Pull => format!("cannot look up the image `{}`", self.image),
+            Access::Push => format!("cannot push images to `{}`", self.image),
+        }
+    }
+}
+
+impl Access {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Pull => "pull from",
+            Self::Push => "push to",
+        }
+    }
+}
+
+fn is_temporary(status: StatusCode) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
+}
+
+fn retry_after_of(answer: &Response) -> Option<Duration> {
+    answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+pub(super) fn digest_of(bytes: &[u8]) -> String {
+    format!("sha256:{}", Sha256::of(bytes))
+}
