@@ -12,7 +12,7 @@ use crate::{
     },
     services::{
         ci::host::Host,
-        docker::engine::{Build, Credentials, Engine},
+        docker::engine::{Build, Engine, RegistryCredentials},
         registry::logins::Logins,
     },
 };
@@ -72,7 +72,7 @@ async fn build(
         labels: function::labels(&pinned.records),
         secrets: BTreeMap::new(),
         cache_from: None,
-        credentials: Credentials::new(logins.all(host).await?),
+        credentials: RegistryCredentials::new(logins.all(host).await?),
     };
     engine.build_from(&build, files, &host.log).await
 }

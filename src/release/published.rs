@@ -8,7 +8,7 @@ use crate::{
         spelling::nearest,
     },
     config::{identity::Release, names::Version},
-    services::store::{Found, Metadata, ReleaseStore},
+    services::store::{Metadata, ObjectInfo, ReleaseStore},
 };
 
 /// Keys of the object's metadata.
@@ -31,7 +31,7 @@ pub(crate) fn metadata(bundle: Sha256, source: Sha256) -> Metadata {
 }
 
 /// The bundle digest that the store promises; None for a bundle of the reference, and in a directory.
-pub(crate) fn promised_digest(found: &Found) -> Result<Option<Sha256>> {
+pub(crate) fn promised_digest(found: &ObjectInfo) -> Result<Option<Sha256>> {
     let Some(text) = found.metadata.0.get(BUNDLE_DIGEST) else { return Ok(None) };
     text.parse().map(Some).map_err(|error| {
         Error::integrity(format!("the metadata `{BUNDLE_DIGEST}` of the release is damaged"))
@@ -44,7 +44,7 @@ pub(crate) fn promised_digest(found: &Found) -> Result<Option<Sha256>> {
 pub(crate) struct Published<'a> {
     store: &'a ReleaseStore,
     key: String,
-    pub(crate) found: Found,
+    pub(crate) found: ObjectInfo,
     pub(crate) index: BundleIndex,
     tail: Vec<u8>,
 }

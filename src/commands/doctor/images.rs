@@ -10,11 +10,8 @@ use crate::{
     services::{
         aws::{ecr::Ecr, session::Session},
         ci::host::Host,
-        docker::engine::{Endpoint, Engine},
-        registry::{
-            Registry, is_local,
-            logins::{Login, Logins},
-        },
+        docker::engine::{Engine, EngineAddress},
+        registry::{Registry, is_local, login::Login, logins::Logins},
     },
 };
 
@@ -23,7 +20,8 @@ const CHECK: &str = "image repository";
 pub(crate) async fn engine(report: &mut DoctorReport, host: &Host) {
     let connected = Engine::connect(host).await;
     let Some(engine) = report.record_error("docker engine", connected) else { return };
-    let Some(endpoint) = report.record_error("docker engine", Endpoint::find(&host.environment))
+    let Some(endpoint) =
+        report.record_error("docker engine", EngineAddress::find(&host.environment))
     else {
         return;
     };

@@ -19,7 +19,7 @@ use crate::{
     },
     context::Context,
     deploy::ledger::Ledger,
-    services::store::{Listed, ReleaseStore},
+    services::store::{ListedObject, ReleaseStore},
 };
 
 mod images;
@@ -174,7 +174,7 @@ async fn list(
         loop {
             let page = store.list(&prefix, after.as_deref(), PAGE).await?;
             after = page.last().map(|listed| listed.key.clone()).filter(|_| page.len() == PAGE);
-            for Listed { key, size, modified } in page {
+            for ListedObject { key, size, modified } in page {
                 // Another object than a release's is none of ours.
                 let Some(version) = context.identity.version_in(&key) else { continue };
                 let stored = found.entry(version).or_default();

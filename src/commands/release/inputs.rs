@@ -21,7 +21,7 @@ use crate::{
     services::{
         ci::short,
         docker::{
-            context::Builder as FilesFor,
+            context::IgnoreDialect,
             engine::{Builder, Engine},
         },
         git::{Checkout, Git},
@@ -126,8 +126,8 @@ async fn read_image(
     // The engine comes first: which files it gets depends on its builder.
     let (engine, logins) = engine_and_logins(context, inputs).await?;
     let builder = match engine.as_ref().map(|engine| engine.builder) {
-        Some(Builder::Classic { .. }) => FilesFor::Classic,
-        Some(Builder::BuildKit) | None => FilesFor::BuildKit,
+        Some(Builder::Classic { .. }) => IgnoreDialect::Classic,
+        Some(Builder::BuildKit) | None => IgnoreDialect::BuildKit,
     };
     let sources = image_sources(&settings, &context.folder, &checkout.root, builder)?;
     Ok(ImageInputs { engine, settings, logins, function: None, sources })

@@ -13,7 +13,7 @@ use crate::{
     config::secrets::{SecretSource, SecretSources},
     context::Context,
     deploy::{order::Subject, secrets},
-    services::aws::{credentials::Endpoint, session::Session},
+    services::aws::{credentials::CredentialsEndpoint, session::Session},
     terraform::{code::variables::SECRETS, state::backend},
 };
 
@@ -23,7 +23,7 @@ pub(crate) async fn credentials(
     subject: &Subject<'_>,
     private: &PrivateFolder,
     state: Option<&Arc<Session>>,
-) -> Result<(Option<Arc<Session>>, Option<Endpoint>)> {
+) -> Result<(Option<Arc<Session>>, Option<CredentialsEndpoint>)> {
     let account = subject.target.account;
     let role = match &account.plan_role {
         Some(plan_role) if subject.plan_only => Some(plan_role),
@@ -41,7 +41,7 @@ pub(crate) async fn credentials(
         Some(provider) => {
             let state = state.unwrap_or(provider).clone();
             Some(
-                Endpoint::start(
+                CredentialsEndpoint::start(
                     private.path(),
                     provider.clone(),
                     state,
@@ -113,7 +113,7 @@ pub(crate) fn terraform_env(
     context: &Context,
     private: &PrivateFolder,
     region: &str,
-    endpoint: Option<&Endpoint>,
+    endpoint: Option<&CredentialsEndpoint>,
 ) -> Result<BTreeMap<OsString, OsString>> {
     let mut env = context.host.environment.for_terraform(&context.pass_environment);
     // Nothing is fetched at deploy: only the bundle's providers, which -plugin-dir names, can be found.

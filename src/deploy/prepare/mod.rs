@@ -17,7 +17,7 @@ use crate::{
     config::scheme::FrozenAccount,
     context::Context,
     release::{bundle::Unpacked, facts::ReleaseFacts},
-    services::aws::credentials::Endpoint,
+    services::aws::credentials::CredentialsEndpoint,
     terraform::{
         Folder, Initialised,
         state::backend::Backend,
@@ -37,7 +37,7 @@ pub(crate) struct Prepared {
     /// The account that Terraform's providers act in; None if a local scheme names no role.
     pub(crate) account_id: Option<String>,
     /// Serves Terraform's credentials until it is dropped.
-    _endpoint: Option<Endpoint>,
+    _endpoint: Option<CredentialsEndpoint>,
     pub(crate) private: PrivateFolder,
 }
 

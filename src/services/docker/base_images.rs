@@ -1,4 +1,4 @@
-//! Base images: which bytes their names stand for now.
+//! BaseImage images: which bytes their names stand for now.
 
 use super::engine::Engine;
 use crate::{
@@ -12,14 +12,14 @@ use crate::{
 
 /// A base image, found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Base {
+pub(crate) struct BaseImage {
     /// For `FROM`: by its digest, so that exactly these bytes are used, and pulled only where the engine has not got them.
     pub(crate) from: Image,
     /// For people and for the record: name and digest.
     pub(crate) record: String,
 }
 
-impl Base {
+impl BaseImage {
     fn as_named(image: &Image) -> Self {
         Self { from: image.clone(), record: image.to_string() }
     }
@@ -31,13 +31,13 @@ pub(crate) async fn find(
     engine: Option<&Engine>,
     logins: &Logins,
     host: &Host,
-) -> Result<Base> {
+) -> Result<BaseImage> {
     if image.is_scratch() || image.has_digest() {
-        return Ok(Base::as_named(image));
+        return Ok(BaseImage::as_named(image));
     }
     let asked = ask(image, logins, host).await;
     if let Ok(Some(digest)) = &asked {
-        return Ok(Base::as_named(&image.at(digest)?));
+        return Ok(BaseImage::as_named(&image.at(digest)?));
     }
     let local = match engine {
         Some(engine) => engine.image(image.as_str()).await?,
@@ -58,7 +58,7 @@ pub(crate) async fn find(
                 .iter()
                 .find_map(|known| known.split_once('@'))
                 .map_or(local.id.as_str(), |(_, it)| it);
-            Ok(Base { from: image.clone(), record: image.at(by)?.to_string() })
+            Ok(BaseImage { from: image.clone(), record: image.at(by)?.to_string() })
         }
         (None, Ok(_)) => Err(missing(image, Exit::Input, &why).hint("check its name and tag")),
         (None, Err(error)) => {

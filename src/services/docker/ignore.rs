@@ -9,11 +9,11 @@ use crate::base::error::{Error, Result};
 /// The rules of one build context, in their order.
 #[derive(Debug, Default)]
 pub(crate) struct Ignore {
-    rules: Vec<Rule>,
+    rules: Vec<IgnoreRule>,
 }
 
 #[derive(Debug)]
-struct Rule {
+struct IgnoreRule {
     /// Without its `!`.
     pattern: String,
     /// `!`: what it matches is sent after all.
@@ -23,7 +23,7 @@ struct Rule {
 
 /// Which rules have matched a folder: they hold for what is in it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Matched(Vec<bool>);
+pub(crate) struct MatchedRules(Vec<bool>);
 
 impl Ignore {
     /// `called` names the file in messages.
@@ -33,7 +33,7 @@ impl Ignore {
             if line.starts_with('#') || line.trim().is_empty() {
                 continue;
             }
-            rules.push(Rule::parse(line.trim()).map_err(|why| {
+            rules.push(IgnoreRule::parse(line.trim()).map_err(|why| {
                 Error::input(format!(
                     "`{called}` can't be used: line {}: `{}`",
                     number + 1,
@@ -52,7 +52,11 @@ impl Ignore {
     }
 
     /// Whether `name` is left out, and what that means for the names below it. `above` is the answer for its folder.
-    pub(crate) fn is_ignored(&self, name: &str, above: Option<&Matched>) -> (bool, Matched) {
+    pub(crate) fn is_ignored(
+        &self,
+        name: &str,
+        above: Option<&MatchedRules>,
+    ) -> (bool, MatchedRules) {
         let mut ignored = false;
         let matched = self.rules.iter().enumerate().map(|(at, rule)| {
             let inherited = above.is_some_and(|above| above.0.get(at) == Some(&true));
@@ -64,7 +68,7 @@ impl Ignore {
             }
             matches
         });
-        let matched = Matched(matched.collect());
+        let matched = MatchedRules(matched.collect());
         (ignored, matched)
     }
 
@@ -96,7 +100,7 @@ fn is_at_or_below(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-impl Rule {
+impl IgnoreRule {
     fn parse(line: &str) -> Result<Self, String> {
         let (is_exception, pattern) = match line.strip_prefix('!') {
             Some(pattern) => (true, pattern.trim()),
@@ -146,11 +150,11 @@ enum Glob {
     Prefix,
     /// `**name`: all that ends so, also in the middle of a name.
     Suffix,
-    Pieces(Vec<Piece>),
+    Pieces(Vec<GlobPiece>),
 }
 
 #[derive(Debug)]
-enum Piece {
+enum GlobPiece {
     Char(char),
     /// `?`
     One,
@@ -185,20 +189,20 @@ impl Glob {
                     } else if is_last && !is_long && matches!(glob, Self::Exact) {
                         (glob, needs_pieces) = (Self::Prefix, false);
                     }
-                    if is_last { Piece::All } else { Piece::Folders }
+                    if is_last { GlobPiece::All } else { GlobPiece::Folders }
                 }
-                '*' => Piece::Some,
-                '?' => Piece::One,
+                '*' => GlobPiece::Some,
+                '?' => GlobPiece::One,
                 '[' => class(&mut chars)?,
-                '\\' => Piece::Char(escaped(chars.next())?),
-                ']' => Piece::Char(']'),
+                '\\' => GlobPiece::Char(escaped(chars.next())?),
+                ']' => GlobPiece::Char(']'),
                 '^' => {
                     needs_pieces = false;
-                    Piece::Start
+                    GlobPiece::Start
                 }
                 char => {
                     needs_pieces = false;
-                    Piece::Char(char)
+                    GlobPiece::Char(char)
                 }
             });
             is_first = false;
@@ -228,7 +232,7 @@ impl Glob {
     }
 }
 
-impl Piece {
+impl GlobPiece {
     /// From the places in `name` that the pieces before have reached, those that this one reaches: no pattern takes long.
     fn advance(&self, from: &[bool], name: &[char]) -> Vec<bool> {
         let one = |takes: &dyn Fn(char) -> bool| {
@@ -264,7 +268,7 @@ impl Piece {
 type Chars<'a> = std::iter::Peekable<std::str::Chars<'a>>;
 
 /// After the `[`.
-fn class(chars: &mut Chars<'_>) -> Result<Piece, String> {
+fn class(chars: &mut Chars<'_>) -> Result<GlobPiece, String> {
     let is_negated = chars.next_if_eq(&'^').is_some();
     let mut ranges = Vec::new();
     while ranges.is_empty() || chars.next_if_eq(&']').is_none() {
@@ -275,7 +279,7 @@ fn class(chars: &mut Chars<'_>) -> Result<Piece, String> {
         }
         ranges.push((low, high));
     }
-    Ok(Piece::Class { is_negated, ranges })
+    Ok(GlobPiece::Class { is_negated, ranges })
 }
 
 fn class_member(chars: &mut Chars<'_>) -> Result<char, String> {

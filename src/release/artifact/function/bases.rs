@@ -7,7 +7,7 @@ use crate::{
         ci::host::Host,
         docker::{
             base_images,
-            context::{Context, Kind},
+            context::{BuildContext, EntryKind},
             engine::Engine,
         },
         registry::logins::Logins,
@@ -41,16 +41,16 @@ pub(crate) async fn pin_bases(
 /// Logs the files of the build context with their sizes, and the base images.
 pub(crate) async fn log_inputs(
     images: &Images,
-    context: &Context,
+    context: &BuildContext,
     engine: Option<&Engine>,
     logins: &Logins,
     host: &Host,
 ) {
     for entry in &context.entries {
         let size = match &entry.kind {
-            Kind::File { size, .. } => *size,
-            Kind::Text(text) => text.len() as u64,
-            Kind::Link { .. } | Kind::Folder => 0,
+            EntryKind::File { size, .. } => *size,
+            EntryKind::Text(text) => text.len() as u64,
+            EntryKind::Link { .. } | EntryKind::Folder => 0,
         };
         host.log.note(&format!("{:<16} {:>10}  {}", "build context", bytes_text(size), entry.name));
     }

@@ -5,7 +5,7 @@ use std::fs;
 use super::{Images, Profile, code::Code, compile_time, dockerfile};
 use crate::{
     base::error::{Error, Result},
-    services::docker::context::Context,
+    services::docker::context::BuildContext,
 };
 
 const DOCKERFILE: &str = "Dockerfile";
@@ -13,7 +13,7 @@ const DOCKERFILE: &str = "Dockerfile";
 impl Code {
     /// Returns the files for the engine. Only these can get into the image, so a `.dockerignore`
     /// has no effect.
-    pub(crate) fn context(&self, profile: Profile, images: &Images) -> Result<Context> {
+    pub(crate) fn context(&self, profile: Profile, images: &Images) -> Result<BuildContext> {
         let mut files = self.sources();
         match profile {
             Profile::Release => self.check_compile_time()?,
@@ -22,7 +22,7 @@ impl Code {
                 files.extend(names.map(|name| (name.clone(), self.folder.join(name))));
             }
         }
-        Context::of(&files, DOCKERFILE, &self.dockerfile(profile, images))
+        BuildContext::of(&files, DOCKERFILE, &self.dockerfile(profile, images))
     }
 
     pub(crate) fn dockerfile(&self, profile: Profile, images: &Images) -> String {
@@ -61,7 +61,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::{base::error::Exit, services::docker::context::Kind};
+    use crate::{base::error::Exit, services::docker::context::EntryKind};
 
     fn component(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -73,7 +73,7 @@ mod tests {
         folder
     }
 
-    fn names(context: &Context) -> Vec<&str> {
+    fn names(context: &BuildContext) -> Vec<&str> {
         context.entries.iter().map(|entry| entry.name.as_str()).collect()
     }
 
@@ -100,7 +100,9 @@ mod tests {
             names(&dev),
             [".env", ".env.local", ".envrc", "Dockerfile", "functions.rs", "lib.rs"]
         );
-        let Kind::Text(dockerfile) = &dev.entries[3].kind else { panic!("{:?}", dev.entries[3]) };
+        let EntryKind::Text(dockerfile) = &dev.entries[3].kind else {
+            panic!("{:?}", dev.entries[3])
+        };
         assert!(std::str::from_utf8(dockerfile).unwrap().contains("/app-build/src/.env.local"));
     }
 

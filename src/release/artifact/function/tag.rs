@@ -17,7 +17,7 @@ use crate::{
     config::names::Image,
     services::{
         ci::host::Host,
-        registry::logins::{Login, Logins},
+        registry::{login::Login, logins::Logins},
     },
 };
 

@@ -11,8 +11,8 @@ use crate::{
     release::artifact::function,
     services::{
         aws::ecr::{Ecr, Pullers},
-        docker::engine::Refusal,
-        registry::{Manifest, Registry, logins::Login},
+        docker::engine::PushRejection,
+        registry::{ImageManifest, Registry, login::Login},
     },
 };
 
@@ -21,9 +21,9 @@ const PAUSES: [u64; 3] = [1, 3, 9];
 
 /// The image that the tag refers to after a push.
 enum Pushed {
-    Ours(Manifest),
+    Ours(ImageManifest),
     /// Another run pushed it first.
-    Theirs(Manifest),
+    Theirs(ImageManifest),
 }
 
 impl ReleaseImage<'_> {
@@ -59,7 +59,7 @@ impl ReleaseImage<'_> {
     }
 
     /// Reads what the image was made from in its own labels, which also holds for a reused image.
-    fn metadata(&self, image: &Manifest) -> BTreeMap<String, String> {
+    fn metadata(&self, image: &ImageManifest) -> BTreeMap<String, String> {
         let mut data = self.name.metadata(&image.digest);
         if self.function.is_some() {
             data.extend(function::metadata_of(&image.labels));
@@ -93,7 +93,7 @@ impl ReleaseImage<'_> {
 
     /// Returns the image that the tag refers to, if it was made from the same sources. Fails with
     /// `Exit::Refused` if it was made from others.
-    pub(super) async fn find(&self) -> Result<Option<Manifest>> {
+    pub(super) async fn find(&self) -> Result<Option<ImageManifest>> {
         let registry = Registry::new(&self.name.host, self.login().await?)?;
         let found = registry.manifest(&self.name.path, self.name.version.as_str()).await?;
         let Some(found) = found else { return Ok(None) };
@@ -148,18 +148,20 @@ impl ReleaseImage<'_> {
         loop {
             match self.engine.push(&repository, tag, &self.name.host, login.as_ref(), log).await {
                 Ok(()) => return Ok(()),
-                Err(Refusal::Unauthorized(_)) if !is_renewed => {
+                Err(PushRejection::Unauthorized(_)) if !is_renewed => {
                     is_renewed = true;
                     login = self.login().await?;
                 }
-                Err(Refusal::Trouble(text)) => match pauses.next() {
+                Err(PushRejection::Trouble(text)) => match pauses.next() {
                     Some(pause) => {
                         log.warning(&format!(
                             "failed to push {repository}:{tag}, retrying in {pause} s: {text}"
                         ));
                         tokio::time::sleep(Duration::from_secs(*pause)).await;
                     }
-                    None => return Err(push_error(&repository, tag, &Refusal::Trouble(text))),
+                    None => {
+                        return Err(push_error(&repository, tag, &PushRejection::Trouble(text)));
+                    }
                 },
                 Err(refusal) => return Err(push_error(&repository, tag, &refusal)),
             }
@@ -189,15 +191,19 @@ impl ReleaseImage<'_> {
     }
 }
 
-fn push_error(repository: &str, tag: &str, refusal: &Refusal) -> Error {
+fn push_error(repository: &str, tag: &str, refusal: &PushRejection) -> Error {
     let (exit, hint) = match refusal {
-        Refusal::Unauthorized(_) => (Exit::Credentials, "give cdflow a login for this registry"),
-        Refusal::Denied(_) => (Exit::Credentials, "allow this identity to push to the repository"),
-        Refusal::Missing(_) => {
+        PushRejection::Unauthorized(_) => {
+            (Exit::Credentials, "give cdflow a login for this registry")
+        }
+        PushRejection::Denied(_) => {
+            (Exit::Credentials, "allow this identity to push to the repository")
+        }
+        PushRejection::Missing(_) => {
             (Exit::Input, "create the repository, or correct the component's name")
         }
-        Refusal::Immutable(_) => (Exit::Refused, "release under a new version"),
-        Refusal::Trouble(_) => {
+        PushRejection::Immutable(_) => (Exit::Refused, "release under a new version"),
+        PushRejection::Trouble(_) => {
             (Exit::Unavailable, "try again later: the release reuses an image that was pushed")
         }
     };
@@ -214,10 +220,10 @@ mod tests {
     fn exit_codes_of_a_failed_push() {
         let exit = |refusal| push_error("r", "1", &refusal).exit();
         let text = String::new;
-        assert_eq!(exit(Refusal::Unauthorized(text())), Exit::Credentials);
-        assert_eq!(exit(Refusal::Denied(text())), Exit::Credentials);
-        assert_eq!(exit(Refusal::Missing(text())), Exit::Input);
-        assert_eq!(exit(Refusal::Immutable(text())), Exit::Refused);
-        assert_eq!(exit(Refusal::Trouble(text())), Exit::Unavailable);
+        assert_eq!(exit(PushRejection::Unauthorized(text())), Exit::Credentials);
+        assert_eq!(exit(PushRejection::Denied(text())), Exit::Credentials);
+        assert_eq!(exit(PushRejection::Missing(text())), Exit::Input);
+        assert_eq!(exit(PushRejection::Immutable(text())), Exit::Refused);
+        assert_eq!(exit(PushRejection::Trouble(text())), Exit::Unavailable);
     }
 }

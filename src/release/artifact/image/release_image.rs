@@ -26,11 +26,11 @@ use crate::{
         aws::session::Session,
         ci::host::Host,
         docker::{
-            context::Context as Files,
-            engine::{Credentials, Endpoint, Engine},
+            context::BuildContext,
+            engine::{Engine, EngineAddress, RegistryCredentials},
         },
         git::{Checkout, Git},
-        registry::{Manifest, logins::Logins},
+        registry::{ImageManifest, logins::Logins},
     },
 };
 
@@ -66,7 +66,7 @@ pub(crate) struct ReleaseImage<'a> {
     pub(super) name: ImageName,
     pub(super) source: Sha256,
     /// Set if the registry already has the image.
-    pub(super) existing: Option<Manifest>,
+    pub(super) existing: Option<ImageManifest>,
 }
 
 impl<'a> ReleaseImage<'a> {
@@ -116,7 +116,8 @@ impl<'a> ReleaseImage<'a> {
         let secrets = request::secrets(&self.settings.secrets, &host.environment, &host.log)?;
         let own = self.login().await?.map(|login| (self.name.host.clone(), login));
         // Of two logins for one registry the first counts, and ours is the newest.
-        let credentials = Credentials::new(own.into_iter().chain(self.logins.all(host).await?));
+        let credentials =
+            RegistryCredentials::new(own.into_iter().chain(self.logins.all(host).await?));
         let git = Git::find(&host.environment.for_programs(), &host.log, &host.interrupt)?;
         let origin = git.origin(self.target.folder).await?;
         let labels = request::labels(release, &checkout.commit, origin.as_deref(), self.source);
@@ -134,7 +135,10 @@ impl<'a> ReleaseImage<'a> {
 
     /// Returns the build context and the labels that record the base images. A function's
     /// Dockerfile gets the digests that the base images have now.
-    async fn pinned(&self, files: Files) -> Result<(Files, BTreeMap<String, String>)> {
+    async fn pinned(
+        &self,
+        files: BuildContext,
+    ) -> Result<(BuildContext, BTreeMap<String, String>)> {
         let Some((code, images)) = &self.function else { return Ok((files, BTreeMap::new())) };
         let host = self.target.host;
         let asking = pin_bases(images, &self.engine, &self.logins, host);
@@ -146,7 +150,8 @@ impl<'a> ReleaseImage<'a> {
         let host = self.target.host;
         host.log.step("Run on-docker-build");
         let mut env = host.environment.for_docker();
-        let engine = || Endpoint::find(&host.environment).map(|engine| engine.to_string().into());
+        let engine =
+            || EngineAddress::find(&host.environment).map(|engine| engine.to_string().into());
         if host.environment.get("DOCKER_HOST").is_none() {
             env.insert("DOCKER_HOST".into(), engine()?);
         }

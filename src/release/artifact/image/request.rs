@@ -16,8 +16,8 @@ use crate::{
         identity::Release,
     },
     services::docker::{
-        context::Context,
-        engine::{Build, Credentials},
+        context::BuildContext,
+        engine::{Build, RegistryCredentials},
     },
 };
 
@@ -82,10 +82,10 @@ pub(crate) fn secrets(
 pub(crate) fn build(
     name: &ImageName,
     settings: &Docker,
-    context: &Context,
+    context: &BuildContext,
     labels: BTreeMap<String, String>,
     secrets: BTreeMap<String, Secret>,
-    credentials: Credentials,
+    credentials: RegistryCredentials,
 ) -> Build {
     Build {
         image: name.tag(),

@@ -18,7 +18,7 @@ use crate::{
         artifact::function::{Code, Images, Profile},
         source::TreeFile,
     },
-    services::docker::context::{Builder, Context, Entry, Kind},
+    services::docker::context::{BuildContext, ContextEntry, EntryKind, IgnoreDialect},
 };
 
 /// cdflow runs it after the build.
@@ -28,7 +28,7 @@ const NEVER_SENT: [&str; 3] = ["**/.git", "**/.cdflow", "**/.terraform"];
 
 /// What an image is built from.
 pub(crate) struct ImageSources {
-    pub(crate) context: Context,
+    pub(crate) context: BuildContext,
     pub(crate) hook: Option<PathBuf>,
     /// The base images that the Dockerfile names.
     pub(crate) bases: Vec<String>,
@@ -42,7 +42,7 @@ pub(crate) fn sources(
     settings: &Docker,
     folder: &Path,
     root: &Path,
-    builder: Builder,
+    builder: IgnoreDialect,
 ) -> Result<ImageSources> {
     let context = match &settings.context {
         None => folder.to_owned(),
@@ -60,7 +60,7 @@ pub(crate) fn sources(
     let text = fs::read_to_string(&dockerfile)
         .map_err(|error| Error::io("cannot read", &dockerfile, &error))?;
     Ok(ImageSources {
-        context: Context::read(&context, &dockerfile, builder, &NEVER_SENT)?,
+        context: BuildContext::read(&context, &dockerfile, builder, &NEVER_SENT)?,
         hook: hook(folder)?,
         bases: bases(&text),
         generated_by: None,
@@ -134,8 +134,8 @@ fn bases(dockerfile: &str) -> Vec<String> {
 impl ImageSources {
     /// The files of the build context.
     pub(crate) fn files(&self) -> Vec<TreeFile> {
-        let file = |entry: &Entry| match &entry.kind {
-            Kind::File { path, size, executable, .. } => Some(TreeFile {
+        let file = |entry: &ContextEntry| match &entry.kind {
+            EntryKind::File { path, size, executable, .. } => Some(TreeFile {
                 name: entry.name.clone(),
                 path: path.clone(),
                 executable: *executable,
@@ -152,11 +152,11 @@ impl ImageSources {
         let mut entries = serde_json::Map::new();
         for entry in &self.context.entries {
             let value = match &entry.kind {
-                Kind::File { .. } => continue,
-                Kind::Text(_) if self.generated_by.is_some() => continue,
-                Kind::Folder => json!("folder"),
-                Kind::Link { target } => json!({"link": target}),
-                Kind::Text(text) => json!({"text": Sha256::of(text)}),
+                EntryKind::File { .. } => continue,
+                EntryKind::Text(_) if self.generated_by.is_some() => continue,
+                EntryKind::Folder => json!("folder"),
+                EntryKind::Link { target } => json!({"link": target}),
+                EntryKind::Text(text) => json!({"text": Sha256::of(text)}),
             };
             entries.insert(entry.name.clone(), value);
         }

@@ -14,7 +14,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::ignore::{Ignore, Matched};
+use super::ignore::{Ignore, MatchedRules};
 use crate::base::{
     digest::Sha256,
     error::{Error, Result},
@@ -29,7 +29,7 @@ const DOCKERFILE_LIMIT: u64 = 4 << 20;
 
 /// For whom the context is: clients of the two leave out different files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Builder {
+pub(crate) enum IgnoreDialect {
     /// Gets `.dockerignore` too, whatever the rules say: the engine removes from the context what they name.
     Classic,
     /// Prefers `<Dockerfile>.dockerignore`; exceptions may have wildcards also below ignored folders.
@@ -38,21 +38,21 @@ pub(crate) enum Builder {
 
 /// Files, links and folders, sorted by name. Nothing has been read of the files yet.
 #[derive(Debug)]
-pub(crate) struct Context {
-    pub(crate) entries: Vec<Entry>,
+pub(crate) struct BuildContext {
+    pub(crate) entries: Vec<ContextEntry>,
     /// The name of the Dockerfile in `entries`. One from outside of the context has the digest of its content as its name.
     pub(crate) dockerfile: String,
 }
 
 /// The name is relative to the context, with `/` between its parts and none at its end.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct ContextEntry {
     pub(crate) name: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: EntryKind,
 }
 
 #[derive(Debug)]
-pub(crate) enum Kind {
+pub(crate) enum EntryKind {
     File {
         path: PathBuf,
         size: u64,
@@ -78,12 +78,12 @@ pub(crate) struct Stamp {
     changed: (i64, i64),
 }
 
-impl Context {
+impl BuildContext {
     /// What is sent of the folder `root`. `always_ignored` are patterns that no rule of the user's can take back.
     pub(crate) fn read(
         root: &Path,
         dockerfile: &Path,
-        builder: Builder,
+        dialect: IgnoreDialect,
         always_ignored: &[&str],
     ) -> Result<Self> {
         let root = fs::canonicalize(root)
@@ -92,8 +92,8 @@ impl Context {
             Error::io("can't read the Dockerfile", dockerfile, &error)
                 .hint("check `docker: {dockerfile: …}` in cdflow.yml")
         })?;
-        let ignore = ignore(&root, &path, builder)?.and(always_ignored)?;
-        let mut walk = Walk { ignore: &ignore, builder, entries: Vec::new() };
+        let ignore = ignore(&root, &path, dialect)?.and(always_ignored)?;
+        let mut walk = Walk { ignore: &ignore, dialect, entries: Vec::new() };
         walk.folder(&root, "", None)?;
         let mut context = Self { entries: walk.entries, dockerfile: String::new() };
         match path.strip_prefix(&root) {
@@ -101,10 +101,10 @@ impl Context {
                 context.dockerfile = utf8(inside, &path)?.to_owned();
                 context.add(context.dockerfile.clone(), &path)?;
             }
-            Err(_) => context.add_from_outside(&path, &root, builder)?,
+            Err(_) => context.add_from_outside(&path, &root, dialect)?,
         }
         let rules = root.join(IGNORE_FILE);
-        if builder == Builder::Classic && fs::symlink_metadata(&rules).is_ok() {
+        if dialect == IgnoreDialect::Classic && fs::symlink_metadata(&rules).is_ok() {
             context.add(IGNORE_FILE.to_owned(), &rules)?;
         }
         context.entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -113,12 +113,14 @@ impl Context {
 
     /// Of these files alone, by name and path, and a Dockerfile that is no file. No rule of a `.dockerignore` counts.
     pub(crate) fn of(files: &[(String, PathBuf)], dockerfile: &str, text: &str) -> Result<Self> {
-        let mut entries =
-            vec![Entry { name: dockerfile.to_owned(), kind: Kind::Text(text.as_bytes().to_vec()) }];
+        let mut entries = vec![ContextEntry {
+            name: dockerfile.to_owned(),
+            kind: EntryKind::Text(text.as_bytes().to_vec()),
+        }];
         for (name, path) in files {
             let path =
                 fs::canonicalize(path).map_err(|error| Error::io("can't read", path, &error))?;
-            entries.push(Entry { name: name.clone(), kind: kind(&path)? });
+            entries.push(ContextEntry { name: name.clone(), kind: kind(&path)? });
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self { entries, dockerfile: dockerfile.to_owned() })
@@ -127,19 +129,20 @@ impl Context {
     /// Although it may be ignored.
     fn add(&mut self, name: String, path: &Path) -> Result<()> {
         if !self.entries.iter().any(|entry| entry.name == name) {
-            self.entries.push(Entry { kind: kind(path)?, name });
+            self.entries.push(ContextEntry { kind: kind(path)?, name });
         }
         Ok(())
     }
 
     /// The classic builder is told to remove the file again before anything is copied; BuildKit is not, but the name is always
     /// the same for the same content, so that its cache holds.
-    fn add_from_outside(&mut self, path: &Path, root: &Path, builder: Builder) -> Result<()> {
+    fn add_from_outside(&mut self, path: &Path, root: &Path, dialect: IgnoreDialect) -> Result<()> {
         let content = read_limited(path, DOCKERFILE_LIMIT)?;
         let digest = Sha256::of(&content).to_string();
         self.dockerfile = format!(".dockerfile.{}", digest.get(..20).unwrap_or(&digest));
-        self.entries.push(Entry { name: self.dockerfile.clone(), kind: Kind::Text(content) });
-        if builder == Builder::Classic {
+        self.entries
+            .push(ContextEntry { name: self.dockerfile.clone(), kind: EntryKind::Text(content) });
+        if dialect == IgnoreDialect::Classic {
             let rules = root.join(IGNORE_FILE);
             let mut text = match rules.exists() {
                 true => read_limited(&rules, IGNORE_LIMIT)?,
@@ -147,7 +150,8 @@ impl Context {
             };
             text.extend_from_slice(format!("\n{}\n", self.dockerfile).as_bytes());
             self.entries.retain(|entry| entry.name != IGNORE_FILE);
-            self.entries.push(Entry { name: IGNORE_FILE.to_owned(), kind: Kind::Text(text) });
+            self.entries
+                .push(ContextEntry { name: IGNORE_FILE.to_owned(), kind: EntryKind::Text(text) });
         }
         Ok(())
     }
@@ -182,11 +186,13 @@ impl Context {
     }
 }
 
-fn ignore(root: &Path, dockerfile: &Path, builder: Builder) -> Result<Ignore> {
+fn ignore(root: &Path, dockerfile: &Path, dialect: IgnoreDialect) -> Result<Ignore> {
     let mut own = dockerfile.as_os_str().to_owned();
     own.push(IGNORE_FILE);
-    let candidates =
-        [(builder == Builder::BuildKit).then(|| PathBuf::from(own)), Some(root.join(IGNORE_FILE))];
+    let candidates = [
+        (dialect == IgnoreDialect::BuildKit).then(|| PathBuf::from(own)),
+        Some(root.join(IGNORE_FILE)),
+    ];
     let Some(path) = candidates.into_iter().flatten().find(|path| path.exists()) else {
         return Ok(Ignore::default());
     };
@@ -207,13 +213,13 @@ fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
 
 struct Walk<'a> {
     ignore: &'a Ignore,
-    builder: Builder,
-    entries: Vec<Entry>,
+    dialect: IgnoreDialect,
+    entries: Vec<ContextEntry>,
 }
 
 impl Walk<'_> {
     /// `name` is the folder's own, empty for the context itself.
-    fn folder(&mut self, path: &Path, name: &str, matched: Option<&Matched>) -> Result<()> {
+    fn folder(&mut self, path: &Path, name: &str, matched: Option<&MatchedRules>) -> Result<()> {
         let failed = |error: io::Error| {
             Error::io("can't read", path, &error)
                 .hint("make it readable, or name it in .dockerignore")
@@ -230,7 +236,7 @@ impl Walk<'_> {
             let is_folder = found.file_type().map_err(failed)?.is_dir();
             if !is_ignored {
                 utf8(Path::new(&file_name), &found.path())?;
-                self.entries.push(Entry { kind: kind(&found.path())?, name: child.clone() });
+                self.entries.push(ContextEntry { kind: kind(&found.path())?, name: child.clone() });
             }
             if is_folder && (!is_ignored || self.may_hold_exceptions(&child)) {
                 self.below(&found.path(), &child, is_ignored, &matched)?;
@@ -244,21 +250,21 @@ impl Walk<'_> {
         path: &Path,
         name: &str,
         is_ignored: bool,
-        matched: &Matched,
+        matched: &MatchedRules,
     ) -> Result<()> {
         let before = self.entries.len();
         self.folder(path, name, Some(matched))?;
         // Only BuildKit gets the folder in which an exception lies.
-        if is_ignored && self.builder == Builder::BuildKit && self.entries.len() > before {
-            self.entries.push(Entry { kind: Kind::Folder, name: name.to_owned() });
+        if is_ignored && self.dialect == IgnoreDialect::BuildKit && self.entries.len() > before {
+            self.entries.push(ContextEntry { kind: EntryKind::Folder, name: name.to_owned() });
         }
         Ok(())
     }
 
     fn may_hold_exceptions(&self, name: &str) -> bool {
-        match self.builder {
-            Builder::Classic => self.ignore.may_hold_exceptions(name),
-            Builder::BuildKit => self.ignore.may_hold_exceptions_of_any_kind(name),
+        match self.dialect {
+            IgnoreDialect::Classic => self.ignore.may_hold_exceptions(name),
+            IgnoreDialect::BuildKit => self.ignore.may_hold_exceptions_of_any_kind(name),
         }
     }
 }
@@ -270,22 +276,22 @@ fn utf8<'a>(name: &'a Path, path: &Path) -> Result<&'a str> {
     })
 }
 
-fn kind(path: &Path) -> Result<Kind> {
+fn kind(path: &Path) -> Result<EntryKind> {
     let failed = |error: io::Error| Error::io("can't read", path, &error);
     let found = fs::symlink_metadata(path).map_err(failed)?;
     let kind = found.file_type();
     if kind.is_dir() {
-        Ok(Kind::Folder)
+        Ok(EntryKind::Folder)
     } else if kind.is_symlink() {
         let target = fs::read_link(path).map_err(failed)?;
         let target = target.to_str().ok_or_else(|| {
             Error::input(format!("the target of the link `{}` is not UTF-8", path.display()))
                 .hint("rename it, or name the link in .dockerignore")
         })?;
-        Ok(Kind::Link { target: target.to_owned() })
+        Ok(EntryKind::Link { target: target.to_owned() })
     } else if kind.is_file() {
         let executable = found.permissions().mode() & 0o100 != 0;
-        Ok(Kind::File {
+        Ok(EntryKind::File {
             path: path.to_owned(),
             size: found.len(),
             executable,
@@ -309,7 +315,7 @@ impl Stamp {
     }
 }
 
-fn write_tar(entries: &[Entry], to: &mut Pieces) -> Result<()> {
+fn write_tar(entries: &[ContextEntry], to: &mut Pieces) -> Result<()> {
     let mut tar = tar::Builder::new(to);
     for entry in entries {
         write_entry(&mut tar, entry)?;
@@ -318,7 +324,10 @@ fn write_tar(entries: &[Entry], to: &mut Pieces) -> Result<()> {
     ended.map_err(|error| Error::internal("the build context can't be sent").why(error))
 }
 
-fn write_entry(tar: &mut tar::Builder<&mut Pieces>, Entry { name, kind }: &Entry) -> Result<()> {
+fn write_entry(
+    tar: &mut tar::Builder<&mut Pieces>,
+    ContextEntry { name, kind }: &ContextEntry,
+) -> Result<()> {
     let failed = |error: io::Error| {
         Error::input(format!("`{name}` of the build context can't be sent")).why(error)
     };
@@ -329,21 +338,21 @@ fn write_entry(tar: &mut tar::Builder<&mut Pieces>, Entry { name, kind }: &Entry
     header.set_size(0);
     header.set_mode(0o755);
     match kind {
-        Kind::Folder => {
+        EntryKind::Folder => {
             header.set_entry_type(tar::EntryType::Directory);
             tar.append_data(&mut header, format!("{name}/"), io::empty()).map_err(failed)
         }
-        Kind::Link { target } => {
+        EntryKind::Link { target } => {
             header.set_entry_type(tar::EntryType::Symlink);
             header.set_mode(0o777);
             tar.append_link(&mut header, name, target).map_err(failed)
         }
-        Kind::Text(content) => {
+        EntryKind::Text(content) => {
             header.set_mode(0o644);
             header.set_size(content.len() as u64);
             tar.append_data(&mut header, name, content.as_slice()).map_err(failed)
         }
-        Kind::File { path, size, executable, stamp } => {
+        EntryKind::File { path, size, executable, stamp } => {
             header.set_mode(if *executable { 0o755 } else { 0o644 });
             header.set_size(*size);
             // A link in its place would lead elsewhere, and a pipe would wait for ever.

@@ -100,7 +100,7 @@ fn names(tar: &[u8]) -> Vec<String> {
     names
 }
 
-async fn tar(context: Context) -> Vec<u8> {
+async fn tar(context: BuildContext) -> Vec<u8> {
     let (stream, task) = context.tar();
     let sent = stream.try_fold(Vec::new(), |mut all, piece| async move {
         assert!(piece.len() <= PIECE);
@@ -113,7 +113,7 @@ async fn tar(context: Context) -> Vec<u8> {
 }
 
 async fn sent_by_us(root: &Path, dockerfile: &Path) -> Vec<String> {
-    names(&tar(Context::read(root, dockerfile, Builder::Classic, &[]).unwrap()).await)
+    names(&tar(BuildContext::read(root, dockerfile, IgnoreDialect::Classic, &[]).unwrap()).await)
 }
 
 const FILES: &[&str] = &[
@@ -331,23 +331,24 @@ async fn a_dockerfile_from_outside_goes_along() {
         let docker = engine.sent_by_docker(tree.path(), &dockerfile).await;
         assert_eq!(sent_by_us(tree.path(), &dockerfile).await, docker, "{rules:?}");
     }
-    let context = Context::read(tree.path(), &dockerfile, Builder::Classic, &[]).unwrap();
+    let context =
+        BuildContext::read(tree.path(), &dockerfile, IgnoreDialect::Classic, &[]).unwrap();
     let files = contents(context);
     let (name, content) = files.iter().find(|(name, _)| name.starts_with(".dockerfile.")).unwrap();
     assert_eq!(content, "FROM scratch\n");
     assert_eq!(files[".dockerignore"], format!(".dockerignore\n.dockerfile*\n{name}\n"));
 }
 
-fn contents(context: Context) -> BTreeMap<String, String> {
+fn contents(context: BuildContext) -> BTreeMap<String, String> {
     let texts = context.entries.into_iter().filter_map(|entry| match entry.kind {
-        Kind::Text(text) => Some((entry.name, String::from_utf8(text).unwrap())),
+        EntryKind::Text(text) => Some((entry.name, String::from_utf8(text).unwrap())),
         _ => None,
     });
     texts.collect()
 }
 
-fn listed(root: &Path, builder: Builder, always: &[&str]) -> Vec<String> {
-    let context = Context::read(root, &root.join("Dockerfile"), builder, always).unwrap();
+fn listed(root: &Path, dialect: IgnoreDialect, always: &[&str]) -> Vec<String> {
+    let context = BuildContext::read(root, &root.join("Dockerfile"), dialect, always).unwrap();
     context.entries.into_iter().map(|entry| entry.name).collect()
 }
 
@@ -356,7 +357,7 @@ fn exceptions_with_wildcards_reach_everywhere_with_buildkit() {
     let tree = tree();
     let sent = |rules: &str| {
         fs::write(tree.path().join(".dockerignore"), rules).unwrap();
-        listed(tree.path(), Builder::BuildKit, &[])
+        listed(tree.path(), IgnoreDialect::BuildKit, &[])
     };
     let deep = ["Dockerfile", "src", "src/pkg", "src/pkg/a.go"];
     assert_eq!(sent("**\n!**/a.go"), deep);
@@ -374,7 +375,10 @@ fn exceptions_with_wildcards_reach_everywhere_with_buildkit() {
     // The file of rules that bears the Dockerfile's name is asked alone.
     fs::write(tree.path().join("Dockerfile.dockerignore"), "*\n!foo").unwrap();
     assert_eq!(sent("*\n!x"), ["Dockerfile", "foo"]);
-    assert_eq!(listed(tree.path(), Builder::Classic, &[]), [".dockerignore", "Dockerfile", "x"]);
+    assert_eq!(
+        listed(tree.path(), IgnoreDialect::Classic, &[]),
+        [".dockerignore", "Dockerfile", "x"]
+    );
 }
 
 #[test]
@@ -385,10 +389,10 @@ fn what_is_always_ignored_can_not_be_taken_back() {
         fs::write(tree.path().join(name), "KEY=1").unwrap();
     }
     fs::write(tree.path().join(".dockerignore"), "!.env\n!src/.envs/a\n!**/.env*").unwrap();
-    for builder in [Builder::Classic, Builder::BuildKit] {
-        assert!(listed(tree.path(), builder, &[]).iter().any(|name| name.contains(".env")));
+    for dialect in [IgnoreDialect::Classic, IgnoreDialect::BuildKit] {
+        assert!(listed(tree.path(), dialect, &[]).iter().any(|name| name.contains(".env")));
         assert!(
-            !listed(tree.path(), builder, &["**/.env*"]).iter().any(|name| name.contains(".env"))
+            !listed(tree.path(), dialect, &["**/.env*"]).iter().any(|name| name.contains(".env"))
         );
     }
 }
@@ -400,7 +404,13 @@ async fn the_tar_depends_on_what_is_in_it_alone() {
     let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
     File::options().write(true).open(two.path().join("foo")).unwrap().set_modified(old).unwrap();
     let read = |tree: &tempfile::TempDir| {
-        Context::read(tree.path(), &tree.path().join("Dockerfile"), Builder::Classic, &[]).unwrap()
+        BuildContext::read(
+            tree.path(),
+            &tree.path().join("Dockerfile"),
+            IgnoreDialect::Classic,
+            &[],
+        )
+        .unwrap()
     };
     let tars = [tar(read(&one)).await, tar(read(&two)).await];
     assert!(tars[0] == tars[1]);
@@ -436,7 +446,8 @@ async fn changed_by(change: impl FnOnce(&Path)) -> (String, Error) {
     let (dockerfile, file) = (tree.path().join("Dockerfile"), tree.path().join("file"));
     fs::write(&dockerfile, "FROM scratch").unwrap();
     fs::write(&file, vec![b'a'; 1 << 20]).unwrap();
-    let context = Context::read(tree.path(), &dockerfile, Builder::BuildKit, &[]).unwrap();
+    let context =
+        BuildContext::read(tree.path(), &dockerfile, IgnoreDialect::BuildKit, &[]).unwrap();
     change(&file);
     let (stream, task) = context.tar();
     let ended = stream.try_for_each(|_| async { Ok(()) }).await.unwrap_err();
@@ -470,9 +481,13 @@ async fn a_file_that_changes_on_the_way_ends_it() {
 async fn a_stream_that_nobody_reads_ends_the_task() {
     let tree = tempfile::tempdir().unwrap();
     fs::write(tree.path().join("Dockerfile"), vec![b'a'; 4 << 20]).unwrap();
-    let context =
-        Context::read(tree.path(), &tree.path().join("Dockerfile"), Builder::BuildKit, &[])
-            .unwrap();
+    let context = BuildContext::read(
+        tree.path(),
+        &tree.path().join("Dockerfile"),
+        IgnoreDialect::BuildKit,
+        &[],
+    )
+    .unwrap();
     let (stream, task) = context.tar();
     drop(stream);
     task.await.unwrap().unwrap();
@@ -484,12 +499,21 @@ fn what_can_not_be_sent_is_named() {
         let tree = tempfile::tempdir().unwrap();
         fs::write(tree.path().join("Dockerfile"), "FROM scratch").unwrap();
         prepare(tree.path());
-        let first =
-            Context::read(tree.path(), &tree.path().join("Dockerfile"), Builder::BuildKit, &[]);
+        let first = BuildContext::read(
+            tree.path(),
+            &tree.path().join("Dockerfile"),
+            IgnoreDialect::BuildKit,
+            &[],
+        );
         // What is ignored is nobody's business.
         fs::write(tree.path().join(".dockerignore"), "bad*").unwrap();
-        Context::read(tree.path(), &tree.path().join("Dockerfile"), Builder::BuildKit, &[])
-            .unwrap();
+        BuildContext::read(
+            tree.path(),
+            &tree.path().join("Dockerfile"),
+            IgnoreDialect::BuildKit,
+            &[],
+        )
+        .unwrap();
         first.unwrap_err().to_string()
     };
     let error =
@@ -499,9 +523,13 @@ fn what_can_not_be_sent_is_named() {
     assert!(error.contains("bad\u{fffd}` is not UTF-8"), "{error}");
     let error = read(|root| symlink(OsStr::from_bytes(b"\xff"), root.join("bad")).unwrap());
     assert!(error.contains("the target of the link"), "{error}");
-    let missing =
-        Context::read(Path::new("/"), Path::new("/no/Dockerfile"), Builder::BuildKit, &[])
-            .unwrap_err();
+    let missing = BuildContext::read(
+        Path::new("/"),
+        Path::new("/no/Dockerfile"),
+        IgnoreDialect::BuildKit,
+        &[],
+    )
+    .unwrap_err();
     assert!(missing.to_string().contains("`/no/Dockerfile`"), "{missing}");
 }
 

@@ -2,40 +2,33 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt, io,
+    io,
 };
 
 use bollard::{
     BollardRequest,
     errors::Error as Failure,
-    models::{BuildInfo, BuildInfoAux, SystemVersion},
+    models::BuildInfo,
     query_parameters::{BuildImageOptions, BuildImageOptionsBuilder},
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
 use super::{
-    Credentials, Engine,
-    buildkit_session::Session,
-    lost, mended,
-    progress::{Progress, Tail},
+    builder::Builder,
+    buildkit_session::BuildKitSession,
+    connection::{Engine, lost, mended},
+    credentials::RegistryCredentials,
+    output::BuildOutput,
 };
 use crate::{
     base::{
         error::{Error, Exit, Result},
         log::Log,
-        process_env::ProcessEnv,
         redact::Secret,
     },
-    services::docker::context::Context,
+    services::docker::context::BuildContext,
 };
-
-/// Which of its two builders an engine is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Builder {
-    BuildKit,
-    Classic { because: &'static str },
-}
 
 /// An image that is to be built.
 pub(crate) struct Build {
@@ -50,33 +43,17 @@ pub(crate) struct Build {
     pub(crate) secrets: BTreeMap<String, Secret>,
     /// Images whose layers may be used again; the new image is made to be one of them.
     pub(crate) cache_from: Option<String>,
-    pub(crate) credentials: Credentials,
+    pub(crate) credentials: RegistryCredentials,
 }
 
-impl Builder {
-    /// BuildKit, unless the engine has none or DOCKER_BUILDKIT=0 says otherwise, as for Docker's own client.
-    pub(crate) fn choose(version: &SystemVersion, environment: &ProcessEnv) -> Self {
-        if environment.get("DOCKER_BUILDKIT").is_some_and(|value| ["0", "false"].contains(&value)) {
-            return Self::Classic { because: "DOCKER_BUILDKIT says so" };
-        }
-        let components = version.components.iter().flatten();
-        if components.map(|it| it.name.as_str()).any(|name| name.contains("Podman")) {
-            return Self::Classic { because: "Podman has no BuildKit" };
-        }
-        match version.api_version.as_deref().and_then(minor) {
-            Some((major, minor)) if (major, minor) < (1, 39) => {
-                Self::Classic { because: "the engine is too old" }
-            }
-            _ => Self::BuildKit,
-        }
-    }
-
-    fn check(self, build: &Build) -> Result<()> {
-        let Self::Classic { because } = self else { return Ok(()) };
+impl Build {
+    /// Rejects keys of `docker:` that only BuildKit supports, if the engine builds with the classic builder.
+    fn check(&self, builder: Builder) -> Result<()> {
+        let Builder::Classic { because } = builder else { return Ok(()) };
         let needs = [
-            ("secrets", !build.secrets.is_empty()),
-            ("cache", build.cache_from.is_some()),
-            ("platforms", build.platform.is_some()),
+            ("secrets", !self.secrets.is_empty()),
+            ("cache", self.cache_from.is_some()),
+            ("platforms", self.platform.is_some()),
         ];
         match needs.iter().find(|(_, needed)| *needed) {
             Some((key, _)) => {
@@ -89,23 +66,14 @@ impl Builder {
     }
 }
 
-impl fmt::Display for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BuildKit => f.write_str("BuildKit"),
-            Self::Classic { because } => write!(f, "the classic builder ({because})"),
-        }
-    }
-}
-
-fn minor(version: &str) -> Option<(u32, u32)> {
-    let (major, minor) = version.split_once('.')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
-}
-
 impl Engine {
     /// From files as they are now.
-    pub(crate) async fn build_from(&self, build: &Build, files: Context, log: &Log) -> Result<()> {
+    pub(crate) async fn build_from(
+        &self,
+        build: &Build,
+        files: BuildContext,
+        log: &Log,
+    ) -> Result<()> {
         let (tar, sent) = files.tar();
         let built = self.build(build, tar, log).await;
         // When the files could not be sent, the engine knows only that there were no more.
@@ -125,7 +93,7 @@ impl Engine {
         files: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
         log: &Log,
     ) -> Result<()> {
-        self.builder.check(build)?;
+        build.check(self.builder)?;
         match self.builder {
             Builder::Classic { .. } => {
                 let (logins, files) =
@@ -135,7 +103,8 @@ impl Engine {
             }
             Builder::BuildKit => {
                 let (secrets, credentials) = (build.secrets.clone(), build.credentials.clone());
-                let session = Session::open(&self.endpoint, files, secrets, credentials).await?;
+                let session =
+                    BuildKitSession::open(&self.address, files, secrets, credentials).await?;
                 let docker = self
                     .docker
                     .clone()
@@ -160,7 +129,7 @@ fn by_buildkit(mut request: BollardRequest) -> BollardRequest {
 }
 
 /// Without attestations, which only clients ask for, an image has one plain manifest: AWS Lambda takes no other.
-fn options(build: &Build, session: Option<&Session>) -> BuildImageOptions {
+fn options(build: &Build, session: Option<&BuildKitSession>) -> BuildImageOptions {
     let map =
         |pairs: &BTreeMap<String, String>| pairs.clone().into_iter().collect::<HashMap<_, _>>();
     let mut arguments = map(&build.arguments);
@@ -180,7 +149,7 @@ fn options(build: &Build, session: Option<&Session>) -> BuildImageOptions {
     BuildImageOptions {
         cachefrom: build.cache_from.clone().map(|image| vec![image]),
         session: session.map(|session| session.id.clone()),
-        remote: session.map(Session::files),
+        remote: session.map(BuildKitSession::files),
         ..options
     }
 }
@@ -192,7 +161,7 @@ async fn follow(
     story: impl Stream<Item = Result<BuildInfo, Failure>>,
 ) -> Result<()> {
     let mut story = std::pin::pin!(story);
-    let mut said = Said::default();
+    let mut said = BuildOutput::default();
     while let Some(told) = story.next().await {
         match told {
             Ok(told) => said.lines(&told).iter().for_each(|line| log.output(line)),
@@ -206,7 +175,7 @@ async fn follow(
     Ok(())
 }
 
-fn failed(build: &Build, failure: &Failure, said: &Said) -> Error {
+fn failed(build: &Build, failure: &Failure, said: &BuildOutput) -> Error {
     let refused = match failure {
         Failure::DockerStreamError { error } => error.clone(),
         Failure::DockerResponseServerError { status_code: 400..=499, message } => message.clone(),
@@ -229,117 +198,5 @@ fn failed(build: &Build, failure: &Failure, said: &Said) -> Error {
             "if a base image is private, give its registry a login: --registries HOST=VARIABLE",
         ),
         false => error,
-    }
-}
-
-/// What has been told of a build.
-#[derive(Default)]
-struct Said {
-    progress: Progress,
-    /// Of the classic builder: the beginning of a line, and the lines of the step it is at.
-    partial: String,
-    tail: Tail,
-}
-
-impl Said {
-    fn lines(&mut self, told: &BuildInfo) -> Vec<String> {
-        if let Some(BuildInfoAux::BuildKit(status)) = &told.aux {
-            return self.progress.lines(status);
-        }
-        let mut lines = Vec::new();
-        for part in told.stream.as_deref().unwrap_or_default().split_inclusive('\n') {
-            self.partial.push_str(part);
-            if part.ends_with('\n') {
-                lines.extend(self.rest());
-            }
-        }
-        // Of a pull; each layer's progress would be thousands of lines.
-        if let (Some(status), None) = (&told.status, &told.progress_detail) {
-            lines.push(match &told.id {
-                Some(id) => format!("{id}: {status}"),
-                None => status.clone(),
-            });
-        }
-        lines
-    }
-
-    fn rest(&mut self) -> Vec<String> {
-        let line = std::mem::take(&mut self.partial);
-        let line = line.trim_end();
-        if line.is_empty() {
-            return Vec::new();
-        }
-        if line.starts_with("Step ") {
-            self.tail = Tail::default();
-        }
-        self.tail.push(line);
-        vec![line.to_owned()]
-    }
-
-    fn tail(&self) -> Vec<String> {
-        match self.progress.tail() {
-            lines if lines.is_empty() => self.tail.lines(),
-            lines => lines,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bollard::models::SystemVersionComponents;
-
-    use super::*;
-
-    fn choose(api: &str, component: &str, buildkit: Option<&str>) -> Builder {
-        let version = SystemVersion {
-            api_version: Some(api.to_owned()),
-            components: Some(vec![SystemVersionComponents {
-                name: component.to_owned(),
-                ..<_>::default()
-            }]),
-            ..SystemVersion::default()
-        };
-        Builder::choose(
-            &version,
-            &ProcessEnv::new(buildkit.map(|value| ("DOCKER_BUILDKIT".into(), value.into()))),
-        )
-    }
-
-    #[test]
-    fn which_builder() {
-        assert_eq!(choose("1.41", "Engine", None), Builder::BuildKit);
-        assert_eq!(choose("1.41", "Engine", Some("1")), Builder::BuildKit);
-        for classic in [
-            choose("1.41", "Engine", Some("0")),
-            choose("1.38", "Engine", None),
-            choose("1.40", "Podman Engine", None),
-        ] {
-            assert!(matches!(classic, Builder::Classic { .. }), "{classic:?}");
-        }
-    }
-
-    #[test]
-    fn lines_of_the_classic_builder() {
-        let mut said = Said::default();
-        let stream =
-            |text: &str| BuildInfo { stream: Some(text.to_owned()), ..BuildInfo::default() };
-        assert_eq!(
-            said.lines(&stream("Step 1/2 : FROM a\n ---> 12\nSte")),
-            ["Step 1/2 : FROM a", " ---> 12"]
-        );
-        assert_eq!(said.lines(&stream("p 2/2 : RUN b\n")), ["Step 2/2 : RUN b"]);
-        let pull = |detail: Option<bollard::models::ProgressDetail>| BuildInfo {
-            id: Some("9f".to_owned()),
-            status: Some("Downloading".to_owned()),
-            progress_detail: detail,
-            ..BuildInfo::default()
-        };
-        assert_eq!(said.lines(&pull(None)), ["9f: Downloading"]);
-        assert!(said.lines(&pull(Some(<_>::default()))).is_empty());
-        assert!(said.lines(&stream("no end")).is_empty());
-        assert_eq!(
-            (said.rest(), said.tail()),
-            (vec!["no end".to_owned()], vec!["Step 2/2 : RUN b".to_owned(), "no end".to_owned()])
-        );
     }
 }

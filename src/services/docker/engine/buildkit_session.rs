@@ -37,13 +37,13 @@ use futures_util::{Stream, StreamExt};
 use reqwest::{Certificate, Client, Identity, StatusCode};
 use tonic::{Request, Response, Status, Streaming, server::NamedService};
 
-use super::{Credentials, Endpoint};
+use super::{address::EngineAddress, credentials::RegistryCredentials};
 use crate::{
     base::{
         error::{Error, Result},
         redact::Secret,
     },
-    services::registry::logins::Login,
+    services::registry::login::Login,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,27 +54,27 @@ const BUFFER: usize = 64 * 1024;
 type Files = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
 /// Open as long as this value lives.
-pub(crate) struct Session {
+pub(crate) struct BuildKitSession {
     pub(crate) id: String,
     tasks: tokio::task::JoinSet<()>,
 }
 
-impl Session {
+impl BuildKitSession {
     pub(crate) async fn open(
-        endpoint: &Endpoint,
+        address: &EngineAddress,
         files: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
         secrets: BTreeMap<String, Secret>,
-        credentials: Credentials,
+        credentials: RegistryCredentials,
     ) -> Result<Self> {
         let id = Secret::random()
             .map_err(|error| Error::internal("there are no random numbers").why(error))?;
         let id = id.expose().to_owned();
         let failed = |error: &dyn std::fmt::Display| {
-            Error::input(format!("the engine at {endpoint} opens no BuildKit session"))
+            Error::input(format!("the engine at {address} opens no BuildKit session"))
                 .why(error)
                 .hint("set DOCKER_BUILDKIT=0 to build with the classic builder")
         };
-        let (client, url) = client(endpoint)?;
+        let (client, url) = client(address)?;
         let methods = [
             HEALTH.to_owned(),
             format!("/{}/Pull", UploadServer::<Answers>::NAME),
@@ -127,14 +127,14 @@ impl Session {
 }
 
 /// bollard gives no connection away, so this one is made beside it, to the same place.
-fn client(endpoint: &Endpoint) -> Result<(Client, String)> {
+fn client(address: &EngineAddress) -> Result<(Client, String)> {
     let builder = Client::builder().no_proxy().http1_only().connect_timeout(CONNECT_TIMEOUT);
-    let (builder, url) = match endpoint {
-        Endpoint::Unix(path) => {
+    let (builder, url) = match address {
+        EngineAddress::Unix(path) => {
             (builder.unix_socket(path.as_path()), "http://docker/session".to_owned())
         }
-        Endpoint::Tcp(address) => (builder, format!("http://{address}/session")),
-        Endpoint::Tls { address, certificates } => {
+        EngineAddress::Tcp(address) => (builder, format!("http://{address}/session")),
+        EngineAddress::Tls { address, certificates } => {
             let read = |name: &str| {
                 let path = certificates.join(name);
                 std::fs::read(&path).map_err(|error| {
@@ -167,7 +167,7 @@ struct Answers {
     /// Taken by whoever asks first.
     files: Mutex<Option<Files>>,
     secrets: BTreeMap<String, Secret>,
-    credentials: Credentials,
+    credentials: RegistryCredentials,
 }
 
 #[tonic::async_trait]

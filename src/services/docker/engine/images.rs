@@ -2,12 +2,12 @@
 
 use bollard::errors::Error as Failure;
 
-use super::{Engine, lost};
+use super::connection::{Engine, lost};
 use crate::base::error::Result;
 
 /// An image in the engine's own store.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Local {
+pub(crate) struct LocalImage {
     /// `sha256:…` of its configuration; names it on this engine alone.
     pub(crate) id: String,
     /// `repository@sha256:…`, as far as it came from a registry.
@@ -16,9 +16,9 @@ pub(crate) struct Local {
 
 impl Engine {
     /// None where it has no such image.
-    pub(crate) async fn image(&self, name: &str) -> Result<Option<Local>> {
+    pub(crate) async fn image(&self, name: &str) -> Result<Option<LocalImage>> {
         match self.docker.inspect_image(name).await {
-            Ok(found) => Ok(Some(Local {
+            Ok(found) => Ok(Some(LocalImage {
                 // Podman leaves out how it is hashed.
                 id: format!(
                     "sha256:{}",

@@ -6,18 +6,21 @@ use bollard::{
 };
 use futures_util::StreamExt;
 
-use super::{Engine, credentials, words};
+use super::{
+    connection::{Engine, words},
+    credentials::credentials,
+};
 use crate::{
     base::{
         error::{Error, Result},
         log::Log,
     },
-    services::registry::logins::Login,
+    services::registry::login::Login,
 };
 
 /// Why a registry did not take an image. The text is the engine's, which is the registry's.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum PushRejection {
     /// Who we are is not known, or not any more.
     Unauthorized(String),
     /// Who we are is known, and may not do this.
@@ -47,15 +50,15 @@ impl Engine {
         host: &str,
         login: Option<&Login>,
         log: &Log,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), PushRejection> {
         let options = PushImageOptionsBuilder::default().tag(tag).build();
         let login = login.map(|login| credentials(host, login)).unwrap_or_default();
         let mut story =
             std::pin::pin!(self.docker.push_image(repository, Some(options), Some(login)));
         while let Some(told) = story.next().await {
-            let told = told.map_err(|failure| refusal(&failure))?;
+            let told = told.map_err(|failure| rejection(&failure))?;
             if let Some(error) = told.error_detail.and_then(|detail| detail.message) {
-                return Err(Refusal::of(error));
+                return Err(PushRejection::of(error));
             }
             if let (Some(status), None) = (told.status, told.progress_detail) {
                 log.detail(&status);
@@ -65,11 +68,11 @@ impl Engine {
     }
 }
 
-fn refusal(failure: &Failure) -> Refusal {
-    Refusal::of(words(failure))
+fn rejection(failure: &Failure) -> PushRejection {
+    PushRejection::of(words(failure))
 }
 
-impl Refusal {
+impl PushRejection {
     /// The engine passes on what the registry said, and no code.
     fn of(text: String) -> Self {
         let has = |words: &[&str]| words.iter().any(|word| text.to_lowercase().contains(word));
@@ -114,32 +117,32 @@ mod tests {
 
     #[test]
     fn the_words_of_engines_and_registries() {
-        type Kind = fn(String) -> Refusal;
-        let cases: [(Kind, &str); 9] = [
-            (Refusal::Unauthorized, "no basic auth credentials"),
-            (Refusal::Unauthorized, "unauthorized: authentication required"),
+        type Variant = fn(String) -> PushRejection;
+        let cases: [(Variant, &str); 9] = [
+            (PushRejection::Unauthorized, "no basic auth credentials"),
+            (PushRejection::Unauthorized, "unauthorized: authentication required"),
             (
-                Refusal::Unauthorized,
+                PushRejection::Unauthorized,
                 "denied: Your authorization token has expired. Reauthenticate and try again.",
             ),
             (
-                Refusal::Denied,
+                PushRejection::Denied,
                 "denied: User: arn:aws:iam::1:role/x is not authorized to perform: ecr:PutImage",
             ),
             (
-                Refusal::Missing,
+                PushRejection::Missing,
                 "name unknown: The repository with name 'x' does not exist in the registry with id '1'",
             ),
             (
-                Refusal::Immutable,
+                PushRejection::Immutable,
                 "tag invalid: The image tag 'latest' already exists in the 'x' repository and cannot be overwritten because the repository is immutable.",
             ),
-            (Refusal::Trouble, "toomanyrequests: Rate exceeded"),
-            (Refusal::Trouble, "received unexpected HTTP status: 503 Service Unavailable"),
-            (Refusal::Trouble, "EOF"),
+            (PushRejection::Trouble, "toomanyrequests: Rate exceeded"),
+            (PushRejection::Trouble, "received unexpected HTTP status: 503 Service Unavailable"),
+            (PushRejection::Trouble, "EOF"),
         ];
         for (kind, text) in cases {
-            assert_eq!(Refusal::of(text.to_owned()), kind(text.to_owned()));
+            assert_eq!(PushRejection::of(text.to_owned()), kind(text.to_owned()));
         }
     }
 }

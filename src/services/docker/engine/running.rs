@@ -9,7 +9,7 @@ use bollard::{
 };
 use futures_util::StreamExt;
 
-use super::{Engine, lost};
+use super::connection::{Engine, lost};
 use crate::base::error::Result;
 
 pub(crate) struct Running<'e> {

@@ -12,7 +12,7 @@ use crate::base::{
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Endpoint {
+pub(crate) enum EngineAddress {
     Unix(PathBuf),
     /// `host:port`
     Tcp(String),
@@ -23,7 +23,7 @@ pub(crate) enum Endpoint {
     },
 }
 
-impl Endpoint {
+impl EngineAddress {
     /// DOCKER_HOST; without it the first socket that is there: Docker's, a rootless Docker's, Podman's.
     pub(crate) fn find(environment: &ProcessEnv) -> Result<Self> {
         if let Some(named) = environment.get("DOCKER_HOST") {
@@ -67,7 +67,7 @@ impl Endpoint {
     }
 }
 
-impl fmt::Display for Endpoint {
+impl fmt::Display for EngineAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
@@ -105,17 +105,20 @@ mod tests {
         ProcessEnv::new(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())))
     }
 
-    fn named(host: &str, others: &[(&str, &str)]) -> Result<Endpoint> {
-        Endpoint::find(&environment(&[&[("DOCKER_HOST", host)], others].concat()))
+    fn named(host: &str, others: &[(&str, &str)]) -> Result<EngineAddress> {
+        EngineAddress::find(&environment(&[&[("DOCKER_HOST", host)], others].concat()))
     }
 
     #[test]
     fn what_docker_host_says() {
-        assert_eq!(named("unix:///run/x.sock", &[]).unwrap(), Endpoint::Unix("/run/x.sock".into()));
+        assert_eq!(
+            named("unix:///run/x.sock", &[]).unwrap(),
+            EngineAddress::Unix("/run/x.sock".into())
+        );
         for plain in ["tcp://10.0.0.1:2375", "http://10.0.0.1:2375/"] {
-            assert_eq!(named(plain, &[]).unwrap(), Endpoint::Tcp("10.0.0.1:2375".into()));
+            assert_eq!(named(plain, &[]).unwrap(), EngineAddress::Tcp("10.0.0.1:2375".into()));
         }
-        let tls = |certificates: &str| Endpoint::Tls {
+        let tls = |certificates: &str| EngineAddress::Tls {
             address: "h:2376".into(),
             certificates: certificates.into(),
         };
@@ -142,14 +145,17 @@ mod tests {
         if is_socket(Path::new("/var/run/docker.sock")) {
             // This machine's own engine comes first, whatever else there is.
             assert_eq!(
-                Endpoint::find(&environment(&[])).unwrap(),
-                Endpoint::Unix("/var/run/docker.sock".into())
+                EngineAddress::find(&environment(&[])).unwrap(),
+                EngineAddress::Unix("/var/run/docker.sock".into())
             );
             return;
         }
         let folder = tempfile::tempdir().unwrap();
         let found = || {
-            Endpoint::find(&environment(&[("XDG_RUNTIME_DIR", folder.path().to_str().unwrap())]))
+            EngineAddress::find(&environment(&[(
+                "XDG_RUNTIME_DIR",
+                folder.path().to_str().unwrap(),
+            )]))
         };
         let podman = folder.path().join("podman/podman.sock");
         fs::create_dir(podman.parent().unwrap()).unwrap();
@@ -162,9 +168,9 @@ mod tests {
             );
         }
         let _podman = UnixListener::bind(&podman).unwrap();
-        assert_eq!(found().unwrap(), Endpoint::Unix(podman));
+        assert_eq!(found().unwrap(), EngineAddress::Unix(podman));
         let docker = folder.path().join("docker.sock");
         let _docker = UnixListener::bind(&docker).unwrap();
-        assert_eq!(found().unwrap(), Endpoint::Unix(docker));
+        assert_eq!(found().unwrap(), EngineAddress::Unix(docker));
     }
 }

@@ -1,14 +1,13 @@
 //! What BuildKit tells of a build, as lines: each step with its number, what it prints, and how it ended.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use bollard::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog};
 
-/// Of a failed step's output, so many lines go into the error.
-const TAIL: usize = 20;
+use super::tail::Tail;
 
 #[derive(Default)]
-pub(crate) struct Progress {
+pub(crate) struct BuildKitProgress {
     steps: BTreeMap<String, Step>,
     /// Digest of the step that failed.
     failed: Option<String>,
@@ -23,24 +22,7 @@ struct Step {
     tail: Tail,
 }
 
-/// The last lines of something.
-#[derive(Default)]
-pub(crate) struct Tail(VecDeque<String>);
-
-impl Tail {
-    pub(crate) fn push(&mut self, line: &str) {
-        if self.0.len() == TAIL {
-            self.0.pop_front();
-        }
-        self.0.push_back(line.to_owned());
-    }
-
-    pub(crate) fn lines(&self) -> Vec<String> {
-        self.0.iter().cloned().collect()
-    }
-}
-
-impl Progress {
+impl BuildKitProgress {
     /// The lines that `status` adds.
     pub(crate) fn lines(&mut self, status: &StatusResponse) -> Vec<String> {
         let mut lines = Vec::new();
@@ -147,7 +129,7 @@ mod tests {
 
     #[test]
     fn steps_output_and_ends() {
-        let mut progress = Progress::default();
+        let mut progress = BuildKitProgress::default();
         let begun = StatusResponse {
             vertexes: vec![vertex("a", "[1/2] FROM base"), vertex("b", "[2/2] RUN make")],
             logs: vec![log("b", "one\ntw"), log("a", "whole\r\n")],
@@ -171,12 +153,5 @@ mod tests {
         };
         assert_eq!(progress.lines(&end), ["#2 tw", "#2 ERROR: exit code: 1"]);
         assert_eq!(progress.tail(), ["one", "tw"]);
-    }
-
-    #[test]
-    fn the_last_lines_only() {
-        let mut tail = Tail::default();
-        (0..100).for_each(|n| tail.push(&n.to_string()));
-        assert_eq!((tail.lines().len(), tail.lines()[0].as_str()), (TAIL, "80"));
     }
 }
