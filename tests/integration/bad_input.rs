@@ -238,11 +238,11 @@ fn mistakes_in_release_data() {
     }
     for key in ["commit", "version", "component", "team", "s3_key", "source_code_hash", "image_id"]
     {
-        let says = format!("release data can't set `{key}`, which cdflow sets itself");
+        let says = format!("release data cannot set `{key}`, which cdflow sets itself");
         project.refuses(
             ["release", "1", "--release-data", &format!("{key}=x")],
             2,
-            &[&says, "-> give it another name"],
+            &[&says, "-> use another key"],
         );
     }
     let twice = ["release", "1", "--release-data", "a=1", "--release-data", "a=2"];
