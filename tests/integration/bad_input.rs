@@ -101,7 +101,7 @@ fn mistakes_in_the_manifest() {
         (good.clone() + "terraform-version: new\n", &["cdflow.yml:4:20: "]),
         (
             good.replace("./account-scheme.json", "https://example.com/x"),
-            &["cdflow.yml:1:21: `https://` is no place"],
+            &["cdflow.yml:1:21: `https://example.com/x` is not an account scheme location"],
         ),
         (
             good.replace("./account-scheme.json", "none.json"),
