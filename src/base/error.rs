@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Why a run ended, as the process exit code says it. The numbers are part of the public contract (README, "Exit codes").
+/// Why a run ended, as the process exit code says it. The numbers are part of the public contract (docs/exit-codes.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// A defect of cdflow itself.
@@ -37,7 +37,7 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// A stable word, for programs (README, "Exit codes").
+    /// A stable word, for programs (docs/exit-codes.md).
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Internal => "internal",

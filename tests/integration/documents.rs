@@ -1,5 +1,5 @@
-//! The documents say what the program does: flags, exit codes, keys, variables and files stand in
-//! them, and what people copy from them loads.
+//! The documents match the program: they name every flag, exit code, key, variable and file, and
+//! the files that people copy from them load.
 
 use crate::support::{Aws, Project, cdflow, in_repository};
 use serde_json::Value;
@@ -26,31 +26,30 @@ const COMMANDS: [&str; 16] = [
 ];
 
 #[test]
-fn every_command_and_flag_stands_in_the_documents() {
-    let (readme, page) = (read("README.md"), read("docs/commands.md"));
+fn the_documents_name_every_command_and_flag() {
+    let page = read("docs/commands.md");
+    let table = section(&page, "## Commands");
     // `help` is clap's.
     let commands: Vec<String> =
         help(&[]).lines().filter_map(command_of).filter(|command| command != "help").collect();
     assert_eq!(commands, COMMANDS);
     for command in every_command() {
         let name = command.join(" ");
-        for (file, text) in [("README.md", &readme), ("docs/commands.md", &page)] {
-            assert!(
-                text.contains(&format!("| `cdflow {name}")),
-                "{file}: no `cdflow {name}` in the table"
-            );
-        }
+        assert!(
+            table.contains(&format!("| `cdflow {name}")),
+            "docs/commands.md: no `cdflow {name}` in the table"
+        );
         for flag in flags(&help(&command)) {
             assert!(
                 names(&page, &flag),
-                "docs/commands.md: nothing of `{flag}` of `cdflow {name}`"
+                "docs/commands.md: `{flag}` of `cdflow {name}` is missing"
             );
         }
     }
 }
 
 #[test]
-fn the_documents_have_no_flag_that_the_program_has_not() {
+fn the_documents_name_no_unknown_flag() {
     let known: BTreeSet<String> =
         every_command().iter().flat_map(|command| flags(&help(command))).collect();
     let known = known.into_iter().chain(flags(&help(&[]))).collect::<BTreeSet<_>>();
@@ -58,14 +57,14 @@ fn the_documents_have_no_flag_that_the_program_has_not() {
     let commands = section(&page, "## Commands");
     let flags_of_table = commands.lines().filter(|line| line.starts_with('|')).flat_map(flags);
     for flag in flags_of_table {
-        assert!(known.contains(&flag), "docs/commands.md: there is no flag `{flag}`");
+        assert!(known.contains(&flag), "docs/commands.md: unknown flag `{flag}`");
     }
 }
 
 #[test]
-fn every_exit_code_stands_in_the_readme() {
-    let readme = read("README.md");
-    let table: Vec<u8> = section(&readme, "## Exit codes")
+fn the_documents_name_every_exit_code() {
+    let page = read("docs/exit-codes.md");
+    let table: Vec<u8> = section(&page, "## Codes")
         .lines()
         .filter_map(|line| line.strip_prefix("| ")?.split_once(" |")?.0.parse().ok())
         .collect();
@@ -82,7 +81,7 @@ fn every_exit_code_stands_in_the_readme() {
 }
 
 #[test]
-fn every_key_stands_in_the_documents() {
+fn the_documents_name_every_key() {
     let page = read("docs/configuration.md");
     for (section_name, source, structs) in [
         (
@@ -101,25 +100,25 @@ fn every_key_stands_in_the_documents() {
         let text = section(&page, section_name);
         for name in structs {
             for key in keys(&read(source), name) {
-                let stands = [
+                let spellings = [
                     format!("`{key}`"),
                     format!("`{key}."),
                     format!(".{key}`"),
                     format!("\"{key}\""),
                 ];
                 assert!(
-                    stands.iter().any(|it| text.contains(it)),
-                    "docs/configuration.md, {section_name}: nothing of `{key}`"
+                    spellings.iter().any(|it| text.contains(it)),
+                    "docs/configuration.md, {section_name}: `{key}` is missing"
                 );
             }
         }
     }
 }
 
-/// The lists of keys are read from the source; here the program itself says that it knows no
-/// others.
+/// The lists of keys are read from the source; this test compares them with the program's own
+/// list.
 #[test]
-fn the_program_knows_the_keys_that_this_test_reads() {
+fn the_program_accepts_exactly_the_keys_in_its_source() {
     let project = Project::local("greeting");
     project.append("cdflow.yml", "zzzzzzzzzzzzzzzzzzzzzzzz: 1\n");
     let output = project.cdflow(["status"]).run();
@@ -139,9 +138,9 @@ fn the_program_knows_the_keys_that_this_test_reads() {
 }
 
 #[test]
-fn every_variable_that_terraform_sees_stands_in_the_documents() {
+fn the_documents_name_every_variable_that_terraform_gets() {
     let page = read("docs/terraform.md");
-    let text = section(&page, "## What Terraform sees");
+    let text = section(&page, "## Environment variables");
     let source = read("src/base/process_env.rs");
     let names: Vec<&str> = source
         .lines()
@@ -152,12 +151,12 @@ fn every_variable_that_terraform_sees_stands_in_the_documents() {
         "src/base/process_env.rs is no longer written as this test reads it: {names:?}"
     );
     for name in names {
-        assert!(text.contains(&format!("`{name}`")), "docs/terraform.md: nothing of `{name}`");
+        assert!(text.contains(&format!("`{name}`")), "docs/terraform.md: `{name}` is missing");
     }
 }
 
 #[test]
-fn what_the_documents_show_of_cdflow_yml_and_of_the_scheme_loads() {
+fn examples_of_cdflow_yml_and_the_account_scheme_load() {
     let pages = read("docs/configuration.md") + &read("docs/aws.md");
     let manifests: Vec<String> = blocks(&pages, "yaml")
         .into_iter()
@@ -191,7 +190,7 @@ fn what_the_documents_show_of_cdflow_yml_and_of_the_scheme_loads() {
 }
 
 #[test]
-fn json_of_the_documents_is_json() {
+fn json_in_the_documents_is_valid() {
     let documents = documents();
     let found: Vec<String> =
         documents.iter().flat_map(|document| blocks(&read(document), "json")).collect();
@@ -203,7 +202,7 @@ fn json_of_the_documents_is_json() {
 }
 
 #[test]
-fn links_of_the_documents_lead_somewhere() {
+fn links_in_the_documents_resolve() {
     for document in &documents() {
         let (file, text) = (in_repository(document), read(document));
         let targets = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
@@ -213,21 +212,21 @@ fn links_of_the_documents_lead_somewhere() {
                 .map_or((target, None), |(path, wanted)| (path, Some(wanted)));
             let linked =
                 if path.is_empty() { file.clone() } else { file.parent().unwrap().join(path) };
-            assert!(linked.exists(), "{document}: there is no `{target}`");
+            assert!(linked.exists(), "{document}: `{target}` is missing");
             let Some(heading) = heading else { continue };
-            let is_there = fs::read_to_string(linked)
+            let found = fs::read_to_string(linked)
                 .unwrap()
                 .lines()
                 .filter_map(anchor)
                 .any(|it| it == heading);
-            assert!(is_there, "{document}: no heading for `{target}`");
+            assert!(found, "{document}: no heading for `{target}`");
         }
     }
 }
 
-/// One row for each behaviour of the predecessor, in its order, with a word on what became of it.
+/// The guide has one row for each behaviour of the predecessor, in its order, with the outcome.
 #[test]
-fn the_guide_leaves_no_behaviour_out() {
+fn the_migration_guide_is_complete() {
     let guide = read("docs/migrating-from-cdflow.md");
     let cells = |line: &str| -> Vec<String> {
         line.split(" | ").map(|cell| cell.trim_matches(['|', ' ']).to_owned()).collect()
@@ -238,7 +237,7 @@ fn the_guide_leaves_no_behaviour_out() {
     assert_eq!(numbers, (1..=76).collect::<Vec<_>>());
     for row in rows {
         assert!(
-            ["same", "changed: ", "gone: "].iter().any(|word| row[2].starts_with(word)),
+            ["same", "changed: ", "removed: "].iter().any(|word| row[2].starts_with(word)),
             "{row:?}"
         );
     }
@@ -272,13 +271,12 @@ fn action_yml_its_page_and_the_program_have_the_same_outputs() {
     let written: BTreeSet<String> =
         declared.iter().filter(|name| source.contains(&format!("(\"{name}\","))).cloned().collect();
     assert_eq!(written, declared);
-    assert_eq!(column(&read("docs/reports.md")), declared);
+    assert_eq!(column(section(&read("docs/reports.md"), "## Outputs")), declared);
 }
 
-/// Examples and documents: what a step of theirs gives the Action is declared, and so is what they
-/// take from it.
+/// Steps in examples and documents use only declared inputs and outputs of the Action.
 #[test]
-fn workflows_use_what_there_is() {
+fn workflows_use_declared_inputs_and_outputs() {
     let action = action_yml();
     let (inputs, outputs) = (names_of(&action["inputs"]), names_of(&action["outputs"]));
     let of_page = |page: &str| {
@@ -301,16 +299,16 @@ fn workflows_use_what_there_is() {
         );
         for step in &found {
             for input in names_of(&step["with"]) {
-                assert!(inputs.contains(&input), "{name}: there is no input `{input}`");
+                assert!(inputs.contains(&input), "{name}: unknown input `{input}`");
             }
             for command in commands_of(step["with"]["command"].as_str().unwrap()) {
-                assert!(is_command(&command), "{name}: there is no command `{command}`");
+                assert!(is_command(&command), "{name}: unknown command `{command}`");
             }
             let Some(id) = step["id"].as_str() else { continue };
             for used in text.split(&format!("steps.{id}.outputs.")).skip(1) {
                 let output =
                     used.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).next().unwrap();
-                assert!(outputs.contains(output), "{name}: there is no output `{output}`");
+                assert!(outputs.contains(output), "{name}: unknown output `{output}`");
             }
         }
         steps.extend(found);
@@ -318,7 +316,8 @@ fn workflows_use_what_there_is() {
     assert!(workflows.len() > 6 && steps.len() > 10, "{workflows:?}");
 }
 
-/// Also those of an expression: `${{ … && 'preview down' || 'preview up' }}`.
+/// Returns the commands of an input, including those in an expression:
+/// `${{ … && 'preview down' || 'preview up' }}`.
 fn commands_of(text: &str) -> impl Iterator<Item = String> {
     let words: Vec<String> = match text.contains("${{") {
         true => text
@@ -355,7 +354,7 @@ fn names_of(mapping: &Value) -> BTreeSet<String> {
     mapping.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
 }
 
-/// What stands in backticks in the first column of the tables.
+/// Returns the words in backticks in the first column of the tables.
 fn column(text: &str) -> BTreeSet<String> {
     let cells = text
         .lines()
@@ -365,16 +364,19 @@ fn column(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn what_holds_a_promise_is_there() {
-    let readme = read("README.md");
-    for line in section(&readme, "## Promises").lines().filter(|line| line.contains("`src/")) {
+fn the_code_and_tests_of_every_promise_exist() {
+    let page = read("docs/guarantees.md");
+    let promises = section(&page, "## Promises");
+    let rows: Vec<&str> = promises.lines().filter(|line| line.contains("`src/")).collect();
+    assert!(rows.len() >= 22, "docs/guarantees.md: promises are missing: {rows:?}");
+    for line in rows {
         let quoted: Vec<&str> = line.split('`').skip(1).step_by(2).collect();
         let (files, tests): (Vec<_>, Vec<_>) = quoted.into_iter().partition(|it| it.contains('/'));
         let text: String = files.iter().map(|file| read(file)).collect();
         for test in tests {
             assert!(
                 text.contains(&format!("fn {test}(")),
-                "README.md: `{test}` is not in {}",
+                "docs/guarantees.md: `{test}` is not in {}",
                 files.join(", ")
             );
         }
@@ -382,7 +384,7 @@ fn what_holds_a_promise_is_there() {
 }
 
 #[test]
-fn every_folder_stands_in_the_architecture() {
+fn the_architecture_names_every_folder() {
     let text = read("ARCHITECTURE.md");
     let tree = blocks(&text, "text").into_iter().find(|block| block.contains("src/")).unwrap();
     let mut folders = vec![in_repository("src")];
@@ -393,7 +395,7 @@ fn every_folder_stands_in_the_architecture() {
             if path.is_dir() {
                 assert!(
                     tree.contains(&format!("{name}/")),
-                    "ARCHITECTURE.md: nothing of the folder `{name}`"
+                    "ARCHITECTURE.md: the folder `{name}` is missing"
                 );
                 folders.push(path);
             } else if name.ends_with(".rs")
@@ -415,8 +417,8 @@ fn every_folder_stands_in_the_architecture() {
     }
 }
 
-/// The tree's lines are paths, by their indentation; what a merge leaves twice, or a rename leaves
-/// behind, would go unseen.
+/// The lines of the tree are paths, by their indentation. Without this test, a line that a merge
+/// duplicates or a rename leaves behind would go unnoticed.
 #[test]
 fn the_architecture_names_each_module_once() {
     let text = read("ARCHITECTURE.md");
@@ -429,7 +431,7 @@ fn the_architecture_names_each_module_once() {
         }
         folders.truncate((line.len() - line.trim_start().len()) / 2);
         let path = format!("{}{name}", folders.concat());
-        assert!(in_repository(&path).exists(), "ARCHITECTURE.md: there is no `{path}`");
+        assert!(in_repository(&path).exists(), "ARCHITECTURE.md: `{path}` is missing");
         if name.ends_with('/') {
             folders.push(name.to_owned());
         }
@@ -438,21 +440,39 @@ fn the_architecture_names_each_module_once() {
     assert!(seen.len() > 40, "{seen:?}");
 }
 
-/// A section that the table of contents leaves out is found by nobody.
+/// A page with several sections lists all of them at its top, in their order.
 #[test]
-fn the_contents_name_every_section() {
-    let readme = read("README.md");
-    let contents =
-        section(&readme, "## Contents").lines().filter_map(|line| line.strip_prefix("- ["));
-    let contents: Vec<&str> = contents.filter_map(|line| Some(line.split_once(']')?.0)).collect();
-    let headings: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("## ")).collect();
-    assert_eq!(
-        contents,
-        headings.into_iter().filter(|heading| *heading != "Contents").collect::<Vec<_>>()
-    );
+fn contents_name_every_section() {
+    let pages = documents();
+    let mut with_contents = 0;
+    for page in pages.iter().filter(|page| page.starts_with("docs/")) {
+        let text = read(page);
+        let headings: Vec<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+        if headings.len() < 2 || text.lines().count() < 80 {
+            continue;
+        }
+        let top = text.split("\n## ").next().unwrap().lines();
+        let contents: Vec<&str> = top
+            .filter_map(|line| line.strip_prefix("- [")?.split_once(']').map(|(title, _)| title))
+            .collect();
+        assert_eq!(contents, headings, "{page}");
+        with_contents += 1;
+    }
+    assert!(with_contents >= 8, "{with_contents} pages with contents");
 }
 
-/// Those for people, by their paths.
+/// A newcomer reads the README in one go, and finds the two commands to start with.
+#[test]
+fn the_readme_is_short() {
+    let readme = read("README.md");
+    assert!(readme.lines().count() < 150, "README.md: {} lines", readme.lines().count());
+    for command in ["`make demo`", "`make test`"] {
+        assert!(readme.contains(command), "README.md: {command} is missing");
+    }
+}
+
+/// Returns the paths of the pages for people.
 fn documents() -> Vec<String> {
     let pages = fs::read_dir(in_repository("docs"))
         .unwrap()
@@ -460,17 +480,21 @@ fn documents() -> Vec<String> {
     let pages = pages.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
     let others =
         ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(str::to_owned);
-    others.into_iter().chain(pages).collect()
+    let examples = fs::read_dir(in_repository("examples")).unwrap().map(|entry| {
+        format!("examples/{}/README.md", entry.unwrap().file_name().into_string().unwrap())
+    });
+    let examples = examples.filter(|page| in_repository(page).exists());
+    others.into_iter().chain(pages).chain(examples).collect()
 }
 
-/// A page that the README does not name is found by nobody.
+/// A reader finds every page from the README.
 #[test]
 fn the_readme_names_every_page() {
     let readme = read("README.md");
     for page in documents().iter().filter(|page| page.starts_with("docs/")) {
         assert!(
             section(&readme, "## Documentation").contains(&format!("]({page})")),
-            "README.md: nothing of {page}"
+            "README.md: a link to {page} is missing"
         );
     }
 }
@@ -479,7 +503,7 @@ fn read(file: &str) -> String {
     fs::read_to_string(in_repository(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// As they are typed: `preview` has commands of its own.
+/// Returns the commands as they are typed: `preview` has subcommands.
 fn every_command() -> Vec<Vec<&'static str>> {
     let own = ["up", "down", "reap"].map(|command| vec!["preview", command]);
     COMMANDS
@@ -494,7 +518,7 @@ fn help(arguments: &[&str]) -> String {
     cdflow(arguments.iter().copied().chain(["--help"])).run().success().stdout.clone()
 }
 
-/// A line of the list of commands: two spaces, the name, spaces, what it does.
+/// Returns the name in a line of the command list: two spaces, name, spaces, summary.
 fn command_of(line: &str) -> Option<String> {
     let (name, _) = line.strip_prefix("  ")?.split_once("  ")?;
     (!name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase())).then(|| name.to_owned())
@@ -512,20 +536,20 @@ fn flags(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Whether `flag` stands in `text`, not only a longer one that begins so.
+/// Whether `text` contains exactly `flag`, not only a longer flag with this prefix.
 fn names(text: &str, flag: &str) -> bool {
     flags(text).contains(flag)
 }
 
-/// From a heading to the next of its level.
+/// Returns the text from a heading to the next one of its level.
 fn section<'t>(text: &'t str, heading: &str) -> &'t str {
     let start =
-        text.find(&format!("\n{heading}")).unwrap_or_else(|| panic!("there is no `{heading}`")) + 1;
+        text.find(&format!("\n{heading}")).unwrap_or_else(|| panic!("`{heading}` is missing")) + 1;
     let end = text[start + 1..].find("\n## ").map_or(text.len(), |end| start + 1 + end);
     &text[start..end]
 }
 
-/// The contents of the fenced blocks of a language.
+/// Returns the contents of the fenced blocks of a language.
 fn blocks(text: &str, language: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut block: Option<(bool, String)> = None;
@@ -542,11 +566,11 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
     found
 }
 
-/// The keys of a struct that serde reads, as they are spelled in the file.
+/// Returns the keys of a struct that serde reads, as the file spells them.
 fn keys(source: &str, name: &str) -> Vec<String> {
     let start = source
         .find(&format!("struct {name} {{"))
-        .unwrap_or_else(|| panic!("there is no struct `{name}`"));
+        .unwrap_or_else(|| panic!("struct `{name}` is missing"));
     let body = &source[start..start + source[start..].find("\n}").unwrap()];
     let mut renamed: Option<String> = None;
     let mut found = Vec::new();
@@ -564,7 +588,7 @@ fn keys(source: &str, name: &str) -> Vec<String> {
     found
 }
 
-/// As GitHub makes it of a heading.
+/// Returns the anchor that GitHub derives from a heading.
 fn anchor(line: &str) -> Option<String> {
     let title = line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#'))?;
     let kept = title
