@@ -93,8 +93,8 @@ fn the_documents_name_every_key() {
         ("## cdflow.yml", "src/config/guards.rs", &["Limits", "EnvironmentLimits"][..]),
         (
             "## Account scheme",
-            "src/config/scheme/mod.rs",
-            &["File", "FileAccount", "FileBackend", "Upgrade"][..],
+            "src/config/scheme/file.rs",
+            &["SchemeFile", "FileAccount", "FileBackend", "UpgradeKeys"][..],
         ),
     ] {
         let text = section(&page, section_name);
@@ -133,7 +133,7 @@ fn the_program_accepts_exactly_the_keys_in_its_source() {
     let output = project.cdflow(["status"]).run();
     output.fails(2).stderr_has(&format!(
         "known here: {}",
-        keys(&read("src/config/scheme/mod.rs"), "File").join(", ")
+        keys(&read("src/config/scheme/file.rs"), "SchemeFile").join(", ")
     ));
 }
 
