@@ -28,10 +28,7 @@ const OUTPUTS_LIMIT: usize = 8_000;
 /// `limit` is the approximate size in bytes.
 pub(super) fn alerts(report: &Report, limit: usize) -> String {
     let place = place(report);
-    let losses = report
-        .plan
-        .as_ref()
-        .map(|plan| losses::show(plan, &place, report.outcome.is_past(), limit));
+    let losses = report.plan.as_ref().map(|plan| losses::show(plan, &place, report.outcome, limit));
     let parts = [
         failure(report, &place),
         guard(report, &place),

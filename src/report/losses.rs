@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    Outcome,
     markdown::{block, code, counted, grouped},
     plan::{PlanReport, PlannedResource},
 };
@@ -16,17 +17,19 @@ const LIST_START: &str = "<!-- cdflow:list -->";
 const LIST_END: &str = "<!-- cdflow:list-end -->";
 
 /// Returns an alert and, if it is too short for all, a list. Empty if nothing is destroyed.
-/// `limit` is in bytes; `is_past` is true if the plan was applied.
-pub(super) fn show(plan: &PlanReport, place: &str, is_past: bool, limit: usize) -> String {
+/// `limit` is in bytes.
+pub(super) fn show(plan: &PlanReport, place: &str, outcome: Outcome, limit: usize) -> String {
     let losses: Vec<&PlannedResource> = plan.losses().collect();
     if losses.is_empty() {
         return String::new();
     }
     // After the apply, a warning would come too late.
-    let kind = if is_past { "NOTE" } else { "CAUTION" };
-    let mut alert = format!("> [!{kind}]\n> {place}: {}\n>", headline(&losses, is_past));
+    let kind = if outcome.is_past() { "NOTE" } else { "CAUTION" };
+    let mut alert = format!("> [!{kind}]\n> {place}: {}\n>", headline(&losses, outcome));
     for loss in losses.iter().take(IN_ALERT) {
-        alert.push_str(&format!("\n> - {} {}", code(&loss.address), what(loss.action, is_past)));
+        let what = if loss.action == ChangeAction::Replace { "replaced" } else { "destroyed" };
+        let (address, verb) = (code(&loss.address), outcome.plan_verb(1));
+        alert.push_str(&format!("\n> - {address} {verb} {what}"));
     }
     if losses.len() > IN_ALERT {
         alert.push_str(&format!(
@@ -55,27 +58,13 @@ pub(super) fn shrink(alerts: &str, limit: usize, full_report: &str) -> String {
     }
 }
 
-fn headline(losses: &[&PlannedResource], is_past: bool) -> String {
+fn headline(losses: &[&PlannedResource], outcome: Outcome) -> String {
     let replaced = losses.iter().filter(|it| it.action == ChangeAction::Replace).count();
-    let destroyed = losses.len() - replaced;
-    let part = |count: usize, verb: &str| match (count, is_past) {
-        (0, _) => None,
-        (1, false) => Some(format!("**1 resource will be {verb}**")),
-        (count, false) => Some(format!("**{} resources will be {verb}**", grouped(count))),
-        (1, true) => Some(format!("**1 resource was {verb}**")),
-        (count, true) => Some(format!("**{} resources were {verb}**", grouped(count))),
-    };
-    let parts = [part(replaced, "replaced"), part(destroyed, "destroyed")];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(", ") + "."
-}
-
-fn what(action: ChangeAction, is_past: bool) -> &'static str {
-    match (action, is_past) {
-        (ChangeAction::Replace, false) => "will be replaced",
-        (ChangeAction::Replace, true) => "was replaced",
-        (_, false) => "will be destroyed",
-        (_, true) => "was destroyed",
-    }
+    let parts = [(replaced, "replaced"), (losses.len() - replaced, "destroyed")];
+    let parts = parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| {
+        format!("**{} {} {what}**", counted(*count, "resource"), outcome.plan_verb(*count))
+    });
+    parts.collect::<Vec<_>>().join(", ") + "."
 }
 
 /// Lists one resource per line.
@@ -200,27 +189,27 @@ mod tests {
             &Redactor::default(),
         );
         assert_eq!(
-            show(&plan, "a → live", false, 10_000),
+            show(&plan, "a → live", Outcome::Planned, 10_000),
             "> [!CAUTION]\n\
              > a → live: **1 resource will be replaced**, **1 resource will be destroyed**.\n\
              >\n> - `a.c` will be replaced\n> - `a.b` will be destroyed"
         );
-        assert_eq!(show(&of(std::iter::empty()), "a", false, 100), "");
+        assert_eq!(show(&of(std::iter::empty()), "a", Outcome::Planned, 100), "");
     }
 
     #[test]
     fn thousands_are_all_listed_within_the_limit() {
         let instances = of((0..5_000).map(|n| format!("aws_sqs_queue.q[{n}]")));
-        let all = show(&instances, "a", false, 200_000);
+        let all = show(&instances, "a", Outcome::Planned, 200_000);
         assert!((0..5_000).all(|n| all.contains(&format!("\n- aws_sqs_queue.q[{n}]\n"))));
-        let shared = show(&instances, "a", false, 20_000);
+        let shared = show(&instances, "a", Outcome::Planned, 20_000);
         assert!(
             shared.len() <= 20_000 && shared.contains("- aws_sqs_queue.q[0-4999] (5,000)"),
             "{shared}"
         );
         let others =
             of((0..5_000).map(|n| format!("module.m[\"{n}\"].aws_sqs_queue.queue_number_{n}")));
-        let counted = show(&others, "a", false, 20_000);
+        let counted = show(&others, "a", Outcome::Planned, 20_000);
         assert!(counted.len() <= 20_000 && counted.contains("- 5,000 in module.m"), "{counted}");
     }
 }

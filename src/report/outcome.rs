@@ -54,6 +54,28 @@ impl Outcome {
         }
     }
 
+    /// Returns the outcome as an adjective after a number: "2 unchanged".
+    pub(super) fn counted_word(self) -> &'static str {
+        match self {
+            Self::NoChanges => "unchanged",
+            Self::Unfinished => "unfinished",
+            other => other.word(),
+        }
+    }
+
+    /// Returns the verb for the resources of a plan: they "will be" replaced, or "were".
+    ///
+    /// After a failure it is unknown what was changed: they "were to be" replaced.
+    pub(super) fn plan_verb(self, count: usize) -> &'static str {
+        match (self, count) {
+            (Self::Done | Self::Planned | Self::NoChanges | Self::Applying, _) => "will be",
+            (Self::Deployed | Self::Destroyed, 1) => "was",
+            (Self::Deployed | Self::Destroyed, _) => "were",
+            (_, 1) => "was to be",
+            (_, _) => "were to be",
+        }
+    }
+
     pub(super) fn icon(self) -> &'static str {
         match self {
             Self::Done | Self::Released | Self::Deployed | Self::Refreshed => "✅",

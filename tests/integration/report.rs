@@ -383,7 +383,7 @@ fn a_run_that_dies_is_not_applying_for_ever() {
 
     run(3, &["deploy", "live", "1"]).run().success();
     let body = comment(&github);
-    assert!(body.contains("### cdflow: 1 did not finish, 1 deployed\n"), "{body}");
+    assert!(body.contains("### cdflow: 1 unfinished, 1 deployed\n"), "{body}");
     assert!(body.contains("ci: **did not finish**") && body.contains("/actions/runs/2)"), "{body}");
     // A plan for the same environment has the row, and says it as well.
     run(4, &["deploy", "ci", "1", "--plan-only", "--new-environment"]).run().success();

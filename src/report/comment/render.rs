@@ -113,7 +113,7 @@ fn heading(rows: &Rows) -> String {
     let counted =
         outcomes.iter().filter(|outcome| count(outcome) > 0).map(|outcome| match rows.0.len() {
             1 => outcome.word().to_owned(),
-            _ => format!("{} {}", count(outcome), outcome.word()),
+            _ => format!("{} {}", count(outcome), outcome.counted_word()),
         });
     format!("### cdflow: {}", counted.collect::<Vec<_>>().join(", "))
 }

@@ -197,7 +197,7 @@ async fn missing_rows_are_restored_from_the_ledger() {
     ];
     put_with(&github, &ours, false, &known).await.unwrap();
     let body = bodies(&github).remove(0);
-    let heading = "### cdflow: 1 failed, 1 did not finish, 1 applying, 2 deployed\n";
+    let heading = "### cdflow: 1 failed, 1 unfinished, 1 applying, 2 deployed\n";
     assert!(
         body.contains(heading)
             && body.contains("(https://github.com/acme/checkout/actions/runs/7)"),
@@ -237,12 +237,12 @@ async fn a_row_is_updated_and_never_reverted() {
         (
             at(5, Outcome::Applying, Some(50)),
             &past("ci", 5, Outcome::Unfinished, None),
-            "did not finish",
+            "unfinished",
         ),
         (
             at(4, Outcome::Deployed, Some(50)),
             &past("ci", 5, Outcome::Unfinished, None),
-            "did not finish",
+            "unfinished",
         ),
         // The row in the comment is newer, or has more.
         (
@@ -262,10 +262,7 @@ async fn a_row_is_updated_and_never_reverted() {
             .await
             .unwrap();
         let body = bodies(&github).remove(0);
-        assert!(
-            body.contains(&format!("### cdflow: 1 {shows}, 1 no changes\n")),
-            "{shows}: {body}"
-        );
+        assert!(body.contains(&format!("### cdflow: 1 {shows}, 1 unchanged\n")), "{shows}: {body}");
     }
 }
 
@@ -296,7 +293,7 @@ async fn the_applied_plan_stays() {
     let live = |run| row("live", run, Outcome::NoChanges);
     for (number, (row, says)) in [
         (known(Outcome::Applying, None), "1 applying"),
-        (known(Outcome::Unfinished, None), "1 did not finish"),
+        (known(Outcome::Unfinished, None), "1 unfinished"),
         (known(Outcome::Failed, Some(100)), "1 failed"),
         (known(Outcome::Deployed, Some(200)), "1 deployed"),
     ]
@@ -305,7 +302,7 @@ async fn the_applied_plan_stays() {
     {
         put_with(&github, &live(number as u64), false, &[row]).await.unwrap();
         let body = bodies(&github).remove(0);
-        assert!(body.contains(&format!("### cdflow: {says}, 1 no changes\n")), "{body}");
+        assert!(body.contains(&format!("### cdflow: {says}, 1 unchanged\n")), "{body}");
         assert!(body.matches("# aws_sqs_queue.orders will be created").count() == 2, "{body}");
         assert!(body.matches("Restored from the ledger").count() == 1, "{body}");
         // The plan's alert stays until the apply has succeeded.
