@@ -285,7 +285,7 @@ fn outputs(report: &Report) -> String {
     if report.terraform_outputs.is_empty() && report.sensitive_outputs.is_empty() {
         return String::new();
     }
-    let mut shown = "| Output | Value |\n|---|---|".to_owned();
+    let mut shown = "| Output | Value |\n|:--|:--|".to_owned();
     for (name, value) in &report.terraform_outputs {
         let text = match value {
             Value::String(text) => text.clone(),
