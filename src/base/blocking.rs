@@ -2,7 +2,8 @@
 
 use super::error::{Error, Result};
 
-/// Runs `work` on a blocking thread, so that file access never stalls a thread that drives connections.
+/// Runs `work` on a blocking thread, so that file access never stalls a thread that drives
+/// connections.
 ///
 /// Dropping the future does not stop `work`.
 pub(crate) async fn blocking<T: Send + 'static>(

@@ -1,7 +1,7 @@
 //! Retries of remote calls: how many attempts, and the pauses between them.
 //!
-//! The caller decides which failures are worth another attempt. A caller that is cancelled drops its future, and that
-//! ends the pause, too.
+//! The caller decides which failures are worth another attempt. A caller that is cancelled drops
+//! its future, and that ends the pause, too.
 
 use std::time::Duration;
 
@@ -55,7 +55,8 @@ impl Attempts {
     }
 }
 
-/// Returns a random duration between `pause` and twice that, so that parallel jobs do not act in step.
+/// Returns a random duration between `pause` and twice that, so that parallel jobs do not act in
+/// step.
 pub(crate) fn jitter(pause: Duration) -> Duration {
     let mut byte = [0_u8];
     // Without random bytes the pause is still long enough.

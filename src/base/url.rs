@@ -5,7 +5,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 /// Everything except the unreserved characters of RFC 3986.
 const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Encodes a part of a URL, such as a path segment or the value of a query parameter, with uppercase hexadecimal digits.
+/// Encodes a part of a URL, such as a path segment or the value of a query parameter, with
+/// uppercase hexadecimal digits.
 pub(crate) fn encode(text: &str) -> String {
     utf8_percent_encode(text, &RESERVED).to_string()
 }

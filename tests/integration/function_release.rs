@@ -352,14 +352,10 @@ fn nothing_is_pushed_of_a_function_that_does_not_hold() {
         &["--runtime", &missing],
         2,
         &[&format!(
-            "there is no base image `{missing}`: the registry localhost:5000 has no such image"
+            "base image `{missing}` not found: the registry localhost:5000 has no such image"
         )],
     );
-    fails(
-        &["--buildimage", "nowhere.test/a:1"],
-        10,
-        &["there is no base image `nowhere.test/a:1`"],
-    );
+    fails(&["--buildimage", "nowhere.test/a:1"], 10, &["base image `nowhere.test/a:1` not found"]);
     fails(&["--runtime-image", "Not an image"], 2, &["image `Not an image` is refused"]);
     project.remove("src/functions.rs").commit("Nothing");
     let said = ["/function-bad/functions.rs` nor `", "/function-bad/src/functions.rs`"];

@@ -97,7 +97,7 @@ fn what_can_go_wrong_with_it() {
         .stdout_has("HTTP 401")
         .lacks("another-right");
     issuer.failures.lock().unwrap().extend([500; 3]);
-    status().run().fails(10).stdout_has("GitHub's ID token can't be had: HTTP 500");
+    status().run().fails(10).stdout_has("failed to get an ID token from GitHub: HTTP 500");
     let refusal = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>Not authorized \
         to perform sts:AssumeRoleWithWebIdentity</Message></Error><RequestId>r1</RequestId>\
         </ErrorResponse>";

@@ -1,7 +1,8 @@
-//! Credentials for Terraform without a key in argv, configuration, plan or workspace. Two identities at once:
-//! the provider's through a loopback HTTP endpoint, which the AWS SDKs ask by AWS_CONTAINER_CREDENTIALS_FULL_URI, and the
-//! backend's through a profile whose `credential_process` asks a Unix socket in our private folder.
-//! Both SDKs come back when credentials run out, and then get renewed ones.
+//! Credentials for Terraform without a key in argv, configuration, plan or workspace. Two
+//! identities at once: the provider's through a loopback HTTP endpoint, which the AWS SDKs ask by
+//! AWS_CONTAINER_CREDENTIALS_FULL_URI, and the backend's through a profile whose
+//! `credential_process` asks a Unix socket in our private folder. Both SDKs come back when
+//! credentials run out, and then get renewed ones.
 
 use std::{
     convert::Infallible,
@@ -41,8 +42,8 @@ pub(crate) struct CredentialsEndpoint {
 }
 
 impl CredentialsEndpoint {
-    /// `provider` is whom Terraform's providers act as, `backend` whom its state backend acts as. The socket is made in
-    /// `private`, a folder that only we can enter.
+    /// `provider` is whom Terraform's providers act as, `backend` whom its state backend acts as.
+    /// The socket is made in `private`, a folder that only we can enter.
     pub(crate) async fn start(
         private: &Path,
         provider: Arc<Session>,
@@ -164,7 +165,8 @@ fn timestamp(time: SystemTime) -> String {
         .map_or_else(|_| String::new(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
-/// `cdflow credential-process SOCKET`, which the backend's SDK starts: fetches what the running cdflow serves.
+/// `cdflow credential-process SOCKET`, which the backend's SDK starts: fetches what the running
+/// cdflow serves.
 pub(crate) async fn ask(socket: &Path) -> Result<serde_json::Value> {
     let failed = |error: io::Error| {
         Error::new(

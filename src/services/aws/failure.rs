@@ -1,4 +1,5 @@
-//! From an AWS SDK error to ours: what the service said, which exit code that means, and what to do next.
+//! From an AWS SDK error to ours: what the service said, which exit code that means, and what to do
+//! next.
 
 use std::{error::Error as StdError, fmt::Write as _};
 
@@ -28,7 +29,7 @@ enum Cause {
     Service,
     /// No credentials, or the provider of them failed.
     Credentials,
-    /// Nobody answered, or not in time, or not in S3's language.
+    /// No answer, a late one, or one that is not S3's.
     Unavailable,
     /// The request could not even be built.
     Request,
@@ -147,8 +148,8 @@ impl Failure {
     fn hint(&self, region: &str) -> Option<String> {
         if let Some(real) = self.other_region(region) {
             return Some(format!(
-                "the bucket is in region `{real}`, the configured region is `{region}`: correct the account scheme, or, for the \
-                 bucket of the scheme itself, AWS_REGION"
+                "correct the region in the account scheme (for the scheme's own bucket: AWS_REGION): \
+                 the bucket is in region `{real}`, the configured region is `{region}`"
             ));
         }
         let hint = match self.code.as_deref() {
@@ -157,33 +158,33 @@ impl Failure {
                 "check the bucket's name in the account scheme, or create the bucket"
             }
             Some("PermanentRedirect") => {
-                "the bucket is in another region; check the region of the account scheme"
+                "check the region in the account scheme: the bucket is in another region"
             }
             Some(
                 "ExpiredToken"
                 | "ExpiredTokenException"
                 | "RequestExpired"
                 | "TokenRefreshRequired",
-            ) => "the credentials ran out; get new ones and run again",
+            ) => "get new credentials and run again: these have expired",
             Some("SignatureDoesNotMatch") => {
-                "the secret access key does not belong to the access key id"
+                "check the secret access key: it does not belong to the access key id"
             }
             Some(
                 "InvalidAccessKeyId"
                 | "InvalidClientTokenId"
                 | "InvalidToken"
                 | "UnrecognizedClientException",
-            ) => "AWS does not know these credentials; check where they come from",
+            ) => "check the source of these credentials: AWS does not know them",
             _ => match self.exit(region) {
                 Exit::Credentials if self.cause == Cause::Credentials => {
-                    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run where a role is attached"
+                    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, \
+                     or run where a role is attached"
                 }
                 Exit::Credentials => {
-                    "give the role this permission, and check the policy of the bucket and of its key"
+                    "give the role this permission, \
+                     and check the policies of the bucket and its key"
                 }
-                Exit::Unavailable => {
-                    "the service did not answer as it should, also after retries; run again later"
-                }
+                Exit::Unavailable => "run again later: the service failed even after retries",
                 _ => return None,
             },
         };
@@ -193,7 +194,7 @@ impl Failure {
     fn skew(&self) -> String {
         let server = self.server_time.as_deref().unwrap_or("unknown");
         format!(
-            "this machine's clock says {}, the server's says {server}; set the clock",
+            "set the clock: this machine's time is {}, the server's is {server}",
             jiff::Timestamp::now()
         )
     }
@@ -206,8 +207,8 @@ impl Failure {
 }
 
 fn cause<E>(error: &SdkError<E>, chain: &str) -> Cause {
-    // The SDK reports a missing identity as a failed dispatch (or construction) and keeps the type to itself; only
-    // the words of its `CredentialsError` tell it from a connection that failed.
+    // The SDK reports a missing identity as a failed dispatch (or construction) and keeps the type
+    // to itself; only the words of its `CredentialsError` distinguish it from a failed connection.
     let identity = matches!(error, SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_))
         && chain.to_ascii_lowercase().contains("credential");
     match error {
@@ -254,8 +255,8 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "`s3://b/k` can't be read: PermanentRedirect (HTTP 301, region eu-west-1)\n  \
-             -> the bucket is in region `us-east-2`, the configured region is `eu-west-1`: correct the account scheme, or, for the \
-             bucket of the scheme itself, AWS_REGION"
+             -> correct the region in the account scheme (for the scheme's own bucket: AWS_REGION): \
+             the bucket is in region `us-east-2`, the configured region is `eu-west-1`"
         );
     }
 

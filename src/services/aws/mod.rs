@@ -1,4 +1,5 @@
-//! AWS: identities, the credentials that Terraform gets of them, the registry for images, and what a failed call means.
+//! AWS: identities, the credentials that Terraform gets of them, the registry for images, and what
+//! a failed call means.
 
 pub(crate) mod credentials;
 pub(crate) mod ecr;

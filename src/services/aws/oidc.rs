@@ -1,5 +1,6 @@
-//! The identity of a run of GitHub Actions, without any stored key: GitHub vouches for the run by a signed token that lives some
-//! minutes, and STS gives credentials of a role for it. Both are asked for again as long as the run needs them.
+//! The identity of a run of GitHub Actions, without any stored key: GitHub vouches for the run by a
+//! signed token that lives some minutes, and STS gives credentials of a role for it. Both are asked
+//! for again as long as the run needs them.
 
 use std::{
     fmt,
@@ -91,15 +92,18 @@ impl WebIdentity {
             let failure = Failure::of(&error);
             match failure.exit(&self.region) {
                 Exit::Unavailable => failure.into_error(what(), &self.region),
-                _ => Error::new(Exit::Credentials, what()).why(failure.why(&self.region)).hint(format!(
-                    "the role's trust policy must name the provider token.actions.githubusercontent.com, the audience \
-                     {AUDIENCE}, and this repository (and environment or branch) as its subject"
-                )),
+                _ => Error::new(Exit::Credentials, what()).why(failure.why(&self.region)).hint(
+                    format!(
+                        "check the role's trust policy: it must name the provider \
+                         token.actions.githubusercontent.com, the audience {AUDIENCE}, \
+                         and this repository (and environment or branch) as its subject"
+                    ),
+                ),
             }
         })?;
-        let given = answer
-            .credentials
-            .ok_or_else(|| Error::new(Exit::Unavailable, what()).why("STS answers nothing"))?;
+        let given = answer.credentials.ok_or_else(|| {
+            Error::new(Exit::Unavailable, what()).why("the answer of STS has no credentials")
+        })?;
         let expiry = SystemTime::try_from(given.expiration).ok();
         Ok(Credentials::new(
             given.access_key_id,
@@ -159,11 +163,19 @@ impl fmt::Debug for WebIdentity {
 }
 
 fn not_allowed() -> Error {
-    Error::new(Exit::Credentials, "GitHub gives this run no identity, so `aws-role-to-assume` can't be assumed")
-        .why("the job may not ask for an ID token, or this is no run of GitHub Actions")
-        .hint("give the workflow's job these permissions:\n     permissions:\n       contents: read\n       id-token: write")
+    Error::new(
+        Exit::Credentials,
+        "GitHub gives this run no identity, so `aws-role-to-assume` can't be assumed",
+    )
+    .why("the job is not allowed to request an ID token, or does not run on GitHub Actions")
+    .hint(
+        "give the workflow's job these permissions:\n     \
+         permissions:\n       contents: read\n       id-token: write",
+    )
 }
 
 fn unavailable(why: String) -> Error {
-    Error::new(Exit::Unavailable, "GitHub's ID token can't be had").why(why).hint("run again")
+    Error::new(Exit::Unavailable, "failed to get an ID token from GitHub")
+        .why(why)
+        .hint("run again")
 }

@@ -29,14 +29,15 @@ use crate::{
     config::settings::AwsInputs,
 };
 
-/// Role chaining allows one hour at most, so that is what every role gets; it is renewed as long as it is needed.
+/// Role chaining allows one hour at most, so that is what every role gets; it is renewed as long as
+/// it is needed.
 const SESSION_LENGTH: Duration = Duration::from_secs(3600);
 /// Credentials that run out sooner are renewed before they are handed out.
 const RENEW_BEFORE: Duration = Duration::from_secs(15 * 60);
 const SESSION_NAME_LIMIT: usize = 64;
 
-/// The identity that a run starts with: of the role that it names and GitHub vouches for, or what the environment gives (keys,
-/// a profile, a web identity, an instance's role).
+/// The identity that a run starts with: of the role that it names and GitHub vouches for, or what
+/// the environment gives (keys, a profile, a web identity, an instance's role).
 #[derive(Clone)]
 pub(crate) struct RootSession {
     config: SdkConfig,
@@ -54,8 +55,8 @@ pub(crate) struct Session {
     credentials: Refreshing,
 }
 
-/// Credentials that are renewed when they are about to run out. Clones share them: our own calls and Terraform's are one
-/// session.
+/// Credentials that are renewed when they are about to run out. Clones share them: our own calls
+/// and Terraform's are one session.
 #[derive(Clone)]
 struct Refreshing {
     provider: SharedCredentialsProvider,
@@ -64,7 +65,8 @@ struct Refreshing {
 }
 
 impl RootSession {
-    /// Assumes the role that `inputs` name, or finds the ambient credentials; and asks STS whose they are.
+    /// Assumes the role that `inputs` name, or finds the ambient credentials; and asks STS whose
+    /// they are.
     pub(crate) async fn start(
         region: &str,
         inputs: &AwsInputs,
@@ -261,7 +263,8 @@ fn refused(error: &CredentialsError, arn: &str, region: &str, account: &Account)
         None => chain(error),
     };
     Error::new(Exit::Credentials, what).why(why).hint(format!(
-        "the role's trust policy must allow this identity, and the account scheme must name the role of `{}`",
+        "check that the role's trust policy allows this identity, \
+         and that the account scheme names the role of `{}`",
         account.alias
     ))
 }
@@ -274,9 +277,10 @@ fn mask(redactor: &Redactor, credentials: &Credentials) {
 }
 
 fn no_credentials(why: impl std::fmt::Display) -> Error {
-    Error::new(Exit::Credentials, "no AWS credentials were found")
-        .why(why)
-        .hint("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run where a role is attached")
+    Error::new(Exit::Credentials, "no AWS credentials were found").why(why).hint(
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, \
+             or run where a role is attached",
+    )
 }
 
 /// STS takes `[\w+=,.@-]`, 2 to 64 characters.

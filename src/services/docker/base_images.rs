@@ -1,4 +1,4 @@
-//! BaseImage images: which bytes their names stand for now.
+//! Base images: the digest that a name refers to now.
 
 use super::engine::Engine;
 use crate::{
@@ -13,7 +13,8 @@ use crate::{
 /// A base image, found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BaseImage {
-    /// For `FROM`: by its digest, so that exactly these bytes are used, and pulled only where the engine has not got them.
+    /// For `FROM`: by its digest, so that exactly these bytes are used, and pulled only where the
+    /// engine has not got them.
     pub(crate) from: Image,
     /// For people and for the record: name and digest.
     pub(crate) record: String,
@@ -52,7 +53,8 @@ pub(crate) async fn find(
             host.log.warning(&format!(
                 "the engine's own copy of the base image `{image}` is used: {why}"
             ));
-            // Of an image that was never pushed there is no digest; the id names it on this engine alone.
+            // An image that was never pushed has no digest; its id identifies it on this engine
+            // only.
             let by = local
                 .digests
                 .iter()
@@ -61,9 +63,9 @@ pub(crate) async fn find(
             Ok(BaseImage { from: image.clone(), record: image.at(by)?.to_string() })
         }
         (None, Ok(_)) => Err(missing(image, Exit::Input, &why).hint("check its name and tag")),
-        (None, Err(error)) => {
-            let told = missing(image, error.exit(), &why);
-            Err(error.hints().iter().fold(told, |told, hint| told.hint(hint.clone())))
+        (None, Err(failure)) => {
+            let error = missing(image, failure.exit(), &why);
+            Err(failure.hints().iter().fold(error, |error, hint| error.hint(hint.clone())))
         }
     }
 }
@@ -74,5 +76,5 @@ async fn ask(image: &Image, logins: &Logins, host: &Host) -> Result<Option<Strin
 }
 
 fn missing(image: &Image, exit: Exit, why: &str) -> Error {
-    Error::new(exit, format!("there is no base image `{image}`")).why(why)
+    Error::new(exit, format!("base image `{image}` not found")).why(why)
 }

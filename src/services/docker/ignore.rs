@@ -1,8 +1,9 @@
 //! `.dockerignore`, as Docker reads it: which names of a build context are not sent.
 //!
-//! The rules are Docker's own, with what looks odd in them: a pattern without `/` matches at the top only, the last rule that
-//! matches wins, a rule that matches a folder holds for all below it. Where Docker's answer is an accident of how it makes
-//! regular expressions (`\d`, `[a*]`), the pattern is refused.
+//! The rules are Docker's own, with what looks odd in them: a pattern without `/` matches at the
+//! top only, the last rule that matches wins, a rule that matches a folder holds for all below it.
+//! Where Docker's answer is an accident of how it makes regular expressions (`\d`, `[a*]`), the
+//! pattern is refused.
 
 use crate::base::error::{Error, Result};
 
@@ -51,7 +52,8 @@ impl Ignore {
         Ok(self)
     }
 
-    /// Whether `name` is left out, and what that means for the names below it. `above` is the answer for its folder.
+    /// Whether `name` is left out, and what that means for the names below it. `above` is the
+    /// answer for its folder.
     pub(crate) fn is_ignored(
         &self,
         name: &str,
@@ -60,7 +62,8 @@ impl Ignore {
         let mut ignored = false;
         let matched = self.rules.iter().enumerate().map(|(at, rule)| {
             let inherited = above.is_some_and(|above| above.0.get(at) == Some(&true));
-            // A rule that would change nothing is not asked; so its folder does not count as matched either.
+            // A rule that would change nothing is not asked; so its folder does not count as
+            // matched either.
             let matches = inherited
                 || (rule.is_exception == ignored && rule.glob.matches(&rule.pattern, name));
             if matches {
@@ -72,13 +75,14 @@ impl Ignore {
         (ignored, matched)
     }
 
-    /// Whether something below the ignored folder `name` may be sent after all, as the classic builder's client sees it: it
-    /// reads exceptions as plain paths.
+    /// Whether something below the ignored folder `name` may be sent after all, as the classic
+    /// builder's client sees it: it reads exceptions as plain paths.
     pub(crate) fn may_hold_exceptions(&self, name: &str) -> bool {
         self.exceptions().any(|pattern| is_at_or_below(pattern, name))
     }
 
-    /// The same, as BuildKit's client sees it: once an exception has a wildcard, it looks everywhere.
+    /// The same, as BuildKit's client sees it: once an exception has a wildcard, it looks
+    /// everywhere.
     pub(crate) fn may_hold_exceptions_of_any_kind(&self, name: &str) -> bool {
         let plain = |pattern: &str| -> String {
             let pattern = pattern.strip_suffix("/**").unwrap_or(pattern);
@@ -108,7 +112,7 @@ impl IgnoreRule {
         };
         let pattern = clean(pattern);
         if is_exception && matches!(pattern.as_str(), "" | "/") {
-            return Err("`!` stands before the name of what shall be sent after all".to_owned());
+            return Err("expected a pattern after `!`".to_owned());
         }
         // `/` alone stays, and matches nothing.
         let pattern = pattern
@@ -142,7 +146,8 @@ fn clean(path: &str) -> String {
     }
 }
 
-/// How a pattern is compared. Docker has short cuts for three forms, and they differ from the long way in what they match.
+/// How a pattern is compared. Docker has short cuts for three forms, and they differ from the long
+/// way in what they match.
 #[derive(Debug)]
 enum Glob {
     Exact,
@@ -233,7 +238,8 @@ impl Glob {
 }
 
 impl GlobPiece {
-    /// From the places in `name` that the pieces before have reached, those that this one reaches: no pattern takes long.
+    /// From the places in `name` that the pieces before have reached, those that this one reaches:
+    /// no pattern takes long.
     fn advance(&self, from: &[bool], name: &[char]) -> Vec<bool> {
         let one = |takes: &dyn Fn(char) -> bool| {
             (0..from.len()).map(|at| at > 0 && from[at - 1] && takes(name[at - 1])).collect()
@@ -275,7 +281,7 @@ fn class(chars: &mut Chars<'_>) -> Result<GlobPiece, String> {
         let low = class_member(chars)?;
         let high = if chars.next_if_eq(&'-').is_some() { class_member(chars)? } else { low };
         if high < low {
-            return Err(format!("the range `{low}-{high}` is the wrong way round"));
+            return Err(format!("the range `{low}-{high}` is in the wrong order"));
         }
         ranges.push((low, high));
     }
@@ -297,7 +303,7 @@ fn class_member(chars: &mut Chars<'_>) -> Result<char, String> {
 
 fn escaped(char: Option<char>) -> Result<char, String> {
     match char {
-        None => Err("a `\\` stands before nothing".to_owned()),
+        None => Err("expected a character after `\\`".to_owned()),
         Some(char) if char.is_ascii() && !char.is_ascii_alphanumeric() => Ok(char),
         Some(char) => {
             Err(format!("Docker takes `\\{char}` for something else; folders are separated by `/`"))

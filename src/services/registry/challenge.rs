@@ -1,4 +1,4 @@
-//! What a registry asks for before it lets somebody in: the header `WWW-Authenticate`.
+//! The authorization that a registry asks for: the header `WWW-Authenticate`.
 
 use crate::base::url;
 

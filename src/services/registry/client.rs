@@ -23,12 +23,14 @@ pub(crate) struct Registry {
     /// For token services. It follows no redirect, so that no login is sent to a third host.
     pub(super) token_client: Client,
     pub(super) login: Option<Login>,
-    /// The value of the `Authorization` header per repository: a token is valid for one repository only.
+    /// The value of the `Authorization` header per repository: a token is valid for one repository
+    /// only.
     pub(super) authorizations: Mutex<BTreeMap<String, HeaderValue>>,
 }
 
 impl Registry {
-    /// Returns a client for `host`, spelled as in the reference of an image: `ghcr.io`, `localhost:5000`.
+    /// Returns a client for `host`, spelled as in the reference of an image: `ghcr.io`,
+    /// `localhost:5000`.
     pub(crate) fn new(host: &str, login: Option<Login>) -> Result<Self> {
         let is_local = is_local(host);
         let builder = || {
@@ -63,7 +65,8 @@ impl Registry {
     }
 }
 
-/// Returns whether cdflow uses HTTP for this host, as Docker's engine does: only for loopback addresses.
+/// Returns whether cdflow uses HTTP for this host, as Docker's engine does: only for loopback
+/// addresses.
 pub(crate) fn is_local(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),

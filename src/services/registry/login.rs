@@ -41,8 +41,8 @@ impl Login {
     }
 }
 
-/// Returns the name of a registry as the reference of an image spells it: lowercase, without scheme and path, and one
-/// name for Docker Hub.
+/// Returns the name of a registry as the reference of an image spells it: lowercase, without scheme
+/// and path, and one name for Docker Hub.
 pub(super) fn normalize_host(registry: &str) -> String {
     let host = registry.split_once("://").map_or(registry, |(_, rest)| rest);
     match host.split('/').next().unwrap_or(host) {

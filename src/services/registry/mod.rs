@@ -1,4 +1,5 @@
-//! A client for any container registry: whether an image exists, the digest of a tag, and an image's labels.
+//! A client for any container registry: whether an image exists, the digest of a tag, and an
+//! image's labels.
 
 mod auth;
 mod challenge;
@@ -56,15 +57,16 @@ struct DescriptorPlatform {
 }
 
 impl Registry {
-    /// Returns whether a tag or digest exists. It requests no content, which Docker Hub would count as a pull.
+    /// Returns whether a tag or digest exists. It requests no content, which Docker Hub would count
+    /// as a pull.
     pub(crate) async fn has(&self, repository: &str, reference: &str) -> Result<bool> {
         let request = self.request_for(repository, reference);
         let answer = request.send(Method::HEAD, &format!("manifests/{reference}")).await?;
         Ok(answer.status() != StatusCode::NOT_FOUND)
     }
 
-    /// Returns the digest of a tag; None if the tag or the repository does not exist. Like [`Self::has`], it usually
-    /// requests no content.
+    /// Returns the digest of a tag; None if the tag or the repository does not exist. Like
+    /// [`Self::has`], it usually requests no content.
     pub(crate) async fn digest(&self, repository: &str, reference: &str) -> Result<Option<String>> {
         let request = self.request_for(repository, reference);
         let answer = request.send(Method::HEAD, &format!("manifests/{reference}")).await?;
@@ -96,8 +98,9 @@ impl Registry {
         Ok(Some(ImageManifest { digest: digest_of(&bytes), media_type, labels }))
     }
 
-    /// Checks the permission to push by starting an upload and cancelling it, which leaves nothing behind. Returns false
-    /// if the repository does not exist and the registry does not create it on a push.
+    /// Checks the permission to push by starting an upload and cancelling it, which leaves nothing
+    /// behind. Returns false if the repository does not exist and the registry does not create it
+    /// on a push.
     pub(crate) async fn may_push(&self, repository: &str) -> Result<bool> {
         let request = RegistryRequest {
             registry: self,
@@ -113,7 +116,8 @@ impl Registry {
             .headers()
             .get(LOCATION)
             .and_then(|value| answer.url().join(value.to_str().ok()?).ok());
-        // ECR has no DELETE and removes the upload itself. No other host may receive the authorization.
+        // ECR has no DELETE and removes the upload itself. No other host may receive the
+        // authorization.
         if let Some(upload) = upload.filter(|url| url.origin() == answer.url().origin()) {
             let authorization = self.authorizations.lock().await.get(repository).cloned();
             let request = self.client.delete(upload);

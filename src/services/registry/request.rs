@@ -68,8 +68,8 @@ impl RegistryRequest<'_> {
         }
     }
 
-    /// Returns the content and its media type; None if it does not exist. If `reference` is a digest, the content is
-    /// checked against it.
+    /// Returns the content and its media type; None if it does not exist. If `reference` is a
+    /// digest, the content is checked against it.
     pub(super) async fn get(
         &self,
         path: &str,

@@ -1,5 +1,6 @@
-//! Work that must come to an end although nobody waits for it any more: a dropped future cannot clean up after itself,
-//! because cleaning up takes calls. So the work runs in a task of its own, which notices that its caller is gone.
+//! Work that must finish even if its caller is cancelled. A dropped future cannot clean up, because
+//! that needs calls to S3. So the work runs in a task of its own, which notices that its caller was
+//! dropped.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,29 +23,31 @@ pub(crate) struct Caller(mpsc::UnboundedSender<u64>);
 
 impl Caller {
     pub(crate) fn progress(&self, bytes: u64) {
-        // Nobody listens any more: then nobody misses it.
+        // A dropped caller needs no progress.
         let _ = self.0.send(bytes);
     }
 
-    pub(crate) fn is_gone(&self) -> bool {
+    pub(crate) fn is_dropped(&self) -> bool {
         self.0.is_closed()
     }
 
     /// Returns when the caller's future was dropped.
-    pub(crate) async fn gone(&self) {
+    pub(crate) async fn dropped(&self) {
         self.0.closed().await;
     }
 }
 
 impl Background {
-    /// Runs `work` in a task. When the returned future is dropped, the task learns it from its [`Caller`] and tidies up.
+    /// Runs `work` in a task. When the returned future is dropped, the task learns it from its
+    /// [`Caller`] and tidies up.
     pub(crate) async fn run<T, W, F>(&self, progress: ProgressFn<'_>, work: W) -> Result<T>
     where
         T: Send + 'static,
         W: FnOnce(Caller) -> F,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        // Taken before the task exists, so that no moment is left in which `settle` would overlook it.
+        // Taken before the task exists, so that no moment is left in which `settle` would overlook
+        // it.
         let running = Arc::clone(&self.running).read_owned().await;
         let (sender, mut steps) = mpsc::unbounded_channel();
         let work = work(Caller(sender));
@@ -58,7 +61,7 @@ impl Background {
         task.await.map_err(|error| Error::internal("a store task failed").why(error))?
     }
 
-    /// Remembers something that stays behind, when there is no caller left to tell.
+    /// Remembers what stays behind; [`Self::settle`] reports it, because the caller was dropped.
     pub(crate) fn leave(&self, what: String) {
         self.left.lock().unwrap_or_else(PoisonError::into_inner).push(what);
     }

@@ -1,5 +1,5 @@
-//! The release store in a directory: an object is a file. A link that never replaces is to it what a conditional write is
-//! to S3.
+//! The release store in a folder: an object is a file. A hard link never replaces a file, so it
+//! serves as S3's conditional write.
 
 use std::{
     fs::{self, File, Permissions},
@@ -21,7 +21,7 @@ use crate::base::{
     error::{Error, Result},
 };
 
-/// Copied at once, between two looks at whether anybody still waits.
+/// Bytes that are copied between two checks for a dropped caller.
 const STEP: u64 = 8 << 20;
 
 /// Cheap to clone. A root that does not exist is an empty store; the first write makes it.
@@ -31,7 +31,7 @@ pub(crate) struct DirectoryStore {
     background: Background,
 }
 
-/// What is copied.
+/// The source of a copy.
 enum WriteSource {
     Memory(Vec<u8>),
     File(PathBuf),
@@ -42,7 +42,7 @@ impl DirectoryStore {
         Self { root, background: Background::default() }
     }
 
-    /// `metadata` is not kept: there is no second file that could disagree with the first.
+    /// Ignores `metadata`: in a second file it could disagree with the object.
     pub(crate) async fn put_new(
         &self,
         key: &str,
@@ -139,7 +139,8 @@ impl DirectoryStore {
                 key.starts_with(&prefix) && after.as_ref().is_none_or(|after| key > after)
             });
             keys.sort_unstable();
-            // Taken before the sizes are read: a page costs no more than a page. What was deleted meanwhile is left out.
+            // Taken before the sizes are read: a page costs no more than a page. What was deleted
+            // meanwhile is left out.
             let lines = keys.into_iter().map(|key| line(&root, key)).filter_map(Result::transpose);
             lines.take(max).collect()
         })
@@ -219,7 +220,7 @@ fn put(root: &Path, path: &Path, input: &WriteSource, caller: &Caller) -> Result
         }
     }
     partial.as_file().sync_all().map_err(writing)?;
-    if caller.is_gone() {
+    if caller.is_dropped() {
         return Err(writing(io::ErrorKind::Interrupted.into()));
     }
     if !name(partial, path).map_err(|error| not_named(path, &error))? {
@@ -229,7 +230,7 @@ fn put(root: &Path, path: &Path, input: &WriteSource, caller: &Caller) -> Result
     Ok(Put::Created)
 }
 
-/// There is something of this name; only a file is an object.
+/// The result for a name that is taken: only a file is an object.
 fn occupied(path: &Path) -> Result<Put> {
     if path.is_dir() {
         return Err(
@@ -239,7 +240,8 @@ fn occupied(path: &Path) -> Result<Put> {
     Ok(Put::Exists)
 }
 
-/// Gives the file its name; false when the name is taken. The temporary name is gone either way.
+/// Renames the file to `path` without replacing; false if the name is taken. The temporary name is
+/// removed either way.
 fn name(partial: NamedTempFile, path: &Path) -> io::Result<bool> {
     match fs::hard_link(partial.path(), path) {
         Ok(()) => Ok(true),
@@ -284,12 +286,14 @@ fn not_named(path: &Path, error: &io::Error) -> Error {
         error.kind(),
         io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied
     ) {
-        return built.hint("a release store needs a file system with hard links, or with renaming that never replaces");
+        return built.hint(
+            "use a file system with hard links, or with renaming that never replaces a file",
+        );
     }
     built
 }
 
-/// Makes the folder and makes it last.
+/// Creates the folder, and syncs its parents so that it survives a crash.
 fn make_folder(root: &Path, folder: &Path) -> Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -307,11 +311,11 @@ fn sync_folder(folder: &Path) -> Result<()> {
         .map_err(|error| Error::io("can't write in", folder, &error))
 }
 
-/// Copies to the end, or until nobody waits any more (which is an error of kind Interrupted).
+/// Copies to the end. A dropped caller ends it with an error of kind Interrupted.
 fn copy(from: &File, to: &mut File, caller: &Caller) -> io::Result<u64> {
     let mut copied = 0;
     loop {
-        if caller.is_gone() {
+        if caller.is_dropped() {
             return Err(io::ErrorKind::Interrupted.into());
         }
         // Between files this is the kernel's copy: the bytes do not come through here.
@@ -362,13 +366,13 @@ fn objects(root: &Path, prefix: &str) -> Result<Vec<String>> {
     let mut keys = Vec::new();
     for entry in walk(&folder) {
         let path = entry?;
-        // A name that is no UTF-8 can't be a key.
+        // A key is UTF-8.
         keys.extend(path.strip_prefix(root).ok().and_then(Path::to_str).map(str::to_owned));
     }
     Ok(keys)
 }
 
-/// All objects beneath a folder; none when there is no such folder.
+/// Returns all objects below a folder; none if the folder does not exist.
 fn walk(folder: &Path) -> impl Iterator<Item = Result<PathBuf>> {
     let entries = WalkDir::new(folder)
         .into_iter()

@@ -1,5 +1,6 @@
-//! The release store: where bundles and the ledger live. An object is written once and never changed; both kinds of
-//! store keep that promise by themselves, without a lock and without asking first.
+//! The release store: where bundles and the ledger live. An object is written once and never
+//! changed; both kinds of store keep that promise by themselves, without a lock and without asking
+//! first.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -14,13 +15,15 @@ pub(crate) mod testing;
 
 pub(crate) use self::{folder::DirectoryStore, s3::client::S3Store};
 
-/// Told the number of bytes that were moved since the last call. What is sent again counts again.
+/// Receives the number of bytes transferred since its last call. Bytes that are sent again count
+/// again.
 pub(crate) type ProgressFn<'a> = &'a (dyn Fn(u64) + Sync);
 
-/// A file that is being written. Never listed, refused in keys.
+/// The prefix of a file that is being written. Such files are never listed, and keys must not
+/// contain it.
 const TEMPORARY: &str = ".tmp-";
 
-/// Cheap to clone.
+/// Where releases and the ledger are kept. Cheap to clone.
 #[derive(Clone)]
 pub(crate) enum ReleaseStore {
     S3(S3Store),
@@ -31,33 +34,33 @@ pub(crate) enum ReleaseStore {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Metadata(pub(crate) BTreeMap<String, String>);
 
-/// What is to be stored.
+/// The content of a new object.
 pub(crate) enum Content<'a> {
     Bytes(Vec<u8>),
     File(&'a Path),
 }
 
-/// How a conditional write ended.
+/// The result of a conditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Put {
     Created,
-    /// There was (or meanwhile is) an object of this name; it was left alone. After a lost answer it may be our own:
+    /// An object of this name existed and was not changed. After a lost answer it might be our own:
     /// compare its digest.
     Exists,
 }
 
-/// An object that is there.
+/// What is known of an existing object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ObjectInfo {
     pub(crate) size: u64,
-    /// Always empty in a directory: read what the bundle says of itself.
+    /// Always empty in a folder: read the bundle's own manifest instead.
     pub(crate) metadata: Metadata,
     pub(crate) modified: Option<jiff::Timestamp>,
-    /// Names one state of the object; not a hash of its bytes. None in a directory.
+    /// Identifies one version of the object; not a hash of its bytes. None in a folder.
     pub(crate) etag: Option<String>,
 }
 
-/// A line of a listing.
+/// An object in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ListedObject {
     pub(crate) key: String,
@@ -65,7 +68,7 @@ pub(crate) struct ListedObject {
     pub(crate) modified: Option<jiff::Timestamp>,
 }
 
-/// The same call on whichever store it is.
+/// Calls the same method on either kind of store.
 macro_rules! either {
     ($self:ident, $store:ident => $call:expr) => {
         match $self {
@@ -76,10 +79,11 @@ macro_rules! either {
 }
 
 impl ReleaseStore {
-    /// Writes an object unless there is one of this name; all of it or nothing, and never over another.
+    /// Writes an object unless the key exists. It is written completely or not at all, and never
+    /// replaces another.
     ///
-    /// When this future is dropped, the write is called off in the background: await [`Self::settle`] before the
-    /// process ends.
+    /// If this future is dropped, the write is cancelled in the background: await [`Self::settle`]
+    /// before the process ends.
     pub(crate) async fn put_new(
         &self,
         key: &str,
@@ -90,23 +94,25 @@ impl ReleaseStore {
         either!(self, store => store.put_new(key, content, metadata, progress).await)
     }
 
-    /// What is known of an object without reading it; None when there is none.
+    /// Returns what is known of an object without reading its content; None if it does not exist.
     pub(crate) async fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {
         either!(self, store => store.head(key).await)
     }
 
-    /// A small object as a whole. More than `limit` bytes is an integrity error.
+    /// Returns the content of a small object; None if it does not exist. More than `limit` bytes
+    /// are an integrity error.
     pub(crate) async fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         either!(self, store => store.get(key, limit).await)
     }
 
-    /// Exactly `len` bytes from `start` on; an object that has fewer is an integrity error.
+    /// Returns exactly `len` bytes from `start` on. An object with fewer bytes is an integrity
+    /// error.
     pub(crate) async fn get_range(&self, key: &str, start: u64, len: u64) -> Result<Vec<u8>> {
         either!(self, store => store.get_range(key, start, len).await)
     }
 
-    /// A whole object into a new file `to` (mode 0600), which appears only when it is complete. None, and no file, when
-    /// there is no such object.
+    /// Downloads an object to the new file `to` (mode 0600), which appears only when it is
+    /// complete. Returns None and writes no file if the object does not exist.
     pub(crate) async fn fetch(
         &self,
         key: &str,
@@ -116,8 +122,8 @@ impl ReleaseStore {
         either!(self, store => store.fetch(key, to, progress).await)
     }
 
-    /// At most `max` objects whose key begins with `prefix` (which may end within a name), in the order of the keys'
-    /// bytes, from the first one greater than `after`.
+    /// Returns at most `max` objects whose key starts with `prefix` (which may end within a name),
+    /// in the order of the keys' bytes, from the first one greater than `after`.
     pub(crate) async fn list(
         &self,
         prefix: &str,
@@ -127,29 +133,29 @@ impl ReleaseStore {
         either!(self, store => store.list(prefix, after, max).await)
     }
 
-    /// The names directly under the folder `prefix` that have objects beneath them, sorted, without slashes.
+    /// Returns the folders directly under `prefix` that contain objects, sorted, without slashes.
     pub(crate) async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
         either!(self, store => store.folders(prefix).await)
     }
 
-    /// Removes an object; one that is not there is removed already.
+    /// Deletes an object. A missing object is not an error.
     pub(crate) async fn delete(&self, key: &str) -> Result<()> {
         either!(self, store => store.delete(key).await)
     }
 
-    /// Waits until everything that dropped calls left behind is cleaned up (bounded by the timeouts of the calls). The
-    /// error names what could not be, and how to remove it by hand.
+    /// Waits until what dropped calls left behind is cleaned up (limited by the timeouts of the
+    /// calls). The error names what could not be removed, and how to remove it manually.
     pub(crate) async fn settle(&self) -> Result<()> {
         either!(self, store => store.settle().await)
     }
 
-    /// The object as messages name it: `s3://bucket/key` or `file:/path`.
+    /// Returns the object as messages name it: `s3://bucket/key` or `file:/path`.
     pub(crate) fn describe(&self, key: &str) -> String {
         either!(self, store => store.describe(key))
     }
 }
 
-/// Refuses what would mean different things to S3 and to a file system.
+/// Rejects keys that S3 and a file system would interpret differently.
 fn check_key(key: &str) -> Result<()> {
     check_prefix(key)?;
     if key.is_empty() || key.ends_with('/') || key.len() > 1024 {
@@ -158,7 +164,7 @@ fn check_key(key: &str) -> Result<()> {
     Ok(())
 }
 
-/// As a key, but it may be empty and may end anywhere.
+/// Checks a prefix like a key, but it may be empty and may end anywhere.
 fn check_prefix(prefix: &str) -> Result<()> {
     let mut segments = prefix.split('/').rev();
     let last = segments.next().unwrap_or_default();
@@ -181,18 +187,18 @@ fn bad_key(key: &str, why: &str) -> Error {
     Error::input(format!("key `{}` is refused", key.escape_debug())).why(why)
 }
 
-/// Asked for more than `limit`, or got it.
+/// The error for an object of more than `limit` bytes.
 fn too_large(object: &str, size: u64, limit: u64) -> Error {
     Error::integrity(format!("`{object}` is too large"))
         .why(format!("it has {size} bytes, at most {limit} are expected"))
 }
 
-/// Fewer bytes than promised.
+/// Says that an object has fewer bytes than expected.
 fn too_short(object: &str, got: u64, wanted: u64) -> String {
     format!("`{object}`: got {got} of {wanted} bytes")
 }
 
-/// There is no such object, where there has to be one.
+/// The error for a missing object that must exist.
 fn missing(object: &str) -> Error {
     Error::input(format!("`{object}` does not exist"))
 }
@@ -202,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_refused_not_repaired() {
+    fn keys_are_rejected_not_repaired() {
         for good in
             ["a", "team/comp/comp-1.zip", "team/comp/ledger/live/1.json", "a/.hidden", "a..b/c"]
         {

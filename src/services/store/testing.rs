@@ -1,4 +1,5 @@
-//! An S3 to test with: one moto server per test process, and a proxy before it that answers as moto can't.
+//! An S3 to test with: one moto server per test process, and a proxy before it that answers as moto
+//! can't.
 
 use std::{
     io::{BufRead, BufReader},
@@ -33,7 +34,8 @@ fn start() -> (Child, String) {
         std::path::Path::new(program).exists(),
         "{program} is missing: run `make test`, which installs moto"
     );
-    // Nothing runs at the end of a test process. But its end of the pipe closes, however it ends, and then `cat` ends.
+    // Nothing runs at the end of a test process. But its end of the pipe closes, however it ends,
+    // and then `cat` ends.
     let watch = r#""$0" -H 127.0.0.1 -p 0 2>&1 & cat >/dev/null; kill $!"#;
     let mut child = std::process::Command::new("sh")
         .args(["-c", watch, program])
@@ -86,9 +88,10 @@ pub(crate) fn config(address: &str) -> SdkConfig {
 /// What the proxy does with a request.
 pub(crate) enum Fault {
     Pass,
-    /// This status (`409 Conflict`), header lines (each with its CRLF) and body instead of moto's answer.
+    /// This status (`409 Conflict`), header lines (each with its CRLF) and body instead of moto's
+    /// answer.
     Answer(&'static str, String, String),
-    /// Moto's answer, the connection cut after so many bytes of it.
+    /// Moto's answer, with the connection cut after this number of bytes.
     Cut(usize),
     /// Pass, and keep the answer back.
     Lose,
@@ -142,7 +145,8 @@ async fn serve(
         );
         return client.write_all(format!("{head}{text}").as_bytes()).await;
     }
-    // Moto looks, and then writes: of two conditional writes at the same moment both may succeed. S3 is not like that.
+    // Moto looks, and then writes: of two conditional writes at the same moment both may succeed.
+    // S3 is not like that.
     static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let _turn =
         if value("if-none-match").is_some() { Some(ONE_AT_A_TIME.lock().await) } else { None };

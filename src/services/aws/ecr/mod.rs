@@ -1,4 +1,5 @@
-//! ECR, the registry of the release account: repositories as we want them, who may pull from them, and their images.
+//! ECR, the registry of the release account: repositories as we want them, who may pull from them,
+//! and their images.
 
 use std::error::Error as StdError;
 
@@ -60,8 +61,8 @@ impl Ecr {
         format!("{}.dkr.ecr.{}.{domain}", self.account_id, self.region)
     }
 
-    /// The repository is there afterwards, and `pullers` may pull from it. `immutable` holds for one that is made now: what
-    /// somebody has set is not ours to change. Returns what a person should know.
+    /// The repository is there afterwards, and `pullers` may pull from it. `immutable` holds for
+    /// one that is made now: what an existing one has stays. Returns what a person should know.
     pub(crate) async fn prepare(
         &self,
         repository: &str,
@@ -70,14 +71,14 @@ impl Ecr {
     ) -> Result<Vec<String>> {
         let mut notes = Vec::new();
         if self.find(repository).await?.is_none() && self.create(repository, immutable).await? {
-            notes.push(format!("made the repository {}/{repository}", self.host()));
+            notes.push(format!("created the repository {}/{repository}", self.host()));
         }
         if self.allow(repository, pullers).await? {
             notes.push(format!("the accounts of the scheme may now pull from {repository}"));
         }
         match self.expire_untagged(repository).await {
             Ok(note) => notes.extend(note),
-            // It is about tidiness: its absence is no reason to fail.
+            // The policy only removes leftovers: the release succeeds without it.
             Err(error) if error.exit() == Exit::Credentials => notes.push(format!(
                 "nothing removes the images of {repository} that have no tag: {}; {}",
                 error.story(),
@@ -88,7 +89,7 @@ impl Ecr {
         Ok(notes)
     }
 
-    /// None when there is no such repository.
+    /// Returns None if the repository does not exist.
     pub(crate) async fn find(&self, repository: &str) -> Result<Option<Repository>> {
         match self.client.describe_repositories().repository_names(repository).send().await {
             Ok(found) => Ok(found.repositories.unwrap_or_default().into_iter().next()),
@@ -105,7 +106,7 @@ impl Ecr {
         }
     }
 
-    /// False when somebody was faster.
+    /// Returns false if another run created it first.
     async fn create(&self, repository: &str, immutable: bool) -> Result<bool> {
         let mutability =
             if immutable { ImageTagMutability::Immutable } else { ImageTagMutability::Mutable };
@@ -127,11 +128,13 @@ impl Ecr {
             {
                 Ok(false)
             }
-            Err(error) => Err(self.failed(&error, repository, "can't be made", "CreateRepository")),
+            Err(error) => {
+                Err(self.failed(&error, repository, "can't be created", "CreateRepository"))
+            }
         }
     }
 
-    /// True when the policy was changed.
+    /// Returns true if the policy was changed.
     async fn allow(&self, repository: &str, pullers: &Pullers<'_>) -> Result<bool> {
         let current =
             match self.client.get_repository_policy().repository_name(repository).send().await {
@@ -195,8 +198,8 @@ impl Ecr {
             }
             Ok(_) => {
                 return Ok(Some(format!(
-                    "{repository} has a lifecycle policy that is not cdflow's: it stays as it is; see that it keeps every \
-                     image that is deployed"
+                    "{repository} has a lifecycle policy that is not cdflow's and stays unchanged; \
+                     check that it keeps every deployed image"
                 )));
             }
             Err(error)
@@ -231,7 +234,7 @@ impl Ecr {
         }
     }
 
-    /// What lets us into the registry, for twelve hours. Masked from now on.
+    /// Returns a login that is valid for twelve hours, and masks its password.
     pub(crate) async fn login(&self, redactor: &Redactor) -> Result<Login> {
         let answer = self.client.get_authorization_token().send().await.map_err(|error| {
             self.failed(&error, "*", "gives no authorization token", "GetAuthorizationToken")
@@ -246,7 +249,7 @@ impl Ecr {
         else {
             return Err(Error::new(
                 Exit::Unavailable,
-                format!("the authorization token of {} makes no sense", self.host()),
+                format!("the authorization token of {} is invalid", self.host()),
             )
             .why("it is not the base64 of a user and a password"));
         };
@@ -256,7 +259,7 @@ impl Ecr {
         Ok(Login::Password { user, password })
     }
 
-    /// By digest (`sha256:…`) or tag; None when there is no such image, or no such repository.
+    /// Returns an image by digest (`sha256:…`) or tag; None if it or the repository does not exist.
     pub(crate) async fn image(
         &self,
         repository: &str,
@@ -291,7 +294,7 @@ impl Ecr {
         }
     }
 
-    /// Every image; none where there is no repository.
+    /// Returns every image; none if the repository does not exist.
     pub(crate) async fn images(&self, repository: &str) -> Result<Vec<StoredImage>> {
         let mut images = Vec::new();
         let mut pages =
@@ -319,7 +322,7 @@ impl Ecr {
         Ok(images)
     }
 
-    /// The image goes with its last tag. One that is gone already is fine.
+    /// Removes a tag; ECR deletes the image with its last one. A missing tag is not an error.
     pub(crate) async fn remove_tag(&self, repository: &str, tag: &str) -> Result<()> {
         let image = ImageIdentifier::builder().image_tag(tag).build();
         let answer = self
@@ -363,15 +366,21 @@ impl Ecr {
             (Some("AccessDenied" | "AccessDeniedException"), _) => {
                 let object = match repository {
                     "*" => "*".to_owned(),
-                    repository => format!("arn:aws:ecr:{}:{}:repository/{repository}", self.region, self.account_id),
+                    repository => format!(
+                        "arn:aws:ecr:{}:{}:repository/{repository}",
+                        self.region, self.account_id
+                    ),
                 };
-                Error::new(Exit::Credentials, what)
-                    .why(failure.why(&self.region))
-                    .hint(format!("allow the role of the release account `ecr:{action}` on `{object}`"))
+                Error::new(Exit::Credentials, what).why(failure.why(&self.region)).hint(format!(
+                    "allow the role of the release account `ecr:{action}` on `{object}`"
+                ))
             }
-            (Some("InvalidParameterException"), _) => Error::input(what)
-                .why(failure.why(&self.region))
-                .hint("a repository's name has 2 to 256 lower-case letters, digits and single `.`, `_`, `-` and `/` between them"),
+            (Some("InvalidParameterException"), _) => {
+                Error::input(what).why(failure.why(&self.region)).hint(
+                    "use 2 to 256 lower-case letters and digits as the repository's name, \
+                     with single `.`, `_`, `-` and `/` between them",
+                )
+            }
             _ => failure.into_error(what, &self.region),
         }
     }
@@ -394,7 +403,7 @@ mod tests {
     use super::*;
     use crate::services::store::testing::{Fault, REGION, config, moto, proxy};
 
-    /// moto takes whoever has no assumed role for this account.
+    /// moto's account for credentials without an assumed role.
     const ACCOUNT: &str = "123456789012";
 
     fn at(address: &str) -> Ecr {
@@ -411,7 +420,8 @@ mod tests {
         serde_json::from_str(answer.policy_text().unwrap()).unwrap()
     }
 
-    /// ECR through a proxy that notes which actions are asked for, and answers one of them otherwise.
+    /// ECR through a proxy that notes which actions are asked for, and answers one of them
+    /// otherwise.
     async fn watched(action: &'static str, fault: fn() -> Fault) -> (Ecr, Arc<Mutex<Vec<String>>>) {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&asked);
@@ -510,7 +520,7 @@ mod tests {
         let text = error.to_string();
         let hint =
             "`ecr:CreateRepository` on `arn:aws:ecr:eu-west-1:123456789012:repository/denied`";
-        assert!(text.contains(hint) && text.contains("denied can't be made"), "{text}");
+        assert!(text.contains(hint) && text.contains("denied can't be created"), "{text}");
 
         let (ecr, asked) = watched("GetAuthorizationToken", || {
             answer("500 Internal Server Error", "ServerException")

@@ -10,7 +10,7 @@ const PULL: [&str; 3] =
     ["ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage", "ecr:BatchCheckLayerAvailability"];
 const UNTAGGED_DAYS: u32 = 14;
 
-/// Whom a repository lets pull, beside its own account.
+/// Who may pull from a repository, in addition to its own account.
 pub(crate) struct Pullers<'a> {
     /// The account of the repository.
     pub(crate) owner: &'a str,
@@ -24,17 +24,18 @@ pub(crate) struct Pullers<'a> {
 pub(crate) enum PolicyChange {
     None,
     To(String),
-    /// Why the present policy is no policy.
+    /// Why the current policy is invalid.
     Unreadable(String),
 }
 
 impl Pullers<'_> {
-    /// From the present policy to one with our statements. Ours are known by their Sid, all others stay.
+    /// From the present policy to one with our statements. Ours are known by their Sid, all others
+    /// stay.
     pub(crate) fn change(&self, current: Option<&str>) -> PolicyChange {
         let mut policy = match current.map(serde_json::from_str::<Value>) {
             None => json!({"Version": VERSION, "Statement": []}),
             Some(Ok(policy)) if policy.is_object() => policy,
-            Some(Ok(_)) => return PolicyChange::Unreadable("it is no JSON object".to_owned()),
+            Some(Ok(_)) => return PolicyChange::Unreadable("it is not a JSON object".to_owned()),
             Some(Err(error)) => return PolicyChange::Unreadable(error.to_string()),
         };
         let before = match policy["Statement"].take() {
@@ -121,9 +122,10 @@ fn normal(value: &Value) -> Value {
     }
 }
 
-/// Images go by rule only when they have no tag: they are tries whose release never came. Everything with a tag may be deployed
-/// somewhere, also a preview's: built from the same files it may be the same image as a version that is live. Those are for
-/// `prune`, which asks the ledger. ECR keeps the untagged parts of an index as long as the index.
+/// Images go by rule only when they have no tag: they are tries whose release never came.
+/// Everything with a tag may be deployed somewhere, also a preview's: built from the same files it
+/// may be the same image as a version that is live. Those are for `prune`, which asks the ledger.
+/// ECR keeps the untagged parts of an index as long as the index.
 pub(crate) fn lifecycle() -> String {
     json!({"rules": [{
         "rulePriority": 1,
@@ -195,20 +197,21 @@ mod tests {
         assert!(matches!(pullers(&["111111111111"], false).change(None), PolicyChange::None));
         let two = pullers(&["222222222222"], true);
         let mut policy = changed(&two, None);
-        // Another order of actions, a statement of somebody else, and a list of one as the one.
+        // Another order of actions, a foreign statement, and a single value instead of a list of
+        // one.
         policy["Statement"][0]["Action"].as_array_mut().unwrap().reverse();
         let foreign =
             json!({"Sid": "x", "Effect": "Deny", "Principal": "*", "Action": "ecr:PutImage"});
         policy["Statement"].as_array_mut().unwrap().insert(0, foreign.clone());
         assert!(matches!(two.change(Some(&policy.to_string())), PolicyChange::None));
-        // Ours, spoilt, is mended in its place.
+        // A changed statement of ours is restored at its position.
         policy["Statement"][1]["Effect"] = "Deny".into();
-        let mended = changed(&two, Some(&policy.to_string()));
+        let restored = changed(&two, Some(&policy.to_string()));
         assert_eq!(
-            (&mended["Statement"][0], &mended["Statement"][1]["Effect"]),
+            (&restored["Statement"][0], &restored["Statement"][1]["Effect"]),
             (&foreign, &"Allow".into())
         );
-        assert_eq!(mended["Statement"].as_array().unwrap().len(), 3);
+        assert_eq!(restored["Statement"].as_array().unwrap().len(), 3);
         // AWS takes a policy of one statement without the list, too.
         let alone = json!({"Version": "2012-10-17", "Statement": foreign}).to_string();
         assert!(matches!(pullers(&[], false).change(Some(&alone)), PolicyChange::None));

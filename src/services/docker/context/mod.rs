@@ -30,9 +30,11 @@ const DOCKERFILE_LIMIT: u64 = 4 << 20;
 /// For whom the context is: clients of the two leave out different files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IgnoreDialect {
-    /// Gets `.dockerignore` too, whatever the rules say: the engine removes from the context what they name.
+    /// Gets `.dockerignore` too, whatever the rules say: the engine removes from the context what
+    /// they name.
     Classic,
-    /// Prefers `<Dockerfile>.dockerignore`; exceptions may have wildcards also below ignored folders.
+    /// Prefers `<Dockerfile>.dockerignore`; exceptions may have wildcards also below ignored
+    /// folders.
     BuildKit,
 }
 
@@ -40,7 +42,8 @@ pub(crate) enum IgnoreDialect {
 #[derive(Debug)]
 pub(crate) struct BuildContext {
     pub(crate) entries: Vec<ContextEntry>,
-    /// The name of the Dockerfile in `entries`. One from outside of the context has the digest of its content as its name.
+    /// The name of the Dockerfile in `entries`. One from outside of the context has the digest of
+    /// its content as its name.
     pub(crate) dockerfile: String,
 }
 
@@ -79,7 +82,8 @@ pub(crate) struct Stamp {
 }
 
 impl BuildContext {
-    /// What is sent of the folder `root`. `always_ignored` are patterns that no rule of the user's can take back.
+    /// Lists the files of the folder `root` that are sent. No rule of the user can re-include what
+    /// the patterns `always_ignored` match.
     pub(crate) fn read(
         root: &Path,
         dockerfile: &Path,
@@ -111,7 +115,8 @@ impl BuildContext {
         Ok(context)
     }
 
-    /// Of these files alone, by name and path, and a Dockerfile that is no file. No rule of a `.dockerignore` counts.
+    /// Returns a context of exactly these files, by name and path, and a generated Dockerfile. No
+    /// `.dockerignore` applies.
     pub(crate) fn of(files: &[(String, PathBuf)], dockerfile: &str, text: &str) -> Result<Self> {
         let mut entries = vec![ContextEntry {
             name: dockerfile.to_owned(),
@@ -134,8 +139,9 @@ impl BuildContext {
         Ok(())
     }
 
-    /// The classic builder is told to remove the file again before anything is copied; BuildKit is not, but the name is always
-    /// the same for the same content, so that its cache holds.
+    /// For the classic builder, the rules remove the file again before anything is copied. For
+    /// BuildKit they do not, but the name depends on the content only, so that the cache stays
+    /// valid.
     fn add_from_outside(&mut self, path: &Path, root: &Path, dialect: IgnoreDialect) -> Result<()> {
         let content = read_limited(path, DOCKERFILE_LIMIT)?;
         let digest = Sha256::of(&content).to_string();
@@ -156,10 +162,11 @@ impl BuildContext {
         Ok(())
     }
 
-    /// The tar as it is made. Its bytes depend on names, contents, links and the owner's executable bit alone.
+    /// The tar as it is made. Its bytes depend on names, contents, links and the owner's executable
+    /// bit alone.
     ///
-    /// An error ends the stream with an error, so that no engine takes a part for the whole; the task says what it was. A
-    /// stream that is dropped ends the task, and that is no error.
+    /// An error ends the stream with an error, so that an engine never uses a part of the files;
+    /// the task returns it. A dropped stream ends the task without an error.
     pub(crate) fn tar(
         self,
     ) -> (impl Stream<Item = io::Result<Bytes>> + Send + 'static, JoinHandle<Result<()>>) {
@@ -168,10 +175,10 @@ impl BuildContext {
             let mut pieces = Pieces {
                 sender: sender.clone(),
                 piece: Vec::with_capacity(PIECE),
-                is_unwanted: false,
+                is_dropped: false,
             };
             let written = write_tar(&self.entries, &mut pieces);
-            if pieces.is_unwanted {
+            if pieces.is_dropped {
                 return Ok(());
             }
             if let Err(error) = &written {
@@ -254,7 +261,7 @@ impl Walk<'_> {
     ) -> Result<()> {
         let before = self.entries.len();
         self.folder(path, name, Some(matched))?;
-        // Only BuildKit gets the folder in which an exception lies.
+        // Only BuildKit gets the folder that contains an exception.
         if is_ignored && self.dialect == IgnoreDialect::BuildKit && self.entries.len() > before {
             self.entries.push(ContextEntry { kind: EntryKind::Folder, name: name.to_owned() });
         }
@@ -392,15 +399,15 @@ fn changed(path: &Path, why: impl std::fmt::Display) -> Error {
 struct Pieces {
     sender: Sender<io::Result<Bytes>>,
     piece: Vec<u8>,
-    /// Nobody reads any more.
-    is_unwanted: bool,
+    /// The reader was dropped.
+    is_dropped: bool,
 }
 
 impl Pieces {
     fn pass_on(&mut self) -> io::Result<()> {
         let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
         if !piece.is_empty() && self.sender.blocking_send(Ok(piece.into())).is_err() {
-            self.is_unwanted = true;
+            self.is_dropped = true;
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         Ok(())

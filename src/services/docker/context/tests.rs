@@ -1,5 +1,6 @@
-//! What is sent, beside what Docker's own command line sends for the same files: it talks to an engine of ours that only
-//! keeps what it gets. The rules of BuildKit's client, which is not part of that command line, are held by hand.
+//! Compares what cdflow sends with what Docker's own command line sends for the same files to a
+//! fake engine. BuildKit's client is not part of that command line, so its rules are written out
+//! here.
 
 use std::{
     collections::BTreeMap,
@@ -478,7 +479,7 @@ async fn a_file_that_changes_on_the_way_ends_it() {
 }
 
 #[tokio::test]
-async fn a_stream_that_nobody_reads_ends_the_task() {
+async fn a_dropped_stream_ends_the_task() {
     let tree = tempfile::tempdir().unwrap();
     fs::write(tree.path().join("Dockerfile"), vec![b'a'; 4 << 20]).unwrap();
     let context = BuildContext::read(
@@ -505,7 +506,7 @@ fn what_can_not_be_sent_is_named() {
             IgnoreDialect::BuildKit,
             &[],
         );
-        // What is ignored is nobody's business.
+        // Ignored files are not checked.
         fs::write(tree.path().join(".dockerignore"), "bad*").unwrap();
         BuildContext::read(
             tree.path(),
@@ -539,13 +540,13 @@ fn rules_that_mean_nothing_are_refused() {
         ("a\n[", "line 2: `[`"),
         ("[]", "must be written `\\]`"),
         ("[a-", "not closed"),
-        ("[b-a]", "the wrong way round"),
+        ("[b-a]", "in the wrong order"),
         ("[a*]", "something else"),
         ("[[:alpha:]]", "named classes"),
-        ("a\\", "stands before nothing"),
+        ("a\\", "expected a character after"),
         ("src\\dir", "separated by `/`"),
-        ("!", "sent after all"),
-        ("!/", "sent after all"),
+        ("!", "expected a pattern after `!`"),
+        ("!/", "expected a pattern after `!`"),
     ] {
         let error = Ignore::parse(".dockerignore", rules).unwrap_err().to_string();
         assert!(error.contains(why) && error.contains(".dockerignore"), "{rules}: {error}");

@@ -1,4 +1,5 @@
-//! Where the engine listens, decided as Docker's own client decides it, from the environment as a value.
+//! Where the engine listens, decided as Docker's own client decides it, from the environment as a
+//! value.
 
 use std::{
     fmt, fs,
@@ -24,7 +25,8 @@ pub(crate) enum EngineAddress {
 }
 
 impl EngineAddress {
-    /// DOCKER_HOST; without it the first socket that is there: Docker's, a rootless Docker's, Podman's.
+    /// DOCKER_HOST; without it the first socket that is there: Docker's, a rootless Docker's,
+    /// Podman's.
     pub(crate) fn find(environment: &ProcessEnv) -> Result<Self> {
         if let Some(named) = environment.get("DOCKER_HOST") {
             return Self::parse(named, environment);
@@ -35,22 +37,28 @@ impl EngineAddress {
         }
         let places: Vec<String> =
             places.iter().map(|path| format!("`{}`", path.display())).collect();
-        Err(Error::input("there is no Docker engine")
-            .why(format!("DOCKER_HOST is not set, and there is no socket {}", places.join(", ")))
-            .hint("start Docker (or Podman's socket), or set DOCKER_HOST to where the engine listens")
-            .hint("on GitHub Actions use a Linux runner with Docker: it gives a container action its socket"))
+        Err(Error::input("no Docker engine found")
+            .why(format!(
+                "DOCKER_HOST is not set, and none of these sockets exists: {}",
+                places.join(", ")
+            ))
+            .hint("start Docker or Podman's socket, or set DOCKER_HOST to the engine's address")
+            .hint(
+                "on GitHub Actions, use a Linux runner with Docker: \
+                 it mounts its socket into a container action",
+            ))
     }
 
     fn parse(named: &str, environment: &ProcessEnv) -> Result<Self> {
         let refuse = |why: &str| {
             Error::input(format!("DOCKER_HOST `{}` can't be used", named.escape_debug()))
                 .why(why)
-                .hint("it is unix:///path, tcp://host:port, http://host:port or https://host:port")
+                .hint("use unix:///path, tcp://host:port, http://host:port or https://host:port")
         };
         let (scheme, rest) = named.split_once("://").ok_or_else(|| refuse("it has no scheme"))?;
         let address = rest.trim_end_matches('/');
         if address.is_empty() {
-            return Err(refuse("it names no place"));
+            return Err(refuse("it has no address"));
         }
         let verify = environment.get("DOCKER_TLS_VERIFY").is_some();
         match (scheme, verify) {

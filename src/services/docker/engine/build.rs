@@ -1,4 +1,5 @@
-//! Builds an image: the request, the engine's story of it as lines, and the reason when it fails.
+//! Builds an image: the request, the engine's messages of it as lines, and the reason when it
+//! fails.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,7 +18,7 @@ use futures_util::{Stream, StreamExt};
 use super::{
     builder::Builder,
     buildkit_session::BuildKitSession,
-    connection::{Engine, lost, mended},
+    connection::{Engine, lost, with_url_safe_base64},
     credentials::RegistryCredentials,
     output::BuildOutput,
 };
@@ -47,7 +48,8 @@ pub(crate) struct Build {
 }
 
 impl Build {
-    /// Rejects keys of `docker:` that only BuildKit supports, if the engine builds with the classic builder.
+    /// Rejects keys of `docker:` that only BuildKit supports, if the engine builds with the classic
+    /// builder.
     fn check(&self, builder: Builder) -> Result<()> {
         let Builder::Classic { because } = builder else { return Ok(()) };
         let needs = [
@@ -86,7 +88,8 @@ impl Engine {
         built
     }
 
-    /// `files` is a tar. Dropping the future ends the connection, and with it the engine ends the build.
+    /// `files` is a tar. Dropping the future ends the connection, and with it the engine ends the
+    /// build.
     pub(crate) async fn build(
         &self,
         build: &Build,
@@ -108,7 +111,7 @@ impl Engine {
                 let docker = self
                     .docker
                     .clone()
-                    .with_request_modifier(|request| mended(by_buildkit(request)));
+                    .with_request_modifier(|request| with_url_safe_base64(by_buildkit(request)));
                 let options = options(build, Some(&session));
                 let no_body = bollard::body_full(Bytes::new());
                 let built =
@@ -128,7 +131,8 @@ fn by_buildkit(mut request: BollardRequest) -> BollardRequest {
     request
 }
 
-/// Without attestations, which only clients ask for, an image has one plain manifest: AWS Lambda takes no other.
+/// Without attestations, which only clients ask for, an image has one plain manifest: AWS Lambda
+/// takes no other.
 fn options(build: &Build, session: Option<&BuildKitSession>) -> BuildImageOptions {
     let map =
         |pairs: &BTreeMap<String, String>| pairs.clone().into_iter().collect::<HashMap<_, _>>();
@@ -154,35 +158,35 @@ fn options(build: &Build, session: Option<&BuildKitSession>) -> BuildImageOption
     }
 }
 
-/// Tells what the engine tells, as it comes.
+/// Logs the engine's output as it arrives.
 async fn follow(
     build: &Build,
     log: &Log,
-    story: impl Stream<Item = Result<BuildInfo, Failure>>,
+    messages: impl Stream<Item = Result<BuildInfo, Failure>>,
 ) -> Result<()> {
-    let mut story = std::pin::pin!(story);
-    let mut said = BuildOutput::default();
-    while let Some(told) = story.next().await {
-        match told {
-            Ok(told) => said.lines(&told).iter().for_each(|line| log.output(line)),
+    let mut messages = std::pin::pin!(messages);
+    let mut output = BuildOutput::default();
+    while let Some(info) = messages.next().await {
+        match info {
+            Ok(info) => output.lines(&info).iter().for_each(|line| log.output(line)),
             Err(failure) => {
-                said.rest().iter().for_each(|line| log.output(line));
-                return Err(failed(build, &failure, &said));
+                output.rest().iter().for_each(|line| log.output(line));
+                return Err(failed(build, &failure, &output));
             }
         }
     }
-    said.rest().iter().for_each(|line| log.output(line));
+    output.rest().iter().for_each(|line| log.output(line));
     Ok(())
 }
 
-fn failed(build: &Build, failure: &Failure, said: &BuildOutput) -> Error {
+fn failed(build: &Build, failure: &Failure, output: &BuildOutput) -> Error {
     let refused = match failure {
         Failure::DockerStreamError { error } => error.clone(),
         Failure::DockerResponseServerError { status_code: 400..=499, message } => message.clone(),
         other => return lost(&format!("`{}` was built", build.image), other),
     };
     let lacks_login = ["401", "nauthorized", "denied"].iter().any(|word| refused.contains(word));
-    let tail = said.tail();
+    let tail = output.tail();
     let why = match tail.is_empty() {
         true => refused,
         false => format!(

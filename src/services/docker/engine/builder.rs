@@ -14,7 +14,8 @@ pub(crate) enum Builder {
 }
 
 impl Builder {
-    /// BuildKit, unless the engine has none or DOCKER_BUILDKIT=0 says otherwise, as for Docker's own client.
+    /// BuildKit, unless the engine has none or DOCKER_BUILDKIT=0 says otherwise, as for Docker's
+    /// own client.
     pub(crate) fn choose(version: &SystemVersion, environment: &ProcessEnv) -> Self {
         if environment.get("DOCKER_BUILDKIT").is_some_and(|value| ["0", "false"].contains(&value)) {
             return Self::Classic { because: "DOCKER_BUILDKIT says so" };

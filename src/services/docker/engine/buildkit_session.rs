@@ -1,5 +1,6 @@
-//! BuildKit's session: the engine calls back for the files, for secrets and for the credentials of registries, so that none of
-//! them is part of the request. It is gRPC over a connection of its own that the engine turns around.
+//! BuildKit's session: the engine calls back for the files, for secrets and for the credentials of
+//! registries, so that none of them is part of the request. It is gRPC over a connection of its own
+//! that the engine turns around.
 
 use std::{
     collections::BTreeMap,
@@ -115,8 +116,9 @@ impl BuildKitSession {
         Ok(Self { id, tasks })
     }
 
-    /// The place of the files in a build's request; unlike any other, because BuildKit takes one name for one content. Files in
-    /// the request's own body are lost where the engine keeps its images in containerd (moby/moby#47717).
+    /// The place of the files in a build's request; unlike any other, because BuildKit takes one
+    /// name for one content. Files in the request's own body are lost where the engine keeps its
+    /// images in containerd (moby/moby#47717).
     pub(crate) fn files(&self) -> String {
         format!("http://buildkit-session/{}", self.id)
     }
@@ -126,7 +128,7 @@ impl BuildKitSession {
     }
 }
 
-/// bollard gives no connection away, so this one is made beside it, to the same place.
+/// Returns a client of our own for the same engine, because bollard does not expose its connection.
 fn client(address: &EngineAddress) -> Result<(Client, String)> {
     let builder = Client::builder().no_proxy().http1_only().connect_timeout(CONNECT_TIMEOUT);
     let (builder, url) = match address {
@@ -164,7 +166,7 @@ fn client(address: &EngineAddress) -> Result<(Client, String)> {
 
 /// What the engine may ask for, and nothing else.
 struct Answers {
-    /// Taken by whoever asks first.
+    /// The first request takes it.
     files: Mutex<Option<Files>>,
     secrets: BTreeMap<String, Secret>,
     credentials: RegistryCredentials,

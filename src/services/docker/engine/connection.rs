@@ -52,19 +52,20 @@ fn client(address: &EngineAddress) -> Result<Docker, Failure> {
             Docker::connect_with_ssl(address, &key, &cert, &authority, timeout, API_DEFAULT_VERSION)
         }
     }?;
-    Ok(docker.with_request_modifier(mended))
+    Ok(docker.with_request_modifier(with_url_safe_base64))
 }
 
-/// bollard 0.21 writes credentials in base64's standard alphabet, and the engine reads the one for URLs.
-pub(super) fn mended(mut request: BollardRequest) -> BollardRequest {
+/// bollard 0.21 writes credentials in base64's standard alphabet, and the engine reads the one for
+/// URLs.
+pub(super) fn with_url_safe_base64(mut request: BollardRequest) -> BollardRequest {
     for name in ["x-registry-auth", "x-registry-config"] {
         let Some(value) = request.headers_mut().get_mut(name) else { continue };
-        let mended = value.to_str().map(|text| text.replace('+', "-").replace('/', "_"));
-        if let Some(Ok(mut mended)) =
-            mended.ok().map(|text| text.parse::<reqwest::header::HeaderValue>())
+        let url_safe = value.to_str().map(|text| text.replace('+', "-").replace('/', "_"));
+        if let Some(Ok(mut header)) =
+            url_safe.ok().map(|text| text.parse::<reqwest::header::HeaderValue>())
         {
-            mended.set_sensitive(true);
-            *value = mended;
+            header.set_sensitive(true);
+            *value = header;
         }
     }
     request

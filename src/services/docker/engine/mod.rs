@@ -1,4 +1,4 @@
-//! The Docker engine, over its API: which one there is, what it can do, and what it is told.
+//! The Docker engine, over its API: connecting, building, pushing, and following containers.
 
 mod address;
 mod build;

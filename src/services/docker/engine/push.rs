@@ -1,4 +1,4 @@
-//! Pushes an image, and tells what a registry's refusal means from the engine's words for it.
+//! Pushes an image, and classifies a registry's rejection by the engine's text.
 
 use bollard::{
     errors::Error as Failure,
@@ -25,7 +25,7 @@ pub(crate) enum PushRejection {
     Unauthorized(String),
     /// Who we are is known, and may not do this.
     Denied(String),
-    /// There is no such repository.
+    /// The repository does not exist.
     Missing(String),
     /// The tag is taken, and stays as it is.
     Immutable(String),
@@ -53,14 +53,14 @@ impl Engine {
     ) -> Result<(), PushRejection> {
         let options = PushImageOptionsBuilder::default().tag(tag).build();
         let login = login.map(|login| credentials(host, login)).unwrap_or_default();
-        let mut story =
+        let mut messages =
             std::pin::pin!(self.docker.push_image(repository, Some(options), Some(login)));
-        while let Some(told) = story.next().await {
-            let told = told.map_err(|failure| rejection(&failure))?;
-            if let Some(error) = told.error_detail.and_then(|detail| detail.message) {
+        while let Some(info) = messages.next().await {
+            let info = info.map_err(|failure| rejection(&failure))?;
+            if let Some(error) = info.error_detail.and_then(|detail| detail.message) {
                 return Err(PushRejection::of(error));
             }
-            if let (Some(status), None) = (told.status, told.progress_detail) {
+            if let (Some(status), None) = (info.status, info.progress_detail) {
                 log.detail(&status);
             }
         }

@@ -1,4 +1,4 @@
-//! A container that somebody else has started: whether it runs, what it says, how it ends.
+//! A container that another process started: whether it runs, its log and its exit code.
 
 use std::pin::pin;
 
@@ -31,7 +31,8 @@ impl Engine {
 }
 
 impl Running<'_> {
-    /// Waits for its end. The exit code, unless it was gone before the engine could tell.
+    /// Waits for the container's end. Returns its exit code, or None if it was removed before the
+    /// engine could report one.
     pub(crate) async fn ended(&self) -> Result<Option<i64>> {
         let mut waited =
             pin!(self.engine.docker.wait_container(self.id, None::<WaitContainerOptions>));
@@ -46,7 +47,8 @@ impl Running<'_> {
         }
     }
 
-    /// Each line that it has said since then (seconds since 1970), and says from now on, until it ends.
+    /// Each line that it has said since then (seconds since 1970), and says from now on, until it
+    /// ends.
     pub(crate) async fn follow(
         &self,
         since: i64,

@@ -40,7 +40,8 @@ pub(super) struct AuthEntry {
 }
 
 impl DockerConfig {
-    /// Reads config.json in `$DOCKER_CONFIG`, else in `~/.docker`. Returns None if there is no file.
+    /// Reads config.json in `$DOCKER_CONFIG`, else in `~/.docker`. Returns None if the file does
+    /// not exist.
     pub(super) fn read(environment: &ProcessEnv) -> Result<Option<(PathBuf, String)>> {
         let home = || environment.get("HOME").map(|home| PathBuf::from(home).join(".docker"));
         let Some(folder) = environment.get("DOCKER_CONFIG").map(PathBuf::from).or_else(home) else {

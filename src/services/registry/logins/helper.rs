@@ -1,4 +1,5 @@
-//! Docker's credential helpers: programs `docker-credential-NAME` that answer for a registry in JSON.
+//! Docker's credential helpers: programs `docker-credential-NAME` that answer for a registry in
+//! JSON.
 
 use std::{collections::BTreeMap, ffi::OsStr, path::Path};
 
@@ -20,11 +21,13 @@ struct HelperAnswer {
     secret: String,
 }
 
-/// Asks the helper `name` for the login of `key`, its spelling of the registry. Returns None if it has none.
+/// Asks the helper `name` for the login of `key`, its spelling of the registry. Returns None if it
+/// has none.
 pub(super) async fn get(name: &str, key: &str, host: &Host) -> Result<Option<Login>> {
     let ended = run(name, "get", key, host).await?;
     if ended.code != 0 {
-        // A helper without a login fails with these words on standard output; any other text is an error.
+        // A helper without a login fails with these words on standard output; any other text is an
+        // error.
         let words = String::from_utf8_lossy(&ended.stdout);
         if words.contains("credentials not found") {
             return Ok(None);

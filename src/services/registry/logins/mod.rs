@@ -1,8 +1,10 @@
-//! The logins for registries. The first source that has a login for a registry wins: the input `registries`, then
-//! DOCKERHUB_USERNAME and DOCKERHUB_PASSWORD, then Docker's config.json with its credential helpers.
+//! The logins for registries. The first source that has a login for a registry wins: the input
+//! `registries`, then DOCKERHUB_USERNAME and DOCKERHUB_PASSWORD, then Docker's config.json with its
+//! credential helpers.
 //!
-//! The crate `docker_credential` reads the process's environment and starts helpers itself. In cdflow the environment is
-//! a value and only `base/process.rs` starts programs, so config.json is read here.
+//! The crate `docker_credential` reads the process's environment and starts helpers itself. In
+//! cdflow the environment is a value and only `base/process.rs` starts programs, so config.json is
+//! read here.
 
 mod docker_config;
 mod helper;
@@ -86,8 +88,8 @@ impl Logins {
         Ok(login)
     }
 
-    /// Returns all logins, for a build whose images are not known in advance. A helper that fails is only a warning,
-    /// because the build might not need its registry.
+    /// Returns all logins, for a build whose images are not known in advance. A helper that fails
+    /// is only a warning, because the build might not need its registry.
     pub(crate) async fn all(&self, host: &Host) -> Result<BTreeMap<String, Login>> {
         let mut names: Vec<String> = self.helpers.keys().cloned().collect();
         if let Some(store) = &self.store {

@@ -1,4 +1,5 @@
-//! The bytes of an upload: in memory or in a file, read in pieces, with the checksums that S3 compares.
+//! The bytes of an upload: in memory or in a file, read in pieces, with the checksums that S3
+//! compares.
 
 use std::{fs::File, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
 
@@ -18,7 +19,7 @@ use crate::{
 /// Bytes of a file that are in memory at once, per part.
 const STEP: u64 = 256 << 10;
 
-/// Where the bytes come from. Cheap to clone.
+/// The source of an upload. Cheap to clone.
 #[derive(Clone)]
 pub(crate) enum UploadBody {
     Memory(Bytes),
@@ -78,9 +79,9 @@ impl UploadBody {
         Ok(sum.finalize())
     }
 
-    /// A file is read once more as it is sent: the second time it comes from the page cache, and a part takes a few
-    /// hundred KiB of memory instead of two copies of itself (one is made on the way into TLS). A file that changes in
-    /// between does not fit its checksum, and S3 refuses it.
+    /// Reads a file a second time, from the page cache, as it is sent. So a part needs a few
+    /// hundred KiB of memory instead of two copies of itself (TLS makes one). S3 rejects a file
+    /// that has changed, by its checksum.
     pub(crate) async fn stream(&self, start: u64, len: u64) -> Result<ByteStream> {
         match self {
             Self::Memory(bytes) => {
@@ -102,12 +103,12 @@ pub(crate) fn crc(bytes: &[u8]) -> u64 {
     crc_fast::checksum(Crc64Nvme, bytes)
 }
 
-/// As S3's headers spell it.
+/// Returns the checksum as S3's headers spell it.
 pub(crate) fn base64_crc(crc: u64) -> String {
     STANDARD.encode(crc.to_be_bytes())
 }
 
-/// Part sizes and offsets fit: what is in memory has been measured in `usize` before.
+/// Sizes of parts fit into `usize`.
 fn index(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
 }

@@ -1,4 +1,5 @@
-//! The S3 client of a release store: its settings, its retries, and how a failed call becomes an error.
+//! The S3 client of a release store: its settings, its retries, and how a failed call becomes an
+//! error.
 
 use std::{collections::HashMap, error::Error as StdError, sync::Arc, time::Duration};
 
@@ -23,7 +24,8 @@ use crate::{
 
 /// Up to this size an object goes in one request; beyond, in parts.
 pub(crate) const SINGLE: u64 = 8 << 20;
-/// Attempts of the SDK at one request, and ours at a body that is cut and at a write that meets another one (409).
+/// Attempts of the SDK at one request, and ours at a body that is cut and at a write that meets
+/// another one (409).
 pub(crate) const RETRY: Retry = Retry {
     attempts: 5,
     first_pause: Duration::from_millis(200),
@@ -43,12 +45,14 @@ pub(crate) struct Bucket {
     region: String,
     /// The account that the bucket must belong to.
     pub(crate) owner: Option<String>,
-    /// Over TLS the CRC and the transport guard the body; hashing it once more for the signature would double the work.
+    /// Over TLS the CRC and the transport protect the body; hashing it again for the signature
+    /// would double the work.
     pub(crate) unsigned: bool,
 }
 
 impl S3Store {
-    /// `owner` is the account id that the bucket must belong to: any call to a bucket of somebody else is refused.
+    /// `owner` is the id of the account that must own the bucket: S3 rejects every call if another
+    /// account owns it.
     pub(crate) fn new(
         config: &aws_config::SdkConfig,
         bucket: String,
@@ -72,7 +76,7 @@ impl S3Store {
         format!("s3://{}/{key}", self.bucket.name)
     }
 
-    /// Begins to read: the head of the answer is here, the body still comes.
+    /// Starts a read: returns when the headers have arrived; the body follows.
     pub(crate) async fn open(
         &self,
         key: &str,
@@ -87,11 +91,11 @@ impl S3Store {
         call.send().await.map_err(|error| Failure::of(&error))
     }
 
-    /// A body that never came as a whole, whatever we tried.
+    /// The error for a body that was cut in every attempt.
     pub(crate) fn cut(&self, key: &str, why: String) -> Error {
         Error::new(Exit::Unavailable, reading(self, key))
             .why(format!("{why}, in {} attempts", RETRY.attempts))
-            .hint("the connection to S3 breaks off; run again later")
+            .hint("check the connection to S3, and run again later")
     }
 
     pub(crate) async fn answered<T, E>(
@@ -110,7 +114,8 @@ impl S3Store {
         Err(self.failed(what(), failure).await)
     }
 
-    /// Our error for a failed call. A refusal is looked into: is it the bucket's owner?
+    /// Returns the error for a failed call. After a 403 it checks whether another account owns the
+    /// bucket.
     pub(crate) async fn failed(&self, what: String, failure: Failure) -> Error {
         let region = &self.bucket.region;
         let refused = failure.status() == Some(403) && failure.exit(region) == Exit::Credentials;
@@ -122,7 +127,7 @@ impl S3Store {
         }
     }
 
-    /// Only with the condition is the bucket refused: that is what S3 says of a bucket of another account.
+    /// S3 rejects a bucket of another account only if the request names the expected owner.
     async fn is_of_another(&self, owner: &str) -> bool {
         let ask = || self.client.head_bucket().bucket(&self.bucket.name);
         let with = ask().expected_bucket_owner(owner).send().await;
@@ -154,7 +159,8 @@ fn timeouts(attempt: Duration) -> TimeoutConfig {
         .build()
 }
 
-/// The time of one attempt at sending `size` bytes: five minutes, more where that would ask for over 32 KiB/s.
+/// The timeout of one attempt to send `size` bytes: five minutes, or more if that would need over
+/// 32 KiB/s.
 pub(crate) fn patience(size: u64) -> Builder {
     Config::builder().timeout_config(timeouts(Duration::from_secs((size >> 15).max(300))))
 }

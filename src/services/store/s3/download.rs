@@ -1,4 +1,5 @@
-//! Download of a whole object: ranges side by side, one writer, and a file that appears only when it is complete.
+//! Download of a whole object: ranges side by side, one writer, and a file that appears only when
+//! it is complete.
 
 use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, path::Path};
 
@@ -113,7 +114,8 @@ async fn receive_once(
         };
         let len = bytes.len() as u64;
         if sink.send((*at, bytes)).await.is_err() {
-            // The writer stopped, and `whole` will report why; its words must not be drowned by ours.
+            // The writer stopped, and `whole` will report why; its words must not be drowned by
+            // ours.
             return Err(Error::internal(reading(store, key)).why("the file can't be written"));
         }
         *at += len;

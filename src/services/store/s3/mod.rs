@@ -1,4 +1,5 @@
-//! A release store in an S3 bucket: its operations. S3 rejects a write over an existing object itself (`If-None-Match: *`).
+//! A release store in an S3 bucket: its operations. S3 rejects a write over an existing object
+//! itself (`If-None-Match: *`).
 
 mod body;
 pub(crate) mod client;
@@ -133,9 +134,10 @@ impl S3Store {
             .map(drop)
     }
 
-    /// Removes an object that still has this ETag; false when it has another. One that is gone is removed already.
+    /// Deletes an object that still has this ETag; false if it has another. A missing object is not
+    /// an error.
     pub(crate) async fn delete_unchanged(&self, key: &str, etag: &str) -> Result<bool> {
-        // Also looked at beforehand, because not every S3 minds the condition.
+        // Checked first, because not every S3 supports the condition.
         match self.head(key).await? {
             None => return Ok(true),
             Some(found) if found.etag.as_deref() != Some(etag) => return Ok(false),
@@ -151,7 +153,7 @@ impl S3Store {
                 Ok(true)
             }
             Err(failure) if failure.status() == Some(412) => Ok(false),
-            // This S3 knows no such condition.
+            // This S3 does not support the condition.
             Err(failure) if failure.status() == Some(501) => self.delete(key).await.map(|()| true),
             Err(failure) => Err(self
                 .failed(format!("`{}` can't be deleted", self.describe(key)), failure)
@@ -159,7 +161,7 @@ impl S3Store {
         }
     }
 
-    /// Where the bucket really is: S3 tells, whichever region is asked, and also who may not read it.
+    /// Returns the bucket's region. S3 names it to any caller, through any region's endpoint.
     pub(crate) async fn real_region(&self) -> Option<String> {
         match self.client.head_bucket().bucket(&self.bucket.name).send().await {
             Ok(answer) => answer.bucket_region().map(str::to_owned),
@@ -169,7 +171,7 @@ impl S3Store {
         }
     }
 
-    /// Whether what is deleted or replaced can be brought back.
+    /// Returns whether deleted and replaced objects can be restored.
     pub(crate) async fn is_versioned(&self) -> Result<bool> {
         let ask = self.client.get_bucket_versioning().bucket(&self.bucket.name);
         let answer = ask.set_expected_bucket_owner(self.bucket.owner.clone()).send().await;

@@ -13,8 +13,9 @@ use crate::{
 
 impl S3Store {
     pub(crate) async fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {
-        // A HEAD is refused without words: no bucket, no object, no permission and expired credentials look alike. So
-        // the question is put once more as a GET of one byte, whose answer has a body.
+        // The answer to a rejected HEAD has no body: a missing bucket, a missing object, a missing
+        // permission and expired credentials look alike. So a GET of one byte follows, whose answer
+        // has one.
         for _ in 0..RETRY.attempts {
             match self.head_once(key).await {
                 Ok(answer) => return Ok(Some(found(&answer))),
@@ -25,21 +26,22 @@ impl S3Store {
             }
             match self.open(key, Some("bytes=0-0".to_owned()), None).await {
                 Err(failure) if failure.code() == Some("NoSuchKey") => return Ok(None),
-                // An empty object has no first byte. It is there, so the HEAD will find it now; likewise below.
+                // An empty object has no first byte. It exists, so the next HEAD finds it; the same
+                // applies below.
                 Err(failure) if failure.code() == Some("InvalidRange") => {}
                 Err(failure) => return Err(self.failed(reading(self, key), failure).await),
                 Ok(_) => {}
             }
         }
         Err(Error::new(Exit::Unavailable, reading(self, key))
-            .why("S3 says in turn that it exists and that it does not"))
+            .why("S3 reports in turn that it exists and that it does not"))
     }
 
     pub(crate) async fn get(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         Ok(self.get_tagged(key, limit).await?.map(|(bytes, _)| bytes))
     }
 
-    /// Likewise, with the ETag of what was read.
+    /// Like [`Self::get`], with the ETag of the content.
     pub(crate) async fn get_tagged(
         &self,
         key: &str,
@@ -114,7 +116,7 @@ fn found(answer: &HeadObjectOutput) -> ObjectInfo {
     }
 }
 
-/// The whole body, of the length that its head promised; else why not. A checksum that does not fit ends it, too.
+/// Returns the entire body, or why it is incomplete. A wrong checksum is an error, too.
 async fn body(mut answer: GetObjectOutput, size: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     loop {
@@ -127,7 +129,7 @@ async fn body(mut answer: GetObjectOutput, size: u64) -> Result<Vec<u8>, String>
             None => return Err(format!("got {} of {size} bytes", bytes.len())),
         }
         if bytes.len() as u64 > size {
-            return Err(format!("got more than the {size} bytes that were announced"));
+            return Err(format!("got more than the {size} bytes in its header"));
         }
     }
 }

@@ -246,7 +246,7 @@ async fn a_dropped_upload_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn an_abort_that_fails_is_told() {
+async fn an_abort_that_fails_is_reported() {
     let store = bucket().await;
     let failing = through(&store, |head| match head {
         _ if head.starts_with("DELETE") => refusal("403 Forbidden", "AccessDenied"),
@@ -298,7 +298,7 @@ async fn a_conflict_is_begun_again() {
         let twice = through(&store, first(2, verb, part, conflict)).await;
         assert_eq!(put(&twice, key, bytes(size, 0)).await.unwrap(), Put::Created);
         assert_eq!(put(&twice, key, bytes(size, 0)).await.unwrap(), Put::Exists);
-        // Another writer has won in the meantime.
+        // Another writer has won.
         let always = through(&store, first(usize::MAX, verb, part, conflict)).await;
         assert_eq!(put(&always, key, bytes(size, 1)).await.unwrap(), Put::Exists);
         store.delete(key).await.unwrap();
@@ -535,7 +535,7 @@ async fn refusals_are_understood() {
 }
 
 #[tokio::test]
-async fn nobody_there_and_nobody_known() {
+async fn no_server_and_no_credentials() {
     let closed = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().to_string()
@@ -548,10 +548,10 @@ async fn nobody_there_and_nobody_known() {
         .behavior_version(aws_config::BehaviorVersion::latest())
         .endpoint_url(format!("http://{}", moto()))
         .build();
-    let nobody = aws_config::profile::ProfileFileCredentialsProvider::builder()
+    let no_profile = aws_config::profile::ProfileFileCredentialsProvider::builder()
         .profile_name("cdflow-no-such-profile");
-    let nobody = aws_sdk_s3::config::SharedCredentialsProvider::new(nobody.build());
-    let config = config.into_builder().credentials_provider(nobody).build();
+    let no_profile = aws_sdk_s3::config::SharedCredentialsProvider::new(no_profile.build());
+    let config = config.into_builder().credentials_provider(no_profile).build();
     let error =
         S3Store::new(&config, "b".into(), "eu-west-1".into(), None).get("a", 1).await.unwrap_err();
     assert_eq!(error.exit(), Exit::Credentials, "{error}");

@@ -1,4 +1,5 @@
-//! Upload in parts: a few in flight, one checksum over the whole object, and nothing left behind when it ends early.
+//! Upload in parts: a few in flight, one checksum over the whole object, and nothing left behind
+//! when it ends early.
 
 use aws_sdk_s3::{
     primitives::ByteStream,
@@ -30,10 +31,10 @@ const IN_FLIGHT: usize = 4;
 /// Aborts of one upload, at most.
 const ABORTS: u32 = 3;
 
-/// How one upload ended, if not in an error.
+/// The result of one upload without an error.
 enum UploadOutcome {
     Put(Put),
-    /// Another write of the same key was in flight: begin again.
+    /// Another write of the same key was in progress: start again.
     Conflict(Failure),
 }
 
@@ -51,9 +52,9 @@ struct Upload<'a> {
     id: String,
 }
 
-/// Uploads `source` unless the key is taken. Whatever goes wrong, and also when the caller is gone, the upload is aborted
-/// before this returns. (One exception: an upload whose id never reached us, because the answer was lost, can only be
-/// removed by the bucket's lifecycle rule.)
+/// Uploads `source` unless the key exists. After any failure, and if the caller is dropped, the
+/// upload is aborted before this returns. One exception: if the answer with the upload's id was
+/// lost, only the bucket's lifecycle rule can remove the upload.
 pub(crate) async fn upload(
     store: &S3Store,
     key: &str,
@@ -70,7 +71,7 @@ pub(crate) async fn upload(
         if store.head(key).await?.is_some() {
             return Ok(Put::Exists);
         }
-        if caller.is_gone() || !attempts.again().await {
+        if caller.is_dropped() || !attempts.again().await {
             return Err(store.failed(writing(store, key), failure).await);
         }
     }
@@ -83,15 +84,15 @@ async fn once(
     metadata: &Metadata,
     caller: &Caller,
 ) -> Result<UploadOutcome> {
-    // Not interrupted: an upload that was opened without our learning its id could not be aborted.
+    // Not interrupted: an upload whose id is unknown could not be aborted.
     let upload = Upload::open(store, key, metadata).await?;
     let parts = tokio::select! {
         biased;
-        () = caller.gone() => Err(stopped(store, key)),
+        () = caller.dropped() => Err(stopped(store, key)),
         parts = upload.send(source, caller) => parts,
     };
     let outcome = match parts {
-        // Nor is this one: the object appears or it does not, and we want to know which.
+        // Not interrupted either: the result must be known.
         Ok(parts) => upload.complete(parts, source.size()).await,
         Err(error) => Err(error),
     };
@@ -176,7 +177,7 @@ impl<'a> Upload<'a> {
         Ok(self.store.answered(call.send().await, what).await?.e_tag)
     }
 
-    /// Makes the parts an object, unless there is one.
+    /// Combines the parts into an object, unless the key exists.
     async fn complete(&self, parts: Vec<Part>, size: u64) -> Result<UploadOutcome> {
         let bucket = &self.store.bucket;
         let whole = parts.iter().fold(crc(&[]), |sum, part| {
@@ -197,7 +198,7 @@ impl<'a> Upload<'a> {
             .mpu_object_size(i64::try_from(size).unwrap_or(i64::MAX))
             .if_none_match("*")
             .customize()
-            // S3 may take minutes to put many parts together.
+            // S3 can take minutes to combine many parts.
             .config_override(patience(0))
             .send()
             .await;
@@ -210,7 +211,8 @@ impl<'a> Upload<'a> {
             (Some(409), _) | (_, Some("ConditionalRequestConflict")) => {
                 Ok(UploadOutcome::Conflict(failure))
             }
-            // A first attempt did it and its answer was lost; or else somebody aborted our upload.
+            // A first attempt did it and its answer was lost; or another process aborted our
+            // upload.
             (_, Some("NoSuchUpload")) if self.store.head(self.key).await?.is_some() => {
                 Ok(UploadOutcome::Put(Put::Exists))
             }
@@ -218,7 +220,8 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Aborts, and hands `outcome` on. Where the abort fails, the error says so; without a caller, `settle` will.
+    /// Aborts the upload and returns `outcome`. If the abort fails, the error says so; for a
+    /// dropped caller, `settle` does.
     async fn discard(
         &self,
         outcome: Result<UploadOutcome>,
@@ -227,7 +230,7 @@ impl<'a> Upload<'a> {
         let Err(failure) = self.abort().await else { return outcome };
         let left = self.left_behind(failure);
         match outcome {
-            Err(error) if !caller.is_gone() => Err(error.hint(left)),
+            Err(error) if !caller.is_dropped() => Err(error.hint(left)),
             other => {
                 self.store.background.leave(left);
                 other
@@ -235,7 +238,7 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// A part that was on its way may still land after the abort: then abort again.
+    /// Aborts, again if a part that was in transit arrived after the abort.
     async fn abort(&self) -> Result<(), Failure> {
         let mut attempts = Retry { attempts: ABORTS, ..RETRY }.start();
         loop {
@@ -252,14 +255,15 @@ impl<'a> Upload<'a> {
                 Err(failure) if failure.code() != Some("NoSuchUpload") => return Err(failure),
                 _ => {}
             }
-            if self.is_gone().await || !attempts.again().await {
+            if self.is_aborted().await || !attempts.again().await {
                 return Ok(());
             }
         }
     }
 
-    /// No answer is taken for a yes: S3 accepted the abort, and listing parts may not be allowed to us.
-    async fn is_gone(&self) -> bool {
+    /// An error counts as aborted: S3 accepted the abort, and the permission to list parts might be
+    /// missing.
+    async fn is_aborted(&self) -> bool {
         let bucket = &self.store.bucket;
         let call = self
             .store
@@ -279,7 +283,8 @@ impl<'a> Upload<'a> {
             failure,
         );
         format!(
-            "{}; remove it: aws s3api abort-multipart-upload --bucket '{bucket}' --key '{}' --upload-id '{}'",
+            "{}; remove it: aws s3api abort-multipart-upload \
+             --bucket '{bucket}' --key '{}' --upload-id '{}'",
             error.to_string().lines().next().unwrap_or_default(),
             self.key,
             self.id

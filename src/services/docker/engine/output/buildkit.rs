@@ -1,4 +1,4 @@
-//! What BuildKit tells of a build, as lines: each step with its number, what it prints, and how it ended.
+//! BuildKit's status messages as lines: each step with its number, its output and its result.
 
 use std::collections::BTreeMap;
 

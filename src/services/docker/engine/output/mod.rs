@@ -7,7 +7,7 @@ use self::{buildkit::BuildKitProgress, tail::Tail};
 mod buildkit;
 mod tail;
 
-/// What has been told of a build.
+/// The output of one build so far.
 #[derive(Default)]
 pub(crate) struct BuildOutput {
     buildkit: BuildKitProgress,
@@ -17,20 +17,20 @@ pub(crate) struct BuildOutput {
 }
 
 impl BuildOutput {
-    pub(crate) fn lines(&mut self, told: &BuildInfo) -> Vec<String> {
-        if let Some(BuildInfoAux::BuildKit(status)) = &told.aux {
+    pub(crate) fn lines(&mut self, info: &BuildInfo) -> Vec<String> {
+        if let Some(BuildInfoAux::BuildKit(status)) = &info.aux {
             return self.buildkit.lines(status);
         }
         let mut lines = Vec::new();
-        for part in told.stream.as_deref().unwrap_or_default().split_inclusive('\n') {
+        for part in info.stream.as_deref().unwrap_or_default().split_inclusive('\n') {
             self.partial.push_str(part);
             if part.ends_with('\n') {
                 lines.extend(self.rest());
             }
         }
         // Of a pull; each layer's progress would be thousands of lines.
-        if let (Some(status), None) = (&told.status, &told.progress_detail) {
-            lines.push(match &told.id {
+        if let (Some(status), None) = (&info.status, &info.progress_detail) {
+            lines.push(match &info.id {
                 Some(id) => format!("{id}: {status}"),
                 None => status.clone(),
             });
