@@ -266,8 +266,8 @@ mod tests {
         let failure = Failure { server_time, ..answer(403, "RequestTimeTooSkewed") };
         let text = failure.into_error("`s3://b/k` can't be read", "eu-west-1").to_string();
         assert!(
-            text.contains("this machine's clock says ")
-                && text.contains("10:00:00 GMT; set the clock"),
+            text.contains("-> set the clock: this machine's time is ")
+                && text.contains("the server's is Fri, 20 Nov 2026 10:00:00 GMT"),
             "{text}"
         );
     }

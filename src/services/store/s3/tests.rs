@@ -497,7 +497,8 @@ async fn refusals_are_understood() {
     assert_eq!(moved.exit(), Exit::Input);
     assert!(
         moved.to_string().contains(
-            "-> the bucket is in region `us-east-2`, the configured region is `eu-west-1`"
+            "-> correct the region in the account scheme (for the scheme's own bucket: AWS_REGION): \
+             the bucket is in region `us-east-2`, the configured region is `eu-west-1`"
         ),
         "{moved}"
     );
