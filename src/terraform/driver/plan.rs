@@ -50,7 +50,7 @@ impl Initialised {
         };
         let args = plan_args(&request);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let (code, output) = self.folder.relay(&&args, &mut keep).await?;
+        let (code, output) = self.folder.relay(&args, &mut keep).await?;
         // 0: nothing to do; 2: changes.
         let ended = if code == 2 { 0 } else { code };
         self.folder.check("terraform plan", ended, || {
