@@ -1,5 +1,5 @@
-//! adopt: a state that plain Terraform or another tool made becomes an environment's. It is copied and never deleted; then a plan
-//! says what the release would change.
+//! adopt: copies a state that plain Terraform or another tool made to an environment. The original
+//! is never deleted. Then a plan shows what the release would change.
 
 use std::{fs, path::Path};
 
@@ -15,7 +15,10 @@ use crate::{
         scheme::{Account, Matched},
     },
     context::{self, Context},
-    deploy::state::migration::{self, holder},
+    deploy::{
+        state::migration::{self, holder},
+        target::Target,
+    },
     release::published,
     report::Report,
     services::store::{DirectoryStore, ReleaseStore},
@@ -28,15 +31,14 @@ use crate::{
 pub(crate) async fn run(context: &Context, inputs: AdoptInputs, report: &mut Report) -> Result<()> {
     let AdoptInputs { environment, version, from, from_lock_table, new_environment } = inputs;
     let (log, interrupt) = (&context.host.log, &context.host.interrupt);
-    let (account, matched) = context.scheme.account_of(&environment)?;
-    if matched == Matched::ByDefault && !new_environment && !environment.is_preview() {
+    let target = Target::resolve(context, environment)?;
+    let environment = &target.environment;
+    if target.matched == Matched::ByDefault && !new_environment && !environment.is_preview() {
         return Err(Error::refused(format!(
             "only \"*\" of the account scheme matches `{environment}`"
         ))
-        .why(
-            "it may be a typing error, and a later deploy would take the adopted state for its own",
-        )
-        .hint("if it is meant: --new-environment"));
+        .why("it might be a typo, and later deploys would use the adopted state")
+        .hint("if the name is correct, set --new-environment"));
     }
     log.step(&format!(
         "Adopt {from} as the state of {} in {environment}",
@@ -45,26 +47,28 @@ pub(crate) async fn run(context: &Context, inputs: AdoptInputs, report: &mut Rep
     if let Some(version) = &version {
         interrupt.or_cancel("looking for the release", check_published(context, version)).await?;
     }
-    let finding = source(context, account, &from, from_lock_table);
+    let finding = source(context, target.account, &from, from_lock_table);
     let source = interrupt.or_cancel("looking for the state", finding).await?;
-    // From here on not called off half way: locks are taken, and must be released.
-    let home = migration::home(context, &environment, false).await?;
+    // From here on a cancel has to wait: the copy takes state locks and must release them.
+    let home = migration::home(context, environment, false).await?;
     let home =
-        home.ok_or_else(|| Error::internal(format!("`{environment}` has no place for a state")))?;
+        home.ok_or_else(|| Error::internal(format!("no place for the state of `{environment}`")))?;
     let to = home.place.describe();
     let copied =
         transfer::copy(&source, &home.object()?, &holder(context, "cdflow adopt", &to)?).await?;
     let state = match copied {
         Copied::Nothing => {
-            return Err(Error::input(format!("there is no state at {from}, or an empty one"))
-                .hint("check the place; of an S3 backend's workspace it is <workspace_key_prefix>/<workspace>/<key>"));
+            return Err(Error::input(format!("state not found or empty: {from}")).hint(
+                "check --from; the key of a workspace in an S3 backend is \
+                 <workspace_key_prefix>/<workspace>/<key>",
+            ));
         }
         Copied::Already(state) => {
-            log.note(&format!("it is at {to} already (serial {})", state.serial));
+            log.note(&format!("already at {to} (serial {})", state.serial));
             state
         }
         Copied::Done(state) => {
-            log.note(&format!("copied to {to}, verified; {from} stays"));
+            log.note(&format!("copied to {to} and verified; {from} is unchanged"));
             state
         }
     };
@@ -74,13 +78,14 @@ pub(crate) async fn run(context: &Context, inputs: AdoptInputs, report: &mut Rep
     ));
     let Some(version) = version else {
         log.done(&format!(
-            "Adopted. What a release would change: cdflow deploy {environment} VERSION --plan-only"
+            "Adopted. To see what a release would change: \
+             cdflow deploy {environment} VERSION --plan-only"
         ));
         return Ok(());
     };
     let plan = PlanInputs { plan_only: true, ..PlanInputs::default() };
     let inputs = DeployInputs {
-        environment,
+        environment: environment.clone(),
         version: Some(version),
         plan,
         new_environment: false,
@@ -95,7 +100,7 @@ pub(crate) async fn run(context: &Context, inputs: AdoptInputs, report: &mut Rep
     deploy::run(context, inputs, report).await
 }
 
-/// Known before anything is copied.
+/// Fails if the release does not exist. Called before anything is copied.
 async fn check_published(context: &Context, version: &Version) -> Result<()> {
     let release = context.release(version.clone());
     match context.store.head(&release.key()).await? {
@@ -104,6 +109,7 @@ async fn check_published(context: &Context, version: &Version) -> Result<()> {
     }
 }
 
+/// Returns the state to copy.
 async fn source(
     context: &Context,
     account: &Account,
@@ -112,7 +118,8 @@ async fn source(
 ) -> Result<StateObject> {
     match from {
         StateUrl::File(_) if lock_table.is_some() => {
-            Err(Error::input("--from-lock-table is for a state in S3").hint("leave it out"))
+            Err(Error::input("--from-lock-table needs a state in S3")
+                .hint("remove --from-lock-table"))
         }
         StateUrl::File(path) => file(path),
         StateUrl::S3 { bucket, key } => object(context, account, bucket, key, lock_table).await,
@@ -121,14 +128,14 @@ async fn source(
 
 fn file(path: &Path) -> Result<StateObject> {
     let failed = |error| {
-        Error::io("can't read the state", path, &error)
-            .hint("--from file:PATH is relative to the current folder")
+        Error::io("cannot read the state", path, &error)
+            .hint("check --from file:PATH, which is relative to the current folder")
     };
     let path = fs::canonicalize(path).map_err(failed)?;
     let (Some(folder), Some(name)) =
         (path.parent(), path.file_name().and_then(|name| name.to_str()))
     else {
-        return Err(Error::input(format!("`{}` is no file", path.display())));
+        return Err(Error::input(format!("`{}` is not a file", path.display())));
     };
     Ok(StateObject {
         store: ReleaseStore::Directory(DirectoryStore::new(folder.to_owned())),
@@ -138,7 +145,7 @@ fn file(path: &Path) -> Result<StateObject> {
     })
 }
 
-/// Wherever the bucket is, and whoever's.
+/// Returns a state in S3. The bucket can be in any region and belong to any account.
 async fn object(
     context: &Context,
     account: &Account,
@@ -147,8 +154,10 @@ async fn object(
     lock_table: Option<String>,
 ) -> Result<StateObject> {
     let session = context.session(account, account.role.as_deref()).await?.ok_or_else(|| {
-        Error::input(format!("the account `{}` has no role to read s3://{bucket}/{key} with", account.alias))
-            .hint("give it an `id` and a `role` in the account scheme, or fetch the state and use --from file:PATH")
+        let alias = &account.alias;
+        Error::input(format!("cannot read s3://{bucket}/{key}: the account `{alias}` has no role"))
+            .hint("add `id` and `role` to the account in the account scheme")
+            .hint("or download the state and set --from file:PATH")
     })?;
     let store = context::foreign_store(&session, bucket, &account.region).await;
     let mut locks =

@@ -1,4 +1,4 @@
-//! history: the runs that changed an environment, or tried to, newest first.
+//! history: lists the runs that changed an environment or tried to, newest first.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// Without `--all`.
+/// The number of runs without `--all`.
 const SHOWN: usize = 20;
 
 pub(crate) async fn run(context: &Context, inputs: &HistoryInputs) -> Result<()> {
@@ -24,26 +24,30 @@ pub(crate) async fn run(context: &Context, inputs: &HistoryInputs) -> Result<()>
     if inputs.json {
         let runs: Vec<Value> = entries.iter().map(as_json).collect();
         let document = json!({
-            "team": context.identity.team, "component": context.identity.component, "environment": environment,
-            "runs": runs, "more": is_cut,
+            "team": context.identity.team,
+            "component": context.identity.component,
+            "environment": environment,
+            "runs": runs,
+            "more": is_cut,
         });
         log.json(&document);
     } else if entries.is_empty() {
-        // Whoever mistyped the environment learns it.
+        // Fails if the environment is misspelled.
         context.scheme.account_of(environment)?;
         log.output(&format!("{} was never deployed to {environment}", context.identity.component));
     } else {
         table(&entries).iter().for_each(|line| log.output(line));
         if is_cut {
             log.note(&format!(
-                "the newest {SHOWN}; all of them: cdflow history {environment} --all"
+                "only the newest {SHOWN}; to list all: cdflow history {environment} --all"
             ));
         }
     }
     Ok(())
 }
 
-/// As in `status`, and what it was allowed to destroy, and why it failed.
+/// Returns a run as in `status --json`, with the overridden deploy guards and the reason for a
+/// failure.
 fn as_json(entry: &Entry) -> Value {
     let mut run = text::as_json(entry);
     run["allowed_destroy"] = json!(entry.start.allowed_destroy);
@@ -91,6 +95,7 @@ fn outcome(entry: &Entry) -> &'static str {
     }
 }
 
+/// Returns the first line of the reason for a failure, and the overridden deploy guards.
 fn reason(entry: &Entry) -> String {
     let failed = entry
         .end
@@ -104,7 +109,8 @@ fn reason(entry: &Entry) -> String {
         .join("; ")
 }
 
-/// What a guard would have kept. Entries of an older cdflow don't say by what it was allowed.
+/// Describes the overridden deploy guards. Entries of an older cdflow do not say what overrode
+/// them.
 fn allowed(start: &Start) -> Option<String> {
     let addresses = plan::shown(&start.allowed_destroy);
     match &start.allowed_by {

@@ -1,17 +1,20 @@
-//! unlock: who holds the lock of a state; with `--force ID` that lock is released.
+//! unlock: shows who holds the lock of a state. With `--force ID` it releases that lock.
 
 use crate::{
     base::error::{Error, Result},
     cli::args::UnlockInputs,
     config::names::Environment,
     context::Context,
-    deploy::state::held_lock::{held, plain},
+    deploy::{
+        state::held_lock::{held, plain},
+        target::Target,
+    },
     terraform::state::lock::{HeldLock, StateLock},
 };
 
 pub(crate) async fn run(context: &Context, inputs: UnlockInputs) -> Result<()> {
     let UnlockInputs { environment, force } = inputs;
-    context.scheme.account_of(&environment)?;
+    let Target { environment, .. } = Target::resolve(context, environment)?;
     let reading = held(context, &environment);
     let locks = context.host.interrupt.or_cancel("reading the state lock", reading).await?;
     match (locks.is_empty(), force) {
@@ -21,7 +24,7 @@ pub(crate) async fn run(context: &Context, inputs: UnlockInputs) -> Result<()> {
             if let Some((_, held)) = locks.first() {
                 let id = plain(&held.holder.id);
                 context.host.log.note(&format!(
-                    "only if that run is dead: cdflow unlock {environment} --force {id}"
+                    "to release it if that run is dead: cdflow unlock {environment} --force {id}"
                 ));
             }
         }
@@ -50,19 +53,17 @@ fn show(context: &Context, environment: &Environment, locks: &[(StateLock, HeldL
         }
         match (place, held.process) {
             (StateLock::Local { .. }, Some(process)) => {
-                log.output(&format!("    held by the living process {process}"));
+                log.output(&format!("    held by process {process}, which is running"));
             }
             (StateLock::Local { .. }, None) => {
-                log.output(
-                    "    its process has ended on this machine, so Terraform will not mind it",
-                );
+                log.output("    its process has ended, so Terraform ignores it");
             }
             _ => {}
         }
     }
 }
 
-/// The lock of that ID, in every place that has it.
+/// Releases the locks with this ID.
 async fn release(
     context: &Context,
     environment: &Environment,
@@ -81,30 +82,27 @@ async fn release(
             "the state of `{environment}` is not locked by `{}`",
             plain(id)
         ))
-        .why(format!("the lock that holds it is {}", ids(&others)))
-        .hint("another run has taken the lock since: find out whether that one is dead"));
+        .why(format!("it is locked by {}", ids(&others)))
+        .hint("check whether that run is dead, and set --force to its ID"));
     }
     if let Some(process) = wanted.iter().find_map(|(_, held)| held.process) {
         return Err(Error::refused(format!(
-            "the state of `{environment}` is in use: process {process} is alive"
+            "the state of `{environment}` is in use: process {process} is running"
         ))
-        .why("a local lock ends with its process, and with nothing else")
-        .hint(format!("wait for it, or end it with one interrupt: kill -INT {process}")));
+        .why("only the end of its process releases a local lock")
+        .hint(format!("wait for it, or interrupt it once: kill -INT {process}")));
     }
     context.host.interrupt.check("releasing the lock")?;
     for (place, held) in wanted {
         if !place.release(held).await? {
-            return Err(Error::refused(format!(
-                "the lock at `{}` is another by now",
-                place.describe()
-            ))
-            .why("a run has taken it meanwhile")
-            .hint(format!("look again: cdflow unlock {environment}")));
+            return Err(Error::refused(format!("the lock at `{}` has changed", place.describe()))
+                .why("another run locked the state after it was read")
+                .hint(format!("show the new lock: cdflow unlock {environment}")));
         }
         context.host.log.note(&format!("released {}", place.describe()));
     }
     if !others.is_empty() {
-        context.host.log.warning(&format!("another lock is left: {}", ids(&others)));
+        context.host.log.warning(&format!("the state is still locked by {}", ids(&others)));
     }
     context
         .host

@@ -1,4 +1,4 @@
-//! Which component a command is for: its folder, its cdflow.yml, its name and its Terraform.
+//! The component that a command is for: its folder, its cdflow.yml, its name and its Terraform.
 
 use std::{
     fs,
@@ -19,7 +19,9 @@ use crate::{
     terraform::tool::{Flavor, Tool},
 };
 
-/// `--directory`, canonical.
+const NAME_IT: &str = "add `component: NAME` to cdflow.yml, or set --component NAME";
+
+/// Returns the canonical path of `--directory`.
 pub(crate) fn working_directory(global: &Global) -> Result<PathBuf> {
     let directory = &global.directory;
     let enter = || {
@@ -27,13 +29,15 @@ pub(crate) fn working_directory(global: &Global) -> Result<PathBuf> {
         fs::read_dir(&folder).map(|_| folder)
     };
     enter().map_err(|error| {
-        Error::io("can't enter", directory, &error).hint(
-            "-C DIR (the Action's input `working-directory`, relative to the checkout) is the folder of cdflow.yml",
+        Error::io("cannot open the folder", directory, &error).hint(
+            "set -C DIR (the Action's input `working-directory`, relative to the checkout) to the \
+             folder of cdflow.yml",
         )
     })
 }
 
-/// The folder of cdflow.yml, canonical; the one above the current one where that is the `src` of a function.
+/// Returns the canonical path of the folder of cdflow.yml. From the `src` folder of a function,
+/// that is the parent folder.
 pub(crate) fn folder(global: &Global) -> Result<PathBuf> {
     let folder = working_directory(global)?;
     let is_src = folder.ends_with("src") && folder.join("functions.rs").is_file();
@@ -43,20 +47,23 @@ pub(crate) fn folder(global: &Global) -> Result<PathBuf> {
     }
 }
 
+/// Reads cdflow.yml in `folder`. Returns it parsed and as text.
 pub(crate) fn read_manifest(folder: &Path) -> Result<(Manifest, String)> {
     let path = folder.join(component::FILE);
     let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            Error::input(format!("there is no {} in `{}`", component::FILE, folder.display())).hint(
-                "run cdflow in the component's folder, or name it: -C DIR (the Action's input `working-directory`)",
+            Error::input(format!("{} not found in `{}`", component::FILE, folder.display())).hint(
+                "run cdflow in the component's folder, or set -C DIR (the Action's input \
+                 `working-directory`)",
             )
         }
-        _ => Error::io("can't read", &path, &error),
+        _ => Error::io("cannot read", &path, &error),
     })?;
     Ok((Manifest::parse(component::FILE, &text).map_err(|error| error.below(folder))?, text))
 }
 
-/// From the flag, cdflow.yml, the git remote, or GITHUB_REPOSITORY; the first that says it, and which one that was.
+/// Returns the name of the component and its source. Sources, in this order: the flag, cdflow.yml,
+/// the git remote `origin`, GITHUB_REPOSITORY.
 pub(crate) async fn component_name(
     global: &Global,
     manifest: &Manifest,
@@ -75,19 +82,19 @@ pub(crate) async fn component_name(
     let source = if origin.is_some() { "the git remote" } else { "GITHUB_REPOSITORY" };
     let remote = origin.or_else(|| host.environment.get("GITHUB_REPOSITORY").map(str::to_owned));
     let remote = remote.ok_or_else(|| {
-        Error::input(
-            "the component has no name: there is no git remote `origin` and no GITHUB_REPOSITORY",
-        )
-        .hint("add `component: NAME` to cdflow.yml, or give --component NAME")
+        Error::input("cannot determine the name of the component")
+            .why("there is neither a git remote `origin` nor GITHUB_REPOSITORY")
+            .hint(NAME_IT)
     })?;
     let name = git::repository_name(&remote).ok_or_else(|| {
-        Error::input(format!("{source} `{}` gives the component no name", remote.escape_debug()))
-            .hint("add `component: NAME` to cdflow.yml, or give --component NAME")
+        let remote = remote.escape_debug();
+        Error::input(format!("cannot derive the name of the component from {source} `{remote}`"))
+            .hint(NAME_IT)
     })?;
     Ok((name.parse()?, source))
 }
 
-/// The program that cdflow.yml asks for.
+/// Finds the Terraform or OpenTofu that cdflow.yml asks for.
 pub(crate) async fn locate_tool(manifest: &Manifest, host: &Host) -> Result<Tool> {
     match &manifest.opentofu_version {
         Some(wanted) => Tool::locate(Flavor::OpenTofu, Some(wanted), host).await,

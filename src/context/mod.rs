@@ -1,4 +1,5 @@
-//! What every command needs: the component, its account scheme, and who we are.
+//! What every command needs: the component, its account scheme, its release store, and the
+//! AWS identities of the run.
 
 mod component;
 mod scheme;
@@ -31,33 +32,38 @@ use crate::{
     },
 };
 
+/// The inputs of a command, resolved. `open` makes it.
 #[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) host: Host,
     /// The folder of cdflow.yml, canonical.
     pub(crate) folder: PathBuf,
     pub(crate) manifest: Manifest,
+    /// The text of cdflow.yml, as a bundle records it.
     pub(crate) manifest_text: String,
-    /// Who names the output that is an environment's address, as a message says it.
+    /// The setting that names the output with the environment's URL, for messages.
     pub(crate) url_output_by: &'static str,
     pub(crate) identity: Identity,
+    /// The account scheme in use, which `upgrade` relates to the other one.
     pub(crate) scheme: AccountScheme,
     pub(crate) upgrade: SchemeUpgrade,
     pub(crate) store: ReleaseStore,
+    /// The names of the variables that are passed on to Terraform.
     pub(crate) pass_environment: Vec<String>,
     pub(crate) github_token: Option<Secret>,
     /// Where the run's report goes.
     pub(crate) reporting: report::Destinations,
     aws: AwsInputs,
     root: Option<RootSession>,
-    /// Of the release account; None where the scheme is local.
+    /// The session in the release account; `None` if the scheme is local.
     pub(crate) release_session: Option<Arc<Session>>,
 }
 
+/// Reads cdflow.yml and the account scheme, and assumes the role of the release account.
 pub(crate) async fn open(global: &Global, flags: &ReportFlags, host: Host) -> Result<Context> {
     let folder = folder(global)?;
     for unset in host.environment.check_passed(&global.pass_environment)? {
-        host.log.warning(&format!("`{unset}` shall be passed on to Terraform, but is not set"));
+        host.log.warning(&format!("`{unset}` is not set, so it is not passed on to Terraform"));
     }
     let (manifest, manifest_text) = read_manifest(&folder)?;
     let mut manifest = manifest.with_terraform(global.terraform_version.as_ref());
@@ -67,17 +73,17 @@ pub(crate) async fn open(global: &Global, flags: &ReportFlags, host: Host) -> Re
         url_output_by = "--url-output (the Action's input `url-output`)";
     }
     let (component, source) = component_name(global, &manifest, &folder, &host).await?;
-    host.log.detail(&format!("component `{component}`, by {source}"));
+    host.log.detail(&format!("component `{component}`, from {source}"));
     let url = &manifest.account_scheme_url;
     let mut root = first_session(url, &global.aws, &host).await?;
     let named = load(url, &folder, &manifest.team, &component, root.as_ref()).await?;
-    let (mut side, mut upgrade) = follow_upgrade(named, global, &folder, &mut root, &host).await?;
-    for scheme in std::iter::once(&mut side.scheme).chain(upgrade.other()) {
+    let (mut used, mut upgrade) = follow_upgrade(named, global, &folder, &mut root, &host).await?;
+    for scheme in std::iter::once(&mut used.scheme).chain(upgrade.other()) {
         scheme.previews.clone_from(&manifest.preview.account_environment);
     }
     upgrade.log(&host);
-    warn_of_misspelled_environments(&manifest, &side.scheme, &host);
-    let LoadedScheme { scheme, identity, .. } = side;
+    warn_of_misspelled_environments(&manifest, &used.scheme, &host);
+    let LoadedScheme { scheme, identity, .. } = used;
     let root = match root {
         None if needs_aws(&scheme) => Some(root_session(&scheme, &global.aws, &host).await?),
         root => root,
@@ -110,7 +116,7 @@ pub(crate) async fn open(global: &Global, flags: &ReportFlags, host: Host) -> Re
     })
 }
 
-/// Where the flags and inputs send the report.
+/// Returns where the flags and inputs send the report.
 pub(crate) fn report_destinations(flags: &ReportFlags, global: &Global) -> report::Destinations {
     report::Destinations {
         markdown: flags.markdown.clone(),
@@ -122,7 +128,7 @@ pub(crate) fn report_destinations(flags: &ReportFlags, global: &Global) -> repor
 }
 
 impl Context {
-    /// The same, for one of several things that are done at once: each line of the log begins with `label`.
+    /// Returns a context for one of several concurrent tasks: its log lines begin with `label`.
     pub(crate) fn labelled(&self, label: &str) -> Self {
         let host = Host { log: self.host.log.labelled(label), ..self.host.clone() };
         Self { host, ..self.clone() }
@@ -132,7 +138,8 @@ impl Context {
         Release { identity: self.identity.clone(), version }
     }
 
-    /// The version that is meant where none is given: that of the tag, of the pull request, or of the run.
+    /// Returns `given`, or else the version of the tag, the pull request or the commit that the
+    /// run is for.
     pub(crate) async fn version(&self, given: Option<Version>) -> Result<Version> {
         if let Some(version) = given {
             return Ok(version);
@@ -141,18 +148,18 @@ impl Context {
             Git::find(&self.host.environment.for_programs(), &self.host.log, &self.host.interrupt)?;
         let version =
             ci::version(self.host.run.as_deref(), &git.checkout(&self.folder).await?.commit)?;
-        self.host.log.note(&format!("version {version}, by what the run is for"));
+        self.host.log.note(&format!("version {version}, derived from what triggered the run"));
         Ok(version)
     }
 
-    /// An identity in `account`; None where a local scheme names no role.
+    /// Assumes `role` in `account`. Returns `None` if a local scheme names no role.
     pub(crate) async fn session(
         &self,
         account: &Account,
         role: Option<&str>,
     ) -> Result<Option<Arc<Session>>> {
         match (&self.root, role) {
-            // A local scheme asks for credentials only where an environment has a role.
+            // A local scheme needs credentials only for an environment that has a role.
             (None, Some(_)) => {
                 session(
                     Some(&root_session(&self.scheme, &self.aws, &self.host).await?),
@@ -165,7 +172,8 @@ impl Context {
         }
     }
 
-    /// Whoever reaches the states of a scheme that keeps them all in one place.
+    /// Returns the identity that can read the states of a scheme that keeps all of them in its
+    /// release account.
     pub(crate) async fn session_of_state(
         &self,
         scheme: &AccountScheme,
@@ -177,22 +185,24 @@ impl Context {
         }
     }
 
-    /// A store at another place than the releases', with the release account's identity.
+    /// Returns the store at `place`, with the identity of the release account.
     pub(crate) fn store_at(&self, place: &Storage, region: &str) -> Result<ReleaseStore> {
         store_at(place, region, self.release_session.as_deref())
     }
 }
 
-/// A guard of an environment that is spelled wrong guards nothing.
+/// Warns of environments in cdflow.yml that are probably misspelled. Their guards would never
+/// apply.
 fn warn_of_misspelled_environments(manifest: &Manifest, scheme: &AccountScheme, host: &Host) {
     let limits = manifest.deploy.limits();
     let named = limits.named().map(|environment| ("deploy.environments", environment));
-    let lives_in =
+    let borrowed =
         manifest.preview.account_environment.iter().map(|it| ("preview.account-environment", it));
-    for (key, environment) in named.chain(lives_in).collect::<BTreeSet<_>>() {
+    for (key, environment) in named.chain(borrowed).collect::<BTreeSet<_>>() {
         if let Some(near) = scheme.spelled_nearly(environment) {
             host.log.warning(&format!(
-                "`{key}` in cdflow.yml names `{environment}`, which the account scheme does not name: is `{near}` meant?"
+                "`{key}` in cdflow.yml names `{environment}`, which is not in the account scheme: \
+                 did you mean `{near}`?"
             ));
         }
     }

@@ -1,4 +1,4 @@
-//! Reads the account scheme that cdflow.yml names, and the one to which the component has moved.
+//! Loads the account scheme that cdflow.yml names, and the scheme that replaces it.
 
 use std::{fs, path::Path};
 
@@ -15,20 +15,21 @@ use crate::{
     services::{aws::session::RootSession, ci::host::Host, store::S3Store},
 };
 
+/// In bytes.
 const SCHEME_LIMIT: u64 = 1 << 20;
 
-/// Which of two account schemes is used, where the one that cdflow.yml names says that the component has moved to another.
+/// Which account scheme is used if the one in cdflow.yml names a successor for the component.
 #[derive(Clone)]
 pub(crate) enum SchemeUpgrade {
-    /// It has not.
+    /// The scheme names none.
     None,
-    /// The other is used; this one is left.
+    /// The successor is used instead of this old scheme.
     From(LoadedScheme),
-    /// `--old-account-scheme`: the other, which is this, is not used yet.
+    /// The old scheme is used because of `--old-account-scheme`; this is the successor.
     Postponed(LoadedScheme),
 }
 
-/// An account scheme, and the component as its keys have it.
+/// An account scheme, and the identity that the component has in it.
 #[derive(Clone)]
 pub(crate) struct LoadedScheme {
     pub(crate) url: SchemeUrl,
@@ -37,10 +38,11 @@ pub(crate) struct LoadedScheme {
 }
 
 impl SchemeUpgrade {
+    /// Returns the scheme that is not used.
     pub(super) fn other(&mut self) -> Option<&mut AccountScheme> {
         match self {
             Self::None => None,
-            Self::From(side) | Self::Postponed(side) => Some(&mut side.scheme),
+            Self::From(other) | Self::Postponed(other) => Some(&mut other.scheme),
         }
     }
 
@@ -50,13 +52,13 @@ impl SchemeUpgrade {
             Self::From(old) => {
                 let to = old.scheme.moved_to.as_deref().unwrap_or_default();
                 host.log.note(&format!(
-                    "the account scheme {} says that this component has moved to {to}",
+                    "this component has moved from the account scheme {} to {to}",
                     old.url
                 ));
             }
             Self::Postponed(new) => {
                 host.log.warning(&format!(
-                    "the old account scheme is used, although the component has moved to {}",
+                    "using the old account scheme, although the component has moved to {}",
                     new.url
                 ));
             }
@@ -64,7 +66,7 @@ impl SchemeUpgrade {
     }
 }
 
-/// `root` is the first session, by which a scheme in S3 is read.
+/// Reads the account scheme at `url`. A scheme in S3 is read as `root`, which is the first session.
 pub(crate) async fn load(
     url: &SchemeUrl,
     folder: &Path,
@@ -78,7 +80,7 @@ pub(crate) async fn load(
     Ok(LoadedScheme { url: url.clone(), scheme, identity })
 }
 
-/// The side that is to be used, where `named` is cdflow.yml's.
+/// Returns the scheme to use, given the one that cdflow.yml names.
 pub(crate) async fn follow_upgrade(
     named: LoadedScheme,
     global: &Global,
@@ -88,11 +90,9 @@ pub(crate) async fn follow_upgrade(
 ) -> Result<(LoadedScheme, SchemeUpgrade)> {
     let Some(text) = &named.scheme.moved_to else {
         return match global.old_account_scheme {
-            true => Err(Error::input(format!(
-                "there is no old account scheme: {} says of no new one",
-                named.url
-            ))
-            .hint("leave --old-account-scheme out")),
+            true => Err(Error::input("cannot use the old account scheme")
+                .why(format!("{} names no new account scheme", named.url))
+                .hint("remove --old-account-scheme")),
             false => Ok((named, SchemeUpgrade::None)),
         };
     };
@@ -104,10 +104,10 @@ pub(crate) async fn follow_upgrade(
     let other = load(&url, folder, team, component, root.as_ref()).await?;
     if let Some(next) = &other.scheme.moved_to {
         return Err(Error::input(format!(
-            "`{component}` has moved twice: from {} to {url}, and on to {next}",
+            "`{component}` has moved twice: from {} to {url}, and from there to {next}",
             named.url
         ))
-        .why("states are migrated from one account scheme to the next only")
+        .why("states are migrated only from one account scheme to the next")
         .hint(format!("set `account-scheme-url` in cdflow.yml to {url}")));
     }
     Ok(match global.old_account_scheme {
@@ -116,21 +116,21 @@ pub(crate) async fn follow_upgrade(
     })
 }
 
-/// A path is relative to the scheme that says it.
+/// Parses `new-url`. A path is relative to the folder of the old scheme.
 fn resolve_new_url(old: &SchemeUrl, text: &str) -> Result<SchemeUrl> {
-    let refused = |why: String| {
+    let rejected = |why: String| {
         Error::input(format!(
-            "`new-url` of the account scheme {old} can't be used: `{}`",
+            "invalid `new-url` in the account scheme {old}: `{}`",
             text.escape_debug()
         ))
         .why(why)
     };
-    match (old, text.parse::<SchemeUrl>().map_err(refused)?) {
+    match (old, text.parse::<SchemeUrl>().map_err(rejected)?) {
         (SchemeUrl::Path(old), SchemeUrl::Path(path)) => {
             Ok(SchemeUrl::Path(old.parent().unwrap_or(Path::new("")).join(path)))
         }
         (SchemeUrl::S3 { .. }, SchemeUrl::Path(_)) => {
-            Err(refused("a scheme in S3 has no folder".to_owned()))
+            Err(rejected("a path needs a folder, which a scheme in S3 does not have".to_owned()))
         }
         (_, url) => Ok(url),
     }
@@ -146,19 +146,19 @@ async fn read_scheme(
         SchemeUrl::Path(path) => {
             let path = folder.join(path);
             let text = fs::read_to_string(&path).map_err(|error| {
-                Error::io("can't read the account scheme", &path, &error)
+                Error::io("cannot read the account scheme", &path, &error)
                     .hint("check `account-scheme-url` in cdflow.yml")
             })?;
-            let beside = path.parent().unwrap_or(folder);
-            AccountScheme::parse(&url.to_string(), Some(beside), &text, team, component)
+            let base = path.parent().unwrap_or(folder);
+            AccountScheme::parse(&url.to_string(), Some(base), &text, team, component)
                 .map_err(|error| error.below(folder))
         }
         SchemeUrl::S3 { bucket, key } => {
             let root = root.ok_or_else(|| {
-                Error::internal("there is no identity to read the account scheme with")
+                Error::internal("no AWS identity to read the account scheme with")
             })?;
             let region = root.config().region().map_or(FIRST_REGION, |region| region.as_ref());
-            // Whose bucket it is, is not known yet: the scheme says so.
+            // The owner of the bucket is not known before the scheme has been read.
             let store =
                 |region: &str| S3Store::new(root.config(), bucket.clone(), region.to_owned(), None);
             let text = match store(region).get(key, SCHEME_LIMIT).await {
@@ -166,15 +166,14 @@ async fn read_scheme(
                     match store(region).real_region().await.filter(|real| real != region) {
                         Some(real) => store(&real).get(key, SCHEME_LIMIT).await?,
                         None => {
-                            return Err(error
-                                .hint("the scheme's place is `account-scheme-url` in cdflow.yml"));
+                            return Err(error.hint("check `account-scheme-url` in cdflow.yml"));
                         }
                     }
                 }
                 read => read?,
             };
             let text = text.ok_or_else(|| {
-                Error::input(format!("there is no account scheme at {url}"))
+                Error::input(format!("account scheme not found: {url}"))
                     .hint("check `account-scheme-url` in cdflow.yml")
             })?;
             let text = String::from_utf8(text)

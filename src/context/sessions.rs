@@ -1,4 +1,4 @@
-//! AWS identities of a run, and the stores that they can reach.
+//! The AWS identities of a run, and the stores that they give access to.
 
 use std::sync::Arc;
 
@@ -16,10 +16,11 @@ use crate::{
     },
 };
 
-/// Where the account scheme's bucket is taken to be when nobody says otherwise; S3 tells the right region if it is another.
+/// The region in which the account scheme's bucket is looked for by default. If the bucket is in
+/// another region, the answer of S3 names it.
 pub(super) const FIRST_REGION: &str = "us-east-1";
 
-/// Who we are before the scheme is known; None where that needs no AWS.
+/// Starts the session that reads the account scheme. Returns `None` for a scheme in a local file.
 pub(crate) async fn first_session(
     url: &SchemeUrl,
     aws: &AwsInputs,
@@ -41,6 +42,7 @@ fn first_region<'h>(aws: &'h AwsInputs, host: &'h Host) -> &'h str {
     aws.aws_region.as_deref().or_else(named).unwrap_or(FIRST_REGION)
 }
 
+/// Starts the session that assumes the roles of the scheme, in its default region.
 pub(crate) async fn root_session(
     scheme: &AccountScheme,
     aws: &AwsInputs,
@@ -49,12 +51,14 @@ pub(crate) async fn root_session(
     RootSession::start(&scheme.default_region, aws, &host.environment, &host.log.redactor).await
 }
 
+/// Returns whether releases, states or the release account are in AWS.
 pub(crate) fn needs_aws(scheme: &AccountScheme) -> bool {
     matches!(scheme.release_bucket, Storage::Bucket(_))
         || !matches!(scheme.backend, StateBackend::Local { .. })
         || scheme.release_account.role.is_some()
 }
 
+/// Assumes `role` in `account`. Returns `None` without a root session, a role or an account ID.
 pub(crate) async fn session(
     root: Option<&RootSession>,
     account: &Account,
@@ -68,6 +72,7 @@ pub(crate) async fn session(
     }
 }
 
+/// Returns the store at `place`. A bucket needs a session.
 pub(crate) fn store_at(
     place: &Storage,
     region: &str,
@@ -87,13 +92,13 @@ pub(crate) fn store_at(
             )))
         }
         (Storage::Bucket(bucket), None) => {
-            Err(Error::input(format!("the bucket `{bucket}` can't be reached without a role"))
-                .hint("give the release account an `id` and a `role` in the account scheme"))
+            Err(Error::input(format!("cannot access the bucket `{bucket}` without a role"))
+                .hint("add `id` and `role` to the release account in the account scheme"))
         }
     }
 }
 
-/// A bucket of which neither the region nor the owner is known.
+/// Returns the store of a bucket whose region and owner are unknown. `region` is the first guess.
 pub(crate) async fn foreign_store(session: &Session, bucket: &str, region: &str) -> S3Store {
     let store =
         |region: &str| S3Store::new(&session.config, bucket.to_owned(), region.to_owned(), None);

@@ -1,4 +1,4 @@
-//! Whether this run may reach the cloud at all: asked before anything else.
+//! Whose code a run is for: a change from a fork must not get credentials.
 
 use super::component::folder;
 use crate::{
@@ -11,6 +11,8 @@ use crate::{
     },
 };
 
+/// Fails if the run is for a change from outside the repository, or if that cannot be ruled out.
+/// Must be called before anything reaches the cloud.
 pub(crate) async fn check(global: &Global, host: &Host) -> Result<()> {
     if let Some(fork) = host.run.as_ref().and_then(|run| run.fork.as_ref()) {
         return Err(ci::of_foreign_change(fork));
@@ -35,15 +37,15 @@ async fn head(global: &Global, host: &Host) -> Result<Option<Head>> {
     }
 }
 
-/// The event of a comment doesn't tell whose change the pull request is.
+/// Asks GitHub where the pull request comes from, because the event of a comment does not say.
 async fn ask(global: &Global, host: &Host, run: &GitHubRun, number: u64) -> Result<()> {
     let why = match Api::of(host, global.github_token.as_ref()) {
         Ok(api) => match api.pull_request(number).await {
             Ok(change) if !change.is_fork() => return Ok(()),
             Ok(_) => "it comes from a fork".to_owned(),
-            Err(trouble) => format!("GitHub does not tell whether it comes from a fork: {trouble}"),
+            Err(error) => format!("GitHub did not say whether it comes from a fork: {error}"),
         },
-        Err(trouble) => format!("GitHub can't be asked whether it comes from a fork: {trouble}"),
+        Err(error) => format!("cannot ask GitHub whether it comes from a fork: {error}"),
     };
     Err(ci::of_comment(run, number, &why))
 }

@@ -45,7 +45,10 @@ fn a_state_in_s3_is_adopted() {
     assert!(aws.keys(&aws.state_bucket()).is_empty());
 
     let output = adopt(&["1"]);
-    output.success().stderr_has("copied to s3://").stderr_has(&format!("verified; {from} stays"));
+    output
+        .success()
+        .stderr_has("copied to s3://")
+        .stderr_has(&format!("and verified; {from} is unchanged"));
     output
         .stderr_has(&format!("1 resource(s), {serial}, lineage "))
         .stderr_has("Planned only: no changes");
@@ -87,11 +90,11 @@ fn a_state_in_a_file_is_adopted() {
     assert_eq!(fs::read(folder.join("terraform.tfstate")).unwrap(), theirs);
 
     for (from, says) in [
-        ("file:../by-hand/gone", "can't read the state"),
+        ("file:../by-hand/gone", "cannot read the state"),
         ("file:", "s3://bucket/key or file:path"),
         ("../by-hand/terraform.tfstate", "s3://bucket/key or file:path"),
         ("s3://bucket", "s3://bucket/key or file:path"),
-        ("s3://bucket/key", "has no role to read s3://bucket/key with"),
+        ("s3://bucket/key", "cannot read s3://bucket/key: the account"),
     ] {
         project.cdflow(["adopt", "live", "--from", from]).run().fails(2).stderr_has(says);
     }
@@ -126,7 +129,7 @@ fn another_state_is_not_replaced() {
         .run();
     output
         .fails(2)
-        .stderr_has("there is no state at s3://")
+        .stderr_has("state not found or empty: s3://")
         .stderr_has("<workspace_key_prefix>/<workspace>/<key>");
 }
 

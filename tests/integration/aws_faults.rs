@@ -37,7 +37,7 @@ fn the_account_scheme_is_missing() {
     let (aws, project) = new("noscheme");
     aws.delete(&aws.scheme_bucket(), "account-scheme.json");
     let says = [
-        &format!("error: there is no account scheme at {}\n", aws.scheme_url()),
+        &format!("error: account scheme not found: {}\n", aws.scheme_url()),
         "`account-scheme-url`",
     ];
     both_fail(&project, |run| run, 2, &says);

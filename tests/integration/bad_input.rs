@@ -21,14 +21,10 @@ fn no_manifest() {
         project.refuses(
             command,
             2,
-            &[
-                "error: there is no cdflow.yml in `",
-                "run cdflow in the component's folder",
-                "-C DIR",
-            ],
+            &["error: cdflow.yml not found in `", "run cdflow in the component's folder", "-C DIR"],
         );
     }
-    project.refuses(["-C", "none", "status"], 2, &["can't enter `none`"]);
+    project.refuses(["-C", "none", "status"], 2, &["cannot open the folder `none`"]);
 }
 
 #[test]
@@ -105,7 +101,7 @@ fn mistakes_in_the_manifest() {
         ),
         (
             good.replace("./account-scheme.json", "none.json"),
-            &["can't read the account scheme `", "none.json", "check `account-scheme-url`"],
+            &["cannot read the account scheme `", "none.json", "check `account-scheme-url`"],
         ),
         (String::new(), &["cdflow.yml is empty"]),
         ("a: [".to_owned(), &["cdflow.yml:1:"]),
@@ -208,8 +204,8 @@ fn an_unknown_environment() {
     ] {
         project.write("cdflow.yml", &(good.clone() + yaml));
         let warning = format!(
-            "`{key}` in cdflow.yml names `lvie`, which the account scheme does not name: is `live` \
-            meant?"
+            "`{key}` in cdflow.yml names `lvie`, which is not in the account scheme: did you mean \
+            `live`?"
         );
         project.cdflow(["status"]).run().success().stderr_has(&warning);
     }
@@ -290,7 +286,10 @@ fn mistakes_of_the_command_line() {
     project.refuses(
         ["-C", "cdflow.yml", "status"],
         2,
-        &["can't enter `cdflow.yml`", "-> -C DIR (the Action's input `working-directory`"],
+        &[
+            "cannot open the folder `cdflow.yml`",
+            "-> set -C DIR (the Action's input `working-directory`",
+        ],
     );
     project.refuses(
         ["preview", "reap"],
@@ -373,7 +372,7 @@ fn mistakes_in_a_step() {
 fn no_checkout_no_commit_no_remote_no_git() {
     let project = Project::local("greeting");
     project.git(["remote", "remove", "origin"]);
-    let says = ["there is no git remote `origin` and no GITHUB_REPOSITORY", "--component NAME"];
+    let says = ["there is neither a git remote `origin` nor GITHUB_REPOSITORY", "--component NAME"];
     for command in ALL {
         project.refuses(command, 2, &says);
     }

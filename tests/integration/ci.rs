@@ -235,7 +235,7 @@ fn a_comment_starts_a_run() {
     github.world().pull_request(7, &head).head_repository = Some(2);
     run().fails(3).stdout_has("it comes from a fork").lacks(TOKEN);
     github.world().pull_requests.clear();
-    run().fails(3).stdout_has("GitHub does not tell whether it comes from a fork");
+    run().fails(3).stdout_has("GitHub did not say whether it comes from a fork");
     let asked = github.exchanges("").len();
     step(&project, "issue_comment", &event, &["status"])
         .env("GITHUB_SHA", &base)

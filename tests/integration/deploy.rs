@@ -528,7 +528,7 @@ fn a_held_lock_is_told_and_waited_for() {
         .cdflow(["status"])
         .run()
         .success()
-        .stdout_has("deploy of 1 unfinished (running, or died)");
+        .stdout_has("deploy of 1 unfinished (in progress or dead)");
     let third = project.cdflow(["deploy", "live", "1", "--lock-timeout", "60s"]).spawn();
     std::thread::sleep(Duration::from_millis(300));
     fs::write(&gate, "").unwrap();
@@ -549,7 +549,7 @@ fn the_ledger_is_written_before_anything_is_applied() {
     let output = project.cdflow(["deploy", "live", "1"]).run();
     output
         .fails(10)
-        .stderr_has("the ledger of `live` can't be written, so nothing was applied")
+        .stderr_has("failed to write the ledger of `live`, so nothing was applied")
         .lacks("==> Apply");
     project.left_no_trace(&output);
     // Nor is there a workspace, which would make the environment an old one.
@@ -842,9 +842,9 @@ fn a_damaged_ledger_is_told() {
         (
             good.replace("\"format\": 1", "\"format\": 2"),
             2,
-            ["has format 2, this cdflow knows 1", "-> update cdflow"],
+            ["has format 2, but this cdflow supports only 1", "-> update cdflow"],
         ),
-        ("{".to_owned(), 9, ["the ledger entry `file:", "can't be read"]),
+        ("{".to_owned(), 9, ["invalid ledger entry `file:", "restore it from a backup"]),
     ] {
         fs::remove_file(&start).unwrap();
         fs::write(&start, bad).unwrap();

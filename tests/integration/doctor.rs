@@ -185,7 +185,7 @@ fn everything_broken_in_the_folder_is_reported_at_once() {
 
     project.remove("cdflow.yml");
     let (findings, output) = doctor(&project, 2);
-    assert!(of(&findings, "cdflow.yml")[0].contains("there is no cdflow.yml"), "{output}");
+    assert!(of(&findings, "cdflow.yml")[0].contains("cdflow.yml not found in"), "{output}");
     assert_eq!(of(&findings, "infra/"), ["ok 1 file of Terraform code"], "{output}");
 }
 

@@ -75,7 +75,7 @@ fn the_state_moves_along_with_the_first_deploy() {
     let Moved { aws, project, .. } = &moved;
     let output = project.release("2");
     output
-        .stderr_has("says that this component has moved to s3://")
+        .stderr_has("this component has moved from the account scheme s3://")
         .stderr_has("set `account-scheme-url` in cdflow.yml to s3://");
     assert_eq!(aws.keys(&new_releases(aws)), [project.release_key("2")]);
 
@@ -116,14 +116,15 @@ fn the_state_moves_along_with_the_first_deploy() {
         .cdflow(["status", "--old-account-scheme"])
         .run()
         .fails(2)
-        .stderr_has("leave --old-account-scheme out");
+        .stderr_has("names no new account scheme")
+        .stderr_has("remove --old-account-scheme");
 }
 
 #[test]
 fn the_old_scheme_is_used_where_that_is_said() {
     let moved = moved("held-back", "420000000002");
     let output = moved.project.cdflow(["deploy", "ci", "1", "--old-account-scheme"]).run();
-    output.success().stderr_has("warning: the old account scheme is used").stderr_has("no changes");
+    output.success().stderr_has("warning: using the old account scheme").stderr_has("no changes");
     moved
         .project
         .cdflow(["status", "--old-account-scheme"])

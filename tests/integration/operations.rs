@@ -52,9 +52,7 @@ fn a_local_lock_is_shown_and_ends_with_its_process() {
         "Path:      {}\n",
         project.state_file("live").canonicalize().unwrap().display()
     ));
-    shown
-        .stdout_has("held by the living process ")
-        .stderr_has(&format!("cdflow unlock live --force {id}"));
+    shown.stdout_has("held by process ").stderr_has(&format!("cdflow unlock live --force {id}"));
     let refused = project.cdflow(["unlock", "live", "--force", &id]).run();
     refused
         .fails(3)
@@ -76,13 +74,9 @@ fn a_local_lock_is_shown_and_ends_with_its_process() {
         .cdflow(["unlock", "live"])
         .run()
         .success()
-        .stdout_has("its process has ended on this machine");
+        .stdout_has("its process has ended, so Terraform ignores it");
     let other = ["unlock", "live", "--force", "0c2b-11"];
-    project.refuses(
-        other,
-        3,
-        &["is not locked by `0c2b-11`", &format!("the lock that holds it is {id}")],
-    );
+    project.refuses(other, 3, &["is not locked by `0c2b-11`", &format!("it is locked by {id}")]);
     let released = project.cdflow(["unlock", "live", "--force", &id]).run();
     released.success().stderr_has(&format!("Released the lock {id} of the state of live"));
     assert!(!note.exists());
@@ -180,7 +174,7 @@ fn the_past_of_an_environment() {
         fs::write(folder.join(format!("{}.start.json", 9_999_999_999 - number)), copy).unwrap();
     }
     let output = history(&[]);
-    output.success().stderr_has("the newest 20; all of them: cdflow history live --all");
+    output.success().stderr_has("only the newest 20; to list all: cdflow history live --all");
     assert_eq!(output.stdout.lines().count(), 21);
     assert_eq!(history(&["--json"]).json()["more"], true);
     let output = history(&["--all"]);
@@ -300,7 +294,7 @@ fn old_releases_that_nobody_deployed_are_deleted() {
     project.refuses(
         ["prune"],
         0,
-        &["Nothing to delete: 6 release(s), each deployed, young or among the newest 50"],
+        &["Nothing to delete: 6 release(s), all of them deployed, too new or among the newest 50"],
     );
     let prune = ["prune", "--keep", "2", "--older-than", "90d"];
     let listed = project.refuses(
@@ -348,12 +342,16 @@ fn old_releases_that_nobody_deployed_are_deleted() {
     let stray = project.store().join("releases/platform/greeting/ledger/Live/1.json");
     fs::create_dir_all(stray.parent().unwrap()).unwrap();
     fs::write(&stray, "").unwrap();
-    project.refuses(all, 9, &["the folder `Live` in file:", "is no environment's ledger"]);
+    project.refuses(
+        all,
+        9,
+        &["unexpected folder `Live` in file:", "not the name of an environment"],
+    );
     fs::remove_dir_all(stray.parent().unwrap()).unwrap();
     let start = folder.join("9999999998.start.json");
     let text = fs::read_to_string(&start).unwrap();
     fs::write(&start, "{").unwrap();
-    project.refuses(all, 9, &["9999999998.start.json` can't be read"]);
+    project.refuses(all, 9, &["invalid ledger entry", "9999999998.start.json`"]);
     fs::write(&start, text).unwrap();
     project.cdflow(all).run().success().stderr_has("Deleted 2 of 3 release(s)");
     project.refuses(["prune", "--older-than", "soon"], 2, &["is no duration"]);

@@ -347,7 +347,7 @@ fn what_was_done_outside_of_cdflow() {
         said["8"].contains("`pr-8` has no state, but the ledger says that it is deployed"),
         "{said:?}"
     );
-    assert!(said["9"].contains("has format 2, this cdflow knows 1"), "{said:?}");
+    assert!(said["9"].contains("has format 2, but this cdflow supports only 1"), "{said:?}");
     assert_eq!(said["10"], "destroyed: its pull request is closed");
     assert!(project.state("pr-9").is_some());
 

@@ -147,7 +147,7 @@ fn the_component_is_named_by_flag_manifest_remote_or_github() {
     project.refuses_run(
         project.releasing("1"),
         2,
-        &["the component has no name", "add `component: NAME` to cdflow.yml"],
+        &["cannot determine the name of the component", "add `component: NAME` to cdflow.yml"],
     );
     project.append("cdflow.yml", "component: by-manifest\n");
     named(project.releasing("1").env("GITHUB_REPOSITORY", "acme/by-github"), "by-manifest");

@@ -180,7 +180,7 @@ fn what_the_real_credstash_wrote_is_read() {
     });
     aws.call(DEV, "dynamodb", "update_item", change);
     let refused = project.cdflow(["deploy", "ci", "1"]).run();
-    refused.fails(9).stderr_has("with_MD5").stderr_has("its HMAC is wrong").lacks("Plan");
+    refused.fails(9).stderr_has("with_MD5").stderr_has("its HMAC does not match").lacks("Plan");
 
     // Another context than the one it was put with.
     project.edit("cdflow.yml", "purpose: test", "purpose: other");
@@ -204,7 +204,7 @@ fn a_json_object_in_secrets_manager() {
     let refused = project.cdflow(["deploy", "ci", "1"]).run();
     refused
         .fails(2)
-        .stderr_has("`token` stands in two sources: secrets-manager and ssm")
+        .stderr_has("duplicate secret `token`: both secrets-manager and ssm have it")
         .lacks("second-opinion");
 }
 
@@ -215,7 +215,7 @@ fn where_secrets_are_must_be_said() {
     let refused = deploy(&project);
     refused
         .fails(2)
-        .stderr_has("`credstash-nowhere` is not there")
+        .stderr_has("credstash table not found: `credstash-nowhere`")
         .stderr_has("secrets: none")
         .stderr_has(DEV);
     assert_eq!(aws.keys(&aws.state_bucket()), Vec::<String>::new());

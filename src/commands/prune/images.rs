@@ -1,5 +1,5 @@
-//! The images of the releases that go. An image may be more than one release's: what is deleted is the tag that a release has
-//! given it, and ECR lets an image go with its last one.
+//! The images of deleted releases. Several releases can share an image, so cdflow deletes only the
+//! tag of a release. ECR deletes an image with its last tag.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,17 @@ use crate::{
     services::aws::ecr::{Ecr, StoredImage},
 };
 
-/// A component's repository, as it was when we looked.
+/// The tagged images in the repository of a component.
 pub(crate) struct ReleaseImages {
     ecr: Ecr,
     repository: String,
-    /// Tag to size.
+    /// Tags to sizes in bytes.
     tags: BTreeMap<String, u64>,
 }
 
 impl ReleaseImages {
-    /// None where the component has no images, or where they are in no ECR: other registries can't delete a tag alone.
+    /// Lists the images. Returns `None` if the component has none, or if they are not in ECR: other
+    /// registries cannot delete a single tag.
     pub(crate) async fn list(context: &Context) -> Result<Option<Self>> {
         if !context.manifest.kind.has_image() {
             return Ok(None);
@@ -27,10 +28,9 @@ impl ReleaseImages {
         let account_id = match context.scheme.image_registry()? {
             ImageRegistry::Ecr { account_id } => account_id,
             ImageRegistry::Host(host) => {
-                context
-                    .host
-                    .log
-                    .note(&format!("the images in {host} stay: cdflow deletes those in ECR only"));
+                let note =
+                    format!("keeping the images in {host}: cdflow deletes images only in ECR");
+                context.host.log.note(&note);
                 return Ok(None);
             }
         };
@@ -41,12 +41,12 @@ impl ReleaseImages {
         Ok(Some(Self { ecr, repository, tags }))
     }
 
-    /// The size of a version's image, if there is one.
+    /// Returns the size of a version's image in bytes, if it has one.
     pub(crate) fn size(&self, version: &Version) -> Option<u64> {
         self.tags.get(version.as_str()).copied()
     }
 
-    /// The versions of a preview's images. What somebody else has given such a name to is none of ours.
+    /// Returns the versions of a preview that have an image. Ignores tags that are not from cdflow.
     pub(crate) fn of_preview(&self, prefix: &str) -> impl Iterator<Item = Version> {
         let is_commit = |rest: &str| rest.len() == 7 && rest.bytes().all(|b| b.is_ascii_hexdigit());
         let ours =
@@ -61,7 +61,7 @@ impl ReleaseImages {
     pub(crate) async fn delete(&self, version: &Version) -> Result<()> {
         self.ecr.remove_tag(&self.repository, version.as_str()).await.map_err(|error| {
             error.hint(format!(
-                "the release is gone already, so that nobody deploys it without its image; delete `{}` by hand",
+                "the release itself is already deleted; delete the image `{}` manually",
                 self.describe(version)
             ))
         })

@@ -1,4 +1,4 @@
-//! prune: delete the releases that nobody has deployed, that are old, and that are not among the newest.
+//! prune: deletes releases that were never deployed, are old, and are not among the newest.
 
 use std::{
     cmp::Reverse,
@@ -27,30 +27,31 @@ mod images;
 /// Objects listed at a time.
 const PAGE: usize = 1000;
 
-/// What there is of a version.
+/// Everything that is stored for a version.
 #[derive(Debug, Default)]
 struct Stored {
-    /// The bundle first: without it there is no release.
+    /// The bundle comes first, because it is the release.
     objects: Vec<Object>,
-    /// Of the object that came last; None where the store does not say.
+    /// The time of the newest object; `None` if the store does not have it.
     modified: Option<Timestamp>,
 }
 
 #[derive(Debug)]
 struct Object {
-    at: At,
-    /// For people.
+    at: Location,
+    /// For messages.
     place: String,
+    /// In bytes.
     size: u64,
 }
 
 #[derive(Debug)]
-enum At {
+enum Location {
     Store {
         number: usize,
         key: String,
     },
-    /// Its tag is the version.
+    /// An image whose tag is the version.
     Image,
 }
 
@@ -59,35 +60,36 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
     let (log, interrupt) = (&context.host.log, &context.host.interrupt);
     let lambda = lambda_stores(context)?;
     let stores: Vec<&ReleaseStore> = std::iter::once(&context.store).chain(&lambda).collect();
-    // The releases before the ledger: what is deployed for the first time in between is seen there.
+    // The ledger is read last, so that it includes deploys that happen during the listing.
     let stored = interrupt.or_cancel("listing the releases", list(context, &stores, "")).await?;
     let reading = Ledger::versions(&context.store, &context.identity, None);
     let deployed = interrupt.or_cancel("reading the ledger", reading).await?;
     let count = stored.len();
-    let mut going = superfluous(stored, &deployed, keep, older_than.0, Timestamp::now());
-    if going.is_empty() {
+    let mut unused = unused(stored, &deployed, keep, older_than.0, Timestamp::now());
+    if unused.is_empty() {
         log.done(&format!(
-            "Nothing to delete: {count} release(s), each deployed, young or among the newest {keep}"
+            "Nothing to delete: {count} release(s), all of them deployed, too new or among the newest \
+             {keep}"
         ));
         return Ok(());
     }
     let images = interrupt.or_cancel("listing the images", ReleaseImages::list(context)).await?;
-    add_images(&mut going, images.as_ref());
-    table(&going).iter().for_each(|line| log.output(line));
+    add_images(&mut unused, images.as_ref());
+    table(&unused).iter().for_each(|line| log.output(line));
     let size = bytes_text(
-        going.iter().flat_map(|(_, stored)| &stored.objects).map(|object| object.size).sum(),
+        unused.iter().flat_map(|(_, stored)| &stored.objects).map(|object| object.size).sum(),
     );
-    let summary = format!("{} of {count} release(s), {size}", going.len());
+    let summary = format!("{} of {count} release(s), {size}", unused.len());
     if dry_run {
         log.done(&format!("Would delete {summary}"));
         return Ok(());
     }
-    delete(context, &going, &stores, images.as_ref()).await?;
+    delete(context, &unused, &stores, images.as_ref()).await?;
     log.done(&format!("Deleted {summary}"));
     Ok(())
 }
 
-/// The releases that were made for a preview, as far as no other environment has had them.
+/// Deletes the releases of a preview, except those that were deployed to another environment.
 pub(crate) async fn of_preview(context: &Context, environment: &Environment) -> Result<()> {
     let (log, interrupt) = (&context.host.log, &context.host.interrupt);
     let lambda = lambda_stores(context)?;
@@ -96,29 +98,29 @@ pub(crate) async fn of_preview(context: &Context, environment: &Environment) -> 
     let mut stored =
         interrupt.or_cancel("listing the releases", list(context, &stores, &prefix)).await?;
     let images = interrupt.or_cancel("listing the images", ReleaseImages::list(context)).await?;
-    // A run that broke off has left images without their bundles.
+    // An interrupted run can leave images without bundles.
     for version in images.iter().flat_map(|images| images.of_preview(&prefix)) {
         stored.entry(version).or_default();
     }
-    let mut going: Vec<_> = stored.into_iter().collect();
-    if going.is_empty() {
+    let mut unused: Vec<_> = stored.into_iter().collect();
+    if unused.is_empty() {
         return Ok(());
     }
     let reading = Ledger::versions(&context.store, &context.identity, Some(environment));
-    let elsewhere = interrupt.or_cancel("reading the ledger", reading).await?;
-    going.retain(|(version, _)| !elsewhere.contains(version));
-    add_images(&mut going, images.as_ref());
-    delete(context, &going, &stores, images.as_ref()).await?;
-    log.note(&format!("deleted {} release(s) of the preview", going.len()));
+    let deployed = interrupt.or_cancel("reading the ledger", reading).await?;
+    unused.retain(|(version, _)| !deployed.contains(version));
+    add_images(&mut unused, images.as_ref());
+    delete(context, &unused, &stores, images.as_ref()).await?;
+    log.note(&format!("deleted {} release(s) of the preview", unused.len()));
     Ok(())
 }
 
-fn add_images(going: &mut [(Version, Stored)], images: Option<&ReleaseImages>) {
+fn add_images(releases: &mut [(Version, Stored)], images: Option<&ReleaseImages>) {
     let Some(images) = images else { return };
-    for (version, stored) in going {
+    for (version, stored) in releases {
         let size = images.size(version);
         stored.objects.extend(size.map(|size| Object {
-            at: At::Image,
+            at: Location::Image,
             place: images.describe(version),
             size,
         }));
@@ -127,25 +129,26 @@ fn add_images(going: &mut [(Version, Stored)], images: Option<&ReleaseImages>) {
 
 async fn delete(
     context: &Context,
-    going: &[(Version, Stored)],
+    releases: &[(Version, Stored)],
     stores: &[&ReleaseStore],
     images: Option<&ReleaseImages>,
 ) -> Result<()> {
-    for (version, stored) in going {
+    for (version, stored) in releases {
         context.host.interrupt.check("deleting more releases")?;
-        // The bundle is the release, so it goes before its artifacts: at no moment is there a release without them.
+        // The bundle goes first, so that no release is ever without its artifacts.
         for object in &stored.objects {
             match (&object.at, images) {
-                (At::Store { number, key }, _) => stores[*number].delete(key).await?,
-                (At::Image, Some(images)) => images.delete(version).await?,
-                (At::Image, None) => {}
+                (Location::Store { number, key }, _) => stores[*number].delete(key).await?,
+                (Location::Image, Some(images)) => images.delete(version).await?,
+                (Location::Image, None) => {}
             }
         }
     }
     Ok(())
 }
 
-/// Every place where the scheme keeps Lambda zips: the component may have changed between one region and several.
+/// Returns every store of Lambda zips in the scheme, because a component can have had its zips in
+/// one region and in several at different times.
 fn lambda_stores(context: &Context) -> Result<Vec<ReleaseStore>> {
     if context.manifest.kind != ComponentType::Lambda {
         return Ok(Vec::new());
@@ -161,7 +164,7 @@ fn lambda_stores(context: &Context) -> Result<Vec<ReleaseStore>> {
     places.into_iter().map(|(region, place)| context.store_at(place, region)).collect()
 }
 
-/// Of the versions that begin so.
+/// Lists what is stored for the versions that begin with `version`.
 async fn list(
     context: &Context,
     stores: &[&ReleaseStore],
@@ -175,7 +178,7 @@ async fn list(
             let page = store.list(&prefix, after.as_deref(), PAGE).await?;
             after = page.last().map(|listed| listed.key.clone()).filter(|_| page.len() == PAGE);
             for ListedObject { key, size, modified } in page {
-                // Another object than a release's is none of ours.
+                // Ignore objects that are not part of a release.
                 let Some(version) = context.identity.version_in(&key) else { continue };
                 let stored = found.entry(version).or_default();
                 stored.modified = match (stored.objects.is_empty(), stored.modified) {
@@ -183,7 +186,7 @@ async fn list(
                     (false, before) => before.zip(modified).map(|(one, other)| one.max(other)),
                 };
                 let place = store.describe(&key);
-                stored.objects.push(Object { at: At::Store { number, key }, place, size });
+                stored.objects.push(Object { at: Location::Store { number, key }, place, size });
             }
             if after.is_none() {
                 break;
@@ -193,29 +196,29 @@ async fn list(
     Ok(found)
 }
 
-/// What goes, oldest first. A version whose age nobody knows is as if it had come just now.
-fn superfluous(
+/// Returns the releases to delete, oldest first. A version of unknown age counts as new.
+fn unused(
     stored: BTreeMap<Version, Stored>,
     deployed: &BTreeSet<Version>,
     keep: usize,
     older_than: Duration,
     now: Timestamp,
 ) -> Vec<(Version, Stored)> {
-    let least = SignedDuration::try_from(older_than).unwrap_or(SignedDuration::MAX);
+    let minimum_age = SignedDuration::try_from(older_than).unwrap_or(SignedDuration::MAX);
     let mut newest_first: Vec<(Version, Stored)> = stored.into_iter().collect();
     newest_first.sort_by_key(|(_, stored)| Reverse(stored.modified.unwrap_or(Timestamp::MAX)));
     let old = newest_first.into_iter().skip(keep).filter(|(version, stored)| {
         let age = stored.modified.map(|modified| now.duration_since(modified));
-        !deployed.contains(version) && age.is_some_and(|age| age >= least)
+        !deployed.contains(version) && age.is_some_and(|age| age >= minimum_age)
     });
-    let mut going: Vec<_> = old.collect();
-    going.reverse();
-    going
+    let mut oldest_first: Vec<_> = old.collect();
+    oldest_first.reverse();
+    oldest_first
 }
 
-fn table(going: &[(Version, Stored)]) -> Vec<String> {
+fn table(releases: &[(Version, Stored)]) -> Vec<String> {
     let mut rows = vec![["VERSION", "PUBLISHED", "SIZE", "OBJECT"].map(str::to_owned)];
-    for (version, stored) in going {
+    for (version, stored) in releases {
         let published = stored
             .modified
             .map(|time| time.strftime("%Y-%m-%d %H:%MZ").to_string())
@@ -232,11 +235,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_deployed_or_new_or_young_stays() {
+    fn deployed_recent_and_newest_releases_are_kept() {
         const DAY: i64 = 86400;
         let now = Timestamp::from_second(1000 * DAY).unwrap();
         let day = Duration::from_secs(86400);
-        // Version N is N days old; of one nobody knows.
+        // Version N is N days old; one has no known age.
         let stored = || {
             let known = (1..=9_i64).map(|days| {
                 let modified = Timestamp::from_second((1000 - days) * DAY).unwrap();
@@ -250,18 +253,18 @@ mod tests {
                 .collect::<BTreeMap<Version, Stored>>()
         };
         let deployed: BTreeSet<Version> =
-            ["7", "gone"].map(|version| version.parse().unwrap()).into();
-        let going = |keep, days| {
-            let going = superfluous(stored(), &deployed, keep, day * days, now);
-            going.into_iter().map(|(version, _)| version.to_string()).collect::<Vec<_>>().join(" ")
+            ["7", "missing"].map(|version| version.parse().unwrap()).into();
+        let deleted = |keep, days| {
+            let unused = unused(stored(), &deployed, keep, day * days, now);
+            unused.into_iter().map(|(version, _)| version.to_string()).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(going(0, 0), "9 8 6 5 4 3 2 1");
-        assert_eq!(going(0, 5), "9 8 6 5");
-        // The newest three: the one of unknown age, 1 and 2.
-        assert_eq!(going(3, 0), "9 8 6 5 4 3");
-        assert_eq!(going(8, 3), "9 8");
-        assert_eq!(going(10, 0), "");
-        assert_eq!(going(0, 10), "");
-        assert_eq!(going(0, u32::MAX), "");
+        assert_eq!(deleted(0, 0), "9 8 6 5 4 3 2 1");
+        assert_eq!(deleted(0, 5), "9 8 6 5");
+        // The newest three are the one of unknown age, 1 and 2.
+        assert_eq!(deleted(3, 0), "9 8 6 5 4 3");
+        assert_eq!(deleted(8, 3), "9 8");
+        assert_eq!(deleted(10, 0), "");
+        assert_eq!(deleted(0, 10), "");
+        assert_eq!(deleted(0, u32::MAX), "");
     }
 }

@@ -1,4 +1,5 @@
-//! Which environments have an older release than another one; and the releases on their way as a picture.
+//! Finds environments that run an older release than others, and draws all of them for the job
+//! summary.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +12,16 @@ use crate::{
     deploy::ledger::{Entry, Record, text},
 };
 
-/// More would be no picture any more.
+/// The most environments in the diagram. A larger one is not readable.
 const SHOWN: usize = 40;
-/// Seen in the light and in the dark.
+/// Colors that are readable in GitHub's light and dark themes.
 const BEHIND: &str = "  classDef behind fill:#fff8c5,stroke:#9a6700,color:#1f2328\n";
 
-/// By environment, those that have a newer release. Previews are compared with nobody.
+/// Each environment that is behind, with the environments that run a newer release. Previews are
+/// not compared.
 pub(crate) type Behind = BTreeMap<Environment, Vec<String>>;
 
+/// Compares the releases by the time of their publication.
 pub(crate) async fn of(context: &Context, rows: &[(Environment, Record)]) -> Result<Behind> {
     let lasting: Vec<(&Environment, &Version)> = deployed(rows)
         .filter(|(environment, _)| !environment.is_preview())
@@ -59,13 +62,14 @@ fn deployed(rows: &[(Environment, Record)]) -> impl Iterator<Item = (&Environmen
     there.filter_map(|(environment, record)| Some((environment, record.settled.as_ref()?)))
 }
 
-/// Names and versions have no character that means anything in Markdown or Mermaid.
+/// Returns the page for the job summary. It needs no escaping: names and versions have no character
+/// with a meaning in Markdown or Mermaid.
 pub(crate) fn page(
     component: &Component,
     rows: &[(Environment, Record)],
     behind: &Behind,
 ) -> String {
-    let mut page = format!("## {component}: what is deployed where\n\n");
+    let mut page = format!("## {component}: deployed versions\n\n");
     let (previews, lasting): (Vec<_>, Vec<_>) =
         deployed(rows).partition(|(environment, _)| environment.is_preview());
     let shown: Vec<(&Environment, &Entry)> =
@@ -107,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_an_older_release_is_behind() {
+    fn an_environment_with_an_older_release_is_behind() {
         let [ci, live, aslive] =
             ["ci", "live", "aslive"].map(|name| name.parse::<Environment>().unwrap());
         let [old, new, gone] = ["1", "2", "3"].map(|name| name.parse::<Version>().unwrap());

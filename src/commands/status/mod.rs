@@ -1,4 +1,4 @@
-//! status: which version is deployed where, by the ledger.
+//! status: shows the deployed version of each environment, according to the ledger.
 
 use serde_json::{Value, json};
 
@@ -34,7 +34,11 @@ pub(crate) async fn run(
             document
         });
         let environments: Vec<Value> = environments.collect();
-        let document = json!({"team": context.identity.team, "component": context.identity.component, "environments": environments});
+        let document = json!({
+            "team": context.identity.team,
+            "component": context.identity.component,
+            "environments": environments,
+        });
         log.json(&document);
     } else if rows.is_empty() {
         log.output(&format!("{} was never deployed", context.identity.component));
@@ -45,7 +49,7 @@ pub(crate) async fn run(
         }
     }
     if let SchemeUpgrade::From(_) = context.upgrade {
-        log.note("what was deployed by the old account scheme: cdflow status --old-account-scheme");
+        log.note("to see deploys of the old account scheme: cdflow status --old-account-scheme");
     }
     Ok(())
 }
@@ -77,24 +81,24 @@ fn table(rows: &[(Environment, Record)]) -> Vec<String> {
             version,
             since,
             by,
-            record.unsettled.first().map(since_then).unwrap_or_default(),
+            record.unsettled.first().map(last_attempt).unwrap_or_default(),
         ]
     }));
     columns(&cells)
 }
 
-/// The newest run that changed nothing for good.
-fn since_then(entry: &Entry) -> String {
+/// Describes the newest run after the last successful one.
+fn last_attempt(entry: &Entry) -> String {
     let action = match entry.start.action {
         Action::Deploy => format!("deploy of {}", entry.start.version),
         Action::Destroy => "destroy".to_owned(),
         Action::Refresh => "refresh".to_owned(),
-        Action::Other => "a run of a newer cdflow".to_owned(),
+        Action::Other => "action of a newer cdflow".to_owned(),
     };
     match entry.end.as_ref().map(|end| end.outcome) {
         Some(Outcome::Failed) => format!("{action} failed"),
         Some(Outcome::Interrupted) => format!("{action} was interrupted"),
         Some(Outcome::Succeeded) => String::new(),
-        None => format!("{action} unfinished (running, or died)"),
+        None => format!("{action} unfinished (in progress or dead)"),
     }
 }

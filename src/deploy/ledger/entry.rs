@@ -1,4 +1,4 @@
-//! The entries of a ledger, and what they say about an environment.
+//! The entries of a ledger, and what they mean for an environment.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,36 +9,39 @@ use crate::{
     terraform::output::changes::Counts,
 };
 
+/// The format that this cdflow writes, and the newest that it reads.
 pub(super) const FORMAT: u32 = 1;
 
-/// A run begins to change an environment.
+/// A run starts to change an environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Start {
     pub(crate) format: u32,
     /// 1, 2, 3, … within the environment.
     pub(crate) number: u64,
     pub(crate) action: Action,
-    /// What the run was limited to; empty: it was for all of the component.
+    /// The addresses that the run was limited to; empty for the whole component.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) targets: Vec<String>,
-    /// What was destroyed although it is protected or beyond the limit, because somebody allowed it.
+    /// The addresses that were destroyed although a deploy guard protects them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) allowed_destroy: Vec<String>,
-    /// By what: `--allow-destroy`, the label of a pull request.
+    /// What overrode the deploy guard: `--allow-destroy` or the label of a pull request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) allowed_by: Option<String>,
     pub(crate) version: Version,
-    /// Of which pull request the environment is a preview.
+    /// The pull request whose preview the environment is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) preview: Option<PreviewOf>,
-    /// For which pull request the run was.
+    /// The pull request that the run was for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pull_request: Option<ForPullRequest>,
-    /// None for a bundle of the reference program.
+    /// `None` for a bundle of the original cdflow.
     pub(crate) bundle_digest: Option<Sha256>,
+    /// The account ID; `None` for a local account scheme.
     pub(crate) account: Option<String>,
     pub(crate) region: String,
     pub(crate) plan: Counts,
+    /// Name and version of the tool.
     pub(crate) terraform: String,
     pub(crate) cdflow: String,
     pub(crate) actor: Option<String>,
@@ -46,18 +49,19 @@ pub(crate) struct Start {
     pub(crate) started: Timestamp,
 }
 
-/// A run for a pull request of GitHub's, whose comment shows it.
+/// The pull request on GitHub whose comment shows the run, and the run's identity there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ForPullRequest {
-    /// GitHub's number of the repository; a name can be given to another one.
+    /// GitHub's ID of the repository: unlike the name, it never passes to another repository.
     pub(crate) repository: u64,
     pub(crate) number: u64,
-    /// Of two runs the one with the higher number is the newer; of one run the later attempt.
+    /// The ID of the workflow run. Newer runs have higher IDs.
     pub(crate) run: u64,
+    /// 1 for the first attempt of the run.
     pub(crate) attempt: u64,
 }
 
-/// How it ended.
+/// A run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct End {
     pub(crate) format: u32,
@@ -65,7 +69,7 @@ pub(crate) struct End {
     pub(crate) outcome: Outcome,
     pub(crate) state_serial: Option<u64>,
     pub(crate) state_lineage: Option<String>,
-    /// Why, if it did not succeed. Masked.
+    /// Why the run did not succeed. Secrets are masked.
     pub(crate) reason: Option<String>,
     pub(crate) finished: Timestamp,
 }
@@ -75,9 +79,9 @@ pub(crate) struct End {
 pub(crate) enum Action {
     Deploy,
     Destroy,
-    /// The state was brought up to date; what is deployed stayed the same.
+    /// Updated the state; the deployed version stayed the same.
     Refresh,
-    /// Of a newer cdflow.
+    /// An action of a newer cdflow.
     #[serde(other)]
     Other,
 }
@@ -90,31 +94,31 @@ pub(crate) enum Outcome {
     Interrupted,
 }
 
-/// A run, as far as it is known.
+/// A run. Without an end it is in progress or died.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) start: Start,
     pub(crate) end: Option<End>,
 }
 
-/// The recent past of an environment.
+/// The recent runs of an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// The newest deploy or destroy that succeeded.
+    /// The newest successful deploy or destroy.
     pub(crate) settled: Option<Entry>,
-    /// The runs after it, newest first: failed, interrupted, unfinished.
+    /// The later runs that failed, were interrupted or are unfinished, newest first.
     pub(crate) unsettled: Vec<Entry>,
 }
 
 impl Start {
-    /// Everything but the number, which the ledger gives.
+    /// The number of an entry before the ledger assigns one.
     pub(crate) const UNNUMBERED: u64 = 0;
     pub(crate) const FORMAT: u32 = FORMAT;
 }
 
 impl Record {
-    /// The release that stands there: the last that was deployed with success and not destroyed since; if there is none, the
-    /// last whose deploy was tried, because it may have made resources.
+    /// Returns the deployed release: the last successful deploy, unless it was destroyed since. If
+    /// there is none, returns the last attempt, which might have created resources.
     pub(crate) fn deployed(&self) -> Option<&Start> {
         match &self.settled {
             Some(entry) if entry.start.action == Action::Deploy => Some(&entry.start),
@@ -126,12 +130,13 @@ impl Record {
         }
     }
 
-    /// What runs since the last one that succeeded, and that one, were allowed to destroy.
+    /// Returns the addresses that the last successful run and all later runs were allowed to
+    /// destroy.
     pub(crate) fn allowed_before(&self) -> impl Iterator<Item = &String> {
         self.unsettled.iter().chain(&self.settled).flat_map(|entry| &entry.start.allowed_destroy)
     }
 
-    /// The number of the newest deploy or destroy; 0 where there was none.
+    /// Returns the number of the newest entry in this record; 0 if it is empty.
     pub(crate) fn newest(&self) -> u64 {
         self.unsettled
             .iter()
@@ -145,7 +150,7 @@ impl Record {
         self.settled.as_ref().is_some_and(|entry| entry.start.action == Action::Destroy)
     }
 
-    /// Whether the newest run that succeeded left something there.
+    /// Returns whether the newest successful run was a deploy.
     pub(crate) fn is_deployed(&self) -> bool {
         self.settled.as_ref().is_some_and(|entry| entry.start.action == Action::Deploy)
     }

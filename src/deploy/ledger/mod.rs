@@ -1,10 +1,11 @@
-//! What was deployed where. Append-only: each run writes one object when it starts to change an environment and one when it
-//! ends, both conditionally, so that no two runs can overwrite each other.
+//! The ledger: the record of every deploy to an environment. It is append-only. Each run writes one
+//! object when it starts to change an environment and one when it ends. Both writes are
+//! conditional, so that no run can overwrite an entry of another.
 //!
-//! Format 1. The objects of an environment lie under `<team>/<component>/ledger/<environment>/` and are called
-//! `<countdown>.start.json` and `<countdown>.end.json`, where the countdown is 9999999999 minus the entry's number, in ten
-//! digits: a store lists by name, so the newest come first and nobody has to read the whole past.
-//! A start without an end is a run that is still going on, or died.
+//! Format 1: the objects of an environment are under `<team>/<component>/ledger/<environment>/`.
+//! Their names are `<countdown>.start.json` and `<countdown>.end.json`. The countdown is 9999999999
+//! minus the number of the entry, in ten digits. A store lists by name, so the newest entries come
+//! first. A start without an end is a run that is in progress or died.
 
 mod entry;
 pub(crate) mod text;
@@ -25,14 +26,16 @@ use crate::{
     services::store::{Content, Metadata, Put, ReleaseStore},
 };
 
+/// The countdown in the name of an object is this minus the number of the entry.
 const COUNT_FROM: u64 = 9_999_999_999;
-/// An entry is some hundred bytes.
+/// In bytes. A usual entry has some hundreds.
 const ENTRY_LIMIT: u64 = 64 * 1024;
-/// Of the reason why a run failed: also with each character escaped it leaves room for the rest of an entry.
+/// The maximum length of the reason for a failure, in bytes. Even if JSON escapes every character,
+/// the rest of the entry fits into `ENTRY_LIMIT`.
 const REASON_LIMIT: usize = 8 * 1024;
-/// Objects read at a time.
+/// Objects listed at a time.
 const PAGE: usize = 40;
-/// So many others may get ahead of us with their entries before we give up.
+/// Numbers that are tried for a new entry while other runs take them.
 const TRIES: usize = 200;
 
 /// Reads the recent runs that changed `environment`. A cancelled run stops waiting.
@@ -41,7 +44,7 @@ pub(crate) async fn record(context: &Context, environment: &Environment) -> Resu
     context.host.interrupt.or_cancel("reading the ledger", reading.record()).await
 }
 
-/// One environment's ledger.
+/// The ledger of one environment.
 pub(crate) struct Ledger<'a> {
     store: &'a ReleaseStore,
     prefix: String,
@@ -66,7 +69,7 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// The environments that have a ledger.
+    /// Returns the environments that have a ledger.
     pub(crate) async fn environments(
         store: &ReleaseStore,
         identity: &Identity,
@@ -75,8 +78,8 @@ impl<'a> Ledger<'a> {
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
-    /// Every version that any environment's ledger tells of, whether its deploy succeeded or not. Reads the whole past of all
-    /// but one.
+    /// Returns every version in the ledger of any environment but `except`, whether its deploy
+    /// succeeded or not. Reads these ledgers completely.
     pub(crate) async fn versions(
         store: &ReleaseStore,
         identity: &Identity,
@@ -84,15 +87,15 @@ impl<'a> Ledger<'a> {
     ) -> Result<BTreeSet<Version>> {
         let mut versions = BTreeSet::new();
         for name in store.folders(&identity.ledgers_prefix()).await? {
-            // Here a ledger must not be passed over.
-            let environment: Environment = name.parse().map_err(|refused| {
+            // A ledger that is skipped here could make prune delete a deployed release.
+            let environment: Environment = name.parse().map_err(|invalid| {
                 let place = store.describe(&identity.ledgers_prefix());
                 Error::integrity(format!(
-                    "the folder `{}` in {place} is no environment's ledger",
+                    "unexpected folder `{}` in {place}: not the name of an environment",
                     name.escape_debug()
                 ))
-                .why(refused)
-                .hint("find out what it is, and move it away")
+                .why(invalid)
+                .hint("find out what it contains, and move it elsewhere")
             })?;
             if except == Some(&environment) {
                 continue;
@@ -104,7 +107,8 @@ impl<'a> Ledger<'a> {
         Ok(versions)
     }
 
-    /// Writes the start entry, numbered after the newest there is. Nothing may be changed before this has succeeded.
+    /// Writes the start entry with the next free number, and returns it. Nothing may be changed
+    /// before this has succeeded.
     pub(crate) async fn start(&self, mut start: Start) -> Result<Start> {
         let failed = |error: Error| {
             let exit = if error.exit() == Exit::Credentials {
@@ -115,7 +119,7 @@ impl<'a> Ledger<'a> {
             Error::new(
                 exit,
                 format!(
-                    "the ledger of `{}` can't be written, so nothing was applied",
+                    "failed to write the ledger of `{}`, so nothing was applied",
                     self.environment
                 ),
             )
@@ -132,11 +136,11 @@ impl<'a> Ledger<'a> {
         }
         Err(failed(Error::new(
             Exit::Unavailable,
-            format!("{TRIES} other runs got ahead of this one"),
+            format!("{TRIES} numbers in a row were taken by other runs"),
         )))
     }
 
-    /// Writes the end entry of `start`. The first end counts; a second is not written. Of a long reason the beginning is kept.
+    /// Writes the end entry of a run, unless it has one. A long reason is truncated.
     pub(crate) async fn end(&self, end: &End) -> Result<()> {
         let mut end = end.clone();
         if let Some(reason) = &mut end.reason {
@@ -145,7 +149,7 @@ impl<'a> Ledger<'a> {
         self.put(&self.key(end.number, "end"), &end).await.map(drop)
     }
 
-    /// Reads back to the newest deploy or destroy that succeeded.
+    /// Reads back to the newest successful deploy or destroy.
     pub(crate) async fn record(&self) -> Result<Record> {
         let mut unsettled = Vec::new();
         let mut after = None;
@@ -169,7 +173,8 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// The newest entries, newest first, at most so many; and whether there are older ones. Reads no page more than it needs.
+    /// Returns at most `at_most` entries, newest first, and whether there are older ones. Reads no
+    /// more pages than necessary.
     pub(crate) async fn newest(&self, at_most: usize) -> Result<(Vec<Entry>, bool)> {
         let mut found = Vec::new();
         let mut after = None;
@@ -187,7 +192,7 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// The newest run of which that is true. Reads back to it.
+    /// Returns the newest entry for which `is_wanted` is true. Reads back to it.
     pub(crate) async fn find(&self, is_wanted: impl Fn(&Entry) -> bool) -> Result<Option<Entry>> {
         let mut after = None;
         loop {
@@ -202,7 +207,8 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// The newest of so many runs of which that is true. Reads no entry more than it needs, and one page of names.
+    /// Returns the newest of the last `at_most` entries for which `is_wanted` is true. Reads one
+    /// page of names, and no more entries than necessary.
     pub(crate) async fn find_recent(
         &self,
         at_most: usize,
@@ -235,12 +241,14 @@ impl<'a> Ledger<'a> {
         Ok(None)
     }
 
-    /// A page of entries, newest first, and the key to go on after; None at the end of the ledger.
+    /// Returns a page of entries, newest first, and the key after which the next page begins;
+    /// `None` at the end of the ledger.
     async fn page(&self, after: Option<&str>) -> Result<(Vec<Entry>, Option<String>)> {
         let listed = self.store.list(&self.prefix, after, PAGE).await?;
         let mut keys: Vec<String> = listed.into_iter().map(|listed| listed.key).collect();
         let is_last = keys.len() < PAGE;
-        // `end` sorts before `start`: a page that stops between the two would show a finished run as unfinished.
+        // `end` sorts before `start`. An end whose start is on the next page is left to that page,
+        // because there the run would look unfinished without it.
         if !is_last && keys.last().is_some_and(|key| key.ends_with(".end.json")) {
             keys.pop();
         }
@@ -261,6 +269,7 @@ impl<'a> Ledger<'a> {
         Ok((entries, keys.pop().filter(|_| !is_last)))
     }
 
+    /// Returns 0 for an empty ledger.
     async fn newest_number(&self) -> Result<u64> {
         let newest = self.store.list(&self.prefix, None, 1).await?;
         Ok(newest
@@ -273,6 +282,7 @@ impl<'a> Ledger<'a> {
         format!("{}{:010}.{kind}.json", self.prefix, COUNT_FROM.saturating_sub(number))
     }
 
+    /// Parses a key. Returns `None` for an object that is not an entry.
     fn number_and_kind<'k>(&self, key: &'k str) -> Option<(u64, &'k str)> {
         let (countdown, rest) = key.strip_prefix(&self.prefix)?.split_once('.')?;
         let kind = rest.strip_suffix(".json").filter(|kind| ["start", "end"].contains(kind))?;
@@ -287,42 +297,44 @@ impl<'a> Ledger<'a> {
 
     async fn get<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<T> {
         #[derive(Deserialize)]
-        struct Head {
+        struct FormatOnly {
             format: u32,
         }
         let place = self.store.describe(key);
         let bytes = self.store.get(key, ENTRY_LIMIT).await?;
         let bytes = bytes.ok_or_else(|| {
-            Error::integrity(format!("the ledger entry `{place}` is gone"))
-                .hint("the ledger is append-only: restore it")
+            Error::integrity(format!("ledger entry not found: `{place}`"))
+                .why("it was deleted, but the ledger is append-only")
+                .hint("restore it from a backup or an older version of the object")
         })?;
         let damaged = |error| {
-            Error::integrity(format!("the ledger entry `{place}` can't be read"))
+            Error::integrity(format!("invalid ledger entry `{place}`"))
                 .why(error)
                 .hint("restore it from a backup or an older version of the object")
         };
-        let head: Head = serde_json::from_slice(&bytes).map_err(damaged)?;
+        let head: FormatOnly = serde_json::from_slice(&bytes).map_err(damaged)?;
         if head.format > entry::FORMAT {
             return Err(Error::input(format!(
-                "the ledger entry `{place}` has format {}, this cdflow knows {}",
+                "the ledger entry `{place}` has format {}, but this cdflow supports only {}",
                 head.format,
                 entry::FORMAT
             ))
-            .hint("update cdflow: a newer one has deployed here"));
+            .hint("update cdflow: a newer version has deployed to this environment"));
         }
         serde_json::from_slice(&bytes).map_err(damaged)
     }
 }
 
-/// An entry that is too large could not be read again, and with it the environment's whole past.
+/// Rejects an entry that is larger than what `get` reads, because it would make the whole ledger of
+/// the environment unreadable.
 fn encoded(entry: &impl Serialize) -> Result<Vec<u8>> {
     let bytes = serde_json::to_vec_pretty(entry)
-        .map_err(|error| Error::internal("a ledger entry can't be made").why(error))?;
+        .map_err(|error| Error::internal("failed to encode a ledger entry").why(error))?;
     match bytes.len() as u64 > ENTRY_LIMIT {
-        true => Err(Error::input("the ledger's entry of this run would be too large")
-            .why(format!("it has {} bytes, and {ENTRY_LIMIT} are the limit", bytes.len()))
-            .hint("give fewer addresses (`target`, `allow-destroy`)")
-            .hint("if a label allows so many: deploy in parts, by `target`")),
+        true => Err(Error::input("the ledger entry of this run would be too large")
+            .why(format!("it has {} bytes; the limit is {ENTRY_LIMIT}", bytes.len()))
+            .hint("pass fewer addresses (`target`, `allow-destroy`)")
+            .hint("if a label allows all of them, deploy in parts with `target`")),
         false => Ok(bytes),
     }
 }

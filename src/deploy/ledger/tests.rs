@@ -59,7 +59,7 @@ async fn run(ledger: &Ledger<'_>, action: Action, version: &str, outcome: Option
 }
 
 #[tokio::test]
-async fn the_past_is_read_newest_first() {
+async fn entries_are_read_newest_first() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
     let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
@@ -88,7 +88,7 @@ async fn the_past_is_read_newest_first() {
 }
 
 #[tokio::test]
-async fn the_newest_are_read_and_no_more() {
+async fn no_more_pages_are_read_than_necessary() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
     let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
@@ -106,14 +106,14 @@ async fn the_newest_are_read_and_no_more() {
     assert_eq!(numbers(49).await, ((2..=50).rev().collect(), true));
     assert_eq!(numbers(50).await, ((1..=50).rev().collect(), false));
     assert_eq!(numbers(usize::MAX).await, ((1..=50).rev().collect(), false));
-    // What is older than the page is not even looked at.
+    // Entries before the page are not read.
     std::fs::write(folder.path().join("t/c/ledger/live/9999999998.start.json"), "damaged").unwrap();
     assert!(numbers(20).await.1);
     ledger.newest(50).await.unwrap_err();
 }
 
 #[tokio::test]
-async fn a_recent_run_is_found_among_so_many() {
+async fn a_recent_run_is_found_among_the_last_few() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
     let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
@@ -141,7 +141,7 @@ async fn a_recent_run_is_found_among_so_many() {
     assert_eq!(found(5, 1).await, Some((28, true)));
     assert_eq!(found(2, 1).await, None);
     assert_eq!(found(usize::MAX, 4).await, None);
-    // What an older cdflow wrote.
+    // An entry of an older cdflow has no pull request.
     let file = folder.path().join("t/c/ledger/live/9999999969.start.json");
     let mut entry: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
@@ -151,15 +151,15 @@ async fn a_recent_run_is_found_among_so_many() {
 }
 
 #[tokio::test]
-async fn no_entry_is_too_large_to_be_read_again() {
+async fn every_entry_that_is_written_can_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
     let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
     let many = Start { targets: vec!["\"".repeat(100); 1000], ..start(Action::Deploy, "1") };
-    let refused = ledger.start(many).await.unwrap_err();
+    let rejected = ledger.start(many).await.unwrap_err();
     assert!(
-        refused.exit() == Exit::Input && refused.to_string().contains("fewer addresses"),
-        "{refused}"
+        rejected.exit() == Exit::Input && rejected.to_string().contains("fewer addresses"),
+        "{rejected}"
     );
     let started = ledger.start(start(Action::Deploy, "1")).await.unwrap();
     for long in ["\u{1b}".repeat(1 << 20), "ä".repeat(1 << 20)] {
@@ -188,7 +188,7 @@ async fn fifty_writers_leave_fifty_entries() {
 }
 
 #[tokio::test]
-async fn damaged_and_newer_entries_are_named() {
+async fn errors_name_damaged_and_newer_entries() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
     let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());

@@ -1,5 +1,5 @@
-//! How credstash seals a value: AES-256 in counter mode, and an HMAC over the ciphertext, with a data key of 64 bytes of
-//! which the first half encrypts and the second authenticates.
+//! Decrypts a value of credstash: AES-256 in counter mode, and an HMAC over the ciphertext. The
+//! first half of the 64-byte data key encrypts, the second half authenticates.
 
 use aes::Aes256;
 use ctr::{
@@ -8,7 +8,7 @@ use ctr::{
 };
 use hmac::{Hmac, KeyInit, Mac};
 
-/// The names that credstash writes; no name means SHA-256.
+/// The hash functions of the HMAC that credstash offers. Items without a name use SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HmacDigest {
     Md5,
@@ -19,17 +19,19 @@ pub(crate) enum HmacDigest {
     Sha512,
 }
 
+/// The reason why a value was not decrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UnsealError {
-    /// KMS gave a key of another length.
+    /// The data key from KMS does not have 64 bytes.
     Key,
-    /// Somebody changed the item, or the key is another one.
+    /// The item was changed, or the key is the wrong one.
     Hmac,
     /// The plaintext is not UTF-8.
     Text,
 }
 
 impl HmacDigest {
+    /// Parses the attribute `digest` of an item. Returns `None` for an unknown name.
     pub(crate) fn parse(name: Option<&str>) -> Option<Self> {
         match name {
             None | Some("SHA256") => Some(Self::Sha256),
@@ -42,7 +44,7 @@ impl HmacDigest {
         }
     }
 
-    /// In constant time.
+    /// Compares in constant time.
     fn verifies(self, key: &[u8], message: &[u8], mac: &[u8]) -> bool {
         fn check<M: Mac + KeyInit>(key: &[u8], message: &[u8], mac: &[u8]) -> bool {
             <M as KeyInit>::new_from_slice(key)
@@ -59,7 +61,7 @@ impl HmacDigest {
     }
 }
 
-/// Verifies before it decrypts. `mac` are the bytes, not their hex.
+/// Verifies the HMAC and then decrypts. `mac` is in bytes, not in hex.
 pub(crate) fn open(
     data_key: &[u8],
     digest: HmacDigest,
@@ -73,7 +75,7 @@ pub(crate) fn open(
     if !digest.verifies(authentication, ciphertext, mac) {
         return Err(UnsealError::Hmac);
     }
-    // The counter starts at one.
+    // credstash starts the counter at one.
     let mut counter = [0; 16];
     counter[15] = 1;
     let mut cipher =

@@ -1,4 +1,4 @@
-//! credstash: a DynamoDB table of values, each sealed with a data key that KMS opens.
+//! Reads credstash: a DynamoDB table of values, each encrypted with its own data key from KMS.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,18 +18,19 @@ use crate::{
     services::aws::failure::Failure,
 };
 
-/// KMS calls at a time.
-const AT_ONCE: usize = 8;
+/// Concurrent calls of KMS.
+const CONCURRENCY: usize = 8;
 
+/// The attributes of an item in the table.
 type TableRow = HashMap<String, AttributeValue>;
 
-/// One version of a secret, still sealed.
+/// One version of a secret, still encrypted.
 #[derive(Debug)]
 struct SealedSecret {
-    /// In full: `deploy.live.checkout.password`.
+    /// The full name, such as `deploy.live.checkout.password`.
     name: String,
     version: String,
-    /// The data key, as KMS sealed it.
+    /// The data key, encrypted by KMS.
     key: Vec<u8>,
     ciphertext: Vec<u8>,
     mac: Vec<u8>,
@@ -46,28 +47,37 @@ pub(crate) async fn read(request: &SecretsRequest<'_>, may_be_missing: bool) -> 
     let Some(rows) = rows(request, &table, &prefix).await? else {
         return match may_be_missing {
             true => Ok(Secrets::new()),
-            false => Err(Error::input(format!("the credstash table `{table}` is not there"))
-                .why(format!("looked for in {} of account {}", request.region(), request.session.account_id.as_deref().unwrap_or("(unknown)")))
-                .hint("create it, or say in cdflow.yml where the secrets are: `secrets: [ssm]`, `secrets: [secrets-manager]`, `secrets: none`")),
+            false => Err(missing_table(request, &table)),
         };
     };
     let kms = aws_sdk_kms::Client::new(&request.session.config);
-    let opened = newest(rows, &prefix, &table)?.into_iter().map(|(name, item)| {
+    let decrypted = newest(rows, &prefix, &table)?.into_iter().map(|(name, item)| {
         let kms = &kms;
-        async move { Ok((name, unseal(request, kms, &table_item(&item), &item).await?)) }
+        async move { Ok((name, unseal(request, kms, &describe(&item), &item).await?)) }
     });
     // Boxed, so that the compiler need not prove the closure general over lifetimes.
-    futures_util::stream::iter(opened.map(Box::pin).collect::<Vec<_>>())
-        .buffer_unordered(AT_ONCE)
+    futures_util::stream::iter(decrypted.map(Box::pin).collect::<Vec<_>>())
+        .buffer_unordered(CONCURRENCY)
         .try_collect()
         .await
 }
 
-fn table_item(item: &SealedSecret) -> String {
+fn missing_table(request: &SecretsRequest<'_>, table: &str) -> Error {
+    let account = request.session.account_id.as_deref().unwrap_or("(unknown)");
+    Error::input(format!("credstash table not found: `{table}`"))
+        .why(format!("cdflow looked in {} of account {account}", request.region()))
+        .hint("create the table")
+        .hint(
+            "if the secrets are elsewhere, set it in cdflow.yml: `secrets: [ssm]`, \
+             `secrets: [secrets-manager]`, `secrets: none`",
+        )
+}
+
+fn describe(item: &SealedSecret) -> String {
     format!("the secret `{}` (version {}) of credstash", item.name, item.version)
 }
 
-/// Every version of every secret under `prefix`; None where there is no such table.
+/// Returns every version of every secret under `prefix`, or `None` if the table does not exist.
 async fn rows(
     request: &SecretsRequest<'_>,
     table: &str,
@@ -91,14 +101,15 @@ async fn rows(
         Err(error) => match Failure::of(&error) {
             failure if failure.code() == Some("ResourceNotFoundException") => Ok(None),
             failure => Err(failure.into_error(
-                format!("the credstash table `{table}` can't be read"),
+                format!("cannot read the credstash table `{table}`"),
                 request.region(),
             )),
         },
     }
 }
 
-/// By short name. A name with a dot behind the prefix is another component's.
+/// Returns the newest version of each secret, by its name without the prefix. A name with another
+/// dot belongs to a component whose name begins with this one's.
 fn newest(
     rows: Vec<TableRow>,
     prefix: &str,
@@ -121,7 +132,7 @@ fn newest(
     newest.into_iter().map(|(short, (_, row))| Ok((short, parse(&row, table)?))).collect()
 }
 
-/// Versions are numbers, padded with zeros by newer credstash only.
+/// Returns a key that sorts versions as numbers: only newer releases of credstash pad with zeros.
 fn order(version: &str) -> (usize, &str) {
     let digits = version.trim_start_matches('0');
     (digits.len(), digits)
@@ -130,9 +141,9 @@ fn order(version: &str) -> (usize, &str) {
 fn parse(row: &TableRow, table: &str) -> Result<SealedSecret> {
     let text = |key: &str| row.get(key).and_then(|value| value.as_s().ok()).map(String::as_str);
     let name = text("name").unwrap_or_default().to_owned();
-    let refuse = |what: &str| {
+    let invalid = |what: &str| {
         Error::integrity(format!(
-            "the secret `{}` in `{table}` is not as credstash writes it",
+            "the secret `{}` in `{table}` is not in credstash's format",
             name.escape_debug()
         ))
         .why(what)
@@ -140,9 +151,9 @@ fn parse(row: &TableRow, table: &str) -> Result<SealedSecret> {
     let decoded = |key: &str| {
         text(key)
             .and_then(|text| STANDARD.decode(text).ok())
-            .ok_or_else(|| refuse(&format!("`{key}` is not base64")))
+            .ok_or_else(|| invalid(&format!("`{key}` is not base64")))
     };
-    // Hex in ASCII: as bytes, and by old versions as a string.
+    // ASCII hex: stored as bytes, or by old versions of credstash as a string.
     let mac = match row.get("hmac") {
         Some(AttributeValue::B(bytes)) => from_hex(bytes.as_ref()),
         Some(AttributeValue::S(text)) => from_hex(text.as_bytes()),
@@ -152,8 +163,8 @@ fn parse(row: &TableRow, table: &str) -> Result<SealedSecret> {
         version: text("version").unwrap_or_default().to_owned(),
         key: decoded("key")?,
         ciphertext: decoded("contents")?,
-        mac: mac.ok_or_else(|| refuse("`hmac` is not hex"))?,
-        digest: HmacDigest::parse(text("digest")).ok_or_else(|| refuse("`digest` is unknown"))?,
+        mac: mac.ok_or_else(|| invalid("`hmac` is not hex"))?,
+        digest: HmacDigest::parse(text("digest")).ok_or_else(|| invalid("`digest` is unknown"))?,
         name,
     })
 }
@@ -179,24 +190,26 @@ async fn unseal(
     let answer = call.send().await.map_err(|error| {
         let failure = Failure::of(&error);
         let is_context = failure.code() == Some("InvalidCiphertextException");
-        let error = failure.into_error(format!("{who} can't be decrypted (kms:Decrypt)"), request.region());
+        let error =
+            failure.into_error(format!("cannot decrypt {who} (kms:Decrypt)"), request.region());
         match is_context {
             true => error.hint(
-                "if it was put with an encryption context, say so in cdflow.yml: `credstash: {context: {key: value}}`",
+                "if the secret has an encryption context, add it to cdflow.yml: \
+                 `credstash: {context: {key: value}}`",
             ),
             false => error,
         }
     })?;
     let data_key = answer.plaintext().map(|blob| blob.as_ref()).unwrap_or_default();
     cipher::open(data_key, item.digest, &item.ciphertext, &item.mac).map(Secret::new).map_err(
-        |refused| {
-            let error = Error::integrity(format!("{who} can't be trusted"));
-            match refused {
-                UnsealError::Key => error.why("KMS gave a data key of another length"),
+        |failed| {
+            let error = Error::integrity(format!("integrity check failed for {who}"));
+            match failed {
+                UnsealError::Key => error.why("the data key from KMS does not have 64 bytes"),
                 UnsealError::Hmac => error
-                    .why("its HMAC is wrong: it was tampered with, or sealed with another key")
+                    .why("its HMAC does not match: it was changed, or encrypted with another key")
                     .hint("put it again with credstash"),
-                UnsealError::Text => error.why("it is not UTF-8").hint("put it again as text"),
+                UnsealError::Text => error.why("it is not UTF-8").hint("put it again, as text"),
             }
         },
     )
@@ -208,7 +221,7 @@ mod tests {
 
     use super::*;
 
-    /// Written by the real credstash 1.17.1, with the data keys that KMS gave.
+    /// Items written by credstash 1.17.1, with their data keys from KMS.
     const VECTORS: &str = include_str!("../../../tests/fixtures/credstash.json");
 
     fn row(item: &Value) -> TableRow {
@@ -233,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_real_program_wrote_is_read() {
+    fn items_of_credstash_itself_are_decrypted() {
         let mut digests = Vec::new();
         for (row, key, plaintext) in vectors() {
             let item = parse(&row, "t").unwrap();
@@ -254,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_item_is_refused_before_it_is_decrypted() {
+    fn a_changed_item_is_rejected_before_decryption() {
         for (row, key, _) in vectors() {
             let item = parse(&row, "t").unwrap();
             for at in 0..item.ciphertext.len() {
@@ -283,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_version_and_only_this_component() {
+    fn only_the_newest_versions_of_this_component_are_read() {
         let (template, ..) = vectors().remove(0);
         let made = |name: &str, version: &str| {
             let mut row = template.clone();
@@ -305,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_another_shape_is_named() {
+    fn an_error_names_the_invalid_item() {
         for (key, value) in [("contents", "no base64!"), ("digest", "SHA3"), ("hmac", "xyz")] {
             let (mut row, ..) = vectors().remove(0);
             row.insert(key.into(), AttributeValue::S(value.into()));

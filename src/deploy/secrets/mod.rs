@@ -1,8 +1,13 @@
-//! Secrets of an environment, for Terraform's variable `secrets`: read when a deploy needs them, kept nowhere.
+//! The secrets of an environment, for Terraform's variable `secrets`. They are read when a deploy
+//! needs them and are stored nowhere.
 //!
-//! Sources, by their names in cdflow.yml: `credstash` (the table `credstash-<team>`, names `deploy.<environment>.<component>.<name>`),
-//! `ssm` (parameters `/cdflow/<environment>/<component>/<name>`) and `secrets-manager` (the secret `cdflow/<environment>/<component>`,
-//! a JSON object of strings). No source wins over another: a name that stands in two of them is an error.
+//! Sources, by their names in cdflow.yml:
+//!
+//! - `credstash`: the table `credstash-<team>`, names `deploy.<environment>.<component>.<name>`
+//! - `ssm`: parameters `/cdflow/<environment>/<component>/<name>`
+//! - `secrets-manager`: the secret `cdflow/<environment>/<component>`, a JSON object of strings
+//!
+//! All sources are equal: a name in two of them is an error.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +24,7 @@ mod secrets_manager;
 
 pub(crate) use self::request::{Secrets, SecretsRequest};
 
-/// Reads all sources at once. A source that is not there at all is an error, unless another one is named besides.
+/// Reads all sources concurrently. A source that does not exist is an error if it is the only one.
 pub(crate) async fn read(
     sources: &[SecretSource],
     request: &SecretsRequest<'_>,
@@ -34,9 +39,9 @@ pub(crate) async fn read(
             check_name(&name, source)?;
             if let Some(other) = origins.insert(name.clone(), source) {
                 return Err(Error::input(format!(
-                    "the secret `{name}` stands in two sources: {other} and {source}"
+                    "duplicate secret `{name}`: both {other} and {source} have it"
                 ))
-                .hint("remove one of the two: none wins over the other"));
+                .hint("remove it from one of the two"));
             }
             secrets.insert(name, secret);
         }
@@ -56,14 +61,13 @@ async fn read_one(
     }
 }
 
-/// Dots are for credstash's prefix: with one in a name, the secrets of one component could be those of another.
+/// Rejects dots in particular. credstash's prefix ends with one, so a name with a dot could be a
+/// secret of another component.
 fn check_name(name: &str, source: SecretSource) -> Result<()> {
     if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)) {
         return Ok(());
     }
-    Err(Error::input(format!(
-        "the secret `{}` of {source} is refused: letters, digits, `_` and `-`",
-        name.escape_debug()
-    ))
-    .hint("store it under another name"))
+    Err(Error::input(format!("invalid name of a secret in {source}: `{}`", name.escape_debug()))
+        .why("it can have letters, digits, `_` and `-`")
+        .hint("store it under another name"))
 }

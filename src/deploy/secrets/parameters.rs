@@ -1,4 +1,5 @@
-//! Parameters of AWS Systems Manager: `/cdflow/<environment>/<component>/<name>`, of any type.
+//! Reads the parameters `/cdflow/<environment>/<component>/<name>` of AWS Systems Manager, of any
+//! type.
 
 use super::request::{Secrets, SecretsRequest};
 use crate::{
@@ -13,7 +14,7 @@ pub(crate) async fn read(request: &SecretsRequest<'_>) -> Result<Secrets> {
         client.get_parameters_by_path().path(&path).with_decryption(true).into_paginator().send();
     let pages: Vec<_> = pages.collect::<Result<_, _>>().await.map_err(|error| {
         Failure::of(&error)
-            .into_error(format!("the parameters under `{path}` can't be read"), request.region())
+            .into_error(format!("cannot read the parameters under `{path}`"), request.region())
     })?;
     let short = |name: &str| name.strip_prefix(&path).unwrap_or(name).to_owned();
     let found = pages.iter().flat_map(|page| page.parameters());

@@ -1,4 +1,4 @@
-//! Whose secrets are read, and what reading them returns.
+//! The question to a source of secrets, and its answer.
 
 use std::collections::BTreeMap;
 
@@ -8,23 +8,25 @@ use crate::{
     services::aws::session::Session,
 };
 
-/// Whose secrets.
+/// Names the component and the environment whose secrets are read.
 pub(crate) struct SecretsRequest<'a> {
     pub(crate) identity: &'a Identity,
     pub(crate) environment: &'a Environment,
     pub(crate) credstash: &'a CredstashSettings,
+    /// In the account of the environment.
     pub(crate) session: &'a Session,
 }
 
-/// Names to values; `Debug` shows no value.
+/// Names to values. `Debug` hides the values.
 pub(crate) type Secrets = BTreeMap<String, Secret>;
 
 impl SecretsRequest<'_> {
-    /// `live`, or `preview` for every `pr-<number>`.
+    /// Returns the environment's part of a name: `live`, or `preview` for every `pr-<number>`.
     pub(super) fn environment_name(&self) -> &str {
         self.environment.shared_name()
     }
 
+    /// Returns the region for messages; empty if it is unknown.
     pub(super) fn region(&self) -> &str {
         self.session.config.region().map_or("", |region| region.as_ref())
     }

@@ -1,4 +1,5 @@
-//! AWS Secrets Manager: one secret `cdflow/<environment>/<component>`, a JSON object of strings.
+//! Reads the secret `cdflow/<environment>/<component>` of AWS Secrets Manager, a JSON object of
+//! strings.
 
 use serde_json::{Map, Value};
 
@@ -21,14 +22,14 @@ pub(crate) async fn read(request: &SecretsRequest<'_>, may_be_missing: bool) -> 
                 Ok(Secrets::new())
             }
             failure => Err(failure.into_error(
-                format!("the secret `{id}` of Secrets Manager can't be read"),
+                format!("cannot read the secret `{id}` of Secrets Manager"),
                 request.region(),
             )),
         },
     }
 }
 
-/// The errors of the JSON reader show the text, which must not be shown: they are not passed on.
+/// Drops the errors of the JSON parser, because they quote the secret text.
 fn parse(text: &str, id: &str) -> Result<Secrets> {
     let object: Map<String, Value> = serde_json::from_str(text).map_err(|_| {
         Error::input(format!(
@@ -38,10 +39,10 @@ fn parse(text: &str, id: &str) -> Result<Secrets> {
     let string = |(name, value): (String, Value)| match value {
         Value::String(value) => Ok((name, Secret::new(value))),
         _ => Err(Error::input(format!(
-            "the value of `{}` in the secret `{id}` is no string",
+            "the value of `{}` in the secret `{id}` is not a string",
             name.escape_debug()
         ))
-        .hint("write it in quotes")),
+        .hint("put the value in quotes")),
     };
     object.into_iter().map(string).collect()
 }
