@@ -10,7 +10,7 @@ terraform {
   }
 }
 
-# Region and credentials come from cdflow, by the account of the environment.
+# cdflow provides region and credentials for the environment's account.
 provider "aws" {
   default_tags {
     tags = {
@@ -25,7 +25,7 @@ locals {
   name = "${var.release["component"]}-${var.env}"
 }
 
-# What a service of ECS runs. The image stands here by its digest: a new image is a change, an equal one none.
+# The task of an ECS service. It names the image by digest, so only a different image is a change.
 resource "aws_ecs_task_definition" "shop" {
   family                   = local.name
   requires_compatibilities = ["FARGATE"]
@@ -70,7 +70,7 @@ data "aws_iam_policy_document" "assume" {
   }
 }
 
-# It pulls the image and writes the logs.
+# Pulls the image and writes the logs.
 resource "aws_iam_role" "execution" {
   name               = local.name
   assume_role_policy = data.aws_iam_policy_document.assume.json

@@ -3,8 +3,8 @@ terraform {
   required_version = ">= 1.6"
 }
 
-# Stands in for a service, so that this deploys without a cloud. `image_id` names the image by its digest: what runs is
-# what was released, and an equal image is no change.
+# A placeholder for a service, so that this deploys without a cloud. `image_id` names the image by digest, so the released
+# image runs, and only a different image is a change.
 resource "terraform_data" "greeter" {
   input = {
     host        = "${var.release["component"]}-${var.env}.${var.domain}"

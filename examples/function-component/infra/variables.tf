@@ -1,4 +1,4 @@
-# cdflow gives a value to every variable that is declared here and that it knows.
+# cdflow sets every variable here that it knows: env, release, secrets, and the keys in config/ and platform-config/.
 
 variable "env" {
   type        = string

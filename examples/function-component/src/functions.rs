@@ -1,4 +1,4 @@
-/// The service; what it may use is what the build image has: tide, surf, serde and a few more.
+/// The service. The build image decides which crates it can use: tide, surf, serde and a few more.
 pub fn handler() -> tide::Server<()> {
     let mut api = tide::new();
     api.at("/").get(|_| async { Ok(greeting()) });
@@ -6,7 +6,7 @@ pub fn handler() -> tide::Server<()> {
     api
 }
 
-/// GREETING is set where this runs.
+/// Returns the greeting. Set GREETING where this runs.
 pub fn greeting() -> String {
     std::env::var("GREETING").unwrap_or_else(|_| "Hello".to_owned())
 }

@@ -3,6 +3,6 @@
 pub mod functions;
 
 #[test]
-fn greets_without_being_told_how() {
+fn greets_by_default() {
     assert_eq!(functions::greeting(), "Hello");
 }

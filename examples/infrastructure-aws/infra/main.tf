@@ -10,7 +10,7 @@ terraform {
   }
 }
 
-# Region and credentials come from cdflow, by the account of the environment.
+# cdflow provides region and credentials for the environment's account.
 provider "aws" {
   default_tags {
     tags = {

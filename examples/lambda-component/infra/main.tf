@@ -10,7 +10,7 @@ terraform {
   }
 }
 
-# Region and credentials come from cdflow, by the account of the environment.
+# cdflow provides region and credentials for the environment's account.
 provider "aws" {
   default_tags {
     tags = {
@@ -33,7 +33,7 @@ resource "aws_lambda_function" "hello" {
   memory_size   = var.memory_mb
   timeout       = 10
 
-  # The zip of this release. Its hash makes a new zip a change, and an equal one none.
+  # The zip of this release. With its hash, only a different zip is a change.
   s3_bucket        = var.release["s3_bucket"]
   s3_key           = var.release["s3_key"]
   source_code_hash = var.release["source_code_hash"]
