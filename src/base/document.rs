@@ -1,4 +1,5 @@
-//! Reads cdflow.yml and the account scheme: an error names file, line, column and the nearest known key.
+//! Reads cdflow.yml and the account scheme: an error names file, line, column and the nearest known
+//! key.
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 
@@ -11,8 +12,9 @@ pub(crate) fn from_yaml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T
     serde_saphyr::from_str_with_options(text, options).map_err(|error| located(file, text, &error))
 }
 
-/// A JSON document. Its syntax is judged as JSON; its content goes through the YAML reader (JSON is a part of YAML),
-/// which, unlike serde_json, knows where an unknown key stands and keeps scalars such as account ids as they are written.
+/// A JSON document. Its syntax is judged as JSON; its content goes through the YAML reader (JSON is
+/// a part of YAML), which, unlike serde_json, knows where an unknown key stands and keeps scalars
+/// such as account ids as they are written.
 pub(crate) fn from_json<T: DeserializeOwned>(file: &str, text: &str) -> Result<T> {
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
         let why = error.to_string();
@@ -52,17 +54,17 @@ fn plain(place: &str, message: &str) -> Error {
     let said = |what: &str| Error::input(format!("{place}: {what}"));
     if let Some(key) = message.strip_prefix("duplicate mapping key: ") {
         let key = key.split_once(", set ").map_or(key, |(key, _)| key);
-        return said(&format!("`{}` stands here a second time", key.escape_debug()))
+        return said(&format!("duplicate key `{}`", key.escape_debug()))
             .hint("keep one of the two");
     }
     match message {
-        "expected mapping start" => said("keys and values belong here")
-            .hint("written `{key: value}`, or a line for each below it"),
+        "expected mapping start" => said("expected keys and values")
+            .hint("write `{key: value}`, or one `key: value` per line below it"),
         "expected sequence start" => {
-            said("a list belongs here").hint("written `[one, two]`, or a line `- one` for each")
+            said("expected a list").hint("write `[one, two]`, or one `- item` per line below it")
         }
-        "expected string scalar" => said("one text belongs here, neither a list nor keys"),
-        _ if message.starts_with("invalid boolean") => said("`true` or `false` belongs here"),
+        "expected string scalar" => said("expected a string"),
+        _ if message.starts_with("invalid boolean") => said("expected `true` or `false`"),
         _ => said(message),
     }
 }
@@ -78,12 +80,13 @@ impl Unknown<'_> {
         let error = Error::input(format!("{place}: unknown {} `{}`", self.what, self.typed));
         match nearest(self.typed, self.known.iter().copied()) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error.hint(format!("known here: {}", self.known.join(", "))),
+            None => error.hint(format!("expected one of: {}", self.known.join(", "))),
         }
     }
 }
 
-/// serde words it "unknown field `x`, expected one of a, b" (or "expected a", or "expected `a` or `b`").
+/// serde words it "unknown field `x`, expected one of a, b" (or "expected a", or "expected `a` or
+/// `b`").
 fn unknown_key(message: &str) -> Option<Unknown<'_>> {
     let (what, rest) = [("key", "unknown field `"), ("value", "unknown variant `")]
         .into_iter()
@@ -124,16 +127,16 @@ mod tests {
         );
         assert_eq!(
             message("team: a\nzz: 3\n"),
-            "cdflow.yml:2:1: unknown key `zz`\n  -> known here: team, max-destroy"
+            "cdflow.yml:2:1: unknown key `zz`\n  -> expected one of: team, max-destroy"
         );
         assert_eq!(message("team: a\nmax-destroy: x\n"), "cdflow.yml:2:14: invalid u32");
         assert_eq!(message(" \n"), "cdflow.yml is empty");
         assert_eq!(
             message("team: a\nteam: b\n"),
-            "cdflow.yml:2:1: `team` stands here a second time\n  -> keep one of the two"
+            "cdflow.yml:2:1: duplicate key `team`\n  -> keep one of the two"
         );
-        assert!(message("team: [a]\n").starts_with("cdflow.yml:1:7: one text belongs here"));
-        assert!(message("a\n").starts_with("cdflow.yml:1:1: keys and values belong here\n  -> "));
+        assert!(message("team: [a]\n").starts_with("cdflow.yml:1:7: expected a string"));
+        assert!(message("a\n").starts_with("cdflow.yml:1:1: expected keys and values\n  -> "));
     }
 
     #[test]

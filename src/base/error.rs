@@ -1,11 +1,13 @@
-//! The one error type: what failed, on which object, why, what to do next, and the exit code it ends the run with.
+//! The one error type: what failed, on which object, why, what to do next, and the exit code it
+//! ends the run with.
 
 use std::{
     fmt::{self, Write as _},
     path::{Path, PathBuf},
 };
 
-/// Why a run ended, as the process exit code says it. The numbers are part of the public contract (docs/exit-codes.md).
+/// Why a run ended, as the process exit code says it. The numbers are part of the public contract
+/// (docs/exit-codes.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// A defect of cdflow itself.
@@ -103,7 +105,8 @@ impl Error {
         Self::new(Exit::Internal, what)
     }
 
-    /// A local file operation failed. A full disk is the person's to mend (2), anything else likewise: the path is named.
+    /// A local file operation failed. A full disk is the person's to mend (2), anything else
+    /// likewise: the path is named.
     pub(crate) fn io(
         doing: impl fmt::Display,
         path: &std::path::Path,

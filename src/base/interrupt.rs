@@ -12,10 +12,11 @@ use super::error::{Error, Exit, Result};
 pub(crate) struct Interrupt(watch::Receiver<Option<Exit>>);
 
 impl Interrupt {
-    /// From here on SIGINT, SIGTERM and SIGHUP don't end the process by themselves. `told` is called once, with the first.
+    /// From here on SIGINT, SIGTERM and SIGHUP don't end the process by themselves. `told` is
+    /// called once, with the first.
     pub(crate) fn listen(told: impl FnOnce() + Send + 'static) -> Result<Self> {
         let listen = |kind| {
-            signal(kind).map_err(|error| Error::internal("signals can't be listened to").why(error))
+            signal(kind).map_err(|error| Error::internal("cannot listen for signals").why(error))
         };
         let mut int = listen(SignalKind::interrupt())?;
         let mut term = listen(SignalKind::terminate())?;
@@ -28,14 +29,16 @@ impl Interrupt {
                 _ = hup.recv() => Exit::Terminated,
             };
             told();
-            // The three streams live on in this task, so later signals find a handler that does nothing.
+            // The three streams live on in this task, so later signals find a handler that does
+            // nothing.
             let _ = sender.send(Some(exit));
             sender.closed().await;
         });
         Ok(Self(receiver))
     }
 
-    /// For work that must be finished once it is begun: what was applied is read, recorded and rescued also after a signal.
+    /// For work that must be finished once it is begun: what was applied is read, recorded and
+    /// rescued also after a signal.
     pub(crate) fn never() -> Self {
         Self(watch::channel(None).1)
     }
@@ -72,7 +75,8 @@ impl Interrupt {
         }
     }
 
-    /// The gate between two steps: an error once a signal has come. `doing` is what would have been next.
+    /// The gate between two steps: an error once a signal has come. `doing` is what would have been
+    /// next.
     pub(crate) fn check(&self, doing: &str) -> Result<()> {
         match self.requested() {
             Some(_) => Err(self

@@ -1,7 +1,8 @@
-//! How fast a process writes to GitHub: who makes many POST, PATCH, PUT or DELETE requests shall leave a second between them.
+//! How fast a process writes to GitHub: who makes many POST, PATCH, PUT or DELETE requests shall
+//! leave a second between them.
 //!
-//! Most runs write less than ten times, so a few may follow each other at once. With these figures a process makes 64 writes in
-//! any minute; GitHub's secondary limit is 80.
+//! Most runs write less than ten times, so a few may follow each other at once. With these figures
+//! a process makes 64 writes in any minute; GitHub's secondary limit is 80.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -25,7 +26,8 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// After a signal nobody waits any more: what is left to write is little, and somebody waits for the end.
+    /// After a signal nobody waits any more: what is left to write is little, and somebody waits
+    /// for the end.
     pub(crate) fn new(interrupt: Interrupt) -> Self {
         Self { due: Arc::default(), interrupt }
     }
@@ -36,7 +38,8 @@ impl Pace {
         self.wait(at).await;
     }
 
-    /// Returns when a write would not have to wait, for whoever reads first and must write soon after.
+    /// Returns when a write would not have to wait, for whoever reads first and must write soon
+    /// after.
     pub(crate) async fn ready(&self) {
         let due = *self.due.lock().unwrap_or_else(PoisonError::into_inner);
         self.wait(early(due.unwrap_or_else(Instant::now))).await;

@@ -25,8 +25,9 @@ pub(crate) struct Item<I> {
     pub(crate) cost: usize,
 }
 
-/// Does `work` on each item, on `threads` threads that each have a state made by `start`, and gives the results to `sink`
-/// in the order of the items, on the calling thread. Ends with the first failure in that order.
+/// Does `work` on each item, on `threads` threads that each have a state made by `start`, and gives
+/// the results to `sink` in the order of the items, on the calling thread. Ends with the first
+/// failure in that order.
 pub(crate) fn in_order<I: Send, O: Send, S: Send>(
     threads: usize,
     items: impl Iterator<Item = Result<Item<I>>>,
@@ -42,7 +43,7 @@ pub(crate) fn in_order<I: Send, O: Send, S: Send>(
             let mut state = start()?;
             std::thread::Builder::new()
                 .spawn_scoped(scope, move || worker(queue, stop, &mut state, work))
-                .map_err(|error| Error::input("no thread can be started").why(error))?;
+                .map_err(|error| Error::input("cannot start a thread").why(error))?;
         }
         let outcome = feed(jobs, items, sink);
         stop.store(outcome.is_err(), Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! The one place that starts programs: a cleared environment, a process group of their own, and one interrupt.
+//! The one place that starts programs: a cleared environment, a process group of their own, and one
+//! interrupt.
 
 use std::{
     collections::BTreeMap,
@@ -130,11 +131,13 @@ impl Program {
         })
     }
 
-    /// Runs to the end; each line, of standard output and standard error in the order in which they were written, goes to
+    /// Runs to the end; each line, of standard output and standard error in the order in which they
+    /// were written, goes to
     /// `sink` as it comes.
     ///
-    /// The program writes into a file that has no name, and we follow it: a pipe would break when cdflow is killed, and take
-    /// the program along in the middle of an apply; and an orphan that keeps the output open would keep us waiting.
+    /// The program writes into a file that has no name, and we follow it: a pipe would break when
+    /// cdflow is killed, and take the program along in the middle of an apply; and an orphan that
+    /// keeps the output open would keep us waiting.
     pub(crate) async fn relay(
         self,
         log: &Log,
@@ -146,7 +149,8 @@ impl Program {
         follow(child, log, interrupt, vec![(output, sink)]).await
     }
 
-    /// As `relay`, with standard output and standard error kept apart; so the order between the two is lost.
+    /// As `relay`, with standard output and standard error kept apart; so the order between the two
+    /// is lost.
     pub(crate) async fn relay_apart(
         self,
         log: &Log,
@@ -158,11 +162,12 @@ impl Program {
         follow(child, log, interrupt, vec![(out, out_sink), (err, err_sink)]).await
     }
 
-    /// Lends the program our terminal until it ends. It begins in our process group, the one in the foreground: a shell that
-    /// could not read from the terminal would be stopped. What it prints is seen by nobody but the person.
+    /// Lends the program our terminal until it ends. It begins in our process group, the one in the
+    /// foreground: a shell that could not read from the terminal would be stopped. What it prints
+    /// is seen by nobody but the person.
     ///
-    /// A signal that we get means that the person is gone, or shall go: the program hears it as a shell hears that its
-    /// terminal was closed.
+    /// A signal that we get means that the person is gone, or shall go: the program hears it as a
+    /// shell hears that its terminal was closed.
     #[expect(clippy::disallowed_methods, reason = "this is the place where programs start")]
     pub(crate) async fn interact(self, log: &Log, interrupt: &Interrupt) -> Result<Finished> {
         log.debug(&self.line());
@@ -188,14 +193,15 @@ impl Program {
         Ok(Followed { output, offset: 0, given_back: 0, line: Vec::new() })
     }
 
-    /// Runs to the end while `parse` reads standard output on a thread of its own, so that nothing large is held.
+    /// Runs to the end while `parse` reads standard output on a thread of its own, so that nothing
+    /// large is held.
     pub(crate) async fn parse<T: Send + 'static>(
         self,
         log: &Log,
         interrupt: &Interrupt,
         parse: impl FnOnce(&mut dyn io::Read) -> T + Send + 'static,
     ) -> Result<(T, Captured)> {
-        let failed = |error: io::Error| Error::internal("a pipe can't be made").why(error);
+        let failed = |error: io::Error| Error::internal("cannot create a pipe").why(error);
         let (reader, writer) = io::pipe().map_err(failed)?;
         let mut child = self.spawn(log, writer.into(), Stdio::piped())?;
         let stderr = child.stderr.take();
@@ -231,7 +237,8 @@ impl Program {
             .stdin(stdin)
             .stdout(stdout)
             .stderr(stderr)
-            // Ctrl-C at a terminal must not reach Terraform's providers, nor Terraform a second time.
+            // Ctrl-C at a terminal must not reach Terraform's providers, nor Terraform a second
+            // time.
             .process_group(0)
             .spawn()
             .map_err(|error| self.not_started(error))
@@ -243,7 +250,7 @@ impl Program {
     }
 
     fn not_started(&self, error: io::Error) -> Error {
-        Error::input(format!("`{}` can't be started", self.path.display())).why(error)
+        Error::input(format!("cannot start `{}`", self.path.display())).why(error)
     }
 
     fn line(&self) -> String {
@@ -255,7 +262,7 @@ impl Program {
 }
 
 fn unfollowed(error: io::Error) -> Error {
-    Error::internal("the output can't be followed").why(error)
+    Error::internal("cannot follow the output").why(error)
 }
 
 /// Passes on what the program writes into its files, until it has ended.
@@ -286,8 +293,9 @@ async fn follow(
     Ok(Finished { code: code(status.map_err(unfollowed)?) })
 }
 
-/// Waits for the end; passes on one interrupt, to the program itself and not to its group, and swallows the rest: Terraform
-/// takes a second one as "exit at once, never mind the state". It is never killed, however long it takes to stop.
+/// Waits for the end; passes on one interrupt, to the program itself and not to its group, and
+/// swallows the rest: Terraform takes a second one as "exit at once, never mind the state". It is
+/// never killed, however long it takes to stop.
 async fn supervise(child: &mut Child, log: &Log, interrupt: &Interrupt) -> io::Result<ExitStatus> {
     let began = Instant::now();
     tokio::select! {
@@ -305,7 +313,7 @@ async fn supervise(child: &mut Child, log: &Log, interrupt: &Interrupt) -> io::R
         tokio::select! {
             status = child.wait() => return status,
             () = tokio::time::sleep(STILL_WAITING) => log.note(&format!(
-                "still waiting for process {} to stop; killing it could lose what it has done", id.unwrap_or_default()
+                "still waiting for process {} to stop; killing it could lose its work", id.unwrap_or_default()
             )),
         }
     }
@@ -365,7 +373,8 @@ impl Followed {
         }
     }
 
-    /// What was passed on needs no room on the disk any more; where the file system can't give it back, it stays.
+    /// What was passed on needs no room on the disk any more; where the file system can't give it
+    /// back, it stays.
     fn give_back(&mut self) {
         if self.offset >= self.given_back + GIVE_BACK_EVERY {
             let [from, len] = [self.given_back, self.offset - self.given_back]

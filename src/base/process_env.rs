@@ -1,4 +1,5 @@
-//! The process environment as a value: read once in `main.rs`, and passed on to programs by an allow list only.
+//! The process environment as a value: read once in `main.rs`, and passed on to programs by an
+//! allow list only.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +12,8 @@ use super::error::{Error, Result};
 #[derive(Clone, Default)]
 pub struct ProcessEnv(BTreeMap<OsString, OsString>);
 
-/// What every program may see: where things are, who we are, how to reach the network. No credential, no token, no input.
+/// What every program may see: where things are, who we are, how to reach the network. No
+/// credential, no token, no input.
 const FOR_PROGRAMS: &[&str] = &[
     "PATH",
     "HOME",
@@ -33,7 +35,8 @@ const FOR_PROGRAMS: &[&str] = &[
     "AWS_CA_BUNDLE",
 ];
 
-/// Where AWS is, for Terraform's backend and providers. Credentials are not here: they come from the credentials endpoint.
+/// Where AWS is, for Terraform's backend and providers. Credentials are not here: they come from
+/// the credentials endpoint.
 const FOR_TERRAFORM: &[&str] = &[
     "AWS_EC2_METADATA_DISABLED",
     "AWS_MAX_ATTEMPTS",
@@ -72,7 +75,8 @@ const FOR_CREDENTIAL_HELPERS: &[&str] = &[
     "CLOUDSDK_CONFIG",
 ];
 
-/// Passed on by hand, these would take the place of what cdflow has checked: the identity, the workspace, the values.
+/// Passed on by hand, these would take the place of what cdflow has checked: the identity, the
+/// workspace, the values.
 const NEVER_PASSED: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -117,17 +121,18 @@ impl ProcessEnv {
         self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
-    /// Refuses a name whose value Terraform must not get from outside; says which names are not set.
+    /// Refuses a name whose value Terraform must not get from outside; says which names are not
+    /// set.
     pub(crate) fn check_passed<'a>(&self, names: &'a [String]) -> Result<Vec<&'a str>> {
         if let Some(name) =
             names.iter().find(|name| NEVER_PASSED.iter().any(|never| name.starts_with(never)))
         {
             return Err(Error::input(format!(
-                "`{}` can't be passed on to Terraform",
+                "cannot pass `{}` to Terraform",
                 name.escape_debug()
             ))
-            .why("cdflow sets what it stands for: identity, workspace or values")
-            .hint("leave it out of `pass-environment`; values belong into config/"));
+            .why("cdflow sets the identity, the workspace and the values itself")
+            .hint("remove it from `pass-environment`, and put values into config/"));
         }
         Ok(names.iter().map(String::as_str).filter(|name| self.get(name).is_none()).collect())
     }
@@ -161,7 +166,8 @@ impl ProcessEnv {
     pub(crate) fn for_fetching(&self, passed: &[String]) -> BTreeMap<OsString, OsString> {
         let mut picked =
             self.pick(|name| FOR_FETCHING.contains(&name) || name.starts_with("TF_TOKEN_"));
-        // Nobody is there to answer: git and ssh would wait for ever at a terminal that is not theirs.
+        // Nobody is there to answer: git and ssh would wait for ever at a terminal that is not
+        // theirs.
         picked.entry("GIT_SSH_COMMAND".into()).or_insert_with(|| "ssh -o BatchMode=yes".into());
         picked.insert("GIT_TERMINAL_PROMPT".into(), "0".into());
         picked.extend(self.for_terraform(passed));

@@ -77,7 +77,8 @@ impl Redactor {
     }
 }
 
-/// The value as it stands, without white space around it, each of its lines, and each as JSON, HCL, base64 and URLs spell it.
+/// The value as it stands, without white space around it, each of its lines, and each as JSON, HCL,
+/// base64 and URLs spell it.
 fn spellings(value: &str) -> Vec<String> {
     let lines = value.lines().map(str::trim).filter(|line| line.len() >= SHORTEST);
     let mut found = Vec::new();
@@ -101,9 +102,10 @@ fn spellings(value: &str) -> Vec<String> {
     found
 }
 
-/// Base64 of the value where it stands `offset` bytes behind a multiple of three in a longer text (`user:password`): only the
-/// characters that no neighbour has a part in. At 0 also the end of a text that ends with the value is covered, because what is
-/// left of it is too short to tell anything.
+/// Base64 of the value where it stands `offset` bytes behind a multiple of three in a longer text
+/// (`user:password`): only the characters that no neighbour has a part in. At 0 also the end of a
+/// text that ends with the value is covered, because what is left of it is too short to tell
+/// anything.
 fn base64_at(text: &str, offset: usize) -> String {
     let mut bytes = vec![0; offset];
     bytes.extend_from_slice(text.as_bytes());

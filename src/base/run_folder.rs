@@ -1,7 +1,8 @@
 //! The folder that a run works in: nobody else can enter it, and it is gone when the run is.
 //!
-//! A run that is killed can't remove its folder, which may hold secrets; the next one does. Each folder has a lock file, which
-//! the run and the programs it starts keep locked as long as any of them lives.
+//! A run that is killed can't remove its folder, which may hold secrets; the next one does. Each
+//! folder has a lock file, which the run and the programs it starts keep locked as long as any of
+//! them lives.
 
 use std::{
     fs::{self, File, Permissions},
@@ -11,12 +12,13 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
 use super::{
     error::{Error, Result},
     log::Log,
     process_env::ProcessEnv,
 };
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 const PREFIX: &str = "cdflow-run-";
 const LOCK: &str = "lock";
@@ -33,7 +35,8 @@ pub(crate) struct PrivateFolder {
 }
 
 impl PrivateFolder {
-    /// In TMPDIR, else in the system's folder for temporary files. Removes what killed runs left there.
+    /// In TMPDIR, else in the system's folder for temporary files. Removes what killed runs left
+    /// there.
     pub(crate) fn create(environment: &ProcessEnv, log: &Log) -> Result<Self> {
         let parent = PathBuf::from(environment.get("TMPDIR").unwrap_or("/tmp"));
         let made = fs::canonicalize(&parent).and_then(|parent| {
@@ -49,7 +52,7 @@ impl PrivateFolder {
             })
         });
         made.map_err(|error| {
-            Error::io("can't make a private folder in", &parent, &error)
+            Error::io("failed to create a private folder in", &parent, &error)
                 .hint("set TMPDIR to a folder that can be written")
         })
     }
@@ -66,7 +69,8 @@ impl PrivateFolder {
     /// A new folder inside.
     pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
         let path = self.path().join(name);
-        fs::create_dir(&path).map_err(|error| Error::io("can't make the folder", &path, &error))?;
+        fs::create_dir(&path)
+            .map_err(|error| Error::io("failed to create the folder", &path, &error))?;
         Ok(path)
     }
 
@@ -120,14 +124,11 @@ fn sweep(parent: &Path, log: &Log) {
         }
         if entry.path().join(ERRORED_STATE).exists() {
             log.warning(&format!(
-                "a killed run left a state that was not saved: `{}`; save it with `terraform state push`, then remove the folder",
+                "a killed run left an unsaved state in `{}`: save it with `terraform state push`, then remove the folder",
                 entry.path().join(ERRORED_STATE).display()
             ));
         } else if fs::remove_dir_all(entry.path()).is_ok() {
-            log.detail(&format!(
-                "removed `{}`, which a killed run had left",
-                entry.path().display()
-            ));
+            log.detail(&format!("removed `{}`, left by a killed run", entry.path().display()));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! As the first process of a container: whoever loses its parent becomes our child, and stays as a zombie until it is asked how it
-//! ended. Nobody else does that here.
+//! As the first process of a container: whoever loses its parent becomes our child, and stays as a
+//! zombie until it is asked how it ended. Nobody else does that here.
 
 use std::{collections::BTreeSet, fs, time::Duration};
 
@@ -8,7 +8,8 @@ use nix::{
     unistd::{Pid, getpid},
 };
 
-/// Programs of our own are asked at once; what is still a zombie when it is seen a second time is nobody's.
+/// Programs of our own are asked at once; what is still a zombie when it is seen a second time is
+/// nobody's.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// For as long as the runtime lives. Does nothing where there is an init.

@@ -44,7 +44,8 @@ pub(crate) struct Manifest {
     pub(crate) deploy: Deploy,
     #[serde(default)]
     pub(crate) preview: Preview,
-    /// Where the environment's secrets are. Not said: credstash, where the code declares `variable "secrets"`.
+    /// Where the environment's secrets are. Not said: credstash, where the code declares `variable
+    /// "secrets"`.
     pub(crate) secrets: Option<SecretSources>,
     #[serde(default)]
     pub(crate) credstash: CredstashSettings,
@@ -129,7 +130,8 @@ pub(crate) struct VariableName(pub(crate) String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LayerCache {
-    /// Layers of the image that is called `latest` are used again; each image says how its layers were made.
+    /// Layers of the image that is called `latest` are used again; each image says how its layers
+    /// were made.
     Inline,
 }
 
@@ -211,7 +213,7 @@ impl Manifest {
         }
         if let Some(environment) = manifest.deploy.limits().waiting_for_itself() {
             return Err(Error::input(format!(
-                "{file}: `deploy.environments` lets `{environment}` wait for itself"
+                "{file}: `{environment}` in `deploy.environments` requires itself"
             ))
             .hint(format!(
                 "remove `requires` there, or name the environment that comes before `{environment}`"
@@ -238,14 +240,14 @@ impl Docker {
     fn check(&self, file: &str) -> Result<()> {
         if self.platforms.len() > 1 {
             return Err(Error::input(format!("{file}: `docker.platforms` names more than one"))
-                .why("the engine's API builds an image for one platform, and AWS Lambda takes no other")
+                .why("the engine's API builds an image for one platform, and AWS Lambda accepts no other image")
                 .hint("keep one; a component for each platform can share the code"));
         }
         if self.cache.is_some() && self.immutable_tags {
             return Err(Error::input(format!(
                 "{file}: `docker.cache` can't be used with `immutable-tags`"
             ))
-            .why("the cache is the image called `latest`, and where tags are immutable none is")
+            .why("the cache is the image tagged `latest`, which does not exist if tags are immutable")
             .hint("keep one of the two"));
         }
         if let Some(name) = self.secrets.iter().find(|name| self.build_args.contains_key(&name.0)) {
@@ -273,7 +275,7 @@ impl FromStr for Platform {
             return Ok(Self(text.to_owned()));
         }
         Err(format!(
-            "`{}` is no platform: one is written os/architecture, such as `linux/arm64`",
+            "`{}` is not a platform: expected os/architecture, such as `linux/arm64`",
             text.escape_debug()
         ))
     }
@@ -290,7 +292,7 @@ impl FromStr for VariableName {
         {
             return Ok(Self(text.to_owned()));
         }
-        Err(format!("`{}` is no name of an environment variable", text.escape_debug()))
+        Err(format!("`{}` is not the name of an environment variable", text.escape_debug()))
     }
 }
 
@@ -323,7 +325,7 @@ impl FromStr for StateFilename {
         if !text.is_empty() && text.bytes().all(plain) && !text.starts_with('.') {
             return Ok(Self(text.to_owned()));
         }
-        Err("a tfstate-filename is one name of letters, digits, `.`, `_` and `-`".to_owned())
+        Err("expected one file name of letters, digits, `.`, `_` and `-`".to_owned())
     }
 }
 
@@ -396,7 +398,7 @@ mod tests {
             "cdflow.yml:3:7: unknown value `lambada`\n  -> did you mean `lambda`?"
         );
         let refused = message("account-scheme-url: s3://a/b\nteam: X\ntype: lambda\n");
-        assert!(refused.starts_with("cdflow.yml:2:7: team `X` is refused"), "{refused}");
+        assert!(refused.starts_with("cdflow.yml:2:7: invalid team `X`"), "{refused}");
         for url in ["s3://", "s3://a", "s3://a/", "https://a/b", "''"] {
             assert!(
                 message(&format!("account-scheme-url: {url}\nteam: x\ntype: lambda\n"))
@@ -430,7 +432,7 @@ mod tests {
             ("platform: linux/amd64", "did you mean `platforms`?"),
             ("platforms: [linux/amd64, linux/arm64]", "names more than one"),
             ("platforms: [amd64]", "such as `linux/arm64`"),
-            ("secrets: [A=b]", "`A=b` is no name"),
+            ("secrets: [A=b]", "`A=b` is not the name"),
             ("secrets: [A], build-args: {A: b}", "a secret and a build argument"),
             ("cache: inline, immutable-tags: true", "keep one of the two"),
             ("cache: registry", "unknown value `registry`"),
@@ -459,7 +461,7 @@ mod tests {
         );
         let refused = function("build-image: Rust").unwrap_err().to_string();
         assert!(
-            refused.starts_with("cdflow.yml:4:") && refused.contains("image `Rust` is refused"),
+            refused.starts_with("cdflow.yml:4:") && refused.contains("invalid image `Rust`"),
             "{refused}"
         );
         assert!(

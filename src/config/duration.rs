@@ -12,7 +12,7 @@ impl FromStr for HumanDuration {
     fn from_str(text: &str) -> Result<Self, String> {
         let refuse = || {
             format!(
-                "`{}` is no duration: a number and `s`, `m`, `h` or `d`, such as `5m`",
+                "`{}` is not a duration: expected a number and `s`, `m`, `h` or `d`, such as `5m`",
                 text.escape_debug()
             )
         };

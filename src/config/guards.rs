@@ -1,5 +1,5 @@
-//! What a deploy may destroy, and what must have come before it: `deploy` of cdflow.yml, and `policy` of the account scheme,
-//! which no cdflow.yml can loosen.
+//! What a deploy may destroy, and what must have come before it: `deploy` of cdflow.yml, and
+//! `policy` of the account scheme, which no cdflow.yml can loosen.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,8 @@ pub(crate) struct Limits {
     /// These are not destroyed or replaced.
     #[serde(default)]
     pub(crate) protect: Vec<Protected>,
-    /// A pull request with this label may destroy what these limits would keep. None: no label does that.
+    /// A pull request with this label may destroy what these limits would keep. None: no label does
+    /// that.
     #[serde(default, deserialize_with = "names::label")]
     pub(crate) allow_destroy_label: Option<String>,
     #[serde(default)]
@@ -38,7 +39,8 @@ pub(crate) struct EnvironmentLimits {
     pub(crate) protect: Vec<Protected>,
 }
 
-/// A type of resources (`aws_db_instance`), or the address of a resource or a module (`module.data.aws_s3_bucket.events`).
+/// A type of resources (`aws_db_instance`), or the address of a resource or a module
+/// (`module.data.aws_s3_bucket.events`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Protected(String);
 

@@ -1,4 +1,5 @@
-//! What people write and what follows from it: cdflow.yml, the account scheme, names. Nothing here does I/O.
+//! What people write and what follows from it: cdflow.yml, the account scheme, names. Nothing here
+//! does I/O.
 
 /// Reads types from scalars by their own `FromStr`.
 macro_rules! deserialize_from_str {

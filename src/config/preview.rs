@@ -19,7 +19,8 @@ const KEEP: &str = "keep-preview";
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Preview {
-    /// So long after its last deploy a preview may stand. Default: until its pull request is closed.
+    /// So long after its last deploy a preview may stand. Default: until its pull request is
+    /// closed.
     #[serde(default, deserialize_with = "ttl")]
     pub(crate) ttl: Option<HumanDuration>,
     /// Only pull requests with this label have one. Default: all.
@@ -112,7 +113,7 @@ fn ttl<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HumanDuratio
     let ttl = Option::<HumanDuration>::deserialize(deserializer)?;
     match ttl {
         Some(HumanDuration(Duration::ZERO)) => {
-            Err(serde::de::Error::custom("a preview with this `ttl` would be over at once"))
+            Err(serde::de::Error::custom("`ttl` must be longer than zero"))
         }
         ttl => Ok(ttl),
     }
@@ -122,8 +123,7 @@ impl<'de> Deserialize<'de> for Paths {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let written = Vec::<String>::deserialize(deserializer)?;
         if written.is_empty() {
-            let message =
-                "an empty list would be no pull request's; leave the key out where all are meant";
+            let message = "an empty list matches no pull request; remove the key to match all";
             return Err(serde::de::Error::custom(message));
         }
         let mut set = GlobSetBuilder::new();

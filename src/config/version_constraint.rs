@@ -1,4 +1,5 @@
-//! Terraform's version constraints. Not semver's: `~> 1.5` means "any 1.x from 1.5", a bare `1.5.7` means exactly that.
+//! Terraform's version constraints. Not semver's: `~> 1.5` means "any 1.x from 1.5", a bare `1.5.7`
+//! means exactly that.
 
 use std::{fmt, str::FromStr};
 
@@ -71,7 +72,7 @@ impl FromStr for Constraint {
         let parts = text.split(',').map(|part| part_of(part.trim())).collect::<Option<Vec<_>>>();
         let parts = parts.ok_or_else(|| {
             format!(
-                "`{}` is no version constraint: `1.11.4`, `~> 1.11.0` or `>= 1.10, < 2.0`",
+                "`{}` is not a version constraint: expected for example `1.11.4`, `~> 1.11.0` or `>= 1.10, < 2.0`",
                 text.escape_debug()
             )
         })?;

@@ -32,8 +32,9 @@ pub(crate) struct Head {
     pub(crate) is_changed: bool,
 }
 
-/// In a container the checkout belongs to another user, which git refuses without the first; and what stands in a checkout must
-/// not make git run programs: no monitor, no hooks, no repository that was committed as files.
+/// In a container the checkout belongs to another user, which git refuses without the first; and
+/// what stands in a checkout must not make git run programs: no monitor, no hooks, no repository
+/// that was committed as files.
 const HARMLESS: [&str; 8] = [
     "-c",
     "safe.directory=*",

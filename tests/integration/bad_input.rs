@@ -47,52 +47,52 @@ fn mistakes_in_the_manifest() {
         ),
         (
             good.replace("infrastructure", "helm"),
-            &["cdflow.yml:3:7: unknown value `helm`", "known here: infrastructure, lambda"],
+            &["cdflow.yml:3:7: unknown value `helm`", "expected one of: infrastructure, lambda"],
         ),
         (good.replace("team: platform\n", ""), &["cdflow.yml", "missing field `team`"]),
         (
             good.replace("platform", "Plat.form"),
-            &["cdflow.yml:2:7: team `Plat.form` is refused", "for example `platform`"],
+            &["cdflow.yml:2:7: invalid team `Plat.form`", "for example `platform`"],
         ),
-        (good.replace("platform", "recovery"), &["team `recovery` is refused"]),
-        (good.clone() + "component: ../up\n", &["cdflow.yml:4:12: component `../up` is refused"]),
+        (good.replace("platform", "recovery"), &["invalid team `recovery`"]),
+        (good.clone() + "component: ../up\n", &["cdflow.yml:4:12: invalid component `../up`"]),
         (
             good.clone() + "team: other\n",
-            &["cdflow.yml:4:1: `team` stands here a second time", "keep one of the two"],
+            &["cdflow.yml:4:1: duplicate key `team`", "keep one of the two"],
         ),
-        (
-            good.clone() + "multi-region: yes\n",
-            &["cdflow.yml:4:15: `true` or `false` belongs here"],
-        ),
+        (good.clone() + "multi-region: yes\n", &["cdflow.yml:4:15: expected `true` or `false`"]),
         (
             good.clone() + "preview: true\n",
-            &["cdflow.yml:4:10: keys and values belong here", "`{key: value}`"],
+            &["cdflow.yml:4:10: expected keys and values", "`{key: value}`"],
         ),
         (
             good.clone() + "preview: {paths: infra/**}\n",
-            &["cdflow.yml:4:18: a list belongs here", "`[one, two]`"],
+            &["cdflow.yml:4:18: expected a list", "`[one, two]`"],
         ),
         (
             good.clone() + "preview: {paths: []}\n",
             &["cdflow.yml:4:18: an empty list would be no pull request's"],
         ),
-        (good.clone() + "preview: {label: [a]}\n", &["cdflow.yml:4:18: one text belongs here"]),
-        (good.clone() + "preview: {label: ' '}\n", &["cdflow.yml:4:18: a label has a name"]),
+        (good.clone() + "preview: {label: [a]}\n", &["cdflow.yml:4:18: expected a string"]),
+        (
+            good.clone() + "preview: {label: ' '}\n",
+            &["cdflow.yml:4:18: expected the name of a label"],
+        ),
         (
             good.clone() + "preview: {label: a, keep-label: A}\n",
             &["`label` and `keep-label` are the same"],
         ),
         (
             good.clone() + "preview: {ttl: 0h}\n",
-            &["cdflow.yml:4:16: ", "a preview with this `ttl` would be over at once"],
+            &["cdflow.yml:4:16: ", "`ttl` must be longer than zero"],
         ),
         (
             good.clone() + "deploy: {allow-destroy-label: ''}\n",
-            &["cdflow.yml:4:31: a label has a name"],
+            &["cdflow.yml:4:31: expected the name of a label"],
         ),
         (
             good.clone() + "deploy: {environments: {live: {requires: live}}}\n",
-            &["cdflow.yml: `deploy.environments` lets `live` wait for itself", "remove `requires`"],
+            &["cdflow.yml: `live` in `deploy.environments` requires itself", "remove `requires`"],
         ),
         (good.clone() + "terraform-version: new\n", &["cdflow.yml:4:20: "]),
         (
@@ -136,7 +136,7 @@ fn mistakes_in_the_account_scheme() {
             "\"release-account\": \"locla\"",
             &["`release-account` names the account `locla`", "did you mean `local`?"],
         ),
-        ("\"ci\"", "\"c.i\"", &["environment `c.i` is refused"]),
+        ("\"ci\"", "\"c.i\"", &["invalid environment `c.i`"]),
         (
             "file:../store/releases",
             "Not A Bucket",
@@ -156,7 +156,7 @@ fn names_are_refused_and_quoted() {
     let long = "a".repeat(129);
     for version in ["1.0+5", "v/1", long.as_str(), "", ".", "..", "a b", "é", "1\n"] {
         let says = [
-            "is refused: 1 to 128 letters, digits",
+            ": expected 1 to 128 letters, digits",
             "as a Docker tag needs (for example `42-a1b2c3d`)",
         ];
         project.refuses(["release", version], 2, &says);
@@ -164,19 +164,23 @@ fn names_are_refused_and_quoted() {
     }
     for version in ["-xm", "--rm"] {
         project.refuses(["release", version], 2, &["unexpected argument"]);
-        project.refuses(["release", "--", version], 2, &["is refused", "as a Docker tag needs"]);
+        project.refuses(
+            ["release", "--", version],
+            2,
+            &["invalid version", "as a Docker tag needs"],
+        );
     }
     for environment in ["../x", "a b", "", "default", "ledger", "live.a", "Live", "x-", "a/b"] {
         let says = [
-            "is refused: 1 to 63 lowercase letters",
+            ": expected 1 to 63 lowercase letters",
             "no dots, because secret names are split at dots",
         ];
         project.refuses(["deploy", environment, "1"], 2, &says);
         project.refuses(["destroy", environment], 2, &says);
     }
     project.refuses(["deploy", "-x", "1"], 2, &["unexpected argument '-x'"]);
-    project.refuses(["deploy", "--", "-x", "1"], 2, &["environment `-x` is refused"]);
-    project.refuses(["status", "-c", "a/b"], 2, &["component `a/b` is refused"]);
+    project.refuses(["deploy", "--", "-x", "1"], 2, &["invalid environment `-x`"]);
+    project.refuses(["status", "-c", "a/b"], 2, &["invalid component `a/b`"]);
     // Control sequences of a terminal are shown as text.
     project.refuses(["release", "1\u{1b}[2J"], 2, &["`1\\u{1b}[2J`"]);
 }
@@ -294,7 +298,7 @@ fn mistakes_of_the_command_line() {
     project.refuses(
         ["preview", "reap"],
         2,
-        &["GITHUB_REPOSITORY is not set", "-> a step of a workflow has it"],
+        &["GITHUB_REPOSITORY is not set", "-> run this on GitHub Actions"],
     );
     project.refuses([] as [&str; 0], 2, &["Usage"]);
     let help = cdflow(["deploy", "--help"]).run().success().stdout.clone();
@@ -546,8 +550,10 @@ fn a_full_disk() {
 #[test]
 fn a_temporary_folder_that_is_not_there() {
     let project = Project::local("greeting");
-    let says =
-        ["can't make a private folder in `/nowhere`", "set TMPDIR to a folder that can be written"];
+    let says = [
+        "failed to create a private folder in `/nowhere`",
+        "set TMPDIR to a folder that can be written",
+    ];
     project.refuses_run(project.releasing("1").env("TMPDIR", "/nowhere"), 2, &says);
 }
 

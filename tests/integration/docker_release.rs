@@ -420,7 +420,9 @@ fn a_cancelled_push_publishes_nothing_and_burns_nothing() {
 fn a_component_that_can_be_no_image_and_a_key_of_another_type() {
     let project = local("docker-name");
     let output = in_lab(&project, &["release", "1", "--component", "Docker_Name"]).run();
-    output.fails(2).stderr_has("component `Docker_Name` is refused: the image is called like it");
+    output
+        .fails(2)
+        .stderr_has("invalid component `Docker_Name`: expected 2 to 63 lowercase letters");
     project
         .edit("cdflow.yml", "type: docker", "type: infrastructure")
         .append("cdflow.yml", "docker: {target: x}\n");

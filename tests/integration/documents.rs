@@ -123,7 +123,7 @@ fn the_program_accepts_exactly_the_keys_in_its_source() {
     project.append("cdflow.yml", "zzzzzzzzzzzzzzzzzzzzzzzz: 1\n");
     let output = project.cdflow(["status"]).run();
     output.fails(2).stderr_has(&format!(
-        "known here: {}",
+        "expected one of: {}",
         keys(&read("src/config/component.rs"), "Manifest").join(", ")
     ));
 
@@ -132,7 +132,7 @@ fn the_program_accepts_exactly_the_keys_in_its_source() {
         .edit_json("account-scheme.json", |scheme| scheme["zzzzzzzzzzzzzzzzzzzzzzzz"] = 1.into());
     let output = project.cdflow(["status"]).run();
     output.fails(2).stderr_has(&format!(
-        "known here: {}",
+        "expected one of: {}",
         keys(&read("src/config/scheme/file.rs"), "SchemeFile").join(", ")
     ));
 }

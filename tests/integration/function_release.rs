@@ -356,7 +356,7 @@ fn nothing_is_pushed_of_a_function_that_does_not_hold() {
         )],
     );
     fails(&["--buildimage", "nowhere.test/a:1"], 10, &["base image `nowhere.test/a:1` not found"]);
-    fails(&["--runtime-image", "Not an image"], 2, &["image `Not an image` is refused"]);
+    fails(&["--runtime-image", "Not an image"], 2, &["invalid image `Not an image`"]);
     project.remove("src/functions.rs").commit("Nothing");
     let said = ["/function-bad/functions.rs` nor `", "/function-bad/src/functions.rs`"];
     fails(&[], 2, &said);
@@ -379,7 +379,7 @@ fn for_the_machine_of_the_developer_alone() {
     };
     let said = run(&folder, &["--dev"]).run();
     said.fails(2).stderr_has("you are logged in to no registry").stderr_has("--tag NAME");
-    run(&folder, &["--tag", "Greeter"]).run().fails(2).stderr_has("image `Greeter` is refused");
+    run(&folder, &["--tag", "Greeter"]).run().fails(2).stderr_has("invalid image `Greeter`");
     run(&folder, &["1"]).run().fails(2).stderr_has("unexpected argument '1'");
 
     // In src/ as in the folder above it.

@@ -290,8 +290,8 @@ fn what_github_does_not_say_allows_nothing() {
     let unknown = "whether a pull request has the label `may-destroy` is not known";
     let deploy = ["deploy", "live", "2"];
     let no_token = pushed(&project, &github, &deploy).env_remove("GITHUB_TOKEN");
-    refuses(&project, no_token, &[unknown, "there is no token"]);
-    project.refuses(deploy, 3, &[unknown, "this is no run of Actions", "what is protected"]);
+    refuses(&project, no_token, &[unknown, "no token is set"]);
+    project.refuses(deploy, 3, &[unknown, "so this is not a run of GitHub Actions", "what is protected"]);
     for (status, times) in [(403, 1), (404, 1), (422, 1), (500, 4)] {
         github.fault(
             "/commits/",

@@ -171,10 +171,10 @@ fn bad_names_and_places() {
         assert_eq!(fs::read_dir(sandbox.work()).unwrap().count(), 0);
     };
     for name in ["../x", "a/b", ".hidden", "-x", "", "a b", &"x".repeat(64)] {
-        refused(&["init", "--type", "lambda", "--", name], "is refused");
+        refused(&["init", "--type", "lambda", "--", name], "invalid component");
     }
-    refused(&["init", "--type", "lambda", "--team", "Web", "x"], "team `Web` is refused");
-    refused(&["init", "--type", "docker", "Shop"], "the image is called like it");
+    refused(&["init", "--type", "lambda", "--team", "Web", "x"], "invalid team `Web`");
+    refused(&["init", "--type", "docker", "Shop"], "because its image has the same name");
     refused(&["init", "--type", "lambada", "x"], "a similar value exists: 'lambda'");
     refused(&["init", "x"], "--type <TYPE>");
     refused(&["init", "--type", "lambda"], "<NAME>");

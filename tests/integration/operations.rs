@@ -354,7 +354,7 @@ fn old_releases_that_nobody_deployed_are_deleted() {
     project.refuses(all, 9, &["invalid ledger entry", "9999999998.start.json`"]);
     fs::write(&start, text).unwrap();
     project.cdflow(all).run().success().stderr_has("Deleted 2 of 3 release(s)");
-    project.refuses(["prune", "--older-than", "soon"], 2, &["is no duration"]);
+    project.refuses(["prune", "--older-than", "soon"], 2, &["is not a duration"]);
 }
 
 #[test]

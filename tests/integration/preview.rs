@@ -369,7 +369,7 @@ fn deploys_of_other_environments_are_told_as_well() {
     let output = scheduled(&project, &github, &["deploy", "aslive", &version]).run();
     output
         .success()
-        .stdout_has("::warning::can't record the deployment to `aslive`")
+        .stdout_has("::warning::failed to record the deployment to `aslive`")
         .stdout_has("deployments: write");
     project.append("cdflow.yml", "").edit(
         "cdflow.yml",

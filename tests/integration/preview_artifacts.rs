@@ -301,7 +301,7 @@ fn an_environment_that_may_not_be_deleted_on_github_stays_without_a_word() {
     let told = step(&project, &github, &["preview", "down", "-v"]).run();
     told.success()
         .lacks("::warning")
-        .stdout_has("the GitHub environment stays: can't delete the GitHub environment `pr-7`");
+        .stdout_has("the GitHub environment stays: failed to delete the GitHub environment `pr-7`");
     up(&project, &github).run().success();
     github.fault(
         "DELETE /repos",
@@ -311,5 +311,5 @@ fn an_environment_that_may_not_be_deleted_on_github_stays_without_a_word() {
     down(&project, &github)
         .run()
         .success()
-        .stdout_has("::warning::can't delete the GitHub environment `pr-7`");
+        .stdout_has("::warning::failed to delete the GitHub environment `pr-7`");
 }

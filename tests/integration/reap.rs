@@ -115,7 +115,7 @@ fn reap_destroys_what_nobody_needs() {
         ("14", "left: `preview up` has not made it"),
         ("15", "left: only its state tells of it: cdflow destroy pr-15 VERSION"),
         ("16", "failed: the ledger entry"),
-        ("17", "failed: can't read pull request #17"),
+        ("17", "failed: failed to read pull request #17"),
     ];
     for (number, text) in expected {
         assert!(said_of[number].starts_with(text), "{number}: {said_of:?}");
@@ -151,7 +151,7 @@ fn reap_destroys_what_nobody_needs() {
     github.fault("GET /repos/acme/checkout", 999, nothing);
     close(&github, NUMBER);
     let refused = scheduled(&project, &github, &["preview", "reap"]).run();
-    refused.fails(2).stdout_has("can't read the repository");
+    refused.fails(2).stdout_has("failed to read the repository");
     project.unchanged_since(&before, &refused);
 }
 
@@ -177,7 +177,7 @@ fn github_is_asked_once_more_before_anything_is_destroyed() {
     reaped.fails(6).stdout_has("1 preview(s) could not be reaped: pr-9");
     let said = said(&reaped);
     assert_eq!(said["8"], "left: its pull request is open");
-    assert!(said["9"].starts_with("failed: can't read pull request #9"), "{said:?}");
+    assert!(said["9"].starts_with("failed: failed to read pull request #9"), "{said:?}");
     assert_eq!(said["10"], "destroyed: its pull request is closed");
     assert_eq!(said["11"], "left: the label `keep-preview` keeps it");
     for (number, runs) in [(7, 1), (8, 1), (9, 1), (10, 2), (11, 1)] {
@@ -256,7 +256,7 @@ fn a_preview_that_is_too_old_goes_and_its_releases_go_with_the_pull_request() {
     assert!(releases(&project).is_empty());
 }
 
-/// A preview that a `closed` event destroys goes also when GitHub can't be asked.
+/// A preview that a `closed` event destroys is destroyed even if GitHub cannot be asked.
 #[test]
 fn trouble_with_github_keeps_no_preview_alive() {
     let (project, github) = with_closed("{}", &[]);
@@ -288,8 +288,8 @@ fn not_found_alone_destroys_nothing() {
     reaped.fails(6);
     let said_of = said(&reaped);
     assert!(
-        said_of["7"].starts_with("failed: can't read pull request #7")
-            || said_of["7"].contains("can't list")
+        said_of["7"].starts_with("failed: failed to read pull request #7")
+            || said_of["7"].contains("failed to list")
     );
     assert_eq!(said_of["8"], "destroyed: its pull request is closed");
     // One of the two met the list that was not answered; pull request 9 is gone in truth.
@@ -315,7 +315,7 @@ fn trouble_in_the_middle_stops_no_other() {
     reaped
         .fails(6)
         .stdout_has("2 preview(s) could not be reaped: pr-8, pr-9")
-        .stdout_has("can't read the comments");
+        .stdout_has("failed to read the comments");
     for number in 7..=12 {
         assert_eq!(
             project.state(&format!("pr-{number}")).is_none(),

@@ -434,7 +434,7 @@ fn trouble_with_github_changes_no_result() {
     let output = for_pull_request(&project, &github, 1, &["deploy", "live", "1"]).run();
     output
         .success()
-        .stdout_has("::warning::can't comment on #7")
+        .stdout_has("::warning::failed to comment on #7")
         .stdout_has("pull-requests: write");
     assert_eq!(outputs(&project)["exit-code"], "0");
     let without_token =
@@ -443,7 +443,7 @@ fn trouble_with_github_changes_no_result() {
         .env_remove("GITHUB_TOKEN")
         .run()
         .success()
-        .stdout_has("::warning::GitHub can't be asked: there is no token");
+        .stdout_has("::warning::cannot call GitHub: no token is set");
 }
 
 #[test]
@@ -456,10 +456,10 @@ fn doctor_looks_at_the_token() {
     github.world().token(TOKEN, "github-actions[bot]", &[("contents", "read")]);
     let poor = for_pull_request(&project, &github, 1, &["doctor"]).run();
     poor.success()
-        .stdout_has("-> give the workflow's job these permissions:\n")
+        .stdout_has("-> add these permissions to the workflow's job:\n")
         .stdout_has("  pull-requests: read\n");
     let none = for_pull_request(&project, &github, 1, &["doctor"]).env_remove("GITHUB_TOKEN").run();
-    none.success().stdout_has("there is no token").stdout_has("github-token: ${{ github.token }}");
+    none.success().stdout_has("no token is set").stdout_has("github-token: ${{ github.token }}");
 }
 
 #[test]

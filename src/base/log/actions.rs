@@ -1,4 +1,5 @@
-//! The commands of the GitHub Actions runner: groups, annotations, and the times in which it ignores commands.
+//! The commands of the GitHub Actions runner: groups, annotations, and the times in which it
+//! ignores commands.
 
 use std::{
     collections::BTreeSet,
@@ -33,7 +34,8 @@ const ANNOTATION_LENGTH: usize = 4_096;
 
 impl Fence {
     pub(super) fn open(workspace: Option<PathBuf>) -> Self {
-        // Without random bytes there is no token that a program could not guess: then the runner is never made to listen again.
+        // Without random bytes no token is set that a program could not guess: then the runner is
+        // never made to listen again.
         let token = Secret::random().map(|token| token.expose().to_owned()).unwrap_or_default();
         Self {
             token,

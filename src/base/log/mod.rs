@@ -1,7 +1,8 @@
-//! What people read while a run goes on. Narration goes to standard error and what was asked for (Terraform's own words,
-//! tables, JSON) to standard output; on Actions all goes to standard output, because the runner keeps no order between two.
-//! Every line passes the redactor. On Actions every line but our own commands stands between `::stop-commands::` and its
-//! token, so that nothing that a program prints, or a file is called, can command the runner.
+//! What people read while a run goes on. Narration goes to standard error and what was asked for
+//! (Terraform's own words, tables, JSON) to standard output; on Actions all goes to standard
+//! output, because the runner keeps no order between two. Every line passes the redactor. On
+//! Actions every line but our own commands stands between `::stop-commands::` and its token, so
+//! that nothing that a program prints, or a file is called, can command the runner.
 
 use std::{
     borrow::Cow,
@@ -82,7 +83,8 @@ impl Log {
         }
     }
 
-    /// The same log, with the output of programs as a part of the narration, or on standard output as always.
+    /// The same log, with the output of programs as a part of the narration, or on standard output
+    /// as always.
     pub(crate) fn narrating_all(&self, narrates_all: bool) -> Self {
         Self { narrates_all, ..self.clone() }
     }
@@ -112,7 +114,8 @@ impl Log {
         self.color && (self.actions.is_some() || io::stdout().is_terminal())
     }
 
-    /// A step begins. On Actions what follows is folded below its title, until the next step or the end.
+    /// A step begins. On Actions what follows is folded below its title, until the next step or the
+    /// end.
     pub(crate) fn step(&self, title: &str) {
         // Folds of things that are done at once would be in one another.
         if let Some(fence) = self.actions.as_ref().filter(|_| self.label.is_none()) {
@@ -159,7 +162,8 @@ impl Log {
         self.told("error", Style::Red, &error.to_string(), error.place());
     }
 
-    /// What Terraform says of a line of code, shown by GitHub beside that line. Elsewhere its words alone must do.
+    /// What Terraform says of a line of code, shown by GitHub beside that line. Elsewhere its words
+    /// alone must do.
     pub(crate) fn annotate(&self, is_error: bool, title: &str, text: &str, place: &FilePosition) {
         let Some((fence, properties)) =
             self.actions.as_ref().and_then(|fence| Some((fence, fence.place(place)?)))

@@ -9,7 +9,8 @@ use std::{
 use super::Log;
 use crate::base::units::bytes_text;
 
-/// Drawn over on a terminal; elsewhere a plain line every ten seconds, so that a short transfer stays silent.
+/// Drawn over on a terminal; elsewhere a plain line every ten seconds, so that a short transfer
+/// stays silent.
 pub(crate) struct TransferProgress<'a> {
     log: &'a Log,
     what: &'a str,

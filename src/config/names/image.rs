@@ -77,8 +77,8 @@ impl FromStr for Image {
         parse(text).map(|_| Self(text.to_owned())).ok_or_else(|| InvalidName {
             kind: "image",
             value: shown(text),
-            rule: "an image is written [host[:port]/]name[:tag], the name in lowercase letters, digits and single `.`, `_`, \
-                   `-` or `/` between them",
+            rule: "[host[:port]/]name[:tag], with the name in lowercase letters, digits and \
+                   single `.`, `_`, `-` or `/` between them",
             example: "quay.io/roche/default:1.4.0",
         })
     }
@@ -204,7 +204,7 @@ mod tests {
         ] {
             let refused = bad.parse::<Image>().unwrap_err().to_string();
             assert!(
-                refused.contains("an image is written") && !refused.contains('\n'),
+                refused.contains("expected [host[:port]/]name[:tag]") && !refused.contains('\n'),
                 "{refused}"
             );
         }

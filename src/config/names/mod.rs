@@ -12,7 +12,7 @@ pub(crate) use self::image::Image;
 
 /// Why a name was refused: which kind, the value (escaped), the rule, and one that would do.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{kind} `{value}` is refused: {rule} (for example `{example}`)")]
+#[error("invalid {kind} `{value}`: expected {rule} (for example `{example}`)")]
 pub(crate) struct InvalidName {
     kind: &'static str,
     value: String,
@@ -26,14 +26,15 @@ impl From<InvalidName> for Error {
     }
 }
 
-/// A label of pull requests, where a file names one. GitHub knows none without a name: an empty one would be on no pull request.
+/// A label of pull requests, where a file names one. GitHub knows none without a name: an empty one
+/// would be on no pull request.
 pub(crate) fn label<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {
     let label = Option::<String>::deserialize(deserializer)?;
     match label.as_deref().map(str::trim) {
         Some("") => Err(serde::de::Error::custom(
-            "a label has a name; leave the key out where none is meant",
+            "expected the name of a label; remove the key if no label is needed",
         )),
         label => Ok(label.map(str::to_owned)),
     }
@@ -85,7 +86,8 @@ macro_rules! name {
 }
 
 name!(
-    /// A release's version. It becomes a Docker tag (hence the alphabet and the length) and part of object keys.
+    /// A release's version. It becomes a Docker tag (hence the alphabet and the length) and part of
+    /// object keys.
     Version,
     "version",
     |text| {
@@ -102,7 +104,7 @@ name!(
     Environment,
     "environment",
     |text| is_label(text) && !["default", "ledger"].contains(&text),
-    "1 to 63 lowercase letters, digits and inner `-`; no dots, because secret names are split at dots; `default` and `ledger` are taken",
+    "1 to 63 lowercase letters, digits and inner `-`; no dots, because secret names are split at dots; `default` and `ledger` are reserved",
     "live"
 );
 
@@ -111,7 +113,7 @@ name!(
     Team,
     "team",
     |text| is_label(text) && !["default", "recovery"].contains(&text),
-    "1 to 63 lowercase letters, digits and inner `-`; `default` and `recovery` are taken",
+    "1 to 63 lowercase letters, digits and inner `-`; `default` and `recovery` are reserved",
     "platform"
 );
 
@@ -144,8 +146,8 @@ impl Component {
         Err(InvalidName {
             kind: "component",
             value: shown(&self.0),
-            rule: "the image is called like it, so it is 2 to 63 lowercase letters and digits with single `.`, `_` or `-` \
-                   between them, starting with a letter",
+            rule: "2 to 63 lowercase letters and digits with single `.`, `_` or `-` between them, \
+                   starting with a letter, because its image has the same name",
             example: "checkout",
         })
     }
@@ -170,7 +172,8 @@ impl Environment {
         (Self::of_pull_request(number) == *self).then_some(number)
     }
 
-    /// Whose configuration and secrets it has: its own, or those of `preview`, which all previews share.
+    /// Whose configuration and secrets it has: its own, or those of `preview`, which all previews
+    /// share.
     pub(crate) fn shared_name(&self) -> &str {
         if self.is_preview() { "preview" } else { &self.0 }
     }

@@ -187,7 +187,7 @@ impl SchemeChecker<'_> {
     ) -> Result<Account> {
         if !is_path_segment(&alias) {
             return Err(self.error(format!(
-                "account alias `{}` is refused: letters, digits, `_` and `-`",
+                "invalid account alias `{}`: expected letters, digits, `_` and `-`",
                 alias.escape_debug()
             )));
         }
@@ -206,14 +206,12 @@ impl SchemeChecker<'_> {
         if account.id.is_none() && (account.role.is_some() || account.plan_role.is_some()) {
             return Err(self
                 .error(format!("account `{alias}` has a role but no `id`"))
-                .hint("a role is in an account: add its `id`"));
+                .hint("add the `id` of the account that has the role"));
         }
         let region = account.region.unwrap_or_else(|| default_region.to_owned());
         if !is_path_segment(&region) {
-            return Err(self.error(format!(
-                "account `{alias}`: region `{}` is refused",
-                region.escape_debug()
-            )));
+            return Err(self
+                .error(format!("account `{alias}`: invalid region `{}`", region.escape_debug())));
         }
         Ok(Account {
             alias,
@@ -284,13 +282,14 @@ impl SchemeChecker<'_> {
         let good = !host.is_empty()
             && host.bytes().all(is_host)
             && port.parse::<u16>().is_ok_and(|port| port > 0);
-        // Without a dot or a port, Docker takes the first part of an image's name for a part of its path.
+        // Without a dot or a port, Docker takes the first part of an image's name for a part of its
+        // path.
         if good && (host == "localhost" || text.contains(['.', ':'])) {
             return Ok(Some(text));
         }
         Err(self
-            .error(format!("`image-registry`: `{}` is no registry", text.escape_debug()))
-            .hint("it is a host, with its port where it has one: localhost:5000"))
+            .error(format!("`image-registry`: `{}` is not a registry", text.escape_debug()))
+            .hint("write a host and, if needed, a port, for example localhost:5000"))
     }
 
     /// A bucket's name, or `file:<directory>`.

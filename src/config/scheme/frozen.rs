@@ -20,7 +20,8 @@ pub(crate) struct FrozenAccount {
     pub(crate) region: String,
 }
 
-/// Lenient: a bundle may be older or newer than this program, and only three facts of it are needed.
+/// Lenient: a bundle may be older or newer than this program, and only three facts of it are
+/// needed.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct FrozenFile {
@@ -36,7 +37,8 @@ struct FrozenFileAccount {
 }
 
 impl FrozenAccount {
-    /// The account of `environment` (a preview's: as it is listed) by the bundle's account-scheme.json.
+    /// The account of `environment` (a preview's: as it is listed) by the bundle's
+    /// account-scheme.json.
     pub(crate) fn find(raw: &str, team: &Team, environment: &Environment) -> Result<Self> {
         let file = "account-scheme.json of the bundle";
         let mut parsed: FrozenFile =

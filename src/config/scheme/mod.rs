@@ -1,4 +1,5 @@
-//! The account scheme: which environment lives in which account, and where releases and state are kept.
+//! The account scheme: which environment lives in which account, and where releases and state are
+//! kept.
 
 mod account_scheme;
 mod file;

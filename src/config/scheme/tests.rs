@@ -82,7 +82,7 @@ fn contradictions() {
             "`terraform-backend-s3-bucket` is required",
         ),
         ("\"release-account\": \"dev\"", "\"release-account\": \"devv\"", "did you mean `dev`?"),
-        ("\"live\": \"prod\"", "\"li.ve\": \"prod\"", "environment `li.ve` is refused"),
+        ("\"live\": \"prod\"", "\"li.ve\": \"prod\"", "invalid environment `li.ve`"),
         ("\"role\": \"cdflow\", ", "", "account `dev` has no `role`"),
         (
             "acme-lambdas",
@@ -170,6 +170,6 @@ fn where_images_go() {
         "ghcr.io/acme",
         "Acme.com",
     ] {
-        assert!(with(bad).unwrap_err().to_string().contains("is no registry"), "{bad}");
+        assert!(with(bad).unwrap_err().to_string().contains("is not a registry"), "{bad}");
     }
 }

@@ -169,7 +169,7 @@ fn not_allowed() -> Error {
     )
     .why("the job is not allowed to request an ID token, or does not run on GitHub Actions")
     .hint(
-        "give the workflow's job these permissions:\n     \
+        "add these permissions to the workflow's job:\n     \
          permissions:\n       contents: read\n       id-token: write",
     )
 }

@@ -1,4 +1,5 @@
-//! The parts of GitHub's event file that we use. It holds much more, which differs from event to event.
+//! The parts of GitHub's event file that we use. It holds much more, which differs from event to
+//! event.
 
 use std::fs;
 
@@ -37,14 +38,15 @@ pub(crate) struct WorkflowRun {
     pub(crate) actor: Option<GitHubAccount>,
 }
 
-/// An event about somebody's change must say whose; for others a runner without an event file will do.
+/// An event about somebody's change must say whose; for others a runner without an event file will
+/// do.
 pub(crate) fn read(environment: &ProcessEnv, name: &str) -> Result<Event> {
     let is_about_a_change =
         name.starts_with("pull_request") || ["workflow_run", "issue_comment"].contains(&name);
     let Some(path) = environment.get("GITHUB_EVENT_PATH") else {
         return match is_about_a_change {
             true => Err(Error::input(format!(
-                "there is no event file, but the run is for `{}`",
+                "the event file is missing, but the run is for `{}`",
                 name.escape_debug()
             ))
             .hint(
@@ -54,7 +56,7 @@ pub(crate) fn read(environment: &ProcessEnv, name: &str) -> Result<Event> {
         };
     };
     let trouble = |why: &dyn std::fmt::Display| {
-        Error::input(format!("the event file `{}` can't be read", path.escape_debug())).why(why).hint(format!(
+        Error::input(format!("cannot read the event file `{}`", path.escape_debug())).why(why).hint(format!(
             "GITHUB_EVENT_PATH must name the JSON file in which the runner describes the event `{}`",
             name.escape_debug()
         ))

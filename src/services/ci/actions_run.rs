@@ -43,7 +43,8 @@ fn run_url(environment: &ProcessEnv) -> Option<String> {
 
 fn outsider(name: &str, event: &actions_event::Event) -> Option<Outsider> {
     match (name, &event.pull_request, &event.workflow_run, &event.issue) {
-        // Here also a branch of the repository itself is code that nobody has reviewed, run with the secrets of the base.
+        // Here also a branch of the repository itself is code that nobody has reviewed, run with
+        // the secrets of the base.
         ("pull_request_target", Some(change), ..) => Some(Outsider::Head {
             sha: change.head.sha.clone(),
             whose: format!("pull request #{}", change.number),
@@ -119,7 +120,8 @@ mod tests {
         assert!(!change.is_by_dependabot());
     }
 
-    /// Events carry much that we don't read, and read without it: only what is about a change must say whose.
+    /// Events carry much that we don't read, and read without it: only what is about a change must
+    /// say whose.
     #[test]
     fn other_events() {
         for event in

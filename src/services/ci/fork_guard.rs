@@ -1,4 +1,5 @@
-//! Code of outsiders never reaches the cloud: which runs are refused before anything is asked of it.
+//! Code of outsiders never reaches the cloud: which runs are refused before anything is asked of
+//! it.
 
 use super::run::{GitHubRun, Outsider};
 use crate::{
@@ -46,8 +47,9 @@ pub(crate) fn judge(run: &GitHubRun, head: Option<&Head>) -> Verdict {
     }
 }
 
-/// The head itself or a merge of it. Of an outsider's change nothing but the commit that GitHub started the run for will do, as
-/// it is: a rebased or squashed head has another name, and a merge that is not committed has none.
+/// The head itself or a merge of it. Of an outsider's change nothing but the commit that GitHub
+/// started the run for will do, as it is: a rebased or squashed head has another name, and a merge
+/// that is not committed has none.
 fn is_checked_out(sha: &str, run: &GitHubRun, head: Option<&Head>, is_from_outside: bool) -> bool {
     match head {
         Some(head) if !is_from_outside => {
@@ -67,26 +69,24 @@ fn of_fork(run: &GitHubRun, change: &PullRequest) -> Error {
         Some(fork) => format!("`{}`", fork.full_name.escape_debug()),
         None => "deleted since".to_owned(),
     };
-    let error = Error::refused(format!(
-        "pull request #{} is a pull request from a fork ({fork})",
-        change.number
-    ))
-    .why("its code would run with access to the cloud, also if it is only planned");
+    let error =
+        Error::refused(format!("pull request #{} comes from a fork ({fork})", change.number))
+            .why("its code would run with access to the cloud, even if it is only planned");
     with_way_out(error, run)
 }
 
 /// The refusal on another CI than GitHub's.
 pub(crate) fn of_foreign_change(fork: &str) -> Error {
     Error::refused(format!("the run is for a change from a fork (`{}`)", fork.escape_debug()))
-        .why("its code would run with access to the cloud, also if it is only planned")
-        .hint("safe instead: checks that need no cloud, such as tests and `terraform validate`")
-        .hint("to deploy the change: review it, push it to a branch of the repository itself, and run it from there")
+        .why("its code would run with access to the cloud, even if it is only planned")
+        .hint("run only checks that need no cloud access, such as tests and `terraform validate`")
+        .hint("to deploy the change, review it, push it to a branch of the repository itself, and run it from there")
 }
 
 fn of_dependabot(change: &PullRequest) -> Error {
-    Error::refused(format!("pull request #{} is Dependabot's", change.number))
-        .why("it brings code that nobody has reviewed, so GitHub gives it no secrets, and we don't touch the cloud for it")
-        .hint("safe instead: checks that need no cloud, such as tests and `terraform validate`; deploy after the merge")
+    Error::refused(format!("pull request #{} was opened by Dependabot", change.number))
+        .why("its code is not reviewed, so GitHub provides no secrets and cdflow does not access the cloud")
+        .hint("run only checks that need no cloud access, such as tests and `terraform validate`; deploy after the merge")
 }
 
 fn checked_out(run: &GitHubRun, sha: &str, whose: &str, head: Option<&Head>) -> Error {
@@ -122,7 +122,7 @@ pub(crate) fn of_comment(run: &GitHubRun, pull_request: u64, why: &str) -> Error
 
 fn with_way_out(error: Error, run: &GitHubRun) -> Error {
     let here = run.repository.as_ref().map_or("this repository".to_owned(), |it| format!("`{it}`"));
-    error.hint("safe instead: checks that need no cloud, such as tests and `terraform validate`").hint(format!(
-        "to deploy the change: review it, push it to a branch of {here}, and open the pull request from there"
+    error.hint("run only checks that need no cloud access, such as tests and `terraform validate`").hint(format!(
+        "to deploy the change, review it, push it to a branch of {here}, and open the pull request from there"
     ))
 }

@@ -1,5 +1,5 @@
-//! What a run stands on: the environment as it was, where to tell things, whether it was cancelled, which CI it belongs to, and how
-//! fast it may write to GitHub.
+//! What a run stands on: the environment as it was, where to tell things, whether it was cancelled,
+//! which CI it belongs to, and how fast it may write to GitHub.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Which CI runs us, and what for: read once, from the environment and GitHub's event file, and from then on a value.
+//! Which CI runs us, and what for: read once, from the environment and GitHub's event file, and
+//! from then on a value.
 
 mod actions_event;
 mod actions_run;

@@ -4,8 +4,8 @@ use std::fs;
 
 use crate::base::process_env::ProcessEnv;
 
-/// What an engine mounts into every container from a folder that it names by the container's ID, also where the container
-/// has the host's network and name.
+/// What an engine mounts into every container from a folder that it names by the container's ID,
+/// also where the container has the host's network and name.
 const MOUNTED: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
 /// So long is an ID; its first twelve digits are the name that a container has without another.
 const ID: usize = 64;

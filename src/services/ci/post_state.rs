@@ -1,7 +1,9 @@
-//! What a step of the container Action leaves for the clean-up that follows it (`post-entrypoint`), through the runner.
+//! What a step of the container Action leaves for the clean-up that follows it (`post-entrypoint`),
+//! through the runner.
 //!
-//! The runner kills `docker run` ten seconds after a cancel, and the container goes on. While a run lasts, the step's state names
-//! its container; a run that has come to its end takes the name back. So a name that is left is a run that nobody has seen end.
+//! The runner kills `docker run` ten seconds after a cancel, and the container goes on. While a run
+//! lasts, the step's state names its container; a run that has come to its end takes the name back.
+//! So a name that is left is a run that nobody has seen end.
 
 use jiff::Timestamp;
 
@@ -31,7 +33,8 @@ pub(crate) struct LeftBehind {
 }
 
 impl Handover {
-    /// Outside of a container on Actions this does nothing, and so does all that follows; likewise for what is no step.
+    /// Outside of a container on Actions this does nothing, and so does all that follows; likewise
+    /// for what is no step.
     pub(crate) fn begin(environment: &ProcessEnv, log: &Log, is_step: bool) -> Self {
         let is_step = is_step
             && environment.get("GITHUB_ACTIONS") == Some("true")

@@ -13,7 +13,8 @@ pub(crate) struct Run {
     /// The number of the pull request, merge request or change.
     pub(crate) change: Option<u64>,
     pub(crate) actor: Option<String>,
-    /// The fork that the change comes from, where a CI says so by a variable; GitHub's event tells more.
+    /// The fork that the change comes from, where a CI says so by a variable; GitHub's event tells
+    /// more.
     pub(crate) fork: Option<String>,
     /// Where people see it.
     pub(crate) url: Option<String>,
@@ -27,7 +28,8 @@ pub(crate) struct GitHubRun {
     pub(crate) repository_id: Option<u64>,
     /// `push`, `pull_request`, …
     pub(crate) event: String,
-    /// GITHUB_SHA: for most events about somebody's change, the newest commit of the default branch.
+    /// GITHUB_SHA: for most events about somebody's change, the newest commit of the default
+    /// branch.
     pub(crate) sha: Option<String>,
     pub(crate) pull_request: Option<PullRequest>,
     /// The change that an outsider made, for which a run that has secrets was started.

@@ -1,4 +1,5 @@
-//! The files through which a step speaks to the runner: outputs, summary, state for the step's own clean-up.
+//! The files through which a step speaks to the runner: outputs, summary, state for the step's own
+//! clean-up.
 
 use std::{
     fs::{File, OpenOptions},
@@ -15,7 +16,8 @@ use crate::base::{
     redact::{Redactor, Secret},
 };
 
-/// The runner drops a summary that is longer, all of it; a job's outputs may have as much, counted in UTF-16.
+/// The runner drops a summary that is longer, all of it; a job's outputs may have as much, counted
+/// in UTF-16.
 const SUMMARY_LIMIT: usize = 1 << 20;
 const OUTPUTS_LIMIT: usize = 1 << 20;
 
@@ -45,7 +47,8 @@ impl RunnerFiles {
         }
     }
 
-    /// The step's outputs. What is secret or too long is left out: half an output would be a wrong one.
+    /// The step's outputs. What is secret or too long is left out: half an output would be a wrong
+    /// one.
     pub(crate) fn write_outputs(&self, outputs: &[(&str, &str)]) -> Result<Vec<LeftOut>> {
         let Some(path) = &self.output else { return Ok(Vec::new()) };
         let mut room = OUTPUTS_LIMIT.saturating_sub(2 * size(path)?);

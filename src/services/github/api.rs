@@ -30,14 +30,15 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// Of the repository that the run is in. `token` is the input `github-token`; GITHUB_TOKEN will do.
+    /// Of the repository that the run is in. `token` is the input `github-token`; GITHUB_TOKEN will
+    /// do.
     pub(crate) fn of(host: &Host, token: Option<&Secret>) -> Result<Self, GitHubError> {
         let run = host.github();
         let repository = run.and_then(|run| run.repository.clone()).ok_or_else(|| {
             GitHubError::new(
                 GitHubErrorKind::NoRepository,
-                "GitHub can't be asked",
-                "GITHUB_REPOSITORY is not set: this is no run of Actions",
+                "cannot call GitHub",
+                "GITHUB_REPOSITORY is not set, so this is not a run of GitHub Actions",
             )
         })?;
         Self::new(&host.environment, token, repository, host.log.clone(), host.pace.clone())
@@ -52,7 +53,7 @@ impl Api {
     ) -> Result<Self, GitHubError> {
         let token = token.cloned().or_else(|| environment.get("GITHUB_TOKEN").map(Secret::new));
         let token = token.ok_or_else(|| {
-            GitHubError::new(GitHubErrorKind::NoToken, "GitHub can't be asked", "there is no token")
+            GitHubError::new(GitHubErrorKind::NoToken, "cannot call GitHub", "no token is set")
         })?;
         let url = environment.get("GITHUB_API_URL").unwrap_or(API);
         let graphql = environment
@@ -66,7 +67,8 @@ impl Api {
         })
     }
 
-    /// Returns when a write would be sent at once: for who reads first, and must write before others do.
+    /// Returns when a write would be sent at once: for who reads first, and must write before
+    /// others do.
     pub(crate) async fn ready_to_write(&self) {
         self.client.pace.ready().await;
     }
@@ -83,8 +85,9 @@ impl Api {
             .await
     }
 
-    /// The merged ones of this repository that made just this commit: its head, or what the base branch got by it. Forks have their
-    /// commits in common, and GitHub may list pull requests of another one, where others put the labels.
+    /// The merged ones of this repository that made just this commit: its head, or what the base
+    /// branch got by it. Forks have their commits in common, and GitHub may list pull requests of
+    /// another one, where others put the labels.
     pub(crate) async fn merged_as(&self, commit: &str) -> Result<Vec<PullRequest>, GitHubError> {
         let doing = format!("read the pull requests of the commit {commit}");
         let route = self.route(&format!("/commits/{}/pulls", segment(commit)));
@@ -109,7 +112,8 @@ impl Api {
         struct Numbered {
             number: u64,
         }
-        // Oldest first: one that is opened meanwhile comes last, and moves none from a page that is to come to one that was read.
+        // Oldest first: one that is opened meanwhile comes last, and moves none from a page that is
+        // to come to one that was read.
         let route = self.route("/pulls?state=open&sort=created&direction=asc");
         let call = Call::get(route, "list the open pull requests", "pull-requests: read");
         let open: Vec<Numbered> = self.client.list(call).await?;
@@ -129,13 +133,15 @@ impl Api {
         Ok(files.into_iter().map(|file| file.filename).collect())
     }
 
-    /// GitHub's number of the repository. That it answers tells a pull request that is gone from a token that sees nothing.
+    /// GitHub's number of the repository. That it answers tells a pull request that is gone from a
+    /// token that sees nothing.
     pub(crate) async fn repository_id(&self) -> Result<u64, GitHubError> {
         let call = Call::get(self.route(""), "read the repository", "metadata: read");
         self.client.ask::<Repository>(call).await.map(|repository| repository.id)
     }
 
-    /// The login that our token writes as. The token of a workflow is a bot's, and only GraphQL tells that to it.
+    /// The login that our token writes as. The token of a workflow is a bot's, and only GraphQL
+    /// tells that to it.
     pub(crate) async fn me(&self) -> Result<String, GitHubError> {
         if let Some(me) = self.me.get() {
             return Ok(me.clone());
@@ -144,7 +150,7 @@ impl Api {
         let call = Call::new(
             hyper::Method::POST,
             self.graphql.clone(),
-            "ask whose the token is",
+            "identify the token's account",
             "contents: read",
         );
         let answer: Value = match self.client.ask(call.json(query).question()).await {

@@ -1,5 +1,6 @@
-//! One request to GitHub's API, by octocrab over reqwest: what it waits for, what it repeats, and where a token may go.
-//! octocrab's own ways of repeating requests are not used, because they repeat writes that may have been carried out.
+//! One request to GitHub's API, by octocrab over reqwest: what it waits for, what it repeats, and
+//! where a token may go. octocrab's own ways of repeating requests are not used, because they
+//! repeat writes that may have been carried out.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -30,7 +31,8 @@ const PAGES: usize = 100;
 
 pub(crate) struct Client {
     octocrab: Octocrab,
-    /// Scheme and host, without a path: octocrab would put a path also before URLs that GitHub gave us.
+    /// Scheme and host, without a path: octocrab would put a path also before URLs that GitHub gave
+    /// us.
     origin: Uri,
     /// `/api/v3` on GitHub Enterprise Server.
     prefix: String,
@@ -47,7 +49,7 @@ pub(crate) struct Call<'a> {
     /// `/repos/…`, or a URL that GitHub gave us.
     pub(crate) route: String,
     pub(crate) body: Body,
-    /// "can't … " of a message.
+    /// "failed to …" of a message.
     pub(crate) doing: &'a str,
     /// What a workflow's `permissions:` must have: `pull-requests: write`.
     pub(crate) needs: &'a str,
@@ -109,7 +111,7 @@ impl<'a> Call<'a> {
     }
 
     fn trouble(&self, kind: GitHubErrorKind, why: impl std::fmt::Display) -> GitHubError {
-        GitHubError::new(kind, format!("can't {}", self.doing), why)
+        GitHubError::new(kind, format!("failed to {}", self.doing), why)
     }
 }
 
@@ -121,7 +123,7 @@ impl Client {
         log: Log,
         pace: Pace,
     ) -> Result<Self, GitHubError> {
-        let trouble = |kind, why: String| GitHubError::new(kind, "GitHub can't be asked", why);
+        let trouble = |kind, why: String| GitHubError::new(kind, "cannot call GitHub", why);
         let origin_and_prefix = split(url);
         let (origin, prefix) = origin_and_prefix.ok_or_else(|| {
             trouble(GitHubErrorKind::Invalid, format!("GITHUB_API_URL is `{}`", url.escape_debug()))
@@ -131,7 +133,7 @@ impl Client {
         {
             return Err(trouble(
                 GitHubErrorKind::NoToken,
-                "the token holds characters that no token has".to_owned(),
+                "the token contains invalid characters".to_owned(),
             ));
         }
         log.redactor.add(token);
@@ -260,7 +262,10 @@ impl Client {
         let full =
             if is_route { format!("{}{}", self.prefix, call.route) } else { call.route.clone() };
         let uri: Uri = full.parse().map_err(|_| {
-            call.trouble(GitHubErrorKind::Invalid, format!("`{}` is no URL", full.escape_debug()))
+            call.trouble(
+                GitHubErrorKind::Invalid,
+                format!("`{}` is not a URL", full.escape_debug()),
+            )
         })?;
         let same =
             |there: &Uri| uri.scheme() == there.scheme() && uri.authority() == there.authority();
@@ -269,7 +274,7 @@ impl Client {
             false => Err(call.trouble(
                 GitHubErrorKind::Invalid,
                 format!(
-                    "the answer leads to another host, `{}`",
+                    "the response leads to another host, `{}`",
                     uri.host().unwrap_or_default().escape_debug()
                 ),
             )),
@@ -313,7 +318,8 @@ fn judge(answer: &HttpAnswer, now: SystemTime) -> AnswerMeaning {
     }
 }
 
-/// How long to wait, where too many requests are the reason. GitHub's order: `retry-after`, then the reset, then a minute.
+/// How long to wait, where too many requests are the reason. GitHub's order: `retry-after`, then
+/// the reset, then a minute.
 fn limit(answer: &HttpAnswer, now: SystemTime) -> Option<Duration> {
     let number = |name| text(&answer.headers, name)?.parse::<u64>().ok();
     if let Some(seconds) = number("retry-after") {
@@ -368,7 +374,7 @@ fn parse<T: DeserializeOwned>(call: &Call<'_>, body: &Bytes) -> Result<T, GitHub
     serde_json::from_slice(body).map_err(|error| {
         call.trouble(
             GitHubErrorKind::Invalid,
-            format!("the answer is not as GitHub describes it: {error}"),
+            format!("the response does not match GitHub's API description: {error}"),
         )
     })
 }

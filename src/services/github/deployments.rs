@@ -57,7 +57,8 @@ pub(crate) struct NewStatus<'a> {
 }
 
 impl Api {
-    /// Says that `git_ref` is being deployed. A lost answer can be looked up by `payload`, which should name the run.
+    /// Says that `git_ref` is being deployed. A lost answer can be looked up by `payload`, which
+    /// should name the run.
     pub(crate) async fn create_deployment(
         &self,
         new: NewDeployment<'_>,
@@ -79,14 +80,15 @@ impl Api {
         found.into_iter().find(|it| it.git_ref == git_ref && it.payload == payload).ok_or(lost)
     }
 
-    /// Which others it makes inactive is for the caller to say: GitHub would mind neither whose they are nor, for transient and
-    /// production environments, that they are there. Said twice it stands there twice, which is better than a deployment that seems to go on for ever.
+    /// Which others it makes inactive is for the caller to say: GitHub would mind neither whose
+    /// they are nor, for transient and production environments, that they are there. Said twice it
+    /// stands there twice, which is better than a deployment that seems to go on for ever.
     pub(crate) async fn deployment_status(
         &self,
         deployment: u64,
         status: &NewStatus<'_>,
     ) -> Result<(), GitHubError> {
-        let doing = format!("tell how the deployment {deployment} goes");
+        let doing = format!("update the status of deployment {deployment}");
         let route = self.route(&format!("/deployments/{deployment}/statuses"));
         let description: String = status.description.chars().take(DESCRIPTION_LIMIT).collect();
         let mut body =
@@ -119,14 +121,15 @@ impl Api {
         struct Said {
             state: String,
         }
-        let doing = format!("read how the deployment {deployment} went");
+        let doing = format!("read the status of deployment {deployment}");
         let route = self.route(&format!("/deployments/{deployment}/statuses?per_page=1"));
         let newest: Vec<Said> =
             self.client.ask(Call::get(route, &doing, "deployments: read")).await?;
         Ok(newest.into_iter().next().map(|said| said.state))
     }
 
-    /// One that is gone already is fine. A workflow's own token may not delete environments: that needs an administrator's.
+    /// One that is gone already is fine. A workflow's own token may not delete environments: that
+    /// needs an administrator's.
     pub(crate) async fn delete_environment(&self, environment: &str) -> Result<(), GitHubError> {
         let doing = format!("delete the GitHub environment `{environment}`");
         let route = self.route(&format!("/environments/{}", segment(environment)));

@@ -1,5 +1,5 @@
-//! What can go wrong with GitHub's API, said so that it can be mended. Whoever gets it warns and goes on, unless the call was the
-//! task itself.
+//! What can go wrong with GitHub's API, said so that it can be mended. Whoever gets it warns and
+//! goes on, unless the call was the task itself.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::base::error::{Error, Exit};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct GitHubError {
     pub(crate) kind: GitHubErrorKind,
-    /// "can't create the comment"
+    /// "failed to create the comment"
     what: String,
     why: String,
 }
@@ -43,17 +43,17 @@ impl GitHubError {
 
     fn hint(&self) -> Option<String> {
         Some(match &self.kind {
-            GitHubErrorKind::NoToken => "give the step `github-token: ${{ github.token }}`".to_owned(),
+            GitHubErrorKind::NoToken => "set `github-token: ${{ github.token }}` in the step".to_owned(),
             GitHubErrorKind::Forbidden { permissions } => {
-                format!("give the workflow's job these permissions:\n{}", block(permissions))
+                format!("add these permissions to the workflow's job:\n{}", block(permissions))
             }
-            GitHubErrorKind::NotFound => "does it exist, and may the token see it?".to_owned(),
+            GitHubErrorKind::NotFound => "check that it exists and that the token can read it".to_owned(),
             GitHubErrorKind::NoRepository => {
-                "a step of a workflow has it; elsewhere set GITHUB_ACTIONS=true, GITHUB_REPOSITORY=owner/name and GITHUB_TOKEN"
+                "run this on GitHub Actions, or set GITHUB_ACTIONS=true, GITHUB_REPOSITORY=owner/name and GITHUB_TOKEN"
                     .to_owned()
             }
             GitHubErrorKind::Invalid => return None,
-            GitHubErrorKind::Limited | GitHubErrorKind::Unavailable => "run it again later; githubstatus.com says how GitHub is".to_owned(),
+            GitHubErrorKind::Limited | GitHubErrorKind::Unavailable => "retry later; see githubstatus.com for outages".to_owned(),
         })
     }
 
@@ -83,7 +83,8 @@ impl fmt::Display for GitHubError {
     }
 }
 
-/// To paste. A job that names one permission loses all that it doesn't name, also that of reading its own code.
+/// To paste. A job that names one permission loses all that it doesn't name, also that of reading
+/// its own code.
 fn block(permissions: &[String]) -> String {
     let checkout = Some("contents: read".to_owned())
         .filter(|_| !permissions.iter().any(|it| it.starts_with("contents:")));
@@ -91,7 +92,8 @@ fn block(permissions: &[String]) -> String {
     format!("     permissions:\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
 
-/// The lines for what GitHub says it would have accepted: `issues=write; pull_requests=write` are alternatives,
+/// The lines for what GitHub says it would have accepted: `issues=write; pull_requests=write` are
+/// alternatives,
 /// `contents=read,issues=write` are needed together. `usual` is the line where it says nothing that a workflow can give.
 pub(crate) fn permissions(accepted: Option<&str>, usual: &str) -> Vec<String> {
     const OF_WORKFLOWS: [&str; 12] = [

@@ -1,5 +1,5 @@
-//! GitHub: what the runner reads from us (files), and its API. Trouble with the API is a value of its own, because it hardly
-//! ever is the run's failure.
+//! GitHub: what the runner reads from us (files), and its API. Trouble with the API is a value of
+//! its own, because it hardly ever is the run's failure.
 
 mod account;
 mod api;

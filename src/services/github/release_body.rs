@@ -1,5 +1,5 @@
-//! The text of a tag's GitHub release: a section per component, which is found again and replaced, and whatever people write
-//! around it.
+//! The text of a tag's GitHub release: a section per component, which is found again and replaced,
+//! and whatever people write around it.
 
 use crate::config::names::Component;
 
@@ -29,7 +29,8 @@ impl Section<'_> {
         format!("{}\n{head}\n{}\n{}", self.begin(), rows.join("\n"), self.end())
     }
 
-    /// The text of a new release. Notes that make it too long are left to GitHub's page of the changes.
+    /// The text of a new release. Notes that make it too long are left to GitHub's page of the
+    /// changes.
     pub(crate) fn with_notes(&self, notes: &str) -> String {
         let text = format!("{}\n\n{}\n", self.markdown(), notes.trim());
         if text.chars().count() > LIMIT { format!("{}\n", self.markdown()) } else { text }

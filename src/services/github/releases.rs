@@ -62,7 +62,8 @@ impl Api {
         }
     }
 
-    /// One that is there already, because an answer was lost or another run was faster, is returned as it is.
+    /// One that is there already, because an answer was lost or another run was faster, is returned
+    /// as it is.
     pub(crate) async fn create_release(
         &self,
         new: &NewRelease<'_>,
@@ -93,7 +94,7 @@ impl Api {
 
     /// What was merged since the release before, in Markdown.
     pub(crate) async fn generate_notes(&self, tag: &str) -> Result<String, GitHubError> {
-        let doing = format!("have notes written for `{}`", tag.escape_debug());
+        let doing = format!("generate release notes for `{}`", tag.escape_debug());
         let call = Call::new(Method::POST, self.route("/releases/generate-notes"), &doing, NEEDS);
         let notes: Notes =
             self.client.ask(call.json(json!({ "tag_name": tag })).question()).await?;

@@ -188,7 +188,7 @@ mod tests {
         let refused = case.choose(Profile::Release).unwrap_err().to_string();
         assert!(
             refused.starts_with(
-                "`runtime_image` in the environment can't be used: image `Not An Image`"
+                "`runtime_image` in the environment can't be used: invalid image `Not An Image`"
             ),
             "{refused}"
         );
