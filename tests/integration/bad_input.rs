@@ -71,7 +71,7 @@ fn mistakes_in_the_manifest() {
         ),
         (
             good.clone() + "preview: {paths: []}\n",
-            &["cdflow.yml:4:18: an empty list would be no pull request's"],
+            &["cdflow.yml:4:18: an empty list matches no pull request"],
         ),
         (good.clone() + "preview: {label: [a]}\n", &["cdflow.yml:4:18: expected a string"]),
         (

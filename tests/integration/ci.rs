@@ -254,8 +254,8 @@ fn an_event_file_that_says_nothing() {
         .stdout_has("GITHUB_EVENT_PATH");
     run("pull_request", &json!({ "pull_request": { "number": "x" } }))
         .fails(2)
-        .stdout_has("can't be read");
-    run("push", &json!("x")).fails(2).stdout_has("can't be read");
+        .stdout_has("cannot read the event file");
+    run("push", &json!("x")).fails(2).stdout_has("cannot read the event file");
     run("push", &json!({})).success();
     let without = step(&project, "pull_request_target", &json!({}), &["status"])
         .env_remove("GITHUB_EVENT_PATH");
