@@ -347,7 +347,7 @@ fn rows_come_back_from_the_ledger() {
     let output = run(5, &["deploy", "aslive", "1", "--plan-only"]).run();
     output
         .success()
-        .stdout_has("::warning::what the comment has lost can't be made anew from the ledger");
+        .stdout_has("::warning::cannot restore lost rows of the comment from the ledger");
     assert!(comment(&github).contains("### cdflow: no changes\n"), "{}", comment(&github));
 }
 
