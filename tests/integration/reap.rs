@@ -114,7 +114,7 @@ fn reap_destroys_what_nobody_needs() {
         ("13", "left: it belongs to another repository"),
         ("14", "left: `preview up` has not made it"),
         ("15", "left: only its state tells of it: cdflow destroy pr-15 VERSION"),
-        ("16", "failed: the ledger entry"),
+        ("16", "failed: invalid ledger entry"),
         ("17", "failed: failed to read pull request #17"),
     ];
     for (number, text) in expected {
