@@ -383,6 +383,33 @@ fn the_code_and_tests_of_every_promise_exist() {
     }
 }
 
+/// Messages in the tables of the page are quotes; `…` replaces values.
+#[test]
+fn troubleshooting_quotes_real_messages() {
+    let page = read("docs/troubleshooting.md");
+    let mut source = String::new();
+    let mut folders = vec![in_repository("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                source += &fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let quotes = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let mut count = 0;
+    for quote in quotes {
+        for part in quote.split('…').map(str::trim).filter(|part| !part.is_empty()) {
+            assert!(source.contains(part), "docs/troubleshooting.md: no message has `{part}`");
+            count += 1;
+        }
+    }
+    assert!(count > 10, "{count} messages in docs/troubleshooting.md");
+}
+
 #[test]
 fn the_architecture_names_every_folder() {
     let text = read("ARCHITECTURE.md");
