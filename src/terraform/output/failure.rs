@@ -115,7 +115,7 @@ impl OutputLines {
                     "the plan is stale: the state of `{environment}` has changed since it was made"
                 ),
             )
-            .why("another run has applied changes; this run has not")
+            .why("another run has applied changes first; nothing was applied")
             .hint("deploy again to make a new plan");
         }
         let (exit, what) = match step {
