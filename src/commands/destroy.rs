@@ -40,7 +40,7 @@ pub(crate) async fn run(
     deploy::run(context, order, report).await.map(drop)
 }
 
-/// Returns the file that names the environment. Somebody depends on such an environment.
+/// Returns the file that names the environment. People depend on such an environment.
 fn named_in(context: &Context, target: &Target<'_>) -> Option<&'static str> {
     let environment = &target.environment;
     match target.matched {
@@ -55,19 +55,21 @@ fn named_in(context: &Context, target: &Target<'_>) -> Option<&'static str> {
     }
 }
 
-/// Such an environment is not destroyed by a slip of the hand.
+/// Requires `--confirm` for an environment that a file names, and rejects a wrong name.
 fn check_confirmed(
     environment: &Environment,
     named: Option<&str>,
     confirm: Option<&Environment>,
 ) -> Result<()> {
-    let asked =
-        |told: &str| Error::refused(format!("destroying `{environment}`{told} must be confirmed"));
-    let flag = format!("--confirm {environment} (the Action's input `confirm: {environment}`)");
+    let refused = |named: &str| {
+        Error::refused(format!("destroying `{environment}`{named} must be confirmed"))
+    };
+    let flag =
+        format!("confirm: --confirm {environment} (the Action's input `confirm: {environment}`)");
     match (confirm, named) {
         (Some(confirmed), _) if confirmed == environment => Ok(()),
-        (Some(other), _) => Err(asked("").why(format!("--confirm names `{other}`")).hint(flag)),
-        (None, Some(by)) => Err(asked(&format!(", which {by} names,")).hint(flag)),
+        (Some(other), _) => Err(refused("").why(format!("--confirm names `{other}`")).hint(flag)),
+        (None, Some(by)) => Err(refused(&format!(", which {by} names,")).hint(flag)),
         (None, None) => Ok(()),
     }
 }
@@ -78,9 +80,11 @@ fn version_of(
     given: Option<Version>,
 ) -> Result<Version> {
     given.or_else(|| record.deployed().map(|start| start.version.clone())).ok_or_else(|| {
-        Error::input(format!("by the ledger nothing is deployed in `{environment}`"))
-            .hint(format!(
-                "if something is, name the release to destroy it with: cdflow destroy {environment} VERSION --confirm {environment}"
-            ))
+        Error::input(format!("the ledger says that nothing is deployed in `{environment}`")).hint(
+            format!(
+                "or name the release to destroy with: \
+                 cdflow destroy {environment} VERSION --confirm {environment}"
+            ),
+        )
     })
 }

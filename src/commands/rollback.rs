@@ -37,16 +37,17 @@ pub(crate) async fn run(
 /// Returns the version of the newest deploy. A failed one counts, because it might have changed
 /// something.
 fn current_version<'r>(environment: &Environment, record: &'r Record) -> Result<&'r Version> {
-    let nothing = || Error::input(format!("by the ledger nothing is deployed in `{environment}`"));
+    let nothing =
+        || Error::input(format!("the ledger says that nothing is deployed in `{environment}`"));
     if !record.is_deployed() {
-        return Err(nothing().hint(format!("see what there was: cdflow history {environment}")));
+        return Err(nothing().hint(format!("see earlier deploys: cdflow history {environment}")));
     }
     let tried = record.unsettled.iter().find(|entry| entry.start.action == Action::Deploy);
     let newest = tried.or(record.settled.as_ref()).ok_or_else(nothing)?;
     Ok(&newest.start.version)
 }
 
-/// The newest deploy of another version that succeeded as a whole, and whose bundle is still there.
+/// Returns the newest complete, successful deploy of another version. Its bundle must still exist.
 async fn before(context: &Context, target: &Target<'_>, now: &Version) -> Result<Entry> {
     let environment = &target.environment;
     let looking = target.ledger.find(|entry| {
@@ -55,18 +56,16 @@ async fn before(context: &Context, target: &Target<'_>, now: &Version) -> Result
             && entry.start.version != *now
             && entry.end.as_ref().is_some_and(|end| end.outcome == Outcome::Succeeded)
     });
-    let before = context
-        .host
-        .interrupt
-        .or_cancel("reading the ledger", looking)
-        .await?
-        .ok_or_else(|| {
-            Error::input(format!("there is nothing to roll `{environment}` back to"))
+    let before =
+        context.host.interrupt.or_cancel("reading the ledger", looking).await?.ok_or_else(
+            || {
+                Error::input(format!("`{environment}` has no earlier release to roll back to"))
                 .why(format!(
-                    "by the ledger no other version than {now} was deployed there with success"
+                    "the ledger has no complete, successful deploy of a version other than {now}"
                 ))
                 .hint(format!("deploy the version you want: cdflow deploy {environment} VERSION"))
-        })?;
+            },
+        )?;
     let key = context.release(before.start.version.clone()).key();
     match context
         .host
@@ -76,10 +75,10 @@ async fn before(context: &Context, target: &Target<'_>, now: &Version) -> Result
     {
         Some(_) => Ok(before),
         None => Err(Error::input(format!(
-            "release {}, to roll `{environment}` back to, is gone",
+            "release {}, to roll `{environment}` back to, no longer exists",
             before.start.version
         ))
-        .why(format!("there is no {}", context.store.describe(&key)))
-        .hint(format!("deploy another version of those that were: cdflow history {environment}"))),
+        .why(format!("{} is missing", context.store.describe(&key)))
+        .hint(format!("deploy another version from the history: cdflow history {environment}"))),
     }
 }

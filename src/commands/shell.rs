@@ -1,4 +1,5 @@
-//! shell: an environment prepared as deploy opens it, for a person at a terminal, a script, or one command.
+//! shell: runs an interactive shell, a script or one command in an environment that is prepared as
+//! for a deploy.
 
 use std::{
     collections::BTreeMap,
@@ -31,28 +32,28 @@ use crate::{
     terraform::{PlanMode, PlanRequest},
 };
 
-/// What the person types into.
-enum Way {
-    /// The shell has our terminal, and nobody reads along.
+/// What runs in the environment.
+enum Mode {
+    /// An interactive shell with our terminal. cdflow does not see what it prints.
     Terminal,
-    /// bash reads our standard input.
+    /// bash reads a script from our standard input.
     Script,
     Command(Vec<OsString>),
 }
 
-/// Where the shell, and what it starts, find things.
+/// The files that the shell and its programs use.
 struct Tools {
-    /// First in PATH: the Terraform that was chosen, and `plan`.
+    /// The first folder in PATH: the chosen Terraform, and `plan`.
     bin: PathBuf,
-    /// What bash reads first.
+    /// The start-up file of bash.
     rc: PathBuf,
 }
 
-/// The shell's own exit code.
+/// Returns the exit code of the shell.
 pub(crate) async fn run(mut context: Context, inputs: ShellInputs) -> Result<u8> {
     let ShellInputs { environment, version, command } = inputs;
-    let way = Way::choose(command)?;
-    // What the command prints is standard output, and what we and `terraform init` say is not.
+    let mode = Mode::choose(command)?;
+    // Standard output is for the command; lines of cdflow and `terraform init` are not.
     context.host.log = context.host.log.narrating_all(true);
     let target = Target::resolve(&context, environment)?;
     let record = target.record(&context).await?;
@@ -72,7 +73,7 @@ pub(crate) async fn run(mut context: Context, inputs: ShellInputs) -> Result<u8>
     prepared.terraform.select_workspace().await?;
     let tools = tools(&context, &subject, &prepared)?;
     context.host.interrupt.check("opening the shell")?;
-    let ended = start(&context.host, &prepared, &tools, &way).await?;
+    let ended = start(&context.host, &prepared, &tools, &mode).await?;
     check_state(&prepared)?;
     match context.host.interrupt.requested() {
         Some(exit) => Err(Error::new(
@@ -83,7 +84,7 @@ pub(crate) async fn run(mut context: Context, inputs: ShellInputs) -> Result<u8>
     }
 }
 
-impl Way {
+impl Mode {
     fn choose(command: Vec<OsString>) -> Result<Self> {
         if !command.is_empty() {
             return Ok(Self::Command(command));
@@ -94,8 +95,10 @@ impl Way {
         if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() {
             return Ok(Self::Terminal);
         }
-        Err(Error::input("a shell at a terminal needs all of it, and its output goes elsewhere")
-            .hint("give the shell a script (`< script.sh`), or a command: cdflow shell ENVIRONMENT -- COMMAND"))
+        Err(Error::input(
+            "an interactive shell needs a terminal for its output, and the output is redirected",
+        )
+        .hint("run a script (`< script.sh`) or a command: cdflow shell ENVIRONMENT -- COMMAND"))
     }
 }
 
@@ -105,7 +108,7 @@ fn version_of(
     given: Option<Version>,
 ) -> Result<Version> {
     given.or_else(|| record.deployed().map(|start| start.version.clone())).ok_or_else(|| {
-        Error::input(format!("by the ledger nothing is deployed in `{environment}`"))
+        Error::input(format!("the ledger says that nothing is deployed in `{environment}`"))
             .hint(format!("name the release to work with: cdflow shell {environment} VERSION"))
     })
 }
@@ -128,7 +131,7 @@ fn tools(context: &Context, subject: &Subject<'_>, prepared: &Prepared) -> Resul
     let program = &prepared.tool.program;
     let link = bin.join(prepared.tool.flavor.name());
     std::os::unix::fs::symlink(program, &link)
-        .map_err(|error| Error::io("can't make the link", &link, &error))?;
+        .map_err(|error| Error::io("cannot create the link", &link, &error))?;
 
     let place = format!(
         "{}@{} ({})",
@@ -143,9 +146,9 @@ fn tools(context: &Context, subject: &Subject<'_>, prepared: &Prepared) -> Resul
     Ok(Tools { bin, rc })
 }
 
-/// Names have no character that means something to bash.
+/// Needs no quoting: names have no characters that are special in bash.
 fn rc(place: &str, matched: Matched, is_colored: bool) -> String {
-    // An environment that the scheme names is one that people stand on.
+    // Red for an environment that the account scheme names, because people depend on it.
     let color = if matches!(matched, Matched::ByName) { 31 } else { 36 };
     let prompt = match is_colored {
         true => format!(r"\[\e[1;{color}m\]{place}\[\e[0m\] \W\$ "),
@@ -155,7 +158,7 @@ fn rc(place: &str, matched: Matched, is_colored: bool) -> String {
         "unset BASH_ENV HISTFILE\n\
          case $- in\n\
          *i*) PS1='{prompt}'; shopt -s checkjobs checkwinsize ;;\n\
-         # A cancelled script ends after the command that runs, and runs no further one.\n\
+         # A cancelled script ends after its current command.\n\
          *) trap 'exit 130' INT ;;\n\
          esac\n"
     )
@@ -168,10 +171,10 @@ fn quoted(word: &str) -> String {
 fn write_program(path: &Path, text: &str) -> Result<()> {
     write_new(path, text.as_bytes())?;
     let executable = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
-    executable.map_err(|error| Error::io("can't write", path, &error))
+    executable.map_err(|error| Error::io("cannot write", path, &error))
 }
 
-async fn start(host: &Host, prepared: &Prepared, tools: &Tools, way: &Way) -> Result<Finished> {
+async fn start(host: &Host, prepared: &Prepared, tools: &Tools, mode: &Mode) -> Result<Finished> {
     let mut path = OsString::from(&tools.bin);
     path.push(":");
     path.push(host.environment.get("PATH").unwrap_or("/usr/bin:/bin"));
@@ -179,12 +182,13 @@ async fn start(host: &Host, prepared: &Prepared, tools: &Tools, way: &Way) -> Re
     let common = |env: &mut BTreeMap<OsString, OsString>| {
         env.insert("PATH".into(), path.clone());
     };
-    match way {
-        Way::Terminal => {
-            host.log.note("`plan` plans as deploy does; `exit` ends the shell, and all is removed");
+    match mode {
+        Mode::Terminal => {
+            host.log
+                .note("`plan` plans like a deploy; `exit` ends the shell and removes its files");
             let shell = prepared.terraform.program(&located(OsStr::new("bash"))?, |env| {
                 common(env);
-                // Somebody is there to be asked.
+                // Terraform may ask the person at the terminal.
                 env.remove(OsStr::new("TF_INPUT"));
                 env.remove(OsStr::new("TF_IN_AUTOMATION"));
             });
@@ -193,14 +197,14 @@ async fn start(host: &Host, prepared: &Prepared, tools: &Tools, way: &Way) -> Re
                 .interact(&host.log, &host.interrupt)
                 .await
         }
-        Way::Script => {
+        Mode::Script => {
             let shell = prepared.terraform.program(&located(OsStr::new("bash"))?, |env| {
                 common(env);
                 env.insert("BASH_ENV".into(), tools.rc.clone().into());
             });
             relay(shell.with_our_input(), host).await
         }
-        Way::Command(words) => {
+        Mode::Command(words) => {
             let (name, args) =
                 words.split_first().ok_or_else(|| Error::internal("there is no command"))?;
             let command = prepared.terraform.program(&located(name)?, common).args(args);
@@ -214,32 +218,35 @@ async fn start(host: &Host, prepared: &Prepared, tools: &Tools, way: &Way) -> Re
 }
 
 async fn relay(program: crate::base::process::Program, host: &Host) -> Result<Finished> {
-    // Here standard output is the command's again.
+    // The output of the command goes to standard output.
     let log = host.log.narrating_all(false);
     let (mut out, mut err) = (|line: &str| log.output(line), |line: &str| log.error_output(line));
     program.relay_apart(&host.log, &host.interrupt, [&mut out, &mut err]).await
 }
 
-/// As a shell does: a name is looked for in PATH, a path is taken from the folder it starts in.
+/// Finds a program as a shell does: a name in PATH, a path relative to the folder it starts in.
 fn locate(name: &OsStr, path: &OsStr, folder: &Path) -> Result<PathBuf> {
     let found = match name.to_str() {
         Some(name) if !name.contains('/') => find(name, Some(path)),
         _ => Some(folder.join(name)).filter(|path| path.is_file()),
     };
     found.ok_or_else(|| {
-        Error::input(format!("there is no program `{}`", name.to_string_lossy().escape_debug()))
-            .hint("it is looked for in PATH; a relative path is relative to infra/ of the release")
+        Error::input(format!("program `{}` not found", name.to_string_lossy().escape_debug()))
+            .hint("use a program in PATH, or a path relative to infra/ of the release")
     })
 }
 
-/// A state that Terraform could not save is the last thing to remove.
+/// Keeps the files, and fails, if a command left a state that Terraform could not save.
 fn check_state(prepared: &Prepared) -> Result<()> {
-    let left = prepared.folder.infra.join("errored.tfstate");
-    if !left.exists() {
+    let file = prepared.folder.infra.join("errored.tfstate");
+    if !file.exists() {
         return Ok(());
     }
     prepared.private.keep();
-    Err(Error::new(Exit::StateNotSaved, "a command in the shell could not save the state")
-        .why(format!("Terraform left it in `{}`", left.display()))
-        .hint("save it before anything else is deployed here: `cdflow shell`, and there `terraform state push` with that path"))
+    Err(Error::new(Exit::StateNotSaved, "a command in the shell failed to save the state")
+        .why(format!("Terraform left it in `{}`", file.display()))
+        .hint(
+            "save it before anything else is deployed here: run `cdflow shell`, and in it \
+             `terraform state push` with that path",
+        ))
 }

@@ -1,4 +1,4 @@
-//! A state that Terraform could not save is never lost quietly: it is pushed again, else kept where the message says.
+//! Saves a state that Terraform could not save: pushes it again, or else keeps a copy and names it.
 
 use std::{fs, path::Path};
 
@@ -14,8 +14,9 @@ use crate::{
     services::store::{Content, Metadata, Put},
 };
 
-/// `file` is Terraform's errored.tfstate, `failed` why apply failed. A state that could be saved after all leaves that failure;
-/// one that could not is exit 7 and names the copy.
+/// `file` is Terraform's errored.tfstate, `failed` the error of the apply. Always returns an error:
+/// that of the apply if the state could be saved at the second try, otherwise
+/// `Exit::StateNotSaved` with the place of the copy.
 pub(crate) async fn rescue(
     context: &Context,
     order: &Order<'_>,
@@ -24,43 +25,45 @@ pub(crate) async fn rescue(
     failed: Option<Error>,
 ) -> Result<()> {
     let log = &context.host.log;
-    log.warning("Terraform could not save the state; trying again");
+    log.warning("Terraform failed to save the state; trying again");
     let Err(refused) = prepared.terraform.push_state(file).await else {
-        log.note("the state is saved");
+        log.note("the state is now saved");
         let failed = failed.unwrap_or_else(|| {
-            Error::new(Exit::ApplyFailed, "terraform apply could not save the state at first")
+            Error::new(Exit::ApplyFailed, "terraform apply failed to save the state at first")
         });
-        return Err(failed.hint("the state was saved at the second try"));
+        return Err(failed.hint("deploy again: the state was saved at the second try"));
     };
     let environment = order.environment();
     let copy = keep(context, order, prepared, file).await;
     Err(Error::new(
         Exit::StateNotSaved,
-        format!("the state of `{environment}` could not be saved; a copy is at {copy}"),
+        format!("failed to save the state of `{environment}`; a copy is at {copy}"),
     )
     .why(refused)
-    .hint("mend what keeps the state from being written, and release the lock if one is left")
+    .hint("fix what prevents writing the state, and release the lock if there still is one")
     .hint(format!(
-        "then save the copy with `terraform state push` (docs/terraform.md, \"A state by hand\"; workspace {environment})"
+        "then save the copy with `terraform state push` in the workspace {environment} \
+         (docs/terraform.md)"
     ))
-    .hint("deploy nothing here before that: Terraform would make everything anew"))
+    .hint("do not deploy here before that: Terraform would create every resource again"))
 }
 
-/// Beside the state, else beside cdflow.yml, else where it is.
+/// Copies the file to where the state is, or else to the folder of cdflow.yml, or else keeps the
+/// private folder that it is in. Returns the place.
 async fn keep(context: &Context, order: &Order<'_>, prepared: &Prepared, file: &Path) -> String {
     let log = &context.host.log;
     let kept = match fs::read(file) {
-        Ok(content) => match keep_beside_state(order, prepared, &content).await {
+        Ok(content) => match keep_in_state_storage(order, prepared, &content).await {
             Ok(copy) => Ok(copy),
             Err(error) => {
-                log.warning(&format!("no copy beside the state: {error}"));
-                keep_beside_manifest(context, order, &content)
+                log.warning(&format!("failed to copy the state to its bucket or folder: {error}"));
+                keep_in_component_folder(context, order, &content)
             }
         },
         Err(error) => Err(Error::io("can't read", file, &error)),
     };
     kept.unwrap_or_else(|error| {
-        log.warning(&format!("no copy beside cdflow.yml either: {error}"));
+        log.warning(&format!("failed to copy it to the folder of cdflow.yml: {error}"));
         prepared.private.keep();
         file.display().to_string()
     })
@@ -72,7 +75,7 @@ fn name(order: &Order<'_>) -> String {
     format!("recovery/{}/{}/{time}.tfstate", identity.prefix(), order.environment())
 }
 
-async fn keep_beside_state(
+async fn keep_in_state_storage(
     order: &Order<'_>,
     prepared: &Prepared,
     content: &[u8],
@@ -84,12 +87,16 @@ async fn keep_beside_state(
         .await?
     {
         Put::Created => Ok(store.describe(&key)),
-        Put::Exists => Err(Error::refused(format!("{} exists", store.describe(&key)))),
+        Put::Exists => Err(Error::refused(format!("{} already exists", store.describe(&key)))),
     }
 }
 
-/// The component's folder outlives a container.
-fn keep_beside_manifest(context: &Context, order: &Order<'_>, content: &[u8]) -> Result<String> {
+/// Unlike a temporary folder, the component's folder outlives a container.
+fn keep_in_component_folder(
+    context: &Context,
+    order: &Order<'_>,
+    content: &[u8],
+) -> Result<String> {
     let path = context.folder.join(name(order).replace('/', "-"));
     write_new(&path, content)?;
     Ok(path.display().to_string())

@@ -398,7 +398,7 @@ fn a_state_that_can_not_be_saved_is_kept_beside_it() {
     let (copy, state) = if copy == STATE { (state, copy) } else { (copy, state) };
     assert_eq!(state, STATE);
     output.fails(7).stderr_has(&format!(
-        "error: the state of `ci` could not be saved; a copy is at s3://{}/{copy}",
+        "error: failed to save the state of `ci`; a copy is at s3://{}/{copy}",
         aws.state_bucket()
     ));
     output.stderr_has("terraform state push");
@@ -478,12 +478,9 @@ fn a_role_may_be_renamed_and_an_environment_may_not_move() {
     let output = project.cdflow(["deploy", "ci", "1"]).run();
     output
         .fails(2)
-        .stderr_has(
-            "error: the environment `ci` has moved since this release was \
-    made",
-        )
+        .stderr_has("error: the environment `ci` has moved since the release")
         .stderr_has(&format!(
-            "it was in account {DEV} in eu-west-1, the account scheme now says account \
+            "it was in account {DEV} in eu-west-1, and the account scheme now has it in account \
         555555555555 in eu-west-1"
         ));
 }

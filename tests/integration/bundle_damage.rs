@@ -96,8 +96,8 @@ fn a_replaced_release() {
     project.edit("config/live.json", "Good day", "Evil day").commit("Evil");
     project.release("1");
     let says = [
-        "release 1 is not the one that was deployed to `live`: the ledger has the bundle digest ",
-        "-> somebody replaced a published release",
+        "release 1 has changed since it was deployed to `live`: the ledger records the bundle digest ",
+        "-> find out who replaced a published release",
     ];
     project.refuses(["deploy", "live", "1"], 9, &says);
     project.refuses(["destroy", "live", "--confirm", "live"], 9, &says);

@@ -78,9 +78,7 @@ fn a_life_in_the_classic_layout() {
     assert!(buckets(&aws, account).is_empty());
 
     let output = project.deploy("ci", "1");
-    output.stderr_has(&format!(
-        "there is no state bucket in account {account}, {REGION}: creating one"
-    ));
+    output.stderr_has(&format!("creating a state bucket in account {account}, {REGION}"));
     output
         .stderr_has("creating the lock table terraform_locks")
         .stderr_has("Deployed shop 1 to ci: 1 added");

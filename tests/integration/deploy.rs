@@ -311,12 +311,12 @@ fn destroying_needs_a_second_word() {
     project.refuses(
         ["destroy", "live"],
         3,
-        &["destroying `live`", "must be confirmed", "-> --confirm live"],
+        &["destroying `live`", "must be confirmed", "-> confirm: --confirm live"],
     );
     project.refuses(
         ["destroy", "live", "--confirm", "ci"],
         3,
-        &["--confirm names `ci`", "-> --confirm live"],
+        &["--confirm names `ci`", "-> confirm: --confirm live"],
     );
     // Not the newest release, but the one that is deployed.
     let output = project.cdflow(["destroy", "live", "--confirm", "live"]).run();
@@ -481,10 +481,10 @@ fn a_moved_environment_is_refused_and_a_renamed_account_is_not() {
         scheme["accounts"]["home"]["region"] = "us-east-1".into()
     });
     let says = [
-        "the environment `live` has moved since this release was made",
-        "it was in account (local) in eu-west-1, the account scheme now says account (local) in \
-        us-east-1",
-        "-> make a new release",
+        "the environment `live` has moved since the release",
+        "it was in account (local) in eu-west-1, and the account scheme now has it in account \
+        (local) in us-east-1",
+        "-> release again for the new place",
     ];
     project.refuses(["deploy", "live", "1"], 2, &says);
     project.edit_json("account-scheme.json", |scheme| {
@@ -598,12 +598,12 @@ fn a_state_that_cannot_be_saved_is_kept() {
     let output = project.cdflow(["deploy", "live", "2"]).run();
     output
         .fails(7)
-        .stderr_has("warning: Terraform could not save the state; trying again")
-        .stderr_has("error: the state of `live` could not be saved; a copy is at file:")
+        .stderr_has("warning: Terraform failed to save the state; trying again")
+        .stderr_has("error: failed to save the state of `live`; a copy is at file:")
         .stderr_has(": terraform state push failed: ")
         .stderr_has("-> then save the copy with `terraform state push`")
         .lacks("\u{1b}[")
-        .stderr_has("deploy nothing here before that");
+        .stderr_has("do not deploy here before that");
     let from = output.stderr.find("a copy is at file:").unwrap() + "a copy is at file:".len();
     let copy = output.stderr[from..].split(':').next().unwrap();
     assert!(copy.contains("/recovery/platform/greeting/live/"), "{copy}");
@@ -632,7 +632,7 @@ fn a_state_that_is_saved_at_the_second_try_is_no_loss() {
     let output = project.cdflow(["deploy", "live", "2"]).env("PATH", path).run();
     output
         .fails(6)
-        .stderr_has("the state is saved")
+        .stderr_has("the state is now saved")
         .stderr_has("the state was saved at the second try");
     assert_eq!(
         project.output_of("live", "greeting"),

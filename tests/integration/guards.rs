@@ -32,16 +32,16 @@ fn what_is_protected_is_not_destroyed() {
     let planned = project.cdflow(["deploy", "live", "2", "--plan-only"]).run();
     planned
         .success()
-        .stderr_has("a deploy would be refused: the plan would destroy what is protected");
+        .stderr_has("a deploy would be refused: the plan would destroy protected resources");
     let refused = project.refuses(
         ["deploy", "live", "2"],
         3,
-        &["what is protected", "module.data.terraform_data.events"],
+        &["protected resources", "module.data.terraform_data.events"],
     );
     refused.stderr_has("--allow-destroy 'module.data.terraform_data.events'");
     assert_eq!(state(), before);
     let other = ["deploy", "live", "2", "--allow-destroy", "terraform_data.a"];
-    project.refuses(other, 3, &["what is protected"]);
+    project.refuses(other, 3, &["protected resources"]);
     let allowed = ["deploy", "live", "2", "--allow-destroy", "module.data.terraform_data.events"];
     project.cdflow(allowed).run().success();
     let entry = project.ledger_folder("live").join("9999999997.start.json");
@@ -62,7 +62,7 @@ fn so_many_are_destroyed_and_no_more() {
     project.refuses(
         ["deploy", "live", "2"],
         3,
-        &["would destroy or replace 2 resources, and 0 may be", "terraform_data.a"],
+        &["would destroy or replace 2 resources, but `max-destroy` is 0", "terraform_data.a"],
     );
     project.deploy("ci", "2");
     project.deploy("pr-1", "2").lacks("refused");
@@ -90,7 +90,7 @@ fn the_organisation_has_the_last_word() {
     });
     project.refuses(["deploy", "live", "2"], 3, &["goes to `live` only after `ci`"]);
     project.deploy("ci", "2");
-    project.refuses(["deploy", "live", "2"], 3, &["and 0 may be"]);
+    project.refuses(["deploy", "live", "2"], 3, &["but `max-destroy` is 0"]);
 }
 
 #[test]
@@ -105,16 +105,16 @@ fn a_release_comes_from_the_environment_before() {
     project.refuses(
         refused,
         3,
-        &["release 2 goes to `live` only after `ci`", "cdflow deploy ci 2"],
+        &["release 2 must be deployed to `ci` before `live`", "cdflow deploy ci 2"],
     );
     project.deploy("ci", "1");
-    project.refuses(refused, 3, &["only after `ci`"]);
+    project.refuses(refused, 3, &["must be deployed to `ci` before `live`"]);
     project.cdflow(["deploy", "ci", "2", "--target", "terraform_data.greeting"]).run().success();
-    project.refuses(refused, 3, &["with success and as a whole"]);
+    project.refuses(refused, 3, &["the ledger has no complete, successful deploy of it to `ci`"]);
     let planned = project.cdflow(["deploy", "live", "2", "--plan-only"]).run();
     planned
         .success()
-        .stderr_has("a deploy would be refused: release 2 goes to `live` only after `ci`");
+        .stderr_has("a deploy would be refused: release 2 must be deployed to `ci` before `live`");
     project.deploy("ci", "2");
     project.deploy("live", "2");
 }
@@ -198,7 +198,7 @@ fn labels(github: &GitHub, number: u64, labels: &[&str]) {
 fn refuses(project: &Project, runner: Runner, says: &[&str]) {
     let before = project.snapshot();
     let output = runner.run();
-    output.fails(3).stdout_has("the plan would destroy what is protected");
+    output.fails(3).stdout_has("the plan would destroy protected resources");
     for text in says {
         output.stdout_has(text);
     }
@@ -210,8 +210,8 @@ fn a_label_of_the_pull_request_that_was_merged_allows_it() {
     let (project, github) = merged(LABELLED);
     let deploy = ["deploy", "live", "2"];
     let lacks = [
-        "put the label `may-destroy` on its pull request",
-        "by GitHub's word #7 lacks the label `may-destroy`",
+        "add the label `may-destroy` to the pull request",
+        "according to GitHub, #7 lacks the label `may-destroy`",
     ];
     refuses(&project, pushed(&project, &github, &deploy), &lacks);
     // One that only came along the commit, one that is not merged, and one that was closed.
@@ -235,14 +235,14 @@ fn a_label_of_the_pull_request_that_was_merged_allows_it() {
     drop(world);
     refuses(&project, pushed(&project, &github, &deploy), &lacks);
     let sha = github.world().pull_requests.get_mut(&7).unwrap().merge_commit_sha.take();
-    let none = format!("no merged pull request has made the release's commit {}", project.head());
+    let none = format!("no merged pull request created the release's commit {}", project.head());
     refuses(&project, pushed(&project, &github, &deploy), &[&none]);
     github.world().pull_requests.get_mut(&7).unwrap().merge_commit_sha = sha;
 
     labels(&github, 7, &["other", "May-Destroy"]);
     let allowed = pushed(&project, &github, &deploy).run();
     allowed.success().stdout_has(
-        "::warning::the label `may-destroy` of pull request #7 allows what the guards refuse",
+        "::warning::deploy guards overridden by the label `may-destroy` of pull request #7",
     );
     let (start, _) = &project.ledger_entries("live")[1];
     let by = "the label `may-destroy` of pull request #7";
@@ -287,11 +287,15 @@ fn a_label_of_the_pull_request_that_was_merged_allows_it() {
 fn what_github_does_not_say_allows_nothing() {
     let (project, github) = merged(LABELLED);
     labels(&github, 7, &["may-destroy"]);
-    let unknown = "whether a pull request has the label `may-destroy` is not known";
+    let unknown = "cannot check whether a pull request has the label `may-destroy`";
     let deploy = ["deploy", "live", "2"];
     let no_token = pushed(&project, &github, &deploy).env_remove("GITHUB_TOKEN");
     refuses(&project, no_token, &[unknown, "no token is set"]);
-    project.refuses(deploy, 3, &[unknown, "so this is not a run of GitHub Actions", "what is protected"]);
+    project.refuses(
+        deploy,
+        3,
+        &[unknown, "so this is not a run of GitHub Actions", "protected resources"],
+    );
     for (status, times) in [(403, 1), (404, 1), (422, 1), (500, 4)] {
         github.fault(
             "/commits/",
@@ -316,18 +320,18 @@ fn on_a_pull_request_its_label_counts_as_it_is_now() {
     refuses(
         &project,
         for_pull_request(&project, &github, &deploy),
-        &["by GitHub's word #7 lacks the label"],
+        &["according to GitHub, #7 lacks the label"],
     );
     let planned = for_pull_request(&project, &github, &plan).run();
     planned
         .success()
         .stdout_has("a deploy would be refused")
-        .stdout_has("put the label `may-destroy` on its pull request");
+        .stdout_has("add the label `may-destroy` to the pull request");
     let comment = || github.world().comments.values().next().unwrap().body.clone();
     let caution = "> [!CAUTION]\n> greeting → live: a deploy **would be refused**: the plan would \
-    destroy what is protected";
+    destroy protected resources";
     assert!(
-        comment().contains(caution) && comment().contains("put the label \\`may\\-destroy\\` on"),
+        comment().contains(caution) && comment().contains("add the label \\`may\\-destroy\\` to"),
         "{}",
         comment()
     );
@@ -337,14 +341,18 @@ fn on_a_pull_request_its_label_counts_as_it_is_now() {
         1,
         Fault::Answer { status: 404, headers: vec![], message: "gone" },
     );
-    refuses(&project, for_pull_request(&project, &github, &deploy), &["is not known", "gone"]);
+    refuses(
+        &project,
+        for_pull_request(&project, &github, &deploy),
+        &["cannot check whether", "gone"],
+    );
     let planned = for_pull_request(&project, &github, &plan).run();
     planned
         .success()
-        .stdout_has("of pull request #7 allows what the guards refuse")
+        .stdout_has("deploy guards overridden by the label `may-destroy` of pull request #7")
         .lacks("would be refused");
     assert!(
-        comment().contains("let pass what the guards would have kept")
+        comment().contains("overrode the deploy guards for")
             && !comment().contains("would be refused"),
         "{}",
         comment()
@@ -370,12 +378,12 @@ fn a_label_of_the_component_is_not_for_the_policy() {
     };
     policy(json!({ "max-destroy": 1 }));
     let deploy = ["deploy", "live", "2"];
-    let not_enough = "no label is enough: `policy` of the account scheme refuses it as well";
+    let not_enough = "a label is not enough: `policy` of the account scheme refuses it too";
     refuses(&project, pushed(&project, &github, &deploy), &[not_enough]);
     assert!(github.exchanges("/commits/").is_empty(), "nobody has to be asked");
     policy(json!({ "max-destroy": 1, "allow-destroy-label": "org-destroy" }));
     let both = [
-        "put the labels `may-destroy` and `org-destroy` on its pull request",
+        "add the labels `may-destroy` and `org-destroy` to the pull request",
         "#7 lacks the labels",
     ];
     refuses(&project, pushed(&project, &github, &deploy), &both);

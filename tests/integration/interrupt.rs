@@ -204,10 +204,10 @@ fn check_cancelled(project: &Project, output: &Output) {
         .stderr_has("cancelled: cdflow stops as soon as that is safe")
         .stderr_has("error: cancelled during apply: Terraform stopped and saved the state")
         .stderr_has(&format!(
-            "the stored state of live has serial {}",
+            "the stored state of live has the serial number {}",
             project.state("live").unwrap()["serial"]
         ))
-        .stderr_has("it is not locked")
+        .stderr_has("the state is not locked")
         .lacks("Two interrupts received");
     assert_eq!(output.stdout.matches("Interrupt received").count(), 1, "{output}");
     assert!(project.resources("live").contains(&"terraform_data.greeting".to_owned()), "{output}");

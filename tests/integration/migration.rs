@@ -88,7 +88,7 @@ fn the_state_moves_along_with_the_first_deploy() {
     assert!(aws.keys(&aws.state_bucket()).is_empty());
 
     let output = project.deploy("ci", "2");
-    output.stderr_has("Migrate the state of ci").stderr_has("which stays and is not used any more");
+    output.stderr_has("Migrate the state of ci").stderr_has("which is kept but no longer used");
     output.stderr_has("Deployed shop 2 to ci: 0 added, 1 changed");
     moved.has_moved();
     let state = aws.get_json(&aws.state_bucket(), NEW);

@@ -189,14 +189,14 @@ fn what_was_deployed_before_is_deployed_again() {
     project.refuses(
         rollback,
         2,
-        &["by the ledger nothing is deployed in `live`", "cdflow history live"],
+        &["the ledger says that nothing is deployed in `live`", "cdflow history live"],
     );
     project.release("1");
     project.deploy("live", "1");
     project.refuses(
         rollback,
         2,
-        &["there is nothing to roll `live` back to", "no other version than 1"],
+        &["`live` has no earlier release to roll back to", "a version other than 1"],
     );
     project.edit("config/live.json", "Good day", "Goodbye").commit("Part");
     project.release("2");
@@ -225,17 +225,21 @@ fn what_was_deployed_before_is_deployed_again() {
     let start = project.ledger_folder("live").join("9999999995.start.json");
     let text = fs::read_to_string(&start).unwrap();
     fs::write(&start, text.replace(&digest, &"0".repeat(64))).unwrap();
-    project.refuses(rollback, 9, &["release 2 is not the one that was deployed to `live`"]);
+    project.refuses(rollback, 9, &["release 2 has changed since it was deployed to `live`"]);
     fs::write(&start, text).unwrap();
     fs::remove_file(project.bundle("2")).unwrap();
     project.refuses(
         rollback,
         2,
-        &["release 2, to roll `live` back to, is gone", "greeting-2.zip", "cdflow history live"],
+        &[
+            "release 2, to roll `live` back to, no longer exists",
+            "greeting-2.zip",
+            "cdflow history live",
+        ],
     );
 
     project.cdflow(["destroy", "live", "--confirm", "live"]).run().success();
-    project.refuses(rollback, 2, &["by the ledger nothing is deployed in `live`"]);
+    project.refuses(rollback, 2, &["the ledger says that nothing is deployed in `live`"]);
 }
 
 /// What a failed deploy left half done goes back to what was there, not to what was before that.

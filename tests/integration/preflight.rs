@@ -26,7 +26,7 @@ fn a_zip_that_is_gone_stops_a_deploy_and_a_rollback_but_no_destroy() {
     project.deploy("live", "2");
     let zip = |version: &str| project.store().join("lambda").join(project.release_key(version));
     fs::remove_file(zip("1")).unwrap();
-    let gone = format!("{}` of release 1 is gone", project.release_key("1"));
+    let gone = format!("{}` of release 1 no longer exists", project.release_key("1"));
     let says = ["the function's zip `file:", gone.as_str(), "cdflow release VERSION"];
     for arguments in [
         ["deploy", "live", "1", "--allow-downgrade"].as_slice(),
@@ -55,10 +55,10 @@ fn a_zip_in_s3_that_is_gone_is_named_and_one_that_is_hidden_is_no_reason_to_stop
     aws.rule(json!({ "matching": format!("/{bucket}/{key}"), "times": 2, "status": 403,
         "body": "<Error><Code>AccessDenied</Code><Message>said the test</Message></Error>" }));
     let what = format!("the function's zip `s3://{bucket}/{key}`");
-    let hidden = format!("nobody knows whether {what} is still there");
+    let hidden = format!("cannot check whether {what} still exists");
     project.deploy("ci", "1").stderr_has(&hidden).stderr_has("AccessDenied");
     aws.delete(&bucket, &key);
-    project.refuses(["deploy", "ci", "1"], 2, &[&format!("{what} of release 1 is gone")]);
+    project.refuses(["deploy", "ci", "1"], 2, &[&format!("{what} of release 1 no longer exists")]);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn an_image_that_ecr_has_no_more_stops_a_deploy() {
         "batch_delete_image",
         json!({ "repositoryName": repository, "imageIds": ids }),
     );
-    let gone = format!("the image `{image}` of release 1 is gone");
+    let gone = format!("the image `{image}` of release 1 no longer exists");
     project.refuses(["deploy", "ci", "1"], 2, &[&gone, "make the release again"]).lacks("==> Plan");
 }
 
@@ -107,11 +107,11 @@ fn an_image_in_another_registry_is_looked_for_there() {
         |version: &str| project.cdflow(["deploy", "ci", version, "--allow-downgrade"]).in_lab(lab);
     deploy("1").run().success().lacks("still there");
     deploy("2").run().success().lacks("still there");
-    let warning = format!("nobody knows whether the image `{private}` is still there");
+    let warning = format!("cannot check whether the image `{private}` still exists");
     deploy("3").run().success().stderr_has(&warning).stderr_has("docker login registry.test");
     lab.delete_image("public/preflight", &digest);
     for (version, image) in [("1", local), ("2", tokens)] {
-        let gone = format!("the image `{image}` of release {version} is gone");
+        let gone = format!("the image `{image}` of release {version} no longer exists");
         project.refuses_run(deploy(version), 2, &[&gone]).lacks("==> Plan");
     }
 }
@@ -140,6 +140,6 @@ fn a_registry_that_lets_only_some_in_is_asked_with_docker_s_login() {
         .lacks("still there")
         .lacks(Lab::PASSWORD);
     lab.delete_image("preflight-private", &digest);
-    let gone = format!("the image `{image}` of release 1 is gone");
+    let gone = format!("the image `{image}` of release 1 no longer exists");
     project.refuses_run(project.cdflow(["deploy", "ci", "1"]).in_lab(lab), 2, &[&gone]);
 }

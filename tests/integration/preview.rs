@@ -147,7 +147,7 @@ fn a_preview_comes_and_goes_with_its_pull_request() {
     let entry = &project.ledger_entries("pr-7")[0].0;
     assert_eq!(entry["preview"]["repository"], REPOSITORY_ID);
     // The same once more: the release is there already.
-    up(&project, &github, 2).success().stdout_has("is there already");
+    up(&project, &github, 2).success().stdout_has("is already published");
 
     let told = deployments(&github);
     assert_eq!(
@@ -296,7 +296,7 @@ fn what_was_never_there_or_is_locked_or_lost() {
     // A state alone.
     up(&project, &github, 5).success();
     fs::remove_dir_all(project.ledger_folder("pr-7")).unwrap();
-    down(&project, &github, 6).fails(3).stdout_has("the ledger knows of no deploy there");
+    down(&project, &github, 6).fails(3).stdout_has("the ledger has no deploy to it");
 }
 
 #[test]
@@ -444,7 +444,7 @@ fn on_aws_a_preview_is_in_the_account_that_is_named() {
     close(&github, NUMBER);
     project.edit("cdflow.yml", "account-environment: live", "account-environment: ci");
     let refused = scheduled(&project, &github, &["preview", "reap"]).run();
-    refused.fails(6).stdout_has("is not where previews are made now");
+    refused.fails(6).stdout_has("is not where previews are deployed now");
     project.edit("cdflow.yml", "account-environment: ci", "account-environment: live");
     let reaped = scheduled(&project, &github, &["preview", "reap"]).run();
     reaped

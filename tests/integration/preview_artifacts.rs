@@ -299,9 +299,9 @@ fn an_environment_that_may_not_be_deleted_on_github_stays_without_a_word() {
     // Whoever wants to know it is told; any other trouble is a warning, and no failure.
     up(&project, &github).run().success();
     let told = step(&project, &github, &["preview", "down", "-v"]).run();
-    told.success()
-        .lacks("::warning")
-        .stdout_has("the GitHub environment stays: failed to delete the GitHub environment `pr-7`");
+    told.success().lacks("::warning").stdout_has(
+        "the GitHub environment is kept: failed to delete the GitHub environment `pr-7`",
+    );
     up(&project, &github).run().success();
     github.fault(
         "DELETE /repos",

@@ -105,15 +105,15 @@ fn reap_destroys_what_nobody_needs() {
     project.unchanged_since(&before, &listed);
     let said_of = said(&listed);
     let expected = [
-        ("7", "left: its pull request is open"),
+        ("7", "kept: its pull request is open"),
         ("8", "would be destroyed: its pull request is closed"),
         ("9", "would be destroyed: its pull request is merged"),
-        ("10", "would be destroyed: its pull request is gone"),
+        ("10", "would be destroyed: its pull request does not exist any more"),
         ("11", "would be destroyed: it was not deployed to for"),
-        ("12", "left: the label `keep-preview` keeps it"),
-        ("13", "left: it belongs to another repository"),
-        ("14", "left: `preview up` has not made it"),
-        ("15", "left: only its state tells of it: cdflow destroy pr-15 VERSION"),
+        ("12", "kept: the label `keep-preview` keeps it"),
+        ("13", "kept: it belongs to another repository"),
+        ("14", "kept: it was not created by `preview up`"),
+        ("15", "kept: it has a state but no ledger: cdflow destroy pr-15 VERSION"),
         ("16", "failed: invalid ledger entry"),
         ("17", "failed: failed to read pull request #17"),
     ];
@@ -122,7 +122,7 @@ fn reap_destroys_what_nobody_needs() {
     }
 
     let reaped = scheduled(&project, &github, &["preview", "reap"]).run();
-    reaped.fails(6).stdout_has("2 preview(s) could not be reaped: pr-16, pr-17");
+    reaped.fails(6).stdout_has("failed to reap 2 preview(s): pr-16, pr-17");
     for number in 7..=17 {
         let is_gone = (8..=11).contains(&number);
         assert_eq!(project.state(&format!("pr-{number}")).is_none(), is_gone, "{number}\n{reaped}");
@@ -174,12 +174,12 @@ fn github_is_asked_once_more_before_anything_is_destroyed() {
         ));
     });
     let reaped = running.wait();
-    reaped.fails(6).stdout_has("1 preview(s) could not be reaped: pr-9");
+    reaped.fails(6).stdout_has("failed to reap 1 preview(s): pr-9");
     let said = said(&reaped);
-    assert_eq!(said["8"], "left: its pull request is open");
+    assert_eq!(said["8"], "kept: its pull request is open");
     assert!(said["9"].starts_with("failed: failed to read pull request #9"), "{said:?}");
     assert_eq!(said["10"], "destroyed: its pull request is closed");
-    assert_eq!(said["11"], "left: the label `keep-preview` keeps it");
+    assert_eq!(said["11"], "kept: the label `keep-preview` keeps it");
     for (number, runs) in [(7, 1), (8, 1), (9, 1), (10, 2), (11, 1)] {
         let environment = format!("pr-{number}");
         assert_eq!(project.state(&environment).is_none(), runs == 2, "{number}\n{reaped}");
@@ -233,7 +233,9 @@ fn a_closed_job_that_is_run_again_leaves_the_releases_of_an_open_pull_request() 
     let mut running = up.env("PATH", &pause.path).spawn();
     running.wait_until("plan", |_| pause.is_waiting(1));
     let again = down(&project, &github, 2);
-    again.success().stdout_has("pull request #7 is open: its releases stay until it is closed");
+    again
+        .success()
+        .stdout_has("pull request #7 is open, so its releases are kept until it is closed");
     assert_eq!(releases(&project).len(), 1);
     pause.end();
     running.wait().success();
@@ -249,7 +251,7 @@ fn a_preview_that_is_too_old_goes_and_its_releases_go_with_the_pull_request() {
     fs::write(&start, entry.to_string()).unwrap();
     reap(&project, &github)
         .success()
-        .stdout_has("pull request #7 is open: its releases stay until it is closed");
+        .stdout_has("pull request #7 is open, so its releases are kept until it is closed");
     assert!(project.state("pr-7").is_none() && releases(&project).len() == 1);
     close(&github, NUMBER);
     down(&project, &github, 2).success();
@@ -266,7 +268,7 @@ fn trouble_with_github_keeps_no_preview_alive() {
         refusal(403, "Resource not accessible by integration"),
     );
     let output = down(&project, &github, 2);
-    output.success().stdout_has("whether the pull request was opened again is not known");
+    output.success().stdout_has("cannot check whether the pull request was reopened");
     assert_eq!(project.state("pr-7"), None);
 
     up(&project, &github, 3).success();
@@ -294,7 +296,7 @@ fn not_found_alone_destroys_nothing() {
     assert_eq!(said_of["8"], "destroyed: its pull request is closed");
     // One of the two met the list that was not answered; pull request 9 is gone in truth.
     let reaped = reap(&project, &github);
-    reaped.fails(6).stdout_has("1 preview(s) could not be reaped: pr-7");
+    reaped.fails(6).stdout_has("failed to reap 1 preview(s): pr-7");
     assert!(project.state("pr-9").is_none() && project.state("pr-7").is_some());
     assert_eq!(project.ledger("pr-7").len(), 1);
 }
@@ -314,7 +316,7 @@ fn trouble_in_the_middle_stops_no_other() {
     let reaped = reap(&project, &github);
     reaped
         .fails(6)
-        .stdout_has("2 preview(s) could not be reaped: pr-8, pr-9")
+        .stdout_has("failed to reap 2 preview(s): pr-8, pr-9")
         .stdout_has("failed to read the comments");
     for number in 7..=12 {
         assert_eq!(
@@ -341,7 +343,7 @@ fn what_was_done_outside_of_cdflow() {
     fs::write(&newer, fs::read_to_string(&newer).unwrap().replace("\"format\":1", "\"format\":2"))
         .unwrap();
     let reaped = reap(&project, &github);
-    reaped.fails(6).stdout_has("2 preview(s) could not be reaped: pr-8, pr-9");
+    reaped.fails(6).stdout_has("failed to reap 2 preview(s): pr-8, pr-9");
     let said = said(&reaped);
     assert!(
         said["8"].contains("`pr-8` has no state, but the ledger says that it is deployed"),

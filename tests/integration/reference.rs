@@ -27,8 +27,8 @@ fn a_release_of_the_reference_is_deployed_with_a_warning() {
     let output = project.deploy("live", "1");
     output
         .stderr_has(
-            "warning: this bundle has no manifest.json (another program made it): its \
-        content is unverified",
+            "warning: this bundle has no manifest.json (another program made it), so its \
+        content is not verified",
         )
         .stdout_has("Good day from live.local.example, version 1")
         .stdout_has("inner = \"from within\"")

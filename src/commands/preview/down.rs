@@ -1,4 +1,4 @@
-//! preview down: a pull request's preview is destroyed, with the release that is deployed there.
+//! preview down: destroys the preview of a pull request, with the release that is deployed there.
 
 use crate::{
     base::error::{Error, Exit, Result},
@@ -36,14 +36,16 @@ pub(crate) async fn run(
     destroy(context, target, record, inputs.plan, watch, report).await.map(drop)
 }
 
-/// Whoever destroys a preview by hand means it, whatever the pull request is; a run that was started because it was closed does not,
-/// once it is open again. Without a token nobody can be asked.
+/// Returns the check for a run that was started because the pull request was closed: it must not
+/// destroy the preview of a reopened one. A person who runs the command may. Without a token,
+/// GitHub cannot be asked.
 fn watch(context: &Context, number: u64) -> Option<Watch> {
     of_event(context).filter(|change| change.number == number && !change.is_open())?;
     Api::of(&context.host, context.github_token.as_ref()).ok().map(|_| Watch::Closed(number))
 }
 
-/// Safe to be done twice, also at once. Why it was left as it is; None when it is gone.
+/// Destroys the preview, even if another run does the same at the same time. Returns why it was
+/// kept, or None.
 pub(crate) async fn destroy(
     context: &Context,
     target: Target<'_>,
@@ -56,7 +58,7 @@ pub(crate) async fn destroy(
     let environment = &target.environment.clone();
     report.set_subject(environment, None);
     let Some(deployed) = record.deployed().cloned() else {
-        return nothing(context, environment, &record, is_plan, watch.as_ref(), report)
+        return nothing_to_destroy(context, environment, &record, is_plan, watch.as_ref(), report)
             .await
             .map(|()| None);
     };
@@ -70,14 +72,15 @@ pub(crate) async fn destroy(
     };
     match deploy::run(context, order, report).await {
         Err(error)
-            if !is_somebody_elses(&error)
-                || !recording::is_destroyed(context, environment).await? =>
+            if !can_be_a_race(&error) || !recording::is_destroyed(context, environment).await? =>
         {
             return Err(error);
         }
         Err(_) => {
             report.outcome = Outcome::Destroyed;
-            context.host.log.done(&format!("Another run has destroyed {environment} meanwhile"));
+            context.host.log.done(&format!(
+                "Nothing to destroy: another run destroyed {environment} at the same time"
+            ));
         }
         Ok(Some(why)) => return Ok(Some(why)),
         Ok(None) => {}
@@ -88,7 +91,7 @@ pub(crate) async fn destroy(
     Ok(None)
 }
 
-async fn nothing(
+async fn nothing_to_destroy(
     context: &Context,
     environment: &Environment,
     record: &Record,
@@ -98,14 +101,14 @@ async fn nothing(
 ) -> Result<()> {
     if !record.is_destroyed() && location::has_state(context, environment).await? {
         return Err(Error::refused(format!(
-            "`{environment}` has a state, but the ledger knows of no deploy there"
+            "`{environment}` has a state, but the ledger has no deploy to it"
         ))
-        .why("which release it must be destroyed with is not known")
+        .why("the release to destroy it with is unknown")
         .hint(format!("name the release: cdflow destroy {environment} VERSION")));
     }
     report.outcome = Outcome::Destroyed;
     let why = if record.is_destroyed() { "is already destroyed" } else { "never existed" };
-    // A comment about what never was would be noise.
+    // A comment about an environment that never existed would be noise.
     if !record.is_destroyed() {
         report.environment = None;
     }
@@ -116,7 +119,8 @@ async fn nothing(
     }
 }
 
-/// Where the account scheme or `preview.account-environment` has changed since, Terraform would look in the wrong account.
+/// Fails if the account scheme or `preview.account-environment` has changed since the deploy:
+/// Terraform would look in the wrong account.
 fn check_place(target: &Target<'_>, deployed: &Start) -> Result<()> {
     let Target { environment, account, .. } = target;
     let is_same_account =
@@ -127,22 +131,28 @@ fn check_place(target: &Target<'_>, deployed: &Start) -> Result<()> {
     let place = |id: &Option<String>, region: &str| {
         format!("{} in {region}", id.as_deref().unwrap_or("(local)"))
     };
-    Err(Error::refused(format!("the preview `{environment}` is not where previews are made now"))
-        .why(format!(
-            "it was deployed to the account {}; now that is {}",
-            place(&deployed.account, &deployed.region),
-            place(&account.id, &account.region)
-        ))
-        .hint("set `preview.account-environment` of cdflow.yml back, destroy the previews, and change it then"))
+    Err(Error::refused(format!(
+        "the preview `{environment}` is not where previews are deployed now"
+    ))
+    .why(format!(
+        "it was deployed to the account {}; previews now use {}",
+        place(&deployed.account, &deployed.region),
+        place(&account.id, &account.region)
+    ))
+    .hint(
+        "restore `preview.account-environment` in cdflow.yml, destroy the previews, and only then \
+             change it",
+    ))
 }
 
-/// What another run that destroys at the same moment would lead to: no state any more, or one that the plan is not for.
-fn is_somebody_elses(error: &Error) -> bool {
+/// Whether another run that destroys at the same time can cause the error: the state is missing, or
+/// has changed since the plan.
+fn can_be_a_race(error: &Error) -> bool {
     [Exit::Refused, Exit::PlanFailed, Exit::ApplyFailed, Exit::Integrity].contains(&error.exit())
 }
 
-/// Asked once more, because a run may find the environment gone long before: the releases of an open pull request may be what
-/// `preview up` has just made, and no ledger tells of them yet.
+/// Deletes the releases of the preview if cdflow.yml says so. Keeps them if the pull request is
+/// open: `preview up` might have just published one that is not in the ledger yet.
 async fn delete_releases(
     context: &Context,
     environment: &Environment,
@@ -154,10 +164,9 @@ async fn delete_releases(
     if let Some(watch) = watch
         && let Some(number) = watch.open(context, environment).await
     {
-        context
-            .host
-            .log
-            .note(&format!("pull request #{number} is open: its releases stay until it is closed"));
+        context.host.log.note(&format!(
+            "pull request #{number} is open, so its releases are kept until it is closed"
+        ));
         return Ok(());
     }
     prune::of_preview(context, environment).await

@@ -1,4 +1,4 @@
-//! preview: an environment per pull request, which comes and goes with it.
+//! preview: an environment per pull request, deployed with its commits and destroyed at its end.
 
 mod down;
 mod reap;

@@ -1,4 +1,4 @@
-//! preview reap: the previews that nobody needs any more are destroyed, also those whose `closed` event never came.
+//! preview reap: destroys expired previews, including those whose `closed` event was lost.
 
 use std::{fmt, sync::Arc, time::Instant};
 
@@ -16,7 +16,7 @@ use crate::{
     deploy::{
         ledger::{self, Ledger, Record},
         preview::{
-            expiry::{Fate, Judge, Reason},
+            expiry::{Expiry, ExpiryCheck, ExpiryReason},
             watch::Watch,
         },
         state::location,
@@ -25,23 +25,23 @@ use crate::{
     report::{Commenter, Report},
 };
 
-/// Each is a Terraform.
+/// How many previews are destroyed at the same time. Each is a Terraform process.
 const AT_ONCE: usize = 4;
 
-/// What became of a preview.
-enum End {
-    Left(String),
-    WouldGo(Reason),
-    Destroyed(Reason),
-    /// Another run has its state.
+/// What happened to a preview.
+enum ReapOutcome {
+    Kept(String),
+    WouldBeDestroyed(ExpiryReason),
+    Destroyed(ExpiryReason),
+    /// Another run has locked its state.
     Locked,
     Failed(Error),
 }
 
 struct Reaper<'a> {
     context: &'a Context,
-    judge: Arc<Judge>,
-    /// None where no comments are wanted.
+    check: Arc<ExpiryCheck>,
+    /// None if comments are disabled.
     commenter: Option<Commenter>,
     dry_run: bool,
 }
@@ -52,19 +52,19 @@ pub(crate) async fn run(
     report: &mut Report,
 ) -> Result<()> {
     let (log, interrupt) = (&context.host.log, &context.host.interrupt);
-    let judge = Arc::new(Judge::new(context).await?);
+    let check = Arc::new(ExpiryCheck::new(context).await?);
     let listing = Ledger::environments(&context.store, &context.identity);
     let mut previews = interrupt.or_cancel("reading the ledger", listing).await?;
     previews.retain(Environment::is_preview);
     let commenter = Commenter::of(&context.host, &context.reporting);
-    let reaper = &Reaper { context, judge, commenter, dry_run: inputs.dry_run };
-    // None waits for one that was begun before it.
+    let reaper = &Reaper { context, check, commenter, dry_run: inputs.dry_run };
+    // A preview does not wait for one that was started before it.
     let ended = stream::iter(previews.iter().enumerate())
         .map(|(at, environment)| async move { (at, environment, reaper.one(environment).await) })
         .buffer_unordered(AT_ONCE);
     let mut ended: Vec<_> = ended.collect().await;
     ended.sort_by_key(|(at, ..)| *at);
-    let mut ends: Vec<(Environment, End)> = ended
+    let mut ends: Vec<(Environment, ReapOutcome)> = ended
         .into_iter()
         .filter_map(|(_, environment, end)| Some((environment.clone(), end?)))
         .collect();
@@ -77,26 +77,26 @@ pub(crate) async fn run(
     conclude(context, &ends, inputs.dry_run)
 }
 
-fn conclude(context: &Context, ends: &[(Environment, End)], dry_run: bool) -> Result<()> {
-    let count = |is: fn(&End) -> bool| ends.iter().filter(|(_, end)| is(end)).count();
+fn conclude(context: &Context, ends: &[(Environment, ReapOutcome)], dry_run: bool) -> Result<()> {
+    let count = |is: fn(&ReapOutcome) -> bool| ends.iter().filter(|(_, end)| is(end)).count();
     let failed: Vec<&str> = ends
         .iter()
-        .filter(|(_, end)| matches!(end, End::Failed(_)))
+        .filter(|(_, end)| matches!(end, ReapOutcome::Failed(_)))
         .map(|(name, _)| name.as_str())
         .collect();
-    let destroyed = count(|end| matches!(end, End::Destroyed(_)));
+    let destroyed = count(|end| matches!(end, ReapOutcome::Destroyed(_)));
     if !failed.is_empty() {
         return Err(Error::new(
             Exit::ApplyFailed,
-            format!("{} preview(s) could not be reaped: {}", failed.len(), failed.join(", ")),
+            format!("failed to reap {} preview(s): {}", failed.len(), failed.join(", ")),
         )
-        .why(format!("{destroyed} other(s) were destroyed; the reasons are above"))
-        .hint("run it again: what is gone is gone, and the rest is tried once more"));
+        .why(format!("{destroyed} other(s) were destroyed; see the errors above"))
+        .hint("run it again to retry the failed previews"));
     }
     context.host.log.done(&match dry_run {
         true => format!(
             "Would destroy {} of {} preview(s)",
-            count(|end| matches!(end, End::WouldGo(_))),
+            count(|end| matches!(end, ReapOutcome::WouldBeDestroyed(_))),
             ends.len()
         ),
         false => format!("Destroyed {destroyed} of {} preview(s)", ends.len()),
@@ -114,30 +114,34 @@ fn page(rows: &[[String; 2]]) -> String {
 }
 
 impl Reaper<'_> {
-    /// None where nothing is.
-    async fn one(&self, environment: &Environment) -> Option<End> {
+    /// Returns None if nothing is deployed.
+    async fn one(&self, environment: &Environment) -> Option<ReapOutcome> {
         let context = self.context.labelled(environment.as_str());
         match self.reap(&context, environment).await {
             Ok(end) => end,
             Err(error) if error.exit() == Exit::Locked => {
-                context.host.log.note("locked by another run: left to it");
-                Some(End::Locked)
+                context.host.log.note("skipped, because another run has locked it");
+                Some(ReapOutcome::Locked)
             }
             Err(error) => {
                 context.host.log.warning(&error.to_string());
-                Some(End::Failed(error))
+                Some(ReapOutcome::Failed(error))
             }
         }
     }
 
-    async fn reap(&self, context: &Context, environment: &Environment) -> Result<Option<End>> {
+    async fn reap(
+        &self,
+        context: &Context,
+        environment: &Environment,
+    ) -> Result<Option<ReapOutcome>> {
         context.host.interrupt.check("reaping more previews")?;
         let record = ledger::record(context, environment).await?;
-        Ok(match self.judge.fate(context, environment, &record).await? {
-            Fate::Gone => None,
-            Fate::Stays(why) => Some(End::Left(why)),
-            Fate::Due(why) if self.dry_run => Some(End::WouldGo(why)),
-            Fate::Due(why) => {
+        Ok(match self.check.of(context, environment, &record).await? {
+            Expiry::NotDeployed => None,
+            Expiry::Kept(why) => Some(ReapOutcome::Kept(why)),
+            Expiry::Expired(why) if self.dry_run => Some(ReapOutcome::WouldBeDestroyed(why)),
+            Expiry::Expired(why) => {
                 context.host.log.note(&why.to_string());
                 Some(self.destroy(context, environment, record, why).await?)
             }
@@ -149,44 +153,44 @@ impl Reaper<'_> {
         context: &Context,
         environment: &Environment,
         record: Record,
-        why: Reason,
-    ) -> Result<End> {
+        why: ExpiryReason,
+    ) -> Result<ReapOutcome> {
         let (started, mut report) = (Instant::now(), Report::of(context.host.run.as_deref()));
         report.command = "preview reap".to_owned();
         report.component = Some(context.identity.component.to_string());
         report.team = Some(context.identity.team.to_string());
-        // What is checked out is not what was deployed.
+        // The deployed commit, which is not the one that is checked out.
         report.commit =
             record.deployed().and_then(|deployed| Some(deployed.preview.as_ref()?.sha.clone()));
-        let watch = Some(Watch::Due(self.judge.clone()));
+        let watch = Some(Watch::Expired(self.check.clone()));
         let plan = PlanInputs::default();
         let done = match Target::resolve(context, environment.clone()) {
             Ok(target) => down::destroy(context, target, record, plan, watch, &mut report).await,
             Err(error) => Err(error),
         };
-        if let Ok(Some(left)) = done {
-            return Ok(End::Left(left));
+        if let Ok(Some(why)) = done {
+            return Ok(ReapOutcome::Kept(why));
         }
         report.end(done.as_ref().err(), started.elapsed(), &context.host.log.redactor);
-        // What somebody else is at is theirs to tell; and where the pull request is gone, nobody would read it.
+        // The run that has the lock reports for itself, and a pull request that does not exist has
+        // no comments.
         if done.as_ref().err().map(Error::exit) != Some(Exit::Locked)
-            && why != Reason::Unknown
+            && why != ExpiryReason::NotFound
             && let (Some(commenter), Some(number)) = (&self.commenter, environment.pull_request())
         {
             commenter.write(number, report).await;
         }
-        done.map(|_| End::Destroyed(why))
+        done.map(|_| ReapOutcome::Destroyed(why))
     }
 
-    /// Whose they are, and which release they are to be destroyed with, nobody knows: so they are only told.
-    async fn state_alone(&self, known: &[Environment]) -> Vec<(Environment, End)> {
+    /// Lists previews that have a state but no ledger. Their pull request and their release are
+    /// unknown, so they are kept.
+    async fn state_alone(&self, known: &[Environment]) -> Vec<(Environment, ReapOutcome)> {
         let log = &self.context.host.log;
         let found = match location::previews(self.context).await {
             Ok(found) => found,
             Err(error) => {
-                log.warning(&format!(
-                    "previews that only their state tells of are not listed: {error}"
-                ));
+                log.warning(&format!("cannot list previews that have only a state: {error}"));
                 Vec::new()
             }
         };
@@ -194,18 +198,18 @@ impl Reaper<'_> {
         unknown
             .map(|environment| {
                 let why =
-                    format!("only its state tells of it: cdflow destroy {environment} VERSION");
-                (environment, End::Left(why))
+                    format!("it has a state but no ledger: cdflow destroy {environment} VERSION");
+                (environment, ReapOutcome::Kept(why))
             })
             .collect()
     }
 }
 
-impl fmt::Display for End {
+impl fmt::Display for ReapOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Left(why) => write!(f, "left: {why}"),
-            Self::WouldGo(why) => write!(f, "would be destroyed: {why}"),
+            Self::Kept(why) => write!(f, "kept: {why}"),
+            Self::WouldBeDestroyed(why) => write!(f, "would be destroyed: {why}"),
             Self::Destroyed(why) => write!(f, "destroyed: {why}"),
             Self::Locked => f.write_str("skipped: locked by another run"),
             Self::Failed(error) => write!(f, "failed: {}", error.story()),

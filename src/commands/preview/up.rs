@@ -1,4 +1,4 @@
-//! preview up: the newest commit of a pull request is released and deployed.
+//! preview up: releases and deploys the newest commit of a pull request.
 
 use jiff::Timestamp;
 
@@ -33,8 +33,10 @@ pub(crate) async fn run(
     let number = number(context, inputs.pull_request)?;
     let target = Target::resolve(context, Environment::of_pull_request(number))?;
     let change = pull_request::find(context, number).await?;
-    if let Some(why) = pull_request::unwanted(&change, context, &context.manifest.preview).await? {
-        log.done(&format!("No preview of pull request #{number}: {why}"));
+    if let Some(why) =
+        pull_request::reason_for_none(&change, context, &context.manifest.preview).await?
+    {
+        log.done(&format!("No preview for pull request #{number}: {why}"));
         return Ok(());
     }
     let commit = checked_out(context).await?;
@@ -42,9 +44,9 @@ pub(crate) async fn run(
     report.set_subject(&target.environment, Some(&version));
     let newest =
         Newest { number, sha: commit_of_change(context, number).unwrap_or_else(|| commit.clone()) };
-    if let Some(why) = newest.judge(change.is_open(), &change.head.sha) {
+    if let Some(why) = newest.superseded(change.is_open(), &change.head.sha) {
         report.outcome = Outcome::Superseded;
-        log.done(&format!("Nothing was done: {why}"));
+        log.done(&format!("Nothing to do: {why}"));
         return Ok(());
     }
     let record = target.record(context).await?;
@@ -71,12 +73,12 @@ async fn checked_out(context: &Context) -> Result<String> {
     Ok(git.checkout(&context.folder).await?.commit)
 }
 
-/// What is checked out may be a merge of it.
+/// Returns the commit of the pull request; the checkout might be of a merge commit.
 fn commit_of_change(context: &Context, number: u64) -> Option<String> {
     of_event(context).filter(|change| change.number == number).map(|change| change.head.sha.clone())
 }
 
-/// A job that is run again has the release that is there.
+/// Releases unless the version is already published, as it is if a job is run again.
 async fn release_once(
     context: &Context,
     version: &Version,
@@ -91,7 +93,7 @@ async fn release_once(
         .or_cancel("looking for the release", context.store.head(&key))
         .await?;
     if found.is_some() {
-        context.host.log.note(&format!("release {version} is there already"));
+        context.host.log.note(&format!("release {version} is already published"));
         return Ok(());
     }
     let inputs = ReleaseInputs {

@@ -1,4 +1,5 @@
-//! Who allows a plan to destroy what the guards would keep: somebody by addresses, or a pull request by its label.
+//! Overrides of the plan's guards: by addresses in `--allow-destroy`, or by the label of a pull
+//! request.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ use crate::{
     terraform::output::changes::Changes,
 };
 
-/// What is destroyed in spite of the guards, and why that is fine. For the ledger.
+/// What is destroyed despite the guards, and what allowed it. The ledger records both.
 #[derive(Default)]
 pub(crate) struct GuardOverride {
     pub(crate) addresses: Vec<String>,
@@ -22,20 +23,18 @@ impl GuardOverride {
     /// The sentence of the report; None if nothing was overridden.
     pub(crate) fn summary(&self) -> Option<String> {
         let by = self.by.as_ref()?;
-        Some(format!(
-            "{by} let pass what the guards would have kept: {}",
-            plan::shown(&self.addresses)
-        ))
+        Some(format!("{by} overrode the deploy guards for: {}", plan::shown(&self.addresses)))
     }
 }
 
-/// The pull requests that count, or why there are none.
-enum Asked {
-    Found(Vec<PullRequest>),
+/// The pull requests whose labels count, or why there are none.
+enum LabelSource {
+    PullRequests(Vec<PullRequest>),
     None(String),
 }
 
-/// GitHub is asked only where a label would help. Whatever it doesn't say for certain allows nothing.
+/// Evaluates the guards. GitHub is asked only if a label could override them, and an answer that is
+/// not certain overrides nothing.
 pub(crate) async fn judge(
     context: &Context,
     order: &Order<'_>,
@@ -61,13 +60,13 @@ pub(crate) async fn judge(
             context
                 .host
                 .log
-                .warning(&format!("whether a pull request has {named} is not known: {trouble}"));
+                .warning(&format!("cannot check whether a pull request has {named}: {trouble}"));
             return Err(refused);
         }
     };
     let found = match asked {
-        Asked::Found(found) => found,
-        Asked::None(why) => return Err(refused.hint(why)),
+        LabelSource::PullRequests(found) => found,
+        LabelSource::None(why) => return Err(refused.hint(why)),
     };
     match found.iter().find(|it| labels.iter().all(|label| it.has_label(label))) {
         Some(found) => allowed_by(context, order, changes, &labels, found.number),
@@ -75,25 +74,26 @@ pub(crate) async fn judge(
     }
 }
 
-/// The pull request that the run is for. A run for none deploys what was merged: then the one that made the release's commit.
-async fn ask(context: &Context, prepared: &Prepared) -> Result<Asked, GitHubError> {
+/// Returns the pull request of the run. A run for none deploys what was merged: then the pull
+/// request whose merge created the release's commit counts.
+async fn ask(context: &Context, prepared: &Prepared) -> Result<LabelSource, GitHubError> {
     let api = Api::of(&context.host, context.github_token.as_ref())?;
-    // The event tells which labels there were when it was sent; they may have been taken away since.
+    // The event has the labels of the moment when it was sent; some might have been removed since.
     if let Some(of_event) = context.host.github().and_then(|run| run.pull_request.as_ref()) {
         let found = api.pull_request(of_event.number).await?;
-        return Ok(Asked::Found(vec![found]));
+        return Ok(LabelSource::PullRequests(vec![found]));
     }
     let Some(commit) = prepared.facts.commit() else {
-        return Ok(Asked::None(
-            "whose label counts is not known: the release doesn't tell its commit".to_owned(),
+        return Ok(LabelSource::None(
+            "no label counts, because the release does not record its commit".to_owned(),
         ));
     };
     let found = api.merged_as(commit).await?;
     Ok(match found.is_empty() {
-        true => Asked::None(format!(
-            "no label counts: no merged pull request has made the release's commit {commit}"
+        true => LabelSource::None(format!(
+            "no label counts, because no merged pull request created the release's commit {commit}"
         )),
-        false => Asked::Found(found),
+        false => LabelSource::PullRequests(found),
     })
 }
 
@@ -109,7 +109,7 @@ fn allowed_by(
     context
         .host
         .log
-        .warning(&format!("{by_label} allows what the guards refuse: {}", plan::shown(&addresses)));
+        .warning(&format!("deploy guards overridden by {by_label}: {}", plan::shown(&addresses)));
     let by_address = addresses.iter().any(|address| order.allow_destroy.contains(address));
     let by = if by_address { format!("--allow-destroy, and {by_label}") } else { by_label };
     Ok(GuardOverride { addresses, by: Some(by) })
@@ -119,7 +119,7 @@ fn lacking(refused: Error, found: &[PullRequest], labels: &BTreeSet<String>) -> 
     let numbers: Vec<String> = found.iter().map(|it| format!("#{}", it.number)).collect();
     let lacks = if numbers.len() == 1 { "lacks" } else { "each lack" };
     refused.hint(format!(
-        "by GitHub's word {} {lacks} {}",
+        "label the pull request: according to GitHub, {} {lacks} {}",
         numbers.join(" and "),
         plan::named(labels)
     ))

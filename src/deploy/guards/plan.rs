@@ -1,4 +1,4 @@
-//! Whether a plan may be applied: judged from the plan's JSON, never from its text.
+//! The guards `protect` and `max-destroy`, evaluated on the plan's JSON and never on its text.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,11 @@ use crate::{
     terraform::output::changes::{ChangeAction, Changes, ResourceChange},
 };
 
-/// So many addresses stand in a message.
+/// How many addresses a message lists.
 const SHOWN: usize = 20;
 
-/// The addresses whose destruction is protected or beyond the limit, and was allowed by name. Refused if one was not.
+/// Returns the addresses that are destroyed despite a guard, because `allowed` names them. Fails
+/// with `Exit::Refused` if a guard keeps any other address.
 pub(crate) fn judge(
     changes: &Changes,
     limits: &Effective,
@@ -25,13 +26,13 @@ pub(crate) fn judge(
         others.iter().copied().filter(|change| is_protected(change, limits)).collect();
     if !protected.is_empty() {
         let refused =
-            Error::refused("the plan would destroy what is protected").why(list(&protected));
+            Error::refused("the plan would destroy protected resources").why(list(&protected));
         return Err(by_label(refused.hint(allow(&protected)), changes, limits, allowed));
     }
     if let Some(limit) = limits.max_destroy().filter(|limit| others.len() > *limit) {
         let count = resources(others.len());
         let refused = Error::refused(format!(
-            "the plan would destroy or replace {count}, and {limit} may be (`max-destroy`)"
+            "the plan would destroy or replace {count}, but `max-destroy` is {limit}"
         ));
         return Err(by_label(
             refused.why(list(&others)).hint(allow(&others)),
@@ -45,7 +46,7 @@ pub(crate) fn judge(
     Ok(counted.map(|change| change.address.clone()).collect())
 }
 
-/// The labels of a pull request that together let the plan pass; empty where there are none that do.
+/// Returns the labels of a pull request that together override the guards; empty if none do.
 pub(crate) fn labels(
     changes: &Changes,
     limits: &Effective,
@@ -56,13 +57,13 @@ pub(crate) fn labels(
     refusing.collect::<Option<_>>().unwrap_or_default()
 }
 
-/// All that the plan destroys and the limits would keep, as if each address were allowed.
+/// Returns every address that the plan destroys despite a guard, as if each were allowed.
 pub(crate) fn overridden(changes: &Changes, limits: &Effective) -> Result<Vec<String>> {
     let doomed = changes.resources.iter().filter(|change| destroys(change.action));
     judge(changes, limits, &doomed.map(|change| change.address.clone()).collect::<Vec<_>>())
 }
 
-/// Addresses in a message, in the room that there is.
+/// Lists addresses in a message, at most 20.
 pub(crate) fn shown(addresses: &[String]) -> String {
     let mut text = addresses.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     if addresses.len() > SHOWN {
@@ -71,7 +72,7 @@ pub(crate) fn shown(addresses: &[String]) -> String {
     text
 }
 
-/// A plan is within all bounds if it is within each.
+/// Returns the guards of each file that refuse the plan.
 fn refusing<'l>(changes: &Changes, limits: &'l Effective, allowed: &[String]) -> Vec<&'l Bounds> {
     let others: Vec<&ResourceChange> = changes
         .resources
@@ -87,7 +88,7 @@ fn refusing<'l>(changes: &Changes, limits: &'l Effective, allowed: &[String]) ->
     limits.bounds.iter().filter(|bounds| refuses(bounds)).collect()
 }
 
-/// Says which label would do, where one is configured.
+/// Adds which label would override the guards, if one is configured.
 fn by_label(refused: Error, changes: &Changes, limits: &Effective, allowed: &[String]) -> Error {
     let bounds = refusing(changes, limits, allowed);
     if bounds.iter().all(|bounds| bounds.label.is_none()) {
@@ -95,16 +96,17 @@ fn by_label(refused: Error, changes: &Changes, limits: &Effective, allowed: &[St
     }
     let labels = labels(changes, limits, allowed);
     match labels.is_empty() {
-        false => {
-            refused.hint(format!("or for all of it: put {} on its pull request", named(&labels)))
-        }
+        false => refused
+            .hint(format!("or allow all of them: add {} to the pull request", named(&labels))),
         true if bounds
             .iter()
             .any(|bounds| bounds.label.is_none() && bounds.source == Source::Policy) =>
         {
-            refused.hint("no label is enough: `policy` of the account scheme refuses it as well")
+            refused.hint("a label is not enough: `policy` of the account scheme refuses it too")
         }
-        true => refused.hint("no label is enough: cdflow.yml refuses it as well, and names none"),
+        true => {
+            refused.hint("a label is not enough: cdflow.yml refuses it too, and names no label")
+        }
     }
 }
 
@@ -115,7 +117,7 @@ pub(crate) fn named(labels: &BTreeSet<String>) -> String {
     format!("the label{} {}", if quoted.len() == 1 { "" } else { "s" }, quoted.join(" and "))
 }
 
-/// A replacement destroys as well.
+/// A replacement destroys too.
 fn destroys(action: ChangeAction) -> bool {
     matches!(action, ChangeAction::Delete | ChangeAction::Replace)
 }
@@ -124,7 +126,7 @@ fn is_protected(change: &ResourceChange, limits: &Effective) -> bool {
     addresses(change).any(|address| limits.protects(address, &change.kind))
 }
 
-/// That before a move as well: a `moved` block does not take the protection away.
+/// Includes the address before a move: a `moved` block does not remove the protection.
 fn addresses(change: &ResourceChange) -> impl Iterator<Item = &String> {
     std::iter::once(&change.address).chain(&change.moved_from)
 }
@@ -144,7 +146,8 @@ fn list(changes: &[&ResourceChange]) -> String {
 fn allow(changes: &[&ResourceChange]) -> String {
     let first = changes.first().map_or("ADDRESS", |change| change.address.as_str());
     format!(
-        "if that is meant, allow each by its address: --allow-destroy '{first}' (the Action's input `allow-destroy`)"
+        "allow each address if that is intended: --allow-destroy '{first}' \
+         (the Action's input `allow-destroy`)"
     )
 }
 
@@ -213,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_protected_stays() {
+    fn protected_resources_are_kept() {
         let plan = changes(&[
             ("db.main", ChangeAction::Replace),
             ("web.a", ChangeAction::Delete),
@@ -237,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_move_takes_no_protection_away() {
+    fn a_move_does_not_remove_protection() {
         let mut plan = changes(&[("db.new", ChangeAction::Replace)]);
         plan.resources[0].moved_from = Some("module.data.db.main".to_owned());
         assert!(judge(&plan, &limits(None, &["module.data"]), &[]).is_err());
@@ -248,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_and_no_more() {
+    fn at_most_max_destroy_resources() {
         let plan = changes(&[
             ("a.1", ChangeAction::Delete),
             ("a.2", ChangeAction::Replace),
@@ -257,7 +260,7 @@ mod tests {
         assert!(judge(&plan, &limits(Some(3), &[]), &[]).unwrap().is_empty());
         let refused = judge(&plan, &limits(Some(2), &[]), &[]).unwrap_err().to_string();
         assert!(
-            refused.contains("3 resources, and 2 may be")
+            refused.contains("3 resources, but `max-destroy` is 2")
                 && refused.contains("a.1, a.2 (replaced), a.3"),
             "{refused}"
         );

@@ -1,4 +1,4 @@
-//! What must be true of a release before it is deployed to an environment; asked before anything is fetched.
+//! Guards of the release, evaluated before it is fetched: downgrade protection and `requires`.
 
 use crate::{
     base::error::{Error, Result},
@@ -11,7 +11,7 @@ use crate::{
     release::published::Published,
 };
 
-/// An older release does not replace a newer one by accident: a run that was slow, or was run again.
+/// Refuses a release that is older than the deployed one, for example from a slow or repeated run.
 pub(crate) async fn not_older(
     context: &Context,
     environment: &Environment,
@@ -24,18 +24,20 @@ pub(crate) async fn not_older(
     }
 }
 
-/// The same once more, of what others have begun while we planned: `seen` is the newest run that [`not_older`] knew of. Who
-/// begins after this has planned with the state as it was before, and Terraform refuses the later of the two.
+/// Checks again, against the deploys that began during the plan. `newest_known` is the newest run
+/// that [`not_older`] saw. A run that begins even later has planned with the old state, and
+/// Terraform rejects the second of two such plans.
 pub(crate) async fn still_not_older(
     context: &Context,
     environment: &Environment,
     version: &Version,
-    seen: u64,
+    newest_known: u64,
 ) -> Result<()> {
     let record = ledger::record(context, environment).await?;
     let unfinished = record.unsettled.iter().filter(|entry| entry.end.is_none());
     let since = record.settled.iter().chain(unfinished).map(|entry| &entry.start);
-    for start in since.filter(|start| start.number > seen && start.action == Action::Deploy) {
+    for start in since.filter(|start| start.number > newest_known && start.action == Action::Deploy)
+    {
         older_than(context, environment, version, start).await?;
     }
     Ok(())
@@ -52,7 +54,7 @@ async fn older_than(
     }
     let (ours, theirs) =
         (published_at(context, version).await?, published_at(context, &there.version).await?);
-    // A release that is gone can't be compared.
+    // A deleted release has no date to compare.
     let (Some(ours), Some(theirs)) = (ours, theirs) else { return Ok(()) };
     if ours >= theirs {
         return Ok(());
@@ -66,8 +68,11 @@ async fn older_than(
         there.version,
         who(there)
     ))
-    .hint(format!("to go back to the release before: cdflow rollback {environment}"))
-    .hint("if just this release is meant: --allow-downgrade (the Action's input `allow-downgrade: true`)"))
+    .hint(format!("return to the release before: cdflow rollback {environment}"))
+    .hint(
+        "or deploy exactly this one: --allow-downgrade (the Action's input \
+         `allow-downgrade: true`)",
+    ))
 }
 
 async fn published_at(context: &Context, version: &Version) -> Result<Option<jiff::Timestamp>> {
@@ -81,14 +86,15 @@ async fn published_at(context: &Context, version: &Version) -> Result<Option<jif
 }
 
 fn who(start: &Start) -> String {
-    let by = start.actor.as_deref().unwrap_or("somebody");
+    let by = start.actor.as_deref().unwrap_or("an unknown user");
     match &start.run_url {
         Some(url) => format!("{by} at {:.0}, {url}", start.started),
         None => format!("{by} at {:.0}", start.started),
     }
 }
 
-/// `requires`: the same release, by its bundle, was deployed there as a whole.
+/// Evaluates `requires`: the same bundle must have been deployed to the other environment,
+/// completely and successfully.
 pub(crate) async fn promoted(
     context: &Context,
     environment: &Environment,
@@ -100,7 +106,7 @@ pub(crate) async fn promoted(
     }
     let release = context.release(version.clone());
     let opened = Published::open(&context.store, &release);
-    // A missing release has an error of its own, later.
+    // A missing release is reported later.
     let Some(published) =
         context.host.interrupt.or_cancel("looking for the release", opened).await?
     else {
@@ -124,10 +130,15 @@ pub(crate) async fn promoted(
             .await?
             .is_none()
         {
-            return Err(Error::refused(format!("release {version} goes to `{environment}` only after `{before}`"))
-                .why(format!("by the ledger it was not deployed in `{before}` with success and as a whole"))
-                .hint(format!("cdflow deploy {before} {version}"))
-                .hint("the rule is `requires`, in `deploy` of cdflow.yml or `policy` of the account scheme"));
+            return Err(Error::refused(format!(
+                "release {version} must be deployed to `{before}` before `{environment}`"
+            ))
+            .why(format!("the ledger has no complete, successful deploy of it to `{before}`"))
+            .hint(format!("deploy it there first: cdflow deploy {before} {version}"))
+            .hint(
+                "or change the rule: `requires` in `deploy` of cdflow.yml or in `policy` of the \
+                 account scheme",
+            ));
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What Terraform may reach, and as whom: roles, secrets, and the environment that it sees.
+//! The roles, secrets and environment variables that Terraform gets.
 
 use std::{collections::BTreeMap, ffi::OsString, sync::Arc};
 
@@ -17,7 +17,8 @@ use crate::{
     terraform::{code::variables::SECRETS, state::backend},
 };
 
-/// Two identities: the environment's account for the providers, and `state` for the backend.
+/// Assumes the environment's role for the providers, and starts the endpoint that also serves the
+/// identity `state` to the backend. None and None if a local scheme names no role.
 pub(crate) async fn credentials(
     context: &Context,
     subject: &Subject<'_>,
@@ -36,7 +37,8 @@ pub(crate) async fn credentials(
             .note(&format!("account {} {id}, {}, as {role}", account.alias, account.region));
     }
     let session = context.session(account, role.map(String::as_str)).await?;
-    // Without a role in the environment's account there is nothing to hand out: another account's would be the wrong one.
+    // Without a role in the environment's account there are no credentials to serve: those of
+    // another account would be wrong.
     let endpoint = match &session {
         Some(provider) => {
             let state = state.unwrap_or(provider).clone();
@@ -55,7 +57,7 @@ pub(crate) async fn credentials(
     Ok((session, endpoint))
 }
 
-/// Fills `secrets`, where the code declares it. Each value is masked from the moment it is known.
+/// Fills the variable `secrets` if the code declares it. Each value is masked once it is read.
 pub(crate) async fn read_secrets(
     context: &Context,
     subject: &Subject<'_>,
@@ -67,14 +69,18 @@ pub(crate) async fn read_secrets(
     let (sources, session) = match (&context.manifest.secrets, session) {
         (Some(SecretSources::None), _) => return Ok(()),
         (None, None) => {
-            log.warning("a local account scheme has no secrets: Terraform gets an empty map");
+            log.warning("a local account scheme has no secrets, so Terraform gets an empty map");
             return Ok(());
         }
         (Some(SecretSources::From(_)), None) => {
             return Err(Error::input(
-                "cdflow.yml names sources of secrets, but the environment's account has no `role` to read them with",
+                "cdflow.yml names sources of secrets, but the environment's account has no `role` \
+                 to read them with",
             )
-            .hint("give the account an `id` and a `role` in the account scheme, or say `secrets: none`"));
+            .hint(
+                "give the account an `id` and a `role` in the account scheme, or set \
+                 `secrets: none`",
+            ));
         }
         (Some(SecretSources::From(sources)), Some(session)) => (sources.clone(), session),
         (None, Some(session)) => (vec![SecretSource::Credstash], session),
@@ -89,14 +95,14 @@ pub(crate) async fn read_secrets(
     for (name, secret) in &read {
         if !log.redactor.add(secret) {
             log.warning(&format!(
-                "the secret `{name}` is too short to be masked where Terraform prints it"
+                "the secret `{name}` is too short to be masked in what Terraform prints"
             ));
         }
     }
     if read.is_empty() {
         let names: Vec<String> = sources.iter().map(ToString::to_string).collect();
         log.warning(&format!(
-            "there are no secrets for `{}` in {}",
+            "no secrets found for `{}` in {}",
             subject.environment(),
             names.join(", ")
         ));
@@ -108,7 +114,8 @@ pub(crate) async fn read_secrets(
     Ok(())
 }
 
-/// All that Terraform sees: where to find credentials, never a credential.
+/// Returns every environment variable that Terraform gets: where to ask for credentials, but none
+/// of AWS itself.
 pub(crate) fn terraform_env(
     context: &Context,
     private: &PrivateFolder,
@@ -116,19 +123,21 @@ pub(crate) fn terraform_env(
     endpoint: Option<&CredentialsEndpoint>,
 ) -> Result<BTreeMap<OsString, OsString>> {
     let mut env = context.host.environment.for_terraform(&context.pass_environment);
-    // Nothing is fetched at deploy: only the bundle's providers, which -plugin-dir names, can be found.
+    // Without an installation method, Terraform finds only the providers of the bundle, which
+    // -plugin-dir names. Nothing is downloaded at deploy.
     let cli_config =
         private.file("terraform.rc", b"disable_checkpoint = true\nprovider_installation {\n}\n")?;
     env.insert("TF_CLI_CONFIG_FILE".into(), cli_config.into());
-    // Whatever lies in HOME or answers as this machine is not the identity of the account scheme.
+    // Credentials in HOME, or of this machine, are not the identity of the account scheme.
     env.insert("AWS_SHARED_CREDENTIALS_FILE".into(), private.file("aws-credentials", b"")?.into());
     env.insert("AWS_EC2_METADATA_DISABLED".into(), "true".into());
     let Some(endpoint) = endpoint else {
         env.insert("AWS_CONFIG_FILE".into(), private.file("aws-config", b"")?.into());
         return Ok(env);
     };
-    let program = std::env::current_exe()
-        .map_err(|error| Error::internal("cdflow does not know where it lies").why(error))?;
+    let program = std::env::current_exe().map_err(|error| {
+        Error::internal("cannot find the path of the cdflow program").why(error)
+    })?;
     let profile = backend::profile(&program, &endpoint.socket);
     env.insert("AWS_CONFIG_FILE".into(), private.file("aws-config", profile.as_bytes())?.into());
     env.insert("AWS_CONTAINER_CREDENTIALS_FULL_URI".into(), endpoint.url.clone().into());

@@ -1,4 +1,5 @@
-//! The release, unpacked and checked: that it is the one that was asked for, and for a place that has not moved.
+//! Fetches a release, unpacks it, and checks that it is the requested one and that its environment
+//! has not moved to another account or region.
 
 use std::{fs, path::Path};
 
@@ -15,6 +16,7 @@ use crate::{
     release::{bundle, bundle::Unpacked, facts::ReleaseFacts, published},
 };
 
+/// Downloads the bundle into `private` and unpacks it there.
 pub(crate) async fn fetch(
     context: &Context,
     subject: &Subject<'_>,
@@ -36,7 +38,10 @@ pub(crate) async fn fetch(
     drop(progress);
     context.host.interrupt.check("unpacking the release")?;
     let found = fetched.ok_or_else(|| {
-        Error::new(Exit::Unavailable, format!("{} was there and is gone", store.describe(&key)))
+        Error::new(
+            Exit::Unavailable,
+            format!("{} was deleted during the download", store.describe(&key)),
+        )
     })?;
     let (into, expected) = (private.folder("bundle")?, published::promised_digest(&found)?);
     let from = archive.clone();
@@ -45,7 +50,7 @@ pub(crate) async fn fetch(
         unpacked.await.map_err(|error| Error::internal("the bundle's reader failed").why(error))?;
     let unpacked = unpacked
         .map_err(|error| error.hint(format!("it was fetched from {}", store.describe(&key))))?;
-    // Twice the space would be needed otherwise.
+    // Free the space: the unpacked files need as much again.
     fs::remove_file(&archive).map_err(|error| Error::io("can't remove", &archive, &error))?;
     check_recorded(subject, &unpacked)?;
     match (&unpacked.digest, &unpacked.manifest) {
@@ -57,13 +62,14 @@ pub(crate) async fn fetch(
             ));
         }
         _ => log.warning(
-            "this bundle has no manifest.json (another program made it): its content is unverified",
+            "this bundle has no manifest.json (another program made it), so its content is not \
+             verified",
         ),
     }
     Ok(unpacked)
 }
 
-/// A version that was deployed here before must still be the same bytes.
+/// Fails if the bytes of the release have changed since it was deployed here.
 fn check_recorded(subject: &Subject<'_>, unpacked: &Unpacked) -> Result<()> {
     let Some(recorded) =
         subject.recorded.as_ref().filter(|recorded| recorded.version == subject.release.version)
@@ -77,19 +83,20 @@ fn check_recorded(subject: &Subject<'_>, unpacked: &Unpacked) -> Result<()> {
         digest.map_or_else(|| "none".to_owned(), |digest| digest.to_string())
     };
     Err(Error::integrity(format!(
-        "release {} is not the one that was deployed to `{}`",
+        "release {} has changed since it was deployed to `{}`",
         subject.release.version,
         subject.environment()
     ))
     .why(format!(
-        "the ledger has the bundle digest {}, the store {}",
+        "the ledger records the bundle digest {}, but the store has {}",
         text(recorded.bundle_digest),
         text(unpacked.digest)
     ))
-    .hint("somebody replaced a published release: find out who; deploy a new version"))
+    .hint("find out who replaced a published release, and deploy a new version"))
 }
 
-/// The bundle is of this component and version, and its environment has not moved since.
+/// Checks that the bundle is of this component and version, and returns where its environment was
+/// at the release. That must still be the place.
 pub(crate) fn check_bundle(
     context: &Context,
     subject: &Subject<'_>,
@@ -106,9 +113,11 @@ pub(crate) fn check_bundle(
         let found = facts.get(key);
         if *found != *expected {
             return Err(Error::input(format!(
-                "the bundle is not what was asked for: its {key} is {found}, not \"{expected}\""
+                "the bundle is not the requested release: its {key} is {found}, not \"{expected}\""
             ))
-            .hint("check `team` and `component` of cdflow.yml; was the bundle copied?"));
+            .hint(
+                "check `team` and `component` in cdflow.yml, and whether the bundle was copied",
+            ));
         }
     }
     let raw = read(&bundle.root, "account-scheme.json")?;
@@ -120,20 +129,20 @@ pub(crate) fn check_bundle(
             format!("account {} in {region}", id.as_deref().unwrap_or("(local)"))
         };
         return Err(Error::input(format!(
-            "the environment `{}` has moved since this release was made",
+            "the environment `{}` has moved since the release",
             subject.environment()
         ))
         .why(format!(
-            "it was in {}, the account scheme now says {}",
+            "it was in {}, and the account scheme now has it in {}",
             place(&frozen.id, &frozen.region),
             place(&live.id, &live.region)
         ))
-        .hint("make a new release for the new place, or correct the account scheme"));
+        .hint("release again for the new place, or correct the account scheme"));
     }
     Ok(frozen)
 }
 
 fn read(root: &Path, name: &str) -> Result<String> {
     fs::read_to_string(root.join(name))
-        .map_err(|error| Error::integrity(format!("the bundle's {name} can't be read")).why(error))
+        .map_err(|error| Error::integrity(format!("the bundle's {name} cannot be read")).why(error))
 }

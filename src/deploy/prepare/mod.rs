@@ -1,4 +1,4 @@
-//! From the name of a release to a Terraform that is ready to work on an environment with it.
+//! Turns the name of a release into a Terraform that is ready to plan in an environment.
 
 mod credentials;
 mod fetch;
@@ -74,7 +74,7 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
         original,
         env,
     };
-    host.log.step(&format!("Initialise {} {}", tool.flavor.name(), tool.version));
+    host.log.step(&format!("Initialize {} {}", tool.flavor.name(), tool.version));
     let terraform = infra.init(subject.environment(), &folder.init, &backend).await?;
     Ok(Prepared {
         terraform,
@@ -101,7 +101,7 @@ async fn state_home(context: &Context, subject: &Subject<'_>) -> Result<StateHom
     })
 }
 
-/// The kind of Terraform that made the release, not older than it was then.
+/// Finds the program that made the release, Terraform or OpenTofu, in a version that is not older.
 async fn locate(context: &Context, bundle: &Unpacked) -> Result<Tool> {
     let manifest = &context.manifest;
     let made_with = bundle.manifest.as_ref().map(|manifest| &manifest.terraform);
@@ -122,16 +122,19 @@ async fn locate(context: &Context, bundle: &Unpacked) -> Result<Tool> {
     let then = made_with.version.parse::<semver::Version>();
     if then.is_ok_and(|then| (tool.version.major, tool.version.minor) < (then.major, then.minor)) {
         return Err(Error::input(format!(
-            "{} {} is older than the release's",
+            "{} {} is older than the version that made the release",
             tool.flavor.name(),
             tool.version
         ))
-        .why(format!("the release was initialised with {}", made_with.version))
-        .hint(format!("put {} {} into PATH", made_with.name, made_with.version)));
+        .why(format!("the release was initialized with {}", made_with.version))
+        .hint(format!(
+            "install {} {} and put it first in PATH",
+            made_with.name, made_with.version
+        )));
     }
     if tool.version.to_string() != made_with.version {
         context.host.log.note(&format!(
-            "{} {}; the release was made with {}",
+            "{} {} (the release was made with {})",
             tool.flavor.name(),
             tool.version,
             made_with.version

@@ -1,4 +1,5 @@
-//! The unpacked bundle, made ready for Terraform: modules in their place, backend and variables written beside the code.
+//! Prepares the unpacked bundle for Terraform: moves modules to their place, and writes the backend
+//! and the variables.
 
 use std::{
     fs,
@@ -30,7 +31,7 @@ use crate::{
 
 const SECRETS_OVERRIDE: &str = "cdflow_secrets_override.tf.json";
 
-/// The unpacked bundle, made ready for Terraform.
+/// The unpacked bundle, ready for Terraform.
 pub(crate) struct WorkingFolder {
     pub(crate) infra: PathBuf,
     pub(crate) init: InitRequest,
@@ -42,7 +43,8 @@ pub(crate) struct WorkingFolder {
 
 impl WorkingFolder {
     pub(crate) fn write_variables(&self) -> Result<()> {
-        // A line for each: Terraform shows the line of a value that it refuses, and a secret must not stand beside it.
+        // One line per variable: Terraform prints the line of a value that it rejects, which must
+        // not contain a secret as well.
         write_new(&self.var_file, format!("{:#}\n", json!(self.variables)).as_bytes())
     }
 }
@@ -71,7 +73,7 @@ pub(crate) fn prepare(
     }
     let variables = variables.file_for(&declared, subject.environment(), &context.host.log)?;
     if variables.contains_key(SECRETS) {
-        // Terraform then hides the values, whatever the code says of the variable.
+        // Terraform then hides the values even if the code does not declare them sensitive.
         let sensitive = json!({"variable": {SECRETS: {"sensitive": true}}});
         write_new(&infra.join(SECRETS_OVERRIDE), sensitive.to_string().as_bytes())?;
     }
@@ -80,9 +82,9 @@ pub(crate) fn prepare(
     write_new(&infra.join(backend::FILE), backend.file().as_bytes())?;
     make_folder(&root.join("providers"))?;
     if let Backend::Local { directory } = backend {
-        // States may hold secrets.
+        // A state might contain secrets.
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        made.map_err(|error| Error::io("can't make the folder", directory, &error))?;
+        made.map_err(|error| Error::io("cannot create the folder", directory, &error))?;
     }
     let init = InitRequest {
         providers: "../providers",
@@ -90,13 +92,14 @@ pub(crate) fn prepare(
         has_modules,
     };
     let has_ephemeral = declared.variables.iter().any(|variable| variable.is_ephemeral);
-    // Terraform would make it readable for all, and in it are the values of secrets; one that is there keeps its mode.
+    // Terraform would create it readable for everybody, and it contains the values of secrets. An
+    // existing file keeps its mode.
     let plan_file = private.file("plan", b"")?;
     let var_file = private.path().join("variables.tfvars.json");
     Ok(WorkingFolder { infra, init, variables, var_file, plan_file, has_ephemeral })
 }
 
-/// `modules/` of the bundle is Terraform's own folder. True when it has an index.
+/// Moves `modules/` of the bundle to where Terraform expects it. Returns whether it has an index.
 fn place_modules(root: &Path, infra: &Path, is_reference: bool) -> Result<bool> {
     let from = root.join(if is_reference { ".terraform/modules" } else { "modules" });
     let to = infra.join(".terraform/modules");
@@ -115,7 +118,8 @@ fn place_modules(root: &Path, infra: &Path, is_reference: bool) -> Result<bool> 
     Ok(index.is_file())
 }
 
-/// The reference ran init one folder higher: its providers and its lock file are there.
+/// The reference program ran `terraform init` one folder higher, so its bundles have the providers
+/// and the lock file there.
 fn place_reference_files(root: &Path, infra: &Path) -> Result<()> {
     let moves = [
         (root.join(".terraform/providers"), root.join("providers")),
@@ -130,5 +134,5 @@ fn place_reference_files(root: &Path, infra: &Path) -> Result<()> {
 }
 
 fn make_folder(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|error| Error::io("can't make the folder", path, &error))
+    fs::create_dir_all(path).map_err(|error| Error::io("cannot create the folder", path, &error))
 }

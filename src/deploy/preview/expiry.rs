@@ -1,5 +1,5 @@
-//! Whether a preview is still needed, by the ledger and by its pull request: what `reap` asks before it plans, and once more before
-//! it applies.
+//! Whether a preview has expired, according to the ledger and its pull request. `preview reap`
+//! checks this before it plans, and again before it applies.
 
 use std::{fmt, time::Duration};
 
@@ -13,31 +13,32 @@ use crate::{
     services::github::{Api, GitHubError, GitHubErrorKind, PullRequest},
 };
 
-pub(crate) struct Judge {
+/// Looks up pull requests to decide about their previews.
+pub(crate) struct ExpiryCheck {
     api: Api,
-    /// Ours, by GitHub's number.
+    /// GitHub's number of this repository.
     repository: u64,
 }
 
-/// What is to become of a preview, and why.
-pub(crate) enum Fate {
-    /// Nothing is there.
-    Gone,
-    Stays(String),
-    Due(Reason),
+/// What happens to a preview, and why.
+pub(crate) enum Expiry {
+    /// Nothing is deployed.
+    NotDeployed,
+    Kept(String),
+    Expired(ExpiryReason),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
+pub(crate) enum ExpiryReason {
     Merged,
     Closed,
-    /// GitHub does not know the pull request (any more).
-    Unknown,
-    /// Older than its `ttl`.
+    /// GitHub does not have the pull request (any more).
+    NotFound,
+    /// Not deployed to for longer than its `ttl`.
     Old(Duration),
 }
 
-impl Judge {
+impl ExpiryCheck {
     pub(crate) async fn new(context: &Context) -> Result<Self> {
         let api = Api::of(&context.host, context.github_token.as_ref())
             .map_err(GitHubError::into_error)?;
@@ -46,26 +47,28 @@ impl Judge {
         Ok(Self { api, repository })
     }
 
-    pub(crate) async fn fate(
+    pub(crate) async fn of(
         &self,
         context: &Context,
         environment: &Environment,
         record: &Record,
-    ) -> Result<Fate> {
-        let Some(deployed) = record.deployed() else { return Ok(Fate::Gone) };
-        let stays = |why: &str| Ok(Fate::Stays(why.to_owned()));
-        let Some(of) =
-            deployed.preview.as_ref().filter(|of| environment.pull_request() == Some(of.number))
+    ) -> Result<Expiry> {
+        let Some(deployed) = record.deployed() else { return Ok(Expiry::NotDeployed) };
+        let kept = |why: &str| Ok(Expiry::Kept(why.to_owned()));
+        let Some(preview) =
+            deployed.preview.as_ref().filter(|it| environment.pull_request() == Some(it.number))
         else {
-            return stays("`preview up` has not made it");
+            return kept("it was not created by `preview up`");
         };
-        match of.repository {
+        match preview.repository {
             Some(id) if id == self.repository => {}
-            Some(_) => return stays("it belongs to another repository"),
-            None => return stays("to which repository it belongs is not known"),
+            Some(_) => return kept("it belongs to another repository"),
+            None => return kept("its repository is unknown"),
         }
         let asking = async {
-            self.by_pull_request(context, of.number, record).await.map_err(GitHubError::into_error)
+            self.by_pull_request(context, preview.number, record)
+                .await
+                .map_err(GitHubError::into_error)
         };
         context.host.interrupt.or_cancel("asking GitHub", asking).await
     }
@@ -75,10 +78,10 @@ impl Judge {
         context: &Context,
         number: u64,
         record: &Record,
-    ) -> Result<Fate, GitHubError> {
+    ) -> Result<Expiry, GitHubError> {
         match self.api.pull_request(number).await {
-            Ok(found) if found.merged => Ok(Fate::Due(Reason::Merged)),
-            Ok(found) if !found.is_open() => Ok(Fate::Due(Reason::Closed)),
+            Ok(found) if found.merged => Ok(Expiry::Expired(ExpiryReason::Merged)),
+            Ok(found) if !found.is_open() => Ok(Expiry::Expired(ExpiryReason::Closed)),
             Ok(found) => Ok(of_open(context, &found, record, Timestamp::now())),
             Err(trouble) if trouble.kind == GitHubErrorKind::NotFound => {
                 self.of_missing(number, trouble).await
@@ -87,22 +90,22 @@ impl Judge {
         }
     }
 
-    /// Who has lost the permission to see the repository is told the same, and GitHub itself may err. So it counts only where the
-    /// repository answers, and its list of open pull requests lacks this one.
-    async fn of_missing(&self, number: u64, trouble: GitHubError) -> Result<Fate, GitHubError> {
+    /// GitHub also answers "not found" to a token that lost its permission, or by mistake. So it
+    /// counts only if the repository can be read and its open pull requests lack this one.
+    async fn of_missing(&self, number: u64, trouble: GitHubError) -> Result<Expiry, GitHubError> {
         if self.api.repository_id().await? != self.repository {
             return Err(trouble);
         }
         match self.api.open_pull_requests().await?.contains(&number) {
             true => Err(trouble),
-            false => Ok(Fate::Due(Reason::Unknown)),
+            false => Ok(Expiry::Expired(ExpiryReason::NotFound)),
         }
     }
 }
 
-fn of_open(context: &Context, change: &PullRequest, record: &Record, now: Timestamp) -> Fate {
+fn of_open(context: &Context, change: &PullRequest, record: &Record, now: Timestamp) -> Expiry {
     let preview = &context.manifest.preview;
-    let Some(ttl) = preview.ttl else { return Fate::Stays("its pull request is open".to_owned()) };
+    let Some(ttl) = preview.ttl else { return Expiry::Kept("its pull request is open".to_owned()) };
     let deploys = record.unsettled.iter().chain(&record.settled).map(|entry| &entry.start);
     let newest =
         deploys.filter(|start| start.action == Action::Deploy).map(|start| start.started).max();
@@ -110,20 +113,20 @@ fn of_open(context: &Context, change: &PullRequest, record: &Record, now: Timest
         SignedDuration::try_from(ttl.0).is_ok_and(|ttl| now.duration_since(newest) >= ttl)
     });
     match (is_old, change.has_label(preview.keep_label())) {
-        (false, _) => Fate::Stays("its pull request is open".to_owned()),
+        (false, _) => Expiry::Kept("its pull request is open".to_owned()),
         (true, true) => {
-            Fate::Stays(format!("the label `{}` keeps it", preview.keep_label().escape_debug()))
+            Expiry::Kept(format!("the label `{}` keeps it", preview.keep_label().escape_debug()))
         }
-        (true, false) => Fate::Due(Reason::Old(ttl.0)),
+        (true, false) => Expiry::Expired(ExpiryReason::Old(ttl.0)),
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for ExpiryReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Merged => f.write_str("its pull request is merged"),
             Self::Closed => f.write_str("its pull request is closed"),
-            Self::Unknown => f.write_str("its pull request is gone"),
+            Self::NotFound => f.write_str("its pull request does not exist any more"),
             Self::Old(ttl) => write!(f, "it was not deployed to for {}", duration_text(*ttl)),
         }
     }

@@ -1,4 +1,4 @@
-//! What decides about the environment of a pull request.
+//! Decides whether a pull request has a preview, and how long it lives.
 
 pub(crate) mod expiry;
 pub(crate) mod pull_request;

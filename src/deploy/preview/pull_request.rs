@@ -1,4 +1,4 @@
-//! A pull request as far as its preview needs it: by GitHub's word, or where that can't be had by the run's event.
+//! The pull request of a preview, from GitHub or else from the run's event; whether it gets one.
 
 use crate::{
     base::error::{Error, Result},
@@ -9,6 +9,7 @@ use crate::{
     services::github::{Api, GitHubError, PullRequest},
 };
 
+/// Returns the pull request from GitHub. If GitHub fails, the one of the run's event is used.
 pub(crate) async fn find(context: &Context, number: u64) -> Result<PullRequest> {
     let asked = async {
         let api = Api::of(&context.host, context.github_token.as_ref())?;
@@ -20,26 +21,27 @@ pub(crate) async fn find(context: &Context, number: u64) -> Result<PullRequest> 
     match (found, of_event) {
         (Ok(found), _) => Ok(found),
         (Err(trouble), Some(change)) => {
-            context
-                .host
-                .log
-                .warning(&format!("only the run's event tells of the pull request: {trouble}"));
+            context.host.log.warning(&format!(
+                "using the pull request of the run's event, because GitHub failed: {trouble}"
+            ));
             Ok(change.clone())
         }
         (Err(trouble), None) => Err(trouble.into_error()),
     }
 }
 
-/// Why it has no preview, which is nobody's mistake.
-pub(crate) async fn unwanted(
+/// Returns why the pull request gets no preview; None if it does. A fork is an error.
+pub(crate) async fn reason_for_none(
     change: &PullRequest,
     context: &Context,
     preview: &Preview,
 ) -> Result<Option<String>> {
     if change.is_fork() {
         return Err(Error::refused(format!("pull request #{} comes from a fork", change.number))
-            .why("code of outsiders never reaches the cloud")
-            .hint("somebody who may push here can take the change over into a branch of this repository"));
+            .why("code from a fork must not reach the cloud")
+            .hint(
+                "ask a person with write access to push the change to a branch of this repository",
+            ));
     }
     if let Some(label) = preview.label.as_ref().filter(|label| !change.has_label(label)) {
         return Ok(Some(format!("it has no label `{}`", label.escape_debug())));
@@ -58,12 +60,13 @@ pub(crate) async fn unwanted(
     Ok((!matches).then(|| format!("it changes nothing in {paths}")))
 }
 
-/// The change that the run's event tells of.
+/// Returns the pull request of the run's event.
 pub(crate) fn of_event(context: &Context) -> Option<&PullRequest> {
     context.host.github()?.pull_request.as_ref()
 }
 
-/// Two repositories whose components have the same name would make and destroy each other's previews.
+/// Fails if the preview belongs to another repository. Two repositories whose components share a
+/// name would create and destroy each other's previews.
 pub(crate) fn check_repository(
     context: &Context,
     environment: &Environment,
@@ -75,13 +78,15 @@ pub(crate) fn check_repository(
         Some((ours, theirs)) if ours != theirs => Err(Error::refused(format!(
             "the preview `{environment}` belongs to another repository"
         ))
-        .why(format!("by the ledger that is GitHub's repository {theirs}, this run is of {ours}"))
-        .hint("give one of the two components another name: `component` in cdflow.yml")),
+        .why(format!(
+            "the ledger records the repository with the ID {theirs}, and this run is for {ours}"
+        ))
+        .hint("rename one of the two components: `component` in cdflow.yml")),
         _ => Ok(()),
     }
 }
 
-/// The one that is named, or that the run is for.
+/// Returns the number given by a flag, or else that of the run's pull request.
 pub(crate) fn number(context: &Context, given: Option<PullRequestNumber>) -> Result<u64> {
     given
         .map(|PullRequestNumber(number)| number)
@@ -89,6 +94,6 @@ pub(crate) fn number(context: &Context, given: Option<PullRequestNumber>) -> Res
         .ok_or_else(|| {
             Error::input("the number of the pull request is missing")
                 .why("this run is not for a pull request")
-                .hint("name it: --pull-request NUMBER (the Action's input `pull-request`)")
+                .hint("set it: --pull-request NUMBER (the Action's input `pull-request`)")
         })
 }

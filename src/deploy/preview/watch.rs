@@ -1,8 +1,8 @@
-//! What a run for a preview asks once more after it has planned, which takes a while: whether what it is for still holds.
+//! What a run for a preview checks again after its plan, because a plan takes a while.
 
 use std::sync::Arc;
 
-use super::expiry::{Fate, Judge};
+use super::expiry::{Expiry, ExpiryCheck};
 use crate::{
     base::error::Result,
     config::names::Environment,
@@ -14,14 +14,15 @@ use crate::{
     },
 };
 
+/// What must still be true when the plan is applied.
 #[derive(Clone)]
 pub(crate) enum Watch {
     /// `preview up`: this is the newest commit of an open pull request.
     Newest(Newest),
     /// `preview down`, because the pull request of this number was closed.
     Closed(u64),
-    /// `preview reap`: nobody needs the preview.
-    Due(Arc<Judge>),
+    /// `preview reap`: the preview has expired.
+    Expired(Arc<ExpiryCheck>),
 }
 
 /// The commit that a run is for.
@@ -32,8 +33,8 @@ pub(crate) struct Newest {
 }
 
 impl Watch {
-    /// Why nothing must be applied any more. Trouble with GitHub stops neither `up` nor `down`: the next run, or `reap`, puts it
-    /// right. `reap` does not destroy what it can't ask about.
+    /// Returns why the plan must not be applied any more; None: it may be. An error of GitHub stops
+    /// neither `up` nor `down`, because a later run corrects the preview. It does stop `reap`.
     pub(crate) async fn superseded(
         &self,
         context: &Context,
@@ -41,43 +42,44 @@ impl Watch {
     ) -> Result<Option<String>> {
         match self {
             Self::Newest(newest) => {
-                let unknown = "whether this is the newest commit is not known";
-                let found = ask(context, newest.number, unknown).await;
-                Ok(found.and_then(|found| newest.judge(found.is_open(), &found.head.sha)))
+                let warning = "cannot check whether this is the newest commit";
+                let found = ask(context, newest.number, warning).await;
+                Ok(found.and_then(|found| newest.superseded(found.is_open(), &found.head.sha)))
             }
             Self::Closed(number) => {
                 let found =
-                    ask(context, *number, "whether the pull request was opened again is not known")
+                    ask(context, *number, "cannot check whether the pull request was reopened")
                         .await;
                 Ok(found
                     .filter(PullRequest::is_open)
                     .map(|_| format!("pull request #{number} is open again")))
             }
-            Self::Due(judge) => {
+            Self::Expired(check) => {
                 let record = ledger::record(context, environment).await?;
-                Ok(match judge.fate(context, environment, &record).await? {
-                    Fate::Due(_) => None,
-                    Fate::Stays(why) => Some(why),
-                    Fate::Gone => Some("another run has destroyed it".to_owned()),
+                Ok(match check.of(context, environment, &record).await? {
+                    Expiry::Expired(_) => None,
+                    Expiry::Kept(why) => Some(why),
+                    Expiry::NotDeployed => Some("another run destroyed it".to_owned()),
                 })
             }
         }
     }
 
-    /// The number of the pull request, if that is open. Where GitHub doesn't say so it counts as closed.
+    /// Returns the number of the pull request if it is open. If GitHub fails, it counts as closed.
     pub(crate) async fn open(&self, context: &Context, environment: &Environment) -> Option<u64> {
         let number = match self {
             Self::Newest(newest) => newest.number,
             Self::Closed(number) => *number,
-            Self::Due(_) => environment.pull_request()?,
+            Self::Expired(_) => environment.pull_request()?,
         };
-        let found = ask(context, number, "whether the pull request is open is not known").await?;
+        let found = ask(context, number, "cannot check whether the pull request is open").await?;
         found.is_open().then_some(number)
     }
 }
 
-/// None where GitHub does not answer, or a signal comes first: that is looked at later.
-async fn ask(context: &Context, number: u64, unknown: &str) -> Option<PullRequest> {
+/// Returns None, with the warning, if GitHub fails. Returns None if the run is cancelled, too: the
+/// caller notices that later.
+async fn ask(context: &Context, number: u64, warning: &str) -> Option<PullRequest> {
     let asked = async {
         let api = Api::of(&context.host, context.github_token.as_ref())?;
         api.pull_request(number).await
@@ -86,11 +88,12 @@ async fn ask(context: &Context, number: u64, unknown: &str) -> Option<PullReques
         found = asked => found,
         () = context.host.interrupt.arrived() => return None,
     };
-    found.map_err(|trouble| context.host.log.warning(&format!("{unknown}: {trouble}"))).ok()
+    found.map_err(|trouble| context.host.log.warning(&format!("{warning}: {trouble}"))).ok()
 }
 
 impl Newest {
-    pub(crate) fn judge(&self, is_open: bool, head: &str) -> Option<String> {
+    /// Returns why the commit is not the newest of an open pull request; None if it is.
+    pub(crate) fn superseded(&self, is_open: bool, head: &str) -> Option<String> {
         let number = self.number;
         if !is_open {
             return Some(format!("pull request #{number} is closed"));
@@ -112,10 +115,13 @@ mod tests {
     #[test]
     fn the_newest_commit_of_an_open_pull_request_counts() {
         let newest = Newest { number: 7, sha: "aaaaaaaaaa".into() };
-        assert_eq!(newest.judge(true, "aaaaaaaaaa"), None);
-        assert_eq!(newest.judge(false, "aaaaaaaaaa").unwrap(), "pull request #7 is closed");
+        assert_eq!(newest.superseded(true, "aaaaaaaaaa"), None);
+        assert_eq!(newest.superseded(false, "aaaaaaaaaa").unwrap(), "pull request #7 is closed");
         assert!(
-            newest.judge(true, "bbbbbbbbbb").unwrap().starts_with("bbbbbbb is the newest commit")
+            newest
+                .superseded(true, "bbbbbbbbbb")
+                .unwrap()
+                .starts_with("bbbbbbb is the newest commit")
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What is told of an apply that did not end well: how far the state has come, and whether it is still locked.
+//! Reports the state after a failed apply: its serial number, and whether it is still locked.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::{
     config::names::Environment, context::Context, terraform::state::summary::StateSummary,
 };
 
-/// A cancelled run has little time, and more important things to say.
-const ENOUGH: Duration = Duration::from_secs(15);
+/// How long to wait for the lock. A cancelled run has little time, and more important messages.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(crate) async fn report_state(
     context: &Context,
@@ -19,18 +19,19 @@ pub(crate) async fn report_state(
 ) {
     let log = &context.host.log;
     match state {
-        Some(state) => {
-            log.note(&format!("the stored state of {environment} has serial {}", state.serial))
-        }
+        Some(state) => log.note(&format!(
+            "the stored state of {environment} has the serial number {}",
+            state.serial
+        )),
         None => log.note(&format!("{environment} has no stored state")),
     }
-    let Ok(Ok(locks)) = timeout(ENOUGH, held(context, environment)).await else {
-        return log.note(&format!("whether it is locked, `cdflow unlock {environment}` says"));
+    let Ok(Ok(locks)) = timeout(TIMEOUT, held(context, environment)).await else {
+        return log.note(&format!("to see whether it is locked: cdflow unlock {environment}"));
     };
     match locks.first() {
-        None => log.note("it is not locked"),
+        None => log.note("the state is not locked"),
         Some((_, lock)) => log.warning(&format!(
-            "the state of {environment} is locked by {} (`{}`): see `cdflow unlock {environment}`",
+            "the state of {environment} is locked by {} (`{}`); see: cdflow unlock {environment}",
             plain(&lock.holder.who),
             plain(&lock.holder.id)
         )),

@@ -27,7 +27,8 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// Where the state may be locked, also where it is migrated from; nowhere while there is no place for it.
+/// Returns the places where the state can be locked, including those that it is migrated from.
+/// Empty if the state has no place yet.
 async fn places(context: &Context, environment: &Environment) -> Result<Vec<StateLock>> {
     let mut sides = vec![(&context.scheme, &context.identity)];
     if let SchemeUpgrade::From(old) = &context.upgrade

@@ -1,4 +1,4 @@
-//! Where the state of an environment is, and as whom it is reached: what deploy, unlock and adopt share.
+//! The place of an environment's state and the session that reaches it.
 
 use std::sync::Arc;
 
@@ -21,19 +21,19 @@ use crate::{
 
 pub(crate) struct StateHome {
     pub(crate) place: StatePlace,
-    /// None where a local scheme names no role.
+    /// None if a local scheme names no role.
     pub(crate) session: Option<Arc<Session>>,
 }
 
-/// What to do where the classic layout's bucket or table is not there.
+/// What to do if the bucket or the lock table of the classic layout is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
-    Make,
+    Create,
     Leave,
 }
 
 impl StateHome {
-    /// None where the classic layout has no bucket yet and none shall be made.
+    /// None if the bucket of the classic layout is missing and is not to be created.
     pub(crate) async fn find(
         context: &Context,
         scheme: &AccountScheme,
@@ -63,7 +63,7 @@ impl StateHome {
         Ok(Some(Self { place, session: Some(session) }))
     }
 
-    /// To copy it from or to.
+    /// Returns the state as a source or destination of a copy.
     pub(crate) fn object(&self) -> Result<StateObject> {
         Ok(StateObject {
             store: self.store()?,
@@ -73,7 +73,7 @@ impl StateHome {
         })
     }
 
-    /// Where its object lies, and those of other states.
+    /// Returns the bucket or folder of the state and of other states.
     pub(crate) fn store(&self) -> Result<ReleaseStore> {
         match &self.place {
             StatePlace::Local { root, .. } => {
@@ -87,7 +87,8 @@ impl StateHome {
         }
     }
 
-    /// Where the state may be locked. Which Terraform will deploy is not known here, so whatever may count does.
+    /// Returns the places where the state can be locked. Which version of Terraform deploys is not
+    /// known here, so every configured place counts.
     pub(crate) fn locks(&self) -> Result<Vec<StateLock>> {
         let place = match &self.place {
             StatePlace::Local { root, .. } => {
@@ -96,7 +97,7 @@ impl StateHome {
             StatePlace::S3(place) => place,
         };
         let mut locks = Vec::new();
-        // The row first: Terraform takes it last.
+        // The row comes first, because Terraform takes that lock last.
         if let (Some(table), Some(session)) = (&place.dynamodb_table, &self.session) {
             locks.push(StateLock::Row {
                 client: aws_sdk_dynamodb::Client::new(&session.config),
@@ -111,15 +112,16 @@ impl StateHome {
             locks.push(StateLock::LockFile { store, key: format!("{}.tflock", place.key) });
         }
         if locks.is_empty() {
-            return Err(Error::input("no state lock is configured, so there is none to look at").hint(
-                "in the account scheme set `terraform-backend-s3-use-lockfile: true` or `terraform-backend-s3-dynamodb-table`",
+            return Err(Error::input("no state lock is configured").hint(
+                "set `terraform-backend-s3-use-lockfile: true` or \
+                 `terraform-backend-s3-dynamodb-table` in the account scheme",
             ));
         }
         Ok(locks)
     }
 }
 
-/// Whether there is a state of that environment, whatever is in it.
+/// Whether the environment has a state, even an empty one.
 pub(crate) async fn has_state(context: &Context, environment: &Environment) -> Result<bool> {
     let home =
         StateHome::find(context, &context.scheme, &context.identity, environment, Missing::Leave)
@@ -130,9 +132,9 @@ pub(crate) async fn has_state(context: &Context, environment: &Environment) -> R
     Ok(context.host.interrupt.or_cancel("looking for the state", store.head(&key)).await?.is_some())
 }
 
-/// The previews that have a state, by the names in the state's store.
+/// Returns the previews that have a state, from the names in the bucket or folder.
 pub(crate) async fn previews(context: &Context) -> Result<Vec<Environment>> {
-    // Whichever: what comes before its name in the key is the folder of all.
+    // Any preview will do: the part of the key before its name is the folder of all previews.
     let sample = Environment::of_pull_request(u64::MAX);
     let home =
         StateHome::find(context, &context.scheme, &context.identity, &sample, Missing::Leave)
@@ -145,7 +147,7 @@ pub(crate) async fn previews(context: &Context) -> Result<Vec<Environment>> {
         names.iter().filter_map(|name| name.parse().ok()).filter(Environment::is_preview);
     let mut found = Vec::new();
     for environment in previews {
-        // In the classic layout the folder is all components'.
+        // In the classic layout, all components share the folder.
         if has_state(context, &environment).await? {
             found.push(environment);
         }
@@ -153,18 +155,18 @@ pub(crate) async fn previews(context: &Context) -> Result<Vec<Environment>> {
     Ok(found)
 }
 
-/// The deploying role, also for a plan: the state's lock must be written.
+/// Returns a session with the deploying role. A plan needs it too, because it writes the lock.
 async fn classic_session(context: &Context, account: &Account) -> Result<Arc<Session>> {
     context.session(account, account.role.as_deref()).await?.ok_or_else(|| {
         Error::input(format!(
-            "the state can't be reached without a role in the account `{}`",
+            "the state cannot be reached without a role in the account `{}`",
             account.alias
         ))
         .hint("give the account an `id` and a `role` in the account scheme")
     })
 }
 
-/// And whether the lock table is there.
+/// Returns the bucket and whether the lock table exists.
 async fn classic_bucket(
     context: &Context,
     account: &Account,
@@ -175,17 +177,17 @@ async fn classic_bucket(
     let bucket = match (classic.bucket().await?, missing) {
         (Some(bucket), _) => bucket,
         (None, Missing::Leave) => return Ok(None),
-        (None, Missing::Make) => {
-            log.note(&format!("there is no state bucket in {}: creating one", classic.describe()));
+        (None, Missing::Create) => {
+            log.note(&format!("creating a state bucket in {}", classic.describe()));
             let bucket = classic.create_bucket().await?;
             log.note(&format!("the new state bucket is {bucket}"));
             bucket
         }
     };
     let has_table = classic.has_table().await?;
-    if !has_table && missing == Missing::Make {
+    if !has_table && missing == Missing::Create {
         log.note(&format!("creating the lock table {CLASSIC_TABLE} in {}", classic.describe()));
         classic.create_table().await?;
     }
-    Ok(Some((bucket, has_table || missing == Missing::Make)))
+    Ok(Some((bucket, has_table || missing == Missing::Create)))
 }

@@ -1,5 +1,5 @@
-//! An account scheme that the component has left: on the first deploy by the new one, the state of the environment moves along.
-//! It is copied, and the old one stays.
+//! Migration to a new account scheme: the first deploy with it copies the state of the environment.
+//! The old state is kept.
 
 use super::location::{Missing, StateHome};
 use crate::{
@@ -16,16 +16,17 @@ use crate::{
     },
 };
 
-/// What the predecessor writes as well, and looks for.
+/// The content that the reference program writes as well.
 const MARKER: &[u8] = b"1";
 
-/// Where the state of an environment is, moved along before if need be. None where there is no place yet and a plan makes none.
+/// Returns where the state of an environment is, after copying it to the new place if necessary.
+/// None if there is no place yet and a plan-only run creates none.
 pub(crate) async fn home(
     context: &Context,
     environment: &Environment,
     plan_only: bool,
 ) -> Result<Option<StateHome>> {
-    let missing = if plan_only { Missing::Leave } else { Missing::Make };
+    let missing = if plan_only { Missing::Leave } else { Missing::Create };
     if let SchemeUpgrade::Postponed(new) = &context.upgrade {
         check_not_migrated(context, new, environment).await?;
     }
@@ -55,14 +56,14 @@ async fn old_home(
     old: &LoadedScheme,
     environment: &Environment,
 ) -> Result<Option<StateHome>> {
-    // An environment that the old scheme does not know has nothing there.
+    // An environment that the old scheme does not have has no old state.
     if old.scheme.account_of(environment).is_err() {
         return Ok(None);
     }
     StateHome::find(context, &old.scheme, &old.identity, environment, Missing::Leave).await
 }
 
-/// A plan changes nothing, and so it is made with the state where it still is.
+/// Returns the place for a plan-only run, which copies nothing and so plans with the old state.
 async fn planned(
     context: &Context,
     old: StateHome,
@@ -72,7 +73,7 @@ async fn planned(
         return Ok(new);
     }
     context.host.log.note(&format!(
-        "planned with the state at {}, which a deploy will move along",
+        "planned with the state at {}, which a deploy will copy to its new place",
         old.place.describe()
     ));
     Ok(Some(old))
@@ -90,19 +91,20 @@ async fn migrate(
     let copied =
         transfer::copy(&old.object()?, &new.object()?, &holder).await.map_err(|error| {
             error.hint(format!(
-                "nothing was applied; the state of `{environment}` is still used from {from}"
+                "deploy again: nothing was applied, and the state of `{environment}` is still at \
+                 {from}"
             ))
         })?;
     match copied {
         Copied::Nothing => return Ok(()),
         Copied::Already(state) => {
-            log.note(&format!("the state is at {to} already (serial {})", state.serial))
+            log.note(&format!("the state is already at {to} (serial number {})", state.serial))
         }
         Copied::Done(state) => {
             log.step(&format!("Migrate the state of {environment}"));
-            log.note(&format!("from {from}, which stays and is not used any more"));
+            log.note(&format!("from {from}, which is kept but no longer used"));
             log.note(&format!(
-                "to {to}: serial {}, lineage {}, verified",
+                "to {to}: serial number {}, lineage {}, verified",
                 state.serial, state.lineage
             ));
         }
@@ -116,7 +118,7 @@ async fn is_migrated(home: &StateHome) -> Result<bool> {
     Ok(home.store()?.head(&home.place.migrated_marker()).await?.is_some())
 }
 
-/// A state that has moved along must not be changed where it was.
+/// Fails if the state was migrated: the old one must not be changed any more.
 async fn check_not_migrated(
     context: &Context,
     new: &LoadedScheme,
@@ -137,10 +139,10 @@ async fn check_not_migrated(
     }
 }
 
-/// A lock of ours, which Terraform and `cdflow unlock` show like any other.
+/// Returns the lock information of cdflow, which Terraform and `cdflow unlock` show like any other.
 pub(crate) fn holder(context: &Context, what: &str, path: &str) -> Result<LockInfo> {
     let random = Secret::random()
-        .map_err(|error| Error::internal("the system gives no random bytes").why(error))?;
+        .map_err(|error| Error::internal("cannot get random bytes from the system").why(error))?;
     let id: String = random.expose().chars().filter(char::is_ascii_alphanumeric).take(32).collect();
     let environment = &context.host.environment;
     let who =

@@ -1,4 +1,4 @@
-//! Where the state of an environment is, who holds its lock, and what a failure leaves of it.
+//! The state of an environment: where it is, its migration, its lock, and its fate after a failure.
 
 pub(crate) mod after_failure;
 pub(crate) mod held_lock;
