@@ -206,7 +206,7 @@ async fn start(host: &Host, prepared: &Prepared, tools: &Tools, mode: &Mode) -> 
         }
         Mode::Command(words) => {
             let (name, args) =
-                words.split_first().ok_or_else(|| Error::internal("there is no command"))?;
+                words.split_first().ok_or_else(|| Error::internal("the command is missing"))?;
             let command = prepared.terraform.program(&located(name)?, common).args(args);
             relay(
                 if std::io::stdin().is_terminal() { command } else { command.with_our_input() },

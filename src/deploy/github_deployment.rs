@@ -33,7 +33,7 @@ pub(crate) struct OpenDeployment {
 }
 
 /// Creates the deployment before the plan. None if there is none: nothing will be applied, the run
-/// is not on GitHub, there is no token, cdflow.yml disables deployments, or GitHub failed.
+/// is not on GitHub, the token is missing, cdflow.yml disables deployments, or GitHub failed.
 pub(crate) async fn queue(
     context: &Context,
     order: &Order<'_>,

@@ -49,7 +49,7 @@ pub(crate) fn apply_summary(context: &Context, order: &Order<'_>, plan: &Plan) -
     }
 }
 
-/// Returns the value of `url-output`. Warns if there is no such output, or if it is not a URL.
+/// Returns the value of `url-output`. Warns if the output is missing or not a URL.
 pub(crate) fn environment_url(
     context: &Context,
     order: &Order<'_>,

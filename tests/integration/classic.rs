@@ -70,10 +70,7 @@ fn a_life_in_the_classic_layout() {
 
     // A plan makes nothing, and a bucket neither.
     let output = project.cdflow(["deploy", "ci", "1", "--plan-only"]).run();
-    output
-        .fails(2)
-        .stderr_has("there is no state bucket for `ci` yet")
-        .stderr_has("without --plan-only");
+    output.fails(2).stderr_has("`ci` has no state bucket yet").stderr_has("without --plan-only");
     project.cdflow(["unlock", "ci"]).run().success().stdout_is("the state of ci is not locked\n");
     assert!(buckets(&aws, account).is_empty());
 

@@ -88,7 +88,7 @@ fn the_organisation_has_the_last_word() {
     project.edit_json("account-scheme.json", |scheme| {
         scheme["policy"] = json!({"max-destroy": 0, "environments": {"live": {"requires": "ci"}}})
     });
-    project.refuses(["deploy", "live", "2"], 3, &["goes to `live` only after `ci`"]);
+    project.refuses(["deploy", "live", "2"], 3, &["must be deployed to `ci` before `live`"]);
     project.deploy("ci", "2");
     project.refuses(["deploy", "live", "2"], 3, &["but `max-destroy` is 0"]);
 }

@@ -56,7 +56,7 @@ fn more_signals_are_swallowed() {
     let output = running.wait();
     output.fails(130);
     check_cancelled(&project, &output);
-    assert_eq!(output.stderr.matches("cancelled: stopping").count(), 1, "{output}");
+    assert_eq!(output.stderr.matches("cancelled: cdflow stops as soon as").count(), 1, "{output}");
 }
 
 /// A Terraform that takes its time and counts.
@@ -75,7 +75,7 @@ fn terraform_gets_one_interrupt() {
     let mut running = project.cdflow(["deploy", "live", "1"]).env("PATH", path).spawn();
     running.wait_for("applying");
     running.signal(Signal::SIGINT);
-    running.wait_for("cancelled: stopping");
+    running.wait_for("cancelled: cdflow stops as soon as");
     let until = Instant::now() + Duration::from_secs(1);
     while Instant::now() < until {
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {

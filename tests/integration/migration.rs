@@ -158,7 +158,7 @@ fn a_migration_that_breaks_off_is_taken_up_again() {
     }
     let state = aws.get_json(&aws.state_bucket(), NEW);
     assert_eq!(Moved::lineage_and_serial(&state), Moved::lineage_and_serial(&moved.old_state));
-    project.deploy("ci", "2").stderr_has("is at s3://").stderr_has("0 added, 1 changed");
+    project.deploy("ci", "2").stderr_has("is already at s3://").stderr_has("0 added, 1 changed");
     moved.has_moved();
 }
 

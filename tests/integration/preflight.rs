@@ -89,7 +89,9 @@ fn an_image_that_ecr_has_no_more_stops_a_deploy() {
         json!({ "repositoryName": repository, "imageIds": ids }),
     );
     let gone = format!("the image `{image}` of release 1 no longer exists");
-    project.refuses(["deploy", "ci", "1"], 2, &[&gone, "make the release again"]).lacks("==> Plan");
+    project
+        .refuses(["deploy", "ci", "1"], 2, &[&gone, "release again, as a new version"])
+        .lacks("==> Plan");
 }
 
 #[test]

@@ -143,7 +143,7 @@ fn a_preview_comes_and_goes_with_its_pull_request() {
         json!({ "number": 7, "branch": "new-topic", "sha": project.head(), "ttl": "259200s" })
     );
     assert!(body().contains("pr-7") && body().contains("https://pr-7.example"), "{}", body());
-    assert!(body().contains("the label `keep-preview` keeps it"), "{}", body());
+    assert!(body().contains("To keep it longer, add the label `keep-preview`"), "{}", body());
     let entry = &project.ledger_entries("pr-7")[0].0;
     assert_eq!(entry["preview"]["repository"], REPOSITORY_ID);
     // The same once more: the release is there already.
@@ -411,7 +411,7 @@ fn a_deploy_is_queued_until_it_applies() {
     let pause = Pause::new(&project);
     let mut running = deploying(&[]).env("PATH", &pause.path).spawn();
     running.wait_until("plan", |_| pause.is_waiting(1)).signal(nix::sys::signal::Signal::SIGTERM);
-    running.wait_for("cancelled: stopping");
+    running.wait_for("cancelled: cdflow stops as soon as");
     pause.end();
     running.wait().fails(143);
     assert_eq!(last(), "2 \"error\" \"cancelled\"");

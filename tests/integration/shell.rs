@@ -83,7 +83,7 @@ fn ctrl_c_interrupts_what_runs_in_the_shell_alone() {
         ("now\r\n", Some("\u{3}")),
     ];
     let output = at_a_terminal(&project, &["shell", "live"], &steps).run();
-    output.fails(9).lacks("cancelled: stopping");
+    output.fails(9).lacks("cancelled: cdflow stops");
     left_nothing(&project, &output);
 }
 

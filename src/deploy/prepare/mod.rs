@@ -94,7 +94,7 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
 async fn state_home(context: &Context, subject: &Subject<'_>) -> Result<StateHome> {
     migration::home(context, subject.environment(), subject.plan_only).await?.ok_or_else(|| {
         Error::input(format!(
-            "there is no state bucket for `{}` yet, and a plan-only run creates none",
+            "`{}` has no state bucket yet, and a plan-only run creates none",
             subject.environment()
         ))
         .hint("deploy without --plan-only: the first deploy to an account creates the bucket")

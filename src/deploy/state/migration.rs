@@ -20,7 +20,7 @@ use crate::{
 const MARKER: &[u8] = b"1";
 
 /// Returns where the state of an environment is, after copying it to the new place if necessary.
-/// None if there is no place yet and a plan-only run creates none.
+/// None if no place exists yet and a plan-only run creates none.
 pub(crate) async fn home(
     context: &Context,
     environment: &Environment,
