@@ -113,7 +113,7 @@ fn a_life_in_the_classic_layout() {
     let output = project.cdflow(["destroy", "ci", "--confirm", "ci"]).run();
     output
         .success()
-        .stderr_has("the state is empty now; its object stays")
+        .stderr_has("the state is now empty; its object is kept")
         .stderr_has("Destroyed shop in ci: 1 destroyed");
     assert_eq!(aws.keys(bucket), [STATE]);
     let output = project.cdflow(["destroy", "ci", "--confirm", "ci"]).run();

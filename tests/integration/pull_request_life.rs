@@ -250,7 +250,7 @@ fn from_the_first_push_to_the_merge() {
             .env("GITHUB_RUN_ID", "11")
             .in_lab(Lab::get())
     };
-    reap().run().success().stdout_has("left: its pull request is open");
+    reap().run().success().stdout_has("kept: its pull request is open");
     world.is_up(FORGOTTEN, &other, &[&other]);
     world.close(FORGOTTEN, false);
     reap().run().success().stdout_has("destroyed: its pull request is closed");
