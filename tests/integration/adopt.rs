@@ -63,7 +63,7 @@ fn a_state_in_s3_is_adopted() {
 
     adopt(&[])
         .success()
-        .stderr_has(&format!("already ({serial})"))
+        .stderr_has(&format!("already at s3://{}/{OURS} ({serial})", aws.state_bucket()))
         .stderr_has("cdflow deploy ci VERSION --plan-only");
     project.release("2");
     let output = adopt(&["2"]);
