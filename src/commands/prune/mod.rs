@@ -68,8 +68,8 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
     let mut unused = unused(stored, &deployed, keep, older_than.0, Timestamp::now());
     if unused.is_empty() {
         log.done(&format!(
-            "Nothing to delete: {count} release(s), all of them deployed, too new or among the newest \
-             {keep}"
+            "Nothing to delete: {count} release(s), all of them deployed, too new or among the \
+             newest {keep}"
         ));
         return Ok(());
     }
