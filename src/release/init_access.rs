@@ -1,5 +1,6 @@
-//! What reaches Terraform's init at release beside its allow-listed environment: a key for ssh, a netrc, a cache of providers.
-//! A container action sees neither `~/.ssh` nor `~/.netrc` of the runner, and no cache that an earlier step has set up.
+//! What `terraform init` gets at release in addition to its allow-listed environment: an SSH key, a
+//! netrc, a provider cache. A container action sees neither `~/.ssh` nor `~/.netrc` of the runner,
+//! nor a cache that an earlier step has set up.
 
 use std::{
     collections::BTreeMap,
@@ -20,8 +21,8 @@ use crate::{
     services::ci::host::Host,
 };
 
-/// GitHub's own host keys, as it publishes them: a host that is known is checked. The keys of others are taken as they are seen
-/// first, because nobody is there to ask.
+/// GitHub's host keys, as published at <https://api.github.com/meta>. Unknown hosts are trusted on
+/// first use, because a CI run cannot ask.
 const KNOWN_HOSTS: &str = "\
 github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl
 github.com ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg=
@@ -29,7 +30,7 @@ github.com ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAA
 /// Where the runner mounts the checkout into a container action.
 const IN_CONTAINER: &str = "/github/workspace";
 
-/// Files are made in the private folder and are gone with it.
+/// The environment for init. Its files are in the private folder and are deleted with it.
 pub(crate) struct InitAccess {
     pub(crate) env: BTreeMap<OsString, OsString>,
     cache: Option<PluginCache>,
@@ -37,9 +38,10 @@ pub(crate) struct InitAccess {
 
 struct PluginCache {
     folder: PathBuf,
-    /// The folder, or the first above it that was made for it.
-    made: PathBuf,
-    /// Whose the folder around it is: who removes the checkout must be able to remove what is in it.
+    /// The topmost folder that cdflow created.
+    created: PathBuf,
+    /// User and group of the folder that contains it. They get the cache too, so that the runner
+    /// can delete the checkout.
     owner: (u32, u32),
 }
 
@@ -72,17 +74,18 @@ impl InitAccess {
         Ok(Self { env, cache })
     }
 
-    /// In a container we are root, and the runner is not.
+    /// Gives the cache to the owner of its parent folder: in a container cdflow is root, and the
+    /// runner is not.
     pub(crate) fn restore_owner(&self, host: &Host) {
-        let Some(PluginCache { made, owner: (user, group), .. }) = &self.cache else { return };
+        let Some(PluginCache { created, owner: (user, group), .. }) = &self.cache else { return };
         if !nix::unistd::geteuid().is_root() {
             return;
         }
-        let entries = walkdir::WalkDir::new(made).into_iter().filter_map(Result::ok);
+        let entries = walkdir::WalkDir::new(created).into_iter().filter_map(Result::ok);
         if let Some(error) =
             entries.filter_map(|it| lchown(it.path(), Some(*user), Some(*group)).err()).next()
         {
-            host.log.warning(&format!("`{}` is left to root: {error}", made.display()));
+            host.log.warning(&format!("`{}` still belongs to root: {error}", created.display()));
         }
     }
 }
@@ -92,7 +95,7 @@ fn read(input: &FileInput, name: &str) -> Result<Secret> {
         FileInput::Content(content) => Ok(content.clone()),
         FileInput::File(path) => fs::read_to_string(path)
             .map(Secret::new)
-            .map_err(|error| Error::io(format!("can't read the file of --{name}"), path, &error)),
+            .map_err(|error| Error::io(format!("cannot read the file of --{name}"), path, &error)),
     }
 }
 
@@ -101,12 +104,15 @@ fn ssh(inputs: &FetchInputs, host: &Host, private: &PrivateFolder) -> Result<Str
     if let Some(key) = &inputs.ssh_key {
         let key = read(key, "ssh-key")?;
         if !key.expose().contains("PRIVATE KEY-----") {
-            return Err(Error::input("`ssh-key` is no private key")
+            return Err(Error::input("`ssh-key` is not a private key")
                 .why("it has no line `-----BEGIN … PRIVATE KEY-----`")
-                .hint("the input takes the key itself, mostly a secret of the repository; the flag takes its file"));
+                .hint(
+                    "set the input to the key itself, usually a repository secret; set the flag \
+                     to the path of its file",
+                ));
         }
         host.log.redactor.add(&key);
-        // What a form or a secret's editor has done to the lines, ssh does not forgive.
+        // ssh rejects a key whose line endings were changed, for example by a web form.
         let text = format!("{}\n", key.expose().trim().replace("\r\n", "\n"));
         let path = private.file("ssh-key", text.as_bytes())?;
         command += &format!(" -o IdentitiesOnly=yes -i {}", quoted(&path.display().to_string()));
@@ -120,18 +126,20 @@ fn ssh(inputs: &FetchInputs, host: &Host, private: &PrivateFolder) -> Result<Str
     Ok(format!("{command} -o {}", quoted(&files)))
 }
 
-/// Git gives the command to a shell.
+/// Quotes a word for the shell that git runs the command with.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// A home like the one there is, but for its netrc: git reads no other.
+/// Creates a copy of the home folder, made of links, with another `.netrc`: git reads no other
+/// file.
 fn home_with_netrc(netrc: &FileInput, host: &Host, private: &PrivateFolder) -> Result<PathBuf> {
     let netrc = read(netrc, "netrc")?;
     let words: Vec<&str> = netrc.expose().split_whitespace().collect();
     if !words.iter().any(|word| ["machine", "default"].contains(word)) {
-        return Err(Error::input("`netrc` is no netrc").why("it names no `machine`").hint(
-            "the input takes the content, `machine HOST login USER password PASSWORD`; the flag takes the file",
+        return Err(Error::input("`netrc` is not a netrc file").why("it names no `machine`").hint(
+            "set the input to the content, `machine HOST login USER password PASSWORD`; set the \
+             flag to the path of the file",
         ));
     }
     for pair in words.windows(2).filter(|pair| pair[0] == "password") {
@@ -140,7 +148,7 @@ fn home_with_netrc(netrc: &FileInput, host: &Host, private: &PrivateFolder) -> R
     let home = private.folder("home")?;
     if let Some(real) = host.environment.get("HOME") {
         link_all(Path::new(real), &home)
-            .map_err(|error| Error::io("can't look into", Path::new(real), &error))?;
+            .map_err(|error| Error::io("cannot list", Path::new(real), &error))?;
     }
     private.file("home/.netrc", format!("{}\n", netrc.expose().trim()).as_bytes())?;
     Ok(home)
@@ -160,26 +168,29 @@ fn link_all(from: &Path, to: &Path) -> io::Result<()> {
 
 impl PluginCache {
     fn open(folder: &Path, environment: &ProcessEnv) -> Result<Self> {
-        let failed = |error: io::Error| Error::io("can't make the cache", folder, &error);
+        let failed = |error: io::Error| Error::io("cannot create the cache", folder, &error);
         let absolute = std::path::absolute(folder).map_err(failed)?;
         if environment.get("GITHUB_WORKSPACE") == Some(IN_CONTAINER)
             && !is_seen_outside(&absolute, environment)
         {
-            return Err(Error::input(format!("`cache-dir` is `{}`, which no other step would see", folder.display()))
-                .why("a container action shares the checkout and its home with the other steps, and nothing else")
-                .hint("give a path relative to the checkout, such as `.cdflow-cache`"));
+            return Err(Error::input(format!(
+                "`cache-dir` is `{}`, which other steps cannot see",
+                folder.display()
+            ))
+            .why("a container action shares only the checkout and its home with other steps")
+            .hint("use a path relative to the checkout, such as `.cdflow-cache`"));
         }
         let is_new = !absolute.exists();
         let missing = absolute.ancestors().take_while(|folder| !folder.exists()).last();
-        let made = missing.unwrap_or(&absolute).to_owned();
-        let around = made.parent().unwrap_or(&made);
-        let owner = fs::metadata(around).map(|found| (found.uid(), found.gid())).map_err(failed)?;
+        let created = missing.unwrap_or(&absolute).to_owned();
+        let parent = created.parent().unwrap_or(&created);
+        let owner = fs::metadata(parent).map(|found| (found.uid(), found.gid())).map_err(failed)?;
         fs::create_dir_all(&absolute).map_err(failed)?;
         if is_new {
-            // In a checkout it would make a release that is not as committed.
+            // Otherwise a cache in the checkout counts as uncommitted changes.
             fs::write(absolute.join(".gitignore"), "*\n").map_err(failed)?;
         }
-        Ok(Self { folder: absolute, made, owner })
+        Ok(Self { folder: absolute, created, owner })
     }
 }
 
@@ -194,12 +205,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_for_a_shell() {
+    fn shell_quoting() {
         assert_eq!(quoted("/tmp/it's here"), r"'/tmp/it'\''s here'");
     }
 
     #[test]
-    fn where_a_cache_may_be_in_a_container() {
+    fn cache_folders_that_other_steps_see() {
         let environment = ProcessEnv::new([("HOME".into(), "/github/home".into())]);
         let seen = |path: &str| is_seen_outside(Path::new(path), &environment);
         assert!(seen("/github/workspace/cache") && seen("/github/home/.cache"));

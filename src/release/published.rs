@@ -1,4 +1,4 @@
-//! A release that is in the store: what is known of it without fetching all of it.
+//! A release in the store, read without downloading the whole bundle.
 
 use super::bundle::{BundleIndex, BundleManifest, IndexLookup};
 use crate::{
@@ -15,12 +15,13 @@ use crate::{
 const BUNDLE_DIGEST: &str = "cdflow-bundle-digest";
 const SOURCE_DIGEST: &str = "cdflow-source-digest";
 const MADE_BY: &str = "cdflow-version";
-/// Holds the index and the small files of most bundles.
+/// Bytes at the end of a bundle that are read first. They contain the index and the small files of
+/// most bundles.
 const TAIL: u64 = 256 * 1024;
-/// Versions read to find those to name when one is missing.
+/// How many versions are listed to suggest one when the requested version is missing.
 const VERSIONS_READ: usize = 1000;
 
-/// What the object of a bundle carries beside its bytes.
+/// Returns the metadata of the object that is a bundle.
 pub(crate) fn metadata(bundle: Sha256, source: Sha256) -> Metadata {
     let pairs = [
         (BUNDLE_DIGEST, bundle.to_string()),
@@ -30,17 +31,18 @@ pub(crate) fn metadata(bundle: Sha256, source: Sha256) -> Metadata {
     Metadata(pairs.map(|(key, value)| (key.to_owned(), value)).into())
 }
 
-/// The bundle digest that the store promises; None for a bundle of the reference, and in a directory.
+/// Returns the bundle digest in the object's metadata. None for a bundle of the reference program,
+/// and in a folder, which keeps no metadata.
 pub(crate) fn promised_digest(found: &ObjectInfo) -> Result<Option<Sha256>> {
     let Some(text) = found.metadata.0.get(BUNDLE_DIGEST) else { return Ok(None) };
     text.parse().map(Some).map_err(|error| {
         Error::integrity(format!("the metadata `{BUNDLE_DIGEST}` of the release is damaged"))
             .why(error)
-            .hint("somebody changed the object: deploy another version")
+            .hint("find out who changed the object, and deploy another version")
     })
 }
 
-/// A published bundle, opened from afar.
+/// A published bundle whose index has been read.
 pub(crate) struct Published<'a> {
     store: &'a ReleaseStore,
     key: String,
@@ -50,7 +52,7 @@ pub(crate) struct Published<'a> {
 }
 
 impl<'a> Published<'a> {
-    /// None when there is no such release.
+    /// Returns None if the release does not exist.
     pub(crate) async fn open(store: &'a ReleaseStore, release: &Release) -> Result<Option<Self>> {
         let key = release.key();
         let Some(found) = store.head(&key).await? else { return Ok(None) };
@@ -65,7 +67,7 @@ impl<'a> Published<'a> {
                 IndexLookup::NeedMore { from_offset } if from_offset < from => from = from_offset,
                 IndexLookup::NeedMore { .. } => {
                     return Err(Error::integrity(format!(
-                        "the index of {} can't be read",
+                        "cannot read the index of {}",
                         store.describe(&key)
                     )));
                 }
@@ -73,7 +75,8 @@ impl<'a> Published<'a> {
         }
     }
 
-    /// None for a bundle of the reference.
+    /// Returns the bundle digest and the manifest. None for a bundle of the reference program.
+    /// Fails with `Exit::Integrity` if the digest differs from the one in the metadata.
     pub(crate) async fn manifest(&self) -> Result<Option<(Sha256, BundleManifest)>> {
         if !self.index.is_native() {
             return Ok(None);
@@ -83,10 +86,12 @@ impl<'a> Published<'a> {
                 let digest = Sha256::of(&bytes);
                 match promised_digest(&self.found)?.filter(|promised| *promised != digest) {
                     Some(promised) => Err(Error::integrity(format!(
-                        "{} is not what was published",
+                        "integrity check of {} failed",
                         self.store.describe(&self.key)
                     ))
-                    .why(format!("its bundle digest is {digest}, its metadata says {promised}"))),
+                    .why(format!(
+                        "its bundle digest is {digest}, but its metadata has {promised}"
+                    ))),
                     None => Ok(Some((digest, BundleManifest::parse(&bytes)?))),
                 }
             }
@@ -94,7 +99,8 @@ impl<'a> Published<'a> {
         }
     }
 
-    /// `registry.terraform.io/hashicorp/aws 5.100.0 linux_amd64`, from the mirror's layout.
+    /// Returns lines such as `registry.terraform.io/hashicorp/aws 5.100.0 linux_amd64`, taken from
+    /// the paths in `providers/`.
     pub(crate) fn providers(&self) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         for file in self.index.files() {
@@ -109,15 +115,15 @@ impl<'a> Published<'a> {
         found
     }
 
-    /// A small file of the bundle.
+    /// Returns the content of a small file of the bundle; None if the bundle does not have it.
     pub(crate) async fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let Some(entry) = self.index.entry(name) else { return Ok(None) };
         let tail_start = self.found.size - self.tail.len() as u64;
-        let held = entry.start.checked_sub(tail_start).and_then(|at| {
+        let in_tail = entry.start.checked_sub(tail_start).and_then(|at| {
             let at = usize::try_from(at).ok()?;
             self.tail.get(at..at + usize::try_from(entry.len).ok()?)
         });
-        match held {
+        match in_tail {
             Some(bytes) => self.index.decode(entry, bytes).map(Some),
             None => {
                 let bytes = self.store.get_range(&self.key, entry.start, entry.len).await?;
@@ -127,30 +133,32 @@ impl<'a> Published<'a> {
     }
 }
 
-/// The error for a release that is not there: where it was looked for, and what there is.
+/// Returns the error for a missing release. It names the key that was looked up, and versions that
+/// exist.
 pub(crate) async fn missing(store: &ReleaseStore, release: &Release) -> Error {
     let error = Error::input(format!(
         "release {} of `{}` is not published",
         release.version, release.identity.component
     ))
-    .why(format!("there is no {}", store.describe(&release.key())));
+    .why(format!("{} not found", store.describe(&release.key())));
     let listed = store.list(&release.identity.releases_prefix(), None, VERSIONS_READ).await;
     let versions: Vec<Version> = match listed {
         Ok(listed) => {
             listed.iter().filter_map(|listed| release.identity.version_in(&listed.key)).collect()
         }
-        Err(_) => return error.hint("release it, or check version, component and release bucket"),
+        Err(_) => {
+            return error
+                .hint("release it, or check the version, the component and the release bucket");
+        }
     };
     match suggestions(&release.version, &versions) {
-        names if names.is_empty() => error.hint(format!(
-            "nothing is published yet; `cdflow release {}` does it",
-            release.version
-        )),
-        names => error.hint(format!("published are, for example, {}", names.join(", "))),
+        names if names.is_empty() => error
+            .hint(format!("run `cdflow release {}` to publish the first release", release.version)),
+        names => error.hint(format!("use a published version, for example {}", names.join(", "))),
     }
 }
 
-/// The nearest spelling first, then the last few by name.
+/// Returns the nearest spelling, then the last five versions by name.
 fn suggestions(wanted: &Version, versions: &[Version]) -> Vec<String> {
     let mut named: Vec<String> = Vec::new();
     named.extend(nearest(wanted.as_str(), versions.iter().map(Version::as_str)).map(str::to_owned));
@@ -162,7 +170,8 @@ fn suggestions(wanted: &Version, versions: &[Version]) -> Vec<String> {
     named
 }
 
-/// The error for a version that was published from something else.
+/// Returns the error for a version that was published from other sources. `ours` has the names and
+/// digests of the files to publish.
 pub(crate) async fn conflict(
     published: &Published<'_>,
     release: &Release,
@@ -174,13 +183,13 @@ pub(crate) async fn conflict(
         .map(|time| format!(" at {}", time.strftime("%Y-%m-%d %H:%M:%SZ")))
         .unwrap_or_default();
     let error = Error::refused(format!(
-        "version {} of `{}` is already published, from something else",
+        "version {} of `{}` is already published from other sources",
         release.version, release.identity.component
     ));
     let manifest = match published.manifest().await {
         Ok(Some((_, manifest))) => manifest,
         Ok(None) => {
-            return error.why("it was made by another program").hint("release under a new version");
+            return error.why("another program made it").hint("release under a new version");
         }
         Err(unreadable) => return error.why(unreadable).hint("release under a new version"),
     };
@@ -193,11 +202,11 @@ pub(crate) async fn conflict(
     let is_source = |name: &str| {
         ["infra/", "config/", "platform-config/"].iter().any(|folder| name.starts_with(folder))
     };
-    let gone = manifest
+    let removed = manifest
         .files
         .keys()
         .filter(|name| is_source(name) && !ours.iter().any(|(our, _)| our == *name));
-    differing.extend(gone.map(String::as_str));
+    differing.extend(removed.map(String::as_str));
     let what = match differing.as_slice() {
         [] => "the artifact, cdflow.yml or the release data".to_owned(),
         names if names.len() <= 5 => names.join(", "),

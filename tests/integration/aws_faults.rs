@@ -83,9 +83,9 @@ fn the_release_is_missing() {
     let place = format!("s3://{}/{}", aws.release_bucket(), project.release_key("1.5.1"));
     output
         .fails(2)
-        .stderr_has("error: release 1.5.1 of `shop` is not published: there is no ")
+        .stderr_has("error: release 1.5.1 of `shop` is not published: ")
         .stderr_has(&place);
-    output.stderr_has("published are, for example, 1.5.0, 1.4.0\n");
+    output.stderr_has("-> use a published version, for example 1.5.0, 1.4.0\n");
     tidy(&project, &output);
     assert!(aws.keys(&aws.state_bucket()).is_empty());
 }
@@ -234,9 +234,9 @@ fn an_interrupted_upload_leaves_nothing() {
         assert_eq!(aws.unfinished_uploads(&bucket), [key.as_str()]);
         release.signal(signal);
         let output = release.wait();
-        output.fails(code).stderr_has(&format!(
-            "cancelled while s3://{bucket}/{key} was written: it is not published"
-        ));
+        output
+            .fails(code)
+            .stderr_has(&format!("upload of s3://{bucket}/{key} cancelled: it is not published"));
         tidy(&project, &output);
         assert!(aws.keys(&bucket).is_empty() && aws.unfinished_uploads(&bucket).is_empty());
         aws.rule(json!({ "matching": format!("PUT /{bucket}/{key}?"), "times": 0 }));
@@ -273,7 +273,7 @@ fn of_eight_releases_at_once_one_is_published() {
     for output in outputs.iter().filter(|output| output.code != 0) {
         output
             .fails(3)
-            .stderr_has("is already published, from something else")
+            .stderr_has("is already published from other sources")
             .stderr_has("config/common.json");
     }
     assert_eq!(

@@ -174,7 +174,7 @@ fn a_zip_that_is_there_already_must_be_the_same() {
 
     // As after a run that came no further than the zip.
     aws.delete(&aws.release_bucket(), &key);
-    let there = format!("s3://{bucket}/{key} (already there, the same bytes)");
+    let there = format!("s3://{bucket}/{key} (exists already, with the same bytes)");
     project.release("1").stderr_has(&there).stderr_has("Released hello 1");
     assert_eq!(
         aws.requests(&format!("PUT /{bucket}/{key}?")).len(),
@@ -208,7 +208,7 @@ fn a_function_that_is_too_large_is_refused_before_anything_is_written() {
     }
     let output = project.cdflow(["release", "1", "--platform-config", "platform-config"]).run();
     output.fails(2).stderr_has(
-        "error: the function is 269.4 MB unzipped; AWS Lambda takes 262.1 \
+        "error: the function is 269.4 MB unzipped; the limit of AWS Lambda is 262.1 \
     MB at most: the largest files are b.bin (104.8 MB), a.bin (94.3 MB), f.bin (63.9 MB), e.bin \
     (3.1 MB), d.bin (2.0 MB)\n",
     );

@@ -346,7 +346,7 @@ fn a_bundle_of_the_reference_is_deployed_from_s3() {
     project.cdflow(["destroy", "ci", "--confirm", "ci"]).run().success();
     assert!(aws.keys(&aws.state_bucket()).is_empty());
     let output = project.cdflow(["release", "7", "--platform-config", "platform-config"]).run();
-    output.fails(3).stderr_has("it was made by another program");
+    output.fails(3).stderr_has("another program made it");
 }
 
 #[test]

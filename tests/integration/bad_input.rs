@@ -396,13 +396,13 @@ fn no_infra() {
     project.refuses_run(
         project.releasing("1"),
         2,
-        &["there is no Terraform code in `", "infra/, beside cdflow.yml"],
+        &["` contains no Terraform code", "infra/, next to cdflow.yml"],
     );
     fs::remove_dir_all(project.path("infra")).unwrap();
     project.refuses_run(
         project.releasing("1"),
         2,
-        &["there is no folder `", "infra/, beside cdflow.yml"],
+        &["/infra` not found", "infra/, next to cdflow.yml"],
     );
 }
 
@@ -410,8 +410,8 @@ fn no_infra() {
 fn a_release_that_is_not_there() {
     let project = Project::local("greeting");
     let says = [
-        "release 1 of `greeting` is not published: there is no file:",
-        "nothing is published yet",
+        "release 1 of `greeting` is not published: file:",
+        "to publish the first release",
         "cdflow release 1",
     ];
     project.refuses(["deploy", "live", "1"], 2, &says);
@@ -536,7 +536,7 @@ fn a_full_disk() {
         .commit("Large");
     project.release("1");
     let says =
-        ["error: can't unpack the bundle into `/", "set TMPDIR to a folder on a larger disk"];
+        ["error: cannot unpack the bundle into `/", "set TMPDIR to a folder on a larger disk"];
     project.refuses_run(on_a_small_disk(&project, 1024, &["deploy", "live", "1"]), 2, &says);
     let says = ["error: can't ", "cdflow-", "set TMPDIR to a folder on a larger disk"];
     project.refuses_run(on_a_small_disk(&project, 8, &["deploy", "live", "1"]), 2, &says);

@@ -134,7 +134,7 @@ fn hostile_entries() {
             let evil =
                 if name.starts_with('/') { name.to_owned() } else { format!("{prefix}{name}") };
             write_zip(&project, &files, Some((&evil, mode)));
-            let says = format!("bundle entry `{}` is refused: ", evil.escape_debug());
+            let says = format!("bundle entry `{}` is rejected: ", evil.escape_debug());
             project.refuses(["deploy", "live", "1"], 9, &[&says]).lacks("\u{1b}");
             assert!(
                 !Path::new("/tmp/evil.tf").exists()

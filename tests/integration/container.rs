@@ -100,7 +100,7 @@ fn a_cache_of_providers_belongs_to_the_runner() {
     // As `${{ github.workspace }}` and `${{ runner.temp }}` come out.
     release("/home/runner/work/greeting/greeting/cache")
         .fails(2)
-        .stdout_has("which no other step would see");
+        .stdout_has("which other steps cannot see");
     release(".cache/terraform").success();
     assert!(project.path(".cache/terraform/registry.terraform.io/hashicorp/tiny/1.0.0").is_dir());
     assert_eq!(job.not_the_runners(), [""; 0].map(PathBuf::from));

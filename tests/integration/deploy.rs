@@ -458,7 +458,7 @@ fn an_environment_without_platform_config() {
     project.refuses(
         ["release", "2", "--platform-config", "../none"],
         2,
-        &["can't read the platform config `../none`"],
+        &["cannot read the platform config `../none`"],
     );
 }
 

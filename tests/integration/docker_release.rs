@@ -120,7 +120,7 @@ fn an_image_is_pushed_to_ecr_and_deployed_by_its_digest() {
     release(&project, "1").success().stderr_has("Already released");
     assert_eq!(pushes(), before);
     project.write("message", "other\n").commit("Another message");
-    release(&project, "1").fails(3).stderr_has("is already published, from something else");
+    release(&project, "1").fails(3).stderr_has("is already published from other sources");
     assert_eq!(pushes(), before);
     assert_eq!(project.sandbox().left_behind(), [""; 0]);
 }
@@ -136,7 +136,7 @@ fn an_image_whose_bundle_never_came_is_taken_over_by_the_next_try() {
     let output = release(&project, "1");
     output
         .success()
-        .stderr_has("==> Take over the image")
+        .stderr_has("==> Reuse the image")
         .stderr_has("Released docker-adopt 1")
         .lacks("Build the image");
     assert_eq!(lab.requests(&format!("PUT {}/v2/docker-adopt/", Lab::ecr())).len(), before);
@@ -238,7 +238,7 @@ fn a_failed_build_shows_its_last_lines() {
     }
     assert!(Lab::get().registry_tags("docker-fails").is_empty() && project.stored().is_empty());
     project.remove("Dockerfile").commit("No Dockerfile");
-    release(&project, "1").fails(2).stderr_has("there is no Dockerfile");
+    release(&project, "1").fails(2).stderr_has("/Dockerfile` not found");
 }
 
 #[test]
@@ -363,7 +363,7 @@ fn what_a_registry_refuses_has_its_own_exit_code() {
     answer(403, "DENIED");
     release(&project, "1")
         .fails(4)
-        .stderr_has("can't be pushed")
+        .stderr_has("cannot push the image")
         .stderr_has("must be allowed to push");
     assert!(aws.keys(&aws.release_bucket()).is_empty());
 
@@ -379,7 +379,7 @@ fn where_tags_are_immutable_nothing_is_latest() {
     let (lab, aws) = (Lab::get(), Aws::new("docker-fixed"));
     let project = on_aws("docker-fixed", &aws);
     project.append("cdflow.yml", "docker: {immutable-tags: true}\n").commit("Immutable");
-    release(&project, "1").success().stderr_has("stays as it is: tags are immutable");
+    release(&project, "1").success().stderr_has("is not moved: tags are immutable");
     assert_eq!(lab.registry_tags("docker-fixed"), ["1"]);
 }
 
@@ -410,7 +410,7 @@ fn a_cancelled_push_publishes_nothing_and_burns_nothing() {
     running.wait_until("the push is at its end", |_| !lab.requests(&put).is_empty());
     running.signal(Signal::SIGTERM);
     let output = running.wait();
-    output.fails(143).stderr_has("was pushed: the release is not published");
+    output.fails(143).stderr_has("cancelled: the release is not published");
     assert!(output.elapsed.as_secs() < 15, "{:?}", output.elapsed);
     assert!(aws.keys(&aws.release_bucket()).is_empty());
     release(&project, "1").success();

@@ -68,7 +68,7 @@ fn modules_by_ssh_with_a_key() {
     project.refuses_run(
         project.releasing("3").arg("--ssh-key").arg(&key),
         2,
-        &["`ssh-key` is no private key", "BEGIN"],
+        &["`ssh-key` is not a private key", "BEGIN"],
     );
 }
 
@@ -99,7 +99,7 @@ fn modules_by_https_with_a_netrc() {
     project.refuses_run(
         as_step(&project, "2").env("INPUT_NETRC", "bot:password"),
         2,
-        &["`netrc` is no netrc", "`machine`"],
+        &["`netrc` is not a netrc file", "`machine`"],
     );
 }
 
@@ -107,12 +107,12 @@ fn modules_by_https_with_a_netrc() {
 fn providers_are_kept_in_a_cache() {
     let project = Project::local("greeting").with_tiny_provider(Mirror::tiny_packed());
     let cached = |version: &str| project.releasing(version).args(["--cache-dir", "cache"]).run();
-    cached("1").success().lacks("not committed");
+    cached("1").success().lacks("uncommitted");
     let lock = entries(&project.bundle("1"))["infra/.terraform.lock.hcl"].text().to_owned();
     assert!(lock.contains("\"h1:"), "{lock}");
     // Only what is locked is taken from a cache.
     project.write("infra/.terraform.lock.hcl", &lock).commit("Lock");
-    cached("2").success().stdout_has("from the shared cache directory").lacks("not committed");
+    cached("2").success().stdout_has("from the shared cache directory").lacks("uncommitted");
     let entries = entries(&project.bundle("2"));
     let programs = entries.iter().filter(|(name, _)| name.contains("terraform-provider-tiny"));
     assert_eq!(

@@ -228,7 +228,7 @@ fn on_a_runtime_image_with_other_tools_that_a_registry_has() {
 
     // What is in the registry says it too, so that a bundle that never came can be made up for.
     fs::remove_file(project.bundle("1")).unwrap();
-    run(&project, &["release", "1"]).success().stderr_has("==> Take over the image");
+    run(&project, &["release", "1"]).success().stderr_has("==> Reuse the image");
     assert_eq!(self::facts(&project, "1"), facts);
 
     // The classic builder, for which the base image is to be pulled again.
@@ -335,11 +335,7 @@ fn nothing_is_pushed_of_a_function_that_does_not_hold() {
         .write("src/functions.rs", "pub const KEY: &str = include_str!(\".env\");")
         .write("src/.env", "KEY=1\n");
     project.commit("A secret in the code");
-    fails(
-        &[],
-        3,
-        &["functions.rs:1: `include_str!` reads an environment file when it is compiled"],
-    );
+    fails(&[], 3, &["functions.rs:1: `include_str!` reads an environment file at compile time"]);
     project.write("src/functions.rs", FUNCTIONS).commit("As it was");
     other_build_image("cdflow-no-script:1", "RUN rm run.sh");
     fails(

@@ -40,7 +40,7 @@ fn a_release_of_the_reference_is_deployed_with_a_warning() {
     project.deploy("live", "1").stderr_has("no changes");
     // The version is taken, also by a release of ours.
     let says = [
-        "version 1 of `greeting` is already published, from something else",
+        "version 1 of `greeting` is already published from other sources",
         "made by another program",
     ];
     project.refuses_run(project.releasing("1"), 3, &says);

@@ -98,7 +98,7 @@ fn a_dry_run_shows_the_release_and_writes_nothing() {
     let before = project.snapshot();
     let output = project.releasing("1").arg("--dry-run").run();
     output.success().stdout_has_in_order(&[
-        "function's zip         file:",
+        "Lambda zip             file:",
         "/store/lambda/platform/function/function-1.zip",
         "function  ",
         "handler.py",
@@ -123,7 +123,7 @@ fn a_lambda_is_released_with_its_zip() {
 
     // The zip alone is there, as after a run that ended in between: the next one goes on.
     fs::remove_file(project.bundle("1")).unwrap();
-    project.releasing("1").run().success().stderr_has("already there, the same bytes");
+    project.releasing("1").run().success().stderr_has("exists already, with the same bytes");
     fs::remove_file(project.bundle("1")).unwrap();
     project.edit("src/handler.py", "Hello", "Good day");
     project.refuses_run(
@@ -202,7 +202,7 @@ fn the_same_sources_are_released_once() {
 fn a_version_is_immutable() {
     let project = Project::local("greeting");
     project.release("1");
-    let refused = "version 1 of `greeting` is already published, from something else";
+    let refused = "version 1 of `greeting` is already published from other sources";
     project.edit("config/live.json", "Good day", "Goodbye");
     project.refuses_run(
         project.releasing("1"),
@@ -412,7 +412,12 @@ fn what_lies_outside_the_checkout_is_refused() {
         project.refuses_run(
             project.releasing("1"),
             2,
-            &[link, "leaves the checkout", target.to_str().unwrap(), "-> replace it by a copy"],
+            &[
+                link,
+                "leads out of the checkout",
+                target.to_str().unwrap(),
+                "-> replace the link with",
+            ],
         );
         fs::remove_file(project.path(link)).unwrap();
     }
@@ -422,7 +427,11 @@ fn what_lies_outside_the_checkout_is_refused() {
         fs::rename(project.path(folder), &away).unwrap();
         symlink(&away, project.path(folder)).unwrap();
         let runner = project.releasing("1");
-        project.refuses_run(runner, 2, &[folder, "leaves the checkout", away.to_str().unwrap()]);
+        project.refuses_run(
+            runner,
+            2,
+            &[folder, "leads out of the checkout", away.to_str().unwrap()],
+        );
         fs::remove_file(project.path(folder)).unwrap();
         fs::rename(&away, project.path(folder)).unwrap();
     }
@@ -430,7 +439,7 @@ fn what_lies_outside_the_checkout_is_refused() {
     project.refuses_run(
         project.releasing("1"),
         2,
-        &["platform-config/local/link.json", "leaves the platform config"],
+        &["platform-config/local/link.json", "leads out of the platform config"],
     );
 }
 
@@ -522,10 +531,9 @@ fn uncommitted_changes_are_told() {
     let project = Project::local("greeting");
     let commit = project.head();
     project.edit("config/live.json", "Good day", "Goodbye");
-    project.release("1").stderr_has(&format!(
-        "changes that are not committed; the release says it is commit {}",
-        &commit[..7]
-    ));
+    project
+        .release("1")
+        .stderr_has(&format!("uncommitted changes; the release records commit {}", &commit[..7]));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The GitHub release of a tag: made, or completed, once the release is published. Trouble with it is a warning.
+//! Creates or completes the GitHub release of a tag after the release is published. Problems are
+//! warnings.
 
 use crate::{
     base::{
@@ -15,17 +16,18 @@ use crate::{
     services::github::{self, Api, GitHubError, NewRelease, Section},
 };
 
-/// Another component's run may change the text between our look and our write.
+/// Another component's run might change the text between the read and the write.
 const TRIES: usize = 3;
 
-/// What of `release.json` tells which artifact it is; the rest is the component's own.
+/// The keys of release.json that identify the artifact, with their labels.
 const ARTIFACT: [(&str, &str); 4] = [
     ("commit", "commit"),
     ("image_id", "image"),
-    ("s3_key", "function's zip"),
+    ("s3_key", "Lambda zip"),
     ("source_code_hash", "its SHA-256, base64"),
 ];
 
+/// Does nothing if the run is not for a tag.
 pub(crate) async fn complete(context: &Context, release: &Release) {
     let log = &context.host.log;
     let run = context.host.run.as_deref();
@@ -34,17 +36,17 @@ pub(crate) async fn complete(context: &Context, release: &Release) {
         return;
     };
     log.step(&format!("GitHub release {tag}"));
-    let told = tell(context, release, &tag);
-    match context.host.interrupt.or_cancel("making the GitHub release", told).await {
+    let completing = create_or_complete(context, release, &tag);
+    match context.host.interrupt.or_cancel("creating the GitHub release", completing).await {
         Ok(url) => log.note(&url),
         Err(error) => log.warning(&format!(
-            "{} is released, but its GitHub release is not complete: {error}",
+            "{} is released, but its GitHub release is incomplete: {error}",
             release.version
         )),
     }
 }
 
-async fn tell(context: &Context, release: &Release, tag: &str) -> Result<String> {
+async fn create_or_complete(context: &Context, release: &Release, tag: &str) -> Result<String> {
     let Some(published) = Published::open(&context.store, release).await? else {
         return Err(published::missing(&context.store, release).await);
     };
@@ -75,7 +77,7 @@ async fn section<'r>(
         ARTIFACT.iter().filter_map(|(key, name)| Some((*name, facts.text(key)?.to_owned())));
     let mut rows = vec![("version", release.version.to_string())];
     rows.extend(artifact);
-    // A release may be public: which bucket it is nobody need know.
+    // Only the key: a GitHub release can be public, and the bucket's name is internal.
     rows.push(("bundle", release.key()));
     rows.push(("bundle digest", digest.to_string()));
     rows.push(("made with", format!("{} {}", manifest.terraform.name, manifest.terraform.version)));
@@ -85,7 +87,7 @@ async fn section<'r>(
     Ok(Section { component: &release.identity.component, rows })
 }
 
-/// Makes the release, or puts the section into the text of the one that is there. Done twice it is done once.
+/// Creates the release, or adds the section to the text of the existing one. Idempotent.
 async fn with_section(
     api: &Api,
     release: &Release,
@@ -95,7 +97,7 @@ async fn with_section(
     let mut found = match api.release_by_tag(tag).await? {
         Some(found) => found,
         None => {
-            // Without notes it is a release all the same.
+            // Generated notes are optional.
             let body = section.with_notes(&api.generate_notes(tag).await.unwrap_or_default());
             let prerelease = semver::Version::parse(release.version.as_str())
                 .is_ok_and(|version| !version.pre.is_empty());
@@ -115,7 +117,8 @@ async fn with_section(
     Ok(found)
 }
 
-/// GitHub keeps one file of a name, and an upload that was cut off is in the way of the next.
+/// Uploads a file. GitHub keeps one asset per name, and an incomplete upload blocks the next one,
+/// so a different asset is deleted first.
 async fn put_asset(
     api: &Api,
     release: &github::GitHubRelease,
@@ -123,8 +126,8 @@ async fn put_asset(
     bytes: Vec<u8>,
     digest: Sha256,
 ) -> Result<(), GitHubError> {
-    let there = api.assets(release.id).await?.into_iter().find(|asset| asset.name == name);
-    if let Some(asset) = there {
+    let existing = api.assets(release.id).await?.into_iter().find(|asset| asset.name == name);
+    if let Some(asset) = existing {
         if asset.state == "uploaded" && asset.digest == Some(format!("sha256:{digest}")) {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! The name of an image, taken apart.
+//! The parts of an image's name.
 
 use std::fmt;
 
@@ -12,10 +12,10 @@ pub(crate) struct ImageReference {
 }
 
 impl ImageReference {
-    /// None for a text that names no image of a registry.
+    /// Returns None for text that is not the name of an image in a registry.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (host, rest) = text.split_once('/')?;
-        // Docker's own rule: what looks like no host is a part of the Docker Hub's name.
+        // Docker's rule: a first part that does not look like a host belongs to Docker Hub.
         let is_host = host.contains(['.', ':']) || host == "localhost";
         let (host, rest) = if is_host { (host, rest) } else { ("docker.io", text) };
         let (name, digest) =
@@ -30,7 +30,7 @@ impl ImageReference {
         })
     }
 
-    /// Account and region, where the host is an ECR.
+    /// Returns the account and the region if the host is an ECR registry.
     pub(crate) fn ecr(&self) -> Option<(&str, &str)> {
         let (account, rest) = self.host.split_once(".dkr.ecr.")?;
         let (region, domain) = rest.split_once('.')?;

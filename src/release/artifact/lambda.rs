@@ -1,4 +1,4 @@
-//! A zip for AWS Lambda: deflated, and of the same bytes wherever and whenever it is made.
+//! The zip for AWS Lambda. The same files give the same bytes on every machine.
 
 use std::{
     collections::BTreeMap,
@@ -26,16 +26,17 @@ use crate::{
     },
 };
 
-/// AWS's limit for the unzipped size of a function with its layers: 250 MB, which AWS counts in 1024s.
+/// AWS's limit for the unzipped size of a function with its layers, in bytes: 250 MB, by which AWS
+/// means MiB.
 const UNZIPPED_LIMIT: u64 = 250 * 1024 * 1024;
 const LARGEST_SHOWN: usize = 5;
-/// Larger files are not held in memory, but compressed while they are read.
-const HELD: u64 = 4 << 20;
+/// In bytes. Larger files are compressed while they are read instead of in memory.
+const IN_MEMORY: u64 = 4 << 20;
 
-/// In a local scheme, where a bucket's name would stand.
+/// The bucket's name in `var.release` if the account scheme is local.
 pub(crate) const LOCAL: &str = "file:";
 
-/// A zip that is ready to be uploaded.
+/// A zip on disk. `size` is in bytes.
 #[derive(Debug)]
 pub(crate) struct LambdaZip {
     pub(crate) path: PathBuf,
@@ -43,7 +44,8 @@ pub(crate) struct LambdaZip {
     pub(crate) size: u64,
 }
 
-/// The files of the function: from `lambda.source`, else the folder named like the component, else `src`.
+/// Returns the files of the function, from `lambda.source`, the folder with the component's name,
+/// or `src`.
 pub(crate) fn files(
     manifest: &Manifest,
     component: &Component,
@@ -53,14 +55,26 @@ pub(crate) fn files(
     let settings = manifest.lambda.clone().unwrap_or_default();
     let source = match &settings.source {
         Some(source) if !folder.join(source).is_dir() => {
-            return Err(Error::input(format!("cdflow.yml: `lambda.source`: there is no folder `{}`", source.display()))
-                .hint("it is relative to the folder of cdflow.yml"));
+            return Err(Error::input(format!(
+                "cdflow.yml: `lambda.source`: folder `{}` not found",
+                source.display()
+            ))
+            .hint("set a path relative to the folder of cdflow.yml"));
         }
         Some(source) => folder.join(source),
-        None => [folder.join(component.as_str()), folder.join("src")].into_iter().find(|path| path.is_dir()).ok_or_else(|| {
-            Error::input(format!("there is neither a folder `{component}` nor `src` in `{}`", folder.display()))
-                .hint("put the function's code into one of them, or name its folder in cdflow.yml (`lambda: {source: …}`)")
-        })?,
+        None => {
+            let candidates = [folder.join(component.as_str()), folder.join("src")];
+            candidates.into_iter().find(|path| path.is_dir()).ok_or_else(|| {
+                Error::input(format!(
+                    "`{}` has neither a folder `{component}` nor `src`",
+                    folder.display()
+                ))
+                .hint(
+                    "put the function's code into one of them, or set its folder in cdflow.yml \
+                     (`lambda: {source: …}`)",
+                )
+            })?
+        }
     };
     let exclude = exclude(&settings.exclude)?;
     let files = walk(&source, &Boundary::new(root, "the checkout"), |path| exclude.is_match(path))?;
@@ -72,12 +86,12 @@ fn exclude(globs: &[String]) -> Result<GlobSet> {
     let mut set = GlobSetBuilder::new();
     for glob in globs {
         let parsed = Glob::new(glob).map_err(|error| {
-            Error::input("cdflow.yml: `lambda.exclude` has a bad pattern").why(error)
+            Error::input("cdflow.yml: `lambda.exclude` has an invalid pattern").why(error)
         })?;
         set.add(parsed);
     }
     set.build()
-        .map_err(|error| Error::input("cdflow.yml: `lambda.exclude` can't be used").why(error))
+        .map_err(|error| Error::input("cdflow.yml: `lambda.exclude` cannot be used").why(error))
 }
 
 fn check_size(files: &[TreeFile], source: &Path) -> Result<()> {
@@ -86,7 +100,7 @@ fn check_size(files: &[TreeFile], source: &Path) -> Result<()> {
             "the function's folder `{}` has no files",
             source.display()
         ))
-        .hint("nothing could run"));
+        .hint("add the function's code"));
     }
     let total: u64 = files.iter().map(|file| file.size).sum();
     if total <= UNZIPPED_LIMIT {
@@ -100,12 +114,12 @@ fn check_size(files: &[TreeFile], source: &Path) -> Result<()> {
         .map(|file| format!("{} ({})", file.name, bytes_text(file.size)))
         .collect();
     Err(Error::input(format!(
-        "the function is {} unzipped; AWS Lambda takes {} at most",
+        "the function is {} unzipped; the limit of AWS Lambda is {}",
         bytes_text(total),
         bytes_text(UNZIPPED_LIMIT)
     ))
     .why(format!("the largest files are {}", largest.join(", ")))
-    .hint("leave files out by `lambda: {exclude: […]}` in cdflow.yml"))
+    .hint("exclude files with `lambda: {exclude: […]}` in cdflow.yml"))
 }
 
 /// Builds `function.zip` in the folder `to`.
@@ -121,9 +135,9 @@ pub(crate) fn build(sources: &Sources, to: &Path, log: &Log) -> Result<LambdaZip
     Ok(zip)
 }
 
-/// Writes the zip. Entries are sorted, times fixed, modes 0644 or 0755.
+/// Writes a zip with sorted entries, a fixed time and the modes 0644 or 0755.
 fn write(files: &BTreeMap<String, SourceFile>, to: &Path) -> Result<LambdaZip> {
-    let failed = |error: io::Error| Error::io("can't write the function's zip", to, &error);
+    let failed = |error: io::Error| Error::io("cannot write the Lambda zip", to, &error);
     let file = File::create_new(to).map_err(failed)?;
     let mut zip = ZipWriter::new(io::BufWriter::new(file));
     let items = files.iter().map(|(name, file)| Ok(Item { item: (name, file), cost: cost(file) }));
@@ -146,24 +160,24 @@ fn write(files: &BTreeMap<String, SourceFile>, to: &Path) -> Result<LambdaZip> {
     Ok(LambdaZip { path: to.to_owned(), sha256: Sha256::of_file(to).map_err(failed)?, size })
 }
 
-/// A file on its way into the zip.
+/// A file that is ready to be added to the zip.
 enum PackedFile<'f> {
-    /// A zip of this file alone.
+    /// A zip that contains only this file.
     Compressed(Vec<u8>),
     TooLarge(&'f str, &'f SourceFile),
 }
 
-/// In bytes of memory: the content, and what it is compressed to.
+/// Returns the memory that a file needs, in bytes: its content, plain and compressed.
 fn cost(file: &SourceFile) -> usize {
-    if file.size > HELD { 0 } else { 2 * file.size as usize + 4096 }
+    if file.size > IN_MEMORY { 0 } else { 2 * file.size as usize + 4096 }
 }
 
 fn pack<'f>(name: &'f str, file: &'f SourceFile) -> Result<PackedFile<'f>> {
-    if file.size > HELD {
+    if file.size > IN_MEMORY {
         return Ok(PackedFile::TooLarge(name, file));
     }
     let content =
-        fs::read(&file.path).map_err(|error| Error::io("can't read", &file.path, &error))?;
+        fs::read(&file.path).map_err(|error| Error::io("cannot read", &file.path, &error))?;
     if Sha256::of(&content) != file.sha256 {
         return Err(source::changed(name));
     }
@@ -174,7 +188,7 @@ fn pack<'f>(name: &'f str, file: &'f SourceFile) -> Result<PackedFile<'f>> {
         Ok(zip.finish()?.into_inner())
     })();
     packed.map(PackedFile::Compressed).map_err(|error: zip::result::ZipError| {
-        Error::io("can't compress", &file.path, &error.into())
+        Error::io("cannot compress", &file.path, &error.into())
     })
 }
 
@@ -191,7 +205,7 @@ fn compress(
 ) -> Result<()> {
     zip.start_file(name, options(file)).map_err(|error| failed(error.into()))?;
     let mut from =
-        File::open(&file.path).map_err(|error| Error::io("can't read", &file.path, &error))?;
+        File::open(&file.path).map_err(|error| Error::io("cannot read", &file.path, &error))?;
     match digest::copy(&mut from, zip).map_err(failed)? == file.sha256 {
         true => Ok(()),
         false => Err(source::changed(name)),
@@ -205,7 +219,7 @@ fn options(file: &SourceFile) -> SimpleFileOptions {
         .unix_permissions(if file.executable { 0o755 } else { 0o644 })
 }
 
-/// What Terraform gets in `var.release`. The names of the keys are the reference's.
+/// Returns the keys of `var.release`. Their names are those of the reference program.
 pub(crate) fn metadata(
     zip: &LambdaZip,
     key: &str,
@@ -230,7 +244,8 @@ pub(crate) fn metadata(
     data
 }
 
-/// A local scheme has a folder in the bucket's place; its path differs from machine to machine and is not part of a release.
+/// Returns the bucket's name. The path of a local folder differs from machine to machine, so it is
+/// not part of a release.
 fn bucket_name(place: &Storage) -> String {
     match place {
         Storage::Bucket(name) => name.clone(),
@@ -299,13 +314,13 @@ mod tests {
         assert_eq!(names, ["a.py", "b/large", "b/run.sh"]);
         let mut large = Vec::new();
         io::Read::read_to_end(&mut archive.by_name("b/large").unwrap(), &mut large).unwrap();
-        assert!(large.len() as u64 > HELD && large.ends_with(b"large large "));
+        assert!(large.len() as u64 > IN_MEMORY && large.ends_with(b"large large "));
         assert_eq!(archive.by_name("b/run.sh").unwrap().unix_mode(), Some(0o100755));
         assert_eq!(archive.by_name("a.py").unwrap().compression(), CompressionMethod::Deflated);
     }
 
     #[test]
-    fn what_terraform_is_told() {
+    fn metadata_for_one_and_many_regions() {
         let zip = LambdaZip { path: "z".into(), sha256: Sha256::of(b"abc"), size: 3 };
         let bucket = |name: &str| Storage::Bucket(name.to_owned());
         let one =

@@ -1,4 +1,4 @@
-//! What a build makes beside the bundle, and what Terraform is told of it.
+//! The artifact of a release, a Lambda zip or an image, and its keys of `var.release`.
 
 pub(crate) mod function;
 pub(crate) mod image;

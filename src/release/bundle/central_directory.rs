@@ -1,8 +1,8 @@
-//! The central directory: found from the end of the archive, and each of its entries judged by itself.
+//! Finds the central directory from the end of the archive, and checks each of its entries.
 
 use super::{
     entry::BundleEntry,
-    layout::{MAX_DIRECTORY, MAX_ENTRIES, MAX_FILE, check_name, is_bomb, refuse, refuse_archive},
+    layout::{MAX_DIRECTORY, MAX_ENTRIES, MAX_FILE, check_name, is_bomb, reject, reject_archive},
     record::{
         BLOCK, CENTRAL, CommonFields, END, END_LEN, END64, END64_LEN, END64_LOCATOR,
         END64_LOCATOR_LEN, EXTRA_BLOCKS, EntryMethod, FLAG_DESCRIPTOR, FLAG_UTF8, FieldReader,
@@ -11,12 +11,13 @@ use super::{
 };
 use crate::base::error::{Error, Result};
 
-/// All records at the end of an archive.
+/// Length of all records at the end of an archive, in bytes.
 const ENDS: u64 = (END_LEN + END64_LOCATOR_LEN + END64_LEN) as u64;
-/// As far back as the records can be when a comment follows them: looked through only to say what is wrong.
+/// The largest distance of the records from the end if a comment follows them, in bytes. Searched
+/// only for a better error message.
 pub(crate) const LOOKBACK: u64 = ENDS + u16::MAX as u64;
 
-/// Where the central directory is.
+/// Offset and length of the central directory, in bytes.
 pub(crate) struct CentralDirectory {
     entries: u64,
     pub(crate) offset: u64,
@@ -24,7 +25,7 @@ pub(crate) struct CentralDirectory {
 }
 
 impl CentralDirectory {
-    /// `None`: more of the tail is needed.
+    /// Returns `None` if it needs more of the tail.
     pub(crate) fn find(tail: &[u8], total: u64) -> Result<Option<Self>> {
         if (tail.len() as u64) < total.min(ENDS) {
             return Ok(None);
@@ -35,13 +36,15 @@ impl CentralDirectory {
             return if whole { Err(no_end(tail, total)) } else { Ok(None) };
         };
         let (directory, end_at) = Self::parse(tail, end, total).ok_or_else(|| {
-            refuse_archive("its end records contradict each other, or it is one of several parts")
+            reject_archive(
+                "its end records contradict each other, or it is one part of a split archive",
+            )
         })?;
         directory.check(end_at)?;
         Ok(Some(directory))
     }
 
-    /// The directory and where it has to end.
+    /// Returns the directory, and the offset where it must end.
     fn parse(tail: &[u8], end: &[u8], total: u64) -> Option<(Self, u64)> {
         let mut fields = FieldReader(&end[4..]);
         let disks = (fields.u16()?, fields.u16()?);
@@ -60,7 +63,7 @@ impl CentralDirectory {
         }
     }
 
-    /// The zip64 records, which must agree with the narrow one wherever that gives a value.
+    /// Reads the zip64 records, which must agree with each value that the end record has.
     fn widened(self, tail: &[u8], end_at: u64) -> Option<(Self, u64)> {
         let at = tail.len().checked_sub(ENDS as usize)?;
         let place = end_at.checked_sub((END64_LOCATOR_LEN + END64_LEN) as u64)?;
@@ -83,28 +86,28 @@ impl CentralDirectory {
 
     fn check(&self, end_at: u64) -> Result<()> {
         if self.entries > MAX_ENTRIES as u64 {
-            return Err(refuse_archive(format!(
+            return Err(reject_archive(format!(
                 "it has {} entries, more than {MAX_ENTRIES}",
                 self.entries
             )));
         }
         if self.len > MAX_DIRECTORY {
-            return Err(refuse_archive(format!(
+            return Err(reject_archive(format!(
                 "its directory has {} bytes, more than {MAX_DIRECTORY}",
                 self.len
             )));
         }
         match self.offset.checked_add(self.len) {
             Some(end) if end == end_at => Ok(()),
-            Some(end) if end < end_at => Err(refuse_archive(format!(
-                "{} bytes stand before it or between its parts",
+            Some(end) if end < end_at => Err(reject_archive(format!(
+                "it has {} extra bytes before or between its parts",
                 end_at - end
             ))),
-            _ => Err(refuse_archive("it is truncated: its directory would reach beyond its end")),
+            _ => Err(reject_archive("it is truncated: its directory extends beyond its end")),
         }
     }
 
-    /// `bytes` are those of the directory.
+    /// Parses the directory.
     pub(crate) fn entries(&self, bytes: &[u8]) -> Result<Vec<RawEntry>> {
         let mut fields = FieldReader(bytes);
         let raw: Vec<_> =
@@ -117,24 +120,24 @@ fn is_end(bytes: &[u8]) -> bool {
     bytes.starts_with(&END.to_le_bytes()) && bytes.ends_with(&[0, 0])
 }
 
-/// Says what is at the end of an archive in the place of the end record.
+/// Returns the error for an archive without an end record at its end.
 fn no_end(tail: &[u8], total: u64) -> Error {
     let magic = END.to_le_bytes();
     match tail.windows(4).rposition(|window| window == magic) {
         Some(at) if tail.len() - at >= END_LEN => {
-            refuse_archive(format!("{} bytes follow its end record", tail.len() - at - END_LEN))
+            reject_archive(format!("{} bytes follow its end record", tail.len() - at - END_LEN))
         }
-        _ => refuse_archive(format!(
+        _ => reject_archive(format!(
             "it is truncated or not a zip: got {total} bytes and no end record"
         )),
     }
 }
 
 pub(crate) fn damaged_directory() -> Error {
-    refuse_archive("its directory is damaged")
+    reject_archive("its directory is damaged")
 }
 
-/// An entry of the directory as it stands there, its name known to be good.
+/// An entry of the directory as read, with a valid name.
 pub(crate) struct RawEntry {
     pub(crate) name: String,
     pub(crate) common: CommonFields,
@@ -146,7 +149,7 @@ pub(crate) struct RawEntry {
 }
 
 const ENCRYPTION: u16 = 1 | 1 << 6 | 1 << 13;
-/// Two bits say how hard deflate tried.
+/// The two bits for the compression level of deflate.
 const EFFORT: u16 = 0b110;
 
 const TYPE: u32 = 0o170_000;
@@ -163,7 +166,7 @@ impl RawEntry {
         let widened = raw.common.widen(extra, Some(&mut raw.start));
         let blocks = find_extra(extra, EXTRA_BLOCKS);
         let (Some(()), Some(blocks)) = (widened, blocks) else {
-            return Err(refuse(&raw.name, "its extra fields are damaged"));
+            return Err(reject(&raw.name, "its extra fields are damaged"));
         };
         if let Some(blocks) = blocks.filter(|_| raw.common.method == EntryMethod::Zstd as u16) {
             raw.blocks = Some(raw.check_blocks(blocks)?);
@@ -192,16 +195,16 @@ impl RawEntry {
     fn set_name(&mut self, bytes: &[u8]) -> Result<()> {
         let escaped = || bytes.escape_ascii().to_string();
         let name =
-            std::str::from_utf8(bytes).map_err(|_| refuse(&escaped(), "the name is not UTF-8"))?;
+            std::str::from_utf8(bytes).map_err(|_| reject(&escaped(), "the name is not UTF-8"))?;
         if !name.is_ascii() && self.common.flags & FLAG_UTF8 == 0 {
-            return Err(refuse(name, "the name is not marked as UTF-8"));
+            return Err(reject(name, "the name is not marked as UTF-8"));
         }
-        check_name(name.strip_suffix('/').unwrap_or(name)).map_err(|why| refuse(name, why))?;
+        check_name(name.strip_suffix('/').unwrap_or(name)).map_err(|why| reject(name, why))?;
         name.clone_into(&mut self.name);
         Ok(())
     }
 
-    /// The lengths of the blocks, if they cover the data exactly.
+    /// Returns the lengths of the blocks, if they cover the data exactly.
     fn check_blocks(&self, bytes: &[u8]) -> Result<Vec<u32>> {
         let blocks: Vec<u32> =
             bytes.as_chunks().0.iter().map(|chunk: &[u8; 4]| u32::from_le_bytes(*chunk)).collect();
@@ -213,43 +216,43 @@ impl RawEntry {
         if sound {
             Ok(blocks)
         } else {
-            Err(refuse(&self.name, "its block index doesn't fit its sizes"))
+            Err(reject(&self.name, "its block index does not match its sizes"))
         }
     }
 
-    /// Where it stands: the first at 0, each behind the one before it, with room for what it claims.
+    /// Checks the offset: the first entry is at 0, and each has space for its data before the next.
     pub(crate) fn check_place(&self, at: usize, end: u64) -> Result<()> {
         let CommonFields { compressed, size, .. } = self.common;
         if at == 0 && self.start != 0 {
-            return Err(refuse_archive(format!(
-                "{} bytes stand before its first entry",
+            return Err(reject_archive(format!(
+                "it has {} extra bytes before its first entry",
                 self.start
             )));
         }
         let least = compressed.checked_add((LOCAL_LEN + self.name.len()) as u64);
         if least.and_then(|least| self.start.checked_add(least)).is_none_or(|least| least > end) {
-            return Err(refuse(&self.name, "it overlaps another entry or the directory"));
+            return Err(reject(&self.name, "it overlaps another entry or the directory"));
         }
         if size > MAX_FILE {
-            return Err(refuse(
+            return Err(reject(
                 &self.name,
-                format!("it claims {size} bytes, more than {MAX_FILE}"),
+                format!("its size is {size} bytes, more than {MAX_FILE}"),
             ));
         }
         if is_bomb(size, compressed) {
-            return Err(refuse(
+            return Err(reject(
                 &self.name,
-                format!("it claims to grow from {compressed} to {size} bytes, more than 200:1"),
+                format!("it would grow from {compressed} to {size} bytes, more than 200:1"),
             ));
         }
         Ok(())
     }
 
     pub(crate) fn check_attributes(&self, native: bool) -> Result<()> {
-        self.check_flags(native).map_err(|why| refuse(&self.name, why))?;
-        self.check_mode(native).map_err(|why| refuse(&self.name, why))?;
+        self.check_flags(native).map_err(|why| reject(&self.name, why))?;
+        self.check_mode(native).map_err(|why| reject(&self.name, why))?;
         if self.is_folder() && (self.common.size, self.common.compressed) != (0, 0) {
-            return Err(refuse(&self.name, "it is a folder with content"));
+            return Err(reject(&self.name, "it is a folder with content"));
         }
         Ok(())
     }
@@ -260,11 +263,11 @@ impl RawEntry {
             return Err("it is encrypted");
         }
         if native && flags & FLAG_DESCRIPTOR != 0 {
-            return Err("it has a data descriptor, which bundles don't use");
+            return Err("it has a data descriptor, which bundles do not use");
         }
         let known = FLAG_UTF8 | if native { 0 } else { FLAG_DESCRIPTOR | EFFORT };
         if flags & !known != 0 {
-            return Err("it has flags that bundles don't use");
+            return Err("it has flags that bundles do not use");
         }
         if self.comment_len != 0 {
             return Err("it has a comment");
@@ -286,7 +289,7 @@ impl RawEntry {
             return Err("it has a setuid, setgid or sticky bit");
         }
         if native && slash {
-            return Err("it is a folder, which bundles don't list");
+            return Err("it is a folder, which bundles do not list");
         }
         if native && (self.made_by >> 8 != 3 || !matches!(self.mode, 0o100_644 | 0o100_755)) {
             return Err("its mode is neither 0644 nor 0755");
@@ -301,7 +304,7 @@ impl RawEntry {
     pub(crate) fn into_entry(self, name: String, end: u64) -> Result<BundleEntry> {
         let number = self.common.method;
         let method = EntryMethod::from_number(number)
-            .ok_or_else(|| refuse(&self.name, format!("compression method {number} is unknown")))?;
+            .ok_or_else(|| reject(&self.name, format!("compression method {number} is unknown")))?;
         Ok(BundleEntry {
             start: self.start,
             len: end - self.start,
@@ -318,14 +321,15 @@ impl RawEntry {
     }
 }
 
-/// The one folder that a bundle of the reference program keeps everything in, with its slash.
+/// Returns the one folder that contains everything in a bundle of the reference program, with its
+/// trailing slash.
 pub(crate) fn common_folder(raw: &[RawEntry]) -> Result<String> {
     let top =
         raw.first().and_then(|raw| raw.name.split_once('/')).map(|(top, _)| format!("{top}/"));
     match top {
         Some(top) if raw.iter().all(|raw| raw.name.starts_with(&top)) => Ok(top),
-        _ => Err(refuse_archive(
-            "it has neither a manifest.json nor one folder that holds everything",
+        _ => Err(reject_archive(
+            "it has neither a manifest.json nor one folder that contains everything",
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! Compression, one entry or one block at a time.
+//! Compresses and decompresses one entry or one block at a time.
 
 use std::io::{self, BufRead, Read};
 
@@ -9,11 +9,11 @@ use crate::base::error::{Error, Result};
 
 const ZSTD_LEVEL: i32 = 3;
 const DEFLATE_LEVEL: u32 = 6;
-/// The largest zstd window that is decoded, 8 MiB: memory stays bounded whatever a frame asks for.
+/// The largest zstd window that is decoded, 8 MiB, which limits the memory for a hostile frame.
 const WINDOW_LOG: u32 = 23;
 const CHUNK: usize = 128 << 10;
 
-/// Deflates whole small files; kept, as its state is larger than most of them.
+/// Deflates small files. One per thread, because its state is larger than most files.
 pub(crate) struct Deflater(Compress);
 
 impl Deflater {
@@ -21,11 +21,11 @@ impl Deflater {
         Self(Compress::new(Compression::new(DEFLATE_LEVEL), false))
     }
 
-    /// Appends `data` to `to` and says how: stored when deflate doesn't make it smaller.
+    /// Appends `data` to `to` and returns the method: stored if deflate does not make it smaller.
     pub(crate) fn append(&mut self, data: &[u8], to: &mut Vec<u8>) -> Result<EntryMethod> {
         let start = to.len();
         self.0.reset();
-        // More room than deflate can need, as one call must be enough.
+        // More space than deflate can need, because one call must be enough.
         to.reserve(data.len() + data.len() / 8 + 1024);
         let status = self.0.compress_vec(data, to, FlushCompress::Finish);
         if !matches!(status, Ok(Status::StreamEnd)) {
@@ -40,14 +40,14 @@ impl Deflater {
     }
 }
 
-/// Compresses blocks of segments, each into a frame of its own.
+/// Compresses each block of a segment into its own zstd frame.
 pub(crate) struct BlockWriter(zstd::bulk::Compressor<'static>);
 
 impl BlockWriter {
     pub(crate) fn new() -> Result<Self> {
         zstd::bulk::Compressor::new(ZSTD_LEVEL)
             .map(Self)
-            .map_err(|error| Error::internal("zstd can't be set up").why(error))
+            .map_err(|error| Error::internal("cannot set up zstd").why(error))
     }
 
     pub(crate) fn compress(&mut self, block: &[u8]) -> Result<Vec<u8>> {
@@ -66,11 +66,12 @@ pub(crate) struct BlockReader {
 impl BlockReader {
     pub(crate) fn new() -> Result<Self> {
         let zstd = zstd::bulk::Decompressor::new()
-            .map_err(|error| Error::internal("zstd can't be set up").why(error))?;
+            .map_err(|error| Error::internal("cannot set up zstd").why(error))?;
         Ok(Self { zstd, input: Vec::new() })
     }
 
-    /// Decodes one block; `read` fills the buffer of `compressed` bytes. A block that is not `size` bytes is an error.
+    /// Decodes one block. `read` fills a buffer of `compressed` bytes. Fails if the block does not
+    /// decode to `size` bytes.
     pub(crate) fn decode(
         &mut self,
         compressed: usize,
@@ -80,21 +81,17 @@ impl BlockReader {
         self.input.resize(compressed, 0);
         read(&mut self.input)?;
         let block = self.zstd.decompress(&self.input, size.min(BLOCK as usize))?;
-        if block.len() == size {
-            Ok(block)
-        } else {
-            Err(invalid("a block is shorter than its place"))
-        }
+        if block.len() == size { Ok(block) } else { Err(invalid("a block is too short")) }
     }
 }
 
-/// Decodes entries of any method as streams. Kept per thread.
+/// Decodes entries of any method as streams. One per thread.
 pub(crate) struct Decoder {
     inflate: Decompress,
     chunk: Vec<u8>,
 }
 
-/// Why decoding ended: the data is bad, or whoever takes it failed.
+/// Why decoding failed: bad data, or an error of the sink.
 pub(crate) enum CodecError {
     Data(io::Error),
     Sink(Error),
@@ -113,7 +110,7 @@ impl Decoder {
         Self { inflate: Decompress::new(false), chunk: vec![0; CHUNK] }
     }
 
-    /// Decodes all of `source`, which ends where the data of the entry ends, to the last byte.
+    /// Decodes all of `source`, which must contain exactly the data of the entry.
     pub(crate) fn decode(
         &mut self,
         method: EntryMethod,

@@ -1,72 +1,74 @@
-//! One entry: its local header against the directory, its content against both.
+//! One entry: compares its local header with the directory, and its content with both.
 
 use std::io;
 
 use super::{
     codec::{CodecError, Decoder},
-    layout::refuse,
+    layout::reject,
     record::{
         CommonFields, DESCRIPTOR, EntryMethod, FLAG_DESCRIPTOR, FieldReader, LOCAL, LOCAL_LEN,
     },
 };
 use crate::base::error::{Error, Result};
 
-/// One file: the bytes `start..start + len` of the archive are its local header and its data, nothing else.
+/// One file. The bytes `start..start + len` of the archive are its local header and its data, and
+/// nothing else.
 #[derive(Debug)]
 pub(crate) struct BundleEntry {
     pub(crate) name: String,
     pub(crate) start: u64,
     pub(crate) len: u64,
-    /// Uncompressed, as the headers claim.
+    /// Uncompressed size in bytes, according to the headers.
     pub(crate) size: u64,
     pub(crate) executable: bool,
     pub(crate) method: EntryMethod,
     pub(crate) crc: u32,
     pub(crate) compressed: u64,
-    /// Compressed length of each block; empty where there is no block index.
+    /// Compressed length of each block in bytes; empty without a block index.
     pub(crate) blocks: Vec<u32>,
     pub(crate) flags: u16,
-    /// Folders of a reference bundle: only their headers are checked.
+    /// True for a folder of a reference bundle, of which only the headers are checked.
     pub(crate) folder: bool,
 }
 
 impl BundleEntry {
-    /// The name below the prefix as the headers spell it.
+    /// Returns the name as in the headers, without the prefix.
     pub(crate) fn spelled(&self) -> String {
         let slash = if self.folder && !self.name.is_empty() { "/" } else { "" };
         format!("{}{slash}", self.name)
     }
 
-    /// The local header says the same as the directory.
+    /// Checks that the local header agrees with the directory.
     pub(crate) fn check_fields(&self, local: &CommonFields) -> Result<()> {
         let later = self.flags & FLAG_DESCRIPTOR != 0;
         let mut pairs = vec![
             ("flags", u64::from(local.flags), u64::from(self.flags)),
             ("method", local.method.into(), self.method as u64),
         ];
-        // With a data descriptor the local header may leave these three to it.
-        let left_out = later && local.crc == 0 && local.compressed == 0 && local.size == 0;
-        if !left_out {
+        // With a data descriptor, the local header can omit these three.
+        let omitted = later && local.crc == 0 && local.compressed == 0 && local.size == 0;
+        if !omitted {
             pairs.push(("checksum", local.crc.into(), self.crc.into()));
             pairs.push(("compressed size", local.compressed, self.compressed));
             pairs.push(("size", local.size, self.size));
         }
         match pairs.into_iter().find(|(_, local, central)| local != central) {
             None => Ok(()),
-            Some((field, local, central)) => Err(refuse(
+            Some((field, local, central)) => Err(reject(
                 &self.name,
                 format!("its {field} is {local} in the local header, {central} in the directory"),
             )),
         }
     }
 
-    /// `rest` is what stands between the data and the next entry: nothing, or the data descriptor that was announced.
+    /// Checks the bytes between the data and the next entry: none, or the announced data
+    /// descriptor.
     pub(crate) fn check_rest(&self, rest: &[u8]) -> Result<()> {
         if self.flags & FLAG_DESCRIPTOR == 0 {
             return if rest.is_empty() {
                 Ok(())
             } else {
-                Err(refuse(&self.name, "bytes that belong to no entry follow it"))
+                Err(reject(&self.name, "it is followed by bytes that belong to no entry"))
             };
         }
         let bare = rest.strip_prefix(&DESCRIPTOR.to_le_bytes()).unwrap_or(rest);
@@ -81,14 +83,14 @@ impl BundleEntry {
         };
         match found {
             Some(found) if found == (self.crc, self.compressed, self.size) => Ok(()),
-            _ => Err(refuse(
+            _ => Err(reject(
                 &self.name,
                 "its data descriptor is damaged or differs from the directory",
             )),
         }
     }
 
-    /// Decodes `source`, which holds the data and nothing else, into `sink`; size and CRC are checked on the way.
+    /// Decodes `source`, which contains exactly the data, into `sink`. Checks the size and the CRC.
     pub(crate) fn decode(
         &self,
         decoder: &mut Decoder,
@@ -108,12 +110,12 @@ impl BundleEntry {
     }
 }
 
-/// The data of an entry can't be decoded.
+/// Returns the error for data that cannot be decoded.
 pub(crate) fn damaged(name: &str, error: &io::Error) -> Error {
-    refuse(name, format!("its data is damaged: {error}"))
+    reject(name, format!("its data is damaged: {error}"))
 }
 
-/// Content against the size and checksum that the headers claim. Stops at the first byte too many.
+/// Compares content with the size and the checksum in the headers. Fails at the first excess byte.
 pub(crate) struct ContentCheck<'a> {
     entry: &'a BundleEntry,
     crc: crc32fast::Hasher,
@@ -128,9 +130,9 @@ impl<'a> ContentCheck<'a> {
     pub(crate) fn update(&mut self, bytes: &[u8]) -> Result<()> {
         self.seen += bytes.len() as u64;
         if self.seen > self.entry.size {
-            return Err(refuse(
+            return Err(reject(
                 &self.entry.name,
-                format!("it is larger than the {} bytes it claims", self.entry.size),
+                format!("it is larger than the {} bytes that its header claims", self.entry.size),
             ));
         }
         self.crc.update(bytes);
@@ -140,14 +142,14 @@ impl<'a> ContentCheck<'a> {
     pub(crate) fn finish(self) -> Result<()> {
         let Self { entry, crc, seen } = self;
         if seen != entry.size {
-            return Err(refuse(
+            return Err(reject(
                 &entry.name,
-                format!("it has {seen} bytes, not the {} it claims", entry.size),
+                format!("it has {seen} bytes, but its header claims {}", entry.size),
             ));
         }
         let crc = crc.finalize();
         if crc != entry.crc {
-            return Err(refuse(
+            return Err(reject(
                 &entry.name,
                 format!("its CRC-32 is {crc:08x}, not {:08x}", entry.crc),
             ));
@@ -156,11 +158,11 @@ impl<'a> ContentCheck<'a> {
     }
 }
 
-/// A local header as it stands there.
+/// A local header as read.
 pub(crate) struct LocalHeader<'a> {
     pub(crate) name: &'a [u8],
     pub(crate) common: CommonFields,
-    /// Of the whole header.
+    /// Length of the whole header in bytes.
     pub(crate) len: usize,
 }
 
@@ -179,7 +181,7 @@ impl<'a> LocalHeader<'a> {
     }
 }
 
-/// The length of a whole local header, from its fixed part.
+/// Returns the length of a whole local header in bytes, from its fixed part.
 pub(crate) fn local_len(fixed: &[u8; LOCAL_LEN]) -> usize {
     let at = |i: usize| usize::from(u16::from_le_bytes([fixed[i], fixed[i + 1]]));
     LOCAL_LEN + at(26) + at(28)

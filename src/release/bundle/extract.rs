@@ -1,4 +1,4 @@
-//! From the archive onto the disk, checked on the way.
+//! Extracts an archive to disk and checks the content.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions, Permissions},
@@ -13,7 +13,7 @@ use super::{
     codec::{BlockReader, Decoder},
     entry::{BundleEntry, ContentCheck, damaged, local_len},
     index::BundleIndex,
-    layout::{MANIFEST, SEGMENT, refuse},
+    layout::{MANIFEST, SEGMENT, reject},
     manifest::BundleManifest,
     record::{BLOCK, LOCAL_LEN},
 };
@@ -23,12 +23,13 @@ use crate::base::{
     parallel::{Item, in_order, threads},
 };
 
-/// What disks commonly take at least for a file or a folder.
+/// The space that disks usually need for a file or a folder, in bytes.
 const CLUSTER: u64 = 4096;
 const INPUT: u64 = 64 << 10;
 
-/// Extracts all of `index` from `file` into the empty folder `into`. Every header is checked before anything is written,
-/// every file as it lands: by its SHA-256 with a manifest (its own digest comes with it), else by its CRC alone.
+/// Extracts all of `index` from `file` into the empty folder `into`. Checks every header before it
+/// writes anything, and every file while it writes: its SHA-256 if there is a manifest (`promise`
+/// has the digest of the manifest, too), otherwise only its CRC.
 pub(crate) fn extract(
     index: &BundleIndex,
     file: &File,
@@ -38,19 +39,20 @@ pub(crate) fn extract(
     let placed = place(index, file)?;
     check_space(index, into)?;
     make_folders(index, into)?;
-    let site = Site { file, into, promise };
+    let extraction = Extraction { file, into, promise };
     let (segments, others): (Vec<_>, Vec<_>) = placed
         .into_iter()
         .partition(|placed| !placed.entry.blocks.is_empty() && placed.entry.size >= SEGMENT);
-    // A segment keeps every thread busy by itself; one after the other bounds memory and gives each file one writer.
-    segments.iter().try_for_each(|segment| site.land_segment(segment))?;
-    site.land_all(others)
+    // One segment keeps every thread busy. One at a time limits memory and gives each file one
+    // writer.
+    segments.iter().try_for_each(|segment| extraction.write_segment(segment))?;
+    extraction.write_all(others)
 }
 
-/// An entry whose local header is in order.
+/// An entry whose local header was checked.
 struct PlacedEntry<'a> {
     entry: &'a BundleEntry,
-    /// Where in the archive its data begins.
+    /// Offset of its data in the archive.
     data: u64,
 }
 
@@ -61,27 +63,27 @@ fn place<'a>(index: &'a BundleIndex, file: &File) -> Result<Vec<PlacedEntry<'a>>
     index.files().iter().map(|entry| place_one(index, file, entry)).collect()
 }
 
-/// Reads and checks what stands before and behind the data of an entry.
+/// Reads and checks the bytes before and after the data of an entry.
 fn place_one<'a>(
     index: &BundleIndex,
     file: &File,
     entry: &'a BundleEntry,
 ) -> Result<PlacedEntry<'a>> {
     let failed =
-        |error: io::Error| refuse(&entry.name, format!("its local header can't be read: {error}"));
+        |error: io::Error| reject(&entry.name, format!("cannot read its local header: {error}"));
     let mut fixed = [0; LOCAL_LEN];
     file.read_exact_at(&mut fixed, entry.start).map_err(failed)?;
     let len = local_len(&fixed);
     let rest = entry.len.checked_sub(len as u64 + entry.compressed);
-    let rest = rest.ok_or_else(|| refuse(&entry.name, "it overlaps another entry"))?;
+    let rest = rest.ok_or_else(|| reject(&entry.name, "it overlaps another entry"))?;
     let mut header = vec![0; len];
     file.read_exact_at(&mut header, entry.start).map_err(failed)?;
     index.check_local(entry, &header)?;
     let data = entry.start + len as u64;
-    // A descriptor is shorter; a byte more than it has tells that something else is there.
-    let mut behind = vec![0; rest.min(32) as usize];
-    file.read_exact_at(&mut behind, data + entry.compressed).map_err(failed)?;
-    entry.check_rest(&behind)?;
+    // A data descriptor is shorter than 32 bytes, so more bytes than it has are detected.
+    let mut after = vec![0; rest.min(32) as usize];
+    file.read_exact_at(&mut after, data + entry.compressed).map_err(failed)?;
+    entry.check_rest(&after)?;
     Ok(PlacedEntry { entry, data })
 }
 
@@ -89,39 +91,39 @@ fn check_space(index: &BundleIndex, into: &Path) -> Result<()> {
     let files: u64 = index.files().iter().map(|entry| entry.size.next_multiple_of(CLUSTER)).sum();
     let needed = files + index.tree().len() as u64 * CLUSTER;
     let disk = statvfs(into)
-        .map_err(|error| Error::io("can't ask for the free space of", into, &error.into()))?;
+        .map_err(|error| Error::io("cannot determine the free space of", into, &error.into()))?;
     let free = disk.blocks_available().saturating_mul(disk.fragment_size());
     if needed <= free {
         return Ok(());
     }
-    Err(Error::input(format!("can't unpack the bundle into `{}`", into.display()))
-        .why(format!("it needs {needed} bytes, {free} are free"))
+    Err(Error::input(format!("cannot unpack the bundle into `{}`", into.display()))
+        .why(format!("it needs {needed} bytes, but only {free} are free"))
         .hint("free some space, or set TMPDIR to a folder on a larger disk"))
 }
 
-/// Makes every folder anew: one that is already there would not be ours, so it is an error.
+/// Creates every folder. An existing one is an error, because another program made it.
 fn make_folders(index: &BundleIndex, into: &Path) -> Result<()> {
     index.tree().iter().try_for_each(|folder| {
         let path = into.join(folder);
         DirBuilder::new()
             .mode(0o700)
             .create(&path)
-            .map_err(|error| Error::io("can't create folder", &path, &error))
+            .map_err(|error| Error::io("cannot create folder", &path, &error))
     })
 }
 
-/// From where to where, and what was promised.
-struct Site<'a> {
+/// The archive, the target folder, and the manifest.
+struct Extraction<'a> {
     file: &'a File,
     into: &'a Path,
     promise: Option<(Sha256, &'a BundleManifest)>,
 }
 
-impl Site<'_> {
-    /// Threads decode the blocks; this one hashes and writes them in order.
-    fn land_segment(&self, placed: &PlacedEntry<'_>) -> Result<()> {
+impl Extraction<'_> {
+    /// Other threads decode the blocks; this one hashes and writes them in order.
+    fn write_segment(&self, placed: &PlacedEntry<'_>) -> Result<()> {
         let entry = placed.entry;
-        let mut landing = self.landing(entry)?;
+        let mut output = self.create(entry)?;
         let mut check = ContentCheck::new(entry);
         in_order(
             threads(),
@@ -134,47 +136,48 @@ impl Site<'_> {
             },
             |bytes| {
                 check.update(&bytes)?;
-                landing.write(&bytes)
+                output.write(&bytes)
             },
         )?;
         check.finish()?;
-        landing.finish()
+        output.finish()
     }
 
-    /// Each thread lands one file at a time, the largest first so that none of them comes alone at the end.
-    fn land_all(&self, mut placed: Vec<PlacedEntry<'_>>) -> Result<()> {
+    /// Each thread writes one file at a time. The largest come first, so that none delays the end.
+    fn write_all(&self, mut placed: Vec<PlacedEntry<'_>>) -> Result<()> {
         placed.sort_by_key(|placed| std::cmp::Reverse(placed.entry.size));
-        // The cost bounds how many wait, not what they take: a stream needs its buffers whatever its length.
+        // The cost limits how many files wait. The memory of a stream does not depend on its
+        // length.
         let items = placed.into_iter().map(|item| Ok(Item { item, cost: 4096 }));
         in_order(
             threads(),
             items,
             || Ok(Decoder::new()),
-            |decoder, placed| self.land(decoder, &placed),
+            |decoder, placed| self.write_one(decoder, &placed),
             Ok,
         )
     }
 
-    fn land(&self, decoder: &mut Decoder, placed: &PlacedEntry<'_>) -> Result<()> {
+    fn write_one(&self, decoder: &mut Decoder, placed: &PlacedEntry<'_>) -> Result<()> {
         let entry = placed.entry;
-        let mut landing = self.landing(entry)?;
+        let mut output = self.create(entry)?;
         let data =
             ByteRange { file: self.file, at: placed.data, end: placed.data + entry.compressed };
         let data = BufReader::with_capacity(entry.compressed.clamp(1, INPUT) as usize, data);
-        entry.decode(decoder, data, &mut |bytes| landing.write(bytes))?;
-        landing.finish()
+        entry.decode(decoder, data, &mut |bytes| output.write(bytes))?;
+        output.finish()
     }
 
-    fn landing<'a>(&self, entry: &'a BundleEntry) -> Result<Landing<'a>> {
+    fn create<'a>(&self, entry: &'a BundleEntry) -> Result<OutputFile<'a>> {
         let path = self.into.join(&entry.name);
-        let failed = |error: io::Error| Error::io("can't create file", &path, &error);
+        let failed = |error: io::Error| Error::io("cannot create file", &path, &error);
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(&path)
             .map_err(failed)?;
-        // Not by way of `mode`, which the umask cuts.
+        // Set explicitly, because the umask changes `mode`.
         let mode = if entry.executable { 0o755 } else { 0o644 };
         file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
         let promised = match self.promise {
@@ -189,7 +192,7 @@ impl Site<'_> {
                 })?)
             }
         };
-        Ok(Landing {
+        Ok(OutputFile {
             entry,
             path,
             file,
@@ -214,22 +217,22 @@ fn blocks<'a>(placed: &'a PlacedEntry<'_>) -> impl Iterator<Item = EntryBlock> +
     })
 }
 
-/// A file that is being written.
-struct Landing<'a> {
+/// A file that is being extracted.
+struct OutputFile<'a> {
     entry: &'a BundleEntry,
     path: PathBuf,
     file: File,
     promise: Option<(Sha256, Hasher)>,
 }
 
-impl Landing<'_> {
+impl OutputFile<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         if let Some((_, hasher)) = &mut self.promise {
             hasher.update(bytes);
         }
         self.file
             .write_all(bytes)
-            .map_err(|error| Error::io("can't write file", &self.path, &error))
+            .map_err(|error| Error::io("cannot write file", &self.path, &error))
     }
 
     fn finish(self) -> Result<()> {
@@ -238,14 +241,14 @@ impl Landing<'_> {
         if found == promised {
             return Ok(());
         }
-        Err(refuse(
+        Err(reject(
             &self.entry.name,
-            format!("its SHA-256 is {found}, but the manifest promises {promised}"),
+            format!("its SHA-256 is {found}, but the manifest has {promised}"),
         ))
     }
 }
 
-/// A part of a file as a stream that shares the file with other threads.
+/// A part of a file as a stream. Several threads can read the same file.
 struct ByteRange<'a> {
     file: &'a File,
     at: u64,

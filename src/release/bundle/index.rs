@@ -1,7 +1,7 @@
-//! The index of an archive, read from its tail: which entries there are and where, all of it checked.
+//! The index of an archive, read from its tail and checked: the entries and their offsets.
 //!
-//! Our bundles ("native") have `manifest.json` at the top. Those of the reference program have none and keep everything
-//! below `<component>-<version>/`; names are given without that folder.
+//! cdflow's own bundles ("native") have `manifest.json` at the top. Those of the reference program
+//! have none, and keep everything below `<component>-<version>/`; names here omit that folder.
 
 use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt, path::Path};
 
@@ -9,17 +9,17 @@ use super::{
     central_directory::{CentralDirectory, LOOKBACK, RawEntry, common_folder, damaged_directory},
     codec::Decoder,
     entry::{BundleEntry, LocalHeader},
-    layout::{MANIFEST, MAX_TOTAL, NameTree, refuse, refuse_archive},
+    layout::{MANIFEST, MAX_TOTAL, NameTree, reject, reject_archive},
 };
 use crate::base::error::{Error, Result};
 
-/// An entry that is decoded into memory may not be larger.
+/// The largest entry that is decoded into memory, in bytes.
 const MAX_IN_MEMORY: u64 = 64 << 20;
 
-/// What `Index::locate` found in a tail.
+/// The result of `BundleIndex::locate`.
 #[derive(Debug)]
 pub(crate) enum IndexLookup {
-    /// Ask again with all bytes from here to the end.
+    /// Call `locate` again with all bytes from this offset to the end.
     NeedMore {
         from_offset: u64,
     },
@@ -32,14 +32,15 @@ pub(crate) struct BundleIndex {
     files: Vec<BundleEntry>,
     folders: Vec<BundleEntry>,
     by_name: HashMap<String, usize>,
-    /// Every folder that the names imply, a parent first.
+    /// Every folder that the names imply, parents first.
     tree: Vec<String>,
     /// `<component>-<version>/` in a bundle of the reference program.
     prefix: Option<String>,
 }
 
 impl BundleIndex {
-    /// `tail` is the end of an archive of `total_len` bytes. 64 KiB are usually enough.
+    /// Finds the index in `tail`, the end of an archive of `total_len` bytes. 64 KiB are usually
+    /// enough.
     pub(crate) fn locate(tail: &[u8], total_len: u64) -> Result<IndexLookup> {
         let tail_start = total_len
             .checked_sub(tail.len() as u64)
@@ -57,7 +58,7 @@ impl BundleIndex {
 
     /// Reads the index of a local archive.
     pub(crate) fn open(archive: &Path) -> Result<(Self, File)> {
-        let failed = |error: io::Error| Error::io("can't read bundle", archive, &error);
+        let failed = |error: io::Error| Error::io("cannot read bundle", archive, &error);
         let file = File::open(archive).map_err(failed)?;
         let total = file.metadata().map_err(failed)?.len();
         let mut from = total.saturating_sub(64 << 10);
@@ -72,31 +73,32 @@ impl BundleIndex {
         }
     }
 
-    /// The file `name`, for a range request of `start..start + len`.
+    /// Returns the file `name`, for a range request of `start..start + len`.
     pub(crate) fn entry(&self, name: &str) -> Option<&BundleEntry> {
         self.by_name.get(name).map(|at| &self.files[*at])
     }
 
-    /// Every file, in the order of the archive.
+    /// Returns every file, in the order of the archive.
     pub(crate) fn files(&self) -> &[BundleEntry] {
         &self.files
     }
 
-    /// True for a bundle with a manifest, false for one of the reference program.
+    /// Returns true for a bundle with a manifest, false for one of the reference program.
     pub(crate) fn is_native(&self) -> bool {
         self.prefix.is_none()
     }
 
-    /// The content of a small file from its `len` bytes, CRC checked; whether it is what the manifest says is not.
+    /// Returns the content of a small file from its `len` bytes. Checks the CRC, but not the
+    /// manifest.
     pub(crate) fn decode(&self, entry: &BundleEntry, bytes: &[u8]) -> Result<Vec<u8>> {
         if entry.size > MAX_IN_MEMORY {
-            return Err(refuse(
+            return Err(reject(
                 &entry.name,
                 format!("{} bytes are more than the 64 MiB read into memory", entry.size),
             ));
         }
         if bytes.len() as u64 != entry.len {
-            return Err(refuse(&entry.name, format!("got {} of {} bytes", bytes.len(), entry.len)));
+            return Err(reject(&entry.name, format!("got {} of {} bytes", bytes.len(), entry.len)));
         }
         let data = self.check_local(entry, bytes)?;
         let (data, rest) = bytes[data..]
@@ -111,36 +113,37 @@ impl BundleIndex {
         Ok(content)
     }
 
-    /// The content of a small file of a local archive, if there is such a file.
+    /// Returns the content of a small file of a local archive; None if it has no such file.
     pub(crate) fn read(&self, file: &File, name: &str) -> Result<Option<Vec<u8>>> {
         let Some(entry) = self.entry(name) else { return Ok(None) };
-        // Compressed data may be larger than the content, but not by much: else it isn't read at all.
+        // Compressed data can be larger than the content, but not twice as large.
         if entry.len > 2 * MAX_IN_MEMORY {
-            return Err(refuse(name, "it is too large to be read into memory"));
+            return Err(reject(name, "it is too large to read into memory"));
         }
         let mut bytes = vec![0; entry.len as usize];
-        file.read_exact_at(&mut bytes, entry.start).map_err(|error| refuse(name, error))?;
+        file.read_exact_at(&mut bytes, entry.start).map_err(|error| reject(name, error))?;
         self.decode(entry, &bytes).map(Some)
     }
 
-    /// Every folder, a parent first.
+    /// Returns every folder, parents first.
     pub(crate) fn tree(&self) -> &[String] {
         &self.tree
     }
 
-    /// The folders that have an entry of their own (bundles of the reference program only).
+    /// Returns the folders that have their own entry (only in bundles of the reference program).
     pub(crate) fn folder_entries(&self) -> &[BundleEntry] {
         &self.folders
     }
 
-    /// Compares the local header at the start of `bytes` with the directory; gives where in `bytes` the data begins.
+    /// Compares the local header at the start of `bytes` with the directory. Returns the offset of
+    /// the data in `bytes`.
     pub(crate) fn check_local(&self, entry: &BundleEntry, bytes: &[u8]) -> Result<usize> {
         let local = LocalHeader::parse(bytes)
-            .ok_or_else(|| refuse(&entry.name, "its local header is damaged"))?;
+            .ok_or_else(|| reject(&entry.name, "its local header is damaged"))?;
         let prefix = self.prefix.as_deref().unwrap_or_default().as_bytes();
         if local.name.strip_prefix(prefix) != Some(entry.spelled().as_bytes()) {
             let other = local.name.escape_ascii();
-            return Err(refuse(&entry.name, format!("its local header gives the name `{other}`")));
+            return Err(reject(&entry.name, format!("its local header gives the name `{other}`")));
         }
         entry.check_fields(&local.common)?;
         Ok(local.len)
@@ -159,8 +162,8 @@ impl BundleIndex {
             raw.check_attributes(native)?;
             total += raw.common.size;
             if total > MAX_TOTAL {
-                return Err(refuse_archive(format!(
-                    "its files exceed {MAX_TOTAL} bytes in all: {total} and counting"
+                return Err(reject_archive(format!(
+                    "its files exceed {MAX_TOTAL} bytes in total: at least {total}"
                 )));
             }
             index.add(raw, end, &mut tree)?;
@@ -180,7 +183,7 @@ impl BundleIndex {
             // The common folder itself.
             (true, true) => Ok(()),
         };
-        claimed.map_err(|why| refuse(&raw.name, why))?;
+        claimed.map_err(|why| reject(&raw.name, why))?;
         let entry = raw.into_entry(name, end)?;
         if folder {
             self.folders.push(entry);

@@ -1,4 +1,4 @@
-//! Which names, sizes and order a bundle may have. Writer and reader share these rules, so that what is written can be read.
+//! The rules for names, sizes and order in a bundle, shared by the writer and the reader.
 
 use std::collections::{HashMap, hash_map};
 
@@ -7,13 +7,15 @@ use crate::base::error::Error;
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const LOCK_FILE: &str = "infra/.terraform.lock.hcl";
 
-/// Files of this size and more stand first, so that their bytes are the same, at the same place, in every release.
+/// Files of this size (bytes) or more come first, so that they have the same bytes at the same
+/// offset in every release.
 pub(crate) const SEGMENT: u64 = 5 << 20;
 
 pub(crate) const MAX_ENTRIES: usize = 200_000;
 pub(crate) const MAX_FILE: u64 = 5 << 30;
 pub(crate) const MAX_TOTAL: u64 = 16 << 30;
-/// The central directory is held in memory whole: 200,000 names of common length take a half of this.
+/// In bytes. The central directory is read into memory; 200,000 names of usual length need half of
+/// this.
 pub(crate) const MAX_DIRECTORY: u64 = 64 << 20;
 
 const MAX_NAME: usize = 2048;
@@ -21,17 +23,19 @@ const MAX_PART: usize = 255;
 const MAX_RATIO: u64 = 200;
 const RATIO_FROM: u64 = 10 << 20;
 
-/// The order of entries: segments, then small files, each group by name.
+/// Returns the sort key of an entry: segments first, then small files, each group by name.
 pub(crate) fn rank(name: &str, size: u64) -> (bool, &str) {
     (size < SEGMENT, name)
 }
 
-/// True for an entry that grows more than 200-fold beyond 10 MiB: the writer stores it instead, the reader refuses it.
+/// Returns true for an entry over 10 MiB that grows more than 200-fold. The writer stores it
+/// without compression, and the reader rejects it.
 pub(crate) fn is_bomb(size: u64, compressed: u64) -> bool {
     size > RATIO_FROM && size / MAX_RATIO > compressed
 }
 
-/// The rule that `name` breaks, if any. A good name is a relative path of plain parts with `/` between them.
+/// Fails with the rule that `name` breaks. A valid name is a relative path of plain parts with `/`
+/// between them.
 pub(crate) fn check_name(name: &str) -> Result<(), &'static str> {
     let bytes = name.as_bytes();
     if name.is_empty() {
@@ -63,17 +67,19 @@ fn check_part(part: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Refuses an entry. The name may be hostile, so it is escaped: no control or direction character reaches the terminal.
-pub(crate) fn refuse(name: &str, why: impl std::fmt::Display) -> Error {
-    Error::integrity(format!("bundle entry `{}` is refused", name.escape_debug())).why(why)
+/// Returns the error for a rejected entry. The name is escaped, because it might contain control or
+/// direction characters.
+pub(crate) fn reject(name: &str, why: impl std::fmt::Display) -> Error {
+    Error::integrity(format!("bundle entry `{}` is rejected", name.escape_debug())).why(why)
 }
 
-/// Refuses the archive as a whole.
-pub(crate) fn refuse_archive(why: impl std::fmt::Display) -> Error {
-    Error::integrity("bundle is refused").why(why)
+/// Returns the error for a rejected archive.
+pub(crate) fn reject_archive(why: impl std::fmt::Display) -> Error {
+    Error::integrity("bundle is rejected").why(why)
 }
 
-/// The names of one bundle: each once, none the same but for case, no file where another needs a folder.
+/// The names of one bundle. Rejects duplicates, names that differ only in case, and a file with the
+/// name of a folder.
 #[derive(Default)]
 pub(crate) struct NameTree(HashMap<String, NameNode>);
 
@@ -86,7 +92,7 @@ struct NameNode {
 enum NodeKind {
     File,
     Folder,
-    /// A folder that no entry named yet: it follows from the name of what is in it.
+    /// A folder that has no entry yet, but is a parent of one.
     ImpliedFolder,
 }
 
@@ -96,12 +102,12 @@ impl NameTree {
         self.add(name, NodeKind::File)
     }
 
-    /// `name` without the closing slash.
+    /// `name` has no trailing slash.
     pub(crate) fn add_folder(&mut self, name: &str) -> Result<(), String> {
         self.add(name, NodeKind::Folder)
     }
 
-    /// Every folder, a parent before what it holds.
+    /// Returns every folder, parents first.
     pub(crate) fn folders(&self) -> Vec<&str> {
         let mut folders: Vec<_> = self
             .0
@@ -134,7 +140,7 @@ impl NameTree {
             hash_map::Entry::Occupied(place) => place.into_mut(),
         };
         if node.spelled != name {
-            return Err(format!("`{}` is the same name but for case", node.spelled.escape_debug()));
+            return Err(format!("`{}` differs from it only in case", node.spelled.escape_debug()));
         }
         match (node.kind, kind) {
             (NodeKind::File, NodeKind::File) | (NodeKind::Folder, NodeKind::Folder) => {
@@ -158,7 +164,8 @@ enum Claim {
     Known,
 }
 
-/// Names that a case-insensitive disk could take for one. Upper then lower, so that also ß and ss, σ and ς meet.
+/// Maps names that are equal on a case-insensitive disk to the same text. Upper case first, so that
+/// ß equals ss, and σ equals ς.
 fn folded(name: &str) -> String {
     if name.is_ascii() { name.to_ascii_lowercase() } else { name.to_uppercase().to_lowercase() }
 }
@@ -189,8 +196,8 @@ mod tests {
         let mut tree = NameTree::default();
         tree.add_file("infra/main.tf").unwrap();
         assert_eq!(tree.add_file("infra/main.tf").unwrap_err(), "the name appears twice");
-        assert!(tree.add_file("infra/Main.tf").unwrap_err().contains("but for case"));
-        assert!(tree.add_file("Infra/other.tf").unwrap_err().contains("but for case"));
+        assert!(tree.add_file("infra/Main.tf").unwrap_err().contains("only in case"));
+        assert!(tree.add_file("Infra/other.tf").unwrap_err().contains("only in case"));
         assert!(tree.add_file("infra").unwrap_err().contains("both a file and a folder"));
         assert!(tree.add_file("infra/main.tf/x").unwrap_err().contains("both a file and a folder"));
         tree.add_file("straße").unwrap();
@@ -201,13 +208,15 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever passes lands strictly below the folder it is joined to.
+        /// A valid name stays strictly below the folder that it is joined to.
         #[test]
         fn good_names_stay_below(name in "[a-zA-Z:./\\\\ \u{0}-\u{20}é]{0,12}") {
             if check_name(&name).is_ok() {
                 let path = std::path::Path::new("/root/of").join(&name);
-                prop_assert!(path.starts_with("/root/of") && path != std::path::Path::new("/root/of"));
-                prop_assert!(std::path::Path::new(&name).components().all(|part| matches!(part, std::path::Component::Normal(_))));
+                let root = std::path::Path::new("/root/of");
+                prop_assert!(path.starts_with(root) && path != root);
+                let is_plain = |part| matches!(part, std::path::Component::Normal(_));
+                prop_assert!(std::path::Path::new(&name).components().all(is_plain));
                 prop_assert!(!name.chars().any(char::is_control));
             }
         }

@@ -1,10 +1,10 @@
-//! `manifest.json`: what a bundle promises to contain. Its SHA-256 is the bundle digest.
+//! `manifest.json`, the list of a bundle's content. Its SHA-256 is the bundle digest.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::layout::{MANIFEST, NameTree, check_name, refuse, refuse_archive};
+use super::layout::{MANIFEST, NameTree, check_name, reject, reject_archive};
 use crate::base::{
     digest::Sha256,
     error::{Error, Result},
@@ -12,29 +12,30 @@ use crate::base::{
 
 const FORMAT: u32 = 1;
 
-/// The manifest, format 1. One content has one spelling (`to_bytes`); another spelling is refused, so that no two readers
-/// can see two contents in it (a key twice, a number as text) and the digest is that of the bytes in the bundle.
+/// The manifest, format 1. Each content has exactly one spelling (`to_bytes`), and others are
+/// rejected. So two readers cannot see different contents (a duplicate key, a number as text), and
+/// the digest is that of the bytes in the bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BundleManifest {
     pub(crate) format: u32,
     pub(crate) source_digest: Sha256,
     pub(crate) terraform: TerraformIdentity,
-    /// Of `infra/.terraform.lock.hcl`, when there is one.
+    /// Digest of `infra/.terraform.lock.hcl`, if it exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lock_file: Option<Sha256>,
-    /// Every entry but the manifest itself.
+    /// Every entry except the manifest itself.
     pub(crate) files: BTreeMap<String, FileEntry>,
 }
 
-/// The Terraform that the release was made with.
+/// The Terraform program that made the release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TerraformIdentity {
     /// `terraform` or `opentofu`.
     pub(crate) name: String,
     pub(crate) version: String,
-    /// Of the program.
+    /// Digest of the program.
     pub(crate) sha256: Sha256,
 }
 
@@ -42,7 +43,7 @@ pub(crate) struct TerraformIdentity {
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileEntry {
     pub(crate) sha256: Sha256,
-    /// In bytes, uncompressed.
+    /// Uncompressed size in bytes.
     pub(crate) size: u64,
     #[serde(rename = "mode", with = "mode")]
     pub(crate) executable: bool,
@@ -58,65 +59,66 @@ impl BundleManifest {
         Self { format: FORMAT, source_digest, terraform, lock_file, files }
     }
 
-    /// Fails with `Exit::Input` for a format of the future, with `Exit::Integrity` for anything that is not a manifest.
+    /// Fails with `Exit::Input` for a newer format, and with `Exit::Integrity` for anything that is
+    /// not a manifest.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
         #[derive(Deserialize)]
         struct Probe {
             format: u32,
         }
-        let not_one = |error: serde_json::Error| refuse(MANIFEST, error);
+        let not_one = |error: serde_json::Error| reject(MANIFEST, error);
         let Probe { format } = serde_json::from_slice(bytes).map_err(not_one)?;
         if format > FORMAT {
-            return Err(Error::input(format!("bundle has format {format}"))
+            return Err(Error::input(format!("the bundle has format {format}"))
                 .why(format!("made by a newer cdflow; this one reads format {FORMAT}"))
                 .hint("use the cdflow version that made the release, or a later one"));
         }
         let manifest: Self = serde_json::from_slice(bytes).map_err(not_one)?;
         manifest.check()?;
         if manifest.to_bytes()? != bytes {
-            return Err(refuse(MANIFEST, "it is not written the way cdflow writes it"));
+            return Err(reject(MANIFEST, "its spelling differs from what cdflow writes"));
         }
         Ok(manifest)
     }
 
-    /// Indented JSON, files sorted by name, a newline at the end.
+    /// Returns indented JSON with files sorted by name and a newline at the end.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut bytes = serde_json::to_vec_pretty(self)
-            .map_err(|error| Error::internal("manifest can't be written").why(error))?;
+            .map_err(|error| Error::internal("cannot write the manifest").why(error))?;
         bytes.push(b'\n');
         Ok(bytes)
     }
 
     fn check(&self) -> Result<()> {
         if self.format != FORMAT {
-            return Err(refuse_archive(format!("there is no bundle format {}", self.format)));
+            return Err(reject_archive(format!("unknown bundle format {}", self.format)));
         }
         if !matches!(self.terraform.name.as_str(), "terraform" | "opentofu") {
             let name = self.terraform.name.escape_debug();
-            return Err(refuse(MANIFEST, format!("`{name}` is neither terraform nor opentofu")));
+            return Err(reject(MANIFEST, format!("`{name}` is neither terraform nor opentofu")));
         }
         if self.lock_file != self.files.get(super::layout::LOCK_FILE).map(|file| file.sha256) {
-            return Err(refuse(
+            return Err(reject(
                 MANIFEST,
-                "`lock_file` is not the digest of the lock file it lists",
+                "`lock_file` differs from the digest of the lock file in `files`",
             ));
         }
         check_names(self.files.keys())
     }
 }
 
-/// The rules for the names of a native bundle, the manifest's own among them.
+/// Checks the names of a native bundle, including the manifest.
 pub(crate) fn check_names<'a>(names: impl Iterator<Item = &'a String>) -> Result<()> {
     let mut tree = NameTree::default();
-    tree.add_file(MANIFEST).map_err(|why| refuse(MANIFEST, why))?;
+    tree.add_file(MANIFEST).map_err(|why| reject(MANIFEST, why))?;
     for name in names {
-        check_name(name).map_err(|why| refuse(name, why))?;
-        tree.add_file(name).map_err(|why| refuse(name, why))?;
+        check_name(name).map_err(|why| reject(name, why))?;
+        tree.add_file(name).map_err(|why| reject(name, why))?;
     }
     Ok(())
 }
 
-/// `executable` is spelled as the mode that the file lands with.
+/// Writes `executable` as the mode of the extracted file.
 mod mode {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
@@ -155,7 +157,7 @@ mod tests {
         BundleManifest::new(sha256, terraform, files)
     }
 
-    fn refusal(change: impl Fn(String) -> String) -> Error {
+    fn rejection(change: impl Fn(String) -> String) -> Error {
         let text = String::from_utf8(manifest().to_bytes().unwrap()).unwrap();
         let changed = change(text.clone());
         assert_ne!(changed, text, "the test must change something");
@@ -201,33 +203,34 @@ mod tests {
     #[test]
     fn newer_format() {
         let error =
-            refusal(|text| text.replace("\"format\": 1,", "\"format\": 2, \"novel\": true,"));
+            rejection(|text| text.replace("\"format\": 1,", "\"format\": 2, \"novel\": true,"));
         assert_eq!(error.exit(), Exit::Input);
         assert!(error.to_string().contains("made by a newer cdflow"), "{error}");
     }
 
     #[test]
-    fn refused() {
+    fn rejected() {
         let cases: [(&str, &str, &str); 9] = [
-            ("\"format\": 1", "\"format\": 0", "no bundle format 0"),
+            ("\"format\": 1", "\"format\": 0", "unknown bundle format 0"),
             ("run.sh", "../run.sh", "`..`"),
-            ("run.sh", "manifest.json", "manifest.json` is refused: the name appears twice"),
+            ("run.sh", "manifest.json", "manifest.json` is rejected: the name appears twice"),
             ("run.sh", "infra/.terraform.lock.hcl/x", "both a file and a folder"),
-            ("run.sh", "Infra/.terraform.lock.hcl", "but for case"),
+            ("run.sh", "Infra/.terraform.lock.hcl", "only in case"),
             ("\"0755\"", "\"0777\"", "neither 0644 nor 0755"),
             ("\"format\"", "\"odd\": 1, \"format\"", "odd"),
-            ("  \"format\"", " \"format\"", "is not written the way"),
+            ("  \"format\"", " \"format\"", "its spelling differs"),
             ("\"name\": \"terraform\"", "\"name\": \"pulumi\"", "pulumi"),
         ];
         for (from, to, why) in cases {
-            let error = refusal(|text| text.replace(from, to));
+            let error = rejection(|text| text.replace(from, to));
             assert_eq!(error.exit(), Exit::Integrity);
             assert!(error.to_string().contains(why), "{to}: {error}");
         }
-        let twice = refusal(|text| {
+        let twice = rejection(|text| {
             text.replace(
                 "\"mode\": \"0755\"\n    }",
-                "\"mode\": \"0755\"\n    },\n    \"run.sh\": {\"sha256\": \"\", \"size\": 2, \"mode\": \"0644\"}",
+                "\"mode\": \"0755\"\n    },\n    \
+                 \"run.sh\": {\"sha256\": \"\", \"size\": 2, \"mode\": \"0644\"}",
             )
         });
         assert_eq!(twice.exit(), Exit::Integrity);

@@ -1,9 +1,9 @@
-//! The bundle: everything a deployment needs in one zip, checked before it is opened.
+//! The bundle: everything that a deploy needs in one zip, checked before any of it is used.
 //!
-//! Written here and read here, with no other zip code: a general reader repairs what it is given, this one refuses.
-//! `layout` says which names, sizes and order there may be; `record`, `directory` and `entry` know the zip structures,
-//! `index` is what they add up to; `manifest` is the promise about the content, `writer` and `reader` keep it.
-//! The code is synchronous: call it from a blocking thread.
+//! No other zip code reads or writes bundles: general readers repair a damaged zip, this one
+//! rejects it. `layout` has the rules for names, sizes and order; `record`, `central_directory` and
+//! `entry` have the zip structures, and `index` combines them. `manifest` lists the content, which
+//! `writer` writes and `reader` checks. The code is synchronous: call it from a blocking thread.
 
 mod central_directory;
 mod codec;
@@ -14,6 +14,8 @@ mod layout;
 mod manifest;
 mod reader;
 mod record;
+mod staged_content;
+mod staged_file;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -23,5 +25,6 @@ pub(crate) use self::{
     layout::check_name,
     manifest::{BundleManifest, TerraformIdentity},
     reader::{Unpacked, unpack},
-    writer::{Bundle, BundleHeader, EntrySource, StagedFile, write},
+    staged_file::{EntrySource, StagedFile},
+    writer::{Bundle, BundleHeader, write},
 };

@@ -1,5 +1,5 @@
-//! Opening a bundle: everything that can be known without extracting is checked first, then it is extracted and checked
-//! file by file. Either the whole content stands in the folder, or nothing does.
+//! Unpacks a bundle. Checks everything that needs no extraction first, then extracts and checks
+//! file by file. The folder gets the whole content, or nothing.
 
 use std::{
     fs::{self, File},
@@ -9,7 +9,7 @@ use std::{
 use super::{
     extract::extract,
     index::BundleIndex,
-    layout::{MANIFEST, refuse, refuse_archive},
+    layout::{MANIFEST, reject, reject_archive},
     manifest::BundleManifest,
 };
 use crate::base::{
@@ -23,13 +23,14 @@ pub(crate) struct Unpacked {
     pub(crate) root: PathBuf,
     /// The bundle digest; `None` for a bundle of the reference program.
     pub(crate) digest: Option<Sha256>,
-    /// `None`: made by the reference program, nothing vouches for the content but the CRCs of the zip.
+    /// `None` for a bundle of the reference program, whose content has only the CRCs of the zip.
     pub(crate) manifest: Option<BundleManifest>,
 }
 
-/// Unpacks `archive` into the folder `into`, which must be private (0700), fresh and empty. `expected` is the bundle digest
-/// that the release store or the ledger promised; with it, a bundle without a manifest is refused. Content that is not what
-/// it should be fails with `Exit::Integrity`, a disk too small with `Exit::Input`; after a failure `into` is empty again.
+/// Unpacks `archive` into the folder `into`, which must be private (0700) and empty. `expected` is
+/// the bundle digest according to the release store or the ledger; with it, a bundle without a
+/// manifest is rejected. Fails with `Exit::Integrity` for damaged content and with `Exit::Input` if
+/// the disk is too small. `into` is empty again after a failure.
 pub(crate) fn unpack(archive: &Path, into: &Path, expected: Option<Sha256>) -> Result<Unpacked> {
     check_fresh(into)?;
     let opened = (|| {
@@ -49,7 +50,8 @@ pub(crate) fn unpack(archive: &Path, into: &Path, expected: Option<Sha256>) -> R
     Ok(Unpacked { root: into.to_owned(), digest, manifest })
 }
 
-/// The manifest and its digest, checked against what was expected and against the entries; nothing for a reference bundle.
+/// Returns the manifest and its digest, after a check against `expected` and the entries. None for
+/// a bundle of the reference program.
 fn promise(
     index: &BundleIndex,
     file: &File,
@@ -58,45 +60,45 @@ fn promise(
     let Some(bytes) = (if index.is_native() { index.read(file, MANIFEST)? } else { None }) else {
         return match expected {
             None => Ok(None),
-            Some(expected) => {
-                Err(refuse_archive(format!("it has no manifest.json, but {expected} was promised")))
-            }
+            Some(expected) => Err(reject_archive(format!(
+                "it has no manifest.json, but the digest {expected} was recorded"
+            ))),
         };
     };
     let digest = Sha256::of(&bytes);
     if let Some(expected) = expected.filter(|expected| *expected != digest) {
-        return Err(refuse_archive(format!("its digest is {digest}, but {expected} was promised")));
+        return Err(reject_archive(format!("its digest is {digest}, but {expected} was recorded")));
     }
     let manifest = BundleManifest::parse(&bytes)?;
     check_entries(index, &manifest)?;
     Ok(Some((digest, manifest)))
 }
 
-/// The entries are those of the manifest, neither more nor fewer, then the manifest itself.
+/// Checks that the entries are exactly those of the manifest, followed by the manifest.
 fn check_entries(index: &BundleIndex, manifest: &BundleManifest) -> Result<()> {
     let Some((last, files)) = index.files().split_last().filter(|(last, _)| last.name == MANIFEST)
     else {
-        return Err(refuse(MANIFEST, "it is not the last entry"));
+        return Err(reject(MANIFEST, "it is not the last entry"));
     };
     if last.executable {
-        return Err(refuse(MANIFEST, "it is executable"));
+        return Err(reject(MANIFEST, "it is executable"));
     }
     for entry in files {
         let Some(promised) = manifest.files.get(&entry.name) else {
-            return Err(refuse(&entry.name, "the manifest doesn't list it"));
+            return Err(reject(&entry.name, "the manifest does not list it"));
         };
         if (entry.size, entry.executable) != (promised.size, promised.executable) {
-            return Err(refuse(&entry.name, "its size or mode is not that of the manifest"));
+            return Err(reject(&entry.name, "its size or mode differs from the manifest"));
         }
     }
     match manifest.files.keys().find(|name| index.entry(name).is_none()) {
         None => Ok(()),
-        Some(missing) => Err(refuse(missing, "the manifest lists it, but it is not there")),
+        Some(missing) => Err(reject(missing, "the manifest lists it, but it is missing")),
     }
 }
 
 fn check_fresh(into: &Path) -> Result<()> {
-    let failed = |error| Error::io("can't read folder", into, &error);
+    let failed = |error| Error::io("cannot read folder", into, &error);
     match fs::read_dir(into).map_err(failed)?.next() {
         None => Ok(()),
         Some(_) => {
@@ -110,11 +112,12 @@ fn with_advice(error: Error) -> Error {
         return error;
     }
     error.hint(
-        "nothing of it was used; try again, and if it is the same, publish a new version: a bundle is never repaired",
+        "try again; if the error persists, publish a new version. Nothing of the bundle was used, \
+         and cdflow never repairs one",
     )
 }
 
-/// Content that may be incomplete: emptied when dropped, also by a panic.
+/// A folder that might be incomplete. Dropping it, even by a panic, removes its content.
 struct UnfinishedFolder<'a> {
     folder: &'a Path,
     kept: bool,
@@ -131,8 +134,9 @@ impl Drop for UnfinishedFolder<'_> {
         if self.kept {
             return;
         }
-        // It was empty and is ours alone, so all that is in it came from the bundle. What can't be removed stays in a
-        // private folder that the caller removes: the failure that brought us here is what has to be told.
+        // The folder was empty and is private, so everything in it came from the bundle. Errors are
+        // ignored: the first failure is the one to report, and the caller removes the folder
+        // anyway.
         for child in fs::read_dir(self.folder).into_iter().flatten().flatten() {
             let path = child.path();
             let _ = if child.file_type().is_ok_and(|kind| kind.is_dir()) {

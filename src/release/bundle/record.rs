@@ -1,4 +1,5 @@
-//! The structures of a zip file (PKWARE APPNOTE 6.3.10, section 4.3), as bytes and as values. All numbers are little-endian.
+//! The structures of a zip file (PKWARE APPNOTE 6.3.10, section 4.3), as bytes and as values. All
+//! numbers are little-endian.
 
 pub(crate) const LOCAL: u32 = 0x0403_4b50;
 pub(crate) const CENTRAL: u32 = 0x0201_4b50;
@@ -17,19 +18,21 @@ pub(crate) const FLAG_DESCRIPTOR: u16 = 1 << 3;
 pub(crate) const FLAG_UTF8: u16 = 1 << 11;
 
 pub(crate) const EXTRA_ZIP64: u16 = 0x0001;
-/// The block index, bytes `CF`: one u32 per block, its compressed length. The blocks of an entry are zstd frames that follow
-/// each other, and every block but the last decodes to `BLOCK` bytes. Whoever does not know the field reads plain zstd.
+/// The block index, bytes `CF`: one u32 per block, its compressed length. The blocks of an entry
+/// are consecutive zstd frames, and every block except the last decodes to `BLOCK` bytes. A program
+/// that does not know the field reads plain zstd.
 pub(crate) const EXTRA_BLOCKS: u16 = 0x4643;
-/// What an extra field can hold, with room left for a zip64 field beside it.
+/// How many blocks fit into the extra fields, together with a zip64 field.
 const MAX_BLOCKS: usize = (u16::MAX as usize - 4 - 32) / 4;
 
-/// Uncompressed size of a block.
+/// Uncompressed size of a block in bytes.
 pub(crate) const BLOCK: u64 = 1 << 20;
 
-/// From this size on the header uses 64-bit sizes: a little below 4 GiB, as data that doesn't shrink grows.
+/// Files of this size or more have 64-bit sizes in the header. It is slightly below 4 GiB, because
+/// incompressible data grows.
 const ZIP64_FROM: u64 = 0xff00_0000;
 
-/// 1980-01-01 00:00, the first moment that a zip can name.
+/// 1980-01-01 00:00, the earliest time that a zip can store.
 const TIME: u16 = 0;
 const DATE: u16 = 0x21;
 const UNIX: u16 = 3;
@@ -58,7 +61,7 @@ impl EntryMethod {
     }
 }
 
-/// An entry as the writer knows it.
+/// The metadata of an entry that is written.
 #[derive(Debug)]
 pub(crate) struct EntryRecord {
     pub(crate) name: String,
@@ -67,13 +70,14 @@ pub(crate) struct EntryRecord {
     pub(crate) crc: u32,
     pub(crate) compressed: u64,
     pub(crate) size: u64,
-    /// Of the local header.
+    /// Offset of the local header in bytes.
     pub(crate) offset: u64,
     pub(crate) blocks: Vec<u32>,
 }
 
 impl EntryRecord {
-    /// The local header. Its length depends on the name and the size alone: written first, it can be patched.
+    /// Returns the local header. Its length depends only on the name and the size, so it can be
+    /// overwritten once the other fields are known.
     pub(crate) fn local(&self) -> Vec<u8> {
         let extra = if self.is_zip64() { zip64(&[self.size, self.compressed]) } else { Vec::new() };
         let mut bytes = Vec::with_capacity(LOCAL_LEN + self.name.len() + extra.len());
@@ -84,7 +88,7 @@ impl EntryRecord {
         bytes
     }
 
-    /// The entry in the central directory.
+    /// Returns the entry in the central directory.
     pub(crate) fn central(&self) -> Vec<u8> {
         let extra = self.central_extra();
         let mut bytes = Vec::with_capacity(CENTRAL_LEN + self.name.len() + extra.len());
@@ -100,7 +104,7 @@ impl EntryRecord {
         bytes
     }
 
-    /// The fields that both headers have, in the same order.
+    /// Appends the fields that both headers have, in the same order.
     fn put_common(&self, bytes: &mut Vec<u8>, extra_len: usize) {
         let version = self.method.version_needed().max(if self.is_zip64() { 45 } else { 0 });
         let flags = if self.name.is_ascii() { 0 } else { FLAG_UTF8 };
@@ -141,7 +145,7 @@ impl EntryRecord {
     }
 }
 
-/// The end records of an archive whose directory of `len` bytes stands at `offset`.
+/// Returns the end records of an archive with a directory of `len` bytes at `offset`.
 pub(crate) fn end(entries: u64, len: u64, offset: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     if entries >= u64::from(u16::MAX) || offset >= u64::from(u32::MAX) || len >= u64::from(u32::MAX)
@@ -168,7 +172,7 @@ pub(crate) fn end(entries: u64, len: u64, offset: u64) -> Vec<u8> {
     bytes
 }
 
-/// Fields, one after the other; `None` where the bytes end.
+/// Reads consecutive fields. Returns `None` at the end of the bytes.
 #[derive(Clone)]
 pub(crate) struct FieldReader<'a>(pub(crate) &'a [u8]);
 
@@ -198,7 +202,7 @@ impl<'a> FieldReader<'a> {
     }
 }
 
-/// The part of a header that local and central have in common, as read.
+/// The fields that local and central headers have in common, as read.
 pub(crate) struct CommonFields {
     pub(crate) flags: u16,
     pub(crate) method: u16,
@@ -219,8 +223,8 @@ impl CommonFields {
         Some(Self { flags, method, crc, compressed, size, name_len, extra_len })
     }
 
-    /// Takes the sizes, and the offset of a central header, from the zip64 field where the header says so.
-    /// `None` when the extra fields are damaged or the promised values are not there.
+    /// Reads the sizes, and the offset of a central header, from the zip64 field if the header
+    /// refers to it. Returns `None` if the extra fields are damaged or values are missing.
     pub(crate) fn widen(&mut self, extra: &[u8], offset: Option<&mut u64>) -> Option<()> {
         let mut wide = FieldReader(find_extra(extra, EXTRA_ZIP64)?.unwrap_or_default());
         let saturated = u64::from(u32::MAX);
@@ -235,8 +239,8 @@ impl CommonFields {
     }
 }
 
-/// The content of the extra field `id`: the outer `None` is a damaged field, the inner one that it is absent. A field that
-/// stands there twice counts as damaged, for two readers could take different ones.
+/// Returns the content of the extra field `id`. The outer `None` means damaged, the inner one
+/// absent. A duplicate field counts as damaged, because two readers could use different ones.
 #[expect(clippy::option_option, reason = "damaged and absent are two things")]
 pub(crate) fn find_extra(extra: &[u8], id: u16) -> Option<Option<&[u8]>> {
     let (mut fields, mut found) = (FieldReader(extra), None);

@@ -1,43 +1,29 @@
-//! Putting a bundle together. The bytes depend on names, content and modes alone: not on threads, times, umask or folders.
+//! Writes a bundle. Its bytes depend only on names, content and modes, and not on threads, times,
+//! the umask or folders.
 
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
-    io::{self, Read},
+    io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
 use super::{
     codec::{BlockWriter, Deflater},
-    layout::{MANIFEST, MAX_DIRECTORY, MAX_ENTRIES, MAX_FILE, MAX_TOTAL, SEGMENT, is_bomb, rank},
-    manifest::{BundleManifest, FileEntry, TerraformIdentity, check_names},
-    record::{BLOCK, EntryMethod, EntryRecord, end},
+    layout::{MANIFEST, MAX_DIRECTORY, SEGMENT, is_bomb},
+    manifest::{BundleManifest, FileEntry, TerraformIdentity},
+    record::{EntryMethod, EntryRecord, end},
+    staged_content::{EntryContent, changed},
+    staged_file::{PlannedEntry, StagedFile, plan, too_much},
 };
 use crate::base::{
-    digest::{Hasher, Sha256},
+    digest::Sha256,
     error::{Error, Result},
     parallel::{Item, in_order, threads},
 };
 
-/// Where the content of a file comes from.
-#[derive(Debug)]
-pub(crate) enum EntrySource {
-    /// A regular file; a link to one is followed.
-    Path(PathBuf),
-    Bytes(Vec<u8>),
-}
-
-/// A file that goes into the bundle.
-#[derive(Debug)]
-pub(crate) struct StagedFile {
-    /// As `check_name` allows; `manifest.json` is the writer's.
-    pub(crate) name: String,
-    pub(crate) source: EntrySource,
-    pub(crate) executable: bool,
-}
-
-/// What the manifest says beside the files.
+/// The fields of the manifest apart from the files.
 #[derive(Clone, Debug)]
 pub(crate) struct BundleHeader {
     pub(crate) source_digest: Sha256,
@@ -48,14 +34,15 @@ pub(crate) struct BundleHeader {
 #[derive(Debug)]
 pub(crate) struct Bundle {
     pub(crate) path: PathBuf,
-    /// Of the archive, in bytes.
+    /// Size of the archive in bytes.
     pub(crate) size: u64,
     /// The bundle digest: the SHA-256 of the manifest.
     pub(crate) digest: Sha256,
     pub(crate) manifest: BundleManifest,
 }
 
-/// Writes a new file at `to`, flushed to the disk; what is there already is an error. After a failure the file is gone.
+/// Writes a new file at `to` and flushes it to disk. Fails if `to` exists. Removes the file after a
+/// failure.
 pub(crate) fn write(files: Vec<StagedFile>, header: BundleHeader, to: &Path) -> Result<Bundle> {
     write_with(threads(), files, header, to)
 }
@@ -67,7 +54,7 @@ pub(crate) fn write_with(
     to: &Path,
 ) -> Result<Bundle> {
     let planned = plan(files)?;
-    let failed = |error: io::Error| Error::io("can't write bundle", to, &error);
+    let failed = |error: io::Error| Error::io("cannot write bundle", to, &error);
     let file =
         OpenOptions::new().read(true).write(true).create_new(true).open(to).map_err(failed)?;
     let partial = UnfinishedFile { path: to, kept: false };
@@ -83,59 +70,6 @@ pub(crate) fn write_with(
     Ok(Bundle { path: to.to_owned(), size, digest: Sha256::of(&bytes), manifest })
 }
 
-/// A file and the size that it has to keep until it is read.
-struct PlannedEntry {
-    file: StagedFile,
-    size: u64,
-}
-
-/// Checks names and limits; gives the order of the entries.
-fn plan(files: Vec<StagedFile>) -> Result<Vec<PlannedEntry>> {
-    if files.len() >= MAX_ENTRIES {
-        return Err(too_much(format!("{} files are more than {}", files.len(), MAX_ENTRIES - 1)));
-    }
-    check_names(files.iter().map(|file| &file.name)).map_err(as_input)?;
-    let mut planned = files.into_iter().map(measure).collect::<Result<Vec<_>>>()?;
-    let total: u64 = planned.iter().map(|planned| planned.size).sum();
-    if total > MAX_TOTAL {
-        return Err(too_much(format!("{total} bytes are more than {MAX_TOTAL}")));
-    }
-    planned.sort_by(|a, b| rank(&a.file.name, a.size).cmp(&rank(&b.file.name, b.size)));
-    Ok(planned)
-}
-
-fn measure(file: StagedFile) -> Result<PlannedEntry> {
-    let size = match &file.source {
-        EntrySource::Bytes(bytes) => bytes.len() as u64,
-        EntrySource::Path(path) => regular_size(path)?,
-    };
-    if size > MAX_FILE {
-        return Err(too_much(format!("`{}` has {size} bytes, more than {MAX_FILE}", file.name)));
-    }
-    Ok(PlannedEntry { file, size })
-}
-
-fn regular_size(path: &Path) -> Result<u64> {
-    let found = fs::metadata(path).map_err(|error| Error::io("can't read", path, &error))?;
-    if found.is_file() {
-        Ok(found.len())
-    } else {
-        Err(Error::input(format!("can't bundle `{}`", path.display()))
-            .why("it is not a regular file"))
-    }
-}
-
-fn too_much(why: String) -> Error {
-    Error::input("the release is too large for a bundle")
-        .why(why)
-        .hint("leave out what a deployment doesn't need")
-}
-
-/// The rules are the reader's; broken by our own input they are the person's to mend.
-fn as_input(error: Error) -> Error {
-    Error::input(error.to_string())
-}
-
 /// The archive so far.
 struct BundleOutput<'a> {
     file: File,
@@ -144,7 +78,7 @@ struct BundleOutput<'a> {
     records: Vec<EntryRecord>,
 }
 
-/// An entry ready to be put anywhere in the archive.
+/// An entry that can be written at any offset of the archive.
 struct PackedEntry {
     record: EntryRecord,
     /// Local header and data.
@@ -165,7 +99,7 @@ impl BundleOutput<'_> {
             let (name, entry) = self.put_segment(threads, segment)?;
             files.insert(name, entry);
         }
-        // Content, compressed content and room to compress.
+        // Memory for the content and the compressed content, in bytes.
         let items = planned.map(|item| Ok(Item { cost: 2 * item.size as usize + 4096, item }));
         in_order(
             threads,
@@ -193,7 +127,7 @@ impl BundleOutput<'_> {
         Ok((name, entry))
     }
 
-    /// Compressed block by block; sizes and checksum are known, and patched, at the end.
+    /// Compresses block by block, and writes the sizes and the checksum into the header at the end.
     fn put_segment(
         &mut self,
         threads: usize,
@@ -235,7 +169,7 @@ impl BundleOutput<'_> {
         Ok((planned.file.name, entry))
     }
 
-    /// For what zstd shrinks so well that a reader would take it for a bomb.
+    /// Stores a file without compression if it compresses so well that a reader would reject it.
     fn store(&mut self, planned: &PlannedEntry, record: &mut EntryRecord) -> Result<()> {
         (record.method, record.compressed) = (EntryMethod::Stored, record.size);
         record.blocks.clear();
@@ -255,7 +189,7 @@ impl BundleOutput<'_> {
         self.file.set_len(at).map_err(|error| self.failed(&error))
     }
 
-    /// The directory and the end; gives the size of the archive.
+    /// Writes the directory and the end records. Returns the size of the archive in bytes.
     fn finish(&mut self) -> Result<u64> {
         let start = self.at;
         let directory: Vec<u8> = self.records.iter().flat_map(EntryRecord::central).collect();
@@ -278,11 +212,11 @@ impl BundleOutput<'_> {
     }
 
     fn failed(&self, error: &io::Error) -> Error {
-        Error::io("can't write bundle", self.path, error)
+        Error::io("cannot write bundle", self.path, error)
     }
 }
 
-/// Makes a whole entry in memory.
+/// Creates a whole entry in memory.
 fn pack(
     deflater: &mut Deflater,
     name: String,
@@ -321,88 +255,7 @@ fn read_small(planned: &PlannedEntry) -> Result<Vec<u8>> {
     Ok(content)
 }
 
-/// The content of a file, read once: hashed as it passes, and exactly as long as it was when it was measured.
-struct EntryContent<'a> {
-    planned: &'a PlannedEntry,
-    reader: Box<dyn Read + 'a>,
-    left: u64,
-    sha256: Hasher,
-    crc: crc32fast::Hasher,
-}
-
-impl<'a> EntryContent<'a> {
-    fn open(planned: &'a PlannedEntry) -> Result<Self> {
-        let reader: Box<dyn Read> = match &planned.file.source {
-            EntrySource::Bytes(bytes) => Box::new(bytes.as_slice()),
-            EntrySource::Path(path) => {
-                Box::new(File::open(path).map_err(|error| Error::io("can't read", path, &error))?)
-            }
-        };
-        let (sha256, crc) = (Hasher::default(), crc32fast::Hasher::new());
-        Ok(Self { planned, reader, left: planned.size, sha256, crc })
-    }
-
-    fn blocks(&mut self) -> impl Iterator<Item = Result<Item<Vec<u8>>>> {
-        std::iter::from_fn(|| {
-            let block = self.next_block();
-            if let Ok(Some(block)) = &block {
-                self.sha256.update(block);
-                self.crc.update(block);
-            }
-            block.map(|block| block.map(|item| Item { cost: 2 * item.len(), item })).transpose()
-        })
-    }
-
-    fn unhashed_blocks(&mut self) -> impl Iterator<Item = Result<Vec<u8>>> {
-        std::iter::from_fn(|| self.next_block().transpose())
-    }
-
-    /// The next block; at the end makes sure that there is nothing more.
-    fn next_block(&mut self) -> Result<Option<Vec<u8>>> {
-        let mut block = Vec::with_capacity(self.left.min(BLOCK) as usize);
-        let most = self.left.clamp(1, BLOCK);
-        let read = self
-            .reader
-            .by_ref()
-            .take(most)
-            .read_to_end(&mut block)
-            .map_err(|error| self.failed(&error))?;
-        match self.left {
-            0 if read == 0 => Ok(None),
-            left if left != 0 && read as u64 == most => {
-                self.left -= most;
-                Ok(Some(block))
-            }
-            _ => Err(changed(self.planned)),
-        }
-    }
-
-    fn finish(self) -> Result<(Sha256, u32)> {
-        if self.left == 0 {
-            Ok((self.sha256.finish(), self.crc.finalize()))
-        } else {
-            Err(changed(self.planned))
-        }
-    }
-
-    fn failed(&self, error: &io::Error) -> Error {
-        match &self.planned.file.source {
-            EntrySource::Path(path) => Error::io("can't read", path, error),
-            EntrySource::Bytes(_) => Error::internal("memory can't be read").why(error),
-        }
-    }
-}
-
-fn changed(planned: &PlannedEntry) -> Error {
-    let place = match &planned.file.source {
-        EntrySource::Path(path) => path.display().to_string(),
-        EntrySource::Bytes(_) => planned.file.name.clone(),
-    };
-    Error::input(format!("`{place}` changed while it was read"))
-        .hint("make sure that nothing else writes into the folder, then run the release again")
-}
-
-/// A file that is incomplete: removed when dropped, also by a panic.
+/// An incomplete file. Dropping it, even by a panic, removes it.
 struct UnfinishedFile<'a> {
     path: &'a Path,
     kept: bool,
@@ -417,7 +270,7 @@ impl UnfinishedFile<'_> {
 impl Drop for UnfinishedFile<'_> {
     fn drop(&mut self) {
         if !self.kept {
-            // The failure that brought us here is what has to be told.
+            // Errors are ignored, because the first failure is the one to report.
             let _ = fs::remove_file(self.path);
         }
     }

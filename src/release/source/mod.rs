@@ -1,4 +1,4 @@
-//! What a release is made from: everything that is known before anything is built or initialised.
+//! The files that a release is made from, read before anything is built or initialised.
 
 use std::{
     collections::BTreeMap,
@@ -27,13 +27,13 @@ mod tree;
 pub(crate) use self::staging::{Staged, generated};
 pub(crate) use self::tree::{Boundary, TreeFile, walk};
 
-/// The files that go into the bundle as they are, and the digest over all that decides what a release contains.
+/// The files of a release, and the digest over everything that decides what it contains.
 pub(crate) struct Sources {
     /// Entry name (`infra/main.tf`, `config/live.json`, …) to file.
     pub(crate) files: BTreeMap<String, SourceFile>,
     /// Modules outside `infra/`, named by their path in the checkout (`lib/x/main.tf`).
     pub(crate) outside: BTreeMap<String, SourceFile>,
-    /// Of the artifact, named by their path in its folder.
+    /// Files of the artifact, named by their path in its folder.
     pub(crate) artifact: BTreeMap<String, SourceFile>,
     /// The component's folder relative to the checkout's root.
     pub(crate) component_folder: PathBuf,
@@ -48,7 +48,7 @@ pub(crate) struct SourceFile {
     pub(crate) sha256: Sha256,
 }
 
-/// Where to look, and what is given beside files.
+/// Where the files are, and the other inputs of a release.
 pub(crate) struct SourcesRequest<'a> {
     pub(crate) identity: &'a Identity,
     /// The folder of cdflow.yml, canonical.
@@ -60,7 +60,7 @@ pub(crate) struct SourcesRequest<'a> {
     pub(crate) release_data: &'a BTreeMap<String, String>,
     pub(crate) scheme: &'a AccountScheme,
     pub(crate) artifact: Vec<TreeFile>,
-    /// What the artifact is made of beside files, such as links; null when nothing is.
+    /// What the artifact is made of apart from files, such as links; null if nothing else.
     pub(crate) artifact_shape: serde_json::Value,
 }
 
@@ -69,17 +69,14 @@ impl Sources {
     pub(crate) fn read(request: SourcesRequest<'_>) -> Result<Self> {
         let infra = request.folder.join("infra");
         if !infra.is_dir() {
-            return Err(Error::input(format!("there is no folder `{}`", infra.display()))
-                .hint("a component keeps its Terraform code in infra/, beside cdflow.yml"));
+            return Err(Error::input(format!("folder `{}` not found", infra.display()))
+                .hint("put the component's Terraform code into infra/, next to cdflow.yml"));
         }
         let boundary = Boundary::new(request.root, "the checkout");
-        let mut files = hashed(prefixed("infra", walk(&infra, &boundary, is_no_code)?))?;
+        let mut files = hashed(prefixed("infra", walk(&infra, &boundary, is_not_code)?))?;
         if !files.keys().any(|name| is_code(name)) {
-            return Err(Error::input(format!(
-                "there is no Terraform code in `{}`",
-                infra.display()
-            ))
-            .hint("a component keeps its Terraform code in infra/, beside cdflow.yml"));
+            return Err(Error::input(format!("`{}` contains no Terraform code", infra.display()))
+                .hint("put the component's Terraform code into infra/, next to cdflow.yml"));
         }
         Declarations::read(&infra, "infra")?.check_overrides()?;
         let config = request.folder.join("config");
@@ -95,7 +92,7 @@ impl Sources {
         }
         let mut outside = BTreeMap::new();
         for OutsideModule(folder) in modules::outside(request.root, &infra)? {
-            let found = walk(&request.root.join(&folder), &boundary, is_no_code)?;
+            let found = walk(&request.root.join(&folder), &boundary, is_not_code)?;
             outside.extend(hashed(prefixed(&folder.display().to_string(), found))?);
         }
         let artifact = hashed(request.artifact)?;
@@ -112,14 +109,14 @@ impl Sources {
     }
 }
 
-/// What a release is made of must not change under its hands.
+/// Returns the error for a file that changed while the release was made.
 pub(crate) fn changed(name: &str) -> Error {
-    Error::input(format!("`{name}` was changed while the release was made"))
-        .hint("release again when nothing writes into the checkout")
+    Error::input(format!("`{name}` changed while the release was made"))
+        .hint("make sure that nothing else writes into the checkout, then run the release again")
 }
 
-/// Terraform's working data and states, which may hold secrets, are no code.
-fn is_no_code(relative: &Path) -> bool {
+/// Returns true for Terraform's working data, and for states, which might contain secrets.
+fn is_not_code(relative: &Path) -> bool {
     let name = relative.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     matches!(
         name,
@@ -141,7 +138,7 @@ fn prefixed(prefix: &str, files: Vec<TreeFile>) -> Vec<TreeFile> {
 
 fn hashed(files: Vec<TreeFile>) -> Result<BTreeMap<String, SourceFile>> {
     let hash = |file: TreeFile| {
-        let failed = |error: std::io::Error| Error::io("can't read", &file.path, &error);
+        let failed = |error: std::io::Error| Error::io("cannot read", &file.path, &error);
         let sha256 = Sha256::of_file(&file.path).map_err(failed)?;
         Ok((
             file.name,
@@ -151,7 +148,8 @@ fn hashed(files: Vec<TreeFile>) -> Result<BTreeMap<String, SourceFile>> {
     files.into_iter().map(hash).collect()
 }
 
-/// Over names, modes and hashes, never over the places or times of files, nor over the versions of tools.
+/// Returns the source digest. It covers names, modes and contents, but not the paths or times of
+/// files, nor the versions of tools: the same commit must give the same digest on every machine.
 fn digest(
     identity: &Identity,
     [manifest, scheme]: [&str; 2],

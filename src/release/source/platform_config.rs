@@ -1,4 +1,4 @@
-//! Platform config: `<folder>/<account alias>/<region>.json`, from several folders of which the later win.
+//! Platform config: `<folder>/<account alias>/<region>.json`. Later folders override earlier ones.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,8 @@ use crate::{
     config::scheme::AccountScheme,
 };
 
-/// The files of every alias that the scheme names. A folder that has none of them is an error: it can't be what was meant.
+/// Returns the files of every account alias in the scheme. A folder without any of them is an
+/// error, because its path is probably wrong.
 pub(crate) fn collect(folders: &[PathBuf], scheme: &AccountScheme) -> Result<Vec<TreeFile>> {
     let mut found = BTreeMap::new();
     for folder in folders {
@@ -21,10 +22,10 @@ pub(crate) fn collect(folders: &[PathBuf], scheme: &AccountScheme) -> Result<Vec
             let known: Vec<&str> = scheme.accounts.keys().map(String::as_str).collect();
             return Err(Error::input(format!("`{}` has no platform config", folder.display()))
                 .why(format!(
-                    "no file <account>/<region>.json for any account of the scheme ({})",
+                    "it has no <account>/<region>.json for any account of the scheme ({})",
                     known.join(", ")
                 ))
-                .hint("give --platform-config the folder above the account folders"));
+                .hint("set --platform-config to the folder that contains the account folders"));
         }
         found.extend(files);
     }
@@ -32,10 +33,12 @@ pub(crate) fn collect(folders: &[PathBuf], scheme: &AccountScheme) -> Result<Vec
 }
 
 fn of_folder(folder: &Path, scheme: &AccountScheme) -> Result<BTreeMap<String, TreeFile>> {
-    // The folder usually comes from another checkout: links must stay within it.
+    // The folder usually comes from another checkout, and links must not leave it.
     let root = fs::canonicalize(folder).map_err(|error| {
-        Error::io("can't read the platform config", folder, &error)
-            .hint("`platform-config` is a folder of <account>/<region>.json, relative to the current folder")
+        Error::io("cannot read the platform config", folder, &error).hint(
+            "set `platform-config` to a folder of <account>/<region>.json files, relative to the \
+             current folder",
+        )
     })?;
     let mut files = BTreeMap::new();
     for alias in scheme.accounts.keys() {

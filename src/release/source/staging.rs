@@ -1,4 +1,4 @@
-//! A copy of what `terraform init` needs, and what is carried into the bundle once it has run.
+//! The copy of the code that `terraform init` runs in, and the files that the bundle gets from it.
 
 use std::{
     fs,
@@ -16,7 +16,8 @@ use crate::{
     terraform::code::modules,
 };
 
-/// A copy of what init needs, in the layout of the checkout, because init writes into the folder it runs in.
+/// A copy of the Terraform code in the layout of the checkout. Init writes into its folder, and the
+/// checkout must stay unchanged.
 pub(crate) struct Staged {
     pub(crate) infra: PathBuf,
     root: PathBuf,
@@ -27,9 +28,9 @@ impl Staged {
         let root = private.folder("checkout")?;
         let component = root.join(&sources.component_folder);
         let infra = component.join("infra");
-        // Also when infra/ has no file that is carried, init must find a folder.
+        // Init needs the folder even if no file is copied into it.
         fs::create_dir_all(&infra)
-            .map_err(|error| Error::io("can't make the folder", &infra, &error))?;
+            .map_err(|error| Error::io("cannot create the folder", &infra, &error))?;
         for (name, file) in &sources.outside {
             copy(file, &root, name)?;
         }
@@ -39,7 +40,7 @@ impl Staged {
         Ok(Staged { infra, root })
     }
 
-    /// What init has made or left: code with its lock file, modules, providers as real files.
+    /// Returns what init leaves: code with its lock file, modules, and providers as regular files.
     pub(crate) fn files(&self, sources: &Sources) -> Result<Vec<StagedFile>> {
         let work = self.infra.join(".terraform");
         let mut files =
@@ -53,7 +54,7 @@ impl Staged {
             };
             files.extend(tree("modules", &module_folder, &module_folder, of_git)?);
             let text = fs::read_to_string(&index)
-                .map_err(|error| Error::io("can't read", &index, &error))?;
+                .map_err(|error| Error::io("cannot read", &index, &error))?;
             files.push(generated(
                 "modules/modules.json",
                 modules::index_for_bundle(&text, &sources.component_folder)?,
@@ -70,20 +71,20 @@ impl Staged {
         }
         let providers = work.join("providers");
         if providers.is_dir() {
-            // Init links each provider to wherever it was found.
+            // Init creates links to a provider cache, which can be anywhere.
             files.extend(tree("providers", &providers, Path::new("/"), |_| false)?);
         }
         Ok(files)
     }
 }
 
-/// Below `folder`, and nowhere else: a name that is no plain relative path would lead out of it.
+/// Copies `file` to `name` in `folder`. Rejects a name that could lead out of the folder.
 fn copy(file: &SourceFile, folder: &Path, name: &str) -> Result<()> {
     check_name(name).map_err(|rule| {
-        Error::input(format!("`{}` can't be released: {rule}", name.escape_debug()))
+        Error::input(format!("cannot release `{}`: {rule}", name.escape_debug()))
     })?;
     let to = &folder.join(name);
-    let failed = |error: std::io::Error| Error::io("can't copy", &file.path, &error);
+    let failed = |error: std::io::Error| Error::io("cannot copy", &file.path, &error);
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent).map_err(failed)?;
     }
@@ -100,7 +101,7 @@ fn tree(
     skip: impl Fn(&Path) -> bool,
 ) -> Result<Vec<StagedFile>> {
     let boundary =
-        fs::canonicalize(boundary).map_err(|error| Error::io("can't read", boundary, &error))?;
+        fs::canonicalize(boundary).map_err(|error| Error::io("cannot read", boundary, &error))?;
     let files = walk(folder, &Boundary::new(&boundary, "its module folder"), skip)?;
     let staged = files.into_iter().map(|file| StagedFile {
         name: format!("{prefix}/{}", file.name),
@@ -110,7 +111,7 @@ fn tree(
     Ok(staged.collect())
 }
 
-/// A small file whose content is made here.
+/// A file of the bundle that cdflow generates.
 pub(crate) fn generated(name: &str, content: Vec<u8>) -> StagedFile {
     StagedFile { name: name.to_owned(), source: EntrySource::Bytes(content), executable: false }
 }

@@ -1,4 +1,5 @@
-//! Lists the files below a folder: links are followed as long as they stay inside, nothing but plain files is taken.
+//! Lists the regular files below a folder. Links are followed as long as they stay inside a
+//! boundary.
 
 use std::{
     fs, io,
@@ -13,40 +14,40 @@ use crate::{
     release::bundle::check_name,
 };
 
-/// A file and its name relative to the folder that was walked, with `/` between the parts.
+/// A file, with its name relative to the listed folder and `/` between the parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TreeFile {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
-    /// The owner's bit: the others depend on the umask.
+    /// By the owner's permission: the other permissions depend on the umask.
     pub(crate) executable: bool,
     pub(crate) size: u64,
 }
 
-/// The folder that no link may leave.
+/// The folder that links must not lead out of.
 pub(crate) struct Boundary<'a> {
     root: &'a Path,
-    called: &'a str,
+    name: &'a str,
 }
 
 impl<'a> Boundary<'a> {
-    /// `root` must be canonical; `called` names it in messages.
-    pub(crate) fn new(root: &'a Path, called: &'a str) -> Self {
-        Self { root, called }
+    /// `root` must be canonical; `name` is its name in messages, such as "the checkout".
+    pub(crate) fn new(root: &'a Path, name: &'a str) -> Self {
+        Self { root, name }
     }
 }
 
-/// Sorted by name. `skip` is asked with the path relative to `folder`, of files and of folders.
+/// Returns the files sorted by name. `skip` gets the relative path of each file and folder.
 pub(crate) fn walk(
     folder: &Path,
     boundary: &Boundary<'_>,
     skip: impl Fn(&Path) -> bool,
 ) -> Result<Vec<TreeFile>> {
-    // The folder itself, or one above it, may be a link.
+    // The folder itself, or one of its parents, can be a link.
     boundary.check(folder)?;
     let mut files = Vec::new();
     let relative = |path: &Path| path.strip_prefix(folder).unwrap_or(path).to_owned();
-    // Links are resolved here before they are followed, so that nothing outside is even listed.
+    // Each link is checked before it is followed, so nothing outside the boundary is listed.
     let mut entries = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
     while let Some(entry) = entries.next() {
         let entry = entry.map_err(|error| unreadable(folder, &error))?;
@@ -82,24 +83,24 @@ fn file(entry: &walkdir::DirEntry, relative: &Path) -> Result<TreeFile> {
         Error::input(format!("the name of `{}` is not UTF-8", path.display())).hint("rename it")
     })?;
     check_name(&name).map_err(|rule| {
-        Error::input(format!("the file `{}` can't be released: {rule}", name.escape_debug()))
+        Error::input(format!("cannot release the file `{}`: {rule}", name.escape_debug()))
     })?;
-    let metadata = fs::metadata(path).map_err(|error| Error::io("can't read", path, &error))?;
+    let metadata = fs::metadata(path).map_err(|error| Error::io("cannot read", path, &error))?;
     let executable = metadata.permissions().mode() & 0o100 != 0;
     Ok(TreeFile { name, path: path.to_owned(), executable, size: metadata.len() })
 }
 
 impl Boundary<'_> {
-    /// `link` is a link, or a folder that may be one.
+    /// Rejects a link to a target outside the boundary.
     fn check(&self, link: &Path) -> Result<()> {
         let target =
-            fs::canonicalize(link).map_err(|error| Error::io("can't follow", link, &error))?;
+            fs::canonicalize(link).map_err(|error| Error::io("cannot follow", link, &error))?;
         if target.starts_with(self.root) {
             return Ok(());
         }
-        Err(Error::input(format!("`{}` leaves {}", link.display(), self.called))
-            .why(format!("it leads to `{}`", target.display()))
-            .hint("replace it by a copy of what it points to, or remove it"))
+        Err(Error::input(format!("`{}` leads out of {}", link.display(), self.name))
+            .why(format!("its target is `{}`", target.display()))
+            .hint("replace the link with a copy of its target, or remove it"))
     }
 }
 
@@ -107,18 +108,18 @@ fn unreadable(folder: &Path, error: &walkdir::Error) -> Error {
     let path = error.path().unwrap_or(folder);
     if error.loop_ancestor().is_some() {
         return Error::input(format!(
-            "the link `{}` leads back to a folder above it",
+            "the link `{}` points to one of its parent folders",
             path.display()
         ))
         .hint("remove it");
     }
     match error.io_error() {
         Some(io) if io.kind() == io::ErrorKind::NotFound => {
-            Error::input(format!("the link `{}` leads nowhere", path.display()))
-                .hint("remove or mend it")
+            Error::input(format!("the target of the link `{}` does not exist", path.display()))
+                .hint("remove or fix the link")
         }
-        Some(io) => Error::io("can't read", path, io),
-        None => Error::input(format!("can't read `{}`", path.display())).why(error),
+        Some(io) => Error::io("cannot read", path, io),
+        None => Error::input(format!("cannot read `{}`", path.display())).why(error),
     }
 }
 

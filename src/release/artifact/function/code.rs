@@ -1,4 +1,4 @@
-//! The files of a function.
+//! The source files of a function.
 
 use std::{
     fs,
@@ -10,27 +10,29 @@ use crate::base::error::{Error, Result};
 pub(crate) const FUNCTIONS: &str = "functions.rs";
 pub(crate) const LIB: &str = "lib.rs";
 
-/// `functions.rs` and what is beside it.
+/// `functions.rs` and the files next to it.
 #[derive(Debug)]
 pub(crate) struct Code {
     /// The component's folder, or `src` in it.
     pub(crate) folder: PathBuf,
-    /// Its tests run before the function is compiled for a release.
+    /// Whether there is a `lib.rs`. Its tests run before a release build.
     pub(crate) has_lib: bool,
     /// `.env` and `.env.*`, by name.
     pub(crate) environment_files: Vec<String>,
 }
 
 impl Code {
-    /// Of the component in this folder.
+    /// Finds the code in the component's folder or in its `src`. Rejects links that lead out of it.
     pub(crate) fn find(component: &Path) -> Result<Self> {
         let component = &fs::canonicalize(component)
-            .map_err(|error| Error::io("can't enter", component, &error))?;
+            .map_err(|error| Error::io("cannot enter", component, &error))?;
         let places = [component.clone(), component.join("src")];
         let Some(folder) = places.iter().find(|folder| folder.join(FUNCTIONS).is_file()) else {
             let [here, there] = places.map(|folder| folder.join(FUNCTIONS).display().to_string());
-            return Err(Error::input(format!("there is no {FUNCTIONS}: neither `{here}` nor `{there}`"))
-                .hint("a function component keeps its code there; `cdflow init --type function NAME` makes one"));
+            return Err(Error::input(format!(
+                "{FUNCTIONS} not found: neither `{here}` nor `{there}` exists"
+            ))
+            .hint("add it, or create a component with `cdflow init --type function NAME`"));
         };
         let code = Self {
             folder: folder.clone(),
@@ -51,7 +53,7 @@ impl Code {
 }
 
 fn environment_files(folder: &Path) -> Result<Vec<String>> {
-    let failed = |error| Error::io("can't read", folder, &error);
+    let failed = |error| Error::io("cannot read", folder, &error);
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
@@ -67,20 +69,20 @@ fn environment_files(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Plain ones: the name becomes part of the Dockerfile.
+/// Accepts only plain characters, because the name becomes part of the Dockerfile.
 fn is_environment_file(name: &str) -> bool {
     name.starts_with(".env")
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 fn check_inside(path: &Path, component: &Path) -> Result<()> {
-    let real = fs::canonicalize(path).map_err(|error| Error::io("can't read", path, &error))?;
+    let real = fs::canonicalize(path).map_err(|error| Error::io("cannot read", path, &error))?;
     let name = real.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if real.starts_with(component) && !name.starts_with(".env") {
         return Ok(());
     }
-    Err(Error::input(format!("`{}` is a link that leads to `{}`", path.display(), real.display()))
-        .hint("put the code itself into the component's folder"))
+    Err(Error::input(format!("`{}` is a link to `{}`", path.display(), real.display()))
+        .hint("replace the link with a file in the component's folder"))
 }
 
 #[cfg(test)]
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_cdflow_yml_or_in_src() {
+    fn next_to_cdflow_yml_or_in_src() {
         for (files, folder, has_lib) in [
             (&[("functions.rs", "")][..], "", false),
             (&[("src/functions.rs", ""), ("src/lib.rs", ""), ("lib.rs", "")], "src", true),
@@ -117,12 +119,12 @@ mod tests {
     }
 
     #[test]
-    fn links_that_lead_away() {
-        let elsewhere = component(&[("functions.rs", "")]);
+    fn links_out_of_the_component() {
+        let other = component(&[("functions.rs", "")]);
         let here = component(&[("real.rs", ""), (".env", "")]);
         let link = here.path().join("functions.rs");
         for (target, good) in [
-            (elsewhere.path().join("functions.rs"), false),
+            (other.path().join("functions.rs"), false),
             (here.path().join(".env"), false),
             (here.path().join("real.rs"), true),
         ] {

@@ -1,11 +1,12 @@
-//! Code that reads an environment file while it is compiled, by which the file's values would get into the binary.
+//! Finds code that reads an environment file at compile time, which would put its values into the
+//! binary.
 
 /// Macros that put a file's content into the code.
 const INCLUDE: [&str; 3] = ["include_str", "include_bytes", "include"];
-/// Macros of the crates around `.env` files.
+/// Macros of the crates that read `.env` files.
 const DOTENV: [&str; 4] = ["dotenv", "dotenv_or_default", "load_dotenv", "try_load_dotenv"];
 
-/// The line and the name of the first macro that does so.
+/// Returns the line and the name of the first macro that reads an environment file.
 pub(crate) fn environment_file(code: &str) -> Option<(usize, String)> {
     let tokens = tokens(code);
     tokens.iter().enumerate().find_map(|(at, (line, token))| {
@@ -24,7 +25,7 @@ fn reads_one(word: &str, rest: &[(usize, Token)]) -> bool {
             DOTENV.contains(&word)
                 || (INCLUDE.contains(&word) && arguments(&rest[1..]).any(is_environment_file))
         }
-        // The crate has nothing but such macros, and they can be given other names.
+        // These crates have only such macros, and an import can rename them.
         false => word == "dotenv_codegen" || word == "dotenvy_macro",
     }
 }
@@ -33,12 +34,12 @@ fn is_macro(rest: &[(usize, Token)]) -> bool {
     matches!(rest.first(), Some((_, Token::Sign('!'))))
 }
 
-/// A path to one, or the last part of one.
+/// Returns true if the last part of the path is the name of an environment file.
 fn is_environment_file(path: &str) -> bool {
     path.rsplit('/').next().is_some_and(|name| name.starts_with(".env"))
 }
 
-/// The texts between the first bracket and the one that closes it.
+/// Returns the string literals between the first bracket and the one that closes it.
 fn arguments(tokens: &[(usize, Token)]) -> impl Iterator<Item = &str> {
     let mut depth = 0_usize;
     let inside = tokens.iter().take_while(move |(_, token)| {
@@ -58,12 +59,12 @@ fn arguments(tokens: &[(usize, Token)]) -> impl Iterator<Item = &str> {
 #[derive(Debug, PartialEq, Eq)]
 enum Token {
     Word(String),
-    /// The content of a string, as it is spelled.
+    /// The content of a string literal, with its escapes.
     Text(String),
     Sign(char),
 }
 
-/// With the line each begins in. Comments, and characters in quotes, are left out.
+/// Returns the tokens, each with the line that it begins in. Skips comments and character literals.
 fn tokens(code: &str) -> Vec<(usize, Token)> {
     let mut tokens = Vec::new();
     let mut rest = code;
@@ -95,7 +96,7 @@ fn tokens(code: &str) -> Vec<(usize, Token)> {
     tokens
 }
 
-/// They nest.
+/// Skips a block comment; these nest.
 fn after_comment(code: &str) -> &str {
     let (mut depth, mut rest) = (0_usize, code);
     while !rest.is_empty() {
@@ -118,7 +119,8 @@ fn after_comment(code: &str) -> &str {
     rest
 }
 
-/// A string at the beginning of the code, plain, raw, of bytes or of C: its content, and what follows.
+/// Returns the content of the string literal (plain, raw, byte or C) that `code` starts with, and
+/// the rest of the code.
 fn text(code: &str) -> Option<(&str, &str)> {
     let prefix = ["br", "cr", "b", "c", "r", ""].into_iter().find(|prefix| {
         code.strip_prefix(prefix).is_some_and(|rest| rest.trim_start_matches('#').starts_with('"'))
@@ -145,7 +147,8 @@ fn end_of_plain(content: &str) -> Option<usize> {
     })
 }
 
-/// `'"'` or `'\''`, which hold no string; a lifetime is none of these.
+/// Skips a character literal such as `'"'` or `'\''`, which does not start a string. A lifetime is
+/// not one.
 fn after_character(code: &str) -> Option<&str> {
     let content = code.strip_prefix('\'')?;
     match content.strip_prefix('\\') {
@@ -163,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_reads_an_environment_file() {
+    fn code_that_reads_an_environment_file() {
         for (code, expected) in [
             ("let a = include_str!(\".env\");", (1, "include_str!")),
             ("\n\nconst A: &str = include_str ! (\n\"../.env.production\");", (3, "include_str!")),
@@ -188,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not() {
+    fn code_that_does_not() {
         for code in [
             "",
             "// include_str!(\".env\")\nfn a() {}",

@@ -1,18 +1,18 @@
-//! The Dockerfile of a function.
+//! The Dockerfile that cdflow generates for a function.
 
 use super::{
     Profile,
     code::{Code, FUNCTIONS, LIB},
 };
 
-/// Where a build image keeps the service.
+/// The folder of the service in a build image.
 const SERVICE: &str = "/app-build";
-/// The binary of a build image has this name; so has its package, if it is one of roche's.
+/// The name of the binary that a build image compiles. In roche's images it is also the package.
 const BINARY: &str = "roche-service";
 const USER: &str = "rocheuser";
 const USER_ID: u32 = 10001;
 
-/// `has_shell` is of the runtime image: without one the binary is started directly.
+/// Returns the Dockerfile. If the runtime image has no shell, the binary is started directly.
 pub(crate) fn text(
     code: &Code,
     profile: Profile,
@@ -41,7 +41,8 @@ pub(crate) fn text(
         compile += &format!("RUN {touch}cargo test --lib{release}\n");
     }
     let output = output(profile);
-    // One that is there before may never be made anew: the build image may have another target folder now.
+    // Removes the old binary, so that `test -x` fails if the build image uses another target
+    // folder.
     compile += &format!(
         "RUN {touch}rm -f {output} && cargo build{release} && {}",
         needs(&["-x"], &[&output])
@@ -52,15 +53,16 @@ pub(crate) fn text(
         "FROM {build} AS dependencies
 WORKDIR {SERVICE}
 RUN {check}
-# Before the function is there: this is done again only when the build image is another.
+# Without the function, so that this layer is rebuilt only if the build image changes.
 RUN {dependencies} || \\
-    echo \"cdflow: the build image does not compile by itself, so its dependencies may be compiled each time\"; \\
+    echo \"cdflow: the build image does not compile without a function,\" \\
+        \"so every build might compile the dependencies again\"; \\
     cargo clean{release} -p \"$(cargo pkgid || echo {BINARY})\" || true
 
 FROM dependencies AS build
 COPY {copied} src/
-# Copied files bear no time, and cargo would take them for older than what it has built. In the step that compiles,
-# because the classic builder keeps times in whole seconds.
+# Copied files can look older than the build output, and cargo would skip them. touch runs in the
+# step that compiles, because the classic builder keeps times in whole seconds.
 {compile}
 
 FROM {runtime}
@@ -71,7 +73,7 @@ FROM {runtime}
     if !has_no_shell {
         stages += &format!(
             "USER 0
-# By hand: Alpine and Debian have different tools for it, and some images have none.
+# Without adduser: Alpine and Debian have different versions, and some images have none.
 RUN echo \"{USER}:x:{USER_ID}:\" >>/etc/group && \\
     echo \"{USER}:x:{USER_ID}:{USER_ID}::/app:/sbin/nologin\" >>/etc/passwd
 "
@@ -86,7 +88,7 @@ RUN echo \"{USER}:x:{USER_ID}:\" >>/etc/group && \\
         + &format!(
             "WORKDIR /app
 COPY --from=build --chown={USER_ID}:{USER_ID} {kept} ./
-# By number, so that a platform can see that it is not root.
+# By number, so that a platform can check that it is not root.
 USER {USER_ID}:{USER_ID}
 ENV PORT=8080
 EXPOSE 8080
@@ -104,12 +106,14 @@ fn output(profile: Profile) -> String {
     format!("target/{folder}/{BINARY}")
 }
 
-/// A build image without a file says so, rather than that a copy failed.
+/// Returns shell code that reports a missing file of the build image, which is clearer than a
+/// failed copy.
 fn needs(tests: &[&str], files: &[&str]) -> String {
     let test = |(test, file): (&&str, &&str)| {
         let what = if *test == "-x" { "executable " } else { "" };
         format!(
-            "{{ test {test} {file} || {{ echo \"cdflow: the build image has no {what}{SERVICE}/{file}\"; exit 1; }}; }}"
+            "{{ test {test} {file} || \
+             {{ echo \"cdflow: the build image has no {what}{SERVICE}/{file}\"; exit 1; }}; }}"
         )
     };
     tests.iter().zip(files).map(test).collect::<Vec<_>>().join(" && \\\n    ")
@@ -175,7 +179,8 @@ mod tests {
             [
                 "COPY functions.rs .env .env.local src/",
                 "COPY --from=build --chown=10001:10001 /app-build/run.sh /app-build/Cargo.toml \
-                 /app-build/target/debug/roche-service /app-build/src/.env /app-build/src/.env.local ./"
+                 /app-build/target/debug/roche-service /app-build/src/.env \
+                 /app-build/src/.env.local ./"
             ]
         );
     }

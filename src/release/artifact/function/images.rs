@@ -1,4 +1,4 @@
-//! Which image a function is built in, and which it runs in.
+//! The base images of a function: one to build it, one to run it.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 const BUILD: &str = "quay.io/roche/default:1.4.0";
-/// It holds dependencies that are compiled for debugging.
+/// Contains dependencies compiled for debugging.
 const DEV_BUILD: &str = "quay.io/roche/dev-default:1.4.0";
 const RUNTIME: &str = "quay.io/roche/alpine-libgcc:3.12";
 
@@ -21,12 +21,13 @@ const RUNTIME: &str = "quay.io/roche/alpine-libgcc:3.12";
 pub(crate) struct Images {
     pub(crate) build: Image,
     pub(crate) runtime: Image,
-    /// What has named them, for people.
+    /// Which settings the images come from, for messages: build image, runtime image.
     pub(crate) named_by: [String; 2],
 }
 
 impl Images {
-    /// The first that says it: flag or input, the environment, `src/.rocherc`, `.rocherc`, cdflow.yml; else roche's own images.
+    /// Chooses the images. The first that is set counts: flag or input, environment variable,
+    /// `src/.rocherc`, `.rocherc`, cdflow.yml, roche's default images.
     pub(crate) fn choose(
         profile: Profile,
         given: &FunctionImages,
@@ -54,8 +55,8 @@ impl Images {
             RUNTIME,
         )?;
         if build.has_no_shell() {
-            return Err(Error::input(format!("`{build}` is no build image"))
-                .why("nothing can be compiled in it"));
+            return Err(Error::input(format!("`{build}` is not a build image"))
+                .why("it has no shell and no compiler"));
         }
         Ok(Self { build, runtime, named_by: [build_by, runtime_by] })
     }
@@ -67,7 +68,7 @@ impl Images {
     }
 }
 
-/// With what has named it.
+/// Returns the image and the setting that it comes from.
 fn first(
     flag: &str,
     given: &Option<Image>,
@@ -83,7 +84,7 @@ fn first(
     }
 }
 
-/// The settings of roche, whose names and order are kept.
+/// The settings of roche, with their original names and precedence.
 struct Roche<'a> {
     environment: &'a ProcessEnv,
     files: BTreeMap<String, (String, String)>,
@@ -97,7 +98,7 @@ impl Roche<'_> {
         match value.parse() {
             Ok(image) => Ok(Some((image, format!("`{variable}` in {place}")))),
             Err(refused) => {
-                Err(Error::input(format!("`{variable}` in {place} can't be used")).why(refused))
+                Err(Error::input(format!("cannot use `{variable}` in {place}")).why(refused))
             }
         }
     }
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_asked_first() {
+    fn precedence() {
         let mut case = Case::new();
         let image = |text: &str| Some(text.parse().unwrap());
         assert_eq!(case.build(Profile::Release), "quay.io/roche/default:1.4.0 by the default");
@@ -182,13 +183,13 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_none() {
+    fn invalid_names() {
         let mut case = Case::new();
         case.environment = vec![("runtime_image", "Not An Image")];
         let refused = case.choose(Profile::Release).unwrap_err().to_string();
         assert!(
             refused.starts_with(
-                "`runtime_image` in the environment can't be used: invalid image `Not An Image`"
+                "cannot use `runtime_image` in the environment: invalid image `Not An Image`"
             ),
             "{refused}"
         );
@@ -197,7 +198,7 @@ mod tests {
             case.choose(Profile::Release)
                 .unwrap_err()
                 .to_string()
-                .contains("`scratch` is no build image")
+                .contains("`scratch` is not a build image")
         );
     }
 }

@@ -1,5 +1,6 @@
-//! An image from a Rust function. A build image holds a whole service but `functions.rs`: Cargo.toml, src/main.rs, run.sh, and
-//! mostly dependencies that are compiled already. The binary goes into a runtime image.
+//! The image of a Rust function. A build image contains a service without `functions.rs`:
+//! Cargo.toml, src/main.rs, run.sh, and usually compiled dependencies. The binary is copied into a
+//! runtime image.
 
 use std::collections::BTreeMap;
 
@@ -17,20 +18,21 @@ pub(crate) use self::code::Code;
 pub(crate) use self::images::Images;
 pub(crate) use self::tag::default_tag;
 
-/// Keys of release.json, and with `cdflow.` before them labels of the image.
+/// Keys of release.json. With the prefix `cdflow.` they are labels of the image.
 const IMAGES: [&str; 2] = ["build_image", "runtime_image"];
 
-/// By which the image says what it was made from: the record of the build image and of the runtime image.
+/// Returns the labels that record the base images. `records` has the build image and the runtime
+/// image, each with its digest.
 pub(crate) fn labels(records: &[String; 2]) -> BTreeMap<String, String> {
     metadata(records).into_iter().map(|(key, record)| (label(&key), record)).collect()
 }
 
-/// What Terraform is told beside the image's own name.
+/// Returns the keys of `var.release` that record the base images.
 pub(crate) fn metadata(records: &[String; 2]) -> BTreeMap<String, String> {
     IMAGES.iter().zip(records).map(|(key, record)| ((*key).to_owned(), record.clone())).collect()
 }
 
-/// The same of an image that was made before, as far as it says so.
+/// Returns the same keys from the labels of an existing image, as far as it has them.
 pub(crate) fn metadata_of(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     IMAGES
         .iter()
@@ -42,11 +44,11 @@ fn label(key: &str) -> String {
     format!("cdflow.{}", key.replace('_', "-"))
 }
 
-/// What is built.
+/// The kind of build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Profile {
-    /// Tested, optimised, and without environment files.
+    /// Tested, optimized, without environment files.
     Release,
-    /// For the developer's machine: quickly compiled, with the environment files.
+    /// For a developer's machine: a debug build, with environment files.
     Dev,
 }

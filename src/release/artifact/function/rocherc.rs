@@ -1,4 +1,4 @@
-//! `.rocherc`: lines of NAME=value.
+//! `.rocherc`, the settings of roche: lines of NAME=value.
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
@@ -6,14 +6,15 @@ use crate::base::error::{Error, Result};
 
 const FILE: &str = ".rocherc";
 
-/// Of `src/.rocherc` and `.rocherc` in the component's folder, of which the first wins. With each value, where it is from.
+/// Reads `src/.rocherc` and `.rocherc`; the first overrides the second. Returns name to value and
+/// file.
 pub(crate) fn read(component: &Path) -> Result<BTreeMap<String, (String, String)>> {
     let mut values = BTreeMap::new();
     for name in [FILE.to_owned(), format!("src/{FILE}")] {
         let path = component.join(&name);
         let text = match fs::read_to_string(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            read => read.map_err(|error| Error::io("can't read", &path, &error))?,
+            read => read.map_err(|error| Error::io("cannot read", &path, &error))?,
         };
         for (key, value) in parse(&name, &text)? {
             values.insert(key, (value, name.clone()));
@@ -34,16 +35,16 @@ fn parse(file: &str, text: &str) -> Result<BTreeMap<String, String>> {
             .split_once('=')
             .and_then(|(name, value)| Some((name.trim(), unquoted(value.trim())?)));
         let Some((name, value)) = pair.filter(|(name, _)| is_name(name)) else {
-            return Err(Error::input(format!("{file}:{}: this is no NAME=value", at + 1))
-                .hint("lines are written as in release_build_image=quay.io/roche/default:1.4.0"));
+            return Err(Error::input(format!("{file}:{}: expected NAME=value", at + 1))
+                .hint("write lines such as `release_build_image=quay.io/roche/default:1.4.0`"));
         };
-        // As for variables that are set already: the first one counts.
+        // The first value counts, as in roche.
         values.entry(name.to_owned()).or_insert_with(|| value.to_owned());
     }
     Ok(values)
 }
 
-/// A comment may follow a value.
+/// Removes the quotes, and a comment after the value. Returns None for unbalanced quotes.
 fn unquoted(value: &str) -> Option<&str> {
     let Some(quote) = value.chars().next().filter(|c| ['"', '\''].contains(c)) else {
         return Some(value.split_once(" #").map_or(value, |(value, _)| value).trim_end());
@@ -63,7 +64,8 @@ mod tests {
 
     #[test]
     fn lines() {
-        let text = "# images\n\nrelease_build_image = a:1 # ours\nexport runtime_image=\"b:1\"\nx='c # d' # e\nx=later\n";
+        let text = "# images\n\nrelease_build_image = a:1 # ours\n\
+                    export runtime_image=\"b:1\"\nx='c # d' # e\nx=later\n";
         let values = parse(".rocherc", text).unwrap();
         assert_eq!(values["release_build_image"], "a:1");
         assert_eq!(values["runtime_image"], "b:1");

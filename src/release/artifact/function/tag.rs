@@ -1,4 +1,4 @@
-//! What an image is called that nobody has named: `<login>/<folder>`.
+//! The default name of a local image: `<login>/<folder>`.
 
 use std::{
     fs, io,
@@ -23,7 +23,8 @@ use crate::{
 
 const DOCKER_HUB: &str = "docker.io";
 
-/// The developer's image has a name of its own: it holds environment files and must not be pushed in a release's place.
+/// Returns the default name. A dev image gets another one, because it contains environment files
+/// and must not be pushed instead of a release.
 pub(crate) async fn default_tag(
     profile: Profile,
     component: &Path,
@@ -31,9 +32,12 @@ pub(crate) async fn default_tag(
     host: &Host,
 ) -> Result<Image> {
     let user = user(&host.environment, logins, host).await?.ok_or_else(|| {
-        Error::input("the image has no name: you are logged in to no registry")
-            .why("without --tag it is called <login>/<folder>, by DOCKER_USERNAME or what `docker login` or `podman login` has kept")
-            .hint("give it a name (--tag NAME), or log in (docker login)")
+        Error::input("the image has no name: no login to Docker Hub found")
+            .why(
+                "without --tag the name is <login>/<folder>, and <login> is DOCKER_USERNAME or \
+                 the user of `docker login` or `podman login`",
+            )
+            .hint("set a name (--tag NAME), or log in (docker login)")
     })?;
     let folder = component.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let prefix = match profile {
@@ -42,13 +46,13 @@ pub(crate) async fn default_tag(
     };
     let tag = format!("{user}/{prefix}{folder}");
     tag.parse().map_err(|refused| {
-        Error::input(format!("the image can't be called `{}`", tag.escape_debug()))
+        Error::input(format!("invalid name for the image: `{}`", tag.escape_debug()))
             .why(refused)
-            .hint("give it a name: --tag NAME")
+            .hint("set a name: --tag NAME")
     })
 }
 
-/// Docker's own, then podman's.
+/// Returns the user name of the login to Docker Hub: Docker's, or else podman's.
 async fn user(environment: &ProcessEnv, logins: &Logins, host: &Host) -> Result<Option<String>> {
     if let Some(user) = environment.get("DOCKER_USERNAME") {
         return Ok(Some(user.to_owned()));
@@ -75,7 +79,8 @@ fn podman_files(environment: &ProcessEnv) -> Vec<PathBuf> {
     [of_session, kept].into_iter().flatten().collect()
 }
 
-/// To the Docker Hub, whose images need no host in their names. The password beside it is not even looked at.
+/// Returns the user of podman's login to Docker Hub. Images there need no host in their names. The
+/// password is ignored.
 fn podman_login(file: &Path) -> Result<Option<String>> {
     let text = match fs::read(file) {
         Err(error)
@@ -83,11 +88,10 @@ fn podman_login(file: &Path) -> Result<Option<String>> {
         {
             return Ok(None);
         }
-        read => read.map_err(|error| Error::io("can't read", file, &error))?,
+        read => read.map_err(|error| Error::io("cannot read", file, &error))?,
     };
     let config: Value = serde_json::from_slice(&text).map_err(|_| {
-        Error::input(format!("`{}` is not JSON", file.display()))
-            .hint("log in again, or give --tag")
+        Error::input(format!("`{}` is not JSON", file.display())).hint("log in again, or set --tag")
     })?;
     let user = |auth: &str| {
         let decoded = STANDARD.decode(auth).ok()?;

@@ -83,7 +83,7 @@ impl<'a> ReleaseImage<'a> {
         let mut image = Self {
             engine: inputs
                 .engine
-                .ok_or_else(|| Error::internal("there is no engine to build with"))?,
+                .ok_or_else(|| Error::internal("no Docker engine to build with"))?,
             target,
             settings: inputs.settings,
             logins: inputs.logins,

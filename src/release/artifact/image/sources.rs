@@ -32,8 +32,8 @@ pub(crate) struct ImageSources {
     pub(crate) hook: Option<PathBuf>,
     /// The base images that the Dockerfile names.
     pub(crate) bases: Vec<String>,
-    /// The inputs of a Dockerfile that cdflow generates. They stand in for its text in the source
-    /// digest, because the text depends on the version of cdflow.
+    /// The inputs of a Dockerfile that cdflow generates. The source digest covers them instead of
+    /// the text, which depends on the version of cdflow.
     pub(crate) generated_by: Option<Value>,
 }
 
@@ -176,8 +176,9 @@ mod tests {
 
     #[test]
     fn base_images() {
-        let text = "# FROM comment\nARG V=1\nFROM --platform=linux/amd64 rust:1 AS build\nRUN echo FROM x\n\
-                    from build as test\nFROM debian:${V}\nFROM rust:1\nFROM scratch\n";
+        let text = "# FROM comment\nARG V=1\nFROM --platform=linux/amd64 rust:1 AS build\n\
+                    RUN echo FROM x\nfrom build as test\nFROM debian:${V}\nFROM rust:1\n\
+                    FROM scratch\n";
         assert_eq!(bases(text), ["rust:1", "debian:${V}", "scratch"]);
     }
 }
