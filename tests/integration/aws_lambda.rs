@@ -209,7 +209,7 @@ fn a_function_that_is_too_large_is_refused_before_anything_is_written() {
     let output = project.cdflow(["release", "1", "--platform-config", "platform-config"]).run();
     output.fails(2).stderr_has(
         "error: the function is 269.4 MB unzipped; the limit of AWS Lambda is 262.1 \
-    MB at most: the largest files are b.bin (104.8 MB), a.bin (94.3 MB), f.bin (63.9 MB), e.bin \
+    MB: the largest files are b.bin (104.8 MB), a.bin (94.3 MB), f.bin (63.9 MB), e.bin \
     (3.1 MB), d.bin (2.0 MB)\n",
     );
     assert!(

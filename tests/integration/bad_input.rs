@@ -421,7 +421,7 @@ fn a_release_that_is_not_there() {
     }
     let says = [
         "release 42-a1b2c3e of `greeting` is not published",
-        "for example, 42-a1b2c3d, 43-ccccccc, 41-aaaaaaa",
+        "for example 42-a1b2c3d, 43-ccccccc, 41-aaaaaaa",
     ];
     project.refuses(["deploy", "live", "42-a1b2c3e"], 2, &says);
     project.refuses(["destroy", "live", "42-a1b2c3e", "--confirm", "live"], 2, &says);
@@ -540,6 +540,7 @@ fn a_full_disk() {
     project.refuses_run(on_a_small_disk(&project, 1024, &["deploy", "live", "1"]), 2, &says);
     let says = ["error: can't ", "cdflow-", "set TMPDIR to a folder on a larger disk"];
     project.refuses_run(on_a_small_disk(&project, 8, &["deploy", "live", "1"]), 2, &says);
+    let says = ["error: cannot write ", "cdflow-", "set TMPDIR to a folder on a larger disk"];
     project.refuses_run(
         on_a_small_disk(&project, 8, &["release", "2", "--platform-config", "platform-config"]),
         2,

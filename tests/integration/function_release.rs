@@ -374,7 +374,7 @@ fn for_the_machine_of_the_developer_alone() {
             .in_lab(lab())
     };
     let said = run(&folder, &["--dev"]).run();
-    said.fails(2).stderr_has("you are logged in to no registry").stderr_has("--tag NAME");
+    said.fails(2).stderr_has("no login to Docker Hub found").stderr_has("--tag NAME");
     run(&folder, &["--tag", "Greeter"]).run().fails(2).stderr_has("invalid image `Greeter`");
     run(&folder, &["1"]).run().fails(2).stderr_has("unexpected argument '1'");
 

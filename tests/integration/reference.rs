@@ -41,7 +41,7 @@ fn a_release_of_the_reference_is_deployed_with_a_warning() {
     // The version is taken, also by a release of ours.
     let says = [
         "version 1 of `greeting` is already published from other sources",
-        "made by another program",
+        "another program made it",
     ];
     project.refuses_run(project.releasing("1"), 3, &says);
     // And a release of ours takes its place.

@@ -249,7 +249,7 @@ fn of_parallel_releases_from_different_sources_one_succeeds() {
     let won: Vec<usize> = (0..8).filter(|number| outputs[*number].code == 0).collect();
     assert_eq!(won.len(), 1, "{}", outputs[0]);
     for output in outputs.iter().filter(|output| output.code != 0) {
-        output.fails(3).stderr_has("already published, from something else");
+        output.fails(3).stderr_has("already published from other sources");
     }
     assert_eq!(project.stored(), ["releases/platform/greeting/greeting-1.zip"]);
     let release = project.cdflow(["inspect", "1", "--json"]).run().json()["release"].clone();

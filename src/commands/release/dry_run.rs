@@ -26,14 +26,14 @@ pub(super) async fn show(
     release: &Release,
     sources: &Sources,
     tool: &Tool,
-    facts: &BTreeMap<String, String>,
+    facts: [&BTreeMap<String, String>; 2],
     artifact: &ArtifactInputs,
 ) -> Result<()> {
     let log = &context.host.log;
     log.output(&format!("would be published as  {}", context.store.describe(&release.key())));
     log.output(&format!("source digest          {}", sources.digest));
     log.output(&format!("initialised with       {} {}", tool.flavor.name(), tool.version));
-    for (key, value) in facts {
+    for (key, value) in facts.into_iter().flatten() {
         log.output(&format!("release.{key:<14} {value}"));
     }
     let artifact_group = match artifact {

@@ -58,11 +58,12 @@ pub(crate) async fn make(
     let platform_config = &inputs.build.platform_config;
     let sources = inputs::sources(context, &checkout, platform_config, &data, &artifact)?;
     let tool = context::locate_tool(&context.manifest, host).await?;
-    let mut facts = data;
-    facts.extend(built_in(release, &checkout));
+    let built_in = built_in(release, &checkout);
     if inputs.dry_run {
-        dry_run::show(context, release, &sources, &tool, &facts, &artifact).await?;
+        dry_run::show(context, release, &sources, &tool, [&built_in, &data], &artifact).await?;
     }
+    let mut facts = data;
+    facts.extend(built_in);
     let publication = Publication {
         host,
         store: &context.store,

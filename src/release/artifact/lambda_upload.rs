@@ -52,7 +52,7 @@ async fn upload_to(host: &Host, store: &ReleaseStore, key: &str, zip: &LambdaZip
         host.log.note(&format!("{place} (exists already, with the same bytes)"));
         return Ok(());
     }
-    Err(Error::refused(format!("{place} exists with different content"))
+    Err(Error::refused(format!("{place} exists with other content"))
         .why(format!("its SHA-256 is {existing}, that of the new zip is {}", zip.sha256))
         .hint("release under a new version"))
 }

@@ -171,39 +171,45 @@ mod tests {
     }
 
     #[test]
-    fn links_that_leave_are_refused() {
-        let elsewhere = tempfile::tempdir().unwrap();
-        for target in ["/etc/passwd", elsewhere.path().to_str().unwrap(), "../../.."] {
+    fn links_that_leave_are_rejected() {
+        let other = tempfile::tempdir().unwrap();
+        for target in ["/etc/passwd", other.path().to_str().unwrap(), "../../.."] {
             let checkout = Checkout::new();
             symlink(target, checkout.path("infra/out")).unwrap();
             let refused = checkout.walk().unwrap_err().to_string();
             assert!(
-                refused.contains("leaves the checkout") && refused.contains("infra/out"),
+                refused.contains("leads out of the checkout") && refused.contains("infra/out"),
                 "{refused}"
             );
         }
     }
 
     #[test]
-    fn the_folder_itself_may_be_a_link_inside_only() {
+    fn the_folder_itself_can_be_a_link_inside_only() {
         let checkout = Checkout::new();
         fs::rename(checkout.path("infra"), checkout.path("code")).unwrap();
         symlink("code", checkout.path("infra")).unwrap();
         assert_eq!(checkout.walk().unwrap(), ["b.tf 1", "sub/a.tf 2"]);
-        let elsewhere = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
         fs::remove_file(checkout.path("infra")).unwrap();
-        symlink(elsewhere.path(), checkout.path("infra")).unwrap();
-        assert!(checkout.walk().unwrap_err().to_string().contains("leaves the checkout"));
+        symlink(other.path(), checkout.path("infra")).unwrap();
+        assert!(checkout.walk().unwrap_err().to_string().contains("leads out of the checkout"));
     }
 
     #[test]
-    fn loops_dead_links_and_fifos_are_refused() {
+    fn loops_dead_links_and_fifos_are_rejected() {
         let checkout = Checkout::new();
         symlink("..", checkout.path("infra/sub/up")).unwrap();
-        assert!(checkout.walk().unwrap_err().to_string().contains("leads back"));
+        assert!(
+            checkout
+                .walk()
+                .unwrap_err()
+                .to_string()
+                .contains("points to one of its parent folders")
+        );
         let checkout = Checkout::new();
         symlink("gone", checkout.path("infra/dead")).unwrap();
-        assert!(checkout.walk().unwrap_err().to_string().contains("leads nowhere"));
+        assert!(checkout.walk().unwrap_err().to_string().contains("does not exist"));
         let checkout = Checkout::new();
         nix::unistd::mkfifo(&checkout.path("infra/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(checkout.walk().unwrap_err().to_string().contains("neither a file nor a folder"));
