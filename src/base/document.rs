@@ -6,15 +6,15 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use super::error::{Error, Result};
 use crate::base::spelling::nearest;
 
-/// A YAML document. Booleans are `true` and `false` alone; duplicate keys are errors.
+/// Parses a YAML document. Booleans are `true` and `false` alone; duplicate keys are errors.
 pub(crate) fn from_yaml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T> {
     let options = serde_saphyr::options! { strict_booleans: true };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| located(file, text, &error))
 }
 
-/// A JSON document. Its syntax is judged as JSON; its content goes through the YAML reader (JSON is
-/// a part of YAML), which, unlike serde_json, knows where an unknown key stands and keeps scalars
-/// such as account ids as they are written.
+/// Parses a JSON document. Its syntax is checked as JSON. Its content goes through the YAML reader,
+/// because JSON is a subset of YAML: unlike serde_json, that reader reports the position of an
+/// unknown key and keeps scalars such as account ids as written.
 pub(crate) fn from_json<T: DeserializeOwned>(file: &str, text: &str) -> Result<T> {
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
         let why = error.to_string();
@@ -39,17 +39,17 @@ fn located(file: &str, text: &str, error: &serde_saphyr::Error) -> Error {
         Some(at) => format!("{file}:{}:{}", at.line(), at.column()),
         None => file.to_owned(),
     };
-    let told = match unknown_key(message) {
+    let rejected = match unknown_key(message) {
         Some(unknown) => unknown.into_error(&place),
         None => plain(&place, message),
     };
     match error.location() {
-        Some(at) => told.at(file, at.line(), at.column()),
-        None => told,
+        Some(at) => rejected.at(file, at.line(), at.column()),
+        None => rejected,
     }
 }
 
-/// Some of the reader's messages speak of the reader.
+/// Rewords messages that describe the parser instead of the document.
 fn plain(place: &str, message: &str) -> Error {
     let said = |what: &str| Error::input(format!("{place}: {what}"));
     if let Some(key) = message.strip_prefix("duplicate mapping key: ") {

@@ -14,7 +14,7 @@ pub(crate) enum Exit {
     Internal = 1,
     /// Bad input or configuration; nothing was touched.
     Input = 2,
-    /// Refused by policy or by a promise (a version is immutable, a guard).
+    /// Refused by policy: a deploy guard, or a version that is immutable.
     Refused = 3,
     /// Credentials or a permission are missing.
     Credentials = 4,
@@ -24,9 +24,9 @@ pub(crate) enum Exit {
     ApplyFailed = 6,
     /// The state could not be saved; the message names the copy.
     StateNotSaved = 7,
-    /// Somebody else holds the state lock.
+    /// Another run holds the state lock.
     Locked = 8,
-    /// Bytes are not what they were promised to be.
+    /// An integrity check failed.
     Integrity = 9,
     /// A remote service did not answer after retries.
     Unavailable = 10,
@@ -58,7 +58,7 @@ impl Exit {
     }
 }
 
-/// An error for the person who reads it at 3 a.m.
+/// An error that a person can act on without reading the code.
 #[derive(Debug)]
 pub(crate) struct Error {
     exit: Exit,
@@ -68,7 +68,7 @@ pub(crate) struct Error {
     place: Option<FilePosition>,
 }
 
-/// Where in a file of the checkout.
+/// A position in a file of the checkout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FilePosition {
     pub(crate) file: PathBuf,
@@ -80,7 +80,7 @@ pub(crate) struct FilePosition {
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// `what` is a lowercase fragment with the object in backticks: "bundle `…` can't be read".
+    /// `what` is a lowercase fragment with the object in backticks: "cannot read bundle `…`".
     pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
         Self { exit, what: what.into(), why: None, hints: Vec::new(), place: None }
     }
@@ -95,7 +95,7 @@ impl Error {
         Self::new(Exit::Refused, what)
     }
 
-    /// Bytes are not what they should be (9).
+    /// An integrity check failed (9).
     pub(crate) fn integrity(what: impl Into<String>) -> Self {
         Self::new(Exit::Integrity, what)
     }
@@ -105,8 +105,7 @@ impl Error {
         Self::new(Exit::Internal, what)
     }
 
-    /// A local file operation failed. A full disk is the person's to mend (2), anything else
-    /// likewise: the path is named.
+    /// A local file operation failed (2). The message names the path.
     pub(crate) fn io(
         doing: impl fmt::Display,
         path: &std::path::Path,
@@ -128,19 +127,19 @@ impl Error {
         self
     }
 
-    /// What to do next. May be called more than once.
+    /// Adds a fix, which starts with a verb. Can be called more than once.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
     }
 
-    /// The line that has to be mended. The text says it as well.
+    /// Sets the position to fix, for annotations. The text names it as well.
     pub(crate) fn at(mut self, file: &str, line: u64, column: u64) -> Self {
         self.place = Some(FilePosition { file: PathBuf::from(file), line, column });
         self
     }
 
-    /// What `at` named lies in `folder`.
+    /// Makes the position of `at` relative to `folder`.
     pub(crate) fn below(mut self, folder: &Path) -> Self {
         if let Some(place) = &mut self.place {
             place.file = folder.join(&place.file);
@@ -152,7 +151,7 @@ impl Error {
         self.place.as_ref()
     }
 
-    /// The cause alone.
+    /// Returns the cause, or what failed if the cause is unknown.
     pub(crate) fn cause(&self) -> &str {
         self.why.as_deref().unwrap_or(&self.what)
     }
@@ -161,7 +160,7 @@ impl Error {
         self.exit
     }
 
-    /// What failed, and why; in one line where the layer below has said it in one.
+    /// Returns what failed and why, without the hints.
     pub(crate) fn story(&self) -> String {
         match &self.why {
             Some(why) => format!("{}: {why}", self.what),
@@ -174,7 +173,7 @@ impl Error {
     }
 }
 
-/// `what`, then `why` on the same line, then a line per hint. No colour, no prefix: that is the log's.
+/// Writes `what: why`, then one line per hint. The log adds colour and prefix.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.story())?;
@@ -187,7 +186,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The error and its sources, outermost first, without repetitions.
+/// Returns the error and its sources, outermost first, without repetitions.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -1,4 +1,4 @@
-//! A cancelled run: the first signal is remembered, all that come later are swallowed.
+//! Cancellation: the first signal is remembered, and later ones are ignored.
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -12,9 +12,9 @@ use super::error::{Error, Exit, Result};
 pub(crate) struct Interrupt(watch::Receiver<Option<Exit>>);
 
 impl Interrupt {
-    /// From here on SIGINT, SIGTERM and SIGHUP don't end the process by themselves. `told` is
-    /// called once, with the first.
-    pub(crate) fn listen(told: impl FnOnce() + Send + 'static) -> Result<Self> {
+    /// Keeps SIGINT, SIGTERM and SIGHUP from ending the process. `on_first` runs once, at the first
+    /// signal.
+    pub(crate) fn listen(on_first: impl FnOnce() + Send + 'static) -> Result<Self> {
         let listen = |kind| {
             signal(kind).map_err(|error| Error::internal("cannot listen for signals").why(error))
         };
@@ -28,8 +28,8 @@ impl Interrupt {
                 _ = term.recv() => Exit::Terminated,
                 _ = hup.recv() => Exit::Terminated,
             };
-            told();
-            // The three streams live on in this task, so later signals find a handler that does
+            on_first();
+            // The three streams stay alive in this task, so later signals reach a handler that does
             // nothing.
             let _ = sender.send(Some(exit));
             sender.closed().await;
@@ -37,25 +37,25 @@ impl Interrupt {
         Ok(Self(receiver))
     }
 
-    /// For work that must be finished once it is begun: what was applied is read, recorded and
-    /// rescued also after a signal.
+    /// Returns an interrupt that never fires, for work that must be finished once started. After an
+    /// apply, results are read, recorded and rescued even after a signal.
     pub(crate) fn never() -> Self {
         Self(watch::channel(None).1)
     }
 
-    /// A test's: it sends what a signal would.
+    /// Returns an interrupt for tests, and the sender that plays the signal.
     #[cfg(test)]
     pub(crate) fn by_hand() -> (watch::Sender<Option<Exit>>, Self) {
         let (sender, receiver) = watch::channel(None);
         (sender, Self(receiver))
     }
 
-    /// Which exit code a signal has asked for, if one came.
+    /// Returns the exit code of the signal, if one arrived.
     pub(crate) fn requested(&self) -> Option<Exit> {
         *self.0.borrow()
     }
 
-    /// Returns when a signal has come; never otherwise.
+    /// Returns when a signal arrives.
     pub(crate) async fn arrived(&self) {
         let mut receiver = self.0.clone();
         if receiver.wait_for(Option::is_some).await.is_err() {
@@ -63,7 +63,8 @@ impl Interrupt {
         }
     }
 
-    /// `work`, unless a signal comes first; then it is dropped. Only for work that may be left half done.
+    /// Runs `work`, and drops it if a signal arrives first. Use it only for work that can be left
+    /// incomplete.
     pub(crate) async fn or_cancel<T>(
         &self,
         doing: &str,
@@ -71,12 +72,12 @@ impl Interrupt {
     ) -> Result<T> {
         tokio::select! {
             done = work => done,
-            () = self.arrived() => Err(self.cancelled(format!("cancelled while {doing}; nothing was changed"))),
+            () = self.arrived() => Err(self.cancelled(format!("cancelled while {doing}; nothing \
+                was changed"))),
         }
     }
 
-    /// The gate between two steps: an error once a signal has come. `doing` is what would have been
-    /// next.
+    /// Checks between two steps: returns an error if a signal arrived. `doing` names the next step.
     pub(crate) fn check(&self, doing: &str) -> Result<()> {
         match self.requested() {
             Some(_) => Err(self

@@ -1,8 +1,8 @@
-//! How fast a process writes to GitHub: who makes many POST, PATCH, PUT or DELETE requests shall
-//! leave a second between them.
+//! The rate of writes to GitHub, which asks for one second between POST, PATCH, PUT and DELETE
+//! requests.
 //!
-//! Most runs write less than ten times, so a few may follow each other at once. With these figures
-//! a process makes 64 writes in any minute; GitHub's secondary limit is 80.
+//! Most runs write fewer than ten times, so a few writes may follow each other without a pause.
+//! With these figures a process makes 64 writes in any minute; GitHub's secondary limit is 80.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -14,32 +14,31 @@ use tokio::time::{Instant, sleep_until};
 use super::interrupt::Interrupt;
 
 const GAP: Duration = Duration::from_secs(1);
-/// So many after a rest.
+/// Writes without a pause after an idle time.
 const AT_ONCE: u32 = 5;
 
-/// Clones are one pace.
+/// Clones share one pace.
 #[derive(Clone)]
 pub(crate) struct Pace {
-    /// When the next write would be due if none might be early.
+    /// The time of the next write if writes were evenly spaced.
     due: Arc<Mutex<Option<Instant>>>,
     interrupt: Interrupt,
 }
 
 impl Pace {
-    /// After a signal nobody waits any more: what is left to write is little, and somebody waits
-    /// for the end.
+    /// Does not wait after a signal: little remains to be written, and a person waits for the end.
     pub(crate) fn new(interrupt: Interrupt) -> Self {
         Self { due: Arc::default(), interrupt }
     }
 
-    /// Returns when it is this write's turn.
+    /// Waits until this write may be sent.
     pub(crate) async fn turn(&self) {
         let at = self.take(Instant::now());
         self.wait(at).await;
     }
 
-    /// Returns when a write would not have to wait, for whoever reads first and must write soon
-    /// after.
+    /// Waits until a write would be sent without a pause, for callers that read first and write
+    /// soon after.
     pub(crate) async fn ready(&self) {
         let due = *self.due.lock().unwrap_or_else(PoisonError::into_inner);
         self.wait(early(due.unwrap_or_else(Instant::now))).await;
@@ -76,7 +75,7 @@ mod tests {
             (0..count).map(|_| pace.take(now).duration_since(now).as_millis()).collect()
         };
         assert_eq!(turns(8, now), [0, 0, 0, 0, 0, 1000, 2000, 3000]);
-        // Clones share it, and a rest gives a few at once again, never more.
+        // Clones share it, and an idle time allows only a few writes at once.
         assert_eq!(pace.clone().take(now).duration_since(now), GAP * 4);
         let later = now + Duration::from_secs(600);
         assert_eq!(turns(6, later), [0, 0, 0, 0, 0, 1000]);
@@ -92,8 +91,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_waits_after_a_signal() {
-        let (told, interrupt) = Interrupt::by_hand();
+    async fn no_wait_after_a_signal() {
+        let (signal, interrupt) = Interrupt::by_hand();
         let pace = Pace::new(interrupt);
         let taken: Vec<Instant> = (0..30).map(|_| pace.take(Instant::now())).collect();
         assert_eq!(taken.len(), 30);
@@ -105,7 +104,7 @@ mod tests {
         });
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(!waiting.is_finished());
-        told.send(Some(crate::base::error::Exit::Interrupted)).unwrap();
+        signal.send(Some(crate::base::error::Exit::Interrupted)).unwrap();
         waiting.await.unwrap();
         assert!(began.elapsed() < Duration::from_secs(5));
     }

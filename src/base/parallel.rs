@@ -11,15 +11,15 @@ use std::{
 
 use super::error::{Error, Result};
 
-/// What items that are under way may cost together. One item alone may cost more.
+/// Memory limit in bytes of all items in flight. A single item may exceed it.
 const IN_FLIGHT: usize = 20 << 20;
 
-/// Threads worth starting here; beyond eight the disk is the limit.
+/// Returns the number of useful threads; beyond eight, the disk is the bottleneck.
 pub(crate) fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, |n| n.get().min(8))
 }
 
-/// An item and the bytes of memory that it takes until its result is gone.
+/// An item, and the bytes of memory that it needs until its result is dropped.
 pub(crate) struct Item<I> {
     pub(crate) item: I,
     pub(crate) cost: usize,
@@ -54,7 +54,7 @@ pub(crate) fn in_order<I: Send, O: Send, S: Send>(
 /// An item on its way to a worker, and where the result goes.
 type Job<I, O> = (I, SyncSender<Result<O>>);
 
-/// Takes `jobs` whole: the workers end when it is gone.
+/// Takes ownership of `jobs`: the workers end when it is dropped.
 fn feed<I, O>(
     jobs: Sender<Job<I, O>>,
     mut items: impl Iterator<Item = Result<Item<I>>>,
@@ -93,7 +93,7 @@ fn worker<I, O, S>(
         if stop.load(Ordering::Relaxed) {
             return;
         }
-        // Nobody takes it after a failure further ahead.
+        // After an earlier failure the receiver no longer exists.
         let _ = give.send(work(state, item));
     }
 }

@@ -1,5 +1,5 @@
-//! The one place that starts programs: a cleared environment, a process group of their own, and one
-//! interrupt.
+//! The only place that starts programs: with a cleared environment, in their own process group, and
+//! with at most one interrupt.
 
 use std::{
     collections::BTreeMap,
@@ -29,17 +29,17 @@ use super::{
     log::Log,
 };
 
-/// How often the output of a program is looked at.
+/// Interval at which the output of a program is read.
 const FOLLOW_EVERY: Duration = Duration::from_millis(40);
 /// A trace of Terraform (TF_LOG) can be as large as the disk.
 const GIVE_BACK_EVERY: u64 = 1 << 20;
-/// So long after its start an interrupt is held back.
+/// Delay after the start during which an interrupt is held back.
 const UNTIL_IT_LISTENS: Duration = Duration::from_secs(1);
-/// How often we say that we still wait, once a program was told to stop.
+/// Interval of the messages that cdflow still waits for a program to stop.
 const STILL_WAITING: Duration = Duration::from_secs(30);
 /// A longer line is passed on in pieces, so that memory stays bounded.
 const LONGEST_LINE: usize = 1 << 20;
-/// Of what a captured program prints, so much is kept.
+/// Limit of the captured output, in bytes.
 const CAPTURE_LIMIT: u64 = 64 << 20;
 
 /// A program that is about to be started.
@@ -51,11 +51,11 @@ pub(crate) struct Program {
     input: Input,
 }
 
-/// What a program finds on standard input.
+/// The standard input of a program.
 enum Input {
     Nothing,
     Bytes(Vec<u8>),
-    /// What we were given.
+    /// The standard input of cdflow.
     Ours,
 }
 
@@ -63,7 +63,7 @@ type LineSink<'a> = &'a mut (dyn FnMut(&str) + Send);
 
 /// How a program ended.
 pub(crate) struct Finished {
-    /// As a shell would put it: 128 + n when signal n ended it.
+    /// The exit code, or 128 + n if signal n ended the program, as in a shell.
     pub(crate) code: i32,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct Captured {
 }
 
 impl Program {
-    /// Nothing of our own environment is passed on: `env` is all that the program sees.
+    /// Prepares a program that sees only `env`, and nothing of cdflow's own environment.
     pub(crate) fn new(path: &Path, cwd: &Path, env: &BTreeMap<OsString, OsString>) -> Self {
         Self {
             path: path.to_owned(),
@@ -85,13 +85,15 @@ impl Program {
         }
     }
 
-    /// What `capture` writes to standard input; for what must not stand among the arguments.
+    /// Sets what `capture` writes to standard input, for data that must not appear in the
+    /// arguments.
     pub(crate) fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = Input::Bytes(input.into());
         self
     }
 
-    /// It reads our own standard input. Not for a terminal: the program is in the background there.
+    /// Lets the program read cdflow's standard input. This does not work at a terminal, where the
+    /// program runs in the background.
     pub(crate) fn with_our_input(mut self) -> Self {
         self.input = Input::Ours;
         self
@@ -164,10 +166,10 @@ impl Program {
 
     /// Lends the program our terminal until it ends. It begins in our process group, the one in the
     /// foreground: a shell that could not read from the terminal would be stopped. What it prints
-    /// is seen by nobody but the person.
+    /// is visible only to that person, and is not redacted.
     ///
-    /// A signal that we get means that the person is gone, or shall go: the program hears it as a
-    /// shell hears that its terminal was closed.
+    /// If cdflow gets a signal, the program gets SIGHUP, as a shell does when its terminal is
+    /// closed.
     #[expect(clippy::disallowed_methods, reason = "this is the place where programs start")]
     pub(crate) async fn interact(self, log: &Log, interrupt: &Interrupt) -> Result<Finished> {
         log.debug(&self.line());
@@ -208,7 +210,7 @@ impl Program {
         let parsed = tokio::task::spawn_blocking(move || {
             let mut reader = io::BufReader::with_capacity(256 * 1024, reader);
             let parsed = parse(&mut reader);
-            // What the parser leaves is read all the same, or the program would wait for a reader.
+            // Reads what the parser leaves, or the program would block on a full pipe.
             let _ = io::copy(&mut reader, &mut io::sink());
             parsed
         });
@@ -294,7 +296,7 @@ async fn follow(
 }
 
 /// Waits for the end; passes on one interrupt, to the program itself and not to its group, and
-/// swallows the rest: Terraform takes a second one as "exit at once, never mind the state". It is
+/// ignores the rest: Terraform takes a second one as "exit at once, never mind the state". It is
 /// never killed, however long it takes to stop.
 async fn supervise(child: &mut Child, log: &Log, interrupt: &Interrupt) -> io::Result<ExitStatus> {
     let began = Instant::now();
@@ -313,7 +315,8 @@ async fn supervise(child: &mut Child, log: &Log, interrupt: &Interrupt) -> io::R
         tokio::select! {
             status = child.wait() => return status,
             () = tokio::time::sleep(STILL_WAITING) => log.note(&format!(
-                "still waiting for process {} to stop; killing it could lose its work", id.unwrap_or_default()
+                "still waiting for process {} to stop; killing it could lose its \
+                 work", id.unwrap_or_default()
             )),
         }
     }

@@ -12,8 +12,7 @@ use super::error::{Error, Result};
 #[derive(Clone, Default)]
 pub struct ProcessEnv(BTreeMap<OsString, OsString>);
 
-/// What every program may see: where things are, who we are, how to reach the network. No
-/// credential, no token, no input.
+/// Passed to every program: paths, user, network. No credentials, tokens or inputs.
 const FOR_PROGRAMS: &[&str] = &[
     "PATH",
     "HOME",
@@ -75,8 +74,8 @@ const FOR_CREDENTIAL_HELPERS: &[&str] = &[
     "CLOUDSDK_CONFIG",
 ];
 
-/// Passed on by hand, these would take the place of what cdflow has checked: the identity, the
-/// workspace, the values.
+/// Never passed on, because they would override what cdflow has checked: identity, workspace and
+/// values.
 const NEVER_PASSED: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -102,17 +101,17 @@ impl ProcessEnv {
         Self(variables.into_iter().collect())
     }
 
-    /// None when it is unset, empty, or not UTF-8.
+    /// Returns None if the variable is unset, empty or not UTF-8.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(OsStr::new(name))?.to_str().filter(|value| !value.is_empty())
     }
 
-    /// Like [`Self::get`], as a value of its own.
+    /// Like [`Self::get`], but owned.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         self.get(name).map(str::to_owned)
     }
 
-    /// None also when it is not a number.
+    /// Returns None also if the value is not a number.
     pub(crate) fn number(&self, name: &str) -> Option<u64> {
         self.get(name)?.parse().ok()
     }
@@ -166,8 +165,7 @@ impl ProcessEnv {
     pub(crate) fn for_fetching(&self, passed: &[String]) -> BTreeMap<OsString, OsString> {
         let mut picked =
             self.pick(|name| FOR_FETCHING.contains(&name) || name.starts_with("TF_TOKEN_"));
-        // Nobody is there to answer: git and ssh would wait for ever at a terminal that is not
-        // theirs.
+        // Without this, git and ssh would wait forever for an answer at a terminal.
         picked.entry("GIT_SSH_COMMAND".into()).or_insert_with(|| "ssh -o BatchMode=yes".into());
         picked.insert("GIT_TERMINAL_PROMPT".into(), "0".into());
         picked.extend(self.for_terraform(passed));

@@ -77,8 +77,8 @@ impl Redactor {
     }
 }
 
-/// The value as it stands, without white space around it, each of its lines, and each as JSON, HCL,
-/// base64 and URLs spell it.
+/// Returns the value, the trimmed value and each of its lines; each also as written in JSON, HCL,
+/// base64 and URLs.
 fn spellings(value: &str) -> Vec<String> {
     let lines = value.lines().map(str::trim).filter(|line| line.len() >= SHORTEST);
     let mut found = Vec::new();
@@ -102,10 +102,9 @@ fn spellings(value: &str) -> Vec<String> {
     found
 }
 
-/// Base64 of the value where it stands `offset` bytes behind a multiple of three in a longer text
-/// (`user:password`): only the characters that no neighbour has a part in. At 0 also the end of a
-/// text that ends with the value is covered, because what is left of it is too short to tell
-/// anything.
+/// Returns the base64 of the value at `offset` bytes after a multiple of three in a longer text
+/// (`user:password`), without the characters that also encode neighbouring bytes. Offset 0 also
+/// covers a text that ends with the value: the rest is too short to reveal it.
 fn base64_at(text: &str, offset: usize) -> String {
     let mut bytes = vec![0; offset];
     bytes.extend_from_slice(text.as_bytes());
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_wherever_it_stands() {
+    fn base64_at_any_offset() {
         let secret = "correct-horse-battery\n";
         let redactor = redactor(&[secret]);
         for before in ["", "u", "us", "user:", "a longer prefix "] {

@@ -1,8 +1,8 @@
-//! The folder that a run works in: nobody else can enter it, and it is gone when the run is.
+//! The working folder of a run: private to its user, and removed at the end of the run.
 //!
-//! A run that is killed can't remove its folder, which may hold secrets; the next one does. Each
-//! folder has a lock file, which the run and the programs it starts keep locked as long as any of
-//! them lives.
+//! A killed run cannot remove its folder, which may contain secrets; the next run does. Each folder
+//! has a lock file, which the run and the programs it starts keep locked as long as any of them
+//! lives.
 
 use std::{
     fs::{self, File, Permissions},
@@ -22,9 +22,9 @@ use super::{
 
 const PREFIX: &str = "cdflow-run-";
 const LOCK: &str = "lock";
-/// In the lock file: a folder that only looks like ours is left alone.
+/// The content of the lock file; a folder without it is left alone.
 const MARK: &[u8] = b"a run of cdflow holds this folder as long as it locks this file\n";
-/// Where Terraform leaves a state that it could not save, below a run's folder.
+/// Where Terraform leaves a state that it failed to save, relative to the run's folder.
 const ERRORED_STATE: &str = "bundle/infra/errored.tfstate";
 
 /// Mode 0700; removed when it is dropped.
@@ -61,7 +61,7 @@ impl PrivateFolder {
         &self.path
     }
 
-    /// Something in it must not be lost: it stays.
+    /// Keeps the folder, because its content must not be lost.
     pub(crate) fn keep(&self) {
         self.is_kept.store(true, Ordering::Relaxed);
     }
@@ -85,7 +85,7 @@ impl PrivateFolder {
 impl Drop for PrivateFolder {
     fn drop(&mut self) {
         if !self.is_kept.load(Ordering::Relaxed) {
-            // What can't be removed now, the next run removes.
+            // The next run removes what cannot be removed now.
             let _ = fs::remove_dir_all(&self.path);
         }
     }
@@ -110,7 +110,7 @@ fn lock(folder: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Trouble here is none of this run's business.
+/// Errors are ignored: other runs' folders do not affect this run.
 fn sweep(parent: &Path, log: &Log) {
     for entry in fs::read_dir(parent).into_iter().flatten().filter_map(io::Result::ok) {
         let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
@@ -124,7 +124,8 @@ fn sweep(parent: &Path, log: &Log) {
         }
         if entry.path().join(ERRORED_STATE).exists() {
             log.warning(&format!(
-                "a killed run left an unsaved state in `{}`: save it with `terraform state push`, then remove the folder",
+                "a killed run left an unsaved state in `{}`: save it with `terraform state push`, \
+                 then remove the folder",
                 entry.path().join(ERRORED_STATE).display()
             ));
         } else if fs::remove_dir_all(entry.path()).is_ok() {

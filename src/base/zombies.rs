@@ -1,5 +1,5 @@
-//! As the first process of a container: whoever loses its parent becomes our child, and stays as a
-//! zombie until it is asked how it ended. Nobody else does that here.
+//! Reaps zombies when cdflow is the first process of a container: orphans become its children, and
+//! stay zombies until their exit status is read.
 
 use std::{collections::BTreeSet, fs, time::Duration};
 
@@ -8,11 +8,10 @@ use nix::{
     unistd::{Pid, getpid},
 };
 
-/// Programs of our own are asked at once; what is still a zombie when it is seen a second time is
-/// nobody's.
+/// cdflow reads the status of its own programs at once; a zombie that is seen twice is an orphan.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// For as long as the runtime lives. Does nothing where there is an init.
+/// Runs as long as the runtime. Does nothing if the container has an init process.
 pub(crate) fn start() {
     if getpid() == Pid::from_raw(1) {
         tokio::spawn(async {
@@ -21,7 +20,7 @@ pub(crate) fn start() {
                 tokio::time::sleep(EVERY).await;
                 let zombies = zombies();
                 for orphan in zombies.intersection(&seen) {
-                    // It may be gone by now.
+                    // It may have been reaped by now.
                     let _ = waitpid(Pid::from_raw(*orphan), Some(WaitPidFlag::WNOHANG));
                 }
                 seen = zombies;

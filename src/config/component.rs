@@ -1,4 +1,4 @@
-//! `cdflow.yml`: what a component says of itself.
+//! `cdflow.yml`, the configuration of a component.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{
     duration::HumanDuration,
-    guards::{EnvironmentLimits, Limits, Protected},
+    guards::{EnvironmentGuards, GuardSettings, Protected},
     location::{Location, rejected},
     names::{self, Component, Environment, Image, Team},
     preview::Preview,
@@ -27,7 +27,7 @@ pub(crate) struct Manifest {
     pub(crate) team: Team,
     #[serde(rename = "type")]
     pub(crate) kind: ComponentType,
-    /// Default: from the git remote, else from GITHUB_REPOSITORY.
+    /// Default: the name of the git remote, else of GITHUB_REPOSITORY.
     pub(crate) component: Option<Component>,
     #[serde(default = "default_tfstate_filename")]
     pub(crate) tfstate_filename: StateFilename,
@@ -35,7 +35,7 @@ pub(crate) struct Manifest {
     #[serde(default)]
     pub(crate) multi_region: bool,
     pub(crate) terraform_version: Option<Constraint>,
-    /// OpenTofu in Terraform's place.
+    /// Deploys with OpenTofu instead of Terraform.
     pub(crate) opentofu_version: Option<Constraint>,
     pub(crate) lambda: Option<Lambda>,
     pub(crate) docker: Option<Docker>,
@@ -44,7 +44,7 @@ pub(crate) struct Manifest {
     pub(crate) deploy: Deploy,
     #[serde(default)]
     pub(crate) preview: Preview,
-    /// Where the environment's secrets are. Not said: credstash, where the code declares `variable
+    /// The sources of the environment's secrets. Default: credstash, if the code declares `variable
     /// "secrets"`.
     pub(crate) secrets: Option<SecretSources>,
     #[serde(default)]
@@ -70,7 +70,7 @@ impl ComponentType {
     }
 }
 
-/// Where the account scheme lies.
+/// The location of the account scheme.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SchemeUrl {
     S3 {
@@ -114,7 +114,8 @@ pub(crate) struct Docker {
     #[serde(default)]
     pub(crate) secrets: Vec<VariableName>,
     pub(crate) cache: Option<LayerCache>,
-    /// Of the repository, where cdflow makes it; then nothing is called `latest`.
+    /// Makes the tags of a repository that cdflow creates immutable; then no image is tagged
+    /// `latest`.
     #[serde(default)]
     pub(crate) immutable_tags: bool,
 }
@@ -130,8 +131,7 @@ pub(crate) struct VariableName(pub(crate) String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LayerCache {
-    /// Layers of the image that is called `latest` are used again; each image says how its layers
-    /// were made.
+    /// Reuses layers of the image tagged `latest`; each image records how its layers were built.
     Inline,
 }
 
@@ -149,28 +149,28 @@ pub(crate) struct Function {
 pub(crate) struct Deploy {
     /// How long Terraform waits for the state lock. Default: not at all.
     pub(crate) lock_timeout: Option<HumanDuration>,
-    /// Refuse to deploy where no state exists, unless `new-environment` says that this is meant.
+    /// Refuses to deploy without a state, unless `new-environment` is set.
     #[serde(default)]
     pub(crate) require_state: bool,
-    /// Whether deploys are told to GitHub as deployments. Default: yes.
+    /// Whether to create GitHub deployments. Default: true.
     pub(crate) github_deployments: Option<bool>,
-    /// The output of the code that is the environment's address.
+    /// The Terraform output that contains the URL of the environment.
     pub(crate) url_output: Option<String>,
-    // The fields of `Limits`; serde can't both flatten and refuse unknown keys.
+    // The fields of `GuardSettings`; serde can't both flatten and refuse unknown keys.
     max_destroy: Option<usize>,
     #[serde(default)]
     protect: Vec<Protected>,
     #[serde(default, deserialize_with = "names::label")]
     allow_destroy_label: Option<String>,
     #[serde(default)]
-    environments: BTreeMap<Environment, EnvironmentLimits>,
+    environments: BTreeMap<Environment, EnvironmentGuards>,
 }
 
 impl Deploy {
-    pub(crate) fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> GuardSettings {
         let (protect, environments) = (self.protect.clone(), self.environments.clone());
         let allow_destroy_label = self.allow_destroy_label.clone();
-        Limits { max_destroy: self.max_destroy, protect, allow_destroy_label, environments }
+        GuardSettings { max_destroy: self.max_destroy, protect, allow_destroy_label, environments }
     }
 }
 
@@ -223,7 +223,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// What a run asks for comes before what the file does.
+    /// Overrides the version of the file with the version of the run.
     pub(crate) fn with_terraform(mut self, wanted: Option<&Constraint>) -> Self {
         if let Some(wanted) = wanted {
             let of_file = match self.opentofu_version {
@@ -240,14 +240,20 @@ impl Docker {
     fn check(&self, file: &str) -> Result<()> {
         if self.platforms.len() > 1 {
             return Err(Error::input(format!("{file}: `docker.platforms` names more than one"))
-                .why("the engine's API builds an image for one platform, and AWS Lambda accepts no other image")
+                .why(
+                    "the engine's API builds an image for one platform, and AWS Lambda accepts no \
+                      other image",
+                )
                 .hint("keep one; a component for each platform can share the code"));
         }
         if self.cache.is_some() && self.immutable_tags {
             return Err(Error::input(format!(
                 "{file}: `docker.cache` can't be used with `immutable-tags`"
             ))
-            .why("the cache is the image tagged `latest`, which does not exist if tags are immutable")
+            .why(
+                "the cache is the image tagged `latest`, which does not exist if tags are \
+                  immutable",
+            )
             .hint("keep one of the two"));
         }
         if let Some(name) = self.secrets.iter().find(|name| self.build_args.contains_key(&name.0)) {
@@ -416,7 +422,8 @@ mod tests {
         };
         assert!(parse(DOCKER).unwrap().docker.is_none());
         let full = docker(
-            "context: app, dockerfile: app/x.Dockerfile, target: run, platforms: [linux/arm64], build-args: {V: 1.20}, \
+            "context: app, dockerfile: app/x.Dockerfile, target: run, platforms: [linux/arm64], \
+             build-args: {V: 1.20}, \
              secrets: [NPM_TOKEN], cache: inline",
         )
         .unwrap();

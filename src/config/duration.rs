@@ -30,7 +30,7 @@ impl FromStr for HumanDuration {
     }
 }
 
-/// In seconds, which Terraform understands too.
+/// Writes seconds, which Terraform accepts too.
 impl fmt::Display for HumanDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}s", self.0.as_secs())

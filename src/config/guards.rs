@@ -1,5 +1,5 @@
-//! What a deploy may destroy, and what must have come before it: `deploy` of cdflow.yml, and
-//! `policy` of the account scheme, which no cdflow.yml can loosen.
+//! Deploy guards: what a deploy may destroy, and which deploy must precede it. They are set in
+//! `deploy` of cdflow.yml and in `policy` of the account scheme, which cdflow.yml cannot override.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,28 +11,27 @@ use serde::Deserialize;
 
 use super::names::{self, Environment};
 
-/// As it is written.
+/// The guards as written in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) struct Limits {
-    /// So many resources at most are destroyed or replaced by one deploy.
+pub(crate) struct GuardSettings {
+    /// Maximum number of resources that one deploy destroys or replaces.
     pub(crate) max_destroy: Option<usize>,
-    /// These are not destroyed or replaced.
+    /// Resources that are not destroyed or replaced.
     #[serde(default)]
     pub(crate) protect: Vec<Protected>,
-    /// A pull request with this label may destroy what these limits would keep. None: no label does
-    /// that.
+    /// The label of pull requests that override these guards. None: no label does.
     #[serde(default, deserialize_with = "names::label")]
     pub(crate) allow_destroy_label: Option<String>,
     #[serde(default)]
-    pub(crate) environments: BTreeMap<Environment, EnvironmentLimits>,
+    pub(crate) environments: BTreeMap<Environment, EnvironmentGuards>,
 }
 
-/// Of one environment, over the general ones.
+/// Guards of one environment, which override the general ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) struct EnvironmentLimits {
-    /// A release is deployed here only after it was deployed there with success.
+pub(crate) struct EnvironmentGuards {
+    /// A release is deployed here only after a successful deploy to that environment.
     pub(crate) requires: Option<Environment>,
     pub(crate) max_destroy: Option<usize>,
     #[serde(default)]
@@ -44,21 +43,21 @@ pub(crate) struct EnvironmentLimits {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Protected(String);
 
-/// What holds in one environment.
+/// The guards of one environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Effective {
+pub(crate) struct DeployGuards {
     pub(crate) requires: BTreeSet<Environment>,
-    /// The component's, and the organisation's on top: a plan must keep each.
-    pub(crate) bounds: Vec<Bounds>,
+    /// Those of the component and those of the policy: a plan must pass both.
+    pub(crate) bounds: Vec<DestroyGuard>,
 }
 
-/// What a plan may destroy, as one file says it.
+/// What a plan may destroy, from one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Bounds {
+pub(crate) struct DestroyGuard {
     pub(crate) source: Source,
     pub(crate) max_destroy: Option<usize>,
     pub(crate) protect: BTreeSet<Protected>,
-    /// Lets a plan pass these bounds, and no others.
+    /// The label that overrides this guard, and no other.
     pub(crate) label: Option<String>,
 }
 
@@ -71,19 +70,23 @@ pub(crate) enum Source {
     Policy,
 }
 
-impl Bounds {
+impl DestroyGuard {
     pub(crate) fn protects(&self, address: &str, kind: &str) -> bool {
         self.protect.iter().any(|protected| protected.covers(address, kind))
     }
 }
 
-impl Effective {
-    pub(crate) fn of(environment: &Environment, component: &Limits, policy: &Limits) -> Self {
-        // A preview is there to be thrown away.
+impl DeployGuards {
+    pub(crate) fn of(
+        environment: &Environment,
+        component: &GuardSettings,
+        policy: &GuardSettings,
+    ) -> Self {
+        // Previews are disposable.
         if environment.is_preview() {
             return Self::default();
         }
-        let requires = |limits: &Limits| {
+        let requires = |limits: &GuardSettings| {
             limits.environments.get(environment).and_then(|own| own.requires.clone())
         };
         Self {
@@ -95,7 +98,7 @@ impl Effective {
         }
     }
 
-    /// The stricter one counts.
+    /// Returns the strictest limit.
     pub(crate) fn max_destroy(&self) -> Option<usize> {
         self.bounds.iter().filter_map(|bounds| bounds.max_destroy).min()
     }
@@ -104,29 +107,29 @@ impl Effective {
         self.bounds.iter().any(|bounds| bounds.protects(address, kind))
     }
 
-    /// The same, and no label of a pull request changes it.
+    /// Returns the guards without labels that override them.
     pub(crate) fn without_labels(mut self) -> Self {
         self.bounds.iter_mut().for_each(|bounds| bounds.label = None);
         self
     }
 }
 
-impl Limits {
-    /// Would wait for itself for ever.
+impl GuardSettings {
+    /// Returns an environment that requires itself.
     pub(crate) fn waiting_for_itself(&self) -> Option<&Environment> {
         let itself =
-            |(name, own): &(&Environment, &EnvironmentLimits)| own.requires.as_ref() == Some(*name);
+            |(name, own): &(&Environment, &EnvironmentGuards)| own.requires.as_ref() == Some(*name);
         self.environments.iter().find(itself).map(|(name, _)| name)
     }
 
-    /// Every environment that is spoken of.
+    /// Returns every environment that is named.
     pub(crate) fn named(&self) -> impl Iterator<Item = &Environment> {
         self.environments.iter().flat_map(|(name, own)| std::iter::once(name).chain(&own.requires))
     }
 
-    fn bounds(&self, environment: &Environment, source: Source) -> Bounds {
+    fn bounds(&self, environment: &Environment, source: Source) -> DestroyGuard {
         let own = self.environments.get(environment).cloned().unwrap_or_default();
-        Bounds {
+        DestroyGuard {
             source,
             max_destroy: own.max_destroy.or(self.max_destroy),
             protect: own.protect.into_iter().chain(self.protect.iter().cloned()).collect(),
@@ -136,7 +139,7 @@ impl Limits {
 }
 
 impl Protected {
-    /// None: it names a type.
+    /// Returns the address, or None for a resource type.
     pub(crate) fn address(&self) -> Option<&str> {
         Some(self.0.as_str()).filter(|text| text.contains('.'))
     }
@@ -164,7 +167,8 @@ impl FromStr for Protected {
             return Ok(Self(text.to_owned()));
         }
         Err(format!(
-            "`{}` is neither a type of resources (aws_db_instance) nor an address (module.data.aws_s3_bucket.events)",
+            "`{}` is neither a type of resources (aws_db_instance) nor an address \
+             (module.data.aws_s3_bucket.events)",
             text.escape_debug()
         ))
     }
@@ -186,7 +190,7 @@ impl<'de> Deserialize<'de> for Protected {
 mod tests {
     use super::*;
 
-    fn limits(text: &str) -> Limits {
+    fn limits(text: &str) -> GuardSettings {
         crate::base::document::from_yaml("cdflow.yml", text).unwrap()
     }
 
@@ -197,9 +201,12 @@ mod tests {
     #[test]
     fn an_environment_has_its_own_limits() {
         let limits = limits(
-            "max-destroy: 3\nprotect: [aws_db_instance]\nenvironments: {live: {requires: aslive, max-destroy: 0}}\n",
+            "max-destroy: 3\nprotect: [aws_db_instance]\nenvironments: {live: {requires: aslive, \
+             max-destroy: 0}}\n",
         );
-        let of = |name: &str| Effective::of(&name.parse().unwrap(), &limits, &Limits::default());
+        let of = |name: &str| {
+            DeployGuards::of(&name.parse().unwrap(), &limits, &GuardSettings::default())
+        };
         assert_eq!((of("live").max_destroy(), of("ci").max_destroy()), (Some(0), Some(3)));
         assert_eq!(
             of("live").requires.iter().map(Environment::as_str).collect::<Vec<_>>(),
@@ -209,7 +216,7 @@ mod tests {
             of("ci").requires.is_empty()
                 && of("live").protects("aws_db_instance.a", "aws_db_instance")
         );
-        assert_eq!(of("pr-7"), Effective::default(), "previews have none");
+        assert_eq!(of("pr-7"), DeployGuards::default(), "previews have none");
     }
 
     #[test]
@@ -218,14 +225,18 @@ mod tests {
             "max-destroy: 1\nprotect: [aws_kms_key]\nenvironments: {live: {requires: ci}}\n",
         );
         let ours = limits(
-            "max-destroy: 9\nprotect: [a.b]\nenvironments: {live: {requires: aslive, max-destroy: 5}}\n",
+            "max-destroy: 9\nprotect: [a.b]\nenvironments: {live: {requires: aslive, max-destroy: \
+             5}}\n",
         );
-        let both = Effective::of(&live(), &ours, &policy);
+        let both = DeployGuards::of(&live(), &ours, &policy);
         assert_eq!((both.max_destroy(), both.requires.len()), (Some(1), 2));
         assert!(both.protects("aws_kms_key.k", "aws_kms_key") && both.protects("a.b", "a"));
         let stricter = limits("max-destroy: 0\n");
-        assert_eq!(Effective::of(&live(), &stricter, &policy).max_destroy(), Some(0));
-        assert_eq!(Effective::of(&live(), &Limits::default(), &policy).max_destroy(), Some(1));
+        assert_eq!(DeployGuards::of(&live(), &stricter, &policy).max_destroy(), Some(0));
+        assert_eq!(
+            DeployGuards::of(&live(), &GuardSettings::default(), &policy).max_destroy(),
+            Some(1)
+        );
     }
 
     #[test]

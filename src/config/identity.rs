@@ -28,7 +28,8 @@ pub(crate) struct Release {
 }
 
 impl Identity {
-    /// `<team>/<component>`: also the prefix under which Terraform keeps the workspaces' states. Classic: `<component>`.
+    /// `<team>/<component>`, or `<component>` in the classic layout. Terraform keeps the states of
+    /// the workspaces under this prefix.
     pub(crate) fn prefix(&self) -> String {
         match self.layout {
             Layout::ByTeam => format!("{}/{}", self.team, self.component),

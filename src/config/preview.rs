@@ -15,12 +15,11 @@ use crate::{
 /// The label that keeps a preview which is older than its `ttl`.
 const KEEP: &str = "keep-preview";
 
-/// What cdflow.yml says of previews.
+/// The key `preview` of cdflow.yml.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Preview {
-    /// So long after its last deploy a preview may stand. Default: until its pull request is
-    /// closed.
+    /// Lifetime of a preview after its last deploy. Default: until its pull request is closed.
     #[serde(default, deserialize_with = "ttl")]
     pub(crate) ttl: Option<HumanDuration>,
     /// Only pull requests with this label have one. Default: all.
@@ -29,13 +28,14 @@ pub(crate) struct Preview {
     /// Default: `keep-preview`.
     #[serde(default, deserialize_with = "names::label")]
     keep_label: Option<String>,
-    /// Previews live where this environment does. Default: where the account scheme's `"*"` leads.
+    /// The environment whose account previews use. Default: the account of `"*"` in the account
+    /// scheme.
     pub(crate) account_environment: Option<Environment>,
     /// Only pull requests that change such a file have one. Default: all.
     pub(crate) paths: Option<Paths>,
     /// Whether drafts have one. Default: yes.
     drafts: Option<bool>,
-    /// With a preview go the releases that were made for it.
+    /// Deletes the releases of a preview with it.
     #[serde(default)]
     pub(crate) delete_releases: bool,
 }
@@ -47,10 +47,10 @@ pub(crate) struct Paths {
     set: GlobSet,
 }
 
-/// Which pull request a preview is of, and at which commit: kept in the ledger.
+/// The pull request and commit of a preview, as recorded in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PreviewOf {
-    /// GitHub's number of the repository; a name can be given to another one.
+    /// GitHub's id of the repository, because a name can be reused.
     pub(crate) repository: Option<u64>,
     pub(crate) number: u64,
     pub(crate) branch: String,
@@ -143,9 +143,10 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_said_of_previews() {
+    fn every_key() {
         let preview = parse(
-            "{ttl: 72h, label: preview, account-environment: ci, paths: [app/**, '*.md'], drafts: false}",
+            "{ttl: 72h, label: preview, account-environment: ci, paths: [app/**, '*.md'], drafts: \
+             false}",
         );
         let preview = preview.unwrap();
         assert_eq!(preview.ttl.unwrap().0.as_secs(), 72 * 3600);
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_terraform_is_told() {
+    fn the_variable_for_terraform() {
         let of = PreviewOf {
             repository: Some(1),
             number: 7,

@@ -72,7 +72,8 @@ impl FromStr for Constraint {
         let parts = text.split(',').map(|part| part_of(part.trim())).collect::<Option<Vec<_>>>();
         let parts = parts.ok_or_else(|| {
             format!(
-                "`{}` is not a version constraint: expected for example `1.11.4`, `~> 1.11.0` or `>= 1.10, < 2.0`",
+                "`{}` is not a version constraint: expected for example `1.11.4`, `~> 1.11.0` or \
+                 `>= 1.10, < 2.0`",
                 text.escape_debug()
             )
         })?;

@@ -12,7 +12,7 @@ use crate::{
     base::error::Error,
     cli::args::PlanInputs,
     config::{
-        guards::Effective,
+        guards::DeployGuards,
         identity::Release,
         names::{Environment, Version},
         preview::PreviewOf,
@@ -45,7 +45,7 @@ pub(crate) struct Order<'c> {
     pub(crate) refuse_missing_state: Option<Error>,
     /// The error if the environment has a state; None: that is allowed.
     pub(crate) refuse_existing_state: Option<Error>,
-    pub(crate) limits: Effective,
+    pub(crate) limits: DeployGuards,
     /// The addresses of `--allow-destroy`.
     pub(crate) allow_destroy: Vec<String>,
     /// What earlier runs were allowed to destroy, and so might no longer exist.
@@ -93,7 +93,8 @@ impl<'c> Order<'c> {
         plan: PlanInputs,
     ) -> Self {
         let policy = &context.scheme.policy;
-        let limits = Effective::of(&target.environment, &context.manifest.deploy.limits(), policy);
+        let limits =
+            DeployGuards::of(&target.environment, &context.manifest.deploy.limits(), policy);
         Self {
             refuse_missing_state: guards::state::missing(context, &target, record),
             limits,
@@ -166,7 +167,7 @@ impl<'c> Order<'c> {
             replace: Vec::new(),
             refuse_missing_state: None,
             refuse_existing_state: None,
-            limits: Effective::default(),
+            limits: DeployGuards::default(),
             allow_destroy: Vec::new(),
             allowed_before: BTreeSet::new(),
             newest_known_run: None,

@@ -1,4 +1,4 @@
-//! What git knows of a checkout.
+//! Reads a checkout with git.
 
 use std::{
     collections::BTreeMap,
@@ -26,15 +26,15 @@ pub(crate) struct Checkout {
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) commit: String,
-    /// Also of a shallow clone, which doesn't have them.
+    /// Known even for a shallow clone, which lacks the commits themselves.
     pub(crate) parents: Vec<String>,
-    /// Files of the commit are not as it has them, or more are added to them.
+    /// Tracked files differ from the commit.
     pub(crate) is_changed: bool,
 }
 
-/// In a container the checkout belongs to another user, which git refuses without the first; and
-/// what stands in a checkout must not make git run programs: no monitor, no hooks, no repository
-/// that was committed as files.
+/// Git settings for untrusted checkouts. In a container the checkout belongs to another user, which
+/// git rejects without the first one. The others keep git from running programs of the checkout:
+/// file monitors, hooks, committed bare repositories.
 const HARMLESS: [&str; 8] = [
     "-c",
     "safe.directory=*",
@@ -101,7 +101,7 @@ impl<'a> Git<'a> {
         let parents =
             header.filter_map(|line| line.strip_prefix("parent ")).map(str::to_owned).collect();
         let status = ["status", "--porcelain", "--untracked-files=no", "--ignore-submodules=none"];
-        // Git that can't tell has not said that nothing is changed.
+        // If git cannot determine this, the checkout counts as changed.
         let is_changed =
             self.answer(folder, &status).await?.is_none_or(|changes| !changes.is_empty());
         Ok(Some(Head { commit, parents, is_changed }))
@@ -119,7 +119,7 @@ impl<'a> Git<'a> {
             .is_some_and(|changes| !changes.is_empty()))
     }
 
-    /// One trimmed line or more; None when git says no.
+    /// Returns the trimmed output; None if git fails.
     async fn answer(&self, folder: &Path, args: &[&str]) -> Result<Option<String>> {
         let args = HARMLESS.iter().chain(args);
         let captured = Program::new(&self.program, folder, &self.env)

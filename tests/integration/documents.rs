@@ -90,7 +90,7 @@ fn the_documents_name_every_key() {
             &["Manifest", "Lambda", "Docker", "Function", "Deploy"][..],
         ),
         ("## cdflow.yml", "src/config/preview.rs", &["Preview"][..]),
-        ("## cdflow.yml", "src/config/guards.rs", &["Limits", "EnvironmentLimits"][..]),
+        ("## cdflow.yml", "src/config/guards.rs", &["GuardSettings", "EnvironmentGuards"][..]),
         (
             "## Account scheme",
             "src/config/scheme/file.rs",

@@ -1,5 +1,5 @@
-//! The commands of the GitHub Actions runner: groups, annotations, and the times in which it
-//! ignores commands.
+//! Workflow commands of GitHub Actions: groups, annotations, and stopping the processing of
+//! commands.
 
 use std::{
     collections::BTreeSet,
@@ -14,28 +14,29 @@ use std::{
 use super::line::write_line;
 use crate::base::{error::FilePosition, redact::Secret};
 
-/// Whether the runner listens to commands.
-pub(super) struct Fence {
-    /// What makes it listen again: 256 random bits.
+/// The runner's state: whether it processes commands, and what was sent.
+pub(super) struct RunnerCommands {
+    /// The token that resumes command processing: 256 random bits.
     token: String,
     pub(super) is_closed: Mutex<bool>,
-    /// A step's lines are being folded.
+    /// A group is open.
     is_grouped: AtomicBool,
-    /// The checkout's root: places are told relative to it.
+    /// The root of the checkout, to which positions are relative.
     workspace: Option<PathBuf>,
-    /// Annotations of places that were made, each once.
+    /// Annotations that were sent, so that each is sent once.
     annotated: Mutex<BTreeSet<String>>,
 }
 
-/// Of one kind GitHub shows ten per step; one is left for the error that ends the run.
+/// GitHub shows ten annotations of a severity per step; one is reserved for the error that ends the
+/// run.
 const ANNOTATIONS: usize = 9;
-/// Of an annotation's text, GitHub keeps so many characters.
+/// GitHub cuts the text of an annotation at this number of characters.
 const ANNOTATION_LENGTH: usize = 4_096;
 
-impl Fence {
+impl RunnerCommands {
     pub(super) fn open(workspace: Option<PathBuf>) -> Self {
-        // Without random bytes no token is set that a program could not guess: then the runner is
-        // never made to listen again.
+        // Without random bytes any token could be guessed: then command processing is never
+        // resumed.
         let token = Secret::random().map(|token| token.expose().to_owned()).unwrap_or_default();
         Self {
             token,
@@ -59,7 +60,7 @@ impl Fence {
         }
     }
 
-    /// `file=…,line=…,col=…`; None for what is not in the checkout.
+    /// Returns `file=…,line=…,col=…`, or None if the file is not in the checkout.
     pub(super) fn place(&self, place: &FilePosition) -> Option<String> {
         let path = normal(&place.file);
         let path = path.strip_prefix(self.workspace.as_ref()?).ok()?.to_str()?;
@@ -68,7 +69,8 @@ impl Fence {
         Some(format!("file={},line={}{column}", command_property(path), place.line))
     }
 
-    /// Annotates a place, if GitHub still shows annotations of this severity and this one is new.
+    /// Annotates a position, if GitHub still shows annotations of this severity and this one is
+    /// new.
     pub(super) fn annotate(&self, severity: &str, properties: &str, title: &str, text: &str) {
         let text: String = text.chars().take(ANNOTATION_LENGTH).collect();
         let title = command_property(title);
@@ -82,7 +84,7 @@ impl Fence {
         }
     }
 
-    /// Something that must not be taken for a command.
+    /// Prints a line that must not be processed as a command.
     pub(super) fn line(&self, line: &str) {
         let mut is_closed = self.is_closed.lock().unwrap_or_else(PoisonError::into_inner);
         let mut out = io::stdout().lock();
@@ -115,7 +117,7 @@ fn command_property(text: &str) -> String {
     command_data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// Without `.` and `..`, by the text alone.
+/// Resolves `.` and `..` without reading the file system.
 fn normal(path: &Path) -> PathBuf {
     path.components().fold(PathBuf::new(), |mut done, part| {
         match part {

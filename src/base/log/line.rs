@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-/// A closed pipe (`| head`) is no reason to stop an apply half way.
+/// Ignores errors: a closed pipe (`| head`) must not stop an apply.
 pub(super) fn write_line(out: &mut impl Write, line: &str) {
     let _ = writeln!(out, "{line}");
 }

@@ -1,8 +1,8 @@
-//! What people read while a run goes on. Narration goes to standard error and what was asked for
-//! (Terraform's own words, tables, JSON) to standard output; on Actions all goes to standard
-//! output, because the runner keeps no order between two. Every line passes the redactor. On
-//! Actions every line but our own commands stands between `::stop-commands::` and its token, so
-//! that nothing that a program prints, or a file is called, can command the runner.
+//! The output of a run. Narration goes to standard error, and results (Terraform's output, tables,
+//! JSON) go to standard output. On Actions everything goes to standard output, because the runner
+//! keeps no order between the two. Every line passes the redactor. On Actions every line except
+//! cdflow's own commands is printed between `::stop-commands::` and its token, so that neither a
+//! program's output nor a file name can command the runner.
 
 use std::{
     borrow::Cow,
@@ -12,7 +12,7 @@ use std::{
 };
 
 use self::{
-    actions::{Fence, command_data},
+    actions::{RunnerCommands, command_data},
     line::write_line,
 };
 use super::{
@@ -27,17 +27,17 @@ mod progress;
 #[derive(Clone)]
 pub(crate) struct Log {
     pub(crate) redactor: Redactor,
-    /// 0 is normal; 1 tells what was chosen and why; 2 and more tell each program that is started.
+    /// 0 is normal; 1 also shows decisions and their reasons; 2 also shows each started program.
     verbosity: u8,
     color: bool,
-    /// Standard output is another program's: what is for people goes to standard error.
+    /// Standard output is read by another program, so everything for people goes to standard error.
     narrates_all: bool,
     /// Standard error is a terminal: a progress line may be drawn over.
     terminal: bool,
-    /// What each line begins with, where several things are done at once.
+    /// The prefix of each line if several tasks run at once.
     label: Option<Arc<str>>,
     /// On GitHub Actions: its commands for warnings and errors.
-    actions: Option<Arc<Fence>>,
+    actions: Option<Arc<RunnerCommands>>,
 }
 
 #[derive(Clone, Copy)]
@@ -60,36 +60,35 @@ impl Log {
             narrates_all: false,
             terminal,
             label: None,
-            actions: actions.then(|| Arc::new(Fence::open(None))),
+            actions: actions.then(|| Arc::new(RunnerCommands::open(None))),
         }
     }
 
-    /// The same log, of a run in this checkout.
+    /// Returns the log with the checkout of the run.
     pub(crate) fn in_workspace(mut self, workspace: Option<&str>) -> Self {
         let workspace = workspace
             .map(|path| std::fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path)));
-        self.actions = self.actions.map(|_| Arc::new(Fence::open(workspace)));
+        self.actions = self.actions.map(|_| Arc::new(RunnerCommands::open(workspace)));
         self
     }
 
-    /// The same log, as the inputs want it.
+    /// Returns the log with the settings of the inputs.
     pub(crate) fn with(self, verbosity: u8, no_color: bool) -> Self {
         Self { verbosity, color: self.color && !no_color, ..self }
     }
 
     fn unfold(&self) {
-        if let Some(fence) = &self.actions {
-            fence.end_group();
+        if let Some(runner) = &self.actions {
+            runner.end_group();
         }
     }
 
-    /// The same log, with the output of programs as a part of the narration, or on standard output
-    /// as always.
+    /// Returns a log that prints the output of programs with the narration, or on standard output.
     pub(crate) fn narrating_all(&self, narrates_all: bool) -> Self {
         Self { narrates_all, ..self.clone() }
     }
 
-    /// The same log, of one of several things that are done at once.
+    /// Returns the log of one of several tasks that run at once.
     pub(crate) fn labelled(&self, label: &str) -> Self {
         Self { label: Some(label.into()), ..self.clone() }
     }
@@ -101,11 +100,11 @@ impl Log {
         }
     }
 
-    /// The end of a run: steps after ours must be heard again.
+    /// Ends the log: the runner processes commands of the following steps again.
     pub(crate) fn finish(&self) {
         self.unfold();
-        if let Some(fence) = &self.actions {
-            fence.reopen(&mut fence.is_closed.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(runner) = &self.actions {
+            runner.reopen(&mut runner.is_closed.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 
@@ -114,24 +113,23 @@ impl Log {
         self.color && (self.actions.is_some() || io::stdout().is_terminal())
     }
 
-    /// A step begins. On Actions what follows is folded below its title, until the next step or the
-    /// end.
+    /// Starts a step. On Actions it is a group, which ends at the next step.
     pub(crate) fn step(&self, title: &str) {
-        // Folds of things that are done at once would be in one another.
-        if let Some(fence) = self.actions.as_ref().filter(|_| self.label.is_none()) {
-            return fence.group(&command_data(&self.redactor.apply(title)));
+        // Groups of tasks that run at once would interleave.
+        if let Some(runner) = self.actions.as_ref().filter(|_| self.label.is_none()) {
+            return runner.group(&command_data(&self.redactor.apply(title)));
         }
         self.narrate(&self.paint(Style::Bold, &format!("==> {title}")));
     }
 
-    /// What a step found or did.
+    /// Prints what a step found or did.
     pub(crate) fn note(&self, text: &str) {
         for line in text.lines() {
             self.narrate(&format!("    {line}"));
         }
     }
 
-    /// The good end of a run.
+    /// Prints the success message of a run.
     pub(crate) fn done(&self, text: &str) {
         if self.label.is_none() {
             self.unfold();
@@ -154,35 +152,35 @@ impl Log {
     }
 
     pub(crate) fn warning(&self, text: &str) {
-        self.told("warning", Style::Yellow, text, None);
+        self.report("warning", Style::Yellow, text, None);
     }
 
     pub(crate) fn error(&self, error: &Error) {
         self.unfold();
-        self.told("error", Style::Red, &error.to_string(), error.place());
+        self.report("error", Style::Red, &error.to_string(), error.place());
     }
 
-    /// What Terraform says of a line of code, shown by GitHub beside that line. Elsewhere its words
-    /// alone must do.
+    /// Annotates a line of code with a message from Terraform. Does nothing outside of GitHub
+    /// Actions.
     pub(crate) fn annotate(&self, is_error: bool, title: &str, text: &str, place: &FilePosition) {
-        let Some((fence, properties)) =
-            self.actions.as_ref().and_then(|fence| Some((fence, fence.place(place)?)))
+        let Some((runner, properties)) =
+            self.actions.as_ref().and_then(|runner| Some((runner, runner.place(place)?)))
         else {
             return;
         };
         let severity = if is_error { "error" } else { "warning" };
         let [title, text] = [title, text].map(|text| self.redactor.apply(text));
-        fence.annotate(severity, &properties, &title, &text);
+        runner.annotate(severity, &properties, &title, &text);
     }
 
-    fn told(&self, severity: &str, style: Style, text: &str, place: Option<&FilePosition>) {
+    fn report(&self, severity: &str, style: Style, text: &str, place: Option<&FilePosition>) {
         match &self.actions {
-            Some(fence) => {
+            Some(runner) => {
                 let properties =
-                    place.and_then(|place| fence.place(place)).map(|place| format!(" {place}"));
+                    place.and_then(|place| runner.place(place)).map(|place| format!(" {place}"));
                 let properties = properties.unwrap_or_default();
                 let text = self.with_label(text);
-                fence.command(&format!(
+                runner.command(&format!(
                     "::{severity}{properties}::{}",
                     command_data(&self.redactor.apply(&text))
                 ));
@@ -191,25 +189,25 @@ impl Log {
         }
     }
 
-    /// A document for another program: alone on standard output, and whole.
+    /// Prints a document for another program, alone on standard output.
     pub(crate) fn json(&self, document: &serde_json::Value) {
-        // `##[` would be a command to the runner wherever it stands; in JSON it can only stand in a string.
+        // The runner processes `##[` anywhere in a line; in JSON it can only occur in a string.
         let text = format!("{document:#}").replace("##[", "\\u0023#[");
         write_line(&mut io::stdout().lock(), &self.redactor.apply(&text));
     }
 
-    /// A line of a program that runs for us, or of what the user asked to see.
+    /// Prints a line of a program's output, or of a requested result.
     pub(crate) fn output(&self, line: &str) {
         let line = self.with_label(line);
         let line = self.redactor.apply(&line);
         match &self.actions {
-            Some(fence) => fence.line(&line),
+            Some(runner) => runner.line(&line),
             None if self.narrates_all => write_line(&mut io::stderr().lock(), &line),
             None => write_line(&mut io::stdout().lock(), &line),
         }
     }
 
-    /// A line of the standard error of a program that the user asked for.
+    /// Prints a line of the standard error of a program that the user started.
     pub(crate) fn error_output(&self, line: &str) {
         self.narrate(line);
     }
@@ -223,7 +221,8 @@ impl Log {
         }
     }
 
-    /// Only for words of ours, never around a secret that colour codes could split.
+    /// Adds colour. Use it only for fixed texts: colour codes could split a secret and hide it from
+    /// the redactor.
     fn paint(&self, style: Style, text: &str) -> String {
         if !self.color {
             return text.to_owned();

@@ -9,8 +9,8 @@ use std::{
 use super::Log;
 use crate::base::units::bytes_text;
 
-/// Drawn over on a terminal; elsewhere a plain line every ten seconds, so that a short transfer
-/// stays silent.
+/// Redraws one line on a terminal; otherwise prints a line every ten seconds, so that a short
+/// transfer prints nothing.
 pub(crate) struct TransferProgress<'a> {
     log: &'a Log,
     what: &'a str,
@@ -36,7 +36,7 @@ impl Log {
 }
 
 impl TransferProgress<'_> {
-    /// So many bytes more are done.
+    /// Adds `bytes` to the transferred bytes.
     pub(crate) fn advance(&self, bytes: u64) {
         let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);

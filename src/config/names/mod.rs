@@ -1,4 +1,4 @@
-//! Names that are refused, never repaired: two names must not collapse into one object.
+//! Names: parsed or rejected, never repaired, because two names must not become one object.
 
 use std::{fmt, str::FromStr};
 
@@ -10,7 +10,7 @@ mod image;
 
 pub(crate) use self::image::Image;
 
-/// Why a name was refused: which kind, the value (escaped), the rule, and one that would do.
+/// A rejected name: its kind, the escaped value, the rule and a valid example.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid {kind} `{value}`: expected {rule} (for example `{example}`)")]
 pub(crate) struct InvalidName {
@@ -26,8 +26,7 @@ impl From<InvalidName> for Error {
     }
 }
 
-/// A label of pull requests, where a file names one. GitHub knows none without a name: an empty one
-/// would be on no pull request.
+/// Parses a pull request label. Rejects an empty one, which no pull request can have.
 pub(crate) fn label<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {
@@ -95,7 +94,8 @@ name!(
             && text.starts_with(|c: char| c.is_ascii_alphanumeric())
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
     },
-    "1 to 128 letters, digits, `.`, `_` or `-`, starting with a letter or digit, as a Docker tag needs",
+    "1 to 128 letters, digits, `.`, `_` or `-`, starting with a letter or digit, as a Docker tag \
+     needs",
     "42-a1b2c3d"
 );
 
@@ -104,7 +104,8 @@ name!(
     Environment,
     "environment",
     |text| is_label(text) && !["default", "ledger"].contains(&text),
-    "1 to 63 lowercase letters, digits and inner `-`; no dots, because secret names are split at dots; `default` and `ledger` are reserved",
+    "1 to 63 lowercase letters, digits and inner `-`; no dots, because secret names are split at \
+     dots; `default` and `ledger` are reserved",
     "live"
 );
 
@@ -118,7 +119,7 @@ name!(
 );
 
 name!(
-    /// The deployable thing.
+    /// A deployable unit.
     Component,
     "component",
     |text| {
@@ -131,7 +132,7 @@ name!(
 );
 
 impl Component {
-    /// The rule for repositories of images is narrower.
+    /// Checks the stricter rule for names of image repositories.
     pub(crate) fn check_as_image(&self) -> Result<(), InvalidName> {
         let is_letter = |text: &str| text.starts_with(|c: char| c.is_ascii_lowercase());
         let is_part = |part: &str| {
@@ -161,19 +162,18 @@ impl Environment {
             .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
     }
 
-    /// Of a pull request's environment.
+    /// Returns the environment of a pull request.
     pub(crate) fn of_pull_request(number: u64) -> Self {
         Self(format!("pr-{number}"))
     }
 
-    /// The number of the pull request whose environment this is. `pr-007` is nobody's.
+    /// Returns the number of the pull request, or None for names such as `pr-007`.
     pub(crate) fn pull_request(&self) -> Option<u64> {
         let number = self.0.strip_prefix("pr-")?.parse().ok()?;
         (Self::of_pull_request(number) == *self).then_some(number)
     }
 
-    /// Whose configuration and secrets it has: its own, or those of `preview`, which all previews
-    /// share.
+    /// Returns the name of its configuration and secrets: `preview` for all previews, else its own.
     pub(crate) fn shared_name(&self) -> &str {
         if self.is_preview() { "preview" } else { &self.0 }
     }
@@ -186,7 +186,7 @@ fn is_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-/// A refused value for a message: escaped (it may be hostile) and cut.
+/// Escapes and shortens a rejected value, which may be hostile, for a message.
 fn shown(text: &str) -> String {
     let mut cut: String = text.chars().take(80).flat_map(char::escape_debug).collect();
     if text.chars().nth(80).is_some() {
@@ -299,7 +299,8 @@ mod tests {
                 text.parse::<Component>().map(|n| n.to_string()),
             ].into_iter().flatten() {
                 prop_assert_eq!(&accepted, &text);
-                prop_assert!(!accepted.contains(['/', '\\', '\0', ' ']) && !accepted.starts_with(['.', '-']));
+                prop_assert!(!accepted.contains(['/', '\\', '\0', ' ']));
+                prop_assert!(!accepted.starts_with(['.', '-']));
             }
         }
     }

@@ -7,13 +7,13 @@ use crate::{
         error::{Error, Result},
         spelling::nearest,
     },
-    config::{guards::Limits, identity::Layout, names::Environment},
+    config::{guards::GuardSettings, identity::Layout, names::Environment},
 };
 
 /// An account scheme with `{team}` filled in and every reference between its parts checked.
 #[derive(Clone, Debug)]
 pub(crate) struct AccountScheme {
-    /// As it was read, `{team}` not filled in: what a bundle carries.
+    /// The text as read, with `{team}` not filled in, which a bundle contains.
     pub(crate) raw: String,
     pub(crate) default_region: String,
     pub(crate) release_account: Account,
@@ -23,15 +23,15 @@ pub(crate) struct AccountScheme {
     pub(crate) lambda_buckets: BTreeMap<String, Storage>,
     pub(crate) backend: StateBackend,
     pub(crate) layout: Layout,
-    /// Where the scheme lies that this component shall use in the place of this one.
+    /// The location of the account scheme that replaces this one for the component.
     pub(crate) moved_to: Option<String>,
     /// `host[:port]`, where images go instead of to ECR.
     pub(super) image_registry: Option<String>,
     pub(crate) accounts: BTreeMap<String, Account>,
-    /// Limits of deploys that no cdflow.yml can loosen.
-    pub(crate) policy: Limits,
+    /// Deploy guards that cdflow.yml cannot override.
+    pub(crate) policy: GuardSettings,
     pub(super) environments: BTreeMap<String, String>,
-    /// Previews are where this environment is: cdflow.yml's `preview.account-environment`.
+    /// Previews use the account of this environment: cdflow.yml's `preview.account-environment`.
     pub(crate) previews: Option<Environment>,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Account {
     pub(crate) id: Option<String>,
     /// The role's name, assumed as `arn:aws:iam::<id>:role/<role>`. None in a local scheme only.
     pub(crate) role: Option<String>,
-    /// Assumed in place of `role` where nothing will be applied.
+    /// Assumed instead of `role` if nothing will be applied.
     pub(crate) plan_role: Option<String>,
     pub(crate) region: String,
 }
@@ -67,14 +67,14 @@ pub(crate) enum ImageRegistry {
 pub(crate) enum StateBackend {
     S3 {
         bucket: String,
-        /// S3's own lock object. None: not said, so wherever Terraform can (1.10).
+        /// Whether to lock with an S3 object. None: if Terraform supports it (1.10).
         use_lockfile: Option<bool>,
         dynamodb_table: Option<String>,
     },
     Local {
         directory: PathBuf,
     },
-    /// In each environment's account: a bucket that is found by its tag, and a table of one name.
+    /// A bucket found by its tag, and a table with a fixed name, in each environment's account.
     Classic {
         use_lockfile: Option<bool>,
     },
@@ -84,12 +84,12 @@ pub(crate) enum StateBackend {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Matched {
     ByName,
-    /// Only by `"*"`: a typing error would match as well.
+    /// Only by `"*"`, which a misspelled name matches too.
     ByDefault,
 }
 
 impl AccountScheme {
-    /// The environment that is named here and spelled nearly like `typed`, which is not.
+    /// Returns the known environment whose name is similar to the unknown `typed`.
     pub(crate) fn spelled_nearly(&self, typed: &Environment) -> Option<&str> {
         let is_named = typed.is_preview() || self.environments.contains_key(typed.as_str());
         let names = self.environments.keys().map(String::as_str).filter(|name| *name != "*");
@@ -116,7 +116,7 @@ impl AccountScheme {
         })
     }
 
-    /// The environment by whose name to look for it.
+    /// Returns the environment under whose name to look it up.
     pub(crate) fn listed_as<'e>(&'e self, environment: &'e Environment) -> &'e Environment {
         match &self.previews {
             Some(as_other)
@@ -139,15 +139,19 @@ impl AccountScheme {
         if multi_region {
             if self.lambda_buckets.is_empty() {
                 return Err(Error::input(
-                    "cdflow.yml says `multi-region: true`, but the account scheme has no `lambda-buckets`",
+                    "cdflow.yml says `multi-region: true`, but the account scheme has no \
+                     `lambda-buckets`",
                 )
                 .hint("add `lambda-buckets: {\"<region>\": \"<bucket>\"}` to the account scheme"));
             }
             return Ok(self.lambda_buckets.clone());
         }
         let place = self.lambda_bucket.clone().ok_or_else(|| {
-            Error::input("the account scheme has no `lambda-bucket`, which a component of type `lambda` needs")
-                .hint("add `lambda-bucket` to the account scheme")
+            Error::input(
+                "the account scheme has no `lambda-bucket`, which a component of type \
+                          `lambda` needs",
+            )
+            .hint("add `lambda-bucket` to the account scheme")
         })?;
         Ok(BTreeMap::from([(self.default_region.clone(), place)]))
     }
@@ -157,7 +161,10 @@ impl AccountScheme {
             (Some(host), _) => Ok(ImageRegistry::Host(host.clone())),
             (None, Some(id)) => Ok(ImageRegistry::Ecr { account_id: id.clone() }),
             (None, None) => Err(Error::input("the account scheme has no registry for images")
-                .why("its release account has no `id`, so it has no ECR, and there is no `image-registry`")
+                .why(
+                    "its release account has no `id`, so it has no ECR, and `image-registry` is \
+                      not set",
+                )
                 .hint("add `image-registry` to the account scheme, for instance localhost:5000")),
         }
     }

@@ -12,7 +12,7 @@ use crate::{
         spelling::nearest,
     },
     config::{
-        guards::Limits,
+        guards::GuardSettings,
         identity::Layout,
         location::{Location, rejected},
         names::{Component, Environment, Team},
@@ -20,7 +20,8 @@ use crate::{
 };
 
 impl AccountScheme {
-    /// `file` names the scheme in messages; `folder` is what `file:` places are relative to (None: they must be absolute).
+    /// Parses and checks a scheme. Messages start with `file`. `file:` paths are relative to
+    /// `folder`; without one they must be absolute.
     pub(crate) fn parse(
         file: &str,
         folder: Option<&Path>,
@@ -56,7 +57,7 @@ struct SchemeFile {
     terraform_backend: Option<FileBackend>,
     upgrade_account_scheme: Option<UpgradeKeys>,
     #[serde(default)]
-    policy: Limits,
+    policy: GuardSettings,
 }
 
 #[derive(Debug, Deserialize)]
@@ -274,7 +275,8 @@ impl SchemeChecker<'_> {
         }
     }
 
-    /// A host, with a port where it has one. Repositories are the components, so there is no path.
+    /// Checks a host with an optional port. A path is not allowed, because components name the
+    /// repositories.
     fn registry(&self, text: Option<String>) -> Result<Option<String>> {
         let Some(text) = text else { return Ok(None) };
         let (host, port) = text.split_once(':').unwrap_or((&text, "443"));
@@ -292,7 +294,7 @@ impl SchemeChecker<'_> {
             .hint("write a host and, if needed, a port, for example localhost:5000"))
     }
 
-    /// A bucket's name, or `file:<directory>`.
+    /// Parses a bucket name or `file:<directory>`.
     fn storage(&self, key: &str, text: &str) -> Result<Storage> {
         let Some(Location::File(path)) = Location::parse(text) else {
             let is_bucket = (3..=63).contains(&text.len())

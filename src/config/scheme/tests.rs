@@ -11,7 +11,8 @@ use crate::{
 pub(super) const AWS: &str = r#"{
   "accounts": {
     "prod": {"id": "012345678901", "role": "cdflow-{team}"},
-    "dev": {"id": "123456789012", "role": "cdflow", "region": "eu-central-1", "plan-role": "cdflow-plan"}
+    "dev": {"id": "123456789012", "role": "cdflow", "region": "eu-central-1",
+      "plan-role": "cdflow-plan"}
   },
   "release-account": "dev",
   "release-bucket": "acme-{team}-releases",
@@ -92,7 +93,7 @@ fn contradictions() {
         (
             "\"lambda-bucket\"",
             "\"lambda-bukcet\"",
-            "scheme.json:8:3: unknown key `lambda-bukcet`\n  -> did you mean `lambda-bucket`?",
+            "scheme.json:9:3: unknown key `lambda-bukcet`\n  -> did you mean `lambda-bucket`?",
         ),
     ] {
         let refused = message(&AWS.replace(from, to));
@@ -100,14 +101,15 @@ fn contradictions() {
     }
     let both = AWS.replacen(
         '{',
-        r#"{"classic-metadata-handling": true, "terraform-backend": {"type": "local", "path": "file:s"},"#,
+        r#"{"classic-metadata-handling": true,
+            "terraform-backend": {"type": "local", "path": "file:s"},"#,
         1,
     );
     assert!(message(&both).contains("both `classic-metadata-handling` and `terraform-backend`"));
 }
 
 #[test]
-fn whoever_is_listed_has_moved() {
+fn listed_teams_and_components_move() {
     let moved_to = |lists: &str| {
         let upgrade =
             format!("{{\"upgrade-account-scheme\": {{{lists} \"new-url\": \"s3://new/x.json\"}},");
@@ -139,7 +141,8 @@ fn a_classic_scheme_needs_no_state_bucket() {
 
 #[test]
 fn a_local_scheme_needs_no_ids() {
-    let local = r#"{"accounts": {"local": {}}, "release-account": "local", "release-bucket": "file:store",
+    let local = r#"{"accounts": {"local": {}}, "release-account": "local",
+            "release-bucket": "file:store",
         "lambda-bucket": "file:/lambdas", "default-region": "local", "environments": {"*": "local"},
         "terraform-backend": {"type": "local", "path": "file:state"}}"#;
     let scheme = parse(local).unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     base::error::{Error, Result},
-    config::guards::{Bounds, Effective, Source},
+    config::guards::{DeployGuards, DestroyGuard, Source},
     terraform::output::changes::{ChangeAction, Changes, ResourceChange},
 };
 
@@ -15,7 +15,7 @@ const SHOWN: usize = 20;
 /// with `Exit::Refused` if a guard keeps any other address.
 pub(crate) fn judge(
     changes: &Changes,
-    limits: &Effective,
+    limits: &DeployGuards,
     allowed: &[String],
 ) -> Result<Vec<String>> {
     let doomed: Vec<&ResourceChange> =
@@ -49,7 +49,7 @@ pub(crate) fn judge(
 /// Returns the labels of a pull request that together override the guards; empty if none do.
 pub(crate) fn labels(
     changes: &Changes,
-    limits: &Effective,
+    limits: &DeployGuards,
     allowed: &[String],
 ) -> BTreeSet<String> {
     let refusing =
@@ -58,7 +58,7 @@ pub(crate) fn labels(
 }
 
 /// Returns every address that the plan destroys despite a guard, as if each were allowed.
-pub(crate) fn overridden(changes: &Changes, limits: &Effective) -> Result<Vec<String>> {
+pub(crate) fn overridden(changes: &Changes, limits: &DeployGuards) -> Result<Vec<String>> {
     let doomed = changes.resources.iter().filter(|change| destroys(change.action));
     judge(changes, limits, &doomed.map(|change| change.address.clone()).collect::<Vec<_>>())
 }
@@ -73,13 +73,17 @@ pub(crate) fn shown(addresses: &[String]) -> String {
 }
 
 /// Returns the guards of each file that refuse the plan.
-fn refusing<'l>(changes: &Changes, limits: &'l Effective, allowed: &[String]) -> Vec<&'l Bounds> {
+fn refusing<'l>(
+    changes: &Changes,
+    limits: &'l DeployGuards,
+    allowed: &[String],
+) -> Vec<&'l DestroyGuard> {
     let others: Vec<&ResourceChange> = changes
         .resources
         .iter()
         .filter(|change| destroys(change.action) && !allowed.contains(&change.address))
         .collect();
-    let refuses = |bounds: &Bounds| {
+    let refuses = |bounds: &DestroyGuard| {
         let protects = |change: &&ResourceChange| {
             addresses(change).any(|address| bounds.protects(address, &change.kind))
         };
@@ -89,7 +93,7 @@ fn refusing<'l>(changes: &Changes, limits: &'l Effective, allowed: &[String]) ->
 }
 
 /// Adds which label would override the guards, if one is configured.
-fn by_label(refused: Error, changes: &Changes, limits: &Effective, allowed: &[String]) -> Error {
+fn by_label(refused: Error, changes: &Changes, limits: &DeployGuards, allowed: &[String]) -> Error {
     let bounds = refusing(changes, limits, allowed);
     if bounds.iter().all(|bounds| bounds.label.is_none()) {
         return refused;
@@ -122,7 +126,7 @@ fn destroys(action: ChangeAction) -> bool {
     matches!(action, ChangeAction::Delete | ChangeAction::Replace)
 }
 
-fn is_protected(change: &ResourceChange, limits: &Effective) -> bool {
+fn is_protected(change: &ResourceChange, limits: &DeployGuards) -> bool {
     addresses(change).any(|address| limits.protects(address, &change.kind))
 }
 
@@ -166,26 +170,27 @@ mod tests {
         Changes { resources: resources.collect(), ..Changes::default() }
     }
 
-    fn limits(max_destroy: Option<usize>, protect: &[&str]) -> Effective {
-        Effective { bounds: vec![bounds(max_destroy, protect)], ..Effective::default() }
+    fn limits(max_destroy: Option<usize>, protect: &[&str]) -> DeployGuards {
+        DeployGuards { bounds: vec![bounds(max_destroy, protect)], ..DeployGuards::default() }
     }
 
-    fn bounds(max_destroy: Option<usize>, protect: &[&str]) -> Bounds {
+    fn bounds(max_destroy: Option<usize>, protect: &[&str]) -> DestroyGuard {
         let protect = protect.iter().map(|it| it.parse().unwrap()).collect();
-        Bounds { max_destroy, protect, ..Bounds::default() }
+        DestroyGuard { max_destroy, protect, ..DestroyGuard::default() }
     }
 
     #[test]
     fn a_label_is_for_the_bounds_that_name_it() {
         let plan = changes(&[("db.main", ChangeAction::Delete), ("web.a", ChangeAction::Delete)]);
-        let ours = Bounds { label: Some("destroy".to_owned()), ..bounds(Some(0), &["db"]) };
-        let of_policy = |max_destroy, label: Option<&str>| Bounds {
+        let ours = DestroyGuard { label: Some("destroy".to_owned()), ..bounds(Some(0), &["db"]) };
+        let of_policy = |max_destroy, label: Option<&str>| DestroyGuard {
             source: Source::Policy,
             label: label.map(str::to_owned),
             ..bounds(max_destroy, &[])
         };
-        let needed = |policy: Bounds, allowed: &[&str]| {
-            let limits = Effective { bounds: vec![ours.clone(), policy], ..Effective::default() };
+        let needed = |policy: DestroyGuard, allowed: &[&str]| {
+            let limits =
+                DeployGuards { bounds: vec![ours.clone(), policy], ..DeployGuards::default() };
             let allowed: Vec<String> = allowed.iter().map(|it| (*it).to_owned()).collect();
             let refused = judge(&plan, &limits, &allowed).unwrap_err().to_string();
             (labels(&plan, &limits, &allowed).into_iter().collect::<Vec<_>>(), refused)
@@ -208,7 +213,7 @@ mod tests {
             labels == ["destroy", "org"] && refused.contains("the labels `destroy` and `org`"),
             "{refused}"
         );
-        let limits = Effective { bounds: vec![ours.clone()], ..Effective::default() };
+        let limits = DeployGuards { bounds: vec![ours.clone()], ..DeployGuards::default() };
         assert_eq!(overridden(&plan, &limits).unwrap(), ["db.main", "web.a"]);
         assert!(
             !judge(&plan, &limits.without_labels(), &[]).unwrap_err().to_string().contains("label")

@@ -3,7 +3,7 @@
 use crate::{
     base::error::{Error, Result},
     config::{
-        guards::Effective,
+        guards::DeployGuards,
         names::{Environment, Version},
     },
     context::Context,
@@ -99,7 +99,7 @@ pub(crate) async fn promoted(
     context: &Context,
     environment: &Environment,
     version: &Version,
-    limits: &Effective,
+    limits: &DeployGuards,
 ) -> Result<()> {
     if limits.requires.is_empty() {
         return Ok(());

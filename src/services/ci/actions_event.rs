@@ -1,5 +1,4 @@
-//! The parts of GitHub's event file that we use. It holds much more, which differs from event to
-//! event.
+//! The parts of GitHub's event file that cdflow reads.
 
 use std::fs;
 
@@ -24,22 +23,22 @@ pub(crate) struct Event {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Issue {
     pub(crate) number: u64,
-    /// Only there where the issue is a pull request.
+    /// Present only if the issue is a pull request.
     pub(crate) pull_request: Option<serde::de::IgnoredAny>,
 }
 
-/// The run whose end started ours.
+/// The workflow run whose end triggered this run.
 #[derive(Debug, Deserialize)]
 pub(crate) struct WorkflowRun {
-    /// What had started it.
+    /// The event that triggered it.
     pub(crate) event: String,
     pub(crate) head_sha: String,
     pub(crate) head_repository: Option<Repository>,
     pub(crate) actor: Option<GitHubAccount>,
 }
 
-/// An event about somebody's change must say whose; for others a runner without an event file will
-/// do.
+/// Reads the event file. Events about a change require it, because they must name its author; other
+/// events do not.
 pub(crate) fn read(environment: &ProcessEnv, name: &str) -> Result<Event> {
     let is_about_a_change =
         name.starts_with("pull_request") || ["workflow_run", "issue_comment"].contains(&name);
@@ -56,8 +55,15 @@ pub(crate) fn read(environment: &ProcessEnv, name: &str) -> Result<Event> {
         };
     };
     let trouble = |why: &dyn std::fmt::Display| {
-        Error::input(format!("cannot read the event file `{}`", path.escape_debug())).why(why).hint(format!(
-            "GITHUB_EVENT_PATH must name the JSON file in which the runner describes the event `{}`",
+        Error::input(format!(
+            "cannot read the event file \
+                              `{}`",
+            path.escape_debug()
+        ))
+        .why(why)
+        .hint(format!(
+            "GITHUB_EVENT_PATH must name the JSON file in which the runner describes the event \
+             `{}`",
             name.escape_debug()
         ))
     };

@@ -43,8 +43,8 @@ fn run_url(environment: &ProcessEnv) -> Option<String> {
 
 fn outsider(name: &str, event: &actions_event::Event) -> Option<Outsider> {
     match (name, &event.pull_request, &event.workflow_run, &event.issue) {
-        // Here also a branch of the repository itself is code that nobody has reviewed, run with
-        // the secrets of the base.
+        // For this event even a branch of the repository is unreviewed code that runs with the
+        // secrets of the base.
         ("pull_request_target", Some(change), ..) => Some(Outsider::Head {
             sha: change.head.sha.clone(),
             whose: format!("pull request #{}", change.number),
@@ -86,12 +86,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_pull_request_tells() {
+    fn facts_of_a_pull_request() {
         let repository = json!({ "id": 1, "full_name": "acme/checkout", "default_branch": "main" });
         let event = json!({
             "repository": repository,
             "pull_request": {
-                "number": 7, "state": "closed", "draft": true, "labels": [{ "name": "preview" }, { "name": "x" }], "user": { "login": "ada" },
+                "number": 7, "state": "closed", "draft": true,
+                "labels": [{ "name": "preview" }, { "name": "x" }], "user": { "login": "ada" },
                 "head": { "sha": "abc", "ref": "topic", "repo": repository },
                 "base": { "sha": "def", "ref": "main", "repo": repository },
             },
@@ -120,14 +121,14 @@ mod tests {
         assert!(!change.is_by_dependabot());
     }
 
-    /// Events carry much that we don't read, and read without it: only what is about a change must
-    /// say whose.
+    /// Unknown content of events is ignored; only events about a change must name its author.
     #[test]
     fn other_events() {
         for event in
             ["push", "schedule", "workflow_dispatch", "release", "deployment", "merge_group"]
         {
-            let content = json!({ "inputs": null, "ref": "refs/heads/main", "release": { "tag_name": "v1" } });
+            let content = json!({
+                "inputs": null, "ref": "refs/heads/main", "release": { "tag_name": "v1" } });
             let run =
                 run(event, &content, &[("GITHUB_REF_TYPE", "branch"), ("GITHUB_REF_NAME", "main")])
                     .unwrap();

@@ -1,4 +1,4 @@
-//! The version of a run that names none.
+//! The version of a release if the run does not name one.
 
 use super::run::{Run, short};
 use crate::{
@@ -6,13 +6,16 @@ use crate::{
     config::names::Version,
 };
 
-/// `head` is the commit that is checked out. The same when the run is run again, and never made of a title or a branch.
+/// Returns the version of a run with `head` checked out. A rerun gets the same version. Titles and
+/// branch names are not used.
 pub(crate) fn version(run: Option<&Run>, head: &str) -> Result<Version> {
     let (run, sha) = (run.ok_or_else(missing)?, short(head));
     if let Some(tag) = run.tag.as_deref().filter(|_| run.change.is_none()).and_then(of_tag) {
         return tag.parse().map_err(|error| {
-            Error::input(format!("the tag gives the release no version: {error}"))
-                .hint("name the version: `version:` in the step's `with:`, or VERSION on the command line")
+            Error::input(format!("the tag gives the release no version: {error}")).hint(
+                "name the version: `version:` in the step's `with:`, or VERSION on the \
+                       command line",
+            )
         });
     }
     let text = match (run.change, run.number) {
@@ -23,10 +26,13 @@ pub(crate) fn version(run: Option<&Run>, head: &str) -> Result<Version> {
     Ok(text.parse()?)
 }
 
-/// The refusal where nothing tells which version is meant.
+/// The error if no version can be derived.
 fn missing() -> Error {
     Error::input("the version is missing")
-        .why("it is taken from the tag, the pull request or the run's number, and there is none of these")
+        .why(
+            "it is taken from the tag, the pull request or the run's number, and there is none of \
+              these",
+        )
         .hint("name it: VERSION on the command line, or `version:` in the step's `with:`")
 }
 

@@ -1,5 +1,4 @@
-//! Code of outsiders never reaches the cloud: which runs are refused before anything is asked of
-//! it.
+//! Refuses runs of untrusted code before any access to the cloud.
 
 use super::run::{GitHubRun, Outsider};
 use crate::{
@@ -7,12 +6,12 @@ use crate::{
     services::{git::Head, github::PullRequest},
 };
 
-/// What is to become of a run.
+/// The decision about a run.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     Fine,
     Refused(Error),
-    /// Fine if this pull request is not a fork's; only GitHub can tell.
+    /// Allowed if this pull request is not from a fork, which only GitHub's API reveals.
     Ask {
         pull_request: u64,
     },
@@ -23,7 +22,7 @@ pub(crate) fn needs_head(run: &GitHubRun) -> bool {
     run.outsider.is_some()
 }
 
-/// `head` is what is checked out; None where that can't be told.
+/// Decides about a run. `head` is what is checked out, or None if unknown.
 pub(crate) fn judge(run: &GitHubRun, head: Option<&Head>) -> Verdict {
     match (&run.pull_request, &run.outsider) {
         (Some(change), None) if change.is_fork() => Verdict::Refused(of_fork(run, change)),
@@ -47,9 +46,9 @@ pub(crate) fn judge(run: &GitHubRun, head: Option<&Head>) -> Verdict {
     }
 }
 
-/// The head itself or a merge of it. Of an outsider's change nothing but the commit that GitHub
-/// started the run for will do, as it is: a rebased or squashed head has another name, and a merge
-/// that is not committed has none.
+/// The head itself or a merge of it. For a change from outside, only the unchanged commit that
+/// triggered the run is trusted: a rebased or squashed head has another hash, and an uncommitted
+/// merge has none.
 fn is_checked_out(sha: &str, run: &GitHubRun, head: Option<&Head>, is_from_outside: bool) -> bool {
     match head {
         Some(head) if !is_from_outside => {
@@ -75,18 +74,27 @@ fn of_fork(run: &GitHubRun, change: &PullRequest) -> Error {
     with_way_out(error, run)
 }
 
-/// The refusal on another CI than GitHub's.
+/// The refusal on CIs other than GitHub Actions.
 pub(crate) fn of_foreign_change(fork: &str) -> Error {
     Error::refused(format!("the run is for a change from a fork (`{}`)", fork.escape_debug()))
         .why("its code would run with access to the cloud, even if it is only planned")
         .hint("run only checks that need no cloud access, such as tests and `terraform validate`")
-        .hint("to deploy the change, review it, push it to a branch of the repository itself, and run it from there")
+        .hint(
+            "to deploy the change, review it, push it to a branch of the repository itself, and \
+               run it from there",
+        )
 }
 
 fn of_dependabot(change: &PullRequest) -> Error {
     Error::refused(format!("pull request #{} was opened by Dependabot", change.number))
-        .why("its code is not reviewed, so GitHub provides no secrets and cdflow does not access the cloud")
-        .hint("run only checks that need no cloud access, such as tests and `terraform validate`; deploy after the merge")
+        .why(
+            "its code is not reviewed, so GitHub provides no secrets and cdflow does not access \
+              the cloud",
+        )
+        .hint(
+            "run only checks that need no cloud access, such as tests and `terraform validate`; \
+               deploy after the merge",
+        )
 }
 
 fn checked_out(run: &GitHubRun, sha: &str, whose: &str, head: Option<&Head>) -> Error {
@@ -114,7 +122,8 @@ fn checked_out(run: &GitHubRun, sha: &str, whose: &str, head: Option<&Head>) -> 
 /// The refusal where GitHub says that a pull request comes from a fork, or says nothing.
 pub(crate) fn of_comment(run: &GitHubRun, pull_request: u64, why: &str) -> Error {
     let error = Error::refused(format!(
-        "a comment on pull request #{pull_request} started this run, and another commit than that of the run is checked out"
+        "a comment on pull request #{pull_request} started this run, and another commit than that \
+         of the run is checked out"
     ))
     .why(why);
     with_way_out(error, run)
@@ -122,7 +131,9 @@ pub(crate) fn of_comment(run: &GitHubRun, pull_request: u64, why: &str) -> Error
 
 fn with_way_out(error: Error, run: &GitHubRun) -> Error {
     let here = run.repository.as_ref().map_or("this repository".to_owned(), |it| format!("`{it}`"));
-    error.hint("run only checks that need no cloud access, such as tests and `terraform validate`").hint(format!(
-        "to deploy the change, review it, push it to a branch of {here}, and open the pull request from there"
+    error.hint("run only checks that need no cloud access, such as tests and `terraform \
+                validate`").hint(format!(
+        "to deploy the change, review it, push it to a branch of {here}, and open the pull request \
+         from there"
     ))
 }

@@ -1,5 +1,4 @@
-//! What a run stands on: the environment as it was, where to tell things, whether it was cancelled,
-//! which CI it belongs to, and how fast it may write to GitHub.
+//! The surroundings of a run: environment, log, cancellation, CI and the rate of writes to GitHub.
 
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// What a run of GitHub Actions knows besides; None elsewhere.
+    /// Returns the facts of a GitHub Actions run; None on other CIs.
     pub(crate) fn github(&self) -> Option<&GitHubRun> {
         self.run.as_deref()?.github.as_ref()
     }

@@ -1,5 +1,4 @@
-//! Which CI runs us, and what for: read once, from the environment and GitHub's event file, and
-//! from then on a value.
+//! The CI that runs cdflow: read once from the environment and GitHub's event file.
 
 mod actions_event;
 mod actions_run;
@@ -19,7 +18,7 @@ pub(crate) use self::{
 };
 use crate::base::{error::Result, process_env::ProcessEnv};
 
-/// None outside of any CI that we know.
+/// Returns None outside of the supported CIs.
 pub(crate) fn read(environment: &ProcessEnv) -> Result<Option<Run>> {
     if environment.get("GITHUB_ACTIONS") == Some("true") {
         return actions_run::read(environment).map(Some);

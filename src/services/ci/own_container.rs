@@ -1,17 +1,17 @@
-//! Which container we run in, if any: what the engine that started it calls it.
+//! The ID of the container that cdflow runs in.
 
 use std::fs;
 
 use crate::base::process_env::ProcessEnv;
 
-/// What an engine mounts into every container from a folder that it names by the container's ID,
-/// also where the container has the host's network and name.
+/// Files that an engine mounts into every container from a folder named by the container's ID, even
+/// with the host's network and name.
 const MOUNTED: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
-/// So long is an ID; its first twelve digits are the name that a container has without another.
+/// Length of an ID in hex digits; the first twelve are the default host name.
 const ID: usize = 64;
 const SHORT_ID: usize = 12;
 
-/// None outside of a container, or where nothing tells which it is.
+/// Returns None outside of a container, or if the ID is unknown.
 pub(crate) fn own_id(environment: &ProcessEnv) -> Option<String> {
     let [mounts, groups] =
         ["/proc/self/mountinfo", "/proc/self/cgroup"].map(|file| fs::read_to_string(file).ok());
@@ -37,7 +37,7 @@ fn id_in(text: &str) -> Option<&str> {
     text.split(['/', '-', '.']).find(|part| is_hex(part, ID))
 }
 
-/// Whether an engine could mean a container by this.
+/// Returns whether the text has the form of a container ID.
 pub(crate) fn is_id(text: &str) -> bool {
     is_hex(text, ID) || is_hex(text, SHORT_ID)
 }
@@ -57,7 +57,8 @@ mod tests {
     fn by_what_is_mounted() {
         let of_docker = format!(
             "633 632 0:49 / /proc rw,nosuid - proc proc rw\n\
-             640 629 254:1 /var/lib/docker/containers/{MINE}/hostname /etc/hostname rw,relatime - ext4 /dev/vda1 rw\n"
+             640 629 254:1 /var/lib/docker/containers/{MINE}/hostname /etc/hostname rw,relatime - \
+             ext4 /dev/vda1 rw\n"
         );
         assert_eq!(by_mounts(&of_docker), Some(MINE));
         let of_podman = format!(

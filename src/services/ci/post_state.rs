@@ -1,9 +1,8 @@
-//! What a step of the container Action leaves for the clean-up that follows it (`post-entrypoint`),
-//! through the runner.
+//! The state that a step of the container Action saves for its post step (`post-entrypoint`).
 //!
 //! The runner kills `docker run` ten seconds after a cancel, and the container goes on. While a run
-//! lasts, the step's state names its container; a run that has come to its end takes the name back.
-//! So a name that is left is a run that nobody has seen end.
+//! lasts, the step's state names its container; a run that ends clears the name. So a remaining
+//! name belongs to a run that did not end in time.
 
 use jiff::Timestamp;
 
@@ -16,7 +15,7 @@ use crate::{
 const CONTAINER: &str = "container";
 const CANCELLED: &str = "cancelled";
 
-/// Of the step that runs now.
+/// The state of the current step.
 #[derive(Clone)]
 pub(crate) struct Handover {
     environment: ProcessEnv,
@@ -24,17 +23,17 @@ pub(crate) struct Handover {
     container: Option<String>,
 }
 
-/// A run that nobody has seen end.
+/// A run that did not end before its post step.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct LeftBehind {
     pub(crate) container: String,
-    /// When it was told to stop, in seconds.
+    /// Time of the cancellation, in seconds since 1970.
     pub(crate) cancelled: Option<i64>,
 }
 
 impl Handover {
-    /// Outside of a container on Actions this does nothing, and so does all that follows; likewise
-    /// for what is no step.
+    /// Saves the container's ID. Does nothing outside of a container on Actions, or if this is not
+    /// a step; later calls then do nothing either.
     pub(crate) fn begin(environment: &ProcessEnv, log: &Log, is_step: bool) -> Self {
         let is_step = is_step
             && environment.get("GITHUB_ACTIONS") == Some("true")
@@ -69,7 +68,7 @@ impl Handover {
 }
 
 impl LeftBehind {
-    /// What the runner hands to the clean-up.
+    /// Reads the state that the runner passes to the post step.
     pub(crate) fn read(environment: &ProcessEnv) -> Option<Self> {
         let container =
             environment.get("STATE_container").filter(|id| own_container::is_id(id))?.to_owned();

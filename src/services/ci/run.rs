@@ -2,7 +2,7 @@
 
 use crate::services::github::{PullRequest, RepositoryName};
 
-/// Names of branches and people come from outside: they are shown, and nothing is made of them.
+/// Names of people and forks are untrusted: they are only displayed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Run {
     /// The commit that the run is for, in full. What is checked out may be another: git knows that.
@@ -13,10 +13,10 @@ pub(crate) struct Run {
     /// The number of the pull request, merge request or change.
     pub(crate) change: Option<u64>,
     pub(crate) actor: Option<String>,
-    /// The fork that the change comes from, where a CI says so by a variable; GitHub's event tells
-    /// more.
+    /// The fork of the change, on CIs that set a variable for it. GitHub's event has it in
+    /// `GitHubRun`.
     pub(crate) fork: Option<String>,
-    /// Where people see it.
+    /// The URL of the run.
     pub(crate) url: Option<String>,
     pub(crate) github: Option<GitHubRun>,
 }
@@ -28,23 +28,23 @@ pub(crate) struct GitHubRun {
     pub(crate) repository_id: Option<u64>,
     /// `push`, `pull_request`, …
     pub(crate) event: String,
-    /// GITHUB_SHA: for most events about somebody's change, the newest commit of the default
+    /// GITHUB_SHA: for most events about a change from outside, the newest commit of the default
     /// branch.
     pub(crate) sha: Option<String>,
     pub(crate) pull_request: Option<PullRequest>,
-    /// The change that an outsider made, for which a run that has secrets was started.
+    /// The change from outside that triggered this run, which has secrets.
     pub(crate) outsider: Option<Outsider>,
     pub(crate) run_id: Option<u64>,
     /// 1 for the first; counts up when the run is run again.
     pub(crate) attempt: u64,
 }
 
-/// A change by somebody who may not push here, for which a run that may hold secrets was started.
+/// A change by an author without push access, which triggered a run that may have secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outsider {
     /// Known to be one.
     Head { sha: String, whose: String },
-    /// A comment on this pull request: the event doesn't tell whose change it is.
+    /// A comment on this pull request: the event does not name the author of the change.
     Unknown { pull_request: u64 },
 }
 

@@ -47,8 +47,8 @@ impl RunnerFiles {
         }
     }
 
-    /// The step's outputs. What is secret or too long is left out: half an output would be a wrong
-    /// one.
+    /// Writes the step's outputs. Omits values that are secret or too long: a truncated output
+    /// would be wrong.
     pub(crate) fn write_outputs(&self, outputs: &[(&str, &str)]) -> Result<Vec<LeftOut>> {
         let Some(path) = &self.output else { return Ok(Vec::new()) };
         let mut room = OUTPUTS_LIMIT.saturating_sub(2 * size(path)?);
@@ -70,13 +70,14 @@ impl RunnerFiles {
         Ok(left_out)
     }
 
-    /// So many bytes may still be appended to the summary; None where there is none.
+    /// Returns the bytes that may still be appended to the summary; None without a summary.
     pub(crate) fn summary_room(&self) -> Result<Option<usize>> {
         let Some(path) = &self.summary else { return Ok(None) };
         Ok(Some(SUMMARY_LIMIT.saturating_sub(size(path)?)))
     }
 
-    /// Refuses what would not fit: the runner would drop the whole summary.
+    /// Appends to the summary. Fails if the text does not fit, because the runner would drop the
+    /// whole summary.
     pub(crate) fn append_summary(&self, markdown: &str) -> Result<()> {
         let Some(path) = &self.summary else { return Ok(()) };
         let masked = self.redactor.apply(markdown);
@@ -98,7 +99,7 @@ impl RunnerFiles {
     }
 }
 
-/// The value ends at the first line that is the delimiter: one that nobody can guess.
+/// Formats an entry. The value ends at the delimiter line, which must not be guessable.
 fn entry(name: &str, value: &str) -> Result<String> {
     let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
@@ -125,7 +126,7 @@ fn size(path: &Path) -> Result<usize> {
     }
 }
 
-/// A link in the file's place would lead our words into another file.
+/// Does not follow links, which would redirect the output into another file.
 fn append(path: &Path, text: &str) -> Result<()> {
     let open = || -> std::io::Result<File> {
         OpenOptions::new()

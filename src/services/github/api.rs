@@ -18,20 +18,20 @@ use crate::{
 
 /// Where GITHUB_API_URL is not set.
 const API: &str = "https://api.github.com";
-/// As whom a workflow's own token writes.
+/// The account of a workflow's own token.
 const ACTIONS_BOT: &str = "github-actions[bot]";
 
 pub(crate) struct Api {
     pub(crate) client: Client,
     pub(crate) repository: RepositoryName,
     graphql: String,
-    /// Once GitHub has told it.
+    /// Cached after the first request.
     me: OnceLock<String>,
 }
 
 impl Api {
-    /// Of the repository that the run is in. `token` is the input `github-token`; GITHUB_TOKEN will
-    /// do.
+    /// Connects to the repository of the run. `token` is the input `github-token`; the default is
+    /// GITHUB_TOKEN.
     pub(crate) fn of(host: &Host, token: Option<&Secret>) -> Result<Self, GitHubError> {
         let run = host.github();
         let repository = run.and_then(|run| run.repository.clone()).ok_or_else(|| {
@@ -67,8 +67,8 @@ impl Api {
         })
     }
 
-    /// Returns when a write would be sent at once: for who reads first, and must write before
-    /// others do.
+    /// Waits until a write would be sent at once, for callers that read first and must write before
+    /// others.
     pub(crate) async fn ready_to_write(&self) {
         self.client.pace.ready().await;
     }
@@ -85,9 +85,9 @@ impl Api {
             .await
     }
 
-    /// The merged ones of this repository that made just this commit: its head, or what the base
-    /// branch got by it. Forks have their commits in common, and GitHub may list pull requests of
-    /// another one, where others put the labels.
+    /// Returns the merged pull requests of this repository whose head or merge commit is `commit`.
+    /// Forks share commits, so GitHub may list pull requests of other repositories, where other
+    /// people set the labels.
     pub(crate) async fn merged_as(&self, commit: &str) -> Result<Vec<PullRequest>, GitHubError> {
         let doing = format!("read the pull requests of the commit {commit}");
         let route = self.route(&format!("/commits/{}/pulls", segment(commit)));
@@ -106,21 +106,21 @@ impl Api {
         Ok(merged.into_iter().filter(is_ours).collect())
     }
 
-    /// The numbers of all that are open.
+    /// Returns the numbers of all open pull requests.
     pub(crate) async fn open_pull_requests(&self) -> Result<Vec<u64>, GitHubError> {
         #[derive(Deserialize)]
         struct Numbered {
             number: u64,
         }
-        // Oldest first: one that is opened meanwhile comes last, and moves none from a page that is
-        // to come to one that was read.
+        // Oldest first: a pull request opened during the listing comes last, and does not shift the
+        // pages.
         let route = self.route("/pulls?state=open&sort=created&direction=asc");
         let call = Call::get(route, "list the open pull requests", "pull-requests: read");
         let open: Vec<Numbered> = self.client.list(call).await?;
         Ok(open.into_iter().map(|it| it.number).collect())
     }
 
-    /// The names of all files that a pull request changes; GitHub tells 3,000 at most.
+    /// Returns the names of the files that a pull request changes; GitHub lists at most 3,000.
     pub(crate) async fn changed_files(&self, number: u64) -> Result<Vec<String>, GitHubError> {
         #[derive(Deserialize)]
         struct ChangedFile {
@@ -133,15 +133,15 @@ impl Api {
         Ok(files.into_iter().map(|file| file.filename).collect())
     }
 
-    /// GitHub's number of the repository. That it answers tells a pull request that is gone from a
-    /// token that sees nothing.
+    /// Returns GitHub's id of the repository. An answer distinguishes a deleted pull request from a
+    /// token without access.
     pub(crate) async fn repository_id(&self) -> Result<u64, GitHubError> {
         let call = Call::get(self.route(""), "read the repository", "metadata: read");
         self.client.ask::<Repository>(call).await.map(|repository| repository.id)
     }
 
-    /// The login that our token writes as. The token of a workflow is a bot's, and only GraphQL
-    /// tells that to it.
+    /// Returns the login of the token's account. A workflow's token belongs to a bot, and only
+    /// GraphQL reveals it.
     pub(crate) async fn me(&self) -> Result<String, GitHubError> {
         if let Some(me) = self.me.get() {
             return Ok(me.clone());
@@ -171,7 +171,7 @@ impl Api {
     }
 }
 
-/// A name as a part of a route: tags and environments may hold anything.
+/// Percent-encodes a name for a route: tags and environments may contain any character.
 pub(crate) fn segment(name: &str) -> String {
     url::encode(name)
 }

@@ -43,7 +43,7 @@ pub(crate) struct Client {
     log: Log,
 }
 
-/// What is asked, and how to speak of it.
+/// A request, and its description for messages.
 pub(crate) struct Call<'a> {
     pub(crate) method: Method,
     /// `/repos/…`, or a URL that GitHub gave us.
@@ -53,9 +53,9 @@ pub(crate) struct Call<'a> {
     pub(crate) doing: &'a str,
     /// What a workflow's `permissions:` must have: `pull-requests: write`.
     pub(crate) needs: &'a str,
-    /// Asked twice it is as good as asked once.
+    /// Sending it twice has the same effect as once.
     is_repeatable: bool,
-    /// It is to change something: such requests keep a pace.
+    /// It changes something, so it is subject to the write rate.
     is_write: bool,
 }
 
@@ -75,7 +75,7 @@ struct HttpAnswer {
 #[derive(Debug, PartialEq, Eq)]
 enum AnswerMeaning {
     Good,
-    /// Nothing was done, and it may be asked again after a pause.
+    /// Nothing was done; retry after a pause.
     Wait(Duration),
     /// It may have been done.
     Unclear,
@@ -88,12 +88,12 @@ impl<'a> Call<'a> {
         Self { method, route, body: Body::None, doing, needs, is_repeatable, is_write }
     }
 
-    /// A POST that makes nothing that is in the way.
+    /// Marks a POST that is harmless if sent twice.
     pub(crate) fn repeatable(self) -> Self {
         Self { is_repeatable: true, ..self }
     }
 
-    /// A POST that makes nothing.
+    /// Marks a POST that changes nothing.
     pub(crate) fn question(self) -> Self {
         Self { is_repeatable: true, is_write: false, ..self }
     }
@@ -128,7 +128,7 @@ impl Client {
         let (origin, prefix) = origin_and_prefix.ok_or_else(|| {
             trouble(GitHubErrorKind::Invalid, format!("GITHUB_API_URL is `{}`", url.escape_debug()))
         })?;
-        // octocrab panics over a token that is no header.
+        // octocrab panics if the token is not a valid header value.
         if token.expose().is_empty() || !token.expose().bytes().all(|byte| byte.is_ascii_graphic())
         {
             return Err(trouble(
@@ -159,12 +159,12 @@ impl Client {
         parse(&call, &answer.body)
     }
 
-    /// Where nothing is answered.
-    pub(crate) async fn tell(&self, call: Call<'_>) -> Result<(), GitHubError> {
+    /// Sends a request whose response has no content.
+    pub(crate) async fn send_only(&self, call: Call<'_>) -> Result<(), GitHubError> {
         self.answer(&call).await.map(drop)
     }
 
-    /// All pages of a list.
+    /// Returns the items of all pages of a list.
     pub(crate) async fn list<T: DeserializeOwned>(
         &self,
         mut call: Call<'_>,
@@ -256,7 +256,7 @@ impl Client {
         Ok(HttpAnswer { status: parts.status, headers: parts.headers, body })
     }
 
-    /// A URL of GitHub's is taken only if it leads to GitHub: the token goes with it.
+    /// Accepts a URL from GitHub only if it leads to GitHub, because the token is sent to it.
     fn uri(&self, call: &Call<'_>) -> Result<Uri, GitHubError> {
         let is_route = call.route.starts_with('/');
         let full =
@@ -294,13 +294,13 @@ fn split(url: &str) -> Option<(Uri, String)> {
     Some((origin, prefix))
 }
 
-/// `uploads.github.com` beside `api.github.com`, and likewise below ghe.com.
+/// Returns `uploads.github.com` for `api.github.com`, and likewise below ghe.com.
 fn uploads(origin: &Uri) -> Uri {
-    let beside = || {
+    let sibling = || {
         let host = origin.authority()?.as_str().strip_prefix("api.")?;
         format!("{}://uploads.{host}", origin.scheme_str()?).parse().ok()
     };
-    beside().unwrap_or_else(|| origin.clone())
+    sibling().unwrap_or_else(|| origin.clone())
 }
 
 fn judge(answer: &HttpAnswer, now: SystemTime) -> AnswerMeaning {
@@ -342,7 +342,7 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// GitHub's own words and the request's id, by which its support finds it.
+/// Returns GitHub's message and the request's id, which its support needs.
 fn said(answer: &HttpAnswer) -> String {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let mut why = format!("HTTP {}", answer.status.as_u16());

@@ -47,15 +47,15 @@ impl From<CommentAnswer> for Comment {
 }
 
 impl Api {
-    /// All of a pull request (or an issue), oldest first.
+    /// Returns the comments of a pull request or issue, oldest first.
     pub(crate) async fn comments(&self, issue: u64) -> Result<Vec<Comment>, GitHubError> {
         let doing = format!("read the comments of #{issue}");
         let route = self.route(&format!("/issues/{issue}/comments"));
         self.client.list(Call::get(route, &doing, "pull-requests: read")).await
     }
 
-    /// Where GitHub's answer is lost, a comment of the same text by `author` (of `me`) is taken for
-    /// ours; otherwise a second one could come to stand there.
+    /// Creates a comment. If GitHub's response is lost, an identical comment by `author` (from
+    /// `me`) counts as this one, so that no duplicate is created.
     pub(crate) async fn create_comment(
         &self,
         issue: u64,
@@ -92,11 +92,11 @@ impl Api {
         self.client.ask(call.json(json!({ "body": body }))).await
     }
 
-    /// One that is gone already is fine.
+    /// Succeeds if the comment does not exist.
     pub(crate) async fn delete_comment(&self, id: u64) -> Result<(), GitHubError> {
         let doing = format!("delete the comment {id}");
         let route = self.route(&format!("/issues/comments/{id}"));
-        match self.client.tell(Call::new(Method::DELETE, route, &doing, NEEDS)).await {
+        match self.client.send_only(Call::new(Method::DELETE, route, &doing, NEEDS)).await {
             Err(trouble) if trouble.kind == GitHubErrorKind::NotFound => Ok(()),
             answered => answered,
         }

@@ -28,10 +28,10 @@ pub(crate) struct Deployment {
 pub(crate) struct NewDeployment<'a> {
     pub(crate) git_ref: &'a str,
     pub(crate) environment: &'a str,
-    /// It will go again.
+    /// The environment will be deleted.
     pub(crate) is_transient: bool,
     pub(crate) is_production: bool,
-    /// Ours: what tells it from others' in the same environment.
+    /// Identifies the deployment among others in the same environment.
     pub(crate) payload: Value,
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct NewStatus<'a> {
 }
 
 impl Api {
-    /// Says that `git_ref` is being deployed. A lost answer can be looked up by `payload`, which
+    /// Creates a deployment of `git_ref`. If the response is lost, it is found by `payload`, which
     /// should name the run.
     pub(crate) async fn create_deployment(
         &self,
@@ -68,7 +68,8 @@ impl Api {
         let call = Call::new(Method::POST, self.route("/deployments"), &doing, NEEDS);
         // By default GitHub would merge the default branch into the ref, and wait for every check.
         let body = json!({
-            "ref": git_ref, "environment": environment, "payload": payload, "transient_environment": new.is_transient,
+            "ref": git_ref, "environment": environment, "payload": payload,
+            "transient_environment": new.is_transient,
             "production_environment": new.is_production,
             "auto_merge": false, "required_contexts": [],
         });
@@ -80,9 +81,9 @@ impl Api {
         found.into_iter().find(|it| it.git_ref == git_ref && it.payload == payload).ok_or(lost)
     }
 
-    /// Which others it makes inactive is for the caller to say: GitHub would mind neither whose
-    /// they are nor, for transient and production environments, that they are there. Said twice it
-    /// stands there twice, which is better than a deployment that seems to go on for ever.
+    /// Sets the status of a deployment. GitHub's `auto_inactive` is off, because it ignores who
+    /// created the other deployments, and skips transient and production environments. A repeated
+    /// status appears twice, which is better than a deployment that never ends.
     pub(crate) async fn deployment_status(
         &self,
         deployment: u64,
@@ -98,11 +99,11 @@ impl Api {
             body[key] = url.into();
         }
         self.client
-            .tell(Call::new(Method::POST, route, &doing, NEEDS).json(body).repeatable())
+            .send_only(Call::new(Method::POST, route, &doing, NEEDS).json(body).repeatable())
             .await
     }
 
-    /// Of an environment, newest first.
+    /// Returns the deployments to an environment, newest first.
     pub(crate) async fn deployments(
         &self,
         environment: &str,
@@ -112,7 +113,7 @@ impl Api {
         self.client.list(Call::get(route, &doing, "deployments: read")).await
     }
 
-    /// What was said of it last; None where nothing was.
+    /// Returns the latest status, or None.
     pub(crate) async fn deployment_state(
         &self,
         deployment: u64,
@@ -128,12 +129,12 @@ impl Api {
         Ok(newest.into_iter().next().map(|said| said.state))
     }
 
-    /// One that is gone already is fine. A workflow's own token may not delete environments: that
-    /// needs an administrator's.
+    /// Deletes an environment; succeeds if it does not exist. This needs an administrator's token,
+    /// not a workflow's.
     pub(crate) async fn delete_environment(&self, environment: &str) -> Result<(), GitHubError> {
         let doing = format!("delete the GitHub environment `{environment}`");
         let route = self.route(&format!("/environments/{}", segment(environment)));
-        match self.client.tell(Call::new(Method::DELETE, route, &doing, NEEDS)).await {
+        match self.client.send_only(Call::new(Method::DELETE, route, &doing, NEEDS)).await {
             Err(trouble) if trouble.kind == GitHubErrorKind::NotFound => Ok(()),
             answered => answered,
         }

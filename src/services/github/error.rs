@@ -1,5 +1,5 @@
-//! What can go wrong with GitHub's API, said so that it can be mended. Whoever gets it warns and
-//! goes on, unless the call was the task itself.
+//! Errors of GitHub's API, with fixes. Callers warn and continue, unless the call was the task
+//! itself.
 
 use std::fmt;
 
@@ -15,20 +15,20 @@ pub(crate) struct GitHubError {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum GitHubErrorKind {
-    /// None was given, or GitHub does not know it (any more).
+    /// The token is missing, unknown or expired.
     NoToken,
-    /// The token may not; `permissions` are lines for the workflow's `permissions:`.
+    /// The token lacks permissions; `permissions` are lines for the workflow's `permissions:`.
     Forbidden {
         permissions: Vec<String>,
     },
     NotFound,
-    /// There is no repository to ask about.
+    /// GITHUB_REPOSITORY is not set.
     NoRepository,
-    /// GitHub refuses what we sent, or we what it sent.
+    /// GitHub rejected the request, or the response is invalid.
     Invalid,
     /// Too many requests, for longer than we wait.
     Limited,
-    /// No answer, or none that says anything. What was asked for may have been done.
+    /// No usable response. The request may have been carried out.
     Unavailable,
 }
 
@@ -42,22 +42,26 @@ impl GitHubError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(match &self.kind {
-            GitHubErrorKind::NoToken => "set `github-token: ${{ github.token }}` in the step".to_owned(),
+        let fix = match &self.kind {
             GitHubErrorKind::Forbidden { permissions } => {
-                format!("add these permissions to the workflow's job:\n{}", block(permissions))
+                let block = block(permissions);
+                return Some(format!("add these permissions to the workflow's job:\n{block}"));
             }
-            GitHubErrorKind::NotFound => "check that it exists and that the token can read it".to_owned(),
+            GitHubErrorKind::NoToken => "set `github-token: ${{ github.token }}` in the step",
+            GitHubErrorKind::NotFound => "check that it exists and that the token can read it",
             GitHubErrorKind::NoRepository => {
-                "run this on GitHub Actions, or set GITHUB_ACTIONS=true, GITHUB_REPOSITORY=owner/name and GITHUB_TOKEN"
-                    .to_owned()
+                "run this on GitHub Actions, or set GITHUB_ACTIONS=true, \
+                 GITHUB_REPOSITORY=owner/name and GITHUB_TOKEN"
             }
             GitHubErrorKind::Invalid => return None,
-            GitHubErrorKind::Limited | GitHubErrorKind::Unavailable => "retry later; see githubstatus.com for outages".to_owned(),
-        })
+            GitHubErrorKind::Limited | GitHubErrorKind::Unavailable => {
+                "retry later; see githubstatus.com for outages"
+            }
+        };
+        Some(fix.to_owned())
     }
 
-    /// For where other things can fail as well.
+    /// Converts to the general error, with its exit code.
     pub(crate) fn into_error(self) -> Error {
         let exit = match self.kind {
             GitHubErrorKind::NoToken | GitHubErrorKind::Forbidden { .. } => Exit::Credentials,
@@ -83,8 +87,8 @@ impl fmt::Display for GitHubError {
     }
 }
 
-/// To paste. A job that names one permission loses all that it doesn't name, also that of reading
-/// its own code.
+/// Formats a block to paste. A job that sets one permission loses all others, including read access
+/// to its own code, so the block restores that.
 fn block(permissions: &[String]) -> String {
     let checkout = Some("contents: read".to_owned())
         .filter(|_| !permissions.iter().any(|it| it.starts_with("contents:")));
@@ -92,9 +96,9 @@ fn block(permissions: &[String]) -> String {
     format!("     permissions:\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
 
-/// The lines for what GitHub says it would have accepted: `issues=write; pull_requests=write` are
-/// alternatives,
-/// `contents=read,issues=write` are needed together. `usual` is the line where it says nothing that a workflow can give.
+/// Returns the lines for the permissions that GitHub would have accepted: `issues=write;
+/// pull_requests=write` are alternatives, `contents=read,issues=write` are needed together. `usual`
+/// is returned if GitHub names none that a workflow can grant.
 pub(crate) fn permissions(accepted: Option<&str>, usual: &str) -> Vec<String> {
     const OF_WORKFLOWS: [&str; 12] = [
         "actions",

@@ -1,5 +1,4 @@
-//! GitHub: what the runner reads from us (files), and its API. Trouble with the API is a value of
-//! its own, because it hardly ever is the run's failure.
+//! GitHub's API. Its errors have their own type, because they rarely make a run fail.
 
 mod account;
 mod api;

@@ -6,7 +6,7 @@ use crate::config::names::Component;
 /// GitHub takes 125,000 characters.
 const LIMIT: usize = 125_000;
 
-/// What is told of a component, in order: `("image", "repo@sha256:…")`.
+/// The facts about a component, in order: `("image", "repo@sha256:…")`.
 pub(crate) struct Section<'a> {
     pub(crate) component: &'a Component,
     pub(crate) rows: Vec<(String, String)>,
@@ -36,7 +36,7 @@ impl Section<'_> {
         if text.chars().count() > LIMIT { format!("{}\n", self.markdown()) } else { text }
     }
 
-    /// The text with this section in the place of an older one, or at its end.
+    /// Returns the text with this section appended, or replaced if it exists.
     pub(crate) fn put_into(&self, text: &str) -> String {
         let found = text.find(&self.begin()).and_then(|start| {
             let end = start + text[start..].find(&self.end())? + self.end().len();
@@ -54,7 +54,7 @@ fn cell(text: &str) -> String {
     text.replace(['\n', '\r'], " ").replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;")
 }
 
-/// As it stands, whatever it holds. In a table a `|` is escaped even within code.
+/// Formats code with any content. In a table, `|` is escaped even within code.
 fn code(text: &str) -> String {
     let text = text.replace(['\n', '\r'], " ").replace('|', "\\|");
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();

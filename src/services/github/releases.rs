@@ -1,4 +1,4 @@
-//! Releases of a repository, and the files that hang on them.
+//! GitHub releases and their assets.
 
 use bytes::Bytes;
 use hyper::Method;
@@ -49,7 +49,7 @@ struct Notes {
 }
 
 impl Api {
-    /// None where the tag has no release.
+    /// Returns None if the tag has no release.
     pub(crate) async fn release_by_tag(
         &self,
         tag: &str,
@@ -62,8 +62,8 @@ impl Api {
         }
     }
 
-    /// One that is there already, because an answer was lost or another run was faster, is returned
-    /// as it is.
+    /// Creates a release. Returns an existing one unchanged, for example if a response was lost or
+    /// another run was faster.
     pub(crate) async fn create_release(
         &self,
         new: &NewRelease<'_>,
@@ -92,7 +92,7 @@ impl Api {
         self.client.ask(call.json(json!({ "body": body }))).await
     }
 
-    /// What was merged since the release before, in Markdown.
+    /// Returns the changes since the previous release, in Markdown.
     pub(crate) async fn generate_notes(&self, tag: &str) -> Result<String, GitHubError> {
         let doing = format!("generate release notes for `{}`", tag.escape_debug());
         let call = Call::new(Method::POST, self.route("/releases/generate-notes"), &doing, NEEDS);
@@ -112,7 +112,7 @@ impl Api {
             .await
     }
 
-    /// GitHub keeps one file of a name: another one must be deleted first.
+    /// Uploads an asset. Names are unique: an existing asset must be deleted first.
     pub(crate) async fn upload_asset(
         &self,
         release: &GitHubRelease,
@@ -130,7 +130,7 @@ impl Api {
     pub(crate) async fn delete_asset(&self, id: u64) -> Result<(), GitHubError> {
         let doing = format!("delete the file {id} of the GitHub release");
         let route = self.route(&format!("/releases/assets/{id}"));
-        match self.client.tell(Call::new(Method::DELETE, route, &doing, NEEDS)).await {
+        match self.client.send_only(Call::new(Method::DELETE, route, &doing, NEEDS)).await {
             Err(trouble) if trouble.kind == GitHubErrorKind::NotFound => Ok(()),
             answered => answered,
         }

@@ -170,8 +170,10 @@ async fn a_missing_permission_is_named_to_be_pasted() {
     );
     assert_eq!(
         trouble.to_string(),
-        "failed to comment on #7: HTTP 403, Resource not accessible by integration (request C0DE:1234:ABCD)\n  \
-         -> add these permissions to the workflow's job:\n     permissions:\n       contents: read\n       pull-requests: write"
+        "failed to comment on #7: HTTP 403, Resource not accessible by integration (request \
+         C0DE:1234:ABCD)\n  \
+         -> add these permissions to the workflow's job:\n     permissions:\n       contents: \
+         read\n       pull-requests: write"
     );
     let trouble = api_with(&github, "ghs_unknown").unwrap().pull_request(7).await.unwrap_err();
     assert_eq!(trouble.kind, GitHubErrorKind::NoToken);
