@@ -4,8 +4,8 @@
 use crate::support::Project;
 
 /// Returns the commands that the runner would execute. A line that starts with `::` after white
-/// space is a command, and so is `##[` anywhere. After `::stop-commands::<token>` only `::<token>::`
-/// is one.
+/// space is a command, and so is `##[` anywhere. After `::stop-commands::<token>` only
+/// `::<token>::` is one.
 fn commands(stdout: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut stopped: Option<String> = None;

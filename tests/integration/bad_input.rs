@@ -497,7 +497,8 @@ fn terraform_is_missing_too_old_or_another() {
         with_tools(["deploy", "live", "1"]),
         2,
         &[
-            "terraform 1.6.0 is older than the version that made the release: the release was initialized with 1.",
+            "terraform 1.6.0 is older than the version that made the release: the release was \
+            initialized with 1.",
             "first in PATH",
         ],
     );

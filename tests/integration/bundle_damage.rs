@@ -96,7 +96,8 @@ fn a_replaced_release() {
     project.edit("config/live.json", "Good day", "Evil day").commit("Evil");
     project.release("1");
     let says = [
-        "release 1 has changed since it was deployed to `live`: the ledger records the bundle digest ",
+        "release 1 has changed since it was deployed to `live`: the ledger records the bundle \
+        digest ",
         "-> find out who replaced a published release",
     ];
     project.refuses(["deploy", "live", "1"], 9, &says);

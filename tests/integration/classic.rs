@@ -213,8 +213,8 @@ fn a_table_that_can_not_lock_is_refused() {
     project.release("1");
     let output = project.cdflow(["deploy", "ci", "1"]).run();
     output.fails(2).stderr_has(&format!(
-        "the table `terraform_locks` of account {account}, {REGION} cannot be used for locks: its key is \
-        not `LockID`"
+        "the table `terraform_locks` of account {account}, {REGION} cannot be used for locks: its \
+        key is not `LockID`"
     ));
     assert!(aws.keys(&bucket).is_empty());
 }

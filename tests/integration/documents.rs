@@ -247,7 +247,8 @@ fn the_migration_guide_is_complete() {
 fn action_yml_its_page_and_the_program_have_the_same_inputs() {
     let declared = names_of(&action_yml()["inputs"]);
     assert_eq!(column(section(&read("docs/github-actions.md"), "## Inputs")), declared);
-    // The other direction, that every input of the program is declared, is tested in src/cli/action.rs.
+    // The other direction, that every input of the program is declared, is tested in
+    // src/cli/action.rs.
     for input in declared.iter().filter(|input| *input != "command") {
         let output = cdflow([""; 0])
             .env("INPUT_COMMAND", "status")

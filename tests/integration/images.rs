@@ -113,8 +113,8 @@ fn doctor_looks_at_the_engine_and_at_who_may_push() {
     let absent = in_lab(&local, &["doctor"]).run();
     absent.fails(2).stdout_has("cannot push images to `localhost:5999/docker-doctor-local`");
     absent.stdout_has(
-        "start a registry, because nothing listens there: docker run --detach --publish 127.0.0.1:5999:5000 \
-        registry:2",
+        "start a registry, because nothing listens there: docker run --detach --publish \
+        127.0.0.1:5999:5000 registry:2",
     );
     local.edit("account-scheme.json", "localhost:5999", Lab::LOCAL);
     in_lab(&local, &["doctor"])

@@ -148,8 +148,8 @@ impl Failure {
     fn hint(&self, region: &str) -> Option<String> {
         if let Some(real) = self.other_region(region) {
             return Some(format!(
-                "correct the region in the account scheme (for the scheme's own bucket: AWS_REGION): \
-                 the bucket is in region `{real}`, the configured region is `{region}`"
+                "correct the region in the account scheme (for the scheme's own bucket: \
+                 AWS_REGION): the bucket is in region `{real}`, the configured region is `{region}`"
             ));
         }
         let hint = match self.code.as_deref() {
@@ -255,8 +255,8 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "`s3://b/k` can't be read: PermanentRedirect (HTTP 301, region eu-west-1)\n  \
-             -> correct the region in the account scheme (for the scheme's own bucket: AWS_REGION): \
-             the bucket is in region `us-east-2`, the configured region is `eu-west-1`"
+             -> correct the region in the account scheme (for the scheme's own bucket: \
+             AWS_REGION): the bucket is in region `us-east-2`, the configured region is `eu-west-1`"
         );
     }
 

@@ -73,7 +73,8 @@ mod tests {
             service: service.map(str::to_owned),
             scope: scope.map(str::to_owned),
         };
-        let header = "bearer realm=\"https://auth/token?x=1\", service=\"r.io\",scope=\"repository:a/b:pull,push\"";
+        let header = "bearer realm=\"https://auth/token?x=1\", \
+        service=\"r.io\",scope=\"repository:a/b:pull,push\"";
         assert_eq!(
             Challenge::parse(header),
             Some(bearer(Some("r.io"), Some("repository:a/b:pull,push")))

@@ -69,7 +69,10 @@ async fn push(repository: &str, reference: &str, label: &str) -> String {
     let put =
         client.put(format!("{place}&digest={digest}")).body(config.clone()).send().await.unwrap();
     assert_eq!(put.status(), 201);
-    let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "size": config.len(), "digest": digest});
+    let config = json!({
+        "mediaType": "application/vnd.oci.image.config.v1+json", "size": config.len(),
+        "digest": digest,
+    });
     let manifest =
         json!({"schemaVersion": 2, "mediaType": OCI, "config": config, "layers": []}).to_string();
     put_manifest(repository, reference, OCI, manifest).await
@@ -133,8 +136,10 @@ async fn an_image_and_an_index_are_read_with_their_labels() {
 
     let size = 2;
     let images = json!([
-        {"mediaType": OCI, "size": size, "digest": push("team/app", "", "attested").await, "platform": {"os": "unknown", "architecture": "unknown"}},
-        {"mediaType": OCI, "size": size, "digest": digest, "platform": {"os": "linux", "architecture": "arm64"}},
+        {"mediaType": OCI, "size": size, "digest": push("team/app", "", "attested").await,
+            "platform": {"os": "unknown", "architecture": "unknown"}},
+        {"mediaType": OCI, "size": size, "digest": digest,
+            "platform": {"os": "linux", "architecture": "arm64"}},
     ]);
     let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": images}).to_string();
     let digest = put_manifest("team/app", "many", INDEX, index).await;

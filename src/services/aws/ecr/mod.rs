@@ -481,8 +481,12 @@ mod tests {
             .send()
             .await
             .unwrap();
-        let rule = json!({"rules": [{"rulePriority": 1, "selection": {"tagStatus": "untagged", "countType":
-            "imageCountMoreThan", "countNumber": 1}, "action": {"type": "expire"}}]});
+        let selection = json!({
+            "tagStatus": "untagged", "countType": "imageCountMoreThan", "countNumber": 1,
+        });
+        let rule = json!({"rules": [
+            {"rulePriority": 1, "selection": selection, "action": {"type": "expire"}},
+        ]});
         let put = ecr
             .client
             .put_lifecycle_policy()

@@ -131,11 +131,13 @@ mod tests {
             ),
             (
                 PushRejection::Missing,
-                "name unknown: The repository with name 'x' does not exist in the registry with id '1'",
+                "name unknown: The repository with name 'x' does not exist in the registry with id \
+                '1'",
             ),
             (
                 PushRejection::Immutable,
-                "tag invalid: The image tag 'latest' already exists in the 'x' repository and cannot be overwritten because the repository is immutable.",
+                "tag invalid: The image tag 'latest' already exists in the 'x' repository and \
+                cannot be overwritten because the repository is immutable.",
             ),
             (PushRejection::Trouble, "toomanyrequests: Rate exceeded"),
             (PushRejection::Trouble, "received unexpected HTTP status: 503 Service Unavailable"),

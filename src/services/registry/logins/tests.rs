@@ -109,16 +109,21 @@ async fn the_config_of_the_home_folder() {
 #[tokio::test]
 async fn helpers_are_asked_when_needed() {
     let config = folder(
-        r#"{"credsStore": "all", "credHelpers": {"https://own.example": "own", "bad.example": "bad"}}"#,
+        r#"{"credsStore": "all",
+            "credHelpers": {"https://own.example": "own", "bad.example": "bad"}}"#,
     );
     let bin = config.path();
     helper(
         bin,
         "own",
-        r#"read key; printf '{"ServerURL":"x","Username":"%s","Secret":"own-password%s"}' "$key" "$1$TOKEN""#,
+        r#"read key
+printf '{"ServerURL":"x","Username":"%s","Secret":"own-password%s"}' "$key" "$1$TOKEN""#,
     );
     helper(bin, "bad", "echo broken; exit 1");
-    let list = r#"[ "$1" = list ] && { printf '{"https://index.docker.io/v1/": "u", "gone.example": "u"}'; exit; }
+    let list = r#"if [ "$1" = list ]; then
+    printf '{"https://index.docker.io/v1/": "u", "gone.example": "u"}'
+    exit
+fi
 read key
 case $key in https://index.docker.io/v1/) printf '{"Username":"<token>","Secret":"hub-token"}';;
 *) echo "credentials not found in native keychain"; exit 1;; esac"#;

@@ -229,8 +229,9 @@ async fn a_dropped_upload_leaves_nothing() {
                 moving.notify_one()
             }
         };
+        let content = Content::Bytes(bytes(60 * MIB, 0));
         tokio::select! {
-            put = store.put_new("x", Content::Bytes(bytes(60 * MIB, 0)), &metadata, &notify) => panic!("{put:?}"),
+            put = store.put_new("x", content, &metadata, &notify) => panic!("{put:?}"),
             () = moving.notified() => {}
         }
         store.settle().await.unwrap();
@@ -276,8 +277,9 @@ async fn an_abort_that_fails_is_reported() {
     let (notify, metadata) = (|_| moving.notify_one(), metadata());
     let failing =
         through(&store, first(9, "DELETE", "", || refusal("403 Forbidden", "AccessDenied"))).await;
+    let content = Content::Bytes(bytes(60 * MIB, 0));
     tokio::select! {
-        put = failing.put_new("x", Content::Bytes(bytes(60 * MIB, 0)), &metadata, &notify) => panic!("{put:?}"),
+        put = failing.put_new("x", content, &metadata, &notify) => panic!("{put:?}"),
         () = moving.notified() => {}
     }
     let text = failing.settle().await.unwrap_err().to_string();
@@ -497,8 +499,8 @@ async fn refusals_are_understood() {
     assert_eq!(moved.exit(), Exit::Input);
     assert!(
         moved.to_string().contains(
-            "-> correct the region in the account scheme (for the scheme's own bucket: AWS_REGION): \
-             the bucket is in region `us-east-2`, the configured region is `eu-west-1`"
+            "-> correct the region in the account scheme (for the scheme's own bucket: \
+             AWS_REGION): the bucket is in region `us-east-2`, the configured region is `eu-west-1`"
         ),
         "{moved}"
     );
