@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-echo 'make demo: needs Rust, a C compiler, git and Terraform; the first build takes about MINUTES minutes on 2 cores, later ones seconds'
+echo 'make demo: needs Rust, a C compiler, git and Terraform; the first build takes about five minutes on 2 cores, later ones seconds'
 lacks() {
     printf 'make demo: %s is missing\n  -> install it: %s\n' "$1" "$2" >&2
     exit 1

@@ -146,7 +146,7 @@ impl<'a> ReleaseImage<'a> {
         Ok((code.context(Profile::Release, &pinned.images)?, function::labels(&pinned.records)))
     }
 
-    async fn run_hook(&self, hook: &PathBuf) -> Result<()> {
+    async fn run_hook(&self, hook: &Path) -> Result<()> {
         let host = self.target.host;
         host.log.step("Run on-docker-build");
         let mut env = host.environment.for_docker();
