@@ -35,6 +35,7 @@ mod images;
 mod init;
 mod interrupt;
 mod lab;
+mod language;
 mod layers;
 mod migration;
 mod oidc;
