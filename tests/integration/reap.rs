@@ -114,8 +114,8 @@ fn reap_destroys_what_nobody_needs() {
         ("13", "kept: it belongs to another repository"),
         ("14", "kept: it was not created by `preview up`"),
         ("15", "kept: it has a state but no ledger: cdflow destroy pr-15 VERSION"),
-        ("16", "error: invalid ledger entry"),
-        ("17", "error: failed to read pull request #17"),
+        ("16", "not destroyed: invalid ledger entry"),
+        ("17", "not destroyed: failed to read pull request #17"),
     ];
     for (number, text) in expected {
         assert!(said_of[number].starts_with(text), "{number}: {said_of:?}");
@@ -177,7 +177,7 @@ fn github_is_asked_once_more_before_anything_is_destroyed() {
     reaped.fails(6).stdout_has("failed to reap 1 preview(s): pr-9");
     let said = said(&reaped);
     assert_eq!(said["8"], "kept: its pull request is open");
-    assert!(said["9"].starts_with("error: failed to read pull request #9"), "{said:?}");
+    assert!(said["9"].starts_with("not destroyed: failed to read pull request #9"), "{said:?}");
     assert_eq!(said["10"], "destroyed: its pull request is closed");
     assert_eq!(said["11"], "kept: the label `keep-preview` keeps it");
     for (number, runs) in [(7, 1), (8, 1), (9, 1), (10, 2), (11, 1)] {
@@ -290,7 +290,7 @@ fn not_found_alone_destroys_nothing() {
     reaped.fails(6);
     let said_of = said(&reaped);
     assert!(
-        said_of["7"].starts_with("error: failed to read pull request #7")
+        said_of["7"].starts_with("not destroyed: failed to read pull request #7")
             || said_of["7"].contains("failed to list")
     );
     assert_eq!(said_of["8"], "destroyed: its pull request is closed");
@@ -376,7 +376,7 @@ fn two_reaps_at_once() {
     });
     let ended = running.map(|running| running.wait());
     for output in &ended {
-        output.success().lacks("error:");
+        output.success().lacks("not destroyed:");
     }
     for number in &numbers {
         let environment = format!("pr-{number}");

@@ -212,7 +212,7 @@ impl fmt::Display for ReapOutcome {
             Self::WouldBeDestroyed(why) => write!(f, "would be destroyed: {why}"),
             Self::Destroyed(why) => write!(f, "destroyed: {why}"),
             Self::Locked => f.write_str("skipped: locked by another run"),
-            Self::Failed(error) => write!(f, "error: {}", error.story()),
+            Self::Failed(error) => write!(f, "not destroyed: {}", error.story()),
         }
     }
 }

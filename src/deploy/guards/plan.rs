@@ -198,13 +198,12 @@ mod tests {
         let (labels, refused) = needed(of_policy(Some(2), None), &[]);
         assert!(
             labels == ["destroy"]
-                && refused.contains("put the label `destroy` on its pull request"),
+                && refused.contains("add the label `destroy` to the pull request"),
             "{refused}"
         );
         let (labels, refused) = needed(of_policy(Some(1), None), &[]);
         assert!(
-            labels.is_empty()
-                && refused.contains("`policy` of the account scheme refuses it as well"),
+            labels.is_empty() && refused.contains("`policy` of the account scheme refuses it too"),
             "{refused}"
         );
         assert_eq!(needed(of_policy(Some(1), None), &["web.a"]).0, ["destroy"]);
