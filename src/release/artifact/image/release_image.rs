@@ -1,9 +1,6 @@
 //! The image of a release: adopted from the registry, or built.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use super::{
     name::{ImageName, registry_host},
