@@ -136,7 +136,7 @@ fn a_run_may_ask_for_another_terraform_than_the_file() {
     project.refuses(
         ["deploy", "live", "1", "--terraform-version", "newest"],
         2,
-        &["no version constraint"],
+        &["`newest` is not a version constraint"],
     );
 }
 

@@ -72,7 +72,7 @@ fn the_images_of_releases_that_are_pruned_go_with_them() {
         .fails(4)
         .stderr_has("`ecr:BatchDeleteImage`")
         .stderr_has(&repository)
-        .stderr_has("docker-prune:1` by hand");
+        .stderr_has("docker-prune:1` manually");
     assert_eq!(
         aws.keys(&aws.release_bucket()).iter().filter(|key| key.ends_with(".zip")).count(),
         2
