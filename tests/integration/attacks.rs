@@ -199,8 +199,10 @@ fn an_environment_with_limits_is_not_destroyed_by_a_slip() {
     for environment in ["staging", "other"] {
         project.cdflow(["deploy", environment, "1", "--new-environment"]).run().success();
     }
-    let says =
-        ["destroying `staging`, which cdflow.yml names, must be confirmed", "-> --confirm staging"];
+    let says = [
+        "destroying `staging`, which cdflow.yml names, must be confirmed",
+        "-> confirm: --confirm staging",
+    ];
     project.refuses(["destroy", "staging"], 3, &says);
     project.edit("cdflow.yml", "deploy: {environments: {staging: {max-destroy: 0}}}", "");
     project.edit_json("account-scheme.json", |scheme| {

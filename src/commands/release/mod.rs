@@ -98,7 +98,7 @@ pub(crate) async fn make(
         Some(_) => context.scheme.lambda_places(context.manifest.multi_region)?,
         None => BTreeMap::new(),
     };
-    log.step(&format!("Initialise with {} {}", tool.flavor.name(), tool.version));
+    log.step(&format!("Initialize with {} {}", tool.flavor.name(), tool.version));
     let staged = Staged::create(&sources, &private)?;
     let access =
         InitAccess::prepare(&inputs.build.fetch, host, &private, &context.pass_environment)?;
