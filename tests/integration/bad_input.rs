@@ -447,7 +447,7 @@ fn a_release_of_something_else() {
             &format!("team: {}", copy.split('/').next().unwrap()),
         );
         let arguments = ["deploy", "live", version, "--component", component];
-        project.refuses(arguments, 2, &["the bundle is not what was asked for", says]);
+        project.refuses(arguments, 2, &["the bundle is not the requested release", says]);
         project.git(["checkout", "."]);
     }
 }
