@@ -727,7 +727,7 @@ fn a_stale_plan_is_not_applied() {
     output
         .fails(9)
         .stderr_has("the plan is stale")
-        .stderr_has("another run has applied changes; this run has not")
+        .stderr_has("another run has applied changes first; nothing was applied")
         .stderr_has("-> deploy again");
     assert_eq!(
         project.output_of("live", "greeting"),
