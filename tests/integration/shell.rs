@@ -113,7 +113,7 @@ fn one_command_has_its_own_output_and_exit_code() {
     project.refuses(
         ["shell", "live", "--", "no-such-program"],
         2,
-        &["no program `no-such-program`"],
+        &["program `no-such-program` not found"],
     );
 }
 
