@@ -1,10 +1,7 @@
 //! The language of everything a person reads: no banned word in the documents, the code or the
 //! scripts, and no line of code over 100 columns. CONTRIBUTING.md has the rules.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use crate::support::in_repository;
 
@@ -204,6 +201,6 @@ fn is_read(path: &Path) -> bool {
     READ.iter().any(|end| name.ends_with(end)) && name != "Cargo.lock"
 }
 
-fn name_in(root: &Path, path: &PathBuf) -> String {
+fn name_in(root: &Path, path: &Path) -> String {
     path.strip_prefix(root).unwrap_or(path).to_string_lossy().trim_start_matches("./").to_owned()
 }
