@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     comment_rows,
     guards::label::GuardOverride,
-    ledger::{self, Action, End, Outcome, Start},
+    ledger::{self, Action, End, Ledger, Outcome, Start},
     order::Order,
     prepare::Prepared,
 };
@@ -26,8 +26,9 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// Whether the ledger records that nothing is deployed there. A destroy that is still running gets
 /// a few seconds to end.
 pub(crate) async fn is_destroyed(context: &Context, environment: &Environment) -> Result<bool> {
+    let ledger = Ledger::of(context, environment);
     for _ in 0..READS {
-        let record = ledger::record(context, environment).await?;
+        let record = ledger::record(context, &ledger).await?;
         if record.deployed().is_none() && record.is_destroyed() {
             return Ok(true);
         }

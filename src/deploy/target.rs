@@ -29,6 +29,6 @@ impl<'c> Target<'c> {
 
     /// Returns the recent runs that changed the environment. A cancelled run stops waiting.
     pub(crate) async fn record(&self, context: &Context) -> Result<Record> {
-        ledger::record(context, &self.environment).await
+        ledger::record(context, &self.ledger).await
     }
 }

@@ -136,7 +136,7 @@ impl Reaper<'_> {
         environment: &Environment,
     ) -> Result<Option<ReapOutcome>> {
         context.host.interrupt.check("reaping more previews")?;
-        let record = ledger::record(context, environment).await?;
+        let record = ledger::record(context, &Ledger::of(context, environment)).await?;
         Ok(match self.check.of(context, environment, &record).await? {
             Expiry::NotDeployed => None,
             Expiry::Kept(why) => Some(ReapOutcome::Kept(why)),

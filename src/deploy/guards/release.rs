@@ -33,7 +33,7 @@ pub(crate) async fn still_not_older(
     version: &Version,
     newest_known: u64,
 ) -> Result<()> {
-    let record = ledger::record(context, environment).await?;
+    let record = ledger::record(context, &Ledger::of(context, environment)).await?;
     let unfinished = record.unsettled.iter().filter(|entry| entry.end.is_none());
     let since = record.settled.iter().chain(unfinished).map(|entry| &entry.start);
     for start in since.filter(|start| start.number > newest_known && start.action == Action::Deploy)

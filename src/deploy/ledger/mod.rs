@@ -38,10 +38,9 @@ const PAGE: usize = 40;
 /// Numbers that are tried for a new entry while other runs take them.
 const TRIES: usize = 200;
 
-/// Reads the recent runs that changed `environment`. A cancelled run stops waiting.
-pub(crate) async fn record(context: &Context, environment: &Environment) -> Result<Record> {
-    let reading = Ledger::of(context, environment);
-    context.host.interrupt.or_cancel("reading the ledger", reading.record()).await
+/// Reads the recent runs that changed the environment of `ledger`. A cancelled run stops waiting.
+pub(crate) async fn record(context: &Context, ledger: &Ledger<'_>) -> Result<Record> {
+    context.host.interrupt.or_cancel("reading the ledger", ledger.record()).await
 }
 
 /// The ledger of one environment.

@@ -7,7 +7,7 @@ use crate::{
     base::error::Result,
     config::names::Environment,
     context::Context,
-    deploy::ledger,
+    deploy::ledger::{self, Ledger},
     services::{
         ci::short,
         github::{Api, GitHubError, PullRequest},
@@ -55,7 +55,7 @@ impl Watch {
                     .map(|_| format!("pull request #{number} is open again")))
             }
             Self::Expired(check) => {
-                let record = ledger::record(context, environment).await?;
+                let record = ledger::record(context, &Ledger::of(context, environment)).await?;
                 Ok(match check.of(context, environment, &record).await? {
                     Expiry::Expired(_) => None,
                     Expiry::Kept(why) => Some(why),

@@ -231,14 +231,8 @@ async fn delete_row(
         .condition_expression("attribute_not_exists(LockID) OR #info = :info")
         .expression_attribute_names("#info", "Info")
         .expression_attribute_values(":info", AttributeValue::S(info.to_owned()));
-    match call.send().await.map_err(|error| Failure::of(&error)) {
-        Ok(_) => Ok(true),
-        Err(failure) if failure.code() == Some("ConditionalCheckFailedException") => Ok(false),
-        Err(failure) => Err(failure.into_error(
-            format!("cannot release the lock in the table `{table}` (dynamodb:DeleteItem)"),
-            region,
-        )),
-    }
+    let doing = format!("cannot release the lock in the table `{table}` (dynamodb:DeleteItem)");
+    was_written(call.send().await.map_err(|error| Failure::of(&error)), doing, region)
 }
 
 /// Creates the row of a lock. False if it exists already.
@@ -255,11 +249,16 @@ async fn put_row(
         .item("LockID", AttributeValue::S(id.to_owned()))
         .item("Info", AttributeValue::S(info.to_owned()))
         .condition_expression("attribute_not_exists(LockID)");
-    match call.send().await.map_err(|error| Failure::of(&error)) {
+    let doing = format!("cannot write to the table `{table}` (dynamodb:PutItem)");
+    was_written(call.send().await.map_err(|error| Failure::of(&error)), doing, region)
+}
+
+/// Returns false if the condition of a write was not met.
+fn was_written<T>(answer: Result<T, Failure>, doing: String, region: &str) -> Result<bool> {
+    match answer {
         Ok(_) => Ok(true),
         Err(failure) if failure.code() == Some("ConditionalCheckFailedException") => Ok(false),
-        Err(failure) => Err(failure
-            .into_error(format!("cannot write to the table `{table}` (dynamodb:PutItem)"), region)),
+        Err(failure) => Err(failure.into_error(doing, region)),
     }
 }
 

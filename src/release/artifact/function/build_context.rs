@@ -58,20 +58,12 @@ impl Code {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
 
     use super::*;
-    use crate::{base::error::Exit, services::docker::context::EntryKind};
-
-    fn component(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            let path = folder.path().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        folder
-    }
+    use crate::{
+        base::error::Exit, release::artifact::function::code::tests::component,
+        services::docker::context::EntryKind,
+    };
 
     fn names(context: &BuildContext) -> Vec<&str> {
         context.entries.iter().map(|entry| entry.name.as_str()).collect()

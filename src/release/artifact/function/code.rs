@@ -86,10 +86,10 @@ fn check_inside(path: &Path, component: &Path) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn component(files: &[(&str, &str)]) -> tempfile::TempDir {
+    pub(in super::super) fn component(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let path = folder.path().join(name);
