@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
+    account::GitHubAccount,
     client::{Call, Client},
     error::{GitHubError, GitHubErrorKind},
     pull_request::PullRequest,
@@ -163,11 +164,23 @@ impl Api {
             }
             answer => answer?,
         };
-        let login = answer["data"]["viewer"]["login"].as_str();
-        Ok(login.map_or_else(
-            || ACTIONS_BOT.to_owned(),
-            |login| self.me.get_or_init(|| login.to_owned()).clone(),
-        ))
+        let login = match answer["data"]["viewer"]["login"].as_str() {
+            Some(login) => Some(login.to_owned()),
+            None => self.user().await?,
+        };
+        Ok(login
+            .map_or_else(|| ACTIONS_BOT.to_owned(), |login| self.me.get_or_init(|| login).clone()))
+    }
+
+    /// Returns the login of the person whose token this is. `None` for the token of an app, which
+    /// GitHub does not allow to ask.
+    async fn user(&self) -> Result<Option<String>, GitHubError> {
+        let call = Call::get("/user".to_owned(), "identify the token's account", "metadata: read");
+        match self.client.ask::<GitHubAccount>(call).await {
+            Ok(account) => Ok(Some(account.login)),
+            Err(error) if error.kind == GitHubErrorKind::Unavailable => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 }
 

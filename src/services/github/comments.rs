@@ -1,5 +1,7 @@
 //! Comments on pull requests.
 
+use std::time::Duration;
+
 use hyper::Method;
 use serde::Deserialize;
 use serde_json::json;
@@ -12,6 +14,10 @@ use super::{
 };
 
 const NEEDS: &str = "pull-requests: write";
+/// The pauses before each search for a comment whose creation got no answer. The list lagged up to
+/// three seconds in public reports.
+const LOST_ANSWER_PAUSES: [Duration; 3] =
+    [Duration::from_millis(200), Duration::from_secs(2), Duration::from_secs(4)];
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(from = "CommentAnswer")]
@@ -55,7 +61,8 @@ impl Api {
     }
 
     /// Creates a comment. If GitHub's response is lost, an identical comment by `author` (from
-    /// `me`) counts as this one, so that no duplicate is created.
+    /// `me`) counts as this one, so that no duplicate is created. The list of comments can lag, so
+    /// it is read several times before the comment is sent again.
     pub(crate) async fn create_comment(
         &self,
         issue: u64,
@@ -63,14 +70,19 @@ impl Api {
         author: &str,
     ) -> Result<Comment, GitHubError> {
         let lost = match self.post_comment(issue, body).await {
-            Err(trouble) if trouble.kind == GitHubErrorKind::Unavailable => trouble,
+            Err(error) if error.kind == GitHubErrorKind::Unavailable => error,
             answered => return answered,
         };
-        let found = self.comments(issue).await.map_err(|_| lost)?;
-        match found.into_iter().rev().find(|it| it.author_login == author && it.body == body) {
-            Some(ours) => Ok(ours),
-            None => self.post_comment(issue, body).await,
+        for pause in LOST_ANSWER_PAUSES {
+            tokio::time::sleep(pause).await;
+            let found = self.comments(issue).await.map_err(|_| lost.clone())?;
+            if let Some(ours) =
+                found.into_iter().rev().find(|it| it.author_login == author && it.body == body)
+            {
+                return Ok(ours);
+            }
         }
+        self.post_comment(issue, body).await
     }
 
     async fn post_comment(&self, issue: u64, body: &str) -> Result<Comment, GitHubError> {
@@ -82,6 +94,17 @@ impl Api {
             NEEDS,
         );
         self.client.ask(call.json(json!({ "body": body }))).await
+    }
+
+    /// Whether the comment exists. Unlike the list of comments, this does not lag.
+    pub(crate) async fn has_comment(&self, id: u64) -> Result<bool, GitHubError> {
+        let doing = format!("read the comment {id}");
+        let route = self.route(&format!("/issues/comments/{id}"));
+        match self.client.ask::<Comment>(Call::get(route, &doing, "pull-requests: read")).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind == GitHubErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) async fn update_comment(&self, id: u64, body: &str) -> Result<Comment, GitHubError> {

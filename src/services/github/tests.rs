@@ -34,7 +34,11 @@ pub(crate) fn api(github: &GitHub) -> Api {
     api_with(github, TOKEN).unwrap()
 }
 
-fn refusal(status: u16, headers: &[(&'static str, &str)], message: &'static str) -> Fault {
+pub(crate) fn refusal(
+    status: u16,
+    headers: &[(&'static str, &str)],
+    message: &'static str,
+) -> Fault {
     let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     Fault::Answer { status, headers, message }
 }

@@ -18,6 +18,8 @@ use crate::{
 
 /// How often a run reads the comment before it gives up.
 const ATTEMPTS: u32 = 40;
+/// How many attempts wait for the created comment to be listed: about 30 seconds.
+const LIST_ATTEMPTS: u32 = 9;
 /// The minimum time between writing and reading again.
 const PAUSE: Duration = Duration::from_millis(700);
 const MAX_PAUSE: Duration = Duration::from_secs(6);
@@ -88,26 +90,43 @@ pub(crate) async fn announce(target: &CommentTarget<'_>, row: &Row) -> Result<()
 
 /// Writes the row until the comment has it, or one of a newer run. Returns the URL of the comment.
 /// None if no comment is wanted, because nothing changed.
+///
+/// Creates at most one comment. GitHub's list of comments can lag behind what was written, and the
+/// token's account can be unknown before the answer to the creation names it. So a comment that was
+/// created and is not listed is waited for, never created again.
 pub(crate) async fn upsert(
     target: &CommentTarget<'_>,
     row: &Row,
 ) -> Result<Option<String>, UpsertError> {
-    // Anyone can write a comment with such a first line: only comments of this user count.
-    let me = target.api.me().await?;
     let (mut pause, mut has_written) = (PAUSE, false);
-    for _ in 0..ATTEMPTS {
+    let mut created: Option<Comment> = None;
+    for attempt in 0..ATTEMPTS {
+        // Anyone can write a comment with such a first line: only comments of this user count.
+        let me = match &created {
+            Some(created) => created.author_login.clone(),
+            None => target.api.me().await?,
+        };
         // A wait between reading and writing would lose what others write meanwhile.
         target.api.ready_to_write().await;
         let began = Instant::now();
         let ours = ours(target.api.comments(target.pull_request).await?, &me);
+        let is_listed = |it: &Comment| ours.iter().any(|(listed, _)| listed.id == it.id);
+        let is_unlisted = created.as_ref().is_some_and(|created| !is_listed(created));
         let Some(((oldest, oldest_rows), others)) = ours.split_first() else {
+            if let Some(created) = &created {
+                if attempt >= LIST_ATTEMPTS {
+                    return Ok(Some(created.html_url.clone()));
+                }
+                wait(&mut pause, began).await;
+                continue;
+            }
             if target.changes_only && !row.has_changes() {
                 return Ok(None);
             }
             let text = checked(&target.with(Rows::default(), row), target.redactor)?;
-            target.api.create_comment(target.pull_request, &text, &me).await?;
+            created = Some(target.api.create_comment(target.pull_request, &text, &me).await?);
             has_written = true;
-            sleep(jitter(pause.max(began.elapsed() * 2).min(MAX_PAUSE))).await;
+            wait(&mut pause, began).await;
             continue;
         };
         let rows = others
@@ -121,6 +140,14 @@ pub(crate) async fn upsert(
         if others.is_empty() && (rows.has(row) || is_superseded) {
             return Ok(Some(oldest.html_url.clone()));
         }
+        // Either the list lags, or another run has merged the created comment into this one.
+        if let Some(unlisted) = created.as_ref().filter(|_| is_unlisted)
+            && attempt < LIST_ATTEMPTS
+            && target.api.has_comment(unlisted.id).await?
+        {
+            wait(&mut pause, began).await;
+            continue;
+        }
         let text = checked(&target.with(rows, row), target.redactor)?;
         match target.api.update_comment(oldest.id, &text).await {
             // The comment was deleted meanwhile.
@@ -131,11 +158,16 @@ pub(crate) async fn upsert(
         for (other, _) in others {
             target.api.delete_comment(other.id).await?;
         }
-        // A run that read before this write will write within about the time that this run needed.
-        sleep(jitter(pause.max(began.elapsed() * 2).min(MAX_PAUSE))).await;
-        pause = (pause * 3 / 2).min(MAX_PAUSE);
+        wait(&mut pause, began).await;
     }
     Err(UpsertError::Lost)
+}
+
+/// Waits until others have written: a run that read before this run's write will write within about
+/// the time that this run needed.
+async fn wait(pause: &mut Duration, began: Instant) {
+    sleep(jitter((*pause).max(began.elapsed() * 2).min(MAX_PAUSE))).await;
+    *pause = (*pause * 3 / 2).min(MAX_PAUSE);
 }
 
 /// Returns cdflow's comments, oldest first, without those of a newer cdflow.

@@ -6,8 +6,9 @@ use crate::{
     base::redact::Secret,
     report::{Outcome, PastRun, Report, RunRef, samples},
     services::github::tests::{
-        api,
+        api, api_with,
         double::{Fault, GitHub, TOKEN},
+        refusal,
     },
 };
 use jiff::Timestamp;
@@ -430,4 +431,64 @@ async fn a_lost_answer_creates_no_second_comment() {
     github.world().token(TOKEN, BOT, &[("pull_requests", "read"), ("contents", "read")]);
     let refused = put(&github, &row("live", 2, Outcome::Planned)).await.unwrap_err();
     assert!(refused.contains("pull-requests: write"), "{refused}");
+}
+
+/// Writes a row with `token`, whose account GraphQL does not name.
+async fn put_as_unnamed(github: &GitHub, token: &str, row: &Row) -> Option<String> {
+    github.fault("/graphql", 1, refusal(404, &[], "Not Found"));
+    let (api, redactor) = (api_with(github, token).unwrap(), Redactor::default());
+    let place = CommentTarget {
+        api: &api,
+        pull_request: 7,
+        changes_only: false,
+        recorded: &[],
+        redactor: &redactor,
+    };
+    upsert(&place, row).await.map_err(|failed| failed.to_string()).unwrap()
+}
+
+#[tokio::test]
+async fn a_token_of_an_unnamed_account_makes_one_comment() {
+    for (account, runs) in [("ada", 3), ("deploy-app[bot]", 1)] {
+        let github = github();
+        github.world().token("ghp_other", account, &[("pull_requests", "write")]);
+        for run in 1..=runs {
+            put_as_unnamed(&github, "ghp_other", &row("ci", run, Outcome::Planned)).await.unwrap();
+        }
+        assert_eq!(bodies(&github).len(), 1, "{account}");
+        assert_eq!(posts(&github), 1, "{account}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_list_that_lags_makes_one_comment() {
+    let github = std::sync::Arc::new(github());
+    github.world().list_lag = Duration::from_millis(1500);
+    let jobs = ["ci", "live"].map(|environment| {
+        let github = github.clone();
+        tokio::spawn(async move { put(&github, &row(environment, 1, Outcome::Planned)).await })
+    });
+    for job in jobs {
+        assert!(job.await.unwrap().unwrap().is_some());
+    }
+    // At worst each of the two made one before it could see the other's.
+    assert!(posts(&github) <= 2, "{}", posts(&github));
+    let bodies = bodies(&github);
+    assert_eq!(bodies.len(), 1, "{bodies:?}");
+    assert!(bodies[0].contains("**ci**") && bodies[0].contains("**live**"), "{}", bodies[0]);
+}
+
+/// The answer to the creation is lost, and the list lags, and nothing names the account.
+#[tokio::test]
+async fn a_lost_answer_and_a_list_that_lags_make_one_comment() {
+    let github = github();
+    github.world().token("ghp_ada", "ada", &[("pull_requests", "write")]);
+    github.world().list_lag = Duration::from_millis(1500);
+    github.fault("POST /repos/acme/checkout/issues/7/comments", 1, Fault::DoneBut502);
+    put_as_unnamed(&github, "ghp_ada", &row("ci", 1, Outcome::Planned)).await.unwrap();
+    assert_eq!((bodies(&github).len(), posts(&github)), (1, 1));
+}
+
+fn posts(github: &GitHub) -> usize {
+    github.exchanges("POST /repos/acme/checkout/issues/7/comments").len()
 }

@@ -60,6 +60,12 @@ pub(super) fn full_repository() -> Value {
     answer
 }
 
+/// What `GET /user` says of the token's own account.
+pub(super) fn own_account(login: &str) -> Value {
+    let values = json!({ "login": login, "type": "User" });
+    with(example("private-user-response-with-public-and-private-profile-information"), values)
+}
+
 pub(super) fn comment(world: &World, id: u64, comment: &Comment) -> Value {
     let values = json!({
         "id": id, "user": user(&comment.author), "body": comment.body,

@@ -18,12 +18,13 @@ ALWAYS = {"401", "403", "404", "422", "429"}
 
 
 def named(node):
-    """References lead into this document, wherever they stand."""
+    """References lead into this document, wherever they stand. A discriminator is left out: it only repeats what `oneOf` says."""
     if isinstance(node, list):
         return [named(item) for item in node]
     if not isinstance(node, dict):
         return node
-    return {key: "urn:github" + value if key == "$ref" and isinstance(value, str) else named(value) for key, value in node.items()}
+    kept = {key: value for key, value in node.items() if key != "discriminator"}
+    return {key: "urn:github" + value if key == "$ref" and isinstance(value, str) else named(value) for key, value in kept.items()}
 
 
 class Description:

@@ -104,6 +104,12 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
     if path == "/graphql" {
         return ok(200, json!({ "data": { "viewer": { "login": token.login } } }));
     }
+    if path == "/user" {
+        return match token.login.ends_with("[bot]") {
+            true => refusal(403, "Resource not accessible by integration"),
+            false => ok(200, answers::own_account(&token.login)),
+        };
+    }
     let path = path.strip_prefix("/uploads").unwrap_or(path);
     let rest = path.strip_prefix(&format!("/repos/{REPOSITORY}"));
     let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
@@ -207,7 +213,10 @@ fn issues(world: &mut World, wanted: &Wanted<'_>, parts: &[&str]) -> Answered {
     let number = |text: &str| text.parse::<u64>().unwrap_or_default();
     match (wanted.asked.method.as_str(), parts) {
         ("GET", [issue, "comments"]) => {
-            let of_issue = world.comments.iter().filter(|(_, it)| it.issue == number(issue));
+            let is_listed =
+                |id| world.created.get(id).is_none_or(|at| at.elapsed() >= world.list_lag);
+            let of_issue =
+                world.comments.iter().filter(|(id, it)| it.issue == number(issue) && is_listed(id));
             page(world, wanted, of_issue.map(|(id, it)| answers::comment(world, *id, it)).collect())
         }
         ("POST", [issue, "comments"]) => {
@@ -223,6 +232,7 @@ fn issues(world: &mut World, wanted: &Wanted<'_>, parts: &[&str]) -> Answered {
                 return refusal(404, "Not Found");
             };
             match method {
+                "GET" => ok(200, answers::comment(world, id, &world.comments[&id])),
                 "PATCH" => {
                     *comment =
                         Comment { body: body.to_owned(), updated_at: now, ..comment.clone() };

@@ -2,7 +2,10 @@
 
 use super::{Exchange, Fault, TOKEN};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 /// 2026-01-02T03:04:05Z, in seconds.
 const BEGINNING: i64 = 1_767_323_045;
@@ -24,6 +27,9 @@ pub(crate) struct World {
     pub(crate) faults: Vec<(String, usize, Fault)>,
     pub(super) weather: Option<Weather>,
     pub(super) exchanges: Vec<Exchange>,
+    /// How long a new comment is missing from the list of comments.
+    pub(crate) list_lag: Duration,
+    pub(super) created: BTreeMap<u64, Instant>,
 }
 
 /// Faults as they come and go, and yet the same in every run of a test: by what is asked and how
@@ -131,6 +137,8 @@ impl World {
             faults: Vec::new(),
             weather: None,
             exchanges: Vec::new(),
+            list_lag: Duration::ZERO,
+            created: BTreeMap::new(),
         }
     }
 
@@ -180,6 +188,7 @@ impl World {
             updated_at: now,
         };
         self.comments.insert(id, comment);
+        self.created.insert(id, Instant::now());
         id
     }
 
