@@ -20,6 +20,7 @@ use self::{
     base::{
         error::{Error, Exit, Result},
         interrupt::Interrupt,
+        limits,
         log::Log,
         redact::Redactor,
         zombies,
@@ -31,6 +32,7 @@ use self::{
         report_flags::ReportFlags,
         usage,
     },
+    config::duration::HumanDuration,
     report::Report,
     services::{
         ci::{self, Run, host::Host, post_state::Handover},
@@ -81,6 +83,11 @@ fn start(inputs: Inputs, environment: ProcessEnv, log: Log) -> Result<u8> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Error::internal("cannot start threads").why(error))?;
     let is_post = matches!(inputs.command, Command::Post);
+    if let Some(text) = environment.get("CDFLOW_LIMITS") {
+        let duration = |text: &str| text.parse().map(|HumanDuration(time)| time);
+        limits::change(text, duration)
+            .inspect_err(|error| report::publish_startup_failure(error, &environment, &log))?;
+    }
     // The clean-up after a step does not depend on the event, so an unreadable one must not stop
     // it.
     let event = if is_post { Ok(None) } else { ci::read(&environment) };

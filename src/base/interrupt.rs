@@ -63,8 +63,7 @@ impl Interrupt {
         }
     }
 
-    /// Runs `work`, and drops it if a signal arrives first. Use it only for work that can be left
-    /// incomplete.
+    /// Runs `work`, and drops it if a signal arrives first. Use it only for work that changes nothing.
     pub(crate) async fn or_cancel<T>(
         &self,
         doing: &str,
@@ -74,6 +73,19 @@ impl Interrupt {
             done = work => done,
             () = self.arrived() => Err(self.cancelled(format!("cancelled while {doing}; nothing \
                 was changed"))),
+        }
+    }
+
+    /// Like [`Self::or_cancel`], for work that might have changed something.
+    pub(crate) async fn or_leave<T>(
+        &self,
+        doing: &str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        tokio::select! {
+            done = work => done,
+            () = self.arrived() => Err(self.cancelled(format!("cancelled while {doing}; it might \
+                be done, partly done or not done"))),
         }
     }
 

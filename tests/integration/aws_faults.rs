@@ -245,6 +245,54 @@ fn an_interrupted_upload_leaves_nothing() {
     }
 }
 
+/// Cancelled while the last request is out: S3 has carried it out, and only its answer is missing.
+#[test]
+fn a_cancel_during_the_last_request_says_what_happened() {
+    for large in [false, true] {
+        let (aws, project) = new("lastput");
+        if large {
+            let random = fs::File::open("/dev/urandom").unwrap();
+            let mut big = fs::File::create(project.path("infra/big.bin")).unwrap();
+            std::io::copy(&mut std::io::Read::take(random, 9 << 20), &mut big).unwrap();
+            project.commit("Something big");
+        }
+        let (bucket, key) = (aws.release_bucket(), project.release_key("1"));
+        let last = format!("{} /{bucket}/{key}?", if large { "POST" } else { "PUT" });
+        let matching = if large { format!("{last}uploadId") } else { last };
+        aws.rule(json!({ "matching": matching, "hold": 1.5 }));
+        let mut release = project.cdflow(RELEASE_1).spawn();
+        release.wait_until("the object", |_| aws.keys(&bucket).contains(&key));
+        release.signal(Signal::SIGINT);
+        let output = release.wait();
+        output
+            .fails(130)
+            .stderr_has(&format!("cancelled, but the release is published: s3://{bucket}/{key}"))
+            .stderr_has("Released shop 1")
+            .lacks("it is not published");
+        tidy(&project, &output);
+        assert!(aws.unfinished_uploads(&bucket).is_empty());
+        project.release("1").stderr_has("Already released: ");
+    }
+}
+
+/// No answer ever comes: cdflow asks, within its limits, and says what it does not know.
+#[test]
+fn a_cancel_without_any_answer_says_that_it_does_not_know() {
+    let (aws, project) = new("noanswer");
+    let (bucket, key) = (aws.release_bucket(), project.release_key("1"));
+    aws.rule(json!({ "matching": format!("PUT /{bucket}/{key}?"), "delay": 20 }));
+    let mut release = project.cdflow(RELEASE_1).spawn();
+    release.wait_until("the request", |_| !aws.calls(&format!("PUT /{bucket}/{key}?")).is_empty());
+    let began = std::time::Instant::now();
+    release.signal(Signal::SIGINT);
+    let output = release.wait();
+    output
+        .fails(130)
+        .stderr_has("cancelled: whether it is published is unknown: the store did not answer")
+        .stderr_has("-> run the release again: it publishes the version, or finds it");
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "{output}");
+}
+
 /// Conditional writes are atomic here because the tests' AWS makes them so; S3 does by itself.
 #[test]
 fn of_eight_releases_at_once_one_is_published() {

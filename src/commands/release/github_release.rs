@@ -37,7 +37,7 @@ pub(crate) async fn complete(context: &Context, release: &Release) {
     };
     log.step(&format!("GitHub release {tag}"));
     let completing = create_or_complete(context, release, &tag);
-    match context.host.interrupt.or_cancel("creating the GitHub release", completing).await {
+    match context.host.interrupt.or_leave("creating the GitHub release", completing).await {
         Ok(url) => log.note(&url),
         Err(error) => log.warning(&format!(
             "{} is released, but its GitHub release is incomplete: {error}",

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use self::inputs::{ArtifactInputs, built_in, checkout, read_artifact_inputs, release_data};
 use crate::{
-    base::{error::Result, run_folder::PrivateFolder},
+    base::{
+        error::{Error, Result},
+        run_folder::PrivateFolder,
+    },
     cli::args::ReleaseInputs,
     config::{component::ComponentType, identity::Release},
     context,
@@ -129,7 +132,15 @@ pub(crate) async fn make(
         report.image_id = facts.image_id().map(str::to_owned);
         image.move_latest(&checkout.commit).await;
     }
-    Ok(())
+    check_signal(context, release)
+}
+
+/// Fails after a signal that came too late: the release exists.
+fn check_signal(context: &Context, release: &Release) -> Result<()> {
+    let Some(exit) = context.host.interrupt.requested() else { return Ok(()) };
+    let place = context.store.describe(&release.key());
+    Err(Error::new(exit, format!("cancelled, but the release is published: {place}"))
+        .hint("run the release again to complete what follows it"))
 }
 
 /// Gives a job that runs again the outputs of the first run. Failing to read them fails nothing.

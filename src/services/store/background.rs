@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{RwLock, mpsc};
 
 use super::ProgressFn;
-use crate::base::error::{Error, Exit, Result};
+use crate::base::{
+    error::{Error, Exit, Result},
+    interrupt::Interrupt,
+};
 
 /// The running work of one store.
 #[derive(Clone, Default)]
@@ -38,9 +41,15 @@ impl Caller {
 }
 
 impl Background {
-    /// Runs `work` in a task. When the returned future is dropped, the task learns it from its
-    /// [`Caller`] and tidies up.
-    pub(crate) async fn run<T, W, F>(&self, progress: ProgressFn<'_>, work: W) -> Result<T>
+    /// Runs `work` in a task. After a signal, or when the returned future is dropped, the task
+    /// learns it from its [`Caller`], starts no further request and tidies up. After a signal the
+    /// future still returns how the work ended.
+    pub(crate) async fn run<T, W, F>(
+        &self,
+        progress: ProgressFn<'_>,
+        interrupt: &Interrupt,
+        work: W,
+    ) -> Result<T>
     where
         T: Send + 'static,
         W: FnOnce(Caller) -> F,
@@ -55,8 +64,19 @@ impl Background {
             let _running = running;
             work.await
         });
-        while let Some(bytes) = steps.recv().await {
-            progress(bytes);
+        let mut is_stopped = false;
+        loop {
+            tokio::select! {
+                step = steps.recv() => match step {
+                    Some(bytes) => progress(bytes),
+                    None => break,
+                },
+                () = interrupt.arrived(), if !is_stopped => {
+                    is_stopped = true;
+                    // To the task, this looks like a caller that is gone.
+                    steps.close();
+                }
+            }
         }
         task.await.map_err(|error| Error::internal("a store task failed").why(error))?
     }

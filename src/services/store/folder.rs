@@ -19,6 +19,7 @@ use super::{
 use crate::base::{
     blocking::blocking,
     error::{Error, Result},
+    interrupt::Interrupt,
 };
 
 /// Bytes that are copied between two checks for a dropped caller.
@@ -42,13 +43,25 @@ impl DirectoryStore {
         Self { root, background: Background::default() }
     }
 
+    #[cfg(test)]
+    async fn put_new(
+        &self,
+        key: &str,
+        content: Content<'_>,
+        metadata: &Metadata,
+        progress: ProgressFn<'_>,
+    ) -> Result<Put> {
+        self.put_until(key, content, metadata, progress, &Interrupt::never()).await
+    }
+
     /// Ignores `metadata`: in a second file it could disagree with the object.
-    pub(crate) async fn put_new(
+    pub(crate) async fn put_until(
         &self,
         key: &str,
         content: Content<'_>,
         _metadata: &Metadata,
         progress: ProgressFn<'_>,
+        interrupt: &Interrupt,
     ) -> Result<Put> {
         let path = self.path(key)?;
         let input = match content {
@@ -57,7 +70,7 @@ impl DirectoryStore {
         };
         let root = self.root.clone();
         let work = |caller: Caller| blocking(move || put(&root, &path, &input, &caller));
-        self.background.run(progress, work).await
+        self.background.run(progress, interrupt, work).await
     }
 
     pub(crate) async fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {
@@ -118,7 +131,7 @@ impl DirectoryStore {
                 }
             })
         };
-        self.background.run(progress, work).await?;
+        self.background.run(progress, &Interrupt::never(), work).await?;
         partial_file::keep(partial, to).await?;
         Ok(Some(found))
     }

@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use crate::base::error::{Error, Result};
+use crate::base::{
+    error::{Error, Result},
+    interrupt::Interrupt,
+};
 
 mod background;
 mod folder;
@@ -91,7 +94,20 @@ impl ReleaseStore {
         metadata: &Metadata,
         progress: ProgressFn<'_>,
     ) -> Result<Put> {
-        either!(self, store => store.put_new(key, content, metadata, progress).await)
+        self.put_until(key, content, metadata, progress, &Interrupt::never()).await
+    }
+
+    /// Like [`Self::put_new`], but stops after a signal: no further request starts, and the result
+    /// says how the last one ended.
+    pub(crate) async fn put_until(
+        &self,
+        key: &str,
+        content: Content<'_>,
+        metadata: &Metadata,
+        progress: ProgressFn<'_>,
+        interrupt: &Interrupt,
+    ) -> Result<Put> {
+        either!(self, store => store.put_until(key, content, metadata, progress, interrupt).await)
     }
 
     /// Returns what is known of an object without reading its content; None if it does not exist.

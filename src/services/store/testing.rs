@@ -95,6 +95,8 @@ pub(crate) enum Fault {
     Cut(usize),
     /// Pass, and keep the answer back.
     Lose,
+    /// No answer, on a connection that stays open.
+    Hang,
 }
 
 /// An error as S3 writes it.
@@ -138,6 +140,9 @@ async fn serve(
     body.resize(len, 0);
     client.read_exact(&mut body[there..]).await?;
     let fault = rule(&head);
+    if matches!(fault, Fault::Hang) {
+        return std::future::pending().await;
+    }
     if let Fault::Answer(status, headers, text) = &fault {
         let head = format!(
             "HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n",

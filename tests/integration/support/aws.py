@@ -86,8 +86,12 @@ class Rules:
             return self.changed(environ, start_response, changes)
         if "HTTP_IF_NONE_MATCH" in environ:
             with self.locks[environ["PATH_INFO"]]:
-                return list(self.app(environ, start_response))
-        return self.app(environ, start_response)
+                answer = list(self.app(environ, start_response))
+        else:
+            answer = self.app(environ, start_response)
+        for rule in followed:
+            time.sleep(rule.get("hold", 0))
+        return answer
 
     def changed(self, environ, start_response, changes):
         began = []

@@ -84,7 +84,7 @@ impl ReleaseImage<'_> {
             self.engine.tag(&self.name.tag(), &self.name.repository(), LATEST).await?;
             self.push_tag(LATEST).await
         };
-        match self.target.host.interrupt.or_cancel("moving `latest`", moved).await {
+        match self.target.host.interrupt.or_leave("moving `latest`", moved).await {
             Ok(()) => log.note(&format!("moved {} to this image", self.name.latest())),
             Err(error) if error.exit() == Exit::Refused => keep("tags are immutable"),
             Err(error) => log.warning(&format!("failed to move {}: {error}", self.name.latest())),

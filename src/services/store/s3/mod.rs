@@ -19,10 +19,13 @@ use self::{
     client::{RETRY, S3Store, SINGLE, listing, map, patience, time, unsigned, writing},
 };
 use crate::{
-    base::error::Result,
+    base::{error::Result, interrupt::Interrupt},
     services::{
         aws::failure::Failure,
-        store::{Content, ListedObject, Metadata, ObjectInfo, ProgressFn, Put, check_key},
+        store::{
+            Content, ListedObject, Metadata, ObjectInfo, ProgressFn, Put, background::Caller,
+            check_key,
+        },
     },
 };
 
@@ -37,15 +40,28 @@ impl S3Store {
         metadata: &Metadata,
         progress: ProgressFn<'_>,
     ) -> Result<Put> {
+        self.put_until(key, content, metadata, progress, &Interrupt::never()).await
+    }
+
+    pub(crate) async fn put_until(
+        &self,
+        key: &str,
+        content: Content<'_>,
+        metadata: &Metadata,
+        progress: ProgressFn<'_>,
+        interrupt: &Interrupt,
+    ) -> Result<Put> {
         check_key(key)?;
         let source = UploadBody::of(content).await?;
-        if source.size() <= SINGLE {
-            return self.put_small(key, source.all().await?, metadata, progress).await;
-        }
         let (store, key, metadata) = (self.clone(), key.to_owned(), metadata.clone());
         self.background
-            .run(progress, |caller| async move {
-                upload::upload(&store, &key, &source, &metadata, &caller).await
+            .run(progress, interrupt, |caller| async move {
+                if source.size() <= SINGLE {
+                    return store.put_small(&key, source.all().await?, &metadata, &caller).await;
+                }
+                let put = upload::upload(&store, &key, &source, &metadata, &caller).await?;
+                upload::abort_others(&store, &key).await;
+                Ok(put)
             })
             .await
     }
@@ -193,13 +209,14 @@ impl S3Store {
         key: &str,
         bytes: Bytes,
         metadata: &Metadata,
-        progress: ProgressFn<'_>,
+        caller: &Caller,
     ) -> Result<Put> {
         let mut attempts = RETRY.start();
         loop {
+            // Not interrupted: whether it was written must be known.
             let failure = match self.put_once(key, bytes.clone(), metadata).await {
                 Ok(()) => {
-                    progress(bytes.len() as u64);
+                    caller.progress(bytes.len() as u64);
                     return Ok(Put::Created);
                 }
                 Err(failure) => failure,
@@ -207,7 +224,7 @@ impl S3Store {
             match failure.status() {
                 Some(412) => return Ok(Put::Exists),
                 Some(409) if self.head(key).await?.is_some() => return Ok(Put::Exists),
-                Some(409) if attempts.again().await => {}
+                Some(409) if !caller.is_dropped() && attempts.again().await => {}
                 _ => return Err(self.failed(writing(self, key), failure).await),
             }
         }

@@ -9,7 +9,10 @@ use futures_util::future::join_all;
 
 use super::body::{base64_crc, crc};
 use crate::{
-    base::error::{Exit, Result},
+    base::{
+        error::{Exit, Result},
+        interrupt::Interrupt,
+    },
     services::store::{
         Content, Metadata, Put, S3Store,
         testing::{Fault, bucket, moto, proxy, refusal, store},
@@ -152,7 +155,8 @@ async fn a_large_object_goes_up_in_parts_and_comes_back_in_ranges() {
     let put = watched.put_new("big", Content::File(&from), &metadata(), &count).await.unwrap();
     assert_eq!((put, moved.swap(0, Ordering::Relaxed)), (Put::Created, 20_000_000));
     // Moto keeps no CRC64NVME (without a library of its own); so what was sent is looked at.
-    let heads = std::mem::take(&mut *heads.lock().unwrap());
+    let mut heads = std::mem::take(&mut *heads.lock().unwrap());
+    assert!(heads.pop().unwrap().starts_with("GET /"), "the uploads that others left");
     let sent: Vec<_> = heads.iter().map(|head| header(head, "x-amz-checksum-crc64nvme")).collect();
     let mut sums: Vec<_> =
         content.chunks(8 * MIB).map(|part| Some(base64_crc(crc(part)))).collect();
@@ -575,4 +579,54 @@ async fn trouble_now_and_then_is_survived() {
     assert_eq!(put(&shaky, "x", content.clone()).await.unwrap(), Put::Created);
     shaky.fetch("x", &folder.path().join("x"), &silent).await.unwrap().unwrap();
     assert!(std::fs::read(folder.path().join("x")).unwrap() == content);
+}
+
+/// A signal after the last request was sent: the future returns what became of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_write_returns_how_its_last_request_ended() {
+    let store = bucket().await;
+    for (verb, part, size) in [("PUT", "/small", 5), ("POST", "uploadId=", 9 * MIB)] {
+        let (signal, interrupt) = Interrupt::by_hand();
+        let slow = through(&store, move |head| {
+            let line = head.lines().next().unwrap_or_default();
+            if line.starts_with(verb) && line.contains(part) {
+                signal.send(Some(Exit::Interrupted)).unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(300));
+            }
+            Fault::Pass
+        })
+        .await;
+        let key = if size == 5 { "small" } else { "large" };
+        let content = Content::Bytes(bytes(size, 0));
+        let put = slow.put_until(key, content, &metadata(), &silent, &interrupt).await;
+        assert_eq!(put.unwrap(), Put::Created, "{key}");
+        assert!(store.head(key).await.unwrap().is_some());
+    }
+    // Before the last request, nothing is written.
+    let (signal, interrupt) = Interrupt::by_hand();
+    let stop = |_| {
+        let _ = signal.send(Some(Exit::Interrupted));
+    };
+    let content = Content::Bytes(bytes(60 * MIB, 0));
+    let error = store.put_until("x", content, &metadata(), &stop, &interrupt).await.unwrap_err();
+    assert_eq!(error.exit(), Exit::Interrupted);
+    assert_eq!((store.head("x").await.unwrap(), open_uploads(&store).await), (None, 0));
+}
+
+#[tokio::test]
+async fn uploads_that_a_killed_run_left_are_aborted() {
+    let store = bucket().await;
+    let open = async |key: &str| {
+        let call = store.client.create_multipart_upload().bucket(&store.bucket.name).key(key);
+        call.send().await.unwrap();
+    };
+    for key in ["a/x-1.zip", "a/x-1.zip", "a/x-1.zip.other", "a/x-2.zip"] {
+        open(key).await;
+    }
+    assert_eq!(put(&store, "a/x-1.zip", bytes(9 * MIB, 0)).await.unwrap(), Put::Created);
+    // Only those of the same key: the others could still succeed.
+    assert_eq!(open_uploads(&store).await, 2);
+    open("a/x-1.zip").await;
+    assert_eq!(put(&store, "a/x-1.zip", bytes(9 * MIB, 0)).await.unwrap(), Put::Exists);
+    assert_eq!(open_uploads(&store).await, 2);
 }

@@ -94,6 +94,10 @@ async fn once(
     let outcome = match parts {
         // Not interrupted either: the result must be known.
         Ok(parts) => upload.complete(parts, source.size()).await,
+        // Another run has written the key, and aborted what could only fail.
+        Err(error) if error.exit() == Exit::Input && is_there(store, key).await => {
+            Ok(UploadOutcome::Put(Put::Exists))
+        }
         Err(error) => Err(error),
     };
     match outcome {
@@ -290,6 +294,23 @@ impl<'a> Upload<'a> {
             self.id
         )
     }
+}
+
+/// Aborts every other upload of a key that exists: of a run that was killed, or of one that can only
+/// lose. A failure changes nothing, because the bucket's lifecycle rule removes them, too.
+pub(crate) async fn abort_others(store: &S3Store, key: &str) {
+    let bucket = &store.bucket;
+    let call = store.client.list_multipart_uploads().bucket(&bucket.name).prefix(key);
+    let listed = call.set_expected_bucket_owner(bucket.owner.clone()).send().await;
+    let uploads = listed.ok().and_then(|listed| listed.uploads).unwrap_or_default();
+    let ids = uploads.into_iter().filter(|it| it.key() == Some(key)).filter_map(|it| it.upload_id);
+    for id in ids {
+        let _ = Upload { store, key, id }.abort().await;
+    }
+}
+
+async fn is_there(store: &S3Store, key: &str) -> bool {
+    store.head(key).await.is_ok_and(|found| found.is_some())
 }
 
 fn completed(part: Part) -> CompletedPart {
