@@ -63,7 +63,8 @@ impl Interrupt {
         }
     }
 
-    /// Runs `work`, and drops it if a signal arrives first. Use it only for work that changes nothing.
+    /// Runs `work`, and drops it if a signal arrives first. Use it only for work that changes
+    /// nothing.
     pub(crate) async fn or_cancel<T>(
         &self,
         doing: &str,

@@ -185,12 +185,12 @@ mod tests {
     #[test]
     fn an_unknown_limit_is_rejected() {
         let seconds = |text: &str| {
-            text.parse().map(Duration::from_secs).map_err(|_| format!("`{text}` is no number"))
+            text.parse().map(Duration::from_secs).map_err(|_| format!("`{text}`: not a number"))
         };
         for (text, why) in [
             ("gti=5", "`gti` is not a limit; did you mean `git`?"),
             ("git", "`git` has no `=`"),
-            ("git=soon", "`soon` is no number"),
+            ("git=soon", "`soon`: not a number"),
         ] {
             let error = change(text, seconds).unwrap_err();
             assert_eq!(error.exit(), crate::base::error::Exit::Input);

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// The limits of one kind of call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Retry {
@@ -21,11 +23,18 @@ pub(crate) struct Retry {
 pub(crate) struct Attempts {
     limits: Retry,
     made: u32,
+    /// No attempt starts later.
+    until: Option<Instant>,
 }
 
 impl Retry {
     pub(crate) fn start(self) -> Attempts {
-        Attempts { limits: self, made: 1 }
+        Attempts { limits: self, made: 1, until: None }
+    }
+
+    /// Like [`Self::start`], but no further attempt starts after `patience`.
+    pub(crate) fn within(self, patience: Duration) -> Attempts {
+        Attempts { until: Instant::now().checked_add(patience), ..self.start() }
     }
 }
 
@@ -50,8 +59,18 @@ impl Attempts {
         let doubled = 2_u32.saturating_pow(self.made - 1);
         let pause = retry_after
             .unwrap_or_else(|| jitter(self.limits.first_pause.saturating_mul(doubled) / 2));
+        let pause = pause.min(self.limits.longest_pause);
+        let due = Instant::now().checked_add(pause);
+        if self.until.is_some_and(|until| due.is_none_or(|due| due > until)) {
+            return None;
+        }
         self.made += 1;
-        Some(pause.min(self.limits.longest_pause))
+        Some(pause)
+    }
+
+    /// Returns how many attempts were made.
+    pub(crate) fn made(&self) -> u32 {
+        self.made
     }
 }
 
@@ -94,6 +113,18 @@ mod tests {
         assert_eq!(attempts.next_pause(asked(0)), asked(0));
         assert_eq!(attempts.next_pause(asked(700)), asked(700));
         assert_eq!(attempts.next_pause(asked(60_000)), asked(1000));
+    }
+
+    #[tokio::test]
+    async fn no_attempt_starts_after_the_patience() {
+        let mut attempts = Retry { attempts: 100, ..RETRY }.within(Duration::from_millis(1200));
+        let began = Instant::now();
+        while attempts.again().await {}
+        assert!(began.elapsed() < Duration::from_millis(1500), "{attempts:?}");
+        assert!((3..8).contains(&attempts.made()), "{attempts:?}");
+        // A pause that the server asks for is not cut short: then the attempts end.
+        let mut attempts = RETRY.within(Duration::from_millis(500));
+        assert_eq!(attempts.next_pause(Some(Duration::from_secs(60))), None);
     }
 
     #[tokio::test]

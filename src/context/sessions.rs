@@ -29,7 +29,7 @@ pub(crate) async fn first_session(
     match url {
         SchemeUrl::Path(_) => Ok(None),
         SchemeUrl::S3 { .. } => {
-            RootSession::start(first_region(aws, host), aws, &host.environment, &host.log.redactor)
+            RootSession::start(first_region(aws, host), aws, &host.environment, &host.log)
                 .await
                 .map(Some)
         }
@@ -48,7 +48,7 @@ pub(crate) async fn root_session(
     aws: &AwsInputs,
     host: &Host,
 ) -> Result<RootSession> {
-    RootSession::start(&scheme.default_region, aws, &host.environment, &host.log.redactor).await
+    RootSession::start(&scheme.default_region, aws, &host.environment, &host.log).await
 }
 
 /// Returns whether releases, states or the release account are in AWS.

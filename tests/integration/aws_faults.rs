@@ -145,7 +145,9 @@ fn a_role_must_not_be_assumed() {
 
     // STS in trouble is another matter than a role that is not for us.
     aws.rule(json!({ "matching": format!("role%2F{}-dev", aws.name()), "status": 503 }));
-    project.cdflow(["deploy", "ci", "1"]).run().fails(10).stderr_has(&arn);
+    let output =
+        project.cdflow(["deploy", "ci", "1"]).env("CDFLOW_LIMITS", "aws-patience=2s").run();
+    output.fails(10).stderr_has(&arn);
 }
 
 #[test]
@@ -213,7 +215,67 @@ fn nobody_answers() {
     let (_aws, project) = new("silent");
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let endpoint = format!("http://127.0.0.1:{port}");
-    both_fail(&project, |run| run.env("AWS_ENDPOINT_URL", &endpoint), 10, &["Connection refused"]);
+    let away = |run: Runner| {
+        run.env("AWS_ENDPOINT_URL", &endpoint).env("CDFLOW_LIMITS", "aws-patience=2s")
+    };
+    both_fail(&project, away, 10, &["Connection refused"]);
+}
+
+/// Longer than any service is busy usually, and shorter than a person wonders.
+#[test]
+fn throttling_is_waited_for_with_one_notice() {
+    let (aws, project) = new("throttled");
+    let mut scheme = aws.scheme();
+    for account in ["release", "dev"] {
+        scheme["accounts"][account]["role"] = json!(format!("{}-{account}", aws.name()));
+    }
+    aws.put_scheme(&scheme);
+    let throttled = |code: &str| {
+        format!(
+            "<ErrorResponse><Error><Code>{code}</Code><Message>Rate exceeded</Message></Error>\
+                 <RequestId>busy-1</RequestId></ErrorResponse>"
+        )
+    };
+    let release = format!("role%2F{}-release", aws.name());
+    aws.rule(json!({ "matching": release, "times": 5, "status": 400,
+        "body": throttled("Throttling") }));
+    let bucket = format!("PUT /{}/", aws.release_bucket());
+    aws.rule(json!({ "matching": bucket, "times": 5, "status": 503,
+        "body": "<Error><Code>SlowDown</Code><Message>Reduce your rate.</Message></Error>" }));
+    let output = project.releasing("1").run();
+    output.success();
+    assert_eq!(output.stderr.matches("cdflow repeats each for up to 60 s").count(), 1, "{output}");
+    // Beyond the patience, the message names the request.
+    aws.rule(json!({ "matching": release, "status": 400, "body": throttled("Throttling"),
+        "headers": { "x-amzn-requestid": "busy-1" } }));
+    let output = project.cdflow(["status"]).env("CDFLOW_LIMITS", "aws-patience=2s").run();
+    output.fails(10).stderr_has("Rate exceeded").stderr_has("request id busy-1");
+}
+
+#[test]
+fn random_faults_do_not_stop_a_deploy() {
+    let (aws, project) = new("shaky");
+    aws.rule(json!({ "matching": aws.name(), "chance": 0.3, "status": 503,
+        "body": "<Error><Code>SlowDown</Code><Message>Reduce your rate.</Message></Error>" }));
+    project.releasing("1").run().success();
+    project.cdflow(["deploy", "ci", "1"]).run().success();
+}
+
+/// An STS that takes the connection and never answers.
+#[test]
+fn a_service_that_never_answers_has_a_limit() {
+    let (_aws, project) = new("mute");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let began = std::time::Instant::now();
+    let output = project
+        .cdflow(["status"])
+        .env("AWS_ENDPOINT_URL", &endpoint)
+        .env("CDFLOW_LIMITS", "aws-answer=1s,aws-patience=2s")
+        .run();
+    output.fails(10).stderr_has("(the limit `aws-answer`)");
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{output}");
+    tidy(&project, &output);
 }
 
 #[test]

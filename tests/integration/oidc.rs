@@ -81,6 +81,47 @@ fn a_run_without_keys_releases_and_deploys() {
         .stdout_has("-ci-runner/cdflow-77");
 }
 
+/// Faults that pass: GitHub limits requests, and AWS can't get GitHub's keys for a moment.
+#[test]
+fn passing_faults_are_waited_for() {
+    let (aws, issuer) = (Aws::new("oidc-passing"), Issuer::start());
+    let project = Project::aws("vouched", &aws);
+    let status = || step(&project, &aws, &issuer, &[("COMMAND", "status")]);
+    for failure in [429, 408, 502] {
+        issuer.failures.lock().unwrap().push(failure);
+        status().run().success();
+    }
+    let error = |code: &str, message: &str| {
+        format!(
+            "<ErrorResponse><Error><Code>{code}</Code><Message>{message}</Message></Error>\
+             <RequestId>r1</RequestId></ErrorResponse>"
+        )
+    };
+    let keys = error(
+        "InvalidIdentityToken",
+        "Couldn't retrieve verification key from your identity provider",
+    );
+    let matching = format!("{}-ci-runner", aws.name());
+    for (status_code, body) in
+        [(400, keys.clone()), (400, error("IDPCommunicationError", "Not verified in time"))]
+    {
+        aws.rule(json!({ "matching": matching, "times": 1, "status": status_code, "body": body }));
+        status().run().success();
+    }
+    // For ever, it is AWS that is in trouble, and not a permission that is missing.
+    aws.rule(json!({ "matching": matching, "status": 400, "body": keys }));
+    status()
+        .env("CDFLOW_LIMITS", "id-patience=2s")
+        .run()
+        .fails(10)
+        .stdout_has("Couldn't retrieve verification key")
+        .lacks("trust policy");
+    // Another invalid token is not waited for.
+    let invalid = error("InvalidIdentityToken", "No OpenIDConnect provider found");
+    aws.rule(json!({ "matching": matching, "status": 400, "body": invalid }));
+    status().run().fails(4).stdout_has("trust policy");
+}
+
 #[test]
 fn what_can_go_wrong_with_it() {
     let (aws, issuer) = (Aws::new("oidc-trouble"), Issuer::start());
@@ -96,8 +137,12 @@ fn what_can_go_wrong_with_it() {
         .fails(4)
         .stdout_has("HTTP 401")
         .lacks("another-right");
-    issuer.failures.lock().unwrap().extend([500; 3]);
-    status().run().fails(10).stdout_has("failed to get an ID token from GitHub: HTTP 500");
+    issuer.failures.lock().unwrap().extend([500; 9]);
+    status()
+        .env("CDFLOW_LIMITS", "id-patience=1s")
+        .run()
+        .fails(10)
+        .stdout_has("failed to get an ID token from GitHub: HTTP 500");
     let refusal = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>Not authorized \
         to perform sts:AssumeRoleWithWebIdentity</Message></Error><RequestId>r1</RequestId>\
         </ErrorResponse>";

@@ -5,7 +5,10 @@ use std::{error::Error as StdError, fmt::Write as _};
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-use crate::base::error::{Error, Exit, chain};
+use crate::base::{
+    error::{Error, Exit, chain},
+    limits::Limit,
+};
 
 /// One failed call, with everything a person (or AWS support) needs to find it again.
 #[derive(Debug, Default)]
@@ -47,6 +50,9 @@ impl Failure {
             SdkError::ServiceError(_) => {
                 (Cause::Service, service.and_then(|m| m.message()).map(str::to_owned))
             }
+            SdkError::TimeoutError(_) => {
+                (Cause::Unavailable, Some(Limit::AwsAnswer.passed("no answer to any attempt")))
+            }
             other => {
                 let chain = chain(other);
                 (cause(other, &chain), Some(chain))
@@ -61,6 +67,12 @@ impl Failure {
             bucket_region: header("x-amz-bucket-region"),
             server_time: header("date"),
         }
+    }
+
+    /// An answer that comes from something between us and AWS.
+    pub(crate) fn not_aws(why: &str) -> Self {
+        let message = format!("{why}: a proxy or another program answers in place of AWS");
+        Self { cause: Cause::Unavailable, message: Some(message), ..Self::default() }
     }
 
     pub(crate) fn code(&self) -> Option<&str> {

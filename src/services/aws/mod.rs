@@ -5,4 +5,6 @@ pub(crate) mod credentials;
 pub(crate) mod ecr;
 pub(crate) mod failure;
 mod oidc;
+pub(crate) mod pages;
+pub(crate) mod patience;
 pub(crate) mod session;

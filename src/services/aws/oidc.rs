@@ -12,12 +12,15 @@ use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, error::CredentialsError, future},
 };
+use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityOutput;
+use reqwest::{StatusCode, header::RETRY_AFTER};
 use serde::Deserialize;
 
 use super::failure::Failure;
 use crate::{
     base::{
         error::{Error, Exit, Result, chain},
+        limits::Limit,
         process_env::ProcessEnv,
         redact::{Redactor, Secret},
         retry::Retry,
@@ -28,10 +31,11 @@ use crate::{
 const AUDIENCE: &str = "sts.amazonaws.com";
 /// The longest that every role grants.
 const SESSION_SECONDS: i32 = 3600;
+/// `Limit::IdPatience` ends the attempts.
 const RETRY: Retry = Retry {
-    attempts: 3,
+    attempts: 20,
     first_pause: Duration::from_millis(500),
-    longest_pause: Duration::from_secs(1),
+    longest_pause: Duration::from_secs(15),
 };
 
 #[derive(Clone)]
@@ -67,8 +71,8 @@ impl WebIdentity {
         let http = reqwest::Client::builder()
             // The right to ask goes to GitHub alone.
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(10))
-            .timeout(Duration::from_secs(30))
+            .connect_timeout(Limit::IdConnect.time())
+            .timeout(Limit::IdAnswer.time())
             .build()
             .map_err(|error| unavailable(chain(&error)))?;
         Ok(Self {
@@ -83,26 +87,53 @@ impl WebIdentity {
         })
     }
 
+    /// Asks for a new token with each attempt: it might have expired in the pause.
     pub(crate) async fn credentials(&self) -> Result<Credentials> {
-        let token = self.token().await?;
+        let mut attempts = RETRY.within(Limit::IdPatience.time());
+        loop {
+            let token = self.token().await?;
+            match self.assume(&token).await {
+                Err(failure) if is_passing(&failure) => {
+                    if !attempts.again().await {
+                        return Err(Error::new(Exit::Unavailable, self.not_assumed())
+                            .why(failure.why(&self.region))
+                            .hint("run again: AWS could not reach GitHub to check the token"));
+                    }
+                }
+                Err(failure) => return Err(self.rejected(failure)),
+                Ok(answer) => return self.given(answer),
+            }
+        }
+    }
+
+    async fn assume(&self, token: &Secret) -> Result<AssumeRoleWithWebIdentityOutput, Failure> {
         let call = self.sts.assume_role_with_web_identity().role_arn(self.role.as_str());
         let call = call.role_session_name(&self.session_name).duration_seconds(SESSION_SECONDS);
-        let what = || format!("the role `{}` can't be assumed with GitHub's token", self.role);
-        let answer = call.web_identity_token(token.expose()).send().await.map_err(|error| {
-            let failure = Failure::of(&error);
-            match failure.exit(&self.region) {
-                Exit::Unavailable => failure.into_error(what(), &self.region),
-                _ => Error::new(Exit::Credentials, what()).why(failure.why(&self.region)).hint(
-                    format!(
-                        "check the role's trust policy: it must name the provider \
-                         token.actions.githubusercontent.com, the audience {AUDIENCE}, \
-                         and this repository (and environment or branch) as its subject"
-                    ),
-                ),
-            }
-        })?;
+        let answer = call.web_identity_token(token.expose()).send().await;
+        answer.map_err(|error| Failure::of(&error))
+    }
+
+    fn not_assumed(&self) -> String {
+        format!("the role `{}` can't be assumed with GitHub's token", self.role)
+    }
+
+    fn rejected(&self, failure: Failure) -> Error {
+        match failure.exit(&self.region) {
+            Exit::Unavailable => failure.into_error(self.not_assumed(), &self.region),
+            _ => Error::new(Exit::Credentials, self.not_assumed())
+                .why(failure.why(&self.region))
+                .hint(format!(
+                    "check the role's trust policy: it must name the provider \
+                     token.actions.githubusercontent.com, the audience {AUDIENCE}, \
+                     and this repository (and environment or branch) as its subject"
+                )),
+        }
+    }
+
+    fn given(&self, answer: AssumeRoleWithWebIdentityOutput) -> Result<Credentials> {
         let given = answer.credentials.ok_or_else(|| {
-            Error::new(Exit::Unavailable, what()).why("the answer of STS has no credentials")
+            Error::new(Exit::Unavailable, self.not_assumed())
+                .why("the answer of STS has no credentials")
         })?;
         let expiry = SystemTime::try_from(given.expiration).ok();
         Ok(Credentials::new(
@@ -117,8 +148,9 @@ impl WebIdentity {
     async fn token(&self) -> Result<Secret> {
         let joint = if self.url.contains('?') { '&' } else { '?' };
         let url = format!("{}{joint}audience={AUDIENCE}", self.url);
-        let mut attempts = RETRY.start();
+        let mut attempts = RETRY.within(Limit::IdPatience.time());
         loop {
+            let mut asked_pause = None;
             let failed = match self.http.get(&url).bearer_auth(self.right.expose()).send().await {
                 Ok(answer) if answer.status().is_success() => {
                     match answer.json::<IdToken>().await {
@@ -130,14 +162,17 @@ impl WebIdentity {
                         Err(error) => chain(&error.without_url()),
                     }
                 }
-                Ok(answer) if answer.status().is_client_error() => {
+                Ok(answer) if is_refused(answer.status()) => {
                     return Err(not_allowed()
                         .why(format!("GitHub answers HTTP {}", answer.status().as_u16())));
                 }
-                Ok(answer) => format!("HTTP {}", answer.status().as_u16()),
+                Ok(answer) => {
+                    asked_pause = retry_after(&answer);
+                    format!("HTTP {}", answer.status().as_u16())
+                }
                 Err(error) => chain(&error.without_url()),
             };
-            if !attempts.again().await {
+            if !attempts.again_after(asked_pause).await {
                 return Err(unavailable(failed));
             }
         }
@@ -160,6 +195,26 @@ impl fmt::Debug for WebIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WebIdentity")
     }
+}
+
+/// Whether another attempt might succeed: AWS could not get GitHub's keys.
+fn is_passing(failure: &Failure) -> bool {
+    match failure.code() {
+        Some("InvalidIdentityToken") => failure.why("").contains("etrieve verification key"),
+        Some(code) => code == "IDPCommunicationError" || code == "IDPCommunicationErrorException",
+        None => false,
+    }
+}
+
+/// Too many requests, or one that came too late, are no refusal.
+fn is_refused(status: StatusCode) -> bool {
+    let passing = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT];
+    status.is_client_error() && !passing.contains(&status)
+}
+
+fn retry_after(answer: &reqwest::Response) -> Option<Duration> {
+    let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 fn not_allowed() -> Error {

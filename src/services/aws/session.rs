@@ -8,9 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_config::{
-    BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
-};
+use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
 use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
@@ -18,10 +16,11 @@ use aws_credential_types::{
 use aws_sdk_sts::{error::SdkError, operation::assume_role::AssumeRoleError};
 use tokio::sync::Mutex;
 
-use super::{failure::Failure, oidc::WebIdentity};
+use super::{failure::Failure, oidc::WebIdentity, patience::patient};
 use crate::{
     base::{
         error::{Error, Exit, Result, chain},
+        log::Log,
         process_env::ProcessEnv,
         redact::{Redactor, Secret},
     },
@@ -71,16 +70,13 @@ impl RootSession {
         region: &str,
         inputs: &AwsInputs,
         environment: &ProcessEnv,
-        redactor: &Redactor,
+        log: &Log,
     ) -> Result<Self> {
         check_certificates(environment)?;
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .operation_attempt_timeout(Duration::from_secs(60))
-            .build();
-        let loader = aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::new(region.to_owned()))
-            .timeout_config(timeouts);
+        let redactor = &log.redactor;
+        let loader =
+            aws_config::defaults(BehaviorVersion::latest()).region(Region::new(region.to_owned()));
+        let loader = patient(loader, log);
         let (config, credentials) = match &inputs.aws_role_to_assume {
             None => {
                 let config = loader.load().await;

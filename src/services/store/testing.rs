@@ -8,9 +8,13 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, retry::RetryConfig,
+    stalled_stream_protection::StalledStreamProtectionConfig,
+};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -82,6 +86,10 @@ pub(crate) fn config(address: &str) -> SdkConfig {
         .endpoint_url(format!("http://{address}"))
         .region(Region::new(REGION))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .retry_config(RetryConfig::standard().with_max_attempts(4))
+        .stalled_stream_protection(
+            StalledStreamProtectionConfig::enabled().grace_period(Duration::from_secs(1)).build(),
+        )
         .build()
 }
 
@@ -93,6 +101,8 @@ pub(crate) enum Fault {
     Answer(&'static str, String, String),
     /// Moto's answer, with the connection cut after this number of bytes.
     Cut(usize),
+    /// Like `Cut`, but the connection stays open.
+    Stall(usize),
     /// Pass, and keep the answer back.
     Lose,
     /// No answer, on a connection that stays open.
@@ -166,6 +176,10 @@ async fn serve(
     server.read_to_end(&mut answer).await?;
     match fault {
         Fault::Cut(len) => client.write_all(&answer[..len.min(answer.len())]).await,
+        Fault::Stall(len) => {
+            client.write_all(&answer[..len.min(answer.len())]).await?;
+            std::future::pending().await
+        }
         Fault::Lose => Ok(()),
         _ => client.write_all(&answer).await,
     }

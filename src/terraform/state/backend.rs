@@ -12,6 +12,8 @@ use crate::{
 
 /// The AWS profile with the credentials of the S3 backend (see `aws::credentials`).
 const PROFILE: &str = "cdflow-state";
+/// The SDK of the backend doubles its pauses, up to 20 seconds: a minute of patience at least.
+const MAX_RETRIES: u32 = 10;
 /// The name of the file. Terraform reads `*_override.tf` files last.
 pub(crate) const FILE: &str = "cdflow_backend_override.tf";
 
@@ -122,6 +124,7 @@ impl Backend {
                     settings["workspace_key_prefix"] = json!(prefix);
                 }
                 settings["region"] = json!(place.region);
+                settings["max_retries"] = json!(MAX_RETRIES);
                 settings["profile"] = json!(PROFILE);
                 if locks.use_lockfile {
                     settings["use_lockfile"] = json!(true);
@@ -286,6 +289,7 @@ mod tests {
     key = "terraform.tfstate"
     workspace_key_prefix = "t/c"
     region = "eu-west-1"
+    max_retries = 10
     profile = "cdflow-state"
     use_lockfile = true
     allowed_account_ids = ["123456789012"]
@@ -324,6 +328,7 @@ mod tests {
     bucket = "state"
     key = "ci/c/terraform.tfstate"
     region = "eu-west-1"
+    max_retries = 10
     profile = "cdflow-state"
     use_lockfile = true
     dynamodb_table = "terraform_locks"

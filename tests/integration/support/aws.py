@@ -10,6 +10,7 @@ import datetime
 import io
 import json
 import logging
+import random
 import re
 import socket
 import sys
@@ -106,6 +107,8 @@ class Rules:
 
 
 def take(rule):
+    if random.random() > rule.get("chance", 1):
+        return False
     rule["times"] -= 1
     return rule["times"] >= 0
 

@@ -285,9 +285,8 @@ impl Aws {
 
     /// Makes AWS misbehave. `matching` is part of the lines (as in `calls`) that are meant; for a
     /// call in JSON, part of the line, the `X-Amz-Target` and the body. It should hold `name()`,
-    /// because moto serves all tests. `times` of them, or all: `delay` seconds first, hold the answer back for
-    /// `hold` seconds, answer with
-    /// `status`, `headers` and `body`, or let moto answer `request: [text, other]`, or change its
+    /// because moto serves all tests. `times` of them, or all, or by `chance`: `delay` seconds
+    /// first, hold the answer back for `hold` seconds, answer with `status`, `headers` and `body`, or let moto answer `request: [text, other]`, or change its
     /// answer by `response: [regex, other]`, in which `{now+9}` is a time.
     pub(crate) fn rule(&self, rule: Value) {
         self.server.ask(&json!({ "op": "rule", "rule": rule })).unwrap();

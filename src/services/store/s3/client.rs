@@ -1,11 +1,19 @@
 //! The S3 client of a release store: its settings, its retries, and how a failed call becomes an
 //! error.
 
-use std::{collections::HashMap, error::Error as StdError, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    error::Error as StdError,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use aws_sdk_s3::{
     Client,
-    config::{Builder, Config, Region, retry::RetryConfig, timeout::TimeoutConfig},
+    config::{
+        Builder, Config, Region,
+        retry::{RetryPartition, TokenBucket},
+    },
     error::{ProvideErrorMetadata, SdkError},
     operation::get_object::GetObjectOutput,
     primitives::DateTime,
@@ -14,23 +22,30 @@ use aws_sdk_s3::{
 use crate::{
     base::{
         error::{Error, Exit, Result},
-        retry::Retry,
+        limits::Limit,
+        retry::{Attempts, Retry},
     },
     services::{
-        aws::failure::Failure,
+        aws::{failure::Failure, patience::timeouts_of},
         store::{Metadata, background::Background},
     },
 };
 
 /// Up to this size an object goes in one request; beyond, in parts.
 pub(crate) const SINGLE: u64 = 8 << 20;
-/// Attempts of the SDK at one request, and ours at a body that is cut and at a write that meets
-/// another one (409).
+/// Attempts at a body that is cut and at a write that meets another one (409). The SDK repeats a
+/// request itself.
 pub(crate) const RETRY: Retry = Retry {
     attempts: 5,
     first_pause: Duration::from_millis(200),
     longest_pause: Duration::from_secs(2),
 };
+
+/// Retries of all stores, without a limit on their number: each request has its own limits, and a
+/// release can need hundreds of requests on a bad day.
+static RETRIES: LazyLock<RetryPartition> = LazyLock::new(|| {
+    RetryPartition::custom("cdflow-s3").token_bucket(TokenBucket::unlimited()).build()
+});
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -62,8 +77,7 @@ impl S3Store {
         let unsigned = config.endpoint_url().is_none_or(|url| !url.starts_with("http:"));
         let settings = Builder::from(config)
             .region(Region::new(region.clone()))
-            .retry_config(RetryConfig::standard().with_max_attempts(RETRY.attempts))
-            .timeout_config(timeouts(Duration::from_secs(60)))
+            .retry_partition(RETRIES.clone())
             .build();
         Self {
             client: Client::from_conf(settings),
@@ -88,13 +102,24 @@ impl S3Store {
             .set_expected_bucket_owner(self.bucket.owner.clone())
             .set_range(range)
             .set_if_match(etag);
-        call.send().await.map_err(|error| Failure::of(&error))
+        let answer = call.send().await.map_err(|error| Failure::of(&error))?;
+        // A login page, or the block page of a proxy: S3 has no page in this store.
+        match answer.content_type().filter(|kind| kind.starts_with("text/html")) {
+            Some(_) => {
+                Err(Failure::not_aws("the answer is a web page (text/html), not the object"))
+            }
+            None => Ok(answer),
+        }
     }
 
-    /// The error for a body that was cut in every attempt.
-    pub(crate) fn cut(&self, key: &str, why: String) -> Error {
+    /// The error for a body that was cut, or did not go on, in every attempt.
+    pub(crate) fn cut(&self, key: &str, why: String, attempts: &Attempts) -> Error {
+        let why = match why.contains("minimum throughput") {
+            true => Limit::AwsIdle.passed(&format!("{why}; nothing arrived")),
+            false => why,
+        };
         Error::new(Exit::Unavailable, reading(self, key))
-            .why(format!("{why}, in {} attempts", RETRY.attempts))
+            .why(format!("{why}, in {} attempts", attempts.made()))
             .hint("check the connection to S3, and run again later")
     }
 
@@ -152,17 +177,11 @@ pub(crate) fn listing(store: &S3Store, prefix: &str) -> String {
     format!("`{}` can't be listed", store.describe(prefix))
 }
 
-fn timeouts(attempt: Duration) -> TimeoutConfig {
-    TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(5))
-        .operation_attempt_timeout(attempt)
-        .build()
-}
-
 /// The timeout of one attempt to send `size` bytes: five minutes, or more if that would need over
 /// 32 KiB/s.
 pub(crate) fn patience(size: u64) -> Builder {
-    Config::builder().timeout_config(timeouts(Duration::from_secs((size >> 15).max(300))))
+    let attempt = Limit::AwsTransfer.time().max(Duration::from_secs(size >> 15));
+    Config::builder().timeout_config(timeouts_of(attempt))
 }
 
 pub(crate) fn map(metadata: &Metadata) -> HashMap<String, String> {

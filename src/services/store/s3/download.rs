@@ -9,7 +9,10 @@ use tokio::sync::mpsc;
 
 use super::client::{RETRY, S3Store, length, reading};
 use crate::{
-    base::error::{Error, Result, chain},
+    base::{
+        error::{Error, Result, chain},
+        limits::Limit,
+    },
     services::store::{ObjectInfo, ProgressFn, partial_file},
 };
 
@@ -69,7 +72,7 @@ async fn receive_range(
     progress: ProgressFn<'_>,
 ) -> Result<()> {
     let mut at = range.start;
-    let mut attempts = RETRY.start();
+    let mut attempts = RETRY.within(Limit::AwsPatience.time());
     let cut = loop {
         match receive_once(store, key, found, &mut at, range.end, sink, progress).await? {
             None => return Ok(()),
@@ -79,7 +82,7 @@ async fn receive_range(
         }
     };
     let (got, wanted, start) = (at - range.start, range.end - range.start, range.start);
-    Err(store.cut(key, format!("got {got} of {wanted} bytes from byte {start} on{cut}")))
+    Err(store.cut(key, format!("got {got} of {wanted} bytes from byte {start} on{cut}"), &attempts))
 }
 
 /// Moves `at` on by what arrives. Some(why) when the body ends before `end`.

@@ -11,7 +11,10 @@ mod upload;
 
 use std::path::Path;
 
-use aws_sdk_s3::{primitives::ByteStream, types::BucketVersioningStatus};
+use aws_sdk_s3::{
+    operation::list_objects_v2::ListObjectsV2Output, primitives::ByteStream,
+    types::BucketVersioningStatus,
+};
 use bytes::Bytes;
 
 use self::{
@@ -19,9 +22,12 @@ use self::{
     client::{RETRY, S3Store, SINGLE, listing, map, patience, time, unsigned, writing},
 };
 use crate::{
-    base::{error::Result, interrupt::Interrupt},
+    base::{
+        error::{Error, Exit, Result},
+        interrupt::Interrupt,
+    },
     services::{
-        aws::failure::Failure,
+        aws::{failure::Failure, pages::Pages},
         store::{
             Content, ListedObject, Metadata, ObjectInfo, ProgressFn, Put, background::Caller,
             check_key,
@@ -87,7 +93,7 @@ impl S3Store {
         max: usize,
     ) -> Result<Vec<ListedObject>> {
         let mut listed = Vec::new();
-        let mut more = None;
+        let (mut more, mut pages) = (None, Pages::default());
         while listed.len() < max {
             let page = self
                 .client
@@ -102,7 +108,7 @@ impl S3Store {
                 .await;
             let page = self.answered(page, || listing(self, prefix)).await?;
             listed.extend(page.contents().iter().filter_map(line));
-            more = page.next_continuation_token;
+            more = next(&mut pages, page, || listing(self, prefix))?;
             if more.is_none() {
                 break;
             }
@@ -117,7 +123,7 @@ impl S3Store {
             format!("{prefix}/")
         };
         let mut names = Vec::new();
-        let mut more = None;
+        let (mut more, mut pages) = (None, Pages::default());
         loop {
             let page = self
                 .client
@@ -135,7 +141,7 @@ impl S3Store {
                 folders
                     .filter_map(|f| Some(f.strip_prefix(&prefix)?.strip_suffix('/')?.to_owned())),
             );
-            more = page.next_continuation_token;
+            more = next(&mut pages, page, || listing(self, &prefix))?;
             if more.is_none() {
                 return Ok(names);
             }
@@ -247,6 +253,29 @@ impl S3Store {
         let call = if self.bucket.unsigned { call.disable_payload_signing() } else { call };
         call.send().await.map(drop).map_err(|error| Failure::of(&error))
     }
+}
+
+/// Returns the token of the page after this one. A page that can't be whole is an error: what is
+/// missing from a ledger would look as if it had never been.
+fn next(
+    pages: &mut Pages,
+    page: ListObjectsV2Output,
+    what: impl Fn() -> String,
+) -> Result<Option<String>> {
+    let failed = |why: String| {
+        Error::new(Exit::Unavailable, what())
+            .why(why)
+            .hint("run again later, or check the endpoint")
+    };
+    let there = page.contents().len() + page.common_prefixes().len();
+    if page.key_count.is_some_and(|count| usize::try_from(count) != Ok(there)) {
+        let counted = page.key_count.unwrap_or_default();
+        return Err(failed(format!("the answer is incomplete: it has {there} of {counted} names")));
+    }
+    let is_truncated = page.is_truncated.ok_or_else(|| {
+        failed("the answer is incomplete: it does not say whether there is more".to_owned())
+    })?;
+    pages.next(page.next_continuation_token, is_truncated).map_err(failed)
 }
 
 fn line(object: &aws_sdk_s3::types::Object) -> Option<ListedObject> {

@@ -4,7 +4,10 @@ use aws_sdk_s3::operation::{get_object::GetObjectOutput, head_object::HeadObject
 
 use super::client::{RETRY, S3Store, length, reading, time, unsigned};
 use crate::{
-    base::error::{Error, Exit, Result, chain},
+    base::{
+        error::{Error, Exit, Result, chain},
+        limits::Limit,
+    },
     services::{
         aws::failure::Failure,
         store::{Metadata, ObjectInfo, missing, too_large, too_short},
@@ -47,7 +50,7 @@ impl S3Store {
         key: &str,
         limit: u64,
     ) -> Result<Option<(Vec<u8>, String)>> {
-        let mut attempts = RETRY.start();
+        let mut attempts = RETRY.within(Limit::AwsPatience.time());
         loop {
             let answer = match self.open(key, None, None).await {
                 Ok(answer) => answer,
@@ -61,7 +64,7 @@ impl S3Store {
             let etag = answer.e_tag().unwrap_or_default().to_owned();
             match body(answer, size).await {
                 Ok(bytes) => return Ok(Some((bytes, etag))),
-                Err(why) if !attempts.again().await => return Err(self.cut(key, why)),
+                Err(why) if !attempts.again().await => return Err(self.cut(key, why, &attempts)),
                 Err(_) => {}
             }
         }
@@ -71,7 +74,7 @@ impl S3Store {
         let Some(last) = len.checked_sub(1).map(|more| start.saturating_add(more)) else {
             return Ok(Vec::new());
         };
-        let mut attempts = RETRY.start();
+        let mut attempts = RETRY.within(Limit::AwsPatience.time());
         loop {
             let answer = match self.open(key, Some(format!("bytes={start}-{last}")), None).await {
                 Ok(answer) => answer,
@@ -84,7 +87,7 @@ impl S3Store {
             }
             match body(answer, len).await {
                 Ok(bytes) => return Ok(bytes),
-                Err(why) if !attempts.again().await => return Err(self.cut(key, why)),
+                Err(why) if !attempts.again().await => return Err(self.cut(key, why, &attempts)),
                 Err(_) => {}
             }
         }

@@ -630,3 +630,71 @@ async fn uploads_that_a_killed_run_left_are_aborted() {
     assert_eq!(put(&store, "a/x-1.zip", bytes(9 * MIB, 0)).await.unwrap(), Put::Exists);
     assert_eq!(open_uploads(&store).await, 2);
 }
+
+/// The connection stays open and nothing comes any more.
+#[tokio::test]
+async fn a_body_that_hangs_is_given_up() {
+    let store = bucket().await;
+    put(&store, "a", bytes(200_000, 0)).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let once = through(&store, first(1, "GET", "/a", || Fault::Stall(20_000))).await;
+    assert_eq!(once.get("a", 200_000).await.unwrap().unwrap(), bytes(200_000, 0));
+    let always = through(&store, first(usize::MAX, "GET", "/a", || Fault::Stall(20_000))).await;
+    let began = std::time::Instant::now();
+    let error = always.fetch("a", &folder.path().join("a"), &silent).await.unwrap_err();
+    let text = error.to_string();
+    assert_eq!(error.exit(), Exit::Unavailable, "{text}");
+    assert!(text.contains("(the limit `aws-idle`)"), "{text}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(60));
+}
+
+#[tokio::test]
+async fn a_list_without_end_or_with_holes_is_an_error() {
+    let store = bucket().await;
+    put(&store, "t/a", b"x".to_vec()).await.unwrap();
+    let page = |more: &str, count: &str| {
+        let key = "<Contents><Key>t/a</Key><Size>1</Size></Contents>";
+        Fault::Answer(
+            "200 OK",
+            String::new(),
+            format!("<ListBucketResult>{key}{count}{more}</ListBucketResult>"),
+        )
+    };
+    let same = "<IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>";
+    for (more, count, why) in [
+        (same, "", "no end"),
+        ("<IsTruncated>true</IsTruncated>", "", "cut off"),
+        ("", "", "does not say whether there is more"),
+        ("<IsTruncated>false</IsTruncated>", "<KeyCount>3</KeyCount>", "1 of 3 names"),
+    ] {
+        let answering = through(&store, move |_| page(more, count)).await;
+        for error in [
+            answering.list("t/", None, 5000).await.unwrap_err(),
+            answering.folders("t").await.unwrap_err(),
+        ] {
+            assert_eq!(error.exit(), Exit::Unavailable);
+            assert!(error.to_string().contains(why), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_web_page_is_not_an_object() {
+    let store = bucket().await;
+    put(&store, "a", bytes(10, 0)).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let page = |head: &str| match head.starts_with("GET") {
+        true => {
+            Fault::Answer("200 OK", "content-type: text/html\r\n".into(), "<html>Log in".into())
+        }
+        false => Fault::Pass,
+    };
+    let portal = through(&store, page).await;
+    for error in [
+        portal.get("a", 100).await.unwrap_err(),
+        portal.fetch("a", &folder.path().join("a"), &silent).await.unwrap_err(),
+    ] {
+        assert_eq!(error.exit(), Exit::Unavailable);
+        assert!(error.to_string().contains("is a web page (text/html)"), "{error}");
+    }
+}

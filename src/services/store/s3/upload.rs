@@ -296,8 +296,8 @@ impl<'a> Upload<'a> {
     }
 }
 
-/// Aborts every other upload of a key that exists: of a run that was killed, or of one that can only
-/// lose. A failure changes nothing, because the bucket's lifecycle rule removes them, too.
+/// Aborts every other upload of a key that exists: of a run that was killed, or of one that can
+/// only lose. A failure changes nothing, because the bucket's lifecycle rule removes them, too.
 pub(crate) async fn abort_others(store: &S3Store, key: &str) {
     let bucket = &store.bucket;
     let call = store.client.list_multipart_uploads().bucket(&bucket.name).prefix(key);

@@ -1,0 +1,148 @@
+//! How long calls to AWS are repeated and waited for, the same for every service, and the notice
+//! that cdflow waits.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use aws_config::{
+    ConfigLoader, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    timeout::TimeoutConfig,
+};
+use aws_smithy_http_client::{Builder, ConnectorBuilder, proxy::ProxyConfig, tls};
+use aws_smithy_runtime_api::client::{
+    http::{
+        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+        SharedHttpConnector,
+    },
+    orchestrator::HttpRequest,
+    runtime_components::RuntimeComponents,
+};
+
+use crate::base::{limits::Limit, log::Log};
+
+/// The longest pause between two attempts, in seconds. The SDK waits half of it on average.
+const LONGEST_PAUSE: u64 = 8;
+/// The attempt that is worth a notice: a few seconds have passed.
+const NOTICE_AT: &str = "attempt=4;";
+
+/// Gives every client that is made from the configuration the same patience.
+pub(crate) fn patient(loader: ConfigLoader, log: &Log) -> ConfigLoader {
+    loader
+        .retry_config(retries())
+        .timeout_config(timeouts(Limit::AwsAnswer))
+        .stalled_stream_protection(stalled())
+        .http_client(watched(log))
+}
+
+/// Returns as many attempts as fit into the patience: after 1, 2 and 4 seconds, the pauses do not
+/// grow any more. Their random lengths are half of that on average.
+pub(crate) fn retries() -> RetryConfig {
+    let seconds = Limit::AwsPatience.time().as_secs();
+    let attempts = 4 + seconds.saturating_sub(3) / (LONGEST_PAUSE / 2);
+    RetryConfig::standard()
+        .with_max_attempts(u32::try_from(attempts).unwrap_or(u32::MAX))
+        .with_max_backoff(std::time::Duration::from_secs(LONGEST_PAUSE))
+}
+
+/// Returns the limits of a call whose single attempt may take `attempt`.
+pub(crate) fn timeouts(attempt: Limit) -> TimeoutConfig {
+    timeouts_of(attempt.time())
+}
+
+pub(crate) fn timeouts_of(attempt: std::time::Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Limit::AwsConnect.time())
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(attempt + Limit::AwsPatience.time())
+        .build()
+}
+
+pub(crate) fn stalled() -> StalledStreamProtectionConfig {
+    StalledStreamProtectionConfig::enabled().grace_period(Limit::AwsIdle.time()).build()
+}
+
+/// The SDK's own HTTP client, and a look at each request.
+fn watched(log: &Log) -> SharedHttpClient {
+    let inner = Builder::new().build_with_connector_fn(|settings, components| {
+        let mut builder = ConnectorBuilder::default()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc));
+        builder.set_connector_settings(settings.cloned());
+        if let Some(components) = components {
+            builder.set_sleep_impl(components.sleep_impl());
+        }
+        builder.set_proxy_config(Some(ProxyConfig::from_env()));
+        builder.build()
+    });
+    let notice = Arc::new(Notice { log: log.clone(), is_told: AtomicBool::new(false) });
+    SharedHttpClient::new(Watched { inner, notice })
+}
+
+/// Tells once per run that cdflow waits.
+struct Notice {
+    log: Log,
+    is_told: AtomicBool,
+}
+
+impl Notice {
+    fn see(&self, request: &HttpRequest) {
+        let attempt = request.headers().get("amz-sdk-request").unwrap_or_default();
+        if attempt.starts_with(NOTICE_AT) && !self.is_told.swap(true, Ordering::Relaxed) {
+            let host = request.uri().split('/').nth(2).unwrap_or_default();
+            self.log.note(&format!(
+                "AWS ({host}) limits requests or has trouble: cdflow repeats each for up to {} s",
+                Limit::AwsPatience.time().as_secs()
+            ));
+        }
+    }
+}
+
+/// Required by the SDK; shows nothing.
+impl fmt::Debug for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Notice")
+    }
+}
+
+#[derive(Debug)]
+struct Watched<T> {
+    inner: T,
+    notice: Arc<Notice>,
+}
+
+impl HttpClient for Watched<SharedHttpClient> {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        let inner = self.inner.http_connector(settings, components);
+        SharedHttpConnector::new(Watched { inner, notice: Arc::clone(&self.notice) })
+    }
+}
+
+impl HttpConnector for Watched<SharedHttpConnector> {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        self.notice.see(&request);
+        self.inner.call(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minute_of_patience() {
+        let retries = retries();
+        // The mean of the pauses: half of 1, 2 and 4 seconds, then of the longest.
+        let pauses = retries.max_attempts() - 1;
+        let mean = 0.5 + 1.0 + 2.0 + f64::from(pauses - 3) * LONGEST_PAUSE as f64 / 2.0;
+        let patience = Limit::AwsPatience.time().as_secs_f64();
+        assert!((patience - 5.0..=patience + 5.0).contains(&mean), "{mean} s");
+    }
+}
