@@ -62,6 +62,13 @@ impl Release {
     pub(crate) fn key(&self) -> String {
         format!("{}{}.zip", self.identity.releases_prefix(), self.version)
     }
+
+    /// Of the mark that the release is about to be deleted. It ends like the key of a release, so
+    /// that the policy which lets a role delete releases covers it.
+    pub(crate) fn deletion_key(&self) -> String {
+        let Identity { component, .. } = &self.identity;
+        format!("{}/deleting/{component}-{}.zip", self.identity.prefix(), self.version)
+    }
 }
 
 #[cfg(test)]
@@ -77,8 +84,11 @@ mod tests {
         };
         let release = Release { identity: identity.clone(), version: "42-abc".parse().unwrap() };
         assert_eq!(release.key(), "platform/checkout/checkout-42-abc.zip");
-        assert_eq!(identity.version_in(&release.key()), Some(release.version));
-        assert_eq!(identity.version_in("platform/checkout/ledger/live/1.json"), None);
+        assert_eq!(release.deletion_key(), "platform/checkout/deleting/checkout-42-abc.zip");
+        let of = |key: &str| identity.version_in(key);
+        assert_eq!(of(&release.deletion_key()), None);
+        assert_eq!(of(&release.key()), Some(release.version));
+        assert_eq!(of("platform/checkout/ledger/live/1.json"), None);
         assert_eq!(
             identity.ledger_prefix(&"live".parse().unwrap()),
             "platform/checkout/ledger/live/"

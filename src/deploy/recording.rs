@@ -15,7 +15,8 @@ use crate::{
     base::error::{Error, Exit, Result},
     config::names::Environment,
     context::Context,
-    terraform::{output::changes::Counts, state::summary::StateSummary},
+    release::deletion,
+    terraform::{PlanMode, output::changes::Counts, state::summary::StateSummary},
 };
 
 /// How often and at what interval the ledger is read while another run might be about to record
@@ -77,7 +78,18 @@ pub(crate) async fn start(
         allowed_by: overridden.by,
         ..start_entry(context, order, plan, prepared)
     };
-    order.subject.target.ledger.start(entry).await
+    let ledger = &order.subject.target.ledger;
+    let entry = ledger.start(entry).await?;
+    // A destroy needs the release too, but its ledger entry is older, so nothing deletes it.
+    if order.mode == PlanMode::Deploy
+        && let Err(error) =
+            deletion::check_kept(&context.store, &order.subject.release, &ledger.start_key(&entry))
+                .await
+    {
+        end(context, order, &entry, false, Some(&error), None).await;
+        return Err(error);
+    }
+    Ok(entry)
 }
 
 /// Writes the entry of the end. A failure is a warning, because the apply is over.

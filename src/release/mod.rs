@@ -3,6 +3,7 @@
 pub(crate) mod artifact;
 pub(crate) mod assemble;
 pub(crate) mod bundle;
+pub(crate) mod deletion;
 pub(crate) mod facts;
 pub(crate) mod init;
 pub(crate) mod init_access;

@@ -44,6 +44,7 @@ mod preflight;
 mod preview;
 mod preview_artifacts;
 mod pull_request_life;
+mod races;
 mod reap;
 mod reference;
 mod release;

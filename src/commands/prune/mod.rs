@@ -8,7 +8,11 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use self::images::ReleaseImages;
+use self::{
+    deletion::{Deleted, Deletion},
+    images::ReleaseImages,
+    stored::{Location, Object, Stored},
+};
 use crate::{
     base::{error::Result, table::columns, units::bytes_text},
     cli::args::PruneInputs,
@@ -22,38 +26,12 @@ use crate::{
     services::store::{ListedObject, ReleaseStore},
 };
 
+mod deletion;
 mod images;
+mod stored;
 
 /// Objects listed at a time.
 const PAGE: usize = 1000;
-
-/// Everything that is stored for a version.
-#[derive(Debug, Default)]
-struct Stored {
-    /// The bundle comes first, because it is the release.
-    objects: Vec<Object>,
-    /// The time of the newest object; `None` if the store does not have it.
-    modified: Option<Timestamp>,
-}
-
-#[derive(Debug)]
-struct Object {
-    at: Location,
-    /// For messages.
-    place: String,
-    /// In bytes.
-    size: u64,
-}
-
-#[derive(Debug)]
-enum Location {
-    Store {
-        number: usize,
-        key: String,
-    },
-    /// An image whose tag is the version.
-    Image,
-}
 
 pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
     let PruneInputs { keep, older_than, dry_run } = inputs;
@@ -76,16 +54,19 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
     let images = interrupt.or_cancel("listing the images", ReleaseImages::list(context)).await?;
     add_images(&mut unused, images.as_ref());
     table(&unused).iter().for_each(|line| log.output(line));
-    let size = bytes_text(
-        unused.iter().flat_map(|(_, stored)| &stored.objects).map(|object| object.size).sum(),
-    );
-    let summary = format!("{} of {count} release(s), {size}", unused.len());
     if dry_run {
-        log.done(&format!("Would delete {summary}"));
+        let size = bytes_text(bytes(&unused));
+        log.done(&format!("Would delete {} of {count} release(s), {size}", unused.len()));
         return Ok(());
     }
-    delete(context, &unused, &stores, images.as_ref()).await?;
-    log.done(&format!("Deleted {summary}"));
+    let deletion = Deletion { context, stores: &stores, images: images.as_ref(), destroyed: None };
+    let Deleted { releases, kept } = deletion.run(unused).await?;
+    let size = bytes_text(bytes(&releases));
+    let kept = match kept {
+        0 => String::new(),
+        kept => format!("; kept {kept}, because their deploys have begun"),
+    };
+    log.done(&format!("Deleted {} of {count} release(s), {size}{kept}", releases.len()));
     Ok(())
 }
 
@@ -110,9 +91,16 @@ pub(crate) async fn of_preview(context: &Context, environment: &Environment) -> 
     let deployed = interrupt.or_cancel("reading the ledger", reading).await?;
     unused.retain(|(version, _)| !deployed.contains(version));
     add_images(&mut unused, images.as_ref());
-    delete(context, &unused, &stores, images.as_ref()).await?;
-    log.note(&format!("deleted {} release(s) of the preview", unused.len()));
+    let destroyed = Some(environment);
+    let deletion = Deletion { context, stores: &stores, images: images.as_ref(), destroyed };
+    let Deleted { releases, .. } = deletion.run(unused).await?;
+    log.note(&format!("deleted {} release(s) of the preview", releases.len()));
     Ok(())
+}
+
+/// The size of all objects.
+fn bytes(releases: &[(Version, Stored)]) -> u64 {
+    releases.iter().flat_map(|(_, stored)| &stored.objects).map(|object| object.size).sum()
 }
 
 fn add_images(releases: &mut [(Version, Stored)], images: Option<&ReleaseImages>) {
@@ -125,26 +113,6 @@ fn add_images(releases: &mut [(Version, Stored)], images: Option<&ReleaseImages>
             size,
         }));
     }
-}
-
-async fn delete(
-    context: &Context,
-    releases: &[(Version, Stored)],
-    stores: &[&ReleaseStore],
-    images: Option<&ReleaseImages>,
-) -> Result<()> {
-    for (version, stored) in releases {
-        context.host.interrupt.check("deleting more releases")?;
-        // The bundle goes first, so that no release is ever without its artifacts.
-        for object in &stored.objects {
-            match (&object.at, images) {
-                (Location::Store { number, key }, _) => stores[*number].delete(key).await?,
-                (Location::Image, Some(images)) => images.delete(version).await?,
-                (Location::Image, None) => {}
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Returns every store of Lambda zips in the scheme, because a component can have had its zips in

@@ -130,6 +130,15 @@ impl Record {
         }
     }
 
+    /// Returns the deploys that are in progress, and the successful one unless it was destroyed.
+    pub(crate) fn live(self) -> Vec<Entry> {
+        let settled = self.settled.into_iter();
+        settled
+            .chain(self.unsettled.into_iter().filter(|entry| entry.end.is_none()))
+            .filter(|entry| entry.start.action == Action::Deploy)
+            .collect()
+    }
+
     /// Returns the addresses that the last successful run and all later runs were allowed to
     /// destroy.
     pub(crate) fn allowed_before(&self) -> impl Iterator<Item = &String> {

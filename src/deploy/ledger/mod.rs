@@ -77,12 +77,15 @@ impl<'a> Ledger<'a> {
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
-    /// Returns every version in the ledger of any environment but `except`, whether its deploy
-    /// succeeded or not. Reads these ledgers completely.
+    /// Returns every version that must be kept: those in the ledger of any environment, whether
+    /// the deploy succeeded or not. Reads these ledgers completely.
+    ///
+    /// `destroyed` is an environment whose releases are no longer needed. Of its versions, only
+    /// those are kept whose deploy is in progress or came after the destroy.
     pub(crate) async fn versions(
         store: &ReleaseStore,
         identity: &Identity,
-        except: Option<&Environment>,
+        destroyed: Option<&Environment>,
     ) -> Result<BTreeSet<Version>> {
         let mut versions = BTreeSet::new();
         for name in store.folders(&identity.ledgers_prefix()).await? {
@@ -96,11 +99,11 @@ impl<'a> Ledger<'a> {
                 .why(invalid)
                 .hint("find out what it contains, and move it elsewhere")
             })?;
-            if except == Some(&environment) {
-                continue;
-            }
-            let (entries, _) =
-                Ledger::new(store, identity, &environment).newest(usize::MAX).await?;
+            let ledger = Ledger::new(store, identity, &environment);
+            let entries = match destroyed == Some(&environment) {
+                true => ledger.record().await?.live(),
+                false => ledger.newest(usize::MAX).await?.0,
+            };
             versions.extend(entries.into_iter().map(|entry| entry.start.version));
         }
         Ok(versions)
@@ -137,6 +140,10 @@ impl<'a> Ledger<'a> {
             Exit::Unavailable,
             format!("{TRIES} numbers in a row were taken by other runs"),
         )))
+    }
+
+    pub(crate) fn start_key(&self, start: &Start) -> String {
+        self.key(start.number, "start")
     }
 
     /// Writes the end entry of a run, unless it has one. A long reason is truncated.

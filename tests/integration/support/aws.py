@@ -73,7 +73,7 @@ class Rules:
             environ["wsgi.input"] = io.BytesIO(body)
         followed = [rule for rule in list(rules.values()) if rule["matching"] in said and take(rule)]
         for rule in followed:
-            time.sleep(rule.get("delay", 0))
+            time.sleep(rule.get("delay", 0) + random.random() * rule.get("random-delay", 0))
             if "request" in rule:
                 was, becomes = rule["request"]
                 body = environ["wsgi.input"].read().replace(was.encode(), becomes.encode())

@@ -1,0 +1,100 @@
+//! Deletes releases, except those whose deploy begins meanwhile.
+
+use std::time::Instant;
+
+use super::{
+    images::ReleaseImages,
+    stored::{Location, Stored},
+};
+use crate::{
+    base::error::{Error, Exit, Result},
+    config::names::{Environment, Version},
+    context::Context,
+    deploy::ledger::Ledger,
+    release::deletion::{TIME_LIMIT, mark, unmark},
+    services::store::ReleaseStore,
+};
+
+/// Releases that are marked at a time. The ledgers are read once for each batch.
+const BATCH: usize = 50;
+
+pub(super) struct Deletion<'a> {
+    pub(super) context: &'a Context,
+    pub(super) stores: &'a [&'a ReleaseStore],
+    pub(super) images: Option<&'a ReleaseImages>,
+    /// The environment whose releases are deleted although it has deployed them.
+    pub(super) destroyed: Option<&'a Environment>,
+}
+
+type Releases = Vec<(Version, Stored)>;
+
+/// What became of the releases.
+#[derive(Default)]
+pub(super) struct Deleted {
+    pub(super) releases: Releases,
+    /// How many were kept for a deploy that began meanwhile.
+    pub(super) kept: usize,
+}
+
+impl Deletion<'_> {
+    pub(super) async fn run(&self, mut releases: Releases) -> Result<Deleted> {
+        let mut outcome = Deleted::default();
+        while !releases.is_empty() {
+            self.context.host.interrupt.check("deleting more releases")?;
+            let batch = releases.drain(..releases.len().min(BATCH)).collect();
+            let mut marked = Vec::new();
+            let result = self.batch(batch, &mut marked, &mut outcome).await;
+            for version in marked {
+                unmark(&self.context.store, &self.context.release(version)).await?;
+            }
+            result?;
+        }
+        Ok(outcome)
+    }
+
+    /// Adds to `marked` what must be unmarked, also after an error.
+    async fn batch(
+        &self,
+        batch: Releases,
+        marked: &mut Vec<Version>,
+        outcome: &mut Deleted,
+    ) -> Result<()> {
+        let Self { context, destroyed, .. } = *self;
+        let run_url = context.host.run.as_deref().and_then(|run| run.url.as_deref());
+        let began = Instant::now();
+        for (version, _) in &batch {
+            marked.push(version.clone());
+            let by = run_url.unwrap_or("a run outside of CI");
+            mark(&context.store, &context.release(version.clone()), by).await?;
+        }
+        let needed = Ledger::versions(&context.store, &context.identity, destroyed).await?;
+        for (version, stored) in batch {
+            if needed.contains(&version) {
+                context.host.log.note(&format!("keeping release {version}: its deploy has begun"));
+                outcome.kept += 1;
+                continue;
+            }
+            context.host.interrupt.check("deleting more releases")?;
+            if began.elapsed() > TIME_LIMIT {
+                return Err(Error::new(Exit::Unavailable, "the deletion takes too long")
+                    .why(format!("{version} was marked more than {} s ago", TIME_LIMIT.as_secs()))
+                    .hint("run it again: it continues with the releases that are left"));
+            }
+            self.delete(&version, &stored).await?;
+            outcome.releases.push((version, stored));
+        }
+        Ok(())
+    }
+
+    /// The bundle goes first, so that no release is ever without its artifacts.
+    async fn delete(&self, version: &Version, stored: &Stored) -> Result<()> {
+        for object in &stored.objects {
+            match (&object.at, self.images) {
+                (Location::Store { number, key }, _) => self.stores[*number].delete(key).await?,
+                (Location::Image, Some(images)) => images.delete(version).await?,
+                (Location::Image, None) => {}
+            }
+        }
+        Ok(())
+    }
+}

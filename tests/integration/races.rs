@@ -1,0 +1,314 @@
+//! Two commands at one environment at the same time. Whatever the order: the state is complete, the
+//! ledger is true, what is deployed has its release, no lock is left, and the next deploy works.
+//!
+//! `make test` tries some pairs once; `make races` tries every pair 20 times and prints the
+//! figures.
+
+use crate::preview::{NUMBER, Pause, for_pull_request, furnished, project, scheduled};
+use crate::support::github::GitHub;
+use crate::support::{Aws, Output, Project, Runner};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The longest delay of a request to the store, and of the second command, in milliseconds.
+const STORE_DELAY: u64 = 150;
+const HEAD_START: u64 = 2500;
+
+/// Each with the environment that it changes.
+const COMMANDS: [(&str, &str); 9] = [
+    ("deploy", "ci"),
+    ("destroy", "ci"),
+    ("rollback", "ci"),
+    ("adopt", "ci"),
+    ("unlock", "ci"),
+    ("prune", "ci"),
+    ("up", "pr-7"),
+    ("down", "pr-7"),
+    ("reap", "pr-7"),
+];
+/// The pairs of `make test`: those that were wrong once, and those that people meet.
+const SOME: [[&str; 2]; 3] = [["deploy", "prune"], ["deploy", "destroy"], ["up", "down"]];
+
+fn environment_of(command: &str) -> &'static str {
+    COMMANDS.iter().find(|(name, _)| *name == command).unwrap().1
+}
+
+/// xorshift: the same delays for the same seed, which a failure prints.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+/// A component with two releases in a store that answers late.
+struct Track {
+    aws: Aws,
+    project: Project,
+    github: GitHub,
+    runs: u64,
+}
+
+impl Track {
+    fn new() -> Self {
+        let aws = Aws::new("races");
+        let project = furnished(Project::aws("shop", &aws), "{}");
+        let github = GitHub::start();
+        github.world().pull_request(NUMBER, &project.head());
+        let track = Self { aws, project, github, runs: 0 };
+        track.slow(STORE_DELAY);
+        track
+    }
+
+    fn slow(&self, milliseconds: u64) {
+        for bucket in [self.aws.release_bucket(), self.aws.state_bucket()] {
+            #[expect(clippy::cast_precision_loss, reason = "some hundred milliseconds")]
+            let seconds = milliseconds as f64 / 1000.0;
+            self.aws.rule(json!({ "matching": format!(" /{bucket}"), "random-delay": seconds }));
+        }
+    }
+
+    fn has_release(&self, version: &str) -> bool {
+        self.aws.keys(&self.aws.release_bucket()).contains(&self.project.release_key(version))
+    }
+
+    /// Release 1 is deployed to `ci`, after release 2 if one of the commands goes back to it. The
+    /// preview is up if one of them is about it.
+    fn prepare(&mut self, pair: [&str; 2]) {
+        for version in ["1", "2"] {
+            if !self.has_release(version) {
+                self.project.release(version);
+            }
+        }
+        if pair.contains(&"rollback") {
+            self.project.cdflow(["deploy", "ci", "2", "--allow-downgrade"]).run().success();
+        }
+        self.project.cdflow(["deploy", "ci", "1", "--allow-downgrade"]).run().success();
+        if pair.iter().any(|command| environment_of(command) == "pr-7") {
+            self.runner("up").run().success();
+        }
+    }
+
+    fn runner(&mut self, command: &str) -> Runner {
+        self.runs += 1;
+        let (project, github, run) = (&self.project, &self.github, self.runs);
+        let pull_request = |arguments: &[&str]| {
+            for_pull_request(project, github, NUMBER, &project.head(), run, arguments)
+        };
+        match command {
+            "deploy" => project.cdflow(["deploy", "ci", "2", "--allow-downgrade"]),
+            "destroy" => project.cdflow(["destroy", "ci", "--confirm", "ci"]),
+            "rollback" => project.cdflow(["rollback", "ci"]),
+            "adopt" => {
+                let from = format!("s3://{}/legacy.tfstate", self.aws.state_bucket());
+                project.cdflow(["adopt", "ci", "1", "--from", &from])
+            }
+            "unlock" => project.cdflow(["unlock", "ci"]),
+            "prune" => project.cdflow(["prune", "--keep", "0", "--older-than", "0s"]),
+            "up" => pull_request(&["preview", "up", "--platform-config", "platform-config"]),
+            "down" => pull_request(&["preview", "down"]),
+            _ => scheduled(project, github, &["preview", "reap"]),
+        }
+    }
+
+    /// Start and end of each run, oldest first.
+    fn ledger(&self, environment: &str) -> Vec<(Value, Option<Value>)> {
+        let (bucket, keys) = (self.aws.release_bucket(), self.aws.keys(&self.aws.release_bucket()));
+        let prefix = format!("platform/shop/ledger/{environment}/");
+        let mut starts: Vec<&str> = keys
+            .iter()
+            .filter_map(|key| key.strip_prefix(&prefix)?.strip_suffix(".start.json"))
+            .collect();
+        starts.reverse();
+        let read = |name: String| self.aws.get_json(&bucket, &format!("{prefix}{name}"));
+        let end = |number: &str| {
+            let name = format!("{number}.end.json");
+            keys.contains(&format!("{prefix}{name}")).then(|| read(name))
+        };
+        starts.iter().map(|it| (read(format!("{it}.start.json")), end(it))).collect()
+    }
+
+    /// The version of the last success, unless that was a destroy.
+    fn deployed(&self, environment: &str) -> Option<String> {
+        let ledger = self.ledger(environment);
+        let is_success =
+            |end: &Option<Value>| end.as_ref().is_some_and(|end| end["outcome"] == "succeeded");
+        let (start, _) = ledger.iter().rev().find(|(start, end)| {
+            is_success(end) && ["deploy", "destroy"].contains(&start["action"].as_str().unwrap())
+        })?;
+        (start["action"] == "deploy").then(|| start["version"].as_str().unwrap().to_owned())
+    }
+
+    /// How many resources the state has; None without a state.
+    fn resources(&self, environment: &str) -> Option<usize> {
+        let key = format!("platform/shop/{environment}/terraform.tfstate");
+        let bucket = self.aws.state_bucket();
+        self.aws
+            .keys(&bucket)
+            .contains(&key)
+            .then(|| self.aws.get_json(&bucket, &key)["resources"].as_array().unwrap().len())
+    }
+
+    /// The invariants, as the sentences that are not true.
+    fn broken(&self, environment: &str) -> Vec<String> {
+        let mut broken = Vec::new();
+        let ledger = self.ledger(environment);
+        let unfinished = ledger.iter().filter(|(_, end)| end.is_none()).count();
+        if unfinished > 0 {
+            broken.push(format!("{unfinished} run(s) without an end in {environment}"));
+        }
+        let keys = self.aws.keys(&self.aws.release_bucket());
+        let states = self.aws.keys(&self.aws.state_bucket());
+        for key in keys.iter().filter(|key| key.contains("/deleting/")) {
+            broken.push(format!("a mark is left: {key}"));
+        }
+        for key in states.iter().filter(|key| key.ends_with(".tflock")) {
+            broken.push(format!("a lock is left: {key}"));
+        }
+        let uploads = self.aws.unfinished_uploads(&self.aws.release_bucket());
+        if !uploads.is_empty() {
+            broken.push(format!("uploads are left: {uploads:?}"));
+        }
+        let resources = self.resources(environment).unwrap_or(0);
+        match self.deployed(environment) {
+            Some(version) if !self.has_release(&version) => {
+                broken.push(format!("{version} is deployed in {environment} and has no release"));
+            }
+            Some(version) if resources == 0 => {
+                broken.push(format!("{version} is deployed in {environment} with an empty state"));
+            }
+            None if resources > 0 => {
+                broken.push(format!("{environment} is destroyed and has {resources} resource(s)"));
+            }
+            _ => {}
+        }
+        broken
+    }
+}
+
+/// Runs both at once and returns what is broken afterwards.
+fn race(track: &mut Track, pair: [&str; 2], random: &mut Random) -> (Vec<String>, [Output; 2]) {
+    let first = track.runner(pair[0]).spawn();
+    std::thread::sleep(Duration::from_millis(random.below(HEAD_START)));
+    let second = track.runner(pair[1]).spawn();
+    let outputs = [first.wait(), second.wait()];
+    let environments = BTreeSet::from(pair.map(environment_of));
+    let mut broken: Vec<String> =
+        environments.iter().flat_map(|environment| track.broken(environment)).collect();
+    for output in &outputs {
+        if output.stderr.contains("panicked") || output.stderr.contains("defect") {
+            broken.push("a run has a defect".to_owned());
+        }
+    }
+    (broken, outputs)
+}
+
+fn race_all(pairs: &[[&str; 2]], tries: usize) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let seed = std::env::var("CDFLOW_TEST_SEED").map_or(now, |seed| seed.parse().unwrap());
+    eprintln!("seed {seed} (CDFLOW_TEST_SEED)");
+    let mut random = Random(seed | 1);
+    let mut track = Track::new();
+    let mut failures = Vec::new();
+    for pair in pairs {
+        let mut codes: BTreeMap<String, usize> = BTreeMap::new();
+        for attempt in 0..tries {
+            track.prepare(*pair);
+            let (broken, outputs) = race(&mut track, *pair, &mut random);
+            *codes.entry(format!("{} {}", outputs[0].code, outputs[1].code)).or_default() += 1;
+            if !broken.is_empty() {
+                failures.push(format!(
+                    "{pair:?}, try {attempt}: {broken:?}\n{}\n{}",
+                    outputs[0], outputs[1]
+                ));
+            }
+        }
+        eprintln!("{:8} and {:8}: {tries} tries, exit codes {codes:?}", pair[0], pair[1]);
+    }
+    // The next deploy works.
+    track.prepare(["deploy", "up"]);
+    let tries = tries * pairs.len();
+    eprintln!("{} pairs, {tries} tries, {} with a broken invariant", pairs.len(), failures.len());
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+#[test]
+fn two_commands_at_once_break_nothing() {
+    match std::env::var("CDFLOW_TEST_RACES") {
+        Ok(tries) => race_all(&every_pair(), tries.parse().unwrap()),
+        Err(_) => race_all(&SOME, 1),
+    }
+}
+
+fn every_pair() -> Vec<[&'static str; 2]> {
+    let names = COMMANDS.map(|(command, _)| command);
+    let with = |one: usize| (one..names.len()).map(move |other| [names[one], names[other]]);
+    (0..names.len()).flat_map(with).collect()
+}
+
+const PRUNE: [&str; 5] = ["prune", "--keep", "0", "--older-than", "0s"];
+
+/// Deletes the release while its first deploy plans.
+#[test]
+fn a_release_that_is_pruned_during_its_deploy_is_not_applied() {
+    let project = Project::local("greeting");
+    project.edit("cdflow.yml", "type: infrastructure", "type: lambda");
+    project.write("src/handler.py", "def handle(event, context): return {}\n").commit("A function");
+    project.release("1");
+    let pause = Pause::new(&project);
+    let mut running = project.cdflow(["deploy", "ci", "1"]).env("PATH", &pause.path).spawn();
+    running.wait_until("plan", |_| pause.is_waiting(1));
+    project.cdflow(PRUNE).run().success().stderr_has("Deleted 1 of 1 release(s)");
+    pause.end();
+    let output = running.wait();
+    output.fails(2).stderr_has("release 1 was deleted while this deploy prepared it");
+    assert_eq!(project.ledger("ci"), ["deploy 1 failed"]);
+    assert!(project.state("ci").is_none());
+    project.release("1");
+    project.cdflow(["deploy", "ci", "1", "--new-environment"]).run().success();
+}
+
+/// The same with a preview, whose release another version of the same pull request replaces.
+#[test]
+fn a_preview_whose_release_is_pruned_is_not_applied() {
+    let project = project("{}");
+    let github = GitHub::start();
+    github.world().pull_request(NUMBER, &project.head());
+    let pause = Pause::new(&project);
+    let up = ["preview", "up", "--platform-config", "platform-config"];
+    let runner = for_pull_request(&project, &github, NUMBER, &project.head(), 1, &up);
+    let mut running = runner.env("PATH", &pause.path).spawn();
+    running.wait_until("plan", |_| pause.is_waiting(1));
+    project.cdflow(PRUNE).run().success().stderr_has("Deleted 1 of 1 release(s)");
+    pause.end();
+    running.wait().fails(2).stdout_has("was deleted while this deploy prepared it");
+    assert!(project.state("pr-7").is_none());
+    assert_eq!(project.ledger("pr-7").len(), 1);
+}
+
+/// The mark of a deletion that is in progress stops a deploy; that of a run which died does not.
+#[test]
+fn a_deploy_waits_for_a_deletion() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let mark = project.bundle("1").parent().unwrap().join("deleting/greeting-1.zip");
+    fs::create_dir(mark.parent().unwrap()).unwrap();
+    fs::write(&mark, "a run\n").unwrap();
+    let output = project.cdflow(["deploy", "ci", "1"]).run();
+    output
+        .fails(2)
+        .stderr_has("release 1 is being deleted")
+        .stderr_has("deleting/greeting-1.zip says so");
+    assert_eq!(project.ledger("ci"), ["deploy 1 failed"]);
+    let hours_ago = SystemTime::now() - Duration::from_secs(2 * 3600);
+    fs::File::options().write(true).open(&mark).unwrap().set_modified(hours_ago).unwrap();
+    project.cdflow(["deploy", "ci", "1", "--new-environment"]).run().success();
+    // Prune keeps what is deployed, and takes no mark for a release.
+    project.cdflow(PRUNE).run().success().stderr_has("Nothing to delete: 1 release(s)");
+}
