@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    fs::File,
     io::{self, Read, Write},
     path::Path,
     str::FromStr,
@@ -11,6 +10,8 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
+
+use super::small_file;
 
 /// A SHA-256 digest; written in lowercase hex (64 characters).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -29,7 +30,7 @@ impl Sha256 {
     }
 
     pub(crate) fn of_file(path: &Path) -> io::Result<Self> {
-        copy(&mut File::open(path)?, &mut io::sink())
+        copy(&mut small_file::open(path)?, &mut io::sink())
     }
 
     /// AWS Lambda's `source_code_hash` spelling.

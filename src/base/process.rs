@@ -14,7 +14,7 @@ use std::{
 
 use nix::{
     fcntl::{FallocateFlags, fallocate},
-    sys::signal::{Signal, kill},
+    sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
 use tokio::{
@@ -49,6 +49,7 @@ pub(crate) struct Program {
     env: BTreeMap<OsString, OsString>,
     cwd: PathBuf,
     input: Input,
+    limit: Option<Duration>,
 }
 
 /// The standard input of a program.
@@ -82,7 +83,15 @@ impl Program {
             env: env.clone(),
             cwd: cwd.to_owned(),
             input: Input::Nothing,
+            limit: None,
         }
+    }
+
+    /// Lets `capture` kill the program, with everything that it has started, after this time and at
+    /// the first signal. For programs that only read: nothing is lost with them.
+    pub(crate) fn expendable_after(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
     }
 
     /// Sets what `capture` writes to standard input, for data that must not appear in the
@@ -121,7 +130,20 @@ impl Program {
                 tokio::join!(read_limited(stdout, &mut out), read_limited(stderr, &mut err));
             read_out.and(read_err).map(|()| (out, err))
         };
-        let (status, read, ()) = tokio::join!(supervise(&mut child, log, interrupt), read, write);
+        let group = Expendable(child.id().filter(|_| self.limit.is_some()));
+        let running = async { tokio::join!(supervise(&mut child, log, interrupt), read, write) };
+        let (status, read, ()) = match self.limit {
+            None => running.await,
+            Some(limit) => tokio::select! {
+                ended = running => ended,
+                () = tokio::time::sleep(limit) => return Err(self.too_slow(limit)),
+                () = interrupt.arrived() => {
+                    interrupt.check(&format!("`{}` had ended", self.name()))?;
+                    return Err(self.too_slow(limit));
+                }
+            },
+        };
+        group.ended();
         let failed = |error: io::Error| {
             Error::internal(format!("`{}` can't be read", self.path.display())).why(error)
         };
@@ -255,6 +277,17 @@ impl Program {
         Error::input(format!("cannot start `{}`", self.path.display())).why(error)
     }
 
+    fn too_slow(&self, limit: Duration) -> Error {
+        Error::input(format!("`{}` did not end within {} s", self.name(), limit.as_secs()))
+            .why(format!("it was started in `{}`, and was killed", self.cwd.display()))
+            .hint("check the files and the disk there, then run cdflow again")
+    }
+
+    /// The file name of the program.
+    fn name(&self) -> String {
+        self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
+    }
+
     fn line(&self) -> String {
         let words: Vec<_> = std::iter::once(self.path.as_os_str())
             .chain(self.args.iter().map(OsString::as_os_str))
@@ -327,6 +360,24 @@ fn send(child: &Child, signal: Signal) {
     if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
         // It may have ended meanwhile.
         let _ = kill(Pid::from_raw(id), signal);
+    }
+}
+
+/// Kills the program and everything in its group when it is dropped before the program has ended,
+/// also if the whole future was dropped. A child of the program could hold its output open.
+struct Expendable(Option<u32>);
+
+impl Expendable {
+    fn ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Expendable {
+    fn drop(&mut self) {
+        if let Some(id) = self.0.and_then(|id| i32::try_from(id).ok()) {
+            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+        }
     }
 }
 

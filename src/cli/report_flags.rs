@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::args::{Command, ComponentCommand, PlanInputs, PreviewCommand, ReportInputs};
 use crate::{
-    base::error::{Error, Result},
+    base::{
+        checkout_path,
+        error::{Error, Result},
+    },
     config::settings::Commenting,
 };
 
@@ -82,6 +85,7 @@ fn check_file(flag: &str, path: &Path) -> Result<()> {
     }
     let folder =
         path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    checkout_path::resolve(folder)?;
     check_writable(folder).map_err(|error| {
         Error::io("cannot write the report", path, &error)
             .hint(format!("name a file in a folder that exists and is writable: {flag} FILE"))
@@ -91,6 +95,7 @@ fn check_file(flag: &str, path: &Path) -> Result<()> {
 /// The folder itself is created only when there is a plan: until then its nearest existing ancestor
 /// must be writable.
 fn check_folder(folder: &Path) -> Result<()> {
+    checkout_path::resolve(folder)?;
     let exists = |folder: &&Path| folder.symlink_metadata().is_ok();
     let nearest = folder.ancestors().filter(|folder| !folder.as_os_str().is_empty()).find(exists);
     check_writable(nearest.unwrap_or(Path::new("."))).map_err(|error| {

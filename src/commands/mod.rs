@@ -75,8 +75,8 @@ async fn run_for_component(
 ) -> Result<u8> {
     let interrupt = host.interrupt.clone();
     report.command = flags.command.to_owned();
-    trust::check(global, &host).await?;
-    let opening = context::open(global, flags, host);
+    let trusted = trust::check(global, &host).await?;
+    let opening = context::open(global, flags, host, trusted);
     let context = interrupt.or_cancel("reading the account scheme", opening).await?;
     report.component = Some(context.identity.component.to_string());
     report.team = Some(context.identity.team.to_string());

@@ -6,7 +6,10 @@ use std::{
 };
 
 use crate::{
-    base::error::{Error, Result},
+    base::{
+        error::{Error, Result},
+        small_file,
+    },
     cli::args::Global,
     config::{
         component::{self, Manifest},
@@ -50,7 +53,7 @@ pub(crate) fn folder(global: &Global) -> Result<PathBuf> {
 /// Reads cdflow.yml in `folder`. Returns it parsed and as text.
 pub(crate) fn read_manifest(folder: &Path) -> Result<(Manifest, String)> {
     let path = folder.join(component::FILE);
-    let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
+    let text = small_file::text(&path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
             Error::input(format!("{} not found in `{}`", component::FILE, folder.display())).hint(
                 "run cdflow in the component's folder, or set -C DIR (the Action's input \
@@ -75,7 +78,7 @@ pub(crate) async fn component_name(
         (None, Some(component)) => return Ok((component.clone(), component::FILE)),
         (None, None) => {}
     }
-    let origin = match Git::find(&host.environment.for_programs(), &host.log, &host.interrupt) {
+    let origin = match Git::find(host) {
         Ok(git) => git.origin(folder).await?,
         Err(_) => None,
     };

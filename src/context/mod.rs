@@ -8,6 +8,7 @@ pub(crate) mod trust;
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
+use self::trust::Trusted;
 pub(crate) use self::{
     component::{component_name, folder, locate_tool, read_manifest, working_directory},
     scheme::{LoadedScheme, SchemeUpgrade, follow_upgrade, load},
@@ -36,6 +37,8 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) host: Host,
+    /// The files of the checkout that the run may use.
+    pub(crate) trusted: Trusted,
     /// The folder of cdflow.yml, canonical.
     pub(crate) folder: PathBuf,
     pub(crate) manifest: Manifest,
@@ -60,7 +63,12 @@ pub(crate) struct Context {
 }
 
 /// Reads cdflow.yml and the account scheme, and assumes the role of the release account.
-pub(crate) async fn open(global: &Global, flags: &ReportFlags, host: Host) -> Result<Context> {
+pub(crate) async fn open(
+    global: &Global,
+    flags: &ReportFlags,
+    host: Host,
+    trusted: Trusted,
+) -> Result<Context> {
     let folder = folder(global)?;
     for unset in host.environment.check_passed(&global.pass_environment)? {
         host.log.warning(&format!("`{unset}` is not set, so it is not passed on to Terraform"));
@@ -78,6 +86,8 @@ pub(crate) async fn open(global: &Global, flags: &ReportFlags, host: Host) -> Re
     let mut root = first_session(url, &global.aws, &host).await?;
     let named = load(url, &folder, &manifest.team, &component, root.as_ref()).await?;
     let (mut used, mut upgrade) = follow_upgrade(named, global, &folder, &mut root, &host).await?;
+    let files = [&used].into_iter().chain(upgrade.loaded()).filter_map(|it| it.file(&folder));
+    trusted.check_files(files.collect::<Vec<_>>().iter().map(PathBuf::as_path))?;
     for scheme in std::iter::once(&mut used.scheme).chain(upgrade.other()) {
         scheme.previews.clone_from(&manifest.preview.account_environment);
     }
@@ -99,6 +109,7 @@ pub(crate) async fn open(global: &Global, flags: &ReportFlags, host: Host) -> Re
     let pass_environment = global.pass_environment.clone();
     Ok(Context {
         host,
+        trusted,
         folder,
         manifest,
         manifest_text,
@@ -144,8 +155,7 @@ impl Context {
         if let Some(version) = given {
             return Ok(version);
         }
-        let git =
-            Git::find(&self.host.environment.for_programs(), &self.host.log, &self.host.interrupt)?;
+        let git = Git::find(&self.host)?;
         let version =
             ci::version(self.host.run.as_deref(), &git.checkout(&self.folder).await?.commit)?;
         self.host.log.note(&format!("version {version}, derived from what triggered the run"));

@@ -1,10 +1,13 @@
 //! Loads the account scheme that cdflow.yml names, and the scheme that replaces it.
 
-use std::{fs, path::Path};
+use std::path::{Path, PathBuf};
 
 use super::sessions::{FIRST_REGION, first_session};
 use crate::{
-    base::error::{Error, Result},
+    base::{
+        error::{Error, Result},
+        small_file,
+    },
     cli::args::Global,
     config::{
         component::SchemeUrl,
@@ -37,7 +40,25 @@ pub(crate) struct LoadedScheme {
     pub(crate) identity: Identity,
 }
 
+impl LoadedScheme {
+    /// Returns the file that it was read from, if it is one.
+    pub(crate) fn file(&self, folder: &Path) -> Option<PathBuf> {
+        match &self.url {
+            SchemeUrl::Path(path) => Some(folder.join(path)),
+            SchemeUrl::S3 { .. } => None,
+        }
+    }
+}
+
 impl SchemeUpgrade {
+    /// Returns the scheme that is not in use.
+    pub(crate) fn loaded(&self) -> Option<&LoadedScheme> {
+        match self {
+            Self::None => None,
+            Self::From(other) | Self::Postponed(other) => Some(other),
+        }
+    }
+
     /// Returns the scheme that is not used.
     pub(super) fn other(&mut self) -> Option<&mut AccountScheme> {
         match self {
@@ -145,7 +166,7 @@ async fn read_scheme(
     match url {
         SchemeUrl::Path(path) => {
             let path = folder.join(path);
-            let text = fs::read_to_string(&path).map_err(|error| {
+            let text = small_file::text(&path).map_err(|error| {
                 Error::io("cannot read the account scheme", &path, &error)
                     .hint("check `account-scheme-url` in cdflow.yml")
             })?;

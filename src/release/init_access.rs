@@ -12,10 +12,12 @@ use std::{
 
 use crate::{
     base::{
+        checkout_path,
         error::{Error, Result},
         process_env::ProcessEnv,
         redact::Secret,
         run_folder::PrivateFolder,
+        small_file,
     },
     config::settings::{FetchInputs, FileInput},
     services::ci::host::Host,
@@ -93,7 +95,7 @@ impl InitAccess {
 fn read(input: &FileInput, name: &str) -> Result<Secret> {
     match input {
         FileInput::Content(content) => Ok(content.clone()),
-        FileInput::File(path) => fs::read_to_string(path)
+        FileInput::File(path) => small_file::text(path)
             .map(Secret::new)
             .map_err(|error| Error::io(format!("cannot read the file of --{name}"), path, &error)),
     }
@@ -180,6 +182,13 @@ impl PluginCache {
             .why("a container action shares only the checkout and its home with other steps")
             .hint("use a path relative to the checkout, such as `.cdflow-cache`"));
         }
+        // Its owner is changed at the end, and with it that of everything in it.
+        if absolute.is_symlink() {
+            return Err(Error::refused(format!("`cache-dir` is `{}`, a link", folder.display()))
+                .why("cdflow changes the owner of the files in it")
+                .hint("remove the link, or name another folder"));
+        }
+        let absolute = checkout_path::resolve(&absolute)?;
         let is_new = !absolute.exists();
         let missing = absolute.ancestors().take_while(|folder| !folder.exists()).last();
         let created = missing.unwrap_or(&absolute).to_owned();
@@ -203,10 +212,33 @@ fn is_seen_outside(path: &Path, environment: &ProcessEnv) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::error::Exit;
 
     #[test]
     fn shell_quoting() {
         assert_eq!(quoted("/tmp/it's here"), r"'/tmp/it'\''s here'");
+    }
+
+    #[test]
+    fn a_cache_behind_a_link_of_the_checkout() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["checkout/.git", "checkout/app", "victim"] {
+            fs::create_dir_all(path(name)).unwrap();
+        }
+        for (target, link) in [("../victim", "cache"), ("app", "inside"), ("../victim", "out")] {
+            symlink(target, path("checkout").join(link)).unwrap();
+        }
+        let open =
+            |name: &str| PluginCache::open(&path("checkout").join(name), &Default::default());
+        for refused in ["cache", "inside", "out/cache"] {
+            let error = open(refused).err().unwrap();
+            assert_eq!(error.exit(), Exit::Refused, "{refused}");
+        }
+        assert_eq!(fs::read_dir(path("victim")).unwrap().count(), 0);
+        let cache = open("inside/cache").unwrap_or_else(|error| panic!("{error}"));
+        assert!(cache.folder.ends_with("checkout/app/cache"));
+        assert!(path("checkout/app/cache/.gitignore").exists());
     }
 
     #[test]

@@ -7,15 +7,17 @@ use std::{
     path::Path,
 };
 
-use crate::base::error::{Error, Result};
+use crate::base::{
+    checkout_path,
+    error::{Error, Result},
+};
 
 /// Writes `text` to `path`, readable for everyone: later steps may run as another user, and nothing
-/// in it is secret. A symbolic link at `path` is replaced, not followed.
+/// in it is secret. A symbolic link at `path` is replaced, not followed, and a link of a checkout does
+/// not lead the report out of it.
 pub(super) fn write(path: &Path, text: &str) -> Result<()> {
-    let folder = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or_else(|| Path::new("."));
+    let folder = &checkout_path::resolve(folder_of(path))?;
+    let target = folder.join(path.file_name().unwrap_or_default());
     let written = || -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(text.as_bytes())?;
@@ -24,7 +26,7 @@ pub(super) fn write(path: &Path, text: &str) -> Result<()> {
         // to remove the file. Without root, this fails and is not needed.
         let owner = fs::metadata(folder)?;
         let _ = fchown(file.as_file(), Some(owner.uid()), Some(owner.gid()));
-        file.persist(path).map_err(|error| error.error)?;
+        file.persist(&target).map_err(|error| error.error)?;
         Ok(())
     };
     if fs::metadata(path).is_ok_and(|found| found.is_dir()) {
@@ -34,6 +36,14 @@ pub(super) fn write(path: &Path, text: &str) -> Result<()> {
         )));
     }
     written().map_err(|error| Error::io("cannot write the report", path, &error))
+}
+
+/// The folder of a file; `.` for a plain name.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     base::{
+        checkout_path,
         error::{Error, Result},
         log::Log,
         process_env::ProcessEnv,
@@ -89,10 +90,12 @@ fn write_plan(
     log: &Log,
 ) -> Vec<(&'static str, String)> {
     let (Some(folder), Some(plan)) = (&destinations.plan, &report.plan) else { return Vec::new() };
-    if let Err(error) = fs::create_dir_all(folder) {
-        log.warning(
-            &Error::io("cannot create the folder of `--plan-out`", folder, &error).to_string(),
-        );
+    let created = checkout_path::resolve(folder).and_then(|real| {
+        fs::create_dir_all(real)
+            .map_err(|error| Error::io("cannot create the folder of `--plan-out`", folder, &error))
+    });
+    if let Err(error) = created {
+        log.warning(&error.to_string());
         return Vec::new();
     }
     let files = [

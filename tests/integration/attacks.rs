@@ -1,8 +1,9 @@
 //! What a hostile or unlucky checkout tried, and what must hold.
 
 use crate::support::Project;
+use nix::sys::signal::Signal;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 /// A module call that leads to the checkout's root: everything is carried below the bundle's own
 /// folder, nothing is written elsewhere.
@@ -52,7 +53,77 @@ fn another_backend_is_noticed_after_init() {
     output.fails(3).stderr_has("the code overrides cdflow's backend");
 }
 
-/// A repository that was committed as files, with a monitor that git would start.
+/// Every program that git's settings can name leaves a trace, for every command. The objects that
+/// git would compare with are missing, so a fetch would be tried as well.
+#[test]
+fn no_command_runs_a_program_of_the_checkout() {
+    let project = Project::local("greeting");
+    project.write("src/x", "").commit("More");
+    project.release("1");
+    project.deploy("ci", "1");
+    let mark = project.sandbox().work().join("pwned");
+    let touch = format!("touch {}; false", mark.display());
+    project.write(".gitattributes", "* filter=x diff=x\n").commit("Attributes");
+    let hook = project.path(".git/hooks/post-index-change");
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    fs::write(&hook, format!("#!/bin/sh\n{touch}\n")).unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    project.append("config/common.json", "\n");
+    let programs = [
+        "filter.x.clean",
+        "filter.x.process",
+        "diff.x.textconv",
+        "diff.external",
+        "core.sshCommand",
+        "core.fsmonitor",
+        "core.pager",
+        "credential.helper",
+        "gpg.program",
+        "alias.status",
+    ];
+    let settings = programs.map(|name| (name, touch.as_str())).into_iter().chain([
+        ("core.repositoryformatversion", "1"),
+        ("extensions.partialClone", "origin"),
+        ("remote.origin.url", "ssh://example.invalid/acme/greeting.git"),
+        ("remote.origin.promisor", "true"),
+    ]);
+    for (name, value) in settings {
+        let file = project.path(".git/config");
+        project.git(["config", "--file", file.to_str().unwrap(), name, value]);
+    }
+    fs::remove_file(&mark).ok();
+    let event = project.sandbox().work().join("event.json");
+    fs::write(&event, r#"{"repository": {"id": 1, "full_name": "acme/greeting"}}"#).unwrap();
+    let head = fs::read_to_string(project.path(".git/refs/heads/main")).unwrap();
+    let commands: [&[&str]; 14] = [
+        &["release", "2", "--dry-run"],
+        &["release", "2"],
+        &["inspect", "1"],
+        &["deploy", "ci", "1", "--plan-only"],
+        &["deploy", "ci", "1"],
+        &["deploy", "ci"],
+        &["rollback", "ci"],
+        &["preview", "up", "--pull-request", "7"],
+        &["preview", "reap"],
+        &["status"],
+        &["history", "ci"],
+        &["prune", "--keep", "9"],
+        &["doctor"],
+        &["destroy", "ci"],
+    ];
+    for command in commands {
+        for kind in ["push", "issues"] {
+            let runner = project.cdflow(command).env("GITHUB_ACTIONS", "true");
+            let runner = runner.env("GITHUB_EVENT_NAME", kind).env("GITHUB_SHA", head.trim());
+            let output = runner.env("GITHUB_EVENT_PATH", &event).run();
+            let is_restricted = output.stdout.contains("a run for `issues` must not use");
+            assert_eq!(is_restricted, kind == "issues", "{command:?}: {}", output.stdout);
+            assert!(!mark.exists(), "{command:?}");
+        }
+    }
+}
+
+/// A repository that was committed as files is no checkout.
 #[test]
 fn a_checkout_can_not_make_git_run_programs() {
     let project = Project::local("greeting");
@@ -78,6 +149,98 @@ fn a_checkout_can_not_make_git_run_programs() {
     }
     project.cdflow(["-C", "app", "release", "1", "--dry-run"]).run();
     assert!(!mark.exists() && !project.path("app/pwned").exists());
+}
+
+/// git waits for a pipe that nobody writes to; a signal ends the run, and the program with it.
+#[test]
+fn a_git_that_hangs_can_be_cancelled() {
+    let project = Project::local("greeting");
+    let bin = project.sandbox().work().join("slow");
+    let at = project.sandbox().work().join("at");
+    fs::create_dir_all(&bin).unwrap();
+    let script = format!("#!/bin/sh\ntrap '' INT TERM\necho $$ > {}\nsleep 600\n", at.display());
+    fs::write(bin.join("git"), script).unwrap();
+    fs::set_permissions(bin.join("git"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    let mut running = project.cdflow(["release", "1"]).env("PATH", path).spawn();
+    running.wait_until("git is started", |_| at.exists());
+    running.signal(Signal::SIGINT);
+    running.wait().fails(130).stderr_has("cancelled while reading the account scheme");
+    let state = format!("/proc/{}/stat", fs::read_to_string(&at).unwrap().trim());
+    assert!(fs::read_to_string(state).map_or(true, |text| text.contains(") Z ")));
+}
+
+/// What is written for later steps stays in the checkout.
+#[test]
+fn links_of_the_checkout_do_not_redirect_what_is_written() {
+    let project = Project::local("greeting");
+    let outside = project.sandbox().work().join("outside");
+    fs::create_dir_all(&outside).unwrap();
+    symlink("../outside", project.path("out")).unwrap();
+    symlink("out", project.path("twice")).unwrap();
+    project.commit("Links");
+    project.release("1");
+    let commands: [&[&str]; 6] = [
+        &["release", "2", "--report-json", "out/r.json"],
+        &["release", "2", "--report-markdown", "twice/r.md"],
+        &["release", "2", "--cache-dir", "out"],
+        &["release", "2", "--cache-dir", "twice/cache"],
+        &["deploy", "ci", "1", "--plan-out", "out/plan"],
+        &["deploy", "ci", "1", "--plan-out", "out"],
+    ];
+    for command in commands {
+        project.cdflow(command).run().fails(3).stderr_has("link");
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "{command:?}");
+    }
+    fs::create_dir(project.path("in")).unwrap();
+    let deploy = ["deploy", "ci", "1", "--plan-out", "in/plan", "--report-json", "in/r.json"];
+    project.cdflow(deploy).run().success();
+    assert!(project.path("in/plan/plan.txt").exists() && project.path("in/r.json").exists());
+}
+
+/// A device has no end, and a pipe no writer.
+#[test]
+fn settings_that_lead_to_devices_and_pipes() {
+    let project = Project::local("greeting");
+    let pipe = project.sandbox().work().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for file in ["cdflow.yml", "account-scheme.json", "infra/main.tf", "config/live.json"] {
+        for target in [std::path::Path::new("/dev/zero"), &pipe] {
+            project.remove(file);
+            symlink(target, project.path(file)).unwrap();
+            for command in [&["release", "1", "--dry-run"][..], &["doctor"]] {
+                let output = project.cdflow(command).run();
+                output.fails(2);
+            }
+        }
+        project.git(["checkout", "--quiet", "--", file]);
+    }
+    for target in [std::path::Path::new("/dev/zero"), &pipe] {
+        let runner = project.cdflow(["status"]).env("GITHUB_ACTIONS", "true");
+        let runner = runner.env("GITHUB_EVENT_NAME", "push").env("GITHUB_EVENT_PATH", target);
+        runner.run().fails(2).stdout_has("it is not a regular file");
+    }
+}
+
+/// Others write into the ledger too: a name in it must not act on the terminal.
+#[test]
+fn what_the_ledger_says_is_printed_as_text() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.deploy("ci", "1");
+    let file = project.ledger_folder("ci").join("9999999998.start.json");
+    let mut start: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    start["actor"] = "ada\u{1b}[2J\n9  deploy  9  succeeded\u{9b}".into();
+    start["run_url"] = "https://x/\u{202e}\r".into();
+    fs::write(&file, start.to_string()).unwrap();
+    for command in [&["history", "ci"][..], &["status"], &["history", "ci", "--json"]] {
+        let output = project.cdflow(command).run();
+        output.success();
+        let shown = output.stdout.replace('\n', "");
+        assert!(!shown.contains(['\u{1b}', '\u{9b}', '\u{202e}', '\r']), "{shown:?}");
+        assert!(!output.stdout.contains("\n9  deploy"), "{}", output.stdout);
+    }
 }
 
 /// The code under review can't end the plan that the reviewer sees.

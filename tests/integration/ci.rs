@@ -206,14 +206,174 @@ fn code_of_outsiders_in_a_trusted_run() {
     run("workflow_run", &workflow_run(None, "pull_request", "mallory"), &head)
         .fails(3)
         .stdout_has("fork that was deleted");
-    run(
-        "workflow_run",
-        &workflow_run(Some(REPOSITORY_ID), "pull_request", "dependabot[bot]"),
-        &head,
-    )
-    .fails(3);
+    for event in ["pull_request", "push"] {
+        let dependabots = workflow_run(Some(REPOSITORY_ID), event, "dependabot[bot]");
+        run("workflow_run", &dependabots, &head)
+            .fails(3)
+            .stdout_has("code of Dependabot is checked out");
+    }
     run("workflow_run", &workflow_run(Some(2), "pull_request", "mallory"), "main").success();
     run("workflow_run", &workflow_run(Some(REPOSITORY_ID), "push", "ada"), &head).success();
+}
+
+/// What lies in the checkout besides the commit: a fork's files after a download, and in a run of
+/// the repository itself what an earlier step has built.
+#[test]
+fn files_that_no_commit_contains() {
+    let project = Project::local("greeting");
+    project.write(".gitignore", "ignored.tf\n").commit("Ignore");
+    let base = project.head();
+    let evil = "resource \"terraform_data\" \"evil\" {}\n";
+    let run = |event: &str, content: &Value| {
+        step(&project, event, content, &["release", "1", "--dry-run"])
+            .env("GITHUB_SHA", &base)
+            .run()
+    };
+    let own = json!({ "repository": repository(REPOSITORY_ID) });
+    let from = |owner: u64, actor: &str| {
+        json!({
+            "repository": repository(REPOSITORY_ID),
+            "workflow_run": { "event": "push", "head_sha": OTHER,
+                "head_repository": repository(owner), "actor": { "login": actor } },
+        })
+    };
+    let on_pull_request = json!({ "repository": repository(REPOSITORY_ID),
+        "issue": { "number": 7, "pull_request": {} } });
+    let of_commit = [
+        ("pull_request_target", pull_request(Some(2), OTHER, "mallory")),
+        ("pull_request_target", pull_request(Some(REPOSITORY_ID), OTHER, "ada")),
+        ("workflow_run", from(2, "mallory")),
+        ("workflow_run", from(REPOSITORY_ID, "dependabot[bot]")),
+        ("issue_comment", on_pull_request),
+        ("check_suite", own.clone()),
+        ("repository_dispatch", own.clone()),
+    ];
+    let of_anything = [
+        ("push", own.clone()),
+        ("workflow_dispatch", own),
+        ("workflow_run", from(REPOSITORY_ID, "ada")),
+        ("pull_request", pull_request(Some(REPOSITORY_ID), OTHER, "ada")),
+    ];
+    for (event, content) in of_commit.iter().chain(&of_anything) {
+        run(event, content).success();
+    }
+    type Spoil = fn(&Project, &str);
+    let spoils: [(&str, Spoil); 6] = [
+        ("infra/evil.tf", |it, text| {
+            it.write("infra/evil.tf", text);
+        }),
+        ("infra/ignored.tf", |it, text| {
+            it.write("infra/ignored.tf", text);
+        }),
+        ("config/evil.json", |it, _| {
+            it.write("config/evil.json", "{}\n");
+        }),
+        ("infra/evil.tf", |it, _| {
+            std::os::unix::fs::symlink("main.tf", it.path("infra/evil.tf")).unwrap();
+        }),
+        ("infra/main.tf", |it, text| {
+            it.append("infra/main.tf", text);
+        }),
+        ("config/live.json", |it, _| {
+            it.remove("config/live.json");
+        }),
+    ];
+    for (name, spoil) in spoils {
+        spoil(&project, evil);
+        for (event, content) in &of_commit {
+            let output = run(event, content);
+            output.fails(3).stdout_has(&format!("a run for `{event}` must not use"));
+            output.stdout_has(&format!("`{name}`")).lacks("would be published");
+        }
+        for (event, content) in &of_anything {
+            run(event, content).success().stdout_has("would be published");
+        }
+        project.git(["reset", "--quiet", "--hard"]);
+        project.git(["clean", "--quiet", "-d", "-x", "--force"]);
+    }
+    // Of another checkout, next to the component.
+    let file = "config-checkout/local/eu-west-1.json";
+    project.write(file, "{\"domain\": \"evil.example\"}\n");
+    let arguments = ["release", "1", "--dry-run", "--platform-config", "config-checkout"];
+    for (event, content, is_allowed) in
+        [(&of_commit[0].0, &of_commit[0].1, false), (&of_anything[0].0, &of_anything[0].1, true)]
+    {
+        let output = step(&project, event, content, &arguments).env("GITHUB_SHA", &base).run();
+        match is_allowed {
+            true => output.success(),
+            false => output.fails(3).stdout_has(&format!("`{file}`")),
+        };
+    }
+}
+
+/// cdflow.yml and a local account scheme decide where a run goes, so they are judged for every
+/// command.
+#[test]
+fn settings_that_no_commit_contains() {
+    let project = Project::local("greeting");
+    for file in ["cdflow.yml", "account-scheme.json", "infra/main.tf"] {
+        project.write(&format!("evil/{file}"), &project.read(file));
+    }
+    let event = json!({ "repository": repository(REPOSITORY_ID) });
+    for command in ["status", "doctor"] {
+        let arguments = ["-C", "evil", command];
+        let output = step(&project, "check_run", &event, &arguments).run();
+        output.fails(3).stdout_has("`evil/cdflow.yml`");
+    }
+    project.git(["add", "evil/cdflow.yml"]);
+    project.git(["commit", "--quiet", "--message", "Half of it"]);
+    let output = step(&project, "check_run", &event, &["-C", "evil", "status"]).run();
+    output.fails(3).stdout_has("`evil/account-scheme.json`");
+    project.commit("All of it");
+    step(&project, "check_run", &event, &["-C", "evil", "status"]).run().success();
+}
+
+/// A fork's head in a run that no pull request started. Only a branch, a tag or a pull request of
+/// the repository itself shows that a commit is its own.
+#[test]
+fn another_commit_than_that_of_the_run() {
+    let project = Project::local("greeting");
+    let base = project.head();
+    let head = project.append("infra/main.tf", "\n").commit("A change");
+    let event = json!({ "repository": repository(REPOSITORY_ID) });
+    let events = [
+        "merge_group",
+        "repository_dispatch",
+        "workflow_dispatch",
+        "schedule",
+        "check_run",
+        "check_suite",
+        "status",
+        "issues",
+        "deployment_status",
+        "push",
+    ];
+    let run = |event_name: &str| {
+        step(&project, event_name, &event, &["status"]).env("GITHUB_SHA", &base).run()
+    };
+    for name in events {
+        let output = run(name);
+        output.fails(3).stdout_has(&format!("in a run for `{name}`, and could be one of a fork"));
+        output.stdout_has(&head).stdout_has(&base).stdout_has("`fetch-depth: 0`");
+    }
+    let github = GitHub::start();
+    let asked = || {
+        let runner = step(&project, "push", &event, &["status"]).env("GITHUB_SHA", &base);
+        runner.envs(github.env()).env("GITHUB_TOKEN", TOKEN).run()
+    };
+    asked().fails(3).stdout_has("no branch, tag or pull request of the repository");
+    github.world().pull_request(7, &head).head_repository = Some(2);
+    asked().fails(3);
+    github.world().pull_request(7, &head).head_repository = Some(REPOSITORY_ID);
+    asked().success();
+    project.git(["update-ref", "refs/remotes/pull/7/head", &head]);
+    run("push").fails(3);
+    project.git(["update-ref", "refs/remotes/origin/topic", &head]);
+    for name in events {
+        run(name).success();
+    }
+    project.git(["remote", "set-url", "origin", "https://github.com/mallory/checkout"]);
+    run("push").fails(3);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::{
     config::{component::Manifest, names::Component, settings::FunctionImages},
     release::artifact::{
         function::{Code, Images, Profile},
-        lambda,
+        lambda_files,
     },
     services::{ci::host::Host, git::Git},
     terraform::code::{
@@ -56,8 +56,7 @@ pub(crate) async fn checkout(
     folder: &Path,
     host: &Host,
 ) -> Option<PathBuf> {
-    let environment = host.environment.for_programs();
-    let git = report.record_error("git", Git::find(&environment, &host.log, &host.interrupt))?;
+    let git = report.record_error("git", Git::find(host))?;
     let checkout = report.record_error("git", git.checkout(folder).await)?;
     let commit = checkout.commit.get(..7).unwrap_or(&checkout.commit);
     match report.record_error("git", git.is_changed(folder).await)? {
@@ -96,9 +95,12 @@ pub(crate) fn lambda_function(
     folder: &Path,
     root: Option<&Path>,
 ) {
-    let files = lambda::files(manifest, component, folder, root.unwrap_or(folder));
-    if let Some(files) = report.record_error("function", files) {
-        report.ok("function", format!("{} of code", counted(files.len(), "file")));
+    let read = lambda_files::files(manifest, component, folder, root.unwrap_or(folder));
+    let Some(read) = report.record_error("function", read) else { return };
+    report.ok("function", format!("{} of code", counted(read.files.len(), "file")));
+    for pattern in read.unused {
+        let what = format!("`lambda.exclude`: `{}` matches no file", pattern.escape_debug());
+        report.warning("function", what, lambda_files::UNUSED_PATTERN);
     }
 }
 

@@ -1,11 +1,14 @@
 //! Checks that the providers of the code are locked.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
 use hcl_edit::structure::Body;
 
 use super::{files, report::DoctorReport};
-use crate::terraform::code::lockfile::{self, Locked};
+use crate::{
+    base::small_file,
+    terraform::code::lockfile::{self, Locked},
+};
 
 const CHECK: &str = "lock file";
 const REMEDY: &str = "run `terraform -chdir=infra providers lock` with -platform for each platform \
@@ -16,7 +19,7 @@ pub(crate) fn lock_file(report: &mut DoctorReport, folder: &Path) {
     let Ok(names) = files::names(&infra) else { return report.skip(CHECK, "infra/ is missing") };
     let mut used = BTreeSet::new();
     for name in names.iter().filter(|name| name.ends_with(".tf")) {
-        let text = fs::read_to_string(infra.join(name)).unwrap_or_default();
+        let text = small_file::text(&infra.join(name)).unwrap_or_default();
         used.extend(hcl_edit::parser::parse_body(&text).iter().flat_map(providers));
     }
     let Some(locked) = report.record_error(CHECK, lockfile::read(&infra.join(lockfile::FILE)))

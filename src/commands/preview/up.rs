@@ -69,7 +69,7 @@ pub(crate) async fn run(
 
 async fn checked_out(context: &Context) -> Result<String> {
     let host = &context.host;
-    let git = Git::find(&host.environment.for_programs(), &host.log, &host.interrupt)?;
+    let git = Git::find(host)?;
     Ok(git.checkout(&context.folder).await?.commit)
 }
 

@@ -13,7 +13,7 @@ use crate::{
         artifact::{
             function::{Code, Images, Profile},
             image::{ImageInputs, ImageTarget, function_sources, sources as image_sources},
-            lambda,
+            lambda_files,
         },
         source,
         source::{Sources, TreeFile},
@@ -54,7 +54,7 @@ pub(super) enum ArtifactInputs {
 
 pub(super) async fn checkout(context: &Context) -> Result<Checkout> {
     let host = &context.host;
-    let git = Git::find(&host.environment.for_programs(), &host.log, &host.interrupt)?;
+    let git = Git::find(host)?;
     let checkout = git.checkout(&context.folder).await?;
     if git.is_changed(&context.folder).await? {
         host.log.warning(&format!(
@@ -105,16 +105,23 @@ pub(super) async fn read_artifact_inputs(
     let image = |inputs| ArtifactInputs::Image(Box::new(inputs));
     match context.manifest.kind {
         ComponentType::Infrastructure => Ok(ArtifactInputs::Files(Vec::new())),
-        ComponentType::Lambda => lambda::files(
-            &context.manifest,
-            &context.identity.component,
-            &context.folder,
-            &checkout.root,
-        )
-        .map(ArtifactInputs::Files),
+        ComponentType::Lambda => read_lambda(context, checkout).map(ArtifactInputs::Files),
         ComponentType::Function => read_function(context, inputs).await.map(image),
         ComponentType::Docker => read_image(context, checkout, inputs).await.map(image),
     }
+}
+
+fn read_lambda(context: &Context, checkout: &Checkout) -> Result<Vec<TreeFile>> {
+    let component = &context.identity.component;
+    let read = lambda_files::files(&context.manifest, component, &context.folder, &checkout.root)?;
+    for pattern in &read.unused {
+        context.host.log.warning(&format!(
+            "`lambda.exclude` in cdflow.yml: `{}` matches no file\n  -> {}",
+            pattern.escape_debug(),
+            lambda_files::UNUSED_PATTERN
+        ));
+    }
+    Ok(read.files)
 }
 
 async fn read_image(
@@ -172,6 +179,25 @@ pub(super) fn image_target(context: &Context) -> Result<ImageTarget<'_>> {
         registry: context.scheme.image_registry()?,
         session: context.release_session.as_deref(),
     })
+}
+
+/// Checks that the run may use every file that goes into the release or decides what does.
+pub(super) fn check_files(
+    context: &Context,
+    sources: &Sources,
+    artifact: &ArtifactInputs,
+) -> Result<()> {
+    let groups = [&sources.files, &sources.outside, &sources.artifact];
+    let files = groups.into_iter().flat_map(|group| group.values());
+    let files = files.map(|file| file.path.as_path());
+    match artifact {
+        ArtifactInputs::Files(_) => context.trusted.check_files(files),
+        ArtifactInputs::Image(image) => {
+            context.trusted.check_files(files.chain(image.sources.settings()))?;
+            let links = image.sources.links().collect::<Vec<_>>();
+            context.trusted.check_links(links.iter().map(PathBuf::as_path))
+        }
+    }
 }
 
 pub(super) fn sources(

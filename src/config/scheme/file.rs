@@ -102,6 +102,9 @@ impl UpgradeKeys {
     }
 }
 
+const BUCKET_RULE: &str = "3 to 63 lowercase letters, digits, `.` and `-`";
+const TABLE_RULE: &str = "3 to 255 letters, digits, `.`, `_` and `-`";
+
 /// Turns what the file says into a scheme; every message starts with the file.
 struct SchemeChecker<'a> {
     file: &'a str,
@@ -130,6 +133,10 @@ impl SchemeChecker<'_> {
             return Err(self
                 .error("`release-bucket` and a lambda bucket are the same place")
                 .hint("use two buckets: a release and its lambda zip have the same key"));
+        }
+        if !is_path_segment(&parsed.default_region) {
+            let region = parsed.default_region.escape_debug();
+            return Err(self.error(format!("`default-region`: `{region}` is not a region")));
         }
         let backend = self.backend(&parsed)?;
         let is_local = matches!(
@@ -209,6 +216,14 @@ impl SchemeChecker<'_> {
                 .error(format!("account `{alias}` has a role but no `id`"))
                 .hint("add the `id` of the account that has the role"));
         }
+        for role in account.role.iter().chain(&account.plan_role) {
+            if !is_role(role) {
+                return Err(self.error(format!(
+                    "account `{alias}`: {}",
+                    rejected(role, "the name of a role", "letters, digits and `+=,.@_/-`")
+                )));
+            }
+        }
         let region = account.region.unwrap_or_else(|| default_region.to_owned());
         if !is_path_segment(&region) {
             return Err(self
@@ -260,19 +275,31 @@ impl SchemeChecker<'_> {
                     }
                 }
             }
-            (None, Some(bucket)) => Ok(StateBackend::S3 {
-                bucket: bucket.clone(),
-                use_lockfile: parsed.terraform_backend_s3_use_lockfile,
-                dynamodb_table: parsed
-                    .terraform_backend_s3_dynamodb_table
-                    .clone()
-                    .filter(|table| !table.is_empty()),
-            }),
+            (None, Some(bucket)) => self.s3_backend(parsed, bucket),
             (None, None) => Err(self.error("`terraform-backend-s3-bucket` is required")),
             (Some(_), Some(_)) => Err(self
                 .error("both `terraform-backend` and `terraform-backend-s3-bucket` are set")
                 .hint("keep one")),
         }
+    }
+
+    fn s3_backend(&self, parsed: &SchemeFile, bucket: &str) -> Result<StateBackend> {
+        let table = parsed.terraform_backend_s3_dynamodb_table.as_deref();
+        let table = table.filter(|table| !table.is_empty());
+        let invalid = |key: &str, text: &str, what: &str, expected: &str| {
+            self.error(format!("`terraform-backend-s3-{key}`: {}", rejected(text, what, expected)))
+        };
+        if !is_bucket(bucket) {
+            return Err(invalid("bucket", bucket, "a bucket name", BUCKET_RULE));
+        }
+        if let Some(table) = table.filter(|table| !is_table(table)) {
+            return Err(invalid("dynamodb-table", table, "a table name", TABLE_RULE));
+        }
+        Ok(StateBackend::S3 {
+            bucket: bucket.to_owned(),
+            use_lockfile: parsed.terraform_backend_s3_use_lockfile,
+            dynamodb_table: table.map(str::to_owned),
+        })
     }
 
     /// Checks a host with an optional port. A path is not allowed, because components name the
@@ -297,11 +324,7 @@ impl SchemeChecker<'_> {
     /// Parses a bucket name or `file:<directory>`.
     fn storage(&self, key: &str, text: &str) -> Result<Storage> {
         let Some(Location::File(path)) = Location::parse(text) else {
-            let is_bucket = (3..=63).contains(&text.len())
-                && text
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b));
-            return match is_bucket {
+            return match is_bucket(text) {
                 true => Ok(Storage::Bucket(text.to_owned())),
                 false => Err(self.error(format!(
                     "`{key}`: {}",
@@ -317,6 +340,24 @@ impl SchemeChecker<'_> {
             ))),
         }
     }
+}
+
+/// What AWS accepts as the name of a bucket.
+fn is_bucket(text: &str) -> bool {
+    let is_valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b);
+    (3..=63).contains(&text.len()) && text.bytes().all(is_valid)
+}
+
+/// What AWS accepts as the name of a DynamoDB table.
+fn is_table(text: &str) -> bool {
+    let is_valid = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    (3..=255).contains(&text.len()) && text.bytes().all(is_valid)
+}
+
+/// What IAM accepts as the name of a role, with a path before it.
+fn is_role(text: &str) -> bool {
+    let is_valid = |b: u8| b.is_ascii_alphanumeric() || b"+=,.@_/-".contains(&b);
+    !text.is_empty() && text.bytes().all(is_valid)
 }
 
 fn is_path_segment(text: &str) -> bool {

@@ -91,6 +91,18 @@ fn contradictions() {
             "`lambda-bucket`: `Acme Lambdas` is not a storage location: expected a bucket name",
         ),
         (
+            "acme-state",
+            "../acme state",
+            "`terraform-backend-s3-bucket`: `../acme state` is not a bucket name: expected 3 to 63",
+        ),
+        (
+            "\"locks\"",
+            "\"a\\n[x]\"",
+            "`terraform-backend-s3-dynamodb-table`: `a\\n[x]` is not a table name: expected 3 to 255",
+        ),
+        ("eu-west-1", "eu west", "`default-region`: `eu west` is not a region"),
+        ("\"role\": \"cdflow\"", "\"role\": \"cd flow\"", "`cd flow` is not the name of a role"),
+        (
             "\"lambda-bucket\"",
             "\"lambda-bukcet\"",
             "scheme.json:9:3: unknown key `lambda-bukcet`\n  -> did you mean `lambda-bucket`?",

@@ -17,7 +17,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    base::error::{Error, Exit, Result},
+    base::{
+        error::{Error, Exit, Result},
+        printable,
+    },
     config::{
         identity::Identity,
         names::{Environment, Version},
@@ -327,7 +330,10 @@ impl<'a> Ledger<'a> {
             ))
             .hint("update cdflow: a newer version has deployed to this environment"));
         }
-        serde_json::from_slice(&bytes).map_err(damaged)
+        let mut value: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
+        // Others write into the ledger too, and what it says is printed.
+        printable::document(&mut value);
+        serde_json::from_value(value).map_err(damaged)
     }
 }
 

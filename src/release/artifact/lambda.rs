@@ -7,7 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
 use crate::{
@@ -19,17 +18,13 @@ use crate::{
         parallel::{Item, in_order, threads},
         units::bytes_text,
     },
-    config::{component::Manifest, names::Component, scheme::Storage},
+    config::scheme::Storage,
     release::{
         source,
-        source::{Boundary, SourceFile, Sources, TreeFile, walk},
+        source::{SourceFile, Sources},
     },
 };
 
-/// AWS's limit for the unzipped size of a function with its layers, in bytes: 250 MB, by which AWS
-/// means MiB.
-const UNZIPPED_LIMIT: u64 = 250 * 1024 * 1024;
-const LARGEST_SHOWN: usize = 5;
 /// In bytes. Larger files are compressed while they are read instead of in memory.
 const IN_MEMORY: u64 = 4 << 20;
 
@@ -42,84 +37,6 @@ pub(crate) struct LambdaZip {
     pub(crate) path: PathBuf,
     pub(crate) sha256: Sha256,
     pub(crate) size: u64,
-}
-
-/// Returns the files of the function, from `lambda.source`, the folder with the component's name,
-/// or `src`.
-pub(crate) fn files(
-    manifest: &Manifest,
-    component: &Component,
-    folder: &Path,
-    root: &Path,
-) -> Result<Vec<TreeFile>> {
-    let settings = manifest.lambda.clone().unwrap_or_default();
-    let source = match &settings.source {
-        Some(source) if !folder.join(source).is_dir() => {
-            return Err(Error::input(format!(
-                "cdflow.yml: `lambda.source`: folder `{}` not found",
-                source.display()
-            ))
-            .hint("set a path relative to the folder of cdflow.yml"));
-        }
-        Some(source) => folder.join(source),
-        None => {
-            let candidates = [folder.join(component.as_str()), folder.join("src")];
-            candidates.into_iter().find(|path| path.is_dir()).ok_or_else(|| {
-                Error::input(format!(
-                    "`{}` has neither a folder `{component}` nor `src`",
-                    folder.display()
-                ))
-                .hint(
-                    "put the function's code into one of them, or set its folder in cdflow.yml \
-                     (`lambda: {source: …}`)",
-                )
-            })?
-        }
-    };
-    let exclude = exclude(&settings.exclude)?;
-    let files = walk(&source, &Boundary::new(root, "the checkout"), |path| exclude.is_match(path))?;
-    check_size(&files, &source)?;
-    Ok(files)
-}
-
-fn exclude(globs: &[String]) -> Result<GlobSet> {
-    let mut set = GlobSetBuilder::new();
-    for glob in globs {
-        let parsed = Glob::new(glob).map_err(|error| {
-            Error::input("cdflow.yml: `lambda.exclude` has an invalid pattern").why(error)
-        })?;
-        set.add(parsed);
-    }
-    set.build()
-        .map_err(|error| Error::input("cdflow.yml: `lambda.exclude` cannot be used").why(error))
-}
-
-fn check_size(files: &[TreeFile], source: &Path) -> Result<()> {
-    if files.is_empty() {
-        return Err(Error::input(format!(
-            "the function's folder `{}` has no files",
-            source.display()
-        ))
-        .hint("add the function's code"));
-    }
-    let total: u64 = files.iter().map(|file| file.size).sum();
-    if total <= UNZIPPED_LIMIT {
-        return Ok(());
-    }
-    let mut largest: Vec<&TreeFile> = files.iter().collect();
-    largest.sort_by_key(|file| std::cmp::Reverse(file.size));
-    let largest: Vec<String> = largest
-        .iter()
-        .take(LARGEST_SHOWN)
-        .map(|file| format!("{} ({})", file.name, bytes_text(file.size)))
-        .collect();
-    Err(Error::input(format!(
-        "the function is {} unzipped; the limit of AWS Lambda is {}",
-        bytes_text(total),
-        bytes_text(UNZIPPED_LIMIT)
-    ))
-    .why(format!("the largest files are {}", largest.join(", ")))
-    .hint("exclude files with `lambda: {exclude: […]}` in cdflow.yml"))
 }
 
 /// Builds `function.zip` in the folder `to`.
@@ -256,26 +173,6 @@ fn bucket_name(place: &Storage) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn tree(size: u64) -> TreeFile {
-        TreeFile { name: format!("f{size}"), path: "/f".into(), executable: false, size }
-    }
-
-    #[test]
-    fn too_large_names_the_largest() {
-        let files: Vec<TreeFile> =
-            [1, 100, 200, 50, 300, 150].map(|mb| tree(mb * 1_000_000)).to_vec();
-        let refused = check_size(&files, Path::new("src")).unwrap_err().to_string();
-        assert!(
-            refused.contains("801.0 MB unzipped")
-                && refused.contains("f300000000 (300.0 MB), f200000000"),
-            "{refused}"
-        );
-        assert!(!refused.contains("f1000000 "), "{refused}");
-        assert!(check_size(&[tree(UNZIPPED_LIMIT)], Path::new("src")).is_ok());
-        assert!(check_size(&[tree(UNZIPPED_LIMIT + 1)], Path::new("src")).is_err());
-        assert!(check_size(&[], Path::new("src")).is_err());
-    }
 
     #[test]
     fn the_same_files_give_the_same_bytes() {

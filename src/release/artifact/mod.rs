@@ -4,4 +4,9 @@ pub(crate) mod function;
 pub(crate) mod image;
 pub(crate) mod image_reference;
 pub(crate) mod lambda;
+pub(crate) mod lambda_files;
 pub(crate) mod lambda_upload;
+
+/// Files and folders of these names are in no image and no zip: they differ between checkouts of the
+/// same commit, and `.git` can contain a token.
+const NEVER_RELEASED: [&str; 3] = [".git", ".cdflow", ".terraform"];

@@ -50,7 +50,11 @@ pub(crate) fn walk(
     // Each link is checked before it is followed, so nothing outside the boundary is listed.
     let mut entries = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
     while let Some(entry) = entries.next() {
-        let entry = entry.map_err(|error| unreadable(folder, &error))?;
+        let entry = match entry {
+            // A link that leads nowhere or in a circle fails before it can be skipped.
+            Err(error) if error.path().is_some_and(|path| skip(&relative(path))) => continue,
+            entry => entry.map_err(|error| unreadable(folder, &error))?,
+        };
         if entry.depth() == 0 {
             continue;
         }

@@ -1,6 +1,6 @@
 //! The parts of GitHub's event file that cdflow reads.
 
-use std::fs;
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -8,6 +8,7 @@ use crate::{
     base::{
         error::{Error, Result},
         process_env::ProcessEnv,
+        small_file,
     },
     services::github::{GitHubAccount, PullRequest, Repository},
 };
@@ -30,8 +31,6 @@ pub(crate) struct Issue {
 /// The workflow run whose end triggered this run.
 #[derive(Debug, Deserialize)]
 pub(crate) struct WorkflowRun {
-    /// The event that triggered it.
-    pub(crate) event: String,
     pub(crate) head_sha: String,
     pub(crate) head_repository: Option<Repository>,
     pub(crate) actor: Option<GitHubAccount>,
@@ -67,7 +66,7 @@ pub(crate) fn read(environment: &ProcessEnv, name: &str) -> Result<Event> {
             name.escape_debug()
         ))
     };
-    let text = fs::read_to_string(path).map_err(|error| trouble(&error))?;
+    let text = small_file::text(Path::new(path)).map_err(|error| trouble(&error))?;
     let event: Event = serde_json::from_str(&text).map_err(|error| trouble(&error))?;
     let lacking = match name {
         "workflow_run" if event.workflow_run.is_none() => Some("workflow_run"),

@@ -27,6 +27,7 @@ pub(crate) fn read(environment: &ProcessEnv) -> Result<Run> {
             repository_id: environment.number("GITHUB_REPOSITORY_ID"),
             event: name.to_owned(),
             sha: environment.text("GITHUB_SHA"),
+            triggered_by: triggered_by(name, &event),
             outsider: outsider(name, &event),
             pull_request: event.pull_request,
             run_id: environment.number("GITHUB_RUN_ID"),
@@ -41,6 +42,11 @@ fn run_url(environment: &ProcessEnv) -> Option<String> {
     Some(format!("{}/{}/actions/runs/{}", server?, repository?, run?))
 }
 
+fn triggered_by(name: &str, event: &actions_event::Event) -> Option<String> {
+    let run = event.workflow_run.as_ref().filter(|_| name == "workflow_run")?;
+    outsider(name, event).is_none().then(|| run.head_sha.clone())
+}
+
 fn outsider(name: &str, event: &actions_event::Event) -> Option<Outsider> {
     match (name, &event.pull_request, &event.workflow_run, &event.issue) {
         // For this event even a branch of the repository is unreviewed code that runs with the
@@ -53,10 +59,10 @@ fn outsider(name: &str, event: &actions_event::Event) -> Option<Outsider> {
             let ours = event.repository.as_ref().map(|repository| repository.id);
             let is_fork = run.head_repository.is_none()
                 || run.head_repository.as_ref().map(|it| it.id) != ours;
-            let is_dependabots = run.event.starts_with("pull_request")
-                && run.actor.as_ref().is_some_and(GitHubAccount::is_dependabot);
+            // Also a push: Dependabot pushes the branches of its pull requests.
+            let is_dependabots = run.actor.as_ref().is_some_and(GitHubAccount::is_dependabot);
             let whose = match &run.head_repository {
-                _ if is_dependabots => "a pull request of Dependabot".to_owned(),
+                _ if is_dependabots => "Dependabot".to_owned(),
                 Some(fork) => format!("the fork `{}`", fork.full_name.escape_debug()),
                 None => "a fork that was deleted".to_owned(),
             };
@@ -119,6 +125,34 @@ mod tests {
         assert!(!change.is_fork() && !change.is_open() && change.draft);
         assert!(["preview", "x"].iter().all(|label| change.has_label(label)));
         assert!(!change.is_by_dependabot());
+    }
+
+    #[test]
+    fn a_run_that_another_run_triggered() {
+        let after = |repository: Option<u64>, event: &str, actor: &str| {
+            let full_name = "mallory/checkout";
+            let content = json!({
+                "repository": { "id": 1, "full_name": "acme/checkout" },
+                "workflow_run": {
+                    "event": event, "head_sha": "abc", "actor": { "login": actor },
+                    "head_repository": repository.map(|id| json!({ "id": id, "full_name": full_name })),
+                },
+            });
+            let github = run("workflow_run", &content, &[]).unwrap().github.unwrap();
+            let whose = github.outsider.map(|outsider| match outsider {
+                Outsider::Head { whose, .. } => whose,
+                Outsider::Unknown { .. } => panic!("{event}"),
+            });
+            (github.triggered_by, whose)
+        };
+        assert_eq!(after(Some(1), "push", "ada"), (Some("abc".to_owned()), None));
+        let outside = |whose: &str| (None, Some(whose.to_owned()));
+        for event in ["push", "pull_request", "pull_request_target", "schedule"] {
+            assert_eq!(after(Some(1), event, "dependabot[bot]"), outside("Dependabot"), "{event}");
+            assert_eq!(after(None, event, "ada"), outside("a fork that was deleted"), "{event}");
+            let fork = outside("the fork `mallory/checkout`");
+            assert_eq!(after(Some(2), event, "ada"), fork, "{event}");
+        }
     }
 
     /// Unknown content of events is ignored; only events about a change must name its author.

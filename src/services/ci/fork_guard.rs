@@ -9,17 +9,49 @@ use crate::{
 /// The decision about a run.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    Fine,
+    Allowed(Files),
     Refused(Error),
     /// Allowed if this pull request is not from a fork, which only GitHub's API reveals.
     Ask {
         pull_request: u64,
     },
+    /// Allowed if the commit that is checked out is one of the repository itself.
+    Prove(Files),
 }
 
-/// Whether the verdict depends on what is checked out.
-pub(crate) fn needs_head(run: &GitHubRun) -> bool {
-    run.outsider.is_some()
+/// Which files of the checkout a run may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Files {
+    /// Also what earlier steps have built.
+    All,
+    /// Only those of the commit that is checked out: other files can come from outsiders.
+    OfCommit,
+}
+
+/// The events that only people with write access, a schedule or the repository's own pull requests
+/// trigger. A run for any other event can have brought in what an outsider has made, for example
+/// the artifact of a fork's run.
+const OWN_EVENTS: [&str; 11] = [
+    "push",
+    "pull_request",
+    "pull_request_review",
+    "pull_request_review_comment",
+    "merge_group",
+    "workflow_dispatch",
+    "schedule",
+    "release",
+    "create",
+    "delete",
+    // Not set: a step on a machine that only looks like GitHub Actions.
+    "",
+];
+
+fn files(run: &GitHubRun) -> Files {
+    let is_own_run = run.event == "workflow_run" && run.triggered_by.is_some();
+    match is_own_run || OWN_EVENTS.contains(&run.event.as_str()) {
+        true => Files::All,
+        false => Files::OfCommit,
+    }
 }
 
 /// Decides about a run. `head` is what is checked out, or None if unknown.
@@ -29,6 +61,7 @@ pub(crate) fn judge(run: &GitHubRun, head: Option<&Head>) -> Verdict {
         (Some(change), None) if change.is_by_dependabot() => {
             Verdict::Refused(of_dependabot(change))
         }
+        (Some(_), None) => Verdict::Allowed(files(run)),
         (_, Some(Outsider::Head { sha, whose })) => {
             let is_from_outside = run
                 .pull_request
@@ -36,19 +69,19 @@ pub(crate) fn judge(run: &GitHubRun, head: Option<&Head>) -> Verdict {
                 .is_none_or(|change| change.is_fork() || change.is_by_dependabot());
             match is_checked_out(sha, run, head, is_from_outside) {
                 true => Verdict::Refused(checked_out(run, sha, whose, head)),
-                false => Verdict::Fine,
+                false => Verdict::Allowed(Files::OfCommit),
             }
         }
         (_, Some(Outsider::Unknown { pull_request })) if !is_ours(run, head) => {
             Verdict::Ask { pull_request: *pull_request }
         }
-        _ => Verdict::Fine,
+        (None, None) if !is_ours(run, head) => Verdict::Prove(files(run)),
+        _ => Verdict::Allowed(files(run)),
     }
 }
 
-/// The head itself or a merge of it. For a change from outside, only the unchanged commit that
-/// triggered the run is trusted: a rebased or squashed head has another hash, and an uncommitted
-/// merge has none.
+/// The head itself or a merge of it. For a change from outside, only the commit that triggered the
+/// run is trusted: a rebased or squashed head has another hash.
 fn is_checked_out(sha: &str, run: &GitHubRun, head: Option<&Head>, is_from_outside: bool) -> bool {
     match head {
         Some(head) if !is_from_outside => {
@@ -60,7 +93,7 @@ fn is_checked_out(sha: &str, run: &GitHubRun, head: Option<&Head>, is_from_outsi
 }
 
 fn is_ours(run: &GitHubRun, head: Option<&Head>) -> bool {
-    head.is_some_and(|head| Some(&head.commit) == run.sha.as_ref() && !head.is_changed)
+    head.is_some_and(|head| run.own_commits().contains(&head.commit.as_str()))
 }
 
 fn of_fork(run: &GitHubRun, change: &PullRequest) -> Error {
@@ -99,7 +132,6 @@ fn of_dependabot(change: &PullRequest) -> Error {
 
 fn checked_out(run: &GitHubRun, sha: &str, whose: &str, head: Option<&Head>) -> Error {
     let there = match head {
-        Some(head) if head.is_changed => format!("{} with changes", head.commit),
         Some(head) => head.commit.clone(),
         None => "not known (no git checkout)".to_owned(),
     };
@@ -119,6 +151,24 @@ fn checked_out(run: &GitHubRun, sha: &str, whose: &str, head: Option<&Head>) -> 
     )
 }
 
+/// The refusal of a commit that nothing shows to be one of the repository itself.
+pub(crate) fn of_unknown_commit(run: &GitHubRun, head: &Head, why: &str) -> Error {
+    let error = Error::refused(format!(
+        "commit {} is checked out in a run for `{}`, and could be one of a fork",
+        head.commit,
+        run.event.escape_debug()
+    ))
+    .why(format!(
+        "the run was started for {}, and {why}",
+        run.sha.as_deref().unwrap_or("(unknown)").escape_debug()
+    ))
+    .hint(
+        "check out a branch or tag of the repository by its name, or set `fetch-depth: 0` for \
+         actions/checkout; push a commit that an earlier step made",
+    );
+    with_way_out(error, run)
+}
+
 /// The refusal where GitHub says that a pull request comes from a fork, or says nothing.
 pub(crate) fn of_comment(run: &GitHubRun, pull_request: u64, why: &str) -> Error {
     let error = Error::refused(format!(
@@ -136,4 +186,106 @@ fn with_way_out(error: Error, run: &GitHubRun) -> Error {
         "to deploy the change, review it, push it to a branch of {here}, and open the pull request \
          from there"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: &str = "1111111111111111111111111111111111111111";
+    const OTHER: &str = "2222222222222222222222222222222222222222";
+
+    /// Who made the change that the event is about.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum By {
+        Unrelated,
+        Colleague,
+        Fork,
+        Dependabot,
+        /// A comment does not say.
+        Unknown,
+    }
+
+    fn change(by: By) -> PullRequest {
+        let side = |id: u64| {
+            serde_json::json!({ "sha": OTHER, "ref": "topic",
+                "repo": { "id": id, "full_name": "x/y" } })
+        };
+        let login = if by == By::Dependabot { "dependabot[bot]" } else { "ada" };
+        serde_json::from_value(serde_json::json!({
+            "number": 7, "user": { "login": login, "type": "Bot" },
+            "head": side(if by == By::Fork { 2 } else { 1 }), "base": side(1),
+        }))
+        .unwrap()
+    }
+
+    fn run(event: &str, by: By) -> GitHubRun {
+        let outsider = Outsider::Head { sha: OTHER.to_owned(), whose: "them".to_owned() };
+        let is_change = event.starts_with("pull_request");
+        let is_outsiders =
+            event == "pull_request_target" || [By::Fork, By::Dependabot].contains(&by);
+        GitHubRun {
+            event: event.to_owned(),
+            sha: Some(OURS.to_owned()),
+            triggered_by: (event == "workflow_run" && !is_outsiders).then(|| OTHER.to_owned()),
+            pull_request: is_change.then(|| change(by)),
+            outsider: match by {
+                By::Unknown => Some(Outsider::Unknown { pull_request: 7 }),
+                _ => (is_outsiders && event != "pull_request").then_some(outsider),
+            },
+            ..Default::default()
+        }
+    }
+
+    fn decided(run: &GitHubRun, head: Option<&str>) -> &'static str {
+        let head = head.map(|commit| Head { commit: commit.to_owned(), parents: Vec::new() });
+        match judge(run, head.as_ref()) {
+            Verdict::Allowed(Files::All) => "all",
+            Verdict::Allowed(Files::OfCommit) => "commit",
+            Verdict::Refused(_) => "refused",
+            Verdict::Ask { .. } => "ask",
+            Verdict::Prove(Files::All) => "prove, all",
+            Verdict::Prove(Files::OfCommit) => "prove, commit",
+        }
+    }
+
+    /// The same table is in docs/commands.md.
+    #[test]
+    fn every_event_with_every_checkout() {
+        use By::{Colleague, Dependabot, Fork, Unknown, Unrelated};
+        let table = [
+            // The event, whose change, and the decision with the commit of the run checked out,
+            // with another one, and with none.
+            ("push", Unrelated, ["all", "prove, all", "prove, all"]),
+            ("merge_group", Unrelated, ["all", "prove, all", "prove, all"]),
+            ("workflow_dispatch", Unrelated, ["all", "prove, all", "prove, all"]),
+            ("schedule", Unrelated, ["all", "prove, all", "prove, all"]),
+            ("release", Unrelated, ["all", "prove, all", "prove, all"]),
+            ("", Unrelated, ["all", "prove, all", "prove, all"]),
+            ("repository_dispatch", Unrelated, ["commit", "prove, commit", "prove, commit"]),
+            ("check_run", Unrelated, ["commit", "prove, commit", "prove, commit"]),
+            ("check_suite", Unrelated, ["commit", "prove, commit", "prove, commit"]),
+            ("status", Unrelated, ["commit", "prove, commit", "prove, commit"]),
+            ("issues", Unrelated, ["commit", "prove, commit", "prove, commit"]),
+            ("deployment_status", Unrelated, ["commit", "prove, commit", "prove, commit"]),
+            ("discussion_comment", Unrelated, ["commit", "prove, commit", "prove, commit"]),
+            ("an_event_of_next_year", Unrelated, ["commit", "prove, commit", "prove, commit"]),
+            ("issue_comment", Unrelated, ["commit", "prove, commit", "prove, commit"]),
+            ("issue_comment", Unknown, ["commit", "ask", "ask"]),
+            ("pull_request", Colleague, ["all", "all", "all"]),
+            ("pull_request", Fork, ["refused", "refused", "refused"]),
+            ("pull_request", Dependabot, ["refused", "refused", "refused"]),
+            ("pull_request_target", Colleague, ["commit", "refused", "commit"]),
+            ("pull_request_target", Fork, ["commit", "refused", "refused"]),
+            ("pull_request_target", Dependabot, ["commit", "refused", "refused"]),
+            ("workflow_run", Colleague, ["all", "all", "prove, all"]),
+            ("workflow_run", Fork, ["commit", "refused", "refused"]),
+            ("workflow_run", Dependabot, ["commit", "refused", "refused"]),
+        ];
+        for (event, by, decisions) in table {
+            let run = run(event, by);
+            let found = [Some(OURS), Some(OTHER), None].map(|head| decided(&run, head));
+            assert_eq!(found, decisions, "{event} {by:?}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ pub(crate) mod runner_files;
 
 pub(crate) use self::{
     default_version::version,
-    fork_guard::{Verdict, judge, needs_head, of_comment, of_foreign_change},
+    fork_guard::{Files, Verdict, judge, of_comment, of_foreign_change, of_unknown_commit},
     run::{GitHubRun, Run, short},
 };
 use crate::base::{error::Result, process_env::ProcessEnv};

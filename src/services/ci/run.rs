@@ -31,12 +31,21 @@ pub(crate) struct GitHubRun {
     /// GITHUB_SHA: for most events about a change from outside, the newest commit of the default
     /// branch.
     pub(crate) sha: Option<String>,
+    /// The commit of the repository itself whose workflow run triggered this run.
+    pub(crate) triggered_by: Option<String>,
     pub(crate) pull_request: Option<PullRequest>,
     /// The change from outside that triggered this run, which has secrets.
     pub(crate) outsider: Option<Outsider>,
     pub(crate) run_id: Option<u64>,
     /// 1 for the first; counts up when the run is run again.
     pub(crate) attempt: u64,
+}
+
+impl GitHubRun {
+    /// Returns the commits of the repository itself that the run is for.
+    pub(crate) fn own_commits(&self) -> Vec<&str> {
+        [&self.sha, &self.triggered_by].into_iter().filter_map(Option::as_deref).collect()
+    }
 }
 
 /// A change by an author without push access, which triggered a run that may have secrets.

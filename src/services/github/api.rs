@@ -107,6 +107,21 @@ impl Api {
         Ok(merged.into_iter().filter(is_ours).collect())
     }
 
+    /// Returns true if a pull request from a branch of this repository, and not by Dependabot,
+    /// contains the commit.
+    pub(crate) async fn is_of_own_pull_request(&self, commit: &str) -> Result<bool, GitHubError> {
+        let doing = format!("read the pull requests of the commit {commit}");
+        let route = self.route(&format!("/commits/{}/pulls", segment(commit)));
+        let found: Vec<PullRequest> =
+            self.client.list(Call::get(route, &doing, "pull-requests: read")).await?;
+        if found.is_empty() {
+            return Ok(false);
+        }
+        let ours = self.repository_id().await?;
+        let is_ours = |it: &PullRequest| it.base.repo.as_ref().is_some_and(|base| base.id == ours);
+        Ok(found.iter().any(|it| is_ours(it) && !it.is_fork() && !it.is_by_dependabot()))
+    }
+
     /// Returns the numbers of all open pull requests.
     pub(crate) async fn open_pull_requests(&self) -> Result<Vec<u64>, GitHubError> {
         #[derive(Deserialize)]

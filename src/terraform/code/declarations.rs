@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, path::Path};
 
 use hcl_edit::{Span, expr::Expression, structure::Block, structure::Body};
 
-use crate::base::error::{Error, Result};
+use crate::base::{
+    error::{Error, Result},
+    small_file,
+};
 
 /// The declarations in one folder.
 #[derive(Debug, Default)]
@@ -56,8 +59,8 @@ impl Declarations {
         let mut found = Self::default();
         for name in names {
             let path = folder.join(&name);
-            let text = std::fs::read_to_string(&path)
-                .map_err(|error| Error::io("cannot read", &path, &error))?;
+            let text =
+                small_file::text(&path).map_err(|error| Error::io("cannot read", &path, &error))?;
             let place = format!("{shown}/{name}");
             match (has_values(&name), name.ends_with(".json")) {
                 (true, true) => found.add_json_values(&text),

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, path::Path};
 
 use hcl_edit::expr::Expression;
 
-use crate::base::error::{Error, Result};
+use crate::base::{
+    error::{Error, Result},
+    small_file,
+};
 
 pub(crate) const FILE: &str = ".terraform.lock.hcl";
 
@@ -19,7 +22,7 @@ pub(crate) struct LockedProvider {
 
 /// Reads a lock file. A missing file locks nothing.
 pub(crate) fn read(path: &Path) -> Result<Locked> {
-    let text = match std::fs::read_to_string(path) {
+    let text = match small_file::text(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Locked::new()),
         Err(error) => return Err(Error::io("cannot read", path, &error)),

@@ -9,6 +9,7 @@ use crate::{
     base::{
         error::{Error, Result},
         log::Log,
+        small_file,
     },
     config::{names::Environment, scheme::FrozenAccount},
 };
@@ -135,8 +136,7 @@ pub(crate) fn check_layer(name: &str, path: &Path) -> Result<()> {
     if !name.ends_with(".json") {
         return Ok(());
     }
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Error::io("cannot read", path, &error))?;
+    let text = small_file::text(path).map_err(|error| Error::io("cannot read", path, &error))?;
     parse_layer(name, &text)?.keys().try_for_each(|key| check_key(name, key))
 }
 
@@ -169,7 +169,7 @@ fn declared_with_default(declared: &Declarations, name: &str) -> bool {
 /// Reads a layer of an unpacked bundle. None if the file does not exist.
 pub(crate) fn read_layer(bundle: &Path, name: &str) -> Result<Option<Map<String, Value>>> {
     let path = bundle.join(name);
-    let text = match std::fs::read_to_string(&path) {
+    let text = match small_file::text(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("cannot read", &path, &error)),

@@ -1,10 +1,11 @@
 //! The build context of a function: its code, and a Dockerfile that cdflow generates.
 
-use std::fs;
-
 use super::{Images, Profile, code::Code, compile_time, dockerfile};
 use crate::{
-    base::error::{Error, Result},
+    base::{
+        error::{Error, Result},
+        small_file,
+    },
     services::docker::context::BuildContext,
 };
 
@@ -37,8 +38,8 @@ impl Code {
 
     fn check_compile_time(&self) -> Result<()> {
         for (name, path) in self.sources() {
-            let text = fs::read_to_string(&path)
-                .map_err(|error| Error::io("cannot read", &path, &error))?;
+            let text =
+                small_file::text(&path).map_err(|error| Error::io("cannot read", &path, &error))?;
             if let Some((line, found)) = compile_time::environment_file(&text) {
                 return Err(Error::refused(format!(
                     "{name}:{line}: `{found}` reads an environment file at compile time"

@@ -1,8 +1,11 @@
 //! `.rocherc`, the settings of roche: lines of NAME=value.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
-use crate::base::error::{Error, Result};
+use crate::base::{
+    error::{Error, Result},
+    small_file,
+};
 
 const FILE: &str = ".rocherc";
 
@@ -12,7 +15,7 @@ pub(crate) fn read(component: &Path) -> Result<BTreeMap<String, (String, String)
     let mut values = BTreeMap::new();
     for name in [FILE.to_owned(), format!("src/{FILE}")] {
         let path = component.join(&name);
-        let text = match fs::read_to_string(&path) {
+        let text = match small_file::text(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             read => read.map_err(|error| Error::io("cannot read", &path, &error))?,
         };
@@ -60,6 +63,8 @@ fn is_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

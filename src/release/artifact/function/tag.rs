@@ -1,7 +1,7 @@
 //! The default name of a local image: `<login>/<folder>`.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -13,6 +13,7 @@ use crate::{
     base::{
         error::{Error, Result},
         process_env::ProcessEnv,
+        small_file,
     },
     config::names::Image,
     services::{
@@ -82,7 +83,7 @@ fn podman_files(environment: &ProcessEnv) -> Vec<PathBuf> {
 /// Returns the user of podman's login to Docker Hub. Images there need no host in their names. The
 /// password is ignored.
 fn podman_login(file: &Path) -> Result<Option<String>> {
-    let text = match fs::read(file) {
+    let text = match small_file::read(file) {
         Err(error)
             if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
         {

@@ -1,10 +1,10 @@
 //! Which releases move the tag `latest`.
 
-use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
-use crate::base::process_env::ProcessEnv;
+use crate::base::{process_env::ProcessEnv, small_file};
 
 /// Returns the reason why a release of `commit` does not move `latest`, as an error.
 pub(crate) fn may_be_latest(environment: &ProcessEnv, commit: &str) -> Result<(), String> {
@@ -25,7 +25,9 @@ pub(crate) fn may_be_latest(environment: &ProcessEnv, commit: &str) -> Result<()
     if environment.get("GITHUB_REF_TYPE") == Some("tag") {
         return Ok(());
     }
-    let event = environment.get("GITHUB_EVENT_PATH").and_then(|path| fs::read(path).ok());
+    let event = environment
+        .get("GITHUB_EVENT_PATH")
+        .and_then(|path| small_file::read(Path::new(path)).ok());
     let event =
         event.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()).unwrap_or_default();
     match event["repository"]["default_branch"].as_str() {
@@ -41,6 +43,8 @@ pub(crate) fn may_be_latest(environment: &ProcessEnv, commit: &str) -> Result<()
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

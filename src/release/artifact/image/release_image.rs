@@ -115,7 +115,7 @@ impl<'a> ReleaseImage<'a> {
         // Of two logins for one registry the first counts, and ours is the newest.
         let credentials =
             RegistryCredentials::new(own.into_iter().chain(self.logins.all(host).await?));
-        let git = Git::find(&host.environment.for_programs(), &host.log, &host.interrupt)?;
+        let git = Git::find(host)?;
         let origin = git.origin(self.target.folder).await?;
         let labels = request::labels(release, &checkout.commit, origin.as_deref(), self.source);
         let (files, base_labels) = self.pinned(sources.context).await?;

@@ -12,10 +12,14 @@ use crate::{
     base::{
         digest::Sha256,
         error::{Error, Result},
+        small_file,
     },
     config::component::Docker,
     release::{
-        artifact::function::{Code, Images, Profile},
+        artifact::{
+            NEVER_RELEASED,
+            function::{Code, Images, Profile},
+        },
         source::TreeFile,
     },
     services::docker::context::{BuildContext, ContextEntry, EntryKind, IgnoreDialect},
@@ -23,9 +27,6 @@ use crate::{
 
 /// cdflow runs it after the build.
 const HOOK: &str = "on-docker-build";
-/// Never sent to the engine: these differ between checkouts of the same commit.
-const NEVER_SENT: [&str; 3] = ["**/.git", "**/.cdflow", "**/.terraform"];
-
 /// What an image is built from.
 pub(crate) struct ImageSources {
     pub(crate) context: BuildContext,
@@ -35,6 +36,10 @@ pub(crate) struct ImageSources {
     /// The inputs of a Dockerfile that cdflow generates. The source digest covers them instead of
     /// the text, which depends on the version of cdflow.
     pub(crate) generated_by: Option<Value>,
+    /// Files that decide what is built and are not always in the context.
+    settings: Vec<PathBuf>,
+    /// The folder of the context.
+    folder: PathBuf,
 }
 
 /// Reads the build context, and finds the hook next to cdflow.yml.
@@ -57,13 +62,24 @@ pub(crate) fn sources(
             .hint("add a Dockerfile, or set its path in cdflow.yml (`docker: {dockerfile: …}`)"));
     }
     let dockerfile = inside(&dockerfile, "docker.dockerfile", root)?;
-    let text = fs::read_to_string(&dockerfile)
+    let text = small_file::text(&dockerfile)
         .map_err(|error| Error::io("cannot read", &dockerfile, &error))?;
     Ok(ImageSources {
-        context: BuildContext::read(&context, &dockerfile, builder, &NEVER_SENT)?,
+        context: BuildContext::read(
+            &context,
+            &dockerfile,
+            builder,
+            &never_sent().each_ref().map(String::as_str),
+        )?,
         hook: hook(folder)?,
         bases: bases(&text),
         generated_by: None,
+        settings: present([
+            dockerfile.with_added_extension("dockerignore"),
+            context.join(".dockerignore"),
+            dockerfile,
+        ]),
+        folder: context,
     })
 }
 
@@ -80,7 +96,17 @@ pub(crate) fn function_sources(
         generated_by: Some(
             json!({"build-image": images.build.as_str(), "runtime-image": images.runtime.as_str()}),
         ),
+        settings: present([".rocherc", "src/.rocherc"].map(|name| folder.join(name))),
+        folder: folder.to_owned(),
     })
+}
+
+fn present<const N: usize>(paths: [PathBuf; N]) -> Vec<PathBuf> {
+    paths.into_iter().filter(|path| fs::symlink_metadata(path).is_ok()).collect()
+}
+
+fn never_sent() -> [String; 3] {
+    NEVER_RELEASED.map(|name| format!("**/{name}"))
 }
 
 /// Resolves `path` and rejects it outside the checkout: a release is made from a commit.
@@ -144,6 +170,19 @@ impl ImageSources {
             _ => None,
         };
         self.context.entries.iter().filter_map(file).collect()
+    }
+
+    /// Returns the files that decide what is built and are not always in the context: the Dockerfile,
+    /// the rules of `.dockerignore`, the hook.
+    pub(crate) fn settings(&self) -> impl Iterator<Item = &Path> {
+        self.settings.iter().chain(&self.hook).map(PathBuf::as_path)
+    }
+
+    /// Returns the paths of the context's links, which are sent as links.
+    pub(crate) fn links(&self) -> impl Iterator<Item = PathBuf> {
+        let links = self.context.entries.iter();
+        let links = links.filter(|entry| matches!(entry.kind, EntryKind::Link { .. }));
+        links.map(|entry| self.folder.join(&entry.name))
     }
 
     /// Returns everything except the content of files that the image depends on, for the source

@@ -18,6 +18,7 @@ use super::ignore::{Ignore, MatchedRules};
 use crate::base::{
     digest::Sha256,
     error::{Error, Result},
+    small_file,
 };
 
 const IGNORE_FILE: &str = ".dockerignore";
@@ -210,7 +211,8 @@ fn ignore(root: &Path, dockerfile: &Path, dialect: IgnoreDialect) -> Result<Igno
 
 fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let mut content = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut content));
+    let read =
+        small_file::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut content));
     read.map_err(|error| Error::io("can't read", path, &error))?;
     match content.len() as u64 > limit {
         true => Err(Error::input(format!("`{}` is larger than {limit} bytes", path.display()))),

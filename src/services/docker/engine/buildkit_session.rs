@@ -43,6 +43,7 @@ use crate::{
     base::{
         error::{Error, Result},
         redact::Secret,
+        small_file,
     },
     services::registry::login::Login,
 };
@@ -139,7 +140,7 @@ fn client(address: &EngineAddress) -> Result<(Client, String)> {
         EngineAddress::Tls { address, certificates } => {
             let read = |name: &str| {
                 let path = certificates.join(name);
-                std::fs::read(&path).map_err(|error| {
+                small_file::read(&path).map_err(|error| {
                     Error::io("can't read the engine's certificate", &path, &error)
                 })
             };

@@ -1,6 +1,6 @@
 //! Docker's config.json: logins that it contains, and the names of credential helpers.
 
-use std::{collections::BTreeMap, fs, io::ErrorKind, path::PathBuf};
+use std::{collections::BTreeMap, io::ErrorKind, path::PathBuf};
 
 use base64::{
     Engine,
@@ -14,6 +14,7 @@ use crate::{
         error::{Error, Result},
         process_env::ProcessEnv,
         redact::Secret,
+        small_file,
     },
     services::registry::login::Login,
 };
@@ -48,7 +49,7 @@ impl DockerConfig {
             return Ok(None);
         };
         let path = folder.join(CONFIG_FILE);
-        match fs::read_to_string(&path) {
+        match small_file::text(&path) {
             Ok(text) => Ok(Some((path, text))),
             Err(error)
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>

@@ -1,0 +1,49 @@
+//! Text of others that cdflow prints: control characters could move the cursor, hide lines or add
+//! some.
+
+use serde_json::Value;
+
+/// Replaces everything that a terminal would act on, also the ends of lines.
+pub(crate) fn line(text: &str) -> String {
+    text.chars().map(|c| if is_plain(c) { c } else { '\u{fffd}' }).collect()
+}
+
+/// Does the same for every string of a document, except for the ends of lines.
+pub(crate) fn document(value: &mut Value) {
+    match value {
+        Value::String(text) if !text.chars().all(is_plain) => {
+            *text = text.split('\n').map(line).collect::<Vec<_>>().join("\n");
+        }
+        Value::Array(items) => items.iter_mut().for_each(document),
+        Value::Object(items) => items.values_mut().for_each(document),
+        _ => {}
+    }
+}
+
+/// Also false for characters that change the direction of text.
+fn is_plain(c: char) -> bool {
+    !c.is_control()
+        && !('\u{202a}'..='\u{202e}').contains(&c)
+        && !('\u{2066}'..='\u{2069}').contains(&c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_act_on() {
+        for (text, printed) in [
+            ("ada [bot] é \u{1f600}", "ada [bot] é \u{1f600}"),
+            ("\u{1b}[2Jada", "\u{fffd}[2Jada"),
+            ("a\r\nb\tc", "a\u{fffd}\u{fffd}b\u{fffd}c"),
+            ("\u{9b}31m\u{202e}x", "\u{fffd}31m\u{fffd}x"),
+        ] {
+            assert_eq!(line(text), printed);
+        }
+        let mut value = serde_json::json!({ "a": ["x\u{7}\ny", 1], "b": { "c": "\u{1b}" } });
+        document(&mut value);
+        let printed = serde_json::json!({ "a": ["x\u{fffd}\ny", 1], "b": { "c": "\u{fffd}" } });
+        assert_eq!(value, printed);
+    }
+}

@@ -1,0 +1,207 @@
+//! Reads a checkout with git.
+
+mod place;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod view;
+
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
+
+pub(crate) use self::tree::{Foreign, Tree};
+use self::{place::is_object_id, view::View};
+use super::ci::host::Host;
+use crate::base::{
+    error::{Error, Exit, Result},
+    process,
+};
+
+/// A checkout that has at least one commit.
+#[derive(Debug)]
+pub(crate) struct Checkout {
+    /// The folder with `.git`, canonical.
+    pub(crate) root: PathBuf,
+    /// 40 (or 64) hex digits.
+    pub(crate) commit: String,
+}
+
+/// What is checked out.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) commit: String,
+    /// Known even for a shallow clone, which lacks the commits themselves.
+    pub(crate) parents: Vec<String>,
+}
+
+/// The `git` program. Reading a checkout starts no program that the checkout names.
+pub(crate) struct Git<'a> {
+    program: PathBuf,
+    host: &'a Host,
+}
+
+impl<'a> Git<'a> {
+    /// Finds git in PATH.
+    pub(crate) fn find(host: &'a Host) -> Result<Self> {
+        let env = host.environment.for_programs();
+        let program =
+            process::find("git", env.get(OsStr::new("PATH")).map(|path| path.as_os_str()))
+                .ok_or_else(|| {
+                    Error::input("`git` is not in PATH")
+                        .hint("install git: the commit and the component's name come from it")
+                })?;
+        Ok(Self { program, host })
+    }
+
+    pub(crate) async fn checkout(&self, folder: &Path) -> Result<Checkout> {
+        let view = self.view(folder).await?.ok_or_else(|| {
+            Error::input(format!("`{}` is not in a git checkout", folder.display()))
+                .hint("a release records the commit it was made from: run cdflow in a checkout")
+        })?;
+        let commit = head_of(&view).await?.ok_or_else(|| {
+            Error::input(format!("the checkout `{}` has no commit", view.root.display()))
+                .hint("commit, then release")
+        })?;
+        Ok(Checkout { root: view.root, commit })
+    }
+
+    /// None where `folder` is in no checkout, or in one without a commit.
+    pub(crate) async fn head(&self, folder: &Path) -> Result<Option<Head>> {
+        let Some(view) = self.view(folder).await? else { return Ok(None) };
+        let Some(commit) = head_of(&view).await? else { return Ok(None) };
+        let Some(object) = view.answer(&view.root, &["cat-file", "commit", &commit]).await? else {
+            return Ok(None);
+        };
+        let header = object.lines().take_while(|line| !line.is_empty());
+        let parents =
+            header.filter_map(|line| line.strip_prefix("parent ")).map(str::to_owned).collect();
+        Ok(Some(Head { commit, parents }))
+    }
+
+    /// Returns the URL of the remote `origin`.
+    pub(crate) async fn origin(&self, folder: &Path) -> Result<Option<String>> {
+        Ok(self.view(folder).await?.and_then(|view| view.origin))
+    }
+
+    /// Whether files below `folder` differ from the commit.
+    pub(crate) async fn is_changed(&self, folder: &Path) -> Result<bool> {
+        let Some(view) = self.view(folder).await? else { return Ok(false) };
+        let status = ["status", "--porcelain", "-z", "--ignore-submodules=all", "--", "."];
+        let Some(status) = view.answer_untrimmed(folder, &status).await? else { return Ok(false) };
+        // git compares without the filters of the checkout, so what LFS has replaced looks changed.
+        let mut suspects = Vec::new();
+        for entry in status.split('\0').filter(|entry| !entry.is_empty()) {
+            match entry.strip_prefix(" M ") {
+                Some(name) => suspects.push(PathBuf::from(name)),
+                None => return Ok(true),
+            }
+        }
+        let Some(commit) = head_of(&view).await?.filter(|_| !suspects.is_empty()) else {
+            return Ok(!suspects.is_empty());
+        };
+        let mut tree = Tree::read(&view, &commit).await?;
+        tree.resolve_pointers(&view, &suspects).await?;
+        Ok(suspects.iter().any(|name| tree.differs(name)))
+    }
+
+    /// Returns the files of the commit that is checked out, and the names of those that the
+    /// checkout lacks or that differ.
+    pub(crate) async fn tree(&self, folder: &Path) -> Result<Option<(Tree, Vec<PathBuf>)>> {
+        let Some(view) = self.view(folder).await? else { return Ok(None) };
+        let Some(commit) = head_of(&view).await? else { return Ok(None) };
+        let mut tree = Tree::read(&view, &commit).await?;
+        let suspects = tree.changed();
+        tree.resolve_pointers(&view, &suspects).await?;
+        let changed = suspects.into_iter().filter(|name| tree.differs(name)).collect();
+        Ok(Some((tree, changed)))
+    }
+
+    /// Returns true if the checked-out commit belongs to one of `commits`, or to a branch or tag of
+    /// a remote `origin` whose URL `is_ours` accepts.
+    pub(crate) async fn is_of(
+        &self,
+        folder: &Path,
+        commits: &[&str],
+        is_ours: impl Fn(&str) -> bool,
+    ) -> Result<bool> {
+        let Some(view) = self.view(folder).await? else { return Ok(false) };
+        let Some(head) = head_of(&view).await? else { return Ok(false) };
+        for commit in commits.iter().filter(|commit| is_object_id(commit)) {
+            let asked = ["merge-base", "--is-ancestor", &head, commit];
+            if view.answer(&view.root, &asked).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        if !view.origin.as_deref().is_some_and(is_ours) {
+            return Ok(false);
+        }
+        let containing = ["for-each-ref", "--count=1", "--contains", &head];
+        let args = [&containing[..], &["refs/remotes/origin", "refs/tags"]].concat();
+        Ok(view.answer(&view.root, &args).await?.is_some_and(|found| !found.is_empty()))
+    }
+
+    async fn view(&self, folder: &Path) -> Result<Option<View<'_>>> {
+        match place::find(folder) {
+            Some(place) => View::create(&self.program, self.host, &place).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Returns the commit that is checked out. A branch without a commit has none.
+async fn head_of(view: &View<'_>) -> Result<Option<String>> {
+    let answer = view.answer(&view.root, &["rev-parse", "--verify", "HEAD"]).await?;
+    match answer {
+        Some(commit) if !is_object_id(&commit) => Err(Error::new(
+            Exit::Integrity,
+            format!("git names no commit for HEAD of `{}`", view.root.display()),
+        )
+        .hint("check the repository out again")),
+        answer => Ok(answer),
+    }
+}
+
+/// The last segment of a remote's URL or of `owner/name`, without `.git`.
+pub(crate) fn repository_name(remote: &str) -> Option<&str> {
+    let trimmed = remote.trim_end_matches('/');
+    let last = trimmed.rsplit(['/', ':']).next()?;
+    let name = last.strip_suffix(".git").unwrap_or(last);
+    (!name.is_empty()).then_some(name)
+}
+
+/// Returns true if the URL of a remote names a repository of `owner`.
+pub(crate) fn is_below(remote: &str, owner: &str) -> bool {
+    let mut parts = remote.trim_end_matches('/').rsplit(['/', ':']);
+    parts.next();
+    parts.next().is_some_and(|found| found.eq_ignore_ascii_case(owner))
+}
+
+#[cfg(test)]
+mod name_tests {
+    use super::*;
+
+    #[test]
+    fn names_of_remotes() {
+        for (remote, name) in [
+            ("git@github.com:acme/checkout.git", Some("checkout")),
+            ("https://github.com/acme/checkout/", Some("checkout")),
+            ("acme/checkout", Some("checkout")),
+            ("git@host:checkout.git", Some("checkout")),
+            ("/", None),
+            ("", None),
+        ] {
+            assert_eq!(repository_name(remote), name, "{remote}");
+        }
+        for (remote, is_ours) in [
+            ("git@github.com:acme/checkout.git", true),
+            ("https://github.com/Acme/other/", true),
+            ("https://github.com/mallory/acme", false),
+            ("https://acme/mallory/checkout", false),
+            ("acme", false),
+        ] {
+            assert_eq!(is_below(remote, "acme"), is_ours, "{remote}");
+        }
+    }
+}
