@@ -26,6 +26,7 @@ use tokio::{
 use super::{
     error::{Error, Result},
     interrupt::Interrupt,
+    limits::Limit,
     log::Log,
 };
 
@@ -49,7 +50,7 @@ pub(crate) struct Program {
     env: BTreeMap<OsString, OsString>,
     cwd: PathBuf,
     input: Input,
-    limit: Option<Duration>,
+    limit: Option<Limit>,
 }
 
 /// The standard input of a program.
@@ -87,9 +88,9 @@ impl Program {
         }
     }
 
-    /// Lets `capture` kill the program, with everything that it has started, after this time and at
+    /// Lets `capture` kill the program, with everything that it has started, at this limit and at
     /// the first signal. For programs that only read: nothing is lost with them.
-    pub(crate) fn expendable_after(mut self, limit: Duration) -> Self {
+    pub(crate) fn expendable_after(mut self, limit: Limit) -> Self {
         self.limit = Some(limit);
         self
     }
@@ -136,7 +137,7 @@ impl Program {
             None => running.await,
             Some(limit) => tokio::select! {
                 ended = running => ended,
-                () = tokio::time::sleep(limit) => return Err(self.too_slow(limit)),
+                () = tokio::time::sleep(limit.time()) => return Err(self.too_slow(limit)),
                 () = interrupt.arrived() => {
                     interrupt.check(&format!("`{}` had ended", self.name()))?;
                     return Err(self.too_slow(limit));
@@ -277,8 +278,8 @@ impl Program {
         Error::input(format!("cannot start `{}`", self.path.display())).why(error)
     }
 
-    fn too_slow(&self, limit: Duration) -> Error {
-        Error::input(format!("`{}` did not end within {} s", self.name(), limit.as_secs()))
+    fn too_slow(&self, limit: Limit) -> Error {
+        Error::input(limit.passed(&format!("`{}` did not end", self.name())))
             .why(format!("it was started in `{}`, and was killed", self.cwd.display()))
             .hint("check the files and the disk there, then run cdflow again")
     }

@@ -13,8 +13,8 @@ use crate::base::{
 };
 
 /// Writes `text` to `path`, readable for everyone: later steps may run as another user, and nothing
-/// in it is secret. A symbolic link at `path` is replaced, not followed, and a link of a checkout does
-/// not lead the report out of it.
+/// in it is secret. A symbolic link at `path` is replaced, not followed, and a link of a checkout
+/// does not lead the report out of it.
 pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     let folder = &checkout_path::resolve(folder_of(path))?;
     let target = folder.join(path.file_name().unwrap_or_default());

@@ -98,7 +98,7 @@ fn contradictions() {
         (
             "\"locks\"",
             "\"a\\n[x]\"",
-            "`terraform-backend-s3-dynamodb-table`: `a\\n[x]` is not a table name: expected 3 to 255",
+            "s3-dynamodb-table`: `a\\n[x]` is not a table name: expected 3 to 255",
         ),
         ("eu-west-1", "eu west", "`default-region`: `eu west` is not a region"),
         ("\"role\": \"cdflow\"", "\"role\": \"cd flow\"", "`cd flow` is not the name of a role"),

@@ -193,7 +193,8 @@ mod tests {
         }
         let patterns = exclude.iter().map(|pattern| format!("{pattern:?}")).collect::<Vec<_>>();
         let text = format!(
-            "account-scheme-url: ./x.json\nteam: t\ntype: lambda\nlambda: {{source: ., exclude: [{}]}}\n",
+            "account-scheme-url: ./x.json\nteam: t\ntype: lambda\n\
+             lambda: {{source: ., exclude: [{}]}}\n",
             patterns.join(", ")
         );
         let manifest = Manifest::parse("cdflow.yml", &text).unwrap();

@@ -7,6 +7,6 @@ pub(crate) mod lambda;
 pub(crate) mod lambda_files;
 pub(crate) mod lambda_upload;
 
-/// Files and folders of these names are in no image and no zip: they differ between checkouts of the
-/// same commit, and `.git` can contain a token.
+/// Files and folders of these names are in no image and no zip: they differ between checkouts of
+/// the same commit, and `.git` can contain a token.
 const NEVER_RELEASED: [&str; 3] = [".git", ".cdflow", ".terraform"];

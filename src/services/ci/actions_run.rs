@@ -130,12 +130,12 @@ mod tests {
     #[test]
     fn a_run_that_another_run_triggered() {
         let after = |repository: Option<u64>, event: &str, actor: &str| {
-            let full_name = "mallory/checkout";
+            let fork = |id| json!({ "id": id, "full_name": "mallory/checkout" });
             let content = json!({
                 "repository": { "id": 1, "full_name": "acme/checkout" },
                 "workflow_run": {
                     "event": event, "head_sha": "abc", "actor": { "login": actor },
-                    "head_repository": repository.map(|id| json!({ "id": id, "full_name": full_name })),
+                    "head_repository": repository.map(fork),
                 },
             });
             let github = run("workflow_run", &content, &[]).unwrap().github.unwrap();

@@ -112,8 +112,8 @@ impl Tree {
         Some(())
     }
 
-    /// Learns which content belongs to the pointers of Git LFS among these files. Only then are files that
-    /// LFS has replaced recognized.
+    /// Learns which content belongs to the pointers of Git LFS among these files. Only then does
+    /// the content count as unchanged.
     pub(super) async fn resolve_pointers(
         &mut self,
         view: &View<'_>,

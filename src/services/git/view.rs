@@ -1,8 +1,8 @@
 //! A private git folder through which the git program sees a checkout, but not its settings.
 //!
-//! git runs programs that settings name: filters, hooks, file monitors, helpers, SSH commands. Every
-//! call of git uses this folder, whose settings are cdflow's own. From the checkout's settings it
-//! has only a few values that describe files and cannot name a program.
+//! git runs programs that settings name: filters, hooks, file monitors, helpers, SSH commands.
+//! Every call of git uses this folder, whose settings are cdflow's own. From the checkout's
+//! settings it has only a few values that describe files and cannot name a program.
 
 use std::{
     collections::BTreeMap,
@@ -10,21 +10,19 @@ use std::{
     fs, io,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use super::place::Place;
 use crate::{
     base::{
         error::{Error, Result},
+        limits::Limit,
         process::{Captured, Program},
         run_folder::PrivateFolder,
     },
     services::ci::host::Host,
 };
 
-/// Reading a large repository takes seconds.
-const LIMIT: Duration = Duration::from_secs(120);
 /// In `.git`, with HEAD, objects and index: data that names no program.
 const DATA: [&str; 4] = ["refs", "packed-refs", "reftable", "shallow"];
 /// The settings that are taken over, and their permitted values.
@@ -38,7 +36,7 @@ const SETTINGS: [(&str, &[&str]); 7] = [
     ("extensions.refstorage", &["files", "reftable"]),
 ];
 /// The settings of the checkout that cdflow asks for.
-const ASKED: &str = r"^(core\.(autocrlf|eol|filemode|ignorecase|symlinks)|extensions\.(objectformat|refstorage)|remote\.origin\.url)$";
+const ASKED: &str = r"^(core\.|extensions\.|remote\.origin\.url$)";
 const OWN: &str = "[core]\n\trepositoryformatversion = 1\n\tbare = false\n\tcommitGraph = false\n\
                    \tfsmonitor = false\n\thooksPath = /dev/null\n";
 
@@ -123,7 +121,7 @@ impl<'a> View<'a> {
     ) -> Result<Captured> {
         let program = Program::new(self.git, folder, &self.env).args(args).input(input);
         let Host { log, interrupt, .. } = self.host;
-        let captured = program.expendable_after(LIMIT).capture(log, interrupt).await?;
+        let captured = program.expendable_after(Limit::Git).capture(log, interrupt).await?;
         interrupt.check("asking git")?;
         Ok(captured)
     }

@@ -172,8 +172,8 @@ impl ImageSources {
         self.context.entries.iter().filter_map(file).collect()
     }
 
-    /// Returns the files that decide what is built and are not always in the context: the Dockerfile,
-    /// the rules of `.dockerignore`, the hook.
+    /// Returns the files that decide what is built and are not always in the context: the
+    /// Dockerfile, the rules of `.dockerignore`, the hook.
     pub(crate) fn settings(&self) -> impl Iterator<Item = &Path> {
         self.settings.iter().chain(&self.hook).map(PathBuf::as_path)
     }
