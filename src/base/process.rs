@@ -364,8 +364,8 @@ fn send(child: &Child, signal: Signal) {
     }
 }
 
-/// Kills the program and everything in its group when it is dropped before the program has ended,
-/// also if the whole future was dropped. A child of the program could hold its output open.
+/// Kills the program and everything in its group if it is dropped before the program has ended, as
+/// it is with a cancelled future. A child of the program could hold its output open.
 struct Expendable(Option<u32>);
 
 impl Expendable {

@@ -44,14 +44,15 @@ impl Publication<'_> {
         let mut ours: Vec<(String, Sha256)> =
             files.map(|(name, file)| (name.clone(), file.sha256)).collect();
         ours.push((ACCOUNT_SCHEME.to_owned(), Sha256::of(self.scheme.raw.as_bytes())));
-        Err(published::conflict(&published, self.release, &ours).await)
+        Err(published::conflict(&published, self.release, &ours, self.sources.digest).await)
     }
 
     pub(crate) async fn publish(&self, bundle: &Bundle) -> Result<()> {
         let (host, store, log) = (self.host, self.store, &self.host.log);
         log.step("Publish");
         let key = self.release.key();
-        let metadata = published::metadata(bundle.digest, bundle.manifest.source_digest);
+        let metadata =
+            published::metadata(bundle.digest, bundle.manifest.source_digest, host.run.as_deref());
         match upload(host, store, &key, &bundle.path, bundle.size, &metadata).await? {
             Put::Created => {
                 log.note(&store.describe(&key));

@@ -5,30 +5,44 @@ use crate::{
     base::{
         digest::Sha256,
         error::{Error, Result},
+        printable,
         spelling::nearest,
     },
     config::{identity::Release, names::Version},
-    services::store::{Metadata, ObjectInfo, ReleaseStore},
+    services::{
+        ci::Run,
+        store::{Metadata, ObjectInfo, ReleaseStore},
+    },
 };
 
 /// Keys of the object's metadata.
 const BUNDLE_DIGEST: &str = "cdflow-bundle-digest";
 const SOURCE_DIGEST: &str = "cdflow-source-digest";
 const MADE_BY: &str = "cdflow-version";
+const ACTOR: &str = "cdflow-actor";
+const RUN: &str = "cdflow-run";
 /// Bytes at the end of a bundle that are read first. They contain the index and the small files of
 /// most bundles.
 const TAIL: u64 = 256 * 1024;
 /// How many versions are listed to suggest one when the requested version is missing.
 const VERSIONS_READ: usize = 1000;
 
-/// Returns the metadata of the object that is a bundle.
-pub(crate) fn metadata(bundle: Sha256, source: Sha256) -> Metadata {
+/// Returns the metadata of the object that is a bundle. `run` is what the CI says.
+pub(crate) fn metadata(bundle: Sha256, source: Sha256, run: Option<&Run>) -> Metadata {
     let pairs = [
         (BUNDLE_DIGEST, bundle.to_string()),
         (SOURCE_DIGEST, source.to_string()),
         (MADE_BY, env!("CARGO_PKG_VERSION").to_owned()),
     ];
-    Metadata(pairs.map(|(key, value)| (key.to_owned(), value)).into())
+    // HTTP headers: only plain characters.
+    let is_plain =
+        |value: &String| value.len() < 200 && value.bytes().all(|b| b.is_ascii_graphic());
+    let who = [
+        (ACTOR, run.and_then(|run| run.actor.clone())),
+        (RUN, run.and_then(|run| run.url.clone())),
+    ];
+    let who = who.into_iter().filter_map(|(key, value)| Some((key, value.filter(is_plain)?)));
+    Metadata(pairs.into_iter().chain(who).map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
 /// Returns the bundle digest in the object's metadata. None for a bundle of the reference program,
@@ -176,12 +190,16 @@ pub(crate) async fn conflict(
     published: &Published<'_>,
     release: &Release,
     ours: &[(String, Sha256)],
+    our_sources: Sha256,
 ) -> Error {
     let when = published
         .found
         .modified
         .map(|time| format!(" at {}", time.strftime("%Y-%m-%d %H:%M:%SZ")))
         .unwrap_or_default();
+    let who = |key| published.found.metadata.0.get(key).map(|text| printable::line(text));
+    let by = who(ACTOR).map(|actor| format!(" by {actor}")).unwrap_or_default();
+    let run = who(RUN).map(|url| format!(" ({url})")).unwrap_or_default();
     let error = Error::refused(format!(
         "version {} of `{}` is already published from other sources",
         release.version, release.identity.component
@@ -213,6 +231,10 @@ pub(crate) async fn conflict(
         names => format!("{} and {} more", names[..5].join(", "), names.len() - 5),
     };
     error
-        .why(format!("a version is immutable; it was published{when} and differs in {what}"))
+        .why(format!(
+            "a version is immutable; it was published{when}{by}{run} with the source digest {}, \
+             these sources have {our_sources}, and it differs in {what}",
+            manifest.source_digest
+        ))
         .hint("release under a new version")
 }

@@ -110,6 +110,25 @@ fn a_release_and_its_deploy_find_each_other() {
     );
 }
 
+/// A bundle does not name who made it, because its bytes depend on the sources alone.
+#[test]
+fn a_refused_version_names_who_published_it() {
+    let aws = Aws::new("who");
+    let project = Project::aws("who", &aws);
+    let push = json!({ "repository": repository(REPOSITORY_ID) });
+    let release = || {
+        step(&project, "push", &push, &["release", "1"])
+            .env("GITHUB_SERVER_URL", "https://github.com")
+            .env("GITHUB_RUN_ID", "77")
+    };
+    release().run().success();
+    project.append("config/common.json", "\n");
+    let output = release().env("GITHUB_ACTOR", "grace").run();
+    output
+        .fails(3)
+        .stdout_has(" by ada (https://github.com/acme/checkout/actions/runs/77) with the");
+}
+
 #[test]
 fn pull_requests_of_outsiders_reach_no_cloud() {
     let aws = Aws::new("outsiders");

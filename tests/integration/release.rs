@@ -207,7 +207,13 @@ fn a_version_is_immutable() {
     project.refuses_run(
         project.releasing("1"),
         3,
-        &[refused, "differs in config/live.json\n", "-> release under a new version"],
+        &[
+            refused,
+            "with the source digest ",
+            "these sources have ",
+            "differs in config/live.json\n",
+            "-> release under a new version",
+        ],
     );
     project.git(["checkout", "."]);
     project.remove("config/live.json");

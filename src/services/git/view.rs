@@ -37,8 +37,13 @@ const SETTINGS: [(&str, &[&str]); 7] = [
 ];
 /// The settings of the checkout that cdflow asks for.
 const ASKED: &str = r"^(core\.|extensions\.|remote\.origin\.url$)";
-const OWN: &str = "[core]\n\trepositoryformatversion = 1\n\tbare = false\n\tcommitGraph = false\n\
-                   \tfsmonitor = false\n\thooksPath = /dev/null\n";
+/// The settings of every call.
+const OWN: [(&str, &str); 4] = [
+    ("core.bare", "false"),
+    ("core.commitGraph", "false"),
+    ("core.fsmonitor", "false"),
+    ("core.hooksPath", "/dev/null"),
+];
 
 /// A checkout that git reads through a private folder.
 pub(super) struct View<'a> {
@@ -57,21 +62,20 @@ impl<'a> View<'a> {
         let view = folder.folder("git")?;
         let failed = |error: io::Error| Error::io("can't read the checkout", &place.root, &error);
         link(place, &view).map_err(failed)?;
-        fs::write(view.join("config"), OWN).map_err(failed)?;
         let env = environment(host, place, &view);
         let root = place.root.clone();
         let mut it = Self { root, origin: None, git, host, folder, env };
         let settings = it.settings(&place.common.join("config")).await?;
-        let text = settings.iter().fold(OWN.to_owned(), |text, (name, value)| {
+        let taken = settings.iter().filter(|(name, value)| {
             let permitted = SETTINGS.iter().find(|(setting, _)| setting == name);
-            match (permitted, name.split_once('.')) {
-                (Some((_, values)), Some((section, key))) if values.contains(&value.as_str()) => {
-                    format!("{text}[{section}]\n\t{key} = {value}\n")
-                }
-                _ => text,
-            }
+            permitted.is_some_and(|(_, values)| values.contains(&value.as_str()))
         });
-        fs::write(view.join("config"), text).map_err(failed)?;
+        let taken = taken.map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>();
+        let (format, values) = taken.iter().partition::<Vec<_>, _>(|(name, _)| is_format(name));
+        it.env.extend(as_variables(OWN.iter().chain(values)));
+        if !format.is_empty() {
+            fs::write(view.join("config"), format_file(&format)).map_err(failed)?;
+        }
         it.origin = settings
             .into_iter()
             .rev()
@@ -125,6 +129,34 @@ impl<'a> View<'a> {
         interrupt.check("asking git")?;
         Ok(captured)
     }
+}
+
+/// Whether git reads the setting only from the file of the repository.
+fn is_format(name: &str) -> bool {
+    name.starts_with("extensions.")
+}
+
+fn format_file(settings: &[&(&str, &str)]) -> String {
+    let lines = settings
+        .iter()
+        .map(|(name, value)| format!("\t{} = {value}\n", name.trim_start_matches("extensions.")));
+    let lines = lines.collect::<String>();
+    format!("[core]\n\trepositoryformatversion = 1\n[extensions]\n{lines}")
+}
+
+/// Returns the variables by which git gets settings without a file.
+fn as_variables<'s>(
+    settings: impl Iterator<Item = &'s (&'s str, &'s str)>,
+) -> BTreeMap<OsString, OsString> {
+    let mut env = BTreeMap::new();
+    let mut count = 0;
+    for (name, value) in settings {
+        env.insert(format!("GIT_CONFIG_KEY_{count}").into(), name.into());
+        env.insert(format!("GIT_CONFIG_VALUE_{count}").into(), value.into());
+        count += 1;
+    }
+    env.insert("GIT_CONFIG_COUNT".into(), count.to_string().into());
+    env
 }
 
 /// Links the data of the checkout into the folder.
