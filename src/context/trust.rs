@@ -42,7 +42,7 @@ pub(crate) async fn check(global: &Global, host: &Host) -> Result<Trusted> {
         Verdict::Allowed(files) => files,
         Verdict::Refused(error) => return Err(error),
         Verdict::Ask { pull_request } => {
-            ask(global, host, run, pull_request).await?;
+            ask(global, host, run, head.as_ref(), pull_request).await?;
             Files::All
         }
         Verdict::Prove(files) => {
@@ -65,11 +65,23 @@ async fn head(global: &Global, host: &Host) -> Result<Option<Head>> {
 }
 
 /// Asks GitHub where the pull request comes from, because the event of a comment does not say.
-async fn ask(global: &Global, host: &Host, run: &GitHubRun, number: u64) -> Result<()> {
+async fn ask(
+    global: &Global,
+    host: &Host,
+    run: &GitHubRun,
+    head: Option<&Head>,
+    number: u64,
+) -> Result<()> {
     let why = match Api::of(host, global.github_token.as_ref()) {
         Ok(api) => match api.pull_request(number).await {
-            Ok(change) if !change.is_fork() => return Ok(()),
-            Ok(_) => "it comes from a fork".to_owned(),
+            Ok(change) if change.is_fork() => "it comes from a fork".to_owned(),
+            Ok(change) if change.is_by_dependabot() => "it was opened by Dependabot".to_owned(),
+            Ok(change) => {
+                return match head {
+                    Some(head) if head.is_or_merges(&change.head.sha) => Ok(()),
+                    head => prove(global, host, run, head).await,
+                };
+            }
             Err(error) => format!("GitHub did not say whether it comes from a fork: {error}"),
         },
         Err(error) => format!("cannot ask GitHub whether it comes from a fork: {error}"),

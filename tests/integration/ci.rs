@@ -411,6 +411,11 @@ fn a_comment_starts_a_run() {
     run().success();
     github.world().pull_request(7, &head).head_repository = Some(2);
     run().fails(3).stdout_has("it comes from a fork").lacks(TOKEN);
+    github.world().pull_request(7, &head).author = "dependabot[bot]".to_owned();
+    run().fails(3).stdout_has("it was opened by Dependabot");
+    // Another commit than that of the pull request is checked out.
+    github.world().pull_request(7, OTHER).head_repository = Some(REPOSITORY_ID);
+    run().fails(3).stdout_has("could be one of a fork");
     github.world().pull_requests.clear();
     run().fails(3).stdout_has("GitHub did not say whether it comes from a fork");
     let asked = github.exchanges("").len();

@@ -57,6 +57,41 @@ fn nothing_imports_a_layer_above_its_own() {
     );
 }
 
+/// Files that read only what cdflow itself or the kernel wrote, or a store or state in a folder.
+const OWN_FILES: [&str; 14] = [
+    "src/base/run_folder.rs",
+    "src/base/small_file.rs",
+    "src/base/zombies.rs",
+    "src/deploy/prepare/fetch.rs",
+    "src/deploy/prepare/working_folder.rs",
+    "src/deploy/rescue_state.rs",
+    "src/release/bundle/index.rs",
+    "src/release/facts.rs",
+    "src/release/source/staging.rs",
+    "src/services/ci/own_container.rs",
+    "src/services/store/folder.rs",
+    "src/services/store/s3/body.rs",
+    "src/terraform/state/backend.rs",
+    "src/terraform/state/lock.rs",
+];
+
+/// A link in a checkout can lead to a device without an end or to a pipe without a writer.
+#[test]
+fn files_of_a_checkout_are_read_by_small_file() {
+    let mut found = BTreeSet::new();
+    for file in files() {
+        let is_test = ["tests.rs", "testing.rs"].iter().any(|name| file.path.ends_with(name));
+        let text = fs::read_to_string(in_repository(&file.path)).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let reads = ["fs::read_to_string(", "fs::read(", "File::open("];
+        if !is_test && reads.iter().any(|read| code.contains(read)) {
+            found.insert(file.path);
+        }
+    }
+    let allowed = OWN_FILES.map(str::to_owned);
+    assert_eq!(found, BTreeSet::from(allowed), "read with `base::small_file`");
+}
+
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     let files = files();

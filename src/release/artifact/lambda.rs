@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::File,
     io::{self, Cursor},
     path::{Path, PathBuf},
 };
@@ -16,6 +16,7 @@ use crate::{
         error::{Error, Result},
         log::Log,
         parallel::{Item, in_order, threads},
+        small_file,
         units::bytes_text,
     },
     config::scheme::Storage,
@@ -93,8 +94,8 @@ fn pack<'f>(name: &'f str, file: &'f SourceFile) -> Result<PackedFile<'f>> {
     if file.size > IN_MEMORY {
         return Ok(PackedFile::TooLarge(name, file));
     }
-    let content =
-        fs::read(&file.path).map_err(|error| Error::io("cannot read", &file.path, &error))?;
+    let content = small_file::read(&file.path)
+        .map_err(|error| Error::io("cannot read", &file.path, &error))?;
     if Sha256::of(&content) != file.sha256 {
         return Err(source::changed(name));
     }
@@ -121,8 +122,8 @@ fn compress(
     failed: impl Fn(io::Error) -> Error,
 ) -> Result<()> {
     zip.start_file(name, options(file)).map_err(|error| failed(error.into()))?;
-    let mut from =
-        File::open(&file.path).map_err(|error| Error::io("cannot read", &file.path, &error))?;
+    let mut from = small_file::open(&file.path)
+        .map_err(|error| Error::io("cannot read", &file.path, &error))?;
     match digest::copy(&mut from, zip).map_err(failed)? == file.sha256 {
         true => Ok(()),
         false => Err(source::changed(name)),
@@ -172,6 +173,8 @@ fn bucket_name(place: &Storage) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -1,9 +1,6 @@
 //! Reads the content of a file for the bundle, once, and detects a file that changes meanwhile.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-};
+use std::io::{self, Read};
 
 use super::{
     record::BLOCK,
@@ -13,6 +10,7 @@ use crate::base::{
     digest::{Hasher, Sha256},
     error::{Error, Result},
     parallel::Item,
+    small_file,
 };
 
 /// The content of a file, read once and hashed. Fails if its size has changed.
@@ -28,9 +26,9 @@ impl<'a> EntryContent<'a> {
     pub(super) fn open(planned: &'a PlannedEntry) -> Result<Self> {
         let reader: Box<dyn Read> = match &planned.file.source {
             EntrySource::Bytes(bytes) => Box::new(bytes.as_slice()),
-            EntrySource::Path(path) => {
-                Box::new(File::open(path).map_err(|error| Error::io("cannot read", path, &error))?)
-            }
+            EntrySource::Path(path) => Box::new(
+                small_file::open(path).map_err(|error| Error::io("cannot read", path, &error))?,
+            ),
         };
         let (sha256, crc) = (Hasher::default(), crc32fast::Hasher::new());
         Ok(Self { planned, reader, left: planned.size, sha256, crc })

@@ -84,9 +84,7 @@ pub(crate) fn judge(run: &GitHubRun, head: Option<&Head>) -> Verdict {
 /// run is trusted: a rebased or squashed head has another hash.
 fn is_checked_out(sha: &str, run: &GitHubRun, head: Option<&Head>, is_from_outside: bool) -> bool {
     match head {
-        Some(head) if !is_from_outside => {
-            head.commit == sha || head.parents.iter().any(|parent| parent == sha)
-        }
+        Some(head) if !is_from_outside => head.is_or_merges(sha),
         None if !is_from_outside => false,
         head => !is_ours(run, head),
     }

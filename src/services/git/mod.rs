@@ -36,6 +36,13 @@ pub(crate) struct Head {
     pub(crate) parents: Vec<String>,
 }
 
+impl Head {
+    /// Returns true for this commit, and for a merge of it.
+    pub(crate) fn is_or_merges(&self, commit: &str) -> bool {
+        self.commit == commit || self.parents.iter().any(|parent| parent == commit)
+    }
+}
+
 /// The `git` program. Reading a checkout starts no program that the checkout names.
 pub(crate) struct Git<'a> {
     program: PathBuf,

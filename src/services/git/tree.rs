@@ -40,7 +40,7 @@ pub(crate) struct Tree {
 struct Entry {
     kind: EntryKind,
     id: String,
-    /// The digest of the content that Git LFS puts in the place of a pointer.
+    /// The digest of the content that Git LFS checks out instead of a pointer.
     large: Option<Sha256>,
 }
 
@@ -229,7 +229,7 @@ fn parts(path: &Path) -> VecDeque<std::ffi::OsString> {
 }
 
 /// Compares as git does after a checkout: also with other ends of lines, or with the content that
-/// Git LFS puts in the place of a pointer.
+/// Git LFS checks out instead of a pointer.
 fn is_same(entry: &Entry, path: &Path) -> io::Result<bool> {
     let mut file = small_file::open(path)?;
     let found = file.metadata()?;
