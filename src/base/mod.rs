@@ -21,4 +21,5 @@ pub(crate) mod spelling;
 pub(crate) mod table;
 pub(crate) mod units;
 pub(crate) mod url;
+pub(crate) mod working_link;
 pub(crate) mod zombies;

@@ -34,7 +34,19 @@ pub(crate) async fn plan(
     let plan = prepared.terraform.plan(request).await?;
     check_addresses(order, &plan)?;
     warn_about_unused_protection(context, order, &plan);
+    warn_about_working_folder(context, prepared, &plan);
     Ok(plan)
+}
+
+/// Warns if the code keeps the path of a folder that only this run has.
+fn warn_about_working_folder(context: &Context, prepared: &Prepared, plan: &Plan) {
+    let folder = prepared.private.path().to_string_lossy();
+    if plan.text.whole().contains(&*folder) {
+        context.host.log.warning(&format!(
+            "the plan contains the path of this run's working folder, `{folder}`, so the next \
+             deploy will change it again: use `path.module` without `abspath`"
+        ));
+    }
 }
 
 /// Rejects an address that matches nothing. Terraform would plan no changes for it, and the run

@@ -981,3 +981,40 @@ fn who_names_the_address_of_an_environment_is_said() {
         .stderr_has("--url-output (the Action's input `url-output`) names `nothing`")
         .lacks("cdflow.yml names");
 }
+
+/// Code that keeps the absolute path of its folder, at the root, in a module and by `path.cwd`.
+fn with_absolute_paths() -> Project {
+    let project = Project::local("greeting");
+    let keeps = "resource \"terraform_data\" \"kept\" {\n  triggers_replace = \
+                 [abspath(\"${path.module}/run.sh\"), path.cwd]\n}\n";
+    project.write("infra/paths/main.tf", keeps);
+    project.append(
+        "infra/main.tf",
+        &format!("\n{keeps}\nmodule \"paths\" {{\n  source = \"./paths\"\n}}\n"),
+    );
+    project.commit("Keep paths");
+    project.release("1");
+    project
+}
+
+#[test]
+fn the_folder_of_terraform_has_the_same_path_in_every_run() {
+    let project = with_absolute_paths();
+    project.deploy("ci", "1");
+    project.deploy("ci", "1").stderr_has("no changes").lacks("warning");
+}
+
+/// Two runs cannot have the path at the same time: the second says what follows from that.
+#[test]
+fn a_kept_path_of_a_working_folder_is_a_warning() {
+    let project = with_absolute_paths();
+    let lock = project.sandbox().tmp().join("cdflow-work-platform-greeting-ci.lock");
+    let held = fs::File::create(&lock).unwrap();
+    held.lock().unwrap();
+    let output = project.cdflow(["deploy", "ci", "1"]).run();
+    output.success().stderr_has("the plan contains the path of this run's working folder");
+    drop(held);
+    // Once more, and never again.
+    project.deploy("ci", "1").stderr_has("2 added, 0 changed, 2 destroyed");
+    project.deploy("ci", "1").stderr_has("no changes");
+}

@@ -13,6 +13,7 @@ use crate::{
     base::{
         error::{Error, Result},
         run_folder::PrivateFolder,
+        working_link::WorkingLink,
     },
     config::scheme::FrozenAccount,
     context::Context,
@@ -38,6 +39,8 @@ pub(crate) struct Prepared {
     pub(crate) account_id: Option<String>,
     /// Serves Terraform's credentials until it is dropped.
     _endpoint: Option<CredentialsEndpoint>,
+    /// What Terraform takes for its folder. `None` if another run has it, or if it cannot be made.
+    _link: Option<WorkingLink>,
     pub(crate) private: PrivateFolder,
 }
 
@@ -65,7 +68,12 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
     host.interrupt.or_cancel("reading the secrets", reading).await?;
     folder.write_variables()?;
 
-    let env = credentials::terraform_env(context, &private, &account.region, endpoint.as_ref())?;
+    let mut env =
+        credentials::terraform_env(context, &private, &account.region, endpoint.as_ref())?;
+    let link = working_link(subject, &private, &bundle);
+    if let Some(link) = &link {
+        env.insert("PWD".into(), link.path().join("infra").into());
+    }
     let original = context.folder.join("infra");
     let infra = Folder {
         tool: tool.clone(),
@@ -86,8 +94,21 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
         state_home,
         account_id: session.and_then(|session| session.account_id.clone()),
         _endpoint: endpoint,
+        _link: link,
         private,
     })
+}
+
+/// The code of an environment has the same path in every run on a machine, as far as runs follow
+/// each other.
+fn working_link(
+    subject: &Subject<'_>,
+    private: &PrivateFolder,
+    bundle: &Unpacked,
+) -> Option<WorkingLink> {
+    let identity = &subject.release.identity;
+    let name = format!("{}-{}-{}", identity.team, identity.component, subject.environment());
+    WorkingLink::create(private.path().parent()?, &name, &bundle.root).ok()
 }
 
 /// Returns where the state is or will be. A plan-only run creates no bucket for it.
