@@ -198,6 +198,25 @@ fn links_of_the_checkout_do_not_redirect_what_is_written() {
     assert!(project.path("in/plan/plan.txt").exists() && project.path("in/r.json").exists());
 }
 
+/// The checkout's token is in `.git/config`, and what git keeps differs between checkouts.
+#[test]
+fn a_function_that_is_the_whole_checkout() {
+    let project = Project::local("greeting");
+    project.edit("cdflow.yml", "type: infrastructure", "type: lambda\nlambda: {source: .}");
+    project.commit("The whole checkout");
+    project.git(["config", "http.extraheader", "AUTHORIZATION: basic c2VjcmV0"]);
+    let release = ["release", "1", "--platform-config", "platform-config"];
+    let output = project.cdflow(release.iter().chain(&["--cache-dir", ".cdflow-cache"])).run();
+    output.success();
+    let stored = project.stored();
+    let zip = stored.iter().find(|name| name.starts_with("lambda/")).unwrap();
+    let bytes = fs::read(project.store().join(zip)).unwrap();
+    let names = |name: &[u8]| bytes.windows(name.len()).any(|window| window == name);
+    assert!(names(b"infra/main.tf") && !names(b".git/") && !names(b".cdflow-cache"));
+    project.git(["tag", "v1"]);
+    project.cdflow(release).run().success().stderr_has("Already released");
+}
+
 /// A device has no end, and a pipe no writer.
 #[test]
 fn settings_that_lead_to_devices_and_pipes() {

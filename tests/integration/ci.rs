@@ -325,6 +325,48 @@ fn files_that_no_commit_contains() {
     }
 }
 
+/// What decides how an image is built is in no list of files: the hook, the rules of the context,
+/// its links.
+#[test]
+fn files_of_an_image_that_no_commit_contains() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let project = Project::local("greeting");
+    project.edit("cdflow.yml", "type: infrastructure", "type: docker");
+    project.edit_json("account-scheme.json", |scheme| {
+        scheme["image-registry"] = json!("localhost:5000");
+    });
+    project.write("Dockerfile", "FROM scratch\nCOPY app /app\n").write("app", "x").commit("Image");
+    let event = json!({ "repository": repository(REPOSITORY_ID) });
+    let run = |name: &str| {
+        let arguments = ["release", "1", "--dry-run"];
+        let runner = step(&project, name, &event, &arguments);
+        runner.env("DOCKER_HOST", "unix:///nowhere/docker.sock").run()
+    };
+    run("check_suite").success();
+    type Spoil = fn(&Project);
+    let spoils: [(&str, Spoil); 5] = [
+        ("on-docker-build", |it| {
+            it.write("on-docker-build", "#!/bin/sh\n");
+            let mode = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(it.path("on-docker-build"), mode).unwrap();
+        }),
+        (".dockerignore", |it| drop(std::fs::write(it.path(".dockerignore"), "README\n"))),
+        ("Dockerfile.dockerignore", |it| {
+            std::fs::write(it.path("Dockerfile.dockerignore"), "README\n").unwrap();
+        }),
+        ("evil", |it| symlink("/etc/passwd", it.path("evil")).unwrap()),
+        ("sub/evil", |it| {
+            it.write("sub/evil", "x");
+        }),
+    ];
+    for (name, spoil) in spoils {
+        spoil(&project);
+        run("check_suite").fails(3).stdout_has(&format!("`{name}`"));
+        run("push").success();
+        project.git(["clean", "--quiet", "-d", "-x", "--force"]);
+    }
+}
+
 /// cdflow.yml and a local account scheme decide where a run goes, so they are judged for every
 /// command.
 #[test]

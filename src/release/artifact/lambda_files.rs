@@ -176,6 +176,7 @@ mod tests {
             "handler.py",
             ".git/config",
             ".cdflow/cache/x",
+            ".cdflow-cache/x",
             ".terraform/x",
             "lib/.git",
             "lib/x.py",

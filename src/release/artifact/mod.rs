@@ -9,4 +9,4 @@ pub(crate) mod lambda_upload;
 
 /// Files and folders of these names are in no image and no zip: they differ between checkouts of
 /// the same commit, and `.git` can contain a token.
-const NEVER_RELEASED: [&str; 3] = [".git", ".cdflow", ".terraform"];
+const NEVER_RELEASED: [&str; 4] = [".git", ".cdflow", ".cdflow-cache", ".terraform"];

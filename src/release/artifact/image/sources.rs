@@ -105,7 +105,7 @@ fn present<const N: usize>(paths: [PathBuf; N]) -> Vec<PathBuf> {
     paths.into_iter().filter(|path| fs::symlink_metadata(path).is_ok()).collect()
 }
 
-fn never_sent() -> [String; 3] {
+fn never_sent() -> [String; 4] {
     NEVER_RELEASED.map(|name| format!("**/{name}"))
 }
 
