@@ -1,7 +1,7 @@
 # The tasks of this repository; `make` lists them. Start with `make demo` (the main job) and `make test` (the tests).
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help build test soak races lint demo bench image clean
+.PHONY: help build test soak races sweep lint demo bench image clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ soak: ## reap 200 previews while one in ten answers of GitHub fails, and report 
 
 races: ## every pair of commands at once, 20 times, with random delays at the store (an hour)
 	@CDFLOW_TEST_RACES=$${CDFLOW_TEST_RACES:-20} tests/run --test integration -- --nocapture races::
+
+sweep: ## cancel release, deploy and destroy at every request, with each kind of state lock (half an hour)
+	@CDFLOW_TEST_SWEEP=1 tests/run --test integration -- --nocapture sweep::
 
 lint: ## check formatting, clippy, action.yml and the workflows; warnings are errors
 	cargo fmt --check

@@ -5,7 +5,7 @@ use crate::support::{Aws, DEV, Output, Probe, Project, RELEASE, Reference};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-fn with_locks(name: &str, lockfile: Option<bool>, table: bool) -> (Aws, Project) {
+pub(crate) fn with_locks(name: &str, lockfile: Option<bool>, table: bool) -> (Aws, Project) {
     let aws = Aws::new(name);
     let mut scheme = aws.scheme();
     if let Some(lockfile) = lockfile {
@@ -31,7 +31,7 @@ fn table_name(aws: &Aws) -> String {
     format!("{}-locks", aws.name())
 }
 
-fn table_rows(aws: &Aws) -> Vec<String> {
+pub(crate) fn table_rows(aws: &Aws) -> Vec<String> {
     let rows = aws.call(RELEASE, "dynamodb", "scan", json!({ "TableName": table_name(aws) }));
     rows["Items"]
         .as_array()

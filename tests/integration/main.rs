@@ -53,3 +53,4 @@ mod rig;
 mod secrets;
 mod shell;
 mod support;
+mod sweep;

@@ -6,8 +6,8 @@
 
 use crate::preview::{NUMBER, Pause, for_pull_request, furnished, project, scheduled};
 use crate::support::github::GitHub;
-use crate::support::{Aws, Output, Project, Runner};
-use serde_json::{Value, json};
+use crate::support::{Aws, Invariants, Output, Project, Runner};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -74,15 +74,15 @@ impl Track {
         }
     }
 
-    fn has_release(&self, version: &str) -> bool {
-        self.aws.keys(&self.aws.release_bucket()).contains(&self.project.release_key(version))
+    fn invariants(&self) -> Invariants<'_> {
+        Invariants { aws: &self.aws, project: &self.project }
     }
 
     /// Release 1 is deployed to `ci`, after release 2 if one of the commands goes back to it. The
     /// preview is up if one of them is about it.
     fn prepare(&mut self, pair: [&str; 2]) {
         for version in ["1", "2"] {
-            if !self.has_release(version) {
+            if !self.invariants().has_release(version) {
                 self.project.release(version);
             }
         }
@@ -116,80 +116,6 @@ impl Track {
             _ => scheduled(project, github, &["preview", "reap"]),
         }
     }
-
-    /// Start and end of each run, oldest first.
-    fn ledger(&self, environment: &str) -> Vec<(Value, Option<Value>)> {
-        let (bucket, keys) = (self.aws.release_bucket(), self.aws.keys(&self.aws.release_bucket()));
-        let prefix = format!("platform/shop/ledger/{environment}/");
-        let mut starts: Vec<&str> = keys
-            .iter()
-            .filter_map(|key| key.strip_prefix(&prefix)?.strip_suffix(".start.json"))
-            .collect();
-        starts.reverse();
-        let read = |name: String| self.aws.get_json(&bucket, &format!("{prefix}{name}"));
-        let end = |number: &str| {
-            let name = format!("{number}.end.json");
-            keys.contains(&format!("{prefix}{name}")).then(|| read(name))
-        };
-        starts.iter().map(|it| (read(format!("{it}.start.json")), end(it))).collect()
-    }
-
-    /// The version of the last success, unless that was a destroy.
-    fn deployed(&self, environment: &str) -> Option<String> {
-        let ledger = self.ledger(environment);
-        let is_success =
-            |end: &Option<Value>| end.as_ref().is_some_and(|end| end["outcome"] == "succeeded");
-        let (start, _) = ledger.iter().rev().find(|(start, end)| {
-            is_success(end) && ["deploy", "destroy"].contains(&start["action"].as_str().unwrap())
-        })?;
-        (start["action"] == "deploy").then(|| start["version"].as_str().unwrap().to_owned())
-    }
-
-    /// How many resources the state has; None without a state.
-    fn resources(&self, environment: &str) -> Option<usize> {
-        let key = format!("platform/shop/{environment}/terraform.tfstate");
-        let bucket = self.aws.state_bucket();
-        self.aws
-            .keys(&bucket)
-            .contains(&key)
-            .then(|| self.aws.get_json(&bucket, &key)["resources"].as_array().unwrap().len())
-    }
-
-    /// The invariants, as the sentences that are not true.
-    fn broken(&self, environment: &str) -> Vec<String> {
-        let mut broken = Vec::new();
-        let ledger = self.ledger(environment);
-        let unfinished = ledger.iter().filter(|(_, end)| end.is_none()).count();
-        if unfinished > 0 {
-            broken.push(format!("{unfinished} run(s) without an end in {environment}"));
-        }
-        let keys = self.aws.keys(&self.aws.release_bucket());
-        let states = self.aws.keys(&self.aws.state_bucket());
-        for key in keys.iter().filter(|key| key.contains("/deleting/")) {
-            broken.push(format!("a mark is left: {key}"));
-        }
-        for key in states.iter().filter(|key| key.ends_with(".tflock")) {
-            broken.push(format!("a lock is left: {key}"));
-        }
-        let uploads = self.aws.unfinished_uploads(&self.aws.release_bucket());
-        if !uploads.is_empty() {
-            broken.push(format!("uploads are left: {uploads:?}"));
-        }
-        let resources = self.resources(environment).unwrap_or(0);
-        match self.deployed(environment) {
-            Some(version) if !self.has_release(&version) => {
-                broken.push(format!("{version} is deployed in {environment} and has no release"));
-            }
-            Some(version) if resources == 0 => {
-                broken.push(format!("{version} is deployed in {environment} with an empty state"));
-            }
-            None if resources > 0 => {
-                broken.push(format!("{environment} is destroyed and has {resources} resource(s)"));
-            }
-            _ => {}
-        }
-        broken
-    }
 }
 
 /// Runs both at once and returns what is broken afterwards.
@@ -199,8 +125,10 @@ fn race(track: &mut Track, pair: [&str; 2], random: &mut Random) -> (Vec<String>
     let second = track.runner(pair[1]).spawn();
     let outputs = [first.wait(), second.wait()];
     let environments = BTreeSet::from(pair.map(environment_of));
-    let mut broken: Vec<String> =
-        environments.iter().flat_map(|environment| track.broken(environment)).collect();
+    let mut broken: Vec<String> = environments
+        .iter()
+        .flat_map(|environment| track.invariants().broken(environment))
+        .collect();
     for output in &outputs {
         if output.stderr.contains("panicked") || output.stderr.contains("defect") {
             broken.push("a run has a defect".to_owned());

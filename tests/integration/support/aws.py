@@ -71,6 +71,8 @@ class Rules:
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             said += f" {environ.get('HTTP_X_AMZ_TARGET', '')} {body.decode()}"
             environ["wsgi.input"] = io.BytesIO(body)
+        for rule in list(rules.values()):
+            rule["matched"] += rule["matching"] in said
         followed = [rule for rule in list(rules.values()) if rule["matching"] in said and take(rule)]
         for rule in followed:
             time.sleep(rule.get("delay", 0) + random.random() * rule.get("random-delay", 0))
@@ -108,6 +110,8 @@ class Rules:
 
 def take(rule):
     if random.random() > rule.get("chance", 1):
+        return False
+    if "at" in rule and rule["matched"] != rule["at"]:
         return False
     rule["times"] -= 1
     return rule["times"] >= 0
@@ -199,7 +203,9 @@ def answer(request):
         case "calls":
             return [call for call in list(calls) if request["containing"] in call["line"] + call["target"]]
         case "rule":
-            rules[request["rule"]["matching"]] = {"times": sys.maxsize, **request["rule"]}
+            rules[request["rule"]["matching"]] = {"times": sys.maxsize, "matched": 0, **request["rule"]}
+        case "matched":
+            return rules[request["matching"]]["matched"]
         case "relay":
             relay(request["path"])
 

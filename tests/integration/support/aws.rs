@@ -285,11 +285,18 @@ impl Aws {
 
     /// Makes AWS misbehave. `matching` is part of the lines (as in `calls`) that are meant; for a
     /// call in JSON, part of the line, the `X-Amz-Target` and the body. It should hold `name()`,
-    /// because moto serves all tests. `times` of them, or all, or by `chance`: `delay` seconds
-    /// first, hold the answer back for `hold` seconds, answer with `status`, `headers` and `body`, or let moto answer `request: [text, other]`, or change its
-    /// answer by `response: [regex, other]`, in which `{now+9}` is a time.
+    /// because moto serves all tests. `times` of them, or all, or by `chance`, or the one `at` this
+    /// place: `delay` seconds first, or up to `random-delay`; hold the answer back for `hold`
+    /// seconds; answer with `status`, `headers` and `body`; let moto answer `request: [text,
+    /// other]`; or change its answer by `response: [regex, other]`, in which `{now+9}` is a time.
     pub(crate) fn rule(&self, rule: Value) {
         self.server.ask(&json!({ "op": "rule", "rule": rule })).unwrap();
+    }
+
+    /// How many requests the rule of this text has matched.
+    pub(crate) fn matched(&self, matching: &str) -> usize {
+        let matched = self.server.ask(&json!({ "op": "matched", "matching": matching })).unwrap();
+        usize::try_from(matched.as_u64().unwrap()).unwrap()
     }
 
     /// A Unix socket that leads to moto.
