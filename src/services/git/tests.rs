@@ -289,6 +289,60 @@ async fn nothing_of_the_checkout_is_run() {
     assert!(!mark.exists());
 }
 
+/// Repositories inside the checkout have settings too: a submodule's, and one that was committed or
+/// unpacked there.
+#[tokio::test]
+async fn nothing_of_a_repository_inside_is_run() {
+    let repository = Repository::new(&[]);
+    let mark = repository.folder.path().join("run");
+    for inner in ["submodule", "unpacked"] {
+        repository.git(&["init", "--quiet", inner]);
+        repository.write(&format!("{inner}/x"), "x");
+        repository.git(&["-C", inner, "add", "--all"]);
+        repository.git(&["-C", inner, "commit", "--quiet", "--message", "x"]);
+    }
+    repository.git(&["add", "submodule"]);
+    repository.git(&["commit", "--quiet", "--message", "Submodule"]);
+    for inner in ["submodule", "unpacked"] {
+        let touch = format!("touch {}; false", mark.display());
+        for setting in ["core.fsmonitor", "filter.x.clean", "core.sshCommand"] {
+            repository.git(&["-C", inner, "config", setting, &touch]);
+        }
+        repository.write(&format!("{inner}/.gitattributes"), "* filter=x\n");
+        repository.write(&format!("{inner}/x"), "y");
+    }
+    fs::remove_file(&mark).ok();
+    let git = Git::find(&repository.host).unwrap();
+    assert!(git.is_changed(&repository.path("")).await.unwrap());
+    let (tree, changed) = repository.tree().await.unwrap();
+    assert_eq!(changed, Vec::<PathBuf>::new());
+    for file in ["submodule/x", "unpacked/x"] {
+        assert_eq!(tree.check_file(&repository.path(file)), Err(Foreign::NotInCommit));
+    }
+    assert!(!mark.exists());
+}
+
+/// Other layouts of `.git`: a linked checkout, references in another format, a split index.
+#[tokio::test]
+async fn other_layouts() {
+    let repository = Repository::new(&[]);
+    let linked = repository.folder.path().join("linked");
+    let commit = repository.git(&["rev-parse", "HEAD"]);
+    repository.git(&["worktree", "add", "--quiet", "--detach", linked.to_str().unwrap()]);
+    repository.git(&["remote", "add", "origin", "https://github.com/acme/x"]);
+    repository.git(&["update-index", "--split-index"]);
+    let git = Git::find(&repository.host).unwrap();
+    for folder in [linked.join("sub"), repository.path("sub")] {
+        assert_eq!(git.head(&folder).await.unwrap().unwrap().commit, commit);
+        assert_eq!(git.origin(&folder).await.unwrap().unwrap(), "https://github.com/acme/x");
+        assert!(!git.is_changed(&folder).await.unwrap());
+        assert_eq!(git.tree(&folder).await.unwrap().unwrap().1, Vec::<PathBuf>::new());
+    }
+    let other = Repository::new(&["--ref-format", "reftable"]);
+    assert_eq!(other.changed().await, Vec::<String>::new());
+    assert!(!other.is_changed().await);
+}
+
 fn is_blob(repository: &Repository, object: &Path) -> bool {
     let folder = object.parent().unwrap().file_name().unwrap().to_str().unwrap();
     let id = format!("{folder}{}", object.file_name().unwrap().to_str().unwrap());
