@@ -166,8 +166,17 @@ fn a_git_that_hangs_can_be_cancelled() {
     running.wait_until("git is started", |_| at.exists());
     running.signal(Signal::SIGINT);
     running.wait().fails(130).stderr_has("nothing was changed");
-    let state = format!("/proc/{}/stat", fs::read_to_string(&at).unwrap().trim());
-    assert!(fs::read_to_string(state).map_or(true, |text| text.contains(") Z ")));
+    let is_alive = || {
+        let state = format!("/proc/{}/stat", fs::read_to_string(&at).unwrap().trim());
+        fs::read_to_string(state).is_ok_and(|text| !text.contains(") Z "))
+    };
+    assert!(!is_alive());
+    // And without a signal, at its limit.
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    let limited = project.cdflow(["release", "1"]).env("PATH", path);
+    let output = limited.env("CDFLOW_LIMITS", "git=1s").run();
+    output.fails(2).stderr_has("`git` did not end within 1 s (the limit `git`)");
+    assert!(!is_alive());
 }
 
 /// What is written for later steps stays in the checkout.
