@@ -20,7 +20,7 @@ use self::{
     base::{
         error::{Error, Exit, Result},
         interrupt::Interrupt,
-        limits,
+        limits::{self, Limit},
         log::Log,
         redact::Redactor,
         zombies,
@@ -94,7 +94,10 @@ fn start(inputs: Inputs, environment: ProcessEnv, log: Log) -> Result<u8> {
     let run = event
         .inspect_err(|error| report::publish_startup_failure(error, &environment, &log))?
         .map(Arc::new);
-    runtime.block_on(execute(inputs, environment, log, run))
+    let result = runtime.block_on(execute(inputs, environment, log, run));
+    // A thread that waits for a disk or a pipe must not keep the process.
+    runtime.shutdown_timeout(Limit::End.time());
+    result
 }
 
 /// Runs the command and publishes its report, also if the command fails.
@@ -126,7 +129,12 @@ async fn execute(
     let result = commands::run(inputs, host.clone(), &mut report).await;
     if !is_post {
         report.end(result.as_ref().err(), started.elapsed(), &host.log.redactor);
-        report::publish(report, &destinations, &host).await;
+        tokio::select! {
+            () = report::publish(report, &destinations, &host) => {}
+            () = host.interrupt.insisted() => {
+                host.log.warning("the report is incomplete: a second signal arrived");
+            }
+        }
     }
     handover.end();
     result

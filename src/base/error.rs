@@ -118,6 +118,9 @@ impl Error {
         ) {
             built = built.hint("free some space, or set TMPDIR to a folder on a larger disk");
         }
+        if error.kind() == std::io::ErrorKind::FileTooLarge {
+            built = built.hint("raise the limit of a file's size: `ulimit -f` shows it");
+        }
         built
     }
 
@@ -125,6 +128,11 @@ impl Error {
     pub(crate) fn why(mut self, why: impl fmt::Display) -> Self {
         self.why = Some(why.to_string());
         self
+    }
+
+    /// Sets another exit code, for a caller that knows better what the failure means.
+    pub(crate) fn exit_with(self, exit: Exit) -> Self {
+        Self { exit, ..self }
     }
 
     /// Adds a fix, which starts with a verb. Can be called more than once.

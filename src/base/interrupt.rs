@@ -1,5 +1,10 @@
-//! Cancellation: the first signal is remembered, and later ones are ignored.
+//! Cancellation: the first signal is remembered, a second one ends what can be lost, and later ones
+//! are ignored.
 
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use nix::sys::signal::Signal;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -7,13 +12,23 @@ use tokio::{
 
 use super::error::{Error, Exit, Result};
 
-/// Clones see the same signal.
+/// A signal that arrives so soon after the first one is the same: some programs send it to the
+/// process and to its group.
+const SAME: Duration = Duration::from_millis(100);
+
+/// Clones see the same signals.
 #[derive(Clone)]
-pub(crate) struct Interrupt(watch::Receiver<Option<Exit>>);
+pub(crate) struct Interrupt {
+    first: watch::Receiver<Option<Exit>>,
+    /// Whether a second signal arrived. The sender lives as long as a clone.
+    second: watch::Sender<bool>,
+}
 
 impl Interrupt {
     /// Keeps SIGINT, SIGTERM and SIGHUP from ending the process. `on_first` runs once, at the first
     /// signal.
+    ///
+    /// Also SIGXFSZ: a write beyond `ulimit -f` then fails with an error that can be reported.
     pub(crate) fn listen(on_first: impl FnOnce() + Send + 'static) -> Result<Self> {
         let listen = |kind| {
             signal(kind).map_err(|error| Error::internal("cannot listen for signals").why(error))
@@ -21,7 +36,10 @@ impl Interrupt {
         let mut int = listen(SignalKind::interrupt())?;
         let mut term = listen(SignalKind::terminate())?;
         let mut hup = listen(SignalKind::hangup())?;
+        let file_size = listen(SignalKind::from_raw(Signal::SIGXFSZ as i32))?;
         let (sender, receiver) = watch::channel(None);
+        let interrupt = Self::of(receiver);
+        let second = interrupt.second.clone();
         tokio::spawn(async move {
             let exit = tokio::select! {
                 _ = int.recv() => Exit::Interrupted,
@@ -29,38 +47,66 @@ impl Interrupt {
                 _ = hup.recv() => Exit::Terminated,
             };
             on_first();
-            // The three streams stay alive in this task, so later signals reach a handler that does
-            // nothing.
             let _ = sender.send(Some(exit));
+            tokio::time::sleep(SAME).await;
+            // What arrived in that time is one signal at most per kind.
+            for stream in [&mut int, &mut term, &mut hup] {
+                let _ = stream.recv().now_or_never();
+            }
+            tokio::select! {
+                _ = int.recv() => {}
+                _ = term.recv() => {}
+                _ = hup.recv() => {}
+            }
+            second.send_replace(true);
+            // The streams stay alive in this task, so later signals reach a handler that does
+            // nothing.
             sender.closed().await;
+            drop(file_size);
         });
-        Ok(Self(receiver))
+        Ok(interrupt)
+    }
+
+    fn of(first: watch::Receiver<Option<Exit>>) -> Self {
+        Self { first, second: watch::Sender::new(false) }
     }
 
     /// Returns an interrupt that never fires, for work that must be finished once started. After an
     /// apply, results are read, recorded and rescued even after a signal.
     pub(crate) fn never() -> Self {
-        Self(watch::channel(None).1)
+        Self::of(watch::channel(None).1)
     }
 
     /// Returns an interrupt for tests, and the sender that plays the signal.
     #[cfg(test)]
     pub(crate) fn by_hand() -> (watch::Sender<Option<Exit>>, Self) {
         let (sender, receiver) = watch::channel(None);
-        (sender, Self(receiver))
+        (sender, Self::of(receiver))
+    }
+
+    /// Plays the second signal.
+    #[cfg(test)]
+    pub(crate) fn insist(&self) {
+        self.second.send_replace(true);
     }
 
     /// Returns the exit code of the signal, if one arrived.
     pub(crate) fn requested(&self) -> Option<Exit> {
-        *self.0.borrow()
+        *self.first.borrow()
     }
 
     /// Returns when a signal arrives.
     pub(crate) async fn arrived(&self) {
-        let mut receiver = self.0.clone();
+        let mut receiver = self.first.clone();
         if receiver.wait_for(Option::is_some).await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Returns when a second signal arrives. Then only what could be lost is waited for.
+    pub(crate) async fn insisted(&self) {
+        // The sender is alive: it is ours.
+        let _ = self.second.subscribe().wait_for(|insisted| *insisted).await;
     }
 
     /// Runs `work`, and drops it if a signal arrives first. Use it only for work that changes

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::{
     base::{
         error::{Error, Exit, Result},
+        limits::Limit,
         units::duration_text,
     },
     services::{
@@ -17,13 +18,8 @@ use crate::{
     },
 };
 
-/// The longest wait. GitHub ends a cancelled job after five minutes, and the step used ten seconds
-/// of it.
-const LONGEST: Duration = Duration::from_secs(4 * 60);
 /// When to warn that the job might end: GitHub might end it only a minute after the cancel.
 const BEFORE_WARNING: Duration = Duration::from_secs(40);
-/// How long to read the rest of the container's log after the container has ended.
-const FOR_LAST_LINES: Duration = Duration::from_secs(5);
 /// The exit code after SIGKILL.
 const KILLED: i64 = 137;
 
@@ -77,14 +73,14 @@ async fn wait(host: &Host, left: &LeftBehind, container: &Running<'_>) -> Result
                 }
             }
             () = sleep_until(warning_at) => {
-                warning_at = began + 2 * LONGEST;
+                warning_at = began + 2 * Limit::PostRun.time();
                 log.warning(&format!(
                     "the step is still running; if GitHub ends the job now, \
                      the state might not be saved\n{}",
                     advice(host)
                 ));
             }
-            () = sleep_until(began + LONGEST) => {
+            () = sleep_until(began + Limit::PostRun.time()) => {
                 return Err(still_running(host, "GitHub does not wait longer"));
             }
             () = host.interrupt.arrived() => {
@@ -94,7 +90,7 @@ async fn wait(host: &Host, left: &LeftBehind, container: &Running<'_>) -> Result
     };
     if !is_log_read {
         // A failure to read the last lines does not change the result.
-        let _ = timeout(FOR_LAST_LINES, log_lines).await;
+        let _ = timeout(Limit::PostLines.time(), log_lines).await;
     }
     report_end(host, code, began.elapsed())
 }

@@ -2,10 +2,11 @@
 //! apply half way, and a rollback at the worst moment. Only a confirmed absence ends the run: if
 //! cdflow cannot look, Terraform might still be able to.
 
-use std::time::Duration;
-
 use crate::{
-    base::error::{Error, Exit, Result},
+    base::{
+        error::{Error, Exit, Result},
+        limits::Limit,
+    },
     config::{
         names::Version,
         scheme::{FrozenAccount, Storage},
@@ -21,9 +22,6 @@ use crate::{
         store::ReleaseStore,
     },
 };
-
-/// How long a deploy waits for a registry that this machine might not reach.
-const REGISTRY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Fails with `Exit::Input` if the artifact of `version` does not exist any more.
 pub(crate) async fn check(
@@ -78,13 +76,14 @@ async fn has_image(context: &Context, image: &ImageReference) -> Result<bool> {
             let logins = Logins::gather(&[], &host.environment, &host.log.redactor)?;
             let registry = Registry::new(&image.host, logins.for_host(&image.host, host).await?)?;
             let asking = tokio::time::timeout(
-                REGISTRY_TIMEOUT,
+                Limit::ArtifactCheck.time(),
                 registry.has(&image.repository, &image.reference),
             );
             asking.await.unwrap_or_else(|_| {
                 Err(Error::new(
                     Exit::Unavailable,
-                    format!("the registry {} does not answer", image.host),
+                    Limit::ArtifactCheck
+                        .passed(&format!("the registry {} did not answer", image.host)),
                 ))
             })
         }

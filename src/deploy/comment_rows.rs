@@ -1,24 +1,18 @@
 //! The runs for a pull request, read from the ledger. The comment restores rows from them that were
 //! lost, or that a run which died has not written.
 
-use std::time::Duration;
-
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
 use super::ledger::{Action, Entry, ForPullRequest, Ledger, Outcome};
 use crate::{
-    base::error::Result,
+    base::{error::Result, limits::Limit},
     config::{names::Environment, preview::PreviewOf},
     context::Context,
     report::{self, PastRun, Report, RunRef},
     services::ci::host::Host,
 };
 
-/// How long the end of a run waits for the store.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// The same for a cancelled run.
-const TIMEOUT_IF_CANCELLED: Duration = Duration::from_secs(3);
 /// How many environments are read, and how many of the newest runs of each.
 const ENVIRONMENTS: usize = 100;
 const RUNS: usize = 10;
@@ -55,8 +49,9 @@ pub(crate) async fn add_past_runs(context: &Context, report: &mut Report) {
         return;
     };
     let host = &context.host;
-    let limit = if host.interrupt.requested().is_some() { TIMEOUT_IF_CANCELLED } else { TIMEOUT };
-    let failure = match timeout(limit, read(context, &ours)).await {
+    let is_cancelled = host.interrupt.requested().is_some();
+    let limit = if is_cancelled { Limit::End } else { Limit::CommentRead };
+    let failure = match timeout(limit.time(), read(context, &ours)).await {
         Ok(Ok((past, failure))) => {
             report.past = past;
             failure.map(|error| error.to_string())

@@ -1,14 +1,17 @@
 //! The GitHub deployment of a run: queued, in progress, then a success or a failure. An error of
 //! GitHub is a warning.
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
 
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 
 use super::{order::Order, prepare::Prepared};
 use crate::{
-    base::error::{Error, Exit, Result},
+    base::{
+        error::{Error, Exit, Result},
+        limits::Limit,
+    },
     config::names::Environment,
     context::Context,
     services::github::{
@@ -17,8 +20,6 @@ use crate::{
     terraform::PlanMode,
 };
 
-/// How long a deploy waits for an answer.
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// How many earlier deployments are set to inactive. Older ones already are.
 const PREDECESSORS: usize = 10;
 const AT_ONCE: usize = 5;
@@ -180,7 +181,7 @@ async fn in_time<T>(
     asking: impl Future<Output = Result<T, GitHubError>>,
 ) -> Option<T> {
     let log = &context.host.log;
-    match tokio::time::timeout(TIMEOUT, asking).await {
+    match tokio::time::timeout(Limit::Deployment.time(), asking).await {
         Ok(Ok(answer)) => Some(answer),
         Ok(Err(trouble)) => {
             log.warning(&trouble.to_string());

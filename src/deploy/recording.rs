@@ -12,23 +12,25 @@ use super::{
     prepare::Prepared,
 };
 use crate::{
-    base::error::{Error, Exit, Result},
+    base::{
+        error::{Error, Exit, Result},
+        limits::Limit,
+    },
     config::names::Environment,
     context::Context,
     release::deletion,
     terraform::{PlanMode, output::changes::Counts, state::summary::StateSummary},
 };
 
-/// How often and at what interval the ledger is read while another run might be about to record
-/// the end of its destroy.
-const READS: u32 = 10;
+/// The interval at which the ledger is read while another run might be about to record the end of
+/// its destroy.
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Whether the ledger records that nothing is deployed there. A destroy that is still running gets
 /// a few seconds to end.
 pub(crate) async fn is_destroyed(context: &Context, environment: &Environment) -> Result<bool> {
     let ledger = Ledger::of(context, environment);
-    for _ in 0..READS {
+    for _ in 0..=Limit::RunningDestroy.time().as_millis() / INTERVAL.as_millis() {
         let record = ledger::record(context, &ledger).await?;
         if record.deployed().is_none() && record.is_destroyed() {
             return Ok(true);

@@ -33,14 +33,14 @@ enum Fate {
     /// Another run has written it.
     Theirs,
     Absent,
-    /// Nobody can say, for this reason.
+    /// It cannot be known, for this reason.
     Unknown(String),
 }
 
 /// Creates the object `key`; an existing one is left as it is. `size` is in bytes.
 ///
 /// After a signal, or if an answer was lost, this succeeds if the object was written. Otherwise the
-/// error says that it was not, or that nobody knows.
+/// error says that it was not, or that this is unknown.
 pub(crate) async fn upload(
     host: &Host,
     store: &ReleaseStore,

@@ -37,6 +37,7 @@ mod interrupt;
 mod lab;
 mod language;
 mod layers;
+mod limits;
 mod migration;
 mod oidc;
 mod operations;

@@ -1,16 +1,12 @@
 //! Reports the state after a failed apply: its serial number, and whether it is still locked.
 
-use std::time::Duration;
-
 use tokio::time::timeout;
 
 use super::held_lock::{held, plain};
 use crate::{
-    config::names::Environment, context::Context, terraform::state::summary::StateSummary,
+    base::limits::Limit, config::names::Environment, context::Context,
+    terraform::state::summary::StateSummary,
 };
-
-/// How long to wait for the lock. A cancelled run has little time, and more important messages.
-const TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(crate) async fn report_state(
     context: &Context,
@@ -25,7 +21,7 @@ pub(crate) async fn report_state(
         )),
         None => log.note(&format!("{environment} has no stored state")),
     }
-    let Ok(Ok(locks)) = timeout(TIMEOUT, held(context, environment)).await else {
+    let Ok(Ok(locks)) = timeout(Limit::StateLock.time(), held(context, environment)).await else {
         return log.note(&format!("to see whether it is locked: cdflow unlock {environment}"));
     };
     match locks.first() {

@@ -13,20 +13,14 @@ use self::{
 };
 use super::{Destinations, Report};
 use crate::{
-    base::retry::jitter,
+    base::{limits::Limit, retry::jitter},
     config::settings::Commenting,
     services::{ci::host::Host, github::Api},
 };
 
-/// How long a run waits for GitHub at its end.
-const TIMEOUT: Duration = Duration::from_secs(150);
-/// The same for a cancelled run, because GitHub kills it soon.
-const TIMEOUT_IF_CANCELLED: Duration = Duration::from_secs(20);
-
 /// How long an apply must run before it is announced. Up to twice as long, at random, so that the
 /// jobs of a matrix do not all write at the same time.
 const ANNOUNCEMENT_DELAY: Duration = Duration::from_secs(8);
-const ANNOUNCEMENT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Writes comments as the user of one token.
 pub(crate) struct Commenter {
@@ -66,8 +60,8 @@ impl Commenter {
         let target =
             CommentTarget { api, pull_request, changes_only, recorded, redactor: &log.redactor };
         let is_cancelled = self.host.interrupt.requested().is_some();
-        let timeout = if is_cancelled { TIMEOUT_IF_CANCELLED } else { TIMEOUT };
-        match tokio::time::timeout(timeout, upsert(&target, row)).await {
+        let limit = if is_cancelled { Limit::CommentStop } else { Limit::Comment };
+        match tokio::time::timeout(limit.time(), upsert(&target, row)).await {
             Ok(Ok(url)) => url,
             Ok(Err(failed)) => {
                 log.warning(&failed.to_string());
@@ -107,7 +101,7 @@ pub(crate) fn announce_apply(
             recorded: &[],
             redactor: &host.log.redactor,
         };
-        match tokio::time::timeout(ANNOUNCEMENT_TIMEOUT, announce(&target, &row)).await {
+        match tokio::time::timeout(Limit::Announcement.time(), announce(&target, &row)).await {
             Ok(Ok(())) => {}
             Ok(Err(failed)) => host
                 .log

@@ -27,6 +27,7 @@ use tokio::{
 use super::session::Session;
 use crate::base::{
     error::{Error, Exit, Result},
+    limits::Limit,
     redact::{Redactor, Secret},
 };
 
@@ -176,11 +177,13 @@ pub(crate) async fn ask(socket: &Path) -> Result<serde_json::Value> {
         .why(error)
     };
     let mut text = String::new();
-    UnixStream::connect(socket)
-        .await
-        .map_err(failed)?
-        .read_to_string(&mut text)
-        .await
+    let asking = async { UnixStream::connect(socket).await?.read_to_string(&mut text).await };
+    let asked = tokio::time::timeout(Limit::CredentialsSocket.time(), asking).await;
+    asked
+        .unwrap_or_else(|_| {
+            let why = Limit::CredentialsSocket.passed("no answer");
+            Err(io::Error::new(io::ErrorKind::TimedOut, why))
+        })
         .map_err(failed)?;
     let refused = |why: String| {
         Error::new(Exit::Credentials, "the state backend's credentials can't be renewed").why(why)

@@ -78,20 +78,20 @@ fn watched(log: &Log) -> SharedHttpClient {
         builder.set_proxy_config(Some(ProxyConfig::from_env()));
         builder.build()
     });
-    let notice = Arc::new(Notice { log: log.clone(), is_told: AtomicBool::new(false) });
+    let notice = Arc::new(Notice { log: log.clone(), is_shown: AtomicBool::new(false) });
     SharedHttpClient::new(Watched { inner, notice })
 }
 
-/// Tells once per run that cdflow waits.
+/// Shows once per run that cdflow waits.
 struct Notice {
     log: Log,
-    is_told: AtomicBool,
+    is_shown: AtomicBool,
 }
 
 impl Notice {
     fn see(&self, request: &HttpRequest) {
         let attempt = request.headers().get("amz-sdk-request").unwrap_or_default();
-        if attempt.starts_with(NOTICE_AT) && !self.is_told.swap(true, Ordering::Relaxed) {
+        if attempt.starts_with(NOTICE_AT) && !self.is_shown.swap(true, Ordering::Relaxed) {
             let host = request.uri().split('/').nth(2).unwrap_or_default();
             self.log.note(&format!(
                 "AWS ({host}) limits requests or has trouble: cdflow repeats each for up to {} s",

@@ -17,7 +17,7 @@ use crate::{
     base::{
         error::{Error, Result},
         limits::Limit,
-        process::{Captured, Program},
+        process::{Captured, Life, Program},
         run_folder::PrivateFolder,
     },
     services::ci::host::Host,
@@ -123,9 +123,10 @@ impl<'a> View<'a> {
         args: impl IntoIterator<Item = impl AsRef<OsStr>>,
         input: Vec<u8>,
     ) -> Result<Captured> {
-        let program = Program::new(self.git, folder, &self.env).args(args).input(input);
+        let life = Life::Expendable(Limit::Git);
+        let program = Program::new(self.git, folder, &self.env, life).args(args).input(input);
         let Host { log, interrupt, .. } = self.host;
-        let captured = program.expendable_after(Limit::Git).capture(log, interrupt).await?;
+        let captured = program.capture(log, interrupt).await?;
         interrupt.check("asking git")?;
         Ok(captured)
     }

@@ -15,14 +15,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{GitHubError, GitHubErrorKind, permissions};
-use crate::base::{log::Log, pace::Pace, redact::Secret, retry::Retry};
+use crate::base::{limits::Limit, log::Log, pace::Pace, redact::Secret, retry::Retry};
 
-/// GitHub gives up after ten seconds itself.
-const TIMEOUT: Duration = Duration::from_secs(30);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// All the waiting of a run for GitHub: a secondary limit is over after a minute.
-const PATIENCE: Duration = Duration::from_secs(65);
-/// Only `PATIENCE` limits the pauses.
+/// Only `Limit::GitHubPatience` limits the pauses.
 const RETRY: Retry =
     Retry { attempts: 4, first_pause: Duration::from_millis(500), longest_pause: Duration::MAX };
 const ANSWER_LIMIT: usize = 16 << 20;
@@ -143,15 +138,23 @@ impl Client {
         // Redirects are octocrab's, which takes the token away where they lead to another host.
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
+            .connect_timeout(Limit::GitHubConnect.time())
+            .timeout(Limit::GitHubAnswer.time())
             .build()
             .map_err(|error| failed(&error))?;
         let builder = Octocrab::builder().personal_token(token.expose().to_owned());
         let builder = builder.base_uri(origin.clone()).map_err(|error| failed(&error))?;
         let builder = builder.upload_uri(uploads.clone()).map_err(|error| failed(&error))?;
         let octocrab = builder.build_with_reqwest(http).map_err(|error| failed(&error))?;
-        Ok(Self { octocrab, origin, prefix, uploads, patience: Mutex::new(PATIENCE), pace, log })
+        Ok(Self {
+            octocrab,
+            origin,
+            prefix,
+            uploads,
+            patience: Mutex::new(Limit::GitHubPatience.time()),
+            pace,
+            log,
+        })
     }
 
     pub(crate) async fn ask<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, GitHubError> {

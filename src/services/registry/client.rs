@@ -1,18 +1,15 @@
 //! The HTTP client for one registry, with the tokens that the registry has granted.
 
-use std::{borrow::Cow, collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use reqwest::{Client, header::HeaderValue, redirect::Policy};
 use tokio::sync::Mutex;
 
 use super::login::{DOCKER_HUB, Login};
-use crate::base::error::{Error, Result, chain};
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest pause between two pieces of an answer.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// The limit for an entire answer, however steadily it arrives.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+use crate::base::{
+    error::{Error, Result, chain},
+    limits::Limit,
+};
 
 /// One registry.
 pub(crate) struct Registry {
@@ -37,9 +34,9 @@ impl Registry {
             Client::builder()
                 // This includes the targets of redirects.
                 .https_only(!is_local)
-                .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(READ_TIMEOUT)
-                .timeout(ANSWER_TIMEOUT)
+                .connect_timeout(Limit::RegistryConnect.time())
+                .read_timeout(Limit::RegistryIdle.time())
+                .timeout(Limit::RegistryAnswer.time())
                 .user_agent(concat!("cdflow/", env!("CARGO_PKG_VERSION")))
         };
         let failed = |error: reqwest::Error| {

@@ -73,7 +73,7 @@ impl Background {
                 },
                 () = interrupt.arrived(), if !is_stopped => {
                     is_stopped = true;
-                    // To the task, this looks like a caller that is gone.
+                    // To the task, this looks like a dropped caller.
                     steps.close();
                 }
             }

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use super::{init::Initialised, plan::Plan, request::apply_args};
 use crate::{
-    base::error::{Error, Exit, Result},
+    base::{
+        error::{Error, Exit, Result},
+        process::Life,
+    },
     terraform::output::{
         diagnostics,
         events::ApplyProgress,
@@ -48,7 +51,8 @@ impl Initialised {
                 log.output(line);
             }
         };
-        let program = self.folder.program(&apply_args(&plan.request));
+        // Killing an apply loses state.
+        let program = self.folder.program(&apply_args(&plan.request), Life::Protected);
         let finished = program.relay(log, &self.folder.host.interrupt, &mut show).await?;
         diagnostics::annotate(log, &self.folder.original, &applying.located);
         let errored = self.folder.infra.join(ERRORED_STATE);

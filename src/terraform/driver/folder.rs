@@ -1,12 +1,13 @@
 //! A folder of Terraform code, and running Terraform in it, with live output or silently.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
 
 use crate::{
     base::{
         error::{Error, Result},
         interrupt::Interrupt,
-        process::{Captured, Program},
+        limits::Limit,
+        process::{Captured, Life, Program},
     },
     config::names::Environment,
     services::ci::host::Host,
@@ -31,14 +32,16 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    pub(super) fn program(&self, args: &[impl AsRef<std::ffi::OsStr>]) -> Program {
-        Program::new(&self.tool.program, &self.infra, &self.env).args(args)
+    pub(super) fn program(&self, args: &[impl AsRef<std::ffi::OsStr>], life: Life) -> Program {
+        Program::new(&self.tool.program, &self.infra, &self.env, life).args(args)
     }
 
-    /// Runs Terraform with live output, as far as `filter` passes it. Returns exit code and output.
+    /// Runs Terraform with live output, as far as `filter` passes it. The limit is longer by the
+    /// time that Terraform may wait for a lock. Returns exit code and output.
     pub(super) async fn relay(
         &self,
         args: &[&str],
+        (limit, more): (Limit, Duration),
         filter: &mut (dyn FnMut(&str) -> Option<String> + Send),
     ) -> Result<(i32, OutputLines)> {
         let mut args = args.to_vec();
@@ -52,8 +55,8 @@ impl Folder {
                 self.host.log.output(&shown);
             }
         };
-        let finished =
-            self.program(&args).relay(&self.host.log, &self.host.interrupt, &mut show).await?;
+        let program = self.program(&args, Life::of_terraform(limit)).longer_by(more);
+        let finished = program.relay(&self.host.log, &self.host.interrupt, &mut show).await?;
         diagnostics::annotate(&self.host.log, &self.original, &output.diagnostics());
         Ok((finished.code, output))
     }
@@ -85,7 +88,11 @@ impl Folder {
         step: TerraformStep,
         environment: &Environment,
     ) -> Result<String> {
-        let captured = self.program(args).capture(&self.host.log, interrupt).await?;
+        let life = Life::of_terraform(match step {
+            TerraformStep::PushState => Limit::TerraformPush,
+            _ => Limit::TerraformWorkspace,
+        });
+        let captured = self.program(args, life).capture(&self.host.log, interrupt).await?;
         self.check_quiet(interrupt, args, &captured, step, environment)?;
         Ok(String::from_utf8_lossy(&captured.stdout).into_owned())
     }

@@ -1,11 +1,18 @@
 //! `terraform init`: a release fetches modules and providers, a deploy takes them from the bundle.
 
+use std::time::Duration;
+
 use super::{filters::until_advice, folder::Folder};
 use crate::{
-    base::error::Result,
+    base::{
+        error::{Exit, Result},
+        limits::Limit,
+    },
     config::names::Environment,
     terraform::{output::failure::TerraformStep, state::backend::Backend},
 };
+
+const LIMIT: (Limit, Duration) = (Limit::TerraformInit, Duration::ZERO);
 
 /// What a bundle contains for init.
 pub(crate) struct InitRequest {
@@ -28,8 +35,12 @@ pub(crate) struct Initialised {
 impl Folder {
     /// Fetches modules and providers, without a backend.
     pub(crate) async fn init_for_release(&self) -> Result<()> {
-        let (code, output) =
-            self.relay(&["init", "-input=false", "-backend=false"], &mut until_advice()).await?;
+        let args = ["init", "-input=false", "-backend=false"];
+        let ended = self.relay(&args, LIMIT, &mut until_advice()).await;
+        let (code, output) = ended.map_err(|error| match error.exit() {
+            Exit::PlanFailed => error.exit_with(Exit::BuildFailed),
+            _ => error,
+        })?;
         self.check("terraform init", code, || output.error(TerraformStep::InitAtRelease, ""))
     }
 
@@ -48,7 +59,7 @@ impl Folder {
         if request.has_modules {
             args.push("-get=false");
         }
-        let (code, output) = self.relay(&args, &mut until_advice()).await?;
+        let (code, output) = self.relay(&args, LIMIT, &mut until_advice()).await?;
         self.check("terraform init", code, || {
             output.error(TerraformStep::InitAtDeploy, environment.as_str())
         })?;

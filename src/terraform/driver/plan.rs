@@ -1,6 +1,6 @@
 //! `terraform plan`, and reading the saved plan.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use super::{
     filters::until_saved,
@@ -8,7 +8,12 @@ use super::{
     request::{PlanRequest, plan_args},
 };
 use crate::{
-    base::error::{Error, Exit, Result},
+    base::{
+        error::{Error, Exit, Result},
+        limits::Limit,
+        process::Life,
+    },
+    config::duration::HumanDuration,
     terraform::output::{
         changes::Changes,
         failure::{OutputLines, TerraformStep},
@@ -48,9 +53,11 @@ impl Initialised {
             shown.iter().for_each(|shown| text.push(shown));
             shown
         };
+        let waits = request.lock_timeout.map_or(Duration::ZERO, |HumanDuration(time)| time);
         let args = plan_args(&request);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let (code, output) = self.folder.relay(&args, &mut keep).await?;
+        let (code, output) =
+            self.folder.relay(&args, (Limit::TerraformPlan, waits), &mut keep).await?;
         // 0: nothing to do; 2: changes.
         let ended = if code == 2 { 0 } else { code };
         self.folder.check("terraform plan", ended, || {
@@ -69,7 +76,8 @@ impl Initialised {
 
     async fn read_plan(&self, file: &Path) -> Result<Changes> {
         let folder = &self.folder;
-        let show = folder.program(&["show".into(), "-json".into(), file.as_os_str().to_owned()]);
+        let args = ["show".into(), "-json".into(), file.as_os_str().to_owned()];
+        let show = folder.program(&args, Life::of_terraform(Limit::TerraformRead));
         let (changes, ended) =
             show.parse(&folder.host.log, &folder.host.interrupt, |out| Changes::parse(out)).await?;
         folder.check("terraform show", ended.code, || {

@@ -7,7 +7,8 @@ use crate::{
     base::{
         error::{Error, Exit, Result},
         interrupt::Interrupt,
-        process::Program,
+        limits::Limit,
+        process::{Life, Program},
     },
     terraform::{
         output::failure::{OutputLines, TerraformStep},
@@ -52,8 +53,9 @@ impl Initialised {
         }
         let folder = &self.folder;
         let args = ["workspace", "new", "-no-color", self.environment.as_str()];
+        let life = Life::of_terraform(Limit::TerraformWorkspace);
         let captured =
-            folder.program(&args).capture(&folder.host.log, &folder.host.interrupt).await?;
+            folder.program(&args, life).capture(&folder.host.log, &folder.host.interrupt).await?;
         if captured.code != 0
             && captured.stderr.contains("already exists")
             && self.has_workspace().await?
@@ -96,14 +98,15 @@ impl Initialised {
     ) -> Program {
         let mut env = self.folder.env.clone();
         change(&mut env);
-        Program::new(program, &self.folder.infra, &env)
+        // The commands are the user's, and can be an apply.
+        Program::new(program, &self.folder.infra, &env, Life::Protected)
     }
 
     /// Reads the state. None if the environment has no state yet.
     pub(crate) async fn state(&self) -> Result<Option<StateSummary>> {
         let folder = &self.folder;
         // Not cancelled by a signal: after one, people need to know what was saved.
-        let pull = folder.program(&["state", "pull"]);
+        let pull = folder.program(&["state", "pull"], Life::of_terraform(Limit::TerraformRead));
         let (state, ended) = pull
             .parse(&folder.host.log, &Interrupt::never(), |out| StateSummary::parse(out))
             .await?;

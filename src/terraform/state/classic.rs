@@ -17,7 +17,10 @@ use sha1::{Digest, Sha1};
 
 use super::place::CLASSIC_TABLE;
 use crate::{
-    base::error::{Error, Exit, Result},
+    base::{
+        error::{Error, Exit, Result},
+        limits::Limit,
+    },
     services::aws::{failure::Failure, session::Session},
 };
 
@@ -32,8 +35,6 @@ const KEY: &str = "LockID";
 const NAMES: u32 = 10;
 /// The region for which S3 reports no location.
 const FIRST_REGION: &str = "us-east-1";
-/// How often to check whether a new table is active, once per second.
-const TABLE_CHECKS: u32 = 60;
 
 /// The account of an environment in one region.
 pub(crate) struct ClassicAccount<'a> {
@@ -160,7 +161,7 @@ impl<'a> ClassicAccount<'a> {
             }
             _ => {}
         }
-        for _ in 0..TABLE_CHECKS {
+        for _ in 0..Limit::AwsTable.time().as_secs() {
             let table = self.table().await?;
             if table.is_some_and(|table| table.table_status() == Some(&TableStatus::Active)) {
                 return Ok(());
@@ -171,7 +172,11 @@ impl<'a> ClassicAccount<'a> {
             Exit::Unavailable,
             format!("the lock table `{CLASSIC_TABLE}` was created but is not active"),
         )
-        .why(format!("after {TABLE_CHECKS} seconds, in {}", self.describe()))
+        .why(format!(
+            "{}, in {}",
+            Limit::AwsTable.passed("it did not become active"),
+            self.describe()
+        ))
         .hint("run again"))
     }
 

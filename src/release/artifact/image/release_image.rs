@@ -11,7 +11,8 @@ use crate::{
     base::{
         digest::Sha256,
         error::{Error, Exit, Result},
-        process::Program,
+        limits::Limit,
+        process::{Life, Program},
     },
     config::{
         component::Docker,
@@ -152,7 +153,8 @@ impl<'a> ReleaseImage<'a> {
         if host.environment.get("DOCKER_HOST").is_none() {
             env.insert("DOCKER_HOST".into(), engine()?);
         }
-        let program = Program::new(hook, self.target.folder, &env).args([self.name.tag()]);
+        let life = Life::Stoppable { limit: Limit::BuildHook, stop: Limit::Stop };
+        let program = Program::new(hook, self.target.folder, &env, life).args([self.name.tag()]);
         let ended =
             program.relay(&host.log, &host.interrupt, &mut |line| host.log.output(line)).await?;
         host.interrupt.check("pushing the image")?;

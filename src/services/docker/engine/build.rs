@@ -25,6 +25,7 @@ use super::{
 use crate::{
     base::{
         error::{Error, Exit, Result},
+        limits::Limit,
         log::Log,
         redact::Secret,
     },
@@ -76,6 +77,17 @@ impl Engine {
         files: BuildContext,
         log: &Log,
     ) -> Result<()> {
+        let building = self.build_files(build, files, log);
+        tokio::time::timeout(Limit::ImageBuild.time(), building).await.unwrap_or_else(|_| {
+            let what = format!("the build of the image `{}` did not end", build.image);
+            Err(Error::new(Exit::BuildFailed, Limit::ImageBuild.passed(&what)).hint(format!(
+                "if it needs more time, set CDFLOW_LIMITS, for example to `{}=4h`",
+                Limit::ImageBuild.name()
+            )))
+        })
+    }
+
+    async fn build_files(&self, build: &Build, files: BuildContext, log: &Log) -> Result<()> {
         let (tar, sent) = files.tar();
         let built = self.build(build, tar, log).await;
         // When the files could not be sent, the engine knows only that there were no more.

@@ -7,7 +7,6 @@ use std::{
     io,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use bollard::{
@@ -42,13 +41,13 @@ use super::{address::EngineAddress, credentials::RegistryCredentials};
 use crate::{
     base::{
         error::{Error, Result},
+        limits::Limit,
         redact::Secret,
         small_file,
     },
     services::registry::login::Login,
 };
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The engine asks this now and then; without an answer it drops the session.
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 const BUFFER: usize = 64 * 1024;
@@ -131,7 +130,8 @@ impl BuildKitSession {
 
 /// Returns a client of our own for the same engine, because bollard does not expose its connection.
 fn client(address: &EngineAddress) -> Result<(Client, String)> {
-    let builder = Client::builder().no_proxy().http1_only().connect_timeout(CONNECT_TIMEOUT);
+    let builder =
+        Client::builder().no_proxy().http1_only().connect_timeout(Limit::EngineConnect.time());
     let (builder, url) = match address {
         EngineAddress::Unix(path) => {
             (builder.unix_socket(path.as_path()), "http://docker/session".to_owned())

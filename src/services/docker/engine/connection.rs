@@ -1,19 +1,15 @@
 //! The connection to a Docker engine, and what its failures mean.
 
-use std::time::Duration;
-
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, errors::Error as Failure};
 
 use super::{address::EngineAddress, builder::Builder};
 use crate::{
-    base::error::{Error, Exit, Result},
+    base::{
+        error::{Error, Exit, Result},
+        limits::Limit,
+    },
     services::ci::host::Host,
 };
-
-/// It covers the upload of a build's files, which bollard's own two minutes would cut off.
-const TIMEOUT: Duration = Duration::from_secs(30 * 60);
-/// An engine that is there answers at once.
-const FIRST_ANSWER: Duration = Duration::from_secs(20);
 
 /// An engine that has answered.
 pub(crate) struct Engine {
@@ -26,7 +22,7 @@ impl Engine {
     pub(crate) async fn connect(host: &Host) -> Result<Self> {
         let address = EngineAddress::find(&host.environment)?;
         let docker = client(&address).map_err(|failure| absent(&address, &failure))?;
-        let version = tokio::time::timeout(FIRST_ANSWER, docker.version())
+        let version = tokio::time::timeout(Limit::EngineAnswer.time(), docker.version())
             .await
             .unwrap_or(Err(Failure::RequestTimeoutError))
             .map_err(|failure| absent(&address, &failure))?;
@@ -38,7 +34,8 @@ impl Engine {
 }
 
 fn client(address: &EngineAddress) -> Result<Docker, Failure> {
-    let timeout = TIMEOUT.as_secs();
+    // Covers the upload of a build's files, which bollard's own two minutes would cut off.
+    let timeout = Limit::Engine.time().as_secs();
     let docker = match address {
         EngineAddress::Unix(path) => {
             Docker::connect_with_unix(&path.to_string_lossy(), timeout, API_DEFAULT_VERSION)

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     base::{
         error::{Error, Result},
+        limits::Limit,
         log::Log,
     },
     services::registry::login::Login,
@@ -44,6 +45,20 @@ impl Engine {
 
     /// One attempt.
     pub(crate) async fn push(
+        &self,
+        repository: &str,
+        tag: &str,
+        host: &str,
+        login: Option<&Login>,
+        log: &Log,
+    ) -> Result<(), PushRejection> {
+        let pushing = self.push_until_done(repository, tag, host, login, log);
+        tokio::time::timeout(Limit::ImagePush.time(), pushing).await.unwrap_or_else(|_| {
+            Err(PushRejection::Trouble(Limit::ImagePush.passed("the push did not end")))
+        })
+    }
+
+    async fn push_until_done(
         &self,
         repository: &str,
         tag: &str,

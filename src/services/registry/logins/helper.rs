@@ -8,7 +8,8 @@ use serde::Deserialize;
 use crate::{
     base::{
         error::{Error, Exit, Result},
-        process::{Captured, Program, find},
+        limits::Limit,
+        process::{Captured, Life, Program, find},
     },
     services::{ci::host::Host, registry::login::Login},
 };
@@ -68,7 +69,7 @@ async fn run(name: &str, verb: &str, input: &str, host: &Host) -> Result<Capture
             .why(format!("`{program}` is not in PATH"))
             .hint("install it, or remove it from Docker's config.json")
     })?;
-    Program::new(&path, Path::new("/"), &env)
+    Program::new(&path, Path::new("/"), &env, Life::Expendable(Limit::CredentialHelper))
         .args([verb])
         .input(input)
         .capture(&host.log, &host.interrupt)

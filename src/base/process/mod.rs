@@ -1,30 +1,32 @@
-//! The only place that starts programs: with a cleared environment, in their own process group, and
-//! with at most one interrupt.
+//! The only place that starts programs: with a cleared environment, in their own process group,
+//! with at most one interrupt, and with an end.
+
+mod followed;
+#[cfg(test)]
+mod tests;
+mod watched;
 
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
-    fs::File,
     io,
-    os::unix::{fs::FileExt, process::ExitStatusExt},
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::Stdio,
     time::Duration,
 };
 
-use nix::{
-    fcntl::{FallocateFlags, fallocate},
-    sys::signal::{Signal, kill, killpg},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     process::{Child, Command},
-    time::Instant,
 };
 
+use self::{
+    followed::Followed,
+    watched::{Watched, code, send},
+};
 use super::{
-    error::{Error, Result},
+    error::{Error, Exit, Result},
     interrupt::Interrupt,
     limits::Limit,
     log::Log,
@@ -32,14 +34,6 @@ use super::{
 
 /// Interval at which the output of a program is read.
 const FOLLOW_EVERY: Duration = Duration::from_millis(40);
-/// A trace of Terraform (TF_LOG) can be as large as the disk.
-const GIVE_BACK_EVERY: u64 = 1 << 20;
-/// Delay after the start during which an interrupt is held back.
-const UNTIL_IT_LISTENS: Duration = Duration::from_secs(1);
-/// Interval of the messages that cdflow still waits for a program to stop.
-const STILL_WAITING: Duration = Duration::from_secs(30);
-/// A longer line is passed on in pieces, so that memory stays bounded.
-const LONGEST_LINE: usize = 1 << 20;
 /// Limit of the captured output, in bytes.
 const CAPTURE_LIMIT: u64 = 64 << 20;
 
@@ -50,7 +44,34 @@ pub(crate) struct Program {
     env: BTreeMap<OsString, OsString>,
     cwd: PathBuf,
     input: Input,
-    limit: Option<Limit>,
+    life: Life,
+    more: Duration,
+}
+
+/// How long a program may run, and what ends it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Life {
+    /// It only reads, so nothing is lost: it is killed at the limit and at the first signal.
+    Expendable(Limit),
+    /// It gets an interrupt at the limit and at the first signal. It is killed after `stop`, or at
+    /// the second signal.
+    Stoppable { limit: Limit, stop: Limit },
+    /// It gets an interrupt at the first signal, and is never killed: what it does could be lost.
+    Protected,
+}
+
+impl Life {
+    /// For Terraform, which might hold a state lock.
+    pub(crate) fn of_terraform(limit: Limit) -> Self {
+        Self::Stoppable { limit, stop: Limit::StopTerraform }
+    }
+
+    fn limit(self) -> Option<Limit> {
+        match self {
+            Self::Expendable(limit) | Self::Stoppable { limit, .. } => Some(limit),
+            Self::Protected => None,
+        }
+    }
 }
 
 /// The standard input of a program.
@@ -77,22 +98,26 @@ pub(crate) struct Captured {
 
 impl Program {
     /// Prepares a program that sees only `env`, and nothing of cdflow's own environment.
-    pub(crate) fn new(path: &Path, cwd: &Path, env: &BTreeMap<OsString, OsString>) -> Self {
+    pub(crate) fn new(
+        path: &Path,
+        cwd: &Path,
+        env: &BTreeMap<OsString, OsString>,
+        life: Life,
+    ) -> Self {
         Self {
             path: path.to_owned(),
             args: Vec::new(),
             env: env.clone(),
             cwd: cwd.to_owned(),
             input: Input::Nothing,
-            limit: None,
+            life,
+            more: Duration::ZERO,
         }
     }
 
-    /// Lets `capture` kill the program, with everything that it has started, at this limit and at
-    /// the first signal. For programs that only read: nothing is lost with them.
-    pub(crate) fn expendable_after(mut self, limit: Limit) -> Self {
-        self.limit = Some(limit);
-        self
+    /// Makes the limit longer, by the time that the program may wait itself.
+    pub(crate) fn longer_by(self, more: Duration) -> Self {
+        Self { more: self.more + more, ..self }
     }
 
     /// Sets what `capture` writes to standard input, for data that must not appear in the
@@ -125,34 +150,27 @@ impl Program {
                 let _ = stdin.write_all(input).await;
             }
         };
-        let read = async {
-            let (mut out, mut err) = (Vec::new(), Vec::new());
-            let (read_out, read_err) =
-                tokio::join!(read_limited(stdout, &mut out), read_limited(stderr, &mut err));
-            read_out.and(read_err).map(|()| (out, err))
+        let mut watched = Watched::new(child, &self);
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let (status, read) = {
+            let reading = async {
+                let (read_out, read_err, ()) = tokio::join!(
+                    read_limited(stdout, &mut out),
+                    read_limited(stderr, &mut err),
+                    write
+                );
+                read_out.and(read_err)
+            };
+            watched.with_output(log, interrupt, reading).await
         };
-        let group = Expendable(child.id().filter(|_| self.limit.is_some()));
-        let running = async { tokio::join!(supervise(&mut child, log, interrupt), read, write) };
-        let (status, read, ()) = match self.limit {
-            None => running.await,
-            Some(limit) => tokio::select! {
-                ended = running => ended,
-                () = tokio::time::sleep(limit.time()) => return Err(self.too_slow(limit)),
-                () = interrupt.arrived() => {
-                    interrupt.check(&format!("`{}` had ended", self.name()))?;
-                    return Err(self.too_slow(limit));
-                }
-            },
-        };
-        group.ended();
         let failed = |error: io::Error| {
             Error::internal(format!("`{}` can't be read", self.path.display())).why(error)
         };
-        let (stdout, stderr) = read.map_err(failed)?;
+        read.map_err(failed)?;
         Ok(Captured {
-            code: code(status.map_err(failed)?),
-            stdout,
-            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+            code: watched.code(status.map_err(failed)?, &self)?,
+            stdout: out,
+            stderr: String::from_utf8_lossy(&err).into_owned(),
         })
     }
 
@@ -171,7 +189,7 @@ impl Program {
     ) -> Result<Finished> {
         let output = self.output_file()?;
         let child = self.spawn(log, output.as_stream()?, output.as_stream()?)?;
-        follow(child, log, interrupt, vec![(output, sink)]).await
+        self.follow(child, log, interrupt, vec![(output, sink)]).await
     }
 
     /// As `relay`, with standard output and standard error kept apart; so the order between the two
@@ -184,7 +202,7 @@ impl Program {
     ) -> Result<Finished> {
         let [out, err] = [self.output_file()?, self.output_file()?];
         let child = self.spawn(log, out.as_stream()?, err.as_stream()?)?;
-        follow(child, log, interrupt, vec![(out, out_sink), (err, err_sink)]).await
+        self.follow(child, log, interrupt, vec![(out, out_sink), (err, err_sink)]).await
     }
 
     /// Lends the program our terminal until it ends. It begins in our process group, the one in the
@@ -215,7 +233,7 @@ impl Program {
         let folder =
             self.env.get(OsStr::new("TMPDIR")).map_or_else(|| Path::new("/tmp"), Path::new);
         let output = tempfile::tempfile_in(folder).map_err(unfollowed)?;
-        Ok(Followed { output, offset: 0, given_back: 0, line: Vec::new() })
+        Ok(Followed::new(output))
     }
 
     /// Runs to the end while `parse` reads standard output on a thread of its own, so that nothing
@@ -238,16 +256,53 @@ impl Program {
             parsed
         });
         let mut err = Vec::new();
-        let (status, read, parsed) = tokio::join!(
-            supervise(&mut child, log, interrupt),
-            read_limited(stderr, &mut err),
-            parsed
-        );
+        let mut watched = Watched::new(child, &self);
+        let mut result = None;
+        let (status, read) = {
+            let reading = async {
+                let (read, parsed) = tokio::join!(read_limited(stderr, &mut err), parsed);
+                result = Some(parsed);
+                read
+            };
+            watched.with_output(log, interrupt, reading).await
+        };
         read.map_err(failed)?;
-        let parsed =
-            parsed.map_err(|error| Error::internal("the output's reader failed").why(error))?;
+        let code = watched.code(status.map_err(failed)?, &self)?;
+        let parsed = result
+            .ok_or_else(|| Error::internal(Limit::Output.passed("the output did not end")))?
+            .map_err(|error| Error::internal("the output's reader failed").why(error))?;
         let stderr = String::from_utf8_lossy(&err).into_owned();
-        Ok((parsed, Captured { code: code(status.map_err(failed)?), stdout: Vec::new(), stderr }))
+        Ok((parsed, Captured { code, stdout: Vec::new(), stderr }))
+    }
+
+    /// Passes on what the program writes into its files, until it has ended.
+    async fn follow(
+        self,
+        child: Child,
+        log: &Log,
+        interrupt: &Interrupt,
+        mut outputs: Vec<(Followed, LineSink<'_>)>,
+    ) -> Result<Finished> {
+        let mut watched = Watched::new(child, &self);
+        let status = {
+            let ended = watched.supervise(log, interrupt);
+            tokio::pin!(ended);
+            loop {
+                tokio::select! {
+                    status = &mut ended => break status,
+                    () = tokio::time::sleep(FOLLOW_EVERY) => {
+                        for (followed, sink) in &mut outputs {
+                            followed.pass_on(*sink).map_err(unfollowed)?;
+                        }
+                    }
+                }
+            }
+        };
+        for (followed, sink) in &mut outputs {
+            followed.pass_on(*sink).map_err(unfollowed)?;
+            followed.pass_rest(*sink);
+        }
+        Ok(Finished { code: watched.code(status.map_err(unfollowed)?, &self)? })
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the place where programs start")]
@@ -279,14 +334,25 @@ impl Program {
     }
 
     fn too_slow(&self, limit: Limit) -> Error {
-        Error::input(limit.passed(&format!("`{}` did not end", self.name())))
-            .why(format!("it was started in `{}`, and was killed", self.cwd.display()))
-            .hint("check the files and the disk there, then run cdflow again")
-    }
-
-    /// The file name of the program.
-    fn name(&self) -> String {
-        self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
+        let exit = match limit {
+            Limit::TerraformInit
+            | Limit::TerraformWorkspace
+            | Limit::TerraformPlan
+            | Limit::TerraformRead => Exit::PlanFailed,
+            Limit::TerraformPush => Exit::StateNotSaved,
+            Limit::BuildHook => Exit::BuildFailed,
+            Limit::CredentialHelper => Exit::Credentials,
+            _ => Exit::Input,
+        };
+        let what = format!("`{}` did not end", self.line().trim_start_matches("$ "));
+        let error = Error::new(exit, limit.passed(&what));
+        error.why(format!("it was started in `{}`, and was stopped", self.cwd.display())).hint(
+            format!(
+                "check what it waits for; if it needs more time, set CDFLOW_LIMITS, for example \
+                 to `{}=2h`",
+                limit.name()
+            ),
+        )
     }
 
     fn line(&self) -> String {
@@ -301,87 +367,6 @@ fn unfollowed(error: io::Error) -> Error {
     Error::internal("cannot follow the output").why(error)
 }
 
-/// Passes on what the program writes into its files, until it has ended.
-async fn follow(
-    mut child: Child,
-    log: &Log,
-    interrupt: &Interrupt,
-    mut outputs: Vec<(Followed, LineSink<'_>)>,
-) -> Result<Finished> {
-    let status = {
-        let ended = supervise(&mut child, log, interrupt);
-        tokio::pin!(ended);
-        loop {
-            tokio::select! {
-                status = &mut ended => break status,
-                () = tokio::time::sleep(FOLLOW_EVERY) => {
-                    for (followed, sink) in &mut outputs {
-                        followed.pass_on(*sink).map_err(unfollowed)?;
-                    }
-                }
-            }
-        }
-    };
-    for (followed, sink) in &mut outputs {
-        followed.pass_on(*sink).map_err(unfollowed)?;
-        followed.pass_rest(*sink);
-    }
-    Ok(Finished { code: code(status.map_err(unfollowed)?) })
-}
-
-/// Waits for the end; passes on one interrupt, to the program itself and not to its group, and
-/// ignores the rest: Terraform takes a second one as "exit at once, never mind the state". It is
-/// never killed, however long it takes to stop.
-async fn supervise(child: &mut Child, log: &Log, interrupt: &Interrupt) -> io::Result<ExitStatus> {
-    let began = Instant::now();
-    tokio::select! {
-        status = child.wait() => return status,
-        () = interrupt.arrived() => {}
-    }
-    // Before it listens to signals, a program would simply die of one.
-    tokio::select! {
-        status = child.wait() => return status,
-        () = tokio::time::sleep_until(began + UNTIL_IT_LISTENS) => {}
-    }
-    let id = child.id();
-    send(child, Signal::SIGINT);
-    loop {
-        tokio::select! {
-            status = child.wait() => return status,
-            () = tokio::time::sleep(STILL_WAITING) => log.note(&format!(
-                "still waiting for process {} to stop; killing it could lose its \
-                 work", id.unwrap_or_default()
-            )),
-        }
-    }
-}
-
-/// To the program itself, not to its group.
-fn send(child: &Child, signal: Signal) {
-    if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
-        // It may have ended meanwhile.
-        let _ = kill(Pid::from_raw(id), signal);
-    }
-}
-
-/// Kills the program and everything in its group if it is dropped before the program has ended, as
-/// it is with a cancelled future. A child of the program could hold its output open.
-struct Expendable(Option<u32>);
-
-impl Expendable {
-    fn ended(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Expendable {
-    fn drop(&mut self) {
-        if let Some(id) = self.0.and_then(|id| i32::try_from(id).ok()) {
-            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
-        }
-    }
-}
-
 async fn read_limited(
     from: Option<impl tokio::io::AsyncRead + Unpin>,
     into: &mut Vec<u8>,
@@ -392,65 +377,6 @@ async fn read_limited(
         tokio::io::copy(&mut limited.into_inner(), &mut tokio::io::sink()).await?;
     }
     Ok(())
-}
-
-/// The output of a program, and how far it has been passed on.
-struct Followed {
-    output: File,
-    offset: u64,
-    given_back: u64,
-    /// The beginning of a line whose end is not there yet.
-    line: Vec<u8>,
-}
-
-impl Followed {
-    /// For the program to write into.
-    fn as_stream(&self) -> Result<Stdio> {
-        self.output.try_clone().map(Stdio::from).map_err(unfollowed)
-    }
-
-    /// What has been written since the last time, line by line.
-    fn pass_on(&mut self, sink: &mut (dyn FnMut(&str) + Send)) -> io::Result<()> {
-        let mut piece = [0; 16 * 1024];
-        loop {
-            let read = self.output.read_at(&mut piece, self.offset)?;
-            if read == 0 {
-                self.give_back();
-                return Ok(());
-            }
-            self.offset += read as u64;
-            for part in piece[..read].split_inclusive(|byte| *byte == b'\n') {
-                self.line.extend_from_slice(part);
-                if part.ends_with(b"\n") || self.line.len() >= LONGEST_LINE {
-                    self.pass_rest(sink);
-                }
-            }
-        }
-    }
-
-    /// What was passed on needs no room on the disk any more; where the file system can't give it
-    /// back, it stays.
-    fn give_back(&mut self) {
-        if self.offset >= self.given_back + GIVE_BACK_EVERY {
-            let [from, len] = [self.given_back, self.offset - self.given_back]
-                .map(|n| i64::try_from(n).unwrap_or(0));
-            let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-            let _ = fallocate(&self.output, hole, from, len);
-            self.given_back = self.offset;
-        }
-    }
-
-    fn pass_rest(&mut self, sink: &mut (dyn FnMut(&str) + Send)) {
-        if !self.line.is_empty() {
-            let text = String::from_utf8_lossy(&self.line);
-            sink(text.trim_end_matches(['\n', '\r']));
-            self.line.clear();
-        }
-    }
-}
-
-fn code(status: ExitStatus) -> i32 {
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
 /// The first executable file called `name` in the folders of `path` (PATH's own syntax).

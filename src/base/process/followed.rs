@@ -1,0 +1,72 @@
+//! The output of a program: a file without a name that the program writes into and cdflow follows.
+
+use std::{fs::File, io, os::unix::fs::FileExt, process::Stdio};
+
+use nix::fcntl::{FallocateFlags, fallocate};
+
+use super::unfollowed;
+use crate::base::error::Result;
+
+/// A trace of Terraform (TF_LOG) can be as large as the disk.
+const GIVE_BACK_EVERY: u64 = 1 << 20;
+/// A longer line is passed on in pieces, so that memory stays bounded.
+const LONGEST_LINE: usize = 1 << 20;
+
+/// The output of a program, and how far it has been passed on.
+pub(super) struct Followed {
+    output: File,
+    offset: u64,
+    given_back: u64,
+    /// The beginning of a line whose end is not there yet.
+    line: Vec<u8>,
+}
+
+impl Followed {
+    pub(super) fn new(output: File) -> Self {
+        Self { output, offset: 0, given_back: 0, line: Vec::new() }
+    }
+
+    /// For the program to write into.
+    pub(super) fn as_stream(&self) -> Result<Stdio> {
+        self.output.try_clone().map(Stdio::from).map_err(unfollowed)
+    }
+
+    /// What has been written since the last time, line by line.
+    pub(super) fn pass_on(&mut self, sink: &mut (dyn FnMut(&str) + Send)) -> io::Result<()> {
+        let mut piece = [0; 16 * 1024];
+        loop {
+            let read = self.output.read_at(&mut piece, self.offset)?;
+            if read == 0 {
+                self.give_back();
+                return Ok(());
+            }
+            self.offset += read as u64;
+            for part in piece[..read].split_inclusive(|byte| *byte == b'\n') {
+                self.line.extend_from_slice(part);
+                if part.ends_with(b"\n") || self.line.len() >= LONGEST_LINE {
+                    self.pass_rest(sink);
+                }
+            }
+        }
+    }
+
+    /// What was passed on needs no room on the disk any more; where the file system can't give it
+    /// back, it stays.
+    fn give_back(&mut self) {
+        if self.offset >= self.given_back + GIVE_BACK_EVERY {
+            let [from, len] = [self.given_back, self.offset - self.given_back]
+                .map(|n| i64::try_from(n).unwrap_or(0));
+            let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+            let _ = fallocate(&self.output, hole, from, len);
+            self.given_back = self.offset;
+        }
+    }
+
+    pub(super) fn pass_rest(&mut self, sink: &mut (dyn FnMut(&str) + Send)) {
+        if !self.line.is_empty() {
+            let text = String::from_utf8_lossy(&self.line);
+            sink(text.trim_end_matches(['\n', '\r']));
+            self.line.clear();
+        }
+    }
+}
