@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// Files with durations that are not limits of a wait: pauses between two looks or attempts, ages,
 /// the length of sessions, and text.
-const NO_LIMITS: [&str; 24] = [
+const NO_LIMITS: [&str; 25] = [
     "src/base/interrupt.rs",
     "src/base/log/progress.rs",
     "src/base/pace.rs",
@@ -21,6 +21,7 @@ const NO_LIMITS: [&str; 24] = [
     "src/config/duration.rs",
     "src/deploy/recording.rs",
     "src/release/artifact/image/push.rs",
+    "src/release/deletion.rs",
     "src/report/body.rs",
     "src/report/comment/mod.rs",
     "src/report/comment/render.rs",

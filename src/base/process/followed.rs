@@ -4,8 +4,7 @@ use std::{fs::File, io, os::unix::fs::FileExt, process::Stdio};
 
 use nix::fcntl::{FallocateFlags, fallocate};
 
-use super::unfollowed;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 
 /// A trace of Terraform (TF_LOG) can be as large as the disk.
 const GIVE_BACK_EVERY: u64 = 1 << 20;
@@ -69,4 +68,8 @@ impl Followed {
             self.line.clear();
         }
     }
+}
+
+pub(super) fn unfollowed(error: io::Error) -> Error {
+    Error::internal("cannot follow the output").why(error)
 }

@@ -2,6 +2,7 @@
 //! with at most one interrupt, and with an end.
 
 mod followed;
+mod life;
 #[cfg(test)]
 mod tests;
 mod watched;
@@ -21,8 +22,9 @@ use tokio::{
     process::{Child, Command},
 };
 
+pub(crate) use self::life::Life;
 use self::{
-    followed::Followed,
+    followed::{Followed, unfollowed},
     watched::{Watched, code, send},
 };
 use super::{
@@ -46,32 +48,6 @@ pub(crate) struct Program {
     input: Input,
     life: Life,
     more: Duration,
-}
-
-/// How long a program may run, and what ends it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Life {
-    /// It only reads, so nothing is lost: it is killed at the limit and at the first signal.
-    Expendable(Limit),
-    /// It gets an interrupt at the limit and at the first signal. It is killed after `stop`, or at
-    /// the second signal.
-    Stoppable { limit: Limit, stop: Limit },
-    /// It gets an interrupt at the first signal, and is never killed: what it does could be lost.
-    Protected,
-}
-
-impl Life {
-    /// For Terraform, which might hold a state lock.
-    pub(crate) fn of_terraform(limit: Limit) -> Self {
-        Self::Stoppable { limit, stop: Limit::StopTerraform }
-    }
-
-    fn limit(self) -> Option<Limit> {
-        match self {
-            Self::Expendable(limit) | Self::Stoppable { limit, .. } => Some(limit),
-            Self::Protected => None,
-        }
-    }
 }
 
 /// The standard input of a program.
@@ -150,7 +126,7 @@ impl Program {
                 let _ = stdin.write_all(input).await;
             }
         };
-        let mut watched = Watched::new(child, &self);
+        let mut watched = Watched::new(child, self.life, self.more);
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let (status, read) = {
             let reading = async {
@@ -168,7 +144,7 @@ impl Program {
         };
         read.map_err(failed)?;
         Ok(Captured {
-            code: watched.code(status.map_err(failed)?, &self)?,
+            code: watched.code(status.map_err(failed)?).map_err(|limit| self.too_slow(limit))?,
             stdout: out,
             stderr: String::from_utf8_lossy(&err).into_owned(),
         })
@@ -256,7 +232,7 @@ impl Program {
             parsed
         });
         let mut err = Vec::new();
-        let mut watched = Watched::new(child, &self);
+        let mut watched = Watched::new(child, self.life, self.more);
         let mut result = None;
         let (status, read) = {
             let reading = async {
@@ -267,7 +243,7 @@ impl Program {
             watched.with_output(log, interrupt, reading).await
         };
         read.map_err(failed)?;
-        let code = watched.code(status.map_err(failed)?, &self)?;
+        let code = watched.code(status.map_err(failed)?).map_err(|limit| self.too_slow(limit))?;
         let parsed = result
             .ok_or_else(|| Error::internal(Limit::Output.passed("the output did not end")))?
             .map_err(|error| Error::internal("the output's reader failed").why(error))?;
@@ -283,7 +259,7 @@ impl Program {
         interrupt: &Interrupt,
         mut outputs: Vec<(Followed, LineSink<'_>)>,
     ) -> Result<Finished> {
-        let mut watched = Watched::new(child, &self);
+        let mut watched = Watched::new(child, self.life, self.more);
         let status = {
             let ended = watched.supervise(log, interrupt);
             tokio::pin!(ended);
@@ -302,7 +278,11 @@ impl Program {
             followed.pass_on(*sink).map_err(unfollowed)?;
             followed.pass_rest(*sink);
         }
-        Ok(Finished { code: watched.code(status.map_err(unfollowed)?, &self)? })
+        Ok(Finished {
+            code: watched
+                .code(status.map_err(unfollowed)?)
+                .map_err(|limit| self.too_slow(limit))?,
+        })
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the place where programs start")]
@@ -361,10 +341,6 @@ impl Program {
             .collect();
         format!("$ {}", words.join(OsStr::new(" ")).to_string_lossy())
     }
-}
-
-fn unfollowed(error: io::Error) -> Error {
-    Error::internal("cannot follow the output").why(error)
 }
 
 async fn read_limited(

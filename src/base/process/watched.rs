@@ -8,8 +8,8 @@ use nix::{
 };
 use tokio::{process::Child, time::Instant};
 
-use super::{Life, Program};
-use crate::base::{error::Result, interrupt::Interrupt, limits::Limit, log::Log};
+use super::life::Life;
+use crate::base::{interrupt::Interrupt, limits::Limit, log::Log};
 
 /// Delay after the start during which an interrupt is held back.
 const UNTIL_IT_LISTENS: Duration = Duration::from_secs(1);
@@ -27,9 +27,10 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    pub(super) fn new(child: Child, program: &Program) -> Self {
-        let limit = program.life.limit().map(|limit| limit.time() + program.more);
-        Self { child, life: program.life, limit, has_passed: false, has_ended: false }
+    /// `more` is added to the limit of `life`.
+    pub(super) fn new(child: Child, life: Life, more: Duration) -> Self {
+        let limit = life.limit().map(|limit| limit.time() + more);
+        Self { child, life, limit, has_passed: false, has_ended: false }
     }
 
     /// Supervises the program while `reading` reads its output. A process that the program leaves
@@ -151,9 +152,10 @@ impl Watched {
         }
     }
 
-    pub(super) fn code(&self, status: ExitStatus, program: &Program) -> Result<i32> {
+    /// Returns the exit code, or the limit that the program has passed.
+    pub(super) fn code(&self, status: ExitStatus) -> Result<i32, Limit> {
         match self.life.limit().filter(|_| self.has_passed) {
-            Some(limit) => Err(program.too_slow(limit)),
+            Some(limit) => Err(limit),
             None => Ok(code(status)),
         }
     }

@@ -43,17 +43,6 @@ impl DirectoryStore {
         Self { root, background: Background::default() }
     }
 
-    #[cfg(test)]
-    async fn put_new(
-        &self,
-        key: &str,
-        content: Content<'_>,
-        metadata: &Metadata,
-        progress: ProgressFn<'_>,
-    ) -> Result<Put> {
-        self.put_until(key, content, metadata, progress, &Interrupt::never()).await
-    }
-
     /// Ignores `metadata`: in a second file it could disagree with the object.
     pub(crate) async fn put_until(
         &self,
@@ -436,6 +425,18 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
+
+    impl DirectoryStore {
+        async fn put_new(
+            &self,
+            key: &str,
+            content: Content<'_>,
+            metadata: &Metadata,
+            progress: ProgressFn<'_>,
+        ) -> Result<Put> {
+            self.put_until(key, content, metadata, progress, &Interrupt::never()).await
+        }
+    }
     use crate::base::error::Exit;
 
     fn silent(_: u64) {}
