@@ -6,6 +6,7 @@ use crate::{
     base::{
         digest::Sha256,
         error::{Error, Result},
+        printable,
         units::bytes_text,
     },
     cli::args::InspectInputs,
@@ -33,7 +34,10 @@ pub(crate) async fn run(context: &Context, inputs: &InspectInputs) -> Result<()>
     let document = document(&place, &published, manifest.as_ref(), &facts);
     match inputs.json {
         true => context.host.log.json(&document),
-        false => table(&document).iter().for_each(|line| context.host.log.output(line)),
+        // Others could have written the bundle.
+        false => {
+            table(&document).iter().for_each(|line| context.host.log.output(&printable::line(line)))
+        }
     }
     Ok(())
 }

@@ -250,11 +250,15 @@ fn settings_that_lead_to_devices_and_pipes() {
     }
 }
 
-/// Others write into the ledger too: a name in it must not act on the terminal.
+/// Others write into the store too: a name in it must not act on the terminal.
 #[test]
-fn what_the_ledger_says_is_printed_as_text() {
+fn what_the_store_says_is_printed_as_text() {
     let project = Project::local("greeting");
-    project.release("1");
+    let data = "note=a\u{1b}[2Jb\nobject  other";
+    let release = ["release", "1", "--platform-config", "platform-config", "--release-data", data];
+    project.cdflow(release).run().success();
+    let shown = project.cdflow(["inspect", "1"]).run().success().stdout.clone();
+    assert!(!shown.contains('\u{1b}') && !shown.contains("\nobject  other"), "{shown:?}");
     project.deploy("ci", "1");
     let file = project.ledger_folder("ci").join("9999999998.start.json");
     let mut start: serde_json::Value =
