@@ -41,4 +41,7 @@ COPY --from=terraform /bin/terraform /usr/local/bin/terraform
 COPY --from=binary /cdflow/cdflow /usr/local/bin/cdflow
 # Under this name, the program is the clean-up of a cancelled step (`post-entrypoint` of action.yml).
 RUN ln -s cdflow /usr/local/bin/cdflow-post && cdflow --version && terraform version && git --version
+# Terraform, its providers and hooks run as this user. ssh refuses a user without an entry here.
+RUN echo 'cdflow:x:65532:65532::/nonexistent:/usr/sbin/nologin' >> /etc/passwd && echo 'cdflow:x:65532:' >> /etc/group
+ENV CDFLOW_PROGRAM_USER=65532
 ENTRYPOINT ["/usr/local/bin/cdflow"]

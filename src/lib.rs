@@ -23,6 +23,7 @@ use self::{
         limits::{self, Limit},
         log::Log,
         redact::Redactor,
+        run_as::RunAs,
         zombies,
     },
     cli::{
@@ -79,10 +80,15 @@ pub fn run(args: Vec<OsString>, environment: ProcessEnv) -> u8 {
 }
 
 fn start(inputs: Inputs, environment: ProcessEnv, log: Log) -> Result<u8> {
+    let is_post = matches!(inputs.command, Command::Post);
+    let run_as = match is_post {
+        true => RunAs::Ourselves,
+        false => RunAs::choose(&environment, &log)
+            .inspect_err(|error| report::publish_startup_failure(error, &environment, &log))?,
+    };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Error::internal("cannot start threads").why(error))?;
-    let is_post = matches!(inputs.command, Command::Post);
     if let Some(text) = environment.get("CDFLOW_LIMITS") {
         let duration = |text: &str| text.parse().map(|HumanDuration(time)| time);
         limits::change(text, duration)
@@ -94,7 +100,7 @@ fn start(inputs: Inputs, environment: ProcessEnv, log: Log) -> Result<u8> {
     let run = event
         .inspect_err(|error| report::publish_startup_failure(error, &environment, &log))?
         .map(Arc::new);
-    let result = runtime.block_on(execute(inputs, environment, log, run));
+    let result = runtime.block_on(execute(inputs, environment, log, run, run_as));
     // A thread that waits for a disk or a pipe must not keep the process.
     runtime.shutdown_timeout(Limit::End.time());
     result
@@ -106,6 +112,7 @@ async fn execute(
     environment: ProcessEnv,
     log: Log,
     run: Option<Arc<Run>>,
+    run_as: RunAs,
 ) -> Result<u8> {
     let is_post = matches!(inputs.command, Command::Post);
     zombies::start();
@@ -121,7 +128,7 @@ async fn execute(
         }
     })?;
     let pace = github::Pace::new(interrupt.clone());
-    let host = Host { environment, log, interrupt, run, pace };
+    let host = Host { environment, log, interrupt, run, pace, run_as };
     let flags = ReportFlags::of(&inputs.command);
     let destinations = context::report_destinations(&flags, &inputs.global);
     let mut report = Report::of(host.run.as_deref());

@@ -1,4 +1,5 @@
-//! The working folder of a run: private to its user, and removed at the end of the run.
+//! The working folder of a run: private to cdflow and its programs, and removed at the end of the
+//! run.
 //!
 //! A killed run cannot remove its folder, which may contain secrets; the next run does. Each folder
 //! has a lock file, which the run and the programs it starts keep locked as long as any of them
@@ -7,27 +8,37 @@
 use std::{
     fs::{self, File, Permissions},
     io::{self, Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, FdFlag, OFlag, fcntl},
+};
 
 use super::{
     error::{Error, Result},
     log::Log,
     process_env::ProcessEnv,
+    run_as::RunAs,
 };
 
 const PREFIX: &str = "cdflow-run-";
 const LOCK: &str = "lock";
+/// The modes of the folder.
+const PRIVATE: u32 = 0o700;
+const PASSABLE: u32 = 0o710;
 /// The content of the lock file; a folder without it is left alone.
 const MARK: &[u8] = b"a run of cdflow holds this folder as long as it locks this file\n";
 /// Where Terraform leaves a state that it failed to save, relative to the run's folder.
 const ERRORED_STATE: &str = "bundle/infra/errored.tfstate";
 
-/// Mode 0700; removed when it is dropped.
+/// Removed when it is dropped.
+///
+/// Its mode is 0700. If programs run as another user, that user gets its content. The folder itself
+/// remains ours, so that its entries cannot be replaced.
 pub(crate) struct PrivateFolder {
     path: PathBuf,
     is_kept: AtomicBool,
@@ -43,7 +54,7 @@ impl PrivateFolder {
             sweep(&parent, log);
             let folder = tempfile::Builder::new()
                 .prefix(PREFIX)
-                .permissions(Permissions::from_mode(0o700))
+                .permissions(Permissions::from_mode(PRIVATE))
                 .tempdir_in(parent)?;
             Ok(Self {
                 _lock: lock(folder.path())?,
@@ -64,6 +75,36 @@ impl PrivateFolder {
     /// Keeps the folder, because its content must not be lost.
     pub(crate) fn keep(&self) {
         self.is_kept.store(true, Ordering::Relaxed);
+    }
+
+    /// Gives everything inside to the user of programs, who can then pass through the folder.
+    pub(crate) fn give_content(&self, run_as: RunAs) -> Result<()> {
+        let RunAs::User { group, .. } = run_as else { return Ok(()) };
+        let failed = |error: io::Error| Error::io("cannot open to other users", &self.path, &error);
+        chown(&self.path, None, Some(group)).map_err(failed)?;
+        fs::set_permissions(&self.path, Permissions::from_mode(PASSABLE)).map_err(failed)?;
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if entry.file_name() != LOCK {
+                run_as.give(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates a home folder for programs: links to everything in `real` except `without`.
+    pub(crate) fn home(&self, real: Option<&str>, without: Option<&str>) -> Result<PathBuf> {
+        let home = self.folder("home")?;
+        let Some(real) = real.map(Path::new).filter(|real| real.is_dir()) else {
+            return Ok(home);
+        };
+        let failed = |error: io::Error| Error::io("cannot list", real, &error);
+        for entry in fs::read_dir(real).map_err(failed)?.filter_map(io::Result::ok) {
+            if without.is_none_or(|without| entry.file_name() != without) {
+                symlink(entry.path(), home.join(entry.file_name())).map_err(failed)?;
+            }
+        }
+        Ok(home)
     }
 
     /// A new folder inside.
@@ -98,6 +139,25 @@ pub(crate) fn write_new(path: &Path, content: &[u8]) -> Result<()> {
         .map_err(|error| Error::io("can't write", path, &error))
 }
 
+/// Reads a file that a program left. The program could have put a link there, to a file that it
+/// can't read itself.
+pub(crate) fn read_left_file(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    let refused = || io::Error::other("it is a link or not a file");
+    let opened = File::options().read(true).custom_flags(flags).open(path);
+    let mut file = opened.map_err(|error| match error.raw_os_error() {
+        Some(code) if code == Errno::ELOOP as i32 => refused(),
+        _ => error,
+    })?;
+    let found = file.metadata()?;
+    if !found.is_file() || found.nlink() != 1 {
+        return Err(refused());
+    }
+    let mut content = Vec::new();
+    file.read_to_end(&mut content)?;
+    Ok(content)
+}
+
 /// The lock file appears only when it is locked, or another run could take it for a dead one's.
 fn lock(folder: &Path) -> io::Result<File> {
     let unlocked = folder.join("unlocked");
@@ -117,7 +177,7 @@ fn sweep(parent: &Path, log: &Log) {
             && entry.metadata().is_ok_and(|found| {
                 found.is_dir()
                     && found.uid() == nix::unistd::geteuid().as_raw()
-                    && found.mode() & 0o777 == 0o700
+                    && [PRIVATE, PASSABLE].contains(&(found.mode() & 0o777))
             });
         if !is_ours || !is_abandoned(&entry.path()) {
             continue;
@@ -153,6 +213,21 @@ mod tests {
     fn create(parent: &Path) -> PrivateFolder {
         let environment = ProcessEnv::new([("TMPDIR".into(), parent.into())]);
         PrivateFolder::create(&environment, &Log::new(Redactor::default(), 0, true, false)).unwrap()
+    }
+
+    #[test]
+    fn a_link_in_place_of_a_file_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let [secret, link, hard, plain] =
+            ["secret", "link", "hard", "plain"].map(|name| folder.path().join(name));
+        fs::write(&secret, "s").unwrap();
+        symlink(&secret, &link).unwrap();
+        fs::hard_link(&secret, &hard).unwrap();
+        fs::write(&plain, "state").unwrap();
+        assert_eq!(read_left_file(&plain).unwrap(), b"state");
+        for path in [link.as_path(), &hard, folder.path()] {
+            assert!(read_left_file(path).is_err(), "{}", path.display());
+        }
     }
 
     #[test]

@@ -143,6 +143,7 @@ fn tools(context: &Context, subject: &Subject<'_>, prepared: &Prepared) -> Resul
         "shell.rc",
         rc(&place, subject.target.matched, context.host.log.colors_output()).as_bytes(),
     )?;
+    prepared.private.give_content(prepared.terraform.run_as())?;
     Ok(Tools { bin, rc })
 }
 
@@ -239,7 +240,7 @@ fn locate(name: &OsStr, path: &OsStr, folder: &Path) -> Result<PathBuf> {
 /// Keeps the files, and fails, if a command left a state that Terraform could not save.
 fn check_state(prepared: &Prepared) -> Result<()> {
     let file = prepared.folder.infra.join("errored.tfstate");
-    if !file.exists() {
+    if file.symlink_metadata().is_err() {
         return Ok(());
     }
     prepared.private.keep();

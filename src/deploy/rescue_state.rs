@@ -8,7 +8,8 @@ use super::{order::Order, prepare::Prepared};
 use crate::{
     base::{
         error::{Error, Exit, Result},
-        run_folder::write_new,
+        owner::give_to_owner_of,
+        run_folder::{read_left_file, write_new},
     },
     context::Context,
     services::store::{Content, Metadata, Put},
@@ -52,7 +53,7 @@ pub(crate) async fn rescue(
 /// private folder that it is in. Returns the place.
 async fn keep(context: &Context, order: &Order<'_>, prepared: &Prepared, file: &Path) -> String {
     let log = &context.host.log;
-    let kept = match fs::read(file) {
+    let kept = match read_left_file(file) {
         Ok(content) => match keep_in_state_storage(order, prepared, &content).await {
             Ok(copy) => Ok(copy),
             Err(error) => {
@@ -99,5 +100,7 @@ fn keep_in_component_folder(
 ) -> Result<String> {
     let path = context.folder.join(name(order).replace('/', "-"));
     write_new(&path, content)?;
+    let given = fs::File::open(&path).and_then(|file| give_to_owner_of(&context.folder, &file));
+    given.map_err(|error| Error::io("cannot read", &path, &error))?;
     Ok(path.display().to_string())
 }

@@ -26,6 +26,7 @@ pub(crate) async fn init(
         infra: staged.infra.clone(),
         original: component.join("infra"),
         env: access.env.clone(),
+        run_as: host.run_as,
     };
     let initialised = folder.init_for_release().await;
     access.restore_owner(host);

@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     fs, io,
-    os::unix::fs::{MetadataExt, lchown, symlink},
+    os::unix::fs::{MetadataExt, lchown},
     path::{Path, PathBuf},
 };
 
@@ -16,6 +16,7 @@ use crate::{
         error::{Error, Result},
         process_env::ProcessEnv,
         redact::Secret,
+        run_as::RunAs,
         run_folder::PrivateFolder,
         small_file,
     },
@@ -55,6 +56,8 @@ impl InitAccess {
         pass_environment: &[String],
     ) -> Result<Self> {
         let mut env = host.environment.for_fetching(pass_environment);
+        // Terraform's user can write in neither our home nor our TMPDIR.
+        let is_other_user = host.run_as != RunAs::Ourselves;
         let mut set = |name: &str, value: OsString| drop(env.insert(name.into(), value));
         if inputs.ssh_key.is_some() || inputs.ssh_known_hosts.is_some() {
             set("GIT_SSH_COMMAND", ssh(inputs, host, private)?.into());
@@ -64,6 +67,11 @@ impl InitAccess {
             // Git asks its home, Terraform's own downloads ask the variable.
             set("NETRC", home.join(".netrc").into());
             set("HOME", home.into());
+        } else if is_other_user {
+            set("HOME", private.home(host.environment.get("HOME"), None)?.into());
+        }
+        if is_other_user {
+            set("TMPDIR", private.folder("tmp")?.into());
         }
         let cache = inputs
             .cache_dir
@@ -72,7 +80,9 @@ impl InitAccess {
             .transpose()?;
         if let Some(cache) = &cache {
             set("TF_PLUGIN_CACHE_DIR", cache.folder.clone().into());
+            host.run_as.give(&cache.created)?;
         }
+        private.give_content(host.run_as)?;
         Ok(Self { env, cache })
     }
 
@@ -147,25 +157,9 @@ fn home_with_netrc(netrc: &FileInput, host: &Host, private: &PrivateFolder) -> R
     for pair in words.windows(2).filter(|pair| pair[0] == "password") {
         host.log.redactor.add(&Secret::new(pair[1]));
     }
-    let home = private.folder("home")?;
-    if let Some(real) = host.environment.get("HOME") {
-        link_all(Path::new(real), &home)
-            .map_err(|error| Error::io("cannot list", Path::new(real), &error))?;
-    }
+    let home = private.home(host.environment.get("HOME"), Some(".netrc"))?;
     private.file("home/.netrc", format!("{}\n", netrc.expose().trim()).as_bytes())?;
     Ok(home)
-}
-
-fn link_all(from: &Path, to: &Path) -> io::Result<()> {
-    if !from.is_dir() {
-        return Ok(());
-    }
-    for entry in
-        fs::read_dir(from)?.filter_map(Result::ok).filter(|entry| entry.file_name() != ".netrc")
-    {
-        symlink(entry.path(), to.join(entry.file_name()))?;
-    }
-    Ok(())
 }
 
 impl PluginCache {
@@ -211,6 +205,8 @@ fn is_seen_outside(path: &Path, environment: &ProcessEnv) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
     use crate::base::error::Exit;
 

@@ -3,13 +3,14 @@
 use std::{
     fs::{self, Permissions},
     io::Write,
-    os::unix::fs::{MetadataExt, PermissionsExt, fchown},
+    os::unix::fs::PermissionsExt,
     path::Path,
 };
 
 use crate::base::{
     checkout_path,
     error::{Error, Result},
+    owner::give_to_owner_of,
 };
 
 /// Writes `text` to `path`, readable for everyone: later steps may run as another user, and nothing
@@ -22,10 +23,7 @@ pub(super) fn write(path: &Path, text: &str) -> Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(text.as_bytes())?;
         file.as_file().set_permissions(Permissions::from_mode(0o644))?;
-        // In a container cdflow is root, and the runner's user, who owns the folder, must be able
-        // to remove the file. Without root, this fails and is not needed.
-        let owner = fs::metadata(folder)?;
-        let _ = fchown(file.as_file(), Some(owner.uid()), Some(owner.gid()));
+        give_to_owner_of(folder, file.as_file())?;
         file.persist(&target).map_err(|error| error.error)?;
         Ok(())
     };

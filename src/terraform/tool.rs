@@ -134,7 +134,7 @@ async fn ask_version(
     // The version does not depend on the CLI configuration, which might be broken.
     env.insert("TF_CLI_CONFIG_FILE".into(), "/dev/null".into());
     let life = Life::Expendable(Limit::TerraformVersion);
-    let asked = Program::new(program, Path::new("/"), &env, life);
+    let asked = Program::new(program, Path::new("/"), &env, host.run_as, life);
     let asked = asked.args(["version", "-json"]);
     let answer = asked.capture(&host.log, &host.interrupt).await?;
     host.interrupt.check("reading Terraform's version")?;

@@ -55,3 +55,4 @@ mod secrets;
 mod shell;
 mod support;
 mod sweep;
+mod unprivileged;

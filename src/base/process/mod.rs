@@ -1,5 +1,5 @@
-//! The only place that starts programs: with a cleared environment, in their own process group,
-//! with at most one interrupt, and with an end.
+//! The only place that starts programs: with a cleared environment, as a user that the caller
+//! names, in their own process group, with at most one interrupt, and with an end.
 
 mod followed;
 mod life;
@@ -32,6 +32,7 @@ use super::{
     interrupt::Interrupt,
     limits::Limit,
     log::Log,
+    run_as::RunAs,
 };
 
 /// Interval at which the output of a program is read.
@@ -45,6 +46,7 @@ pub(crate) struct Program {
     args: Vec<OsString>,
     env: BTreeMap<OsString, OsString>,
     cwd: PathBuf,
+    run_as: RunAs,
     input: Input,
     life: Life,
     more: Duration,
@@ -73,11 +75,13 @@ pub(crate) struct Captured {
 }
 
 impl Program {
-    /// Prepares a program that sees only `env`, and nothing of cdflow's own environment.
+    /// Prepares a program that sees only `env`, and nothing of cdflow's own environment. `run_as`
+    /// has no default: a program that runs code of others must not run as root.
     pub(crate) fn new(
         path: &Path,
         cwd: &Path,
         env: &BTreeMap<OsString, OsString>,
+        run_as: RunAs,
         life: Life,
     ) -> Self {
         Self {
@@ -85,6 +89,7 @@ impl Program {
             args: Vec::new(),
             env: env.clone(),
             cwd: cwd.to_owned(),
+            run_as,
             input: Input::Nothing,
             life,
             more: Duration::ZERO,
@@ -306,11 +311,21 @@ impl Program {
 
     fn command(&self, mut command: Command) -> Command {
         command.args(&self.args).env_clear().envs(&self.env).current_dir(&self.cwd);
+        if let RunAs::User { id, group } = self.run_as {
+            // For root, this also removes all other groups and all capabilities.
+            command.uid(id).gid(group);
+        }
         command
     }
 
     fn not_started(&self, error: io::Error) -> Error {
-        Error::input(format!("cannot start `{}`", self.path.display())).why(error)
+        let failed = Error::input(format!("cannot start `{}`", self.path.display())).why(error);
+        match self.run_as {
+            RunAs::Ourselves => failed,
+            RunAs::User { id, .. } => {
+                failed.hint(format!("let user {id} enter `{}`", self.cwd.display()))
+            }
+        }
     }
 
     fn too_slow(&self, limit: Limit) -> Error {

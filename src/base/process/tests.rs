@@ -6,7 +6,8 @@ use super::*;
 
 fn sh(script: &str, life: Life) -> Program {
     let env = BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]);
-    Program::new(Path::new("/bin/sh"), Path::new("/"), &env, life).args(["-c", script])
+    Program::new(Path::new("/bin/sh"), Path::new("/"), &env, RunAs::Ourselves, life)
+        .args(["-c", script])
 }
 
 fn log() -> Log {

@@ -8,6 +8,7 @@ use super::working_folder::WorkingFolder;
 use crate::{
     base::{
         error::{Error, Result},
+        run_as::RunAs,
         run_folder::PrivateFolder,
     },
     config::secrets::{SecretSource, SecretSources},
@@ -123,6 +124,12 @@ pub(crate) fn terraform_env(
     endpoint: Option<&CredentialsEndpoint>,
 ) -> Result<BTreeMap<OsString, OsString>> {
     let mut env = context.host.environment.for_terraform(&context.pass_environment);
+    if context.host.run_as != RunAs::Ourselves {
+        // Terraform's user can write in neither of ours.
+        let home = private.home(context.host.environment.get("HOME"), None)?;
+        env.insert("HOME".into(), home.into());
+        env.insert("TMPDIR".into(), private.folder("tmp")?.into());
+    }
     // Without an installation method, Terraform finds only the providers of the bundle, which
     // -plugin-dir names. Nothing is downloaded at deploy.
     let cli_config =

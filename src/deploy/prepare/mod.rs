@@ -2,6 +2,7 @@
 
 mod credentials;
 mod fetch;
+mod terraform_user;
 mod working_folder;
 
 pub(crate) use self::working_folder::WorkingFolder;
@@ -75,12 +76,14 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
         env.insert("PWD".into(), link.path().join("infra").into());
     }
     let original = context.folder.join("infra");
+    let run_as = terraform_user::give_files(host, &private, &state_home.place)?;
     let infra = Folder {
         tool: tool.clone(),
         host: host.clone(),
         infra: folder.infra.clone(),
         original,
         env,
+        run_as,
     };
     host.log.step(&format!("Initialize {} {}", tool.flavor.name(), tool.version));
     let terraform = infra.init(subject.environment(), &folder.init, &backend).await?;

@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     base::{
         error::{Error, Result},
+        owner::create_folder,
         run_folder::{PrivateFolder, write_new},
     },
     config::scheme::FrozenAccount,
@@ -83,8 +83,8 @@ pub(crate) fn prepare(
     make_folder(&root.join("providers"))?;
     if let Backend::Local { directory } = backend {
         // A state might contain secrets.
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        made.map_err(|error| Error::io("cannot create the folder", directory, &error))?;
+        create_folder(directory, 0o700)
+            .map_err(|error| Error::io("cannot create the folder", directory, &error))?;
     }
     let init = InitRequest {
         providers: "../providers",

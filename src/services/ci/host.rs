@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::run::{GitHubRun, Run};
-use crate::base::{interrupt::Interrupt, log::Log, pace::Pace, process_env::ProcessEnv};
+use crate::base::{
+    interrupt::Interrupt, log::Log, pace::Pace, process_env::ProcessEnv, run_as::RunAs,
+};
 
 #[derive(Clone)]
 pub(crate) struct Host {
@@ -13,6 +15,8 @@ pub(crate) struct Host {
     /// None outside of any CI.
     pub(crate) run: Option<Arc<Run>>,
     pub(crate) pace: Pace,
+    /// The user of programs that run code of others.
+    pub(crate) run_as: RunAs,
 }
 
 impl Host {

@@ -8,7 +8,9 @@ use std::{
 
 use super::*;
 use crate::{
-    base::{interrupt::Interrupt, log::Log, process_env::ProcessEnv, redact::Redactor},
+    base::{
+        interrupt::Interrupt, log::Log, process_env::ProcessEnv, redact::Redactor, run_as::RunAs,
+    },
     services::github::Pace,
 };
 
@@ -36,6 +38,7 @@ impl Repository {
             pace: Pace::new(interrupt.clone()),
             interrupt,
             run: None,
+            run_as: RunAs::Ourselves,
         };
         let it = Self { folder, host };
         it.git(&[&["init", "--quiet"], init].concat());

@@ -18,6 +18,7 @@ use crate::{
         error::{Error, Result},
         limits::Limit,
         process::{Captured, Life, Program},
+        run_as::RunAs,
         run_folder::PrivateFolder,
     },
     services::ci::host::Host,
@@ -52,6 +53,7 @@ pub(super) struct View<'a> {
     pub(super) origin: Option<String>,
     git: &'a Path,
     host: &'a Host,
+    run_as: RunAs,
     folder: PrivateFolder,
     env: BTreeMap<OsString, OsString>,
 }
@@ -62,9 +64,11 @@ impl<'a> View<'a> {
         let view = folder.folder("git")?;
         let failed = |error: io::Error| Error::io("can't read the checkout", &place.root, &error);
         link(place, &view).map_err(failed)?;
+        let run_as = host.run_as.with_owner_of(&place.root);
+        folder.give_content(run_as)?;
         let env = environment(host, place, &view);
         let root = place.root.clone();
-        let mut it = Self { root, origin: None, git, host, folder, env };
+        let mut it = Self { root, origin: None, git, host, run_as, folder, env };
         let settings = it.settings(&place.common.join("config")).await?;
         let taken = settings.iter().filter(|(name, value)| {
             let permitted = SETTINGS.iter().find(|(setting, _)| setting == name);
@@ -124,7 +128,8 @@ impl<'a> View<'a> {
         input: Vec<u8>,
     ) -> Result<Captured> {
         let life = Life::Expendable(Limit::Git);
-        let program = Program::new(self.git, folder, &self.env, life).args(args).input(input);
+        let program = Program::new(self.git, folder, &self.env, self.run_as, life);
+        let program = program.args(args).input(input);
         let Host { log, interrupt, .. } = self.host;
         let captured = program.capture(log, interrupt).await?;
         interrupt.check("asking git")?;

@@ -20,6 +20,7 @@ use crate::base::{
     blocking::blocking,
     error::{Error, Result},
     interrupt::Interrupt,
+    owner::{create_folder, give_to_owner_of},
 };
 
 /// Bytes that are copied between two checks for a dropped caller.
@@ -206,6 +207,7 @@ fn put(root: &Path, path: &Path, input: &WriteSource, caller: &Caller) -> Result
         .permissions(Permissions::from_mode(0o444))
         .tempfile_in(folder)
         .map_err(|error| Error::io("can't write in", folder, &error))?;
+    give_to_owner_of(folder, partial.as_file()).map_err(writing)?;
     match input {
         WriteSource::Memory(bytes) => {
             partial.write_all(bytes).map_err(writing)?;
@@ -300,7 +302,7 @@ fn make_folder(root: &Path, folder: &Path) -> Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    fs::create_dir_all(folder).map_err(|error| Error::io("can't make folder", folder, &error))?;
+    create_folder(folder, 0o777).map_err(|error| Error::io("can't make folder", folder, &error))?;
     let made = folder.ancestors().take_while(|ancestor| ancestor.starts_with(root));
     made.filter_map(Path::parent)
         .filter(|parent| !parent.as_os_str().is_empty())

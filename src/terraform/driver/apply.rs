@@ -60,7 +60,7 @@ impl Initialised {
             result: self.judge(finished.code, &applying),
             is_complete: finished.code == 0,
             in_flight: applying.in_flight(),
-            errored_state: errored.exists().then_some(errored),
+            errored_state: errored.symlink_metadata().is_ok().then_some(errored),
         })
     }
 

@@ -8,6 +8,7 @@ use crate::{
         interrupt::Interrupt,
         limits::Limit,
         process::{Captured, Life, Program},
+        run_as::RunAs,
     },
     config::names::Environment,
     services::ci::host::Host,
@@ -29,11 +30,13 @@ pub(crate) struct Folder {
     pub(crate) original: PathBuf,
     /// The complete environment of Terraform.
     pub(crate) env: BTreeMap<OsString, OsString>,
+    /// The user of Terraform, and so of its providers.
+    pub(crate) run_as: RunAs,
 }
 
 impl Folder {
     pub(super) fn program(&self, args: &[impl AsRef<std::ffi::OsStr>], life: Life) -> Program {
-        Program::new(&self.tool.program, &self.infra, &self.env, life).args(args)
+        Program::new(&self.tool.program, &self.infra, &self.env, self.run_as, life).args(args)
     }
 
     /// Runs Terraform with live output, as far as `filter` passes it. The limit is longer by the

@@ -9,6 +9,7 @@ use crate::{
         interrupt::Interrupt,
         limits::Limit,
         process::{Life, Program},
+        run_as::RunAs,
     },
     terraform::{
         output::failure::{OutputLines, TerraformStep},
@@ -17,6 +18,11 @@ use crate::{
 };
 
 impl Initialised {
+    /// The user of Terraform.
+    pub(crate) fn run_as(&self) -> RunAs {
+        self.folder.run_as
+    }
+
     pub(crate) fn has_workspaces(&self) -> bool {
         self.has_workspaces
     }
@@ -99,7 +105,7 @@ impl Initialised {
         let mut env = self.folder.env.clone();
         change(&mut env);
         // The commands are the user's, and can be an apply.
-        Program::new(program, &self.folder.infra, &env, Life::Protected)
+        Program::new(program, &self.folder.infra, &env, self.folder.run_as, Life::Protected)
     }
 
     /// Reads the state. None if the environment has no state yet.

@@ -22,7 +22,7 @@ mod runner;
 mod sandbox;
 mod scrub;
 
-pub(crate) use action::Job;
+pub(crate) use action::{Job, RUNNER};
 pub(crate) use aws::{AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, PROD, REGION, RELEASE};
 pub(crate) use event::pull_request_event;
 pub(crate) use invariants::Invariants;

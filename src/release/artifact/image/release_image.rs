@@ -13,6 +13,7 @@ use crate::{
         error::{Error, Exit, Result},
         limits::Limit,
         process::{Life, Program},
+        run_as::RunAs,
     },
     config::{
         component::Docker,
@@ -150,11 +151,14 @@ impl<'a> ReleaseImage<'a> {
         let mut env = host.environment.for_docker();
         let engine =
             || EngineAddress::find(&host.environment).map(|engine| engine.to_string().into());
-        if host.environment.get("DOCKER_HOST").is_none() {
+        // It may write into the checkout, as its owner, but not use the engine's socket.
+        let run_as = host.run_as.with_owner_of(self.target.folder);
+        if host.environment.get("DOCKER_HOST").is_none() && run_as == RunAs::Ourselves {
             env.insert("DOCKER_HOST".into(), engine()?);
         }
         let life = Life::Stoppable { limit: Limit::BuildHook, stop: Limit::Stop };
-        let program = Program::new(hook, self.target.folder, &env, life).args([self.name.tag()]);
+        let program = Program::new(hook, self.target.folder, &env, run_as, life);
+        let program = program.args([self.name.tag()]);
         let ended =
             program.relay(&host.log, &host.interrupt, &mut |line| host.log.output(line)).await?;
         host.interrupt.check("pushing the image")?;

@@ -10,6 +10,7 @@ use crate::{
         error::{Error, Exit, Result},
         limits::Limit,
         process::{Captured, Life, Program, find},
+        run_as::RunAs,
     },
     services::{ci::host::Host, registry::login::Login},
 };
@@ -69,7 +70,9 @@ async fn run(name: &str, verb: &str, input: &str, host: &Host) -> Result<Capture
             .why(format!("`{program}` is not in PATH"))
             .hint("install it, or remove it from Docker's config.json")
     })?;
-    Program::new(&path, Path::new("/"), &env, Life::Expendable(Limit::CredentialHelper))
+    let life = Life::Expendable(Limit::CredentialHelper);
+    // A helper of the machine, and not of the checkout: it reads its owner's files.
+    Program::new(&path, Path::new("/"), &env, RunAs::Ourselves, life)
         .args([verb])
         .input(input)
         .capture(&host.log, &host.interrupt)

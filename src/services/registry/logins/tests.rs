@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use super::{docker_config::CONFIG_FILE, *};
 use crate::{
-    base::{error::Exit, interrupt::Interrupt, log::Log, redact::Secret},
+    base::{error::Exit, interrupt::Interrupt, log::Log, redact::Secret, run_as::RunAs},
     services::github::Pace,
 };
 
@@ -17,6 +17,7 @@ fn host(variables: &[(&str, &str)]) -> Host {
         interrupt: Interrupt::never(),
         run: None,
         pace: Pace::new(Interrupt::never()),
+        run_as: RunAs::Ourselves,
     }
 }
 
