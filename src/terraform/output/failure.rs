@@ -1,6 +1,9 @@
 //! Failures of Terraform: its output turned into cdflow's errors and exit codes.
 
-use super::diagnostics::{Diagnostic, parse_diagnostics};
+use super::{
+    cause::{self, Reach},
+    diagnostics::{Diagnostic, parse_diagnostics},
+};
 use crate::base::error::{Error, Exit};
 
 /// The step of Terraform that failed. It decides the exit code of a failure without a special
@@ -46,6 +49,11 @@ impl TerraformStep {
 pub(crate) struct OutputLines {
     lines: Vec<String>,
 }
+
+/// The fix for a failed plan that names no line of the code.
+const UNKNOWN: &str = "see Terraform's output above: it names no line of the code, and cdflow does \
+     not know this cause; fix it in the code, the configuration, the state or the machine; \
+     nothing was applied";
 
 /// A title that only introduces the next diagnostics.
 const WRAPPER: &str = "Terraform encountered problems during initialisation";
@@ -101,12 +109,22 @@ impl OutputLines {
             if !lock.id.is_empty() || HELD.iter().any(|held| self.contains(held)) {
                 return locked(lock, environment);
             }
+            let known = |words: &str| self.contains(words);
+            if step != TerraformStep::Apply
+                && let Some(error) =
+                    cause::find(known, Reach::State, environment, &self.lock_message())
+            {
+                return error;
+            }
             // No lock is held: the state cannot be read, or the lock cannot be written.
             let exit =
                 if step == TerraformStep::Apply { Exit::ApplyFailed } else { Exit::PlanFailed };
             return Error::new(exit, format!("cannot lock the state of `{environment}`"))
                 .why(self.lock_message())
-                .hint("fix the state or the access to it; nothing was changed");
+                .hint(
+                    "fix the state or the access to it; cdflow does not know this cause; \
+                     nothing was changed",
+                );
         }
         if step == TerraformStep::Apply && self.contains("Saved plan is stale") {
             return Error::new(
@@ -117,6 +135,17 @@ impl OutputLines {
             )
             .why("another run has applied changes first; nothing was applied")
             .hint("deploy again to make a new plan");
+        }
+        let reach = match step {
+            TerraformStep::InitAtDeploy | TerraformStep::Workspace => Some(Reach::State),
+            TerraformStep::InitAtRelease | TerraformStep::Plan => Some(Reach::Anywhere),
+            // Something might have been changed or lost, which matters more than the cause.
+            TerraformStep::Apply | TerraformStep::PushState => None,
+        };
+        let why = self.first_error().unwrap_or_else(|| "see Terraform's output above".to_owned());
+        let known = |words: &str| self.contains(words);
+        if let Some(error) = reach.and_then(|reach| cause::find(known, reach, environment, &why)) {
+            return error;
         }
         let (exit, what) = match step {
             TerraformStep::InitAtRelease => (Exit::BuildFailed, "terraform init failed"),
@@ -133,8 +162,10 @@ impl OutputLines {
             TerraformStep::Apply => (Exit::ApplyFailed, "terraform apply failed"),
             TerraformStep::PushState => (Exit::StateNotSaved, "terraform state push failed"),
         };
-        let error = Error::new(exit, what)
-            .why(self.first_error().unwrap_or_else(|| "see Terraform's output above".to_owned()));
+        let error = Error::new(exit, what).why(why);
+        if step == TerraformStep::Plan && self.diagnostics().is_empty() {
+            return error.hint(UNKNOWN);
+        }
         match step.hint() {
             Some(hint) => error.hint(hint),
             None => error,
@@ -289,6 +320,67 @@ mod tests {
             OutputLines::from_text(&held).error(TerraformStep::Plan, "live").exit(),
             Exit::Locked
         );
+    }
+
+    #[test]
+    fn faults_of_the_machine_and_the_state_are_not_those_of_the_code() {
+        let lock = "Error: Error acquiring the state lock\n\nError message: operation error S3: \
+                    PutObject, https response error StatusCode: 403, api error ";
+        for (words, step, exit, says) in [
+            (
+                "Error: Failed to load plugin schemas\n\nfailed to instantiate provider \"x\": \
+                 fork/exec /tmp/a/terraform-provider-x:\npermission denied",
+                TerraformStep::Plan,
+                Exit::Input,
+                "set TMPDIR",
+            ),
+            (
+                "Error: Error loading state:\n    state data in S3 does not have the expected \
+                 content.",
+                TerraformStep::InitAtDeploy,
+                Exit::Integrity,
+                "lock table",
+            ),
+            (
+                "Error: Error refreshing state: The checksum calculated for the state stored in \
+                 S3 does not match\nthe checksum stored in DynamoDB.",
+                TerraformStep::Plan,
+                Exit::Integrity,
+                "`…-md5`",
+            ),
+            (&format!("{lock}AccessDenied: no"), TerraformStep::Plan, Exit::Credentials, "role"),
+            (
+                &format!("{lock}x: User: y is not authorized\nto perform: dynamodb:PutItem"),
+                TerraformStep::Plan,
+                Exit::Credentials,
+                "lock is denied (`live`)",
+            ),
+            (
+                "Error: write /tmp/x: no space left on device",
+                TerraformStep::InitAtRelease,
+                Exit::Input,
+                "free some space",
+            ),
+            // Of a resource: the code's own business.
+            (
+                "Error: reading SSM Parameter: AccessDenied: no\n\n  on main.tf line 3, in data \
+                 \"x\" \"y\":\n   3: data \"x\" \"y\" {\n",
+                TerraformStep::Plan,
+                Exit::PlanFailed,
+                "AccessDenied",
+            ),
+            ("Error: Something new", TerraformStep::Plan, Exit::PlanFailed, "not know this cause"),
+            (
+                "Error: no space left on device",
+                TerraformStep::Apply,
+                Exit::ApplyFailed,
+                "deploy again",
+            ),
+        ] {
+            let error = OutputLines::from_text(words).error(step, "live");
+            assert_eq!(error.exit(), exit, "{words}");
+            assert!(error.to_string().contains(says), "{error}");
+        }
     }
 
     #[test]

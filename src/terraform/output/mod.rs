@@ -1,5 +1,6 @@
 //! What Terraform prints: plans, events, diagnostics, failures.
 
+pub(crate) mod cause;
 pub(crate) mod changes;
 pub(crate) mod diagnostics;
 pub(crate) mod events;
