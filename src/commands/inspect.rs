@@ -3,17 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::{
-    base::{
-        digest::Sha256,
-        error::{Error, Result},
-        printable,
-        units::bytes_text,
-    },
+    base::{error::Result, printable, units::bytes_text},
     cli::args::InspectInputs,
     context::Context,
     release::{
         bundle::BundleManifest,
-        facts::{self, ReleaseFacts},
+        facts::ReleaseFacts,
         published::{self, Published},
     },
 };
@@ -24,14 +19,9 @@ pub(crate) async fn run(context: &Context, inputs: &InspectInputs) -> Result<()>
     let Some(published) = Published::open(&context.store, &release).await? else {
         return Err(published::missing(&context.store, &release).await);
     };
-    let manifest = published.manifest().await?;
-    let facts = published
-        .read(facts::FILE)
-        .await?
-        .ok_or_else(|| Error::integrity("the bundle has no release.json"))?;
-    let facts = ReleaseFacts::parse(&facts)?;
+    let facts = published.facts().await?;
     let place = context.store.describe(&release.key());
-    let document = document(&place, &published, manifest.as_ref(), &facts);
+    let document = document(&place, &published, &facts);
     match inputs.json {
         true => context.host.log.json(&document),
         // Others could have written the bundle.
@@ -43,12 +33,8 @@ pub(crate) async fn run(context: &Context, inputs: &InspectInputs) -> Result<()>
 }
 
 /// Returns the release as JSON, the format of `inspect --json`.
-fn document(
-    place: &str,
-    published: &Published<'_>,
-    manifest: Option<&(Sha256, BundleManifest)>,
-    facts: &ReleaseFacts,
-) -> Value {
+fn document(place: &str, published: &Published<'_>, facts: &ReleaseFacts) -> Value {
+    let manifest = published.manifest.as_ref();
     let files = published.index.files().iter().map(|file| {
         let recorded = manifest.and_then(|(_, manifest)| manifest.files.get(&file.name));
         json!({
@@ -89,6 +75,9 @@ fn table(document: &Value) -> Vec<String> {
     for key in ["published", "bundle_digest", "source_digest"] {
         let value = &document[key];
         line(&key.replace('_', " "), if value.is_null() { "-".to_owned() } else { text(value) });
+    }
+    if document["bundle_digest"].is_null() {
+        line("content", "not verified: the bundle has no manifest.json".to_owned());
     }
     if let (Some(name), Some(version)) =
         (document["terraform"]["name"].as_str(), document["terraform"]["version"].as_str())

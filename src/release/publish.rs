@@ -32,7 +32,7 @@ impl Publication<'_> {
         let Some(published) = Published::open(self.store, self.release).await? else {
             return Ok(false);
         };
-        let source = published.manifest().await?.map(|(_, manifest)| manifest.source_digest);
+        let source = published.manifest.as_ref().map(|(_, manifest)| manifest.source_digest);
         if source == Some(self.sources.digest) {
             self.host.log.done(&format!(
                 "Already released: {} was made from the same sources",
@@ -44,7 +44,7 @@ impl Publication<'_> {
         let mut ours: Vec<(String, Sha256)> =
             files.map(|(name, file)| (name.clone(), file.sha256)).collect();
         ours.push((ACCOUNT_SCHEME.to_owned(), Sha256::of(self.scheme.raw.as_bytes())));
-        Err(published::conflict(&published, self.release, &ours, self.sources.digest).await)
+        Err(published::conflict(&published, self.release, &ours, self.sources.digest))
     }
 
     pub(crate) async fn publish(&self, bundle: &Bundle) -> Result<()> {

@@ -1,6 +1,9 @@
 //! A release in the store, read without downloading the whole bundle.
 
-use super::bundle::{BundleIndex, BundleManifest, IndexLookup};
+use super::{
+    bundle::{BundleIndex, BundleManifest, IndexLookup, check_entries},
+    facts::{self, ReleaseFacts},
+};
 use crate::{
     base::{
         digest::Sha256,
@@ -56,28 +59,30 @@ pub(crate) fn promised_digest(found: &ObjectInfo) -> Result<Option<Sha256>> {
     })
 }
 
-/// A published bundle whose index has been read.
+/// A published bundle whose index has been read and compared with its manifest.
 pub(crate) struct Published<'a> {
     store: &'a ReleaseStore,
     key: String,
     pub(crate) found: ObjectInfo,
     pub(crate) index: BundleIndex,
+    /// The bundle digest and the manifest. None for a bundle of the reference program, whose names
+    /// and sizes nothing confirms.
+    pub(crate) manifest: Option<(Sha256, BundleManifest)>,
     tail: Vec<u8>,
 }
 
 impl<'a> Published<'a> {
-    /// Returns None if the release does not exist.
+    /// Returns None if the release does not exist. Fails with `Exit::Integrity` if its digest
+    /// differs from the one in the metadata, or its entries differ from the manifest.
     pub(crate) async fn open(store: &'a ReleaseStore, release: &Release) -> Result<Option<Self>> {
         let key = release.key();
         let Some(found) = store.head(&key).await? else { return Ok(None) };
         let mut from = found.size.saturating_sub(TAIL);
-        loop {
+        let (index, tail) = loop {
             let tail = store.get_range(&key, from, found.size - from).await?;
             let located = BundleIndex::locate(&tail, found.size);
             match located.map_err(|error| error.hint(format!("it is {}", store.describe(&key))))? {
-                IndexLookup::Found(index) => {
-                    return Ok(Some(Self { store, key, found, index, tail }));
-                }
+                IndexLookup::Found(index) => break (index, tail),
                 IndexLookup::NeedMore { from_offset } if from_offset < from => from = from_offset,
                 IndexLookup::NeedMore { .. } => {
                     return Err(Error::integrity(format!(
@@ -86,31 +91,41 @@ impl<'a> Published<'a> {
                     )));
                 }
             }
-        }
+        };
+        let mut published = Self { store, key, found, index, manifest: None, tail };
+        published.manifest = published.checked_manifest().await?;
+        Ok(Some(published))
     }
 
-    /// Returns the bundle digest and the manifest. None for a bundle of the reference program.
-    /// Fails with `Exit::Integrity` if the digest differs from the one in the metadata.
-    pub(crate) async fn manifest(&self) -> Result<Option<(Sha256, BundleManifest)>> {
+    async fn checked_manifest(&self) -> Result<Option<(Sha256, BundleManifest)>> {
         if !self.index.is_native() {
             return Ok(None);
         }
-        match self.read("manifest.json").await? {
-            Some(bytes) => {
-                let digest = Sha256::of(&bytes);
-                match promised_digest(&self.found)?.filter(|promised| *promised != digest) {
-                    Some(promised) => Err(Error::integrity(format!(
-                        "integrity check of {} failed",
-                        self.store.describe(&self.key)
-                    ))
-                    .why(format!(
-                        "its bundle digest is {digest}, but its metadata has {promised}"
-                    ))),
-                    None => Ok(Some((digest, BundleManifest::parse(&bytes)?))),
-                }
-            }
-            None => Ok(None),
+        let Some(bytes) = self.read("manifest.json").await? else { return Ok(None) };
+        let digest = Sha256::of(&bytes);
+        if let Some(promised) = promised_digest(&self.found)?.filter(|it| *it != digest) {
+            return Err(self
+                .damaged()
+                .why(format!("its bundle digest is {digest}, but its metadata has {promised}")));
         }
+        let manifest = BundleManifest::parse(&bytes)?;
+        check_entries(&self.index, &manifest).map_err(|why| self.damaged().why(why))?;
+        Ok(Some((digest, manifest)))
+    }
+
+    /// Returns `release.json`. Fails with `Exit::Integrity` if the manifest has another digest.
+    pub(crate) async fn facts(&self) -> Result<ReleaseFacts> {
+        let bytes = self.read(facts::FILE).await?;
+        let bytes = bytes.ok_or_else(|| self.damaged().why("it has no release.json"))?;
+        let recorded = self.manifest.as_ref().and_then(|(_, it)| it.files.get(facts::FILE));
+        match recorded.is_some_and(|recorded| recorded.sha256 != Sha256::of(&bytes)) {
+            true => Err(self.damaged().why("its release.json differs from the manifest")),
+            false => ReleaseFacts::parse(&bytes),
+        }
+    }
+
+    fn damaged(&self) -> Error {
+        Error::integrity(format!("integrity check of {} failed", self.store.describe(&self.key)))
     }
 
     /// Returns lines such as `registry.terraform.io/hashicorp/aws 5.100.0 linux_amd64`, taken from
@@ -129,8 +144,9 @@ impl<'a> Published<'a> {
         found
     }
 
-    /// Returns the content of a small file of the bundle; None if the bundle does not have it.
-    pub(crate) async fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+    /// Returns the content of a small file, of which only the CRC was checked. None if the bundle
+    /// does not have it.
+    async fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let Some(entry) = self.index.entry(name) else { return Ok(None) };
         let tail_start = self.found.size - self.tail.len() as u64;
         let in_tail = entry.start.checked_sub(tail_start).and_then(|at| {
@@ -186,7 +202,7 @@ fn suggestions(wanted: &Version, versions: &[Version]) -> Vec<String> {
 
 /// Returns the error for a version that was published from other sources. `ours` has the names and
 /// digests of the files to publish.
-pub(crate) async fn conflict(
+pub(crate) fn conflict(
     published: &Published<'_>,
     release: &Release,
     ours: &[(String, Sha256)],
@@ -204,12 +220,8 @@ pub(crate) async fn conflict(
         "version {} of `{}` is already published from other sources",
         release.version, release.identity.component
     ));
-    let manifest = match published.manifest().await {
-        Ok(Some((_, manifest))) => manifest,
-        Ok(None) => {
-            return error.why("another program made it").hint("release under a new version");
-        }
-        Err(unreadable) => return error.why(unreadable).hint("release under a new version"),
+    let Some((_, manifest)) = &published.manifest else {
+        return error.why("another program made it").hint("release under a new version");
     };
     let theirs = |name: &str| manifest.files.get(name).map(|file| file.sha256);
     let mut differing: Vec<&str> = ours
@@ -237,4 +249,108 @@ pub(crate) async fn conflict(
             manifest.source_digest
         ))
         .hint("release under a new version")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::identity::{Identity, Layout},
+        release::bundle::{self, BundleHeader, EntrySource, StagedFile, TerraformIdentity},
+        services::store::DirectoryStore,
+    };
+
+    fn bundle(release_json: &str) -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        let sha256 = Sha256::of(b"x");
+        let staged = |name: &str, text: &str| StagedFile {
+            name: name.to_owned(),
+            source: EntrySource::Bytes(text.as_bytes().to_vec()),
+            executable: false,
+        };
+        let files = vec![staged(facts::FILE, release_json), staged("infra/main.tf", "# code")];
+        let terraform =
+            TerraformIdentity { name: "terraform".into(), version: "1.11.4".into(), sha256 };
+        let header = BundleHeader { source_digest: sha256, terraform };
+        let path = folder.path().join("bundle.zip");
+        bundle::write(files, header, &path).unwrap();
+        std::fs::read(path).unwrap()
+    }
+
+    /// Returns the facts and the names, if the bundle passes every check.
+    async fn read(bytes: &[u8]) -> Result<(ReleaseFacts, Vec<String>)> {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Identity {
+            team: "platform".parse().unwrap(),
+            component: "app".parse().unwrap(),
+            layout: Layout::ByTeam,
+        };
+        let release = Release { identity, version: "1".parse().unwrap() };
+        let path = folder.path().join(release.key());
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+        let store = ReleaseStore::Directory(DirectoryStore::new(folder.path().to_owned()));
+        let published = Published::open(&store, &release).await?.unwrap();
+        let names = published.index.files().iter().map(|file| file.name.clone()).collect();
+        Ok((published.facts().await?, names))
+    }
+
+    fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        let at = bytes.windows(from.len()).rposition(|window| window == from).unwrap();
+        bytes[at..at + from.len()].copy_from_slice(to);
+        bytes
+    }
+
+    #[tokio::test]
+    async fn names_and_sizes_are_those_of_the_manifest() {
+        let good = bundle(r#"{"release": {"commit": "one"}}"#);
+        let (facts, names) = read(&good).await.unwrap();
+        assert_eq!((facts.commit(), names.len()), (Some("one"), 3));
+        // Only the directory: the headers in front of the files, which are not read, keep the name.
+        let renamed = replaced(&good, b"infra/main.tf", b"infra/evil.tf");
+        let error = read(&renamed).await.unwrap_err().to_string();
+        assert!(error.contains("the manifest does not list it"), "{error}");
+        let size = [6_u32.to_le_bytes(), 13_u32.to_le_bytes()].concat();
+        let resized = replaced(&good, &size, &[7_u32.to_le_bytes(), 13_u32.to_le_bytes()].concat());
+        let error = read(&resized).await.unwrap_err().to_string();
+        assert!(error.contains("its size or mode differs from the manifest"), "{error}");
+    }
+
+    /// No byte of the directory can change what is shown: it is the same, or the bundle is
+    /// rejected.
+    #[tokio::test]
+    async fn a_flipped_bit_shows_nothing_false() {
+        let good = bundle(r#"{"release": {"commit": "one"}}"#);
+        let expected = read(&good).await.unwrap();
+        let mut rejected = 0;
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            match read(&bad).await {
+                Ok(shown) => assert_eq!(shown, expected, "bit {} of byte {at}", at % 8),
+                Err(_) => rejected += 1,
+            }
+        }
+        assert!(rejected > good.len() / 2, "{rejected} of {}", good.len());
+    }
+
+    #[tokio::test]
+    async fn the_release_data_is_that_of_the_manifest() {
+        let (one, two) = [r#"{"release": {"commit": "one"}}"#, r#"{"release": {"commit": "two"}}"#]
+            .map(|text| (text, bundle(text)))
+            .into();
+        let manifest = |bytes: &[u8]| {
+            let header = b"manifest.json";
+            bytes.windows(header.len()).position(|window| window == header).unwrap() - 30
+        };
+        let at = manifest(&one.1);
+        assert_eq!(at, manifest(&two.1), "the test needs equal lengths");
+        // The file of one bundle with the manifest of the other, and a directory that fits.
+        let mixed = [&one.1[..at], &two.1[at..]].concat();
+        let crc = |text: &str| crc32fast::hash(text.as_bytes()).to_le_bytes();
+        let mixed = replaced(&mixed, &crc(two.0), &crc(one.0));
+        let error = read(&mixed).await.unwrap_err().to_string();
+        assert!(error.contains("its release.json differs from the manifest"), "{error}");
+    }
 }

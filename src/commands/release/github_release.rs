@@ -10,7 +10,6 @@ use crate::{
     context::Context,
     release::{
         bundle::BundleManifest,
-        facts::{self, ReleaseFacts},
         published::{self, Published},
     },
     services::github::{self, Api, GitHubError, NewRelease, Section},
@@ -50,16 +49,16 @@ async fn create_or_complete(context: &Context, release: &Release, tag: &str) -> 
     let Some(published) = Published::open(&context.store, release).await? else {
         return Err(published::missing(&context.store, release).await);
     };
-    let manifest = published.manifest().await?;
+    let manifest = published.manifest.as_ref();
     let (digest, manifest) =
         manifest.ok_or_else(|| Error::integrity("the bundle has no manifest.json"))?;
-    let section = section(context, release, &published, digest, &manifest).await?;
+    let section = section(context, release, &published, *digest, manifest).await?;
     let api =
         Api::of(&context.host, context.github_token.as_ref()).map_err(GitHubError::into_error)?;
     let on_github =
         with_section(&api, release, tag, &section).await.map_err(GitHubError::into_error)?;
     let name = format!("{}-{}.manifest.json", release.identity.component, release.version);
-    put_asset(&api, &on_github, &name, manifest.to_bytes()?, digest)
+    put_asset(&api, &on_github, &name, manifest.to_bytes()?, *digest)
         .await
         .map_err(GitHubError::into_error)?;
     Ok(on_github.html_url)
@@ -72,7 +71,7 @@ async fn section<'r>(
     digest: Sha256,
     manifest: &BundleManifest,
 ) -> Result<Section<'r>> {
-    let facts = ReleaseFacts::parse(&published.read(facts::FILE).await?.unwrap_or_default())?;
+    let facts = published.facts().await?;
     let artifact =
         ARTIFACT.iter().filter_map(|(key, name)| Some((*name, facts.text(key)?.to_owned())));
     let mut rows = vec![("version", release.version.to_string())];

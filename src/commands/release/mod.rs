@@ -16,7 +16,6 @@ use crate::{
     release::{
         artifact::{image::ReleaseImage, lambda, lambda_upload},
         assemble::assemble,
-        facts,
         facts::ReleaseFacts,
         init::init,
         init_access::InitAccess,
@@ -147,8 +146,8 @@ fn check_signal(context: &Context, release: &Release) -> Result<()> {
 /// Gives a job that runs again the outputs of the first run. Failing to read them fails nothing.
 async fn report_published(context: &Context, release: &Release, report: &mut Report) -> Option<()> {
     let published = Published::open(&context.store, release).await.ok()??;
-    report.release_digest = published.manifest().await.ok()?.map(|(digest, _)| digest.to_string());
-    let facts = ReleaseFacts::parse(&published.read(facts::FILE).await.ok()??).ok()?;
+    report.release_digest = published.manifest.as_ref().map(|(digest, _)| digest.to_string());
+    let facts = published.facts().await.ok()?;
     report.image_id = facts.image_id().map(str::to_owned);
     report.lambda_key = facts.lambda_key().map(str::to_owned);
     Some(())

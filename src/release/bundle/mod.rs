@@ -24,7 +24,7 @@ pub(crate) use self::{
     index::{BundleIndex, IndexLookup},
     layout::check_name,
     manifest::{BundleManifest, TerraformIdentity},
-    reader::{Unpacked, unpack},
+    reader::{Unpacked, check_entries, unpack},
     staged_file::{EntrySource, StagedFile},
     writer::{Bundle, BundleHeader, write},
 };

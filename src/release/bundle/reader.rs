@@ -75,7 +75,7 @@ fn promise(
 }
 
 /// Checks that the entries are exactly those of the manifest, followed by the manifest.
-fn check_entries(index: &BundleIndex, manifest: &BundleManifest) -> Result<()> {
+pub(crate) fn check_entries(index: &BundleIndex, manifest: &BundleManifest) -> Result<()> {
     let Some((last, files)) = index.files().split_last().filter(|(last, _)| last.name == MANIFEST)
     else {
         return Err(reject(MANIFEST, "it is not the last entry"));
