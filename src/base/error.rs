@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::printable;
+
 /// Why a run ended, as the process exit code says it. The numbers are part of the public contract
 /// (docs/exit-codes.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +60,8 @@ impl Exit {
     }
 }
 
-/// An error that a person can act on without reading the code.
+/// An error that a person can act on without reading the code. Its text is printable, whatever it
+/// quotes.
 #[derive(Debug)]
 pub(crate) struct Error {
     exit: Exit,
@@ -82,7 +85,8 @@ pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// `what` is a lowercase fragment with the object in backticks: "cannot read bundle `…`".
     pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), why: None, hints: Vec::new(), place: None }
+        let what = printable::lines(&what.into());
+        Self { exit, what, why: None, hints: Vec::new(), place: None }
     }
 
     /// Bad input or configuration, nothing touched (2).
@@ -126,7 +130,7 @@ impl Error {
 
     /// The cause, as the layer below put it.
     pub(crate) fn why(mut self, why: impl fmt::Display) -> Self {
-        self.why = Some(why.to_string());
+        self.why = Some(printable::lines(&why.to_string()));
         self
     }
 
@@ -137,7 +141,7 @@ impl Error {
 
     /// Adds a fix, which starts with a verb. Can be called more than once.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+        self.hints.push(printable::lines(&hint.into()));
         self
     }
 
@@ -206,4 +210,18 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         next = source.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parsers quote what they read, so the error itself keeps its text from controlling a
+    /// terminal.
+    #[test]
+    fn quoted_input_controls_no_terminal() {
+        let error = Error::input("bad `\u{1b}[2J`").why("`\u{202e}`\r\nx").hint("use `\u{9b}1m`");
+        let text = "bad `\u{fffd}[2J`: `\u{fffd}`\nx\n  -> use `\u{fffd}1m`";
+        assert_eq!(error.to_string(), text);
+    }
 }

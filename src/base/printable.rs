@@ -8,6 +8,13 @@ pub(crate) fn line(text: &str) -> String {
     text.chars().map(|c| if is_plain(c) { c } else { '\u{fffd}' }).collect()
 }
 
+/// Does the same for a text of several lines, which may be indented by tabs.
+pub(crate) fn lines(text: &str) -> String {
+    let plain = |c| if c == '\t' || is_plain(c) { c } else { '\u{fffd}' };
+    let lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    lines.map(|line| line.chars().map(plain).collect::<String>()).collect::<Vec<_>>().join("\n")
+}
+
 /// Does the same for every string of a document, except for the ends of lines.
 pub(crate) fn document(value: &mut Value) {
     match value {
@@ -45,5 +52,10 @@ mod tests {
         document(&mut value);
         let printed = serde_json::json!({ "a": ["x\u{fffd}\ny", 1], "b": { "c": "\u{fffd}" } });
         assert_eq!(value, printed);
+    }
+
+    #[test]
+    fn lines_of_a_text_stay() {
+        assert_eq!(lines("a\r\n\tb\rc\n\u{1b}[31md"), "a\n\tb\u{fffd}c\n\u{fffd}[31md");
     }
 }

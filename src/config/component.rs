@@ -357,6 +357,14 @@ mod tests {
     const SMALL: &str = "account-scheme-url: s3://acme/scheme.json\nteam: platform\ntype: lambda\n";
 
     #[test]
+    fn a_message_quotes_no_control_characters() {
+        for line in ["\"\\e[2J\": 1", "deploy: {\"\\e[2J\": 1}", "multi-region: \"\\e[2J\""] {
+            let message = message(&format!("{SMALL}{line}\n"));
+            assert!(!message.contains('\u{1b}'), "{message:?}");
+        }
+    }
+
+    #[test]
     fn the_smallest() {
         let manifest = parse(SMALL).unwrap();
         assert_eq!(manifest.account_scheme_url.to_string(), "s3://acme/scheme.json");

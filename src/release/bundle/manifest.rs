@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn rejected() {
-        let cases: [(&str, &str, &str); 9] = [
+        let cases: [(&str, &str, &str); 10] = [
             ("\"format\": 1", "\"format\": 0", "unknown bundle format 0"),
             ("run.sh", "../run.sh", "`..`"),
             ("run.sh", "manifest.json", "manifest.json` is rejected: the name appears twice"),
@@ -218,6 +218,7 @@ mod tests {
             ("run.sh", "Infra/.terraform.lock.hcl", "only in case"),
             ("\"0755\"", "\"0777\"", "neither 0644 nor 0755"),
             ("\"format\"", "\"odd\": 1, \"format\"", "odd"),
+            ("\"format\"", "\"\\u001b[2J\": 1, \"format\"", "`\u{fffd}[2J`"),
             ("  \"format\"", " \"format\"", "its spelling differs"),
             ("\"name\": \"terraform\"", "\"name\": \"pulumi\"", "pulumi"),
         ];
