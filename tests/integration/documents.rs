@@ -374,6 +374,7 @@ fn the_code_and_tests_of_every_promise_exist() {
         let quoted: Vec<&str> = line.split('`').skip(1).step_by(2).collect();
         let (files, tests): (Vec<_>, Vec<_>) = quoted.into_iter().partition(|it| it.contains('/'));
         let text: String = files.iter().map(|file| read(file)).collect();
+        assert!(!tests.is_empty(), "docs/guarantees.md: a promise without a test: {line}");
         for test in tests {
             assert!(
                 text.contains(&format!("fn {test}(")),
@@ -506,8 +507,8 @@ fn documents() -> Vec<String> {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let pages = pages.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
-    let others =
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(str::to_owned);
+    let others = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
+        .map(str::to_owned);
     let examples = fs::read_dir(in_repository("examples")).unwrap().map(|entry| {
         format!("examples/{}/README.md", entry.unwrap().file_name().into_string().unwrap())
     });
