@@ -1,7 +1,7 @@
 # The tasks of this repository; `make` lists them. Start with `make demo` (the main job) and `make test` (the tests).
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help build test soak races sweep lint demo bench image clean
+.PHONY: help build test soak races sweep fuzz lint demo bench image clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,9 +21,12 @@ races: ## every pair of commands at once, 20 times, with random delays at the st
 sweep: ## cancel release, deploy and destroy at every request, with each kind of state lock (half an hour)
 	@CDFLOW_TEST_SWEEP=1 tests/run --test integration -- --nocapture sweep::
 
-lint: ## check formatting, clippy, action.yml and the workflows; warnings are errors
+fuzz: ## give hostile input to each parser for a minute; needs Rust's nightly (FUZZ_SECONDS=N, ARGS="target …")
+	@fuzz/run $(ARGS)
+
+lint: ## check formatting, clippy, dependencies, action.yml and the workflows; warnings are errors
 	cargo fmt --check
-	cargo clippy --all-targets --locked -- -D warnings
+	cargo clippy --all-targets --locked -- -D warnings --cfg fuzzing
 	@tests/lint
 
 demo: ## release, deploy, change, deploy and destroy a component on this machine (no AWS, no network)

@@ -9,6 +9,8 @@ mod commands;
 mod config;
 mod context;
 mod deploy;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod release;
 mod report;
 mod services;

@@ -3,7 +3,7 @@
 //! Everything that a view shows is redacted.
 
 mod body;
-mod comment;
+pub(crate) mod comment;
 mod destinations;
 mod file;
 mod losses;
@@ -11,7 +11,7 @@ mod markdown;
 mod outcome;
 mod outputs;
 mod past_run;
-mod plan;
+pub(crate) mod plan;
 mod publish;
 #[cfg(test)]
 pub(crate) mod samples;

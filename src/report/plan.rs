@@ -69,7 +69,12 @@ impl PlanReport {
         Self::of(&plan.changes, &plan.text, plan.has_changes, redactor)
     }
 
-    fn of(changes: &Changes, text: &PlanText, has_changes: bool, redactor: &Redactor) -> Self {
+    pub(crate) fn of(
+        changes: &Changes,
+        text: &PlanText,
+        has_changes: bool,
+        redactor: &Redactor,
+    ) -> Self {
         let masked = |text: &str| redactor.apply(text).into_owned();
         let mut sections = text.sections();
         let outputs = sections.iter().position(|section| section.title == "Changes to Outputs");

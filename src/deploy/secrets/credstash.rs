@@ -22,19 +22,19 @@ use crate::{
 const CONCURRENCY: usize = 8;
 
 /// The attributes of an item in the table.
-type TableRow = HashMap<String, AttributeValue>;
+pub(crate) type TableRow = HashMap<String, AttributeValue>;
 
 /// One version of a secret, still encrypted.
 #[derive(Debug)]
-struct SealedSecret {
+pub(crate) struct SealedSecret {
     /// The full name, such as `deploy.live.checkout.password`.
     name: String,
     version: String,
     /// The data key, encrypted by KMS.
     key: Vec<u8>,
-    ciphertext: Vec<u8>,
-    mac: Vec<u8>,
-    digest: HmacDigest,
+    pub(crate) ciphertext: Vec<u8>,
+    pub(crate) mac: Vec<u8>,
+    pub(crate) digest: HmacDigest,
 }
 
 pub(crate) async fn read(request: &SecretsRequest<'_>, may_be_missing: bool) -> Result<Secrets> {
@@ -110,7 +110,7 @@ async fn rows(
 
 /// Returns the newest version of each secret, by its name without the prefix. A name with another
 /// dot belongs to a component whose name begins with this one's.
-fn newest(
+pub(crate) fn newest(
     rows: Vec<TableRow>,
     prefix: &str,
     table: &str,

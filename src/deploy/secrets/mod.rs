@@ -16,8 +16,8 @@ use crate::{
     config::secrets::SecretSource,
 };
 
-mod cipher;
-mod credstash;
+pub(crate) mod cipher;
+pub(crate) mod credstash;
 mod parameters;
 mod request;
 mod secrets_manager;

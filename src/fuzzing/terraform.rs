@@ -1,0 +1,62 @@
+//! Terraform's code and its output.
+
+use std::{fs, path::Path};
+
+use super::{check_error, text};
+use crate::terraform::{
+    code::{declarations::Declarations, lockfile, modules},
+    output::{
+        events::ApplyProgress,
+        failure::{OutputLines, TerraformStep},
+    },
+};
+
+/// The text as code, override, values, JSON, lock file and module index. Places are lines of it.
+pub fn hcl(bytes: &[u8]) {
+    let text = text(bytes);
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["main.tf", "x_override.tf", "main.tf.json", "terraform.tfvars", lockfile::FILE] {
+        fs::write(folder.path().join(name), text.as_bytes()).expect("a file");
+    }
+    let lines = text.matches('\n').count() + 1;
+    match Declarations::read(folder.path(), "infra") {
+        Ok(found) => {
+            let places = found.variables.iter().map(|it| &it.place);
+            for place in places.chain(found.modules.iter().map(|it| &it.place)) {
+                let line = place.rsplit_once(':').map_or(Ok(1), |(_, line)| line.parse());
+                assert!(line.is_ok_and(|line| (1..=lines).contains(&line)), "{place}");
+            }
+            if let Err(error) = found.check_overrides() {
+                check_error(&error);
+            }
+        }
+        Err(error) => check_error(&error),
+    }
+    if let Ok(locked) = lockfile::read(&folder.path().join(lockfile::FILE)) {
+        lockfile::check_kept(&locked, &locked).expect("the same file");
+    }
+    for index in [
+        modules::index_for_bundle(&text, Path::new("components/app")),
+        modules::index_from_reference(&text),
+    ] {
+        match index {
+            Ok(index) => drop(serde_json::from_slice::<serde_json::Value>(&index).expect("JSON")),
+            Err(error) => check_error(&error),
+        }
+    }
+}
+
+/// Each line as an event of an apply, and all of them as what a failed command printed.
+pub fn terraform_output(bytes: &[u8]) {
+    let text = text(bytes);
+    let mut progress = ApplyProgress::new(true);
+    for line in text.lines() {
+        let _ = progress.line(line);
+    }
+    let _ = (progress.diagnostics(), progress.in_flight());
+    let lines = OutputLines::from_text(&text);
+    let _ = lines.diagnostics();
+    for step in [TerraformStep::InitAtDeploy, TerraformStep::Plan, TerraformStep::Apply] {
+        check_error(&lines.error(step, "live"));
+    }
+}
