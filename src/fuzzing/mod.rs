@@ -38,6 +38,6 @@ fn halves(text: &str) -> (&str, &str) {
 /// cannot control a terminal.
 fn check_error(error: &Error) {
     assert_ne!(error.exit(), Exit::Internal, "{error}");
-    let control = error.to_string().chars().find(|c| c.is_control() && *c != '\n');
+    let control = error.to_string().chars().find(|c| c.is_control() && !"\n\t".contains(*c));
     assert_eq!(control, None, "{:?}", error.to_string());
 }

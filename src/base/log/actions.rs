@@ -12,7 +12,10 @@ use std::{
 };
 
 use super::line::write_line;
-use crate::base::{error::FilePosition, redact::Secret};
+use crate::base::{
+    error::FilePosition,
+    redact::{Redactor, Secret},
+};
 
 /// The runner's state: whether it processes commands, and what was sent.
 pub(super) struct RunnerCommands {
@@ -60,13 +63,15 @@ impl RunnerCommands {
         }
     }
 
-    /// Returns `file=…,line=…,col=…`, or None if the file is not in the checkout.
-    pub(super) fn place(&self, place: &FilePosition) -> Option<String> {
+    /// Returns `file=…,line=…,col=…`, or None if the file is not in the checkout. Masks secrets in
+    /// the path before it is escaped, because then they would be spelled differently.
+    pub(super) fn place(&self, place: &FilePosition, redactor: &Redactor) -> Option<String> {
         let path = normal(&place.file);
         let path = path.strip_prefix(self.workspace.as_ref()?).ok()?.to_str()?;
+        let path = redactor.apply(path);
         let column =
             if place.column > 0 { format!(",col={}", place.column) } else { String::new() };
-        Some(format!("file={},line={}{column}", command_property(path), place.line))
+        Some(format!("file={},line={}{column}", command_property(&path), place.line))
     }
 
     /// Annotates a position, if GitHub still shows annotations of this severity and this one is
@@ -138,5 +143,15 @@ mod tests {
         assert_eq!(command_data("a%0A\n::b"), "a%250A%0A::b");
         assert_eq!(command_property("a,b:c%\r\n"), "a%2Cb%3Ac%25%0D%0A");
         assert_eq!(normal(Path::new("/w/app/infra/../../lib/./x.tf")), Path::new("/w/lib/x.tf"));
+    }
+
+    #[test]
+    fn a_position_shows_no_secret() {
+        let redactor = Redactor::default();
+        redactor.add(&Secret::new("hunter2:hunter2"));
+        let runner = RunnerCommands::open(Some("/w".into()));
+        let file = PathBuf::from("/w/infra/hunter2:hunter2.tf");
+        let place = runner.place(&FilePosition { file, line: 3, column: 0 }, &redactor);
+        assert_eq!(place.as_deref(), Some("file=infra/***.tf,line=3"));
     }
 }

@@ -163,8 +163,10 @@ impl Log {
     /// Annotates a line of code with a message from Terraform. Does nothing outside of GitHub
     /// Actions.
     pub(crate) fn annotate(&self, is_error: bool, title: &str, text: &str, place: &FilePosition) {
-        let Some((runner, properties)) =
-            self.actions.as_ref().and_then(|runner| Some((runner, runner.place(place)?)))
+        let Some((runner, properties)) = self
+            .actions
+            .as_ref()
+            .and_then(|runner| Some((runner, runner.place(place, &self.redactor)?)))
         else {
             return;
         };
@@ -176,8 +178,8 @@ impl Log {
     fn report(&self, severity: &str, style: Style, text: &str, place: Option<&FilePosition>) {
         match &self.actions {
             Some(runner) => {
-                let properties =
-                    place.and_then(|place| runner.place(place)).map(|place| format!(" {place}"));
+                let properties = place.and_then(|place| runner.place(place, &self.redactor));
+                let properties = properties.map(|place| format!(" {place}"));
                 let properties = properties.unwrap_or_default();
                 let text = self.with_label(text);
                 runner.command(&format!(
