@@ -1,5 +1,5 @@
 //! What the fuzz targets in `fuzz/` call. Each function gives hostile bytes to a real parser and
-//! asserts what must hold for any bytes. Compiled only by `cargo fuzz` and `make lint`.
+//! asserts what must hold for any bytes. Compiled only by `cargo fuzz`.
 
 #![allow(clippy::expect_used, reason = "a fuzz target reports a defect by a panic")]
 
