@@ -21,8 +21,8 @@ pub fn bundle(bytes: &[u8]) {
     fs::write(&archive, bytes).expect("a bundle");
     fs::create_dir(&into).expect("a folder");
     let unpacked = unpack(&archive, &into, None);
-    let beside = fs::read_dir(folder.path()).expect("a folder").count();
-    assert_eq!(beside, 2, "something is outside the folder");
+    let outside = fs::read_dir(folder.path()).expect("a folder").count();
+    assert_eq!(outside, 2, "something is outside the folder");
     let mut names = BTreeSet::new();
     for entry in walkdir::WalkDir::new(&into).min_depth(1) {
         let entry = entry.expect("an entry");
