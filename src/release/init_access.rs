@@ -21,6 +21,7 @@ use crate::{
         small_file,
     },
     config::settings::{FetchInputs, FileInput},
+    release::ssh_key,
     services::ci::host::Host,
 };
 
@@ -115,17 +116,9 @@ fn ssh(inputs: &FetchInputs, host: &Host, private: &PrivateFolder) -> Result<Str
     let mut command = "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new".to_owned();
     if let Some(key) = &inputs.ssh_key {
         let key = read(key, "ssh-key")?;
-        if !key.expose().contains("PRIVATE KEY-----") {
-            return Err(Error::input("`ssh-key` is not a private key")
-                .why("it has no line `-----BEGIN … PRIVATE KEY-----`")
-                .hint(
-                    "set the input to the key itself, usually a repository secret; set the flag \
-                     to the path of its file",
-                ));
-        }
+        let text = ssh_key::canonical(key.expose())?;
         host.log.redactor.add(&key);
-        // ssh rejects a key whose line endings were changed, for example by a web form.
-        let text = format!("{}\n", key.expose().trim().replace("\r\n", "\n"));
+        host.log.redactor.add(&Secret::new(&text));
         let path = private.file("ssh-key", text.as_bytes())?;
         command += &format!(" -o IdentitiesOnly=yes -i {}", quoted(&path.display().to_string()));
     }

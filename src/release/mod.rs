@@ -10,4 +10,5 @@ pub(crate) mod init_access;
 pub(crate) mod publish;
 pub(crate) mod published;
 pub(crate) mod source;
+mod ssh_key;
 mod upload;

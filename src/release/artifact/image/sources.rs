@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Read,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
@@ -27,6 +28,9 @@ use crate::{
 
 /// cdflow runs it after the build.
 const HOOK: &str = "on-docker-build";
+/// How many bytes of it are read to find its first line. Linux reads 256.
+const FIRST_LINE: u64 = 256;
+
 /// What an image is built from.
 pub(crate) struct ImageSources {
     pub(crate) context: BuildContext,
@@ -127,11 +131,35 @@ fn hook(folder: &Path) -> Result<Option<PathBuf>> {
     let path = folder.join(HOOK);
     let Ok(found) = fs::metadata(&path) else { return Ok(None) };
     if found.is_file() && found.permissions().mode() & 0o100 != 0 {
+        check_first_line(&path)?;
         return Ok(Some(path));
     }
     Err(Error::input(format!("`{}` is not an executable file", path.display()))
         .why("cdflow runs a file of this name after it has built the image")
         .hint("make it executable (`chmod +x`), or rename it"))
+}
+
+/// Rejects a script that Linux cannot start, because its own message would be about another file.
+fn check_first_line(path: &Path) -> Result<()> {
+    let mut start = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(FIRST_LINE).read_to_end(&mut start))
+        .map_err(|error| Error::io("cannot read", path, &error))?;
+    let invalid = |why: &str| {
+        Error::input(format!("`{}` cannot be started", path.display())).why(why.to_owned())
+    };
+    let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if start.starts_with(b"\x7fELF") || (line.starts_with(b"#!") && !line.ends_with(b"\r")) {
+        return Ok(());
+    }
+    Err(match line.ends_with(b"\r") {
+        true => invalid("its lines end with CRLF, as on Windows").hint(
+            "save it with LF; `*.sh text eol=lf` and the name of this file in .gitattributes keep \
+             it that way",
+        ),
+        false => invalid("its first line does not name a program")
+            .hint("begin it with `#!/bin/sh`, without anything before it"),
+    })
 }
 
 /// Returns the image of every `FROM [--flag] image [AS name]` that is not a stage of the file.
@@ -212,6 +240,30 @@ impl ImageSources {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hook_that_linux_cannot_start_is_rejected() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(HOOK);
+        for (content, why) in [
+            (&b"#!/bin/sh\necho\n"[..], None),
+            (b"\x7fELF\x02\x01", None),
+            (b"#!/usr/bin/env python3", None),
+            (b"#!/bin/sh\r\necho\r\n", Some("CRLF")),
+            (b"echo one\r\n", Some("CRLF")),
+            (b"echo one\n", Some("does not name a program")),
+            (b"\xef\xbb\xbf#!/bin/sh\n", Some("does not name a program")),
+            (b"", Some("does not name a program")),
+        ] {
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            let checked = hook(folder.path()).map_err(|error| error.to_string());
+            match why {
+                None => assert_eq!(checked.unwrap().as_deref(), Some(path.as_path())),
+                Some(why) => assert!(checked.as_ref().is_err_and(|it| it.contains(why)), "{why}"),
+            }
+        }
+    }
 
     #[test]
     fn base_images() {
