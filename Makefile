@@ -12,7 +12,8 @@ build: ## build the release binary, target/release/cdflow
 test: ## every test; installs what it needs as root on Debian or Ubuntu (ARGS="-- name" runs some of them)
 	@tests/run $(ARGS)
 
-soak: ## reap 200 previews while one in ten answers of GitHub fails, and report time and memory
+soak: ## 20 minutes of runs while AWS and GitHub fail; reap 200 previews while one in ten answers of GitHub fails
+	@CDFLOW_TEST_SOAK=$${CDFLOW_TEST_SOAK:-1200} tests/run --test integration -- --nocapture soak::
 	@CDFLOW_TEST_PREVIEWS=$${CDFLOW_TEST_PREVIEWS:-200} tests/run --test integration -- --nocapture reap::many_are_reaped_while_github_fails
 
 races: ## every pair of commands at once, 20 times, with random delays at the store (an hour)

@@ -53,6 +53,7 @@ mod report;
 mod rig;
 mod secrets;
 mod shell;
+mod soak;
 mod support;
 mod sweep;
 mod unprivileged;

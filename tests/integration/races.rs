@@ -36,10 +36,15 @@ fn environment_of(command: &str) -> &'static str {
 }
 
 /// xorshift: the same delays for the same seed, which a failure prints.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn new(seed: u64) -> Self {
+        // Zero would stay zero.
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -97,6 +102,10 @@ impl Track {
 
     fn runner(&mut self, command: &str) -> Runner {
         self.runs += 1;
+        if command == "up" || command == "down" {
+            let head = self.project.head();
+            self.github.world().pull_request(NUMBER, &head).is_open = command == "up";
+        }
         let (project, github, run) = (&self.project, &self.github, self.runs);
         let pull_request = |arguments: &[&str]| {
             for_pull_request(project, github, NUMBER, &project.head(), run, arguments)
@@ -141,7 +150,7 @@ fn race_all(pairs: &[[&str; 2]], tries: usize) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let seed = std::env::var("CDFLOW_TEST_SEED").map_or(now, |seed| seed.parse().unwrap());
     eprintln!("seed {seed} (CDFLOW_TEST_SEED)");
-    let mut random = Random(seed | 1);
+    let mut random = Random::new(seed);
     let mut track = Track::new();
     let mut failures = Vec::new();
     for pair in pairs {

@@ -25,7 +25,7 @@ pub(crate) struct World {
     /// What `generate-notes` says.
     pub(crate) notes: String,
     pub(crate) faults: Vec<(String, usize, Fault)>,
-    pub(super) weather: Option<Weather>,
+    pub(crate) weather: Option<Weather>,
     pub(super) exchanges: Vec<Exchange>,
     /// How long a new comment is missing from the list of comments.
     pub(crate) list_lag: Duration,
@@ -34,7 +34,7 @@ pub(crate) struct World {
 
 /// Faults as they come and go, and yet the same in every run of a test: by what is asked and how
 /// often it was asked before, not by the order in which several ask at once.
-pub(super) struct Weather {
+pub(crate) struct Weather {
     pub(super) seed: u64,
     pub(super) percent: u64,
     pub(super) faults: Vec<Fault>,
