@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_was_pasted_is_mended() {
+    fn a_key_that_was_pasted_is_corrected() {
         let key = key();
         let indented = key.lines().map(|line| format!("    {line}\n")).collect::<String>();
         for pasted in [

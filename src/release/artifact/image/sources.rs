@@ -142,7 +142,7 @@ fn hook(folder: &Path) -> Result<Option<PathBuf>> {
 /// Rejects a script that Linux cannot start, because its own message would be about another file.
 fn check_first_line(path: &Path) -> Result<()> {
     let mut start = Vec::new();
-    fs::File::open(path)
+    small_file::open(path)
         .and_then(|file| file.take(FIRST_LINE).read_to_end(&mut start))
         .map_err(|error| Error::io("cannot read", path, &error))?;
     let invalid = |why: &str| {
