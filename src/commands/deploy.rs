@@ -40,7 +40,7 @@ fn order<'c>(
 ) -> Order<'c> {
     let mut order = Order::deploy(context, target, version, record, inputs.plan);
     if inputs.new_environment {
-        order.refuse_missing_state = None;
+        order.guards_missing_state = false;
         order.refuse_existing_state = Some(state::existing(order.environment()));
     }
     if inputs.allow_downgrade {

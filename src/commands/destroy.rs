@@ -8,7 +8,7 @@ use crate::{
         scheme::Matched,
     },
     context::Context,
-    deploy::{self, guards::state, ledger::Record, order::Order, target::Target},
+    deploy::{self, ledger::Record, order::Order, target::Target},
     report::{Outcome, Report},
 };
 
@@ -30,13 +30,13 @@ pub(crate) async fn run(
         return Ok(());
     }
     // A person who names the version knows the environment; otherwise the ledger must be right.
-    let must_have_state = inputs.version.is_none() && record.is_deployed();
+    let guards_missing_state = inputs.version.is_none();
     let version = version_of(&target.environment, &record, inputs.version)?;
     report.set_subject(&target.environment, Some(&version));
-    let mut order = Order::destroy(context, target, version, &record, inputs.plan);
-    if must_have_state {
-        order.refuse_missing_state = Some(state::missing_to_destroy(order.environment()));
-    }
+    let order = Order {
+        guards_missing_state,
+        ..Order::destroy(context, target, version, &record, inputs.plan)
+    };
     deploy::run(context, order, report).await.map(drop)
 }
 

@@ -102,7 +102,11 @@ fn reason(entry: &Entry) -> String {
         .as_ref()
         .and_then(|end| end.reason.as_deref())
         .and_then(|reason| reason.lines().next());
-    [failed.map(str::to_owned), allowed(&entry.start)]
+    let unknown = entry.end.as_ref().map(|end| end.unknown_changes.as_slice()).unwrap_or_default();
+    let unknown: Vec<String> =
+        unknown.iter().map(|it| format!("{} ({})", it.address, it.action)).collect();
+    let unknown = (!unknown.is_empty()).then(|| format!("unknown: {}", plan::shown(&unknown)));
+    [failed.map(str::to_owned), unknown, allowed(&entry.start)]
         .into_iter()
         .flatten()
         .collect::<Vec<_>>()

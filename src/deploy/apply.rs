@@ -2,13 +2,17 @@
 
 use super::{
     ledger::Start, order::Order, outcome, prepare::Prepared, recording, rescue_state,
-    state::after_failure, workspace,
+    state::after_failure, unknown_changes, workspace,
 };
 use crate::{
     base::error::Result,
     context::Context,
     report::Report,
-    terraform::{Applied, Plan, PlanMode, state::summary::StateSummary},
+    terraform::{
+        Applied, Plan, PlanMode,
+        output::unknown::{UnknownChange, unknown},
+        state::summary::StateSummary,
+    },
 };
 
 /// Returns the summary line. Whatever happens, the end is recorded in the ledger.
@@ -32,59 +36,52 @@ pub(crate) async fn apply(
         }
         cancelled => Applied::without_apply(cancelled),
     };
-    let is_complete = applied.is_complete;
-    report.in_flight.clone_from(&applied.in_flight);
-    let result = finish(context, order, prepared, applied).await;
-    let state = read_state(context, order, prepared, report).await;
-    if result.is_ok() && order.mode == PlanMode::Destroy {
-        workspace::leave(context, order, terraform, state.as_ref()).await;
-    }
-    let error = result.as_ref().err();
-    recording::end(context, order, entry, is_complete, error, state.as_ref()).await;
+    let Applied { result, is_complete, begun, errored_state } = applied;
+    let result = match &errored_state {
+        Some(file) => rescue_state::rescue(context, order, prepared, file, result.err()).await,
+        None => result,
+    };
+    let read = terraform.state().await;
+    // A state that Terraform could not save might be newer than the one that is read.
+    let is_current = read.is_ok() && errored_state.is_none();
+    let state = read.unwrap_or_else(|error| {
+        context.host.log.warning(&format!("failed to read the state after the apply: {error}"));
+        None
+    });
+    fill(context, order, report, state.as_ref());
+    let has = |address: &str| state.as_ref().is_some_and(|it| it.addresses.contains(address));
+    let unknown = unknown(&begun, &plan.changes, if is_current { Some(&has) } else { None });
+    report.unknown_changes = masked(context, unknown);
+    unknown_changes::show(context, &report.unknown_changes);
+    let result = result.map_err(|error| unknown_changes::explain(error, &report.unknown_changes));
+    let ended = recording::Ended {
+        is_complete,
+        error: result.as_ref().err(),
+        state: state.as_ref(),
+        unknown: &report.unknown_changes,
+    };
+    recording::end(context, order, entry, ended).await;
     if result.is_err() {
         after_failure::report_state(context, order.environment(), state.as_ref()).await;
+    } else if order.mode == PlanMode::Destroy {
+        // Only after the ledger says so: a missing state without an explanation is refused.
+        workspace::leave(context, order, terraform, state.as_ref()).await;
     }
     result?;
     outcome::show_outputs(context, order, state.as_ref());
     Ok(outcome::apply_summary(context, order, plan))
 }
 
-/// Warns about resources in flight, and saves a state that Terraform could not save.
-async fn finish(
-    context: &Context,
-    order: &Order<'_>,
-    prepared: &Prepared,
-    applied: Applied,
-) -> Result<()> {
-    let Applied { result, in_flight, errored_state, .. } = applied;
-    if !in_flight.is_empty() {
-        context.host.log.warning(&format!(
-            "these were in progress when Terraform ended, and might exist without being in the \
-             state: {}",
-            in_flight.join(", ")
-        ));
-    }
-    match errored_state {
-        Some(file) => rescue_state::rescue(context, order, prepared, &file, result.err()).await,
-        None => result,
-    }
+fn masked(context: &Context, unknown: Vec<UnknownChange>) -> Vec<UnknownChange> {
+    let redactor = &context.host.log.redactor;
+    unknown.into_iter().map(|it| it.masked(|text| redactor.apply(text).into_owned())).collect()
 }
 
-/// Reads the state back and fills the report from it; None if there is none or it cannot be read.
-async fn read_state(
-    context: &Context,
-    order: &Order<'_>,
-    prepared: &Prepared,
-    report: &mut Report,
-) -> Option<StateSummary> {
-    let read = prepared.terraform.state().await;
-    let state = read.unwrap_or_else(|error| {
-        context.host.log.warning(&format!("failed to read the state after the apply: {error}"));
-        None
-    })?;
+/// Fills the report from the state.
+fn fill(context: &Context, order: &Order<'_>, report: &mut Report, state: Option<&StateSummary>) {
+    let Some(state) = state else { return };
     report.state_serial = Some(state.serial);
     report.terraform_outputs.clone_from(&state.outputs);
     report.sensitive_outputs.clone_from(&state.sensitive_outputs);
-    report.environment_url = outcome::environment_url(context, order, &state);
-    Some(state)
+    report.environment_url = outcome::environment_url(context, order, state);
 }

@@ -16,15 +16,19 @@ pub(crate) mod rescue_state;
 pub(crate) mod secrets;
 pub(crate) mod state;
 pub(crate) mod target;
+mod unknown_changes;
 mod workspace;
 
 use std::time::Instant;
+
+use jiff::Timestamp;
 
 use self::{
     guards::{label, release},
     ledger::Start,
     order::Order,
     prepare::Prepared,
+    state::lock_holder,
     workspace::Workspace,
 };
 use crate::{
@@ -54,6 +58,18 @@ pub(crate) async fn run(
     mut order: Order<'_>,
     report: &mut Report,
 ) -> Result<Option<String>> {
+    let began = Timestamp::now();
+    match carry_out(context, &mut order, report).await {
+        Err(error) => Err(lock_holder::explain(context, &order.subject.target, began, error).await),
+        done => done,
+    }
+}
+
+async fn carry_out(
+    context: &Context,
+    order: &mut Order<'_>,
+    report: &mut Report,
+) -> Result<Option<String>> {
     let started = Instant::now();
     context.host.log.step(&order.title());
     report.release_key = Some(context.store.describe(&order.subject.release.key()));
@@ -64,20 +80,20 @@ pub(crate) async fn run(
         artifact_check::check(context, order.version(), &prepared.account, &prepared.facts).await?;
     }
     let terraform = &prepared.terraform;
-    let workspace = workspace::enter(context, &mut order, terraform).await?;
+    let workspace = workspace::enter(context, order, terraform).await?;
     if matches!(workspace, Workspace::Missing) {
         report.outcome = report::Outcome::Destroyed;
-        return recording::nothing_to_destroy(context, &order, &prepared).await.map(|()| None);
+        return recording::nothing_to_destroy(context, order, &prepared).await.map(|()| None);
     }
-    let deployment = github_deployment::queue(context, &order, &prepared).await;
-    let (planned, entry) = match decide(context, &order, &prepared, report).await {
+    let deployment = github_deployment::queue(context, order, &prepared).await;
+    let (planned, entry) = match decide(context, order, &prepared, report).await {
         Ok((planned, Decision::Apply(entry))) => (planned, entry),
         stopped => {
             if let Some(deployment) = deployment {
                 deployment.stop(context, reason_to_stop(&stopped)).await;
             }
             if matches!(workspace, Workspace::New) {
-                workspace::delete_empty(context, &order, terraform).await;
+                workspace::delete_empty(context, order, terraform).await;
             }
             let (planned, decision) = stopped?;
             return Ok(stop(context, &planned, decision, report));
@@ -87,7 +103,7 @@ pub(crate) async fn run(
         deployment.begin(context).await;
     }
     let announcing = report::announce_apply(&context.reporting, &context.host, report);
-    let applying = apply::apply(context, &order, &prepared, &planned, &entry, report);
+    let applying = apply::apply(context, order, &prepared, &planned, &entry, report);
     let applied = alongside(announcing, applying).await;
     if let Some(deployment) = deployment {
         deployment.end(context, &applied, report.environment_url.as_deref()).await;
@@ -98,7 +114,13 @@ pub(crate) async fn run(
     }
     report.outcome = outcome::of_apply(order.mode);
     context.host.log.done(&format!("{summary} in {}", duration_text(started.elapsed())));
-    Ok(None)
+    match context.host.interrupt.requested() {
+        // A cancelled run has this exit code whenever the signal arrived.
+        Some(exit) => {
+            Err(Error::new(exit, "cancelled after apply, and everything was applied and recorded"))
+        }
+        None => Ok(None),
+    }
 }
 
 /// Plans, evaluates the guards, and writes the start entry, without which nothing is applied.
@@ -110,6 +132,7 @@ async fn decide(
 ) -> Result<(Plan, Decision)> {
     let planned = plan::plan(context, order, prepared).await?;
     report.plan = Some(PlanReport::new(&planned, &context.host.log.redactor));
+    unknown_changes::warn_of_earlier(context, order, &planned.changes);
     let judged = label::judge(context, order, prepared, &planned.changes).await;
     if order.plan.plan_only {
         report.guard = match judged {

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::{
-    guards,
     ledger::{Action, Record, Start},
     preview::watch::Watch,
     target::Target,
@@ -18,7 +17,7 @@ use crate::{
         preview::PreviewOf,
     },
     context::Context,
-    terraform::PlanMode,
+    terraform::{PlanMode, output::unknown::UnknownChange},
 };
 
 /// A release in an environment: what a run works on.
@@ -41,8 +40,8 @@ pub(crate) struct Order<'c> {
     /// The addresses of `--target`; empty: the whole component.
     pub(crate) targets: Vec<String>,
     pub(crate) replace: Vec<String>,
-    /// The error if the environment has no state; None: that is allowed.
-    pub(crate) refuse_missing_state: Option<Error>,
+    /// Whether the guards of an environment without state apply.
+    pub(crate) guards_missing_state: bool,
     /// The error if the environment has a state; None: that is allowed.
     pub(crate) refuse_existing_state: Option<Error>,
     pub(crate) limits: DeployGuards,
@@ -53,6 +52,8 @@ pub(crate) struct Order<'c> {
     /// The newest run in the ledger when the release was found not to be a downgrade; None: a
     /// downgrade is allowed.
     pub(crate) newest_known_run: Option<u64>,
+    /// Changes of which no answer says whether they were made, with the number of their run.
+    pub(crate) earlier: Vec<(u64, UnknownChange)>,
     /// What is checked again between plan and apply.
     pub(crate) watch: Option<Watch>,
 }
@@ -96,7 +97,7 @@ impl<'c> Order<'c> {
         let limits =
             DeployGuards::of(&target.environment, &context.manifest.deploy.limits(), policy);
         Self {
-            refuse_missing_state: guards::state::missing(context, &target, record),
+            guards_missing_state: true,
             limits,
             allowed_before: record.allowed_before().cloned().collect(),
             newest_known_run: Some(record.newest()),
@@ -165,12 +166,13 @@ impl<'c> Order<'c> {
             plan,
             targets: Vec::new(),
             replace: Vec::new(),
-            refuse_missing_state: None,
+            guards_missing_state: false,
             refuse_existing_state: None,
             limits: DeployGuards::default(),
             allow_destroy: Vec::new(),
             allowed_before: BTreeSet::new(),
             newest_known_run: None,
+            earlier: record.unknown_changes(),
             watch: None,
         }
     }

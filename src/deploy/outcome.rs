@@ -4,7 +4,11 @@ use super::order::Order;
 use crate::{
     context::Context,
     report,
-    terraform::{Plan, PlanMode, state::summary::StateSummary},
+    terraform::{
+        Plan, PlanMode,
+        output::changes::{ChangeAction, Changes, Counts, ResourceChange},
+        state::summary::StateSummary,
+    },
 };
 
 pub(crate) fn of_apply(mode: PlanMode) -> report::Outcome {
@@ -23,14 +27,19 @@ pub(crate) fn plan_summary(plan: &Plan) -> String {
     match (plan.has_changes, plan.changes.resources.is_empty()) {
         (false, _) => "no changes".to_owned(),
         (true, true) => format!("only {} output(s) or the state", plan.changes.outputs.len()),
-        (true, false) => plan.changes.counts().to_string(),
+        (true, false) => {
+            format!(
+                "{}{}",
+                plan.changes.counts(),
+                others(&plan.changes, ["to import", "to move", "to forget"])
+            )
+        }
     }
 }
 
 pub(crate) fn apply_summary(context: &Context, order: &Order<'_>, plan: &Plan) -> String {
     let counts = plan.changes.counts();
-    let what =
-        format!("{} added, {} changed, {} destroyed", counts.add, counts.change, counts.destroy);
+    let what = applied(&plan.changes);
     let component = &context.identity.component;
     let (version, environment) = (order.version(), order.environment());
     match order.mode {
@@ -47,6 +56,27 @@ pub(crate) fn apply_summary(context: &Context, order: &Order<'_>, plan: &Plan) -
             format!("Destroyed {component} in {environment}: {} destroyed", counts.destroy)
         }
     }
+}
+
+/// Returns "1 added, 0 changed, 0 destroyed", and what else was done to the state.
+fn applied(changes: &Changes) -> String {
+    let Counts { add, change, destroy } = changes.counts();
+    let others = others(changes, ["imported", "moved", "forgotten"]);
+    format!("{add} added, {change} changed, {destroy} destroyed{others}")
+}
+
+/// Returns what only changes the state, such as ", 1 imported"; empty if there is nothing.
+fn others(changes: &Changes, verbs: [&str; 3]) -> String {
+    let number = |is_it: &dyn Fn(&ResourceChange) -> bool| {
+        changes.resources.iter().filter(|change| is_it(change)).count()
+    };
+    let counts = [
+        number(&|it| it.is_import),
+        number(&|it| it.moved_from.is_some()),
+        number(&|it| it.action == ChangeAction::Forget),
+    ];
+    let named = counts.iter().zip(verbs).filter(|(count, _)| **count > 0);
+    named.map(|(count, verb)| format!(", {count} {verb}")).collect()
 }
 
 /// Returns the value of `url-output`. Warns if the output is missing or not a URL.

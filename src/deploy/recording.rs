@@ -19,8 +19,22 @@ use crate::{
     config::names::Environment,
     context::Context,
     release::deletion,
-    terraform::{PlanMode, output::changes::Counts, state::summary::StateSummary},
+    terraform::{
+        PlanMode,
+        output::{changes::Counts, unknown::UnknownChange},
+        state::summary::StateSummary,
+    },
 };
+
+/// How a run ended.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Ended<'r> {
+    /// Terraform applied the whole plan.
+    pub(crate) is_complete: bool,
+    pub(crate) error: Option<&'r Error>,
+    pub(crate) state: Option<&'r StateSummary>,
+    pub(crate) unknown: &'r [UnknownChange],
+}
 
 /// The interval at which the ledger is read while another run might be about to record the end of
 /// its destroy.
@@ -60,7 +74,9 @@ pub(crate) async fn nothing_to_destroy(
     if has_deploy && !order.plan.plan_only && !is_destroyed(context, environment).await? {
         let ledger = &order.subject.target.ledger;
         let entry = ledger.start(start_entry(context, order, Counts::default(), prepared)).await?;
-        ledger.end(&end_entry(context, &entry, true, None, None)).await?;
+        ledger
+            .end(&end_entry(context, &entry, Ended { is_complete: true, ..Ended::default() }))
+            .await?;
     }
     context.host.log.done(&format!("Nothing to destroy: {environment} has no state"));
     Ok(())
@@ -88,22 +104,15 @@ pub(crate) async fn start(
             deletion::check_kept(&context.store, &order.subject.release, &ledger.start_key(&entry))
                 .await
     {
-        end(context, order, &entry, false, Some(&error), None).await;
+        end(context, order, &entry, Ended { error: Some(&error), ..Ended::default() }).await;
         return Err(error);
     }
     Ok(entry)
 }
 
 /// Writes the entry of the end. A failure is a warning, because the apply is over.
-pub(crate) async fn end(
-    context: &Context,
-    order: &Order<'_>,
-    start: &Start,
-    is_complete: bool,
-    error: Option<&Error>,
-    state: Option<&StateSummary>,
-) {
-    let entry = end_entry(context, start, is_complete, error, state);
+pub(crate) async fn end(context: &Context, order: &Order<'_>, start: &Start, ended: Ended<'_>) {
+    let entry = end_entry(context, start, ended);
     if let Err(error) = order.subject.target.ledger.end(&entry).await {
         context.host.log.warning(&format!(
             "failed to record the end of this run, so the ledger shows it as unfinished: {error}"
@@ -135,17 +144,14 @@ fn start_entry(context: &Context, order: &Order<'_>, plan: Counts, prepared: &Pr
         actor: actor.map(str::to_owned),
         run_url: run.and_then(|run| run.url.clone()),
         started: Timestamp::now(),
+        token: String::new(),
     }
 }
 
-/// `is_complete`: Terraform applied the whole plan.
-fn end_entry(
-    context: &Context,
-    start: &Start,
-    is_complete: bool,
-    error: Option<&Error>,
-    state: Option<&StateSummary>,
-) -> End {
+fn end_entry(context: &Context, start: &Start, ended: Ended<'_>) -> End {
+    let Ended { is_complete, error, state, unknown } = ended;
+    // A pristine state was never written: it does not prove that anything was deployed.
+    let state = state.filter(|state| !state.is_pristine());
     let outcome = match error.map(Error::exit) {
         None => Outcome::Succeeded,
         // The cancel came too late to change anything: the environment is as the release says.
@@ -160,6 +166,7 @@ fn end_entry(
         state_serial: state.map(|state| state.serial),
         state_lineage: state.map(|state| state.lineage.clone()),
         reason: error.map(|error| context.host.log.redactor.apply(&error.to_string()).into_owned()),
+        unknown_changes: unknown.to_vec(),
         finished: Timestamp::now(),
     }
 }

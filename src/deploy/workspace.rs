@@ -1,6 +1,10 @@
 //! The Terraform workspace of an environment: created before the plan, deleted after a destroy.
 
-use super::order::Order;
+use super::{
+    guards,
+    ledger::{Action, text},
+    order::Order,
+};
 use crate::{
     base::error::Result,
     context::Context,
@@ -8,7 +12,7 @@ use crate::{
 };
 
 pub(crate) enum Workspace {
-    /// It has no state, and is deleted again if nothing is applied.
+    /// This run has created it, and deletes it again if nothing is applied.
     New,
     Existing,
     /// There is none, and so nothing to destroy.
@@ -23,16 +27,21 @@ pub(crate) async fn enter(
     terraform: &Initialised,
 ) -> Result<Workspace> {
     let exists = terraform.has_workspace().await?;
-    let has_no_state = exists && has_no_state(order, terraform).await;
+    let has_no_state = exists && has_no_state(context, order, terraform).await?;
     if !exists || has_no_state {
-        if let Some(refused) = order.refuse_missing_state.take() {
-            return Err(refused);
-        }
-        if order.mode == PlanMode::Destroy {
-            return Ok(Workspace::Missing);
+        check_missing(context, order).await?;
+        match order.mode {
+            PlanMode::Destroy if !exists => return Ok(Workspace::Missing),
+            // A deploy might be about to write it: the plan waits for its lock.
+            PlanMode::Destroy => return Ok(Workspace::Existing),
+            _ => {}
         }
         context.host.log.note(&format!("{} is a new environment", order.environment()));
-        if has_no_state || create(context, terraform).await? {
+        // Another run might be about to write a state in a workspace that it has created.
+        if has_no_state {
+            return Ok(Workspace::Existing);
+        }
+        if create(context, terraform).await? {
             return Ok(Workspace::New);
         }
         context.host.log.note("another run created its workspace at the same time");
@@ -44,22 +53,50 @@ pub(crate) async fn enter(
     Ok(Workspace::Existing)
 }
 
-/// Whether a run created the workspace and died before it applied anything. Such a workspace
-/// counts as missing. Checked only if the order depends on it; the workspace is then selected.
-async fn has_no_state(order: &Order<'_>, terraform: &Initialised) -> bool {
-    if order.refuse_missing_state.is_none() && order.refuse_existing_state.is_none() {
-        return false;
+/// Evaluates the guards of a missing state. The ledger is read again: a destroy might have ended
+/// since the order was made, and a missing state then has an explanation.
+async fn check_missing(context: &Context, order: &Order<'_>) -> Result<()> {
+    let target = &order.subject.target;
+    let record = target.record(context).await?;
+    if order.guards_missing_state
+        && let Some(refused) = guards::state::missing(context, target, &record, order.mode)
+    {
+        return Err(refused);
     }
-    // Without workspaces, a destroy leaves an empty state.
-    let is_destroyed = |state: &StateSummary| {
-        !terraform.has_workspaces() && order.refuse_existing_state.is_some() && state.is_empty()
-    };
+    if let Some(start) = record.unfinished().filter(|start| start.action == Action::Deploy) {
+        context.host.log.warning(&format!(
+            "{} has not recorded its end: it is in progress, or it died and what it created might \
+             exist without being in a state",
+            text::run(start)
+        ));
+    }
+    Ok(())
+}
+
+/// Whether nothing was ever applied in the workspace. Checked only if the order depends on it; the
+/// workspace is then selected.
+async fn has_no_state(
+    context: &Context,
+    order: &Order<'_>,
+    terraform: &Initialised,
+) -> Result<bool> {
+    if !order.guards_missing_state && order.refuse_existing_state.is_none() {
+        return Ok(false);
+    }
     // A state that cannot be read is not missing; the plan reports what is wrong with it.
-    terraform.select_workspace().await.is_ok()
-        && terraform
-            .state()
-            .await
-            .is_ok_and(|state| state.is_none_or(|it| it.is_pristine() || is_destroyed(&it)))
+    if terraform.select_workspace().await.is_err() {
+        return Ok(false);
+    }
+    match terraform.state().await {
+        Ok(None) => Ok(true),
+        Ok(Some(state)) if state.is_pristine() => Ok(true),
+        // A destroy leaves an empty state, at least until it has deleted the workspace.
+        Ok(Some(state)) if order.refuse_existing_state.is_some() && state.is_empty() => {
+            Ok(!terraform.has_workspaces()
+                || order.subject.target.record(context).await?.is_destroyed())
+        }
+        _ => Ok(false),
+    }
 }
 
 /// Returns whether this run created it; false: another run did at the same time.

@@ -12,7 +12,7 @@ use super::{
     past_run::time,
     plan::PlanReport,
 };
-use crate::base::units::duration_text;
+use crate::{base::units::duration_text, terraform::output::unknown::UnknownChange};
 
 /// The hidden line before the block of changes.
 pub(super) const CHANGES: &str = "<!-- cdflow:changes -->";
@@ -20,6 +20,8 @@ pub(super) const CHANGES: &str = "<!-- cdflow:changes -->";
 pub(super) const CUT: &str = "<!-- cdflow:cut -->";
 /// In bytes. Less of a resource would not be useful.
 const MIN_PER_RESOURCE: usize = 320;
+/// How many changes without an answer are shown. The log has all.
+const SHOWN: usize = 20;
 const ERROR_LIMIT: usize = 6_000;
 const OUTPUT_LIMIT: usize = 400;
 const OUTPUTS_LIMIT: usize = 8_000;
@@ -34,7 +36,7 @@ pub(super) fn alerts(report: &Report, limit: usize) -> String {
         guard(report, &place),
         lifetime(report),
         unfinished(report),
-        in_flight(report),
+        unknown_changes(report),
         losses.unwrap_or_default(),
     ];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
@@ -136,25 +138,32 @@ fn unfinished(report: &Report) -> String {
     }
 }
 
-fn in_flight(report: &Report) -> String {
-    if report.in_flight.is_empty() {
+/// Names the changes without an answer, and shows how to import what they might have created.
+fn unknown_changes(report: &Report) -> String {
+    let unknown = &report.unknown_changes;
+    if unknown.is_empty() {
         return String::new();
     }
-    let names = report
-        .in_flight
-        .iter()
-        .take(20)
-        .map(|address| format!("\n> - {}", code(address)))
-        .collect::<String>();
-    format!(
-        "> [!WARNING]\n> {} still being changed when Terraform stopped, \
-         and might exist without being in the state:\n>{names}",
-        if report.in_flight.len() == 1 {
-            "1 resource was".to_owned()
-        } else {
-            format!("{} were", counted(report.in_flight.len(), "resource"))
-        }
-    )
+    let named: String =
+        unknown.iter().take(SHOWN).map(|it| format!("\n> - {}", code(&it.describe()))).collect();
+    let more = match unknown.len() > SHOWN {
+        true => format!("\n> - … and {} more, in the log", unknown.len() - SHOWN),
+        false => String::new(),
+    };
+    let head = match unknown.len() {
+        1 => "1 change might have been made, and the state does not show it".to_owned(),
+        many => format!("{many} changes might have been made, and the state does not show it"),
+    };
+    let alert = format!("> [!WARNING]\n> {head}:\n>{named}{more}");
+    let blocks: Vec<String> =
+        unknown.iter().filter_map(UnknownChange::import_block).take(SHOWN).collect();
+    match blocks.is_empty() {
+        true => alert,
+        false => format!(
+            "{alert}\n\nIf they exist, import what was created before the next deploy:\n\n{}",
+            fence("hcl", &blocks.join("\n\n"))
+        ),
+    }
 }
 
 /// Returns the block of changes, with a note if some are not shown.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Outcome,
-    markdown::{block, code, counted, grouped},
+    markdown::{code, counted, fence, grouped},
     plan::{PlanReport, PlannedResource},
 };
 use crate::terraform::output::changes::ChangeAction;
@@ -28,7 +28,7 @@ pub(super) fn show(plan: &PlanReport, place: &str, outcome: Outcome, limit: usiz
     let mut alert = format!("> [!{kind}]\n> {place}: {}\n>", headline(&losses, outcome));
     for loss in losses.iter().take(IN_ALERT) {
         let what = if loss.action == ChangeAction::Replace { "replaced" } else { "destroyed" };
-        let (address, verb) = (code(&loss.address), outcome.plan_verb(1));
+        let (address, verb) = (code(&loss.label()), outcome.plan_verb(1));
         alert.push_str(&format!("\n> - {address} {verb} {what}"));
     }
     if losses.len() > IN_ALERT {
@@ -40,8 +40,9 @@ pub(super) fn show(plan: &PlanReport, place: &str, outcome: Outcome, limit: usiz
         alert.push_str(&format!(
             "\n\n{LIST_START}\n\
              <details><summary>All {} to be destroyed or replaced</summary>\n\n\
-             ```diff\n{list}\n```\n\n</details>\n{LIST_END}",
-            counted(losses.len(), "resource")
+             {}\n\n</details>\n{LIST_END}",
+            counted(losses.len(), "resource"),
+            fence("diff", &list)
         ));
     }
     alert
@@ -73,18 +74,13 @@ fn headline(losses: &[&PlannedResource], outcome: Outcome) -> String {
 /// long, they are counted per type or module, and in the end all together.
 fn list(losses: &[&PlannedResource], limit: usize) -> String {
     let fits = |lines: Vec<String>| {
-        let list = inside_fence(&lines.join("\n"));
+        let list = lines.join("\n");
         (list.len() <= limit).then_some(list)
     };
-    fits(losses.iter().map(|it| format!("{} {}", sign(it.action), it.address)).collect())
+    fits(losses.iter().map(|it| format!("{} {}", sign(it.action), it.label())).collect())
         .or_else(|| fits(by_resource(losses)))
         .or_else(|| fits(by_type(losses)))
         .unwrap_or_else(|| format!("- {}", counted(losses.len(), "resource")))
-}
-
-/// Makes text safe for the list's fence of three backticks; an address never needs a backtick.
-fn inside_fence(text: &str) -> String {
-    block(text).replace('`', "'")
 }
 
 fn sign(action: ChangeAction) -> &'static str {
@@ -93,9 +89,10 @@ fn sign(action: ChangeAction) -> &'static str {
 
 /// Formats lines such as `- aws_x.y[0-4999] (5,000)` and `- aws_x.z["a", "b"] (2)`.
 fn by_resource(losses: &[&PlannedResource]) -> Vec<String> {
+    let labels: Vec<String> = losses.iter().map(|loss| loss.label()).collect();
     let mut groups: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
-    for loss in losses {
-        let (base, key) = split(&loss.address);
+    for (loss, label) in losses.iter().zip(&labels) {
+        let (base, key) = split(label);
         groups.entry((sign(loss.action), base)).or_default().push(key);
     }
     let lines = groups.into_iter().map(|((sign, base), keys)| match keys.as_slice() {
@@ -195,6 +192,15 @@ mod tests {
              >\n> - `a.c` will be replaced\n> - `a.b` will be destroyed"
         );
         assert_eq!(show(&of(std::iter::empty()), "a", Outcome::Planned, 100), "");
+    }
+
+    #[test]
+    fn an_address_can_be_copied_from_the_list() {
+        let hostile = of((0..11).map(|n| format!("a.b[\"`x```{n}\"]")));
+        let shown = show(&hostile, "a", Outcome::Planned, 10_000);
+        assert!(shown.contains("\n- a.b[\"`x```7\"]\n"), "{shown}");
+        assert_eq!(shown.matches("\n````diff\n").count(), 1, "the fence is longer: {shown}");
+        assert_eq!(shown.matches("\n````\n").count(), 1, "{shown}");
     }
 
     #[test]

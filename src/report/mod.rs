@@ -38,6 +38,7 @@ use crate::{
     },
     config::names::{Environment, Version},
     services::ci,
+    terraform::output::unknown::UnknownChange,
 };
 
 /// Filled during a run and published at its end, even if the run fails. It is also the JSON report.
@@ -63,9 +64,8 @@ pub(crate) struct Report {
     pub(crate) terraform_outputs: BTreeMap<String, Value>,
     /// The names of the sensitive outputs.
     pub(crate) sensitive_outputs: Vec<String>,
-    /// Addresses of resources whose change did not end: they might exist without being in the
-    /// state.
-    pub(crate) in_flight: Vec<String>,
+    /// The changes of which no answer says whether they were made.
+    pub(crate) unknown_changes: Vec<UnknownChange>,
     pub(crate) state_serial: Option<u64>,
     pub(crate) seconds: u64,
     pub(crate) run: Option<RunRef>,
@@ -157,7 +157,9 @@ impl Report {
     pub(crate) fn mask(&mut self, redactor: &Redactor) {
         let masked = |text: &mut String| *text = redactor.apply(text).into_owned();
         self.terraform_outputs.values_mut().for_each(|value| mask_value(value, redactor));
-        self.in_flight.iter_mut().for_each(masked);
+        let mask = |text: &str| redactor.apply(text).into_owned();
+        let unknown = std::mem::take(&mut self.unknown_changes);
+        self.unknown_changes = unknown.into_iter().map(|change| change.masked(mask)).collect();
         self.environment_url.iter_mut().for_each(masked);
     }
 }

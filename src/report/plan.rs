@@ -10,7 +10,7 @@ use crate::{
     terraform::{
         Plan,
         output::{
-            changes::{self, ChangeAction, Changes},
+            changes::{self, ChangeAction, Changes, label},
             plan_text::{PlanSection, PlanText},
         },
     },
@@ -56,7 +56,13 @@ pub(crate) struct PlannedResource {
     pub(crate) address: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) moved_from: Option<String>,
+    /// The key of a deposed object. The current object of the address is not affected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deposed: Option<String>,
     pub(crate) action: ChangeAction,
+    /// Terraform's reason for the action.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
     /// As Terraform words it: "aws_s3_bucket.data must be replaced".
     pub(crate) title: String,
     /// Terraform's text as a diff: `+`, `-` or `!` (a change) is in the first column.
@@ -84,15 +90,17 @@ impl PlanReport {
         let mut sections = by_address(sections, changes);
         let mut resources: Vec<PlannedResource> = Vec::new();
         for change in &changes.resources {
-            let section = sections.get_mut(change.address.as_str()).and_then(VecDeque::pop_front);
-            let title = section.as_ref().map_or_else(
-                || default_title(&change.address, change.action),
-                |it| it.title.to_owned(),
-            );
+            let label = change.label();
+            let section = sections.get_mut(label.as_str()).and_then(VecDeque::pop_front);
+            let title = section
+                .as_ref()
+                .map_or_else(|| default_title(&label, change.action), |it| it.title.to_owned());
             resources.push(PlannedResource {
                 address: masked(&change.address),
                 moved_from: change.moved_from.as_deref().map(masked),
+                deposed: change.deposed.clone(),
                 action: change.action,
+                reason: change.reason.clone(),
                 title: masked(&title),
                 diff: section
                     .map(|section| as_diff(&masked(&section.lines.join("\n"))))
@@ -114,6 +122,13 @@ impl PlanReport {
         self.resources
             .iter()
             .filter(|it| matches!(it.action, ChangeAction::Replace | ChangeAction::Delete))
+    }
+}
+
+impl PlannedResource {
+    /// Returns the address, with the key of a deposed object.
+    pub(super) fn label(&self) -> String {
+        label(&self.address, self.deposed.as_deref())
     }
 }
 
@@ -159,20 +174,21 @@ fn default_title(address: &str, action: ChangeAction) -> String {
     format!("{address} {what}")
 }
 
-/// Assigns sections to addresses. A title starts with an address, which might contain blanks;
-/// after a move, it ends with the address.
-fn by_address<'a, 'c>(
+/// Assigns sections to addresses. A title starts with an address, which might contain blanks and
+/// name a deposed object; after a move, it ends with the address.
+fn by_address<'a>(
     sections: Vec<PlanSection<'a>>,
-    changes: &'c Changes,
-) -> BTreeMap<&'c str, VecDeque<PlanSection<'a>>> {
-    let mut found: BTreeMap<&str, VecDeque<PlanSection<'a>>> =
-        changes.resources.iter().map(|change| (change.address.as_str(), VecDeque::new())).collect();
+    changes: &Changes,
+) -> BTreeMap<String, VecDeque<PlanSection<'a>>> {
+    let mut found: BTreeMap<String, VecDeque<PlanSection<'a>>> =
+        changes.resources.iter().map(|change| (change.label(), VecDeque::new())).collect();
     for section in sections {
         let title = section.title;
-        let begins = title.match_indices(' ').map(|(at, _)| &title[..at]);
+        // The longest first: a deposed object has the address of the current one, and more.
+        let begins = title.rmatch_indices(' ').map(|(at, _)| &title[..at]);
         let ends = title.split_once(" has moved to ").map(|(_, address)| address);
         if let Some(address) =
-            ends.into_iter().chain(begins).find(|address| found.contains_key(address))
+            ends.into_iter().chain(begins).find(|address| found.contains_key(*address))
             && let Some(of_address) = found.get_mut(address)
         {
             of_address.push_back(section);
@@ -256,7 +272,10 @@ fn diff_line(mark: Option<char>, column: usize, text: &str) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::{base::redact::Secret, terraform::output::changes::ResourceChange};
+    use crate::{
+        base::redact::Secret,
+        terraform::output::{changes::ResourceChange, identity::Identity},
+    };
 
     pub(in crate::report) fn change(address: &str, action: ChangeAction) -> ResourceChange {
         ResourceChange {
@@ -265,6 +284,9 @@ pub(super) mod tests {
             is_import: false,
             kind: "t".to_owned(),
             action,
+            deposed: None,
+            reason: None,
+            identity: Identity::default(),
         }
     }
 
@@ -315,6 +337,32 @@ Plan: 1 to add, 1 to change, 1 to destroy.
 Changes to Outputs:
   ~ o = "one" -> "two"
 "#;
+
+    #[test]
+    fn a_deposed_object_has_its_own_section() {
+        let printed = "Terraform used the selected providers.\n\n\
+            Terraform will perform the following actions:\n\n  \
+            # a.b (deposed object 0a1b2c3d) will be destroyed\n  - resource \"a\" \"b\" {\n    \
+            }\n\n  # a.b will be updated in-place\n  ~ resource \"a\" \"b\" {\n      \
+            ~ x = 1\n    }\n\nPlan: 0 to add, 1 to change, 1 to destroy.\n";
+        let mut deposed = change("a.b", ChangeAction::Delete);
+        deposed.deposed = Some("0a1b2c3d".to_owned());
+        let changes = vec![change("a.b", ChangeAction::Update), deposed];
+        let plan = plan(printed, changes, &Redactor::default());
+        let shown: Vec<(String, &str)> =
+            plan.resources.iter().map(|it| (it.label(), it.title.as_str())).collect();
+        assert_eq!(
+            shown,
+            [
+                (
+                    "a.b (deposed object 0a1b2c3d)".to_owned(),
+                    "a.b (deposed object 0a1b2c3d) will be destroyed"
+                ),
+                ("a.b".to_owned(), "a.b will be updated in-place"),
+            ]
+        );
+        assert!(plan.resources[1].diff.contains("x = 1"), "{plan:?}");
+    }
 
     #[test]
     fn text_is_cut_marked_masked_and_ordered() {

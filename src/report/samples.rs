@@ -18,7 +18,7 @@ use crate::{
         error::{Error, Exit},
         redact::Redactor,
     },
-    terraform::output::changes::ChangeAction,
+    terraform::output::{changes::ChangeAction, unknown::UnknownChange},
 };
 
 const SMALL: &str = r#"Terraform used the selected providers to generate the following execution
@@ -180,9 +180,19 @@ fn deployed() -> Report {
     }
 }
 
+fn unknown(address: &str) -> UnknownChange {
+    UnknownChange {
+        address: address.to_owned(),
+        kind: "aws_db_instance".to_owned(),
+        action: "create".to_owned(),
+        names: BTreeMap::from([("identifier".to_owned(), "orders".to_owned())]),
+        import_id: Some("orders".to_owned()),
+    }
+}
+
 fn failed() -> Report {
     let mut report =
-        Report { in_flight: vec!["aws_db_instance.orders (create)".to_owned()], ..small_plan() };
+        Report { unknown_changes: vec![unknown("aws_db_instance.orders")], ..small_plan() };
     let error = Error::new(Exit::ApplyFailed, "terraform apply failed")
         .why(
             "creating RDS DB Instance (orders): \
@@ -283,7 +293,7 @@ pub(super) fn hostile() -> Report {
     report.end(Some(&error), std::time::Duration::from_secs(1), &Redactor::default());
     report.terraform_outputs = BTreeMap::from([(evil.to_owned(), json!([evil]))]);
     report.sensitive_outputs = vec![evil.to_owned()];
-    report.in_flight = vec![evil.to_owned()];
+    report.unknown_changes = vec![unknown(evil)];
     report.version = Some("1|2".to_owned());
     report
 }

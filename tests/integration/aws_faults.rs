@@ -392,3 +392,58 @@ fn of_eight_releases_at_once_one_is_published() {
     );
     assert!(aws.unfinished_uploads(&aws.release_bucket()).is_empty());
 }
+
+/// The entry that is already there is recognised as the run's own.
+#[test]
+fn a_ledger_entry_whose_answer_is_lost_is_no_second_run() {
+    let (aws, project) = new("lostentry");
+    project.release("1");
+    let start = format!("PUT /{}/platform/shop/ledger/ci/9999999998.start", aws.release_bucket());
+    aws.rule(json!({ "matching": start, "times": 1, "lost": 500 }));
+    let output = project.cdflow(["deploy", "ci", "1"]).run();
+    output.success();
+    assert!(aws.calls(&start).len() > 1, "the request was not repeated");
+    let folder = "platform/shop/ledger/ci/";
+    let entries: Vec<String> = aws.keys(&aws.release_bucket());
+    let entries = entries.iter().filter(|key| key.starts_with(folder)).count();
+    assert_eq!(entries, 2, "a start and an end");
+}
+
+/// A list that is well-formed and lacks entries must not make a deployed environment a new one.
+#[test]
+fn a_ledger_list_that_lacks_entries_is_noticed() {
+    let (aws, project) = new("shortlist");
+    project.release("1");
+    project.deploy("ci", "1");
+    project.deploy("ci", "1");
+    let list = format!("GET /{}/?", aws.release_bucket());
+    // All entries, and only the oldest.
+    for (regex, count) in [
+        ("(?s)<Contents>.*</Contents>", 0),
+        ("(?s)<Contents>\\s*<Key>[^<]*9999999998.*</Contents>", 2),
+    ] {
+        aws.rule(json!({ "matching": list, "response": [regex, ""] }));
+        let counted = format!("<KeyCount>{count}</KeyCount>");
+        aws.rule(json!({ "matching": format!("{list}list"),
+            "response": ["<KeyCount>\\d+</KeyCount>", counted] }));
+        for command in [vec!["deploy", "ci", "1"], vec!["status"]] {
+            let output = project.cdflow(command).run();
+            output.fails(10).stderr_has("the store's list of the ledger of `ci` lacks entries");
+        }
+    }
+}
+
+/// Terraform repeats the write of its lock, and meets the lock that it wrote itself.
+#[test]
+fn a_lock_whose_answer_is_lost_is_named_as_the_runs_own() {
+    let (aws, project) = new("lostlock");
+    project.release("1");
+    project.deploy("ci", "1");
+    let lock = format!("PUT /{}/platform/shop/ci/terraform.tfstate.tflock", aws.state_bucket());
+    aws.rule(json!({ "matching": lock, "times": 1, "lost": 500 }));
+    let output = project.cdflow(["deploy", "ci", "1"]).run();
+    output.fails(8).stderr_has("-> release the lock unless another run on this machine holds it");
+    let id = output.stderr.rsplit("--force ").next().unwrap().lines().next().unwrap().to_owned();
+    project.cdflow(["unlock", "ci", "--force", &id]).run().success();
+    project.deploy("ci", "1");
+}

@@ -422,3 +422,47 @@ fn what_nothing_is_called_is_told() {
     // The same step, run again.
     project.cdflow(&allowed).run().success().stderr_has("names `module.data`");
 }
+
+/// What is left of a replacement is not the resource: nobody has to allow its end, because that
+/// would allow the end of the resource too.
+#[test]
+fn a_deposed_object_is_named_and_not_guarded() {
+    let project = Project::local("greeting");
+    project
+        .append("cdflow.yml", "deploy: { protect: [terraform_data.greeting], max-destroy: 0 }\n")
+        .commit("Protected");
+    project.release("1");
+    project.deploy("live", "1");
+    let mut state = project.state("live").unwrap();
+    let instances = state["resources"][0]["instances"].as_array_mut().unwrap();
+    let mut deposed = instances[0].clone();
+    deposed["deposed"] = "0a1b2c3d".into();
+    instances.push(deposed);
+    fs::write(project.state_file("live"), state.to_string()).unwrap();
+    let report = project.sandbox().work().join("r.json");
+    let output = project.cdflow(["deploy", "live", "1", "--report-json"]).args([&report]).run();
+    output.success().stderr_has("0 added, 0 changed, 1 destroyed");
+    let report: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(report).unwrap()).unwrap();
+    let planned = &report["plan"]["resources"];
+    assert_eq!(planned[0]["deposed"], "0a1b2c3d", "{planned}");
+    assert!(planned[0]["title"].as_str().unwrap().contains("(deposed object 0a1b2c3d)"));
+    assert_eq!(project.resources("live"), ["terraform_data.greeting"]);
+    // The current object is still guarded, and a move is counted.
+    let moved = "moved {\n  from = terraform_data.greeting\n  to   = terraform_data.hello\n}\n";
+    project
+        .write(
+            "infra/main.tf",
+            &project.read("infra/main.tf").replace("data.greeting", "data.hello"),
+        )
+        .write(
+            "infra/main.tf",
+            &project
+                .read("infra/main.tf")
+                .replace("\"greeting\" {\n  input", "\"hello\" {\n  input"),
+        )
+        .append("infra/main.tf", moved)
+        .commit("Moved");
+    project.release("2");
+    project.deploy("live", "2").stderr_has("0 added, 1 changed, 0 destroyed, 1 moved");
+}

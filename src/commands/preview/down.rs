@@ -8,7 +8,6 @@ use crate::{
     context::Context,
     deploy::{
         self,
-        guards::state,
         ledger::{Record, Start},
         order::Order,
         preview::{
@@ -66,7 +65,7 @@ pub(crate) async fn destroy(
     let version = deployed.version.clone();
     report.set_subject(environment, Some(&version));
     let order = Order {
-        refuse_missing_state: record.is_deployed().then(|| state::missing_to_destroy(environment)),
+        guards_missing_state: true,
         watch: watch.clone(),
         ..Order::destroy(context, target, version, &record, plan)
     };

@@ -19,7 +19,7 @@ pub(crate) fn judge(
     allowed: &[String],
 ) -> Result<Vec<String>> {
     let doomed: Vec<&ResourceChange> =
-        changes.resources.iter().filter(|change| destroys(change.action)).collect();
+        changes.resources.iter().filter(|change| destroys(change)).collect();
     let (named, others): (Vec<_>, Vec<_>) =
         doomed.iter().copied().partition(|change| allowed.contains(&change.address));
     let protected: Vec<&ResourceChange> =
@@ -59,7 +59,7 @@ pub(crate) fn labels(
 
 /// Returns every address that the plan destroys despite a guard, as if each were allowed.
 pub(crate) fn overridden(changes: &Changes, limits: &DeployGuards) -> Result<Vec<String>> {
-    let doomed = changes.resources.iter().filter(|change| destroys(change.action));
+    let doomed = changes.resources.iter().filter(|change| destroys(change));
     judge(changes, limits, &doomed.map(|change| change.address.clone()).collect::<Vec<_>>())
 }
 
@@ -81,7 +81,7 @@ fn refusing<'l>(
     let others: Vec<&ResourceChange> = changes
         .resources
         .iter()
-        .filter(|change| destroys(change.action) && !allowed.contains(&change.address))
+        .filter(|change| destroys(change) && !allowed.contains(&change.address))
         .collect();
     let refuses = |bounds: &DestroyGuard| {
         let protects = |change: &&ResourceChange| {
@@ -121,9 +121,11 @@ pub(crate) fn named(labels: &BTreeSet<String>) -> String {
     format!("the label{} {}", if quoted.len() == 1 { "" } else { "s" }, quoted.join(" and "))
 }
 
-/// A replacement destroys too.
-fn destroys(action: ChangeAction) -> bool {
-    matches!(action, ChangeAction::Delete | ChangeAction::Replace)
+/// A replacement destroys too. A deposed object does not count: the run that replaced it was
+/// judged, and allowing its address would allow the current object to be destroyed.
+fn destroys(change: &ResourceChange) -> bool {
+    change.deposed.is_none()
+        && matches!(change.action, ChangeAction::Delete | ChangeAction::Replace)
 }
 
 fn is_protected(change: &ResourceChange, limits: &DeployGuards) -> bool {
@@ -158,6 +160,7 @@ fn allow(changes: &[&ResourceChange]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terraform::output::identity::Identity;
 
     fn changes(of: &[(&str, ChangeAction)]) -> Changes {
         let resources = of.iter().map(|(address, action)| ResourceChange {
@@ -166,6 +169,9 @@ mod tests {
             action: *action,
             is_import: false,
             moved_from: None,
+            deposed: None,
+            reason: None,
+            identity: Identity::default(),
         });
         Changes { resources: resources.collect(), ..Changes::default() }
     }
@@ -252,6 +258,19 @@ mod tests {
             judge(&plan, &limits(None, &["module.data"]), &["db.new".to_owned()]).unwrap(),
             ["db.new"]
         );
+    }
+
+    #[test]
+    fn a_deposed_object_is_not_the_resource() {
+        let mut plan =
+            changes(&[("db.main", ChangeAction::Delete), ("db.a", ChangeAction::Delete)]);
+        plan.resources.iter_mut().for_each(|change| change.deposed = Some("0a1b2c3d".to_owned()));
+        assert!(judge(&plan, &limits(Some(0), &["db"]), &[]).unwrap().is_empty());
+        // The current object of the same address is still guarded.
+        plan.resources.extend(changes(&[("db.main", ChangeAction::Delete)]).resources);
+        let refused = judge(&plan, &limits(None, &["db"]), &[]).unwrap_err().to_string();
+        assert_eq!(refused.matches("db.main").count(), 2, "once, and in the hint: {refused}");
+        assert_eq!(overridden(&plan, &limits(Some(0), &[])).unwrap(), ["db.main"]);
     }
 
     #[test]

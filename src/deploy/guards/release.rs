@@ -18,7 +18,8 @@ pub(crate) async fn not_older(
     version: &Version,
     record: &Record,
 ) -> Result<()> {
-    match record.deployed() {
+    let is_there = record.with_state().is_some() || record.unfinished().is_some();
+    match record.deployed().filter(|_| is_there) {
         Some(there) => older_than(context, environment, version, there).await,
         None => Ok(()),
     }

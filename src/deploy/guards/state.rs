@@ -5,16 +5,26 @@ use crate::{
     config::{names::Environment, scheme::Matched},
     context::Context,
     deploy::{ledger::Record, target::Target},
+    terraform::PlanMode,
 };
 
 const FIND_THE_STATE: &str = "check whether the state was deleted, or its bucket, `team` or \
      `component` changed, and fix that first";
 
-/// Returns the error for a deploy to an environment without state; None if a new one is allowed.
-pub(crate) fn missing(context: &Context, target: &Target<'_>, record: &Record) -> Option<Error> {
+/// Returns the error for a run in an environment without state; None if that is allowed.
+pub(crate) fn missing(
+    context: &Context,
+    target: &Target<'_>,
+    record: &Record,
+    mode: PlanMode,
+) -> Option<Error> {
     let environment = &target.environment;
     let refused = Error::refused(format!("the environment `{environment}` has no state"));
-    if let Some(start) = record.deployed() {
+    let with_state = record.with_state();
+    if mode == PlanMode::Destroy {
+        return with_state.map(|_| missing_to_destroy(environment));
+    }
+    if let Some(start) = with_state {
         let component = &context.identity.component;
         return Some(
             refused
@@ -25,6 +35,10 @@ pub(crate) fn missing(context: &Context, target: &Target<'_>, record: &Record) -
                 .hint(FIND_THE_STATE)
                 .hint("or deploy with --new-environment to create every resource again"),
         );
+    }
+    // An earlier run has passed the guards below, and created nothing.
+    if record.is_begun() {
+        return None;
     }
     if context.manifest.deploy.require_state {
         return Some(
@@ -53,7 +67,7 @@ pub(crate) fn existing(environment: &Environment) -> Error {
 }
 
 /// Returns the error for destroying an environment that is deployed but has no state.
-pub(crate) fn missing_to_destroy(environment: &Environment) -> Error {
+fn missing_to_destroy(environment: &Environment) -> Error {
     Error::refused(format!(
         "the environment `{environment}` has no state, but the ledger says that it is deployed"
     ))

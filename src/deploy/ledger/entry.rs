@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     base::digest::Sha256,
     config::{names::Version, preview::PreviewOf},
-    terraform::output::changes::Counts,
+    terraform::output::{changes::Counts, unknown::UnknownChange},
 };
 
 /// The format that this cdflow writes, and the newest that it reads.
@@ -47,6 +47,9 @@ pub(crate) struct Start {
     pub(crate) actor: Option<String>,
     pub(crate) run_url: Option<String>,
     pub(crate) started: Timestamp,
+    /// Random, so that a run recognises its own entry if the answer to the write is lost.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) token: String,
 }
 
 /// The pull request on GitHub whose comment shows the run, and the run's identity there.
@@ -67,10 +70,14 @@ pub(crate) struct End {
     pub(crate) format: u32,
     pub(crate) number: u64,
     pub(crate) outcome: Outcome,
+    /// The serial of the state; `None` if it was never written.
     pub(crate) state_serial: Option<u64>,
     pub(crate) state_lineage: Option<String>,
     /// Why the run did not succeed. Secrets are masked.
     pub(crate) reason: Option<String>,
+    /// The changes of which no answer says whether they were made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) unknown_changes: Vec<UnknownChange>,
     pub(crate) finished: Timestamp,
 }
 
@@ -128,6 +135,53 @@ impl Record {
                 .map(|entry| &entry.start)
                 .find(|start| start.action == Action::Deploy),
         }
+    }
+
+    /// Returns the run that proves that the environment has a state; None if it might have none.
+    ///
+    /// The start of a run does not prove it: its apply might have been refused or still be
+    /// running.
+    /// A destroy whose end is not recorded might have removed the state.
+    pub(crate) fn with_state(&self) -> Option<&Start> {
+        for entry in self.unsettled.iter().chain(&self.settled) {
+            match &entry.end {
+                None if entry.start.action == Action::Destroy => return None,
+                None => {}
+                Some(_) if self.is_destroyed_by(entry) => return None,
+                Some(end) => {
+                    let has_resources =
+                        end.outcome == Outcome::Succeeded && entry.start.plan != Counts::default();
+                    if end.state_serial.is_some() || has_resources {
+                        return Some(&entry.start);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Returns the newest run if its end is not recorded: it is in progress, or it died.
+    pub(crate) fn unfinished(&self) -> Option<&Start> {
+        self.unsettled.first().filter(|entry| entry.end.is_none()).map(|entry| &entry.start)
+    }
+
+    /// Returns what the runs since the last successful one left unknown, with their numbers.
+    pub(crate) fn unknown_changes(&self) -> Vec<(u64, UnknownChange)> {
+        let ends = self.unsettled.iter().filter_map(|entry| entry.end.as_ref());
+        let of_run = |end: &End| {
+            let number = end.number;
+            end.unknown_changes.clone().into_iter().map(move |change| (number, change))
+        };
+        ends.flat_map(of_run).collect()
+    }
+
+    /// Whether a deploy was begun since the environment was last destroyed.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.deployed().is_some()
+    }
+
+    fn is_destroyed_by(&self, entry: &Entry) -> bool {
+        self.is_destroyed() && self.settled.as_ref() == Some(entry)
     }
 
     /// Returns the deploys that are in progress, and the successful one unless it was destroyed.

@@ -20,6 +20,7 @@ use crate::{
     base::{
         error::{Error, Exit, Result},
         printable,
+        redact::Secret,
     },
     config::{
         identity::Identity,
@@ -38,6 +39,8 @@ const ENTRY_LIMIT: u64 = 64 * 1024;
 const REASON_LIMIT: usize = 8 * 1024;
 /// Objects listed at a time.
 const PAGE: usize = 40;
+/// How often a list is read while it lacks entries: another run might write one in between.
+const LISTS: usize = 5;
 /// Numbers that are tried for a new entry while other runs take them.
 const TRIES: usize = 200;
 
@@ -130,19 +133,34 @@ impl<'a> Ledger<'a> {
             )
             .why(error)
         };
+        let token = Secret::random().map_err(|error| {
+            Error::internal("failed to get random bytes for a ledger entry").why(error)
+        })?;
+        token.expose().clone_into(&mut start.token);
         encoded(&start)?;
         start.number = self.newest_number().await.map_err(failed)? + 1;
         for _ in 0..TRIES {
             let key = self.key(start.number, "start");
-            match self.put(&key, &start).await.map_err(failed)? {
-                Put::Created => return Ok(start),
-                Put::Exists => start.number += 1,
+            match self.put(&key, &start).await {
+                Ok(Put::Created) => return Ok(start),
+                // If the answer to an earlier request was lost, the entry that exists is ours.
+                Ok(Put::Exists) if self.is_ours(&key, &start).await.map_err(failed)? => {
+                    return Ok(start);
+                }
+                Ok(Put::Exists) => start.number += 1,
+                Err(_) if self.is_ours(&key, &start).await.unwrap_or(false) => return Ok(start),
+                Err(error) => return Err(failed(error)),
             }
         }
         Err(failed(Error::new(
             Exit::Unavailable,
             format!("{TRIES} numbers in a row were taken by other runs"),
         )))
+    }
+
+    async fn is_ours(&self, key: &str, start: &Start) -> Result<bool> {
+        Ok(self.store.head(key).await?.is_some()
+            && self.get::<Start>(key).await?.token == start.token)
     }
 
     pub(crate) fn start_key(&self, start: &Start) -> String {
@@ -223,9 +241,8 @@ impl<'a> Ledger<'a> {
         at_most: usize,
         is_wanted: impl Fn(&Start) -> bool,
     ) -> Result<Option<Entry>> {
-        let listed = self.store.list(&self.prefix, None, PAGE).await?;
-        let named =
-            listed.iter().filter_map(|it| Some((it.key.as_str(), self.number_and_kind(&it.key)?)));
+        let keys = self.names(None).await?;
+        let named = keys.iter().filter_map(|key| Some((key.as_str(), self.number_and_kind(key)?)));
         // `end` sorts before `start`.
         let mut ended = None;
         let mut looked_at = 0;
@@ -250,11 +267,44 @@ impl<'a> Ledger<'a> {
         Ok(None)
     }
 
+    /// Lists a page of names. A list that lacks entries is read again, and then an error.
+    ///
+    /// The numbers of entries have no gaps. So an entry next to the newest or the oldest one of the
+    /// ledger must not exist, and no list is needed to look for it.
+    async fn names(&self, after: Option<&str>) -> Result<Vec<String>> {
+        for _ in 0..LISTS {
+            let listed = self.store.list(&self.prefix, after, PAGE).await?;
+            let keys: Vec<String> = listed.into_iter().map(|listed| listed.key).collect();
+            let number = |key: &String| self.number_and_kind(key).map(|(number, _)| number);
+            let mut outside = Vec::new();
+            if after.is_none() {
+                outside.push(keys.iter().find_map(number).unwrap_or(0) + 1);
+            }
+            if keys.len() < PAGE {
+                let oldest = keys.iter().rev().find_map(number);
+                let oldest = oldest.or(after.and_then(|key| number(&key.to_owned())));
+                outside.extend(oldest.map(|oldest| oldest - 1).filter(|number| *number > 0));
+            }
+            let mut is_complete = true;
+            for number in outside {
+                is_complete &= self.store.head(&self.key(number, "start")).await?.is_none();
+            }
+            if is_complete {
+                return Ok(keys);
+            }
+        }
+        Err(Error::new(
+            Exit::Unavailable,
+            format!("the store's list of the ledger of `{}` lacks entries", self.environment),
+        )
+        .why(format!("an object exists that `{}` does not list", self.store.describe(&self.prefix)))
+        .hint("run again; if it stays so, check the proxy or the service that serves the store"))
+    }
+
     /// Returns a page of entries, newest first, and the key after which the next page begins;
     /// `None` at the end of the ledger.
     async fn page(&self, after: Option<&str>) -> Result<(Vec<Entry>, Option<String>)> {
-        let listed = self.store.list(&self.prefix, after, PAGE).await?;
-        let mut keys: Vec<String> = listed.into_iter().map(|listed| listed.key).collect();
+        let mut keys = self.names(after).await?;
         let is_last = keys.len() < PAGE;
         // `end` sorts before `start`. An end whose start is on the next page is left to that page,
         // because there the run would look unfinished without it.

@@ -36,6 +36,7 @@ fn start(action: Action, version: &str) -> Start {
         actor: None,
         run_url: None,
         started: Timestamp::UNIX_EPOCH,
+        token: String::new(),
     }
 }
 
@@ -47,6 +48,7 @@ fn end(number: u64, outcome: Outcome) -> End {
         state_serial: None,
         state_lineage: None,
         reason: None,
+        unknown_changes: Vec::new(),
         finished: Timestamp::UNIX_EPOCH,
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::entry::Entry;
+use super::entry::{Action, Entry, Start};
 
 /// Returns a run as `status --json` has it.
 pub(crate) fn as_json(entry: &Entry) -> Value {
@@ -20,7 +20,27 @@ pub(crate) fn as_json(entry: &Entry) -> Value {
         "plan": start.plan,
         "outcome": end.map(|end| end.outcome),
         "finished": end.map(|end| end.finished),
+        "unknown_changes": end.map(|end| &end.unknown_changes),
     })
+}
+
+/// Returns "run 3 (deploy of 1 by ada https://…, started 2026-11-20 10:00Z)".
+pub(crate) fn run(start: &Start) -> String {
+    let action = match start.action {
+        Action::Deploy => format!("deploy of {}", start.version),
+        Action::Destroy => "destroy".to_owned(),
+        Action::Refresh => "refresh".to_owned(),
+        Action::Other => "action of a newer cdflow".to_owned(),
+    };
+    let by = match (&start.actor, &start.run_url) {
+        (Some(actor), Some(url)) => format!(" by {actor} {url}"),
+        (Some(one), None) | (None, Some(one)) => format!(" by {one}"),
+        (None, None) => String::new(),
+    };
+    let time = start.started.strftime("%Y-%m-%d %H:%MZ");
+    // Names from outside must not control the terminal.
+    let text = format!("run {} ({action}{by}, started {time})", start.number);
+    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// Returns the version; `(in part)` marks a run with targets.

@@ -3,4 +3,5 @@
 pub(crate) mod after_failure;
 pub(crate) mod held_lock;
 pub(crate) mod location;
+pub(crate) mod lock_holder;
 pub(crate) mod migration;

@@ -12,6 +12,7 @@ use crate::{
         diagnostics,
         events::ApplyProgress,
         failure::{OutputLines, TerraformStep},
+        unknown::BegunChange,
     },
 };
 
@@ -27,8 +28,8 @@ pub(crate) struct Applied {
     pub(crate) result: Result<()>,
     /// Everything was applied, even if a signal makes the result an error.
     pub(crate) is_complete: bool,
-    /// Resources whose change did not end: they might exist without being in the state.
-    pub(crate) in_flight: Vec<String>,
+    /// The changes that Terraform began, and how they ended.
+    pub(crate) begun: Vec<BegunChange>,
     /// The file with the state, if Terraform failed to save it.
     pub(crate) errored_state: Option<PathBuf>,
 }
@@ -36,7 +37,7 @@ pub(crate) struct Applied {
 impl Applied {
     /// There was nothing to apply, or Terraform was not started.
     pub(crate) fn without_apply(result: Result<()>) -> Self {
-        Self { is_complete: result.is_ok(), result, in_flight: Vec::new(), errored_state: None }
+        Self { is_complete: result.is_ok(), result, begun: Vec::new(), errored_state: None }
     }
 }
 
@@ -59,9 +60,15 @@ impl Initialised {
         Ok(Applied {
             result: self.judge(finished.code, &applying),
             is_complete: finished.code == 0,
-            in_flight: applying.in_flight(),
+            begun: applying.begun(self.was_stopped(finished.code)),
             errored_state: errored.symlink_metadata().is_ok().then_some(errored),
         })
+    }
+
+    /// Whether Terraform was interrupted or killed: errors might only mean that a change was
+    /// abandoned.
+    fn was_stopped(&self, code: i32) -> bool {
+        self.folder.host.interrupt.requested().is_some() || code > SIGNALLED || code == PANICKED
     }
 
     fn judge(&self, code: i32, applying: &ApplyProgress) -> Result<()> {

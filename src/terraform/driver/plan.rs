@@ -64,6 +64,17 @@ impl Initialised {
             output.error(TerraformStep::Plan, self.environment.as_str())
         })?;
         let changes = self.read_plan(&request.plan_file).await?;
+        if changes.is_errored {
+            return Err(Error::new(Exit::PlanFailed, "terraform plan failed")
+                .why("the plan is incomplete, and Terraform would refuse to apply it")
+                .hint("see Terraform's output above; nothing was applied"));
+        }
+        if !changes.deferred.is_empty() {
+            self.folder.host.log.warning(&format!(
+                "Terraform puts off changes to a later deploy: {}",
+                changes.deferred.join(", ")
+            ));
+        }
         // Redacting words such as `true`, or the environment's name, would make the output
         // unreadable.
         let harmless = ["true", "false", "null", "none", self.environment.as_str()];

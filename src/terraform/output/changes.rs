@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt, io::Read};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::identity::Identity;
 use crate::base::redact::Secret;
 
 /// The changes of a plan, in Terraform's order.
@@ -18,6 +19,10 @@ pub(crate) struct Changes {
     /// Values that the plan marks as sensitive. Terraform hides them there, but a provider might
     /// repeat them in other places.
     pub(crate) sensitive: Vec<Secret>,
+    /// The addresses of changes that Terraform puts off to a later plan.
+    pub(crate) deferred: Vec<String>,
+    /// Planning failed: the changes are only a part, and Terraform would refuse to apply them.
+    pub(crate) is_errored: bool,
 }
 
 /// The planned change of one resource.
@@ -30,6 +35,12 @@ pub(crate) struct ResourceChange {
     /// The resource type, such as `aws_s3_bucket`.
     pub(crate) kind: String,
     pub(crate) action: ChangeAction,
+    /// The key of a deposed object: what is left of an earlier replacement. The resource's current
+    /// object is not affected.
+    pub(crate) deposed: Option<String>,
+    /// Terraform's reason for the action, such as `replace_because_tainted`.
+    pub(crate) reason: Option<String>,
+    pub(crate) identity: Identity,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, Deserialize)]
@@ -70,6 +81,12 @@ impl Changes {
             outputs: changed.map(|(name, _)| name).collect(),
             addresses,
             sensitive: sensitive.into_iter().map(Secret::new).collect(),
+            deferred: plan
+                .deferred_changes
+                .into_iter()
+                .map(|it| it.resource_change.address)
+                .collect(),
+            is_errored: plan.errored,
         })
     }
 
@@ -98,6 +115,22 @@ impl Changes {
     }
 }
 
+impl ResourceChange {
+    /// Returns the address. A deposed object is named as Terraform names it, because the address
+    /// alone is that of the current object.
+    pub(crate) fn label(&self) -> String {
+        label(&self.address, self.deposed.as_deref())
+    }
+}
+
+/// Returns `address`, or `address (deposed object 0a1b2c3d)`.
+pub(crate) fn label(address: &str, deposed: Option<&str>) -> String {
+    match deposed {
+        Some(key) => format!("{address} (deposed object {key})"),
+        None => address.to_owned(),
+    }
+}
+
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} to add, {} to change, {} to destroy", self.add, self.change, self.destroy)
@@ -110,6 +143,15 @@ struct PlanJson {
     resource_changes: Vec<ReadResource>,
     #[serde(default)]
     output_changes: std::collections::BTreeMap<String, ChangeJson>,
+    #[serde(default)]
+    deferred_changes: Vec<DeferredJson>,
+    #[serde(default)]
+    errored: bool,
+}
+
+#[derive(Deserialize)]
+struct DeferredJson {
+    resource_change: ReadResource,
 }
 
 /// What is kept of a resource while the plan is read; its values are dropped before the next one.
@@ -128,6 +170,8 @@ struct ResourceJson {
     previous_address: Option<String>,
     #[serde(rename = "type")]
     kind: String,
+    deposed: Option<String>,
+    action_reason: Option<String>,
     change: ChangeJson,
 }
 
@@ -147,14 +191,17 @@ struct ChangeJson {
 
 impl From<ResourceJson> for ReadResource {
     fn from(read: ResourceJson) -> Self {
-        let ResourceJson { address, previous_address, kind, change } = read;
+        let ResourceJson { address, previous_address, kind, deposed, action_reason, change } = read;
         let moved_from = previous_address.filter(|previous| *previous != address);
         let changed = change.action(moved_from.is_some()).map(|action| ResourceChange {
             address: address.clone(),
             moved_from,
             is_import: change.importing.is_some(),
+            identity: change.identity(&kind),
             kind,
             action,
+            deposed,
+            reason: action_reason,
         });
         Self { address, change: changed, sensitive: change.sensitive() }
     }
@@ -177,6 +224,14 @@ impl ChangeJson {
             several if several.contains(&"delete") => Some(ChangeAction::Replace),
             ["forget", "create"] | ["create", "forget"] => Some(ChangeAction::Create),
             _ => None,
+        }
+    }
+
+    /// Returns what identifies the object that the change makes, or else the one that there is.
+    fn identity(&self, kind: &str) -> Identity {
+        match self.actions.iter().any(|action| action == "create") {
+            true => Identity::of(kind, &self.after, &self.after_sensitive),
+            false => Identity::of(kind, &self.before, &self.before_sensitive),
         }
     }
 
@@ -272,6 +327,23 @@ mod tests {
         let moved =
             changes.resources.get(7).map(|change| (change.action, change.moved_from.as_deref()));
         assert_eq!(moved, Some((ChangeAction::Move, Some("old"))));
+    }
+
+    #[test]
+    fn what_terraform_says_about_a_plan_is_read() {
+        let text = r#"{"errored": true, "complete": false, "resource_changes": [
+            {"address": "a.b", "type": "a", "deposed": "0a1b2c3d",
+             "action_reason": "delete_because_no_resource_config",
+             "change": {"actions": ["delete"], "before": {"name": "n"}}},
+            {"address": "a.b", "type": "a", "change": {"actions": ["no-op"]}}],
+            "deferred_changes": [{"reason": "provider_config_unknown", "resource_change":
+                {"address": "a.later", "type": "a", "change": {"actions": ["create"]}}}]}"#;
+        let changes = Changes::parse(&mut text.as_bytes()).unwrap();
+        let [deposed] = changes.resources.as_slice() else { panic!("{changes:?}") };
+        assert_eq!(deposed.label(), "a.b (deposed object 0a1b2c3d)");
+        assert_eq!(deposed.reason.as_deref(), Some("delete_because_no_resource_config"));
+        assert_eq!(deposed.identity.names["name"], "n");
+        assert!(changes.is_errored && changes.deferred == ["a.later"]);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Renders the events of `terraform apply -json`, and keeps the changes that did not end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use serde::Deserialize;
 
-use super::diagnostics::Diagnostic;
+use super::{
+    diagnostics::Diagnostic,
+    unknown::{BegunChange, ChangeEnd, is_open},
+};
 
 /// In bytes. A longer line that is not JSON is the rest of an event that was cut.
 const MAX_LINE: usize = 64 * 1024;
@@ -14,15 +17,29 @@ const MAX_OTHER_LINES: usize = 200;
 /// Follows the events of one apply.
 #[derive(Default)]
 pub(crate) struct ApplyProgress {
-    /// Address to action, of changes that have started and not ended.
-    in_flight: BTreeMap<String, String>,
+    /// The changes that have started, in that order.
+    changes: Vec<StartedChange>,
     /// The text of each diagnostic, without duplicates.
     diagnostics: Vec<String>,
+    /// The address of each error that names one, and its text.
+    errors: Vec<(String, String)>,
     /// The diagnostics that name a line of code.
     pub(crate) located: Vec<Diagnostic>,
     /// The last lines that were not events.
     other_lines: VecDeque<String>,
     color: bool,
+}
+
+struct StartedChange {
+    address: String,
+    kind: String,
+    action: String,
+    ended: Option<Ended>,
+}
+
+enum Ended {
+    Made { id: Option<String> },
+    Errored,
 }
 
 #[derive(Deserialize)]
@@ -40,6 +57,7 @@ struct EventHook {
     resource: Option<EventResource>,
     #[serde(default)]
     action: String,
+    id_value: Option<String>,
     provisioner: Option<String>,
     output: Option<String>,
 }
@@ -47,6 +65,8 @@ struct EventHook {
 #[derive(Deserialize)]
 struct EventResource {
     addr: String,
+    #[serde(default)]
+    resource_type: String,
 }
 
 #[derive(Deserialize)]
@@ -94,15 +114,20 @@ impl ApplyProgress {
         match event.kind.as_str() {
             "apply_start" => {
                 let hook = event.hook?;
-                self.in_flight.insert(hook.resource?.addr, hook.action);
+                let EventResource { addr: address, resource_type: kind } = hook.resource?;
+                let action = hook.action;
+                self.changes.push(StartedChange { address, kind, action, ended: None });
                 Some(event.message)
             }
             "apply_complete" => {
-                self.in_flight.remove(&event.hook?.resource?.addr);
+                let hook = event.hook?;
+                let id = hook.id_value.filter(|id| !id.is_empty());
+                self.ended(&hook.resource?.addr, &hook.action, Ended::Made { id });
                 Some(self.paint("32", &event.message))
             }
             "apply_errored" => {
-                self.in_flight.remove(&event.hook?.resource?.addr);
+                let hook = event.hook?;
+                self.ended(&hook.resource?.addr, &hook.action, Ended::Errored);
                 Some(self.paint("31", &event.message))
             }
             "provision_progress" => {
@@ -124,10 +149,39 @@ impl ApplyProgress {
         self.diagnostics.iter().chain(&self.other_lines).cloned().collect()
     }
 
-    /// Returns the changes that started and neither completed nor failed, as `address (action)`.
-    /// The provider might have made them nevertheless.
-    pub(crate) fn in_flight(&self) -> Vec<String> {
-        self.in_flight.iter().map(|(address, action)| format!("{address} ({action})")).collect()
+    /// Returns the changes that started, and how each ended by the provider's answers.
+    /// `was_stopped`: Terraform did not end by itself.
+    pub(crate) fn begun(&self, was_stopped: bool) -> Vec<BegunChange> {
+        let begun = |change: &StartedChange| BegunChange {
+            address: change.address.clone(),
+            kind: change.kind.clone(),
+            action: change.action.clone(),
+            end: match &change.ended {
+                Some(Ended::Made { id }) => ChangeEnd::Made { id: id.clone() },
+                Some(Ended::Errored) if self.has_answer(&change.address, was_stopped) => {
+                    ChangeEnd::Failed
+                }
+                Some(Ended::Errored) | None => ChangeEnd::Unknown,
+            },
+        };
+        // Data sources are read, which changes nothing.
+        let changes = self.changes.iter().filter(|it| !["read", "noop"].contains(&&*it.action));
+        changes.map(begun).collect()
+    }
+
+    fn has_answer(&self, address: &str, was_stopped: bool) -> bool {
+        let errors = self.errors.iter().filter(|(of, _)| of == address);
+        let errors: Vec<&str> = errors.map(|(_, text)| text.as_str()).collect();
+        !is_open(&errors, was_stopped)
+    }
+
+    fn ended(&mut self, address: &str, action: &str, how: Ended) {
+        let is_it = |it: &&mut StartedChange| {
+            it.ended.is_none() && it.address == address && it.action == action
+        };
+        if let Some(change) = self.changes.iter_mut().find(is_it) {
+            change.ended = Some(how);
+        }
     }
 
     fn diagnostic(&mut self, diagnostic: &DiagnosticJson) -> Option<String> {
@@ -136,6 +190,11 @@ impl ApplyProgress {
             return None;
         }
         self.diagnostics.push(text.clone());
+        if diagnostic.severity == "error"
+            && let Some(address) = &diagnostic.address
+        {
+            self.errors.push((address.clone(), text.clone()));
+        }
         self.located.extend(diagnostic.located());
         let (title, rest) = text.split_once('\n').unwrap_or((&text, ""));
         let color = if diagnostic.severity == "error" { "31" } else { "33" };
@@ -189,17 +248,47 @@ mod tests {
     }
 
     #[test]
-    fn a_change_without_an_end_is_in_flight() {
+    fn a_change_is_made_or_failed_or_unknown() {
         let mut applying = ApplyProgress::new(false);
-        let hook = |address: &str| {
-            format!(r#","hook":{{"resource":{{"addr":"{address}"}},"action":"create"}}"#)
+        let hook = |address: &str, action: &str| {
+            format!(
+                r#","hook":{{"resource":{{"addr":"{address}","resource_type":"a"}},
+                    "action":"{action}","id_key":"id","id_value":"i"}}"#
+            )
+            .replace('\n', "")
         };
-        for address in ["a.a", "b.b", "c.c"] {
-            assert_eq!(applying.line(&event("apply_start", &hook(address))).as_deref(), Some("m"));
+        let all = ["a.made", "a.open", "a.refused", "a.lost", "a.silent"];
+        for address in all {
+            let shown = applying.line(&event("apply_start", &hook(address, "create")));
+            assert_eq!(shown.as_deref(), Some("m"));
         }
-        applying.line(&event("apply_complete", &hook("a.a")));
-        applying.line(&event("apply_errored", &hook("c.c")));
-        assert_eq!(applying.in_flight(), ["b.b (create)"]);
+        // A replacement has two changes at one address.
+        applying.line(&event("apply_start", &hook("a.made", "delete")));
+        applying.line(&event("apply_complete", &hook("a.made", "create")));
+        for address in &all[2..] {
+            applying.line(&event("apply_errored", &hook(address, "create")));
+        }
+        for (address, text) in [
+            ("a.refused", "api error AccessDenied"),
+            ("a.lost", "StatusCode: 0, canceled, context canceled"),
+        ] {
+            applying.line(&event(
+                "diagnostic",
+                &format!(
+                    r#","diagnostic":{{"severity":"error","summary":"no","detail":"{text}","address":"{address}"}}"#
+                ),
+            ));
+        }
+        let ends = |was_stopped| -> Vec<ChangeEnd> {
+            applying.begun(was_stopped).into_iter().map(|it| it.end).collect()
+        };
+        let made = ChangeEnd::Made { id: Some("i".to_owned()) };
+        let (open, failed) = (ChangeEnd::Unknown, ChangeEnd::Failed);
+        let expected = |silent: &ChangeEnd| {
+            [&made, &open, &failed, &open, silent, &open].map(Clone::clone).to_vec()
+        };
+        assert_eq!(ends(true), expected(&open));
+        assert_eq!(ends(false), expected(&failed));
     }
 
     #[test]

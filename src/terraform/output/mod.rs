@@ -5,4 +5,6 @@ pub(crate) mod changes;
 pub(crate) mod diagnostics;
 pub(crate) mod events;
 pub(crate) mod failure;
+pub(crate) mod identity;
 pub(crate) mod plan_text;
+pub(crate) mod unknown;

@@ -1,9 +1,14 @@
 //! The parts of a state that cdflow reads: serial, lineage, and the outputs that are not sensitive.
 
-use std::{collections::BTreeMap, io::Read};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+};
 
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::terraform::output::unknown::quoted;
 
 /// Parsed from a state file. Resources, which contain most secrets, are skipped while reading.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,6 +21,8 @@ pub(crate) struct StateSummary {
     pub(crate) sensitive_outputs: Vec<String>,
     /// The number of resources.
     pub(crate) resources: usize,
+    /// The addresses of the managed resources that have a current object.
+    pub(crate) addresses: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -27,7 +34,28 @@ struct State {
     #[serde(default)]
     outputs: BTreeMap<String, Output>,
     #[serde(default)]
-    resources: Vec<serde::de::IgnoredAny>,
+    resources: Vec<Resource>,
+}
+
+/// What is kept of a resource; its values are skipped.
+#[derive(Deserialize)]
+struct Resource {
+    #[serde(default)]
+    module: Option<String>,
+    #[serde(default)]
+    mode: String,
+    #[serde(rename = "type", default)]
+    kind: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    instances: Vec<Instance>,
+}
+
+#[derive(Deserialize)]
+struct Instance {
+    index_key: Option<Value>,
+    deposed: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -60,6 +88,8 @@ impl StateSummary {
             .filter(|(_, output)| output.sensitive)
             .map(|(name, _)| name.clone())
             .collect();
+        let managed = state.resources.iter().filter(|resource| resource.mode == "managed");
+        let addresses = managed.flat_map(Resource::addresses).collect();
         let outputs = state.outputs.into_iter().filter(|(_, output)| !output.sensitive);
         Ok(Some(Self {
             serial: state.serial,
@@ -67,7 +97,22 @@ impl StateSummary {
             outputs: outputs.map(|(name, output)| (name, output.value)).collect(),
             sensitive_outputs: sensitive,
             resources: state.resources.len(),
+            addresses,
         }))
+    }
+}
+
+impl Resource {
+    /// Returns the addresses of the instances, as Terraform writes them.
+    fn addresses(&self) -> impl Iterator<Item = String> {
+        let module = self.module.as_ref().map(|module| format!("{module}.")).unwrap_or_default();
+        let base = format!("{module}{}.{}", self.kind, self.name);
+        let current = self.instances.iter().filter(|instance| instance.deposed.is_none());
+        current.map(move |instance| match &instance.index_key {
+            Some(Value::String(key)) => format!("{base}[{}]", quoted(key)),
+            Some(key) if !key.is_null() => format!("{base}[{key}]"),
+            _ => base.clone(),
+        })
     }
 }
 
@@ -80,9 +125,15 @@ mod tests {
         let text = r#"{"version": 4, "serial": 3, "lineage": "l", "outputs": {
             "url": {"value": "https://x", "type": "string"},
             "key": {"value": "hush", "type": "string", "sensitive": true}},
-            "resources": [{"mode": "managed"}]}"#;
+            "resources": [{"mode": "managed", "module": "module.m[0]", "type": "a", "name": "b",
+                "instances": [{"index_key": "k\"${x}"}, {"index_key": 1},
+                    {"index_key": 2, "deposed": "0a1b2c3d"}]},
+                {"mode": "managed", "type": "a", "name": "c", "instances": [{"status": "tainted"}]},
+                {"mode": "data", "type": "a", "name": "d", "instances": [{}]}]}"#;
         let state = StateSummary::parse(&mut text.as_bytes()).unwrap().unwrap();
-        assert_eq!((state.serial, state.lineage.as_str(), state.resources), (3, "l", 1));
+        assert_eq!((state.serial, state.lineage.as_str(), state.resources), (3, "l", 3));
+        let known = ["a.c", "module.m[0].a.b[\"k\\\"$${x}\"]", "module.m[0].a.b[1]"];
+        assert_eq!(state.addresses.iter().collect::<Vec<_>>(), known);
         assert_eq!(state.outputs, BTreeMap::from([("url".to_owned(), Value::from("https://x"))]));
         assert_eq!(state.sensitive_outputs, ["key"]);
         assert_eq!(StateSummary::parse(&mut "".as_bytes()).unwrap(), None);

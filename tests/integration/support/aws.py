@@ -85,8 +85,9 @@ class Rules:
                 start_response(f"{rule['status']} -", [*rule.get("headers", {}).items(), ("content-length", str(len(body)))])
                 return [body]
         changes = [rule["response"] for rule in followed if "response" in rule]
-        if changes:
-            return self.changed(environ, start_response, changes)
+        lost = [rule["lost"] for rule in followed if "lost" in rule]
+        if changes or lost:
+            return self.changed(environ, start_response, changes, lost)
         if "HTTP_IF_NONE_MATCH" in environ:
             with self.locks[environ["PATH_INFO"]]:
                 answer = list(self.app(environ, start_response))
@@ -96,13 +97,14 @@ class Rules:
             time.sleep(rule.get("hold", 0))
         return answer
 
-    def changed(self, environ, start_response, changes):
+    def changed(self, environ, start_response, changes, lost):
         began = []
         body = b"".join(self.app(environ, lambda *head: began.append(head))).decode()
         for pattern, becomes in changes:
             becomes = re.sub(r"\{now\+(\d+)\}", lambda seconds: later(int(seconds[1])), becomes)
             body = re.sub(pattern, becomes, body)
         status, headers = began[0][:2]
+        status = f"{lost[0]} -" if lost else status
         headers = [header for header in headers if header[0].lower() != "content-length"]
         start_response(status, [*headers, ("content-length", str(len(body.encode())))])
         return [body.encode()]

@@ -1,0 +1,243 @@
+//! Changes of an apply whose result is unknown. A change was made, failed, or is unknown: only an
+//! answer of the provider decides between the first two.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    changes::{ChangeAction, Changes},
+    identity::Identity,
+};
+
+/// A change that might have been made although the state does not show it. Part of the ledger and
+/// of the JSON report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UnknownChange {
+    pub(crate) address: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    /// `create`, `update` or `delete`.
+    pub(crate) action: String,
+    /// The attributes that name the object, as far as the plan knows them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) names: BTreeMap<String, String>,
+    /// The ID for an `import` block; None if it is unknown before the object exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) import_id: Option<String>,
+}
+
+/// A change that an apply began, as its events and diagnostics describe it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BegunChange {
+    pub(crate) address: String,
+    pub(crate) kind: String,
+    pub(crate) action: String,
+    pub(crate) end: ChangeEnd,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ChangeEnd {
+    /// The provider reported success, and the ID of the object.
+    Made { id: Option<String> },
+    /// The provider or the service refused it.
+    Failed,
+    /// There was no answer, or none that says whether it was made.
+    Unknown,
+}
+
+/// Parts of messages about a request whose answer did not arrive.
+const NO_ANSWER: [&str; 17] = [
+    "context canceled",
+    "context deadline exceeded",
+    "operation was canceled",
+    "request canceled",
+    "requestcanceled",
+    "connection reset",
+    "connection was closed",
+    "closed network connection",
+    "broken pipe",
+    "unexpected eof",
+    ": eof",
+    "i/o timeout",
+    "awaiting headers",
+    "transport is closing",
+    "plugin did not respond",
+    "server closed",
+    "statuscode: 5",
+];
+/// Parts of messages that contain an answer of the service, or that come from this machine.
+const ANSWER: [&str; 4] = ["api error ", "statuscode: 4", "-exec provisioner error", "status: 4"];
+
+/// Whether the errors of a change leave open whether it was made. After Terraform was stopped, it
+/// counts as unknown unless they contain an answer.
+pub(super) fn is_open(errors: &[&str], was_stopped: bool) -> bool {
+    // Terraform wraps long messages.
+    let text = errors.join("\n").to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
+    let has = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    has(&NO_ANSWER) || (was_stopped && !has(&ANSWER))
+}
+
+/// Returns the changes whose result is unknown. `is_in_state` returns whether the state that
+/// was saved has the current object of an address; None if that is not known.
+pub(crate) fn unknown(
+    begun: &[BegunChange],
+    plan: &Changes,
+    is_in_state: Option<&dyn Fn(&str) -> bool>,
+) -> Vec<UnknownChange> {
+    let saved = |address: &str| is_in_state.is_some_and(|is_in_state| is_in_state(address));
+    let lost = |address: &str| is_in_state.is_some_and(|is_in_state| !is_in_state(address));
+    let is_unknown = |change: &&BegunChange| match (&change.end, change.action.as_str()) {
+        (ChangeEnd::Failed, _) => false,
+        // Made, but the state was not saved since.
+        (ChangeEnd::Made { .. }, "create") => lost(&change.address),
+        (ChangeEnd::Made { .. }, _) => false,
+        // What is in the state is known to Terraform, possibly as tainted.
+        (ChangeEnd::Unknown, "create") => !saved(&change.address),
+        (ChangeEnd::Unknown, "delete") => !lost(&change.address),
+        (ChangeEnd::Unknown, _) => true,
+    };
+    begun.iter().filter(is_unknown).map(|change| UnknownChange::of(change, plan)).collect()
+}
+
+impl UnknownChange {
+    fn of(change: &BegunChange, plan: &Changes) -> Self {
+        let planned = plan.resources.iter().find(|planned| {
+            planned.address == change.address
+                && planned.deposed.is_none()
+                // A replacement has only the identity of the new object.
+                && (planned.action != ChangeAction::Replace || change.action == "create")
+        });
+        let Identity { names, import_id } =
+            planned.map(|planned| planned.identity.clone()).unwrap_or_default();
+        let id = match &change.end {
+            ChangeEnd::Made { id } => id.clone(),
+            ChangeEnd::Failed | ChangeEnd::Unknown => None,
+        };
+        Self {
+            address: change.address.clone(),
+            kind: change.kind.clone(),
+            action: change.action.clone(),
+            names,
+            import_id: import_id.or(id).filter(|_| change.action == "create"),
+        }
+    }
+
+    /// Whether there might be an object that no state names.
+    pub(crate) fn is_create(&self) -> bool {
+        self.action == "create"
+    }
+
+    /// Applies `mask` to what a provider might have made of a secret. An ID that it changes is of
+    /// no use.
+    pub(crate) fn masked(self, mask: impl Fn(&str) -> String) -> Self {
+        Self {
+            address: mask(&self.address),
+            names: self.names.iter().map(|(name, value)| (name.clone(), mask(value))).collect(),
+            import_id: self.import_id.filter(|id| mask(id) == *id),
+            ..self
+        }
+    }
+
+    /// Returns `aws_ssm_parameter.a (create): name = "/a"`.
+    pub(crate) fn describe(&self) -> String {
+        let names: Vec<String> =
+            self.names.iter().map(|(name, value)| format!("{name} = {}", quoted(value))).collect();
+        match names.is_empty() {
+            true => format!("{} ({})", self.address, self.action),
+            false => format!("{} ({}): {}", self.address, self.action, names.join(", ")),
+        }
+    }
+
+    /// Returns the block that imports the object, as code of Terraform.
+    pub(crate) fn import_block(&self) -> Option<String> {
+        let id = quoted(self.import_id.as_deref()?);
+        Some(format!("import {{\n  to = {}\n  id = {id}\n}}", self.address))
+    }
+}
+
+/// Returns a string as Terraform's language writes it.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for (at, c) in text.char_indices() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '$' | '%' if text[at + 1..].starts_with('{') => out.extend([c, c]),
+            c => out.push(c),
+        }
+    }
+    out + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terraform::output::changes::Changes;
+
+    const ANSWERED: &str = "Error: creating SSM Parameter (/a): operation error SSM: \
+        PutParameter, https response error StatusCode: 400, RequestID: 1, api error \
+        AccessDeniedException: no";
+    const LOST: &str = "Error: creating SSM Parameter (/a): operation error SSM: PutParameter, \
+        https response error StatusCode: 0, RequestID: , canceled, context\n  canceled";
+
+    #[test]
+    fn only_an_answer_says_that_a_change_failed() {
+        for (errors, was_stopped, open) in [
+            (&[LOST][..], true, true),
+            (&[LOST], false, true),
+            (&[ANSWERED], true, false),
+            (&[ANSWERED], false, false),
+            (&["Error: local-exec provisioner error\n  exit status 1"], true, false),
+            (&["Error: something of another provider"], true, true),
+            (&["Error: something of another provider"], false, false),
+            (&[], true, true),
+            (&[], false, false),
+            (&["Error: Plugin did not respond"], false, true),
+            (&["Error: Post \"https://ssm\": read tcp: connection reset by peer"], false, true),
+            (&["Error: https response error StatusCode: 503, api error SlowDown"], false, true),
+        ] {
+            assert_eq!(is_open(errors, was_stopped), open, "{errors:?} {was_stopped}");
+        }
+    }
+
+    #[test]
+    fn the_state_decides_what_is_known() {
+        let begun = |action: &str, end: ChangeEnd| BegunChange {
+            address: "a.b".to_owned(),
+            kind: "a".to_owned(),
+            action: action.to_owned(),
+            end,
+        };
+        let id = || Some("i-1".to_owned());
+        let plan = Changes::default();
+        // Columns: with the object in the state, without it, without knowing.
+        for (action, end, expected) in [
+            ("create", ChangeEnd::Unknown, [false, true, true]),
+            ("create", ChangeEnd::Made { id: id() }, [false, true, false]),
+            ("create", ChangeEnd::Failed, [false, false, false]),
+            ("update", ChangeEnd::Unknown, [true, true, true]),
+            ("update", ChangeEnd::Made { id: id() }, [false, false, false]),
+            ("delete", ChangeEnd::Unknown, [true, false, true]),
+            ("delete", ChangeEnd::Made { id: None }, [false, false, false]),
+        ] {
+            let change = [begun(action, end)];
+            let of = |state: Option<&dyn Fn(&str) -> bool>| unknown(&change, &plan, state).len();
+            let found = [of(Some(&|_| true)), of(Some(&|_| false)), of(None)];
+            assert_eq!(found.map(|count| count == 1), expected, "{change:?}");
+        }
+        let made = [begun("create", ChangeEnd::Made { id: id() })];
+        let found = unknown(&made, &plan, Some(&|_| false));
+        assert_eq!(
+            found[0].import_block().as_deref(),
+            Some("import {\n  to = a.b\n  id = \"i-1\"\n}")
+        );
+    }
+
+    #[test]
+    fn a_string_is_written_as_code() {
+        assert_eq!(quoted("a\"b\\${c}%{d}$e"), "\"a\\\"b\\\\$${c}%%{d}$e\"");
+    }
+}
