@@ -426,7 +426,7 @@ fn a_ledger_list_that_lacks_entries_is_noticed() {
         let counted = format!("<KeyCount>{count}</KeyCount>");
         aws.rule(json!({ "matching": format!("{list}list"),
             "response": ["<KeyCount>\\d+</KeyCount>", counted] }));
-        for command in [vec!["deploy", "ci", "1"], vec!["status"]] {
+        for command in [vec!["deploy", "ci", "1"], vec!["history", "ci"]] {
             let output = project.cdflow(command).run();
             output.fails(10).stderr_has("the store's list of the ledger of `ci` lacks entries");
         }

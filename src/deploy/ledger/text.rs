@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::entry::{Action, Entry, Start};
+use crate::base::printable;
 
 /// Returns a run as `status --json` has it.
 pub(crate) fn as_json(entry: &Entry) -> Value {
@@ -38,9 +39,7 @@ pub(crate) fn run(start: &Start) -> String {
         (None, None) => String::new(),
     };
     let time = start.started.strftime("%Y-%m-%d %H:%MZ");
-    // Names from outside must not control the terminal.
-    let text = format!("run {} ({action}{by}, started {time})", start.number);
-    text.chars().filter(|c| !c.is_control()).collect()
+    printable::line(&format!("run {} ({action}{by}, started {time})", start.number))
 }
 
 /// Returns the version; `(in part)` marks a run with targets.

@@ -65,9 +65,8 @@ pub(crate) async fn explain(
 
 /// Whether the lock was taken on this machine since `began`.
 fn is_from_here(holder: &LockInfo, began: Timestamp) -> bool {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let is_here = holder.who.rsplit_once('@').is_some_and(|(_, name)| name == host.trim());
-    is_here && holder.created.parse::<Timestamp>().is_ok_and(|created| created >= began)
+    holder.is_of_this_machine()
+        && holder.created.parse::<Timestamp>().is_ok_and(|created| created >= began)
 }
 
 fn see(error: Error, start: &crate::deploy::ledger::Start) -> Error {

@@ -74,6 +74,12 @@ impl LockInfo {
             path: path.to_owned(),
         }
     }
+
+    /// Whether the holder is on this machine, or in this container: Terraform writes `user@host`.
+    pub(crate) fn is_of_this_machine(&self) -> bool {
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        self.who.rsplit_once('@').is_some_and(|(_, name)| name == host.trim())
+    }
 }
 
 impl StateLock {

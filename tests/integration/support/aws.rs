@@ -288,8 +288,8 @@ impl Aws {
     /// because moto serves all tests. `times` of them, or all, or by `chance`, or the one `at` this
     /// place: `delay` seconds first, or up to `random-delay`; hold the answer back for `hold`
     /// seconds; answer with `status`, `headers` and `body`; let moto answer `request: [text,
-    /// other]`; change its answer by `response: [regex, other]`, in which `{now+9}` is a time; or let
-    /// moto carry the call out and answer `lost`, a status.
+    /// other]`; change its answer by `response: [regex, other]`, in which `{now+9}` is a time; or
+    /// let moto carry the call out and answer `lost`, a status.
     pub(crate) fn rule(&self, rule: Value) {
         self.server.ask(&json!({ "op": "rule", "rule": rule })).unwrap();
     }
