@@ -105,6 +105,7 @@ pub(crate) async fn open(
         &scheme.release_bucket,
         &scheme.release_account.region,
         release_session.as_deref(),
+        |bucket| scheme.encryption_of(bucket),
     )?;
     let pass_environment = global.pass_environment.clone();
     Ok(Context {
@@ -197,7 +198,8 @@ impl Context {
 
     /// Returns the store at `place`, with the identity of the release account.
     pub(crate) fn store_at(&self, place: &Storage, region: &str) -> Result<ReleaseStore> {
-        store_at(place, region, self.release_session.as_deref())
+        let encryption = |bucket: &str| self.scheme.encryption_of(bucket);
+        store_at(place, region, self.release_session.as_deref(), encryption)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     base::error::{Error, Result},
     config::{
         component::SchemeUrl,
-        scheme::{Account, AccountScheme, StateBackend, Storage},
+        scheme::{Account, AccountScheme, Encryption, StateBackend, Storage},
         settings::AwsInputs,
     },
     services::{
@@ -72,11 +72,12 @@ pub(crate) async fn session(
     }
 }
 
-/// Returns the store at `place`. A bucket needs a session.
+/// Returns the store at `place`. A bucket needs a session, and gets `encryption` with each write.
 pub(crate) fn store_at(
     place: &Storage,
     region: &str,
     session: Option<&Session>,
+    encryption: impl Fn(&str) -> Option<Encryption>,
 ) -> Result<ReleaseStore> {
     match (place, session) {
         (Storage::Directory(directory), _) => {
@@ -84,12 +85,8 @@ pub(crate) fn store_at(
         }
         (Storage::Bucket(bucket), Some(session)) => {
             let owner = session.account_id.clone();
-            Ok(ReleaseStore::S3(S3Store::new(
-                &session.config,
-                bucket.clone(),
-                region.to_owned(),
-                owner,
-            )))
+            let store = S3Store::new(&session.config, bucket.clone(), region.to_owned(), owner);
+            Ok(ReleaseStore::S3(store.encrypted(encryption(bucket))))
         }
         (Storage::Bucket(bucket), None) => {
             Err(Error::input(format!("cannot access the bucket `{bucket}` without a role"))

@@ -26,6 +26,7 @@ mod deploy;
 mod docker_release;
 mod doctor;
 mod documents;
+mod encryption;
 mod examples;
 mod fetching;
 mod first_deploy;

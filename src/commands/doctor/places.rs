@@ -121,7 +121,7 @@ impl Places<'_> {
             return report.skip(check, "no release role to access it with");
         }
         let Some(ReleaseStore::S3(store)) =
-            report.record_error(check, context::store_at(place, region, self.session))
+            report.record_error(check, context::store_at(place, region, self.session, |_| None))
         else {
             return;
         };

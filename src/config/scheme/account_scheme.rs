@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use super::encryption::{BucketEncryption, Encryption};
 use crate::{
     base::{
         error::{Error, Result},
@@ -22,6 +23,7 @@ pub(crate) struct AccountScheme {
     /// Region to bucket, for `multi-region`.
     pub(crate) lambda_buckets: BTreeMap<String, Storage>,
     pub(crate) backend: StateBackend,
+    pub(super) encryption: Option<BucketEncryption>,
     pub(crate) layout: Layout,
     /// The location of the account scheme that replaces this one for the component.
     pub(crate) moved_to: Option<String>,
@@ -52,6 +54,15 @@ pub(crate) struct Account {
 pub(crate) enum Storage {
     Bucket(String),
     Directory(PathBuf),
+}
+
+impl Storage {
+    pub(super) fn bucket(&self) -> Option<&str> {
+        match self {
+            Self::Bucket(bucket) => Some(bucket),
+            Self::Directory(_) => None,
+        }
+    }
 }
 
 /// Where images are kept.
@@ -127,6 +138,11 @@ impl AccountScheme {
             }
             _ => environment,
         }
+    }
+
+    /// Returns the encryption that every write to `bucket` asks for. None: the bucket's own.
+    pub(crate) fn encryption_of(&self, bucket: &str) -> Option<Encryption> {
+        self.encryption.as_ref().map(|encryption| encryption.of(bucket))
     }
 
     /// Environment (or `"*"`) to the alias of its account.

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
 
-use super::account_scheme::{Account, AccountScheme, StateBackend, Storage};
+use super::{
+    account_scheme::{Account, AccountScheme, StateBackend, Storage},
+    encryption::{BucketEncryption, FileEncryption},
+};
 use crate::{
     base::{
         document,
@@ -55,6 +58,7 @@ struct SchemeFile {
     terraform_backend_s3_dynamodb_table: Option<String>,
     terraform_backend_s3_use_lockfile: Option<bool>,
     terraform_backend: Option<FileBackend>,
+    encryption: Option<FileEncryption>,
     upgrade_account_scheme: Option<UpgradeKeys>,
     #[serde(default)]
     policy: GuardSettings,
@@ -139,6 +143,9 @@ impl SchemeChecker<'_> {
             return Err(self.error(format!("`default-region`: `{region}` is not a region")));
         }
         let backend = self.backend(&parsed)?;
+        let places =
+            std::iter::once(&release_bucket).chain(&lambda_bucket).chain(lambda_buckets.values());
+        let encryption = self.encryption(parsed.encryption, places, &backend)?;
         let is_local = matches!(
             (&release_bucket, &backend),
             (Storage::Directory(_), StateBackend::Local { .. })
@@ -174,6 +181,7 @@ impl SchemeChecker<'_> {
             lambda_bucket,
             lambda_buckets,
             backend,
+            encryption,
             image_registry: self.registry(parsed.image_registry)?,
             accounts,
             policy: parsed.policy,
@@ -300,6 +308,23 @@ impl SchemeChecker<'_> {
             use_lockfile: parsed.terraform_backend_s3_use_lockfile,
             dynamodb_table: table.map(str::to_owned),
         })
+    }
+
+    fn encryption<'s>(
+        &self,
+        parsed: Option<FileEncryption>,
+        places: impl Iterator<Item = &'s Storage>,
+        backend: &'s StateBackend,
+    ) -> Result<Option<BucketEncryption>> {
+        let Some(parsed) = parsed else { return Ok(None) };
+        let mut buckets: Vec<&str> = places.filter_map(Storage::bucket).collect();
+        if let StateBackend::S3 { bucket, .. } = backend {
+            buckets.push(bucket);
+        }
+        // The state buckets of the classic layout are found later, by their tag.
+        let is_classic = matches!(backend, StateBackend::Classic { .. });
+        let known = (!is_classic).then_some(buckets.as_slice());
+        parsed.check(known).map(Some).map_err(|why| self.error(why))
     }
 
     /// Checks a host with an optional port. A path is not allowed, because components name the

@@ -2,6 +2,7 @@
 //! kept.
 
 mod account_scheme;
+mod encryption;
 mod file;
 mod frozen;
 #[cfg(test)]
@@ -9,5 +10,6 @@ mod tests;
 
 pub(crate) use self::{
     account_scheme::{Account, AccountScheme, ImageRegistry, Matched, StateBackend, Storage},
+    encryption::Encryption,
     frozen::FrozenAccount,
 };

@@ -188,3 +188,44 @@ fn where_images_go() {
         assert!(with(bad).unwrap_err().to_string().contains("is not a registry"), "{bad}");
     }
 }
+
+#[test]
+fn what_is_encrypted_and_how() {
+    const ID: &str = "1234abcd-12ab-34cd-96ef-1234567890ab";
+    const MRK: &str = "mrk-1234abcd12ab34cd56ef1234567890ab";
+    const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-96ef-1234567890ab";
+    let with = |encryption: &str| {
+        parse(&AWS.replacen('{', &format!("{{\"encryption\": {encryption},"), 1))
+    };
+    let kms = |id: &str| Some(Encryption::Kms { key: KEY.replace(ID, id) });
+    assert_eq!(parse(AWS).unwrap().encryption_of("acme-state"), None);
+    let aes = with(r#"{"type": "AES256"}"#).unwrap();
+    assert_eq!(aes.encryption_of("acme-state"), Some(Encryption::Aes256));
+    let mrk = KEY.replace(ID, MRK);
+    let keys = format!(
+        r#"{{"type": "aws:kms", "key": "{KEY}", "keys": {{"acme-{{team}}-releases": "{mrk}"}}}}"#
+    );
+    let scheme = with(&keys).unwrap();
+    assert_eq!(scheme.encryption_of("acme-platform-releases"), kms(MRK));
+    for bucket in ["acme-state", "acme-lambdas"] {
+        assert_eq!(scheme.encryption_of(bucket), kms(ID), "{bucket}");
+    }
+    for (encryption, says) in [
+        (r#"{"type": "aws:kmss"}"#.to_owned(), "unknown value `aws:kmss`"),
+        (r#"{"type": "aws:kms"}"#.to_owned(), "type `aws:kms` needs a `key`"),
+        (format!(r#"{{"type": "AES256", "key": "{KEY}"}}"#), "type `AES256` has no key"),
+        (
+            r#"{"type": "aws:kms", "key": "alias/acme"}"#.to_owned(),
+            "`encryption.key`: `alias/acme` is not the ARN of a KMS key: expected arn:aws:kms:",
+        ),
+        (
+            keys.replace("acme-{team}", "acme"),
+            "`encryption.keys`: `acme-releases` is not a bucket of this account scheme",
+        ),
+        (keys.replace("-12ab", "-12aB"), "is not the ARN of a KMS key"),
+        (keys.replace("keys", "kesys"), "unknown key `kesys`"),
+    ] {
+        let refused = with(&encryption).unwrap_err().to_string();
+        assert!(refused.contains(says), "{refused}");
+    }
+}

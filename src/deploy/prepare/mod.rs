@@ -58,7 +58,7 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
     host.interrupt.check("looking for the state")?;
     let state_home = state_home(context, subject).await?;
     host.interrupt.check("terraform init")?;
-    let backend = Backend::choose(&state_home.place, &tool)?;
+    let backend = Backend::choose(&state_home.place, &tool, &host.environment)?;
     let mut folder =
         working_folder::prepare(context, subject, &private, &bundle, &facts, &backend, &account)?;
 

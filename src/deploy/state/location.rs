@@ -59,7 +59,8 @@ impl StateHome {
             identity,
             environment,
             filename,
-        );
+        )
+        .encrypted(scheme);
         Ok(Some(Self { place, session: Some(session) }))
     }
 
@@ -76,13 +77,17 @@ impl StateHome {
     /// Returns the bucket or folder of the state and of other states.
     pub(crate) fn store(&self) -> Result<ReleaseStore> {
         match &self.place {
-            StatePlace::Local { root, .. } => {
-                context::store_at(&Storage::Directory(root.clone()), "", self.session.as_deref())
-            }
+            StatePlace::Local { root, .. } => context::store_at(
+                &Storage::Directory(root.clone()),
+                "",
+                self.session.as_deref(),
+                |_| None,
+            ),
             StatePlace::S3(place) => context::store_at(
                 &Storage::Bucket(place.bucket.clone()),
                 &place.region,
                 self.session.as_deref(),
+                |_| place.encryption.clone(),
             ),
         }
     }

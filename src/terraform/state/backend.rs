@@ -6,7 +6,11 @@ use serde_json::{Value, json};
 
 use super::place::{S3Place, StatePlace};
 use crate::{
-    base::error::{Error, Result},
+    base::{
+        error::{Error, Result},
+        process_env::ProcessEnv,
+    },
+    config::scheme::Encryption,
     terraform::tool::Tool,
 };
 
@@ -23,11 +27,31 @@ pub(crate) enum Backend {
     S3 {
         place: S3Place,
         locks: S3Locks,
+        addressing: Addressing,
     },
     /// States are `<directory>/<environment>/terraform.tfstate`.
     Local {
         directory: PathBuf,
     },
+}
+
+/// How Terraform says which bucket it means: in the path, or in the name of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Addressing {
+    Path,
+    /// The host, unless it is an address.
+    Automatic,
+}
+
+impl Addressing {
+    /// Given an endpoint for S3 alone, Terraform would put the bucket into the host even if that
+    /// is an address, or a name that only the endpoint itself has.
+    fn of(environment: &ProcessEnv) -> Self {
+        match environment.get("AWS_ENDPOINT_URL_S3") {
+            Some(_) => Self::Path,
+            None => Self::Automatic,
+        }
+    }
 }
 
 /// How Terraform locks a state in S3: by a lock file, a table or both, but never by neither.
@@ -80,7 +104,11 @@ impl S3Locks {
 }
 
 impl Backend {
-    pub(crate) fn choose(place: &StatePlace, tool: &Tool) -> Result<Self> {
+    pub(crate) fn choose(
+        place: &StatePlace,
+        tool: &Tool,
+        environment: &ProcessEnv,
+    ) -> Result<Self> {
         match place {
             StatePlace::Local { root, prefix, .. } => {
                 Ok(Self::Local { directory: root.join(prefix) })
@@ -88,7 +116,8 @@ impl Backend {
             StatePlace::S3(place) => {
                 let locks =
                     S3Locks::choose(place.use_lockfile, place.dynamodb_table.as_ref(), tool)?;
-                Ok(Self::S3 { place: place.clone(), locks })
+                let addressing = Addressing::of(environment);
+                Ok(Self::S3 { place: place.clone(), locks, addressing })
             }
         }
     }
@@ -113,7 +142,7 @@ impl Backend {
 
     fn settings(&self) -> (&'static str, Value) {
         match self {
-            Self::S3 { place, locks } => {
+            Self::S3 { place, locks, addressing } => {
                 let key = match &place.workspaces {
                     Some(_) => place.key.rsplit('/').next().unwrap_or_default(),
                     None => &place.key,
@@ -131,6 +160,15 @@ impl Backend {
                 }
                 if let Some(table) = &locks.dynamodb_table {
                     settings["dynamodb_table"] = json!(table);
+                }
+                if let Some(encryption) = &place.encryption {
+                    settings["encrypt"] = json!(true);
+                    if let Encryption::Kms { key } = encryption {
+                        settings["kms_key_id"] = json!(key);
+                    }
+                }
+                if *addressing == Addressing::Path {
+                    settings["use_path_style"] = json!(true);
                 }
                 if let Some(id) = &place.account_id {
                     settings["allowed_account_ids"] = json!([id]);
@@ -242,7 +280,7 @@ mod tests {
         .unwrap();
         let filename = "terraform.tfstate".parse().unwrap();
         let place = StatePlace::of(&scheme, &identity, &"ci".parse().unwrap(), &filename).unwrap();
-        Backend::choose(&place, &tool(version))
+        Backend::choose(&place, &tool(version), &ProcessEnv::default())
     }
 
     fn tool(version: Version) -> Tool {
@@ -319,7 +357,8 @@ mod tests {
             &"ci".parse().unwrap(),
             &filename,
         );
-        let classic = Backend::choose(&place, &tool(Version::new(1, 11, 4))).unwrap();
+        let classic =
+            Backend::choose(&place, &tool(Version::new(1, 11, 4)), &ProcessEnv::default()).unwrap();
         assert!(!classic.has_workspaces());
         assert_eq!(
             classic.file(),
@@ -348,5 +387,28 @@ mod tests {
 }
 "#
         );
+    }
+
+    #[test]
+    fn encryption_and_a_path_only_where_asked_for() {
+        let backend = choose(Version::new(1, 11, 4), None, None).unwrap();
+        let Backend::S3 { mut place, .. } = backend else { unreachable!() };
+        let file = |place: &S3Place, url: &str| {
+            let environment = ProcessEnv::new([("AWS_ENDPOINT_URL_S3".into(), url.into())]);
+            let tool = tool(Version::new(1, 6, 0));
+            let place = S3Place { dynamodb_table: Some("locks".into()), ..place.clone() };
+            Backend::choose(&StatePlace::S3(place), &tool, &environment).unwrap().file()
+        };
+        let plain = file(&place, "");
+        assert!(!plain.contains("encrypt") && !plain.contains("path_style"), "{plain}");
+        for url in ["http://127.0.0.1:5000", "https://minio.example"] {
+            assert!(file(&place, url).contains("\n    use_path_style = true\n"), "{url}");
+        }
+        place.encryption = Some(Encryption::Aes256);
+        let aes = file(&place, "");
+        assert!(aes.contains("\n    encrypt = true\n") && !aes.contains("kms_key_id"), "{aes}");
+        place.encryption = Some(Encryption::Kms { key: "arn:k".into() });
+        let kms = file(&place, "");
+        assert!(kms.contains("    encrypt = true\n    kms_key_id = \"arn:k\"\n"), "{kms}");
     }
 }

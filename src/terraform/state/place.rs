@@ -6,7 +6,7 @@ use crate::config::{
     component::StateFilename,
     identity::Identity,
     names::Environment,
-    scheme::{Account, AccountScheme, StateBackend},
+    scheme::{Account, AccountScheme, Encryption, StateBackend},
 };
 
 /// The lock table of the classic layout, which has only one name.
@@ -40,6 +40,8 @@ pub(crate) struct S3Place {
     /// Lock by a file in S3. None if not set: use it if Terraform supports it (1.10).
     pub(crate) use_lockfile: Option<bool>,
     pub(crate) dynamodb_table: Option<String>,
+    /// None: the bucket decides.
+    pub(crate) encryption: Option<Encryption>,
 }
 
 impl StatePlace {
@@ -66,6 +68,7 @@ impl StatePlace {
                 workspaces: Some(prefix),
                 use_lockfile: *use_lockfile,
                 dynamodb_table: dynamodb_table.clone(),
+                encryption: scheme.encryption_of(bucket),
             })),
         }
     }
@@ -89,7 +92,16 @@ impl StatePlace {
             workspaces: None,
             use_lockfile,
             dynamodb_table: has_table.then(|| CLASSIC_TABLE.to_owned()),
+            encryption: None,
         })
+    }
+
+    /// The same place, with the encryption that `scheme` asks for.
+    pub(crate) fn encrypted(mut self, scheme: &AccountScheme) -> Self {
+        if let Self::S3(place) = &mut self {
+            place.encryption = scheme.encryption_of(&place.bucket);
+        }
+        self
     }
 
     /// Returns the key of the state, relative to its bucket or `root`.

@@ -64,6 +64,8 @@ class Rules:
                 "region": scope and scope[2],
                 "agent": environ.get("HTTP_USER_AGENT", ""),
                 "target": environ.get("HTTP_X_AMZ_TARGET", ""),
+                "encryption": environ.get("HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION"),
+                "encryption-key": environ.get("HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION_AWS_KMS_KEY_ID"),
             }
         )
         said = line

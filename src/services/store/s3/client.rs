@@ -17,6 +17,7 @@ use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
     operation::get_object::GetObjectOutput,
     primitives::DateTime,
+    types::ServerSideEncryption,
 };
 
 use crate::{
@@ -25,6 +26,7 @@ use crate::{
         limits::Limit,
         retry::{Attempts, Retry},
     },
+    config::scheme::Encryption,
     services::{
         aws::{failure::Failure, patience::timeouts_of},
         store::{Metadata, background::Background},
@@ -53,6 +55,7 @@ pub(crate) struct S3Store {
     pub(crate) client: Client,
     pub(crate) bucket: Arc<Bucket>,
     pub(crate) background: Background,
+    encryption: Option<Encryption>,
 }
 
 pub(crate) struct Bucket {
@@ -83,6 +86,23 @@ impl S3Store {
             client: Client::from_conf(settings),
             bucket: Arc::new(Bucket { name: bucket, region, owner, unsigned }),
             background: Background::default(),
+            encryption: None,
+        }
+    }
+
+    /// Every write asks for `encryption`. None: the bucket decides.
+    pub(crate) fn encrypted(self, encryption: Option<Encryption>) -> Self {
+        Self { encryption, ..self }
+    }
+
+    /// Returns the headers of a write that ask for the encryption: its name, and the key.
+    pub(crate) fn encryption(&self) -> (Option<ServerSideEncryption>, Option<String>) {
+        match &self.encryption {
+            None => (None, None),
+            Some(Encryption::Aes256) => (Some(ServerSideEncryption::Aes256), None),
+            Some(Encryption::Kms { key }) => {
+                (Some(ServerSideEncryption::AwsKms), Some(key.clone()))
+            }
         }
     }
 

@@ -238,6 +238,7 @@ impl S3Store {
 
     async fn put_once(&self, key: &str, bytes: Bytes, metadata: &Metadata) -> Result<(), Failure> {
         let size = bytes.len() as u64;
+        let (encryption, encryption_key) = self.encryption();
         let call = self
             .client
             .put_object()
@@ -247,6 +248,8 @@ impl S3Store {
             .if_none_match("*")
             .checksum_crc64_nvme(base64_crc(crc(&bytes)))
             .set_metadata(Some(map(metadata)))
+            .set_server_side_encryption(encryption)
+            .set_ssekms_key_id(encryption_key)
             .body(ByteStream::from(bytes))
             .customize()
             .config_override(patience(size));

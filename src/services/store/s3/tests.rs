@@ -13,6 +13,7 @@ use crate::{
         error::{Exit, Result},
         interrupt::Interrupt,
     },
+    config::scheme::Encryption,
     services::store::{
         Content, Metadata, Put, S3Store,
         testing::{Fault, bucket, moto, proxy, refusal, store},
@@ -696,5 +697,25 @@ async fn a_web_page_is_not_an_object() {
     ] {
         assert_eq!(error.exit(), Exit::Unavailable);
         assert!(error.to_string().contains("is a web page (text/html)"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn every_write_asks_for_the_encryption() {
+    let key = "arn:aws:kms:eu-west-1:123456789012:key/1";
+    let kms = Encryption::Kms { key: key.to_owned() };
+    for (encryption, name, used) in [
+        (None, None, None),
+        (Some(Encryption::Aes256), Some("AES256"), None),
+        (Some(kms), Some("aws:kms"), Some(key)),
+    ] {
+        let store = bucket().await.encrypted(encryption);
+        for (key, size) in [("small", 1), ("large", 9 * MIB)] {
+            assert_eq!(put(&store, key, bytes(size, 0)).await.unwrap(), Put::Created);
+            let head = store.client.head_object().bucket(&store.bucket.name).key(key);
+            let head = head.send().await.unwrap();
+            let found = head.server_side_encryption().map(|found| found.as_str());
+            assert_eq!((found, head.ssekms_key_id()), (name, used), "{key}");
+        }
     }
 }

@@ -108,6 +108,7 @@ async fn once(
 
 impl<'a> Upload<'a> {
     async fn open(store: &'a S3Store, key: &'a str, metadata: &Metadata) -> Result<Self> {
+        let (encryption, encryption_key) = store.encryption();
         let answer = store
             .client
             .create_multipart_upload()
@@ -117,6 +118,8 @@ impl<'a> Upload<'a> {
             .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
             .checksum_type(ChecksumType::FullObject)
             .set_metadata(Some(map(metadata)))
+            .set_server_side_encryption(encryption)
+            .set_ssekms_key_id(encryption_key)
             .send()
             .await;
         let answer = store.answered(answer, || writing(store, key)).await?;
