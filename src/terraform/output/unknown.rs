@@ -78,8 +78,8 @@ pub(super) fn is_open(errors: &[&str], was_stopped: bool) -> bool {
     has(&NO_ANSWER) || (was_stopped && !has(&ANSWER))
 }
 
-/// Returns the changes whose result is unknown. `is_in_state` returns whether the state that
-/// was saved has the current object of an address; None if that is not known.
+/// Returns the changes whose result is unknown, by address. `is_in_state` returns whether the saved
+/// state has the current object of an address; None if that is not known.
 pub(crate) fn unknown(
     begun: &[BegunChange],
     plan: &Changes,
@@ -97,7 +97,11 @@ pub(crate) fn unknown(
         (ChangeEnd::Unknown, "delete") => !lost(&change.address),
         (ChangeEnd::Unknown, _) => true,
     };
-    begun.iter().filter(is_unknown).map(|change| UnknownChange::of(change, plan)).collect()
+    let of_change = |change| UnknownChange::of(change, plan);
+    let mut found: Vec<UnknownChange> = begun.iter().filter(is_unknown).map(of_change).collect();
+    // Terraform works in parallel, so the order of its events differs between runs.
+    found.sort_by(|a, b| (&a.address, &a.action).cmp(&(&b.address, &b.action)));
+    found
 }
 
 impl UnknownChange {
