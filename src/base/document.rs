@@ -3,8 +3,11 @@
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::error::{Error, Result};
-use crate::base::spelling::nearest;
+use super::{
+    error::{Error, Result},
+    json,
+    spelling::nearest,
+};
 
 /// Parses a YAML document. Booleans are `true` and `false` alone; duplicate keys are errors.
 pub(crate) fn from_yaml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T> {
@@ -16,6 +19,7 @@ pub(crate) fn from_yaml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T
 /// because JSON is a subset of YAML: unlike serde_json, that reader reports the position of an
 /// unknown key and keeps scalars such as account ids as written.
 pub(crate) fn from_json<T: DeserializeOwned>(file: &str, text: &str) -> Result<T> {
+    json::check_encoding(file, text)?;
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
         let why = error.to_string();
         let why = why.rsplit_once(" at line").map_or(why.as_str(), |(why, _)| why);

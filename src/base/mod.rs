@@ -6,6 +6,7 @@ pub(crate) mod digest;
 pub(crate) mod document;
 pub(crate) mod error;
 pub(crate) mod interrupt;
+pub(crate) mod json;
 pub(crate) mod limits;
 pub(crate) mod log;
 pub(crate) mod owner;

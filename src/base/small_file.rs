@@ -26,7 +26,11 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Like [`read`], for UTF-8.
 pub(crate) fn text(path: &Path) -> io::Result<String> {
-    String::from_utf8(read(path)?).map_err(|_| io::Error::other("it is not UTF-8"))
+    let content = read(path)?;
+    if content.starts_with(&[0xff, 0xfe]) || content.starts_with(&[0xfe, 0xff]) {
+        return Err(io::Error::other("it is UTF-16, not UTF-8; save it as UTF-8"));
+    }
+    String::from_utf8(content).map_err(|_| io::Error::other("it is not UTF-8"))
 }
 
 /// Opens a file for reading if it is a regular file. Links are followed.

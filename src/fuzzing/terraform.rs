@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use super::{check_error, text};
 use crate::terraform::{
-    code::{declarations::Declarations, lockfile, modules},
+    code::{declarations::Declarations, files::Dialect, lockfile, modules},
     output::{
         events::ApplyProgress,
         failure::{OutputLines, TerraformStep},
@@ -19,7 +19,7 @@ pub fn hcl(bytes: &[u8]) {
         fs::write(folder.path().join(name), text.as_bytes()).expect("a file");
     }
     let lines = text.matches('\n').count() + 1;
-    match Declarations::read(folder.path(), "infra") {
+    match Declarations::read(folder.path(), "infra", Dialect::Terraform) {
         Ok(found) => {
             let places = found.variables.iter().map(|it| &it.place);
             for place in places.chain(found.modules.iter().map(|it| &it.place)) {

@@ -38,7 +38,7 @@ pub(crate) async fn assemble(
     to: &Path,
 ) -> Result<Bundle> {
     log.step("Bundle");
-    let mut files = staged.files(sources)?;
+    let mut files = staged.files(sources, log)?;
     let unchanged = sources.files.iter().filter(|(name, _)| !name.starts_with("infra/"));
     files.extend(unchanged.map(|(name, file)| StagedFile {
         name: name.clone(),

@@ -21,6 +21,7 @@ mod bad_input;
 mod bundle_damage;
 mod ci;
 mod classic;
+mod code_files;
 mod container;
 mod deploy;
 mod docker_release;

@@ -12,25 +12,30 @@ use crate::{
     },
     services::{ci::host::Host, git::Git},
     terraform::code::{
-        declarations::{Declarations, is_code},
+        declarations::Declarations,
+        files::{self, Dialect, Role},
         variables::read_layer,
     },
 };
 
 /// Returns what infra/ declares; None if it has a problem.
-pub(crate) fn code(report: &mut DoctorReport, folder: &Path) -> Option<Declarations> {
+pub(crate) fn code(
+    report: &mut DoctorReport,
+    folder: &Path,
+    dialect: Dialect,
+) -> Option<Declarations> {
     let infra = folder.join("infra");
     let advice = "put the Terraform code into infra/, next to cdflow.yml";
     let missing = |what: &str| Error::input(format!("{what} `{}`", infra.display())).hint(advice);
     if !infra.is_dir() {
         return report.record_error("infra/", Err(missing("missing folder")));
     }
-    let files = report.record_error("infra/", names(&infra))?;
-    match files.iter().filter(|name| is_code(name)).count() {
+    let files = report.record_error("infra/", files::list(&infra, dialect))?;
+    match files.iter().filter(|file| file.role != Role::Values).count() {
         0 => return report.record_error("infra/", Err(missing("no Terraform code in"))),
         count => report.ok("infra/", format!("{} of Terraform code", counted(count, "file"))),
     }
-    report.record_error("infra/", Declarations::read(&infra, "infra"))
+    report.record_error("infra/", Declarations::read(&infra, "infra", dialect))
 }
 
 /// Each JSON file of config/ must be an object of values.

@@ -13,7 +13,7 @@ use crate::{
     },
     context::{self, LoadedScheme, SchemeUpgrade},
     services::{aws::session::RootSession, ci::host::Host},
-    terraform::code::variables::SECRETS,
+    terraform::code::{files::Dialect, variables::SECRETS},
 };
 
 mod access;
@@ -55,7 +55,8 @@ async fn examine(
         };
         report.ok(component::FILE, format!("{kind} of the team {}", manifest.team));
     }
-    let declared = files::code(&mut report, folder);
+    let dialect = manifest.as_ref().map_or(Dialect::Terraform, Dialect::of_manifest);
+    let declared = files::code(&mut report, folder, dialect);
     files::config(&mut report, folder);
     let root = files::checkout(&mut report, folder, host).await;
     let Some(manifest) = &manifest else {
@@ -89,7 +90,7 @@ async fn examine(
             format!("{} {} (`{}`)", tool.flavor.name(), tool.version, tool.program.display()),
         );
     }
-    terraform::lock_file(&mut report, folder);
+    terraform::lock_file(&mut report, folder, declared.as_ref());
 
     let url = &manifest.account_scheme_url;
     let mut first =
@@ -150,9 +151,7 @@ async fn examine(
     };
     let sessions = access::environments(&mut report, &accounts, root.as_ref()).await;
     places.classic_states(&mut report, &sessions).await;
-    if declared
-        .is_some_and(|declared| declared.variables.iter().any(|variable| variable.name == SECRETS))
-    {
+    if declared.is_some_and(|declared| declared.may_declare(SECRETS)) {
         let environment = inputs.environment.as_ref();
         access::secrets(&mut report, manifest, &identity, environment, sessions.first(), host)
             .await;

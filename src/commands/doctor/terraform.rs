@@ -2,34 +2,27 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use hcl_edit::structure::Body;
-
-use super::{files, report::DoctorReport};
-use crate::{
-    base::small_file,
-    terraform::code::lockfile::{self, Locked},
+use super::report::DoctorReport;
+use crate::terraform::code::{
+    declarations::Declarations,
+    lockfile::{self, Locked},
 };
 
 const CHECK: &str = "lock file";
 const REMEDY: &str = "run `terraform -chdir=infra providers lock` with -platform for each platform \
                       that you use, and commit infra/.terraform.lock.hcl";
 
-pub(crate) fn lock_file(report: &mut DoctorReport, folder: &Path) {
-    let infra = folder.join("infra");
-    let Ok(names) = files::names(&infra) else { return report.skip(CHECK, "infra/ is missing") };
-    let mut used = BTreeSet::new();
-    for name in names.iter().filter(|name| name.ends_with(".tf")) {
-        let text = small_file::text(&infra.join(name)).unwrap_or_default();
-        used.extend(hcl_edit::parser::parse_body(&text).iter().flat_map(providers));
-    }
+pub(crate) fn lock_file(report: &mut DoctorReport, folder: &Path, declared: Option<&Declarations>) {
+    let Some(declared) = declared else { return report.skip(CHECK, "infra/ is not readable") };
+    let (infra, used) = (folder.join("infra"), &declared.providers);
     let Some(locked) = report.record_error(CHECK, lockfile::read(&infra.join(lockfile::FILE)))
     else {
         return;
     };
-    for sentence in judge(&used, &locked) {
+    for sentence in judge(used, &locked) {
         report.warning(CHECK, sentence, REMEDY);
     }
-    if judge(&used, &locked).is_empty() {
+    if judge(used, &locked).is_empty() {
         match locked.len() {
             0 => report.ok(CHECK, "not needed: no providers"),
             _ => {
@@ -40,31 +33,6 @@ pub(crate) fn lock_file(report: &mut DoctorReport, folder: &Path) {
             }
         }
     }
-}
-
-/// Returns the local names of the providers that a file uses, without those of its modules.
-fn providers(body: &Body) -> BTreeSet<String> {
-    let mut used = BTreeSet::new();
-    for block in body.blocks() {
-        let label = block.labels.first().map(|label| label.as_str().to_owned());
-        match (block.ident.as_str(), label) {
-            ("provider", Some(name)) => _ = used.insert(name),
-            ("resource" | "data" | "ephemeral", Some(kind)) => {
-                used.insert(kind.split('_').next().unwrap_or_default().to_owned());
-            }
-            ("terraform", _) => {
-                let required = block
-                    .body
-                    .get_blocks("required_providers")
-                    .flat_map(|block| block.body.attributes());
-                used.extend(required.map(|attribute| attribute.key.as_str().to_owned()));
-            }
-            _ => {}
-        }
-    }
-    // `terraform_data` is part of Terraform itself.
-    used.remove("terraform");
-    used
 }
 
 /// Returns a sentence per problem. An `h1:` hash does not name its platform; `zh:` hashes are for
@@ -92,22 +60,6 @@ fn platforms(hashes: &[String]) -> &'static str {
 mod tests {
     use super::*;
     use crate::terraform::code::lockfile::LockedProvider;
-
-    fn used(text: &str) -> Vec<String> {
-        providers(&hcl_edit::parser::parse_body(text).unwrap()).into_iter().collect()
-    }
-
-    #[test]
-    fn providers_of_code() {
-        assert_eq!(used("resource \"terraform_data\" \"x\" {}\nvariable \"aws\" {}\n"), [""; 0]);
-        assert_eq!(used("data \"aws_region\" \"x\" {}\nprovider \"null\" {}\n"), ["aws", "null"]);
-        assert_eq!(
-            used(
-                "terraform {\n  required_providers {\n    tiny = { source = \"a/tiny\" }\n  }\n}\n"
-            ),
-            ["tiny"]
-        );
-    }
 
     #[test]
     fn locked_or_not() {

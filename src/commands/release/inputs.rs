@@ -27,6 +27,7 @@ use crate::{
         git::{Checkout, Git},
         registry::logins::Logins,
     },
+    terraform::code::files::Dialect,
 };
 
 /// Keys that cdflow puts into `release` itself.
@@ -219,6 +220,7 @@ pub(super) fn sources(
         platform_config,
         release_data,
         scheme: &context.scheme,
+        dialect: Dialect::of_manifest(&context.manifest),
         artifact,
         artifact_shape,
     })

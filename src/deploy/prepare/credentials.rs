@@ -65,7 +65,9 @@ pub(crate) async fn read_secrets(
     folder: &mut WorkingFolder,
     session: Option<&Session>,
 ) -> Result<()> {
-    let Some(value) = folder.variables.get_mut(SECRETS) else { return Ok(()) };
+    if !folder.variables.has(SECRETS) {
+        return Ok(());
+    }
     let log = &context.host.log;
     let (sources, session) = match (&context.manifest.secrets, session) {
         (Some(SecretSources::None), _) => return Ok(()),
@@ -110,9 +112,8 @@ pub(crate) async fn read_secrets(
     } else {
         log.note(&format!("{} secret(s)", read.len()));
     }
-    *value =
-        read.iter().map(|(name, secret)| (name.clone(), Value::from(secret.expose()))).collect();
-    Ok(())
+    let values = read.iter().map(|(name, secret)| (name.clone(), Value::from(secret.expose())));
+    folder.variables.set(SECRETS, &values.collect())
 }
 
 /// Returns every environment variable that Terraform gets: where to ask for credentials, but none

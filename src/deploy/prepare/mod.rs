@@ -5,6 +5,7 @@ mod fetch;
 mod terraform_user;
 mod working_folder;
 
+use self::working_folder::FromRelease;
 pub(crate) use self::working_folder::WorkingFolder;
 use super::{
     order::Subject,
@@ -59,8 +60,9 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
     let state_home = state_home(context, subject).await?;
     host.interrupt.check("terraform init")?;
     let backend = Backend::choose(&state_home.place, &tool, &host.environment)?;
+    let release = FromRelease { bundle: &bundle, facts: &facts, account: &account };
     let mut folder =
-        working_folder::prepare(context, subject, &private, &bundle, &facts, &backend, &account)?;
+        working_folder::prepare(context, subject, &private, &release, &tool, &backend)?;
 
     let assuming =
         credentials::credentials(context, subject, &private, state_home.session.as_ref());

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::{
     base::{
@@ -22,10 +22,12 @@ use crate::{
         InitRequest,
         code::{
             declarations::Declarations,
+            files::Dialect,
             lockfile, modules,
-            variables::{SECRETS, Variables},
+            variables::{SECRETS, VarFile, Variables},
         },
         state::backend::{self, Backend},
+        tool::Tool,
     },
 };
 
@@ -35,7 +37,7 @@ const SECRETS_OVERRIDE: &str = "cdflow_secrets_override.tf.json";
 pub(crate) struct WorkingFolder {
     pub(crate) infra: PathBuf,
     pub(crate) init: InitRequest,
-    pub(crate) variables: Map<String, Value>,
+    pub(crate) variables: VarFile,
     pub(crate) var_file: PathBuf,
     pub(crate) plan_file: PathBuf,
     pub(crate) has_ephemeral: bool,
@@ -43,10 +45,15 @@ pub(crate) struct WorkingFolder {
 
 impl WorkingFolder {
     pub(crate) fn write_variables(&self) -> Result<()> {
-        // One line per variable: Terraform prints the line of a value that it rejects, which must
-        // not contain a secret as well.
-        write_new(&self.var_file, format!("{:#}\n", json!(self.variables)).as_bytes())
+        write_new(&self.var_file, self.variables.to_string().as_bytes())
     }
+}
+
+/// What is read from a release before Terraform is.
+pub(crate) struct FromRelease<'a> {
+    pub(crate) bundle: &'a Unpacked,
+    pub(crate) facts: &'a ReleaseFacts,
+    pub(crate) account: &'a FrozenAccount,
 }
 
 /// Arranges the bundle's files as Terraform needs them, and writes what the code declares.
@@ -54,25 +61,25 @@ pub(crate) fn prepare(
     context: &Context,
     subject: &Subject<'_>,
     private: &PrivateFolder,
-    bundle: &Unpacked,
-    facts: &ReleaseFacts,
+    release: &FromRelease<'_>,
+    tool: &Tool,
     backend: &Backend,
-    account: &FrozenAccount,
 ) -> Result<WorkingFolder> {
+    let FromRelease { bundle, facts, account } = release;
     let root = &bundle.root;
     let infra = root.join("infra");
     if !infra.is_dir() {
         return Err(Error::integrity("the bundle has no infra/"));
     }
-    let declared = Declarations::read(&infra, "infra")?;
+    let declared = Declarations::read(&infra, "infra", Dialect::of_tool(tool))?;
     declared.check_overrides()?;
     let mut variables =
         Variables::read(root, subject.environment(), account, facts.values(), &context.host.log)?;
     if let Some(preview) = subject.preview() {
-        variables.set_preview(preview.variable());
+        variables.set_preview(&preview.variable())?;
     }
     let variables = variables.file_for(&declared, subject.environment(), &context.host.log)?;
-    if variables.contains_key(SECRETS) {
+    if variables.has(SECRETS) {
         // Terraform then hides the values even if the code does not declare them sensitive.
         let sensitive = json!({"variable": {SECRETS: {"sensitive": true}}});
         write_new(&infra.join(SECRETS_OVERRIDE), sensitive.to_string().as_bytes())?;
@@ -91,7 +98,7 @@ pub(crate) fn prepare(
         is_locked: infra.join(lockfile::FILE).exists(),
         has_modules,
     };
-    let has_ephemeral = declared.variables.iter().any(|variable| variable.is_ephemeral);
+    let has_ephemeral = declared.may_have_ephemeral();
     // Terraform would create it readable for everybody, and it contains the values of secrets. An
     // existing file keeps its mode.
     let plan_file = private.file("plan", b"")?;

@@ -22,7 +22,7 @@ mod writer;
 
 pub(crate) use self::{
     index::{BundleIndex, IndexLookup},
-    layout::check_name,
+    layout::{NameTree, check_name},
     manifest::{BundleManifest, TerraformIdentity},
     reader::{Unpacked, check_entries, unpack},
     staged_file::{EntrySource, StagedFile},

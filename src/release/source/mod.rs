@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -14,7 +15,8 @@ use crate::{
     },
     config::{identity::Identity, scheme::AccountScheme},
     terraform::code::{
-        declarations::{Declarations, is_code},
+        declarations::Declarations,
+        files::{self, Dialect},
         modules::{self, OutsideModule},
         variables,
     },
@@ -22,7 +24,9 @@ use crate::{
 
 mod platform_config;
 mod staging;
+mod third_party;
 mod tree;
+mod twins;
 
 pub(crate) use self::staging::{Staged, generated};
 pub(crate) use self::tree::{Boundary, TreeFile, walk};
@@ -35,8 +39,11 @@ pub(crate) struct Sources {
     pub(crate) outside: BTreeMap<String, SourceFile>,
     /// Files of the artifact, named by their path in its folder.
     pub(crate) artifact: BTreeMap<String, SourceFile>,
-    /// The component's folder relative to the checkout's root.
-    pub(crate) component_folder: PathBuf,
+    /// The real folder of infra/ relative to the checkout's root.
+    pub(crate) infra_folder: PathBuf,
+    /// Links that module calls lead through, as in [`modules::LocalModules`].
+    pub(crate) links: BTreeMap<PathBuf, PathBuf>,
+    pub(crate) dialect: Dialect,
     pub(crate) digest: Sha256,
 }
 
@@ -59,6 +66,8 @@ pub(crate) struct SourcesRequest<'a> {
     pub(crate) platform_config: &'a [PathBuf],
     pub(crate) release_data: &'a BTreeMap<String, String>,
     pub(crate) scheme: &'a AccountScheme,
+    /// Whose rules decide which files are code.
+    pub(crate) dialect: Dialect,
     pub(crate) artifact: Vec<TreeFile>,
     /// What the artifact is made of apart from files, such as links; null if nothing else.
     pub(crate) artifact_shape: serde_json::Value,
@@ -74,11 +83,11 @@ impl Sources {
         }
         let boundary = Boundary::new(request.root, "the checkout");
         let mut files = hashed(prefixed("infra", walk(&infra, &boundary, is_not_code)?))?;
-        if !files.keys().any(|name| is_code(name)) {
+        if !files::has_code(&infra, request.dialect)? {
             return Err(Error::input(format!("`{}` contains no Terraform code", infra.display()))
                 .hint("put the component's Terraform code into infra/, next to cdflow.yml"));
         }
-        Declarations::read(&infra, "infra")?.check_overrides()?;
+        Declarations::read(&infra, "infra", request.dialect)?.check_overrides()?;
         let config = request.folder.join("config");
         if config.is_dir() {
             files.extend(hashed(prefixed("config", walk(&config, &boundary, |_| false)?))?);
@@ -91,10 +100,16 @@ impl Sources {
             variables::check_layer(name, &file.path)?;
         }
         let mut outside = BTreeMap::new();
-        for OutsideModule(folder) in modules::outside(request.root, &infra)? {
-            let found = walk(&request.root.join(&folder), &boundary, is_not_code)?;
+        // Terraform resolves `../` from the folder that infra/ might be a link to.
+        let infra =
+            fs::canonicalize(&infra).map_err(|error| Error::io("cannot follow", &infra, &error))?;
+        let local = modules::local(request.root, &infra, request.dialect)?;
+        for OutsideModule(folder) in &local.outside {
+            let found = walk(&request.root.join(folder), &boundary, is_not_code)?;
             outside.extend(hashed(prefixed(&folder.display().to_string(), found))?);
         }
+        twins::check(files.keys())?;
+        twins::check(outside.keys())?;
         let artifact = hashed(request.artifact)?;
         let digest = digest(
             request.identity,
@@ -103,9 +118,9 @@ impl Sources {
             [&files, &outside, &artifact],
             request.artifact_shape,
         );
-        let component_folder =
-            request.folder.strip_prefix(request.root).unwrap_or(Path::new("")).to_owned();
-        Ok(Self { files, outside, artifact, component_folder, digest })
+        let infra_folder = infra.strip_prefix(request.root).unwrap_or(Path::new("")).to_owned();
+        let (links, dialect) = (local.links, request.dialect);
+        Ok(Self { files, outside, artifact, infra_folder, links, dialect, digest })
     }
 }
 
@@ -115,7 +130,8 @@ pub(crate) fn changed(name: &str) -> Error {
         .hint("make sure that nothing else writes into the checkout, then run the release again")
 }
 
-/// Returns true for Terraform's working data, and for states, which might contain secrets.
+/// Returns true for Terraform's working data, for the locks of an editor, which are links to
+/// nowhere, and for states, which might contain secrets.
 fn is_not_code(relative: &Path) -> bool {
     let name = relative.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     matches!(
@@ -126,7 +142,8 @@ fn is_not_code(relative: &Path) -> bool {
             | "terraform.tfstate.d"
             | ".terraform.tfstate.lock.info"
             | "crash.log"
-    ) || name.ends_with(".tfstate")
+    ) || name.starts_with(".#")
+        || name.ends_with(".tfstate")
         || name.ends_with(".tfstate.backup")
 }
 

@@ -3,13 +3,14 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
-use super::{Boundary, SourceFile, Sources, walk};
+use super::{Boundary, SourceFile, Sources, third_party, walk};
 use crate::{
     base::{
         error::{Error, Result},
+        log::Log,
         run_folder::PrivateFolder,
     },
     release::bundle::{EntrySource, StagedFile, check_name},
@@ -26,38 +27,38 @@ pub(crate) struct Staged {
 impl Staged {
     pub(crate) fn create(sources: &Sources, private: &PrivateFolder) -> Result<Self> {
         let root = private.folder("checkout")?;
-        let component = root.join(&sources.component_folder);
-        let infra = component.join("infra");
+        let infra = root.join(&sources.infra_folder);
         // Init needs the folder even if no file is copied into it.
         fs::create_dir_all(&infra)
             .map_err(|error| Error::io("cannot create the folder", &infra, &error))?;
         for (name, file) in &sources.outside {
             copy(file, &root, name)?;
         }
-        for (name, file) in sources.files.iter().filter(|(name, _)| name.starts_with("infra/")) {
-            copy(file, &component, name)?;
+        for (name, file) in &sources.files {
+            if let Some(name) = name.strip_prefix("infra/") {
+                copy(file, &infra, name)?;
+            }
+        }
+        for (from, to) in &sources.links {
+            link(&root.join(from), &root.join(to))?;
         }
         Ok(Staged { infra, root })
     }
 
     /// Returns what init leaves: code with its lock file, modules, and providers as regular files.
-    pub(crate) fn files(&self, sources: &Sources) -> Result<Vec<StagedFile>> {
+    pub(crate) fn files(&self, sources: &Sources, log: &Log) -> Result<Vec<StagedFile>> {
         let work = self.infra.join(".terraform");
         let mut files =
-            tree("infra", &self.infra, &self.infra, |path| path.starts_with(".terraform"))?;
+            tree("infra", &self.infra, &self.root, |path| path.starts_with(".terraform"))?;
         let module_folder = work.join("modules");
         if module_folder.is_dir() {
             let index = module_folder.join(modules::INDEX);
-            let of_git = |path: &Path| {
-                path.file_name().is_some_and(|name| name == ".git")
-                    || path == Path::new(modules::INDEX)
-            };
-            files.extend(tree("modules", &module_folder, &module_folder, of_git)?);
             let text = fs::read_to_string(&index)
                 .map_err(|error| Error::io("cannot read", &index, &error))?;
+            files.extend(third_party::files(&module_folder, &text, sources.dialect, log)?);
             files.push(generated(
                 "modules/modules.json",
-                modules::index_for_bundle(&text, &sources.component_folder)?,
+                modules::index_for_bundle(&text, &sources.infra_folder)?,
             ));
         }
         for (name, file) in &sources.outside {
@@ -76,6 +77,25 @@ impl Staged {
         }
         Ok(files)
     }
+}
+
+/// Makes `path` a link to the folder `target`, as in the checkout: what was copied there has its
+/// content. Terraform records what the link leads to, so the link is relative.
+fn link(path: &Path, target: &Path) -> Result<()> {
+    let failed = |error: std::io::Error| Error::io("cannot create the link", path, &error);
+    let target = fs::canonicalize(target).map_err(failed)?;
+    match fs::canonicalize(path) {
+        Ok(found) if found == target => return Ok(()),
+        Ok(_) => fs::remove_dir_all(path).map_err(failed)?,
+        Err(_) => {}
+    }
+    let parent = path.parent().unwrap_or(path);
+    fs::create_dir_all(parent).map_err(failed)?;
+    let parent = fs::canonicalize(parent).map_err(failed)?;
+    let shared = parent.components().zip(target.components()).take_while(|(a, b)| a == b).count();
+    let up = parent.components().skip(shared).map(|_| Component::ParentDir);
+    let relative: PathBuf = up.chain(target.components().skip(shared)).collect();
+    std::os::unix::fs::symlink(relative, path).map_err(failed)
 }
 
 /// Copies `file` to `name` in `folder`. Rejects a name that could lead out of the folder.

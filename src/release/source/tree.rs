@@ -43,6 +43,17 @@ pub(crate) fn walk(
     boundary: &Boundary<'_>,
     skip: impl Fn(&Path) -> bool,
 ) -> Result<Vec<TreeFile>> {
+    walk_with(folder, boundary, skip, |_, error| Err(error))
+}
+
+/// Like [`walk`]. `odd` gets the relative path of each entry that cannot be released, and the
+/// reason; without an error from it, the entry is left out.
+pub(crate) fn walk_with(
+    folder: &Path,
+    boundary: &Boundary<'_>,
+    skip: impl Fn(&Path) -> bool,
+    mut odd: impl FnMut(&Path, Error) -> Result<()>,
+) -> Result<Vec<TreeFile>> {
     // The folder itself, or one of its parents, can be a link.
     boundary.check(folder)?;
     let mut files = Vec::new();
@@ -51,26 +62,41 @@ pub(crate) fn walk(
     let mut entries = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
     while let Some(entry) = entries.next() {
         let entry = match entry {
-            // A link that leads nowhere or in a circle fails before it can be skipped.
-            Err(error) if error.path().is_some_and(|path| skip(&relative(path))) => continue,
-            entry => entry.map_err(|error| unreadable(folder, &error))?,
+            Ok(entry) => entry,
+            Err(error) => {
+                // A link that leads nowhere or in a circle fails before it can be skipped.
+                let path = relative(error.path().unwrap_or(folder));
+                if !skip(&path) {
+                    odd(&path, unreadable(folder, &error))?;
+                }
+                continue;
+            }
         };
         if entry.depth() == 0 {
             continue;
         }
-        if skip(&relative(entry.path())) {
-            if entry.file_type().is_dir() {
+        let path = relative(entry.path());
+        let is_folder = entry.file_type().is_dir();
+        if skip(&path) {
+            if is_folder {
                 entries.skip_current_dir();
             }
             continue;
         }
-        if entry.path_is_symlink() {
-            boundary.check(entry.path())?;
+        let checked = if entry.path_is_symlink() { boundary.check(entry.path()) } else { Ok(()) };
+        match checked {
+            Err(error) => {
+                odd(&path, error)?;
+                if is_folder {
+                    entries.skip_current_dir();
+                }
+            }
+            Ok(()) if is_folder => {}
+            Ok(()) => match file(&entry, &path) {
+                Ok(file) => files.push(file),
+                Err(error) => odd(&path, error)?,
+            },
         }
-        if entry.file_type().is_dir() {
-            continue;
-        }
-        files.push(file(&entry, &relative(entry.path()))?);
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(files)

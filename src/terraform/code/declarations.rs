@@ -2,21 +2,25 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use hcl_edit::{Span, expr::Expression, structure::Block, structure::Body};
-
-use crate::base::{
-    error::{Error, Result},
-    small_file,
+use super::{
+    blocks::{self, Block},
+    files::{self, CodeFile, Dialect, Role},
 };
+use crate::base::error::{Error, Result};
 
 /// The declarations in one folder.
 #[derive(Debug, Default)]
 pub(crate) struct Declarations {
     pub(crate) variables: Vec<Variable>,
     pub(crate) modules: Vec<ModuleCall>,
+    /// Local names of the providers that the folder uses, without those of its modules.
+    pub(crate) providers: BTreeSet<String>,
     /// Variables with a value in a file that Terraform loads automatically: `terraform.tfvars`,
     /// `*.auto.tfvars`.
     pub(crate) assigned: BTreeSet<String>,
+    /// Files that cdflow cannot parse. Terraform might, so nothing may be concluded from what the
+    /// other fields do not contain.
+    pub(crate) unread: Vec<Unread>,
     /// Location and name of what override files would override although cdflow sets it.
     overridden: Vec<(String, &'static str)>,
 }
@@ -38,172 +42,126 @@ pub(crate) struct ModuleCall {
     pub(crate) place: String,
 }
 
+#[derive(Debug)]
+pub(crate) struct Unread {
+    pub(crate) place: String,
+    role: Role,
+    text: String,
+}
+
 impl Declarations {
     /// Reads the code and value files in `folder`, without subfolders. Locations start with
-    /// `shown`. A file with a syntax error is skipped: Terraform reports it better.
-    pub(crate) fn read(folder: &Path, shown: &str) -> Result<Self> {
-        let mut names = Vec::new();
-        for entry in
-            std::fs::read_dir(folder).map_err(|error| Error::io("cannot read", folder, &error))?
-        {
-            let entry = entry.map_err(|error| Error::io("cannot read", folder, &error))?;
-            names.extend(
-                entry
-                    .file_name()
-                    .into_string()
-                    .ok()
-                    .filter(|name| is_code(name) || has_values(name)),
-            );
-        }
-        names.sort();
+    /// `shown`.
+    pub(crate) fn read(folder: &Path, shown: &str, dialect: Dialect) -> Result<Self> {
         let mut found = Self::default();
-        for name in names {
-            let path = folder.join(&name);
-            let text =
-                small_file::text(&path).map_err(|error| Error::io("cannot read", &path, &error))?;
-            let place = format!("{shown}/{name}");
-            match (has_values(&name), name.ends_with(".json")) {
-                (true, true) => found.add_json_values(&text),
-                (true, false) => found.add_hcl_values(&text),
-                (false, true) => found.add_json(&place, &text),
-                (false, false) => found.add_hcl(&place, &text),
-            }
+        for file in files::list(folder, dialect)? {
+            let text = files::text(&folder.join(&file.name), file.is_json)?;
+            found.add(&file, format!("{shown}/{}", file.name), text);
         }
         Ok(found)
     }
 
-    /// Fails if an override file sets what cdflow sets. The last override file by name wins, so it
-    /// could move the state to another backend.
+    /// Fails if an override file sets what cdflow sets, or if that is not known. The last override
+    /// file by name wins, so it could move the state to another backend.
     pub(crate) fn check_overrides(&self) -> Result<()> {
-        let Some((place, what)) = self.overridden.first() else { return Ok(()) };
-        Err(Error::refused(format!(
-            "{place}: an override file sets {what}, which cdflow sets itself"
-        ))
-        .hint("remove it from the file, or delete the file; files that git ignores count as well"))
+        if let Some((place, what)) = self.overridden.first() {
+            return Err(Error::refused(format!(
+                "{place}: an override file sets {what}, which cdflow sets itself"
+            ))
+            .hint(
+                "remove it from the file, or delete the file; files that git ignores count as well",
+            ));
+        }
+        match self.unread.iter().find(|file| file.role == Role::Override) {
+            None => Ok(()),
+            Some(file) => Err(Error::refused(format!(
+                "{}: cdflow cannot parse the override file, so it cannot know what it sets",
+                file.place
+            ))
+            .hint("correct its syntax, move its content into other files, or delete it")),
+        }
     }
 
-    fn add_hcl(&mut self, file: &str, text: &str) {
-        let Ok(body) = hcl_edit::parser::parse_body(text) else { return };
-        for block in body.blocks().filter(|_| is_override(file)) {
-            let place = format!("{file}:{}", line_of(block, text));
-            match block.ident.as_str() {
-                "terraform" if block.body.has_blocks("backend") => {
-                    self.overridden.push((place, "a backend"))
-                }
-                "terraform" if block.body.has_blocks("cloud") => {
-                    self.overridden.push((place, "a backend"))
-                }
-                "variable" if block.has_labels(&["secrets"]) => {
-                    self.overridden.push((place, "the variable `secrets`"))
-                }
-                _ => {}
+    /// Whether a variable is declared, or might be in a file that cdflow cannot parse.
+    pub(crate) fn may_declare(&self, name: &str) -> bool {
+        self.variables.iter().any(|variable| variable.name == name) || self.is_unread(name)
+    }
+
+    /// Whether apply needs the values again.
+    pub(crate) fn may_have_ephemeral(&self) -> bool {
+        self.variables.iter().any(|variable| variable.is_ephemeral) || self.is_unread("ephemeral")
+    }
+
+    fn is_unread(&self, word: &str) -> bool {
+        // JSON can write a letter as `\u0061`.
+        let unread = self.unread.iter().filter(|file| file.role != Role::Values);
+        unread.map(|file| &file.text).any(|text| text.contains(word) || text.contains("\\u"))
+    }
+
+    fn add(&mut self, file: &CodeFile, place: String, text: String) {
+        if file.role == Role::Values {
+            match blocks::assigned(&text, file.is_json) {
+                Some(names) => self.assigned.extend(names),
+                None => self.unread.push(Unread { place, role: file.role, text }),
             }
+            return;
         }
-        for block in body.blocks() {
-            let (kind, Some(label)) = (block.ident.as_str(), block.labels.first()) else {
-                continue;
-            };
-            let (name, place) =
-                (label.as_str().to_owned(), format!("{file}:{}", line_of(block, text)));
-            match kind {
-                "variable" => self.variables.push(Variable {
-                    name,
-                    has_default: block.body.has_attribute("default"),
-                    is_ephemeral: is_true(&block.body, "ephemeral"),
-                    place,
-                }),
-                "module" => {
-                    let source =
-                        block.body.get_attribute("source").and_then(|source| source.value.as_str());
-                    self.modules.extend(source.map(|source| ModuleCall {
-                        name,
-                        source: source.to_owned(),
-                        place,
-                    }));
+        match blocks::read(&text, file.is_json, &place) {
+            Some(blocks) => blocks.into_iter().for_each(|block| self.add_block(file.role, block)),
+            None => self.unread.push(Unread { place, role: file.role, text }),
+        }
+    }
+
+    fn add_block(&mut self, role: Role, block: Block) {
+        if let (Role::Override, Some(what)) = (role, sets(&block)) {
+            self.overridden.push((block.place.clone(), what));
+        }
+        match block.kind.as_str() {
+            "variable" => self.variables.push(Variable {
+                has_default: block.has("default"),
+                is_ephemeral: block.can_be_true("ephemeral"),
+                name: block.label,
+                place: block.place,
+            }),
+            "module" => self.add_module(role, block),
+            "provider" => _ = self.providers.insert(block.label),
+            "resource" | "data" | "ephemeral" => {
+                let provider = block.label.split('_').next().unwrap_or_default();
+                // `terraform_data` is part of Terraform itself.
+                if provider != "terraform" {
+                    self.providers.insert(provider.to_owned());
                 }
-                _ => {}
             }
-        }
-    }
-
-    fn add_hcl_values(&mut self, text: &str) {
-        let Ok(body) = hcl_edit::parser::parse_body(text) else { return };
-        self.assigned.extend(body.attributes().map(|attribute| attribute.key.as_str().to_owned()));
-    }
-
-    fn add_json_values(&mut self, text: &str) {
-        let Ok(root) = serde_json::from_str::<serde_json::Value>(text) else { return };
-        self.assigned.extend(root.as_object().into_iter().flatten().map(|(name, _)| name.clone()));
-    }
-
-    fn add_json(&mut self, file: &str, text: &str) {
-        let Ok(root) = serde_json::from_str::<serde_json::Value>(text) else { return };
-        if is_override(file) {
-            let has = |block: &serde_json::Value, key: &str| {
-                block.as_array().map_or(block.get(key).is_some(), |list| {
-                    list.iter().any(|it| it.get(key).is_some())
-                })
-            };
-            if has(&root["terraform"], "backend") || has(&root["terraform"], "cloud") {
-                self.overridden.push((file.to_owned(), "a backend"));
+            "terraform" => {
+                self.providers.extend(block.inner("required_providers").iter().cloned());
             }
-            if has(&root["variable"], "secrets") {
-                self.overridden.push((file.to_owned(), "the variable `secrets`"));
-            }
+            _ => {}
         }
-        for (name, body) in root["variable"].as_object().into_iter().flatten() {
-            self.variables.push(Variable {
-                name: name.clone(),
-                has_default: body.get("default").is_some(),
-                is_ephemeral: body["ephemeral"] == true,
-                place: file.to_owned(),
-            });
+    }
+
+    fn add_module(&mut self, role: Role, block: Block) {
+        let Some(source) = block.text("source").map(str::to_owned) else { return };
+        if role == Role::Override {
+            self.modules.retain(|module| module.name != block.label);
         }
-        for (name, body) in root["module"].as_object().into_iter().flatten() {
-            let source = body["source"].as_str().map(str::to_owned);
-            self.modules.extend(source.map(|source| ModuleCall {
-                name: name.clone(),
-                source,
-                place: file.to_owned(),
-            }));
-        }
+        self.modules.push(ModuleCall { name: block.label, source, place: block.place });
     }
 }
 
-/// Whether a file name is Terraform code. OpenTofu also reads `.tofu`.
-pub(crate) fn is_code(name: &str) -> bool {
-    stem(name).is_some()
-}
-
-fn stem(name: &str) -> Option<&str> {
-    [".tf", ".tf.json", ".tofu", ".tofu.json"].iter().find_map(|ending| name.strip_suffix(ending))
-}
-
-/// Whether a file is an override file, which Terraform merges over the others.
-fn is_override(file: &str) -> bool {
-    let name = file.rsplit('/').next().unwrap_or(file);
-    stem(name).is_some_and(|stem| stem == "override" || stem.ends_with("_override"))
-}
-
-/// Whether Terraform loads variable values from the file automatically.
-fn has_values(name: &str) -> bool {
-    let name = name.strip_suffix(".json").unwrap_or(name);
-    name == "terraform.tfvars" || name.ends_with(".auto.tfvars")
-}
-
-fn is_true(body: &Body, key: &str) -> bool {
-    body.get_attribute(key)
-        .is_some_and(|attribute| matches!(&attribute.value, Expression::Bool(value) if **value))
-}
-
-fn line_of(block: &Block, text: &str) -> usize {
-    let start = block.ident.span().or_else(|| block.span()).map_or(0, |span| span.start);
-    text.get(..start).unwrap_or_default().matches('\n').count() + 1
+/// Returns what a block sets of what cdflow sets itself.
+fn sets(block: &Block) -> Option<&'static str> {
+    match block.kind.as_str() {
+        "terraform" if block.has("backend") || block.has("cloud") => Some("a backend"),
+        "variable" if block.label == "secrets" => Some("the variable `secrets`"),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const DIALECT: Dialect = Dialect::OpenTofu;
 
     #[test]
     fn overrides_of_cdflows_settings_are_rejected() {
@@ -213,12 +171,18 @@ mod tests {
             ("a_override.tofu", "variable \"secrets\" { sensitive = false }", true),
             ("b_override.tf.json", r#"{"terraform": [{"backend": {"s3": {}}}]}"#, true),
             ("override.tf.json", r#"{"variable": {"secrets": {}}}"#, true),
+            ("override.tf", "\u{feff}variable \"secrets\" { sensitive = false }", true),
+            ("override.tf.json", r#"[{"variable": [{"secrets": [{}]}]}]"#, true),
+            ("override.tf.json", r#"{"terraform": {}, "terraform": {"cloud": {}}}"#, true),
+            ("override.tf", "variable \"", true),
+            ("._override.tf", "terraform { cloud {} }", false),
             ("main.tf", "terraform {\n  backend \"s3\" {}\n}\nvariable \"secrets\" {}", false),
             ("dev_override.tf", "resource \"terraform_data\" \"x\" {}", false),
         ] {
             let folder = tempfile::tempdir().unwrap();
             std::fs::write(folder.path().join(name), text).unwrap();
-            let checked = Declarations::read(folder.path(), "infra").unwrap().check_overrides();
+            let found = Declarations::read(folder.path(), "infra", DIALECT).unwrap();
+            let checked = found.check_overrides();
             assert_eq!(checked.is_err(), refused, "{name}");
         }
     }
@@ -241,7 +205,7 @@ mod tests {
         std::fs::write(folder.path().join("terraform.tfvars"), "a = 1\nb = \"x\"\n").unwrap();
         std::fs::write(folder.path().join("c.auto.tfvars.json"), r#"{"c": null}"#).unwrap();
         std::fs::write(folder.path().join("other.tfvars"), "d = 1\n").unwrap();
-        let found = Declarations::read(folder.path(), "infra").unwrap();
+        let found = Declarations::read(folder.path(), "infra", DIALECT).unwrap();
         let variable = |name: &str, has_default, is_ephemeral, place: &str| Variable {
             name: name.into(),
             has_default,
@@ -265,5 +229,24 @@ mod tests {
                 place: "infra/main.tf:4".into()
             }]
         );
+    }
+
+    #[test]
+    fn providers_of_code() {
+        let providers = |name: &str, text: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join(name), text).unwrap();
+            let found = Declarations::read(folder.path(), "infra", DIALECT).unwrap();
+            found.providers.into_iter().collect::<Vec<_>>()
+        };
+        for (name, text, expected) in [
+            ("a.tf", "resource \"terraform_data\" \"x\" {}\nvariable \"aws\" {}\n", &[][..]),
+            ("a.tf", "data \"aws_region\" \"x\" {}\nprovider \"null\" {}\n", &["aws", "null"]),
+            ("a.tf", "terraform {\n  required_providers {\n    tiny = {}\n  }\n}\n", &["tiny"]),
+            ("a.tf.json", r#"{"resource": [{"aws_x": {"a": [{}]}}], "data": null}"#, &["aws"]),
+            ("a.tf.json", r#"{"terraform": [{"required_providers": {"b": {}}}]}"#, &["b"]),
+        ] {
+            assert_eq!(providers(name, text), expected, "{text}");
+        }
     }
 }

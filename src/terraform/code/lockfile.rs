@@ -34,7 +34,8 @@ pub(crate) fn read(path: &Path) -> Result<Locked> {
 }
 
 fn parse(text: &str) -> Option<Locked> {
-    let body = hcl_edit::parser::parse_body(text).ok()?;
+    // Terraform skips a byte order mark.
+    let body = hcl_edit::parser::parse_body(text.strip_prefix('\u{feff}').unwrap_or(text)).ok()?;
     let mut locked = Locked::new();
     for block in body.get_blocks("provider") {
         let address = block.labels.first()?.as_str().to_owned();
@@ -96,6 +97,7 @@ provider "registry.terraform.io/hashicorp/aws" {
             ("5.100.0", &["h1:abc=".to_owned(), "zh:def".to_owned()][..])
         );
         assert!(parse("provider {").is_none());
+        assert_eq!(parse(&format!("\u{feff}{TEXT}")), Some(locked));
     }
 
     #[test]

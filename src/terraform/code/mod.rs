@@ -1,6 +1,10 @@
 //! Terraform code and its files: declarations, variables, modules, the dependency lock file.
 
+pub(crate) mod blocks;
 pub(crate) mod declarations;
+pub(crate) mod files;
 pub(crate) mod lockfile;
 pub(crate) mod modules;
+#[cfg(test)]
+mod tests;
 pub(crate) mod variables;

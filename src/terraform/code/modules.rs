@@ -1,10 +1,16 @@
 //! Terraform's module folder in a bundle, and the modules from outside `infra/`.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Component, Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::declarations::Declarations;
+use super::{
+    declarations::{Declarations, ModuleCall},
+    files::Dialect,
+};
 use crate::base::error::{Error, Result};
 
 /// The folder for modules from outside `infra/`, in the layout of the checkout. A module key never
@@ -15,6 +21,15 @@ pub(crate) const INDEX: &str = "modules.json";
 /// A module folder outside `infra/` that a local module call uses, relative to the checkout's root.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct OutsideModule(pub(crate) PathBuf);
+
+/// The folders that local module calls lead to. All paths are relative to the checkout's root.
+#[derive(Debug, Default)]
+pub(crate) struct LocalModules {
+    pub(crate) outside: Vec<OutsideModule>,
+    /// Paths in calls that lead through links, and the folders they lead to. Terraform resolves
+    /// the calls of such a module from that folder.
+    pub(crate) links: BTreeMap<PathBuf, PathBuf>,
+}
 
 /// `modules.json`, as Terraform 0.12 and later write it.
 #[derive(Deserialize, Serialize)]
@@ -35,61 +50,82 @@ struct ModuleRecord {
     dir: String,
 }
 
-/// Follows local module calls (`./x`, `../x`) from `infra` and returns the folders outside it.
-/// `root` is the root of the checkout; a module outside it is an error.
-pub(crate) fn outside(root: &Path, infra: &Path) -> Result<Vec<OutsideModule>> {
-    let mut found = Vec::new();
+/// Follows local module calls (`./x`, `../x`) from `infra`. `root` is the root of the checkout; a
+/// module outside it is an error. Both are canonical.
+pub(crate) fn local(root: &Path, infra: &Path, dialect: Dialect) -> Result<LocalModules> {
+    let mut found = LocalModules::default();
     let mut seen = vec![infra.to_owned()];
     let mut queue = vec![(infra.to_owned(), "infra".to_owned())];
     while let Some((folder, shown)) = queue.pop() {
-        for call in Declarations::read(&folder, &shown)?.modules {
+        for call in Declarations::read(&folder, &shown, dialect)?.modules {
             if !call.source.starts_with("./") && !call.source.starts_with("../") {
                 continue;
             }
-            let target = normalise(&folder.join(&call.source));
+            let written = normalise(&folder.join(&call.source));
+            let target = resolve(&call, &written)?;
+            let relative =
+                target.strip_prefix(root).map_err(|_| outside_of_checkout(&call))?.to_owned();
+            if let (Ok(written), false) = (written.strip_prefix(root), written == target) {
+                found.links.insert(written.to_owned(), relative.clone());
+            }
             if seen.contains(&target) {
                 continue;
             }
-            if !target.is_dir() {
-                return Err(Error::input(format!(
-                    "{}: module `{}`: folder not found: `{}`",
-                    call.place, call.name, call.source
-                )));
-            }
-            let Ok(relative) = target.strip_prefix(root) else {
-                return Err(Error::input(format!(
-                    "{}: module `{}` is outside the checkout: `{}`",
-                    call.place, call.name, call.source
-                ))
-                .hint(
-                    "move the module into the repository, \
-                     or publish it and use its registry or git source",
-                ));
-            };
-            if !target.starts_with(infra) {
-                found.push(OutsideModule(relative.to_owned()));
-            }
             queue.push((target.clone(), relative.display().to_string()));
+            if !target.starts_with(infra) {
+                found.outside.push(OutsideModule(relative));
+            }
             seen.push(target);
         }
     }
-    found.sort();
+    found.outside.sort();
     Ok(found)
 }
 
+/// Resolves links as Terraform does: after `..` has been removed.
+fn resolve(call: &ModuleCall, written: &Path) -> Result<PathBuf> {
+    let target = std::fs::canonicalize(written).ok().filter(|target| target.is_dir());
+    target.ok_or_else(|| {
+        Error::input(format!(
+            "{}: module `{}`: folder not found: `{}`",
+            call.place, call.name, call.source
+        ))
+    })
+}
+
+fn outside_of_checkout(call: &ModuleCall) -> Error {
+    Error::input(format!(
+        "{}: module `{}` is outside the checkout: `{}`",
+        call.place, call.name, call.source
+    ))
+    .hint(
+        "move the module into the repository, \
+         or publish it and use its registry or git source",
+    )
+}
+
 /// Returns `modules.json` for the bundle: sorted, and with the bundle's paths of modules from
-/// outside
-/// `infra/`. `component` is the component's folder, relative to the checkout's root.
-pub(crate) fn index_for_bundle(text: &str, component: &Path) -> Result<Vec<u8>> {
+/// outside `infra/`. `infra` is relative to the checkout's root.
+pub(crate) fn index_for_bundle(text: &str, infra: &Path) -> Result<Vec<u8>> {
     let mut index = parse(text)?;
     for record in &mut index.modules {
         if record.dir.starts_with("..") {
-            let in_checkout =
-                normalise(&Path::new("/").join(component).join("infra").join(&record.dir));
+            let in_checkout = normalise(&Path::new("/").join(infra).join(&record.dir));
             record.dir = format!(".terraform/modules/{FROM_CHECKOUT}{}", in_checkout.display());
         }
     }
     Ok(write(index))
+}
+
+/// Returns the folders of modules in Terraform's module folder, relative to it.
+pub(crate) fn folders(text: &str) -> Result<Vec<PathBuf>> {
+    let in_folder = |record: &ModuleRecord| {
+        normalise(Path::new(&record.dir))
+            .strip_prefix(".terraform/modules")
+            .ok()
+            .map(Path::to_owned)
+    };
+    Ok(parse(text)?.modules.iter().filter_map(in_folder).collect())
 }
 
 /// Returns `modules.json` of a release of the reference implementation, which ran init in the
@@ -119,7 +155,7 @@ fn write(mut index: ModuleIndex) -> Vec<u8> {
 }
 
 /// Resolves `.` and `..` without looking at the file system.
-fn normalise(path: &Path) -> PathBuf {
+pub(super) fn normalise(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for component in path.components() {
         match component {
@@ -155,9 +191,10 @@ mod tests {
             std::fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
             std::fs::write(root.join(name), text).unwrap();
         }
-        let found = outside(root, &root.join("app/infra")).unwrap();
+        let found = local(root, &root.join("app/infra"), Dialect::Terraform).unwrap().outside;
         assert_eq!(found, ["app/shared", "lib/a", "lib/b"].map(|path| OutsideModule(path.into())));
-        let refused = outside(&root.join("app"), &root.join("app/infra")).unwrap_err().to_string();
+        let refused = local(&root.join("app"), &root.join("app/infra"), Dialect::Terraform);
+        let refused = refused.unwrap_err().to_string();
         assert!(
             refused.starts_with("infra/main.tf:1: module `a` is outside the checkout"),
             "{refused}"
@@ -170,7 +207,8 @@ mod tests {
             {"Key":"","Source":"","Dir":"."},
             {"Key":"r","Source":"registry.terraform.io/a/b/c","Version":"1.0.0",
             "Dir":".terraform/modules/r"}]}"#;
-        let index = String::from_utf8(index_for_bundle(text, Path::new("app")).unwrap()).unwrap();
+        let index =
+            String::from_utf8(index_for_bundle(text, Path::new("app/infra")).unwrap()).unwrap();
         assert_eq!(
             index,
             [

@@ -1,13 +1,14 @@
 //! The var-file of a run: the values of all declared variables, from the layers of a release.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fmt, path::Path};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
-use super::declarations::Declarations;
+use super::declarations::{Declarations, Variable};
 use crate::{
     base::{
         error::{Error, Result},
+        json::{self, Json},
         log::Log,
         small_file,
     },
@@ -22,9 +23,42 @@ pub(crate) struct Variables {
 }
 
 struct Layered {
-    value: Value,
+    /// As the file has it: a number keeps every digit.
+    value: Box<RawValue>,
     /// The file of the value, for messages.
     source: String,
+}
+
+/// A layer: the values as they were written.
+pub(crate) type Layer = BTreeMap<String, Box<RawValue>>;
+
+/// The content of the var-file.
+#[derive(Debug, Default)]
+pub(crate) struct VarFile(Layer);
+
+impl VarFile {
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: &Value) -> Result<()> {
+        self.0.insert(name.to_owned(), raw(value)?);
+        Ok(())
+    }
+}
+
+impl fmt::Display for VarFile {
+    /// One line per variable, and per secret: Terraform prints the line of a value that it
+    /// rejects, which must not contain a secret as well.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = serde_json::to_string_pretty(&self.0).map_err(|_| fmt::Error)?;
+        writeln!(f, "{text}")
+    }
+}
+
+fn raw(value: &Value) -> Result<Box<RawValue>> {
+    RawValue::from_string(format!("{value:#}"))
+        .map_err(|error| Error::internal("cannot write a variable").why(error))
 }
 
 /// The variables that cdflow sets. A config file that sets one is rejected, because its value would
@@ -56,19 +90,19 @@ impl Variables {
                 variables.add_layer(&name, layer, log)?;
             }
         }
-        variables.set_built_in("env", Value::from(environment.as_str()));
-        variables.set_built_in("release", Value::Object(release.clone()));
+        variables.set_built_in("env", &Value::from(environment.as_str()))?;
+        variables.set_built_in("release", &Value::Object(release.clone()))?;
         // A placeholder: secrets are read only after all other checks.
-        variables.set_built_in(SECRETS, Value::Object(Map::new()));
+        variables.set_built_in(SECRETS, &Value::Object(Map::new()))?;
         Ok(variables)
     }
 
     /// Sets `preview`, which is built in only for previews.
-    pub(crate) fn set_preview(&mut self, value: Value) {
-        self.set_built_in("preview", value);
+    pub(crate) fn set_preview(&mut self, value: &Value) -> Result<()> {
+        self.set_built_in("preview", value)
     }
 
-    fn add_layer(&mut self, source: &str, layer: Map<String, Value>, log: &Log) -> Result<()> {
+    fn add_layer(&mut self, source: &str, layer: Layer, log: &Log) -> Result<()> {
         for (key, value) in layer {
             check_key(source, &key)?;
             if let Some(before) =
@@ -80,45 +114,45 @@ impl Variables {
         Ok(())
     }
 
-    fn set_built_in(&mut self, name: &str, value: Value) {
-        self.values.insert(name.to_owned(), Layered { value, source: "cdflow".to_owned() });
+    fn set_built_in(&mut self, name: &str, value: &Value) -> Result<()> {
+        let layered = Layered { value: raw(value)?, source: "cdflow".to_owned() };
+        self.values.insert(name.to_owned(), layered);
+        Ok(())
     }
 
     /// Returns the content of the var-file: the values of all declared variables, and no others.
     /// Fails if a declared variable has neither a value nor a default.
+    ///
+    /// If there is a file that cdflow cannot parse, all values are passed: Terraform ignores those
+    /// that are not declared, and reports those that are missing.
     pub(crate) fn file_for(
         self,
         declared: &Declarations,
         environment: &Environment,
         log: &Log,
-    ) -> Result<Map<String, Value>> {
+    ) -> Result<VarFile> {
         let mut values = self.values;
-        let mut file = Map::new();
+        let mut file = VarFile::default();
         for variable in &declared.variables {
             // An override file can declare a variable again.
-            if file.contains_key(&variable.name) {
+            if file.has(&variable.name) {
                 continue;
             }
             match values.remove(&variable.name) {
-                Some(layered) => {
-                    file.insert(variable.name.clone(), layered.value);
-                }
-                None if variable.has_default || declared_with_default(declared, &variable.name) => {
-                }
-                None if declared.assigned.contains(&variable.name) => {}
-                None => {
-                    return Err(Error::input(format!(
-                        "{}: the variable `{}` has no value",
-                        variable.place, variable.name
-                    ))
-                    .hint(format!(
-                        "add a default, \
-                         or a value in config/{}.json, config/common.json or the platform config, \
-                         and release again",
-                        environment.shared_name()
-                    )));
-                }
+                Some(layered) => _ = file.0.insert(variable.name.clone(), layered.value),
+                None if can_be_missing(declared, &variable.name) => {}
+                None => return Err(no_value(variable, environment)),
             }
+        }
+        if let Some(unread) = declared.unread.first() {
+            log.note(&format!(
+                "{}: cdflow cannot parse the file, so Terraform gets all values",
+                unread.place
+            ));
+            let is_passed = |key: &str| !BUILT_IN.contains(&key) || declared.may_declare(key);
+            let rest = values.into_iter().filter(|(key, _)| is_passed(key));
+            file.0.extend(rest.map(|(key, layered)| (key, layered.value)));
+            return Ok(file);
         }
         for (key, layered) in values.iter().filter(|(key, _)| !BUILT_IN.contains(&key.as_str())) {
             log.detail(&format!(
@@ -128,6 +162,23 @@ impl Variables {
         }
         Ok(file)
     }
+}
+
+fn can_be_missing(declared: &Declarations, name: &str) -> bool {
+    let mut same = declared.variables.iter().filter(|variable| variable.name == name);
+    same.any(|variable| variable.has_default)
+        || declared.assigned.contains(name)
+        || !declared.unread.is_empty()
+}
+
+fn no_value(variable: &Variable, environment: &Environment) -> Error {
+    Error::input(format!("{}: the variable `{}` has no value", variable.place, variable.name)).hint(
+        format!(
+            "add a default, or a value in config/{}.json, config/common.json or the platform \
+             config, and release again",
+            environment.shared_name()
+        ),
+    )
 }
 
 /// Checks a config file at release: no deploy could use an invalid one, and the version would be
@@ -148,8 +199,9 @@ fn check_key(source: &str, key: &str) -> Result<()> {
         .hint(format!("rename the key in `{source}` and the variable in infra/")))
 }
 
-fn parse_layer(name: &str, text: &str) -> Result<Map<String, Value>> {
-    serde_json::from_str(text).map_err(|error| {
+fn parse_layer(name: &str, text: &str) -> Result<Layer> {
+    json::check_encoding(name, text)?;
+    let layer = serde_json::from_str(text).map_err(|error| {
         let why = error.to_string();
         let why = why.rsplit_once(" at line").map_or(why.as_str(), |(why, _)| why);
         Error::input(format!(
@@ -159,15 +211,18 @@ fn parse_layer(name: &str, text: &str) -> Result<Map<String, Value>> {
         ))
         .why(why)
         .hint("write the variables as `{\"name\": value}`")
-    })
-}
-
-fn declared_with_default(declared: &Declarations, name: &str) -> bool {
-    declared.variables.iter().any(|variable| variable.name == name && variable.has_default)
+    })?;
+    let document = Json::parse(text)
+        .map_err(|error| Error::input(format!("{name}: cannot read the values")).why(error))?;
+    match document.duplicate_key() {
+        None => Ok(layer),
+        Some(key) => Err(Error::input(format!("{name}: duplicate key `{}`", key.escape_debug()))
+            .hint("keep one of the two")),
+    }
 }
 
 /// Reads a layer of an unpacked bundle. None if the file does not exist.
-pub(crate) fn read_layer(bundle: &Path, name: &str) -> Result<Option<Map<String, Value>>> {
+pub(crate) fn read_layer(bundle: &Path, name: &str) -> Result<Option<Layer>> {
     let path = bundle.join(name);
     let text = match small_file::text(&path) {
         Ok(text) => text,
@@ -198,7 +253,7 @@ fn missing_platform_config(bundle: &Path, name: &str, environment: &Environment)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{base::redact::Redactor, terraform::code::declarations::Variable};
+    use crate::{base::redact::Redactor, terraform::code::files::Dialect};
 
     fn bundle(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -230,7 +285,7 @@ mod tests {
         let log = Log::new(Redactor::default(), 0, true, false);
         variables
             .file_for(&declared, &"live".parse().unwrap(), &log)
-            .map(|file| Value::Object(file).to_string())
+            .map(|file| file.to_string().split_whitespace().collect())
     }
 
     #[test]
@@ -286,5 +341,47 @@ mod tests {
     fn config_that_is_not_an_object_is_located() {
         let refused = read(&[("config/live.json", "{\"a\": }")]).err().unwrap().to_string();
         assert!(refused.starts_with("config/live.json:1:7:"), "{refused}");
+    }
+
+    #[test]
+    fn numbers_keep_every_digit() {
+        let values =
+            r#"{"a":100000000000000000001,"b":[1e400,{"c":0.10000000000000000000000000001}]}"#;
+        let variables = read(&[("config/common.json", values)]).unwrap();
+        assert_eq!(file_for(variables, &[("a", false), ("b", false)]).unwrap(), values);
+    }
+
+    #[test]
+    fn duplicate_keys_are_refused() {
+        for (text, key) in [
+            (r#"{"size": 1, "size": 2}"#, "size"),
+            (r#"{"tags": [{"a": {"x": 1, "y": 2, "\u0078": 3}}]}"#, "x"),
+        ] {
+            let refused = read(&[("config/live.json", text)]).err().unwrap().to_string();
+            let expected = format!("config/live.json: duplicate key `{key}`");
+            assert!(refused.starts_with(&expected), "{refused}");
+        }
+    }
+
+    #[test]
+    fn the_encoding_of_a_config_file_is_named() {
+        for (text, what) in [("\u{feff}{}", "byte order mark"), ("{\0\"\0a\0\"\0:\0", "UTF-16")] {
+            let refused = read(&[("config/live.json", text)]).err().unwrap().to_string();
+            assert!(refused.starts_with("config/live.json") && refused.contains(what), "{refused}");
+        }
+    }
+
+    #[test]
+    fn all_values_are_passed_with_a_file_that_cannot_be_parsed() {
+        let folder = bundle(&[
+            ("deep.tf", &format!("locals {{ a = {}1{} }}\n", "[".repeat(300), "]".repeat(300))),
+            ("main.tf", "variable \"size\" {}\nvariable \"other\" {}\n"),
+        ]);
+        let declared = Declarations::read(folder.path(), "infra", Dialect::Terraform).unwrap();
+        assert_eq!(declared.unread.len(), 1);
+        let variables = read(&[("config/live.json", r#"{"size":1,"more":2}"#)]).unwrap();
+        let log = Log::new(Redactor::default(), 0, true, false);
+        let file = variables.file_for(&declared, &"live".parse().unwrap(), &log).unwrap();
+        assert!(file.has("size") && file.has("more") && !file.has(SECRETS));
     }
 }

@@ -1,0 +1,134 @@
+//! JSON as it was written: every digit of a number, and every key, also if it is there twice.
+
+use std::fmt;
+
+use serde::{
+    Deserialize,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::error::Error;
+
+/// Fails for text in an encoding that JSON does not allow, which parsers report in other words.
+pub(crate) fn check_encoding(file: &str, text: &str) -> Result<(), Error> {
+    let hint = "save the file as UTF-8 without a byte order mark";
+    if text.starts_with('\u{feff}') {
+        return Err(
+            Error::input(format!("{file}:1:1: the file starts with a byte order mark")).hint(hint)
+        );
+    }
+    match text.chars().take(4).any(|char| char == '\0') {
+        true => Err(Error::input(format!("{file}:1:1: the file is UTF-16, not UTF-8")).hint(hint)),
+        false => Ok(()),
+    }
+}
+
+/// A document, of which only objects and arrays are taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Json {
+    Object(Vec<(String, Json)>),
+    Array(Vec<Json>),
+    /// Everything else, as it was written.
+    Scalar(String),
+}
+
+impl Json {
+    /// Parses a document of at most 128 levels.
+    pub(crate) fn parse(text: &str) -> serde_json::Result<Self> {
+        // Checks the depth and the syntax of the whole document, so that positions are right.
+        let raw: &RawValue = serde_json::from_str(text)?;
+        Self::level(raw.get(), 0)
+    }
+
+    fn level(text: &str, depth: usize) -> serde_json::Result<Self> {
+        if depth > 128 {
+            return Err(serde::de::Error::custom("more than 128 levels"));
+        }
+        match text.as_bytes().first() {
+            Some(b'{') => {
+                let Members(members) = serde_json::from_str(text)?;
+                let members = members.into_iter();
+                let parsed =
+                    members.map(|(key, raw)| Ok((key, Self::level(raw.get(), depth + 1)?)));
+                Ok(Self::Object(parsed.collect::<serde_json::Result<_>>()?))
+            }
+            Some(b'[') => {
+                let items: Vec<&RawValue> = serde_json::from_str(text)?;
+                let parsed = items.into_iter().map(|raw| Self::level(raw.get(), depth + 1));
+                Ok(Self::Array(parsed.collect::<serde_json::Result<_>>()?))
+            }
+            _ => Ok(Self::Scalar(text.to_owned())),
+        }
+    }
+
+    /// Returns the text of a string.
+    pub(crate) fn as_str(&self) -> Option<String> {
+        match self {
+            Self::Scalar(text) => serde_json::from_str(text).ok(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is(&self, literal: &str) -> bool {
+        matches!(self, Self::Scalar(text) if text == literal)
+    }
+
+    /// Returns a key that an object of the document has twice.
+    pub(crate) fn duplicate_key(&self) -> Option<&str> {
+        match self {
+            Self::Object(members) => {
+                let mut seen = std::collections::BTreeSet::new();
+                members.iter().find_map(|(key, value)| match seen.insert(key) {
+                    true => value.duplicate_key(),
+                    false => Some(key.as_str()),
+                })
+            }
+            Self::Array(items) => items.iter().find_map(Self::duplicate_key),
+            Self::Scalar(_) => None,
+        }
+    }
+}
+
+/// The members of an object, in order.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_are_there_twice() {
+        for (text, found) in [
+            (r#"{"a": 1, "b": {"a": 1}}"#, None),
+            (r#"{"a": 1, "\u0061": 2}"#, Some("a")),
+            (r#"[{"x": [{"y": 1, "z": 2, "y": 3}]}]"#, Some("y")),
+        ] {
+            assert_eq!(Json::parse(text).unwrap().duplicate_key(), found, "{text}");
+        }
+        assert!(Json::parse("{\"a\": }").is_err());
+        assert!(Json::parse(&"[".repeat(100_000)).is_err());
+    }
+}
