@@ -80,6 +80,9 @@ async fn run_for_component(
     let context = interrupt.or_cancel("reading the account scheme", opening).await?;
     report.component = Some(context.identity.component.to_string());
     report.team = Some(context.identity.team.to_string());
+    for name in [&report.component, &report.team].into_iter().flatten() {
+        context.host.log.redactor.never_mask(name);
+    }
     let result = match command {
         ComponentCommand::Shell(inputs) => return shell::run(context, inputs).await,
         ComponentCommand::Release(inputs) => release::run(&context, inputs, report).await,

@@ -73,6 +73,11 @@ pub(crate) async fn open(
     for unset in host.environment.check_passed(&global.pass_environment)? {
         host.log.warning(&format!("`{unset}` is not set, so it is not passed on to Terraform"));
     }
+    for name in &global.pass_environment {
+        if let Some(value) = host.environment.get(name) {
+            host.log.redactor.add_variable(name, value);
+        }
+    }
     let (manifest, manifest_text) = read_manifest(&folder)?;
     let mut manifest = manifest.with_terraform(global.terraform_version.as_ref());
     let mut url_output_by = "`deploy.url-output` of cdflow.yml";

@@ -106,7 +106,9 @@ async fn carry_out(
     let applying = apply::apply(context, order, &prepared, &planned, &entry, report);
     let applied = alongside(announcing, applying).await;
     if let Some(deployment) = deployment {
-        deployment.end(context, &applied, report.environment_url.as_deref()).await;
+        let redactor = &context.host.log.redactor;
+        let url = report.environment_url.as_deref().filter(|url| !redactor.finds(url));
+        deployment.end(context, &applied, url).await;
     }
     let summary = applied?;
     if order.mode == PlanMode::Destroy {

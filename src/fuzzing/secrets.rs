@@ -45,7 +45,13 @@ pub fn redact(bytes: &[u8]) {
         parts.into_iter().filter(|secret| redactor.add(&Secret::new(*secret))).collect();
     let shown = redactor.apply(text);
     // The mask and what is around it could spell a secret that contains the mask.
-    for secret in added.into_iter().filter(|secret| !secret.contains('*')) {
+    // A short word is masked only where it stands alone.
+    let is_word = |secret: &str| {
+        let letters = secret.trim().chars().all(char::is_alphabetic);
+        secret.trim().len() < 12 && (letters || secret.trim().chars().all(char::is_numeric))
+    };
+    let whole = |secret: &&str| !secret.contains('*') && !is_word(secret);
+    for secret in added.into_iter().filter(whole) {
         assert!(!shown.contains(secret), "{secret:?} in {shown:?}");
     }
 }

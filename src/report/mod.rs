@@ -153,22 +153,22 @@ impl Report {
         self.component.is_some() && self.environment.is_some() && self.version.is_some()
     }
 
-    /// Redacts values from outside. Names that cdflow has validated are never masked.
-    pub(crate) fn mask(&mut self, redactor: &Redactor) {
-        let masked = |text: &mut String| *text = redactor.apply(text).into_owned();
-        self.terraform_outputs.values_mut().for_each(|value| mask_value(value, redactor));
+    /// Removes outputs that hold a secret, because a masked output would be false, and redacts the
+    /// other values from outside. Names that cdflow has validated are never masked. Returns what was
+    /// removed.
+    pub(crate) fn mask(&mut self, redactor: &Redactor) -> Vec<String> {
+        let mut removed = Vec::new();
+        let is_secret = |value: &Value| redactor.finds(&value.to_string());
+        let secret = self.terraform_outputs.extract_if(.., |_, value| is_secret(value));
+        let secret: Vec<String> = secret.map(|(name, _)| name).collect();
+        removed.extend(secret.iter().map(|name| format!("the Terraform output `{name}`")));
+        self.sensitive_outputs.extend(secret);
+        if self.environment_url.take_if(|url| redactor.finds(url)).is_some() {
+            removed.push("the output `environment-url`".to_owned());
+        }
         let mask = |text: &str| redactor.apply(text).into_owned();
         let unknown = std::mem::take(&mut self.unknown_changes);
         self.unknown_changes = unknown.into_iter().map(|change| change.masked(mask)).collect();
-        self.environment_url.iter_mut().for_each(masked);
-    }
-}
-
-fn mask_value(value: &mut Value, redactor: &Redactor) {
-    match value {
-        Value::String(text) => *text = redactor.apply(text).into_owned(),
-        Value::Array(items) => items.iter_mut().for_each(|item| mask_value(item, redactor)),
-        Value::Object(fields) => fields.values_mut().for_each(|field| mask_value(field, redactor)),
-        _ => {}
+        removed
     }
 }

@@ -52,7 +52,9 @@ pub(crate) async fn publish(mut report: Report, destinations: &Destinations, hos
         }
         return;
     }
-    report.mask(&host.log.redactor);
+    for name in report.mask(&host.log.redactor) {
+        host.log.warning(&format!("{name} was left out of outputs and reports: it holds a secret"));
+    }
     write_files(&report, destinations, &host.log);
     let files = RunnerFiles::of(&host.environment, &host.log.redactor);
     warn(&host.log, summarize(&report, &files));
@@ -78,7 +80,8 @@ fn write_files(report: &Report, destinations: &Destinations, log: &Log) {
     let json =
         destinations.json.as_ref().map(|path| (path, format!("{:#}\n", serde_json::json!(report))));
     for (path, text) in markdown.into_iter().chain(json) {
-        warn(log, file::write(path, &log.redactor.apply(&text)));
+        let leaving = log.redactor.leaving(&format!("`{}`", path.display()), &text);
+        warn(log, leaving.and_then(|text| file::write(path, &text)));
     }
 }
 
@@ -105,7 +108,8 @@ fn write_plan(
     let mut written = Vec::new();
     for (output, name, text) in files {
         let path = folder.join(name);
-        match file::write(&path, &log.redactor.apply(&text)) {
+        let leaving = log.redactor.leaving(&format!("`{}`", path.display()), &text);
+        match leaving.and_then(|text| file::write(&path, &text)) {
             Ok(()) => written.push((output, path.display().to_string())),
             Err(error) => log.warning(&error.to_string()),
         }

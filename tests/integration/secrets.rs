@@ -223,3 +223,126 @@ fn where_secrets_are_must_be_said() {
     deploy(&project).success();
     assert_eq!(received(&aws, &project), json!({}));
 }
+
+/// cdflow with every sink of a run, and what arrived in them.
+fn with_sinks(project: &Project, arguments: &[&str]) -> (Output, Vec<(&'static str, String)>) {
+    let files = ["report.json", "report.md", "plan", "summary", "output"];
+    let [json, markdown, plan, summary, outputs] =
+        files.map(|name| project.sandbox().work().join(format!("{}-{name}", arguments[0])));
+    let sinks = [("--report-json", &json), ("--report-markdown", &markdown), ("--plan-out", &plan)];
+    let mut all: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
+    for (flag, path) in sinks {
+        all.extend([flag.to_owned(), path.display().to_string()]);
+    }
+    std::fs::write(&summary, "").unwrap();
+    std::fs::write(&outputs, "").unwrap();
+    let output = project
+        .cdflow(all)
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_OUTPUT", &outputs)
+        .env("GITHUB_STEP_SUMMARY", &summary)
+        .run();
+    let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap_or_default();
+    let texts = vec![
+        ("stdout", output.stdout.clone()),
+        ("stderr", output.stderr.clone()),
+        ("report.json", read(&json)),
+        ("report.md", read(&markdown)),
+        ("plan.txt", read(&plan.join("plan.txt"))),
+        ("plan.json", read(&plan.join("plan.json"))),
+        ("summary", read(&summary)),
+        ("outputs", read(&outputs)),
+    ];
+    (output, texts)
+}
+
+#[test]
+fn a_leaf_of_a_json_secret_is_nowhere() {
+    let aws = Aws::new("secrets-leaf");
+    let project = Project::aws("with-leaf", &aws);
+    project.write(
+        "infra/main.tf",
+        r#"variable "secrets" {
+  type = map(string)
+}
+
+resource "terraform_data" "whole" {
+  input = var.secrets["db"]
+}
+
+resource "terraform_data" "leaf" {
+  input = jsondecode(var.secrets["db"]).password
+}
+
+resource "terraform_data" "url" {
+  input = nonsensitive("postgres://app:${jsondecode(var.secrets["db"]).password}@h")
+}
+
+output "url" {
+  value = nonsensitive("postgres://app:${jsondecode(var.secrets["db"]).password}@h")
+}
+
+output "plain" {
+  value = "true-text"
+}
+"#,
+    );
+    project.append("cdflow.yml", "secrets: [ssm]\n");
+    project.commit("Use a JSON secret");
+    project.release("1");
+    let value = r#"{"user":"app-user","password":"hunter-Zz91-pw"}"#;
+    put_parameter(&aws, project.name(), "db", value);
+    let runs: [&[&str]; 2] =
+        [&["deploy", "ci", "1", "--new-environment"], &["destroy", "ci", "--confirm", "ci"]];
+    for arguments in runs {
+        let (output, texts) = with_sinks(&project, arguments);
+        output.success();
+        for (sink, text) in &texts {
+            // A workflow command tells the runner what to mask, and the runner hides that line.
+            let shown = text.lines().filter(|line| !line.starts_with("::add-mask::"));
+            let hits = shown.filter(|line| line.contains("Zz91")).count();
+            println!("{} {sink}: {hits} hits in {} bytes", arguments[0], text.len());
+            assert_eq!(hits, 0, "{} {sink}:\n{text}", arguments[0]);
+            assert!(!text.is_empty() || *sink == "outputs" && arguments[0] == "destroy", "{sink}");
+        }
+        if arguments[0] == "deploy" {
+            let outputs = &texts[7].1;
+            assert!(outputs.contains("true-text") && !outputs.contains("***"), "{outputs}");
+            output.stderr_has("`url` was left out of outputs and reports: it holds a secret");
+        }
+    }
+}
+
+#[test]
+fn an_output_is_true_or_absent() {
+    let project = Project::local("checkout");
+    project.write(
+        "infra/main.tf",
+        r#"resource "terraform_data" "name" {
+  input = sensitive("checkout")
+}
+
+resource "terraform_data" "other" {
+  input = sensitive("kestrel")
+}
+
+output "url" {
+  value = "https://checkout.example.com"
+}
+
+output "hidden" {
+  value = "https://kestrel.example.com"
+}
+"#,
+    );
+    project.commit("A secret that is a name");
+    project.release("1");
+    let (output, texts) = with_sinks(&project, &["deploy", "ci", "1"]);
+    output.success();
+    let outputs = &texts[7].1;
+    assert!(outputs.contains("https://checkout.example.com"), "{outputs}");
+    assert!(outputs.contains("release-key"), "{outputs}");
+    assert!(!outputs.contains("***") && !outputs.contains("kestrel"), "{outputs}");
+    output.stderr_has("`hidden` was left out of outputs and reports: it holds a secret");
+    output.stderr_has("checkout");
+}

@@ -4,7 +4,10 @@ use std::{fs::File, io, os::unix::fs::FileExt, process::Stdio};
 
 use nix::fcntl::{FallocateFlags, fallocate};
 
-use crate::base::error::{Error, Result};
+use crate::base::{
+    error::{Error, Result},
+    redact::Redactor,
+};
 
 /// A trace of Terraform (TF_LOG) can be as large as the disk.
 const GIVE_BACK_EVERY: u64 = 1 << 20;
@@ -31,7 +34,11 @@ impl Followed {
     }
 
     /// What has been written since the last time, line by line.
-    pub(super) fn pass_on(&mut self, sink: &mut (dyn FnMut(&str) + Send)) -> io::Result<()> {
+    pub(super) fn pass_on(
+        &mut self,
+        redactor: &Redactor,
+        sink: &mut (dyn FnMut(&str) + Send),
+    ) -> io::Result<()> {
         let mut piece = [0; 16 * 1024];
         loop {
             let read = self.output.read_at(&mut piece, self.offset)?;
@@ -42,8 +49,10 @@ impl Followed {
             self.offset += read as u64;
             for part in piece[..read].split_inclusive(|byte| *byte == b'\n') {
                 self.line.extend_from_slice(part);
-                if part.ends_with(b"\n") || self.line.len() >= LONGEST_LINE {
+                if part.ends_with(b"\n") {
                     self.pass_rest(sink);
+                } else if self.line.len() >= LONGEST_LINE {
+                    self.pass_beginning(redactor, sink);
                 }
             }
         }
@@ -59,6 +68,14 @@ impl Followed {
             let _ = fallocate(&self.output, hole, from, len);
             self.given_back = self.offset;
         }
+    }
+
+    /// Passes on as much of a line without an end as can't be the beginning of a secret.
+    fn pass_beginning(&mut self, redactor: &Redactor, sink: &mut (dyn FnMut(&str) + Send)) {
+        let text = String::from_utf8_lossy(&self.line).into_owned();
+        let (passed, kept) = text.split_at(redactor.safe_cut(&text));
+        sink(passed);
+        self.line = kept.as_bytes().to_vec();
     }
 
     pub(super) fn pass_rest(&mut self, sink: &mut (dyn FnMut(&str) + Send)) {

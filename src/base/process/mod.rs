@@ -273,14 +273,14 @@ impl Program {
                     status = &mut ended => break status,
                     () = tokio::time::sleep(FOLLOW_EVERY) => {
                         for (followed, sink) in &mut outputs {
-                            followed.pass_on(*sink).map_err(unfollowed)?;
+                            followed.pass_on(&log.redactor, *sink).map_err(unfollowed)?;
                         }
                     }
                 }
             }
         };
         for (followed, sink) in &mut outputs {
-            followed.pass_on(*sink).map_err(unfollowed)?;
+            followed.pass_on(&log.redactor, *sink).map_err(unfollowed)?;
             followed.pass_rest(*sink);
         }
         Ok(Finished {

@@ -98,7 +98,8 @@ pub(crate) async fn read_secrets(
     for (name, secret) in &read {
         if !log.redactor.add(secret) {
             log.warning(&format!(
-                "the secret `{name}` is too short to be masked in what Terraform prints"
+                "the secret `{name}` is too short, or too ordinary a word, to be masked in what \
+                 Terraform prints"
             ));
         }
     }

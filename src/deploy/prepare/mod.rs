@@ -67,6 +67,10 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
     let assuming =
         credentials::credentials(context, subject, &private, state_home.session.as_ref());
     let (session, endpoint) = host.interrupt.or_cancel("assuming the roles", assuming).await?;
+    let names = [subject.environment().to_string(), subject.release.version.to_string()];
+    for name in names.iter().chain([&account.region]) {
+        host.log.redactor.never_mask(name);
+    }
     let reading = credentials::read_secrets(context, subject, &mut folder, session.as_deref());
     host.interrupt.or_cancel("reading the secrets", reading).await?;
     folder.write_variables()?;

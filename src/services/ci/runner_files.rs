@@ -56,7 +56,7 @@ impl RunnerFiles {
         for (name, value) in outputs {
             let needed = 2 * (name.encode_utf16().count() + value.encode_utf16().count());
             let why = match () {
-                () if self.redactor.apply(value) != *value => "it holds a secret",
+                () if self.redactor.finds(value) => "it holds a secret",
                 () if needed > room => "outputs may have 1 MiB together",
                 () => {
                     room -= needed;
@@ -80,7 +80,7 @@ impl RunnerFiles {
     /// whole summary.
     pub(crate) fn append_summary(&self, markdown: &str) -> Result<()> {
         let Some(path) = &self.summary else { return Ok(()) };
-        let masked = self.redactor.apply(markdown);
+        let masked = self.redactor.leaving("the job summary", markdown)?;
         let text = format!("{}\n", masked.trim_end_matches('\n'));
         if size(path)? + text.len() > SUMMARY_LIMIT {
             return Err(Error::input(format!(

@@ -48,8 +48,9 @@ impl Initialised {
         let log = &self.folder.host.log;
         let mut applying = ApplyProgress::new(log.colors_output());
         let mut show = |line: &str| {
-            for line in applying.line(line).iter().flat_map(|shown| shown.lines()) {
-                log.output(line);
+            // As a whole: a secret of several words can be wrapped.
+            if let Some(shown) = applying.line(line) {
+                log.redactor.apply(&shown).lines().for_each(|line| log.output(line));
             }
         };
         // Killing an apply loses state.

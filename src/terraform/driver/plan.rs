@@ -11,6 +11,7 @@ use crate::{
     base::{
         error::{Error, Exit, Result},
         limits::Limit,
+        log::Log,
         process::Life,
     },
     config::duration::HumanDuration,
@@ -31,6 +32,41 @@ pub(crate) struct Plan {
     pub(super) request: PlanRequest,
 }
 
+/// In bytes. More of a plan is not shown in the log.
+const HELD: usize = 32 << 20;
+/// The starts of lines that show nothing but Terraform's progress.
+const PROGRESS: [&str; 5] =
+    [": Refreshing state...", ": Reading...", ": Still reading...", ": Read complete", "Acquiring"];
+
+/// The lines of a plan until they can be masked, all at once: a secret can go over several lines.
+#[derive(Default)]
+struct Held {
+    text: String,
+    is_cut: bool,
+}
+
+impl Held {
+    /// Returns the line if it can be shown at once.
+    fn pass(&mut self, line: String) -> Option<String> {
+        if self.text.is_empty() && PROGRESS.iter().any(|part| line.contains(part)) {
+            return Some(line);
+        }
+        self.is_cut |= self.text.len() + line.len() > HELD;
+        if !self.is_cut {
+            self.text.push_str(&line);
+            self.text.push('\n');
+        }
+        None
+    }
+
+    fn show(&self, log: &Log) {
+        log.redactor.apply(&self.text).lines().for_each(|line| log.output(line));
+        if self.is_cut {
+            log.warning("the log does not show the whole plan: it is longer than 32 MiB");
+        }
+    }
+}
+
 impl Initialised {
     /// Returns the command line of `plan` for an interactive shell, where an exit code of 2 would
     /// look like a failure.
@@ -44,43 +80,53 @@ impl Initialised {
             .collect()
     }
 
-    /// Plans with live output. Sensitive values of the plan are redacted from then on.
+    /// Plans. The progress is shown live; the plan itself once its sensitive values are known,
+    /// which are redacted from then on.
     pub(crate) async fn plan(&self, request: PlanRequest) -> Result<Plan> {
         let mut text = PlanText::default();
         let mut until_saved = until_saved(&request.plan_file);
+        let mut held = Held::default();
         let mut keep = |line: &str| {
-            let shown = until_saved(line);
-            shown.iter().for_each(|shown| text.push(shown));
-            shown
+            let shown = until_saved(line)?;
+            text.push(&shown);
+            held.pass(shown)
         };
         let waits = request.lock_timeout.map_or(Duration::ZERO, |HumanDuration(time)| time);
         let args = plan_args(&request);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let (code, output) =
-            self.folder.relay(&args, (Limit::TerraformPlan, waits), &mut keep).await?;
+        let relayed = self.folder.relay(&args, (Limit::TerraformPlan, waits), &mut keep).await;
+        let ended = match &relayed {
+            Ok((0 | 2, _)) => Some(self.read_plan(&request.plan_file).await),
+            _ => None,
+        };
+        let log = &self.folder.host.log;
+        if let Some(Ok(changes)) = &ended {
+            changes.sensitive.iter().for_each(|secret| {
+                log.redactor.add(secret);
+            });
+        }
+        // If the plan can't be read, its sensitive values are unknown.
+        if !matches!(ended, Some(Err(_))) {
+            held.show(log);
+        }
+        let (code, output) = relayed?;
         // 0: nothing to do; 2: changes.
-        let ended = if code == 2 { 0 } else { code };
-        self.folder.check("terraform plan", ended, || {
+        self.folder.check("terraform plan", if code == 2 { 0 } else { code }, || {
             output.error(TerraformStep::Plan, self.environment.as_str())
         })?;
-        let changes = self.read_plan(&request.plan_file).await?;
+        let Some(changes) = ended.transpose()? else {
+            return Err(Error::internal("cannot read the plan").why("Terraform did not end well"));
+        };
         if changes.is_errored {
             return Err(Error::new(Exit::PlanFailed, "terraform plan failed")
                 .why("the plan is incomplete, and Terraform would refuse to apply it")
                 .hint("see Terraform's output above; nothing was applied"));
         }
         if !changes.deferred.is_empty() {
-            self.folder.host.log.warning(&format!(
+            log.warning(&format!(
                 "Terraform puts off changes to a later deploy: {}",
                 changes.deferred.join(", ")
             ));
-        }
-        // Redacting words such as `true`, or the environment's name, would make the output
-        // unreadable.
-        let harmless = ["true", "false", "null", "none", self.environment.as_str()];
-        for secret in changes.sensitive.iter().filter(|secret| !harmless.contains(&secret.expose()))
-        {
-            self.folder.host.log.redactor.add(secret);
         }
         Ok(Plan { changes, has_changes: code == 2, text, request })
     }

@@ -1,0 +1,140 @@
+//! The values inside a secret: the leaves of JSON, the lines of a text, the password of a URL; and
+//! how each is encoded.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::Value;
+
+use super::{canonical::Canonical, words};
+
+/// Shorter values would mask ordinary text.
+pub(super) const SHORTEST: usize = 4;
+/// A longer value is masked inside of words as well.
+const LONGEST_WORD: usize = 12;
+/// An encoded form must be longer, because it is a guess.
+const SHORTEST_ENCODED: usize = 8;
+/// A longer value is looked for piece by piece, so that the buffer of a stream has a bound.
+pub(super) const PIECE: usize = 128;
+/// JSON inside JSON inside JSON.
+const DEPTH: usize = 4;
+
+/// A text that is masked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Pattern {
+    /// Without whitespace.
+    pub(super) text: Vec<u8>,
+    /// It could be a word: only where it stands alone.
+    pub(super) is_word: bool,
+    /// A word in which no whitespace may be.
+    pub(super) is_solid: bool,
+}
+
+/// Returns what is masked of a secret. Empty if it is too short, or an ordinary word.
+pub(super) fn patterns(value: &str) -> Vec<Pattern> {
+    let mut found = Vec::new();
+    if value.trim().chars().count() >= SHORTEST && !words::is_ordinary(value) {
+        let trimmed = value.trim();
+        let is_one_word = trimmed.len() < LONGEST_WORD
+            && (trimmed.chars().all(char::is_alphabetic) || trimmed.chars().all(char::is_numeric));
+        add_as(value, is_one_word && !words::is_distinctive(value), &mut found);
+    }
+    inner(value, DEPTH, &mut found);
+    found
+}
+
+/// Returns what is masked of a value that is perhaps a secret: only what cannot be a word.
+pub(super) fn guessed(value: &str) -> Vec<Pattern> {
+    let mut found = Vec::new();
+    leaf("", value, DEPTH, &mut found);
+    found
+}
+
+fn inner(value: &str, depth: usize, found: &mut Vec<Pattern>) {
+    if depth == 0 {
+        return;
+    }
+    if let Ok(document @ (Value::Object(_) | Value::Array(_) | Value::String(_))) =
+        serde_json::from_str::<Value>(value.trim())
+    {
+        return leaves("", &document, depth - 1, found);
+    }
+    if let Some((_, rest)) = value.split_once("://")
+        && let Some((login, _)) = rest.rsplit_once('@')
+        && let Some((_, password)) = login.split_once(':')
+    {
+        leaf("password", password, depth - 1, found);
+    }
+    let lines: Vec<&str> = value.split(['\n', '\r']).map(str::trim).collect();
+    for line in &lines {
+        if lines.len() > 1 && words::is_distinctive(line) {
+            add(line, found);
+        }
+        if let Some((name, value)) = line.split_once('=').or_else(|| line.split_once(": ")) {
+            leaf(name, value.trim().trim_matches(['"', '\'']), depth - 1, found);
+        }
+    }
+}
+
+fn leaves(name: &str, value: &Value, depth: usize, found: &mut Vec<Pattern>) {
+    match value {
+        Value::String(text) => leaf(name, text, depth, found),
+        Value::Array(items) => items.iter().for_each(|item| leaves(name, item, depth, found)),
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, field)| leaves(name, field, depth, found));
+        }
+        Value::Number(number) => leaf(name, &number.to_string(), depth, found),
+        Value::Bool(_) | Value::Null => {}
+    }
+}
+
+fn leaf(name: &str, text: &str, depth: usize, found: &mut Vec<Pattern>) {
+    let is_named = words::names_a_secret(name) && text.len() >= 6 && !words::is_ordinary(text);
+    if is_named || words::is_distinctive(text) {
+        add(text, found);
+    }
+    inner(text, depth, found);
+}
+
+fn add(text: &str, found: &mut Vec<Pattern>) {
+    add_as(text, !words::is_distinctive(text), found);
+}
+
+fn add_as(text: &str, is_word: bool, found: &mut Vec<Pattern>) {
+    let is_solid = is_word && !text.trim().contains(char::is_whitespace);
+    let mut push = |form: Vec<u8>, is_word: bool| {
+        let pieces = form.chunks(PIECE).filter(|piece| piece.len() >= SHORTEST);
+        let last = (form.len() > PIECE).then(|| &form[form.len() - PIECE..]);
+        found.extend(pieces.chain(last).map(|piece| Pattern {
+            text: piece.to_vec(),
+            is_word,
+            is_solid: is_solid && is_word,
+        }));
+    };
+    push(Canonical::of_value(text), is_word);
+    for text in [text, text.trim()] {
+        if text.len() < SHORTEST_ENCODED {
+            continue;
+        }
+        for encoded in (0..3).map(|offset| base64_at(text, offset)) {
+            let url_safe = encoded.replace('+', "-").replace('/', "_");
+            for form in [encoded, url_safe] {
+                if form.len() >= SHORTEST_ENCODED {
+                    push(form.into_bytes(), false);
+                }
+            }
+        }
+        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+        push(hex.to_uppercase().into_bytes(), false);
+        push(hex.into_bytes(), false);
+    }
+}
+
+/// Returns the base64 of the value at `offset` bytes after a multiple of three in a longer text
+/// (`user:password`), without the characters that also encode neighbouring bytes. Offset 0 also
+/// covers a text that ends with the value: the rest is too short to reveal it.
+fn base64_at(text: &str, offset: usize) -> String {
+    let mut bytes = vec![0; offset];
+    bytes.extend_from_slice(text.as_bytes());
+    let encoded = STANDARD.encode(&bytes);
+    let (start, end) = ((offset * 8).div_ceil(6), bytes.len() * 8 / 6);
+    encoded.get(start..end).unwrap_or_default().to_owned()
+}
