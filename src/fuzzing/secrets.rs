@@ -45,7 +45,7 @@ pub fn redact(bytes: &[u8]) {
         parts.into_iter().filter(|secret| redactor.add(&Secret::new(*secret))).collect();
     let shown = redactor.apply(text);
     // The mask and what is around it could spell a secret that contains the mask.
-    // A short word is masked only where it stands alone.
+    // A short word is masked only as a whole word.
     let is_word = |secret: &str| {
         let letters = secret.trim().chars().all(char::is_alphabetic);
         secret.trim().len() < 12 && (letters || secret.trim().chars().all(char::is_numeric))

@@ -154,8 +154,8 @@ impl Report {
     }
 
     /// Removes outputs that hold a secret, because a masked output would be false, and redacts the
-    /// other values from outside. Names that cdflow has validated are never masked. Returns what was
-    /// removed.
+    /// other values from outside. Names that cdflow has validated are never masked. Returns what
+    /// was removed.
     pub(crate) fn mask(&mut self, redactor: &Redactor) -> Vec<String> {
         let mut removed = Vec::new();
         let is_secret = |value: &Value| redactor.finds(&value.to_string());

@@ -211,7 +211,7 @@ impl Matcher {
         apart
     }
 
-    /// A word counts only where it stands alone.
+    /// A word counts only as a whole.
     fn counts(&self, hit: &Match, reading: &Canonical) -> bool {
         let Some(pattern) = self.patterns.get(hit.pattern().as_usize()) else { return false };
         let goes_on = |index: usize| {

@@ -22,7 +22,7 @@ const DEPTH: usize = 4;
 pub(super) struct Pattern {
     /// Without whitespace.
     pub(super) text: Vec<u8>,
-    /// It could be a word: only where it stands alone.
+    /// It could be a word: only as a whole word.
     pub(super) is_word: bool,
     /// A word in which no whitespace may be.
     pub(super) is_solid: bool,

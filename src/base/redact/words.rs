@@ -69,7 +69,7 @@ const ORDINARY: [&str; 62] = [
 const LONG: usize = 20;
 const SHORT: usize = 8;
 
-/// Whether nobody could mask `text` without garbling what is true: one of the words of every
+/// Whether masking `text` would garble what is true: it is one of the words of every
 /// output, or a region.
 pub(super) fn is_ordinary(text: &str) -> bool {
     let lower = text.trim().to_lowercase();
@@ -95,7 +95,7 @@ fn is_odd_token(text: &str) -> bool {
         || bare.split(['-', '_', '.', '/', ':']).any(is_mixed)
 }
 
-/// Whether a line of several words has one that is no word.
+/// Whether a line of several words has one that cannot be a word.
 fn is_odd_line(text: &str) -> bool {
     let joins = |c: char| c.is_whitespace() || "-_./:,@()[]{};\"'=#<>|&*+$".contains(c);
     text.split(joins).any(is_mixed) || text.chars().any(|c| !c.is_alphanumeric() && !joins(c))
