@@ -215,9 +215,7 @@ impl Matcher {
     fn counts(&self, hit: &Match, reading: &Canonical) -> bool {
         let Some(pattern) = self.patterns.get(hit.pattern().as_usize()) else { return false };
         let goes_on = |index: usize| {
-            let is_part = |at: usize| {
-                reading.bytes.get(at).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_')
-            };
+            let is_part = |at: usize| reading.bytes.get(at).is_some_and(u8::is_ascii_alphanumeric);
             reading.is_joined(index) && is_part(index - 1) && is_part(index)
         };
         let is_split = || (hit.start() + 1..hit.end()).any(|index| !reading.is_gapless(index));

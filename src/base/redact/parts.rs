@@ -10,6 +10,8 @@ use super::{canonical::Canonical, words};
 pub(super) const SHORTEST: usize = 4;
 /// A longer value is masked inside of words as well.
 const LONGEST_WORD: usize = 12;
+/// A shorter number is masked only if no other digit or letter is next to it.
+const SHORTEST_NUMBER: usize = 6;
 /// An encoded form must be longer, because it is a guess.
 const SHORTEST_ENCODED: usize = 8;
 /// A longer value is looked for piece by piece, so that the buffer of a stream has a bound.
@@ -31,11 +33,15 @@ pub(super) struct Pattern {
 /// Returns what is masked of a secret. Empty if it is too short, or an ordinary word.
 pub(super) fn patterns(value: &str) -> Vec<Pattern> {
     let mut found = Vec::new();
-    if value.trim().chars().count() >= SHORTEST && !words::is_ordinary(value) {
-        let trimmed = value.trim();
-        let is_one_word = trimmed.len() < LONGEST_WORD
-            && (trimmed.chars().all(char::is_alphabetic) || trimmed.chars().all(char::is_numeric));
-        add_as(value, is_one_word && !words::is_distinctive(value), &mut found);
+    let trimmed = value.trim();
+    if trimmed.len() >= SHORTEST && !words::is_ordinary(value) {
+        let is_number =
+            trimmed.len() < SHORTEST_NUMBER && trimmed.bytes().all(|b| b.is_ascii_digit());
+        let is_one_word = trimmed.len() < LONGEST_WORD && trimmed.chars().all(char::is_alphabetic);
+        // Without its whitespace, `a b c` is shorter than what is masked anywhere.
+        let is_tiny = Canonical::of_value(value).len() < SHORTEST;
+        let is_word = is_number || is_tiny || is_one_word && !words::is_distinctive(value);
+        add_as(value, is_word, &mut found);
     }
     inner(value, DEPTH, &mut found);
     found
@@ -101,7 +107,7 @@ fn add(text: &str, found: &mut Vec<Pattern>) {
 fn add_as(text: &str, is_word: bool, found: &mut Vec<Pattern>) {
     let is_solid = is_word && !text.trim().contains(char::is_whitespace);
     let mut push = |form: Vec<u8>, is_word: bool| {
-        let pieces = form.chunks(PIECE).filter(|piece| piece.len() >= SHORTEST);
+        let pieces = form.chunks(PIECE).filter(|piece| is_word || piece.len() >= SHORTEST);
         let last = (form.len() > PIECE).then(|| &form[form.len() - PIECE..]);
         found.extend(pieces.chain(last).map(|piece| Pattern {
             text: piece.to_vec(),

@@ -228,3 +228,18 @@ proptest::proptest! {
         proptest::prop_assert_eq!(redactor.apply(&words), words.as_str());
     }
 }
+
+#[test]
+fn short_secrets_are_masked_as_whole_words() {
+    for (secret, text, shown) in [
+        ("a b c", "x = a b c;", "x = ***;"),
+        ("日本", "in 日本!", "in ***!"),
+        ("481516", "a481516b", "a***b"),
+        ("4815", "port 4815, not 148150", "port ***, not 148150"),
+        ("wombat", "A_wombat is no wombats", "A_*** is no wombats"),
+    ] {
+        let redactor = Redactor::default();
+        assert!(redactor.add(&Secret::new(secret)));
+        assert_eq!(redactor.apply(text), shown);
+    }
+}
