@@ -288,6 +288,7 @@ fn no_key_anywhere(aws: &Aws, project: &Project, probe: &Probe, seen: [&Seen; 2]
     files.iter().for_each(|(name, content)| check(name, content));
     for (path, mode) in probe.modes() {
         match path.split_once('/') {
+            None if path.ends_with(".lock") => assert_eq!(mode, "0o600", "{path}"),
             None => assert_eq!(mode, "0o700", "{path}"),
             Some((_, name))
                 if !name.contains('/') && name != "bundle" && name != "backend.sock" =>

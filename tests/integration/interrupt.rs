@@ -241,8 +241,8 @@ fn slow() -> Project {
 /// A PATH with a Terraform that waits in this verb until it is interrupted.
 fn waiting(project: &Project, verb: &str) -> String {
     project.terraform_but(&format!(
-        "{verb}) trap 'echo Interrupt received; exit 1' INT; echo waiting; while true; do sleep \
-        0.05; done;;"
+        "{verb}) trap 'echo Interrupt received; exit 1' INT; echo 'waiting: Reading...'; while \
+         true; do sleep 0.05; done;;"
     ))
 }
 

@@ -132,8 +132,9 @@ fn a_program_that_does_not_end_is_ended() {
 fn a_run_that_is_told_to_stop_is_over_soon() {
     let project = Project::local("greeting");
     project.release("1");
-    let path =
-        project.terraform_but("plan) trap '' INT TERM; echo deaf; while :; do sleep 0.1; done;;");
+    let path = project.terraform_but(
+        "plan) trap '' INT TERM; echo 'deaf: Reading...'; while :; do sleep 0.1; done;;",
+    );
     for (signals, limit) in [(1, 10), (2, 5)] {
         let mut running = project.cdflow(["deploy", "live", "1"]).env("PATH", &path).spawn();
         running.wait_for("deaf");

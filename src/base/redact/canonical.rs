@@ -15,6 +15,9 @@ pub(super) struct Canonical {
     gaps: BTreeSet<usize>,
 }
 
+/// Reads one escape at the start of a text. Returns its meaning and its length.
+type Resolve = fn(&[u8]) -> Option<(Vec<u8>, usize)>;
+
 impl Canonical {
     /// Returns the readings of a text: as printed, with its escapes resolved once, twice and so on,
     /// and with the percent signs of a URL resolved.
@@ -81,7 +84,7 @@ impl Canonical {
         found
     }
 
-    fn resolved(&self, one: fn(&[u8]) -> Option<(Vec<u8>, usize)>) -> Self {
+    fn resolved(&self, one: Resolve) -> Self {
         let mut found = Self::default();
         let mut at = 0;
         while at < self.bytes.len() {

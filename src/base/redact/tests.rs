@@ -166,7 +166,6 @@ fn forty_awkward_secrets_in_every_form() {
             }
         }
     }
-    println!("{} hits", hits.len());
     assert!(hits.is_empty(), "{} hits:\n{}", hits.len(), hits.join("\n"));
 }
 
@@ -236,7 +235,7 @@ fn short_secrets_are_masked_as_whole_words() {
         ("日本", "in 日本!", "in ***!"),
         ("481516", "a481516b", "a***b"),
         ("4815", "port 4815, not 148150", "port ***, not 148150"),
-        ("wombat", "A_wombat is no wombats", "A_*** is no wombats"),
+        ("wombat", "A_wombat, two wombats", "A_***, two wombats"),
     ] {
         let redactor = Redactor::default();
         assert!(redactor.add(&Secret::new(secret)));

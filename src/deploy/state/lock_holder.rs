@@ -1,13 +1,14 @@
 //! Names the run that holds the lock of a state, from the ledger, and whether that run is over.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::held_lock::{held, plain};
 use crate::{
-    base::error::{Error, Exit},
+    base::{
+        error::{Error, Exit},
+        limits::Limit,
+    },
     context::Context,
     deploy::{
         ledger::{Entry, text},
@@ -18,8 +19,6 @@ use crate::{
 
 /// How many of the newest runs are looked at.
 const RUNS: usize = 20;
-/// How long the lock and the ledger may take. The error is complete without them.
-const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Adds to the error of a held lock which run holds it. Other errors stay as they are.
 ///
@@ -39,7 +38,9 @@ pub(crate) async fn explain(
         let (entries, _) = target.ledger.newest(RUNS).await.ok()?;
         Some((locks.into_iter().next().map(|(_, held)| held.holder), entries))
     };
-    let Ok(Some((holder, entries))) = timeout(TIMEOUT, read).await else { return error };
+    // The error is complete without them.
+    let reading = timeout(Limit::StateLock.time(), read);
+    let Ok(Some((holder, entries))) = reading.await else { return error };
     let environment = &target.environment;
     if let Some(holder) = holder.as_ref().filter(|holder| is_from_here(holder, began)) {
         return error.hint(format!(

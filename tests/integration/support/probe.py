@@ -40,6 +40,9 @@ for folder, folders, files in os.walk(os.environ["TMPDIR"]):
     for name in folders + files:
         path = os.path.join(folder, name)
         inside = os.path.relpath(path, os.environ["TMPDIR"])
+        # A link has no mode of its own; what it leads to is listed too.
+        if os.path.islink(path):
+            continue
         modes[inside] = oct(os.lstat(path).st_mode & 0o777)
         if os.path.isfile(path):
             copy = os.path.join(seen, "tmp", inside)
