@@ -301,7 +301,7 @@ output "plain" {
             // A workflow command tells the runner what to mask, and the runner hides that line.
             let shown = text.lines().filter(|line| !line.starts_with("::add-mask::"));
             let hits = shown.filter(|line| line.contains("Zz91")).count();
-            println!("{} {sink}: {hits} hits in {} bytes", arguments[0], text.len());
+            eprintln!("{} {sink}: {hits} hits in {} bytes", arguments[0], text.len());
             assert_eq!(hits, 0, "{} {sink}:\n{text}", arguments[0]);
             // In a run of Actions, everything is on stdout.
             assert!(!text.is_empty() || *sink == "stderr", "{} {sink}", arguments[0]);
