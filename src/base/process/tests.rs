@@ -1,6 +1,6 @@
 //! Programs that do not end: each kind of life has an end.
 
-use tokio::time::Instant;
+use tokio::{signal::unix::SignalKind, time::Instant};
 
 use super::*;
 
@@ -63,7 +63,9 @@ async fn a_signal_ends_all_but_what_is_protected() {
         assert_eq!(ended.code, 128 + 9, "{life:?}");
         assert!(began.elapsed() < Duration::from_secs(most), "{life:?}: {:?}", began.elapsed());
     }
-    // Neither a second signal nor a limit ends an apply.
+    // Neither a second signal nor a limit ends an apply. A shell cannot trap a signal that was
+    // ignored when it started, as in a job in the background; a signal that is handled is not.
+    let _handled = tokio::signal::unix::signal(SignalKind::interrupt()).unwrap();
     let (signal, interrupt) = Interrupt::by_hand();
     signal.send(Some(Exit::Interrupted)).unwrap();
     interrupt.insist();
