@@ -116,11 +116,7 @@ impl Interrupt {
         doing: &str,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        tokio::select! {
-            done = work => done,
-            () = self.arrived() => Err(self.cancelled(format!("cancelled while {doing}; nothing \
-                was changed"))),
-        }
+        self.or_drop(work, format!("cancelled while {doing}; nothing was changed")).await
     }
 
     /// Like [`Self::or_cancel`], for work that might have changed something.
@@ -129,10 +125,18 @@ impl Interrupt {
         doing: &str,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
+        let message = format!("cancelled while {doing}; it might be done, partly done or not done");
+        self.or_drop(work, message).await
+    }
+
+    async fn or_drop<T>(
+        &self,
+        work: impl Future<Output = Result<T>>,
+        message: String,
+    ) -> Result<T> {
         tokio::select! {
             done = work => done,
-            () = self.arrived() => Err(self.cancelled(format!("cancelled while {doing}; it might \
-                be done, partly done or not done"))),
+            () = self.arrived() => Err(self.cancelled(message)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A first deploy that created nothing, or that has not ended: a start is not a deployment, and a
 //! state that was never written is not a lost one.
 
+use crate::operations::waiting;
 use crate::support::{Aws, Project};
 use nix::sys::signal::Signal;
 use std::fs;
@@ -77,19 +78,7 @@ fn a_killed_first_apply_is_named_by_its_lock() {
 
 #[test]
 fn a_second_deploy_waits_for_the_first() {
-    let project = Project::local("greeting");
-    let gate = project.sandbox().work().join("gate");
-    project
-        .append(
-            "infra/main.tf",
-            &format!(
-                "resource \"terraform_data\" \"slow\" {{\n  provisioner \"local-exec\" {{\n    \
-                 command = \"echo waiting; while ! [ -e {} ]; do sleep 0.05; done\"\n  }}\n}}\n",
-                gate.display()
-            ),
-        )
-        .commit("Slow");
-    project.release("1");
+    let (project, gate) = waiting();
     let mut first = project.cdflow(["deploy", "live", "1"]).spawn();
     first.wait_for("): waiting");
     for command in [vec!["deploy", "live", "1"], vec!["destroy", "live", "--confirm", "live"]] {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::fs;
 
 /// Has the resource `wait`, whose creation goes on until the returned file exists; released as 1.
-fn waiting() -> (Project, std::path::PathBuf) {
+pub(crate) fn waiting() -> (Project, std::path::PathBuf) {
     let project = Project::local("greeting");
     let gate = project.sandbox().work().join("gate");
     project
