@@ -4,6 +4,7 @@ use crate::support::{Aws, DEV, Output, Project, RELEASE, Runner};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use std::fs;
+use std::time::Duration;
 
 const RELEASE_1: [&str; 4] = ["release", "1", "--platform-config", "platform-config"];
 
@@ -255,10 +256,17 @@ fn throttling_is_waited_for_with_one_notice() {
 #[test]
 fn random_faults_do_not_stop_a_deploy() {
     let (aws, project) = new("shaky");
-    aws.rule(json!({ "matching": aws.name(), "chance": 0.3, "status": 503,
-        "body": "<Error><Code>SlowDown</Code><Message>Reduce your rate.</Message></Error>" }));
-    project.releasing("1").run().success();
-    project.cdflow(["deploy", "ci", "1"]).run().success();
+    let busy = |matching: &str, agent: &str, chance: f64, times: u32| {
+        aws.rule(json!({ "matching": matching, "agent": agent, "chance": chance, "status": 503,
+            "times": times,
+            "body": "<Error><Code>SlowDown</Code><Message>Reduce your rate.</Message></Error>" }));
+    };
+    busy(aws.name(), "aws-sdk-rust", 0.3, u32::MAX);
+    // Terraform's own requests: it gives up after five tries, and waits longer after each.
+    busy(&aws.state_bucket(), "Terraform/", 0.2, 4);
+    for run in [project.releasing("1"), project.cdflow(["deploy", "ci", "1"])] {
+        run.timeout(Duration::from_secs(300)).run().success();
+    }
 }
 
 /// An STS that takes the connection and never answers.
@@ -274,7 +282,7 @@ fn a_service_that_never_answers_has_a_limit() {
         .env("CDFLOW_LIMITS", "aws-answer=1s,aws-patience=2s")
         .run();
     output.fails(10).stderr_has("(the limit `aws-answer`)");
-    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{output}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{output}");
     tidy(&project, &output);
 }
 
@@ -352,7 +360,7 @@ fn a_cancel_without_any_answer_says_that_it_does_not_know() {
         .fails(130)
         .stderr_has("cancelled: whether it is published is unknown: the store did not answer")
         .stderr_has("-> run the release again: it publishes the version, or finds it");
-    assert!(began.elapsed() < std::time::Duration::from_secs(10), "{output}");
+    assert!(began.elapsed() < Duration::from_secs(10), "{output}");
 }
 
 /// Conditional writes are atomic here because the tests' AWS makes them so; S3 does by itself.

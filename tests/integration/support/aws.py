@@ -73,9 +73,11 @@ class Rules:
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             said += f" {environ.get('HTTP_X_AMZ_TARGET', '')} {body.decode()}"
             environ["wsgi.input"] = io.BytesIO(body)
-        for rule in list(rules.values()):
-            rule["matched"] += rule["matching"] in said
-        followed = [rule for rule in list(rules.values()) if rule["matching"] in said and take(rule)]
+        agent = environ.get("HTTP_USER_AGENT", "")
+        about = [rule for rule in list(rules.values()) if rule["matching"] in said and rule.get("agent", "") in agent]
+        for rule in about:
+            rule["matched"] += 1
+        followed = [rule for rule in about if take(rule)]
         for rule in followed:
             time.sleep(rule.get("delay", 0) + random.random() * rule.get("random-delay", 0))
             if "request" in rule:
