@@ -145,7 +145,7 @@ async fn execute(
             }
         }
     }
-    handover.end();
+    handover.end(result.as_ref().map_or_else(|error| error.exit() as u8, |code| *code));
     result
 }
 

@@ -1,6 +1,6 @@
-//! post: the clean-up after a step of the container Action. The container of a cancelled step might
-//! still be running. Waiting for it keeps the job's machine alive until Terraform has saved the
-//! state.
+//! post: the clean-up after a step of the Action. The container or process of a cancelled step
+//! might still be running. Waiting for it keeps the job's machine alive until Terraform has saved
+//! the state.
 
 use std::{pin::pin, time::Duration};
 
@@ -13,8 +13,8 @@ use crate::{
         units::duration_text,
     },
     services::{
-        ci::{host::Host, post_state::LeftBehind},
-        docker::engine::{Engine, Running},
+        ci::{host::Host, post_state::LeftBehind, step_folder::StepFolder},
+        docker::engine::Engine,
     },
 };
 
@@ -22,46 +22,68 @@ use crate::{
 const BEFORE_WARNING: Duration = Duration::from_secs(40);
 /// The exit code after SIGKILL.
 const KILLED: i64 = 137;
+const STILL_RUNNING: &str = "The cancelled step is still running: waiting for it to save its state";
 
-/// Waits for the step's container, if it still runs, and reports how it ended.
+/// Waits for the step's run, if it still lasts, and reports how it ended.
 ///
 /// # Errors
 /// Exit code 7 if the state might not be saved.
 pub(crate) async fn run(host: &Host) -> Result<()> {
-    let Some(left) = LeftBehind::read(&host.environment) else { return Ok(()) };
-    let message = match wait_if_running(host, &left).await {
-        Ok(true) => return Ok(()),
-        Ok(false) => "the step was killed, and its container has ended since, with its last output"
-            .to_owned(),
-        Err(error) if error.exit() == Exit::StateNotSaved => return Err(error),
-        Err(error) => {
-            format!("the step was killed, and its container might still be running: {error}")
+    let (waited, what) = match LeftBehind::read(&host.environment) {
+        None => return Ok(()),
+        Some(LeftBehind::Container { id, cancelled }) => {
+            (wait_for_container(host, &id, cancelled.unwrap_or_default()).await, "container")
         }
+        Some(LeftBehind::Folder(folder)) => (wait_for_process(host, &folder).await, "process"),
     };
-    host.log.warning(&format!("{message}\n{}", advice(host)));
-    Ok(())
-}
-
-/// Returns whether there was a running container.
-async fn wait_if_running(host: &Host, left: &LeftBehind) -> Result<bool> {
-    let engine = Engine::connect(host).await?;
-    match engine.running(&left.container).await? {
-        Some(container) => wait(host, left, &container).await.map(|()| true),
-        None => Ok(false),
+    match waited {
+        Err(error) if error.exit() != Exit::StateNotSaved => {
+            host.log.warning(&format!(
+                "the step was killed, and its {what} might still be running: {error}\n{}",
+                advice(host)
+            ));
+            Ok(())
+        }
+        waited => waited,
     }
 }
 
-async fn wait(host: &Host, left: &LeftBehind, container: &Running<'_>) -> Result<()> {
+async fn wait_for_container(host: &Host, id: &str, cancelled: i64) -> Result<()> {
+    let engine = Engine::connect(host).await?;
+    let Some(container) = engine.running(id).await? else {
+        host.log.warning(&format!(
+            "the step was killed, and its container has ended since, with its last output\n{}",
+            advice(host)
+        ));
+        return Ok(());
+    };
+    host.log.step(STILL_RUNNING);
+    let mut show = |line: &str| show(host, line);
+    wait(host, container.follow(cancelled, &mut show), container.ended()).await
+}
+
+async fn wait_for_process(host: &Host, folder: &StepFolder) -> Result<()> {
+    host.log.step(match folder.is_running()? {
+        true => STILL_RUNNING,
+        false => "The step ended after it was killed, with this output",
+    });
+    // `docker exec` passes no signals on to a job in a container, and node can be killed.
+    if folder.interrupt()? {
+        host.log.note("no signal has reached the step: cdflow interrupts it now");
+    }
+    let mut show = |line: &str| show(host, line);
+    wait(host, folder.follow(&mut show), folder.ended()).await
+}
+
+/// Waits for the end, and shows the output meanwhile.
+async fn wait(
+    host: &Host,
+    log_lines: impl Future<Output = Result<()>>,
+    ended: impl Future<Output = Result<Option<i64>>>,
+) -> Result<()> {
     let log = &host.log;
     let began = Instant::now();
-    log.step("The cancelled step is still running: waiting for it to save its state");
-    let mut show = |line: &str| {
-        if let Some(text) = as_text(line) {
-            log.output(&text);
-        }
-    };
-    let mut log_lines = pin!(container.follow(left.cancelled.unwrap_or_default(), &mut show));
-    let mut ended = pin!(container.ended());
+    let (mut log_lines, mut ended) = (pin!(log_lines), pin!(ended));
     let (mut is_log_read, mut warning_at) = (false, began + BEFORE_WARNING);
     let code = loop {
         tokio::select! {
@@ -130,6 +152,12 @@ fn advice(host: &Host) -> String {
         "see what is deployed with `cdflow status`, and whether the state is still locked with \
          `cdflow unlock {environment}`"
     )
+}
+
+fn show(host: &Host, line: &str) {
+    if let Some(text) = as_text(line) {
+        host.log.output(&text);
+    }
 }
 
 /// Turns the runner's commands in a line into text. The runner would execute them, not print them.

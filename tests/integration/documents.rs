@@ -337,7 +337,8 @@ fn is_command(command: &str) -> bool {
 
 /// The steps that use the Action, wherever they are.
 fn steps_of(value: &Value, found: &mut Vec<Value>) {
-    if value["uses"].as_str().is_some_and(|used| used.starts_with("org/cdflow-action@")) {
+    let ours = ["org/cdflow-action@", "org/cdflow-action/runner@"];
+    if value["uses"].as_str().is_some_and(|used| ours.iter().any(|it| used.starts_with(it))) {
         found.push(value.clone());
     }
     match value {

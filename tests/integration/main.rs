@@ -54,6 +54,7 @@ mod reference;
 mod release;
 mod report;
 mod rig;
+mod runner_action;
 mod secrets;
 mod shell;
 mod soak;

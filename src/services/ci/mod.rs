@@ -10,6 +10,7 @@ pub(crate) mod own_container;
 pub(crate) mod post_state;
 mod run;
 pub(crate) mod runner_files;
+pub(crate) mod step_folder;
 
 pub(crate) use self::{
     default_version::version,

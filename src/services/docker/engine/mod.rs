@@ -13,5 +13,5 @@ mod running;
 
 pub(crate) use self::{
     address::EngineAddress, build::Build, builder::Builder, connection::Engine,
-    credentials::RegistryCredentials, push::PushRejection, running::Running,
+    credentials::RegistryCredentials, push::PushRejection,
 };
