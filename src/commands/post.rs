@@ -166,7 +166,8 @@ fn as_text(line: &str) -> Option<String> {
         return None;
     }
     let message = ["error", "warning", "notice"].iter().find_map(|severity| {
-        let text = line.strip_prefix("::")?.strip_prefix(severity)?.strip_prefix("::")?;
+        // A place in the code can follow the severity; it is not shown.
+        let (_, text) = line.strip_prefix("::")?.strip_prefix(severity)?.split_once("::")?;
         let text = text.replace("%0A", "\n").replace("%0D", "\r").replace("%25", "%");
         Some(format!("{severity}: {text}"))
     });
@@ -186,6 +187,10 @@ mod tests {
         assert_eq!(
             as_text("::error::100%25 sure%0A  -> do").as_deref(),
             Some("error: 100% sure\n  -> do")
+        );
+        assert_eq!(
+            as_text("::warning file=main.tf,line=3,title=T::a::b").as_deref(),
+            Some("warning: a::b")
         );
         assert_eq!(as_text("::stop-commands::3f5a"), None);
         assert_eq!(as_text("::3f5a::"), None);
