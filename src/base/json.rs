@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{
-    Deserialize,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
@@ -90,6 +90,38 @@ impl Json {
     }
 }
 
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Self::parse(raw.get()).map_err(serde::de::Error::custom)
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Object(members) => {
+                serializer.collect_map(members.iter().map(|(key, value)| (key, value)))
+            }
+            Self::Array(items) => serializer.collect_seq(items),
+            Self::Scalar(text) => match self.as_str() {
+                // Terraform writes `<` as `\u003c`.
+                Some(text) => serializer.serialize_str(&text),
+                None => RawValue::from_string(text.clone())
+                    .map_err(serde::ser::Error::custom)?
+                    .serialize(serializer),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Json {
+    /// Without whitespace.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}
+
 /// The members of an object, in order.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
@@ -118,6 +150,22 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_printed_as_they_were_written() {
+        let text = r#"{"a": [100000000000000000001, 1e400, -0.10000000000000000000000000001],
+            "b": "\u003c1.0\n\u003e", "c": null}"#;
+        let parsed: Json = serde_json::from_reader(text.as_bytes()).unwrap();
+        assert_eq!(
+            parsed.to_string(),
+            r#"{"a":[100000000000000000001,1e400,-0.10000000000000000000000000001],"#.to_owned()
+                + r#""b":"<1.0\n>","c":null}"#
+        );
+        assert_eq!(Json::parse(&parsed.to_string()).unwrap(), {
+            let pretty = serde_json::to_string_pretty(&parsed).unwrap();
+            Json::parse(&pretty).unwrap()
+        });
+    }
 
     #[test]
     fn keys_that_are_there_twice() {

@@ -2,6 +2,7 @@
 
 use super::order::Order;
 use crate::{
+    base::json::Json,
     context::Context,
     report,
     terraform::{
@@ -87,7 +88,7 @@ pub(crate) fn environment_url(
 ) -> Option<String> {
     let name =
         context.manifest.deploy.url_output.as_ref().filter(|_| order.mode != PlanMode::Destroy)?;
-    let url = state.outputs.get(name).and_then(serde_json::Value::as_str);
+    let url = state.outputs.get(name).and_then(Json::as_str);
     let url = url.filter(|url| url.starts_with("https://") || url.starts_with("http://"));
     if url.is_none() {
         context.host.log.warning(&format!(
@@ -97,7 +98,7 @@ pub(crate) fn environment_url(
             name.escape_debug()
         ));
     }
-    url.map(str::to_owned)
+    url
 }
 
 pub(crate) fn show_outputs(context: &Context, order: &Order<'_>, state: Option<&StateSummary>) {

@@ -4,7 +4,6 @@
 //! a later run, which has more rows to fit in and knows nothing about this one, can cut it again.
 
 use jiff::SignedDuration;
-use serde_json::Value;
 
 use super::{
     Guard, Outcome, PastRun, Report, losses,
@@ -296,10 +295,7 @@ fn outputs(report: &Report) -> String {
     }
     let mut shown = "| Output | Value |\n|:--|:--|".to_owned();
     for (name, value) in &report.terraform_outputs {
-        let text = match value {
-            Value::String(text) => text.clone(),
-            value => value.to_string(),
-        };
+        let text = value.as_str().unwrap_or_else(|| value.to_string());
         let cut = &text[..floor(&text, OUTPUT_LIMIT)];
         let dots = if cut.len() < text.len() { " …" } else { "" };
         shown.push_str(&format!("\n| {} | {}{dots} |", code_cell(name), code_cell(cut)));

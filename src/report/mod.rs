@@ -21,7 +21,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
 
 pub(crate) use self::{
     comment::{Commenter, announce_apply},
@@ -34,6 +33,7 @@ pub(crate) use self::{
 use crate::{
     base::{
         error::{Error, Exit},
+        json::Json,
         redact::Redactor,
     },
     config::names::{Environment, Version},
@@ -61,7 +61,7 @@ pub(crate) struct Report {
     pub(crate) guard: Option<Guard>,
     pub(crate) failure: Option<RunFailure>,
     /// Terraform's outputs after an apply, without the sensitive ones.
-    pub(crate) terraform_outputs: BTreeMap<String, Value>,
+    pub(crate) terraform_outputs: BTreeMap<String, Json>,
     /// The names of the sensitive outputs.
     pub(crate) sensitive_outputs: Vec<String>,
     /// The changes of which no answer says whether they were made.
@@ -158,7 +158,7 @@ impl Report {
     /// was removed.
     pub(crate) fn mask(&mut self, redactor: &Redactor) -> Vec<String> {
         let mut removed = Vec::new();
-        let is_secret = |value: &Value| redactor.finds(&value.to_string());
+        let is_secret = |value: &Json| redactor.finds(&value.to_string());
         let secret = self.terraform_outputs.extract_if(.., |_, value| is_secret(value));
         let secret: Vec<String> = secret.map(|(name, _)| name).collect();
         removed.extend(secret.iter().map(|name| format!("the Terraform output `{name}`")));

@@ -1,8 +1,7 @@
 //! The outputs of the step, for later steps of a workflow.
 
-use serde_json::Value;
-
 use super::{PlanReport, Report};
+use crate::base::json::Json;
 
 /// Returns the name and value of every output; an unknown value is empty.
 ///
@@ -12,8 +11,9 @@ pub(super) fn outputs(report: &Report) -> Vec<(&'static str, String)> {
     let plan = report.plan.as_ref();
     let of_plan = |value: fn(&PlanReport) -> String| plan.map(value).unwrap_or_default();
     let failure = report.failure.as_ref();
-    let terraform = Value::Object(report.terraform_outputs.clone().into_iter().collect());
-    let terraform = report.state_serial.map(|_| terraform.to_string()).unwrap_or_default();
+    let terraform = report.terraform_outputs.clone().into_iter().collect();
+    let terraform = Json::Object(terraform).to_string();
+    let terraform = report.state_serial.map(|_| terraform).unwrap_or_default();
     let reason = failure.map(|failure| failure.reason.to_owned()).unwrap_or_default();
     let exit_code = failure.map_or(0, |failure| failure.exit).to_string();
     vec![

@@ -76,13 +76,20 @@ fn warn(log: &Log, done: Result<()>) {
 
 fn write_files(report: &Report, destinations: &Destinations, log: &Log) {
     let markdown =
-        destinations.markdown.as_ref().map(|path| (path, summary::render(report, FILE_LIMIT)));
-    let json =
-        destinations.json.as_ref().map(|path| (path, format!("{:#}\n", serde_json::json!(report))));
+        destinations.markdown.as_ref().map(|path| (path, Ok(summary::render(report, FILE_LIMIT))));
+    let json = destinations.json.as_ref().map(|path| (path, json(report)));
     for (path, text) in markdown.into_iter().chain(json) {
-        let leaving = log.redactor.leaving(&format!("`{}`", path.display()), &text);
+        let name = format!("`{}`", path.display());
+        let leaving = text.and_then(|text| log.redactor.leaving(&name, &text));
         warn(log, leaving.and_then(|text| file::write(path, &text)));
     }
+}
+
+/// Returns the JSON report. A `serde_json::Value` in between would round numbers.
+fn json(report: &Report) -> Result<String> {
+    let text = serde_json::to_string_pretty(report);
+    let text = text.map_err(|error| Error::internal("cannot write the report").why(error))?;
+    Ok(format!("{text}\n"))
 }
 
 /// Writes the plan to `--plan-out`, for people and policy checks, and returns the outputs that name

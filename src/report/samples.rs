@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use serde_json::json;
-
 use super::{
     Lifetime, Outcome, PlanReport, Report, RunRef,
     comment::{
@@ -16,6 +14,7 @@ use super::{
 use crate::{
     base::{
         error::{Error, Exit},
+        json::Json,
         redact::Redactor,
     },
     terraform::output::{changes::ChangeAction, unknown::UnknownChange},
@@ -161,6 +160,10 @@ pub(super) fn large_plan(resources: usize, destroyed: usize) -> Report {
     }
 }
 
+fn json(text: &str) -> Json {
+    Json::parse(text).unwrap()
+}
+
 fn deployed() -> Report {
     Report {
         outcome: Outcome::Deployed,
@@ -169,10 +172,10 @@ fn deployed() -> Report {
         terraform_outputs: BTreeMap::from([
             (
                 "queue_url".to_owned(),
-                json!("https://sqs.eu-west-1.amazonaws.com/222222222222/orders"),
+                json("\"https://sqs.eu-west-1.amazonaws.com/222222222222/orders\""),
             ),
-            ("replicas".to_owned(), json!(3)),
-            ("url".to_owned(), json!("https://checkout.acme.example")),
+            ("replicas".to_owned(), json("3")),
+            ("url".to_owned(), json("\"https://checkout.acme.example\"")),
         ]),
         sensitive_outputs: vec!["db_password".to_owned()],
         environment_url: Some("https://checkout.acme.example".to_owned()),
@@ -256,7 +259,7 @@ Plan: 0 to add, 1 to change, 0 to destroy.
         plan: Some(plan(printed, changes, &Redactor::default())),
         state_serial: Some(7),
         seconds: 71,
-        terraform_outputs: BTreeMap::from([("url".to_owned(), json!(url))]),
+        terraform_outputs: BTreeMap::from([("url".to_owned(), json(&format!("\"{url}\"")))]),
         environment_url: Some(url.to_owned()),
         preview: Some(Lifetime {
             pull_request: 123,
@@ -291,7 +294,8 @@ pub(super) fn hostile() -> Report {
     }
     let error = Error::input(evil).why(evil).hint(evil);
     report.end(Some(&error), std::time::Duration::from_secs(1), &Redactor::default());
-    report.terraform_outputs = BTreeMap::from([(evil.to_owned(), json!([evil]))]);
+    report.terraform_outputs =
+        BTreeMap::from([(evil.to_owned(), json(&serde_json::json!([evil]).to_string()))]);
     report.sensitive_outputs = vec![evil.to_owned()];
     report.unknown_changes = vec![unknown(evil)];
     report.version = Some("1|2".to_owned());

@@ -43,9 +43,17 @@ fn step(project: &Project, arguments: &[&str]) -> Output {
         .run()
 }
 
+/// A 64-bit float would round each.
+const NUMBERS: &str = "100000000000000000001,0.10000000000000000000000000001,-9007199254740993";
+
 #[test]
 fn outputs_and_summary_of_a_step() {
     let project = Project::local("greeting");
+    project.append(
+        "infra/main.tf",
+        &format!("\noutput \"numbers\" {{ value = {{ list = [{NUMBERS}] }} }}\n"),
+    );
+    project.commit("Add long numbers");
     step(&project, &["release", "1", "--platform-config", "platform-config"]).success();
     let released = outputs(&project);
     assert_eq!(released["version"], "1");
@@ -77,8 +85,16 @@ fn outputs_and_summary_of_a_step() {
         "Terraform's own words: {shown}"
     );
 
-    step(&project, &["deploy", "live", "1"]).success();
+    let json = project.sandbox().work().join("report.json");
+    let json_report = ["--report-json", json.to_str().unwrap()];
+    step(&project, &[&["deploy", "live", "1"][..], &json_report].concat()).success();
     let deployed = outputs(&project);
+    let numbers = format!(r#""numbers":{{"list":[{NUMBERS}]}}"#);
+    let reported: String = fs::read_to_string(json).unwrap().split_whitespace().collect();
+    for printed in [&deployed["terraform-outputs"], &reported] {
+        assert!(printed.contains(&numbers), "{printed}");
+    }
+    assert!(summary(&project).contains(NUMBERS), "{}", summary(&project));
     let terraform: Value = serde_json::from_str(&deployed["terraform-outputs"]).unwrap();
     assert_eq!(terraform["greeting"], "Good day from live.local.example, version 1");
     assert!(

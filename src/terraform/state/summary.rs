@@ -8,15 +8,15 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::terraform::output::unknown::quoted;
+use crate::{base::json::Json, terraform::output::unknown::quoted};
 
 /// Parsed from a state file. Resources, which contain most secrets, are skipped while reading.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct StateSummary {
     pub(crate) serial: u64,
     pub(crate) lineage: String,
-    /// The outputs that are not sensitive.
-    pub(crate) outputs: BTreeMap<String, Value>,
+    /// The outputs that are not sensitive. Numbers keep every digit of the state.
+    pub(crate) outputs: BTreeMap<String, Json>,
     /// The names of the others.
     pub(crate) sensitive_outputs: Vec<String>,
     /// The number of resources.
@@ -60,7 +60,7 @@ struct Instance {
 
 #[derive(Deserialize)]
 struct Output {
-    value: Value,
+    value: Json,
     #[serde(default)]
     sensitive: bool,
 }
@@ -134,7 +134,10 @@ mod tests {
         assert_eq!((state.serial, state.lineage.as_str(), state.resources), (3, "l", 3));
         let known = ["a.c", "module.m[0].a.b[\"k\\\"$${x}\"]", "module.m[0].a.b[1]"];
         assert_eq!(state.addresses.iter().collect::<Vec<_>>(), known);
-        assert_eq!(state.outputs, BTreeMap::from([("url".to_owned(), Value::from("https://x"))]));
+        assert_eq!(
+            state.outputs,
+            BTreeMap::from([("url".to_owned(), Json::parse("\"https://x\"").unwrap())])
+        );
         assert_eq!(state.sensitive_outputs, ["key"]);
         assert_eq!(StateSummary::parse(&mut "".as_bytes()).unwrap(), None);
         assert!(
