@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde_json::Value;
 
 use crate::{
-    base::error::{Error, Exit, Result},
+    base::{
+        error::{Error, Exit, Result},
+        log::Log,
+    },
     cli::{args::ReleaseInputs, values::Datum},
     config::{component::ComponentType, identity::Release},
     context::Context,
@@ -180,6 +183,19 @@ pub(super) fn image_target(context: &Context) -> Result<ImageTarget<'_>> {
         registry: context.scheme.image_registry()?,
         session: context.release_session.as_deref(),
     })
+}
+
+/// Warns about files that the code reads from the checkout, which a deploy does not have.
+pub(super) fn warn_of_lost_files(log: &Log, sources: &Sources) {
+    for call in &sources.lost_files {
+        log.warning(&format!(
+            "{}: `{}` reads `{}`, which is not part of the release\n  -> move the file into infra/ \
+             or into the module that reads it, and use `path.module`",
+            call.place,
+            call.function,
+            call.path.escape_debug()
+        ));
+    }
 }
 
 /// Checks that the run may use every file that goes into the release or decides what does.

@@ -60,6 +60,7 @@ pub(crate) async fn make(
     let platform_config = &inputs.build.platform_config;
     let sources = inputs::sources(context, &checkout, platform_config, &data, &artifact)?;
     inputs::check_files(context, &sources, &artifact)?;
+    inputs::warn_of_lost_files(log, &sources);
     let tool = context::locate_tool(&context.manifest, host).await?;
     let built_in = built_in(release, &checkout);
     if inputs.dry_run {

@@ -16,6 +16,7 @@ use crate::{
     config::{identity::Identity, scheme::AccountScheme},
     terraform::code::{
         declarations::Declarations,
+        file_calls::{self, FileCall},
         files::{self, Dialect},
         modules::{self, OutsideModule},
         variables,
@@ -43,6 +44,8 @@ pub(crate) struct Sources {
     pub(crate) infra_folder: PathBuf,
     /// Links that module calls lead through, as in [`modules::LocalModules`].
     pub(crate) links: BTreeMap<PathBuf, PathBuf>,
+    /// Calls of file functions that lead to files that a deploy does not have.
+    pub(crate) lost_files: Vec<FileCall>,
     pub(crate) dialect: Dialect,
     pub(crate) digest: Sha256,
 }
@@ -104,6 +107,8 @@ impl Sources {
         let infra =
             fs::canonicalize(&infra).map_err(|error| Error::io("cannot follow", &infra, &error))?;
         let local = modules::local(request.root, &infra, request.dialect)?;
+        let lost_files =
+            file_calls::outside_of_release(request.root, &infra, &local, request.dialect)?;
         for OutsideModule(folder) in &local.outside {
             let found = walk(&request.root.join(folder), &boundary, is_not_code)?;
             outside.extend(hashed(prefixed(&folder.display().to_string(), found))?);
@@ -120,7 +125,7 @@ impl Sources {
         );
         let infra_folder = infra.strip_prefix(request.root).unwrap_or(Path::new("")).to_owned();
         let (links, dialect) = (local.links, request.dialect);
-        Ok(Self { files, outside, artifact, infra_folder, links, dialect, digest })
+        Ok(Self { files, outside, artifact, infra_folder, links, lost_files, dialect, digest })
     }
 }
 

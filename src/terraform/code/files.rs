@@ -63,6 +63,9 @@ pub(crate) fn list(folder: &Path, dialect: Dialect) -> Result<Vec<CodeFile>> {
             names.extend(entry.file_name().into_string().ok());
         }
     }
+    // OpenTofu 1.8 and later, internal/configs/parser_config_dir.go: a file is replaced by one of
+    // the same name and syntax, so `x.tofu.json` does not replace `x.tf`. Files of values have no
+    // such form: `.tofuvars` is only in the proposal (rfc/20240529).
     let is_replaced = |name: &str| {
         let twin = |stem: &str, ending: &str| names.contains(&format!("{stem}{ending}"));
         dialect == Dialect::OpenTofu

@@ -2,6 +2,7 @@
 
 pub(crate) mod blocks;
 pub(crate) mod declarations;
+pub(crate) mod file_calls;
 pub(crate) mod files;
 pub(crate) mod lockfile;
 pub(crate) mod modules;

@@ -22,13 +22,15 @@ pub(crate) const INDEX: &str = "modules.json";
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct OutsideModule(pub(crate) PathBuf);
 
-/// The folders that local module calls lead to. All paths are relative to the checkout's root.
+/// The folders that local module calls lead to. Paths are relative to the checkout's root.
 #[derive(Debug, Default)]
 pub(crate) struct LocalModules {
     pub(crate) outside: Vec<OutsideModule>,
     /// Paths in calls that lead through links, and the folders they lead to. Terraform resolves
     /// the calls of such a module from that folder.
     pub(crate) links: BTreeMap<PathBuf, PathBuf>,
+    /// infra/ and the folder of every local module, canonical.
+    pub(crate) folders: Vec<PathBuf>,
 }
 
 /// `modules.json`, as Terraform 0.12 and later write it.
@@ -79,6 +81,7 @@ pub(crate) fn local(root: &Path, infra: &Path, dialect: Dialect) -> Result<Local
         }
     }
     found.outside.sort();
+    found.folders = seen;
     Ok(found)
 }
 
