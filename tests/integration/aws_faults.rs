@@ -1,8 +1,8 @@
 //! What goes wrong with AWS: which exit code, what is said, and that nothing is left behind.
 
-use crate::support::{Aws, DEV, Output, Project, RELEASE, Runner};
+use crate::support::{Aws, DEV, Output, Project, RELEASE, Runner, in_repository};
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::time::Duration;
 
@@ -315,6 +315,24 @@ fn an_interrupted_upload_leaves_nothing() {
     }
 }
 
+/// The rule of docs/aws.md for uploads that a `SIGKILL` left: S3 takes it as it is printed.
+#[test]
+fn the_documented_rule_ends_abandoned_uploads_and_nothing_else() {
+    let (aws, _project) = new("lifecycle");
+    let page = fs::read_to_string(in_repository("docs/aws.md")).unwrap();
+    let printed = page.split_once(" --lifecycle-configuration ").unwrap().1;
+    let rule: Value = serde_json::from_str(printed.split('\'').nth(1).unwrap()).unwrap();
+    let bucket = json!({ "Bucket": aws.release_bucket() });
+    let mut put = bucket.clone();
+    put["LifecycleConfiguration"] = rule;
+    aws.call(RELEASE, "s3", "put_bucket_lifecycle_configuration", put);
+    let stored = aws.call(RELEASE, "s3", "get_bucket_lifecycle_configuration", bucket);
+    let [rule] = stored["Rules"].as_array().unwrap().as_slice() else { panic!("{stored}") };
+    assert_eq!(rule["Status"], "Enabled");
+    assert_eq!(rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"], 1);
+    assert!(rule.get("Expiration").is_none(), "{rule}");
+}
+
 /// Cancelled while the last request is out: S3 has carried it out, and only its answer is missing.
 #[test]
 fn a_cancel_during_the_last_request_says_what_happened() {
@@ -415,6 +433,18 @@ fn a_ledger_entry_whose_answer_is_lost_is_no_second_run() {
     let entries: Vec<String> = aws.keys(&aws.release_bucket());
     let entries = entries.iter().filter(|key| key.starts_with(folder)).count();
     assert_eq!(entries, 2, "a start and an end");
+}
+
+/// The end of a run is the same kind of write: an entry that is there already is its own.
+#[test]
+fn a_ledger_end_whose_answer_is_lost_is_no_warning() {
+    let (aws, project) = new("lostend");
+    project.release("1");
+    let end = format!("PUT /{}/platform/shop/ledger/ci/9999999998.end", aws.release_bucket());
+    aws.rule(json!({ "matching": end, "times": 1, "lost": 500 }));
+    project.cdflow(["deploy", "ci", "1"]).run().success().lacks("warning");
+    assert!(aws.calls(&end).len() > 1, "the request was not repeated");
+    project.cdflow(["history", "ci"]).run().success().lacks("unfinished");
 }
 
 /// A list that is well-formed and lacks entries must not make a deployed environment a new one.

@@ -120,6 +120,30 @@ fn a_cancelled_apply_that_is_completed_all_the_same() {
     project.left_no_trace(&output);
 }
 
+/// The state is read, the ledger is written, and the exit code says what was asked for.
+#[test]
+fn a_signal_after_the_apply_ends_the_run_as_cancelled() {
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let project = Project::local("greeting");
+        project.release("1");
+        let gate = project.sandbox().work().join("gate");
+        let path = project.terraform_but(&format!(
+            "apply) \"$real\" \"$@\" || exit; touch {0}.applied; exit 0;;\n\
+             state) if [ -e {0}.applied ]; then touch {0}.at\n\
+             while [ ! -e {0} ]; do sleep 0.05; done; fi;;",
+            gate.display()
+        ));
+        let mut running = project.cdflow(["deploy", "live", "1"]).env("PATH", path).spawn();
+        running.wait_until("the read of the state", |_| gate.with_extension("at").exists());
+        running.signal(signal);
+        running.wait_for("cancelled: ");
+        fs::write(&gate, "").unwrap();
+        running.wait().fails(code).stderr_has("cancelled after apply, and everything was applied");
+        assert_eq!(project.resources("live"), ["terraform_data.greeting"]);
+        assert_eq!(project.ledger("live"), ["deploy 1 succeeded"]);
+    }
+}
+
 #[test]
 fn a_cancelled_plan_changes_nothing() {
     let project = Project::local("greeting");

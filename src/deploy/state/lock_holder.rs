@@ -23,7 +23,10 @@ const RUNS: usize = 20;
 /// Adds to the error of a held lock which run holds it. Other errors stay as they are.
 ///
 /// `began` is when this run began: it might hold the lock itself, if the answer to Terraform's
-/// write was lost. Terraform does not print the ID of its own lock, so a person must decide.
+/// write was lost. It is not released here, because nothing makes it certainly ours. Terraform
+/// picks the ID itself, and prints only the ID of the lock that it met. `Who` is user and host,
+/// which all runs of a runner share. Another run can have taken the lock since `began`. So a
+/// person decides.
 pub(crate) async fn explain(
     context: &Context,
     target: &Target<'_>,

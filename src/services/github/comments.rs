@@ -61,8 +61,9 @@ impl Api {
     }
 
     /// Creates a comment. If GitHub's response is lost, an identical comment by `author` (from
-    /// `me`) counts as this one, so that no duplicate is created. The list of comments can lag, so
-    /// it is read several times before the comment is sent again.
+    /// `me`) counts as this one, so that no duplicate is created. The list of comments can lag,
+    /// so it is read several times before the comment is sent again. A second comment is then
+    /// possible: `upsert` merges it into the first as soon as both are listed.
     pub(crate) async fn create_comment(
         &self,
         issue: u64,

@@ -135,18 +135,19 @@ pub(crate) async fn upsert(
         if target.changes_only && !row.has_changes() && !rows.has_environment_of(row) {
             return Ok(None);
         }
-        // Without this, two jobs for the same environment would overwrite each other forever.
-        let is_superseded = has_written && rows.has_later_of_run(row);
-        if others.is_empty() && (rows.has(row) || is_superseded) {
-            return Ok(Some(oldest.html_url.clone()));
-        }
-        // Either the list lags, or another run has merged the created comment into this one.
+        // Either the list lags, or another run has merged the created comment into this one. The
+        // listed comment might have this row: the first of two creations, whose answer was lost.
         if let Some(unlisted) = created.as_ref().filter(|_| is_unlisted)
             && attempt < LIST_ATTEMPTS
             && target.api.has_comment(unlisted.id).await?
         {
             wait(&mut pause, began).await;
             continue;
+        }
+        // Without this, two jobs for the same environment would overwrite each other forever.
+        let is_superseded = has_written && rows.has_later_of_run(row);
+        if others.is_empty() && (rows.has(row) || is_superseded) {
+            return Ok(Some(oldest.html_url.clone()));
         }
         let text = checked(&target.with(rows, row), target.redactor)?;
         match target.api.update_comment(oldest.id, &text).await {

@@ -489,6 +489,23 @@ async fn a_lost_answer_and_a_list_that_lags_make_one_comment() {
     assert_eq!((bodies(&github).len(), posts(&github)), (1, 1));
 }
 
+/// After a long lag the comment is created again: the run finds both, and leaves one.
+#[tokio::test]
+async fn a_second_creation_is_merged_into_the_first() {
+    let github = std::sync::Arc::new(github());
+    github.world().list_lag = Duration::from_secs(600);
+    github.fault("POST /repos/acme/checkout/issues/7/comments", 1, Fault::DoneBut502);
+    let writer = github.clone();
+    let run = tokio::spawn(async move { put(&writer, &row("ci", 1, Outcome::Planned)).await });
+    while posts(&github) < 2 {
+        sleep(Duration::from_millis(50)).await;
+    }
+    // The first is listed now, the second is not yet.
+    github.world().list_lag = Duration::from_secs(3);
+    run.await.unwrap().unwrap();
+    assert_eq!((bodies(&github).len(), posts(&github)), (1, 2));
+}
+
 fn posts(github: &GitHub) -> usize {
     github.exchanges("POST /repos/acme/checkout/issues/7/comments").len()
 }
