@@ -49,6 +49,11 @@ pub(crate) enum Limit {
     RegistryIdle,
     RegistryAnswer,
     RegistryPause,
+    ToolConnect,
+    ToolIdle,
+    ToolAnswer,
+    ToolDownload,
+    ToolLock,
     Engine,
     EngineAnswer,
     EngineConnect,
@@ -65,7 +70,7 @@ pub(crate) enum Limit {
 }
 
 /// Every limit with its name and its default in seconds, in the order of docs/limits.md.
-pub(crate) const TABLE: [(Limit, &str, u64); 46] = [
+pub(crate) const TABLE: [(Limit, &str, u64); 51] = [
     (Limit::Git, "git", 60),
     (Limit::CredentialHelper, "credential-helper", 60),
     (Limit::TerraformVersion, "terraform-version", 60),
@@ -99,6 +104,11 @@ pub(crate) const TABLE: [(Limit, &str, u64); 46] = [
     (Limit::RegistryIdle, "registry-idle", 30),
     (Limit::RegistryAnswer, "registry-answer", 120),
     (Limit::RegistryPause, "registry-pause", 30),
+    (Limit::ToolConnect, "tool-connect", 10),
+    (Limit::ToolIdle, "tool-idle", 30),
+    (Limit::ToolAnswer, "tool-answer", 120),
+    (Limit::ToolDownload, "tool-download", 1800),
+    (Limit::ToolLock, "tool-lock", 1900),
     (Limit::Engine, "engine", 1800),
     (Limit::EngineAnswer, "engine-answer", 20),
     (Limit::EngineConnect, "engine-connect", 10),

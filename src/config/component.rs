@@ -222,18 +222,6 @@ impl Manifest {
         manifest.preview.check(file)?;
         Ok(manifest)
     }
-
-    /// Overrides the version of the file with the version of the run.
-    pub(crate) fn with_terraform(mut self, wanted: Option<&Constraint>) -> Self {
-        if let Some(wanted) = wanted {
-            let of_file = match self.opentofu_version {
-                Some(_) => &mut self.opentofu_version,
-                None => &mut self.terraform_version,
-            };
-            *of_file = Some(wanted.clone());
-        }
-        self
-    }
 }
 
 impl Docker {

@@ -15,6 +15,7 @@ macro_rules! deserialize_from_str {
 
 pub(crate) mod component;
 pub(crate) mod duration;
+pub(crate) mod flavor;
 pub(crate) mod guards;
 pub(crate) mod identity;
 pub(crate) mod location;

@@ -19,7 +19,6 @@ use crate::{
         ci::host::Host,
         git::{self, Git},
     },
-    terraform::tool::{Flavor, Tool},
 };
 
 const NAME_IT: &str = "add `component: NAME` to cdflow.yml, or set --component NAME";
@@ -95,12 +94,4 @@ pub(crate) async fn component_name(
             .hint(NAME_IT)
     })?;
     Ok((name.parse()?, source))
-}
-
-/// Finds the Terraform or OpenTofu that cdflow.yml asks for.
-pub(crate) async fn locate_tool(manifest: &Manifest, host: &Host) -> Result<Tool> {
-    match &manifest.opentofu_version {
-        Some(wanted) => Tool::locate(Flavor::OpenTofu, Some(wanted), host).await,
-        None => Tool::locate(Flavor::Terraform, manifest.terraform_version.as_ref(), host).await,
-    }
 }

@@ -4,25 +4,30 @@
 mod component;
 mod scheme;
 mod sessions;
+mod tool;
 pub(crate) mod trust;
+mod version_files;
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use self::trust::Trusted;
 pub(crate) use self::{
-    component::{component_name, folder, locate_tool, read_manifest, working_directory},
+    component::{component_name, folder, read_manifest, working_directory},
     scheme::{LoadedScheme, SchemeUpgrade, follow_upgrade, load},
     sessions::{first_session, foreign_store, needs_aws, root_session, session, store_at},
+    tool::ToolWishes,
 };
 use crate::{
     base::{error::Result, redact::Secret},
     cli::{args::Global, report_flags::ReportFlags},
     config::{
         component::Manifest,
+        flavor::Flavor,
         identity::{Identity, Release},
         names::Version,
         scheme::{Account, AccountScheme, Storage},
         settings::AwsInputs,
+        version_constraint::Wanted,
     },
     report,
     services::{
@@ -31,6 +36,7 @@ use crate::{
         git::Git,
         store::ReleaseStore,
     },
+    terraform::tool::{Choice, Tool},
 };
 
 /// The inputs of a command, resolved. `open` makes it.
@@ -44,6 +50,8 @@ pub(crate) struct Context {
     pub(crate) manifest: Manifest,
     /// The text of cdflow.yml, as a bundle records it.
     pub(crate) manifest_text: String,
+    /// Which Terraform or OpenTofu is asked for.
+    pub(crate) tool: ToolWishes,
     /// The setting that names the output with the environment's URL, for messages.
     pub(crate) url_output_by: &'static str,
     pub(crate) identity: Identity,
@@ -78,8 +86,12 @@ pub(crate) async fn open(
             host.log.redactor.add_variable(name, value);
         }
     }
-    let (manifest, manifest_text) = read_manifest(&folder)?;
-    let mut manifest = manifest.with_terraform(global.terraform_version.as_ref());
+    let (mut manifest, manifest_text) = read_manifest(&folder)?;
+    let tool = ToolWishes::read(global, &manifest, &folder, &host.log)?;
+    trusted.check_files(tool.files.iter().map(PathBuf::as_path))?;
+    if tool.flavor == Flavor::OpenTofu && manifest.opentofu_version.is_none() {
+        manifest.opentofu_version = tool.wanted.first().map(|wanted| wanted.constraint.clone());
+    }
     let mut url_output_by = "`deploy.url-output` of cdflow.yml";
     if let Some(output) = &flags.url_output {
         manifest.deploy.url_output = Some(output.clone());
@@ -119,6 +131,7 @@ pub(crate) async fn open(
         folder,
         manifest,
         manifest_text,
+        tool,
         url_output_by,
         identity,
         scheme,
@@ -166,6 +179,18 @@ impl Context {
             ci::version(self.host.run.as_deref(), &git.checkout(&self.folder).await?.commit)?;
         self.host.log.note(&format!("version {version}, derived from what triggered the run"));
         Ok(version)
+    }
+
+    /// Returns the program for a release whose code requires `required`.
+    pub(crate) async fn obtain_tool(&self, required: &[Wanted]) -> Result<Tool> {
+        let wanted = [&self.tool.wanted, required].concat();
+        let choice = Choice {
+            flavor: self.tool.flavor,
+            wanted: &wanted,
+            mirror_keys: &self.scheme.terraform_mirror_keys,
+            pinned: None,
+        };
+        choice.obtain(&self.host).await
     }
 
     /// Assumes `role` in `account`. Returns `None` if a local scheme names no role.

@@ -74,6 +74,7 @@ async fn carry_out(
     context.host.log.step(&order.title());
     report.release_key = Some(context.store.describe(&order.subject.release.key()));
     let prepared = prepare::prepare(context, &order.subject).await?;
+    report.warnings.extend(prepared.tool_warning.clone());
     report.release_digest = prepared.bundle.digest.map(|digest| digest.to_string());
     // A destroy needs no artifact: an expired one must not keep an environment alive.
     if order.mode == PlanMode::Deploy {

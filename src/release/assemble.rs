@@ -20,7 +20,7 @@ use crate::{
     config::scheme::AccountScheme,
     terraform::{
         code::{lockfile, modules},
-        tool::Tool,
+        tool::{Tool, platform},
     },
 };
 
@@ -87,6 +87,7 @@ fn identity(tool: &Tool) -> Result<TerraformIdentity> {
     Ok(TerraformIdentity {
         name: tool.flavor.name().to_owned(),
         version: tool.version.to_string(),
+        platform: Some(platform()),
         sha256,
     })
 }

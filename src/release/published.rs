@@ -269,8 +269,12 @@ mod tests {
             executable: false,
         };
         let files = vec![staged(facts::FILE, release_json), staged("infra/main.tf", "# code")];
-        let terraform =
-            TerraformIdentity { name: "terraform".into(), version: "1.11.4".into(), sha256 };
+        let terraform = TerraformIdentity {
+            name: "terraform".into(),
+            version: "1.11.4".into(),
+            platform: None,
+            sha256,
+        };
         let header = BundleHeader { source_digest: sha256, terraform };
         let path = folder.path().join("bundle.zip");
         bundle::write(files, header, &path).unwrap();

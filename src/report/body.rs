@@ -33,6 +33,7 @@ pub(super) fn alerts(report: &Report, limit: usize) -> String {
     let parts = [
         failure(report, &place),
         guard(report, &place),
+        warnings(report, &place),
         lifetime(report),
         unfinished(report),
         unknown_changes(report),
@@ -111,6 +112,11 @@ fn guard(report: &Report, place: &str) -> String {
         Some(Guard::Allowed(what)) => alert("WARNING", place, what),
         None => String::new(),
     }
+}
+
+fn warnings(report: &Report, place: &str) -> String {
+    let shown = report.warnings.iter().map(|text| alert("WARNING", place, text));
+    shown.collect::<Vec<_>>().join("\n\n")
 }
 
 /// Formats an error as an alert. Its first line is the message, the others are fixes.

@@ -60,6 +60,8 @@ pub(crate) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) guard: Option<Guard>,
     pub(crate) failure: Option<RunFailure>,
+    /// What a reader of the result should know, as redacted text.
+    pub(crate) warnings: Vec<String>,
     /// Terraform's outputs after an apply, without the sensitive ones.
     pub(crate) terraform_outputs: BTreeMap<String, Json>,
     /// The names of the sensitive outputs.

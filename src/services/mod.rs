@@ -7,3 +7,4 @@ pub(crate) mod git;
 pub(crate) mod github;
 pub(crate) mod registry;
 pub(crate) mod store;
+pub(crate) mod tool_site;

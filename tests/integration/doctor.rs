@@ -164,7 +164,7 @@ fn everything_broken_in_the_folder_is_reported_at_once() {
         "{output}"
     );
     assert!(of(&findings, "config/")[1].contains("ok common.json"), "{output}");
-    assert!(of(&findings, "terraform")[0].contains("`terraform` is not in PATH"), "{output}");
+    assert!(of(&findings, "terraform")[0].contains("no list of versions"), "{output}");
     assert_eq!(
         of(&findings, "account scheme"),
         ["warning not checked: the component has no name"],

@@ -60,5 +60,6 @@ mod shell;
 mod soak;
 mod support;
 mod sweep;
+mod terraform_versions;
 mod unknown_changes;
 mod unprivileged;

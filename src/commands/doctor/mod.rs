@@ -44,8 +44,7 @@ async fn examine(
     let mut report = DoctorReport::default();
     github::token(&mut report, global, host).await;
     let manifest = report.record_error(component::FILE, context::read_manifest(folder));
-    let manifest =
-        manifest.map(|(manifest, _)| manifest.with_terraform(global.terraform_version.as_ref()));
+    let manifest = manifest.map(|(manifest, _)| manifest);
     if let Some(manifest) = &manifest {
         let kind = match manifest.kind {
             ComponentType::Infrastructure => "infrastructure",
@@ -83,13 +82,8 @@ async fn examine(
     if let (ComponentType::Lambda, Some(component)) = (manifest.kind, &component) {
         files::lambda_function(&mut report, manifest, component, folder, root.as_deref());
     }
-    let tool = report.record_error("terraform", context::locate_tool(manifest, host).await);
-    if let Some(tool) = &tool {
-        report.ok(
-            "terraform",
-            format!("{} {} (`{}`)", tool.flavor.name(), tool.version, tool.program.display()),
-        );
-    }
+    let tool =
+        terraform::tool(&mut report, global, manifest, folder, declared.as_ref(), host).await;
     terraform::lock_file(&mut report, folder, declared.as_ref());
 
     let url = &manifest.account_scheme_url;

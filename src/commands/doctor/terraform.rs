@@ -1,16 +1,66 @@
-//! Checks that the providers of the code are locked.
+//! Checks which Terraform or OpenTofu is used, and that the providers of the code are locked.
 
 use std::{collections::BTreeSet, path::Path};
 
 use super::report::DoctorReport;
-use crate::terraform::code::{
-    declarations::Declarations,
-    lockfile::{self, Locked},
+use crate::{
+    base::error::Result,
+    cli::args::Global,
+    config::component::Manifest,
+    context::ToolWishes,
+    services::ci::host::Host,
+    terraform::{
+        code::{
+            declarations::Declarations,
+            lockfile::{self, Locked},
+        },
+        tool::{Choice, Chosen, Tool},
+    },
 };
 
 const CHECK: &str = "lock file";
 const REMEDY: &str = "run `terraform -chdir=infra providers lock` with -platform for each platform \
                       that you use, and commit infra/.terraform.lock.hcl";
+
+/// Returns the tool if it is installed. Downloads nothing except the list of versions.
+pub(crate) async fn tool(
+    report: &mut DoctorReport,
+    global: &Global,
+    manifest: &Manifest,
+    folder: &Path,
+    declared: Option<&Declarations>,
+    host: &Host,
+) -> Option<Tool> {
+    let chosen = choose(global, manifest, folder, declared, host).await;
+    let chosen = report.record_error("terraform", chosen)?;
+    match chosen {
+        Chosen::Installed(tool) => {
+            let (name, version) = (tool.flavor.name(), &tool.version);
+            report.ok("terraform", format!("{name} {version} (`{}`)", tool.program.display()));
+            Some(tool)
+        }
+        Chosen::Elsewhere(version) => {
+            report.ok("terraform", format!("{version}, which a release or deploy downloads"));
+            None
+        }
+    }
+}
+
+async fn choose(
+    global: &Global,
+    manifest: &Manifest,
+    folder: &Path,
+    declared: Option<&Declarations>,
+    host: &Host,
+) -> Result<Chosen> {
+    let mut wishes = ToolWishes::read(global, manifest, folder, &host.log)?;
+    if let Some(declared) = declared {
+        wishes.wanted.extend(declared.required_versions()?);
+    }
+    let choice =
+        Choice { flavor: wishes.flavor, wanted: &wishes.wanted, mirror_keys: &[], pinned: None };
+    choice.choose(host).await
+}
 
 pub(crate) fn lock_file(report: &mut DoctorReport, folder: &Path, declared: Option<&Declarations>) {
     let Some(declared) = declared else { return report.skip(CHECK, "infra/ is not readable") };

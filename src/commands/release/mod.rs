@@ -11,7 +11,6 @@ use crate::{
     },
     cli::args::ReleaseInputs,
     config::{component::ComponentType, identity::Release},
-    context,
     context::Context,
     release::{
         artifact::{image::ReleaseImage, lambda, lambda_upload},
@@ -61,7 +60,7 @@ pub(crate) async fn make(
     let sources = inputs::sources(context, &checkout, platform_config, &data, &artifact)?;
     inputs::check_files(context, &sources, &artifact)?;
     inputs::warn_of_lost_files(log, &sources);
-    let tool = context::locate_tool(&context.manifest, host).await?;
+    let tool = context.obtain_tool(&sources.required_versions).await?;
     let built_in = built_in(release, &checkout);
     if inputs.dry_run {
         dry_run::show(context, release, &sources, &tool, [&built_in, &data], &artifact).await?;

@@ -24,6 +24,8 @@ pub(crate) struct AccountScheme {
     pub(crate) lambda_buckets: BTreeMap<String, Storage>,
     pub(crate) backend: StateBackend,
     pub(super) encryption: Option<BucketEncryption>,
+    /// OpenPGP public keys that may sign the programs of a mirror, in ASCII armor.
+    pub(crate) terraform_mirror_keys: Vec<String>,
     pub(crate) layout: Layout,
     /// The location of the account scheme that replaces this one for the component.
     pub(crate) moved_to: Option<String>,

@@ -59,6 +59,8 @@ struct SchemeFile {
     terraform_backend_s3_use_lockfile: Option<bool>,
     terraform_backend: Option<FileBackend>,
     encryption: Option<FileEncryption>,
+    #[serde(default)]
+    terraform_mirror_keys: Vec<String>,
     upgrade_account_scheme: Option<UpgradeKeys>,
     #[serde(default)]
     policy: GuardSettings,
@@ -182,6 +184,7 @@ impl SchemeChecker<'_> {
             lambda_buckets,
             backend,
             encryption,
+            terraform_mirror_keys: parsed.terraform_mirror_keys,
             image_registry: self.registry(parsed.image_registry)?,
             accounts,
             policy: parsed.policy,

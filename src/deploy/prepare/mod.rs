@@ -9,7 +9,7 @@ use self::working_folder::FromRelease;
 pub(crate) use self::working_folder::WorkingFolder;
 use super::{
     order::Subject,
-    state::{location::StateHome, migration},
+    state::{location::StateHome, migration, version},
 };
 use crate::{
     base::{
@@ -17,14 +17,17 @@ use crate::{
         run_folder::PrivateFolder,
         working_link::WorkingLink,
     },
-    config::scheme::FrozenAccount,
+    config::{
+        scheme::FrozenAccount,
+        version_constraint::{Constraint, Wanted},
+    },
     context::Context,
     release::{bundle::Unpacked, facts::ReleaseFacts},
     services::aws::credentials::CredentialsEndpoint,
     terraform::{
         Folder, Initialised,
         state::backend::Backend,
-        tool::{Flavor, Tool},
+        tool::{Choice, Flavor, Tool, platform},
     },
 };
 
@@ -35,6 +38,8 @@ pub(crate) struct Prepared {
     pub(crate) bundle: Unpacked,
     pub(crate) facts: ReleaseFacts,
     pub(crate) tool: Tool,
+    /// Says that this is not the version that made the release.
+    pub(crate) tool_warning: Option<String>,
     pub(crate) account: FrozenAccount,
     pub(crate) state_home: StateHome,
     /// The account that Terraform's providers act in; None if a local scheme names no role.
@@ -53,11 +58,12 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
     let bundle = fetch::fetch(context, subject, &private).await?;
     let facts = ReleaseFacts::read(&bundle.root)?;
     let account = fetch::check_bundle(context, subject, &bundle, &facts)?;
-    let tool = locate(context, &bundle).await?;
+    let (tool, tool_warning) = obtain_tool(context, &bundle).await?;
     // From here on no step is dropped half way: a state is copied under locks that must be
     // released.
     host.interrupt.check("looking for the state")?;
     let state_home = state_home(context, subject).await?;
+    version::check(&state_home, &tool).await?;
     host.interrupt.check("terraform init")?;
     let backend = Backend::choose(&state_home.place, &tool, &host.environment)?;
     let release = FromRelease { bundle: &bundle, facts: &facts, account: &account };
@@ -99,6 +105,7 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
         bundle,
         facts,
         tool,
+        tool_warning,
         account,
         state_home,
         account_id: session.and_then(|session| session.account_id.clone()),
@@ -131,44 +138,42 @@ async fn state_home(context: &Context, subject: &Subject<'_>) -> Result<StateHom
     })
 }
 
-/// Finds the program that made the release, Terraform or OpenTofu, in a version that is not older.
-async fn locate(context: &Context, bundle: &Unpacked) -> Result<Tool> {
-    let manifest = &context.manifest;
+/// Returns the program that made the release, in exactly its version. A version that this run asks
+/// for overrides it.
+async fn obtain_tool(context: &Context, bundle: &Unpacked) -> Result<(Tool, Option<String>)> {
+    let mirror_keys = &context.scheme.terraform_mirror_keys;
     let made_with = bundle.manifest.as_ref().map(|manifest| &manifest.terraform);
-    let is_opentofu = made_with.map_or(manifest.opentofu_version.is_some(), |made_with| {
-        made_with.name == Flavor::OpenTofu.name()
-    });
-    let tool = match is_opentofu {
-        true => {
-            Tool::locate(Flavor::OpenTofu, manifest.opentofu_version.as_ref(), &context.host)
-                .await?
-        }
-        false => {
-            Tool::locate(Flavor::Terraform, manifest.terraform_version.as_ref(), &context.host)
-                .await?
-        }
+    let asked = &context.tool;
+    let Some(made_with) = made_with else {
+        let (flavor, wanted) = (asked.flavor, &asked.wanted);
+        let choice = Choice { flavor, wanted, mirror_keys, pinned: None };
+        return Ok((choice.obtain(&context.host).await?, None));
     };
-    let Some(made_with) = made_with else { return Ok(tool) };
-    let then = made_with.version.parse::<semver::Version>();
-    if then.is_ok_and(|then| (tool.version.major, tool.version.minor) < (then.major, then.minor)) {
-        return Err(Error::input(format!(
-            "{} {} is older than the version that made the release",
-            tool.flavor.name(),
-            tool.version
-        ))
-        .why(format!("the release was initialized with {}", made_with.version))
-        .hint(format!(
-            "install {} {} and put it first in PATH",
-            made_with.name, made_with.version
-        )));
-    }
-    if tool.version.to_string() != made_with.version {
-        context.host.log.note(&format!(
-            "{} {} (the release was made with {})",
-            tool.flavor.name(),
-            tool.version,
-            made_with.version
-        ));
-    }
-    Ok(tool)
+    let (name, text) = (made_with.name.as_str(), &made_with.version);
+    let flavor = match name == Flavor::OpenTofu.name() {
+        true => Flavor::OpenTofu,
+        false => Flavor::Terraform,
+    };
+    let version = text.parse().map_err(|error| {
+        Error::integrity(format!("the release names `{}` as its {name}", text.escape_debug()))
+            .why(error)
+    })?;
+    let pinned = Wanted { constraint: Constraint::only(&version), place: "the release".into() };
+    let wanted = match asked.is_of_run {
+        true => asked.wanted.clone(),
+        false => vec![pinned],
+    };
+    let here = platform();
+    let is_same_platform = made_with.platform.as_ref().is_none_or(|platform| *platform == here);
+    let digest = is_same_platform.then_some(made_with.sha256);
+    let choice = Choice { flavor, wanted: &wanted, mirror_keys, pinned: digest };
+    let tool = choice.obtain(&context.host).await?;
+    let warning = (tool.version.to_string() != made_with.version).then(|| {
+        format!(
+            "{name} {} is used because this run asks for it; the release was made with {}",
+            tool.version, made_with.version
+        )
+    });
+    warning.iter().for_each(|warning| context.host.log.warning(warning));
+    Ok((tool, warning))
 }

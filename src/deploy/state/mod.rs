@@ -5,3 +5,4 @@ pub(crate) mod held_lock;
 pub(crate) mod location;
 pub(crate) mod lock_holder;
 pub(crate) mod migration;
+pub(crate) mod version;

@@ -35,6 +35,9 @@ pub(crate) struct TerraformIdentity {
     /// `terraform` or `opentofu`.
     pub(crate) name: String,
     pub(crate) version: String,
+    /// `linux_amd64`. Bundles of cdflow 0.1 do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) platform: Option<String>,
     /// Digest of the program.
     pub(crate) sha256: Sha256,
 }
@@ -146,8 +149,12 @@ mod tests {
 
     fn manifest() -> BundleManifest {
         let sha256 = Sha256::of(b"x");
-        let terraform =
-            TerraformIdentity { name: "terraform".into(), version: "1.11.4".into(), sha256 };
+        let terraform = TerraformIdentity {
+            name: "terraform".into(),
+            version: "1.11.4".into(),
+            platform: None,
+            sha256,
+        };
         let file = |executable| FileEntry { sha256, size: 1, executable };
         let files = [("run.sh", true), ("infra/.terraform.lock.hcl", false)];
         let files = files

@@ -13,12 +13,12 @@ use crate::{
         digest::Sha256,
         error::{Error, Result},
     },
-    config::{identity::Identity, scheme::AccountScheme},
+    config::{identity::Identity, scheme::AccountScheme, version_constraint::Wanted},
     terraform::code::{
         declarations::Declarations,
         file_calls::{self, FileCall},
         files::{self, Dialect},
-        modules::{self, OutsideModule},
+        modules::{self, LocalModules, OutsideModule},
         variables,
     },
 };
@@ -47,6 +47,8 @@ pub(crate) struct Sources {
     /// Calls of file functions that lead to files that a deploy does not have.
     pub(crate) lost_files: Vec<FileCall>,
     pub(crate) dialect: Dialect,
+    /// What the code requires of Terraform's version.
+    pub(crate) required_versions: Vec<Wanted>,
     pub(crate) digest: Sha256,
 }
 
@@ -124,8 +126,19 @@ impl Sources {
             request.artifact_shape,
         );
         let infra_folder = infra.strip_prefix(request.root).unwrap_or(Path::new("")).to_owned();
-        let (links, dialect) = (local.links, request.dialect);
-        Ok(Self { files, outside, artifact, infra_folder, links, lost_files, dialect, digest })
+        let LocalModules { links, required_versions, .. } = local;
+        let dialect = request.dialect;
+        Ok(Self {
+            files,
+            outside,
+            artifact,
+            infra_folder,
+            links,
+            lost_files,
+            dialect,
+            required_versions,
+            digest,
+        })
     }
 }
 

@@ -6,7 +6,10 @@ use super::{
     blocks::{self, Block},
     files::{self, CodeFile, Dialect, Role},
 };
-use crate::base::error::{Error, Result};
+use crate::{
+    base::error::{Error, Result},
+    config::version_constraint::Wanted,
+};
 
 /// The declarations in one folder.
 #[derive(Debug, Default)]
@@ -21,6 +24,8 @@ pub(crate) struct Declarations {
     /// Files that cdflow cannot parse. Terraform might, so nothing may be concluded from what the
     /// other fields do not contain.
     pub(crate) unread: Vec<Unread>,
+    /// Each `required_version` and its location. Terraform checks those that are not literals.
+    required: Vec<(String, String)>,
     /// Location and name of what override files would override although cdflow sets it.
     overridden: Vec<(String, &'static str)>,
 }
@@ -59,6 +64,17 @@ impl Declarations {
             found.add(&file, format!("{shown}/{}", file.name), text);
         }
         Ok(found)
+    }
+
+    /// Returns what the code requires of the program's version. Fails if that is malformed.
+    pub(crate) fn required_versions(&self) -> Result<Vec<Wanted>> {
+        let parse = |(place, text): &(String, String)| match text.parse() {
+            Ok(constraint) => Ok(Wanted { constraint, place: place.clone() }),
+            Err(why) => Err(Error::input(format!("{place}: `required_version` is malformed"))
+                .why(why)
+                .hint("correct the constraint")),
+        };
+        self.required.iter().map(parse).collect()
     }
 
     /// Fails if an override file sets what cdflow sets, or if that is not known. The last override
@@ -133,6 +149,9 @@ impl Declarations {
                 }
             }
             "terraform" => {
+                if let Some(text) = block.text("required_version") {
+                    self.required.push((block.place.clone(), text.to_owned()));
+                }
                 self.providers.extend(block.inner("required_providers").iter().cloned());
             }
             _ => {}

@@ -11,7 +11,10 @@ use super::{
     declarations::{Declarations, ModuleCall},
     files::Dialect,
 };
-use crate::base::error::{Error, Result};
+use crate::{
+    base::error::{Error, Result},
+    config::version_constraint::Wanted,
+};
 
 /// The folder for modules from outside `infra/`, in the layout of the checkout. A module key never
 /// starts with `@`.
@@ -31,6 +34,8 @@ pub(crate) struct LocalModules {
     pub(crate) links: BTreeMap<PathBuf, PathBuf>,
     /// infra/ and the folder of every local module, canonical.
     pub(crate) folders: Vec<PathBuf>,
+    /// What `infra` and these modules require of the program's version.
+    pub(crate) required_versions: Vec<Wanted>,
 }
 
 /// `modules.json`, as Terraform 0.12 and later write it.
@@ -59,7 +64,9 @@ pub(crate) fn local(root: &Path, infra: &Path, dialect: Dialect) -> Result<Local
     let mut seen = vec![infra.to_owned()];
     let mut queue = vec![(infra.to_owned(), "infra".to_owned())];
     while let Some((folder, shown)) = queue.pop() {
-        for call in Declarations::read(&folder, &shown, dialect)?.modules {
+        let declared = Declarations::read(&folder, &shown, dialect)?;
+        found.required_versions.extend(declared.required_versions()?);
+        for call in declared.modules {
             if !call.source.starts_with("./") && !call.source.starts_with("../") {
                 continue;
             }

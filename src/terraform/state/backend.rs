@@ -284,7 +284,7 @@ mod tests {
     }
 
     fn tool(version: Version) -> Tool {
-        Tool { program: "terraform".into(), flavor: Flavor::Terraform, version }
+        Tool::installed("terraform".into(), Flavor::Terraform, version)
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod reference;
 mod runner;
 mod sandbox;
 mod scrub;
+mod tool_mirror;
 
 pub(crate) use action::{Job, RUNNER};
 pub(crate) use aws::{AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, PROD, REGION, RELEASE};
@@ -38,6 +39,10 @@ pub(crate) use reference::Reference;
 pub(crate) use runner::{Runner, Running, cdflow, git, python, terraform};
 pub(crate) use sandbox::{Sandbox, files_under};
 pub(crate) use scrub::Scrub;
+pub(crate) use tool_mirror::{
+    Fault, MirrorServer, SigningKey, ToolMirror, archive, archive_name, path_without_terraform,
+    signature_name, stamped,
+};
 
 use std::path::{Path, PathBuf};
 

@@ -128,6 +128,11 @@ impl Runner {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", sandbox.home())
             .env("TMPDIR", sandbox.tmp())
+            // No test downloads a program from the internet.
+            .env(
+                "CDFLOW_TERRAFORM_MIRROR",
+                format!("file:{}", sandbox.root().join("no-mirror").display()),
+            )
             .env("TF_CLI_CONFIG_FILE", sandbox.cli_config())
     }
 

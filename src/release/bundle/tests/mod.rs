@@ -18,6 +18,7 @@ pub(super) fn header() -> BundleHeader {
     let terraform = TerraformIdentity {
         name: "terraform".into(),
         version: "1.11.4".into(),
+        platform: None,
         sha256: Sha256::of(b"terraform"),
     };
     BundleHeader { source_digest: Sha256::of(b"source"), terraform }

@@ -1,0 +1,82 @@
+//! Which Terraform or OpenTofu a component asks for, and where it says so.
+
+use std::path::{Path, PathBuf};
+
+use super::version_files::{VersionFiles, check_agree};
+use crate::{
+    base::{
+        error::{Error, Result},
+        log::Log,
+    },
+    cli::args::Global,
+    config::{component::Manifest, flavor::Flavor, version_constraint::Wanted},
+};
+
+/// The tool, and the versions that are asked for outside of the code.
+#[derive(Clone, Debug)]
+pub(crate) struct ToolWishes {
+    pub(crate) flavor: Flavor,
+    pub(crate) wanted: Vec<Wanted>,
+    /// Whether the run itself asks, which overrides everything except the code.
+    pub(crate) is_of_run: bool,
+    /// The version files that were read.
+    pub(crate) files: Vec<PathBuf>,
+}
+
+impl ToolWishes {
+    /// Sources, in this order: `--terraform-version`, cdflow.yml, version files from `folder` up to
+    /// the repository's root. Two that contradict each other are an error.
+    pub(crate) fn read(
+        global: &Global,
+        manifest: &Manifest,
+        folder: &Path,
+        log: &Log,
+    ) -> Result<Self> {
+        let of_manifest = [
+            (Flavor::Terraform, manifest.terraform_version.as_ref()),
+            (Flavor::OpenTofu, manifest.opentofu_version.as_ref()),
+        ];
+        let of_manifest = of_manifest.into_iter().find_map(|(flavor, constraint)| {
+            let place = format!("`{}` in cdflow.yml", flavor.setting());
+            Some((flavor, Wanted { constraint: constraint?.clone(), place }))
+        });
+        if let Some(constraint) = &global.terraform_version {
+            let place = "`terraform-version` of this run".to_owned();
+            return Ok(Self {
+                flavor: of_manifest.map_or(Flavor::Terraform, |(flavor, _)| flavor),
+                wanted: vec![Wanted { constraint: constraint.clone(), place }],
+                is_of_run: true,
+                files: Vec::new(),
+            });
+        }
+        let files = VersionFiles::read(folder)?;
+        files.unused.iter().for_each(|unused| log.warning(&format!("not used: {unused}")));
+        let flavor = match (&of_manifest, &files.terraform, &files.opentofu) {
+            (Some((flavor, _)), ..) => *flavor,
+            (None, Some(terraform), Some(opentofu)) => {
+                return Err(two_tools(terraform, opentofu));
+            }
+            (None, None, Some(_)) => Flavor::OpenTofu,
+            (None, ..) => Flavor::Terraform,
+        };
+        let of_file = match flavor {
+            Flavor::Terraform => files.terraform,
+            Flavor::OpenTofu => files.opentofu,
+        };
+        let of_manifest = of_manifest.map(|(_, wanted)| wanted);
+        if let (Some(one), Some(other)) = (&of_manifest, &of_file) {
+            check_agree(one, other)?;
+        }
+        let wanted = of_manifest.into_iter().chain(of_file).collect();
+        Ok(Self { flavor, wanted, is_of_run: false, files: files.paths })
+    }
+}
+
+fn two_tools(terraform: &Wanted, opentofu: &Wanted) -> Error {
+    Error::input("it is not clear whether the component uses Terraform or OpenTofu")
+        .why(format!(
+            "{} asks for Terraform {}, and {} for OpenTofu {}",
+            terraform.place, terraform.constraint, opentofu.place, opentofu.constraint
+        ))
+        .hint("set `terraform-version` or `opentofu-version` in cdflow.yml")
+}

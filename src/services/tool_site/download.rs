@@ -1,0 +1,300 @@
+//! Reads files of a site: over HTTPS with retries, or from a folder.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::Path,
+    time::Duration,
+};
+
+use reqwest::{
+    Client, Response, StatusCode,
+    header::{CONTENT_RANGE, RANGE, RETRY_AFTER},
+};
+use tokio::time::Instant;
+
+use super::place::Address;
+use crate::base::{
+    digest::{Hasher, Sha256},
+    error::{Error, Exit, Result, chain},
+    limits::Limit,
+    log::Log,
+    retry::Retry,
+    small_file, units,
+};
+
+/// Terraform's archive has 30 MB.
+const LARGEST: u64 = 512 << 20;
+
+const RETRY: Retry = Retry {
+    attempts: 5,
+    first_pause: Duration::from_millis(500),
+    longest_pause: Duration::from_secs(10),
+};
+
+pub(super) struct Downloader {
+    client: Client,
+    log: Log,
+}
+
+/// A file that arrived.
+pub(super) struct Downloaded {
+    pub(super) file: File,
+    pub(super) digest: Sha256,
+    pub(super) size: u64,
+}
+
+/// Why an attempt failed.
+enum Failure {
+    /// Another attempt could succeed.
+    Passing(String, Option<Duration>),
+    Final(Error),
+}
+
+impl Downloader {
+    pub(super) fn new(allows_http: bool, log: Log) -> Result<Self> {
+        let client = Client::builder()
+            // This includes the targets of redirects.
+            .https_only(!allows_http)
+            .connect_timeout(Limit::ToolConnect.time())
+            .read_timeout(Limit::ToolIdle.time())
+            .user_agent(concat!("cdflow/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| Error::internal("cannot create an HTTP client").why(chain(&error)))?;
+        Ok(Self { client, log })
+    }
+
+    /// Returns a file of at most `largest` bytes; None if it does not exist.
+    pub(super) async fn small(&self, address: &Address, largest: u64) -> Result<Option<Vec<u8>>> {
+        let limit = Limit::ToolAnswer;
+        let mut transfer = Transfer::new(Sink::Memory(Vec::new()), largest);
+        let is_there = tokio::time::timeout(limit.time(), self.read(address, &mut transfer))
+            .await
+            .map_err(|_| unavailable(address, &limit.passed("no answer")))??;
+        match transfer.to {
+            Sink::Memory(bytes) if is_there => Ok(Some(bytes)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Writes a large file, and shows progress. Returns None if it does not exist.
+    pub(super) async fn large(&self, address: &Address, to: File) -> Result<Option<Downloaded>> {
+        let limit = Limit::ToolDownload;
+        let mut transfer = Transfer::new(Sink::File(to), LARGEST);
+        transfer.progress = Some(Progress::new(&self.log));
+        let is_there = tokio::time::timeout(limit.time(), self.read(address, &mut transfer))
+            .await
+            .map_err(|_| unavailable(address, &limit.passed("not complete")))??;
+        let Transfer { to: Sink::File(file), hasher, size, .. } = transfer else {
+            return Ok(None);
+        };
+        Ok(is_there.then(|| Downloaded { file, digest: hasher.finish(), size }))
+    }
+
+    async fn read(&self, address: &Address, transfer: &mut Transfer<'_>) -> Result<bool> {
+        let url = match address {
+            Address::Url(url) => url,
+            Address::File(path) => return transfer.copy(path),
+        };
+        let mut attempts = RETRY.start();
+        loop {
+            match self.attempt(url, address, transfer).await {
+                Ok(is_there) => return Ok(is_there),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Passing(why, after)) => {
+                    if !attempts.again_after(after).await {
+                        let why = format!("{why}, after {} attempts", attempts.made());
+                        return Err(unavailable(address, &why));
+                    }
+                    self.log.detail(&format!("`{address}`: {why}; trying again"));
+                }
+            }
+        }
+    }
+
+    /// Continues where the last attempt ended. Returns false if there is no such file.
+    async fn attempt(
+        &self,
+        url: &str,
+        address: &Address,
+        transfer: &mut Transfer<'_>,
+    ) -> Result<bool, Failure> {
+        let mut request = self.client.get(url);
+        if transfer.size > 0 {
+            request = request.header(RANGE, format!("bytes={}-", transfer.size));
+        }
+        let mut response = request.send().await.map_err(|error| of_request(address, &error))?;
+        match response.status() {
+            StatusCode::OK => transfer.restart()?,
+            StatusCode::PARTIAL_CONTENT if continues(&response, transfer.size) => {}
+            // The file has another length than before, or the server cannot continue.
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
+                transfer.restart()?;
+                return Err(Failure::Passing("it cannot be continued".into(), None));
+            }
+            StatusCode::NOT_FOUND => return Ok(false),
+            status if is_passing(status) => {
+                return Err(Failure::Passing(
+                    format!("the server answered {status}"),
+                    after(&response),
+                ));
+            }
+            status => {
+                return Err(Failure::Final(unavailable(
+                    address,
+                    &format!("the server answered {status}"),
+                )));
+            }
+        }
+        let total = response.content_length().map(|left| left + transfer.size);
+        loop {
+            match response.chunk().await {
+                Ok(Some(bytes)) => transfer.add(&bytes, total, address)?,
+                Ok(None) => return Ok(true),
+                Err(error) => {
+                    return Err(Failure::Passing(chain(&error.without_url()), None));
+                }
+            }
+        }
+    }
+}
+
+/// A file on its way.
+struct Transfer<'a> {
+    to: Sink,
+    hasher: Hasher,
+    size: u64,
+    largest: u64,
+    progress: Option<Progress<'a>>,
+}
+
+enum Sink {
+    Memory(Vec<u8>),
+    File(File),
+}
+
+impl Transfer<'_> {
+    fn new(to: Sink, largest: u64) -> Self {
+        Self { to, hasher: Hasher::default(), size: 0, largest, progress: None }
+    }
+
+    fn restart(&mut self) -> Result<(), Failure> {
+        (self.hasher, self.size) = (Hasher::default(), 0);
+        match &mut self.to {
+            Sink::Memory(bytes) => bytes.clear(),
+            Sink::File(file) => file
+                .set_len(0)
+                .and_then(|()| file.seek(SeekFrom::Start(0)))
+                .map(drop)
+                .map_err(|error| Failure::Final(not_written(&error)))?,
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, bytes: &[u8], total: Option<u64>, address: &Address) -> Result<(), Failure> {
+        self.size += bytes.len() as u64;
+        if self.size > self.largest || total.is_some_and(|total| total > self.largest) {
+            return Err(Failure::Final(too_large(address, self.largest)));
+        }
+        self.hasher.update(bytes);
+        match &mut self.to {
+            Sink::Memory(all) => all.extend_from_slice(bytes),
+            Sink::File(file) => {
+                file.write_all(bytes).map_err(|error| Failure::Final(not_written(&error)))?;
+            }
+        }
+        if let Some(progress) = &mut self.progress {
+            progress.show(self.size, total);
+        }
+        Ok(())
+    }
+
+    /// Reads a file of a mirror that is a folder. Returns false if it does not exist.
+    fn copy(&mut self, path: &Path) -> Result<bool> {
+        let failed = |error: &io::Error| Error::io("cannot read", path, error);
+        let mut from = match small_file::open(path) {
+            Ok(from) => from,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(failed(&error)),
+        };
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let read = from.read(&mut buffer).map_err(|error| failed(&error))?;
+            if read == 0 {
+                return Ok(true);
+            }
+            self.add(&buffer[..read], None, &Address::File(path.to_owned())).map_err(
+                |failure| match failure {
+                    Failure::Final(error) => error,
+                    Failure::Passing(why, _) => Error::internal("cannot copy").why(why),
+                },
+            )?;
+        }
+    }
+}
+
+/// A line from time to time.
+struct Progress<'a> {
+    log: &'a Log,
+    next: Instant,
+}
+
+impl<'a> Progress<'a> {
+    const INTERVAL: Duration = Duration::from_secs(5);
+
+    fn new(log: &'a Log) -> Self {
+        Self { log, next: Instant::now() + Self::INTERVAL }
+    }
+
+    fn show(&mut self, size: u64, total: Option<u64>) {
+        if Instant::now() < self.next {
+            return;
+        }
+        self.next = Instant::now() + Self::INTERVAL;
+        let of = total.map(|total| format!(" of {}", units::bytes_text(total))).unwrap_or_default();
+        self.log.note(&format!("{}{of} downloaded", units::bytes_text(size)));
+    }
+}
+
+/// The server answers with the range that was asked for.
+fn continues(response: &Response, from: u64) -> bool {
+    let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+    range.is_some_and(|range| range.starts_with(&format!("bytes {from}-")))
+}
+
+fn is_passing(status: StatusCode) -> bool {
+    status.is_server_error()
+        || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status)
+}
+
+fn after(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+fn of_request(address: &Address, error: &reqwest::Error) -> Failure {
+    let why = chain(error);
+    // A redirect to plain http, or a URL that cannot be requested.
+    match error.is_builder() || error.is_redirect() {
+        true => Failure::Final(unavailable(address, &why)),
+        false => Failure::Passing(why, None),
+    }
+}
+
+fn unavailable(address: &Address, why: &str) -> Error {
+    Error::new(Exit::Unavailable, format!("cannot download `{address}`")).why(why).hint(
+        "try again; behind a proxy set HTTPS_PROXY, with an authority of your own SSL_CERT_FILE, \
+         and for a mirror CDFLOW_TERRAFORM_MIRROR",
+    )
+}
+
+fn too_large(address: &Address, largest: u64) -> Error {
+    Error::integrity(format!("`{address}` has more than {}", units::bytes_text(largest)))
+        .hint("check that the mirror serves the publisher's files")
+}
+
+fn not_written(error: &io::Error) -> Error {
+    Error::input("cannot write what was downloaded")
+        .why(error)
+        .hint("free some space in the folder of the cache: RUNNER_TOOL_CACHE, or XDG_CACHE_HOME")
+}

@@ -1,0 +1,167 @@
+//! Where programs of Terraform and OpenTofu come from: the publisher's site, or a mirror of it.
+//!
+//! A program is taken only from an archive that `SHA256SUMS` lists, and these sums only with a
+//! signature by a key of the publisher, or by one that the account scheme adds for a mirror.
+
+mod archive;
+mod download;
+mod place;
+mod signature;
+mod sums;
+
+use std::{collections::BTreeMap, path::Path};
+
+use semver::Version;
+use serde::{Deserialize, de::IgnoredAny};
+
+use self::{download::Downloader, place::Place, signature::Keys};
+use crate::{
+    base::{
+        blocking::blocking,
+        digest::Sha256,
+        error::{Error, Result},
+        log::Log,
+        units,
+    },
+    config::flavor::Flavor,
+    services::ci::host::Host,
+};
+
+/// The largest list of versions that is read. Terraform's had 1.6 MB in 2026.
+const LARGEST_INDEX: u64 = 64 << 20;
+/// The largest `SHA256SUMS` or signature that is read.
+const LARGEST_SUMS: u64 = 1 << 20;
+
+/// The site of one of the two tools.
+pub(crate) struct ToolSite {
+    flavor: Flavor,
+    place: Place,
+    keys: Keys,
+    downloader: Downloader,
+    log: Log,
+}
+
+/// The list of versions: a map in HashiCorp's `index.json`, a list in OpenTofu's `api.json`.
+#[derive(Deserialize)]
+struct Index {
+    versions: Versions,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Versions {
+    Map(BTreeMap<String, IgnoredAny>),
+    List(Vec<Listed>),
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    id: String,
+}
+
+impl ToolSite {
+    /// The mirror of `CDFLOW_TERRAFORM_MIRROR` if it is set, else the publisher's site.
+    /// `mirror_keys` are the public keys that the account scheme adds for a mirror.
+    pub(crate) fn open(flavor: Flavor, host: &Host, mirror_keys: &[String]) -> Result<Self> {
+        let place = Place::choose(flavor, &host.environment)?;
+        let added = if place.is_mirror() { mirror_keys } else { &[] };
+        Ok(Self {
+            keys: Keys::read(flavor, added)?,
+            downloader: Downloader::new(place.allows_http(), host.log.clone())?,
+            log: host.log.clone(),
+            flavor,
+            place,
+        })
+    }
+
+    /// Returns how messages name the site.
+    pub(crate) fn name(&self) -> &str {
+        self.place.name()
+    }
+
+    pub(crate) fn is_mirror(&self) -> bool {
+        self.place.is_mirror()
+    }
+
+    /// Returns every version there, in no order.
+    pub(crate) async fn versions(&self) -> Result<Vec<Version>> {
+        let address = self.place.index();
+        let bytes = self.downloader.small(&address, LARGEST_INDEX).await?;
+        let bytes = bytes.ok_or_else(|| {
+            Error::input(format!("the mirror has no list of versions: no `{address}`"))
+                .hint("check CDFLOW_TERRAFORM_MIRROR: docs/terraform-download.md shows the layout")
+        })?;
+        let index: Index = serde_json::from_slice(&bytes).map_err(|error| {
+            Error::integrity(format!("`{address}` is not a list of versions")).why(error)
+        })?;
+        let names: Vec<String> = match index.versions {
+            Versions::Map(map) => map.into_keys().collect(),
+            Versions::List(list) => list.into_iter().map(|listed| listed.id).collect(),
+        };
+        // Old releases of Terraform have names that are no versions, such as `0.1.0-alpha_1`.
+        Ok(names.iter().filter_map(|name| name.trim_start_matches('v').parse().ok()).collect())
+    }
+
+    /// Writes the program of `version` into the new file `to`, mode 0755. Returns its digest.
+    pub(crate) async fn fetch(
+        &self,
+        version: &Version,
+        platform: &str,
+        to: &Path,
+    ) -> Result<Sha256> {
+        let name = self.place.archive(version, platform);
+        let expected = self.sum_of(version, &name).await?;
+        let address = self.place.file(version, &name);
+        let step = format!("download {} {version} from {}", self.flavor.name(), self.name());
+        self.log.note(&step);
+        let folder = to.parent().unwrap_or(Path::new("."));
+        let archive = tempfile::tempfile_in(folder)
+            .map_err(|error| Error::io("cannot write to", folder, &error))?;
+        let found = self.downloader.large(&address, archive).await?.ok_or_else(|| {
+            Error::input(format!("`{address}` does not exist"))
+                .why(format!("SHA256SUMS of {version} lists it"))
+                .hint("complete the mirror")
+        })?;
+        if found.digest != expected {
+            return Err(Error::integrity(format!("`{address}` is not what SHA256SUMS lists"))
+                .why(format!("its SHA-256 is {}, expected {expected}", found.digest))
+                .hint("compare the mirror with the publisher's site; nothing was kept"));
+        }
+        let (program, to) = (self.flavor.program(), to.to_owned());
+        let (shown, size, archive) = (address.to_string(), found.size, found.file);
+        let digest = blocking(move || archive::extract(archive, &shown, program, &to)).await?;
+        let size = units::bytes_text(size);
+        self.log.note(&format!("{size} downloaded, signature and SHA-256 verified"));
+        Ok(digest)
+    }
+
+    /// Reads SHA256SUMS, checks its signature, and returns the sum of one file.
+    async fn sum_of(&self, version: &Version, name: &str) -> Result<Sha256> {
+        let address = self.place.sums(version);
+        let (tool, site) = (self.flavor.name(), self.name());
+        let sums = self.downloader.small(&address, LARGEST_SUMS).await?.ok_or_else(|| {
+            Error::input(format!("{tool} {version} is not at {site}"))
+                .why(format!("there is no `{address}`"))
+                .hint("check the version, or add it to the mirror")
+        })?;
+        let signed = self.place.signature(version);
+        let signature = self.downloader.small(&signed, LARGEST_SUMS).await?.ok_or_else(|| {
+            Error::integrity(format!("the sums of {tool} {version} are not signed"))
+                .why(format!("there is no `{signed}`"))
+                .hint("add the publisher's signature to the mirror")
+        })?;
+        self.keys.check(&sums, &signature).map_err(|why| {
+            let error = Error::integrity(format!("the signature of `{address}` is not valid"));
+            match self.place.is_mirror() {
+                true => error.why(why).hint(
+                    "use the publisher's files, or add the mirror's key to `terraform-mirror-keys` \
+                     in the account scheme",
+                ),
+                false => error.why(why).hint("update cdflow, which contains the publisher's key"),
+            }
+        })?;
+        sums::sum_of(&sums, name).map_err(|why| {
+            Error::integrity(format!("`{address}` lists no valid SHA-256 of {name}")).why(why)
+        })
+    }
+}

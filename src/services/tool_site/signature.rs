@@ -1,0 +1,237 @@
+//! The OpenPGP signature of `SHA256SUMS`, and the public keys that may have made it.
+
+use std::time::{Duration, SystemTime};
+
+use pgp::{
+    composed::{Deserializable, DetachedSignature, SignedPublicKey, SignedPublicSubKey},
+    crypto::hash::HashAlgorithm,
+    packet::{Signature, SignatureType},
+    types::{KeyDetails, Tag, Timestamp},
+};
+
+use crate::{
+    base::error::{Error, Result},
+    config::flavor::Flavor,
+};
+
+/// HashiCorp's key 72D7468F, fingerprint C874 011F 0AB4 0511 0D02 1055 3436 5D94 72D7 468F, as
+/// hashicorp/hc-install contains it. It expires in March 2030.
+const HASHICORP: &str = include_str!("keys/hashicorp.asc");
+/// OpenTofu's key, fingerprint E3E6 E43D 84CB 852E ADB0 051D 0C0A F313 E5FD 9F80, as
+/// opentofu/tofudl contains it (from get.opentofu.org/opentofu.asc). It does not expire.
+const OPENTOFU: &str = include_str!("keys/opentofu.asc");
+
+/// Digests that cannot be forged.
+const STRONG: [HashAlgorithm; 4] =
+    [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512, HashAlgorithm::Sha224];
+
+/// Keys of which any may sign.
+pub(super) struct Keys(Vec<SignedPublicKey>);
+
+impl Keys {
+    /// The publisher's key and `added`, in ASCII armor.
+    pub(super) fn read(flavor: Flavor, added: &[String]) -> Result<Self> {
+        let publisher = match flavor {
+            Flavor::Terraform => HASHICORP,
+            Flavor::OpenTofu => OPENTOFU,
+        };
+        let parse = |text: &str| match SignedPublicKey::from_string(text.trim()) {
+            Ok((key, _)) => Ok(key),
+            Err(error) => Err(Error::input(
+                "a text in `terraform-mirror-keys` of the account scheme is not a public key",
+            )
+            .why(error)
+            .hint("export it with `gpg --armor --export FINGERPRINT`")),
+        };
+        let all = std::iter::once(publisher).chain(added.iter().map(String::as_str));
+        all.map(parse).collect::<Result<_>>().map(Self)
+    }
+
+    /// Succeeds if one of these keys signed `content`. Says why not otherwise.
+    pub(super) fn check(&self, content: &[u8], signature: &[u8]) -> Result<(), String> {
+        self.check_at(content, signature, SystemTime::now())
+    }
+
+    fn check_at(&self, content: &[u8], signature: &[u8], now: SystemTime) -> Result<(), String> {
+        let signatures = parse(signature)?;
+        let mut reason = "it contains no signature".to_owned();
+        for signature in &signatures {
+            match self.check_one(content, &signature.signature, now) {
+                Ok(()) => return Ok(()),
+                Err(why) => reason = why,
+            }
+        }
+        Err(reason)
+    }
+
+    fn check_one(
+        &self,
+        content: &[u8],
+        signature: &Signature,
+        now: SystemTime,
+    ) -> Result<(), String> {
+        if !matches!(signature.typ(), Some(SignatureType::Binary | SignatureType::Text)) {
+            return Err("it is not a signature of a file".into());
+        }
+        if !signature.hash_alg().is_some_and(|used| STRONG.contains(&used)) {
+            return Err("it uses a digest that can be forged".into());
+        }
+        for key in &self.0 {
+            let primary = std::iter::once(None);
+            for subkey in primary.chain(key.public_subkeys.iter().map(Some)) {
+                if is_by(signature, key, subkey) {
+                    return verify(content, signature, key, subkey, now);
+                }
+            }
+        }
+        Err(format!("it is by a key that cdflow does not know: {}", issuer(signature)))
+    }
+}
+
+/// A signature file can contain several, in binary form or in ASCII armor.
+fn parse(bytes: &[u8]) -> Result<Vec<DetachedSignature>, String> {
+    let parsed = match bytes.trim_ascii_start().starts_with(b"-----BEGIN") {
+        true => DetachedSignature::from_armor_many(bytes.trim_ascii_start())
+            .and_then(|(found, _)| found.collect::<pgp::errors::Result<Vec<_>>>()),
+        false => DetachedSignature::from_bytes_many(bytes)
+            .and_then(|found| found.collect::<pgp::errors::Result<Vec<_>>>()),
+    };
+    parsed.map_err(|error| format!("it is not an OpenPGP signature: {error}"))
+}
+
+fn is_by(signature: &Signature, key: &SignedPublicKey, sub: Option<&SignedPublicSubKey>) -> bool {
+    let (fingerprint, id) = match sub {
+        None => (key.primary_key.fingerprint(), key.primary_key.legacy_key_id()),
+        Some(sub) => (sub.key.fingerprint(), sub.key.legacy_key_id()),
+    };
+    match signature.issuer_fingerprint().as_slice() {
+        [] => signature.issuer_key_id().contains(&&id),
+        named => named.contains(&&fingerprint),
+    }
+}
+
+fn issuer(signature: &Signature) -> String {
+    let named = signature.issuer_fingerprint().first().map(|it| it.to_string().to_uppercase());
+    let id = || signature.issuer_key_id().first().map(|it| it.to_string().to_uppercase());
+    named.or_else(id).unwrap_or_else(|| "it names none".into())
+}
+
+fn verify(
+    content: &[u8],
+    signature: &Signature,
+    key: &SignedPublicKey,
+    sub: Option<&SignedPublicSubKey>,
+    now: SystemTime,
+) -> Result<(), String> {
+    let name = key.primary_key.fingerprint().to_string().to_uppercase();
+    let seconds = |time: Timestamp| u64::from(time.as_secs());
+    if !key.details.revocation_signatures.is_empty() {
+        return Err(format!("the key {name} is revoked"));
+    }
+    let own = self_signature(key).ok_or_else(|| format!("the key {name} has no valid identity"))?;
+    check_expiry(&name, key.primary_key.created_at(), own, now)?;
+    let verified = match sub {
+        None => signature.verify(&key.primary_key, content),
+        Some(sub) => {
+            let binding = binding(key, sub)
+                .ok_or_else(|| format!("a part of the key {name} may not sign"))?;
+            check_expiry(&name, sub.key.created_at(), binding, now)?;
+            signature.verify(&sub.key, content)
+        }
+    };
+    verified.map_err(|_| format!("it does not match the file (key {name})"))?;
+    let made = signature.created().ok_or("it has no date")?;
+    let age = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs());
+    // A day for clocks that differ.
+    if seconds(made) > age + 86_400 {
+        return Err("it is from the future: check the clock of this machine".into());
+    }
+    let lasts = signature.signature_expiration_time().map_or(0, |it| u64::from(it.as_secs()));
+    if lasts > 0 && seconds(made) + lasts < age {
+        return Err("it has expired".into());
+    }
+    Ok(())
+}
+
+/// Returns the newest valid statement of the key about itself.
+fn self_signature(key: &SignedPublicKey) -> Option<&Signature> {
+    let of_users = key.details.users.iter().flat_map(|user| {
+        user.signatures.iter().filter(|made| {
+            made.is_certification()
+                && made.verify_certification(&key.primary_key, Tag::UserId, &user.id).is_ok()
+        })
+    });
+    let direct = key.details.direct_signatures.iter();
+    let direct = direct.filter(|made| made.verify_key(&key.primary_key).is_ok());
+    of_users.chain(direct).max_by_key(|made| made.created().map(Timestamp::as_secs))
+}
+
+/// Returns the newest valid statement of the key that `sub` may sign; None also after a revocation.
+fn binding<'k>(key: &SignedPublicKey, sub: &'k SignedPublicSubKey) -> Option<&'k Signature> {
+    let is_valid =
+        |made: &&Signature| made.verify_subkey_binding(&key.primary_key, &sub.key).is_ok();
+    let newest = sub
+        .signatures
+        .iter()
+        .filter(is_valid)
+        .max_by_key(|made| made.created().map(Timestamp::as_secs))?;
+    // The subkey agreed to sign for this key.
+    let back = newest.embedded_signature()?;
+    let agreed = back.verify_primary_key_binding(&sub.key, &key.primary_key).is_ok();
+    let signs = newest.typ() == Some(SignatureType::SubkeyBinding) && newest.key_flags().sign();
+    (signs && agreed).then_some(newest)
+}
+
+fn check_expiry(
+    name: &str,
+    created: Timestamp,
+    statement: &Signature,
+    now: SystemTime,
+) -> Result<(), String> {
+    let lasts = statement.key_expiration_time().map_or(0, |it| it.as_secs());
+    let end = SystemTime::from(created) + Duration::from_secs(lasts.into());
+    match lasts > 0 && end < now {
+        true => Err(format!("the key {name} has expired")),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn years(count: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs((count - 1970) * 31_557_600)
+    }
+
+    #[test]
+    fn the_keys_of_the_publishers() {
+        for (flavor, fingerprint, expires) in [
+            (Flavor::Terraform, "c874011f0ab405110d02105534365d9472d7468f", true),
+            (Flavor::OpenTofu, "e3e6e43d84cb852eadb0051d0c0af313e5fd9f80", false),
+        ] {
+            let keys = Keys::read(flavor, &[]).unwrap();
+            let [key] = keys.0.as_slice() else { panic!() };
+            assert_eq!(key.primary_key.fingerprint().to_string().to_lowercase(), fingerprint);
+            let own = self_signature(key).unwrap();
+            let created = key.primary_key.created_at();
+            let is_valid = |year| check_expiry("x", created, own, years(year)).is_ok();
+            assert_eq!((is_valid(2029), is_valid(2031)), (true, !expires));
+        }
+        let keys = Keys::read(Flavor::Terraform, &[]).unwrap();
+        let signing =
+            keys.0[0].public_subkeys.iter().filter(|sub| binding(&keys.0[0], sub).is_some());
+        // The two that sign, of which one expired in 2022.
+        assert_eq!(signing.count(), 2);
+    }
+
+    #[test]
+    fn texts_that_are_neither_keys_nor_signatures() {
+        let error = Keys::read(Flavor::Terraform, &["hello".into()]).err().unwrap().story();
+        assert!(error.contains("terraform-mirror-keys"), "{error}");
+        let keys = Keys::read(Flavor::Terraform, &[]).unwrap();
+        for bytes in [&b""[..], b"<html>", b"-----BEGIN PGP SIGNATURE-----\n\nxx\n", b"\xff\x00"] {
+            assert!(keys.check(b"content", bytes).is_err(), "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Which version is used, and where it comes from.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use semver::{BuildMetadata, Version};
+
+use super::{Tool, cache::Cache, installed, platform::platform};
+use crate::{
+    base::{
+        digest::Sha256,
+        error::{Error, Result},
+        run_folder::PrivateFolder,
+    },
+    config::{
+        flavor::Flavor,
+        version_constraint::{Constraint, Wanted},
+    },
+    services::{ci::host::Host, tool_site::ToolSite},
+};
+
+/// What decides about the version.
+#[derive(Debug)]
+pub(crate) struct Choice<'a> {
+    pub(crate) flavor: Flavor,
+    /// All of them must hold. The first is the one that messages name as the source.
+    pub(crate) wanted: &'a [Wanted],
+    /// Keys that may sign for a mirror, from the account scheme.
+    pub(crate) mirror_keys: &'a [String],
+    /// The digest of the program that made the release, if it was made on this platform.
+    pub(crate) pinned: Option<Sha256>,
+}
+
+/// A version that is chosen, and perhaps not yet here.
+pub(crate) enum Chosen {
+    Installed(Tool),
+    Elsewhere(Version),
+}
+
+impl Choice<'_> {
+    /// Returns the program: the one in PATH if its version fits, else one from the cache or a
+    /// download.
+    pub(crate) async fn obtain(&self, host: &Host) -> Result<Tool> {
+        let site = ToolSite::open(self.flavor, host, self.mirror_keys)?;
+        let in_path = installed::find(self.flavor, host).await?;
+        let finding = async {
+            match self.choose_at(&site, in_path.as_ref(), host).await? {
+                Chosen::Installed(tool) => Ok((tool, "PATH")),
+                Chosen::Elsewhere(version) => self.fetch(&site, version, host).await,
+            }
+        };
+        let (tool, origin) = finding.await.map_err(|it| self.with_hints(it, in_path.as_ref()))?;
+        let name = self.flavor.name();
+        let reason = match self.wanted.first() {
+            Some(wanted) => format!("required by {}: {}", wanted.place, wanted.constraint),
+            None => "no version is required".into(),
+        };
+        host.log.note(&format!("{name} {} from {origin} ({reason})", tool.version));
+        Ok(tool)
+    }
+
+    /// Chooses, but downloads nothing except the list of versions.
+    pub(crate) async fn choose(&self, host: &Host) -> Result<Chosen> {
+        let site = ToolSite::open(self.flavor, host, self.mirror_keys)?;
+        let in_path = installed::find(self.flavor, host).await?;
+        let chosen = self.choose_at(&site, in_path.as_ref(), host).await;
+        chosen.map_err(|error| self.with_hints(error, in_path.as_ref()))
+    }
+
+    async fn choose_at(
+        &self,
+        site: &ToolSite,
+        in_path: Option<&(PathBuf, Version)>,
+        host: &Host,
+    ) -> Result<Chosen> {
+        if let Some((program, version)) = in_path
+            && self.misfit(version).is_none()
+        {
+            let tool = Tool::installed(program.clone(), self.flavor, version.clone());
+            return Ok(Chosen::Installed(tool));
+        }
+        let exact = self.wanted.iter().find_map(|wanted| wanted.constraint.exact());
+        let chosen = match exact {
+            Some(version) => match self.misfit(&version) {
+                Some(why) => Err(self.contradiction(&version, &why)),
+                None => Ok(version),
+            },
+            None => {
+                let listing = site.versions();
+                let listed = host.interrupt.or_cancel("reading the list of versions", listing);
+                listed.await.and_then(|versions| self.newest(versions, site))
+            }
+        };
+        chosen.map(Chosen::Elsewhere)
+    }
+
+    fn with_hints(&self, mut error: Error, in_path: Option<&(PathBuf, Version)>) -> Error {
+        let fits = |series: &Constraint| in_path.is_none_or(|(_, version)| series.allows(version));
+        for constraint in self.wanted.iter().map(|wanted| &wanted.constraint) {
+            if let Some(series) = constraint.as_series().filter(fits) {
+                error = error.hint(format!(
+                    "`{constraint}` allows only that version; write `{series}` for the series"
+                ));
+            }
+        }
+        let name = self.flavor.name();
+        match (in_path, self.wanted.iter().find_map(|wanted| wanted.constraint.exact())) {
+            (Some((program, version)), _) => {
+                error.hint(format!("in PATH is {version} (`{}`)", program.display()))
+            }
+            (None, Some(exact)) => {
+                error.hint(format!("or install {name} {exact}, and put it in PATH"))
+            }
+            (None, None) => {
+                let oldest = self.flavor.oldest();
+                error.hint(format!("or install {name} {oldest} or newer, and put it in PATH"))
+            }
+        }
+    }
+
+    /// Says why a version cannot be used.
+    fn misfit(&self, version: &Version) -> Option<String> {
+        if *version < self.flavor.oldest() {
+            let oldest = self.flavor.oldest();
+            return Some(format!("cdflow needs {} {oldest} or newer", self.flavor.name()));
+        }
+        let unmet = self.wanted.iter().find(|wanted| !wanted.constraint.allows(version))?;
+        Some(format!("{} requires {}", unmet.place, unmet.constraint))
+    }
+
+    fn contradiction(&self, version: &Version, why: &str) -> Error {
+        let exact = |wanted: &&Wanted| wanted.constraint.exact().as_ref() == Some(version);
+        let place = self.wanted.iter().find(exact).map_or("", |wanted| &wanted.place);
+        Error::input(format!("{} {version} cannot be used", self.flavor.name()))
+            .why(format!("{place} requires {version}; {why}"))
+            .hint("change one of the two")
+    }
+
+    fn newest(&self, mut versions: Vec<Version>, site: &ToolSite) -> Result<Version> {
+        versions.retain(|version| version.build == BuildMetadata::EMPTY);
+        versions.sort();
+        let fits = |version: &&Version| self.misfit(version).is_none();
+        // A pre-release is used only if a constraint names it.
+        let found = versions
+            .iter()
+            .rev()
+            .filter(fits)
+            .find(|version| version.pre.is_empty() || !self.wanted.is_empty());
+        found.cloned().ok_or_else(|| self.none_of(&versions, site))
+    }
+
+    fn none_of(&self, versions: &[Version], site: &ToolSite) -> Error {
+        const SHOWN: usize = 5;
+        let name = self.flavor.name();
+        let stable = versions.iter().rev().filter(|version| version.pre.is_empty());
+        let shown: Vec<String> = stable
+            .take(SHOWN)
+            .map(|version| {
+                format!("{version}: {}", self.misfit(version).unwrap_or_else(|| "fits".into()))
+            })
+            .collect();
+        let error = Error::input(format!("no version of {name} at {} can be used", site.name()));
+        match shown.is_empty() {
+            true => error.why("its list of versions is empty"),
+            false => error
+                .why(format!("the newest are {}", shown.join("; ")))
+                .hint("change the constraint, or add a version to the mirror"),
+        }
+    }
+
+    async fn fetch(
+        &self,
+        site: &ToolSite,
+        version: Version,
+        host: &Host,
+    ) -> Result<(Tool, &'static str)> {
+        let cache = Cache::open(self.flavor, &version, host);
+        let tool = |program, folder| Tool {
+            program,
+            flavor: self.flavor,
+            version: version.clone(),
+            _folder: folder,
+        };
+        let Some(cache) = cache else {
+            let folder = PrivateFolder::create(&host.environment, &host.log)?;
+            let program = folder.path().join(self.flavor.program());
+            self.download(site, &version, &program, host).await?;
+            folder.give_content(host.run_as)?;
+            return Ok((tool(program, Some(Arc::new(folder))), site_word(site)));
+        };
+        if let Some(program) = cache.find(self.pinned, &host.log)? {
+            return Ok((tool(program, None), "the cache"));
+        }
+        let _lock = host.interrupt.or_cancel("waiting for a download", cache.lock(host)).await?;
+        // Another run may have downloaded it in the meantime.
+        if let Some(program) = cache.find(self.pinned, &host.log)? {
+            return Ok((tool(program, None), "the cache"));
+        }
+        let staged = cache.stage()?;
+        let program = staged.path().join(self.flavor.program());
+        let digest = self.download(site, &version, &program, host).await?;
+        let program = cache.keep(staged, digest)?;
+        Ok((tool(program, None), site_word(site)))
+    }
+
+    async fn download(
+        &self,
+        site: &ToolSite,
+        version: &Version,
+        to: &Path,
+        host: &Host,
+    ) -> Result<Sha256> {
+        let platform = platform();
+        let fetching = site.fetch(version, &platform, to);
+        let name = self.flavor.name();
+        let digest = host.interrupt.or_cancel("downloading", fetching).await?;
+        let found = installed::version_of(to, host).await.map_err(|error| {
+            let why = error.story();
+            Error::integrity(format!("the downloaded {name} {version} does not run")).why(why)
+        })?;
+        if found != *version {
+            return Err(Error::integrity(format!(
+                "the archive of {name} {version} contains another version"
+            ))
+            .why(format!("the program says that it is {found}")));
+        }
+        Ok(digest)
+    }
+}
+
+fn site_word(site: &ToolSite) -> &'static str {
+    match site.is_mirror() {
+        true => "the mirror",
+        false => "the publisher's site",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(list: &[(&str, &str)]) -> Vec<Wanted> {
+        let one = |(place, constraint): &(&str, &str)| Wanted {
+            constraint: constraint.parse().unwrap(),
+            place: (*place).to_owned(),
+        };
+        list.iter().map(one).collect()
+    }
+
+    #[test]
+    fn what_does_not_fit_names_its_place() {
+        let wanted = wanted(&[("cdflow.yml", "~> 1.9.0"), ("infra/main.tf:2", "!= 1.9.3")]);
+        let choice =
+            Choice { flavor: Flavor::Terraform, wanted: &wanted, mirror_keys: &[], pinned: None };
+        for (version, misfit) in [
+            ("1.9.2", None),
+            ("1.9.3", Some("infra/main.tf:2 requires != 1.9.3")),
+            ("1.10.0", Some("cdflow.yml requires ~> 1.9.0")),
+            ("1.5.7", Some("cdflow needs terraform 1.6.0 or newer")),
+        ] {
+            assert_eq!(choice.misfit(&version.parse().unwrap()).as_deref(), misfit, "{version}");
+        }
+    }
+}

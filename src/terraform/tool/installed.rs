@@ -1,0 +1,100 @@
+//! The program in PATH, and what any program says about its version.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use semver::Version;
+use serde::Deserialize;
+
+use crate::{
+    base::{
+        error::{Error, Result},
+        limits::Limit,
+        process::{self, Captured, Life, Program},
+    },
+    config::flavor::Flavor,
+    services::ci::host::Host,
+};
+
+#[derive(Deserialize)]
+struct VersionAnswer {
+    terraform_version: Version,
+}
+
+/// Returns the program in PATH and its version; None if there is none.
+pub(super) async fn find(flavor: Flavor, host: &Host) -> Result<Option<(PathBuf, Version)>> {
+    let env = host.environment.for_terraform(&[]);
+    let path = env.get(&OsString::from("PATH")).map(OsString::as_os_str);
+    let Some(program) = process::find(flavor.program(), path) else { return Ok(None) };
+    let version = ask_version(&program, env, host).await?;
+    Ok(Some((program, version)))
+}
+
+/// Asks a program for its version.
+pub(super) async fn version_of(program: &Path, host: &Host) -> Result<Version> {
+    ask_version(program, host.environment.for_terraform(&[]), host).await
+}
+
+async fn ask_version(
+    program: &Path,
+    mut env: BTreeMap<OsString, OsString>,
+    host: &Host,
+) -> Result<Version> {
+    // The version does not depend on the CLI configuration, which might be broken.
+    env.insert("TF_CLI_CONFIG_FILE".into(), "/dev/null".into());
+    let life = Life::Expendable(Limit::TerraformVersion);
+    let asked = Program::new(program, Path::new("/"), &env, host.run_as, life);
+    let asked = asked.args(["version", "-json"]);
+    let answer = asked.capture(&host.log, &host.interrupt).await?;
+    host.interrupt.check("reading Terraform's version")?;
+    serde_json::from_slice::<VersionAnswer>(&answer.stdout)
+        .map(|answer| answer.terraform_version)
+        .map_err(|error| no_version(program, &answer, &error))
+}
+
+/// What a program prints that gets no memory: Go's words, and those of the system.
+const NO_MEMORY: [&str; 4] =
+    ["out of memory", "cannot allocate memory", "failed to reserve", "Cannot allocate memory"];
+
+fn no_version(program: &Path, answer: &Captured, error: &serde_json::Error) -> Error {
+    let first_line = answer.stderr.lines().find(|line| !line.trim().is_empty());
+    let failed = format!("it failed with exit code {}", answer.code);
+    let why = match (answer.code, first_line) {
+        (0, _) => format!("its answer is not valid: {error}"),
+        (_, Some(line)) => format!("{failed}: {}", line.trim()),
+        (_, None) => failed,
+    };
+    let built = Error::input(format!("`{} version -json` returned no version", program.display()));
+    let has_no_memory = NO_MEMORY.iter().any(|words| answer.stderr.contains(words));
+    match has_no_memory || answer.code > 128 {
+        true => built
+            .why(why)
+            .hint("give the program more memory: raise `ulimit -v`, or the limit of the container"),
+        false => built.why(why).hint("check that it is Terraform or OpenTofu"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_without_a_version_says_why() {
+        let answered = |code: i32, stdout: &str, stderr: &str| {
+            let answer =
+                Captured { code, stdout: stdout.as_bytes().to_vec(), stderr: stderr.to_owned() };
+            let error = serde_json::from_slice::<VersionAnswer>(&answer.stdout).err().unwrap();
+            no_version(Path::new("/bin/terraform"), &answer, &error).to_string()
+        };
+        let starved = answered(2, "", "runtime: cannot allocate memory in heap metadata\n");
+        assert!(starved.contains("exit code 2: runtime: cannot"), "{starved}");
+        assert!(starved.contains("ulimit -v") && !starved.contains("EOF"), "{starved}");
+        let killed = answered(137, "", "");
+        assert!(killed.contains("raise `ulimit -v`"), "{killed}");
+        let other = answered(0, "hello", "");
+        assert!(other.contains("not valid: expected") && other.contains("OpenTofu"), "{other}");
+    }
+}

@@ -1,0 +1,38 @@
+//! Terraform or OpenTofu in the version that a run needs: from PATH, or downloaded and kept.
+
+mod cache;
+mod choice;
+mod installed;
+mod platform;
+
+use std::{path::PathBuf, sync::Arc};
+
+use semver::Version;
+
+pub(crate) use self::{
+    choice::{Choice, Chosen},
+    platform::platform,
+};
+use crate::base::run_folder::PrivateFolder;
+pub(crate) use crate::config::flavor::Flavor;
+
+/// A Terraform or OpenTofu to run.
+#[derive(Clone)]
+pub(crate) struct Tool {
+    pub(crate) program: PathBuf,
+    pub(crate) flavor: Flavor,
+    pub(crate) version: Version,
+    /// Holds the program of a run that has no cache.
+    _folder: Option<Arc<PrivateFolder>>,
+}
+
+impl Tool {
+    pub(crate) fn installed(program: PathBuf, flavor: Flavor, version: Version) -> Self {
+        Self { program, flavor, version, _folder: None }
+    }
+
+    /// Whether it supports lock files in S3, which Terraform 1.10 and OpenTofu 1.10 introduced.
+    pub(crate) fn has_s3_lockfile(&self) -> bool {
+        self.version >= Version::new(1, 10, 0)
+    }
+}

@@ -1,0 +1,338 @@
+//! Which Terraform is used, where it comes from, and that only what its publisher or the mirror's
+//! key signed is ever run.
+
+use crate::support::{
+    Fault, MirrorServer, Output, Project, Runner, SigningKey, ToolMirror, archive, archive_name,
+    path_without_terraform, signature_name, stamped,
+};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const VERSIONS: [&str; 3] = ["1.10.5", "1.11.4", "1.12.0"];
+
+/// A component on a machine without Terraform, and a mirror whose key its scheme names.
+struct Bare {
+    project: Project,
+    mirror: ToolMirror,
+}
+
+impl Bare {
+    fn new(name: &str) -> Self {
+        let project = Project::local(name);
+        let mirror = ToolMirror::new(project.sandbox(), &VERSIONS);
+        let key = mirror.public_key();
+        project.edit_json("account-scheme.json", |scheme| {
+            scheme["terraform-mirror-keys"] = json!([key]);
+        });
+        project.commit("The mirror's key");
+        Self { project, mirror }
+    }
+
+    fn cdflow(&self, arguments: &[&str]) -> Runner {
+        self.project
+            .cdflow(arguments)
+            .env("PATH", path_without_terraform(self.project.sandbox()))
+            .env("CDFLOW_TERRAFORM_MIRROR", self.mirror.address())
+            .env("RUNNER_TOOL_CACHE", self.cache())
+    }
+
+    fn releasing(&self, version: &str) -> Runner {
+        self.cdflow(&["release", version, "--platform-config", "platform-config"])
+    }
+
+    fn served(&self, server: &MirrorServer) -> Runner {
+        self.releasing("1").env("CDFLOW_TERRAFORM_MIRROR", server.address())
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.project.sandbox().root().join("tool-cache")
+    }
+
+    /// The programs in the cache, and whatever is beside them.
+    fn cached(&self) -> Vec<PathBuf> {
+        let files = walk(&self.cache()).into_iter();
+        files.filter(|path| !path.ends_with(".lock")).collect()
+    }
+
+    fn made_with(&self, version: &str) -> Value {
+        let bundle = crate::support::entries(&self.project.bundle(version));
+        let manifest: Value = serde_json::from_str(bundle["manifest.json"].text()).unwrap();
+        manifest["terraform"].clone()
+    }
+
+    #[track_caller]
+    fn rejects(&self, code: i32, says: &str) -> Output {
+        let output = self.releasing("1").run();
+        output.fails(code).stderr_has(says);
+        assert_eq!(self.cached(), Vec::<PathBuf>::new(), "{output}");
+        output
+    }
+}
+
+fn walk(folder: &std::path::Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn a_machine_without_terraform_releases_and_deploys() {
+    let bare = Bare::new("bare");
+    let output = bare.releasing("1").run();
+    output.success().stderr_has("download terraform 1.12.0 from the mirror");
+    output.stderr_has("terraform 1.12.0 from the mirror (no version is required)");
+    let pinned = bare.made_with("1");
+    assert_eq!((&pinned["name"], &pinned["version"]), (&json!("terraform"), &json!("1.12.0")));
+    assert_eq!(pinned["platform"], crate::support::platform());
+    let output = bare.cdflow(&["deploy", "ci", "1"]).run();
+    output
+        .success()
+        .stderr_has("terraform 1.12.0 from the cache (required by the release: 1.12.0)");
+    assert_eq!(bare.project.resources("ci"), ["terraform_data.greeting"]);
+    let output = bare.cdflow(&["destroy", "ci", "--confirm", "ci"]).run();
+    output.success().lacks("download terraform");
+}
+
+#[test]
+fn each_source_chooses_its_version() {
+    let bare = Bare::new("sources");
+    let run = |version: &str, flags: &[&str]| {
+        let flags = flags.iter().map(|flag| (*flag).to_owned());
+        let output = bare.releasing(version).args(flags).run();
+        output.success();
+        bare.made_with(version)["version"].as_str().unwrap().to_owned()
+    };
+    let manifest = bare.project.read("cdflow.yml");
+    bare.project.append("infra/main.tf", "terraform {\n  required_version = \"< 1.12\"\n}\n");
+    bare.project.commit("Code requires a version");
+    assert_eq!(run("code", &[]), "1.11.4");
+    bare.project.write("cdflow.yml", &format!("{manifest}terraform-version: ~> 1.10.0\n"));
+    bare.project.commit("cdflow.yml requires one");
+    assert_eq!(run("file", &[]), "1.10.5");
+    bare.project.write("cdflow.yml", &manifest).write("../.terraform-version", "1.12.0\n");
+    bare.project.write(".terraform-version", "1.10.5\n");
+    bare.project.commit("A version file requires one");
+    assert_eq!(run("versionfile", &[]), "1.10.5");
+    assert_eq!(run("flag", &["--terraform-version", "1.11.4"]), "1.11.4");
+    // A program in PATH that fits is used as it is.
+    let path = std::env::var("PATH").unwrap();
+    let output =
+        bare.releasing("path").env("PATH", path).args(["--terraform-version", "~> 1.11.0"]).run();
+    output.success().stderr_has("terraform 1.11.4 from PATH");
+}
+
+#[test]
+fn a_release_is_deployed_with_its_own_version() {
+    let bare = Bare::new("pinned");
+    bare.project.append("cdflow.yml", "terraform-version: 1.10.5\n");
+    bare.project.commit("Require a version");
+    bare.releasing("1").run().success();
+    // Later settings and a newer program in PATH do not matter to it.
+    bare.project.edit("cdflow.yml", "1.10.5", "1.12.0");
+    bare.project.commit("Require another");
+    let path = std::env::var("PATH").unwrap();
+    let output = bare.cdflow(&["deploy", "ci", "1"]).env("PATH", &path).run();
+    output
+        .success()
+        .stderr_has("terraform 1.10.5 from the cache (required by the release: 1.10.5)");
+    let report = bare.project.path("report.json");
+    let output = bare
+        .cdflow(&["deploy", "ci", "1", "--terraform-version", "1.12.0", "--report-json"])
+        .args([&report])
+        .run();
+    output.success().stderr_has("terraform 1.12.0 is used because this run asks for it");
+    let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    assert!(report["warnings"][0].as_str().unwrap().contains("made with 1.10.5"), "{report}");
+}
+
+#[test]
+fn a_state_of_a_newer_version_is_found_before_the_plan() {
+    let bare = Bare::new("newer");
+    bare.releasing("1").run().success();
+    bare.cdflow(&["deploy", "ci", "1"]).run().success();
+    let file = bare.project.state_file("ci");
+    let state = fs::read_to_string(&file).unwrap();
+    let newer =
+        state.replace("\"terraform_version\": \"1.11.4\"", "\"terraform_version\": \"1.13.0\"");
+    assert_ne!(state, newer);
+    fs::write(&file, newer).unwrap();
+    let output = bare.cdflow(&["deploy", "ci", "1"]).run();
+    output.fails(2).stderr_has("the state was written by terraform 1.13.0").lacks("==> Plan");
+}
+
+#[test]
+fn nothing_that_is_not_signed_is_run() {
+    let version = "1.12.0";
+    let change = |name: &str, change: &dyn Fn(&Bare, PathBuf)| {
+        let bare = Bare::new(name);
+        change(&bare, bare.mirror.version("terraform", version));
+        bare
+    };
+    let sums = format!("terraform_{version}_SHA256SUMS");
+    let zip = archive_name("terraform", version);
+    let signature = signature_name("terraform", version);
+
+    change("wrongzip", &|_, folder| fs::write(folder.join(&zip), "other").unwrap())
+        .rejects(9, "is not what SHA256SUMS lists");
+    change("wrongsums", &|_, folder| {
+        let path = folder.join(&sums);
+        fs::write(&path, fs::read_to_string(&path).unwrap() + "\n").unwrap();
+    })
+    .rejects(9, "it does not match the file");
+    change("unsigned", &|_, folder| fs::remove_file(folder.join(&signature)).unwrap())
+        .rejects(9, "are not signed");
+    change("nosums", &|_, folder| fs::remove_file(folder.join(&sums)).unwrap())
+        .rejects(2, "terraform 1.12.0 is not at the mirror");
+    change("nozip", &|_, folder| fs::remove_file(folder.join(&zip)).unwrap())
+        .rejects(2, "SHA256SUMS of 1.12.0 lists it");
+    change("othersums", &|bare, folder| {
+        // Signed, but those of another version.
+        let other = bare.mirror.version("terraform", "1.11.4");
+        fs::copy(other.join("terraform_1.11.4_SHA256SUMS"), folder.join(&sums)).unwrap();
+        fs::copy(other.join(signature_name("terraform", "1.11.4")), folder.join(&signature))
+            .unwrap();
+    })
+    .rejects(9, "lists no valid SHA-256 of terraform_1.12.0");
+    change("unknownkey", &|bare, _| {
+        let key = SigningKey::new().public();
+        bare.project.edit_json("account-scheme.json", |scheme| {
+            scheme["terraform-mirror-keys"] = json!([key]);
+        });
+        bare.project.commit("Another key");
+    })
+    .rejects(9, "by a key that cdflow does not know");
+    change("twoprograms", &|bare, _| {
+        let archive = archive("tofu", &stamped(version));
+        bare.mirror.add_archive("terraform", version, &archive);
+    })
+    .rejects(9, "it contains `tofu`");
+    change("otherversion", &|bare, _| {
+        let archive = archive("terraform", &stamped("1.11.0"));
+        bare.mirror.add_archive("terraform", version, &archive);
+    })
+    .rejects(9, "the program says that it is 1.11.0");
+    change("otherplatform", &|bare, _| {
+        let archive = archive("terraform", "\u{7f}ELF of another machine");
+        bare.mirror.add_archive("terraform", version, &archive);
+    })
+    .rejects(9, "the downloaded terraform 1.12.0 does not run");
+}
+
+#[test]
+fn constraints_that_nothing_satisfies() {
+    let bare = Bare::new("unsatisfied");
+    let output = bare.releasing("1").args(["--terraform-version", ">= 1.13"]).run();
+    output.fails(2).stderr_has("no version of terraform at the mirror can be used");
+    output.stderr_has("1.12.0: `terraform-version` of this run requires >= 1.13");
+    let output = bare.releasing("1").args(["--terraform-version", "1.5.7"]).run();
+    output.fails(2).stderr_has("cdflow needs terraform 1.6.0 or newer");
+    bare.project.append("infra/main.tf", "terraform {\n  required_version = \"~> 1.10.0\"\n}\n");
+    bare.project.commit("Code requires another");
+    let output = bare.releasing("1").args(["--terraform-version", "1.11.4"]).run();
+    output.fails(2).stderr_has("`terraform-version` of this run requires 1.11.4; infra/main.tf:");
+}
+
+#[test]
+fn a_download_that_breaks_is_continued() {
+    let bare = Bare::new("broken");
+    let server = bare.mirror.serve();
+    let zip = archive_name("terraform", "1.12.0");
+    server.fault(&zip, Fault::Cut(2));
+    server.fault("SHA256SUMS", Fault::Busy(2));
+    bare.served(&server).run().success();
+    let asked = server.asked(&zip);
+    assert_eq!(asked.len(), 3, "{asked:?}");
+    assert!(asked[1].contains(" from ") && asked[2].contains(" from "), "{asked:?}");
+    assert_eq!(bare.cached().len(), 1);
+}
+
+#[test]
+fn a_mirror_in_trouble_is_named() {
+    let bare = Bare::new("trouble");
+    let rejects = |fault: Option<(&str, Fault)>, limits: &str, code: i32, says: &str| {
+        let server = bare.mirror.serve();
+        if let Some((part, fault)) = fault {
+            server.fault(part, fault);
+        }
+        let output = bare.served(&server).env("CDFLOW_LIMITS", limits).run();
+        output.fails(code).stderr_has(says);
+        assert!(bare.cached().is_empty(), "{output}");
+    };
+    rejects(Some(("index.json", Fault::Html)), "", 9, "is not a list of versions");
+    rejects(Some(("SHA256SUMS.sig", Fault::Html)), "", 9, "it is not an OpenPGP signature");
+    rejects(Some((".zip", Fault::Html)), "", 9, "is not what SHA256SUMS lists");
+    let slow = Fault::Slow(Duration::from_secs(20));
+    rejects(Some(("index.json", slow.clone())), "tool-answer=1s", 10, "(the limit `tool-answer`)");
+    rejects(Some((".zip", slow)), "tool-download=1s", 10, "(the limit `tool-download`)");
+    let away = Fault::Redirect("http://mirror.example/elsewhere".into());
+    rejects(Some((".zip", away)), "tool-download=2s", 10, "cannot download `http://127.0.0.1");
+    let output = bare
+        .releasing("1")
+        .env("CDFLOW_TERRAFORM_MIRROR", "http://127.0.0.1:9")
+        .env("CDFLOW_LIMITS", "tool-answer=2s")
+        .run();
+    output.fails(10).stderr_has("cannot download `http://127.0.0.1:9/terraform/index.json`");
+    let output = bare.releasing("1").env("CDFLOW_TERRAFORM_MIRROR", "ftp://a.example").run();
+    output.fails(2).stderr_has("CDFLOW_TERRAFORM_MIRROR is `ftp://a.example`, not a mirror");
+}
+
+#[test]
+fn ten_runs_at_once_download_once() {
+    let bare = Bare::new("crowd");
+    let server = bare.mirror.serve();
+    let zip = archive_name("terraform", "1.12.0");
+    server.fault(&zip, Fault::Slow(Duration::from_millis(300)));
+    let runs: Vec<_> = (0..10)
+        .map(|number| {
+            let runner = bare.releasing(&format!("r{number}"));
+            runner.env("CDFLOW_TERRAFORM_MIRROR", server.address()).spawn()
+        })
+        .collect();
+    for run in runs {
+        run.wait().success();
+    }
+    assert_eq!(server.asked(&zip).len(), 1);
+    assert_eq!(bare.cached().len(), 1);
+}
+
+#[test]
+fn a_cache_that_is_damaged_or_read_only() {
+    let bare = Bare::new("cache");
+    bare.releasing("1").run().success();
+    let [program] = bare.cached().try_into().unwrap();
+    fs::write(&program, "#!/bin/sh\nexit 1\n").unwrap();
+    let output = bare.releasing("2").run();
+    output.success().stderr_has("is damaged: it is removed, and downloaded again");
+    // Half written by a run that was killed.
+    let left = program.parent().unwrap().with_file_name(".new-abc");
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join("terraform"), "half").unwrap();
+    fs::remove_dir_all(program.parent().unwrap()).unwrap();
+    bare.releasing("3").run().success();
+    assert!(!left.exists() && program.exists());
+    // No folder to keep it in: a file is where the cache would be.
+    let file = bare.project.sandbox().root().join("file");
+    fs::write(&file, "").unwrap();
+    let output = bare
+        .releasing("4")
+        .env("RUNNER_TOOL_CACHE", &file)
+        .env("XDG_CACHE_HOME", &file)
+        .env("HOME", &file)
+        .run();
+    output.success().stderr_has("no folder for a cache");
+    bare.project.left_no_trace(&output);
+}
+
+#[test]
+fn opentofu_comes_from_the_mirror_as_well() {
+    let bare = Bare::new("tofu");
+    bare.mirror.add("opentofu", "1.9.1");
+    bare.project.append("cdflow.yml", "opentofu-version: ~> 1.9.0\n");
+    bare.project.commit("Use OpenTofu");
+    let output = bare.releasing("1").run();
+    output.success().stderr_has("opentofu 1.9.1 from the mirror (required by `opentofu-version`");
+    assert_eq!(bare.made_with("1")["name"], "opentofu");
+    let output = bare.cdflow(&["deploy", "ci", "1"]).run();
+    output.success().stderr_has("opentofu 1.9.1 from the cache (required by the release: 1.9.1)");
+}
