@@ -63,7 +63,6 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
     // released.
     host.interrupt.check("looking for the state")?;
     let state_home = state_home(context, subject).await?;
-    version::check(&state_home, &tool).await?;
     host.interrupt.check("terraform init")?;
     let backend = Backend::choose(&state_home.place, &tool, &host.environment)?;
     let release = FromRelease { bundle: &bundle, facts: &facts, account: &account };
@@ -80,6 +79,8 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
     let reading = credentials::read_secrets(context, subject, &mut folder, session.as_deref());
     host.interrupt.or_cancel("reading the secrets", reading).await?;
     folder.write_variables()?;
+    let checking = version::check(&state_home, &tool);
+    host.interrupt.or_cancel("reading the version of the state", checking).await?;
 
     let mut env =
         credentials::terraform_env(context, &private, &account.region, endpoint.as_ref())?;
