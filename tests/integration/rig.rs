@@ -228,7 +228,8 @@ fn a_program_sees_the_environment_it_was_given_and_no_other() {
     let output = shell("env | cut -d= -f1 | sort | grep -v -e ^PWD$ -e ^SHLVL$ -e ^_$")
         .env("EXTRA", "1")
         .run();
-    output.success().stdout_is("EXTRA\nHOME\nPATH\nTF_CLI_CONFIG_FILE\nTMPDIR\n").stderr_is("");
+    let names = "CDFLOW_TERRAFORM_MIRROR\nEXTRA\nHOME\nPATH\nTF_CLI_CONFIG_FILE\nTMPDIR\n";
+    output.success().stdout_is(names).stderr_is("");
 }
 
 #[test]
