@@ -5,6 +5,7 @@ pub(crate) mod checkout_path;
 pub(crate) mod digest;
 pub(crate) mod document;
 pub(crate) mod error;
+pub(crate) mod http_wait;
 pub(crate) mod interrupt;
 pub(crate) mod json;
 pub(crate) mod limits;

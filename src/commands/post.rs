@@ -103,7 +103,7 @@ async fn wait(
                 ));
             }
             () = sleep_until(began + Limit::PostRun.time()) => {
-                return Err(still_running(host, "GitHub does not wait longer"));
+                return Err(still_running(host, &Limit::PostRun.passed("it did not end")));
             }
             () = host.interrupt.arrived() => {
                 return Err(still_running(host, "the wait was cancelled"));
@@ -112,7 +112,9 @@ async fn wait(
     };
     if !is_log_read {
         // A failure to read the last lines does not change the result.
-        let _ = timeout(Limit::PostLines.time(), log_lines).await;
+        if timeout(Limit::PostLines.time(), log_lines).await.is_err() {
+            log.note(&Limit::PostLines.passed("the step's output did not end"));
+        }
     }
     report_end(host, code, began.elapsed())
 }

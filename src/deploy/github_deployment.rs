@@ -188,7 +188,10 @@ async fn in_time<T>(
             None
         }
         Err(_) => {
-            log.warning("GitHub might show this deployment wrongly: it took too long to answer");
+            log.warning(&format!(
+                "GitHub might show this deployment wrongly: {}",
+                Limit::Deployment.passed("it did not answer")
+            ));
             None
         }
     }

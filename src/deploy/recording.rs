@@ -58,6 +58,10 @@ pub(crate) async fn is_destroyed(context: &Context, environment: &Environment) -
         }
         tokio::time::sleep(INTERVAL).await;
     }
+    context
+        .host
+        .log
+        .note(&Limit::RunningDestroy.passed("another destroy has not recorded its end"));
     Ok(false)
 }
 

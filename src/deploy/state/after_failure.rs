@@ -4,8 +4,13 @@ use tokio::time::timeout;
 
 use super::held_lock::{held, plain};
 use crate::{
-    base::limits::Limit, config::names::Environment, context::Context,
-    terraform::state::summary::StateSummary,
+    base::limits::Limit,
+    config::names::Environment,
+    context::Context,
+    terraform::state::{
+        lock::{HeldLock, StateLock},
+        summary::StateSummary,
+    },
 };
 
 pub(crate) async fn report_state(
@@ -21,9 +26,17 @@ pub(crate) async fn report_state(
         )),
         None => log.note(&format!("{environment} has no stored state")),
     }
-    let Ok(Ok(locks)) = timeout(Limit::StateLock.time(), held(context, environment)).await else {
-        return log.note(&format!("to see whether it is locked: cdflow unlock {environment}"));
+    let why = match timeout(Limit::StateLock.time(), held(context, environment)).await {
+        Ok(Ok(locks)) => return report_locks(context, environment, &locks),
+        Ok(Err(error)) => error.story(),
+        Err(_) => Limit::StateLock.passed("no answer"),
     };
+    log.note(&format!("it is unknown whether the state is locked: {why}"));
+    log.note(&format!("to see whether it is locked: cdflow unlock {environment}"));
+}
+
+fn report_locks(context: &Context, environment: &Environment, locks: &[(StateLock, HeldLock)]) {
+    let log = &context.host.log;
     match locks.first() {
         None => log.note("the state is not locked"),
         Some((_, lock)) => log.warning(&format!(

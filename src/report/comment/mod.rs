@@ -69,8 +69,8 @@ impl Commenter {
             }
             Err(_) => {
                 log.warning(&format!(
-                    "the comment on #{pull_request} might not show this run: \
-                     GitHub did not answer in time"
+                    "the comment on #{pull_request} might not show this run: {}",
+                    limit.passed("GitHub did not answer")
                 ));
                 None
             }
@@ -106,10 +106,10 @@ pub(crate) fn announce_apply(
             Ok(Err(failed)) => host
                 .log
                 .detail(&format!("the comment does not show that this run is applying: {failed}")),
-            Err(_) => host.log.detail(
-                "the comment does not show that this run is applying: \
-                 GitHub did not answer in time",
-            ),
+            Err(_) => host.log.detail(&format!(
+                "the comment does not show that this run is applying: {}",
+                Limit::Announcement.passed("GitHub did not answer")
+            )),
         }
     }
 }

@@ -50,8 +50,9 @@ impl Failure {
             SdkError::ServiceError(_) => {
                 (Cause::Service, service.and_then(|m| m.message()).map(str::to_owned))
             }
-            SdkError::TimeoutError(_) => {
-                (Cause::Unavailable, Some(Limit::AwsAnswer.passed("no answer to any attempt")))
+            SdkError::TimeoutError(_) => (Cause::Unavailable, Some(unanswered(&chain(error)))),
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+                (Cause::Unavailable, Some(Limit::AwsConnect.passed("no connection in any attempt")))
             }
             other => {
                 let chain = chain(other);
@@ -215,6 +216,21 @@ impl Failure {
     fn other_region(&self, region: &str) -> Option<&str> {
         let redirected = matches!(self.status, Some(301 | 307 | 400));
         self.bucket_region.as_deref().filter(|real| redirected && *real != region)
+    }
+}
+
+/// Returns which limit ended the attempts. The SDK says only in words which of its waits ended, and
+/// how long it was.
+fn unanswered(chain: &str) -> String {
+    let (answer, patience) = (Limit::AwsAnswer.time(), Limit::AwsPatience.time());
+    let is_usual = [answer, answer + patience]
+        .iter()
+        .any(|time| chain.contains(&format!("occurred after {time:?}")));
+    let attempt = if is_usual { Limit::AwsAnswer } else { Limit::AwsTransfer };
+    let why = attempt.passed("no answer to any attempt");
+    match chain.contains("all attempts") {
+        true => format!("{why}; {}", Limit::AwsPatience.passed("the attempts ended")),
+        false => why,
     }
 }
 

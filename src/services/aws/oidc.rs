@@ -20,6 +20,7 @@ use super::failure::Failure;
 use crate::{
     base::{
         error::{Error, Exit, Result, chain},
+        http_wait,
         limits::Limit,
         process_env::ProcessEnv,
         redact::{Redactor, Secret},
@@ -95,8 +96,9 @@ impl WebIdentity {
             match self.assume(&token).await {
                 Err(failure) if is_passing(&failure) => {
                     if !attempts.again().await {
+                        let ended = Limit::IdPatience.passed("the attempts ended");
                         return Err(Error::new(Exit::Unavailable, self.not_assumed())
-                            .why(failure.why(&self.region))
+                            .why(format!("{}; {ended}", failure.why(&self.region)))
                             .hint("run again: AWS could not reach GitHub to check the token"));
                     }
                 }
@@ -159,7 +161,7 @@ impl WebIdentity {
                             self.redactor.add(&token);
                             return Ok(token);
                         }
-                        Err(error) => chain(&error.without_url()),
+                        Err(error) => unanswered(error),
                     }
                 }
                 Ok(answer) if is_refused(answer.status()) => {
@@ -170,10 +172,11 @@ impl WebIdentity {
                     asked_pause = retry_after(&answer);
                     format!("HTTP {}", answer.status().as_u16())
                 }
-                Err(error) => chain(&error.without_url()),
+                Err(error) => unanswered(error),
             };
             if !attempts.again_after(asked_pause).await {
-                return Err(unavailable(failed));
+                let ended = Limit::IdPatience.passed("the attempts ended");
+                return Err(unavailable(format!("{failed}; {ended}")));
             }
         }
     }
@@ -215,6 +218,10 @@ fn is_refused(status: StatusCode) -> bool {
 fn retry_after(answer: &reqwest::Response) -> Option<Duration> {
     let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
+}
+
+fn unanswered(error: reqwest::Error) -> String {
+    http_wait::why(error, Limit::IdConnect, Limit::IdAnswer)
 }
 
 fn not_allowed() -> Error {

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{GitHubError, GitHubErrorKind, permissions};
-use crate::base::{limits::Limit, log::Log, pace::Pace, redact::Secret, retry::Retry};
+use crate::base::{http_wait, limits::Limit, log::Log, pace::Pace, redact::Secret, retry::Retry};
 
 /// Only `Limit::GitHubPatience` limits the pauses.
 const RETRY: Retry =
@@ -221,10 +221,13 @@ impl Client {
                 }
                 AnswerMeaning::Bad(kind) => return Err(call.trouble(kind, why)),
             };
-            let pause = attempts.next_pause(asked_pause);
-            let Some(pause) = pause.filter(|pause| self.has_patience(*pause)) else {
+            let Some(pause) = attempts.next_pause(asked_pause) else {
                 return Err(call.trouble(kind, why));
             };
+            if !self.has_patience(pause) {
+                let limit = Limit::GitHubPatience.passed("the pauses of the run must end");
+                return Err(call.trouble(kind, format!("{why}; {limit}")));
+            }
             if kind == GitHubErrorKind::Limited {
                 self.log.note(&format!("GitHub asks to wait {} s", pause.as_secs()));
             }
@@ -249,12 +252,12 @@ impl Client {
             }
         };
         let request = request?;
-        let answer = self.octocrab.execute(request).await.map_err(|error| chain(&error))?;
+        let answer = self.octocrab.execute(request).await.map_err(|error| unanswered(&error))?;
         let (parts, body) = answer.into_parts();
         let body = Limited::new(body, ANSWER_LIMIT)
             .collect()
             .await
-            .map_err(|error| chain(&*error))?
+            .map_err(|error| unanswered(&*error))?
             .to_bytes();
         Ok(HttpAnswer { status: parts.status, headers: parts.headers, body })
     }
@@ -380,6 +383,11 @@ fn parse<T: DeserializeOwned>(call: &Call<'_>, body: &Bytes) -> Result<T, GitHub
             format!("the response does not match GitHub's API description: {error}"),
         )
     })
+}
+
+fn unanswered(error: &(dyn std::error::Error + 'static)) -> String {
+    http_wait::passed(error, Limit::GitHubConnect, Limit::GitHubAnswer)
+        .unwrap_or_else(|| chain(error))
 }
 
 /// octocrab's own words are "GitHub" and "Other"; those below it say what happened.

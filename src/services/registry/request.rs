@@ -1,6 +1,9 @@
 //! One request to a registry: retries, login, and errors that name the image.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode,
@@ -10,15 +13,17 @@ use reqwest::{
 use super::client::Registry;
 use crate::base::{
     digest::Sha256,
-    error::{Error, Exit, Result, chain},
+    error::{Error, Exit, Result},
+    http_wait,
+    limits::Limit,
     retry::Retry,
 };
 
 pub(super) const RETRY: Retry = Retry {
     attempts: 4,
     first_pause: Duration::from_millis(500),
-    // A registry can ask for minutes; after half of one, cdflow would seem to hang.
-    longest_pause: Duration::from_secs(30),
+    // `Limit::RegistryPause` limits what a registry asks for.
+    longest_pause: Duration::MAX,
 };
 /// The largest manifest that registries accept; image configurations are smaller.
 pub(super) const LIMIT: usize = 4 << 20;
@@ -104,9 +109,11 @@ impl RegistryRequest<'_> {
 
     pub(super) async fn content(&self, answer: &mut Response) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
+        let mut began = Instant::now();
         while let Some(chunk) =
-            answer.chunk().await.map_err(|error| self.unavailable(chain(&error.without_url())))?
+            answer.chunk().await.map_err(|error| self.unavailable(unanswered(error, began)))?
         {
+            began = Instant::now();
             bytes.extend_from_slice(&chunk);
             if bytes.len() > LIMIT {
                 return Err(self.unavailable(format!("the answer has more than {LIMIT} bytes")));
@@ -127,14 +134,15 @@ impl RegistryRequest<'_> {
     ) -> Result<Response> {
         let mut attempts = RETRY.start();
         loop {
+            let began = Instant::now();
             let failed = match request().send().await {
                 Ok(answer) if is_temporary(answer.status()) => Ok(answer),
                 Ok(answer) => return Ok(answer),
-                Err(error) => Err(error.without_url()),
+                Err(error) => Err(unanswered(error, began)),
             };
             let retry_after = failed.as_ref().ok().and_then(retry_after_of);
             if !attempts.again_after(retry_after).await {
-                return failed.map_err(|error| self.unavailable(chain(&error)));
+                return failed.map_err(|why| self.unavailable(why));
             }
         }
     }
@@ -181,8 +189,21 @@ fn is_temporary(status: StatusCode) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
 }
 
+/// Returns the pause that the registry asks for. It can ask for minutes, and cdflow would seem to
+/// hang.
 fn retry_after_of(answer: &Response) -> Option<Duration> {
-    answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+    let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(Limit::RegistryPause.time()))
+}
+
+/// Returns why nothing more arrived since `began`. reqwest does not say which of its limits has
+/// passed; the one of a pause cannot have passed in less time.
+fn unanswered(error: reqwest::Error, began: Instant) -> String {
+    let limit = match began.elapsed() < Limit::RegistryIdle.time() {
+        true => Limit::RegistryAnswer,
+        false => Limit::RegistryIdle,
+    };
+    http_wait::why(error, Limit::RegistryConnect, limit)
 }
 
 pub(super) fn digest_of(bytes: &[u8]) -> String {

@@ -21,7 +21,7 @@ use crate::{
         error::{Error, Exit, Result},
         limits::Limit,
     },
-    services::aws::{failure::Failure, session::Session},
+    services::aws::{failure::Failure, pages::Pages, session::Session},
 };
 
 /// The tag of a state bucket; its value is `true`.
@@ -187,24 +187,31 @@ impl<'a> ClassicAccount<'a> {
 
     async fn buckets(&self) -> Result<Vec<String>> {
         let mut names = Vec::new();
-        let mut more = None;
+        let (mut more, mut pages) = (None, Pages::default());
         loop {
             let page =
                 self.s3.list_buckets().set_continuation_token(more.take()).send().await.map_err(
                     |error| {
-                        let what = format!("cannot list the buckets of {}", self.describe());
-                        self.failed(Failure::of(&error), what).hint("allow s3:ListAllMyBuckets")
+                        let failed = self.failed(Failure::of(&error), self.unlisted());
+                        failed.hint("allow s3:ListAllMyBuckets")
                     },
                 )?;
             names.extend(
                 page.buckets().iter().filter_map(|bucket| bucket.name().map(str::to_owned)),
             );
-            more = page.continuation_token;
+            let is_truncated = page.continuation_token.is_some();
+            more = pages.next(page.continuation_token, is_truncated).map_err(|why| {
+                Error::new(Exit::Unavailable, self.unlisted()).why(why).hint("run again later")
+            })?;
             if more.is_none() {
                 names.sort();
                 return Ok(names);
             }
         }
+    }
+
+    fn unlisted(&self) -> String {
+        format!("cannot list the buckets of {}", self.describe())
     }
 
     async fn tag(&self, bucket: &str) -> Result<Tagged> {

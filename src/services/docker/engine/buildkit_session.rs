@@ -41,6 +41,7 @@ use super::{address::EngineAddress, credentials::RegistryCredentials};
 use crate::{
     base::{
         error::{Error, Result},
+        http_wait,
         limits::Limit,
         redact::Secret,
         small_file,
@@ -90,8 +91,9 @@ impl BuildKitSession {
         for method in methods {
             request = request.header("X-Docker-Expose-Session-Grpc-Method", method);
         }
-        let response =
-            request.send().await.map_err(|error| failed(&crate::base::error::chain(&error)))?;
+        let response = request.send().await.map_err(|error| {
+            failed(&http_wait::why(error, Limit::EngineConnect, Limit::ImageBuild))
+        })?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(failed(&format!("it answers HTTP {}", response.status())));
         }

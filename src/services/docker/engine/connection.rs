@@ -21,11 +21,11 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) async fn connect(host: &Host) -> Result<Self> {
         let address = EngineAddress::find(&host.environment)?;
-        let docker = client(&address).map_err(|failure| absent(&address, &failure))?;
+        let docker = client(&address).map_err(|failure| absent(&address, words(&failure)))?;
         let version = tokio::time::timeout(Limit::EngineAnswer.time(), docker.version())
             .await
-            .unwrap_or(Err(Failure::RequestTimeoutError))
-            .map_err(|failure| absent(&address, &failure))?;
+            .map_err(|_| absent(&address, Limit::EngineAnswer.passed("no answer")))?
+            .map_err(|failure| absent(&address, words(&failure)))?;
         let builder = Builder::choose(&version, &host.environment);
         let name = version.version.as_deref().unwrap_or("(unknown)");
         host.log.detail(&format!("engine {name} at {address}, {builder}"));
@@ -68,8 +68,7 @@ pub(super) fn with_url_safe_base64(mut request: BollardRequest) -> BollardReques
     request
 }
 
-fn absent(address: &EngineAddress, failure: &Failure) -> Error {
-    let why = words(failure);
+fn absent(address: &EngineAddress, why: String) -> Error {
     let error = Error::input(format!("the Docker engine at {address} does not answer")).why(&why);
     match why.contains("ermission denied") {
         true => error.hint(
@@ -86,7 +85,7 @@ pub(super) fn words(failure: &Failure) -> String {
         Failure::DockerResponseServerError { status_code, message } => {
             format!("{message} (HTTP {status_code})")
         }
-        Failure::RequestTimeoutError => "no answer in time".to_owned(),
+        Failure::RequestTimeoutError => Limit::Engine.passed("no answer"),
         other => crate::base::error::chain(other),
     }
 }

@@ -8,9 +8,13 @@ use bollard::{
     query_parameters::{InspectContainerOptions, LogsOptionsBuilder, WaitContainerOptions},
 };
 use futures_util::StreamExt;
+use tokio::time::timeout;
 
 use super::connection::{Engine, lost};
-use crate::base::error::Result;
+use crate::base::{
+    error::{Error, Exit, Result},
+    limits::Limit,
+};
 
 pub(crate) struct Running<'e> {
     engine: &'e Engine,
@@ -20,7 +24,13 @@ pub(crate) struct Running<'e> {
 impl Engine {
     /// None when the engine knows no such container, or none that runs.
     pub(crate) async fn running<'e>(&'e self, id: &'e str) -> Result<Option<Running<'e>>> {
-        let found = match self.docker.inspect_container(id, None::<InspectContainerOptions>).await {
+        let asking = self.docker.inspect_container(id, None::<InspectContainerOptions>);
+        let asked = timeout(Limit::EngineAnswer.time(), asking).await.map_err(|_| {
+            Error::new(Exit::Unavailable, "the engine does not say whether a container runs")
+                .why(Limit::EngineAnswer.passed("no answer"))
+                .hint("try again")
+        });
+        let found = match asked? {
             Ok(found) => found,
             Err(Failure::DockerResponseServerError { status_code: 404, .. }) => return Ok(None),
             Err(failure) => return Err(lost("it was asked for a container", &failure)),
