@@ -167,6 +167,7 @@ mod tests {
         let unknown = ask(&silent, "a", &metadata("1"), &Last::Open).await;
         let text = stopped("s3://b/a", unknown, Exit::Interrupted).to_string();
         assert!(text.contains("whether it is published is unknown: the store does not"), "{text}");
+        assert!(text.contains("(the limit `end`)"), "{text}");
         assert!(began.elapsed() < std::time::Duration::from_secs(5));
         assert_eq!(ask(&silent, "a", &metadata("1"), &Last::Answered).await, Fate::Absent);
     }

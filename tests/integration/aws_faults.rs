@@ -369,7 +369,8 @@ fn a_cancel_without_any_answer_says_that_it_does_not_know() {
     let (aws, project) = new("noanswer");
     let (bucket, key) = (aws.release_bucket(), project.release_key("1"));
     aws.rule(json!({ "matching": format!("PUT /{bucket}/{key}?"), "delay": 20 }));
-    let mut release = project.cdflow(RELEASE_1).spawn();
+    let run = project.cdflow(RELEASE_1).env("CDFLOW_LIMITS", "last-answer=1s,end=1s");
+    let mut release = run.spawn();
     release.wait_until("the request", |_| !aws.calls(&format!("PUT /{bucket}/{key}?")).is_empty());
     let began = std::time::Instant::now();
     release.signal(Signal::SIGINT);

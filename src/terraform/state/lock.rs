@@ -18,7 +18,10 @@ use nix::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    base::error::{Error, Exit, Result},
+    base::{
+        blocking::blocking,
+        error::{Error, Exit, Result},
+    },
     services::{
         aws::failure::Failure,
         store::{Content, Metadata, Put, S3Store},
@@ -97,15 +100,12 @@ impl StateLock {
                 }
             }
             Self::Local { state } => {
-                let path = info_file(state);
-                match fs::read(&path) {
-                    Ok(text) => (
-                        text.clone(),
-                        String::from_utf8_lossy(&text).into_owned(),
-                        locking_process(state)?,
-                    ),
-                    Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-                    Err(error) => return Err(Error::io("cannot read", &path, &error)),
+                let state = state.clone();
+                match blocking(move || read_local(&state)).await? {
+                    Some((text, process)) => {
+                        (text.clone(), String::from_utf8_lossy(&text).into_owned(), process)
+                    }
+                    None => return Ok(None),
                 }
             }
         };
@@ -292,6 +292,16 @@ fn lock_local(state: &std::path::Path, holder: &LockInfo) -> Result<Option<HeldL
         Ok(_) => Ok(Some(held(Some(file)))),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
         Err(error) => Err(Error::io("cannot lock", state, &error.into())),
+    }
+}
+
+/// Returns the information file of a local state, and which process has locked the state.
+fn read_local(state: &std::path::Path) -> Result<Option<(Vec<u8>, Option<i32>)>> {
+    let path = info_file(state);
+    match fs::read(&path) {
+        Ok(text) => Ok(Some((text, locking_process(state)?))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("cannot read", &path, &error)),
     }
 }
 

@@ -21,6 +21,7 @@ mod reference;
 mod runner;
 mod sandbox;
 mod scrub;
+pub(crate) mod silent;
 mod tool_mirror;
 
 pub(crate) use action::{Job, RUNNER};
