@@ -1,6 +1,7 @@
 //! Which Terraform is used, where it comes from, and that only what its publisher or the mirror's
 //! key signed is ever run.
 
+use crate::support::silent::{Reply, answering, full};
 use crate::support::{
     Fault, MirrorServer, Output, Project, Runner, SigningKey, ToolMirror, archive, archive_name,
     path_without_terraform, signature_name, stamped,
@@ -275,6 +276,31 @@ fn a_mirror_in_trouble_is_named() {
     output.fails(10).stderr_has("cannot download `http://127.0.0.1:9/terraform/index.json`");
     let output = bare.releasing("1").env("CDFLOW_TERRAFORM_MIRROR", "ftp://a.example").run();
     output.fails(2).stderr_has("CDFLOW_TERRAFORM_MIRROR is `ftp://a.example`, not a mirror");
+}
+
+/// `tool-connect`, `tool-idle` and `tool-lock`
+#[test]
+fn neither_a_silent_mirror_nor_another_download_is_waited_for_without_end() {
+    let bare = Bare::new("silent");
+    let run = |address: &str, limits: &str| {
+        let run = bare.releasing("1").env("CDFLOW_LIMITS", limits);
+        run.env("CDFLOW_TERRAFORM_MIRROR", format!("http://{address}")).spawn()
+    };
+    let silent = answering(|_| Reply::Nothing);
+    let silent = [run(&full(), "tool-connect=1s"), run(&silent, "tool-idle=1s")];
+    let server = bare.mirror.serve();
+    server.fault(".zip", Fault::Slow(Duration::from_secs(6)));
+    let mut first = bare.served(&server).spawn();
+    first.wait_until("the download", |_| !server.asked(".zip").is_empty());
+    let second = bare.served(&server).env("CDFLOW_LIMITS", "tool-lock=1s").run();
+    second.fails(10).stderr_has("did not finish its download within 1 s (the limit `tool-lock`)");
+    first.wait().success();
+    for (run, says) in silent.into_iter().zip([
+        "no connection within 1 s (the limit `tool-connect`), after 5 attempts",
+        "no answer within 1 s (the limit `tool-idle`), after 5 attempts",
+    ]) {
+        run.wait().fails(10).stderr_has(says);
+    }
 }
 
 #[test]

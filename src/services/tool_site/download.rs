@@ -17,6 +17,7 @@ use super::place::Address;
 use crate::base::{
     digest::{Hasher, Sha256},
     error::{Error, Exit, Result, chain},
+    http_wait,
     limits::Limit,
     log::Log,
     retry::Retry,
@@ -152,7 +153,9 @@ impl Downloader {
                 Ok(Some(bytes)) => transfer.add(&bytes, total, address)?,
                 Ok(None) => return Ok(true),
                 Err(error) => {
-                    return Err(Failure::Passing(chain(&error.without_url()), None));
+                    let error = error.without_url();
+                    let why = passed(&error).unwrap_or_else(|| chain(&error));
+                    return Err(Failure::Passing(why, None));
                 }
             }
         }
@@ -273,12 +276,16 @@ fn after(response: &Response) -> Option<Duration> {
 }
 
 fn of_request(address: &Address, error: &reqwest::Error) -> Failure {
-    let why = chain(error);
+    let why = passed(error).unwrap_or_else(|| chain(error));
     // A redirect to plain http, or a URL that cannot be requested.
     match error.is_builder() || error.is_redirect() {
         true => Failure::Final(unavailable(address, &why)),
         false => Failure::Passing(why, None),
     }
+}
+
+fn passed(error: &reqwest::Error) -> Option<String> {
+    http_wait::passed(error, Limit::ToolConnect, Limit::ToolIdle)
 }
 
 fn unavailable(address: &Address, why: &str) -> Error {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// Files with durations that are not limits of a wait, and how many: pauses between two looks or
 /// attempts, ages, the length of sessions, and text.
-const NO_LIMITS: [(&str, usize); 25] = [
+const NO_LIMITS: [(&str, usize); 28] = [
     ("src/base/interrupt.rs", 1),
     ("src/base/log/progress.rs", 2),
     ("src/base/pace.rs", 1),
@@ -39,10 +39,13 @@ const NO_LIMITS: [(&str, usize); 25] = [
     ("src/services/registry/request.rs", 2),
     ("src/services/store/s3/client.rs", 3),
     ("src/terraform/state/classic.rs", 1),
+    ("src/services/tool_site/download.rs", 4),
+    ("src/services/tool_site/signature.rs", 1),
+    ("src/terraform/tool/cache.rs", 1),
 ];
 
 /// Each limit, and the test in which the wait really happens and ends: its file and its name.
-const PROOFS: [(&str, &str, &str); 46] = [
+const PROOFS: [(&str, &str, &str); 51] = [
     ("git", "tests/integration/attacks.rs", "a_git_that_hangs_can_be_cancelled"),
     (
         "credential-helper",
@@ -123,6 +126,23 @@ const PROOFS: [(&str, &str, &str); 46] = [
         "registry-pause",
         "tests/integration/limits/engines.rs",
         "a_registry_or_an_engine_that_does_not_answer",
+    ),
+    (
+        "tool-connect",
+        "tests/integration/terraform_versions.rs",
+        "neither_a_silent_mirror_nor_another_download_is_waited_for_without_end",
+    ),
+    (
+        "tool-idle",
+        "tests/integration/terraform_versions.rs",
+        "neither_a_silent_mirror_nor_another_download_is_waited_for_without_end",
+    ),
+    ("tool-answer", "tests/integration/terraform_versions.rs", "a_mirror_in_trouble_is_named"),
+    ("tool-download", "tests/integration/terraform_versions.rs", "a_mirror_in_trouble_is_named"),
+    (
+        "tool-lock",
+        "tests/integration/terraform_versions.rs",
+        "neither_a_silent_mirror_nor_another_download_is_waited_for_without_end",
     ),
     (
         "engine",
