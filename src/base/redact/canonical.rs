@@ -1,18 +1,20 @@
 //! Text without what a printer adds to it: escapes, colours, invisible characters, whitespace. Each
 //! byte knows where it came from.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::ops::Range;
 
 /// A spelling inside a spelling inside a spelling: JSON in JSON in JSON.
 const DEPTH: usize = 4;
+/// Where an escape of JSON, Go, HCL or HTML can start.
+const ESCAPES: &[u8] = b"\\$%&";
 
 /// The bytes that remain of a text, each with its range in the original.
 #[derive(Clone, Default)]
 pub(super) struct Canonical {
     pub(super) bytes: Vec<u8>,
     from: Vec<(u32, u32)>,
-    /// Where whitespace was left out.
-    gaps: BTreeSet<usize>,
+    /// Where whitespace was left out, in order.
+    gaps: Vec<usize>,
 }
 
 /// Reads one escape at the start of a text. Returns its meaning and its length.
@@ -23,17 +25,8 @@ impl Canonical {
     /// and with the percent signs of a URL resolved.
     pub(super) fn readings(text: &[u8]) -> Vec<Self> {
         let printed = Self::visible(text);
-        let url = printed.contains(b"%").then(|| printed.resolved(percent));
-        let mut readings = vec![printed];
-        while readings.len() <= DEPTH
-            && let Some(last) = readings.last().filter(|last| last.contains(b"\\$%&"))
-        {
-            let next = last.resolved(escape);
-            if next.bytes.len() == last.bytes.len() {
-                break;
-            }
-            readings.push(next);
-        }
+        let url = printed.contains(b"%").then(|| printed.resolved(b"%+", percent));
+        let mut readings = printed.unescaped();
         readings.extend(url);
         readings.iter().map(Self::squeezed).collect()
     }
@@ -41,6 +34,28 @@ impl Canonical {
     /// Returns what is left of a value that is looked for.
     pub(super) fn of_value(value: &str) -> Vec<u8> {
         Self::visible(value.as_bytes()).squeezed().bytes
+    }
+
+    /// Returns what is left of a value that looks escaped, such as `a&lt;b`. Where such a value is
+    /// printed with escapes, its own are resolved as well.
+    pub(super) fn of_escaped_value(value: &str) -> Option<Vec<u8>> {
+        let readings = Self::visible(value.as_bytes()).unescaped();
+        readings.iter().skip(1).next_back().map(|last| last.squeezed().bytes)
+    }
+
+    /// Returns the text, and with its escapes resolved once, twice and so on.
+    fn unescaped(self) -> Vec<Self> {
+        let mut readings = vec![self];
+        while readings.len() <= DEPTH
+            && let Some(last) = readings.last().filter(|last| last.contains(ESCAPES))
+        {
+            let next = last.resolved(ESCAPES, escape);
+            if next.bytes.len() == last.bytes.len() {
+                break;
+            }
+            readings.push(next);
+        }
+        readings
     }
 
     /// Where the bytes of `range` are in the original.
@@ -58,7 +73,7 @@ impl Canonical {
 
     /// Whether no whitespace was before the byte at `index`.
     pub(super) fn is_gapless(&self, index: usize) -> bool {
-        !self.gaps.contains(&index)
+        self.gaps.binary_search(&index).is_err()
     }
 
     fn contains(&self, any: &[u8]) -> bool {
@@ -70,34 +85,48 @@ impl Canonical {
         self.from.extend(bytes.iter().map(|_| from));
     }
 
+    /// Adds a part of another text.
+    fn copy(&mut self, other: &Self, part: Range<usize>) {
+        self.bytes.extend_from_slice(&other.bytes[part.clone()]);
+        self.from.extend_from_slice(&other.from[part]);
+    }
+
     /// Without colours and characters that have no width.
     fn visible(text: &[u8]) -> Self {
         let mut found = Self::default();
         let mut at = 0;
         while at < text.len() {
-            let skipped = invisible(&text[at..]);
-            if skipped == 0 {
-                found.push(&text[at..=at], place(at, at + 1));
+            let end = next(text, at, |byte| matches!(byte, 0x1b | 0xc2 | 0xe2 | 0xef));
+            found.bytes.extend_from_slice(&text[at..end]);
+            found.from.extend((at..end).map(|at| place(at, at + 1)));
+            let skipped = invisible(&text[end..]);
+            if skipped == 0 && end < text.len() {
+                found.push(&text[end..=end], place(end, end + 1));
             }
-            at += skipped.max(1);
+            at = end + skipped.max(1);
         }
         found
     }
 
-    fn resolved(&self, one: Resolve) -> Self {
+    /// With what `one` reads of the escapes, which begin with one of `starts`.
+    fn resolved(&self, starts: &[u8], one: Resolve) -> Self {
         let mut found = Self::default();
         let mut at = 0;
         while at < self.bytes.len() {
+            let end = next(&self.bytes, at, |byte| starts.contains(&byte));
+            found.copy(self, at..end);
+            at = end;
             match one(&self.bytes[at..]) {
                 Some((bytes, length)) => {
                     let original = self.original(&(at..at + length));
                     found.push(&bytes, place(original.start, original.end));
                     at += length;
                 }
-                None => {
-                    found.push(&self.bytes[at..=at], self.from[at]);
+                None if at < self.bytes.len() => {
+                    found.copy(self, at..at + 1);
                     at += 1;
                 }
+                None => {}
             }
         }
         found
@@ -109,21 +138,33 @@ impl Canonical {
         let mut found = Self::default();
         let mut at = 0;
         while at < self.bytes.len() {
-            let rest = &self.bytes[at..];
-            let length = match rest {
+            let end = next(&self.bytes, at, |byte| matches!(byte, 0..=0x20 | 0x7f | 0xc2 | 0xe2));
+            found.copy(self, at..end);
+            at = end;
+            let length = match &self.bytes[at..] {
                 [0..=0x20 | 0x7f, ..] => 1,
                 [0xc2, 0xa0 | 0x85, ..] => 2,
                 [0xe2, 0x80, 0xa8 | 0xa9, ..] | [0xe2, 0x94, 0x82, ..] => 3,
-                _ => 0,
+                [] => break,
+                _ => {
+                    found.copy(self, at..at + 1);
+                    at += 1;
+                    continue;
+                }
             };
-            match length {
-                0 => found.push(&rest[..1], self.from[at]),
-                _ => drop(found.gaps.insert(found.bytes.len())),
+            if found.gaps.last() != Some(&found.bytes.len()) {
+                found.gaps.push(found.bytes.len());
             }
-            at += length.max(1);
+            at += length;
         }
         found
     }
+}
+
+/// Returns where the next byte of interest is, or the end.
+fn next(text: &[u8], at: usize, is_of_interest: impl Fn(u8) -> bool) -> usize {
+    let rest = &text[at..];
+    at + rest.iter().position(|byte| is_of_interest(*byte)).unwrap_or(rest.len())
 }
 
 /// A window has far less than 4 GiB.

@@ -1,6 +1,8 @@
 //! Secrets, and the filter that every line passes on its way out.
 
 mod canonical;
+#[cfg(test)]
+mod corpus;
 mod parts;
 #[cfg(test)]
 mod tests;
@@ -137,13 +139,20 @@ impl Redactor {
 
     /// Returns how many bytes of the beginning of an endless line can be passed on without cutting
     /// a secret in two.
+    ///
+    /// A cut after whitespace separates no escape, and no word from what is next to it.
     pub(crate) fn safe_cut(&self, line: &str) -> usize {
-        let mut cut = line.floor_char_boundary(line.len().saturating_sub(OVERLAP));
         let ranges = self.matcher().map(|matcher| matcher.ranges(line)).unwrap_or_default();
-        if let Some(crossing) = ranges.iter().find(|it| it.start < cut && cut < it.end) {
-            cut = if crossing.start > 0 { crossing.start } else { crossing.end };
+        let mut end = line.floor_char_boundary(line.len().saturating_sub(OVERLAP));
+        loop {
+            let near = line.floor_char_boundary(end.saturating_sub(OVERLAP));
+            let cut = line[near..end].rfind([' ', '\t']).map_or(end, |at| near + at + 1);
+            match ranges.iter().find(|range| range.start < cut && cut < range.end) {
+                None => return cut,
+                Some(crossing) if crossing.start == 0 => return crossing.end,
+                Some(crossing) => end = crossing.start,
+            }
         }
-        cut
     }
 
     fn register(&self, patterns: Vec<Pattern>) -> bool {

@@ -116,6 +116,10 @@ fn add_as(text: &str, is_word: bool, found: &mut Vec<Pattern>) {
         }));
     };
     push(Canonical::of_value(text), is_word);
+    if let Some(form) = Canonical::of_escaped_value(text).filter(|it| it.len() >= SHORTEST) {
+        let is_word = is_word || form.len() < SHORTEST_ENCODED;
+        push(form, is_word);
+    }
     for text in [text, text.trim()] {
         if text.len() < SHORTEST_ENCODED {
             continue;

@@ -1,7 +1,11 @@
 //! Both directions: nothing secret is left, and nothing true is garbled.
 
-use super::*;
+use super::{
+    corpus::{corpus, printed},
+    *,
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use proptest::{collection::vec, strategy::Strategy};
 
 fn redactor(secrets: &[&str]) -> Redactor {
     let redactor = Redactor::default();
@@ -48,6 +52,18 @@ fn every_spelling() {
     }
 }
 
+/// Escaped once more, a value that looks escaped is found as well.
+#[test]
+fn a_value_that_looks_escaped() {
+    for secret in ["grey%%{>a", "grey&lt;b\"x", "grey$${<\\n>}y", "grey\\u0041\"z"] {
+        let redactor = redactor(&[secret]);
+        for form in printed(secret) {
+            let masked = redactor.apply(&form);
+            assert!(!shows(&masked, secret) && !redactor.finds(&masked), "{form} -> {masked}");
+        }
+    }
+}
+
 #[test]
 fn base64_at_any_offset() {
     let secret = "correct-horse-battery\n";
@@ -68,82 +84,6 @@ fn base64_at_any_offset() {
 #[test]
 fn debug_shows_nothing() {
     assert_eq!(format!("{:?}", Secret::new("hunter2hunter2")), "***");
-}
-
-/// Each with the part that must not show.
-fn corpus() -> Vec<(String, String)> {
-    let pairs = [
-        (r#"{"user":"app-user","password":"winter-Kx47-go"}"#, "winter-Kx47-go"),
-        (r#"{"a":{"b":["x",{"c":"summer24"}]}}"#, "summer24"),
-        (r#"{"inner":"{\"deep\":\"blue$ocean\"}"}"#, "blue$ocean"),
-        (r#"["first-E1ement","Harbour2019"]"#, "Harbour2019"),
-        (r#""night@train""#, "night@train"),
-        (r#"{"db_pass":"moonbeam"}"#, "moonbeam"),
-        ("postgres://app:m0nday-rain@db:5432/x", "m0nday-rain"),
-        ("API_KEY=kite9flies\nMODE=prod", "kite9flies"),
-        ("token: CamelHumpBack\nname: x", "CamelHumpBack"),
-        ("seven green owls under a bridge", "seven green owls under a bridge"),
-        ("a<b>&c\"d'e-Xy12", "a<b>&c\"d'e-Xy12"),
-        ("%0A::set-output-Xy1", "%0A::set-output-Xy1"),
-        ("back\\slash-Xy12\\n", "back\\slash-Xy12\\n"),
-        ("${var.x}%{if}-Xy12", "${var.x}%{if}-Xy12"),
-        ("t\u{e4}st-\u{1f511}-Xy12z", "t\u{e4}st-\u{1f511}-Xy12z"),
-        ("  padded-Xy12-value  ", "padded-Xy12-value"),
-        ("tab\tin-Xy12-it", "tab\tin-Xy12-it"),
-        ("a+b/c==Xy12", "a+b/c==Xy12"),
-        ("!@#$%^&*()", "!@#$%^&*()"),
-        ("`backtick`-Xy12", "`backtick`-Xy12"),
-        ("-----BEGIN KEY-----\nMIIEvQIBADANBg\n-----END KEY-----", "MIIEvQIBADANBg"),
-        ("one-Xy12-line\rtwo-Xy34-line\r", "two-Xy34-line"),
-        ("crlf-Xy12-line\r\nnext-Xy34-line\r\n", "next-Xy34-line"),
-        ("***Xy12***masks", "***Xy12***masks"),
-        ("walrus", "walrus"),
-        ("b4nana!", "b4nana!"),
-        ("quiet otter", "quiet otter"),
-        ("12345678", "12345678"),
-        ("f47ac10b-58cc-4372-a567-0e02b2c3d479", "f47ac10b-58cc-4372-a567-0e02b2c3d479"),
-        ("$2b$12$KIXQ4S6o0kq3yLQ", "$2b$12$KIXQ4S6o0kq3yLQ"),
-        ("eyJhbGciOiJIUzI1NiJ9.e30.Et9HFtf9R3GEM", "eyJhbGciOiJIUzI1NiJ9.e30.Et9HFtf9R3GEM"),
-        ("<!-- comment-Xy12 -->", "<!-- comment-Xy12 -->"),
-        ("| pipe-Xy12 | table |", "| pipe-Xy12 | table |"),
-        ("EOT\nEOT-Xy12-EOT", "EOT-Xy12-EOT"),
-        ("[31mred-Xy12-text", "[31mred-Xy12-text"),
-        ("aaaaaaaaaaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaaaaaaaaaaa"),
-        ("\u{5bc6}\u{7801}\u{5bc6}\u{7801}", "\u{5bc6}\u{7801}\u{5bc6}\u{7801}"),
-        (r#"{"n": 123456789012345}"#, "123456789012345"),
-    ];
-    let mut all: Vec<_> = pairs.map(|(value, part)| (value.to_owned(), part.to_owned())).into();
-    let long = |n: usize| (0..n).map(|i| format!("{:x}", i * 7919 % 65_521)).collect::<String>();
-    all.extend([300, 16_000].map(|n| (long(n), long(n))));
-    all
-}
-
-/// How programs print a part of a secret.
-fn printed(part: &str) -> Vec<String> {
-    let json = serde_json::Value::from(part).to_string();
-    let go = json.replace('<', r"\u003c").replace('>', r"\u003e").replace('&', r"\u0026");
-    let percent: String = part.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let hex: String = part.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let every = |mark: &str| part.chars().map(|c| format!("{c}{mark}")).collect::<String>();
-    let wrapped = part.replace(' ', "\n\u{2502} ");
-    let mut all = vec![
-        format!("<{part}>"),
-        serde_json::Value::from(go.as_str()).to_string(),
-        serde_json::Value::from(serde_json::Value::from(json.as_str()).to_string()).to_string(),
-        go,
-        json.replace("${", "$${").replace("%{", "%%{"),
-        json,
-        format!("{part:?}"),
-        percent,
-        every("\u{1b}[0m"),
-        every("\u{200b}"),
-        wrapped,
-    ];
-    if part.len() >= 8 {
-        all.extend([hex.to_uppercase(), hex, STANDARD.encode(part)]);
-        all.push(STANDARD.encode(format!("user:{part}:end")));
-    }
-    all
 }
 
 /// Whether enough of `part` is left to be read, whatever the spelling.
@@ -193,7 +133,22 @@ fn an_endless_line_is_never_cut_in_a_secret() {
         let cut = redactor.safe_cut(&line[..100_000]);
         let (first, rest) = line.split_at(cut);
         let both = [redactor.apply(first), redactor.apply(rest)].concat();
-        assert!(cut > 0 && !both.contains("walrus") && both.contains(MASK), "{at}: {cut}");
+        assert!(cut > 0 && !both.contains("Zz91") && both.contains(MASK), "{at}: {cut}");
+    }
+}
+
+#[test]
+fn a_cut_separates_no_escape_and_no_word() {
+    let redactor = redactor(&["walrus"]);
+    // The position of the cut that must not be made.
+    for (text, at) in [("\\nwalrus", 1), ("abcwalrus", 3), ("walruses", 6)] {
+        let before = "abc ".repeat(4_000);
+        let after = " abc".repeat((OVERLAP + at - text.len()) / 4 + 1);
+        let line = format!("{before}{text}{after}");
+        let line = &line[..before.len() + at + OVERLAP];
+        let (first, rest) = line.split_at(redactor.safe_cut(line));
+        let both = [redactor.apply(first), redactor.apply(rest)].concat();
+        assert!(both == redactor.apply(line), "{text}");
     }
 }
 
@@ -210,21 +165,102 @@ fn what_leaves_is_masked_and_checked() {
     assert_eq!(redactor.leaving("the comment", "a hunter-Zz91-pw b").unwrap(), "a *** b");
 }
 
+/// Pieces of text that no secret of the tests below contains, each complete.
+const TOKENS: [&str; 18] = [
+    "a ",
+    "\n",
+    "\\n",
+    "%41",
+    "\u{1b}[1m",
+    "\u{1b}[0m",
+    "\u{e9}",
+    "{\"k\": \"",
+    "\"}",
+    "\u{2502} ",
+    "abc",
+    "==",
+    "/",
+    "&lt;",
+    "\\u003c",
+    "\u{200b}",
+    "$${",
+    "12",
+];
+
+fn tokens(most: usize) -> impl Strategy<Value = String> {
+    let one = proptest::sample::select(&TOKENS[..]);
+    vec(one, 0..most).prop_map(|all| all.concat())
+}
+
+/// What is left when `text` comes in pieces and its line never ends.
+fn streamed(redactor: &Redactor, text: &str, pieces: &[usize], longest: usize) -> String {
+    let (mut line, mut passed, mut rest) = (String::new(), String::new(), text);
+    for piece in pieces.iter().cycle() {
+        let (next, more) = rest.split_at(rest.ceil_char_boundary((*piece).min(rest.len())));
+        line.push_str(next);
+        rest = more;
+        if line.len() >= longest {
+            let kept = line.split_off(redactor.safe_cut(&line));
+            passed.push_str(&redactor.apply(&line));
+            line = kept;
+        }
+        if rest.is_empty() {
+            break;
+        }
+    }
+    passed + &redactor.apply(&line)
+}
+
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
     #[test]
-    fn what_is_masked_is_secret_and_what_is_secret_is_masked(
+    fn text_without_the_secret_stays(
+        secrets in vec("[q-zQ-Z5-9]{4,40}|[q-z]{4,11}|[q-z]{3} [q-z]{4}", 1..5),
+        text in tokens(200),
+    ) {
+        let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
+        proptest::prop_assert_eq!(redactor(&secrets).apply(&text), text.as_str());
+    }
+
+    #[test]
+    fn every_form_is_masked_whatever_surrounds_it(
         secret in "[a-z]{3}[A-Z0-9]{3}[ -~]{4,30}[a-z]",
-        words in "([a-z]{1,12} ){0,12}",
-        form in 0_usize..11,
+        before in tokens(12),
+        after in tokens(12),
+        form in 0_usize..15,
     ) {
         let redactor = redactor(&[&secret]);
-        let forms = printed(&secret);
-        let text = format!("{words}\n{}\n{words}", forms[form]);
+        let text = format!("{before}{}{after}", printed(&secret)[form]);
         let masked = redactor.apply(&text);
-        proptest::prop_assert!(!shows(&masked, &secret), "{masked}");
-        proptest::prop_assert!(masked.starts_with(&words) && masked.ends_with(&words));
-        proptest::prop_assert_eq!(redactor.apply(&words), words.as_str());
+        let is_hidden = !shows(&masked, &secret) && !redactor.finds(&masked);
+        proptest::prop_assert!(is_hidden, "{text} -> {masked}");
+        let around = format!("kept {text} kept");
+        let masked = redactor.apply(&around);
+        let is_kept = masked.starts_with("kept ") && masked.ends_with(" kept");
+        proptest::prop_assert!(is_kept, "{around} -> {masked}");
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn a_stream_in_pieces_is_masked_as_the_whole(
+        secrets in vec("[q-z]{4,11}|[a-z]{3}[A-Z0-9]{3}[ -~]{4,400}[a-z]", 1..4),
+        parts in vec((tokens(300), 0_usize..4, 0_usize..11), 60..90),
+        pieces in vec(1_usize..9_000, 1..9),
+    ) {
+        let known: Vec<&str> = secrets.iter().map(String::as_str).collect();
+        let redactor = redactor(&known);
+        let part = |(text, secret, form): &(String, usize, usize)| {
+            let secret = &secrets[secret % secrets.len()];
+            format!("{text}{}", printed(secret)[*form])
+        };
+        let text: String = parts.iter().map(part).collect();
+        let whole = redactor.apply(&text).replace("******", MASK);
+        let stream = streamed(&redactor, &text, &pieces, 2 * OVERLAP);
+        proptest::prop_assert_eq!(stream.replace("******", MASK), whole);
     }
 }
 
