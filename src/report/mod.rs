@@ -34,6 +34,7 @@ use crate::{
     base::{
         error::{Error, Exit},
         json::Json,
+        log::Log,
         redact::Redactor,
     },
     config::names::{Environment, Version},
@@ -155,10 +156,10 @@ impl Report {
         self.component.is_some() && self.environment.is_some() && self.version.is_some()
     }
 
-    /// Removes outputs that hold a secret, because a masked output would be false, and redacts the
-    /// other values from outside. Names that cdflow has validated are never masked. Returns what
-    /// was removed.
-    pub(crate) fn mask(&mut self, redactor: &Redactor) -> Vec<String> {
+    /// Removes outputs that hold a secret with a warning, because a masked output would be false,
+    /// and redacts the other values from outside. Names that cdflow has validated are never masked.
+    pub(crate) fn mask(&mut self, log: &Log) {
+        let redactor = &log.redactor;
         let mut removed = Vec::new();
         let is_secret = |value: &Json| redactor.finds(&value.to_string());
         let secret = self.terraform_outputs.extract_if(.., |_, value| is_secret(value));
@@ -171,6 +172,8 @@ impl Report {
         let mask = |text: &str| redactor.apply(text).into_owned();
         let unknown = std::mem::take(&mut self.unknown_changes);
         self.unknown_changes = unknown.into_iter().map(|change| change.masked(mask)).collect();
-        removed
+        for name in removed {
+            log.warning(&format!("{name} was left out of outputs and reports: it holds a secret"));
+        }
     }
 }

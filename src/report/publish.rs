@@ -52,9 +52,7 @@ pub(crate) async fn publish(mut report: Report, destinations: &Destinations, hos
         }
         return;
     }
-    for name in report.mask(&host.log.redactor) {
-        host.log.warning(&format!("{name} was left out of outputs and reports: it holds a secret"));
-    }
+    report.mask(&host.log);
     write_files(&report, destinations, &host.log);
     let files = RunnerFiles::of(&host.environment, &host.log.redactor);
     warn(&host.log, summarize(&report, &files));

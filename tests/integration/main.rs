@@ -55,6 +55,7 @@ mod release;
 mod report;
 mod rig;
 mod runner_action;
+mod secret_sinks;
 mod secrets;
 mod shell;
 mod soak;

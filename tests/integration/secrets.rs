@@ -224,8 +224,19 @@ fn where_secrets_are_must_be_said() {
     assert_eq!(received(&aws, &project), json!({}));
 }
 
+/// What arrived where.
+pub(crate) type Sinks = Vec<(&'static str, String)>;
+
 /// cdflow with every sink of a run, and what arrived in them.
-fn with_sinks(project: &Project, arguments: &[&str]) -> (Output, Vec<(&'static str, String)>) {
+fn with_sinks(project: &Project, arguments: &[&str]) -> (Output, Sinks) {
+    into_sinks(project, arguments, |all| project.cdflow(all))
+}
+
+pub(crate) fn into_sinks(
+    project: &Project,
+    arguments: &[&str],
+    runner: impl FnOnce(&[&str]) -> Runner,
+) -> (Output, Sinks) {
     let files = ["report.json", "report.md", "plan", "summary", "output"];
     let [json, markdown, plan, summary, outputs] =
         files.map(|name| project.sandbox().work().join(format!("{}-{name}", arguments[0])));
@@ -236,9 +247,10 @@ fn with_sinks(project: &Project, arguments: &[&str]) -> (Output, Vec<(&'static s
     }
     std::fs::write(&summary, "").unwrap();
     std::fs::write(&outputs, "").unwrap();
-    let output = project
-        .cdflow(all)
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let output = runner(&all)
         .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_WORKSPACE", project.sandbox().work())
         .env("GITHUB_OUTPUT", &outputs)
         .env("GITHUB_STEP_SUMMARY", &summary)
         .run();

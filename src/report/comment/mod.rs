@@ -41,7 +41,7 @@ impl Commenter {
 
     /// Writes the row of a report that is not published otherwise.
     pub(crate) async fn write(&self, pull_request: u64, mut report: Report) {
-        report.mask(&self.host.log.redactor);
+        report.mask(&self.host.log);
         if let Some(row) = Row::of(&report) {
             self.put(pull_request, &row, &[]).await;
         }

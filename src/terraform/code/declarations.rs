@@ -36,6 +36,7 @@ pub(crate) struct Variable {
     pub(crate) has_default: bool,
     /// A plan does not contain its value, which apply needs again.
     pub(crate) is_ephemeral: bool,
+    pub(crate) is_sensitive: bool,
     /// `infra/main.tf:3`.
     pub(crate) place: String,
 }
@@ -136,6 +137,7 @@ impl Declarations {
             "variable" => self.variables.push(Variable {
                 has_default: block.has("default"),
                 is_ephemeral: block.can_be_true("ephemeral"),
+                is_sensitive: block.can_be_true("sensitive"),
                 name: block.label,
                 place: block.place,
             }),
@@ -212,7 +214,8 @@ mod tests {
         std::fs::write(
             folder.path().join("main.tf"),
             "# é\nvariable \"env\" {}\n\nmodule \"x\" {\n  source = \"../x\"\n}\n\
-             variable \"token\" {\n  type = string\n  ephemeral = true\n  default = null\n}\n",
+             variable \"token\" {\n  type = string\n  ephemeral = true\n  \
+             sensitive = true\n  default = null\n}\n",
         )
         .unwrap();
         std::fs::write(
@@ -229,6 +232,7 @@ mod tests {
             name: name.into(),
             has_default,
             is_ephemeral,
+            is_sensitive: is_ephemeral,
             place: place.into(),
         };
         assert_eq!(

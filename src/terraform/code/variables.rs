@@ -10,9 +10,11 @@ use crate::{
         error::{Error, Result},
         json::{self, Json},
         log::Log,
+        redact::{Redactor, Secret},
         small_file,
     },
     config::{names::Environment, scheme::FrozenAccount},
+    terraform::output::changes::collect_strings,
 };
 
 /// The values of all layers. Later layers override earlier ones: platform config,
@@ -121,7 +123,8 @@ impl Variables {
     }
 
     /// Returns the content of the var-file: the values of all declared variables, and no others.
-    /// Fails if a declared variable has neither a value nor a default.
+    /// Fails if a declared variable has neither a value nor a default. What the code declares as
+    /// sensitive is redacted from then on.
     ///
     /// If there is a file that cdflow cannot parse, all values are passed: Terraform ignores those
     /// that are not declared, and reports those that are missing.
@@ -132,6 +135,10 @@ impl Variables {
         log: &Log,
     ) -> Result<VarFile> {
         let mut values = self.values;
+        let hidden = declared.variables.iter().filter(|variable| variable.is_sensitive);
+        for variable in hidden.filter(|variable| !BUILT_IN.contains(&variable.name.as_str())) {
+            values.get(&variable.name).iter().for_each(|it| redact(&it.value, &log.redactor));
+        }
         let mut file = VarFile::default();
         for variable in &declared.variables {
             // An override file can declare a variable again.
@@ -161,6 +168,16 @@ impl Variables {
             ));
         }
         Ok(file)
+    }
+}
+
+fn redact(value: &RawValue, redactor: &Redactor) {
+    let mut found = Vec::new();
+    if let Ok(value) = serde_json::from_str(value.get()) {
+        collect_strings(&value, &mut found);
+    }
+    for text in found {
+        redactor.add(&Secret::new(text));
     }
 }
 
@@ -253,7 +270,7 @@ fn missing_platform_config(bundle: &Path, name: &str, environment: &Environment)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{base::redact::Redactor, terraform::code::files::Dialect};
+    use crate::terraform::code::files::Dialect;
 
     fn bundle(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -278,6 +295,7 @@ mod tests {
             name: (*name).into(),
             has_default: *has_default,
             is_ephemeral: false,
+            is_sensitive: false,
             place: "infra/main.tf:7".into(),
         });
         let mut declared = Declarations::default();
@@ -341,6 +359,20 @@ mod tests {
     fn config_that_is_not_an_object_is_located() {
         let refused = read(&[("config/live.json", "{\"a\": }")]).err().unwrap().to_string();
         assert!(refused.starts_with("config/live.json:1:7:"), "{refused}");
+    }
+
+    #[test]
+    fn what_the_code_declares_as_sensitive_is_redacted() {
+        let code = "variable \"open\" {}\nvariable \"env\" {\n  sensitive = true\n}\n\
+                    variable \"hidden\" {\n  sensitive = true\n}\n";
+        let folder = bundle(&[("main.tf", code)]);
+        let declared = Declarations::read(folder.path(), "infra", Dialect::Terraform).unwrap();
+        let values = r#"{"open":"grey-Xy12-open","hidden":{"a":["grey-Xy12-hidden"]}}"#;
+        let variables = read(&[("config/common.json", values)]).unwrap();
+        let log = Log::new(Redactor::default(), 0, true, false);
+        variables.file_for(&declared, &"live".parse().unwrap(), &log).unwrap();
+        let text = "live grey-Xy12-open grey-Xy12-hidden";
+        assert_eq!(log.redactor.apply(text), "live grey-Xy12-open ***");
     }
 
     #[test]

@@ -60,8 +60,12 @@ impl Folder {
         };
         let program = self.program(&args, Life::of_terraform(limit)).longer_by(more);
         let finished = program.relay(&self.host.log, &self.host.interrupt, &mut show).await?;
-        diagnostics::annotate(&self.host.log, &self.original, &output.diagnostics());
         Ok((finished.code, output))
+    }
+
+    /// Annotates the lines of code that Terraform's messages name.
+    pub(super) fn annotate(&self, output: &OutputLines) {
+        diagnostics::annotate(&self.host.log, &self.original, &output.diagnostics());
     }
 
     /// Runs Terraform silently and returns its stdout. Its stderr is shown only if it fails.

@@ -41,6 +41,7 @@ impl Folder {
             Exit::PlanFailed => error.exit_with(Exit::BuildFailed),
             _ => error,
         })?;
+        self.annotate(&output);
         self.check("terraform init", code, || output.error(TerraformStep::InitAtRelease, ""))
     }
 
@@ -60,6 +61,7 @@ impl Folder {
             args.push("-get=false");
         }
         let (code, output) = self.relay(&args, LIMIT, &mut until_advice()).await?;
+        self.annotate(&output);
         self.check("terraform init", code, || {
             output.error(TerraformStep::InitAtDeploy, environment.as_str())
         })?;

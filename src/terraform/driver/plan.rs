@@ -19,6 +19,7 @@ use crate::{
         changes::Changes,
         failure::{OutputLines, TerraformStep},
         plan_text::PlanText,
+        progress::progress,
     },
 };
 
@@ -34,9 +35,6 @@ pub(crate) struct Plan {
 
 /// In bytes. More of a plan is not shown in the log.
 const HELD: usize = 32 << 20;
-/// The starts of lines that show nothing but Terraform's progress.
-const PROGRESS: [&str; 5] =
-    [": Refreshing state...", ": Reading...", ": Still reading...", ": Read complete", "Acquiring"];
 
 /// The lines of a plan until they can be masked, all at once: a secret can go over several lines.
 #[derive(Default)]
@@ -46,14 +44,16 @@ struct Held {
 }
 
 impl Held {
-    /// Returns the line if it can be shown at once.
-    fn pass(&mut self, line: String) -> Option<String> {
-        if self.text.is_empty() && PROGRESS.iter().any(|part| line.contains(part)) {
-            return Some(line);
+    /// Returns what can be shown at once.
+    fn pass(&mut self, line: &str) -> Option<String> {
+        if self.text.is_empty()
+            && let Some(shown) = progress(line)
+        {
+            return Some(shown);
         }
         self.is_cut |= self.text.len() + line.len() > HELD;
         if !self.is_cut {
-            self.text.push_str(&line);
+            self.text.push_str(line);
             self.text.push('\n');
         }
         None
@@ -80,8 +80,8 @@ impl Initialised {
             .collect()
     }
 
-    /// Plans. The progress is shown live; the plan itself once its sensitive values are known,
-    /// which are redacted from then on.
+    /// Plans. The progress is shown live, without values; everything else once the plan's sensitive
+    /// values are known, which are redacted from then on.
     pub(crate) async fn plan(&self, request: PlanRequest) -> Result<Plan> {
         let mut text = PlanText::default();
         let mut until_saved = until_saved(&request.plan_file);
@@ -89,7 +89,7 @@ impl Initialised {
         let mut keep = |line: &str| {
             let shown = until_saved(line)?;
             text.push(&shown);
-            held.pass(shown)
+            held.pass(&shown)
         };
         let waits = request.lock_timeout.map_or(Duration::ZERO, |HumanDuration(time)| time);
         let args = plan_args(&request);
@@ -108,6 +108,7 @@ impl Initialised {
         // If the plan can't be read, its sensitive values are unknown.
         if !matches!(ended, Some(Err(_))) {
             held.show(log);
+            relayed.iter().for_each(|(_, output)| self.folder.annotate(output));
         }
         let (code, output) = relayed?;
         // 0: nothing to do; 2: changes.

@@ -108,7 +108,8 @@ impl Initialised {
         Program::new(program, &self.folder.infra, &env, self.folder.run_as, Life::Protected)
     }
 
-    /// Reads the state. None if the environment has no state yet.
+    /// Reads the state, whose sensitive values are redacted from then on. None if the environment
+    /// has no state yet.
     pub(crate) async fn state(&self) -> Result<Option<StateSummary>> {
         let folder = &self.folder;
         // Not cancelled by a signal: after one, people need to know what was saved.
@@ -120,7 +121,12 @@ impl Initialised {
             return Err(OutputLines::from_text(&ended.stderr)
                 .error(TerraformStep::Workspace, self.environment.as_str()));
         }
-        state.map_err(|error| Error::new(Exit::PlanFailed, "cannot read the state").why(error))
+        let state = state
+            .map_err(|error| Error::new(Exit::PlanFailed, "cannot read the state").why(error))?;
+        for secret in state.iter().flat_map(|state| &state.sensitive) {
+            folder.host.log.redactor.add(secret);
+        }
+        Ok(state)
     }
 
     /// Saves a state that Terraform failed to save.

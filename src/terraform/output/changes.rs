@@ -244,6 +244,11 @@ impl ChangeJson {
     }
 }
 
+/// Collects the strings of a value that is sensitive as a whole.
+pub(crate) fn collect_strings(value: &Value, found: &mut Vec<String>) {
+    collect_sensitive(value, &Value::Bool(true), found);
+}
+
 /// Collects the strings that `marks` selects. It has the shape of `value`, with `true` where
 /// everything below is sensitive.
 fn collect_sensitive(value: &Value, marks: &Value, found: &mut Vec<String>) {

@@ -7,4 +7,5 @@ pub(crate) mod events;
 pub(crate) mod failure;
 pub(crate) mod identity;
 pub(crate) mod plan_text;
+pub(crate) mod progress;
 pub(crate) mod unknown;

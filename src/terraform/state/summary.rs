@@ -1,4 +1,5 @@
-//! The parts of a state that cdflow reads: serial, lineage, and the outputs that are not sensitive.
+//! The parts of a state that cdflow reads: serial, lineage, the outputs that are not sensitive, and
+//! which values are sensitive.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,9 +9,13 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{base::json::Json, terraform::output::unknown::quoted};
+use super::sensitive;
+use crate::{
+    base::{json::Json, redact::Secret},
+    terraform::output::{changes::collect_strings, unknown::quoted},
+};
 
-/// Parsed from a state file. Resources, which contain most secrets, are skipped while reading.
+/// Parsed from a state file. The values of a resource are dropped before the next one is read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct StateSummary {
     pub(crate) serial: u64,
@@ -23,6 +28,8 @@ pub(crate) struct StateSummary {
     pub(crate) resources: usize,
     /// The addresses of the managed resources that have a current object.
     pub(crate) addresses: BTreeSet<String>,
+    /// The values that the state marks as sensitive.
+    pub(crate) sensitive: Vec<Secret>,
 }
 
 #[derive(Deserialize)]
@@ -37,7 +44,7 @@ struct State {
     resources: Vec<Resource>,
 }
 
-/// What is kept of a resource; its values are skipped.
+/// What is kept of a resource.
 #[derive(Deserialize)]
 struct Resource {
     #[serde(default)]
@@ -53,9 +60,21 @@ struct Resource {
 }
 
 #[derive(Deserialize)]
+#[serde(from = "InstanceJson")]
 struct Instance {
     index_key: Option<Value>,
     deposed: Option<String>,
+    sensitive: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct InstanceJson {
+    index_key: Option<Value>,
+    deposed: Option<String>,
+    #[serde(default)]
+    attributes: Value,
+    #[serde(default)]
+    sensitive_attributes: Value,
 }
 
 #[derive(Deserialize)]
@@ -90,6 +109,13 @@ impl StateSummary {
             .collect();
         let managed = state.resources.iter().filter(|resource| resource.mode == "managed");
         let addresses = managed.flat_map(Resource::addresses).collect();
+        let mut hidden = Vec::new();
+        let instances = state.resources.iter().flat_map(|resource| &resource.instances);
+        hidden.extend(instances.flat_map(|instance| instance.sensitive.iter().cloned()));
+        for output in state.outputs.values().filter(|output| output.sensitive) {
+            let value = serde_json::from_str(&output.value.to_string());
+            collect_strings(&value.unwrap_or_default(), &mut hidden);
+        }
         let outputs = state.outputs.into_iter().filter(|(_, output)| !output.sensitive);
         Ok(Some(Self {
             serial: state.serial,
@@ -98,7 +124,17 @@ impl StateSummary {
             sensitive_outputs: sensitive,
             resources: state.resources.len(),
             addresses,
+            sensitive: hidden.into_iter().map(Secret::new).collect(),
         }))
+    }
+}
+
+impl From<InstanceJson> for Instance {
+    fn from(read: InstanceJson) -> Self {
+        let InstanceJson { index_key, deposed, attributes, sensitive_attributes } = read;
+        let mut sensitive = Vec::new();
+        sensitive::collect(&attributes, &sensitive_attributes, &mut sensitive);
+        Self { index_key, deposed, sensitive }
     }
 }
 
@@ -128,7 +164,9 @@ mod tests {
             "resources": [{"mode": "managed", "module": "module.m[0]", "type": "a", "name": "b",
                 "instances": [{"index_key": "k\"${x}"}, {"index_key": 1},
                     {"index_key": 2, "deposed": "0a1b2c3d"}]},
-                {"mode": "managed", "type": "a", "name": "c", "instances": [{"status": "tainted"}]},
+                {"mode": "managed", "type": "a", "name": "c", "instances": [{"status": "tainted",
+                    "attributes": {"pass": "hidden", "size": 1}, "sensitive_attributes":
+                    [[{"type": "get_attr", "value": "pass"}]]}]},
                 {"mode": "data", "type": "a", "name": "d", "instances": [{}]}]}"#;
         let state = StateSummary::parse(&mut text.as_bytes()).unwrap().unwrap();
         assert_eq!((state.serial, state.lineage.as_str(), state.resources), (3, "l", 3));
@@ -139,6 +177,8 @@ mod tests {
             BTreeMap::from([("url".to_owned(), Json::parse("\"https://x\"").unwrap())])
         );
         assert_eq!(state.sensitive_outputs, ["key"]);
+        let sensitive: Vec<&str> = state.sensitive.iter().map(Secret::expose).collect();
+        assert_eq!(sensitive, ["hidden", "hush"]);
         assert_eq!(StateSummary::parse(&mut "".as_bytes()).unwrap(), None);
         assert!(
             StateSummary::parse(&mut "{\"serial\": ".as_bytes()).is_ok_and(|s| s.is_none())
