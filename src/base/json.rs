@@ -70,6 +70,17 @@ impl Json {
         }
     }
 
+    /// Returns every string in the document that is not a key.
+    pub(crate) fn strings(&self) -> Vec<String> {
+        match self {
+            Self::Object(members) => {
+                members.iter().flat_map(|(_, value)| value.strings()).collect()
+            }
+            Self::Array(items) => items.iter().flat_map(Self::strings).collect(),
+            Self::Scalar(_) => self.as_str().into_iter().collect(),
+        }
+    }
+
     pub(crate) fn is(&self, literal: &str) -> bool {
         matches!(self, Self::Scalar(text) if text == literal)
     }
@@ -150,6 +161,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_string_is_found_beside_any_number() {
+        let text = r#"{"a": 1e400, "b": ["x", {"c": "\u0079"}], "d": null}"#;
+        assert_eq!(Json::parse(text).unwrap().strings(), ["x", "y"]);
+    }
 
     #[test]
     fn numbers_are_printed_as_they_were_written() {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::sensitive;
 use crate::{
     base::{json::Json, redact::Secret},
-    terraform::output::{changes::collect_strings, unknown::quoted},
+    terraform::output::unknown::quoted,
 };
 
 /// Parsed from a state file. The values of a resource are dropped before the next one is read.
@@ -113,8 +113,7 @@ impl StateSummary {
         let instances = state.resources.iter().flat_map(|resource| &resource.instances);
         hidden.extend(instances.flat_map(|instance| instance.sensitive.iter().cloned()));
         for output in state.outputs.values().filter(|output| output.sensitive) {
-            let value = serde_json::from_str(&output.value.to_string());
-            collect_strings(&value.unwrap_or_default(), &mut hidden);
+            hidden.extend(output.value.strings());
         }
         let outputs = state.outputs.into_iter().filter(|(_, output)| !output.sensitive);
         Ok(Some(Self {
