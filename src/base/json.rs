@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_string_is_found_beside_any_number() {
+    fn every_string_is_found_next_to_any_number() {
         let text = r#"{"a": 1e400, "b": ["x", {"c": "\u0079"}], "d": null}"#;
         assert_eq!(Json::parse(text).unwrap().strings(), ["x", "y"]);
     }
