@@ -51,23 +51,21 @@ impl ToolWishes {
         }
         let files = VersionFiles::read(folder)?;
         files.unused.iter().for_each(|unused| log.warning(&format!("not used: {unused}")));
-        let flavor = match (&of_manifest, &files.terraform, &files.opentofu) {
-            (Some((flavor, _)), ..) => *flavor,
-            (None, Some(terraform), Some(opentofu)) => {
+        let of_tools = [Flavor::Terraform, Flavor::OpenTofu].map(|it| files.wanted(it).first());
+        let flavor = match (&of_manifest, of_tools) {
+            (Some((flavor, _)), _) => *flavor,
+            (None, [Some(terraform), Some(opentofu)]) => {
                 return Err(two_tools(terraform, opentofu));
             }
-            (None, None, Some(_)) => Flavor::OpenTofu,
-            (None, ..) => Flavor::Terraform,
+            (None, [None, Some(_)]) => Flavor::OpenTofu,
+            (None, _) => Flavor::Terraform,
         };
-        let of_file = match flavor {
-            Flavor::Terraform => files.terraform,
-            Flavor::OpenTofu => files.opentofu,
-        };
+        let of_files = files.wanted(flavor).to_vec();
         let of_manifest = of_manifest.map(|(_, wanted)| wanted);
-        if let (Some(one), Some(other)) = (&of_manifest, &of_file) {
-            check_agree(one, other)?;
+        if let Some(one) = &of_manifest {
+            of_files.iter().try_for_each(|other| check_agree(one, other))?;
         }
-        let wanted = of_manifest.into_iter().chain(of_file).collect();
+        let wanted = of_manifest.into_iter().chain(of_files).collect();
         Ok(Self { flavor, wanted, is_of_run: false, files: files.paths })
     }
 }

@@ -1,7 +1,7 @@
 //! The files by which other tools choose a version of Terraform or OpenTofu.
 
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -16,27 +16,37 @@ use crate::{
     },
 };
 
+/// asdf's and mise's.
+const TOOL_VERSIONS: &str = ".tool-versions";
 /// In each folder, they are read in this order: tfenv, tofuenv, tfswitch, asdf and mise.
-const FILES: [&str; 4] =
-    [".terraform-version", ".opentofu-version", ".tfswitchrc", ".tool-versions"];
+const FILES: [&str; 4] = [".terraform-version", ".opentofu-version", ".tfswitchrc", TOOL_VERSIONS];
 
-/// What the files of the nearest folder that has one say, for each tool.
+/// What the version files say. For each tool, those of the nearest folder that names it count.
 #[derive(Debug, Default)]
 pub(super) struct VersionFiles {
-    pub(super) terraform: Option<Wanted>,
-    pub(super) opentofu: Option<Wanted>,
+    terraform: Named,
+    opentofu: Named,
     /// What the files say and cdflow does not use.
     pub(super) unused: Vec<String>,
     pub(super) paths: Vec<PathBuf>,
 }
 
+/// What the files of one folder say about a tool.
+#[derive(Debug, Default)]
+struct Named {
+    /// Also true if they leave the version open: farther folders do not count then.
+    is_named: bool,
+    wanted: Vec<Wanted>,
+}
+
 impl VersionFiles {
-    /// Reads from `folder` up to the root of its repository. Without a repository, only `folder`.
+    /// Reads from infra/ and `folder`, where other tools run Terraform, up to the root of the
+    /// repository. Without a repository, only these two.
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let has_git = |above: &&Path| above.join(".git").exists();
         let root = folder.ancestors().find(has_git).unwrap_or(folder);
         let mut found = Self::default();
-        for above in folder.ancestors() {
+        for above in folder.join("infra").ancestors() {
             found.add_folder(above, root)?;
             if above == root {
                 break;
@@ -45,83 +55,159 @@ impl VersionFiles {
         Ok(found)
     }
 
-    fn add_folder(&mut self, folder: &Path, root: &Path) -> Result<()> {
-        let mut here = Self::default();
-        for name in FILES {
-            let path = folder.join(name);
-            let text = match small_file::text(&path) {
-                Ok(text) => text,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(Error::io("cannot read", &path, &error)),
-            };
-            let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-            here.paths.push(path);
-            here.add_file(name, &shown, text.trim_start_matches('\u{feff}'))?;
+    /// Returns what the files require, the first file first.
+    pub(super) fn wanted(&self, flavor: Flavor) -> &[Wanted] {
+        match flavor {
+            Flavor::Terraform => &self.terraform.wanted,
+            Flavor::OpenTofu => &self.opentofu.wanted,
         }
-        self.terraform = self.terraform.take().or(here.terraform);
-        self.opentofu = self.opentofu.take().or(here.opentofu);
-        self.unused.extend(here.unused);
-        self.paths.extend(here.paths);
-        Ok(())
     }
 
-    fn add_file(&mut self, name: &str, shown: &str, text: &str) -> Result<()> {
-        let lines = text
-            .lines()
-            .enumerate()
-            .map(|(index, line)| (index + 1, line.split('#').next().unwrap_or_default().trim()));
-        for (number, line) in lines.filter(|(_, line)| !line.is_empty()) {
-            let place = format!("{shown}:{number}");
-            match name {
-                ".tool-versions" => {
-                    let mut words = line.split_whitespace();
-                    let flavor = match words.next() {
-                        Some("terraform") => Flavor::Terraform,
-                        Some("opentofu") => Flavor::OpenTofu,
-                        _ => continue,
-                    };
-                    let Some(first) = words.next() else {
-                        self.unused.push(format!("{place}: no version"));
-                        continue;
-                    };
-                    let others: Vec<&str> = words.collect();
-                    if !others.is_empty() {
-                        let others = others.join(" ");
-                        self.unused
-                            .push(format!("{place}: of several, only {first} (not {others})"));
-                    }
-                    self.add(flavor, first, place)?;
-                }
-                ".opentofu-version" => return self.add(Flavor::OpenTofu, line, place),
-                _ => return self.add(Flavor::Terraform, line, place),
-            }
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, flavor: Flavor, text: &str, place: String) -> Result<()> {
-        // These say: as `required_version` in the code says, which holds in any case.
-        if ["min-required", "latest-allowed"].contains(&text) {
-            return Ok(());
-        }
-        let Ok(constraint) = text.parse::<Constraint>() else {
-            let text = text.escape_debug();
-            self.unused.push(format!("{place}: `{text}` is neither a version nor a constraint"));
-            return Ok(());
-        };
-        let wanted = Wanted { constraint, place };
-        let known = match flavor {
+    fn named(&mut self, flavor: Flavor) -> &mut Named {
+        match flavor {
             Flavor::Terraform => &mut self.terraform,
             Flavor::OpenTofu => &mut self.opentofu,
-        };
-        match known {
-            Some(before) => check_agree(before, &wanted),
-            None => {
-                *known = Some(wanted);
-                Ok(())
-            }
         }
     }
+
+    fn add_folder(&mut self, folder: &Path, root: &Path) -> Result<()> {
+        let before = [Flavor::Terraform, Flavor::OpenTofu].map(|it| self.named(it).is_named);
+        let mut lines = Vec::new();
+        for name in FILES {
+            let path = folder.join(name);
+            let Some(text) = text_of(&path, root)? else { continue };
+            let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+            lines.extend(lines_of(name, &shown, &text));
+            self.paths.push(path);
+        }
+        for line in lines {
+            let is_settled = match line.flavor {
+                Flavor::Terraform => before[0],
+                Flavor::OpenTofu => before[1],
+            };
+            if !is_settled {
+                self.add(line)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, line: Line) -> Result<()> {
+        self.named(line.flavor).is_named = true;
+        let Line { place, text, others, .. } = &line;
+        if !others.is_empty() {
+            let others = others.escape_debug();
+            self.unused.push(format!("{place}: of several, only `{text}` (not `{others}`)"));
+        }
+        if let Some(why) = line.why_open() {
+            self.unused.extend(why.map(|why| format!("{place}: `{}`: {why}", text.escape_debug())));
+            return Ok(());
+        }
+        let constraint = line.constraint()?;
+        let wanted = Wanted { constraint, place: line.place };
+        let known = &mut self.named(line.flavor).wanted;
+        known.iter().try_for_each(|before| check_agree(before, &wanted))?;
+        known.push(wanted);
+        Ok(())
+    }
+}
+
+/// What a file says about a tool in one line.
+#[derive(Debug)]
+struct Line {
+    flavor: Flavor,
+    /// `.tool-versions:3`.
+    place: String,
+    text: String,
+    /// What follows `text`.
+    others: String,
+    /// Whether `1.9` means the series.
+    has_series: bool,
+}
+
+impl Line {
+    /// Whether the version is left open; with the reason, if the file asks for something that
+    /// cdflow does not have.
+    fn why_open(&self) -> Option<Option<&'static str>> {
+        let begins = |words: &[&str]| words.iter().any(|word| self.text.starts_with(word));
+        match self.text.as_str() {
+            // As `required_version` in the code says, which holds in any case.
+            "min-required" | "latest-allowed" => Some(None),
+            "" => Some(Some("the version is missing")),
+            _ if begins(&["latest"]) => {
+                Some(Some("write a version or a constraint instead, such as `~> 1.11.0`"))
+            }
+            "system" => Some(Some("the program in PATH is used if its version fits")),
+            _ if begins(&["ref:", "path:", "prefix:", "sub-"]) => {
+                Some(Some("cdflow uses only released versions"))
+            }
+            _ => None,
+        }
+    }
+
+    fn constraint(&self) -> Result<Constraint> {
+        let parsed = self.text.parse::<Constraint>().map_err(|why| {
+            Error::input(format!("{}: the version is malformed", self.place))
+                .why(why)
+                .hint("correct the file, or set --terraform-version for this run")
+        })?;
+        let series = parsed.as_series().filter(|_| self.has_series);
+        Ok(series.unwrap_or(parsed))
+    }
+}
+
+/// Returns the text of a file; None if there is none. A link must not lead out of the repository.
+fn text_of(path: &Path, root: &Path) -> Result<Option<String>> {
+    let failed = |error: io::Error| Error::io("cannot read", path, &error);
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => return Ok(None),
+        Ok(_) => {}
+        Err(error)
+            if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(failed(error)),
+    }
+    let real = fs::canonicalize(path).map_err(failed)?;
+    if !fs::canonicalize(root).is_ok_and(|root| real.starts_with(root)) {
+        return Err(Error::input(format!("cannot read `{}`", path.display()))
+            .why("it is a link that leads out of the repository")
+            .hint("replace it with a file"));
+    }
+    let text = small_file::text(path).map_err(failed)?;
+    Ok(Some(text.trim_start_matches('\u{feff}').to_owned()))
+}
+
+fn lines_of(name: &str, shown: &str, text: &str) -> Vec<Line> {
+    let lines = text.lines().enumerate().map(|(index, line)| {
+        (format!("{shown}:{}", index + 1), line.split('#').next().unwrap_or_default().trim())
+    });
+    let mut lines = lines.filter(|(_, line)| !line.is_empty());
+    if name == TOOL_VERSIONS {
+        return lines.filter_map(|(place, line)| of_tool_versions(place, line)).collect();
+    }
+    let flavor = match name {
+        ".opentofu-version" => Flavor::OpenTofu,
+        _ => Flavor::Terraform,
+    };
+    let (place, text) = lines.next().unwrap_or_else(|| (shown.to_owned(), ""));
+    let others: Vec<&str> = lines.map(|(_, line)| line).collect();
+    let (text, others) = (text.to_owned(), others.join(" "));
+    vec![Line { flavor, place, text, others, has_series: false }]
+}
+
+/// `terraform 1.9.8 1.8.0`: asdf uses the first that is installed.
+fn of_tool_versions(place: String, line: &str) -> Option<Line> {
+    let mut words = line.split_whitespace();
+    let flavor = match words.next()? {
+        "terraform" => Flavor::Terraform,
+        "opentofu" => Flavor::OpenTofu,
+        _ => return None,
+    };
+    let text = words.next().unwrap_or_default().to_owned();
+    let others = words.collect::<Vec<_>>().join(" ");
+    Some(Line { flavor, place, text, others, has_series: true })
 }
 
 /// Fails if one place names a version that another does not allow.
@@ -139,24 +225,27 @@ pub(super) fn check_agree(one: &Wanted, other: &Wanted) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     /// A repository with the component in `a/b`.
     fn read(files: &[(&str, &str)]) -> Result<VersionFiles> {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("repo/a/b");
-        fs::create_dir_all(&folder).unwrap();
+        fs::create_dir_all(folder.join("infra")).unwrap();
         fs::create_dir(root.path().join("repo/.git")).unwrap();
         for (name, text) in files {
-            fs::write(root.path().join("repo").join(name), text).unwrap();
+            let path = root.path().join("repo").join(name);
+            match text.strip_prefix("-> ") {
+                Some(target) => std::os::unix::fs::symlink(target, path).unwrap(),
+                None => fs::write(path, text).unwrap(),
+            }
         }
         VersionFiles::read(&folder)
     }
 
-    fn shown(wanted: Option<&Wanted>) -> String {
-        wanted.map(|it| format!("{} {}", it.place, it.constraint)).unwrap_or_default()
+    fn shown(found: &VersionFiles, flavor: Flavor) -> String {
+        let wanted = found.wanted(flavor).iter();
+        wanted.map(|it| format!("{} {}", it.place, it.constraint)).collect::<Vec<_>>().join("; ")
     }
 
     #[test]
@@ -175,47 +264,133 @@ mod tests {
                 "",
             ),
             (
-                &[(".tool-versions", "nodejs 20\nterraform 1.9.8\nopentofu 1.8.2\n")],
+                &[("a/b/infra/.terraform-version", "1.9.8"), ("a/b/.terraform-version", "1.8.0")],
+                "a/b/infra/.terraform-version:1 1.9.8",
+                "",
+            ),
+            (
+                &[(".tool-versions", "nodejs 20\nterraform 1.9.8\r\nopentofu 1.8.2\n")],
                 ".tool-versions:2 1.9.8",
                 ".tool-versions:3 1.8.2",
             ),
+            (&[("a/.tool-versions", "terraform 1.9\n")], "a/.tool-versions:1 ~> 1.9.0", ""),
+            (&[("a/.tool-versions", "terraform 1")], "a/.tool-versions:1 ~> 1.0", ""),
             (&[(".opentofu-version", "\u{feff}1.8.2")], "", ".opentofu-version:1 1.8.2"),
             (&[("../.terraform-version", "1.9.8")], "", ""),
-            (&[(".terraform-version", "min-required\n")], "", ""),
+            // Each tool has its own nearest folder.
+            (
+                &[
+                    ("a/.opentofu-version", "1.8.2"),
+                    (".tool-versions", "terraform 1.9.8\nopentofu 1.7.0"),
+                ],
+                ".tool-versions:1 1.9.8",
+                "a/.opentofu-version:1 1.8.2",
+            ),
+            // Farther files do not count, even if the nearest leaves the version open.
+            (
+                &[("a/b/.terraform-version", "min-required\n"), (".terraform-version", "1.5.7")],
+                "",
+                "",
+            ),
+            (
+                &[("a/.terraform-version", "1.9.8"), (".terraform-version", "no version")],
+                "a/.terraform-version:1 1.9.8",
+                "",
+            ),
             (
                 &[(".terraform-version", "1.9.8"), (".tfswitchrc", "~> 1.9.0")],
+                ".terraform-version:1 1.9.8; .tfswitchrc:1 ~> 1.9.0",
+                "",
+            ),
+            (
+                &[(".tfswitchrc", ">= 1.8"), (".tool-versions", "terraform 1.9.8\n")],
+                ".tfswitchrc:1 >= 1.8; .tool-versions:1 1.9.8",
+                "",
+            ),
+            (
+                &[(".terraform-version", "-> a/version"), ("a/version", "1.9.8")],
                 ".terraform-version:1 1.9.8",
                 "",
             ),
         ] {
             let found = read(files).unwrap();
-            assert_eq!(shown(found.terraform.as_ref()), terraform, "{files:?}");
-            assert_eq!(shown(found.opentofu.as_ref()), opentofu, "{files:?}");
+            assert_eq!(shown(&found, Flavor::Terraform), terraform, "{files:?}");
+            assert_eq!(shown(&found, Flavor::OpenTofu), opentofu, "{files:?}");
             assert!(found.unused.is_empty(), "{files:?}: {:?}", found.unused);
         }
     }
 
     #[test]
+    fn without_a_repository_no_other_folder_counts() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("a")).unwrap();
+        fs::write(root.path().join(".terraform-version"), "1.9.8").unwrap();
+        let found = VersionFiles::read(&root.path().join("a")).unwrap();
+        assert!(found.wanted(Flavor::Terraform).is_empty() && found.paths.is_empty());
+    }
+
+    #[test]
     fn what_is_not_used_is_named() {
         for (name, text, unused) in [
-            (".terraform-version", "latest\n", ".terraform-version:1: `latest` is neither"),
-            (".terraform-version", "latest:^1.8\n", "`latest:^1.8` is neither"),
-            (".tool-versions", "terraform 1.9.8 1.8.0\n", "of several, only 1.9.8 (not 1.8.0)"),
-            (".tool-versions", "terraform\n", ".tool-versions:1: no version"),
-            (".tool-versions", "terraform ref:main\n", "`ref:main` is neither"),
+            (".terraform-version", "latest\n", ".terraform-version:1: `latest`: write a version"),
+            (".terraform-version", "latest:^1.8\n", "`latest:^1.8`: write a version"),
+            (".terraform-version", "1.9.8\n1.8.0\n", ":1: of several, only `1.9.8` (not `1.8.0`)"),
+            (".terraform-version", "# none\n", ".terraform-version: ``: the version is missing"),
+            (".tool-versions", "terraform 1.9.8 1.8.0 1.7.0", "only `1.9.8` (not `1.8.0 1.7.0`)"),
+            (".tool-versions", "terraform\n", ".tool-versions:1: ``: the version is missing"),
+            (".tool-versions", "terraform ref:main\n", "`ref:main`: cdflow uses only released"),
+            (".tool-versions", "terraform path:/opt/tf", "`path:/opt/tf`: cdflow uses only"),
+            (".tool-versions", "terraform system", "`system`: the program in PATH"),
         ] {
             let found = read(&[(name, text)]).unwrap();
             assert!(found.unused[0].contains(unused), "{text}: {:?}", found.unused);
+            assert_eq!(found.unused.len(), 1);
+        }
+    }
+
+    #[test]
+    fn bad_files_are_named() {
+        for (name, text, says) in [
+            (
+                ".terraform-version",
+                "\n1.9.x\n",
+                ".terraform-version:2: the version is malformed: `1.9.x` is not a version constraint: column 5",
+            ),
+            (".opentofu-version", "1.9;", ".opentofu-version:1: the version is malformed"),
+            (".tfswitchrc", "> = 1.9", ".tfswitchrc:1: the version is malformed"),
+            (".tool-versions", "terraform\t1.9.8.\n", ".tool-versions:1: the version is malformed"),
+            (".terraform-version", "\0", "the version is malformed"),
+            (".terraform-version", "-> ../outside", "cannot read"),
+            (".terraform-version", "-> /etc/passwd", "a link that leads out of the repository"),
+            (".terraform-version", "-> /dev/zero", "a link that leads out of the repository"),
+        ] {
+            let error = read(&[(name, text)]).unwrap_err();
+            assert!(error.to_string().contains(says), "{text}: {error}");
+            assert_eq!(error.exit(), crate::base::error::Exit::Input);
         }
     }
 
     #[test]
     fn contradictions_name_both_places() {
-        let error = read(&[(".terraform-version", "1.9.8"), (".tool-versions", "terraform 1.8.0")]);
-        let error = error.unwrap_err().story();
         let says = ".terraform-version:1 and .tool-versions:1 contradict each other: the first \
                     requires 1.9.8, the second 1.8.0";
-        assert!(error.contains(says), "{error}");
-        assert!(read(&[(".terraform-version", "1.9.8"), (".tfswitchrc", "~> 1.8.0")]).is_err());
+        for (files, says) in [
+            (&[(".terraform-version", "1.9.8"), (".tool-versions", "terraform 1.8.0")][..], says),
+            (
+                &[(".terraform-version", "1.9.8"), (".tfswitchrc", "~> 1.8.0")],
+                ".tfswitchrc:1 contr",
+            ),
+            (
+                &[(".tfswitchrc", "< 1.9"), (".tool-versions", "terraform 1.9.8")],
+                ".tool-versions:1",
+            ),
+            (
+                &[(".tool-versions", "terraform 1.9.8\nterraform 1.9.7")],
+                ".tool-versions:2 contradict",
+            ),
+        ] {
+            let error = read(files).unwrap_err().story();
+            assert!(error.contains(says), "{error}");
+        }
     }
 }

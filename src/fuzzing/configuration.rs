@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use semver::Version;
+
 use super::{check_error, halves, text};
 use crate::config::{
     component::Manifest,
@@ -49,15 +51,44 @@ pub fn scheme(bytes: &[u8]) {
     let _ = (scheme.image_registry(), scheme.lambda_places(true), scheme.lambda_places(false));
 }
 
-/// A constraint that is shown can be read again, and decides the same.
+/// A constraint that is shown can be read again, and decides the same. An error names a column.
 pub fn constraint(bytes: &[u8]) {
     let text = text(bytes);
-    let (constraint, version) = halves(&text);
-    let Ok(constraint) = constraint.parse::<Constraint>() else { return };
+    let (written, version) = halves(&text);
+    let of_code = Constraint::of_code(written);
+    let constraint = match written.parse::<Constraint>() {
+        Ok(constraint) => constraint,
+        Err(error) => {
+            assert_eq!(of_code, Err(error.clone()));
+            return check_column(&error, written);
+        }
+    };
     assert_eq!(constraint.to_string().parse(), Ok(constraint.clone()));
-    let series = constraint.as_series();
-    if let Ok(version) = version.parse() {
-        let allowed = constraint.allows(&version);
-        assert!(!allowed || series.is_none_or(|series| series.allows(&version)));
+    assert!(
+        of_code.is_ok() || written.contains(['-', '~']) || written.contains(char::is_alphabetic)
+    );
+    if let Some(version) = constraint.exact() {
+        let only = Constraint::only(&version);
+        assert!(only.allows(&version) && only.to_string().parse() == Ok(only.clone()));
     }
+    let Ok(version) = version.parse::<Version>() else { return };
+    let allowed = constraint.allows(&version);
+    let series = constraint.as_series();
+    assert!(!allowed || series.is_none_or(|series| series.allows(&version)));
+    if let Ok(of_code) = of_code {
+        assert!(
+            version
+                .pre
+                .is_empty()
+                .then_some(allowed)
+                .is_none_or(|it| it == of_code.allows(&version))
+        );
+    }
+}
+
+/// The column is one of the text, or the one after it.
+fn check_column(error: &str, text: &str) {
+    let column = error.rsplit("column ").next().and_then(|rest| rest.split([' ', ',']).next());
+    let column = column.and_then(|column| column.parse::<usize>().ok()).expect("a column");
+    assert!((1..=text.chars().count() + 1).contains(&column), "{error}");
 }

@@ -26,6 +26,11 @@ pub fn hcl(bytes: &[u8]) {
                 let line = place.rsplit_once(':').map_or(Ok(1), |(_, line)| line.parse());
                 assert!(line.is_ok_and(|line| (1..=lines).contains(&line)), "{place}");
             }
+            if let Err(error) = found.required_versions() {
+                check_error(&error);
+                assert!(error.to_string().starts_with("infra/"), "{error}");
+            }
+            assert!(found.unknown_requirements().iter().all(|it| it.starts_with("infra/")));
             if let Err(error) = found.check_overrides() {
                 check_error(&error);
             }

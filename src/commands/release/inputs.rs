@@ -198,6 +198,13 @@ pub(super) fn warn_of_lost_files(log: &Log, sources: &Sources) {
     }
 }
 
+/// Names what decides about Terraform's version and is not a literal.
+pub(super) fn note_unknown_requirements(log: &Log, sources: &Sources) {
+    for place in &sources.unknown_requirements {
+        log.note(&format!("{place}: `required_version` is not read here; Terraform checks it"));
+    }
+}
+
 /// Checks that the run may use every file that goes into the release or decides what does.
 pub(super) fn check_files(
     context: &Context,

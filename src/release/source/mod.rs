@@ -49,6 +49,8 @@ pub(crate) struct Sources {
     pub(crate) dialect: Dialect,
     /// What the code requires of Terraform's version.
     pub(crate) required_versions: Vec<Wanted>,
+    /// The places of what only Terraform can read about that.
+    pub(crate) unknown_requirements: Vec<String>,
     pub(crate) digest: Sha256,
 }
 
@@ -126,7 +128,7 @@ impl Sources {
             request.artifact_shape,
         );
         let infra_folder = infra.strip_prefix(request.root).unwrap_or(Path::new("")).to_owned();
-        let LocalModules { links, required_versions, .. } = local;
+        let LocalModules { links, required_versions, unknown_requirements, .. } = local;
         let dialect = request.dialect;
         Ok(Self {
             files,
@@ -137,6 +139,7 @@ impl Sources {
             lost_files,
             dialect,
             required_versions,
+            unknown_requirements,
             digest,
         })
     }

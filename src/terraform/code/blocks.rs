@@ -8,6 +8,10 @@ use hcl_edit::{
     structure::{self, Structure},
 };
 
+use super::{
+    files,
+    requirement::{self, Requirement},
+};
 use crate::base::json::Json;
 
 /// A block at the top of a file.
@@ -19,6 +23,8 @@ pub(crate) struct Block {
     pub(crate) place: String,
     /// Names of attributes and inner blocks, which JSON does not distinguish.
     members: BTreeMap<String, Literal>,
+    /// Of a block `terraform`.
+    pub(crate) requirement: Option<Requirement>,
 }
 
 #[derive(Debug)]
@@ -29,6 +35,8 @@ enum Literal {
     Inner(Vec<String>),
     Other,
 }
+
+const TERRAFORM: &str = "terraform";
 
 /// The blocks that have a label, of those that cdflow reads. `terraform` has none.
 const LABELLED: [&str; 6] = ["variable", "module", "provider", "resource", "data", "ephemeral"];
@@ -65,7 +73,12 @@ impl Block {
 
 /// Returns the blocks of `text` that cdflow reads; None if it cannot be parsed.
 pub(crate) fn read(text: &str, is_json: bool, file: &str) -> Option<Vec<Block>> {
-    if is_json { of_json(&Json::parse(text).ok()?, file) } else { of_hcl(text, file) }
+    if !is_json {
+        return of_hcl(text, file);
+    }
+    let mut blocks = of_json(&Json::parse(text).ok()?, file)?;
+    blocks.iter_mut().filter_map(|it| it.requirement.as_mut()).for_each(|it| it.locate(text));
+    Some(blocks)
 }
 
 /// Returns the names that a file of values assigns; None if it cannot be parsed.
@@ -85,6 +98,9 @@ fn of_hcl(text: &str, file: &str) -> Option<Vec<Block>> {
         label: block.labels.first().map(|label| label.as_str().to_owned()).unwrap_or_default(),
         place: format!("{file}:{}", line_of(block, text)),
         members: block.body.iter().map(hcl_member).collect(),
+        requirement: Some(block)
+            .filter(|block| block.ident.as_str() == TERRAFORM)
+            .and_then(|block| Requirement::of_hcl(block, text, file)),
     };
     Some(body.blocks().map(read).collect())
 }
@@ -108,7 +124,7 @@ fn hcl_member(member: &Structure) -> (String, Literal) {
 
 fn line_of(block: &structure::Block, text: &str) -> usize {
     let start = block.ident.span().or_else(|| block.span()).map_or(0, |span| span.start);
-    text.get(..start).unwrap_or_default().matches('\n').count() + 1
+    files::line_at(text, start)
 }
 
 /// In JSON, an object or a list of objects can be written wherever blocks can be, and a key can be
@@ -120,7 +136,7 @@ fn of_json(root: &Json, file: &str) -> Option<Vec<Block>> {
             for (label, body) in members(value)? {
                 add_bodies(&mut found, kind, label, body, file)?;
             }
-        } else if kind == "terraform" {
+        } else if kind == TERRAFORM {
             add_bodies(&mut found, kind, "", value, file)?;
         }
     }
@@ -141,11 +157,14 @@ fn add_bodies(
     };
     for body in bodies {
         let members = members(body)?.into_iter();
+        let mut required = members.clone().filter(|(name, _)| *name == requirement::NAME);
+        let required = required.next_back().filter(|_| kind == TERRAFORM);
         found.push(Block {
             kind: kind.to_owned(),
             label: label.to_owned(),
             place: file.to_owned(),
             members: members.map(|(name, value)| (name.to_owned(), json_literal(value))).collect(),
+            requirement: required.map(|(_, value)| Requirement::of_json(value, file)),
         });
     }
     Some(())

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use super::{
     blocks::{self, Block},
     files::{self, CodeFile, Dialect, Role},
+    requirement::{self, Requirement},
 };
 use crate::{
     base::error::{Error, Result},
@@ -24,8 +25,7 @@ pub(crate) struct Declarations {
     /// Files that cdflow cannot parse. Terraform might, so nothing may be concluded from what the
     /// other fields do not contain.
     pub(crate) unread: Vec<Unread>,
-    /// Each `required_version` and its location. Terraform checks those that are not literals.
-    required: Vec<(String, String)>,
+    required: Vec<Requirement>,
     /// Location and name of what override files would override although cdflow sets it.
     overridden: Vec<(String, &'static str)>,
 }
@@ -69,13 +69,15 @@ impl Declarations {
 
     /// Returns what the code requires of the program's version. Fails if that is malformed.
     pub(crate) fn required_versions(&self) -> Result<Vec<Wanted>> {
-        let parse = |(place, text): &(String, String)| match text.parse() {
-            Ok(constraint) => Ok(Wanted { constraint, place: place.clone() }),
-            Err(why) => Err(Error::input(format!("{place}: `required_version` is malformed"))
-                .why(why)
-                .hint("correct the constraint")),
-        };
-        self.required.iter().map(parse).collect()
+        self.required.iter().filter_map(|it| it.wanted().transpose()).collect()
+    }
+
+    /// Returns the places of requirements that only Terraform can read, and checks.
+    pub(crate) fn unknown_requirements(&self) -> Vec<String> {
+        let unknown = self.required.iter().filter(|it| it.is_unknown()).map(|it| &it.place);
+        let code = self.unread.iter().filter(|it| it.role != Role::Values);
+        let unread = code.filter(|it| it.text.contains(requirement::NAME)).map(|it| &it.place);
+        unknown.chain(unread).cloned().collect()
     }
 
     /// Fails if an override file sets what cdflow sets, or if that is not known. The last override
@@ -124,7 +126,12 @@ impl Declarations {
             return;
         }
         match blocks::read(&text, file.is_json, &place) {
-            Some(blocks) => blocks.into_iter().for_each(|block| self.add_block(file.role, block)),
+            Some(blocks) => {
+                if file.role == Role::Override && blocks.iter().any(|it| it.requirement.is_some()) {
+                    self.required.clear();
+                }
+                blocks.into_iter().for_each(|block| self.add_block(file.role, block));
+            }
             None => self.unread.push(Unread { place, role: file.role, text }),
         }
     }
@@ -151,10 +158,8 @@ impl Declarations {
                 }
             }
             "terraform" => {
-                if let Some(text) = block.text("required_version") {
-                    self.required.push((block.place.clone(), text.to_owned()));
-                }
                 self.providers.extend(block.inner("required_providers").iter().cloned());
+                self.required.extend(block.requirement);
             }
             _ => {}
         }

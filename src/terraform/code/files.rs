@@ -97,6 +97,11 @@ pub(crate) fn text(path: &Path, is_json: bool) -> Result<String> {
     Ok(text.to_owned())
 }
 
+/// Returns the number of the line of an offset, from 1.
+pub(crate) fn line_at(text: &str, offset: usize) -> usize {
+    text.get(..offset).unwrap_or_default().matches('\n').count() + 1
+}
+
 /// Whether a name is one of an editor's or of a hidden file, which is never code.
 fn is_ignored(name: &str) -> bool {
     name.starts_with('.') || name.ends_with('~') || (name.starts_with('#') && name.ends_with('#'))

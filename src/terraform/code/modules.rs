@@ -36,6 +36,8 @@ pub(crate) struct LocalModules {
     pub(crate) folders: Vec<PathBuf>,
     /// What `infra` and these modules require of the program's version.
     pub(crate) required_versions: Vec<Wanted>,
+    /// The places of what Terraform alone can read about that.
+    pub(crate) unknown_requirements: Vec<String>,
 }
 
 /// `modules.json`, as Terraform 0.12 and later write it.
@@ -66,6 +68,7 @@ pub(crate) fn local(root: &Path, infra: &Path, dialect: Dialect) -> Result<Local
     while let Some((folder, shown)) = queue.pop() {
         let declared = Declarations::read(&folder, &shown, dialect)?;
         found.required_versions.extend(declared.required_versions()?);
+        found.unknown_requirements.extend(declared.unknown_requirements());
         for call in declared.modules {
             if !call.source.starts_with("./") && !call.source.starts_with("../") {
                 continue;

@@ -90,7 +90,9 @@ impl Choice<'_> {
             None => {
                 let listing = site.versions();
                 let listed = host.interrupt.or_cancel("reading the list of versions", listing);
-                listed.await.and_then(|versions| self.newest(versions, site))
+                listed.await.and_then(|versions| {
+                    self.newest(&versions).ok_or_else(|| self.none_of(versions, site))
+                })
             }
         };
         chosen.map(Chosen::Elsewhere)
@@ -138,23 +140,23 @@ impl Choice<'_> {
             .hint("change one of the two")
     }
 
-    fn newest(&self, mut versions: Vec<Version>, site: &ToolSite) -> Result<Version> {
-        versions.retain(|version| version.build == BuildMetadata::EMPTY);
-        versions.sort();
-        let fits = |version: &&Version| self.misfit(version).is_none();
-        // A pre-release is used only if a constraint names it.
-        let found = versions
-            .iter()
-            .rev()
-            .filter(fits)
-            .find(|version| version.pre.is_empty() || !self.wanted.is_empty());
-        found.cloned().ok_or_else(|| self.none_of(&versions, site))
+    /// A pre-release is used only if a constraint names one: `!= 1.9.0` allows them all.
+    fn newest(&self, versions: &[Version]) -> Option<Version> {
+        let may_be_pre = self.wanted.iter().any(|wanted| wanted.constraint.names_pre_release());
+        let fits = |version: &&Version| {
+            version.build == BuildMetadata::EMPTY
+                && (may_be_pre || version.pre.is_empty())
+                && self.misfit(version).is_none()
+        };
+        versions.iter().filter(fits).max().cloned()
     }
 
-    fn none_of(&self, versions: &[Version], site: &ToolSite) -> Error {
+    fn none_of(&self, mut versions: Vec<Version>, site: &ToolSite) -> Error {
         const SHOWN: usize = 5;
+        versions.sort();
         let name = self.flavor.name();
-        let stable = versions.iter().rev().filter(|version| version.pre.is_empty());
+        let is_stable = |it: &&Version| it.pre.is_empty() && it.build == BuildMetadata::EMPTY;
+        let stable = versions.iter().rev().filter(is_stable);
         let shown: Vec<String> = stable
             .take(SHOWN)
             .map(|version| {
@@ -247,6 +249,39 @@ mod tests {
             place: (*place).to_owned(),
         };
         list.iter().map(one).collect()
+    }
+
+    #[test]
+    fn the_newest_is_a_pre_release_only_if_one_is_asked_for() {
+        let versions = ["1.12.0", "1.13.0-beta1", "1.13.0-rc1", "1.11.4", "1.12.1+ent"];
+        let versions = versions.map(|text| text.parse::<Version>().unwrap());
+        let code = |text| Wanted {
+            constraint: Constraint::of_code(text).unwrap(),
+            place: "infra/main.tf:2".into(),
+        };
+        for (wanted, newest) in [
+            (vec![], Some("1.12.0")),
+            (wanted(&[("cdflow.yml", "!= 1.12.0")]), Some("1.11.4")),
+            (wanted(&[("cdflow.yml", ">= 1.12")]), Some("1.12.0")),
+            (wanted(&[("cdflow.yml", "~> 1.13.0-alpha1")]), Some("1.13.0-rc1")),
+            (wanted(&[("cdflow.yml", ">= 1.13")]), None),
+            (vec![code(">= 1.12")], Some("1.12.0")),
+            (vec![code(">= 1.13")], None),
+            // Terraform lets a pre-release run code for the version that it precedes.
+            (
+                [wanted(&[("cdflow.yml", ">= 1.13.0-rc1")]), vec![code(">= 1.13")]].concat(),
+                Some("1.13.0-rc1"),
+            ),
+        ] {
+            let choice = Choice {
+                flavor: Flavor::Terraform,
+                wanted: &wanted,
+                mirror_keys: &[],
+                pinned: None,
+            };
+            let found = choice.newest(&versions).map(|version| version.to_string());
+            assert_eq!(found.as_deref(), newest, "{wanted:?}");
+        }
     }
 
     #[test]
