@@ -1,8 +1,16 @@
-//! Why an HTTP request has no answer: a wait that a limit ended is named.
+//! The waits of HTTP requests: the pause that a server asks for, and which limit ended a wait.
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, time::Duration};
+
+use reqwest::{Response, header::RETRY_AFTER};
 
 use super::{error::chain, limits::Limit};
+
+/// Returns the pause that a server asks for in seconds. A date is not understood.
+pub(crate) fn retry_after(answer: &Response) -> Option<Duration> {
+    let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
 
 /// Returns why there is no answer. `connect` and `answer` are the limits of the client.
 pub(crate) fn why(error: reqwest::Error, connect: Limit, answer: Limit) -> String {

@@ -2,24 +2,15 @@
 //! request's comment.
 
 use crate::support::github::{GitHub, REPOSITORY_ID, TOKEN};
-use crate::support::{Output, Project, Runner, pull_request_event};
+use crate::support::{Output, Project, Runner, entries_of_runner, pull_request_event};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 
-/// Outputs as the runner reads them.
 fn outputs(project: &Project) -> BTreeMap<String, String> {
-    let text = fs::read_to_string(project.sandbox().work().join("output")).unwrap();
-    let mut lines = text.lines();
-    let mut found = BTreeMap::new();
-    while let Some(line) = lines.next() {
-        let (name, delimiter) = line.split_once("<<").unwrap();
-        let value: Vec<&str> = lines.by_ref().take_while(|line| *line != delimiter).collect();
-        found.insert(name.to_owned(), value.join("\n"));
-    }
-    found
+    entries_of_runner(&fs::read_to_string(project.sandbox().work().join("output")).unwrap())
 }
 
 fn summary(project: &Project) -> String {

@@ -1,7 +1,9 @@
 //! The Action on the runner itself (`runner/`), started by the machine's node as a runner starts
 //! it: how it gets cdflow, a release's life, and a cancelled step.
 
-use crate::support::{Aws, Output, Project, Runner, Running, Sandbox, files_under, in_repository};
+use crate::support::{
+    Aws, Output, Project, Runner, Running, Sandbox, entries_of_runner, files_under, in_repository,
+};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -368,17 +370,9 @@ impl<'a> Job<'a> {
         Step { job: self, inputs: inputs.collect() }
     }
 
-    /// A file of the last step, as the runner reads it: a later entry replaces an earlier one.
+    /// A file of the last step, as the runner reads it.
     fn read(&self, name: &str) -> BTreeMap<String, String> {
-        let text = fs::read_to_string(self.folder("files").join(name)).unwrap();
-        let mut lines = text.lines();
-        let mut found = BTreeMap::new();
-        while let Some(line) = lines.next() {
-            let (name, delimiter) = line.split_once("<<").unwrap();
-            let value: Vec<&str> = lines.by_ref().take_while(|line| *line != delimiter).collect();
-            found.insert(name.to_owned(), value.join("\n"));
-        }
-        found
+        entries_of_runner(&fs::read_to_string(self.folder("files").join(name)).unwrap())
     }
 }
 

@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, path::Path};
 
 use super::report::DoctorReport;
 use crate::{
-    base::error::Result,
     cli::args::Global,
     config::component::Manifest,
     context::ToolWishes,
@@ -31,8 +30,14 @@ pub(crate) async fn tool(
     declared: Option<&Declarations>,
     host: &Host,
 ) -> Option<Tool> {
-    let chosen = choose(global, manifest, folder, declared, host).await;
-    let chosen = report.record_error("terraform", chosen)?;
+    let choosing = async {
+        let wishes = ToolWishes::read(global, manifest, folder, &host.log)?;
+        let required = declared.map(Declarations::required_versions).transpose()?;
+        let wanted = [wishes.wanted, required.unwrap_or_default()].concat();
+        let flavor = wishes.flavor;
+        Choice { flavor, wanted: &wanted, mirror_keys: &[], pinned: None }.choose(host).await
+    };
+    let chosen = report.record_error("terraform", choosing.await)?;
     match chosen {
         Chosen::Installed(tool) => {
             let (name, version) = (tool.flavor.name(), &tool.version);
@@ -44,22 +49,6 @@ pub(crate) async fn tool(
             None
         }
     }
-}
-
-async fn choose(
-    global: &Global,
-    manifest: &Manifest,
-    folder: &Path,
-    declared: Option<&Declarations>,
-    host: &Host,
-) -> Result<Chosen> {
-    let mut wishes = ToolWishes::read(global, manifest, folder, &host.log)?;
-    if let Some(declared) = declared {
-        wishes.wanted.extend(declared.required_versions()?);
-    }
-    let choice =
-        Choice { flavor: wishes.flavor, wanted: &wishes.wanted, mirror_keys: &[], pinned: None };
-    choice.choose(host).await
 }
 
 pub(crate) fn lock_file(report: &mut DoctorReport, folder: &Path, declared: Option<&Declarations>) {

@@ -13,7 +13,7 @@ use aws_credential_types::{
     provider::{ProvideCredentials, error::CredentialsError, future},
 };
 use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityOutput;
-use reqwest::{StatusCode, header::RETRY_AFTER};
+use reqwest::StatusCode;
 use serde::Deserialize;
 
 use super::failure::Failure;
@@ -169,7 +169,7 @@ impl WebIdentity {
                         .why(format!("GitHub answers HTTP {}", answer.status().as_u16())));
                 }
                 Ok(answer) => {
-                    asked_pause = retry_after(&answer);
+                    asked_pause = http_wait::retry_after(&answer);
                     format!("HTTP {}", answer.status().as_u16())
                 }
                 Err(error) => unanswered(error),
@@ -213,11 +213,6 @@ fn is_passing(failure: &Failure) -> bool {
 fn is_refused(status: StatusCode) -> bool {
     let passing = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT];
     status.is_client_error() && !passing.contains(&status)
-}
-
-fn retry_after(answer: &reqwest::Response) -> Option<Duration> {
-    let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }
 
 fn unanswered(error: reqwest::Error) -> String {

@@ -7,7 +7,7 @@ use std::{
 
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
 
 use super::client::Registry;
@@ -192,8 +192,7 @@ fn is_temporary(status: StatusCode) -> bool {
 /// Returns the pause that the registry asks for. It can ask for minutes, and cdflow would seem to
 /// hang.
 fn retry_after_of(answer: &Response) -> Option<Duration> {
-    let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(Limit::RegistryPause.time()))
+    Some(http_wait::retry_after(answer)?.min(Limit::RegistryPause.time()))
 }
 
 /// Returns why nothing more arrived since `began`. reqwest does not say which of its limits has

@@ -9,7 +9,7 @@ use std::{
 
 use reqwest::{
     Client, Response, StatusCode,
-    header::{CONTENT_RANGE, RANGE, RETRY_AFTER},
+    header::{CONTENT_RANGE, RANGE},
 };
 use tokio::time::Instant;
 
@@ -137,7 +137,7 @@ impl Downloader {
             status if is_passing(status) => {
                 return Err(Failure::Passing(
                     format!("the server answered {status}"),
-                    after(&response),
+                    http_wait::retry_after(&response),
                 ));
             }
             status => {
@@ -268,11 +268,6 @@ fn continues(response: &Response, from: u64) -> bool {
 fn is_passing(status: StatusCode) -> bool {
     status.is_server_error()
         || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status)
-}
-
-fn after(response: &Response) -> Option<Duration> {
-    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }
 
 fn of_request(address: &Address, error: &reqwest::Error) -> Failure {

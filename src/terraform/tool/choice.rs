@@ -1,9 +1,6 @@
 //! Which version is used, and where it comes from.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use semver::{BuildMetadata, Version};
 
@@ -43,15 +40,14 @@ impl Choice<'_> {
     /// Returns the program: the one in PATH if its version fits, else one from the cache or a
     /// download.
     pub(crate) async fn obtain(&self, host: &Host) -> Result<Tool> {
-        let site = ToolSite::open(self.flavor, host, self.mirror_keys)?;
         let in_path = installed::find(self.flavor, host).await?;
-        let finding = async {
-            match self.choose_at(&site, in_path.as_ref(), host).await? {
-                Chosen::Installed(tool) => Ok((tool, "PATH")),
-                Chosen::Elsewhere(version) => self.fetch(&site, version, host).await,
+        let (tool, origin) = match self.fitting(in_path.as_ref()) {
+            Some(tool) => (tool.clone(), "PATH"),
+            None => {
+                let obtained = self.obtain_elsewhere(host).await;
+                obtained.map_err(|error| self.with_hints(error, in_path.as_ref()))?
             }
         };
-        let (tool, origin) = finding.await.map_err(|it| self.with_hints(it, in_path.as_ref()))?;
         let name = self.flavor.name();
         let reason = match self.wanted.first() {
             Some(wanted) => format!("required by {}: {}", wanted.place, wanted.constraint),
@@ -63,43 +59,43 @@ impl Choice<'_> {
 
     /// Chooses, but downloads nothing except the list of versions.
     pub(crate) async fn choose(&self, host: &Host) -> Result<Chosen> {
-        let site = ToolSite::open(self.flavor, host, self.mirror_keys)?;
         let in_path = installed::find(self.flavor, host).await?;
-        let chosen = self.choose_at(&site, in_path.as_ref(), host).await;
-        chosen.map_err(|error| self.with_hints(error, in_path.as_ref()))
-    }
-
-    async fn choose_at(
-        &self,
-        site: &ToolSite,
-        in_path: Option<&(PathBuf, Version)>,
-        host: &Host,
-    ) -> Result<Chosen> {
-        if let Some((program, version)) = in_path
-            && self.misfit(version).is_none()
-        {
-            let tool = Tool::installed(program.clone(), self.flavor, version.clone());
-            return Ok(Chosen::Installed(tool));
+        if let Some(tool) = self.fitting(in_path.as_ref()) {
+            return Ok(Chosen::Installed(tool.clone()));
         }
-        let exact = self.wanted.iter().find_map(|wanted| wanted.constraint.exact());
-        let chosen = match exact {
-            Some(version) => match self.misfit(&version) {
-                Some(why) => Err(self.contradiction(&version, &why)),
-                None => Ok(version),
-            },
-            None => {
-                let listing = site.versions();
-                let listed = host.interrupt.or_cancel("reading the list of versions", listing);
-                listed.await.and_then(|versions| {
-                    self.newest(&versions).ok_or_else(|| self.none_of(versions, site))
-                })
-            }
-        };
-        chosen.map(Chosen::Elsewhere)
+        let chosen = self.choose_at(&self.site(host)?, host).await;
+        chosen.map(Chosen::Elsewhere).map_err(|error| self.with_hints(error, in_path.as_ref()))
     }
 
-    fn with_hints(&self, mut error: Error, in_path: Option<&(PathBuf, Version)>) -> Error {
-        let fits = |series: &Constraint| in_path.is_none_or(|(_, version)| series.allows(version));
+    fn fitting<'t>(&self, in_path: Option<&'t Tool>) -> Option<&'t Tool> {
+        in_path.filter(|tool| self.misfit(&tool.version).is_none())
+    }
+
+    fn site(&self, host: &Host) -> Result<ToolSite> {
+        ToolSite::open(self.flavor, host, self.mirror_keys)
+    }
+
+    async fn obtain_elsewhere(&self, host: &Host) -> Result<(Tool, &'static str)> {
+        let site = self.site(host)?;
+        let version = self.choose_at(&site, host).await?;
+        self.fetch(&site, version, host).await
+    }
+
+    async fn choose_at(&self, site: &ToolSite, host: &Host) -> Result<Version> {
+        let exact = self.wanted.iter().find_map(|wanted| wanted.constraint.exact());
+        let Some(version) = exact else {
+            let listing = site.versions();
+            let listed = host.interrupt.or_cancel("reading the list of versions", listing).await?;
+            return self.newest(&listed).ok_or_else(|| self.none_of(listed, site));
+        };
+        match self.misfit(&version) {
+            Some(why) => Err(self.contradiction(&version, &why)),
+            None => Ok(version),
+        }
+    }
+
+    fn with_hints(&self, mut error: Error, in_path: Option<&Tool>) -> Error {
+        let fits = |series: &Constraint| in_path.is_none_or(|tool| series.allows(&tool.version));
         for constraint in self.wanted.iter().map(|wanted| &wanted.constraint) {
             if let Some(series) = constraint.as_series().filter(fits) {
                 error = error.hint(format!(
@@ -109,8 +105,8 @@ impl Choice<'_> {
         }
         let name = self.flavor.name();
         match (in_path, self.wanted.iter().find_map(|wanted| wanted.constraint.exact())) {
-            (Some((program, version)), _) => {
-                error.hint(format!("in PATH is {version} (`{}`)", program.display()))
+            (Some(tool), _) => {
+                error.hint(format!("in PATH is {} (`{}`)", tool.version, tool.program.display()))
             }
             (None, Some(exact)) => {
                 error.hint(format!("or install {name} {exact}, and put it in PATH"))
@@ -219,6 +215,9 @@ impl Choice<'_> {
         let name = self.flavor.name();
         let digest = host.interrupt.or_cancel("downloading", fetching).await?;
         let found = installed::version_of(to, host).await.map_err(|error| {
+            if host.interrupt.requested().is_some() {
+                return error;
+            }
             let why = error.story();
             Error::integrity(format!("the downloaded {name} {version} does not run")).why(why)
         })?;

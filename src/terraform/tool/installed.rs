@@ -1,14 +1,11 @@
 //! The program in PATH, and what any program says about its version.
 
-use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 use semver::Version;
 use serde::Deserialize;
 
+use super::Tool;
 use crate::{
     base::{
         error::{Error, Result},
@@ -24,13 +21,13 @@ struct VersionAnswer {
     terraform_version: Version,
 }
 
-/// Returns the program in PATH and its version; None if there is none.
-pub(super) async fn find(flavor: Flavor, host: &Host) -> Result<Option<(PathBuf, Version)>> {
+/// Returns the program in PATH; None if there is none.
+pub(super) async fn find(flavor: Flavor, host: &Host) -> Result<Option<Tool>> {
     let env = host.environment.for_terraform(&[]);
     let path = env.get(&OsString::from("PATH")).map(OsString::as_os_str);
     let Some(program) = process::find(flavor.program(), path) else { return Ok(None) };
     let version = ask_version(&program, env, host).await?;
-    Ok(Some((program, version)))
+    Ok(Some(Tool::installed(program, flavor, version)))
 }
 
 /// Asks a program for its version.

@@ -226,11 +226,11 @@ impl<'a> Job<'a> {
     }
 
     pub(crate) fn outputs(&self) -> BTreeMap<String, String> {
-        parsed(&fs::read_to_string(self.file("set_output_1")).unwrap())
+        entries_of_runner(&fs::read_to_string(self.file("set_output_1")).unwrap())
     }
 
     pub(crate) fn state(&self) -> BTreeMap<String, String> {
-        parsed(&fs::read_to_string(self.file("save_state_1")).unwrap())
+        entries_of_runner(&fs::read_to_string(self.file("save_state_1")).unwrap())
     }
 
     pub(crate) fn summary(&self) -> String {
@@ -342,7 +342,7 @@ fn own(folder: &Path) {
 
 /// As the runner reads its files: `name<<delimiter`, lines, `delimiter`. A later entry takes the
 /// place of an earlier one.
-fn parsed(text: &str) -> BTreeMap<String, String> {
+pub(crate) fn entries_of_runner(text: &str) -> BTreeMap<String, String> {
     let mut lines = text.lines();
     let mut found = BTreeMap::new();
     while let Some(line) = lines.next() {

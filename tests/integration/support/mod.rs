@@ -24,7 +24,7 @@ mod scrub;
 pub(crate) mod silent;
 mod tool_mirror;
 
-pub(crate) use action::{Job, RUNNER};
+pub(crate) use action::{Job, RUNNER, entries_of_runner};
 pub(crate) use aws::{AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, PROD, REGION, RELEASE};
 pub(crate) use event::pull_request_event;
 pub(crate) use invariants::Invariants;
