@@ -10,11 +10,14 @@ use crate::support::{Aws, Invariants, Output, Project, Runner};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The longest delay of a request to the store, and of the second command, in milliseconds.
 const STORE_DELAY: u64 = 150;
 const HEAD_START: u64 = 2500;
+/// So many pairs are raced at the same time, each with a component of its own.
+const LANES: usize = 3;
 
 /// Each with the environment that it changes.
 const COMMANDS: [(&str, &str); 9] = [
@@ -146,30 +149,48 @@ fn race(track: &mut Track, pair: [&str; 2], random: &mut Random) -> (Vec<String>
     (broken, outputs)
 }
 
+/// Races a pair some times and returns what was broken.
+fn race_pair(track: &mut Track, pair: [&str; 2], tries: usize, seed: u64) -> Vec<String> {
+    let mut random = Random::new(seed);
+    let mut failures = Vec::new();
+    let mut codes: BTreeMap<String, usize> = BTreeMap::new();
+    for attempt in 0..tries {
+        track.prepare(pair);
+        let (broken, outputs) = race(track, pair, &mut random);
+        *codes.entry(format!("{} {}", outputs[0].code, outputs[1].code)).or_default() += 1;
+        if !broken.is_empty() {
+            failures.push(format!(
+                "{pair:?}, seed {seed}, try {attempt}: {broken:?}\n{}\n{}",
+                outputs[0], outputs[1]
+            ));
+        }
+    }
+    eprintln!("{:8} and {:8}: {tries} tries, exit codes {codes:?}", pair[0], pair[1]);
+    failures
+}
+
+/// Races the pairs, some of them at the same time, because the runs wait for most of theirs.
 fn race_all(pairs: &[[&str; 2]], tries: usize) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let seed = std::env::var("CDFLOW_TEST_SEED").map_or(now, |seed| seed.parse().unwrap());
     eprintln!("seed {seed} (CDFLOW_TEST_SEED)");
-    let mut random = Random::new(seed);
-    let mut track = Track::new();
-    let mut failures = Vec::new();
-    for pair in pairs {
-        let mut codes: BTreeMap<String, usize> = BTreeMap::new();
-        for attempt in 0..tries {
-            track.prepare(*pair);
-            let (broken, outputs) = race(&mut track, *pair, &mut random);
-            *codes.entry(format!("{} {}", outputs[0].code, outputs[1].code)).or_default() += 1;
-            if !broken.is_empty() {
-                failures.push(format!(
-                    "{pair:?}, try {attempt}: {broken:?}\n{}\n{}",
-                    outputs[0], outputs[1]
-                ));
-            }
+    let next = AtomicUsize::new(0);
+    let lane = || {
+        let mut track = Track::new();
+        let mut failures = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(pair) = pairs.get(index) else { break };
+            failures.extend(race_pair(&mut track, *pair, tries, seed + index as u64));
         }
-        eprintln!("{:8} and {:8}: {tries} tries, exit codes {codes:?}", pair[0], pair[1]);
-    }
-    // The next deploy works.
-    track.prepare(["deploy", "up"]);
+        // The next deploy works.
+        track.prepare(["deploy", "up"]);
+        failures
+    };
+    let failures: Vec<String> = std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..LANES.min(pairs.len())).map(|_| scope.spawn(lane)).collect();
+        lanes.into_iter().flat_map(|lane| lane.join().unwrap()).collect()
+    });
     let tries = tries * pairs.len();
     eprintln!("{} pairs, {tries} tries, {} with a broken invariant", pairs.len(), failures.len());
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
