@@ -354,7 +354,8 @@ mod tests {
             (
                 ".terraform-version",
                 "\n1.9.x\n",
-                ".terraform-version:2: the version is malformed: `1.9.x` is not a version constraint: column 5",
+                ".terraform-version:2: the version is malformed: `1.9.x` is not a version \
+                 constraint: column 5",
             ),
             (".opentofu-version", "1.9;", ".opentofu-version:1: the version is malformed"),
             (".tfswitchrc", "> = 1.9", ".tfswitchrc:1: the version is malformed"),

@@ -25,7 +25,7 @@ enum Value {
     Null,
     /// A string, or a number as Terraform converts it to one.
     Text(String),
-    /// Not a literal: Terraform alone can tell.
+    /// Not a literal: only Terraform can evaluate it.
     Unknown,
 }
 
@@ -119,7 +119,8 @@ mod tests {
             (
                 &[(
                     "a.tf",
-                    "terraform { required_version = \"1.9\" }\nterraform {\n  required_version = 1.10\n}\n",
+                    "terraform { required_version = \"1.9\" }\n\
+                     terraform {\n  required_version = 1.10\n}\n",
                 )],
                 &["infra/a.tf:1 1.9", "infra/a.tf:3 1.1"],
                 &[],
@@ -163,7 +164,8 @@ mod tests {
                     ("a.tf", "terraform { required_version = \"< 1.0\" }"),
                     (
                         "a_override.tf",
-                        "terraform { required_version = \"> 1.0\" }\nterraform { required_version = \"< 2.0\" }",
+                        "terraform { required_version = \"> 1.0\" }\n\
+                         terraform { required_version = \"< 2.0\" }",
                     ),
                     ("b_override.tf", "terraform {}"),
                 ],
@@ -194,7 +196,8 @@ mod tests {
             (
                 "a.tf",
                 "terraform {\n  required_version = \">= 1.x\"\n}",
-                "infra/a.tf:2: `required_version` is malformed: `>= 1.x` is not a version constraint: column 6",
+                "infra/a.tf:2: `required_version` is malformed: `>= 1.x` is not a version \
+                 constraint: column 6",
             ),
             ("a.tf", "terraform { required_version = \"\" }", "infra/a.tf:1"),
             ("a.tf", "terraform { required_version = \"1.9.0-rc1\" }", "names a pre-release"),
