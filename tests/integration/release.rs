@@ -357,6 +357,22 @@ fn modules_of_the_checkout_are_carried() {
 }
 
 #[test]
+fn a_file_that_a_deploy_will_not_have_is_named_in_the_report() {
+    let project = Project::local("greeting");
+    project
+        .append("infra/main.tf", "output \"text\" {\n  value = file(\"../README.md\")\n}\n")
+        .write("README.md", "Good day")
+        .commit("A file outside infra/");
+    let summary = project.sandbox().work().join("summary.md");
+    let output = project.releasing("1").env("GITHUB_STEP_SUMMARY", &summary).run();
+    let warning = "`file` reads `../README.md`, which is not part of the release";
+    output.success().stderr_has(warning);
+    let summary = fs::read_to_string(summary).unwrap();
+    let shown = ["[!WARNING]", "which is not part of the release"];
+    assert!(shown.iter().all(|text| summary.contains(text)), "{summary}");
+}
+
+#[test]
 fn a_module_of_git_is_carried_without_its_git_folder() {
     let project = Project::local("greeting");
     let module = project.sandbox().work().join("module");

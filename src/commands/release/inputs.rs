@@ -21,6 +21,7 @@ use crate::{
         source,
         source::{Sources, TreeFile},
     },
+    report::Report,
     services::{
         ci::short,
         docker::{
@@ -186,15 +187,17 @@ pub(super) fn image_target(context: &Context) -> Result<ImageTarget<'_>> {
 }
 
 /// Warns about files that the code reads from the checkout, which a deploy does not have.
-pub(super) fn warn_of_lost_files(log: &Log, sources: &Sources) {
+pub(super) fn warn_of_lost_files(log: &Log, sources: &Sources, report: &mut Report) {
     for call in &sources.lost_files {
-        log.warning(&format!(
+        let warning = format!(
             "{}: `{}` reads `{}`, which is not part of the release\n  -> move the file into infra/ \
              or into the module that reads it, and use `path.module`",
             call.place,
             call.function,
             call.path.escape_debug()
-        ));
+        );
+        log.warning(&warning);
+        report.warnings.push(log.redactor.apply(&warning).into_owned());
     }
 }
 

@@ -235,7 +235,8 @@ impl ChangeJson {
         }
     }
 
-    /// Returns the sensitive strings. Masking numbers and booleans would hide unrelated text.
+    /// Returns the sensitive strings and long numbers. Masking booleans and short numbers would
+    /// hide unrelated text.
     fn sensitive(&self) -> Vec<String> {
         let mut found = Vec::new();
         collect_sensitive(&self.before, &self.before_sensitive, &mut found);
@@ -244,16 +245,22 @@ impl ChangeJson {
     }
 }
 
-/// Collects the strings of a value that is sensitive as a whole.
+/// So many digits are rarely found by chance.
+const LONG_NUMBER: usize = 8;
+
+/// Collects the strings and long numbers of a value that is sensitive as a whole.
 pub(crate) fn collect_strings(value: &Value, found: &mut Vec<String>) {
     collect_sensitive(value, &Value::Bool(true), found);
 }
 
-/// Collects the strings that `marks` selects. It has the shape of `value`, with `true` where
+/// Collects the strings and long numbers that `marks` selects. It has the shape of `value`, with `true` where
 /// everything below is sensitive.
 fn collect_sensitive(value: &Value, marks: &Value, found: &mut Vec<String>) {
     match (value, marks) {
         (Value::String(text), Value::Bool(true)) => found.push(text.clone()),
+        (Value::Number(number), Value::Bool(true)) => {
+            found.extend(Some(number.to_string()).filter(|text| text.len() >= LONG_NUMBER));
+        }
         (Value::Array(items), Value::Bool(true)) => {
             items.iter().for_each(|item| collect_sensitive(item, marks, found))
         }
@@ -356,7 +363,7 @@ mod tests {
         let text = r#"{"resource_changes": [{"address": "a", "type": "t", "change": {
             "actions": ["update"],
             "before": {"plain": "p", "list": ["open", "hidden 1"],
-                "all": {"x": "hidden 2", "n": 7}},
+                "all": {"x": "hidden 2", "n": [7, 20261129, -1234.5678]}},
             "after": {"key": "hidden 3"},
             "before_sensitive": {"list": [false, true], "all": true},
             "after_sensitive": {"key": true}}}],
@@ -364,6 +371,9 @@ mod tests {
                 "after_sensitive": true}}}"#;
         let changes = Changes::parse(&mut text.as_bytes()).unwrap();
         let found: Vec<&str> = changes.sensitive.iter().map(Secret::expose).collect();
-        assert_eq!(found, ["hidden 1", "hidden 2", "hidden 3", "hidden 4"]);
+        assert_eq!(
+            found,
+            ["-1234.5678", "20261129", "hidden 1", "hidden 2", "hidden 3", "hidden 4"]
+        );
     }
 }

@@ -1,14 +1,14 @@
-//! Generated folders of code, in which cdflow must find the variables that Terraform finds.
+//! The variables that Terraform finds.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt, fs,
     path::Path,
 };
 
-use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+use proptest::prelude::*;
 
-use super::{declarations::Declarations, files::Dialect};
+use super::{Folder, compare_all, diagnostics};
+use crate::terraform::code::{declarations::Declarations, files::Dialect};
 
 /// As many folders are compared.
 const FOLDERS: usize = 48;
@@ -44,9 +44,6 @@ const JSON: [&str; 8] = [
     r#"{"terraform": [], "locals": {"x#": "variable"}}"#,
     r#"{"locals": {"x#": DEEP}, "variable": {"a": {}, "b": {}}}"#,
 ];
-
-#[derive(Debug)]
-struct Folder(BTreeMap<String, Vec<u8>>);
 
 fn folder() -> impl Strategy<Value = Folder> {
     let file = prop_oneof![
@@ -96,73 +93,32 @@ fn names() -> Vec<String> {
 
 #[test]
 fn terraform_declares_the_same_variables() {
-    let mut runner = TestRunner::deterministic();
-    let folders: Vec<Folder> =
-        (0..FOLDERS).map(|_| folder().new_tree(&mut runner).unwrap().current()).collect();
-    let unread: usize = std::thread::scope(|scope| {
-        let parts = folders.chunks(FOLDERS / 4);
-        let threads: Vec<_> = parts
-            .map(|part| scope.spawn(|| part.iter().filter(|folder| folder.compare()).count()))
-            .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
-    });
+    let unread = compare_all(folder(), FOLDERS, compare);
     assert!(unread < FOLDERS / 2, "too many folders with a file that cannot be parsed: {unread}");
 }
 
-impl Folder {
-    /// Returns whether a file cannot be parsed.
-    fn compare(&self) -> bool {
-        let root = tempfile::tempdir().unwrap();
-        for (name, text) in &self.0 {
-            let path = root.path().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
+/// Returns whether a file cannot be parsed.
+fn compare(folder: &Folder) -> bool {
+    let root = folder.write();
+    let found = Declarations::read(root.path(), "infra", Dialect::Terraform).unwrap();
+    let ours: BTreeSet<String> = found.variables.iter().map(|it| it.name.clone()).collect();
+    let undeclared = undeclared(root.path());
+    let theirs: BTreeSet<String> =
+        names().into_iter().filter(|name| !undeclared.contains(name)).collect();
+    // With a file that cannot be parsed, all values are passed.
+    match found.unread.is_empty() {
+        true => assert_eq!(ours, theirs, "{folder}"),
+        false => {
+            assert!(ours.is_subset(&theirs), "{folder}");
+            assert!(theirs.iter().all(|name| found.may_declare(name)), "{folder}");
         }
-        let found = Declarations::read(root.path(), "infra", Dialect::Terraform).unwrap();
-        let ours: BTreeSet<String> = found.variables.iter().map(|it| it.name.clone()).collect();
-        let undeclared = undeclared(root.path());
-        let theirs: BTreeSet<String> =
-            names().into_iter().filter(|name| !undeclared.contains(name)).collect();
-        // With a file that cannot be parsed, all values are passed.
-        match found.unread.is_empty() {
-            true => assert_eq!(ours, theirs, "{self}"),
-            false => {
-                assert!(ours.is_subset(&theirs), "{self}");
-                assert!(theirs.iter().all(|name| found.may_declare(name)), "{self}");
-            }
-        }
-        !found.unread.is_empty()
     }
-}
-
-impl fmt::Display for Folder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|(name, text)| writeln!(f, "{name}: {:?}", String::from_utf8_lossy(text)))
-    }
+    !found.unread.is_empty()
 }
 
 /// Gives every name a value, and returns those that Terraform rejects as not declared.
-#[expect(clippy::disallowed_methods, reason = "the test's own Terraform")]
 fn undeclared(root: &Path) -> BTreeSet<String> {
-    let output = std::process::Command::new("terraform")
-        .args(["plan", "-json", "-input=false"])
-        .args(names().iter().map(|name| format!("-var={name}=1")))
-        .current_dir(root)
-        .env("CHECKPOINT_DISABLE", "1")
-        .env_remove("TF_CLI_CONFIG_FILE")
-        .output()
-        .unwrap();
-    let mut found = BTreeSet::new();
-    for line in String::from_utf8(output.stdout).unwrap().lines() {
-        let event: serde_json::Value = serde_json::from_str(line).unwrap();
-        let diagnostic = &event["diagnostic"];
-        if diagnostic["severity"] == "error" {
-            assert_eq!(diagnostic["summary"], "Value for undeclared variable", "{line}");
-            let detail = diagnostic["detail"].as_str().unwrap();
-            found.insert(detail.split('"').nth(1).unwrap().to_owned());
-        }
-    }
-    found
+    let values: Vec<String> = names().iter().map(|name| format!("-var={name}=1")).collect();
+    let details = diagnostics(root, "Value for undeclared variable", &values);
+    details.iter().map(|detail| detail.split('"').nth(1).unwrap().to_owned()).collect()
 }
