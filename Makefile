@@ -28,6 +28,7 @@ fuzz: ## give hostile input to each parser for a minute; needs Rust's nightly (F
 lint: ## check formatting, clippy, dependencies, action.yml and the workflows; warnings are errors
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
+	cargo clippy --lib --locked -- -D warnings --cfg fuzzing
 	@tests/lint
 
 demo: ## release, deploy, change, deploy and destroy a component on this machine (no AWS, no network)

@@ -17,7 +17,7 @@ pub fn component(bytes: &[u8]) {
     match Manifest::parse("cdflow.yml", &text(bytes)) {
         Ok(manifest) => {
             assert!(!manifest.tfstate_filename.0.contains('/'));
-            let _ = (manifest.deploy.limits(), manifest.with_terraform(None));
+            let _ = manifest.deploy.limits();
         }
         Err(error) => {
             check_error(&error);

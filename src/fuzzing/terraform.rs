@@ -58,7 +58,7 @@ pub fn terraform_output(bytes: &[u8]) {
     for line in text.lines() {
         let _ = progress.line(line);
     }
-    let _ = (progress.diagnostics(), progress.in_flight());
+    let _ = (progress.diagnostics(), progress.begun(false), progress.begun(true));
     let lines = OutputLines::from_text(&text);
     let _ = lines.diagnostics();
     for step in [TerraformStep::InitAtDeploy, TerraformStep::Plan, TerraformStep::Apply] {
