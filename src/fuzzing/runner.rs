@@ -83,7 +83,9 @@ pub fn outputs(bytes: &[u8]) {
     }
     match files.save_state(name, value) {
         Err(_) => assert_eq!(read("GITHUB_STATE"), ""),
-        Ok(()) => assert_eq!(file_commands(&read("GITHUB_STATE")), Ok(vec![(name.as_str(), value)])),
+        Ok(()) => {
+            assert_eq!(file_commands(&read("GITHUB_STATE")), Ok(vec![(name.as_str(), value)]))
+        }
     }
     if files.append_summary(value).is_ok() {
         assert!(!read("GITHUB_STEP_SUMMARY").contains("hunter2hunter2"));

@@ -2,7 +2,7 @@
 //! release itself.
 
 use crate::support::github::{Fault, GitHub, TOKEN};
-use crate::support::{Output, Project, Runner, in_repository, python};
+use crate::support::{Output, Project, Runner, in_repository, python, tool};
 
 fn step(project: &Project, github: &GitHub, version: &str) -> Runner {
     let inputs = [
@@ -43,7 +43,7 @@ fn a_tag_gets_its_release_once() {
         format!("| commit | `{}` |", project.head()),
         format!("| bundle | `{}` |", project.release_key("1.2.3")),
         format!("| bundle digest | `{}` |", digest(&output)),
-        "| made with | `terraform ".to_owned(),
+        format!("| made with | `{} ", tool::name()),
     ] {
         assert!(release.body.contains(&row), "{row}\n{}", release.body);
     }

@@ -1,6 +1,6 @@
 //! release, inspect, and what a bundle is made of.
 
-use crate::support::{Mirror, Project, Running, entries, git};
+use crate::support::{Mirror, Project, Running, entries, git, tool};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -50,7 +50,7 @@ fn a_release_is_published_and_inspected() {
     let inspected = project.cdflow(["inspect", "42-a1b2c3d", "--json"]).run();
     let document = inspected.success().json();
     assert_eq!(document["release"], expected["release"]);
-    assert_eq!(document["terraform"]["name"], "terraform");
+    assert_eq!(document["terraform"]["name"], tool::name());
     let listed: BTreeSet<&str> = document["files"]
         .as_array()
         .unwrap()
@@ -65,7 +65,7 @@ fn a_release_is_published_and_inspected() {
         "object ",
         "bundle digest      ",
         digest,
-        "initialised with   terraform 1.",
+        &format!("initialised with   {} 1.", tool::name()),
         "release.commit     ",
         "release.query      a=b=c",
         "infra/main.tf",
@@ -84,7 +84,7 @@ fn a_dry_run_shows_the_release_and_writes_nothing() {
         "would be published as  file:",
         "/store/releases/platform/greeting/greeting-1.zip",
         "source digest          ",
-        "initialised with       terraform 1.",
+        &format!("initialised with       {} 1.", tool::name()),
         &format!("release.commit         {commit}"),
         "release.colour         red",
         "config/live.json",

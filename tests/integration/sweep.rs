@@ -7,6 +7,7 @@ use crate::aws_state::{table_rows, with_locks};
 use crate::support::{Aws, Invariants, Output, Project, Runner};
 use nix::sys::signal::Signal;
 use serde_json::json;
+use std::time::Duration;
 
 /// How long the request at which the signal arrives waits for its answer, in seconds.
 const HOLD: f64 = 0.4;
@@ -47,9 +48,14 @@ fn cancelled(aws: &Aws, run: Runner, at: usize) -> Option<Output> {
     aws.rule(json!({ "matching": aws.name(), "at": at, "delay": HOLD }));
     let mut is_reached = false;
     let output = run.spawn().watch(|running| {
-        if !is_reached && aws.matched(aws.name()) >= at {
-            is_reached = true;
-            running.signal(Signal::SIGINT);
+        if is_reached {
+            return;
+        }
+        is_reached = aws.matched(aws.name()) >= at;
+        match is_reached {
+            true => running.signal(Signal::SIGINT),
+            // moto has other work than to answer this.
+            false => std::thread::sleep(Duration::from_millis(40)),
         }
     });
     is_reached.then_some(output)

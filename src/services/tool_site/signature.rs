@@ -198,7 +198,62 @@ fn check_expiry(
 
 #[cfg(test)]
 mod tests {
+    use pgp::{
+        composed::{KeyType, SecretKeyParamsBuilder, SignedSecretKey},
+        packet::{SignatureConfig, Subpacket, SubpacketData},
+        types::Password,
+    };
+
     use super::*;
+
+    fn secret_key() -> SignedSecretKey {
+        let mut parameters = SecretKeyParamsBuilder::default();
+        parameters.key_type(KeyType::Ed25519Legacy).can_certify(true).can_sign(true);
+        parameters.primary_user_id("Mirror <mirror@example.com>".into());
+        parameters.build().unwrap().generate(rand::thread_rng()).unwrap()
+    }
+
+    /// A signature by which a key states that it ends some seconds after its creation, or is revoked.
+    fn statement(secret: &SignedSecretKey, kind: SignatureType, seconds: u32) -> Signature {
+        let key = &secret.primary_key;
+        let mut config = SignatureConfig::from_key(rand::thread_rng(), key, kind).unwrap();
+        let data = [
+            SubpacketData::SignatureCreationTime(Timestamp::now()),
+            SubpacketData::IssuerFingerprint(key.fingerprint()),
+            SubpacketData::KeyExpirationTime(pgp::types::Duration::from_secs(seconds)),
+        ];
+        config.hashed_subpackets = data.map(|data| Subpacket::regular(data).unwrap()).into();
+        config.sign_key(key, &Password::empty(), key.public_key()).unwrap()
+    }
+
+    #[test]
+    fn keys_that_have_expired_or_are_revoked() {
+        let secret = secret_key();
+        let signed = DetachedSignature::sign_binary_data(
+            rand::thread_rng(),
+            &secret.primary_key,
+            &Password::empty(),
+            HashAlgorithm::Sha256,
+            &b"content"[..],
+        );
+        let signed = pgp::ser::Serialize::to_bytes(&signed.unwrap()).unwrap();
+        let in_hours = |hours: u64| SystemTime::now() + Duration::from_secs(hours * 3600);
+        let mut key = SignedPublicKey::from(secret.clone());
+        let check =
+            |key: &SignedPublicKey, now| Keys(vec![key.clone()]).check_at(b"content", &signed, now);
+        assert_eq!(check(&key, in_hours(3)), Ok(()));
+        let ends = statement(&secret, SignatureType::Key, 3600);
+        key.details.direct_signatures.push(ends);
+        assert_eq!(check(&key, in_hours(0)), Ok(()));
+        assert!(check(&key, in_hours(3)).unwrap_err().ends_with("has expired"));
+        // A statement of another key about this one counts for nothing.
+        key.details.direct_signatures = vec![statement(&secret_key(), SignatureType::Key, 3600)];
+        assert_eq!(check(&key, in_hours(3)), Ok(()));
+        let revocation = statement(&secret, SignatureType::KeyRevocation, 0);
+        key.details.revocation_signatures.push(revocation);
+        assert!(check(&key, in_hours(0)).unwrap_err().ends_with("is revoked"));
+        assert!(Keys(vec![key]).check_at(b"other", &signed, in_hours(0)).is_err());
+    }
 
     fn years(count: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs((count - 1970) * 31_557_600)

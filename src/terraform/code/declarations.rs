@@ -17,6 +17,8 @@ use crate::{
 pub(crate) struct Declarations {
     pub(crate) variables: Vec<Variable>,
     pub(crate) modules: Vec<ModuleCall>,
+    /// Names and places of calls whose source is not a literal, which only OpenTofu evaluates.
+    pub(crate) computed_modules: Vec<(String, String)>,
     /// Local names of the providers that the folder uses, without those of its modules.
     pub(crate) providers: BTreeSet<String>,
     /// Variables with a value in a file that Terraform loads automatically: `terraform.tfvars`,
@@ -166,10 +168,18 @@ impl Declarations {
     }
 
     fn add_module(&mut self, role: Role, block: Block) {
-        let Some(source) = block.text("source").map(str::to_owned) else { return };
+        if !block.has("source") {
+            return;
+        }
         if role == Role::Override {
             self.modules.retain(|module| module.name != block.label);
+            self.computed_modules.retain(|(name, _)| *name != block.label);
         }
+        // In JSON, a text can be an expression.
+        let literal = block.text("source").filter(|it| !it.contains("${") && !it.contains("%{"));
+        let Some(source) = literal.map(str::to_owned) else {
+            return self.computed_modules.push((block.label, block.place));
+        };
         self.modules.push(ModuleCall { name: block.label, source, place: block.place });
     }
 }

@@ -69,6 +69,12 @@ pub(crate) fn local(root: &Path, infra: &Path, dialect: Dialect) -> Result<Local
         let declared = Declarations::read(&folder, &shown, dialect)?;
         found.required_versions.extend(declared.required_versions()?);
         found.unknown_requirements.extend(declared.unknown_requirements());
+        // Terraform rejects them itself.
+        if let (Dialect::OpenTofu, Some((name, place))) =
+            (dialect, declared.computed_modules.first())
+        {
+            return Err(computed(name, place));
+        }
         for call in declared.modules {
             if !call.source.starts_with("./") && !call.source.starts_with("../") {
                 continue;
@@ -104,6 +110,12 @@ fn resolve(call: &ModuleCall, written: &Path) -> Result<PathBuf> {
             call.place, call.name, call.source
         ))
     })
+}
+
+fn computed(name: &str, place: &str) -> Error {
+    Error::input(format!("{place}: the source of module `{name}` is not a literal"))
+        .why("a release has the same modules in every environment")
+        .hint("write the source as text; call two modules with `count` to choose between them")
 }
 
 fn outside_of_checkout(call: &ModuleCall) -> Error {
@@ -212,6 +224,34 @@ mod tests {
             refused.starts_with("infra/main.tf:1: module `a` is outside the checkout"),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn sources_that_opentofu_evaluates() {
+        for (files, place) in [
+            (&[("a.tf", "\nmodule \"m\" { source = \"./${var.x}\" }")][..], "infra/a.tf:2"),
+            (&[("a.tf", "module \"m\" { source = local.x }")], "infra/a.tf:1"),
+            (&[("a.tofu", "module \"m\" { source = var.x }")], "infra/a.tofu:1"),
+            (&[("a.tf.json", r#"{"module": {"m": {"source": "${var.x}"}}}"#)], "infra/a.tf.json"),
+            (
+                &[
+                    ("a.tf", "module \"m\" { source = \"./m\" }"),
+                    ("a_override.tf", "module \"m\" { source = var.x }"),
+                ],
+                "infra/a_override.tf:1",
+            ),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            for (name, text) in files {
+                std::fs::write(folder.path().join(name), text).unwrap();
+            }
+            let root = std::fs::canonicalize(folder.path()).unwrap();
+            let refused = local(&root, &root, Dialect::OpenTofu).unwrap_err().to_string();
+            let expected = format!("{place}: the source of module `m` is not a literal");
+            assert!(refused.starts_with(&expected), "{refused}");
+            // Terraform rejects it in its own words.
+            assert!(local(&root, &root, Dialect::Terraform).is_ok());
+        }
     }
 
     #[test]

@@ -245,7 +245,7 @@ impl ChangeJson {
     }
 }
 
-/// So many digits are rarely found by chance.
+/// A shorter number is too likely to appear in unrelated text. In digits.
 const LONG_NUMBER: usize = 8;
 
 /// Collects the strings and long numbers of a value that is sensitive as a whole.
@@ -253,8 +253,8 @@ pub(crate) fn collect_strings(value: &Value, found: &mut Vec<String>) {
     collect_sensitive(value, &Value::Bool(true), found);
 }
 
-/// Collects the strings and long numbers that `marks` selects. It has the shape of `value`, with `true` where
-/// everything below is sensitive.
+/// Collects the strings and long numbers that `marks` selects. It has the shape of `value`, with
+/// `true` where everything below is sensitive.
 fn collect_sensitive(value: &Value, marks: &Value, found: &mut Vec<String>) {
     match (value, marks) {
         (Value::String(text), Value::Bool(true)) => found.push(text.clone()),

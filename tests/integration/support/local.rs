@@ -2,7 +2,7 @@
 //! changed nothing.
 
 use super::project::TEAM;
-use super::{Output, Project, Runner};
+use super::{Output, Project, Runner, tool};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -169,7 +169,7 @@ impl Project {
     /// A folder to put before PATH: its `terraform` does what `cases` (of a shell's `case "$1" in`)
     /// say, and is the real one in all other cases (`$real`).
     pub(crate) fn terraform_but(&self, cases: &str) -> String {
-        let path = std::env::var("PATH").unwrap();
+        let path = tool::path(self.sandbox());
         let real = std::env::split_paths(&path)
             .map(|folder| folder.join("terraform"))
             .find(|file| file.is_file());

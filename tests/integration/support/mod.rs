@@ -22,6 +22,7 @@ mod runner;
 mod sandbox;
 mod scrub;
 pub(crate) mod silent;
+pub(crate) mod tool;
 mod tool_mirror;
 
 pub(crate) use action::{Job, RUNNER, entries_of_runner};

@@ -1,7 +1,7 @@
 //! A component's checkout: a git repository with a cdflow.yml, an infra/ and its configuration.
 
 use super::sandbox::files_under;
-use super::{Aws, Mirror, REGION, Runner, Sandbox, Scrub, git};
+use super::{Aws, Mirror, REGION, Runner, Sandbox, Scrub, git, tool};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::fs;
@@ -292,7 +292,10 @@ impl Project {
     fn furnish(&self, scheme_url: &str, accounts: &[&str]) {
         self.write(
             "cdflow.yml",
-            &format!("account-scheme-url: {scheme_url}\nteam: {TEAM}\ntype: infrastructure\n"),
+            &format!(
+                "account-scheme-url: {scheme_url}\nteam: {TEAM}\ntype: infrastructure\n{}",
+                tool::setting()
+            ),
         )
         .write("infra/main.tf", MAIN)
         .write("config/common.json", &pretty(&json!({ "greeting": "Hello" })))

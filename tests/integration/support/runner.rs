@@ -2,7 +2,7 @@
 //! wait.
 
 use super::processes::kill_tree;
-use super::{Aws, Lab, Mirror, Output, Process, Sandbox, Scrub, descendants, in_repository};
+use super::{Aws, Lab, Mirror, Output, Process, Sandbox, Scrub, descendants, in_repository, tool};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
@@ -125,7 +125,7 @@ impl Runner {
             sandbox: sandbox.clone(),
         };
         runner
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("PATH", tool::path(sandbox))
             .env("HOME", sandbox.home())
             .env("TMPDIR", sandbox.tmp())
             // No test downloads a program from the internet.

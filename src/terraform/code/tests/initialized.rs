@@ -27,7 +27,8 @@ const PARTS: [[&str; 2]; 9] = [
     ["ephemeral \"p#_thing\" \"x\" {}\n", r#""ephemeral": {"p#_thing": {"x": {}}}"#],
     ["provider \"p#\" {}\n", r#""provider": {"p#": [{"alias": "x"}, {}]}"#],
     [
-        "terraform {\n  required_providers {\n    p# = {\n      source = \"acme/p#\"\n    }\n  }\n}\n",
+        "terraform {\n  required_providers {\n    p# = {\n      source = \"acme/p#\"\n    }\n  \
+         }\n}\n",
         r#""terraform": {"required_providers": {"p#": {"source": "acme/p#"}}}"#,
     ],
     ["resource \"terraform_data\" \"x#\" {}\n", r#""resource": {"terraform_data": {"x#": {}}}"#],
