@@ -86,23 +86,25 @@ fn broken(track: &Track, command: &str, version: usize, output: &Output) -> Vec<
     broken
 }
 
-/// Tries every `step`th point of a command; returns how many points, and what was broken.
-fn sweep(track: &Track, command: &str, step: usize) -> (usize, Vec<String>) {
-    let Track { aws, project, .. } = track;
+/// Tries every `step`th point of a command; returns how many points, and what was broken. A track
+/// that was broken is replaced, because the next runs would meet what the first one did.
+fn sweep(new: &dyn Fn() -> Track, command: &str, step: usize) -> (usize, Vec<String>) {
+    let mut track = new();
     let (mut points, mut bad) = (0, Vec::new());
     let mut at = 1;
     loop {
-        prepare(track, command);
+        prepare(&track, command);
         let version = 1000 + at;
-        let Some(output) = cancelled(aws, runner(project, command, version), at) else { break };
+        let run = runner(&track.project, command, version);
+        let Some(output) = cancelled(&track.aws, run, at) else { break };
         points += 1;
-        let broken = broken(track, command, version, &output);
-        if !broken.is_empty() {
-            bad.push(format!("{command}, request {at}: {broken:?}\n{output}"));
-        }
-        let next = runner(project, command, version).run();
-        if next.code != 0 {
-            bad.push(format!("{command} after a cancel at request {at}: {next}\n{output}"));
+        let broken = broken(&track, command, version, &output);
+        let next = runner(&track.project, command, version).run();
+        if !broken.is_empty() || next.code != 0 {
+            let found = format!("{command}, request {at}: {broken:?}\n{output}\nthen: {next}");
+            eprintln!("{found}");
+            bad.push(found);
+            track = new();
         }
         at += step;
     }
@@ -110,22 +112,24 @@ fn sweep(track: &Track, command: &str, step: usize) -> (usize, Vec<String>) {
 }
 
 fn sweep_all(lock: &str, lockfile: Option<bool>, table: bool, is_complete: bool) -> Vec<String> {
-    let (aws, project) = with_locks("sweep", lockfile, table);
-    let track = Track { aws, project, table };
-    let Track { aws, project, .. } = &track;
-    project.release("0");
+    let new = || {
+        let (aws, project) = with_locks("sweep", lockfile, table);
+        project.release("0");
+        Track { aws, project, table }
+    };
     let mut bad = Vec::new();
     for command in COMMANDS {
         let step = match is_complete {
             true => 1,
             false => {
+                let track = new();
                 prepare(&track, command);
-                aws.rule(json!({ "matching": aws.name(), "at": usize::MAX }));
-                runner(project, command, 999).run().success();
-                aws.matched(aws.name()) / SOME + 1
+                track.aws.rule(json!({ "matching": track.aws.name(), "at": usize::MAX }));
+                runner(&track.project, command, 999).run().success();
+                track.aws.matched(track.aws.name()) / SOME + 1
             }
         };
-        let (points, broken) = sweep(&track, command, step);
+        let (points, broken) = sweep(&new, command, step);
         eprintln!("{lock}: {command}: {points} points, {} bad", broken.len());
         bad.extend(broken);
     }

@@ -213,7 +213,7 @@ mod tests {
         parameters.build().unwrap().generate(rand::thread_rng()).unwrap()
     }
 
-    /// A signature by which a key states that it ends some seconds after its creation, or is revoked.
+    /// A signature by which a key states that it ends after some seconds, or is revoked.
     fn statement(secret: &SignedSecretKey, kind: SignatureType, seconds: u32) -> Signature {
         let key = &secret.primary_key;
         let mut config = SignatureConfig::from_key(rand::thread_rng(), key, kind).unwrap();
