@@ -1,12 +1,13 @@
-# The image of the Action: cdflow, Terraform, git and the certificates of the public authorities.
+# The image of the Action: cdflow, Terraform, git, ssh and the certificates of the public authorities.
 #
 #   docker build --tag cdflow .
+#   docker build --tag cdflow:slim --target slim .   # without Terraform, which cdflow then downloads
 #
 # The release workflow passes every base image by digest. BINARY=prebuilt copies ./cdflow from the build context instead of
-# compiling it; that binary must run with the libc of the runtime image.
+# compiling it; that binary must run with the libc of the packages.
 ARG RUST_IMAGE=rust:1.95-bookworm
 ARG TERRAFORM_IMAGE=hashicorp/terraform:1.11.4
-ARG RUNTIME_IMAGE=debian:bookworm-slim
+ARG PACKAGES_IMAGE=debian:bookworm-slim
 ARG BINARY=compiled
 
 FROM ${RUST_IMAGE} AS compiled
@@ -26,7 +27,13 @@ FROM ${TERRAFORM_IMAGE} AS terraform
 
 FROM ${BINARY} AS binary
 
-FROM ${RUNTIME_IMAGE}
+# Debian with all of git's dependencies, of which the next stage gets a quarter.
+FROM ${PACKAGES_IMAGE} AS packages
+RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates git openssh-client
+COPY image/root /image/root
+RUN /image/root /image/made
+
+FROM scratch AS slim
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="cdflow" \
@@ -34,14 +41,16 @@ LABEL org.opencontainers.image.title="cdflow" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates git openssh-client \
-    && rm -rf /var/lib/apt/lists/*
-COPY --from=terraform /bin/terraform /usr/local/bin/terraform
+COPY --from=packages /image/made /
 COPY --from=binary /cdflow/cdflow /usr/local/bin/cdflow
-# Under this name, the program is the clean-up of a cancelled step (`post-entrypoint` of action.yml).
-RUN ln -s cdflow /usr/local/bin/cdflow-post && cdflow --version && terraform version && git --version
-# Terraform, its providers and hooks run as this user. ssh refuses a user without an entry here.
-RUN echo 'cdflow:x:65532:65532::/nonexistent:/usr/sbin/nologin' >> /etc/passwd && echo 'cdflow:x:65532:' >> /etc/group
+# As cdflow-post, the program is the clean-up of a cancelled step (`post-entrypoint` of action.yml).
+# Terraform, its providers and hooks run as the user cdflow. ssh refuses a user without an entry here.
+RUN ln -s cdflow /usr/local/bin/cdflow-post \
+    && echo 'cdflow:x:65532:65532::/nonexistent:/usr/sbin/nologin' >> /etc/passwd && echo 'cdflow:x:65532:' >> /etc/group \
+    && cdflow --version && git --version && ssh -V
 ENV CDFLOW_PROGRAM_USER=65532
 ENTRYPOINT ["/usr/local/bin/cdflow"]
+
+FROM slim AS full
+COPY --from=terraform /bin/terraform /usr/local/bin/terraform
+RUN CHECKPOINT_DISABLE=1 terraform version

@@ -31,16 +31,16 @@ lint: ## check formatting, clippy, dependencies, action.yml and the workflows; w
 	cargo clippy --lib --locked -- -D warnings --cfg fuzzing
 	@tests/lint
 
-demo: ## release, deploy, change, deploy and destroy a component on this machine (no AWS, no network)
+demo: ## release, deploy, change, deploy and destroy a component on this machine (no AWS)
 	@demo/run.sh
 
 bench: build ## compare speed with Python's zipfile, as ratios of one run (needs what `make test` needs)
 	@bench/run
 
-image: ## build the Action's image and print its size (ARGS="--build-arg …")
+image: ## build the Action's image with and without Terraform, and print their sizes by layer (ARGS="--build-arg …")
+	docker build --tag cdflow:slim --target slim $(ARGS) .
 	docker build --tag cdflow $(ARGS) .
-	@docker image inspect --format '{{.Size}}' cdflow | awk '{ printf "%.1f MB on disk, ", $$1 / 1e6 }'
-	@docker save cdflow | gzip | wc -c | awk '{ printf "%.1f MB to pull\n", $$1 / 1e6 }'
+	@image/sizes cdflow:slim=45 cdflow=72
 
 clean: ## remove what these tasks made
 	cargo clean

@@ -2,7 +2,7 @@
 //! cancelled step.
 
 use crate::support::github::{GitHub, REPOSITORY_ID, TOKEN};
-use crate::support::{Aws, Job, Lab, Mirror, Project};
+use crate::support::{Aws, Job, Lab, Mirror, Project, ToolMirror};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -38,6 +38,46 @@ fn a_release_lives_in_containers() {
     job.step(&[("command", "status")]).run().success().stdout_has("1.2.3");
     step("destroy", &[("confirm", "live")]).success().stdout_has("Destroyed greeting in live");
     // Nobody but the runner's user owns what is there, and git sees no change.
+    assert_eq!(job.not_the_runners(), [""; 0].map(PathBuf::from));
+    assert_eq!(job.git(&["status", "--porcelain"]), "");
+}
+
+/// The steps of a job share `HOME`, so that one download is enough for them.
+#[test]
+fn an_image_without_terraform_releases_and_deploys() {
+    let lab = Lab::get();
+    let project = Project::local("greeting");
+    let mirror = ToolMirror::new(project.sandbox(), &[]);
+    let version = mirror.add_real(project.sandbox());
+    project.edit_json("account-scheme.json", |scheme| {
+        scheme["terraform-mirror-keys"] = json!([mirror.public_key()]);
+    });
+    project.commit("The mirror's key");
+    let server = mirror.serve();
+    lab.relay(server.address().rsplit(':').next().unwrap().parse().unwrap());
+    let job = Job::new(lab, &project)
+        .without_terraform()
+        .mounted(&project.store(), "/github/store")
+        .env([("CDFLOW_TERRAFORM_MIRROR", server.address())]);
+
+    let release =
+        [("command", "release"), ("version", "1"), ("platform-config", "platform-config")];
+    job.step(&release)
+        .run()
+        .success()
+        .stdout_has(&format!("download terraform {version} from the mirror"))
+        .stdout_has("Released greeting 1");
+    let live = [("environment", "live"), ("version", "1")];
+    job.step(&[&[("command", "deploy")], &live[..]].concat())
+        .run()
+        .success()
+        .stdout_has(&format!("terraform {version} from the cache"))
+        .stdout_has("Deployed greeting 1 to live: 1 added");
+    job.step(&[("command", "destroy"), ("environment", "live"), ("confirm", "live")])
+        .run()
+        .success()
+        .stdout_has("Destroyed greeting in live");
+    assert_eq!(server.asked(".zip").len(), 1);
     assert_eq!(job.not_the_runners(), [""; 0].map(PathBuf::from));
     assert_eq!(job.git(&["status", "--porcelain"]), "");
 }

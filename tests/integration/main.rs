@@ -10,6 +10,7 @@
     reason = "tests start programs and read their own environment, and a panic is how a test fails"
 )]
 
+mod action_image;
 mod actions;
 mod adopt;
 mod attacks;
@@ -23,6 +24,7 @@ mod ci;
 mod classic;
 mod code_files;
 mod container;
+mod demo;
 mod deploy;
 mod docker_release;
 mod doctor;

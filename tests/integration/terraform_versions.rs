@@ -204,12 +204,12 @@ fn nothing_that_is_not_signed_is_run() {
     })
     .rejects(9, "by a key that cdflow does not know");
     change("twoprograms", &|bare, _| {
-        let archive = archive("tofu", &stamped(version));
+        let archive = archive("tofu", stamped(version));
         bare.mirror.add_archive("terraform", version, &archive);
     })
     .rejects(9, "it contains `tofu`");
     change("otherversion", &|bare, _| {
-        let archive = archive("terraform", &stamped("1.11.0"));
+        let archive = archive("terraform", stamped("1.11.0"));
         bare.mirror.add_archive("terraform", version, &archive);
     })
     .rejects(9, "the program says that it is 1.11.0");

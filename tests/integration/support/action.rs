@@ -3,105 +3,16 @@
 //! variables, and the engine's socket.
 
 use super::github::{GitHub, REPOSITORY_ID};
-use super::{Lab, Output, Project, Runner, Running, Sandbox, git, in_repository};
+use super::{Lab, Output, Project, Runner, Running, Sandbox, action_image, git};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, lchown};
+use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The user that runs the jobs on GitHub's own machines; in the container we are root.
 pub(crate) const RUNNER: u32 = 1001;
-const IMAGE: &str = "cdflow-action:test";
-
-/// The image, made once from the Dockerfile of the repository. Its base images come from this
-/// machine, because no registry is reached here: Debian's place takes a busybox with git and
-/// certificates whose `apt-get` does nothing, and Rust's one whose `cargo` does nothing (an engine
-/// without BuildKit runs that stage too, although nothing of it is used).
-fn image(lab: &Lab) -> &'static str {
-    static MADE: OnceLock<()> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let sandbox = Sandbox::new();
-        base(lab, &sandbox, "test-rust", |root| {
-            let cargo = "#!/bin/sh\nmkdir -p target/release && touch target/release/cdflow\n";
-            script(&root.join("bin/cargo"), cargo);
-        });
-        base(lab, &sandbox, "test-terraform", |root| {
-            copy(&found("terraform"), &root.join("bin/terraform"))
-        });
-        base(lab, &sandbox, "test-debian", |root| {
-            script(&root.join("bin/apt-get"), "#!/bin/sh\n");
-            copy(&found("git"), &root.join("usr/bin/git"));
-            for program in [found("git"), env!("CARGO_BIN_EXE_cdflow").into()] {
-                for library in libraries(&program) {
-                    copy(&library, &root.join(library.strip_prefix("/").unwrap()));
-                }
-            }
-            let trusted = root.join("etc/ssl/certs/ca-certificates.crt");
-            fs::create_dir_all(trusted.parent().unwrap()).unwrap();
-            let of_lab = [Path::new("/etc/ssl/certs/ca-certificates.crt"), &trusted];
-            Runner::new("cp", of_lab, &sandbox).in_lab(lab).run().success();
-        });
-        let context = sandbox.work().join("context");
-        for file in ["Dockerfile", ".dockerignore", "Cargo.toml", "Cargo.lock", "src/main.rs"] {
-            copy(&in_repository(file), &context.join(file));
-        }
-        let strip = ["--strip-all", env!("CARGO_BIN_EXE_cdflow"), "cdflow"];
-        Runner::new("objcopy", strip, &sandbox).cwd(&context).run().success();
-        let mut build =
-            Runner::new("docker", ["build", "--tag", IMAGE], &sandbox).cwd(&context).in_lab(lab);
-        for argument in [
-            "RUST_IMAGE=test-rust",
-            "TERRAFORM_IMAGE=test-terraform",
-            "RUNTIME_IMAGE=test-debian",
-            "BINARY=prebuilt",
-            "VERSION=1.2.3",
-        ] {
-            build = build.args(["--build-arg", argument]);
-        }
-        build.arg(".").run().success();
-    });
-    IMAGE
-}
-
-fn base(lab: &Lab, sandbox: &Sandbox, name: &str, furnish: impl FnOnce(&Path)) {
-    let folder = sandbox.work().join(name);
-    fs::create_dir_all(folder.join("root/bin")).unwrap();
-    furnish(&folder.join("root"));
-    fs::write(folder.join("Dockerfile"), "FROM busybox\nCOPY root /\n").unwrap();
-    Runner::new("docker", ["build", "--tag", name, "."], sandbox)
-        .cwd(&folder)
-        .in_lab(lab)
-        .run()
-        .success();
-}
-
-fn script(path: &Path, text: &str) {
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to.parent().unwrap()).unwrap();
-    fs::copy(from, to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
-}
-
-fn found(program: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap();
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|it| it.is_file())
-        .expect(program)
-}
-
-fn libraries(program: &Path) -> Vec<PathBuf> {
-    let listed = Command::new("ldd").arg(program).output().unwrap();
-    let listed = String::from_utf8(listed.stdout).unwrap();
-    listed.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
-}
 
 /// A job whose checkout is the project's, with the folders that the runner keeps for it.
 pub(crate) struct Job<'a> {
@@ -110,6 +21,7 @@ pub(crate) struct Job<'a> {
     sandbox: Sandbox,
     environment: BTreeMap<String, String>,
     mounts: Vec<(PathBuf, PathBuf)>,
+    image: &'static str,
 }
 
 impl<'a> Job<'a> {
@@ -147,7 +59,8 @@ impl<'a> Job<'a> {
         let environment =
             environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         own(&project.dir());
-        let job = Self { lab, project, sandbox, environment, mounts: Vec::new() };
+        let image = action_image::full(lab);
+        let job = Self { lab, project, sandbox, environment, mounts: Vec::new(), image };
         job.event("push", "refs/heads/main", "branch", "main", json!({ "ref": "refs/heads/main" }))
     }
 
@@ -184,6 +97,12 @@ impl<'a> Job<'a> {
             ("GITHUB_API_URL", url.as_str()),
             ("GITHUB_GRAPHQL_URL", &format!("{url}/graphql")),
         ])
+    }
+
+    /// With the image that has no Terraform.
+    pub(crate) fn without_terraform(mut self) -> Self {
+        self.image = action_image::slim(self.lab);
+        self
     }
 
     /// In the environment of every step.
@@ -325,7 +244,7 @@ impl Step<'_> {
         for (outside, inside) in mounts {
             words.extend(["-v".to_owned(), format!("{outside}:{inside}")]);
         }
-        words.extend(["--network".to_owned(), network.to_owned(), image(job.lab).to_owned()]);
+        words.extend(["--network".to_owned(), network.to_owned(), job.image.to_owned()]);
         Runner::new("env", words, &job.sandbox).in_lab(job.lab)
     }
 }

@@ -3,15 +3,18 @@
 `<account>.dkr.ecr.<region>.amazonaws.com` behaves as ECR does: Basic with the token that moto hands out, no repository that was
 not made before, tags that may be immutable, and every image is known to moto afterwards.
 `registry.test` gives out Bearer tokens to USER, and to anybody for what is below `public/`.
+Below `/git/`, each of them serves repositories of git.
 """
 
 import base64
 import http.client
 import http.server
 import json
+import os
 import secrets
 import socket
 import ssl
+import subprocess
 import threading
 import time
 import urllib.parse
@@ -57,6 +60,8 @@ class Front(http.server.BaseHTTPRequestHandler):
                     return self.connection.shutdown(socket.SHUT_RDWR)
                 if "status" in rule:
                     return self.answer(rule["status"], rule.get("headers", {}), rule.get("body", "").encode())
+            if self.path.startswith("/git/"):
+                return self.git(body)
             if self.path.startswith("/token"):
                 return self.answer(200, {}, self.token(body))
             self.admit()
@@ -83,6 +88,26 @@ class Front(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", length or str(len(body)))
         self.end_headers()
         self.wfile.write(b"" if self.command == "HEAD" else body)
+
+    def git(self, body):
+        """Any repository of this machine: `/git/<its path>`."""
+        path, _, query = self.path.removeprefix("/git").partition("?")
+        environment = {
+            "PATH": os.environ["PATH"],
+            "GIT_PROJECT_ROOT": "/",
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "REQUEST_METHOD": self.command,
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "CONTENT_LENGTH": str(len(body)),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+        }
+        said = subprocess.run(["git", "http-backend"], input=body, capture_output=True, env=environment).stdout
+        head, _, content = said.partition(b"\r\n\r\n")
+        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
+        self.answer(int(headers.pop("Status", "200").split()[0]), headers, content)
 
     def forward(self, body):
         path = urllib.parse.urlsplit(self.path).path

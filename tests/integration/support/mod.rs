@@ -4,6 +4,7 @@
 //! every test has buckets and repositories of its own, so that tests run side by side.
 
 mod action;
+pub(crate) mod action_image;
 mod aws;
 mod event;
 pub(crate) mod github;
@@ -42,8 +43,8 @@ pub(crate) use runner::{Runner, Running, cdflow, git, python, terraform};
 pub(crate) use sandbox::{Sandbox, files_under};
 pub(crate) use scrub::Scrub;
 pub(crate) use tool_mirror::{
-    Fault, MirrorServer, SigningKey, ToolMirror, archive, archive_name, path_without_terraform,
-    signature_name, stamped,
+    Fault, MirrorServer, SigningKey, ToolMirror, archive, archive_name, path_but_terraform,
+    path_without_terraform, signature_name, stamped,
 };
 
 use std::path::{Path, PathBuf};

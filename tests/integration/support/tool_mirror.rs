@@ -9,7 +9,7 @@ use pgp::composed::{
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::ser::Serialize;
 use pgp::types::Password;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::{BufRead, BufReader, Cursor, Write};
@@ -71,7 +71,17 @@ impl ToolMirror {
     /// Adds a version of `terraform` or `opentofu`, which is the real Terraform and says that it is
     /// this version.
     pub(crate) fn add(&self, tool: &str, version: &str) {
-        self.add_archive(tool, version, &archive(program(tool), &stamped(version)));
+        self.add_archive(tool, version, &archive(program(tool), stamped(version)));
+    }
+
+    /// Adds the real Terraform itself. Returns its version.
+    pub(crate) fn add_real(&self, sandbox: &Sandbox) -> String {
+        let said = super::terraform(sandbox, sandbox.work(), ["version", "-json"]).run();
+        let said: Value = serde_json::from_str(&said.success().stdout).unwrap();
+        let version = said["terraform_version"].as_str().unwrap();
+        let content = fs::read(real_terraform()).unwrap();
+        self.add_archive("terraform", version, &archive("terraform", content));
+        version.to_owned()
     }
 
     /// Adds a version with any archive for this platform, listed and signed.
@@ -135,26 +145,29 @@ fn program(tool: &str) -> &str {
 }
 
 /// An archive with one program and a license.
-pub(crate) fn archive(program: &str, content: &str) -> Vec<u8> {
+pub(crate) fn archive(program: &str, content: impl AsRef<[u8]>) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     let plain = SimpleFileOptions::default();
     zip.start_file("LICENSE.txt", plain).unwrap();
     zip.write_all(b"A license.\n").unwrap();
     zip.start_file(program, plain.unix_permissions(0o755)).unwrap();
-    zip.write_all(content.as_bytes()).unwrap();
+    zip.write_all(content.as_ref()).unwrap();
     zip.finish().unwrap().into_inner()
 }
 
 /// The real Terraform of this machine, under another version.
 pub(crate) fn stamped(version: &str) -> String {
-    let path = std::env::var("PATH").unwrap();
-    let real = std::env::split_paths(&path).map(|it| it.join("terraform")).find(|it| it.is_file());
-    let real = real.expect("terraform is not in PATH: CONTRIBUTING.md says how to get it");
     format!(
         "#!/bin/sh\nif [ \"$1 $2\" = 'version -json' ]; then\n  \
          echo '{{\"terraform_version\": \"{version}\"}}'\n  exit\nfi\nexec '{}' \"$@\"\n",
-        real.display()
+        real_terraform().display()
     )
+}
+
+fn real_terraform() -> PathBuf {
+    let path = std::env::var("PATH").unwrap();
+    let real = std::env::split_paths(&path).map(|it| it.join("terraform")).find(|it| it.is_file());
+    real.expect("terraform is not in PATH: CONTRIBUTING.md says how to get it")
 }
 
 /// A PATH with the programs that cdflow needs, and no Terraform.
@@ -167,6 +180,22 @@ pub(crate) fn path_without_terraform(sandbox: &Sandbox) -> String {
         let link = folder.join(program);
         if let (Some(found), false) = (found, link.exists()) {
             std::os::unix::fs::symlink(found, link).unwrap();
+        }
+    }
+    folder.to_str().unwrap().to_owned()
+}
+
+/// A PATH with every program of this machine but Terraform.
+pub(crate) fn path_but_terraform(sandbox: &Sandbox) -> String {
+    let folder = sandbox.root().join("all-programs");
+    fs::create_dir_all(&folder).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let folders = std::env::split_paths(&path).filter_map(|it| fs::read_dir(it).ok());
+    for program in folders.flatten().map(Result::unwrap) {
+        let link = folder.join(program.file_name());
+        // The first in PATH wins, as it does for the shell.
+        if !["terraform", "tofu"].iter().any(|it| program.file_name() == *it) {
+            let _ = std::os::unix::fs::symlink(program.path(), link);
         }
     }
     folder.to_str().unwrap().to_owned()
