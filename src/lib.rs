@@ -20,6 +20,7 @@ pub use self::base::process_env::ProcessEnv;
 
 use self::{
     base::{
+        authorities::{self, ProgramAuthorities},
         error::{Error, Exit, Result},
         interrupt::Interrupt,
         limits::{self, Limit},
@@ -96,6 +97,10 @@ fn start(inputs: Inputs, environment: ProcessEnv, log: Log) -> Result<u8> {
         limits::change(text, duration)
             .inspect_err(|error| report::publish_startup_failure(error, &environment, &log))?;
     }
+    let authorities = trusted(&inputs, environment.clone(), run_as, &log)
+        .inspect_err(|error| report::publish_startup_failure(error, &environment, &log))?;
+    // The file of programs is there until the end of the run.
+    let (environment, _file) = authorities;
     // The clean-up after a step does not depend on the event, so an unreadable one must not stop
     // it.
     let event = if is_post { Ok(None) } else { ci::read(&environment) };
@@ -106,6 +111,21 @@ fn start(inputs: Inputs, environment: ProcessEnv, log: Log) -> Result<u8> {
     // A thread that waits for a disk or a pipe must not keep the process.
     runtime.shutdown_timeout(Limit::End.time());
     result
+}
+
+/// Applies `ca-certificates` before the first connection. The commands that only talk to another
+/// cdflow make none.
+fn trusted(
+    inputs: &Inputs,
+    environment: ProcessEnv,
+    run_as: RunAs,
+    log: &Log,
+) -> Result<(ProcessEnv, Option<ProgramAuthorities>)> {
+    if matches!(inputs.command, Command::Post | Command::CredentialProcess { .. }) {
+        return Ok((environment, None));
+    }
+    let given = inputs.global.ca_certificates.as_ref().map(cli::authorities::read).transpose()?;
+    authorities::install(given.as_ref(), environment, run_as, log)
 }
 
 /// Runs the command and publishes its report, also if the command fails.

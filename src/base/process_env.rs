@@ -32,6 +32,10 @@ const FOR_PROGRAMS: &[&str] = &[
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "AWS_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
 ];
 
 /// Where AWS is, for Terraform's backend and providers. Credentials are not here: they come from
@@ -59,7 +63,6 @@ const FOR_FETCHING: &[&str] = &[
     "GIT_SSH_COMMAND",
     "GIT_ASKPASS",
     "GIT_CONFIG_GLOBAL",
-    "GIT_SSL_CAINFO",
     "NETRC",
 ];
 
@@ -104,6 +107,17 @@ impl ProcessEnv {
     /// Returns None if the variable is unset, empty or not UTF-8.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(OsStr::new(name))?.to_str().filter(|value| !value.is_empty())
+    }
+
+    /// Whether the variable is set, and to nothing.
+    pub(crate) fn is_empty(&self, name: &str) -> bool {
+        self.0.get(OsStr::new(name)).is_some_and(|value| value.is_empty())
+    }
+
+    /// Sets a variable for programs.
+    pub(crate) fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.0.insert(name.into(), value.into());
+        self
     }
 
     /// Like [`Self::get`], but owned.

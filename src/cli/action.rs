@@ -27,6 +27,7 @@ use crate::{
 const PREFIX: &str = "INPUT_";
 const COMMAND: &str = "command";
 const TOKEN: &str = "github-token";
+const AUTHORITIES: &str = "ca-certificates";
 
 /// These need a terminal, or a folder that no later step sees.
 const NOT_FOR_A_STEP: [&str; 4] = ["shell", "build", "dockerfile", "init"];
@@ -35,8 +36,8 @@ const NOT_FOR_A_STEP: [&str; 4] = ["shell", "build", "dockerfile", "init"];
 const RENAMED: [(&str, &str); 2] = [("directory", "working-directory"), ("force", "lock-id")];
 
 /// Inputs whose content never becomes an argument: other users of a machine can read its command
-/// lines.
-const SECRETS: [&str; 4] = [TOKEN, "ssh-key", "ssh-known-hosts", "netrc"];
+/// lines. Certificates are public, but a key could be among them by mistake.
+const SECRETS: [&str; 5] = [TOKEN, AUTHORITIES, "ssh-key", "ssh-known-hosts", "netrc"];
 
 /// A step whose command depends on the event may give the inputs of the one to the other, which
 /// ignores them.
@@ -274,6 +275,10 @@ fn set_secret(inputs: &mut Inputs, name: &str, content: Secret) {
         inputs.global.github_token = Some(content);
         return;
     }
+    if name == AUTHORITIES {
+        inputs.global.ca_certificates = Some(FileInput::of_certificates(content));
+        return;
+    }
     // `preview down` ignores what only `preview up` needs.
     let Some(fetch) = fetch_inputs(&mut inputs.command) else { return };
     let file = match name {
@@ -327,9 +332,11 @@ mod tests {
             ("ssh-key", "hidden-2"),
             ("ssh-known-hosts", "hidden-3"),
             ("netrc", "hidden-4"),
+            ("ca-certificates", "-----BEGIN hidden-5"),
         ];
         let inputs = step(&given).parse().unwrap();
         assert!(inputs.global.github_token.is_some());
+        assert!(matches!(inputs.global.ca_certificates, Some(FileInput::Content(_))));
         let Command::Component(ComponentCommand::Preview(PreviewCommand::Up(up))) = inputs.command
         else {
             panic!("another command")

@@ -2,6 +2,7 @@
 
 mod action;
 pub(crate) mod args;
+pub(crate) mod authorities;
 pub(crate) mod report_flags;
 pub(crate) mod usage;
 pub(crate) mod values;

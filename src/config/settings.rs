@@ -17,6 +17,9 @@ pub(crate) struct AwsInputs {
     /// Region of the account scheme's bucket [default: AWS_REGION]
     #[arg(long, global = true, value_name = "REGION")]
     pub(crate) aws_region: Option<String>,
+    /// Audience of GitHub's OIDC token [default: sts.amazonaws.com]
+    #[arg(long, global = true, value_name = "AUDIENCE")]
+    pub(crate) aws_audience: Option<String>,
 }
 
 /// The ARN of an IAM role, such as `arn:aws:iam::111111111111:role/ci-runner`.
@@ -79,6 +82,16 @@ pub(crate) struct FetchInputs {
 pub(crate) enum FileInput {
     File(PathBuf),
     Content(Secret),
+}
+
+impl FileInput {
+    /// Reads an input that contains certificates or names their file.
+    pub(crate) fn of_certificates(text: Secret) -> Self {
+        match text.expose().contains("-----BEGIN") {
+            true => Self::Content(text),
+            false => Self::File(text.expose().into()),
+        }
+    }
 }
 
 impl FromStr for FileInput {

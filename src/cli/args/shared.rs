@@ -10,7 +10,7 @@ use crate::{
     config::{
         duration::HumanDuration,
         names::Component,
-        settings::{AwsInputs, Commenting, FetchInputs, FunctionImages, RegistryLogin},
+        settings::{AwsInputs, Commenting, FetchInputs, FileInput, FunctionImages, RegistryLogin},
         version_constraint::Constraint,
     },
 };
@@ -45,6 +45,9 @@ pub(crate) struct Global {
     pub(crate) no_color: bool,
     #[command(flatten)]
     pub(crate) aws: AwsInputs,
+    /// PEM file of certificate authorities to trust in addition to the public ones
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca_certificates: Option<FileInput>,
     /// Only an input, not a flag: other users of a machine can read its command lines.
     #[arg(skip)]
     pub(crate) github_token: Option<Secret>,

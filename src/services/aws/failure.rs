@@ -6,6 +6,7 @@ use std::{error::Error as StdError, fmt::Write as _};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::base::{
+    authorities::Rejection,
     error::{Error, Exit, chain},
     limits::Limit,
 };
@@ -22,6 +23,8 @@ pub(crate) struct Failure {
     bucket_region: Option<String>,
     /// The service's `Date`, to be held against our clock.
     server_time: Option<String>,
+    /// The fix, if the certificate of the endpoint is rejected.
+    certificate_fix: Option<&'static str>,
 }
 
 /// How far the call came.
@@ -46,7 +49,11 @@ impl Failure {
         let header =
             |name| error.raw_response().and_then(|r| r.headers().get(name)).map(str::to_owned);
         let service = error.as_service_error().map(ProvideErrorMetadata::meta);
+        let rejection = Rejection::of(&chain(error), "the AWS endpoint");
         let (cause, message) = match error {
+            _ if rejection.is_some() => {
+                (Cause::Unavailable, rejection.as_ref().map(|it| it.why.clone()))
+            }
             SdkError::ServiceError(_) => {
                 (Cause::Service, service.and_then(|m| m.message()).map(str::to_owned))
             }
@@ -67,6 +74,7 @@ impl Failure {
             request_id: header("x-amz-request-id").or_else(|| header("x-amzn-requestid")),
             bucket_region: header("x-amz-bucket-region"),
             server_time: header("date"),
+            certificate_fix: rejection.map(|it| it.hint),
         }
     }
 
@@ -159,6 +167,9 @@ impl Failure {
     }
 
     fn hint(&self, region: &str) -> Option<String> {
+        if let Some(fix) = self.certificate_fix {
+            return Some(fix.to_owned());
+        }
         if let Some(real) = self.other_region(region) {
             return Some(format!(
                 "correct the region in the account scheme (for the scheme's own bucket: \

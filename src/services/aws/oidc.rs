@@ -19,14 +19,17 @@ use serde::Deserialize;
 use super::failure::Failure;
 use crate::{
     base::{
+        authorities::{self, Rejection},
         error::{Error, Exit, Result, chain},
         http_wait,
         limits::Limit,
         process_env::ProcessEnv,
         redact::{Redactor, Secret},
         retry::Retry,
+        url,
     },
     config::settings::RoleArn,
+    services::github::Server,
 };
 
 const AUDIENCE: &str = "sts.amazonaws.com";
@@ -50,6 +53,9 @@ pub(crate) struct WebIdentity {
     sts: aws_sdk_sts::Client,
     region: String,
     redactor: Redactor,
+    audience: String,
+    /// As trust policies name it.
+    issuer: String,
 }
 
 #[derive(Deserialize)]
@@ -61,6 +67,7 @@ impl WebIdentity {
     /// `config` needs no credentials.
     pub(crate) fn new(
         role: &RoleArn,
+        audience: Option<&str>,
         region: &str,
         config: &SdkConfig,
         environment: &ProcessEnv,
@@ -69,7 +76,7 @@ impl WebIdentity {
         let given = |name| environment.get(name).map(str::to_owned).ok_or_else(not_allowed);
         let right = Secret::new(given("ACTIONS_ID_TOKEN_REQUEST_TOKEN")?);
         redactor.add(&right);
-        let http = reqwest::Client::builder()
+        let http = authorities::http_client()
             // The right to ask goes to GitHub alone.
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Limit::IdConnect.time())
@@ -85,6 +92,8 @@ impl WebIdentity {
             sts: aws_sdk_sts::Client::new(config),
             region: region.to_owned(),
             redactor: redactor.clone(),
+            audience: audience.unwrap_or(AUDIENCE).to_owned(),
+            issuer: Server::of(environment).issuer(),
         })
     }
 
@@ -125,9 +134,10 @@ impl WebIdentity {
             _ => Error::new(Exit::Credentials, self.not_assumed())
                 .why(failure.why(&self.region))
                 .hint(format!(
-                    "check the role's trust policy: it must name the provider \
-                     token.actions.githubusercontent.com, the audience {AUDIENCE}, \
-                     and this repository (and environment or branch) as its subject"
+                    "check the role's trust policy: it must name the provider {}, \
+                     the audience {}, \
+                     and this repository (and environment or branch) as its subject",
+                    self.issuer, self.audience
                 )),
         }
     }
@@ -149,7 +159,7 @@ impl WebIdentity {
 
     async fn token(&self) -> Result<Secret> {
         let joint = if self.url.contains('?') { '&' } else { '?' };
-        let url = format!("{}{joint}audience={AUDIENCE}", self.url);
+        let url = format!("{}{joint}audience={}", self.url, url::encode(&self.audience));
         let mut attempts = RETRY.within(Limit::IdPatience.time());
         loop {
             let mut asked_pause = None;
@@ -172,7 +182,13 @@ impl WebIdentity {
                     asked_pause = http_wait::retry_after(&answer);
                     format!("HTTP {}", answer.status().as_u16())
                 }
-                Err(error) => unanswered(error),
+                Err(error) => {
+                    let why = unanswered(error);
+                    if Rejection::of(&why, "").is_some() {
+                        return Err(unavailable(why));
+                    }
+                    why
+                }
             };
             if !attempts.again_after(asked_pause).await {
                 let ended = Limit::IdPatience.passed("the attempts ended");
@@ -232,7 +248,9 @@ fn not_allowed() -> Error {
 }
 
 fn unavailable(why: String) -> Error {
-    Error::new(Exit::Unavailable, "failed to get an ID token from GitHub")
-        .why(why)
-        .hint("run again")
+    let error = Error::new(Exit::Unavailable, "failed to get an ID token from GitHub");
+    match Rejection::of(&why, "the issuer") {
+        Some(Rejection { why, hint }) => error.why(why).hint(hint),
+        None => error.why(why).hint("run again"),
+    }
 }

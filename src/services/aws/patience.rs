@@ -13,7 +13,11 @@ use aws_config::{
     ConfigLoader, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
     timeout::TimeoutConfig,
 };
-use aws_smithy_http_client::{Builder, ConnectorBuilder, proxy::ProxyConfig, tls};
+use aws_smithy_http_client::{
+    Builder, ConnectorBuilder,
+    proxy::ProxyConfig,
+    tls::{self, TlsContext, TrustStore},
+};
 use aws_smithy_runtime_api::client::{
     http::{
         HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
@@ -23,7 +27,7 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 
-use crate::base::{limits::Limit, log::Log};
+use crate::base::{authorities, limits::Limit, log::Log};
 
 /// The longest pause between two attempts, in seconds. The SDK waits half of it on average.
 const LONGEST_PAUSE: u64 = 8;
@@ -68,7 +72,8 @@ pub(crate) fn stalled() -> StalledStreamProtectionConfig {
 
 /// The SDK's own HTTP client, and a look at each request.
 fn watched(log: &Log) -> SharedHttpClient {
-    let inner = Builder::new().build_with_connector_fn(|settings, components| {
+    let context = authorities();
+    let inner = Builder::new().build_with_connector_fn(move |settings, components| {
         let mut builder = ConnectorBuilder::default()
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc));
         builder.set_connector_settings(settings.cloned());
@@ -76,10 +81,19 @@ fn watched(log: &Log) -> SharedHttpClient {
             builder.set_sleep_impl(components.sleep_impl());
         }
         builder.set_proxy_config(Some(ProxyConfig::from_env()));
+        if let Some(context) = &context {
+            builder.set_tls_context(context.clone());
+        }
         builder.build()
     });
     let notice = Arc::new(Notice { log: log.clone(), is_shown: AtomicBool::new(false) });
     SharedHttpClient::new(Watched { inner, notice })
+}
+
+/// Returns what the SDK trusts if the user has added authorities.
+fn authorities() -> Option<TlsContext> {
+    let store = TrustStore::default().with_pem_certificate(authorities::added_pem()?);
+    TlsContext::builder().with_trust_store(store).build().ok()
 }
 
 /// Shows once per run that cdflow waits.

@@ -3,7 +3,6 @@
 use std::{
     error::Error as _,
     fmt,
-    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -19,6 +18,7 @@ use tokio::sync::Mutex;
 use super::{failure::Failure, oidc::WebIdentity, patience::patient};
 use crate::{
     base::{
+        authorities,
         error::{Error, Exit, Result, chain},
         log::Log,
         process_env::ProcessEnv,
@@ -72,7 +72,7 @@ impl RootSession {
         environment: &ProcessEnv,
         log: &Log,
     ) -> Result<Self> {
-        check_certificates(environment)?;
+        authorities::check_system(environment)?;
         let redactor = &log.redactor;
         let loader =
             aws_config::defaults(BehaviorVersion::latest()).region(Region::new(region.to_owned()));
@@ -88,7 +88,9 @@ impl RootSession {
             }
             Some(role) => {
                 let config = loader.no_credentials().load().await;
-                let identity = WebIdentity::new(role, region, &config, environment, redactor)?;
+                let audience = inputs.aws_audience.as_deref();
+                let identity =
+                    WebIdentity::new(role, audience, region, &config, environment, redactor)?;
                 let first = identity.credentials().await?;
                 (
                     config,
@@ -209,24 +211,6 @@ impl Refreshing {
         *current = Some(renewed.clone());
         Ok(renewed)
     }
-}
-
-/// Without any certificate authority the SDK panics as soon as it is loaded.
-fn check_certificates(environment: &ProcessEnv) -> Result<()> {
-    const USUAL: [&str; 6] = [
-        "/etc/ssl/certs/ca-certificates.crt",
-        "/etc/pki/tls/certs/ca-bundle.crt",
-        "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-        "/etc/ssl/ca-bundle.pem",
-        "/etc/ssl/cert.pem",
-        "/etc/ssl/certs",
-    ];
-    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().filter_map(|name| environment.get(name));
-    if named.chain(USUAL).any(|path| Path::new(path).exists()) {
-        return Ok(());
-    }
-    Err(Error::input("there are no CA certificates, so AWS can't be reached safely")
-        .hint("install the package ca-certificates, or set SSL_CERT_FILE"))
 }
 
 impl ProvideCredentials for Refreshing {

@@ -11,14 +11,13 @@ use super::{
     error::{GitHubError, GitHubErrorKind},
     pull_request::PullRequest,
     repository::{Repository, RepositoryName},
+    server::{self, Server},
 };
 use crate::{
     base::{log::Log, pace::Pace, process_env::ProcessEnv, redact::Secret, url},
     services::ci::host::Host,
 };
 
-/// Where GITHUB_API_URL is not set.
-const API: &str = "https://api.github.com";
 /// The account of a workflow's own token.
 const ACTIONS_BOT: &str = "github-actions[bot]";
 
@@ -56,12 +55,12 @@ impl Api {
         let token = token.ok_or_else(|| {
             GitHubError::new(GitHubErrorKind::NoToken, "cannot call GitHub", "no token is set")
         })?;
-        let url = environment.get("GITHUB_API_URL").unwrap_or(API);
-        let graphql = environment
-            .get("GITHUB_GRAPHQL_URL")
-            .map_or_else(|| format!("{url}/graphql"), str::to_owned);
+        let url =
+            environment.text("GITHUB_API_URL").unwrap_or_else(|| Server::of(environment).api());
+        let graphql =
+            environment.text("GITHUB_GRAPHQL_URL").unwrap_or_else(|| server::graphql(&url));
         Ok(Self {
-            client: Client::new(url, &token, log, pace)?,
+            client: Client::new(&url, &token, log, pace)?,
             repository,
             graphql,
             me: OnceLock::new(),

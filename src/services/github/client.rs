@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{GitHubError, GitHubErrorKind, permissions};
-use crate::base::{http_wait, limits::Limit, log::Log, pace::Pace, redact::Secret, retry::Retry};
+use crate::base::{authorities::{self, Rejection}, http_wait, limits::Limit, log::Log, pace::Pace, redact::Secret, retry::Retry};
 
 /// Only `Limit::GitHubPatience` limits the pauses.
 const RETRY: Retry =
@@ -136,7 +136,7 @@ impl Client {
         let failed =
             |error: &dyn std::error::Error| trouble(GitHubErrorKind::Unavailable, chain(error));
         // Redirects are octocrab's, which takes the token away where they lead to another host.
-        let http = reqwest::Client::builder()
+        let http = authorities::http_client()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Limit::GitHubConnect.time())
             .timeout(Limit::GitHubAnswer.time())
@@ -205,7 +205,13 @@ impl Client {
                         (verdict, said(&answer), accepted)
                     }
                 },
-                Err(failed) => (AnswerMeaning::Unclear, failed, None),
+                // No request was sent, and another attempt would not change that.
+                Err(failed) => match Rejection::of(&failed, &self.host(&uri)) {
+                    Some(Rejection { why, hint }) => {
+                        return Err(call.trouble(GitHubErrorKind::Untrusted { fix: hint }, why));
+                    }
+                    None => (AnswerMeaning::Unclear, failed, None),
+                },
             };
             let (asked_pause, kind) = match verdict {
                 AnswerMeaning::Wait(pause) => (Some(pause), GitHubErrorKind::Limited),
@@ -285,6 +291,11 @@ impl Client {
                 ),
             )),
         }
+    }
+
+    /// The host of a request, for messages.
+    fn host(&self, uri: &Uri) -> String {
+        format!("`{}`", uri.host().or(self.origin.host()).unwrap_or_default().escape_debug())
     }
 
     fn has_patience(&self, pause: Duration) -> bool {

@@ -28,6 +28,10 @@ pub(crate) enum GitHubErrorKind {
     Invalid,
     /// Too many requests, for longer than we wait.
     Limited,
+    /// The server's certificate is rejected; with the fix.
+    Untrusted {
+        fix: &'static str,
+    },
     /// No usable response. The request may have been carried out.
     Unavailable,
 }
@@ -54,8 +58,9 @@ impl GitHubError {
                  GITHUB_REPOSITORY=owner/name and GITHUB_TOKEN"
             }
             GitHubErrorKind::Invalid => return None,
+            GitHubErrorKind::Untrusted { fix } => fix,
             GitHubErrorKind::Limited | GitHubErrorKind::Unavailable => {
-                "retry later; see githubstatus.com for outages"
+                "retry later; githubstatus.com shows outages of github.com"
             }
         };
         Some(fix.to_owned())
@@ -68,7 +73,9 @@ impl GitHubError {
             GitHubErrorKind::NotFound
             | GitHubErrorKind::Invalid
             | GitHubErrorKind::NoRepository => Exit::Input,
-            GitHubErrorKind::Limited | GitHubErrorKind::Unavailable => Exit::Unavailable,
+            GitHubErrorKind::Untrusted { .. }
+            | GitHubErrorKind::Limited
+            | GitHubErrorKind::Unavailable => Exit::Unavailable,
         };
         let hint = self.hint();
         let error = Error::new(exit, self.what).why(self.why);

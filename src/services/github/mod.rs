@@ -10,6 +10,7 @@ mod pull_request;
 mod release_body;
 mod releases;
 mod repository;
+mod server;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -23,5 +24,6 @@ pub(crate) use self::{
     release_body::Section,
     releases::{GitHubRelease, NewRelease},
     repository::{Repository, RepositoryName},
+    server::Server,
 };
 pub(crate) use crate::base::pace::Pace;

@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 
 use super::login::{DOCKER_HUB, Login};
 use crate::base::{
+    authorities,
     error::{Error, Result, chain},
     limits::Limit,
 };
@@ -31,7 +32,7 @@ impl Registry {
     pub(crate) fn new(host: &str, login: Option<Login>) -> Result<Self> {
         let is_local = is_local(host);
         let builder = || {
-            Client::builder()
+            authorities::http_client()
                 // This includes the targets of redirects.
                 .https_only(!is_local)
                 .connect_timeout(Limit::RegistryConnect.time())

@@ -12,6 +12,7 @@ use reqwest::{
 
 use super::client::Registry;
 use crate::base::{
+    authorities::Rejection,
     digest::Sha256,
     error::{Error, Exit, Result},
     http_wait,
@@ -163,9 +164,13 @@ impl RegistryRequest<'_> {
     }
 
     pub(super) fn unavailable(&self, why: impl fmt::Display) -> Error {
-        Error::new(Exit::Unavailable, self.what())
-            .why(why)
-            .hint("check that the registry is reachable, and run again later")
+        let (why, error) = (why.to_string(), Error::new(Exit::Unavailable, self.what()));
+        match Rejection::of(&why, &format!("the registry {}", self.registry.host)) {
+            Some(Rejection { why, hint }) => error.why(why).hint(hint),
+            None => {
+                error.why(why).hint("check that the registry is reachable, and run again later")
+            }
+        }
     }
 
     pub(super) fn what(&self) -> String {

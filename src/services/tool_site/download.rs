@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::place::Address;
 use crate::base::{
+    authorities::{self, Rejection},
     digest::{Hasher, Sha256},
     error::{Error, Exit, Result, chain},
     http_wait,
@@ -54,7 +55,7 @@ enum Failure {
 
 impl Downloader {
     pub(super) fn new(allows_http: bool, log: Log) -> Result<Self> {
-        let client = Client::builder()
+        let client = authorities::http_client()
             // This includes the targets of redirects.
             .https_only(!allows_http)
             .connect_timeout(Limit::ToolConnect.time())
@@ -273,7 +274,8 @@ fn is_passing(status: StatusCode) -> bool {
 fn of_request(address: &Address, error: &reqwest::Error) -> Failure {
     let why = passed(error).unwrap_or_else(|| chain(error));
     // A redirect to plain http, or a URL that cannot be requested.
-    match error.is_builder() || error.is_redirect() {
+    let is_final = error.is_builder() || error.is_redirect();
+    match is_final || Rejection::of(&why, "").is_some() {
         true => Failure::Final(unavailable(address, &why)),
         false => Failure::Passing(why, None),
     }
@@ -284,10 +286,13 @@ fn passed(error: &reqwest::Error) -> Option<String> {
 }
 
 fn unavailable(address: &Address, why: &str) -> Error {
-    Error::new(Exit::Unavailable, format!("cannot download `{address}`")).why(why).hint(
-        "try again; behind a proxy set HTTPS_PROXY, with an authority of your own SSL_CERT_FILE, \
-         and for a mirror CDFLOW_TERRAFORM_MIRROR",
-    )
+    let error = Error::new(Exit::Unavailable, format!("cannot download `{address}`"));
+    match Rejection::of(why, "the server") {
+        Some(Rejection { why, hint }) => error.why(why).hint(hint),
+        None => error.why(why).hint(
+            "try again; behind a proxy set HTTPS_PROXY, and for a mirror CDFLOW_TERRAFORM_MIRROR",
+        ),
+    }
 }
 
 fn too_large(address: &Address, largest: u64) -> Error {
