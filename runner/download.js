@@ -36,7 +36,7 @@ async function download(url) {
           10,
           `cannot download cdflow: \`${shownUrl(url)}\`, ${error.message}`,
           'make sure that the runner can reach this address, if necessary through `HTTPS_PROXY`',
-          'if its certificate is from an authority of your own, name the file with it in `NODE_EXTRA_CA_CERTS`',
+          'if its certificate is from an authority of your own, set the input `ca-certificates`',
           'set `cdflow-mirror` to an address or folder with this file',
         );
       }
@@ -46,16 +46,27 @@ async function download(url) {
   }
 }
 
+// Returns the authorities to trust: node's own and those of the input `ca-certificates`, which is their text or their file.
+// cdflow reports what is wrong with the input.
+function authorities() {
+  const given = process.env['INPUT_CA-CERTIFICATES']?.trim();
+  if (!given) return undefined;
+  const read = (file) => (file && fs.existsSync(file) ? fs.readFileSync(file, 'latin1') : '');
+  const texts = [given.includes('-----BEGIN') ? given : read(given), read(process.env.NODE_EXTRA_CA_CERTS)];
+  const found = texts.join('\n').match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  return [...tls.rootCertificates, ...found];
+}
+
 // An error that another attempt would repeat.
 const final = (message) => Object.assign(new Error(message), { isFinal: true });
 
 async function get(url, redirects) {
   const socket = await tunnel(url);
+  const ca = authorities();
   return new Promise((resolve, reject) => {
-    const options = socket && {
-      createConnection: () => tls.connect({ socket, host: url.hostname, servername: net.isIP(url.hostname) ? '' : url.hostname }),
-    };
-    const request = https.get(url, options ?? {}, (answer) => {
+    const servername = net.isIP(url.hostname) ? '' : url.hostname;
+    const options = { ca, ...(socket && { createConnection: () => tls.connect({ socket, host: url.hostname, servername, ca }) }) };
+    const request = https.get(url, options, (answer) => {
       answer.on('error', reject);
       const status = answer.statusCode;
       if (status >= 300 && status < 400 && answer.headers.location) {

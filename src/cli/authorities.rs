@@ -24,9 +24,11 @@ pub(crate) fn read(input: &FileInput) -> Result<Given> {
 fn of_file(path: &Path) -> Result<Given> {
     let shown = path.display().to_string();
     if shown.contains(char::is_control) {
-        return Err(Error::input("`ca-certificates` is neither certificates nor the path of a file")
-            .why("it has several lines, and none starts with `-----BEGIN`")
-            .hint("set it to certificates in PEM format, or to the path of a file of them"));
+        return Err(Error::input(
+            "`ca-certificates` is neither certificates nor the path of a file",
+        )
+        .why("it has several lines, and none starts with `-----BEGIN`")
+        .hint("set it to certificates in PEM format, or to the path of a file of them"));
     }
     let content = small_file::read(path).map_err(|error| {
         Error::io("cannot read the file of `ca-certificates`,", path, &error).hint(

@@ -9,7 +9,7 @@ use super::component::folder;
 use crate::{
     base::error::{Error, Result},
     cli::args::Global,
-    config::component,
+    config::{component, settings::FileInput},
     services::{
         ci::{self, Files, GitHubRun, Verdict, host::Host, short},
         git::{Foreign, Git, Head, Tree, is_below},
@@ -125,10 +125,26 @@ async fn of_commit(global: &Global, host: &Host, run: &GitHubRun) -> Result<Trus
     trusted.refuse(changed.into_iter().map(|name| (name, Foreign::Differs)))?;
     let manifest = folder.join(component::FILE);
     trusted.check_files(manifest.exists().then_some(manifest.as_path()))?;
+    trusted.check_authorities(global)?;
     Ok(trusted)
 }
 
 impl Trusted {
+    /// Refuses a file of `ca-certificates` that lies in the checkout and not in the commit: a
+    /// stranger's authority would be trusted.
+    fn check_authorities(&self, global: &Global) -> Result<()> {
+        let (Self::Commit { tree, .. }, Some(FileInput::File(path))) =
+            (self, &global.ca_certificates)
+        else {
+            return Ok(());
+        };
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        match tree.relative(&absolute) == absolute {
+            true => Ok(()),
+            false => self.check_files([absolute.as_path()]),
+        }
+    }
+
     /// Refuses files that the commit does not contain, by name.
     pub(crate) fn check_files<'p>(&self, paths: impl IntoIterator<Item = &'p Path>) -> Result<()> {
         let Self::Commit { tree, .. } = self else { return Ok(()) };

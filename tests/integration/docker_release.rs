@@ -1,7 +1,7 @@
 //! Components of type `docker`: an image is built by a real engine, pushed to a registry that
 //! stands for ECR, and deployed by its digest.
 
-use crate::support::{Aws, Lab, Output, Project, RELEASE, Runner, Sandbox, git};
+use crate::support::{Aws, Company, Lab, Output, Project, RELEASE, Runner, Sandbox, git};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::fs;
@@ -260,6 +260,29 @@ fn the_hook_runs_between_build_and_push() {
     fs::set_permissions(project.path("on-docker-build"), fs::Permissions::from_mode(0o644))
         .unwrap();
     release(&project, "2").fails(2).stderr_has("is not an executable file");
+}
+
+/// The list is a file of one step, in no layer.
+#[test]
+fn buildkit_gets_the_certificate_authorities() {
+    let project = local("docker-authorities");
+    let dockerfile = "FROM busybox\nRUN --mount=type=secret,id=ca-certificates,target=/ca.pem \
+                      if [ -f /ca.pem ]; then tail -n 2 /ca.pem | cut -c 1-20; fi > /end\n\
+                      CMD cat /end\n";
+    project.write("Dockerfile", dockerfile).commit("Asks for the list");
+    let company = Company::start(project.sandbox(), "http://127.0.0.1:9");
+    let runner = in_lab(&project, &["release", "1"]).arg("--ca-certificates");
+    runner.arg(company.authority()).run().success();
+    let digest = |version: &str| Lab::get().manifest("docker-authorities", version).unwrap().digest;
+    let pem = company.pem();
+    let end: Vec<&str> =
+        pem.lines().rev().take(2).map(|line| &line[..line.len().min(20)]).collect();
+    assert_eq!(run(&project, &digest("1")).lines().rev().collect::<Vec<_>>(), end);
+    // Without the input there is no such file, and the build goes on.
+    let uncached = "FROM busybox\nENV OTHER=1\n";
+    project.edit("Dockerfile", "FROM busybox\n", uncached).commit("Not from the cache");
+    release(&project, "2").success();
+    assert_eq!(run(&project, &digest("2")), "");
 }
 
 #[test]

@@ -34,6 +34,7 @@ mod examples;
 mod fetching;
 mod first_deploy;
 mod function_release;
+mod ghes;
 mod github_release;
 mod guards;
 mod images;

@@ -207,6 +207,12 @@ fn the_program_comes_through_a_proxy_from_a_host_with_its_own_authority() {
         let main = job.step(&[("cdflow-mirror", &mirror)]).main();
         main.env("HTTPS_PROXY", &proxy).env("NODE_EXTRA_CA_CERTS", root.join("ca.pem"))
     };
+    let ca = fs::read_to_string(root.join("ca.pem")).unwrap();
+    for given in [ca.as_str(), root.join("ca.pem").to_str().unwrap()] {
+        let input =
+            from("file").env_remove("NODE_EXTRA_CA_CERTS").env("INPUT_CA-CERTIFICATES", given);
+        input.run().success().stdout_has("started");
+    }
     let output = from("moved").run();
     output
         .success()

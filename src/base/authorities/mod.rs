@@ -14,7 +14,10 @@ use std::{
 
 use reqwest::{Certificate, ClientBuilder};
 
-pub(crate) use self::{rejection::Rejection, system::check as check_system};
+pub(crate) use self::{
+    rejection::{ADD_AUTHORITY, Rejection},
+    system::check as check_system,
+};
 use super::{
     error::{Error, Result},
     log::Log,
@@ -25,6 +28,9 @@ use super::{
 
 /// Set once, before the first connection.
 static ADDED: OnceLock<Added> = OnceLock::new();
+
+/// All that is trusted, if that is not the machine's own list.
+static ALL: OnceLock<String> = OnceLock::new();
 
 /// The variables that programs read. The first is always ours; the others only if the user has not
 /// set them: git, the AWS CLI and SDKs, curl, Python and node do not read the first.
@@ -77,8 +83,9 @@ pub(crate) fn install(
         // Another value can only be there if a run of the same process set it.
         let _ = ADDED.set(added);
     }
+    let all = ALL.get_or_init(|| all);
     let folder = PrivateFolder::create(&environment, log)?;
-    let file = readable(&folder, &all)?;
+    let file = readable(&folder, all)?;
     folder.give_content(run_as)?;
     let unset = |name: &&&str| **name == system::FILE || environment.get(name).is_none();
     let names: Vec<&str> = VARIABLES.iter().filter(unset).copied().collect();
@@ -90,13 +97,26 @@ pub(crate) fn install(
 /// certificates of its own.
 pub(crate) fn http_client() -> ClientBuilder {
     let added = ADDED.get().map(|it| it.certificates.clone()).unwrap_or_default();
-    #[expect(clippy::disallowed_methods, reason = "this is the one client that all others start as")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one client that all others start as"
+    )]
     reqwest::Client::builder().tls_certs_merge(added)
 }
 
 /// Returns the added certificates as PEM, for clients of another library.
 pub(crate) fn added_pem() -> Option<&'static str> {
     ADDED.get().map(|it| it.pem.as_str())
+}
+
+/// Returns all authorities that are trusted as PEM; None if they are those of the machine.
+pub(crate) fn all_pem() -> Option<&'static str> {
+    ALL.get().map(String::as_str)
+}
+
+/// Returns how many certificates were added.
+pub(crate) fn count() -> usize {
+    ADDED.get().map_or(0, |it| it.certificates.len())
 }
 
 impl Added {

@@ -14,11 +14,20 @@ pub(super) struct Block {
 /// What is wrong with a text. None of them quotes it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    PrivateKey { line: usize },
+    PrivateKey {
+        line: usize,
+    },
     /// Another kind of block: `PKCS7`.
-    Other { line: usize, label: String },
-    NotBase64 { line: usize },
-    NoEnd { line: usize },
+    Other {
+        line: usize,
+        label: String,
+    },
+    NotBase64 {
+        line: usize,
+    },
+    NoEnd {
+        line: usize,
+    },
     NoCertificate,
 }
 
@@ -94,16 +103,16 @@ impl Fault {
             Self::PrivateKey { line } => error(format!("contains a private key, in line {line}"))
                 .why("a private key must not be where certificates are")
                 .hint("remove the key, and keep only the certificates of the authorities")
-                .hint("replace the key and its certificate if the key was in a repository or a log"),
+                .hint(
+                    "replace the key and its certificate if the key was in a repository or a log",
+                ),
             Self::Other { line, label } => {
                 error(format!("has a block `{label}` instead of `{CERTIFICATE}`, in line {line}"))
                     .hint("convert it: `openssl pkcs7 -print_certs` and `openssl x509` write PEM")
             }
-            Self::NotBase64 { line } => {
-                error(format!("has a damaged certificate, in line {line}"))
-                    .why("its content is not base64")
-                    .hint(again)
-            }
+            Self::NotBase64 { line } => error(format!("has a damaged certificate, in line {line}"))
+                .why("its content is not base64")
+                .hint(again),
             Self::NoEnd { line } => {
                 error(format!("has a certificate without an end, in line {line}"))
                     .why("after it, there is no line `-----END CERTIFICATE-----`")
@@ -149,7 +158,10 @@ mod tests {
         assert_eq!(fault(&other), Fault::Other { line: 1, label: "PKCS7".to_owned() });
         assert_eq!(fault(&ONE.replace("AAEC", "A!")), Fault::NotBase64 { line: 1 });
         assert_eq!(fault(&ONE[..40]), Fault::NoEnd { line: 1 });
-        assert_eq!(fault(&ONE.replace("-----END CERTIFICATE-----\n", ONE)), Fault::NoEnd { line: 1 });
+        assert_eq!(
+            fault(&ONE.replace("-----END CERTIFICATE-----\n", ONE)),
+            Fault::NoEnd { line: 1 }
+        );
         for none in ["", "\n", "certs/ca.pem", "AAEC", "----BEGIN CERTIFICATE----"] {
             assert_eq!(fault(none), Fault::NoCertificate, "{none}");
         }

@@ -2,7 +2,8 @@
 
 /// How rustls starts every such message.
 const REJECTED: &str = "invalid peer certificate: ";
-const UNKNOWN: &str = "if the server is your company's, add the certificate of its authority with \
+/// The fix for a server whose authority is unknown.
+pub(crate) const ADD_AUTHORITY: &str = "if the server is your company's, add the certificate of its authority with \
      the input `ca-certificates` (--ca-certificates FILE)";
 
 /// A rejected certificate.
@@ -20,7 +21,7 @@ impl Rejection {
         let (_, reason) = words.split_once(REJECTED)?;
         let (what, hint) = match reason {
             _ if reason.starts_with("UnknownIssuer") => {
-                ("is signed by an unknown authority".to_owned(), UNKNOWN)
+                ("is signed by an unknown authority".to_owned(), ADD_AUTHORITY)
             }
             _ if reason.contains("not valid for name") => (
                 format!("is for another name: {reason}"),

@@ -6,16 +6,18 @@ use crate::{
     cli::args::Global,
     services::{
         ci::{GitHubRun, host::Host},
-        github::{Api, GitHubError},
+        github::{Api, GitHubError, Server},
     },
 };
 
+const SERVER: &str = "github server";
 const TOKEN: &str = "github token";
 const COMMENT: &str = "pull request comment";
 const OIDC: &str = "github oidc";
 
 pub(crate) async fn token(report: &mut DoctorReport, global: &Global, host: &Host) {
     let Some(run) = host.github() else { return };
+    server(report, &host.environment);
     oidc(report, global, &host.environment);
     let api = match Api::of(host, global.github_token.as_ref()) {
         Ok(api) => api,
@@ -26,6 +28,16 @@ pub(crate) async fn token(report: &mut DoctorReport, global: &Global, host: &Hos
         Err(trouble) => return warn(report, TOKEN, trouble),
     }
     comment(report, &api, run).await;
+}
+
+/// Names the addresses of a GitHub that is not github.com.
+fn server(report: &mut DoctorReport, environment: &ProcessEnv) {
+    let server = Server::of(environment);
+    if server == Server::Public {
+        return;
+    }
+    let api = environment.text("GITHUB_API_URL").unwrap_or_else(|| server.api());
+    report.ok(SERVER, format!("{server}, API {api}, issuer https://{}", server.issuer()));
 }
 
 async fn comment(report: &mut DoctorReport, api: &Api, run: &GitHubRun) {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use self::report::DoctorReport;
 use crate::{
-    base::error::Result,
+    base::{authorities, error::Result},
     cli::args::{DoctorInputs, Global},
     config::{
         component::{self, ComponentType, Manifest},
@@ -42,6 +42,7 @@ async fn examine(
     folder: &Path,
 ) -> DoctorReport {
     let mut report = DoctorReport::default();
+    certificates(&mut report);
     github::token(&mut report, global, host).await;
     let manifest = report.record_error(component::FILE, context::read_manifest(folder));
     let manifest = manifest.map(|(manifest, _)| manifest);
@@ -151,6 +152,13 @@ async fn examine(
             .await;
     }
     report
+}
+
+fn certificates(report: &mut DoctorReport) {
+    let count = authorities::count();
+    if count > 0 {
+        report.ok("certificates", format!("{count} more by `ca-certificates`"));
+    }
 }
 
 async fn scheme_in_use(

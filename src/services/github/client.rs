@@ -15,7 +15,15 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{GitHubError, GitHubErrorKind, permissions};
-use crate::base::{authorities::{self, Rejection}, http_wait, limits::Limit, log::Log, pace::Pace, redact::Secret, retry::Retry};
+use crate::base::{
+    authorities::{self, Rejection},
+    http_wait,
+    limits::Limit,
+    log::Log,
+    pace::Pace,
+    redact::Secret,
+    retry::Retry,
+};
 
 /// Only `Limit::GitHubPatience` limits the pauses.
 const RETRY: Retry =

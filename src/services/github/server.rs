@@ -16,9 +16,14 @@ const API_PATH: &str = "/api/v3";
 pub(crate) enum Server {
     Public,
     /// `acme.ghe.com`
-    Cloud { host: String },
+    Cloud {
+        host: String,
+    },
     /// A GitHub Enterprise Server.
-    Own { scheme: String, host: String },
+    Own {
+        scheme: String,
+        host: String,
+    },
 }
 
 impl Server {
@@ -103,6 +108,9 @@ mod tests {
             "GitHub Enterprise Server (git.acme.com:8443)",
         ];
         assert_eq!(of("https://git.acme.com:8443"), own);
-        assert_eq!(of("https://github.com.evil.example")[0], "https://github.com.evil.example/api/v3");
+        assert_eq!(
+            of("https://github.com.evil.example")[0],
+            "https://github.com.evil.example/api/v3"
+        );
     }
 }

@@ -1,7 +1,10 @@
 //! Causes of Terraform's failures that are not in the code: of the machine, of the state and of the
 //! access to it. A table from Terraform's words to the exit code and the fix.
 
-use crate::base::error::{Error, Exit};
+use crate::base::{
+    authorities::ADD_AUTHORITY,
+    error::{Error, Exit},
+};
 
 /// Where a cause can be recognised. The same words of a resource are about the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +24,7 @@ struct Cause {
     hint: &'static str,
 }
 
-const CAUSES: [Cause; 10] = [
+const CAUSES: [Cause; 13] = [
     Cause {
         words: &["fork/exec", "permission denied"],
         reach: Reach::Anywhere,
@@ -64,6 +67,28 @@ const CAUSES: [Cause; 10] = [
         what: DIGEST,
         hint: DIGEST_FIX,
     },
+    // In the words of Go, of GnuTLS and of OpenSSL, with which git is built.
+    Cause {
+        words: &["certificate signed by unknown authority"],
+        reach: Reach::Anywhere,
+        exit: Exit::Unavailable,
+        what: UNTRUSTED,
+        hint: ADD_AUTHORITY,
+    },
+    Cause {
+        words: &["server certificate verification failed"],
+        reach: Reach::Anywhere,
+        exit: Exit::Unavailable,
+        what: UNTRUSTED,
+        hint: ADD_AUTHORITY,
+    },
+    Cause {
+        words: &["SSL certificate problem"],
+        reach: Reach::Anywhere,
+        exit: Exit::Unavailable,
+        what: UNTRUSTED,
+        hint: ADD_AUTHORITY,
+    },
     Cause {
         words: &["ExpiredToken"],
         reach: Reach::State,
@@ -98,6 +123,7 @@ const DIGEST: &str = "the state does not match its digest in the lock table";
 const DIGEST_FIX: &str = "if it was written a moment ago, run again; otherwise restore the state's \
      version that the item `…-md5` of the table `terraform-backend-s3-dynamodb-table` describes, \
      or correct that item";
+const UNTRUSTED: &str = "Terraform, a provider or git does not trust a server's certificate";
 const DENIED: &str = "access to the state or its lock is denied";
 const DENIED_FIX: &str =
     "give the role of the release account this permission for the state bucket and the lock table";

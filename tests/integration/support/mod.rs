@@ -6,6 +6,7 @@
 mod action;
 pub(crate) mod action_image;
 mod aws;
+mod company;
 mod event;
 pub(crate) mod github;
 mod helper;
@@ -28,6 +29,7 @@ mod tool_mirror;
 
 pub(crate) use action::{Job, RUNNER, entries_of_runner};
 pub(crate) use aws::{AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, PROD, REGION, RELEASE};
+pub(crate) use company::Company;
 pub(crate) use event::pull_request_event;
 pub(crate) use invariants::Invariants;
 pub(crate) use issuer::{Issuer, RIGHT_TO_ASK, token as id_token};

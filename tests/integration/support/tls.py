@@ -1,10 +1,13 @@
 """A host with a certificate of its own authority, and the only way to it: a proxy.
 
-tls.py PORT FOLDER: what comes for ghes.test by TLS goes to 127.0.0.1:PORT. Writes FOLDER/ca.pem, prints the proxy's port, and
-then a line for each host that was asked for. Ends after five minutes, if nobody has ended it by then.
+tls.py PORT FOLDER [DIRECT]: what comes for ghes.test by TLS goes to 127.0.0.1:PORT. Writes FOLDER/ca.pem, prints the proxy's
+port, and then a line for each host that was asked for. With DIRECT, there is also a port for TLS without the proxy, for
+127.0.0.1, which leads to 127.0.0.1:DIRECT; the first line has both ports. Ends after five minutes, if nobody has ended it by
+then.
 """
 
 import datetime
+import ipaddress
 import pathlib
 import socket
 import ssl
@@ -35,7 +38,7 @@ def write(path, *items):
 def context(folder):
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca = certificate("The tests' authority", ca_key, None, ca_key, x509.BasicConstraints(ca=True, path_length=0))
-    names = x509.SubjectAlternativeName([x509.DNSName(HOST)])
+    names = x509.SubjectAlternativeName([x509.DNSName(HOST), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     leaf = certificate(HOST, key, ca.subject, ca_key, names)
     pem = serialization.Encoding.PEM
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -61,6 +64,10 @@ def serve(near, tls, port):
     _, host, _ = head.decode().split(" ", 2)
     print(host, flush=True)
     near.sendall(b"HTTP/1.1 200 -\r\n\r\n")
+    forward(near, tls, port)
+
+
+def forward(near, tls, port):
     try:
         near = tls.wrap_socket(near, server_side=True)
     except (OSError, ssl.SSLError):
@@ -71,18 +78,23 @@ def serve(near, tls, port):
     pump(far, near)
 
 
-def main():
-    port, folder = int(sys.argv[1]), pathlib.Path(sys.argv[2])
-    tls = context(folder)
-    listener = socket.create_server(("127.0.0.1", 0))
-    print(listener.getsockname()[1], flush=True)
+def listen(handle, tls, port):
+    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
 
     def accept():
         while True:
             near, _ = listener.accept()
-            threading.Thread(target=serve, args=(near, tls, port), daemon=True).start()
+            threading.Thread(target=handle, args=(near, tls, port), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
+    return listener.getsockname()[1]
+
+
+def main():
+    port, folder = int(sys.argv[1]), pathlib.Path(sys.argv[2])
+    tls = context(folder)
+    ports = [listen(serve, tls, port)] + [listen(forward, tls, int(direct)) for direct in sys.argv[3:]]
+    print(*ports, flush=True)
     time.sleep(300)
 
 

@@ -223,7 +223,7 @@ pub(crate) struct MirrorServer {
 }
 
 impl MirrorServer {
-    fn start(folder: PathBuf) -> Self {
+    pub(crate) fn start(folder: PathBuf) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self {
             address: format!("http://{}", listener.local_addr().unwrap()),
