@@ -3,8 +3,8 @@
 /// How rustls starts every such message.
 const REJECTED: &str = "invalid peer certificate: ";
 /// The fix for a server whose authority is unknown.
-pub(crate) const ADD_AUTHORITY: &str = "if the server is your company's, add the certificate of its authority with \
-     the input `ca-certificates` (--ca-certificates FILE)";
+pub(crate) const ADD_AUTHORITY: &str = "if the server is your company's, add the certificate of \
+     its authority with the input `ca-certificates` (--ca-certificates FILE)";
 
 /// A rejected certificate.
 #[derive(Debug, PartialEq, Eq)]

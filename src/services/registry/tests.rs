@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use reqwest::{Client, header::CONTENT_TYPE};
+use reqwest::header::CONTENT_TYPE;
 use serde_json::json;
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
     *,
 };
 use crate::{
-    base::{error::Exit, redact::Secret},
+    base::{authorities, error::Exit, redact::Secret},
     services::store::testing::{Fault, proxy},
 };
 
@@ -62,7 +62,7 @@ fn start() -> (Child, tempfile::TempDir, String) {
 async fn push(repository: &str, reference: &str, label: &str) -> String {
     let config = json!({"config": {"Labels": {"label": label}}}).to_string();
     let base = format!("http://{}/v2/{repository}", registry());
-    let client = Client::new();
+    let client = authorities::http_client().build().unwrap();
     let begun = client.post(format!("{base}/blobs/uploads/")).send().await.unwrap();
     let place = begun.headers()["location"].to_str().unwrap().to_owned();
     let digest = digest_of(config.as_bytes());
@@ -87,7 +87,9 @@ async fn put_manifest(
     let digest = digest_of(manifest.as_bytes());
     let reference = if reference.is_empty() { &digest } else { reference };
     let url = format!("http://{}/v2/{repository}/manifests/{reference}", registry());
-    let put = Client::new()
+    let put = authorities::http_client()
+        .build()
+        .unwrap()
         .put(url)
         .header(CONTENT_TYPE, media_type)
         .body(manifest)

@@ -295,7 +295,8 @@ fn answer(
         Some(Fault::Slow(pause)) => thread::sleep(*pause),
         _ => {}
     }
-    let content = match (&fault, fs::read(folder.join(&path))) {
+    let file = folder.join(path.split('?').next().unwrap_or_default());
+    let content = match (&fault, fs::read(file)) {
         (Some(Fault::Html), _) => b"<html>Please log in</html>".to_vec(),
         (_, Ok(content)) => content,
         (_, Err(_)) => return stream.write_all(head("404 Not Found", 0, "").as_bytes()),

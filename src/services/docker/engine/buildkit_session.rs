@@ -132,6 +132,7 @@ impl BuildKitSession {
 }
 
 /// Returns a client of our own for the same engine, because bollard does not expose its connection.
+#[expect(clippy::disallowed_methods, reason = "an engine's authority is the one it names")]
 fn client(address: &EngineAddress) -> Result<(Client, String)> {
     let builder =
         Client::builder().no_proxy().http1_only().connect_timeout(Limit::EngineConnect.time());
