@@ -130,8 +130,8 @@ async fn of_commit(global: &Global, host: &Host, run: &GitHubRun) -> Result<Trus
 }
 
 impl Trusted {
-    /// Refuses a file of `ca-certificates` that lies in the checkout and not in the commit: a
-    /// stranger's authority would be trusted.
+    /// Refuses a file of `ca-certificates` that is in the checkout and not in the commit: it could
+    /// be an outsider's authority.
     fn check_authorities(&self, global: &Global) -> Result<()> {
         let (Self::Commit { tree, .. }, Some(FileInput::File(path))) =
             (self, &global.ca_certificates)

@@ -24,10 +24,16 @@ use aws_smithy_runtime_api::client::{
         SharedHttpConnector,
     },
     orchestrator::HttpRequest,
+    result::ConnectorError,
     runtime_components::RuntimeComponents,
 };
 
-use crate::base::{authorities, limits::Limit, log::Log};
+use crate::base::{
+    authorities::{self, Rejection},
+    error::chain,
+    limits::Limit,
+    log::Log,
+};
 
 /// The longest pause between two attempts, in seconds. The SDK waits half of it on average.
 const LONGEST_PAUSE: u64 = 8;
@@ -142,7 +148,16 @@ impl HttpClient for Watched<SharedHttpClient> {
 impl HttpConnector for Watched<SharedHttpConnector> {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         self.notice.see(&request);
-        self.inner.call(request)
+        let answer = self.inner.call(request);
+        HttpConnectorFuture::new(async move { answer.await.map_err(not_repeated_if_rejected) })
+    }
+}
+
+/// Another attempt would meet the same certificate: the SDK does not repeat errors of the user.
+fn not_repeated_if_rejected(error: ConnectorError) -> ConnectorError {
+    match Rejection::of(&chain(&error), "AWS") {
+        Some(_) => ConnectorError::user(error.into()),
+        None => error,
     }
 }
 
