@@ -99,6 +99,10 @@ mod tests {
         ProcessEnv::new(variables.iter().map(|(name, path)| (name.into(), OsString::from(path))))
     }
 
+    fn of(variables: &[(&str, &Path)]) -> Result<Option<String>> {
+        replaced(&environment(variables))
+    }
+
     #[test]
     fn what_the_variables_name() {
         let folder = tempfile::tempdir().unwrap();
@@ -109,7 +113,6 @@ mod tests {
         fs::write(certs.join("b.pem"), ONE.replace("AAEC", "AAED")).unwrap();
         std::os::unix::fs::symlink("b.pem", certs.join("1234.0")).unwrap();
         let second = ONE.replace("AAEC", "AAED");
-        let of = |variables| replaced(&environment(variables));
         assert_eq!(of(&[(FILE, &file)]).unwrap().unwrap(), ONE);
         let both = of(&[(FILE, &file), (FOLDER, &certs)]).unwrap().unwrap();
         assert_eq!(both, format!("{ONE}{second}"));
