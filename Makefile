@@ -29,6 +29,7 @@ lint: ## check formatting, clippy, dependencies, action.yml and the workflows; w
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo clippy --lib --locked -- -D warnings --cfg fuzzing
+	cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 	@tests/lint
 
 demo: ## release, deploy, change, deploy and destroy a component on this machine (no AWS)
