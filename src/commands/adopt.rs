@@ -94,6 +94,7 @@ pub(crate) async fn run(context: &Context, inputs: AdoptInputs, report: &mut Rep
         refresh_only: false,
         allow_destroy: Vec::new(),
         allow_downgrade: false,
+        allow_older_state: false,
         url_output: None,
         report: Default::default(),
     };

@@ -46,6 +46,9 @@ fn order<'c>(
     if inputs.allow_downgrade {
         order = order.allow_downgrade();
     }
+    if inputs.allow_older_state {
+        order.last_state = None;
+    }
     if inputs.refresh_only {
         order.mode = PlanMode::RefreshOnly;
         order.newest_known_run = None;

@@ -5,7 +5,7 @@ use super::{
     state::after_failure, unknown_changes, workspace,
 };
 use crate::{
-    base::error::Result,
+    base::error::{Exit, Result},
     context::Context,
     report::Report,
     terraform::{
@@ -49,13 +49,15 @@ pub(crate) async fn apply(
         None
     });
     fill(context, order, report, state.as_ref());
-    let has = |address: &str| state.as_ref().is_some_and(|it| it.addresses.contains(address));
+    let has = |address: &str| state.as_ref().is_some_and(|it| it.has(address));
     let unknown = unknown(&begun, &plan.changes, if is_current { Some(&has) } else { None });
     report.unknown_changes = masked(context, unknown);
     unknown_changes::show(context, &report.unknown_changes);
     let result = result.map_err(|error| unknown_changes::explain(error, &report.unknown_changes));
     let ended = recording::Ended {
         is_complete,
+        state_not_saved: errored_state.is_some()
+            && result.as_ref().is_err_and(|error| error.exit() == Exit::StateNotSaved),
         error: result.as_ref().err(),
         state: state.as_ref(),
         unknown: &report.unknown_changes,

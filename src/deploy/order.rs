@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    ledger::{Action, Record, Start},
+    ledger::{Action, LastState, Record, Start},
     preview::watch::Watch,
     target::Target,
 };
@@ -42,6 +42,8 @@ pub(crate) struct Order<'c> {
     pub(crate) replace: Vec<String>,
     /// Whether the guards of an environment without state apply.
     pub(crate) guards_missing_state: bool,
+    /// What the ledger knows about the state; None: the state there is accepted.
+    pub(crate) last_state: Option<LastState>,
     /// The error if the environment has a state; None: that is allowed.
     pub(crate) refuse_existing_state: Option<Error>,
     pub(crate) limits: DeployGuards,
@@ -167,6 +169,7 @@ impl<'c> Order<'c> {
             targets: Vec::new(),
             replace: Vec::new(),
             guards_missing_state: false,
+            last_state: record.last_state(),
             refuse_existing_state: None,
             limits: DeployGuards::default(),
             allow_destroy: Vec::new(),

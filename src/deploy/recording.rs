@@ -31,6 +31,8 @@ use crate::{
 pub(crate) struct Ended<'r> {
     /// Terraform applied the whole plan.
     pub(crate) is_complete: bool,
+    /// Resources changed, and a copy has the state that could not be saved.
+    pub(crate) state_not_saved: bool,
     pub(crate) error: Option<&'r Error>,
     pub(crate) state: Option<&'r StateSummary>,
     pub(crate) unknown: &'r [UnknownChange],
@@ -153,7 +155,7 @@ fn start_entry(context: &Context, order: &Order<'_>, plan: Counts, prepared: &Pr
 }
 
 fn end_entry(context: &Context, start: &Start, ended: Ended<'_>) -> End {
-    let Ended { is_complete, error, state, unknown } = ended;
+    let Ended { is_complete, state_not_saved, error, state, unknown } = ended;
     // A pristine state was never written: it does not prove that anything was deployed.
     let state = state.filter(|state| !state.is_pristine());
     let outcome = match error.map(Error::exit) {
@@ -169,6 +171,7 @@ fn end_entry(context: &Context, start: &Start, ended: Ended<'_>) -> End {
         outcome,
         state_serial: state.map(|state| state.serial),
         state_lineage: state.map(|state| state.lineage.clone()),
+        state_not_saved,
         reason: error.map(|error| context.host.log.redactor.apply(&error.to_string()).into_owned()),
         unknown_changes: unknown.to_vec(),
         finished: Timestamp::now(),

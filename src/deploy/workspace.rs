@@ -95,7 +95,32 @@ async fn has_no_state(
             Ok(!terraform.has_workspaces()
                 || order.subject.target.record(context).await?.is_destroyed())
         }
-        _ => Ok(false),
+        Ok(Some(state)) => check_current(context, order, terraform, &state).await.map(|()| false),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Fails if the state is not the one that the last run left.
+async fn check_current(
+    context: &Context,
+    order: &Order<'_>,
+    terraform: &Initialised,
+    state: &StateSummary,
+) -> Result<()> {
+    let Some(last) = order.last_state.as_ref().filter(|_| order.guards_missing_state) else {
+        return Ok(());
+    };
+    let environment = order.environment();
+    if guards::state::outdated(environment, last, state).is_none() {
+        return Ok(());
+    }
+    // Since the order was made, another run might have destroyed the environment and deployed it.
+    let record = order.subject.target.record(context).await?;
+    match (record.last_state(), terraform.state().await?) {
+        (Some(last), Some(state)) => {
+            guards::state::outdated(environment, &last, &state).map_or(Ok(()), Err)
+        }
+        _ => Ok(()),
     }
 }
 

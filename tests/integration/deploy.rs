@@ -617,6 +617,79 @@ fn a_state_that_cannot_be_saved_is_kept() {
 }
 
 #[test]
+fn a_state_that_was_not_saved_stops_the_next_deploy() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.deploy("live", "1");
+    project.release("2");
+    let state = project.state_file("live");
+    let path = project.terraform_but(&format!(
+        "apply) cp {0} before; \"$real\" \"$@\"; mv {0} errored.tfstate; mv before {0}; exit 1;;\n\
+         state) [ \"$2\" != push ] || exit 1;;",
+        state.display()
+    ));
+    let output = project.cdflow(["deploy", "live", "2"]).env("PATH", path).run();
+    output.fails(7);
+    let says = [
+        "run 2 could not save the state of `live`",
+        "a copy is at file:",
+        "terraform state push",
+        "--allow-older-state",
+    ];
+    project.refuses(["deploy", "live", "2"], 3, &says);
+    project.refuses(["destroy", "live", "--confirm", "live"], 3, &says);
+    let from = output.stderr.find("a copy is at file:").unwrap() + "a copy is at file:".len();
+    let copy = output.stderr[from..].split(':').next().unwrap();
+    fs::copy(copy, state).unwrap();
+    project.deploy("live", "2").stderr_has("no changes");
+    project.deploy("live", "2");
+}
+
+#[test]
+fn a_first_state_that_was_not_saved_stops_the_next_deploy() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let state = project.state_file("live");
+    let path = project.terraform_but(&format!(
+        "apply) \"$real\" \"$@\"; mv {0} errored.tfstate; exit 1;;\n\
+         state) [ \"$2\" != push ] || exit 1;;",
+        state.display()
+    ));
+    project.cdflow(["deploy", "live", "1"]).env("PATH", path).run().fails(7);
+    let says = ["run 1 could not save the state of `live`", "terraform state push"];
+    project.refuses(["deploy", "live", "1"], 3, &says);
+}
+
+#[test]
+fn an_older_or_another_state_is_refused() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.deploy("live", "1");
+    let (state, older) = (project.state_file("live"), project.sandbox().root().join("older"));
+    fs::copy(&state, &older).unwrap();
+    project.release("2");
+    project.deploy("live", "2");
+    fs::copy(&older, &state).unwrap();
+    let says =
+        ["has an older state than the ledger says", "and run 2 left serial", "--allow-older-state"];
+    project.refuses(["deploy", "live", "2"], 3, &says);
+    project.refuses(["rollback", "live"], 3, &says);
+    project.cdflow(["deploy", "live", "2", "--allow-older-state"]).run().success();
+    project.deploy("live", "2");
+
+    let other = fs::read_to_string(&state).unwrap();
+    let lineage = project.state("live").unwrap()["lineage"].as_str().unwrap().to_owned();
+    let other = other.replace(&lineage, "11111111-2222-3333-4444-555555555555");
+    fs::write(&state, other).unwrap();
+    let says = ["has another state than the ledger says", "not the one that run 4 left"];
+    project.refuses(["deploy", "live", "2", "--plan-only"], 3, &says);
+    project.refuses(["destroy", "live", "--confirm", "live"], 3, &says);
+    project.cdflow(["destroy", "live", "2", "--confirm", "live"]).run().success();
+    // What was destroyed says nothing about the next state.
+    project.deploy("live", "2");
+}
+
+#[test]
 fn a_state_that_is_saved_at_the_second_try_is_no_loss() {
     let project = Project::local("greeting");
     project.release("1");

@@ -31,6 +31,9 @@ pub(crate) struct DeployInputs {
     /// Allow a release that is older than the deployed one
     #[arg(long)]
     pub(crate) allow_downgrade: bool,
+    /// Allow a state that is older than the ledger says, or another one
+    #[arg(long)]
+    pub(crate) allow_older_state: bool,
     /// Terraform output with the environment's URL [default: `deploy.url-output` in cdflow.yml]
     #[arg(long, value_name = "NAME", help_heading = REPORT_HEADING)]
     pub(crate) url_output: Option<String>,

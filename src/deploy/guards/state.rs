@@ -4,8 +4,11 @@ use crate::{
     base::error::Error,
     config::{names::Environment, scheme::Matched},
     context::Context,
-    deploy::{ledger::Record, target::Target},
-    terraform::PlanMode,
+    deploy::{
+        ledger::{LastState, Record},
+        target::Target,
+    },
+    terraform::{PlanMode, state::summary::StateSummary},
 };
 
 const FIND_THE_STATE: &str = "check whether the state was deleted, or its bucket, `team` or \
@@ -19,6 +22,9 @@ pub(crate) fn missing(
     mode: PlanMode,
 ) -> Option<Error> {
     let environment = &target.environment;
+    if let Some(LastState { run, not_saved: Some(why), .. }) = record.last_state() {
+        return Some(not_saved(environment, run, &why));
+    }
     let refused = Error::refused(format!("the environment `{environment}` has no state"));
     let with_state = record.with_state();
     if mode == PlanMode::Destroy {
@@ -57,6 +63,53 @@ pub(crate) fn missing(
                  if the environment is new",
             )
     })
+}
+
+/// Returns the error for a state that cannot be what the last run left: Terraform would create
+/// again what was created since.
+pub(crate) fn outdated(
+    environment: &Environment,
+    last: &LastState,
+    state: &StateSummary,
+) -> Option<Error> {
+    let is_other = last.lineage.as_ref().is_some_and(|lineage| *lineage != state.lineage);
+    let known = last.serial.unwrap_or_default();
+    if let Some(why) = &last.not_saved {
+        // A state that was pushed since has a higher serial.
+        let is_pushed = last.serial.is_none() || state.serial > known;
+        return (is_other || !is_pushed).then(|| not_saved(environment, last.run, why));
+    }
+    let run = last.run;
+    let why = match is_other {
+        true => format!("its lineage is {}, not the one that run {run} left", state.lineage),
+        false if state.serial < known => {
+            format!("its serial is {}, and run {run} left serial {known}", state.serial)
+        }
+        false => return None,
+    };
+    let what = if is_other { "another state" } else { "an older state" };
+    Some(
+        Error::refused(format!("the environment `{environment}` has {what} than the ledger says"))
+            .why(why)
+            .hint("restore the newest version of the state's object, or push a backup of it")
+            .hint(format!(
+                "or accept it: deploy with --allow-older-state, destroy with \
+                 `cdflow destroy {environment} VERSION`"
+            )),
+    )
+}
+
+fn not_saved(environment: &Environment, run: u64, why: &str) -> Error {
+    Error::refused(format!("run {run} could not save the state of `{environment}`"))
+        .why(why)
+        .hint(format!(
+            "save the copy with `terraform state push` in the workspace {environment} \
+             (docs/terraform.md)"
+        ))
+        .hint(
+            "or, if the copy is lost, import what the run created, then deploy with \
+             --allow-older-state",
+        )
 }
 
 /// Returns the error for `--new-environment` if there is a state.

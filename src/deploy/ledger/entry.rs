@@ -73,6 +73,9 @@ pub(crate) struct End {
     /// The serial of the state; `None` if it was never written.
     pub(crate) state_serial: Option<u64>,
     pub(crate) state_lineage: Option<String>,
+    /// The run changed resources, and neither Terraform nor cdflow could save the state.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) state_not_saved: bool,
     /// Why the run did not succeed. Secrets are masked.
     pub(crate) reason: Option<String>,
     /// The changes of which no answer says whether they were made.
@@ -117,6 +120,18 @@ pub(crate) struct Record {
     pub(crate) unsettled: Vec<Entry>,
 }
 
+/// What the ledger knows about the state of an environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LastState {
+    /// The number of the run.
+    pub(crate) run: u64,
+    /// None if no state was written then.
+    pub(crate) serial: Option<u64>,
+    pub(crate) lineage: Option<String>,
+    /// The error of a run that could not save its state.
+    pub(crate) not_saved: Option<String>,
+}
+
 impl Start {
     /// The number of an entry before the ledger assigns one.
     pub(crate) const UNNUMBERED: u64 = 0;
@@ -155,6 +170,32 @@ impl Record {
                         return Some(&entry.start);
                     }
                 }
+            }
+        }
+        None
+    }
+
+    /// Returns the newest run whose end says something about the state; None if there is none since
+    /// the environment was destroyed.
+    pub(crate) fn last_state(&self) -> Option<LastState> {
+        for entry in self.unsettled.iter().chain(&self.settled) {
+            let Some(end) = &entry.end else {
+                // A destroy whose end is not recorded might have removed the state.
+                if entry.start.action == Action::Destroy {
+                    return None;
+                }
+                continue;
+            };
+            if self.is_destroyed_by(entry) {
+                return None;
+            }
+            if end.state_not_saved || end.state_serial.is_some() {
+                return Some(LastState {
+                    run: end.number,
+                    serial: end.state_serial,
+                    lineage: end.state_lineage.clone(),
+                    not_saved: end.reason.clone().filter(|_| end.state_not_saved),
+                });
             }
         }
         None

@@ -10,7 +10,9 @@
 mod entry;
 pub(crate) mod text;
 
-pub(crate) use self::entry::{Action, End, Entry, ForPullRequest, Outcome, Record, Start};
+pub(crate) use self::entry::{
+    Action, End, Entry, ForPullRequest, LastState, Outcome, Record, Start,
+};
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -47,6 +47,7 @@ fn end(number: u64, outcome: Outcome) -> End {
         outcome,
         state_serial: None,
         state_lineage: None,
+        state_not_saved: false,
         reason: None,
         unknown_changes: Vec::new(),
         finished: Timestamp::UNIX_EPOCH,
