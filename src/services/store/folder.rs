@@ -21,6 +21,7 @@ use crate::base::{
     error::{Error, Result},
     interrupt::Interrupt,
     owner::{create_folder, give_to_owner_of},
+    small_file,
 };
 
 /// Bytes that are copied between two checks for a dropped caller.
@@ -215,7 +216,7 @@ fn put(root: &Path, path: &Path, input: &WriteSource, caller: &Caller) -> Result
         }
         WriteSource::File(from) => {
             let reading = |error: io::Error| Error::io("can't read", from, &error);
-            let source = File::open(from).map_err(reading)?;
+            let source = small_file::open(from).map_err(reading)?;
             let size = source.metadata().map_err(reading)?.len();
             let copied = copy(&source, partial.as_file_mut(), caller).map_err(writing)?;
             if copied != size {
@@ -336,13 +337,15 @@ fn copy(from: &File, to: &mut File, caller: &Caller) -> io::Result<u64> {
 /// An object to read from; None when there is none. A folder is none.
 fn open(path: &Path) -> Result<Option<(File, ObjectInfo)>> {
     let reading = |error: io::Error| Error::io("can't read", path, &error);
-    let file = match File::open(path) {
+    let file = match small_file::open(path) {
         Ok(file) => file,
-        Err(error) if is_absent(&error) => return Ok(None),
+        Err(error) if is_absent(&error) || error.kind() == io::ErrorKind::IsADirectory => {
+            return Ok(None);
+        }
         Err(error) => return Err(reading(error)),
     };
     let facts = file.metadata().map_err(reading)?;
-    Ok(facts.is_file().then(|| (file, found(&facts))))
+    Ok(Some((file, found(&facts))))
 }
 
 fn found(facts: &fs::Metadata) -> ObjectInfo {
@@ -442,6 +445,16 @@ mod tests {
     use crate::base::error::Exit;
 
     fn silent(_: u64) {}
+
+    #[tokio::test]
+    async fn a_pipe_instead_of_an_object_is_an_error_at_once() {
+        let (folder, store) = store();
+        let path = folder.path().join("releases/t/c/x");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = store.get("t/c/x", 100).await.unwrap_err().to_string();
+        assert!(error.contains("it is not a regular file"), "{error}");
+    }
 
     fn store() -> (tempfile::TempDir, DirectoryStore) {
         let folder = tempfile::tempdir().unwrap();

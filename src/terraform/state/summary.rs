@@ -90,6 +90,13 @@ impl StateSummary {
         self.serial <= 1 && self.is_empty()
     }
 
+    /// Whether a managed resource has a current object. Terraform prints a character of a key that
+    /// cannot be printed as `\u0001`, and the state contains the character itself.
+    pub(crate) fn has(&self, address: &str) -> bool {
+        self.addresses.contains(address)
+            || (address.contains('\\') && self.addresses.contains(&without_codes(address)))
+    }
+
     /// Whether the state has neither resources nor outputs.
     pub(crate) fn is_empty(&self) -> bool {
         self.resources == 0 && self.outputs.is_empty() && self.sensitive_outputs.is_empty()
@@ -128,6 +135,36 @@ impl StateSummary {
     }
 }
 
+/// Replaces `\u200b` and `\U0001f600` by their characters. Other escapes stay.
+fn without_codes(address: &str) -> String {
+    let (mut text, mut rest) = (String::new(), address);
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        text.push_str(before);
+        let digits = match escape.as_bytes().get(1) {
+            Some(b'u') => 4,
+            Some(b'U') => 8,
+            _ => 0,
+        };
+        let code = escape.get(2..2 + digits).filter(|_| digits > 0);
+        let found = code.and_then(|code| char::from_u32(u32::from_str_radix(code, 16).ok()?));
+        let end = match found {
+            Some(found) => {
+                text.push(found);
+                2 + digits
+            }
+            // The escaped character can be a backslash.
+            None => {
+                let end = escape.char_indices().nth(2).map_or(escape.len(), |(at, _)| at);
+                text.push_str(&escape[..end]);
+                end
+            }
+        };
+        rest = &escape[end..];
+    }
+    text + rest
+}
+
 impl From<InstanceJson> for Instance {
     fn from(read: InstanceJson) -> Self {
         let InstanceJson { index_key, deposed, attributes, sensitive_attributes } = read;
@@ -154,6 +191,23 @@ impl Resource {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_that_terraform_prints_with_codes() {
+        let keys = ["\\u0001", "\\u200b", "\\u202e\\\\u0041\\\"", "é"];
+        let instances = keys.map(|key| format!(r#"{{"index_key": "{key}"}}"#)).join(", ");
+        let text = format!(
+            r#"{{"version": 4, "resources": [{{"mode": "managed", "type": "a", "name": "b",
+                "instances": [{instances}, {{"index_key": "\ud83d\ude00"}}]}}]}}"#
+        );
+        let state = StateSummary::parse(&mut text.as_bytes()).unwrap().unwrap();
+        for key in keys.iter().chain(&["\\U0001f600", "😀"]) {
+            assert!(state.has(&format!("a.b[\"{key}\"]")), "{key} {:?}", state.addresses);
+        }
+        for key in ["\\u0002", "\\u", "\\", "\\x"] {
+            assert!(!state.has(&format!("a.b[\"{key}\"]")), "{key}");
+        }
+    }
 
     #[test]
     fn only_the_names_of_sensitive_outputs_are_kept() {
