@@ -27,7 +27,7 @@ FROM ${TERRAFORM_IMAGE} AS terraform
 
 FROM ${BINARY} AS binary
 
-# Debian with all of git's dependencies, of which the next stage gets a quarter.
+# Debian with all of git's dependencies. The next stage copies about a quarter of it.
 FROM ${PACKAGES_IMAGE} AS packages
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates git openssh-client
 COPY image/root /image/root

@@ -1,6 +1,6 @@
 #!/bin/sh
 # `make demo`: the life of a component with a local account scheme. It needs no AWS account, and removes everything it wrote.
-# It needs no network either, unless Terraform is not in PATH: then cdflow downloads it.
+# It needs a network only if Terraform is not in PATH: cdflow then downloads it.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -36,7 +36,7 @@ async function download(url) {
           10,
           `cannot download cdflow: \`${shownUrl(url)}\`, ${error.message}`,
           'make sure that the runner can reach this address, if necessary through `HTTPS_PROXY`',
-          'if its certificate is from an authority of your own, set the input `ca-certificates`',
+          'if its certificate is from your own authority, set the input `ca-certificates`',
           'set `cdflow-mirror` to an address or folder with this file',
         );
       }
@@ -46,8 +46,8 @@ async function download(url) {
   }
 }
 
-// Returns the authorities to trust: node's own and those of the input `ca-certificates`, which is their text or their file.
-// cdflow reports what is wrong with the input.
+// Returns the authorities to trust: node's own, and those of the input `ca-certificates`, which is PEM text or a file. cdflow
+// itself reports errors in the input.
 function authorities() {
   const given = process.env['INPUT_CA-CERTIFICATES']?.trim();
   if (!given) return undefined;

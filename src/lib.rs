@@ -99,7 +99,7 @@ fn start(inputs: Inputs, environment: ProcessEnv, log: Log) -> Result<u8> {
     }
     let authorities = trusted(&inputs, environment.clone(), run_as, &log)
         .inspect_err(|error| report::publish_startup_failure(error, &environment, &log))?;
-    // The file of programs is there until the end of the run.
+    // Programs need the file until the end of the run.
     let (environment, _file) = authorities;
     // The clean-up after a step does not depend on the event, so an unreadable one must not stop
     // it.
@@ -113,8 +113,8 @@ fn start(inputs: Inputs, environment: ProcessEnv, log: Log) -> Result<u8> {
     result
 }
 
-/// Applies `ca-certificates` before the first connection. The commands that only talk to another
-/// cdflow make none.
+/// Applies `ca-certificates` before the first connection. Commands that only talk to another cdflow
+/// make no connections.
 fn trusted(
     inputs: &Inputs,
     environment: ProcessEnv,

@@ -6,7 +6,7 @@ use reqwest::{Response, header::RETRY_AFTER};
 
 use super::{error::chain, limits::Limit};
 
-/// Returns the pause that a server asks for in seconds. A date is not understood.
+/// Returns the pause that a server asks for, in seconds. Ignores dates.
 pub(crate) fn retry_after(answer: &Response) -> Option<Duration> {
     let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))

@@ -109,7 +109,7 @@ impl ProcessEnv {
         self.0.get(OsStr::new(name))?.to_str().filter(|value| !value.is_empty())
     }
 
-    /// Whether the variable is set, and to nothing.
+    /// Whether the variable is set to an empty value.
     pub(crate) fn is_empty(&self, name: &str) -> bool {
         self.0.get(OsStr::new(name)).is_some_and(|value| value.is_empty())
     }

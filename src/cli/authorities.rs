@@ -28,15 +28,15 @@ fn of_file(path: &Path) -> Result<Given> {
             "`ca-certificates` is neither certificates nor the path of a file",
         )
         .why("it has several lines, and none starts with `-----BEGIN`")
-        .hint("set it to certificates in PEM format, or to the path of a file of them"));
+        .hint("set it to certificates in PEM format, or to the path of a PEM file"));
     }
     let content = small_file::read(path).map_err(|error| {
         Error::io("cannot read the file of `ca-certificates`,", path, &error).hint(
-            "set it to the path of a file in the checkout, or to the certificates themselves: in \
-             its container, the Action sees no other file of the runner",
+            "set it to the path of a file in the checkout, or to the certificates themselves: the \
+             Action's container sees no other files of the runner",
         )
     })?;
-    // Comments of such files have all kinds of encodings.
+    // Comments in such files can have any encoding.
     let text = String::from_utf8_lossy(&content).into_owned();
     Ok(Given { text, origin: format!("`{shown}` (`ca-certificates`)") })
 }

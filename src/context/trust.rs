@@ -130,8 +130,8 @@ async fn of_commit(global: &Global, host: &Host, run: &GitHubRun) -> Result<Trus
 }
 
 impl Trusted {
-    /// Refuses a file of `ca-certificates` that is in the checkout and not in the commit: it could
-    /// be an outsider's authority.
+    /// Refuses a file of `ca-certificates` that is in the checkout but not in the commit, because
+    /// it could contain an outsider's authority.
     fn check_authorities(&self, global: &Global) -> Result<()> {
         let (Self::Commit { tree, .. }, Some(FileInput::File(path))) =
             (self, &global.ca_certificates)

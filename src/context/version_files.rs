@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// asdf's and mise's.
+/// The file of asdf and mise.
 const TOOL_VERSIONS: &str = ".tool-versions";
 /// In each folder, they are read in this order: tfenv, tofuenv, tfswitch, asdf and mise.
 const FILES: [&str; 4] = [".terraform-version", ".opentofu-version", ".tfswitchrc", TOOL_VERSIONS];
@@ -26,7 +26,7 @@ const FILES: [&str; 4] = [".terraform-version", ".opentofu-version", ".tfswitchr
 pub(super) struct VersionFiles {
     terraform: Named,
     opentofu: Named,
-    /// What the files say and cdflow does not use.
+    /// What the files say but cdflow ignores.
     pub(super) unused: Vec<String>,
     pub(super) paths: Vec<PathBuf>,
 }
@@ -34,14 +34,14 @@ pub(super) struct VersionFiles {
 /// What the files of one folder say about a tool.
 #[derive(Debug, Default)]
 struct Named {
-    /// Also true if they leave the version open: farther folders do not count then.
+    /// Also true if they leave the version open, because folders further up do not count then.
     is_named: bool,
     wanted: Vec<Wanted>,
 }
 
 impl VersionFiles {
-    /// Reads from infra/ and `folder`, where other tools run Terraform, up to the root of the
-    /// repository. Without a repository, only these two.
+    /// Reads the files in infra/ and `folder`, where other tools run Terraform, and up to the root
+    /// of the repository. Without a repository, reads only these two folders.
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let has_git = |above: &&Path| above.join(".git").exists();
         let root = folder.ancestors().find(has_git).unwrap_or(folder);
@@ -55,7 +55,7 @@ impl VersionFiles {
         Ok(found)
     }
 
-    /// Returns what the files require, the first file first.
+    /// Returns what the files require, in the order of the files.
     pub(super) fn wanted(&self, flavor: Flavor) -> &[Wanted] {
         match flavor {
             Flavor::Terraform => &self.terraform.wanted,
@@ -97,7 +97,8 @@ impl VersionFiles {
         let Line { place, text, others, .. } = &line;
         if !others.is_empty() {
             let others = others.escape_debug();
-            self.unused.push(format!("{place}: of several, only `{text}` (not `{others}`)"));
+            self.unused
+                .push(format!("{place}: `{others}`: only the first version counts, `{text}`"));
         }
         if let Some(why) = line.why_open() {
             self.unused.extend(why.map(|why| format!("{place}: `{}`: {why}", text.escape_debug())));
@@ -126,8 +127,8 @@ struct Line {
 }
 
 impl Line {
-    /// Whether the version is left open; with the reason, if the file asks for something that
-    /// cdflow does not have.
+    /// Returns Some if the version is left open, with the reason if the file asks for something
+    /// that cdflow does not support.
     fn why_open(&self) -> Option<Option<&'static str>> {
         let begins = |words: &[&str]| words.iter().any(|word| self.text.starts_with(word));
         match self.text.as_str() {
@@ -149,14 +150,15 @@ impl Line {
         let parsed = self.text.parse::<Constraint>().map_err(|why| {
             Error::input(format!("{}: the version is malformed", self.place))
                 .why(why)
-                .hint("correct the file, or set --terraform-version for this run")
+                .hint("fix the file, or set --terraform-version for this run")
         })?;
         let series = parsed.as_series().filter(|_| self.has_series);
         Ok(series.unwrap_or(parsed))
     }
 }
 
-/// Returns the text of a file; None if there is none. A link must not lead out of the repository.
+/// Returns the text of a file; None if the file does not exist. Rejects a link to a file outside
+/// the repository.
 fn text_of(path: &Path, root: &Path) -> Result<Option<String>> {
     let failed = |error: io::Error| Error::io("cannot read", path, &error);
     match fs::symlink_metadata(path) {
@@ -172,7 +174,7 @@ fn text_of(path: &Path, root: &Path) -> Result<Option<String>> {
     let real = fs::canonicalize(path).map_err(failed)?;
     if !fs::canonicalize(root).is_ok_and(|root| real.starts_with(root)) {
         return Err(Error::input(format!("cannot read `{}`", path.display()))
-            .why("it is a link that leads out of the repository")
+            .why("it is a link to a file outside the repository")
             .hint("replace it with a file"));
     }
     let text = small_file::text(path).map_err(failed)?;
@@ -286,7 +288,7 @@ mod tests {
                 ".tool-versions:1 1.9.8",
                 "a/.opentofu-version:1 1.8.2",
             ),
-            // Farther files do not count, even if the nearest leaves the version open.
+            // Files further up do not count, even if the nearest leaves the version open.
             (
                 &[("a/b/.terraform-version", "min-required\n"), (".terraform-version", "1.5.7")],
                 "",
@@ -334,9 +336,17 @@ mod tests {
         for (name, text, unused) in [
             (".terraform-version", "latest\n", ".terraform-version:1: `latest`: write a version"),
             (".terraform-version", "latest:^1.8\n", "`latest:^1.8`: write a version"),
-            (".terraform-version", "1.9.8\n1.8.0\n", ":1: of several, only `1.9.8` (not `1.8.0`)"),
+            (
+                ".terraform-version",
+                "1.9.8\n1.8.0\n",
+                ":1: `1.8.0`: only the first version counts, `1.9.8`",
+            ),
             (".terraform-version", "# none\n", ".terraform-version: ``: the version is missing"),
-            (".tool-versions", "terraform 1.9.8 1.8.0 1.7.0", "only `1.9.8` (not `1.8.0 1.7.0`)"),
+            (
+                ".tool-versions",
+                "terraform 1.9.8 1.8.0 1.7.0",
+                "`1.8.0 1.7.0`: only the first version counts, `1.9.8`",
+            ),
             (".tool-versions", "terraform\n", ".tool-versions:1: ``: the version is missing"),
             (".tool-versions", "terraform ref:main\n", "`ref:main`: cdflow uses only released"),
             (".tool-versions", "terraform path:/opt/tf", "`path:/opt/tf`: cdflow uses only"),
@@ -355,15 +365,15 @@ mod tests {
                 ".terraform-version",
                 "\n1.9.x\n",
                 ".terraform-version:2: the version is malformed: `1.9.x` is not a version \
-                 constraint: column 5",
+                 constraint: expected a number in column 5, found `x`",
             ),
             (".opentofu-version", "1.9;", ".opentofu-version:1: the version is malformed"),
             (".tfswitchrc", "> = 1.9", ".tfswitchrc:1: the version is malformed"),
             (".tool-versions", "terraform\t1.9.8.\n", ".tool-versions:1: the version is malformed"),
             (".terraform-version", "\0", "the version is malformed"),
             (".terraform-version", "-> ../outside", "cannot read"),
-            (".terraform-version", "-> /etc/passwd", "a link that leads out of the repository"),
-            (".terraform-version", "-> /dev/zero", "a link that leads out of the repository"),
+            (".terraform-version", "-> /etc/passwd", "a link to a file outside the repository"),
+            (".terraform-version", "-> /dev/zero", "a link to a file outside the repository"),
         ] {
             let error = read(&[(name, text)]).unwrap_err();
             assert!(error.to_string().contains(says), "{text}: {error}");

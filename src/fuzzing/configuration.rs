@@ -51,7 +51,7 @@ pub fn scheme(bytes: &[u8]) {
     let _ = (scheme.image_registry(), scheme.lambda_places(true), scheme.lambda_places(false));
 }
 
-/// A constraint that is shown can be read again, and decides the same. An error names a column.
+/// A displayed constraint parses to an equal one. An error names a column.
 pub fn constraint(bytes: &[u8]) {
     let text = text(bytes);
     let (written, version) = halves(&text);
@@ -86,7 +86,7 @@ pub fn constraint(bytes: &[u8]) {
     }
 }
 
-/// The column is one of the text, or the one after it.
+/// The column is in the text, or directly after it.
 fn check_column(error: &str, text: &str) {
     let column = error.rsplit("column ").next().and_then(|rest| rest.split([' ', ',']).next());
     let column = column.and_then(|column| column.parse::<usize>().ok()).expect("a column");

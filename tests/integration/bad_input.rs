@@ -470,13 +470,13 @@ fn terraform_is_missing_too_old_or_another() {
         project.refuses_run(
             with_tools(arguments),
             2,
-            &["no-mirror/terraform/", "or install terraform 1."],
+            &["no-mirror/terraform/", "-> install terraform 1."],
         );
     }
     for (answer, says) in [
         (
             "echo '{\"terraform_version\": \"1.5.7\"}'",
-            &["no-mirror/terraform/", "in PATH is 1.5.7 (`"][..],
+            &["no-mirror/terraform/", "check PATH: it has terraform 1.5.7 (`"][..],
         ),
         (
             "echo Terraform v0.11.14",
@@ -496,7 +496,7 @@ fn terraform_is_missing_too_old_or_another() {
     project.refuses_run(
         with_tools(["deploy", "live", "1"]),
         2,
-        &["terraform 1.11.4 is not at the mirror", "in PATH is 1.6.0"],
+        &["terraform 1.11.4 is not at the mirror", "check PATH: it has terraform 1.6.0"],
     );
     fs::write(tools.join("terraform"), "#!/bin/sh\necho '{\"terraform_version\": \"1.11.4\"}'\n")
         .unwrap();

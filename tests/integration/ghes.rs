@@ -1,5 +1,5 @@
 //! GitHub Enterprise Server in a company: another host and path, a certificate of the company's own
-//! authority, behind a proxy; and who is told of that authority.
+//! authority, behind a proxy; and which programs trust that authority.
 
 use crate::support::github::{GitHub, TOKEN};
 use crate::support::{
@@ -100,7 +100,7 @@ fn doctor_names_the_server_and_what_is_wrong_with_its_certificate() {
     let company = Company::start(project.sandbox(), github.url());
     let doctor = || step(&project, &github, &company, &["doctor"]);
     let good = doctor().arg("--ca-certificates").arg(company.authority()).run();
-    good.success().stdout_has("certificates").stdout_has("1 more by `ca-certificates`");
+    good.success().stdout_has("certificates").stdout_has("1 added by `ca-certificates`");
     good.stdout_has("GitHub Enterprise Server (ghes.test), API https://ghes.test/api/v3, issuer");
     good.stdout_has("https://ghes.test/_services/token").stdout_has("authenticated as");
     let bad = doctor().run();
@@ -245,13 +245,13 @@ fn certificates_that_are_none() {
     refused(&both, &["`ca-certificates` contains a private key", "-> remove the key"]);
     let file = at("both.pem", both.as_bytes());
     refused(file.to_str().unwrap(), &["both.pem` (`ca-certificates`) contains a private key"]);
-    refused(&certificate[..certificate.len() - 30], &["a certificate without an end, in line 1"]);
+    refused(&certificate[..certificate.len() - 30], &["an incomplete certificate on line 1"]);
     let damaged = certificate.replace("MII", "!!!");
-    refused(&damaged, &["has a damaged certificate, in line 1", "not base64"]);
+    refused(&damaged, &["has a damaged certificate on line 1", "not base64"]);
     let other = "-----BEGIN CERTIFICATE-----\nAAEC\n-----END CERTIFICATE-----";
     refused(&format!("{certificate}{other}"), &["certificate 2 is invalid"]);
     let kind = other.replace("CERTIFICATE", "PKCS7");
-    refused(&kind, &["a block `PKCS7` instead of `CERTIFICATE`"]);
+    refused(&kind, &["a `PKCS7` block instead of a `CERTIFICATE` on line 1"]);
     refused("certs/none.pem", &["cannot read the file of `ca-certificates`, `certs/none.pem`"]);
     refused("one\ntwo", &["neither certificates nor the path of a file"]);
     let binary = at("ca.der", &[0x30, 0x82, 0xff, 0xfe]);

@@ -29,11 +29,11 @@ use super::{
 /// Set once, before the first connection.
 static ADDED: OnceLock<Added> = OnceLock::new();
 
-/// All that is trusted, if that is not the machine's own list.
+/// All trusted certificates as PEM, unless they are the machine's own list.
 static ALL: OnceLock<String> = OnceLock::new();
 
-/// The variables that programs read. The first is always ours; the others only if the user has not
-/// set them: git, the AWS CLI and SDKs, curl, Python and node do not read the first.
+/// The variables that programs read. cdflow always sets the first, and the others only if the user
+/// has not: git, the AWS CLI and SDKs, curl, Python and node do not read the first.
 const VARIABLES: [&str; 6] = [
     system::FILE,
     "GIT_SSL_CAINFO",
@@ -43,10 +43,10 @@ const VARIABLES: [&str; 6] = [
     "NODE_EXTRA_CA_CERTS",
 ];
 
-/// What the user adds, as text.
+/// The certificates that the user adds, as text.
 pub(crate) struct Given {
     pub(crate) text: String,
-    /// For messages: where the text is from.
+    /// Where the text is from, for messages.
     pub(crate) origin: String,
 }
 
@@ -60,9 +60,9 @@ pub(crate) struct ProgramAuthorities {
     _folder: PrivateFolder,
 }
 
-/// Makes this process and, by the environment that is returned, its programs trust what is given in
-/// addition to the authorities of the machine. Changes nothing if nothing is given and
-/// SSL_CERT_FILE is not set.
+/// Makes this process trust `given` in addition to the authorities of the machine. Returns the
+/// environment that makes programs do so too. Changes nothing if nothing is given and SSL_CERT_FILE
+/// is not set.
 pub(crate) fn install(
     given: Option<&Given>,
     environment: ProcessEnv,
@@ -78,9 +78,9 @@ pub(crate) fn install(
     let mut all = replaced.unwrap_or_else(|| system::usual(&environment));
     if let (Some(added), Some(given)) = (added, given) {
         let count = added.certificates.len();
-        log.detail(&format!("{}: trusting {count} more certificates", given.origin));
+        log.detail(&format!("certificates added from {}: {count}", given.origin));
         all.push_str(&added.pem);
-        // Another value can only be there if a run of the same process set it.
+        // Only an earlier run of the same process can have set another value.
         let _ = ADDED.set(added);
     }
     let all = ALL.get_or_init(|| all);
@@ -93,14 +93,11 @@ pub(crate) fn install(
     Ok((environment, Some(ProgramAuthorities { _folder: folder })))
 }
 
-/// Returns the start of every HTTP client of cdflow, except for the engine's, which has
-/// certificates of its own.
+/// Returns the builder of every HTTP client of cdflow. Only the engine's client has its own
+/// certificates.
 pub(crate) fn http_client() -> ClientBuilder {
     let added = ADDED.get().map(|it| it.certificates.clone()).unwrap_or_default();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one client that all others start as"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the builder that all other clients use")]
     reqwest::Client::builder().tls_certs_merge(added)
 }
 
@@ -109,7 +106,7 @@ pub(crate) fn added_pem() -> Option<&'static str> {
     ADDED.get().map(|it| it.pem.as_str())
 }
 
-/// Returns all authorities that are trusted as PEM; None if they are those of the machine.
+/// Returns all trusted authorities as PEM; None if they are those of the machine.
 pub(crate) fn all_pem() -> Option<&'static str> {
     ALL.get().map(String::as_str)
 }
@@ -138,7 +135,7 @@ impl Added {
     }
 }
 
-/// Parses a certificate as the clients will: they would fail much later, or panic.
+/// Parses a certificate in the same way as the clients, which would fail much later or panic.
 fn checked(der: &[u8]) -> Result<Certificate, String> {
     let certificate = Certificate::from_der(der).map_err(|error| super::error::chain(&error))?;
     #[expect(clippy::disallowed_methods, reason = "a client that makes no request")]
@@ -146,7 +143,7 @@ fn checked(der: &[u8]) -> Result<Certificate, String> {
     client.map(|_| certificate).map_err(|error| super::error::chain(&error))
 }
 
-/// Certificates are public, and programs of several users read them.
+/// Writes the file that programs of all users can read: certificates are public.
 fn readable(folder: &PrivateFolder, content: &str) -> Result<PathBuf> {
     let path = folder.file("ca-certificates.pem", content.as_bytes())?;
     fs::set_permissions(&path, Permissions::from_mode(0o644))

@@ -1,5 +1,5 @@
-//! Certificates as text, PEM: blocks between `-----BEGIN CERTIFICATE-----` and its end, with any
-//! text around them.
+//! Certificates in PEM format: blocks from `-----BEGIN CERTIFICATE-----` to its end, with any text
+//! around them.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
@@ -11,7 +11,7 @@ pub(super) struct Block {
     pub(super) der: Vec<u8>,
 }
 
-/// What is wrong with a text. None of them quotes it.
+/// What is wrong with a text. No message quotes the text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     PrivateKey {
@@ -32,7 +32,7 @@ pub(super) enum Fault {
 }
 
 impl Block {
-    /// The block as PEM.
+    /// Returns the block as PEM.
     pub(super) fn text(&self) -> String {
         let encoded = STANDARD.encode(&self.der);
         let mut text = format!("-----BEGIN {CERTIFICATE}-----\n");
@@ -46,7 +46,7 @@ impl Block {
 
 /// Returns all certificates of a text that has at least one, and no block of another kind.
 pub(super) fn certificates(text: &str) -> Result<Vec<Block>, Fault> {
-    // Before anything else: nothing of such a text is used.
+    // This check is first, because nothing of such a text may be used.
     if let Some(at) = text.lines().position(|line| line.contains("PRIVATE KEY-----")) {
         return Err(Fault::PrivateKey { line: at + 1 });
     }
@@ -75,8 +75,8 @@ pub(super) fn certificates(text: &str) -> Result<Vec<Block>, Fault> {
     }
 }
 
-/// Returns those certificates of a text that can be read, as PEM. The lists of machines contain
-/// all kinds of text.
+/// Returns the certificates of a text that can be decoded, as PEM. The lists of machines contain
+/// all kinds of other text.
 pub(super) fn readable(text: &str) -> String {
     let ends = format!("-----END {CERTIFICATE}-----");
     let begins = format!("-----BEGIN {CERTIFICATE}-----");
@@ -94,33 +94,31 @@ fn boundary<'t>(line: &'t str, word: &str) -> Option<&'t str> {
 }
 
 impl Fault {
-    /// `origin` is the user's name of the text.
+    /// Converts to an error. `origin` is the user's name for the text.
     pub(super) fn into_error(self, origin: &str) -> Error {
         let error = |what: String| Error::input(format!("{origin} {what}"));
-        let again = "copy the certificate again with both of its lines, `-----BEGIN \
-             CERTIFICATE-----` and `-----END CERTIFICATE-----`, and all lines between them";
+        let again = "copy the whole certificate, from the line `-----BEGIN CERTIFICATE-----` to \
+             the line `-----END CERTIFICATE-----`";
         match self {
-            Self::PrivateKey { line } => error(format!("contains a private key, in line {line}"))
-                .why("a private key must not be where certificates are")
-                .hint("remove the key, and keep only the certificates of the authorities")
+            Self::PrivateKey { line } => error(format!("contains a private key on line {line}"))
+                .why("a private key does not belong among certificates")
+                .hint("remove the key: keep only the certificates of the authorities")
                 .hint(
                     "replace the key and its certificate if the key was in a repository or a log",
                 ),
             Self::Other { line, label } => {
-                error(format!("has a block `{label}` instead of `{CERTIFICATE}`, in line {line}"))
+                error(format!("has a `{label}` block instead of a `{CERTIFICATE}` on line {line}"))
                     .hint("convert it: `openssl pkcs7 -print_certs` and `openssl x509` write PEM")
             }
-            Self::NotBase64 { line } => error(format!("has a damaged certificate, in line {line}"))
+            Self::NotBase64 { line } => error(format!("has a damaged certificate on line {line}"))
                 .why("its content is not base64")
                 .hint(again),
-            Self::NoEnd { line } => {
-                error(format!("has a certificate without an end, in line {line}"))
-                    .why("after it, there is no line `-----END CERTIFICATE-----`")
-                    .hint(again)
-            }
+            Self::NoEnd { line } => error(format!("has an incomplete certificate on line {line}"))
+                .why("no line `-----END CERTIFICATE-----` follows")
+                .hint(again),
             Self::NoCertificate => error("contains no certificate".to_owned())
                 .why("no line is `-----BEGIN CERTIFICATE-----`")
-                .hint("convert a binary file: openssl x509 -inform der -in FILE -out FILE.pem"),
+                .hint("convert a binary file: `openssl x509 -inform der -in FILE -out FILE.pem`"),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! A server whose certificate a client of cdflow rejects: what is wrong with it, and what to do.
+//! The certificate of a server that a client of cdflow rejects: the reason and the fix.
 
-/// How rustls starts every such message.
+/// The start of every such message of rustls.
 const REJECTED: &str = "invalid peer certificate: ";
 /// The fix for a server whose authority is unknown.
 pub(crate) const ADD_AUTHORITY: &str = "if the server is your company's, add the certificate of \
@@ -15,8 +15,8 @@ pub(crate) struct Rejection {
 }
 
 impl Rejection {
-    /// Returns None if `words`, the chain of an error, are about something else. `server` is the
-    /// host, as a message shows it.
+    /// Reads `words`, the chain of an error; None if the error has another cause. `server` is the
+    /// host as messages show it.
     pub(crate) fn of(words: &str, server: &str) -> Option<Self> {
         let (_, reason) = words.split_once(REJECTED)?;
         let (what, hint) = match reason {
@@ -25,15 +25,15 @@ impl Rejection {
             }
             _ if reason.contains("not valid for name") => (
                 format!("is for another name: {reason}"),
-                "use a name that the certificate contains, or renew the server's certificate",
+                "use a name that the certificate contains, or issue a certificate for this name",
             ),
             _ if reason.contains("expired") => (
                 format!("has expired: {reason}"),
                 "renew the server's certificate, and check the clock of this machine",
             ),
             _ if reason.starts_with("CaUsedAsEndEntity") => (
-                "is that of an authority".to_owned(),
-                "give the server a certificate that the authority has signed",
+                "belongs to an authority, not to a server".to_owned(),
+                "give the server a certificate that is signed by the authority",
             ),
             _ => (format!("is not valid: {reason}"), "renew the server's certificate"),
         };
@@ -55,7 +55,7 @@ mod tests {
         assert_eq!(why("UnknownIssuer"), unknown);
         assert!(why("certificate not valid for name \"a\"").contains("is for another name"));
         assert!(why("certificate expired: verification time 1").contains("has expired"));
-        assert!(why("CaUsedAsEndEntity").contains("that of an authority"));
+        assert!(why("CaUsedAsEndEntity").contains("belongs to an authority, not"));
         assert!(why("BadSignature").contains("is not valid: BadSignature"));
         assert_eq!(Rejection::of("connection refused", "`a`"), None);
     }

@@ -26,7 +26,12 @@ const USUAL: [&str; 5] = [
 ];
 const USUAL_FOLDER: &str = "/etc/ssl/certs";
 
-/// Returns an error if there is no authority at all: clients of AWS cannot be made then.
+const SET_FILE: &str =
+    "set it to a file in PEM format; in a container, the file must be in the checkout";
+const ADD_INSTEAD: &str = "to add to the public authorities instead of replacing them, use the \
+     input `ca-certificates` (--ca-certificates FILE)";
+
+/// Fails if there is no authority at all, because AWS clients then cannot be created.
 pub(crate) fn check(environment: &ProcessEnv) -> Result<()> {
     let named = [FILE, FOLDER].into_iter().filter_map(|name| environment.get(name));
     if named.chain(USUAL).chain([USUAL_FOLDER]).any(|path| Path::new(path).exists()) {
@@ -36,23 +41,23 @@ pub(crate) fn check(environment: &ProcessEnv) -> Result<()> {
         .hint("install the package ca-certificates, or set SSL_CERT_FILE"))
 }
 
-/// Returns the certificates of SSL_CERT_FILE, with those of SSL_CERT_DIR. None if the first is not
-/// set.
+/// Returns the certificates of SSL_CERT_FILE and SSL_CERT_DIR; None if SSL_CERT_FILE is not set.
 pub(super) fn replaced(environment: &ProcessEnv) -> Result<Option<String>> {
     if environment.is_empty(FILE) {
         return Err(Error::input(format!("{FILE} is empty, so no certificate can be checked"))
             .hint("remove it from the environment, or set it to a file in PEM format"));
     }
     let Some(path) = environment.get(FILE) else { return Ok(None) };
-    let fix = "set it to a file in PEM format, which in a container must be in the checkout; it \
-         replaces the public authorities, and the input `ca-certificates` adds to them";
     let text = text(Path::new(path)).map_err(|error| {
-        Error::input(format!("cannot read the file of {FILE}, `{path}`")).why(error).hint(fix)
+        Error::input(format!("cannot read the file of {FILE}, `{path}`"))
+            .why(error)
+            .hint(SET_FILE)
+            .hint(ADD_INSTEAD)
     })?;
     let found = pem::readable(&text);
     if found.is_empty() {
         let none = format!("the file of {FILE}, `{path}`, contains no certificate");
-        return Err(Error::input(none).hint(fix));
+        return Err(Error::input(none).hint(SET_FILE).hint(ADD_INSTEAD));
     }
     Ok(Some(found + &of_folders(environment)))
 }
@@ -66,7 +71,7 @@ pub(super) fn usual(environment: &ProcessEnv) -> String {
     text.map_or_else(|| of_folder(Path::new(USUAL_FOLDER)), |text| pem::readable(&text))
 }
 
-/// Comments of such files have all kinds of encodings.
+/// Reads a file whose comments can have any encoding.
 fn text(path: &Path) -> io::Result<String> {
     small_file::read(path).map(|content| String::from_utf8_lossy(&content).into_owned())
 }
@@ -76,7 +81,7 @@ fn of_folders(environment: &ProcessEnv) -> String {
     folders.map(|folder| of_folder(&folder)).collect()
 }
 
-/// Several names of a file in such a folder are one certificate.
+/// Reads each file once: such a folder has several links to one file.
 fn of_folder(folder: &Path) -> String {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let mut files: Vec<PathBuf> =

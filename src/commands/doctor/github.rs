@@ -30,7 +30,7 @@ pub(crate) async fn token(report: &mut DoctorReport, global: &Global, host: &Hos
     comment(report, &api, run).await;
 }
 
-/// Names the addresses of a GitHub that is not github.com.
+/// Reports the addresses of a server other than github.com.
 fn server(report: &mut DoctorReport, environment: &ProcessEnv) {
     let server = Server::of(environment);
     if server == Server::Public {

@@ -157,7 +157,7 @@ async fn examine(
 fn certificates(report: &mut DoctorReport) {
     let count = authorities::count();
     if count > 0 {
-        report.ok("certificates", format!("{count} more by `ca-certificates`"));
+        report.ok("certificates", format!("{count} added by `ca-certificates`"));
     }
 }
 

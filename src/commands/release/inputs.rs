@@ -201,10 +201,10 @@ pub(super) fn warn_of_lost_files(log: &Log, sources: &Sources, report: &mut Repo
     }
 }
 
-/// Names what decides about Terraform's version and is not a literal.
+/// Notes each `required_version` that cdflow cannot read.
 pub(super) fn note_unknown_requirements(log: &Log, sources: &Sources) {
     for place in &sources.unknown_requirements {
-        log.note(&format!("{place}: `required_version` is not read here; Terraform checks it"));
+        log.note(&format!("{place}: cdflow cannot read `required_version`; Terraform checks it"));
     }
 }
 

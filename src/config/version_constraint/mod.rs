@@ -14,7 +14,7 @@ use semver::Version;
 
 use self::release::{Cursor, Release};
 
-/// A constraint and where it is written, for messages.
+/// A constraint, and the place that sets it, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) constraint: Constraint,
@@ -26,7 +26,7 @@ pub(crate) struct Wanted {
 pub(crate) struct Constraint {
     text: String,
     parts: Vec<Part>,
-    /// Whether a pre-release counts as the version that it precedes.
+    /// Whether a pre-release of Terraform counts as the version that it precedes.
     is_of_code: bool,
 }
 
@@ -48,7 +48,7 @@ enum Operator {
     Pessimistic,
 }
 
-/// Longer ones come first.
+/// Longer operators first, because each can start with a shorter one.
 const OPERATORS: [(&str, Operator); 7] = [
     ("!=", Operator::NotEqual),
     ("<=", Operator::LessOrEqual),
@@ -73,7 +73,7 @@ impl Constraint {
         }
     }
 
-    /// The constraint that allows exactly `version`.
+    /// Returns the constraint that allows exactly `version`.
     pub(crate) fn only(version: &Version) -> Self {
         let part = Part { operator: Operator::Equal, release: Release::from(version) };
         Self { text: version.to_string(), parts: vec![part], is_of_code: false }
@@ -92,14 +92,15 @@ impl Constraint {
         self.parts.iter().find(|part| part.operator == Operator::Equal)?.release.to_version()
     }
 
-    /// Whether it asks for a pre-release. Without, none may be chosen, although `!= 1.5.0` allows
-    /// those of any other version.
+    /// Whether it asks for a pre-release. If not, cdflow chooses none, although `!= 1.5.0` allows
+    /// those of every other version.
     pub(crate) fn names_pre_release(&self) -> bool {
         let mut parts = self.parts.iter();
         parts.any(|part| part.operator != Operator::NotEqual && part.release.is_pre())
     }
 
-    /// `1.11` is 1.11.0 alone, as with Terraform; many who write it mean `~> 1.11.0`.
+    /// Returns `~> 1.11.0` for `1.11`. As in Terraform, `1.11` allows only 1.11.0, but many people
+    /// mean the series.
     pub(crate) fn as_series(&self) -> Option<Self> {
         match self.parts.as_slice() {
             [Part { operator: Operator::Equal, release }] => release.as_series()?.parse().ok(),

@@ -1,5 +1,5 @@
-//! A version as a constraint names it, by the rules of hashicorp/go-version. They are wider than
-//! semver's: one segment or ten, `v1.5`, `1.5beta`, `1.5.0-01~x`.
+//! A version in a constraint, by the rules of hashicorp/go-version. They accept more than semver:
+//! one segment or ten, `v1.5`, `1.5beta`, `1.5.0-01~x`.
 
 use std::cmp::Ordering;
 
@@ -7,9 +7,9 @@ use semver::{Prerelease, Version};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Release {
-    /// At least three: those that are not written are 0.
+    /// At least three: missing ones are 0.
     segments: Vec<u64>,
-    /// How many are written.
+    /// The number of segments in the text.
     written: usize,
     /// Empty: not a pre-release.
     pre: String,
@@ -47,7 +47,7 @@ impl Release {
         Ok(Self { segments, written, pre })
     }
 
-    /// None if it is not one of semver's.
+    /// Returns None if semver does not allow the version.
     pub(super) fn to_version(&self) -> Option<Version> {
         let [major, minor, patch] = *self.segments.as_slice() else { return None };
         let pre = Prerelease::new(&self.pre).ok()?;
@@ -71,7 +71,7 @@ impl Release {
         self.segments == other.segments
     }
 
-    /// Whether a version differs from this one only from the last written segment on.
+    /// Whether a version has the same segments as this one, except from the last written one on.
     pub(super) fn has_as_patch(&self, version: &Self) -> bool {
         let fixed = self.written - 1;
         self.segments.len() <= version.segments.len()
@@ -106,8 +106,8 @@ fn order_of_pre(one: &str, other: &str) -> Ordering {
     }
 }
 
-/// Compares two words that differ. A missing one is empty: it is less than a number, and greater
-/// than letters. Of two forms of one number (`1`, `01`), the first is less.
+/// Compares two different words. An empty word means a missing one: it is less than a number, and
+/// greater than letters. If two words are the same number (`1`, `01`), the first is less.
 fn order_of_words(one: &str, other: &str) -> Ordering {
     let numbers = (one.parse::<i64>().ok(), other.parse::<i64>().ok());
     match (one.is_empty(), other.is_empty(), numbers) {
@@ -142,19 +142,19 @@ impl<'a> Cursor<'a> {
         is_here
     }
 
-    /// Skips what Go's regular expressions call space, and no other.
+    /// Skips only the characters that Go's regular expressions call space.
     pub(super) fn skip_space(&mut self) {
         self.take(|byte| b" \t\n\r\x0c".contains(&byte));
     }
 
-    /// Says what should be here instead.
+    /// Returns an error that names what should be here.
     pub(super) fn unexpected(&self, expected: &str) -> String {
         let column = self.column();
         match self.rest().chars().next() {
             Some(found) => {
-                format!("column {column} is `{}` instead of {expected}", found.escape_debug())
+                format!("expected {expected} in column {column}, found `{}`", found.escape_debug())
             }
-            None => format!("it ends before column {column}, where {expected} is missing"),
+            None => format!("expected {expected} in column {column}, found the end"),
         }
     }
 
@@ -166,7 +166,7 @@ impl<'a> Cursor<'a> {
         &self.text[self.at..]
     }
 
-    /// Takes bytes of ASCII.
+    /// Takes matching ASCII characters.
     fn take(&mut self, is_meant: impl Fn(u8) -> bool) -> &'a str {
         let rest = self.rest();
         let length = rest.bytes().take_while(|byte| byte.is_ascii() && is_meant(*byte)).count();
@@ -178,7 +178,7 @@ impl<'a> Cursor<'a> {
         let column = self.column();
         match self.take(|byte| byte.is_ascii_digit()) {
             "" => Err(self.unexpected(expected)),
-            // Terraform's numbers have a sign.
+            // Terraform parses signed 64-bit numbers.
             digits => {
                 let number = digits.parse::<i64>().map(i64::unsigned_abs);
                 number.map_err(|_| format!("the number in column {column} is too large"))

@@ -107,23 +107,23 @@ fn what_asks_for_a_pre_release() {
 #[test]
 fn a_malformed_constraint_names_its_column() {
     for (bad, why) in [
-        ("", "it ends before column 1, where a version is missing"),
-        ("latest", "column 1 is `l` instead of a version"),
-        ("^1.2", "column 1 is `^` instead of a version"),
-        (">= ", "it ends before column 4, where a version is missing"),
-        ("> = 1", "column 3 is `=` instead of a version"),
-        ("1.x", "column 3 is `x` instead of a number"),
-        ("1..2", "column 3 is `.` instead of a number"),
-        ("1.2.", "it ends before column 5, where a number is missing"),
-        (">= 1.6,", "it ends before column 8, where a version is missing"),
-        (">= 1.6,  < two", "column 12 is `t` instead of a version"),
-        (">= 1.6 < 2", "column 8 is `<` instead of a comma or the end"),
-        ("1.2 || 2.0", "column 5 is `|` instead of a comma or the end"),
-        ("1.2\u{a0}", "column 4 is `\\u{a0}` instead of a comma or the end"),
-        ("\u{a0}1.2", "column 1 is `\\u{a0}` instead of a version"),
-        ("1.2-é", "column 5 is `é` instead of a comma or the end"),
-        ("1.2-a.", "it ends before column 7, where a letter or digit is missing"),
-        ("1.2+", "it ends before column 5, where a letter or digit is missing"),
+        ("", "expected a version in column 1, found the end"),
+        ("latest", "expected a version in column 1, found `l`"),
+        ("^1.2", "expected a version in column 1, found `^`"),
+        (">= ", "expected a version in column 4, found the end"),
+        ("> = 1", "expected a version in column 3, found `=`"),
+        ("1.x", "expected a number in column 3, found `x`"),
+        ("1..2", "expected a number in column 3, found `.`"),
+        ("1.2.", "expected a number in column 5, found the end"),
+        (">= 1.6,", "expected a version in column 8, found the end"),
+        (">= 1.6,  < two", "expected a version in column 12, found `t`"),
+        (">= 1.6 < 2", "expected a comma or the end in column 8, found `<`"),
+        ("1.2 || 2.0", "expected a comma or the end in column 5, found `|`"),
+        ("1.2\u{a0}", "expected a comma or the end in column 4, found `\\u{a0}`"),
+        ("\u{a0}1.2", "expected a version in column 1, found `\\u{a0}`"),
+        ("1.2-é", "expected a comma or the end in column 5, found `é`"),
+        ("1.2-a.", "expected a letter or digit in column 7, found the end"),
+        ("1.2+", "expected a letter or digit in column 5, found the end"),
         ("< 99999999999999999999", "the number in column 3 is too large"),
     ] {
         let error = bad.parse::<Constraint>().unwrap_err();
@@ -159,7 +159,7 @@ enum Verdict {
     Malformed,
 }
 
-/// As many constraints are compared.
+/// The number of constraints to compare.
 const CONSTRAINTS: usize = 600;
 
 /// One folder has a file for each constraint, and each error names its file.
@@ -173,7 +173,7 @@ fn terraform_judges_generated_constraints_the_same() {
     let strategy = constraint(&version);
     let texts: Vec<String> =
         (0..CONSTRAINTS).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect();
-    // As long as there are malformed ones, Terraform reports no others.
+    // If some are malformed, Terraform reports only those.
     let malformed = reported(&texts);
     let theirs = |number: usize| malformed.get(&number).map_or(Verdict::Allowed, |it| *it);
     let mut verdicts: Vec<Verdict> = (0..texts.len()).map(theirs).collect();
@@ -247,8 +247,8 @@ fn constraint(near: &Version) -> impl Strategy<Value = String> + use<> {
     })
 }
 
-/// Returns what Terraform reports, by index. Each constraint has a file: to quote a long one for
-/// every error takes Terraform seconds.
+/// Returns what Terraform reports, by index. Each constraint has its own file, because Terraform
+/// takes seconds to quote a long file in every error.
 fn reported(texts: &[String]) -> BTreeMap<usize, Verdict> {
     let folder = tempfile::tempdir().unwrap();
     for (number, text) in texts.iter().enumerate() {

@@ -49,7 +49,7 @@ pub(crate) struct Sources {
     pub(crate) dialect: Dialect,
     /// What the code requires of Terraform's version.
     pub(crate) required_versions: Vec<Wanted>,
-    /// The places of what only Terraform can read about that.
+    /// The places of `required_version`s that only Terraform can read.
     pub(crate) unknown_requirements: Vec<String>,
     pub(crate) digest: Sha256,
 }

@@ -96,7 +96,7 @@ fn watched(log: &Log) -> SharedHttpClient {
     SharedHttpClient::new(Watched { inner, notice })
 }
 
-/// Returns what the SDK trusts if the user has added authorities.
+/// Returns the SDK's trust store, if the user has added authorities.
 fn authorities() -> Option<TlsContext> {
     let store = TrustStore::default().with_pem_certificate(authorities::added_pem()?);
     TlsContext::builder().with_trust_store(store).build().ok()
@@ -153,7 +153,7 @@ impl HttpConnector for Watched<SharedHttpConnector> {
     }
 }
 
-/// Another attempt would meet the same certificate: the SDK does not repeat errors of the user.
+/// Marks a rejected certificate as an error of the user, which the SDK does not retry.
 fn not_repeated_if_rejected(error: ConnectorError) -> ConnectorError {
     match Rejection::of(&chain(&error), "AWS") {
         Some(_) => ConnectorError::user(error.into()),

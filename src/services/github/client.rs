@@ -213,7 +213,7 @@ impl Client {
                         (verdict, said(&answer), accepted)
                     }
                 },
-                // No request was sent, and another attempt would not change that.
+                // No request was sent, and a retry would fail in the same way.
                 Err(failed) => match Rejection::of(&failed, &self.host(&uri)) {
                     Some(Rejection { why, hint }) => {
                         return Err(call.trouble(GitHubErrorKind::Untrusted { fix: hint }, why));

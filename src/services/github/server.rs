@@ -1,5 +1,5 @@
-//! Which GitHub a run is on: github.com, a company's part of GHE.com, or a GitHub Enterprise
-//! Server. The addresses that follow from that.
+//! The GitHub of a run: github.com, a company's part of GHE.com, or a GitHub Enterprise Server.
+//! Derives its addresses.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::base::process_env::ProcessEnv;
 const PUBLIC: &str = "github.com";
 /// Data residency: `acme.ghe.com`.
 const CLOUD: &str = ".ghe.com";
-/// The path of the API on a server of one's own.
+/// The path of the API on a GitHub Enterprise Server.
 const API_PATH: &str = "/api/v3";
 
 /// A GitHub, by its host.
@@ -58,7 +58,7 @@ impl Server {
     }
 }
 
-/// Returns the address of GraphQL next to that of the REST API, `url`.
+/// Returns the address of GraphQL for `url`, the address of the REST API.
 pub(crate) fn graphql(url: &str) -> String {
     let url = url.trim_end_matches('/');
     match url.strip_suffix(API_PATH) {

@@ -290,7 +290,8 @@ fn unavailable(address: &Address, why: &str) -> Error {
     match Rejection::of(why, "the server") {
         Some(Rejection { why, hint }) => error.why(why).hint(hint),
         None => error.why(why).hint(
-            "try again; behind a proxy set HTTPS_PROXY, and for a mirror CDFLOW_TERRAFORM_MIRROR",
+            "run again later; behind a proxy, set HTTPS_PROXY; for a mirror, set \
+             CDFLOW_TERRAFORM_MIRROR",
         ),
     }
 }

@@ -213,7 +213,7 @@ mod tests {
         parameters.build().unwrap().generate(rand::thread_rng()).unwrap()
     }
 
-    /// A signature by which a key states that it ends after some seconds, or is revoked.
+    /// Signs that the key expires after `seconds`, or is revoked.
     fn statement(secret: &SignedSecretKey, kind: SignatureType, seconds: u32) -> Signature {
         let key = &secret.primary_key;
         let mut config = SignatureConfig::from_key(rand::thread_rng(), key, kind).unwrap();
@@ -246,7 +246,7 @@ mod tests {
         key.details.direct_signatures.push(ends);
         assert_eq!(check(&key, in_hours(0)), Ok(()));
         assert!(check(&key, in_hours(3)).unwrap_err().ends_with("has expired"));
-        // A statement of another key about this one counts for nothing.
+        // What another key says about this one does not count.
         key.details.direct_signatures = vec![statement(&secret_key(), SignatureType::Key, 3600)];
         assert_eq!(check(&key, in_hours(3)), Ok(()));
         let revocation = statement(&secret, SignatureType::KeyRevocation, 0);

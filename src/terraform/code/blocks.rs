@@ -23,7 +23,7 @@ pub(crate) struct Block {
     pub(crate) place: String,
     /// Names of attributes and inner blocks, which JSON does not distinguish.
     members: BTreeMap<String, Literal>,
-    /// Of a block `terraform`.
+    /// `required_version` of a block `terraform`.
     pub(crate) requirement: Option<Requirement>,
 }
 

@@ -17,7 +17,7 @@ use crate::{
 pub(crate) struct Declarations {
     pub(crate) variables: Vec<Variable>,
     pub(crate) modules: Vec<ModuleCall>,
-    /// Names and places of calls whose source is not a literal, which only OpenTofu evaluates.
+    /// Names and places of calls whose source is not a literal. Only OpenTofu evaluates these.
     pub(crate) computed_modules: Vec<(String, String)>,
     /// Local names of the providers that the folder uses, without those of its modules.
     pub(crate) providers: BTreeSet<String>,
@@ -74,7 +74,7 @@ impl Declarations {
         self.required.iter().filter_map(|it| it.wanted().transpose()).collect()
     }
 
-    /// Returns the places of requirements that only Terraform can read, and checks.
+    /// Returns the places of requirements that only Terraform can read.
     pub(crate) fn unknown_requirements(&self) -> Vec<String> {
         let unknown = self.required.iter().filter(|it| it.is_unknown()).map(|it| &it.place);
         let code = self.unread.iter().filter(|it| it.role != Role::Values);
@@ -175,7 +175,7 @@ impl Declarations {
             self.modules.retain(|module| module.name != block.label);
             self.computed_modules.retain(|(name, _)| *name != block.label);
         }
-        // In JSON, a text can be an expression.
+        // In JSON, a string can be an expression.
         let literal = block.text("source").filter(|it| !it.contains("${") && !it.contains("%{"));
         let Some(source) = literal.map(str::to_owned) else {
             return self.computed_modules.push((block.label, block.place));

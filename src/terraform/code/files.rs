@@ -97,7 +97,7 @@ pub(crate) fn text(path: &Path, is_json: bool) -> Result<String> {
     Ok(text.to_owned())
 }
 
-/// Returns the number of the line of an offset, from 1.
+/// Returns the line number of an offset, from 1.
 pub(crate) fn line_at(text: &str, offset: usize) -> usize {
     text.get(..offset).unwrap_or_default().matches('\n').count() + 1
 }

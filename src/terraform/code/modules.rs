@@ -36,7 +36,7 @@ pub(crate) struct LocalModules {
     pub(crate) folders: Vec<PathBuf>,
     /// What `infra` and these modules require of the program's version.
     pub(crate) required_versions: Vec<Wanted>,
-    /// The places of what Terraform alone can read about that.
+    /// The places of `required_version`s that only Terraform can read.
     pub(crate) unknown_requirements: Vec<String>,
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn local(root: &Path, infra: &Path, dialect: Dialect) -> Result<Local
         let declared = Declarations::read(&folder, &shown, dialect)?;
         found.required_versions.extend(declared.required_versions()?);
         found.unknown_requirements.extend(declared.unknown_requirements());
-        // Terraform rejects them itself.
+        // Terraform itself rejects such modules.
         if let (Dialect::OpenTofu, Some((name, place))) =
             (dialect, declared.computed_modules.first())
         {
@@ -115,7 +115,9 @@ fn resolve(call: &ModuleCall, written: &Path) -> Result<PathBuf> {
 fn computed(name: &str, place: &str) -> Error {
     Error::input(format!("{place}: the source of module `{name}` is not a literal"))
         .why("a release has the same modules in every environment")
-        .hint("write the source as text; call two modules with `count` to choose between them")
+        .hint(
+            "write the source as a literal; to choose between two modules, call both with `count`",
+        )
 }
 
 fn outside_of_checkout(call: &ModuleCall) -> Error {

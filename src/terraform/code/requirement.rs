@@ -1,4 +1,4 @@
-//! `required_version` of a block `terraform`: the versions that the code accepts.
+//! `required_version` in a block `terraform`: the versions that the code accepts.
 
 use hcl_edit::{Span, expr::Expression, structure};
 
@@ -15,7 +15,7 @@ pub(super) const NAME: &str = "required_version";
 
 #[derive(Debug)]
 pub(crate) struct Requirement {
-    /// `infra/main.tf:3`; for JSON, perhaps without the line.
+    /// `infra/main.tf:3`; in JSON, the line can be missing.
     pub(crate) place: String,
     value: Value,
 }
@@ -65,14 +65,15 @@ impl Requirement {
         matches!(self.value, Value::Unknown)
     }
 
-    /// Fails if the constraint is malformed. None if there is none, or if it is not known.
+    /// Returns the constraint; None if it is null or only Terraform can read it. Fails if it is
+    /// malformed.
     pub(super) fn wanted(&self) -> Result<Option<Wanted>> {
         let Value::Text(text) = &self.value else { return Ok(None) };
         match Constraint::of_code(text) {
             Ok(constraint) => Ok(Some(Wanted { constraint, place: self.place.clone() })),
             Err(why) => Err(Error::input(format!("{}: `{NAME}` is malformed", self.place))
                 .why(why)
-                .hint("correct the constraint")),
+                .hint("fix the constraint")),
         }
     }
 }
@@ -197,7 +198,7 @@ mod tests {
                 "a.tf",
                 "terraform {\n  required_version = \">= 1.x\"\n}",
                 "infra/a.tf:2: `required_version` is malformed: `>= 1.x` is not a version \
-                 constraint: column 6",
+                 constraint: expected a number in column 6, found `x`",
             ),
             ("a.tf", "terraform { required_version = \"\" }", "infra/a.tf:1"),
             ("a.tf", "terraform { required_version = \"1.9.0-rc1\" }", "names a pre-release"),

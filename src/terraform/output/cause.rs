@@ -67,7 +67,7 @@ const CAUSES: [Cause; 13] = [
         what: DIGEST,
         hint: DIGEST_FIX,
     },
-    // In the words of Go, of GnuTLS and of OpenSSL, with which git is built.
+    // The messages of Go, and of GnuTLS and OpenSSL, which git uses.
     Cause {
         words: &["certificate signed by unknown authority"],
         reach: Reach::Anywhere,

@@ -245,7 +245,7 @@ impl ChangeJson {
     }
 }
 
-/// A shorter number is too likely to appear in unrelated text. In digits.
+/// The shortest number to mask, in characters. Shorter ones appear in unrelated text too often.
 const LONG_NUMBER: usize = 8;
 
 /// Collects the strings and long numbers of a value that is sensitive as a whole.

@@ -106,14 +106,15 @@ impl Choice<'_> {
         let name = self.flavor.name();
         match (in_path, self.wanted.iter().find_map(|wanted| wanted.constraint.exact())) {
             (Some(tool), _) => {
-                error.hint(format!("in PATH is {} (`{}`)", tool.version, tool.program.display()))
+                let (version, program) = (&tool.version, tool.program.display());
+                error.hint(format!("check PATH: it has {name} {version} (`{program}`)"))
             }
             (None, Some(exact)) => {
-                error.hint(format!("or install {name} {exact}, and put it in PATH"))
+                error.hint(format!("install {name} {exact}, and put it in PATH"))
             }
             (None, None) => {
                 let oldest = self.flavor.oldest();
-                error.hint(format!("or install {name} {oldest} or newer, and put it in PATH"))
+                error.hint(format!("install {name} {oldest} or newer, and put it in PATH"))
             }
         }
     }
@@ -136,7 +137,8 @@ impl Choice<'_> {
             .hint("change one of the two")
     }
 
-    /// A pre-release is used only if a constraint names one: `!= 1.9.0` allows them all.
+    /// Returns the newest version that fits. `!= 1.9.0` allows all pre-releases, so one is used
+    /// only if a constraint names one.
     fn newest(&self, versions: &[Version]) -> Option<Version> {
         let may_be_pre = self.wanted.iter().any(|wanted| wanted.constraint.names_pre_release());
         let fits = |version: &&Version| {

@@ -132,7 +132,7 @@ impl BuildKitSession {
 }
 
 /// Returns a client of our own for the same engine, because bollard does not expose its connection.
-#[expect(clippy::disallowed_methods, reason = "an engine's authority is the one it names")]
+#[expect(clippy::disallowed_methods, reason = "an engine's address comes with its own authority")]
 fn client(address: &EngineAddress) -> Result<(Client, String)> {
     let builder =
         Client::builder().no_proxy().http1_only().connect_timeout(Limit::EngineConnect.time());
@@ -169,7 +169,7 @@ fn client(address: &EngineAddress) -> Result<(Client, String)> {
     Ok((client, url))
 }
 
-/// The name by which a build asks for the certificate authorities.
+/// The name of the secret by which a build requests the certificate authorities.
 const AUTHORITIES: &str = "ca-certificates";
 
 /// What the engine may ask for, and nothing else.
@@ -206,7 +206,7 @@ impl Secrets for Answers {
         request: Request<GetSecretRequest>,
     ) -> Result<Response<GetSecretResponse>, Status> {
         let id = request.into_inner().id;
-        // Not a secret, but this is how a build gets a file that enters no layer.
+        // Certificates are not secret, but a secret is how a build gets a file outside its layers.
         let certificates = authorities::all_pem().filter(|_| id == AUTHORITIES);
         let value = self.secrets.get(&id).map(Secret::expose).or(certificates);
         let value = value.ok_or_else(|| Status::not_found(format!("no secret `{id}`")))?;
