@@ -1,7 +1,7 @@
 //! cdflow builds a component once, publishes one immutable release, and deploys that release to any
 //! environment with Terraform. ARCHITECTURE.md describes the modules below, which are layers.
 
-use std::{ffi::OsString, sync::Arc, time::Instant};
+use std::{ffi::OsString, io::Write, sync::Arc, time::Instant};
 
 mod base;
 mod cli;
@@ -24,7 +24,7 @@ use self::{
         error::{Error, Exit, Result},
         interrupt::Interrupt,
         limits::{self, Limit},
-        log::Log,
+        log::{self, Log},
         redact::Redactor,
         run_as::RunAs,
         zombies,
@@ -60,7 +60,13 @@ pub fn run(args: Vec<OsString>, environment: ProcessEnv) -> u8 {
             // runner.
             match on_actions {
                 true => text.to_string().lines().for_each(|line| log.output(line)),
-                // Nothing can be done about a closed standard output.
+                false if exit == 0 => {
+                    let printed = text.print().and_then(|()| std::io::stdout().flush());
+                    if let Some(error) = log::unwritten(printed) {
+                        return exit_code(Err(error), &log);
+                    }
+                }
+                // Nothing can be done about a closed standard error.
                 false => drop(text.print()),
             }
             if exit != 0 {
@@ -155,7 +161,9 @@ async fn execute(
     let destinations = context::report_destinations(&flags, &inputs.global);
     let mut report = Report::of(host.run.as_deref());
     let started = Instant::now();
+    let prints_its_result = inputs.command.prints_its_result();
     let result = commands::run(inputs, host.clone(), &mut report).await;
+    let result = with_lost_output(result, prints_its_result, &host.log);
     if !is_post {
         report.end(result.as_ref().err(), started.elapsed(), &host.log.redactor);
         tokio::select! {
@@ -167,6 +175,19 @@ async fn execute(
     }
     handover.end(result.as_ref().map_or_else(|error| error.exit() as u8, |code| *code));
     result
+}
+
+/// Turns a success into a failure if the result of the command was its output, and was lost.
+/// Otherwise the loss is a warning: exit code 2 would say that nothing was applied.
+fn with_lost_output(result: Result<u8>, prints_its_result: bool, log: &Log) -> Result<u8> {
+    match (log.lost_output(), &result) {
+        (Some(error), Ok(0)) if prints_its_result => Err(error),
+        (Some(error), _) => {
+            log.warning(&error.story());
+            result
+        }
+        (None, _) => result,
+    }
 }
 
 fn exit_code(result: Result<u8>, log: &Log) -> u8 {

@@ -3,6 +3,7 @@
 mod action;
 pub(crate) mod args;
 pub(crate) mod authorities;
+mod printed;
 pub(crate) mod report_flags;
 pub(crate) mod usage;
 pub(crate) mod values;

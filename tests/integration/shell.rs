@@ -215,3 +215,43 @@ fn credentials_are_served_and_secrets_masked() {
     }
     left_nothing(&project, &output);
 }
+
+/// A full disk behind standard output: every write fails.
+#[test]
+fn output_that_cannot_be_written_is_a_failure_if_it_is_the_result() {
+    let project = Project::local("greeting");
+    let full = |arguments: &[&str]| {
+        project.cdflow(arguments).in_shell("exec \"$0\" \"$@\" > /dev/full").run()
+    };
+    let lost = "cannot write to standard output, so output is missing: No space left on device";
+    project.release("1");
+    // The deploy is finished, and its state and ledger are complete.
+    full(&["deploy", "live", "1"]).success().stderr_has(&format!("warning: {lost}"));
+    assert_eq!(project.ledger("live"), ["deploy 1 succeeded"]);
+    for arguments in [
+        &["status"][..],
+        &["status", "--json"],
+        &["history", "live", "--json"],
+        &["inspect", "1"],
+        &["doctor"],
+        &["unlock", "live"],
+        &["deploy", "live", "1", "--plan-only"],
+        &["shell", "live", "--", "terraform", "state", "pull"],
+        &["--help"],
+        &["--version"],
+    ] {
+        full(arguments).fails(2).stderr_has(&format!("error: {lost}"));
+    }
+    // What failed anyway keeps its exit code.
+    full(&["shell", "live", "--", "sh", "-c", "echo lost; exit 7"]).fails(7).stderr_has(lost);
+}
+
+#[test]
+fn a_reader_that_wants_no_more_is_no_failure() {
+    let project = deployed();
+    for arguments in [&["status"][..], &["status", "--json"], &["history", "live"], &["--help"]] {
+        // The reader has ended before cdflow prints.
+        let piped = "{ sleep 0.1; \"$0\" \"$@\"; echo code $? >&2; } | true";
+        project.cdflow(arguments).in_shell(piped).run().success().stderr_has("code 0");
+    }
+}

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use super::line::write_line;
+use super::line::{try_write_line, write_line};
 use crate::base::{
     error::FilePosition,
     redact::{Redactor, Secret},
@@ -90,13 +90,13 @@ impl RunnerCommands {
     }
 
     /// Prints a line that must not be processed as a command.
-    pub(super) fn line(&self, line: &str) {
+    pub(super) fn line(&self, line: &str) -> io::Result<()> {
         let mut is_closed = self.is_closed.lock().unwrap_or_else(PoisonError::into_inner);
         let mut out = io::stdout().lock();
         if !std::mem::replace(&mut *is_closed, true) {
             write_line(&mut out, &format!("::stop-commands::{}", self.token));
         }
-        write_line(&mut out, line);
+        try_write_line(&mut out, line)
     }
 
     pub(super) fn command(&self, command: &str) {

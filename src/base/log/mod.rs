@@ -11,9 +11,10 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
+pub(crate) use self::line::unwritten;
 use self::{
     actions::{RunnerCommands, command_data},
-    line::write_line,
+    line::{LostOutput, try_write_line, write_line},
 };
 use super::{
     error::{Error, FilePosition},
@@ -38,6 +39,7 @@ pub(crate) struct Log {
     label: Option<Arc<str>>,
     /// On GitHub Actions: its commands for warnings and errors.
     actions: Option<Arc<RunnerCommands>>,
+    lost: LostOutput,
 }
 
 #[derive(Clone, Copy)]
@@ -61,6 +63,7 @@ impl Log {
             terminal,
             label: None,
             actions: actions.then(|| Arc::new(RunnerCommands::open(None))),
+            lost: LostOutput::default(),
         }
     }
 
@@ -195,7 +198,8 @@ impl Log {
     pub(crate) fn json(&self, document: &serde_json::Value) {
         // The runner processes `##[` anywhere in a line; in JSON it can only occur in a string.
         let text = format!("{document:#}").replace("##[", "\\u0023#[");
-        write_line(&mut io::stdout().lock(), &self.redactor.apply(&text));
+        let text = self.redactor.apply(&text);
+        self.lost.keep(try_write_line(&mut io::stdout().lock(), &text));
     }
 
     /// Prints a line of a program's output, or of a requested result.
@@ -203,10 +207,16 @@ impl Log {
         let line = self.with_label(line);
         let line = self.redactor.apply(&line);
         match &self.actions {
-            Some(runner) => runner.line(&line),
+            Some(runner) => self.lost.keep(runner.line(&line)),
             None if self.narrates_all => write_line(&mut io::stderr().lock(), &line),
-            None => write_line(&mut io::stdout().lock(), &line),
+            None => self.lost.keep(try_write_line(&mut io::stdout().lock(), &line)),
         }
+    }
+
+    /// Returns the error if a line of standard output was lost, for example on a full disk. The run
+    /// itself goes on: a failure to print must not stop an apply.
+    pub(crate) fn lost_output(&self) -> Option<Error> {
+        self.lost.error()
     }
 
     /// Prints a line of the standard error of a program that the user started.

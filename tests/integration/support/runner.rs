@@ -173,6 +173,13 @@ impl Runner {
         self.env("TF_CLI_CONFIG_FILE", file)
     }
 
+    /// A shell runs `script`, in which `"$0" "$@"` is the program with its arguments.
+    pub(crate) fn in_shell(mut self, script: &str) -> Self {
+        let program = std::mem::replace(&mut self.program, "/bin/sh".into());
+        self.arguments.splice(0..0, ["-c".into(), script.into(), program]);
+        self
+    }
+
     pub(crate) fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Some(bytes.into());
         self

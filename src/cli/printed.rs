@@ -1,0 +1,35 @@
+//! Which commands exist for what they print.
+
+use super::args::{Command, ComponentCommand, PreviewCommand};
+
+impl Command {
+    /// Whether the result of the command is its output. The other commands change something, and
+    /// their output is a record of it that is also elsewhere.
+    pub(crate) fn prints_its_result(&self) -> bool {
+        match self {
+            Self::Component(command) => command.prints_its_result(),
+            Self::Build(it) => it.dry_run,
+            Self::Dockerfile(it) => !it.write,
+            Self::Doctor(_) | Self::CredentialProcess { .. } => true,
+            Self::Init(_) | Self::Post => false,
+        }
+    }
+}
+
+impl ComponentCommand {
+    fn prints_its_result(&self) -> bool {
+        match self {
+            Self::Inspect(_) | Self::Status(_) | Self::History(_) | Self::Shell(_) => true,
+            Self::Release(it) => it.dry_run,
+            Self::Deploy(it) => it.plan.plan_only,
+            Self::Destroy(it) => it.plan.plan_only,
+            Self::Rollback(it) => it.plan.plan_only,
+            Self::Preview(PreviewCommand::Up(it)) => it.plan.plan_only,
+            Self::Preview(PreviewCommand::Down(it)) => it.plan.plan_only,
+            Self::Preview(PreviewCommand::Reap(it)) => it.dry_run,
+            Self::Prune(it) => it.dry_run,
+            Self::Unlock(it) => it.force.is_none(),
+            Self::Adopt(_) => false,
+        }
+    }
+}
