@@ -160,6 +160,28 @@ fn a_held_lock_says_who_holds_it() {
     assert_eq!(project.sandbox().left_behind(), [""; 0]);
 }
 
+/// Nobody releases such a lock, so waiting for it would never end.
+#[test]
+fn a_damaged_lock_is_not_waited_for() {
+    let (aws, project) = with_locks("damaged", None, false);
+    project.release("1");
+    for content in ["garbage", "", "{}"] {
+        aws.put(&aws.state_bucket(), LOCK, content.as_bytes());
+        let output = project.cdflow(["deploy", "ci", "1"]).run();
+        output
+            .fails(8)
+            .stderr_has("the lock is damaged: it does not name the run that holds it")
+            .stderr_has("cdflow unlock ci")
+            .lacks("lock-timeout");
+        project.cdflow(["unlock", "ci"]).run().fails(9).stderr_has("is not a Terraform lock");
+    }
+    aws.delete(&aws.state_bucket(), LOCK);
+    project.deploy("ci", "1");
+    aws.put(&aws.state_bucket(), LOCK, b"garbage");
+    let output = project.cdflow(["deploy", "ci", "1"]).run();
+    output.fails(8).stderr_has("the lock is damaged").stderr_has("cdflow unlock ci");
+}
+
 #[test]
 fn a_lock_file_is_released_on_its_id_alone() {
     let (aws, project) = with_locks("unlock", None, false);

@@ -107,7 +107,11 @@ impl OutputLines {
         {
             let lock = self.lock();
             if !lock.id.is_empty() || HELD.iter().any(|held| self.contains(held)) {
-                return locked(lock, environment);
+                // Only a local state is locked by the system itself.
+                return match (lock.id.is_empty(), self.contains(HELD[0])) {
+                    (false, _) => locked(lock, environment),
+                    (true, is_local) => locked_by_unknown(environment, is_local),
+                };
             }
             let known = |words: &str| self.contains(words);
             if step != TerraformStep::Apply
@@ -224,15 +228,9 @@ impl OutputLines {
 }
 
 fn locked(lock: PrintedLock, environment: &str) -> Error {
-    let error = Error::new(Exit::Locked, format!("the state of `{environment}` is locked"));
-    if lock.id.is_empty() {
-        return error
-            .why("see Terraform's output above")
-            .hint("wait for the other run, or set `lock-timeout`");
-    }
     let operation =
         lock.operation.strip_prefix("OperationType").unwrap_or(&lock.operation).to_lowercase();
-    error
+    is_locked(environment)
         .why(format!(
             "{operation} by {} since {} (lock {} on {})",
             lock.who, lock.created, lock.id, lock.path
@@ -246,6 +244,23 @@ fn locked(lock: PrintedLock, environment: &str) -> Error {
              cdflow unlock {environment} --force {}",
             lock.id
         ))
+}
+
+/// Returns the error for a lock that does not name its holder. Waiting for a damaged one never
+/// helps.
+fn locked_by_unknown(environment: &str, is_local: bool) -> Error {
+    if is_local {
+        return is_locked(environment)
+            .why("a running program holds the lock and does not say who it is")
+            .hint("wait for the other run, or set `lock-timeout`");
+    }
+    is_locked(environment)
+        .why("the lock is damaged: it does not name the run that holds it")
+        .hint(format!("see where it is and how to remove it: cdflow unlock {environment}"))
+}
+
+fn is_locked(environment: &str) -> Error {
+    Error::new(Exit::Locked, format!("the state of `{environment}` is locked"))
 }
 
 /// Removes ANSI colours and the box that Terraform draws around diagnostics.
