@@ -170,7 +170,10 @@ pub(crate) fn change(text: &str, duration: fn(&str) -> Result<Duration, String>)
             .split_once('=')
             .ok_or_else(|| failed(format!("`{}` has no `=`", pair.escape_debug())))?;
         let time = duration(time.trim()).map_err(failed)?;
-        changed.insert(Limit::of_name(name.trim()).map_err(failed)?, time);
+        let limit = Limit::of_name(name.trim()).map_err(failed)?;
+        if changed.insert(limit, time).is_some() {
+            return Err(failed(format!("`{}` is set twice", limit.name())));
+        }
     }
     *CHANGED.write().unwrap_or_else(PoisonError::into_inner) = changed;
     Ok(())
@@ -201,6 +204,7 @@ mod tests {
             ("gti=5", "`gti` is not a limit; did you mean `git`?"),
             ("git", "`git` has no `=`"),
             ("git=soon", "`soon`: not a number"),
+            ("git=5, aws-answer=1, git=5", "`git` is set twice"),
         ] {
             let error = change(text, seconds).unwrap_err();
             assert_eq!(error.exit(), crate::base::error::Exit::Input);
