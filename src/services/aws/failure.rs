@@ -23,8 +23,8 @@ pub(crate) struct Failure {
     bucket_region: Option<String>,
     /// The service's `Date`, to be held against our clock.
     server_time: Option<String>,
-    /// The fix, if the certificate of the endpoint is rejected.
-    certificate_fix: Option<&'static str>,
+    /// The fix, if something between here and AWS is the cause.
+    fix: Option<&'static str>,
 }
 
 /// How far the call came.
@@ -54,6 +54,7 @@ impl Failure {
             _ if rejection.is_some() => {
                 (Cause::Unavailable, rejection.as_ref().map(|it| it.why.clone()))
             }
+            _ if is_garbled(error) => return Self::not_aws("the answer is not one that AWS gives"),
             SdkError::ServiceError(_) => {
                 (Cause::Service, service.and_then(|m| m.message()).map(str::to_owned))
             }
@@ -74,14 +75,15 @@ impl Failure {
             request_id: header("x-amz-request-id").or_else(|| header("x-amzn-requestid")),
             bucket_region: header("x-amz-bucket-region"),
             server_time: header("date"),
-            certificate_fix: rejection.map(|it| it.hint),
+            fix: rejection.map(|it| it.hint),
         }
     }
 
     /// An answer that comes from something between us and AWS.
     pub(crate) fn not_aws(why: &str) -> Self {
         let message = format!("{why}: a proxy or another program answers in place of AWS");
-        Self { cause: Cause::Unavailable, message: Some(message), ..Self::default() }
+        let fix = Some("check the endpoint and the proxies on the way to AWS, and run again");
+        Self { cause: Cause::Unavailable, message: Some(message), fix, ..Self::default() }
     }
 
     pub(crate) fn code(&self) -> Option<&str> {
@@ -167,7 +169,7 @@ impl Failure {
     }
 
     fn hint(&self, region: &str) -> Option<String> {
-        if let Some(fix) = self.certificate_fix {
+        if let Some(fix) = self.fix {
             return Some(fix.to_owned());
         }
         if let Some(real) = self.other_region(region) {
@@ -243,6 +245,14 @@ fn unanswered(chain: &str) -> String {
         true => format!("{why}; {}", Limit::AwsPatience.passed("the attempts ended")),
         false => why,
     }
+}
+
+/// Whether a successful answer could not be read: the SDK reports it as an error of the service,
+/// without a code. An error that S3 sends after it has begun a successful answer has one.
+fn is_garbled<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    let is_success = error.raw_response().is_some_and(|answer| answer.status().is_success());
+    let SdkError::ServiceError(service) = error else { return false };
+    is_success && service.err().code().is_none()
 }
 
 fn cause<E>(error: &SdkError<E>, chain: &str) -> Cause {

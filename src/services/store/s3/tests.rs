@@ -719,3 +719,22 @@ async fn every_write_asks_for_the_encryption() {
         }
     }
 }
+
+/// A successful answer of something that is not S3.
+#[tokio::test]
+async fn a_list_that_is_not_one_is_unavailable() {
+    let store = bucket().await;
+    for body in ["<html><body>Sign in</body></html>", "", "{}"] {
+        let answer = move |_: &str| Fault::Answer("200 OK", String::new(), body.to_owned());
+        let elsewhere = through(&store, answer).await;
+        for error in [
+            elsewhere.list("t/", None, 10).await.unwrap_err(),
+            elsewhere.folders("t").await.unwrap_err(),
+        ] {
+            let text = error.to_string();
+            assert_eq!(error.exit(), Exit::Unavailable, "{text}");
+            assert!(text.contains("answers in place of AWS"), "{text}");
+            assert!(text.contains("-> check the endpoint"), "{text}");
+        }
+    }
+}
