@@ -6,7 +6,7 @@ use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{MapAccess, Visitor},
 };
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::error::Error;
 
@@ -81,6 +81,22 @@ impl Json {
         }
     }
 
+    /// Returns the document as serde's value. A number that would not keep its digits becomes its
+    /// text.
+    fn into_value(self) -> Value {
+        match self {
+            Self::Object(members) => {
+                members.into_iter().map(|(key, value)| (key, value.into_value())).collect()
+            }
+            Self::Array(items) => items.into_iter().map(Self::into_value).collect(),
+            Self::Scalar(text) => match serde_json::from_str(&text) {
+                Ok(Value::Number(number)) if number.to_string() != text => Value::String(text),
+                Ok(value) => value,
+                Err(_) => Value::String(text),
+            },
+        }
+    }
+
     pub(crate) fn is(&self, literal: &str) -> bool {
         matches!(self, Self::Scalar(text) if text == literal)
     }
@@ -99,6 +115,11 @@ impl Json {
             Self::Scalar(_) => None,
         }
     }
+}
+
+/// Reads values of Terraform, whose numbers have no limits. For `deserialize_with`.
+pub(crate) fn value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    Json::deserialize(deserializer).map(Json::into_value)
 }
 
 impl<'de> Deserialize<'de> for Json {

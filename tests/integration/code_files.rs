@@ -22,6 +22,10 @@ fn values_reach_variables_wherever_they_are_declared() {
                  output \"kind\" {{ value = \"${{var.kind}} ${{var.count_of}}\" }}\n"
             ),
         )
+        .write(
+            "infra/huge.tf",
+            "variable \"huge\" {}\nresource \"terraform_data\" \"huge\" {\n  input = var.huge\n}\n",
+        )
         .write("infra/._main.tf", "variable \"gone\" {}")
         .write("infra/extra.tofu", "variable \"gone\" {}");
     fs::create_dir(project.path("infra/old.tf")).unwrap();
@@ -31,7 +35,7 @@ fn values_reach_variables_wherever_they_are_declared() {
             config["size"] = "large".into();
             config["kind"] = "fancy".into();
         })
-        .edit("config/live.json", "{", "{\"count_of\": 100000000000000000001,")
+        .edit("config/live.json", "{", "{\"huge\": 1e400, \"count_of\": 100000000000000000001,")
         .commit("Files that are easily misread");
     project.release("1").success();
     project

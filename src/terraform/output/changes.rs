@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::identity::Identity;
-use crate::base::redact::Secret;
+use crate::base::{json, redact::Secret};
 
 /// The changes of a plan, in Terraform's order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -179,9 +179,9 @@ struct ResourceJson {
 struct ChangeJson {
     actions: Vec<String>,
     importing: Option<serde::de::IgnoredAny>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::value")]
     before: Value,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::value")]
     after: Value,
     #[serde(default)]
     before_sensitive: Value,
@@ -363,7 +363,8 @@ mod tests {
         let text = r#"{"resource_changes": [{"address": "a", "type": "t", "change": {
             "actions": ["update"],
             "before": {"plain": "p", "list": ["open", "hidden 1"],
-                "all": {"x": "hidden 2", "n": [7, 20261129, -1234.5678]}},
+                "all": {"x": "hidden 2",
+                "n": [7, 20261129, -1234.5678, 1e4000, 100000000000000000001]}},
             "after": {"key": "hidden 3"},
             "before_sensitive": {"list": [false, true], "all": true},
             "after_sensitive": {"key": true}}}],
@@ -371,9 +372,8 @@ mod tests {
                 "after_sensitive": true}}}"#;
         let changes = Changes::parse(&mut text.as_bytes()).unwrap();
         let found: Vec<&str> = changes.sensitive.iter().map(Secret::expose).collect();
-        assert_eq!(
-            found,
-            ["-1234.5678", "20261129", "hidden 1", "hidden 2", "hidden 3", "hidden 4"]
-        );
+        let hidden = ["hidden 1", "hidden 2", "hidden 3", "hidden 4"];
+        let numbers = ["-1234.5678", "100000000000000000001", "1e4000", "20261129"];
+        assert_eq!(found, [&numbers[..], &hidden].concat());
     }
 }

@@ -11,7 +11,10 @@ use serde_json::Value;
 
 use super::sensitive;
 use crate::{
-    base::{json::Json, redact::Secret},
+    base::{
+        json::{self, Json},
+        redact::Secret,
+    },
     terraform::output::unknown::quoted,
 };
 
@@ -71,7 +74,7 @@ struct Instance {
 struct InstanceJson {
     index_key: Option<Value>,
     deposed: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::value")]
     attributes: Value,
     #[serde(default)]
     sensitive_attributes: Value,
@@ -218,7 +221,7 @@ mod tests {
                 "instances": [{"index_key": "k\"${x}"}, {"index_key": 1},
                     {"index_key": 2, "deposed": "0a1b2c3d"}]},
                 {"mode": "managed", "type": "a", "name": "c", "instances": [{"status": "tainted",
-                    "attributes": {"pass": "hidden", "size": 1}, "sensitive_attributes":
+                    "attributes": {"pass": "hidden", "size": 1e400}, "sensitive_attributes":
                     [[{"type": "get_attr", "value": "pass"}]]}]},
                 {"mode": "data", "type": "a", "name": "d", "instances": [{}]}]}"#;
         let state = StateSummary::parse(&mut text.as_bytes()).unwrap().unwrap();
