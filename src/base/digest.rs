@@ -37,6 +37,10 @@ impl Sha256 {
     pub(crate) fn base64(&self) -> String {
         STANDARD.encode(self.0)
     }
+
+    pub(crate) fn from_base64(text: &str) -> Option<Self> {
+        STANDARD.decode(text).ok()?.try_into().ok().map(Self)
+    }
 }
 
 /// Copies, and says what was copied.
@@ -122,6 +126,8 @@ mod tests {
         );
         assert_eq!(digest.base64(), "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
         assert_eq!(digest.to_string().parse::<Sha256>().unwrap(), digest);
+        assert_eq!(Sha256::from_base64(&digest.base64()), Some(digest));
+        assert_eq!(Sha256::from_base64("YWJj"), None);
         assert!("BA".repeat(32).parse::<Sha256>().is_err());
         assert!("é".repeat(32).parse::<Sha256>().is_err());
     }

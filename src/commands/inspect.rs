@@ -48,6 +48,7 @@ fn document(place: &str, published: &Published<'_>, facts: &ReleaseFacts) -> Val
         json!({
             "name": terraform.name,
             "version": terraform.version,
+            "platform": terraform.platform,
             "sha256": terraform.sha256,
         })
     });
@@ -59,6 +60,7 @@ fn document(place: &str, published: &Published<'_>, facts: &ReleaseFacts) -> Val
         "bundle_digest": manifest.map(|(digest, _)| digest),
         "source_digest": manifest.map(|(_, manifest)| manifest.source_digest),
         "terraform": terraform,
+        "platforms": manifest.and_then(|(_, manifest)| manifest.provider_platforms()),
         "providers": published.providers(),
         "release": facts.values(),
         "files": files.collect::<Vec<_>>(),
@@ -83,6 +85,9 @@ fn table(document: &Value) -> Vec<String> {
         (document["terraform"]["name"].as_str(), document["terraform"]["version"].as_str())
     {
         line("initialised with", format!("{name} {version}"));
+    }
+    if let Some(platforms) = document["platforms"].as_array() {
+        line("deploys on", platforms.iter().map(text).collect::<Vec<_>>().join(", "));
     }
     document["providers"]
         .as_array()

@@ -9,6 +9,7 @@ use super::{
     guards::{EnvironmentGuards, GuardSettings, Protected},
     location::{Location, rejected},
     names::{self, Component, Environment, Image, Team},
+    platforms::ProviderPlatforms,
     preview::Preview,
     secrets::{CredstashSettings, SecretSources},
     version_constraint::Constraint,
@@ -37,6 +38,8 @@ pub(crate) struct Manifest {
     pub(crate) terraform_version: Option<Constraint>,
     /// Deploys with OpenTofu instead of Terraform.
     pub(crate) opentofu_version: Option<Constraint>,
+    /// The platforms that a release has providers for. Default: that of the runner.
+    pub(crate) terraform_platforms: Option<ProviderPlatforms>,
     pub(crate) lambda: Option<Lambda>,
     pub(crate) docker: Option<Docker>,
     pub(crate) function: Option<Function>,

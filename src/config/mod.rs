@@ -20,6 +20,7 @@ pub(crate) mod guards;
 pub(crate) mod identity;
 pub(crate) mod location;
 pub(crate) mod names;
+pub(crate) mod platforms;
 pub(crate) mod preview;
 pub(crate) mod scheme;
 pub(crate) mod secrets;

@@ -2,24 +2,33 @@
 
 use std::path::Path;
 
-use super::{init_access::InitAccess, source::Staged};
+use super::{cached_init, init_access::InitAccess, source::Staged};
 use crate::{
     base::error::{Error, Result},
     services::ci::host::Host,
-    terraform::{Folder, code::lockfile, tool::Tool},
+    terraform::{
+        Folder,
+        code::lockfile::{self, Locked},
+        providers::sources::Sources,
+        tool::Tool,
+    },
 };
 
 /// Initialises `staged`. `component` is the folder of cdflow.yml, which messages name instead of
-/// the copy. Fails if init changes what the committed lock file pins.
+/// the copy. Fails if init changes what the lock file pins, which is `committed`.
 pub(crate) async fn init(
     host: &Host,
     tool: &Tool,
     component: &Path,
     staged: &Staged,
-    access: &InitAccess,
+    committed: &Locked,
+    access: &mut InitAccess,
 ) -> Result<()> {
-    let lock = staged.infra.join(lockfile::FILE);
-    let committed = lockfile::read(&lock)?;
+    // A CLI configuration that cannot be read is reported by Terraform.
+    let sources = Sources::read(tool.flavor, &access.env).ok();
+    if let Some(sources) = &sources {
+        access.leave_cache_to(sources);
+    }
     let folder = Folder {
         tool: tool.clone(),
         host: host.clone(),
@@ -28,11 +37,19 @@ pub(crate) async fn init(
         env: access.env.clone(),
         run_as: host.run_as,
     };
+    if let Some(plugins) = &access.plugins {
+        cached_init::fill(plugins, committed, sources.as_ref(), host)?;
+    }
     let initialised = folder.init_for_release().await;
+    let locked = initialised.and_then(|()| staged.locked());
+    let kept = match (&locked, &access.plugins) {
+        (Ok(locked), Some(plugins)) => cached_init::keep(plugins, locked, host),
+        _ => Ok(()),
+    };
     access.restore_owner(host);
-    initialised?;
-    let locked = lockfile::read(&lock)?;
-    lockfile::check_kept(&committed, &locked)?;
+    let locked = locked?;
+    kept?;
+    lockfile::check_kept(committed, &locked)?;
     for (address, provider) in &locked {
         if !committed.contains_key(address) {
             host.log.warning(&format!(

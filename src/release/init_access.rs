@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs, io,
     os::unix::fs::{MetadataExt, lchown},
     path::{Path, PathBuf},
@@ -23,6 +23,7 @@ use crate::{
     config::settings::{FetchInputs, FileInput},
     release::ssh_key,
     services::ci::host::Host,
+    terraform::providers::{cache::ProviderCache, sources::Sources},
 };
 
 /// GitHub's host keys, as published at <https://api.github.com/meta>. Unknown hosts are trusted on
@@ -31,13 +32,24 @@ const KNOWN_HOSTS: &str = "\
 github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl
 github.com ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg=
 ";
+/// The folder of Terraform's own cache.
+const OWN_CACHE: &str = "TF_PLUGIN_CACHE_DIR";
 /// Where the runner mounts the checkout into a container action.
 const IN_CONTAINER: &str = "/github/workspace";
 
 /// The environment for init. Its files are in the private folder and are deleted with it.
 pub(crate) struct InitAccess {
     pub(crate) env: BTreeMap<OsString, OsString>,
+    /// None if the user has a cache of Terraform's own.
+    pub(crate) plugins: Option<Plugins>,
     cache: Option<PluginCache>,
+}
+
+/// The folder that Terraform takes for its own cache in this run, and where the real one is.
+pub(crate) struct Plugins {
+    pub(crate) folder: PathBuf,
+    /// The folder that `cache-dir` names.
+    asked: Option<PathBuf>,
 }
 
 struct PluginCache {
@@ -79,12 +91,25 @@ impl InitAccess {
             .as_deref()
             .map(|folder| PluginCache::open(folder, &host.environment))
             .transpose()?;
-        if let Some(cache) = &cache {
-            set("TF_PLUGIN_CACHE_DIR", cache.folder.clone().into());
-            host.run_as.give(&cache.created)?;
+        let asked = cache.as_ref().map(|cache| cache.folder.clone());
+        let has_own = asked.is_none() && host.environment.get(OWN_CACHE).is_some();
+        let plugins = match has_own {
+            true => None,
+            false => Some(Plugins { folder: private.folder("plugins")?, asked }),
+        };
+        if let Some(plugins) = &plugins {
+            set(OWN_CACHE, plugins.folder.clone().into());
         }
         private.give_content(host.run_as)?;
-        Ok(Self { env, cache })
+        Ok(Self { env, plugins, cache })
+    }
+
+    /// Leaves providers to the cache that Terraform's CLI configuration names, unless `cache-dir`
+    /// does.
+    pub(crate) fn leave_cache_to(&mut self, sources: &Sources) {
+        if sources.has_cache && self.plugins.take_if(|plugins| plugins.asked.is_none()).is_some() {
+            self.env.remove(OsStr::new(OWN_CACHE));
+        }
     }
 
     /// Gives the cache to the owner of its parent folder: in a container cdflow is root, and the
@@ -99,6 +124,16 @@ impl InitAccess {
             entries.filter_map(|it| lchown(it.path(), Some(*user), Some(*group)).err()).next()
         {
             host.log.warning(&format!("`{}` still belongs to root: {error}", created.display()));
+        }
+    }
+}
+
+impl Plugins {
+    /// Opens the cache, which creates its folder. None if it cannot be written.
+    pub(crate) fn cache(&self, host: &Host) -> Option<ProviderCache> {
+        match &self.asked {
+            Some(folder) => Some(ProviderCache::at(folder.clone())),
+            None => ProviderCache::open(host),
         }
     }
 }

@@ -3,10 +3,13 @@
 pub(crate) mod artifact;
 pub(crate) mod assemble;
 pub(crate) mod bundle;
+mod cached_init;
 pub(crate) mod deletion;
 pub(crate) mod facts;
 pub(crate) mod init;
 pub(crate) mod init_access;
+mod platform_check;
+pub(crate) mod platforms;
 pub(crate) mod publish;
 pub(crate) mod published;
 pub(crate) mod source;

@@ -1,9 +1,11 @@
 //! Terraform or OpenTofu, step by step: each step returns the only value with which the next can
 //! start.
 
+mod cache_folder;
 pub(crate) mod code;
 mod driver;
 pub(crate) mod output;
+pub(crate) mod providers;
 pub(crate) mod state;
 pub(crate) mod tool;
 

@@ -47,6 +47,7 @@ mod limits;
 mod migration;
 mod oidc;
 mod operations;
+mod platforms;
 mod preflight;
 mod preview;
 mod preview_artifacts;

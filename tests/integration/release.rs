@@ -530,8 +530,8 @@ fn a_committed_lock_file_is_kept_and_loses_what_nothing_uses() {
     project.edit(LOCK, &sum.stdout[..64], &"1".repeat(64));
     let refused = project.refuses_run(
         project.releasing("4").providers(&mirror),
-        11,
-        &["terraform init failed"],
+        9,
+        &["is not what the lock file pins: its hash is h1:", &sum.stdout[..64], &"1".repeat(64)],
     );
     refused.stdout_has("checksums");
     project.write(LOCK, &lock.replace("\"1.0.0\"", "\"0.9.0\""));

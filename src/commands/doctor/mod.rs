@@ -85,7 +85,8 @@ async fn examine(
     }
     let tool =
         terraform::tool(&mut report, global, manifest, folder, declared.as_ref(), host).await;
-    terraform::lock_file(&mut report, folder, declared.as_ref());
+    terraform::platforms(&mut report, manifest);
+    terraform::lock_file(&mut report, folder, declared.as_ref(), manifest);
 
     let url = &manifest.account_scheme_url;
     let mut first =

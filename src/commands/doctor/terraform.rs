@@ -11,12 +11,13 @@ use crate::{
     terraform::{
         code::{
             declarations::Declarations,
-            lockfile::{self, Locked},
+            lockfile::{self, Locked, LockedProvider},
         },
-        tool::{Choice, Chosen, Tool},
+        tool::{Choice, Chosen, Tool, platform},
     },
 };
 
+const PLATFORMS: &str = "platforms";
 const CHECK: &str = "lock file";
 const REMEDY: &str = "run `terraform -chdir=infra providers lock` with -platform for each platform \
                       that you use, and commit infra/.terraform.lock.hcl";
@@ -51,22 +52,41 @@ pub(crate) async fn tool(
     }
 }
 
-pub(crate) fn lock_file(report: &mut DoctorReport, folder: &Path, declared: Option<&Declarations>) {
+/// Shows the platforms that a release will have providers for.
+pub(crate) fn platforms(report: &mut DoctorReport, manifest: &Manifest) {
+    match &manifest.terraform_platforms {
+        Some(platforms) => {
+            report.ok(PLATFORMS, platforms.names().collect::<Vec<_>>().join(", "));
+        }
+        None => report.ok(PLATFORMS, format!("that of the runner, here {}", platform())),
+    }
+}
+
+pub(crate) fn lock_file(
+    report: &mut DoctorReport,
+    folder: &Path,
+    declared: Option<&Declarations>,
+    manifest: &Manifest,
+) {
     let Some(declared) = declared else { return report.skip(CHECK, "infra/ is not readable") };
     let (infra, used) = (folder.join("infra"), &declared.providers);
     let Some(locked) = report.record_error(CHECK, lockfile::read(&infra.join(lockfile::FILE)))
     else {
         return;
     };
-    for sentence in judge(used, &locked) {
+    let wanted = manifest.terraform_platforms.as_ref();
+    let wanted = wanted.map_or(1, |platforms| platforms.names().count());
+    let problems = judge(used, &locked, wanted);
+    let is_good = problems.is_empty();
+    for sentence in problems {
         report.warning(CHECK, sentence, REMEDY);
     }
-    if judge(used, &locked).is_empty() {
+    if is_good {
         match locked.len() {
             0 => report.ok(CHECK, "not needed: no providers"),
             _ => {
                 let each = locked.iter().map(|(address, provider)| {
-                    format!("{address} {}{}", provider.version, platforms(&provider.hashes))
+                    format!("{address} {}{}", provider.version, remark(&provider.hashes))
                 });
                 report.ok(CHECK, each.collect::<Vec<_>>().join(", "));
             }
@@ -75,20 +95,31 @@ pub(crate) fn lock_file(report: &mut DoctorReport, folder: &Path, declared: Opti
 }
 
 /// Returns a sentence per problem. An `h1:` hash does not name its platform; `zh:` hashes are for
-/// all platforms.
-fn judge(used: &BTreeSet<String>, locked: &Locked) -> Vec<String> {
+/// all platforms. `wanted` is how many platforms a release has.
+fn judge(used: &BTreeSet<String>, locked: &Locked, wanted: usize) -> Vec<String> {
     if locked.is_empty() && !used.is_empty() {
         let names = used.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         return vec![format!(
             "providers are not locked ({names}): each release might contain other versions"
         )];
     }
-    let without = locked.iter().filter(|(_, provider)| provider.hashes.is_empty());
-    without.map(|(address, _)| format!("{address} has no hashes")).collect()
+    let problem = |(address, provider): (&String, &LockedProvider)| {
+        let hashes = provider.hashes.len();
+        let is_for_all = provider.hashes.iter().any(|hash| hash.starts_with("zh:"));
+        match hashes {
+            0 => Some(format!("{address} has no hashes")),
+            _ if is_for_all || hashes >= wanted => None,
+            _ => Some(format!(
+                "{address} has hashes for {hashes} of the {wanted} platforms in \
+                 `terraform-platforms`"
+            )),
+        }
+    };
+    locked.iter().filter_map(problem).collect()
 }
 
 /// Returns a remark if the hashes do not prove that this platform is locked.
-fn platforms(hashes: &[String]) -> &'static str {
+fn remark(hashes: &[String]) -> &'static str {
     match hashes.iter().any(|hash| hash.starts_with("zh:")) {
         true => "",
         false => " (terraform init checks whether a hash is for this platform)",
@@ -98,7 +129,6 @@ fn platforms(hashes: &[String]) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::terraform::code::lockfile::LockedProvider;
 
     #[test]
     fn locked_or_not() {
@@ -110,11 +140,13 @@ mod tests {
                 LockedProvider { version: "5.1.0".to_owned(), hashes },
             )])
         };
-        assert!(judge(&BTreeSet::new(), &Locked::new()).is_empty());
-        assert!(judge(&aws, &Locked::new())[0].contains("(aws)"));
-        assert!(judge(&aws, &with(&["zh:a"])).is_empty());
-        assert!(platforms(&["h1:a".to_owned(), "zh:b".to_owned()]).is_empty());
-        assert!(platforms(&["h1:a".to_owned()]).contains("terraform init checks"));
-        assert!(judge(&aws, &with(&[]))[0].contains("no hash"));
+        assert!(judge(&BTreeSet::new(), &Locked::new(), 1).is_empty());
+        assert!(judge(&aws, &Locked::new(), 1)[0].contains("(aws)"));
+        assert!(judge(&aws, &with(&["zh:a"]), 2).is_empty());
+        assert!(remark(&["h1:a".to_owned(), "zh:b".to_owned()]).is_empty());
+        assert!(remark(&["h1:a".to_owned()]).contains("terraform init checks"));
+        assert!(judge(&aws, &with(&[]), 1)[0].contains("no hash"));
+        assert!(judge(&aws, &with(&["h1:a"]), 2)[0].contains("for 1 of the 2 platforms"));
+        assert!(judge(&aws, &with(&["h1:a", "h1:b"]), 2).is_empty());
     }
 }

@@ -33,6 +33,10 @@ pub(super) async fn show(
     log.output(&format!("would be published as  {}", context.store.describe(&release.key())));
     log.output(&format!("source digest          {}", sources.digest));
     log.output(&format!("initialised with       {} {}", tool.flavor.name(), tool.version));
+    if let Some(platforms) = &context.manifest.terraform_platforms {
+        let names = platforms.names().collect::<Vec<_>>().join(", ");
+        log.output(&format!("providers for          {names}"));
+    }
     for (key, value) in facts.into_iter().flatten() {
         log.output(&format!("release.{key:<14} {value}"));
     }

@@ -18,6 +18,7 @@ use crate::{
         facts::ReleaseFacts,
         init::init,
         init_access::InitAccess,
+        platforms::{Folders, Platforms},
         publish::Publication,
         published::Published,
         source::Staged,
@@ -104,9 +105,23 @@ pub(crate) async fn make(
     };
     log.step(&format!("Initialize with {} {}", tool.flavor.name(), tool.version));
     let staged = Staged::create(&sources, &private)?;
-    let access =
+    let mut access =
         InitAccess::prepare(&inputs.build.fetch, host, &private, &context.pass_environment)?;
-    init(host, &tool, &context.folder, &staged, &access).await?;
+    let committed = staged.locked()?;
+    let initialised = init(host, &tool, &context.folder, &staged, &committed, &mut access).await;
+    let folders = Folders { staged: &staged, private: &private };
+    let platforms =
+        Platforms { host, tool: &tool, access: &access, committed: &committed, folders };
+    if let Err(error) = initialised {
+        return Err(platforms.explain(error).await);
+    }
+    if let Some(wanted) = &context.manifest.terraform_platforms {
+        let names: Vec<&str> = wanted.names().collect();
+        log.step(&format!("Providers for {}", names.join(", ")));
+        let completed = platforms.complete(&names).await;
+        access.restore_owner(host);
+        completed?;
+    }
     facts.extend(zip.iter().flat_map(|zip| {
         lambda::metadata(zip, &release.key(), &buckets, context.manifest.multi_region)
     }));

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod fetch;
+mod providers;
 mod terraform_user;
 mod working_folder;
 
@@ -58,6 +59,9 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
     let bundle = fetch::fetch(context, subject, &private).await?;
     let facts = ReleaseFacts::read(&bundle.root)?;
     let account = fetch::check_bundle(context, subject, &bundle, &facts)?;
+    if let Some(manifest) = &bundle.manifest {
+        providers::check_platform(&subject.release.version, manifest)?;
+    }
     let (tool, tool_warning) = obtain_tool(context, &bundle).await?;
     // From here on no step is dropped half way: a state is copied under locks that must be
     // released.

@@ -1,6 +1,6 @@
 //! `manifest.json`, the list of a bundle's content. Its SHA-256 is the bundle digest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,9 +10,12 @@ use crate::base::{
     error::{Error, Result},
 };
 
-const FORMAT: u32 = 1;
+/// The format of a bundle whose providers are those of the platform that made it, or that has none.
+const PLAIN: u32 = 1;
+/// The format of a bundle that names the platforms of its providers.
+const WITH_PLATFORMS: u32 = 2;
 
-/// The manifest, format 1. Each content has exactly one spelling (`to_bytes`), and others are
+/// The manifest. Each content has exactly one spelling (`to_bytes`), and others are
 /// rejected. So two readers cannot see different contents (a duplicate key, a number as text), and
 /// the digest is that of the bytes in the bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +24,9 @@ pub(crate) struct BundleManifest {
     pub(crate) format: u32,
     pub(crate) source_digest: Sha256,
     pub(crate) terraform: TerraformIdentity,
+    /// The platforms of the providers, sorted; only in format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) platforms: Option<Vec<String>>,
     /// Digest of `infra/.terraform.lock.hcl`, if it exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lock_file: Option<Sha256>,
@@ -59,7 +65,20 @@ impl BundleManifest {
         files: BTreeMap<String, FileEntry>,
     ) -> Self {
         let lock_file = files.get(super::layout::LOCK_FILE).map(|file| file.sha256);
-        Self { format: FORMAT, source_digest, terraform, lock_file, files }
+        let platforms = Some(platforms_of(&files)).filter(|platforms| match &platforms[..] {
+            [] => false,
+            [one] => terraform.platform.as_ref().is_some_and(|maker| maker != one),
+            _ => true,
+        });
+        let format = if platforms.is_some() { WITH_PLATFORMS } else { PLAIN };
+        Self { format, source_digest, terraform, platforms, lock_file, files }
+    }
+
+    /// Returns the platforms that every provider has a build for, sorted. None if the release has
+    /// no providers, and so can be deployed on every platform.
+    pub(crate) fn provider_platforms(&self) -> Option<Vec<String>> {
+        let has_providers = self.files.keys().any(|name| name.starts_with("providers/"));
+        has_providers.then(|| platforms_of(&self.files))
     }
 
     /// Fails with `Exit::Input` for a newer format, and with `Exit::Integrity` for anything that is
@@ -71,9 +90,9 @@ impl BundleManifest {
         }
         let not_one = |error: serde_json::Error| reject(MANIFEST, error);
         let Probe { format } = serde_json::from_slice(bytes).map_err(not_one)?;
-        if format > FORMAT {
+        if format > WITH_PLATFORMS {
             return Err(Error::input(format!("the bundle has format {format}"))
-                .why(format!("made by a newer cdflow; this one reads format {FORMAT}"))
+                .why(format!("made by a newer cdflow; this one reads format {WITH_PLATFORMS}"))
                 .hint("use the cdflow version that made the release, or a later one"));
         }
         let manifest: Self = serde_json::from_slice(bytes).map_err(not_one)?;
@@ -93,8 +112,13 @@ impl BundleManifest {
     }
 
     fn check(&self) -> Result<()> {
-        if self.format != FORMAT {
-            return Err(reject_archive(format!("unknown bundle format {}", self.format)));
+        let platforms = match self.format {
+            PLAIN => None,
+            WITH_PLATFORMS => Some(platforms_of(&self.files)),
+            unknown => return Err(reject_archive(format!("unknown bundle format {unknown}"))),
+        };
+        if self.platforms != platforms {
+            return Err(reject(MANIFEST, "`platforms` differs from the providers in `files`"));
         }
         if !matches!(self.terraform.name.as_str(), "terraform" | "opentofu") {
             let name = self.terraform.name.escape_debug();
@@ -108,6 +132,20 @@ impl BundleManifest {
         }
         check_names(self.files.keys())
     }
+}
+
+fn platforms_of(files: &BTreeMap<String, FileEntry>) -> Vec<String> {
+    let mut by_provider: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for name in files.keys() {
+        if let ["providers", host, namespace, kind, _, platform, _, ..] =
+            name.split('/').collect::<Vec<_>>()[..]
+        {
+            let provider = format!("{host}/{namespace}/{kind}");
+            by_provider.entry(provider).or_default().insert(platform);
+        }
+    }
+    let shared = by_provider.into_values().reduce(|one, other| &one & &other).unwrap_or_default();
+    shared.into_iter().map(str::to_owned).collect()
 }
 
 /// Checks the names of a native bundle, including the manifest.
@@ -208,17 +246,47 @@ mod tests {
     }
 
     #[test]
+    fn the_platforms_of_its_providers() {
+        let sha256 = Sha256::of(b"x");
+        let made = |platforms: &[(&str, &str)], maker: Option<&str>| {
+            let terraform =
+                TerraformIdentity { platform: maker.map(str::to_owned), ..manifest().terraform };
+            let names = platforms.iter().map(|(provider, platform)| {
+                format!("providers/registry.terraform.io/hashicorp/{provider}/1.0.0/{platform}/x")
+            });
+            let entry = || FileEntry { sha256, size: 1, executable: true };
+            let files = names.map(|name| (name, entry())).collect();
+            let manifest = BundleManifest::new(sha256, terraform, files);
+            assert_eq!(BundleManifest::parse(&manifest.to_bytes().unwrap()).unwrap(), manifest);
+            let recorded = manifest.platforms.as_ref().map(|platforms| platforms.join(" "));
+            let all = manifest.provider_platforms().map(|platforms| platforms.join(" "));
+            (manifest.format, recorded.unwrap_or_default(), all.unwrap_or("any".into()))
+        };
+        let (amd, arm) = ("linux_amd64", "linux_arm64");
+        let case = |format, recorded: &str, all: &str| (format, recorded.into(), all.into());
+        let both = "linux_amd64 linux_arm64";
+        assert_eq!(made(&[], Some(amd)), case(1, "", "any"));
+        assert_eq!(made(&[("a", amd), ("b", amd)], Some(amd)), case(1, "", amd));
+        assert_eq!(made(&[("a", amd)], None), case(1, "", amd));
+        assert_eq!(made(&[("a", arm)], Some(amd)), case(2, arm, arm));
+        assert_eq!(made(&[("a", arm), ("a", amd)], Some(amd)), case(2, both, both));
+        let uneven = [("a", arm), ("a", amd), ("b", amd)];
+        assert_eq!(made(&uneven, Some(amd)), case(1, "", amd));
+    }
+
+    #[test]
     fn newer_format() {
         let error =
-            rejection(|text| text.replace("\"format\": 1,", "\"format\": 2, \"novel\": true,"));
+            rejection(|text| text.replace("\"format\": 1,", "\"format\": 3, \"novel\": true,"));
         assert_eq!(error.exit(), Exit::Input);
         assert!(error.to_string().contains("made by a newer cdflow"), "{error}");
     }
 
     #[test]
     fn rejected() {
-        let cases: [(&str, &str, &str); 10] = [
+        let cases: [(&str, &str, &str); 11] = [
             ("\"format\": 1", "\"format\": 0", "unknown bundle format 0"),
+            ("\"format\": 1", "\"format\": 2", "`platforms` differs"),
             ("run.sh", "../run.sh", "`..`"),
             ("run.sh", "manifest.json", "manifest.json` is rejected: the name appears twice"),
             ("run.sh", "infra/.terraform.lock.hcl/x", "both a file and a folder"),

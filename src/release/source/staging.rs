@@ -14,7 +14,10 @@ use crate::{
         run_folder::PrivateFolder,
     },
     release::bundle::{EntrySource, StagedFile, check_name},
-    terraform::code::modules,
+    terraform::code::{
+        lockfile::{self, Locked},
+        modules,
+    },
 };
 
 /// A copy of the Terraform code in the layout of the checkout. Init writes into its folder, and the
@@ -43,6 +46,11 @@ impl Staged {
             link(&root.join(from), &root.join(to))?;
         }
         Ok(Staged { infra, root })
+    }
+
+    /// Reads the lock file: that of the checkout, or what init made of it.
+    pub(crate) fn locked(&self) -> Result<Locked> {
+        lockfile::read(&self.infra.join(lockfile::FILE))
     }
 
     /// Returns what init leaves: code with its lock file, modules, and providers as regular files.

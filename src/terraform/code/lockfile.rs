@@ -1,8 +1,14 @@
 //! `.terraform.lock.hcl`: the versions and hashes of providers.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
-use hcl_edit::expr::Expression;
+use hcl_edit::{
+    Decorate,
+    expr::{Array, Expression},
+};
 
 use crate::base::{
     error::{Error, Result},
@@ -49,6 +55,32 @@ fn parse(text: &str) -> Option<Locked> {
         locked.insert(address, LockedProvider { version, hashes });
     }
     Some(locked)
+}
+
+/// Returns the text of a lock file with more hashes by provider, as Terraform would write it.
+pub(crate) fn with_hashes(text: &str, more: &BTreeMap<String, Vec<String>>) -> Option<String> {
+    let mut body = hcl_edit::parser::parse_body(text).ok()?;
+    for block in body.get_blocks_mut("provider") {
+        let address = block.labels.first()?.as_str().to_owned();
+        let Some(more) = more.get(&address) else { continue };
+        let mut attribute = block.body.get_attribute_mut("hashes")?;
+        let Expression::Array(found) = attribute.value_mut() else { return None };
+        let known: BTreeSet<&str> = found.iter().filter_map(Expression::as_str).collect();
+        if more.iter().all(|hash| known.contains(hash.as_str())) {
+            continue;
+        }
+        let all: BTreeSet<&str> =
+            known.into_iter().chain(more.iter().map(String::as_str)).collect();
+        let mut array = Array::new();
+        for hash in all {
+            array.push(Expression::from(hash.to_owned()).decorated(("\n    ", "")));
+        }
+        array.set_trailing("\n  ");
+        array.set_trailing_comma(true);
+        array.decorate(found.decor().clone());
+        *found = array;
+    }
+    Some(body.to_string())
 }
 
 /// Checks that init kept all versions and hashes of the committed lock file.
@@ -98,6 +130,17 @@ provider "registry.terraform.io/hashicorp/aws" {
         );
         assert!(parse("provider {").is_none());
         assert_eq!(parse(&format!("\u{feff}{TEXT}")), Some(locked));
+    }
+
+    #[test]
+    fn adding_hashes_as_terraform_does() {
+        let address = "registry.terraform.io/hashicorp/aws".to_owned();
+        let more = |hash: &str| BTreeMap::from([(address.clone(), vec![hash.to_owned()])]);
+        assert_eq!(with_hashes(TEXT, &more("zh:def")).unwrap(), TEXT);
+        assert_eq!(with_hashes(TEXT, &BTreeMap::new()).unwrap(), TEXT);
+        let both = TEXT.replace("    \"zh:def\",", "    \"h1:new=\",\n    \"zh:def\",");
+        assert_eq!(with_hashes(TEXT, &more("h1:new=")).unwrap(), both);
+        assert_eq!(with_hashes("provider {", &more("h1:new=")), None);
     }
 
     #[test]

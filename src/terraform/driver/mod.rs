@@ -5,6 +5,7 @@ mod apply;
 mod filters;
 mod folder;
 mod init;
+mod mirror;
 mod plan;
 mod request;
 mod workspace;

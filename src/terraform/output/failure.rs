@@ -95,7 +95,7 @@ impl OutputLines {
     }
 
     /// Whether the output has `phrase`, even across lines: Terraform wraps at 78 columns.
-    fn contains(&self, phrase: &str) -> bool {
+    pub(crate) fn contains(&self, phrase: &str) -> bool {
         self.lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ").contains(phrase)
     }
 
@@ -152,6 +152,9 @@ impl OutputLines {
             return error;
         }
         let (exit, what) = match step {
+            TerraformStep::InitAtRelease if self.contains("checksums previously recorded") => {
+                (Exit::Integrity, "a provider does not match the lock file")
+            }
             TerraformStep::InitAtRelease => (Exit::BuildFailed, "terraform init failed"),
             TerraformStep::InitAtDeploy
                 if self.contains("checksums") || self.contains("cached package") =>
@@ -177,7 +180,7 @@ impl OutputLines {
     }
 
     /// Returns the title of the first error that is not a [`WRAPPER`].
-    fn first_error(&self) -> Option<String> {
+    pub(crate) fn first_error(&self) -> Option<String> {
         let starts =
             (0..self.lines.len()).filter(|at| self.lines[*at].trim().starts_with("Error: "));
         let titles: Vec<String> = starts.map(|at| self.title(at)).collect();
@@ -422,5 +425,11 @@ mod tests {
              the cached package for x does not match any of the\nchecksums recorded",
         );
         assert_eq!(tampered.error(TerraformStep::InitAtDeploy, "live").exit(), Exit::Integrity);
+        let differs = OutputLines::from_text(
+            "Error: Failed to install provider\n\nError while installing hashicorp/tiny v1.0.0: \
+             the current package doesn't match any of the\nchecksums previously recorded in the \
+             dependency lock file",
+        );
+        assert_eq!(differs.error(TerraformStep::InitAtRelease, "").exit(), Exit::Integrity);
     }
 }

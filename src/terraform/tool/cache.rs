@@ -22,10 +22,10 @@ use crate::{
         error::{Error, Exit, Result},
         limits::Limit,
         log::Log,
-        run_as::RunAs,
     },
     config::flavor::Flavor,
     services::ci::host::Host,
+    terraform::cache_folder,
 };
 
 const STAGED: &str = ".new-";
@@ -41,22 +41,9 @@ impl Cache {
     /// In the first folder that can be written and that Terraform's user can enter. None if there
     /// is none.
     pub(super) fn open(flavor: Flavor, version: &Version, host: &Host) -> Option<Self> {
-        let variable = |name| host.environment.get(name).map(PathBuf::from);
-        let candidates = [
-            variable("RUNNER_TOOL_CACHE"),
-            variable("XDG_CACHE_HOME"),
-            variable("HOME").map(|home| home.join(".cache")),
-        ];
-        let below = Path::new("cdflow/tools").join(flavor.name()).join(version.to_string());
-        let below = below.join(platform());
-        for base in candidates.into_iter().flatten().filter(|base| base.is_absolute()) {
-            let folder = base.join(&below);
-            match prepare(&folder, host.run_as) {
-                Ok(()) => return Some(Self { folder, program: flavor.program() }),
-                Err(error) => {
-                    host.log.detail(&format!("`{}` cannot keep programs: {error}", base.display()))
-                }
-            }
+        let below = Path::new("tools").join(flavor.name()).join(version.to_string());
+        if let Some(folder) = cache_folder::open(&below.join(platform()), host) {
+            return Some(Self { folder, program: flavor.program() });
         }
         host.log.warning(
             "no folder for a cache: each run downloads the program again; set RUNNER_TOOL_CACHE or \
@@ -148,20 +135,6 @@ impl Cache {
         let _ = staged.keep();
         Ok(place.join(self.program))
     }
-}
-
-fn prepare(folder: &Path, run_as: RunAs) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    if run_as != RunAs::Ourselves {
-        for above in folder.ancestors() {
-            if fs::metadata(above)?.permissions().mode() & 0o001 == 0 {
-                let above = above.display();
-                return Err(io::Error::other(format!("Terraform's user cannot enter `{above}`")));
-            }
-        }
-    }
-    // A folder that exists may still be read-only.
-    tempfile::tempfile_in(folder).map(drop)
 }
 
 #[cfg(test)]

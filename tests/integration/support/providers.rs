@@ -80,6 +80,23 @@ impl Mirror {
         Self { root: made.path().to_owned(), _made: Some(Arc::new(made)) }
     }
 
+    /// The provider `hashicorp/tiny` for each of these platforms, packed and with another program
+    /// for each.
+    pub(crate) fn tiny_for(platforms: &[&str]) -> Self {
+        let made = TempDir::new().unwrap();
+        let folder = made.path().join(TINY);
+        fs::create_dir_all(&folder).unwrap();
+        for platform in platforms {
+            fs::write(folder.join(tiny_name(platform)), tiny_archive(platform)).unwrap();
+        }
+        Self { root: made.path().to_owned(), _made: Some(Arc::new(made)) }
+    }
+
+    /// The archive of a platform in `tiny_for`.
+    pub(crate) fn archive(&self, platform: &str) -> PathBuf {
+        self.root.join(TINY).join(tiny_name(platform))
+    }
+
     /// The folder above `registry.terraform.io`.
     pub(crate) fn root(&self) -> &Path {
         &self.root
@@ -100,6 +117,22 @@ impl Mirror {
             }}\n}}\ndisable_checkpoint = true\n"
         )
     }
+}
+
+pub(crate) fn tiny_name(platform: &str) -> String {
+    format!("terraform-provider-tiny_1.0.0_{platform}.zip")
+}
+
+pub(crate) fn tiny_archive(platform: &str) -> Vec<u8> {
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content, mode) in tiny_files() {
+        let options = zip::write::SimpleFileOptions::default().unix_permissions(mode);
+        archive.start_file(name, options).unwrap();
+        archive
+            .write_all(content.replace("exit 1", &format!("# {platform}\nexit 1")).as_bytes())
+            .unwrap();
+    }
+    archive.finish().unwrap().into_inner()
 }
 
 fn tiny_files() -> [(&'static str, &'static str, u32); 2] {

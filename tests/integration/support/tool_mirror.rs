@@ -40,7 +40,7 @@ impl SigningKey {
         SignedPublicKey::from(self.0.clone()).to_armored_string(ArmorOptions::default()).unwrap()
     }
 
-    fn sign(&self, content: &[u8]) -> Vec<u8> {
+    pub(super) fn sign(&self, content: &[u8]) -> Vec<u8> {
         let signed = DetachedSignature::sign_binary_data(
             rand::thread_rng(),
             &self.0.primary_key,
@@ -270,7 +270,9 @@ fn answer(
         line.to_lowercase().strip_prefix("range: bytes=")?.strip_suffix('-')?.parse::<usize>().ok()
     });
     let shown = range.map(|from| format!(" from {from}")).unwrap_or_default();
-    asked.lock().unwrap().push(format!("{path}{shown}"));
+    if !request.starts_with("HEAD ") {
+        asked.lock().unwrap().push(format!("{path}{shown}"));
+    }
     let fault = faults.lock().unwrap().iter_mut().find_map(|(part, fault)| {
         let left = match fault {
             _ if !path.contains(part.as_str()) => return None,

@@ -1,0 +1,239 @@
+//! Where Terraform takes providers from: `provider_installation` in its CLI configuration.
+//!
+//! `terraform init` follows it only for the platform that it runs on, so cdflow reads it for the
+//! others.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+};
+
+use hcl_edit::{
+    expr::Expression,
+    structure::{Block, Structure},
+};
+
+use crate::{
+    base::{
+        error::{Error, Result},
+        small_file,
+    },
+    config::flavor::Flavor,
+};
+
+/// One way to a provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A filesystem mirror.
+    Folder(PathBuf),
+    /// The base URL of a network mirror.
+    Network(String),
+    /// The registry that the provider's address names.
+    Registry,
+}
+
+/// The sources, in the order in which they are asked.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    rules: Vec<Rule>,
+    registry: &'static str,
+    /// Whether `plugin_cache_dir` names a cache of Terraform's own.
+    pub(crate) has_cache: bool,
+}
+
+#[derive(Debug)]
+struct Rule {
+    source: Source,
+    include: Vec<String>,
+    exclude: Vec<String>,
+}
+
+impl Sources {
+    /// Reads the CLI configuration that the tool reads with this environment.
+    pub(crate) fn read(flavor: Flavor, env: &BTreeMap<OsString, OsString>) -> Result<Self> {
+        let variable = |name: &str| env.get(OsStr::new(name)).map(PathBuf::from);
+        let home = variable("HOME");
+        let registry = match flavor {
+            Flavor::Terraform => "registry.terraform.io",
+            Flavor::OpenTofu => "registry.opentofu.org",
+        };
+        let mut files: Vec<PathBuf> = match variable("TF_CLI_CONFIG_FILE") {
+            Some(file) => vec![file],
+            None => {
+                let names: &[&str] = match flavor {
+                    Flavor::Terraform => &[".terraformrc"],
+                    Flavor::OpenTofu => &[".tofurc", ".terraformrc"],
+                };
+                let files = home.iter().flat_map(|home| names.iter().map(|name| home.join(name)));
+                files.filter(|file| file.is_file()).take(1).collect()
+            }
+        };
+        files.extend(more_files(home.as_deref()));
+        let (mut rules, mut has_cache) = (None, false);
+        for file in files.iter().filter(|file| file.is_file()) {
+            let text =
+                small_file::text(file).map_err(|error| Error::io("cannot read", file, &error))?;
+            let found = parse(&text).map_err(|why| unreadable(file, &why))?;
+            has_cache |= found.has_cache;
+            rules = rules.or(found.rules);
+        }
+        let implied = || implied(home.as_deref(), variable("XDG_DATA_HOME"));
+        Ok(Self { rules: rules.unwrap_or_else(implied), registry, has_cache })
+    }
+
+    /// Returns where a provider is looked for.
+    pub(crate) fn of(&self, address: &str) -> Vec<&Source> {
+        let matches = |pattern: &String| is_match(pattern, address, self.registry);
+        let applies = |rule: &&Rule| {
+            (rule.include.is_empty() || rule.include.iter().any(matches))
+                && !rule.exclude.iter().any(matches)
+        };
+        self.rules.iter().filter(applies).map(|rule| &rule.source).collect()
+    }
+}
+
+/// The folder `~/.terraform.d` can have more configuration.
+fn more_files(home: Option<&Path>) -> Vec<PathBuf> {
+    let folder = home.map(|home| home.join(".terraform.d"));
+    let entries = folder.into_iter().flat_map(|folder| std::fs::read_dir(folder).into_iter());
+    let paths = entries.flatten().filter_map(Result::ok).map(|entry| entry.path());
+    let mut files: Vec<PathBuf> =
+        paths.filter(|path| path.extension() == Some(OsStr::new("tfrc"))).collect();
+    files.sort();
+    files
+}
+
+/// The folders that Terraform searches without a configuration, then the registry.
+fn implied(home: Option<&Path>, data: Option<PathBuf>) -> Vec<Rule> {
+    let data = data.or_else(|| Some(home?.join(".local/share")));
+    let folders = [
+        home.map(|home| home.join(".terraform.d/plugins")),
+        data.map(|data| data.join("terraform/plugins")),
+        Some("/usr/local/share/terraform/plugins".into()),
+        Some("/usr/share/terraform/plugins".into()),
+    ];
+    let sources = folders.into_iter().flatten().map(Source::Folder).chain([Source::Registry]);
+    sources.map(|source| Rule { source, include: Vec::new(), exclude: Vec::new() }).collect()
+}
+
+/// What one file says.
+struct Configuration {
+    /// None without `provider_installation`.
+    rules: Option<Vec<Rule>>,
+    has_cache: bool,
+}
+
+fn parse(text: &str) -> Result<Configuration, String> {
+    let body = hcl_edit::parser::parse_body(text).map_err(|error| error.to_string())?;
+    let installation = body.get_blocks("provider_installation").next();
+    let rules = installation.map(|installation| {
+        let blocks = installation.body.iter().filter_map(Structure::as_block).map(rule);
+        blocks.filter_map(Result::transpose).collect()
+    });
+    Ok(Configuration {
+        rules: rules.transpose()?,
+        has_cache: body.has_attribute("plugin_cache_dir"),
+    })
+}
+
+fn rule(block: &Block) -> Result<Option<Rule>, String> {
+    let text = |name: &str| {
+        let value = block.body.get_attribute(name).and_then(|found| found.value.as_str());
+        value
+            .map(str::to_owned)
+            .ok_or_else(|| format!("`{}` has no `{name}`", block.ident.as_str()))
+    };
+    let source = match block.ident.as_str() {
+        "filesystem_mirror" => Source::Folder(text("path")?.into()),
+        "network_mirror" => Source::Network(text("url")?),
+        "direct" => Source::Registry,
+        // `dev_overrides` are for people who write providers.
+        _ => return Ok(None),
+    };
+    let list = |name: &str| match block.body.get_attribute(name).map(|found| &found.value) {
+        Some(Expression::Array(items)) => {
+            items.iter().filter_map(Expression::as_str).map(str::to_owned).collect()
+        }
+        _ => Vec::new(),
+    };
+    Ok(Some(Rule { source, include: list("include"), exclude: list("exclude") }))
+}
+
+fn is_match(pattern: &str, address: &str, registry: &str) -> bool {
+    let mut parts: Vec<&str> = pattern.split('/').collect();
+    if parts.len() == 1 {
+        parts.insert(0, "hashicorp");
+    }
+    if parts.len() == 2 {
+        parts.insert(0, registry);
+    }
+    let address: Vec<&str> = address.split('/').collect();
+    parts.len() == address.len()
+        && parts.iter().zip(address).all(|(part, real)| *part == "*" || *part == real)
+}
+
+fn unreadable(file: &Path, why: &str) -> Error {
+    Error::input(format!("cannot read where providers come from in `{}`", file.display()))
+        .why(why)
+        .hint("correct Terraform's CLI configuration")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+plugin_cache_dir = "/c"
+provider_installation {
+  filesystem_mirror {
+    path    = "/m"
+    include = ["example.com/*/*", "aws"]
+  }
+  network_mirror {
+    url     = "https://mirror.example/"
+    include = ["acme/*"]
+  }
+  direct {
+    exclude = ["example.com/*/*"]
+  }
+}
+"#;
+
+    #[test]
+    fn the_sources_of_a_provider() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("rc");
+        std::fs::write(&file, TEXT).unwrap();
+        let env = BTreeMap::from([("TF_CLI_CONFIG_FILE".into(), file.clone().into())]);
+        let sources = Sources::read(Flavor::Terraform, &env).unwrap();
+        let (mirror, network) =
+            (Source::Folder("/m".into()), Source::Network("https://mirror.example/".into()));
+        for (address, expected) in [
+            ("example.com/a/b", vec![&mirror]),
+            ("registry.terraform.io/hashicorp/aws", vec![&mirror, &Source::Registry]),
+            ("registry.terraform.io/acme/x", vec![&network, &Source::Registry]),
+            ("registry.terraform.io/hashicorp/random", vec![&Source::Registry]),
+        ] {
+            assert_eq!(sources.of(address), expected, "{address}");
+        }
+        std::fs::write(&file, "provider_installation {\n  filesystem_mirror {\n  }\n}\n").unwrap();
+        let refused = Sources::read(Flavor::Terraform, &env).unwrap_err().to_string();
+        assert!(sources.has_cache, "{sources:?}");
+        assert!(refused.contains("`filesystem_mirror` has no `path`"), "{refused}");
+    }
+
+    #[test]
+    fn without_a_configuration_the_registry_is_last() {
+        let home = tempfile::tempdir().unwrap();
+        let env = BTreeMap::from([("HOME".into(), home.path().into())]);
+        let sources = Sources::read(Flavor::OpenTofu, &env).unwrap();
+        let found = sources.of("registry.opentofu.org/hashicorp/aws");
+        assert_eq!(found.len(), 5);
+        assert_eq!(found[4], &Source::Registry);
+        std::fs::write(home.path().join(".terraformrc"), TEXT).unwrap();
+        let sources = Sources::read(Flavor::OpenTofu, &env).unwrap();
+        let mirror = Source::Folder("/m".into());
+        assert_eq!(sources.of("registry.opentofu.org/hashicorp/aws")[0], &mirror);
+    }
+}

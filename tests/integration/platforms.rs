@@ -1,0 +1,259 @@
+//! Releases with providers for several platforms, and the cache of providers.
+
+use crate::support::{Mirror, Project, ProviderRegistry, Runner, ToolMirror, entries, platform};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const LOCK: &str = "infra/.terraform.lock.hcl";
+
+/// A platform that this machine is not.
+fn other() -> &'static str {
+    if platform() == "linux_arm64" { "linux_amd64" } else { "linux_arm64" }
+}
+
+fn project(platforms: &[&str], mirror: Mirror) -> Project {
+    let project = Project::local("greeting").with_tiny_provider(mirror);
+    project.append("cdflow.yml", &format!("terraform-platforms: [{}]\n", platforms.join(", ")));
+    project.commit("Name the platforms");
+    project
+}
+
+/// `terraform providers lock` in the checkout, as its user would run it.
+fn lock(project: &Project, mirror: &Mirror, platforms: &[&str]) {
+    let config = mirror.cli_config(project.sandbox());
+    let locked = Command::new("terraform")
+        .arg(format!("-chdir={}", project.path("infra").display()))
+        .args(["providers", "lock", &format!("-fs-mirror={}", mirror.root().display())])
+        .args(platforms.iter().map(|platform| format!("-platform={platform}")))
+        .env("TF_CLI_CONFIG_FILE", config)
+        .output()
+        .unwrap();
+    assert!(locked.status.success(), "{locked:?}");
+    project.commit("Lock");
+}
+
+/// The platforms of the providers in a bundle, and its manifest.
+fn contents(project: &Project, version: &str) -> (Vec<String>, Value) {
+    let bundle = entries(&project.bundle(version));
+    let programs = bundle.iter().filter(|(name, _)| name.contains("terraform-provider-tiny"));
+    let platforms = programs.map(|(name, entry)| {
+        let platform = name.split('/').nth(5).unwrap().to_owned();
+        assert!(entry.text().contains(&format!("# {platform}\n")), "{name}");
+        assert_eq!(entry.mode & 0o777, 0o755, "{name}");
+        platform
+    });
+    let platforms = platforms.collect();
+    (platforms, serde_json::from_str(bundle["manifest.json"].text()).unwrap())
+}
+
+#[test]
+fn a_release_for_two_platforms() {
+    let here = platform();
+    let both = [here.as_str(), other()];
+    let mirror = Mirror::tiny_for(&both);
+    let project = project(&both, mirror.clone());
+    // The other platform has to be locked: with a lock file of this one alone it is not.
+    lock(&project, &mirror, &[&here]);
+    let says = format!(
+        "the lock file has no hash of registry.terraform.io/hashicorp/tiny 1.0.0 for {}",
+        other()
+    );
+    let flags = format!("providers lock -platform={here} -platform={}", other());
+    project.refuses_run(project.releasing("1"), 2, &[&says, &flags]);
+    lock(&project, &mirror, &both);
+
+    project.release("1");
+    let (found, manifest) = contents(&project, "1");
+    let mut sorted = both.map(str::to_owned).to_vec();
+    sorted.sort();
+    assert_eq!(found, sorted);
+    assert_eq!((&manifest["format"], &manifest["platforms"]), (&json!(2), &json!(sorted)));
+    let bundle = entries(&project.bundle("1"));
+    assert_eq!(bundle[LOCK].text(), project.read(LOCK));
+    let shown = project.cdflow(["inspect", "1"]).run().success().stdout.clone();
+    assert!(shown.contains(&format!("deploys on         {}", sorted.join(", "))), "{shown}");
+    let shown = project.cdflow(["inspect", "1", "--json"]).run().success().json();
+    assert_eq!(
+        (&shown["platforms"], shown["providers"].as_array().unwrap().len()),
+        (&json!(sorted), 2)
+    );
+    project.cdflow(["doctor"]).run().stdout_has(&both.join(", "));
+    // Init has found the provider in the bundle and in the lock file; to run it is another matter.
+    project.cdflow(["deploy", "ci", "1"]).run().fails(5).stderr_has("terraform plan failed");
+
+    let foreign = Mirror::tiny_for(&["freebsd_arm"]);
+    fs::copy(foreign.archive("freebsd_arm"), mirror.archive(other())).unwrap();
+    fs::remove_dir_all(project.sandbox().home().join(".cache")).unwrap();
+    let says = [
+        "is not what the lock file pins: its hash is h1:",
+        " and zh:",
+        ", and the lock file has h1:",
+    ];
+    project.refuses_run(project.releasing("2"), 9, &says);
+    fs::remove_file(mirror.archive(other())).unwrap();
+    let says = format!("registry.terraform.io/hashicorp/tiny 1.0.0 has no build for {}", other());
+    project.refuses_run(project.releasing("2"), 2, &[&says, "remove `"]);
+}
+
+#[test]
+fn a_release_for_another_platform_is_not_deployed_here() {
+    let here = platform();
+    let both = [here.as_str(), other()];
+    let mirror = Mirror::tiny_for(&both);
+    let project = project(&[other()], mirror.clone());
+    lock(&project, &mirror, &both);
+    project.release("1");
+    let (found, manifest) = contents(&project, "1");
+    assert_eq!((found, &manifest["platforms"]), (vec![other().to_owned()], &json!([other()])));
+    let says = [
+        format!("release 1 has no providers for {here}: it has those for {}", other()),
+        format!("set `terraform-platforms: [{}, {here}]` in cdflow.yml", other()),
+    ];
+    let says = says.each_ref().map(String::as_str);
+    project.refuses(["deploy", "ci", "1"], 2, &says);
+    // This platform alone makes the bundle that a release without the list makes.
+    let text = project.read("cdflow.yml");
+    project.write("cdflow.yml", &text.replace(other(), &here)).commit("This platform");
+    project.release("2");
+    project.write("cdflow.yml", text.split_once("terraform-platforms").unwrap().0).commit("None");
+    project.release("3");
+    assert_eq!(made(&project, "2"), made(&project, "3"));
+    assert_eq!(contents(&project, "3").1["format"], 1);
+}
+
+#[test]
+fn opentofu_releases_for_two_platforms() {
+    let here = platform();
+    let both = [here.as_str(), other()];
+    let mirror = Mirror::tiny_for(&both);
+    let project = project(&both, mirror.clone());
+    let tools = ToolMirror::new(project.sandbox(), &[]);
+    tools.add("opentofu", "1.9.1");
+    let key = tools.public_key();
+    project.edit_json("account-scheme.json", |scheme| {
+        scheme["terraform-mirror-keys"] = json!([key]);
+    });
+    project.append("cdflow.yml", "opentofu-version: 1.9.1\n");
+    lock(&project, &mirror, &[&here]);
+    let releasing = || project.releasing("1").env("CDFLOW_TERRAFORM_MIRROR", tools.address());
+    let says = ["the lock file has no hash of", "run `tofu -chdir=infra providers lock -platform="];
+    project.refuses_run(releasing(), 2, &says);
+    lock(&project, &mirror, &both);
+    releasing().run().success();
+    let (found, manifest) = contents(&project, "1");
+    assert_eq!((found.len(), &manifest["terraform"]["name"]), (2, &json!("opentofu")));
+}
+
+/// What is in a bundle, except what its version and commit change.
+fn made(project: &Project, version: &str) -> BTreeMap<String, (u32, Vec<u8>)> {
+    let mut bundle = entries(&project.bundle(version));
+    bundle.remove("release.json");
+    bundle.remove("manifest.json");
+    bundle.into_iter().map(|(name, entry)| (name, (entry.mode, entry.bytes))).collect()
+}
+
+fn from_registry(project: &Project, registry: &ProviderRegistry, version: &str) -> Runner {
+    project.releasing(version).env("TF_CLI_CONFIG_FILE", registry.config())
+}
+
+#[test]
+fn providers_of_a_registry_are_downloaded_once() {
+    let here = platform();
+    let both = [here.as_str(), other()];
+    let project = project(&both, Mirror::tiny());
+    let registry = ProviderRegistry::serve(project.sandbox(), &both);
+    let release = |version: &str| from_registry(&project, &registry, version).run();
+    let downloads = || [registry.downloads(&here), registry.downloads(other())];
+    // The registry's hashes are for every platform; Terraform adds that of this one's content.
+    let locked = Command::new("terraform")
+        .arg(format!("-chdir={}", project.path("infra").display()))
+        .args(["init", "-backend=false"])
+        .env("TF_CLI_CONFIG_FILE", registry.config())
+        .output()
+        .unwrap();
+    assert!(locked.status.success(), "{locked:?}");
+    fs::remove_dir_all(project.path("infra/.terraform")).unwrap();
+    project.commit("Lock");
+    release("1").success();
+    assert_eq!((contents(&project, "1").0.len(), downloads()), (2, [2, 1]));
+    let locked = entries(&project.bundle("1"))[LOCK].text().to_owned();
+    assert_eq!((locked.matches("h1:").count(), locked.matches("zh:").count()), (2, 2), "{locked}");
+    assert_eq!(project.read(LOCK).matches("h1:").count(), 1);
+    release("2").success().stderr_has(&format!("1.0.0 for {} from the cache", other()));
+    assert_eq!(made(&project, "1"), made(&project, "2"));
+    let before = downloads();
+    assert_eq!(before, [2, 1]);
+
+    // What is damaged is never used.
+    let cached = cached(&project);
+    for file in &cached {
+        fs::OpenOptions::new().append(true).open(file).unwrap().write_all(b"x").unwrap();
+    }
+    release("5").success().stderr_has("is damaged: it is removed, and downloaded again");
+    assert_eq!(made(&project, "2"), made(&project, "5"));
+    assert_eq!(downloads(), before.map(|count| count + 1));
+
+    fs::remove_dir_all(project.sandbox().home().join(".cache")).unwrap();
+    let runs: Vec<_> = (6..9)
+        .map(|version| from_registry(&project, &registry, &version.to_string()).spawn())
+        .collect();
+    for run in runs {
+        run.wait().success();
+    }
+    assert_eq!(made(&project, "2"), made(&project, "8"));
+
+    let text = project.read("cdflow.yml").replace("]\n", ", darwin_arm64]\n");
+    project.write("cdflow.yml", &text).commit("A platform without a build");
+    release("9").fails(2).stderr_has("hashicorp/tiny 1.0.0 has no build for darwin_arm64");
+}
+
+/// The files of cached packages.
+fn cached(project: &Project) -> Vec<PathBuf> {
+    fn walk(folder: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+    }
+    walk(&project.sandbox().home().join(".cache/cdflow/providers"))
+}
+
+#[test]
+fn a_release_of_another_platform_runs_the_same_version() {
+    let project = Project::local("elsewhere");
+    let tools = ToolMirror::new(project.sandbox(), &["1.10.5", "1.11.4"]);
+    let key = tools.public_key();
+    project.edit_json("account-scheme.json", |scheme| {
+        scheme["terraform-mirror-keys"] = json!([key]);
+    });
+    project.append("cdflow.yml", "terraform-version: 1.10.5\n").commit("An older version");
+    let cache = project.sandbox().root().join("tool-cache");
+    let with_mirror = |runner: Runner| {
+        runner.env("CDFLOW_TERRAFORM_MIRROR", tools.address()).env("RUNNER_TOOL_CACHE", &cache)
+    };
+    with_mirror(project.releasing("1")).run().success();
+    let file = project.bundle("1");
+    let mut files: Vec<(String, Vec<u8>)> =
+        entries(&file).into_iter().map(|(name, entry)| (name, entry.bytes)).collect();
+    files.sort_by_key(|(name, _)| name == "manifest.json");
+    let (_, manifest) = files.last_mut().unwrap();
+    let text = String::from_utf8(manifest.clone()).unwrap();
+    let read: Value = serde_json::from_str(&text).unwrap();
+    let digest = read["terraform"]["sha256"].as_str().unwrap();
+    *manifest = text.replace(&platform(), other()).replace(digest, &"0".repeat(64)).into_bytes();
+    fs::remove_file(&file).unwrap();
+    let mut zip = zip::ZipWriter::new(fs::File::create(&file).unwrap());
+    for (name, bytes) in files {
+        let options = zip::write::SimpleFileOptions::default().unix_permissions(0o644);
+        zip.start_file(name, options).unwrap();
+        zip.write_all(&bytes).unwrap();
+    }
+    zip.finish().unwrap();
+    fs::remove_dir_all(&cache).unwrap();
+    let output = with_mirror(project.cdflow(["deploy", "ci", "1"])).run();
+    output.success().stderr_has("download terraform 1.10.5 from the mirror");
+    output.stderr_has("signature and SHA-256 verified");
+    assert_eq!(project.resources("ci"), ["terraform_data.greeting"]);
+}
