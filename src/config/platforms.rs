@@ -132,7 +132,7 @@ mod tests {
             ("[plan9_mips]", "4:23", "`plan9_mips` is not a platform of Terraform: write it as"),
             ("[linux_amd64, linux_arm64, linux_amd64]", "4:", "`linux_amd64` is in the list twice"),
             ("[]", "4:", "a list of platforms, such as [linux_amd64, linux_arm64]"),
-            ("linux_arm64", "4:22", "a list of platforms"),
+            ("linux_arm64", "4:22", "expected a list"),
             ("[5]", "4:23", ""),
             ("[\"\\e[2J\"]", "4:23", "is not a platform"),
         ] {
