@@ -92,7 +92,7 @@ impl<'de> Deserialize<'de> for ProviderPlatforms {
                     platforms.push(platform);
                 }
                 match platforms.is_empty() {
-                    true => Err(Error::invalid_length(0, &self)),
+                    true => Err(Error::custom("the list is empty: name at least one platform")),
                     false => Ok(ProviderPlatforms(platforms)),
                 }
             }
@@ -131,7 +131,7 @@ mod tests {
             ("[linux_amd46]", "4:23", "did you mean `linux_amd64`?"),
             ("[plan9_mips]", "4:23", "`plan9_mips` is not a platform of Terraform: write it as"),
             ("[linux_amd64, linux_arm64, linux_amd64]", "4:", "`linux_amd64` is in the list twice"),
-            ("[]", "4:", "a list of platforms, such as [linux_amd64, linux_arm64]"),
+            ("[]", "4:", "the list is empty: name at least one platform"),
             ("linux_arm64", "4:22", "expected a list"),
             ("[5]", "4:23", ""),
             ("[\"\\e[2J\"]", "4:23", "is not a platform"),
