@@ -272,5 +272,6 @@ fn a_component_lives_under_faults() {
         life.runner(command).run().success();
     }
     assert!(life.aws.parameters(DEV).iter().all(|name| !name.ends_with("/greeting")));
-    assert!(life.aws.keys(&life.aws.state_bucket()).is_empty());
+    let left = life.aws.keys(&life.aws.state_bucket());
+    assert!(left.is_empty(), "{left:?}");
 }
