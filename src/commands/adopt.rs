@@ -24,7 +24,8 @@ use crate::{
     services::store::{DirectoryStore, ReleaseStore},
     terraform::state::{
         lock::StateLock,
-        transfer::{self, Copied, StateObject},
+        object::StateObject,
+        transfer::{self, Copied},
     },
 };
 

@@ -26,6 +26,7 @@ use crate::{
         ledger::Record,
         order::Subject,
         prepare::{self, Prepared},
+        state::workspace_state,
         target::Target,
     },
     services::ci::host::Host,
@@ -65,12 +66,12 @@ pub(crate) async fn run(mut context: Context, inputs: ShellInputs) -> Result<u8>
     let subject = Subject::new(&context, target, version, &record);
     let environment = subject.environment();
     let prepared = prepare::prepare(&context, &subject).await?;
-    if !prepared.terraform.has_workspace().await? {
+    if !workspace_state::exists(&prepared).await? {
         return Err(Error::refused(format!("the environment `{environment}` has no state")).hint(
             format!("deploy first: cdflow deploy {environment} {}", subject.release.version),
         ));
     }
-    prepared.terraform.select_workspace().await?;
+    prepared.terraform.select_workspace()?;
     let tools = tools(&context, &subject, &prepared)?;
     context.host.interrupt.check("opening the shell")?;
     let ended = start(&context.host, &prepared, &tools, &mode).await?;

@@ -1,8 +1,13 @@
 //! Applies a plan that was allowed, and records how that ended.
 
 use super::{
-    ledger::Start, order::Order, outcome, prepare::Prepared, recording, rescue_state,
-    state::after_failure, unknown_changes, workspace,
+    ledger::Start,
+    order::Order,
+    outcome,
+    prepare::Prepared,
+    recording, rescue_state,
+    state::{after_failure, workspace_state},
+    unknown_changes, workspace,
 };
 use crate::{
     base::error::{Exit, Result},
@@ -41,7 +46,7 @@ pub(crate) async fn apply(
         Some(file) => rescue_state::rescue(context, order, prepared, file, result.err()).await,
         None => result,
     };
-    let read = terraform.state().await;
+    let read = workspace_state::read(context, prepared).await;
     // A state that Terraform could not save might be newer than the one that is read.
     let is_current = read.is_ok() && errored_state.is_none();
     let state = read.unwrap_or_else(|error| {
@@ -67,7 +72,7 @@ pub(crate) async fn apply(
         after_failure::report_state(context, order.environment(), state.as_ref()).await;
     } else if order.mode == PlanMode::Destroy {
         // Only after the ledger says so: a missing state without an explanation is refused.
-        workspace::leave(context, order, terraform, state.as_ref()).await;
+        workspace::leave(context, order, prepared, state.as_ref()).await;
     }
     result?;
     outcome::show_outputs(context, order, state.as_ref());

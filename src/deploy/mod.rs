@@ -80,8 +80,7 @@ async fn carry_out(
     if order.mode == PlanMode::Deploy {
         artifact_check::check(context, order.version(), &prepared.account, &prepared.facts).await?;
     }
-    let terraform = &prepared.terraform;
-    let workspace = workspace::enter(context, order, terraform).await?;
+    let workspace = workspace::enter(context, order, &prepared).await?;
     if matches!(workspace, Workspace::Missing) {
         report.outcome = report::Outcome::Destroyed;
         return recording::nothing_to_destroy(context, order, &prepared).await.map(|()| None);
@@ -94,7 +93,7 @@ async fn carry_out(
                 deployment.stop(context, reason_to_stop(&stopped)).await;
             }
             if matches!(workspace, Workspace::New) {
-                workspace::delete_empty(context, order, terraform).await;
+                workspace::remove_empty(context, order, &prepared).await;
             }
             let (planned, decision) = stopped?;
             return Ok(stop(context, &planned, decision, report));

@@ -1,18 +1,20 @@
-//! The Terraform workspace of an environment: created before the plan, deleted after a destroy.
+//! The Terraform workspace of an environment: created before the plan, removed after a destroy.
 
 use super::{
     guards,
     ledger::{Action, text},
     order::Order,
+    prepare::Prepared,
+    state::workspace_state,
 };
 use crate::{
-    base::error::Result,
+    base::error::{Exit, Result},
     context::Context,
-    terraform::{Initialised, PlanMode, state::summary::StateSummary},
+    terraform::{PlanMode, state::summary::StateSummary},
 };
 
 pub(crate) enum Workspace {
-    /// This run has created it, and deletes it again if nothing is applied.
+    /// This run has created it, and removes it again if nothing is applied.
     New,
     Existing,
     /// There is none, and so nothing to destroy.
@@ -24,10 +26,11 @@ pub(crate) enum Workspace {
 pub(crate) async fn enter(
     context: &Context,
     order: &mut Order<'_>,
-    terraform: &Initialised,
+    prepared: &Prepared,
 ) -> Result<Workspace> {
-    let exists = terraform.has_workspace().await?;
-    let has_no_state = exists && has_no_state(context, order, terraform).await?;
+    let looking = workspace_state::exists(prepared);
+    let exists = context.host.interrupt.or_cancel("looking for the state", looking).await?;
+    let has_no_state = exists && has_no_state(context, order, prepared).await?;
     if !exists || has_no_state {
         check_missing(context, order).await?;
         match order.mode {
@@ -41,7 +44,8 @@ pub(crate) async fn enter(
         if has_no_state {
             return Ok(Workspace::Existing);
         }
-        if create(context, terraform).await? {
+        if create(context, prepared).await? {
+            prepared.terraform.select_workspace()?;
             return Ok(Workspace::New);
         }
         context.host.log.note("another run created its workspace at the same time");
@@ -49,7 +53,7 @@ pub(crate) async fn enter(
     if let Some(refused) = order.refuse_existing_state.take() {
         return Err(refused);
     }
-    terraform.select_workspace().await?;
+    prepared.terraform.select_workspace()?;
     Ok(Workspace::Existing)
 }
 
@@ -75,28 +79,21 @@ async fn check_missing(context: &Context, order: &Order<'_>) -> Result<()> {
 
 /// Whether nothing was ever applied in the workspace. Checked only if the order depends on it; the
 /// workspace is then selected.
-async fn has_no_state(
-    context: &Context,
-    order: &Order<'_>,
-    terraform: &Initialised,
-) -> Result<bool> {
+async fn has_no_state(context: &Context, order: &Order<'_>, prepared: &Prepared) -> Result<bool> {
     if !order.guards_missing_state && order.refuse_existing_state.is_none() {
         return Ok(false);
     }
-    // A state that cannot be read is not missing; the plan reports what is wrong with it.
-    if terraform.select_workspace().await.is_err() {
-        return Ok(false);
-    }
-    match terraform.state().await {
-        Ok(None) => Ok(true),
-        Ok(Some(state)) if state.is_pristine() => Ok(true),
+    prepared.terraform.select_workspace()?;
+    let reading = workspace_state::read(context, prepared);
+    match context.host.interrupt.or_cancel("reading the state", reading).await? {
+        None => Ok(true),
+        Some(state) if state.is_pristine() => Ok(true),
         // A destroy leaves an empty state, at least until it has deleted the workspace.
-        Ok(Some(state)) if order.refuse_existing_state.is_some() && state.is_empty() => {
-            Ok(!terraform.has_workspaces()
+        Some(state) if order.refuse_existing_state.is_some() && state.is_empty() => {
+            Ok(!prepared.terraform.has_workspaces()
                 || order.subject.target.record(context).await?.is_destroyed())
         }
-        Ok(Some(state)) => check_current(context, order, terraform, &state).await.map(|()| false),
-        Err(_) => Ok(false),
+        Some(state) => check_current(context, order, prepared, &state).await.map(|()| false),
     }
 }
 
@@ -104,7 +101,7 @@ async fn has_no_state(
 async fn check_current(
     context: &Context,
     order: &Order<'_>,
-    terraform: &Initialised,
+    prepared: &Prepared,
     state: &StateSummary,
 ) -> Result<()> {
     let Some(last) = order.last_state.as_ref().filter(|_| order.guards_missing_state) else {
@@ -116,7 +113,7 @@ async fn check_current(
     }
     // Since the order was made, another run might have destroyed the environment and deployed it.
     let record = order.subject.target.record(context).await?;
-    match (record.last_state(), terraform.state().await?) {
+    match (record.last_state(), workspace_state::read(context, prepared).await?) {
         (Some(last), Some(state)) => {
             guards::state::outdated(environment, &last, &state).map_or(Ok(()), Err)
         }
@@ -125,39 +122,44 @@ async fn check_current(
 }
 
 /// Returns whether this run created it; false: another run did at the same time.
-async fn create(context: &Context, terraform: &Initialised) -> Result<bool> {
-    let created = terraform.create_workspace().await;
+async fn create(context: &Context, prepared: &Prepared) -> Result<bool> {
+    let created = workspace_state::create(prepared).await;
     if created.is_err() && context.host.interrupt.requested().is_some() {
-        // Terraform might have created it before it was cancelled. A later run would then find a
-        // state here. Deleting fails if there is none, which is fine.
-        let _ = terraform.delete_workspace().await;
+        // It might have been created before the signal. A later run would then find a state here.
+        let _ = workspace_state::remove(context, prepared).await;
     }
     created
 }
 
-/// Deletes a workspace that has no resources.
-pub(crate) async fn delete_empty(context: &Context, order: &Order<'_>, terraform: &Initialised) {
-    if let Err(error) = terraform.delete_workspace().await {
-        context.host.log.warning(&format!(
-            "failed to delete the empty workspace `{}`: {error}",
-            order.environment()
-        ));
+/// Removes a workspace that has no resources.
+pub(crate) async fn remove_empty(context: &Context, order: &Order<'_>, prepared: &Prepared) {
+    let (log, environment) = (&context.host.log, order.environment());
+    match workspace_state::remove(context, prepared).await {
+        Ok(()) => {}
+        // Its run needs the workspace, or leaves an empty one, which is not an obstacle.
+        Err(error) if error.exit() == Exit::Locked => log.note(&format!(
+            "the empty workspace `{environment}` is kept, because {}",
+            error.story()
+        )),
+        Err(error) => {
+            log.warning(&format!("failed to remove the empty workspace `{environment}`: {error}"))
+        }
     }
 }
 
-/// Deletes the workspace after a destroy, unless the state still has resources.
+/// Removes the workspace after a destroy, unless the state still has resources.
 pub(crate) async fn leave(
     context: &Context,
     order: &Order<'_>,
-    terraform: &Initialised,
+    prepared: &Prepared,
     state: Option<&StateSummary>,
 ) {
     let log = &context.host.log;
     if state.is_some_and(|state| state.resources > 0) {
         log.warning("the workspace is kept, because the state still has resources");
-    } else if !terraform.has_workspaces() {
+    } else if !prepared.terraform.has_workspaces() {
         log.note("the state is now empty; its object is kept");
     } else {
-        delete_empty(context, order, terraform).await;
+        remove_empty(context, order, prepared).await;
     }
 }

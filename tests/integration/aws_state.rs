@@ -144,10 +144,10 @@ fn a_held_lock_says_who_holds_it() {
     let (aws, project) = with_locks("held", None, false);
     project.release("1");
     lock(&aws);
-    // A new environment meets it when its workspace is made, an old one when it is planned. Only
-    // the latter can wait: on S3 `workspace new` ignores -lock-timeout.
-    names_the_holder(&project.cdflow(["deploy", "ci", "1"]).run(), &aws);
-    assert_eq!(aws.keys(&aws.state_bucket()), [LOCK]);
+    let new = project.cdflow(["deploy", "ci", "1"]).run();
+    names_the_holder(&new, &aws);
+    new.stderr_has("the empty workspace `ci` is kept, because the state is locked at");
+    assert_eq!(aws.keys(&aws.state_bucket()), [STATE, LOCK]);
     aws.delete(&aws.state_bucket(), LOCK);
     project.deploy("ci", "1");
     let entries = aws.keys(&aws.release_bucket());

@@ -931,14 +931,56 @@ fn a_damaged_ledger_is_told() {
 
 /// Terraform words it as a lock that it can't get; but nobody holds one.
 #[test]
-fn a_damaged_state_is_no_held_lock() {
+fn a_damaged_state_is_named() {
     let project = Project::local("greeting");
     project.release("1");
     project.deploy("live", "1");
-    fs::write(project.state_file("live"), "damaged").unwrap();
-    let says =
-        ["cannot lock the state of `live`: ", "Unsupported state file format", "-> fix the state"];
-    project.refuses(["deploy", "live", "1"], 5, &says);
+    let file = project.state_file("live");
+    let good = fs::read_to_string(&file).unwrap();
+    for (text, why) in [
+        ("<html>Sign in</html>", "expected value at line 1 column 1"),
+        (&good[..good.len() / 2], "it is truncated"),
+        ("{}", "it has no `version`"),
+        (r#"{"version": 4}"#, "it has no lineage"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let says = ["live/terraform.tfstate` is not a Terraform state: ", why, "-> restore"];
+        for command in [
+            vec!["deploy", "live", "1"],
+            vec!["deploy", "live", "1", "--plan-only"],
+            vec!["destroy", "live", "--confirm", "live"],
+        ] {
+            project.refuses(command, 9, &says);
+        }
+        assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    }
+    fs::write(&file, good.replace("\"version\": 4", "\"version\": 5")).unwrap();
+    let says = ["live/terraform.tfstate` has the format version 5", "-> use the version"];
+    project.refuses(["deploy", "live", "1"], 2, &says);
+    fs::write(&file, good).unwrap();
+    project.deploy("live", "1");
+}
+
+/// Each start of Terraform hashes every provider again.
+#[test]
+fn a_deploy_starts_terraform_as_rarely_as_possible() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let log = project.sandbox().root().join("commands");
+    let path = project.terraform_but(&format!("*) echo \"$1\" >>{};;", log.display()));
+    let commands = |args: &[&str]| {
+        let _ = fs::remove_file(&log);
+        project.cdflow(args).env("PATH", path.clone()).run().success();
+        fs::read_to_string(&log).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let deploy = ["deploy", "live", "1"];
+    assert_eq!(commands(&deploy), "version init plan show apply");
+    assert_eq!(commands(&deploy), "version init plan show apply", "nothing has changed");
+    assert_eq!(commands(&["deploy", "live", "1", "--plan-only"]), "version init plan show");
+    let destroy = ["destroy", "live", "--confirm", "live"];
+    assert_eq!(commands(&destroy), "version init plan show apply");
+    assert_eq!(commands(&["deploy", "ci", "1", "--plan-only"]), "version init plan show");
+    assert!(!project.state_file("ci").parent().unwrap().exists(), "the workspace is removed");
 }
 
 #[test]

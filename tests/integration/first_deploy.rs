@@ -99,11 +99,15 @@ fn a_destroy_that_is_killed_can_be_repeated() {
     let project = Project::local("greeting");
     project.release("1");
     project.deploy("live", "1");
-    let path = project
-        .terraform_but("workspace) if [ \"$2\" = delete ]; then kill -9 $PPID; exit 1; fi;;");
+    let mut state = project.state("live").unwrap();
     let destroy = ["destroy", "live", "--confirm", "live"];
-    let output = project.cdflow(destroy).env("PATH", path).run();
-    assert_ne!(output.code, 0, "{output}");
+    project.cdflow(destroy).run().success();
+    // As it is between the end in the ledger and the removal of the workspace.
+    state["serial"] = (state["serial"].as_u64().unwrap() + 1).into();
+    state["resources"] = serde_json::json!([]);
+    state["outputs"] = serde_json::json!({});
+    fs::create_dir(project.state_file("live").parent().unwrap()).unwrap();
+    fs::write(project.state_file("live"), state.to_string()).unwrap();
     assert_eq!(project.ledger("live"), ["deploy 1 succeeded", "destroy 1 succeeded"]);
     project.cdflow(destroy).run().success();
     project.cdflow(["deploy", "live", "1", "--new-environment"]).run().success();

@@ -14,8 +14,8 @@ use crate::{
     terraform::state::{
         classic::ClassicAccount,
         lock::StateLock,
+        object::StateObject,
         place::{CLASSIC_TABLE, StatePlace},
-        transfer::StateObject,
     },
 };
 

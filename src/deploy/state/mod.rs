@@ -6,3 +6,4 @@ pub(crate) mod location;
 pub(crate) mod lock_holder;
 pub(crate) mod migration;
 pub(crate) mod version;
+pub(crate) mod workspace_state;

@@ -1,6 +1,12 @@
 //! The workspace of an environment, its state, and other programs in Terraform's environment.
 
-use std::{collections::BTreeMap, ffi::OsString, path::Path};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs,
+    io::{ErrorKind, Write},
+    path::Path,
+};
 
 use super::init::Initialised;
 use crate::{
@@ -17,6 +23,9 @@ use crate::{
     },
 };
 
+/// The file with the name of the selected workspace, in Terraform's data folder.
+const SELECTED: &str = ".terraform/environment";
+
 impl Initialised {
     /// The user of Terraform.
     pub(crate) fn run_as(&self) -> RunAs {
@@ -27,62 +36,36 @@ impl Initialised {
         self.has_workspaces
     }
 
-    /// Whether the environment has a state, even an empty one.
-    pub(crate) async fn has_workspace(&self) -> Result<bool> {
-        if !self.has_workspaces {
-            return Ok(self.state().await?.is_some());
-        }
-        let list = self
-            .folder
-            .quiet(&["workspace", "list", "-no-color"], TerraformStep::Workspace, &self.environment)
-            .await?;
-        Ok(list
-            .lines()
-            .any(|line| line.trim_start_matches('*').trim() == self.environment.as_str()))
-    }
-
-    pub(crate) async fn select_workspace(&self) -> Result<()> {
+    /// Selects the workspace as `terraform workspace select` does.
+    pub(crate) fn select_workspace(&self) -> Result<()> {
         if !self.has_workspaces {
             return Ok(());
         }
-        let args = ["workspace", "select", "-no-color", self.environment.as_str()];
-        self.folder.quiet(&args, TerraformStep::Workspace, &self.environment).await.map(drop)
+        let file = self.folder.infra.join(SELECTED);
+        let written = fs::remove_file(&file)
+            .or_else(|error| match error.kind() {
+                ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            })
+            .and_then(|()| {
+                let mut options = fs::OpenOptions::new();
+                let mut created = options.write(true).create_new(true).open(&file)?;
+                created.write_all(self.environment.as_str().as_bytes())
+            });
+        written.map_err(|error| Error::io("cannot select the workspace in", &file, &error))?;
+        self.folder.run_as.give(&file)
     }
 
-    /// Creates and selects the workspace. False if another run has created it meanwhile; then it is
-    /// not selected.
+    /// Creates and selects the workspace.
     ///
     /// Terraform locks the state to write an empty one. On S3 it ignores `-lock-timeout` for that.
-    pub(crate) async fn create_workspace(&self) -> Result<bool> {
-        if !self.has_workspaces {
-            return Ok(true);
-        }
-        let folder = &self.folder;
+    pub(crate) async fn create_workspace(&self) -> Result<()> {
         let args = ["workspace", "new", "-no-color", self.environment.as_str()];
-        let life = Life::of_terraform(Limit::TerraformWorkspace);
-        let captured =
-            folder.program(&args, life).capture(&folder.host.log, &folder.host.interrupt).await?;
-        if captured.code != 0
-            && captured.stderr.contains("already exists")
-            && self.has_workspace().await?
-        {
-            return Ok(false);
-        }
-        folder.check_quiet(
-            &folder.host.interrupt,
-            &args,
-            &captured,
-            TerraformStep::Workspace,
-            &self.environment,
-        )?;
-        Ok(true)
+        self.folder.quiet(&args, TerraformStep::Workspace, &self.environment).await.map(drop)
     }
 
     /// Deletes the workspace. Terraform refuses if its state still has resources.
     pub(crate) async fn delete_workspace(&self) -> Result<()> {
-        if !self.has_workspaces {
-            return Ok(());
-        }
         for (verb, name) in [("select", "default"), ("delete", self.environment.as_str())] {
             self.folder
                 .quiet_uncancelled(
@@ -108,9 +91,8 @@ impl Initialised {
         Program::new(program, &self.folder.infra, &env, self.folder.run_as, Life::Protected)
     }
 
-    /// Reads the state, whose sensitive values are redacted from then on. None if the environment
-    /// has no state yet.
-    pub(crate) async fn state(&self) -> Result<Option<StateSummary>> {
+    /// Reads the state with Terraform. None if there is none.
+    pub(crate) async fn pull_state(&self) -> Result<Option<StateSummary>> {
         let folder = &self.folder;
         // Not cancelled by a signal: after one, people need to know what was saved.
         let pull = folder.program(&["state", "pull"], Life::of_terraform(Limit::TerraformRead));
@@ -121,12 +103,7 @@ impl Initialised {
             return Err(OutputLines::from_text(&ended.stderr)
                 .error(TerraformStep::Workspace, self.environment.as_str()));
         }
-        let state = state
-            .map_err(|error| Error::new(Exit::PlanFailed, "cannot read the state").why(error))?;
-        for secret in state.iter().flat_map(|state| &state.sensitive) {
-            folder.host.log.redactor.add(secret);
-        }
-        Ok(state)
+        state.map_err(|error| Error::new(Exit::PlanFailed, "cannot read the state").why(error))
     }
 
     /// Saves a state that Terraform failed to save.

@@ -5,6 +5,7 @@
 //! operating system while Terraform runs; a file next to it has the same JSON, for people only.
 
 use std::{
+    collections::HashMap,
     fs::{self, File},
     io::ErrorKind,
     path::PathBuf,
@@ -30,6 +31,8 @@ use crate::{
 
 /// In bytes. A lock has a few hundred.
 const LIMIT: u64 = 64 * 1024;
+
+type Row = HashMap<String, AttributeValue>;
 
 /// A place where a state can be locked.
 pub(crate) enum StateLock {
@@ -138,14 +141,20 @@ impl StateLock {
         }
     }
 
+    /// Reads the digest of the state from the lock table: the MD5 of the object, in hexadecimal.
+    /// None if the table has none, and for other locks.
+    pub(crate) async fn digest(&self) -> Result<Option<String>> {
+        let Self::Row { client, table, id, region } = self else { return Ok(None) };
+        let row = get_row(client, table, &digest_row(id), region).await?;
+        Ok(row.and_then(|row| row.get("Digest")?.as_s().ok().cloned()))
+    }
+
     /// Removes the digest of the state from the lock table. Terraform also keeps digests there, and
     /// treats a state with another digest as damaged.
     pub(crate) async fn forget_digest(&self) -> Result<()> {
         let Self::Row { client, table, id, region } = self else { return Ok(()) };
-        let call = client
-            .delete_item()
-            .table_name(table)
-            .key("LockID", AttributeValue::S(format!("{id}-md5")));
+        let call =
+            client.delete_item().table_name(table).key("LockID", AttributeValue::S(digest_row(id)));
         call.send().await.map(drop).map_err(|error| {
             let what = format!(
                 "cannot remove the state's digest from the table `{table}` (dynamodb:DeleteItem)"
@@ -197,6 +206,11 @@ impl StateLock {
     }
 }
 
+/// The row in which Terraform keeps the digest of a state.
+fn digest_row(id: &str) -> String {
+    format!("{id}-md5")
+}
+
 /// Reads the `Info` of a row.
 async fn read_row(
     client: &aws_sdk_dynamodb::Client,
@@ -204,6 +218,17 @@ async fn read_row(
     id: &str,
     region: &str,
 ) -> Result<Option<String>> {
+    // A row without `Info` is not a lock of Terraform: it is reported as one without a holder.
+    let text = |row: Row| row.get("Info").and_then(|info| info.as_s().ok().cloned());
+    Ok(get_row(client, table, id, region).await?.map(|row| text(row).unwrap_or_default()))
+}
+
+async fn get_row(
+    client: &aws_sdk_dynamodb::Client,
+    table: &str,
+    id: &str,
+    region: &str,
+) -> Result<Option<Row>> {
     let call = client.get_item().table_name(table).key("LockID", AttributeValue::S(id.to_owned()));
     let answer = call.consistent_read(true).send().await.map_err(|error| {
         let failure = Failure::of(&error);
@@ -215,11 +240,7 @@ async fn read_row(
             false => error,
         }
     })?;
-    // A row without `Info` is not a lock of Terraform: it is reported as one without a holder.
-    let text = |row: std::collections::HashMap<String, AttributeValue>| {
-        row.get("Info").and_then(|info| info.as_s().ok()).cloned().unwrap_or_default()
-    };
-    Ok(answer.item.map(text))
+    Ok(answer.item)
 }
 
 /// Deletes the row if its `Info` is still `info`. False if it is another one.

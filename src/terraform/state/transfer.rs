@@ -2,29 +2,19 @@
 //! The source is not changed.
 
 use super::{
-    lock::{HeldLock, LockInfo, StateLock},
+    lock::{LockInfo, StateLock},
+    object::StateObject,
+    stored::{self, StateFile, Stored},
     summary::StateSummary,
+    taken_locks::{TakenLocks, locked},
 };
 use crate::{
     base::{
         digest::Sha256,
         error::{Error, Exit, Result},
     },
-    services::store::{Content, Metadata, Put, ReleaseStore},
+    services::store::{Content, Metadata, Put},
 };
-
-/// In bytes; far more than Terraform can handle in practice.
-const LIMIT: u64 = 256 << 20;
-
-/// A state file in a store.
-pub(crate) struct StateObject {
-    pub(crate) store: ReleaseStore,
-    pub(crate) key: String,
-    pub(crate) locks: Vec<StateLock>,
-    /// Whether its locks are acquired. The locks of a foreign state are only checked, and the copy
-    /// fails if that state changes meanwhile.
-    pub(crate) is_ours: bool,
-}
 
 /// How a copy ended.
 #[derive(Debug, PartialEq)]
@@ -34,11 +24,6 @@ pub(crate) enum Copied {
     Done(StateSummary),
     /// The target has an earlier copy, or a later version of one.
     Already(StateSummary),
-}
-
-struct ReadState {
-    bytes: Vec<u8>,
-    summary: StateSummary,
 }
 
 /// Copies `from` to `to`, unless `to` has it already. `holder` is written to the locks.
@@ -56,81 +41,11 @@ pub(crate) async fn copy(
         }
     }
     let ours = [from, to].into_iter().filter(|object| object.is_ours);
-    let mut taken = Vec::new();
-    let mut copied = Ok(Copied::Nothing);
-    for lock in ours.flat_map(|object| &object.locks) {
-        match acquire(lock, holder).await {
-            Ok(held) => taken.push((lock, held)),
-            Err(error) => {
-                copied = Err(error);
-                break;
-            }
-        }
-    }
-    if copied.is_ok() {
-        copied = copy_locked(from, to).await;
-    }
-    let released = release(&taken).await;
+    let taken = TakenLocks::take(ours.flat_map(|object| &object.locks), holder).await?;
+    let copied = copy_locked(from, to).await;
+    let released = taken.release().await;
     let copied = copied?;
     released.map(|()| copied)
-}
-
-async fn acquire(lock: &StateLock, holder: &LockInfo) -> Result<HeldLock> {
-    match lock.acquire(holder).await {
-        Ok(Some(held)) => Ok(held),
-        Ok(None) => Err(locked(lock, lock.read().await?.as_ref())),
-        Err(error) => Err(release_if_ours(lock, holder, error).await),
-    }
-}
-
-/// Releases a lock that was acquired although the answer was lost. Otherwise it would stay forever.
-async fn release_if_ours(lock: &StateLock, holder: &LockInfo, error: Error) -> Error {
-    let is_released = match lock.read().await {
-        Ok(Some(held)) if held.holder.id == holder.id => lock.release(&held).await.is_ok(),
-        Ok(_) => true,
-        Err(_) => false,
-    };
-    match is_released {
-        true => error,
-        false => error.hint(format!(
-            "the lock at `{}` might still be held: check it with cdflow unlock, \
-             and release it if its ID is {}",
-            lock.describe(),
-            holder.id
-        )),
-    }
-}
-
-fn locked(lock: &StateLock, held: Option<&HeldLock>) -> Error {
-    let error = Error::new(Exit::Locked, format!("the state is locked at `{}`", lock.describe()));
-    let error = match held.map(|held| &held.holder) {
-        Some(holder) => error.why(format!(
-            "{} by {} since {} (lock {})",
-            holder.operation.escape_debug(),
-            holder.who.escape_debug(),
-            holder.created.escape_debug(),
-            holder.id.escape_debug()
-        )),
-        None => error,
-    };
-    error.hint(
-        "wait for that run to end; if it is not active any more, release its lock \
-         (docs/terraform.md, \"State\")",
-    )
-}
-
-/// Releases all locks, even if one fails.
-async fn release(taken: &[(&StateLock, HeldLock)]) -> Result<()> {
-    let mut result = Ok(());
-    for (lock, held) in taken.iter().rev() {
-        if let Err(error) = lock.release(held).await {
-            let what = format!("failed to release the lock at `{}`", lock.describe());
-            result = Err(Error::new(error.exit(), what)
-                .why(error)
-                .hint("release it with cdflow unlock"));
-        }
-    }
-    result
 }
 
 async fn copy_locked(from: &StateObject, to: &StateObject) -> Result<Copied> {
@@ -157,7 +72,7 @@ async fn copy_locked(from: &StateObject, to: &StateObject) -> Result<Copied> {
     {
         return Err(Error::refused(format!(
             "{} was created by another run meanwhile",
-            describe(to)
+            to.describe()
         ))
         .hint("run again"));
     }
@@ -169,13 +84,13 @@ async fn copy_locked(from: &StateObject, to: &StateObject) -> Result<Copied> {
 fn already(
     from: &StateObject,
     to: &StateObject,
-    source: &ReadState,
-    there: ReadState,
+    source: &StateFile,
+    there: StateFile,
 ) -> Result<Copied> {
     if there.summary.serial > source.summary.serial || there.bytes == source.bytes {
         return Ok(Copied::Already(there.summary));
     }
-    Err(Error::refused(format!("{} and {} have diverged", describe(from), describe(to)))
+    Err(Error::refused(format!("{} and {} have diverged", from.describe(), to.describe()))
         .why(format!(
             "both have the lineage {}, the first has serial {}, the second serial {}",
             source.summary.lineage, source.summary.serial, there.summary.serial
@@ -189,22 +104,22 @@ fn already(
 fn another_state(
     from: &StateObject,
     to: &StateObject,
-    source: &ReadState,
-    there: &ReadState,
+    source: &StateFile,
+    there: &StateFile,
 ) -> Error {
-    Error::refused(format!("another state already exists at {}", describe(to)))
+    Error::refused(format!("another state already exists at {}", to.describe()))
         .why(format!(
             "its lineage is {}, that of {} is {}",
             there.summary.lineage,
-            describe(from),
+            from.describe(),
             source.summary.lineage
         ))
         .hint("states cannot be merged: find out which one is right, and move the other away")
 }
 
-async fn verify(from: &StateObject, to: &StateObject, source: &ReadState) -> Result<()> {
+async fn verify(from: &StateObject, to: &StateObject, source: &StateFile) -> Result<()> {
     let copy = read(to).await?;
-    let is_same = |read: &ReadState| {
+    let is_same = |read: &StateFile| {
         (&read.summary.lineage, read.summary.serial)
             == (&source.summary.lineage, source.summary.serial)
             && Sha256::of(&read.bytes) == Sha256::of(&source.bytes)
@@ -212,8 +127,8 @@ async fn verify(from: &StateObject, to: &StateObject, source: &ReadState) -> Res
     if !copy.as_ref().is_some_and(is_same) {
         return Err(Error::integrity(format!(
             "{} does not match its source {}",
-            describe(to),
-            describe(from)
+            to.describe(),
+            from.describe()
         ))
         .hint("compare both before you deploy anything there"));
     }
@@ -222,35 +137,21 @@ async fn verify(from: &StateObject, to: &StateObject, source: &ReadState) -> Res
     }
     // The copy was not visible to others yet: this run holds its lock.
     to.store.delete(&to.key).await?;
-    Err(Error::new(Exit::Locked, format!("{} changed while it was copied", describe(from)))
+    Err(Error::new(Exit::Locked, format!("{} changed while it was copied", from.describe()))
         .why("the copy was removed")
         .hint("stop the runs that use it, and run again"))
 }
 
-async fn read(object: &StateObject) -> Result<Option<ReadState>> {
-    let Some(bytes) = object.store.get(&object.key, LIMIT).await? else { return Ok(None) };
-    let damaged = |why: String| {
-        Error::integrity(format!("{} is not a Terraform state", describe(object)))
-            .why(why)
-            .hint("restore an older version if it is damaged; an encrypted state cannot be copied")
-    };
-    let summary =
-        StateSummary::parse(&mut bytes.as_slice()).map_err(|error| damaged(error.to_string()))?;
-    let Some(summary) = summary else {
-        // An empty file means that no state exists, but a truncated one is an error.
-        return match bytes.trim_ascii().is_empty() {
-            true => Ok(None),
-            false => Err(damaged("it is truncated".to_owned())),
-        };
-    };
-    if summary.lineage.is_empty() {
-        return Err(damaged("it has no lineage".to_owned()));
+async fn read(object: &StateObject) -> Result<Option<StateFile>> {
+    match stored::read(object).await? {
+        Stored::Missing => Ok(None),
+        Stored::Readable(file) => Ok(Some(file)),
+        Stored::ForTerraform(why) => {
+            Err(Error::integrity(format!("{} cannot be copied", object.describe()))
+                .why(why)
+                .hint("copy it with Terraform or OpenTofu: `state pull`, then `state push`"))
+        }
     }
-    Ok(Some(ReadState { bytes, summary }))
-}
-
-fn describe(object: &StateObject) -> String {
-    format!("`{}`", object.store.describe(&object.key))
 }
 
 #[cfg(test)]
@@ -258,7 +159,7 @@ mod tests {
     use std::{fs, path::Path};
 
     use super::*;
-    use crate::services::store::DirectoryStore;
+    use crate::services::store::{DirectoryStore, ReleaseStore};
 
     fn object(folder: &Path, name: &str, is_ours: bool) -> StateObject {
         StateObject {
@@ -292,7 +193,8 @@ mod tests {
             (Some(state("a", 2, 1)), "have diverged"),
             (Some(state("a", 3, 2)), "have diverged"),
             (Some(state("b", 9, 1)), "another state"),
-            (Some("{}".to_owned()), "no lineage"),
+            (Some("{}".to_owned()), "no `version`"),
+            (Some("{\"version\": 4}".to_owned()), "no lineage"),
             (Some("{\"version\": 4, \"serial\": 9,".to_owned()), "it is truncated"),
         ] {
             let folder = tempfile::tempdir().unwrap();

@@ -1,0 +1,91 @@
+//! Reads a state where it is stored, without Terraform.
+
+use md5::{Digest, Md5};
+use serde::{Deserialize, de::IgnoredAny};
+
+use super::{lock::StateLock, object::StateObject, summary::StateSummary};
+use crate::base::error::{Error, Result};
+
+/// In bytes; far more than Terraform can handle in practice.
+const LIMIT: u64 = 256 << 20;
+/// The format of every state since Terraform 0.12.
+const FORMAT: u64 = 4;
+
+/// A state as it is stored.
+pub(crate) enum Stored {
+    Missing,
+    Readable(StateFile),
+    /// Only Terraform can read it, or say what is wrong with it. The text says why.
+    ForTerraform(&'static str),
+}
+
+pub(crate) struct StateFile {
+    pub(super) bytes: Vec<u8>,
+    pub(crate) summary: StateSummary,
+}
+
+/// What tells a state from other JSON.
+#[derive(Deserialize)]
+struct Format {
+    version: Option<u64>,
+    encrypted_data: Option<IgnoredAny>,
+}
+
+/// Reads the state. An object that is not a state is an integrity error that names it.
+pub(crate) async fn read(object: &StateObject) -> Result<Stored> {
+    let Some(bytes) = object.store.get(&object.key, LIMIT).await? else {
+        return Ok(Stored::Missing);
+    };
+    // An empty object means that no state exists, but a truncated one is damaged.
+    if bytes.trim_ascii().is_empty() {
+        return Ok(Stored::Missing);
+    }
+    let damaged = |why: String| {
+        Error::integrity(format!("{} is not a Terraform state", object.describe()))
+            .why(why)
+            .hint("restore the last good version of it (docs/terraform.md, \"State\")")
+    };
+    let format: Format = serde_json::from_slice(&bytes).map_err(|error| damaged(cut(&error)))?;
+    if format.encrypted_data.is_some() {
+        return Ok(Stored::ForTerraform("it is encrypted"));
+    }
+    match format.version {
+        Some(FORMAT) => {}
+        Some(newer) if newer > FORMAT => return Err(too_new(object, newer)),
+        Some(_) => return Ok(Stored::ForTerraform("its format is older than version 4")),
+        None => return Err(damaged("it has no `version`".to_owned())),
+    }
+    let summary = StateSummary::parse(&mut bytes.as_slice())
+        .map_err(|error| damaged(cut(&error)))?
+        .ok_or_else(|| damaged("it is truncated".to_owned()))?;
+    if summary.lineage.is_empty() {
+        return Err(damaged("it has no lineage".to_owned()));
+    }
+    match is_described(object, &bytes).await? {
+        true => Ok(Stored::Readable(StateFile { bytes, summary })),
+        false => Ok(Stored::ForTerraform("the lock table has the digest of another version")),
+    }
+}
+
+fn too_new(object: &StateObject, format: u64) -> Error {
+    Error::input(format!("{} has the format version {format}", object.describe()))
+        .why(format!("cdflow reads states up to version {FORMAT}"))
+        .hint("use the version of cdflow and Terraform that wrote it, or restore the last good one")
+}
+
+fn cut(error: &serde_json::Error) -> String {
+    match error.is_eof() {
+        true => "it is truncated".to_owned(),
+        false => error.to_string(),
+    }
+}
+
+/// Whether the lock table, if one is used, describes these bytes. Terraform writes a digest there
+/// with each state, and reads no other version.
+async fn is_described(object: &StateObject, bytes: &[u8]) -> Result<bool> {
+    let table = object.locks.iter().find(|lock| matches!(lock, StateLock::Row { .. }));
+    let Some(lock) = table.filter(|_| object.is_ours) else { return Ok(true) };
+    let Some(digest) = lock.digest().await? else { return Ok(true) };
+    let actual: String = Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(digest == actual)
+}
