@@ -77,7 +77,7 @@ pub(crate) async fn remove(context: &Context, prepared: &Prepared) -> Result<()>
         return prepared.terraform.delete_workspace().await;
     }
     let Some(folder) = local_folder(&home.place) else { return Ok(()) };
-    // Terraform keeps the state before the last one beside it.
+    // Terraform keeps the state before the last one next to it.
     home.store()?.delete(&format!("{}.backup", home.place.key())).await?;
     match fs::remove_dir(&folder) {
         Err(error) if folder.is_dir() => Err(Error::io("cannot remove", &folder, &error)),

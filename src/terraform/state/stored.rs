@@ -24,7 +24,7 @@ pub(crate) struct StateFile {
     pub(crate) summary: StateSummary,
 }
 
-/// What tells a state from other JSON.
+/// What distinguishes a state from other JSON.
 #[derive(Deserialize)]
 struct Format {
     version: Option<u64>,
