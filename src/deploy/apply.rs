@@ -26,19 +26,12 @@ pub(crate) async fn apply(
     order: &Order<'_>,
     prepared: &Prepared,
     plan: &Plan,
+    before: Option<&StateSummary>,
     entry: &Start,
     report: &mut Report,
 ) -> Result<String> {
-    let terraform = &prepared.terraform;
     let applied = match context.host.interrupt.check("apply") {
-        // A plan without changes is applied too: Terraform then checks, under the lock, that no
-        // other run has changed the state since the plan.
-        Ok(()) => {
-            if plan.has_changes {
-                context.host.log.step("Apply");
-            }
-            terraform.apply(plan).await.unwrap_or_else(|error| Applied::without_apply(Err(error)))
-        }
+        Ok(()) => carry_out(context, order, prepared, plan, before).await,
         cancelled => Applied::without_apply(cancelled),
     };
     let Applied { result, is_complete, begun, errored_state } = applied;
@@ -77,6 +70,29 @@ pub(crate) async fn apply(
     result?;
     outcome::show_outputs(context, order, state.as_ref());
     Ok(outcome::apply_summary(context, order, plan))
+}
+
+/// Applies the plan. One without changes needs only the check that Terraform makes: under the lock,
+/// that no other run has changed the state since the plan.
+async fn carry_out(
+    context: &Context,
+    order: &Order<'_>,
+    prepared: &Prepared,
+    plan: &Plan,
+    before: Option<&StateSummary>,
+) -> Applied {
+    if plan.has_changes {
+        context.host.log.step("Apply");
+    } else if let Some(before) = before.filter(|_| order.mode == PlanMode::Deploy) {
+        match workspace_state::is_still(context, prepared, before).await {
+            Ok(true) => return Applied::without_apply(Ok(())),
+            // Terraform says what is wrong, or waits for the lock.
+            Ok(false) => {}
+            Err(error) => return Applied::without_apply(Err(error)),
+        }
+    }
+    let applied = prepared.terraform.apply(plan).await;
+    applied.unwrap_or_else(|error| Applied::without_apply(Err(error)))
 }
 
 fn masked(context: &Context, unknown: Vec<UnknownChange>) -> Vec<UnknownChange> {

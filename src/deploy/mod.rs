@@ -38,7 +38,7 @@ use crate::{
     },
     context::Context,
     report::{self, Guard, PlanReport, Report},
-    terraform::{Plan, PlanMode},
+    terraform::{Plan, PlanMode, state::summary::StateSummary},
 };
 
 /// What happens to a plan.
@@ -86,7 +86,12 @@ async fn carry_out(
         return recording::nothing_to_destroy(context, order, &prepared).await.map(|()| None);
     }
     let deployment = github_deployment::queue(context, order, &prepared).await;
-    let (planned, entry) = match decide(context, order, &prepared, report).await {
+    let before = match &workspace {
+        Workspace::Existing(state) => state.as_ref(),
+        Workspace::New | Workspace::Missing => None,
+    };
+    let decided = decide(context, order, &prepared, before, report).await;
+    let (planned, entry) = match decided {
         Ok((planned, Decision::Apply(entry))) => (planned, entry),
         stopped => {
             if let Some(deployment) = deployment {
@@ -103,7 +108,7 @@ async fn carry_out(
         deployment.begin(context).await;
     }
     let announcing = report::announce_apply(&context.reporting, &context.host, report);
-    let applying = apply::apply(context, order, &prepared, &planned, &entry, report);
+    let applying = apply::apply(context, order, &prepared, &planned, before, &entry, report);
     let applied = alongside(announcing, applying).await;
     if let Some(deployment) = deployment {
         let redactor = &context.host.log.redactor;
@@ -130,9 +135,10 @@ async fn decide(
     context: &Context,
     order: &Order<'_>,
     prepared: &Prepared,
+    before: Option<&StateSummary>,
     report: &mut Report,
 ) -> Result<(Plan, Decision)> {
-    let planned = plan::plan(context, order, prepared).await?;
+    let planned = plan::plan(context, order, prepared, before).await?;
     report.plan = Some(PlanReport::new(&planned, &context.host.log.redactor));
     unknown_changes::warn_of_earlier(context, order, &planned.changes);
     let judged = label::judge(context, order, prepared, &planned.changes).await;

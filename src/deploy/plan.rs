@@ -8,13 +8,14 @@ use crate::{
     },
     config::guards::{Protected, Source},
     context::Context,
-    terraform::{Plan, PlanMode, PlanRequest},
+    terraform::{Plan, PlanMode, PlanRequest, state::summary::StateSummary},
 };
 
 pub(crate) async fn plan(
     context: &Context,
     order: &Order<'_>,
     prepared: &Prepared,
+    before: Option<&StateSummary>,
 ) -> Result<Plan> {
     context.host.log.step(match order.mode {
         PlanMode::Deploy => "Plan",
@@ -31,7 +32,7 @@ pub(crate) async fn plan(
         parallelism: order.plan.parallelism,
         has_ephemeral: prepared.folder.has_ephemeral,
     };
-    let plan = prepared.terraform.plan(request).await?;
+    let plan = prepared.terraform.plan(request, before).await?;
     check_addresses(order, &plan)?;
     warn_about_unused_protection(context, order, &plan);
     warn_about_working_folder(context, prepared, &plan);

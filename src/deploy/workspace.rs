@@ -16,7 +16,8 @@ use crate::{
 pub(crate) enum Workspace {
     /// This run has created it, and removes it again if nothing is applied.
     New,
-    Existing,
+    /// With its state, if it has one.
+    Existing(Option<StateSummary>),
     /// There is none, and so nothing to destroy.
     Missing,
 }
@@ -30,19 +31,20 @@ pub(crate) async fn enter(
 ) -> Result<Workspace> {
     let looking = workspace_state::exists(prepared);
     let exists = context.host.interrupt.or_cancel("looking for the state", looking).await?;
-    let has_no_state = exists && has_no_state(context, order, prepared).await?;
+    let state = if exists { read(context, prepared).await? } else { None };
+    let has_no_state = exists && has_no_state(context, order, prepared, state.as_ref()).await?;
     if !exists || has_no_state {
         check_missing(context, order).await?;
         match order.mode {
             PlanMode::Destroy if !exists => return Ok(Workspace::Missing),
             // A deploy might be about to write it: the plan waits for its lock.
-            PlanMode::Destroy => return Ok(Workspace::Existing),
+            PlanMode::Destroy => return Ok(Workspace::Existing(state)),
             _ => {}
         }
         context.host.log.note(&format!("{} is a new environment", order.environment()));
         // Another run might be about to write a state in a workspace that it has created.
         if has_no_state {
-            return Ok(Workspace::Existing);
+            return Ok(Workspace::Existing(state));
         }
         if create(context, prepared).await? {
             prepared.terraform.select_workspace()?;
@@ -54,7 +56,14 @@ pub(crate) async fn enter(
         return Err(refused);
     }
     prepared.terraform.select_workspace()?;
-    Ok(Workspace::Existing)
+    Ok(Workspace::Existing(state))
+}
+
+/// Selects the workspace and reads its state.
+async fn read(context: &Context, prepared: &Prepared) -> Result<Option<StateSummary>> {
+    prepared.terraform.select_workspace()?;
+    let reading = workspace_state::read(context, prepared);
+    context.host.interrupt.or_cancel("reading the state", reading).await
 }
 
 /// Evaluates the guards of a missing state. The ledger is read again: a destroy might have ended
@@ -77,23 +86,25 @@ async fn check_missing(context: &Context, order: &Order<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Whether nothing was ever applied in the workspace. Checked only if the order depends on it; the
-/// workspace is then selected.
-async fn has_no_state(context: &Context, order: &Order<'_>, prepared: &Prepared) -> Result<bool> {
+/// Whether nothing was ever applied in the workspace. Checked only if the order depends on it.
+async fn has_no_state(
+    context: &Context,
+    order: &Order<'_>,
+    prepared: &Prepared,
+    state: Option<&StateSummary>,
+) -> Result<bool> {
     if !order.guards_missing_state && order.refuse_existing_state.is_none() {
         return Ok(false);
     }
-    prepared.terraform.select_workspace()?;
-    let reading = workspace_state::read(context, prepared);
-    match context.host.interrupt.or_cancel("reading the state", reading).await? {
+    match state {
         None => Ok(true),
         Some(state) if state.is_pristine() => Ok(true),
-        // A destroy leaves an empty state, at least until it has deleted the workspace.
+        // A destroy leaves an empty state, at least until it has removed the workspace.
         Some(state) if order.refuse_existing_state.is_some() && state.is_empty() => {
             Ok(!prepared.terraform.has_workspaces()
                 || order.subject.target.record(context).await?.is_destroyed())
         }
-        Some(state) => check_current(context, order, prepared, &state).await.map(|()| false),
+        Some(state) => check_current(context, order, prepared, state).await.map(|()| false),
     }
 }
 

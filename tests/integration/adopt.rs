@@ -98,7 +98,7 @@ fn a_state_in_a_file_is_adopted() {
     ] {
         project.cdflow(["adopt", "live", "--from", from]).run().fails(2).stderr_has(says);
     }
-    project.write("no.tfstate", "{\"serial\": 1, \"resources\": [{}]}");
+    project.write("no.tfstate", "{\"version\": 4, \"serial\": 1, \"resources\": [{}]}");
     let slip = ["adopt", "liev", "--from", "file:no.tfstate"];
     project.refuses(
         slip,

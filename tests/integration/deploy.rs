@@ -971,15 +971,17 @@ fn a_deploy_starts_terraform_as_rarely_as_possible() {
     let commands = |args: &[&str]| {
         let _ = fs::remove_file(&log);
         project.cdflow(args).env("PATH", path.clone()).run().success();
-        fs::read_to_string(&log).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+        let text = fs::read_to_string(&log).unwrap();
+        // The stand-in for OpenTofu answers that itself.
+        text.split_whitespace().filter(|it| *it != "version").collect::<Vec<_>>().join(" ")
     };
     let deploy = ["deploy", "live", "1"];
-    assert_eq!(commands(&deploy), "version init plan show apply");
-    assert_eq!(commands(&deploy), "version init plan show apply", "nothing has changed");
-    assert_eq!(commands(&["deploy", "live", "1", "--plan-only"]), "version init plan show");
+    assert_eq!(commands(&deploy), "init plan show apply");
+    assert_eq!(commands(&deploy), "init plan", "nothing has changed");
+    assert_eq!(commands(&["deploy", "live", "1", "--plan-only"]), "init plan");
     let destroy = ["destroy", "live", "--confirm", "live"];
-    assert_eq!(commands(&destroy), "version init plan show apply");
-    assert_eq!(commands(&["deploy", "ci", "1", "--plan-only"]), "version init plan show");
+    assert_eq!(commands(&destroy), "init plan show apply");
+    assert_eq!(commands(&["deploy", "ci", "1", "--plan-only"]), "init plan show");
     assert!(!project.state_file("ci").parent().unwrap().exists(), "the workspace is removed");
 }
 

@@ -1,6 +1,6 @@
 //! The examples are what people copy: they have to be right.
 
-use crate::support::{Mirror, Project, Sandbox, in_repository, python, terraform};
+use crate::support::{Aws, Mirror, Project, RELEASE, Sandbox, in_repository, python, terraform};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -27,6 +27,29 @@ fn the_examples_on_aws_are_valid_terraform() {
     validate("infrastructure-aws", Some(&mirror));
     validate("lambda-component", Some(&mirror));
     validate("docker-component", Some(&mirror));
+}
+
+/// A rule that expires objects would delete releases and states.
+#[test]
+fn the_lifecycle_rule_removes_parts_of_uploads_and_nothing_else() {
+    let rules = json(&in_repository("examples/infrastructure-aws/lifecycle.json"));
+    assert_eq!(rules, json(&in_repository("examples/lambda-component/lifecycle.json")));
+    let aws = Aws::new("lifecycle");
+    let bucket = aws.release_bucket();
+    let args = serde_json::json!({ "Bucket": bucket, "LifecycleConfiguration": rules });
+    aws.call(RELEASE, "s3", "put_bucket_lifecycle_configuration", args);
+    let args = serde_json::json!({ "Bucket": bucket });
+    let stored = aws.call(RELEASE, "s3", "get_bucket_lifecycle_configuration", args);
+    let stored = stored["Rules"].as_array().unwrap();
+    assert_eq!(stored.len(), 1, "{stored:?}");
+    let keys: BTreeSet<&str> = stored[0].as_object().unwrap().keys().map(String::as_str).collect();
+    let expected = ["AbortIncompleteMultipartUpload", "Filter", "ID", "Status"];
+    assert_eq!(keys, BTreeSet::from(expected));
+    // docs/aws.md has the same rule in its commands.
+    let text = fs::read_to_string(in_repository("docs/aws.md")).unwrap();
+    let (_, rest) = text.split_once("--lifecycle-configuration \\\n    '").unwrap();
+    let shown: Value = serde_json::from_str(rest.split_once('\'').unwrap().0).unwrap();
+    assert_eq!(shown, rules);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Cancelled runs: Terraform gets one interrupt, is waited for, and what it did is saved and
 //! recorded.
 
-use crate::support::{Output, Project, Runner};
+use crate::aws_state::with_locks;
+use crate::support::{Invariants, Output, Project, Runner};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::json;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -124,23 +126,27 @@ fn a_cancelled_apply_that_is_completed_all_the_same() {
 #[test]
 fn a_signal_after_the_apply_ends_the_run_as_cancelled() {
     for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
-        let project = Project::local("greeting");
+        let (aws, project) = with_locks("after", None, false);
         project.release("1");
         let gate = project.sandbox().work().join("gate");
         let path = project.terraform_but(&format!(
-            "apply) \"$real\" \"$@\" || exit; touch {0}.applied; exit 0;;\n\
-             state) if [ -e {0}.applied ]; then touch {0}.at\n\
-             while [ ! -e {0} ]; do sleep 0.05; done; fi;;",
+            "apply) \"$real\" \"$@\" || exit; touch {0}.at\n\
+             while [ ! -e {0} ]; do sleep 0.05; done; exit 0;;",
             gate.display()
         ));
-        let mut running = project.cdflow(["deploy", "live", "1"]).env("PATH", path).spawn();
-        running.wait_until("the read of the state", |_| gate.with_extension("at").exists());
+        let mut running = project.cdflow(["deploy", "ci", "1"]).env("PATH", path).spawn();
+        running.wait_until("the end of the apply", |_| gate.with_extension("at").exists());
+        let read = format!("GET /{}/platform/shop/ci/terraform.tfstate?", aws.state_bucket());
+        aws.rule(json!({ "matching": read, "delay": 2 }));
+        fs::write(&gate, "").unwrap();
+        running.wait_until("the read of the state", |_| aws.matched(&read) > 0);
         running.signal(signal);
         running.wait_for("cancelled: ");
-        fs::write(&gate, "").unwrap();
         running.wait().fails(code).stderr_has("cancelled after apply, and everything was applied");
-        assert_eq!(project.resources("live"), ["terraform_data.greeting"]);
-        assert_eq!(project.ledger("live"), ["deploy 1 succeeded"]);
+        let state = aws.get_json(&aws.state_bucket(), "platform/shop/ci/terraform.tfstate");
+        assert_eq!(state["resources"].as_array().unwrap().len(), 1);
+        let (_, end) = Invariants { aws: &aws, project: &project }.ledger("ci").remove(0);
+        assert_eq!(end.unwrap()["outcome"], "succeeded");
     }
 }
 

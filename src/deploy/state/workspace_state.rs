@@ -13,6 +13,7 @@ use crate::{
     context::Context,
     deploy::prepare::Prepared,
     terraform::state::{
+        current,
         empty::{self, Removed},
         place::StatePlace,
         stored::{self, Stored},
@@ -45,6 +46,17 @@ pub(crate) async fn read(context: &Context, prepared: &Prepared) -> Result<Optio
         context.host.log.redactor.add(secret);
     }
     Ok(state)
+}
+
+/// Whether the state is still `before`, checked while this run holds its lock.
+pub(crate) async fn is_still(
+    context: &Context,
+    prepared: &Prepared,
+    before: &StateSummary,
+) -> Result<bool> {
+    let home = &prepared.state_home;
+    let holder = holder(context, "cdflow deploy without changes", &home.place.describe())?;
+    current::is_still(&home.object()?, before, &holder).await
 }
 
 /// Creates the workspace. False if another run has created it at the same time.

@@ -15,11 +15,14 @@ use crate::{
         process::Life,
     },
     config::duration::HumanDuration,
-    terraform::output::{
-        changes::Changes,
-        failure::{OutputLines, TerraformStep},
-        plan_text::PlanText,
-        progress::progress,
+    terraform::{
+        output::{
+            changes::Changes,
+            failure::{OutputLines, TerraformStep},
+            plan_text::PlanText,
+            progress::progress,
+        },
+        state::summary::StateSummary,
     },
 };
 
@@ -82,7 +85,14 @@ impl Initialised {
 
     /// Plans. The progress is shown live, without values; everything else once the plan's sensitive
     /// values are known, which are redacted from then on.
-    pub(crate) async fn plan(&self, request: PlanRequest) -> Result<Plan> {
+    ///
+    /// `before` is the state as cdflow has read it. If nothing differs from it, the plan has no
+    /// other resources, and is not read: reading it starts the providers again.
+    pub(crate) async fn plan(
+        &self,
+        request: PlanRequest,
+        before: Option<&StateSummary>,
+    ) -> Result<Plan> {
         let mut text = PlanText::default();
         let mut until_saved = until_saved(&request.plan_file);
         let mut held = Held::default();
@@ -95,8 +105,10 @@ impl Initialised {
         let args = plan_args(&request);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let relayed = self.folder.relay(&args, (Limit::TerraformPlan, waits), &mut keep).await;
-        let ended = match &relayed {
-            Ok((0 | 2, _)) => Some(self.read_plan(&request.plan_file).await),
+        let is_plain = request.is_of_everything() && text.is_plain_no_changes();
+        let ended = match (&relayed, before.filter(|_| is_plain)) {
+            (Ok((0, _)), Some(state)) => Some(Ok(Changes::none(&state.addresses))),
+            (Ok((0 | 2, _)), _) => Some(self.read_plan(&request.plan_file).await),
             _ => None,
         };
         let log = &self.folder.host.log;

@@ -25,6 +25,13 @@ pub(crate) struct PlanRequest {
     pub(crate) has_ephemeral: bool,
 }
 
+impl PlanRequest {
+    /// Whether it is about all resources, and about the code.
+    pub(super) fn is_of_everything(&self) -> bool {
+        self.mode == PlanMode::Deploy && self.targets.is_empty() && self.replace.is_empty()
+    }
+}
+
 pub(super) fn plan_args(request: &PlanRequest) -> Vec<String> {
     let mut args =
         vec!["plan".to_owned(), "-input=false".to_owned(), "-detailed-exitcode".to_owned()];

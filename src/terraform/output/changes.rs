@@ -67,6 +67,11 @@ pub(crate) struct Counts {
 }
 
 impl Changes {
+    /// No changes of the resources with these addresses.
+    pub(crate) fn none(addresses: &BTreeSet<String>) -> Self {
+        Self { addresses: addresses.iter().cloned().collect(), ..Self::default() }
+    }
+
     /// Reads the JSON as a stream: parts that are not needed are never in memory.
     pub(crate) fn parse(from: &mut dyn Read) -> serde_json::Result<Self> {
         let plan: PlanJson = serde_json::from_reader(from)?;

@@ -52,6 +52,22 @@ impl PlanText {
         self.text.trim_end()
     }
 
+    /// Whether this is all that Terraform prints if it finds no difference at all: no drift, no
+    /// changes, no warnings.
+    pub(crate) fn is_plain_no_changes(&self) -> bool {
+        let words: Vec<&str> = self.text.split_whitespace().collect();
+        let (text, rest) = (
+            words.join(" "),
+            " has compared your real infrastructure against your \
+             configuration and found no differences, so no changes are needed.",
+        );
+        ["Terraform", "OpenTofu"].iter().any(|name| {
+            text.strip_prefix("No changes. Your infrastructure matches the configuration. ")
+                .and_then(|text| text.strip_prefix(name))
+                == Some(rest)
+        })
+    }
+
     /// Cuts the plan into sections, in Terraform's order: resources, then outputs.
     ///
     /// Only the title of a resource is indented by two spaces, starts with `#` and follows an empty
@@ -127,6 +143,27 @@ Changes to Outputs:
   ~ o = \"one\" -> \"two\"
 \u{1b}[33m╷
 │ Warning: x";
+
+    #[test]
+    fn no_changes_and_nothing_else() {
+        let text = |lines: &str| {
+            let mut text = PlanText::default();
+            lines.split('\n').for_each(|line| text.push(line));
+            text
+        };
+        let plain = "a.b: Refreshing state...\n\n\u{1b}[0m\u{1b}[1mNo changes.\u{1b}[0m Your \
+            infrastructure matches the configuration.\n\nTerraform has compared your real \
+            infrastructure against your configuration\nand found no differences, so no changes are \
+            needed.";
+        assert!(text(plain).is_plain_no_changes());
+        assert!(text(&plain.replace("\nTerraform", "\nOpenTofu")).is_plain_no_changes());
+        let drift = format!("Note: Objects have changed outside of Terraform\n\n{plain}");
+        let warning = format!("{plain}\n╷\n│ Warning: x");
+        let destroy = "No changes. No objects need to be destroyed.";
+        for other in [&drift, &warning, destroy, PRINTED, ""] {
+            assert!(!text(other).is_plain_no_changes(), "{other}");
+        }
+    }
 
     #[test]
     fn a_plan_is_cut_per_resource() {

@@ -33,9 +33,10 @@ impl<'a> TakenLocks<'a> {
         for (lock, held) in self.0.iter().rev() {
             if let Err(error) = lock.release(held).await {
                 let what = format!("failed to release the lock at `{}`", lock.describe());
-                result = Err(Error::new(error.exit(), what)
-                    .why(error)
-                    .hint("release it with cdflow unlock"));
+                result = Err(Error::new(error.exit(), what).why(error).hint(format!(
+                    "release it: cdflow unlock ENVIRONMENT --force {}",
+                    held.holder.id
+                )));
             }
         }
         result

@@ -5,7 +5,8 @@ mod aws;
 mod engines;
 mod github;
 
-use crate::support::{Project, files_under, in_repository};
+use crate::aws_state::with_locks;
+use crate::support::{Project, files_under, in_repository, tool};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::fs;
@@ -62,7 +63,7 @@ const PROOFS: [(&str, &str, &str); 51] = [
     (
         "terraform-workspace",
         "tests/integration/limits/mod.rs",
-        "a_program_that_does_not_end_is_ended",
+        "a_workspace_that_is_not_created_is_ended",
     ),
     ("terraform-plan", "tests/integration/limits/mod.rs", "a_program_that_does_not_end_is_ended"),
     ("terraform-read", "tests/integration/limits/mod.rs", "a_program_that_does_not_end_is_ended"),
@@ -310,7 +311,6 @@ fn a_program_that_does_not_end_is_ended() {
         ("init", "terraform-init", false, 5),
         ("plan", "terraform-plan", false, 5),
         ("show", "terraform-read", false, 5),
-        ("workspace", "terraform-workspace", false, 5),
         ("version", "terraform-version", false, 2),
     ] {
         let path = project.terraform_but(&format!("{verb}) {hang}"));
@@ -328,6 +328,22 @@ fn a_program_that_does_not_end_is_ended() {
         assert!(began.elapsed() < Duration::from_secs(20), "{output}");
     }
     assert_eq!(project.ledger("live"), [""; 0]);
+}
+
+/// Only OpenTofu is asked for an empty state: it might have to encrypt it.
+#[test]
+fn a_workspace_that_is_not_created_is_ended() {
+    let (_aws, project) = with_locks("slow-workspace", None, false);
+    project.append("cdflow.yml", "opentofu-version: \">= 1.7.0\"\n").commit("OpenTofu");
+    let path = project.terraform_but("workspace) trap '' INT TERM; while :; do sleep 0.1; done;;");
+    let path = format!("{}:{path}", tool::stand_in(project.sandbox()).display());
+    project.releasing("1").env("PATH", &path).run().success();
+    let run = project.cdflow(["deploy", "ci", "1"]).env("PATH", &path);
+    let output = run.env("CDFLOW_LIMITS", "terraform-workspace=1s,stop-terraform=1s").run();
+    output
+        .fails(5)
+        .stderr_has("did not end within 1 s (the limit `terraform-workspace`)")
+        .stderr_has("it did not stop within 1 s (the limit `stop-terraform`)");
 }
 
 /// As if the backend had refused the new state: Terraform leaves it in its folder.

@@ -30,9 +30,14 @@ pub(crate) fn setting() -> &'static str {
 /// PATH, and before it the stand-in. It runs whatever `terraform` is in PATH then.
 pub(crate) fn path(sandbox: &Sandbox) -> String {
     let path = std::env::var("PATH").unwrap();
-    if !is_tofu() {
-        return path;
+    match is_tofu() {
+        true => format!("{}:{path}", stand_in(sandbox).display()),
+        false => path,
     }
+}
+
+/// The folder with the stand-in.
+pub(crate) fn stand_in(sandbox: &Sandbox) -> PathBuf {
     let folder = sandbox.root().join("stand-in");
     let program = folder.join("tofu");
     if !program.exists() {
@@ -48,5 +53,5 @@ pub(crate) fn path(sandbox: &Sandbox) -> String {
         fs::set_permissions(&temporary, fs::Permissions::from_mode(0o755)).unwrap();
         fs::rename(temporary, program).unwrap();
     }
-    format!("{}:{path}", folder.display())
+    folder
 }
