@@ -1,8 +1,8 @@
 //! What goes wrong with AWS: which exit code, what is said, and that nothing is left behind.
 
-use crate::support::{Aws, DEV, Output, Project, RELEASE, Runner, in_repository};
+use crate::support::{Aws, DEV, Output, Project, RELEASE, Runner};
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
 use std::time::Duration;
 
@@ -313,24 +313,6 @@ fn an_interrupted_upload_leaves_nothing() {
         project.release("1").stderr_has("Released shop 1");
         assert!(aws.unfinished_uploads(&bucket).is_empty());
     }
-}
-
-/// The rule of docs/aws.md for uploads that a `SIGKILL` left: S3 takes it as it is printed.
-#[test]
-fn the_documented_rule_ends_abandoned_uploads_and_nothing_else() {
-    let (aws, _project) = new("lifecycle");
-    let page = fs::read_to_string(in_repository("docs/aws.md")).unwrap();
-    let printed = page.split_once(" --lifecycle-configuration ").unwrap().1;
-    let rule: Value = serde_json::from_str(printed.split('\'').nth(1).unwrap()).unwrap();
-    let bucket = json!({ "Bucket": aws.release_bucket() });
-    let mut put = bucket.clone();
-    put["LifecycleConfiguration"] = rule;
-    aws.call(RELEASE, "s3", "put_bucket_lifecycle_configuration", put);
-    let stored = aws.call(RELEASE, "s3", "get_bucket_lifecycle_configuration", bucket);
-    let [rule] = stored["Rules"].as_array().unwrap().as_slice() else { panic!("{stored}") };
-    assert_eq!(rule["Status"], "Enabled");
-    assert_eq!(rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"], 1);
-    assert!(rule.get("Expiration").is_none(), "{rule}");
 }
 
 /// Cancelled while the last request is out: S3 has carried it out, and only its answer is missing.

@@ -8,6 +8,7 @@ use crate::support::{
 };
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -361,4 +362,40 @@ fn opentofu_comes_from_the_mirror_as_well() {
     assert_eq!(bare.made_with("1")["name"], "opentofu");
     let output = bare.cdflow(&["deploy", "ci", "1"]).run();
     output.success().stderr_has("opentofu 1.9.1 from the cache (required by the release: 1.9.1)");
+}
+
+/// Asking costs as much as the rest of a small run. A script is asked each time: it can be a switcher.
+#[test]
+fn the_version_of_a_large_program_is_remembered() {
+    let project = Project::local("greeting");
+    let cache = project.sandbox().root().join("tool-cache");
+    let folder = project.sandbox().root().join("programs");
+    let program = folder.join("terraform");
+    fs::create_dir_all(&folder).unwrap();
+    let script = |version: &str, padding: usize| {
+        let answer = format!("{{\"terraform_version\": \"{version}\"}}");
+        let text = format!("#!/bin/sh\necho '{answer}'\nexit\n{}", "#".repeat(padding));
+        fs::write(program.with_extension("new"), text).unwrap();
+        fs::set_permissions(program.with_extension("new"), fs::Permissions::from_mode(0o755))
+            .unwrap();
+        fs::rename(program.with_extension("new"), &program).unwrap();
+    };
+    let chosen = || {
+        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+        let doctor = project.cdflow(["doctor"]).env("PATH", path).env("RUNNER_TOOL_CACHE", &cache);
+        let output = doctor.run();
+        ["1.10.1", "1.10.2"].into_iter().filter(|it| output.stdout.contains(it)).collect::<String>()
+    };
+    let kept = || fs::read_dir(cache.join("cdflow/versions")).map_or(0, Iterator::count);
+    script("1.10.1", 0);
+    assert_eq!((chosen().as_str(), kept()), ("1.10.1", 0), "a script is asked each time");
+    script("1.10.1", 41 << 20);
+    assert_eq!((chosen().as_str(), kept()), ("1.10.1", 1));
+    let [entry] = [fs::read_dir(cache.join("cdflow/versions")).unwrap().next().unwrap().unwrap()];
+    fs::write(entry.path(), "1.10.2\n").unwrap();
+    assert_eq!(chosen(), "1.10.2", "it is not asked again");
+    fs::write(entry.path(), "\0 no version").unwrap();
+    assert_eq!(chosen(), "1.10.1", "a damaged answer does not count");
+    script("1.10.2", 41 << 20);
+    assert_eq!((chosen().as_str(), kept()), ("1.10.2", 2), "another file is another program");
 }

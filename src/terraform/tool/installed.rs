@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ffi::OsString, path::Path};
 use semver::Version;
 use serde::Deserialize;
 
-use super::Tool;
+use super::{Tool, known_versions::KnownVersion};
 use crate::{
     base::{
         error::{Error, Result},
@@ -26,7 +26,15 @@ pub(super) async fn find(flavor: Flavor, host: &Host) -> Result<Option<Tool>> {
     let env = host.environment.for_terraform(&[]);
     let path = env.get(&OsString::from("PATH")).map(OsString::as_os_str);
     let Some(program) = process::find(flavor.program(), path) else { return Ok(None) };
-    let version = ask_version(&program, env, host).await?;
+    let known = KnownVersion::of(&program, host);
+    let version = match known.as_ref().and_then(KnownVersion::read) {
+        Some(version) => version,
+        None => {
+            let version = ask_version(&program, env, host).await?;
+            known.iter().for_each(|known| known.keep(&version));
+            version
+        }
+    };
     Ok(Some(Tool::installed(program, flavor, version)))
 }
 

@@ -3,6 +3,7 @@
 mod cache;
 mod choice;
 mod installed;
+mod known_versions;
 mod platform;
 
 use std::{path::PathBuf, sync::Arc};
