@@ -25,6 +25,7 @@ use self::{
         interrupt::Interrupt,
         limits::{self, Limit},
         log::{self, Log},
+        open_files,
         redact::Redactor,
         run_as::RunAs,
         zombies,
@@ -90,6 +91,10 @@ pub fn run(args: Vec<OsString>, environment: ProcessEnv) -> u8 {
 
 fn start(inputs: Inputs, environment: ProcessEnv, log: Log) -> Result<u8> {
     let is_post = matches!(inputs.command, Command::Post);
+    if !is_post {
+        open_files::ensure()
+            .inspect_err(|error| report::publish_startup_failure(error, &environment, &log))?;
+    }
     let run_as = match is_post {
         true => RunAs::Ourselves,
         false => RunAs::choose(&environment, &log)

@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::printable;
+use nix::errno::Errno;
+
+use super::{printable, small_file};
 
 /// Why a run ended, as the process exit code says it. The numbers are part of the public contract
 /// (docs/exit-codes.md).
@@ -125,6 +127,15 @@ impl Error {
         if error.kind() == std::io::ErrorKind::FileTooLarge {
             built = built.hint("raise the limit of a file's size: `ulimit -f` shows it");
         }
+        if [Errno::EMFILE, Errno::ENFILE]
+            .map(|code| Some(code as i32))
+            .contains(&error.raw_os_error())
+        {
+            built = built.hint("raise the limit of open files: `ulimit -n` shows it");
+        }
+        if error.to_string() == small_file::IRREGULAR {
+            built = built.hint("find out what it is, and move it elsewhere");
+        }
         built
     }
 
@@ -197,6 +208,16 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// The cause of a state that was not saved, in the log and in the ledger.
+pub(crate) const STATE_DISK_FULL: &str = "the disk of the state is full";
+
+/// Whether the text of a failure says that a disk is full, in the words of the system or in ours.
+pub(crate) fn is_disk_full(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let words = ["no space left on device", "disk quota exceeded", STATE_DISK_FULL];
+    words.iter().any(|words| text.contains(words))
+}
 
 /// Returns the error and its sources, outermost first, without repetitions.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {

@@ -9,7 +9,10 @@ use std::{
     path::Path,
 };
 
-use nix::fcntl::OFlag;
+use nix::{errno::Errno, fcntl::OFlag};
+
+/// The cause of an error about a pipe, a device or a socket.
+pub(super) const IRREGULAR: &str = "it is not a regular file";
 
 /// More than any file of code, configuration or settings needs, in bytes.
 const LIMIT: u64 = 64 << 20;
@@ -35,13 +38,25 @@ pub(crate) fn text(path: &Path) -> io::Result<String> {
 
 /// Opens a file for reading if it is a regular file. Links are followed.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    // Without the flag, a pipe would wait for a writer.
-    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    open_as(OpenOptions::new().read(true), path)
+}
+
+/// Like [`open`], with other options. Sets the flags of the file.
+pub(crate) fn open_as(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    // Without the flag, a pipe would wait for its other end.
+    let file = match options.custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
+        Ok(file) => file,
+        // A pipe without a reader, or a socket.
+        Err(error) if error.raw_os_error() == Some(Errno::ENXIO as i32) => {
+            return Err(io::Error::other(IRREGULAR));
+        }
+        Err(error) => return Err(error),
+    };
     let found = file.metadata()?;
     match (found.is_file(), found.is_dir()) {
         (true, _) => Ok(file),
         (_, true) => Err(io::ErrorKind::IsADirectory.into()),
-        _ => Err(io::Error::other("it is not a regular file")),
+        _ => Err(io::Error::other(IRREGULAR)),
     }
 }
 
@@ -64,7 +79,14 @@ mod tests {
             assert_eq!(text(&link).unwrap_err().to_string(), "it is not a regular file");
         }
         nix::unistd::mkfifo(&path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(read(&path("pipe")).is_err());
+        let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+        for name in ["pipe", "socket"] {
+            assert_eq!(read(&path(name)).unwrap_err().to_string(), IRREGULAR);
+            let mut for_a_lock = OpenOptions::new();
+            let for_a_lock = for_a_lock.create(true).truncate(false).write(true);
+            let refused = open_as(for_a_lock, &path(name)).unwrap_err();
+            assert_eq!(refused.to_string(), IRREGULAR);
+        }
         File::create(path("huge")).unwrap().set_len(LIMIT + 1).unwrap();
         assert_eq!(read(&path("huge")).unwrap_err().to_string(), "it is larger than 64 MiB");
         assert_eq!(read(&path("none")).unwrap_err().kind(), io::ErrorKind::NotFound);

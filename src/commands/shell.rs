@@ -125,6 +125,7 @@ fn tools(context: &Context, subject: &Subject<'_>, prepared: &Prepared) -> Resul
         lock_timeout: context.manifest.deploy.lock_timeout,
         parallelism: None,
         has_ephemeral: prepared.folder.has_ephemeral,
+        origins: prepared.folder.origins(),
     };
     let words: Vec<String> =
         prepared.terraform.plan_command(&request).iter().map(|word| quoted(word)).collect();

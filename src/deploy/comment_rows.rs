@@ -1,6 +1,8 @@
 //! The runs for a pull request, read from the ledger. The comment restores rows from them that were
 //! lost, or that a run which died has not written.
 
+use std::collections::BTreeSet;
+
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
@@ -70,7 +72,9 @@ async fn read(
     context: &Context,
     ours: &ForPullRequest,
 ) -> Result<(Vec<PastRun>, Option<crate::base::error::Error>)> {
-    let mut environments = Ledger::environments(&context.store, &context.identity).await?;
+    // A list that lacks one costs a row of the comment, and nothing else.
+    let known = BTreeSet::new();
+    let mut environments = Ledger::environments(&context.store, &context.identity, &known).await?;
     // Any other preview belongs to another pull request.
     environments.retain(|it| !it.is_preview() || *it == Environment::of_pull_request(ours.number));
     environments.truncate(ENVIRONMENTS);

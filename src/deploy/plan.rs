@@ -31,6 +31,7 @@ pub(crate) async fn plan(
         lock_timeout: order.plan.lock_timeout.or(context.manifest.deploy.lock_timeout),
         parallelism: order.plan.parallelism,
         has_ephemeral: prepared.folder.has_ephemeral,
+        origins: prepared.folder.origins(),
     };
     let plan = prepared.terraform.plan(request, before).await?;
     check_addresses(order, &plan)?;

@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use super::{order::Order, prepare::Prepared};
 use crate::{
     base::{
-        error::{Error, Exit, Result},
+        error::{Error, Exit, Result, STATE_DISK_FULL, is_disk_full},
         owner::give_to_owner_of,
         run_folder::{read_left_file, write_new},
     },
     context::Context,
     services::store::{Content, Metadata, Put},
+    terraform::state::place::StatePlace,
 };
 
 /// `file` is Terraform's errored.tfstate, `failed` the error of the apply. Always returns an error:
@@ -35,39 +36,65 @@ pub(crate) async fn rescue(
         return Err(failed.hint("deploy again: the state was saved at the second try"));
     };
     let environment = order.environment();
-    let copy = keep(context, order, prepared, file).await;
-    Err(Error::new(
+    let kept = keep(context, order, prepared, file).await;
+    let error = Error::new(
         Exit::StateNotSaved,
-        format!("failed to save the state of `{environment}`; a copy is at {copy}"),
-    )
-    .why(refused)
-    .hint("fix what prevents writing the state, and release the lock if there still is one")
-    .hint(format!(
-        "then save the copy with `terraform state push` in the workspace {environment} \
-         (docs/terraform.md)"
-    ))
-    .hint("do not deploy here before that: Terraform would create every resource again"))
+        format!("failed to save the state of `{environment}`; a copy is at {}", kept.copy),
+    );
+    let causes = [failed.map(|error| error.story()), Some(refused.story()), kept.trouble];
+    let is_full = causes.iter().flatten().any(|text| is_disk_full(text));
+    let error = match (is_full, &prepared.state_home.place) {
+        (false, _) => error.why(refused).hint(
+            "fix what prevents writing the state, and release the lock if there still is one",
+        ),
+        (true, place @ StatePlace::Local { root, .. }) => error
+            .why(format!("{STATE_DISK_FULL}: {}", refused.story()))
+            .hint("first free some space on that disk: every way to save the copy needs it")
+            .hint(format!(
+                "if `{}` is cut off, so that Terraform cannot read it, replace it by the copy",
+                root.join(place.key()).display()
+            )),
+        (true, StatePlace::S3(_)) => error
+            .why(refused)
+            .hint("first free some space on this disk: every way to save the copy needs it"),
+    };
+    Err(error
+        .hint(format!(
+            "then save the copy with `terraform state push` in the workspace {environment} \
+             (docs/terraform.md)"
+        ))
+        .hint("do not deploy here before that: Terraform would create every resource again"))
+}
+
+/// Where a copy of the state is.
+struct Kept {
+    copy: String,
+    /// Why it is not where the state is.
+    trouble: Option<String>,
 }
 
 /// Copies the file to where the state is, or else to the folder of cdflow.yml, or else keeps the
-/// private folder that it is in. Returns the place.
-async fn keep(context: &Context, order: &Order<'_>, prepared: &Prepared, file: &Path) -> String {
+/// private folder that it is in.
+async fn keep(context: &Context, order: &Order<'_>, prepared: &Prepared, file: &Path) -> Kept {
     let log = &context.host.log;
+    let mut trouble = None;
     let kept = match read_left_file(file) {
         Ok(content) => match keep_in_state_storage(order, prepared, &content).await {
             Ok(copy) => Ok(copy),
             Err(error) => {
                 log.warning(&format!("failed to copy the state to its bucket or folder: {error}"));
+                trouble = Some(error.story());
                 keep_in_component_folder(context, order, &content)
             }
         },
         Err(error) => Err(Error::io("can't read", file, &error)),
     };
-    kept.unwrap_or_else(|error| {
+    let copy = kept.unwrap_or_else(|error| {
         log.warning(&format!("failed to copy it to the folder of cdflow.yml: {error}"));
         prepared.private.keep();
         file.display().to_string()
-    })
+    });
+    Kept { copy, trouble }
 }
 
 fn name(order: &Order<'_>) -> String {

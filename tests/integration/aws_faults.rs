@@ -454,6 +454,26 @@ fn a_ledger_list_that_lacks_entries_is_noticed() {
     }
 }
 
+/// A list of ledgers that is well-formed and empty must not make a deployed release an unused one.
+#[test]
+fn a_list_without_ledgers_is_noticed() {
+    let (aws, project) = new("noledgers");
+    project.release("1");
+    project.deploy("ci", "1");
+    for (matching, regex, text) in [
+        ("list-type=2&delimiter=", "(?s)<CommonPrefixes>.*</CommonPrefixes>", ""),
+        ("&delimiter=%2F", "<KeyCount>\\d+</KeyCount>", "<KeyCount>0</KeyCount>"),
+    ] {
+        aws.rule(json!({ "matching": matching, "response": [regex, text] }));
+    }
+    for command in [vec!["prune", "--keep", "0", "--older-than", "0s"], vec!["status"]] {
+        let output = project.cdflow(command).run();
+        output.fails(10).stderr_has("the store's list of the ledgers lacks the one of `ci`");
+        output.lacks("was never deployed");
+    }
+    assert!(aws.keys(&aws.release_bucket()).iter().any(|key| key.ends_with("-1.zip")));
+}
+
 /// Terraform repeats the write of its lock, and meets the lock that it wrote itself.
 #[test]
 fn a_lock_whose_answer_is_lost_is_named_as_the_runs_own() {

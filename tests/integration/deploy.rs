@@ -1,6 +1,6 @@
 //! deploy, destroy and status: the life of an environment, and what keeps it safe.
 
-use crate::support::{Project, Running};
+use crate::support::{Project, Runner, Running};
 use std::fs;
 use std::time::Duration;
 
@@ -417,6 +417,35 @@ fn values_beside_the_code_count() {
         .stdout_has("Good day from live");
 }
 
+/// Terraform names the var-file of the run, which is gone afterwards.
+#[test]
+fn a_value_of_the_wrong_type_is_located_in_config() {
+    let project = Project::local("greeting");
+    let code = "variable \"size\" {\n  type = number\n}\n";
+    let values = "{\n  \"greeting\": \"Good day\",\n  \"size\": \"big\"\n}\n";
+    project.write("infra/size.tf", code).write("config/live.json", values).commit("Size");
+    project.release("1");
+    let output = project.cdflow(["deploy", "live", "1"]).run();
+    output
+        .fails(5)
+        .stderr_has("config/live.json:3: the value does not fit the variable `size`: ")
+        .stderr_has("a number is required")
+        .stdout_has("on config/live.json line 3:")
+        .stdout_has("   3:   \"size\": \"big\"")
+        .lacks("tfvars");
+    let typed = "variable \"release\" {\n  type = map(number)\n}";
+    project.edit("config/live.json", "\"big\"", "1");
+    project.edit("infra/main.tf", "variable \"release\" {\n  type = map(string)\n}", typed);
+    project.commit("Release");
+    project.release("2");
+    let output = project.cdflow(["deploy", "live", "2"]).run();
+    output
+        .fails(5)
+        .stderr_has("cdflow's value does not fit the variable `release`")
+        .stdout_has("on the variable `release`, which cdflow sets:")
+        .lacks("tfvars");
+}
+
 #[test]
 fn what_cdflow_sets_cannot_be_configured() {
     let project = Project::local("greeting");
@@ -589,6 +618,33 @@ fn a_lost_end_entry_is_a_warning() {
         .stdout_has("live         -")
         .stdout_has("deploy of 1 unfinished");
     project.deploy("live", "1").stderr_has("no changes");
+}
+
+/// On a full disk, Terraform cuts the state off, and no push can succeed.
+#[test]
+fn a_full_disk_of_the_state_is_named_before_the_advice() {
+    let project = Project::local("greeting");
+    let code = "resource \"terraform_data\" \"large\" {\n  input = join(\"\", [for n in range(1000) : \
+                \"0123456789012345678901234567890123456789\"])\n}\n";
+    project.append("infra/main.tf", code).commit("Large");
+    project.release("1");
+    let state = project.state_file("live");
+    let root = project.store().join("state");
+    let root = root.display();
+    let script = format!(
+        "mkdir -p {root} && mount -t tmpfs -o size=16k none {root} && exec {} deploy live 1",
+        env!("CARGO_BIN_EXE_cdflow")
+    );
+    let unshare = ["--user", "--map-root-user", "--mount", "sh", "-c", &script];
+    let run = Runner::new("unshare", unshare, project.sandbox()).cwd(project.dir());
+    run.run()
+        .fails(7)
+        .stderr_has("the disk of the state is full: ")
+        .stderr_has("-> first free some space on that disk")
+        .stderr_has(&format!("-> if `{}` is cut off", state.display()))
+        .stderr_has("-> then save the copy with `terraform state push`");
+    let says = ["free some space on the disk of the state first", "terraform state push"];
+    project.refuses(["deploy", "live", "1"], 3, &says);
 }
 
 /// Terraform keeps a backup beside a local state: where it can't, the state is not saved either.

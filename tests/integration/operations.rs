@@ -397,3 +397,35 @@ fn releases_are_deleted_from_s3() {
     assert_eq!(aws.keys(&aws.lambda_bucket()), [project.release_key("2")]);
     project.deploy("ci", "2").stderr_has("no changes");
 }
+
+/// Without its start, nothing says which version a run deployed; and only a file is an entry.
+#[test]
+fn a_ledger_that_lacks_the_start_of_a_run_is_an_error() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.deploy("live", "1");
+    let start = project.ledger_folder("live").join("9999999998.start.json");
+    let text = fs::read(&start).unwrap();
+    fs::remove_file(&start).unwrap();
+    let commands: [&[&str]; 4] = [
+        &["status"],
+        &["history", "live"],
+        &["deploy", "live", "1"],
+        &["prune", "--keep", "0", "--older-than", "0s"],
+    ];
+    for command in commands {
+        project.refuses(
+            command,
+            9,
+            &["9999999998.start.json", "append-only", "9999999998.end.json"],
+        );
+    }
+    nix::unistd::mkfifo(&start, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for command in commands {
+        let output = project.cdflow(command).run();
+        output.fails(9).stderr_has("9999999998.start.json").stderr_has("it is a pipe");
+    }
+    fs::remove_file(&start).unwrap();
+    fs::write(&start, text).unwrap();
+    project.cdflow(["status"]).run().success();
+}

@@ -559,6 +559,42 @@ fn uncommitted_changes_are_told() {
 }
 
 #[test]
+fn a_checkout_that_git_cannot_read_is_told() {
+    let project = Project::local("greeting");
+    let (head, index) = (project.path(".git/HEAD"), project.path(".git/index"));
+    let (old_head, old_index) = (fs::read(&head).unwrap(), fs::read(&index).unwrap());
+    let unknown = "a".repeat(40);
+    fs::write(&head, &unknown).unwrap();
+    let says = format!("lacks its commit `{unknown}`");
+    project.refuses_run(
+        project.releasing("1"),
+        2,
+        &[says.as_str(), "check the repository out again"],
+    );
+    fs::write(&head, old_head).unwrap();
+    fs::write(&index, "damaged").unwrap();
+    project
+        .release("1")
+        .stderr_has("cannot find out whether the checkout has uncommitted changes")
+        .stderr_has("git status failed");
+    fs::write(&index, old_index).unwrap();
+}
+
+#[test]
+fn config_that_nothing_reads_is_told() {
+    let project = Project::local("greeting");
+    project.write("config/CI.json", "{}\n").commit("Case");
+    project
+        .release("1")
+        .stderr_has("warning: no environment reads `config/CI.json`")
+        .stderr_has("rename it to `config/ci.json`");
+    fs::remove_file(project.path("config/CI.json")).unwrap();
+    project.write("config/preview.json/x", "{}\n").commit("Folder");
+    let says = "`config/preview.json` is a folder, not a file of variables";
+    project.refuses_run(project.releasing("2"), 2, &[says]);
+}
+
+#[test]
 fn a_component_in_a_folder_of_the_checkout() {
     let project = Project::local("greeting");
     let folder = project.path("apps/one");

@@ -10,11 +10,14 @@ use crate::{
         function::{Code, Images, Profile},
         lambda_files,
     },
-    services::{ci::host::Host, git::Git},
+    services::{
+        ci::host::Host,
+        git::{Difference, Git},
+    },
     terraform::code::{
         declarations::Declarations,
         files::{self, Dialect, Role},
-        variables::read_layer,
+        variables::{nearly_a_layer, read_layer},
     },
 };
 
@@ -50,6 +53,13 @@ pub(crate) fn config(report: &mut DoctorReport, folder: &Path) {
         let read = read_layer(folder, &format!("config/{name}"));
         good.extend(report.record_error("config/", read).map(|_| name.as_str()));
     }
+    for (name, right) in files.iter().filter_map(|name| Some((name, nearly_a_layer(name)?))) {
+        let what = format!(
+            "no environment reads config/{}: the names of these files are lower case",
+            name.escape_debug()
+        );
+        report.warning("config/", what, format!("rename it to config/{right}"));
+    }
     if !good.is_empty() {
         report.ok("config/", good.join(", "));
     }
@@ -64,9 +74,14 @@ pub(crate) async fn checkout(
     let git = report.record_error("git", Git::find(host))?;
     let checkout = report.record_error("git", git.checkout(folder).await)?;
     let commit = checkout.commit.get(..7).unwrap_or(&checkout.commit);
-    match report.record_error("git", git.is_changed(folder).await)? {
-        false => report.ok("git", format!("commit {commit}, no uncommitted changes")),
-        true => report.warning(
+    match report.record_error("git", git.compare(folder).await)? {
+        Difference::Same => report.ok("git", format!("commit {commit}, no uncommitted changes")),
+        Difference::Unknown(why) => report.warning(
+            "git",
+            format!("cannot compare the files with commit {commit}: git status failed: {why}"),
+            "check the repository out again",
+        ),
+        Difference::Changed => report.warning(
             "git",
             format!("uncommitted changes on top of commit {commit}"),
             "commit them: a release records its commit",

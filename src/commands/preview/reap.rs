@@ -14,7 +14,7 @@ use crate::{
     config::names::Environment,
     context::Context,
     deploy::{
-        ledger::{self, Ledger, Record},
+        ledger::{self, Ledger, Record, environments},
         preview::{
             expiry::{Expiry, ExpiryCheck, ExpiryReason},
             watch::Watch,
@@ -53,7 +53,8 @@ pub(crate) async fn run(
 ) -> Result<()> {
     let (log, interrupt) = (&context.host.log, &context.host.interrupt);
     let check = Arc::new(ExpiryCheck::new(context).await?);
-    let listing = Ledger::environments(&context.store, &context.identity);
+    let known = environments::named(context);
+    let listing = Ledger::environments(&context.store, &context.identity, &known);
     let mut previews = interrupt.or_cancel("reading the ledger", listing).await?;
     previews.retain(Environment::is_preview);
     let commenter = Commenter::of(&context.host, &context.reporting);

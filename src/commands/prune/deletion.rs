@@ -10,7 +10,7 @@ use crate::{
     base::error::{Error, Exit, Result},
     config::names::{Environment, Version},
     context::Context,
-    deploy::ledger::Ledger,
+    deploy::ledger::{Ledger, environments},
     release::deletion::{TIME_LIMIT, mark, unmark},
     services::store::ReleaseStore,
 };
@@ -67,7 +67,10 @@ impl Deletion<'_> {
             let by = run_url.unwrap_or("a run outside of CI");
             mark(&context.store, &context.release(version.clone()), by).await?;
         }
-        let needed = Ledger::versions(&context.store, &context.identity, destroyed).await?;
+        let mut known = environments::named(context);
+        known.extend(batch.iter().filter_map(|(version, _)| environments::preview_of(version)));
+        let (store, identity) = (&context.store, &context.identity);
+        let needed = Ledger::versions(store, identity, &known, destroyed).await?;
         for (version, stored) in batch {
             if needed.contains(&version) {
                 context.host.log.note(&format!("keeping release {version}: its deploy has begun"));

@@ -22,7 +22,7 @@ use crate::{
         scheme::Storage,
     },
     context::Context,
-    deploy::ledger::Ledger,
+    deploy::ledger::{Ledger, environments},
     services::store::{ListedObject, ReleaseStore},
 };
 
@@ -40,7 +40,8 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
     let stores: Vec<&ReleaseStore> = std::iter::once(&context.store).chain(&lambda).collect();
     // The ledger is read last, so that it includes deploys that happen during the listing.
     let stored = interrupt.or_cancel("listing the releases", list(context, &stores, "")).await?;
-    let reading = Ledger::versions(&context.store, &context.identity, None);
+    let known = environments::named(context);
+    let reading = Ledger::versions(&context.store, &context.identity, &known, None);
     let deployed = interrupt.or_cancel("reading the ledger", reading).await?;
     let count = stored.len();
     let mut unused = unused(stored, &deployed, keep, older_than.0, Timestamp::now());
@@ -87,7 +88,8 @@ pub(crate) async fn of_preview(context: &Context, environment: &Environment) -> 
     if unused.is_empty() {
         return Ok(());
     }
-    let reading = Ledger::versions(&context.store, &context.identity, Some(environment));
+    let known = environments::named(context);
+    let reading = Ledger::versions(&context.store, &context.identity, &known, Some(environment));
     let deployed = interrupt.or_cancel("reading the ledger", reading).await?;
     unused.retain(|(version, _)| !deployed.contains(version));
     add_images(&mut unused, images.as_ref());

@@ -28,7 +28,7 @@ use crate::{
             context::IgnoreDialect,
             engine::{Builder, Engine},
         },
-        git::{Checkout, Git},
+        git::{Checkout, Difference, Git},
         registry::logins::Logins,
     },
     terraform::code::files::Dialect,
@@ -61,11 +61,16 @@ pub(super) async fn checkout(context: &Context) -> Result<Checkout> {
     let host = &context.host;
     let git = Git::find(host)?;
     let checkout = git.checkout(&context.folder).await?;
-    if git.is_changed(&context.folder).await? {
-        host.log.warning(&format!(
-            "the checkout has uncommitted changes; the release records commit {}",
-            short(&checkout.commit)
-        ));
+    let commit = short(&checkout.commit);
+    match git.compare(&context.folder).await? {
+        Difference::Same => {}
+        Difference::Changed => host.log.warning(&format!(
+            "the checkout has uncommitted changes; the release records commit {commit}"
+        )),
+        Difference::Unknown(why) => host.log.warning(&format!(
+            "cannot find out whether the checkout has uncommitted changes; the release records \
+             commit {commit}: git status failed: {why}"
+        )),
     }
     Ok(checkout)
 }
@@ -195,6 +200,19 @@ pub(super) fn warn_of_lost_files(log: &Log, sources: &Sources, report: &mut Repo
             call.place,
             call.function,
             call.path.escape_debug()
+        );
+        log.warning(&warning);
+        report.warnings.push(log.redactor.apply(&warning).into_owned());
+    }
+}
+
+/// Warns about files in `config/` that nothing reads because of their case.
+pub(super) fn warn_of_misnamed(log: &Log, sources: &Sources, report: &mut Report) {
+    for (name, right) in &sources.misnamed {
+        let warning = format!(
+            "no environment reads `config/{}`: the names of these files are lower case\n  -> rename \
+             it to `config/{right}`",
+            name.escape_debug()
         );
         log.warning(&warning);
         report.warnings.push(log.redactor.apply(&warning).into_owned());

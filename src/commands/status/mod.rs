@@ -7,7 +7,7 @@ use crate::{
     cli::args::StatusInputs,
     config::names::Environment,
     context::{Context, SchemeUpgrade},
-    deploy::ledger::{Action, Entry, Ledger, Outcome, Record, text},
+    deploy::ledger::{Action, Entry, Ledger, Outcome, Record, environments, text},
     report::Report,
 };
 
@@ -19,7 +19,8 @@ pub(crate) async fn run(
     report: &mut Report,
 ) -> Result<()> {
     let mut rows = Vec::new();
-    for environment in Ledger::environments(&context.store, &context.identity).await? {
+    let known = environments::named(context);
+    for environment in Ledger::environments(&context.store, &context.identity, &known).await? {
         let record = Ledger::of(context, &environment).record().await?;
         rows.push((environment, record));
     }

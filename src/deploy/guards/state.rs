@@ -1,7 +1,7 @@
 //! Whether an environment must have a Terraform state, and the errors if it has none, or has one.
 
 use crate::{
-    base::error::Error,
+    base::error::{Error, is_disk_full},
     config::{names::Environment, scheme::Matched},
     context::Context,
     deploy::{
@@ -100,7 +100,12 @@ pub(crate) fn outdated(
 }
 
 fn not_saved(environment: &Environment, run: u64, why: &str) -> Error {
-    Error::refused(format!("run {run} could not save the state of `{environment}`"))
+    let error = Error::refused(format!("run {run} could not save the state of `{environment}`"));
+    let error = match is_disk_full(why) {
+        true => error.hint("free some space on the disk of the state first"),
+        false => error,
+    };
+    error
         .why(why)
         .hint(format!(
             "save the copy with `terraform state push` in the workspace {environment} \

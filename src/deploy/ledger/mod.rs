@@ -8,6 +8,7 @@
 //! first. A start without an end is a run that is in progress or died.
 
 mod entry;
+pub(crate) mod environments;
 pub(crate) mod text;
 
 pub(crate) use self::entry::{
@@ -24,10 +25,7 @@ use crate::{
         printable,
         redact::Secret,
     },
-    config::{
-        identity::Identity,
-        names::{Environment, Version},
-    },
+    config::{identity::Identity, names::Environment},
     context::Context,
     services::store::{Content, Metadata, Put, ReleaseStore},
 };
@@ -76,55 +74,13 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Returns the environments that have a ledger.
-    pub(crate) async fn environments(
-        store: &ReleaseStore,
-        identity: &Identity,
-    ) -> Result<Vec<Environment>> {
-        let names = store.folders(&identity.ledgers_prefix()).await?;
-        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
-    }
-
-    /// Returns every version that must be kept: those in the ledger of any environment, whether
-    /// the deploy succeeded or not. Reads these ledgers completely.
-    ///
-    /// `destroyed` is an environment whose releases are no longer needed. Of its versions, only
-    /// those are kept whose deploy is in progress or came after the destroy.
-    pub(crate) async fn versions(
-        store: &ReleaseStore,
-        identity: &Identity,
-        destroyed: Option<&Environment>,
-    ) -> Result<BTreeSet<Version>> {
-        let mut versions = BTreeSet::new();
-        for name in store.folders(&identity.ledgers_prefix()).await? {
-            // A ledger that is skipped here could make prune delete a deployed release.
-            let environment: Environment = name.parse().map_err(|invalid| {
-                let place = store.describe(&identity.ledgers_prefix());
-                Error::integrity(format!(
-                    "unexpected folder `{}` in {place}: not the name of an environment",
-                    name.escape_debug()
-                ))
-                .why(invalid)
-                .hint("find out what it contains, and move it elsewhere")
-            })?;
-            let ledger = Ledger::new(store, identity, &environment);
-            let entries = match destroyed == Some(&environment) {
-                true => ledger.record().await?.live(),
-                false => ledger.newest(usize::MAX).await?.0,
-            };
-            versions.extend(entries.into_iter().map(|entry| entry.start.version));
-        }
-        Ok(versions)
-    }
-
     /// Writes the start entry with the next free number, and returns it. Nothing may be changed
     /// before this has succeeded.
     pub(crate) async fn start(&self, mut start: Start) -> Result<Start> {
         let failed = |error: Error| {
-            let exit = if error.exit() == Exit::Credentials {
-                Exit::Credentials
-            } else {
-                Exit::Unavailable
+            let exit = match error.exit() {
+                exit @ (Exit::Credentials | Exit::Integrity) => exit,
+                _ => Exit::Unavailable,
             };
             Error::new(
                 exit,
@@ -272,20 +228,29 @@ impl<'a> Ledger<'a> {
     /// Lists a page of names. A list that lacks entries is read again, and then an error.
     ///
     /// The numbers of entries have no gaps. So an entry next to the newest or the oldest one of the
-    /// ledger must not exist, and no list is needed to look for it.
+    /// ledger, or in a gap, must not exist, and no list is needed to look for it.
     async fn names(&self, after: Option<&str>) -> Result<Vec<String>> {
         for _ in 0..LISTS {
             let listed = self.store.list(&self.prefix, after, PAGE).await?;
             let keys: Vec<String> = listed.into_iter().map(|listed| listed.key).collect();
-            let number = |key: &String| self.number_and_kind(key).map(|(number, _)| number);
+            let number = |key: &str| self.number_and_kind(key).map(|(number, _)| number);
+            let listed = keys.iter().map(String::as_str);
+            let numbers: Vec<u64> = after.into_iter().chain(listed).filter_map(number).collect();
             let mut outside = Vec::new();
             if after.is_none() {
-                outside.push(keys.iter().find_map(number).unwrap_or(0) + 1);
+                outside.push(numbers.first().unwrap_or(&0) + 1);
             }
             if keys.len() < PAGE {
-                let oldest = keys.iter().rev().find_map(number);
-                let oldest = oldest.or(after.and_then(|key| number(&key.to_owned())));
-                outside.extend(oldest.map(|oldest| oldest - 1).filter(|number| *number > 0));
+                outside.extend(
+                    numbers.last().map(|oldest| oldest.saturating_sub(1)).filter(|it| *it > 0),
+                );
+            }
+            for pair in numbers.windows(2) {
+                if let [newer, older] = *pair
+                    && newer > older + 1
+                {
+                    outside.extend(BTreeSet::from([newer - 1, older + 1]));
+                }
             }
             let mut is_complete = true;
             for number in outside {
@@ -295,12 +260,8 @@ impl<'a> Ledger<'a> {
                 return Ok(keys);
             }
         }
-        Err(Error::new(
-            Exit::Unavailable,
-            format!("the store's list of the ledger of `{}` lacks entries", self.environment),
-        )
-        .why(format!("an object exists that `{}` does not list", self.store.describe(&self.prefix)))
-        .hint("run again; if it stays so, check the proxy or the service that serves the store"))
+        let what = format!("the ledger of `{}` lacks entries", self.environment);
+        Err(lacks(&what, &self.store.describe(&self.prefix)))
     }
 
     /// Returns a page of entries, newest first, and the key after which the next page begins;
@@ -327,6 +288,20 @@ impl<'a> Ledger<'a> {
                 }),
             }
         }
+        for (number, end) in ends {
+            // Without the start of a run, nothing says which version it deployed.
+            let key = self.key(number, "start");
+            let end_place = self.store.describe(&self.key(number, "end"));
+            let start = self.get::<Start>(&key).await.map_err(|error| match error.exit() {
+                Exit::Integrity => error.hint(format!(
+                    "or, if it is lost for good, move `{end_place}` out of the ledger, which then \
+                     has no such run"
+                )),
+                _ => error,
+            })?;
+            entries.push(Entry { start, end: Some(end) });
+        }
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.start.number));
         Ok((entries, keys.pop().filter(|_| !is_last)))
     }
 
@@ -387,6 +362,14 @@ impl<'a> Ledger<'a> {
         printable::document(&mut value);
         serde_json::from_value(value).map_err(damaged)
     }
+}
+
+/// The error for a list of the store without an object that exists. `what` is the rest of "the
+/// store's list of …".
+fn lacks(what: &str, place: &str) -> Error {
+    Error::new(Exit::Unavailable, format!("the store's list of {what}"))
+        .why(format!("an object exists that `{place}` does not list"))
+        .hint("run again; if it stays so, check the proxy or the service that serves the store")
 }
 
 /// Rejects an entry that is larger than what `get` reads, because it would make the whole ledger of

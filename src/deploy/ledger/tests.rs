@@ -86,7 +86,7 @@ async fn entries_are_read_newest_first() {
     assert!(record.deployed().is_none() && !record.is_deployed());
     run(&ledger, Action::Deploy, "4", Some(Outcome::Failed)).await;
     assert_eq!(ledger.record().await.unwrap().deployed().unwrap().version.as_str(), "4");
-    let names = Ledger::environments(&store, &identity()).await.unwrap();
+    let names = Ledger::environments(&store, &identity(), &BTreeSet::new()).await.unwrap();
     assert_eq!(names, ["live".parse().unwrap()]);
 }
 
@@ -171,6 +171,60 @@ async fn every_entry_that_is_written_can_be_read() {
     }
     let record = ledger.record().await.unwrap();
     assert!(record.unsettled[0].end.as_ref().unwrap().reason.as_ref().unwrap().len() > 1000);
+}
+
+/// Otherwise the version of the run would be unknown, and `prune` might delete it.
+#[tokio::test]
+async fn an_end_without_its_start_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
+    for version in ["1", "2", "3"] {
+        run(&ledger, Action::Deploy, version, Some(Outcome::Succeeded)).await;
+    }
+    let all = async || {
+        let versions = Ledger::versions(&store, &identity(), &BTreeSet::new(), None).await?;
+        ledger.newest(9).await.map(|_| versions.len())
+    };
+    let file = |name: &str| folder.path().join("t/c/ledger/live").join(name);
+    for countdown in ["9999999996", "9999999997", "9999999998"] {
+        let start = file(&format!("{countdown}.start.json"));
+        let text = std::fs::read(&start).unwrap();
+        std::fs::remove_file(&start).unwrap();
+        let error = all().await.unwrap_err();
+        assert_eq!(error.exit(), Exit::Integrity, "{error}");
+        for part in ["start.json`", "append-only", &format!("{countdown}.end.json` out of")] {
+            assert!(error.to_string().contains(part), "{part}: {error}");
+        }
+        std::fs::create_dir(&start).unwrap();
+        assert_eq!(all().await.unwrap_err().exit(), Exit::Integrity);
+        std::fs::remove_dir(&start).unwrap();
+        std::fs::write(&start, text).unwrap();
+    }
+    assert_eq!(all().await.unwrap(), 3);
+    // A folder or a pipe in place of an entry without an end does not make the entry disappear.
+    for name in ["9999999997.start.json", "9999999997.end.json"] {
+        std::fs::remove_file(file(name)).unwrap();
+    }
+    assert_eq!(all().await.unwrap(), 2);
+    std::fs::create_dir(file("9999999997.start.json")).unwrap();
+    let error = all().await.unwrap_err();
+    assert!(error.exit() == Exit::Integrity && error.to_string().contains("97.start.json"));
+}
+
+#[tokio::test]
+async fn a_known_environment_is_looked_up_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
+    run(&ledger, Action::Deploy, "1", None).await;
+    let known = ["live", "ci", "pr-7"].map(|name| name.parse::<Environment>().unwrap());
+    let known = BTreeSet::from(known);
+    let found = Ledger::environments(&store, &identity(), &known).await.unwrap();
+    assert_eq!(found, ["live".parse().unwrap()]);
+    let of = |version: &str| environments::preview_of(&version.parse().unwrap());
+    assert_eq!(of("pr-7-a1b2c3d"), Some("pr-7".parse().unwrap()));
+    assert_eq!([of("pr-7"), of("7-a1b2c3d"), of("pr-x-1")], [None, None, None]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

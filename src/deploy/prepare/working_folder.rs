@@ -24,6 +24,7 @@ use crate::{
             declarations::Declarations,
             files::Dialect,
             lockfile, modules,
+            origins::ValueOrigins,
             variables::{SECRETS, VarFile, Variables},
         },
         state::backend::{self, Backend},
@@ -44,6 +45,11 @@ pub(crate) struct WorkingFolder {
 }
 
 impl WorkingFolder {
+    /// Returns where the values of the var-file come from.
+    pub(crate) fn origins(&self) -> ValueOrigins {
+        self.variables.origins(&self.var_file)
+    }
+
     pub(crate) fn write_variables(&self) -> Result<()> {
         write_new(&self.var_file, self.variables.to_string().as_bytes())
     }

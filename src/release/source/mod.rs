@@ -23,6 +23,7 @@ use crate::{
     },
 };
 
+mod config;
 mod platform_config;
 mod staging;
 mod third_party;
@@ -46,6 +47,8 @@ pub(crate) struct Sources {
     pub(crate) links: BTreeMap<PathBuf, PathBuf>,
     /// Calls of file functions that lead to files that a deploy does not have.
     pub(crate) lost_files: Vec<FileCall>,
+    /// Names in `config/` that no environment reads, and the names that one would read.
+    pub(crate) misnamed: Vec<(String, String)>,
     pub(crate) dialect: Dialect,
     /// What the code requires of Terraform's version.
     pub(crate) required_versions: Vec<Wanted>,
@@ -95,9 +98,9 @@ impl Sources {
                 .hint("put the component's Terraform code into infra/, next to cdflow.yml"));
         }
         Declarations::read(&infra, "infra", request.dialect)?.check_overrides()?;
-        let config = request.folder.join("config");
-        if config.is_dir() {
-            files.extend(hashed(prefixed("config", walk(&config, &boundary, |_| false)?))?);
+        let layers = config::layers(request.folder)?;
+        if let Some(folder) = &layers.folder {
+            files.extend(hashed(prefixed("config", walk(folder, &boundary, |_| false)?))?);
         }
         files.extend(hashed(platform_config::collect(request.platform_config, request.scheme)?)?);
         for (name, file) in files
@@ -137,6 +140,7 @@ impl Sources {
             infra_folder,
             links,
             lost_files,
+            misnamed: layers.misnamed,
             dialect,
             required_versions,
             unknown_requirements,

@@ -126,13 +126,14 @@ fn size(path: &Path) -> Result<usize> {
     }
 }
 
-/// Does not follow links, which would redirect the output into another file.
+/// Does not follow links, which would redirect the output into another file, and does not wait for
+/// the reader of a pipe.
 fn append(path: &Path, text: &str) -> Result<()> {
     let open = || -> std::io::Result<File> {
         OpenOptions::new()
             .append(true)
             .create(true)
-            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
             .open(path)
     };
     open().and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| {

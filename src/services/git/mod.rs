@@ -28,6 +28,15 @@ pub(crate) struct Checkout {
     pub(crate) commit: String,
 }
 
+/// How the files of a checkout compare with its commit.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Difference {
+    Same,
+    Changed,
+    /// git failed to compare them; the text says why.
+    Unknown(String),
+}
+
 /// What is checked out.
 #[derive(Debug)]
 pub(crate) struct Head {
@@ -71,6 +80,13 @@ impl<'a> Git<'a> {
             Error::input(format!("the checkout `{}` has no commit", view.root.display()))
                 .hint("commit, then release")
         })?;
+        let exists = ["cat-file", "-e", &format!("{commit}^{{commit}}")];
+        if view.answer(&view.root, &exists).await?.is_none() {
+            let root = view.root.display();
+            return Err(Error::input(format!("the checkout `{root}` lacks its commit `{commit}`"))
+                .why("`.git/HEAD` leads to it, and the repository has no such commit")
+                .hint("check the repository out again"));
+        }
         Ok(Checkout { root: view.root, commit })
     }
 
@@ -92,25 +108,33 @@ impl<'a> Git<'a> {
         Ok(self.view(folder).await?.and_then(|view| view.origin))
     }
 
-    /// Whether files below `folder` differ from the commit.
-    pub(crate) async fn is_changed(&self, folder: &Path) -> Result<bool> {
-        let Some(view) = self.view(folder).await? else { return Ok(false) };
+    /// Compares the files below `folder` with the commit.
+    pub(crate) async fn compare(&self, folder: &Path) -> Result<Difference> {
+        let Some(view) = self.view(folder).await? else { return Ok(Difference::Same) };
         let status = ["status", "--porcelain", "-z", "--ignore-submodules=all", "--", "."];
-        let Some(status) = view.answer_untrimmed(folder, &status).await? else { return Ok(false) };
+        let status = view.run(folder, status, Vec::new()).await?;
+        if status.code != 0 {
+            return Ok(Difference::Unknown(view.reason(&status)));
+        }
+        let status = String::from_utf8_lossy(&status.stdout);
         // git compares without the filters of the checkout, so what LFS has replaced looks changed.
         let mut suspects = Vec::new();
         for entry in status.split('\0').filter(|entry| !entry.is_empty()) {
             match entry.strip_prefix(" M ") {
                 Some(name) => suspects.push(PathBuf::from(name)),
-                None => return Ok(true),
+                None => return Ok(Difference::Changed),
             }
         }
-        let Some(commit) = head_of(&view).await?.filter(|_| !suspects.is_empty()) else {
-            return Ok(!suspects.is_empty());
-        };
+        if suspects.is_empty() {
+            return Ok(Difference::Same);
+        }
+        let Some(commit) = head_of(&view).await? else { return Ok(Difference::Changed) };
         let mut tree = Tree::read(&view, &commit).await?;
         tree.resolve_pointers(&view, &suspects).await?;
-        Ok(suspects.iter().any(|name| tree.differs(name)))
+        Ok(match suspects.iter().any(|name| tree.differs(name)) {
+            true => Difference::Changed,
+            false => Difference::Same,
+        })
     }
 
     /// Returns the files of the commit that is checked out, and the names of those that the

@@ -89,7 +89,9 @@ impl Repository {
     }
 
     async fn is_changed(&self) -> bool {
-        Git::find(&self.host).unwrap().is_changed(&self.path("")).await.unwrap()
+        let found = Git::find(&self.host).unwrap().compare(&self.path("")).await.unwrap();
+        assert!(!matches!(found, Difference::Unknown(_)), "{found:?}");
+        found == Difference::Changed
     }
 }
 
@@ -285,7 +287,7 @@ async fn nothing_of_the_checkout_is_run() {
     let head = git.head(&root).await.unwrap().unwrap();
     assert_eq!(git.checkout(&root).await.unwrap().commit, head.commit);
     assert_eq!(git.origin(&root).await.unwrap().as_deref(), Some("ssh://example.com/x"));
-    assert!(git.is_changed(&root).await.unwrap());
+    assert_eq!(git.compare(&root).await.unwrap(), Difference::Changed);
     assert!(git.is_of(&root, &[&head.commit], |_| true).await.unwrap());
     let (_, changed) = git.tree(&root).await.unwrap().unwrap();
     assert_eq!(changed, [PathBuf::from("tracked.tf")]);
@@ -316,13 +318,40 @@ async fn nothing_of_a_repository_inside_is_run() {
     }
     fs::remove_file(&mark).ok();
     let git = Git::find(&repository.host).unwrap();
-    assert!(git.is_changed(&repository.path("")).await.unwrap());
+    assert_eq!(git.compare(&repository.path("")).await.unwrap(), Difference::Changed);
     let (tree, changed) = repository.tree().await.unwrap();
     assert_eq!(changed, Vec::<PathBuf>::new());
     for file in ["submodule/x", "unpacked/x"] {
         assert_eq!(tree.check_file(&repository.path(file)), Err(Foreign::NotInCommit));
     }
     assert!(!mark.exists());
+}
+
+#[tokio::test]
+async fn a_commit_that_does_not_exist_is_an_error() {
+    let repository = Repository::new(&[]);
+    let git = Git::find(&repository.host).unwrap();
+    let (commit, other) = (repository.git(&["rev-parse", "HEAD"]), "a".repeat(40));
+    repository.git(&["checkout", "--quiet", "--detach"]);
+    assert_eq!(git.checkout(&repository.path("")).await.unwrap().commit, commit);
+    let blob = repository.git(&["hash-object", "-w", ".git/HEAD"]);
+    for unknown in [&other, &blob] {
+        fs::write(repository.path(".git/HEAD"), format!("{unknown}\n")).unwrap();
+        let error = git.checkout(&repository.path("")).await.unwrap_err();
+        assert_eq!(error.exit(), Exit::Input);
+        assert!(error.to_string().contains(&format!("lacks its commit `{unknown}`")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_comparison_that_fails_says_why() {
+    let repository = Repository::new(&[]);
+    let git = Git::find(&repository.host).unwrap();
+    fs::write(repository.path(".git/index"), "damaged").unwrap();
+    let Difference::Unknown(why) = git.compare(&repository.path("")).await.unwrap() else {
+        panic!("git read a damaged index")
+    };
+    assert!(why.contains("index") && !why.contains("cdflow-run-"), "{why}");
 }
 
 /// Other layouts of `.git`: a linked checkout, references in another format, a split index.
@@ -338,7 +367,7 @@ async fn other_layouts() {
     for folder in [linked.join("sub"), repository.path("sub")] {
         assert_eq!(git.head(&folder).await.unwrap().unwrap().commit, commit);
         assert_eq!(git.origin(&folder).await.unwrap().unwrap(), "https://github.com/acme/x");
-        assert!(!git.is_changed(&folder).await.unwrap());
+        assert_eq!(git.compare(&folder).await.unwrap(), Difference::Same);
         assert_eq!(git.tree(&folder).await.unwrap().unwrap().1, Vec::<PathBuf>::new());
     }
     // git before 2.45 knows no other format of references, and then the checkout has none.

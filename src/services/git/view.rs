@@ -107,18 +107,17 @@ impl<'a> View<'a> {
 
     /// Returns the trimmed output; None if git fails.
     pub(super) async fn answer(&self, folder: &Path, args: &[&str]) -> Result<Option<String>> {
-        let text = self.answer_untrimmed(folder, args).await?;
-        Ok(text.map(|text| text.trim().to_owned()))
+        let captured = self.run(folder, args, Vec::new()).await?;
+        let text = String::from_utf8_lossy(&captured.stdout).trim().to_owned();
+        Ok((captured.code == 0).then_some(text))
     }
 
-    pub(super) async fn answer_untrimmed(
-        &self,
-        folder: &Path,
-        args: &[&str],
-    ) -> Result<Option<String>> {
-        let captured = self.run(folder, args, Vec::new()).await?;
-        let text = String::from_utf8_lossy(&captured.stdout).into_owned();
-        Ok((captured.code == 0).then_some(text))
+    /// Returns the reason of a failure from git's output. It names the checkout's `.git`, not the
+    /// private folder.
+    pub(super) fn reason(&self, captured: &Captured) -> String {
+        let line = captured.stderr.lines().map(str::trim).find(|line| !line.is_empty());
+        let private = self.folder.path().join("git");
+        line.unwrap_or("git gave no reason").replace(&*private.to_string_lossy(), ".git")
     }
 
     pub(super) async fn run(

@@ -237,12 +237,14 @@ fn put(root: &Path, path: &Path, input: &WriteSource, caller: &Caller) -> Result
 
 /// The result for a name that is taken: only a file is an object.
 fn occupied(path: &Path) -> Result<Put> {
-    if path.is_dir() {
-        return Err(
-            Error::input(format!("can't write `{}`", path.display())).why("a folder has this name")
-        );
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => {
+            Err(Error::input(format!("can't write `{}`", path.display()))
+                .why("a folder has this name"))
+        }
+        Ok(found) if found.is_file() => Ok(Put::Exists),
+        _ => Err(foreign(path)),
     }
-    Ok(Put::Exists)
 }
 
 /// Renames the file to `path` without replacing; false if the name is taken. The temporary name is
@@ -334,18 +336,41 @@ fn copy(from: &File, to: &mut File, caller: &Caller) -> io::Result<u64> {
     }
 }
 
-/// An object to read from; None when there is none. A folder is none.
+/// An object to read from; None when there is none. Something else with its name is an error: an
+/// entry of a ledger must not seem to be missing.
 fn open(path: &Path) -> Result<Option<(File, ObjectInfo)>> {
     let reading = |error: io::Error| Error::io("can't read", path, &error);
     let file = match small_file::open(path) {
         Ok(file) => file,
-        Err(error) if is_absent(&error) || error.kind() == io::ErrorKind::IsADirectory => {
-            return Ok(None);
+        Err(_) if fs::metadata(path).is_ok_and(|found| !found.is_file()) => {
+            return Err(foreign(path));
+        }
+        Err(error) if is_absent(&error) => {
+            let above = path.ancestors().find(|path| path.symlink_metadata().is_ok());
+            // Another run might have written the object since.
+            let is_fine = |above: &Path| above.is_dir() || (above == path && above.is_file());
+            return match above {
+                Some(above) if !is_fine(above) => Err(foreign(above)),
+                _ => Ok(None),
+            };
         }
         Err(error) => return Err(reading(error)),
     };
     let facts = file.metadata().map_err(reading)?;
     Ok(Some((file, found(&facts))))
+}
+
+/// The error for what is neither an object nor a folder of objects, at a place of one of them.
+fn foreign(path: &Path) -> Error {
+    let what = match fs::metadata(path) {
+        Ok(found) if found.is_dir() => "a folder, where a file is expected",
+        Ok(found) if found.is_file() => "a file, where a folder is expected",
+        Ok(_) => "a pipe, a socket or a device",
+        Err(_) => "a link that leads nowhere",
+    };
+    Error::integrity(format!("unexpected `{}` in the release store", path.display()))
+        .why(format!("it is {what}"))
+        .hint("find out who put it there, and move it elsewhere")
 }
 
 fn found(facts: &fs::Metadata) -> ObjectInfo {
@@ -371,7 +396,9 @@ fn objects(root: &Path, prefix: &str) -> Result<Vec<String>> {
     let folder =
         prefix.rsplit_once('/').map_or_else(|| root.to_owned(), |(folder, _)| root.join(folder));
     let mut keys = Vec::new();
-    for entry in walk(&folder) {
+    let start = root.join(prefix);
+    let start = start.as_os_str().as_encoded_bytes();
+    for entry in walk(&folder, |path| path.as_os_str().as_encoded_bytes().starts_with(start)) {
         let path = entry?;
         // A key is UTF-8.
         keys.extend(path.strip_prefix(root).ok().and_then(Path::to_str).map(str::to_owned));
@@ -379,16 +406,31 @@ fn objects(root: &Path, prefix: &str) -> Result<Vec<String>> {
     Ok(keys)
 }
 
-/// Returns all objects below a folder; none if the folder does not exist.
-fn walk(folder: &Path) -> impl Iterator<Item = Result<PathBuf>> {
+/// Returns all objects below a folder; none if the folder does not exist. Of what is neither an
+/// object nor a folder, only what `is_wanted` is an error.
+fn walk(folder: &Path, is_wanted: impl Fn(&Path) -> bool) -> impl Iterator<Item = Result<PathBuf>> {
     let entries = WalkDir::new(folder)
+        .follow_links(true)
         .into_iter()
         .filter_entry(|entry| entry.depth() == 0 || !is_temporary(entry.file_name()));
-    entries.filter_map(|entry| match entry {
+    entries.filter_map(move |entry| match entry {
         Ok(entry) => {
-            (entry.depth() > 0 && entry.file_type().is_file()).then(|| Ok(entry.into_path()))
+            let kind = entry.file_type();
+            let is_foreign = match entry.depth() {
+                0 => !kind.is_dir(),
+                _ => !kind.is_dir() && !kind.is_file() && is_wanted(entry.path()),
+            };
+            match is_foreign {
+                true => Some(Err(foreign(entry.path()))),
+                false => kind.is_file().then(|| Ok(entry.into_path())),
+            }
         }
-        Err(error) if error.io_error().is_some_and(is_absent) => None,
+        Err(error) if error.io_error().is_some_and(is_absent) => {
+            // A link that leads nowhere is still there, unlike what was deleted meanwhile.
+            let path = error.path()?;
+            let is_link = path.symlink_metadata().is_ok_and(|found| found.is_symlink());
+            (is_link && is_wanted(path)).then(|| Err(foreign(path)))
+        }
         Err(error) => Some(Err(Error::input("can't list the release store").why(error))),
     })
 }
@@ -406,15 +448,28 @@ fn folders(folder: &Path) -> Result<Vec<String>> {
     let listing = |error: io::Error| Error::io("can't list", folder, &error);
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        Err(error) if is_absent(&error) => {
+            return match folder.symlink_metadata() {
+                Ok(_) => Err(foreign(folder)),
+                Err(_) => Ok(Vec::new()),
+            };
+        }
         Err(error) => return Err(listing(error)),
     };
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry.map_err(listing)?;
-        // An empty folder is what deleted objects left behind.
-        if entry.path().is_dir() && walk(&entry.path()).next().transpose()?.is_some() {
-            names.extend(entry.file_name().into_string());
+        let path = entry.path();
+        match fs::metadata(&path) {
+            // An empty folder is what deleted objects left behind.
+            Ok(found) if found.is_dir() => {
+                if walk(&path, |_| true).next().transpose()?.is_some() {
+                    names.extend(entry.file_name().into_string());
+                }
+            }
+            Ok(found) if found.is_file() => {}
+            _ if path.symlink_metadata().is_err() => {}
+            _ => return Err(foreign(&path)),
         }
     }
     names.sort_unstable();
@@ -453,7 +508,60 @@ mod tests {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let error = store.get("t/c/x", 100).await.unwrap_err().to_string();
-        assert!(error.contains("it is not a regular file"), "{error}");
+        assert!(error.contains(&format!("`{}`", path.display())), "{error}");
+    }
+
+    /// What is neither a file nor a folder must not make an object or a ledger disappear.
+    #[tokio::test]
+    async fn foreign_entries_are_named() {
+        use std::os::unix::fs::symlink;
+
+        let (folder, store) = store();
+        put(&store, "t/c/c-1.zip", b"x").await.unwrap();
+        put(&store, "t/c/ledger/live/1", b"x").await.unwrap();
+        let root = folder.path().join("releases/t/c");
+        let fails = |result: Result<()>, name: &str| {
+            let error = result.unwrap_err();
+            assert_eq!(error.exit(), Exit::Integrity, "{error}");
+            assert!(error.to_string().contains(&format!("/t/c/{name}`")), "{name}: {error}");
+        };
+        let list = async |prefix: &str| store.list(prefix, None, 9).await.map(drop);
+        fn pipe(path: &Path) {
+            nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        }
+        fn dead_link(path: &Path) {
+            symlink("nowhere", path).unwrap();
+        }
+        for at in ["ledger/live/2", "ledger/live/d/2"] {
+            fs::create_dir_all(root.join(at).parent().unwrap()).unwrap();
+            for make in [pipe as fn(&Path), dead_link] {
+                make(&root.join(at));
+                fails(list("t/c/ledger/live/").await, at);
+                list("t/c/c-").await.unwrap();
+                fs::remove_file(root.join(at)).unwrap();
+            }
+        }
+        fs::remove_dir(root.join("ledger/live/d")).unwrap();
+        list("t/c/ledger/live/").await.unwrap();
+        pipe(&root.join("ledger/ci"));
+        for key in ["t/c/ledger/ci/1", "t/c/ledger/ci"] {
+            fails(store.head(key).await.map(drop), "ledger/ci");
+        }
+        fails(store.folders("t/c/ledger/").await.map(drop), "ledger/ci");
+        fails(list("t/c/ledger/ci/").await, "ledger/ci");
+        fails(put(&store, "t/c/ledger/ci", b"x").await.map(drop), "ledger/ci");
+        fs::remove_file(root.join("ledger/ci")).unwrap();
+        fs::create_dir_all(root.join("ledger/ci")).unwrap();
+        fails(store.head("t/c/ledger/ci").await.map(drop), "ledger/ci");
+        fs::rename(root.join("ledger"), root.join("elsewhere")).unwrap();
+        fs::write(root.join("ledger"), "").unwrap();
+        fails(store.folders("t/c/ledger/").await.map(drop), "ledger");
+        fails(store.head("t/c/ledger/live/1").await.map(drop), "ledger");
+        // Links to files and folders are followed everywhere.
+        fs::remove_file(root.join("ledger")).unwrap();
+        symlink("elsewhere", root.join("ledger")).unwrap();
+        assert_eq!(store.folders("t/c/ledger/").await.unwrap(), ["live"]);
+        assert_eq!(store.list("t/c/ledger", None, 9).await.unwrap().len(), 1);
     }
 
     fn store() -> (tempfile::TempDir, DirectoryStore) {
@@ -598,8 +706,8 @@ mod tests {
         put(&store, "a/b", b"x").await.unwrap();
         put(&store, "a/b/c", b"x").await.unwrap_err();
         put(&store, "a", b"x").await.unwrap_err();
-        assert_eq!(store.head("a").await.unwrap(), None);
-        assert_eq!(store.head("a/b/c").await.unwrap(), None);
+        assert_eq!(store.head("a").await.unwrap_err().exit(), Exit::Integrity);
+        assert_eq!(store.head("a/b/c").await.unwrap_err().exit(), Exit::Integrity);
 
         let file = folder.path().join("releases/a/b");
         let store = DirectoryStore::new(file.clone());

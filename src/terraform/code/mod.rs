@@ -6,6 +6,7 @@ pub(crate) mod file_calls;
 pub(crate) mod files;
 pub(crate) mod lockfile;
 pub(crate) mod modules;
+pub(crate) mod origins;
 pub(crate) mod requirement;
 #[cfg(test)]
 mod tests;

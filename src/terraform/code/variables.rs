@@ -1,10 +1,13 @@
 //! The var-file of a run: the values of all declared variables, from the layers of a release.
 
-use std::{collections::BTreeMap, fmt, path::Path};
+use std::{collections::BTreeMap, fmt, io::ErrorKind, path::Path};
 
 use serde_json::{Map, Value, value::RawValue};
 
-use super::declarations::{Declarations, Variable};
+use super::{
+    declarations::{Declarations, Variable},
+    origins::{self, ValueOrigins, ValuePlace},
+};
 use crate::{
     base::{
         error::{Error, Result},
@@ -29,6 +32,8 @@ struct Layered {
     value: Box<RawValue>,
     /// The file of the value, for messages.
     source: String,
+    /// The line on which the value begins; None for what cdflow sets.
+    line: Option<u64>,
 }
 
 /// A layer: the values as they were written.
@@ -36,15 +41,33 @@ pub(crate) type Layer = BTreeMap<String, Box<RawValue>>;
 
 /// The content of the var-file.
 #[derive(Debug, Default)]
-pub(crate) struct VarFile(Layer);
+pub(crate) struct VarFile {
+    values: Layer,
+    /// Where the values that are not cdflow's own come from.
+    places: BTreeMap<String, ValuePlace>,
+}
 
 impl VarFile {
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.values.contains_key(name)
+    }
+
+    /// Returns where each value comes from. `path` is the file to which this is written.
+    pub(crate) fn origins(&self, path: &Path) -> ValueOrigins {
+        let place = |name: &String| self.places.get(name).cloned();
+        let values = self.values.iter();
+        ValueOrigins::new(path, values.map(|(name, value)| (name, &**value, place(name))))
+    }
+
+    fn add(&mut self, name: String, layered: Layered) {
+        if let Some(line) = layered.line {
+            self.places.insert(name.clone(), ValuePlace { file: layered.source, line });
+        }
+        self.values.insert(name, layered.value);
     }
 
     pub(crate) fn set(&mut self, name: &str, value: &Value) -> Result<()> {
-        self.0.insert(name.to_owned(), raw(value)?);
+        self.values.insert(name.to_owned(), raw(value)?);
         Ok(())
     }
 }
@@ -53,7 +76,7 @@ impl fmt::Display for VarFile {
     /// One line per variable, and per secret: Terraform prints the line of a value that it
     /// rejects, which must not contain a secret as well.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = serde_json::to_string_pretty(&self.0).map_err(|_| fmt::Error)?;
+        let text = serde_json::to_string_pretty(&self.values).map_err(|_| fmt::Error)?;
         writeln!(f, "{text}")
     }
 }
@@ -67,7 +90,7 @@ fn raw(value: &Value) -> Result<Box<RawValue>> {
 /// have no effect.
 const BUILT_IN: [&str; 3] = ["env", "release", SECRETS];
 /// The name of the variable with the secrets, a map of strings.
-pub(crate) const SECRETS: &str = "secrets";
+pub(crate) const SECRETS: &str = origins::SECRETS;
 
 impl Variables {
     /// Reads the layers from an unpacked bundle; `release` is what it says about itself.
@@ -81,15 +104,15 @@ impl Variables {
         let mut variables = Self { values: BTreeMap::new() };
         if bundle.join("platform-config").is_dir() {
             let name = format!("platform-config/{}/{}.json", account.alias, account.region);
-            let layer = read_layer(bundle, &name)?
+            let text = read_text(bundle, &name)?
                 .ok_or_else(|| missing_platform_config(bundle, &name, environment))?;
-            variables.add_layer(&name, layer, log)?;
+            variables.add_layer(&name, &text, log)?;
         }
         for name in
             ["config/common.json".to_owned(), format!("config/{}.json", environment.shared_name())]
         {
-            if let Some(layer) = read_layer(bundle, &name)? {
-                variables.add_layer(&name, layer, log)?;
+            if let Some(text) = read_text(bundle, &name)? {
+                variables.add_layer(&name, &text, log)?;
             }
         }
         variables.set_built_in("env", &Value::from(environment.as_str()))?;
@@ -104,12 +127,13 @@ impl Variables {
         self.set_built_in("preview", value)
     }
 
-    fn add_layer(&mut self, source: &str, layer: Layer, log: &Log) -> Result<()> {
-        for (key, value) in layer {
+    fn add_layer(&mut self, source: &str, text: &str, log: &Log) -> Result<()> {
+        let lines = origins::lines(text);
+        for (key, value) in parse_layer(source, text)? {
             check_key(source, &key)?;
-            if let Some(before) =
-                self.values.insert(key.clone(), Layered { value, source: source.to_owned() })
-            {
+            let line = lines.get(&key).copied();
+            let layered = Layered { value, source: source.to_owned(), line };
+            if let Some(before) = self.values.insert(key.clone(), layered) {
                 log.detail(&format!("`{key}`: {source} overrides {}", before.source));
             }
         }
@@ -117,7 +141,7 @@ impl Variables {
     }
 
     fn set_built_in(&mut self, name: &str, value: &Value) -> Result<()> {
-        let layered = Layered { value: raw(value)?, source: "cdflow".to_owned() };
+        let layered = Layered { value: raw(value)?, source: "cdflow".to_owned(), line: None };
         self.values.insert(name.to_owned(), layered);
         Ok(())
     }
@@ -146,7 +170,7 @@ impl Variables {
                 continue;
             }
             match values.remove(&variable.name) {
-                Some(layered) => _ = file.0.insert(variable.name.clone(), layered.value),
+                Some(layered) => file.add(variable.name.clone(), layered),
                 None if can_be_missing(declared, &variable.name) => {}
                 None => return Err(no_value(variable, environment)),
             }
@@ -158,7 +182,7 @@ impl Variables {
             ));
             let is_passed = |key: &str| !BUILT_IN.contains(&key) || declared.may_declare(key);
             let rest = values.into_iter().filter(|(key, _)| is_passed(key));
-            file.0.extend(rest.map(|(key, layered)| (key, layered.value)));
+            rest.for_each(|(key, layered)| file.add(key, layered));
             return Ok(file);
         }
         for (key, layered) in values.iter().filter(|(key, _)| !BUILT_IN.contains(&key.as_str())) {
@@ -240,13 +264,30 @@ fn parse_layer(name: &str, text: &str) -> Result<Layer> {
 
 /// Reads a layer of an unpacked bundle. None if the file does not exist.
 pub(crate) fn read_layer(bundle: &Path, name: &str) -> Result<Option<Layer>> {
-    let path = bundle.join(name);
-    let text = match small_file::text(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io("cannot read", &path, &error)),
-    };
-    parse_layer(name, &text).map(Some)
+    read_text(bundle, name)?.map(|text| parse_layer(name, &text)).transpose()
+}
+
+fn read_text(bundle: &Path, name: &str) -> Result<Option<String>> {
+    match small_file::text(&bundle.join(name)) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::IsADirectory => Err(is_folder(name)),
+        Err(error) => Err(Error::io("cannot read", Path::new(name), &error)),
+    }
+}
+
+/// Returns the error for a folder in place of a layer.
+pub(crate) fn is_folder(name: &str) -> Error {
+    Error::input(format!("`{name}` is a folder, not a file of variables"))
+        .hint("rename the folder, or put the variables into a file of this name")
+}
+
+/// Returns the name under which a file of `config/` would be a layer, if it differs from one only
+/// in upper and lower case.
+pub(crate) fn nearly_a_layer(name: &str) -> Option<String> {
+    let lower = name.to_ascii_lowercase();
+    let is_layer = lower.strip_suffix(".json").is_some_and(|it| it.parse::<Environment>().is_ok());
+    (lower != name && is_layer).then_some(lower)
 }
 
 fn missing_platform_config(bundle: &Path, name: &str, environment: &Environment) -> Error {

@@ -94,10 +94,11 @@ impl Initialised {
         before: Option<&StateSummary>,
     ) -> Result<Plan> {
         let mut text = PlanText::default();
+        let mut relocated = request.origins.filter();
         let mut until_saved = until_saved(&request.plan_file);
         let mut held = Held::default();
         let mut keep = |line: &str| {
-            let shown = until_saved(line)?;
+            let shown = until_saved(&relocated(line)?)?;
             text.push(&shown);
             held.pass(&shown)
         };
@@ -125,7 +126,11 @@ impl Initialised {
         let (code, output) = relayed?;
         // 0: nothing to do; 2: changes.
         self.folder.check("terraform plan", if code == 2 { 0 } else { code }, || {
-            output.error(TerraformStep::Plan, self.environment.as_str())
+            let component = self.folder.original.parent().unwrap_or(&self.folder.original);
+            match request.origins.error(&output.diagnostics()) {
+                Some(error) => error.below(component),
+                None => output.error(TerraformStep::Plan, self.environment.as_str()),
+            }
         })?;
         let Some(changes) = ended.transpose()? else {
             return Err(Error::internal("cannot read the plan").why("Terraform did not end well"));

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::duration::HumanDuration;
+use crate::{config::duration::HumanDuration, terraform::code::origins::ValueOrigins};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PlanMode {
@@ -23,6 +23,7 @@ pub(crate) struct PlanRequest {
     /// There are ephemeral variables. A plan does not contain them, so apply needs the var-file
     /// again.
     pub(crate) has_ephemeral: bool,
+    pub(crate) origins: ValueOrigins,
 }
 
 impl PlanRequest {
@@ -79,6 +80,7 @@ mod tests {
             lock_timeout: Some("5m".parse().unwrap()),
             parallelism: Some(3),
             has_ephemeral: true,
+            origins: ValueOrigins::default(),
         };
         assert_eq!(
             plan_args(&request).join(" "),

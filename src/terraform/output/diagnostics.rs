@@ -59,7 +59,8 @@ pub(crate) fn parse_diagnostics(lines: &[String]) -> Vec<Diagnostic> {
     found
 }
 
-fn location(line: &str) -> Option<(String, u64)> {
+/// Parses `on main.tf line 3, in …`.
+pub(crate) fn location(line: &str) -> Option<(String, u64)> {
     let (file, rest) = line.strip_prefix("on ")?.split_once(" line ")?;
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
     Some((file.to_owned(), digits.parse().ok()?))

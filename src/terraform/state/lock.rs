@@ -22,6 +22,7 @@ use crate::{
     base::{
         blocking::blocking,
         error::{Error, Exit, Result},
+        small_file,
     },
     services::{
         aws::failure::Failure,
@@ -295,7 +296,7 @@ fn lock_local(state: &std::path::Path, holder: &LockInfo) -> Result<Option<HeldL
 
     let held =
         |file| HeldLock { holder: holder.clone(), process: None, mark: String::new(), _file: file };
-    let file = match File::options().read(true).write(true).open(state) {
+    let file = match small_file::open_as(File::options().read(true).write(true), state) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(held(None))),
         Err(error) => return Err(Error::io("cannot open", state, &error)),
@@ -319,7 +320,7 @@ fn lock_local(state: &std::path::Path, holder: &LockInfo) -> Result<Option<HeldL
 /// Returns the information file of a local state, and which process has locked the state.
 fn read_local(state: &std::path::Path) -> Result<Option<(Vec<u8>, Option<i32>)>> {
     let path = info_file(state);
-    match fs::read(&path) {
+    match small_file::read(&path) {
         Ok(text) => Ok(Some((text, locking_process(state)?))),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io("cannot read", &path, &error)),
@@ -336,7 +337,7 @@ fn info_file(state: &std::path::Path) -> PathBuf {
 fn locking_process(state: &std::path::Path) -> Result<Option<i32>> {
     use nix::libc;
 
-    let file = match File::open(state) {
+    let file = match small_file::open(state) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("cannot read", state, &error)),
@@ -375,6 +376,31 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_pipe_as_a_state_or_a_lock_is_an_error_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = |name: &str| {
+            let path = folder.path().join(name);
+            nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            path
+        };
+        let state = pipe("terraform.tfstate");
+        let lock = StateLock::Local { state: state.clone() };
+        let holder = LockInfo::new("1".into(), "ada", "test", "");
+        let named = |error: Error, path: &std::path::Path| {
+            let text = error.to_string();
+            let is_named = text.contains(&format!("`{}`", path.display()));
+            assert!(is_named && text.contains("not a regular file"), "{text}");
+        };
+        named(lock.acquire(&holder).await.unwrap_err(), &state);
+        let info = folder.path().join(".terraform.tfstate.lock.info");
+        fs::write(&info, "{\"ID\": \"1\"}").unwrap();
+        named(lock.read().await.unwrap_err(), &state);
+        fs::remove_file(&info).unwrap();
+        let info = pipe(".terraform.tfstate.lock.info");
+        named(lock.read().await.unwrap_err(), &info);
     }
 
     #[tokio::test]

@@ -22,6 +22,7 @@ use crate::{
         error::{Error, Exit, Result},
         limits::Limit,
         log::Log,
+        small_file,
     },
     config::flavor::Flavor,
     services::ci::host::Host,
@@ -85,8 +86,9 @@ impl Cache {
     pub(super) async fn lock(&self, host: &Host) -> Result<File> {
         let path = self.folder.join(LOCK);
         let failed = |error: io::Error| Error::io("cannot lock", &path, &error);
-        let file =
-            File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        let options = &mut File::options();
+        let options = options.create(true).truncate(false).write(true);
+        let file = small_file::open_as(options, &path).map_err(failed)?;
         let limit = Limit::ToolLock;
         let until = Instant::now() + limit.time();
         let mut is_shown = false;

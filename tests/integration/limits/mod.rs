@@ -432,3 +432,24 @@ fn a_file_size_limit_is_reported() {
     let output = run.cwd(project.dir()).run();
     output.fails(2).stderr_has("File too large").stderr_has("ulimit -f");
 }
+
+/// `ulimit -n`: with too few files, cdflow could not even remove its own.
+#[test]
+fn a_limit_of_open_files_is_reported() {
+    let project = Project::local("greeting");
+    let program = env!("CARGO_BIN_EXE_cdflow");
+    let limited = |limit: &str| {
+        let script =
+            format!("ulimit {limit}; exec {program} release 1 --platform-config platform-config");
+        let run = crate::support::Runner::new("bash", ["-c", script.as_str()], project.sandbox());
+        run.cwd(project.dir()).run()
+    };
+    let output = limited("-n 12");
+    output
+        .fails(2)
+        .stderr_has("this process can open only 12 files")
+        .stderr_has("`ulimit -n 1024`");
+    project.left_no_trace(&output);
+    // A limit that may be raised is raised.
+    limited("-Sn 12").success();
+}

@@ -1,0 +1,122 @@
+//! Which environments have a ledger. A list of the store that lacks one is not believed: `prune`
+//! would delete the releases that are deployed there.
+
+use std::collections::BTreeSet;
+
+use futures_util::{StreamExt, stream};
+
+use super::{LISTS, Ledger, lacks};
+use crate::{
+    base::error::{Error, Result},
+    config::{
+        identity::Identity,
+        names::{Environment, Version},
+    },
+    context::Context,
+    services::store::ReleaseStore,
+};
+
+/// Requests at a time.
+const AT_ONCE: usize = 8;
+
+/// Returns the environments that the account scheme and cdflow.yml name.
+pub(crate) fn named(context: &Context) -> BTreeSet<Environment> {
+    let scheme = &context.scheme;
+    let listed = scheme.environments().keys().filter_map(|name| name.parse().ok());
+    let limits = [&context.manifest.deploy.limits(), &scheme.policy];
+    listed.chain(limits.iter().flat_map(|limits| limits.named()).cloned()).collect()
+}
+
+/// Returns the preview that a version was probably made for: `pr-7` for `pr-7-a1b2c3d`.
+pub(crate) fn preview_of(version: &Version) -> Option<Environment> {
+    let (number, _) = version.as_str().strip_prefix("pr-")?.split_once('-')?;
+    Some(Environment::of_pull_request(number.parse().ok()?))
+}
+
+impl Ledger<'_> {
+    /// Returns the environments that have a ledger. A list without one of `known` that has a ledger
+    /// is an error.
+    pub(crate) async fn environments(
+        store: &ReleaseStore,
+        identity: &Identity,
+        known: &BTreeSet<Environment>,
+    ) -> Result<Vec<Environment>> {
+        let names = folders(store, identity, known).await?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// Returns every version that must be kept: those in the ledger of any environment, whether
+    /// the deploy succeeded or not. Reads these ledgers completely.
+    ///
+    /// `destroyed` is an environment whose releases are no longer needed. Of its versions, only
+    /// those are kept whose deploy is in progress or came after the destroy. `known` is as in
+    /// [`Self::environments`].
+    pub(crate) async fn versions(
+        store: &ReleaseStore,
+        identity: &Identity,
+        known: &BTreeSet<Environment>,
+        destroyed: Option<&Environment>,
+    ) -> Result<BTreeSet<Version>> {
+        let mut versions = BTreeSet::new();
+        for name in folders(store, identity, known).await? {
+            // A ledger that is skipped here could make prune delete a deployed release.
+            let environment: Environment = name.parse().map_err(|invalid| {
+                let place = store.describe(&identity.ledgers_prefix());
+                Error::integrity(format!(
+                    "unexpected folder `{}` in {place}: not the name of an environment",
+                    name.escape_debug()
+                ))
+                .why(invalid)
+                .hint("find out what it contains, and move it elsewhere")
+            })?;
+            let ledger = Ledger::new(store, identity, &environment);
+            let entries = match destroyed == Some(&environment) {
+                true => ledger.record().await?.live(),
+                false => ledger.newest(usize::MAX).await?.0,
+            };
+            versions.extend(entries.into_iter().map(|entry| entry.start.version));
+        }
+        Ok(versions)
+    }
+}
+
+/// Lists the folders of the ledgers. Each environment of `known` that is not in the list is looked
+/// up by the name of its first entry.
+async fn folders(
+    store: &ReleaseStore,
+    identity: &Identity,
+    known: &BTreeSet<Environment>,
+) -> Result<Vec<String>> {
+    let mut missing = None;
+    for _ in 0..LISTS {
+        let names = store.folders(&identity.ledgers_prefix()).await?;
+        missing = first_not_in(&names, store, identity, known).await?;
+        if missing.is_none() {
+            return Ok(names);
+        }
+    }
+    let place = store.describe(&identity.ledgers_prefix());
+    let missing = missing.map(|it| it.to_string()).unwrap_or_default();
+    Err(lacks(&format!("the ledgers lacks the one of `{missing}`"), &place))
+}
+
+async fn first_not_in(
+    names: &[String],
+    store: &ReleaseStore,
+    identity: &Identity,
+    known: &BTreeSet<Environment>,
+) -> Result<Option<Environment>> {
+    let is_unlisted = |it: &&Environment| names.iter().all(|name| name != it.as_str());
+    let unlisted: Vec<&Environment> = known.iter().filter(is_unlisted).collect();
+    let found: Vec<Result<Option<Environment>>> = stream::iter(unlisted)
+        .map(|environment| async move {
+            let first = Ledger::new(store, identity, environment).key(1, "start");
+            let exists = store.head(&first).await?.is_some();
+            Ok(exists.then(|| environment.clone()))
+        })
+        .buffered(AT_ONCE)
+        .collect()
+        .await;
+    let found: Vec<Option<Environment>> = found.into_iter().collect::<Result<_>>()?;
+    Ok(found.into_iter().flatten().next())
+}
