@@ -154,7 +154,7 @@ impl DirectoryStore {
     pub(crate) async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
         self.check_root()?;
         check_prefix(prefix)?;
-        let folder = self.root.join(prefix);
+        let folder = self.root.join(prefix.trim_end_matches('/'));
         blocking(move || folders(&folder)).await
     }
 
@@ -368,7 +368,7 @@ fn foreign(path: &Path) -> Error {
         Ok(_) => "a pipe, a socket or a device",
         Err(_) => "a link that leads nowhere",
     };
-    Error::integrity(format!("unexpected `{}` in the release store", path.display()))
+    Error::integrity(format!("unexpected `{}`", path.display()))
         .why(format!("it is {what}"))
         .hint("find out who put it there, and move it elsewhere")
 }
