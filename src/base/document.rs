@@ -5,14 +5,21 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::{
     error::{Error, Result},
-    json,
+    json, printable,
     spelling::nearest,
 };
 
 /// Parses a YAML document. Booleans are `true` and `false` alone; duplicate keys are errors.
 pub(crate) fn from_yaml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T> {
     let options = serde_saphyr::options! { strict_booleans: true };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| located(file, text, &error))
+    let mut path = String::new();
+    let parsed = serde_saphyr::with_deserializer_from_str_with_options(text, options, |reader| {
+        serde_path_to_error::deserialize(reader).map_err(|error| {
+            path = error.path().to_string();
+            error.into_inner()
+        })
+    });
+    parsed.map_err(|error| located(file, text, &path, &error))
 }
 
 /// Parses a JSON document. Its syntax is checked as JSON. Its content goes through the YAML reader,
@@ -33,11 +40,15 @@ pub(crate) fn from_json<T: DeserializeOwned>(file: &str, text: &str) -> Result<T
     from_yaml(file, text)
 }
 
-fn located(file: &str, text: &str, error: &serde_saphyr::Error) -> Error {
+/// `path` leads to the value that was read last, such as `deploy.protect[0]`.
+fn located(file: &str, text: &str, path: &str, error: &serde_saphyr::Error) -> Error {
     let message = error.without_snippet().to_string();
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
     if text.trim().is_empty() {
         return Error::input(format!("{file} is empty"));
+    }
+    if message.contains("multiple YAML documents") {
+        return second_document(file, text);
     }
     let place = match error.location() {
         Some(at) => format!("{file}:{}:{}", at.line(), at.column()),
@@ -45,7 +56,7 @@ fn located(file: &str, text: &str, error: &serde_saphyr::Error) -> Error {
     };
     let rejected = match unknown_key(message) {
         Some(unknown) => unknown.into_error(&place),
-        None => plain(&place, message),
+        None => plain(&place, path, message),
     };
     match error.location() {
         Some(at) => rejected.at(file, at.line(), at.column()),
@@ -53,9 +64,39 @@ fn located(file: &str, text: &str, error: &serde_saphyr::Error) -> Error {
     }
 }
 
-/// Rewords messages that describe the parser instead of the document.
-fn plain(place: &str, message: &str) -> Error {
-    let said = |what: &str| Error::input(format!("{place}: {what}"));
+fn second_document(file: &str, text: &str) -> Error {
+    let is_marker = |line: &str| line.starts_with("---") || line.starts_with("...");
+    let is_content = |line: &str| {
+        let line = line.trim();
+        !line.is_empty() && !line.starts_with(['#', '%']) && !is_marker(line)
+    };
+    let lines = || text.lines().enumerate();
+    let first = lines().find(|(_, line)| is_content(line)).map_or(0, |(index, _)| index);
+    let second = lines().skip(first + 1).find(|(_, line)| is_marker(line));
+    match second {
+        Some((index, _)) => {
+            let line = index + 1;
+            Error::input(format!("{file} has a second document, which begins on line {line}"))
+                .hint(format!("remove line {line} and what follows it"))
+                .at(file, line as u64, 1)
+        }
+        None => Error::input(format!("{file} has more than one document"))
+            .hint("remove the lines `---`, and what follows the first document"),
+    }
+}
+
+/// Rewords messages that describe the parser instead of the document, and names the key.
+fn plain(place: &str, path: &str, message: &str) -> Error {
+    let key = path.rsplit('.').next().unwrap_or_default();
+    let name = key.split('[').next().unwrap_or_default();
+    let said = |what: &str| {
+        // Some messages name the key themselves.
+        let is_named = name.is_empty() || what.contains(name);
+        Error::input(match is_named {
+            true => format!("{place}: {what}"),
+            false => format!("{place}: `{}`: {what}", printable::excerpt(path)),
+        })
+    };
     if let Some(key) = message.strip_prefix("duplicate mapping key: ") {
         let key = key.split_once(", set ").map_or(key, |(key, _)| key);
         return said(&format!("duplicate key `{}`", key.escape_debug()))
@@ -69,8 +110,15 @@ fn plain(place: &str, message: &str) -> Error {
         }
         "expected string scalar" => said("expected a string"),
         _ if message.starts_with("invalid boolean") => said("expected `true` or `false`"),
+        _ if is_unsigned(message) => said("expected a whole number, 0 or more"),
         _ => said(message),
     }
+}
+
+/// The parser words it "invalid u32", with the size of the number.
+fn is_unsigned(message: &str) -> bool {
+    let kind = message.strip_prefix("invalid u");
+    kind.is_some_and(|size| size == "size" || size.parse::<u8>().is_ok())
 }
 
 struct Unknown<'a> {
@@ -133,14 +181,36 @@ mod tests {
             message("team: a\nzz: 3\n"),
             "cdflow.yml:2:1: unknown key `zz`\n  -> expected one of: team, max-destroy"
         );
-        assert_eq!(message("team: a\nmax-destroy: x\n"), "cdflow.yml:2:14: invalid u32");
+        for bad in ["x", "-1", "1.5", "99999999999999999999", "\"\""] {
+            let message = message(&format!("team: a\nmax-destroy: {bad}\n"));
+            let says = "cdflow.yml:2:14: `max-destroy`: expected a whole number, 0 or more";
+            assert_eq!(message, says, "{bad}");
+        }
         assert_eq!(message(" \n"), "cdflow.yml is empty");
         assert_eq!(
             message("team: a\nteam: b\n"),
             "cdflow.yml:2:1: duplicate key `team`\n  -> keep one of the two"
         );
-        assert!(message("team: [a]\n").starts_with("cdflow.yml:1:7: expected a string"));
+        assert_eq!(message("team: [a]\n"), "cdflow.yml:1:7: `team`: expected a string");
         assert!(message("a\n").starts_with("cdflow.yml:1:1: expected keys and values\n  -> "));
+    }
+
+    #[test]
+    fn one_document_in_a_file() {
+        for (text, line) in [
+            ("team: a\n---\nteam: b\n", 2),
+            ("# first\n---\nteam: a\n\n--- # second\nteam: b\n", 5),
+            ("team: a\n...\n---\nteam: b\n", 2),
+        ] {
+            let says = format!(
+                "cdflow.yml has a second document, which begins on line {line}\n  -> remove line \
+                 {line} and what follows it"
+            );
+            assert_eq!(message(text), says);
+        }
+        for one in ["---\nteam: a\n", "team: a\n...\n", "%YAML 1.2\n---\nteam: a\n"] {
+            from_yaml::<Sample>("cdflow.yml", one).unwrap();
+        }
     }
 
     #[test]

@@ -54,6 +54,7 @@ pub(crate) enum Limit {
     ToolAnswer,
     ToolDownload,
     ToolLock,
+    ProviderLock,
     Engine,
     EngineAnswer,
     EngineConnect,
@@ -70,7 +71,7 @@ pub(crate) enum Limit {
 }
 
 /// Every limit with its name and its default in seconds, in the order of docs/limits.md.
-pub(crate) const TABLE: [(Limit, &str, u64); 51] = [
+pub(crate) const TABLE: [(Limit, &str, u64); 52] = [
     (Limit::Git, "git", 60),
     (Limit::CredentialHelper, "credential-helper", 60),
     (Limit::TerraformVersion, "terraform-version", 60),
@@ -109,6 +110,7 @@ pub(crate) const TABLE: [(Limit, &str, u64); 51] = [
     (Limit::ToolAnswer, "tool-answer", 120),
     (Limit::ToolDownload, "tool-download", 1800),
     (Limit::ToolLock, "tool-lock", 1900),
+    (Limit::ProviderLock, "provider-lock", 1900),
     (Limit::Engine, "engine", 1800),
     (Limit::EngineAnswer, "engine-answer", 20),
     (Limit::EngineConnect, "engine-connect", 10),

@@ -8,7 +8,18 @@ pub(crate) fn line(text: &str) -> String {
     text.chars().map(|c| if is_plain(c) { c } else { '\u{fffd}' }).collect()
 }
 
-/// Does the same for a text of several lines, which may be indented by tabs.
+/// Shows a text of others between backticks: escaped, and cut after about 80 characters.
+pub(crate) fn excerpt(text: &str) -> String {
+    const SHOWN: usize = 80;
+    let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    let is_cut = text.chars().nth(SHOWN).is_some();
+    if is_cut {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Replaces such characters in a text of several lines, which may be indented by tabs.
 pub(crate) fn lines(text: &str) -> String {
     let plain = |c| if c == '\t' || is_plain(c) { c } else { '\u{fffd}' };
     let lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
@@ -52,6 +63,15 @@ mod tests {
         document(&mut value);
         let printed = serde_json::json!({ "a": ["x\u{fffd}\ny", 1], "b": { "c": "\u{fffd}" } });
         assert_eq!(value, printed);
+    }
+
+    #[test]
+    fn an_excerpt_is_short() {
+        assert_eq!(excerpt("1.9\u{1b}\0\""), "1.9\\u{1b}\\0\\\"");
+        assert_eq!(excerpt(&"é".repeat(80)), "é".repeat(80));
+        assert_eq!(excerpt(&"é".repeat(2 << 20)), format!("{}…", "é".repeat(80)));
+        // Escapes are counted too.
+        assert!(excerpt(&"\0".repeat(81)).len() < 200);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::{
 use crate::base::{
     document,
     error::{Error, Result},
+    printable,
 };
 
 pub(crate) const FILE: &str = "cdflow.yml";
@@ -273,7 +274,7 @@ impl FromStr for Platform {
         }
         Err(format!(
             "`{}` is not a platform: expected os/architecture, such as `linux/arm64`",
-            text.escape_debug()
+            printable::excerpt(text)
         ))
     }
 }
@@ -289,7 +290,7 @@ impl FromStr for VariableName {
         {
             return Ok(Self(text.to_owned()));
         }
-        Err(format!("`{}` is not the name of an environment variable", text.escape_debug()))
+        Err(format!("`{}` is not the name of an environment variable", printable::excerpt(text)))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use crate::base::printable;
+
 /// A duration as people write it: `90s`, `5m`, `72h`, `90d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HumanDuration(pub(crate) Duration);
@@ -13,7 +15,7 @@ impl FromStr for HumanDuration {
         let refuse = || {
             format!(
                 "`{}` is not a duration: expected a number and `s`, `m`, `h` or `d`, such as `5m`",
-                text.escape_debug()
+                printable::excerpt(text)
             )
         };
         let (number, unit) =

@@ -17,6 +17,14 @@ impl Flavor {
         }
     }
 
+    /// Returns the name of the product, in sentences.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Terraform => "Terraform",
+            Self::OpenTofu => "OpenTofu",
+        }
+    }
+
     /// Returns the file name of the program.
     pub(crate) fn program(self) -> &'static str {
         match self {

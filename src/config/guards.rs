@@ -3,13 +3,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     str::FromStr,
 };
 
 use serde::Deserialize;
 
-use super::names::{self, Environment};
+use super::{
+    address::Address,
+    names::{self, Environment},
+};
+use crate::base::printable;
 
 /// The guards as written in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -41,7 +44,12 @@ pub(crate) struct EnvironmentGuards {
 /// A type of resources (`aws_db_instance`), or the address of a resource or a module
 /// (`module.data.aws_s3_bucket.events`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Protected(String);
+pub(crate) struct Protected {
+    /// As written.
+    text: String,
+    /// None for a type.
+    address: Option<Address>,
+}
 
 /// The guards of one environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -139,18 +147,17 @@ impl GuardSettings {
 }
 
 impl Protected {
-    /// Returns the address, or None for a resource type.
+    /// Returns the address as written, or None for a resource type.
     pub(crate) fn address(&self) -> Option<&str> {
-        Some(self.0.as_str()).filter(|text| text.contains('.'))
+        self.address.as_ref().map(|_| self.text.as_str())
     }
 
+    /// Whether `address` is protected: the resource itself, its instances, or what is in the
+    /// module. `address` is as Terraform prints it, and `kind` is the type of that resource.
     pub(crate) fn covers(&self, address: &str, kind: &str) -> bool {
-        match self.0.contains('.') {
-            false => self.0 == kind,
-            // The resource itself, its instances, or what is in the module.
-            true => address
-                .strip_prefix(&self.0)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '['])),
+        match &self.address {
+            None => self.text == kind,
+            Some(ours) => address.parse().is_ok_and(|address| ours.covers(&address)),
         }
     }
 }
@@ -159,24 +166,19 @@ impl FromStr for Protected {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let is_plain = !text.is_empty()
-            && !text.contains(char::is_whitespace)
-            && !text.starts_with('.')
-            && !text.ends_with('.');
-        if is_plain {
-            return Ok(Self(text.to_owned()));
+        let is_type = hcl_edit::Ident::try_new(text).is_ok()
+            && !["module", "data", "ephemeral", "resource"].contains(&text);
+        if is_type {
+            return Ok(Self { text: text.to_owned(), address: None });
         }
-        Err(format!(
-            "`{}` is neither a type of resources (aws_db_instance) nor an address \
-             (module.data.aws_s3_bucket.events)",
-            text.escape_debug()
-        ))
-    }
-}
-
-impl fmt::Display for Protected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        let address = text.parse().map_err(|why: String| {
+            format!(
+                "`{}` is neither a type of resources (aws_db_instance) nor an address \
+                 (module.data.aws_s3_bucket.events): {why}",
+                printable::excerpt(text)
+            )
+        })?;
+        Ok(Self { text: text.to_owned(), address: Some(address) })
     }
 }
 
@@ -254,7 +256,10 @@ mod tests {
         assert!(!covers("aws_s3_bucket.a", "aws_s3_bucket.ab"));
         assert!(covers("module.data", "module.data.aws_s3_bucket.events"));
         assert!(covers("module.data", "module.data[0].aws_s3_bucket.events"));
-        for bad in ["", "a b", ".a", "a."] {
+        let key = r#"aws_s3_bucket.a["\u00e9 \"x.y\""]"#;
+        assert!(covers(key, r#"aws_s3_bucket.a["é \"x.y\""]"#));
+        assert!(!covers(key, r#"aws_s3_bucket.a["é"]"#));
+        for bad in ["", "a b", ".a", "a.", "module", "data", "module.data.aws_s3_bucket", "a.*"] {
             assert!(bad.parse::<Protected>().is_err(), "{bad}");
         }
     }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::base::printable;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Location {
     Object {
@@ -31,7 +33,7 @@ impl Location {
 
 /// The message about `text`, which is not a location of `what`.
 pub(crate) fn rejected(text: &str, what: &str, expected: &str) -> String {
-    format!("`{}` is not {what}: expected {expected}", text.escape_debug())
+    format!("`{}` is not {what}: expected {expected}", printable::excerpt(text))
 }
 
 #[cfg(test)]

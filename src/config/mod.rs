@@ -13,6 +13,7 @@ macro_rules! deserialize_from_str {
     )*};
 }
 
+mod address;
 pub(crate) mod component;
 pub(crate) mod duration;
 pub(crate) mod flavor;
@@ -26,3 +27,4 @@ pub(crate) mod scheme;
 pub(crate) mod secrets;
 pub(crate) mod settings;
 pub(crate) mod version_constraint;
+pub(crate) mod version_pick;

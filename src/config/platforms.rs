@@ -7,7 +7,7 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-use crate::base::spelling::nearest;
+use crate::base::{printable, spelling::nearest};
 
 /// The platforms that Terraform or OpenTofu is published for, in the names of their archives.
 const KNOWN: [&str; 16] = [
@@ -65,7 +65,7 @@ impl FromStr for ProviderPlatform {
             Some(known) => format!("did you mean `{known}`?"),
             None => "write it as `linux_amd64` or `linux_arm64`".to_owned(),
         };
-        Err(format!("`{}` is not a platform of Terraform: {advice}", text.escape_debug()))
+        Err(format!("`{}` is not a platform of Terraform: {advice}", printable::excerpt(text)))
     }
 }
 

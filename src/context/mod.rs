@@ -187,6 +187,7 @@ impl Context {
         let choice = Choice {
             flavor: self.tool.flavor,
             wanted: &wanted,
+            pick: self.tool.pick.as_ref(),
             mirror_keys: &self.scheme.terraform_mirror_keys,
             pinned: None,
         };

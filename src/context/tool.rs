@@ -9,7 +9,9 @@ use crate::{
         log::Log,
     },
     cli::args::Global,
-    config::{component::Manifest, flavor::Flavor, version_constraint::Wanted},
+    config::{
+        component::Manifest, flavor::Flavor, version_constraint::Wanted, version_pick::VersionPick,
+    },
 };
 
 /// The tool, and the versions that are asked for outside of the code.
@@ -17,6 +19,8 @@ use crate::{
 pub(crate) struct ToolWishes {
     pub(crate) flavor: Flavor,
     pub(crate) wanted: Vec<Wanted>,
+    /// Which of the allowed versions is asked for. None: any, preferably the program in PATH.
+    pub(crate) pick: Option<VersionPick>,
     /// Whether the run itself asks, which overrides everything except the code.
     pub(crate) is_of_run: bool,
     /// The version files that were read.
@@ -45,20 +49,16 @@ impl ToolWishes {
             return Ok(Self {
                 flavor: of_manifest.map_or(Flavor::Terraform, |(flavor, _)| flavor),
                 wanted: vec![Wanted { constraint: constraint.clone(), place }],
+                pick: None,
                 is_of_run: true,
                 files: Vec::new(),
             });
         }
         let files = VersionFiles::read(folder)?;
         files.unused.iter().for_each(|unused| log.warning(&format!("not used: {unused}")));
-        let of_tools = [Flavor::Terraform, Flavor::OpenTofu].map(|it| files.wanted(it).first());
-        let flavor = match (&of_manifest, of_tools) {
-            (Some((flavor, _)), _) => *flavor,
-            (None, [Some(terraform), Some(opentofu)]) => {
-                return Err(two_tools(terraform, opentofu));
-            }
-            (None, [None, Some(_)]) => Flavor::OpenTofu,
-            (None, _) => Flavor::Terraform,
+        let flavor = match &of_manifest {
+            Some((flavor, _)) => *flavor,
+            None => flavor_of(&files)?,
         };
         let of_files = files.wanted(flavor).to_vec();
         let of_manifest = of_manifest.map(|(_, wanted)| wanted);
@@ -66,15 +66,24 @@ impl ToolWishes {
             of_files.iter().try_for_each(|other| check_agree(one, other))?;
         }
         let wanted = of_manifest.into_iter().chain(of_files).collect();
-        Ok(Self { flavor, wanted, is_of_run: false, files: files.paths })
+        let pick = files.pick(flavor).cloned();
+        Ok(Self { flavor, wanted, pick, is_of_run: false, files: files.paths })
     }
 }
 
-fn two_tools(terraform: &Wanted, opentofu: &Wanted) -> Error {
-    Error::input("it is not clear whether the component uses Terraform or OpenTofu")
-        .why(format!(
-            "{} asks for Terraform {}, and {} for OpenTofu {}",
-            terraform.place, terraform.constraint, opentofu.place, opentofu.constraint
-        ))
-        .hint("set `terraform-version` or `opentofu-version` in cdflow.yml")
+/// Returns the tool that version files are about.
+fn flavor_of(files: &VersionFiles) -> Result<Flavor> {
+    let [terraform, opentofu] = [Flavor::Terraform, Flavor::OpenTofu].map(|it| files.asks(it));
+    match (terraform, opentofu) {
+        (Some(terraform), Some(opentofu)) => {
+            Err(Error::input("it is not clear whether the component uses Terraform or OpenTofu")
+                .why(format!("version files ask for {terraform}, and for {opentofu}"))
+                .hint("set `terraform-version` or `opentofu-version` in cdflow.yml"))
+        }
+        (None, Some(_)) => Ok(Flavor::OpenTofu),
+        (None, None) if files.names(Flavor::OpenTofu) && !files.names(Flavor::Terraform) => {
+            Ok(Flavor::OpenTofu)
+        }
+        (_, None) => Ok(Flavor::Terraform),
+    }
 }

@@ -8,11 +8,12 @@ use std::{
 use crate::{
     base::{
         error::{Error, Result},
-        small_file,
+        printable, small_file,
     },
     config::{
         flavor::Flavor,
         version_constraint::{Constraint, Wanted},
+        version_pick::{End, VersionPick},
     },
 };
 
@@ -37,6 +38,7 @@ struct Named {
     /// Also true if they leave the version open, because folders further up do not count then.
     is_named: bool,
     wanted: Vec<Wanted>,
+    pick: Option<VersionPick>,
 }
 
 impl VersionFiles {
@@ -57,9 +59,30 @@ impl VersionFiles {
 
     /// Returns what the files require, in the order of the files.
     pub(super) fn wanted(&self, flavor: Flavor) -> &[Wanted] {
+        &self.of(flavor).wanted
+    }
+
+    /// Returns which of the allowed versions the files ask for.
+    pub(super) fn pick(&self, flavor: Flavor) -> Option<&VersionPick> {
+        self.of(flavor).pick.as_ref()
+    }
+
+    /// Whether a file is about the tool, even if it leaves the version open.
+    pub(super) fn names(&self, flavor: Flavor) -> bool {
+        self.of(flavor).is_named
+    }
+
+    /// Returns what the files say about the version of a tool, in words.
+    pub(super) fn asks(&self, flavor: Flavor) -> Option<String> {
+        let one = self.wanted(flavor).first();
+        one.map(|one| format!("{} {} in {}", flavor.title(), one.constraint, one.place))
+            .or_else(|| Some(format!("{} {}", flavor.title(), self.pick(flavor)?)))
+    }
+
+    fn of(&self, flavor: Flavor) -> &Named {
         match flavor {
-            Flavor::Terraform => &self.terraform.wanted,
-            Flavor::OpenTofu => &self.opentofu.wanted,
+            Flavor::Terraform => &self.terraform,
+            Flavor::OpenTofu => &self.opentofu,
         }
     }
 
@@ -96,13 +119,17 @@ impl VersionFiles {
         self.named(line.flavor).is_named = true;
         let Line { place, text, others, .. } = &line;
         if !others.is_empty() {
-            let others = others.escape_debug();
+            let (others, first) = (printable::excerpt(others), printable::excerpt(text));
             self.unused
-                .push(format!("{place}: `{others}`: only the first version counts, `{text}`"));
+                .push(format!("{place}: `{others}`: only the first version counts, `{first}`"));
         }
         if let Some(why) = line.why_open() {
-            self.unused.extend(why.map(|why| format!("{place}: `{}`: {why}", text.escape_debug())));
+            self.unused.push(format!("{place}: `{}`: {why}", printable::excerpt(text)));
             return Ok(());
+        }
+        if let Some(end) = End::of(text) {
+            let pick = VersionPick { end, text: text.clone(), place: place.clone() };
+            return self.add_pick(line.flavor, pick);
         }
         let constraint = line.constraint()?;
         let wanted = Wanted { constraint, place: line.place };
@@ -110,6 +137,15 @@ impl VersionFiles {
         known.iter().try_for_each(|before| check_agree(before, &wanted))?;
         known.push(wanted);
         Ok(())
+    }
+
+    fn add_pick(&mut self, flavor: Flavor, pick: VersionPick) -> Result<()> {
+        let known = self.named(flavor).pick.get_or_insert_with(|| pick.clone());
+        if known.end == pick.end {
+            return Ok(());
+        }
+        Err(Error::input(format!("{known} and {pick} contradict each other"))
+            .hint("change one of the two, or set --terraform-version for this run"))
     }
 }
 
@@ -127,26 +163,24 @@ struct Line {
 }
 
 impl Line {
-    /// Returns Some if the version is left open, with the reason if the file asks for something
-    /// that cdflow does not support.
-    fn why_open(&self) -> Option<Option<&'static str>> {
+    /// Returns why the version is left open, if the file asks for something that cdflow does not
+    /// support.
+    fn why_open(&self) -> Option<&'static str> {
         let begins = |words: &[&str]| words.iter().any(|word| self.text.starts_with(word));
         match self.text.as_str() {
-            // As `required_version` in the code says, which holds in any case.
-            "min-required" | "latest-allowed" => Some(None),
-            "" => Some(Some("the version is missing")),
-            _ if begins(&["latest"]) => {
-                Some(Some("write a version or a constraint instead, such as `~> 1.11.0`"))
-            }
-            "system" => Some(Some("the program in PATH is used if its version fits")),
+            "" => Some("the version is missing"),
+            "system" => Some("the program in PATH is used if its version fits"),
             _ if begins(&["ref:", "path:", "prefix:", "sub-"]) => {
-                Some(Some("cdflow uses only released versions"))
+                Some("cdflow uses only released versions")
             }
             _ => None,
         }
     }
 
     fn constraint(&self) -> Result<Constraint> {
+        if self.text.starts_with("latest") {
+            return Err(self.pattern());
+        }
         let parsed = self.text.parse::<Constraint>().map_err(|why| {
             Error::input(format!("{}: the version is malformed", self.place))
                 .why(why)
@@ -154,6 +188,25 @@ impl Line {
         })?;
         let series = parsed.as_series().filter(|_| self.has_series);
         Ok(series.unwrap_or(parsed))
+    }
+
+    /// `latest:^1.8` and other words that begin like `latest`.
+    fn pattern(&self) -> Error {
+        let pattern = self.text.split_once(':').map_or("", |(_, pattern)| pattern);
+        let plain = pattern.replace('\\', "");
+        let plain = plain.trim_start_matches('^').trim_end_matches(['.', '*', '$']);
+        let series = plain.parse::<Constraint>().ok().and_then(|parsed| parsed.as_series());
+        let series = series.map_or_else(|| "~> 1.11.0".to_owned(), |series| series.to_string());
+        Error::input(format!(
+            "{}: `{}` is not supported",
+            self.place,
+            printable::excerpt(&self.text)
+        ))
+        .why("cdflow does not choose versions by a pattern")
+        .hint(format!(
+            "write a constraint, such as `{series}`, or `latest`, `latest-allowed` or \
+             `min-required`"
+        ))
     }
 }
 
@@ -289,11 +342,7 @@ mod tests {
                 "a/.opentofu-version:1 1.8.2",
             ),
             // Files further up do not count, even if the nearest leaves the version open.
-            (
-                &[("a/b/.terraform-version", "min-required\n"), (".terraform-version", "1.5.7")],
-                "",
-                "",
-            ),
+            (&[("a/b/.terraform-version", "latest\n"), (".terraform-version", "1.5.7")], "", ""),
             (
                 &[("a/.terraform-version", "1.9.8"), (".terraform-version", "no version")],
                 "a/.terraform-version:1 1.9.8",
@@ -334,8 +383,6 @@ mod tests {
     #[test]
     fn what_is_not_used_is_named() {
         for (name, text, unused) in [
-            (".terraform-version", "latest\n", ".terraform-version:1: `latest`: write a version"),
-            (".terraform-version", "latest:^1.8\n", "`latest:^1.8`: write a version"),
             (
                 ".terraform-version",
                 "1.9.8\n1.8.0\n",
@@ -356,6 +403,50 @@ mod tests {
             assert!(found.unused[0].contains(unused), "{text}: {:?}", found.unused);
             assert_eq!(found.unused.len(), 1);
         }
+    }
+
+    #[test]
+    fn words_for_an_end_of_the_list() {
+        use Flavor::{OpenTofu, Terraform};
+        let both = [(".opentofu-version", "latest\n"), (".tool-versions", "terraform latest\n")];
+        let found = read(&both).unwrap();
+        let pick = |flavor| found.pick(flavor).unwrap().to_string();
+        assert_eq!(pick(OpenTofu), "`latest` in .opentofu-version:1");
+        assert_eq!(pick(Terraform), "`latest` in .tool-versions:1");
+        assert_eq!(found.asks(OpenTofu).unwrap(), "OpenTofu `latest` in .opentofu-version:1");
+        for (text, end) in [
+            ("latest", End::Newest),
+            ("latest-allowed", End::Newest),
+            ("min-required", End::Oldest),
+        ] {
+            let found = read(&[(".terraform-version", text)]).unwrap();
+            assert_eq!(found.pick(Terraform).map(|pick| pick.end), Some(end));
+            assert!(found.names(Terraform) && !found.names(OpenTofu) && found.unused.is_empty());
+        }
+        let contradiction = [(".terraform-version", "latest"), (".tfswitchrc", "min-required")];
+        let error = read(&contradiction).unwrap_err().to_string();
+        let says = "`latest` in .terraform-version:1 and `min-required` in .tfswitchrc:1 contra";
+        assert!(error.contains(says), "{error}");
+        for (text, series) in [
+            ("latest:^1.8", "~> 1.8.0"),
+            ("latest:^1\\.8\\.", "~> 1.8.0"),
+            ("latest:1.9", "~> 1.9.0"),
+            ("latest:(a|b)", "~> 1.11.0"),
+            ("latest-pre", "~> 1.11.0"),
+        ] {
+            let error = read(&[("a/.terraform-version", text)]).unwrap_err().to_string();
+            let says = format!("a/.terraform-version:1: `{}` is", text.escape_debug());
+            assert!(error.contains(&says) && error.contains(&format!("`{series}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_message_shows_only_the_beginning_of_a_file() {
+        let long = "1\u{1b}".repeat(1 << 20);
+        let error = read(&[(".terraform-version", &long)]).unwrap_err().to_string();
+        assert!(error.len() < 1000 && error.contains('…') && !error.contains('\u{1b}'), "{error}");
+        let found = read(&[(".terraform-version", &format!("1.9.8\n{long}"))]).unwrap();
+        assert!(found.unused[0].len() < 1000, "{}", found.unused[0].len());
     }
 
     #[test]

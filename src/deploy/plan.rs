@@ -88,15 +88,13 @@ fn warn_about_unused_protection(context: &Context, order: &Order<'_>, plan: &Pla
     }
     let moved: Vec<&str> =
         plan.changes.resources.iter().filter_map(|change| change.moved_from.as_deref()).collect();
-    let is_known = |protected: &Protected, address: &str| {
-        plan.changes.knows(address) || moved.iter().any(|moved| protected.covers(moved, ""))
+    let is_known = |protected: &Protected| {
+        let known = plan.changes.addresses.iter().map(String::as_str);
+        known.chain(moved.iter().copied()).any(|known| protected.covers(known, ""))
     };
     let ours = order.limits.bounds.iter().filter(|bounds| bounds.source == Source::Component);
     for protected in ours.flat_map(|bounds| &bounds.protect) {
-        let Some(address) = protected.address().filter(|address| !is_known(protected, address))
-        else {
-            continue;
-        };
+        let Some(address) = protected.address().filter(|_| !is_known(protected)) else { continue };
         let near = nearest(address, plan.changes.addresses.iter().map(String::as_str));
         let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         context.host.log.warning(&format!(

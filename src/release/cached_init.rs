@@ -1,6 +1,11 @@
 //! Lets `terraform init` take providers from the cache, and keeps what it downloads.
 
-use std::{fs, io, os::unix::fs::symlink, path::Path};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::symlink,
+    path::Path,
+};
 
 use super::init_access::Plugins;
 use crate::{
@@ -17,6 +22,34 @@ use crate::{
         tool::platform,
     },
 };
+
+/// Waits until no other release downloads the providers of this platform. Returns the locks of
+/// those that this release downloads; `keep` must be called before they end. `infra` is where
+/// Terraform runs.
+pub(crate) async fn turn(
+    plugins: &Plugins,
+    locked: &Locked,
+    sources: Option<&Sources>,
+    infra: &Path,
+    host: &Host,
+) -> Result<Vec<File>> {
+    let mut locks = Vec::new();
+    for (address, provider) in locked {
+        let package = Package::new(address, &provider.version, &platform())?;
+        let hashes: Vec<String> =
+            provider.hashes.iter().filter(|hash| hash.starts_with("h1:")).cloned().collect();
+        let is_local = sources.is_some_and(|sources| !sources.downloads(&package, infra));
+        if is_local || gains_hashes(address, &provider.hashes, sources) {
+            continue;
+        }
+        let Some(cache) = plugins.cache(host) else { return Ok(locks) };
+        let turn = cache.turn(&package, &hashes, host);
+        locks.extend(
+            host.interrupt.or_cancel("waiting for a download", async { Ok(turn.await) }).await?,
+        );
+    }
+    Ok(locks)
+}
 
 /// Puts links to cached providers where Terraform looks for its own cache. Terraform takes only
 /// those whose hash the lock file has, so it verifies them once more.

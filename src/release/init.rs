@@ -37,7 +37,9 @@ pub(crate) async fn init(
         env: access.env.clone(),
         run_as: host.run_as,
     };
+    let mut turn = Vec::new();
     if let Some(plugins) = &access.plugins {
+        turn = cached_init::turn(plugins, committed, sources.as_ref(), &folder.infra, host).await?;
         cached_init::fill(plugins, committed, sources.as_ref(), host)?;
     }
     let initialised = folder.init_for_release().await;
@@ -46,6 +48,8 @@ pub(crate) async fn init(
         (Ok(locked), Some(plugins)) => cached_init::keep(plugins, locked, host),
         _ => Ok(()),
     };
+    // Now the cache has what other releases wait for.
+    drop(turn);
     access.restore_owner(host);
     let locked = locked?;
     kept?;

@@ -3,7 +3,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -66,6 +67,7 @@ impl Platforms<'_> {
                 packages.push(Package::new(address, &provider.version, platform)?);
             }
         }
+        let turn = self.turn(&packages).await?;
         let ready = self.obtain(packages).await?;
         platform_check::check(self.tool, &ready, |address| self.hashes(address, &locked), wanted)?;
         let mut more: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -74,6 +76,7 @@ impl Platforms<'_> {
             more.entry(package.address.clone()).or_default().push(h1.clone());
         }
         self.keep(&ready, &locked);
+        drop(turn);
         if !wanted.contains(&here.as_str()) {
             for (address, provider) in &locked {
                 remove(&Package::new(address, &provider.version, &here)?.folder(&providers))?;
@@ -106,6 +109,24 @@ impl Platforms<'_> {
 
     fn cache(&self) -> Option<ProviderCache> {
         self.access.plugins.as_ref()?.cache(self.host)
+    }
+
+    /// Waits until no other release downloads one of the packages. Returns the locks of those that
+    /// this release downloads.
+    async fn turn(&self, packages: &[Package]) -> Result<Vec<File>> {
+        let Some(cache) = self.cache() else { return Ok(Vec::new()) };
+        let sources = Sources::read(self.tool.flavor, &self.access.env)?;
+        let mut locks = Vec::new();
+        for package in packages {
+            if !sources.downloads(package, &self.folders.staged.infra) {
+                continue;
+            }
+            let hashes = self.committed.get(&package.address).map(|it| it.hashes.as_slice());
+            let turn = cache.turn(package, hashes.unwrap_or_default(), self.host);
+            let turn = async { Ok(turn.await) };
+            locks.extend(self.host.interrupt.or_cancel("waiting for a download", turn).await?);
+        }
+        Ok(locks)
     }
 
     async fn obtain(&self, packages: Vec<Package>) -> Result<Vec<Ready>> {

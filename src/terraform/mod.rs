@@ -2,6 +2,7 @@
 //! start.
 
 mod cache_folder;
+mod cache_lock;
 pub(crate) mod code;
 mod driver;
 pub(crate) mod output;

@@ -52,6 +52,42 @@ fn what_is_protected_is_not_destroyed() {
     project.cdflow(["destroy", "live", "--confirm", "live"]).run().success();
 }
 
+/// Terraform prints such a key escaped, and people may write it in other ways.
+#[test]
+fn a_protected_key_can_have_any_characters() {
+    const KEYS: [&str; 5] = ["a\"b", "a.b", "${x}", "é \u{1f600}", "a]\\["];
+    let project = Project::local("greeting");
+    let written = [r#""a\"b""#, r#""a.b""#, r#""$${x}""#, r#""\u00e9 \U0001F600""#, r#""a]\\[""#];
+    let protect: String =
+        written.iter().map(|key| format!("    - 'terraform_data.each[{key}]'\n")).collect();
+    project.append("cdflow.yml", &format!("deploy:\n  protect:\n{protect}"));
+    let code = |keys: &[&str]| {
+        let keys: Vec<String> = keys
+            .iter()
+            .map(|key| serde_json::to_string(key).unwrap().replace("${", "$${"))
+            .collect();
+        format!(
+            "resource \"terraform_data\" \"each\" {{\n  for_each = toset([{}])\n}}\n",
+            keys.join(", ")
+        )
+    };
+    project.write("infra/more.tf", &code(&[&KEYS[..], &["free"]].concat())).commit("All");
+    project.release("all");
+    project.deploy("live", "all").lacks("protects nothing");
+    for (index, key) in KEYS.iter().enumerate() {
+        let others: Vec<&str> = KEYS.into_iter().filter(|other| other != key).collect();
+        project.write("infra/more.tf", &code(&others)).commit("Without one");
+        let version = index.to_string();
+        project.release(&version);
+        let output = project.cdflow(["deploy", "live", &version]).run();
+        output.fails(3).stderr_has("protected resources: terraform_data.each[\"");
+        output.lacks("free");
+    }
+    project.write("infra/more.tf", &code(&KEYS)).commit("Without the free one");
+    project.release("free");
+    project.deploy("live", "free");
+}
+
 #[test]
 fn so_many_are_destroyed_and_no_more() {
     let project =

@@ -1,12 +1,15 @@
 //! Releases with providers for several platforms, and the cache of providers.
 
-use crate::support::{Mirror, Project, ProviderRegistry, Runner, ToolMirror, entries, platform};
+use crate::support::{
+    Mirror, Project, ProviderRegistry, Runner, ToolMirror, entries, on_a_small_disk, platform,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 const LOCK: &str = "infra/.terraform.lock.hcl";
 
@@ -168,16 +171,7 @@ fn providers_of_a_registry_are_downloaded_once() {
     let registry = ProviderRegistry::serve(project.sandbox(), &both);
     let release = |version: &str| from_registry(&project, &registry, version).run();
     let downloads = || [registry.downloads(&here), registry.downloads(other())];
-    // The registry's hashes are for every platform; Terraform adds that of this one's content.
-    let locked = Command::new("terraform")
-        .arg(format!("-chdir={}", project.path("infra").display()))
-        .args(["init", "-backend=false"])
-        .env("TF_CLI_CONFIG_FILE", registry.config())
-        .output()
-        .unwrap();
-    assert!(locked.status.success(), "{locked:?}");
-    fs::remove_dir_all(project.path("infra/.terraform")).unwrap();
-    project.commit("Lock");
+    lock_by_init(&project, &registry);
     release("1").success();
     assert_eq!((contents(&project, "1").0.len(), downloads()), (2, [2, 1]));
     let locked = entries(&project.bundle("1"))[LOCK].text().to_owned();
@@ -197,18 +191,80 @@ fn providers_of_a_registry_are_downloaded_once() {
     assert_eq!(made(&project, "2"), made(&project, "5"));
     assert_eq!(downloads(), before.map(|count| count + 1));
 
+    // Ten releases at once: one downloads, the others wait for it.
     fs::remove_dir_all(project.sandbox().home().join(".cache")).unwrap();
-    let runs: Vec<_> = (6..9)
+    both.iter().for_each(|platform| registry.slow(platform, Duration::from_millis(500)));
+    let before = downloads();
+    let runs: Vec<_> = (10..20)
         .map(|version| from_registry(&project, &registry, &version.to_string()).spawn())
         .collect();
     for run in runs {
         run.wait().success();
     }
-    assert_eq!(made(&project, "2"), made(&project, "8"));
+    assert_eq!(downloads(), before.map(|count| count + 1));
+    assert_eq!(made(&project, "2"), made(&project, "19"));
 
     let text = project.read("cdflow.yml").replace("]\n", ", darwin_arm64]\n");
     project.write("cdflow.yml", &text).commit("A platform without a build");
     release("9").fails(2).stderr_has("hashicorp/tiny 1.0.0 has no build for darwin_arm64");
+}
+
+/// The registry's hashes are for every platform; Terraform adds that of this one's content.
+fn lock_by_init(project: &Project, registry: &ProviderRegistry) {
+    let locked = Command::new("terraform")
+        .arg(format!("-chdir={}", project.path("infra").display()))
+        .args(["init", "-backend=false"])
+        .env("TF_CLI_CONFIG_FILE", registry.config())
+        .output()
+        .unwrap();
+    assert!(locked.status.success(), "{locked:?}");
+    fs::remove_dir_all(project.path("infra/.terraform")).unwrap();
+    project.commit("Lock");
+}
+
+/// A component whose provider comes from a registry, locked with one download.
+fn registered() -> (Project, ProviderRegistry) {
+    let project = Project::local("greeting").with_tiny_provider(Mirror::tiny());
+    let registry = ProviderRegistry::serve(project.sandbox(), &[&platform()]);
+    lock_by_init(&project, &registry);
+    (project, registry)
+}
+
+/// `provider-lock`
+#[test]
+fn a_release_does_not_wait_for_another_without_end() {
+    let (project, registry) = registered();
+    registry.slow(&platform(), Duration::from_secs(5));
+    let mut first = from_registry(&project, &registry, "1").spawn();
+    first.wait_until("the download", |_| registry.downloads(&platform()) == 2);
+    let second = from_registry(&project, &registry, "2").env("CDFLOW_LIMITS", "provider-lock=1s");
+    second
+        .run()
+        .success()
+        .stderr_has("another release downloads registry.terraform.io/hashicorp/tiny 1.0.0 for")
+        .stderr_has("did not finish its download within 1 s (the limit `provider-lock`)")
+        .stderr_has("this release downloads registry.terraform.io/hashicorp/tiny too");
+    first.wait().success();
+    assert_eq!(registry.downloads(&platform()), 3);
+}
+
+#[test]
+fn a_full_disk_below_the_cache_of_providers() {
+    let (project, registry) = registered();
+    let disk = project.sandbox().root().join("small");
+    let release = project
+        .cdflow(["release", "--platform-config", "platform-config"])
+        .env("TF_CLI_CONFIG_FILE", registry.config())
+        .env("XDG_CACHE_HOME", &disk);
+    let (full, output) = on_a_small_disk(release, &disk);
+    output.success();
+    let says = format!("is not kept in `{}/cdflow/providers`, so the next", disk.display());
+    assert!(full.contains(&says) && full.contains("free some space there"), "{output}");
+    assert!(full.trim_end().ends_with("FIRST 0"), "nothing is left: {output}");
+    assert_eq!(output.stderr.matches("is not kept").count(), 1, "{output}");
+    // One for the lock file. The second keeps what it downloads, and the third uses it.
+    assert_eq!(registry.downloads(&platform()), 3);
+    assert_eq!(made(&project, "first"), made(&project, "third"));
 }
 
 /// The files of cached packages.

@@ -4,7 +4,7 @@
 use crate::support::silent::{Reply, answering, full};
 use crate::support::{
     Fault, MirrorServer, Output, Project, Runner, SigningKey, ToolMirror, archive, archive_name,
-    path_without_terraform, signature_name, stamped,
+    on_a_small_disk, path_without_terraform, signature_name, stamped,
 };
 use serde_json::{Value, json};
 use std::fs;
@@ -349,6 +349,73 @@ fn a_cache_that_is_damaged_or_read_only() {
         .run();
     output.success().stderr_has("no folder for a cache");
     bare.project.left_no_trace(&output);
+}
+
+#[test]
+fn a_full_disk_below_the_cache() {
+    // What does not fit: the program, or already its archive.
+    for more in [6 << 10, 300 << 10] {
+        let bare = Bare::new("full");
+        let noise = "# 0123456789abcdefghijklmnopqrstuvwxyz\n".repeat(more / 39);
+        let noise = match more > 100 << 10 {
+            // Nothing that can be compressed.
+            true => (0..more / 8).map(|n: usize| format!("#{:x}\n", n * n * 2_654_435)).collect(),
+            false => noise,
+        };
+        let archive = archive("terraform", stamped("1.12.0") + &noise);
+        bare.mirror.add_archive("terraform", "1.12.0", &archive);
+        let release = bare.cdflow(&["release", "--platform-config", "platform-config"]);
+        let (full, output) = on_a_small_disk(release, &bare.cache());
+        output.success().stderr_has("terraform 1.12.0 from the cache");
+        let says = format!("cannot write to `{}/cdflow/tools/terraform/", bare.cache().display());
+        assert!(full.contains(&says) && !full.contains(".new-"), "{output}");
+        assert!(full.contains("-> free some space there, or set RUNNER_TOOL_CACHE"), "{output}");
+        assert!(full.trim_end().ends_with("FIRST 2"), "nothing is left: {output}");
+    }
+}
+
+#[test]
+fn the_ends_of_the_list_of_versions() {
+    let bare = Bare::new("ends");
+    bare.mirror.add("opentofu", "1.9.1");
+    bare.mirror.add("opentofu", "1.10.6");
+    let path = std::env::var("PATH").unwrap();
+    let run = |version: &str, says: &str| {
+        // A program in PATH does not count, unless it has that very version.
+        let output = bare.releasing(version).env("PATH", &path).run();
+        output.success().stderr_has(says);
+        let made = bare.made_with(version);
+        format!("{} {}", made["name"].as_str().unwrap(), made["version"].as_str().unwrap())
+    };
+    let file = |name: &str, text: &str| {
+        bare.project.write(name, text).commit("Change a version file");
+    };
+    file(".opentofu-version", "latest\n");
+    assert_eq!(run("tofu", "(required by `latest` in "), "opentofu 1.10.6");
+    bare.project.remove(".opentofu-version").commit("No OpenTofu");
+    file(".terraform-version", "latest\n");
+    assert_eq!(run("latest", "(required by `latest` in "), "terraform 1.12.0");
+    file(".terraform-version", "min-required\n");
+    let output = bare.releasing("none").run();
+    output.fails(2).stderr_has("names no version: infra/ has no `required_version`");
+    let code = bare.project.read("infra/main.tf");
+    file("infra/main.tf", &format!("{code}terraform {{\n  required_version = \"< 1.12\"\n}}\n"));
+    assert_eq!(run("min", "(required by `min-required` in "), "terraform 1.10.5");
+    file(".terraform-version", "latest-allowed\n");
+    assert_eq!(run("allowed", "terraform 1.11.4 from PATH"), "terraform 1.11.4");
+    file(".terraform-version", "latest:^1.10\n");
+    bare.releasing("pattern")
+        .run()
+        .fails(2)
+        .stderr_has(".terraform-version:1: `latest:^1.10` is not supported")
+        .stderr_has("-> write a constraint, such as `~> 1.10.0`, or `latest`");
+    file(".terraform-version", "latest\n");
+    let output = bare.releasing("away").env("CDFLOW_TERRAFORM_MIRROR", "http://127.0.0.1:9");
+    output
+        .env("CDFLOW_LIMITS", "tool-answer=1s")
+        .run()
+        .fails(10)
+        .stderr_has("write a version instead of `latest` in ");
 }
 
 #[test]

@@ -34,9 +34,10 @@ pub(crate) async fn tool(
     let choosing = async {
         let wishes = ToolWishes::read(global, manifest, folder, &host.log)?;
         let required = declared.map(Declarations::required_versions).transpose()?;
-        let wanted = [wishes.wanted, required.unwrap_or_default()].concat();
-        let flavor = wishes.flavor;
-        Choice { flavor, wanted: &wanted, mirror_keys: &[], pinned: None }.choose(host).await
+        let ToolWishes { flavor, wanted, pick, .. } = wishes;
+        let wanted = [wanted, required.unwrap_or_default()].concat();
+        let pick = pick.as_ref();
+        Choice { flavor, wanted: &wanted, pick, mirror_keys: &[], pinned: None }.choose(host).await
     };
     let chosen = report.record_error("terraform", choosing.await)?;
     match chosen {

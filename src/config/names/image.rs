@@ -4,7 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer};
 
-use super::{InvalidName, shown};
+use super::InvalidName;
+use crate::base::printable;
 
 const DOCKER_HUB: &str = "docker.io";
 /// Of all but the tag and the digest, as registries take it.
@@ -76,7 +77,7 @@ impl FromStr for Image {
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         parse(text).map(|_| Self(text.to_owned())).ok_or_else(|| InvalidName {
             kind: "image",
-            value: shown(text),
+            value: printable::excerpt(text),
             rule: "[host[:port]/]name[:tag], with the name in lowercase letters, digits and \
                    single `.`, `_`, `-` or `/` between them",
             example: "quay.io/roche/default:1.4.0",

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::base::error::Error;
+use crate::base::{error::Error, printable};
 
 mod image;
 
@@ -60,7 +60,7 @@ macro_rules! name {
                 if check(text) {
                     return Ok(Self(text.to_owned()));
                 }
-                Err(InvalidName { kind: $kind, value: shown(text), rule: $rule, example: $example })
+                Err(InvalidName { kind: $kind, value: printable::excerpt(text), rule: $rule, example: $example })
             }
         }
 
@@ -146,7 +146,7 @@ impl Component {
         }
         Err(InvalidName {
             kind: "component",
-            value: shown(&self.0),
+            value: printable::excerpt(&self.0),
             rule: "2 to 63 lowercase letters and digits with single `.`, `_` or `-` between them, \
                    starting with a letter, because its image has the same name",
             example: "checkout",
@@ -184,15 +184,6 @@ fn is_label(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !text.starts_with('-')
         && !text.ends_with('-')
-}
-
-/// Escapes and shortens a rejected value, which may be hostile, for a message.
-fn shown(text: &str) -> String {
-    let mut cut: String = text.chars().take(80).flat_map(char::escape_debug).collect();
-    if text.chars().nth(80).is_some() {
-        cut.push('…');
-    }
-    cut
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::{
     base::{
         document,
         error::{Error, Result},
+        printable,
         spelling::nearest,
     },
     config::{
@@ -141,7 +142,7 @@ impl SchemeChecker<'_> {
                 .hint("use two buckets: a release and its lambda zip have the same key"));
         }
         if !is_path_segment(&parsed.default_region) {
-            let region = parsed.default_region.escape_debug();
+            let region = printable::excerpt(&parsed.default_region);
             return Err(self.error(format!("`default-region`: `{region}` is not a region")));
         }
         let backend = self.backend(&parsed)?;
@@ -207,14 +208,17 @@ impl SchemeChecker<'_> {
         if !is_path_segment(&alias) {
             return Err(self.error(format!(
                 "invalid account alias `{}`: expected letters, digits, `_` and `-`",
-                alias.escape_debug()
+                printable::excerpt(&alias)
             )));
         }
         if let Some(id) = &account.id
             && (id.len() != 12 || !id.bytes().all(|b| b.is_ascii_digit()))
         {
             return Err(self
-                .error(format!("account `{alias}`: id `{}` is not 12 digits", id.escape_debug()))
+                .error(format!(
+                    "account `{alias}`: id `{}` is not 12 digits",
+                    printable::excerpt(id)
+                ))
                 .hint("write it in quotes, with its leading zeros"));
         }
         for (key, missing) in [("id", account.id.is_none()), ("role", account.role.is_none())] {
@@ -237,8 +241,10 @@ impl SchemeChecker<'_> {
         }
         let region = account.region.unwrap_or_else(|| default_region.to_owned());
         if !is_path_segment(&region) {
-            return Err(self
-                .error(format!("account `{alias}`: invalid region `{}`", region.escape_debug())));
+            return Err(self.error(format!(
+                "account `{alias}`: invalid region `{}`",
+                printable::excerpt(&region)
+            )));
         }
         Ok(Account {
             alias,
@@ -345,7 +351,7 @@ impl SchemeChecker<'_> {
             return Ok(Some(text));
         }
         Err(self
-            .error(format!("`image-registry`: `{}` is not a registry", text.escape_debug()))
+            .error(format!("`image-registry`: `{}` is not a registry", printable::excerpt(&text)))
             .hint("write a host and, if needed, a port, for example localhost:5000"))
     }
 

@@ -13,6 +13,7 @@ use std::{fmt, str::FromStr};
 use semver::Version;
 
 use self::release::{Cursor, Release};
+use crate::base::printable;
 
 /// A constraint, and the place that sets it, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl Constraint {
         match parsed.parts.iter().any(|part| part.release.is_pre()) {
             true => Err(format!(
                 "`{}` names a pre-release, which Terraform rejects in `required_version`",
-                text.escape_debug()
+                printable::excerpt(text)
             )),
             false => Ok(Self { is_of_code: true, ..parsed }),
         }
@@ -143,7 +144,7 @@ impl FromStr for Constraint {
             format!(
                 "`{}` is not a version constraint: {why}; write for example `1.11.4`, \
                  `~> 1.11.0` or `>= 1.10, < 2.0`",
-                text.escape_debug()
+                printable::excerpt(text)
             )
         })?;
         Ok(Self { text: text.trim().to_owned(), parts, is_of_code: false })

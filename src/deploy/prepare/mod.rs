@@ -150,8 +150,8 @@ async fn obtain_tool(context: &Context, bundle: &Unpacked) -> Result<(Tool, Opti
     let made_with = bundle.manifest.as_ref().map(|manifest| &manifest.terraform);
     let asked = &context.tool;
     let Some(made_with) = made_with else {
-        let (flavor, wanted) = (asked.flavor, &asked.wanted);
-        let choice = Choice { flavor, wanted, mirror_keys, pinned: None };
+        let (flavor, wanted, pick) = (asked.flavor, &asked.wanted, asked.pick.as_ref());
+        let choice = Choice { flavor, wanted, pick, mirror_keys, pinned: None };
         return Ok((choice.obtain(&context.host).await?, None));
     };
     let (name, text) = (made_with.name.as_str(), &made_with.version);
@@ -171,7 +171,7 @@ async fn obtain_tool(context: &Context, bundle: &Unpacked) -> Result<(Tool, Opti
     let here = platform();
     let is_same_platform = made_with.platform.as_ref().is_none_or(|platform| *platform == here);
     let digest = is_same_platform.then_some(made_with.sha256);
-    let choice = Choice { flavor, wanted: &wanted, mirror_keys, pinned: digest };
+    let choice = Choice { flavor, wanted: &wanted, pick: None, mirror_keys, pinned: digest };
     let tool = choice.obtain(&context.host).await?;
     let warning = (tool.version.to_string() != made_with.version).then(|| {
         format!(

@@ -4,11 +4,11 @@ use std::{
     fs::{self, File, Permissions},
     io::{self, Read},
     os::unix::fs::PermissionsExt,
-    path::Path,
 };
 
 use zip::{ZipArchive, read::ZipFile};
 
+use super::destination::Destination;
 use crate::base::{
     digest::{self, Sha256},
     error::{Error, Result},
@@ -19,7 +19,12 @@ const LARGEST: u64 = 1 << 30;
 const TEXTS: [&str; 4] = ["LICENSE", "README", "CHANGELOG", "NOTICE"];
 
 /// Writes the program into the new file `to`. `shown` is the archive's address.
-pub(super) fn extract(archive: File, shown: &str, program: &str, to: &Path) -> Result<Sha256> {
+pub(super) fn extract(
+    archive: File,
+    shown: &str,
+    program: &str,
+    to: &Destination,
+) -> Result<Sha256> {
     let broken = |why: String| {
         Error::integrity(format!("`{shown}` is not an archive of {program}"))
             .why(why)
@@ -39,8 +44,8 @@ pub(super) fn extract(archive: File, shown: &str, program: &str, to: &Path) -> R
     }
     let index = found.ok_or_else(|| broken(format!("`{program}` is not in it")))?;
     let entry = archive.by_index(index).map_err(|error| broken(error.to_string()))?;
-    let failed = |error: &io::Error| Error::io("cannot write", to, error);
-    let mut file = File::create_new(to).map_err(|error| failed(&error))?;
+    let failed = |error: &io::Error| to.failed(error);
+    let mut file = File::create_new(to.program()).map_err(|error| failed(&error))?;
     // The zip reader checks the CRC at the end; a wrong size or CRC is an error of reading.
     let digest =
         digest::copy(&mut entry.take(LARGEST), &mut file).map_err(|error| match error.kind() {
@@ -48,7 +53,8 @@ pub(super) fn extract(archive: File, shown: &str, program: &str, to: &Path) -> R
             io::ErrorKind::UnexpectedEof => broken("it is truncated".into()),
             _ => failed(&error),
         })?;
-    fs::set_permissions(to, Permissions::from_mode(0o755)).map_err(|error| failed(&error))?;
+    fs::set_permissions(to.program(), Permissions::from_mode(0o755))
+        .map_err(|error| failed(&error))?;
     file.sync_all().map_err(|error| failed(&error))?;
     Ok(digest)
 }
@@ -100,7 +106,8 @@ mod tests {
     fn extracted(archive: File) -> std::result::Result<(String, u32), String> {
         let folder = tempfile::tempdir().unwrap();
         let to = folder.path().join("program");
-        match extract(archive, "a.zip", "terraform", &to) {
+        let destination = Destination::new(to.clone(), folder.path(), "free some space");
+        match extract(archive, "a.zip", "terraform", &destination) {
             Ok(digest) => {
                 let content = fs::read_to_string(&to).unwrap();
                 assert_eq!(digest, Sha256::of(content.as_bytes()));

@@ -13,7 +13,7 @@ use reqwest::{
 };
 use tokio::time::Instant;
 
-use super::place::Address;
+use super::{destination::Destination, place::Address};
 use crate::base::{
     authorities::{self, Rejection},
     digest::{Hasher, Sha256},
@@ -80,14 +80,19 @@ impl Downloader {
     }
 
     /// Writes a large file, and shows progress. Returns None if it does not exist.
-    pub(super) async fn large(&self, address: &Address, to: File) -> Result<Option<Downloaded>> {
+    pub(super) async fn large(
+        &self,
+        address: &Address,
+        archive: File,
+        to: &Destination,
+    ) -> Result<Option<Downloaded>> {
         let limit = Limit::ToolDownload;
-        let mut transfer = Transfer::new(Sink::File(to), LARGEST);
+        let mut transfer = Transfer::new(Sink::File(archive, to.clone()), LARGEST);
         transfer.progress = Some(Progress::new(&self.log));
         let is_there = tokio::time::timeout(limit.time(), self.read(address, &mut transfer))
             .await
             .map_err(|_| unavailable(address, &limit.passed("not complete")))??;
-        let Transfer { to: Sink::File(file), hasher, size, .. } = transfer else {
+        let Transfer { to: Sink::File(file, _), hasher, size, .. } = transfer else {
             return Ok(None);
         };
         Ok(is_there.then(|| Downloaded { file, digest: hasher.finish(), size }))
@@ -174,7 +179,7 @@ struct Transfer<'a> {
 
 enum Sink {
     Memory(Vec<u8>),
-    File(File),
+    File(File, Destination),
 }
 
 impl Transfer<'_> {
@@ -186,11 +191,11 @@ impl Transfer<'_> {
         (self.hasher, self.size) = (Hasher::default(), 0);
         match &mut self.to {
             Sink::Memory(bytes) => bytes.clear(),
-            Sink::File(file) => file
+            Sink::File(file, to) => file
                 .set_len(0)
                 .and_then(|()| file.seek(SeekFrom::Start(0)))
                 .map(drop)
-                .map_err(|error| Failure::Final(not_written(&error)))?,
+                .map_err(|error| Failure::Final(to.failed(&error)))?,
         }
         Ok(())
     }
@@ -203,8 +208,8 @@ impl Transfer<'_> {
         self.hasher.update(bytes);
         match &mut self.to {
             Sink::Memory(all) => all.extend_from_slice(bytes),
-            Sink::File(file) => {
-                file.write_all(bytes).map_err(|error| Failure::Final(not_written(&error)))?;
+            Sink::File(file, to) => {
+                file.write_all(bytes).map_err(|error| Failure::Final(to.failed(&error)))?;
             }
         }
         if let Some(progress) = &mut self.progress {
@@ -299,10 +304,4 @@ fn unavailable(address: &Address, why: &str) -> Error {
 fn too_large(address: &Address, largest: u64) -> Error {
     Error::integrity(format!("`{address}` has more than {}", units::bytes_text(largest)))
         .hint("check that the mirror serves the publisher's files")
-}
-
-fn not_written(error: &io::Error) -> Error {
-    Error::input("cannot write what was downloaded")
-        .why(error)
-        .hint("free some space in the folder of the cache: RUNNER_TOOL_CACHE, or XDG_CACHE_HOME")
 }

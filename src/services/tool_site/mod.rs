@@ -4,16 +4,18 @@
 //! signature by a key of the publisher, or by one that the account scheme adds for a mirror.
 
 mod archive;
+mod destination;
 mod download;
 mod place;
 mod signature;
 mod sums;
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use semver::Version;
 use serde::{Deserialize, de::IgnoredAny};
 
+pub(crate) use self::destination::Destination;
 use self::{download::Downloader, place::Place, signature::Keys};
 use crate::{
     base::{
@@ -102,22 +104,20 @@ impl ToolSite {
         Ok(names.iter().filter_map(|name| name.trim_start_matches('v').parse().ok()).collect())
     }
 
-    /// Writes the program of `version` into the new file `to`, mode 0755. Returns its digest.
+    /// Writes the program of `version`, mode 0755. Returns its digest.
     pub(crate) async fn fetch(
         &self,
         version: &Version,
         platform: &str,
-        to: &Path,
+        to: &Destination,
     ) -> Result<Sha256> {
         let name = self.place.archive(version, platform);
         let expected = self.sum_of(version, &name).await?;
         let address = self.place.file(version, &name);
         let step = format!("download {} {version} from {}", self.flavor.name(), self.name());
         self.log.note(&step);
-        let folder = to.parent().unwrap_or(Path::new("."));
-        let archive = tempfile::tempfile_in(folder)
-            .map_err(|error| Error::io("cannot write to", folder, &error))?;
-        let found = self.downloader.large(&address, archive).await?.ok_or_else(|| {
+        let archive = tempfile::tempfile_in(to.folder()).map_err(|error| to.failed(&error))?;
+        let found = self.downloader.large(&address, archive, to).await?.ok_or_else(|| {
             Error::input(format!("`{address}` does not exist"))
                 .why(format!("SHA256SUMS of {version} lists it"))
                 .hint("complete the mirror")
@@ -127,7 +127,7 @@ impl ToolSite {
                 .why(format!("its SHA-256 is {}, expected {expected}", found.digest))
                 .hint("compare the mirror with the publisher's site; nothing was kept"));
         }
-        let (program, to) = (self.flavor.program(), to.to_owned());
+        let (program, to) = (self.flavor.program(), to.clone());
         let (shown, size, archive) = (address.to_string(), found.size, found.file);
         let digest = blocking(move || archive::extract(archive, &shown, program, &to)).await?;
         let size = units::bytes_text(size);

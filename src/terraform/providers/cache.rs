@@ -14,12 +14,16 @@ use std::{
 
 use super::{Package, hash};
 use crate::{
-    base::{digest::Sha256, log::Log, run_as::RunAs},
+    base::{digest::Sha256, limits::Limit, log::Log, run_as::RunAs},
     services::ci::host::Host,
-    terraform::cache_folder,
+    terraform::{
+        cache_folder,
+        cache_lock::{self, Locked},
+    },
 };
 
 const STAGED: &str = ".new-";
+const LOCK: &str = ".lock";
 /// A package that no release has used for as many seconds (60 days) is removed.
 const UNUSED: u64 = 60 * 24 * 3600;
 
@@ -71,6 +75,44 @@ impl ProviderCache {
         None
     }
 
+    /// Lets one of several releases download a package that has one of the hashes. Returns its lock
+    /// if that is this release. A release that waited does not make others wait: what it waited for
+    /// is there, or will not be.
+    pub(crate) async fn turn(
+        &self,
+        package: &Package,
+        hashes: &[String],
+        host: &Host,
+    ) -> Option<File> {
+        let folder = package.folder(&self.folder);
+        let names: Vec<PathBuf> =
+            hashes.iter().filter_map(|hash| Some(folder.join(name_of(hash)?))).collect();
+        let is_there = || names.iter().any(|path| path.exists());
+        // Without the package's own kind of hash it will not be found later.
+        if names.is_empty() || is_there() {
+            return None;
+        }
+        let note = format!(
+            "another release downloads {} {} for {}: waiting for it",
+            package.address, package.version, package.platform
+        );
+        let limit = Limit::ProviderLock;
+        // A cache that cannot be written is none.
+        fs::create_dir_all(&folder).ok()?;
+        match cache_lock::wait(&folder.join(LOCK), limit, &note, host, is_there).await.ok()? {
+            Locked::AtOnce(file) if !is_there() => {
+                touch(&folder.join(LOCK));
+                Some(file)
+            }
+            Locked::Never => {
+                let why = limit.passed("another release did not finish its download");
+                host.log.note(&format!("{why}: this release downloads {} too", package.address));
+                None
+            }
+            _ => None,
+        }
+    }
+
     /// Keeps a package, which has this hash. A failure is not one of the release.
     pub(crate) fn keep(
         &self,
@@ -83,7 +125,14 @@ impl ProviderCache {
         let kept = self.try_keep(package, content, hash, run_as);
         if let Err(error) = kept {
             let address = &package.address;
-            log.note(&format!("{address} is not kept in `{}`: {error}", self.folder.display()));
+            let folder = self.folder.display();
+            match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => log.warning(&format!(
+                    "{address} is not kept in `{folder}`, so the next release downloads it again: \
+                     {error}; free some space there"
+                )),
+                _ => log.note(&format!("{address} is not kept in `{folder}`: {error}")),
+            }
         }
         self.remove_unused();
     }

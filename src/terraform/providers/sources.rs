@@ -14,6 +14,7 @@ use hcl_edit::{
     structure::{Block, Structure},
 };
 
+use super::Package;
 use crate::{
     base::{
         error::{Error, Result},
@@ -90,6 +91,21 @@ impl Sources {
                 && !rule.exclude.iter().any(matches)
         };
         self.rules.iter().filter(applies).map(|rule| &rule.source).collect()
+    }
+}
+
+impl Sources {
+    /// Whether a package comes from the network. `base` is where relative folders begin.
+    pub(crate) fn downloads(&self, package: &Package, base: &Path) -> bool {
+        let mut sources = self.of(&package.address).into_iter();
+        let is_here = |source: &Source| match source {
+            Source::Folder(root) => {
+                let root = base.join(root);
+                package.folder(&root).is_dir() || package.archive(&root).is_file()
+            }
+            Source::Network(_) | Source::Registry => false,
+        };
+        !sources.any(is_here)
     }
 }
 

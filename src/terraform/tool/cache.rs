@@ -13,7 +13,6 @@ use std::{
 
 use semver::Version;
 use tempfile::TempDir;
-use tokio::time::{Duration, Instant, sleep};
 
 use super::platform::platform;
 use crate::{
@@ -22,15 +21,20 @@ use crate::{
         error::{Error, Exit, Result},
         limits::Limit,
         log::Log,
-        small_file,
     },
     config::flavor::Flavor,
     services::ci::host::Host,
-    terraform::cache_folder,
+    terraform::{
+        cache_folder,
+        cache_lock::{self, Locked},
+    },
 };
 
 const STAGED: &str = ".new-";
 const LOCK: &str = ".lock";
+/// What to do if the disk of the cache is full.
+pub(super) const REMEDY: &str =
+    "free some space there, or set RUNNER_TOOL_CACHE to a folder on a larger disk";
 
 /// The programs of one version for this platform.
 pub(super) struct Cache {
@@ -51,6 +55,10 @@ impl Cache {
              XDG_CACHE_HOME to a folder that can be written",
         );
         None
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Returns a program that is complete; the one with the digest `pinned` if it is there.
@@ -84,32 +92,17 @@ impl Cache {
 
     /// Waits until no other run downloads. The lock ends with the returned value.
     pub(super) async fn lock(&self, host: &Host) -> Result<File> {
-        let path = self.folder.join(LOCK);
-        let failed = |error: io::Error| Error::io("cannot lock", &path, &error);
-        let options = &mut File::options();
-        let options = options.create(true).truncate(false).write(true);
-        let file = small_file::open_as(options, &path).map_err(failed)?;
-        let limit = Limit::ToolLock;
-        let until = Instant::now() + limit.time();
-        let mut is_shown = false;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(fs::TryLockError::WouldBlock) => {}
-                Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
-            }
-            if Instant::now() > until {
-                return Err(Error::new(
-                    Exit::Unavailable,
-                    format!("another run holds `{}`", path.display()),
-                )
-                .why(limit.passed("it did not finish its download"))
-                .hint("end that run, or run again later"));
-            }
-            if !std::mem::replace(&mut is_shown, true) {
-                host.log.note("another run downloads the same version: waiting for it");
-            }
-            sleep(Duration::from_millis(100)).await;
+        let (path, limit) = (self.folder.join(LOCK), Limit::ToolLock);
+        let note = "another run downloads the same version: waiting for it";
+        let locked = cache_lock::wait(&path, limit, note, host, || false).await;
+        match locked.map_err(|error| Error::io("cannot lock", &path, &error))? {
+            Locked::AtOnce(file) | Locked::AfterWaiting(file) => Ok(file),
+            Locked::Never | Locked::NotNeeded => Err(Error::new(
+                Exit::Unavailable,
+                format!("another run holds `{}`", path.display()),
+            )
+            .why(limit.passed("it did not finish its download"))
+            .hint("end that run, or run again later")),
         }
     }
 

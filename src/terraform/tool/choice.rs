@@ -4,7 +4,12 @@ use std::{path::Path, sync::Arc};
 
 use semver::{BuildMetadata, Version};
 
-use super::{Tool, cache::Cache, installed, platform::platform};
+use super::{
+    Tool,
+    cache::{self, Cache},
+    installed,
+    platform::platform,
+};
 use crate::{
     base::{
         digest::Sha256,
@@ -14,8 +19,12 @@ use crate::{
     config::{
         flavor::Flavor,
         version_constraint::{Constraint, Wanted},
+        version_pick::{End, VersionPick},
     },
-    services::{ci::host::Host, tool_site::ToolSite},
+    services::{
+        ci::host::Host,
+        tool_site::{Destination, ToolSite},
+    },
 };
 
 /// What decides about the version.
@@ -24,6 +33,8 @@ pub(crate) struct Choice<'a> {
     pub(crate) flavor: Flavor,
     /// All of them must hold. The first is the one that messages name as the source.
     pub(crate) wanted: &'a [Wanted],
+    /// Which of the allowed versions is used, whatever PATH has.
+    pub(crate) pick: Option<&'a VersionPick>,
     /// Keys that may sign for a mirror, from the account scheme.
     pub(crate) mirror_keys: &'a [String],
     /// The digest of the program that made the release, if it was made on this platform.
@@ -44,14 +55,15 @@ impl Choice<'_> {
         let (tool, origin) = match self.fitting(in_path.as_ref()) {
             Some(tool) => (tool.clone(), "PATH"),
             None => {
-                let obtained = self.obtain_elsewhere(host).await;
+                let obtained = self.obtain_elsewhere(in_path.as_ref(), host).await;
                 obtained.map_err(|error| self.with_hints(error, in_path.as_ref()))?
             }
         };
         let name = self.flavor.name();
-        let reason = match self.wanted.first() {
-            Some(wanted) => format!("required by {}: {}", wanted.place, wanted.constraint),
-            None => "no version is required".into(),
+        let reason = match (self.pick, self.wanted.first()) {
+            (Some(pick), _) => format!("required by {pick}"),
+            (_, Some(wanted)) => format!("required by {}: {}", wanted.place, wanted.constraint),
+            (None, None) => "no version is required".into(),
         };
         host.log.note(&format!("{name} {} from {origin} ({reason})", tool.version));
         Ok(tool)
@@ -64,29 +76,41 @@ impl Choice<'_> {
             return Ok(Chosen::Installed(tool.clone()));
         }
         let chosen = self.choose_at(&self.site(host)?, host).await;
-        chosen.map(Chosen::Elsewhere).map_err(|error| self.with_hints(error, in_path.as_ref()))
+        let version = chosen.map_err(|error| self.with_hints(error, in_path.as_ref()))?;
+        Ok(match in_path.filter(|tool| tool.version == version) {
+            Some(tool) => Chosen::Installed(tool),
+            None => Chosen::Elsewhere(version),
+        })
     }
 
     fn fitting<'t>(&self, in_path: Option<&'t Tool>) -> Option<&'t Tool> {
-        in_path.filter(|tool| self.misfit(&tool.version).is_none())
+        in_path.filter(|tool| self.pick.is_none() && self.misfit(&tool.version).is_none())
     }
 
     fn site(&self, host: &Host) -> Result<ToolSite> {
         ToolSite::open(self.flavor, host, self.mirror_keys)
     }
 
-    async fn obtain_elsewhere(&self, host: &Host) -> Result<(Tool, &'static str)> {
+    async fn obtain_elsewhere(
+        &self,
+        in_path: Option<&Tool>,
+        host: &Host,
+    ) -> Result<(Tool, &'static str)> {
         let site = self.site(host)?;
         let version = self.choose_at(&site, host).await?;
+        if let Some(tool) = in_path.filter(|tool| tool.version == version) {
+            return Ok((tool.clone(), "PATH"));
+        }
         self.fetch(&site, version, host).await
     }
 
     async fn choose_at(&self, site: &ToolSite, host: &Host) -> Result<Version> {
         let exact = self.wanted.iter().find_map(|wanted| wanted.constraint.exact());
         let Some(version) = exact else {
+            self.check_pick()?;
             let listing = site.versions();
             let listed = host.interrupt.or_cancel("reading the list of versions", listing).await?;
-            return self.newest(&listed).ok_or_else(|| self.none_of(listed, site));
+            return self.best(&listed).ok_or_else(|| self.none_of(listed, site));
         };
         match self.misfit(&version) {
             Some(why) => Err(self.contradiction(&version, &why)),
@@ -94,7 +118,24 @@ impl Choice<'_> {
         }
     }
 
+    /// `min-required` needs something that requires a version.
+    fn check_pick(&self) -> Result<()> {
+        match self.pick.filter(|pick| pick.end == End::Oldest && self.wanted.is_empty()) {
+            None => Ok(()),
+            Some(pick) => Err(Error::input(format!("{pick} names no version"))
+                .why("infra/ has no `required_version` that is a literal")
+                .hint(format!("add `required_version`, or write a version in {}", pick.place))),
+        }
+    }
+
     fn with_hints(&self, mut error: Error, in_path: Option<&Tool>) -> Error {
+        if let Some(VersionPick { text, place, .. }) = self.pick {
+            let fixed = in_path.map_or(self.flavor.oldest(), |tool| tool.version.clone());
+            return error.hint(format!(
+                "if the list of versions cannot be read, write a version instead of `{text}` in \
+                 {place}, such as `{fixed}`"
+            ));
+        }
         let fits = |series: &Constraint| in_path.is_none_or(|tool| series.allows(&tool.version));
         for constraint in self.wanted.iter().map(|wanted| &wanted.constraint) {
             if let Some(series) = constraint.as_series().filter(fits) {
@@ -137,16 +178,20 @@ impl Choice<'_> {
             .hint("change one of the two")
     }
 
-    /// Returns the newest version that fits. `!= 1.9.0` allows all pre-releases, so one is used
-    /// only if a constraint names one.
-    fn newest(&self, versions: &[Version]) -> Option<Version> {
+    /// Returns the newest version that fits, or the oldest if that is asked for. `!= 1.9.0` allows
+    /// all pre-releases, so one is used only if a constraint names one.
+    fn best(&self, versions: &[Version]) -> Option<Version> {
         let may_be_pre = self.wanted.iter().any(|wanted| wanted.constraint.names_pre_release());
         let fits = |version: &&Version| {
             version.build == BuildMetadata::EMPTY
                 && (may_be_pre || version.pre.is_empty())
                 && self.misfit(version).is_none()
         };
-        versions.iter().filter(fits).max().cloned()
+        let fitting = versions.iter().filter(fits);
+        match self.pick.map(|pick| pick.end) {
+            Some(End::Oldest) => fitting.min().cloned(),
+            _ => fitting.max().cloned(),
+        }
     }
 
     fn none_of(&self, mut versions: Vec<Version>, site: &ToolSite) -> Error {
@@ -186,7 +231,10 @@ impl Choice<'_> {
         let Some(cache) = cache else {
             let folder = PrivateFolder::create(&host.environment, &host.log)?;
             let program = folder.path().join(self.flavor.program());
-            self.download(site, &version, &program, host).await?;
+            let remedy = "free some space, or set TMPDIR to a folder on a larger disk";
+            let shown = folder.path().parent().unwrap_or(folder.path());
+            let to = Destination::new(program.clone(), shown, remedy);
+            self.download(site, &version, &program, &to, host).await?;
             folder.give_content(host.run_as)?;
             return Ok((tool(program, Some(Arc::new(folder))), site_word(site)));
         };
@@ -200,7 +248,8 @@ impl Choice<'_> {
         }
         let staged = cache.stage()?;
         let program = staged.path().join(self.flavor.program());
-        let digest = self.download(site, &version, &program, host).await?;
+        let to = Destination::new(program.clone(), cache.folder(), cache::REMEDY);
+        let digest = self.download(site, &version, &program, &to, host).await?;
         let program = cache.keep(staged, digest)?;
         Ok((tool(program, None), site_word(site)))
     }
@@ -209,14 +258,15 @@ impl Choice<'_> {
         &self,
         site: &ToolSite,
         version: &Version,
-        to: &Path,
+        program: &Path,
+        to: &Destination,
         host: &Host,
     ) -> Result<Sha256> {
         let platform = platform();
         let fetching = site.fetch(version, &platform, to);
         let name = self.flavor.name();
         let digest = host.interrupt.or_cancel("downloading", fetching).await?;
-        let found = installed::version_of(to, host).await.map_err(|error| {
+        let found = installed::version_of(program, host).await.map_err(|error| {
             if host.interrupt.requested().is_some() {
                 return error;
             }
@@ -277,10 +327,11 @@ mod tests {
             let choice = Choice {
                 flavor: Flavor::Terraform,
                 wanted: &wanted,
+                pick: None,
                 mirror_keys: &[],
                 pinned: None,
             };
-            let found = choice.newest(&versions).map(|version| version.to_string());
+            let found = choice.best(&versions).map(|version| version.to_string());
             assert_eq!(found.as_deref(), newest, "{wanted:?}");
         }
     }
@@ -288,8 +339,13 @@ mod tests {
     #[test]
     fn what_does_not_fit_names_its_place() {
         let wanted = wanted(&[("cdflow.yml", "~> 1.9.0"), ("infra/main.tf:2", "!= 1.9.3")]);
-        let choice =
-            Choice { flavor: Flavor::Terraform, wanted: &wanted, mirror_keys: &[], pinned: None };
+        let choice = Choice {
+            flavor: Flavor::Terraform,
+            wanted: &wanted,
+            pick: None,
+            mirror_keys: &[],
+            pinned: None,
+        };
         for (version, misfit) in [
             ("1.9.2", None),
             ("1.9.3", Some("infra/main.tf:2 requires != 1.9.3")),

@@ -47,7 +47,7 @@ const NO_LIMITS: [(&str, usize); 29] = [
 ];
 
 /// Each limit, and the test in which the wait really happens and ends: its file and its name.
-const PROOFS: [(&str, &str, &str); 51] = [
+const PROOFS: [(&str, &str, &str); 52] = [
     ("git", "tests/integration/attacks.rs", "a_git_that_hangs_can_be_cancelled"),
     (
         "credential-helper",
@@ -145,6 +145,11 @@ const PROOFS: [(&str, &str, &str); 51] = [
         "tool-lock",
         "tests/integration/terraform_versions.rs",
         "neither_a_silent_mirror_nor_another_download_is_waited_for_without_end",
+    ),
+    (
+        "provider-lock",
+        "tests/integration/platforms.rs",
+        "a_release_does_not_wait_for_another_without_end",
     ),
     (
         "engine",

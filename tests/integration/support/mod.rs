@@ -25,6 +25,7 @@ mod runner;
 mod sandbox;
 mod scrub;
 pub(crate) mod silent;
+mod small_disk;
 pub(crate) mod tool;
 mod tool_mirror;
 
@@ -46,6 +47,7 @@ pub(crate) use reference::Reference;
 pub(crate) use runner::{Runner, Running, cdflow, git, python, terraform};
 pub(crate) use sandbox::{Sandbox, files_under};
 pub(crate) use scrub::Scrub;
+pub(crate) use small_disk::on_a_small_disk;
 pub(crate) use tool_mirror::{
     Fault, MirrorServer, SigningKey, ToolMirror, archive, archive_name, path_but_terraform,
     path_without_terraform, signature_name, stamped,

@@ -2,11 +2,12 @@
 
 use super::Sandbox;
 use super::providers::{tiny_archive, tiny_name};
-use super::tool_mirror::{MirrorServer, SigningKey};
+use super::tool_mirror::{Fault, MirrorServer, SigningKey};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub(crate) struct ProviderRegistry {
     pub(crate) server: MirrorServer,
@@ -62,6 +63,11 @@ impl ProviderRegistry {
     /// For TF_CLI_CONFIG_FILE.
     pub(crate) fn config(&self) -> &Path {
         &self.config
+    }
+
+    /// From now on, the archive of a platform takes as long.
+    pub(crate) fn slow(&self, platform: &str, time: Duration) {
+        self.server.fault(&tiny_name(platform), Fault::Slow(time));
     }
 
     /// How often the archive of a platform was downloaded.
