@@ -91,7 +91,7 @@ fn plain(place: &str, path: &str, message: &str) -> Error {
     let name = key.split('[').next().unwrap_or_default();
     let said = |what: &str| {
         // Some messages name the key themselves.
-        let is_named = name.is_empty() || what.contains(name);
+        let is_named = ["", "?"].contains(&name) || what.contains(name);
         Error::input(match is_named {
             true => format!("{place}: {what}"),
             false => format!("{place}: `{}`: {what}", printable::excerpt(path)),

@@ -40,8 +40,9 @@ pub(crate) async fn apply(
         None => result,
     };
     let read = workspace_state::read(context, prepared).await;
+    let is_read = read.is_ok();
     // A state that Terraform could not save might be newer than the one that is read.
-    let is_current = read.is_ok() && errored_state.is_none();
+    let is_current = is_read && errored_state.is_none();
     let state = read.unwrap_or_else(|error| {
         context.host.log.warning(&format!("failed to read the state after the apply: {error}"));
         None
@@ -62,7 +63,8 @@ pub(crate) async fn apply(
     };
     recording::end(context, order, entry, ended).await;
     if result.is_err() {
-        after_failure::report_state(context, order.environment(), state.as_ref()).await;
+        let stored = is_read.then_some(state.as_ref());
+        after_failure::report_state(context, order.environment(), stored).await;
     } else if order.mode == PlanMode::Destroy {
         // Only after the ledger says so: a missing state without an explanation is refused.
         workspace::leave(context, order, prepared, state.as_ref()).await;

@@ -431,7 +431,7 @@ fn a_value_of_the_wrong_type_is_located_in_config() {
         .stderr_has("config/live.json:3: the value does not fit the variable `size`: ")
         .stderr_has("a number is required")
         .stdout_has("on config/live.json line 3:")
-        .stdout_has("   3:   \"size\": \"big\"")
+        .stdout_has("3:   \"size\": \"big\"")
         .lacks("tfvars");
     let typed = "variable \"release\" {\n  type = map(number)\n}";
     project.edit("config/live.json", "\"big\"", "1");
@@ -573,9 +573,13 @@ fn the_ledger_is_written_before_anything_is_applied() {
     let project = Project::local("greeting");
     project.release("1");
     let folder = project.ledger_folder("live");
-    fs::create_dir_all(folder.parent().unwrap()).unwrap();
-    fs::write(&folder, "in the way").unwrap();
-    let output = project.cdflow(["deploy", "live", "1"]).run();
+    // It can be read before the plan, and not be written after it.
+    let path = project.terraform_but(&format!(
+        "plan) \"$real\" \"$@\"; code=$?; mkdir -p {0}; echo taken > {1}; exit $code;;",
+        folder.parent().unwrap().display(),
+        folder.display()
+    ));
+    let output = project.cdflow(["deploy", "live", "1"]).env("PATH", path).run();
     output
         .fails(10)
         .stderr_has("failed to write the ledger of `live`, so nothing was applied")
@@ -583,6 +587,8 @@ fn the_ledger_is_written_before_anything_is_applied() {
     project.left_no_trace(&output);
     // Nor is there a workspace, which would make the environment an old one.
     assert!(!project.state_file("live").parent().unwrap().exists(), "{output}");
+    let output = project.cdflow(["deploy", "live", "1"]).run();
+    output.fails(9).stderr_has("ledger/live`: it is a file, where a folder is expected");
     fs::remove_file(&folder).unwrap();
     project.cdflow(["deploy", "live", "1", "--new-environment"]).run().success();
 }
@@ -628,7 +634,6 @@ fn a_full_disk_of_the_state_is_named_before_the_advice() {
                 \"0123456789012345678901234567890123456789\"])\n}\n";
     project.append("infra/main.tf", code).commit("Large");
     project.release("1");
-    let state = project.state_file("live");
     let root = project.store().join("state");
     let root = root.display();
     let script = format!(
@@ -641,7 +646,7 @@ fn a_full_disk_of_the_state_is_named_before_the_advice() {
         .fails(7)
         .stderr_has("the disk of the state is full: ")
         .stderr_has("-> first free some space on that disk")
-        .stderr_has(&format!("-> if `{}` is cut off", state.display()))
+        .stderr_has("/store/state/platform/greeting/live/terraform.tfstate` is cut off")
         .stderr_has("-> then save the copy with `terraform state push`");
     let says = ["free some space on the disk of the state first", "terraform state push"];
     project.refuses(["deploy", "live", "1"], 3, &says);

@@ -13,18 +13,20 @@ use crate::{
     },
 };
 
+/// `state` is None if the state could not be read, and `Some(None)` if there is none.
 pub(crate) async fn report_state(
     context: &Context,
     environment: &Environment,
-    state: Option<&StateSummary>,
+    state: Option<Option<&StateSummary>>,
 ) {
     let log = &context.host.log;
     match state {
-        Some(state) => log.note(&format!(
+        Some(Some(state)) => log.note(&format!(
             "the stored state of {environment} has the serial number {}",
             state.serial
         )),
-        None => log.note(&format!("{environment} has no stored state")),
+        Some(None) => log.note(&format!("{environment} has no stored state")),
+        None => log.note(&format!("it is unknown which state of {environment} is stored")),
     }
     let why = match timeout(Limit::StateLock.time(), held(context, environment)).await {
         Ok(Ok(locks)) => return report_locks(context, environment, &locks),
