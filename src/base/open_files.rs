@@ -9,8 +9,8 @@ const NEEDED: u64 = 64;
 /// What a limit that is too low is raised to, if that is permitted. It is the usual one.
 const USUAL: u64 = 1024;
 
-/// Raises the limit if it is too low, also for the programs that cdflow starts. Fails if that is not
-/// permitted.
+/// Raises the limit if it is too low, also for the programs that cdflow starts. Fails if that is
+/// not permitted.
 pub(crate) fn ensure() -> Result<()> {
     let Ok((limit, most)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
     if limit >= NEEDED {

@@ -630,8 +630,8 @@ fn a_lost_end_entry_is_a_warning() {
 #[test]
 fn a_full_disk_of_the_state_is_named_before_the_advice() {
     let project = Project::local("greeting");
-    let code = "resource \"terraform_data\" \"large\" {\n  input = join(\"\", [for n in range(1000) : \
-                \"0123456789012345678901234567890123456789\"])\n}\n";
+    let code = "resource \"terraform_data\" \"large\" {\n  input = join(\"\", [\n    for n in \
+                range(1000) : \"0123456789012345678901234567890123456789\"\n  ])\n}\n";
     project.append("infra/main.tf", code).commit("Large");
     project.release("1");
     let root = project.store().join("state");

@@ -210,8 +210,8 @@ pub(super) fn warn_of_lost_files(log: &Log, sources: &Sources, report: &mut Repo
 pub(super) fn warn_of_misnamed(log: &Log, sources: &Sources, report: &mut Report) {
     for (name, right) in &sources.misnamed {
         let warning = format!(
-            "no environment reads `config/{}`: the names of these files are lower case\n  -> rename \
-             it to `config/{right}`",
+            "no environment reads `config/{}`: the names of these files are lower case\n  \
+             -> rename it to `config/{right}`",
             name.escape_debug()
         );
         log.warning(&warning);

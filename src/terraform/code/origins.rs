@@ -185,10 +185,12 @@ mod tests {
             "Error: Invalid value for input variable\n\n  on the variable `secrets`, which cdflow \
              sets:\n\nNot suitable: a\nnumber is required."
         );
-        let colored = "\u{1b}[31m│\u{1b}[0m \u{1b}[0m  on /tmp/v.json line 5:\n\u{1b}[31m│\u{1b}[0m \
-                       \u{1b}[0m   5:   \"size\": \u{1b}[4m\"big\"\u{1b}[0m,";
+        let bar = "\u{1b}[31m│\u{1b}[0m \u{1b}[0m";
+        let colored = format!(
+            "{bar}  on /tmp/v.json line 5:\n{bar}   5:   \"size\": \u{1b}[4m\"big\"\u{1b}[0m,"
+        );
         let moved = colored.replace("/tmp/v.json line 5", "config/live.json line 9");
-        assert_eq!(shown(colored), moved.replace(" 5: ", " 9: "));
+        assert_eq!(shown(&colored), moved.replace(" 5: ", " 9: "));
     }
 
     #[test]
@@ -197,8 +199,8 @@ mod tests {
         let found = error(OTHERS).unwrap();
         assert_eq!(found.place().map(|place| place.line), Some(3));
         let text = found.to_string();
-        let says = "config/common.json:3: the value does not fit the variable `tags`: Not suitable: \
-                    a number is required.\n  -> correct the value there";
+        let says = "config/common.json:3: the value does not fit the variable `tags`: \
+                    Not suitable: a number is required.\n  -> correct the value there";
         assert!(text.starts_with(says), "{text}");
         let text = error(SECRET).unwrap().to_string();
         assert!(text.contains("variable `secrets`: Not") && !text.contains("hush"), "{text}");
