@@ -166,12 +166,12 @@ impl Project {
         assert!(left.is_empty(), "left behind: {left:?}\n{output}");
     }
 
-    /// A folder to put before PATH: its `terraform` does what `cases` (of a shell's `case "$1" in`)
-    /// say, and is the real one in all other cases (`$real`).
+    /// A PATH whose tool does what `cases` (of a shell's `case "$1" in`) say, and is the real one
+    /// in all other cases (`$real`).
     pub(crate) fn terraform_but(&self, cases: &str) -> String {
         let path = tool::path(self.sandbox());
         let real = std::env::split_paths(&path)
-            .map(|folder| folder.join("terraform"))
+            .map(|folder| folder.join(tool::program()))
             .find(|file| file.is_file());
         let real = real.expect("terraform is not in PATH: CONTRIBUTING.md says how to get it");
         let folder = self.sandbox().root().join("bin");
@@ -180,8 +180,9 @@ impl Project {
             "#!/bin/bash\nreal={}\ncase \"$1\" in\n{cases}\nesac\nexec \"$real\" \"$@\"\n",
             real.display()
         );
-        fs::write(folder.join("terraform"), script).unwrap();
-        fs::set_permissions(folder.join("terraform"), fs::Permissions::from_mode(0o755)).unwrap();
+        let program = folder.join(tool::program());
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         format!("{}:{path}", folder.display())
     }
 }

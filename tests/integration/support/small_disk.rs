@@ -3,12 +3,13 @@
 use super::{Output, Runner};
 use std::path::Path;
 
+/// `command -p`: PATH can lack such programs.
 const SCRIPT: &str = r#"
-mount -t tmpfs -o size=4k none "$DISK" || exit 99
+command -p mount -t tmpfs -o size=4k none "$DISK" || exit 99
 "$0" "$@" first
 echo "FIRST $?" >&2
-find "$DISK" -type f -size +0 >&2
-mount -o remount,size=64m "$DISK" || exit 98
+command -p find "$DISK" -type f -size +0 >&2
+command -p mount -o remount,size=64m "$DISK" || exit 98
 echo ENOUGH >&2
 "$0" "$@" second && "$0" "$@" third
 "#;
@@ -18,7 +19,7 @@ echo ENOUGH >&2
 /// with its exit code as `FIRST 0` and the files that it left on the disk, and the rest.
 pub(crate) fn on_a_small_disk(release: Runner, disk: &Path) -> (String, Output) {
     std::fs::create_dir(disk).unwrap();
-    let shell = "exec unshare --user --map-root-user --mount sh -c \"$SCRIPT\" \"$0\" \"$@\"";
+    let shell = "command -p unshare --user --map-root-user --mount sh -c \"$SCRIPT\" \"$0\" \"$@\"";
     let output = release.env("DISK", disk).env("SCRIPT", SCRIPT).in_shell(shell).run();
     let (full, _) = output.stderr.split_once("ENOUGH").unwrap_or_else(|| panic!("{output}"));
     (full.to_owned(), output)

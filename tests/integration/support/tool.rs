@@ -22,6 +22,11 @@ pub(crate) fn name() -> &'static str {
     if is_tofu() { "opentofu" } else { "terraform" }
 }
 
+/// The file name of the program.
+pub(crate) fn program() -> &'static str {
+    if is_tofu() { "tofu" } else { "terraform" }
+}
+
 /// What a cdflow.yml needs besides, as a line.
 pub(crate) fn setting() -> &'static str {
     if is_tofu() { "opentofu-version: \">= 1.7.0\"\n" } else { "" }
