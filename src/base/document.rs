@@ -55,6 +55,11 @@ fn located(file: &str, text: &str, path: &str, error: &serde_saphyr::Error) -> E
         None => file.to_owned(),
     };
     let rejected = match unknown_key(message) {
+        // Somebody might have written a secret there, instead of where it is.
+        Some(unknown) if unknown.what == "value" && path.starts_with("secrets") => {
+            Error::input(format!("{place}: `secrets` has an unknown value, which is not shown"))
+                .hint(format!("expected one of: {}", unknown.known.join(", ")))
+        }
         Some(unknown) => unknown.into_error(&place),
         None => plain(&place, path, message),
     };
@@ -110,6 +115,11 @@ fn plain(place: &str, path: &str, message: &str) -> Error {
         }
         "expected string scalar" => said("expected a string"),
         _ if message.starts_with("invalid boolean") => said("expected `true` or `false`"),
+        _ if message.starts_with("invalid value: string ") => {
+            // The value might be a secret in the wrong place.
+            let expected = message.rsplit_once("\", expected ").map_or(message, |(_, rest)| rest);
+            said(&format!("expected {expected}"))
+        }
         _ if is_unsigned(message) => said("expected a whole number, 0 or more"),
         _ => said(message),
     }

@@ -67,9 +67,16 @@ pub(crate) async fn run(mut context: Context, inputs: ShellInputs) -> Result<u8>
     let environment = subject.environment();
     let prepared = prepare::prepare(&context, &subject).await?;
     if !workspace_state::exists(&prepared).await? {
-        return Err(Error::refused(format!("the environment `{environment}` has no state")).hint(
-            format!("deploy first: cdflow deploy {environment} {}", subject.release.version),
-        ));
+        let missing = Error::refused(format!("the environment `{environment}` has no state"));
+        return Err(match record.deployed() {
+            Some(start) => missing
+                .why(format!("the ledger says that {} is deployed there", start.version))
+                .hint("restore the state (docs/terraform.md, \"State\")"),
+            None => missing.hint(format!(
+                "deploy first: cdflow deploy {environment} {}",
+                subject.release.version
+            )),
+        });
     }
     prepared.terraform.select_workspace()?;
     let tools = tools(&context, &subject, &prepared)?;

@@ -290,7 +290,12 @@ impl FromStr for VariableName {
         {
             return Ok(Self(text.to_owned()));
         }
-        Err(format!("`{}` is not the name of an environment variable", printable::excerpt(text)))
+        // What follows might be the secret itself.
+        let shown = match text.split_once('=') {
+            Some((name, _)) => format!("{}=…", printable::excerpt(name)),
+            None => printable::excerpt(text),
+        };
+        Err(format!("`{shown}` is not the name of an environment variable"))
     }
 }
 
@@ -439,7 +444,7 @@ mod tests {
             ("platform: linux/amd64", "did you mean `platforms`?"),
             ("platforms: [linux/amd64, linux/arm64]", "names more than one"),
             ("platforms: [amd64]", "such as `linux/arm64`"),
-            ("secrets: [A=b]", "`A=b` is not the name"),
+            ("secrets: [A=b]", "`A=…` is not the name"),
             ("secrets: [A], build-args: {A: b}", "a secret and a build argument"),
             ("cache: inline, immutable-tags: true", "keep one of the two"),
             ("cache: registry", "unknown value `registry`"),

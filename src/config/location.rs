@@ -33,7 +33,11 @@ impl Location {
 
 /// The message about `text`, which is not a location of `what`.
 pub(crate) fn rejected(text: &str, what: &str, expected: &str) -> String {
-    format!("`{}` is not {what}: expected {expected}", printable::excerpt(text))
+    let shown = match text.split_once("://").zip(text.rsplit_once('@')) {
+        Some(((scheme, _), (_, host))) => format!("{scheme}://***@{host}"),
+        None => text.to_owned(),
+    };
+    format!("`{}` is not {what}: expected {expected}", printable::excerpt(&shown))
 }
 
 #[cfg(test)]

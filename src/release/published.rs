@@ -173,7 +173,8 @@ pub(crate) async fn missing(store: &ReleaseStore, release: &Release) -> Error {
     .why(format!("{} not found", store.describe(&release.key())));
     let listed = store.list(&release.identity.releases_prefix(), None, VERSIONS_READ).await;
     let versions: Vec<Version> = match listed {
-        Ok(listed) => {
+        Ok(mut listed) => {
+            listed.sort_by_key(|object| object.modified);
             listed.iter().filter_map(|listed| release.identity.version_in(&listed.key)).collect()
         }
         Err(_) => {
@@ -188,7 +189,7 @@ pub(crate) async fn missing(store: &ReleaseStore, release: &Release) -> Error {
     }
 }
 
-/// Returns the nearest spelling, then the last five versions by name.
+/// Returns the nearest spelling, then the last five of `versions`.
 fn suggestions(wanted: &Version, versions: &[Version]) -> Vec<String> {
     let mut named: Vec<String> = Vec::new();
     named.extend(nearest(wanted.as_str(), versions.iter().map(Version::as_str)).map(str::to_owned));

@@ -60,23 +60,29 @@ fn mistakes_in_the_manifest() {
             good.clone() + "team: other\n",
             &["cdflow.yml:4:1: duplicate key `team`", "keep one of the two"],
         ),
-        (good.clone() + "multi-region: yes\n", &["cdflow.yml:4:15: expected `true` or `false`"]),
+        (
+            good.clone() + "multi-region: yes\n",
+            &["cdflow.yml:4:15: `multi-region`: expected `true` or `false`"],
+        ),
         (
             good.clone() + "preview: true\n",
-            &["cdflow.yml:4:10: expected keys and values", "`{key: value}`"],
+            &["cdflow.yml:4:10: ", "expected keys and values", "`{key: value}`"],
         ),
         (
             good.clone() + "preview: {paths: infra/**}\n",
-            &["cdflow.yml:4:18: expected a list", "`[one, two]`"],
+            &["cdflow.yml:4:18: ", "expected a list", "`[one, two]`"],
         ),
         (
             good.clone() + "preview: {paths: []}\n",
-            &["cdflow.yml:4:18: an empty list matches no pull request"],
+            &["cdflow.yml:4:18: `preview.paths`: an empty list matches no pull request"],
         ),
-        (good.clone() + "preview: {label: [a]}\n", &["cdflow.yml:4:18: expected a string"]),
+        (
+            good.clone() + "preview: {label: [a]}\n",
+            &["cdflow.yml:4:18: `preview.label`: expected a string"],
+        ),
         (
             good.clone() + "preview: {label: ' '}\n",
-            &["cdflow.yml:4:18: expected the name of a label"],
+            &["cdflow.yml:4:18: ", "expected the name of a label"],
         ),
         (
             good.clone() + "preview: {label: a, keep-label: A}\n",
@@ -88,7 +94,7 @@ fn mistakes_in_the_manifest() {
         ),
         (
             good.clone() + "deploy: {allow-destroy-label: ''}\n",
-            &["cdflow.yml:4:31: expected the name of a label"],
+            &["cdflow.yml:4:31: ", "expected the name of a label"],
         ),
         (
             good.clone() + "deploy: {environments: {live: {requires: live}}}\n",
@@ -97,7 +103,7 @@ fn mistakes_in_the_manifest() {
         (good.clone() + "terraform-version: new\n", &["cdflow.yml:4:20: "]),
         (
             good.replace("./account-scheme.json", "https://example.com/x"),
-            &["cdflow.yml:1:21: `https://example.com/x` is not an account scheme location"],
+            &["cdflow.yml:1:21: ", "`https://example.com/x` is not an account scheme location"],
         ),
         (
             good.replace("./account-scheme.json", "none.json"),
@@ -591,4 +597,23 @@ fn on_a_small_disk(project: &Project, kib: u32, arguments: &[&str]) -> Runner {
         env!("CARGO_BIN_EXE_cdflow"),
     ];
     Runner::new("unshare", unshare, project.sandbox()).args(arguments).cwd(project.dir())
+}
+
+/// People put secrets where their names or a location belong.
+#[test]
+fn a_secret_in_cdflow_yml_is_not_shown() {
+    let project = Project::local("greeting");
+    let good = fs::read_to_string(project.path("cdflow.yml")).unwrap();
+    let url = "https://bot:hunter2-Qx7@example.com/scheme.json";
+    for manifest in [
+        format!("{good}secrets: [hunter2-Qx7]\n"),
+        format!("{good}secrets: hunter2-Qx7\n"),
+        format!("{good}token: hunter2-Qx7\n"),
+        format!("{good}docker: {{secrets: [NPM_TOKEN=hunter2-Qx7]}}\n"),
+        good.replace("./account-scheme.json", url),
+    ] {
+        assert_ne!(manifest, good);
+        project.write("cdflow.yml", &manifest);
+        project.cdflow(["release", "1"]).run().fails(2).lacks("hunter2");
+    }
 }

@@ -581,8 +581,8 @@ fn the_ledger_is_written_before_anything_is_applied() {
     ));
     let output = project.cdflow(["deploy", "live", "1"]).env("PATH", path).run();
     output
-        .fails(10)
-        .stderr_has("failed to write the ledger of `live`, so nothing was applied")
+        .fails(9)
+        .stderr_has("ledger/live`: it is a file, where a folder is expected")
         .lacks("==> Apply");
     project.left_no_trace(&output);
     // Nor is there a workspace, which would make the environment an old one.

@@ -86,7 +86,8 @@ fn modules_by_https_with_a_netrc() {
         &format!("machine {}\n  login bot\n  password netrc-password-netrc", server.address);
     let home = project.sandbox().work().join("home.log");
     let path = project.terraform_but(&format!(
-        "init) ls -A \"$HOME\" | grep -v cache > {0}; cat \"$HOME/.netrc\" >> {0}; echo \"told: $NETRC \
+        "init) ls -A \"$HOME\" | grep -v cache > {0}; cat \"$HOME/.netrc\" >> {0}; echo \"told: \
+        $NETRC \
         netrc-password-netrc\";;",
         home.display()
     ));

@@ -431,7 +431,8 @@ fn opentofu_comes_from_the_mirror_as_well() {
     output.success().stderr_has("opentofu 1.9.1 from the cache (required by the release: 1.9.1)");
 }
 
-/// Asking costs as much as the rest of a small run. A script is asked each time: it can be a switcher.
+/// Asking costs as much as the rest of a small run. A script is asked each time: it may be a
+/// switcher.
 #[test]
 fn the_version_of_a_large_program_is_remembered() {
     let project = Project::local("greeting");

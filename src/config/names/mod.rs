@@ -60,7 +60,8 @@ macro_rules! name {
                 if check(text) {
                     return Ok(Self(text.to_owned()));
                 }
-                Err(InvalidName { kind: $kind, value: printable::excerpt(text), rule: $rule, example: $example })
+                let value = printable::excerpt(text);
+                Err(InvalidName { kind: $kind, value, rule: $rule, example: $example })
             }
         }
 

@@ -11,7 +11,7 @@ use crate::base::error::Error;
 #[derive(Clone, Debug)]
 pub(crate) struct Destination {
     program: PathBuf,
-    /// The folder of the user's, instead of the temporary one in it.
+    /// The folder that the user knows. `program` is in a temporary folder below it.
     shown: PathBuf,
     /// What to do if the disk is full.
     remedy: &'static str,

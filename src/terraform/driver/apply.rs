@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::{init::Initialised, plan::Plan, request::apply_args};
+use super::{
+    init::Initialised,
+    plan::Plan,
+    request::{PlanMode, apply_args},
+};
 use crate::{
     base::{
         error::{Error, Exit, Result},
@@ -59,7 +63,7 @@ impl Initialised {
         diagnostics::annotate(log, &self.folder.original, &applying.located);
         let errored = self.folder.infra.join(ERRORED_STATE);
         Ok(Applied {
-            result: self.judge(finished.code, &applying),
+            result: self.judge(finished.code, plan.request.mode, &applying),
             is_complete: finished.code == 0,
             begun: applying.begun(self.was_stopped(finished.code)),
             errored_state: errored.symlink_metadata().is_ok().then_some(errored),
@@ -72,10 +76,14 @@ impl Initialised {
         self.folder.host.interrupt.requested().is_some() || code > SIGNALLED || code == PANICKED
     }
 
-    fn judge(&self, code: i32, applying: &ApplyProgress) -> Result<()> {
+    fn judge(&self, code: i32, mode: PlanMode, applying: &ApplyProgress) -> Result<()> {
+        let step = match mode {
+            PlanMode::Destroy => TerraformStep::Destroy,
+            PlanMode::Deploy | PlanMode::RefreshOnly => TerraformStep::Apply,
+        };
         let failed = || {
             OutputLines::from_text(&applying.diagnostics().join("\n"))
-                .error(TerraformStep::Apply, self.environment.as_str())
+                .error(step, self.environment.as_str())
         };
         match self.folder.host.interrupt.requested() {
             // Terraform catches an interrupt: it had not installed its handler yet.

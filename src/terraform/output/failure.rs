@@ -15,6 +15,8 @@ pub(crate) enum TerraformStep {
     Workspace,
     Plan,
     Apply,
+    /// The apply of a plan that destroys everything.
+    Destroy,
     PushState,
 }
 
@@ -39,8 +41,17 @@ impl TerraformStep {
                 "see Terraform's output above, fix the cause and deploy again; \
                  completed changes are in the state",
             ),
+            Self::Destroy => Some(
+                "see Terraform's output above, fix the cause and destroy again; \
+                 what was destroyed is no longer in the state",
+            ),
             Self::PushState => None,
         }
+    }
+
+    /// Whether it changes resources.
+    fn applies(self) -> bool {
+        matches!(self, Self::Apply | Self::Destroy)
     }
 }
 
@@ -114,15 +125,14 @@ impl OutputLines {
                 };
             }
             let known = |words: &str| self.contains(words);
-            if step != TerraformStep::Apply
+            if !step.applies()
                 && let Some(error) =
                     cause::find(known, Reach::State, environment, &self.lock_message())
             {
                 return error;
             }
             // No lock is held: the state cannot be read, or the lock cannot be written.
-            let exit =
-                if step == TerraformStep::Apply { Exit::ApplyFailed } else { Exit::PlanFailed };
+            let exit = if step.applies() { Exit::ApplyFailed } else { Exit::PlanFailed };
             return Error::new(exit, format!("cannot lock the state of `{environment}`"))
                 .why(self.lock_message())
                 .hint(
@@ -130,7 +140,7 @@ impl OutputLines {
                      nothing was changed",
                 );
         }
-        if step == TerraformStep::Apply && self.contains("Saved plan is stale") {
+        if step.applies() && self.contains("Saved plan is stale") {
             return Error::new(
                 Exit::Integrity,
                 format!(
@@ -144,7 +154,7 @@ impl OutputLines {
             TerraformStep::InitAtDeploy | TerraformStep::Workspace => Some(Reach::State),
             TerraformStep::InitAtRelease | TerraformStep::Plan => Some(Reach::Anywhere),
             // Something might have been changed or lost, which matters more than the cause.
-            TerraformStep::Apply | TerraformStep::PushState => None,
+            TerraformStep::Apply | TerraformStep::Destroy | TerraformStep::PushState => None,
         };
         let why = self.first_error().unwrap_or_else(|| "see Terraform's output above".to_owned());
         let known = |words: &str| self.contains(words);
@@ -167,6 +177,7 @@ impl OutputLines {
             }
             TerraformStep::Plan => (Exit::PlanFailed, "terraform plan failed"),
             TerraformStep::Apply => (Exit::ApplyFailed, "terraform apply failed"),
+            TerraformStep::Destroy => (Exit::ApplyFailed, "terraform failed to destroy resources"),
             TerraformStep::PushState => (Exit::StateNotSaved, "terraform state push failed"),
         };
         let error = Error::new(exit, what).why(why);
