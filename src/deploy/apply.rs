@@ -10,7 +10,7 @@ use super::{
     unknown_changes, workspace,
 };
 use crate::{
-    base::error::{Exit, Result},
+    base::error::{Error, Exit, Result},
     context::Context,
     report::Report,
     terraform::{
@@ -26,12 +26,19 @@ pub(crate) async fn apply(
     order: &Order<'_>,
     prepared: &Prepared,
     plan: &Plan,
-    before: Option<&StateSummary>,
     entry: &Start,
     report: &mut Report,
 ) -> Result<String> {
     let applied = match context.host.interrupt.check("apply") {
-        Ok(()) => carry_out(context, order, prepared, plan, before).await,
+        // A plan without changes is applied too: Terraform then checks, under the lock, that no
+        // other run has changed the state since the plan, and saves what the refresh has found.
+        Ok(()) => {
+            if plan.has_changes {
+                context.host.log.step("Apply");
+            }
+            let applied = prepared.terraform.apply(plan).await;
+            applied.unwrap_or_else(|error| Applied::without_apply(Err(error)))
+        }
         cancelled => Applied::without_apply(cancelled),
     };
     let Applied { result, is_complete, begun, errored_state } = applied;
@@ -47,6 +54,11 @@ pub(crate) async fn apply(
         context.host.log.warning(&format!("failed to read the state after the apply: {error}"));
         None
     });
+    let is_lost = is_current && state.is_none() && is_to_have_state(order, plan);
+    let result = match is_lost {
+        true => result.and_then(|()| Err(lost(order))),
+        false => result,
+    };
     fill(context, order, report, state.as_ref());
     let has = |address: &str| state.as_ref().is_some_and(|it| it.has(address));
     let unknown = unknown(&begun, &plan.changes, if is_current { Some(&has) } else { None });
@@ -55,7 +67,7 @@ pub(crate) async fn apply(
     let result = result.map_err(|error| unknown_changes::explain(error, &report.unknown_changes));
     let ended = recording::Ended {
         is_complete,
-        state_not_saved: errored_state.is_some()
+        state_not_saved: (errored_state.is_some() || is_lost)
             && result.as_ref().is_err_and(|error| error.exit() == Exit::StateNotSaved),
         error: result.as_ref().err(),
         state: state.as_ref(),
@@ -74,27 +86,17 @@ pub(crate) async fn apply(
     Ok(outcome::apply_summary(context, order, plan))
 }
 
-/// Applies the plan. One without changes needs only the check that Terraform makes: under the lock,
-/// that no other run has changed the state since the plan.
-async fn carry_out(
-    context: &Context,
-    order: &Order<'_>,
-    prepared: &Prepared,
-    plan: &Plan,
-    before: Option<&StateSummary>,
-) -> Applied {
-    if plan.has_changes {
-        context.host.log.step("Apply");
-    } else if let Some(before) = before.filter(|_| order.mode == PlanMode::Deploy) {
-        match workspace_state::is_still(context, prepared, before).await {
-            Ok(true) => return Applied::without_apply(Ok(())),
-            // Terraform says what is wrong, or waits for the lock.
-            Ok(false) => {}
-            Err(error) => return Applied::without_apply(Err(error)),
-        }
-    }
-    let applied = prepared.terraform.apply(plan).await;
-    applied.unwrap_or_else(|error| Applied::without_apply(Err(error)))
+/// Whether the apply leaves resources.
+fn is_to_have_state(order: &Order<'_>, plan: &Plan) -> bool {
+    order.mode == PlanMode::Deploy && plan.changes.counts().add > 0
+}
+
+fn lost(order: &Order<'_>) -> Error {
+    let environment = order.environment();
+    Error::new(Exit::StateNotSaved, format!("the state of `{environment}` is gone after the apply"))
+        .why("Terraform has saved it, and another program has removed it or its folder")
+        .hint("do not deploy here before the state is back: every resource would be created again")
+        .hint("restore it, or import the resources of the plan (docs/terraform.md, \"State\")")
 }
 
 fn masked(context: &Context, unknown: Vec<UnknownChange>) -> Vec<UnknownChange> {

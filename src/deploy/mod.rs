@@ -108,7 +108,7 @@ async fn carry_out(
         deployment.begin(context).await;
     }
     let announcing = report::announce_apply(&context.reporting, &context.host, report);
-    let applying = apply::apply(context, order, &prepared, &planned, before, &entry, report);
+    let applying = apply::apply(context, order, &prepared, &planned, &entry, report);
     let applied = alongside(announcing, applying).await;
     if let Some(deployment) = deployment {
         let redactor = &context.host.log.redactor;

@@ -999,7 +999,7 @@ fn a_damaged_state_is_named() {
     let file = project.state_file("live");
     let good = fs::read_to_string(&file).unwrap();
     for (text, why) in [
-        ("<html>Sign in</html>", "expected value at line 1 column 1"),
+        ("<html>Sign in</html>", "line 1 column 1 is not what a state has"),
         (&good[..good.len() / 2], "it is truncated"),
         ("{}", "it has no `version`"),
         (r#"{"version": 4}"#, "it has no lineage"),
@@ -1038,7 +1038,7 @@ fn a_deploy_starts_terraform_as_rarely_as_possible() {
     };
     let deploy = ["deploy", "live", "1"];
     assert_eq!(commands(&deploy), "init plan show apply");
-    assert_eq!(commands(&deploy), "init plan", "nothing has changed");
+    assert_eq!(commands(&deploy), "init plan apply", "nothing has changed");
     assert_eq!(commands(&["deploy", "live", "1", "--plan-only"]), "init plan");
     let destroy = ["destroy", "live", "--confirm", "live"];
     assert_eq!(commands(&destroy), "init plan show apply");

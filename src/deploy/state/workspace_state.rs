@@ -1,7 +1,7 @@
 //! The state of a prepared environment: whether there is one, its content, its beginning and its
 //! end. cdflow reads it where it is stored; Terraform reads what only Terraform can.
 
-use std::{fs, path::PathBuf};
+use std::{fs, io::ErrorKind, path::PathBuf};
 
 use super::migration::holder;
 use crate::{
@@ -13,7 +13,6 @@ use crate::{
     context::Context,
     deploy::prepare::Prepared,
     terraform::state::{
-        current,
         empty::{self, Removed},
         place::StatePlace,
         stored::{self, Stored},
@@ -48,17 +47,6 @@ pub(crate) async fn read(context: &Context, prepared: &Prepared) -> Result<Optio
     Ok(state)
 }
 
-/// Whether the state is still `before`, checked while this run holds its lock.
-pub(crate) async fn is_still(
-    context: &Context,
-    prepared: &Prepared,
-    before: &StateSummary,
-) -> Result<bool> {
-    let home = &prepared.state_home;
-    let holder = holder(context, "cdflow deploy without changes", &home.place.describe())?;
-    current::is_still(&home.object()?, before, &holder).await
-}
-
 /// Creates the workspace. False if another run has created it at the same time.
 pub(crate) async fn create(prepared: &Prepared) -> Result<bool> {
     let home = &prepared.state_home;
@@ -85,13 +73,22 @@ pub(crate) async fn remove(context: &Context, prepared: &Prepared) -> Result<()>
     }
     let home = &prepared.state_home;
     let holder = holder(context, "cdflow workspace removal", &home.place.describe())?;
-    if empty::remove(&home.object()?, &holder).await? == Removed::ForTerraform {
+    let removed = empty::remove(&home.object()?, &holder).await?;
+    if removed == Removed::ForTerraform {
         return prepared.terraform.delete_workspace().await;
     }
     let Some(folder) = local_folder(&home.place) else { return Ok(()) };
-    // Terraform keeps the state before the last one next to it.
-    home.store()?.delete(&format!("{}.backup", home.place.key())).await?;
+    if removed == Removed::Done {
+        // Terraform keeps the state before the last one next to it.
+        home.store()?.delete(&format!("{}.backup", home.place.key())).await?;
+    }
     match fs::remove_dir(&folder) {
+        // Another run has begun there, or somebody keeps files there.
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {
+            let log = &context.host.log;
+            log.note(&format!("`{}` is kept, because it has other files", folder.display()));
+            Ok(())
+        }
         Err(error) if folder.is_dir() => Err(Error::io("cannot remove", &folder, &error)),
         _ => Ok(()),
     }
@@ -110,7 +107,7 @@ fn create_local(prepared: &Prepared, folder: &std::path::Path) -> Result<bool> {
     let created = create_folder(parent, FOLDER).and_then(|()| fs::create_dir(folder));
     match created {
         Ok(()) => prepared.terraform.run_as().give(folder).map(|()| true),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(Error::io("cannot create", folder, &error)),
     }
 }

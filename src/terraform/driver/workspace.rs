@@ -103,7 +103,13 @@ impl Initialised {
             return Err(OutputLines::from_text(&ended.stderr)
                 .error(TerraformStep::Workspace, self.environment.as_str()));
         }
-        state.map_err(|error| Error::new(Exit::PlanFailed, "cannot read the state").why(error))
+        state.map_err(|error| {
+            Error::new(Exit::PlanFailed, "cannot read the state").why(format!(
+                "line {} column {}",
+                error.line(),
+                error.column()
+            ))
+        })
     }
 
     /// Saves a state that Terraform failed to save.

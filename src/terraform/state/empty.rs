@@ -21,6 +21,8 @@ const SERIAL: u64 = 1;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Removed {
     Done,
+    /// There was none, so nothing is deleted: another run might create it at this moment.
+    Missing,
     /// Only Terraform can read it.
     ForTerraform,
 }
@@ -65,7 +67,7 @@ pub(crate) async fn remove(object: &StateObject, holder: &LockInfo) -> Result<Re
 
 async fn remove_locked(object: &StateObject) -> Result<Removed> {
     match stored::read(object).await? {
-        Stored::Missing => {}
+        Stored::Missing => return Ok(Removed::Missing),
         Stored::Readable(file) if file.summary.resources == 0 => {}
         Stored::Readable(file) => {
             return Err(Error::new(Exit::Refused, format!("{} is kept", object.describe()))
@@ -131,7 +133,7 @@ mod tests {
         assert!(file.summary.is_pristine() && file.summary.lineage.len() == 36);
         assert_eq!(remove(&object, &holder("1")).await.unwrap(), Removed::Done);
         assert!(object.store.list("", None, 9).await.unwrap().is_empty());
-        assert_eq!(remove(&object, &holder("2")).await.unwrap(), Removed::Done, "missing already");
+        assert_eq!(remove(&object, &holder("2")).await.unwrap(), Removed::Missing);
         assert!(object.store.list("", None, 9).await.unwrap().is_empty());
     }
 
@@ -140,7 +142,7 @@ mod tests {
         for (state, lock, reason) in [
             ("{\"version\": 4, \"lineage\": \"l\", \"resources\": [{}]}", None, "has 1 resources"),
             ("{\"version\": 4, \"lineage\": \"l\"}", Some("{\"ID\": \"x\"}"), "is locked"),
-            ("<html>", None, "not a Terraform state"),
+            ("<html>", None, "line 1 column 1 is not"),
             ("{\"version\": 4, ", None, "truncated"),
         ] {
             let object = object().await;

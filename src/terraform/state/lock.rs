@@ -8,6 +8,7 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     io::ErrorKind,
+    os::unix::fs::MetadataExt,
     path::PathBuf,
 };
 
@@ -311,10 +312,18 @@ fn lock_local(state: &std::path::Path, holder: &LockInfo) -> Result<Option<HeldL
     // The lock belongs to this open file, not to the process: reading the state again, and closing
     // that file, does not release it.
     match fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)) {
+        // Another run might have removed the file before this one had its lock.
+        Ok(_) if !is_same_file(&file, state) => Ok(None),
         Ok(_) => Ok(Some(held(Some(file)))),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
         Err(error) => Err(Error::io("cannot lock", state, &error.into())),
     }
+}
+
+fn is_same_file(file: &File, path: &std::path::Path) -> bool {
+    let identity = |found: fs::Metadata| (found.dev(), found.ino());
+    let open = file.metadata().map(identity);
+    matches!((open, fs::metadata(path).map(identity)), (Ok(open), Ok(there)) if open == there)
 }
 
 /// Returns the information file of a local state, and which process has locked the state.

@@ -2,7 +2,6 @@
 
 pub(crate) mod backend;
 pub(crate) mod classic;
-pub(crate) mod current;
 pub(crate) mod empty;
 pub(crate) mod lock;
 pub(crate) mod object;

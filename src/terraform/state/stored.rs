@@ -76,7 +76,8 @@ fn too_new(object: &StateObject, format: u64) -> Error {
 fn cut(error: &serde_json::Error) -> String {
     match error.is_eof() {
         true => "it is truncated".to_owned(),
-        false => error.to_string(),
+        // serde's own words can contain values of the state, which might be secret.
+        false => format!("line {} column {} is not what a state has", error.line(), error.column()),
     }
 }
 
