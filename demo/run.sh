@@ -33,6 +33,8 @@ cd "$place/greeting"
 mkdir "$place/home" "$place/tmp"
 : >"$place/terraform.rc"
 export HOME="$place/home" TMPDIR="$place/tmp" TF_CLI_CONFIG_FILE="$place/terraform.rc" CHECKPOINT_DISABLE=1
+# It is watched, not answered.
+export CDFLOW_YES=1
 unset TF_WORKSPACE TF_DATA_DIR TF_CLI_ARGS GITHUB_ACTIONS GITHUB_REPOSITORY RUNNER_TOOL_CACHE XDG_CACHE_HOME
 
 say() { printf '\n# %s\n' "$*"; }

@@ -18,6 +18,7 @@ pub(crate) mod parallel;
 pub(crate) mod printable;
 pub(crate) mod process;
 pub(crate) mod process_env;
+pub(crate) mod question;
 pub(crate) mod redact;
 pub(crate) mod retry;
 pub(crate) mod run_as;

@@ -30,7 +30,10 @@ const TOKEN: &str = "github-token";
 const AUTHORITIES: &str = "ca-certificates";
 
 /// These need a terminal, or a folder that no later step sees.
-const NOT_FOR_A_STEP: [&str; 4] = ["shell", "build", "dockerfile", "init"];
+const NOT_FOR_A_STEP: [&str; 5] = ["shell", "build", "dockerfile", "init", "completions"];
+
+/// Flags that answer a person's question, and a step is asked none.
+const NOT_AN_INPUT: [&str; 1] = ["yes"];
 
 /// Flags whose input has another name.
 const RENAMED: [(&str, &str); 2] = [("directory", "working-directory"), ("force", "lock-id")];
@@ -182,7 +185,9 @@ impl StepCommand<'_> {
     /// Every visible argument that takes part, without clap's own `--help`.
     fn inputs(&self) -> impl Iterator<Item = StepInput<'_>> {
         let is_own = |arg: &&Arg| {
-            !arg.is_hide_set() && !matches!(arg.get_action(), ArgAction::Help | ArgAction::Version)
+            !arg.is_hide_set()
+                && !NOT_AN_INPUT.contains(&arg.get_id().as_str())
+                && !matches!(arg.get_action(), ArgAction::Help | ArgAction::Version)
         };
         self.clap.get_arguments().filter(is_own).map(|arg| {
             let flag = arg.get_long().unwrap_or(arg.get_id().as_str());

@@ -10,8 +10,8 @@ impl Command {
             Self::Component(command) => command.prints_its_result(),
             Self::Build(it) => it.dry_run,
             Self::Dockerfile(it) => !it.write,
-            Self::Doctor(_) | Self::CredentialProcess { .. } => true,
-            Self::Init(_) | Self::Post => false,
+            Self::Doctor(_) | Self::Completions(_) | Self::CredentialProcess { .. } => true,
+            Self::Init(_) | Self::Man { .. } | Self::Post => false,
         }
     }
 }
@@ -19,7 +19,11 @@ impl Command {
 impl ComponentCommand {
     fn prints_its_result(&self) -> bool {
         match self {
-            Self::Inspect(_) | Self::Status(_) | Self::History(_) | Self::Shell(_) => true,
+            Self::Releases(_)
+            | Self::Inspect(_)
+            | Self::Status(_)
+            | Self::History(_)
+            | Self::Shell(_) => true,
             Self::Release(it) => it.dry_run,
             Self::Deploy(it) => it.plan.plan_only,
             Self::Destroy(it) => it.plan.plan_only,

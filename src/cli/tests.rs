@@ -152,3 +152,35 @@ fn other_variables_need_not_be_utf8() {
     let variables = [("INPUT_COMMAND".into(), OsString::from_vec(vec![0xff]))];
     assert!(parse(vec!["cdflow".into()], &ProcessEnv::new(variables)).is_err());
 }
+
+#[test]
+fn every_command_has_examples_that_parse() {
+    let mut root = Inputs::command();
+    root.build();
+    for (name, command) in args::leaf_commands(&root) {
+        let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples: Vec<&str> =
+            text.lines().skip(1).map(|line| line.split(" > ").next().unwrap().trim()).collect();
+        assert!((1..=3).contains(&examples.len()), "{name}: {text}");
+        for example in examples {
+            assert!(example.starts_with(&format!("cdflow {name}")), "{name}: {example}");
+            Inputs::try_parse_from(example.split(' '))
+                .unwrap_or_else(|error| panic!("{example}: {error}"));
+        }
+    }
+}
+
+#[test]
+fn a_letter_of_another_command_is_explained() {
+    let mut error = Inputs::try_parse_from(["cdflow", "status", "-p"]).unwrap_err();
+    correct_tip(&mut error);
+    let text = error.to_string();
+    assert!(text.contains("-p is --plan-only, a flag of other commands: deploy, destroy"), "{text}");
+    assert!(!text.contains("as a value"), "{text}");
+}
+
+#[test]
+fn yes_is_a_flag_and_not_an_input() {
+    let text = rejected(&[("COMMAND", "deploy"), ("ENVIRONMENT", "live"), ("YES", "true")]);
+    assert!(text.contains("unknown input `yes`"), "{text}");
+}

@@ -16,10 +16,12 @@ pub(super) fn correct_tip(error: &mut clap::Error) {
         return;
     }
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return };
-    let Some(name) = flag.split('=').next().and_then(|flag| flag.strip_prefix("--")) else {
-        return;
+    let flag = flag.split('=').next().unwrap_or_default();
+    let tip = match flag.strip_prefix("--") {
+        Some(name) => tip(name),
+        None => flag.strip_prefix('-').and_then(short_tip),
     };
-    let Some(tip) = tip(name) else { return };
+    let Some(tip) = tip else { return };
     for guess in [ContextKind::SuggestedArg, ContextKind::Suggested, ContextKind::Usage] {
         error.remove(guess);
     }
@@ -47,6 +49,25 @@ fn tip(name: &str) -> Option<String> {
         .collect();
     (!owners.is_empty())
         .then(|| format!("--{name} is a flag of other commands: {}", owners.join(", ")))
+}
+
+/// Names the flag that a letter is short for, and its commands.
+fn short_tip(letter: &str) -> Option<String> {
+    let mut letters = letter.chars();
+    let (letter, None) = (letters.next()?, letters.next()) else { return None };
+    let mut root = Inputs::command();
+    root.build();
+    let commands = leaf_commands(&root);
+    let find = |command: &clap::Command| {
+        let visible = |arg: &&clap::Arg| arg.get_short() == Some(letter) && !arg.is_hide_set();
+        command.get_arguments().find(visible)?.get_long().map(str::to_owned)
+    };
+    let (owners, flags): (Vec<&str>, Vec<String>) = commands
+        .iter()
+        .filter_map(|(name, command)| Some((name.as_str(), find(command)?)))
+        .unzip();
+    let flag = flags.first()?;
+    Some(format!("-{letter} is --{flag}, a flag of other commands: {}", owners.join(", ")))
 }
 
 /// Converts a usage error, for reports that are not printed to a terminal.

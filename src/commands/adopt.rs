@@ -7,7 +7,7 @@ use super::deploy;
 use crate::{
     base::error::{Error, Result},
     cli::{
-        args::{AdoptInputs, DeployInputs, PlanInputs},
+        args::{AdoptInputs, ConfirmInputs, DeployInputs, PlanInputs},
         values::StateUrl,
     },
     config::{
@@ -89,6 +89,7 @@ pub(crate) async fn run(context: &Context, inputs: AdoptInputs, report: &mut Rep
         environment: environment.clone(),
         version: Some(version),
         plan,
+        confirm_apply: ConfirmInputs { yes: true },
         new_environment: false,
         target: Vec::new(),
         replace: Vec::new(),

@@ -8,7 +8,7 @@ use crate::{
         scheme::Matched,
     },
     context::Context,
-    deploy::{self, ledger::Record, order::Order, target::Target},
+    deploy::{self, confirmation::Confirmation, ledger::Record, order::Order, target::Target},
     report::{Outcome, Report},
 };
 
@@ -22,6 +22,7 @@ pub(crate) async fn run(
     if !inputs.plan.plan_only {
         check_confirmed(&target.environment, named_in(context, &target), inputs.confirm.as_ref())?;
     }
+    let confirmation = Confirmation::of(&context.host, &inputs.confirm_apply)?;
     let record = target.record(context).await?;
     if inputs.version.is_none() && record.is_destroyed() && record.unsettled.is_empty() {
         report.outcome = Outcome::Destroyed;
@@ -35,6 +36,7 @@ pub(crate) async fn run(
     report.set_subject(&target.environment, Some(&version));
     let order = Order {
         guards_missing_state,
+        asks: confirmation.is_asked(),
         ..Order::destroy(context, target, version, &record, inputs.plan)
     };
     deploy::run(context, order, report).await.map(drop)

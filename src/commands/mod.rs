@@ -2,6 +2,7 @@
 
 mod adopt;
 mod build;
+mod completions;
 mod deploy;
 mod destroy;
 mod dockerfile;
@@ -10,10 +11,12 @@ mod function;
 mod history;
 mod init;
 mod inspect;
+mod manual;
 mod post;
 mod preview;
 mod prune;
 mod release;
+mod releases;
 mod rollback;
 mod shell;
 mod status;
@@ -58,6 +61,8 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
             interrupt.or_cancel("running the checks", doctor::run(&global, &inputs, &host)).await?;
         }
         Command::Init(inputs) => init::run(&global, &inputs, &host)?,
+        Command::Completions(inputs) => completions::run(&inputs, &host),
+        Command::Man { directory } => manual::run(&directory, &host)?,
         Command::Post => post::run(&host).await?,
         Command::CredentialProcess { socket } => {
             host.log.json(&credentials::ask(&socket).await?);
@@ -89,6 +94,10 @@ async fn run_for_component(
         ComponentCommand::Deploy(inputs) => deploy::run(&context, inputs, report).await,
         ComponentCommand::Destroy(inputs) => destroy::run(&context, inputs, report).await,
         ComponentCommand::Preview(command) => preview::run(&context, command, report).await,
+        ComponentCommand::Releases(inputs) => {
+            let listing = releases::run(&context, &inputs, report);
+            interrupt.or_cancel("reading the releases", listing).await
+        }
         ComponentCommand::Inspect(inputs) => {
             interrupt.or_cancel("reading the release", inspect::run(&context, &inputs)).await
         }

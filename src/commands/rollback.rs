@@ -7,6 +7,7 @@ use crate::{
     context::Context,
     deploy::{
         self,
+        confirmation::Confirmation,
         ledger::{Action, Entry, Outcome, Record},
         order::Order,
         target::Target,
@@ -21,6 +22,7 @@ pub(crate) async fn run(
 ) -> Result<()> {
     report.set_subject(&inputs.environment, None);
     let target = Target::resolve(context, inputs.environment)?;
+    let confirmation = Confirmation::of(&context.host, &inputs.confirm_apply)?;
     let record = target.record(context).await?;
     let now = current_version(&target.environment, &record)?;
     let before = before(context, &target, now).await?.start;
@@ -30,7 +32,8 @@ pub(crate) async fn run(
         target.environment, before.version, before.number
     ));
     let order = Order::rollback(context, target, before, &record, inputs.plan);
-    let order = Order { allow_destroy: inputs.allow_destroy, ..order };
+    let order =
+        Order { allow_destroy: inputs.allow_destroy, asks: confirmation.is_asked(), ..order };
     deploy::run(context, order, report).await.map(drop)
 }
 

@@ -62,6 +62,7 @@ impl fmt::Display for RoleArn {
 
 /// What `terraform init` needs at release to download modules and providers.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Download options")]
 pub(crate) struct FetchInputs {
     /// Private key file for modules from git over SSH
     #[arg(long, value_name = "FILE")]

@@ -21,6 +21,8 @@ use crate::{
     },
 };
 
+/// A file that people expect to be read.
+const OTHER_ENDING: &str = "cdflow.yaml";
 const NAME_IT: &str = "add `component: NAME` to cdflow.yml, or set --component NAME";
 
 /// Returns the canonical path of `--directory`.
@@ -53,15 +55,24 @@ pub(crate) fn folder(global: &Global) -> Result<PathBuf> {
 pub(crate) fn read_manifest(folder: &Path) -> Result<(Manifest, String)> {
     let path = folder.join(component::FILE);
     let text = small_file::text(&path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            Error::input(format!("{} not found in `{}`", component::FILE, folder.display())).hint(
-                "run cdflow in the component's folder, or set -C DIR (the Action's input \
-                 `working-directory`)",
-            )
-        }
+        std::io::ErrorKind::NotFound => no_manifest(folder),
         _ => Error::io("cannot read", &path, &error),
     })?;
     Ok((Manifest::parse(component::FILE, &text).map_err(|error| error.below(folder))?, text))
+}
+
+/// Returns the error for a folder without cdflow.yml. A file with the other ending of YAML is named.
+fn no_manifest(folder: &Path) -> Error {
+    let missing = Error::input(format!("{} not found in `{}`", component::FILE, folder.display()));
+    match folder.join(OTHER_ENDING).exists() {
+        true => missing
+            .why(format!("there is a {OTHER_ENDING}, which cdflow does not read"))
+            .hint(format!("rename it: git mv {OTHER_ENDING} {}", component::FILE)),
+        false => missing.hint(
+            "run cdflow in the component's folder, or set -C DIR (the Action's input \
+             `working-directory`)",
+        ),
+    }
 }
 
 /// Returns the name of the component and its source. Sources, in this order: the flag, cdflow.yml,

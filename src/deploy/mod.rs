@@ -3,6 +3,7 @@
 mod apply;
 pub(crate) mod artifact_check;
 pub(crate) mod comment_rows;
+pub(crate) mod confirmation;
 pub(crate) mod github_deployment;
 pub(crate) mod guards;
 pub(crate) mod ledger;
@@ -156,6 +157,8 @@ async fn decide(
     }
     let overridden = judged?;
     report.guard = overridden.summary().map(Guard::Allowed);
+    // Before the checks of what other runs did, because a person takes a while to answer.
+    confirmation::confirm(context, order, &planned).await?;
     let environment = order.environment();
     if let Some(newest) = order.newest_known_run {
         release::still_not_older(context, environment, order.version(), newest).await?;

@@ -56,6 +56,8 @@ pub(crate) struct Order<'c> {
     pub(crate) newest_known_run: Option<u64>,
     /// Changes of which no answer says whether they were made, with the number of their run.
     pub(crate) earlier: Vec<(u64, UnknownChange)>,
+    /// Whether a person at the terminal is asked before anything is changed.
+    pub(crate) asks: bool,
     /// What is checked again between plan and apply.
     pub(crate) watch: Option<Watch>,
 }
@@ -176,6 +178,7 @@ impl<'c> Order<'c> {
             allowed_before: BTreeSet::new(),
             newest_known_run: None,
             earlier: record.unknown_changes(),
+            asks: false,
             watch: None,
         }
     }

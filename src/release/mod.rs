@@ -8,6 +8,7 @@ pub(crate) mod deletion;
 pub(crate) mod facts;
 pub(crate) mod init;
 pub(crate) mod init_access;
+pub(crate) mod listing;
 mod platform_check;
 pub(crate) mod platforms;
 pub(crate) mod publish;

@@ -3,6 +3,7 @@
 use super::{
     bundle::{BundleIndex, BundleManifest, IndexLookup, check_entries},
     facts::{self, ReleaseFacts},
+    listing::Listed,
 };
 use crate::{
     base::{
@@ -77,6 +78,26 @@ impl<'a> Published<'a> {
     pub(crate) async fn open(store: &'a ReleaseStore, release: &Release) -> Result<Option<Self>> {
         let key = release.key();
         let Some(found) = store.head(&key).await? else { return Ok(None) };
+        Self::read_index(store, key, found).await.map(Some)
+    }
+
+    /// Opens a release that was listed, without the metadata of its object: one request for most
+    /// bundles.
+    pub(crate) async fn open_listed(
+        store: &'a ReleaseStore,
+        release: &Release,
+        listed: &Listed,
+    ) -> Result<Self> {
+        let found = ObjectInfo {
+            size: listed.size,
+            metadata: Metadata::default(),
+            modified: listed.published,
+            etag: None,
+        };
+        Self::read_index(store, release.key(), found).await
+    }
+
+    async fn read_index(store: &'a ReleaseStore, key: String, found: ObjectInfo) -> Result<Self> {
         let mut from = found.size.saturating_sub(TAIL);
         let (index, tail) = loop {
             let tail = store.get_range(&key, from, found.size - from).await?;
@@ -94,7 +115,7 @@ impl<'a> Published<'a> {
         };
         let mut published = Self { store, key, found, index, manifest: None, tail };
         published.manifest = published.checked_manifest().await?;
-        Ok(Some(published))
+        Ok(published)
     }
 
     async fn checked_manifest(&self) -> Result<Option<(Sha256, BundleManifest)>> {

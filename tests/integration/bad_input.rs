@@ -24,6 +24,9 @@ fn no_manifest() {
             &["error: cdflow.yml not found in `", "run cdflow in the component's folder", "-C DIR"],
         );
     }
+    project.write("cdflow.yaml", "team: platform\n");
+    let says = ["there is a cdflow.yaml", "rename it: git mv cdflow.yaml cdflow.yml"];
+    project.refuses(["status"], 2, &says);
     project.refuses(["-C", "none", "status"], 2, &["cannot open the folder `none`"]);
 }
 

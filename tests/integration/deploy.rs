@@ -254,6 +254,7 @@ fn a_new_environment_is_asked_for() {
         &[
             "the environment `lvie` has no state",
             "only \"*\" of the account scheme matches it",
+            "-> did you mean `live`?",
             "--new-environment",
         ],
     );

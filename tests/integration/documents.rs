@@ -1,13 +1,14 @@
 //! The documents match the program: they name every flag, exit code, key, variable and file, and
 //! the files that people copy from them load.
 
-use crate::support::{Aws, Project, cdflow, in_repository};
+use crate::support::{Aws, Project, Runner, Sandbox, cdflow, in_repository};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 18] = [
     "release",
+    "releases",
     "inspect",
     "deploy",
     "destroy",
@@ -23,6 +24,7 @@ const COMMANDS: [&str; 16] = [
     "dockerfile",
     "doctor",
     "init",
+    "completions",
 ];
 
 #[test]
@@ -46,6 +48,54 @@ fn the_documents_name_every_command_and_flag() {
             );
         }
     }
+}
+
+/// Up to the options that several commands share, the help of each command fits a screen.
+#[test]
+fn the_help_of_a_command_is_short() {
+    let shared = ["Report options:", "Download options:", "Global options:"];
+    for command in every_command() {
+        let help = help(&command);
+        let own = help.lines().take_while(|line| !shared.contains(line)).count();
+        assert!(own < help.lines().count(), "no shared options: {help}");
+        assert!(own <= 25, "cdflow {}: {own} lines\n{help}", command.join(" "));
+    }
+}
+
+/// The script of bash is loaded by bash, and completes.
+#[test]
+fn completion_scripts_complete() {
+    let script = cdflow(["completions", "bash"]).run().success().stdout.clone();
+    let sandbox = Sandbox::new();
+    let typed = |words: &str, at: usize| {
+        let text = format!(
+            "{script}\nCOMP_WORDS=({words}); COMP_CWORD={at}\n_cdflow cdflow \"${{COMP_WORDS[{at}]}}\" \
+             \"\"\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
+        );
+        let output = Runner::new("bash", ["-c", &text], &sandbox).run();
+        output.success().stdout.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(typed("cdflow rel", 1), ["release", "releases"]);
+    assert!(typed("cdflow deploy --plan", 2).contains(&"--plan-only".to_owned()));
+    assert!(typed("cdflow cred", 1).iter().all(|word| word.is_empty()), "hidden commands");
+    for shell in ["zsh", "fish"] {
+        let script = cdflow(["completions", shell]).run().success().stdout.clone();
+        assert!(script.contains("releases") && script.contains("plan-only"), "{shell}");
+    }
+    cdflow(["completions", "tcsh"]).run().fails(2).stderr_has("bash, zsh, fish");
+}
+
+#[test]
+fn manual_pages_are_written() {
+    let sandbox = Sandbox::new();
+    let folder = sandbox.work().join("man");
+    let path = folder.to_str().unwrap();
+    Runner::new(env!("CARGO_BIN_EXE_cdflow"), ["man", path], &sandbox).run().success();
+    for page in ["cdflow.1", "cdflow-deploy.1", "cdflow-preview-up.1"] {
+        let text = fs::read_to_string(folder.join(page)).unwrap();
+        assert!(text.contains(".TH"), "{page}: {text}");
+    }
+    assert!(!folder.join("cdflow-post.1").exists());
 }
 
 #[test]

@@ -14,7 +14,11 @@ fn deployed() -> Project {
 
 /// `cdflow shell` with these arguments, by a person who waits for the first of a step and types the
 /// second.
-fn at_a_terminal(project: &Project, arguments: &[&str], steps: &[(&str, Option<&str>)]) -> Runner {
+pub(crate) fn at_a_terminal(
+    project: &Project,
+    arguments: &[&str],
+    steps: &[(&str, Option<&str>)],
+) -> Runner {
     let script = in_repository("tests/integration/support/terminal.py");
     python(project.sandbox(), [script.as_os_str()])
         .arg(json!(steps).to_string())

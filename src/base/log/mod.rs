@@ -6,9 +6,12 @@
 
 use std::{
     borrow::Cow,
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     path::PathBuf,
-    sync::{Arc, PoisonError},
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 pub(crate) use self::line::unwritten;
@@ -35,6 +38,8 @@ pub(crate) struct Log {
     narrates_all: bool,
     /// Standard error is a terminal: a progress line may be drawn over.
     terminal: bool,
+    /// The last line on standard error is a question without an answer, and has no end yet.
+    is_asking: Arc<AtomicBool>,
     /// The prefix of each line if several tasks run at once.
     label: Option<Arc<str>>,
     /// On GitHub Actions: its commands for warnings and errors.
@@ -61,6 +66,7 @@ impl Log {
             color,
             narrates_all: false,
             terminal,
+            is_asking: Arc::default(),
             label: None,
             actions: actions.then(|| Arc::new(RunnerCommands::open(None))),
             lost: LostOutput::default(),
@@ -224,7 +230,23 @@ impl Log {
         self.narrate(line);
     }
 
+    /// Prints a question, after which the answer is typed on the same line.
+    pub(crate) fn question(&self, text: &str) {
+        let text = self.redactor.apply(text);
+        let mut out = io::stderr().lock();
+        let _ = write!(out, "{}", self.paint(Style::Bold, &text)).and_then(|()| out.flush());
+        self.is_asking.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the line of a question. `has_line_end`: the person did so.
+    pub(crate) fn answered(&self, has_line_end: bool) {
+        if self.is_asking.swap(false, Ordering::Relaxed) && !has_line_end {
+            write_line(&mut io::stderr().lock(), "");
+        }
+    }
+
     fn narrate(&self, line: &str) {
+        self.answered(false);
         match &self.actions {
             Some(_) => self.output(line),
             None => {

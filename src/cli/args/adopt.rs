@@ -8,6 +8,7 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
+#[command(after_help = super::examples::ADOPT)]
 pub(crate) struct AdoptInputs {
     /// Environment that the state is for
     pub(crate) environment: Environment,

@@ -5,6 +5,7 @@ use clap::Args;
 use crate::config::{names::Image, settings::FunctionImages};
 
 #[derive(Debug, Args)]
+#[command(after_help = super::examples::BUILD)]
 pub(crate) struct BuildInputs {
     /// Compile for debugging, and include the environment files
     #[arg(long)]

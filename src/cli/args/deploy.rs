@@ -2,10 +2,11 @@
 
 use clap::Args;
 
-use super::shared::{PlanInputs, REPORT_HEADING, ReportInputs};
+use super::shared::{ConfirmInputs, PlanInputs, REPORT_HEADING, ReportInputs};
 use crate::config::names::{Environment, Version};
 
 #[derive(Debug, Args)]
+#[command(after_help = super::examples::DEPLOY)]
 pub(crate) struct DeployInputs {
     /// Environment to deploy to
     pub(crate) environment: Environment,
@@ -13,6 +14,8 @@ pub(crate) struct DeployInputs {
     pub(crate) version: Option<Version>,
     #[command(flatten)]
     pub(crate) plan: PlanInputs,
+    #[command(flatten)]
+    pub(crate) confirm_apply: ConfirmInputs,
     /// Allow an environment without state
     #[arg(long)]
     pub(crate) new_environment: bool,

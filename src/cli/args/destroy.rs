@@ -2,10 +2,11 @@
 
 use clap::Args;
 
-use super::shared::{PlanInputs, ReportInputs};
+use super::shared::{ConfirmInputs, PlanInputs, ReportInputs};
 use crate::config::names::{Environment, Version};
 
 #[derive(Debug, Args)]
+#[command(after_help = super::examples::DESTROY)]
 pub(crate) struct DestroyInputs {
     /// Environment to destroy
     pub(crate) environment: Environment,
@@ -13,6 +14,8 @@ pub(crate) struct DestroyInputs {
     pub(crate) version: Option<Version>,
     #[command(flatten)]
     pub(crate) plan: PlanInputs,
+    #[command(flatten)]
+    pub(crate) confirm_apply: ConfirmInputs,
     /// Repeat the environment's name; required if the account scheme names the environment
     #[arg(long, value_name = "ENVIRONMENT")]
     pub(crate) confirm: Option<Environment>,

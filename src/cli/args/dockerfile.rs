@@ -5,6 +5,7 @@ use clap::Args;
 use crate::config::settings::FunctionImages;
 
 #[derive(Debug, Args)]
+#[command(after_help = super::examples::DOCKERFILE)]
 pub(crate) struct DockerfileInputs {
     #[command(flatten)]
     pub(crate) images: FunctionImages,

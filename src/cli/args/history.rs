@@ -5,6 +5,7 @@ use clap::Args;
 use crate::config::names::Environment;
 
 #[derive(Debug, Args)]
+#[command(after_help = super::examples::HISTORY)]
 pub(crate) struct HistoryInputs {
     /// Environment to show
     pub(crate) environment: Environment,

@@ -8,13 +8,14 @@ use crate::config::{
 };
 
 #[derive(Debug, Args)]
+#[command(after_help = super::examples::INIT)]
 pub(crate) struct InitInputs {
     /// Type of the component
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) kind: ComponentType,
     /// Name of the component and of its folder, which must be missing or empty
     pub(crate) name: Component,
-    /// Team that owns the component
-    #[arg(long, default_value = "platform")]
+    /// Team that owns the component [default: platform]
+    #[arg(long, default_value = "platform", hide_default_value = true)]
     pub(crate) team: Team,
 }

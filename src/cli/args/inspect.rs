@@ -5,6 +5,7 @@ use clap::Args;
 use crate::config::names::Version;
 
 #[derive(Debug, Args)]
+#[command(after_help = super::examples::INSPECT)]
 pub(crate) struct InspectInputs {
     /// Release to inspect
     pub(crate) version: Version,

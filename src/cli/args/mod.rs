@@ -6,16 +6,19 @@
 
 mod adopt;
 mod build;
+mod completions;
 mod deploy;
 mod destroy;
 mod dockerfile;
 mod doctor;
+mod examples;
 mod history;
 mod init;
 mod inspect;
 mod preview;
 mod prune;
 mod release;
+mod releases;
 mod rollback;
 mod shared;
 mod shell;
@@ -29,6 +32,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use self::{
     adopt::AdoptInputs,
     build::BuildInputs,
+    completions::{CompletionsInputs, Shell},
     deploy::DeployInputs,
     destroy::DestroyInputs,
     dockerfile::DockerfileInputs,
@@ -39,8 +43,9 @@ pub(crate) use self::{
     preview::{PreviewCommand, PreviewDownInputs, PreviewReapInputs, PreviewUpInputs},
     prune::PruneInputs,
     release::ReleaseInputs,
+    releases::ReleasesInputs,
     rollback::RollbackInputs,
-    shared::{Global, PlanInputs, ReportInputs},
+    shared::{ConfirmInputs, Global, PlanInputs, ReportInputs},
     shell::ShellInputs,
     status::StatusInputs,
     unlock::UnlockInputs,
@@ -73,6 +78,11 @@ pub(crate) enum Command {
     Doctor(DoctorInputs),
     /// Create a component in a new folder
     Init(InitInputs),
+    /// Print the completion script of a shell
+    Completions(CompletionsInputs),
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Man { directory: PathBuf },
     /// Print credentials for Terraform's state backend
     #[command(hide = true)]
     CredentialProcess { socket: PathBuf },
@@ -86,6 +96,8 @@ pub(crate) enum Command {
 pub(crate) enum ComponentCommand {
     /// Build, bundle and publish a version
     Release(ReleaseInputs),
+    /// List the published releases, and where each is deployed
+    Releases(ReleasesInputs),
     /// Show the contents of a published release
     Inspect(InspectInputs),
     /// Deploy a release to an environment

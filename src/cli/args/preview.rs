@@ -18,6 +18,7 @@ pub(crate) enum PreviewCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = super::examples::PREVIEW_UP)]
 pub(crate) struct PreviewUpInputs {
     /// Pull request [default: the one that the run is for]
     #[arg(long, value_name = "NUMBER")]
@@ -34,6 +35,7 @@ pub(crate) struct PreviewUpInputs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = super::examples::PREVIEW_DOWN)]
 pub(crate) struct PreviewDownInputs {
     /// Pull request [default: the one that the run is for]
     #[arg(long, value_name = "NUMBER")]
@@ -45,6 +47,7 @@ pub(crate) struct PreviewDownInputs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = super::examples::PREVIEW_REAP)]
 pub(crate) struct PreviewReapInputs {
     /// List the previews that would be destroyed; destroy nothing
     #[arg(long)]

@@ -5,6 +5,7 @@ use clap::Args;
 use crate::config::duration::HumanDuration;
 
 #[derive(Debug, Args)]
+#[command(after_help = super::examples::PRUNE)]
 pub(crate) struct PruneInputs {
     /// Number of newest releases to keep
     #[arg(long, value_name = "N", default_value_t = 50)]

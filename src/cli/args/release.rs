@@ -12,6 +12,7 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
+#[command(after_help = super::examples::RELEASE)]
 pub(crate) struct ReleaseInputs {
     /// Version to publish, such as 42-a1b2c3d [default in CI: tag, pull request or run number]
     pub(crate) version: Option<Version>,

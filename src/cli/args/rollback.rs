@@ -2,15 +2,18 @@
 
 use clap::Args;
 
-use super::shared::{PlanInputs, REPORT_HEADING, ReportInputs};
+use super::shared::{ConfirmInputs, PlanInputs, REPORT_HEADING, ReportInputs};
 use crate::config::names::Environment;
 
 #[derive(Debug, Args)]
+#[command(after_help = super::examples::ROLLBACK)]
 pub(crate) struct RollbackInputs {
     /// Environment to roll back
     pub(crate) environment: Environment,
     #[command(flatten)]
     pub(crate) plan: PlanInputs,
+    #[command(flatten)]
+    pub(crate) confirm_apply: ConfirmInputs,
     /// Allow this resource to be destroyed or replaced despite deploy guards (repeatable)
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) allow_destroy: Vec<String>,

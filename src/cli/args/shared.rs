@@ -86,6 +86,14 @@ pub(crate) struct PlanInputs {
     pub(crate) lock_timeout: Option<HumanDuration>,
 }
 
+/// Who answers the question before an apply.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ConfirmInputs {
+    /// Apply without asking at a terminal (or set CDFLOW_YES=1)
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
 /// What a release is made from, apart from the checkout.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct BundleInputs {

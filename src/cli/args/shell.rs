@@ -7,6 +7,7 @@ use clap::Args;
 use crate::config::names::{Environment, Version};
 
 #[derive(Debug, Args)]
+#[command(after_help = super::examples::SHELL)]
 pub(crate) struct ShellInputs {
     /// Environment to work on
     pub(crate) environment: Environment,

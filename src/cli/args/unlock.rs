@@ -5,6 +5,7 @@ use clap::Args;
 use crate::config::names::Environment;
 
 #[derive(Debug, Args)]
+#[command(after_help = super::examples::UNLOCK)]
 pub(crate) struct UnlockInputs {
     /// Environment whose state is locked
     pub(crate) environment: Environment,

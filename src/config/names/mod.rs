@@ -155,6 +155,16 @@ impl Component {
     }
 }
 
+impl Version {
+    /// Whether `preview up` made the release: `pr-<number>-<commit>`.
+    pub(crate) fn is_of_preview(&self) -> bool {
+        let number = self.0.strip_prefix("pr-").and_then(|rest| rest.split_once('-'));
+        number.is_some_and(|(number, _)| {
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    }
+}
+
 impl Environment {
     /// A pull request's environment is `pr-<number>`, never a branch name.
     pub(crate) fn is_preview(&self) -> bool {

@@ -54,14 +54,18 @@ pub(crate) fn missing(
         );
     }
     (target.matched == Matched::ByDefault && !environment.is_preview()).then(|| {
-        refused
+        let refused = refused
             .why(format!(
                 "only \"*\" of the account scheme matches it, so `{environment}` might be a typo"
-            ))
-            .hint(
-                "deploy with --new-environment (the Action's input `new-environment: true`) \
-                 if the environment is new",
-            )
+            ));
+        let refused = match context.scheme.spelled_nearly(environment) {
+            Some(near) => refused.hint(format!("did you mean `{near}`?")),
+            None => refused,
+        };
+        refused.hint(
+            "deploy with --new-environment (the Action's input `new-environment: true`) \
+             if the environment is new",
+        )
     })
 }
 

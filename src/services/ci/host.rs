@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::run::{GitHubRun, Run};
 use crate::base::{
-    interrupt::Interrupt, log::Log, pace::Pace, process_env::ProcessEnv, run_as::RunAs,
+    interrupt::Interrupt, log::Log, pace::Pace, process_env::ProcessEnv, question, run_as::RunAs,
 };
 
 #[derive(Clone)]
@@ -20,6 +20,13 @@ pub(crate) struct Host {
 }
 
 impl Host {
+    /// Whether a person can be asked: at a terminal, and outside of any CI. `CI` is set by those that
+    /// cdflow does not know.
+    pub(crate) fn has_person(&self) -> bool {
+        let is_ci = self.environment.get("CI").is_some_and(|value| value != "false");
+        self.run.is_none() && !is_ci && question::can_be_answered()
+    }
+
     /// Returns the facts of a GitHub Actions run; None on other CIs.
     pub(crate) fn github(&self) -> Option<&GitHubRun> {
         self.run.as_deref()?.github.as_ref()

@@ -197,6 +197,7 @@ const PROOFS: [(&str, &str, &str); 52] = [
     ("announcement", "tests/integration/limits/github.rs", "github_does_not_answer_a_deploy"),
     ("post-run", "tests/integration/limits/engines.rs", "a_clean_up_does_not_wait_for_ever"),
     ("post-lines", "tests/integration/limits/engines.rs", "a_clean_up_does_not_wait_for_ever"),
+    ("question", "tests/integration/questions.rs", "a_question_without_an_answer_ends"),
 ];
 
 #[test]

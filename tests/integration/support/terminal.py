@@ -33,7 +33,8 @@ while True:
         if line is None:
             resize(44, 122)
         else:
-            os.write(terminal, line.encode() + b"\n")
+            # Ctrl-C needs no end of a line.
+            os.write(terminal, line.encode() + (b"" if line == "\x03" else b"\n"))
     if not select.select([terminal], [], [], max(0, deadline - time.monotonic()))[0]:
         sys.exit(f"no {steps[:1]} in time")
     try:

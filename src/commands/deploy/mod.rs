@@ -1,5 +1,7 @@
 //! deploy: make an environment match a release.
 
+mod newest;
+
 use crate::{
     base::error::{Exit, Result},
     cli::args::DeployInputs,
@@ -7,6 +9,7 @@ use crate::{
     context::Context,
     deploy::{
         self,
+        confirmation::Confirmation,
         guards::{release, state},
         ledger::Record,
         order::Order,
@@ -23,10 +26,15 @@ pub(crate) async fn run(
 ) -> Result<()> {
     report.set_subject(&inputs.environment, inputs.version.as_ref());
     let target = Target::resolve(context, inputs.environment.clone())?;
-    let version = context.version(inputs.version.clone()).await?;
+    let confirmation = Confirmation::of(&context.host, &inputs.confirm_apply)?;
+    let version = match &inputs.version {
+        None if confirmation.is_asked() => newest::offer(context, &target.environment).await?,
+        given => context.version(given.clone()).await?,
+    };
     report.set_subject(&target.environment, Some(&version));
     let record = target.record(context).await?;
-    let order = order(context, target, version, &record, inputs);
+    let order =
+        Order { asks: confirmation.is_asked(), ..order(context, target, version, &record, inputs) };
     check_release(context, &order, &record).await?;
     deploy::run(context, order, report).await.map(drop)
 }

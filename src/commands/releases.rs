@@ -1,0 +1,185 @@
+//! releases: lists the published releases, newest first, and where each is deployed.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::{Value, json};
+
+use crate::{
+    base::{
+        digest::Sha256,
+        error::{Error, Exit, Result},
+        table::columns,
+        units::bytes_text,
+    },
+    cli::args::ReleasesInputs,
+    config::names::{Component, Environment, Version},
+    context::Context,
+    deploy::ledger::Ledger,
+    release::{
+        listing::{self, Listed},
+        published::Published,
+    },
+    report::Report,
+    services::ci::short,
+};
+
+/// The number of releases without `--all`.
+const SHOWN: usize = 20;
+/// Requests at the same time.
+const AT_ONCE: usize = 8;
+/// Digits of a bundle digest in a table.
+const DIGEST_SHOWN: usize = 12;
+/// Environments that a row of the table names.
+const NAMED: usize = 4;
+
+/// A release, with what its bundle says about itself.
+struct Row {
+    listed: Listed,
+    /// In full; None if the bundle has none.
+    commit: Option<String>,
+    /// None for a bundle without a manifest.
+    bundle_digest: Option<Sha256>,
+    /// The bundle could not be read.
+    is_damaged: bool,
+    deployed: Vec<Environment>,
+}
+
+pub(crate) async fn run(
+    context: &Context,
+    inputs: &ReleasesInputs,
+    report: &mut Report,
+) -> Result<()> {
+    let component = &context.identity.component;
+    let mut listed = listing::list(&context.store, &context.identity).await?;
+    let shown = if inputs.all { listed.len() } else { listed.len().min(SHOWN) };
+    let more = listed.split_off(shown).len();
+    let mut deployed = deployed(context).await?;
+    let reading = listed.into_iter().map(|listed| {
+        let deployed = deployed.remove(&listed.version).unwrap_or_default();
+        read(context, listed, deployed)
+    });
+    // Collected first, because the stream would borrow the map.
+    let reading: Vec<_> = reading.collect();
+    let rows: Vec<Row> = stream::iter(reading).buffered(AT_ONCE).try_collect().await?;
+    report.page = (!rows.is_empty()).then(|| page(component, &rows, more));
+    let log = &context.host.log;
+    if inputs.json {
+        log.json(&json!({
+            "team": context.identity.team,
+            "component": component,
+            "releases": rows.iter().map(as_json).collect::<Vec<_>>(),
+            "more": more,
+        }));
+    } else if rows.is_empty() {
+        log.output(&format!("{component} was never released"));
+    } else {
+        table(&rows).iter().for_each(|line| log.output(line));
+        if more > 0 {
+            log.note(&format!("{more} older; to list all: cdflow releases --all"));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the environments of each deployed version, according to the ledger.
+async fn deployed(context: &Context) -> Result<BTreeMap<Version, Vec<Environment>>> {
+    let environments = Ledger::environments(&context.store, &context.identity).await?;
+    let records = environments.into_iter().map(|environment| async move {
+        let record = Ledger::of(context, &environment).record().await?;
+        let version = record.deployed().map(|start| start.version.clone());
+        Ok::<_, Error>((environment, version))
+    });
+    let records: Vec<_> = records.collect();
+    let records: Vec<(Environment, Option<Version>)> =
+        stream::iter(records).buffered(AT_ONCE).try_collect().await?;
+    let mut found: BTreeMap<Version, Vec<Environment>> = BTreeMap::new();
+    for (environment, version) in records {
+        if let Some(version) = version {
+            found.entry(version).or_default().push(environment);
+        }
+    }
+    Ok(found)
+}
+
+/// Reads the end of a bundle. A damaged one is a warning, because it must not hide the others.
+async fn read(context: &Context, listed: Listed, deployed: Vec<Environment>) -> Result<Row> {
+    let release = context.release(listed.version.clone());
+    let reading = async {
+        let published = Published::open_listed(&context.store, &release, &listed).await?;
+        let facts = published.facts().await?;
+        let is_plain = |commit: &&str| commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let commit = facts.commit().filter(is_plain).map(str::to_owned);
+        Ok::<_, Error>((commit, published.manifest.as_ref().map(|(digest, _)| *digest)))
+    };
+    let (read, is_damaged) = match reading.await {
+        Ok(read) => (read, false),
+        Err(error) if matches!(error.exit(), Exit::Integrity | Exit::Input) => {
+            context.host.log.warning(&format!("cannot read release {}: {error}", listed.version));
+            ((None, None), true)
+        }
+        Err(error) => return Err(error),
+    };
+    let (commit, bundle_digest) = read;
+    Ok(Row { listed, commit, bundle_digest, is_damaged, deployed })
+}
+
+fn as_json(row: &Row) -> Value {
+    let Row { listed: Listed { version, size, published }, .. } = row;
+    json!({
+        "version": version,
+        "commit": row.commit,
+        "published": published.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+        "size": size,
+        "bundle_digest": row.bundle_digest,
+        "damaged": row.is_damaged,
+        "deployed": row.deployed,
+    })
+}
+
+fn table(rows: &[Row]) -> Vec<String> {
+    let head = ["VERSION", "COMMIT", "PUBLISHED", "SIZE", "DIGEST", "DEPLOYED"].map(str::to_owned);
+    let rows = rows.iter().map(|row| cells(row, &row.deployed));
+    columns(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
+}
+
+/// Returns the page for the job summary. It needs no escaping: names, versions and digests have no
+/// character with a meaning in Markdown.
+fn page(component: &Component, rows: &[Row], more: usize) -> String {
+    let mut page = format!(
+        "## {component}: releases\n\n\
+         | Version | Commit | Published | Size | Digest | Deployed |\n\
+         |:--|:--|:--|--:|:--|:--|\n"
+    );
+    for row in rows {
+        let [version, commit, published, size, digest, deployed] = cells(row, &row.deployed);
+        page.push_str(&format!(
+            "| **{version}** | `{commit}` | {published} | {size} | `{digest}` | {deployed} |\n"
+        ));
+    }
+    if more > 0 {
+        page.push_str(&format!("\n{more} older releases are not shown.\n"));
+    }
+    page
+}
+
+fn cells(row: &Row, deployed: &[Environment]) -> [String; 6] {
+    let Listed { version, size, published } = &row.listed;
+    let unknown = if row.is_damaged { "(damaged)" } else { "-" }.to_owned();
+    let digest = row.bundle_digest.map(|digest| digest.to_string());
+    let digest = digest.map(|digest| digest.chars().take(DIGEST_SHOWN).collect());
+    let published = published.map(|time| time.strftime("%Y-%m-%d %H:%MZ").to_string());
+    let mut named: Vec<&str> = deployed.iter().take(NAMED).map(Environment::as_str).collect();
+    let others = format!("{} more", deployed.len().saturating_sub(NAMED));
+    if deployed.len() > NAMED {
+        named.push(&others);
+    }
+    [
+        version.to_string(),
+        row.commit.as_deref().map_or("-", short).to_owned(),
+        published.unwrap_or_else(|| "-".to_owned()),
+        bytes_text(*size),
+        digest.unwrap_or(unknown),
+        named.join(", "),
+    ]
+}

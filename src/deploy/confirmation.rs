@@ -1,0 +1,141 @@
+//! The question before an apply, for a person at a terminal.
+
+use super::order::Order;
+use crate::{
+    base::{
+        error::{Error, Result},
+        printable, question,
+    },
+    cli::args::ConfirmInputs,
+    config::names::Environment,
+    context::Context,
+    services::ci::host::Host,
+    terraform::{
+        Plan, PlanMode,
+        output::changes::{ChangeAction, Changes},
+    },
+};
+
+/// The variable that does the same as `--yes`.
+const VARIABLE: &str = "CDFLOW_YES";
+/// How many addresses the question names.
+const NAMED: usize = 3;
+
+/// Who confirms what a run is to change.
+#[derive(Clone, Copy)]
+pub(crate) enum Confirmation {
+    /// The person at the terminal.
+    Asked,
+    /// The flag, the variable, or a program that runs cdflow.
+    Given,
+}
+
+impl Confirmation {
+    /// Fails if the variable has another value than yes or no.
+    pub(crate) fn of(host: &Host, inputs: &ConfirmInputs) -> Result<Self> {
+        let by_variable = match host.environment.get(VARIABLE) {
+            Some("1" | "true") => true,
+            None | Some("0" | "false") => false,
+            Some(other) => {
+                return Err(Error::input(format!(
+                    "the environment variable {VARIABLE} is `{}`",
+                    other.escape_debug()
+                ))
+                .hint("set it to 1 to apply without a question, or to 0"));
+            }
+        };
+        match inputs.yes || by_variable || !host.has_person() {
+            true => Ok(Self::Given),
+            false => Ok(Self::Asked),
+        }
+    }
+
+    pub(crate) fn is_asked(self) -> bool {
+        matches!(self, Self::Asked)
+    }
+}
+
+/// Asks whether to apply the plan, if anyone is to be asked and there is something to change.
+/// Fails with `Exit::Refused` if the answer is no.
+pub(super) async fn confirm(context: &Context, order: &Order<'_>, plan: &Plan) -> Result<()> {
+    if !order.asks || !plan.has_changes {
+        return Ok(());
+    }
+    let environment = order.environment();
+    let question = match order.mode {
+        PlanMode::RefreshOnly => format!("Write these changes to the state of {environment}?"),
+        PlanMode::Deploy | PlanMode::Destroy => of_changes(environment, &plan.changes),
+    };
+    yes(context, &question).await
+}
+
+/// Asks, and fails with `Exit::Refused` if the answer is no.
+pub(crate) async fn yes(context: &Context, question: &str) -> Result<()> {
+    let Host { log, interrupt, .. } = &context.host;
+    match question::ask(&printable::line(question), log, interrupt).await? {
+        true => Ok(()),
+        false => Err(Error::refused("not confirmed, so nothing was changed")
+            .why("the answer to the question was not `y`")
+            .hint("run again and answer `y`, or apply without a question: --yes")),
+    }
+}
+
+fn of_changes(environment: &Environment, changes: &Changes) -> String {
+    let doomed: Vec<String> = changes
+        .resources
+        .iter()
+        .filter(|it| matches!(it.action, ChangeAction::Delete | ChangeAction::Replace))
+        .map(|it| it.label())
+        .collect();
+    let others = match doomed.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    };
+    let named: Vec<String> = doomed.into_iter().take(NAMED).collect();
+    match named.is_empty() {
+        true => format!("Apply these changes to {environment}?"),
+        false => format!(
+            "Apply these changes to {environment}, which destroy {}{others}?",
+            named.join(", ")
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terraform::output::changes::ResourceChange;
+
+    fn question(changes: &[(&str, ChangeAction)]) -> String {
+        let change = |(address, action): &(&str, ChangeAction)| ResourceChange {
+            address: (*address).to_owned(),
+            moved_from: None,
+            is_import: false,
+            kind: "terraform_data".to_owned(),
+            action: *action,
+            deposed: None,
+            reason: None,
+            identity: Default::default(),
+        };
+        let resources = changes.iter().map(change).collect();
+        of_changes(&"live".parse().unwrap(), &Changes { resources, ..Changes::default() })
+    }
+
+    #[test]
+    fn what_is_destroyed_is_named() {
+        use ChangeAction::{Create, Delete, Forget, Replace, Update};
+        assert_eq!(
+            question(&[("a.a", Create), ("a.b", Update), ("a.c", Forget)]),
+            "Apply these changes to live?"
+        );
+        assert_eq!(
+            question(&[("a.a", Create), ("a.b", Delete)]),
+            "Apply these changes to live, which destroy a.b?"
+        );
+        let five = ["a", "b", "c", "d", "e"].map(|name| (name, Replace));
+        assert_eq!(
+            question(&five),
+            "Apply these changes to live, which destroy a, b, c and 2 more?"
+        );
+    }
+}
