@@ -47,8 +47,7 @@ fn is_yes(line: &str) -> bool {
 
 /// Returns one line of standard input; empty at its end.
 ///
-/// The thread has no owner: nothing but a key ends its read, and the end of cdflow must not wait for
-/// one.
+/// Nothing waits for the thread: only a key ends its read, and the end of cdflow must not need one.
 async fn line() -> Result<String> {
     let failed =
         |error: io::Error| Error::input("cannot read the answer from the terminal").why(error);

@@ -175,7 +175,10 @@ fn a_letter_of_another_command_is_explained() {
     let mut error = Inputs::try_parse_from(["cdflow", "status", "-p"]).unwrap_err();
     correct_tip(&mut error);
     let text = error.to_string();
-    assert!(text.contains("-p is --plan-only, a flag of other commands: deploy, destroy"), "{text}");
+    assert!(
+        text.contains("-p is --plan-only, a flag of other commands: deploy, destroy"),
+        "{text}"
+    );
     assert!(!text.contains("as a value"), "{text}");
 }
 

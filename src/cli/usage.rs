@@ -62,10 +62,8 @@ fn short_tip(letter: &str) -> Option<String> {
         let visible = |arg: &&clap::Arg| arg.get_short() == Some(letter) && !arg.is_hide_set();
         command.get_arguments().find(visible)?.get_long().map(str::to_owned)
     };
-    let (owners, flags): (Vec<&str>, Vec<String>) = commands
-        .iter()
-        .filter_map(|(name, command)| Some((name.as_str(), find(command)?)))
-        .unzip();
+    let (owners, flags): (Vec<&str>, Vec<String>) =
+        commands.iter().filter_map(|(name, command)| Some((name.as_str(), find(command)?))).unzip();
     let flag = flags.first()?;
     Some(format!("-{letter} is --{flag}, a flag of other commands: {}", owners.join(", ")))
 }

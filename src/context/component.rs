@@ -61,7 +61,7 @@ pub(crate) fn read_manifest(folder: &Path) -> Result<(Manifest, String)> {
     Ok((Manifest::parse(component::FILE, &text).map_err(|error| error.below(folder))?, text))
 }
 
-/// Returns the error for a folder without cdflow.yml. A file with the other ending of YAML is named.
+/// Returns the error for a folder without cdflow.yml. Names a file with the other ending of YAML.
 fn no_manifest(folder: &Path) -> Error {
     let missing = Error::input(format!("{} not found in `{}`", component::FILE, folder.display()));
     match folder.join(OTHER_ENDING).exists() {

@@ -56,7 +56,7 @@ impl Confirmation {
 }
 
 /// Asks whether to apply the plan, if anyone is to be asked and there is something to change.
-/// Fails with `Exit::Refused` if the answer is no.
+/// Fails with `Exit::Refused` unless the answer is yes.
 pub(super) async fn confirm(context: &Context, order: &Order<'_>, plan: &Plan) -> Result<()> {
     if !order.asks || !plan.has_changes {
         return Ok(());

@@ -69,8 +69,8 @@ fn completion_scripts_complete() {
     let sandbox = Sandbox::new();
     let typed = |words: &str, at: usize| {
         let text = format!(
-            "{script}\nCOMP_WORDS=({words}); COMP_CWORD={at}\n_cdflow cdflow \"${{COMP_WORDS[{at}]}}\" \
-             \"\"\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
+            "{script}\nCOMP_WORDS=({words}); COMP_CWORD={at}\n\
+             _cdflow cdflow \"${{COMP_WORDS[{at}]}}\" \"\"\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
         );
         let output = Runner::new("bash", ["-c", &text], &sandbox).run();
         output.success().stdout.lines().map(str::to_owned).collect::<Vec<_>>()

@@ -79,8 +79,7 @@ fn who_has_answered_is_not_asked() {
 #[test]
 fn a_signal_at_the_question_ends_the_run() {
     let project = released(&["1"]);
-    let output =
-        at_a_terminal(&project, &["deploy", "live", "1"], &[(APPLY, Some("\u{3}"))]).run();
+    let output = at_a_terminal(&project, &["deploy", "live", "1"], &[(APPLY, Some("\u{3}"))]).run();
     output.fails(130).stdout_has("cancelled while waiting for an answer");
     assert_eq!(project.ledger("live"), [""; 0]);
     left_nothing(&project, &output);

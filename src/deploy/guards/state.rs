@@ -54,10 +54,9 @@ pub(crate) fn missing(
         );
     }
     (target.matched == Matched::ByDefault && !environment.is_preview()).then(|| {
-        let refused = refused
-            .why(format!(
-                "only \"*\" of the account scheme matches it, so `{environment}` might be a typo"
-            ));
+        let refused = refused.why(format!(
+            "only \"*\" of the account scheme matches it, so `{environment}` might be a typo"
+        ));
         let refused = match context.scheme.spelled_nearly(environment) {
             Some(near) => refused.hint(format!("did you mean `{near}`?")),
             None => refused,

@@ -20,8 +20,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Whether a person can be asked: at a terminal, and outside of any CI. `CI` is set by those that
-    /// cdflow does not know.
+    /// Whether a person can be asked: at a terminal, and outside of any CI. Those that cdflow does
+    /// not know set `CI`.
     pub(crate) fn has_person(&self) -> bool {
         let is_ci = self.environment.get("CI").is_some_and(|value| value != "false");
         self.run.is_none() && !is_ci && question::can_be_answered()
