@@ -69,7 +69,7 @@ pub(super) async fn confirm(context: &Context, order: &Order<'_>, plan: &Plan) -
     yes(context, &question).await
 }
 
-/// Asks, and fails with `Exit::Refused` if the answer is no.
+/// Asks, and fails with `Exit::Refused` unless the answer is yes.
 pub(crate) async fn yes(context: &Context, question: &str) -> Result<()> {
     let Host { log, interrupt, .. } = &context.host;
     match question::ask(&printable::line(question), log, interrupt).await? {
