@@ -118,7 +118,9 @@ impl ActionInputs {
             Some(other) => {
                 error.hint(format!("rename the input `{}`: is it `{name}`?", other.escape_debug()))
             }
-            None => error.hint(format!("add `{name}:` to the step's `with:`")),
+            None => error.hint(format!(
+                "add `{name}:` to the step's `with:`; if it is there, its expression has no value"
+            )),
         })
     }
 

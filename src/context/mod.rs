@@ -7,8 +7,9 @@ mod sessions;
 mod tool;
 pub(crate) mod trust;
 mod version_files;
+mod warnings;
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use self::trust::Trusted;
 pub(crate) use self::{
@@ -109,7 +110,8 @@ pub(crate) async fn open(
         scheme.previews.clone_from(&manifest.preview.account_environment);
     }
     upgrade.log(&host);
-    warn_of_misspelled_environments(&manifest, &used.scheme, &host);
+    warnings::misspelled_environments(&manifest, &used.scheme, &host);
+    warnings::lost_store(&used.scheme, &host);
     let LoadedScheme { scheme, identity, .. } = used;
     let root = match root {
         None if needs_aws(&scheme) => Some(root_session(&scheme, &global.aws, &host).await?),
@@ -231,22 +233,5 @@ impl Context {
     pub(crate) fn store_at(&self, place: &Storage, region: &str) -> Result<ReleaseStore> {
         let encryption = |bucket: &str| self.scheme.encryption_of(bucket);
         store_at(place, region, self.release_session.as_deref(), encryption)
-    }
-}
-
-/// Warns of environments in cdflow.yml that are probably misspelled. Their guards would never
-/// apply.
-fn warn_of_misspelled_environments(manifest: &Manifest, scheme: &AccountScheme, host: &Host) {
-    let limits = manifest.deploy.limits();
-    let named = limits.named().map(|environment| ("deploy.environments", environment));
-    let borrowed =
-        manifest.preview.account_environment.iter().map(|it| ("preview.account-environment", it));
-    for (key, environment) in named.chain(borrowed).collect::<BTreeSet<_>>() {
-        if let Some(near) = scheme.spelled_nearly(environment) {
-            host.log.warning(&format!(
-                "`{key}` in cdflow.yml names `{environment}`, which is not in the account scheme: \
-                 did you mean `{near}`?"
-            ));
-        }
     }
 }

@@ -55,14 +55,6 @@ pub(crate) async fn init(
     kept?;
     lockfile::check_kept(committed, &locked)?;
     for (address, provider) in &locked {
-        if !committed.contains_key(address) {
-            host.log.warning(&format!(
-                "{address} {} is not in the lock file; commit infra/{}, so that every release \
-                 uses the same version",
-                provider.version,
-                lockfile::FILE
-            ));
-        }
         if !provider.hashes.iter().any(|hash| hash.starts_with("h1:")) {
             return Err(Error::integrity(format!(
                 "init recorded no h1 hash for {address} {}",

@@ -9,6 +9,7 @@ pub(crate) mod facts;
 pub(crate) mod init;
 pub(crate) mod init_access;
 pub(crate) mod listing;
+pub(crate) mod lock_file;
 mod platform_check;
 pub(crate) mod platforms;
 pub(crate) mod publish;

@@ -44,7 +44,7 @@ output "release" {
 "#;
 
 /// The laboratory with base images.
-fn lab() -> &'static Lab {
+pub(crate) fn lab() -> &'static Lab {
     static IMAGES: OnceLock<()> = OnceLock::new();
     let lab = Lab::get();
     IMAGES.get_or_init(|| {

@@ -70,3 +70,4 @@ mod sweep;
 mod terraform_versions;
 mod unknown_changes;
 mod unprivileged;
+mod workflows;

@@ -24,6 +24,27 @@ fn step(project: &Project, aws: &Aws, issuer: &Issuer, inputs: &[(&str, &str)]) 
         .envs(inputs.map(|(name, value)| (format!("INPUT_{name}"), value.to_owned())))
 }
 
+/// The runner passes `${{ vars.CDFLOW_ROLE }}` without a value as an empty input.
+#[test]
+fn an_empty_role_names_the_variable() {
+    let (aws, issuer) = (Aws::new("no-role"), Issuer::start());
+    let project = Project::aws("vouched", &aws);
+    let inputs = [("COMMAND", "status"), ("AWS-REGION", "eu-west-1")];
+    step(&project, &aws, &issuer, &inputs)
+        .env("INPUT_AWS-ROLE-TO-ASSUME", "")
+        .run()
+        .fails(4)
+        .stdout_has("no AWS credentials were found")
+        .stdout_has("set the input `aws-role-to-assume`; if it is set, its expression has no value")
+        .stdout_has("`vars.CDFLOW_ROLE`");
+    let output = project
+        .cdflow(["status"])
+        .env_remove("AWS_ACCESS_KEY_ID")
+        .env_remove("AWS_SECRET_ACCESS_KEY")
+        .run();
+    output.fails(4).stderr_has("no AWS credentials were found").lacks("aws-role-to-assume");
+}
+
 #[test]
 fn a_run_without_keys_releases_and_deploys() {
     let (aws, issuer) = (Aws::new("oidc"), Issuer::start());

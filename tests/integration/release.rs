@@ -472,7 +472,11 @@ fn providers_are_carried_as_files() {
     let packed = Project::local("greeting").with_tiny_provider(Mirror::tiny_packed());
     for project in [linked, packed] {
         let output = project.release("1");
-        output.stderr_has(&format!("{TINY} 1.0.0 is not in the lock file"));
+        output.stderr_has(&format!(
+            "{LOCK} is missing: the next release might use other versions than {TINY} 1.0.0\n  -> \
+             run `terraform -chdir=infra providers lock -platform="
+        ));
+        output.lacks("has created a lock file").lacks("Include this file");
         project.left_no_trace(&output);
         let bundle = entries(&project.bundle("1"));
         let folder = format!("providers/{TINY}/1.0.0/{}", crate::support::platform());
@@ -501,7 +505,7 @@ fn a_committed_lock_file_is_kept_and_loses_what_nothing_uses() {
         lock.replace("  hashes = [\n", &format!("  hashes = [\n    {kept},\n")) + unused;
     project.write(LOCK, &committed).commit("Lock");
     let output = project.release("2");
-    output.lacks("is not in the lock file");
+    output.lacks("warning");
     project.left_no_trace(&output);
     let shipped = entries(&project.bundle("2"))[LOCK].text().to_owned();
     assert!(
@@ -634,4 +638,77 @@ fn lambda(name: &str) -> Project {
         .write("src/handler.pyc", "")
         .commit("A function");
     project
+}
+
+/// A value that no deploy would use is named, and Terraform's own format is rejected.
+#[test]
+fn values_that_no_deploy_reads() {
+    let project = Project::local("greeting");
+    project
+        .write("config/cl.json", "{}\n")
+        .write("config/live.json", "{\"greeting\": \"Good day\", \"greting\": \"typo\"}\n")
+        .commit("Mistakes");
+    let output = project.releasing("1").env("GITHUB_ACTIONS", "true").run();
+    output
+        .success()
+        .stdout_has("`config/cl.json` is for the environment `cl`")
+        .stdout_has("did you mean `ci`?")
+        .stdout_has("::warning::`config/live.json` sets `greting`, which infra/ does not declare");
+    assert_eq!(output.stdout.matches("::warning::").count(), 2, "{output}");
+    let report = project.path("../report.json");
+    project
+        .releasing("2")
+        .args(["--report-json", report.to_str().unwrap()])
+        .run()
+        .success()
+        .stderr_has("correct the name: did you mean `greeting`?");
+    let report: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(report).unwrap()).unwrap();
+    assert_eq!(report["warnings"].as_array().map(Vec::len), Some(2), "{report}");
+    let doctor = project.cdflow(["doctor"]).run();
+    doctor.stdout_has("`config/live.json` sets `greting`").stdout_has("did you mean `ci`?");
+
+    for (file, target) in [
+        ("config/live.tfvars", "into `config/live.json`"),
+        ("config/live.tfvars.json", "rename it to `config/live.json`"),
+        ("platform-config/local/eu-west-1.tfvars", "into `platform-config/local/eu-west-1.json`"),
+    ] {
+        project.write(file, "{}").commit("Values");
+        let says = format!("`{file}` would be ignored");
+        project.refuses_run(project.releasing("3"), 2, &[&says, target]);
+        project.remove(file).commit("None");
+    }
+}
+
+#[test]
+fn a_missing_lock_file_is_written_and_one_that_exists_is_kept() {
+    use std::os::unix::fs::MetadataExt;
+    let project = Project::local("greeting").with_tiny_provider(Mirror::tiny_packed());
+    let write = ["release", "1", "--platform-config", "platform-config", "--write-lock-file"];
+    let owner = fs::metadata(project.path("infra")).unwrap().uid();
+    let output = project.cdflow(write).run();
+    output.success().stderr_has(&format!("{LOCK} is written: commit it")).lacks("is missing");
+    assert_eq!(project.read(LOCK), entries(&project.bundle("1"))[LOCK].text());
+    let found = fs::metadata(project.path(LOCK)).unwrap();
+    assert_eq!((found.uid(), found.mode() & 0o777), (owner, 0o644));
+    assert_eq!(project.git(["status", "--porcelain"]), format!("?? {LOCK}"));
+    project.remove(LOCK);
+    project.cdflow(write).run().success().stderr_has("--write-lock-file wrote nothing");
+    assert!(!project.path(LOCK).exists());
+
+    let other = "provider \"registry.terraform.io/hashicorp/other\" {\n  version = \"1.0.0\"\n}\n";
+    project.write(LOCK, other).commit("Another provider");
+    let again = ["release", "2", "--platform-config", "platform-config", "--write-lock-file"];
+    project.refuses(
+        again,
+        3,
+        &["--write-lock-file does not replace", &format!("does not lock {TINY} 1.0.0")],
+    );
+    assert_eq!(project.read(LOCK), other);
+    project.release("2").stderr_has(&format!("{LOCK} does not lock {TINY} 1.0.0"));
+    project.refuses(
+        ["release", "3", "--write-lock-file", "--dry-run"],
+        2,
+        &["cannot be used with"],
+    );
 }

@@ -24,6 +24,9 @@ pub(crate) struct ReleaseInputs {
     /// Show what the release would contain; build and publish nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Write infra/.terraform.lock.hcl into the checkout if it is missing; never replaces one
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) write_lock_file: bool,
     #[command(flatten)]
     pub(crate) report: ReportInputs,
     #[command(flatten)]

@@ -5,10 +5,15 @@ use std::path::{Path, PathBuf};
 use super::report::{DoctorReport, counted};
 use crate::{
     base::error::{Error, Result},
-    config::{component::Manifest, names::Component, settings::FunctionImages},
-    release::artifact::{
-        function::{Code, Images, Profile},
-        lambda_files,
+    config::{
+        component::Manifest, names::Component, scheme::AccountScheme, settings::FunctionImages,
+    },
+    release::{
+        artifact::{
+            function::{Code, Images, Profile},
+            lambda_files,
+        },
+        source::config_files,
     },
     services::{
         ci::host::Host,
@@ -41,17 +46,27 @@ pub(crate) fn code(
     report.record_error("infra/", Declarations::read(&infra, "infra", dialect))
 }
 
-/// Each JSON file of config/ must be an object of values.
-pub(crate) fn config(report: &mut DoctorReport, folder: &Path) {
+/// Each JSON file of config/ must be an object of values that infra/ declares.
+pub(crate) fn config(report: &mut DoctorReport, folder: &Path, declared: Option<&Declarations>) {
     let config = folder.join("config");
     if !config.is_dir() {
         return report.ok("config/", "not present, and not needed");
     }
     let Some(files) = report.record_error("config/", names(&config)) else { return };
     let mut good = Vec::new();
-    for name in files.iter().filter(|name| name.ends_with(".json")) {
-        let read = read_layer(folder, &format!("config/{name}"));
-        good.extend(report.record_error("config/", read).map(|_| name.as_str()));
+    for file in &files {
+        let name = format!("config/{file}");
+        let is_read = report.record_error("config/", config_files::check_format(&name));
+        if is_read.is_none() || !file.ends_with(".json") {
+            continue;
+        }
+        let Some(layer) = report.record_error("config/", read_layer(folder, &name)) else {
+            continue;
+        };
+        good.push(file.as_str());
+        let keys = layer.iter().flat_map(|layer| layer.keys().map(String::as_str));
+        let unused = declared.and_then(|it| config_files::undeclared(&name, keys, it));
+        unused.iter().for_each(|it| report.warning("config/", &it.what, &it.remedy));
     }
     for (name, right) in files.iter().filter_map(|name| Some((name, nearly_a_layer(name)?))) {
         let what = format!(
@@ -62,6 +77,14 @@ pub(crate) fn config(report: &mut DoctorReport, folder: &Path) {
     }
     if !good.is_empty() {
         report.ok("config/", good.join(", "));
+    }
+}
+
+/// Reports the files of config/ that no environment of the scheme reads.
+pub(crate) fn config_of(report: &mut DoctorReport, folder: &Path, scheme: &AccountScheme) {
+    let files = names(&folder.join("config")).unwrap_or_default();
+    for unread in config_files::without_environment(files.iter().map(String::as_str), scheme) {
+        report.warning("config/", unread.what, unread.remedy);
     }
 }
 

@@ -23,6 +23,8 @@ mod images;
 mod places;
 mod report;
 mod terraform;
+mod workflow_rules;
+mod workflows;
 
 /// Prints the findings; the error says how many are problems.
 pub(crate) async fn run(global: &Global, inputs: &DoctorInputs, host: &Host) -> Result<()> {
@@ -57,8 +59,9 @@ async fn examine(
     }
     let dialect = manifest.as_ref().map_or(Dialect::Terraform, Dialect::of_manifest);
     let declared = files::code(&mut report, folder, dialect);
-    files::config(&mut report, folder);
+    files::config(&mut report, folder, declared.as_ref());
     let root = files::checkout(&mut report, folder, host).await;
+    workflows::workflows(&mut report, root.as_deref(), manifest.as_ref());
     let Some(manifest) = &manifest else {
         for check in
             ["component", "terraform", "account scheme", "identity", "release role", "environments"]
@@ -122,6 +125,7 @@ async fn examine(
             "remove --old-account-scheme",
         ),
     }
+    files::config_of(&mut report, folder, &scheme);
     let root = access::identity(&mut report, &scheme, first, global, host).await;
     let release = access::release_role(&mut report, &scheme, root.as_ref()).await;
     let places =

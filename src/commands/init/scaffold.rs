@@ -59,14 +59,22 @@ const FUNCTION: &[Template] = &[
     ("src/lib.rs", include_str!("templates/function/src/lib.rs")),
 ];
 
-/// Workflows, which GitHub reads only at the root of a repository. They are the examples, which
-/// tests check.
+/// Workflows, which GitHub reads only at the root of a repository. They fit the local account
+/// scheme, whose folder only one job sees.
 const WORKFLOWS: &[Template] = &[
-    (".github/workflows/deploy.yml", include_str!("../../../examples/workflows/deploy.yml")),
-    (".github/workflows/plan.yml", include_str!("../../../examples/workflows/pull-request.yml")),
+    (".github/workflows/deploy.yml", include_str!("templates/both/deploy.yml")),
+    (".github/workflows/plan.yml", include_str!("templates/both/plan.yml")),
 ];
-/// A line of the examples for a folder that a new component does not have.
-const PLATFORM_CONFIG: &str = "          platform-config: platform-config\n";
+/// The Action in a container, and the one on the runner, which reaches a registry on localhost.
+const ACTIONS: [&str; 2] = ["org/cdflow-action@v1", "org/cdflow-action/runner@v1"];
+/// The line of a workflow before which the services of its job are added.
+const STEPS: &str = "    steps:\n";
+/// The `image-registry` of the template's account scheme.
+const REGISTRY: &str = "    services:
+      registry: # for images, until the account scheme names a registry that remains
+        image: registry:2
+        ports: [\"5000:5000\"]
+";
 
 /// A component that does not exist yet.
 pub(crate) struct Scaffold<'a> {
@@ -91,8 +99,17 @@ impl Scaffold<'_> {
             text.replace("@NAME@", self.name.as_str()).replace("@TEAM@", self.team.as_str())
         };
         let workflows = WORKFLOWS.iter().filter(|_| self.is_repository);
-        let workflows = workflows.map(|(path, text)| (*path, text.replace(PLATFORM_CONFIG, "")));
+        let workflows = workflows.map(|(path, text)| (*path, self.workflow(text)));
         workflows.chain(templates.iter().map(|(path, text)| (*path, fill(text)))).collect()
+    }
+
+    fn workflow(&self, text: &str) -> String {
+        match self.kind.has_image() {
+            true => {
+                text.replace(ACTIONS[0], ACTIONS[1]).replace(STEPS, &format!("{REGISTRY}{STEPS}"))
+            }
+            false => text.to_owned(),
+        }
     }
 
     /// Writes all files or none, and overwrites nothing: writes to `draft`, and renames it to

@@ -101,6 +101,7 @@ async fn release_once(
         build: inputs.build.clone(),
         create_github_release: false,
         dry_run: false,
+        write_lock_file: false,
         report: Default::default(),
         local: Default::default(),
     };

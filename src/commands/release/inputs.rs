@@ -191,7 +191,8 @@ pub(super) fn image_target(context: &Context) -> Result<ImageTarget<'_>> {
     })
 }
 
-/// Warns about files that the code reads from the checkout, which a deploy does not have.
+/// Warns about files that the code reads from the checkout, which a deploy does not have, and about
+/// files and keys of `config/` that no deploy reads.
 pub(super) fn warn_of_lost_files(log: &Log, sources: &Sources, report: &mut Report) {
     for call in &sources.lost_files {
         let warning = format!(
@@ -201,9 +202,17 @@ pub(super) fn warn_of_lost_files(log: &Log, sources: &Sources, report: &mut Repo
             call.function,
             call.path.escape_debug()
         );
-        log.warning(&warning);
-        report.warnings.push(log.redactor.apply(&warning).into_owned());
+        warn(log, &warning, report);
     }
+    for ignored in &sources.ignored_config {
+        warn(log, &ignored.to_string(), report);
+    }
+}
+
+/// Shows a warning in the log and in the report.
+pub(super) fn warn(log: &Log, warning: &str, report: &mut Report) {
+    log.warning(warning);
+    report.warnings.push(log.redactor.apply(warning).into_owned());
 }
 
 /// Warns about files in `config/` that nothing reads because of their case.

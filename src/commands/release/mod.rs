@@ -18,6 +18,7 @@ use crate::{
         facts::ReleaseFacts,
         init::init,
         init_access::InitAccess,
+        lock_file::LockFile,
         platforms::{Folders, Platforms},
         publish::Publication,
         published::Published,
@@ -29,6 +30,9 @@ use crate::{
 mod dry_run;
 pub(crate) mod github_release;
 mod inputs;
+
+const ALREADY_RELEASED: &str = "--write-lock-file wrote nothing, because the release exists and \
+                                was not made again\n  -> release another version";
 
 pub(crate) async fn run(
     context: &Context,
@@ -84,6 +88,9 @@ pub(crate) async fn make(
         return dry_run::show_conflict(log, asked);
     }
     if asked? {
+        if inputs.write_lock_file {
+            inputs::warn(log, ALREADY_RELEASED, report);
+        }
         report.outcome = Outcome::Released;
         report.release_key = Some(context.store.describe(&release.key()));
         report_published(context, release, report).await;
@@ -122,6 +129,19 @@ pub(crate) async fn make(
         let completed = platforms.complete(&names).await;
         access.restore_owner(host);
         completed?;
+    }
+    let wanted = context.manifest.terraform_platforms.as_ref();
+    let wanted: Vec<&str> = wanted.iter().flat_map(|it| it.names()).collect();
+    let lock_file = LockFile {
+        component: &context.folder,
+        staged: &staged,
+        committed: &committed,
+        flavor: tool.flavor,
+        platforms: &wanted,
+    };
+    match inputs.write_lock_file {
+        true => lock_file.write(log)?,
+        false => lock_file.warning()?.iter().for_each(|it| inputs::warn(log, it, report)),
     }
     facts.extend(zip.iter().flat_map(|zip| {
         lambda::metadata(zip, &release.key(), &buckets, context.manifest.multi_region)

@@ -24,12 +24,14 @@ use crate::{
 };
 
 mod config;
+pub(crate) mod config_files;
 mod platform_config;
 mod staging;
 mod third_party;
 mod tree;
 mod twins;
 
+use self::config_files::Ignored;
 pub(crate) use self::staging::{Staged, generated};
 pub(crate) use self::tree::{Boundary, TreeFile, walk};
 
@@ -49,6 +51,8 @@ pub(crate) struct Sources {
     pub(crate) lost_files: Vec<FileCall>,
     /// Names in `config/` that no environment reads, and the names that one would read.
     pub(crate) misnamed: Vec<(String, String)>,
+    /// Files and keys of `config/` that no deploy reads.
+    pub(crate) ignored_config: Vec<Ignored>,
     pub(crate) dialect: Dialect,
     /// What the code requires of Terraform's version.
     pub(crate) required_versions: Vec<Wanted>,
@@ -97,18 +101,14 @@ impl Sources {
             return Err(Error::input(format!("`{}` contains no Terraform code", infra.display()))
                 .hint("put the component's Terraform code into infra/, next to cdflow.yml"));
         }
-        Declarations::read(&infra, "infra", request.dialect)?.check_overrides()?;
+        let declared = Declarations::read(&infra, "infra", request.dialect)?;
+        declared.check_overrides()?;
         let layers = config::layers(request.folder)?;
         if let Some(folder) = &layers.folder {
             files.extend(hashed(prefixed("config", walk(folder, &boundary, |_| false)?))?);
         }
         files.extend(hashed(platform_config::collect(request.platform_config, request.scheme)?)?);
-        for (name, file) in files
-            .iter()
-            .filter(|(name, _)| name.starts_with("config/") || name.starts_with("platform-config/"))
-        {
-            variables::check_layer(name, &file.path)?;
-        }
+        let ignored_config = check_config(&files, &layers, request.scheme, &declared)?;
         let mut outside = BTreeMap::new();
         // Terraform resolves `../` from the folder that infra/ might be a link to.
         let infra =
@@ -141,12 +141,36 @@ impl Sources {
             links,
             lost_files,
             misnamed: layers.misnamed,
+            ignored_config,
             dialect,
             required_versions,
             unknown_requirements,
             digest,
         })
     }
+}
+
+/// Checks the files of values, and returns those, and their keys, that no deploy would read.
+fn check_config(
+    files: &BTreeMap<String, SourceFile>,
+    layers: &config::Layers,
+    scheme: &AccountScheme,
+    declared: &Declarations,
+) -> Result<Vec<Ignored>> {
+    let is_config =
+        |name: &str| name.starts_with("config/") || name.starts_with("platform-config/");
+    let mut keys = Vec::new();
+    for (name, file) in files.iter().filter(|(name, _)| is_config(name)) {
+        config_files::check_format(name)?;
+        let found = variables::check_layer(name, &file.path)?;
+        keys.extend(config_files::undeclared(name, found.iter().map(String::as_str), declared));
+    }
+    let is_misnamed = |name: &&str| layers.misnamed.iter().any(|(known, _)| known == name);
+    let names = files.keys().filter_map(|name| name.strip_prefix("config/"));
+    let names = names.filter(|name| !name.contains('/') && !is_misnamed(name));
+    let mut ignored = config_files::without_environment(names, scheme);
+    ignored.extend(keys);
+    Ok(ignored)
 }
 
 /// Returns the error for a file that changed while the release was made.

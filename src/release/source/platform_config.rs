@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::tree::{Boundary, TreeFile, walk};
+use super::{
+    config_files,
+    tree::{Boundary, TreeFile, walk},
+};
 use crate::{
     base::error::{Error, Result},
     config::scheme::AccountScheme,
@@ -47,8 +50,9 @@ fn of_folder(folder: &Path, scheme: &AccountScheme) -> Result<BTreeMap<String, T
             continue;
         }
         for file in walk(&of_account, &Boundary::new(&root, "the platform config"), |_| false)? {
+            let name = format!("platform-config/{alias}/{}", file.name);
+            config_files::check_format(&name)?;
             if !file.name.contains('/') && file.name.ends_with(".json") {
-                let name = format!("platform-config/{alias}/{}", file.name);
                 files.insert(name.clone(), TreeFile { name, ..file });
             }
         }

@@ -80,10 +80,14 @@ impl RootSession {
         let (config, credentials) = match &inputs.aws_role_to_assume {
             None => {
                 let config = loader.load().await;
-                let provider =
-                    config.credentials_provider().ok_or_else(|| no_credentials("no provider"))?;
+                let provider = config
+                    .credentials_provider()
+                    .ok_or_else(|| no_credentials("no provider", environment))?;
                 let credentials = Refreshing::new(provider, redactor);
-                credentials.get().await.map_err(|error| no_credentials(chain(&error)))?;
+                credentials
+                    .get()
+                    .await
+                    .map_err(|error| no_credentials(chain(&error), environment))?;
                 (config, credentials)
             }
             Some(role) => {
@@ -256,8 +260,18 @@ fn mask(redactor: &Redactor, credentials: &Credentials) {
     }
 }
 
-fn no_credentials(why: impl std::fmt::Display) -> Error {
-    Error::new(Exit::Credentials, "no AWS credentials were found").why(why).hint(
+fn no_credentials(why: impl std::fmt::Display, environment: &ProcessEnv) -> Error {
+    let error = Error::new(Exit::Credentials, "no AWS credentials were found").why(why);
+    // The runner passes an input whose expression has no value like one that is not given.
+    let error = match environment.get("GITHUB_ACTIONS") {
+        Some(_) => error.hint(
+            "set the input `aws-role-to-assume`; if it is set, its expression has no value: is \
+             `vars.CDFLOW_ROLE`, or the variable that you use, set for this repository and \
+             environment?",
+        ),
+        None => error,
+    };
+    error.hint(
         "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, \
              or run where a role is attached",
     )

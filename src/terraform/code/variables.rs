@@ -223,13 +223,15 @@ fn no_value(variable: &Variable, environment: &Environment) -> Error {
 }
 
 /// Checks a config file at release: no deploy could use an invalid one, and the version would be
-/// lost. Files that do not end with `.json` are not layers.
-pub(crate) fn check_layer(name: &str, path: &Path) -> Result<()> {
+/// lost. Files that do not end with `.json` are not layers. Returns the names of the values.
+pub(crate) fn check_layer(name: &str, path: &Path) -> Result<Vec<String>> {
     if !name.ends_with(".json") {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let text = small_file::text(path).map_err(|error| Error::io("cannot read", path, &error))?;
-    parse_layer(name, &text)?.keys().try_for_each(|key| check_key(name, key))
+    let layer = parse_layer(name, &text)?;
+    layer.keys().try_for_each(|key| check_key(name, key))?;
+    Ok(layer.into_keys().collect())
 }
 
 fn check_key(source: &str, key: &str) -> Result<()> {

@@ -4,14 +4,26 @@ use std::path::Path;
 
 use crate::terraform::output::failure::plain;
 
-/// Returns a filter that drops empty lines, and everything from the success message of init on.
+/// Returns a filter that drops empty lines, the advice to commit the lock file, and everything from
+/// the success message of init on. That lock file is a copy in a temporary folder.
 pub(super) fn until_advice() -> impl FnMut(&str) -> Option<String> + Send {
     let mut is_over = false;
+    let mut is_about_lock = false;
     move |line| {
-        is_over |= plain(line).trim().ends_with(" has been successfully initialized!")
-            && !line.starts_with(' ');
-        (!is_over && !line.trim().is_empty()).then(|| line.to_owned())
+        let text = plain(line);
+        is_over |=
+            text.trim().ends_with(" has been successfully initialized!") && !line.starts_with(' ');
+        is_about_lock = !text.trim().is_empty() && (is_about_lock || begins_lock_advice(&text));
+        (!is_over && !is_about_lock && !line.trim().is_empty()).then(|| line.to_owned())
     }
+}
+
+/// Whether a line is the first of the paragraph about a lock file that init created or changed.
+fn begins_lock_advice(line: &str) -> bool {
+    ["Terraform", "OpenTofu"].iter().filter_map(|name| line.strip_prefix(name)).any(|rest| {
+        rest.starts_with(" has created a lock file ")
+            || rest.starts_with(" has made some changes to the provider dependency selections")
+    })
 }
 
 /// Returns a filter that drops Terraform's advice on how to apply the saved plan.
@@ -58,5 +70,10 @@ mod tests {
         assert_eq!(through(until_saved(Path::new("/p/plan")), hostile), hostile);
         let text = "Initializing...\n\nTerraform has been successfully initialized!\n\nYou may now";
         assert_eq!(through(until_advice(), text), "Initializing...");
+        let text = "- Installed x\nTerraform has created a lock file .terraform.lock.hcl to record \
+                    the provider\nselections it made above. Include this file\nin the future.\n\n\
+                    Warning: other\n\nOpenTofu has made some changes to the provider dependency \
+                    selections recorded\nin the .terraform.lock.hcl file.\n\n last";
+        assert_eq!(through(until_advice(), text), "- Installed x\nWarning: other\n last");
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod action_image;
 mod aws;
 mod company;
 mod event;
+mod expression;
 pub(crate) mod github;
 mod helper;
 mod invariants;
@@ -28,6 +29,7 @@ pub(crate) mod silent;
 mod small_disk;
 pub(crate) mod tool;
 mod tool_mirror;
+pub(crate) mod workflow;
 
 pub(crate) use action::{Job, RUNNER, entries_of_runner};
 pub(crate) use aws::{AMBIENT_KEY, AMBIENT_SECRET, Aws, DEV, PROD, REGION, RELEASE};

@@ -1,0 +1,314 @@
+//! What a workflow of GitHub Actions needs for cdflow's steps: a queue for deploys, permissions.
+
+use serde_json::Value;
+
+/// A defect of a job, and how to correct it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Concern {
+    pub(super) job: String,
+    pub(super) what: String,
+    pub(super) remedy: &'static str,
+}
+
+/// What was found in one workflow.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Judged {
+    /// How many jobs have a step that uses the Action.
+    pub(super) jobs: usize,
+    pub(super) concerns: Vec<Concern>,
+}
+
+/// The name that the path of the Action contains, wherever your copy is published.
+pub(super) const ACTION: &str = "cdflow";
+const DEPLOYS: [&str; 3] = ["deploy", "destroy", "rollback"];
+const PREVIEW: &str = "preview ";
+const QUEUE: &str = "set `cancel-in-progress: false` and `queue: max`";
+
+/// Judges each job of a workflow that has a step of cdflow. `records_deployments` is whether
+/// cdflow.yml lets cdflow create GitHub deployments.
+pub(super) fn judge(workflow: &Value, records_deployments: bool) -> Judged {
+    let mut judged = Judged::default();
+    for (name, job) in workflow["jobs"].as_object().into_iter().flatten() {
+        let steps: Vec<Step> = steps_of(job).collect();
+        if steps.is_empty() {
+            continue;
+        }
+        judged.jobs += 1;
+        let job = Job { workflow, job, steps };
+        let found = job.concurrency().into_iter().chain(job.permissions(records_deployments));
+        judged.concerns.extend(found.map(|(what, remedy)| Concern {
+            job: name.chars().take(80).collect(),
+            what,
+            remedy,
+        }));
+    }
+    judged
+}
+
+/// A step that uses the Action.
+struct Step<'w> {
+    /// The inputs.
+    with: &'w Value,
+}
+
+fn steps_of(job: &Value) -> impl Iterator<Item = Step<'_>> {
+    let steps = job["steps"].as_array().into_iter().flatten();
+    let is_ours = |step: &&Value| {
+        let action = step["uses"].as_str().unwrap_or_default();
+        let name = action.split('@').next().unwrap_or_default();
+        name.to_lowercase().contains(ACTION) && step["with"]["command"].is_string()
+    };
+    steps.filter(is_ours).map(|step| Step { with: &step["with"] })
+}
+
+impl Step<'_> {
+    fn input(&self, name: &str) -> Option<&str> {
+        self.with[name].as_str()
+    }
+
+    fn is(&self, name: &str, wanted: bool) -> bool {
+        match &self.with[name] {
+            Value::Bool(found) => *found == wanted,
+            Value::String(found) => found.eq_ignore_ascii_case(&wanted.to_string()),
+            _ => false,
+        }
+    }
+
+    /// Whether the command is one of `names`, or can be, if it is an expression.
+    fn can_be(&self, names: &[&str]) -> bool {
+        let command = self.input("command").unwrap_or_default().trim();
+        match command.contains("${{") {
+            true => names.iter().any(|name| command.contains(name)),
+            false => names.contains(&command),
+        }
+    }
+
+    fn changes_something(&self) -> bool {
+        (self.can_be(&DEPLOYS) || self.is_preview())
+            && !self.is("plan-only", true)
+            && !self.is("dry-run", true)
+    }
+
+    fn is_preview(&self) -> bool {
+        self.input("command").is_some_and(|it| it.contains(PREVIEW))
+    }
+}
+
+struct Job<'w> {
+    workflow: &'w Value,
+    job: &'w Value,
+    steps: Vec<Step<'w>>,
+}
+
+type Found = (String, &'static str);
+
+impl Job<'_> {
+    /// The concurrency of the workflow and that of the job both apply.
+    fn concurrency(&self) -> Vec<Found> {
+        if !self.steps.iter().any(Step::changes_something) {
+            return Vec::new();
+        }
+        let both = [&self.workflow["concurrency"], &self.job["concurrency"]];
+        both.into_iter().filter_map(concern_about).collect()
+    }
+
+    fn permissions(&self, records_deployments: bool) -> Vec<Found> {
+        let mut found = Vec::new();
+        let mut need = |name: &str, purpose: &str, remedy: &'static str| {
+            found.push((format!("{purpose} needs `{name}: write`"), remedy));
+        };
+        let assumes =
+            |step: &Step| step.input("aws-role-to-assume").is_some_and(|it| !it.is_empty());
+        if self.steps.iter().any(assumes) && self.access("id-token") != Access::Write {
+            need(
+                "id-token",
+                "`aws-role-to-assume`",
+                "add `id-token: write` to the `permissions:` of the job",
+            );
+        }
+        let comments = |step: &Step| {
+            !step.is("comment", false)
+                && (step.is_preview() || (step.can_be(&DEPLOYS) && self.is_for_pull_requests()))
+        };
+        if self.steps.iter().any(comments) && self.access("pull-requests").is_missing() {
+            need(
+                "pull-requests",
+                "the pull request comment",
+                "add `pull-requests: write` to the `permissions:` of the job, or set `comment: \
+                 false`",
+            );
+        }
+        let records = |step: &Step| {
+            step.is_preview() || (step.changes_something() && self.job["environment"].is_null())
+        };
+        if records_deployments
+            && self.steps.iter().any(records)
+            && self.access("deployments").is_missing()
+        {
+            need(
+                "deployments",
+                "a GitHub deployment",
+                "add `deployments: write` to the `permissions:` of the job, or set \
+                 `deploy.github-deployments: false` in cdflow.yml",
+            );
+        }
+        found
+    }
+
+    fn is_for_pull_requests(&self) -> bool {
+        let is_one = |name: &str| name.starts_with("pull_request");
+        match &self.workflow["on"] {
+            Value::String(event) => is_one(event),
+            Value::Array(events) => events.iter().filter_map(Value::as_str).any(is_one),
+            Value::Object(events) => events.keys().any(|name| is_one(name)),
+            _ => false,
+        }
+    }
+
+    /// The permissions of a job replace those of its workflow.
+    fn access(&self, name: &str) -> Access {
+        let both = [&self.job["permissions"], &self.workflow["permissions"]];
+        match both.into_iter().find(|it| !it.is_null()) {
+            None => Access::Unknown,
+            Some(Value::String(all)) if all == "write-all" => Access::Write,
+            Some(Value::Object(given)) => match given.get(name).and_then(Value::as_str) {
+                Some("write") => Access::Write,
+                _ => Access::Less,
+            },
+            Some(_) => Access::Less,
+        }
+    }
+}
+
+/// What the token of a job may do.
+#[derive(PartialEq, Eq)]
+enum Access {
+    Write,
+    Less,
+    /// The repository's settings decide; they never give `id-token`.
+    Unknown,
+}
+
+impl Access {
+    fn is_missing(&self) -> bool {
+        *self == Self::Less
+    }
+}
+
+fn concern_about(concurrency: &Value) -> Option<Found> {
+    let is_true = |value: &Value| *value == Value::Bool(true) || value.as_str() == Some("true");
+    if concurrency.is_null() {
+        return None;
+    }
+    if is_true(&concurrency["cancel-in-progress"]) {
+        return Some(("`cancel-in-progress: true` cancels a running deploy".to_owned(), QUEUE));
+    }
+    match concurrency["queue"].as_str() {
+        Some("max") => None,
+        _ => Some((
+            "its concurrency group has no `queue: max`: GitHub keeps one waiting run, and cancels \
+             the others"
+                .to_owned(),
+            QUEUE,
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::document::from_yaml;
+
+    /// Returns the concerns about a workflow whose one job has these lines, and this step.
+    fn said(top: &str, job: &str, with: &str) -> Vec<String> {
+        let text = format!(
+            "{top}\njobs:\n  run:\n    runs-on: ubuntu-24.04\n    {job}\n    steps:\n      - uses: \
+             actions/checkout@v5\n      - uses: org/cdflow-action/runner@v1\n        with: {with}\n"
+        );
+        let workflow: Value = from_yaml("x.yml", &text).unwrap();
+        let judged = judge(&workflow, true);
+        assert_eq!(judged.jobs, 1, "{text}");
+        judged.concerns.into_iter().map(|it| it.what).collect()
+    }
+
+    const ALL: &str = "permissions: write-all";
+
+    #[test]
+    fn deploys_are_queued() {
+        let deploy = "{ command: deploy, environment: live }";
+        for (concurrency, expected) in [
+            ("{ group: a, queue: max, cancel-in-progress: false }", None),
+            ("{ group: a, queue: max }", None),
+            ("{ group: a, cancel-in-progress: \"${{ inputs.x }}\", queue: max }", None),
+            ("live", Some("no `queue: max`")),
+            ("{ group: a, cancel-in-progress: false }", Some("no `queue: max`")),
+            ("{ group: a, queue: single }", Some("no `queue: max`")),
+            ("{ group: a, cancel-in-progress: true }", Some("cancels a running deploy")),
+        ] {
+            let concurrency = format!("concurrency: {concurrency}");
+            for found in [said(ALL, &concurrency, deploy), {
+                said(&format!("{ALL}\n{concurrency}"), "name: x", deploy)
+            }] {
+                assert_eq!(found.len(), usize::from(expected.is_some()), "{concurrency}");
+                assert!(found.iter().all(|it| it.contains(expected.unwrap())), "{found:?}");
+            }
+        }
+        let cancels = "concurrency: { group: a, cancel-in-progress: true }";
+        for harmless in [
+            "{ command: release }",
+            "{ command: doctor }",
+            "{ command: deploy, plan-only: true }",
+            "{ command: preview reap, dry-run: 'true' }",
+        ] {
+            assert_eq!(said(ALL, cancels, harmless), [""; 0], "{harmless}");
+        }
+        for either in ["${{ x && 'preview down' || 'preview up' }}", "preview ${{ x }}"] {
+            let with = format!("{{ command: \"{either}\" }}");
+            assert_eq!(said(ALL, cancels, &with).len(), 1, "{either}");
+        }
+        assert_eq!(said(ALL, "name: x", deploy), [""; 0]);
+    }
+
+    #[test]
+    fn permissions_are_those_that_the_steps_use() {
+        let role = "{ command: release, aws-role-to-assume: \"${{ vars.CDFLOW_ROLE }}\" }";
+        let needed = ["`aws-role-to-assume` needs `id-token: write`"];
+        assert_eq!(said("on: push", "permissions: { contents: read }", role), needed);
+        assert_eq!(said("on: push", "name: x", role), needed);
+        assert_eq!(
+            said("permissions: read-all", "permissions: { id-token: write }", role),
+            [""; 0]
+        );
+        let plan = "{ command: deploy, plan-only: true }";
+        for on in ["on: pull_request", "on: [push, pull_request]", "on: { pull_request: {} }"] {
+            let found = said(on, "permissions: {}", plan);
+            assert_eq!(found, ["the pull request comment needs `pull-requests: write`"]);
+        }
+        assert_eq!(said("on: push", "permissions: {}", plan), [""; 0]);
+        assert_eq!(said("on: pull_request", "name: x", plan), [""; 0]);
+        let quiet = "{ command: deploy, plan-only: true, comment: false }";
+        assert_eq!(said("on: pull_request", "permissions: {}", quiet), [""; 0]);
+        let deploy = "{ command: deploy }";
+        let needed = ["a GitHub deployment needs `deployments: write`"];
+        assert_eq!(said("on: push", "permissions: {}", deploy), needed);
+        let by_github = "permissions: {}\n    environment: live";
+        assert_eq!(said("on: push", by_github, deploy), [""; 0]);
+        assert_eq!(said("on: push", "permissions: {}", "{ command: preview reap }").len(), 2);
+    }
+
+    #[test]
+    fn odd_workflows() {
+        for text in [
+            "jobs: []",
+            "jobs: { a: 1 }",
+            "jobs: { a: { steps: { uses: cdflow } } }",
+            "[]",
+            "jobs: { a: { steps: [ 1, { uses: 2 }, { uses: cdflow@v1, with: [] } ] } }",
+            "jobs: { a: { steps: [ { uses: cdflow@v1, with: { command: {} } } ] } }",
+            "jobs: { a: { uses: org/cdflow-action/.github/workflows/x.yml@v1 } }",
+        ] {
+            let workflow: Value = from_yaml("x.yml", text).unwrap();
+            assert_eq!(judge(&workflow, true), Judged::default(), "{text}");
+        }
+    }
+}

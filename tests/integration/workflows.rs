@@ -1,0 +1,284 @@
+//! What `init` writes and what the examples show works on its first run: each workflow is run as
+//! GitHub would run it, with a checkout, a token and inputs per job.
+
+use crate::function_release;
+use crate::support::github::GitHub;
+use crate::support::workflow::{Event, Origin, Ran, run};
+use crate::support::{
+    Aws, Issuer, Lab, Output, Project, RELEASE, Runner, Sandbox, git, in_repository,
+    pull_request_event,
+};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const NUMBER: u64 = 7;
+/// What every run under a local account scheme warns about.
+const LOCAL: &str = "::warning::the account scheme is local: releases, states and the ledger are \
+                     in `.cdflow/releases` of this job";
+
+/// In the laboratory, the base images of a function have no registry.
+const OFFLINE: &str = "::warning::the engine's own copy of the base image";
+
+fn push(sha: &str) -> Event {
+    let repository = pull_request_event(NUMBER, sha, "open", &[])["repository"].clone();
+    let payload = json!({ "ref": "refs/heads/main", "repository": repository });
+    Event { name: "push", payload, sha: sha.to_owned(), reference: "refs/heads/main".to_owned() }
+}
+
+fn pull_request(sha: &str, action: &str, state: &str) -> Event {
+    let mut payload = pull_request_event(NUMBER, sha, state, &[]);
+    payload["action"] = action.into();
+    let reference = format!("refs/pull/{NUMBER}/merge");
+    Event { name: "pull_request", payload, sha: sha.to_owned(), reference }
+}
+
+/// `job: command`, for each step that ran. All of them must succeed, and warn about nothing but
+/// `warnings`.
+#[track_caller]
+fn steps(ran: &[Ran], warnings: &[&str]) -> Vec<String> {
+    for Ran { output, .. } in ran {
+        output.success();
+        for line in output.stdout.lines().filter(|line| line.starts_with("::warning")) {
+            assert!(warnings.iter().any(|it| line.starts_with(it)), "{line}\n{output}");
+        }
+    }
+    ran.iter().map(|it| format!("{}: {}", it.job, it.command)).collect()
+}
+
+#[track_caller]
+fn has(ran: &[Ran], text: &str) {
+    let found = |output: &Output| output.stdout.contains(text);
+    assert!(ran.iter().any(|it| found(&it.output)), "no step says `{text}`:\n{}", ran[0].output);
+}
+
+/// A component of this type as `init` writes it, committed.
+fn scaffold(sandbox: &Sandbox, kind: &str) -> (PathBuf, String) {
+    let name = format!("first-{kind}");
+    let arguments = ["init", "--type", kind, &name];
+    Runner::new(env!("CARGO_BIN_EXE_cdflow"), arguments, sandbox)
+        .cwd(sandbox.work())
+        .run()
+        .success();
+    let folder = sandbox.work().join(&name);
+    for arguments in
+        [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "--message", "First"]]
+    {
+        git(sandbox, &folder, arguments).run().success();
+    }
+    let head =
+        git(sandbox, &folder, ["rev-parse", "HEAD"]).run().success().stdout.trim().to_owned();
+    (folder, head)
+}
+
+fn first_runs_of_a_scaffold(kind: &str, lab: Option<&Lab>) {
+    let sandbox = Sandbox::new();
+    let (folder, head) = scaffold(&sandbox, kind);
+    let github = GitHub::start();
+    if let Some(lab) = lab {
+        lab.relay(github.url().rsplit(':').next().unwrap().parse().unwrap());
+    }
+    github.world().pull_request(NUMBER, &head);
+    let origin =
+        Origin { repository: folder.clone(), github: &github, vars: json!({}), aws: None, lab };
+    let read =
+        |name: &str| fs::read_to_string(folder.join(".github/workflows").join(name)).unwrap();
+    let ran = run("deploy.yml", &read("deploy.yml"), &push(&head), 1, &origin);
+    let expected = ["deploy: release", "deploy: deploy", "deploy: deploy"];
+    assert_eq!(steps(&ran, &[LOCAL, OFFLINE]), expected);
+    has(&ran, &format!("Deployed first-{kind} 1-{} to ci", &head[..7]));
+    has(&ran, &format!("Deployed first-{kind} 1-{} to live", &head[..7]));
+
+    if kind == "function" {
+        // It would be compiled once more, by the same step as that of an image.
+        return;
+    }
+    let event = pull_request(&head, "opened", "open");
+    let ran = run("plan.yml", &read("plan.yml"), &event, 2, &origin);
+    assert_eq!(steps(&ran, &[LOCAL]), ["plan: release", "plan: deploy", "plan: deploy"]);
+    assert!(ran.iter().all(|it| !it.output.stdout.contains("Deployed")), "{}", ran[1].output);
+    let world = github.world();
+    let comments: Vec<&str> = world.comments.values().map(|it| it.body.as_str()).collect();
+    assert!(comments.len() == 1 && comments[0].contains("| **ci** |"), "{comments:?}");
+    assert!(comments[0].contains("| **live** |"), "{comments:?}");
+}
+
+#[test]
+fn the_first_run_of_an_infrastructure_scaffold() {
+    first_runs_of_a_scaffold("infrastructure", None);
+}
+
+#[test]
+fn the_first_run_of_a_lambda_scaffold() {
+    first_runs_of_a_scaffold("lambda", None);
+}
+
+#[test]
+fn the_first_run_of_a_docker_scaffold() {
+    let lab = Lab::get();
+    lab.docker(["tag", "busybox", "busybox:1.36"]);
+    first_runs_of_a_scaffold("docker", Some(lab));
+}
+
+#[test]
+fn the_first_run_of_a_function_scaffold() {
+    first_runs_of_a_scaffold("function", Some(function_release::lab()));
+}
+
+/// An example that runs in moto, by the role that GitHub vouches for.
+struct Company {
+    aws: Aws,
+    issuer: Issuer,
+    github: GitHub,
+    project: Project,
+}
+
+impl Company {
+    fn new() -> Self {
+        let aws = Aws::new("workflows");
+        let project = Project::aws("checkout", &aws);
+        project.append("cdflow.yml", "deploy: { github-deployments: false }\n").commit("Settings");
+        let github = GitHub::start();
+        github.world().pull_request(NUMBER, &project.head());
+        Self { aws, issuer: Issuer::start(), github, project }
+    }
+
+    fn run(&self, file: &str, event: &Event, number: u64) -> Vec<Ran> {
+        let role = format!("arn:aws:iam::{RELEASE}:role/{}-ci-runner", self.aws.name());
+        let origin = Origin {
+            repository: self.project.dir(),
+            github: &self.github,
+            vars: json!({ "CDFLOW_ROLE": role, "CDFLOW_PLAN_ROLE": role }),
+            aws: Some((&self.aws, &self.issuer)),
+            lab: None,
+        };
+        let path = in_repository("examples/workflows").join(file);
+        run(file, &fs::read_to_string(path).unwrap(), event, number, &origin)
+    }
+
+    fn comments(&self) -> Vec<String> {
+        self.github.world().comments.values().map(|it| it.body.clone()).collect()
+    }
+}
+
+#[test]
+fn the_example_that_deploys_each_commit() {
+    let company = Company::new();
+    let ran = company.run("deploy.yml", &push(&company.project.head()), 1);
+    let expected = [
+        "release: release",
+        "deploy (ci): deploy",
+        "deploy (aslive): deploy",
+        "deploy (live): deploy",
+    ];
+    assert_eq!(steps(&ran, &[]), expected);
+    has(&ran, "to live");
+}
+
+#[test]
+fn the_example_for_a_tag() {
+    let company = Company::new();
+    company.project.git(["tag", "v1.2.3"]);
+    let mut event = push(&company.project.head());
+    event.reference = "refs/tags/v1.2.3".to_owned();
+    event.payload["ref"] = "refs/tags/v1.2.3".into();
+    let ran = company.run("tag-release.yml", &event, 1);
+    assert_eq!(steps(&ran, &[]), ["release: release", "deploy: deploy"]);
+    has(&ran, "Deployed checkout 1.2.3 to live");
+    assert_eq!(company.github.world().releases.len(), 1);
+}
+
+#[test]
+fn the_examples_for_pull_requests() {
+    let company = Company::new();
+    let head = company.project.head();
+    let event = pull_request(&head, "opened", "open");
+    let ran = company.run("pull-request.yml", &event, 1);
+    assert_eq!(steps(&ran, &[]), ["release: release", "plan (ci): deploy", "plan (live): deploy"]);
+    let comments = company.comments();
+    assert!(comments.len() == 1 && comments[0].contains("| **live** |"), "{comments:?}");
+
+    // A fork gets no role, and no failed run.
+    let mut event = pull_request(&head, "opened", "open");
+    event.payload["pull_request"]["head"]["repo"]["full_name"] = "eve/checkout".into();
+    for file in ["pull-request.yml", "preview.yml", "matrix.yml"] {
+        assert!(company.run(file, &event, 2).is_empty(), "{file}");
+    }
+}
+
+#[test]
+fn the_examples_for_previews() {
+    let company = Company::new();
+    company.project.write("config/preview.json", "{}\n").commit("Previews");
+    let head = company.project.head();
+    company.github.world().pull_request(NUMBER, &head);
+    let ran = company.run("preview.yml", &pull_request(&head, "opened", "open"), 1);
+    assert_eq!(steps(&ran, &[]), ["preview: preview up"]);
+    has(&ran, "to pr-7");
+    let mut event = push(&head);
+    event.name = "schedule";
+    assert_eq!(steps(&company.run("reap.yml", &event, 2), &[]), ["reap: preview reap"]);
+    company.github.world().pull_requests.get_mut(&NUMBER).unwrap().is_open = false;
+    let ran = company.run("preview.yml", &pull_request(&head, "closed", "closed"), 3);
+    assert_eq!(steps(&ran, &[]), ["preview: preview down"]);
+    has(&ran, "pr-7");
+}
+
+#[test]
+fn the_example_with_several_components() {
+    let company = Company::new();
+    for name in ["checkout", "catalogue", "search"] {
+        for file in ["cdflow.yml", "infra/main.tf", "config/common.json"] {
+            let text = company.project.read(file);
+            company.project.write(&format!("components/{name}/{file}"), &text);
+        }
+        let file = format!("components/{name}/cdflow.yml");
+        company.project.append(&file, &format!("component: {name}\n"));
+    }
+    let head = company.project.commit("Components");
+    company.github.world().pull_request(NUMBER, &head);
+    let ran = company.run("matrix.yml", &pull_request(&head, "opened", "open"), 1);
+    let of = |name: &str| [format!("plan ({name}): release"), format!("plan ({name}): deploy")];
+    let expected = ["checkout", "catalogue", "search"].map(of).concat();
+    assert_eq!(steps(&ran, &[]), expected);
+    let comments = company.comments();
+    assert!(comments.len() == 1 && comments[0].contains("catalogue"), "{comments:?}");
+}
+
+/// A scaffold may name only what its own account scheme has, and doctor has nothing to say.
+#[test]
+fn each_workflow_passes_the_checks_of_doctor() {
+    let sandbox = Sandbox::new();
+    let (folder, _) = scaffold(&sandbox, "infrastructure");
+    let doctor =
+        || Runner::new(env!("CARGO_BIN_EXE_cdflow"), ["doctor"], &sandbox).cwd(&folder).run();
+    doctor().success().stdout_has("2 jobs in .github/workflows use cdflow").lacks("warning  ");
+    let scheme = fs::read_to_string(folder.join("account-scheme.json")).unwrap();
+    let scheme: Value = serde_json::from_str(&scheme).unwrap();
+    for file in ["deploy.yml", "plan.yml"] {
+        let path = folder.join(".github/workflows").join(file);
+        let text = fs::read_to_string(path).unwrap();
+        for line in text.lines().filter_map(|line| line.trim().strip_prefix("environment: ")) {
+            assert!(scheme["environments"][line].is_string(), "{file}: {line}");
+        }
+    }
+    copy(&in_repository("examples/workflows"), &folder.join(".github/workflows"));
+    for arguments in [&["add", "--all"][..], &["commit", "--quiet", "--message", "Examples"]] {
+        git(&sandbox, &folder, arguments).run().success();
+    }
+    doctor().success().stdout_has("in .github/workflows use cdflow").lacks("warning  ");
+
+    let path = folder.join(".github/workflows/deploy.yml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("      queue: max\n", "")).unwrap();
+    doctor().success().stdout_has(
+        ".github/workflows/deploy.yml, job `deploy`: its concurrency group has no `queue: max`",
+    );
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
