@@ -72,7 +72,7 @@ pub(crate) enum Limit {
 }
 
 /// Every limit with its name and its default in seconds, in the order of docs/limits.md.
-pub(crate) const TABLE: [(Limit, &str, u64); 52] = [
+pub(crate) const TABLE: [(Limit, &str, u64); 53] = [
     (Limit::Git, "git", 60),
     (Limit::CredentialHelper, "credential-helper", 60),
     (Limit::TerraformVersion, "terraform-version", 60),

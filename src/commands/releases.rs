@@ -15,7 +15,7 @@ use crate::{
     cli::args::ReleasesInputs,
     config::names::{Component, Environment, Version},
     context::Context,
-    deploy::ledger::Ledger,
+    deploy::ledger::{Ledger, environments},
     release::{
         listing::{self, Listed},
         published::Published,
@@ -84,7 +84,8 @@ pub(crate) async fn run(
 
 /// Returns the environments of each deployed version, according to the ledger.
 async fn deployed(context: &Context) -> Result<BTreeMap<Version, Vec<Environment>>> {
-    let environments = Ledger::environments(&context.store, &context.identity).await?;
+    let known = environments::named(context);
+    let environments = Ledger::environments(&context.store, &context.identity, &known).await?;
     let records = environments.into_iter().map(|environment| async move {
         let record = Ledger::of(context, &environment).record().await?;
         let version = record.deployed().map(|start| start.version.clone());

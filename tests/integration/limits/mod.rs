@@ -48,7 +48,7 @@ const NO_LIMITS: [(&str, usize); 29] = [
 ];
 
 /// Each limit, and the test in which the wait really happens and ends: its file and its name.
-const PROOFS: [(&str, &str, &str); 52] = [
+const PROOFS: [(&str, &str, &str); 53] = [
     ("git", "tests/integration/attacks.rs", "a_git_that_hangs_can_be_cancelled"),
     (
         "credential-helper",
