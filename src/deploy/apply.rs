@@ -93,7 +93,8 @@ fn is_to_have_state(order: &Order<'_>, plan: &Plan) -> bool {
 
 fn lost(order: &Order<'_>) -> Error {
     let environment = order.environment();
-    Error::new(Exit::StateNotSaved, format!("the state of `{environment}` is gone after the apply"))
+    let what = format!("the state of `{environment}` is missing after the apply");
+    Error::new(Exit::StateNotSaved, what)
         .why("Terraform has saved it, and another program has removed it or its folder")
         .hint("do not deploy here before the state is back: every resource would be created again")
         .hint("restore it, or import the resources of the plan (docs/terraform.md, \"State\")")

@@ -930,7 +930,10 @@ fn a_destroy_that_fails_half_way_goes_on_later() {
     project.release("1");
     project.deploy("pr-1", "1");
     let output = project.cdflow(["destroy", "pr-1"]).run();
-    output.fails(6).stderr_has("error: terraform failed to destroy resources: ").lacks("Destroyed greeting");
+    output
+        .fails(6)
+        .stderr_has("error: terraform failed to destroy resources: ")
+        .lacks("Destroyed greeting");
     assert_eq!(project.resources("pr-1"), ["terraform_data.clinging"]);
     project
         .cdflow(["status"])
