@@ -1050,6 +1050,24 @@ fn a_deploy_starts_terraform_as_rarely_as_possible() {
     assert!(!project.state_file("ci").parent().unwrap().exists(), "the workspace is removed");
 }
 
+/// Another run has removed the workspace while this one applied in it.
+#[test]
+fn a_state_that_is_missing_after_the_apply_is_no_success() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let folder = project.state_file("live").parent().unwrap().display().to_string();
+    let path = project
+        .terraform_but(&format!("apply) \"$real\" \"$@\"; code=$?; rm -r {folder}; exit $code;;"));
+    let output = project.cdflow(["deploy", "live", "1"]).env("PATH", path).run();
+    output
+        .fails(7)
+        .stderr_has("error: the state of `live` is missing after the apply")
+        .stderr_has("-> do not deploy here before the state is back")
+        .lacks("Deployed");
+    assert_eq!(project.ledger("live"), ["deploy 1 failed"]);
+    project.refuses(["deploy", "live", "1"], 3, &["the state of `live`"]);
+}
+
 #[test]
 fn a_terraform_that_dies_is_no_success() {
     let project = Project::local("greeting");

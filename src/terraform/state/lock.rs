@@ -412,6 +412,19 @@ mod tests {
         named(lock.read().await.unwrap_err(), &info);
     }
 
+    #[test]
+    fn a_lock_of_a_removed_file_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("terraform.tfstate");
+        fs::write(&path, "{}").unwrap();
+        let file = File::open(&path).unwrap();
+        assert!(is_same_file(&file, &path));
+        fs::remove_file(&path).unwrap();
+        assert!(!is_same_file(&file, &path));
+        fs::write(&path, "{}").unwrap();
+        assert!(!is_same_file(&file, &path), "another file has its name");
+    }
+
     #[tokio::test]
     async fn only_the_lock_that_was_read_is_released() {
         let folder = tempfile::tempdir().unwrap();
