@@ -460,9 +460,10 @@ fn a_list_without_ledgers_is_noticed() {
     let (aws, project) = new("noledgers");
     project.release("1");
     project.deploy("ci", "1");
+    let lists = format!("/{}?list-type=2&delimiter=", aws.release_bucket());
     for (matching, regex, text) in [
-        ("list-type=2&delimiter=", "(?s)<CommonPrefixes>.*</CommonPrefixes>", ""),
-        ("&delimiter=%2F", "<KeyCount>\\d+</KeyCount>", "<KeyCount>0</KeyCount>"),
+        (lists.clone(), "(?s)<CommonPrefixes>.*</CommonPrefixes>", ""),
+        (format!("{lists}%2F"), "<KeyCount>\\d+</KeyCount>", "<KeyCount>0</KeyCount>"),
     ] {
         aws.rule(json!({ "matching": matching, "response": [regex, text] }));
     }
