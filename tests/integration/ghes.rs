@@ -318,7 +318,10 @@ fn the_action_in_its_container() {
     let deploy =
         [("command", "deploy"), ("environment", "ci"), ("version", "1"), ("github-token", TOKEN)];
     let output = job.step(&[&deploy[..], &[trust]].concat()).run();
-    output.success().stdout_has("Deployed checkout 1 to ci").lacks("::warning::");
+    output.success().stdout_has("Deployed checkout 1 to ci");
+    // The local account scheme is in the folder of this job.
+    output.stdout_has("::warning::the account scheme is local: ");
+    assert_eq!(output.stdout.matches("::warning::").count(), 1, "{output}");
     assert_eq!(github.world().comments.len(), 1, "{output}");
     assert!(job.summary().contains("https://ghes.test/acme/checkout"), "{}", job.summary());
     let output = job.step(&deploy).run();

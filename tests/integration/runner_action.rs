@@ -42,7 +42,10 @@ fn a_release_lives_on_the_runner() {
     assert_eq!(project.resources("live"), ["terraform_data.greeting"]);
 
     // A program that was damaged there is replaced.
-    let [cached] = &files_under(&job.folder("tools"))[..] else { panic!("not one file") };
+    // Next to it is what cdflow remembers of Terraform's version.
+    let mut kept = files_under(&job.folder("tools"));
+    kept.retain(|file| !file.starts_with("cdflow/versions/"));
+    let [cached] = &kept[..] else { panic!("{kept:?}") };
     assert_eq!(*cached, format!("cdflow/{VERSION}/{}/cdflow", architecture().0));
     fs::write(job.folder("tools").join(cached), "#!/bin/sh\nexit 99\n").unwrap();
     let output = job.step(&[("command", "status"), ("json", "true")]).main().run();
