@@ -309,14 +309,15 @@ fn a_plan_without_changes_is_stale_as_well() {
     project.edit("config/common.json", "Hello", "Good morning").commit("Change");
     project.release("2");
     let gate = project.sandbox().work().join("go-on");
-    let slow =
-        format!("show) touch {0}.at; while [ ! -e {0} ]; do sleep 0.05; done;;", gate.display());
+    let slow = format!(
+        "plan) \"$real\" \"$@\"; code=$?; touch {0}.at\n\
+         while [ ! -e {0} ]; do sleep 0.05; done; exit $code;;",
+        gate.display()
+    );
     // Without the flag it would be refused as the older one.
     let first = ["deploy", "live", "1", "--allow-downgrade"];
-    let first = project.cdflow(first).env("PATH", project.terraform_but(&slow)).spawn();
-    while !gate.with_extension("at").exists() {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    let mut first = project.cdflow(first).env("PATH", project.terraform_but(&slow)).spawn();
+    first.wait_until("the end of the plan", |_| gate.with_extension("at").exists());
     project.deploy("live", "2");
     fs::write(&gate, "").unwrap();
     first.wait().fails(9).stderr_has("the plan is stale");

@@ -460,7 +460,7 @@ fn a_list_without_ledgers_is_noticed() {
     let (aws, project) = new("noledgers");
     project.release("1");
     project.deploy("ci", "1");
-    let lists = format!("/{}?list-type=2&delimiter=", aws.release_bucket());
+    let lists = format!("/{}/?list-type=2&delimiter=", aws.release_bucket());
     for (matching, regex, text) in [
         (lists.clone(), "(?s)<CommonPrefixes>.*</CommonPrefixes>", ""),
         (format!("{lists}%2F"), "<KeyCount>\\d+</KeyCount>", "<KeyCount>0</KeyCount>"),
