@@ -38,6 +38,11 @@ impl Sha256 {
         STANDARD.encode(self.0)
     }
 
+    /// Takes a digest that was made elsewhere.
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     pub(crate) fn from_base64(text: &str) -> Option<Self> {
         STANDARD.decode(text).ok()?.try_into().ok().map(Self)
     }

@@ -90,6 +90,7 @@ pub(crate) async fn run(context: &Context, inputs: AdoptInputs, report: &mut Rep
         version: Some(version),
         plan,
         confirm_apply: ConfirmInputs { yes: true },
+        reviewed: false,
         new_environment: false,
         target: Vec::new(),
         replace: Vec::new(),

@@ -123,6 +123,11 @@ fn version_of(
 
 fn tools(context: &Context, subject: &Subject<'_>, prepared: &Prepared) -> Result<Tools> {
     let bin = prepared.private.folder("bin")?;
+    // `terraform state rm` writes the backup of a local state here.
+    let backups = prepared.folder.infra.join("terraform.tfstate.d");
+    let backups = backups.join(subject.environment().as_str());
+    std::fs::create_dir_all(&backups)
+        .map_err(|error| Error::io("cannot create the folder", &backups, &error))?;
     let request = PlanRequest {
         mode: PlanMode::Deploy,
         var_file: prepared.folder.var_file.clone(),

@@ -160,12 +160,16 @@ pub(crate) struct Deploy {
     pub(crate) github_deployments: Option<bool>,
     /// The Terraform output that contains the URL of the environment.
     pub(crate) url_output: Option<String>,
+    /// Whether plans of pull requests are kept for `--reviewed`. Default: true.
+    pub(crate) store_plans: Option<bool>,
     // The fields of `GuardSettings`; serde can't both flatten and refuse unknown keys.
     max_destroy: Option<usize>,
     #[serde(default)]
     protect: Vec<Protected>,
     #[serde(default, deserialize_with = "names::label")]
     allow_destroy_label: Option<String>,
+    require_review: Option<bool>,
+    approvals: Option<usize>,
     #[serde(default)]
     environments: BTreeMap<Environment, EnvironmentGuards>,
 }
@@ -174,7 +178,14 @@ impl Deploy {
     pub(crate) fn limits(&self) -> GuardSettings {
         let (protect, environments) = (self.protect.clone(), self.environments.clone());
         let allow_destroy_label = self.allow_destroy_label.clone();
-        GuardSettings { max_destroy: self.max_destroy, protect, allow_destroy_label, environments }
+        GuardSettings {
+            max_destroy: self.max_destroy,
+            protect,
+            allow_destroy_label,
+            require_review: self.require_review,
+            approvals: self.approvals,
+            environments,
+        }
     }
 }
 

@@ -26,6 +26,10 @@ pub(crate) struct GuardSettings {
     /// The label of pull requests that override these guards. None: no label does.
     #[serde(default, deserialize_with = "names::label")]
     pub(crate) allow_destroy_label: Option<String>,
+    /// Only what was reviewed on a pull request is applied.
+    pub(crate) require_review: Option<bool>,
+    /// The approvals that a pull request needs.
+    pub(crate) approvals: Option<usize>,
     #[serde(default)]
     pub(crate) environments: BTreeMap<Environment, EnvironmentGuards>,
 }
@@ -36,6 +40,8 @@ pub(crate) struct GuardSettings {
 pub(crate) struct EnvironmentGuards {
     /// A release is deployed here only after a successful deploy to that environment.
     pub(crate) requires: Option<Environment>,
+    pub(crate) require_review: Option<bool>,
+    pub(crate) approvals: Option<usize>,
     pub(crate) max_destroy: Option<usize>,
     #[serde(default)]
     pub(crate) protect: Vec<Protected>,
@@ -57,6 +63,22 @@ pub(crate) struct DeployGuards {
     pub(crate) requires: BTreeSet<Environment>,
     /// Those of the component and those of the policy: a plan must pass both.
     pub(crate) bounds: Vec<DestroyGuard>,
+    /// Whether only what was reviewed is applied.
+    pub(crate) requires_review: bool,
+    pub(crate) review: ReviewRule,
+}
+
+/// When a plan counts as reviewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReviewRule {
+    /// The approvals that its pull request needs: at least 1.
+    pub(crate) approvals: usize,
+}
+
+impl Default for ReviewRule {
+    fn default() -> Self {
+        Self { approvals: 1 }
+    }
 }
 
 /// What a plan may destroy, from one file.
@@ -97,7 +119,12 @@ impl DeployGuards {
         let requires = |limits: &GuardSettings| {
             limits.environments.get(environment).and_then(|own| own.requires.clone())
         };
+        let review = [component, policy].map(|limits| limits.review(environment));
         Self {
+            requires_review: review.iter().any(|(is_required, _)| *is_required),
+            review: ReviewRule {
+                approvals: review.iter().map(|(_, count)| *count).max().unwrap_or(1),
+            },
             requires: [component, policy].into_iter().filter_map(requires).collect(),
             bounds: vec![
                 component.bounds(environment, Source::Component),
@@ -133,6 +160,14 @@ impl GuardSettings {
     /// Returns every environment that is named.
     pub(crate) fn named(&self) -> impl Iterator<Item = &Environment> {
         self.environments.iter().flat_map(|(name, own)| std::iter::once(name).chain(&own.requires))
+    }
+
+    /// Returns whether a review is required, and how many approvals it needs.
+    fn review(&self, environment: &Environment) -> (bool, usize) {
+        let own = self.environments.get(environment);
+        let is_required = own.and_then(|own| own.require_review).or(self.require_review);
+        let approvals = own.and_then(|own| own.approvals).or(self.approvals);
+        (is_required.unwrap_or_default(), approvals.unwrap_or_default().max(1))
     }
 
     fn bounds(&self, environment: &Environment, source: Source) -> DestroyGuard {

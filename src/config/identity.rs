@@ -51,6 +51,11 @@ impl Identity {
         format!("{}{environment}/", self.ledgers_prefix())
     }
 
+    /// The folder of the records of plans that pull requests showed.
+    pub(crate) fn reviews_prefix(&self) -> String {
+        format!("{}/reviews/", self.prefix())
+    }
+
     /// The version in a release's key; None for any other key (a ledger's, say).
     pub(crate) fn version_in(&self, key: &str) -> Option<Version> {
         key.strip_prefix(&self.releases_prefix())?.strip_suffix(".zip")?.parse().ok()

@@ -14,6 +14,7 @@ pub(crate) mod prepare;
 pub(crate) mod preview;
 pub(crate) mod recording;
 pub(crate) mod rescue_state;
+mod review;
 pub(crate) mod secrets;
 pub(crate) mod state;
 pub(crate) mod target;
@@ -144,6 +145,7 @@ async fn decide(
     unknown_changes::warn_of_earlier(context, order, &planned.changes);
     let judged = label::judge(context, order, prepared, &planned.changes).await;
     if order.plan.plan_only {
+        review::record(context, order, prepared, &planned, before).await;
         report.guard = match judged {
             Ok(overridden) => overridden.summary().map(Guard::Allowed),
             Err(refused) if refused.exit() == Exit::Refused => {
@@ -157,6 +159,8 @@ async fn decide(
     }
     let overridden = judged?;
     report.guard = overridden.summary().map(Guard::Allowed);
+    let reviewed = review::check(context, order, prepared, &planned, before).await?;
+    report.reviewed = reviewed.as_ref().map(review::summary);
     // Before the checks of what other runs did, because a person takes a while to answer.
     confirmation::confirm(context, order, &planned).await?;
     let environment = order.environment();
@@ -174,7 +178,7 @@ async fn decide(
         return Ok((planned, Decision::AlreadyDestroyed));
     }
     let counts = planned.changes.counts();
-    let entry = recording::start(context, order, counts, prepared, overridden).await?;
+    let entry = recording::start(context, order, counts, prepared, overridden, reviewed).await?;
     Ok((planned, Decision::Apply(Box::new(entry))))
 }
 

@@ -11,7 +11,7 @@ use crate::{
     base::error::Error,
     cli::args::PlanInputs,
     config::{
-        guards::DeployGuards,
+        guards::{DeployGuards, ReviewRule},
         identity::Release,
         names::{Environment, Version},
         preview::PreviewOf,
@@ -58,6 +58,8 @@ pub(crate) struct Order<'c> {
     pub(crate) earlier: Vec<(u64, UnknownChange)>,
     /// Whether a person at the terminal is asked before anything is changed.
     pub(crate) asks: bool,
+    /// When the plan counts as reviewed; None: no review is needed.
+    pub(crate) review: Option<ReviewRule>,
     /// What is checked again between plan and apply.
     pub(crate) watch: Option<Watch>,
 }
@@ -179,6 +181,7 @@ impl<'c> Order<'c> {
             newest_known_run: None,
             earlier: record.unknown_changes(),
             asks: false,
+            review: None,
             watch: None,
         }
     }

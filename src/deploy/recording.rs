@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     comment_rows,
     guards::label::GuardOverride,
-    ledger::{self, Action, End, Ledger, Outcome, Start},
+    ledger::{self, Action, End, Ledger, Outcome, Reviewed, Start},
     order::Order,
     prepare::Prepared,
 };
@@ -95,11 +95,13 @@ pub(crate) async fn start(
     plan: Counts,
     prepared: &Prepared,
     overridden: GuardOverride,
+    reviewed: Option<Reviewed>,
 ) -> Result<Start> {
     context.host.interrupt.check("apply")?;
     let entry = Start {
         allowed_destroy: overridden.addresses,
         allowed_by: overridden.by,
+        reviewed,
         ..start_entry(context, order, plan, prepared)
     };
     let ledger = &order.subject.target.ledger;
@@ -138,7 +140,9 @@ fn start_entry(context: &Context, order: &Order<'_>, plan: Counts, prepared: &Pr
         targets: order.targets.clone(),
         allowed_destroy: Vec::new(),
         allowed_by: None,
+        reviewed: None,
         version: order.version().clone(),
+        commit: prepared.facts.commit().map(str::to_owned),
         preview: preview.cloned(),
         pull_request: comment_rows::of_change(&context.host, preview),
         bundle_digest: prepared.bundle.digest,

@@ -33,6 +33,7 @@ pub(super) fn alerts(report: &Report, limit: usize) -> String {
     let parts = [
         failure(report, &place),
         guard(report, &place),
+        reviewed(report, &place),
         warnings(report, &place),
         lifetime(report),
         unfinished(report),
@@ -112,6 +113,10 @@ fn guard(report: &Report, place: &str) -> String {
         Some(Guard::Allowed(what)) => alert("WARNING", place, what),
         None => String::new(),
     }
+}
+
+fn reviewed(report: &Report, place: &str) -> String {
+    report.reviewed.as_ref().map_or_else(String::new, |text| alert("NOTE", place, text))
 }
 
 fn warnings(report: &Report, place: &str) -> String {

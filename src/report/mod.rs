@@ -60,6 +60,9 @@ pub(crate) struct Report {
     /// The result of the deploy guards, if one applied to the plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) guard: Option<Guard>,
+    /// Whose review covers the plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reviewed: Option<String>,
     pub(crate) failure: Option<RunFailure>,
     /// What a reader of the result should know, as redacted text.
     pub(crate) warnings: Vec<String>,

@@ -59,6 +59,7 @@ mod reference;
 mod release;
 mod releases;
 mod report;
+mod reviewed;
 mod rig;
 mod runner_action;
 mod secret_sinks;

@@ -16,6 +16,9 @@ pub(crate) struct DeployInputs {
     pub(crate) plan: PlanInputs,
     #[command(flatten)]
     pub(crate) confirm_apply: ConfirmInputs,
+    /// Apply only what was reviewed on the pull request
+    #[arg(long, conflicts_with_all = ["plan_only", "refresh_only"])]
+    pub(crate) reviewed: bool,
     /// Allow an environment without state
     #[arg(long)]
     pub(crate) new_environment: bool,

@@ -77,7 +77,7 @@ pub(crate) struct PlanInputs {
     /// Write the plan to this folder, as plan.txt and plan.json
     #[arg(long, value_name = "DIR", help_heading = REPORT_HEADING)]
     pub(crate) plan_out: Option<PathBuf>,
-    /// Resources that Terraform works on at the same time [Terraform's default: 10]
+    /// Resources to work on at the same time [Terraform's default: 10]
     #[arg(long, value_name = "N", value_parser = parallelism)]
     pub(crate) parallelism: Option<u32>,
     /// How long to wait for the state lock, such as 5m [default: `deploy.lock-timeout` in

@@ -57,8 +57,12 @@ fn order<'c>(
     if inputs.allow_older_state {
         order.last_state = None;
     }
+    if inputs.reviewed || order.limits.requires_review {
+        order.review = Some(order.limits.review);
+    }
     if inputs.refresh_only {
         order.mode = PlanMode::RefreshOnly;
+        order.review = None;
         order.newest_known_run = None;
     }
     Order {

@@ -28,7 +28,13 @@ pub(crate) struct Start {
     /// What overrode the deploy guard: `--allow-destroy` or the label of a pull request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) allowed_by: Option<String>,
+    /// The review of what was applied, of a deploy with `--reviewed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reviewed: Option<Reviewed>,
     pub(crate) version: Version,
+    /// The commit of the release. None if an older cdflow wrote the entry, or it is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) commit: Option<String>,
     /// The pull request whose preview the environment is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) preview: Option<PreviewOf>,
@@ -62,6 +68,13 @@ pub(crate) struct ForPullRequest {
     pub(crate) run: u64,
     /// 1 for the first attempt of the run.
     pub(crate) attempt: u64,
+}
+
+/// The pull request that showed what a run applied, and who approved it there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reviewed {
+    pub(crate) pull_request: u64,
+    pub(crate) approved_by: Vec<String>,
 }
 
 /// A run ended.

@@ -12,7 +12,7 @@ pub(crate) mod environments;
 pub(crate) mod text;
 
 pub(crate) use self::entry::{
-    Action, End, Entry, ForPullRequest, LastState, Outcome, Record, Start,
+    Action, End, Entry, ForPullRequest, LastState, Outcome, Record, Reviewed, Start,
 };
 
 use std::collections::{BTreeMap, BTreeSet};

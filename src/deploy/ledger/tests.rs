@@ -24,6 +24,8 @@ fn start(action: Action, version: &str) -> Start {
         targets: Vec::new(),
         allowed_destroy: Vec::new(),
         allowed_by: None,
+        reviewed: None,
+        commit: None,
         version: version.parse().unwrap(),
         preview: None,
         pull_request: None,

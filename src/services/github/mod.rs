@@ -10,6 +10,7 @@ mod pull_request;
 mod release_body;
 mod releases;
 mod repository;
+mod reviews;
 mod server;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -24,6 +25,7 @@ pub(crate) use self::{
     release_body::Section,
     releases::{GitHubRelease, NewRelease},
     repository::{Repository, RepositoryName},
+    reviews::{Approval, Discounted},
     server::Server,
 };
 pub(crate) use crate::base::pace::Pace;

@@ -61,6 +61,11 @@ impl PullRequest {
         id(&self.head).is_none() || id(&self.head) != id(&self.base)
     }
 
+    /// Compares logins as GitHub does, without regard to case.
+    pub(crate) fn is_by(&self, login: &str) -> bool {
+        self.user.as_ref().is_some_and(|user| user.login.eq_ignore_ascii_case(login))
+    }
+
     pub(crate) fn is_by_dependabot(&self) -> bool {
         self.user.as_ref().is_some_and(GitHubAccount::is_dependabot)
     }

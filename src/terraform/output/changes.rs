@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, fmt, io::Read};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::identity::Identity;
+use super::{
+    effects::{Effect, EffectJson, Effects, PlannedValue},
+    identity::Identity,
+};
 use crate::base::{json, redact::Secret};
 
 /// The changes of a plan, in Terraform's order.
@@ -21,6 +24,8 @@ pub(crate) struct Changes {
     pub(crate) sensitive: Vec<Secret>,
     /// The addresses of changes that Terraform puts off to a later plan.
     pub(crate) deferred: Vec<String>,
+    /// What the plan does, attribute by attribute.
+    pub(crate) effects: Effects<PlannedValue>,
     /// Planning failed: the changes are only a part, and Terraform would refuse to apply them.
     pub(crate) is_errored: bool,
 }
@@ -79,18 +84,27 @@ impl Changes {
         let mut sensitive: BTreeSet<String> =
             plan.resource_changes.iter().flat_map(|read| read.sensitive.iter().cloned()).collect();
         sensitive.extend(plan.output_changes.values().flat_map(ChangeJson::sensitive));
+        let deferred: Vec<String> =
+            plan.deferred_changes.into_iter().map(|it| it.resource_change.address).collect();
+        let mut effects =
+            Effects { deferred: deferred.iter().cloned().collect(), ..Effects::default() };
+        for (name, change) in &plan.output_changes {
+            effects.outputs.extend(change.parts().output().map(|output| (name.clone(), output)));
+        }
         let changed =
             plan.output_changes.into_iter().filter(|(_, change)| change.actions != ["no-op"]);
+        let mut resources = Vec::new();
+        for read in plan.resource_changes {
+            effects.resources.extend(read.effect.map(|effect| (read.label, effect)));
+            resources.extend(read.change);
+        }
         Ok(Self {
-            resources: plan.resource_changes.into_iter().filter_map(|read| read.change).collect(),
+            resources,
             outputs: changed.map(|(name, _)| name).collect(),
             addresses,
             sensitive: sensitive.into_iter().map(Secret::new).collect(),
-            deferred: plan
-                .deferred_changes
-                .into_iter()
-                .map(|it| it.resource_change.address)
-                .collect(),
+            deferred,
+            effects,
             is_errored: plan.errored,
         })
     }
@@ -164,8 +178,10 @@ struct DeferredJson {
 #[serde(from = "ResourceJson")]
 struct ReadResource {
     address: String,
+    label: String,
     /// None if nothing changes.
     change: Option<ResourceChange>,
+    effect: Option<Effect<PlannedValue>>,
     sensitive: Vec<String>,
 }
 
@@ -183,11 +199,16 @@ struct ResourceJson {
 #[derive(Deserialize)]
 struct ChangeJson {
     actions: Vec<String>,
-    importing: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    importing: Value,
     #[serde(default, deserialize_with = "json::value")]
     before: Value,
     #[serde(default, deserialize_with = "json::value")]
     after: Value,
+    #[serde(default)]
+    after_unknown: Value,
+    #[serde(default)]
+    replace_paths: Value,
     #[serde(default)]
     before_sensitive: Value,
     #[serde(default)]
@@ -198,21 +219,36 @@ impl From<ResourceJson> for ReadResource {
     fn from(read: ResourceJson) -> Self {
         let ResourceJson { address, previous_address, kind, deposed, action_reason, change } = read;
         let moved_from = previous_address.filter(|previous| *previous != address);
+        let label = label(&address, deposed.as_deref());
+        let effect = change.parts().effect(&kind, moved_from.as_deref());
         let changed = change.action(moved_from.is_some()).map(|action| ResourceChange {
             address: address.clone(),
             moved_from,
-            is_import: change.importing.is_some(),
+            is_import: !change.importing.is_null(),
             identity: change.identity(&kind),
             kind,
             action,
             deposed,
             reason: action_reason,
         });
-        Self { address, change: changed, sensitive: change.sensitive() }
+        Self { address, label, change: changed, effect, sensitive: change.sensitive() }
     }
 }
 
 impl ChangeJson {
+    fn parts(&self) -> EffectJson<'_> {
+        EffectJson {
+            actions: &self.actions,
+            before: &self.before,
+            after: &self.after,
+            after_unknown: &self.after_unknown,
+            before_sensitive: &self.before_sensitive,
+            after_sensitive: &self.after_sensitive,
+            replace_paths: &self.replace_paths,
+            importing: &self.importing,
+        }
+    }
+
     /// Returns None for `no-op` and `read`, which change nothing.
     fn action(&self, is_moved: bool) -> Option<ChangeAction> {
         let actions: Vec<&str> = self.actions.iter().map(String::as_str).collect();
@@ -222,7 +258,7 @@ impl ChangeJson {
             ["delete"] => Some(ChangeAction::Delete),
             ["delete", "create"] | ["create", "delete"] => Some(ChangeAction::Replace),
             ["forget"] => Some(ChangeAction::Forget),
-            ["no-op"] if self.importing.is_some() => Some(ChangeAction::Import),
+            ["no-op"] if !self.importing.is_null() => Some(ChangeAction::Import),
             ["no-op"] if is_moved => Some(ChangeAction::Move),
             // Unknown combinations of a newer Terraform: anything with a delete must count as
             // destructive.

@@ -3,6 +3,7 @@
 pub(crate) mod cause;
 pub(crate) mod changes;
 pub(crate) mod diagnostics;
+pub(crate) mod effects;
 pub(crate) mod events;
 pub(crate) mod failure;
 pub(crate) mod identity;

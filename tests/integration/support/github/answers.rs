@@ -1,7 +1,7 @@
 //! What there is, as GitHub would show it: the examples of its description, with our values in
 //! their place.
 
-use super::world::{Asset, Comment, Deployment, PullRequest, Release, World};
+use super::world::{Asset, Comment, Deployment, PullRequest, Release, Review, World};
 use super::{REPOSITORY, REPOSITORY_ID, description_file};
 use serde_json::{Value, json};
 use std::io::Read;
@@ -110,6 +110,25 @@ fn filled(mut answer: Value, number: u64, it: &PullRequest) -> Value {
             "merge_commit_sha": it.merge_commit_sha,
         }),
     )
+}
+
+pub(super) fn review(number: u64, id: usize, review: &Review) -> Value {
+    let values = json!({
+        "id": id, "user": user(&review.login), "state": review.state, "commit_id": review.commit,
+        "submitted_at": time(review.at),
+        "html_url":
+            format!("https://github.com/{REPOSITORY}/pull/{number}#pullrequestreview-{id}"),
+    });
+    with(example("pull-request-review-items")[0].clone(), values)
+}
+
+pub(super) fn permission(login: &str, role: &str) -> Value {
+    let name = "repository-collaborator-permission-response-if-user-has-admin-permissions";
+    let mut answer = with(example(name), json!({ "permission": role, "role_name": role }));
+    answer["user"]["login"] = login.into();
+    // The description demands it, and its example has it not.
+    answer["user"]["role_name"] = role.into();
+    answer
 }
 
 pub(super) fn changed_file(name: &str) -> Value {

@@ -176,6 +176,20 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
                 None => refusal(404, "Not Found"),
             }
         }
+        ("GET", ["pulls", number, "reviews"]) => {
+            match number.parse().ok().and_then(|it| Some((it, world.pull_requests.get(&it)?))) {
+                Some((number, found)) => {
+                    let reviews = found.reviews.iter().enumerate();
+                    let shown = reviews.map(|(id, it)| answers::review(number, id + 80, it));
+                    page(world, &wanted, shown.collect())
+                }
+                None => refusal(404, "Not Found"),
+            }
+        }
+        ("GET", ["collaborators", login, "permission"]) => {
+            let role = world.roles.get(*login).map_or("write", String::as_str);
+            ok(200, answers::permission(login, role))
+        }
         ("GET", ["commits", sha, "pulls"]) => {
             let came_with = |it: &PullRequest| {
                 let own = it.merge_commit_sha.iter().chain(&it.other_commits).chain([&it.head_sha]);

@@ -22,6 +22,8 @@ pub(crate) struct World {
     pub(crate) releases: BTreeMap<u64, Release>,
     pub(crate) deployments: BTreeMap<u64, Deployment>,
     pub(crate) environments: Vec<String>,
+    /// Of people with less than `write`: `read` or `none`.
+    pub(crate) roles: BTreeMap<String, String>,
     /// What `generate-notes` says.
     pub(crate) notes: String,
     pub(crate) faults: Vec<(String, usize, Fault)>,
@@ -67,7 +69,19 @@ pub(crate) struct PullRequest {
     pub(crate) labels: Vec<String>,
     /// That it changes.
     pub(crate) files: Vec<String>,
+    /// Oldest first.
+    pub(crate) reviews: Vec<Review>,
     pub(crate) updated_at: i64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Review {
+    pub(crate) login: String,
+    /// `APPROVED`, `CHANGES_REQUESTED`, `COMMENTED` or `DISMISSED`.
+    pub(crate) state: String,
+    pub(crate) commit: String,
+    /// In seconds since 1970: cdflow compares it with its own clock.
+    pub(crate) at: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +147,7 @@ impl World {
             releases: BTreeMap::new(),
             deployments: BTreeMap::new(),
             environments: Vec::new(),
+            roles: BTreeMap::new(),
             notes: "## What's Changed\n* A change by @ada in #7\n".to_owned(),
             faults: Vec::new(),
             weather: None,
@@ -173,9 +188,23 @@ impl World {
             base_repository: super::REPOSITORY_ID,
             labels: Vec::new(),
             files: Vec::new(),
+            reviews: Vec::new(),
             updated_at: self.tick(),
         };
         self.pull_requests.entry(number).insert_entry(pull_request).into_mut()
+    }
+
+    /// A review of the newest commit, made now.
+    pub(crate) fn review(&mut self, number: u64, login: &str, state: &str) {
+        let pull_request = self.pull_requests.get_mut(&number).unwrap();
+        let review = Review {
+            login: login.to_owned(),
+            state: state.to_owned(),
+            commit: pull_request.head_sha.clone(),
+            // GitHub counts in seconds, and the plan might have been made in this one.
+            at: jiff::Timestamp::now().as_second() + 1,
+        };
+        pull_request.reviews.push(review);
     }
 
     pub(crate) fn comment(&mut self, issue: u64, author: &str, body: &str) -> u64 {

@@ -1,0 +1,159 @@
+//! Effects that can be kept: a sensitive value is replaced by a keyed digest, which says only
+//! whether another value is the same.
+
+use std::borrow::Cow;
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+
+use super::{Effects, read::PlannedValue};
+use crate::base::{
+    digest::Sha256,
+    redact::{Redactor, Secret},
+};
+
+/// A value as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Sealed {
+    Unknown,
+    /// JSON.
+    Plain(String),
+    /// Digests of a secret, as it is and without the words of the release.
+    Secret {
+        exact: Sha256,
+        general: Sha256,
+    },
+}
+
+/// The words that differ between two releases of the same content: version, commit, build number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Words(Vec<String>);
+
+/// What a word is replaced by. No value of a plan has this character.
+const PLACE: &str = "\u{fdd0}";
+/// A shorter word is replaced only where it is the whole value.
+const SHORTEST_IN_TEXT: usize = 4;
+
+impl Words {
+    pub(crate) fn new(words: impl IntoIterator<Item = String>) -> Self {
+        let mut words: Vec<String> = words.into_iter().filter(|word| !word.is_empty()).collect();
+        // The longest first: the short commit is the beginning of the long one.
+        words.sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
+        words.dedup();
+        Self(words)
+    }
+
+    /// Returns `value`, which is JSON, without the words.
+    pub(super) fn general<'v>(&self, value: &'v str) -> Cow<'v, str> {
+        let inner = value.strip_prefix('"').and_then(|it| it.strip_suffix('"')).unwrap_or(value);
+        if self.0.iter().any(|word| word == inner) {
+            return Cow::Borrowed(PLACE);
+        }
+        let mut general = Cow::Borrowed(value);
+        for word in self.0.iter().filter(|word| word.len() >= SHORTEST_IN_TEXT) {
+            if general.contains(word.as_str()) {
+                general = Cow::Owned(without(&general, word));
+            }
+        }
+        general
+    }
+}
+
+/// Replaces `word` where it is not a part of a longer one.
+fn without(text: &str, word: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(word) {
+        let (before, found) = rest.split_at(at);
+        let after = &found[word.len()..];
+        let joins = |char: Option<char>| char.is_some_and(char::is_alphanumeric);
+        let is_part = joins(before.chars().next_back().or_else(|| out.chars().next_back()))
+            || joins(after.chars().next());
+        out.push_str(before);
+        out.push_str(if is_part { word } else { PLACE });
+        rest = after;
+    }
+    out + rest
+}
+
+/// Seals the effects of the plans of one release.
+pub(crate) struct Sealer<'s> {
+    pub(crate) key: &'s Secret,
+    pub(crate) words: &'s Words,
+    /// Knows the values that are secret although the plan does not mark them.
+    pub(crate) redactor: &'s Redactor,
+}
+
+impl Sealer<'_> {
+    pub(crate) fn seal(&self, effects: &Effects<PlannedValue>) -> Effects<Sealed> {
+        let mut sealed = effects.map(&|value| match value {
+            PlannedValue::Unknown => Sealed::Unknown,
+            PlannedValue::Plain(text) if !self.redactor.finds(text) => Sealed::Plain(text.clone()),
+            PlannedValue::Plain(text) => self.secret(text),
+            PlannedValue::Sensitive(secret) => self.secret(secret.expose()),
+        });
+        for effect in sealed.resources.values_mut() {
+            for name in effect.object.values_mut() {
+                if self.redactor.finds(name) {
+                    *name = mac(self.key, name.as_bytes()).to_string();
+                }
+            }
+        }
+        sealed
+    }
+
+    fn secret(&self, text: &str) -> Sealed {
+        Sealed::Secret {
+            exact: mac(self.key, text.as_bytes()),
+            general: mac(self.key, self.words.general(text).as_bytes()),
+        }
+    }
+}
+
+/// Returns the keyed digest of `bytes`.
+pub(crate) fn mac(key: &Secret, bytes: &[u8]) -> Sha256 {
+    // HMAC takes a key of any length.
+    let made = <Hmac<sha2::Sha256> as KeyInit>::new_from_slice(key.expose().as_bytes())
+        .map(|hmac| hmac.chain_update(bytes).finalize().into_bytes());
+    made.map_or_else(|_| Sha256::of(&[]), |bytes| Sha256::from_bytes(bytes.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_the_release_are_left_out() {
+        let words = Words::new(
+            ["42-a1b2c3d", "a1b2c3d", "a1b2c3d4e5f60718293a4b5c6d7e8f9001122334", "42"]
+                .map(str::to_owned),
+        );
+        for (value, general) in [
+            ("\"42-a1b2c3d\"", PLACE.to_owned()),
+            ("42", PLACE.to_owned()),
+            ("\"42\"", PLACE.to_owned()),
+            ("\"port 42\"", "\"port 42\"".to_owned()),
+            ("\"checkout-42-a1b2c3d.zip\"", format!("\"checkout-{PLACE}.zip\"")),
+            ("\"repo:42-a1b2c3d\"", format!("\"repo:{PLACE}\"")),
+            ("\"xa1b2c3d\"", "\"xa1b2c3d\"".to_owned()),
+            ("\"a1b2c3d9\"", "\"a1b2c3d9\"".to_owned()),
+        ] {
+            assert_eq!(words.general(value), general, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_only_compared() {
+        let (key, other) = (Secret::new("key"), Secret::new("other"));
+        let redactor = Redactor::default();
+        redactor.add(&Secret::new("hunter22"));
+        let words = Words::default();
+        let sealer = Sealer { key: &key, words: &words, redactor: &redactor };
+        let secret = sealer.secret("\"hunter22\"");
+        assert_eq!(secret, sealer.secret("\"hunter22\""));
+        assert_ne!(secret, sealer.secret("\"hunter23\""));
+        assert_ne!(mac(&key, b"x"), mac(&other, b"x"));
+        assert!(!serde_json::to_string(&secret).unwrap().contains("hunter22"));
+    }
+}

@@ -1,0 +1,342 @@
+//! What was reviewed is what is applied: a pull request shows a plan, and `deploy --reviewed`
+//! applies only a plan that does the same.
+
+use crate::support::github::{GitHub, TOKEN};
+use crate::support::{Output, Project, Runner, pull_request_event};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
+
+const CODE: &str = r#"variable "release" {
+  type = map(string)
+}
+
+variable "size" {
+  type    = string
+  default = "small"
+}
+
+resource "terraform_data" "service" {
+  input = { image = "service:${var.release.version}", commit = var.release.commit, size = var.size }
+}
+
+resource "terraform_data" "queue" {
+  for_each         = toset(["a", "b"])
+  triggers_replace = [var.size]
+}
+"#;
+
+const NUMBER: u64 = 7;
+
+/// A component that is deployed, and a pull request that changes it.
+struct Change {
+    project: Project,
+    github: GitHub,
+    /// Of the newest run.
+    run: u64,
+}
+
+impl Change {
+    fn new() -> Self {
+        let project = Project::local("greeting");
+        project.write("infra/main.tf", CODE).commit("A service");
+        project.release("1-aaaaaaa");
+        project.deploy("live", "1-aaaaaaa");
+        let github = GitHub::start();
+        let mut change = Self { project, github, run: 100 };
+        change.project.edit("infra/main.tf", "\"small\"", "\"large\"");
+        change.push("Larger");
+        change
+    }
+
+    /// Pushes to the pull request's branch.
+    fn push(&mut self, message: &str) {
+        self.project.commit(message);
+        let head = self.project.head();
+        let mut world = self.github.world();
+        match world.pull_requests.get_mut(&NUMBER) {
+            Some(found) => found.head_sha = head,
+            None => drop(world.pull_request(NUMBER, &head)),
+        }
+    }
+
+    /// A step of the pull request's workflow.
+    fn on_pull_request(&mut self, arguments: &[&str]) -> Runner {
+        self.run += 1;
+        let event = pull_request_event(NUMBER, &self.project.head(), "open", &[]);
+        self.project.for_pull_request(&self.github, &event, self.run, arguments)
+    }
+
+    /// Releases the branch and shows the plan.
+    fn plan(&mut self) {
+        self.on_pull_request(&["release"]).run().success();
+        self.on_pull_request(&["deploy", "live", "--plan-only"]).run().success();
+    }
+
+    fn review(&self, login: &str, state: &str) {
+        self.github.world().review(NUMBER, login, state);
+    }
+
+    /// Squashes the branch into one new commit.
+    fn merge(&self) {
+        self.project.write("merged.txt", "squashed\n").commit("Larger (#7)");
+        let mut world = self.github.world();
+        let pull_request = world.pull_requests.get_mut(&NUMBER).unwrap();
+        (pull_request.is_open, pull_request.is_merged) = (false, true);
+        pull_request.merge_commit_sha = Some(self.project.head());
+    }
+
+    fn on_main(&self, arguments: &[&str]) -> Runner {
+        let runner = self.project.cdflow(arguments).envs(self.github.env());
+        runner.env("GITHUB_TOKEN", TOKEN).env("GITHUB_EVENT_NAME", "push")
+    }
+
+    fn release_main(&self) {
+        self.on_main(&["release", "2-bbbbbbb"]).run().success();
+    }
+
+    fn deploy(&self) -> Runner {
+        self.on_main(&["deploy", "live", "2-bbbbbbb", "--reviewed"])
+    }
+
+    #[track_caller]
+    fn refuses(&self, code: i32, says: &[&str]) -> Output {
+        refuses(self.deploy(), code, says)
+    }
+
+    fn reviews(&self) -> PathBuf {
+        self.project.bundle("1-aaaaaaa").parent().unwrap().join("reviews")
+    }
+
+    /// The files of the records, oldest first.
+    fn records(&self) -> Vec<PathBuf> {
+        let folder = self.reviews().join("live");
+        let mut files: Vec<PathBuf> = walkdir::WalkDir::new(folder)
+            .into_iter()
+            .filter_map(|entry| Some(entry.ok()?.into_path()))
+            .filter(|path| path.is_file())
+            .collect();
+        files.sort();
+        files
+    }
+}
+
+/// Fails with this exit code and these words, and leaves the environment as it is.
+#[track_caller]
+fn refuses(runner: Runner, code: i32, says: &[&str]) -> Output {
+    let output = runner.run();
+    assert_eq!(output.code, code, "{output}");
+    for text in says {
+        output.stdout_has(text);
+    }
+    assert!(!output.stdout.contains("::group::Apply"), "{output}");
+    output
+}
+
+#[test]
+fn what_a_pull_request_showed_is_applied_after_the_merge() {
+    let mut change = Change::new();
+    change.plan();
+    change.review("grace", "APPROVED");
+    change.merge();
+    change.release_main();
+    let deployed = change.deploy().run();
+    deployed.success().stdout_has("The plan does what pull request #7 showed, approved by grace");
+    let (start, _) = &change.project.ledger_entries("live")[1];
+    assert_eq!(
+        start["reviewed"],
+        json!({ "pull_request": 7, "approved_by": ["grace"] }),
+        "{start}"
+    );
+}
+
+#[test]
+fn a_plan_that_does_something_else_is_refused_with_the_attributes() {
+    let mut change = Change::new();
+    change.plan();
+    change.review("grace", "APPROVED");
+    change.merge();
+    change.project.edit("infra/main.tf", "\"large\"", "\"huge\"").edit(
+        "infra/main.tf",
+        "[\"a\", \"b\"]",
+        "[\"b\", \"c\"]",
+    );
+    change.merge();
+    change.release_main();
+    let refused = change.refuses(
+        3,
+        &[
+            "the plan is not the one that pull request #7 showed for `live`",
+            "- terraform_data.queue[\"a\"]: reviewed: replace (destroy first); now: destroy",
+            "- terraform_data.queue[\"b\"]: triggers_replace[0]: reviewed: \"small\" -> \"large\"; \
+             now: \"small\" -> \"huge\"",
+            "- terraform_data.queue[\"c\"]: create; not reviewed",
+            "- terraform_data.service: input.size: reviewed: \"small\" -> \"large\"; now: \
+             \"small\" -> \"huge\"",
+        ],
+    );
+    refused.lacks("input.image").lacks("input.commit");
+    // What does not need a review is deployed as before.
+    change.on_main(&["deploy", "live", "2-bbbbbbb"]).run().success();
+}
+
+#[test]
+fn a_change_of_the_environment_since_the_review_is_found() {
+    let mut change = Change::new();
+    change.plan();
+    change.review("grace", "APPROVED");
+    // Another deploy makes a part of the change.
+    change.project.cdflow(["deploy", "live", "1-aaaaaaa"]).run().success();
+    let shell = ["shell", "live", "1-aaaaaaa", "--", "terraform", "state", "rm"];
+    let forgotten = [&shell[..], &["terraform_data.queue[\"b\"]"]].concat();
+    change.project.cdflow(forgotten).run().success();
+    change.merge();
+    change.release_main();
+    change.refuses(
+        3,
+        &["- terraform_data.queue[\"b\"]: reviewed: replace (destroy first); now: create"],
+    );
+}
+
+#[test]
+fn only_approvals_that_count_are_approvals() {
+    let mut change = Change::new();
+    change.project.append(
+        "cdflow.yml",
+        "deploy: { environments: { live: { require-review: true, \
+        approvals: 2 } } }\n",
+    );
+    change.push("A rule");
+    change.plan();
+    change.github.world().roles.insert("guest".to_owned(), "read".to_owned());
+    for (login, state) in [
+        ("ada", "APPROVED"),
+        ("robot[bot]", "APPROVED"),
+        ("guest", "APPROVED"),
+        ("linus", "APPROVED"),
+        ("linus", "CHANGES_REQUESTED"),
+        ("grace", "APPROVED"),
+        ("grace", "COMMENTED"),
+        ("barbara", "DISMISSED"),
+    ] {
+        change.review(login, state);
+    }
+    change.merge();
+    change.release_main();
+    // The rule of cdflow.yml needs no flag.
+    let deploy = || change.on_main(&["deploy", "live", "2-bbbbbbb"]);
+    let refused =
+        refuses(deploy(), 3, &["pull request #7 was not approved", "needs 2 approvals and has 1"]);
+    refused
+        .stdout_has("because ada is the author of the pull request")
+        .stdout_has("because robot[bot] is a bot")
+        .stdout_has("because guest may not push to the repository");
+    change.review("linus", "APPROVED");
+    let make_older = |commit: String| {
+        let mut world = change.github.world();
+        let reviews = &mut world.pull_requests.get_mut(&NUMBER).unwrap().reviews;
+        reviews.last_mut().unwrap().commit = commit;
+    };
+    make_older("0".repeat(40));
+    refuses(deploy(), 3, &["because linus approved an older commit"]);
+    change.review("linus", "APPROVED");
+    deploy().run().success().stdout_has("approved by grace, linus");
+    // A way back needs no review, and neither does the end of the environment.
+    change.on_main(&["rollback", "live"]).run().success();
+}
+
+#[test]
+fn only_a_plan_that_was_seen_is_reviewed() {
+    let change = Change::new();
+    change.review("grace", "APPROVED");
+    change.merge();
+    change.release_main();
+    change.refuses(3, &["has no recorded plan for `live`", "`plan-only: true`"]);
+
+    let mut change = Change::new();
+    change.review("grace", "APPROVED");
+    change.github.world().pull_requests.get_mut(&NUMBER).unwrap().reviews[0].at -= 3600;
+    change.plan();
+    change.merge();
+    change.release_main();
+    change.refuses(3, &["was approved before it showed a plan for `live`"]);
+    change.review("grace", "APPROVED");
+    change.deploy().run().success();
+
+    // A commit that no pull request brought.
+    change.project.write("direct.txt", "pushed\n").commit("Pushed to main");
+    change.on_main(&["release", "3-ccccccc"]).run().success();
+    refuses(
+        change.on_main(&["deploy", "live", "3-ccccccc", "--reviewed"]),
+        3,
+        &["the release was not reviewed", "no merged pull request created its commit"],
+    );
+}
+
+#[test]
+fn a_record_that_somebody_made_or_changed_is_found() {
+    let mut change = Change::new();
+    change.plan();
+    change.review("grace", "APPROVED");
+    change.merge();
+    change.release_main();
+    let file = change.records().pop().unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    let rewrite = |to: &str| {
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, to).unwrap();
+    };
+    assert!(text.contains("large"), "{text}");
+    rewrite(&text.replace("large", "huge"));
+    change.refuses(9, &["it was changed after cdflow wrote it", "greeting/reviews/live/7/"]);
+    rewrite("{}");
+    change.refuses(9, &["the record of the reviewed plan is not valid"]);
+    rewrite(&text);
+    // Copied to the place of another environment.
+    let other = file.to_string_lossy().replace("/live/", "/ci/");
+    fs::create_dir_all(PathBuf::from(&other).parent().unwrap()).unwrap();
+    fs::copy(&file, &other).unwrap();
+    refuses(
+        change.on_main(&["deploy", "ci", "2-bbbbbbb", "--reviewed"]),
+        9,
+        &["it is a copy of the record of another plan"],
+    );
+    let key = change.reviews().join("key");
+    let old = fs::read_to_string(&key).unwrap();
+    fs::remove_file(&key).unwrap();
+    fs::write(&key, "0".repeat(64)).unwrap();
+    change.refuses(9, &["it was made with another key, which has been replaced since"]);
+    fs::write(&key, "short").unwrap();
+    change.refuses(9, &["the key of reviewed plans is damaged"]);
+    fs::write(&key, old).unwrap();
+    change.deploy().run().success();
+}
+
+#[test]
+fn a_secret_is_compared_and_never_recorded() {
+    let mut change = Change::new();
+    change.project.append(
+        "infra/main.tf",
+        "variable \"secrets\" {\n  type = map(string)\n}\n\nresource \"terraform_data\" \"login\" \
+         {\n  input = sensitive(\"hunter22-of-live\")\n}\n",
+    );
+    change.project.edit("infra/main.tf", "variable \"secrets\" {\n  type = map(string)\n}\n\n", "");
+    change.push("A login");
+    change.plan();
+    change.review("grace", "APPROVED");
+    let records = change.records();
+    assert!(!records.is_empty());
+    for record in records {
+        let text = fs::read_to_string(record).unwrap();
+        assert!(!text.contains("hunter22"), "{text}");
+        let record: Value = serde_json::from_str(&text).unwrap();
+        let login = &record["record"]["effects"]["resources"]["terraform_data.login"];
+        assert!(login["attributes"]["input"]["after"]["secret"]["exact"].is_string(), "{login}");
+    }
+    change.project.edit("infra/main.tf", "hunter22", "hunter23");
+    change.merge();
+    change.release_main();
+    change
+        .refuses(3, &["- terraform_data.login: input: reviewed: (sensitive); now: (sensitive)"])
+        .lacks("hunter2");
+}
