@@ -1,6 +1,7 @@
 //! A release, and every key and address derived from it.
 
 use super::names::{Component, Environment, Team, Version};
+use crate::base::digest::Sha256;
 
 /// A component of a team, and what its keys begin with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +55,11 @@ impl Identity {
     /// The folder of the records of plans that pull requests showed.
     pub(crate) fn reviews_prefix(&self) -> String {
         format!("{}/reviews/", self.prefix())
+    }
+
+    /// The folder of the names of releases that pull requests made, by source digest.
+    pub(crate) fn built_prefix(&self, sources: &Sha256) -> String {
+        format!("{}/built/{sources}/", self.prefix())
     }
 
     /// The version in a release's key; None for any other key (a ledger's, say).

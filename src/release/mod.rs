@@ -2,6 +2,7 @@
 
 pub(crate) mod artifact;
 pub(crate) mod assemble;
+pub(crate) mod built;
 pub(crate) mod bundle;
 mod cached_init;
 pub(crate) mod deletion;

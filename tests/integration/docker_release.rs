@@ -1,7 +1,10 @@
 //! Components of type `docker`: an image is built by a real engine, pushed to a registry that
 //! stands for ECR, and deployed by its digest.
 
-use crate::support::{Aws, Company, Lab, Output, Project, RELEASE, Runner, Sandbox, git};
+use crate::support::github::GitHub;
+use crate::support::{
+    Aws, Company, Lab, Output, Project, RELEASE, Runner, Sandbox, git, pull_request_event,
+};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::fs;
@@ -477,4 +480,57 @@ fn what_init_writes_is_built_and_deployed() {
     // The release store lies in the component's folder, and is no part of the image.
     cdflow(&folder, &["release", "1"]).success().stderr_has("Already released");
     cdflow(&folder, &["destroy", "ci", "--confirm", "ci"]).success();
+}
+
+/// A step of the workflow of a pull request, or of the default branch.
+fn on_actions(project: &Project, github: &GitHub, is_pull_request: bool, version: &str) -> Output {
+    let runner = match is_pull_request {
+        true => {
+            let event = pull_request_event(7, &project.head(), "open", &[]);
+            project.for_pull_request(github, &event, 1, &["release", version])
+        }
+        false => {
+            let event = project.sandbox().work().join("push.json");
+            let repository = pull_request_event(7, "", "open", &[])["repository"].take();
+            fs::write(&event, json!({ "repository": repository }).to_string()).unwrap();
+            let runner = project.cdflow(["release", version]).envs(github.env());
+            runner
+                .env("GITHUB_EVENT_NAME", "push")
+                .env("GITHUB_EVENT_PATH", event)
+                .env("GITHUB_REF_NAME", "main")
+                .env("GITHUB_SHA", project.head())
+        }
+    };
+    runner.in_lab(Lab::get()).run()
+}
+
+#[test]
+fn what_a_pull_request_built_is_what_is_released_after_the_merge() {
+    let (project, lab, github) = (local("docker-once"), Lab::get(), GitHub::start());
+    lab.relay(github.url().rsplit(':').next().unwrap().parse().unwrap());
+    // No two builds of this are the same.
+    project.write("Dockerfile", "FROM busybox\nRUN head -c 16 /dev/urandom > /message\n");
+    project.commit("Not reproducible");
+    on_actions(&project, &github, true, "pr-7-abcdef0").success().stdout_has("Build the image");
+    let built = released(&project, "pr-7-abcdef0");
+    project.git(["commit", "--quiet", "--allow-empty", "--message", "Merge"]);
+    let merged = on_actions(&project, &github, false, "2");
+    let merged = merged.success();
+    merged.stdout_has("Reuse the image of pr-7-abcdef0").lacks("Build the image");
+    let facts = released(&project, "2");
+    assert_eq!(facts["image_id"], built["image_id"]);
+    assert_eq!(facts["image_tag"], format!("{}/docker-once:2", Lab::LOCAL));
+    assert_eq!(lab.registry_tags("docker-once"), ["2", "latest", "pr-7-abcdef0"]);
+    let digest = |tag: &str| lab.manifest("docker-once", tag).unwrap().digest;
+    assert_eq!((digest("2"), digest("latest")), (digest("pr-7-abcdef0"), digest("2")));
+
+    // Only of the same tree, and only what a pull request built.
+    on_actions(&project, &github, false, "3").success().stdout_has("Reuse the image of pr-7");
+    project.write("message", "other\n").commit("Other");
+    on_actions(&project, &github, false, "4").success().stdout_has("Build the image");
+    on_actions(&project, &github, false, "5").success().stdout_has("Build the image");
+    // A release that was deleted is no source.
+    project.git(["revert", "--no-edit", "HEAD"]);
+    fs::remove_file(project.bundle("pr-7-abcdef0")).unwrap();
+    on_actions(&project, &github, false, "6").success().stdout_has("Build the image");
 }

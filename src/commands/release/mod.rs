@@ -15,6 +15,7 @@ use crate::{
     release::{
         artifact::{image::ReleaseImage, lambda, lambda_upload},
         assemble::assemble,
+        built,
         facts::ReleaseFacts,
         init::init,
         init_access::InitAccess,
@@ -100,7 +101,10 @@ pub(crate) async fn make(
     let mut image = match artifact {
         ArtifactInputs::Image(inputs) => {
             let target = inputs::image_target(context)?;
-            Some(ReleaseImage::prepare(target, release, &checkout, *inputs, sources.digest).await?)
+            let finding = built::find(host, &context.store, release, sources.digest);
+            let found = host.interrupt.or_cancel("asking the release store", finding).await?;
+            let (source, found) = (sources.digest, found.as_ref());
+            Some(ReleaseImage::prepare(target, release, &checkout, *inputs, source, found).await?)
         }
         ArtifactInputs::Files(_) => None,
     };
@@ -166,6 +170,7 @@ pub(crate) async fn make(
     report.release_key = Some(context.store.describe(&release.key()));
     report.release_digest = Some(bundle.digest.to_string());
     if let Some(image) = &image {
+        built::remember(host, &context.store, release, sources.digest).await;
         report.image_id = facts.image_id().map(str::to_owned);
         image.move_latest(&checkout.commit).await;
     }

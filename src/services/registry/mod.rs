@@ -98,6 +98,25 @@ impl Registry {
         Ok(Some(ImageManifest { digest: digest_of(&bytes), media_type, labels }))
     }
 
+    /// Gives the image of a digest one more tag. Returns false if the registry does not have it.
+    pub(crate) async fn tag(&self, repository: &str, digest: &str, tag: &str) -> Result<bool> {
+        let reading = self.request_for(repository, digest);
+        let Some((bytes, media_type)) = reading.get(&format!("manifests/{digest}"), digest).await?
+        else {
+            return Ok(false);
+        };
+        let writing = RegistryRequest {
+            registry: self,
+            image: format!("{}/{repository}:{tag}", self.host),
+            repository,
+            access: Access::Push,
+        };
+        let content = Some((media_type.as_str(), bytes.as_slice()));
+        let path = format!("manifests/{tag}");
+        let answer = writing.send_content(Method::PUT, &path, content).await?;
+        Ok(answer.status() != StatusCode::NOT_FOUND)
+    }
+
     /// Checks the permission to push by starting an upload and cancelling it, which leaves nothing
     /// behind. Returns false if the repository does not exist and the registry does not create it
     /// on a push.

@@ -51,11 +51,25 @@ pub(super) enum Access {
 impl RegistryRequest<'_> {
     /// An answer of success or 404. Lets itself be authorizations, once, where that is asked for.
     pub(super) async fn send(&self, method: Method, path: &str) -> Result<Response> {
+        self.send_content(method, path, None).await
+    }
+
+    /// Like [`Self::send`], with a media type and content.
+    pub(super) async fn send_content(
+        &self,
+        method: Method,
+        path: &str,
+        content: Option<(&str, &[u8])>,
+    ) -> Result<Response> {
         let registry = self.registry;
         let url = format!("{}/v2/{}/{path}", registry.base, registry.path(self.repository));
         let mut authorizations = registry.authorizations.lock().await;
         let request = |authorization: Option<&HeaderValue>| {
             let request = registry.client.request(method.clone(), &url).header(ACCEPT, MANIFESTS);
+            let request = match content {
+                Some((kind, bytes)) => request.header(CONTENT_TYPE, kind).body(bytes.to_vec()),
+                None => request,
+            };
             match authorization {
                 Some(value) => request.header(AUTHORIZATION, value.clone()),
                 None => request,

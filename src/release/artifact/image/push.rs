@@ -77,10 +77,15 @@ impl ReleaseImage<'_> {
         if let Err(why) = may_be_latest(&self.target.host.environment, commit) {
             return keep(&why);
         }
-        if self.existing.is_some() {
+        if self.existing.is_some() && !self.is_of_pull_request {
             return keep("the image was not built by this run");
         }
         let moved = async {
+            if let Some(existing) = &self.existing {
+                let registry = Registry::new(&self.name.host, self.login().await?)?;
+                registry.tag(&self.name.path, &existing.digest, LATEST).await?;
+                return Ok(());
+            }
             self.engine.tag(&self.name.tag(), &self.name.repository(), LATEST).await?;
             self.push_tag(LATEST).await
         };

@@ -20,7 +20,10 @@ use crate::{
         identity::Release,
         scheme::{AccountScheme, ImageRegistry},
     },
-    release::artifact::function::{self, Code, Images, Profile, pin_bases},
+    release::{
+        artifact::function::{self, Code, Images, Profile, pin_bases},
+        built::Built,
+    },
     services::{
         aws::session::Session,
         ci::host::Host,
@@ -29,7 +32,7 @@ use crate::{
             engine::{Engine, EngineAddress, RegistryCredentials},
         },
         git::{Checkout, Git},
-        registry::{ImageManifest, logins::Logins},
+        registry::{ImageManifest, Registry, logins::Logins},
     },
 };
 
@@ -66,6 +69,8 @@ pub(crate) struct ReleaseImage<'a> {
     pub(super) source: Sha256,
     /// Set if the registry already has the image.
     pub(super) existing: Option<ImageManifest>,
+    /// Whether a pull request built it.
+    pub(super) is_of_pull_request: bool,
 }
 
 impl<'a> ReleaseImage<'a> {
@@ -76,6 +81,7 @@ impl<'a> ReleaseImage<'a> {
         checkout: &Checkout,
         inputs: ImageInputs,
         source: Sha256,
+        built: Option<&Built>,
     ) -> Result<Self> {
         let name = ImageName::new(registry_host(target.scheme)?, release)?;
         let host = target.host;
@@ -90,6 +96,7 @@ impl<'a> ReleaseImage<'a> {
             name,
             source,
             existing: None,
+            is_of_pull_request: false,
         };
         image.existing = host.interrupt.or_cancel("asking the registry", image.find()).await?;
         if let Some(existing) = &image.existing {
@@ -100,8 +107,49 @@ impl<'a> ReleaseImage<'a> {
             ));
             return Ok(image);
         }
-        image.build(release, checkout, inputs.sources).await?;
+        if let Some(built) = built {
+            image.existing = image.take_over(built).await?;
+            image.is_of_pull_request = image.existing.is_some();
+        }
+        if image.existing.is_none() {
+            image.build(release, checkout, inputs.sources).await?;
+        }
         Ok(image)
+    }
+
+    /// Tags the image that a pull request built with this version. Returns None if that cannot be
+    /// done: then the image is built.
+    async fn take_over(&self, built: &Built) -> Result<Option<ImageManifest>> {
+        let host = self.target.host;
+        host.log.step(&format!("Reuse the image of {}", built.version));
+        let taken = host.interrupt.or_cancel("tagging the image", self.tag_as_ours(built)).await;
+        match taken {
+            Ok(Some(image)) => {
+                host.log.note(&format!("made from the same sources: {}", image.digest));
+                Ok(Some(image))
+            }
+            Ok(None) => {
+                host.log.note("it no longer exists, so the image is built again");
+                Ok(None)
+            }
+            Err(error) if host.interrupt.requested().is_some() => Err(error),
+            Err(error) => {
+                host.log.warning(&format!(
+                    "cannot reuse the image of {}, so it is built again: {error}",
+                    built.version
+                ));
+                Ok(None)
+            }
+        }
+    }
+
+    async fn tag_as_ours(&self, built: &Built) -> Result<Option<ImageManifest>> {
+        let Some(digest) = built.digest_in(&self.name.repository()) else { return Ok(None) };
+        let registry = Registry::new(&self.name.host, self.login().await?)?;
+        match registry.tag(&self.name.path, digest, self.name.version.as_str()).await? {
+            true => self.find().await,
+            false => Ok(None),
+        }
     }
 
     async fn build(
