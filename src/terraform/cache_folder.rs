@@ -2,12 +2,33 @@
 //! cache folder.
 
 use std::{
-    fs, io,
+    fs::{self, Permissions},
+    io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
+use tempfile::TempDir;
+
 use crate::{base::run_as::RunAs, services::ci::host::Host};
+
+/// The file in a folder of the cache that a run locks while it downloads into it.
+pub(super) const LOCK: &str = ".lock";
+/// The start of the name of a folder for an unfinished download.
+const STAGED: &str = ".new-";
+
+/// Creates a folder in `folder` for a download, which gets its place there by one rename.
+pub(super) fn stage(folder: &Path) -> io::Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix(STAGED)
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir_in(folder)
+}
+
+/// Whether a name is that of a folder from [`stage`].
+pub(super) fn is_staged(name: &str) -> bool {
+    name.starts_with(STAGED)
+}
 
 /// Returns the folder `below` in the first place that can be written and that Terraform's user can
 /// enter. None if there is none.

@@ -591,7 +591,7 @@ fn config_that_nothing_reads_is_told() {
     project.write("config/CI.json", "{}\n").commit("Case");
     project
         .release("1")
-        .stderr_has("warning: no environment reads `config/CI.json`")
+        .stderr_has("warning: `config/CI.json` is ignored: the names of these files are lower case")
         .stderr_has("rename it to `config/ci.json`");
     fs::remove_file(project.path("config/CI.json")).unwrap();
     project.write("config/preview.json/x", "{}\n").commit("Folder");

@@ -22,7 +22,7 @@ use crate::{
     terraform::code::{
         declarations::Declarations,
         files::{self, Dialect, Role},
-        variables::{nearly_a_layer, read_layer},
+        variables::read_layer,
     },
 };
 
@@ -67,13 +67,6 @@ pub(crate) fn config(report: &mut DoctorReport, folder: &Path, declared: Option<
         let keys = layer.iter().flat_map(|layer| layer.keys().map(String::as_str));
         let unused = declared.and_then(|it| config_files::undeclared(&name, keys, it));
         unused.iter().for_each(|it| report.warning("config/", &it.what, &it.remedy));
-    }
-    for (name, right) in files.iter().filter_map(|name| Some((name, nearly_a_layer(name)?))) {
-        let what = format!(
-            "no environment reads config/{}: the names of these files are lower case",
-            name.escape_debug()
-        );
-        report.warning("config/", what, format!("rename it to config/{right}"));
     }
     if !good.is_empty() {
         report.ok("config/", good.join(", "));

@@ -215,19 +215,6 @@ pub(super) fn warn(log: &Log, warning: &str, report: &mut Report) {
     report.warnings.push(log.redactor.apply(warning).into_owned());
 }
 
-/// Warns about files in `config/` that nothing reads because of their case.
-pub(super) fn warn_of_misnamed(log: &Log, sources: &Sources, report: &mut Report) {
-    for (name, right) in &sources.misnamed {
-        let warning = format!(
-            "no environment reads `config/{}`: the names of these files are lower case\n  \
-             -> rename it to `config/{right}`",
-            name.escape_debug()
-        );
-        log.warning(&warning);
-        report.warnings.push(log.redactor.apply(&warning).into_owned());
-    }
-}
-
 /// Notes each `required_version` that cdflow cannot read.
 pub(super) fn note_unknown_requirements(log: &Log, sources: &Sources) {
     for place in &sources.unknown_requirements {

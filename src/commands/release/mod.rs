@@ -66,7 +66,6 @@ pub(crate) async fn make(
     let sources = inputs::sources(context, &checkout, platform_config, &data, &artifact)?;
     inputs::check_files(context, &sources, &artifact)?;
     inputs::warn_of_lost_files(log, &sources, report);
-    inputs::warn_of_misnamed(log, &sources, report);
     inputs::note_unknown_requirements(log, &sources);
     let tool = context.obtain_tool(&sources.required_versions).await?;
     let built_in = built_in(release, &checkout);

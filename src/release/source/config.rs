@@ -1,4 +1,4 @@
-//! The component's `config/`: the names of its files, which decide what reads them.
+//! The component's `config/`, whose layers are files.
 
 use std::{
     fs,
@@ -7,41 +7,29 @@ use std::{
 
 use crate::{
     base::error::{Error, Result},
-    terraform::code::variables::{is_folder, nearly_a_layer},
+    terraform::code::variables::is_folder,
 };
 
-/// What `config/` has.
-#[derive(Debug, Default)]
-pub(super) struct Layers {
-    /// None if the component has no `config/`.
-    pub(super) folder: Option<PathBuf>,
-    /// Names that no environment reads, and the names that one would read.
-    pub(super) misnamed: Vec<(String, String)>,
-}
-
-/// Checks the names in `config/` of the component in `folder`. A folder with the name of a layer is
-/// an error, because nothing would read what it contains.
-pub(super) fn layers(folder: &Path) -> Result<Layers> {
+/// Returns `config/` of the component in `folder`; None if it has none. A folder with the name of a
+/// layer is an error, because nothing would read what it contains.
+pub(super) fn folder(folder: &Path) -> Result<Option<PathBuf>> {
     let config = folder.join("config");
     if config.symlink_metadata().is_err() {
-        return Ok(Layers::default());
+        return Ok(None);
     }
     if !config.is_dir() {
         return Err(Error::input(format!("`{}` is not a folder", config.display()))
             .hint("put the values into `config/common.json` or `config/ENVIRONMENT.json`"));
     }
     let failed = |error| Error::io("cannot list", &config, &error);
-    let mut misnamed = Vec::new();
     for entry in fs::read_dir(&config).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let Ok(name) = entry.file_name().into_string() else { continue };
         if name.ends_with(".json") && entry.path().is_dir() {
             return Err(is_folder(&format!("config/{name}")));
         }
-        misnamed.extend(nearly_a_layer(&name).map(|right| (name, right)));
     }
-    misnamed.sort();
-    Ok(Layers { folder: Some(config), misnamed })
+    Ok(Some(config))
 }
 
 #[cfg(test)]
@@ -49,28 +37,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_nothing_reads() {
+    fn a_layer_is_a_file_in_a_folder() {
         let component = tempfile::tempdir().unwrap();
         let path = |name: &str| component.path().join(name);
-        assert!(layers(component.path()).unwrap().folder.is_none());
+        assert!(folder(component.path()).unwrap().is_none());
         fs::create_dir(path("config")).unwrap();
-        for name in ["common.json", "live.json", "Common.json", "CI.json", "ci.JSON", "Notes.md"] {
-            fs::write(path("config").join(name), "{}").unwrap();
-        }
-        let found = layers(component.path()).unwrap();
-        assert_eq!(found.folder, Some(path("config")));
-        let pair = |name: &str, right: &str| (name.to_owned(), right.to_owned());
-        let expected = [
-            pair("CI.json", "ci.json"),
-            pair("Common.json", "common.json"),
-            pair("ci.JSON", "ci.json"),
-        ];
-        assert_eq!(found.misnamed, expected);
+        fs::write(path("config/ci.json"), "{}").unwrap();
+        assert_eq!(folder(component.path()).unwrap(), Some(path("config")));
         fs::create_dir(path("config/pr.json")).unwrap();
-        let error = layers(component.path()).unwrap_err().to_string();
+        let error = folder(component.path()).unwrap_err().to_string();
         assert!(error.starts_with("`config/pr.json` is a folder"), "{error}");
         fs::remove_dir_all(path("config")).unwrap();
         fs::write(path("config"), "").unwrap();
-        assert!(layers(component.path()).unwrap_err().to_string().contains("is not a folder"));
+        assert!(folder(component.path()).unwrap_err().to_string().contains("is not a folder"));
     }
 }

@@ -8,7 +8,7 @@ use crate::{
         spelling::nearest,
     },
     config::{names::Environment, scheme::AccountScheme},
-    terraform::code::declarations::Declarations,
+    terraform::code::{declarations::Declarations, variables::nearly_a_layer},
 };
 
 /// The names of config files that are for more than one environment.
@@ -80,6 +80,12 @@ fn unread(name: &str, scheme: &AccountScheme) -> Option<Ignored> {
             false => None,
         };
     }
+    if let Some(right) = nearly_a_layer(name) {
+        return ignored(
+            "is ignored: the names of these files are lower case".to_owned(),
+            format!("rename it to `config/{}`", layer_meant(&right, &named)),
+        );
+    }
     let stem = name.strip_suffix(".json")?;
     if named.contains(&stem) {
         return None;
@@ -113,6 +119,15 @@ fn unread(name: &str, scheme: &AccountScheme) -> Option<Ignored> {
             (None, true) => None,
         },
     }
+}
+
+/// Returns the name of the file that one with the name of a layer is meant to be: that of the
+/// environment with the nearest name, or the one that all previews read.
+fn layer_meant(layer: &str, named: &[&str]) -> String {
+    let stem = layer.strip_suffix(".json").unwrap_or(layer);
+    let is_preview = stem.parse::<Environment>().is_ok_and(|it| it.is_preview());
+    let meant = if is_preview { "preview" } else { stem };
+    format!("{}.json", nearest(meant, named.iter().copied()).unwrap_or(meant))
 }
 
 /// Returns the keys of a config file that no variable declares. `name` is its path in the
@@ -199,6 +214,17 @@ mod tests {
             assert!(said("live.yaml", scheme).contains("write them into `config/live.json`"));
             assert!(said("Live.json", scheme).contains("rename it to `config/live.json`"));
             assert!(said("pr-7.json", scheme).contains("`config/preview.json`"));
+            for (name, right) in [
+                ("CI.json", "ci"),
+                ("ci.JSON", "ci"),
+                ("Comon.json", "common"),
+                ("PR-7.json", "preview"),
+                ("Staging.json", "staging"),
+            ] {
+                let said = said(name, scheme);
+                assert!(said.contains("the names of these files are lower case"), "{said}");
+                assert!(said.ends_with(&format!("rename it to `config/{right}.json`")), "{said}");
+            }
         }
         assert_eq!(said("staging.json", &open), "");
         assert!(said("staging.json", &closed).contains("no environment `staging` and no \"*\""));

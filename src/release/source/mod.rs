@@ -49,8 +49,6 @@ pub(crate) struct Sources {
     pub(crate) links: BTreeMap<PathBuf, PathBuf>,
     /// Calls of file functions that lead to files that a deploy does not have.
     pub(crate) lost_files: Vec<FileCall>,
-    /// Names in `config/` that no environment reads, and the names that one would read.
-    pub(crate) misnamed: Vec<(String, String)>,
     /// Files and keys of `config/` that no deploy reads.
     pub(crate) ignored_config: Vec<Ignored>,
     pub(crate) dialect: Dialect,
@@ -103,12 +101,11 @@ impl Sources {
         }
         let declared = Declarations::read(&infra, "infra", request.dialect)?;
         declared.check_overrides()?;
-        let layers = config::layers(request.folder)?;
-        if let Some(folder) = &layers.folder {
-            files.extend(hashed(prefixed("config", walk(folder, &boundary, |_| false)?))?);
+        if let Some(folder) = config::folder(request.folder)? {
+            files.extend(hashed(prefixed("config", walk(&folder, &boundary, |_| false)?))?);
         }
         files.extend(hashed(platform_config::collect(request.platform_config, request.scheme)?)?);
-        let ignored_config = check_config(&files, &layers, request.scheme, &declared)?;
+        let ignored_config = check_config(&files, request.scheme, &declared)?;
         let mut outside = BTreeMap::new();
         // Terraform resolves `../` from the folder that infra/ might be a link to.
         let infra =
@@ -140,7 +137,6 @@ impl Sources {
             infra_folder,
             links,
             lost_files,
-            misnamed: layers.misnamed,
             ignored_config,
             dialect,
             required_versions,
@@ -153,7 +149,6 @@ impl Sources {
 /// Checks the files of values, and returns those, and their keys, that no deploy would read.
 fn check_config(
     files: &BTreeMap<String, SourceFile>,
-    layers: &config::Layers,
     scheme: &AccountScheme,
     declared: &Declarations,
 ) -> Result<Vec<Ignored>> {
@@ -165,9 +160,8 @@ fn check_config(
         let found = variables::check_layer(name, &file.path)?;
         keys.extend(config_files::undeclared(name, found.iter().map(String::as_str), declared));
     }
-    let is_misnamed = |name: &&str| layers.misnamed.iter().any(|(known, _)| known == name);
     let names = files.keys().filter_map(|name| name.strip_prefix("config/"));
-    let names = names.filter(|name| !name.contains('/') && !is_misnamed(name));
+    let names = names.filter(|name| !name.contains('/'));
     let mut ignored = config_files::without_environment(names, scheme);
     ignored.extend(keys);
     Ok(ignored)

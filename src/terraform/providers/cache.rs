@@ -17,13 +17,11 @@ use crate::{
     base::{digest::Sha256, limits::Limit, log::Log, run_as::RunAs},
     services::ci::host::Host,
     terraform::{
-        cache_folder,
+        cache_folder::{self, LOCK},
         cache_lock::{self, Locked},
     },
 };
 
-const STAGED: &str = ".new-";
-const LOCK: &str = ".lock";
 /// A package that no release has used for as many seconds (60 days) is removed.
 const UNUSED: u64 = 60 * 24 * 3600;
 
@@ -151,10 +149,7 @@ impl ProviderCache {
             return Ok(());
         }
         fs::create_dir_all(&folder)?;
-        let staged = tempfile::Builder::new()
-            .prefix(STAGED)
-            .permissions(Permissions::from_mode(0o755))
-            .tempdir_in(&folder)?;
+        let staged = cache_folder::stage(&folder)?;
         let ready = staged.path().join("package");
         match content {
             Content::Archive(file) => copy(file, &ready, run_as)?,

@@ -5,9 +5,8 @@
 //! none that is half written. Its digest is the name of its folder, and checked before each use.
 
 use std::{
-    fs::{self, File, Permissions},
+    fs::{self, File},
     io,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -25,13 +24,11 @@ use crate::{
     config::flavor::Flavor,
     services::ci::host::Host,
     terraform::{
-        cache_folder,
+        cache_folder::{self, LOCK},
         cache_lock::{self, Locked},
     },
 };
 
-const STAGED: &str = ".new-";
-const LOCK: &str = ".lock";
 /// What to do if the disk of the cache is full.
 pub(super) const REMEDY: &str =
     "free some space there, or set RUNNER_TOOL_CACHE to a folder on a larger disk";
@@ -109,15 +106,12 @@ impl Cache {
     /// A folder for a download. Call it under the lock: it removes what killed runs left.
     pub(super) fn stage(&self) -> Result<TempDir> {
         for entry in fs::read_dir(&self.folder).into_iter().flatten().filter_map(io::Result::ok) {
-            if entry.file_name().to_string_lossy().starts_with(STAGED) {
+            if cache_folder::is_staged(&entry.file_name().to_string_lossy()) {
                 // What cannot be removed takes space, and nothing else.
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
-        tempfile::Builder::new()
-            .prefix(STAGED)
-            .permissions(Permissions::from_mode(0o755))
-            .tempdir_in(&self.folder)
+        cache_folder::stage(&self.folder)
             .map_err(|error| Error::io("cannot write to", &self.folder, &error))
     }
 
