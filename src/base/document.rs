@@ -1,7 +1,12 @@
 //! Reads cdflow.yml and the account scheme: an error names file, line, column and the nearest known
 //! key.
 
-use serde::de::{DeserializeOwned, IgnoredAny};
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 
 use super::{
     error::{Error, Result},
@@ -31,13 +36,93 @@ pub(crate) fn from_json<T: DeserializeOwned>(file: &str, text: &str) -> Result<T
         let why = error.to_string();
         let why = why.rsplit_once(" at line").map_or(why.as_str(), |(why, _)| why);
         let (line, column) = (error.line(), error.column());
-        Error::input(format!("{file}:{line}:{column}: not valid JSON")).why(why).at(
-            file,
-            line as u64,
-            column as u64,
-        )
+        Error::input(format!("{file}:{line}:{column}: not valid JSON"))
+            .why(why)
+            .hint(json::comment_fix(text, &error).unwrap_or("correct the JSON there"))
+            .at(file, line as u64, column as u64)
     })?;
     from_yaml(file, text)
+}
+
+/// Fails if a key of a YAML document has no value. An optional key would otherwise be ignored.
+pub(crate) fn check_values(file: &str, text: &str) -> Result<()> {
+    from_yaml::<Complete>(file, text).map(drop)
+}
+
+/// The message for a key without a value.
+const NO_VALUE: &str = "the value is missing";
+
+/// Any document without a null.
+struct Complete;
+
+struct CompleteVisitor;
+
+impl<'de> Deserialize<'de> for Complete {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CompleteVisitor)
+    }
+}
+
+impl<'de> Visitor<'de> for CompleteVisitor {
+    type Value = Complete;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Complete, E> {
+        Ok(Complete)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Complete, E> {
+        Ok(Complete)
+    }
+
+    fn visit_i128<E>(self, _: i128) -> Result<Complete, E> {
+        Ok(Complete)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Complete, E> {
+        Ok(Complete)
+    }
+
+    fn visit_u128<E>(self, _: u128) -> Result<Complete, E> {
+        Ok(Complete)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Complete, E> {
+        Ok(Complete)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Complete, E> {
+        Ok(Complete)
+    }
+
+    fn visit_bytes<E>(self, _: &[u8]) -> Result<Complete, E> {
+        Ok(Complete)
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Complete, E> {
+        Err(E::custom(NO_VALUE))
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Complete, E> {
+        Err(E::custom(NO_VALUE))
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<Complete, D::Error> {
+        Complete::deserialize(inner)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Complete, A::Error> {
+        while items.next_element::<Complete>()?.is_some() {}
+        Ok(Complete)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Complete, A::Error> {
+        while entries.next_entry::<IgnoredAny, Complete>()?.is_some() {}
+        Ok(Complete)
+    }
 }
 
 /// `path` leads to the value that was read last, such as `deploy.protect[0]`.
@@ -114,6 +199,7 @@ fn plain(place: &str, path: &str, message: &str) -> Error {
             said("expected a list").hint("write `[one, two]`, or one `- item` per line below it")
         }
         "expected string scalar" => said("expected a string"),
+        NO_VALUE => said(NO_VALUE).hint("write a value, or remove the key"),
         _ if message.starts_with("invalid boolean") => said("expected `true` or `false`"),
         _ if message.starts_with("invalid value: string ") => {
             // The value might be a secret in the wrong place.
@@ -206,6 +292,23 @@ mod tests {
     }
 
     #[test]
+    fn every_key_has_a_value() {
+        let check = |text: &str| check_values("cdflow.yml", text);
+        for good in ["team: a\nx: {a: [1, -2, 1.10, true], b: \"\"}\n", "a: []\nb: {}\n"] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for (bad, place) in [
+            ("team: a\nterraform-version:\nx: 1\n", "cdflow.yml:2:18: `terraform-version`"),
+            ("team: a\ndeploy:\n  url-output: ~\n", "cdflow.yml:3:15: `deploy.url-output`"),
+            ("team: a\ndocker: null\n", "cdflow.yml:2:9: `docker`"),
+        ] {
+            let message = check(bad).unwrap_err().to_string();
+            let says = format!("{place}: {NO_VALUE}\n  -> write a value, or remove the key");
+            assert_eq!(message, says);
+        }
+    }
+
+    #[test]
     fn one_document_in_a_file() {
         for (text, line) in [
             ("team: a\n---\nteam: b\n", 2),
@@ -226,7 +329,12 @@ mod tests {
     #[test]
     fn json_is_judged_as_json_first() {
         let error = from_json::<Sample>("scheme.json", "{\"team\": 'a'}").unwrap_err().to_string();
-        assert_eq!(error, "scheme.json:1:10: not valid JSON: expected value");
+        let says = "scheme.json:1:10: not valid JSON: expected value\n  -> correct the JSON there";
+        assert_eq!(error, says);
+        for text in ["{\n  // c\n  \"team\": \"a\"}", "# c\n{}", "{\"team\": /* c */ \"a\"}"] {
+            let error = from_json::<Sample>("scheme.json", text).unwrap_err().to_string();
+            assert!(error.ends_with("-> remove the comment: JSON has none"), "{error}");
+        }
         let error = from_json::<Sample>("scheme.json", "{\n \"team\": \"a\",\n  \"x\": 1}")
             .unwrap_err()
             .to_string();

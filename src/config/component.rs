@@ -192,6 +192,7 @@ impl Deploy {
 impl Manifest {
     pub(crate) fn parse(file: &str, text: &str) -> Result<Self> {
         let manifest: Self = document::from_yaml(file, text)?;
+        document::check_values(file, text)?;
         if manifest.terraform_version.is_some() && manifest.opentofu_version.is_some() {
             return Err(Error::input(format!(
                 "{file}: both `terraform-version` and `opentofu-version` are set"
@@ -347,7 +348,7 @@ fn default_tfstate_filename() -> StateFilename {
     StateFilename("terraform.tfstate".to_owned())
 }
 
-deserialize_from_str!(SchemeUrl, StateFilename, Constraint, Platform, VariableName);
+deserialize_from_str!(SchemeUrl, StateFilename, Platform, VariableName);
 
 #[cfg(test)]
 mod tests {

@@ -181,7 +181,7 @@ impl Line {
         if self.text.starts_with("latest") {
             return Err(self.pattern());
         }
-        let parsed = self.text.parse::<Constraint>().map_err(|why| {
+        let parsed = Constraint::of_setting(&self.text).map_err(|why| {
             Error::input(format!("{}: the version is malformed", self.place))
                 .why(why)
                 .hint("fix the file, or set --terraform-version for this run")

@@ -187,7 +187,7 @@ impl Platforms<'_> {
             _ => None,
         });
         let shown = shown.collect::<Vec<_>>().join(", ");
-        Err(no_build(package).why(format!("it is not in {shown}")))
+        Err(not_in_mirror(package, &shown))
     }
 
     /// Downloads packages from the registries.
@@ -313,6 +313,18 @@ fn no_build(package: &Package) -> Error {
         "remove `{platform}` from `terraform-platforms` in cdflow.yml, or use a version of the \
          provider that has a build for it"
     ))
+}
+
+/// Terraform may use nothing but mirrors that are folders.
+fn not_in_mirror(package: &Package, mirrors: &str) -> Error {
+    let Package { address, version, platform } = package;
+    Error::input(format!("no mirror has {address} {version} for {platform}"))
+        .why(format!("it is not in {mirrors}, and Terraform's CLI configuration has no `direct`"))
+        .hint(format!(
+            "add it to a mirror, where the registry can be reached: terraform providers mirror \
+             -platform={platform} FOLDER"
+        ))
+        .hint(format!("or remove `{platform}` from `terraform-platforms` in cdflow.yml"))
 }
 
 fn network(package: &Package, url: &str) -> Error {

@@ -127,7 +127,7 @@ fn providers_are_kept_in_a_cache() {
 fn a_run_may_ask_for_another_terraform_than_the_file() {
     let project = Project::local("greeting");
     project.release("1");
-    let says = ["the mirror has no list of versions", "check PATH: it has terraform 1.11.4"];
+    let says = ["the mirror has no list of versions", "into PATH, before `", ", which is 1.11.4"];
     project.refuses(["release", "2", "--terraform-version", "~> 1.2.0"], 2, &says);
     project.refuses(["deploy", "live", "1", "--terraform-version", "~> 1.2.0"], 2, &says);
     project.append("cdflow.yml", "terraform-version: \"~> 1.2.0\"\n").commit("An old one");

@@ -98,8 +98,9 @@ fn a_release_for_two_platforms() {
     ];
     project.refuses_run(project.releasing("2"), 9, &says);
     fs::remove_file(mirror.archive(other())).unwrap();
-    let says = format!("registry.terraform.io/hashicorp/tiny 1.0.0 has no build for {}", other());
-    project.refuses_run(project.releasing("2"), 2, &[&says, "remove `"]);
+    let says = format!("no mirror has registry.terraform.io/hashicorp/tiny 1.0.0 for {}", other());
+    let fixes = ["add it to a mirror", "or remove `"];
+    project.refuses_run(project.releasing("2"), 2, &[&says, fixes[0], fixes[1]]);
 }
 
 #[test]

@@ -181,7 +181,9 @@ fn nothing_that_is_not_signed_is_run() {
         let path = folder.join(&sums);
         fs::write(&path, fs::read_to_string(&path).unwrap() + "\n").unwrap();
     })
-    .rejects(9, "it does not match the file");
+    .rejects(9, "it does not match the file")
+    .stderr_has("-> copy both files to the mirror again")
+    .lacks("terraform-mirror-keys");
     change("unsigned", &|_, folder| fs::remove_file(folder.join(&signature)).unwrap())
         .rejects(9, "are not signed");
     change("nosums", &|_, folder| fs::remove_file(folder.join(&sums)).unwrap())
@@ -203,7 +205,8 @@ fn nothing_that_is_not_signed_is_run() {
         });
         bare.project.commit("Another key");
     })
-    .rejects(9, "by a key that cdflow does not know");
+    .rejects(9, "by a key that cdflow does not know")
+    .stderr_has("add the mirror's key to `terraform-mirror-keys`");
     change("twoprograms", &|bare, _| {
         let archive = archive("tofu", stamped(version));
         bare.mirror.add_archive("terraform", version, &archive);
@@ -218,7 +221,9 @@ fn nothing_that_is_not_signed_is_run() {
         let archive = archive("terraform", "\u{7f}ELF of another machine");
         bare.mirror.add_archive("terraform", version, &archive);
     })
-    .rejects(9, "the downloaded terraform 1.12.0 does not run");
+    .rejects(9, "the downloaded terraform 1.12.0 does not run: ")
+    .stderr_has("-> check that the archive for ")
+    .lacks(".new-");
 }
 
 #[test]
@@ -227,12 +232,26 @@ fn constraints_that_nothing_satisfies() {
     let output = bare.releasing("1").args(["--terraform-version", ">= 1.13"]).run();
     output.fails(2).stderr_has("no version of terraform at the mirror can be used");
     output.stderr_has("1.12.0: `terraform-version` of this run requires >= 1.13");
+    let output = bare.releasing("1").args(["--terraform-version", "1.9.8x"]).run();
+    output.fails(2).stderr_has("`1.9.8x` has `x` directly after the number");
     let output = bare.releasing("1").args(["--terraform-version", "1.5.7"]).run();
     output.fails(2).stderr_has("cdflow needs terraform 1.6.0 or newer");
     bare.project.append("infra/main.tf", "terraform {\n  required_version = \"~> 1.10.0\"\n}\n");
     bare.project.commit("Code requires another");
     let output = bare.releasing("1").args(["--terraform-version", "1.11.4"]).run();
     output.fails(2).stderr_has("`terraform-version` of this run requires 1.11.4; infra/main.tf:");
+    output.stderr_has("-> change one of the two").lacks("PATH");
+    // All requirements are named, and what a version without a patch means.
+    bare.project.edit("infra/main.tf", "~> 1.10.0", ">= 1.6").commit("Any");
+    bare.project.append("cdflow.yml", "terraform-version: 1.12\n").commit("Exactly");
+    bare.releasing("1")
+        .run()
+        .success()
+        .stderr_has("(required by `terraform-version` in cdflow.yml: 1.12; infra/main.tf:")
+        .stderr_has("`1.12` means terraform 1.12.0 only; for the whole series, write `~> 1.12.0`");
+    bare.project.edit("cdflow.yml", "terraform-version: 1.12", "terraform-version:").commit("None");
+    let output = bare.releasing("2").run();
+    output.fails(2).stderr_has("`terraform-version`: the value is missing");
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) pass_environment: Vec<String>,
     /// Required version of Terraform or OpenTofu; overrides cdflow.yml
-    #[arg(long, global = true, value_name = "CONSTRAINT")]
+    #[arg(long, global = true, value_name = "CONSTRAINT", value_parser = Constraint::of_setting)]
     pub(crate) terraform_version: Option<Constraint>,
     /// Use the old account scheme even if the component has moved
     #[arg(long, global = true)]

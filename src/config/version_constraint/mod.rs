@@ -11,6 +11,7 @@ mod tests;
 use std::{fmt, str::FromStr};
 
 use semver::Version;
+use serde::{Deserialize, Deserializer, de};
 
 use self::release::{Cursor, Release};
 use crate::base::printable;
@@ -74,6 +75,21 @@ impl Constraint {
         }
     }
 
+    /// Parses a constraint from a setting or a version file. Unlike in Terraform, a pre-release
+    /// follows a dash: `1.9.8x` is a typing error.
+    pub(crate) fn of_setting(text: &str) -> Result<Self, String> {
+        let parsed = text.parse::<Self>()?;
+        let is_slip = |pre: &&str| !pre.is_empty() && !text.contains(&format!("-{pre}"));
+        match parsed.parts.iter().map(|part| part.release.pre()).find(is_slip) {
+            Some(pre) => Err(format!(
+                "`{}` has `{pre}` directly after the number; remove it, or write `-{pre}` for a \
+                 pre-release",
+                printable::excerpt(text)
+            )),
+            None => Ok(parsed),
+        }
+    }
+
     /// Returns the constraint that allows exactly `version`.
     pub(crate) fn only(version: &Version) -> Self {
         let part = Part { operator: Operator::Equal, release: Release::from(version) };
@@ -133,6 +149,13 @@ impl Part {
             (false, true) => self.operator != Operator::Pessimistic,
             (false, false) => true,
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Constraint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::of_setting(&text).map_err(de::Error::custom)
     }
 }
 

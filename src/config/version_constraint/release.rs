@@ -63,6 +63,11 @@ impl Release {
         }
     }
 
+    /// Returns the pre-release; empty if this is none.
+    pub(super) fn pre(&self) -> &str {
+        &self.pre
+    }
+
     pub(super) fn is_pre(&self) -> bool {
         !self.pre.is_empty()
     }

@@ -45,6 +45,18 @@ fn allows(constraint: &str, version: &str) -> bool {
     constraint.parse::<Constraint>().unwrap().allows(&version.parse().unwrap())
 }
 
+#[test]
+fn a_pre_release_in_a_setting_follows_a_dash() {
+    for text in ["1.9.8", "1.13.0-rc1", ">= 1.6, < 2.0", "1.9.8+ent", ">= 1.12-beta1"] {
+        assert!(Constraint::of_setting(text).is_ok(), "{text}");
+    }
+    for text in ["1.9.8x", ">= 1.12.0beta1", ">= 1.6, 1.9.8x", "1.5.0-"] {
+        assert!(text.parse::<Constraint>().is_ok(), "{text}");
+        let why = Constraint::of_setting(text).unwrap_err();
+        assert!(why.contains("directly after the number"), "{why}");
+    }
+}
+
 /// Terraform's `required_version` has no pre-releases, so it cannot judge these.
 #[test]
 fn pre_releases_as_go_version_compares_them() {

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::base::error::Error;
+use crate::base::error::{Error, without_temporary_path};
 
 /// A file that does not exist yet, in a folder that does.
 #[derive(Clone, Debug)]
@@ -31,7 +31,8 @@ impl Destination {
     }
 
     pub(super) fn failed(&self, error: &io::Error) -> Error {
-        let failed = Error::input(format!("cannot write to `{}`", self.shown.display())).why(error);
+        let failed = Error::input(format!("cannot write to `{}`", self.shown.display()))
+            .why(without_temporary_path(error));
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => failed.hint(self.remedy),
             _ => failed.hint("check the folder, or name another one with RUNNER_TOOL_CACHE"),

@@ -16,7 +16,11 @@ use semver::Version;
 use serde::{Deserialize, de::IgnoredAny};
 
 pub(crate) use self::destination::Destination;
-use self::{download::Downloader, place::Place, signature::Keys};
+use self::{
+    download::Downloader,
+    place::Place,
+    signature::{Keys, NotSigned},
+};
 use crate::{
     base::{
         blocking::blocking,
@@ -59,6 +63,11 @@ enum Versions {
 #[derive(Deserialize)]
 struct Listed {
     id: String,
+}
+
+/// Fails if one of the keys that an account scheme adds for a mirror cannot be used.
+pub(crate) fn check_keys(added: &[String]) -> Result<()> {
+    Keys::read(Flavor::Terraform, added)?.check_valid()
 }
 
 impl ToolSite {
@@ -150,15 +159,20 @@ impl ToolSite {
                 .why(format!("there is no `{signed}`"))
                 .hint("add the publisher's signature to the mirror")
         })?;
-        self.keys.check(&sums, &signature).map_err(|why| {
+        self.keys.check(&sums, &signature).map_err(|NotSigned { why, is_by_unknown }| {
             let error = Error::integrity(format!("the signature of `{address}` is not valid"));
-            match self.place.is_mirror() {
-                true => error.why(why).hint(
-                    "use the publisher's files, or add the mirror's key to `terraform-mirror-keys` \
-                     in the account scheme",
-                ),
-                false => error.why(why).hint("update cdflow, which contains the publisher's key"),
-            }
+            error.why(why).hint(match (is_by_unknown, self.place.is_mirror()) {
+                (true, true) => {
+                    "use the publisher's files, or add the mirror's key to \
+                     `terraform-mirror-keys` in the account scheme"
+                }
+                (true, false) => "update cdflow, which contains the publisher's key",
+                (false, true) => {
+                    "copy both files to the mirror again, or sign the file again: a file that \
+                     changed after it was signed is not trusted"
+                }
+                (false, false) => "do not use this download; find out who changed it on its way",
+            })
         })?;
         sums::sum_of(&sums, name).map_err(|why| {
             Error::integrity(format!("`{address}` lists no valid SHA-256 of {name}")).why(why)

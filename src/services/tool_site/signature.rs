@@ -21,6 +21,20 @@ const HASHICORP: &str = include_str!("keys/hashicorp.asc");
 /// opentofu/tofudl contains it (from get.opentofu.org/opentofu.asc). It does not expire.
 const OPENTOFU: &str = include_str!("keys/opentofu.asc");
 
+/// Why a signature does not count.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NotSigned {
+    pub(super) why: String,
+    /// It might be good, but the key is not known.
+    pub(super) is_by_unknown: bool,
+}
+
+impl From<String> for NotSigned {
+    fn from(why: String) -> Self {
+        Self { why, is_by_unknown: false }
+    }
+}
+
 /// Digests that cannot be forged.
 const STRONG: [HashAlgorithm; 4] =
     [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512, HashAlgorithm::Sha224];
@@ -47,14 +61,28 @@ impl Keys {
         all.map(parse).collect::<Result<_>>().map(Self)
     }
 
+    /// Fails if a key has expired or is revoked.
+    pub(super) fn check_valid(&self) -> Result<()> {
+        let now = SystemTime::now();
+        self.0.iter().try_for_each(|key| {
+            usable(key, now).map(drop).map_err(|why| {
+                Error::input(
+                    "a key in `terraform-mirror-keys` of the account scheme does not count",
+                )
+                .why(why)
+                .hint("replace it by the mirror's current key")
+            })
+        })
+    }
+
     /// Succeeds if one of these keys signed `content`. Says why not otherwise.
-    pub(super) fn check(&self, content: &[u8], signature: &[u8]) -> Result<(), String> {
+    pub(super) fn check(&self, content: &[u8], signature: &[u8]) -> Result<(), NotSigned> {
         self.check_at(content, signature, SystemTime::now())
     }
 
-    fn check_at(&self, content: &[u8], signature: &[u8], now: SystemTime) -> Result<(), String> {
+    fn check_at(&self, content: &[u8], signature: &[u8], now: SystemTime) -> Result<(), NotSigned> {
         let signatures = parse(signature)?;
-        let mut reason = "it contains no signature".to_owned();
+        let mut reason = NotSigned::from("it contains no signature".to_owned());
         for signature in &signatures {
             match self.check_one(content, &signature.signature, now) {
                 Ok(()) => return Ok(()),
@@ -69,22 +97,23 @@ impl Keys {
         content: &[u8],
         signature: &Signature,
         now: SystemTime,
-    ) -> Result<(), String> {
+    ) -> Result<(), NotSigned> {
         if !matches!(signature.typ(), Some(SignatureType::Binary | SignatureType::Text)) {
-            return Err("it is not a signature of a file".into());
+            return Err("it is not a signature of a file".to_owned().into());
         }
         if !signature.hash_alg().is_some_and(|used| STRONG.contains(&used)) {
-            return Err("it uses a digest that can be forged".into());
+            return Err("it uses a digest that can be forged".to_owned().into());
         }
         for key in &self.0 {
             let primary = std::iter::once(None);
             for subkey in primary.chain(key.public_subkeys.iter().map(Some)) {
                 if is_by(signature, key, subkey) {
-                    return verify(content, signature, key, subkey, now);
+                    return verify(content, signature, key, subkey, now).map_err(Into::into);
                 }
             }
         }
-        Err(format!("it is by a key that cdflow does not know: {}", issuer(signature)))
+        let why = format!("it is by a key that cdflow does not know: {}", issuer(signature));
+        Err(NotSigned { why, is_by_unknown: true })
     }
 }
 
@@ -123,13 +152,8 @@ fn verify(
     sub: Option<&SignedPublicSubKey>,
     now: SystemTime,
 ) -> Result<(), String> {
-    let name = key.primary_key.fingerprint().to_string().to_uppercase();
+    let name = usable(key, now)?;
     let seconds = |time: Timestamp| u64::from(time.as_secs());
-    if !key.details.revocation_signatures.is_empty() {
-        return Err(format!("the key {name} is revoked"));
-    }
-    let own = self_signature(key).ok_or_else(|| format!("the key {name} has no valid identity"))?;
-    check_expiry(&name, key.primary_key.created_at(), own, now)?;
     let verified = match sub {
         None => signature.verify(&key.primary_key, content),
         Some(sub) => {
@@ -151,6 +175,17 @@ fn verify(
         return Err("it has expired".into());
     }
     Ok(())
+}
+
+/// Returns the fingerprint of a key that has neither expired nor been revoked.
+fn usable(key: &SignedPublicKey, now: SystemTime) -> Result<String, String> {
+    let name = key.primary_key.fingerprint().to_string().to_uppercase();
+    if !key.details.revocation_signatures.is_empty() {
+        return Err(format!("the key {name} is revoked"));
+    }
+    let own = self_signature(key).ok_or_else(|| format!("the key {name} has no valid identity"))?;
+    check_expiry(&name, key.primary_key.created_at(), own, now)?;
+    Ok(name)
 }
 
 /// Returns the newest valid statement of the key about itself.
@@ -245,13 +280,13 @@ mod tests {
         let ends = statement(&secret, SignatureType::Key, 3600);
         key.details.direct_signatures.push(ends);
         assert_eq!(check(&key, in_hours(0)), Ok(()));
-        assert!(check(&key, in_hours(3)).unwrap_err().ends_with("has expired"));
+        assert!(check(&key, in_hours(3)).unwrap_err().why.ends_with("has expired"));
         // What another key says about this one does not count.
         key.details.direct_signatures = vec![statement(&secret_key(), SignatureType::Key, 3600)];
         assert_eq!(check(&key, in_hours(3)), Ok(()));
         let revocation = statement(&secret, SignatureType::KeyRevocation, 0);
         key.details.revocation_signatures.push(revocation);
-        assert!(check(&key, in_hours(0)).unwrap_err().ends_with("is revoked"));
+        assert!(check(&key, in_hours(0)).unwrap_err().why.ends_with("is revoked"));
         assert!(Keys(vec![key]).check_at(b"other", &signed, in_hours(0)).is_err());
     }
 

@@ -1,6 +1,8 @@
 //! Causes of Terraform's failures that are not in the code: of the machine, of the state and of the
 //! access to it. A table from Terraform's words to the exit code and the fix.
 
+use std::path::Path;
+
 use crate::base::{
     authorities::ADD_AUTHORITY,
     error::{Error, Exit},
@@ -127,6 +129,25 @@ const UNTRUSTED: &str = "Terraform, a provider or git does not trust a server's 
 const DENIED: &str = "access to the state or its lock is denied";
 const DENIED_FIX: &str =
     "give the role of the release account this permission for the state bucket and the lock table";
+
+/// Returns the error for a local state that the user of Terraform cannot lock, with the folder to
+/// change. `message` is Terraform's, such as `open /…/live/terraform.tfstate: permission denied`.
+pub(super) fn unwritable(message: &str, environment: &str) -> Option<Error> {
+    let (opening, fix) = [
+        (": permission denied", "give the user that runs Terraform write permission for"),
+        (": read-only file system", "mount the file system so that Terraform can write to"),
+    ]
+    .iter()
+    .find_map(|(words, fix)| Some((message.split_once(words)?.0, fix)))?;
+    let path = Path::new(opening.rsplit_once("open ")?.1);
+    let folder = path.parent().filter(|_| path.is_absolute())?;
+    let what = format!("the state of `{environment}` cannot be locked");
+    Some(
+        Error::input(what)
+            .why(message)
+            .hint(format!("{fix} `{}` and the files in it; nothing was changed", folder.display())),
+    )
+}
 
 /// Returns the error of a known cause, with Terraform's words as the reason. `contains` looks in
 /// the output.

@@ -132,6 +132,9 @@ impl OutputLines {
                 return error;
             }
             // No lock is held: the state cannot be read, or the lock cannot be written.
+            if let Some(error) = cause::unwritable(&self.lock_message(), environment) {
+                return if step.applies() { error.exit_with(Exit::ApplyFailed) } else { error };
+            }
             let exit = if step.applies() { Exit::ApplyFailed } else { Exit::PlanFailed };
             return Error::new(exit, format!("cannot lock the state of `{environment}`"))
                 .why(self.lock_message())
@@ -161,6 +164,11 @@ impl OutputLines {
         if let Some(error) = reach.and_then(|reach| cause::find(known, reach, environment, &why)) {
             return error;
         }
+        if step == TerraformStep::InitAtRelease
+            && let Some(error) = self.missing_in_mirrors()
+        {
+            return error;
+        }
         let (exit, what) = match step {
             TerraformStep::InitAtRelease if self.contains("checksums previously recorded") => {
                 (Exit::Integrity, "a provider does not match the lock file")
@@ -188,6 +196,29 @@ impl OutputLines {
             Some(hint) => error.hint(hint),
             None => error,
         }
+    }
+
+    /// Returns the error for a provider that none of the configured folders has.
+    fn missing_in_mirrors(&self) -> Option<Error> {
+        let text = self.lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+        let (before, after) = text.split_once(" was not found in any of the search locations")?;
+        let provider = before.rsplit_once("provider ")?.1;
+        let words: Vec<&str> = after.split(' ').collect();
+        let folders = words.windows(2).filter(|pair| pair[0] == "-").map(|pair| pair[1]);
+        let folders: Vec<String> = folders.map(|folder| format!("`{folder}`")).collect();
+        let searched = format!("Terraform may look only in {}", folders.join(", "));
+        let error = Error::new(Exit::BuildFailed, format!("no mirror has the provider {provider}"));
+        Some(
+            if folders.is_empty() { error } else { error.why(searched) }
+                .hint(
+                    "add it to a mirror, where the registry can be reached: terraform providers \
+                     mirror FOLDER",
+                )
+                .hint(
+                    "or add `direct {}` to `provider_installation` in Terraform's CLI \
+                     configuration",
+                ),
+        )
     }
 
     /// Returns the title of the first error that is not a [`WRAPPER`].
@@ -352,6 +383,31 @@ mod tests {
     }
 
     #[test]
+    fn a_state_in_a_folder_that_cannot_be_written() {
+        for (message, says) in [
+            (
+                "open /s/team/x/live/terraform.tfstate: read-only\nfile system",
+                "mount the file system so that Terraform can write to `/s/team/x/live`",
+            ),
+            (
+                "could not write lock info for \"/s/live/terraform.tfstate\": open\n\
+                 /s/live/.terraform.tfstate.lock.info: permission denied",
+                "give the user that runs Terraform write permission for `/s/live`",
+            ),
+        ] {
+            let words = format!(
+                "Error: Error acquiring the state lock\n\nError message: {message}\n\nTerraform \
+                 acquires a state lock to protect"
+            );
+            let error = OutputLines::from_text(&words).error(TerraformStep::Plan, "live");
+            assert_eq!(error.exit(), Exit::Input);
+            assert!(error.to_string().contains(says), "{error}");
+            let error = OutputLines::from_text(&words).error(TerraformStep::Apply, "live");
+            assert_eq!(error.exit(), Exit::ApplyFailed);
+        }
+    }
+
+    #[test]
     fn faults_of_the_machine_and_the_state_are_not_those_of_the_code() {
         let lock = "Error: Error acquiring the state lock\n\nError message: operation error S3: \
                     PutObject, https response error StatusCode: 403, api error ";
@@ -410,6 +466,21 @@ mod tests {
             assert_eq!(error.exit(), exit, "{words}");
             assert!(error.to_string().contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn a_mirror_that_lacks_a_provider() {
+        let words = OutputLines::from_text(
+            "Error: Failed to query available provider packages\n\nCould not retrieve the list of \
+             available versions for provider\nhashicorp/random: provider \
+             registry.terraform.io/hashicorp/random was not\nfound in any of the search \
+             locations\n\n  - /srv/one\n  - /srv/two\n",
+        );
+        let error = words.error(TerraformStep::InitAtRelease, "");
+        assert_eq!(error.exit(), Exit::BuildFailed);
+        let text = "no mirror has the provider registry.terraform.io/hashicorp/random: Terraform \
+                    may look only in `/srv/one`, `/srv/two`\n  -> add it to a mirror";
+        assert!(error.to_string().starts_with(text), "{error}");
     }
 
     #[test]

@@ -55,18 +55,44 @@ impl Choice<'_> {
         let (tool, origin) = match self.fitting(in_path.as_ref()) {
             Some(tool) => (tool.clone(), "PATH"),
             None => {
+                self.check_agreement()?;
                 let obtained = self.obtain_elsewhere(in_path.as_ref(), host).await;
                 obtained.map_err(|error| self.with_hints(error, in_path.as_ref()))?
             }
         };
         let name = self.flavor.name();
-        let reason = match (self.pick, self.wanted.first()) {
-            (Some(pick), _) => format!("required by {pick}"),
-            (_, Some(wanted)) => format!("required by {}: {}", wanted.place, wanted.constraint),
-            (None, None) => "no version is required".into(),
-        };
+        let reason = self.reason();
         host.log.note(&format!("{name} {} from {origin} ({reason})", tool.version));
+        self.series().for_each(|(wanted, series)| {
+            let Wanted { constraint, place } = wanted;
+            host.log.note(&format!(
+                "`{constraint}` means {name} {} only; for the whole series, write `{series}` \
+                 ({place})",
+                tool.version
+            ));
+        });
         Ok(tool)
+    }
+
+    /// Says what requires the version.
+    fn reason(&self) -> String {
+        const SHOWN: usize = 3;
+        let pick = self.pick.map(ToString::to_string);
+        let wanted = self.wanted.iter().map(|it| format!("{}: {}", it.place, it.constraint));
+        let all: Vec<String> = pick.into_iter().chain(wanted).collect();
+        let more = match all.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        match all.is_empty() {
+            true => "no version is required".to_owned(),
+            false => format!("required by {}{more}", all[..all.len().min(SHOWN)].join("; ")),
+        }
+    }
+
+    /// Returns the constraints that name one version in a way that many people use for a series.
+    fn series(&self) -> impl Iterator<Item = (&Wanted, Constraint)> {
+        self.wanted.iter().filter_map(|wanted| Some((wanted, wanted.constraint.as_series()?)))
     }
 
     /// Chooses, but downloads nothing except the list of versions.
@@ -75,6 +101,7 @@ impl Choice<'_> {
         if let Some(tool) = self.fitting(in_path.as_ref()) {
             return Ok(Chosen::Installed(tool.clone()));
         }
+        self.check_agreement()?;
         let chosen = self.choose_at(&self.site(host)?, host).await;
         let version = chosen.map_err(|error| self.with_hints(error, in_path.as_ref()))?;
         Ok(match in_path.filter(|tool| tool.version == version) {
@@ -112,9 +139,17 @@ impl Choice<'_> {
             let listed = host.interrupt.or_cancel("reading the list of versions", listing).await?;
             return self.best(&listed).ok_or_else(|| self.none_of(listed, site));
         };
+        Ok(version)
+    }
+
+    /// Fails if the requirements contradict each other, or if cdflow supports none of the versions.
+    fn check_agreement(&self) -> Result<()> {
+        let Some(version) = self.wanted.iter().find_map(|wanted| wanted.constraint.exact()) else {
+            return Ok(());
+        };
         match self.misfit(&version) {
-            Some(why) => Err(self.contradiction(&version, &why)),
-            None => Ok(version),
+            Some(why) => Err(self.with_series(self.contradiction(&version, &why))),
+            None => Ok(()),
         }
     }
 
@@ -128,7 +163,16 @@ impl Choice<'_> {
         }
     }
 
-    fn with_hints(&self, mut error: Error, in_path: Option<&Tool>) -> Error {
+    fn with_series(&self, error: Error) -> Error {
+        self.series().fold(error, |error, (Wanted { constraint, place }, series)| {
+            error.hint(format!(
+                "if you mean the whole series, write `{series}` instead of `{constraint}` ({place})"
+            ))
+        })
+    }
+
+    /// Adds how to do without the site.
+    fn with_hints(&self, error: Error, in_path: Option<&Tool>) -> Error {
         if let Some(VersionPick { text, place, .. }) = self.pick {
             let fixed = in_path.map_or(self.flavor.oldest(), |tool| tool.version.clone());
             return error.hint(format!(
@@ -136,27 +180,30 @@ impl Choice<'_> {
                  {place}, such as `{fixed}`"
             ));
         }
-        let fits = |series: &Constraint| in_path.is_none_or(|tool| series.allows(&tool.version));
-        for constraint in self.wanted.iter().map(|wanted| &wanted.constraint) {
-            if let Some(series) = constraint.as_series().filter(fits) {
-                error = error.hint(format!(
-                    "`{constraint}` allows only that version; write `{series}` for the series"
-                ));
+        let error = self.with_series(error);
+        let (title, program) = (self.flavor.title(), self.flavor.program());
+        let needed = match self.wanted.iter().find_map(|wanted| wanted.constraint.exact()) {
+            Some(exact) => exact.to_string(),
+            None => self.fitting_words(),
+        };
+        match in_path {
+            Some(tool) => error.hint(format!(
+                "or put {title} {needed} into PATH, before `{}`, which is {}",
+                tool.program.display(),
+                tool.version
+            )),
+            None => {
+                error.hint(format!("or install {title} {needed}: PATH has no program `{program}`"))
             }
         }
-        let name = self.flavor.name();
-        match (in_path, self.wanted.iter().find_map(|wanted| wanted.constraint.exact())) {
-            (Some(tool), _) => {
-                let (version, program) = (&tool.version, tool.program.display());
-                error.hint(format!("check PATH: it has {name} {version} (`{program}`)"))
-            }
-            (None, Some(exact)) => {
-                error.hint(format!("install {name} {exact}, and put it in PATH"))
-            }
-            (None, None) => {
-                let oldest = self.flavor.oldest();
-                error.hint(format!("install {name} {oldest} or newer, and put it in PATH"))
-            }
+    }
+
+    /// Returns what a version must fulfil, such as `~> 1.9.0 and != 1.9.3`.
+    fn fitting_words(&self) -> String {
+        let wanted: Vec<String> = self.wanted.iter().map(|it| it.constraint.to_string()).collect();
+        match wanted.is_empty() {
+            true => format!("{} or newer", self.flavor.oldest()),
+            false => wanted.join(" and "),
         }
     }
 
@@ -270,8 +317,14 @@ impl Choice<'_> {
             if host.interrupt.requested().is_some() {
                 return error;
             }
-            let why = error.story();
-            Error::integrity(format!("the downloaded {name} {version} does not run")).why(why)
+            // The program is in a temporary folder.
+            let shown = format!("{name} {version} of {}", site.name());
+            let why = error.story().replace(&program.display().to_string(), &shown);
+            Error::integrity(format!("the downloaded {name} {version} does not run")).why(why).hint(
+                format!(
+                    "check that the archive for {platform} is one for this machine, and complete"
+                ),
+            )
         })?;
         if found != *version {
             return Err(Error::integrity(format!(
