@@ -290,3 +290,66 @@ fn a_lock_table_must_be_one() {
         );
     }
 }
+
+#[test]
+fn an_environment_has_a_state_a_lock_and_a_ledger() {
+    let project = Project::local("greeting");
+    let live = |code: i32| examined(&project, project.cdflow(["doctor", "live", "--json"]), code).0;
+    let findings = live(0);
+    assert!(of(&findings, "state of live")[0].starts_with("ok none yet at file:"), "{findings:?}");
+    assert!(of(&findings, "ledger of live")[0].starts_with("ok no run yet"), "{findings:?}");
+    project.release("1");
+    project.deploy("live", "1");
+    let findings = live(0);
+    assert!(of(&findings, "state of live")[0].contains(", serial number "), "{findings:?}");
+    assert!(of(&findings, "lock of live")[0].starts_with("ok free: no file:"), "{findings:?}");
+    assert!(
+        of(&findings, "ledger of live")[0].starts_with("ok run 1 (deploy of 1"),
+        "{findings:?}"
+    );
+
+    let state = project.state_file("live");
+    let note = state.with_file_name(".terraform.tfstate.lock.info");
+    std::fs::write(&note, "{").unwrap();
+    std::fs::write(&state, "{").unwrap();
+    std::fs::write(project.ledger_folder("live").join("9999999998.start.json"), "{").unwrap();
+    let findings = live(2);
+    let all = ["state of live", "lock of live", "ledger of live"];
+    assert_eq!(at(&findings, "problem"), all, "{findings:?}");
+    assert!(of(&findings, "lock of live")[0].contains("is not a Terraform lock"), "{findings:?}");
+}
+
+#[test]
+fn an_environment_on_aws() {
+    // The answers of moto that `sound` changes are not those that a deploy needs.
+    let aws = Aws::new("doctorenv");
+    let project = Project::aws("greeting", &aws);
+    project.release("1");
+    project.deploy("ci", "1");
+    let ci = |code: i32| examined(&project, project.cdflow(["doctor", "ci", "--json"]), code).0;
+    let findings = ci(0);
+    assert!(of(&findings, "state of ci")[0].contains("ok s3://"), "{findings:?}");
+    assert!(of(&findings, "lock of ci")[0].starts_with("ok free: no s3://"), "{findings:?}");
+    assert!(of(&findings, "ledger of ci")[0].ends_with("; can be written"), "{findings:?}");
+
+    let key = "platform/greeting/ci/terraform.tfstate.tflock";
+    let lock = json!({ "ID": "0c2b-11", "Who": "ada@laptop", "Created": "2026-01-02" });
+    aws.put(&aws.state_bucket(), key, lock.to_string().as_bytes());
+    let refused = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
+    let matching = format!("PUT /{}/platform/greeting/ledger/ci/", aws.release_bucket());
+    aws.rule(json!({ "matching": matching, "status": 403, "body": refused }));
+    let findings = ci(4);
+    assert_eq!(at(&findings, "problem"), ["ledger of ci"], "{findings:?}");
+    let held = &of(&findings, "lock of ci")[0];
+    assert_eq!(held, "warning held by ada@laptop since 2026-01-02 (`0c2b-11`)");
+}
+
+#[test]
+fn keys_of_a_mirror_are_checked() {
+    let project = Project::local("greeting");
+    project.edit_json("account-scheme.json", |scheme| {
+        scheme["terraform-mirror-keys"] = json!(["hello"]);
+    });
+    let (findings, output) = doctor(&project, 2);
+    assert_eq!(at(&findings, "problem"), ["mirror keys"], "{output}");
+}

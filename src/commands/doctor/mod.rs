@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod access;
+mod environment;
 mod files;
 mod github;
 mod images;
@@ -24,6 +25,7 @@ mod places;
 mod report;
 mod terraform;
 mod workflow_rules;
+mod workflow_scripts;
 mod workflows;
 
 /// Prints the findings; the error says how many are problems.
@@ -126,6 +128,7 @@ async fn examine(
         ),
     }
     files::config_of(&mut report, folder, &scheme);
+    terraform::mirror_keys(&mut report, &scheme);
     let root = access::identity(&mut report, &scheme, first, global, host).await;
     let release = access::release_role(&mut report, &scheme, root.as_ref()).await;
     let places =
@@ -151,6 +154,17 @@ async fn examine(
     };
     let sessions = access::environments(&mut report, &accounts, root.as_ref()).await;
     places.classic_states(&mut report, &sessions).await;
+    if let Some(environment) = &inputs.environment {
+        let checks = environment::EnvironmentChecks {
+            scheme: &scheme,
+            identity: &identity,
+            manifest,
+            environment,
+            release: release.as_ref(),
+            account: sessions.first(),
+        };
+        checks.run(&mut report).await;
+    }
     if declared.is_some_and(|declared| declared.may_declare(SECRETS)) {
         let environment = inputs.environment.as_ref();
         access::secrets(&mut report, manifest, &identity, environment, sessions.first(), host)

@@ -174,7 +174,7 @@ impl Places<'_> {
 }
 
 /// Checks the nearest folder that exists: the first release creates the rest.
-fn writable(directory: &Path) -> Result<()> {
+pub(super) fn writable(directory: &Path) -> Result<()> {
     let nearest = directory.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
     if !nearest.is_dir() {
         return Err(Error::input(format!("`{}` is not a folder", nearest.display()))

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use super::report::DoctorReport;
+use super::report::{DoctorReport, counted};
 use crate::{
     cli::args::Global,
-    config::component::Manifest,
+    config::{component::Manifest, scheme::AccountScheme},
     context::ToolWishes,
-    services::ci::host::Host,
+    services::{ci::host::Host, tool_site},
     terraform::{
         code::{
             declarations::Declarations,
@@ -50,6 +50,17 @@ pub(crate) async fn tool(
             report.ok("terraform", format!("{version}, which a release or deploy downloads"));
             None
         }
+    }
+}
+
+/// Checks the public keys that the account scheme adds for a mirror of Terraform.
+pub(crate) fn mirror_keys(report: &mut DoctorReport, scheme: &AccountScheme) {
+    let keys = &scheme.terraform_mirror_keys;
+    if keys.is_empty() {
+        return;
+    }
+    if report.record_error("mirror keys", tool_site::check_keys(keys)).is_some() {
+        report.ok("mirror keys", format!("{} in the account scheme", counted(keys.len(), "key")));
     }
 }
 

@@ -1,6 +1,10 @@
 //! What a workflow of GitHub Actions needs for cdflow's steps: a queue for deploys, permissions.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
+
+use super::workflow_scripts;
 
 /// A defect of a job, and how to correct it.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,7 +17,7 @@ pub(super) struct Concern {
 /// What was found in one workflow.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Judged {
-    /// How many jobs have a step that uses the Action.
+    /// How many jobs have a step that uses the Action or runs the program.
     pub(super) jobs: usize,
     pub(super) concerns: Vec<Concern>,
 }
@@ -29,7 +33,7 @@ const QUEUE: &str = "set `cancel-in-progress: false` and `queue: max`";
 pub(super) fn judge(workflow: &Value, records_deployments: bool) -> Judged {
     let mut judged = Judged::default();
     for (name, job) in workflow["jobs"].as_object().into_iter().flatten() {
-        let steps: Vec<Step> = steps_of(job).collect();
+        let steps: Vec<Step> = steps_of(workflow, job).collect();
         if steps.is_empty() {
             continue;
         }
@@ -45,20 +49,26 @@ pub(super) fn judge(workflow: &Value, records_deployments: bool) -> Judged {
     judged
 }
 
-/// A step that uses the Action.
+/// A step that uses the Action, or that runs the program.
 struct Step<'w> {
-    /// The inputs.
-    with: &'w Value,
+    /// The inputs; for a program, the ones that its flags are.
+    with: Cow<'w, Value>,
+    /// Whether it can call GitHub: a program needs GITHUB_TOKEN for that.
+    has_token: bool,
 }
 
-fn steps_of(job: &Value) -> impl Iterator<Item = Step<'_>> {
+fn steps_of<'w>(workflow: &'w Value, job: &'w Value) -> impl Iterator<Item = Step<'w>> {
     let steps = job["steps"].as_array().into_iter().flatten();
-    let is_ours = |step: &&Value| {
+    steps.flat_map(|step| {
         let action = step["uses"].as_str().unwrap_or_default();
         let name = action.split('@').next().unwrap_or_default();
-        name.to_lowercase().contains(ACTION) && step["with"]["command"].is_string()
-    };
-    steps.filter(is_ours).map(|step| Step { with: &step["with"] })
+        let is_ours = name.to_lowercase().contains(ACTION) && step["with"]["command"].is_string();
+        let used = is_ours.then(|| Step { with: Cow::Borrowed(&step["with"]), has_token: true });
+        let has_token = [step, job, workflow].iter().any(|it| !it["env"]["GITHUB_TOKEN"].is_null());
+        let script = step["run"].as_str().unwrap_or_default();
+        let runs = workflow_scripts::inputs(script).into_iter();
+        used.into_iter().chain(runs.map(move |with| Step { with: Cow::Owned(with), has_token }))
+    })
 }
 
 impl Step<'_> {
@@ -127,7 +137,8 @@ impl Job<'_> {
             );
         }
         let comments = |step: &Step| {
-            !step.is("comment", false)
+            step.has_token
+                && !step.is("comment", false)
                 && (step.is_preview() || (step.can_be(&DEPLOYS) && self.is_for_pull_requests()))
         };
         if self.steps.iter().any(comments) && self.access("pull-requests").is_missing() {
@@ -139,7 +150,9 @@ impl Job<'_> {
             );
         }
         let records = |step: &Step| {
-            step.is_preview() || (step.changes_something() && self.job["environment"].is_null())
+            let is_shown_by_github = !self.job["environment"].is_null();
+            step.has_token
+                && (step.is_preview() || (step.changes_something() && !is_shown_by_github))
         };
         if records_deployments
             && self.steps.iter().any(records)
@@ -294,6 +307,31 @@ mod tests {
         let by_github = "permissions: {}\n    environment: live";
         assert_eq!(said("on: push", by_github, deploy), [""; 0]);
         assert_eq!(said("on: push", "permissions: {}", "{ command: preview reap }").len(), 2);
+    }
+
+    #[test]
+    fn programs_are_judged_as_the_action_is() {
+        let said = |top: &str, script: &str| {
+            let text = format!(
+                "{top}\njobs:\n  run:\n    concurrency: live\n    steps:\n      - run: |\n\
+                 {:10}{script}\n",
+                ""
+            );
+            let workflow: Value = from_yaml("x.yml", &text).unwrap();
+            let judged = judge(&workflow, true);
+            (judged.jobs, judged.concerns.into_iter().map(|it| it.what).collect::<Vec<_>>())
+        };
+        let (jobs, found) = said("permissions: {}", "cdflow deploy live 42");
+        assert_eq!((jobs, found.len()), (1, 1), "{found:?}");
+        assert!(found[0].contains("no `queue: max`"), "{found:?}");
+        let role = "cdflow release --aws-role-to-assume=arn:aws:iam::1:role/x";
+        let (_, found) = said("permissions: {}", role);
+        assert_eq!(found, ["`aws-role-to-assume` needs `id-token: write`"]);
+        let with_token = "permissions: {}\nenv: { GITHUB_TOKEN: x }";
+        let (_, found) = said(with_token, "cdflow deploy live 42");
+        assert!(found[1].contains("`deployments: write`"), "{found:?}");
+        assert_eq!(said(with_token, "cdflow deploy live 42 --plan-only"), (1, vec![]));
+        assert_eq!(said(with_token, "echo cdflow deploy"), (0, vec![]));
     }
 
     #[test]
