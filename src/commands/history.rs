@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::{
-    base::{error::Result, table::columns},
+    base::{
+        error::Result,
+        table::{Cell, Screen, fitted},
+    },
     cli::args::HistoryInputs,
     context::Context,
     deploy::{
@@ -36,7 +39,7 @@ pub(crate) async fn run(context: &Context, inputs: &HistoryInputs) -> Result<()>
         context.scheme.account_of(environment)?;
         log.output(&format!("{} was never deployed to {environment}", context.identity.component));
     } else {
-        table(&entries).iter().for_each(|line| log.output(line));
+        table(&entries, context.host.screen()).iter().for_each(|line| log.output(line));
         if is_cut {
             log.note(&format!(
                 "only the newest {SHOWN}; to list all: cdflow history {environment} --all"
@@ -56,24 +59,24 @@ fn as_json(entry: &Entry) -> Value {
     run
 }
 
-fn table(entries: &[Entry]) -> Vec<String> {
-    let head =
-        ["RUN", "ACTION", "VERSION", "OUTCOME", "WHEN", "PLAN", "BY", "REASON"].map(str::to_owned);
-    let rows: Vec<_> = std::iter::once(head).chain(entries.iter().map(row)).collect();
-    columns(&rows)
+fn table(entries: &[Entry], screen: Screen) -> Vec<String> {
+    let head = ["RUN", "ACTION", "VERSION", "OUTCOME", "WHEN", "PLAN", "BY", "REASON"];
+    let head = head.map(|name| Cell::from(name.to_owned()));
+    let rows = entries.iter().map(|entry| row(entry, screen));
+    fitted(&std::iter::once(head).chain(rows).collect::<Vec<_>>(), screen)
 }
 
-fn row(entry: &Entry) -> [String; 8] {
+fn row(entry: &Entry, screen: Screen) -> [Cell; 8] {
     let plan = &entry.start.plan;
     [
-        entry.start.number.to_string(),
-        action(entry.start.action).to_owned(),
-        text::version(entry),
-        outcome(entry).to_owned(),
-        text::when(entry),
-        format!("+{} ~{} -{}", plan.add, plan.change, plan.destroy),
-        text::by(entry),
-        reason(entry),
+        entry.start.number.to_string().into(),
+        action(entry.start.action).to_owned().into(),
+        text::version(entry).into(),
+        outcome(entry).to_owned().into(),
+        text::when(entry).into(),
+        format!("+{} ~{} -{}", plan.add, plan.change, plan.destroy).into(),
+        text::by(entry, screen),
+        reason(entry).into(),
     ]
 }
 

@@ -9,7 +9,7 @@ use crate::{
     base::{
         digest::Sha256,
         error::{Error, Exit, Result},
-        table::columns,
+        table::{Cell, Screen, fitted},
         units::bytes_text,
     },
     cli::args::ReleasesInputs,
@@ -74,7 +74,7 @@ pub(crate) async fn run(
     } else if rows.is_empty() {
         log.output(&format!("{component} was never released"));
     } else {
-        table(&rows).iter().for_each(|line| log.output(line));
+        table(&rows, context.host.screen()).iter().for_each(|line| log.output(line));
         if more > 0 {
             log.note(&format!("{more} older; to list all: cdflow releases --all"));
         }
@@ -138,10 +138,11 @@ fn as_json(row: &Row) -> Value {
     })
 }
 
-fn table(rows: &[Row]) -> Vec<String> {
+fn table(rows: &[Row], screen: Screen) -> Vec<String> {
     let head = ["VERSION", "COMMIT", "PUBLISHED", "SIZE", "DIGEST", "DEPLOYED"].map(str::to_owned);
     let rows = rows.iter().map(|row| cells(row, &row.deployed));
-    columns(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
+    let rows = std::iter::once(head).chain(rows).map(|row| row.map(Cell::from));
+    fitted(&rows.collect::<Vec<_>>(), screen)
 }
 
 /// Returns the page for the job summary. It needs no escaping: names, versions and digests have no

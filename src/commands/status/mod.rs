@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::{
-    base::{error::Result, table::columns},
+    base::{
+        error::Result,
+        table::{Cell, Screen, fitted},
+    },
     cli::args::StatusInputs,
     config::names::Environment,
     context::{Context, SchemeUpgrade},
@@ -44,7 +47,7 @@ pub(crate) async fn run(
     } else if rows.is_empty() {
         log.output(&format!("{} was never deployed", context.identity.component));
     } else {
-        table(&rows).iter().for_each(|line| log.output(line));
+        table(&rows, context.host.screen()).iter().for_each(|line| log.output(line));
         for (environment, newer) in &behind {
             log.note(&format!("{environment} is behind {}", newer.join(", ")));
         }
@@ -66,26 +69,26 @@ fn as_json(environment: &Environment, record: &Record) -> Value {
     })
 }
 
-fn table(rows: &[(Environment, Record)]) -> Vec<String> {
-    let mut cells =
-        vec![["ENVIRONMENT", "VERSION", "DEPLOYED", "BY", "LAST TRY"].map(str::to_owned)];
+fn table(rows: &[(Environment, Record)], screen: Screen) -> Vec<String> {
+    let head = ["ENVIRONMENT", "VERSION", "DEPLOYED", "BY", "LAST TRY"];
+    let mut cells = vec![head.map(|name| Cell::from(name.to_owned()))];
     cells.extend(rows.iter().map(|(environment, record)| {
         let (version, since, by) = match &record.settled {
             Some(entry) if record.is_deployed() => {
-                (text::version(entry), text::when(entry), text::by(entry))
+                (text::version(entry), text::when(entry), text::by(entry, screen))
             }
-            Some(entry) => ("(destroyed)".to_owned(), text::when(entry), text::by(entry)),
-            None => ("-".to_owned(), String::new(), String::new()),
+            Some(entry) => ("(destroyed)".to_owned(), text::when(entry), text::by(entry, screen)),
+            None => ("-".to_owned(), String::new(), Cell::default()),
         };
         [
-            environment.to_string(),
-            version,
-            since,
+            environment.to_string().into(),
+            version.into(),
+            since.into(),
             by,
-            record.unsettled.first().map(last_attempt).unwrap_or_default(),
+            record.unsettled.first().map(last_attempt).unwrap_or_default().into(),
         ]
     }));
-    columns(&cells)
+    fitted(&cells, screen)
 }
 
 /// Describes the newest run after the last successful one.

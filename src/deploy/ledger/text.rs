@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::entry::{Action, Entry, Start};
-use crate::base::printable;
+use crate::base::{
+    printable,
+    table::{Cell, Screen},
+};
 
 /// Returns a run as `status --json` has it.
 pub(crate) fn as_json(entry: &Entry) -> Value {
@@ -54,11 +57,49 @@ pub(crate) fn when(entry: &Entry) -> String {
     time.strftime("%Y-%m-%d %H:%MZ").to_string()
 }
 
-/// Returns who started the run, and its URL.
-pub(crate) fn by(entry: &Entry) -> String {
-    match (&entry.start.actor, &entry.start.run_url) {
-        (Some(actor), Some(url)) => format!("{actor} {url}"),
-        (Some(one), None) | (None, Some(one)) => one.clone(),
-        (None, None) => String::new(),
+/// Returns who started the run, and its URL; on a terminal, a short name that leads to the URL.
+pub(crate) fn by(entry: &Entry, screen: Screen) -> Cell {
+    let Start { actor, run_url, .. } = &entry.start;
+    let is_short = screen.width.is_some();
+    let run = run_url.as_deref().map(|url| if is_short { run_name(url) } else { url.to_owned() });
+    let words = [actor.clone(), run];
+    let text = words.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    Cell { text, link: run_url.clone().filter(|url| is_short && is_web(url)) }
+}
+
+fn is_web(url: &str) -> bool {
+    url.starts_with("https://") || url.starts_with("http://")
+}
+
+/// Returns the number of a run in its URL, such as `#42`; a URL without one as it is.
+fn run_name(url: &str) -> String {
+    let parts: Vec<&str> = url.split(['/', '#', '?']).skip(3).collect();
+    let is_number = |part: &&&str| !part.is_empty() && part.bytes().all(|it| it.is_ascii_digit());
+    let mut named = parts.windows(2).filter(|pair| {
+        ["runs", "jobs", "builds", "pipelines"].contains(&pair[0]) && is_number(&&pair[1])
+    });
+    let named = named.next().map(|pair| &pair[1]);
+    match named.or_else(|| parts.iter().rev().find(is_number)) {
+        Some(number) => format!("#{number}"),
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_a_run() {
+        for (url, name) in [
+            ("https://github.com/o/r/actions/runs/123/attempts/2", "#123"),
+            ("https://gitlab.com/g/p2/-/jobs/77", "#77"),
+            ("https://buildkite.com/o/p/builds/9#018f", "#9"),
+            ("https://jenkins.example/job/shop/12/", "#12"),
+            ("https://ci.example/x", "https://ci.example/x"),
+            ("https://10", "https://10"),
+        ] {
+            assert_eq!(run_name(url), name);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Reads a checkout with git.
 
+mod identity;
 mod place;
 #[cfg(test)]
 mod tests;
