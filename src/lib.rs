@@ -57,21 +57,23 @@ pub fn run(args: Vec<OsString>, environment: ProcessEnv) -> u8 {
     std::panic::set_hook(Box::new(move |panic| panic_log.error(&defect(panic))));
     let result = std::panic::catch_unwind(|| match parse(args, &environment) {
         Ok(Parsed::Usage { exit, text }) => {
+            let error = (exit != 0).then(|| usage::as_error(&text));
             // The text quotes the arguments: on Actions they must not become commands to the
             // runner.
-            match on_actions {
-                true => text.to_string().lines().for_each(|line| log.output(line)),
-                false if exit == 0 => {
+            match &error {
+                Some(error) if !usage::is_help(&text) => log.error(error),
+                _ if on_actions => text.to_string().lines().for_each(|line| log.output(line)),
+                None => {
                     let printed = text.print().and_then(|()| std::io::stdout().flush());
                     if let Some(error) = log::unwritten(printed) {
                         return exit_code(Err(error), &log);
                     }
                 }
                 // Nothing can be done about a closed standard error.
-                false => drop(text.print()),
+                Some(_) => drop(text.print()),
             }
-            if exit != 0 {
-                report::publish_startup_failure(&usage::as_error(&text), &environment, &log);
+            if let Some(error) = &error {
+                report::publish_startup_failure(error, &environment, &log);
             }
             exit
         }
@@ -150,7 +152,7 @@ async fn execute(
     let is_post = matches!(inputs.command, Command::Post);
     zombies::start();
     let handover = Handover::begin(&environment, &log, !is_post);
-    let interrupt = Interrupt::listen({
+    let on_first = {
         let (log, handover) = (log.clone(), handover.clone());
         move || {
             handover.cancelled();
@@ -158,6 +160,15 @@ async fn execute(
                 false => "cancelled: cdflow stops as soon as that is safe; please wait",
                 true => "cancelled: cdflow stops waiting",
             });
+        }
+    };
+    let insisted = log.clone();
+    let interrupt = Interrupt::listen(on_first, move || {
+        if !is_post {
+            insisted.warning(
+                "second signal: cdflow ends what can be repeated and skips the report; it still \
+                 waits for an apply, because killing Terraform can lose the state",
+            );
         }
     })?;
     let pace = github::Pace::new(interrupt.clone());

@@ -117,20 +117,25 @@ impl Error {
         path: &std::path::Path,
         error: &std::io::Error,
     ) -> Self {
-        let mut built = Self::input(format!("{doing} `{}`", path.display())).why(error);
+        let why = without_temporary_path(error);
+        let mut built = Self::input(format!("{doing} `{}`", path.display())).why(&why);
         if matches!(
             error.kind(),
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
         ) {
             built = built.hint("free some space, or set TMPDIR to a folder on a larger disk");
         }
+        if error.kind() == std::io::ErrorKind::PermissionDenied {
+            built = built.hint("give the user that runs cdflow the permission for it");
+        }
+        if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem {
+            built = built.hint("mount its file system so that it can be written");
+        }
         if error.kind() == std::io::ErrorKind::FileTooLarge {
             built = built.hint("raise the limit of a file's size: `ulimit -f` shows it");
         }
-        if [Errno::EMFILE, Errno::ENFILE]
-            .map(|code| Some(code as i32))
-            .contains(&error.raw_os_error())
-        {
+        let is_of = |code: Errno| why.ends_with(&format!("(os error {})", code as i32));
+        if [Errno::EMFILE, Errno::ENFILE].into_iter().any(is_of) {
             built = built.hint("raise the limit of open files: `ulimit -n` shows it");
         }
         if error.to_string() == small_file::IRREGULAR {
@@ -201,13 +206,16 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.story())?;
         for hint in &self.hints {
-            write!(f, "\n  -> {hint}")?;
+            write!(f, "{ADVICE}{hint}")?;
         }
         Ok(())
     }
 }
 
 impl std::error::Error for Error {}
+
+/// What separates the advice of an error from what is before it.
+pub(crate) const ADVICE: &str = "\n  -> ";
 
 /// The cause of a state that was not saved, in the log and in the ledger.
 pub(crate) const STATE_DISK_FULL: &str = "the disk of the state is full";
@@ -217,6 +225,15 @@ pub(crate) fn is_disk_full(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     let words = ["no space left on device", "disk quota exceeded", STATE_DISK_FULL];
     words.iter().any(|words| text.contains(words))
+}
+
+/// Returns the words of the system without the path of a temporary file, which `tempfile` adds.
+pub(crate) fn without_temporary_path(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at path \"").filter(|_| error.raw_os_error().is_none()) {
+        Some(at) => text[..at].to_owned(),
+        None => text,
+    }
 }
 
 /// Returns the error and its sources, outermost first, without repetitions.
@@ -236,6 +253,16 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_temporary_path_is_not_shown() {
+        let missing = std::path::Path::new("/nonexistent/folder");
+        let error = tempfile::Builder::new().prefix(".tmp-").tempfile_in(missing).unwrap_err();
+        assert!(error.to_string().contains(".tmp-"), "{error}");
+        let shown = Error::io("can't write in", missing, &error).to_string();
+        let says = "can't write in `/nonexistent/folder`: No such file or directory (os error 2)";
+        assert_eq!(shown, says);
+    }
 
     /// Parsers quote what they read, so the error itself keeps its text from controlling a
     /// terminal.

@@ -26,10 +26,13 @@ pub(crate) struct Interrupt {
 
 impl Interrupt {
     /// Keeps SIGINT, SIGTERM and SIGHUP from ending the process. `on_first` runs once, at the first
-    /// signal.
+    /// signal, and `on_second` at the second.
     ///
     /// Also SIGXFSZ: a write beyond `ulimit -f` then fails with an error that can be reported.
-    pub(crate) fn listen(on_first: impl FnOnce() + Send + 'static) -> Result<Self> {
+    pub(crate) fn listen(
+        on_first: impl FnOnce() + Send + 'static,
+        on_second: impl FnOnce() + Send + 'static,
+    ) -> Result<Self> {
         let listen = |kind| {
             signal(kind).map_err(|error| Error::internal("cannot listen for signals").why(error))
         };
@@ -58,6 +61,7 @@ impl Interrupt {
                 _ = term.recv() => {}
                 _ = hup.recv() => {}
             }
+            on_second();
             second.send_replace(true);
             // The streams stay alive in this task, so later signals reach a handler that does
             // nothing.

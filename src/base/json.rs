@@ -24,6 +24,21 @@ pub(crate) fn check_encoding(file: &str, text: &str) -> Result<(), Error> {
     }
 }
 
+/// The fix for a comment in JSON.
+const COMMENT: &str = "remove the comment: JSON has none";
+
+/// Returns the fix for what a parser rejects at a line and column, which count from 1; None if it
+/// is not a comment.
+pub(crate) fn comment_fix(text: &str, error: &serde_json::Error) -> Option<&'static str> {
+    let line = text.lines().nth(error.line().checked_sub(1)?)?;
+    // The column is that of the first character of a comment, or of the one before it.
+    let begins = |before: usize| {
+        let rest = line.get(error.column().checked_sub(before)?..)?.trim_start();
+        Some(["//", "/*", "#"].iter().any(|sign| rest.starts_with(sign)))
+    };
+    [1, 0].into_iter().filter_map(begins).any(|is_comment| is_comment).then_some(COMMENT)
+}
+
 /// A document, of which only objects and arrays are taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Json {

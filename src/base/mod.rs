@@ -23,6 +23,7 @@ pub(crate) mod redact;
 pub(crate) mod retry;
 pub(crate) mod run_as;
 pub(crate) mod run_folder;
+pub(crate) mod shell_word;
 pub(crate) mod small_file;
 pub(crate) mod spelling;
 pub(crate) mod table;

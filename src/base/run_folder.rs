@@ -184,8 +184,9 @@ fn sweep(parent: &Path, log: &Log) {
         }
         if entry.path().join(ERRORED_STATE).exists() {
             log.warning(&format!(
-                "a killed run left an unsaved state in `{}`: save it with `terraform state push`, \
-                 then remove the folder",
+                "a killed run left an unsaved state in `{}`: save it in its environment, with \
+                 `cdflow shell ENVIRONMENT VERSION -- terraform state push FILE`, then remove the \
+                 folder",
                 entry.path().join(ERRORED_STATE).display()
             ));
         } else if fs::remove_dir_all(entry.path()).is_ok() {

@@ -265,6 +265,7 @@ fn explain(error: &clap::Error, command: &StepCommand) -> Error {
                 _ => format!("the input `{name}` is invalid"),
             })
             .why(why)
+            .hint(format!("correct the input `{name}` of the step (docs/github-actions.md)"))
         }
         (ErrorKind::ArgumentConflict, _) => match input(ContextKind::PriorArg) {
             Some(other) => {

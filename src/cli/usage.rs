@@ -68,10 +68,36 @@ fn short_tip(letter: &str) -> Option<String> {
     Some(format!("-{letter} is --{flag}, a flag of other commands: {}", owners.join(", ")))
 }
 
-/// Converts a usage error, for reports that are not printed to a terminal.
+/// Whether clap prints the help because the command is missing.
+pub(crate) fn is_help(error: &clap::Error) -> bool {
+    error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+}
+
+/// Converts a usage error: what is wrong, then clap's tips, the usage and where the help is.
 pub(crate) fn as_error(error: &clap::Error) -> Error {
     let text = error.to_string();
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let what = lines.next().unwrap_or_default();
-    lines.fold(Error::input(what.trim_start_matches("error: ")), Error::hint)
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let is_of = |start: &'static str| move |line: &&&str| line.starts_with(start);
+    let usage = lines.iter().find(is_of("Usage: ")).map(|line| line.trim_start_matches("Usage: "));
+    let details = lines.iter().take_while(|line| {
+        !["Usage: ", "tip: ", "For more information"].iter().any(|start| line.starts_with(start))
+    });
+    let details: Vec<&str> = details.copied().collect();
+    let (what, rest) = details.split_first().map_or(("", &[][..]), |(what, rest)| (*what, rest));
+    let what = what.trim_start_matches("error: ").trim_end_matches(':');
+    let error = match rest.is_empty() {
+        true => Error::input(what),
+        false => Error::input(format!("{what}: {}", rest.join(", "))),
+    };
+    let tips = lines.iter().filter(is_of("tip: ")).map(|line| line.trim_start_matches("tip: "));
+    let error = tips.fold(error, Error::hint);
+    let is_command = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let words = usage.unwrap_or("cdflow").split_whitespace();
+    let command = words.take_while(is_command).collect::<Vec<_>>().join(" ");
+    match usage {
+        Some(usage) => {
+            error.hint(format!("write `{usage}`; for each flag, run `{command} --help`"))
+        }
+        None => error.hint(format!("correct it; for each flag, run `{command} --help`")),
+    }
 }

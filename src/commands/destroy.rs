@@ -8,7 +8,13 @@ use crate::{
         scheme::Matched,
     },
     context::Context,
-    deploy::{self, confirmation::Confirmation, ledger::Record, order::Order, target::Target},
+    deploy::{
+        self,
+        confirmation::Confirmation,
+        ledger::{Record, environments},
+        order::Order,
+        target::Target,
+    },
     report::{Outcome, Report},
 };
 
@@ -32,7 +38,7 @@ pub(crate) async fn run(
     }
     // A person who names the version knows the environment; otherwise the ledger must be right.
     let guards_missing_state = inputs.version.is_none();
-    let version = version_of(&target.environment, &record, inputs.version)?;
+    let version = version_of(context, &target.environment, &record, inputs.version)?;
     report.set_subject(&target.environment, Some(&version));
     let order = Order {
         guards_missing_state,
@@ -77,16 +83,21 @@ fn check_confirmed(
 }
 
 fn version_of(
+    context: &Context,
     environment: &Environment,
     record: &Record,
     given: Option<Version>,
 ) -> Result<Version> {
     given.or_else(|| record.deployed().map(|start| start.version.clone())).ok_or_else(|| {
-        Error::input(format!("the ledger says that nothing is deployed in `{environment}`")).hint(
-            format!(
-                "or name the release to destroy with: \
-                 cdflow destroy {environment} VERSION --confirm {environment}"
-            ),
-        )
+        let error =
+            Error::input(format!("the ledger says that nothing is deployed in `{environment}`"));
+        let error = match environments::meant(context, environment) {
+            Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+            None => error,
+        };
+        error.hint(format!(
+            "or name the release to destroy with: \
+             cdflow destroy {environment} VERSION --confirm {environment}"
+        ))
     })
 }

@@ -15,6 +15,7 @@ use crate::{
         error::{Error, Exit, Result},
         process::{Finished, find},
         run_folder::write_new,
+        shell_word::shell_word,
     },
     cli::args::ShellInputs,
     config::{
@@ -26,6 +27,7 @@ use crate::{
         ledger::Record,
         order::Subject,
         prepare::{self, Prepared},
+        push_command::{StateCopy, push_command},
         state::workspace_state,
         target::Target,
     },
@@ -82,7 +84,7 @@ pub(crate) async fn run(mut context: Context, inputs: ShellInputs) -> Result<u8>
     let tools = tools(&context, &subject, &prepared)?;
     context.host.interrupt.check("opening the shell")?;
     let ended = start(&context.host, &prepared, &tools, &mode).await?;
-    check_state(&prepared)?;
+    check_state(&prepared, &subject)?;
     match context.host.interrupt.requested() {
         Some(exit) => Err(Error::new(
             exit,
@@ -140,10 +142,10 @@ fn tools(context: &Context, subject: &Subject<'_>, prepared: &Prepared) -> Resul
         origins: prepared.folder.origins(),
     };
     let words: Vec<String> =
-        prepared.terraform.plan_command(&request).iter().map(|word| quoted(word)).collect();
+        prepared.terraform.plan_command(&request).iter().map(|word| shell_word(word)).collect();
     write_program(&bin.join("plan"), &format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" ")))?;
     let program = &prepared.tool.program;
-    let link = bin.join(prepared.tool.flavor.name());
+    let link = bin.join(prepared.tool.flavor.program());
     std::os::unix::fs::symlink(program, &link)
         .map_err(|error| Error::io("cannot create the link", &link, &error))?;
 
@@ -177,10 +179,6 @@ fn rc(place: &str, matched: Matched, is_colored: bool) -> String {
          *) trap 'exit 130' INT ;;\n\
          esac\n"
     )
-}
-
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 fn write_program(path: &Path, text: &str) -> Result<()> {
@@ -252,7 +250,7 @@ fn locate(name: &OsStr, path: &OsStr, folder: &Path) -> Result<PathBuf> {
 }
 
 /// Keeps the files, and fails, if a command left a state that Terraform could not save.
-fn check_state(prepared: &Prepared) -> Result<()> {
+fn check_state(prepared: &Prepared, subject: &Subject<'_>) -> Result<()> {
     let file = prepared.folder.infra.join("errored.tfstate");
     if file.symlink_metadata().is_err() {
         return Ok(());
@@ -260,8 +258,13 @@ fn check_state(prepared: &Prepared) -> Result<()> {
     prepared.private.keep();
     Err(Error::new(Exit::StateNotSaved, "a command in the shell failed to save the state")
         .why(format!("Terraform left it in `{}`", file.display()))
-        .hint(
-            "save it before anything else is deployed here: run `cdflow shell`, and in it \
-             `terraform state push` with that path",
-        ))
+        .hint(format!(
+            "save it before anything else is deployed here: {}",
+            push_command(
+                prepared.tool.flavor,
+                &subject.release.version,
+                subject.environment(),
+                &StateCopy::File(file),
+            )
+        )))
 }

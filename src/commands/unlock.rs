@@ -6,6 +6,7 @@ use crate::{
     config::names::Environment,
     context::Context,
     deploy::{
+        ledger::environments,
         state::held_lock::{held, plain},
         target::Target,
     },
@@ -18,7 +19,13 @@ pub(crate) async fn run(context: &Context, inputs: UnlockInputs) -> Result<()> {
     let reading = held(context, &environment);
     let locks = context.host.interrupt.or_cancel("reading the state lock", reading).await?;
     match (locks.is_empty(), force) {
-        (true, _) => context.host.log.output(&format!("the state of {environment} is not locked")),
+        (true, _) => {
+            context.host.log.output(&format!("the state of {environment} is not locked"));
+            if let Some(meant) = environments::meant(context, &environment) {
+                let note = format!("`{environment}` is not in the account scheme");
+                context.host.log.warning(&format!("{note}\n  -> did you mean `{meant}`?"));
+            }
+        }
         (false, None) => {
             show(context, &environment, &locks);
             if let Some((_, held)) = locks.first() {

@@ -64,7 +64,8 @@ pub(crate) async fn apply(
     let unknown = unknown(&begun, &plan.changes, if is_current { Some(&has) } else { None });
     report.unknown_changes = masked(context, unknown);
     unknown_changes::show(context, &report.unknown_changes);
-    let result = result.map_err(|error| unknown_changes::explain(error, &report.unknown_changes));
+    let result =
+        result.map_err(|error| unknown_changes::explain(error, &report.unknown_changes, order));
     let ended = recording::Ended {
         is_complete,
         state_not_saved: (errored_state.is_some() || is_lost)

@@ -1,5 +1,6 @@
 //! What deploy, destroy, rollback and previews share: prepare, plan, guard, record, apply, record.
 
+mod actor;
 mod apply;
 pub(crate) mod artifact_check;
 pub(crate) mod comment_rows;
@@ -12,6 +13,7 @@ mod outcome;
 mod plan;
 pub(crate) mod prepare;
 pub(crate) mod preview;
+pub(crate) mod push_command;
 pub(crate) mod recording;
 pub(crate) mod rescue_state;
 mod review;

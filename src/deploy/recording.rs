@@ -5,18 +5,21 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
+    actor::actor,
     comment_rows,
     guards::label::GuardOverride,
-    ledger::{self, Action, End, Ledger, Outcome, Reviewed, Start},
+    ledger::{self, Action, End, Ledger, Outcome, Reviewed, Start, environments},
     order::Order,
     prepare::Prepared,
+    target::Target,
 };
 use crate::{
     base::{
         error::{Error, Exit, Result},
         limits::Limit,
+        spelling::nearest,
     },
-    config::names::Environment,
+    config::{names::Environment, scheme::Matched},
     context::Context,
     release::deletion,
     terraform::{
@@ -76,16 +79,40 @@ pub(crate) async fn nothing_to_destroy(
 ) -> Result<()> {
     let environment = order.environment();
     let has_deploy = order.subject.recorded.is_some();
+    if !has_deploy {
+        check_meant(context, order).await?;
+    }
     // Another run might have recorded it since the ledger was read.
     if has_deploy && !order.plan.plan_only && !is_destroyed(context, environment).await? {
         let ledger = &order.subject.target.ledger;
-        let entry = ledger.start(start_entry(context, order, Counts::default(), prepared)).await?;
+        let entry = start_entry(context, order, Counts::default(), prepared).await;
+        let entry = ledger.start(entry).await?;
         ledger
             .end(&end_entry(context, &entry, Ended { is_complete: true, ..Ended::default() }))
             .await?;
     }
     context.host.log.done(&format!("Nothing to destroy: {environment} has no state"));
     Ok(())
+}
+
+/// Fails if the environment was never there, and its name is nearly that of another one.
+async fn check_meant(context: &Context, order: &Order<'_>) -> Result<()> {
+    let Target { environment, matched, ledger, .. } = &order.subject.target;
+    let is_known = environment.is_preview() || matches!(matched, Matched::ByName);
+    if is_known || !ledger.newest(1).await?.0.is_empty() {
+        return Ok(());
+    }
+    let mut names = environments::named(context);
+    names.extend(Ledger::environments(&context.store, &context.identity, &names).await?);
+    names.remove(environment);
+    match nearest(environment.as_str(), names.iter().map(Environment::as_str)) {
+        None => Ok(()),
+        Some(meant) => Err(Error::input(format!(
+            "the environment `{environment}` does not exist: it has no state, and its ledger is \
+             empty"
+        ))
+        .hint(format!("did you mean `{meant}`?"))),
+    }
 }
 
 /// Writes the entry without which nothing is applied.
@@ -102,7 +129,7 @@ pub(crate) async fn start(
         allowed_destroy: overridden.addresses,
         allowed_by: overridden.by,
         reviewed,
-        ..start_entry(context, order, plan, prepared)
+        ..start_entry(context, order, plan, prepared).await
     };
     let ledger = &order.subject.target.ledger;
     let entry = ledger.start(entry).await?;
@@ -128,10 +155,13 @@ pub(crate) async fn end(context: &Context, order: &Order<'_>, start: &Start, end
     }
 }
 
-fn start_entry(context: &Context, order: &Order<'_>, plan: Counts, prepared: &Prepared) -> Start {
+async fn start_entry(
+    context: &Context,
+    order: &Order<'_>,
+    plan: Counts,
+    prepared: &Prepared,
+) -> Start {
     let run = context.host.run.as_deref();
-    let actor =
-        run.and_then(|run| run.actor.as_deref()).or_else(|| context.host.environment.get("USER"));
     let preview = order.subject.preview();
     Start {
         format: Start::FORMAT,
@@ -151,7 +181,7 @@ fn start_entry(context: &Context, order: &Order<'_>, plan: Counts, prepared: &Pr
         plan,
         terraform: format!("{} {}", prepared.tool.flavor.name(), prepared.tool.version),
         cdflow: env!("CARGO_PKG_VERSION").to_owned(),
-        actor: actor.map(str::to_owned),
+        actor: actor(context).await,
         run_url: run.and_then(|run| run.url.clone()),
         started: Timestamp::now(),
         token: String::new(),

@@ -1,10 +1,17 @@
 //! Saves a state that Terraform could not save: pushes it again, or else keeps a copy and names it.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use jiff::Timestamp;
 
-use super::{order::Order, prepare::Prepared};
+use super::{
+    order::Order,
+    prepare::Prepared,
+    push_command::{StateCopy, push_command},
+};
 use crate::{
     base::{
         error::{Error, Exit, Result, STATE_DISK_FULL, is_disk_full},
@@ -41,6 +48,7 @@ pub(crate) async fn rescue(
         Exit::StateNotSaved,
         format!("failed to save the state of `{environment}`; a copy is at {}", kept.copy),
     );
+    let push = push_command(prepared.tool.flavor, order.version(), environment, &kept.place);
     let causes = [failed.map(|error| error.story()), Some(refused.story()), kept.trouble];
     let is_full = causes.iter().flatten().any(|text| is_disk_full(text));
     let error = match (is_full, &prepared.state_home.place) {
@@ -59,15 +67,14 @@ pub(crate) async fn rescue(
             .hint("first free some space on this disk: every way to save the copy needs it"),
     };
     Err(error
-        .hint(format!(
-            "then save the copy with `terraform state push` in the workspace {environment} \
-             (docs/terraform.md)"
-        ))
+        .hint(format!("then save the copy: {push}"))
         .hint("do not deploy here before that: Terraform would create every resource again"))
 }
 
 /// Where a copy of the state is.
 struct Kept {
+    place: StateCopy,
+    /// The place for messages.
     copy: String,
     /// Why it is not where the state is.
     trouble: Option<String>,
@@ -89,12 +96,17 @@ async fn keep(context: &Context, order: &Order<'_>, prepared: &Prepared, file: &
         },
         Err(error) => Err(Error::io("can't read", file, &error)),
     };
-    let copy = kept.unwrap_or_else(|error| {
+    let (place, copy) = kept.unwrap_or_else(|error| {
         log.warning(&format!("failed to copy it to the folder of cdflow.yml: {error}"));
         prepared.private.keep();
-        file.display().to_string()
+        of_file(file.to_owned())
     });
-    Kept { copy, trouble }
+    Kept { place, copy, trouble }
+}
+
+fn of_file(path: PathBuf) -> (StateCopy, String) {
+    let shown = path.display().to_string();
+    (StateCopy::File(path), shown)
 }
 
 fn name(order: &Order<'_>) -> String {
@@ -107,14 +119,21 @@ async fn keep_in_state_storage(
     order: &Order<'_>,
     prepared: &Prepared,
     content: &[u8],
-) -> Result<String> {
+) -> Result<(StateCopy, String)> {
     let store = prepared.state_home.store()?;
     let key = name(order);
     match store
         .put_new(&key, Content::Bytes(content.to_vec()), &Metadata::default(), &|_| {})
         .await?
     {
-        Put::Created => Ok(store.describe(&key)),
+        Put::Created => {
+            let copy = store.describe(&key);
+            let place = match &prepared.state_home.place {
+                StatePlace::Local { root, .. } => StateCopy::File(root.join(&key)),
+                StatePlace::S3(_) => StateCopy::Object(copy.clone()),
+            };
+            Ok((place, copy))
+        }
         Put::Exists => Err(Error::refused(format!("{} already exists", store.describe(&key)))),
     }
 }
@@ -124,10 +143,10 @@ fn keep_in_component_folder(
     context: &Context,
     order: &Order<'_>,
     content: &[u8],
-) -> Result<String> {
+) -> Result<(StateCopy, String)> {
     let path = context.folder.join(name(order).replace('/', "-"));
     write_new(&path, content)?;
     let given = fs::File::open(&path).and_then(|file| give_to_owner_of(&context.folder, &file));
     given.map_err(|error| Error::io("cannot read", &path, &error))?;
-    Ok(path.display().to_string())
+    Ok(of_file(path))
 }

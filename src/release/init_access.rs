@@ -18,6 +18,7 @@ use crate::{
         redact::Secret,
         run_as::RunAs,
         run_folder::PrivateFolder,
+        shell_word::shell_word,
         small_file,
     },
     config::settings::{FetchInputs, FileInput},
@@ -155,7 +156,8 @@ fn ssh(inputs: &FetchInputs, host: &Host, private: &PrivateFolder) -> Result<Str
         host.log.redactor.add(&key);
         host.log.redactor.add(&Secret::new(&text));
         let path = private.file("ssh-key", text.as_bytes())?;
-        command += &format!(" -o IdentitiesOnly=yes -i {}", quoted(&path.display().to_string()));
+        let path = shell_word(&path.to_string_lossy());
+        command += &format!(" -o IdentitiesOnly=yes -i {path}");
     }
     let mut known = KNOWN_HOSTS.to_owned();
     if let Some(more) = &inputs.ssh_known_hosts {
@@ -163,12 +165,7 @@ fn ssh(inputs: &FetchInputs, host: &Host, private: &PrivateFolder) -> Result<Str
     }
     let known = private.file("known-hosts", known.as_bytes())?;
     let files = format!("UserKnownHostsFile=\"{}\" ~/.ssh/known_hosts", known.display());
-    Ok(format!("{command} -o {}", quoted(&files)))
-}
-
-/// Quotes a word for the shell that git runs the command with.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
+    Ok(format!("{command} -o {}", shell_word(&files)))
 }
 
 /// Creates a copy of the home folder, made of links, with another `.netrc`: git reads no other
@@ -237,11 +234,6 @@ mod tests {
 
     use super::*;
     use crate::base::error::Exit;
-
-    #[test]
-    fn shell_quoting() {
-        assert_eq!(quoted("/tmp/it's here"), r"'/tmp/it'\''s here'");
-    }
 
     #[test]
     fn a_cache_behind_a_link_of_the_checkout() {

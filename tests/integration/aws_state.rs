@@ -176,7 +176,9 @@ fn a_damaged_lock_is_not_waited_for() {
             .stderr_has("the lock is damaged: it does not name the run that holds it")
             .stderr_has("cdflow unlock ci")
             .lacks("lock-timeout");
-        project.cdflow(["unlock", "ci"]).run().fails(9).stderr_has("is not a Terraform lock");
+        let command = format!("remove it: aws s3 rm s3://{}/{LOCK}\n", aws.state_bucket());
+        let output = project.cdflow(["unlock", "ci"]).run();
+        output.fails(9).stderr_has("is not a Terraform lock").stderr_has(&command);
     }
     aws.delete(&aws.state_bucket(), LOCK);
     project.deploy("ci", "1");

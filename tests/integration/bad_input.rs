@@ -187,7 +187,15 @@ fn names_are_refused_and_quoted() {
         project.refuses(["deploy", environment, "1"], 2, &says);
         project.refuses(["destroy", environment], 2, &says);
     }
-    project.refuses(["deploy", "-x", "1"], 2, &["unexpected argument '-x'"]);
+    project.refuses(["deploy", "-x", "1"], 2, &["unexpected argument '-x'", "\n  -> "]);
+    for (arguments, says) in [
+        (&["deploy", "live", "1", "--parallelism", "x"][..], "invalid value 'x' for"),
+        (&["deploy"], "were not provided: <ENVIRONMENT>"),
+        (&["deplyo", "live"], "unrecognized subcommand 'deplyo'"),
+    ] {
+        let output = project.refuses_run(project.cdflow(arguments), 2, &[says, "\n  -> "]);
+        output.stderr_has(" --help`").lacks("For more information").lacks("tip:");
+    }
     project.refuses(["deploy", "--", "-x", "1"], 2, &["invalid environment `-x`"]);
     project.refuses(["status", "-c", "a/b"], 2, &["invalid component `a/b`"]);
     // Control sequences of a terminal are shown as text.
@@ -479,13 +487,17 @@ fn terraform_is_missing_too_old_or_another() {
         project.refuses_run(
             with_tools(arguments),
             2,
-            &["no-mirror/terraform/", "-> install terraform 1."],
+            &[
+                "no-mirror/terraform/",
+                "-> or install Terraform 1.",
+                "PATH has no program `terraform`",
+            ],
         );
     }
     for (answer, says) in [
         (
             "echo '{\"terraform_version\": \"1.5.7\"}'",
-            &["no-mirror/terraform/", "check PATH: it has terraform 1.5.7 (`"][..],
+            &["no-mirror/terraform/", "-> or put Terraform ", ", which is 1.5.7"][..],
         ),
         (
             "echo Terraform v0.11.14",
@@ -505,18 +517,23 @@ fn terraform_is_missing_too_old_or_another() {
     project.refuses_run(
         with_tools(["deploy", "live", "1"]),
         2,
-        &["terraform 1.11.4 is not at the mirror", "check PATH: it has terraform 1.6.0"],
+        &[
+            "terraform 1.11.4 is not at the mirror",
+            "or put Terraform 1.11.4 into PATH, before `",
+            "which is 1.6.0",
+        ],
     );
     fs::write(tools.join("terraform"), "#!/bin/sh\necho '{\"terraform_version\": \"1.11.4\"}'\n")
         .unwrap();
-    for (asked, is_series) in [("1.11", true), ("1.11.3", false), ("1.10", false)] {
+    for (asked, series) in [("1.11", "~> 1.11.0"), ("1.11.3", ""), ("1.10", "~> 1.10.0")] {
         let release = with_tools(["release", "2", &format!("--terraform-version={asked}")]);
         let output = project.refuses_run(release, 2, &["is not at the mirror"]);
-        assert_eq!(
-            output.stderr.contains("write `~> 1.11.0` for the series"),
-            is_series,
-            "{asked}"
-        );
+        match series {
+            "" => _ = output.lacks("whole series"),
+            series => {
+                output.stderr_has(&format!("whole series, write `{series}` instead of `{asked}`"));
+            }
+        }
     }
     project.append("cdflow.yml", "terraform-version: \"~> 1.2.0\"\n");
     project.refuses_run(project.releasing("2"), 2, &["the mirror has no list of versions"]);
@@ -526,7 +543,7 @@ fn terraform_is_missing_too_old_or_another() {
     project.refuses_run(
         project.releasing("2").env("PATH", &tools),
         2,
-        &["no-mirror/opentofu/index.json", "install opentofu 1.7.0 or newer"],
+        &["no-mirror/opentofu/index.json", "install OpenTofu ~> 1.2.0: PATH has no program `tofu`"],
     );
 }
 

@@ -13,6 +13,7 @@ fn an_environment_lives_and_dies() {
             "output \"token\" {\n  value     = \"hush-hush\"\n  sensitive = true\n}\n",
         )
         .commit("A sensitive output");
+    project.git(["config", "user.email", "ada"]);
     project.release("1");
     let first = project.deploy("live", "1");
     first
@@ -42,11 +43,11 @@ fn an_environment_lives_and_dies() {
         .stdout_has("Goodbye from live.local.example, version 2");
     project.deploy("ci", "1").stdout_has("Hello from ci.local.example, version 1");
 
-    let status = project.cdflow(["status"]).env("USER", "ada").run();
+    let status = project.cdflow(["status"]).run();
     status.success().stderr_is("    ci is behind live (2)\n").stdout_is(
-        "ENVIRONMENT  VERSION  DEPLOYED           BY  LAST TRY\n\
-         ci           1        [TIME]\n\
-         live         2        [TIME]\n",
+        "ENVIRONMENT  VERSION  DEPLOYED           BY   LAST TRY\n\
+         ci           1        [TIME]  ada\n\
+         live         2        [TIME]  ada\n",
     );
     let status = project.cdflow(["status", "--json"]).run().json();
     assert_eq!((&status["team"], &status["component"]), (&"platform".into(), &"greeting".into()));
@@ -648,7 +649,7 @@ fn a_full_disk_of_the_state_is_named_before_the_advice() {
         .stderr_has("the disk of the state is full: ")
         .stderr_has("-> first free some space on that disk")
         .stderr_has("/store/state/platform/greeting/live/terraform.tfstate` is cut off")
-        .stderr_has("-> then save the copy with `terraform state push`");
+        .stderr_has("-> then save the copy: cdflow shell live 1 -- terraform state push /");
     let says = ["free some space on the disk of the state first", "terraform state push"];
     project.refuses(["deploy", "live", "1"], 3, &says);
 }
@@ -663,7 +664,7 @@ fn a_state_that_cannot_be_saved_is_kept() {
         .stderr_has("warning: Terraform failed to save the state; trying again")
         .stderr_has("error: failed to save the state of `live`; a copy is at file:")
         .stderr_has(": terraform state push failed: ")
-        .stderr_has("-> then save the copy with `terraform state push`")
+        .stderr_has("-> then save the copy: cdflow shell live 2 -- terraform state push /")
         .lacks("\u{1b}[")
         .stderr_has("do not deploy here before that");
     let from = output.stderr.find("a copy is at file:").unwrap() + "a copy is at file:".len();
@@ -700,9 +701,17 @@ fn a_state_that_was_not_saved_stops_the_next_deploy() {
     ];
     project.refuses(["deploy", "live", "2"], 3, &says);
     project.refuses(["destroy", "live", "--confirm", "live"], 3, &says);
-    let from = output.stderr.find("a copy is at file:").unwrap() + "a copy is at file:".len();
-    let copy = output.stderr[from..].split(':').next().unwrap();
-    fs::copy(copy, state).unwrap();
+    // The printed command is right, also as the next deploy repeats it.
+    let command = |stderr: &str| {
+        let line = stderr.lines().find_map(|line| line.split("save the copy: ").nth(1));
+        line.unwrap_or_else(|| panic!("{stderr}")).to_owned()
+    };
+    let refused = project.cdflow(["deploy", "live", "2"]).run();
+    assert_eq!(command(&refused.stderr), command(&output.stderr));
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_cdflow")).parent().unwrap();
+    let script = format!("PATH={}:$PATH; {}", program.display(), command(&output.stderr));
+    let run = Runner::new("sh", ["-c", &script], project.sandbox()).cwd(project.dir());
+    run.run().success();
     project.deploy("live", "2").stderr_has("no changes");
     project.deploy("live", "2");
 }
@@ -1217,4 +1226,45 @@ fn a_kept_path_of_a_working_folder_is_a_warning() {
     // Once more, and never again.
     project.deploy("ci", "1").stderr_has("2 added, 0 changed, 2 destroyed");
     project.deploy("ci", "1").stderr_has("no changes");
+}
+
+#[test]
+fn a_state_folder_that_cannot_be_written_is_named() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.deploy("live", "1");
+    let folder = project.state_file("live").parent().unwrap().display().to_string();
+    let deploy = |environment: &str| {
+        let root = project.store().join("state");
+        let root = root.display();
+        let script = format!(
+            "mount --bind {root} {root} && mount -o remount,ro,bind {root} && exec {} deploy \
+             {environment} 1",
+            env!("CARGO_BIN_EXE_cdflow")
+        );
+        let unshare = ["--user", "--map-root-user", "--mount", "sh", "-c", &script];
+        Runner::new("unshare", unshare, project.sandbox()).cwd(project.dir()).run()
+    };
+    deploy("live")
+        .fails(2)
+        .stderr_has("error: the state of `live` cannot be locked: ")
+        .stderr_has(&format!("so that Terraform can write to `{folder}`"));
+    deploy("ci")
+        .fails(2)
+        .stderr_has("error: cannot create `")
+        .stderr_has("-> mount its file system so that it can be written");
+}
+
+/// A name in the ledger for runs on the command line.
+#[test]
+fn the_ledger_knows_who_deployed_without_a_ci() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    project.cdflow(["deploy", "live", "1"]).env("USER", "bob").run().success();
+    project.git(["config", "user.email", "ada@example.com"]);
+    project.deploy("live", "1");
+    let runs = project.ledger_entries("live");
+    let actors: Vec<_> = runs.iter().map(|(start, _)| start["actor"].as_str().unwrap()).collect();
+    assert_eq!(actors, [&format!("bob@{}", host.trim()), "ada@example.com"]);
 }

@@ -193,3 +193,18 @@ fn templates_are_formatted_terraform() {
     .run()
     .success();
 }
+
+/// The numbers in the tutorial are those of the component that it creates.
+#[test]
+fn the_tutorial_counts_the_files_of_its_release() {
+    let sandbox = Sandbox::new();
+    let folder = scaffold(&sandbox, "infrastructure", "greeting");
+    let output = run(&sandbox, &folder, &["release", "1"]);
+    output.success();
+    let line = output.stderr.lines().find(|line| line.contains(", bundle digest ")).unwrap();
+    let count = line.trim().split(',').next().unwrap();
+    let tutorial = fs::read_to_string(in_repository("docs/tutorial.md")).unwrap();
+    for shown in [format!("    {count}, "), format!("{count} verified, bundle digest ")] {
+        assert!(tutorial.contains(&shown), "{shown}\n{output}");
+    }
+}

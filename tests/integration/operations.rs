@@ -1,7 +1,8 @@
 //! What is done besides deploying: the past is shown and brought back, a lock that somebody left is
 //! released, and what nobody has deployed is deleted.
 
-use crate::support::{Aws, Project, Running};
+use crate::shell::at_a_terminal;
+use crate::support::{Aws, Project, Runner, Running};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -81,7 +82,8 @@ fn a_local_lock_is_shown_and_ends_with_its_process() {
     released.success().stderr_has(&format!("Released the lock {id} of the state of live"));
     assert!(!note.exists());
     project.deploy("live", "1").stderr_has("no changes");
-    project.refuses(["unlock", "liev"], 0, &[]).stdout_is("the state of liev is not locked\n");
+    let output = project.refuses(["unlock", "liev"], 0, &["did you mean `live`?"]);
+    output.stdout_is("the state of liev is not locked\n");
 }
 
 #[test]
@@ -100,8 +102,18 @@ fn a_lock_does_not_control_the_terminal() {
     project.refuses(
         ["unlock", "live", "--force", "1"],
         9,
-        &["is not a Terraform lock", "if no active run needs it, delete it"],
+        &["is not a Terraform lock", "once you are sure that no run uses this state, remove it: "],
     );
+    // The command is right.
+    let output = project.cdflow(["unlock", "live"]).run();
+    let command = output.fails(9).stderr.split("remove it: ").nth(1).unwrap().trim().to_owned();
+    assert!(command.starts_with("rm -- "), "{output}");
+    Runner::new("sh", ["-c", &command], project.sandbox()).run().success();
+    project
+        .cdflow(["unlock", "live"])
+        .run()
+        .success()
+        .stdout_is("the state of live is not locked\n");
 }
 
 /// By the inputs of a step.
@@ -141,7 +153,8 @@ fn the_past_of_an_environment() {
     let (project, _) = failing();
     let history = |more: &[&str]| project.cdflow(["history", "live"]).args(more).run();
     history(&[]).success().stdout_is("greeting was never deployed to live\n").stderr_is("");
-    project.cdflow(["deploy", "live", "1"]).env("USER", "ada").run().success();
+    project.git(["config", "user.email", "ada"]);
+    project.cdflow(["deploy", "live", "1"]).run().success();
     project.cdflow(["deploy", "live", "2"]).run().fails(6);
     project.cdflow(["deploy", "live", "1", "--target", "terraform_data.greeting"]).run().success();
     project.cdflow(["destroy", "live", "--confirm", "live"]).run().success();
@@ -152,10 +165,10 @@ fn the_past_of_an_environment() {
     let output = history(&[]);
     output.success().stderr_is("").stdout_is(
         "RUN  ACTION   VERSION      OUTCOME     WHEN               PLAN      BY   REASON\n\
-         5    deploy   1            unfinished  [TIME]  +1 ~0 -0\n\
-         4    destroy  1            succeeded   [TIME]  +0 ~0 -2\n\
-         3    deploy   1 (in part)  succeeded   [TIME]  +0 ~1 -0\n\
-         2    deploy   2            failed      [TIME]  +1 ~1 -0       terraform apply failed: \
+         5    deploy   1            unfinished  [TIME]  +1 ~0 -0  ada\n\
+         4    destroy  1            succeeded   [TIME]  +0 ~0 -2  ada\n\
+         3    deploy   1 (in part)  succeeded   [TIME]  +0 ~1 -0  ada\n\
+         2    deploy   2            failed      [TIME]  +1 ~1 -0  ada  terraform apply failed: \
          local-exec provisioner error\n\
          1    deploy   1            succeeded   [TIME]  +1 ~0 -0  ada\n",
     );
@@ -428,4 +441,45 @@ fn a_ledger_that_lacks_the_start_of_a_run_is_an_error() {
     fs::remove_file(&start).unwrap();
     fs::write(&start, text).unwrap();
     project.cdflow(["status"]).run().success();
+}
+
+/// Terminals have links; a file gets the URL.
+#[test]
+fn tables_fit_a_terminal() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.deploy("live", "1");
+    let file = project.ledger_folder("live").join("9999999998.start.json");
+    let url = "https://github.com/acme/shop/actions/runs/12345678901/attempts/2";
+    let mut start: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    start["actor"] = "ada@a-machine-with-a-long-name.example.com".into();
+    start["run_url"] = url.into();
+    fs::write(&file, start.to_string()).unwrap();
+    for command in [&["status"][..], &["history", "live"], &["releases"]] {
+        let output = at_a_terminal(&project, command, &[]).run();
+        output.success().lacks(url).lacks("\u{1b}]8");
+        let widest = output.stdout.lines().map(|line| line.trim_end().chars().count()).max();
+        assert!(widest <= Some(101), "{output}");
+        if command != ["releases"] {
+            output.stdout_has("ada@a-machine-with-a-long-name.example.com #12345678901");
+            let output = at_a_terminal(&project, command, &[]).env("TERM_PROGRAM", "vscode").run();
+            output.success().stdout_has(&format!("\u{1b}]8;;{url}\u{1b}\\ada@"));
+            project.cdflow(command).run().success().stdout_has(url).lacks("\u{1b}");
+        }
+    }
+}
+
+/// A slip in the name of an environment must not look like a success.
+#[test]
+fn a_destroy_of_nothing_is_a_slip_if_a_name_is_near() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.deploy("live", "1");
+    let says = ["the environment `liv` does not exist", "did you mean `live`?"];
+    project.refuses(["destroy", "liv", "1"], 2, &says);
+    project.refuses(["destroy", "liv"], 2, &["nothing is deployed in `liv`", says[1]]);
+    for other in ["staging", "pr-7"] {
+        let output = project.cdflow(["destroy", other, "1"]).run();
+        output.success().stderr_has("Nothing to destroy");
+    }
 }

@@ -123,3 +123,50 @@ fn an_interrupted_provisioner_leaves_nothing_unknown() {
     running.wait().fails(130).lacks("might have been made");
     assert_eq!(report(&project)["unknown_changes"], json!([]));
 }
+
+/// Terraform saves an object before its provisioners run. If it is killed then, the state shows
+/// the object as complete.
+#[test]
+fn a_provisioner_of_a_killed_terraform_is_named() {
+    let project = Project::local("greeting");
+    let resource = |name: &str, command: &str| {
+        format!(
+            "resource \"terraform_data\" \"{name}\" {{\n  provisioner \"local-exec\" {{\n    \
+             command = \"{command}\"\n  }}\n}}\n"
+        )
+    };
+    // The end of the quick one makes Terraform save the state, also with the slow one.
+    let done = project.sandbox().work().join("done");
+    let quick = format!("sleep 2; touch {}", done.display());
+    let code = resource("slow", "sleep 12") + &resource("quick", &quick);
+    project.append("infra/main.tf", &code).commit("Provisioners");
+    project.release("1");
+    let path = project.terraform_but(&format!(
+        "apply) \"$real\" \"$@\" & until [ -e {} ]; do sleep 0.1; done; sleep 2; kill -9 $!; \
+         kill -9 $$;;",
+        done.display()
+    ));
+    let output = deploy(&project, "live", "1").env("PATH", path).run();
+    let again = "cdflow deploy live 1 --replace terraform_data.slow";
+    output
+        .fails(7)
+        .stderr_has("these did not end, and the state does not show it: terraform_data.slow\n")
+        .stderr_has(&format!("-> replace what needs its provisioners, which did not end: {again}"));
+    let unknown = report(&project)["unknown_changes"].clone();
+    assert_eq!(
+        unknown,
+        json!([{ "address": "terraform_data.slow", "type": "terraform_data",
+            "action": "provision" }])
+    );
+    let history = project.cdflow(["history", "live"]).run();
+    history.success().stdout_has("unknown: terraform_data.slow (provision)");
+    let plan = |more: &[&str]| {
+        let plan = project.cdflow(["deploy", "live", "1", "--plan-only"]).args(more).run();
+        plan.success();
+        plan
+    };
+    let killed = "Terraform was killed in run 1 or later while the provisioners of these ran";
+    plan(&[]).stderr_has("no changes").stderr_has(killed).stderr_has(again);
+    plan(&["--replace", "terraform_data.slow"]).lacks(killed);
+    project.deploy("live", "1").stderr_has("Deployed").stderr_has(killed);
+}

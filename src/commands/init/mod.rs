@@ -6,7 +6,10 @@ use std::{fs, io, path::Path};
 
 use self::scaffold::Scaffold;
 use crate::{
-    base::error::{Error, Result},
+    base::{
+        error::{Error, Result},
+        shell_word::shell_word,
+    },
     cli::args::{Global, InitInputs},
     services::ci::host::Host,
 };
@@ -84,8 +87,9 @@ fn is_in_checkout(folder: &Path) -> bool {
 /// Returns the commands for a first deploy.
 fn next_commands(inputs: &InitInputs, folder: &Path, is_repository: bool) -> Vec<String> {
     let init = if is_repository { "git init --initial-branch main && " } else { "" };
+    let shown = folder.strip_prefix(".").unwrap_or(folder);
     let mut commands = vec![
-        format!("cd -- {}", quoted(folder)),
+        format!("cd -- {}", shell_word(&shown.to_string_lossy())),
         format!("{init}git add --all . && git commit --message \"Add {}\"", inputs.name),
     ];
     if inputs.kind.has_image() {
@@ -97,13 +101,4 @@ fn next_commands(inputs: &InitInputs, folder: &Path, is_repository: bool) -> Vec
             .map(str::to_owned),
     );
     commands
-}
-
-/// Quotes a path for a POSIX shell.
-fn quoted(path: &Path) -> String {
-    let text = path.strip_prefix(".").unwrap_or(path).display().to_string();
-    match text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)) {
-        true => text,
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
 }

@@ -1,11 +1,12 @@
 //! Whether an environment must have a Terraform state, and the errors if it has none, or has one.
 
 use crate::{
-    base::error::{Error, is_disk_full},
+    base::error::{ADVICE, Error, is_disk_full},
     config::{names::Environment, scheme::Matched},
     context::Context,
     deploy::{
         ledger::{LastState, Record},
+        push_command::PUSH,
         target::Target,
     },
     terraform::{PlanMode, state::summary::StateSummary},
@@ -108,12 +109,18 @@ fn not_saved(environment: &Environment, run: u64, why: &str) -> Error {
         true => error.hint("free some space on the disk of the state first"),
         false => error,
     };
+    // The advice of that run was recorded with its error.
+    let (story, advice) = why.split_once(ADVICE).unwrap_or((why, ""));
+    let push = advice.split(ADVICE).find(|line| line.contains(PUSH));
+    let push = push.map(|line| line.trim_start_matches("then ").to_owned());
     error
-        .why(why)
-        .hint(format!(
-            "save the copy with `terraform state push` in the workspace {environment} \
-             (docs/terraform.md)"
-        ))
+        .why(story)
+        .hint(push.unwrap_or_else(|| {
+            format!(
+                "save the copy with `terraform state push` in the workspace {environment} \
+                 (docs/terraform.md)"
+            )
+        }))
         .hint(
             "or, if the copy is lost, import what the run created, then deploy with \
              --allow-older-state",

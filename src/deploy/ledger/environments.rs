@@ -7,7 +7,10 @@ use futures_util::{StreamExt, stream};
 
 use super::{LISTS, Ledger, lacks};
 use crate::{
-    base::error::{Error, Result},
+    base::{
+        error::{Error, Result},
+        spelling::nearest,
+    },
     config::{
         identity::Identity,
         names::{Environment, Version},
@@ -25,6 +28,16 @@ pub(crate) fn named(context: &Context) -> BTreeSet<Environment> {
     let listed = scheme.environments().keys().filter_map(|name| name.parse().ok());
     let limits = [&context.manifest.deploy.limits(), &scheme.policy];
     listed.chain(limits.iter().flat_map(|limits| limits.named()).cloned()).collect()
+}
+
+/// Returns the named environment that a mistyped one was probably meant to be. None for an
+/// environment that is named itself, and for a preview.
+pub(crate) fn meant(context: &Context, environment: &Environment) -> Option<Environment> {
+    let named = named(context);
+    if environment.is_preview() || named.contains(environment) {
+        return None;
+    }
+    nearest(environment.as_str(), named.iter().map(Environment::as_str))?.parse().ok()
 }
 
 /// Returns the preview that a version was probably made for: `pr-7` for `pr-7-a1b2c3d`.

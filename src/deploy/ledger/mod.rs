@@ -177,6 +177,19 @@ impl<'a> Ledger<'a> {
         }
     }
 
+    /// Writes an existing entry again, which the store rejects because it exists: this shows that
+    /// the store permits writes, and changes nothing. False if the ledger is empty.
+    pub(crate) async fn may_be_written(&self) -> Result<bool> {
+        let listed = self.store.list(&self.prefix, None, 1).await?;
+        let Some(listed) = listed.first() else { return Ok(false) };
+        let Some(bytes) = self.store.get(&listed.key, ENTRY_LIMIT).await? else {
+            return Ok(false);
+        };
+        let content = Content::Bytes(bytes);
+        self.store.put_new(&listed.key, content, &Metadata::default(), &|_| {}).await?;
+        Ok(true)
+    }
+
     /// Returns the newest entry for which `is_wanted` is true. Reads back to it.
     pub(crate) async fn find(&self, is_wanted: impl Fn(&Entry) -> bool) -> Result<Option<Entry>> {
         let mut after = None;

@@ -109,8 +109,8 @@ impl RootSession {
             .build();
         let caller = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await.map_err(
             |error| {
-                Failure::of(&error)
-                    .into_error("AWS STS does not say who we are (GetCallerIdentity)", region)
+                let what = "AWS STS does not identify the credentials (GetCallerIdentity)";
+                Failure::of(&error).into_error(what, region)
             },
         )?;
         Ok(Self {

@@ -203,6 +203,18 @@ mod tests {
   d = <<-EOT
     ${filesha256("${path.root}/../x")} %{ if fileexists("~/.x") }%{ endif }
   EOT
+  e = <<-EOT
+    one
+
+      two ${file("../y")}
+    ${
+      filemd5("../z")
+    }
+  EOT
+  f = templatefile(
+    "../t2.tpl",
+    {}
+  )
 }
 output "o" { value = fileset("in/../..", "*") }
 module "a" { source = "../../lib/a" }
@@ -227,7 +239,10 @@ module "a" { source = "../../lib/a" }
                 "infra/main.tf:3 filemd5 /etc/x",
                 "infra/main.tf:5 filesha256 ../x",
                 "infra/main.tf:5 fileexists ~/.x",
-                "infra/main.tf:8 fileset in/../..",
+                "infra/main.tf:10 file ../y",
+                "infra/main.tf:12 filemd5 ../z",
+                "infra/main.tf:15 templatefile ../t2.tpl",
+                "infra/main.tf:20 fileset in/../..",
                 "infra/x.tf.json filebase64 ../b",
                 "lib/a/main.tf:2 file ../c/x",
                 "lib/a/main.tf:3 file ../../app/infra/main.tf",

@@ -185,13 +185,28 @@ impl Variables {
             rest.for_each(|(key, layered)| file.add(key, layered));
             return Ok(file);
         }
-        for (key, layered) in values.iter().filter(|(key, _)| !BUILT_IN.contains(&key.as_str())) {
-            log.detail(&format!(
-                "`{key}` of {} is not declared in infra/ and was ignored",
-                layered.source
-            ));
-        }
+        note_unused(&values, log);
         Ok(file)
+    }
+}
+
+/// Names the values that no variable takes. Those of the platform config are for many components,
+/// so only `-v` shows them.
+fn note_unused(values: &BTreeMap<String, Layered>, log: &Log) {
+    let unused = values.iter().filter(|(key, _)| !BUILT_IN.contains(&key.as_str()));
+    let (own, shared): (Vec<_>, Vec<_>) =
+        unused.partition(|(_, layered)| layered.source.starts_with("config/"));
+    let named = |values: Vec<(&String, &Layered)>| {
+        let each = values.iter().map(|(key, layered)| {
+            format!("`{}` of {}", key.escape_debug(), layered.source.escape_debug())
+        });
+        each.collect::<Vec<_>>().join(", ")
+    };
+    if !own.is_empty() {
+        log.note(&format!("not used, because infra/ does not declare it: {}", named(own)));
+    }
+    if !shared.is_empty() {
+        log.detail(&format!("not used, because infra/ does not declare it: {}", named(shared)));
     }
 }
 
@@ -253,7 +268,9 @@ fn parse_layer(name: &str, text: &str) -> Result<Layer> {
             error.column()
         ))
         .why(why)
-        .hint("write the variables as `{\"name\": value}`")
+        .hint(
+            json::comment_fix(text, &error).unwrap_or("write the variables as `{\"name\": value}`"),
+        )
     })?;
     let document = Json::parse(text)
         .map_err(|error| Error::input(format!("{name}: cannot read the values")).why(error))?;

@@ -34,6 +34,8 @@ struct StartedChange {
     address: String,
     kind: String,
     action: String,
+    /// A provisioner has started.
+    is_provisioning: bool,
     ended: Option<Ended>,
 }
 
@@ -116,7 +118,9 @@ impl ApplyProgress {
                 let hook = event.hook?;
                 let EventResource { addr: address, resource_type: kind } = hook.resource?;
                 let action = hook.action;
-                self.changes.push(StartedChange { address, kind, action, ended: None });
+                let change =
+                    StartedChange { address, kind, action, is_provisioning: false, ended: None };
+                self.changes.push(change);
                 Some(event.message)
             }
             "apply_complete" => {
@@ -134,9 +138,11 @@ impl ApplyProgress {
                 let hook = event.hook?;
                 Some(format!("{} ({}): {}", hook.resource?.addr, hook.provisioner?, hook.output?))
             }
-            "apply_progress" | "provision_start" | "provision_complete" | "provision_errored" => {
+            "provision_start" => {
+                self.provisions(&event.hook?.resource?.addr);
                 Some(event.message)
             }
+            "apply_progress" | "provision_complete" | "provision_errored" => Some(event.message),
             "diagnostic" => self.diagnostic(&event.diagnostic?),
             "log" => Some(event.message),
             // version, planned_change, change_summary, outputs, refresh_*: shown otherwise.
@@ -161,6 +167,8 @@ impl ApplyProgress {
                 Some(Ended::Errored) if self.has_answer(&change.address, was_stopped) => {
                     ChangeEnd::Failed
                 }
+                // Terraform reports the end of a change after its last provisioner.
+                None if change.is_provisioning => ChangeEnd::Provisioning,
                 Some(Ended::Errored) | None => ChangeEnd::Unknown,
             },
         };
@@ -173,6 +181,13 @@ impl ApplyProgress {
         let errors = self.errors.iter().filter(|(of, _)| of == address);
         let errors: Vec<&str> = errors.map(|(_, text)| text.as_str()).collect();
         !is_open(&errors, was_stopped)
+    }
+
+    fn provisions(&mut self, address: &str) {
+        let is_it = |it: &&mut StartedChange| it.ended.is_none() && it.address == address;
+        if let Some(change) = self.changes.iter_mut().find(is_it) {
+            change.is_provisioning = true;
+        }
     }
 
     fn ended(&mut self, address: &str, action: &str, how: Ended) {
@@ -289,6 +304,27 @@ mod tests {
         };
         assert_eq!(ends(true), expected(&open));
         assert_eq!(ends(false), expected(&failed));
+    }
+
+    #[test]
+    fn provisioners_of_a_change_that_did_not_end() {
+        let mut applying = ApplyProgress::new(false);
+        let hook = |address: &str, rest: &str| {
+            format!(r#","hook":{{"resource":{{"addr":"{address}","resource_type":"a"}}{rest}}}"#)
+        };
+        let (action, exec) = (r#","action":"create""#, r#","provisioner":"local-exec""#);
+        for address in ["a.done", "a.killed", "a.plain"] {
+            applying.line(&event("apply_start", &hook(address, action)));
+        }
+        for address in ["a.done", "a.killed"] {
+            let shown = applying.line(&event("provision_start", &hook(address, exec)));
+            assert_eq!(shown.as_deref(), Some("m"));
+            applying.line(&event("provision_complete", &hook(address, exec)));
+        }
+        applying.line(&event("apply_complete", &hook("a.done", action)));
+        let ends: Vec<ChangeEnd> = applying.begun(true).into_iter().map(|it| it.end).collect();
+        let done = ChangeEnd::Made { id: None };
+        assert_eq!(ends, [done, ChangeEnd::Provisioning, ChangeEnd::Unknown]);
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub(crate) struct UnknownChange {
     pub(crate) address: String,
     #[serde(rename = "type")]
     pub(crate) kind: String,
-    /// `create`, `update` or `delete`.
+    /// `create`, `update`, `delete`, or `provision`: the object was created, and its provisioners
+    /// did not end.
     pub(crate) action: String,
     /// The attributes that name the object, as far as the plan knows them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -44,7 +45,13 @@ pub(crate) enum ChangeEnd {
     Failed,
     /// There was no answer, or none that says whether it was made.
     Unknown,
+    /// As `Unknown`, while its provisioners ran: those of a creation run after the provider's
+    /// answer, those of a deletion before it.
+    Provisioning,
 }
+
+/// The action of a change whose object was created, and whose provisioners did not end.
+const PROVISION: &str = "provision";
 
 /// Parts of messages about a request whose answer did not arrive.
 const NO_ANSWER: [&str; 17] = [
@@ -94,10 +101,19 @@ pub(crate) fn unknown(
         (ChangeEnd::Made { .. }, _) => false,
         // What is in the state is known to Terraform, possibly as tainted.
         (ChangeEnd::Unknown, "create") => !saved(&change.address),
-        (ChangeEnd::Unknown, "delete") => !lost(&change.address),
-        (ChangeEnd::Unknown, _) => true,
+        // Terraform saves a new object before its provisioners run, and taints it after one failed:
+        // if it was killed in between, the object looks complete.
+        (ChangeEnd::Provisioning, "create") => true,
+        (ChangeEnd::Unknown | ChangeEnd::Provisioning, "delete") => !lost(&change.address),
+        (ChangeEnd::Unknown | ChangeEnd::Provisioning, _) => true,
     };
-    let of_change = |change| UnknownChange::of(change, plan);
+    let of_change = |change: &BegunChange| {
+        let is_saved = change.end == ChangeEnd::Provisioning
+            && change.action == "create"
+            && saved(&change.address);
+        let change = UnknownChange::of(change, plan);
+        if is_saved { change.of_provisioners() } else { change }
+    };
     let mut found: Vec<UnknownChange> = begun.iter().filter(is_unknown).map(of_change).collect();
     // Terraform works in parallel, so the order of its events differs between runs.
     found.sort_by(|a, b| (&a.address, &a.action).cmp(&(&b.address, &b.action)));
@@ -116,7 +132,7 @@ impl UnknownChange {
             planned.map(|planned| planned.identity.clone()).unwrap_or_default();
         let id = match &change.end {
             ChangeEnd::Made { id } => id.clone(),
-            ChangeEnd::Failed | ChangeEnd::Unknown => None,
+            ChangeEnd::Failed | ChangeEnd::Unknown | ChangeEnd::Provisioning => None,
         };
         Self {
             address: change.address.clone(),
@@ -125,6 +141,16 @@ impl UnknownChange {
             names,
             import_id: import_id.or(id).filter(|_| change.action == "create"),
         }
+    }
+
+    /// The object exists and is in the state.
+    fn of_provisioners(self) -> Self {
+        Self { action: PROVISION.to_owned(), import_id: None, ..self }
+    }
+
+    /// Whether the provisioners of an object in the state did not end.
+    pub(crate) fn is_provision(&self) -> bool {
+        self.action == PROVISION
     }
 
     /// Whether there might be an object that no state names.
@@ -226,12 +252,20 @@ mod tests {
             ("update", ChangeEnd::Made { id: id() }, [false, false, false]),
             ("delete", ChangeEnd::Unknown, [true, false, true]),
             ("delete", ChangeEnd::Made { id: None }, [false, false, false]),
+            ("create", ChangeEnd::Provisioning, [true, true, true]),
+            ("delete", ChangeEnd::Provisioning, [true, false, true]),
         ] {
             let change = [begun(action, end)];
             let of = |state: Option<&dyn Fn(&str) -> bool>| unknown(&change, &plan, state).len();
             let found = [of(Some(&|_| true)), of(Some(&|_| false)), of(None)];
             assert_eq!(found.map(|count| count == 1), expected, "{change:?}");
         }
+        let killed = [begun("create", ChangeEnd::Provisioning)];
+        let action = |is_saved: bool| {
+            unknown(&killed, &plan, Some(&|_| is_saved)).pop().map(|change| change.action)
+        };
+        assert_eq!(action(true).as_deref(), Some("provision"));
+        assert_eq!(action(false).as_deref(), Some("create"));
         let made = [begun("create", ChangeEnd::Made { id: id() })];
         let found = unknown(&made, &plan, Some(&|_| false));
         assert_eq!(

@@ -23,6 +23,7 @@ use crate::{
     base::{
         blocking::blocking,
         error::{Error, Exit, Result},
+        shell_word::shell_word,
         small_file,
     },
     services::{
@@ -85,9 +86,14 @@ impl LockInfo {
 
     /// Whether the holder is on this machine, or in this container: Terraform writes `user@host`.
     pub(crate) fn is_of_this_machine(&self) -> bool {
-        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        self.who.rsplit_once('@').is_some_and(|(_, name)| name == host.trim())
+        self.who.rsplit_once('@').is_some_and(|(_, name)| name == host_name())
     }
+}
+
+/// Returns the name of this machine, as Terraform writes it into a lock; empty if unknown.
+pub(crate) fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
 }
 
 impl StateLock {
@@ -196,11 +202,33 @@ impl StateLock {
         }
     }
 
+    /// Returns the command that removes a lock without an ID, which nothing can release.
+    fn removal(&self) -> String {
+        match self {
+            Self::LockFile { store, key } => {
+                format!("aws s3 rm {}", shell_word(&store.describe(key)))
+            }
+            Self::Row { table, id, region, .. } => format!(
+                "aws dynamodb delete-item --region {} --table-name {} --key {}",
+                shell_word(region),
+                shell_word(table),
+                shell_word(&serde_json::json!({ "LockID": { "S": id } }).to_string())
+            ),
+            Self::Local { state } => {
+                format!("rm -- {}", shell_word(&info_file(state).to_string_lossy()))
+            }
+        }
+    }
+
     fn parse(&self, text: &[u8]) -> Result<LockInfo> {
         let damaged = |why: String| {
             Error::integrity(format!("the lock at `{}` is not a Terraform lock", self.describe()))
                 .why(why)
-                .hint("find out who wrote it; if no active run needs it, delete it")
+                .hint(format!(
+                    "find out who wrote it; once you are sure that no run uses this state, remove \
+                     it: {}",
+                    self.removal()
+                ))
         };
         let holder: LockInfo =
             serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))?;
@@ -384,6 +412,8 @@ mod tests {
                 error.to_string().contains(why) && error.to_string().contains(".lock.info"),
                 "{error}"
             );
+            let command = format!("remove it: rm -- {}", note.display());
+            assert!(error.to_string().ends_with(&command), "{error}");
         }
     }
 
