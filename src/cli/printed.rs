@@ -17,6 +17,11 @@ impl Command {
 }
 
 impl ComponentCommand {
+    /// Whether the command changes nothing but GitHub's pages and, while it plans, a state lock.
+    pub(crate) fn only_reads(&self) -> bool {
+        !matches!(self, Self::Shell(_)) && self.prints_its_result()
+    }
+
     fn prints_its_result(&self) -> bool {
         match self {
             Self::Releases(_)

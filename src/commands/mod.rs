@@ -60,7 +60,10 @@ pub(crate) async fn run(inputs: Inputs, host: Host, report: &mut Report) -> Resu
             trust::check(&global, &host).await?;
             interrupt.or_cancel("running the checks", doctor::run(&global, &inputs, &host)).await?;
         }
-        Command::Init(inputs) => init::run(&global, &inputs, &host)?,
+        Command::Init(inputs) => {
+            let creating = init::run(&global, &inputs, &host);
+            interrupt.or_cancel("reading the account scheme", creating).await?;
+        }
         Command::Completions(inputs) => completions::run(&inputs, &host),
         Command::Man { directory } => manual::run(&directory, &host)?,
         Command::Post => post::run(&host).await?,
@@ -81,7 +84,8 @@ async fn run_for_component(
     let interrupt = host.interrupt.clone();
     report.command = flags.command.to_owned();
     let trusted = trust::check(global, &host).await?;
-    let opening = context::open(global, flags, host, trusted);
+    let only_reads = only_reads(&command, &host);
+    let opening = context::open(global, flags, host, trusted, only_reads);
     let context = interrupt.or_cancel("reading the account scheme", opening).await?;
     report.component = Some(context.identity.component.to_string());
     report.team = Some(context.identity.team.to_string());
@@ -122,4 +126,11 @@ async fn run_for_component(
         ));
     }
     result.map(|()| 0)
+}
+
+/// Whether the role for plans is enough in the release account. The release of a pull request has a
+/// version of its own, which the role can be allowed to publish.
+fn only_reads(command: &ComponentCommand, host: &Host) -> bool {
+    let is_of_change = host.run.as_ref().is_some_and(|run| run.change.is_some());
+    command.only_reads() || (is_of_change && matches!(command, ComponentCommand::Release(_)))
 }

@@ -5,7 +5,7 @@ use std::{convert::Infallible, fmt, path::PathBuf, str::FromStr};
 use clap::Args;
 
 use super::names::Image;
-use crate::base::redact::Secret;
+use crate::base::{printable, redact::Secret};
 
 /// The AWS identity and region that a run starts with, before it assumes any role of the account
 /// scheme.
@@ -49,6 +49,12 @@ impl FromStr for RoleArn {
         };
         match is_arn {
             true => Ok(Self(text.to_owned())),
+            // The end of `${{ vars.NAME }}-live` remains if the variable is not set.
+            false if text.starts_with('-') => Err(format!(
+                "expected arn:aws:iam::<12 digits>:role/<name>, but the expression before \
+                 `{}` has no value: set the variable that it names for this repository",
+                printable::excerpt(text)
+            )),
             false => Err("expected arn:aws:iam::<12 digits>:role/<name>".to_owned()),
         }
     }

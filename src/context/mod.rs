@@ -67,16 +67,20 @@ pub(crate) struct Context {
     pub(crate) reporting: report::Destinations,
     aws: AwsInputs,
     root: Option<RootSession>,
+    /// Whether the run changes nothing that an environment uses.
+    only_reads: bool,
     /// The session in the release account; `None` if the scheme is local.
     pub(crate) release_session: Option<Arc<Session>>,
 }
 
-/// Reads cdflow.yml and the account scheme, and assumes the role of the release account.
+/// Reads cdflow.yml and the account scheme, and assumes the role of the release account; with
+/// `only_reads`, its role for plans.
 pub(crate) async fn open(
     global: &Global,
     flags: &ReportFlags,
     host: Host,
     trusted: Trusted,
+    only_reads: bool,
 ) -> Result<Context> {
     let folder = folder(global)?;
     for unset in host.environment.check_passed(&global.pass_environment)? {
@@ -118,8 +122,7 @@ pub(crate) async fn open(
         root => root,
     };
     let release_session =
-        session(root.as_ref(), &scheme.release_account, scheme.release_account.role.as_deref())
-            .await?;
+        session(root.as_ref(), &scheme.release_account, scheme.release_role(only_reads)).await?;
     let store = store_at(
         &scheme.release_bucket,
         &scheme.release_account.region,
@@ -144,6 +147,7 @@ pub(crate) async fn open(
         reporting: report_destinations(flags, global),
         aws: global.aws.clone(),
         root,
+        only_reads,
         release_session,
     })
 }
@@ -225,7 +229,7 @@ impl Context {
         let account = &scheme.release_account;
         match *account == self.scheme.release_account {
             true => Ok(self.release_session.clone()),
-            false => self.session(account, account.role.as_deref()).await,
+            false => self.session(account, scheme.release_role(self.only_reads)).await,
         }
     }
 

@@ -62,7 +62,8 @@ pub(super) const DOCTOR: &str = "Examples:
 
 pub(super) const INIT: &str = "Examples:
   cdflow init --type lambda shop
-  cdflow init --type infrastructure --team network dns";
+  cdflow init --type infrastructure --team network dns
+  cdflow init --type lambda --account-scheme-url s3://acme-cdflow/account-scheme.json shop";
 
 pub(super) const COMPLETIONS: &str = "Examples:
   cdflow completions bash > ~/.local/share/bash-completion/completions/cdflow

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::config::{
-    component::ComponentType,
+    component::{ComponentType, SchemeUrl},
     names::{Component, Team},
 };
 
@@ -18,4 +18,7 @@ pub(crate) struct InitInputs {
     /// Team that owns the component [default: platform]
     #[arg(long, default_value = "platform", hide_default_value = true)]
     pub(crate) team: Team,
+    /// Account scheme of the organisation, s3://bucket/key, to use instead of a local one
+    #[arg(long, value_name = "URL")]
+    pub(crate) account_scheme_url: Option<SchemeUrl>,
 }

@@ -59,6 +59,9 @@ pub(crate) async fn release_role(
             .ok("release role", format!("not needed: the account `{}` has no role", account.alias));
         return None;
     };
+    if let Some(plan_role) = &scheme.release_plan_role {
+        role_of(report, "release role", account, plan_role, root).await;
+    }
     role_of(report, "release role", account, role, root).await
 }
 

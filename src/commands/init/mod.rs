@@ -1,10 +1,11 @@
 //! init: creates a component in a new folder.
 
 pub(crate) mod scaffold;
+mod shared_scheme;
 
 use std::{fs, io, path::Path};
 
-use self::scaffold::Scaffold;
+use self::{scaffold::Scaffold, shared_scheme::SharedScheme};
 use crate::{
     base::{
         error::{Error, Result},
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// Writes the component, and prints the commands for a first deploy.
-pub(crate) fn run(global: &Global, inputs: &InitInputs, host: &Host) -> Result<()> {
+pub(crate) async fn run(global: &Global, inputs: &InitInputs, host: &Host) -> Result<()> {
     if let Some(other) = global.component.as_ref().filter(|component| **component != inputs.name) {
         return Err(Error::input(format!(
             "the component has two names: `{}` and `{other}`",
@@ -33,8 +34,17 @@ pub(crate) fn run(global: &Global, inputs: &InitInputs, host: &Host) -> Result<(
     let folder = parent.join(inputs.name.as_str());
     check_free(&folder)?;
     let is_repository = !is_in_checkout(&parent);
-    let scaffold =
-        Scaffold { is_repository, kind: inputs.kind, name: &inputs.name, team: &inputs.team };
+    let shared = match &inputs.account_scheme_url {
+        Some(url) => Some(SharedScheme::find(url, global, inputs, host).await?),
+        None => None,
+    };
+    let scaffold = Scaffold {
+        is_repository,
+        kind: inputs.kind,
+        name: &inputs.name,
+        team: &inputs.team,
+        shared: shared.as_ref(),
+    };
     // In the same parent folder, because a folder cannot be moved to another file system.
     let draft = tempfile::Builder::new().prefix(".cdflow-init-").tempdir_in(&parent);
     let draft = draft.map_err(|error| Error::io("cannot write to", &parent, &error))?;
@@ -55,7 +65,14 @@ pub(crate) fn run(global: &Global, inputs: &InitInputs, host: &Host) -> Result<(
         inputs.team,
         folder.display()
     ));
-    next_commands(inputs, &global.directory.join(inputs.name.as_str()), is_repository)
+    if is_repository && shared.is_some() {
+        host.log.note(
+            "before the first push: set the repository's variables CDFLOW_ROLE_PREFIX and \
+             CDFLOW_REGION, which cdflow's examples/bootstrap prints",
+        );
+    }
+    let folder = global.directory.join(inputs.name.as_str());
+    next_commands(inputs, &folder, is_repository, shared.as_ref())
         .iter()
         .for_each(|command| host.log.output(command));
     Ok(())
@@ -85,13 +102,23 @@ fn is_in_checkout(folder: &Path) -> bool {
 }
 
 /// Returns the commands for a first deploy.
-fn next_commands(inputs: &InitInputs, folder: &Path, is_repository: bool) -> Vec<String> {
+fn next_commands(
+    inputs: &InitInputs,
+    folder: &Path,
+    is_repository: bool,
+    shared: Option<&SharedScheme>,
+) -> Vec<String> {
     let init = if is_repository { "git init --initial-branch main && " } else { "" };
     let shown = folder.strip_prefix(".").unwrap_or(folder);
     let mut commands = vec![
         format!("cd -- {}", shell_word(&shown.to_string_lossy())),
         format!("{init}git add --all . && git commit --message \"Add {}\"", inputs.name),
     ];
+    if let Some(environment) = shared.and_then(|it| it.environments.first()) {
+        commands.extend(["cdflow doctor".to_owned(), "cdflow release 1".to_owned()]);
+        commands.push(format!("cdflow deploy {environment} 1"));
+        return commands;
+    }
     if inputs.kind.has_image() {
         // The `image-registry` of the template's account scheme.
         commands.push("docker run --detach --publish 127.0.0.1:5000:5000 registry:2".to_owned());

@@ -18,6 +18,8 @@ pub(crate) struct AccountScheme {
     pub(crate) raw: String,
     pub(crate) default_region: String,
     pub(crate) release_account: Account,
+    /// Assumed instead of the `role` of the release account by runs that change nothing.
+    pub(crate) release_plan_role: Option<String>,
     pub(crate) release_bucket: Storage,
     pub(crate) lambda_bucket: Option<Storage>,
     /// Region to bucket, for `multi-region`.
@@ -107,6 +109,12 @@ impl AccountScheme {
         let is_named = typed.is_preview() || self.environments.contains_key(typed.as_str());
         let names = self.environments.keys().map(String::as_str).filter(|name| *name != "*");
         if is_named { None } else { nearest(typed.as_str(), names) }
+    }
+
+    /// Returns the role to assume in the release account.
+    pub(crate) fn release_role(&self, only_reads: bool) -> Option<&str> {
+        let plan_role = self.release_plan_role.as_deref().filter(|_| only_reads);
+        plan_role.or(self.release_account.role.as_deref())
     }
 
     pub(crate) fn account_of(&self, environment: &Environment) -> Result<(&Account, Matched)> {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::{
     account_scheme::{Account, AccountScheme, StateBackend, Storage},
+    aws_names::{BUCKET_RULE, TABLE_RULE, is_bucket, is_path_segment, is_role, is_table},
     encryption::{BucketEncryption, FileEncryption},
 };
 use crate::{
@@ -46,6 +47,7 @@ impl AccountScheme {
 struct SchemeFile {
     accounts: BTreeMap<String, FileAccount>,
     release_account: String,
+    release_plan_role: Option<String>,
     release_bucket: String,
     lambda_bucket: Option<String>,
     #[serde(default)]
@@ -109,9 +111,6 @@ impl UpgradeKeys {
     }
 }
 
-const BUCKET_RULE: &str = "3 to 63 lowercase letters, digits, `.` and `-`";
-const TABLE_RULE: &str = "3 to 255 letters, digits, `.`, `_` and `-`";
-
 /// Turns what the file says into a scheme; every message starts with the file.
 struct SchemeChecker<'a> {
     file: &'a str,
@@ -170,6 +169,8 @@ impl SchemeChecker<'_> {
         }
         let release_account =
             self.known_account(&accounts, &parsed.release_account, "`release-account`")?.clone();
+        let release_plan_role =
+            self.release_plan_role(parsed.release_plan_role, &release_account)?;
         let layout =
             if parsed.classic_metadata_handling { Layout::Classic } else { Layout::ByTeam };
         let moved_to =
@@ -180,6 +181,7 @@ impl SchemeChecker<'_> {
             moved_to,
             default_region: parsed.default_region,
             release_account,
+            release_plan_role,
             release_bucket,
             lambda_bucket,
             lambda_buckets,
@@ -232,12 +234,7 @@ impl SchemeChecker<'_> {
                 .hint("add the `id` of the account that has the role"));
         }
         for role in account.role.iter().chain(&account.plan_role) {
-            if !is_role(role) {
-                return Err(self.error(format!(
-                    "account `{alias}`: {}",
-                    rejected(role, "the name of a role", "letters, digits and `+=,.@_/-`")
-                )));
-            }
+            self.check_role(&format!("account `{alias}`"), role)?;
         }
         let region = account.region.unwrap_or_else(|| default_region.to_owned());
         if !is_path_segment(&region) {
@@ -253,6 +250,31 @@ impl SchemeChecker<'_> {
             plan_role: account.plan_role,
             region,
         })
+    }
+
+    fn check_role(&self, place: &str, role: &str) -> Result<()> {
+        match is_role(role) {
+            true => Ok(()),
+            false => {
+                let refused =
+                    rejected(role, "the name of a role", "letters, digits and `+=,.@_/-`");
+                Err(self.error(format!("{place}: {refused}")))
+            }
+        }
+    }
+
+    fn release_plan_role(&self, role: Option<String>, account: &Account) -> Result<Option<String>> {
+        let Some(role) = role else { return Ok(None) };
+        self.check_role("`release-plan-role`", &role)?;
+        match account.id {
+            Some(_) => Ok(Some(role)),
+            None => Err(self
+                .error(format!(
+                    "`release-plan-role` is set, but the account `{}` has no `id`",
+                    account.alias
+                ))
+                .hint("add the `id` of the account that has the role")),
+        }
     }
 
     fn known_account<'s>(
@@ -374,26 +396,4 @@ impl SchemeChecker<'_> {
             ))),
         }
     }
-}
-
-/// What AWS accepts as the name of a bucket.
-fn is_bucket(text: &str) -> bool {
-    let is_valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b);
-    (3..=63).contains(&text.len()) && text.bytes().all(is_valid)
-}
-
-/// What AWS accepts as the name of a DynamoDB table.
-fn is_table(text: &str) -> bool {
-    let is_valid = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    (3..=255).contains(&text.len()) && text.bytes().all(is_valid)
-}
-
-/// What IAM accepts as the name of a role, with a path before it.
-fn is_role(text: &str) -> bool {
-    let is_valid = |b: u8| b.is_ascii_alphanumeric() || b"+=,.@_/-".contains(&b);
-    !text.is_empty() && text.bytes().all(is_valid)
-}
-
-fn is_path_segment(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
 }

@@ -2,6 +2,7 @@
 //! kept.
 
 mod account_scheme;
+mod aws_names;
 mod encryption;
 mod file;
 mod frozen;
