@@ -23,6 +23,8 @@ pub(crate) mod location;
 pub(crate) mod names;
 pub(crate) mod platforms;
 pub(crate) mod preview;
+#[cfg(test)]
+mod schema;
 pub(crate) mod scheme;
 pub(crate) mod secrets;
 pub(crate) mod settings;

@@ -1,6 +1,6 @@
 //! `init`: it writes a component that deploys without a cloud, and overwrites nothing.
 
-use crate::support::{Output, Runner, Sandbox, files_under, git, in_repository, terraform};
+use crate::support::{Aws, Output, Runner, Sandbox, files_under, git, in_repository, terraform};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -207,4 +207,46 @@ fn the_tutorial_counts_the_files_of_its_release() {
     for shown in [format!("    {count}, "), format!("{count} verified, bundle digest ")] {
         assert!(tutorial.contains(&shown), "{shown}\n{output}");
     }
+}
+
+/// The component of an organisation has no account scheme of its own, and its workflows name the
+/// environments that the shared one has.
+#[test]
+fn an_account_scheme_on_aws() {
+    let (aws, sandbox) = (Aws::new("init"), Sandbox::new());
+    let url = aws.scheme_url();
+    let init = |name: &str, url: &str| {
+        let arguments = ["init", "--type", "lambda", "--account-scheme-url", url, name];
+        Runner::new(env!("CARGO_BIN_EXE_cdflow"), arguments, &sandbox).envs(aws.env()).run()
+    };
+    let read = |file: &str| fs::read_to_string(sandbox.work().join(file)).unwrap();
+    let said = init("shop", &url);
+    said.success().lacks("warning").stderr_has("CDFLOW_ROLE_PREFIX and CDFLOW_REGION");
+    said.stdout_has("cdflow doctor\ncdflow release 1\ncdflow deploy ci 1\n").lacks("destroy");
+    assert!(read("shop/cdflow.yml").contains(&format!("account-scheme-url: \"{url}\"\n")));
+    assert!(!sandbox.work().join("shop/account-scheme.json").exists());
+    let deploy = read("shop/.github/workflows/deploy.yml");
+    assert!(deploy.contains("environment: [ci, aslive, live]\n"), "{deploy}");
+    assert!(deploy.contains("protect the environment `live`"), "{deploy}");
+
+    // Another environment is the last one: its values have its name.
+    let mut scheme = aws.scheme();
+    scheme["environments"] = serde_json::json!({ "qa": "dev", "prod": "prod", "*": "dev" });
+    aws.put_scheme(&scheme);
+    init("depot", &url).success().stdout_has("cdflow deploy qa 1\n");
+    assert!(read("depot/.github/workflows/plan.yml").contains("environment: [qa, prod]\n"));
+    assert!(sandbox.work().join("depot/config/prod.json").exists());
+    assert!(!sandbox.work().join("depot/config/live.json").exists());
+
+    // What cannot be read is said, and then assumed.
+    let missing = url.replace("account-scheme.json", "missing.json");
+    let said = init("blind", &missing);
+    said.success().stderr_has("the environments `ci` and `live` are assumed");
+    said.stderr_has("account scheme not found").stdout_has("cdflow deploy ci 1");
+    assert!(read("blind/.github/workflows/deploy.yml").contains("environment: [ci, live]\n"));
+    assert!(read("blind/cdflow.yml").contains(&missing));
+
+    init("odd", "./scheme.json").fails(2).stderr_has("is in S3, not at `./scheme.json`");
+    init("odd", "https://acme.example/x").fails(2);
+    assert!(!sandbox.work().join("odd").exists());
 }

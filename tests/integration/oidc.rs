@@ -177,4 +177,6 @@ fn what_can_go_wrong_with_it() {
         .lacks("payloadOfTheIdToken");
     let elsewhere = status().env("INPUT_AWS-ROLE-TO-ASSUME", "ci-runner").run();
     elsewhere.fails(2).stdout_has("arn:aws:iam::<12 digits>:role/<name>");
+    let unset = status().env("INPUT_AWS-ROLE-TO-ASSUME", "-live").run();
+    unset.fails(2).stdout_has("the expression before `-live` has no value");
 }

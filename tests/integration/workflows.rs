@@ -5,14 +5,14 @@ use crate::function_release;
 use crate::support::github::GitHub;
 use crate::support::workflow::{Event, Origin, Ran, run};
 use crate::support::{
-    Aws, Issuer, Lab, Output, Project, RELEASE, Runner, Sandbox, git, in_repository,
+    Aws, Issuer, Lab, Output, Project, REGION, RELEASE, Runner, Sandbox, git, in_repository,
     pull_request_event,
 };
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const NUMBER: u64 = 7;
+pub(crate) const NUMBER: u64 = 7;
 /// What every run under a local account scheme warns about.
 const LOCAL: &str = "::warning::the account scheme is local: releases, states and the ledger are \
                      in `.cdflow/releases` of this job";
@@ -20,13 +20,13 @@ const LOCAL: &str = "::warning::the account scheme is local: releases, states an
 /// In the laboratory, the base images of a function have no registry.
 const OFFLINE: &str = "::warning::the engine's own copy of the base image";
 
-fn push(sha: &str) -> Event {
+pub(crate) fn push(sha: &str) -> Event {
     let repository = pull_request_event(NUMBER, sha, "open", &[])["repository"].clone();
     let payload = json!({ "ref": "refs/heads/main", "repository": repository });
     Event { name: "push", payload, sha: sha.to_owned(), reference: "refs/heads/main".to_owned() }
 }
 
-fn pull_request(sha: &str, action: &str, state: &str) -> Event {
+pub(crate) fn pull_request(sha: &str, action: &str, state: &str) -> Event {
     let mut payload = pull_request_event(NUMBER, sha, state, &[]);
     payload["action"] = action.into();
     let reference = format!("refs/pull/{NUMBER}/merge");
@@ -36,7 +36,7 @@ fn pull_request(sha: &str, action: &str, state: &str) -> Event {
 /// `job: command`, for each step that ran. All of them must succeed, and warn about nothing but
 /// `warnings`.
 #[track_caller]
-fn steps(ran: &[Ran], warnings: &[&str]) -> Vec<String> {
+pub(crate) fn steps(ran: &[Ran], warnings: &[&str]) -> Vec<String> {
     for Ran { output, .. } in ran {
         output.success();
         for line in output.stdout.lines().filter(|line| line.starts_with("::warning")) {
@@ -47,7 +47,7 @@ fn steps(ran: &[Ran], warnings: &[&str]) -> Vec<String> {
 }
 
 #[track_caller]
-fn has(ran: &[Ran], text: &str) {
+pub(crate) fn has(ran: &[Ran], text: &str) {
     let found = |output: &Output| output.stdout.contains(text);
     assert!(ran.iter().any(|it| found(&it.output)), "no step says `{text}`:\n{}", ran[0].output);
 }
@@ -144,11 +144,11 @@ impl Company {
     }
 
     fn run(&self, file: &str, event: &Event, number: u64) -> Vec<Ran> {
-        let role = format!("arn:aws:iam::{RELEASE}:role/{}-ci-runner", self.aws.name());
+        let prefix = format!("arn:aws:iam::{RELEASE}:role/{}-github", self.aws.name());
         let origin = Origin {
             repository: self.project.dir(),
             github: &self.github,
-            vars: json!({ "CDFLOW_ROLE": role, "CDFLOW_PLAN_ROLE": role }),
+            vars: json!({ "CDFLOW_ROLE_PREFIX": prefix, "CDFLOW_REGION": REGION }),
             aws: Some((&self.aws, &self.issuer)),
             lab: None,
         };

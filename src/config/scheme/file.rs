@@ -44,7 +44,7 @@ impl AccountScheme {
 /// What the file says, before its parts are checked against each other.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct SchemeFile {
+pub(super) struct SchemeFile {
     accounts: BTreeMap<String, FileAccount>,
     release_account: String,
     release_plan_role: Option<String>,
@@ -71,7 +71,7 @@ struct SchemeFile {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct FileAccount {
+pub(super) struct FileAccount {
     id: Option<String>,
     role: Option<String>,
     plan_role: Option<String>,
@@ -80,7 +80,7 @@ struct FileAccount {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct FileBackend {
+pub(super) struct FileBackend {
     #[serde(rename = "type")]
     kind: BackendType,
     path: String,
@@ -94,7 +94,7 @@ enum BackendType {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct UpgradeKeys {
+pub(super) struct UpgradeKeys {
     #[serde(default)]
     team_whitelist: Vec<String>,
     #[serde(default)]

@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
-use super::*;
+use super::{
+    encryption::FileEncryption,
+    file::{FileAccount, FileBackend, SchemeFile, UpgradeKeys},
+    *,
+};
 use crate::{
     base::error::Result,
-    config::{identity::Layout, names::Environment},
+    config::{guards::GuardSettings, identity::Layout, names::Environment, schema::has_keys_of},
 };
 
 pub(super) const AWS: &str = r#"{
@@ -228,4 +232,37 @@ fn what_is_encrypted_and_how() {
         let refused = with(&encryption).unwrap_err().to_string();
         assert!(refused.contains(says), "{refused}");
     }
+}
+
+#[test]
+fn the_role_for_plans_in_the_release_account() {
+    let with = |role: &str| AWS.replacen('{', &format!("{{\"release-plan-role\": {role},"), 1);
+    let scheme = parse(AWS).unwrap();
+    assert_eq!(
+        (scheme.release_role(true), scheme.release_role(false)),
+        (Some("cdflow"), Some("cdflow"))
+    );
+    let scheme = parse(&with("\"cdflow-read-{team}\"")).unwrap();
+    assert_eq!(
+        (scheme.release_role(true), scheme.release_role(false)),
+        (Some("cdflow-read-platform"), Some("cdflow"))
+    );
+    let refused = message(&with("\"a b\""));
+    assert!(refused.starts_with("scheme.json: `release-plan-role`: "), "{refused}");
+    let local = r#"{"accounts": {"local": {}}, "release-account": "local", "release-plan-role": "x",
+        "release-bucket": "file:a", "terraform-backend": {"type": "local", "path": "file:b"},
+        "default-region": "eu-west-1", "environments": {"*": "local"}}"#;
+    assert!(message(local).contains("the account `local` has no `id`"), "{}", message(local));
+}
+
+#[test]
+fn the_schema_for_editors_has_every_key() {
+    let schema = include_str!("../../../docs/schema/account-scheme.schema.json");
+    let schema = serde_json::from_str(schema).unwrap();
+    has_keys_of::<SchemeFile>(&schema, "");
+    has_keys_of::<FileAccount>(&schema, "/properties/accounts/additionalProperties");
+    has_keys_of::<FileBackend>(&schema, "/properties/terraform-backend");
+    has_keys_of::<FileEncryption>(&schema, "/properties/encryption");
+    has_keys_of::<UpgradeKeys>(&schema, "/properties/upgrade-account-scheme");
+    has_keys_of::<GuardSettings>(&schema, "/properties/policy");
 }

@@ -23,7 +23,9 @@ import botocore.exceptions
 import moto.moto_server.threaded_moto_server as threaded_moto_server
 import werkzeug.serving
 from moto.core.config import default_user_config
+from moto.iam.access_control import IAMPolicyStatement, PermissionResult
 from moto.server import ThreadedMotoServer
+from moto.sts.models import sts_backends
 
 REGION = "eu-west-1"
 MOTO_ACCOUNT = "123456789012"  # whose keys every unknown key is
@@ -112,6 +114,13 @@ class Rules:
         headers = [header for header in headers if header[0].lower() != "content-length"]
         start_response(status, [*headers, ("content-length", str(len(body.encode())))])
         return [body.encode()]
+
+
+def statement(self, action, resource="*", principal=None, values=None):
+    """What a statement of a policy says. moto denies a request to which its condition does not apply, AWS does not."""
+    if not self._check_conditions(values):
+        return PermissionResult.NEUTRAL
+    return moto_statement(self, action, resource, principal, values)
 
 
 def take(rule):
@@ -208,6 +217,9 @@ def answer(request):
             return [line for line in list(requests) if request["containing"] in line]
         case "calls":
             return [call for call in list(calls) if request["containing"] in call["line"] + call["target"]]
+        case "roles":  # of which role each access key is
+            backends = [backend for account in list(sts_backends.values()) for backend in account.values()]
+            return {role.access_key_id: role.role_arn for backend in backends for role in list(backend.assumed_roles)}
         case "rule":
             rules[request["rule"]["matching"]] = {"times": sys.maxsize, "matched": 0, **request["rule"]}
         case "matched":
@@ -222,6 +234,8 @@ log = logging.getLogger("werkzeug")
 log.handlers, log.propagate = [Requests()], False
 log.setLevel(logging.INFO)
 
+moto_statement = IAMPolicyStatement.is_action_permitted
+IAMPolicyStatement.is_action_permitted = statement
 moto_app = threaded_moto_server.DomainDispatcherApplication
 threaded_moto_server.DomainDispatcherApplication = lambda create: Rules(moto_app(create))
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

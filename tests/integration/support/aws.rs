@@ -284,6 +284,11 @@ impl Aws {
         calls.as_array().unwrap().clone()
     }
 
+    /// The ARN of the role of each access key that STS has given out.
+    pub(super) fn roles_of_keys(&self) -> Value {
+        self.server.ask(&json!({ "op": "roles" })).unwrap()
+    }
+
     /// Makes AWS misbehave. `matching` is part of the lines (as in `calls`) that are meant; for a
     /// call in JSON, part of the line, the `X-Amz-Target` and the body. It should hold `name()`,
     /// because moto serves all tests. `agent` is part of the caller's `User-Agent`. `times` of

@@ -34,6 +34,10 @@ pub(crate) struct Ran {
     /// `deploy (live)`
     pub(crate) job: String,
     pub(crate) command: String,
+    /// Its `aws-role-to-assume`.
+    pub(crate) role: String,
+    /// Whom GitHub's token is for.
+    pub(crate) subject: String,
     pub(crate) output: Output,
 }
 
@@ -174,6 +178,8 @@ impl Job<'_> {
                         assert!(self.at.lab.is_none(), "{}: no registry there", self.file);
                     }
                     let command = with["command"].clone();
+                    let role = with["aws-role-to-assume"].clone();
+                    let subject = self.subject(job, &context);
                     let may_vouch = permissions.get("id-token").is_some_and(|it| it == "write");
                     let (output, outputs) =
                         self.step(&sandbox, &workspace, with, &context, may_vouch);
@@ -181,7 +187,7 @@ impl Job<'_> {
                         self.outputs.insert(id.to_owned(), json!({ "outputs": outputs }));
                         context["steps"] = Value::Object(self.outputs.clone());
                     }
-                    ran.push(Ran { job: label.to_owned(), command, output });
+                    ran.push(Ran { job: label.to_owned(), command, role, subject, output });
                 }
                 _ => panic!("{}: an unknown action `{uses}`", self.file),
             }
@@ -190,6 +196,18 @@ impl Job<'_> {
         let given =
             given.map(|(name, text)| (name.clone(), expand(text.as_str().unwrap(), &context)));
         (ran, given.collect())
+    }
+
+    /// The `sub` of the token that GitHub's issuer gives to the job.
+    fn subject(&self, job: &Value, context: &Value) -> String {
+        let part = match (job["environment"].as_str(), self.event.name) {
+            (Some(environment), _) => {
+                format!("environment:{}", shown(&expand(environment, context)))
+            }
+            (None, "pull_request") => "pull_request".to_owned(),
+            (None, _) => format!("ref:{}", self.event.reference),
+        };
+        format!("repo:{REPOSITORY}:{part}")
     }
 
     /// Those of the job replace those of the workflow.
