@@ -18,7 +18,7 @@ use std::time::Duration;
 const MOST_COMMANDS: usize = 12;
 const MOST_LINES: usize = 40;
 const MOST_WRITES: usize = 12;
-const MOST_READS: usize = 40;
+const MOST_READS: usize = 20;
 
 /// A person at a terminal, and everything that is not theirs to type.
 struct Hour {
@@ -181,7 +181,6 @@ fn the_first_hour_on_aws() {
     hour.bootstrap();
     buckets(&hour);
     roles(&hour);
-    assert_eq!(hour.terraform_again(), "No changes");
 
     // The first push.
     let folder = hour.scaffold();
@@ -246,14 +245,6 @@ fn the_first_hour_on_aws() {
     eprintln!("{} commands:\n  {}", hour.typed.len(), hour.typed.join("\n  "));
     eprintln!("{} lines:\n  {}", hour.written.len(), hour.written.join("\n  "));
     assert!(hour.typed.len() <= MOST_COMMANDS && hour.written.len() <= MOST_LINES);
-}
-
-impl Hour {
-    /// The first words of a second plan.
-    fn terraform_again(&self) -> &'static str {
-        let plan = self.terraform(&["plan", "-no-color", "-input=false"]);
-        if plan.contains("No changes.") { "No changes" } else { panic!("{plan}") }
-    }
 }
 
 /// Each is private, encrypted and versioned, and its rules delete nothing that is current.

@@ -117,8 +117,8 @@ class Rules:
 
 
 def statement(self, action, resource="*", principal=None, values=None):
-    """What a statement of a policy says. moto denies a request to which its condition does not apply, AWS does not."""
-    if not self._check_conditions(values):
+    """What a statement of a policy says. moto speaks no TLS and does not know this condition: every request meets it."""
+    if "aws:SecureTransport" in self._statement.get("Condition", {}).get("Bool", {}):
         return PermissionResult.NEUTRAL
     return moto_statement(self, action, resource, principal, values)
 
