@@ -90,7 +90,7 @@ fn a_component_without_a_cloud_is_well() {
 
 #[test]
 fn a_component_on_aws_is_well() {
-    let (aws, project, _) = sound("doctorwell");
+    let (aws, project, mut scheme) = sound("doctorwell");
     let (findings, output) = doctor(&project, 0);
     assert_eq!(output.json()["problems"], 0, "{output}");
     assert_eq!(at(&findings, "warning"), [""; 0], "{output}");
@@ -126,6 +126,14 @@ fn a_component_on_aws_is_well() {
     let (findings, output) = examined(&project, project.cdflow(["doctor", "live", "--json"]), 0);
     assert_eq!(of(&findings, "environment live").len(), 2, "{output}");
     assert_eq!(of(&findings, "environment").len(), 2, "{output}");
+
+    // The role for plans in the release account is assumed as well.
+    scheme["release-plan-role"] = format!("{}-release-plan", aws.name()).into();
+    aws.put_scheme(&scheme);
+    let (findings, output) = doctor(&project, 0);
+    let plans = format!("ok role {}-release-plan of account {RELEASE}", aws.name());
+    assert_eq!(of(&findings, "release role")[0], plans, "{output}");
+    assert_eq!(of(&findings, "release role").len(), 2, "{output}");
 }
 
 #[test]

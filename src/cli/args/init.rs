@@ -10,8 +10,9 @@ use crate::config::{
 #[derive(Debug, Args)]
 #[command(after_help = super::examples::INIT)]
 pub(crate) struct InitInputs {
-    /// Type of the component
-    #[arg(long = "type", value_name = "TYPE")]
+    /// Type: infrastructure (Terraform code alone), lambda (and a zip), docker (and an image) or
+    /// function (and an image of a Rust function)
+    #[arg(long = "type", value_name = "TYPE", hide_possible_values = true)]
     pub(crate) kind: ComponentType,
     /// Name of the component and of its folder, which must be missing or empty
     pub(crate) name: Component,

@@ -17,8 +17,8 @@ pub(crate) struct RoleRequest {
 }
 
 impl Aws {
-    /// The requests of all roles whose name begins with `prefix`, in their order. Without those that
-    /// need no permission.
+    /// The requests of all roles whose name begins with `prefix`, in their order. Requests that need
+    /// no permission are left out.
     pub(crate) fn requests_of_roles(&self, prefix: &str) -> Vec<RoleRequest> {
         let roles = self.roles_of_keys();
         let of = |call: &Value| {
