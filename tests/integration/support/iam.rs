@@ -17,7 +17,7 @@ pub(crate) struct RoleRequest {
 }
 
 impl Aws {
-    /// The requests of all roles whose name begins with `prefix`, in their order. Requests that need
+    /// The requests of all roles whose name begins with `prefix`, in their order. Those that need
     /// no permission are left out.
     pub(crate) fn requests_of_roles(&self, prefix: &str) -> Vec<RoleRequest> {
         let roles = self.roles_of_keys();
