@@ -309,6 +309,7 @@ fn roles(hour: &Hour) {
         })
     };
     assert!(writes("releases", "checkout-pr-7-abcdef0.zip"));
+    assert!(writes("releases", "reviews/live/7/abcdef0/1.json"));
     assert!(writes("state", "live/terraform.tfstate.tflock"));
     assert!(!writes("releases", "checkout-1.zip"));
     assert!(!writes("releases", "ledger/live/9999999998.start.json"));
@@ -322,8 +323,10 @@ fn of_the_pull_request(hour: &Hour, requests: &[RoleRequest]) {
     assert_eq!(roles, BTreeSet::from(["-github-pull-request", "-release-plan"]));
     let written: Vec<&RoleRequest> =
         requests.iter().filter(|it| it.action == "s3:PutObject").collect();
-    let is_own =
-        |it: &&RoleRequest| it.resource.contains("-pr-7-") || it.resource.ends_with(".tflock");
+    let is_own = |it: &&RoleRequest| {
+        let is_record = it.resource.contains("/reviews/");
+        is_record || it.resource.contains("-pr-7-") || it.resource.ends_with(".tflock")
+    };
     assert!(!written.is_empty() && written.iter().all(is_own), "{written:#?}");
 }
 

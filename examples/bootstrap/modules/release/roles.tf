@@ -71,6 +71,12 @@ data "aws_iam_policy_document" "release_plan" {
   }
 
   statement {
+    sid       = "RecordsOfPlans"
+    actions   = ["s3:PutObject"]
+    resources = ["${local.arns.releases}/*/reviews/*"]
+  }
+
+  statement {
     sid       = "UploadsThatAKilledRunLeft"
     actions   = ["s3:ListBucketMultipartUploads"]
     resources = [local.arns.releases, local.arns.lambda]
