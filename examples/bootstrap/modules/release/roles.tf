@@ -71,9 +71,9 @@ data "aws_iam_policy_document" "release_plan" {
   }
 
   statement {
-    sid       = "RecordsOfPlans"
+    sid       = "RecordsOfPlansAndImages"
     actions   = ["s3:PutObject"]
-    resources = ["${local.arns.releases}/*/reviews/*"]
+    resources = concat(["${local.arns.releases}/*/reviews/*"], var.images ? ["${local.arns.releases}/*/built/*"] : [])
   }
 
   statement {
