@@ -128,6 +128,9 @@ pub(crate) const TABLE: [(Limit, &str, u64); 53] = [
     (Limit::Question, "question", 3600),
 ];
 
+/// The pause between two looks at what another run might change at any moment.
+pub(crate) const PAUSE: Duration = Duration::from_millis(200);
+
 /// What `CDFLOW_LIMITS` changes. It is set once, before anything waits.
 static CHANGED: RwLock<BTreeMap<Limit, Duration>> = RwLock::new(BTreeMap::new());
 

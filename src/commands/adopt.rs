@@ -55,8 +55,8 @@ pub(crate) async fn run(context: &Context, inputs: AdoptInputs, report: &mut Rep
     let home =
         home.ok_or_else(|| Error::internal(format!("no place for the state of `{environment}`")))?;
     let to = home.place.describe();
-    let copied =
-        transfer::copy(&source, &home.object()?, &holder(context, "cdflow adopt", &to)?).await?;
+    let holder = holder(context, environment, "cdflow adopt", &to)?;
+    let copied = transfer::copy(&source, &home.object()?, &holder).await?;
     let state = match copied {
         Copied::Nothing => {
             return Err(Error::input(format!("state not found or empty: {from}")).hint(

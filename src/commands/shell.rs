@@ -28,7 +28,7 @@ use crate::{
         order::Subject,
         prepare::{self, Prepared},
         push_command::{StateCopy, push_command},
-        state::workspace_state,
+        state::workspace_state::{self, Found},
         target::Target,
     },
     services::ci::host::Host,
@@ -68,7 +68,7 @@ pub(crate) async fn run(mut context: Context, inputs: ShellInputs) -> Result<u8>
     let subject = Subject::new(&context, target, version, &record);
     let environment = subject.environment();
     let prepared = prepare::prepare(&context, &subject).await?;
-    if !workspace_state::exists(&prepared).await? {
+    if let Found::Nothing = find_workspace(&context, &prepared).await? {
         let missing = Error::refused(format!("the environment `{environment}` has no state"));
         return Err(match record.deployed() {
             Some(start) => missing
@@ -80,7 +80,6 @@ pub(crate) async fn run(mut context: Context, inputs: ShellInputs) -> Result<u8>
             )),
         });
     }
-    prepared.terraform.select_workspace()?;
     let tools = tools(&context, &subject, &prepared)?;
     context.host.interrupt.check("opening the shell")?;
     let ended = start(&context.host, &prepared, &tools, &mode).await?;
@@ -91,6 +90,23 @@ pub(crate) async fn run(mut context: Context, inputs: ShellInputs) -> Result<u8>
             format!("cancelled: the shell ended with exit code {}", ended.code),
         )),
         None => Ok(u8::try_from(ended.code).unwrap_or(Exit::Internal as u8)),
+    }
+}
+
+/// Looks for the workspace, and selects it. The shell is also for the repair of a state: one that
+/// cannot be read is only a warning.
+async fn find_workspace(context: &Context, prepared: &Prepared) -> Result<Found> {
+    let finding = workspace_state::find(context, prepared);
+    match context.host.interrupt.or_cancel("reading the state", finding).await {
+        Err(error) if error.exit() == Exit::Integrity => {
+            context.host.log.warning(&format!(
+                "the sensitive values of the state are not masked: {}",
+                error.story()
+            ));
+            prepared.terraform.select_workspace()?;
+            Ok(Found::Workspace(None))
+        }
+        found => found,
     }
 }
 

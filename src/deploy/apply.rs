@@ -20,6 +20,15 @@ use crate::{
     },
 };
 
+/// The stored state after an apply; None inside: there is none.
+#[derive(PartialEq)]
+enum After {
+    Current(Option<StateSummary>),
+    /// The state that Terraform could not save might be newer.
+    Older(Option<StateSummary>),
+    Unreadable,
+}
+
 /// Returns the summary line. Whatever happens, the end is recorded in the ledger.
 pub(crate) async fn apply(
     context: &Context,
@@ -46,21 +55,16 @@ pub(crate) async fn apply(
         Some(file) => rescue_state::rescue(context, order, prepared, file, result.err()).await,
         None => result,
     };
-    let read = workspace_state::read(context, prepared).await;
-    let is_read = read.is_ok();
-    // A state that Terraform could not save might be newer than the one that is read.
-    let is_current = is_read && errored_state.is_none();
-    let state = read.unwrap_or_else(|error| {
-        context.host.log.warning(&format!("failed to read the state after the apply: {error}"));
-        None
-    });
-    let is_lost = is_current && state.is_none() && is_to_have_state(order, plan);
+    let after = After::read(context, prepared, errored_state.is_some()).await;
+    let is_lost = after == After::Current(None) && is_to_have_state(order, plan);
     let result = match is_lost {
         true => result.and_then(|()| Err(lost(order))),
         false => result,
     };
-    fill(context, order, report, state.as_ref());
-    let has = |address: &str| state.as_ref().is_some_and(|it| it.has(address));
+    let state = after.state();
+    fill(context, order, report, state);
+    let has = |address: &str| state.is_some_and(|it| it.has(address));
+    let is_current = matches!(after, After::Current(_));
     let unknown = unknown(&begun, &plan.changes, if is_current { Some(&has) } else { None });
     report.unknown_changes = masked(context, unknown);
     unknown_changes::show(context, &report.unknown_changes);
@@ -71,20 +75,42 @@ pub(crate) async fn apply(
         state_not_saved: (errored_state.is_some() || is_lost)
             && result.as_ref().is_err_and(|error| error.exit() == Exit::StateNotSaved),
         error: result.as_ref().err(),
-        state: state.as_ref(),
+        state,
         unknown: &report.unknown_changes,
     };
     recording::end(context, order, entry, ended).await;
     if result.is_err() {
-        let stored = is_read.then_some(state.as_ref());
+        let stored = (after != After::Unreadable).then_some(state);
         after_failure::report_state(context, order.environment(), stored).await;
     } else if order.mode == PlanMode::Destroy {
         // Only after the ledger says so: a missing state without an explanation is refused.
-        workspace::leave(context, order, prepared, state.as_ref()).await;
+        workspace::leave(context, order, prepared, state).await;
     }
     result?;
-    outcome::show_outputs(context, order, state.as_ref());
+    outcome::show_outputs(context, order, state);
     Ok(outcome::apply_summary(context, order, plan))
+}
+
+impl After {
+    /// `is_unsaved`: Terraform could not save the state.
+    async fn read(context: &Context, prepared: &Prepared, is_unsaved: bool) -> Self {
+        match workspace_state::read(context, prepared).await {
+            Ok(state) if is_unsaved => Self::Older(state),
+            Ok(state) => Self::Current(state),
+            Err(error) => {
+                let log = &context.host.log;
+                log.warning(&format!("failed to read the state after the apply: {error}"));
+                Self::Unreadable
+            }
+        }
+    }
+
+    fn state(&self) -> Option<&StateSummary> {
+        match self {
+            Self::Current(state) | Self::Older(state) => state.as_ref(),
+            Self::Unreadable => None,
+        }
+    }
 }
 
 /// Whether the apply leaves resources.

@@ -84,36 +84,44 @@ async fn carry_out(
     if order.mode == PlanMode::Deploy {
         artifact_check::check(context, order.version(), &prepared.account, &prepared.facts).await?;
     }
-    let workspace = workspace::enter(context, order, &prepared).await?;
+    let mut workspace = workspace::enter(context, order, &prepared).await?;
     if matches!(workspace, Workspace::Missing) {
         report.outcome = report::Outcome::Destroyed;
         return recording::nothing_to_destroy(context, order, &prepared).await.map(|()| None);
     }
     let deployment = github_deployment::queue(context, order, &prepared).await;
-    let before = match &workspace {
-        Workspace::Existing(state) => state.as_ref(),
-        Workspace::New | Workspace::Missing => None,
-    };
-    let decided = decide(context, order, &prepared, before, report).await;
-    let (planned, entry) = match decided {
-        Ok((planned, Decision::Apply(entry))) => (planned, entry),
-        stopped => {
-            if let Some(deployment) = deployment {
-                deployment.stop(context, reason_to_stop(&stopped)).await;
+    let mut is_again = false;
+    let applied = loop {
+        let decided = decide(context, order, &prepared, workspace.state(), report).await;
+        let (planned, entry) = match decided {
+            Ok((planned, Decision::Apply(entry))) => (planned, entry),
+            stopped => {
+                if let Some(deployment) = deployment {
+                    deployment.stop(context, reason_to_stop(&stopped)).await;
+                }
+                if workspace.is_to_remove(&prepared) {
+                    workspace::remove_empty(context, order, &prepared).await;
+                }
+                let (planned, decision) = stopped?;
+                return Ok(stop(context, &planned, decision, report));
             }
-            if matches!(workspace, Workspace::New) {
-                workspace::remove_empty(context, order, &prepared).await;
-            }
-            let (planned, decision) = stopped?;
-            return Ok(stop(context, &planned, decision, report));
+        };
+        if let Some(deployment) = &deployment {
+            deployment.begin(context).await;
+        }
+        let announcing = report::announce_apply(&context.reporting, &context.host, report);
+        let applying = apply::apply(context, order, &prepared, &planned, &entry, report);
+        let applied = alongside(announcing, applying).await;
+        let Err(error) = &applied else { break applied };
+        if is_again || !is_destroyed_since(context, order, &workspace, error).await {
+            break applied;
+        }
+        is_again = true;
+        match workspace::enter_again(context, order, &prepared).await {
+            Ok(entered) => workspace = entered,
+            Err(error) => break Err(error),
         }
     };
-    if let Some(deployment) = &deployment {
-        deployment.begin(context).await;
-    }
-    let announcing = report::announce_apply(&context.reporting, &context.host, report);
-    let applying = apply::apply(context, order, &prepared, &planned, &entry, report);
-    let applied = alongside(announcing, applying).await;
     if let Some(deployment) = deployment {
         let redactor = &context.host.log.redactor;
         let url = report.environment_url.as_deref().filter(|url| !redactor.finds(url));
@@ -132,6 +140,22 @@ async fn carry_out(
         }
         None => Ok(None),
     }
+}
+
+/// Whether a plan is stale because another run has destroyed the environment, and removed its
+/// state, since this one looked.
+async fn is_destroyed_since(
+    context: &Context,
+    order: &Order<'_>,
+    workspace: &Workspace,
+    error: &Error,
+) -> bool {
+    let had_resources = workspace.state().is_some_and(|state| state.resources > 0);
+    if order.mode != PlanMode::Deploy || error.exit() != Exit::Integrity || !had_resources {
+        return false;
+    }
+    let record = order.subject.target.record(context).await;
+    record.is_ok_and(|record| record.is_destroyed())
 }
 
 /// Plans, evaluates the guards, and writes the start entry, without which nothing is applied.
@@ -166,6 +190,7 @@ async fn decide(
     // Before the checks of what other runs did, because a person takes a while to answer.
     confirmation::confirm(context, order, &planned).await?;
     let environment = order.environment();
+    workspace::check_recreated(context, order, prepared, before, &planned.changes).await?;
     if let Some(newest) = order.newest_known_run {
         release::still_not_older(context, environment, order.version(), newest).await?;
     }

@@ -56,6 +56,8 @@ pub(crate) struct Order<'c> {
     pub(crate) newest_known_run: Option<u64>,
     /// Changes of which no answer says whether they were made, with the number of their run.
     pub(crate) earlier: Vec<(u64, UnknownChange)>,
+    /// How many more of them the ledger had no room for, with the number of their run.
+    pub(crate) left_out: Vec<(u64, usize)>,
     /// Whether a person at the terminal is asked before anything is changed.
     pub(crate) asks: bool,
     /// When the plan counts as reviewed; None: no review is needed.
@@ -180,6 +182,7 @@ impl<'c> Order<'c> {
             allowed_before: BTreeSet::new(),
             newest_known_run: None,
             earlier: record.unknown_changes(),
+            left_out: record.left_out(),
             asks: false,
             review: None,
             watch: None,

@@ -148,10 +148,17 @@ pub(crate) async fn start(
 /// Writes the entry of the end. A failure is a warning, because the apply is over.
 pub(crate) async fn end(context: &Context, order: &Order<'_>, start: &Start, ended: Ended<'_>) {
     let entry = end_entry(context, start, ended);
-    if let Err(error) = order.subject.target.ledger.end(&entry).await {
-        context.host.log.warning(&format!(
+    let log = &context.host.log;
+    match order.subject.target.ledger.end(&entry).await {
+        Ok(0) => {}
+        Ok(left_out) => log.warning(&format!(
+            "the ledger has no room for {left_out} of the {} unknown changes: keep this log, which \
+             names all of them",
+            entry.unknown_changes.len()
+        )),
+        Err(error) => log.warning(&format!(
             "failed to record the end of this run, so the ledger shows it as unfinished: {error}"
-        ));
+        )),
     }
 }
 
@@ -208,6 +215,7 @@ fn end_entry(context: &Context, start: &Start, ended: Ended<'_>) -> End {
         state_not_saved,
         reason: error.map(|error| context.host.log.redactor.apply(&error.to_string()).into_owned()),
         unknown_changes: unknown.to_vec(),
+        unknown_changes_left_out: 0,
         finished: Timestamp::now(),
     }
 }

@@ -74,6 +74,12 @@ fn provision_again<'c>(
 /// Warns that the plan creates what an earlier run might have created already, or that nothing
 /// manages it any more.
 pub(crate) fn warn_of_earlier(context: &Context, order: &Order<'_>, planned: &Changes) {
+    for (number, count) in &order.left_out {
+        context.host.log.warning(&format!(
+            "run {number} left {count} more unknown changes than the ledger has room for: its log \
+             names them"
+        ));
+    }
     let is_managed = |address: &str| {
         let is_created = |address: &str| {
             planned.resources.iter().any(|it| {

@@ -1,16 +1,31 @@
 //! The Terraform workspace of an environment: created before the plan, removed after a destroy.
 
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
 use super::{
     guards,
-    ledger::{Action, text},
+    ledger::{Action, Record, text},
     order::Order,
     prepare::Prepared,
-    state::workspace_state,
+    state::{
+        held_lock::{held, plain},
+        workspace_state::{self, Found},
+    },
 };
 use crate::{
-    base::error::{Exit, Result},
+    base::{
+        error::{Error, Exit, Result},
+        limits::PAUSE,
+    },
+    config::{duration::HumanDuration, flavor::Flavor},
     context::Context,
-    terraform::{PlanMode, state::summary::StateSummary},
+    terraform::{
+        PlanMode,
+        output::changes::{ChangeAction, Changes},
+        state::{empty, lock::LockInfo, place::StatePlace, summary::StateSummary},
+    },
 };
 
 pub(crate) enum Workspace {
@@ -22,6 +37,27 @@ pub(crate) enum Workspace {
     Missing,
 }
 
+impl Workspace {
+    /// Whether nothing is lost if the workspace is removed after a run that applied nothing. A
+    /// folder without a state might be of an earlier run that died.
+    pub(crate) fn is_to_remove(&self, prepared: &Prepared) -> bool {
+        let is_local = matches!(prepared.state_home.place, StatePlace::Local { .. });
+        match self {
+            Self::New => true,
+            Self::Existing(state) => is_local && state.is_none(),
+            Self::Missing => false,
+        }
+    }
+
+    /// Returns the state before the plan.
+    pub(crate) fn state(&self) -> Option<&StateSummary> {
+        match self {
+            Self::Existing(state) => state.as_ref(),
+            Self::New | Self::Missing => None,
+        }
+    }
+}
+
 /// Selects the workspace, or creates it for a deploy. Fails with the order's error if a state is
 /// missing or exists although it must not.
 pub(crate) async fn enter(
@@ -29,46 +65,120 @@ pub(crate) async fn enter(
     order: &mut Order<'_>,
     prepared: &Prepared,
 ) -> Result<Workspace> {
-    let looking = workspace_state::exists(prepared);
-    let exists = context.host.interrupt.or_cancel("looking for the state", looking).await?;
-    let state = if exists { read(context, prepared).await? } else { None };
-    let has_no_state = exists && has_no_state(context, order, prepared, state.as_ref()).await?;
-    if !exists || has_no_state {
-        check_missing(context, order).await?;
-        match order.mode {
-            PlanMode::Destroy if !exists => return Ok(Workspace::Missing),
-            // A deploy might be about to write it: the plan waits for its lock.
-            PlanMode::Destroy => return Ok(Workspace::Existing(state)),
-            _ => {}
-        }
-        context.host.log.note(&format!("{} is a new environment", order.environment()));
-        // Another run might be about to write a state in a workspace that it has created.
-        if has_no_state {
-            return Ok(Workspace::Existing(state));
-        }
-        if create(context, prepared).await? {
-            prepared.terraform.select_workspace()?;
-            return Ok(Workspace::New);
-        }
-        context.host.log.note("another run created its workspace at the same time");
+    let (found, has_no_state) = judge(context, order, prepared).await?;
+    let log = &context.host.log;
+    if has_no_state && order.mode != PlanMode::Destroy {
+        log.note(&format!("{} is a new environment", order.environment()));
     }
-    if let Some(refused) = order.refuse_existing_state.take() {
-        return Err(refused);
+    let state = match found {
+        Found::Nothing if order.mode == PlanMode::Destroy => return Ok(Workspace::Missing),
+        Found::Nothing => {
+            if create(context, order, prepared).await? {
+                return Ok(Workspace::New);
+            }
+            log.note("another run created its workspace at the same time");
+            None
+        }
+        // Another run might be about to write a state in a workspace that it has created: the plan
+        // waits for its lock.
+        Found::Workspace(state) if has_no_state => return Ok(Workspace::Existing(state)),
+        Found::Workspace(state) => state,
+    };
+    match order.refuse_existing_state.take() {
+        Some(refused) => Err(refused),
+        None => Ok(Workspace::Existing(state)),
     }
-    prepared.terraform.select_workspace()?;
-    Ok(Workspace::Existing(state))
 }
 
-/// Selects the workspace and reads its state.
-async fn read(context: &Context, prepared: &Prepared) -> Result<Option<StateSummary>> {
-    prepared.terraform.select_workspace()?;
-    let reading = workspace_state::read(context, prepared);
-    context.host.interrupt.or_cancel("reading the state", reading).await
+/// Enters an environment that another run has destroyed since this one planned. The entry of this
+/// run in the ledger does not show that the environment is wanted.
+pub(crate) async fn enter_again(
+    context: &Context,
+    order: &mut Order<'_>,
+    prepared: &Prepared,
+) -> Result<Workspace> {
+    let target = &order.subject.target;
+    let record = Record { unsettled: Vec::new(), ..target.record(context).await? };
+    if order.guards_missing_state
+        && let Some(refused) = guards::state::missing(context, target, &record, order.mode)
+    {
+        return Err(refused);
+    }
+    context.host.log.note("another run destroyed the environment meanwhile: planning again");
+    enter(context, order, prepared).await
+}
+
+/// Looks for the workspace, and evaluates the guards of its state. Also returns whether it has no
+/// state yet.
+///
+/// While another run writes a local state, the file is empty or cut off. So an error counts only if
+/// no run holds the lock.
+async fn judge(context: &Context, order: &Order<'_>, prepared: &Prepared) -> Result<(Found, bool)> {
+    let interrupt = &context.host.interrupt;
+    let waits = order.plan.lock_timeout.or(context.manifest.deploy.lock_timeout);
+    let until = Instant::now() + waits.map_or(Duration::ZERO, |HumanDuration(time)| time);
+    let mut was_written = true;
+    loop {
+        let error = match judge_once(context, order, prepared).await {
+            Ok(judged) => return Ok(judged),
+            Err(error) if [Exit::Refused, Exit::Integrity].contains(&error.exit()) => error,
+            Err(error) => return Err(error),
+        };
+        match workspace_state::writer(prepared).await {
+            Some((_, held)) if Instant::now() >= until => {
+                return Err(is_written(order, &held.holder));
+            }
+            Some(_) => was_written = true,
+            // That run might have ended since the state was read.
+            None if was_written => was_written = false,
+            None => return Err(error),
+        }
+        interrupt.check("waiting for the state lock")?;
+        sleep(PAUSE).await;
+    }
+}
+
+async fn judge_once(
+    context: &Context,
+    order: &Order<'_>,
+    prepared: &Prepared,
+) -> Result<(Found, bool)> {
+    let looking = workspace_state::find(context, prepared);
+    let found = context.host.interrupt.or_cancel("reading the state", looking).await?;
+    let has_no_state = match &found {
+        Found::Nothing => true,
+        Found::Workspace(state) => has_no_state(context, order, prepared, state.as_ref()).await?,
+    };
+    if has_no_state {
+        check_missing(context, order, prepared).await?;
+    }
+    Ok((found, has_no_state))
+}
+
+/// The error for a local state that another run writes at this moment.
+fn is_written(order: &Order<'_>, holder: &LockInfo) -> Error {
+    let environment = order.environment();
+    let (operation, who) = (plain(&holder.operation), plain(&holder.who));
+    let operation = operation.strip_prefix("OperationType").unwrap_or(&operation).to_lowercase();
+    Error::new(Exit::Locked, format!("the state of `{environment}` is locked"))
+        .why(format!(
+            "{operation} by {who} since {} (lock {})",
+            plain(&holder.created),
+            plain(&holder.id)
+        ))
+        .hint(
+            "wait for that run to end, \
+             or set `lock-timeout` (--lock-timeout 5m) so that cdflow waits for it",
+        )
 }
 
 /// Evaluates the guards of a missing state. The ledger is read again: a destroy might have ended
 /// since the order was made, and a missing state then has an explanation.
-async fn check_missing(context: &Context, order: &Order<'_>) -> Result<()> {
+pub(crate) async fn check_missing(
+    context: &Context,
+    order: &Order<'_>,
+    prepared: &Prepared,
+) -> Result<()> {
     let target = &order.subject.target;
     let record = target.record(context).await?;
     if order.guards_missing_state
@@ -76,13 +186,82 @@ async fn check_missing(context: &Context, order: &Order<'_>) -> Result<()> {
     {
         return Err(refused);
     }
-    if let Some(start) = record.unfinished().filter(|start| start.action == Action::Deploy) {
-        context.host.log.warning(&format!(
-            "{} has not recorded its end: it is in progress, or it died and what it created might \
-             exist without being in a state",
-            text::run(start)
-        ));
+    if order.mode != PlanMode::Destroy {
+        check_unfinished(context, order, &record).await?;
+        check_digest(context, order, prepared, &record).await?;
     }
+    Ok(())
+}
+
+/// Evaluates the guards of a missing state if the plan creates what the state had: another run has
+/// destroyed the environment while this one waited for its lock.
+pub(crate) async fn check_recreated(
+    context: &Context,
+    order: &Order<'_>,
+    prepared: &Prepared,
+    before: Option<&StateSummary>,
+    planned: &Changes,
+) -> Result<()> {
+    let had = |address: &String| before.is_some_and(|state| state.addresses.contains(address));
+    let is_lost = planned
+        .resources
+        .iter()
+        .any(|change| change.action == ChangeAction::Create && had(&change.address));
+    if order.mode != PlanMode::Deploy
+        || !is_lost
+        || !order.subject.target.record(context).await?.is_destroyed()
+    {
+        return Ok(());
+    }
+    let environment = order.environment();
+    context.host.log.note(&format!(
+        "another run destroyed {environment} while this one waited; it is created again"
+    ));
+    check_missing(context, order, prepared).await
+}
+
+/// Fails if the newest run was to create resources and has not recorded its end, unless a run that
+/// holds the lock might be that one.
+async fn check_unfinished(context: &Context, order: &Order<'_>, record: &Record) -> Result<()> {
+    let Some(start) = record.unfinished().filter(|start| start.action == Action::Deploy) else {
+        return Ok(());
+    };
+    let environment = order.environment();
+    if order.guards_missing_state
+        && start.plan.add > 0
+        && held(context, environment).await?.is_empty()
+    {
+        return Err(guards::state::unfinished(environment, start));
+    }
+    context.host.log.warning(&format!(
+        "{} has not recorded its end: it is in progress, or it died and what it created might \
+         exist without being in a state",
+        text::run(start)
+    ));
+    Ok(())
+}
+
+/// Fails if the lock table knows a state whose object is missing, and that was not destroyed.
+async fn check_digest(
+    context: &Context,
+    order: &Order<'_>,
+    prepared: &Prepared,
+    record: &Record,
+) -> Result<()> {
+    let object = prepared.state_home.object()?;
+    if record.is_destroyed()
+        || !prepared.terraform.has_workspaces()
+        || prepared.tool.flavor == Flavor::OpenTofu
+        || !empty::has_digest(&object).await?
+        || object.store.head(&object.key).await?.is_some()
+    {
+        return Ok(());
+    }
+    let refused = guards::state::only_digest(order.environment());
+    if order.guards_missing_state {
+        return Err(refused);
+    }
+    context.host.log.warning(&format!("the old digest is removed: {}", refused.story()));
     Ok(())
 }
 
@@ -133,11 +312,11 @@ async fn check_current(
 }
 
 /// Returns whether this run created it; false: another run did at the same time.
-async fn create(context: &Context, prepared: &Prepared) -> Result<bool> {
+async fn create(context: &Context, order: &Order<'_>, prepared: &Prepared) -> Result<bool> {
     let created = workspace_state::create(prepared).await;
     if created.is_err() && context.host.interrupt.requested().is_some() {
         // It might have been created before the signal. A later run would then find a state here.
-        let _ = workspace_state::remove(context, prepared).await;
+        let _ = workspace_state::remove(context, order.environment(), prepared).await;
     }
     created
 }
@@ -145,10 +324,10 @@ async fn create(context: &Context, prepared: &Prepared) -> Result<bool> {
 /// Removes a workspace that has no resources.
 pub(crate) async fn remove_empty(context: &Context, order: &Order<'_>, prepared: &Prepared) {
     let (log, environment) = (&context.host.log, order.environment());
-    match workspace_state::remove(context, prepared).await {
+    match workspace_state::remove(context, environment, prepared).await {
         Ok(()) => {}
-        // Its run needs the workspace, or leaves an empty one, which is not an obstacle.
-        Err(error) if error.exit() == Exit::Locked => log.note(&format!(
+        // Another run needs the workspace, or leaves an empty one, which is not an obstacle.
+        Err(error) if [Exit::Locked, Exit::Refused].contains(&error.exit()) => log.note(&format!(
             "the empty workspace `{environment}` is kept, because {}",
             error.story()
         )),

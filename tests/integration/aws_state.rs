@@ -232,6 +232,69 @@ fn a_lock_that_is_taken_meanwhile_stays() {
     assert!(aws.keys(&aws.state_bucket()).is_empty());
 }
 
+/// The plan is of a state that is removed before its apply.
+#[test]
+fn a_deploy_that_a_destroy_overtakes_plans_again() {
+    let (aws, project) = with_locks("overtaken", None, false);
+    project.release("1");
+    project.deploy("ci", "1");
+    let [waiting, open] = ["waiting", "open"].map(|name| project.sandbox().root().join(name));
+    let path = project.terraform_but(&format!(
+        "apply) touch {}; while [ ! -e {} ]; do sleep 0.05; done;;",
+        waiting.display(),
+        open.display()
+    ));
+    let mut deploy = project.cdflow(["deploy", "ci", "1"]).env("PATH", path).spawn();
+    deploy.wait_until("the apply", |_| waiting.exists());
+    project.cdflow(["destroy", "ci", "--confirm", "ci"]).run().success();
+    assert!(aws.keys(&aws.state_bucket()).is_empty());
+    std::fs::write(&open, "").unwrap();
+    deploy.wait().success().stderr_has("another run destroyed the environment meanwhile");
+    assert_eq!(aws.keys(&aws.state_bucket()), [STATE]);
+    project.deploy("ci", "1").stderr_has("no changes");
+}
+
+/// The lock of cdflow itself, while it removes an empty workspace.
+#[test]
+fn a_lost_answer_to_the_release_of_a_lock_is_no_error() {
+    let (aws, project) = with_locks("answer", None, false);
+    project.release("1");
+    let line = format!("DELETE /{}/{LOCK}", aws.state_bucket());
+    for (status, is_lost) in [(400, true), (403, false)] {
+        let how = if is_lost { "lost" } else { "status" };
+        let body = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
+        aws.rule(json!({ "matching": line, "agent": "rust", how: status, "body": body }));
+        let output = project.cdflow(["deploy", "ci", "1", "--plan-only"]).run();
+        output.success();
+        if is_lost {
+            output.lacks("failed to release");
+        } else {
+            output.stderr_has("cdflow unlock ci --force ").lacks("unlock environment");
+        }
+        assert_eq!(aws.keys(&aws.state_bucket()).is_empty(), is_lost, "{output}");
+    }
+    project.cdflow(["unlock", "ci"]).run().success().stdout_has("@");
+}
+
+/// Its object was deleted without cdflow: nothing else knows of the state.
+#[test]
+fn a_digest_without_a_state_is_not_forgotten() {
+    let (aws, project) = with_locks("digest", Some(false), true);
+    project.release("1");
+    let row = format!("{}/{STATE}-md5", aws.state_bucket());
+    let item = json!({ "LockID": { "S": row }, "Digest": { "S": "0".repeat(32) } });
+    let put = || {
+        let args = json!({ "TableName": table_name(&aws), "Item": item });
+        aws.call(RELEASE, "dynamodb", "put_item", args)
+    };
+    put();
+    let output = project.cdflow(["deploy", "ci", "1"]).run();
+    output.fails(3).stderr_has("the lock table has the digest of one");
+    assert_eq!(table_rows(&aws), std::slice::from_ref(&row));
+    let new = project.cdflow(["deploy", "ci", "1", "--new-environment"]).run();
+    new.success().stderr_has("the old digest is removed");
+}
+
 #[test]
 fn a_row_and_a_lock_file_are_released_together() {
     let (aws, project) = with_locks("unlock-both", None, true);

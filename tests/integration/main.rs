@@ -45,6 +45,7 @@ mod lab;
 mod language;
 mod layers;
 mod limits;
+mod local_states;
 mod migration;
 mod oidc;
 mod operations;

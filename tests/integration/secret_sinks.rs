@@ -193,6 +193,39 @@ fn forty_secrets_are_in_no_sink() {
     assert!(hits.is_empty(), "{summary}: {} hits\n{}", hits.len(), hits.join("\n"));
 }
 
+/// Terraform saves a plan that fails as far as it got, with its marks.
+#[test]
+fn a_failing_plan_shows_no_new_sensitive_value() {
+    let project = Project::local("failing");
+    project.write(
+        "infra/main.tf",
+        r#"locals {
+  pass = sensitive("walrus-Xy12-pass")
+}
+
+resource "terraform_data" "a" {
+  input = local.pass
+}
+
+resource "terraform_data" "odd" {
+  lifecycle {
+    precondition {
+      condition     = nonsensitive(local.pass) == ""
+      error_message = "true-text ${nonsensitive(local.pass)}"
+    }
+  }
+}
+"#,
+    );
+    project.commit("A password");
+    project.release("1");
+    let (output, sinks) = into_sinks(&project, &["deploy", "ci", "1"], |all| project.cdflow(all));
+    output.fails(5).stdout_has("true-text ***");
+    for (sink, text) in &sinks {
+        assert!(!text.contains("Xy12"), "{sink}:\n{text}");
+    }
+}
+
 /// Before the plan is complete, nobody knows which values it marks as sensitive.
 #[test]
 fn progress_and_messages_show_no_value_that_a_plan_marks_as_sensitive() {

@@ -193,6 +193,28 @@ fn what_a_killed_shell_leaves_the_next_run_removes() {
     }
 }
 
+#[test]
+fn values_that_only_the_state_marks_are_masked() {
+    let project = Project::local("greeting");
+    project
+        .append(
+            "infra/main.tf",
+            "resource \"terraform_data\" \"pass\" {\n  \
+             input = sensitive(\"hunter2-of-the-state\")\n}\n",
+        )
+        .commit("A password");
+    project.release("1");
+    project.deploy("live", "1");
+    let shown = project.cdflow(["shell", "live", "--", "terraform", "state", "pull"]).run();
+    shown.success().stdout_has("***").lacks("hunter2");
+    // The shell is for repairs too.
+    let state = project.state_file("live");
+    let whole = fs::read(&state).unwrap();
+    fs::write(&state, &whole[..300]).unwrap();
+    let repaired = project.cdflow(["shell", "live", "--", "true"]).run();
+    repaired.success().stderr_has("sensitive values of the state are not masked");
+}
+
 /// On AWS: the roles' credentials are served, and no key is in the environment, in arguments or in
 /// files.
 #[test]

@@ -56,7 +56,9 @@ impl EnvironmentChecks<'_> {
         };
         let place = home.place.describe();
         match report.record_error(&state, read(&home).await) {
-            Some(Stored::Missing) => report.ok(&state, format!("none yet at {place}")),
+            Some(Stored::Missing | Stored::Empty) => {
+                report.ok(&state, format!("none yet at {place}"))
+            }
             Some(Stored::Readable(file)) => {
                 let (serial, count) = (file.summary.serial, file.summary.resources);
                 let count = counted(count, "resource");

@@ -5,7 +5,7 @@ use crate::{
     config::{names::Environment, scheme::Matched},
     context::Context,
     deploy::{
-        ledger::{LastState, Record},
+        ledger::{LastState, Record, Start, text},
         push_command::PUSH,
         target::Target,
     },
@@ -101,6 +101,29 @@ pub(crate) fn outdated(
                  `cdflow destroy {environment} VERSION`"
             )),
     )
+}
+
+/// Returns the error for a run that was to create resources and recorded no end, and left no state.
+pub(crate) fn unfinished(environment: &Environment, start: &Start) -> Error {
+    Error::refused(format!("the environment `{environment}` has no state"))
+        .why(format!(
+            "{} was to create {} resource(s) and has not recorded its end",
+            text::run(start),
+            start.plan.add
+        ))
+        .hint("if that run is in progress, wait for it to end, and deploy again")
+        .hint(
+            "if it died, check whether its resources exist, and delete them or import them; \
+             then deploy with --new-environment",
+        )
+}
+
+/// Returns the error for a state of which only the digest in the lock table is left.
+pub(crate) fn only_digest(environment: &Environment) -> Error {
+    Error::refused(format!("the environment `{environment}` has no state"))
+        .why("the lock table has the digest of one, so its object was deleted or moved")
+        .hint(FIND_THE_STATE)
+        .hint("or deploy with --new-environment to create every resource again")
 }
 
 fn not_saved(environment: &Environment, run: u64, why: &str) -> Error {

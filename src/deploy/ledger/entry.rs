@@ -94,7 +94,15 @@ pub(crate) struct End {
     /// The changes of which no answer says whether they were made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) unknown_changes: Vec<UnknownChange>,
+    /// The number of unknown changes for which the entry had no room.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) unknown_changes_left_out: usize,
     pub(crate) finished: Timestamp,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,6 +235,14 @@ impl Record {
             end.unknown_changes.clone().into_iter().map(move |change| (number, change))
         };
         ends.flat_map(of_run).collect()
+    }
+
+    /// Returns the runs whose ends had no room for all of their unknown changes, and how many are
+    /// left out there.
+    pub(crate) fn left_out(&self) -> Vec<(u64, usize)> {
+        let ends = self.unsettled.iter().filter_map(|entry| entry.end.as_ref());
+        let of_run = |end: &End| (end.number, end.unknown_changes_left_out);
+        ends.map(of_run).filter(|(_, left_out)| *left_out > 0).collect()
     }
 
     /// Whether a deploy was begun since the environment was last destroyed.

@@ -9,6 +9,7 @@
 
 mod entry;
 pub(crate) mod environments;
+mod size;
 pub(crate) mod text;
 
 pub(crate) use self::entry::{
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use self::size::{ENTRY_LIMIT, cut, encoded};
 use crate::{
     base::{
         error::{Error, Exit, Result},
@@ -32,11 +34,6 @@ use crate::{
 
 /// The countdown in the name of an object is this minus the number of the entry.
 const COUNT_FROM: u64 = 9_999_999_999;
-/// In bytes. A usual entry has some hundreds.
-const ENTRY_LIMIT: u64 = 64 * 1024;
-/// The maximum length of the reason for a failure, in bytes. Even if JSON escapes every character,
-/// the rest of the entry fits into `ENTRY_LIMIT`.
-const REASON_LIMIT: usize = 8 * 1024;
 /// Objects listed at a time.
 const PAGE: usize = 40;
 /// How often a list is read while it lacks entries: another run might write one in between.
@@ -125,13 +122,12 @@ impl<'a> Ledger<'a> {
         self.key(start.number, "start")
     }
 
-    /// Writes the end entry of a run, unless it has one. A long reason is truncated.
-    pub(crate) async fn end(&self, end: &End) -> Result<()> {
-        let mut end = end.clone();
-        if let Some(reason) = &mut end.reason {
-            reason.truncate(reason.floor_char_boundary(REASON_LIMIT));
-        }
-        self.put(&self.key(end.number, "end"), &end).await.map(drop)
+    /// Writes the end entry of a run, unless it has one. What makes it too large is cut. Returns
+    /// the number of unknown changes that are left out.
+    pub(crate) async fn end(&self, end: &End) -> Result<usize> {
+        let end = cut(end.clone());
+        self.put(&self.key(end.number, "end"), &end).await?;
+        Ok(end.unknown_changes_left_out)
     }
 
     /// Reads back to the newest successful deploy or destroy.
@@ -213,29 +209,50 @@ impl<'a> Ledger<'a> {
         is_wanted: impl Fn(&Start) -> bool,
     ) -> Result<Option<Entry>> {
         let keys = self.names(None).await?;
-        let named = keys.iter().filter_map(|key| Some((key.as_str(), self.number_and_kind(key)?)));
         // `end` sorts before `start`.
         let mut ended = None;
         let mut looked_at = 0;
-        for (key, (number, kind)) in named {
+        for key in &keys {
+            let Some((number, kind)) = self.number_and_kind(key) else { continue };
+            if let Some(lone) = ended.filter(|of| *of != number || kind == "end") {
+                self.start_of_end(lone).await?;
+            }
             if kind == "end" {
-                ended = Some((number, key));
+                ended = Some(number);
                 continue;
             }
+            let has_end = ended.take().is_some();
             let start = self.get::<Start>(key).await?;
             if is_wanted(&start) {
-                let end = match ended.filter(|(of, _)| *of == number) {
-                    Some((_, key)) => Some(self.get::<End>(key).await?),
-                    None => None,
+                let end = match has_end {
+                    true => Some(self.get::<End>(&self.key(number, "end")).await?),
+                    false => None,
                 };
                 return Ok(Some(Entry { start, end }));
             }
             looked_at += 1;
             if looked_at == at_most {
-                break;
+                return Ok(None);
             }
         }
+        // The start of the last end might be on the next page, which is not wanted.
+        if let Some(lone) = ended.filter(|_| keys.len() < PAGE) {
+            self.start_of_end(lone).await?;
+        }
         Ok(None)
+    }
+
+    /// Reads the start of a run whose end exists. Without it, nothing says which version the run
+    /// deployed.
+    async fn start_of_end(&self, number: u64) -> Result<Start> {
+        let end_place = self.store.describe(&self.key(number, "end"));
+        self.get::<Start>(&self.key(number, "start")).await.map_err(|error| match error.exit() {
+            Exit::Integrity => error.hint(format!(
+                "or, if it is lost for good, move `{end_place}` out of the ledger, which then has \
+                 no such run"
+            )),
+            _ => error,
+        })
     }
 
     /// Lists a page of names. A list that lacks entries is read again, and then an error.
@@ -302,16 +319,7 @@ impl<'a> Ledger<'a> {
             }
         }
         for (number, end) in ends {
-            // Without the start of a run, nothing says which version it deployed.
-            let key = self.key(number, "start");
-            let end_place = self.store.describe(&self.key(number, "end"));
-            let start = self.get::<Start>(&key).await.map_err(|error| match error.exit() {
-                Exit::Integrity => error.hint(format!(
-                    "or, if it is lost for good, move `{end_place}` out of the ledger, which then \
-                     has no such run"
-                )),
-                _ => error,
-            })?;
+            let start = self.start_of_end(number).await?;
             entries.push(Entry { start, end: Some(end) });
         }
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.start.number));
@@ -383,20 +391,6 @@ fn lacks(what: &str, place: &str) -> Error {
     Error::new(Exit::Unavailable, format!("the store's list of {what}"))
         .why(format!("an object exists that `{place}` does not list"))
         .hint("run again; if it stays so, check the proxy or the service that serves the store")
-}
-
-/// Rejects an entry that is larger than what `get` reads, because it would make the whole ledger of
-/// the environment unreadable.
-fn encoded(entry: &impl Serialize) -> Result<Vec<u8>> {
-    let bytes = serde_json::to_vec_pretty(entry)
-        .map_err(|error| Error::internal("failed to encode a ledger entry").why(error))?;
-    match bytes.len() as u64 > ENTRY_LIMIT {
-        true => Err(Error::input("the ledger entry of this run would be too large")
-            .why(format!("it has {} bytes; the limit is {ENTRY_LIMIT}", bytes.len()))
-            .hint("pass fewer addresses (`target`, `allow-destroy`)")
-            .hint("if a label allows all of them, deploy in parts with `target`")),
-        false => Ok(bytes),
-    }
 }
 
 #[cfg(test)]

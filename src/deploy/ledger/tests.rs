@@ -4,8 +4,10 @@ use jiff::Timestamp;
 
 use super::{entry::FORMAT, *};
 use crate::{
-    base::digest::Sha256, config::identity::Layout, services::store::DirectoryStore,
-    terraform::output::changes::Counts,
+    base::digest::Sha256,
+    config::identity::Layout,
+    services::store::DirectoryStore,
+    terraform::output::{changes::Counts, unknown::UnknownChange},
 };
 
 fn store(folder: &tempfile::TempDir) -> ReleaseStore {
@@ -52,6 +54,7 @@ fn end(number: u64, outcome: Outcome) -> End {
         state_not_saved: false,
         reason: None,
         unknown_changes: Vec::new(),
+        unknown_changes_left_out: 0,
         finished: Timestamp::UNIX_EPOCH,
     }
 }
@@ -175,6 +178,39 @@ async fn every_entry_that_is_written_can_be_read() {
     assert!(record.unsettled[0].end.as_ref().unwrap().reason.as_ref().unwrap().len() > 1000);
 }
 
+#[tokio::test]
+async fn an_end_with_many_unknown_changes_is_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
+    let change = |number: usize| UnknownChange {
+        address: format!("terraform_data.a[{number}]"),
+        kind: "terraform_data".to_owned(),
+        action: if number.is_multiple_of(2) { "update" } else { "create" }.to_owned(),
+        names: [("name".to_owned(), format!("/team/name/{number}"))].into(),
+        import_id: None,
+    };
+    for (count, is_cut) in [(50, false), (700, true), (4000, true)] {
+        let started = ledger.start(start(Action::Deploy, "1")).await.unwrap();
+        let long = End {
+            reason: Some("\u{1b}".repeat(1 << 20)),
+            unknown_changes: (0..count).map(change).collect(),
+            state_lineage: Some("l".repeat(1 << 20)),
+            ..end(started.number, Outcome::Failed)
+        };
+        let left_out = ledger.end(&long).await.unwrap();
+        let record = ledger.record().await.unwrap();
+        let read = record.unsettled[0].end.as_ref().unwrap();
+        assert_eq!(read.number, started.number);
+        assert_eq!(read.unknown_changes.len() + left_out, count);
+        assert_eq!((read.unknown_changes_left_out, left_out > 0), (left_out, is_cut));
+        let is_create = |it: &UnknownChange| it.is_create();
+        assert!(!is_cut || read.unknown_changes.iter().all(is_create));
+        let left_out = record.left_out();
+        assert_eq!(left_out.first().is_some_and(|(run, _)| *run == read.number), is_cut);
+    }
+}
+
 /// Otherwise the version of the run would be unknown, and `prune` might delete it.
 #[tokio::test]
 async fn an_end_without_its_start_is_an_error() {
@@ -189,10 +225,12 @@ async fn an_end_without_its_start_is_an_error() {
         ledger.newest(9).await.map(|_| versions.len())
     };
     let file = |name: &str| folder.path().join("t/c/ledger/live").join(name);
+    let recent = async || ledger.find_recent(9, |start| start.number == 0).await.map(|_| 0);
     for countdown in ["9999999996", "9999999997", "9999999998"] {
         let start = file(&format!("{countdown}.start.json"));
         let text = std::fs::read(&start).unwrap();
         std::fs::remove_file(&start).unwrap();
+        assert_eq!(recent().await.unwrap_err().exit(), Exit::Integrity);
         let error = all().await.unwrap_err();
         assert_eq!(error.exit(), Exit::Integrity, "{error}");
         for part in ["start.json`", "append-only", &format!("{countdown}.end.json` out of")] {

@@ -25,6 +25,7 @@ pub(crate) fn as_json(entry: &Entry) -> Value {
         "outcome": end.map(|end| end.outcome),
         "finished": end.map(|end| end.finished),
         "unknown_changes": end.map(|end| &end.unknown_changes),
+        "unknown_changes_left_out": end.map(|end| end.unknown_changes_left_out),
     })
 }
 

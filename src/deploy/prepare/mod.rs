@@ -6,11 +6,13 @@ mod providers;
 mod terraform_user;
 mod working_folder;
 
+use std::sync::Mutex;
+
 use self::working_folder::FromRelease;
 pub(crate) use self::working_folder::WorkingFolder;
 use super::{
     order::Subject,
-    state::{location::StateHome, migration, version},
+    state::{location::StateHome, migration},
 };
 use crate::{
     base::{
@@ -27,7 +29,7 @@ use crate::{
     services::aws::credentials::CredentialsEndpoint,
     terraform::{
         Folder, Initialised,
-        state::backend::Backend,
+        state::{backend::Backend, local_folder::UsedFolder},
         tool::{Choice, Flavor, Tool, platform},
     },
 };
@@ -45,6 +47,8 @@ pub(crate) struct Prepared {
     pub(crate) state_home: StateHome,
     /// The account that Terraform's providers act in; None if a local scheme names no role.
     pub(crate) account_id: Option<String>,
+    /// The folder of a local workspace, once it is entered.
+    pub(crate) used_folder: Mutex<Option<UsedFolder>>,
     /// Serves Terraform's credentials until it is dropped.
     _endpoint: Option<CredentialsEndpoint>,
     /// What Terraform takes for its folder. `None` if another run has it, or if it cannot be made.
@@ -83,8 +87,6 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
     let reading = credentials::read_secrets(context, subject, &mut folder, session.as_deref());
     host.interrupt.or_cancel("reading the secrets", reading).await?;
     folder.write_variables()?;
-    let checking = version::check(&state_home, &tool);
-    host.interrupt.or_cancel("reading the version of the state", checking).await?;
 
     let mut env =
         credentials::terraform_env(context, &private, &account.region, endpoint.as_ref())?;
@@ -113,6 +115,7 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
         tool_warning,
         account,
         state_home,
+        used_folder: Mutex::new(None),
         account_id: session.and_then(|session| session.account_id.clone()),
         _endpoint: endpoint,
         _link: link,

@@ -12,6 +12,7 @@ use crate::{
     services::store::{Content, Metadata},
     terraform::state::{
         lock::LockInfo,
+        taken_locks::Holder,
         transfer::{self, Copied},
     },
 };
@@ -87,7 +88,7 @@ async fn migrate(
 ) -> Result<()> {
     let log = &context.host.log;
     let (from, to) = (old.place.describe(), new.place.describe());
-    let holder = holder(context, "cdflow migration", &from)?;
+    let holder = holder(context, environment, "cdflow migration", &from)?;
     let copied =
         transfer::copy(&old.object()?, &new.object()?, &holder).await.map_err(|error| {
             error.hint(format!(
@@ -139,13 +140,20 @@ async fn check_not_migrated(
     }
 }
 
-/// Returns the lock information of cdflow, which Terraform and `cdflow unlock` show like any other.
-pub(crate) fn holder(context: &Context, what: &str, path: &str) -> Result<LockInfo> {
+/// Returns the holder of cdflow's own locks, which Terraform and `cdflow unlock` show like any
+/// other.
+pub(crate) fn holder(
+    context: &Context,
+    environment: &Environment,
+    what: &str,
+    path: &str,
+) -> Result<Holder> {
     let random = Secret::random()
         .map_err(|error| Error::internal("cannot get random bytes from the system").why(error))?;
     let id: String = random.expose().chars().filter(char::is_ascii_alphanumeric).take(32).collect();
-    let environment = &context.host.environment;
-    let who =
-        ["GITHUB_ACTOR", "USER"].iter().find_map(|name| environment.get(name)).unwrap_or("cdflow");
-    Ok(LockInfo::new(id, who, what, path))
+    let variables = &context.host.environment;
+    let user =
+        ["GITHUB_ACTOR", "USER"].iter().find_map(|name| variables.get(name)).unwrap_or("cdflow");
+    let info = LockInfo::new(id, user, what, path);
+    Ok(Holder { info, environment: environment.clone() })
 }

@@ -1,19 +1,30 @@
 //! The state of a prepared environment: whether there is one, its content, its beginning and its
 //! end. cdflow reads it where it is stored; Terraform reads what only Terraform can.
 
-use std::{fs, io::ErrorKind, path::PathBuf};
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::PoisonError,
+};
 
-use super::migration::holder;
+use tokio::time::{Instant, sleep};
+
+use super::{migration::holder, version};
 use crate::{
     base::{
-        error::{Error, Result},
+        error::{Error, Exit, Result},
+        limits::{Limit, PAUSE},
         owner::create_folder,
     },
-    config::flavor::Flavor,
+    config::{flavor::Flavor, names::Environment},
     context::Context,
     deploy::prepare::Prepared,
+    services::store::ReleaseStore,
     terraform::state::{
         empty::{self, Removed},
+        local_folder::{self, UsedFolder},
+        lock::{HeldLock, StateLock},
         place::StatePlace,
         stored::{self, Stored},
         summary::StateSummary,
@@ -22,22 +33,66 @@ use crate::{
 
 /// The mode of a workspace's folder, less the umask.
 const FOLDER: u32 = 0o755;
+/// How often a folder is created that another run removes at the same time.
+const TRIES: usize = 5;
+/// In bytes. What is larger is not compared.
+const BACKUP_LIMIT: u64 = 256 << 20;
 
-/// Whether the environment has a workspace, which may have no state yet: in S3 it is the object of
-/// the state, in a folder the folder of the state.
-pub(crate) async fn exists(prepared: &Prepared) -> Result<bool> {
+/// The workspace of an environment, as it is found.
+pub(crate) enum Found {
+    Nothing,
+    /// With its state, if it has one. In S3 the workspace is the object of the state, in a folder
+    /// the folder of the state.
+    Workspace(Option<StateSummary>),
+}
+
+/// Looks for the workspace, and selects it. The sensitive values of its state are redacted from
+/// then on. Fails if a newer version of Terraform wrote the state.
+pub(crate) async fn find(context: &Context, prepared: &Prepared) -> Result<Found> {
     let home = &prepared.state_home;
-    match local_folder(&home.place) {
-        Some(folder) => Ok(folder.is_dir()),
-        None => Ok(home.store()?.head(&home.place.key()).await?.is_some()),
+    if let Some(folder) = local_folder(&home.place)
+        && !use_folder(prepared, &folder).await?
+    {
+        return Ok(Found::Nothing);
+    }
+    let stored = stored::read(&home.object()?).await?;
+    if matches!(stored, Stored::Missing) && local_folder(&home.place).is_none() {
+        return Ok(Found::Nothing);
+    }
+    prepared.terraform.select_workspace()?;
+    if let Stored::Readable(file) = &stored {
+        version::check(&file.summary, &prepared.tool)?;
+    }
+    Ok(Found::Workspace(summary(context, prepared, stored).await?))
+}
+
+/// Reads the state of a selected workspace. None if there is none. While another run writes a local
+/// state, it is read again.
+pub(crate) async fn read(context: &Context, prepared: &Prepared) -> Result<Option<StateSummary>> {
+    let object = prepared.state_home.object()?;
+    let until = Instant::now() + Limit::StateLock.time();
+    loop {
+        let stored = stored::read(&object).await;
+        let is_odd = match &stored {
+            Ok(Stored::Missing | Stored::Empty) => true,
+            Ok(_) => false,
+            Err(error) => error.exit() == Exit::Integrity,
+        };
+        if is_odd && Instant::now() < until && writer(prepared).await.is_some() {
+            sleep(PAUSE).await;
+            continue;
+        }
+        return summary(context, prepared, stored?).await;
     }
 }
 
-/// Reads the state, whose sensitive values are redacted from then on. None if there is none. The
-/// workspace must be selected.
-pub(crate) async fn read(context: &Context, prepared: &Prepared) -> Result<Option<StateSummary>> {
-    let state = match stored::read(&prepared.state_home.object()?).await? {
-        Stored::Missing => None,
+async fn summary(
+    context: &Context,
+    prepared: &Prepared,
+    stored: Stored,
+) -> Result<Option<StateSummary>> {
+    let state = match stored {
+        Stored::Missing | Stored::Empty => None,
         Stored::Readable(file) => Some(file.summary),
         Stored::ForTerraform(_) => prepared.terraform.pull_state().await?,
     };
@@ -47,49 +102,84 @@ pub(crate) async fn read(context: &Context, prepared: &Prepared) -> Result<Optio
     Ok(state)
 }
 
-/// Creates the workspace. False if another run has created it at the same time.
+/// Returns the lock of a local state that a process holds. That process might be writing the state
+/// at this moment. A state in S3 is written as a whole.
+pub(crate) async fn writer(prepared: &Prepared) -> Option<(StateLock, HeldLock)> {
+    local_folder(&prepared.state_home.place)?;
+    let lock = prepared.state_home.locks().ok()?.pop()?;
+    // The file about the lock is written too.
+    let held = lock.read().await.ok()??;
+    held.process.is_some().then_some((lock, held))
+}
+
+/// Creates and selects the workspace. False if another run has created it at the same time.
 pub(crate) async fn create(prepared: &Prepared) -> Result<bool> {
     let home = &prepared.state_home;
     if !prepared.terraform.has_workspaces() {
         return Ok(true);
     }
-    if let Some(folder) = local_folder(&home.place) {
-        return create_local(prepared, &folder);
-    }
-    match prepared.tool.flavor {
-        Flavor::Terraform => empty::create(&home.object()?, &prepared.tool.version).await,
+    let is_new = match (local_folder(&home.place), prepared.tool.flavor) {
+        (Some(folder), _) => create_local(prepared, &folder).await?,
+        (None, Flavor::Terraform) => empty::create(&home.object()?, &prepared.tool.version).await?,
         // Its configuration can demand that every state is encrypted.
-        Flavor::OpenTofu => match prepared.terraform.create_workspace().await {
-            Err(_) if exists(prepared).await? => Ok(false),
-            created => created.map(|()| true),
+        (None, Flavor::OpenTofu) => match prepared.terraform.create_workspace().await {
+            Err(_) if home.store()?.head(&home.place.key()).await?.is_some() => false,
+            created => created.map(|()| true)?,
         },
-    }
+    };
+    prepared.terraform.select_workspace()?;
+    Ok(is_new)
 }
 
-/// Removes a workspace that has no resources, while this run holds the lock of its state.
-pub(crate) async fn remove(context: &Context, prepared: &Prepared) -> Result<()> {
+/// Removes a workspace that has no resources, while this run holds the lock of its state, and no
+/// other run uses its folder.
+pub(crate) async fn remove(
+    context: &Context,
+    environment: &Environment,
+    prepared: &Prepared,
+) -> Result<()> {
     if !prepared.terraform.has_workspaces() {
         return Ok(());
     }
     let home = &prepared.state_home;
-    let holder = holder(context, "cdflow workspace removal", &home.place.describe())?;
-    let removed = empty::remove(&home.object()?, &holder).await?;
-    if removed == Removed::ForTerraform {
-        return prepared.terraform.delete_workspace().await;
+    let folder = local_folder(&home.place);
+    // Until the end of this function, no other run begins to use the folder.
+    let used = prepared.used_folder.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if used.as_ref().is_some_and(|used| !used.is_ours_alone()) {
+        return Err(Error::new(Exit::Locked, "another run uses it"));
     }
-    let Some(folder) = local_folder(&home.place) else { return Ok(()) };
-    if removed == Removed::Done {
-        // Terraform keeps the state before the last one next to it.
-        home.store()?.delete(&format!("{}.backup", home.place.key())).await?;
+    let holder = holder(context, environment, "cdflow workspace removal", &home.place.describe())?;
+    let lineage = match empty::remove(&home.object()?, &holder).await? {
+        Removed::ForTerraform => return prepared.terraform.delete_workspace().await,
+        Removed::Done(lineage) => Some(lineage),
+        Removed::Missing => None,
+    };
+    let Some(folder) = folder else { return Ok(()) };
+    if let Some(lineage) = lineage {
+        remove_backup(&home.store()?, &format!("{}.backup", home.place.key()), &lineage).await?;
     }
-    match fs::remove_dir(&folder) {
-        // Another run has begun there, or somebody keeps files there.
-        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {
-            let log = &context.host.log;
-            log.note(&format!("`{}` is kept, because it has other files", folder.display()));
-            Ok(())
-        }
-        Err(error) if folder.is_dir() => Err(Error::io("cannot remove", &folder, &error)),
+    remove_folder(context, &folder)
+}
+
+/// Removes the state before the last one, which Terraform keeps next to it. A backup of another
+/// state is kept: it might be all that is left of that.
+async fn remove_backup(store: &ReleaseStore, key: &str, lineage: &str) -> Result<()> {
+    let Ok(Some(bytes)) = store.get(key, BACKUP_LIMIT).await else { return Ok(()) };
+    match StateSummary::parse(&mut bytes.as_slice()) {
+        Ok(Some(backup)) if backup.lineage == *lineage => store.delete(key).await,
+        _ => Ok(()),
+    }
+}
+
+fn remove_folder(context: &Context, folder: &Path) -> Result<()> {
+    let kept = |why: &str| {
+        context.host.log.note(&format!("`{}` is kept, because {why}", folder.display()));
+        Ok(())
+    };
+    match fs::remove_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => kept("it has other files"),
+        Err(_) if folder.is_symlink() => kept("it is a link"),
+        Err(error) if folder.is_dir() => Err(Error::io("cannot remove", folder, &error)),
         _ => Ok(()),
     }
 }
@@ -102,12 +192,46 @@ fn local_folder(place: &StatePlace) -> Option<PathBuf> {
     }
 }
 
-fn create_local(prepared: &Prepared, folder: &std::path::Path) -> Result<bool> {
+/// Creates the folder with an empty state. False if another run has created it.
+async fn create_local(prepared: &Prepared, folder: &Path) -> Result<bool> {
     let parent = folder.parent().unwrap_or(folder);
-    let created = create_folder(parent, FOLDER).and_then(|()| fs::create_dir(folder));
-    match created {
-        Ok(()) => prepared.terraform.run_as().give(folder).map(|()| true),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(Error::io("cannot create", folder, &error)),
+    for _ in 0..TRIES {
+        let created = create_folder(parent, FOLDER).and_then(|()| fs::create_dir(folder));
+        let is_new = match created {
+            Ok(()) => true,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(Error::io("cannot create", folder, &error)),
+        };
+        if is_new {
+            prepared.terraform.run_as().give(folder)?;
+        }
+        if use_folder(prepared, folder).await? {
+            return Ok(is_new);
+        }
     }
+    let what = format!("cannot create the workspace `{}`", folder.display());
+    Err(Error::new(Exit::Locked, what)
+        .why("other runs remove it at the same time")
+        .hint("run again"))
+}
+
+/// Keeps other runs from removing the folder, for as long as this run is prepared. False if there
+/// is none.
+async fn use_folder(prepared: &Prepared, folder: &Path) -> Result<bool> {
+    let is_used = |used: &Option<UsedFolder>| used.is_some();
+    if is_used(&prepared.used_folder.lock().unwrap_or_else(PoisonError::into_inner)) {
+        return Ok(folder.is_dir());
+    }
+    if folder.symlink_metadata().is_ok() && !folder.is_dir() {
+        return Err(Error::input(format!("the workspace `{}` is not a folder", folder.display()))
+            .why("it is a file, or a link that leads to no folder")
+            .hint("find out what it is, and move it elsewhere"));
+    }
+    let Some(used) = local_folder::begin(folder).await? else { return Ok(false) };
+    let state = prepared.state_home.place.local_file().unwrap_or_else(|| folder.to_owned());
+    if local_folder::create_empty(&state)? {
+        prepared.terraform.run_as().give(&state)?;
+    }
+    *prepared.used_folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(used);
+    Ok(true)
 }

@@ -112,11 +112,17 @@ impl Initialised {
             (Ok((0 | 2, _)), _) => Some(self.read_plan(&request.plan_file).await),
             _ => None,
         };
+        // A failed plan is saved as far as it got. Its errors can show its sensitive values.
+        let failed = match &relayed {
+            Ok((1, _)) if request.plan_file.is_file() => {
+                self.read_plan(&request.plan_file).await.ok()
+            }
+            _ => None,
+        };
         let log = &self.folder.host.log;
-        if let Some(Ok(changes)) = &ended {
-            changes.sensitive.iter().for_each(|secret| {
-                log.redactor.add(secret);
-            });
+        let known = ended.iter().filter_map(|read| read.as_ref().ok()).chain(&failed);
+        for secret in known.flat_map(|changes| &changes.sensitive) {
+            log.redactor.add(secret);
         }
         // If the plan can't be read, its sensitive values are unknown.
         if !matches!(ended, Some(Err(_))) {

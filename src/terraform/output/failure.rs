@@ -143,7 +143,11 @@ impl OutputLines {
                      nothing was changed",
                 );
         }
-        if step.applies() && self.contains("Saved plan is stale") {
+        // The second wording is for a state that was removed, or replaced by another one.
+        if step.applies()
+            && (self.contains("Saved plan is stale")
+                || self.contains("Saved plan does not match the given state"))
+        {
             return Error::new(
                 Exit::Integrity,
                 format!(

@@ -4,10 +4,9 @@ use semver::Version;
 use serde_json::json;
 
 use super::{
-    lock::LockInfo,
     object::StateObject,
     stored::{self, Stored},
-    taken_locks::TakenLocks,
+    taken_locks::{Holder, TakenLocks},
 };
 use crate::{
     base::error::{Error, Exit, Result},
@@ -20,8 +19,9 @@ const SERIAL: u64 = 1;
 /// What became of a state that was to be removed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Removed {
-    Done,
-    /// There was none, so nothing is deleted: another run might create it at this moment.
+    /// With the lineage of the state.
+    Done(String),
+    /// There was none. What the lock table kept of an earlier one is deleted.
     Missing,
     /// Only Terraform can read it.
     ForTerraform,
@@ -44,20 +44,35 @@ pub(crate) async fn create(object: &StateObject, written_by: &Version) -> Result
     });
     let text = format!("{state:#}\n");
     // The digest of an earlier state would make this one look damaged.
-    for lock in &object.locks {
-        if lock.digest().await?.is_some() && object.store.head(&object.key).await?.is_none() {
-            lock.forget_digest().await?;
-        }
+    if has_digest(object).await? && object.store.head(&object.key).await?.is_none() {
+        forget_digest(object).await?;
     }
     let content = Content::Bytes(text.into_bytes());
     let put = object.store.put_new(&object.key, content, &Metadata::default(), &|_| {}).await?;
     Ok(put == Put::Created)
 }
 
+/// Whether the lock table has the digest of a state, which Terraform writes with each one.
+pub(crate) async fn has_digest(object: &StateObject) -> Result<bool> {
+    for lock in &object.locks {
+        if lock.digest().await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+async fn forget_digest(object: &StateObject) -> Result<()> {
+    for lock in &object.locks {
+        lock.forget_digest().await?;
+    }
+    Ok(())
+}
+
 /// Removes a state that has no resources, while this run holds its locks.
 ///
 /// `terraform workspace delete` releases the lock first, and ignores a failure of that.
-pub(crate) async fn remove(object: &StateObject, holder: &LockInfo) -> Result<Removed> {
+pub(crate) async fn remove(object: &StateObject, holder: &Holder) -> Result<Removed> {
     let taken = TakenLocks::take(&object.locks, holder).await?;
     let removed = remove_locked(object).await;
     let released = taken.release().await;
@@ -66,20 +81,25 @@ pub(crate) async fn remove(object: &StateObject, holder: &LockInfo) -> Result<Re
 }
 
 async fn remove_locked(object: &StateObject) -> Result<Removed> {
-    match stored::read(object).await? {
-        Stored::Missing => return Ok(Removed::Missing),
-        Stored::Readable(file) if file.summary.resources == 0 => {}
+    let removed = match stored::read(object).await? {
+        // A run that creates a state writes it without a lock, but only where none exists.
+        Stored::Missing => Removed::Missing,
+        Stored::Empty => {
+            object.store.delete(&object.key).await?;
+            Removed::Missing
+        }
+        Stored::Readable(file) if file.summary.resources == 0 => {
+            object.store.delete(&object.key).await?;
+            Removed::Done(file.summary.lineage)
+        }
         Stored::Readable(file) => {
             return Err(Error::new(Exit::Refused, format!("{} is kept", object.describe()))
                 .why(format!("it has {} resources", file.summary.resources)));
         }
         Stored::ForTerraform(_) => return Ok(Removed::ForTerraform),
-    }
-    object.store.delete(&object.key).await?;
-    for lock in &object.locks {
-        lock.forget_digest().await?;
-    }
-    Ok(Removed::Done)
+    };
+    forget_digest(object).await?;
+    Ok(removed)
 }
 
 /// Returns a random UUID.
@@ -98,7 +118,7 @@ mod tests {
     use super::*;
     use crate::{
         services::store::{ReleaseStore, testing},
-        terraform::state::lock::StateLock,
+        terraform::state::lock::{LockInfo, StateLock},
     };
 
     const LOCK: &str = "platform/shop/ci/terraform.tfstate.tflock";
@@ -114,8 +134,9 @@ mod tests {
         }
     }
 
-    fn holder(id: &str) -> LockInfo {
-        LockInfo::new(id.into(), "ada@build-7", "remove", "")
+    fn holder(id: &str) -> Holder {
+        let info = LockInfo::new(id.into(), "ada", "remove", "");
+        Holder { info, environment: "ci".parse().unwrap() }
     }
 
     async fn put(object: &StateObject, key: &str, text: &str) {
@@ -131,7 +152,8 @@ mod tests {
         assert!(!create(&object, &version).await.unwrap());
         let Stored::Readable(file) = stored::read(&object).await.unwrap() else { panic!() };
         assert!(file.summary.is_pristine() && file.summary.lineage.len() == 36);
-        assert_eq!(remove(&object, &holder("1")).await.unwrap(), Removed::Done);
+        let lineage = file.summary.lineage;
+        assert_eq!(remove(&object, &holder("1")).await.unwrap(), Removed::Done(lineage));
         assert!(object.store.list("", None, 9).await.unwrap().is_empty());
         assert_eq!(remove(&object, &holder("2")).await.unwrap(), Removed::Missing);
         assert!(object.store.list("", None, 9).await.unwrap().is_empty());

@@ -8,7 +8,6 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     io::ErrorKind,
-    os::unix::fs::MetadataExt,
     path::PathBuf,
 };
 
@@ -19,6 +18,7 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::local_folder::is_at;
 use crate::{
     base::{
         blocking::blocking,
@@ -73,18 +73,19 @@ pub(crate) struct LockInfo {
 }
 
 impl LockInfo {
-    /// Returns the info for a lock of this process. `what` is the operation.
-    pub(crate) fn new(id: String, who: &str, what: &str, path: &str) -> Self {
+    /// Returns the info for a lock of this process. `what` is the operation. Like Terraform, it
+    /// names the holder as `user@host`.
+    pub(crate) fn new(id: String, user: &str, what: &str, path: &str) -> Self {
         Self {
             id,
-            who: who.to_owned(),
+            who: format!("{user}@{}", host_name()),
             created: jiff::Timestamp::now().to_string(),
             operation: what.to_owned(),
             path: path.to_owned(),
         }
     }
 
-    /// Whether the holder is on this machine, or in this container: Terraform writes `user@host`.
+    /// Whether the holder is on this machine, or in this container.
     pub(crate) fn is_of_this_machine(&self) -> bool {
         self.who.rsplit_once('@').is_some_and(|(_, name)| name == host_name())
     }
@@ -341,17 +342,11 @@ fn lock_local(state: &std::path::Path, holder: &LockInfo) -> Result<Option<HeldL
     // that file, does not release it.
     match fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)) {
         // Another run might have removed the file before this one had its lock.
-        Ok(_) if !is_same_file(&file, state) => Ok(None),
+        Ok(_) if !is_at(&file, state) => Ok(None),
         Ok(_) => Ok(Some(held(Some(file)))),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
         Err(error) => Err(Error::io("cannot lock", state, &error.into())),
     }
-}
-
-fn is_same_file(file: &File, path: &std::path::Path) -> bool {
-    let identity = |found: fs::Metadata| (found.dev(), found.ino());
-    let open = file.metadata().map(identity);
-    matches!((open, fs::metadata(path).map(identity)), (Ok(open), Ok(there)) if open == there)
 }
 
 /// Returns the information file of a local state, and which process has locked the state.
@@ -440,19 +435,6 @@ mod tests {
         fs::remove_file(&info).unwrap();
         let info = pipe(".terraform.tfstate.lock.info");
         named(lock.read().await.unwrap_err(), &info);
-    }
-
-    #[test]
-    fn a_lock_of_a_removed_file_is_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("terraform.tfstate");
-        fs::write(&path, "{}").unwrap();
-        let file = File::open(&path).unwrap();
-        assert!(is_same_file(&file, &path));
-        fs::remove_file(&path).unwrap();
-        assert!(!is_same_file(&file, &path));
-        fs::write(&path, "{}").unwrap();
-        assert!(!is_same_file(&file, &path), "another file has its name");
     }
 
     #[tokio::test]

@@ -114,6 +114,14 @@ impl StatePlace {
         }
     }
 
+    /// Returns the path of a local state.
+    pub(crate) fn local_file(&self) -> Option<PathBuf> {
+        match self {
+            Self::S3(_) => None,
+            Self::Local { root, .. } => Some(root.join(self.key())),
+        }
+    }
+
     /// Returns the key of the marker for a state that was migrated from another account scheme, so
     /// that it is never copied again. A local marker is outside the workspace's folder, because
     /// Terraform removes that with the workspace.

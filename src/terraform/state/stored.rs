@@ -4,7 +4,7 @@ use md5::{Digest, Md5};
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{lock::StateLock, object::StateObject, summary::StateSummary};
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Exit, Result};
 
 /// In bytes; far more than Terraform can handle in practice.
 const LIMIT: u64 = 256 << 20;
@@ -14,6 +14,8 @@ const FORMAT: u64 = 4;
 /// A state as it is stored.
 pub(crate) enum Stored {
     Missing,
+    /// The object has no content. To Terraform, no state exists yet.
+    Empty,
     Readable(StateFile),
     /// Only Terraform can read it, or say what is wrong with it. The text says why.
     ForTerraform(&'static str),
@@ -33,12 +35,17 @@ struct Format {
 
 /// Reads the state. An object that is not a state is an integrity error that names it.
 pub(crate) async fn read(object: &StateObject) -> Result<Stored> {
-    let Some(bytes) = object.store.get(&object.key, LIMIT).await? else {
-        return Ok(Stored::Missing);
-    };
-    // An empty object means that no state exists, but a truncated one is damaged.
+    let read = object.store.get(&object.key, LIMIT).await.map_err(|error| match error.exit() {
+        Exit::Integrity => error.hint(format!(
+            "find out what makes it larger than {} MiB, and split the component",
+            LIMIT >> 20
+        )),
+        _ => error,
+    });
+    let Some(bytes) = read? else { return Ok(Stored::Missing) };
+    // A truncated object is damaged.
     if bytes.trim_ascii().is_empty() {
-        return Ok(Stored::Missing);
+        return Ok(Stored::Empty);
     }
     let damaged = |why: String| {
         Error::integrity(format!("{} is not a Terraform state", object.describe()))
@@ -51,6 +58,7 @@ pub(crate) async fn read(object: &StateObject) -> Result<Stored> {
     }
     match format.version {
         Some(FORMAT) => {}
+        Some(0) => return Err(damaged("its `version` is 0".to_owned())),
         Some(newer) if newer > FORMAT => return Err(too_new(object, newer)),
         Some(_) => return Ok(Stored::ForTerraform("its format is older than version 4")),
         None => return Err(damaged("it has no `version`".to_owned())),

@@ -6,6 +6,7 @@ use std::{
     io::Read,
 };
 
+use semver::Version;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -23,6 +24,8 @@ use crate::{
 pub(crate) struct StateSummary {
     pub(crate) serial: u64,
     pub(crate) lineage: String,
+    /// The version of the program that wrote the state.
+    pub(crate) written_by: Option<Version>,
     /// The outputs that are not sensitive. Numbers keep every digit of the state.
     pub(crate) outputs: BTreeMap<String, Json>,
     /// The names of the others.
@@ -41,6 +44,8 @@ struct State {
     serial: u64,
     #[serde(default)]
     lineage: String,
+    #[serde(default)]
+    terraform_version: String,
     #[serde(default)]
     outputs: BTreeMap<String, Output>,
     #[serde(default)]
@@ -129,6 +134,7 @@ impl StateSummary {
         Ok(Some(Self {
             serial: state.serial,
             lineage: state.lineage,
+            written_by: state.terraform_version.parse().ok(),
             outputs: outputs.map(|(name, output)| (name, output.value)).collect(),
             sensitive_outputs: sensitive,
             resources: state.resources.len(),
@@ -214,7 +220,8 @@ mod tests {
 
     #[test]
     fn only_the_names_of_sensitive_outputs_are_kept() {
-        let text = r#"{"version": 4, "serial": 3, "lineage": "l", "outputs": {
+        let text = r#"{"version": 4, "serial": 3, "lineage": "l", "terraform_version": "1.12.0-rc1",
+            "outputs": {
             "url": {"value": "https://x", "type": "string"},
             "key": {"value": "hush", "type": "string", "sensitive": true}},
             "resources": [{"mode": "managed", "module": "module.m[0]", "type": "a", "name": "b",
@@ -226,6 +233,7 @@ mod tests {
                 {"mode": "data", "type": "a", "name": "d", "instances": [{}]}]}"#;
         let state = StateSummary::parse(&mut text.as_bytes()).unwrap().unwrap();
         assert_eq!((state.serial, state.lineage.as_str(), state.resources), (3, "l", 3));
+        assert_eq!(state.written_by, Some("1.12.0-rc1".parse().unwrap()));
         let known = ["a.c", "module.m[0].a.b[\"k\\\"$${x}\"]", "module.m[0].a.b[1]"];
         assert_eq!(state.addresses.iter().collect::<Vec<_>>(), known);
         assert_eq!(

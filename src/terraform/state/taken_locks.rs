@@ -1,21 +1,33 @@
 //! All locks of a state, acquired and released together.
 
 use super::lock::{HeldLock, LockInfo, StateLock};
-use crate::base::error::{Error, Exit, Result};
+use crate::{
+    base::error::{Error, Exit, Result},
+    config::names::Environment,
+};
+
+/// Who takes the locks of a state, and of which environment.
+pub(crate) struct Holder {
+    pub(crate) info: LockInfo,
+    pub(crate) environment: Environment,
+}
 
 /// Must be released: a drop cannot wait for the answer.
-pub(super) struct TakenLocks<'a>(Vec<(&'a StateLock, HeldLock)>);
+pub(super) struct TakenLocks<'a> {
+    taken: Vec<(&'a StateLock, HeldLock)>,
+    holder: &'a Holder,
+}
 
 impl<'a> TakenLocks<'a> {
     /// Takes all `locks` or none. `holder` is written to each.
     pub(super) async fn take(
         locks: impl IntoIterator<Item = &'a StateLock>,
-        holder: &LockInfo,
+        holder: &'a Holder,
     ) -> Result<Self> {
-        let mut taken = Self(Vec::new());
+        let mut taken = Self { taken: Vec::new(), holder };
         for lock in locks {
-            match acquire(lock, holder).await {
-                Ok(held) => taken.0.push((lock, held)),
+            match acquire(lock, &holder.info).await {
+                Ok(held) => taken.taken.push((lock, held)),
                 Err(error) => {
                     return Err(match taken.release().await {
                         Ok(()) => error,
@@ -30,16 +42,27 @@ impl<'a> TakenLocks<'a> {
     /// Releases all locks, even if one fails.
     pub(super) async fn release(self) -> Result<()> {
         let mut result = Ok(());
-        for (lock, held) in self.0.iter().rev() {
-            if let Err(error) = lock.release(held).await {
+        for (lock, held) in self.taken.iter().rev() {
+            if let Err(error) = release(lock, held).await {
                 let what = format!("failed to release the lock at `{}`", lock.describe());
                 result = Err(Error::new(error.exit(), what).why(error).hint(format!(
-                    "release it: cdflow unlock ENVIRONMENT --force {}",
-                    held.holder.id
+                    "release it: cdflow unlock {} --force {}",
+                    self.holder.environment, held.holder.id
                 )));
             }
         }
         result
+    }
+}
+
+/// Releases the lock of this run. If the answer was lost, the lock itself says whether it is
+/// released.
+async fn release(lock: &StateLock, held: &HeldLock) -> Result<()> {
+    let Err(error) = lock.release(held).await else { return Ok(()) };
+    match lock.read().await {
+        Ok(Some(now)) if now.holder.id == held.holder.id => Err(error),
+        Ok(_) => Ok(()),
+        Err(_) => Err(error),
     }
 }
 
@@ -54,7 +77,7 @@ async fn acquire(lock: &StateLock, holder: &LockInfo) -> Result<HeldLock> {
 /// Releases a lock that was acquired although the answer was lost. Otherwise it would stay forever.
 async fn release_if_ours(lock: &StateLock, holder: &LockInfo, error: Error) -> Error {
     let is_released = match lock.read().await {
-        Ok(Some(held)) if held.holder.id == holder.id => lock.release(&held).await.is_ok(),
+        Ok(Some(held)) if held.holder.id == holder.id => release(lock, &held).await.is_ok(),
         Ok(_) => true,
         Err(_) => false,
     };

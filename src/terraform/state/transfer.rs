@@ -2,11 +2,12 @@
 //! The source is not changed.
 
 use super::{
-    lock::{LockInfo, StateLock},
+    local_folder,
+    lock::StateLock,
     object::StateObject,
     stored::{self, StateFile, Stored},
     summary::StateSummary,
-    taken_locks::{TakenLocks, locked},
+    taken_locks::{Holder, TakenLocks, locked},
 };
 use crate::{
     base::{
@@ -29,11 +30,7 @@ pub(crate) enum Copied {
 /// Copies `from` to `to`, unless `to` has it already. `holder` is written to the locks.
 ///
 /// Fails if a state is locked, or if `to` has another state or a diverged one.
-pub(crate) async fn copy(
-    from: &StateObject,
-    to: &StateObject,
-    holder: &LockInfo,
-) -> Result<Copied> {
+pub(crate) async fn copy(from: &StateObject, to: &StateObject, holder: &Holder) -> Result<Copied> {
     let foreign: &[StateLock] = if from.is_ours { &[] } else { &from.locks };
     for lock in foreign {
         if let Some(held) = lock.read().await? {
@@ -48,20 +45,41 @@ pub(crate) async fn copy(
     released.map(|()| copied)
 }
 
+/// Keeps other runs from the folder of a local state, which the copy replaces. Fails if one uses
+/// it.
+async fn use_alone(to: &StateObject) -> Result<Option<local_folder::UsedFolder>> {
+    let folder = to.locks.iter().find_map(|lock| match lock {
+        StateLock::Local { state } => state.parent(),
+        _ => None,
+    });
+    let Some(folder) = folder else { return Ok(None) };
+    let used = local_folder::begin(folder).await?;
+    match used.as_ref().is_none_or(local_folder::UsedFolder::is_ours_alone) {
+        true => Ok(used),
+        false => Err(Error::new(Exit::Locked, format!("another run uses {}", to.describe()))
+            .hint("wait for that run to end, and run again")),
+    }
+}
+
 async fn copy_locked(from: &StateObject, to: &StateObject) -> Result<Copied> {
     let Some(source) = read(from).await?.filter(|source| !source.summary.is_empty()) else {
         return Ok(Copied::Nothing);
     };
-    match read(to).await? {
+    let there = stored::read(to).await?;
+    let has_object = !matches!(there, Stored::Missing);
+    match readable(to, there)? {
         Some(there) if there.summary.lineage == source.summary.lineage => {
             return already(from, to, &source, there);
         }
         Some(there) if !there.summary.is_empty() => {
             return Err(another_state(from, to, &source, &there));
         }
+        _ => {}
+    }
+    let _used = use_alone(to).await?;
+    if has_object {
         // An empty state of a run that ended before it applied anything.
-        Some(_) => to.store.delete(&to.key).await?,
-        None => {}
+        to.store.delete(&to.key).await?;
     }
     for lock in &to.locks {
         lock.forget_digest().await?;
@@ -143,8 +161,12 @@ async fn verify(from: &StateObject, to: &StateObject, source: &StateFile) -> Res
 }
 
 async fn read(object: &StateObject) -> Result<Option<StateFile>> {
-    match stored::read(object).await? {
-        Stored::Missing => Ok(None),
+    readable(object, stored::read(object).await?)
+}
+
+fn readable(object: &StateObject, stored: Stored) -> Result<Option<StateFile>> {
+    match stored {
+        Stored::Missing | Stored::Empty => Ok(None),
         Stored::Readable(file) => Ok(Some(file)),
         Stored::ForTerraform(why) => {
             Err(Error::integrity(format!("{} cannot be copied", object.describe()))
@@ -159,7 +181,10 @@ mod tests {
     use std::{fs, path::Path};
 
     use super::*;
-    use crate::services::store::{DirectoryStore, ReleaseStore};
+    use crate::{
+        services::store::{DirectoryStore, ReleaseStore},
+        terraform::state::lock::LockInfo,
+    };
 
     fn object(folder: &Path, name: &str, is_ours: bool) -> StateObject {
         StateObject {
@@ -178,8 +203,9 @@ mod tests {
         )
     }
 
-    fn holder() -> LockInfo {
-        LockInfo::new("1".into(), "ada", "copy", "")
+    fn holder() -> Holder {
+        let info = LockInfo::new("1".into(), "ada", "copy", "");
+        Holder { info, environment: "ci".parse().unwrap() }
     }
 
     #[tokio::test]
@@ -187,6 +213,7 @@ mod tests {
         let source = state("a", 3, 1);
         for (there, ends) in [
             (None, "done"),
+            (Some(String::new()), "done"),
             (Some(state("b", 1, 0)), "done"),
             (Some(source.clone()), "already"),
             (Some(state("a", 4, 0)), "already"),
@@ -231,7 +258,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("from"), state("a", 3, 1)).unwrap();
         let lock = StateLock::Local { state: folder.path().join("from") };
-        let held = lock.acquire(&holder()).await.unwrap().unwrap();
+        let held = lock.acquire(&holder().info).await.unwrap().unwrap();
         let (from, to) = (object(folder.path(), "from", true), object(folder.path(), "to", true));
         assert_eq!(copy(&from, &to, &holder()).await.unwrap_err().exit(), Exit::Locked);
         drop(held);
