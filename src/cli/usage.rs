@@ -92,8 +92,9 @@ pub(crate) fn as_error(error: &clap::Error) -> Error {
     let tips = lines.iter().filter(is_of("tip: ")).map(|line| line.trim_start_matches("tip: "));
     let error = tips.fold(error, Error::hint);
     let is_command = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase());
-    let words = usage.unwrap_or("cdflow").split_whitespace();
-    let command = words.take_while(is_command).collect::<Vec<_>>().join(" ");
+    let mut words = usage.unwrap_or("cdflow").split_whitespace();
+    let program = words.next().into_iter();
+    let command = program.chain(words.take_while(is_command)).collect::<Vec<_>>().join(" ");
     match usage {
         Some(usage) => {
             error.hint(format!("write `{usage}`; for each flag, run `{command} --help`"))

@@ -34,13 +34,10 @@ pub(crate) fn parse_diagnostics(lines: &[String]) -> Vec<Diagnostic> {
         let rest: Vec<&str> = lines[at + 1..]
             .iter()
             .take_while(|line| title(line).is_none())
-            .map(|it| it.trim())
+            .map(String::as_str)
             .collect();
-        let Some((on, (file, number))) =
-            rest.iter().enumerate().find_map(|(on, line)| Some((on, location(line)?)))
-        else {
-            continue;
-        };
+        let Some((on, (file, number))) = place(line, &rest) else { continue };
+        let rest: Vec<&str> = rest.iter().map(|line| line.trim()).collect();
         // An empty line separates the code from the problem.
         let detail = rest[on..]
             .iter()
@@ -57,6 +54,20 @@ pub(crate) fn parse_diagnostics(lines: &[String]) -> Vec<Diagnostic> {
         });
     }
     found
+}
+
+/// Returns the index of the line with the place of a diagnostic, and that place. It is in the
+/// paragraph after the title and indented more. The text of the problem can have such words too.
+fn place(title: &str, rest: &[&str]) -> Option<(usize, (String, u64))> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let lines = rest.iter().enumerate();
+    // Terraform wraps a long title.
+    let lines = lines.skip_while(|(_, line)| !line.trim().is_empty());
+    let mut lines = lines.skip_while(|(_, line)| line.trim().is_empty());
+    lines
+        .by_ref()
+        .take_while(|(_, line)| !line.trim().is_empty() && indent(line) > indent(title))
+        .find_map(|(on, line)| Some((on, location(line.trim())?)))
 }
 
 /// Parses `on main.tf line 3, in …`.
@@ -134,6 +145,35 @@ at all";
             (warning.file.as_str(), warning.line, warning.detail.as_str()),
             ("lib/x.tf", 4, "Use z.")
         );
+    }
+
+    #[test]
+    fn the_words_of_a_problem_are_no_place() {
+        let parsed = |text: &str| {
+            let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            parse_diagnostics(&lines)
+        };
+        let placed = [
+            " Warning: Check failed, with a title",
+            " that is wrapped",
+            "",
+            "   on main.tf line 14, in check \"x\":",
+            "   14:  condition = (",
+            "   15:  )",
+            "",
+            " first",
+            "",
+            " on other.tf line 3, second",
+        ];
+        let found = parsed(&placed.join("\n"));
+        assert_eq!((found[0].file.as_str(), found[0].line), ("main.tf", 14));
+        for text in [
+            "Warning: From a provider\n\nIt says several things:\n\n  on main.tf line 3, x",
+            "Warning: From a provider\n\non main.tf line 3, x",
+            "Warning: From a provider\non main.tf line 3, x\n\nDetail.",
+        ] {
+            assert_eq!(parsed(text), [], "{text}");
+        }
     }
 
     #[test]
