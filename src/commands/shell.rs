@@ -156,6 +156,7 @@ fn tools(context: &Context, subject: &Subject<'_>, prepared: &Prepared) -> Resul
         parallelism: None,
         has_ephemeral: prepared.folder.has_ephemeral,
         origins: prepared.folder.origins(),
+        wants_json: false,
     };
     let words: Vec<String> =
         prepared.terraform.plan_command(&request).iter().map(|word| shell_word(word)).collect();

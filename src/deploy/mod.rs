@@ -167,7 +167,12 @@ async fn decide(
     report: &mut Report,
 ) -> Result<(Plan, Decision)> {
     let planned = plan::plan(context, order, prepared, before).await?;
-    report.plan = Some(PlanReport::new(&planned, &context.host.log.redactor));
+    let mut shown = PlanReport::new(&planned, &context.host.log.redactor);
+    shown.only_release = review::is_only_release(order, prepared, &planned);
+    if shown.only_release {
+        context.host.log.note(report::ONLY_RELEASE);
+    }
+    report.plan = Some(shown);
     unknown_changes::warn_of_earlier(context, order, &planned.changes);
     let judged = label::judge(context, order, prepared, &planned.changes).await;
     if order.plan.plan_only {

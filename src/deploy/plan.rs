@@ -32,6 +32,7 @@ pub(crate) async fn plan(
         parallelism: order.plan.parallelism,
         has_ephemeral: prepared.folder.has_ephemeral,
         origins: prepared.folder.origins(),
+        wants_json: order.plan.plan_out.is_some(),
     };
     let plan = prepared.terraform.plan(request, before).await?;
     check_addresses(order, &plan)?;

@@ -1,6 +1,7 @@
-//! An image that a pull request built is the image that is deployed after the merge. Runs for pull
-//! requests leave a mark in the release store, `<team>/<component>/built/<source digest>/<version>`,
-//! and other runs look for one before they build.
+//! An image that a pull request built is the image that is deployed after the merge.
+//!
+//! Runs for pull requests leave a mark in the release store, which other runs look for before they
+//! build: `<team>/<component>/built/<source digest>/<version>`.
 //!
 //! Runs outside of pull requests leave none: a tree that is released again under a new version is
 //! built again, with the base images of that day.

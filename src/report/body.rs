@@ -6,7 +6,7 @@
 use jiff::SignedDuration;
 
 use super::{
-    Guard, Outcome, PastRun, Report, losses,
+    Guard, ONLY_RELEASE, Outcome, PastRun, Report, losses,
     markdown::{block, code, code_cell, counted, cut_lines, fence, floor, link, words},
     past_run::time,
     plan::PlanReport,
@@ -34,6 +34,7 @@ pub(super) fn alerts(report: &Report, limit: usize) -> String {
         failure(report, &place),
         guard(report, &place),
         reviewed(report, &place),
+        only_release(report, &place),
         warnings(report, &place),
         lifetime(report),
         unfinished(report),
@@ -112,6 +113,13 @@ fn guard(report: &Report, place: &str) -> String {
         }
         Some(Guard::Allowed(what)) => alert("WARNING", place, what),
         None => String::new(),
+    }
+}
+
+fn only_release(report: &Report, place: &str) -> String {
+    match report.plan.as_ref().is_some_and(|plan| plan.only_release) {
+        true => alert("NOTE", place, ONLY_RELEASE),
+        false => String::new(),
     }
 }
 

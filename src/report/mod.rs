@@ -42,6 +42,10 @@ use crate::{
     terraform::output::unknown::UnknownChange,
 };
 
+/// What a plan says that changes nothing else.
+pub(crate) const ONLY_RELEASE: &str =
+    "Only the version, the commit or the build number of the release changes";
+
 /// Filled during a run and published at its end, even if the run fails. It is also the JSON report.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Report {

@@ -27,6 +27,11 @@ pub(crate) struct PlanReport {
     pub(crate) outputs: String,
     /// The complete text of Terraform.
     pub(crate) text: String,
+    /// Terraform's own JSON, masked; None if it was not wanted.
+    #[serde(skip)]
+    pub(crate) document: Option<String>,
+    /// Only the version, the commit and the build number of the release change.
+    pub(crate) only_release: bool,
 }
 
 /// Numbers of resources. As in Terraform, a replacement is one to add and one to destroy.
@@ -72,7 +77,8 @@ pub(crate) struct PlannedResource {
 impl PlanReport {
     /// Returns the redacted plan. `redactor` must know the values that the plan marks as sensitive.
     pub(crate) fn new(plan: &Plan, redactor: &Redactor) -> Self {
-        Self::of(&plan.changes, &plan.text, plan.has_changes, redactor)
+        let document = plan.json.clone();
+        Self { document, ..Self::of(&plan.changes, &plan.text, plan.has_changes, redactor) }
     }
 
     pub(crate) fn of(
@@ -114,6 +120,8 @@ impl PlanReport {
             resources,
             outputs,
             text: masked(text.whole()),
+            document: None,
+            only_release: false,
         }
     }
 

@@ -110,6 +110,9 @@ fn write_plan(
         ("plan-path", "plan.txt", format!("{}\n", plan.text.trim_end())),
         ("plan-json-path", "plan.json", format!("{:#}\n", serde_json::json!(plan))),
     ];
+    let document = plan.document.clone();
+    let document = document.map(|text| ("terraform-plan-json-path", "plan.tfplan.json", text));
+    let files = files.into_iter().chain(document);
     let mut written = Vec::new();
     for (output, name, text) in files {
         let path = folder.join(name);

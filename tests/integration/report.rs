@@ -488,6 +488,17 @@ fn a_plan_is_written_for_people_and_for_programs() {
         (&plan["counts"]["add"], &plan["resources"][0]["address"]),
         (&json!(1), &json!("terraform_data.greeting"))
     );
+    let file = given["terraform-plan-json-path"].as_str();
+    assert_eq!(file, "../plan/live/plan.tfplan.json");
+    let plan: Value = serde_json::from_str(&read("plan.tfplan.json")).unwrap();
+    assert_eq!(plan["format_version"], "1.2");
+    assert_eq!(plan["resource_changes"][0]["change"]["actions"], json!(["create"]));
+    assert!(plan["configuration"]["root_module"]["resources"].is_array(), "{plan}");
+    // Also of a plan without changes.
+    project.deploy("live", "1");
+    step(&project, &["deploy", "live", "1", "--plan-only", "--plan-out", "../plan/live"]).success();
+    let plan: Value = serde_json::from_str(&read("plan.tfplan.json")).unwrap();
+    assert_eq!(plan["resource_changes"][0]["change"]["actions"], json!(["no-op"]));
 }
 
 #[test]

@@ -151,6 +151,23 @@ fn what_a_pull_request_showed_is_applied_after_the_merge() {
 }
 
 #[test]
+fn a_release_of_the_same_content_changes_only_its_version() {
+    let mut change = Change::new();
+    change.project.edit("infra/main.tf", "\"large\"", "\"small\"");
+    change.push("As before");
+    let said = "Only the version, the commit or the build number of the release changes";
+    change.on_pull_request(&["release"]).run().success();
+    let planned = change.on_pull_request(&["deploy", "live", "--plan-only"]).run();
+    planned.success().stdout_has(said);
+    let comment = change.github.world().comments.values().next().unwrap().body.clone();
+    assert!(comment.contains(said), "{comment}");
+    change.project.edit("infra/main.tf", "\"small\"", "\"large\"");
+    change.push("Larger");
+    change.on_pull_request(&["release"]).run().success();
+    change.on_pull_request(&["deploy", "live", "--plan-only"]).run().success().lacks(said);
+}
+
+#[test]
 fn a_plan_that_does_something_else_is_refused_with_the_attributes() {
     let mut change = Change::new();
     change.plan();

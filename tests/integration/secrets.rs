@@ -264,6 +264,7 @@ pub(crate) fn into_sinks(
         ("plan.json", read(&plan.join("plan.json"))),
         ("summary", read(&summary)),
         ("outputs", read(&outputs)),
+        ("plan.tfplan.json", read(&plan.join("plan.tfplan.json"))),
     ];
     (output, texts)
 }

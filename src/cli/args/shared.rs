@@ -74,7 +74,7 @@ pub(crate) struct PlanInputs {
     /// Show the plan and change nothing
     #[arg(long, short)]
     pub(crate) plan_only: bool,
-    /// Write the plan to this folder, as plan.txt and plan.json
+    /// Write the plan to this folder, as text and as JSON
     #[arg(long, value_name = "DIR", help_heading = REPORT_HEADING)]
     pub(crate) plan_out: Option<PathBuf>,
     /// Resources to work on at the same time [Terraform's default: 10]

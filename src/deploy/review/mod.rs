@@ -18,7 +18,7 @@ use crate::{
     services::github::Approval,
     terraform::{
         Plan, PlanMode,
-        output::effects::{Difference, Effects, Sealed, Sealer, Words, differences},
+        output::effects::{Difference, Effects, Sealed, Sealer, Words, differences, is_only_words},
         state::summary::StateSummary,
     },
 };
@@ -49,6 +49,11 @@ pub(super) async fn record(
             "the plan was not recorded, so that it cannot be applied with --reviewed: {error}"
         ));
     }
+}
+
+/// Whether the plan changes nothing but the names of the release.
+pub(super) fn is_only_release(order: &Order<'_>, prepared: &Prepared, planned: &Plan) -> bool {
+    is_only_words(&planned.changes.effects, &words(order, prepared))
 }
 
 /// Refuses a plan that does not do what was reviewed. Returns whose review it was.

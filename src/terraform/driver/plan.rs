@@ -1,6 +1,6 @@
 //! `terraform plan`, and reading the saved plan.
 
-use std::{path::Path, time::Duration};
+use std::{io::Read, time::Duration};
 
 use super::{
     filters::until_saved,
@@ -13,12 +13,14 @@ use crate::{
         limits::Limit,
         log::Log,
         process::Life,
+        redact::Secret,
     },
     config::duration::HumanDuration,
     terraform::{
         output::{
             changes::Changes,
             failure::{OutputLines, TerraformStep},
+            plan_document,
             plan_text::PlanText,
             progress::progress,
         },
@@ -33,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) has_changes: bool,
     /// Terraform's text.
     pub(crate) text: PlanText,
+    /// Terraform's JSON, masked; None if it was not wanted.
+    pub(crate) json: Option<String>,
     pub(super) request: PlanRequest,
 }
 
@@ -107,21 +111,20 @@ impl Initialised {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let relayed = self.folder.relay(&args, (Limit::TerraformPlan, waits), &mut keep).await;
         let is_plain = request.is_of_everything() && text.is_plain_no_changes();
-        let ended = match (&relayed, before.filter(|_| is_plain)) {
-            (Ok((0, _)), Some(state)) => Some(Ok(Changes::none(&state.addresses))),
-            (Ok((0 | 2, _)), _) => Some(self.read_plan(&request.plan_file).await),
+        let is_known = is_plain && !request.wants_json;
+        let ended = match (&relayed, before.filter(|_| is_known)) {
+            (Ok((0, _)), Some(state)) => Some(Ok((Changes::none(&state.addresses), None))),
+            (Ok((0 | 2, _)), _) => Some(self.read_plan(&request).await),
             _ => None,
         };
         // A failed plan is saved as far as it got. Its errors can show its sensitive values.
         let failed = match &relayed {
-            Ok((1, _)) if request.plan_file.is_file() => {
-                self.read_plan(&request.plan_file).await.ok()
-            }
+            Ok((1, _)) if request.plan_file.is_file() => self.read_plan(&request).await.ok(),
             _ => None,
         };
         let log = &self.folder.host.log;
         let known = ended.iter().filter_map(|read| read.as_ref().ok()).chain(&failed);
-        for secret in known.flat_map(|changes| &changes.sensitive) {
+        for secret in known.flat_map(|(changes, _)| &changes.sensitive) {
             log.redactor.add(secret);
         }
         // If the plan can't be read, its sensitive values are unknown.
@@ -138,7 +141,7 @@ impl Initialised {
                 None => output.error(TerraformStep::Plan, self.environment.as_str()),
             }
         })?;
-        let Some(changes) = ended.transpose()? else {
+        let Some((changes, json)) = ended.transpose()? else {
             return Err(Error::internal("cannot read the plan").why("Terraform did not end well"));
         };
         if changes.is_errored {
@@ -152,15 +155,35 @@ impl Initialised {
                 changes.deferred.join(", ")
             ));
         }
-        Ok(Plan { changes, has_changes: code == 2, text, request })
+        let json = json.and_then(|json| self.masked(&json));
+        Ok(Plan { changes, has_changes: code == 2, text, json, request })
     }
 
-    async fn read_plan(&self, file: &Path) -> Result<Changes> {
+    fn masked(&self, json: &Secret) -> Option<String> {
+        let log = &self.folder.host.log;
+        let masked = plan_document::masked(json.expose(), &log.redactor);
+        masked
+            .inspect_err(|error| {
+                log.warning(&format!("cannot write Terraform's JSON of the plan: {error}"));
+            })
+            .ok()
+    }
+
+    /// Returns the changes, and the JSON with every value in clear text if it is wanted.
+    async fn read_plan(&self, request: &PlanRequest) -> Result<(Changes, Option<Secret>)> {
         let folder = &self.folder;
-        let args = ["show".into(), "-json".into(), file.as_os_str().to_owned()];
+        let args = ["show".into(), "-json".into(), request.plan_file.as_os_str().to_owned()];
         let show = folder.program(&args, Life::of_terraform(Limit::TerraformRead));
-        let (changes, ended) =
-            show.parse(&folder.host.log, &folder.host.interrupt, |out| Changes::parse(out)).await?;
+        let wants_json = request.wants_json;
+        let read = move |out: &mut dyn Read| match wants_json {
+            true => {
+                let mut text = String::new();
+                out.read_to_string(&mut text).map_err(serde_json::Error::io)?;
+                Ok((Changes::parse(&mut text.as_bytes())?, Some(Secret::new(text))))
+            }
+            false => Changes::parse(out).map(|changes| (changes, None)),
+        };
+        let (changes, ended) = show.parse(&folder.host.log, &folder.host.interrupt, read).await?;
         folder.check("terraform show", ended.code, || {
             OutputLines::from_text(&ended.stderr)
                 .error(TerraformStep::Plan, self.environment.as_str())

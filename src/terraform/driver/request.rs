@@ -24,6 +24,8 @@ pub(crate) struct PlanRequest {
     /// again.
     pub(crate) has_ephemeral: bool,
     pub(crate) origins: ValueOrigins,
+    /// Whether Terraform's JSON of the plan is wanted.
+    pub(crate) wants_json: bool,
 }
 
 impl PlanRequest {
@@ -81,6 +83,7 @@ mod tests {
             parallelism: Some(3),
             has_ephemeral: true,
             origins: ValueOrigins::default(),
+            wants_json: false,
         };
         assert_eq!(
             plan_args(&request).join(" "),

@@ -7,6 +7,7 @@ pub(crate) mod effects;
 pub(crate) mod events;
 pub(crate) mod failure;
 pub(crate) mod identity;
+pub(crate) mod plan_document;
 pub(crate) mod plan_text;
 pub(crate) mod progress;
 pub(crate) mod unknown;

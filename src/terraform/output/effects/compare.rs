@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fmt};
 
 use super::{
     Change, Effect, Effects,
+    read::PlannedValue,
     seal::{Sealed, Words},
 };
 
@@ -28,6 +29,29 @@ pub(crate) type OfRelease<'e> = (&'e Effects<Sealed>, &'e Words);
 pub(crate) fn differences(reviewed: OfRelease<'_>, now: OfRelease<'_>) -> Vec<Difference> {
     let comparison = Comparison { reviewed: reviewed.1, now: now.1, found: Vec::new() };
     comparison.run(reviewed.0, now.0)
+}
+
+/// Whether something is changed, but nothing except for the words of the release and what is
+/// computed from them after the apply.
+pub(crate) fn is_only_words(effects: &Effects<PlannedValue>, words: &Words) -> bool {
+    let is_word = |change: &Change<PlannedValue>| match (&change.before, &change.after) {
+        (Some(PlannedValue::Plain(was)), Some(PlannedValue::Plain(is))) => {
+            words.general(was) == words.general(is)
+        }
+        _ => false,
+    };
+    let is_computed = |change: &Change<PlannedValue>| change.after == Some(PlannedValue::Unknown);
+    let mut changes = effects.resources.values().map(|effect| (effect, &effect.attributes));
+    let updates = changes.all(|(effect, attributes)| {
+        effect.action == "update"
+            && effect.import.is_none()
+            && effect.moved_from.is_none()
+            && attributes.values().any(is_word)
+            && attributes.values().all(|change| is_word(change) || is_computed(change))
+    });
+    let outputs = effects.outputs.values().all(|change| is_word(change) || is_computed(change));
+    let is_empty = effects.resources.is_empty() && effects.outputs.is_empty();
+    !is_empty && updates && outputs && effects.deferred.is_empty()
 }
 
 struct Comparison<'w> {

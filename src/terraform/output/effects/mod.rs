@@ -3,6 +3,8 @@
 //! that are read, and changes that a refresh has found.
 
 mod compare;
+#[cfg(test)]
+mod pairs;
 mod read;
 mod seal;
 
@@ -11,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
-    compare::{Difference, differences},
+    compare::{Difference, differences, is_only_words},
     read::{EffectJson, PlannedValue},
     seal::{Sealed, Sealer, Words, mac},
 };
