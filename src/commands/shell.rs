@@ -80,6 +80,7 @@ pub(crate) async fn run(mut context: Context, inputs: ShellInputs) -> Result<u8>
             )),
         });
     }
+    workspace_state::create_file(&prepared)?;
     let tools = tools(&context, &subject, &prepared)?;
     context.host.interrupt.check("opening the shell")?;
     let ended = start(&context.host, &prepared, &tools, &mode).await?;

@@ -81,12 +81,18 @@ pub(crate) async fn enter(
         }
         // Another run might be about to write a state in a workspace that it has created: the plan
         // waits for its lock.
-        Found::Workspace(state) if has_no_state => return Ok(Workspace::Existing(state)),
+        Found::Workspace(state) if has_no_state => {
+            workspace_state::create_file(prepared)?;
+            return Ok(Workspace::Existing(state));
+        }
         Found::Workspace(state) => state,
     };
     match order.refuse_existing_state.take() {
         Some(refused) => Err(refused),
-        None => Ok(Workspace::Existing(state)),
+        None => {
+            workspace_state::create_file(prepared)?;
+            Ok(Workspace::Existing(state))
+        }
     }
 }
 

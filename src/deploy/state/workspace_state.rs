@@ -131,6 +131,17 @@ pub(crate) async fn create(prepared: &Prepared) -> Result<bool> {
     Ok(is_new)
 }
 
+/// Creates the empty file of a local state that has none. Otherwise Terraform creates it to lock
+/// it, and removes it again, even if another run waits for that lock.
+pub(crate) fn create_file(prepared: &Prepared) -> Result<()> {
+    match prepared.state_home.place.local_file() {
+        Some(state) if local_folder::create_empty(&state)? => {
+            prepared.terraform.run_as().give(&state)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Removes a workspace that has no resources, while this run holds the lock of its state, and no
 /// other run uses its folder.
 pub(crate) async fn remove(
@@ -206,6 +217,7 @@ async fn create_local(prepared: &Prepared, folder: &Path) -> Result<bool> {
             prepared.terraform.run_as().give(folder)?;
         }
         if use_folder(prepared, folder).await? {
+            create_file(prepared)?;
             return Ok(is_new);
         }
     }
@@ -228,10 +240,6 @@ async fn use_folder(prepared: &Prepared, folder: &Path) -> Result<bool> {
             .hint("find out what it is, and move it elsewhere"));
     }
     let Some(used) = local_folder::begin(folder).await? else { return Ok(false) };
-    let state = prepared.state_home.place.local_file().unwrap_or_else(|| folder.to_owned());
-    if local_folder::create_empty(&state)? {
-        prepared.terraform.run_as().give(&state)?;
-    }
     *prepared.used_folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(used);
     Ok(true)
 }
