@@ -103,6 +103,10 @@ async fn carry_out(
                     workspace::remove_empty(context, order, &prepared).await;
                 }
                 let (planned, decision) = stopped?;
+                // The run that destroyed it has kept the workspace, because this run used it.
+                if matches!(decision, Decision::AlreadyDestroyed) {
+                    workspace::leave(context, order, &prepared, workspace.state()).await;
+                }
                 return Ok(stop(context, &planned, decision, report));
             }
         };

@@ -87,7 +87,7 @@ fn terraform_gets_one_interrupt() {
     }
     let output = running.wait();
     output.fails(130).stderr_has("warning: second signal: cdflow ends what can be repeated");
-    assert_eq!(output.stderr.matches("second signal").count(), 1, "{output}");
+    assert_eq!(output.stderr.matches("warning: second signal").count(), 1, "{output}");
     assert_eq!(fs::read_to_string(count).unwrap(), "INT\n", "{output}");
     assert_eq!(project.ledger("live"), ["deploy 1 interrupted"]);
     project.left_no_trace(&output);

@@ -549,7 +549,7 @@ fn an_unreachable_provider_fails_the_build() {
     let without = project.sandbox().cli_config();
     let runner = project.releasing("1").env("TF_CLI_CONFIG_FILE", without);
     project
-        .refuses_run(runner, 11, &["error: terraform init failed: "])
+        .refuses_run(runner, 11, &["error: no mirror has the provider "])
         .stdout_has("hashicorp/tiny");
 }
 

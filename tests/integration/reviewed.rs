@@ -197,6 +197,59 @@ fn a_plan_that_does_something_else_is_refused_with_the_attributes() {
     change.on_main(&["deploy", "live", "2-bbbbbbb"]).run().success();
 }
 
+/// The command of a provisioner is in no plan.
+#[test]
+fn other_code_behind_the_same_plan_is_refused() {
+    let mut change = Change::new();
+    let command = |command: &str| {
+        format!(
+            "resource \"terraform_data\" \"run\" {{\n  provisioner \"local-exec\" {{\n    \
+             command = \"{command}\"\n  }}\n}}\n"
+        )
+    };
+    change.project.write("infra/run.tf", &command("true"));
+    change.push("A command");
+    change.plan();
+    change.review("grace", "APPROVED");
+    change.project.write("infra/run.tf", &command("touch /tmp/cdflow-other-command"));
+    change.merge();
+    change.release_main();
+    let says =
+        ["the code is not the one that pull request #7 showed a plan of", "update the branch"];
+    change.refuses(3, &says);
+    change.project.write("infra/run.tf", &command("true"));
+    change.merge();
+    change.on_main(&["release", "3-ccccccc"]).run().success();
+    let deploy = || change.on_main(&["deploy", "live", "3-ccccccc", "--reviewed"]);
+    deploy().run().success();
+    // The job runs again, and there is nothing left to do.
+    deploy().run().success();
+}
+
+/// Each approval is for the plan that was the newest one when it was given.
+#[test]
+fn an_approval_is_for_the_plan_that_was_seen() {
+    let mut change = Change::new();
+    change.project.append("cdflow.yml", "deploy: { approvals: 2 }\n");
+    change.push("Two");
+    change.plan();
+    change.review("grace", "APPROVED");
+    // The base has moved, so that the next plan of the same commit is another one.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let head = change.project.head();
+    change.project.edit("infra/main.tf", "\"large\"", "\"huge\"").commit("Merged with main");
+    change.on_pull_request(&["release"]).run().success();
+    let event = pull_request_event(NUMBER, &head, "open", &[]);
+    let version = format!("pr-{NUMBER}-{}", &change.project.head()[..7]);
+    let again = ["deploy", "live", version.as_str(), "--plan-only"];
+    change.project.for_pull_request(&change.github, &event, 300, &again).run().success();
+    change.review("linus", "APPROVED");
+    change.project.edit("infra/main.tf", "\"huge\"", "\"large\"");
+    change.merge();
+    change.release_main();
+    change.refuses(3, &["was approved before it showed a plan for `live`"]);
+}
+
 #[test]
 fn a_change_of_the_environment_since_the_review_is_found() {
     let mut change = Change::new();

@@ -12,7 +12,10 @@ use self::{
 };
 use super::{ledger::Reviewed, order::Order, prepare::Prepared};
 use crate::{
-    base::error::{Error, Result},
+    base::{
+        digest::{Hasher, Sha256},
+        error::{Error, Result},
+    },
     config::guards::ReviewRule,
     context::Context,
     services::github::Approval,
@@ -81,9 +84,15 @@ pub(super) async fn check(
     check_place(&record, prepared, before, number)?;
     let words = words(order, prepared);
     let now = sealed(context, &records, &words, planned);
-    let found = differences((&record.effects, &record.words), (&now, &words));
-    if !found.is_empty() {
-        return Err(different(&record, &found));
+    // A plan that does nothing needs no review: the job might run again after its apply.
+    if !now.is_empty() {
+        let found = differences((&record.effects, &record.words), (&now, &words));
+        if !found.is_empty() {
+            return Err(different(&record, &found));
+        }
+        if record.code != code(prepared) {
+            return Err(other_code(&record));
+        }
     }
     let approved_by: Vec<String> = approvals.into_iter().map(|it| it.login).collect();
     let reviewed = Reviewed { pull_request: number, approved_by };
@@ -118,6 +127,7 @@ async fn find(
         return Err(not_recorded(order, number));
     }
     let mut newest = None;
+    let mut seen: Option<(PlanRecord, Vec<Approval>)> = None;
     for name in names {
         let record = records.get(&name, &place).await?;
         if record.repository != approved.repository {
@@ -127,12 +137,22 @@ async fn find(
             .why(format!("its repository has the ID {}", record.repository))
             .hint("give each repository its own `component` or `team`"));
         }
-        let after = |approval: &&Approval| approval.at >= record.made;
-        let approvals: Vec<Approval> = approved.approvals.iter().filter(after).cloned().collect();
+        // An approval is for the plan that was the newest one at that time.
+        let before_next = seen.as_ref().map(|(later, _)| later.made);
+        newest = newest.or(Some(record.made));
+        let is_for =
+            |it: &&Approval| it.at >= record.made && before_next.is_none_or(|next| it.at < next);
+        let own: Vec<Approval> = approved.approvals.iter().filter(is_for).cloned().collect();
+        let (record, approvals) = match seen.take() {
+            Some((later, approvals)) if is_same(&later, &record) => {
+                (record, [approvals, own].concat())
+            }
+            _ => (record, own),
+        };
         if approvals.len() >= rule.approvals {
             return Ok((record, approvals));
         }
-        newest = newest.max(Some(record.made));
+        seen = Some((record, approvals));
     }
     let made = newest.map_or_else(String::new, |made| format!(" at {made:.0}"));
     Err(Error::refused(format!(
@@ -143,6 +163,12 @@ async fn find(
     .hint("look at the plan in the pull request, approve it again, and run this job again"))
 }
 
+/// Whether two records of one commit do the same.
+fn is_same(one: &PlanRecord, other: &PlanRecord) -> bool {
+    one.code == other.code
+        && differences((&one.effects, &one.words), (&other.effects, &other.words)).is_empty()
+}
+
 fn not_recorded(order: &Order<'_>, number: u64) -> Error {
     let environment = order.environment();
     Error::refused(format!(
@@ -151,7 +177,7 @@ fn not_recorded(order: &Order<'_>, number: u64) -> Error {
     .why("only what was reviewed is applied")
     .hint(format!(
         "in the pull request's workflow, run `deploy` with `environment: {environment}` and \
-         `plan-only: true` (docs/workflows.md)"
+         `plan-only: true` (docs/reviewed.md)"
     ))
 }
 
@@ -195,6 +221,35 @@ fn different(record: &PlanRecord, found: &[Difference]) -> Error {
     .hint("or deploy without --reviewed, if the rules of the environment allow it")
 }
 
+/// The plan does not show everything that the code does: the commands of provisioners, the settings
+/// of providers, and how a value that is known after the apply is made.
+fn other_code(record: &PlanRecord) -> Error {
+    Error::refused(format!(
+        "the code is not the one that pull request #{} showed a plan of",
+        record.pull_request
+    ))
+    .why(
+        "the plans are the same, but files in `infra/`, its modules or the configuration differ, \
+         and a plan does not show all that they do",
+    )
+    .hint("update the branch before the merge, so that the plan is made from what is merged")
+}
+
+/// Returns the digest of the files that decide what a plan and its apply do.
+fn code(prepared: &Prepared) -> Option<Sha256> {
+    let manifest = prepared.bundle.manifest.as_ref()?;
+    let is_code = |name: &str| {
+        ["infra/", "modules/", "config/", "platform-config/"]
+            .iter()
+            .any(|folder| name.starts_with(folder))
+    };
+    let mut hasher = Hasher::default();
+    for (name, file) in manifest.files.iter().filter(|(name, _)| is_code(name)) {
+        hasher.update(format!("{} {name}\n", file.sha256).as_bytes());
+    }
+    Some(hasher.finish())
+}
+
 /// Returns the record without its effects; None if the run's plan is not for a review.
 fn new_record(
     context: &Context,
@@ -224,6 +279,7 @@ fn new_record(
         version: order.version().clone(),
         bundle_digest: prepared.bundle.digest,
         source_digest: prepared.bundle.manifest.as_ref().map(|it| it.source_digest),
+        code: code(prepared),
         account: prepared.account_id.clone(),
         region: prepared.account.region.clone(),
         state_lineage: before.map(|state| state.lineage.clone()),
@@ -244,21 +300,21 @@ fn sealed(
     Sealer { key: &records.key, words, redactor }.seal(&planned.changes.effects)
 }
 
-/// Returns what two releases of the same content differ in: their own names, and those of the
-/// release that is deployed, which a plan shows as the values before.
+/// Returns what two releases of the same content differ in.
 fn words(order: &Order<'_>, prepared: &Prepared) -> Words {
     let facts = &prepared.facts;
     let own = names(facts.text("version"), facts.commit());
     let deployed = order.subject.recorded.as_ref();
     let deployed =
         deployed.map(|start| names(Some(start.version.as_str()), start.commit.as_deref()));
-    Words::new(own.into_iter().chain(deployed.into_iter().flatten()))
+    Words::new(own, deployed.unwrap_or_default())
 }
 
-/// Returns the version, the build number in it, and the commit in full and as git shortens it.
+/// Returns the version, the build number in it, and the commit in full and in usual lengths.
 fn names(version: Option<&str>, commit: Option<&str>) -> Vec<String> {
     let number = version.and_then(|version| version.split_once('-')).map(|(number, _)| number);
     let number = number.filter(|it| it.bytes().all(|byte| byte.is_ascii_digit()));
-    let short = commit.and_then(|commit| commit.get(..7));
-    [version, number, commit, short].into_iter().flatten().map(str::to_owned).collect()
+    let short = [7, 8, 10, 12].map(|length| commit.and_then(|commit| commit.get(..length)));
+    let names = [version, number, commit].into_iter().chain(short);
+    names.flatten().map(str::to_owned).collect()
 }

@@ -52,6 +52,8 @@ pub(crate) struct PlanRecord {
     pub(crate) version: Version,
     pub(crate) bundle_digest: Option<Sha256>,
     pub(crate) source_digest: Option<Sha256>,
+    /// Of the code and the configuration in the bundle; `None` for one of the original cdflow.
+    pub(crate) code: Option<Sha256>,
     /// The account ID; `None` for a local account scheme.
     pub(crate) account: Option<String>,
     pub(crate) region: String,

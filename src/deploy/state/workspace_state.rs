@@ -156,8 +156,8 @@ pub(crate) async fn remove(
     let folder = local_folder(&home.place);
     // Until the end of this function, no other run begins to use the folder.
     let used = prepared.used_folder.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if used.as_ref().is_some_and(|used| !used.is_ours_alone()) {
-        return Err(Error::new(Exit::Locked, "another run uses it"));
+    if let Some(used) = &used {
+        wait_for_others(used).await?;
     }
     let holder = holder(context, environment, "cdflow workspace removal", &home.place.describe())?;
     let lineage = match empty::remove(&home.object()?, &holder).await? {
@@ -170,6 +170,19 @@ pub(crate) async fn remove(
         remove_backup(&home.store()?, &format!("{}.backup", home.place.key()), &lineage).await?;
     }
     remove_folder(context, &folder)
+}
+
+/// Waits for runs that found the state locked, and are about to end. They would leave the empty
+/// workspace.
+async fn wait_for_others(used: &UsedFolder) -> Result<()> {
+    let until = Instant::now() + Limit::RunningDestroy.time();
+    while !used.is_ours_alone() {
+        if Instant::now() > until {
+            return Err(Error::new(Exit::Locked, "another run uses it"));
+        }
+        sleep(PAUSE).await;
+    }
+    Ok(())
 }
 
 /// Removes the state before the last one, which Terraform keeps next to it. A backup of another

@@ -9,7 +9,7 @@ use super::{
     account::GitHubAccount,
     api::{Api, segment},
     client::Call,
-    error::GitHubError,
+    error::{GitHubError, GitHubErrorKind},
     pull_request::PullRequest,
 };
 
@@ -73,7 +73,12 @@ impl Api {
         }
         let doing = format!("read the permission of {login}");
         let route = self.route(&format!("/collaborators/{}/permission", segment(login)));
-        let found: Permission = self.client.ask(Call::get(route, &doing, "metadata: read")).await?;
+        let asked = self.client.ask(Call::get(route, &doing, "metadata: read")).await;
+        let found: Permission = match asked {
+            // The account has no permission, or was deleted.
+            Err(error) if error.kind == GitHubErrorKind::NotFound => return Ok(false),
+            found => found?,
+        };
         Ok(["admin", "write"].contains(&found.permission.as_str()))
     }
 }

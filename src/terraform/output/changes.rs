@@ -89,7 +89,7 @@ impl Changes {
         let mut effects =
             Effects { deferred: deferred.iter().cloned().collect(), ..Effects::default() };
         for (name, change) in &plan.output_changes {
-            effects.outputs.extend(change.parts().output().map(|output| (name.clone(), output)));
+            effects.outputs.extend(change.parts().output(name));
         }
         let changed =
             plan.output_changes.into_iter().filter(|(_, change)| change.actions != ["no-op"]);

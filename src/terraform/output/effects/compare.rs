@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use super::{
-    Change, Effect, Effects,
+    Change, Effect, Effects, Side,
     read::PlannedValue,
     seal::{Sealed, Words},
 };
@@ -36,7 +36,7 @@ pub(crate) fn differences(reviewed: OfRelease<'_>, now: OfRelease<'_>) -> Vec<Di
 pub(crate) fn is_only_words(effects: &Effects<PlannedValue>, words: &Words) -> bool {
     let is_word = |change: &Change<PlannedValue>| match (&change.before, &change.after) {
         (Some(PlannedValue::Plain(was)), Some(PlannedValue::Plain(is))) => {
-            words.general(was) == words.general(is)
+            words.general(was, Side::Before) == words.general(is, Side::After)
         }
         _ => false,
     };
@@ -50,8 +50,7 @@ pub(crate) fn is_only_words(effects: &Effects<PlannedValue>, words: &Words) -> b
             && attributes.values().all(|change| is_word(change) || is_computed(change))
     });
     let outputs = effects.outputs.values().all(|change| is_word(change) || is_computed(change));
-    let is_empty = effects.resources.is_empty() && effects.outputs.is_empty();
-    !is_empty && updates && outputs && effects.deferred.is_empty()
+    !effects.is_empty() && updates && outputs && effects.deferred.is_empty()
 }
 
 struct Comparison<'w> {
@@ -120,11 +119,10 @@ impl Comparison<'_> {
                 self.found.push(Difference::Detail { address, detail, reviewed, now });
             }
         };
-        let same_names =
-            was.object.keys().eq(is.object.keys())
-                && was.object.values().zip(is.object.values()).all(|(was, is)| {
-                    was == is || self.reviewed.general(was) == self.now.general(is)
-                });
+        let same_names = was.object.keys().eq(is.object.keys())
+            && was.object.values().zip(is.object.values()).all(|(was, is)| {
+                was == is || self.reviewed.general_text(was) == self.now.general_text(is)
+            });
         if !same_names {
             detail("the existing object", object(was), object(is));
         }
@@ -144,8 +142,8 @@ impl Comparison<'_> {
     }
 
     fn change(&mut self, address: &str, path: &str, was: &Change<Sealed>, is: &Change<Sealed>) {
-        let same = self.is_same(was.before.as_ref(), is.before.as_ref())
-            && self.is_same(was.after.as_ref(), is.after.as_ref());
+        let same = self.is_same(was.before.as_ref(), is.before.as_ref(), Side::Before)
+            && self.is_same(was.after.as_ref(), is.after.as_ref(), Side::After);
         if !same {
             let (address, detail) = (address.to_owned(), path.to_owned());
             let (reviewed, now) = (was.to_string(), is.to_string());
@@ -153,10 +151,10 @@ impl Comparison<'_> {
         }
     }
 
-    fn is_same(&self, was: Option<&Sealed>, is: Option<&Sealed>) -> bool {
+    fn is_same(&self, was: Option<&Sealed>, is: Option<&Sealed>, side: Side) -> bool {
         match (was, is) {
             (Some(Sealed::Plain(was)), Some(Sealed::Plain(is))) => {
-                was == is || self.reviewed.general(was) == self.now.general(is)
+                was == is || self.reviewed.general(was, side) == self.now.general(is, side)
             }
             (
                 Some(Sealed::Secret { exact: was, general: general_was }),

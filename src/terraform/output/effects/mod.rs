@@ -24,7 +24,7 @@ pub(crate) use self::{
 pub(crate) struct Effects<V> {
     /// By the address, with the key of a deposed object.
     pub(crate) resources: BTreeMap<String, Effect<V>>,
-    /// By name.
+    /// By name and path, such as `service.url`.
     pub(crate) outputs: BTreeMap<String, Change<V>>,
     /// The addresses of changes that Terraform puts off to a later plan.
     pub(crate) deferred: BTreeSet<String>,
@@ -56,6 +56,13 @@ pub(crate) struct Change<V> {
     pub(crate) after: Option<V>,
 }
 
+/// A value before or after the change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Before,
+    After,
+}
+
 impl<V> Default for Effects<V> {
     fn default() -> Self {
         Self { resources: BTreeMap::new(), outputs: BTreeMap::new(), deferred: BTreeSet::new() }
@@ -63,31 +70,33 @@ impl<V> Default for Effects<V> {
 }
 
 impl<V> Effects<V> {
-    /// Returns the same effects with other values.
-    fn map<W>(&self, value: &impl Fn(&V) -> W) -> Effects<W> {
+    /// Whether the plan does nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.resources.is_empty() && self.outputs.is_empty() && self.deferred.is_empty()
+    }
+
+    /// Returns the same effects with other names and values.
+    fn map<W>(&self, name: &impl Fn(&str) -> String, value: &impl Fn(&V, Side) -> W) -> Effects<W> {
+        let names = |of: &BTreeSet<String>| of.iter().map(|it| name(it)).collect();
         let change = |of: &Change<V>| Change {
-            before: of.before.as_ref().map(value),
-            after: of.after.as_ref().map(value),
+            before: of.before.as_ref().map(|it| value(it, Side::Before)),
+            after: of.after.as_ref().map(|it| value(it, Side::After)),
         };
         let changes = |of: &BTreeMap<String, Change<V>>| {
-            of.iter().map(|(name, of)| (name.clone(), change(of))).collect()
+            of.iter().map(|(path, of)| (name(path), change(of))).collect()
         };
         let effect = |of: &Effect<V>| Effect {
             action: of.action.clone(),
-            moved_from: of.moved_from.clone(),
-            import: of.import.clone(),
-            object: of.object.clone(),
-            replace: of.replace.clone(),
+            moved_from: of.moved_from.as_deref().map(name),
+            import: of.import.as_deref().map(name),
+            object: of.object.iter().map(|(key, of)| (key.clone(), name(of))).collect(),
+            replace: names(&of.replace),
             attributes: changes(&of.attributes),
         };
         Effects {
-            resources: self
-                .resources
-                .iter()
-                .map(|(label, of)| (label.clone(), effect(of)))
-                .collect(),
+            resources: self.resources.iter().map(|(label, of)| (name(label), effect(of))).collect(),
             outputs: changes(&self.outputs),
-            deferred: self.deferred.clone(),
+            deferred: names(&self.deferred),
         }
     }
 }

@@ -56,36 +56,27 @@ impl EffectJson<'_> {
             object,
             replace: self.replaced(),
             attributes: match has("create") || has("update") {
-                true => self.changed(has("create")),
+                true => self.changed("", has("create")),
                 false => BTreeMap::new(),
             },
         })
     }
 
-    /// Returns the change of an output; None if it stays as it is.
-    pub(crate) fn output(&self) -> Option<Change<PlannedValue>> {
-        if self.actions.iter().all(|it| it == "no-op") {
-            return None;
+    /// Returns what changes in the output of this name; nothing if it stays as it is.
+    pub(crate) fn output(&self, name: &str) -> BTreeMap<String, Change<PlannedValue>> {
+        match self.actions.iter().all(|it| it == "no-op") {
+            true => BTreeMap::new(),
+            false => self.changed(name, self.actions.iter().any(|it| it == "create")),
         }
-        let whole = |value: &Value, marks: &Value| {
-            (!value.is_null()).then(|| leaf(value, is_marked(marks)))
-        };
-        Some(Change {
-            before: whole(self.before, self.before_sensitive),
-            after: match contains_mark(self.after_unknown) {
-                true => Some(PlannedValue::Unknown),
-                false => whole(self.after, self.after_sensitive),
-            },
-        })
     }
 
     /// Returns the attributes that differ, and all of a new object.
-    fn changed(&self, is_new: bool) -> BTreeMap<String, Change<PlannedValue>> {
+    fn changed(&self, root: &str, is_new: bool) -> BTreeMap<String, Change<PlannedValue>> {
         let mut before = Leaves::new();
-        collect(self.before, self.before_sensitive, "", &mut before);
+        collect(self.before, self.before_sensitive, root, &mut before);
         let mut after = Leaves::new();
-        collect(self.after, self.after_sensitive, "", &mut after);
-        collect_unknown(self.after_unknown, "", &mut after);
+        collect(self.after, self.after_sensitive, root, &mut after);
+        collect_unknown(self.after_unknown, root, &mut after);
         // What a value was does not matter if it is computed again.
         before.retain(|path, _| !is_below_unknown(path, &after));
         let paths: BTreeSet<String> = before.keys().chain(after.keys()).cloned().collect();
@@ -149,15 +140,6 @@ fn is_marked(marks: &Value) -> bool {
     *marks == Value::Bool(true)
 }
 
-fn contains_mark(marks: &Value) -> bool {
-    match marks {
-        Value::Bool(marked) => *marked,
-        Value::Array(items) => items.iter().any(contains_mark),
-        Value::Object(fields) => fields.values().any(contains_mark),
-        _ => false,
-    }
-}
-
 fn leaf(value: &Value, is_sensitive: bool) -> PlannedValue {
     match is_sensitive {
         true => PlannedValue::Sensitive(Secret::new(value.to_string())),
@@ -178,11 +160,14 @@ fn member(path: &str, key: &str) -> String {
 /// Collects the values below `path`. `marks` has the shape of `value`, with `true` where everything
 /// below is sensitive.
 fn collect(value: &Value, marks: &Value, path: &str, found: &mut Leaves) {
-    if value.is_null() {
-        return;
-    }
     match value {
+        // Of a part of a list it matters that it is there.
+        Value::Null if !path.ends_with(']') => {}
         Value::Object(fields) if !fields.is_empty() && !is_marked(marks) => {
+            // Of a part of a list it matters that it is there.
+            if path.ends_with(']') && fields.values().all(Value::is_null) {
+                found.insert(path.to_owned(), PlannedValue::Plain("{}".to_owned()));
+            }
             for (key, field) in fields {
                 let marks = marks.get(key).unwrap_or(&Value::Null);
                 collect(field, marks, &member(path, key), found);
