@@ -200,6 +200,7 @@ fn json_of(planned: &Planned, case: &Case) -> BTreeMap<String, Value> {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "the table of the documents")]
 fn equal_and_different_plans_are_distinguished() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
