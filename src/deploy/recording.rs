@@ -186,7 +186,7 @@ async fn start_entry(
         account: prepared.account_id.clone(),
         region: prepared.account.region.clone(),
         plan,
-        terraform: format!("{} {}", prepared.tool.flavor.name(), prepared.tool.version),
+        terraform: prepared.tool.label(),
         cdflow: env!("CARGO_PKG_VERSION").to_owned(),
         actor: actor(context).await,
         run_url: run.and_then(|run| run.url.clone()),

@@ -81,19 +81,18 @@ pub(crate) async fn enter(
         }
         // Another run might be about to write a state in a workspace that it has created: the plan
         // waits for its lock.
-        Found::Workspace(state) if has_no_state => {
-            workspace_state::create_file(prepared)?;
-            return Ok(Workspace::Existing(state));
-        }
+        Found::Workspace(state) if has_no_state => return existing(prepared, state),
         Found::Workspace(state) => state,
     };
     match order.refuse_existing_state.take() {
         Some(refused) => Err(refused),
-        None => {
-            workspace_state::create_file(prepared)?;
-            Ok(Workspace::Existing(state))
-        }
+        None => existing(prepared, state),
     }
+}
+
+fn existing(prepared: &Prepared, state: Option<StateSummary>) -> Result<Workspace> {
+    workspace_state::create_file(prepared)?;
+    Ok(Workspace::Existing(state))
 }
 
 /// Enters an environment that another run has destroyed since this one planned. The entry of this

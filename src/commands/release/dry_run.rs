@@ -32,7 +32,7 @@ pub(super) async fn show(
     let log = &context.host.log;
     log.output(&format!("would be published as  {}", context.store.describe(&release.key())));
     log.output(&format!("source digest          {}", sources.digest));
-    log.output(&format!("initialised with       {} {}", tool.flavor.name(), tool.version));
+    log.output(&format!("initialised with       {}", tool.label()));
     if let Some(platforms) = &context.manifest.terraform_platforms {
         let names = platforms.names().collect::<Vec<_>>().join(", ");
         log.output(&format!("providers for          {names}"));

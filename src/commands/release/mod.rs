@@ -114,7 +114,7 @@ pub(crate) async fn make(
         Some(_) => context.scheme.lambda_places(context.manifest.multi_region)?,
         None => BTreeMap::new(),
     };
-    log.step(&format!("Initialize with {} {}", tool.flavor.name(), tool.version));
+    log.step(&format!("Initialize with {}", tool.label()));
     let staged = Staged::create(&sources, &private)?;
     let mut access =
         InitAccess::prepare(&inputs.build.fetch, host, &private, &context.pass_environment)?;

@@ -104,7 +104,7 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
         env,
         run_as,
     };
-    host.log.step(&format!("Initialize {} {}", tool.flavor.name(), tool.version));
+    host.log.step(&format!("Initialize {}", tool.label()));
     let terraform = infra.init(subject.environment(), &folder.init, &backend).await?;
     Ok(Prepared {
         terraform,

@@ -39,7 +39,7 @@ pub(super) async fn record(
 ) {
     let Some(mut record) = new_record(context, order, prepared, before) else { return };
     let writing = async {
-        let Some(records) = Records::open(context, true).await? else { return Ok(()) };
+        let records = Records::open(context).await?;
         let words = record.words.clone();
         record.effects = sealed(context, &records, &words, planned);
         let place = records.put(&record).await?;
@@ -75,7 +75,7 @@ pub(super) async fn check(
     })?;
     let approved = approval::of_commit(context, commit, rule).await?;
     let number = approved.pull_request.number;
-    let opening = Records::open(context, false);
+    let opening = Records::existing(context);
     let opened = context.host.interrupt.or_cancel("reading the reviewed plan", opening).await?;
     let records = opened.ok_or_else(|| not_recorded(order, number))?;
     let finding = find(&records, order, &approved, rule);
@@ -284,7 +284,7 @@ fn new_record(
         region: prepared.account.region.clone(),
         state_lineage: before.map(|state| state.lineage.clone()),
         state_serial: before.map(|state| state.serial),
-        terraform: format!("{} {}", prepared.tool.flavor.name(), prepared.tool.version),
+        terraform: prepared.tool.label(),
         words: words(order, prepared),
         effects: Effects::default(),
     })

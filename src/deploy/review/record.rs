@@ -93,19 +93,26 @@ pub(crate) struct Place<'p> {
 }
 
 impl<'c> Records<'c> {
-    /// Reads the key, and makes it if there is none and `makes_key` is true. Returns None if there
-    /// is none.
-    pub(crate) async fn open(context: &'c Context, makes_key: bool) -> Result<Option<Self>> {
-        let (store, identity) = (&context.store, &context.identity);
-        let key = match (read_key(store, identity).await?, makes_key) {
-            (None, true) => Some(make_key(store, identity).await?),
-            (found, _) => found,
-        };
-        let opened = |key: Secret| {
-            context.host.log.redactor.add(&key);
-            Self { store, identity, key }
-        };
-        Ok(key.map(opened))
+    /// Makes the key if there is none.
+    pub(crate) async fn open(context: &'c Context) -> Result<Self> {
+        match Self::existing(context).await? {
+            Some(records) => Ok(records),
+            None => {
+                let key = make_key(&context.store, &context.identity).await?;
+                Ok(Self::with(context, key))
+            }
+        }
+    }
+
+    /// Returns None if no key was ever made, and so no record.
+    pub(crate) async fn existing(context: &'c Context) -> Result<Option<Self>> {
+        let key = read_key(&context.store, &context.identity).await?;
+        Ok(key.map(|key| Self::with(context, key)))
+    }
+
+    fn with(context: &'c Context, key: Secret) -> Self {
+        context.host.log.redactor.add(&key);
+        Self { store: &context.store, identity: &context.identity, key }
     }
 
     /// Writes a record, and returns its place.

@@ -32,6 +32,11 @@ impl Tool {
         Self { program, flavor, version, _folder: None }
     }
 
+    /// Returns the name and the version: `terraform 1.11.4`.
+    pub(crate) fn label(&self) -> String {
+        format!("{} {}", self.flavor.name(), self.version)
+    }
+
     /// Whether it supports lock files in S3, which Terraform 1.10 and OpenTofu 1.10 introduced.
     pub(crate) fn has_s3_lockfile(&self) -> bool {
         self.version >= Version::new(1, 10, 0)

@@ -25,7 +25,7 @@ pub(crate) enum Difference {
 pub(crate) type OfRelease<'e> = (&'e Effects<Sealed>, &'e Words);
 
 /// Returns what differs. Values are the same if they are equal, also after the words of their
-/// releases are left out. None if nothing differs: then both plans do the same.
+/// releases are left out. Empty if both plans do the same.
 pub(crate) fn differences(reviewed: OfRelease<'_>, now: OfRelease<'_>) -> Vec<Difference> {
     let comparison = Comparison { reviewed: reviewed.1, now: now.1, found: Vec::new() };
     comparison.run(reviewed.0, now.0)

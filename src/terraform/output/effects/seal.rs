@@ -70,9 +70,7 @@ impl Words {
         }
         general
     }
-}
 
-impl Words {
     /// Returns the name of an object that there is, as JSON without the words.
     pub(super) fn general_text(&self, name: &str) -> String {
         let json = serde_json::Value::from(name).to_string();
@@ -127,12 +125,12 @@ impl Sealer<'_> {
     }
 }
 
-/// Returns the keyed digest of `bytes`.
+/// Returns the keyed digest of `bytes`. `key` has at most 64 bytes, as the key of a store has.
 pub(crate) fn mac(key: &Secret, bytes: &[u8]) -> Sha256 {
-    // HMAC takes a key of any length.
-    let made = <Hmac<sha2::Sha256> as KeyInit>::new_from_slice(key.expose().as_bytes())
-        .map(|hmac| hmac.chain_update(bytes).finalize().into_bytes());
-    made.map_or_else(|_| Sha256::of(&[]), |bytes| Sha256::from_bytes(bytes.into()))
+    let mut block = [0_u8; 64];
+    block.iter_mut().zip(key.expose().bytes()).for_each(|(to, from)| *to = from);
+    let hmac = <Hmac<sha2::Sha256> as KeyInit>::new(&block.into());
+    Sha256::from_bytes(hmac.chain_update(bytes).finalize().into_bytes().into())
 }
 
 #[cfg(test)]
@@ -174,6 +172,11 @@ mod tests {
         assert_eq!(secret, sealer.secret("\"hunter22\"", Side::After));
         assert_ne!(secret, sealer.secret("\"hunter23\"", Side::After));
         assert_ne!(mac(&key, b"x"), mac(&other, b"x"));
+        // RFC 4231, test case 2.
+        assert_eq!(
+            mac(&Secret::new("Jefe"), b"what do ya want for nothing?").to_string(),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
         assert!(!serde_json::to_string(&secret).unwrap().contains("hunter22"));
         // Also in the names of things.
         let change = || Change { before: None, after: Some(PlannedValue::Unknown) };
