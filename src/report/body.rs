@@ -6,8 +6,9 @@
 use jiff::SignedDuration;
 
 use super::{
-    Guard, ONLY_RELEASE, Outcome, PastRun, Report, losses,
+    Outcome, PastRun, Report, losses,
     markdown::{block, code, code_cell, counted, cut_lines, fence, floor, link, words},
+    messages,
     past_run::time,
     plan::PlanReport,
 };
@@ -21,7 +22,6 @@ pub(super) const CUT: &str = "<!-- cdflow:cut -->";
 const MIN_PER_RESOURCE: usize = 320;
 /// How many changes without an answer are shown. The log has all.
 const SHOWN: usize = 20;
-const ERROR_LIMIT: usize = 6_000;
 const OUTPUT_LIMIT: usize = 400;
 const OUTPUTS_LIMIT: usize = 8_000;
 
@@ -31,11 +31,7 @@ pub(super) fn alerts(report: &Report, limit: usize) -> String {
     let place = place(report);
     let losses = report.plan.as_ref().map(|plan| losses::show(plan, &place, report.outcome, limit));
     let parts = [
-        failure(report, &place),
-        guard(report, &place),
-        reviewed(report, &place),
-        only_release(report, &place),
-        warnings(report, &place),
+        messages::of(report, &place),
         lifetime(report),
         unfinished(report),
         unknown_changes(report),
@@ -89,59 +85,6 @@ pub(super) fn change_summary(plan: &PlanReport, outcome: Outcome) -> String {
         (true, true) => "outputs only".to_owned(),
         (true, false) => "no changes".to_owned(),
     }
-}
-
-fn failure(report: &Report, place: &str) -> String {
-    let Some(failure) = &report.failure else { return String::new() };
-    let kind = if report.outcome == Outcome::Interrupted { "WARNING" } else { "CAUTION" };
-    // Errors are worded for the log, where they follow Terraform's output.
-    let text =
-        failure.text.replace("see Terraform's output above", "see Terraform's output in the log");
-    let place = if place.is_empty() { String::new() } else { format!("{place}: ") };
-    alert(
-        kind,
-        &format!("{place}**{}** (exit code {})", report.outcome.word(), failure.exit),
-        &text,
-    )
-}
-
-/// Returns the result of the deploy guards, if they had one: a reviewer needs it before the merge.
-fn guard(report: &Report, place: &str) -> String {
-    match &report.guard {
-        Some(Guard::Refuses(why)) => {
-            alert("CAUTION", &format!("{place}: a deploy **would be refused**"), why)
-        }
-        Some(Guard::Allowed(what)) => alert("WARNING", place, what),
-        None => String::new(),
-    }
-}
-
-fn only_release(report: &Report, place: &str) -> String {
-    match report.plan.as_ref().is_some_and(|plan| plan.only_release) {
-        true => alert("NOTE", place, ONLY_RELEASE),
-        false => String::new(),
-    }
-}
-
-fn reviewed(report: &Report, place: &str) -> String {
-    report.reviewed.as_ref().map_or_else(String::new, |text| alert("NOTE", place, text))
-}
-
-fn warnings(report: &Report, place: &str) -> String {
-    let shown = report.warnings.iter().map(|text| alert("WARNING", place, text));
-    shown.collect::<Vec<_>>().join("\n\n")
-}
-
-/// Formats an error as an alert. Its first line is the message, the others are fixes.
-fn alert(kind: &str, head: &str, text: &str) -> String {
-    let mut lines = text.lines();
-    let what = lines.next().unwrap_or_default();
-    let mut shown = format!("> [!{kind}]\n> {head}: {}", words(&what[..floor(what, ERROR_LIMIT)]));
-    for hint in lines.take(20) {
-        let hint = hint.trim().trim_start_matches("->").trim();
-        shown.push_str(&format!("\n>\n> → {}", words(&hint[..floor(hint, 1_000)])));
-    }
-    shown
 }
 
 /// Returns the alert of an earlier run that did not finish, unless this run applied since.

@@ -8,6 +8,7 @@ mod destinations;
 mod file;
 mod losses;
 mod markdown;
+mod messages;
 mod outcome;
 mod outputs;
 mod past_run;

@@ -99,6 +99,22 @@ mod tests {
     }
 
     #[test]
+    fn differences_are_a_list_and_fixes_are_not() {
+        let mut report = samples::small_plan();
+        report.failure = Some(crate::report::RunFailure {
+            reason: "refused",
+            exit: 3,
+            text: "the plan is another one: these changes differ:\n  - a.b: create\n  - a.c: \
+                   destroy\n  -> open a pull request"
+                .to_owned(),
+        });
+        // Without the marks that keep words from being links.
+        let shown = render(&report, LIMIT).replace('\u{200b}', "");
+        let expected = "differ:\n> - a.b: create\n> - a.c: destroy\n>\n> → open a pull request";
+        assert!(shown.contains(expected), "{shown}");
+    }
+
+    #[test]
     fn a_small_plan_is_shown_as_terraform_printed_it() {
         let report = samples::small_plan();
         assert!(render(&report, LIMIT).contains(&report.plan.unwrap().text));

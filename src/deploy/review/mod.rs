@@ -26,8 +26,9 @@ use crate::{
     },
 };
 
-/// Differences that an error lists. The others are counted.
-const SHOWN: usize = 20;
+/// Differences that an error lists. The others are counted. With them, the comment has room for the
+/// fixes.
+const SHOWN: usize = 15;
 
 /// Records the plan of a pull request. A failure is a warning, because the plan itself is good.
 pub(super) async fn record(
