@@ -1,4 +1,4 @@
-//! What a run says besides its plan, as alerts: a failure, the deploy guards, the review, warnings.
+//! What a run says apart from its plan, as alerts: failure, deploy guards, review, warnings.
 
 use super::{
     Guard, ONLY_RELEASE, Outcome, Report,
