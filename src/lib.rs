@@ -189,8 +189,10 @@ async fn execute(
             }
         }
     }
-    handover.end(result.as_ref().map_or_else(|error| error.exit() as u8, |code| *code));
-    result
+    // The error is the last output: who follows the step reads nothing after its end.
+    let code = exit_code(result, &host.log);
+    handover.end(code);
+    Ok(code)
 }
 
 /// Turns a success into a failure if the result of the command was its output, and was lost.
