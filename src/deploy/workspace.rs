@@ -19,7 +19,7 @@ use crate::{
         error::{Error, Exit, Result},
         limits::PAUSE,
     },
-    config::{duration::HumanDuration, flavor::Flavor},
+    config::duration::HumanDuration,
     context::Context,
     terraform::{
         PlanMode,
@@ -256,7 +256,6 @@ async fn check_digest(
     let object = prepared.state_home.object()?;
     if record.is_destroyed()
         || !prepared.terraform.has_workspaces()
-        || prepared.tool.flavor == Flavor::OpenTofu
         || !empty::has_digest(&object).await?
         || object.store.head(&object.key).await?.is_some()
     {

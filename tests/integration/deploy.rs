@@ -1,6 +1,6 @@
 //! deploy, destroy and status: the life of an environment, and what keeps it safe.
 
-use crate::support::{Project, Runner, Running};
+use crate::support::{Project, Runner, Running, tool};
 use std::fs;
 use std::time::Duration;
 
@@ -628,6 +628,14 @@ fn a_lost_end_entry_is_a_warning() {
     project.deploy("live", "1").stderr_has("no changes");
 }
 
+/// The advice after an apply of this version in live whose state could not be saved.
+fn saves_the_copy(version: &str) -> String {
+    format!(
+        "-> then save the copy: cdflow shell live {version} -- {} state push /",
+        tool::program()
+    )
+}
+
 /// On a full disk, Terraform cuts the state off, and no push can succeed.
 #[test]
 fn a_full_disk_of_the_state_is_named_before_the_advice() {
@@ -649,8 +657,8 @@ fn a_full_disk_of_the_state_is_named_before_the_advice() {
         .stderr_has("the disk of the state is full: ")
         .stderr_has("-> first free some space on that disk")
         .stderr_has("/store/state/platform/greeting/live/terraform.tfstate` is cut off")
-        .stderr_has("-> then save the copy: cdflow shell live 1 -- terraform state push /");
-    let says = ["free some space on the disk of the state first", "terraform state push"];
+        .stderr_has(&saves_the_copy("1"));
+    let says = ["free some space on the disk of the state first", " state push /"];
     project.refuses(["deploy", "live", "1"], 3, &says);
 }
 
@@ -664,7 +672,7 @@ fn a_state_that_cannot_be_saved_is_kept() {
         .stderr_has("warning: Terraform failed to save the state; trying again")
         .stderr_has("error: failed to save the state of `live`; a copy is at file:")
         .stderr_has(": terraform state push failed: ")
-        .stderr_has("-> then save the copy: cdflow shell live 2 -- terraform state push /")
+        .stderr_has(&saves_the_copy("2"))
         .lacks("\u{1b}[")
         .stderr_has("do not deploy here before that");
     let from = output.stderr.find("a copy is at file:").unwrap() + "a copy is at file:".len();

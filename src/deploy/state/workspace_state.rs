@@ -122,10 +122,13 @@ pub(crate) async fn create(prepared: &Prepared) -> Result<bool> {
         (Some(folder), _) => create_local(prepared, &folder).await?,
         (None, Flavor::Terraform) => empty::create(&home.object()?, &prepared.tool.version).await?,
         // Its configuration can demand that every state is encrypted.
-        (None, Flavor::OpenTofu) => match prepared.terraform.create_workspace().await {
-            Err(_) if home.store()?.head(&home.place.key()).await?.is_some() => false,
-            created => created.map(|()| true)?,
-        },
+        (None, Flavor::OpenTofu) => {
+            empty::forget_lost(&home.object()?).await?;
+            match prepared.terraform.create_workspace().await {
+                Err(_) if home.store()?.head(&home.place.key()).await?.is_some() => false,
+                created => created.map(|()| true)?,
+            }
+        }
     };
     prepared.terraform.select_workspace()?;
     Ok(is_new)

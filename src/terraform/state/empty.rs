@@ -43,13 +43,18 @@ pub(crate) async fn create(object: &StateObject, written_by: &Version) -> Result
         "check_results": null,
     });
     let text = format!("{state:#}\n");
-    // The digest of an earlier state would make this one look damaged.
-    if has_digest(object).await? && object.store.head(&object.key).await?.is_none() {
-        forget_digest(object).await?;
-    }
+    forget_lost(object).await?;
     let content = Content::Bytes(text.into_bytes());
     let put = object.store.put_new(&object.key, content, &Metadata::default(), &|_| {}).await?;
     Ok(put == Put::Created)
+}
+
+/// Deletes the digest of a state whose object is missing. It would make a new one look damaged.
+pub(crate) async fn forget_lost(object: &StateObject) -> Result<()> {
+    match has_digest(object).await? && object.store.head(&object.key).await?.is_none() {
+        true => forget_digest(object).await,
+        false => Ok(()),
+    }
 }
 
 /// Whether the lock table has the digest of a state, which Terraform writes with each one.
