@@ -29,6 +29,7 @@ pub(crate) async fn run(
         check_confirmed(&target.environment, named_in(context, &target), inputs.confirm.as_ref())?;
     }
     let confirmation = Confirmation::of(&context.host, &inputs.confirm_apply)?;
+    check_prevented(context, &target.environment, inputs.plan.plan_only)?;
     let record = target.record(context).await?;
     if inputs.version.is_none() && record.is_destroyed() && record.unsettled.is_empty() {
         report.outcome = Outcome::Destroyed;
@@ -53,7 +54,7 @@ fn named_in(context: &Context, target: &Target<'_>) -> Option<&'static str> {
     let environment = &target.environment;
     match target.matched {
         Matched::ByName => Some("the account scheme"),
-        _ if context.scheme.policy.environments.contains_key(environment) => {
+        _ if context.scheme.policy.guards.environments.contains_key(environment) => {
             Some("`policy` of the account scheme")
         }
         _ if context.manifest.deploy.limits().environments.contains_key(environment) => {
@@ -80,6 +81,19 @@ fn check_confirmed(
         (None, Some(by)) => Err(refused(&format!(", which {by} names,")).hint(flag)),
         (None, None) => Ok(()),
     }
+}
+
+/// Refuses to destroy an environment that `prevent-destroy` keeps. A plan-only run only warns.
+fn check_prevented(context: &Context, environment: &Environment, is_plan: bool) -> Result<()> {
+    let Some(rule) = context.guards(environment).prevents_destroy else { return Ok(()) };
+    let refused = Error::refused(format!("the environment `{environment}` may not be destroyed"))
+        .why(format!("the rule is {rule}"))
+        .hint("remove the rule first if the environment is no longer needed");
+    if !is_plan {
+        return Err(refused);
+    }
+    context.host.log.warning(&format!("a destroy would be refused: {refused}"));
+    Ok(())
 }
 
 fn version_of(

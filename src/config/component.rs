@@ -166,6 +166,7 @@ pub(crate) struct Deploy {
     max_destroy: Option<usize>,
     #[serde(default)]
     protect: Vec<Protected>,
+    prevent_destroy: Option<bool>,
     #[serde(default, deserialize_with = "names::label")]
     allow_destroy_label: Option<String>,
     require_review: Option<bool>,
@@ -181,6 +182,7 @@ impl Deploy {
         GuardSettings {
             max_destroy: self.max_destroy,
             protect,
+            prevent_destroy: self.prevent_destroy,
             allow_destroy_label,
             require_review: self.require_review,
             approvals: self.approvals,

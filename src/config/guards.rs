@@ -1,15 +1,14 @@
-//! Deploy guards: what a deploy may destroy, and which deploy must precede it. They are set in
-//! `deploy` of cdflow.yml and in `policy` of the account scheme, which cdflow.yml cannot override.
+//! Deploy guards: what a deploy may destroy, which branch it may come from, and which deploy must
+//! precede it. They are set in `deploy` of cdflow.yml and in `policy` of the account scheme, which
+//! cdflow.yml cannot override.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    str::FromStr,
-};
+use std::{collections::BTreeMap, str::FromStr};
 
 use serde::Deserialize;
 
 use super::{
     address::Address,
+    branches::BranchPattern,
     names::{self, Environment},
 };
 use crate::base::printable;
@@ -23,6 +22,8 @@ pub(crate) struct GuardSettings {
     /// Resources that are not destroyed or replaced.
     #[serde(default)]
     pub(crate) protect: Vec<Protected>,
+    /// Whether `cdflow destroy` is refused.
+    pub(crate) prevent_destroy: Option<bool>,
     /// The label of pull requests that override these guards. None: no label does.
     #[serde(default, deserialize_with = "names::label")]
     pub(crate) allow_destroy_label: Option<String>,
@@ -40,11 +41,14 @@ pub(crate) struct GuardSettings {
 pub(crate) struct EnvironmentGuards {
     /// A release is deployed here only after a successful deploy to that environment.
     pub(crate) requires: Option<Environment>,
+    /// Only commits of these branches are deployed here. None: any commit.
+    pub(crate) branches: Option<Vec<BranchPattern>>,
     pub(crate) require_review: Option<bool>,
     pub(crate) approvals: Option<usize>,
     pub(crate) max_destroy: Option<usize>,
     #[serde(default)]
     pub(crate) protect: Vec<Protected>,
+    pub(crate) prevent_destroy: Option<bool>,
 }
 
 /// A type of resources (`aws_db_instance`), or the address of a resource or a module
@@ -60,12 +64,25 @@ pub(crate) struct Protected {
 /// The guards of one environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DeployGuards {
-    pub(crate) requires: BTreeSet<Environment>,
+    /// Each with the rule that says so.
+    pub(crate) requires: BTreeMap<Environment, String>,
+    /// The rule that refuses `cdflow destroy`.
+    pub(crate) prevents_destroy: Option<String>,
+    /// A commit must be on a branch of each.
+    pub(crate) branches: Vec<BranchRule>,
     /// Those of the component and those of the policy: a plan must pass both.
     pub(crate) bounds: Vec<DestroyGuard>,
     /// Whether only what was reviewed is applied.
     pub(crate) requires_review: bool,
     pub(crate) review: ReviewRule,
+}
+
+/// The branches whose commits may be deployed, from one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BranchRule {
+    pub(crate) branches: Vec<BranchPattern>,
+    /// Where it is written.
+    pub(crate) rule: String,
 }
 
 /// When a plan counts as reviewed.
@@ -86,7 +103,10 @@ impl Default for ReviewRule {
 pub(crate) struct DestroyGuard {
     pub(crate) source: Source,
     pub(crate) max_destroy: Option<usize>,
-    pub(crate) protect: BTreeSet<Protected>,
+    /// Where `max_destroy` is written.
+    pub(crate) max_destroy_rule: String,
+    /// Each with where it is written.
+    pub(crate) protect: BTreeMap<Protected, String>,
     /// The label that overrides this guard, and no other.
     pub(crate) label: Option<String>,
 }
@@ -100,9 +120,34 @@ pub(crate) enum Source {
     Policy,
 }
 
+/// A file that sets guards, for messages.
+#[derive(Clone, Copy)]
+struct GuardFile<'a> {
+    source: Source,
+    file: &'a str,
+}
+
+impl GuardFile<'_> {
+    /// Returns "`policy.environments.live.max-destroy` in account-scheme.json".
+    fn rule(&self, environment: Option<&Environment>, key: &str) -> String {
+        let section = match self.source {
+            Source::Component => "deploy",
+            Source::Policy => "policy",
+        };
+        let own = environment.map_or_else(String::new, |name| format!("environments.{name}."));
+        format!("`{section}.{own}{key}` in {}", self.file)
+    }
+}
+
 impl DestroyGuard {
     pub(crate) fn protects(&self, address: &str, kind: &str) -> bool {
-        self.protect.iter().any(|protected| protected.covers(address, kind))
+        self.protecting(address, kind).is_some()
+    }
+
+    /// Returns where it is written that the resource is protected.
+    fn protecting(&self, address: &str, kind: &str) -> Option<&str> {
+        let found = self.protect.iter().find(|(protected, _)| protected.covers(address, kind));
+        found.map(|(_, rule)| rule.as_str())
     }
 }
 
@@ -110,36 +155,51 @@ impl DeployGuards {
     pub(crate) fn of(
         environment: &Environment,
         component: &GuardSettings,
-        policy: &GuardSettings,
+        (policy, policy_file): (&GuardSettings, &str),
     ) -> Self {
         // Previews are disposable.
         if environment.is_preview() {
             return Self::default();
         }
-        let requires = |limits: &GuardSettings| {
-            limits.environments.get(environment).and_then(|own| own.requires.clone())
-        };
+        let files = [
+            (component, GuardFile { source: Source::Component, file: "cdflow.yml" }),
+            (policy, GuardFile { source: Source::Policy, file: policy_file }),
+        ];
+        let own = files.map(|(limits, file)| (limits.environments.get(environment), file));
+        let requires = own.iter().filter_map(|(own, file)| {
+            Some((own.as_ref()?.requires.clone()?, file.rule(Some(environment), "requires")))
+        });
+        let branches = own.iter().filter_map(|(own, file)| {
+            let branches = own.as_ref()?.branches.clone()?;
+            Some(BranchRule { branches, rule: file.rule(Some(environment), "branches") })
+        });
         let review = [component, policy].map(|limits| limits.review(environment));
         Self {
             requires_review: review.iter().any(|(is_required, _)| *is_required),
             review: ReviewRule {
                 approvals: review.iter().map(|(_, count)| *count).max().unwrap_or(1),
             },
-            requires: [component, policy].into_iter().filter_map(requires).collect(),
-            bounds: vec![
-                component.bounds(environment, Source::Component),
-                policy.bounds(environment, Source::Policy),
-            ],
+            requires: requires.collect(),
+            branches: branches.collect(),
+            prevents_destroy: files
+                .iter()
+                .find_map(|(limits, file)| limits.prevents_destroy(environment, *file)),
+            bounds: files.iter().map(|(limits, file)| limits.bounds(environment, *file)).collect(),
         }
     }
 
-    /// Returns the strictest limit.
-    pub(crate) fn max_destroy(&self) -> Option<usize> {
-        self.bounds.iter().filter_map(|bounds| bounds.max_destroy).min()
+    /// Returns the strictest limit, and where it is written.
+    pub(crate) fn max_destroy(&self) -> Option<(usize, &str)> {
+        let limited = self.bounds.iter().filter_map(|bounds| {
+            let limit = bounds.max_destroy?;
+            Some((limit, bounds.max_destroy_rule.as_str()))
+        });
+        limited.min_by_key(|(limit, _)| *limit)
     }
 
-    pub(crate) fn protects(&self, address: &str, kind: &str) -> bool {
-        self.bounds.iter().any(|bounds| bounds.protects(address, kind))
+    /// Returns where it is written that the resource is protected.
+    pub(crate) fn protecting(&self, address: &str, kind: &str) -> Option<&str> {
+        self.bounds.iter().find_map(|bounds| bounds.protecting(address, kind))
     }
 
     /// Returns the guards without labels that override them.
@@ -170,12 +230,27 @@ impl GuardSettings {
         (is_required.unwrap_or_default(), approvals.unwrap_or_default().max(1))
     }
 
-    fn bounds(&self, environment: &Environment, source: Source) -> DestroyGuard {
+    /// Returns the rule that refuses to destroy the environment.
+    fn prevents_destroy(&self, environment: &Environment, file: GuardFile<'_>) -> Option<String> {
+        let own = self.environments.get(environment).and_then(|own| own.prevent_destroy);
+        let is_prevented = own.or(self.prevent_destroy).unwrap_or_default();
+        is_prevented.then(|| file.rule(own.map(|_| environment), "prevent-destroy"))
+    }
+
+    fn bounds(&self, environment: &Environment, file: GuardFile<'_>) -> DestroyGuard {
         let own = self.environments.get(environment).cloned().unwrap_or_default();
+        let named = |protect: Vec<Protected>, of: Option<&Environment>| {
+            let rule = file.rule(of, "protect");
+            protect.into_iter().map(move |it| (it, rule.clone()))
+        };
+        let max_destroy_of = own.max_destroy.map(|_| environment);
         DestroyGuard {
-            source,
+            source: file.source,
             max_destroy: own.max_destroy.or(self.max_destroy),
-            protect: own.protect.into_iter().chain(self.protect.iter().cloned()).collect(),
+            max_destroy_rule: file.rule(max_destroy_of, "max-destroy"),
+            protect: named(self.protect.clone(), None)
+                .chain(named(own.protect, Some(environment)))
+                .collect(),
             label: self.allow_destroy_label.clone(),
         }
     }
@@ -242,16 +317,23 @@ mod tests {
              max-destroy: 0}}\n",
         );
         let of = |name: &str| {
-            DeployGuards::of(&name.parse().unwrap(), &limits, &GuardSettings::default())
+            DeployGuards::of(&name.parse().unwrap(), &limits, (&GuardSettings::default(), "s.json"))
         };
-        assert_eq!((of("live").max_destroy(), of("ci").max_destroy()), (Some(0), Some(3)));
         assert_eq!(
-            of("live").requires.iter().map(Environment::as_str).collect::<Vec<_>>(),
+            (of("live").max_destroy(), of("ci").max_destroy()),
+            (
+                Some((0, "`deploy.environments.live.max-destroy` in cdflow.yml")),
+                Some((3, "`deploy.max-destroy` in cdflow.yml"))
+            )
+        );
+        assert_eq!(
+            of("live").requires.keys().map(Environment::as_str).collect::<Vec<_>>(),
             ["aslive"]
         );
-        assert!(
-            of("ci").requires.is_empty()
-                && of("live").protects("aws_db_instance.a", "aws_db_instance")
+        assert!(of("ci").requires.is_empty());
+        assert_eq!(
+            of("live").protecting("aws_db_instance.a", "aws_db_instance"),
+            Some("`deploy.protect` in cdflow.yml")
         );
         assert_eq!(of("pr-7"), DeployGuards::default(), "previews have none");
     }
@@ -265,15 +347,49 @@ mod tests {
             "max-destroy: 9\nprotect: [a.b]\nenvironments: {live: {requires: aslive, max-destroy: \
              5}}\n",
         );
-        let both = DeployGuards::of(&live(), &ours, &policy);
-        assert_eq!((both.max_destroy(), both.requires.len()), (Some(1), 2));
-        assert!(both.protects("aws_kms_key.k", "aws_kms_key") && both.protects("a.b", "a"));
-        let stricter = limits("max-destroy: 0\n");
-        assert_eq!(DeployGuards::of(&live(), &stricter, &policy).max_destroy(), Some(0));
+        let of = |ours: &GuardSettings| DeployGuards::of(&live(), ours, (&policy, "s.json"));
+        let both = of(&ours);
+        let one = Some((1, "`policy.max-destroy` in s.json"));
+        assert_eq!((both.max_destroy(), both.requires.len()), (one, 2));
         assert_eq!(
-            DeployGuards::of(&live(), &GuardSettings::default(), &policy).max_destroy(),
-            Some(1)
+            both.protecting("aws_kms_key.k", "aws_kms_key"),
+            Some("`policy.protect` in s.json")
         );
+        assert!(both.protecting("a.b", "a").is_some());
+        let stricter = limits("max-destroy: 0\n");
+        assert_eq!(of(&stricter).max_destroy(), Some((0, "`deploy.max-destroy` in cdflow.yml")));
+        assert_eq!(of(&GuardSettings::default()).max_destroy(), one);
+    }
+
+    #[test]
+    fn either_file_can_prevent_a_destroy_and_restrict_branches() {
+        let policy = limits(
+            "prevent-destroy: true\nenvironments: {ci: {prevent-destroy: false}, live: \
+             {branches: [main, release/*]}}\n",
+        );
+        let ours = limits(
+            "prevent-destroy: false\nenvironments: {live: {branches: [main]}, aslive: \
+             {prevent-destroy: true}}\n",
+        );
+        let of = |name: &str, ours: &GuardSettings| {
+            DeployGuards::of(&name.parse().unwrap(), ours, (&policy, "s.json"))
+        };
+        let prevents = |name: &str| of(name, &ours).prevents_destroy;
+        assert_eq!(prevents("live").unwrap(), "`policy.prevent-destroy` in s.json");
+        assert_eq!(
+            prevents("aslive").unwrap(),
+            "`deploy.environments.aslive.prevent-destroy` in cdflow.yml"
+        );
+        assert_eq!((prevents("ci"), prevents("pr-7")), (None, None));
+        let rules: Vec<String> = of("live", &ours).branches.into_iter().map(|it| it.rule).collect();
+        assert_eq!(
+            rules,
+            [
+                "`deploy.environments.live.branches` in cdflow.yml",
+                "`policy.environments.live.branches` in s.json"
+            ]
+        );
+        assert!(of("ci", &ours).branches.is_empty());
     }
 
     #[test]

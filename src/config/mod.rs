@@ -14,6 +14,7 @@ macro_rules! deserialize_from_str {
 }
 
 mod address;
+pub(crate) mod branches;
 pub(crate) mod component;
 pub(crate) mod duration;
 pub(crate) mod flavor;
@@ -22,6 +23,7 @@ pub(crate) mod identity;
 pub(crate) mod location;
 pub(crate) mod names;
 pub(crate) mod platforms;
+pub(crate) mod policy;
 pub(crate) mod preview;
 #[cfg(test)]
 mod schema;

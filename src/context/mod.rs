@@ -19,13 +19,17 @@ pub(crate) use self::{
     tool::ToolWishes,
 };
 use crate::{
-    base::{error::Result, redact::Secret},
+    base::{
+        error::{Error, Exit, Result},
+        redact::Secret,
+    },
     cli::{args::Global, report_flags::ReportFlags},
     config::{
         component::Manifest,
         flavor::Flavor,
+        guards::DeployGuards,
         identity::{Identity, Release},
-        names::Version,
+        names::{Environment, Version},
         scheme::{Account, AccountScheme, Storage},
         settings::AwsInputs,
         version_constraint::Wanted,
@@ -37,7 +41,7 @@ use crate::{
         git::Git,
         store::ReleaseStore,
     },
-    terraform::tool::{Choice, Tool},
+    terraform::tool::{Choice, Chosen, Tool},
 };
 
 /// The inputs of a command, resolved. `open` makes it.
@@ -163,6 +167,20 @@ pub(crate) fn report_destinations(flags: &ReportFlags, global: &Global) -> repor
     }
 }
 
+/// Returns the refusal of a version that the component asks for.
+fn not_allowed(version: &str, wanted: &[Wanted], rule: &Wanted) -> Error {
+    let asked: Vec<String> =
+        wanted.iter().map(|it| format!("{} ({})", it.constraint, it.place)).collect();
+    let asked = match asked.is_empty() {
+        true => String::new(),
+        false => format!("; required: {}", asked.join(", ")),
+    };
+    let Wanted { constraint, place } = rule;
+    Error::refused(format!("{version} is not allowed"))
+        .why(format!("{place} allows `{constraint}`{asked}"))
+        .hint(format!("use a version that is `{constraint}`, or change the policy"))
+}
+
 impl Context {
     /// Returns a context for one of several concurrent tasks: its log lines begin with `label`.
     pub(crate) fn labelled(&self, label: &str) -> Self {
@@ -187,17 +205,44 @@ impl Context {
         Ok(version)
     }
 
-    /// Returns the program for a release whose code requires `required`.
+    /// Returns the guards of an environment: those of cdflow.yml and those of the policy.
+    pub(crate) fn guards(&self, environment: &Environment) -> DeployGuards {
+        let policy = (&self.scheme.policy.guards, self.scheme.file.as_str());
+        DeployGuards::of(environment, &self.manifest.deploy.limits(), policy)
+    }
+
+    /// Returns the program for a release whose code requires `required`. If several versions do,
+    /// one that the policy allows.
     pub(crate) async fn obtain_tool(&self, required: &[Wanted]) -> Result<Tool> {
         let wanted = [&self.tool.wanted, required].concat();
-        let choice = Choice {
+        let choice = |wanted| Choice {
             flavor: self.tool.flavor,
-            wanted: &wanted,
+            wanted,
             pick: self.tool.pick.as_ref(),
             mirror_keys: &self.scheme.terraform_mirror_keys,
             pinned: None,
         };
-        choice.obtain(&self.host).await
+        let Some(rule) = self.scheme.policy.wanted(self.tool.flavor, &self.scheme.file) else {
+            return choice(&wanted).obtain(&self.host).await;
+        };
+        let limited = [wanted.as_slice(), std::slice::from_ref(&rule)].concat();
+        match choice(&limited).obtain(&self.host).await {
+            // The component might ask for another version than the policy.
+            Err(error) if error.exit() == Exit::Input => {
+                let Ok(chosen) = choice(&wanted).choose(&self.host).await else {
+                    return Err(error);
+                };
+                let version = match chosen {
+                    Chosen::Installed(tool) => tool.version,
+                    Chosen::Elsewhere(version) => version,
+                };
+                if rule.constraint.allows(&version) {
+                    return Err(error);
+                }
+                Err(not_allowed(&format!("{} {version}", self.tool.flavor.title()), &wanted, &rule))
+            }
+            obtained => obtained,
+        }
     }
 
     /// Assumes `role` in `account`. Returns `None` if a local scheme names no role.

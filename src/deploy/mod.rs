@@ -28,7 +28,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use self::{
-    guards::{label, release},
+    guards::{label, origin, plan_role, release},
     ledger::Start,
     order::Order,
     prepare::Prepared,
@@ -77,7 +77,10 @@ async fn carry_out(
     let started = Instant::now();
     context.host.log.step(&order.title());
     report.release_key = Some(context.store.describe(&order.subject.release.key()));
+    plan_role::check(context, &order.subject)?;
     let prepared = prepare::prepare(context, &order.subject).await?;
+    origin::check_ingredients(context, order, &prepared)?;
+    refused_or_warned(context, order, origin::check_branch(context, order, &prepared).await)?;
     report.warnings.extend(prepared.tool_warning.clone());
     report.release_digest = prepared.bundle.digest.map(|digest| digest.to_string());
     // A destroy needs no artifact: an expired one must not keep an environment alive.
@@ -143,6 +146,21 @@ async fn carry_out(
             Err(Error::new(exit, "cancelled after apply, and everything was applied and recorded"))
         }
         None => Ok(None),
+    }
+}
+
+/// Turns a refusal into a warning if nothing will be applied.
+pub(crate) fn refused_or_warned(
+    context: &Context,
+    order: &Order<'_>,
+    judged: Result<()>,
+) -> Result<()> {
+    match judged {
+        Err(refused) if order.plan.plan_only && refused.exit() == Exit::Refused => {
+            context.host.log.warning(&format!("a deploy would be refused: {refused}"));
+            Ok(())
+        }
+        judged => judged,
     }
 }
 

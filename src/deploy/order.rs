@@ -40,6 +40,9 @@ pub(crate) struct Order<'c> {
     /// The addresses of `--target`; empty: the whole component.
     pub(crate) targets: Vec<String>,
     pub(crate) replace: Vec<String>,
+    /// Whether the policy judges the tool, the providers and the modules of the release, and the
+    /// branch of its commit.
+    pub(crate) guards_release: bool,
     /// Whether the guards of an environment without state apply.
     pub(crate) guards_missing_state: bool,
     /// What the ledger knows about the state; None: the state there is accepted.
@@ -101,10 +104,9 @@ impl<'c> Order<'c> {
         record: &Record,
         plan: PlanInputs,
     ) -> Self {
-        let policy = &context.scheme.policy;
-        let limits =
-            DeployGuards::of(&target.environment, &context.manifest.deploy.limits(), policy);
+        let limits = context.guards(&target.environment);
         Self {
+            guards_release: true,
             guards_missing_state: true,
             limits,
             allowed_before: record.allowed_before().cloned().collect(),
@@ -124,6 +126,8 @@ impl<'c> Order<'c> {
         let version = earlier.version.clone();
         let mut order = Self::deploy(context, target, version, record, plan).allow_downgrade();
         order.subject.recorded = Some(earlier);
+        // The way back must be open when a rule has changed since.
+        order.guards_release = false;
         order
     }
 
@@ -149,7 +153,7 @@ impl<'c> Order<'c> {
     ) -> Self {
         let order = Self::unguarded(context, PlanMode::Deploy, target, version, record, plan);
         let subject = Subject { preview: Some(preview), ..order.subject };
-        Self { subject, watch: Some(watch), ..order }
+        Self { subject, watch: Some(watch), guards_release: true, ..order }
     }
 
     /// Permits a release that is older than the deployed one. Labels of a pull request no longer
@@ -174,6 +178,7 @@ impl<'c> Order<'c> {
             plan,
             targets: Vec::new(),
             replace: Vec::new(),
+            guards_release: false,
             guards_missing_state: false,
             last_state: record.last_state(),
             refuse_existing_state: None,

@@ -94,7 +94,7 @@ fn warn_about_unused_protection(context: &Context, order: &Order<'_>, plan: &Pla
         known.chain(moved.iter().copied()).any(|known| protected.covers(known, ""))
     };
     let ours = order.limits.bounds.iter().filter(|bounds| bounds.source == Source::Component);
-    for protected in ours.flat_map(|bounds| &bounds.protect) {
+    for protected in ours.flat_map(|bounds| bounds.protect.keys()) {
         let Some(address) = protected.address().filter(|_| !is_known(protected)) else { continue };
         let near = nearest(address, plan.changes.addresses.iter().map(String::as_str));
         let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));

@@ -13,6 +13,7 @@ pub(crate) mod listing;
 pub(crate) mod lock_file;
 mod platform_check;
 pub(crate) mod platforms;
+pub(crate) mod policy_check;
 pub(crate) mod publish;
 pub(crate) mod published;
 pub(crate) mod source;

@@ -235,11 +235,34 @@ fn no_identity_and_no_bucket() {
     scheme["release-bucket"] = format!("{}-missing", aws.name()).into();
     scheme["accounts"]["dev"].as_object_mut().unwrap().remove("plan-role");
     scheme["terraform-backend-s3-use-lockfile"] = false.into();
+    scheme["policy"] = json!({ "max-destroy": 2, "protect": ["aws_db_instance"],
+        "environments": {
+            "live": { "branches": ["main", "release/*"], "prevent-destroy": true }
+        } });
     aws.put_scheme(&scheme);
     let (findings, output) = doctor(&project, 2);
     assert_eq!(at(&findings, "problem"), ["release store", "state lock"], "{output}");
     assert!(of(&findings, "release store")[0].contains("NoSuchBucket"), "{output}");
     assert!(of(&findings, "environment *, ci")[1].contains("no `plan-role`"), "{output}");
+    let name = aws.name();
+    assert_eq!(
+        [
+            of(&findings, "may release"),
+            of(&findings, "may change ci"),
+            of(&findings, "change live")
+        ],
+        [
+            [format!("ok {name}-release-release of `release`, also in runs that only read")],
+            [format!(
+                "ok plan and deploy as {name}-dev-deploy of `dev`; destroys at most 2; 1 protected"
+            )],
+            [format!(
+                "ok plan as {name}-prod-plan, deploy as {name}-prod-deploy of `prod`; commits of \
+                 main, release/*; destroys at most 2; 1 protected; never destroyed"
+            )],
+        ],
+        "{output}"
+    );
 
     let without_identity = project
         .cdflow(["doctor", "--json"])

@@ -50,6 +50,7 @@ mod migration;
 mod oidc;
 mod operations;
 mod platforms;
+mod policy;
 mod preflight;
 mod preview;
 mod preview_artifacts;

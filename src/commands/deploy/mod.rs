@@ -3,7 +3,7 @@
 mod newest;
 
 use crate::{
-    base::error::{Exit, Result},
+    base::error::Result,
     cli::args::DeployInputs,
     config::names::Version,
     context::Context,
@@ -83,11 +83,5 @@ async fn check_release(context: &Context, order: &Order<'_>, record: &Record) ->
     if order.newest_known_run.is_some() {
         checks.push(release::not_older(context, environment, version, record).await);
     }
-    for refused in checks.into_iter().filter_map(Result::err) {
-        if !order.plan.plan_only || refused.exit() != Exit::Refused {
-            return Err(refused);
-        }
-        context.host.log.warning(&format!("a deploy would be refused: {refused}"));
-    }
-    Ok(())
+    checks.into_iter().try_for_each(|judged| deploy::refused_or_warned(context, order, judged))
 }

@@ -22,6 +22,7 @@ mod files;
 mod github;
 mod images;
 mod places;
+mod powers;
 mod report;
 mod terraform;
 mod workflow_rules;
@@ -153,6 +154,7 @@ async fn examine(
         },
     };
     let sessions = access::environments(&mut report, &accounts, root.as_ref()).await;
+    powers::powers(&mut report, &scheme, manifest, &accounts);
     places.classic_states(&mut report, &sessions).await;
     if let Some(environment) = &inputs.environment {
         let checks = environment::EnvironmentChecks {

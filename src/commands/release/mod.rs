@@ -21,6 +21,7 @@ use crate::{
         init_access::InitAccess,
         lock_file::LockFile,
         platforms::{Folders, Platforms},
+        policy_check,
         publish::Publication,
         published::Published,
         source::Staged,
@@ -133,6 +134,8 @@ pub(crate) async fn make(
         access.restore_owner(host);
         completed?;
     }
+    let what = format!("release {}", release.version);
+    policy_check::check(&context.scheme, &tool, &staged.infra, &what)?;
     let wanted = context.manifest.terraform_platforms.as_ref();
     let wanted: Vec<&str> = wanted.iter().flat_map(|it| it.names()).collect();
     let lock_file = LockFile {

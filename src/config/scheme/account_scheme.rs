@@ -8,12 +8,14 @@ use crate::{
         error::{Error, Result},
         spelling::nearest,
     },
-    config::{guards::GuardSettings, identity::Layout, names::Environment},
+    config::{identity::Layout, names::Environment, policy::Policy},
 };
 
 /// An account scheme with `{team}` filled in and every reference between its parts checked.
 #[derive(Clone, Debug)]
 pub(crate) struct AccountScheme {
+    /// The file or URL that it was read from, for messages.
+    pub(crate) file: String,
     /// The text as read, with `{team}` not filled in, which a bundle contains.
     pub(crate) raw: String,
     pub(crate) default_region: String,
@@ -34,8 +36,8 @@ pub(crate) struct AccountScheme {
     /// `host[:port]`, where images go instead of to ECR.
     pub(super) image_registry: Option<String>,
     pub(crate) accounts: BTreeMap<String, Account>,
-    /// Deploy guards that cdflow.yml cannot override.
-    pub(crate) policy: GuardSettings,
+    /// Rules that cdflow.yml cannot loosen.
+    pub(crate) policy: Policy,
     pub(super) environments: BTreeMap<String, String>,
     /// Previews use the account of this environment: cdflow.yml's `preview.account-environment`.
     pub(crate) previews: Option<Environment>,

@@ -17,10 +17,10 @@ use crate::{
         spelling::nearest,
     },
     config::{
-        guards::GuardSettings,
         identity::Layout,
         location::{Location, rejected},
         names::{Component, Environment, Team},
+        policy::{PolicyFile, check_values},
     },
 };
 
@@ -37,6 +37,7 @@ impl AccountScheme {
         // The replacement can't change the document's structure: a team is letters, digits and `-`.
         let text = raw.replace("{team}", team.as_str());
         let parsed: SchemeFile = document::from_json(file, &text)?;
+        check_values(file, &text)?;
         SchemeChecker { file, folder }.check(parsed, raw, team, component)
     }
 }
@@ -66,7 +67,7 @@ pub(super) struct SchemeFile {
     terraform_mirror_keys: Vec<String>,
     upgrade_account_scheme: Option<UpgradeKeys>,
     #[serde(default)]
-    policy: GuardSettings,
+    policy: PolicyFile,
 }
 
 #[derive(Debug, Deserialize)]
@@ -176,6 +177,7 @@ impl SchemeChecker<'_> {
         let moved_to =
             parsed.upgrade_account_scheme.and_then(|upgrade| upgrade.new_url_for(team, component));
         Ok(AccountScheme {
+            file: self.file.to_owned(),
             raw: raw.to_owned(),
             layout,
             moved_to,
@@ -190,7 +192,7 @@ impl SchemeChecker<'_> {
             terraform_mirror_keys: parsed.terraform_mirror_keys,
             image_registry: self.registry(parsed.image_registry)?,
             accounts,
-            policy: parsed.policy,
+            policy: parsed.policy.checked(self.file)?,
             environments: parsed.environments,
             previews: None,
         })

@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     base::error::Result,
-    config::{guards::GuardSettings, identity::Layout, names::Environment, schema::has_keys_of},
+    config::{
+        guards::EnvironmentGuards, identity::Layout, names::Environment, policy::PolicyFile,
+        schema::has_keys_of,
+    },
 };
 
 pub(super) const AWS: &str = r#"{
@@ -264,5 +267,6 @@ fn the_schema_for_editors_has_every_key() {
     has_keys_of::<FileBackend>(&schema, "/properties/terraform-backend");
     has_keys_of::<FileEncryption>(&schema, "/properties/encryption");
     has_keys_of::<UpgradeKeys>(&schema, "/properties/upgrade-account-scheme");
-    has_keys_of::<GuardSettings>(&schema, "/properties/policy");
+    has_keys_of::<PolicyFile>(&schema, "/properties/policy");
+    has_keys_of::<EnvironmentGuards>(&schema, "/$defs/guards");
 }

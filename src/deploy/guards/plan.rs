@@ -25,23 +25,23 @@ pub(crate) fn judge(
     let protected: Vec<&ResourceChange> =
         others.iter().copied().filter(|change| is_protected(change, limits)).collect();
     if !protected.is_empty() {
-        let refused =
-            Error::refused("the plan would destroy protected resources").why(list(&protected));
+        let why = format!("{} ({})", list(&protected), rules(&protected, limits));
+        let refused = Error::refused("the plan would destroy protected resources").why(why);
         return Err(by_label(refused.hint(allow(&protected)), changes, limits, allowed));
     }
-    if let Some(limit) = limits.max_destroy().filter(|limit| others.len() > *limit) {
+    if let Some((limit, rule)) = limits.max_destroy().filter(|(limit, _)| others.len() > *limit) {
         let count = resources(others.len());
         let refused = Error::refused(format!(
             "the plan would destroy or replace {count}, but `max-destroy` is {limit}"
         ));
         return Err(by_label(
-            refused.why(list(&others)).hint(allow(&others)),
+            refused.why(format!("{} ({rule})", list(&others))).hint(allow(&others)),
             changes,
             limits,
             allowed,
         ));
     }
-    let beyond = limits.max_destroy().is_some_and(|limit| doomed.len() > limit);
+    let beyond = limits.max_destroy().is_some_and(|(limit, _)| doomed.len() > limit);
     let counted = named.into_iter().filter(|change| beyond || is_protected(change, limits));
     Ok(counted.map(|change| change.address.clone()).collect())
 }
@@ -129,7 +129,18 @@ fn destroys(change: &ResourceChange) -> bool {
 }
 
 fn is_protected(change: &ResourceChange, limits: &DeployGuards) -> bool {
-    addresses(change).any(|address| limits.protects(address, &change.kind))
+    protecting(change, limits).is_some()
+}
+
+fn protecting<'l>(change: &ResourceChange, limits: &'l DeployGuards) -> Option<&'l str> {
+    addresses(change).find_map(|address| limits.protecting(address, &change.kind))
+}
+
+/// Returns where it is written that the resources are protected.
+fn rules(protected: &[&ResourceChange], limits: &DeployGuards) -> String {
+    let found: BTreeSet<&str> =
+        protected.iter().filter_map(|change| protecting(change, limits)).collect();
+    found.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// Includes the address before a move: a `moved` block does not remove the protection.
@@ -181,8 +192,10 @@ mod tests {
     }
 
     fn bounds(max_destroy: Option<usize>, protect: &[&str]) -> DestroyGuard {
-        let protect = protect.iter().map(|it| it.parse().unwrap()).collect();
-        DestroyGuard { max_destroy, protect, ..DestroyGuard::default() }
+        let rule = "`deploy.protect` in cdflow.yml".to_owned();
+        let protect = protect.iter().map(|it| (it.parse().unwrap(), rule.clone())).collect();
+        let max_destroy_rule = "`deploy.max-destroy` in cdflow.yml".to_owned();
+        DestroyGuard { max_destroy, max_destroy_rule, protect, ..DestroyGuard::default() }
     }
 
     #[test]
@@ -284,7 +297,8 @@ mod tests {
         let refused = judge(&plan, &limits(Some(2), &[]), &[]).unwrap_err().to_string();
         assert!(
             refused.contains("3 resources, but `max-destroy` is 2")
-                && refused.contains("a.1, a.2 (replaced), a.3"),
+                && refused
+                    .contains("a.1, a.2 (replaced), a.3 (`deploy.max-destroy` in cdflow.yml)"),
             "{refused}"
         );
         assert_eq!(judge(&plan, &limits(Some(2), &[]), &["a.3".to_owned()]).unwrap(), ["a.3"]);

@@ -114,7 +114,7 @@ pub(crate) async fn promoted(
         return Ok(());
     };
     let digest = published.manifest.as_ref().map(|(digest, _)| *digest);
-    for before in &limits.requires {
+    for (before, rule) in &limits.requires {
         let is_proof = |entry: &Entry| {
             let start = &entry.start;
             start.action == Action::Deploy
@@ -136,10 +136,7 @@ pub(crate) async fn promoted(
             ))
             .why(format!("the ledger has no complete, successful deploy of it to `{before}`"))
             .hint(format!("deploy it there first: cdflow deploy {before} {version}"))
-            .hint(
-                "or change the rule: `requires` in `deploy` of cdflow.yml or in `policy` of the \
-                 account scheme",
-            ));
+            .hint(format!("or change the rule: {rule}")));
         }
     }
     Ok(())

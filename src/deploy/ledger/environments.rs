@@ -26,7 +26,7 @@ const AT_ONCE: usize = 8;
 pub(crate) fn named(context: &Context) -> BTreeSet<Environment> {
     let scheme = &context.scheme;
     let listed = scheme.environments().keys().filter_map(|name| name.parse().ok());
-    let limits = [&context.manifest.deploy.limits(), &scheme.policy];
+    let limits = [&context.manifest.deploy.limits(), &scheme.policy.guards];
     listed.chain(limits.iter().flat_map(|limits| limits.named()).cloned()).collect()
 }
 

@@ -2,6 +2,7 @@
 
 mod account;
 mod api;
+mod branches;
 mod client;
 mod comments;
 mod deployments;
@@ -18,6 +19,7 @@ pub(crate) mod tests;
 pub(crate) use self::{
     account::GitHubAccount,
     api::Api,
+    branches::BranchHead,
     comments::Comment,
     deployments::{Deployment, NewDeployment, NewStatus, Status},
     error::{GitHubError, GitHubErrorKind},

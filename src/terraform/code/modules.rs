@@ -155,6 +155,11 @@ pub(crate) fn folders(text: &str) -> Result<Vec<PathBuf>> {
     Ok(parse(text)?.modules.iter().filter_map(in_folder).collect())
 }
 
+/// Returns the key and the source of each module, as Terraform records them.
+pub(crate) fn sources(text: &str) -> Result<Vec<(String, String)>> {
+    Ok(parse(text)?.modules.into_iter().map(|record| (record.key, record.source)).collect())
+}
+
 /// Returns `modules.json` of a release of the reference implementation, which ran init in the
 /// folder above `infra/`: its paths become relative to `infra/`.
 pub(crate) fn index_from_reference(text: &str) -> Result<Vec<u8>> {

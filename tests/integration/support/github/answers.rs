@@ -131,6 +131,18 @@ pub(super) fn permission(login: &str, role: &str) -> Value {
     answer
 }
 
+pub(super) fn reference(branch: &str, commit: &str) -> Value {
+    let mut answer = example("git-ref-items")[0].clone();
+    answer["ref"] = format!("refs/heads/{branch}").into();
+    answer["object"]["sha"] = commit.into();
+    answer
+}
+
+/// How `head` relates to `base`: `identical`, `behind` (it is an older one) or `diverged`.
+pub(super) fn comparison(status: &str) -> Value {
+    with(example("commit-comparison"), json!({ "status": status, "files": [], "commits": [] }))
+}
+
 pub(super) fn changed_file(name: &str) -> Value {
     with(example("diff-entry-items")[0].clone(), json!({ "filename": name }))
 }

@@ -39,7 +39,10 @@ class Description:
 
     def operation(self, method, path):
         for template, item in self.document["paths"].items():
-            pattern = re.sub(r"\\\{[^/]+?\\\}", "[^/]+", re.escape(template))
+            # Names of references may have slashes.
+            any_name = ".+" if template.endswith("-refs/{ref}") else "[^/]+"
+            pattern = re.sub(r"\\\{[^/]+?\\\}(?=$)", any_name, re.escape(template))
+            pattern = re.sub(r"\\\{[^/]+?\\\}", "[^/]+", pattern)
             if re.fullmatch(pattern, path):
                 # A fixed word before a parameter: `/releases/generate-notes` before `/releases/{release_id}`.
                 yield template.count("{"), item.get(method.lower()), item.get("parameters", [])

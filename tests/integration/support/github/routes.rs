@@ -121,7 +121,7 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
     let accepted: &[&str] = match parts.as_slice() {
         ["issues", ..] => &["issues", "pull_requests"],
         ["pulls", ..] | ["commits", _, "pulls"] => &["pull_requests"],
-        ["releases", ..] => &["contents"],
+        ["releases" | "git" | "compare", ..] => &["contents"],
         ["deployments", ..] => &["deployments"],
         ["environments", ..] => &["administration"],
         _ => &[],
@@ -202,6 +202,21 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
                 found.map(|(number, it)| answers::listed_pull_request(*number, it)).collect(),
             )
         }
+        ("GET", ["git", "matching-refs", prefix @ ..]) => {
+            let prefix = prefix.join("/");
+            let found = world.branches.iter().filter_map(|(name, commits)| {
+                let is_it = format!("heads/{name}").starts_with(&prefix);
+                Some(answers::reference(name, commits.last().filter(|_| is_it)?))
+            });
+            ok(200, found.collect())
+        }
+        ("GET", ["compare", pair]) => {
+            let (base, head) = pair.split_once("...").unwrap_or_default();
+            match compared(world, base, head) {
+                Some(status) => ok(200, answers::comparison(status)),
+                None => refusal(404, "Not Found"),
+            }
+        }
         (_, ["issues", ..]) => issues(world, &wanted, &parts[1..]),
         (_, ["releases", ..]) => releases(world, &wanted, &parts[1..]),
         (_, ["deployments", ..]) => deployments(world, &wanted, &parts[1..]),
@@ -216,6 +231,20 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
         }
         _ => refusal(404, "Not Found"),
     }
+}
+
+/// None: one of the commits is unknown.
+fn compared(world: &World, base: &str, head: &str) -> Option<&'static str> {
+    let has = |commits: &&Vec<String>, commit: &str| commits.iter().any(|it| it == commit);
+    let with_base = world.branches.values().find(|it| has(it, base))?;
+    world.branches.values().find(|it| has(it, head))?;
+    let at = |commit: &str| with_base.iter().position(|it| it == commit);
+    Some(match (at(base)?, at(head)) {
+        (base, Some(head)) if head == base => "identical",
+        (base, Some(head)) if head < base => "behind",
+        (_, Some(_)) => "ahead",
+        (_, None) => "diverged",
+    })
 }
 
 fn issues(world: &mut World, wanted: &Wanted<'_>, parts: &[&str]) -> Answered {

@@ -22,6 +22,8 @@ pub(crate) struct World {
     pub(crate) releases: BTreeMap<u64, Release>,
     pub(crate) deployments: BTreeMap<u64, Deployment>,
     pub(crate) environments: Vec<String>,
+    /// The commits of each branch, oldest first.
+    pub(crate) branches: BTreeMap<String, Vec<String>>,
     /// Of people with less than `write`: `read` or `none`.
     pub(crate) roles: BTreeMap<String, String>,
     /// What `generate-notes` says.
@@ -147,6 +149,7 @@ impl World {
             releases: BTreeMap::new(),
             deployments: BTreeMap::new(),
             environments: Vec::new(),
+            branches: BTreeMap::new(),
             roles: BTreeMap::new(),
             notes: "## What's Changed\n* A change by @ada in #7\n".to_owned(),
             faults: Vec::new(),
