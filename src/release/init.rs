@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use super::{cached_init, init_access::InitAccess, source::Staged};
+use super::{cached_init, init_access::InitAccess, source::Staged, validate};
 use crate::{
     base::error::{Error, Result},
     services::ci::host::Host,
     terraform::{
-        Folder,
         code::lockfile::{self, Locked},
         providers::sources::Sources,
         tool::Tool,
@@ -29,14 +28,7 @@ pub(crate) async fn init(
     if let Some(sources) = &sources {
         access.leave_cache_to(sources);
     }
-    let folder = Folder {
-        tool: tool.clone(),
-        host: host.clone(),
-        infra: staged.infra.clone(),
-        original: component.join("infra"),
-        env: access.env.clone(),
-        run_as: host.run_as,
-    };
+    let folder = validate::folder(host, tool, component, staged, access);
     let mut turn = Vec::new();
     if let Some(plugins) = &access.plugins {
         turn = cached_init::turn(plugins, committed, sources.as_ref(), &folder.infra, host).await?;

@@ -19,3 +19,5 @@ pub(crate) mod published;
 pub(crate) mod source;
 mod ssh_key;
 mod upload;
+pub(crate) mod validate;
+pub(crate) mod value_check;

@@ -560,7 +560,7 @@ fn a_full_disk() {
     project.refuses_run(on_a_small_disk(&project, 1024, &["deploy", "live", "1"]), 2, &says);
     let says = ["error: can't ", "cdflow-", "set TMPDIR to a folder on a larger disk"];
     project.refuses_run(on_a_small_disk(&project, 8, &["deploy", "live", "1"]), 2, &says);
-    let says = ["error: cannot write ", "cdflow-", "set TMPDIR to a folder on a larger disk"];
+    let says = ["error: can't write ", "cdflow-", "set TMPDIR to a folder on a larger disk"];
     project.refuses_run(
         on_a_small_disk(&project, 8, &["release", "2", "--platform-config", "platform-config"]),
         2,

@@ -117,7 +117,8 @@ fn a_refused_version_names_who_published_it() {
     let project = Project::aws("who", &aws);
     let push = json!({ "repository": repository(REPOSITORY_ID) });
     let release = || {
-        step(&project, "push", &push, &["release", "1"])
+        let args = ["release", "1", "--platform-config", "platform-config"];
+        step(&project, "push", &push, &args)
             .env("GITHUB_SERVER_URL", "https://github.com")
             .env("GITHUB_RUN_ID", "77")
     };

@@ -373,7 +373,7 @@ fn a_failing_plan_changes_nothing() {
             "output \"broken\" {\n  value = file(\"${path.module}/none\")\n}\n",
         )
         .commit("Broken");
-    project.release("1");
+    project.release_unchecked("1");
     let output = project.refuses(
         ["deploy", "live", "1"],
         5,
@@ -390,7 +390,7 @@ fn a_variable_without_a_value_is_named_before_the_plan() {
     project
         .write("infra/variables.tf", "# First\n\nvariable \"colour\" {\n  type = string\n}\n")
         .commit("A variable");
-    project.release("1");
+    project.release_unchecked("1");
     let runner = project.cdflow(["deploy", "live", "1"]).env("TF_VAR_colour", "red");
     let says = ["infra/variables.tf:3: the variable `colour` has no value", "config/live.json"];
     project.refuses_run(runner, 2, &says).lacks("==> Plan");
@@ -426,7 +426,7 @@ fn a_value_of_the_wrong_type_is_located_in_config() {
     let code = "variable \"size\" {\n  type = number\n}\n";
     let values = "{\n  \"greeting\": \"Good day\",\n  \"size\": \"big\"\n}\n";
     project.write("infra/size.tf", code).write("config/live.json", values).commit("Size");
-    project.release("1");
+    project.release_unchecked("1");
     let output = project.cdflow(["deploy", "live", "1"]).run();
     output
         .fails(5)

@@ -60,6 +60,7 @@ mod races;
 mod reap;
 mod reference;
 mod release;
+mod release_checks;
 mod releases;
 mod report;
 mod reviewed;

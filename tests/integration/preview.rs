@@ -94,7 +94,8 @@ impl Pause {
     pub(crate) fn new(project: &Project) -> Self {
         let [waiting, go] = ["waiting", "go"].map(|name| project.sandbox().root().join(name));
         let wait = format!(
-            "plan) echo >>{}; while [ ! -e {} ]; do sleep 0.05; done ;;",
+            "plan) case \"$*\" in *-out=*) echo >>{}; while [ ! -e {} ]; do sleep 0.05; done ;; \
+             esac ;;",
             waiting.display(),
             go.display()
         );

@@ -207,8 +207,10 @@ fn from_the_first_push_to_the_merge() {
     // Twice more, the later one while the earlier one plans.
     let third = world.push("third");
     let planning = project.sandbox().root().join("planning");
-    let wait =
-        format!("plan) touch {0}; while [ -e {0} ]; do sleep 0.1; done ;;", planning.display());
+    let wait = format!(
+        "plan) case \"$*\" in *-out=*) touch {0}; while [ -e {0} ]; do sleep 0.1; done ;; esac ;;",
+        planning.display()
+    );
     let mut overtaken =
         world.event("synchronize", NUMBER, 4).env("PATH", project.terraform_but(&wait)).spawn();
     overtaken.wait_until("Terraform plans", |_| planning.exists());

@@ -114,7 +114,7 @@ fn a_failure_says_why_also_there() {
         "\nresource \"terraform_data\" \"bad\" {\n  input = file(\"nothing\")\n}\n",
     );
     project.commit("Break");
-    project.release("1");
+    project.release_unchecked("1");
     step(&project, &["deploy", "live", "1"]).fails(5);
     let failed = outputs(&project);
     assert_eq!(

@@ -36,6 +36,8 @@ pub(crate) struct Log {
     color: bool,
     /// Standard output is read by another program, so everything for people goes to standard error.
     narrates_all: bool,
+    /// Nothing is said to people.
+    is_muted: bool,
     /// Standard error is a terminal: a progress line may be drawn over.
     terminal: bool,
     /// The last line on standard error is a question without an answer, and has no end yet.
@@ -65,6 +67,7 @@ impl Log {
             verbosity,
             color,
             narrates_all: false,
+            is_muted: false,
             terminal,
             is_asking: Arc::default(),
             label: None,
@@ -95,6 +98,11 @@ impl Log {
     /// Returns a log that prints the output of programs with the narration, or on standard output.
     pub(crate) fn narrating_all(&self, narrates_all: bool) -> Self {
         Self { narrates_all, ..self.clone() }
+    }
+
+    /// Returns a log that drops the narration, for work whose result alone is shown.
+    pub(crate) fn muted(&self) -> Self {
+        Self { is_muted: true, ..self.clone() }
     }
 
     /// Returns the log of one of several tasks that run at once.
@@ -246,6 +254,9 @@ impl Log {
     }
 
     fn narrate(&self, line: &str) {
+        if self.is_muted {
+            return;
+        }
         self.answered(false);
         match &self.actions {
             Some(_) => self.output(line),

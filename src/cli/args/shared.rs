@@ -103,6 +103,9 @@ pub(crate) struct BundleInputs {
     /// Value for Terraform's variable `release` (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) release_data: Vec<Datum>,
+    /// Do not check the code and the values of each environment
+    #[arg(long)]
+    pub(crate) no_validate: bool,
     /// Image registry login: environment variable VARIABLE holds USER:PASSWORD (repeatable)
     #[arg(long, value_name = "HOST=VARIABLE")]
     pub(crate) registries: Vec<RegistryLogin>,

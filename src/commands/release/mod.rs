@@ -25,6 +25,8 @@ use crate::{
         publish::Publication,
         published::Published,
         source::Staged,
+        validate::validate,
+        value_check::ValueCheck,
     },
     report::{Outcome, Report},
 };
@@ -98,6 +100,23 @@ pub(crate) async fn make(
         return Ok(());
     }
 
+    let private = PrivateFolder::create(&host.environment, log)?;
+    let staged = Staged::create(&sources, &private)?;
+    let mut access =
+        InitAccess::prepare(&inputs.build.fetch, host, &private, &context.pass_environment)?;
+    if !inputs.build.no_validate {
+        let check = ValueCheck {
+            host,
+            tool: &tool,
+            identity: &context.identity,
+            component: &context.folder,
+            scheme: &context.scheme,
+            sources: &sources,
+            private: &private,
+            access: &access,
+        };
+        check.run().await?;
+    }
     let mut image = match artifact {
         ArtifactInputs::Image(inputs) => {
             let target = inputs::image_target(context)?;
@@ -108,7 +127,6 @@ pub(crate) async fn make(
         }
         ArtifactInputs::Files(_) => None,
     };
-    let private = PrivateFolder::create(&host.environment, log)?;
     let is_lambda = context.manifest.kind == ComponentType::Lambda;
     let zip = is_lambda.then(|| lambda::build(&sources, private.path(), log)).transpose()?;
     let buckets = match zip {
@@ -116,9 +134,6 @@ pub(crate) async fn make(
         None => BTreeMap::new(),
     };
     log.step(&format!("Initialize with {}", tool.label()));
-    let staged = Staged::create(&sources, &private)?;
-    let mut access =
-        InitAccess::prepare(&inputs.build.fetch, host, &private, &context.pass_environment)?;
     let committed = staged.locked()?;
     let initialised = init(host, &tool, &context.folder, &staged, &committed, &mut access).await;
     let folders = Folders { staged: &staged, private: &private };
@@ -152,6 +167,9 @@ pub(crate) async fn make(
     facts.extend(zip.iter().flat_map(|zip| {
         lambda::metadata(zip, &release.key(), &buckets, context.manifest.multi_region)
     }));
+    if !inputs.build.no_validate {
+        validate(host, &tool, &context.folder, &staged, &access).await?;
+    }
     if let Some(image) = &mut image {
         host.interrupt.check("pushing the image")?;
         facts.extend(image.push().await?);

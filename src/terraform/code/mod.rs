@@ -10,4 +10,5 @@ pub(crate) mod origins;
 pub(crate) mod requirement;
 #[cfg(test)]
 mod tests;
+pub(crate) mod variable_blocks;
 pub(crate) mod variables;

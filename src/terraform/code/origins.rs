@@ -9,12 +9,14 @@ use crate::{
     base::error::{Error, Exit},
     terraform::output::{
         diagnostics::{Diagnostic, location},
-        failure::plain,
+        failure::{TerraformStep, plain},
     },
 };
 
 /// The name of the variable with the secrets.
 pub(super) const SECRETS: &str = "secrets";
+/// What Terraform writes before the place of a sensitive value.
+const DEFINED_AT: &str = "Invalid value defined at";
 
 /// The values of a var-file.
 #[derive(Clone, Debug, Default)]
@@ -73,16 +75,31 @@ impl ValueOrigins {
         self.values.iter().rev().find(|value| is_ours && value.line <= line)
     }
 
-    /// Returns the error for the first value that Terraform rejects. Its text has no value.
-    pub(crate) fn error(&self, diagnostics: &[Diagnostic]) -> Option<Error> {
-        let is_error = |it: &&Diagnostic| it.is_error;
-        let (found, value) = diagnostics
-            .iter()
-            .filter(is_error)
-            .find_map(|it| Some((it, self.find(&it.file, it.line)?)))?;
+    /// Returns the value that a diagnostic is about, its line there, and the problem without the
+    /// var-file. About a sensitive value, Terraform names the variable and then the value's place.
+    fn value_of<'v>(&'v self, found: &Diagnostic) -> Option<(&'v ValueOrigin, u64, String)> {
         let why = if found.detail.is_empty() { &found.title } else { &found.detail };
+        if let Some(value) = self.find(&found.file, found.line) {
+            return Some((value, found.line, why.clone()));
+        }
+        let (before, after) = why.split_once(&format!("{DEFINED_AT} {}:", self.var_file))?;
+        let line: String = after.chars().take_while(char::is_ascii_digit).collect();
+        let line = line.parse().ok()?;
+        Some((self.find(&self.var_file, line)?, line, before.trim_end().to_owned()))
+    }
+
+    /// Returns the error for the first value that Terraform rejects. Its text has no value. The
+    /// step is the plan of a deploy, or the check of a release.
+    pub(crate) fn error(&self, diagnostics: &[Diagnostic], step: TerraformStep) -> Option<Error> {
+        let is_error = |it: &&Diagnostic| it.is_error;
+        let (value, found, why) =
+            diagnostics.iter().filter(is_error).find_map(|it| self.value_of(it))?;
         let name = &value.name;
-        let error = |what: String| Error::new(Exit::PlanFailed, what).why(why);
+        let (exit, then) = match step {
+            TerraformStep::Validate => (Exit::Input, "release again"),
+            _ => (Exit::PlanFailed, "deploy a new release; nothing was applied"),
+        };
+        let error = |what: String| Error::new(exit, what).why(&why);
         let Some(ValuePlace { file, line }) = &value.place else {
             let hint = match name.as_str() {
                 SECRETS => "declare `secrets` in infra/ as a map of strings, and release again",
@@ -92,11 +109,27 @@ impl ValueOrigins {
                 error(format!("cdflow's value does not fit the variable `{name}`")).hint(hint),
             );
         };
-        let line = line + found.line - value.line;
+        let line = line + found - value.line;
         let what = format!("{file}:{line}: the value does not fit the variable `{name}`");
-        let hint = "correct the value there, or the variable in infra/, and deploy a new release; \
-                    nothing was applied";
+        let hint = format!("correct the value there, or the variable in infra/, and {then}");
         Some(error(what).hint(hint).at(file, line, 0))
+    }
+
+    /// Replaces the place of a sensitive value in the var-file by the one in its own file.
+    fn with_places(&self, line: &str) -> String {
+        let replaced = || {
+            let (before, after) = line.split_once(&format!("{}:", self.var_file))?;
+            let (range, end) = after.split_at(after.find([' ', '.']).unwrap_or(after.len()));
+            let number = range.split(',').next()?.parse().ok()?;
+            let value = self.find(&self.var_file, number)?;
+            Some(match &value.place {
+                Some(place) => {
+                    format!("{before}{}:{}{end}", place.file, place.moved(value, number))
+                }
+                None => format!("{before}the variable `{}`{end}", value.name),
+            })
+        };
+        replaced().unwrap_or_else(|| line.to_owned())
     }
 
     /// Returns a filter for Terraform's output: it replaces the var-file by the file of the value.
@@ -119,10 +152,11 @@ impl ValueOrigins {
                 current = Some(value.clone());
                 return Some(line.replace(&old, &new));
             }
+            let line = origins.with_places(line);
             let number = text.split_once(':').and_then(|(number, _)| number.parse::<u64>().ok());
             let Some((value, number)) = current.clone().zip(number) else {
                 current = None;
-                return Some(line.to_owned());
+                return Some(line);
             };
             let place = value.place.as_ref()?;
             let new = format!(" {}: ", place.moved(&value, number));
@@ -170,6 +204,12 @@ mod tests {
                           6:   \"tags\": {\"a\": 1,\n   7:    \"b\": []}\n\nNot suitable: a\n\
                           number is required.\n\nError: Invalid\n\n  on main.tf line 6:\n   6: x\n";
 
+    /// What Terraform prints if the variable is sensitive.
+    const HIDDEN: &str = "Error: Invalid value for input variable\n\n  on main.tf line 9:\n   \
+                          9: variable \"tags\" {\n\nNot suitable for var.tags, which is \
+                          sensitive: a number is\nrequired. Invalid value defined at \
+                          /tmp/v.json:6,11-19.\n";
+
     #[test]
     fn messages_name_the_file_of_a_value() {
         let shown =
@@ -185,6 +225,8 @@ mod tests {
             "Error: Invalid value for input variable\n\n  on the variable `secrets`, which cdflow \
              sets:\n\nNot suitable: a\nnumber is required."
         );
+        let hidden = shown(HIDDEN);
+        assert!(hidden.ends_with("\nrequired. Invalid value defined at config/common.json:3."));
         let bar = "\u{1b}[31m│\u{1b}[0m \u{1b}[0m";
         let colored = format!(
             "{bar}  on /tmp/v.json line 5:\n{bar}   5:   \"size\": \u{1b}[4m\"big\"\u{1b}[0m,"
@@ -195,7 +237,10 @@ mod tests {
 
     #[test]
     fn errors_name_the_file_of_a_value() {
-        let error = |text: &str| origins().error(&OutputLines::from_text(text).diagnostics());
+        let error = |text: &str| {
+            let diagnostics = OutputLines::from_text(text).diagnostics();
+            origins().error(&diagnostics, TerraformStep::Plan)
+        };
         let found = error(OTHERS).unwrap();
         assert_eq!(found.place().map(|place| place.line), Some(3));
         let text = found.to_string();
@@ -205,5 +250,9 @@ mod tests {
         let text = error(SECRET).unwrap().to_string();
         assert!(text.contains("variable `secrets`: Not") && !text.contains("hush"), "{text}");
         assert!(error("Error: Invalid\n\n  on main.tf line 6:\n   6: x\n").is_none());
+        let text = error(HIDDEN).unwrap().to_string();
+        let says = "config/common.json:3: the value does not fit the variable `tags`: \
+                    Not suitable for var.tags, which is sensitive: a number is required.\n";
+        assert!(text.starts_with(says), "{text}");
     }
 }

@@ -8,6 +8,7 @@ mod init;
 mod mirror;
 mod plan;
 mod request;
+mod validate;
 mod workspace;
 
 pub(crate) use self::{

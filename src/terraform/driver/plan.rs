@@ -136,7 +136,7 @@ impl Initialised {
         // 0: nothing to do; 2: changes.
         self.folder.check("terraform plan", if code == 2 { 0 } else { code }, || {
             let component = self.folder.original.parent().unwrap_or(&self.folder.original);
-            match request.origins.error(&output.diagnostics()) {
+            match request.origins.error(&output.diagnostics(), TerraformStep::Plan) {
                 Some(error) => error.below(component),
                 None => output.error(TerraformStep::Plan, self.environment.as_str()),
             }

@@ -11,6 +11,7 @@ use crate::base::error::{Error, Exit};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TerraformStep {
     InitAtRelease,
+    Validate,
     InitAtDeploy,
     Workspace,
     Plan,
@@ -27,6 +28,10 @@ impl TerraformStep {
             Self::InitAtRelease => Some(
                 "see Terraform's output above, \
                  fix infra/ or the access to its modules and providers, and release again",
+            ),
+            Self::Validate => Some(
+                "see Terraform's output above, fix infra/ and release again; \
+                 --no-validate releases without this check",
             ),
             Self::InitAtDeploy => Some(
                 "see Terraform's output above, \
@@ -159,7 +164,9 @@ impl OutputLines {
         }
         let reach = match step {
             TerraformStep::InitAtDeploy | TerraformStep::Workspace => Some(Reach::State),
-            TerraformStep::InitAtRelease | TerraformStep::Plan => Some(Reach::Anywhere),
+            TerraformStep::InitAtRelease | TerraformStep::Validate | TerraformStep::Plan => {
+                Some(Reach::Anywhere)
+            }
             // Something might have been changed or lost, which matters more than the cause.
             TerraformStep::Apply | TerraformStep::Destroy | TerraformStep::PushState => None,
         };
@@ -178,6 +185,7 @@ impl OutputLines {
                 (Exit::Integrity, "a provider does not match the lock file")
             }
             TerraformStep::InitAtRelease => (Exit::BuildFailed, "terraform init failed"),
+            TerraformStep::Validate => (Exit::BuildFailed, "terraform validate failed"),
             TerraformStep::InitAtDeploy
                 if self.contains("checksums") || self.contains("cached package") =>
             {

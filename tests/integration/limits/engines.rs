@@ -40,7 +40,7 @@ fn project(registry: &str) -> Project {
 
 fn release(project: &Project, engine: &str, limits: &str) -> Runner {
     project
-        .cdflow(["release", "1"])
+        .releasing("1")
         .env("DOCKER_HOST", format!("tcp://{engine}"))
         .env("DOCKER_BUILDKIT", "0")
         .env("CDFLOW_LIMITS", limits)

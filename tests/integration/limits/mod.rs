@@ -315,6 +315,8 @@ fn a_program_that_does_not_end_is_ended() {
     let hang = "trap '' INT TERM; while :; do sleep 0.1; done;;";
     for (verb, limit, release, exit) in [
         ("init", "terraform-init", true, 11),
+        ("plan", "terraform-read", true, 11),
+        ("validate", "terraform-read", true, 11),
         ("init", "terraform-init", false, 5),
         ("plan", "terraform-plan", false, 5),
         ("show", "terraform-read", false, 5),

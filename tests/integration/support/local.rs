@@ -98,7 +98,8 @@ impl Project {
 
     /// `cdflow release VERSION` with the project's platform config, about to be run.
     pub(crate) fn releasing(&self, version: &str) -> Runner {
-        self.cdflow(["release", version, "--platform-config", "platform-config"])
+        let run = self.cdflow(["release", version, "--platform-config", "platform-config"]);
+        if self.is_valid() { run } else { run.arg("--no-validate") }
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {

@@ -1,0 +1,145 @@
+//! A release that could not be deployed is not made.
+
+use crate::support::{Output, Project};
+
+const SIZE: &str = "variable \"size\" {\n  type = number\n  validation {\n    condition     = \
+                    var.size > 2\n    error_message = \"The size is too small.\"\n  }\n}\n";
+
+fn releasing(project: &Project, more: &[&str]) -> Output {
+    let args = ["release", "1", "--platform-config", "platform-config"];
+    project.cdflow(args.iter().chain(more)).run()
+}
+
+fn with_size(live: &str) -> Project {
+    let project = Project::local("greeting");
+    let values = format!("{{\n  \"greeting\": \"Good day\",\n  \"size\": {live}\n}}\n");
+    project.write("infra/size.tf", SIZE).write("config/live.json", &values).commit("Size");
+    project
+}
+
+#[test]
+fn a_value_that_terraform_would_reject_stops_the_release() {
+    let place = "error: config/live.json:3: the value does not fit the variable `size`: ";
+    for (value, why) in [
+        ("\"big\"", "a number is required"),
+        ("2", "The size is too small."),
+        ("[3]", "number required"),
+    ] {
+        let project = with_size(value);
+        let output = releasing(&project, &[]);
+        output
+            .fails(2)
+            .stderr_has(place)
+            .stderr_has(why)
+            .stderr_has("-> --no-validate releases without this check")
+            .lacks("tfvars");
+        assert_eq!(project.stored(), [""; 0], "{value}");
+        project.left_no_trace(&output);
+    }
+    let project = with_size("\"3\"");
+    let output = releasing(&project, &[]);
+    // The other environments have no file of their own, and might not be for this component.
+    output.success().stderr_has(
+        "this release cannot be deployed to aslive, ci: infra/size.tf:1: the variable `size` has \
+         no value\n",
+    );
+    project.deploy("live", "1");
+}
+
+#[test]
+fn a_release_can_be_made_without_checks() {
+    let project = with_size("\"big\"");
+    project.append("infra/main.tf", "\noutput \"wrong\" {\n  value = local.missing\n}\n");
+    project.commit("Wrong");
+    releasing(&project, &["--no-validate"]).success().lacks("Validate").lacks("Check the values");
+    project.cdflow(["deploy", "live", "1"]).run().fails(5);
+}
+
+#[test]
+fn an_environment_without_a_value_stops_the_release() {
+    let project = with_size("3");
+    project.write("config/ci.json", "{}\n").write("config/preview.json", "{}\n").commit("Empty");
+    releasing(&project, &[])
+        .fails(2)
+        .stderr_has("error: infra/size.tf:1: the variable `size` has no value\n")
+        .stderr_has("config/ci.json, config/common.json")
+        .lacks("aslive");
+    project.remove("config/ci.json").remove("config/live.json").remove("config/preview.json");
+    project.commit("None");
+    // No environment could be deployed.
+    releasing(&project, &[]).fails(2).stderr_has("the variable `size` has no value");
+    project.write("config/preview.json", "{\"size\": []}\n").commit("Preview");
+    releasing(&project, &[])
+        .fails(2)
+        .stderr_has("config/preview.json:1: the value does not fit the variable `size`");
+}
+
+#[test]
+fn an_account_without_platform_config_stops_the_release() {
+    let project = Project::local("greeting");
+    project.edit_json("account-scheme.json", |scheme| {
+        scheme["accounts"]["other"] = serde_json::json!({});
+        scheme["environments"]["live"] = "other".into();
+    });
+    project.commit("Other");
+    releasing(&project, &[])
+        .fails(2)
+        .stderr_has("`platform-config/other/eu-west-1.json` not found in the release")
+        .stderr_has("the environment `live` needs it");
+    project.remove("config/live.json").commit("Not for live");
+    releasing(&project, &[]).success().stderr_has("this release cannot be deployed to live: ");
+}
+
+#[test]
+fn invalid_code_stops_the_release() {
+    let project = Project::local("greeting");
+    project.append("infra/main.tf", "\noutput \"wrong\" {\n  value = local.missing\n}\n");
+    project.commit("Wrong");
+    let output = releasing(&project, &[]);
+    output
+        .fails(11)
+        .stdout_has("on main.tf line ")
+        .stderr_has("error: terraform validate failed: Reference to undeclared local value\n")
+        .stderr_has("-> see Terraform's output above, fix infra/ and release again; --no-validate");
+    assert_eq!(project.stored(), [""; 0]);
+    project.left_no_trace(&output);
+}
+
+/// Terraform names the place of a sensitive value in another way.
+#[test]
+fn a_sensitive_value_is_located_and_not_shown() {
+    let project = Project::local("greeting");
+    let code = "variable \"codes\" {\n  type      = map(number)\n  sensitive = true\n}\n";
+    let values = "{\n  \"codes\": {\"door\": \"hushhush\"}\n}\n";
+    project.write("infra/codes.tf", code).write("config/live.json", values).commit("Codes");
+    let says = "config/live.json:2: the value does not fit the variable `codes`: The given value \
+                is not suitable for var.codes, which is sensitive: ";
+    releasing(&project, &[]).fails(2).stderr_has(says).lacks("hushhush").lacks("tfvars");
+    releasing(&project, &["--no-validate"]).success();
+    project
+        .cdflow(["deploy", "live", "1"])
+        .run()
+        .fails(5)
+        .stderr_has(says)
+        .stdout_has("defined at\nconfig/live.json:2.")
+        .lacks("hushhush")
+        .lacks("tfvars");
+}
+
+/// Values that only the whole code can judge are left to the plan, and JSON is code too.
+#[test]
+fn what_is_known_only_later_is_not_checked() {
+    let project = Project::local("greeting");
+    let code = "locals {\n  least = 0\n}\nvariable \"size\" {\n  type = number\n  default = 1\n  \
+                validation {\n    condition     = var.size > local.least\n    error_message = \
+                \"Too small.\"\n  }\n}\nvariable \"secrets\" {\n  type = object({ key = string \
+                })\n}\n";
+    let json = r#"{"variable": {"depth": {"type": "number"}}}"#;
+    project.write("infra/size.tf", code).write("infra/depth.tf.json", json);
+    project.write("config/live.json", "{\"depth\": 4}\n").commit("Later");
+    releasing(&project, &[]).success();
+    project.write("config/live.json", "{\"depth\": \"x\"}\n").commit("Wrong");
+    let args = ["release", "2", "--platform-config", "platform-config"];
+    let output = project.cdflow(args).run();
+    output.fails(2).stderr_has("config/live.json:1: the value does not fit the variable `depth`");
+}
