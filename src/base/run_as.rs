@@ -2,7 +2,7 @@
 //! are not: they can read neither its environment nor its files, nor use Docker's socket.
 
 use std::{
-    fs::{self, Permissions},
+    fs::{self, Metadata, Permissions},
     io,
     os::unix::fs::{MetadataExt, PermissionsExt, lchown},
     path::Path,
@@ -65,11 +65,23 @@ impl RunAs {
 
     /// Gives the user a file, or a folder with all that is in it. Links are not followed.
     pub(crate) fn give(self, path: &Path) -> Result<()> {
+        self.give_if(path, |_| true)
+    }
+
+    /// Like [`Self::give`], without files that have another name as well.
+    pub(crate) fn give_new(self, path: &Path) -> Result<()> {
+        self.give_if(path, |found| found.is_dir() || found.nlink() == 1)
+    }
+
+    fn give_if(self, path: &Path, is_given: impl Fn(&Metadata) -> bool) -> Result<()> {
         let Self::User { id, group } = self else { return Ok(()) };
         for entry in walkdir::WalkDir::new(path) {
-            let given = entry
-                .map_err(io::Error::from)
-                .and_then(|entry| lchown(entry.path(), Some(id), Some(group)));
+            let given = entry.map_err(io::Error::from).and_then(|entry| {
+                match is_given(&entry.metadata()?) {
+                    true => lchown(entry.path(), Some(id), Some(group)),
+                    false => Ok(()),
+                }
+            });
             given.map_err(|error| {
                 Error::io(format!("cannot give to user {id}"), path, &error).hint(
                     "run the container with the capabilities CHOWN, SETUID and SETGID, which \

@@ -77,7 +77,8 @@ impl PrivateFolder {
         self.is_kept.store(true, Ordering::Relaxed);
     }
 
-    /// Gives everything inside to the user of programs, who can then pass through the folder.
+    /// Gives everything inside to the user of programs, who can then pass through the folder. Files
+    /// with a second name stay ours: they are those of a cache, which that user must not change.
     pub(crate) fn give_content(&self, run_as: RunAs) -> Result<()> {
         let RunAs::User { group, .. } = run_as else { return Ok(()) };
         let failed = |error: io::Error| Error::io("cannot open to other users", &self.path, &error);
@@ -86,7 +87,7 @@ impl PrivateFolder {
         for entry in fs::read_dir(&self.path).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             if entry.file_name() != LOCK {
-                run_as.give(&entry.path())?;
+                run_as.give_new(&entry.path())?;
             }
         }
         Ok(())

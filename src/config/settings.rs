@@ -79,9 +79,26 @@ pub(crate) struct FetchInputs {
     /// File of logins for modules over HTTPS, in netrc format
     #[arg(long, value_name = "FILE")]
     pub(crate) netrc: Option<FileInput>,
-    /// Folder that keeps downloaded providers between releases
-    #[arg(long, value_name = "DIR")]
-    pub(crate) cache_dir: Option<PathBuf>,
+}
+
+/// Where cdflow keeps downloads for later runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CacheChoice {
+    Folder(PathBuf),
+    /// `none`: nowhere.
+    Off,
+}
+
+impl FromStr for CacheChoice {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "" => Err("name a folder, or `none`"),
+            "none" => Ok(Self::Off),
+            folder => Ok(Self::Folder(folder.into())),
+        }
+    }
 }
 
 /// A text that is, or might be, secret. The command line names its file; an input contains it.

@@ -31,7 +31,7 @@ use crate::{
         identity::{Identity, Release},
         names::{Environment, Version},
         scheme::{Account, AccountScheme, Storage},
-        settings::AwsInputs,
+        settings::{AwsInputs, CacheChoice},
         version_constraint::Wanted,
     },
     report,
@@ -66,6 +66,8 @@ pub(crate) struct Context {
     pub(crate) store: ReleaseStore,
     /// The names of the variables that are passed on to Terraform.
     pub(crate) pass_environment: Vec<String>,
+    /// Where downloads are kept for later runs.
+    pub(crate) cache_dir: Option<CacheChoice>,
     pub(crate) github_token: Option<Secret>,
     /// Where the run's report goes.
     pub(crate) reporting: report::Destinations,
@@ -147,6 +149,7 @@ pub(crate) async fn open(
         upgrade,
         store,
         pass_environment,
+        cache_dir: global.cache_dir.clone(),
         github_token: global.github_token.clone(),
         reporting: report_destinations(flags, global),
         aws: global.aws.clone(),

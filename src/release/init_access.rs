@@ -5,24 +5,20 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
-    fs, io,
-    os::unix::fs::{MetadataExt, lchown},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use crate::{
     base::{
-        checkout_path,
         error::{Error, Result},
-        process_env::ProcessEnv,
         redact::Secret,
         run_as::RunAs,
         run_folder::PrivateFolder,
         shell_word::shell_word,
         small_file,
     },
-    config::settings::{FetchInputs, FileInput},
-    release::ssh_key,
+    config::settings::{CacheChoice, FetchInputs, FileInput},
+    release::{cache_dir::CacheDir, ssh_key},
     services::ci::host::Host,
     terraform::providers::{cache::ProviderCache, sources::Sources},
 };
@@ -35,15 +31,13 @@ github.com ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAA
 ";
 /// The folder of Terraform's own cache.
 const OWN_CACHE: &str = "TF_PLUGIN_CACHE_DIR";
-/// Where the runner mounts the checkout into a container action.
-const IN_CONTAINER: &str = "/github/workspace";
 
 /// The environment for init. Its files are in the private folder and are deleted with it.
 pub(crate) struct InitAccess {
     pub(crate) env: BTreeMap<OsString, OsString>,
-    /// None if the user has a cache of Terraform's own.
+    /// None if the user has a cache of Terraform's own, or wants none.
     pub(crate) plugins: Option<Plugins>,
-    cache: Option<PluginCache>,
+    cache: Option<CacheDir>,
 }
 
 /// The folder that Terraform takes for its own cache in this run, and where the real one is.
@@ -53,22 +47,15 @@ pub(crate) struct Plugins {
     asked: Option<PathBuf>,
 }
 
-struct PluginCache {
-    folder: PathBuf,
-    /// The topmost folder that cdflow created.
-    created: PathBuf,
-    /// User and group of the folder that contains it. They get the cache too, so that the runner
-    /// can delete the checkout.
-    owner: (u32, u32),
-}
-
 impl InitAccess {
     pub(crate) fn prepare(
         inputs: &FetchInputs,
+        cache: Option<&CacheChoice>,
         host: &Host,
         private: &PrivateFolder,
         pass_environment: &[String],
     ) -> Result<Self> {
+        let is_off = matches!(cache, Some(CacheChoice::Off));
         let mut env = host.environment.for_fetching(pass_environment);
         // Terraform's user can write in neither our home nor our TMPDIR.
         let is_other_user = host.run_as != RunAs::Ourselves;
@@ -87,14 +74,13 @@ impl InitAccess {
         if is_other_user {
             set("TMPDIR", private.folder("tmp")?.into());
         }
-        let cache = inputs
-            .cache_dir
-            .as_deref()
-            .map(|folder| PluginCache::open(folder, &host.environment))
-            .transpose()?;
+        let cache = match cache {
+            Some(CacheChoice::Folder(folder)) => Some(CacheDir::open(folder, &host.environment)?),
+            Some(CacheChoice::Off) | None => None,
+        };
         let asked = cache.as_ref().map(|cache| cache.folder.clone());
         let has_own = asked.is_none() && host.environment.get(OWN_CACHE).is_some();
-        let plugins = match has_own {
+        let plugins = match has_own || is_off {
             true => None,
             false => Some(Plugins { folder: private.folder("plugins")?, asked }),
         };
@@ -116,15 +102,8 @@ impl InitAccess {
     /// Gives the cache to the owner of its parent folder: in a container cdflow is root, and the
     /// runner is not.
     pub(crate) fn restore_owner(&self, host: &Host) {
-        let Some(PluginCache { created, owner: (user, group), .. }) = &self.cache else { return };
-        if !nix::unistd::geteuid().is_root() {
-            return;
-        }
-        let entries = walkdir::WalkDir::new(created).into_iter().filter_map(Result::ok);
-        if let Some(error) =
-            entries.filter_map(|it| lchown(it.path(), Some(*user), Some(*group)).err()).next()
-        {
-            host.log.warning(&format!("`{}` still belongs to root: {error}", created.display()));
+        if let Some(cache) = &self.cache {
+            cache.restore_owner(&host.log);
         }
     }
 }
@@ -185,87 +164,4 @@ fn home_with_netrc(netrc: &FileInput, host: &Host, private: &PrivateFolder) -> R
     let home = private.home(host.environment.get("HOME"), Some(".netrc"))?;
     private.file("home/.netrc", format!("{}\n", netrc.expose().trim()).as_bytes())?;
     Ok(home)
-}
-
-impl PluginCache {
-    fn open(folder: &Path, environment: &ProcessEnv) -> Result<Self> {
-        let failed = |error: io::Error| Error::io("cannot create the cache", folder, &error);
-        let absolute = std::path::absolute(folder).map_err(failed)?;
-        if environment.get("GITHUB_WORKSPACE") == Some(IN_CONTAINER)
-            && !is_seen_outside(&absolute, environment)
-        {
-            return Err(Error::input(format!(
-                "`cache-dir` is `{}`, which other steps cannot see",
-                folder.display()
-            ))
-            .why("a container action shares only the checkout and its home with other steps")
-            .hint("use a path relative to the checkout, such as `.cdflow-cache`"));
-        }
-        // Its owner is changed at the end, and with it that of everything in it.
-        if absolute.is_symlink() {
-            return Err(Error::refused(format!("`cache-dir` is `{}`, a link", folder.display()))
-                .why("cdflow changes the owner of the files in it")
-                .hint("remove the link, or name another folder"));
-        }
-        let absolute = checkout_path::resolve(&absolute)?;
-        let is_new = !absolute.exists();
-        let missing = absolute.ancestors().take_while(|folder| !folder.exists()).last();
-        let created = missing.unwrap_or(&absolute).to_owned();
-        let parent = created.parent().unwrap_or(&created);
-        let owner = fs::metadata(parent).map(|found| (found.uid(), found.gid())).map_err(failed)?;
-        fs::create_dir_all(&absolute).map_err(failed)?;
-        if is_new {
-            // Otherwise a cache in the checkout counts as uncommitted changes.
-            fs::write(absolute.join(".gitignore"), "*\n").map_err(failed)?;
-        }
-        Ok(Self { folder: absolute, created, owner })
-    }
-}
-
-fn is_seen_outside(path: &Path, environment: &ProcessEnv) -> bool {
-    let seen = [Some(IN_CONTAINER), environment.get("HOME")];
-    seen.iter().flatten().any(|folder| path.starts_with(folder))
-        && !path.components().any(|it| it.as_os_str() == "..")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-    use crate::base::error::Exit;
-
-    #[test]
-    fn a_cache_behind_a_link_of_the_checkout() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        for name in ["checkout/.git", "checkout/app", "victim"] {
-            fs::create_dir_all(path(name)).unwrap();
-        }
-        for (target, link) in [("../victim", "cache"), ("app", "inside"), ("../victim", "out")] {
-            symlink(target, path("checkout").join(link)).unwrap();
-        }
-        let open =
-            |name: &str| PluginCache::open(&path("checkout").join(name), &Default::default());
-        for refused in ["cache", "inside", "out/cache"] {
-            let error = open(refused).err().unwrap();
-            assert_eq!(error.exit(), Exit::Refused, "{refused}");
-        }
-        assert_eq!(fs::read_dir(path("victim")).unwrap().count(), 0);
-        let cache = open("inside/cache").unwrap_or_else(|error| panic!("{error}"));
-        assert!(cache.folder.ends_with("checkout/app/cache"));
-        assert!(path("checkout/app/cache/.gitignore").exists());
-    }
-
-    #[test]
-    fn cache_folders_that_other_steps_see() {
-        let environment = ProcessEnv::new([("HOME".into(), "/github/home".into())]);
-        let seen = |path: &str| is_seen_outside(Path::new(path), &environment);
-        assert!(seen("/github/workspace/cache") && seen("/github/home/.cache"));
-        assert!(
-            !seen("/home/runner/work/a/a/cache")
-                && !seen("/github/workspace/../cache")
-                && !seen("/tmp/cache")
-        );
-    }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{base::run_as::RunAs, services::ci::host::Host};
+use crate::{base::{process_env::ProcessEnv, run_as::RunAs}, services::ci::host::Host};
 
 /// The file in a folder of the cache that a run locks while it downloads into it.
 pub(super) const LOCK: &str = ".lock";
@@ -33,18 +33,32 @@ pub(super) fn is_staged(name: &str) -> bool {
 /// Returns the folder `below` in the first place that can be written and that Terraform's user can
 /// enter. None if there is none.
 pub(super) fn open(below: &Path, host: &Host) -> Option<PathBuf> {
-    let variable = |name| host.environment.get(name).map(PathBuf::from);
+    open_as(below, host.run_as, host)
+}
+
+/// Like [`open`], for a folder that Terraform's user need not enter.
+pub(crate) fn open_for_us(below: &Path, host: &Host) -> Option<PathBuf> {
+    open_as(below, RunAs::Ourselves, host)
+}
+
+/// Returns where the folder `below` can be, in the order in which the places are tried.
+pub(crate) fn places(below: &Path, environment: &ProcessEnv) -> Vec<PathBuf> {
+    let variable = |name| environment.get(name).map(PathBuf::from);
     let candidates = [
         variable("RUNNER_TOOL_CACHE"),
         variable("XDG_CACHE_HOME"),
         variable("HOME").map(|home| home.join(".cache")),
     ];
-    for base in candidates.into_iter().flatten().filter(|base| base.is_absolute()) {
-        let folder = base.join("cdflow").join(below);
-        match prepare(&folder, host.run_as) {
+    let bases = candidates.into_iter().flatten().filter(|base| base.is_absolute());
+    bases.map(|base| base.join("cdflow").join(below)).collect()
+}
+
+fn open_as(below: &Path, run_as: RunAs, host: &Host) -> Option<PathBuf> {
+    for folder in places(below, &host.environment) {
+        match prepare(&folder, run_as) {
             Ok(()) => return Some(folder),
             Err(error) => {
-                host.log.detail(&format!("`{}` cannot keep downloads: {error}", base.display()))
+                host.log.detail(&format!("`{}` cannot keep downloads: {error}", folder.display()))
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Terraform or OpenTofu, step by step: each step returns the only value with which the next can
 //! start.
 
-mod cache_folder;
+pub(crate) mod cache_folder;
 mod cache_lock;
 pub(crate) mod code;
 mod driver;

@@ -10,7 +10,7 @@ use crate::{
     config::{
         duration::HumanDuration,
         names::Component,
-        settings::{AwsInputs, Commenting, FetchInputs, FileInput, FunctionImages, RegistryLogin},
+        settings::{AwsInputs, CacheChoice, Commenting, FetchInputs, FileInput, FunctionImages, RegistryLogin},
         version_constraint::Constraint,
     },
 };
@@ -48,6 +48,9 @@ pub(crate) struct Global {
     /// PEM file of certificate authorities to trust in addition to the public ones
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) ca_certificates: Option<FileInput>,
+    /// Folder for downloads that later runs use [default: the machine's cache]; `none`: no cache
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) cache_dir: Option<CacheChoice>,
     /// Only an input, not a flag: other users of a machine can read its command lines.
     #[arg(skip)]
     pub(crate) github_token: Option<Secret>,

@@ -102,8 +102,8 @@ pub(crate) async fn make(
 
     let private = PrivateFolder::create(&host.environment, log)?;
     let staged = Staged::create(&sources, &private)?;
-    let mut access =
-        InitAccess::prepare(&inputs.build.fetch, host, &private, &context.pass_environment)?;
+    let (cache, passed) = (context.cache_dir.as_ref(), &context.pass_environment);
+    let mut access = InitAccess::prepare(&inputs.build.fetch, cache, host, &private, passed)?;
     if !inputs.build.no_validate {
         let check = ValueCheck {
             host,

@@ -1,10 +1,14 @@
 //! Fetches a release, unpacks it, and checks that it is the requested one and that its environment
 //! has not moved to another account or region.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     base::{
+        blocking::blocking,
         digest::Sha256,
         error::{Error, Exit, Result},
         run_folder::PrivateFolder,
@@ -13,51 +17,66 @@ use crate::{
     config::scheme::FrozenAccount,
     context::Context,
     deploy::order::Subject,
-    release::{bundle, bundle::Unpacked, facts::ReleaseFacts, published},
+    release::{
+        bundle,
+        bundle::Unpacked,
+        facts::ReleaseFacts,
+        file_cache::{CachedFiles, FileCache},
+        partial_fetch::{self, FetchPlan},
+        published,
+    },
+    services::store::ObjectInfo,
 };
 
-/// Downloads the bundle into `private` and unpacks it there.
+/// An unpacked release, and the files of it that came from the cache.
+pub(crate) struct Fetched {
+    pub(crate) bundle: Unpacked,
+    pub(crate) cached: CachedFiles,
+    pub(crate) cache: Option<FileCache>,
+}
+
+/// Downloads the bundle into `private` and unpacks it there. Files that the machine's cache has are
+/// neither downloaded nor unpacked.
 pub(crate) async fn fetch(
     context: &Context,
     subject: &Subject<'_>,
     private: &PrivateFolder,
-) -> Result<Unpacked> {
+) -> Result<Fetched> {
     let (log, store) = (&context.host.log, &context.store);
     let key = subject.release.key();
     log.step(&format!("Fetch {}", store.describe(&key)));
     let Some(found) = store.head(&key).await? else {
         return Err(published::missing(store, &subject.release).await);
     };
+    let cache = FileCache::open(context.cache_dir.as_ref(), &context.host)?;
+    let expected = published::promised_digest(&found)?;
     let archive = private.path().join("bundle.zip");
-    let progress = log.progress("downloading", found.size);
-    let advance = |bytes| progress.advance(bytes);
-    let fetched = tokio::select! {
-        fetched = store.fetch(&key, &archive, &advance) => fetched?,
+    let downloading = download(context, &key, &found, expected, cache.as_ref(), &archive);
+    let plan = tokio::select! {
+        plan = downloading => plan?,
         () = context.host.interrupt.arrived() => None,
     };
-    drop(progress);
     context.host.interrupt.check("unpacking the release")?;
-    let found = fetched.ok_or_else(|| {
-        Error::new(
-            Exit::Unavailable,
-            format!("{} was deleted during the download", store.describe(&key)),
-        )
-    })?;
-    let (into, expected) = (private.folder("bundle")?, published::promised_digest(&found)?);
-    let from = archive.clone();
-    let unpacked = tokio::task::spawn_blocking(move || bundle::unpack(&from, &into, expected));
-    let unpacked =
-        unpacked.await.map_err(|error| Error::internal("the bundle's reader failed").why(error))?;
-    let unpacked = unpacked
+    let cached = plan.as_ref().map(|plan| plan.cached.len()).unwrap_or_default();
+    let received = plan.as_ref().map_or(found.size, FetchPlan::size);
+    let unpacking =
+        Unpacking { archive, into: private.folder("bundle")?, expected, plan, cache: cache.clone() };
+    let unpacked = blocking(move || unpacking.run()).await;
+    let (bundle, files) = unpacked
         .map_err(|error| error.hint(format!("it was fetched from {}", store.describe(&key))))?;
-    // Free the space: the unpacked files need as much again.
-    fs::remove_file(&archive).map_err(|error| Error::io("can't remove", &archive, &error))?;
-    check_recorded(subject, &unpacked)?;
-    match (&unpacked.digest, &unpacked.manifest) {
+    check_recorded(subject, &bundle)?;
+    match (&bundle.digest, &bundle.manifest) {
         (Some(digest), Some(manifest)) => {
+            let size = match cached {
+                0 => bytes_text(found.size),
+                _ => format!("{} of {}", bytes_text(received), bytes_text(found.size)),
+            };
+            let from_cache = match cached {
+                0 => String::new(),
+                cached => format!(" ({cached} from the cache)"),
+            };
             log.note(&format!(
-                "{}, {} files verified, bundle digest {digest}",
-                bytes_text(found.size),
+                "{size}, {} files verified{from_cache}, bundle digest {digest}",
                 manifest.files.len()
             ));
         }
@@ -66,7 +85,86 @@ pub(crate) async fn fetch(
              verified",
         ),
     }
-    Ok(unpacked)
+    Ok(Fetched { bundle, cached: files, cache })
+}
+
+/// Downloads what the cache does not have. None if that is everything.
+async fn download(
+    context: &Context,
+    key: &str,
+    found: &ObjectInfo,
+    expected: Option<Sha256>,
+    cache: Option<&FileCache>,
+    to: &Path,
+) -> Result<Option<FetchPlan>> {
+    let (log, store) = (&context.host.log, &context.store);
+    let plan = match cache {
+        Some(cache) => partial_fetch::plan(store, key, found, expected, cache).await?,
+        None => None,
+    };
+    let progress =
+        log.progress("downloading", plan.as_ref().map_or(found.size, FetchPlan::size));
+    let advance = |bytes| progress.advance(bytes);
+    match &plan {
+        Some(plan) => store.fetch_ranges(key, found, &plan.missing, to, &advance).await?,
+        None => {
+            store.fetch(key, to, &advance).await?.ok_or_else(|| {
+                Error::new(
+                    Exit::Unavailable,
+                    format!("{} was deleted during the download", store.describe(key)),
+                )
+            })?;
+        }
+    }
+    Ok(plan)
+}
+
+/// What a thread needs to unpack a bundle.
+struct Unpacking {
+    archive: PathBuf,
+    into: PathBuf,
+    expected: Option<Sha256>,
+    plan: Option<FetchPlan>,
+    cache: Option<FileCache>,
+}
+
+impl Unpacking {
+    /// Returns the bundle, and the files that were in the cache. Keeps the others there.
+    fn run(self) -> Result<(Unpacked, CachedFiles)> {
+        let Self { archive, into, expected, plan, cache } = self;
+        let cached = plan.map(|plan| plan.cached).unwrap_or_default();
+        let unpacked = bundle::unpack(&archive, &into, expected, &cached)?;
+        // Free the space: the unpacked files need as much again.
+        fs::remove_file(&archive).map_err(|error| Error::io("can't remove", &archive, &error))?;
+        let files = unpacked.manifest.iter().flat_map(|manifest| &manifest.files);
+        for (name, file) in files.filter(|(name, file)| file.is_kept(name)) {
+            match &cache {
+                Some(cache) if !cached.contains_key(&file.sha256) => {
+                    cache.keep(&into.join(name), file.sha256);
+                }
+                _ => {}
+            }
+        }
+        Ok((unpacked, cached))
+    }
+}
+
+impl Fetched {
+    /// Explains a failed `terraform init`, which checks the providers again: removes cached files
+    /// whose content has changed, although size, time and inode have not.
+    pub(crate) async fn explain(self, error: Error) -> Error {
+        let Self { cached, cache, .. } = self;
+        let Some(cache) = cache.filter(|_| !cached.is_empty()) else {
+            return error;
+        };
+        let checking = blocking(move || {
+            Ok(cached.values().filter(|file| cache.check_again(file)).count())
+        });
+        match checking.await {
+            Ok(1..) => error.hint("deploy again: a damaged provider was removed from the cache"),
+            _ => error,
+        }
+    }
 }
 
 /// Fails if the bytes of the release have changed since it was deployed here.

@@ -60,20 +60,21 @@ pub(crate) struct Prepared {
 pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<Prepared> {
     let host = &context.host;
     let private = PrivateFolder::create(&host.environment, &host.log)?;
-    let bundle = fetch::fetch(context, subject, &private).await?;
+    let fetched = fetch::fetch(context, subject, &private).await?;
+    let bundle = &fetched.bundle;
     let facts = ReleaseFacts::read(&bundle.root)?;
-    let account = fetch::check_bundle(context, subject, &bundle, &facts)?;
+    let account = fetch::check_bundle(context, subject, bundle, &facts)?;
     if let Some(manifest) = &bundle.manifest {
         providers::check_platform(&subject.release.version, manifest)?;
     }
-    let (tool, tool_warning) = obtain_tool(context, &bundle).await?;
+    let (tool, tool_warning) = obtain_tool(context, bundle).await?;
     // From here on no step is dropped half way: a state is copied under locks that must be
     // released.
     host.interrupt.check("looking for the state")?;
     let state_home = state_home(context, subject).await?;
     host.interrupt.check("terraform init")?;
     let backend = Backend::choose(&state_home.place, &tool, &host.environment)?;
-    let release = FromRelease { bundle: &bundle, facts: &facts, account: &account };
+    let release = FromRelease { bundle, facts: &facts, account: &account };
     let mut folder =
         working_folder::prepare(context, subject, &private, &release, &tool, &backend)?;
 
@@ -90,7 +91,7 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
 
     let mut env =
         credentials::terraform_env(context, &private, &account.region, endpoint.as_ref())?;
-    let link = working_link(subject, &private, &bundle);
+    let link = working_link(subject, &private, bundle);
     if let Some(link) = &link {
         env.insert("PWD".into(), link.path().join("infra").into());
     }
@@ -105,11 +106,15 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
         run_as,
     };
     host.log.step(&format!("Initialize {}", tool.label()));
-    let terraform = infra.init(subject.environment(), &folder.init, &backend).await?;
+    let initialised = infra.init(subject.environment(), &folder.init, &backend).await;
+    let terraform = match initialised {
+        Ok(terraform) => terraform,
+        Err(error) => return Err(fetched.explain(error).await),
+    };
     Ok(Prepared {
         terraform,
         folder,
-        bundle,
+        bundle: fetched.bundle,
         facts,
         tool,
         tool_warning,

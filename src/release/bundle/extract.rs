@@ -17,10 +17,13 @@ use super::{
     manifest::BundleManifest,
     record::{BLOCK, LOCAL_LEN},
 };
-use crate::base::{
-    digest::{Hasher, Sha256},
-    error::{Error, Result},
-    parallel::{Item, in_order, threads},
+use crate::{
+    base::{
+        digest::{Hasher, Sha256},
+        error::{Error, Result},
+        parallel::{Item, in_order, threads},
+    },
+    release::file_cache::{CachedFile, CachedFiles},
 };
 
 /// The space that disks usually need for a file or a folder, in bytes.
@@ -29,17 +32,23 @@ const INPUT: u64 = 64 << 10;
 
 /// Extracts all of `index` from `file` into the empty folder `into`. Checks every header before it
 /// writes anything, and every file while it writes: its SHA-256 if there is a manifest (`promise`
-/// has the digest of the manifest, too), otherwise only its CRC.
+/// has the digest of the manifest, too), otherwise only its CRC. Files of `cached` are linked.
 pub(crate) fn extract(
     index: &BundleIndex,
     file: &File,
     into: &Path,
     promise: Option<(Sha256, &BundleManifest)>,
+    cached: &CachedFiles,
 ) -> Result<()> {
     let placed = place(index, file)?;
-    check_space(index, into)?;
+    let extraction = Extraction { file, into, promise, cached };
+    check_space(index, into, |entry| {
+        extraction.cached(entry).is_some_and(|cached| cached.is_on_disk_of(into))
+    })?;
     make_folders(index, into)?;
-    let extraction = Extraction { file, into, promise };
+    let (kept, placed): (Vec<_>, Vec<_>) =
+        placed.into_iter().partition(|placed| extraction.cached(placed.entry).is_some());
+    kept.iter().try_for_each(|placed| extraction.link(placed.entry))?;
     let (segments, others): (Vec<_>, Vec<_>) = placed
         .into_iter()
         .partition(|placed| !placed.entry.blocks.is_empty() && placed.entry.size >= SEGMENT);
@@ -87,8 +96,14 @@ fn place_one<'a>(
     Ok(PlacedEntry { entry, data })
 }
 
-fn check_space(index: &BundleIndex, into: &Path) -> Result<()> {
-    let files: u64 = index.files().iter().map(|entry| entry.size.next_multiple_of(CLUSTER)).sum();
+/// `is_free`: the file needs no space.
+fn check_space(
+    index: &BundleIndex,
+    into: &Path,
+    is_free: impl Fn(&BundleEntry) -> bool,
+) -> Result<()> {
+    let files = index.files().iter().filter(|entry| !is_free(entry));
+    let files: u64 = files.map(|entry| entry.size.next_multiple_of(CLUSTER)).sum();
     let needed = files + index.tree().len() as u64 * CLUSTER;
     let disk = statvfs(into)
         .map_err(|error| Error::io("cannot determine the free space of", into, &error.into()))?;
@@ -112,14 +127,27 @@ fn make_folders(index: &BundleIndex, into: &Path) -> Result<()> {
     })
 }
 
-/// The archive, the target folder, and the manifest.
+/// The archive, the target folder, the manifest, and files of it that are cached.
 struct Extraction<'a> {
     file: &'a File,
     into: &'a Path,
     promise: Option<(Sha256, &'a BundleManifest)>,
+    cached: &'a CachedFiles,
 }
 
 impl Extraction<'_> {
+    fn cached(&self, entry: &BundleEntry) -> Option<&CachedFile> {
+        let (_, manifest) = self.promise?;
+        let promised = manifest.files.get(&entry.name).filter(|it| it.is_kept(&entry.name))?;
+        self.cached.get(&promised.sha256)
+    }
+
+    fn link(&self, entry: &BundleEntry) -> Result<()> {
+        let path = self.into.join(&entry.name);
+        let linked = self.cached(entry).map_or(Ok(()), |cached| cached.place(&path));
+        linked.map_err(|error| Error::io("cannot write file", &path, &error))
+    }
+
     /// Other threads decode the blocks; this one hashes and writes them in order.
     fn write_segment(&self, placed: &PlacedEntry<'_>) -> Result<()> {
         let entry = placed.entry;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::layout::{MANIFEST, NameTree, check_name, reject, reject_archive};
+use super::layout::{MANIFEST, NameTree, SEGMENT, check_name, reject, reject_archive};
 use crate::base::{
     digest::Sha256,
     error::{Error, Result},
@@ -56,6 +56,14 @@ pub(crate) struct FileEntry {
     pub(crate) size: u64,
     #[serde(rename = "mode", with = "mode")]
     pub(crate) executable: bool,
+}
+
+impl FileEntry {
+    /// Whether a machine keeps the file for other deploys: only big programs of providers, which
+    /// Terraform reads and never writes.
+    pub(crate) fn is_kept(&self, name: &str) -> bool {
+        name.starts_with("providers/") && self.executable && self.size >= SEGMENT
+    }
 }
 
 impl BundleManifest {

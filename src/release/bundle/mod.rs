@@ -22,8 +22,8 @@ mod writer;
 
 pub(crate) use self::{
     index::{BundleIndex, IndexLookup},
-    layout::{NameTree, check_name},
-    manifest::{BundleManifest, TerraformIdentity},
+    layout::{MANIFEST, NameTree, check_name},
+    manifest::{BundleManifest, FileEntry, TerraformIdentity},
     reader::{Unpacked, check_entries, unpack},
     staged_file::{EntrySource, StagedFile},
     writer::{Bundle, BundleHeader, write},

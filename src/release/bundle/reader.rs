@@ -12,9 +12,12 @@ use super::{
     layout::{MANIFEST, reject, reject_archive},
     manifest::BundleManifest,
 };
-use crate::base::{
-    digest::Sha256,
-    error::{Error, Exit, Result},
+use crate::{
+    base::{
+        digest::Sha256,
+        error::{Error, Exit, Result},
+    },
+    release::file_cache::CachedFiles,
 };
 
 /// The content of a bundle in a folder.
@@ -29,20 +32,22 @@ pub(crate) struct Unpacked {
 
 /// Unpacks `archive` into the folder `into`, which must be private (0700) and empty. `expected` is
 /// the bundle digest according to the release store or the ledger; with it, a bundle without a
-/// manifest is rejected. Fails with `Exit::Integrity` for damaged content and with `Exit::Input` if
+/// manifest is rejected. Files of `cached` come from the cache: their data need not be in the
+/// archive, but their headers must be. Fails with `Exit::Integrity` for damaged content and with `Exit::Input` if
 /// the disk is too small. `into` is empty again after a failure.
-pub(crate) fn unpack(archive: &Path, into: &Path, expected: Option<Sha256>) -> Result<Unpacked> {
+pub(crate) fn unpack(
+    archive: &Path,
+    into: &Path,
+    expected: Option<Sha256>,
+    cached: &CachedFiles,
+) -> Result<Unpacked> {
     check_fresh(into)?;
     let opened = (|| {
         let (index, file) = BundleIndex::open(archive)?;
         let promise = promise(&index, &file, expected)?;
         let partial = UnfinishedFolder { folder: into, kept: false };
-        extract(
-            &index,
-            &file,
-            into,
-            promise.as_ref().map(|(digest, manifest)| (*digest, manifest)),
-        )?;
+        let promised = promise.as_ref().map(|(digest, manifest)| (*digest, manifest));
+        extract(&index, &file, into, promised, cached)?;
         partial.keep();
         Ok(promise)
     })();

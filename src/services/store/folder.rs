@@ -4,6 +4,7 @@
 use std::{
     fs::{self, File, Permissions},
     io::{self, Read, Write},
+    ops::Range,
     os::unix::fs::{FileExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -14,7 +15,7 @@ use walkdir::WalkDir;
 use super::{
     Content, ListedObject, Metadata, ObjectInfo, ProgressFn, Put, TEMPORARY,
     background::{Background, Caller},
-    check_key, check_prefix, missing, partial_file, too_large, too_short,
+    changed, check_key, check_prefix, missing, partial_file, too_large, too_short,
 };
 use crate::base::{
     blocking::blocking,
@@ -125,6 +126,33 @@ impl DirectoryStore {
         self.background.run(progress, &Interrupt::never(), work).await?;
         partial_file::keep(partial, to).await?;
         Ok(Some(found))
+    }
+
+    pub(crate) async fn fetch_ranges(
+        &self,
+        key: &str,
+        found: &ObjectInfo,
+        ranges: &[Range<u64>],
+        to: &Path,
+        progress: ProgressFn<'_>,
+    ) -> Result<()> {
+        let (path, object) = (self.path(key)?, self.describe(key));
+        let (file, now) = blocking(move || open(&path)).await?.ok_or_else(|| missing(&object))?;
+        if now.size != found.size {
+            return Err(changed(&self.describe(key)));
+        }
+        let partial = partial_file::create(to, found.size).await?;
+        let (target, goal, ranges) = (partial.reopen(), to.to_owned(), ranges.to_vec());
+        let work = |caller: Caller| {
+            blocking(move || {
+                let copied = target.and_then(|target| {
+                    ranges.into_iter().try_for_each(|range| copy_range(&file, &target, range, &caller))
+                });
+                copied.map_err(|error| Error::io("can't write", &goal, &error))
+            })
+        };
+        self.background.run(progress, &Interrupt::never(), work).await?;
+        partial_file::keep(partial, to).await
     }
 
     pub(crate) async fn list(
@@ -334,6 +362,24 @@ fn copy(from: &File, to: &mut File, caller: &Caller) -> io::Result<u64> {
             }
         }
     }
+}
+
+/// Copies a range of bytes to the same place.
+fn copy_range(from: &File, to: &File, range: Range<u64>, caller: &Caller) -> io::Result<()> {
+    let mut buffer = vec![0; (range.end.saturating_sub(range.start)).min(STEP) as usize];
+    let mut at = range.start;
+    while at < range.end {
+        if caller.is_dropped() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let step = (range.end - at).min(STEP);
+        let bytes = &mut buffer[..step as usize];
+        from.read_exact_at(bytes, at)?;
+        to.write_all_at(bytes, at)?;
+        at += step;
+        caller.progress(step);
+    }
+    Ok(())
 }
 
 /// An object to read from; None when there is none. Something else with its name is an error: an

@@ -2,7 +2,7 @@
 //! changed; both kinds of store keep that promise by themselves, without a lock and without asking
 //! first.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, ops::Range, path::Path};
 
 use crate::base::{
     error::{Error, Result},
@@ -138,6 +138,19 @@ impl ReleaseStore {
         either!(self, store => store.fetch(key, to, progress).await)
     }
 
+    /// Downloads only these ranges, in bytes, of an object that `found` describes, to the new file
+    /// `to` (mode 0600) of the same size. Everything else in it is zero.
+    pub(crate) async fn fetch_ranges(
+        &self,
+        key: &str,
+        found: &ObjectInfo,
+        ranges: &[Range<u64>],
+        to: &Path,
+        progress: ProgressFn<'_>,
+    ) -> Result<()> {
+        either!(self, store => store.fetch_ranges(key, found, ranges, to, progress).await)
+    }
+
     /// Returns at most `max` objects whose key starts with `prefix` (which may end within a name),
     /// in the order of the keys' bytes, from the first one greater than `after`.
     pub(crate) async fn list(
@@ -209,6 +222,11 @@ fn too_large(object: &str, size: u64, limit: u64) -> Error {
         .why(format!("it has {size} bytes, at most {limit} are expected"))
 }
 
+/// The error for an object that is not the one that a read began with.
+fn changed(object: &str) -> Error {
+    Error::integrity(format!("`{object}` can't be read")).why("the object changed while it was being read")
+}
+
 /// Says that an object has fewer bytes than expected.
 fn too_short(object: &str, got: u64, wanted: u64) -> String {
     format!("`{object}`: got {got} of {wanted} bytes")
@@ -277,6 +295,14 @@ mod tests {
             let to = folder.path().join(name);
             assert_eq!(store.fetch("t/c/c-1.zip", &to, &silent).await.unwrap().unwrap().size, 3);
             assert_eq!(std::fs::read(to).unwrap(), b"one");
+            let part = folder.path().join(format!("{name}-part"));
+            let found = store.head("t/c/c-1.zip").await.unwrap().unwrap();
+            let ranges = [0..1, 1..1, 2..3];
+            store.fetch_ranges("t/c/c-1.zip", &found, &ranges, &part, &silent).await.unwrap();
+            assert_eq!(std::fs::read(&part).unwrap(), b"o\0e");
+            let other = ObjectInfo { size: 4, ..found };
+            let again = store.fetch_ranges("t/c/c-1.zip", &other, &[0..4], &part, &silent).await;
+            assert_eq!(again.unwrap_err().exit(), crate::base::error::Exit::Integrity);
             assert_eq!(store.list("t/c/c-", None, 9).await.unwrap()[0].key, "t/c/c-1.zip");
             assert_eq!(store.folders("t").await.unwrap(), ["c"]);
             store.delete("t/c/c-1.zip").await.unwrap();

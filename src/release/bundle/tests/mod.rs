@@ -84,7 +84,7 @@ pub(super) fn open(bytes: &[u8], expected: Option<Sha256>) -> Result<(TempDir, U
     let (archive, into) = (folder.path().join("x.zip"), folder.path().join("into"));
     fs::write(&archive, bytes).unwrap();
     fs::create_dir(&into).unwrap();
-    match unpack(&archive, &into, expected) {
+    match unpack(&archive, &into, expected, &Default::default()) {
         Ok(unpacked) => Ok((folder, unpacked)),
         Err(error) => {
             assert_eq!(fs::read_dir(&into).unwrap().count(), 0, "left behind after: {error}");

@@ -1,5 +1,5 @@
-//! Download of a whole object: ranges side by side, one writer, and a file that appears only when
-//! it is complete.
+//! Download of an object, or of parts of it: ranges side by side, one writer, and a file that
+//! appears only when it is complete.
 
 use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, path::Path};
 
@@ -23,11 +23,13 @@ const QUEUE: usize = 16;
 
 type Piece = (u64, Bytes);
 
-/// `found` as a new file `to`. Where there is one already, nothing is replaced and it is an error.
-pub(crate) async fn whole(
+/// These ranges of `found` in a new file `to` of its size. Where there is one already, nothing is
+/// replaced and it is an error.
+pub(crate) async fn ranges(
     store: &S3Store,
     key: &str,
     found: &ObjectInfo,
+    wanted: &[Range<u64>],
     to: &Path,
     progress: ProgressFn<'_>,
 ) -> Result<()> {
@@ -36,7 +38,7 @@ pub(crate) async fn whole(
     let (sink, pieces) = mpsc::channel(QUEUE);
     // One writer: two threads in one file would only wait for each other's lock.
     let writer = tokio::task::spawn_blocking(move || write(&file, pieces));
-    let received = receive(store, key, found, sink, progress).await;
+    let received = receive(store, key, found, wanted, sink, progress).await;
     let written = writer.await.map_err(|error| Error::internal("a file task failed").why(error))?;
     written.map_err(|error| Error::io("can't write", to, &error))?;
     received?;
@@ -54,12 +56,16 @@ async fn receive(
     store: &S3Store,
     key: &str,
     found: &ObjectInfo,
+    wanted: &[Range<u64>],
     sink: mpsc::Sender<Piece>,
     progress: ProgressFn<'_>,
 ) -> Result<()> {
-    let ranges =
-        (0..found.size.div_ceil(RANGE)).map(|n| n * RANGE..found.size.min((n + 1) * RANGE));
-    let receiving = ranges.map(|range| receive_range(store, key, found, range, &sink, progress));
+    let requests = wanted.iter().flat_map(|range| {
+        let count = range.end.saturating_sub(range.start).div_ceil(RANGE);
+        let starts = (0..count).map(|n| range.start + n * RANGE);
+        starts.map(|start| start..range.end.min(start + RANGE))
+    });
+    let receiving = requests.map(|range| receive_range(store, key, found, range, &sink, progress));
     stream::iter(receiving).buffer_unordered(IN_FLIGHT).try_collect().await
 }
 
@@ -117,7 +123,7 @@ async fn receive_once(
         };
         let len = bytes.len() as u64;
         if sink.send((*at, bytes)).await.is_err() {
-            // The writer stopped, and `whole` will report why; its words must not be drowned by
+            // The writer stopped, and `ranges` will report why; its words must not be drowned by
             // ours.
             return Err(Error::internal(reading(store, key)).why("the file can't be written"));
         }
@@ -128,5 +134,5 @@ async fn receive_once(
 }
 
 fn changed(store: &S3Store, key: &str) -> Error {
-    Error::integrity(reading(store, key)).why("the object changed while it was being read")
+    super::super::changed(&store.describe(key))
 }

@@ -9,7 +9,7 @@ mod read;
 mod tests;
 mod upload;
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use aws_sdk_s3::{
     operation::list_objects_v2::ListObjectsV2Output, primitives::ByteStream,
@@ -80,10 +80,24 @@ impl S3Store {
     ) -> Result<Option<ObjectInfo>> {
         match self.head(key).await? {
             Some(found) => {
-                download::whole(self, key, &found, to, progress).await.map(|()| Some(found))
+                let whole = Range { start: 0, end: found.size };
+                let fetched = download::ranges(self, key, &found, &[whole], to, progress).await;
+                fetched.map(|()| Some(found))
             }
             None => Ok(None),
         }
+    }
+
+    pub(crate) async fn fetch_ranges(
+        &self,
+        key: &str,
+        found: &ObjectInfo,
+        ranges: &[Range<u64>],
+        to: &Path,
+        progress: ProgressFn<'_>,
+    ) -> Result<()> {
+        check_key(key)?;
+        download::ranges(self, key, found, ranges, to, progress).await
     }
 
     pub(crate) async fn list(
