@@ -145,4 +145,20 @@ mod tests {
         assert_eq!(user.with_owner_of(Path::new("/")), user);
         assert_eq!(user.with_owner_of(Path::new("/does/not/exist")), user);
     }
+
+    #[test]
+    fn a_file_with_another_name_is_not_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("run")).unwrap();
+        fs::write(path("cached"), "").unwrap();
+        fs::hard_link(path("cached"), path("run/linked")).unwrap();
+        fs::write(path("run/own"), "").unwrap();
+        let owner = |name: &str| fs::symlink_metadata(path(name)).unwrap().uid();
+        let user = RunAs::User { id: 12345, group: 12345 };
+        user.give_new(&path("run")).unwrap();
+        assert_eq!(["run", "run/own", "cached"].map(owner), [12345, 12345, 0]);
+        user.give(&path("run")).unwrap();
+        assert_eq!(owner("cached"), 12345);
+    }
 }

@@ -101,8 +101,7 @@ mod tests {
         for (target, link) in [("../victim", "cache"), ("app", "inside"), ("../victim", "out")] {
             symlink(target, path("checkout").join(link)).unwrap();
         }
-        let open =
-            |name: &str| CacheDir::open(&path("checkout").join(name), &Default::default());
+        let open = |name: &str| CacheDir::open(&path("checkout").join(name), &Default::default());
         for refused in ["cache", "inside", "out/cache"] {
             let error = open(refused).err().unwrap();
             assert_eq!(error.exit(), Exit::Refused, "{refused}");

@@ -23,10 +23,12 @@ pub(crate) struct FetchPlan {
     pub(crate) cached: CachedFiles,
     /// Everything else, in bytes.
     pub(crate) missing: Vec<Range<u64>>,
+    /// Bytes that were read to find that out.
+    pub(crate) index: u64,
 }
 
 impl FetchPlan {
-    /// Returns how much is fetched, in bytes.
+    /// Returns how much is still to be fetched, in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.missing.iter().map(|range| range.end - range.start).sum()
     }
@@ -54,11 +56,11 @@ pub(crate) async fn plan(
         }
     };
     let Some(manifest) = manifest(&index, &tail, from, expected) else { return Ok(None) };
-    let (size, cache) = (found.size, cache.clone());
+    let (size, read, cache) = (found.size, tail.len() as u64, cache.clone());
     blocking(move || {
         let cached = cached(&manifest, &cache);
         let missing = missing(&index, &manifest, &cached, size);
-        Ok((!cached.is_empty()).then_some(FetchPlan { cached, missing }))
+        Ok((!cached.is_empty()).then_some(FetchPlan { cached, missing, index: read }))
     })
     .await
 }
@@ -98,8 +100,8 @@ fn missing(
     let (mut ranges, mut at) = (Vec::new(), 0);
     for entry in index.files() {
         let promised = manifest.files.get(&entry.name);
-        let is_cached = promised
-            .is_some_and(|it| it.is_kept(&entry.name) && cached.contains_key(&it.sha256));
+        let is_cached =
+            promised.is_some_and(|it| it.is_kept(&entry.name) && cached.contains_key(&it.sha256));
         if is_cached {
             let end = entry.start + entry.len;
             ranges.push(at..end - entry.compressed);
@@ -109,4 +111,158 @@ fn missing(
     ranges.push(at..size);
     ranges.retain(|range| range.start < range.end);
     ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+        sync::atomic::{AtomicU64, Ordering},
+    };
+
+    use super::*;
+    use crate::{
+        base::{log::Log, redact::Redactor},
+        release::bundle::{
+            self, BundleHeader, EntrySource, StagedFile, TerraformIdentity, Unpacked,
+        },
+        services::store::DirectoryStore,
+    };
+
+    const KEY: &str = "team/app/app-1.zip";
+    const PROGRAM: &str = "providers/r/hashicorp/big/1.0.0/linux_amd64/terraform-provider-big";
+
+    struct Published {
+        folder: tempfile::TempDir,
+        store: ReleaseStore,
+        cache: FileCache,
+    }
+
+    /// Bytes that cannot be compressed.
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        };
+        std::iter::repeat_with(&mut next).take(len).collect()
+    }
+
+    impl Published {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let staged = |name: &str, content: Vec<u8>, executable| StagedFile {
+                name: name.into(),
+                source: EntrySource::Bytes(content),
+                executable,
+            };
+            let files = vec![
+                staged("infra/main.tf", b"# code".to_vec(), false),
+                staged("release.json", b"{}".to_vec(), false),
+                staged(PROGRAM, noise(6 << 20), true),
+                // As big, but the code can write it.
+                staged("infra/data.bin", noise(5 << 20), true),
+            ];
+            let sha256 = Sha256::of(b"");
+            let terraform = TerraformIdentity {
+                name: "terraform".into(),
+                version: "1.11.4".into(),
+                platform: None,
+                sha256,
+            };
+            let path = folder.path().join("store").join(KEY);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            bundle::write(files, BundleHeader { source_digest: sha256, terraform }, &path).unwrap();
+            let store = ReleaseStore::Directory(DirectoryStore::new(folder.path().join("store")));
+            let log = Log::new(Redactor::default(), 0, true, false);
+            let cache = FileCache::at(folder.path().join("files"), log);
+            Self { folder, store, cache }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        async fn plan(&self, expected: Option<Sha256>) -> Option<FetchPlan> {
+            let found = self.store.head(KEY).await.unwrap().unwrap();
+            plan(&self.store, KEY, &found, expected, &self.cache).await.unwrap()
+        }
+
+        /// Fetches and unpacks into a new folder; returns the bytes that were fetched too.
+        async fn warm(&self, name: &str) -> (Result<Unpacked>, u64) {
+            let plan = self.plan(None).await.unwrap();
+            let found = self.store.head(KEY).await.unwrap().unwrap();
+            let archive = self.path(&format!("{name}.zip"));
+            let received = AtomicU64::new(0);
+            let count = |bytes| {
+                received.fetch_add(bytes, Ordering::Relaxed);
+            };
+            let fetching = self.store.fetch_ranges(KEY, &found, &plan.missing, &archive, &count);
+            fetching.await.unwrap();
+            assert_eq!(received.load(Ordering::Relaxed), plan.size());
+            let into = self.path(name);
+            fs::create_dir(&into).unwrap();
+            (bundle::unpack(&archive, &into, None, &plan.cached), plan.size())
+        }
+
+        fn cold(&self) -> Unpacked {
+            let into = self.path("cold");
+            fs::create_dir(&into).unwrap();
+            let archive = self.path("store").join(KEY);
+            bundle::unpack(&archive, &into, None, &CachedFiles::default()).unwrap()
+        }
+    }
+
+    fn tree(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+        let entries = walkdir::WalkDir::new(root).sort_by_file_name().into_iter();
+        let files = entries.map(|entry| entry.unwrap()).filter(|it| it.file_type().is_file());
+        let relative = |path: &Path| path.strip_prefix(root).unwrap().to_owned();
+        files.map(|it| (relative(it.path()), fs::read(it.path()).unwrap())).collect()
+    }
+
+    #[tokio::test]
+    async fn only_what_is_not_cached_is_fetched() {
+        let published = Published::new();
+        assert!(published.plan(None).await.is_none(), "the cache is empty");
+        let cold = published.cold();
+        let before = tree(&cold.root);
+        let manifest = cold.manifest.unwrap();
+        published.cache.keep(&cold.root.join(PROGRAM), manifest.files[PROGRAM].sha256);
+        let (warm, received) = published.warm("warm").await;
+        let warm = warm.unwrap();
+        assert!(tree(&warm.root) == before);
+        assert_eq!((warm.digest, warm.manifest.as_ref()), (cold.digest, Some(&manifest)));
+        let size = fs::metadata(published.path("store").join(KEY)).unwrap().len();
+        assert!(size > (11 << 20) && received < (5 << 20) + 10_000, "{received} of {size}");
+        // With another digest than the promised one, the whole bundle is fetched and rejected.
+        assert!(published.plan(Some(Sha256::of(b"other"))).await.is_none());
+        assert!(published.plan(cold.digest).await.is_some());
+    }
+
+    /// Everything but the data of a cached file is checked as ever.
+    #[tokio::test]
+    async fn a_damaged_bundle_is_rejected_on_a_warm_machine_too() {
+        let published = Published::new();
+        let cold = published.cold();
+        let manifest = cold.manifest.unwrap();
+        published.cache.keep(&cold.root.join(PROGRAM), manifest.files[PROGRAM].sha256);
+        let path = published.path("store").join(KEY);
+        let good = fs::read(&path).unwrap();
+        let find = |text: &str| {
+            good.windows(text.len()).position(|window| window == text.as_bytes()).unwrap()
+        };
+        for (number, at) in
+            [find(PROGRAM), find(PROGRAM) - 12, find("infra/main.tf"), find("infra/data.bin") + 99]
+                .into_iter()
+                .enumerate()
+        {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, bad).unwrap();
+            let (warm, _) = published.warm(&format!("bad{number}")).await;
+            assert_eq!(warm.unwrap_err().exit(), crate::base::error::Exit::Integrity, "byte {at}");
+        }
+    }
 }

@@ -10,7 +10,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{base::{process_env::ProcessEnv, run_as::RunAs}, services::ci::host::Host};
+use crate::{
+    base::{process_env::ProcessEnv, run_as::RunAs},
+    services::ci::host::Host,
+};
 
 /// The file in a folder of the cache that a run locks while it downloads into it.
 pub(super) const LOCK: &str = ".lock";

@@ -76,4 +76,5 @@ mod sweep;
 mod terraform_versions;
 mod unknown_changes;
 mod unprivileged;
+mod warm;
 mod workflows;

@@ -10,7 +10,10 @@ use crate::{
     config::{
         duration::HumanDuration,
         names::Component,
-        settings::{AwsInputs, CacheChoice, Commenting, FetchInputs, FileInput, FunctionImages, RegistryLogin},
+        settings::{
+            AwsInputs, CacheChoice, Commenting, FetchInputs, FileInput, FunctionImages,
+            RegistryLogin,
+        },
         version_constraint::Constraint,
     },
 };

@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod access;
+mod cache;
 mod environment;
 mod files;
 mod github;
@@ -93,6 +94,7 @@ async fn examine(
         terraform::tool(&mut report, global, manifest, folder, declared.as_ref(), host).await;
     terraform::platforms(&mut report, manifest);
     terraform::lock_file(&mut report, folder, declared.as_ref(), manifest);
+    cache::files(&mut report, global.cache_dir.as_ref(), &host.environment);
 
     let url = &manifest.account_scheme_url;
     let mut first =

@@ -58,9 +58,14 @@ pub(crate) async fn fetch(
     };
     context.host.interrupt.check("unpacking the release")?;
     let cached = plan.as_ref().map(|plan| plan.cached.len()).unwrap_or_default();
-    let received = plan.as_ref().map_or(found.size, FetchPlan::size);
-    let unpacking =
-        Unpacking { archive, into: private.folder("bundle")?, expected, plan, cache: cache.clone() };
+    let received = plan.as_ref().map_or(found.size, |plan| plan.index + plan.size());
+    let unpacking = Unpacking {
+        archive,
+        into: private.folder("bundle")?,
+        expected,
+        plan,
+        cache: cache.clone(),
+    };
     let unpacked = blocking(move || unpacking.run()).await;
     let (bundle, files) = unpacked
         .map_err(|error| error.hint(format!("it was fetched from {}", store.describe(&key))))?;
@@ -102,8 +107,7 @@ async fn download(
         Some(cache) => partial_fetch::plan(store, key, found, expected, cache).await?,
         None => None,
     };
-    let progress =
-        log.progress("downloading", plan.as_ref().map_or(found.size, FetchPlan::size));
+    let progress = log.progress("downloading", plan.as_ref().map_or(found.size, FetchPlan::size));
     let advance = |bytes| progress.advance(bytes);
     match &plan {
         Some(plan) => store.fetch_ranges(key, found, &plan.missing, to, &advance).await?,
@@ -133,7 +137,12 @@ impl Unpacking {
     fn run(self) -> Result<(Unpacked, CachedFiles)> {
         let Self { archive, into, expected, plan, cache } = self;
         let cached = plan.map(|plan| plan.cached).unwrap_or_default();
-        let unpacked = bundle::unpack(&archive, &into, expected, &cached)?;
+        let unpack = || bundle::unpack(&archive, &into, expected, &cached);
+        let unpacked = unpack().or_else(|error| match &cache {
+            // The disk is too small, or full: the cache must not be the reason.
+            Some(cache) if error.exit() == Exit::Input && cache.clear() => unpack(),
+            _ => Err(error),
+        })?;
         // Free the space: the unpacked files need as much again.
         fs::remove_file(&archive).map_err(|error| Error::io("can't remove", &archive, &error))?;
         let files = unpacked.manifest.iter().flat_map(|manifest| &manifest.files);
@@ -157,9 +166,8 @@ impl Fetched {
         let Some(cache) = cache.filter(|_| !cached.is_empty()) else {
             return error;
         };
-        let checking = blocking(move || {
-            Ok(cached.values().filter(|file| cache.check_again(file)).count())
-        });
+        let checking =
+            blocking(move || Ok(cached.values().filter(|file| cache.check_again(file)).count()));
         match checking.await {
             Ok(1..) => error.hint("deploy again: a damaged provider was removed from the cache"),
             _ => error,

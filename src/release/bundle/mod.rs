@@ -23,7 +23,7 @@ mod writer;
 pub(crate) use self::{
     index::{BundleIndex, IndexLookup},
     layout::{MANIFEST, NameTree, check_name},
-    manifest::{BundleManifest, FileEntry, TerraformIdentity},
+    manifest::{BundleManifest, TerraformIdentity},
     reader::{Unpacked, check_entries, unpack},
     staged_file::{EntrySource, StagedFile},
     writer::{Bundle, BundleHeader, write},

@@ -33,8 +33,8 @@ pub(crate) struct Unpacked {
 /// Unpacks `archive` into the folder `into`, which must be private (0700) and empty. `expected` is
 /// the bundle digest according to the release store or the ledger; with it, a bundle without a
 /// manifest is rejected. Files of `cached` come from the cache: their data need not be in the
-/// archive, but their headers must be. Fails with `Exit::Integrity` for damaged content and with `Exit::Input` if
-/// the disk is too small. `into` is empty again after a failure.
+/// archive, but their headers must be. Fails with `Exit::Integrity` for damaged content and with
+/// `Exit::Input` if the disk is too small. `into` is empty again after a failure.
 pub(crate) fn unpack(
     archive: &Path,
     into: &Path,

@@ -3,18 +3,16 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
-use super::{FileCache, NEW, stamp};
-use crate::base::digest::Sha256;
+use super::{link::NEW, stamp};
+use crate::base::{digest::Sha256, log::Log};
 
-/// The size of all files in bytes, above which the least recently used ones are removed.
-pub(crate) const LIMIT: u64 = 8 << 30;
-/// A file that no deploy has used for this long is removed.
-const UNUSED: Duration = Duration::from_secs(60 * 24 * 3600);
-/// What a killed run left is removed after this time.
-const LEFT: Duration = Duration::from_secs(24 * 3600);
+/// A file that no deploy has used for as many seconds (60 days) is removed.
+const UNUSED: u64 = 60 * 24 * 3600;
+/// What a killed run left is removed after as many seconds (a day).
+const LEFT: u64 = 24 * 3600;
 
 /// What is in a cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +22,9 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
+    /// The most that a cache has, in bytes.
+    pub(crate) const LIMIT: u64 = 8_000_000_000;
+
     /// Looks into a folder, which might not exist.
     pub(crate) fn of(folder: &Path) -> Self {
         let files = list(folder);
@@ -37,53 +38,41 @@ struct Kept {
     used: SystemTime,
 }
 
-impl FileCache {
-    /// Removes what was used longest ago until the files have at most `limit` bytes, and what was
-    /// not used for a long time. Runs that use these files are not disturbed.
-    pub(super) fn evict(&self, limit: u64) {
-        let mut files = list(&self.folder);
-        files.sort_by_key(|file| std::cmp::Reverse(file.used));
-        let mut total = 0;
-        for file in files {
-            total += file.size;
-            if total > limit || is_older(file.used, UNUSED) {
-                self.remove(&file.path);
-            }
-        }
-        self.remove_left();
-    }
-
-    /// Removes the least recently used files, as far as that frees `bytes`. Returns whether it
-    /// removed any.
-    pub(crate) fn make_room(&self, bytes: u64) -> bool {
-        let before = Usage::of(&self.folder).bytes;
-        self.evict(before.saturating_sub(bytes));
-        Usage::of(&self.folder).bytes < before
-    }
-
-    fn remove(&self, path: &Path) {
-        // The file first: a stamp without a file is nothing, a file without a stamp is hashed.
-        let removed = fs::remove_file(path).and_then(|()| fs::remove_file(stamp_of(path)));
-        if let Err(error) = removed {
-            self.log.detail(&format!("cannot remove `{}`: {error}", path.display()));
+/// Removes what was used longest ago until the files have at most `limit` bytes, and what was not
+/// used for a long time. Runs that use these files are not disturbed.
+pub(super) fn evict(folder: &Path, limit: u64, log: &Log) {
+    let mut files = list(folder);
+    files.sort_by_key(|file| std::cmp::Reverse(file.used));
+    let mut total = 0;
+    for file in files {
+        total += file.size;
+        if total > limit || is_older(file.used, UNUSED) {
+            remove(&file.path, log);
         }
     }
+    remove_left(folder);
+}
 
-    fn remove_left(&self) {
-        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let is_alone = name
-                .strip_suffix(stamp::SUFFIX)
-                .is_some_and(|of| !self.folder.join(of).exists());
-            let modified = entry.metadata().and_then(|found| found.modified());
-            let is_old = modified.is_ok_and(|at| is_older(at, LEFT));
-            if is_old && (is_alone || name.starts_with(NEW)) {
-                // What cannot be removed takes space, and nothing else.
-                let _ = match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    true => fs::remove_dir_all(entry.path()),
-                    false => fs::remove_file(entry.path()),
-                };
-            }
+fn remove(path: &Path, log: &Log) {
+    // The file first: a stamp without a file is nothing, a file without a stamp is hashed.
+    let removed = fs::remove_file(path).and_then(|()| fs::remove_file(stamp_of(path)));
+    if let Err(error) = removed {
+        log.detail(&format!("cannot remove `{}`: {error}", path.display()));
+    }
+}
+
+fn remove_left(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_alone = name.strip_suffix(stamp::SUFFIX).is_some_and(|of| !folder.join(of).exists());
+        let modified = entry.metadata().and_then(|found| found.modified());
+        let is_old = modified.is_ok_and(|at| is_older(at, LEFT));
+        if is_old && (is_alone || name.starts_with(NEW)) {
+            // What cannot be removed takes space, and nothing else.
+            let _ = match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                true => fs::remove_dir_all(entry.path()),
+                false => fs::remove_file(entry.path()),
+            };
         }
     }
 }
@@ -106,6 +95,6 @@ fn stamp_of(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn is_older(time: SystemTime, than: Duration) -> bool {
-    time.elapsed().is_ok_and(|age| age > than)
+fn is_older(time: SystemTime, than: u64) -> bool {
+    time.elapsed().is_ok_and(|age| age.as_secs() > than)
 }

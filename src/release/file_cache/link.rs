@@ -10,6 +10,8 @@ use std::{
 
 use nix::{errno::Errno, fcntl::OFlag};
 
+/// The start of the name of an unfinished file.
+pub(super) const NEW: &str = ".new-";
 /// Bytes that are read at once.
 const STEP: usize = 1 << 20;
 

@@ -4,7 +4,7 @@
 //! A file gets its name by one rename, when it is complete and verified. It has no write permission
 //! and belongs to cdflow's user. It is used if its stamp says that it has not changed since it was
 //! hashed, otherwise after it was hashed again. Any number of runs can use one cache at once: a run
-//! keeps a file open from the check until it is in place, so a removal disturbs nobody.
+//! keeps a file open from the check until it is in place, so that removing it disturbs no run.
 
 mod eviction;
 mod link;
@@ -22,13 +22,15 @@ use std::{
 
 use nix::sys::statvfs::statvfs;
 
-pub(crate) use self::eviction::{LIMIT, Usage};
+pub(crate) use self::eviction::Usage;
 use super::cache_dir::CacheDir;
 use crate::{
     base::{
         digest::{Hasher, Sha256},
         error::Result,
         log::Log,
+        process_env::ProcessEnv,
+        units::bytes_text,
     },
     config::settings::CacheChoice,
     services::ci::host::Host,
@@ -37,14 +39,12 @@ use crate::{
 
 /// The name of the cache in its folder.
 const NAME: &str = "files";
-/// The start of the name of an unfinished file.
-const NEW: &str = ".new-";
 /// The mode of a cached file. A hard link shares it.
 const MODE: u32 = 0o555;
 /// The mode of a copy for one run.
 const OF_RUN: u32 = 0o755;
 /// Bytes that stay free on the disk of the cache: nothing is kept that would need them.
-const RESERVE: u64 = 2 << 30;
+const RESERVE: u64 = 2_000_000_000;
 
 /// Files of a bundle that need not be fetched.
 pub(crate) type CachedFiles = HashMap<Sha256, CachedFile>;
@@ -94,6 +94,15 @@ impl FileCache {
         Ok(Some(Self { folder, trusts_stamps, asked, log }))
     }
 
+    /// Returns where the cache of the run is or will be, without creating it.
+    pub(crate) fn places(choice: Option<&CacheChoice>, environment: &ProcessEnv) -> Vec<PathBuf> {
+        match choice {
+            Some(CacheChoice::Off) => Vec::new(),
+            Some(CacheChoice::Folder(folder)) => vec![folder.join(NAME)],
+            None => cache_folder::places(Path::new(NAME), environment),
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn at(folder: PathBuf, log: Log) -> Self {
         fs::create_dir_all(&folder).expect("a folder for the cache of a test");
@@ -136,7 +145,7 @@ impl FileCache {
                 self.folder.display()
             ));
         }
-        self.evict(LIMIT);
+        eviction::evict(&self.folder, Usage::LIMIT, &self.log);
         if let Some(asked) = &self.asked {
             asked.restore_owner(&self.log);
         }
@@ -150,6 +159,13 @@ impl FileCache {
             self.remove_damaged(&cached.path);
         }
         is_damaged
+    }
+
+    /// Removes everything, because the disk is full. Returns whether that was anything.
+    pub(crate) fn clear(&self) -> bool {
+        let before = Usage::of(&self.folder);
+        eviction::evict(&self.folder, 0, &self.log);
+        Usage::of(&self.folder) != before
     }
 
     fn path(&self, sha256: Sha256) -> PathBuf {
@@ -184,9 +200,9 @@ impl FileCache {
     fn remove_damaged(&self, path: &Path) {
         let place = path.display();
         match fs::remove_file(path) {
-            Ok(()) => self
-                .log
-                .warning(&format!("`{place}` is damaged: it is removed, and fetched again")),
+            Ok(()) => {
+                self.log.warning(&format!("`{place}` is damaged: it is removed, and fetched again"))
+            }
             Err(error) => self.log.warning(&format!(
                 "`{place}` is damaged, and it cannot be removed ({error}): it is not used"
             )),
@@ -196,14 +212,14 @@ impl FileCache {
     fn try_keep(&self, file: &Path, sha256: Sha256) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         let (source, found) = link::open(file)?;
-        let needs_space = fs::metadata(&self.folder)?.dev() != found.dev();
-        if needs_space && self.free()? < found.len() + RESERVE {
+        let is_elsewhere = fs::metadata(&self.folder)?.dev() != found.dev();
+        if self.free()? < RESERVE + if is_elsewhere { found.len() } else { 0 } {
             return Err(io::Error::other(format!(
                 "less than {} would be free there",
-                crate::base::units::bytes_text(RESERVE)
+                bytes_text(RESERVE)
             )));
         }
-        let staged = tempfile::Builder::new().prefix(NEW).tempdir_in(&self.folder)?;
+        let staged = tempfile::Builder::new().prefix(link::NEW).tempdir_in(&self.folder)?;
         let new = staged.path().join("file");
         // A hard link has one mode at both places. No program of the run needs to write it.
         fs::set_permissions(file, Permissions::from_mode(MODE))?;

@@ -11,6 +11,9 @@ use std::{
 
 use nix::unistd::geteuid;
 
+use super::link::NEW;
+use crate::base::small_file;
+
 /// The end of the name of a stamp, next to its file.
 pub(super) const SUFFIX: &str = ".stamp";
 /// The permission of a group and of others to write.
@@ -24,18 +27,18 @@ const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 /// Returns the text of a stamp. None on a system that does not identify its start: then files are
 /// hashed before each use.
 fn text_of(found: &Metadata) -> Option<String> {
-    let boot = fs::read_to_string(BOOT).ok()?;
+    let boot = small_file::text(Path::new(BOOT)).ok()?;
     let (seconds, nanos) = (found.mtime(), found.mtime_nsec());
     let (size, device, inode) = (found.len(), found.dev(), found.ino());
     Some(format!("1 {size} {seconds}.{nanos:09} {device} {inode} {}\n", boot.trim()))
 }
 
-/// Whether the stamp describes the file. Only files of our own, which nobody else can write, are
-/// believed.
+/// Whether the stamp describes the file. It is believed only if both files are
+/// ours, and no other user can write them.
 pub(super) fn matches(stamp: &Path, found: &Metadata) -> bool {
     is_ours(found, OF_ANYBODY)
         && fs::symlink_metadata(stamp).is_ok_and(|it| it.is_file() && is_ours(&it, OF_OTHERS))
-        && text_of(found).is_some_and(|text| fs::read(stamp).is_ok_and(|it| it == text.as_bytes()))
+        && text_of(found).is_some_and(|text| small_file::text(stamp).is_ok_and(|it| it == text))
 }
 
 /// Whether a folder is ours, and no other user can write it.
@@ -51,7 +54,7 @@ fn is_ours(found: &Metadata, forbidden: u32) -> bool {
 pub(super) fn write(stamp: &Path, found: &Metadata) -> io::Result<()> {
     let Some(text) = text_of(found) else { return Ok(()) };
     let folder = stamp.parent().unwrap_or(Path::new("."));
-    let mut new = tempfile::Builder::new().prefix(super::NEW).tempfile_in(folder)?;
+    let mut new = tempfile::Builder::new().prefix(NEW).tempfile_in(folder)?;
     new.write_all(text.as_bytes())?;
     new.persist(stamp).map(drop).map_err(|error| error.error)
 }

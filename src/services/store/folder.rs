@@ -146,7 +146,9 @@ impl DirectoryStore {
         let work = |caller: Caller| {
             blocking(move || {
                 let copied = target.and_then(|target| {
-                    ranges.into_iter().try_for_each(|range| copy_range(&file, &target, range, &caller))
+                    ranges
+                        .into_iter()
+                        .try_for_each(|range| copy_range(&file, &target, range, &caller))
                 });
                 copied.map_err(|error| Error::io("can't write", &goal, &error))
             })

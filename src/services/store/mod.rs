@@ -224,7 +224,8 @@ fn too_large(object: &str, size: u64, limit: u64) -> Error {
 
 /// The error for an object that is not the one that a read began with.
 fn changed(object: &str) -> Error {
-    Error::integrity(format!("`{object}` can't be read")).why("the object changed while it was being read")
+    Error::integrity(format!("`{object}` can't be read"))
+        .why("the object changed while it was being read")
 }
 
 /// Says that an object has fewer bytes than expected.

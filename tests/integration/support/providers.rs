@@ -61,7 +61,21 @@ impl Mirror {
         Self { root: made.path().to_owned(), _made: Some(Arc::new(made)) }
     }
 
-    /// The same, packed: Terraform unpacks it into real files, as from a registry.
+    /// A provider as `tiny`, with a program of 6 MiB, as real ones are big.
+    pub(crate) fn big() -> Self {
+        let mirror = Self::tiny();
+        let program = mirror.root.join(TINY).join("1.0.0").join(platform()).join(TINY_BINARY);
+        let mut state = 1_u64;
+        let noise = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        });
+        let content: Vec<u8> = TINY_PROGRAM.bytes().chain(noise).take(6 << 20).collect();
+        fs::write(program, content).unwrap();
+        mirror
+    }
+
+    /// The provider of `tiny`, packed: Terraform unpacks it into real files, as from a registry.
     pub(crate) fn tiny_packed() -> Self {
         let made = TempDir::new().unwrap();
         let folder = made.path().join(TINY);

@@ -155,7 +155,10 @@ fn writer_rejects() {
 #[test]
 fn a_folder_with_content_stays_unchanged() {
     let (kept, bundle) = packed(few());
-    assert_eq!(unpack(&bundle.path, kept.path(), None, &Default::default()).unwrap_err().exit(), Exit::Internal);
+    assert_eq!(
+        unpack(&bundle.path, kept.path(), None, &Default::default()).unwrap_err().exit(),
+        Exit::Internal
+    );
     assert!(bundle.path.exists());
 }
 
