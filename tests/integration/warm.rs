@@ -67,7 +67,7 @@ fn a_provider_is_fetched_once() {
     fs::File::open(&file).unwrap().set_modified(modified).unwrap();
     let hint = "deploy again: a damaged provider was removed from the cache";
     let refused = project.cdflow(["shell", "live", "3", "--", "true"]).run();
-    refused.fails(5).stderr_has("checksum").stderr_has(hint);
+    refused.fails(9).stderr_has("checksum").stderr_has(hint);
     deploy("3").lacks("from the cache");
 
     let listed = project.cdflow(["doctor"]).run();
@@ -83,11 +83,12 @@ fn another_cache_and_none() {
     for _ in 0..2 {
         deploy("none").lacks("from the cache");
     }
-    assert!(!files.exists() && !project.path("none").exists());
+    let is_empty = || fs::read_dir(&files).unwrap().count() == 0;
+    assert!(is_empty() && !project.path("none").exists());
     deploy("kept").lacks("from the cache");
     deploy("kept").stderr_has("1 from the cache").lacks("uncommitted");
     let file = cached(&project.path("kept/files"));
-    assert!(!files.exists());
+    assert!(is_empty());
     // `cache-dir` can be a folder that others wrote, so a stamp means nothing there.
     let (found, good) = (fs::metadata(&file).unwrap(), fs::read(&file).unwrap());
     let mut flipped = good.clone();
@@ -97,7 +98,7 @@ fn another_cache_and_none() {
     deploy("kept").stderr_has("is damaged: it is removed");
     assert!(fs::read(&file).unwrap() == good);
     // A folder that cannot be written is none.
-    fs::create_dir_all(files.parent().unwrap()).unwrap();
+    fs::remove_dir(&files).unwrap();
     fs::write(&files, "a file").unwrap();
     deployed(&project, "2", &[]).lacks("from the cache");
     let off = project.cdflow(["doctor", "--cache-dir", "none"]).run();

@@ -2,7 +2,7 @@
 //! long as that is the same, the file is not hashed again.
 
 use std::{
-    fs::{self, File, Metadata},
+    fs::{self, Metadata},
     io::{self, Write},
     os::unix::fs::MetadataExt,
     path::Path,
@@ -62,5 +62,5 @@ pub(super) fn write(stamp: &Path, found: &Metadata) -> io::Result<()> {
 /// Records that the file was used now.
 pub(super) fn touch(stamp: &Path) {
     // Otherwise it counts as unused too early, and is fetched again.
-    let _ = File::open(stamp).and_then(|file| file.set_modified(SystemTime::now()));
+    let _ = small_file::open(stamp).and_then(|file| file.set_modified(SystemTime::now()));
 }

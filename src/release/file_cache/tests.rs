@@ -1,3 +1,5 @@
+//! Tests of the cache: what is kept, damage, stamps, eviction, and many runs at once.
+
 use std::os::unix::fs::symlink;
 
 use super::*;
@@ -80,7 +82,8 @@ fn what_is_kept_is_found_and_linked() {
 
 #[test]
 fn damage_is_found_and_removed() {
-    let damages: [(&str, fn(&Path)); 5] = [
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 5] = [
         ("changed", |path| fs::write(path, "A provider").unwrap()),
         ("truncated", |path| fs::write(path, &CONTENT[..5]).unwrap()),
         ("longer", |path| fs::write(path, [CONTENT, b"!"].concat()).unwrap()),
@@ -192,7 +195,9 @@ fn what_was_used_longest_ago_is_removed_first() {
         let at = std::time::SystemTime::now() - std::time::Duration::from_secs(hours_ago * 3600);
         File::open(fixture.cache.stamp(digest)).unwrap().set_modified(at).unwrap();
     };
-    (used(digests[0], 5), used(digests[1], 3), used(digests[2], 4));
+    for (digest, hours_ago) in digests.into_iter().zip([5, 3, 4]) {
+        used(digest, hours_ago);
+    }
     assert_eq!(Usage::of(&fixture.cache.folder), Usage { files: 3, bytes: 60 });
     assert!(fixture.cache.find(digests[0], 10).is_some(), "a use counts");
     let is_there = || digests.map(|digest| fixture.cache.path(digest).exists());

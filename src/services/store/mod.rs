@@ -302,7 +302,8 @@ mod tests {
             store.fetch_ranges("t/c/c-1.zip", &found, &ranges, &part, &silent).await.unwrap();
             assert_eq!(std::fs::read(&part).unwrap(), b"o\0e");
             let other = ObjectInfo { size: 4, ..found };
-            let again = store.fetch_ranges("t/c/c-1.zip", &other, &[0..4], &part, &silent).await;
+            let again =
+                store.fetch_ranges("t/c/c-1.zip", &other, &[0..1, 3..4], &part, &silent).await;
             assert_eq!(again.unwrap_err().exit(), crate::base::error::Exit::Integrity);
             assert_eq!(store.list("t/c/c-", None, 9).await.unwrap()[0].key, "t/c/c-1.zip");
             assert_eq!(store.folders("t").await.unwrap(), ["c"]);
