@@ -25,6 +25,7 @@ pub(crate) enum Limit {
     TerraformRead,
     TerraformPush,
     BuildHook,
+    Hook,
     ImageBuild,
     ImagePush,
     Output,
@@ -72,7 +73,7 @@ pub(crate) enum Limit {
 }
 
 /// Every limit with its name and its default in seconds, in the order of docs/limits.md.
-pub(crate) const TABLE: [(Limit, &str, u64); 53] = [
+pub(crate) const TABLE: [(Limit, &str, u64); 54] = [
     (Limit::Git, "git", 60),
     (Limit::CredentialHelper, "credential-helper", 60),
     (Limit::TerraformVersion, "terraform-version", 60),
@@ -82,6 +83,7 @@ pub(crate) const TABLE: [(Limit, &str, u64); 53] = [
     (Limit::TerraformRead, "terraform-read", 900),
     (Limit::TerraformPush, "terraform-push", 900),
     (Limit::BuildHook, "build-hook", 3600),
+    (Limit::Hook, "hook", 600),
     (Limit::ImageBuild, "image-build", 7200),
     (Limit::ImagePush, "image-push", 3600),
     (Limit::Output, "output", 5),

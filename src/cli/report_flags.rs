@@ -22,6 +22,8 @@ pub(crate) struct ReportFlags {
     /// A file.
     pub(crate) json: Option<PathBuf>,
     pub(crate) comment: Option<Commenting>,
+    /// How many rows the check run waits for.
+    pub(crate) check: Option<usize>,
     /// A folder.
     pub(crate) plan_out: Option<PathBuf>,
     /// The Terraform output with the environment's URL.
@@ -55,8 +57,9 @@ impl ReportFlags {
     }
 
     fn new(command: &'static str, inputs: &ReportInputs) -> Self {
-        let ReportInputs { report_markdown, report_json, comment } = inputs.clone();
-        Self { command, markdown: report_markdown, json: report_json, comment, ..Self::default() }
+        let ReportInputs { report_markdown, report_json, comment, check } = inputs.clone();
+        let (markdown, json) = (report_markdown, report_json);
+        Self { command, markdown, json, comment, check, ..Self::default() }
     }
 
     fn with_plan(self, plan: &PlanInputs) -> Self {

@@ -70,6 +70,14 @@ impl FromStr for Datum {
     }
 }
 
+/// Parses the number of rows that a check run waits for.
+pub(super) fn rows(text: &str) -> Result<usize, &'static str> {
+    match text.parse() {
+        Ok(number) if (1..=1000).contains(&number) => Ok(number),
+        _ => Err("expected a number from 1 to 1000: how many jobs write a row"),
+    }
+}
+
 /// Parses the number of resources that Terraform works on at the same time.
 pub(super) fn parallelism(text: &str) -> Result<u32, &'static str> {
     match text.parse() {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::{
     duration::HumanDuration,
     guards::{EnvironmentGuards, GuardSettings, Protected},
+    hooks::Hooks,
     location::{Location, rejected},
     names::{self, Component, Environment, Image, Team},
     platforms::ProviderPlatforms,
@@ -46,6 +47,9 @@ pub(crate) struct Manifest {
     pub(crate) function: Option<Function>,
     #[serde(default)]
     pub(crate) deploy: Deploy,
+    /// Programs that judge a plan or follow an apply.
+    #[serde(default)]
+    pub(crate) hooks: Hooks,
     #[serde(default)]
     pub(crate) preview: Preview,
     /// The sources of the environment's secrets. Default: credstash, if the code declares `variable
@@ -238,6 +242,7 @@ impl Manifest {
             )));
         }
         manifest.preview.check(file)?;
+        manifest.hooks.check(file)?;
         Ok(manifest)
     }
 }

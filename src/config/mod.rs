@@ -19,6 +19,7 @@ pub(crate) mod component;
 pub(crate) mod duration;
 pub(crate) mod flavor;
 pub(crate) mod guards;
+pub(crate) mod hooks;
 pub(crate) mod identity;
 pub(crate) mod location;
 pub(crate) mod names;

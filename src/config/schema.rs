@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     component::{Deploy, Docker, Function, Lambda, Manifest},
     guards::EnvironmentGuards,
+    hooks::{HookFile, Hooks},
     preview::Preview,
     secrets::CredstashSettings,
 };
@@ -42,5 +43,7 @@ fn of_cdflow_yml() {
     has_keys_of::<Deploy>(&schema, "/properties/deploy");
     has_keys_of::<Preview>(&schema, "/properties/preview");
     has_keys_of::<CredstashSettings>(&schema, "/properties/credstash");
+    has_keys_of::<Hooks>(&schema, "/properties/hooks");
+    has_keys_of::<HookFile>(&schema, "/$defs/hook/oneOf/1");
     has_keys_of::<EnvironmentGuards>(&schema, "/$defs/guards");
 }

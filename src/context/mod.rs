@@ -166,6 +166,7 @@ pub(crate) fn report_destinations(flags: &ReportFlags, global: &Global) -> repor
         json: flags.json.clone(),
         plan: flags.plan_out.clone(),
         comment: flags.comment,
+        check: flags.check,
         token: global.github_token.clone(),
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod comment_rows;
 pub(crate) mod confirmation;
 pub(crate) mod github_deployment;
 pub(crate) mod guards;
+mod hooks;
 pub(crate) mod ledger;
 pub(crate) mod order;
 mod outcome;
@@ -77,9 +78,11 @@ async fn carry_out(
     let started = Instant::now();
     context.host.log.step(&order.title());
     report.release_key = Some(context.store.describe(&order.subject.release.key()));
+    report::begin_check(&context.reporting, &context.host, report).await;
     plan_role::check(context, &order.subject)?;
     let prepared = prepare::prepare(context, &order.subject).await?;
     origin::check_ingredients(context, order, &prepared)?;
+    refused_or_warned(context, order, hooks::check_required(context, order, &prepared))?;
     refused_or_warned(context, order, origin::check_branch(context, order, &prepared).await)?;
     report.warnings.extend(prepared.tool_warning.clone());
     report.release_digest = prepared.bundle.digest.map(|digest| digest.to_string());
@@ -94,10 +97,14 @@ async fn carry_out(
     }
     let deployment = github_deployment::queue(context, order, &prepared).await;
     let mut is_again = false;
+    let mut json;
     let applied = loop {
         let decided = decide(context, order, &prepared, workspace.state(), report).await;
         let (planned, entry) = match decided {
-            Ok((planned, Decision::Apply(entry))) => (planned, entry),
+            Ok((mut planned, Decision::Apply(entry))) => {
+                json = planned.json.take();
+                (planned, entry)
+            }
             stopped => {
                 if let Some(deployment) = deployment {
                     deployment.stop(context, reason_to_stop(&stopped)).await;
@@ -145,7 +152,10 @@ async fn carry_out(
         Some(exit) => {
             Err(Error::new(exit, "cancelled after apply, and everything was applied and recorded"))
         }
-        None => Ok(None),
+        None => {
+            hooks::after_apply(context, order, &prepared, json.as_deref(), report).await?;
+            Ok(None)
+        }
     }
 }
 
@@ -208,10 +218,12 @@ async fn decide(
             }
             Err(error) => return Err(error),
         };
+        hooks::on_plan(context, order, prepared, planned.json.as_deref(), report).await?;
         return Ok((planned, Decision::PlannedOnly));
     }
     let overridden = judged?;
     report.guard = overridden.summary().map(Guard::Allowed);
+    hooks::on_plan(context, order, prepared, planned.json.as_deref(), report).await?;
     let reviewed = review::check(context, order, prepared, &planned, before).await?;
     report.reviewed = reviewed.as_ref().map(review::summary);
     // Before the checks of what other runs did, because a person takes a while to answer.

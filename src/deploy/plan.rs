@@ -1,6 +1,6 @@
 //! The Terraform plan of a run, and what is checked about its addresses.
 
-use super::{order::Order, prepare::Prepared};
+use super::{hooks, order::Order, prepare::Prepared};
 use crate::{
     base::{
         error::{Error, Result},
@@ -32,7 +32,7 @@ pub(crate) async fn plan(
         parallelism: order.plan.parallelism,
         has_ephemeral: prepared.folder.has_ephemeral,
         origins: prepared.folder.origins(),
-        wants_json: order.plan.plan_out.is_some(),
+        wants_json: order.plan.plan_out.is_some() || hooks::want_json(order, prepared),
     };
     let plan = prepared.terraform.plan(request, before).await?;
     check_addresses(order, &plan)?;

@@ -7,7 +7,7 @@ use super::{
     bundle::{Bundle, BundleHeader, EntrySource, StagedFile, TerraformIdentity},
     facts,
     facts::ReleaseFacts,
-    source,
+    hooks, source,
     source::{SourceFile, Sources, Staged, generated},
 };
 use crate::{
@@ -46,6 +46,9 @@ pub(crate) async fn assemble(
         executable: file.executable,
     }));
     files.push(generated(facts::FILE, facts.to_bytes()));
+    if !sources.hooks.is_empty() {
+        files.push(generated(hooks::FILE, hooks::to_bytes(&sources.hooks)));
+    }
     files.push(generated(ACCOUNT_SCHEME, scheme.raw.clone().into_bytes()));
     let (source_digest, tool, to) = (sources.digest, tool.clone(), to.join("bundle.zip"));
     let written = tokio::task::spawn_blocking(move || {

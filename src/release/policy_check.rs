@@ -4,10 +4,12 @@ use std::path::Path;
 
 use crate::{
     base::{
+        digest::Sha256,
         error::{Error, Result},
         small_file,
     },
     config::{
+        hooks::Hooks,
         policy::{Ingredients, bullets},
         scheme::AccountScheme,
     },
@@ -35,6 +37,23 @@ pub(crate) fn check(scheme: &AccountScheme, tool: &Tool, infra: &Path, what: &st
     Err(Error::refused(format!("{what} uses what the policy does not allow"))
         .why(bullets(&violations, &scheme.file))
         .hint("use what the policy allows, or ask the owners of the account scheme to change it"))
+}
+
+/// Refuses (3) a release without the hooks that the policy requires. `digest` returns that of a
+/// file of the release.
+pub(crate) fn check_hooks(
+    scheme: &AccountScheme,
+    hooks: &Hooks,
+    digest: impl Fn(&str) -> Option<Sha256>,
+    what: &str,
+) -> Result<()> {
+    let missing = scheme.policy.missing_hooks(hooks, digest);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::refused(format!("{what} does not have the hooks that the policy requires"))
+        .why(format!("{} (`policy.required-hooks` in {})", missing.join("; "), scheme.file))
+        .hint("add them to `hooks.on-plan` in cdflow.yml, and release a new version"))
 }
 
 /// Returns the keys and sources of all modules. Code without modules has no index.

@@ -13,6 +13,8 @@ pub(crate) struct Destinations {
     pub(crate) plan: Option<PathBuf>,
     /// None if not set: comment if there is a token.
     pub(crate) comment: Option<Commenting>,
+    /// How many rows the check run waits for. None: no check run is written.
+    pub(crate) check: Option<usize>,
     /// A GitHub token; without it, `GITHUB_TOKEN` of the environment is used.
     pub(crate) token: Option<Secret>,
 }

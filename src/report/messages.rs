@@ -1,7 +1,7 @@
 //! What a run says apart from its plan, as alerts: failure, deploy guards, review, warnings.
 
 use super::{
-    Guard, ONLY_RELEASE, Outcome, Report,
+    Guard, ONLY_RELEASE, Outcome, Report, hooks,
     markdown::{floor, words},
 };
 
@@ -13,6 +13,7 @@ pub(super) fn of(report: &Report, place: &str) -> String {
     let parts = [
         failure(report, place),
         guard(report, place),
+        hooks::show(&report.hooks, place),
         reviewed(report, place),
         only_release(report, place),
         warnings(report, place),

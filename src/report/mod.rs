@@ -3,9 +3,11 @@
 //! Everything that a view shows is redacted.
 
 mod body;
+mod check;
 pub(crate) mod comment;
 mod destinations;
 mod file;
+mod hooks;
 mod losses;
 mod markdown;
 mod messages;
@@ -16,6 +18,7 @@ pub(crate) mod plan;
 mod publish;
 #[cfg(test)]
 pub(crate) mod samples;
+mod sarif;
 mod summary;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -24,8 +27,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub(crate) use self::{
+    check::{Checking, begin_check},
     comment::{Commenter, announce_apply},
     destinations::Destinations,
+    hooks::HookReport,
     outcome::{Outcome, RunRef},
     past_run::PastRun,
     plan::PlanReport,
@@ -68,6 +73,9 @@ pub(crate) struct Report {
     /// Whose review covers the plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reviewed: Option<String>,
+    /// What the hooks of the release said.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) hooks: Vec<HookReport>,
     pub(crate) failure: Option<RunFailure>,
     /// What a reader of the result should know, as redacted text.
     pub(crate) warnings: Vec<String>,
@@ -92,6 +100,8 @@ pub(crate) struct Report {
     /// environment.
     #[serde(skip)]
     pub(crate) past: Vec<PastRun>,
+    #[serde(skip)]
+    pub(crate) checking: Checking,
 }
 
 /// The result of the deploy guards, as redacted text.

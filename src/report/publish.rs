@@ -4,6 +4,7 @@ use std::{fs, time::Duration};
 
 use super::{
     Destinations, Report,
+    check::end_check,
     comment::{Commenter, rows::Row},
     file,
     outputs::outputs,
@@ -61,9 +62,11 @@ pub(crate) async fn publish(mut report: Report, destinations: &Destinations, hos
     let outputs: Vec<(&str, &str)> =
         outputs.iter().map(|(name, value)| (*name, value.as_str())).collect();
     warn(&host.log, write_outputs(&outputs, &files, &host.log));
-    if let Some(url) = comment(&report, destinations, host).await {
-        warn(&host.log, write_outputs(&[("comment-url", &url)], &files, &host.log));
+    let url = comment(&report, destinations, host).await;
+    if let Some(url) = &url {
+        warn(&host.log, write_outputs(&[("comment-url", url)], &files, &host.log));
     }
+    end_check(destinations, host, &mut report, url.as_deref()).await;
 }
 
 fn warn(log: &Log, done: Result<()>) {

@@ -140,6 +140,8 @@ fn the_documents_name_every_key() {
             &["Manifest", "Lambda", "Docker", "Function", "Deploy"][..],
         ),
         ("## cdflow.yml", "src/config/preview.rs", &["Preview"][..]),
+        ("## cdflow.yml", "src/config/hooks.rs", &["Hooks"][..]),
+        ("## Account scheme", "src/config/policy/file.rs", &["PolicyFile"][..]),
         ("## cdflow.yml", "src/config/guards.rs", &["GuardSettings", "EnvironmentGuards"][..]),
         (
             "## Account scheme",

@@ -17,7 +17,8 @@ fn a_release_is_made_of_what_the_policy_allows() {
     project.write("infra/own/main.tf", "resource \"terraform_data\" \"x\" {}\n").commit("Own");
     let refused = |policy: Value, says: &[&str]| {
         with_policy(&project, policy);
-        project.refuses(["release", "1"], 3, says);
+        let release = ["release", "1", "--platform-config", "platform-config"];
+        project.refuses(release, 3, says);
     };
     refused(
         json!({ "provider-sources": ["acme"], "module-sources": [],

@@ -136,6 +136,11 @@ struct Company {
 impl Company {
     fn new() -> Self {
         let aws = Aws::new("workflows");
+        let mut scheme = aws.scheme();
+        for alias in ["dev", "prod"] {
+            scheme["accounts"][alias]["plan-role"] = format!("{}-plan", aws.name()).into();
+        }
+        aws.put_scheme(&scheme);
         let project = Project::aws("checkout", &aws);
         project.append("cdflow.yml", "deploy: { github-deployments: false }\n").commit("Settings");
         let github = GitHub::start();

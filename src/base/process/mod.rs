@@ -336,6 +336,7 @@ impl Program {
             | Limit::TerraformRead => Exit::PlanFailed,
             Limit::TerraformPush => Exit::StateNotSaved,
             Limit::BuildHook => Exit::BuildFailed,
+            Limit::Hook => Exit::Refused,
             Limit::CredentialHelper => Exit::Credentials,
             _ => Exit::Input,
         };

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::{
     base::redact::Secret,
-    cli::values::{Datum, parallelism},
+    cli::values::{Datum, parallelism, rows},
     config::{
         duration::HumanDuration,
         names::Component,
@@ -72,6 +72,9 @@ pub(crate) struct ReportInputs {
     /// Comment on the pull request: true, changes-only or false [default: true]
     #[arg(long, value_name = "WHEN")]
     pub(crate) comment: Option<Commenting>,
+    /// Write the check run `cdflow` of a pull request or merge queue, which waits for N rows
+    #[arg(long, value_name = "N", value_parser = rows)]
+    pub(crate) check: Option<usize>,
 }
 
 /// How a command plans.

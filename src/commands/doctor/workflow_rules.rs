@@ -149,6 +149,14 @@ impl Job<'_> {
                  false`",
             );
         }
+        let checks = |step: &Step| step.has_token && !step.with["check"].is_null();
+        if self.steps.iter().any(checks) && self.access("checks").is_missing() {
+            need(
+                "checks",
+                "the check run of the input `check`",
+                "add `checks: write` to the `permissions:` of the job, or remove `check`",
+            );
+        }
         let records = |step: &Step| {
             let is_shown_by_github = !self.job["environment"].is_null();
             step.has_token
@@ -301,6 +309,10 @@ mod tests {
         assert_eq!(said("on: pull_request", "name: x", plan), [""; 0]);
         let quiet = "{ command: deploy, plan-only: true, comment: false }";
         assert_eq!(said("on: pull_request", "permissions: {}", quiet), [""; 0]);
+        let checked = "{ command: deploy, plan-only: true, check: 1 }";
+        let needed = ["the check run of the input `check` needs `checks: write`"];
+        assert_eq!(said("on: push", "permissions: {}", checked), needed);
+        assert_eq!(said("on: push", "permissions: { checks: write }", checked), [""; 0]);
         let deploy = "{ command: deploy }";
         let needed = ["a GitHub deployment needs `deployments: write`"];
         assert_eq!(said("on: push", "permissions: {}", deploy), needed);

@@ -257,6 +257,7 @@ pub(super) fn sources(
         folder: &context.folder,
         root: &checkout.root,
         manifest_text: &context.manifest_text,
+        hooks: &context.manifest.hooks,
         platform_config,
         release_data,
         scheme: &context.scheme,

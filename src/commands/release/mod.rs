@@ -17,6 +17,7 @@ use crate::{
         assemble::assemble,
         built,
         facts::ReleaseFacts,
+        hooks,
         init::init,
         init_access::InitAccess,
         lock_file::LockFile,
@@ -68,6 +69,10 @@ pub(crate) async fn make(
     let platform_config = &inputs.build.platform_config;
     let sources = inputs::sources(context, &checkout, platform_config, &data, &artifact)?;
     inputs::check_files(context, &sources, &artifact)?;
+    hooks::check(&sources.hooks, &sources.files)?;
+    let what = format!("release {}", release.version);
+    let digest = |file: &str| sources.files.get(file).map(|it| it.sha256);
+    policy_check::check_hooks(&context.scheme, &sources.hooks, digest, &what)?;
     inputs::warn_of_lost_files(log, &sources, report);
     inputs::note_unknown_requirements(log, &sources);
     let tool = context.obtain_tool(&sources.required_versions).await?;
@@ -149,7 +154,6 @@ pub(crate) async fn make(
         access.restore_owner(host);
         completed?;
     }
-    let what = format!("release {}", release.version);
     policy_check::check(&context.scheme, &tool, &staged.infra, &what)?;
     let wanted = context.manifest.terraform_platforms.as_ref();
     let wanted: Vec<&str> = wanted.iter().flat_map(|it| it.names()).collect();

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
+    required_hook::RequiredHook,
     rules::Policy,
     sources::{ModuleSource, ProviderName, ProviderSource},
 };
@@ -41,6 +42,8 @@ pub(crate) struct PolicyFile {
     providers: BTreeMap<ProviderName, Constraint>,
     provider_sources: Option<Vec<ProviderSource>>,
     module_sources: Option<Vec<ModuleSource>>,
+    #[serde(default)]
+    required_hooks: Vec<RequiredHook>,
 }
 
 impl PolicyFile {
@@ -71,6 +74,7 @@ impl PolicyFile {
             providers: self.providers,
             provider_sources: self.provider_sources,
             module_sources: self.module_sources,
+            required_hooks: self.required_hooks,
         })
     }
 }

@@ -204,6 +204,7 @@ mod tests {
             (r#"{"terraform-version": "new"}"#, ["s.json:1:23", "`terraform-version`"]),
             (r#"{"providers": {"aws": "5"}}"#, ["s.json:1:16", "`aws` is not a provider"]),
             (r#"{"providers": {"a/b": "x"}}"#, ["s.json:1:23", "`providers.a/b`"]),
+            (r#"{"required-hooks": [{"sha256": "x"}]}"#, ["s.json", "`required-hooks[0]"]),
             (r#"{"provider-sources": null}"#, ["s.json", "`policy.provider-sources`"]),
             (r#"{"module-sources": ["./x"]}"#, ["s.json:1:21", "`module-sources[0]`"]),
             (

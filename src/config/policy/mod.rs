@@ -2,6 +2,7 @@
 
 mod file;
 mod ingredients;
+mod required_hook;
 mod rules;
 mod sources;
 

@@ -2,11 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::sources::{ModuleSource, ProviderName, ProviderSource};
-use crate::config::{
-    flavor::Flavor,
-    guards::GuardSettings,
-    version_constraint::{Constraint, Wanted},
+use super::{
+    required_hook::RequiredHook,
+    sources::{ModuleSource, ProviderName, ProviderSource},
+};
+use crate::{
+    base::digest::Sha256,
+    config::{
+        flavor::Flavor,
+        guards::GuardSettings,
+        hooks::Hooks,
+        version_constraint::{Constraint, Wanted},
+    },
 };
 
 /// The rules after all checks.
@@ -24,6 +31,7 @@ pub(crate) struct Policy {
     pub(super) provider_sources: Option<Vec<ProviderSource>>,
     /// None: any.
     pub(super) module_sources: Option<Vec<ModuleSource>>,
+    pub(super) required_hooks: Vec<RequiredHook>,
 }
 
 impl Policy {
@@ -32,6 +40,16 @@ impl Policy {
         let (constraint, key) = self.tool_version(flavor)?;
         let place = format!("`policy.{key}` in {file}");
         Some(Wanted { constraint: constraint.clone(), place })
+    }
+
+    /// Returns what is wrong with the required hooks. `digest` returns that of a file of the
+    /// release.
+    pub(crate) fn missing_hooks(
+        &self,
+        hooks: &Hooks,
+        digest: impl Fn(&str) -> Option<Sha256>,
+    ) -> Vec<String> {
+        self.required_hooks.iter().filter_map(|it| it.missing(hooks, &digest)).collect()
     }
 
     pub(super) fn tool_version(&self, flavor: Flavor) -> Option<(&Constraint, &'static str)> {

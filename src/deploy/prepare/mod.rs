@@ -21,11 +21,12 @@ use crate::{
         working_link::WorkingLink,
     },
     config::{
+        hooks::Hooks,
         scheme::FrozenAccount,
         version_constraint::{Constraint, Wanted},
     },
     context::Context,
-    release::{bundle::Unpacked, facts::ReleaseFacts},
+    release::{bundle::Unpacked, facts::ReleaseFacts, hooks},
     services::aws::credentials::CredentialsEndpoint,
     terraform::{
         Folder, Initialised,
@@ -40,6 +41,7 @@ pub(crate) struct Prepared {
     pub(crate) folder: WorkingFolder,
     pub(crate) bundle: Unpacked,
     pub(crate) facts: ReleaseFacts,
+    pub(crate) hooks: Hooks,
     pub(crate) tool: Tool,
     /// Says that this is not the version that made the release.
     pub(crate) tool_warning: Option<String>,
@@ -63,6 +65,7 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
     let fetched = fetch::fetch(context, subject, &private).await?;
     let bundle = &fetched.bundle;
     let facts = ReleaseFacts::read(&bundle.root)?;
+    let hooks = hooks::read(&bundle.root)?;
     let account = fetch::check_bundle(context, subject, bundle, &facts)?;
     if let Some(manifest) = &bundle.manifest {
         providers::check_platform(&subject.release.version, manifest)?;
@@ -116,6 +119,7 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
         folder,
         bundle: fetched.bundle,
         facts,
+        hooks,
         tool,
         tool_warning,
         account,

@@ -240,7 +240,7 @@ fn other_code(record: &PlanRecord) -> Error {
 fn code(prepared: &Prepared) -> Option<Sha256> {
     let manifest = prepared.bundle.manifest.as_ref()?;
     let is_code = |name: &str| {
-        ["infra/", "modules/", "config/", "platform-config/"]
+        ["infra/", "modules/", "config/", "platform-config/", "hooks/", "hooks.json"]
             .iter()
             .any(|folder| name.starts_with(folder))
     };

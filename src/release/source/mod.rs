@@ -13,7 +13,7 @@ use crate::{
         digest::Sha256,
         error::{Error, Result},
     },
-    config::{identity::Identity, scheme::AccountScheme, version_constraint::Wanted},
+    config::{hooks::Hooks, identity::Identity, scheme::AccountScheme, version_constraint::Wanted},
     terraform::code::{
         declarations::Declarations,
         file_calls::{self, FileCall},
@@ -52,6 +52,7 @@ pub(crate) struct Sources {
     /// Files and keys of `config/` that no deploy reads.
     pub(crate) ignored_config: Vec<Ignored>,
     pub(crate) dialect: Dialect,
+    pub(crate) hooks: Hooks,
     /// What the code requires of Terraform's version.
     pub(crate) required_versions: Vec<Wanted>,
     /// The places of `required_version`s that only Terraform can read.
@@ -75,6 +76,7 @@ pub(crate) struct SourcesRequest<'a> {
     /// The checkout's root, canonical.
     pub(crate) root: &'a Path,
     pub(crate) manifest_text: &'a str,
+    pub(crate) hooks: &'a Hooks,
     pub(crate) platform_config: &'a [PathBuf],
     pub(crate) release_data: &'a BTreeMap<String, String>,
     pub(crate) scheme: &'a AccountScheme,
@@ -103,6 +105,10 @@ impl Sources {
         declared.check_overrides()?;
         if let Some(folder) = config::folder(request.folder)? {
             files.extend(hashed(prefixed("config", walk(&folder, &boundary, |_| false)?))?);
+        }
+        let hooks = request.folder.join("hooks");
+        if !request.hooks.is_empty() && hooks.is_dir() {
+            files.extend(hashed(prefixed("hooks", walk(&hooks, &boundary, is_not_code)?))?);
         }
         files.extend(hashed(platform_config::collect(request.platform_config, request.scheme)?)?);
         let ignored_config = check_config(&files, request.scheme, &declared)?;
@@ -139,6 +145,7 @@ impl Sources {
             lost_files,
             ignored_config,
             dialect,
+            hooks: request.hooks.clone(),
             required_versions,
             unknown_requirements,
             digest,

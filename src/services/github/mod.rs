@@ -3,6 +3,7 @@
 mod account;
 mod api;
 mod branches;
+mod checks;
 mod client;
 mod comments;
 mod deployments;
@@ -20,6 +21,7 @@ pub(crate) use self::{
     account::GitHubAccount,
     api::Api,
     branches::BranchHead,
+    checks::{CheckRun, NewCheckRun},
     comments::Comment,
     deployments::{Deployment, NewDeployment, NewStatus, Status},
     error::{GitHubError, GitHubErrorKind},

@@ -48,7 +48,7 @@ const NO_LIMITS: [(&str, usize); 29] = [
 ];
 
 /// Each limit, and the test in which the wait really happens and ends: its file and its name.
-const PROOFS: [(&str, &str, &str); 53] = [
+const PROOFS: [(&str, &str, &str); 54] = [
     ("git", "tests/integration/attacks.rs", "a_git_that_hangs_can_be_cancelled"),
     (
         "credential-helper",
@@ -74,6 +74,7 @@ const PROOFS: [(&str, &str, &str); 53] = [
         "a_second_try_to_save_the_state_is_ended",
     ),
     ("build-hook", "tests/integration/limits/engines.rs", "a_hook_that_does_not_end"),
+    ("hook", "tests/integration/hooks.rs", "a_hook_that_does_not_end_is_ended_with_its_children"),
     (
         "image-build",
         "tests/integration/limits/engines.rs",

@@ -54,9 +54,12 @@ pub(crate) fn run(file: &str, text: &str, event: &Event, number: u64, at: &Origi
         let (mut outputs, before) = (Map::new(), ran.len());
         // A job that needs one that did not run does not run either.
         let is_skipped = needs(job).iter().any(|name| ended[name]["result"] == "skipped");
-        for matrix in rows(&job["strategy"]["matrix"]) {
+        let rows = rows(&job["strategy"]["matrix"]);
+        let total = rows.len();
+        for matrix in rows {
             let mut run = Job { file, event, number, at, outputs: Map::new(), workflow: &workflow };
-            let context = run.context(&matrix, &Value::Object(ended.clone()));
+            let mut context = run.context(&matrix, &Value::Object(ended.clone()));
+            context["strategy"] = json!({ "job-total": total });
             let condition = job["if"].as_str();
             let is_met = condition.is_none_or(|it| is_true(&evaluate(it, &context)));
             if is_skipped || !is_met {

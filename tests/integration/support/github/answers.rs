@@ -1,7 +1,7 @@
 //! What there is, as GitHub would show it: the examples of its description, with our values in
 //! their place.
 
-use super::world::{Asset, Comment, Deployment, PullRequest, Release, Review, World};
+use super::world::{Asset, CheckRun, Comment, Deployment, PullRequest, Release, Review, World};
 use super::{REPOSITORY, REPOSITORY_ID, description_file};
 use serde_json::{Value, json};
 use std::io::Read;
@@ -128,6 +128,23 @@ pub(super) fn permission(login: &str, role: &str) -> Value {
     answer["user"]["login"] = login.into();
     // The description demands it, and its example has it not.
     answer["user"]["role_name"] = role.into();
+    answer
+}
+
+pub(super) fn check_run(world: &World, id: u64, run: &CheckRun) -> Value {
+    let mut answer = example("check-run-example-of-in-progress-conclusion");
+    for key in ["name", "status", "details_url"] {
+        if !run.sent[key].is_null() {
+            answer[key] = run.sent[key].clone();
+        }
+    }
+    answer["id"] = id.into();
+    answer["head_sha"] = run.head_sha.clone().into();
+    answer["conclusion"] = run.sent["conclusion"].clone();
+    for key in ["title", "summary", "text"] {
+        answer["output"][key] = run.sent["output"][key].clone();
+    }
+    answer["url"] = routed(world, &format!("/check-runs/{id}")).into();
     answer
 }
 

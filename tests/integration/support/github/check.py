@@ -24,6 +24,9 @@ def named(node):
     if not isinstance(node, dict):
         return node
     kept = {key: value for key, value in node.items() if key != "discriminator"}
+    # GitHub means that null is allowed, although `enum` does not list it.
+    if kept.get("nullable") is True and isinstance(kept.get("enum"), list):
+        kept["enum"] = [*kept["enum"], None]
     return {key: "urn:github" + value if key == "$ref" and isinstance(value, str) else named(value) for key, value in kept.items()}
 
 

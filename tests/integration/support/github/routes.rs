@@ -1,6 +1,6 @@
 //! From a request to an answer, by GitHub's rules.
 
-use super::world::{Asset, Comment, Deployment, PullRequest, Release, World};
+use super::world::{Asset, CheckRun, Comment, Deployment, PullRequest, Release, World};
 use super::{Exchange, REPOSITORY, answers};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -122,6 +122,7 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
         ["issues", ..] => &["issues", "pull_requests"],
         ["pulls", ..] | ["commits", _, "pulls"] => &["pull_requests"],
         ["releases" | "git" | "compare", ..] => &["contents"],
+        ["check-runs", ..] | ["commits", _, "check-runs"] => &["checks"],
         ["deployments", ..] => &["deployments"],
         ["environments", ..] => &["administration"],
         _ => &[],
@@ -217,6 +218,9 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
                 None => refusal(404, "Not Found"),
             }
         }
+        (_, ["check-runs", ..]) | ("GET", ["commits", _, "check-runs"]) => {
+            check_runs(world, &wanted, &parts)
+        }
         (_, ["issues", ..]) => issues(world, &wanted, &parts[1..]),
         (_, ["releases", ..]) => releases(world, &wanted, &parts[1..]),
         (_, ["deployments", ..]) => deployments(world, &wanted, &parts[1..]),
@@ -228,6 +232,40 @@ fn by_rules(world: &mut World, asked: &Asked, json: &Value) -> Answered {
                 }
                 None => refusal(404, "Not Found"),
             }
+        }
+        _ => refusal(404, "Not Found"),
+    }
+}
+
+fn check_runs(world: &mut World, wanted: &Wanted<'_>, parts: &[&str]) -> Answered {
+    let sent = wanted.json.clone();
+    match (wanted.asked.method.as_str(), parts) {
+        ("GET", ["commits", sha, _]) => {
+            let name = wanted.query.iter().find(|(key, _)| key == "check_name");
+            let is_it = |run: &CheckRun| {
+                run.head_sha == *sha && name.is_none_or(|(_, name)| run.sent["name"] == **name)
+            };
+            // The newest comes first.
+            let found = world.check_runs.iter().rev().filter(|(_, run)| is_it(run));
+            let found: Vec<Value> =
+                found.map(|(id, run)| answers::check_run(world, *id, run)).collect();
+            ok(200, json!({ "total_count": found.len(), "check_runs": found }))
+        }
+        ("POST", ["check-runs"]) => {
+            let Some(head_sha) = sent["head_sha"].as_str().map(str::to_owned) else {
+                return invalid("CheckRun", "head_sha", "missing");
+            };
+            let id = world.id();
+            world.check_runs.insert(id, CheckRun { head_sha, sent });
+            ok(201, answers::check_run(world, id, &world.check_runs[&id]))
+        }
+        ("PATCH", ["check-runs", id]) => {
+            let id: u64 = id.parse().unwrap_or_default();
+            let Some(run) = world.check_runs.get_mut(&id) else {
+                return refusal(404, "Not Found");
+            };
+            run.sent = sent;
+            ok(200, answers::check_run(world, id, &world.check_runs[&id]))
         }
         _ => refusal(404, "Not Found"),
     }

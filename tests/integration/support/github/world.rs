@@ -22,6 +22,7 @@ pub(crate) struct World {
     pub(crate) releases: BTreeMap<u64, Release>,
     pub(crate) deployments: BTreeMap<u64, Deployment>,
     pub(crate) environments: Vec<String>,
+    pub(crate) check_runs: BTreeMap<u64, CheckRun>,
     /// The commits of each branch, oldest first.
     pub(crate) branches: BTreeMap<String, Vec<String>>,
     /// Of people with less than `write`: `read` or `none`.
@@ -124,6 +125,13 @@ pub(crate) struct Deployment {
     pub(crate) statuses: Vec<Value>,
 }
 
+/// As it was sent last.
+#[derive(Clone, Debug)]
+pub(crate) struct CheckRun {
+    pub(crate) head_sha: String,
+    pub(crate) sent: Value,
+}
+
 impl Weather {
     pub(super) fn fault(&mut self, line: &str) -> Option<Fault> {
         use sha2::Digest;
@@ -149,6 +157,7 @@ impl World {
             releases: BTreeMap::new(),
             deployments: BTreeMap::new(),
             environments: Vec::new(),
+            check_runs: BTreeMap::new(),
             branches: BTreeMap::new(),
             roles: BTreeMap::new(),
             notes: "## What's Changed\n* A change by @ada in #7\n".to_owned(),

@@ -1,0 +1,201 @@
+//! The check run `cdflow` of a commit: the rows of all jobs as one result, which a branch rule can
+//! require. Problems are warnings: the run itself is not affected.
+
+mod rows;
+
+use tokio::time::{Instant, sleep};
+
+use self::rows::{CheckRow, CheckRows, CheckState};
+use super::{Destinations, Report};
+use crate::{
+    base::{
+        limits::{Limit, PAUSE},
+        retry::jitter,
+    },
+    services::{
+        ci::host::Host,
+        github::{Api, CheckRun, GitHubError, GitHubErrorKind, NewCheckRun},
+    },
+};
+
+const NAME: &str = "cdflow";
+/// How often a run reads the check run before it gives up.
+const ATTEMPTS: u32 = 12;
+
+/// Whether a run writes check runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Checking {
+    #[default]
+    Possible,
+    /// GitHub has refused it, which was said once.
+    Refused,
+}
+
+/// Where the row of a run goes.
+struct CheckTarget<'a> {
+    api: Api,
+    host: &'a Host,
+    /// The commit that GitHub shows the check run of.
+    commit: String,
+    comment: Option<&'a str>,
+}
+
+/// Shows that the run has begun: a check run that was successful waits for it again.
+pub(crate) async fn begin_check(destinations: &Destinations, host: &Host, report: &mut Report) {
+    put(destinations, host, report, None, true).await;
+}
+
+/// Writes the result of the run. `comment` is the URL of the comment.
+pub(super) async fn end_check(
+    destinations: &Destinations,
+    host: &Host,
+    report: &mut Report,
+    comment: Option<&str>,
+) {
+    put(destinations, host, report, comment, false).await;
+}
+
+async fn put(
+    destinations: &Destinations,
+    host: &Host,
+    report: &mut Report,
+    comment: Option<&str>,
+    is_running: bool,
+) {
+    let Some(total) = destinations.check else { return };
+    let (Some(commit), Some(row)) = (commit(host), CheckRow::of(report, total, is_running)) else {
+        return;
+    };
+    if report.checking == Checking::Refused {
+        return;
+    }
+    let writing = async {
+        let api = Api::of(host, destinations.token.as_ref())?;
+        let target = CheckTarget { api, host, commit, comment };
+        match is_running {
+            true => target.write_once(&row).await,
+            false => target.write(&row).await,
+        }
+    };
+    let is_cancelled = host.interrupt.requested().is_some();
+    let limit = if is_cancelled { Limit::CommentStop } else { Limit::Comment };
+    match tokio::time::timeout(limit.time(), writing).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) if matches!(error.kind, GitHubErrorKind::Forbidden { .. }) => {
+            report.checking = Checking::Refused;
+            host.log.note(&format!(
+                "the check run `{NAME}` is not written: the token does not have `checks: write`\n  \
+                 -> add `checks: write` to the `permissions:` of the job, or remove the input \
+                 `check`"
+            ));
+        }
+        Ok(Err(error)) => host.log.warning(&error.to_string()),
+        Err(_) => host.log.warning(&format!(
+            "the check run `{NAME}` might not show this run: {}",
+            limit.passed("GitHub did not answer")
+        )),
+    }
+}
+
+/// Returns the newest commit of the pull request, or the commit of the merge queue.
+fn commit(host: &Host) -> Option<String> {
+    let run = host.github()?;
+    match &run.pull_request {
+        Some(pull_request) => Some(pull_request.head.sha.clone()),
+        None => run.sha.clone().filter(|_| run.event == "merge_group"),
+    }
+}
+
+impl CheckTarget<'_> {
+    /// Writes without a look at what others write meanwhile.
+    async fn write_once(&self, row: &CheckRow) -> Result<(), GitHubError> {
+        let found = self.find().await?;
+        self.send(&found, rows(&found).merge([row.clone()])).await
+    }
+
+    /// Writes until the check run has the row. GitHub has no compare-and-swap, so others might
+    /// overwrite it.
+    async fn write(&self, row: &CheckRow) -> Result<(), GitHubError> {
+        // Others need about this time between reading and writing.
+        let mut pause = PAUSE * 4;
+        for _ in 0..ATTEMPTS {
+            self.api.ready_to_write().await;
+            let began = Instant::now();
+            let found = self.find().await?;
+            let newest = found.last().and_then(|it| CheckRows::parse(it.text()));
+            if newest.is_some_and(|rows| rows.has(row)) {
+                return Ok(());
+            }
+            self.send(&found, rows(&found).merge([row.clone()])).await?;
+            sleep(jitter(pause.max(began.elapsed() * 2).min(PAUSE * 30))).await;
+            pause = pause * 3 / 2;
+        }
+        Err(GitHubError::new(
+            GitHubErrorKind::Unavailable,
+            format!("failed to update the check run `{NAME}`"),
+            "too many runs write to it at the same time",
+        ))
+    }
+
+    /// Returns those that cdflow wrote, oldest first.
+    async fn find(&self) -> Result<Vec<CheckRun>, GitHubError> {
+        let mut found = self.api.check_runs(&self.commit, NAME).await?;
+        found.retain(|run| CheckRows::parse(run.text()).is_some());
+        Ok(found)
+    }
+
+    /// Returns the pull request, which a merge queue has in the name of its branch.
+    fn about(&self) -> Option<u64> {
+        let of_event = self.host.github().and_then(|run| run.pull_request.as_ref());
+        let queued = || queued(self.host.environment.get("GITHUB_REF")?);
+        of_event.map(|it| it.number).or_else(queued)
+    }
+
+    /// Writes the rows to the newest check run, which is the one that a branch rule looks at.
+    async fn send(&self, found: &[CheckRun], rows: CheckRows) -> Result<(), GitHubError> {
+        let CheckState { conclusion, title } = rows.state();
+        let run = self.host.run.as_ref().and_then(|run| run.url.as_deref());
+        let redactor = &self.host.log.redactor;
+        let new = NewCheckRun {
+            name: NAME,
+            head_sha: &self.commit,
+            conclusion,
+            title,
+            summary: redactor.apply(&rows.summary(self.about(), self.comment)).into_owned(),
+            text: redactor.apply(&rows.text()).into_owned(),
+            details_url: self.comment.or(run),
+        };
+        match found.last() {
+            Some(newest) => self.api.update_check_run(newest.id, &new).await,
+            None => self.api.create_check_run(&new).await,
+        }
+        .map(drop)
+    }
+}
+
+/// Returns 7 for `refs/heads/gh-readonly-queue/main/pr-7-<commit>`.
+fn queued(branch: &str) -> Option<u64> {
+    let queued = branch.strip_prefix("refs/heads/gh-readonly-queue/")?;
+    let (_, name) = queued.rsplit_once("/pr-")?;
+    name.split('-').next()?.parse().ok()
+}
+
+/// Returns the rows of all: two jobs might have created one each.
+fn rows(found: &[CheckRun]) -> CheckRows {
+    let parsed = found.iter().filter_map(|run| CheckRows::parse(run.text()));
+    parsed.fold(CheckRows::default(), |rows, more| rows.merge(more.into_rows()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pull_request_of_a_merge_queue() {
+        let queue = "refs/heads/gh-readonly-queue";
+        assert_eq!(queued(&format!("{queue}/main/pr-7-a1b2c3d")), Some(7));
+        assert_eq!(queued(&format!("{queue}/release/pr-1/pr-12-a1b2c3d")), Some(12));
+        assert_eq!(queued(&format!("{queue}/main/x")), None);
+        assert_eq!(queued("refs/heads/pr-7-a1b2c3d"), None);
+    }
+}

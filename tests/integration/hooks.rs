@@ -1,0 +1,190 @@
+//! Programs of a release that judge its plan before it is applied, or follow its apply.
+
+use crate::support::{Output, Project, Runner};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+/// Reads the plan as policy tools do.
+const POLICY: &str = r##"#!/usr/bin/env python3
+import json, os, sys
+plan = json.load(open(os.environ["CDFLOW_PLAN_JSON"]))
+changes = [it for it in plan["resource_changes"] if it["change"]["actions"] != ["no-op"]]
+bad = [it["address"] for it in changes if "forbidden" in str(it["change"]["after"])]
+print(f"{len(changes)} change(s) judged for {os.environ['CDFLOW_ENVIRONMENT']}")
+with open(os.environ["CDFLOW_HOOK_REPORT"], "w") as report:
+    report.write("# Policy\n\n" + "".join(f"- {it} is forbidden\n" for it in bad))
+    report.write("<!-- cdflow:changes -->")
+sys.exit(1 if bad else 0)
+"##;
+
+fn script(project: &Project, name: &str, text: &str) {
+    project.write(name, text);
+    fs::set_permissions(project.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn with_hooks(hooks: &str) -> Project {
+    let project = Project::local("greeting");
+    project.append("cdflow.yml", &format!("hooks: {hooks}\n"));
+    project
+}
+
+/// Runs with a JSON report, and returns it.
+fn reported(project: &Project, runner: Runner) -> (Output, Value) {
+    let file = project.sandbox().work().join("report.json");
+    let output = runner.arg("--report-json").arg(&file).run();
+    (output, serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap())
+}
+
+#[test]
+fn a_hook_judges_the_plan_before_it_is_applied() {
+    let project = with_hooks("{on-plan: [hooks/policy.py]}");
+    script(&project, "hooks/policy.py", POLICY);
+    project.commit("A policy");
+    project.release("1");
+    project.deploy("live", "1").stdout_has("change(s) judged for live");
+    project.edit("infra/main.tf", "from ${var.env}", "forbidden ${var.env}").commit("Forbidden");
+    project.release("2");
+    let says = ["the hook of the release refuses the plan for `live`: `policy.py`: exit code 1"];
+    project.refuses(["deploy", "live", "2"], 3, &says);
+    let (refused, report) = reported(&project, project.cdflow(["deploy", "live", "2"]));
+    refused.fails(3);
+    let hook = &report["hooks"][0];
+    assert_eq!(
+        (&hook["name"], &hook["passed"], &hook["exit_code"]),
+        (&json!("policy.py"), &json!(false), &json!(1)),
+        "{report}"
+    );
+    let text = hook["report"].as_str().unwrap();
+    assert!(text.contains("terraform_data.greeting is forbidden"), "{text}");
+    let markdown = project.sandbox().work().join("report.md");
+    let plan = project.cdflow(["deploy", "live", "2", "--plan-only"]);
+    plan.arg("--report-markdown").arg(&markdown).run().success().stderr_has(
+        "a deploy would be refused: the hook of the release refuses the plan for `live`",
+    );
+    let shown = fs::read_to_string(markdown).unwrap();
+    assert!(shown.contains("is forbidden") && shown.contains("**would be refused**"), "{shown}");
+    let marks = shown.matches("<!-- cdflow:changes -->").count();
+    assert_eq!(marks, 1, "the one of the hook has no effect: {shown}");
+    // The hooks of the checkout have no say about a release, in either direction.
+    script(&project, "hooks/policy.py", "#!/bin/sh\nexit 0\n");
+    project.edit("cdflow.yml", "hooks:", "#").commit("No hooks");
+    project.refuses(["deploy", "live", "2"], 3, &says);
+}
+
+#[test]
+fn an_advisory_hook_warns() {
+    let project = with_hooks(
+        "{on-plan: [{name: cost, run: hooks/fails.sh, advisory: true}, {run: ['true']}]}",
+    );
+    script(&project, "hooks/fails.sh", "#!/bin/sh\necho expensive\nexit 7\n");
+    project.commit("Hooks");
+    project.release("1");
+    let (output, report) = reported(&project, project.cdflow(["deploy", "live", "1"]));
+    output.success().stderr_has("the advisory hook `cost` failed: exit code 7");
+    assert_eq!(report["hooks"][0]["exit_code"], 7, "{report}");
+    assert_eq!(report["hooks"][1]["passed"], true, "{report}");
+}
+
+/// What a hook gets, and what of it leaves the run.
+#[test]
+fn a_hook_sees_no_secret_and_prints_none() {
+    let project = with_hooks("{on-plan: [{run: [hooks/look.sh, '{plan}']}]}");
+    script(
+        &project,
+        "hooks/look.sh",
+        "#!/bin/sh\nenv\necho \"plan: $1\"\ntest \"$1\" = \"$CDFLOW_PLAN_JSON\" || exit 9\n\
+         grep -q correct-horse \"$1\" && exit 8\nls hooks infra/main.tf\necho \"token $PASSED\"\n\
+         echo \"token $PASSED\" > \"$CDFLOW_HOOK_REPORT\"\n",
+    );
+    project.append(
+        "infra/main.tf",
+        "\nresource \"terraform_data\" \"secret\" {\n  input = sensitive(\"correct-horse\")\n}\n",
+    );
+    project.commit("Secrets");
+    project.release("1");
+    let deploy = project.cdflow(["deploy", "live", "1", "--pass-environment", "PASSED"]);
+    let deploy =
+        deploy.env("PASSED", "battery-staple-4711").env("GITHUB_TOKEN", "ghs_theToken0815");
+    let (output, report) = reported(&project, deploy.env("AWS_SECRET_ACCESS_KEY", "aws-key-0815"));
+    output.success().lacks("battery-staple-4711").lacks("ghs_theToken0815").lacks("aws-key-0815");
+    output.stdout_has("token ***").stdout_has("CDFLOW_VERSION=1").stdout_has("hooks:");
+    assert_eq!(report["hooks"][0]["report"], "token ***\n", "{report}");
+}
+
+#[test]
+fn a_hook_that_does_not_end_is_ended_with_its_children() {
+    let project = with_hooks("{on-plan: [hooks/slow.sh]}");
+    let child = project.sandbox().work().join("child");
+    script(
+        &project,
+        "hooks/slow.sh",
+        &format!("#!/bin/sh\ntrap '' INT TERM\nsleep 300 &\necho $! > {}\nwait\n", child.display()),
+    );
+    project.commit("A slow hook");
+    project.release("1");
+    let deploy = project.cdflow(["deploy", "live", "1"]).env("CDFLOW_LIMITS", "hook=1s,stop=1s");
+    let output = deploy.run();
+    output.fails(3).stderr_has("`slow.sh`: it did not end within 1 s (the limit `hook`)");
+    assert!(!project.state_file("live").exists(), "{output}");
+    let child = fs::read_to_string(child).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
+    assert!(status.is_empty() || status.contains(") Z "), "{status}");
+}
+
+#[test]
+fn a_hook_that_cannot_run_refuses() {
+    let project = with_hooks(
+        "{on-plan: [no-such-program, {name: odd, run: hooks/odd.sh}, {name: dies, run: \
+         hooks/dies.sh}]}",
+    );
+    project.write("hooks/odd.sh", "#!/no/such/interpreter\n");
+    project.refuses(["release", "1"], 2, &["cannot run `hooks/odd.sh`: it is not executable"]);
+    script(&project, "hooks/odd.sh", "#!/no/such/interpreter\n");
+    project.refuses(["release", "1"], 2, &["names `hooks/dies.sh`, which does not exist"]);
+    script(&project, "hooks/dies.sh", "#!/bin/sh\nkill -KILL $$\n");
+    project.commit("Hooks");
+    project.release("1");
+    let says = [
+        "the hooks of the release refuse the plan for `live`",
+        "`no-such-program`: `no-such-program` is not in PATH",
+        "`odd`: cannot start `hooks/odd.sh`: No such file or directory",
+        "`dies`: ended by signal 9",
+    ];
+    project.refuses(["deploy", "live", "1"], 3, &says);
+}
+
+#[test]
+fn a_hook_after_the_apply_cannot_undo_it() {
+    let project = with_hooks("{after-apply: [hooks/smoke.sh]}");
+    let smoke = "#!/bin/sh\ncat \"$CDFLOW_OUTPUTS_JSON\"\ntest $CDFLOW_ENVIRONMENT = ci\n";
+    script(&project, "hooks/smoke.sh", smoke);
+    project.commit("A smoke test");
+    project.release("1");
+    project.deploy("ci", "1").stderr_has("Hook smoke.sh (after-apply)");
+    let failed = project.cdflow(["deploy", "live", "1"]).run();
+    failed
+        .fails(11)
+        .stderr_has("release 1 is deployed to `live`, but the hook `smoke.sh` failed: exit code 1");
+    let (_, end) = &project.ledger_entries("live")[0];
+    assert_eq!(end.as_ref().unwrap()["outcome"], "succeeded");
+}
+
+#[test]
+fn the_policy_requires_hooks() {
+    let project = with_hooks("{on-plan: [{name: lint, run: hooks/lint.sh, advisory: true}]}");
+    script(&project, "hooks/lint.sh", "#!/bin/sh\n");
+    project.commit("A hook");
+    project.release("1");
+    project.edit_json("account-scheme.json", |scheme| {
+        scheme["policy"] = json!({ "required-hooks": ["lint", "conftest"] });
+    });
+    let says = [
+        "release 1 does not have the hooks that the policy requires: the hook `lint` is advisory; \
+         there is no hook `conftest` (`policy.required-hooks` in ./account-scheme.json)",
+    ];
+    project.refuses(["deploy", "live", "1"], 3, &says);
+    let planned = project.cdflow(["deploy", "live", "1", "--plan-only"]).run();
+    planned.success().stderr_has("a deploy would be refused: release 1 does not have the hooks");
+    project.refuses(["release", "2"], 3, &["release 2 does not have the hooks"]);
+}
