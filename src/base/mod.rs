@@ -3,6 +3,7 @@
 pub(crate) mod authorities;
 pub(crate) mod blocking;
 pub(crate) mod checkout_path;
+pub(crate) mod crc64;
 pub(crate) mod digest;
 pub(crate) mod document;
 pub(crate) mod error;

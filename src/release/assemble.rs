@@ -4,20 +4,24 @@ use std::path::Path;
 
 use super::{
     bundle,
-    bundle::{Bundle, BundleHeader, EntrySource, StagedFile, TerraformIdentity},
+    bundle::{Bundle, BundleHeader, EntrySource, KnownSegments, StagedFile, TerraformIdentity},
     facts,
     facts::ReleaseFacts,
-    hooks, source,
+    hooks,
+    known_segments::SegmentSearch,
+    source,
     source::{SourceFile, Sources, Staged, generated},
 };
 use crate::{
     base::{
+        blocking::blocking,
         digest::Sha256,
         error::{Error, Result},
         log::Log,
         units::bytes_text,
     },
-    config::scheme::AccountScheme,
+    config::{identity::Release, scheme::AccountScheme},
+    services::store::ReleaseStore,
     terraform::{
         code::{lockfile, modules},
         tool::{Tool, platform},
@@ -27,41 +31,73 @@ use crate::{
 /// The copy of the account scheme in a bundle.
 pub(crate) const ACCOUNT_SCHEME: &str = "account-scheme.json";
 
-/// Writes `bundle.zip` into the folder `to`.
-pub(crate) async fn assemble(
-    log: &Log,
-    sources: &Sources,
-    staged: &Staged,
-    tool: &Tool,
-    facts: &ReleaseFacts,
-    scheme: &AccountScheme,
-    to: &Path,
-) -> Result<Bundle> {
-    log.step("Bundle");
-    let mut files = staged.files(sources, log)?;
-    let unchanged = sources.files.iter().filter(|(name, _)| !name.starts_with("infra/"));
-    files.extend(unchanged.map(|(name, file)| StagedFile {
-        name: name.clone(),
-        source: EntrySource::Path(file.path.clone()),
-        executable: file.executable,
-    }));
-    files.push(generated(facts::FILE, facts.to_bytes()));
-    if !sources.hooks.is_empty() {
-        files.push(generated(hooks::FILE, hooks::to_bytes(&sources.hooks)));
+/// What a bundle is made of.
+pub(crate) struct Assembly<'a> {
+    pub(crate) log: &'a Log,
+    pub(crate) sources: &'a Sources,
+    pub(crate) staged: &'a Staged,
+    pub(crate) tool: &'a Tool,
+    pub(crate) facts: &'a ReleaseFacts,
+    pub(crate) scheme: &'a AccountScheme,
+    /// The folder for the bundle.
+    pub(crate) to: &'a Path,
+}
+
+impl Assembly<'_> {
+    /// Writes a bundle without the segments that `release` can copy from other releases in `store`.
+    pub(crate) async fn write(&self, store: &ReleaseStore, release: &Release) -> Result<Bundle> {
+        let log = self.log;
+        log.step("Bundle");
+        let files = self.files()?;
+        let sources = self.sources.files.iter();
+        let hashed = sources.map(|(name, file)| (name.clone(), file.sha256)).collect();
+        let known = SegmentSearch { store, release, hashed, log }.find(&files).await;
+        let bundle = self.pack(files, known, "bundle.zip").await?;
+        check_unchanged(self.sources, &bundle)?;
+        let counts =
+            format!("{} files, {}", bundle.manifest.files.len(), bytes_text(bundle.size()));
+        log.note(&format!("{counts}, bundle digest {}", bundle.digest));
+        Ok(bundle)
     }
-    files.push(generated(ACCOUNT_SCHEME, scheme.raw.clone().into_bytes()));
-    let (source_digest, tool, to) = (sources.digest, tool.clone(), to.join("bundle.zip"));
-    let written = tokio::task::spawn_blocking(move || {
-        let header = BundleHeader { source_digest, terraform: identity(&tool)? };
-        bundle::write(files, header, &to)
-    });
-    let bundle = written
+
+    /// Writes the same bundle with all its bytes.
+    pub(crate) async fn write_whole(&self) -> Result<Bundle> {
+        let bundle = self.pack(self.files()?, KnownSegments::new(), "whole-bundle.zip").await?;
+        check_unchanged(self.sources, &bundle)?;
+        Ok(bundle)
+    }
+
+    fn files(&self) -> Result<Vec<StagedFile>> {
+        let mut files = self.staged.files(self.sources, self.log)?;
+        let sources = self.sources.files.iter();
+        let unchanged = sources.filter(|(name, _)| !name.starts_with("infra/"));
+        files.extend(unchanged.map(|(name, file)| StagedFile {
+            name: name.clone(),
+            source: EntrySource::Path(file.path.clone()),
+            executable: file.executable,
+        }));
+        files.push(generated(facts::FILE, self.facts.to_bytes()));
+        if !self.sources.hooks.is_empty() {
+            files.push(generated(hooks::FILE, hooks::to_bytes(&self.sources.hooks)));
+        }
+        files.push(generated(ACCOUNT_SCHEME, self.scheme.raw.clone().into_bytes()));
+        Ok(files)
+    }
+
+    async fn pack(
+        &self,
+        files: Vec<StagedFile>,
+        known: KnownSegments,
+        name: &str,
+    ) -> Result<Bundle> {
+        let (source_digest, tool, to) =
+            (self.sources.digest, self.tool.clone(), self.to.join(name));
+        blocking(move || {
+            let header = BundleHeader { source_digest, terraform: identity(&tool)? };
+            bundle::write(files, header, &known, &to)
+        })
         .await
-        .map_err(|error| Error::internal("failed to write the bundle").why(error))??;
-    check_unchanged(sources, &bundle)?;
-    let counts = format!("{} files, {}", bundle.manifest.files.len(), bytes_text(bundle.size));
-    log.note(&format!("{counts}, bundle digest {}", bundle.digest));
-    Ok(bundle)
+    }
 }
 
 /// Checks that the bundle has the files that the source digest covers. Only the lock file may

@@ -12,6 +12,7 @@ pub(crate) mod file_cache;
 pub(crate) mod hooks;
 pub(crate) mod init;
 pub(crate) mod init_access;
+mod known_segments;
 pub(crate) mod listing;
 pub(crate) mod lock_file;
 pub(crate) mod partial_fetch;

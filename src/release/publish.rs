@@ -1,18 +1,25 @@
 //! Publishes a release: its bundle becomes an object that never changes.
 
+use std::collections::BTreeSet;
+
 use super::{
-    assemble::ACCOUNT_SCHEME, bundle::Bundle, published, published::Published, source::Sources,
-    upload::upload,
+    assemble::{ACCOUNT_SCHEME, Assembly},
+    bundle::Bundle,
+    published,
+    published::Published,
+    source::Sources,
+    upload::{upload, upload_composed},
 };
 use crate::{
     base::{
         digest::Sha256,
         error::{Error, Exit, Result},
+        units::bytes_text,
     },
     config::{identity::Release, scheme::AccountScheme},
     services::{
         ci::host::Host,
-        store::{Put, ReleaseStore},
+        store::{Put, ReleaseStore, composed::ComposedPut},
     },
 };
 
@@ -47,13 +54,25 @@ impl Publication<'_> {
         Err(published::conflict(&published, self.release, &ours, self.sources.digest))
     }
 
-    pub(crate) async fn publish(&self, bundle: &Bundle) -> Result<()> {
+    /// Publishes the bundle of `assembly`. If its segments cannot be copied, all bytes are uploaded.
+    pub(crate) async fn publish(&self, bundle: &Bundle, assembly: &Assembly<'_>) -> Result<()> {
         let (host, store, log) = (self.host, self.store, &self.host.log);
         log.step("Publish");
         let key = self.release.key();
         let metadata =
             published::metadata(bundle.digest, bundle.manifest.source_digest, host.run.as_deref());
-        match upload(host, store, &key, &bundle.path, bundle.size, &metadata).await? {
+        let put = match upload_composed(host, store, &key, bundle.content(), &metadata).await? {
+            ComposedPut::Put(put) => {
+                self.note_copies(bundle, put);
+                put
+            }
+            ComposedPut::NotCopied(why) => {
+                log.note(&format!("{why}; the whole bundle is uploaded"));
+                let whole = assembly.write_whole().await?;
+                upload(host, store, &key, &whole.path, whole.size(), &metadata).await?
+            }
+        };
+        match put {
             Put::Created => {
                 log.note(&store.describe(&key));
                 let component = &self.release.identity.component;
@@ -70,5 +89,19 @@ impl Publication<'_> {
                 .hint("find out who deletes releases, then run the release again")),
             },
         }
+    }
+
+    fn note_copies(&self, bundle: &Bundle, put: Put) {
+        let copied = bundle.content().copied();
+        if copied == 0 || put == Put::Exists {
+            return;
+        }
+        let (copied, own) = (bytes_text(copied), bytes_text(bundle.size() - copied));
+        let keys: BTreeSet<&str> =
+            bundle.copies.iter().map(|range| range.from.key.as_str()).collect();
+        let names: Vec<&str> =
+            keys.iter().map(|key| key.rsplit('/').next().unwrap_or(key)).collect();
+        let names = names.join(", ");
+        self.host.log.note(&format!("{copied} copied from {names}, {own} uploaded"));
     }
 }

@@ -278,7 +278,9 @@ mod tests {
     use super::*;
     use crate::{
         config::identity::{Identity, Layout},
-        release::bundle::{self, BundleHeader, EntrySource, StagedFile, TerraformIdentity},
+        release::bundle::{
+            self, BundleHeader, EntrySource, KnownSegments, StagedFile, TerraformIdentity,
+        },
         services::store::DirectoryStore,
     };
 
@@ -299,7 +301,7 @@ mod tests {
         };
         let header = BundleHeader { source_digest: sha256, terraform };
         let path = folder.path().join("bundle.zip");
-        bundle::write(files, header, &path).unwrap();
+        bundle::write(files, header, &KnownSegments::new(), &path).unwrap();
         std::fs::read(path).unwrap()
     }
 

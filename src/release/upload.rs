@@ -13,7 +13,10 @@ use crate::{
     },
     services::{
         ci::host::Host,
-        store::{Content, Metadata, ObjectInfo, Put, ReleaseStore},
+        store::{
+            Content, Metadata, ObjectInfo, Put, ReleaseStore,
+            composed::{Composed, ComposedPut},
+        },
     },
 };
 
@@ -49,17 +52,54 @@ pub(crate) async fn upload(
     size: u64,
     metadata: &Metadata,
 ) -> Result<Put> {
-    let interrupt = &host.interrupt;
     let progress = host.log.progress("uploading", size);
     let advance = |bytes| progress.advance(bytes);
+    let content = Content::File(file);
+    let putting = async {
+        let put = store.put_until(key, content, metadata, &advance, &host.interrupt).await?;
+        Ok(ComposedPut::Put(put))
+    };
+    match finish(host, store, key, metadata, putting).await? {
+        ComposedPut::Put(put) => Ok(put),
+        ComposedPut::NotCopied(why) => Err(Error::internal(why)),
+    }
+}
+
+/// Like [`upload`], for an object of which other objects have some bytes.
+pub(crate) async fn upload_composed(
+    host: &Host,
+    store: &ReleaseStore,
+    key: &str,
+    content: Composed,
+    metadata: &Metadata,
+) -> Result<ComposedPut> {
+    if content.copies.is_empty() {
+        let put = upload(host, store, key, &content.file, content.size(), metadata).await?;
+        return Ok(ComposedPut::Put(put));
+    }
+    let progress = host.log.progress("uploading", content.size() - content.copied());
+    let advance = |bytes| progress.advance(bytes);
+    let putting = store.put_composed(key, content, metadata, &advance, &host.interrupt);
+    finish(host, store, key, metadata, putting).await
+}
+
+/// Waits for an upload, or for the end of a cancelled one.
+async fn finish(
+    host: &Host,
+    store: &ReleaseStore,
+    key: &str,
+    metadata: &Metadata,
+    putting: impl Future<Output = Result<ComposedPut>>,
+) -> Result<ComposedPut> {
+    let interrupt = &host.interrupt;
     let ended = tokio::select! {
-        put = store.put_until(key, Content::File(file), metadata, &advance, interrupt) => Some(put),
+        put = putting => Some(put),
         () = last_answer(interrupt) => None,
     };
     let cancelled = interrupt.requested();
     let last = match &ended {
-        Some(Ok(Put::Created)) => return Ok(Put::Created),
-        Some(Ok(Put::Exists)) if cancelled.is_none() => return Ok(Put::Exists),
+        Some(Ok(created @ ComposedPut::Put(Put::Created))) => return Ok(created.clone()),
+        Some(Ok(put)) if cancelled.is_none() => return Ok(put.clone()),
         Some(Err(error)) if error.exit() == Exit::Unavailable => Last::Open,
         Some(_) => Last::Answered,
         None => Last::Open,
@@ -75,8 +115,8 @@ pub(crate) async fn upload(
         (error, _) => error,
     };
     match (ask(store, key, metadata, &last).await, cancelled) {
-        (Fate::Written, _) => Ok(Put::Created),
-        (Fate::Theirs, None) => Ok(Put::Exists),
+        (Fate::Written, _) => Ok(ComposedPut::Put(Put::Created)),
+        (Fate::Theirs, None) => Ok(ComposedPut::Put(Put::Exists)),
         (fate, Some(exit)) => Err(stopped(&store.describe(key), fate, exit)),
         (fate, None) => Err(lost(&store.describe(key), &fate, error)),
     }

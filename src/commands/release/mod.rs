@@ -14,7 +14,7 @@ use crate::{
     context::Context,
     release::{
         artifact::{image::ReleaseImage, lambda, lambda_upload},
-        assemble::assemble,
+        assemble::Assembly,
         built,
         facts::ReleaseFacts,
         hooks,
@@ -180,7 +180,17 @@ pub(crate) async fn make(
     }
     let facts = ReleaseFacts::new(&facts);
     let scheme = &context.scheme;
-    let bundle = assemble(log, &sources, &staged, &tool, &facts, scheme, private.path()).await?;
+    let assembly = Assembly {
+        log,
+        sources: &sources,
+        staged: &staged,
+        tool: &tool,
+        facts: &facts,
+        scheme,
+        to: private.path(),
+    };
+    let packing = assembly.write(&context.store, release);
+    let bundle = host.interrupt.or_cancel("packing the bundle", packing).await?;
 
     host.interrupt.check("publishing the release")?;
     if let Some(zip) = &zip {
@@ -189,7 +199,7 @@ pub(crate) async fn make(
             .await?;
         report.lambda_key = Some(release.key());
     }
-    publication.publish(&bundle).await?;
+    publication.publish(&bundle, &assembly).await?;
     report.outcome = Outcome::Released;
     report.release_key = Some(context.store.describe(&release.key()));
     report.release_digest = Some(bundle.digest.to_string());

@@ -5,8 +5,8 @@ use super::{
     layout::{MAX_DIRECTORY, MAX_ENTRIES, MAX_FILE, check_name, is_bomb, reject, reject_archive},
     record::{
         BLOCK, CENTRAL, CommonFields, END, END_LEN, END64, END64_LEN, END64_LOCATOR,
-        END64_LOCATOR_LEN, EXTRA_BLOCKS, EntryMethod, FLAG_DESCRIPTOR, FLAG_UTF8, FieldReader,
-        LOCAL_LEN, find_extra,
+        END64_LOCATOR_LEN, EXTRA_BLOCKS, EXTRA_CHECKSUM, EntryMethod, FLAG_DESCRIPTOR, FLAG_UTF8,
+        FieldReader, LOCAL_LEN, find_extra,
     },
 };
 use crate::base::error::{Error, Result};
@@ -146,6 +146,7 @@ pub(crate) struct RawEntry {
     mode: u32,
     pub(crate) start: u64,
     blocks: Option<Vec<u32>>,
+    crc64: Option<u64>,
 }
 
 const ENCRYPTION: u16 = 1 | 1 << 6 | 1 << 13;
@@ -165,9 +166,12 @@ impl RawEntry {
         raw.set_name(name)?;
         let widened = raw.common.widen(extra, Some(&mut raw.start));
         let blocks = find_extra(extra, EXTRA_BLOCKS);
-        let (Some(()), Some(blocks)) = (widened, blocks) else {
+        let sum = find_extra(extra, EXTRA_CHECKSUM);
+        let (Some(()), Some(blocks), Some(sum)) = (widened, blocks, sum) else {
             return Err(reject(&raw.name, "its extra fields are damaged"));
         };
+        // Another program could use the same number for something else.
+        raw.crc64 = sum.and_then(|sum| sum.try_into().ok()).map(u64::from_le_bytes);
         if let Some(blocks) = blocks.filter(|_| raw.common.method == EntryMethod::Zstd as u16) {
             raw.blocks = Some(raw.check_blocks(blocks)?);
         }
@@ -187,8 +191,16 @@ impl RawEntry {
         let name = fields.bytes(common.name_len)?;
         let extra = fields.bytes(common.extra_len)?;
         fields.bytes(comment_len.into())?;
-        let raw =
-            Self { name: String::new(), common, made_by, comment_len, mode, start, blocks: None };
+        let raw = Self {
+            name: String::new(),
+            common,
+            made_by,
+            comment_len,
+            mode,
+            start,
+            blocks: None,
+            crc64: None,
+        };
         (disk == 0).then_some((raw, name, extra))
     }
 
@@ -316,6 +328,7 @@ impl RawEntry {
             flags: self.common.flags,
             folder: self.is_folder(),
             blocks: self.blocks.unwrap_or_default(),
+            crc64: self.crc64,
             name,
         })
     }

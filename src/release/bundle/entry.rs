@@ -26,6 +26,8 @@ pub(crate) struct BundleEntry {
     pub(crate) compressed: u64,
     /// Compressed length of each block in bytes; empty without a block index.
     pub(crate) blocks: Vec<u32>,
+    /// The CRC-64/NVME of the bytes `start..start + len`, if the writer recorded it.
+    pub(crate) crc64: Option<u64>,
     pub(crate) flags: u16,
     /// True for a folder of a reference bundle, of which only the headers are checked.
     pub(crate) folder: bool,

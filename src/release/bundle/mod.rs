@@ -10,6 +10,7 @@ mod codec;
 mod entry;
 mod extract;
 mod index;
+mod known_segment;
 mod layout;
 mod manifest;
 mod reader;
@@ -22,6 +23,7 @@ mod writer;
 
 pub(crate) use self::{
     index::{BundleIndex, IndexLookup},
+    known_segment::{KnownSegment, KnownSegments, segments},
     layout::{MANIFEST, NameTree, check_name},
     manifest::{BundleManifest, TerraformIdentity},
     reader::{Unpacked, check_entries, unpack},

@@ -22,8 +22,11 @@ pub(crate) const EXTRA_ZIP64: u16 = 0x0001;
 /// are consecutive zstd frames, and every block except the last decodes to `BLOCK` bytes. A program
 /// that does not know the field reads plain zstd.
 pub(crate) const EXTRA_BLOCKS: u16 = 0x4643;
-/// How many blocks fit into the extra fields, together with a zip64 field.
-const MAX_BLOCKS: usize = (u16::MAX as usize - 4 - 32) / 4;
+/// Bytes `CS`: the CRC-64/NVME of the local header and the data, one u64. A later release copies
+/// these bytes within the store, and the store or the copier compares the checksum.
+pub(crate) const EXTRA_CHECKSUM: u16 = 0x5343;
+/// How many blocks fit into the extra fields, together with a zip64 field and a checksum.
+const MAX_BLOCKS: usize = (u16::MAX as usize - 4 - 32 - 12) / 4;
 
 /// Uncompressed size of a block in bytes.
 pub(crate) const BLOCK: u64 = 1 << 20;
@@ -73,6 +76,8 @@ pub(crate) struct EntryRecord {
     /// Offset of the local header in bytes.
     pub(crate) offset: u64,
     pub(crate) blocks: Vec<u32>,
+    /// The CRC-64/NVME of local header and data; only of segments.
+    pub(crate) crc64: Option<u64>,
 }
 
 impl EntryRecord {
@@ -136,6 +141,11 @@ impl EntryRecord {
             put16(&mut extra, EXTRA_BLOCKS);
             put16(&mut extra, (self.blocks.len() * 4) as u16);
             self.blocks.iter().for_each(|block| put32(&mut extra, *block));
+        }
+        if let Some(sum) = self.crc64 {
+            put16(&mut extra, EXTRA_CHECKSUM);
+            put16(&mut extra, 8);
+            put64(&mut extra, sum);
         }
         extra
     }

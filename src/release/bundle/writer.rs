@@ -1,5 +1,6 @@
 //! Writes a bundle. Its bytes depend only on names, content and modes, and not on threads, times,
-//! the umask or folders.
+//! the umask or folders. Segments that another release has are left out of the file: their bytes
+//! are copied within the store.
 
 use std::{
     collections::BTreeMap,
@@ -11,16 +12,21 @@ use std::{
 
 use super::{
     codec::{BlockWriter, Deflater},
+    known_segment::{KnownSegment, KnownSegments},
     layout::{MANIFEST, MAX_DIRECTORY, SEGMENT, is_bomb},
     manifest::{BundleManifest, FileEntry, TerraformIdentity},
     record::{EntryMethod, EntryRecord, end},
     staged_content::{EntryContent, changed},
     staged_file::{PlannedEntry, StagedFile, plan, too_much},
 };
-use crate::base::{
-    digest::Sha256,
-    error::{Error, Result},
-    parallel::{Item, in_order, threads},
+use crate::{
+    base::{
+        crc64::{Crc64, Crc64Hasher},
+        digest::Sha256,
+        error::{Error, Result},
+        parallel::{Item, in_order, threads},
+    },
+    services::store::composed::{Composed, CopiedRange},
 };
 
 /// The fields of the manifest apart from the files.
@@ -34,23 +40,44 @@ pub(crate) struct BundleHeader {
 #[derive(Debug)]
 pub(crate) struct Bundle {
     pub(crate) path: PathBuf,
-    /// Size of the archive in bytes.
-    pub(crate) size: u64,
+    /// Of the whole archive; its length is the size.
+    pub(crate) checksum: Crc64,
+    /// The bytes that the file does not have, but other objects of the store.
+    pub(crate) copies: Vec<CopiedRange>,
     /// The bundle digest: the SHA-256 of the manifest.
     pub(crate) digest: Sha256,
     pub(crate) manifest: BundleManifest,
 }
 
+impl Bundle {
+    /// Returns the size of the archive in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.checksum.len
+    }
+
+    /// Returns the content of the archive's object.
+    pub(crate) fn content(&self) -> Composed {
+        let (file, copies) = (self.path.clone(), self.copies.clone());
+        Composed { file, checksum: self.checksum, copies }
+    }
+}
+
 /// Writes a new file at `to` and flushes it to disk. Fails if `to` exists. Removes the file after a
 /// failure.
-pub(crate) fn write(files: Vec<StagedFile>, header: BundleHeader, to: &Path) -> Result<Bundle> {
-    write_with(threads(), files, header, to)
+pub(crate) fn write(
+    files: Vec<StagedFile>,
+    header: BundleHeader,
+    known: &KnownSegments,
+    to: &Path,
+) -> Result<Bundle> {
+    write_with(threads(), files, header, known, to)
 }
 
 pub(crate) fn write_with(
     threads: usize,
     files: Vec<StagedFile>,
     header: BundleHeader,
+    known: &KnownSegments,
     to: &Path,
 ) -> Result<Bundle> {
     let planned = plan(files)?;
@@ -58,16 +85,17 @@ pub(crate) fn write_with(
     let file =
         OpenOptions::new().read(true).write(true).create_new(true).open(to).map_err(failed)?;
     let partial = UnfinishedFile { path: to, kept: false };
-    let mut out =
-        BundleOutput { file, path: to, at: 0, records: Vec::with_capacity(planned.len() + 1) };
-    let files = out.put_files(threads, planned)?;
+    let records = Vec::with_capacity(planned.len() + 1);
+    let (checksum, copies) = (Crc64::of(&[]), Vec::new());
+    let mut out = BundleOutput { file, path: to, at: 0, checksum, records, copies };
+    let files = out.put_files(threads, planned, known)?;
     let manifest = BundleManifest::new(header.source_digest, header.terraform, files);
     let bytes = manifest.to_bytes()?;
     let packed = pack(&mut Deflater::new(), MANIFEST.to_owned(), false, &bytes)?;
     out.put(packed)?;
-    let size = out.finish()?;
+    let (checksum, copies) = out.finish()?;
     partial.keep();
-    Ok(Bundle { path: to.to_owned(), size, digest: Sha256::of(&bytes), manifest })
+    Ok(Bundle { path: to.to_owned(), checksum, copies, digest: Sha256::of(&bytes), manifest })
 }
 
 /// The archive so far.
@@ -75,7 +103,10 @@ struct BundleOutput<'a> {
     file: File,
     path: &'a Path,
     at: u64,
+    /// Of the complete entries.
+    checksum: Crc64,
     records: Vec<EntryRecord>,
+    copies: Vec<CopiedRange>,
 }
 
 /// An entry that can be written at any offset of the archive.
@@ -91,12 +122,16 @@ impl BundleOutput<'_> {
         &mut self,
         threads: usize,
         planned: Vec<PlannedEntry>,
+        known: &KnownSegments,
     ) -> Result<BTreeMap<String, FileEntry>> {
         let mut files = BTreeMap::new();
         let small = planned.partition_point(|planned| planned.size >= SEGMENT);
         let mut planned = planned.into_iter();
         for segment in planned.by_ref().take(small) {
-            let (name, entry) = self.put_segment(threads, segment)?;
+            let (name, entry) = match known.get(&segment.file.name) {
+                Some(known) => self.put_known(segment, known)?,
+                None => self.put_segment(threads, segment)?,
+            };
             files.insert(name, entry);
         }
         // Memory for the content and the compressed content, in bytes.
@@ -123,8 +158,24 @@ impl BundleOutput<'_> {
         record.offset = self.at;
         let name = record.name.clone();
         self.append(&bytes)?;
+        self.checksum = self.checksum.then(Crc64::of(&bytes));
         self.records.push(record);
         Ok((name, entry))
+    }
+
+    /// Leaves a hole in the file.
+    fn put_known(
+        &mut self,
+        planned: PlannedEntry,
+        known: &KnownSegment,
+    ) -> Result<(String, FileEntry)> {
+        let PlannedEntry { file, size } = planned;
+        self.records.push(known.record(&file.name, file.executable, size, self.at)?);
+        known.range(self.at).append_to(&mut self.copies);
+        self.at += known.checksum().len;
+        self.checksum = self.checksum.then(known.checksum());
+        let entry = FileEntry { sha256: known.sha256(), size, executable: file.executable };
+        Ok((file.name, entry))
     }
 
     /// Compresses block by block, and writes the sizes and the checksum into the header at the end.
@@ -142,7 +193,9 @@ impl BundleOutput<'_> {
             size: planned.size,
             offset: self.at,
             blocks: Vec::new(),
+            crc64: None,
         };
+        let mut data = Crc64Hasher::default();
         let mut content = EntryContent::open(&planned)?;
         let start = self.at;
         self.append(&record.local())?;
@@ -153,6 +206,7 @@ impl BundleOutput<'_> {
             |writer, block| writer.compress(&block),
             |block| {
                 record.blocks.push(block.len() as u32);
+                data.update(&block);
                 self.append(&block)
             },
         )?;
@@ -161,25 +215,32 @@ impl BundleOutput<'_> {
         record.compressed = record.blocks.iter().map(|block| u64::from(*block)).sum();
         if is_bomb(record.size, record.compressed) {
             self.restart(start)?;
-            self.store(&planned, &mut record)?;
+            data = self.store(&planned, &mut record)?;
         }
-        self.file.write_all_at(&record.local(), start).map_err(|error| self.failed(&error))?;
+        let header = record.local();
+        self.file.write_all_at(&header, start).map_err(|error| self.failed(&error))?;
+        let checksum = Crc64::of(&header).then(data.finish());
+        record.crc64 = Some(checksum.sum);
+        self.checksum = self.checksum.then(checksum);
         self.records.push(record);
         let entry = FileEntry { sha256, size: planned.size, executable: planned.file.executable };
         Ok((planned.file.name, entry))
     }
 
     /// Stores a file without compression if it compresses so well that a reader would reject it.
-    fn store(&mut self, planned: &PlannedEntry, record: &mut EntryRecord) -> Result<()> {
+    /// Returns the checksum of the data.
+    fn store(&mut self, planned: &PlannedEntry, record: &mut EntryRecord) -> Result<Crc64Hasher> {
         (record.method, record.compressed) = (EntryMethod::Stored, record.size);
         record.blocks.clear();
         self.append(&record.local())?;
-        let mut content = EntryContent::open(planned)?;
+        let (mut content, mut data) = (EntryContent::open(planned)?, Crc64Hasher::default());
         for block in content.blocks() {
-            self.append(&block?.item)?;
+            let block = block?.item;
+            data.update(&block);
+            self.append(&block)?;
         }
         match content.finish()? {
-            (_, crc) if crc == record.crc => Ok(()),
+            (_, crc) if crc == record.crc => Ok(data),
             _ => Err(changed(planned)),
         }
     }
@@ -189,8 +250,9 @@ impl BundleOutput<'_> {
         self.file.set_len(at).map_err(|error| self.failed(&error))
     }
 
-    /// Writes the directory and the end records. Returns the size of the archive in bytes.
-    fn finish(&mut self) -> Result<u64> {
+    /// Writes the directory and the end records. Returns the checksum of the archive, and what must
+    /// be copied into it.
+    fn finish(mut self) -> Result<(Crc64, Vec<CopiedRange>)> {
         let start = self.at;
         let directory: Vec<u8> = self.records.iter().flat_map(EntryRecord::central).collect();
         let len = directory.len() as u64;
@@ -199,10 +261,10 @@ impl BundleOutput<'_> {
                 "the names of its files need {len} bytes, more than {MAX_DIRECTORY}"
             )));
         }
-        self.append(&directory)?;
-        self.append(&end(self.records.len() as u64, len, start))?;
+        let tail = [directory, end(self.records.len() as u64, len, start)].concat();
+        self.append(&tail)?;
         self.file.sync_all().map_err(|error| self.failed(&error))?;
-        Ok(self.at)
+        Ok((self.checksum.then(Crc64::of(&tail)), self.copies))
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
@@ -234,6 +296,7 @@ fn pack(
         size,
         offset: 0,
         blocks: Vec::new(),
+        crc64: None,
     };
     let mut bytes = record.local();
     let header = bytes.len();

@@ -15,7 +15,9 @@ use walkdir::WalkDir;
 use super::{
     Content, ListedObject, Metadata, ObjectInfo, ProgressFn, Put, TEMPORARY,
     background::{Background, Caller},
-    changed, check_key, check_prefix, missing, partial_file, too_large, too_short,
+    changed, check_key, check_prefix,
+    composed::{Composed, ComposedPut},
+    folder_copy, missing, partial_file, too_large, too_short,
 };
 use crate::base::{
     blocking::blocking,
@@ -61,7 +63,38 @@ impl DirectoryStore {
             Content::File(path) => WriteSource::File(path.to_owned()),
         };
         let root = self.root.clone();
-        let work = |caller: Caller| blocking(move || put(&root, &path, &input, &caller));
+        let work = |caller: Caller| {
+            blocking(move || {
+                put(&root, &path, &caller, |partial| fill(partial, &path, &input, &caller))
+            })
+        };
+        self.background.run(progress, interrupt, work).await
+    }
+
+    /// Ignores `metadata`, as [`Self::put_until`] does.
+    pub(crate) async fn put_composed(
+        &self,
+        key: &str,
+        composed: Composed,
+        _metadata: &Metadata,
+        progress: ProgressFn<'_>,
+        interrupt: &Interrupt,
+    ) -> Result<ComposedPut> {
+        let (root, path) = (self.root.clone(), self.path(key)?);
+        let work = |caller: Caller| {
+            blocking(move || {
+                let mut why_not = None;
+                let put = put(&root, &path, &caller, |partial| {
+                    let file = partial.as_file_mut();
+                    why_not = folder_copy::write(&root, &composed, file, &path, &caller)?.err();
+                    Ok(why_not.is_none())
+                })?;
+                Ok(match why_not {
+                    Some(why) => ComposedPut::NotCopied(why),
+                    None => ComposedPut::Put(put),
+                })
+            })
+        };
         self.background.run(progress, interrupt, work).await
     }
 
@@ -223,8 +256,14 @@ impl DirectoryStore {
     }
 }
 
-/// The object is complete and on disk before it has its name.
-fn put(root: &Path, path: &Path, input: &WriteSource, caller: &Caller) -> Result<Put> {
+/// The object is complete and on disk before it has its name. If `fill` returns false, nothing is
+/// written.
+fn put(
+    root: &Path,
+    path: &Path,
+    caller: &Caller,
+    fill: impl FnOnce(&mut NamedTempFile) -> Result<bool>,
+) -> Result<Put> {
     let folder = path.parent().unwrap_or(root);
     let writing = |error: io::Error| Error::io("can't write", path, &error);
     // Refused below in any case; but why copy half a gigabyte first?
@@ -239,6 +278,28 @@ fn put(root: &Path, path: &Path, input: &WriteSource, caller: &Caller) -> Result
         .tempfile_in(folder)
         .map_err(|error| Error::io("can't write in", folder, &error))?;
     give_to_owner_of(folder, partial.as_file()).map_err(writing)?;
+    if !fill(&mut partial)? {
+        return Ok(Put::Exists);
+    }
+    partial.as_file().sync_all().map_err(writing)?;
+    if caller.is_dropped() {
+        return Err(writing(io::ErrorKind::Interrupted.into()));
+    }
+    if !name(partial, path).map_err(|error| not_named(path, &error))? {
+        return occupied(path);
+    }
+    sync_folder(folder)?;
+    Ok(Put::Created)
+}
+
+/// Writes the content of an object.
+fn fill(
+    partial: &mut NamedTempFile,
+    path: &Path,
+    input: &WriteSource,
+    caller: &Caller,
+) -> Result<bool> {
+    let writing = |error: io::Error| Error::io("can't write", path, &error);
     match input {
         WriteSource::Memory(bytes) => {
             partial.write_all(bytes).map_err(writing)?;
@@ -254,15 +315,7 @@ fn put(root: &Path, path: &Path, input: &WriteSource, caller: &Caller) -> Result
             }
         }
     }
-    partial.as_file().sync_all().map_err(writing)?;
-    if caller.is_dropped() {
-        return Err(writing(io::ErrorKind::Interrupted.into()));
-    }
-    if !name(partial, path).map_err(|error| not_named(path, &error))? {
-        return occupied(path);
-    }
-    sync_folder(folder)?;
-    Ok(Put::Created)
+    Ok(true)
 }
 
 /// The result for a name that is taken: only a file is an object.

@@ -10,12 +10,15 @@ use crate::base::{
 };
 
 mod background;
+pub(crate) mod composed;
 mod folder;
+mod folder_copy;
 mod partial_file;
 pub(crate) mod s3;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use self::composed::{Composed, ComposedPut};
 pub(crate) use self::{folder::DirectoryStore, s3::client::S3Store};
 
 /// Receives the number of bytes transferred since its last call. Bytes that are sent again count
@@ -108,6 +111,20 @@ impl ReleaseStore {
         interrupt: &Interrupt,
     ) -> Result<Put> {
         either!(self, store => store.put_until(key, content, metadata, progress, interrupt).await)
+    }
+
+    /// Like [`Self::put_until`], for an object of which other objects have some bytes.
+    pub(crate) async fn put_composed(
+        &self,
+        key: &str,
+        composed: Composed,
+        metadata: &Metadata,
+        progress: ProgressFn<'_>,
+        interrupt: &Interrupt,
+    ) -> Result<ComposedPut> {
+        either!(self, store => {
+            store.put_composed(key, composed, metadata, progress, interrupt).await
+        })
     }
 
     /// Returns what is known of an object without reading its content; None if it does not exist.

@@ -274,6 +274,7 @@ fn bombs() {
         size,
         offset: 0,
         blocks: vec![],
+        crc64: None,
     };
     let locate = |records: Vec<record::EntryRecord>| {
         let (mut at, mut directory) = (0, Vec::new());
@@ -342,6 +343,7 @@ fn block_index_must_fit() {
             size: (2 << 20) + 1,
             offset: 0,
             blocks,
+            crc64: None,
         };
         let (data, directory) = ([record.local(), vec![0; 20]].concat(), record.central());
         let end = record::end(1, directory.len() as u64, data.len() as u64);

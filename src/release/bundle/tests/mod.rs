@@ -2,6 +2,7 @@
 
 mod damage;
 mod hostile;
+mod known;
 mod round_trip;
 
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path};
@@ -74,7 +75,8 @@ pub(super) fn tree(root: &Path) -> BTreeMap<String, (Vec<u8>, u32)> {
 
 pub(super) fn packed(files: Vec<StagedFile>) -> (TempDir, Bundle) {
     let folder = TempDir::new().unwrap();
-    let bundle = write(files, header(), &folder.path().join("bundle.zip")).unwrap();
+    let bundle =
+        write(files, header(), &KnownSegments::new(), &folder.path().join("bundle.zip")).unwrap();
     (folder, bundle)
 }
 

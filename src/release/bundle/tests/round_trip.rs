@@ -20,7 +20,7 @@ use crate::base::{digest::Sha256, error::Exit};
 fn round_trip() {
     let (_kept, bundle) = packed(few());
     let bytes = fs::read(&bundle.path).unwrap();
-    assert_eq!(bundle.size, bytes.len() as u64);
+    assert_eq!(bundle.size(), bytes.len() as u64);
     assert_eq!(bundle.manifest.lock_file, Some(Sha256::of(b"# lock")));
     assert_eq!(bundle.digest, Sha256::of(&bundle.manifest.to_bytes().unwrap()));
 
@@ -96,8 +96,14 @@ fn same_bytes_for_any_threads_modes_and_times() {
             if threads == 2 {
                 files.reverse();
             }
-            let bundle =
-                write_with(threads, files, header(), &folder.path().join("out.zip")).unwrap();
+            let bundle = write_with(
+                threads,
+                files,
+                header(),
+                &KnownSegments::new(),
+                &folder.path().join("out.zip"),
+            )
+            .unwrap();
             (bundle.digest, Sha256::of_file(&bundle.path).unwrap())
         },
     );
@@ -128,8 +134,13 @@ fn writer_rejects() {
         (&["a\nb"], "control character"),
     ];
     for (names, why) in cases {
-        let error =
-            write(names.iter().map(|name| staged(name, "")).collect(), header(), &to).unwrap_err();
+        let error = write(
+            names.iter().map(|name| staged(name, "")).collect(),
+            header(),
+            &KnownSegments::new(),
+            &to,
+        )
+        .unwrap_err();
         assert_eq!(error.exit(), Exit::Input);
         assert!(error.to_string().contains(why), "{error}");
         assert!(!to.exists());
@@ -141,14 +152,16 @@ fn writer_rejects() {
             executable: false,
         }]
     };
-    let error = write(from_disk(folder.path()), header(), &to).unwrap_err();
+    let error = write(from_disk(folder.path()), header(), &KnownSegments::new(), &to).unwrap_err();
     assert!(error.to_string().contains("not a regular file"), "{error}");
     // Claims 0 bytes and gives more, as a file that grows does.
-    let error = write(from_disk(Path::new("/proc/self/stat")), header(), &to).unwrap_err();
+    let error =
+        write(from_disk(Path::new("/proc/self/stat")), header(), &KnownSegments::new(), &to)
+            .unwrap_err();
     assert!(error.to_string().contains("changed while it was read"), "{error}");
     assert!(!to.exists());
     fs::write(&to, "mine").unwrap();
-    write(few(), header(), &to).unwrap_err();
+    write(few(), header(), &KnownSegments::new(), &to).unwrap_err();
     assert_eq!(fs::read(&to).unwrap(), b"mine");
 }
 
@@ -201,6 +214,7 @@ fn zip64_records() {
         size: 0,
         offset: 0,
         blocks: vec![],
+        crc64: None,
     });
     let mut bytes = Vec::new();
     let mut directory = Vec::new();
@@ -234,6 +248,7 @@ fn zip64_sizes() {
         size,
         offset,
         blocks: vec![],
+        crc64: None,
     };
     let giant = record("c-1/a", 0, 5 << 30, 3 << 30);
     let second = (3 << 30) + giant.local().len() as u64;

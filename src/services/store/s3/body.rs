@@ -6,11 +6,11 @@ use std::{fs::File, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
 use aws_sdk_s3::primitives::{ByteStream, Length};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use crc_fast::CrcAlgorithm::Crc64Nvme;
 
 use crate::{
     base::{
         blocking::blocking,
+        crc64::{Crc64, Crc64Hasher},
         error::{Error, Result, chain},
     },
     services::store::Content,
@@ -51,8 +51,12 @@ impl UploadBody {
     }
 
     pub(crate) async fn all(&self) -> Result<Bytes> {
-        let (source, size) = (self.clone(), self.size());
-        blocking(move || source.read(0, size)).await
+        self.part(0, self.size()).await
+    }
+
+    pub(crate) async fn part(&self, start: u64, len: u64) -> Result<Bytes> {
+        let source = self.clone();
+        blocking(move || source.read(start, len)).await
     }
 
     /// Blocks.
@@ -69,14 +73,14 @@ impl UploadBody {
     }
 
     /// Blocks.
-    pub(crate) fn crc(&self, start: u64, len: u64) -> Result<u64> {
-        let (mut sum, mut at) = (crc_fast::Digest::new(Crc64Nvme), start);
+    pub(crate) fn crc(&self, start: u64, len: u64) -> Result<Crc64> {
+        let (mut sum, mut at) = (Crc64Hasher::default(), start);
         while at < start + len {
             let step = STEP.min(start + len - at);
             sum.update(&self.read(at, step)?);
             at += step;
         }
-        Ok(sum.finalize())
+        Ok(sum.finish())
     }
 
     /// Reads a file a second time, from the page cache, as it is sent. So a part needs a few
@@ -97,10 +101,6 @@ impl UploadBody {
             }
         }
     }
-}
-
-pub(crate) fn crc(bytes: &[u8]) -> u64 {
-    crc_fast::checksum(Crc64Nvme, bytes)
 }
 
 /// Returns the checksum as S3's headers spell it.

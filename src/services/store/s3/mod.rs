@@ -3,7 +3,12 @@
 
 mod body;
 pub(crate) mod client;
+#[cfg(test)]
+mod composed_tests;
+mod copy;
 mod download;
+mod part;
+mod pieces;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -18,19 +23,23 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 
 use self::{
-    body::{UploadBody, base64_crc, crc},
+    body::{UploadBody, base64_crc},
     client::{RETRY, S3Store, SINGLE, listing, map, patience, time, unsigned, writing},
+    upload::UploadSource,
 };
 use crate::{
     base::{
+        crc64::Crc64,
         error::{Error, Exit, Result},
         interrupt::Interrupt,
     },
     services::{
         aws::{failure::Failure, pages::Pages},
         store::{
-            Content, ListedObject, Metadata, ObjectInfo, ProgressFn, Put, background::Caller,
+            Content, ListedObject, Metadata, ObjectInfo, ProgressFn, Put,
+            background::Caller,
             check_key,
+            composed::{Composed, ComposedPut},
         },
     },
 };
@@ -65,8 +74,38 @@ impl S3Store {
                 if source.size() <= SINGLE {
                     return store.put_small(&key, source.all().await?, &metadata, &caller).await;
                 }
+                let source = UploadSource::content(source);
+                match upload::upload(&store, &key, &source, &metadata, &caller).await? {
+                    ComposedPut::Put(put) => {
+                        upload::abort_others(&store, &key).await;
+                        Ok(put)
+                    }
+                    ComposedPut::NotCopied(why) => {
+                        Err(Error::internal(writing(&store, &key)).why(why))
+                    }
+                }
+            })
+            .await
+    }
+
+    pub(crate) async fn put_composed(
+        &self,
+        key: &str,
+        composed: Composed,
+        metadata: &Metadata,
+        progress: ProgressFn<'_>,
+        interrupt: &Interrupt,
+    ) -> Result<ComposedPut> {
+        check_key(key)?;
+        let content = UploadBody::of(Content::File(&composed.file)).await?;
+        let source = UploadSource::composed(content, &composed);
+        let (store, key, metadata) = (self.clone(), key.to_owned(), metadata.clone());
+        self.background
+            .run(progress, interrupt, |caller| async move {
                 let put = upload::upload(&store, &key, &source, &metadata, &caller).await?;
-                upload::abort_others(&store, &key).await;
+                if let ComposedPut::Put(_) = put {
+                    upload::abort_others(&store, &key).await;
+                }
                 Ok(put)
             })
             .await
@@ -260,7 +299,7 @@ impl S3Store {
             .set_expected_bucket_owner(self.bucket.owner.clone())
             .key(key)
             .if_none_match("*")
-            .checksum_crc64_nvme(base64_crc(crc(&bytes)))
+            .checksum_crc64_nvme(base64_crc(Crc64::of(&bytes).sum))
             .set_metadata(Some(map(metadata)))
             .set_server_side_encryption(encryption)
             .set_ssekms_key_id(encryption_key)

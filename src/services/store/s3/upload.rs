@@ -3,46 +3,64 @@
 
 use aws_sdk_s3::{
     primitives::ByteStream,
-    types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart},
+    types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload},
 };
-use crc_fast::CrcAlgorithm::Crc64Nvme;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    body::{UploadBody, base64_crc, crc},
+    body::{UploadBody, base64_crc},
     client::{RETRY, S3Store, map, patience, writing},
+    copy::{CopiedPart, PartError, copy_part, gather},
+    part::{Part, whole},
+    pieces::{Piece, Slice, of_content, of_stretches},
 };
 use crate::{
     base::{
         blocking::blocking,
+        crc64::Crc64,
         error::{Error, Exit, Result},
         retry::Retry,
     },
     services::{
         aws::failure::Failure,
-        store::{Metadata, Put, background::Caller},
+        store::{
+            Metadata, Put,
+            background::Caller,
+            composed::{Composed, ComposedPut},
+        },
     },
 };
 
-const PART: u64 = 8 << 20;
-const MOST_PARTS: u64 = 10_000;
-/// Parts that are sent at once.
+/// Parts that are sent or copied at once.
 const IN_FLIGHT: usize = 4;
 /// Aborts of one upload, at most.
 const ABORTS: u32 = 3;
 
-/// The result of one upload without an error.
-enum UploadOutcome {
-    Put(Put),
-    /// Another write of the same key was in progress: start again.
-    Conflict(Failure),
+/// The bytes of an object, and how they become parts.
+pub(crate) struct UploadSource {
+    content: UploadBody,
+    pieces: Vec<Piece>,
+    /// Of the whole object; known before the upload only if bytes are copied.
+    checksum: Option<Crc64>,
 }
 
-struct Part {
-    number: i32,
-    etag: Option<String>,
-    crc: u64,
-    len: u64,
+impl UploadSource {
+    pub(crate) fn content(content: UploadBody) -> Self {
+        let pieces = of_content(content.size());
+        Self { content, pieces, checksum: None }
+    }
+
+    pub(crate) fn composed(content: UploadBody, composed: &Composed) -> Self {
+        let pieces = of_stretches(composed.size(), composed.stretches());
+        Self { content, pieces, checksum: Some(composed.checksum) }
+    }
+}
+
+/// The result of one upload without an error.
+enum UploadOutcome {
+    Put(ComposedPut),
+    /// Another write of the same key was in progress: start again.
+    Conflict(Failure),
 }
 
 /// One open upload.
@@ -58,10 +76,10 @@ struct Upload<'a> {
 pub(crate) async fn upload(
     store: &S3Store,
     key: &str,
-    source: &UploadBody,
+    source: &UploadSource,
     metadata: &Metadata,
     caller: &Caller,
-) -> Result<Put> {
+) -> Result<ComposedPut> {
     let mut attempts = RETRY.start();
     loop {
         let failure = match once(store, key, source, metadata, caller).await? {
@@ -69,7 +87,7 @@ pub(crate) async fn upload(
             UploadOutcome::Conflict(failure) => failure,
         };
         if store.head(key).await?.is_some() {
-            return Ok(Put::Exists);
+            return Ok(ComposedPut::Put(Put::Exists));
         }
         if caller.is_dropped() || !attempts.again().await {
             return Err(store.failed(writing(store, key), failure).await);
@@ -80,7 +98,7 @@ pub(crate) async fn upload(
 async fn once(
     store: &S3Store,
     key: &str,
-    source: &UploadBody,
+    source: &UploadSource,
     metadata: &Metadata,
     caller: &Caller,
 ) -> Result<UploadOutcome> {
@@ -88,20 +106,26 @@ async fn once(
     let upload = Upload::open(store, key, metadata).await?;
     let parts = tokio::select! {
         biased;
-        () = caller.dropped() => Err(stopped(store, key)),
+        () = caller.dropped() => Err(stopped(store, key).into()),
         parts = upload.send(source, caller) => parts,
     };
     let outcome = match parts {
         // Not interrupted either: the result must be known.
-        Ok(parts) => upload.complete(parts, source.size()).await,
+        Ok(parts) => upload.complete(parts, source.checksum).await,
         // Another run has written the key, and aborted what could only fail.
-        Err(error) if error.exit() == Exit::Input && is_there(store, key).await => {
-            Ok(UploadOutcome::Put(Put::Exists))
+        Err(PartError::Failed(error))
+            if error.exit() == Exit::Input && is_there(store, key).await =>
+        {
+            Ok(UploadOutcome::Put(ComposedPut::Put(Put::Exists)))
         }
-        Err(error) => Err(error),
+        Err(PartError::NotCopied(_)) if is_there(store, key).await => {
+            Ok(UploadOutcome::Put(ComposedPut::Put(Put::Exists)))
+        }
+        Err(PartError::Failed(error)) => Err(error),
+        Err(PartError::NotCopied(why)) => Ok(UploadOutcome::Put(ComposedPut::NotCopied(why))),
     };
     match outcome {
-        Ok(UploadOutcome::Put(Put::Created)) => Ok(UploadOutcome::Put(Put::Created)),
+        Ok(UploadOutcome::Put(ComposedPut::Put(Put::Created))) => outcome,
         other => upload.discard(other, caller).await,
     }
 }
@@ -130,10 +154,10 @@ impl<'a> Upload<'a> {
     }
 
     /// All parts, in order.
-    async fn send(&self, source: &UploadBody, caller: &Caller) -> Result<Vec<Part>> {
-        let size = part_size(source.size());
+    async fn send(&self, source: &UploadSource, caller: &Caller) -> Result<Vec<Part>, PartError> {
+        let numbered = (1..).zip(source.pieces.clone());
         let sending =
-            (0..source.size().div_ceil(size)).map(|index| self.part(source, index, size, caller));
+            numbered.map(|(number, piece)| self.part(&source.content, number, piece, caller));
         let mut parts: Vec<Part> =
             stream::iter(sending).buffer_unordered(IN_FLIGHT).try_collect().await?;
         parts.sort_unstable_by_key(|part| part.number);
@@ -142,20 +166,38 @@ impl<'a> Upload<'a> {
 
     async fn part(
         &self,
-        source: &UploadBody,
-        index: u64,
-        size: u64,
+        content: &UploadBody,
+        number: i32,
+        piece: Piece,
         caller: &Caller,
-    ) -> Result<Part> {
-        let start = index * size;
-        let len = size.min(source.size() - start);
-        let number = i32::try_from(index + 1)
-            .map_err(|error| Error::internal(writing(self.store, self.key)).why(error))?;
-        let reader = source.clone();
-        let crc = blocking(move || reader.crc(start, len)).await?;
-        let etag = self.send_part(number, source.stream(start, len).await?, len, crc).await?;
+    ) -> Result<Part, PartError> {
+        match piece {
+            Piece::Sent(slices) => self.sent(content, number, &slices, caller).await,
+            Piece::Copied(range) => {
+                let CopiedPart { etag, crc } =
+                    copy_part(self.store, self.key, &self.id, number, &range).await?;
+                Ok(Part { number, etag: Some(etag), crc, len: range.len })
+            }
+        }
+    }
+
+    async fn sent(
+        &self,
+        content: &UploadBody,
+        number: i32,
+        slices: &[Slice],
+        caller: &Caller,
+    ) -> Result<Part, PartError> {
+        let (body, start) = match slices {
+            [Slice::Own { at, .. }] => (content.clone(), *at),
+            _ => (gather(self.store, content, slices).await?, 0),
+        };
+        let len = slices.iter().map(Slice::len).sum();
+        let reader = body.clone();
+        let crc = blocking(move || reader.crc(start, len)).await?.sum;
+        let etag = self.send_part(number, body.stream(start, len).await?, len, crc).await?;
         caller.progress(len);
-        Ok(Part { number, etag, crc, len })
+        Ok(Part { number, etag, crc: Some(crc), len })
     }
 
     async fn send_part(
@@ -184,13 +226,19 @@ impl<'a> Upload<'a> {
         Ok(self.store.answered(call.send().await, what).await?.e_tag)
     }
 
-    /// Combines the parts into an object, unless the key exists.
-    async fn complete(&self, parts: Vec<Part>, size: u64) -> Result<UploadOutcome> {
+    /// Combines the parts into an object, unless the key exists. `expected` is the checksum of an
+    /// object with copied parts.
+    async fn complete(&self, parts: Vec<Part>, expected: Option<Crc64>) -> Result<UploadOutcome> {
         let bucket = &self.store.bucket;
-        let whole = parts.iter().fold(crc(&[]), |sum, part| {
-            crc_fast::checksum_combine(Crc64Nvme, sum, part.crc, part.len)
-        });
-        let parts = parts.into_iter().map(completed).collect();
+        let whole = match (whole(&parts), expected) {
+            (Some(whole), Some(expected)) if whole != expected => {
+                return Ok(not_copied("their checksum is another one than was recorded"));
+            }
+            (_, Some(expected)) => expected,
+            (Some(whole), None) => whole,
+            (None, None) => return Err(Error::internal(writing(self.store, self.key))),
+        };
+        let parts = parts.into_iter().map(Part::completed).collect();
         let answer = self
             .store
             .client
@@ -200,9 +248,9 @@ impl<'a> Upload<'a> {
             .key(self.key)
             .upload_id(&self.id)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
-            .checksum_crc64_nvme(base64_crc(whole))
+            .checksum_crc64_nvme(base64_crc(whole.sum))
             .checksum_type(ChecksumType::FullObject)
-            .mpu_object_size(i64::try_from(size).unwrap_or(i64::MAX))
+            .mpu_object_size(i64::try_from(whole.len).unwrap_or(i64::MAX))
             .if_none_match("*")
             .customize()
             // S3 can take minutes to combine many parts.
@@ -210,18 +258,26 @@ impl<'a> Upload<'a> {
             .send()
             .await;
         let failure = match answer {
-            Ok(_) => return Ok(UploadOutcome::Put(Put::Created)),
+            Ok(_) => return Ok(UploadOutcome::Put(ComposedPut::Put(Put::Created))),
             Err(error) => Failure::of(&error),
         };
         match (failure.status(), failure.code()) {
-            (Some(412), _) | (_, Some("PreconditionFailed")) => Ok(UploadOutcome::Put(Put::Exists)),
+            (Some(412), _) | (_, Some("PreconditionFailed")) => {
+                Ok(UploadOutcome::Put(ComposedPut::Put(Put::Exists)))
+            }
             (Some(409), _) | (_, Some("ConditionalRequestConflict")) => {
                 Ok(UploadOutcome::Conflict(failure))
             }
             // A first attempt did it and its answer was lost; or another process aborted our
             // upload.
             (_, Some("NoSuchUpload")) if self.store.head(self.key).await?.is_some() => {
-                Ok(UploadOutcome::Put(Put::Exists))
+                Ok(UploadOutcome::Put(ComposedPut::Put(Put::Exists)))
+            }
+            // The bytes of a source were damaged, or this S3 does not combine such parts.
+            (Some(400 | 501), _) if expected.is_some() => {
+                let what = writing(self.store, self.key);
+                let error = self.store.failed_plainly(what, failure).to_string();
+                Ok(not_copied(error.lines().next().unwrap_or_default()))
             }
             _ => Err(self.store.failed(writing(self.store, self.key), failure).await),
         }
@@ -316,44 +372,10 @@ async fn is_there(store: &S3Store, key: &str) -> bool {
     store.head(key).await.is_ok_and(|found| found.is_some())
 }
 
-fn completed(part: Part) -> CompletedPart {
-    CompletedPart::builder()
-        .part_number(part.number)
-        .set_e_tag(part.etag)
-        .checksum_crc64_nvme(base64_crc(part.crc))
-        .build()
-}
-
-/// 8 MiB, or as many whole MiB as keep the object within S3's 10,000 parts.
-fn part_size(size: u64) -> u64 {
-    size.div_ceil(MOST_PARTS).next_multiple_of(1 << 20).max(PART)
+fn not_copied(why: &str) -> UploadOutcome {
+    UploadOutcome::Put(ComposedPut::NotCopied(format!("the parts cannot be combined: {why}")))
 }
 
 fn stopped(store: &S3Store, key: &str) -> Error {
     Error::new(Exit::Interrupted, writing(store, key)).why("cancelled")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_are_eight_mebibytes_and_at_most_ten_thousand() {
-        assert_eq!(part_size(PART + 1), PART);
-        assert_eq!(part_size(MOST_PARTS * PART), PART);
-        assert_eq!(part_size(MOST_PARTS * PART + 1), PART + (1 << 20));
-        let huge = 5 << 40;
-        assert!(huge / part_size(huge) < MOST_PARTS);
-    }
-
-    #[test]
-    fn checksum_is_the_one_of_the_whole() {
-        assert_eq!(base64_crc(crc(b"123456789")), "rosUhgp5mIg=");
-        let (a, b) = (b"1234", b"56789");
-        let both = [(crc(a), 4), (crc(b), 5)];
-        let whole = both.iter().fold(crc(&[]), |sum, (part, len)| {
-            crc_fast::checksum_combine(Crc64Nvme, sum, *part, *len)
-        });
-        assert_eq!(whole, crc(b"123456789"));
-    }
 }
