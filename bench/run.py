@@ -1,7 +1,7 @@
 """What cdflow costs beside the way that its predecessor went (Python's zipfile), in ratios of one run.
 
 Machines are noisy, so only the ratios mean something: the rounds go in turns, and each figure is a median. Everything is done
-under the local account scheme, in a folder of its own that goes at the end. Arguments: the binary, the folder with the AWS
+under the local account scheme or with moto as S3, in a folder of its own that goes at the end. Arguments: the binary, the folder with the AWS
 provider (above registry.terraform.io), the number of rounds.
 """
 
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 BINARY, MIRROR = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
 ROUNDS = int(sys.argv[3]) if len(sys.argv) > 3 else 3
@@ -46,6 +47,14 @@ import io, os, sys, zipfile
 archive = zipfile.ZipFile(io.BytesIO(open(sys.argv[1], "rb").read()))
 for entry in archive.infolist():
     os.chmod(archive.extract(entry, sys.argv[2]), entry.external_attr >> 16)
+"""
+
+
+# What the predecessor did with the archive.
+UPLOAD = """
+import boto3, sys
+boto3.client("s3", endpoint_url=sys.argv[1], region_name="eu-west-1", aws_access_key_id="test",
+             aws_secret_access_key="test").upload_file(sys.argv[2], sys.argv[3], sys.argv[4])
 """
 
 
@@ -97,6 +106,10 @@ class Bench:
         names = ["-c", "user.name=bench", "-c", "user.email=bench@example.com"]
         for arguments in (["init", "--quiet"], ["add", "--all"], [*names, "commit", "--quiet", "--message", "All"]):
             subprocess.run(["git", *arguments], cwd=folder, env=self.env, check=True)
+
+    def commit_change(self, folder):
+        names = ["-c", "user.name=bench", "-c", "user.email=bench@example.com"]
+        subprocess.run(["git", *names, "commit", "--quiet", "--all", "--message", "Change"], cwd=folder, env=self.env, check=True)
 
     def run(self, *arguments, folder=None):
         return Cost([str(argument) for argument in arguments], folder or self.place, self.env)
@@ -175,6 +188,117 @@ def bundle(bench):
     return packing, fetching, sizes
 
 
+class S3:
+    """moto, in a process of its own."""
+
+    def __init__(self, bench):
+        here = pathlib.Path(__file__).parent / "s3.py"
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen([sys.executable, "-I", here], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+        self.address = self.process.stdout.readline().strip()
+        self.env = {
+            **bench.env,
+            "AWS_ENDPOINT_URL": self.address,
+            "AWS_REGION": "eu-west-1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def make(self, bucket):
+        import boto3
+
+        s3 = boto3.client("s3", endpoint_url=self.address, region_name="eu-west-1", aws_access_key_id="test", aws_secret_access_key="test")
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+
+    def measured(self, work):
+        """The cost of `work()`, and the bytes that it sent."""
+        before = self.sent()
+        cost = work()
+        return cost, self.sent() - before
+
+    def sent(self):
+        return int(urllib.request.urlopen(f"{self.address}/sent").read())
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def remote_scheme(bucket):
+    accounts = {"release": {"id": "111111111111", "role": "cdflow-release"}}
+    return {
+        "accounts": accounts,
+        "release-account": "release",
+        "default-region": "eu-west-1",
+        "release-bucket": bucket,
+        "lambda-bucket": f"{bucket}-lambda",
+        "terraform-backend-s3-bucket": f"{bucket}-state",
+        "environments": {"*": "release"},
+    }
+
+
+def remote(bench, s3):
+    """Releases that carry the AWS provider, to S3: a first one into an empty bucket, and a second one with the same provider."""
+    folder = bench.component("remote", {"infra/main.tf": PROVIDER})
+    manifest = json.loads((folder / "cdflow.yml").read_text())
+    (folder / "cdflow.yml").write_text(json.dumps({**manifest, "type": "infrastructure"}))
+    bench.run("terraform", "init", "-backend=false", folder=folder / "infra")
+    shutil.rmtree(folder / "infra/.terraform")
+    bench.commit(folder)
+    init, first, second = [], [], []
+    for number in range(ROUNDS):
+        bucket = f"bench-{number}"
+        s3.make(bucket)
+        (folder / "account-scheme.json").write_text(json.dumps(remote_scheme(bucket)))
+        work = bench.fresh("work")
+        shutil.copytree(folder / "infra", work)
+        init.append(bench.run("terraform", "init", "-backend=false", folder=work))
+        shutil.rmtree(work)
+        for row, version in ((first, "1"), (second, "2")):
+            theirs = s3.measured(lambda: predecessor(bench, s3, folder, f"{bucket}", f"old-{version}"))
+            ours = s3.measured(lambda: Cost([str(BINARY), "release", version], folder, s3.env))
+            pipeline = s3.measured(lambda: tools(bench, s3, folder, f"{bucket}", f"zip-{version}")) if shutil.which("aws") else None
+            row.append((theirs, ours, pipeline))
+            with open(folder / "infra/main.tf", "a") as code:
+                code.write(f"# {number} {version}\n")
+            bench.commit_change(folder)
+    return init, first, second
+
+
+def predecessor(bench, s3, folder, bucket, key):
+    work, archive = bench.fresh("work"), bench.fresh("bundle.zip")
+    shutil.copytree(folder / "infra", work)
+    cost = bench.run("terraform", "init", "-backend=false", folder=work)
+    real = bench.fresh("real")
+    shutil.copytree(work, real)
+    cost += bench.python(ZIP, real, archive, "ZIP_DEFLATED")
+    cost += bench.python(UPLOAD, s3.address, archive, bucket, key)
+    for path in (work, real):
+        shutil.rmtree(path)
+    archive.unlink()
+    return cost
+
+
+def tools(bench, s3, folder, bucket, key):
+    """zip -1 into `aws s3 cp`."""
+    work = bench.fresh("work")
+    shutil.copytree(folder / "infra", work)
+    cost = bench.run("terraform", "init", "-backend=false", folder=work)
+    cost += Cost(["sh", "-c", f"zip -1 -q -r - . | aws s3 cp - s3://{bucket}/{key}"], work, s3.env)
+    shutil.rmtree(work)
+    return cost
+
+
+def compare_remote(title, rows):
+    pairs = [(theirs[0], ours[0]) for theirs, ours, _ in rows]
+    compare(title, pairs)
+    bytes_of = lambda which: statistics.median(row[which][1] for row in rows)
+    print(f"{'  bytes sent':46} {bytes_of(0):12,.0f} {bytes_of(1):12,.0f}")
+    if all(pipeline for _, _, pipeline in rows):
+        compare("  against zip -1 | aws s3 cp", [(pipeline[0], ours[0]) for _, ours, pipeline in rows])
+
+
 def main():
     place = pathlib.Path(tempfile.mkdtemp(prefix="cdflow-bench-"))
     try:
@@ -188,6 +312,15 @@ def main():
         compare("release that carries the AWS provider", packing)
         print(f"{'  bytes':46} {sizes[0]:8,} {sizes[1]:8,}")
         compare("the same, fetched, verified and planned", fetching)
+        s3 = S3(bench)
+        try:
+            init, first, second = remote(bench, s3)
+        finally:
+            s3.end()
+        compare_remote("first release of the AWS provider, to S3", first)
+        compare_remote("second release, same provider, to S3", second)
+        wall, cpu = (statistics.median(values) for values in ([it.wall for it in init], [it.cpu for it in init]))
+        print(f"{'  of these, terraform init':46} {wall:8.3f} {'':8} {'':7} {cpu:7.3f} s")
         print("Seconds, medians; both columns with Terraform's own part. `CPU`: before / cdflow.")
     finally:
         shutil.rmtree(place)

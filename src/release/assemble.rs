@@ -17,11 +17,10 @@ use crate::{
         blocking::blocking,
         digest::Sha256,
         error::{Error, Result},
-        log::Log,
         units::bytes_text,
     },
     config::{identity::Release, scheme::AccountScheme},
-    services::store::ReleaseStore,
+    services::{ci::host::Host, store::ReleaseStore},
     terraform::{
         code::{lockfile, modules},
         tool::{Tool, platform},
@@ -33,7 +32,7 @@ pub(crate) const ACCOUNT_SCHEME: &str = "account-scheme.json";
 
 /// What a bundle is made of.
 pub(crate) struct Assembly<'a> {
-    pub(crate) log: &'a Log,
+    pub(crate) host: &'a Host,
     pub(crate) sources: &'a Sources,
     pub(crate) staged: &'a Staged,
     pub(crate) tool: &'a Tool,
@@ -46,12 +45,14 @@ pub(crate) struct Assembly<'a> {
 impl Assembly<'_> {
     /// Writes a bundle without the segments that `release` can copy from other releases in `store`.
     pub(crate) async fn write(&self, store: &ReleaseStore, release: &Release) -> Result<Bundle> {
-        let log = self.log;
+        let Host { log, interrupt, .. } = self.host;
         log.step("Bundle");
         let files = self.files()?;
         let sources = self.sources.files.iter();
         let hashed = sources.map(|(name, file)| (name.clone(), file.sha256)).collect();
-        let known = SegmentSearch { store, release, hashed, log }.find(&files).await;
+        let search = SegmentSearch { store, release, hashed, log };
+        let finding = async { Ok(search.find(&files).await) };
+        let known = interrupt.or_cancel("asking the release store", finding).await?;
         let bundle = self.pack(files, known, "bundle.zip").await?;
         check_unchanged(self.sources, &bundle)?;
         let counts =
@@ -68,7 +69,7 @@ impl Assembly<'_> {
     }
 
     fn files(&self) -> Result<Vec<StagedFile>> {
-        let mut files = self.staged.files(self.sources, self.log)?;
+        let mut files = self.staged.files(self.sources, &self.host.log)?;
         let sources = self.sources.files.iter();
         let unchanged = sources.filter(|(name, _)| !name.starts_with("infra/"));
         files.extend(unchanged.map(|(name, file)| StagedFile {

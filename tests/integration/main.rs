@@ -71,6 +71,7 @@ mod runner_action;
 mod schemas;
 mod secret_sinks;
 mod secrets;
+mod segments;
 mod shell;
 mod soak;
 mod support;

@@ -181,7 +181,7 @@ pub(crate) async fn make(
     let facts = ReleaseFacts::new(&facts);
     let scheme = &context.scheme;
     let assembly = Assembly {
-        log,
+        host,
         sources: &sources,
         staged: &staged,
         tool: &tool,
@@ -189,8 +189,7 @@ pub(crate) async fn make(
         scheme,
         to: private.path(),
     };
-    let packing = assembly.write(&context.store, release);
-    let bundle = host.interrupt.or_cancel("packing the bundle", packing).await?;
+    let bundle = assembly.write(&context.store, release).await?;
 
     host.interrupt.check("publishing the release")?;
     if let Some(zip) = &zip {

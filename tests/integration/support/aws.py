@@ -62,6 +62,7 @@ class Rules:
             {
                 "began": time.time(),
                 "line": line,
+                "sent": int(environ.get("CONTENT_LENGTH") or 0),
                 "key": scope and scope[1],
                 "region": scope and scope[2],
                 "agent": environ.get("HTTP_USER_AGENT", ""),

@@ -277,8 +277,8 @@ impl Aws {
     }
 
     /// Every request so far whose line or `X-Amz-Target` contains this text: `line` (with a form's
-    /// body), `key` (the access key id), `region`, `agent`, `target`, `began` (in seconds),
-    /// `encryption` and `encryption-key` (what a write to S3 asks for).
+    /// body), `sent` (bytes of the body), `key` (the access key id), `region`, `agent`, `target`,
+    /// `began` (in seconds), `encryption` and `encryption-key` (what a write to S3 asks for).
     pub(crate) fn calls(&self, containing: &str) -> Vec<Value> {
         let calls = self.server.ask(&json!({ "op": "calls", "containing": containing })).unwrap();
         calls.as_array().unwrap().clone()

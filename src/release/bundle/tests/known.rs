@@ -88,9 +88,6 @@ fn only_segments_with_a_recorded_checksum_are_known() {
     let sha256 = Sha256::of(b"x");
     assert!(KnownSegment::of(of("p/a"), sha256, &from).is_some());
     assert!(KnownSegment::of(of("added"), sha256, &from).is_none());
-    let mut entries = BundleIndex::open(&bundle.path).unwrap().0.files().len();
-    entries -= index.files().iter().filter(|entry| entry.crc64.is_none()).count();
-    assert_eq!(entries, 1);
     // A file of another size is not the one that was found.
     let folder = TempDir::new().unwrap();
     let to = folder.path().join("x.zip");
