@@ -1,12 +1,16 @@
 //! Puts the bundle of a release together once `terraform init` has run.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     bundle,
     bundle::{Bundle, BundleHeader, EntrySource, KnownSegments, StagedFile, TerraformIdentity},
     facts,
     facts::ReleaseFacts,
+    hashed_files::{FileState, HashedFiles},
     hooks,
     known_segments::SegmentSearch,
     source,
@@ -50,11 +54,14 @@ impl Assembly<'_> {
         let files = self.files()?;
         let sources = self.sources.files.iter();
         let hashed = sources.map(|(name, file)| (name.clone(), file.sha256)).collect();
-        let search = SegmentSearch { store, release, hashed, log };
+        let machine = Arc::new(HashedFiles::open(self.host));
+        let search = SegmentSearch { store, release, hashed, machine: Arc::clone(&machine), log };
         let finding = async { Ok(search.find(&files).await) };
         let known = interrupt.or_cancel("asking the release store", finding).await?;
+        let states = states(&files);
         let bundle = self.pack(files, known, "bundle.zip").await?;
         check_unchanged(self.sources, &bundle)?;
+        keep_hashes(&machine, states, &bundle);
         let counts =
             format!("{} files, {}", bundle.manifest.files.len(), bytes_text(bundle.size()));
         log.note(&format!("{counts}, bundle digest {}", bundle.digest));
@@ -98,6 +105,29 @@ impl Assembly<'_> {
             bundle::write(files, header, &known, &to)
         })
         .await
+    }
+}
+
+/// Returns the name, the path and the state of every file that becomes a segment.
+fn states(files: &[StagedFile]) -> Vec<(String, PathBuf, FileState)> {
+    let paths = bundle::segments(files).into_iter().filter_map(|(file, _)| match &file.source {
+        EntrySource::Path(path) => Some((file.name.clone(), path.clone())),
+        EntrySource::Bytes(_) => None,
+    });
+    paths.filter_map(|(name, path)| Some((name, path.clone(), state_of(&path)?))).collect()
+}
+
+fn state_of(path: &Path) -> Option<FileState> {
+    std::fs::metadata(path).ok().and_then(|found| FileState::of(&found))
+}
+
+/// Keeps the hashes of files that have not changed since before they were packed.
+fn keep_hashes(machine: &HashedFiles, before: Vec<(String, PathBuf, FileState)>, bundle: &Bundle) {
+    for (name, path, state) in before {
+        let packed = bundle.manifest.files.get(&name);
+        if let Some(entry) = packed.filter(|_| state_of(&path).as_ref() == Some(&state)) {
+            machine.keep(Some(&state), entry.sha256);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     bundle::{EntrySource, KnownSegment, KnownSegments, StagedFile, segments},
+    hashed_files::HashedFiles,
     listing,
     published::Published,
 };
@@ -33,8 +34,9 @@ const LISTED: usize = 1000;
 pub(crate) struct SegmentSearch<'a> {
     pub(crate) store: &'a ReleaseStore,
     pub(crate) release: &'a Release,
-    /// The SHA-256 of files that were hashed before, by the name of the entry.
+    /// The SHA-256 of files that this release has hashed, by the name of the entry.
     pub(crate) hashed: BTreeMap<String, Sha256>,
+    pub(crate) machine: Arc<HashedFiles>,
     pub(crate) log: &'a Log,
 }
 
@@ -137,9 +139,9 @@ impl SegmentSearch<'_> {
         if let Some(sha256) = self.hashed.get(&file.name) {
             return Ok(*sha256);
         }
-        let path = file.path.clone();
+        let (path, machine) = (file.path.clone(), Arc::clone(&self.machine));
         let sha256 = blocking(move || {
-            Sha256::of_file(&path).map_err(|error| Error::io("cannot read", &path, &error))
+            machine.hash(&path).map_err(|error| Error::io("cannot read", &path, &error))
         })
         .await?;
         self.hashed.insert(file.name.clone(), sha256);

@@ -9,6 +9,7 @@ mod cached_init;
 pub(crate) mod deletion;
 pub(crate) mod facts;
 pub(crate) mod file_cache;
+mod hashed_files;
 pub(crate) mod hooks;
 pub(crate) mod init;
 pub(crate) mod init_access;
