@@ -1,12 +1,12 @@
-//! The SHA-256 of big files that this machine has hashed before, such as providers. A file is hashed
-//! again if the system says anything else about it than at that time.
+//! The SHA-256 of big files that this machine has hashed before, such as providers. A file is
+//! hashed again if the system says anything else about it than at that time.
 
 use std::{
-    fs::{self, File, Metadata},
+    fs::{self, Metadata},
     io::{self, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use nix::unistd::geteuid;
@@ -25,10 +25,10 @@ use crate::{
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 /// The permission of a group and of others to write.
 const OF_OTHERS: u32 = 0o022;
-/// A younger file can change again without another time.
-const SETTLED: Duration = Duration::from_secs(2);
-/// A stamp that no release has used for as long is removed: 60 days.
-const UNUSED: Duration = Duration::from_secs(60 * 24 * 3600);
+/// A file that changed as many seconds ago can change again without another time.
+const UNSETTLED: i64 = 2;
+/// A stamp that no release has used for as many seconds (60 days) is removed.
+const UNUSED: u64 = 60 * 24 * 3600;
 
 /// The stamps of this machine, one small file each. Without a folder, every file is hashed.
 pub(crate) struct HashedFiles {
@@ -40,7 +40,8 @@ pub(crate) struct HashedFiles {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileState {
     text: String,
-    changed: SystemTime,
+    /// In seconds since 1970.
+    changed: i64,
 }
 
 impl HashedFiles {
@@ -71,7 +72,7 @@ impl HashedFiles {
     /// only costs time later.
     pub(crate) fn keep(&self, state: Option<&FileState>, sha256: Sha256) {
         let (Some(folder), Some(state)) = (&self.folder, state) else { return };
-        if state.changed.elapsed().is_ok_and(|age| age >= SETTLED) {
+        if jiff::Timestamp::now().as_second() - state.changed > UNSETTLED {
             let _ = write(folder, &folder.join(state.name()), sha256);
         }
     }
@@ -84,7 +85,7 @@ impl HashedFiles {
         }
         let sha256 = small_file::text(&path).ok()?.trim_end().parse().ok()?;
         // Otherwise it counts as unused too early.
-        let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+        let _ = small_file::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
         Some(sha256)
     }
 }
@@ -92,7 +93,7 @@ impl HashedFiles {
 impl FileState {
     /// None on a system that does not identify its start: then files are hashed each time.
     pub(crate) fn of(found: &Metadata) -> Option<Self> {
-        let boot = fs::read_to_string(BOOT).ok()?;
+        let boot = small_file::text(Path::new(BOOT)).ok()?;
         let (modified, changed) = (found.mtime(), found.ctime());
         let text = format!(
             "1 {} {} {} {modified}.{:09} {changed}.{:09} {}",
@@ -103,7 +104,6 @@ impl FileState {
             found.ctime_nsec(),
             boot.trim()
         );
-        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(changed).ok()?);
         Some(Self { text, changed })
     }
 
@@ -123,7 +123,7 @@ fn write(folder: &Path, path: &Path, sha256: Sha256) -> io::Result<()> {
     new.persist(path).map_err(|error| error.error)?;
     for entry in fs::read_dir(folder)?.flatten() {
         let used = entry.metadata().and_then(|found| found.modified());
-        if used.is_ok_and(|used| used.elapsed().is_ok_and(|age| age > UNUSED)) {
+        if used.is_ok_and(|used| used.elapsed().is_ok_and(|age| age.as_secs() > UNUSED)) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -132,7 +132,7 @@ fn write(folder: &Path, path: &Path, sha256: Sha256) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{fs::File, os::unix::fs::PermissionsExt};
 
     use super::*;
 
@@ -192,13 +192,14 @@ mod tests {
         let stamps = || fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(stamps(), 0);
         let mut state = FileState::of(&fs::metadata(&file).unwrap()).unwrap();
-        state.changed -= SETTLED;
+        state.changed -= UNSETTLED + 1;
         files.keep(Some(&state), Sha256::of(b"one"));
         assert_eq!(stamps(), 1);
         // What is not used any more is removed.
         let old = folder.path().join("old");
         fs::write(&old, "").unwrap();
-        let long_ago = SystemTime::now() - UNUSED - SETTLED;
+        let long_ago = jiff::Timestamp::now().as_second() as u64 - UNUSED - 9;
+        let long_ago = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(long_ago);
         File::options().write(true).open(&old).unwrap().set_modified(long_ago).unwrap();
         files.keep(Some(&state), Sha256::of(b"one"));
         assert_eq!(stamps(), 1);

@@ -48,8 +48,8 @@ struct Wanted {
 }
 
 impl SegmentSearch<'_> {
-    /// Looks into the newest releases of the component, then of the team. A store that cannot be
-    /// read is no error here: then all bytes are uploaded.
+    /// Looks into the newest releases of the component, then of the team. If the store cannot be
+    /// read, all bytes are uploaded.
     pub(crate) async fn find(mut self, files: &[StagedFile]) -> KnownSegments {
         let mut wanted = wanted(files);
         let mut known = KnownSegments::new();
@@ -80,8 +80,8 @@ impl SegmentSearch<'_> {
         self.take(others, wanted, known).await
     }
 
-    /// The release of a pull request can be made by code that nobody has reviewed. Its bytes do not
-    /// enter other releases.
+    /// The release of a pull request can be made by code without a review. Its bytes do not enter
+    /// other releases.
     fn is_trusted(&self, other: &Release) -> bool {
         !other.version.is_of_preview() || self.release.version.is_of_preview()
     }

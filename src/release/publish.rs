@@ -54,7 +54,7 @@ impl Publication<'_> {
         Err(published::conflict(&published, self.release, &ours, self.sources.digest))
     }
 
-    /// Publishes the bundle of `assembly`. If its segments cannot be copied, all bytes are uploaded.
+    /// Publishes the bundle of `assembly`. If segments cannot be copied, all bytes are uploaded.
     pub(crate) async fn publish(&self, bundle: &Bundle, assembly: &Assembly<'_>) -> Result<()> {
         let (host, store, log) = (self.host, self.store, &self.host.log);
         log.step("Publish");

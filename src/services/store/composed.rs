@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::Put;
+use super::put::Put;
 use crate::base::crc64::Crc64;
 
 /// An object to copy from.

@@ -173,7 +173,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_source_that_is_missing_short_or_changed() {
-        let cases: [(&dyn Fn(&Path), &str); 3] = [
+        type Damage<'a> = &'a dyn Fn(&Path);
+        let cases: [(Damage<'_>, &str); 3] = [
             (&|old| fs::remove_file(old).unwrap(), "cannot be copied from: "),
             (&|old| fs::write(old, "short").unwrap(), "cannot be copied from: "),
             (&|old| fs::write(old, vec![7; 9_000_000]).unwrap(), "the checksum of the copied"),

@@ -14,12 +14,13 @@ pub(crate) mod composed;
 mod folder;
 mod folder_copy;
 mod partial_file;
+mod put;
 pub(crate) mod s3;
 #[cfg(test)]
 pub(crate) mod testing;
 
 use self::composed::{Composed, ComposedPut};
-pub(crate) use self::{folder::DirectoryStore, s3::client::S3Store};
+pub(crate) use self::{folder::DirectoryStore, put::Put, s3::client::S3Store};
 
 /// Receives the number of bytes transferred since its last call. Bytes that are sent again count
 /// again.
@@ -44,15 +45,6 @@ pub(crate) struct Metadata(pub(crate) BTreeMap<String, String>);
 pub(crate) enum Content<'a> {
     Bytes(Vec<u8>),
     File(&'a Path),
-}
-
-/// The result of a conditional write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Put {
-    Created,
-    /// An object of this name existed and was not changed. After a lost answer it might be our own:
-    /// compare its digest.
-    Exists,
 }
 
 /// What is known of an existing object.
