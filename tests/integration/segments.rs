@@ -7,6 +7,7 @@ use serde_json::json;
 use std::{fs, io::Read, path::Path, process::Command};
 
 const SIZE: u64 = 12 << 20;
+const RELEASE_2: [&str; 4] = ["release", "2", "--platform-config", "platform-config"];
 
 /// Random: it stays as large as it is.
 fn big(path: &Path) {
@@ -104,7 +105,7 @@ fn a_segment_that_cannot_be_copied_is_uploaded() {
     let copying = format!("PUT /{bucket}/{key}?x-id=UploadPartCopy");
     aws.rule(json!({ "matching": copying, "delay": 2 }));
     project.append("infra/main.tf", "# 2\n").commit("Something small");
-    let mut release = project.cdflow(["release", "2"]).spawn();
+    let mut release = project.cdflow(RELEASE_2).spawn();
     release.wait_until("a copy on its way", |_| aws.matched(&copying) > 0);
     release.signal(Signal::SIGINT);
     release.wait().fails(130).stderr_has("cancelled: it is not published");

@@ -100,8 +100,11 @@ async fn only_new_bytes_are_sent() {
             (case.composed.clone(), Metadata::default(), Interrupt::never());
         let put = watched.put_composed("new", composed, &metadata, &count, &never).await.unwrap();
         assert_eq!(put, ComposedPut::Put(Put::Created));
-        // By range, because moto computes no checksum of this kind for the whole.
-        let read = case.own.get_range("new", 0, case.whole.len() as u64).await.unwrap();
+        // In two ranges, because moto's checksum of the whole is of another kind than it says.
+        let half = case.whole.len() as u64 / 2;
+        let mut read = case.own.get_range("new", 0, half).await.unwrap();
+        let rest = case.whole.len() as u64 - half;
+        read.extend(case.own.get_range("new", half, rest).await.unwrap());
         assert!(read == case.whole);
         assert_eq!(case.own.head("new").await.unwrap().unwrap().size, read.len() as u64);
         assert_eq!(moved.load(Ordering::Relaxed), least as u64);
