@@ -46,7 +46,7 @@ pub(crate) struct FileState {
 
 impl HashedFiles {
     pub(crate) fn open(host: &Host) -> Self {
-        Self::at(cache_folder::open(Path::new("hashes"), host))
+        Self::at(cache_folder::open_for_us(Path::new("hashes"), host))
     }
 
     fn at(folder: Option<PathBuf>) -> Self {

@@ -173,7 +173,8 @@ mod tests {
             };
             let path = folder.path().join("store").join(KEY);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            bundle::write(files, BundleHeader { source_digest: sha256, terraform }, &path).unwrap();
+            let header = BundleHeader { source_digest: sha256, terraform };
+            bundle::write(files, header, &bundle::KnownSegments::new(), &path).unwrap();
             let store = ReleaseStore::Directory(DirectoryStore::new(folder.path().join("store")));
             let log = Log::new(Redactor::default(), 0, true, false);
             let cache = FileCache::at(folder.path().join("files"), log);
