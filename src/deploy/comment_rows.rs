@@ -1,17 +1,17 @@
 //! The runs for a pull request, read from the ledger. The comment restores rows from them that were
 //! lost, or that a run which died has not written.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::OnceLock};
 
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
-use super::ledger::{Action, Entry, ForPullRequest, Ledger, Outcome};
+use super::ledger::{Action, Entry, ForPullRequest, Ledger, Outcome, Start};
 use crate::{
     base::{error::Result, limits::Limit},
     config::{names::Environment, preview::PreviewOf},
     context::Context,
-    report::{self, PastRun, Report, RunRef},
+    report::{self, LastStart, PastRun, Report, RunContext, RunRef},
     services::ci::host::Host,
 };
 
@@ -54,8 +54,9 @@ pub(crate) async fn add_past_runs(context: &Context, report: &mut Report) {
     let is_cancelled = host.interrupt.requested().is_some();
     let limit = if is_cancelled { Limit::End } else { Limit::CommentRead };
     let failure = match timeout(limit.time(), read(context, &ours)).await {
-        Ok(Ok((past, failure))) => {
+        Ok(Ok((past, starts, failure))) => {
             report.past = past;
+            report.last_starts = starts;
             failure.map(|error| error.to_string())
         }
         Ok(Err(error)) => Some(error.to_string()),
@@ -67,43 +68,56 @@ pub(crate) async fn add_past_runs(context: &Context, report: &mut Report) {
     }
 }
 
-/// Returns what could be read, and the first error.
-async fn read(
-    context: &Context,
-    ours: &ForPullRequest,
-) -> Result<(Vec<PastRun>, Option<crate::base::error::Error>)> {
+/// The runs for the pull request, the newest run of each environment, and the first error.
+type Found = (Vec<PastRun>, Vec<LastStart>, Option<crate::base::error::Error>);
+
+/// Returns what could be read.
+async fn read(context: &Context, ours: &ForPullRequest) -> Result<Found> {
     // A list that lacks one costs a row of the comment, and nothing else.
     let known = BTreeSet::new();
     let mut environments = Ledger::environments(&context.store, &context.identity, &known).await?;
     // Any other preview belongs to another pull request.
     environments.retain(|it| !it.is_preview() || *it == Environment::of_pull_request(ours.number));
     environments.truncate(ENVIRONMENTS);
-    let read: Vec<Result<Option<PastRun>>> = stream::iter(&environments)
+    let read: Vec<Result<(Option<PastRun>, Option<LastStart>)>> = stream::iter(&environments)
         .map(|it| newest(context, it, ours))
         .buffered(AT_ONCE)
         .collect()
         .await;
-    let (mut past, mut failure) = (Vec::new(), None);
+    let (mut past, mut starts, mut failure) = (Vec::new(), Vec::new(), None);
     for one in read {
         match one {
-            Ok(found) => past.extend(found),
+            Ok((found, start)) => {
+                past.extend(found);
+                starts.extend(start);
+            }
             Err(error) => failure = failure.or(Some(error)),
         }
     }
-    Ok((past, failure))
+    Ok((past, starts, failure))
 }
 
 async fn newest(
     context: &Context,
     environment: &Environment,
     ours: &ForPullRequest,
-) -> Result<Option<PastRun>> {
+) -> Result<(Option<PastRun>, Option<LastStart>)> {
     let ledger = Ledger::of(context, environment);
     let is_ours =
         |of: &ForPullRequest| (of.repository, of.number) == (ours.repository, ours.number);
-    let found =
-        ledger.find_recent(RUNS, |start| start.pull_request.as_ref().is_some_and(is_ours)).await?;
-    Ok(found.and_then(|entry| past(environment, entry, ours)))
+    // The first one that is looked at is the newest.
+    let last: OnceLock<LastStart> = OnceLock::new();
+    let is_wanted = |start: &Start| {
+        last.get_or_init(|| LastStart {
+            environment: environment.to_string(),
+            version: start.version.to_string(),
+            is_destroy: start.action == Action::Destroy,
+            started: start.started,
+        });
+        start.pull_request.as_ref().is_some_and(is_ours)
+    };
+    let found = ledger.find_recent(RUNS, is_wanted).await?;
+    Ok((found.and_then(|entry| past(environment, entry, ours)), last.into_inner()))
 }
 
 fn past(environment: &Environment, entry: Entry, ours: &ForPullRequest) -> Option<PastRun> {
@@ -128,6 +142,16 @@ fn past(environment: &Environment, entry: Entry, ours: &ForPullRequest) -> Optio
         outcome,
         counts: start.plan.into(),
         run: RunRef { id: run.run, attempt: run.attempt, url: start.run_url },
+        context: RunContext {
+            commit: start.commit,
+            pull_request: Some(run.number),
+            actor: start.actor,
+            account_id: start.account,
+            region: Some(start.region),
+            tool: Some(start.terraform),
+            is_destroy: start.action == Action::Destroy,
+            ..RunContext::default()
+        },
         started: start.started,
         ended: end.map(|end| end.finished),
     })

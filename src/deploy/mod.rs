@@ -81,6 +81,7 @@ async fn carry_out(
     report::begin_check(&context.reporting, &context.host, report).await;
     plan_role::check(context, &order.subject)?;
     let prepared = prepare::prepare(context, &order.subject).await?;
+    add_context(order, &prepared, report);
     origin::check_ingredients(context, order, &prepared)?;
     refused_or_warned(context, order, hooks::check_required(context, order, &prepared))?;
     refused_or_warned(context, order, origin::check_branch(context, order, &prepared).await)?;
@@ -174,6 +175,21 @@ pub(crate) fn refused_or_warned(
     }
 }
 
+/// Adds to the report what is known once the release is prepared.
+fn add_context(order: &Order<'_>, prepared: &Prepared, report: &mut Report) {
+    let has_head = report.context.pull_request.is_some();
+    let of_release = prepared.facts.commit().map(str::to_owned).filter(|_| !has_head);
+    let context = &mut report.context;
+    context.commit = of_release.or_else(|| context.commit.take());
+    context.account_alias = Some(prepared.account.alias.clone());
+    context.account_id = prepared.account_id.clone().or_else(|| prepared.account.id.clone());
+    context.region = Some(prepared.account.region.clone());
+    context.deployed = order.subject.deployed.as_ref().map(ToString::to_string);
+    context.is_first = order.subject.deployed.is_none();
+    context.is_destroy = order.mode == PlanMode::Destroy;
+    context.tool = Some(prepared.tool.label());
+}
+
 /// Whether a plan is stale because another run has destroyed the environment, and removed its
 /// state, since this one looked.
 async fn is_destroyed_since(
@@ -205,6 +221,7 @@ async fn decide(
         context.host.log.note(report::ONLY_RELEASE);
     }
     report.plan = Some(shown);
+    report.context.planned_serial = before.map(|state| state.serial);
     unknown_changes::warn_of_earlier(context, order, &planned.changes);
     let judged = label::judge(context, order, prepared, &planned.changes).await;
     if order.plan.plan_only {

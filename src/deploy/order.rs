@@ -26,6 +26,8 @@ pub(crate) struct Subject<'c> {
     pub(crate) release: Release,
     /// The ledger's entry of the deployed release; for a rollback, of the release to return to.
     pub(crate) recorded: Option<Start>,
+    /// The version of the last successful deploy; None if nothing is deployed.
+    pub(crate) deployed: Option<Version>,
     /// The pull request whose preview the environment becomes.
     pub(crate) preview: Option<PreviewOf>,
     /// Nothing is applied, so the account's `plan-role` is enough.
@@ -80,6 +82,7 @@ impl<'c> Subject<'c> {
             target,
             release: context.release(version),
             recorded: record.deployed().cloned(),
+            deployed: record.running().map(|start| start.version.clone()),
             preview: None,
             plan_only: false,
         }

@@ -7,9 +7,8 @@ use jiff::SignedDuration;
 
 use super::{
     Outcome, PastRun, Report, losses,
-    markdown::{block, code, code_cell, counted, cut_lines, fence, floor, link, words},
+    markdown::{block, code, code_cell, counted, cut_lines, fence, floor, link, time, words},
     messages,
-    past_run::time,
     plan::PlanReport,
 };
 use crate::{base::units::duration_text, terraform::output::unknown::UnknownChange};
@@ -330,26 +329,11 @@ fn details(report: &Report) -> String {
     if let Some(url) = &report.environment_url {
         details.push(link("Open the environment", Some(url)));
     }
-    if let Some(commit) = &report.commit {
-        details.push(format!("commit {}", code(&commit[..floor(commit, 7)])));
-    }
     if let Some(digest) = &report.release_digest {
         details.push(format!("release digest {}", code(&digest[..floor(digest, 12)])));
     }
     if let Some(serial) = report.state_serial {
         details.push(format!("state serial {serial}"));
     }
-    if report.seconds > 0 {
-        details.push(duration_text(std::time::Duration::from_secs(report.seconds)));
-    }
-    if let Some(run) = &report.run {
-        details.push(link("run log", run.url.as_deref()));
-    }
     if details.is_empty() { String::new() } else { format!("<sub>{}</sub>", details.join(" · ")) }
-}
-
-/// Returns `word` with its first letter in upper case.
-pub(super) fn capital(word: &str) -> String {
-    let mut chars = word.chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Outcome,
+    addresses::{Collapsed, collapse, split},
     markdown::{code, counted, fence, grouped},
     plan::{PlanReport, PlannedResource},
 };
@@ -48,15 +49,43 @@ pub(super) fn show(plan: &PlanReport, place: &str, outcome: Outcome, limit: usiz
     alert
 }
 
-/// Removes the list from alerts that another run wrote, if they have more than `limit` bytes.
-pub(super) fn shrink(alerts: &str, limit: usize, full_report: &str) -> String {
-    match (alerts.find(LIST_START), alerts.find(LIST_END)) {
-        (Some(start), Some(end)) if start < end && alerts.len() > limit => {
-            let after = &alerts[end + LIST_END.len()..];
-            format!("{}_For the full list, see {full_report}._{after}", &alerts[..start])
-        }
-        _ => alerts.to_owned(),
+/// Shortens the list in alerts that another run wrote, if they have more than `limit` bytes: the
+/// instances of a resource then share a line.
+pub(super) fn shrink(alerts: &str, limit: usize) -> String {
+    let Some((before, list, after)) = parts(alerts).filter(|_| alerts.len() > limit) else {
+        return alerts.to_owned();
+    };
+    let is_line = |line: &&str| SIGNS.iter().any(|sign| line.starts_with(&format!("{sign} ")));
+    let lines: Vec<&str> = list.lines().collect();
+    let (Some(first), Some(last)) =
+        (lines.iter().position(&is_line), lines.iter().rposition(is_line))
+    else {
+        return alerts.to_owned();
+    };
+    let mut shown: Vec<String> = lines[..first].iter().map(|line| (*line).to_owned()).collect();
+    for sign in SIGNS {
+        let of_sign = lines.iter().filter_map(|line| line.strip_prefix(&format!("{sign} ")));
+        shown.extend(by_resource(sign, &of_sign.map(str::to_owned).collect::<Vec<_>>()));
     }
+    shown.extend(lines[last + 1..].iter().map(|line| (*line).to_owned()));
+    format!("{before}{LIST_START}{}\n{LIST_END}{after}", shown.join("\n"))
+}
+
+/// Removes the list from alerts.
+pub(super) fn without_list(alerts: &str, full_report: &str) -> String {
+    match parts(alerts) {
+        Some((before, _, after)) => {
+            format!("{before}_For the full list, see {full_report}._{after}")
+        }
+        None => alerts.to_owned(),
+    }
+}
+
+/// Splits alerts into what is before, in and after the list.
+fn parts(alerts: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = alerts.split_once(LIST_START)?;
+    let (list, after) = rest.split_once(LIST_END)?;
+    Some((before, list.trim_end(), after))
 }
 
 fn headline(losses: &[&PlannedResource], outcome: Outcome) -> String {
@@ -78,63 +107,33 @@ fn list(losses: &[&PlannedResource], limit: usize) -> String {
         (list.len() <= limit).then_some(list)
     };
     fits(losses.iter().map(|it| format!("{} {}", sign(it.action), it.label())).collect())
-        .or_else(|| fits(by_resource(losses)))
+        .or_else(|| fits(collapsed(losses)))
         .or_else(|| fits(by_type(losses)))
         .unwrap_or_else(|| format!("- {}", counted(losses.len(), "resource")))
 }
 
+fn collapsed(losses: &[&PlannedResource]) -> Vec<String> {
+    let of = |name: &'static str| -> Vec<String> {
+        let labels = losses.iter().filter(|it| sign(it.action) == name).map(|it| it.label());
+        by_resource(name, &labels.collect::<Vec<_>>())
+    };
+    SIGNS.map(of).concat()
+}
+
+/// How lines of the list start.
+const SIGNS: [&str; 2] = ["! -/+", "-"];
+
 fn sign(action: ChangeAction) -> &'static str {
-    if action == ChangeAction::Replace { "! -/+" } else { "-" }
+    if action == ChangeAction::Replace { SIGNS[0] } else { SIGNS[1] }
 }
 
-/// Formats lines such as `- aws_x.y[0-4999] (5,000)` and `- aws_x.z["a", "b"] (2)`.
-fn by_resource(losses: &[&PlannedResource]) -> Vec<String> {
-    let labels: Vec<String> = losses.iter().map(|loss| loss.label()).collect();
-    let mut groups: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
-    for (loss, label) in losses.iter().zip(&labels) {
-        let (base, key) = split(label);
-        groups.entry((sign(loss.action), base)).or_default().push(key);
-    }
-    let lines = groups.into_iter().map(|((sign, base), keys)| match keys.as_slice() {
-        [""] => format!("{sign} {base}"),
-        keys => format!("{sign} {base}[{}] ({})", ranges(keys), grouped(keys.len())),
-    });
-    lines.collect()
-}
-
-/// Splits an address into the part before its last instance key, and that key without brackets.
-fn split(address: &str) -> (&str, &str) {
-    let Some(inner) = address.strip_suffix(']') else { return (address, "") };
-    let at = if inner.ends_with('"') {
-        inner.find("[\"").filter(|_| inner.matches("[\"").count() == 1)
-    } else {
-        inner.rfind('[')
+/// Formats lines such as `- aws_x.y[0…4999] (5,000)` and `- aws_x.z["a", "b"] (2)`.
+fn by_resource(sign: &str, labels: &[String]) -> Vec<String> {
+    let line = |it: Collapsed| match it.count {
+        1 => format!("{sign} {}", it.address),
+        count => format!("{sign} {} ({})", it.address, grouped(count)),
     };
-    at.map_or((address, ""), |at| (&inner[..at], &inner[at + 1..]))
-}
-
-/// Formats instance keys; consecutive numbers become a range, such as `0-4999`.
-fn ranges(keys: &[&str]) -> String {
-    let Some(mut numbers) =
-        keys.iter().map(|key| key.parse::<u64>().ok()).collect::<Option<Vec<_>>>()
-    else {
-        return keys.join(", ");
-    };
-    numbers.sort_unstable();
-    let mut runs: Vec<(u64, u64)> = Vec::new();
-    for number in numbers {
-        match runs.last_mut() {
-            Some((_, last)) if number == *last + 1 => *last = number,
-            _ => runs.push((number, number)),
-        }
-    }
-    let runs =
-        runs.iter().map(
-            |(first, last)| {
-                if first == last { first.to_string() } else { format!("{first}-{last}") }
-            },
-        );
-    runs.collect::<Vec<_>>().join(", ")
+    collapse(labels).into_iter().map(line).collect()
 }
 
 /// Formats lines such as `- 1,204 aws_instance` and `- 12 in module.fleet`.
@@ -210,7 +209,7 @@ mod tests {
         assert!((0..5_000).all(|n| all.contains(&format!("\n- aws_sqs_queue.q[{n}]\n"))));
         let shared = show(&instances, "a", Outcome::Planned, 20_000);
         assert!(
-            shared.len() <= 20_000 && shared.contains("- aws_sqs_queue.q[0-4999] (5,000)"),
+            shared.len() <= 20_000 && shared.contains("- aws_sqs_queue.q[0…4999] (5,000)"),
             "{shared}"
         );
         let others =

@@ -1,5 +1,7 @@
 //! Escaping of untrusted text for Markdown: it is shown literally and has no effect.
 
+use jiff::Timestamp;
+
 /// An invisible character, which keeps GitHub from making a mention, a reference or a link.
 const BREAK: char = '\u{200b}';
 /// The start of cdflow's hidden lines.
@@ -122,6 +124,17 @@ pub(super) fn grouped(count: usize) -> String {
         out.push(digit);
     }
     out
+}
+
+/// Returns `word` with its first letter in upper case.
+pub(super) fn capital(word: &str) -> String {
+    let mut chars = word.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// Formats a time in UTC, to the minute: GitHub cannot show a comment in the reader's time zone.
+pub(super) fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 fn one_line(text: &str) -> String {

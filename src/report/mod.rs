@@ -2,6 +2,7 @@
 //!
 //! Everything that a view shows is redacted.
 
+mod addresses;
 mod body;
 mod check;
 pub(crate) mod comment;
@@ -16,10 +17,12 @@ mod outputs;
 mod past_run;
 pub(crate) mod plan;
 mod publish;
+mod run_context;
 #[cfg(test)]
 pub(crate) mod samples;
 mod sarif;
 mod summary;
+mod verdict;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -32,9 +35,10 @@ pub(crate) use self::{
     destinations::Destinations,
     hooks::HookReport,
     outcome::{Outcome, RunRef},
-    past_run::PastRun,
+    past_run::{LastStart, PastRun},
     plan::PlanReport,
     publish::{publish, publish_startup_failure},
+    run_context::RunContext,
 };
 use crate::{
     base::{
@@ -89,6 +93,9 @@ pub(crate) struct Report {
     pub(crate) seconds: u64,
     pub(crate) run: Option<RunRef>,
     pub(crate) commit: Option<String>,
+    /// Where and for whom the run was.
+    #[serde(skip)]
+    pub(crate) context: RunContext,
     pub(crate) preview: Option<Lifetime>,
     /// Markdown of the command for the job summary.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,6 +109,9 @@ pub(crate) struct Report {
     pub(crate) past: Vec<PastRun>,
     #[serde(skip)]
     pub(crate) checking: Checking,
+    /// The newest run of each environment of the component, from the ledger.
+    #[serde(skip)]
+    pub(crate) last_starts: Vec<LastStart>,
 }
 
 /// The result of the deploy guards, as redacted text.
@@ -141,6 +151,7 @@ impl Report {
         Self {
             run: Some(RunRef { id, attempt, url: run.url.clone() }),
             commit: run.commit.clone(),
+            context: RunContext::of(run),
             ..Self::default()
         }
     }
@@ -190,6 +201,8 @@ impl Report {
         let mask = |text: &str| redactor.apply(text).into_owned();
         let unknown = std::mem::take(&mut self.unknown_changes);
         self.unknown_changes = unknown.into_iter().map(|change| change.masked(mask)).collect();
+        let actor = self.context.actor.take();
+        self.context.actor = actor.map(|actor| mask(&actor));
         for name in removed {
             log.warning(&format!("{name} was left out of outputs and reports: it holds a secret"));
         }

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 
 use super::{
     Outcome, RunRef,
-    markdown::{link, words},
+    markdown::{link, time, words},
     plan::PlanCounts,
+    run_context::RunContext,
 };
 
 /// An earlier run for the same pull request, in one environment of the component.
@@ -20,6 +21,24 @@ pub(crate) struct PastRun {
     pub(crate) started: Timestamp,
     /// None if the ledger has no end of the run.
     pub(crate) ended: Option<Timestamp>,
+    pub(crate) context: RunContext,
+}
+
+/// The newest run of the ledger that began to change an environment, for any pull request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LastStart {
+    pub(crate) environment: String,
+    pub(crate) version: String,
+    pub(crate) is_destroy: bool,
+    pub(crate) started: Timestamp,
+}
+
+impl LastStart {
+    /// Returns what happened after a plan, as plain text.
+    pub(super) fn story(&self) -> String {
+        let what = if self.is_destroy { "a destroy of" } else { "a deploy of" };
+        format!("{what} {} began at {}", self.version, time(self.started))
+    }
 }
 
 impl PastRun {
@@ -63,9 +82,4 @@ impl PastRun {
     fn log(&self) -> String {
         link("the run log", self.run.url.as_deref())
     }
-}
-
-/// Formats a time in UTC, to the minute: GitHub cannot show a comment in the reader's time zone.
-pub(super) fn time(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }

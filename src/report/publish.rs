@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use super::{
     Destinations, Report,
     check::end_check,
-    comment::{Commenter, rows::Row},
+    comment::{Commenter, Known, rows::Row},
     file,
     outputs::outputs,
     summary,
@@ -150,5 +150,6 @@ async fn comment(report: &Report, destinations: &Destinations, host: &Host) -> O
     let row = Row::of(report)?;
     let component = report.component.as_deref().unwrap_or_default();
     let recorded: Vec<Row> = report.past.iter().map(|past| Row::of_past(component, past)).collect();
-    Commenter::of(host, destinations)?.put(pull_request, &row, &recorded).await
+    let known = Known { rows: &recorded, component, starts: &report.last_starts };
+    Commenter::of(host, destinations)?.put(pull_request, &row, known).await
 }

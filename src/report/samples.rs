@@ -1,15 +1,11 @@
-//! Sample reports for tests, and the test of their Markdown against tests/fixtures/report/.
+//! Sample reports for tests.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::collections::BTreeMap;
 
 use super::{
-    Lifetime, Outcome, PlanReport, Report, RunRef,
-    comment::{
-        render::render,
-        rows::{self, Row, Rows},
-    },
+    Lifetime, Outcome, PlanReport, Report, RunContext, RunRef,
     plan::tests::{change, plan},
-    summary,
+    run_context,
 };
 use crate::{
     base::{
@@ -96,6 +92,14 @@ fn report(command: &str, environment: &str, outcome: Outcome) -> Report {
             url: Some("https://github.com/acme/checkout/actions/runs/9876543210".to_owned()),
         }),
         commit: Some("a1b2c3d4e5f60718293a4b5c6d7e8f9012345678".to_owned()),
+        context: RunContext {
+            account_alias: Some(if environment == "live" { "prod" } else { "dev" }.to_owned()),
+            account_id: Some(
+                if environment == "live" { "222222222222" } else { "111111111111" }.to_owned(),
+            ),
+            ..run_context::tests::full()
+        },
+        ended: Some("2026-11-21T12:00:00Z".parse().unwrap()),
         ..Report::default()
     }
 }
@@ -207,7 +211,7 @@ fn failed() -> Report {
         );
     report.end(Some(&error), std::time::Duration::from_secs(377), &Redactor::default());
     report.state_serial = Some(117);
-    report.ended = None;
+    report.ended = Some("2026-11-21T12:06:00Z".parse().unwrap());
     report
 }
 
@@ -226,11 +230,17 @@ fn destroyed() -> Report {
         printed.concat()
     );
     let changes = resources.map(|address| change(address, ChangeAction::Delete)).to_vec();
+    let report = report("destroy", "pr-123", Outcome::Destroyed);
     Report {
         plan: Some(plan(&printed, changes, &Redactor::default())),
         state_serial: Some(9),
         seconds: 95,
-        ..report("destroy", "pr-123", Outcome::Destroyed)
+        context: RunContext {
+            is_destroy: true,
+            before_merge: Some(false),
+            ..report.context.clone()
+        },
+        ..report
     }
 }
 
@@ -302,74 +312,5 @@ pub(super) fn hostile() -> Report {
     report
 }
 
-fn comment(reports: &[Report]) -> String {
-    let rows = reports.iter().filter_map(Row::of).fold(Rows::default(), rows::merge);
-    render(&rows, rows::LIMIT)
-}
-
-fn many() -> Vec<Report> {
-    let preview = Report { environment: Some("pr-123".to_owned()), ..deployed() };
-    let search = Report { component: Some("search".to_owned()), ..unchanged() };
-    vec![
-        small_plan(),
-        unchanged(),
-        preview,
-        Report { environment: Some("aslive".to_owned()), ..failed() },
-        search,
-    ]
-}
-
-/// `CDFLOW_TEST_WRITE_FIXTURES=1` updates the fixtures: review the diff, and update `docs/images/`.
-#[test]
-#[expect(clippy::disallowed_methods, reason = "the environment selects what this test does")]
-fn markdown_matches_the_fixtures() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/report");
-    let is_update = std::env::var_os("CDFLOW_TEST_WRITE_FIXTURES").is_some();
-    for (name, made) in [
-        ("comment-plan", comment(&[small_plan()])),
-        ("comment-large-plan", comment(&[large_plan(60, 24)])),
-        ("comment-deployed", comment(&[deployed()])),
-        ("comment-failed", comment(&[failed()])),
-        ("comment-destroyed", comment(&[destroyed()])),
-        ("comment-many", comment(&many())),
-        ("comment-preview", comment(&[preview()])),
-        ("summary-plan", summary::render(&small_plan(), summary::LIMIT)),
-        ("summary-failed", summary::render(&failed(), summary::LIMIT)),
-        ("summary-deployed", summary::render(&deployed(), summary::LIMIT)),
-    ] {
-        let file = folder.join(name).with_extension("md");
-        if is_update {
-            fs::create_dir_all(&folder).unwrap();
-            fs::write(&file, &made).unwrap();
-        }
-        assert_eq!(made, fs::read_to_string(&file).unwrap(), "{name}");
-    }
-}
-
-#[test]
-fn a_preview_names_its_lifetime() {
-    let rendered = |ttl_seconds| {
-        let report = preview();
-        let lifetime = Lifetime { ttl_seconds, ..report.preview.clone().unwrap() };
-        comment(&[Report { preview: Some(lifetime), ..report }])
-    };
-    assert!(
-        rendered(Some(36 * 3600))
-            .contains("or 36 hours after its last deploy (about 2026-11-23 00:00 UTC)\n")
-    );
-    assert!(rendered(Some(24 * 3600)).contains("or 1 day after"));
-    assert!(rendered(Some(90)).contains("or 1m 30s after"));
-    let endless = rendered(None);
-    assert!(
-        endless.contains("when the pull request is closed\n") && !endless.contains("keep-preview"),
-        "{endless}"
-    );
-    // A time beyond every calendar.
-    assert!(
-        rendered(Some(u64::MAX / 4)).contains("To keep it longer")
-            && !rendered(Some(u64::MAX / 4)).contains("(about")
-    );
-    // A destroyed preview has no lifetime.
-    let destroyed = comment(&[Report { outcome: Outcome::Destroyed, ..preview() }]);
-    assert!(!destroyed.contains("keep-preview"), "{destroyed}");
-}
+#[cfg(test)]
+mod tests;

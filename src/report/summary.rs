@@ -3,8 +3,8 @@
 use super::{
     Outcome, Report,
     body::{self, change_summary},
-    comment::render::summary_heading,
-    markdown::{code_cell, fence, link},
+    comment::verdict_lines,
+    markdown::{capital, code_cell, fence, html, link},
 };
 
 /// In bytes. GitHub allows 1 MiB per step; this leaves room for what others add.
@@ -21,7 +21,9 @@ pub(super) fn render(report: &Report, limit: usize) -> String {
         return format!("{page}\n");
     }
     let alerts = body::alerts(report, limit / 2);
-    let mut top = format!("{}\n\n{}\n\n{alerts}\n\n", summary_heading(report), table(report));
+    let parts = [heading(report), verdict_lines(report), table(report), alerts];
+    let parts = parts.into_iter().filter(|part| !part.is_empty());
+    let mut top = parts.collect::<Vec<_>>().join("\n\n") + "\n\n";
     if let Some(page) = report.page.as_ref().filter(|page| top.len() + page.len() < limit) {
         return format!("{top}{page}\n");
     }
@@ -50,11 +52,28 @@ pub(super) fn render(report: &Report, limit: usize) -> String {
     top + "\n"
 }
 
+fn heading(report: &Report) -> String {
+    let outcome = report.outcome;
+    // "Done" says less than the name of the command.
+    let is_named = outcome == Outcome::Done && !report.command.is_empty();
+    let what = if is_named { html(&report.command) } else { capital(outcome.word()) };
+    match (&report.component, &report.environment) {
+        (Some(component), Some(environment)) => {
+            format!("## {} {} → {}: {what}", outcome.icon(), html(component), html(environment))
+        }
+        (Some(component), None) => format!("## {} {}: {what}", outcome.icon(), html(component)),
+        _ if report.command.is_empty() => format!("## {} cdflow: {what}", outcome.icon()),
+        _ if is_named => format!("## {} cdflow: {what}", outcome.icon()),
+        _ => format!("## {} cdflow {}: {what}", outcome.icon(), html(&report.command)),
+    }
+}
+
 fn table(report: &Report) -> String {
     let run = report.run.as_ref().and_then(|run| run.url.as_deref());
     let mut rows: Vec<(&str, String)> = Vec::new();
     let mut add = |name, value: Option<String>| rows.extend(value.map(|value| (name, value)));
-    add("Version", report.version.as_deref().map(code_cell));
+    // Otherwise, the line about the versions has it.
+    add("Version", report.version.as_deref().filter(|_| !report.has_row()).map(code_cell));
     let planned = report.plan.as_ref().map(|plan| change_summary(plan, report.outcome));
     let planned = planned.map(|summary| match report.outcome {
         Outcome::Deployed

@@ -134,11 +134,7 @@ fn reap_destroys_what_nobody_needs() {
         told[&7].contains("cdflow: deployed") && told[&8].contains("cdflow: destroyed"),
         "{told:?}"
     );
-    assert!(
-        told[&8].contains("**pr\\-8**") && told[&8].contains("actions/runs/900"),
-        "{}",
-        told[&8]
-    );
+    assert!(told[&8].contains("→ pr\\-8") && told[&8].contains("actions/runs/900"), "{}", told[&8]);
     assert!(told[&8].contains(&format!("commit `{}`", &project.head()[..7])), "{}", told[&8]);
     fs::write(&damaged, whole).unwrap();
     let reaped = scheduled(&project, &github, &["preview", "reap"]).run();

@@ -264,7 +264,7 @@ fn a_pull_request_has_one_comment_that_follows_its_runs() {
 
     for_pull_request(&project, &github, 1, &["deploy", "ci", "1", "--plan-only"]).run().success();
     assert!(
-        bodies()[0].contains("### cdflow: planned")
+        bodies()[0].contains("cdflow: planned")
             && bodies()[0].contains("# terraform_data.greeting will be created")
     );
     assert!(outputs(&project)["comment-url"].contains("/pull/7#issuecomment-"));
@@ -273,7 +273,7 @@ fn a_pull_request_has_one_comment_that_follows_its_runs() {
     for_pull_request(&project, &github, 3, &["deploy", "live", "2"]).run().fails(2);
     let bodies = bodies();
     assert_eq!(bodies.len(), 1);
-    assert!(bodies[0].contains("### cdflow: 1 failed, 1 planned"), "{}", bodies[0]);
+    assert!(bodies[0].contains("cdflow: 1 failed, 1 planned"), "{}", bodies[0]);
     assert!(bodies[0].contains("/actions/runs/3)"), "{}", bodies[0]);
     let silent =
         for_pull_request(&project, &github, 4, &["deploy", "live", "1", "--comment", "false"])
@@ -307,7 +307,7 @@ fn rows_come_back_from_the_ledger() {
     github.world().comments.clear();
     run(1, &["deploy", "aslive", "1"]).run().success();
     let body = comment(&github);
-    assert!(body.contains("### cdflow: 2 deployed\n") && body.contains("**ci**"), "{body}");
+    assert!(body.contains("cdflow: 2 deployed\n") && body.contains("**ci**"), "{body}");
     assert!(
         body.contains("Restored from the ledger") && body.contains("/actions/runs/1)"),
         "{body}"
@@ -328,7 +328,7 @@ fn rows_come_back_from_the_ledger() {
     github.world().comments.clear();
     run(2, &["deploy", "aslive", "1"]).run().success().lacks("::warning::");
     let body = comment(&github);
-    assert!(body.contains("### cdflow: 2 deployed\n"), "{body}");
+    assert!(body.contains("cdflow: 2 deployed\n"), "{body}");
 
     // Why it failed stays in the log; the row says where.
     project.append(
@@ -343,7 +343,7 @@ fn rows_come_back_from_the_ledger() {
     run(4, &["deploy", "aslive", "1"]).run().success();
     let body = comment(&github);
     assert!(
-        body.contains("### cdflow: 1 failed, 1 deployed\n") && body.contains("/actions/runs/3)"),
+        body.contains("cdflow: 1 failed, 1 deployed\n") && body.contains("/actions/runs/3)"),
         "{body}"
     );
     assert!(!body.contains("sesame") && !body.contains("exit code"), "{body}");
@@ -355,7 +355,7 @@ fn rows_come_back_from_the_ledger() {
     output
         .success()
         .stdout_has("::warning::cannot restore lost rows of the comment from the ledger");
-    assert!(comment(&github).contains("### cdflow: no changes\n"), "{}", comment(&github));
+    assert!(comment(&github).contains("cdflow: no changes\n"), "{}", comment(&github));
 }
 
 /// The comment says that a deploy is under way; and when the run is killed, the next one says that
@@ -377,10 +377,10 @@ fn a_run_that_dies_is_not_applying_for_ever() {
     fs::write(&gate, "").unwrap();
     let mut running = run(2, &["deploy", "ci", "1"]).env("PATH", path).spawn();
     running.wait_for("waiting");
-    running
-        .wait_until("the comment says so", |_| comment(&github).contains("### cdflow: applying\n"));
+    running.wait_until("the comment says so", |_| comment(&github).contains("cdflow: applying\n"));
     let body = comment(&github);
-    assert!(body.contains("⏳ [Applying](") && body.contains("/actions/runs/2)"), "{body}");
+    assert!(body.starts_with("### ⏳ Wait before merging: greeting → ci is applying\n"), "{body}");
+    assert!(body.contains("[run log](") && body.contains("/actions/runs/2)"), "{body}");
     // The plan is still to be seen.
     assert!(body.contains("# terraform_data.greeting will be created"), "{body}");
     kill(Pid::from_raw(running.pid()), Signal::SIGKILL).unwrap();
@@ -390,14 +390,13 @@ fn a_run_that_dies_is_not_applying_for_ever() {
 
     run(3, &["deploy", "live", "1"]).run().success();
     let body = comment(&github);
-    assert!(body.contains("### cdflow: 1 unfinished, 1 deployed\n"), "{body}");
+    assert!(body.contains("cdflow: 1 unfinished, 1 deployed\n"), "{body}");
     assert!(body.contains("ci: **did not finish**") && body.contains("/actions/runs/2)"), "{body}");
     // A plan for the same environment has the row, and says it as well.
     run(4, &["deploy", "ci", "1", "--plan-only", "--new-environment"]).run().success();
     let body = comment(&github);
     assert!(
-        body.contains("### cdflow: 1 planned, 1 deployed\n")
-            && body.contains("ci: **did not finish**"),
+        body.contains("cdflow: 1 planned, 1 deployed\n") && body.contains("ci: **did not finish**"),
         "{body}"
     );
     // Once that is deployed, it is history.

@@ -173,6 +173,12 @@ impl Record {
         }
     }
 
+    /// Returns the last successful deploy, unless it was destroyed since.
+    pub(crate) fn running(&self) -> Option<&Start> {
+        let settled = self.settled.as_ref().map(|entry| &entry.start);
+        settled.filter(|start| start.action == Action::Deploy)
+    }
+
     /// Returns the run that proves that the environment has a state; None if it might have none.
     ///
     /// The start of a run does not prove it: its apply might have been refused or still be

@@ -1,13 +1,25 @@
 //! Writes the rows of a run to pull request comments. Problems are warnings: the run itself is not
 //! affected.
 
+mod facts;
+mod headline;
+mod known;
+mod layout;
+mod memory;
 pub(crate) mod render;
 pub(crate) mod rows;
+mod section;
+mod table;
+#[cfg(test)]
+mod tests;
 pub(crate) mod upsert;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
+pub(crate) use self::known::Known;
 use self::{
+    facts::Facts,
+    headline::{Next, headline},
     rows::Row,
     upsert::{CommentTarget, announce, upsert},
 };
@@ -43,22 +55,21 @@ impl Commenter {
     pub(crate) async fn write(&self, pull_request: u64, mut report: Report) {
         report.mask(&self.host.log);
         if let Some(row) = Row::of(&report) {
-            self.put(pull_request, &row, &[]).await;
+            self.put(pull_request, &row, Known::default()).await;
         }
     }
 
     /// Writes `row` and returns the URL of the comment, if there is one.
-    /// `recorded` are rows from the ledger, which are restored if the comment lacks them.
     pub(crate) async fn put(
         &self,
         pull_request: u64,
         row: &Row,
-        recorded: &[Row],
+        known: Known<'_>,
     ) -> Option<String> {
         let log = &self.host.log;
         let (api, changes_only) = (&self.api, self.changes_only);
         let target =
-            CommentTarget { api, pull_request, changes_only, recorded, redactor: &log.redactor };
+            CommentTarget { api, pull_request, changes_only, known, redactor: &log.redactor };
         let is_cancelled = self.host.interrupt.requested().is_some();
         let limit = if is_cancelled { Limit::CommentStop } else { Limit::Comment };
         match tokio::time::timeout(limit.time(), upsert(&target, row)).await {
@@ -76,6 +87,23 @@ impl Commenter {
             }
         }
     }
+}
+
+/// Returns the verdict about one run and the lines of its context, for the job summary. Empty for a
+/// run that has no row.
+pub(crate) fn verdict_lines(report: &Report) -> String {
+    let Some(facts) = Facts::of(report) else { return String::new() };
+    let next = match report.context.before_merge {
+        Some(_) => Next::Merge,
+        None => Next::Deploy,
+    };
+    // The heading says what happened.
+    let verdict = match facts.verdict().word() {
+        Some(_) => format!("**{}**", headline(&[&facts], &BTreeSet::new(), next)),
+        None => String::new(),
+    };
+    let parts = [verdict, facts.context_lines()].into_iter().filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join("\n\n")
 }
 
 /// Writes to an existing comment that the plan of `report` is being applied.
@@ -98,7 +126,7 @@ pub(crate) fn announce_apply(
             api: &api,
             pull_request,
             changes_only,
-            recorded: &[],
+            known: Known::default(),
             redactor: &host.log.redactor,
         };
         match tokio::time::timeout(Limit::Announcement.time(), announce(&target, &row)).await {

@@ -1,19 +1,22 @@
-//! The comment as Markdown: a heading, one table row per environment, and a folded section per row.
+//! The comment as Markdown: the verdict, a table, a section per row, and the hidden data.
 
-use super::rows::{CommentHeader, END, FOLD, FORMAT, Facts, ROW, Row, Rows};
-use crate::{
-    base::units::duration_text,
-    report::{
-        Outcome, Report,
-        body::{capital, shrink},
-        losses,
-        markdown::{MARKER, code_cell, counted, grouped, html, link, words},
-        plan::PlanCounts,
-    },
+use std::collections::BTreeMap;
+
+use super::{
+    facts::{CommentHeader, Facts},
+    headline::{Next, headline, place, with_age},
+    layout::Layout,
+    rows::{END, FORMAT, Row, Rows},
+    section::sections,
+    table::table,
 };
-
-/// In lines. If the comment has one row, a section that is not longer is shown unfolded.
-const MAX_UNFOLDED: usize = 100;
+use crate::report::{
+    Outcome,
+    body::shrink,
+    losses,
+    markdown::{MARKER, counted, link, words},
+    run_context::RunContext,
+};
 
 /// Renders the comment in at most `limit` bytes. All rows stay; the sections below share the room.
 pub(crate) fn render(rows: &Rows, limit: usize) -> String {
@@ -22,7 +25,7 @@ pub(crate) fn render(rows: &Rows, limit: usize) -> String {
     loop {
         let text = render_full(&shown);
         if text.len() <= limit || share < 64 {
-            return if text.len() <= limit { text } else { render_table_only(rows, limit) };
+            return if text.len() <= limit { text } else { render_least(&shown, limit) };
         }
         // The largest sections are cut, all to the same size, which shrinks until the comment fits.
         let longest =
@@ -30,7 +33,7 @@ pub(crate) fn render(rows: &Rows, limit: usize) -> String {
         share = share.min(longest) * 4 / 5;
         for (row, full) in shown.0.iter_mut().zip(&rows.0) {
             let full_report = link("the job summary", row.facts.url.as_deref());
-            row.alerts = losses::shrink(&full.alerts, share, &full_report);
+            row.alerts = losses::shrink(&full.alerts, share);
             row.body = shrink(&full.body, share, &full_report);
             if share < 1_000 && row.body.len() > share {
                 row.body = format!("_For details, see {full_report}._");
@@ -40,39 +43,71 @@ pub(crate) fn render(rows: &Rows, limit: usize) -> String {
 }
 
 fn render_full(rows: &Rows) -> String {
-    let header = CommentHeader {
-        format: FORMAT,
-        rows: rows.0.iter().map(|row| row.facts.clone()).collect(),
-    };
-    let mut text =
-        format!("{MARKER} {} -->\n{}\n\n{}\n", json(&header), heading(rows), table(rows));
-    for (number, row) in rows.0.iter().enumerate() {
-        text.push_str(&format!(
-            "\n{ROW}{number} -->\n{}{FOLD}\n{}\n",
-            paragraph(&row.alerts),
-            fold(row, rows.0.len() == 1)
-        ));
-    }
-    text.push_str(END);
-    text
+    let layout = Layout::of(rows);
+    let facts: Vec<&Facts> = rows.0.iter().map(|row| &row.facts).collect();
+    let mut text = format!("### {}\n", headline(&facts, &layout.outdated, Next::Merge));
+    text.push_str(&format!("\n{}\n", overview(rows, &layout)));
+    let header = CommentHeader { format: FORMAT, rows: facts.into_iter().cloned().collect() };
+    format!("{text}{}{END}\n{MARKER} {} -->", sections(rows, &layout), json(&header))
 }
 
-/// Renders the table only, without the oldest rows if it is too long. The rows that are left out
-/// are lost.
-fn render_table_only(rows: &Rows, limit: usize) -> String {
+/// Returns how many rows have which outcome, and the table of the rows with changes.
+fn overview(rows: &Rows, layout: &Layout) -> String {
+    let mut lines: Vec<(&Facts, _, Option<String>)> = Vec::new();
+    for group in &layout.groups {
+        let members: Vec<(usize, &Row)> =
+            group.iter().filter_map(|at| Some((*at, rows.0.get(*at)?))).collect();
+        for (number, (at, row)) in members.iter().enumerate() {
+            let first = members.first().filter(|_| number > 0);
+            let same = first.map(|(_, first)| short_place(&first.facts, &row.facts));
+            lines.push((&row.facts, with_age(&row.facts, layout.outdated.contains(at)), same));
+        }
+    }
+    let outcomes = format!("cdflow: {}", outcomes(rows));
+    // One row says the same in its section.
+    let is_alone = rows.0.len() == 1;
+    if lines.is_empty() || is_alone { outcomes } else { format!("{outcomes}\n\n{}", table(&lines)) }
+}
+
+/// Names a row next to another one, with its component if that differs.
+fn short_place(facts: &Facts, next_to: &Facts) -> String {
+    match facts.component == next_to.component {
+        true => words(&facts.environment),
+        false => place(facts),
+    }
+}
+
+/// Renders what remains when even short sections do not fit: first without what only the next run
+/// needs, then without the sections, without the context, and without the oldest rows. Rows that
+/// are left out are lost.
+fn render_least(rows: &Rows, limit: usize) -> String {
     let mut kept = rows.clone();
-    for row in &mut kept.0 {
-        row.alerts.clear();
-        row.body.clear();
+    let stages: [fn(&mut Row); 5] = [
+        |row| row.facts.memory = None,
+        |row| row.body.clear(),
+        |row| {
+            let full_report = link("the job summary", row.facts.url.as_deref());
+            row.alerts = losses::without_list(&row.alerts, &full_report);
+        },
+        |row| row.alerts.clear(),
+        |row| row.facts.context = RunContext::default(),
+    ];
+    for stage in stages {
+        kept.0.iter_mut().for_each(stage);
+        let text = render_full(&kept);
+        if text.len() <= limit {
+            return text;
+        }
     }
     let mut left_out = 0;
     loop {
         let mut text = render_full(&kept);
         if left_out > 0 {
-            text.push_str(&format!(
-                "\n\n_{} not shown: the comment has reached GitHub's size limit._",
+            let note = format!(
+                "\n_{} not shown: the comment has reached GitHub's size limit._\n{END}",
                 counted(left_out, "row")
-            ));
+            );
+            text = text.replacen(END, &note, 1);
         }
         let Some(oldest) = (0..kept.0.len()).min_by_key(|at| kept.0[*at].facts.run) else {
             return text;
@@ -93,8 +128,11 @@ fn json(header: &CommentHeader) -> String {
         .replace('>', "\\u003e")
 }
 
-/// Returns the heading: how many rows have which outcome, failures first.
-fn heading(rows: &Rows) -> String {
+/// Returns how many rows have which outcome, failures first.
+fn outcomes(rows: &Rows) -> String {
+    if let [row] = rows.0.as_slice() {
+        return row.facts.outcome.word().to_owned();
+    }
     let outcomes = [
         Outcome::Failed,
         Outcome::Interrupted,
@@ -108,97 +146,15 @@ fn heading(rows: &Rows) -> String {
         Outcome::Superseded,
         Outcome::NoChanges,
     ];
-    let count =
-        |outcome: &Outcome| rows.0.iter().filter(|row| row.facts.outcome == *outcome).count();
-    let counted =
-        outcomes.iter().filter(|outcome| count(outcome) > 0).map(|outcome| match rows.0.len() {
-            1 => outcome.word().to_owned(),
-            _ => format!("{} {}", count(outcome), outcome.counted_word()),
-        });
-    format!("### cdflow: {}", counted.collect::<Vec<_>>().join(", "))
-}
-
-fn table(rows: &Rows) -> String {
-    let mut table =
-        "| Component | Environment | Version | Changes | Status |\n|:--|:--|:--|:--|:--|"
-            .to_owned();
-    for Row { facts, .. } in &rows.0 {
-        let place = format!("**{}**", words(&facts.environment));
-        let environment = link(&place, facts.environment_url.as_deref());
-        let status = link(&capital(facts.outcome.word()), facts.url.as_deref());
-        // The duration of a run that is still applying, or never finished, is unknown.
-        let took = duration_text(std::time::Duration::from_secs(facts.seconds));
-        let took = if facts.seconds > 0 { format!(" <sub>{took}</sub>") } else { String::new() };
-        table.push_str(&format!(
-            "\n| {} | {environment} | {} | {} | {} {status}{took} |",
-            words(&facts.component),
-            code_cell(&facts.version),
-            facts
-                .counts
-                .as_ref()
-                .map_or_else(|| "–".to_owned(), |counts| short_counts(counts, &facts.changes)),
-            facts.outcome.icon(),
-        ));
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in &rows.0 {
+        *counts.entry(row.facts.outcome.counted_word()).or_default() += 1;
     }
-    table
-}
-
-/// Formats the counts as `+2 ~1 −1`, followed by the number of replacements, imports and moves.
-fn short_counts(counts: &PlanCounts, changes: &str) -> String {
-    if *counts == PlanCounts::default() {
-        return if changes.is_empty() { "–".to_owned() } else { words(changes) };
-    }
-    let parts = [("+", counts.add), ("~", counts.change), ("−", counts.destroy)];
-    let shown = parts.iter().filter(|(_, count)| *count > 0).map(|(sign, count)| {
-        let number = format!("{}{}", if *sign == "~" { "\\~" } else { sign }, grouped(*count));
-        if *sign == "−" { format!("**{number}**") } else { number }
+    let counted = outcomes.iter().filter_map(|outcome| {
+        let word = outcome.counted_word();
+        Some(format!("{} {word}", counts.get(word)?))
     });
-    let mut shown = shown.collect::<Vec<_>>().join(" ");
-    let more = [
-        (counts.replace, "replaced"),
-        (counts.import, "imported"),
-        (counts.moved, "moved"),
-        (counts.forget, "forgotten"),
-    ];
-    let more: Vec<String> = more
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{} {what}", grouped(*count)))
-        .collect();
-    if !more.is_empty() {
-        let space = if shown.is_empty() { "" } else { " " };
-        shown.push_str(&format!("{space}<sub>{}</sub>", more.join(", ")));
-    }
-    shown
-}
-
-fn paragraph(alerts: &str) -> String {
-    if alerts.is_empty() { String::new() } else { format!("{alerts}\n\n") }
-}
-
-fn fold(row: &Row, is_alone: bool) -> String {
-    let open = if is_alone && row.body.lines().count() <= MAX_UNFOLDED { " open" } else { "" };
-    let Facts { component, environment, changes, outcome, .. } = &row.facts;
-    let summary = if changes.is_empty() { outcome.word() } else { changes };
-    let title = format!("<b>{} → {}</b>: {}", html(component), html(environment), html(summary));
-    format!("<details{open}><summary>{title}</summary>\n\n{}\n\n</details>", row.body)
-}
-
-/// Returns the heading of the job summary.
-pub(crate) fn summary_heading(report: &Report) -> String {
-    let outcome = report.outcome;
-    // "Done" says less than the name of the command.
-    let is_named = outcome == Outcome::Done && !report.command.is_empty();
-    let what = if is_named { html(&report.command) } else { capital(outcome.word()) };
-    match (&report.component, &report.environment) {
-        (Some(component), Some(environment)) => {
-            format!("## {} {} → {}: {what}", outcome.icon(), html(component), html(environment))
-        }
-        (Some(component), None) => format!("## {} {}: {what}", outcome.icon(), html(component)),
-        _ if report.command.is_empty() => format!("## {} cdflow: {what}", outcome.icon()),
-        _ if is_named => format!("## {} cdflow: {what}", outcome.icon()),
-        _ => format!("## {} cdflow {}: {what}", outcome.icon(), html(&report.command)),
-    }
+    counted.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -234,7 +190,7 @@ mod tests {
         }
         let text = render(&rows, LIMIT);
         assert!(
-            text.contains("aws_sqs_queue.old[0]") && text.contains("For the full list, see"),
+            text.contains("aws_sqs_queue.old[0]") && text.contains("aws_sqs_queue.old[0…11] (12)"),
             "{text}"
         );
     }

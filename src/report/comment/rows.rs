@@ -1,14 +1,14 @@
 //! The rows of a pull request comment, one per component and environment: reading and merging them.
 //!
-//! The first line of the comment is hidden and holds the rows as JSON. The section of each row
-//! follows a hidden line. So a run can change its own row and keep the others, of which it knows
-//! nothing.
+//! The last line of the comment is hidden and holds the rows as JSON, because mail shows only the
+//! first characters. The section of each row follows a hidden line. So a run can change its own
+//! row and keep the others, of which it knows nothing.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
+use super::facts::{CommentHeader, Facts};
 use crate::report::{
-    Outcome, PastRun, PlanReport, Report, body,
+    LastStart, Outcome, PastRun, PlanReport, Report, body,
     markdown::{MARKER, link},
     plan::PlanCounts,
 };
@@ -16,9 +16,11 @@ use crate::report::{
 /// The maximum size of a comment. GitHub counts characters; cdflow counts bytes, which are never
 /// fewer.
 pub(crate) const LIMIT: usize = 65_536;
-/// The version of the format; comments with a higher one are left alone.
-pub(super) const FORMAT: u32 = 1;
-/// The start of the hidden line before the section of a row, whose number follows.
+/// The version of the format; comments with a higher one are left alone. In format 1, the data is
+/// in the first line.
+pub(super) const FORMAT: u32 = 2;
+/// The start of the hidden line before the section of a row, whose number follows. After the number
+/// of no row comes text that is not part of a row.
 pub(super) const ROW: &str = "<!-- cdflow:row ";
 /// The hidden line between the alerts of a row and its folded body.
 pub(super) const FOLD: &str = "<!-- cdflow:fold -->";
@@ -41,58 +43,11 @@ pub(crate) struct Row {
     pub(super) body: String,
 }
 
-/// What the table shows, and what decides which of two runs is newer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Facts {
-    pub(super) component: String,
-    pub(super) environment: String,
-    pub(super) version: String,
-    pub(super) counts: Option<PlanCounts>,
-    /// The changes in words, such as "1 to replace, 2 to add".
-    #[serde(rename = "story")]
-    pub(super) changes: String,
-    pub(super) outcome: Outcome,
-    pub(super) run: u64,
-    pub(super) attempt: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) url: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) environment_url: Option<String>,
-    pub(super) seconds: u64,
-    /// When the row had this outcome.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) at: Option<Timestamp>,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct CommentHeader {
-    pub(super) format: u32,
-    pub(super) rows: Vec<Facts>,
-}
-
 impl Row {
     /// Returns the row of a report. None if the report has no environment or version.
     pub(crate) fn of(report: &Report) -> Option<Self> {
-        let run = report.run.clone().unwrap_or_default();
-        let full_report = link("the job summary", run.url.as_deref());
-        let facts = Facts {
-            component: report.component.clone()?,
-            environment: report.environment.clone()?,
-            version: report.version.clone()?,
-            counts: report.plan.as_ref().map(|plan| plan.counts),
-            changes: report
-                .plan
-                .as_ref()
-                .map(|plan| body::change_summary(plan, report.outcome))
-                .unwrap_or_default(),
-            outcome: report.outcome,
-            run: run.id,
-            attempt: run.attempt,
-            url: run.url,
-            environment_url: report.environment_url.clone(),
-            seconds: report.seconds,
-            at: report.ended,
-        };
+        let facts = Facts::of(report)?;
+        let full_report = link("the job summary", facts.url.as_deref());
         let room = LIMIT - 6_000;
         let alerts = body::alerts(report, room / 2);
         let body = body::body(report, room - alerts.len(), &full_report);
@@ -104,10 +59,8 @@ impl Row {
     pub(crate) fn of_past(component: &str, past: &PastRun) -> Self {
         let has_changes = past.counts != PlanCounts::default();
         let plan = PlanReport { counts: past.counts, has_changes, ..PlanReport::default() };
+        let place = (component, past.environment.as_str());
         let facts = Facts {
-            component: component.to_owned(),
-            environment: past.environment.clone(),
-            version: past.version.clone(),
             counts: Some(past.counts),
             // Without resource changes, the outputs might have changed: the ledger does not record
             // that.
@@ -116,13 +69,10 @@ impl Row {
             } else {
                 String::new()
             },
-            outcome: past.outcome,
-            run: past.run.id,
-            attempt: past.run.attempt,
-            url: past.run.url.clone(),
-            environment_url: None,
             seconds: past.seconds(),
             at: Some(past.ended.unwrap_or(past.started)),
+            context: past.context.clone(),
+            ..Facts::of_run(place, &past.version, past.outcome, &past.run)
         };
         Self { facts, alerts: past.alert(component), body: past.body() }
     }
@@ -175,7 +125,14 @@ impl Row {
             _ => format!("{own}\n\n{LEDGER}\n{recorded}"),
         };
         Self {
-            facts: Facts { counts: self.facts.counts, changes, ..recorded.facts.clone() },
+            facts: Facts {
+                counts: self.facts.counts,
+                changes,
+                context: self.facts.context.clone(),
+                risk: self.facts.risk,
+                memory: self.facts.memory.clone(),
+                ..recorded.facts.clone()
+            },
             alerts: join(alerts, &recorded.alerts),
             body: join(own(&self.body), &recorded.body),
         }
@@ -195,10 +152,25 @@ impl Row {
 }
 
 impl Rows {
+    /// Marks the plans of `component` after which a run began to change their environment.
+    pub(super) fn mark_outdated(&mut self, component: &str, starts: &[LastStart]) {
+        for row in self.0.iter_mut().filter(|row| row.facts.component == component) {
+            let facts = &mut row.facts;
+            let is_after = |start: &&LastStart| {
+                start.environment == facts.environment
+                    && facts.at.is_some_and(|at| start.started > at)
+            };
+            if facts.outcome == Outcome::Planned {
+                facts.outdated_by = starts.iter().find(is_after).map(LastStart::story);
+            }
+        }
+    }
+
     /// Whether these rows have `row` as it is, or a newer one of the same environment.
     pub(crate) fn has(&self, row: &Row) -> bool {
         self.0.iter().any(|here| {
-            here.is_same_environment(row) && (here.facts == row.facts || row.is_older_than(here))
+            let is_written = || here.facts.written() == row.facts.written();
+            here.is_same_environment(row) && (is_written() || row.is_older_than(here))
         })
     }
 
@@ -225,15 +197,15 @@ impl Rows {
 /// Reads the rows of a comment. None if cdflow did not write it, or a newer cdflow did.
 pub(crate) fn parse(body: &str) -> Option<Rows> {
     let body = body.replace("\r\n", "\n");
-    let (first, rest) = body.split_once('\n')?;
-    let json = first.strip_prefix(MARKER)?.trim().strip_suffix("-->")?;
+    let is_data = |line: &&str| line.starts_with(MARKER) && line.contains('{');
+    let json = body.lines().rfind(is_data)?.strip_prefix(MARKER)?.trim().strip_suffix("-->")?;
     let header: CommentHeader = serde_json::from_str(json).ok()?;
     if header.format > FORMAT {
         return None;
     }
     let mut sections = vec![String::new(); header.rows.len()];
     let mut current: Option<usize> = None;
-    for line in rest.lines() {
+    for line in body.lines().filter(|line| !is_data(line)) {
         if line == END {
             break;
         }
@@ -257,7 +229,7 @@ pub(crate) fn parse(body: &str) -> Option<Rows> {
 pub(crate) fn merge(mut rows: Rows, ours: Row) -> Rows {
     match rows.0.iter_mut().find(|row| row.is_same_environment(&ours)) {
         Some(newer) if ours.is_older_than(newer) => {}
-        Some(row) => *row = ours,
+        Some(row) => *row = Row { facts: ours.facts.after(&row.facts), ..ours },
         None => rows.0.push(ours),
     }
     rows.0.sort_by(|a, b| {
@@ -314,7 +286,7 @@ pub(super) mod tests {
     fn what_is_written_can_be_read() {
         let rows = merge(merge(Rows::default(), row("b", "live", 1, 1)), row("a", "ci", 2, 1));
         let text = render(&rows, LIMIT);
-        assert!(text.lines().next().unwrap().starts_with("<!-- cdflow {"));
+        assert!(text.lines().last().unwrap().starts_with("<!-- cdflow {"));
         assert_eq!(parse(&text), Some(rows.clone()));
         assert_eq!(render(&parse(&text).unwrap(), LIMIT), text);
         assert_eq!(parse(&text.replace('\n', "\r\n")), Some(rows));
@@ -323,10 +295,28 @@ pub(super) mod tests {
             "hello",
             "hello\nworld",
             "<!-- cdflow -->\n",
-            "<!-- cdflow {\"format\":2,\"rows\":[]} -->\n",
+            "<!-- cdflow {\"format\":3,\"rows\":[]} -->\n",
         ] {
             assert_eq!(parse(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_comment_of_format_1_is_read() {
+        let text = "<!-- cdflow {\"format\":1,\"rows\":[{\"component\":\"a\",\
+            \"environment\":\"ci\",\"version\":\"1\",\"counts\":null,\"story\":\"\",\
+            \"outcome\":\"failed\",\"run\":1,\"attempt\":1,\"seconds\":2}]} -->\n\
+            ### cdflow: failed\n\n| a |\n\n<!-- cdflow:row 0 -->\n> an alert\n\n\
+            <!-- cdflow:fold -->\n<details><summary>a</summary>\n\nThe log.\n\n</details>\n\
+            <!-- cdflow:end -->";
+        let rows = parse(text).unwrap();
+        assert_eq!(
+            (rows.0[0].alerts.as_str(), rows.0[0].body.as_str()),
+            ("> an alert", "The log.")
+        );
+        let text = render(&rows, LIMIT);
+        assert!(text.starts_with("### ⛔ Blocked: a → ci failed\n"), "{text}");
+        assert_eq!(parse(&text), Some(rows));
     }
 
     #[test]
@@ -336,10 +326,10 @@ pub(super) mod tests {
             assert_eq!(merge(rows.clone(), row("a", "ci", older, attempt)), rows);
         }
         for (newer, attempt) in [(7, 3), (8, 1)] {
-            assert_eq!(
-                merge(rows.clone(), row("a", "ci", newer, attempt)).0[0],
-                row("a", "ci", newer, attempt)
-            );
+            let merged = merge(rows.clone(), row("a", "ci", newer, attempt)).0.remove(0);
+            assert_eq!(merged.facts.since.as_deref(), Some("the same changes"));
+            let written = row("a", "ci", newer, attempt);
+            assert_eq!(Row { facts: merged.facts.written(), ..merged }, written);
         }
         assert_eq!(merge(rows, row("a", "live", 1, 1)).0.len(), 2);
     }

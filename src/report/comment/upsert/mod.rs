@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{
+    known::Known,
     render::render,
     rows::{LIMIT, Row, Rows, merge, merge_all, parse, restore},
 };
@@ -57,14 +58,15 @@ pub(crate) struct CommentTarget<'a> {
     pub(crate) pull_request: u64,
     /// A row without changes is written only if the environment already has a row.
     pub(crate) changes_only: bool,
-    /// Rows from the ledger, which are restored if the comment lacks them.
-    pub(crate) recorded: &'a [Row],
+    pub(crate) known: Known<'a>,
     pub(crate) redactor: &'a Redactor,
 }
 
 impl CommentTarget<'_> {
     fn with(&self, rows: Rows, row: &Row) -> Rows {
-        merge(restore(rows, self.recorded, self.changes_only), row.clone())
+        let mut rows = restore(rows, self.known.rows, self.changes_only);
+        rows.mark_outdated(self.known.component, self.known.starts);
+        merge(rows, row.clone())
     }
 }
 

@@ -44,7 +44,7 @@ async fn put_with(
         api: &api,
         pull_request: 7,
         changes_only,
-        recorded: known,
+        known: Known { rows: known, ..Known::default() },
         redactor: &redactor,
     };
     upsert(&place, row).await.map_err(|failed| failed.to_string())
@@ -64,6 +64,7 @@ fn past(environment: &str, run: u64, outcome: Outcome, ended: Option<i64>) -> Ro
         },
         started: Timestamp::UNIX_EPOCH,
         ended: ended.map(|second| Timestamp::from_second(second).unwrap()),
+        context: crate::report::RunContext::default(),
     };
     Row::of_past("checkout", &past)
 }
@@ -75,14 +76,20 @@ async fn put_as(
     redactor: &Redactor,
 ) -> Result<Option<String>, String> {
     let api = api(github);
-    let place = CommentTarget { api: &api, pull_request: 7, changes_only, recorded: &[], redactor };
+    let place = CommentTarget {
+        api: &api,
+        pull_request: 7,
+        changes_only,
+        known: Known::default(),
+        redactor,
+    };
     upsert(&place, row).await.map_err(|failed| failed.to_string())
 }
 
 /// Returns the bodies of the comments that look like cdflow's.
 fn bodies(github: &GitHub) -> Vec<String> {
     let world = github.world();
-    let all = world.comments.values().filter(|comment| comment.body.starts_with("<!-- cdflow"));
+    let all = world.comments.values().filter(|comment| comment.body.contains("<!-- cdflow {"));
     all.map(|comment| comment.body.clone()).collect()
 }
 
@@ -131,7 +138,7 @@ async fn twenty_deploys_at_once_lose_no_row() {
                 api: &api,
                 pull_request: 7,
                 changes_only: false,
-                recorded: &[],
+                known: Known::default(),
                 redactor: &redactor,
             };
             assert!(announce(&place, &row(&environment, 1, Outcome::Applying)).await.is_ok());
@@ -144,7 +151,7 @@ async fn twenty_deploys_at_once_lose_no_row() {
     }
     let bodies = bodies(&github);
     assert_eq!(bodies.len(), 1);
-    assert!(bodies[0].contains("### cdflow: 1 planned, 20 deployed\n"), "{}", bodies[0]);
+    assert!(bodies[0].contains("cdflow: 1 planned, 20 deployed\n"), "{}", bodies[0]);
     assert!(bodies[0].contains("| search |"), "{}", bodies[0]);
 }
 
@@ -173,14 +180,14 @@ async fn of_jobs_with_the_same_row_the_last_to_end_wins() {
         job.unwrap().unwrap().unwrap();
     }
     assert!(
-        bodies(&github)[0].contains("### cdflow: 1 planned, 1 deployed\n"),
+        bodies(&github)[0].contains("cdflow: 1 planned, 1 deployed\n"),
         "{}",
         bodies(&github)[0]
     );
     // Without overlap, the later write wins, whatever the clock of its machine says.
     put(&github, &at(Outcome::Destroyed, 50)).await.unwrap();
     assert!(
-        bodies(&github)[0].contains("### cdflow: 1 planned, 1 destroyed\n"),
+        bodies(&github)[0].contains("cdflow: 1 planned, 1 destroyed\n"),
         "{}",
         bodies(&github)[0]
     );
@@ -198,14 +205,14 @@ async fn missing_rows_are_restored_from_the_ledger() {
     ];
     put_with(&github, &ours, false, &known).await.unwrap();
     let body = bodies(&github).remove(0);
-    let heading = "### cdflow: 1 failed, 1 unfinished, 1 applying, 2 deployed\n";
+    let heading = "cdflow: 1 failed, 1 unfinished, 1 applying, 2 deployed\n";
     assert!(
         body.contains(heading)
             && body.contains("(https://github.com/acme/checkout/actions/runs/7)"),
         "{body}"
     );
-    let restored = "| checkout | **ci** | `42-a1b2c3d` | +2 **−1** | \
-               ✅ [Deployed](https://github.com/acme/checkout/actions/runs/8) <sub>3m 20s</sub> |";
+    let restored = "| ✅ [Deployed](https://github.com/acme/checkout/actions/runs/8) | checkout | \
+                    **ci** | 1 destroyed, 2 added | `42-a1b2c3d` |";
     assert!(body.contains(restored), "{body}");
     assert!(body.contains("**did not finish**: apply started at 1970-01-01 00:00 UTC"), "{body}");
     // After the comment was deleted, the next write restores it, without rows that have no changes.
@@ -214,7 +221,7 @@ async fn missing_rows_are_restored_from_the_ledger() {
     put_with(&github, &row("zone", 9, Outcome::Deployed), true, &[known[0].clone(), nothing])
         .await
         .unwrap();
-    assert!(bodies(&github)[0].contains("### cdflow: 2 deployed\n"), "{}", bodies(&github)[0]);
+    assert!(bodies(&github)[0].contains("cdflow: 2 deployed\n"), "{}", bodies(&github)[0]);
 }
 
 #[tokio::test]
@@ -263,7 +270,7 @@ async fn a_row_is_updated_and_never_reverted() {
             .await
             .unwrap();
         let body = bodies(&github).remove(0);
-        assert!(body.contains(&format!("### cdflow: 1 {shows}, 1 unchanged\n")), "{shows}: {body}");
+        assert!(body.contains(&format!("cdflow: 1 {shows}, 1 unchanged\n")), "{shows}: {body}");
     }
 }
 
@@ -288,6 +295,7 @@ async fn the_applied_plan_stays() {
             run: RunRef { id: 9_999_999_999, attempt: 1, url: None },
             started: Timestamp::UNIX_EPOCH,
             ended: ended.map(|second| Timestamp::from_second(second).unwrap()),
+            context: crate::report::RunContext::default(),
         };
         Row::of_past("checkout", &past)
     };
@@ -303,7 +311,7 @@ async fn the_applied_plan_stays() {
     {
         put_with(&github, &live(number as u64), false, &[row]).await.unwrap();
         let body = bodies(&github).remove(0);
-        assert!(body.contains(&format!("### cdflow: {says}, 1 unchanged\n")), "{body}");
+        assert!(body.contains(&format!("cdflow: {says}, 1 unchanged\n")), "{body}");
         assert!(body.matches("# aws_sqs_queue.orders will be created").count() == 2, "{body}");
         assert!(body.matches("Restored from the ledger").count() == 1, "{body}");
         // The plan's alert stays until the apply has succeeded.
@@ -329,14 +337,14 @@ async fn an_announcement_makes_no_comment_and_replaces_no_newer_row() {
         api: &api,
         pull_request: 7,
         changes_only: false,
-        recorded: &[],
+        known: Known::default(),
         redactor: &redactor,
     };
     assert!(announce(&place, &row("live", 5, Outcome::Applying)).await.is_ok());
     assert!(bodies(&github).is_empty());
     put(&github, &row("live", 4, Outcome::Planned)).await.unwrap();
     assert!(announce(&place, &row("live", 5, Outcome::Applying)).await.is_ok());
-    assert!(bodies(&github)[0].contains("### cdflow: applying\n"), "{}", bodies(&github)[0]);
+    assert!(bodies(&github)[0].contains("cdflow: applying\n"), "{}", bodies(&github)[0]);
     assert!(announce(&place, &row("live", 3, Outcome::Applying)).await.is_ok());
     assert_eq!(github.exchanges("PATCH").len(), 1);
     // After a slow read, writing could overwrite the rows of others.
@@ -357,7 +365,7 @@ async fn the_comment_is_found_after_hundreds_of_others() {
     }
     put(&github, &row("live", 1, Outcome::Deployed)).await.unwrap();
     let bodies = bodies(&github);
-    assert!(bodies.len() == 1 && bodies[0].contains("### cdflow: deployed"), "{bodies:?}");
+    assert!(bodies.len() == 1 && bodies[0].contains("cdflow: deployed"), "{bodies:?}");
 }
 
 #[tokio::test]
@@ -374,7 +382,7 @@ async fn a_deleted_comment_is_created_again() {
         Fault::Answer { status: 404, headers: Vec::new(), message: "Not Found" },
     );
     put(&github, &row("live", 3, Outcome::Deployed)).await.unwrap();
-    assert!(bodies(&github)[0].contains("### cdflow: deployed"));
+    assert!(bodies(&github)[0].contains("cdflow: deployed"));
 }
 
 #[tokio::test]
@@ -386,7 +394,7 @@ async fn a_comment_of_another_user_is_ignored() {
     let world = github.world();
     assert_eq!(world.comments[&spoof].body, spoofed);
     let ours: Vec<_> = world.comments.values().filter(|comment| comment.author == BOT).collect();
-    assert!(ours.len() == 1 && ours[0].body.contains("### cdflow: planned"), "{ours:?}");
+    assert!(ours.len() == 1 && ours[0].body.contains("cdflow: planned"), "{ours:?}");
 }
 
 #[tokio::test]
@@ -398,7 +406,7 @@ async fn duplicates_become_one_and_an_older_run_changes_nothing() {
     }
     put(&github, &row("live", 3, Outcome::Failed)).await.unwrap();
     let bodies = bodies(&github);
-    assert!(bodies.len() == 1 && bodies[0].contains("### cdflow: 2 deployed"), "{bodies:?}");
+    assert!(bodies.len() == 1 && bodies[0].contains("cdflow: 2 deployed"), "{bodies:?}");
 }
 
 #[tokio::test]
@@ -409,7 +417,7 @@ async fn changes_only_adds_no_row_without_changes() {
     assert!(put(&row("live", 2, Outcome::Planned)).await.unwrap().is_some());
     assert_eq!(put(&row("ci", 2, Outcome::NoChanges)).await, Ok(None));
     assert!(put(&row("live", 3, Outcome::NoChanges)).await.unwrap().is_some());
-    assert!(bodies(&github)[0].contains("### cdflow: no changes"));
+    assert!(bodies(&github)[0].contains("cdflow: no changes"));
 }
 
 #[tokio::test]
@@ -441,7 +449,7 @@ async fn put_as_unnamed(github: &GitHub, token: &str, row: &Row) -> Option<Strin
         api: &api,
         pull_request: 7,
         changes_only: false,
-        recorded: &[],
+        known: Known::default(),
         redactor: &redactor,
     };
     upsert(&place, row).await.map_err(|failed| failed.to_string()).unwrap()

@@ -1,0 +1,248 @@
+//! Where a plan or an apply happened: commit, person, account, versions. One line or two of the
+//! comment and the job summary.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Outcome,
+    markdown::{capital, code, link, time, words},
+};
+use crate::{
+    base::units::duration_text,
+    services::{
+        ci::{self, short},
+        github::PullRequest,
+    },
+};
+
+/// What is unknown is not shown. It is part of the hidden data of the comment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct RunContext {
+    /// The commit of the change, in full. For a pull request: its newest commit, not the merge that
+    /// a CI checks out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) commit: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pull_request: Option<u64>,
+    /// The URL of the repository, without a slash at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) repository: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) actor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) account_alias: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) account_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) region: Option<String>,
+    /// The version that was deployed before the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deployed: Option<String>,
+    /// Nothing was deployed before the run.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_first: bool,
+    /// The run destroys the environment.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_destroy: bool,
+    /// Name and version, such as `terraform 1.11.4`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tool: Option<String>,
+    /// The serial of the state that the plan was made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) planned_serial: Option<u64>,
+    /// Whether the run's pull request was open. None without a pull request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) before_merge: Option<bool>,
+}
+
+/// The facts of a run that a line about it needs apart from its context.
+#[derive(Clone, Copy)]
+pub(super) struct Shown<'a> {
+    pub(super) version: Option<&'a str>,
+    pub(super) outcome: Outcome,
+    pub(super) at: Option<Timestamp>,
+    pub(super) run_url: Option<&'a str>,
+    /// In seconds; 0 if unknown.
+    pub(super) seconds: u64,
+}
+
+impl RunContext {
+    /// Returns what the CI says about its run.
+    pub(crate) fn of(run: &ci::Run) -> Self {
+        let change = run.github.as_ref().and_then(|github| github.pull_request.as_ref());
+        let head = change.map(|change| change.head.sha.clone());
+        let repository = run.url.as_deref().and_then(|url| url.split_once("/actions/runs/"));
+        Self {
+            commit: head.or_else(|| run.commit.clone()),
+            pull_request: change.map(|change| change.number),
+            repository: repository.map(|(repository, _)| repository.to_owned()),
+            actor: run.actor.clone(),
+            before_merge: change.map(PullRequest::is_open),
+            ..Self::default()
+        }
+    }
+
+    /// Returns two lines of Markdown: versions and account, then the rest in small print.
+    pub(super) fn lines(&self, shown: Shown<'_>) -> String {
+        let first = [self.versions(shown.version, shown.outcome), self.account()];
+        let first: Vec<String> = first.into_iter().flatten().collect();
+        let rest: Vec<String> = self.rest(shown).into_iter().flatten().collect();
+        let rest = match rest.is_empty() {
+            true => None,
+            false => Some(format!("<sub>{}</sub>", rest.join(" · "))),
+        };
+        let first = (!first.is_empty()).then(|| first.join(" · "));
+        first.into_iter().chain(rest).collect::<Vec<_>>().join("\\\n")
+    }
+
+    /// Returns which version is deployed, and what the run makes of it.
+    fn versions(&self, version: Option<&str>, outcome: Outcome) -> Option<String> {
+        let version = code(version?);
+        let before = self.deployed.as_deref().map(code);
+        Some(match (outcome, before) {
+            (Outcome::Destroyed, _) => format!("Destroyed {version}"),
+            (Outcome::Deployed | Outcome::Refreshed, None) if self.is_first => {
+                format!("Deployed now: {version}, for the first time")
+            }
+            (Outcome::Deployed | Outcome::Refreshed, Some(before)) if before != version => {
+                format!("Deployed now: {version} (before: {before})")
+            }
+            (Outcome::Deployed | Outcome::Refreshed, _) => format!("Deployed now: {version}"),
+            (Outcome::Failed | Outcome::Interrupted | Outcome::Unfinished, before) => {
+                match (before, self.is_destroy) {
+                    (_, true) => format!("Tried to destroy {version}"),
+                    (None, _) if self.is_first => {
+                        format!("Tried {version}; nothing was deployed before")
+                    }
+                    (None, _) => format!("Tried {version}"),
+                    (Some(before), _) => format!("Tried {version}; last deployed: {before}"),
+                }
+            }
+            (_, _) if self.is_destroy => format!("Deployed now: {version} → to be destroyed"),
+            (_, None) if self.is_first => format!("Deployed now: nothing → proposed: {version}"),
+            (_, Some(before)) if before != version => {
+                format!("Deployed now: {before} → proposed: {version}")
+            }
+            (_, Some(_)) => format!("Deployed now and proposed: {version}"),
+            (_, None) => format!("Proposed: {version}"),
+        })
+    }
+
+    fn account(&self) -> Option<String> {
+        let alias = self.account_alias.as_deref().map(words);
+        let account = match (&self.account_id, alias) {
+            // As plain text, GitHub takes twelve digits for a commit.
+            (Some(id), Some(alias)) => Some(format!("account {} ({alias})", code(id))),
+            (Some(id), None) => Some(format!("account {}", code(id))),
+            (None, alias) => alias.map(|alias| format!("account {alias}")),
+        };
+        let parts: Vec<String> =
+            account.into_iter().chain(self.region.as_deref().map(words)).collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
+    fn rest(&self, shown: Shown<'_>) -> [Option<String>; 7] {
+        let url = |kind: &str, name: &str| {
+            self.repository.as_ref().map(|repository| format!("{repository}/{kind}/{name}"))
+        };
+        let commit = self.commit.as_deref().map(|commit| {
+            format!("commit {}", link(&code(short(commit)), url("commit", commit).as_deref()))
+        });
+        let pull_request = self.pull_request.map(|number| {
+            let url = url("pull", &number.to_string());
+            format!("pull request {}", link(&words(&format!("#{number}")), url.as_deref()))
+        });
+        let took = std::time::Duration::from_secs(shown.seconds);
+        let took = match shown.seconds {
+            0 => String::new(),
+            _ => format!(" ({})", duration_text(took)),
+        };
+        let run = shown.run_url.map(|url| format!("{}{took}", link("run log", Some(url))));
+        [
+            commit,
+            pull_request,
+            self.actor.as_deref().map(|actor| format!("by {}", words(actor))),
+            shown.at.map(time),
+            self.tool.as_deref().map(|tool| words(&capital(tool))),
+            self.planned_serial.map(|serial| format!("planned from state serial {serial}")),
+            run,
+        ]
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Returns a context in which everything is known.
+    pub(in crate::report) fn full() -> RunContext {
+        RunContext {
+            commit: Some("c0ffee1234567890c0ffee1234567890c0ffee12".to_owned()),
+            pull_request: Some(128),
+            repository: Some("https://github.com/acme/checkout".to_owned()),
+            actor: Some("ada".to_owned()),
+            account_alias: Some("prod".to_owned()),
+            account_id: Some("222222222222".to_owned()),
+            region: Some("eu-west-1".to_owned()),
+            deployed: Some("41-9e8d7c6".to_owned()),
+            is_first: false,
+            is_destroy: false,
+            tool: Some("terraform 1.11.4".to_owned()),
+            planned_serial: Some(117),
+            before_merge: Some(true),
+        }
+    }
+
+    fn versions(context: &RunContext, outcome: Outcome) -> String {
+        context.versions(Some("42"), outcome).unwrap()
+    }
+
+    #[test]
+    fn versions_say_what_is_deployed() {
+        let again = RunContext { deployed: Some("42".to_owned()), ..full() };
+        let first = RunContext { deployed: None, is_first: true, ..full() };
+        let destroy = RunContext { is_destroy: true, ..again.clone() };
+        let unknown = RunContext::default();
+        for (context, outcome, shown) in [
+            (&full(), Outcome::Planned, "Deployed now: `41-9e8d7c6` → proposed: `42`"),
+            (&full(), Outcome::Deployed, "Deployed now: `42` (before: `41-9e8d7c6`)"),
+            (&full(), Outcome::Failed, "Tried `42`; last deployed: `41-9e8d7c6`"),
+            (&again, Outcome::Planned, "Deployed now and proposed: `42`"),
+            (&again, Outcome::Deployed, "Deployed now: `42`"),
+            (&first, Outcome::Planned, "Deployed now: nothing → proposed: `42`"),
+            (&first, Outcome::Deployed, "Deployed now: `42`, for the first time"),
+            (&first, Outcome::Failed, "Tried `42`; nothing was deployed before"),
+            (&destroy, Outcome::Planned, "Deployed now: `42` → to be destroyed"),
+            (&destroy, Outcome::Destroyed, "Destroyed `42`"),
+            (&destroy, Outcome::Failed, "Tried to destroy `42`"),
+            (&unknown, Outcome::Planned, "Proposed: `42`"),
+            (&unknown, Outcome::Failed, "Tried `42`"),
+        ] {
+            assert_eq!(versions(context, outcome), shown);
+        }
+    }
+
+    #[test]
+    fn every_fact_is_shown() {
+        let shown = full().lines(Shown {
+            version: Some("42-a1b2c3d"),
+            outcome: Outcome::Planned,
+            at: Some("2026-11-21T12:00:00Z".parse().unwrap()),
+            run_url: Some("https://github.com/acme/checkout/actions/runs/1"),
+            seconds: 48,
+        });
+        let expected = "Deployed now: `41-9e8d7c6` → proposed: `42-a1b2c3d` · account \
+            `222222222222` (prod), eu-west-1\\\n<sub>commit \
+            [`c0ffee1`](https://github.com/acme/checkout/commit/\
+            c0ffee1234567890c0ffee1234567890c0ffee12) · pull request \
+            [#128](https://github.com/acme/checkout/pull/128) · by ada · 2026-11-21 12:00 UTC · \
+            Terraform 1.11.4 · planned from state serial 117 · \
+            [run log](https://github.com/acme/checkout/actions/runs/1) (48s)</sub>";
+        assert_eq!(shown.replace('\u{200b}', "").replace("\\-", "-"), expected);
+        let nothing =
+            Shown { version: None, outcome: Outcome::Done, at: None, run_url: None, seconds: 0 };
+        assert_eq!(RunContext::default().lines(nothing), "");
+    }
+}
