@@ -33,6 +33,31 @@ SCHEME = {
 }
 PROVIDER = 'terraform {\n  required_providers {\n    aws = { source = "hashicorp/aws" }\n  }\n}\n'
 
+# A provider that starts, reads and plans without AWS, and a change by configuration alone.
+DEPLOYED = PROVIDER + """
+provider "aws" {
+  region                      = "eu-west-1"
+  access_key                  = "none"
+  secret_key                  = "none"
+  skip_credentials_validation = true
+  skip_requesting_account_id  = true
+  skip_metadata_api_check     = true
+}
+variable "greeting" {
+  type    = string
+  default = "hello"
+}
+data "aws_iam_policy_document" "read" {
+  statement {
+    actions   = ["s3:GetObject"]
+    resources = ["*"]
+  }
+}
+resource "terraform_data" "greeting" {
+  input = "${data.aws_iam_policy_document.read.json}${var.greeting}"
+}
+"""
+
 # What the predecessor did: every file into one archive, and back out of its bytes in memory.
 ZIP = """
 import os, sys, zipfile
@@ -67,8 +92,9 @@ class Cost:
         self.wall = time.monotonic() - began
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        self.text = done.stdout + done.stderr
         if done.returncode:
-            sys.exit(f"{arguments} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+            sys.exit(f"{arguments} ended with {done.returncode}:\n{self.text}")
 
     def __add__(self, other):
         self.wall += other.wall
@@ -180,7 +206,7 @@ def bundle(bench):
         theirs += bench.run("terraform", "init", "-backend=false", "-plugin-dir", out / ".terraform/providers", folder=out)
         for verb in (["workspace", "list"], ["workspace", "new", "ci"], ["plan", "-input=false", "-out=plan"]):
             theirs += bench.run("terraform", *verb, folder=out)
-        ours = bench.run(BINARY, "deploy", "ci", f"{number}", "--plan-only", "--new-environment", folder=folder)
+        ours = bench.run(BINARY, "deploy", "ci", f"{number}", "--plan-only", "--new-environment", "--cache-dir", "none", folder=folder)
         fetching.append((theirs, ours))
         for path in (work, real, out):
             shutil.rmtree(path)
@@ -299,6 +325,68 @@ def compare_remote(title, rows):
         compare("  against zip -1 | aws s3 cp", [(pipeline[0], ours[0]) for _, ours, pipeline in rows])
 
 
+def plain(bench, folder, greeting):
+    """`terraform init`, `plan` and `apply` in a fresh folder of code. The state stays. Returns init with plan, and apply."""
+    work = bench.fresh("plain")
+    shutil.copytree(folder / "infra", work)
+    state = [f"-state={bench.place / 'plain.tfstate'}"]
+    planned = bench.run("terraform", "init", "-input=false", folder=work)
+    planned += bench.run("terraform", "plan", "-input=false", "-out=plan", f"-var=greeting={greeting}", *state, folder=work)
+    applied = bench.run("terraform", "apply", *state, "plan", folder=work)
+    shutil.rmtree(work)
+    return planned, applied
+
+
+def programs(text):
+    """How many times `-vv` says that Terraform was started."""
+    return sum(line.strip().startswith("$ ") and "/terraform " in line for line in text.splitlines())
+
+
+def deploys(bench):
+    """Deploys with one change and without, on a cold and a warm machine, beside plain Terraform."""
+    folder = bench.component("infrastructure", {"infra/main.tf": DEPLOYED})
+    folder = folder.rename(folder.parent / "deployed")
+    manifest = json.loads((folder / "cdflow.yml").read_text())
+    (folder / "cdflow.yml").write_text(json.dumps({**manifest, "component": "deployed"}))
+    bench.run("terraform", "init", "-backend=false", folder=folder / "infra")
+    shutil.rmtree(folder / "infra/.terraform")
+    (folder / "config").mkdir()
+    bench.commit(folder)
+    cache = bench.place / "home/.cache/cdflow/files"
+    deploy = lambda version: bench.run(BINARY, "-vv", "deploy", "ci", version, *FIRST, folder=folder)
+    rows = {name: [] for name in ("change, cold", "change, warm", "no change, cold", "no change, warm")}
+    number, FIRST = 0, ["--new-environment"]
+    for _ in range(ROUNDS + 1):
+        for kind in ("cold", "warm"):
+            number += 1
+            (folder / "config/common.json").write_text(json.dumps({"greeting": f"{number}"}))
+            bench.run(BINARY, "release", f"{number}", folder=folder)
+            for name in ("change", "no change"):
+                if kind == "cold" and cache.exists():
+                    shutil.rmtree(cache)
+                planned, applied = plain(bench, folder, number)
+                ours = deploy(f"{number}")
+                FIRST = []
+                theirs = planned + applied if name == "change" else planned
+                rows[f"{name}, {kind}"].append((theirs, ours))
+    # The first round makes the environment.
+    return {name: pairs[1:] for name, pairs in rows.items()}
+
+
+def compare_deploys(rows):
+    """The goals of issue 14: at most 1.25 times plain Terraform with a change, and 1.15 times `init` and `plan` without."""
+    print(f"\n{'deploy with the AWS provider':30} {'plain':>8} {'cdflow':>8} {'wall':>7} {'CPU':>7} {'runs':>5}  fetched")
+    for name, pairs in rows.items():
+        median = lambda which, of: statistics.median(of(pair[which]) for pair in pairs)
+        wall = [median(which, lambda cost: cost.wall) for which in (0, 1)]
+        cpu = [median(which, lambda cost: cost.cpu) for which in (0, 1)]
+        text = pairs[-1][1].text
+        fetched = next(line for line in text.splitlines() if "files verified" in line).split(",")[0].strip()
+        ratios = f"{wall[1] / wall[0]:7.2f} {cpu[1] / cpu[0]:7.2f}"
+        print(f"{name:30} {wall[0]:8.3f} {wall[1]:8.3f} {ratios} {programs(text):5}  {fetched}", flush=True)
+    print("Seconds, medians; `wall` and `CPU`: cdflow / plain `init`, `plan` and, with a change, `apply`; `runs`: of Terraform.")
+
+
 def main():
     place = pathlib.Path(tempfile.mkdtemp(prefix="cdflow-bench-"))
     try:
@@ -322,6 +410,7 @@ def main():
         wall, cpu = (statistics.median(values) for values in ([it.wall for it in init], [it.cpu for it in init]))
         print(f"{'  of these, terraform init':46} {wall:8.3f} {'':8} {'':7} {cpu:7.3f} s")
         print("Seconds, medians; both columns with Terraform's own part. `CPU`: before / cdflow.")
+        compare_deploys(deploys(bench))
     finally:
         shutil.rmtree(place)
 
