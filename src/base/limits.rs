@@ -67,13 +67,14 @@ pub(crate) enum Limit {
     Comment,
     CommentStop,
     Announcement,
+    Webhook,
     PostRun,
     PostLines,
     Question,
 }
 
 /// Every limit with its name and its default in seconds, in the order of docs/limits.md.
-pub(crate) const TABLE: [(Limit, &str, u64); 54] = [
+pub(crate) const TABLE: [(Limit, &str, u64); 55] = [
     (Limit::Git, "git", 60),
     (Limit::CredentialHelper, "credential-helper", 60),
     (Limit::TerraformVersion, "terraform-version", 60),
@@ -125,6 +126,7 @@ pub(crate) const TABLE: [(Limit, &str, u64); 54] = [
     (Limit::Comment, "comment", 150),
     (Limit::CommentStop, "comment-stop", 4),
     (Limit::Announcement, "announcement", 20),
+    (Limit::Webhook, "webhook", 10),
     (Limit::PostRun, "post-run", 240),
     (Limit::PostLines, "post-lines", 5),
     (Limit::Question, "question", 3600),

@@ -30,7 +30,7 @@ use crate::{
     },
     context::{self, SchemeUpgrade, trust},
     deploy::comment_rows,
-    report::Report,
+    report::{Notices, Report},
     services::{aws::credentials, ci::host::Host},
 };
 
@@ -89,6 +89,7 @@ async fn run_for_component(
     let context = interrupt.or_cancel("reading the account scheme", opening).await?;
     report.component = Some(context.identity.component.to_string());
     report.team = Some(context.identity.team.to_string());
+    report.notices = notices(&command, &context);
     for name in [&report.component, &report.team].into_iter().flatten() {
         context.host.log.redactor.never_mask(name);
     }
@@ -126,6 +127,18 @@ async fn run_for_component(
         ));
     }
     result.map(|()| 0)
+}
+
+/// Returns the webhooks for the end of the run: of runs that may change something, and of those that look for
+/// drift. A plan for a pull request has a comment.
+fn notices(command: &ComponentCommand, context: &context::Context) -> Notices {
+    let is_about_drift = matches!(command, ComponentCommand::Deploy(inputs)
+        if inputs.refresh_only && inputs.plan.plan_only);
+    let rules = match command.only_reads() && !is_about_drift {
+        true => Vec::new(),
+        false => context.manifest.notify.clone(),
+    };
+    Notices { rules, is_about_drift }
 }
 
 /// Whether the role for plans is enough in the release account. The release of a pull request has a

@@ -10,9 +10,11 @@ use super::{
     hooks::Hooks,
     location::{Location, rejected},
     names::{self, Component, Environment, Image, Team},
+    notify::{self, Notify},
     platforms::ProviderPlatforms,
     preview::Preview,
     secrets::{CredstashSettings, SecretSources},
+    variable_name::VariableName,
     version_constraint::Constraint,
 };
 use crate::base::{
@@ -50,6 +52,8 @@ pub(crate) struct Manifest {
     /// Programs that judge a plan or follow an apply.
     #[serde(default)]
     pub(crate) hooks: Hooks,
+    #[serde(default)]
+    pub(crate) notify: Vec<Notify>,
     #[serde(default)]
     pub(crate) preview: Preview,
     /// The sources of the environment's secrets. Default: credstash, if the code declares `variable
@@ -131,10 +135,6 @@ pub(crate) struct Docker {
 /// `linux/amd64`, `linux/arm/v7`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Platform(pub(crate) String);
-
-/// The name of an environment variable.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct VariableName(pub(crate) String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -241,6 +241,7 @@ impl Manifest {
                 "remove `requires` there, or name the environment that comes before `{environment}`"
             )));
         }
+        notify::check(file, &manifest.notify)?;
         manifest.preview.check(file)?;
         manifest.hooks.check(file)?;
         Ok(manifest)
@@ -298,26 +299,6 @@ impl FromStr for Platform {
     }
 }
 
-impl FromStr for VariableName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-        if !text.is_empty()
-            && text.bytes().all(plain)
-            && !text.starts_with(|c: char| c.is_ascii_digit())
-        {
-            return Ok(Self(text.to_owned()));
-        }
-        // What follows might be the secret itself.
-        let shown = match text.split_once('=') {
-            Some((name, _)) => format!("{}=…", printable::excerpt(name)),
-            None => printable::excerpt(text),
-        };
-        Err(format!("`{shown}` is not the name of an environment variable"))
-    }
-}
-
 impl FromStr for SchemeUrl {
     type Err = String;
 
@@ -355,7 +336,7 @@ fn default_tfstate_filename() -> StateFilename {
     StateFilename("terraform.tfstate".to_owned())
 }
 
-deserialize_from_str!(SchemeUrl, StateFilename, Platform, VariableName);
+deserialize_from_str!(SchemeUrl, StateFilename, Platform);
 
 #[cfg(test)]
 mod tests {

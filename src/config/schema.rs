@@ -9,6 +9,7 @@ use super::{
     component::{Deploy, Docker, Function, Lambda, Manifest},
     guards::EnvironmentGuards,
     hooks::{HookFile, Hooks},
+    notify::Notify,
     preview::Preview,
     secrets::CredstashSettings,
 };
@@ -40,6 +41,7 @@ fn of_cdflow_yml() {
     has_keys_of::<Lambda>(&schema, "/properties/lambda");
     has_keys_of::<Docker>(&schema, "/properties/docker");
     has_keys_of::<Function>(&schema, "/properties/function");
+    has_keys_of::<Notify>(&schema, "/$defs/notify");
     has_keys_of::<Deploy>(&schema, "/properties/deploy");
     has_keys_of::<Preview>(&schema, "/properties/preview");
     has_keys_of::<CredstashSettings>(&schema, "/properties/credstash");

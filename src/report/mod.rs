@@ -12,6 +12,7 @@ mod hooks;
 mod losses;
 mod markdown;
 mod messages;
+mod notify;
 mod outcome;
 mod outputs;
 mod past_run;
@@ -34,6 +35,7 @@ pub(crate) use self::{
     comment::{Commenter, announce_apply},
     destinations::Destinations,
     hooks::HookReport,
+    notify::Notices,
     outcome::{Outcome, RunRef},
     past_run::{LastStart, PastRun},
     plan::PlanReport,
@@ -112,6 +114,9 @@ pub(crate) struct Report {
     /// The newest run of each environment of the component, from the ledger.
     #[serde(skip)]
     pub(crate) last_starts: Vec<LastStart>,
+    /// The webhooks for the end of the run.
+    #[serde(skip)]
+    pub(crate) notices: Notices,
 }
 
 /// The result of the deploy guards, as redacted text.

@@ -7,6 +7,7 @@ use super::{
     check::end_check,
     comment::{Commenter, Known, rows::Row},
     file,
+    notify::notify,
     outputs::outputs,
     summary,
 };
@@ -67,6 +68,7 @@ pub(crate) async fn publish(mut report: Report, destinations: &Destinations, hos
         warn(&host.log, write_outputs(&[("comment-url", url)], &files, &host.log));
     }
     end_check(destinations, host, &mut report, url.as_deref()).await;
+    notify(&report, host).await;
 }
 
 fn warn(log: &Log, done: Result<()>) {

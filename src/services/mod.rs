@@ -8,3 +8,4 @@ pub(crate) mod github;
 pub(crate) mod registry;
 pub(crate) mod store;
 pub(crate) mod tool_site;
+pub(crate) mod webhook;

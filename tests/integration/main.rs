@@ -49,6 +49,7 @@ mod layers;
 mod limits;
 mod local_states;
 mod migration;
+mod notify;
 mod oidc;
 mod operations;
 mod platforms;

@@ -48,7 +48,7 @@ const NO_LIMITS: [(&str, usize); 29] = [
 ];
 
 /// Each limit, and the test in which the wait really happens and ends: its file and its name.
-const PROOFS: [(&str, &str, &str); 54] = [
+const PROOFS: [(&str, &str, &str); 55] = [
     ("git", "tests/integration/attacks.rs", "a_git_that_hangs_can_be_cancelled"),
     (
         "credential-helper",
@@ -196,6 +196,7 @@ const PROOFS: [(&str, &str, &str); 54] = [
         "github_does_not_answer_a_run_that_is_told_to_stop",
     ),
     ("announcement", "tests/integration/limits/github.rs", "github_does_not_answer_a_deploy"),
+    ("webhook", "tests/integration/notify.rs", "a_webhook_that_does_not_answer_is_a_warning"),
     ("post-run", "tests/integration/limits/engines.rs", "a_clean_up_does_not_wait_for_ever"),
     ("post-lines", "tests/integration/limits/engines.rs", "a_clean_up_does_not_wait_for_ever"),
     ("question", "tests/integration/questions.rs", "a_question_without_an_answer_ends"),

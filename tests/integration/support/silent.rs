@@ -20,6 +20,11 @@ pub(crate) enum Reply {
 
 /// Answers each request by its head. Returns `127.0.0.1:<port>`.
 pub(crate) fn answering(rule: impl Fn(&str) -> Reply + Send + Sync + 'static) -> String {
+    hearing(move |head, _| rule(head))
+}
+
+/// Answers each request by its head and its body. Returns `127.0.0.1:<port>`.
+pub(crate) fn hearing(rule: impl Fn(&str, &str) -> Reply + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let rule = Arc::new(rule);
@@ -39,7 +44,7 @@ pub(crate) fn answering_once(rule: impl Fn(&str) -> Reply + Send + Sync + 'stati
     thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         let waiting = fill(address);
-        serve(&stream, &rule);
+        serve(&stream, &|head: &str, _: &str| rule(head));
         thread::park();
         drop((listener, waiting));
     });
@@ -75,11 +80,11 @@ fn fill(address: SocketAddr) -> Vec<TcpStream> {
     std::iter::from_fn(connect).collect()
 }
 
-fn serve(stream: &TcpStream, rule: &(dyn Fn(&str) -> Reply + Send + Sync)) {
+fn serve(stream: &TcpStream, rule: &(dyn Fn(&str, &str) -> Reply + Send + Sync)) {
     let (mut reader, mut writer) = (BufReader::new(stream), stream);
-    while let Some(head) = request(&mut reader) {
+    while let Some((head, body)) = request(&mut reader) {
         // A client that has gone is what many tests are about.
-        let _ = match rule(&head) {
+        let _ = match rule(&head, &body) {
             Reply::Http(status, more, body) => write!(
                 writer,
                 "HTTP/1.1 {status} -\r\n{more}content-length: {}\r\n\r\n{body}",
@@ -99,8 +104,8 @@ fn serve(stream: &TcpStream, rule: &(dyn Fn(&str) -> Reply + Send + Sync)) {
     }
 }
 
-/// Reads a request to its end. Returns its head.
-fn request(reader: &mut impl BufRead) -> Option<String> {
+/// Reads a request to its end. Returns its head, and its body unless that comes in chunks.
+fn request(reader: &mut impl BufRead) -> Option<(String, String)> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if reader.read_line(&mut head).ok()? == 0 {
@@ -111,6 +116,7 @@ fn request(reader: &mut impl BufRead) -> Option<String> {
     let header = |name: &str| {
         lower.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
     };
+    let mut body = Vec::new();
     if header("transfer-encoding:").as_deref() == Some("chunked") {
         let mut size = usize::MAX;
         while size > 0 {
@@ -120,7 +126,8 @@ fn request(reader: &mut impl BufRead) -> Option<String> {
             reader.read_exact(&mut vec![0; size + 2]).ok()?;
         }
     } else if let Some(length) = header("content-length:") {
-        reader.read_exact(&mut vec![0; length.parse().ok()?]).ok()?;
+        body = vec![0; length.parse().ok()?];
+        reader.read_exact(&mut body).ok()?;
     }
-    Some(head)
+    Some((head, String::from_utf8_lossy(&body).into_owned()))
 }

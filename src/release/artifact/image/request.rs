@@ -11,10 +11,7 @@ use crate::{
         process_env::ProcessEnv,
         redact::Secret,
     },
-    config::{
-        component::{Docker, VariableName},
-        identity::Release,
-    },
+    config::{component::Docker, identity::Release, variable_name::VariableName},
     services::docker::{
         context::BuildContext,
         engine::{Build, RegistryCredentials},
