@@ -129,8 +129,8 @@ async fn run_for_component(
     result.map(|()| 0)
 }
 
-/// Returns the webhooks for the end of the run: of runs that may change something, and of those that look for
-/// drift. A plan for a pull request has a comment.
+/// Returns the webhooks for the end of a run that may change something, or looks for drift. A plan
+/// for a pull request has a comment.
 fn notices(command: &ComponentCommand, context: &context::Context) -> Notices {
     let is_about_drift = matches!(command, ComponentCommand::Deploy(inputs)
         if inputs.refresh_only && inputs.plan.plan_only);
