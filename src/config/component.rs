@@ -56,6 +56,8 @@ pub(crate) struct Manifest {
     pub(crate) notify: Vec<Notify>,
     #[serde(default)]
     pub(crate) preview: Preview,
+    #[serde(default)]
+    pub(crate) report: ReportSettings,
     /// The sources of the environment's secrets. Default: credstash, if the code declares `variable
     /// "secrets"`.
     pub(crate) secrets: Option<SecretSources>,
@@ -177,6 +179,15 @@ pub(crate) struct Deploy {
     approvals: Option<usize>,
     #[serde(default)]
     environments: BTreeMap<Environment, EnvironmentGuards>,
+}
+
+/// What reports show.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct ReportSettings {
+    /// More resources whose loss is a loss of data.
+    #[serde(default)]
+    pub(crate) stateful: Vec<Protected>,
 }
 
 impl Deploy {

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
-    component::{Deploy, Docker, Function, Lambda, Manifest},
+    component::{Deploy, Docker, Function, Lambda, Manifest, ReportSettings},
     guards::EnvironmentGuards,
     hooks::{HookFile, Hooks},
     notify::Notify,
@@ -44,6 +44,7 @@ fn of_cdflow_yml() {
     has_keys_of::<Notify>(&schema, "/$defs/notify");
     has_keys_of::<Deploy>(&schema, "/properties/deploy");
     has_keys_of::<Preview>(&schema, "/properties/preview");
+    has_keys_of::<ReportSettings>(&schema, "/properties/report");
     has_keys_of::<CredstashSettings>(&schema, "/properties/credstash");
     has_keys_of::<Hooks>(&schema, "/properties/hooks");
     has_keys_of::<HookFile>(&schema, "/$defs/hook/oneOf/1");

@@ -15,7 +15,10 @@ use crate::{
     report::Report,
     terraform::{
         Applied, Plan, PlanMode,
-        output::unknown::{UnknownChange, unknown},
+        output::{
+            results::{ApplyEnd, results},
+            unknown::{UnknownChange, unknown},
+        },
         state::summary::StateSummary,
     },
 };
@@ -50,7 +53,7 @@ pub(crate) async fn apply(
         }
         cancelled => Applied::without_apply(cancelled),
     };
-    let Applied { result, is_complete, begun, errored_state } = applied;
+    let Applied { result, is_complete, begun, errors, errored_state } = applied;
     let result = match &errored_state {
         Some(file) => rescue_state::rescue(context, order, prepared, file, result.err()).await,
         None => result,
@@ -65,7 +68,14 @@ pub(crate) async fn apply(
     fill(context, order, report, state);
     let has = |address: &str| state.is_some_and(|it| it.has(address));
     let is_current = matches!(after, After::Current(_));
-    let unknown = unknown(&begun, &plan.changes, if is_current { Some(&has) } else { None });
+    let is_in_state: Option<&dyn Fn(&str) -> bool> = if is_current { Some(&has) } else { None };
+    let unknown = unknown(&begun, &plan.changes, is_in_state);
+    let end =
+        ApplyEnd { begun: &begun, errors: &errors, unknown: &unknown, is_complete, is_in_state };
+    let results = results(&plan.changes, &end);
+    if let Some(shown) = &mut report.plan {
+        shown.set_results(&results, &context.host.log.redactor);
+    }
     report.unknown_changes = masked(context, unknown);
     unknown_changes::show(context, &report.unknown_changes);
     let result =
@@ -80,6 +90,7 @@ pub(crate) async fn apply(
     };
     recording::end(context, order, entry, ended).await;
     if result.is_err() {
+        outcome::show_results(context, report, !begun.is_empty());
         let stored = (after != After::Unreadable).then_some(state);
         after_failure::report_state(context, order.environment(), stored).await;
     } else if order.mode == PlanMode::Destroy {

@@ -12,7 +12,10 @@ use crate::{
     services::ci::host::Host,
     terraform::{
         Plan, PlanMode,
-        output::changes::{ChangeAction, Changes},
+        output::{
+            changes::{ChangeAction, Changes},
+            risk::holds,
+        },
     },
 };
 
@@ -81,12 +84,16 @@ pub(crate) async fn yes(context: &Context, question: &str) -> Result<()> {
 }
 
 fn of_changes(environment: &Environment, changes: &Changes) -> String {
-    let doomed: Vec<String> = changes
-        .resources
-        .iter()
-        .filter(|it| matches!(it.action, ChangeAction::Delete | ChangeAction::Replace))
-        .map(|it| it.label())
-        .collect();
+    let is_doomed = |action| matches!(action, ChangeAction::Delete | ChangeAction::Replace);
+    let doomed = changes.resources.iter().filter(|it| is_doomed(it.action));
+    // Data loss first.
+    let (stores, others): (Vec<_>, Vec<_>) =
+        doomed.map(|it| (it.label(), holds(&it.kind))).partition(|(_, holds)| holds.is_some());
+    let doomed = stores.into_iter().chain(others).map(|(label, holds)| match holds {
+        Some(holds) => format!("{label} ({holds})"),
+        None => label,
+    });
+    let doomed: Vec<String> = doomed.collect();
     let others = match doomed.len().saturating_sub(NAMED) {
         0 => String::new(),
         others => format!(" and {others} more"),
@@ -111,11 +118,12 @@ mod tests {
             address: (*address).to_owned(),
             moved_from: None,
             is_import: false,
-            kind: "terraform_data".to_owned(),
+            kind: address.split('.').next().unwrap().to_owned(),
             action: *action,
             deposed: None,
             reason: None,
             identity: Default::default(),
+            risk: Default::default(),
         };
         let resources = changes.iter().map(change).collect();
         of_changes(&"live".parse().unwrap(), &Changes { resources, ..Changes::default() })
@@ -136,6 +144,10 @@ mod tests {
         assert_eq!(
             question(&five),
             "Apply these changes to live, which destroy a, b, c and 2 more?"
+        );
+        assert_eq!(
+            question(&[("a.a", Delete), ("aws_s3_bucket.b", Delete), ("a.c", Replace)]),
+            "Apply these changes to live, which destroy aws_s3_bucket.b (bucket), a.a, a.c?"
         );
     }
 }

@@ -101,6 +101,17 @@ pub(crate) fn environment_url(
     url
 }
 
+/// Names each resource whose change did not end well, after an apply that began.
+pub(crate) fn show_results(context: &Context, report: &report::Report, has_begun: bool) {
+    let lines = report.plan.as_ref().map(report::open_results).unwrap_or_default();
+    if !has_begun || lines.is_empty() {
+        return;
+    }
+    let log = &context.host.log;
+    log.step("Results");
+    lines.iter().for_each(|line| log.output(line));
+}
+
 pub(crate) fn show_outputs(context: &Context, order: &Order<'_>, state: Option<&StateSummary>) {
     let Some(state) = state.filter(|_| order.mode != PlanMode::Destroy) else { return };
     if state.outputs.is_empty() && state.sensitive_outputs.is_empty() {

@@ -41,7 +41,7 @@ pub fn plan(bytes: &[u8]) {
     for secret in &changes.sensitive {
         redactor.add(secret);
     }
-    let plan = PlanReport::of(&changes, &shown, true, &redactor);
+    let plan = PlanReport::of(&changes, &shown, true, &[], &redactor);
     let is_loss = |action| matches!(action, ChangeAction::Replace | ChangeAction::Delete);
     let lost = changes.resources.iter().filter(|change| is_loss(change.action)).count();
     assert_eq!(plan.losses().count(), lost);

@@ -10,6 +10,7 @@ use super::{
     markdown::{block, code, code_cell, counted, cut_lines, fence, floor, link, time, words},
     messages,
     plan::PlanReport,
+    results, security,
 };
 use crate::{base::units::duration_text, terraform::output::unknown::UnknownChange};
 
@@ -28,13 +29,16 @@ const OUTPUTS_LIMIT: usize = 8_000;
 /// `limit` is the approximate size in bytes.
 pub(super) fn alerts(report: &Report, limit: usize) -> String {
     let place = place(report);
-    let losses = report.plan.as_ref().map(|plan| losses::show(plan, &place, report.outcome, limit));
+    let of_plan =
+        |alert: &dyn Fn(&PlanReport) -> String| report.plan.as_ref().map(alert).unwrap_or_default();
     let parts = [
         messages::of(report, &place),
         lifetime(report),
         unfinished(report),
         unknown_changes(report),
-        losses.unwrap_or_default(),
+        of_plan(&|plan| results::alert(plan, &place)),
+        of_plan(&|plan| losses::show(plan, &place, report.outcome, limit)),
+        of_plan(&|plan| security::alert(plan, &place)),
     ];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
@@ -60,6 +64,9 @@ fn place(report: &Report) -> String {
 
 /// Returns "1 to replace, 2 to destroy, 3 to add"; a replacement is counted only once.
 pub(super) fn change_summary(plan: &PlanReport, outcome: Outcome) -> String {
+    if let Some(summary) = results::summary(plan) {
+        return summary;
+    }
     let counts = &plan.counts;
     let verbs: [&str; 7] = match outcome.is_past() {
         false => {
@@ -131,7 +138,7 @@ fn changes(plan: &PlanReport, limit: usize, full_report: &str) -> String {
     let mut items: Vec<String> = plan
         .resources
         .iter()
-        .map(|it| block(&format!("# {}\n{}", it.title, it.diff)).trim_end().to_owned())
+        .map(|it| block(&format!("# {}\n{}", results::heading(it), it.diff)).trim_end().to_owned())
         .collect();
     if !plan.outputs.is_empty() {
         items.push(block(&format!("# Outputs\n{}", plan.outputs)));

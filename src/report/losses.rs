@@ -1,44 +1,44 @@
-//! The resources that a plan destroys or replaces: all of them, in the room there is.
+//! The resources that a plan destroys or replaces: all of them, in the room there is. Those whose
+//! loss is a loss of data come first, with what protects them.
 
 use std::collections::BTreeMap;
 
 use super::{
     Outcome,
     addresses::{Collapsed, collapse, split},
-    markdown::{code, counted, fence, grouped},
+    markdown::{code, counted, fence, grouped, words},
     plan::{PlanReport, PlannedResource},
+    reasons::prose,
+    results::{error, phrase},
 };
 use crate::terraform::output::changes::ChangeAction;
 
-/// The number of resources that the alert itself names. A folded list below it has all of them.
+/// The number of resources that each alert itself names. A folded list below has all of them.
 const IN_ALERT: usize = 10;
 
 /// Hidden lines around that list, so that a run can remove it if a comment has too many rows.
 const LIST_START: &str = "<!-- cdflow:list -->";
 const LIST_END: &str = "<!-- cdflow:list-end -->";
+/// The hidden line before alerts that such a list follows.
+const NAMED: &str = "<!-- cdflow:named -->";
 
-/// Returns an alert and, if it is too short for all, a list. Empty if nothing is destroyed.
+/// What precedes the protection of a store: its last line.
+const PROTECTION: &str = "<br>";
+
+/// Returns the alerts and, if they are too short for all, a list. Empty if nothing is destroyed.
 /// `limit` is in bytes.
 pub(super) fn show(plan: &PlanReport, place: &str, outcome: Outcome, limit: usize) -> String {
     let losses: Vec<&PlannedResource> = plan.losses().collect();
-    if losses.is_empty() {
-        return String::new();
-    }
-    // After the apply, a warning would come too late.
-    let kind = if outcome.is_past() { "NOTE" } else { "CAUTION" };
-    let mut alert = format!("> [!{kind}]\n> {place}: {}\n>", headline(&losses, outcome));
-    for loss in losses.iter().take(IN_ALERT) {
-        let what = if loss.action == ChangeAction::Replace { "replaced" } else { "destroyed" };
-        let (address, verb) = (code(&loss.label()), outcome.plan_verb(1));
-        alert.push_str(&format!("\n> - {address} {verb} {what}"));
-    }
-    if losses.len() > IN_ALERT {
-        alert.push_str(&format!(
-            "\n> - … and {} more, listed below",
-            grouped(losses.len() - IN_ALERT)
-        ));
-        let list = list(&losses, limit.saturating_sub(alert.len() + 200));
-        alert.push_str(&format!(
+    let (data, others): (Vec<_>, Vec<_>) =
+        losses.iter().copied().partition(|it| it.stateful.is_some());
+    let has_all = data.len() <= IN_ALERT && others.len() <= IN_ALERT;
+    let alerts = [of_data(&data, place, outcome), of_others(&others, place, outcome, &data)];
+    let alerts: Vec<String> = alerts.into_iter().filter(|alert| !alert.is_empty()).collect();
+    let mut shown = alerts.join("\n\n");
+    if !has_all {
+        shown.insert_str(0, &format!("{NAMED}\n"));
+        let list = list(&losses, limit.saturating_sub(shown.len() + 200));
+        shown.push_str(&format!(
             "\n\n{LIST_START}\n\
              <details><summary>All {} to be destroyed or replaced</summary>\n\n\
              {}\n\n</details>\n{LIST_END}",
@@ -46,12 +46,103 @@ pub(super) fn show(plan: &PlanReport, place: &str, outcome: Outcome, limit: usiz
             fence("diff", &list)
         ));
     }
-    alert
+    shown
 }
 
-/// Shortens the list in alerts that another run wrote, if they have more than `limit` bytes: the
-/// instances of a resource then share a line.
+/// Before an apply, and after one that did not end well, a loss needs attention. After a complete
+/// one it is a warning.
+fn kind(outcome: Outcome) -> &'static str {
+    if outcome.is_past() { "WARNING" } else { "CAUTION" }
+}
+
+fn of_data(losses: &[&PlannedResource], place: &str, outcome: Outcome) -> String {
+    if losses.is_empty() {
+        return String::new();
+    }
+    let headline = headline(losses, outcome, |it| it.stateful.as_deref().unwrap_or_default());
+    let mut alert = format!("> [!{}]\n> {place}: **data loss**: {headline}.\n>", kind(outcome));
+    for loss in losses.iter().take(IN_ALERT) {
+        let holds = words(loss.stateful.as_deref().unwrap_or_default());
+        alert.push_str(&format!(
+            "\n> - {holds} {}{}{PROTECTION}{}",
+            code(&loss.label()),
+            story(loss, outcome),
+            protection(loss)
+        ));
+    }
+    alert + &more(losses.len())
+}
+
+fn of_others(
+    losses: &[&PlannedResource],
+    place: &str,
+    outcome: Outcome,
+    data: &[&PlannedResource],
+) -> String {
+    if losses.is_empty() {
+        return String::new();
+    }
+    let noun = if data.is_empty() { "resource" } else { "other resource" };
+    let headline = headline(losses, outcome, |_| noun);
+    let mut alert = format!("> [!{}]\n> {place}: {headline}.\n>", kind(outcome));
+    for loss in losses.iter().take(IN_ALERT) {
+        alert.push_str(&format!("\n> - {}{}", code(&loss.label()), story(loss, outcome)));
+    }
+    alert + &more(losses.len())
+}
+
+fn more(losses: usize) -> String {
+    match losses.saturating_sub(IN_ALERT) {
+        0 => String::new(),
+        more => format!("\n> - … and {} more, listed below", grouped(more)),
+    }
+}
+
+/// Returns what happens to a resource, and why or with which error.
+fn story(loss: &PlannedResource, outcome: Outcome) -> String {
+    let what = phrase(loss, outcome, 1);
+    let why = match error(loss) {
+        error if !error.is_empty() => error,
+        _ if loss.reasons.is_empty() => String::new(),
+        _ => {
+            let reasons: Vec<String> = loss.reasons.iter().map(|it| it.markdown()).collect();
+            format!(": {}", reasons.join(", "))
+        }
+    };
+    format!(" {what}{why}")
+}
+
+/// Returns what protects the object by the values of the plan.
+fn protection(loss: &PlannedResource) -> String {
+    let join = |parts: &[String]| parts.iter().map(|it| prose(it)).collect::<Vec<_>>().join(", ");
+    let protects = if loss.result.is_some() { "protected" } else { "protects" };
+    match (loss.protected_by.is_empty(), loss.unprotected.is_empty()) {
+        (true, true) => format!("**Nothing in the plan {protects} it**"),
+        (true, false) => format!("**Nothing {protects} it**: {}", join(&loss.unprotected)),
+        (false, true) => format!("Protection: {}", join(&loss.protected_by)),
+        (false, false) => {
+            format!("Protection: {}; but {}", join(&loss.protected_by), join(&loss.unprotected))
+        }
+    }
+}
+
+/// Shortens alerts that another run wrote, if they have more than `limit` bytes: the instances of a
+/// resource share a line of the list, and then each store has only its address and what happens.
 pub(super) fn shrink(alerts: &str, limit: usize) -> String {
+    let shown = with_short_list(alerts, limit);
+    if shown.len() <= limit {
+        return shown;
+    }
+    let item = |line: &str| {
+        let (item, _) = line.rsplit_once(PROTECTION)?;
+        let (_, address) = item.strip_prefix("> - ")?.split_once('`')?;
+        Some(format!("> - `{address}"))
+    };
+    let short = shown.lines().map(|line| item(line).unwrap_or_else(|| line.to_owned()));
+    short.collect::<Vec<_>>().join("\n")
+}
+
+fn with_short_list(alerts: &str, limit: usize) -> String {
     let Some((before, list, after)) = parts(alerts).filter(|_| alerts.len() > limit) else {
         return alerts.to_owned();
     };
@@ -71,6 +162,15 @@ pub(super) fn shrink(alerts: &str, limit: usize) -> String {
     format!("{before}{LIST_START}{}\n{LIST_END}{after}", shown.join("\n"))
 }
 
+/// Removes the resources that alerts name, if a list has all of them.
+pub(super) fn without_named(alerts: &str) -> String {
+    let Some((before, list, after)) = parts(alerts) else { return alerts.to_owned() };
+    let Some((others, named)) = before.split_once(NAMED) else { return alerts.to_owned() };
+    let heads = named.lines().filter(|line| !line.starts_with("> - "));
+    let heads = heads.collect::<Vec<_>>().join("\n");
+    format!("{others}{NAMED}{heads}\n{LIST_START}{list}\n{LIST_END}{after}")
+}
+
 /// Removes the list from alerts.
 pub(super) fn without_list(alerts: &str, full_report: &str) -> String {
     match parts(alerts) {
@@ -88,13 +188,29 @@ fn parts(alerts: &str) -> Option<(&str, &str, &str)> {
     Some((before, list.trim_end(), after))
 }
 
-fn headline(losses: &[&PlannedResource], outcome: Outcome) -> String {
-    let replaced = losses.iter().filter(|it| it.action == ChangeAction::Replace).count();
-    let parts = [(replaced, "replaced"), (losses.len() - replaced, "destroyed")];
-    let parts = parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| {
-        format!("**{} {} {what}**", counted(*count, "resource"), outcome.plan_verb(*count))
+/// Counts the losses of each kind: "**1 database will be replaced**, **2 queues will be
+/// destroyed**".
+fn headline<'l>(
+    losses: &[&'l PlannedResource],
+    outcome: Outcome,
+    noun: impl Fn(&'l PlannedResource) -> &'l str,
+) -> String {
+    let mut groups: Vec<(&PlannedResource, &str, String, usize)> = Vec::new();
+    for &loss in losses {
+        let (noun, what) = (noun(loss), phrase(loss, outcome, 1));
+        match groups.iter_mut().find(|(_, known, how, _)| (*known, how) == (noun, &what)) {
+            Some((.., count)) => *count += 1,
+            None => groups.push((loss, noun, what, 1)),
+        }
+    }
+    let parts = groups.iter().map(|(loss, noun, _, count)| {
+        let number = match noun.strip_suffix("ry") {
+            Some(stem) if *count > 1 => format!("{} {stem}ries", grouped(*count)),
+            _ => counted(*count, noun),
+        };
+        format!("**{number} {}**", phrase(loss, outcome, *count))
     });
-    parts.collect::<Vec<_>>().join(", ") + "."
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 /// Lists one resource per line.

@@ -7,6 +7,7 @@ mod body;
 mod check;
 pub(crate) mod comment;
 mod destinations;
+mod diff;
 mod file;
 mod hooks;
 mod losses;
@@ -18,10 +19,15 @@ mod outputs;
 mod past_run;
 pub(crate) mod plan;
 mod publish;
+#[cfg(test)]
+mod real_plan;
+mod reasons;
+mod results;
 mod run_context;
 #[cfg(test)]
 pub(crate) mod samples;
 mod sarif;
+mod security;
 mod summary;
 mod verdict;
 
@@ -40,6 +46,7 @@ pub(crate) use self::{
     past_run::{LastStart, PastRun},
     plan::PlanReport,
     publish::{publish, publish_startup_failure},
+    results::open_results,
     run_context::RunContext,
 };
 use crate::{

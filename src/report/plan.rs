@@ -5,13 +5,20 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 
+use super::{
+    diff::as_diff,
+    reasons::{Reason, reasons},
+};
 use crate::{
     base::redact::Redactor,
+    config::guards::Protected,
     terraform::{
         Plan,
         output::{
-            changes::{self, ChangeAction, Changes, label},
+            changes::{self, ChangeAction, Changes, ResourceChange, label},
             plan_text::{PlanSection, PlanText},
+            results::ResourceResult,
+            risk::holds,
         },
     },
 };
@@ -68,6 +75,26 @@ pub(crate) struct PlannedResource {
     /// Terraform's reason for the action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
+    /// Why it is changed, in words.
+    pub(crate) reasons: Vec<Reason>,
+    /// What is lost with the resource, such as `database`. None if nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stateful: Option<String>,
+    /// What protects a destroyed object, by the values of the plan.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) protected_by: Vec<String>,
+    /// The protection that a destroyed object could have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) unprotected: Vec<String>,
+    /// What the change does to security.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) security: Vec<String>,
+    /// What an apply did. None before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) result: Option<ResourceResult>,
+    /// The position in Terraform's plan.
+    #[serde(skip)]
+    at: usize,
     /// As Terraform words it: "aws_s3_bucket.data must be replaced".
     pub(crate) title: String,
     /// Terraform's text as a diff: `+`, `-` or `!` (a change) is in the first column.
@@ -76,41 +103,61 @@ pub(crate) struct PlannedResource {
 
 impl PlanReport {
     /// Returns the redacted plan. `redactor` must know the values that the plan marks as sensitive.
-    pub(crate) fn new(plan: &Plan, redactor: &Redactor) -> Self {
-        let document = plan.json.clone();
-        Self { document, ..Self::of(&plan.changes, &plan.text, plan.has_changes, redactor) }
+    /// `stateful` extends the list of resources whose loss is a loss of data.
+    pub(crate) fn new(plan: &Plan, stateful: &[Protected], redactor: &Redactor) -> Self {
+        let (document, has_changes) = (plan.json.clone(), plan.has_changes);
+        Self { document, ..Self::of(&plan.changes, &plan.text, has_changes, stateful, redactor) }
     }
 
     pub(crate) fn of(
         changes: &Changes,
         text: &PlanText,
         has_changes: bool,
+        stateful: &[Protected],
         redactor: &Redactor,
     ) -> Self {
         let masked = |text: &str| redactor.apply(text).into_owned();
         let mut sections = text.sections();
         let outputs = sections.iter().position(|section| section.title == "Changes to Outputs");
         let outputs = outputs
-            .map(|at| as_diff(&masked(&sections.remove(at).lines.join("\n"))))
+            .map(|at| as_diff(&masked(&sections.remove(at).lines.join("\n")), false, &masked))
             .unwrap_or_default();
         let mut sections = by_address(sections, changes);
         let mut resources: Vec<PlannedResource> = Vec::new();
-        for change in &changes.resources {
+        for (at, change) in changes.resources.iter().enumerate() {
             let label = change.label();
+            let effect = changes.effects.resources.get(&label);
+            let all = |texts: &[String]| texts.iter().map(|text| masked(text)).collect();
             let section = sections.get_mut(label.as_str()).and_then(VecDeque::pop_front);
             let title = section
                 .as_ref()
                 .map_or_else(|| default_title(&label, change.action), |it| it.title.to_owned());
+            let why = reasons(change, effect, redactor);
+            // Terraform's own words for the same reason would be a repetition.
+            let repeats = ["# (because ", "# (imported from ", "# (moved from "];
+            let is_new = |line: &&str| {
+                why.is_empty() || !repeats.iter().any(|it| line.trim_start().starts_with(it))
+            };
+            let is_replaced = change.action == ChangeAction::Replace;
+            let diff = section.map(|section| {
+                let lines: Vec<&str> = section.lines.into_iter().filter(is_new).collect();
+                as_diff(&masked(&lines.join("\n")), is_replaced, &masked)
+            });
             resources.push(PlannedResource {
                 address: masked(&change.address),
                 moved_from: change.moved_from.as_deref().map(masked),
                 deposed: change.deposed.clone(),
                 action: change.action,
                 reason: change.reason.clone(),
+                reasons: why,
+                stateful: held(change, stateful),
+                protected_by: all(&change.risk.protects),
+                unprotected: all(&change.risk.lacks),
+                security: all(&change.risk.security),
+                result: None,
+                at,
                 title: masked(&title),
-                diff: section
-                    .map(|section| as_diff(&masked(&section.lines.join("\n"))))
-                    .unwrap_or_default(),
+                diff: diff.unwrap_or_default(),
             });
         }
         resources.sort_by_key(|resource| rank(resource.action));
@@ -127,17 +174,43 @@ impl PlanReport {
 
     /// Returns the resources that the plan destroys or replaces.
     pub(crate) fn losses(&self) -> impl Iterator<Item = &PlannedResource> {
-        self.resources
-            .iter()
-            .filter(|it| matches!(it.action, ChangeAction::Replace | ChangeAction::Delete))
+        self.resources.iter().filter(|it| it.is_loss())
+    }
+
+    /// Whether it is known what an apply did.
+    pub(super) fn is_applied(&self) -> bool {
+        self.resources.iter().any(|it| it.result.is_some())
+    }
+
+    /// Sets what an apply did. `results` are in the order of Terraform's plan.
+    pub(crate) fn set_results(&mut self, results: &[ResourceResult], redactor: &Redactor) {
+        for resource in &mut self.resources {
+            let masked = |error: &String| redactor.apply(error).into_owned();
+            resource.result = results.get(resource.at).map(|result| ResourceResult {
+                outcome: result.outcome,
+                error: result.error.as_ref().map(masked),
+            });
+        }
     }
 }
 
 impl PlannedResource {
     /// Returns the address, with the key of a deposed object.
-    pub(super) fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         label(&self.address, self.deposed.as_deref())
     }
+
+    /// Whether the plan destroys or replaces it.
+    pub(super) fn is_loss(&self) -> bool {
+        matches!(self.action, ChangeAction::Replace | ChangeAction::Delete)
+    }
+}
+
+/// Returns what is lost with a resource, by the built-in list and `report.stateful`.
+fn held(change: &ResourceChange, more: &[Protected]) -> Option<String> {
+    let is_named = || more.iter().any(|it| it.covers(&change.address, &change.kind));
+    let named = || is_named().then(|| "stateful resource".to_owned());
+    holds(&change.kind).map(str::to_owned).or_else(named)
 }
 
 impl PlanCounts {
@@ -205,96 +278,22 @@ fn by_address<'a>(
     found
 }
 
-/// Moves Terraform's marks to the first column, where a diff has them; `~` becomes `!`.
-///
-/// In a heredoc, a line is marked only if Terraform marked it, or if the whole attribute is added
-/// or removed: a line of YAML that starts with `-` is not a removed line.
-fn as_diff(text: &str) -> String {
-    let mut heredoc: Option<Heredoc> = None;
-    let mut out = Vec::new();
-    for line in text.lines() {
-        let line = line.strip_prefix("  ").unwrap_or(line);
-        let indent = line.len() - line.trim_start().len();
-        let content = &line[indent..];
-        let (mark, rest) = split_mark(content);
-        let shown = match &heredoc {
-            Some(open) if content.starts_with(&open.end) => {
-                heredoc = None;
-                diff_line(None, indent, content)
-            }
-            Some(open) if open.mark.is_some() => diff_line(open.mark, indent, content),
-            Some(open) if indent == open.marks_at => diff_line(mark, indent + 2, rest),
-            Some(_) => diff_line(None, indent, content),
-            None => {
-                heredoc = Heredoc::start(content, indent, mark);
-                match mark {
-                    Some(_) => diff_line(mark, indent + 2, rest),
-                    None => diff_line(None, indent, content),
-                }
-            }
-        };
-        out.push(shown.trim_end().to_owned());
-    }
-    out.join("\n")
-}
-
-/// A heredoc whose end has not been reached.
-struct Heredoc {
-    /// The delimiter, such as `EOT`.
-    end: String,
-    /// The column of Terraform's marks in it.
-    marks_at: usize,
-    /// `+` or `-` if the whole attribute is added or removed.
-    mark: Option<char>,
-}
-
-impl Heredoc {
-    fn start(text: &str, indent: usize, mark: Option<char>) -> Option<Self> {
-        let (_, end) = text.rsplit_once("<<-")?;
-        let is_name =
-            !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
-        is_name.then(|| Self {
-            end: end.to_owned(),
-            marks_at: indent + 4,
-            mark: mark.filter(|mark| *mark != '!'),
-        })
-    }
-}
-
-/// Splits a line into the mark of a diff and the rest. A replacement keeps its `-/+`.
-fn split_mark(text: &str) -> (Option<char>, &str) {
-    match text.split_once(' ') {
-        Some(("+", rest)) => (Some('+'), rest),
-        Some(("-", rest)) => (Some('-'), rest),
-        Some(("~", rest)) => (Some('!'), rest),
-        Some(("-/+" | "+/-", _)) => (Some('!'), text),
-        _ => (None, text),
-    }
-}
-
-/// Returns a line with `text` at `column`; the first two columns are for marks.
-fn diff_line(mark: Option<char>, column: usize, text: &str) -> String {
-    format!("{}{}{text}", mark.unwrap_or(' '), " ".repeat(column.max(2) - 1))
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::{
-        base::redact::Secret,
-        terraform::output::{changes::ResourceChange, identity::Identity},
-    };
+    use crate::{base::redact::Secret, terraform::output::identity::Identity};
 
     pub(in crate::report) fn change(address: &str, action: ChangeAction) -> ResourceChange {
         ResourceChange {
             address: address.to_owned(),
             moved_from: None,
             is_import: false,
-            kind: "t".to_owned(),
+            kind: address.split(['.', '[']).next().unwrap_or_default().to_owned(),
             action,
             deposed: None,
             reason: None,
             identity: Identity::default(),
+            risk: Default::default(),
         }
     }
 
@@ -307,7 +306,7 @@ pub(super) mod tests {
         let mut text = PlanText::default();
         printed.lines().for_each(|line| text.push(line));
         let changes = Changes { resources, ..Changes::default() };
-        PlanReport::of(&changes, &text, true, redactor)
+        PlanReport::of(&changes, &text, true, &[], redactor)
     }
 
     const PRINTED: &str = r#"Terraform used the selected providers to generate the following

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     Lifetime, Outcome, PlanReport, Report, RunContext, RunRef,
     plan::tests::{change, plan},
-    run_context,
+    real_plan, run_context,
 };
 use crate::{
     base::{
@@ -13,7 +13,12 @@ use crate::{
         json::Json,
         redact::Redactor,
     },
-    terraform::output::{changes::ChangeAction, unknown::UnknownChange},
+    terraform::output::{
+        changes::{ChangeAction, Changes},
+        plan_text::PlanText,
+        results::{ResourceOutcome, ResourceResult},
+        unknown::UnknownChange,
+    },
 };
 
 const SMALL: &str = r#"Terraform used the selected providers to generate the following execution
@@ -71,6 +76,28 @@ Changes to Outputs:
   ~ queue_url = "https://sqs.eu-west-1.amazonaws.com/222222222222/legacy" -> (known after apply)
 "#;
 
+/// The parts of the same plan's JSON that the report needs.
+const SMALL_JSON: &str = r#"{"resource_changes": [
+  {"address": "aws_cloudwatch_log_group.checkout", "type": "aws_cloudwatch_log_group",
+   "change": {"actions": ["update"], "before": {"retention_in_days": 30},
+              "after": {"retention_in_days": 90}}},
+  {"address": "aws_db_instance.orders", "type": "aws_db_instance",
+   "action_reason": "replace_because_cannot_update",
+   "change": {"actions": ["delete", "create"],
+              "before": {"engine_version": "14.11", "skip_final_snapshot": false,
+                         "storage_encrypted": true, "deletion_protection": false},
+              "after": {"engine_version": "16.3", "skip_final_snapshot": false,
+                        "storage_encrypted": true, "deletion_protection": false},
+              "replace_paths": [["engine_version"]]}},
+  {"address": "aws_ecs_service.checkout", "type": "aws_ecs_service",
+   "change": {"actions": ["update"], "before": {}, "after": {}}},
+  {"address": "aws_sqs_queue.legacy", "type": "aws_sqs_queue",
+   "action_reason": "delete_because_no_resource_config",
+   "change": {"actions": ["delete"], "before": {"name": "legacy"}, "after": null}},
+  {"address": "aws_sqs_queue.orders", "type": "aws_sqs_queue",
+   "change": {"actions": ["create"], "before": null, "after": {"name": "orders"}}}
+]}"#;
+
 fn report(command: &str, environment: &str, outcome: Outcome) -> Report {
     Report {
         command: command.to_owned(),
@@ -105,15 +132,11 @@ fn report(command: &str, environment: &str, outcome: Outcome) -> Report {
 }
 
 pub(super) fn small_plan() -> Report {
-    let resources = vec![
-        change("aws_cloudwatch_log_group.checkout", ChangeAction::Update),
-        change("aws_db_instance.orders", ChangeAction::Replace),
-        change("aws_ecs_service.checkout", ChangeAction::Update),
-        change("aws_sqs_queue.legacy", ChangeAction::Delete),
-        change("aws_sqs_queue.orders", ChangeAction::Create),
-    ];
+    let changes = Changes::parse(&mut SMALL_JSON.as_bytes()).unwrap();
+    let mut text = PlanText::default();
+    SMALL.lines().for_each(|line| text.push(line));
     Report {
-        plan: Some(plan(SMALL, resources, &Redactor::default())),
+        plan: Some(PlanReport::of(&changes, &text, true, &[], &Redactor::default())),
         ..report("deploy", "live", Outcome::Planned)
     }
 }
@@ -169,6 +192,10 @@ fn json(text: &str) -> Json {
 }
 
 fn deployed() -> Report {
+    let mut planned = small_plan();
+    let plan = planned.plan.as_mut().unwrap();
+    let done = ResourceResult { outcome: ResourceOutcome::Done, error: None };
+    plan.set_results(&vec![done; plan.resources.len()], &Redactor::default());
     Report {
         outcome: Outcome::Deployed,
         state_serial: Some(118),
@@ -183,23 +210,38 @@ fn deployed() -> Report {
         ]),
         sensitive_outputs: vec!["db_password".to_owned()],
         environment_url: Some("https://checkout.acme.example".to_owned()),
-        ..small_plan()
+        ..planned
     }
 }
 
 fn unknown(address: &str) -> UnknownChange {
     UnknownChange {
         address: address.to_owned(),
-        kind: "aws_db_instance".to_owned(),
+        kind: "aws_sqs_queue".to_owned(),
         action: "create".to_owned(),
-        names: BTreeMap::from([("identifier".to_owned(), "orders".to_owned())]),
-        import_id: Some("orders".to_owned()),
+        names: BTreeMap::from([("name".to_owned(), "orders".to_owned())]),
+        import_id: Some("https://sqs.eu-west-1.amazonaws.com/222222222222/orders".to_owned()),
     }
 }
 
 fn failed() -> Report {
-    let mut report =
-        Report { unknown_changes: vec![unknown("aws_db_instance.orders")], ..small_plan() };
+    let mut report = small_plan();
+    let rejected = "creating RDS DB Instance (orders): InvalidParameterCombination: \
+                    db.t3.micro does not support 16.3";
+    let result = |outcome, error: Option<&str>| {
+        let error = error.map(str::to_owned);
+        ResourceResult { outcome, error }
+    };
+    let done = result(ResourceOutcome::Done, None);
+    let results = [
+        done.clone(),
+        result(ResourceOutcome::DeletedNotRecreated, Some(rejected)),
+        result(ResourceOutcome::NotStarted, None),
+        done.clone(),
+        result(ResourceOutcome::Unknown, None),
+    ];
+    report.plan.as_mut().unwrap().set_results(&results, &Redactor::default());
+    report.unknown_changes = vec![unknown("aws_sqs_queue.orders")];
     let error = Error::new(Exit::ApplyFailed, "terraform apply failed")
         .why(
             "creating RDS DB Instance (orders): \
@@ -213,6 +255,32 @@ fn failed() -> Report {
     report.state_serial = Some(117);
     report.ended = Some("2026-11-21T12:06:00Z".parse().unwrap());
     report
+}
+
+/// Returns the report of a part of a real plan.
+fn real(is_kept: impl Fn(&str) -> bool) -> Report {
+    Report { plan: Some(real_plan::plan(is_kept)), ..report("deploy", "live", Outcome::Planned) }
+}
+
+fn data_loss() -> Report {
+    let stores = ["aws_db_instance", "aws_dynamodb_table", "aws_s3_bucket.", "aws_kms_key.main"];
+    real(|address| stores.iter().any(|store| address.starts_with(store)))
+}
+
+fn security() -> Report {
+    real(|address| {
+        ["aws_security_group.web", "aws_iam_policy.app", "aws_rds_cluster.ledger"]
+            .contains(&address)
+    })
+}
+
+fn moved() -> Report {
+    real(|address| ["aws_ssm_parameter.now[0]", "aws_ssm_parameter.adopted[0]"].contains(&address))
+}
+
+fn long_values() -> Report {
+    let long = ["aws_launch_template.app", "aws_ssm_parameter.config", "aws_iam_role.app"];
+    real(|address| long.contains(&address))
 }
 
 fn destroyed() -> Report {

@@ -1,7 +1,7 @@
 //! The job summary, which `--report-markdown` also writes as a file: one run with its full plan.
 
 use super::{
-    Outcome, Report,
+    Outcome, PlanReport, Report,
     body::{self, change_summary},
     comment::verdict_lines,
     markdown::{capital, code_cell, fence, html, link},
@@ -81,6 +81,7 @@ fn table(report: &Report) -> String {
         | Outcome::Planned
         | Outcome::NoChanges
         | Outcome::Refreshed => summary,
+        _ if report.plan.as_ref().is_some_and(PlanReport::is_applied) => summary,
         _ => format!("{summary} (planned)"),
     });
     add("Changes", planned);

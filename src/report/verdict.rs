@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     Outcome, PlanReport,
     markdown::{counted, grouped},
-    plan::PlanCounts,
+    plan::{PlanCounts, PlannedResource},
 };
+use crate::terraform::output::changes::ChangeAction;
 
 /// What the counts of a plan do not show. It is part of the hidden data of the comment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,8 +42,15 @@ impl Risk {
     ///
     /// The only place that makes a `Risk`: count here what the resources of the plan say about data
     /// and security. Any number above 0 makes the verdict "review", and is named with it.
-    pub(super) fn of(_plan: &PlanReport) -> Self {
-        Self::default()
+    pub(super) fn of(plan: &PlanReport) -> Self {
+        let stateful = |is_it: fn(&PlannedResource) -> bool| {
+            plan.resources.iter().filter(|it| it.stateful.is_some() && is_it(it)).count()
+        };
+        Self {
+            stateful_lost: stateful(PlannedResource::is_loss),
+            stateful_changed: stateful(|it| it.action == ChangeAction::Update),
+            security: plan.resources.iter().filter(|it| !it.security.is_empty()).count(),
+        }
     }
 
     pub(super) fn is_none(&self) -> bool {

@@ -137,7 +137,7 @@ fn the_documents_name_every_key() {
         (
             "## cdflow.yml",
             "src/config/component.rs",
-            &["Manifest", "Lambda", "Docker", "Function", "Deploy"][..],
+            &["Manifest", "Lambda", "Docker", "Function", "Deploy", "ReportSettings"][..],
         ),
         ("## cdflow.yml", "src/config/preview.rs", &["Preview"][..]),
         ("## cdflow.yml", "src/config/hooks.rs", &["Hooks"][..]),

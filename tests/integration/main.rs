@@ -13,6 +13,7 @@
 mod action_image;
 mod actions;
 mod adopt;
+mod apply_results;
 mod attacks;
 mod aws_faults;
 mod aws_infrastructure;

@@ -183,6 +183,7 @@ mod tests {
             deposed: None,
             reason: None,
             identity: Identity::default(),
+            risk: Default::default(),
         });
         Changes { resources: resources.collect(), ..Changes::default() }
     }

@@ -256,7 +256,10 @@ fn listed(names: Vec<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Guard, Report, samples};
+    use crate::{
+        report::{Guard, Report, samples},
+        terraform::output::changes::ChangeAction,
+    };
 
     fn facts(environment: &str, outcome: Outcome) -> Facts {
         let mut report = Report { outcome, ..samples::small_plan() };
@@ -272,7 +275,7 @@ mod tests {
         report.environment = Some(environment.to_owned());
         let plan = report.plan.as_mut().unwrap();
         plan.counts = crate::report::plan::PlanCounts { add: 2, ..Default::default() };
-        plan.resources.truncate(2);
+        plan.resources.retain(|it| it.action == ChangeAction::Create);
         Facts::of(&report).unwrap()
     }
 
@@ -288,7 +291,8 @@ mod tests {
 
     #[test]
     fn before_the_merge_the_line_says_whether_to_merge() {
-        let counts = "1 to replace, 1 to destroy, 2 to change, 1 to add";
+        let counts = "1 to replace, 1 to destroy, 2 to change, 1 to add; 2 with data, 1 with data \
+                      changed in place";
         let refused = Facts { is_refused: true, ..facts("live", Outcome::Planned) };
         for (rows, says) in [
             (
@@ -339,7 +343,8 @@ mod tests {
     #[test]
     fn after_the_merge_the_line_says_what_happened() {
         let done = |environment, outcome| after_merge(facts(environment, outcome));
-        let counts = "1 replaced, 1 destroyed, 2 changed, 1 added";
+        let counts = "1 replaced, 1 destroyed, 2 changed, 1 added; 2 with data, 1 with data \
+                      changed in place";
         for (rows, says) in [
             (vec![done("ci", Outcome::Deployed)], format!("✅ Deployed: checkout → ci ({counts})")),
             (

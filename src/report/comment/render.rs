@@ -82,9 +82,10 @@ fn short_place(facts: &Facts, next_to: &Facts) -> String {
 /// are left out are lost.
 fn render_least(rows: &Rows, limit: usize) -> String {
     let mut kept = rows.clone();
-    let stages: [fn(&mut Row); 5] = [
+    let stages: [fn(&mut Row); 6] = [
         |row| row.facts.memory = None,
         |row| row.body.clear(),
+        |row| row.alerts = losses::without_named(&row.alerts),
         |row| {
             let full_report = link("the job summary", row.facts.url.as_deref());
             row.alerts = losses::without_list(&row.alerts, &full_report);

@@ -14,7 +14,7 @@ use crate::{
     },
     terraform::output::{
         diagnostics,
-        events::ApplyProgress,
+        events::{ApplyProgress, ChangeError},
         failure::{OutputLines, TerraformStep},
         unknown::BegunChange,
     },
@@ -34,6 +34,8 @@ pub(crate) struct Applied {
     pub(crate) is_complete: bool,
     /// The changes that Terraform began, and how they ended.
     pub(crate) begun: Vec<BegunChange>,
+    /// The errors that name an address.
+    pub(crate) errors: Vec<ChangeError>,
     /// The file with the state, if Terraform failed to save it.
     pub(crate) errored_state: Option<PathBuf>,
 }
@@ -41,7 +43,8 @@ pub(crate) struct Applied {
 impl Applied {
     /// There was nothing to apply, or Terraform was not started.
     pub(crate) fn without_apply(result: Result<()>) -> Self {
-        Self { is_complete: result.is_ok(), result, begun: Vec::new(), errored_state: None }
+        let (is_complete, begun, errors) = (result.is_ok(), Vec::new(), Vec::new());
+        Self { is_complete, result, begun, errors, errored_state: None }
     }
 }
 
@@ -66,6 +69,7 @@ impl Initialised {
             result: self.judge(finished.code, plan.request.mode, &applying),
             is_complete: finished.code == 0,
             begun: applying.begun(self.was_stopped(finished.code)),
+            errors: applying.errors().to_vec(),
             errored_state: errored.symlink_metadata().is_ok().then_some(errored),
         })
     }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     effects::{Effect, EffectJson, Effects, PlannedValue},
     identity::Identity,
+    risk::Risk,
 };
 use crate::base::{json, redact::Secret};
 
@@ -46,6 +47,7 @@ pub(crate) struct ResourceChange {
     /// Terraform's reason for the action, such as `replace_because_tainted`.
     pub(crate) reason: Option<String>,
     pub(crate) identity: Identity,
+    pub(crate) risk: Risk,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, Deserialize)]
@@ -226,6 +228,7 @@ impl From<ResourceJson> for ReadResource {
             moved_from,
             is_import: !change.importing.is_null(),
             identity: change.identity(&kind),
+            risk: Risk::of(&kind, &change.parts()),
             kind,
             action,
             deposed,

@@ -21,8 +21,8 @@ pub(crate) struct ApplyProgress {
     changes: Vec<StartedChange>,
     /// The text of each diagnostic, without duplicates.
     diagnostics: Vec<String>,
-    /// The address of each error that names one, and its text.
-    errors: Vec<(String, String)>,
+    /// The errors that name an address.
+    errors: Vec<ChangeError>,
     /// The diagnostics that name a line of code.
     pub(crate) located: Vec<Diagnostic>,
     /// The last lines that were not events.
@@ -30,8 +30,28 @@ pub(crate) struct ApplyProgress {
     color: bool,
 }
 
+/// An error that names an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ChangeError {
+    pub(crate) address: String,
+    /// The summary and the details.
+    pub(crate) message: String,
+    /// As the log shows it.
+    text: String,
+}
+
+#[cfg(test)]
+impl ChangeError {
+    pub(super) fn new(address: &str, message: &str) -> Self {
+        let [address, message, text] = [address, message, message].map(str::to_owned);
+        Self { address, message, text }
+    }
+}
+
 struct StartedChange {
     address: String,
+    /// The ID of the object that exists.
+    id: Option<String>,
     kind: String,
     action: String,
     /// A provisioner has started.
@@ -117,9 +137,9 @@ impl ApplyProgress {
             "apply_start" => {
                 let hook = event.hook?;
                 let EventResource { addr: address, resource_type: kind } = hook.resource?;
-                let action = hook.action;
-                let change =
-                    StartedChange { address, kind, action, is_provisioning: false, ended: None };
+                let id = hook.id_value.filter(|id| !id.is_empty());
+                let (action, is_provisioning, ended) = (hook.action, false, None);
+                let change = StartedChange { address, id, kind, action, is_provisioning, ended };
                 self.changes.push(change);
                 Some(event.message)
             }
@@ -160,6 +180,7 @@ impl ApplyProgress {
     pub(crate) fn begun(&self, was_stopped: bool) -> Vec<BegunChange> {
         let begun = |change: &StartedChange| BegunChange {
             address: change.address.clone(),
+            id: change.id.clone(),
             kind: change.kind.clone(),
             action: change.action.clone(),
             end: match &change.ended {
@@ -177,9 +198,14 @@ impl ApplyProgress {
         changes.map(begun).collect()
     }
 
+    /// Returns the errors that name an address.
+    pub(crate) fn errors(&self) -> &[ChangeError] {
+        &self.errors
+    }
+
     fn has_answer(&self, address: &str, was_stopped: bool) -> bool {
-        let errors = self.errors.iter().filter(|(of, _)| of == address);
-        let errors: Vec<&str> = errors.map(|(_, text)| text.as_str()).collect();
+        let errors = self.errors.iter().filter(|it| it.address == address);
+        let errors: Vec<&str> = errors.map(|it| it.text.as_str()).collect();
         !is_open(&errors, was_stopped)
     }
 
@@ -208,7 +234,8 @@ impl ApplyProgress {
         if diagnostic.severity == "error"
             && let Some(address) = &diagnostic.address
         {
-            self.errors.push((address.clone(), text.clone()));
+            let (address, message) = (address.clone(), diagnostic.message());
+            self.errors.push(ChangeError { address, message, text: text.clone() });
         }
         self.located.extend(diagnostic.located());
         let (title, rest) = text.split_once('\n').unwrap_or((&text, ""));
@@ -236,6 +263,13 @@ impl DiagnosticJson {
             line: range.start.line,
             column: range.start.column,
         })
+    }
+
+    fn message(&self) -> String {
+        match self.detail.trim() {
+            "" => self.summary.clone(),
+            detail => format!("{}: {detail}", self.summary),
+        }
     }
 
     fn text(&self) -> String {

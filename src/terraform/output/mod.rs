@@ -10,4 +10,6 @@ pub(crate) mod identity;
 pub(crate) mod plan_document;
 pub(crate) mod plan_text;
 pub(crate) mod progress;
+pub(crate) mod results;
+pub(crate) mod risk;
 pub(crate) mod unknown;

@@ -32,6 +32,8 @@ pub(crate) struct UnknownChange {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BegunChange {
     pub(crate) address: String,
+    /// The ID of the object that exists.
+    pub(crate) id: Option<String>,
     pub(crate) kind: String,
     pub(crate) action: String,
     pub(crate) end: ChangeEnd,
@@ -237,6 +239,7 @@ mod tests {
     fn the_state_decides_what_is_known() {
         let begun = |action: &str, end: ChangeEnd| BegunChange {
             address: "a.b".to_owned(),
+            id: None,
             kind: "a".to_owned(),
             action: action.to_owned(),
             end,
