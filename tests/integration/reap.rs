@@ -135,7 +135,7 @@ fn reap_destroys_what_nobody_needs() {
         "{told:?}"
     );
     assert!(told[&8].contains("→ pr\\-8") && told[&8].contains("actions/runs/900"), "{}", told[&8]);
-    assert!(told[&8].contains(&format!("commit `{}`", &project.head()[..7])), "{}", told[&8]);
+    assert!(told[&8].contains(&format!("commit [`{}`](", &project.head()[..7])), "{}", told[&8]);
     fs::write(&damaged, whole).unwrap();
     let reaped = scheduled(&project, &github, &["preview", "reap"]).run();
     reaped.success().stdout_has("Destroyed 2 of 7 preview(s)");
