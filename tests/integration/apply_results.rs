@@ -31,40 +31,41 @@ fn a_replacement_that_fails_names_the_step() {
     let aws = Aws::new("results");
     let project = Project::aws("shop", &aws).with_aws_provider();
     let main = project.read("infra/main.tf").split("resource").next().unwrap().to_owned();
-    let code = |suffix: &str, more: &str| {
-        let parameter = |name: &str, path: &str, more: &str| {
-            format!(
-                "resource \"aws_ssm_parameter\" \"{name}\" {{\n  name = \"/{}/{path}\"\n  type = \
-                 \"String\"\n  value = var.greeting\n{more}}}\n",
-                aws.name()
-            )
-        };
-        let replaced = ["kept", "lost"].map(|name| parameter(name, &format!("{name}{suffix}"), ""));
-        let after = "  depends_on = [aws_ssm_parameter.lost]\n";
-        main.clone() + &replaced.concat() + &parameter("first", &format!("f{suffix}"), after) + more
+    let parameter = |name: &str, more: &str| {
+        format!(
+            "resource \"aws_ssm_parameter\" \"{name}\" {{\n  name = \"/{}/{name}\"\n  type = \
+             \"String\"\n  value = var.greeting\n{more}}}\n",
+            aws.name()
+        )
     };
-    project.write("infra/main.tf", &code("", "")).commit("Parameters");
+    let after = parameter("after", "  depends_on = [aws_ssm_parameter.lost]\n");
+    let parameters = parameter("kept", "") + &parameter("lost", "") + &after;
+    let quick = "resource \"terraform_data\" \"quick\" {\n}\n";
+    project.write("infra/main.tf", &(main + &parameters + quick)).commit("Parameters");
     project.release("1");
     deploy(&project, "1").run().success();
-    assert!(outcomes(&project).values().all(|(outcome, _)| outcome == "done"));
+    let complete = outcomes(&project);
+    assert_eq!(complete.len(), 4);
+    assert!(complete.values().all(|(outcome, _)| outcome == "done"), "{complete:?}");
 
-    let quick = "resource \"terraform_data\" \"quick\" {\n}\n";
-    project.write("infra/main.tf", &code("-2", quick)).commit("Other names");
-    project.release("2");
     let refuse = |matching: String| {
         aws.rule(json!({ "matching": matching, "status": 400, "times": 9,
             "headers": { "content-type": "application/x-amz-json-1.1" },
             "body": "{\"__type\": \"AccessDeniedException\", \"message\": \"not today\"}" }));
     };
     refuse(format!("AmazonSSM.DeleteParameter {{\"Name\":\"/{}/kept\"", aws.name()));
-    // Nothing but the creation names it.
-    refuse(format!("\"/{}/lost-2\"", aws.name()));
-    let output = deploy(&project, "2").run();
+    refuse("AmazonSSM.PutParameter".to_owned());
+    let names = ["kept", "lost", "after"].map(|name| format!("aws_ssm_parameter.{name}"));
+    let replaced = names.iter().map(String::as_str).chain(["terraform_data.quick"]);
+    let flags = replaced.flat_map(|address| ["--replace", address]);
+    let output = deploy(&project, "1").args(flags).run();
     output.fails(6).stdout_has("aws_ssm_parameter.lost was deleted, not recreated: ");
     let found = outcomes(&project);
     let outcome = |name: &str| found[&format!("aws_ssm_parameter.{name}")].clone();
     assert_eq!(found["terraform_data.quick"].0, "done", "{found:?}");
     assert_eq!(outcome("kept").0, "failed", "{found:?}");
+    // Its old object is destroyed before the object that it depends on.
+    assert_eq!(outcome("after").0, "deleted-not-recreated", "{found:?}");
     assert_eq!(outcome("lost").0, "deleted-not-recreated", "{found:?}");
     assert!(outcome("lost").1.contains("not today"), "{found:?}");
     let page = read(&project, "r.md").replace(['\\', '\u{200b}'], "");
