@@ -35,7 +35,7 @@ lint: ## check formatting, clippy, dependencies, action.yml and the workflows; w
 demo: ## release, deploy, change, deploy and destroy a component on this machine (no AWS)
 	@demo/run.sh
 
-bench: build ## compare speed with Python's zipfile, as ratios of one run (needs what `make test` needs)
+bench: build ## compare speed with the predecessor's way and plain Terraform, as ratios of one run (needs what `make test` needs)
 	@bench/run
 
 image: ## build the Action's image with and without Terraform, and print their sizes by layer (ARGS="--build-arg …")

@@ -86,7 +86,7 @@ fn check_confirmed(
 /// Refuses to destroy an environment that `prevent-destroy` keeps. A plan-only run only warns.
 fn check_prevented(context: &Context, environment: &Environment, is_plan: bool) -> Result<()> {
     let Some(rule) = context.guards(environment).prevents_destroy else { return Ok(()) };
-    let refused = Error::refused(format!("the environment `{environment}` may not be destroyed"))
+    let refused = Error::refused(format!("cannot destroy the environment `{environment}`"))
         .why(format!("the rule is {rule}"))
         .hint("remove the rule first if the environment is no longer needed");
     if !is_plan {

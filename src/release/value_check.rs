@@ -39,7 +39,7 @@ use crate::{
 
 /// The number of further errors that the error of a release has.
 const MORE: usize = 5;
-const NO_VALIDATE: &str = "--no-validate releases without this check";
+const NO_VALIDATE: &str = "use --no-validate to release without this check";
 
 /// What a release is to be made from.
 pub(crate) struct ValueCheck<'a> {
@@ -216,14 +216,14 @@ fn judge(checked: Vec<Checked>, log: &Log) -> Result<()> {
         let others = refused.filter(|(_, other)| other.story() != first.story());
         let others: Vec<_> = others
             .take(MORE)
-            .map(|(environment, other)| format!("also correct {environment}: {}", other.story()))
+            .map(|(environment, other)| format!("correct {environment} too: {}", other.story()))
             .collect();
         let error = others.into_iter().fold(first, Error::hint);
         return Err(error.hint(NO_VALIDATE));
     }
     for (problem, environments) in noted {
         log.note(&format!(
-            "this release cannot be deployed to {}: {problem}",
+            "the release continues, but cannot be deployed to {}: {problem}",
             environments.join(", ")
         ));
     }

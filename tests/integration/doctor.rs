@@ -254,11 +254,13 @@ fn no_identity_and_no_bucket() {
         [
             [format!("ok {name}-release-release of `release`, also in runs that only read")],
             [format!(
-                "ok plan and deploy as {name}-dev-deploy of `dev`; destroys at most 2; 1 protected"
+                "ok plan and deploy as {name}-dev-deploy of `dev`; max-destroy 2; \
+                 1 protected types or addresses"
             )],
             [format!(
                 "ok plan as {name}-prod-plan, deploy as {name}-prod-deploy of `prod`; commits of \
-                 main, release/*; destroys at most 2; 1 protected; never destroyed"
+                 main, release/*; max-destroy 2; 1 protected types or addresses; cdflow \
+                 destroy is refused"
             )],
         ],
         "{output}"

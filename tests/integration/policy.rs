@@ -58,9 +58,11 @@ fn an_older_release_is_judged_by_the_policy_of_today() {
     with_policy(&project, json!({ "environments": { "live": { "prevent-destroy": true } } }));
     let destroy = ["destroy", "live", "--confirm", "live"];
     let rule = "the rule is `policy.environments.live.prevent-destroy` in ./account-scheme.json";
-    project.refuses(destroy, 3, &["the environment `live` may not be destroyed", rule]);
+    project.refuses(destroy, 3, &["cannot destroy the environment `live`", rule]);
     let planned = project.cdflow(["destroy", "live", "--plan-only"]).run();
-    planned.success().stderr_has("a destroy would be refused: the environment `live`");
+    planned
+        .success()
+        .stderr_has("a destroy would be refused: cannot destroy the environment `live`");
 }
 
 #[test]

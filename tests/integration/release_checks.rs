@@ -31,7 +31,7 @@ fn a_value_that_terraform_would_reject_stops_the_release() {
             .fails(2)
             .stderr_has(place)
             .stderr_has(why)
-            .stderr_has("-> --no-validate releases without this check")
+            .stderr_has("-> use --no-validate to release without this check")
             .lacks("tfvars");
         assert_eq!(project.stored(), [""; 0], "{value}");
         project.left_no_trace(&output);
@@ -40,8 +40,8 @@ fn a_value_that_terraform_would_reject_stops_the_release() {
     let output = releasing(&project, &[]);
     // The other environments have no file of their own, and might not be for this component.
     output.success().stderr_has(
-        "this release cannot be deployed to aslive, ci: infra/size.tf:1: the variable `size` has \
-         no value\n",
+        "the release continues, but cannot be deployed to aslive, ci: infra/size.tf:1: the \
+         variable `size` has no value\n",
     );
     project.deploy("live", "1");
 }
@@ -87,7 +87,8 @@ fn an_account_without_platform_config_stops_the_release() {
         .stderr_has("`platform-config/other/eu-west-1.json` not found in the release")
         .stderr_has("the environment `live` needs it");
     project.remove("config/live.json").commit("Not for live");
-    releasing(&project, &[]).success().stderr_has("this release cannot be deployed to live: ");
+    let says = "the release continues, but cannot be deployed to live: ";
+    releasing(&project, &[]).success().stderr_has(says);
 }
 
 #[test]
@@ -100,7 +101,9 @@ fn invalid_code_stops_the_release() {
         .fails(11)
         .stdout_has("on main.tf line ")
         .stderr_has("error: terraform validate failed: Reference to undeclared local value\n")
-        .stderr_has("-> see Terraform's output above, fix infra/ and release again; --no-validate");
+        .stderr_has(
+            "-> see Terraform's output above, fix infra/ and release again; use --no-validate",
+        );
     assert_eq!(project.stored(), [""; 0]);
     project.left_no_trace(&output);
 }

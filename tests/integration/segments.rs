@@ -154,6 +154,6 @@ fn a_second_release_in_a_folder_copies_the_segment() {
     fs::remove_file(project.bundle("2")).unwrap();
     fs::write(project.bundle("2"), bytes).unwrap();
     next(&project, "3")
-        .stderr_has("the checksum of the copied bytes is another one than was recorded; the whole");
+        .stderr_has("the checksum of the copied bytes does not match the recorded one; the whole");
     project.deploy("ci", "3");
 }

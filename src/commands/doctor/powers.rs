@@ -41,7 +41,7 @@ fn releases(scheme: &AccountScheme) -> String {
 
 fn roles(account: &Account) -> Vec<String> {
     match (&account.role, &account.plan_role) {
-        (None, _) => vec!["plan and deploy without a role".to_owned()],
+        (None, _) => vec!["plans and deploys without a role".to_owned()],
         (Some(role), None) => vec![format!("plan and deploy as {role} of `{}`", account.alias)],
         (Some(role), Some(plan)) => {
             vec![format!("plan as {plan}, deploy as {role} of `{}`", account.alias)]
@@ -58,14 +58,14 @@ fn rules(guards: &DeployGuards) -> Vec<String> {
     said.extend(guards.branches.iter().map(|rule| format!("commits of {}", branches(rule))));
     said.extend(guards.requires.keys().map(|before| format!("after `{before}`")));
     if let Some((limit, _)) = guards.max_destroy() {
-        said.push(format!("destroys at most {limit}"));
+        said.push(format!("max-destroy {limit}"));
     }
     let protected: usize = guards.bounds.iter().map(|bounds| bounds.protect.len()).sum();
     if protected > 0 {
-        said.push(format!("{protected} protected"));
+        said.push(format!("{protected} protected types or addresses"));
     }
     if guards.prevents_destroy.is_some() {
-        said.push("never destroyed".to_owned());
+        said.push("cdflow destroy is refused".to_owned());
     }
     said
 }

@@ -39,7 +39,7 @@ impl RequiredHook {
             return Some(format!("the hook `{name}` is advisory"));
         }
         let is_other = self.sha256.is_some() && hook.file().and_then(digest) != self.sha256;
-        is_other.then(|| format!("the hook `{name}` runs another program"))
+        is_other.then(|| format!("the hook `{name}` is not the program with the required SHA-256"))
     }
 }
 
@@ -86,13 +86,19 @@ mod tests {
         };
         let both = r#"{"on-plan": ["lint", {"name": "policy", "run": "hooks/p"}]}"#;
         assert!(says(both, b"ours").is_empty());
-        assert_eq!(says(both, b"theirs"), ["the hook `policy` runs another program"]);
+        assert_eq!(
+            says(both, b"theirs"),
+            ["the hook `policy` is not the program with the required SHA-256"]
+        );
         let weak = r#"{"on-plan": [{"run": "lint", "advisory": true}], "after-apply": ["policy"]}"#;
         assert_eq!(
             says(weak, b"ours"),
             ["the hook `lint` is advisory", "there is no hook `policy`"]
         );
         let in_path = r#"{"on-plan": ["lint", "policy"]}"#;
-        assert_eq!(says(in_path, b"ours"), ["the hook `policy` runs another program"]);
+        assert_eq!(
+            says(in_path, b"ours"),
+            ["the hook `policy` is not the program with the required SHA-256"]
+        );
     }
 }

@@ -55,9 +55,7 @@ pub(super) fn write(
     }
     match checksum(to, caller).map_err(writing)? == composed.checksum {
         true => Ok(Ok(())),
-        false => {
-            Ok(Err("the checksum of the copied bytes is another one than was recorded".into()))
-        }
+        false => Ok(Err("the checksum of the copied bytes does not match the recorded one".into())),
     }
 }
 

@@ -31,7 +31,7 @@ impl TerraformStep {
             ),
             Self::Validate => Some(
                 "see Terraform's output above, fix infra/ and release again; \
-                 --no-validate releases without this check",
+                 use --no-validate to release without this check",
             ),
             Self::InitAtDeploy => Some(
                 "see Terraform's output above, \

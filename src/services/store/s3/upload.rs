@@ -232,7 +232,7 @@ impl<'a> Upload<'a> {
         let bucket = &self.store.bucket;
         let whole = match (whole(&parts), expected) {
             (Some(whole), Some(expected)) if whole != expected => {
-                return Ok(not_copied("their checksum is another one than was recorded"));
+                return Ok(not_copied("their checksum does not match the recorded one"));
             }
             (_, Some(expected)) => expected,
             (Some(whole), None) => whole,
