@@ -23,7 +23,7 @@ mod status;
 mod unlock;
 
 use crate::{
-    base::error::Result,
+    base::{error::Result, redact::Secret},
     cli::{
         args::{Command, ComponentCommand, Global, Inputs},
         report_flags::ReportFlags,
@@ -89,6 +89,12 @@ async fn run_for_component(
     let context = interrupt.or_cancel("reading the account scheme", opening).await?;
     report.component = Some(context.identity.component.to_string());
     report.team = Some(context.identity.team.to_string());
+    for rule in &context.manifest.notify {
+        let url = context.host.environment.get(&rule.url_variable.0).map(str::trim);
+        if let Some(url) = url {
+            context.host.log.redactor.add(&Secret::new(url));
+        }
+    }
     report.notices = notices(&command, &context);
     for name in [&report.component, &report.team].into_iter().flatten() {
         context.host.log.redactor.never_mask(name);

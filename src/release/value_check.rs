@@ -94,20 +94,24 @@ impl ValueCheck<'_> {
         judge(checked, log)
     }
 
-    /// The named environments of the scheme, and those that have a file in `config/`, whether or
-    /// not they have. `"*"` names none.
+    /// The named environments of the scheme, and whether they have a file in `config/`; a preview
+    /// for `config/preview.json`, or for `"*"`. Under `"*"`, a file need not be of an environment.
     fn environments(&self) -> BTreeMap<Environment, bool> {
         let named = self.scheme.environments().keys().filter_map(|name| name.parse().ok());
         let mut found: BTreeMap<Environment, bool> = named.map(|it| (it, false)).collect();
+        let preview = Environment::of_pull_request(1);
         for name in self.sources.files.keys() {
             let layer = name.strip_prefix("config/").and_then(|name| name.strip_suffix(".json"));
             let environment = match layer {
                 None | Some("common") => None,
-                Some("preview") => Some(Environment::of_pull_request(0)),
-                Some(layer) => layer.parse().ok(),
+                Some("preview") => Some(preview.clone()),
+                Some(layer) => layer.parse().ok().filter(|it| found.contains_key(it)),
             };
             let known = environment.filter(|it| self.scheme.account_of(it).is_ok());
             found.extend(known.map(|it| (it, true)));
+        }
+        if self.scheme.environments().contains_key("*") {
+            found.entry(preview).or_default();
         }
         found
     }
@@ -207,6 +211,8 @@ fn judge(checked: Vec<Checked>, log: &Log) -> Result<()> {
     for Checked { environment, is_meant, problem } in checked {
         match problem {
             Some(error) if is_meant || refuses_all => refused.push((environment, error)),
+            // It is any environment of `"*"`.
+            Some(_) if environment.is_preview() => {}
             Some(error) => noted.entry(error.story()).or_default().push(environment.to_string()),
             None => {}
         }

@@ -129,6 +129,34 @@ fn a_sensitive_value_is_located_and_not_shown() {
         .lacks("tfvars");
 }
 
+/// What the account scheme has for other components refuses nothing.
+#[test]
+fn what_is_not_for_the_component_refuses_nothing() {
+    let project = with_size("3");
+    let preview = "variable \"preview\" {\n  type    = object({ number = number })\n  default = \
+                   null\n}\n";
+    project.write("infra/preview.tf", preview);
+    // A file that the code reads, one that is ignored, and an account without platform config.
+    project
+        .write("config/dashboard.json", "{\"widgets\": []}\n")
+        .write("config/pr-12.json", "{}\n");
+    project.commit("Others");
+    releasing(&project, &[]).success().lacks("dashboard.json, config/common.json");
+    project.edit("config/live.json", "3", "\"x\"").commit("Wrong");
+    let args = ["release", "2", "--platform-config", "platform-config"];
+    let says = "config/live.json:3: the value does not fit the variable `size`";
+    project.cdflow(args).run().fails(2).stderr_has(says);
+    project
+        .remove("config/live.json")
+        .write("config/common.json", "{\"greeting\":\"a\",\"size\":3}\n");
+    project.edit_json("account-scheme.json", |scheme| {
+        scheme["accounts"]["other"] = serde_json::json!({});
+        scheme["environments"] = serde_json::json!({ "live": "other", "*": "local" });
+    });
+    project.commit("Only previews");
+    project.cdflow(args).run().success().stderr_has("cannot be deployed to live: ");
+}
+
 /// Values that only the whole code can judge are left to the plan, and JSON is code too.
 #[test]
 fn what_is_known_only_later_is_not_checked() {

@@ -48,14 +48,13 @@ fn covers(rule: &Notify, report: &Report) -> bool {
 async fn send(rule: &Notify, event: Event, report: &Report, host: &Host) {
     let name = &rule.url_variable.0;
     let url = host.environment.get(name).filter(|url| !url.trim().is_empty());
-    let Some(url) = url.map(|url| Secret::new(url.to_owned())) else {
+    let Some(url) = url.map(|url| Secret::new(url.trim())) else {
         host.log.warning(&format!(
             "no message was sent: `notify` needs the variable `{name}`, which is not set\n  -> set \
              it in the step's `env`, from a secret that holds the URL of the webhook"
         ));
         return;
     };
-    host.log.redactor.add(&url);
     let message = messages::of(rule.kind, event, report);
     match webhook::post(&url, &message).await {
         Ok(()) => host.log.detail(&format!("sent a message to the webhook in `{name}`")),

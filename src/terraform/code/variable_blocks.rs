@@ -18,8 +18,8 @@ const VALIDATION: &str = "validation";
 
 /// Returns the variables of a file, in the same lines as there; None if it cannot be parsed.
 ///
-/// Those of [`SET_LATER`] have no type. A validation that uses more than variables and Terraform's
-/// own functions is left out.
+/// Those of [`SET_LATER`] have no type, and need no value. A validation that uses more than
+/// variables and Terraform's own functions is left out.
 pub(crate) fn only_variables(text: &str, is_json: bool) -> Option<String> {
     if is_json { of_json(text) } else { of_hcl(text) }
 }
@@ -33,7 +33,7 @@ fn of_hcl(text: &str) -> Option<String> {
         kept.push_str(&line_ends(text.get(end..span.start)?));
         match block.labels.first().map(|label| label.as_str()) {
             Some(name) if SET_LATER.contains(&name) => {
-                kept.push_str(&format!("variable \"{name}\" {{}}"));
+                kept.push_str(&format!("variable \"{name}\" {{ default = null }}"));
                 kept.push_str(&line_ends(text.get(span.clone())?));
             }
             _ => kept.push_str(&without_validations(text, block, &span)?),
@@ -137,7 +137,7 @@ fn of_json(text: &str) -> Option<String> {
                 let Value::Object(mut body) = body else { return None };
                 body.remove(VALIDATION);
                 if SET_LATER.contains(&name.as_str()) {
-                    body = Map::new();
+                    body = Map::from_iter([("default".to_owned(), Value::Null)]);
                 }
                 found.push(json!({ name.clone(): body }));
             }
@@ -199,7 +199,7 @@ variable \"last\" {}
             expected[gone].iter_mut().for_each(String::clear);
         }
         expected[10] = "  ".to_owned();
-        expected[16] = "variable \"release\" {}".to_owned();
+        expected[16] = "variable \"release\" { default = null }".to_owned();
         assert_eq!(lines(&kept), expected);
         assert_eq!(only_variables("variable \"", false), None);
     }
@@ -238,7 +238,7 @@ variable \"last\" {}
             {"variable": {"b": {"default": 1}, "secrets": {"type": "string"}, "c": null}}]"#;
         assert_eq!(
             only_variables(text, true).unwrap(),
-            r#"{"variable":[{"a":{"type":"number"}},{"b":{"default":1}},{"secrets":{}}]}"#
+            r#"{"variable":[{"a":{"type":"number"}},{"b":{"default":1}},{"secrets":{"default":null}}]}"#
         );
         assert_eq!(only_variables("{\"variable\": 1}", true), None);
     }
