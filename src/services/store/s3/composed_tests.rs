@@ -172,7 +172,7 @@ async fn what_cannot_be_copied_is_reported_and_leaves_nothing() {
             Fault::Answer(_, _, body) if body.starts_with("<Error>") => {
                 body.split(['<', '>']).nth(4).unwrap().to_owned()
             }
-            _ => "their checksum is another one".to_owned(),
+            _ => "their checksum does not match the recorded one".to_owned(),
         };
         let failing = case
             .through(move |head| {
