@@ -48,13 +48,14 @@ fn a_replacement_that_fails_names_the_step() {
     assert_eq!(complete.len(), 4);
     assert!(complete.values().all(|(outcome, _)| outcome == "done"), "{complete:?}");
 
-    let refuse = |matching: String| {
-        aws.rule(json!({ "matching": matching, "status": 400, "times": 9,
+    let refuse = |target: &str, name: &str| {
+        let matching = format!("\"Name\":\"/{}/{name}\"", aws.name());
+        aws.rule(json!({ "matching": matching, "target": target, "status": 400, "times": 9,
             "headers": { "content-type": "application/x-amz-json-1.1" },
             "body": "{\"__type\": \"AccessDeniedException\", \"message\": \"not today\"}" }));
     };
-    refuse(format!("AmazonSSM.DeleteParameter {{\"Name\":\"/{}/kept\"", aws.name()));
-    refuse("AmazonSSM.PutParameter".to_owned());
+    refuse("DeleteParameter", "kept");
+    refuse("PutParameter", "lost");
     let names = ["kept", "lost", "after"].map(|name| format!("aws_ssm_parameter.{name}"));
     let replaced = names.iter().map(String::as_str).chain(["terraform_data.quick"]);
     let flags = replaced.flat_map(|address| ["--replace", address]);

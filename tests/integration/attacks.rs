@@ -163,7 +163,9 @@ fn a_git_that_hangs_can_be_cancelled() {
     fs::set_permissions(bin.join("git"), fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:/usr/bin:/bin", bin.display());
     let mut running = project.cdflow(["release", "1"]).env("PATH", path).spawn();
-    running.wait_until("git is started", |_| at.exists());
+    // The file exists a moment before it has the line.
+    let is_started = || fs::read_to_string(&at).is_ok_and(|id| id.ends_with('\n'));
+    running.wait_until("git is started", |_| is_started());
     running.signal(Signal::SIGINT);
     running.wait().fails(130).stderr_has("nothing was changed");
     let is_alive = || {

@@ -77,7 +77,9 @@ class Rules:
             said += f" {environ.get('HTTP_X_AMZ_TARGET', '')} {body.decode()}"
             environ["wsgi.input"] = io.BytesIO(body)
         agent = environ.get("HTTP_USER_AGENT", "")
-        about = [rule for rule in list(rules.values()) if rule["matching"] in said and rule.get("agent", "") in agent]
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        parts = [("matching", said), ("agent", agent), ("target", target)]
+        about = [rule for rule in list(rules.values()) if all(rule.get(key, "") in text for key, text in parts)]
         for rule in about:
             rule["matched"] += 1
         followed = [rule for rule in about if take(rule)]
