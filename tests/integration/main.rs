@@ -79,6 +79,7 @@ mod soak;
 mod support;
 mod sweep;
 mod terraform_versions;
+mod tool_downloads;
 mod unknown_changes;
 mod unprivileged;
 mod warm;

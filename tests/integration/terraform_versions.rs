@@ -15,13 +15,13 @@ use std::time::Duration;
 const VERSIONS: [&str; 3] = ["1.10.5", "1.11.4", "1.12.0"];
 
 /// A component on a machine without Terraform, and a mirror whose key its scheme names.
-struct Bare {
-    project: Project,
-    mirror: ToolMirror,
+pub(crate) struct Bare {
+    pub(crate) project: Project,
+    pub(crate) mirror: ToolMirror,
 }
 
 impl Bare {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let project = Project::local(name);
         let mirror = ToolMirror::new(project.sandbox(), &VERSIONS);
         let key = mirror.public_key();
@@ -32,7 +32,7 @@ impl Bare {
         Self { project, mirror }
     }
 
-    fn cdflow(&self, arguments: &[&str]) -> Runner {
+    pub(crate) fn cdflow(&self, arguments: &[&str]) -> Runner {
         self.project
             .cdflow(arguments)
             .env("PATH", path_without_terraform(self.project.sandbox()))
@@ -40,11 +40,11 @@ impl Bare {
             .env("RUNNER_TOOL_CACHE", self.cache())
     }
 
-    fn releasing(&self, version: &str) -> Runner {
+    pub(crate) fn releasing(&self, version: &str) -> Runner {
         self.cdflow(&["release", version, "--platform-config", "platform-config"])
     }
 
-    fn served(&self, server: &MirrorServer) -> Runner {
+    pub(crate) fn served(&self, server: &MirrorServer) -> Runner {
         self.releasing("1").env("CDFLOW_TERRAFORM_MIRROR", server.address())
     }
 
@@ -53,19 +53,19 @@ impl Bare {
     }
 
     /// The programs in the cache, and whatever is beside them.
-    fn cached(&self) -> Vec<PathBuf> {
+    pub(crate) fn cached(&self) -> Vec<PathBuf> {
         let files = walk(&self.cache()).into_iter();
         files.filter(|path| !path.ends_with(".lock")).collect()
     }
 
-    fn made_with(&self, version: &str) -> Value {
+    pub(crate) fn made_with(&self, version: &str) -> Value {
         let bundle = crate::support::entries(&self.project.bundle(version));
         let manifest: Value = serde_json::from_str(bundle["manifest.json"].text()).unwrap();
         manifest["terraform"].clone()
     }
 
     #[track_caller]
-    fn rejects(&self, code: i32, says: &str) -> Output {
+    pub(crate) fn rejects(&self, code: i32, says: &str) -> Output {
         let output = self.releasing("1").run();
         output.fails(code).stderr_has(says);
         assert_eq!(self.cached(), Vec::<PathBuf>::new(), "{output}");
@@ -96,32 +96,64 @@ fn a_machine_without_terraform_releases_and_deploys() {
     output.success().lacks("download terraform");
 }
 
+/// A file or flag, its content, the tool and version that it leads to, and what the log says.
+const SOURCES: [[&str; 4]; 9] = [
+    ["", "", "terraform 1.12.0", "(no version is required)"],
+    [
+        "infra/v.tf",
+        "terraform {\n  required_version = \"< 1.12\"\n}",
+        "terraform 1.11.4",
+        "infra/v.tf:2:",
+    ],
+    [".tool-versions", "nodejs 20.1.0\nterraform 1.10.5", "terraform 1.10.5", ".tool-versions:2"],
+    [".tfswitchrc", "1.11.4", "terraform 1.11.4", ".tfswitchrc"],
+    // Outside of the repository.
+    ["../.terraform-version", "1.10.5", "terraform 1.12.0", "(no version is required)"],
+    [".terraform-version", "1.10.5", "terraform 1.10.5", ".terraform-version"],
+    [
+        "cdflow.yml",
+        "terraform-version: ~> 1.10.0",
+        "terraform 1.10.5",
+        "`terraform-version` in cdflow.yml: ~> 1.10.0",
+    ],
+    [
+        "--terraform-version",
+        "1.11.4",
+        "terraform 1.11.4",
+        "`terraform-version` of this run: 1.11.4",
+    ],
+    [
+        "cdflow.yml",
+        "opentofu-version: 1.10.6",
+        "opentofu 1.10.6",
+        "`opentofu-version` in cdflow.yml: 1.10.6",
+    ],
+];
+
 #[test]
 fn each_source_chooses_its_version() {
-    let bare = Bare::new("sources");
-    let run = |version: &str, flags: &[&str]| {
-        let flags = flags.iter().map(|flag| (*flag).to_owned());
-        let output = bare.releasing(version).args(flags).run();
-        output.success();
-        bare.made_with(version)["version"].as_str().unwrap().to_owned()
-    };
-    let manifest = bare.project.read("cdflow.yml");
-    bare.project.append("infra/main.tf", "terraform {\n  required_version = \"< 1.12\"\n}\n");
-    bare.project.commit("Code requires a version");
-    assert_eq!(run("code", &[]), "1.11.4");
-    bare.project.write("cdflow.yml", &format!("{manifest}terraform-version: ~> 1.10.0\n"));
-    bare.project.commit("cdflow.yml requires one");
-    assert_eq!(run("file", &[]), "1.10.5");
-    bare.project.write("cdflow.yml", &manifest).write("../.terraform-version", "1.12.0\n");
-    bare.project.write(".terraform-version", "1.10.5\n");
-    bare.project.commit("A version file requires one");
-    assert_eq!(run("versionfile", &[]), "1.10.5");
-    assert_eq!(run("flag", &["--terraform-version", "1.11.4"]), "1.11.4");
+    for (number, [source, content, chosen, named]) in SOURCES.into_iter().enumerate() {
+        let bare = Bare::new(&format!("source{number}"));
+        bare.mirror.add("opentofu", "1.10.6");
+        let mut release = bare.releasing("1");
+        match source {
+            "" => {}
+            flag if flag.starts_with("--") => release = release.args([flag, content]),
+            "cdflow.yml" => drop(bare.project.append(source, &format!("{content}\n"))),
+            file => drop(bare.project.write(file, &format!("{content}\n"))),
+        }
+        bare.project.commit("A source");
+        let output = release.run();
+        output.success().stderr_has(named);
+        let made = bare.made_with("1");
+        let made = [&made["name"], &made["version"]].map(|it| it.as_str().unwrap()).join(" ");
+        assert_eq!(made, chosen, "{source}: {output}");
+    }
     // A program in PATH that fits is used as it is.
+    let bare = Bare::new("path");
     let path = std::env::var("PATH").unwrap();
-    let output =
-        bare.releasing("path").env("PATH", path).args(["--terraform-version", "~> 1.11.0"]).run();
-    output.success().stderr_has("terraform 1.11.4 from PATH");
+    let run = bare.releasing("1").env("PATH", path).args(["--terraform-version", "~> 1.11.0"]);
+    run.run().success().stderr_has("terraform 1.11.4 from PATH");
 }
 
 #[test]

@@ -210,6 +210,8 @@ pub(crate) enum Fault {
     Busy(usize),
     /// A pause before the answer.
     Slow(Duration),
+    /// A pause in the middle of the answer.
+    Stall(Duration),
     Html,
     /// A redirect to this address.
     Redirect(String),
@@ -316,6 +318,12 @@ fn answer(
     stream.write_all(head(status, rest.len(), &more).as_bytes())?;
     match fault {
         Some(Fault::Cut(_)) => stream.write_all(&rest[..rest.len() / 2]),
+        Some(Fault::Stall(pause)) => {
+            let (begin, end) = rest.split_at(rest.len() / 2);
+            stream.write_all(begin)?;
+            thread::sleep(pause);
+            stream.write_all(end)
+        }
         _ => stream.write_all(rest),
     }
 }
