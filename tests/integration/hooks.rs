@@ -188,3 +188,30 @@ fn the_policy_requires_hooks() {
     planned.success().stderr_has("a deploy would be refused: release 1 does not have the hooks");
     project.refuses(["release", "2"], 3, &["release 2 does not have the hooks"]);
 }
+
+/// All hooks have the same rights on the unpacked release.
+#[test]
+fn a_hook_cannot_replace_another() {
+    let project = with_hooks("{on-plan: [hooks/first.sh, {name: judge, run: [sh, infra/judge]}]}");
+    script(
+        &project,
+        "hooks/first.sh",
+        "#!/bin/sh\nif [ -e \"$EVIL\" ]; then rm -f $(cat \"$EVIL\"); fi\n",
+    );
+    script(&project, "hooks/rules", "forbidden\n");
+    project.write("infra/judge", "exit 0\n").commit("Hooks");
+    project.release("1");
+    let evil = project.sandbox().work().join("evil");
+    let deploy = || {
+        let run = project.cdflow(["deploy", "live", "1", "--pass-environment", "EVIL"]);
+        run.env("EVIL", &evil)
+    };
+    for file in ["infra/judge", "hooks/rules"] {
+        fs::write(&evil, file).unwrap();
+        let says = format!("`judge`: `{file}` is no longer the file of the release");
+        deploy().run().fails(3).stderr_has(&says);
+        assert!(!project.state_file("live").exists());
+    }
+    fs::remove_file(&evil).unwrap();
+    deploy().run().success();
+}

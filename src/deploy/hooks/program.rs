@@ -4,16 +4,18 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     fs,
-    io::ErrorKind,
+    io::{ErrorKind, sink},
     path::{Path, PathBuf},
 };
 
 use crate::{
     base::{
+        digest::{self, Sha256},
         error::{Error, Exit, Result},
         limits::Limit,
         process::{self, Life, Program},
         run_folder::{read_left_file, write_new},
+        small_file,
         units::bytes_text,
     },
     config::hooks::Hook,
@@ -100,6 +102,11 @@ impl HookRun<'_> {
                 None => format!("`{program}` is not in PATH"),
             }));
         };
+        if let Some(file) = self.changed_file() {
+            return Ok(Ended::without_end(format!(
+                "`{file}` is no longer the file of the release: a hook or Terraform changed it"
+            )));
+        }
         let places = [("{plan}", &plan), ("{report}", &report)];
         let args = self.hook.run.iter().skip(1).map(|word| {
             places.iter().fold(word.clone(), |word, (name, path)| {
@@ -193,6 +200,22 @@ impl HookRun<'_> {
                 process::find(self.hook.program(), path.map(OsString::as_os_str))
             }
         }
+    }
+
+    /// Returns a file that is not as the release has it: one below `hooks/`, or one that `run`
+    /// names. What ran before had the same rights as this hook.
+    fn changed_file(&self) -> Option<&str> {
+        let manifest = self.prepared.bundle.manifest.as_ref()?;
+        let words = self.hook.run.iter().map(|word| word.trim_start_matches("./"));
+        let is_read = |name: &str| name.starts_with("hooks/") || words.clone().any(|it| it == name);
+        let mut read = manifest.files.iter().filter(|(name, _)| is_read(name));
+        let is_changed = |name: &str, promised: Sha256| {
+            let path = self.prepared.bundle.root.join(name);
+            let found =
+                small_file::open(&path).and_then(|mut it| digest::copy(&mut it, &mut sink()));
+            found.map_or(true, |found| found != promised)
+        };
+        read.find(|(name, file)| is_changed(name, file.sha256)).map(|(name, _)| name.as_str())
     }
 
     /// Reads what the hook wrote for the report. Trouble is a warning.
