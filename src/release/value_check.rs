@@ -39,7 +39,7 @@ use crate::{
 
 /// The number of further errors that the error of a release has.
 const MORE: usize = 5;
-const NO_VALIDATE: &str = "use --no-validate to release without this check";
+pub(crate) const NO_VALIDATE: &str = "use --no-validate to release without this check";
 
 /// What a release is to be made from.
 pub(crate) struct ValueCheck<'a> {

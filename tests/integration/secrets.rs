@@ -360,3 +360,35 @@ output "hidden" {
     output.stdout_has("`hidden` was left out of outputs and reports: it holds a secret");
     output.stdout_has("checkout");
 }
+
+/// Nothing is decrypted for it, except in Secrets Manager.
+#[test]
+fn a_release_asks_for_the_secrets_that_its_code_uses() {
+    let aws = Aws::new("secrets-asked");
+    let mut scheme = aws.scheme();
+    scheme["accounts"]["dev"]["plan-role"] = json!(format!("{}-plan", aws.name()));
+    aws.put_scheme(&scheme);
+    let project = Project::aws("asked", &aws);
+    project.append("infra/main.tf", "variable \"secrets\" {}\n");
+    let used = "locals {\n  x = \"${var.secrets.one}${var.secrets[\"two\"]}\"\n}\n";
+    project.write("infra/used.tf", used).write("config/ci.json", "{}");
+    project.append("cdflow.yml", "secrets: [ssm, secrets-manager]\n").commit("Use secrets");
+    let release = |version: &str| {
+        project.cdflow(["release", version, "--platform-config", "platform-config"]).run()
+    };
+    let refused = release("1");
+    refused.fails(2).stderr_has("infra/used.tf:2: `ci` has no secret `one`");
+    refused.stderr_has("infra/used.tf:2: `ci` has no secret `two`");
+    refused.stderr_has("store it in ssm or secrets-manager").stderr_has("--no-validate");
+    put_parameter(&aws, project.name(), "one", "1st-of-the-secrets");
+    release("1").fails(2).lacks("no secret `one`");
+    let secret =
+        json!({"Name": "cdflow/ci/asked", "SecretString": "{\"two\": \"2nd-of-the-secrets\"}"});
+    aws.call(DEV, "secretsmanager", "create_secret", secret);
+    release("1").success().lacks("of-the-secrets").lacks("not known");
+
+    aws.rule(json!({ "matching": format!("role%2F{}-plan", aws.name()), "status": 403,
+        "body": "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>" }));
+    let unknown = release("2");
+    unknown.success().stderr_has("whether `ci` has its secrets is not known: the role `");
+}

@@ -35,6 +35,7 @@ use crate::{
 mod dry_run;
 pub(crate) mod github_release;
 mod inputs;
+mod secret_check;
 
 const ALREADY_RELEASED: &str = "--write-lock-file wrote nothing, because the release exists and \
                                 was not made again\n  -> release another version";
@@ -121,6 +122,7 @@ pub(crate) async fn make(
             access: &access,
         };
         check.run().await?;
+        secret_check::check(context, &sources).await?;
     }
     let mut image = match artifact {
         ArtifactInputs::Image(inputs) => {

@@ -38,12 +38,7 @@ pub(crate) struct SealedSecret {
 }
 
 pub(crate) async fn read(request: &SecretsRequest<'_>, may_be_missing: bool) -> Result<Secrets> {
-    let table = request
-        .credstash
-        .table
-        .clone()
-        .unwrap_or_else(|| format!("credstash-{}", request.identity.team));
-    let prefix = format!("deploy.{}.{}.", request.environment_name(), request.identity.component);
+    let (table, prefix) = place(request);
     let Some(rows) = rows(request, &table, &prefix).await? else {
         return match may_be_missing {
             true => Ok(Secrets::new()),
@@ -60,6 +55,21 @@ pub(crate) async fn read(request: &SecretsRequest<'_>, may_be_missing: bool) -> 
         .buffer_unordered(CONCURRENCY)
         .try_collect()
         .await
+}
+
+/// Returns the names alone: nothing is decrypted. A table that does not exist has none.
+pub(super) async fn names(request: &SecretsRequest<'_>) -> Result<Vec<String>> {
+    let (table, prefix) = place(request);
+    let rows = rows(request, &table, &prefix).await?.unwrap_or_default();
+    Ok(newest(rows, &prefix, &table)?.into_keys().collect())
+}
+
+/// Returns the table, and how the names of the environment begin.
+fn place(request: &SecretsRequest<'_>) -> (String, String) {
+    let table = request.credstash.table.clone();
+    let table = table.unwrap_or_else(|| format!("credstash-{}", request.identity.team));
+    let component = &request.identity.component;
+    (table, format!("deploy.{}.{component}.", request.environment_name()))
 }
 
 fn missing_table(request: &SecretsRequest<'_>, table: &str) -> Error {

@@ -9,7 +9,7 @@
 //!
 //! All sources are equal: a name in two of them is an error.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     base::error::{Error, Result},
@@ -47,6 +47,24 @@ pub(crate) async fn read(
         }
     }
     Ok(secrets)
+}
+
+/// Returns the names in all sources. A source that does not exist has none.
+pub(crate) async fn names(
+    sources: &[SecretSource],
+    request: &SecretsRequest<'_>,
+) -> Result<BTreeSet<String>> {
+    let asked = sources.iter().map(|source| async move {
+        match source {
+            SecretSource::Credstash => credstash::names(request).await,
+            SecretSource::Ssm => parameters::names(request).await,
+            // Its names are in its value.
+            SecretSource::SecretsManager => {
+                Ok(secrets_manager::read(request, true).await?.into_keys().collect())
+            }
+        }
+    });
+    Ok(futures_util::future::try_join_all(asked).await?.into_iter().flatten().collect())
 }
 
 async fn read_one(

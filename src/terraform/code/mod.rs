@@ -8,6 +8,7 @@ pub(crate) mod lockfile;
 pub(crate) mod modules;
 pub(crate) mod origins;
 pub(crate) mod requirement;
+pub(crate) mod secret_names;
 #[cfg(test)]
 mod tests;
 pub(crate) mod variable_blocks;

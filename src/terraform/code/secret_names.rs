@@ -1,0 +1,170 @@
+//! The names in the variable `secrets` that a plan of the code always looks up, such as
+//! `var.secrets.token`.
+
+use std::{collections::BTreeMap, path::Path};
+
+use hcl_edit::{
+    Span,
+    expr::{
+        BinaryOp, BinaryOperator, Conditional, Expression, ForExpr, FuncCall, Traversal,
+        TraversalOperator,
+    },
+    structure::Block,
+    template::{ForDirective, IfDirective},
+    visit::{self, Visit},
+};
+
+use super::{
+    files::{self, Dialect, Role},
+    variables::SECRETS,
+};
+use crate::base::error::Result;
+
+/// Functions that may do without one of their arguments.
+const LENIENT: [&str; 3] = ["can", "lookup", "try"];
+/// Blocks that a plan need not evaluate.
+const PERHAPS: [&str; 4] = ["check", "connection", "dynamic", "provisioner"];
+const META: [&str; 3] = ["count", "for_each", "enabled"];
+
+/// Returns each name with the place of its first use, `infra/main.tf:3`.
+///
+/// Uses that Terraform might leave out do not count: in a block with `count` or `for_each`, in one
+/// branch of a condition, in `try`. Nor do files in JSON, and those that cannot be parsed.
+pub(crate) fn required(
+    folder: &Path,
+    shown: &str,
+    dialect: Dialect,
+) -> Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    for file in files::list(folder, dialect)? {
+        if file.is_json || file.role != Role::Code {
+            continue;
+        }
+        let text = files::text(&folder.join(&file.name), false)?;
+        let place = format!("{shown}/{}", file.name);
+        if let Ok(body) = hcl_edit::parser::parse_body(&text) {
+            Finder { place, text: &text, found: &mut found }.visit_body(&body);
+        }
+    }
+    Ok(found)
+}
+
+struct Finder<'a> {
+    place: String,
+    text: &'a str,
+    found: &'a mut BTreeMap<String, String>,
+}
+
+impl Visit for Finder<'_> {
+    fn visit_block(&mut self, block: &Block) {
+        let is_sure = !PERHAPS.contains(&block.ident.as_str())
+            && !block.body.attributes().any(|it| META.contains(&it.key.as_str()));
+        if is_sure {
+            visit::visit_block(self, block);
+        }
+    }
+
+    fn visit_traversal(&mut self, traversal: &Traversal) {
+        if let Some(name) = secret(traversal) {
+            let start = traversal.span().map_or(0, |span| span.start);
+            let line = self.text.get(..start).unwrap_or_default().matches('\n').count() + 1;
+            let place = format!("{}:{line}", self.place);
+            self.found.entry(name.to_owned()).or_insert(place);
+        }
+        visit::visit_traversal(self, traversal);
+    }
+
+    fn visit_func_call(&mut self, call: &FuncCall) {
+        if !LENIENT.contains(&call.name.name.as_str()) {
+            visit::visit_func_call(self, call);
+        }
+    }
+
+    fn visit_conditional(&mut self, conditional: &Conditional) {
+        self.visit_expr(&conditional.cond_expr);
+    }
+
+    fn visit_for_expr(&mut self, expression: &ForExpr) {
+        self.visit_expr(&expression.intro.collection_expr);
+    }
+
+    fn visit_if_directive(&mut self, directive: &IfDirective) {
+        self.visit_expr(&directive.if_expr.cond_expr);
+    }
+
+    fn visit_for_directive(&mut self, directive: &ForDirective) {
+        self.visit_expr(&directive.for_expr.collection_expr);
+    }
+
+    fn visit_binary_op(&mut self, operation: &BinaryOp) {
+        // Since Terraform 1.12 the second operand need not be evaluated.
+        match operation.operator.value() {
+            BinaryOperator::And | BinaryOperator::Or => self.visit_expr(&operation.lhs_expr),
+            _ => visit::visit_binary_op(self, operation),
+        }
+    }
+}
+
+/// Returns `x` of `var.secrets.x` and `var.secrets["x"]`.
+fn secret(traversal: &Traversal) -> Option<&str> {
+    let Expression::Variable(root) = &traversal.expr else { return None };
+    let mut operators = traversal.operators.iter().map(|operator| operator.value());
+    let TraversalOperator::GetAttr(variable) = operators.next()? else { return None };
+    if root.as_str() != "var" || variable.as_str() != SECRETS {
+        return None;
+    }
+    match operators.next()? {
+        TraversalOperator::GetAttr(name) => Some(name.as_str()),
+        TraversalOperator::Index(key) => key.as_str(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_plan_always_looks_up() {
+        let text = r#"variable "secrets" {}
+locals {
+  a = "x ${var.secrets.one} %{ if true }${var.secrets.if}%{ endif }"
+  b = { c = [jsondecode(var.secrets["two"])] }
+  d = try(var.secrets.try, lookup(var.secrets, "three", ""))
+  e = var.env == var.secrets.cond ? var.secrets.yes : var.secrets.no
+  f = [for it in [var.secrets.list] : var.secrets.for]
+  g = false && var.secrets.and == var.secrets.too
+  h = [var.secrets[local.a], var.other.secrets.x, secrets.y]
+}
+resource "x" "y" {
+  count = 1
+  z     = var.secrets.counted
+}
+resource "x" "z" {
+  inner {
+    z = var.secrets.one
+    y = var.secrets.inner
+  }
+  dynamic "inner" {
+    for_each = []
+    content { z = var.secrets.dynamic }
+  }
+}
+"#;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("main.tf"), text).unwrap();
+        std::fs::write(folder.path().join("bad.tf"), "x = var.secrets.bad {").unwrap();
+        let found = required(folder.path(), "infra", Dialect::Terraform).unwrap();
+        let found: Vec<_> = found.iter().map(|(name, place)| format!("{name} {place}")).collect();
+        assert_eq!(
+            found,
+            [
+                "cond infra/main.tf:6",
+                "inner infra/main.tf:18",
+                "list infra/main.tf:7",
+                "one infra/main.tf:3",
+                "two infra/main.tf:4"
+            ]
+        );
+    }
+}
