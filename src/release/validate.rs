@@ -37,5 +37,5 @@ pub(crate) async fn validate(
     access: &InitAccess,
 ) -> Result<()> {
     host.log.step(&format!("Validate with {}", tool.label()));
-    folder(host, tool, component, staged, access).validate().await
+    folder(host, tool, component, staged, access).validate(&staged.names()).await
 }

@@ -1,5 +1,7 @@
 //! A release that could not be deployed is not made.
 
+use std::fs;
+
 use crate::support::{Output, Project};
 
 const SIZE: &str = "variable \"size\" {\n  type = number\n  validation {\n    condition     = \
@@ -94,18 +96,75 @@ fn an_account_without_platform_config_stops_the_release() {
 #[test]
 fn invalid_code_stops_the_release() {
     let project = Project::local("greeting");
+    let lines = fs::read_to_string(project.path("infra/main.tf")).unwrap().lines().count();
     project.append("infra/main.tf", "\noutput \"wrong\" {\n  value = local.missing\n}\n");
     project.commit("Wrong");
     let output = releasing(&project, &[]);
+    let line = lines + 3;
     output
         .fails(11)
-        .stdout_has("on main.tf line ")
-        .stderr_has("error: terraform validate failed: Reference to undeclared local value\n")
-        .stderr_has(
-            "-> see Terraform's output above, fix infra/ and release again; use --no-validate",
-        );
+        .stdout_has("Error: Reference to undeclared local value\n")
+        .stdout_has(&format!("\n  on infra/main.tf line {line}, in output \"wrong\":\n"))
+        .stdout_has(&format!("{line}:   value = local.missing\n"))
+        .stderr_has(&format!(
+            "error: infra/main.tf:{line}: Reference to undeclared local value: A local value with \
+             the name \"missing\" has not been declared."
+        ))
+        .stderr_has("-> see Terraform's output above, fix the code and release again; use --no-va");
     assert_eq!(project.stored(), [""; 0]);
     project.left_no_trace(&output);
+}
+
+/// Also in modules, in `infra/` and elsewhere in the checkout, and where it is init that fails.
+#[test]
+fn every_place_in_the_code_is_named() {
+    let project = Project::local("greeting");
+    let calls = "module \"in\" {\n  source = \"./parts/in\"\n}\nmodule \"out\" {\n  source = \
+                 \"../shared/out\"\n}\n";
+    project.write("infra/calls.tf", calls);
+    project.write("infra/parts/in/main.tf", "output \"in\" {\n  value = var.none\n}\n");
+    project.write("shared/out/main.tf", "output \"out\" {\n  value = var.none\n}\n");
+    project.commit("Modules");
+    let output = releasing(&project, &[]);
+    output.fails(11).stdout_has("  on infra/parts/in/main.tf line 2, in output \"in\":\n");
+    output.stdout_has("  on shared/out/main.tf line 2, in output \"out\":\n");
+    let places = ["infra/parts/in/main.tf:2", "shared/out/main.tf:2"];
+    let orders = [[0, 1], [1, 0]].map(|[first, second]| {
+        let (first, second) = (places[first], places[second]);
+        let both = output.stderr.contains(&format!(
+            "error: {first}: Reference to undeclared input variable: An input variable with the"
+        ));
+        both && output.stderr.contains(&format!(
+            "\n  -> also fix {second}: Reference to undeclared input variable\n"
+        ))
+    });
+    assert!(orders.contains(&true), "{}", output.stderr);
+
+    project.write("infra/parts/in/main.tf", "outputs \"in\" {}\n").commit("No such block");
+    releasing(&project, &[])
+        .fails(11)
+        .stdout_has("  on infra/parts/in/main.tf line 1:\n")
+        .stderr_has("error: infra/parts/in/main.tf:1: Unsupported block type: Blocks of type ")
+        .lacks("terraform init failed")
+        .stderr_has("-> see Terraform's output above, fix the code or the access to its modules");
+}
+
+/// A warning stops nothing, and is shown with its place.
+#[test]
+fn a_warning_about_the_code_is_shown() {
+    let project = Project::local("greeting");
+    let block = |name: &str| {
+        let inner = "  provisioner \"local-exec\" {\n    command = \"true\"\n    when    = \
+                     \"destroy\"\n  }\n";
+        format!("resource \"terraform_data\" \"{name}\" {{\n{inner}}}\n")
+    };
+    project.write("infra/old.tf", &[block("one"), block("two")].concat()).commit("Old");
+    let output = releasing(&project, &[]);
+    let validated = output.success().stdout.rfind("Warning: Quoted keywords are deprecated\n");
+    let validated = &output.stdout[validated.unwrap()..];
+    let place = "\n  on infra/old.tf line 4, in resource \"terraform_data\" \"one\":\n";
+    assert!(validated.contains(place), "{validated}");
+    assert!(validated.contains("\n(and 1 more similar warning)\n"), "{validated}");
 }
 
 /// Terraform names the place of a sensitive value in another way.

@@ -14,9 +14,12 @@ use crate::{
         run_folder::PrivateFolder,
     },
     release::bundle::{EntrySource, StagedFile, check_name},
-    terraform::code::{
-        lockfile::{self, Locked},
-        modules,
+    terraform::{
+        code::{
+            lockfile::{self, Locked},
+            modules,
+        },
+        output::located::CodeNames,
     },
 };
 
@@ -46,6 +49,10 @@ impl Staged {
             link(&root.join(from), &root.join(to))?;
         }
         Ok(Staged { infra, root })
+    }
+
+    pub(crate) fn names(&self) -> CodeNames<'_> {
+        CodeNames { infra: &self.infra, root: &self.root }
     }
 
     /// Reads the lock file: that of the checkout, or what init made of it.

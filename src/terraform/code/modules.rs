@@ -187,7 +187,7 @@ fn write(mut index: ModuleIndex) -> Vec<u8> {
 }
 
 /// Resolves `.` and `..` without looking at the file system.
-pub(super) fn normalise(path: &Path) -> PathBuf {
+pub(in crate::terraform) fn normalise(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for component in path.components() {
         match component {

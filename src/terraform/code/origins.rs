@@ -9,7 +9,8 @@ use crate::{
     base::error::{Error, Exit},
     terraform::output::{
         diagnostics::{Diagnostic, location},
-        failure::{TerraformStep, plain},
+        failure::TerraformStep,
+        plain::plain,
     },
 };
 

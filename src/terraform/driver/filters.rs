@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::terraform::output::failure::plain;
+use crate::terraform::output::plain::plain;
 
 /// Returns a filter that drops empty lines, the advice to commit the lock file, and everything from
 /// the success message of init on. That lock file is a copy in a temporary folder.

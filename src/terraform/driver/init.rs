@@ -9,7 +9,10 @@ use crate::{
         limits::Limit,
     },
     config::names::Environment,
-    terraform::{output::failure::TerraformStep, state::backend::Backend},
+    terraform::{
+        output::{failure::TerraformStep, located::CodeNames},
+        state::backend::Backend,
+    },
 };
 
 const LIMIT: (Limit, Duration) = (Limit::TerraformInit, Duration::ZERO);
@@ -34,15 +37,19 @@ pub(crate) struct Initialised {
 
 impl Folder {
     /// Fetches modules and providers, without a backend.
-    pub(crate) async fn init_for_release(&self) -> Result<()> {
+    pub(crate) async fn init_for_release(&self, names: &CodeNames<'_>) -> Result<()> {
         let args = ["init", "-input=false", "-backend=false"];
-        let ended = self.relay(&args, LIMIT, &mut until_advice()).await;
+        let mut advice = until_advice();
+        let mut filter = |line: &str| advice(line).map(|line| names.named(&line));
+        let ended = self.relay(&args, LIMIT, &mut filter).await;
         let (code, output) = ended.map_err(|error| match error.exit() {
             Exit::PlanFailed => error.exit_with(Exit::BuildFailed),
             _ => error,
         })?;
         self.annotate(&output);
-        self.check("terraform init", code, || output.error(TerraformStep::InitAtRelease, ""))
+        self.check("terraform init", code, || {
+            output.release_error(TerraformStep::InitAtRelease, names)
+        })
     }
 
     /// Initialises modules and providers from the bundle, and the backend of the state.

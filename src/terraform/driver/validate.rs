@@ -1,6 +1,6 @@
 //! `terraform validate` at release, and a check of values without the code that uses them.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use super::folder::Folder;
 use crate::{
@@ -11,25 +11,45 @@ use crate::{
     },
     terraform::{
         code::origins::ValueOrigins,
-        output::failure::{OutputLines, TerraformStep, plain},
+        output::{
+            diagnostics::{self, Diagnostic},
+            failure::{OutputLines, TerraformStep},
+            json_diagnostics::{self, DiagnosticJson},
+            located::CodeNames,
+        },
     },
 };
 
 const LIMIT: Limit = Limit::TerraformRead;
-const SUCCESS: &str = "Success! The configuration is valid";
 
 impl Folder {
-    /// Checks the code of an initialised folder. Shows what Terraform says, unless all is well.
-    pub(crate) async fn validate(&self) -> Result<()> {
-        let mut filter = |line: &str| {
-            let text = plain(line);
-            let is_shown = !text.trim().is_empty() && !text.starts_with(SUCCESS);
-            is_shown.then(|| line.to_owned())
+    /// Checks the code of an initialised folder. Shows what Terraform says about it.
+    pub(crate) async fn validate(&self, names: &CodeNames<'_>) -> Result<()> {
+        let program = self.program(&["validate", "-json"], Life::of_terraform(LIMIT));
+        let captured = program.capture(&self.host.log, &self.host.interrupt).await;
+        let captured = captured.map_err(as_release)?;
+        let text = String::from_utf8_lossy(&captured.stdout);
+        let color = self.host.log.colors_output();
+        let found = json_diagnostics::of_validation(&text);
+        let shown: Vec<String> = match &found {
+            Some(found) => json_diagnostics::shown(found, names, color),
+            // It has crashed.
+            None => vec![text.into_owned()],
         };
-        let ended = self.relay(&["validate"], (LIMIT, Duration::ZERO), &mut filter).await;
-        let (code, output) = ended.map_err(as_release)?;
-        self.annotate(&output);
-        self.check("terraform validate", code, || output.error(TerraformStep::Validate, ""))
+        let output =
+            OutputLines::from_text(&format!("{}\n{}", shown.join("\n\n"), captured.stderr));
+        let texts = shown.iter().chain([&captured.stderr]);
+        for text in texts.filter(|text| !text.trim().is_empty()) {
+            text.lines().for_each(|line| self.host.log.output(line));
+            self.host.log.output("");
+        }
+        let located: Vec<Diagnostic> =
+            found.iter().flatten().filter_map(DiagnosticJson::located).collect();
+        diagnostics::annotate(&self.host.log, &self.original, &located);
+        let step = TerraformStep::Validate;
+        self.check("terraform validate", captured.code, || {
+            output.located_error(step, names, &located)
+        })
     }
 
     /// Returns the error for the first value of `var_file` that does not fit its variable. The

@@ -38,6 +38,9 @@ pub(crate) fn parse_diagnostics(lines: &[String]) -> Vec<Diagnostic> {
             .collect();
         let Some((on, (file, number))) = place(line, &rest) else { continue };
         let rest: Vec<&str> = rest.iter().map(|line| line.trim()).collect();
+        // Terraform wraps a long title.
+        let wrapped = rest.iter().take_while(|line| !line.is_empty()).copied();
+        let title_text = std::iter::once(title_text.as_str()).chain(wrapped).collect::<Vec<_>>();
         // An empty line separates the code from the problem.
         let detail = rest[on..]
             .iter()
@@ -46,7 +49,7 @@ pub(crate) fn parse_diagnostics(lines: &[String]) -> Vec<Diagnostic> {
             .take_while(|line| !line.is_empty());
         found.push(Diagnostic {
             is_error,
-            title: title_text,
+            title: title_text.join(" "),
             detail: detail.copied().collect::<Vec<_>>().join(" "),
             file,
             line: number,
@@ -167,6 +170,7 @@ at all";
         ];
         let found = parsed(&placed.join("\n"));
         assert_eq!((found[0].file.as_str(), found[0].line), ("main.tf", 14));
+        assert_eq!(found[0].title, "Check failed, with a title that is wrapped");
         for text in [
             "Warning: From a provider\n\nIt says several things:\n\n  on main.tf line 3, x",
             "Warning: From a provider\n\non main.tf line 3, x",

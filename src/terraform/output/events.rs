@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::{
     diagnostics::Diagnostic,
+    json_diagnostics::DiagnosticJson,
     unknown::{BegunChange, ChangeEnd, is_open},
 };
 
@@ -89,29 +90,6 @@ struct EventResource {
     addr: String,
     #[serde(default)]
     resource_type: String,
-}
-
-#[derive(Deserialize)]
-struct DiagnosticJson {
-    severity: String,
-    summary: String,
-    #[serde(default)]
-    detail: String,
-    address: Option<String>,
-    range: Option<SourceRange>,
-}
-
-#[derive(Deserialize)]
-struct SourceRange {
-    filename: String,
-    start: SourcePosition,
-}
-
-#[derive(Deserialize)]
-struct SourcePosition {
-    line: u64,
-    #[serde(default)]
-    column: u64,
 }
 
 impl ApplyProgress {
@@ -231,7 +209,7 @@ impl ApplyProgress {
             return None;
         }
         self.diagnostics.push(text.clone());
-        if diagnostic.severity == "error"
+        if diagnostic.is_error()
             && let Some(address) = &diagnostic.address
         {
             let (address, message) = (address.clone(), diagnostic.message());
@@ -239,7 +217,7 @@ impl ApplyProgress {
         }
         self.located.extend(diagnostic.located());
         let (title, rest) = text.split_once('\n').unwrap_or((&text, ""));
-        let color = if diagnostic.severity == "error" { "31" } else { "33" };
+        let color = if diagnostic.is_error() { "31" } else { "33" };
         Some(format!(
             "{}{}{rest}",
             self.paint(color, title),
@@ -249,42 +227,6 @@ impl ApplyProgress {
 
     fn paint(&self, code: &str, text: &str) -> String {
         if self.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
-    }
-}
-
-impl DiagnosticJson {
-    fn located(&self) -> Option<Diagnostic> {
-        let range = self.range.as_ref()?;
-        Some(Diagnostic {
-            is_error: self.severity == "error",
-            title: self.summary.clone(),
-            detail: self.detail.clone(),
-            file: range.filename.clone(),
-            line: range.start.line,
-            column: range.start.column,
-        })
-    }
-
-    fn message(&self) -> String {
-        match self.detail.trim() {
-            "" => self.summary.clone(),
-            detail => format!("{}: {detail}", self.summary),
-        }
-    }
-
-    fn text(&self) -> String {
-        let severity = if self.severity == "error" { "Error" } else { "Warning" };
-        let mut text = format!("{severity}: {}", self.summary);
-        if let Some(address) = &self.address {
-            text.push_str(&format!("\n  with {address}"));
-        }
-        if let Some(range) = &self.range {
-            text.push_str(&format!("\n  on {} line {}", range.filename, range.start.line));
-        }
-        for line in self.detail.lines() {
-            text.push_str(&format!("\n  {line}"));
-        }
-        text
     }
 }
 

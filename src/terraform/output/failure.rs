@@ -3,6 +3,8 @@
 use super::{
     cause::{self, Reach},
     diagnostics::{Diagnostic, parse_diagnostics},
+    located::{self, CodeNames},
+    plain::plain,
 };
 use crate::base::error::{Error, Exit};
 
@@ -27,10 +29,10 @@ impl TerraformStep {
         match self {
             Self::InitAtRelease => Some(
                 "see Terraform's output above, \
-                 fix infra/ or the access to its modules and providers, and release again",
+                 fix the code or the access to its modules and providers, and release again",
             ),
             Self::Validate => Some(
-                "see Terraform's output above, fix infra/ and release again; \
+                "see Terraform's output above, fix the code and release again; \
                  use --no-validate to release without this check",
             ),
             Self::InitAtDeploy => Some(
@@ -117,6 +119,30 @@ impl OutputLines {
 
     /// Returns the error of a failed `step` in `environment`.
     pub(crate) fn error(&self, step: TerraformStep, environment: &str) -> Error {
+        self.known(step, environment).unwrap_or_else(|| self.unknown(step))
+    }
+
+    /// Returns the error of a failed `step` of a release. It names the place in the checkout.
+    pub(crate) fn release_error(&self, step: TerraformStep, names: &CodeNames<'_>) -> Error {
+        self.located_error(step, names, &self.diagnostics())
+    }
+
+    /// As [`Self::release_error`], with diagnostics that Terraform gave as JSON.
+    pub(crate) fn located_error(
+        &self,
+        step: TerraformStep,
+        names: &CodeNames<'_>,
+        diagnostics: &[Diagnostic],
+    ) -> Error {
+        let located = || {
+            let error = located::error(diagnostics, names)?;
+            Some(step.hint().into_iter().fold(error, Error::hint))
+        };
+        self.known(step, "").or_else(located).unwrap_or_else(|| self.unknown(step))
+    }
+
+    /// Returns the error for a cause that cdflow knows.
+    fn known(&self, step: TerraformStep, environment: &str) -> Option<Error> {
         // The second wording is that of `workspace new`.
         if self.contains("Error acquiring the state lock")
             || self.contains("failed to lock s3 state")
@@ -124,43 +150,41 @@ impl OutputLines {
             let lock = self.lock();
             if !lock.id.is_empty() || HELD.iter().any(|held| self.contains(held)) {
                 // Only a local state is locked by the system itself.
-                return match (lock.id.is_empty(), self.contains(HELD[0])) {
+                return Some(match (lock.id.is_empty(), self.contains(HELD[0])) {
                     (false, _) => locked(lock, environment),
                     (true, is_local) => locked_by_unknown(environment, is_local),
-                };
+                });
             }
             let known = |words: &str| self.contains(words);
             if !step.applies()
                 && let Some(error) =
                     cause::find(known, Reach::State, environment, &self.lock_message())
             {
-                return error;
+                return Some(error);
             }
             // No lock is held: the state cannot be read, or the lock cannot be written.
             if let Some(error) = cause::unwritable(&self.lock_message(), environment) {
-                return if step.applies() { error.exit_with(Exit::ApplyFailed) } else { error };
+                let applies = step.applies();
+                return Some(if applies { error.exit_with(Exit::ApplyFailed) } else { error });
             }
             let exit = if step.applies() { Exit::ApplyFailed } else { Exit::PlanFailed };
-            return Error::new(exit, format!("cannot lock the state of `{environment}`"))
-                .why(self.lock_message())
-                .hint(
-                    "fix the state or the access to it; cdflow does not know this cause; \
-                     nothing was changed",
-                );
+            let error = Error::new(exit, format!("cannot lock the state of `{environment}`"));
+            return Some(error.why(self.lock_message()).hint(
+                "fix the state or the access to it; cdflow does not know this cause; nothing was \
+                 changed",
+            ));
         }
         // The second wording is for a state that was removed, or replaced by another one.
         if step.applies()
             && (self.contains("Saved plan is stale")
                 || self.contains("Saved plan does not match the given state"))
         {
-            return Error::new(
-                Exit::Integrity,
-                format!(
-                    "the plan is stale: the state of `{environment}` has changed since it was made"
-                ),
-            )
-            .why("another run has applied changes first; nothing was applied")
-            .hint("deploy again to make a new plan");
+            let what = format!(
+                "the plan is stale: the state of `{environment}` has changed since it was made"
+            );
+            let error = Error::integrity(what)
+                .why("another run has applied changes first; nothing was applied");
+            return Some(error.hint("deploy again to make a new plan"));
         }
         let reach = match step {
             TerraformStep::InitAtDeploy | TerraformStep::Workspace => Some(Reach::State),
@@ -170,16 +194,19 @@ impl OutputLines {
             // Something might have been changed or lost, which matters more than the cause.
             TerraformStep::Apply | TerraformStep::Destroy | TerraformStep::PushState => None,
         };
-        let why = self.first_error().unwrap_or_else(|| "see Terraform's output above".to_owned());
+        let why = self.why();
         let known = |words: &str| self.contains(words);
-        if let Some(error) = reach.and_then(|reach| cause::find(known, reach, environment, &why)) {
-            return error;
-        }
-        if step == TerraformStep::InitAtRelease
-            && let Some(error) = self.missing_in_mirrors()
-        {
-            return error;
-        }
+        let cause = reach.and_then(|reach| cause::find(known, reach, environment, &why));
+        let is_init = step == TerraformStep::InitAtRelease;
+        cause.or_else(|| is_init.then(|| self.missing_in_mirrors()).flatten())
+    }
+
+    fn why(&self) -> String {
+        self.first_error().unwrap_or_else(|| "see Terraform's output above".to_owned())
+    }
+
+    /// Returns the error in Terraform's words.
+    fn unknown(&self, step: TerraformStep) -> Error {
         let (exit, what) = match step {
             TerraformStep::InitAtRelease if self.contains("checksums previously recorded") => {
                 (Exit::Integrity, "a provider does not match the lock file")
@@ -200,7 +227,7 @@ impl OutputLines {
             TerraformStep::Destroy => (Exit::ApplyFailed, "terraform failed to destroy resources"),
             TerraformStep::PushState => (Exit::StateNotSaved, "terraform state push failed"),
         };
-        let error = Error::new(exit, what).why(why);
+        let error = Error::new(exit, what).why(self.why());
         if step == TerraformStep::Plan && self.diagnostics().is_empty() {
             return error.hint(UNKNOWN);
         }
@@ -318,28 +345,6 @@ fn locked_by_unknown(environment: &str, is_local: bool) -> Error {
 
 fn is_locked(environment: &str) -> Error {
     Error::new(Exit::Locked, format!("the state of `{environment}` is locked"))
-}
-
-/// Removes ANSI colours and the box that Terraform draws around diagnostics.
-pub(crate) fn plain(line: &str) -> String {
-    let out: String =
-        without_colors(line).chars().filter(|c| !['│', '╷', '╵'].contains(c)).collect();
-    out.trim_end().to_owned()
-}
-
-/// Removes ANSI escape sequences.
-pub(crate) fn without_colors(line: &str) -> String {
-    let mut out = String::new();
-    let mut chars = line.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\u{1b}' => {
-                chars.by_ref().find(|c| c.is_ascii_alphabetic());
-            }
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The text of `terraform plan`, without colours, and cut per resource.
 
-use super::failure::without_colors;
+use super::plain::without_colors;
 
 /// In bytes. A plan of many thousand resources has a few megabytes.
 const KEPT: usize = 32 << 20;

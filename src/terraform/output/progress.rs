@@ -1,6 +1,6 @@
 //! Terraform's lines of progress before a plan, without what could be a sensitive value.
 
-use super::failure::without_colors;
+use super::plain::without_colors;
 
 /// Terraform's words after the address of a resource.
 const VERBS: [&str; 11] = [
