@@ -6,7 +6,7 @@ use super::{
     outcome,
     prepare::Prepared,
     recording, rescue_state,
-    state::{after_failure, workspace_state},
+    state::{after_failure, unchanged::is_unchanged, workspace_state},
     unknown_changes, workspace,
 };
 use crate::{
@@ -42,6 +42,9 @@ pub(crate) async fn apply(
     report: &mut Report,
 ) -> Result<String> {
     let applied = match context.host.interrupt.check("apply") {
+        Ok(()) if is_unchanged(context, order, prepared, plan).await => {
+            Applied::without_apply(context.host.interrupt.check("the end of the deploy"))
+        }
         // A plan without changes is applied too: Terraform then checks, under the lock, that no
         // other run has changed the state since the plan, and saves what the refresh has found.
         Ok(()) => {

@@ -237,21 +237,74 @@ fn a_lock_that_is_taken_meanwhile_stays() {
 fn a_deploy_that_a_destroy_overtakes_plans_again() {
     let (aws, project) = with_locks("overtaken", None, false);
     project.release("1");
-    project.deploy("ci", "1");
-    let [waiting, open] = ["waiting", "open"].map(|name| project.sandbox().root().join(name));
-    let path = project.terraform_but(&format!(
-        "apply) touch {}; while [ ! -e {} ]; do sleep 0.05; done;;",
-        waiting.display(),
-        open.display()
-    ));
-    let mut deploy = project.cdflow(["deploy", "ci", "1"]).env("PATH", path).spawn();
-    deploy.wait_until("the apply", |_| waiting.exists());
-    project.cdflow(["destroy", "ci", "--confirm", "ci"]).run().success();
-    assert!(aws.keys(&aws.state_bucket()).is_empty());
-    std::fs::write(&open, "").unwrap();
-    deploy.wait().success().stderr_has("another run destroyed the environment meanwhile");
-    assert_eq!(aws.keys(&aws.state_bucket()), [STATE]);
-    project.deploy("ci", "1").stderr_has("no changes");
+    project.edit("infra/main.tf", "from ${var.env}", "to ${var.env}").commit("A change");
+    project.release("2");
+    // Without changes, and with them.
+    for (version, command) in [("1", "plan"), ("2", "apply")] {
+        project.deploy("ci", "1");
+        let paused = |name: &str| project.sandbox().root().join(format!("{name}-{version}"));
+        let [waiting, open] = ["waiting", "open"].map(paused);
+        let pause = format!(
+            "touch {}; while [ ! -e {} ]; do sleep 0.05; done",
+            waiting.display(),
+            open.display()
+        );
+        let path = project.terraform_but(&match command {
+            "plan" => format!("plan) \"$real\" \"$@\"; code=$?; {pause}; exit $code;;"),
+            _ => format!("{command}) {pause};;"),
+        });
+        let mut deploy = project.cdflow(["deploy", "ci", version]).env("PATH", path).spawn();
+        deploy.wait_until("the pause", |_| waiting.exists());
+        project.cdflow(["destroy", "ci", "--confirm", "ci"]).run().success();
+        assert!(aws.keys(&aws.state_bucket()).is_empty());
+        std::fs::write(&open, "").unwrap();
+        deploy.wait().success().stderr_has("another run destroyed the environment meanwhile");
+        assert_eq!(aws.keys(&aws.state_bucket()), [STATE]);
+        project.deploy("ci", version).stderr_has("no changes");
+    }
+}
+
+/// Terraform would start every provider only to compare the state.
+#[test]
+fn a_deploy_without_changes_applies_nothing() {
+    for (lockfile, table) in [(None, false), (Some(false), true), (Some(true), true)] {
+        let (aws, project) = with_locks("unchanged", lockfile, table);
+        project.release("1");
+        project.deploy("ci", "1");
+        let state = || aws.get_json(&aws.state_bucket(), STATE);
+        let before = state();
+        let log = project.sandbox().root().join("commands");
+        let path = project.terraform_but(&format!("*) echo \"$1\" >>{};;", log.display()));
+        let commands = |args: &[&str], version: &str| {
+            let _ = std::fs::remove_file(&log);
+            let deploy = project.cdflow(["deploy", "ci", version]).args(args);
+            let output = deploy.env("PATH", path.clone()).run();
+            output.success();
+            let text = std::fs::read_to_string(&log).unwrap();
+            let words = text.split_whitespace().filter(|it| *it != "version");
+            (words.collect::<Vec<_>>().join(" "), output)
+        };
+        let (ran, output) = commands(&[], "1");
+        output.stderr_has("Deployed shop 1 to ci: no changes");
+        assert_eq!(ran, "init plan");
+        assert_eq!(state(), before);
+        let history = project.cdflow(["history", "ci"]).run();
+        assert_eq!(history.success().stdout.matches("succeeded").count(), 2, "{history}");
+        assert_eq!(aws.keys(&aws.state_bucket()), [STATE], "no lock is left");
+        assert_eq!(
+            commands(&["--target", "terraform_data.greeting"], "1").0,
+            "init plan show apply"
+        );
+
+        // The apply evaluates conditions again.
+        let condition = "  precondition {\n    condition     = var.env != \"\"\n    error_message = \
+                         \"No.\"\n  }\n";
+        let output = format!("output \"checked\" {{\n  value = var.env\n{condition}}}\n");
+        project.write("infra/checked.tf", &output).commit("A condition");
+        project.release("2");
+        project.deploy("ci", "2");
+        assert_eq!(commands(&[], "2").0, "init plan apply");
+    }
 }
 
 /// The lock of cdflow itself, while it removes an empty workspace.

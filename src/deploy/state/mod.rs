@@ -5,5 +5,6 @@ pub(crate) mod held_lock;
 pub(crate) mod location;
 pub(crate) mod lock_holder;
 pub(crate) mod migration;
+pub(crate) mod unchanged;
 pub(crate) mod version;
 pub(crate) mod workspace_state;

@@ -7,6 +7,7 @@ mod folder;
 mod init;
 mod mirror;
 mod plan;
+mod planned_state;
 mod request;
 mod validate;
 mod workspace;

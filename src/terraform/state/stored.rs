@@ -3,7 +3,12 @@
 use md5::{Digest, Md5};
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{lock::StateLock, object::StateObject, summary::StateSummary};
+use super::{
+    lock::StateLock,
+    object::StateObject,
+    summary::StateSummary,
+    taken_locks::{Holder, TakenLocks},
+};
 use crate::base::error::{Error, Exit, Result};
 
 /// In bytes; far more than Terraform can handle in practice.
@@ -31,6 +36,24 @@ pub(crate) struct StateFile {
 struct Format {
     version: Option<u64>,
     encrypted_data: Option<IgnoredAny>,
+}
+
+/// Whether the state is exactly `bytes`, read while `holder` has its locks.
+pub(crate) async fn is_exactly(
+    object: &StateObject,
+    bytes: &[u8],
+    holder: &Holder,
+) -> Result<bool> {
+    let taken = TakenLocks::take(&object.locks, holder).await?;
+    let found = object.store.get(&object.key, LIMIT).await;
+    let is_described = match &found {
+        Ok(Some(found)) if found == bytes => is_described(object, bytes).await,
+        _ => Ok(false),
+    };
+    let released = taken.release().await;
+    found?;
+    let is_exactly = is_described?;
+    released.map(|()| is_exactly)
 }
 
 /// Reads the state. An object that is not a state is an integrity error that names it.
