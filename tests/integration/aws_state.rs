@@ -291,15 +291,14 @@ fn a_deploy_without_changes_applies_nothing() {
         let history = project.cdflow(["history", "ci"]).run();
         assert_eq!(history.success().stdout.matches("succeeded").count(), 2, "{history}");
         assert_eq!(aws.keys(&aws.state_bucket()), [STATE], "no lock is left");
-        assert_eq!(
-            commands(&["--target", "terraform_data.greeting"], "1").0,
-            "init plan show apply"
-        );
+        let target = ["--target", "terraform_data.greeting"];
+        assert_eq!(commands(&target, "1").0, "init plan show apply");
 
         // The apply evaluates conditions again.
-        let condition = "  precondition {\n    condition     = var.env != \"\"\n    error_message = \
-                         \"No.\"\n  }\n";
-        let output = format!("output \"checked\" {{\n  value = var.env\n{condition}}}\n");
+        let condition = "    condition     = var.env != \"\"\n    error_message = \"No.\"\n";
+        let output = format!(
+            "output \"checked\" {{\n  value = var.env\n  precondition {{\n{condition}  }}\n}}\n"
+        );
         project.write("infra/checked.tf", &output).commit("A condition");
         project.release("2");
         project.deploy("ci", "2");

@@ -1,7 +1,7 @@
 //! What a release hands to Terraform's init for modules and providers: keys, logins, a cache; and
 //! which Terraform it may be.
 
-use crate::support::{Mirror, Project, Runner, entries, git};
+use crate::support::{Fault, Mirror, MirrorServer, Project, Runner, entries, git};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -102,6 +102,32 @@ fn modules_by_https_with_a_netrc() {
         2,
         &["`netrc` is not a netrc file", "`machine`"],
     );
+}
+
+/// Their constraint chooses the version, and the bundle has the module.
+#[test]
+fn modules_of_a_registry() {
+    let project = with_module("modules.test/acme/shared/tiny\"\n  version = \"~> 1.0");
+    let site = project.sandbox().root().join("registry");
+    let listed = site.join("v1/modules/acme/shared/tiny/versions");
+    fs::create_dir_all(listed.parent().unwrap()).unwrap();
+    let versions = ["1.0.0", "1.2.0", "2.0.0"].map(|it| format!("{{\"version\": \"{it}\"}}"));
+    fs::write(listed, format!("{{\"modules\": [{{\"versions\": [{}]}}]}}", versions.join(", ")))
+        .unwrap();
+    fs::write(site.join("shared.zip"), module()).unwrap();
+    let server = MirrorServer::start(site);
+    server.fault("1.2.0/download", Fault::Module(format!("{}/shared.zip", server.address())));
+    let services = format!("\"modules.v1\" = \"{}/v1/modules/\"", server.address());
+    let config = project.sandbox().root().join("registry.tfrc");
+    fs::write(&config, format!("host \"modules.test\" {{\n  services = {{ {services} }}\n}}\n"))
+        .unwrap();
+    let release = || project.releasing("1").env("TF_CLI_CONFIG_FILE", &config);
+    release().run().success();
+    assert_eq!(server.asked("/download"), ["v1/modules/acme/shared/tiny/1.2.0/download"]);
+    assert!(entries(&project.bundle("1")).contains_key("modules/shared/main.tf"));
+    let asked = server.asked("").len();
+    project.deploy("ci", "1");
+    assert_eq!(server.asked("").len(), asked, "a deploy asks no registry");
 }
 
 #[test]

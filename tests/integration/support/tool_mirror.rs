@@ -215,6 +215,8 @@ pub(crate) enum Fault {
     Html,
     /// A redirect to this address.
     Redirect(String),
+    /// The answer of a module registry: the module is at this address.
+    Module(String),
 }
 
 /// Serves a folder on loopback, with `Range`.
@@ -295,6 +297,10 @@ fn answer(
         Some(Fault::Redirect(to)) => {
             let location = format!("Location: {to}\r\n");
             return stream.write_all(head("302 Found", 0, &location).as_bytes());
+        }
+        Some(Fault::Module(at)) => {
+            let place = format!("X-Terraform-Get: {at}\r\n");
+            return stream.write_all(head("204 No Content", 0, &place).as_bytes());
         }
         Some(Fault::Slow(pause)) => thread::sleep(*pause),
         _ => {}
