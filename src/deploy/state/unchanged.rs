@@ -4,13 +4,10 @@ use super::migration::holder;
 use crate::{
     context::Context,
     deploy::{order::Order, prepare::Prepared},
-    terraform::{
-        Plan, PlanMode,
-        state::{place::StatePlace, stored},
-    },
+    terraform::{Plan, PlanMode, state::stored},
 };
 
-/// Whether the state in S3 is, byte by byte, the one that the apply would save. Asked under the
+/// Whether the stored state is, byte by byte, the one that the apply would save. Asked under the
 /// lock of the state, as Terraform would ask. Terraform starts all providers for the same answer.
 ///
 /// If this cannot be found out, for example because another run holds the lock, Terraform applies.
@@ -21,7 +18,7 @@ pub(crate) async fn is_unchanged(
     plan: &Plan,
 ) -> bool {
     let home = &prepared.state_home;
-    if order.mode != PlanMode::Deploy || matches!(home.place, StatePlace::Local { .. }) {
+    if order.mode != PlanMode::Deploy {
         return false;
     }
     let Some(planned) = plan.unchanged_state() else { return false };
