@@ -22,7 +22,10 @@ use crate::{
         run_folder::PrivateFolder,
         small_file,
     },
-    services::ci::host::Host,
+    services::{
+        ci::host::Host,
+        tool_site::{Destination, ProviderMirror},
+    },
     terraform::{
         Folder,
         code::lockfile::{self, Locked},
@@ -36,6 +39,8 @@ use crate::{
         tool::{Tool, platform},
     },
 };
+
+const NO_SPACE: &str = "free some space, or set TMPDIR to a folder on a larger disk";
 
 /// How providers are found and verified.
 pub(crate) struct Platforms<'a> {
@@ -135,7 +140,7 @@ impl Platforms<'_> {
         let mut found = Vec::new();
         let mut missing = Vec::new();
         for package in packages {
-            match self.look(&package, &sources)? {
+            match self.look(&package, &sources).await? {
                 Some(content) => found.push((package, content)),
                 None => missing.push(package),
             }
@@ -153,7 +158,7 @@ impl Platforms<'_> {
     }
 
     /// Looks in the cache, then in mirrors. None if the registry has to be asked.
-    fn look(&self, package: &Package, sources: &Sources) -> Result<Option<Content>> {
+    async fn look(&self, package: &Package, sources: &Sources) -> Result<Option<Content>> {
         let Package { address, version, platform } = package;
         let log = &self.host.log;
         let pinned = self.committed.get(address).map(|it| it.hashes.as_slice()).unwrap_or_default();
@@ -163,8 +168,8 @@ impl Platforms<'_> {
             log.note(&format!("{address} {version} for {platform} from the cache"));
             return Ok(Some(content));
         }
-        let sources = sources.of(address);
-        for source in &sources {
+        let found = sources.of(address);
+        for source in &found {
             match source {
                 Source::Folder(root) => {
                     let root = self.folders.staged.infra.join(root);
@@ -178,16 +183,41 @@ impl Platforms<'_> {
                     log.note(&format!("{address} {version} for {platform} from `{root}`"));
                     return Ok(Some(content));
                 }
-                Source::Network(url) => return Err(network(package, url)),
+                Source::Network(url) => {
+                    let mirror = ProviderMirror::open(url, |host| sources.token(host), log)?;
+                    if let Some(archive) = self.fetch(&mirror, package).await? {
+                        return Ok(Some(Content::Archive(archive)));
+                    }
+                }
                 Source::Registry => return Ok(None),
             }
         }
-        let shown = sources.iter().filter_map(|source| match source {
+        let shown = found.iter().filter_map(|source| match source {
             Source::Folder(root) => Some(format!("`{}`", root.display())),
-            _ => None,
+            Source::Network(url) => Some(format!("`{}`", without_password(url))),
+            Source::Registry => None,
         });
         let shown = shown.collect::<Vec<_>>().join(", ");
         Err(not_in_mirror(package, &shown))
+    }
+
+    /// Downloads a package from a network mirror. None if it does not have it.
+    async fn fetch(&self, mirror: &ProviderMirror, package: &Package) -> Result<Option<PathBuf>> {
+        let Package { address, version, platform } = package;
+        let root = self.folders.private.path().join("network");
+        let archive = package.archive(&root);
+        let folder = archive.parent().unwrap_or(&root);
+        let to = Destination::new(archive.clone(), folder, NO_SPACE);
+        let failed = |error: io::Error| Error::io("cannot write", folder, &error);
+        fs::create_dir_all(folder).map_err(failed)?;
+        let file = File::create_new(&archive).map_err(failed)?;
+        let fetching = mirror.fetch((address, version, platform), file, &to);
+        let is_there = self.host.interrupt.or_cancel("downloading a provider", fetching).await?;
+        if is_there {
+            let host = mirror.host();
+            self.host.log.note(&format!("{address} {version} for {platform} from {host}"));
+        }
+        Ok(is_there.then_some(archive))
     }
 
     /// Downloads packages from the registries.
@@ -315,7 +345,7 @@ fn no_build(package: &Package) -> Error {
     ))
 }
 
-/// Terraform may use nothing but mirrors that are folders.
+/// Terraform may use nothing but mirrors.
 fn not_in_mirror(package: &Package, mirrors: &str) -> Error {
     let Package { address, version, platform } = package;
     Error::input(format!("no mirror has {address} {version} for {platform}"))
@@ -327,13 +357,6 @@ fn not_in_mirror(package: &Package, mirrors: &str) -> Error {
         .hint(format!("or remove `{platform}` from `terraform-platforms` in cdflow.yml"))
 }
 
-fn network(package: &Package, url: &str) -> Error {
-    let Package { address, platform, .. } = package;
-    let url = url.split_once('@').map_or(url, |(_, host)| host);
-    Error::input(format!("cannot get {address} for {platform} from the network mirror `{url}`"))
-        .why("Terraform installs from such a mirror only for the platform that it runs on")
-        .hint(
-            "copy the packages into a filesystem mirror, and name it first in Terraform's CLI \
-               configuration",
-        )
+fn without_password(url: &str) -> &str {
+    url.split_once('@').map_or(url, |(_, host)| host)
 }

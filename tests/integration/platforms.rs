@@ -1,9 +1,11 @@
 //! Releases with providers for several platforms, and the cache of providers.
 
 use crate::support::{
-    Mirror, Project, ProviderRegistry, Runner, ToolMirror, entries, on_a_small_disk, platform,
+    Company, Mirror, MirrorServer, Project, ProviderRegistry, Runner, ToolMirror, entries,
+    on_a_small_disk, platform, tiny_archive,
 };
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -314,4 +316,59 @@ fn a_release_of_another_platform_runs_the_same_version() {
     output.success().stderr_has("download terraform 1.10.5 from the mirror");
     output.stderr_has("signature and SHA-256 verified");
     assert_eq!(project.resources("ci"), ["terraform_data.greeting"]);
+}
+
+/// `terraform init` asks it for this platform, cdflow for the other.
+#[test]
+fn a_network_mirror_has_every_platform() {
+    let both = [platform().as_str(), other()].map(str::to_owned);
+    let platforms = both.each_ref().map(String::as_str);
+    let project = project(&platforms, Mirror::tiny_for(&platforms));
+    let site = project.sandbox().root().join("site");
+    let folder = site.join("mirror/registry.terraform.io/hashicorp/tiny");
+    fs::create_dir_all(&folder).unwrap();
+    let archives = both.each_ref().map(|platform| {
+        fs::write(folder.join(format!("{platform}.zip")), tiny_archive(platform)).unwrap();
+        let digest = Sha256::digest(tiny_archive(platform));
+        let zh: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        (
+            platform.clone(),
+            json!({ "url": format!("{platform}.zip"), "hashes": [format!("zh:{zh}")] }),
+        )
+    });
+    let list = |archives: &[(String, Value)]| {
+        let archives: serde_json::Map<_, _> = archives.iter().cloned().collect();
+        fs::write(folder.join("1.0.0.json"), json!({ "archives": archives }).to_string()).unwrap();
+    };
+    list(&archives);
+    fs::write(folder.join("index.json"), r#"{"versions": {"1.0.0": {}}}"#).unwrap();
+    let server = MirrorServer::start(site);
+    let company = Company::with_direct(project.sandbox(), server.address(), Some(server.address()));
+    let config = project.sandbox().root().join("network.tfrc");
+    let url = format!("{}/mirror/", company.direct());
+    let text = format!("  network_mirror {{\n    url = \"{url}\"\n  }}\n");
+    let text = format!("provider_installation {{\n{text}}}\n");
+    fs::write(&config, text).unwrap();
+    lock(&project, &Mirror::tiny_for(&platforms), &platforms);
+    let release = |version: &str| {
+        let run = project.releasing(version).env("TF_CLI_CONFIG_FILE", &config);
+        let cache = project.sandbox().root().join(format!("cache-{version}"));
+        run.arg("--ca-certificates").arg(company.authority()).arg("--cache-dir").arg(cache)
+    };
+    let output = release("1").run();
+    output.success().stderr_has(&format!("tiny 1.0.0 for {} from 127.0.0.1", other()));
+    let mut found = contents(&project, "1").0;
+    found.sort();
+    let mut expected = both.to_vec();
+    expected.sort();
+    assert_eq!(found, expected);
+
+    let damaged = (other().to_owned(), json!({ "url": "x.zip", "hashes": ["zh:00"] }));
+    fs::write(folder.join("x.zip"), "other").unwrap();
+    list(&[archives[0].clone(), damaged]);
+    release("2").run().fails(9).stderr_has("x.zip` is not what the mirror lists");
+    list(&archives[..1]);
+    let missing = release("3").run();
+    let says = format!("no mirror has registry.terraform.io/hashicorp/tiny 1.0.0 for {}", other());
+    missing.fails(2).stderr_has(&says);
 }

@@ -76,6 +76,7 @@ impl<'a> Git<'a> {
         let view = self.view(folder).await?.ok_or_else(|| {
             Error::input(format!("`{}` is not in a git checkout", folder.display()))
                 .hint("a release records the commit it was made from: run cdflow in a checkout")
+                .hint("or make one: git init && git add --all && git commit --message 'First'")
         })?;
         let commit = head_of(&view).await?.ok_or_else(|| {
             Error::input(format!("the checkout `{}` has no commit", view.root.display()))

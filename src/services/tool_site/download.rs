@@ -8,7 +8,7 @@ use std::{
 };
 
 use reqwest::{
-    Client, Response, StatusCode,
+    Client, Response, StatusCode, Url,
     header::{CONTENT_RANGE, RANGE},
 };
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ use crate::base::{
     http_wait,
     limits::Limit,
     log::Log,
+    redact::Secret,
     retry::Retry,
     small_file, units,
 };
@@ -37,6 +38,8 @@ const RETRY: Retry = Retry {
 pub(super) struct Downloader {
     client: Client,
     log: Log,
+    /// Sent to this host alone.
+    token: Option<(String, Secret)>,
 }
 
 /// A file that arrived.
@@ -63,7 +66,11 @@ impl Downloader {
             .user_agent(concat!("cdflow/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| Error::internal("cannot create an HTTP client").why(chain(&error)))?;
-        Ok(Self { client, log })
+        Ok(Self { client, log, token: None })
+    }
+
+    pub(super) fn with_token(self, host: String, token: Option<Secret>) -> Self {
+        Self { token: token.map(|token| (host, token)), ..self }
     }
 
     /// Returns a file of at most `largest` bytes; None if it does not exist.
@@ -127,6 +134,11 @@ impl Downloader {
         transfer: &mut Transfer<'_>,
     ) -> Result<bool, Failure> {
         let mut request = self.client.get(url);
+        if let Some((host, token)) = &self.token
+            && Url::parse(url).is_ok_and(|url| url.authority() == host)
+        {
+            request = request.bearer_auth(token.expose());
+        }
         if transfer.size > 0 {
             request = request.header(RANGE, format!("bytes={}-", transfer.size));
         }

@@ -1,4 +1,5 @@
-//! Where programs of Terraform and OpenTofu come from: the publisher's site, or a mirror of it.
+//! Where programs of Terraform and OpenTofu come from: the publisher's site, or a mirror of it; and
+//! providers from a network mirror.
 //!
 //! A program is taken only from an archive that `SHA256SUMS` lists, and these sums only with a
 //! signature by a key of the publisher, or by one that the account scheme adds for a mirror.
@@ -7,6 +8,7 @@ mod archive;
 mod destination;
 mod download;
 mod place;
+mod provider_mirror;
 mod signature;
 mod sums;
 
@@ -15,7 +17,7 @@ use std::collections::BTreeMap;
 use semver::Version;
 use serde::{Deserialize, de::IgnoredAny};
 
-pub(crate) use self::destination::Destination;
+pub(crate) use self::{destination::Destination, provider_mirror::ProviderMirror};
 use self::{
     download::Downloader,
     place::Place,

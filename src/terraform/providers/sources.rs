@@ -18,6 +18,7 @@ use super::Package;
 use crate::{
     base::{
         error::{Error, Result},
+        redact::Secret,
         small_file,
     },
     config::flavor::Flavor,
@@ -41,6 +42,8 @@ pub(crate) struct Sources {
     registry: &'static str,
     /// Whether `plugin_cache_dir` names a cache of Terraform's own.
     pub(crate) has_cache: bool,
+    /// By host.
+    tokens: BTreeMap<String, Secret>,
 }
 
 #[derive(Debug)]
@@ -72,15 +75,23 @@ impl Sources {
         };
         files.extend(more_files(home.as_deref()));
         let (mut rules, mut has_cache) = (None, false);
+        let mut tokens = BTreeMap::new();
         for file in files.iter().filter(|file| file.is_file()) {
             let text =
                 small_file::text(file).map_err(|error| Error::io("cannot read", file, &error))?;
             let found = parse(&text).map_err(|why| unreadable(file, &why))?;
             has_cache |= found.has_cache;
             rules = rules.or(found.rules);
+            tokens.extend(found.tokens);
         }
+        tokens.extend(tokens_of(env));
         let implied = || implied(home.as_deref(), variable("XDG_DATA_HOME"));
-        Ok(Self { rules: rules.unwrap_or_else(implied), registry, has_cache })
+        Ok(Self { rules: rules.unwrap_or_else(implied), registry, has_cache, tokens })
+    }
+
+    /// Returns what Terraform is given for a host: by `TF_TOKEN_<host>`, else by `credentials`.
+    pub(crate) fn token(&self, host: &str) -> Option<Secret> {
+        self.tokens.get(host).cloned()
     }
 
     /// Returns where a provider is looked for.
@@ -133,8 +144,19 @@ fn implied(home: Option<&Path>, data: Option<PathBuf>) -> Vec<Rule> {
     sources.map(|source| Rule { source, include: Vec::new(), exclude: Vec::new() }).collect()
 }
 
+/// In the name of a variable, `_` is a dot and `__` a hyphen.
+fn tokens_of(env: &BTreeMap<OsString, OsString>) -> BTreeMap<String, Secret> {
+    let variables = env.iter().filter_map(|(name, token)| Some((name.to_str()?, token.to_str()?)));
+    let named = variables.filter_map(|(name, token)| {
+        let host = name.strip_prefix("TF_TOKEN_")?.replace("__", "-").replace('_', ".");
+        Some((host, Secret::new(token)))
+    });
+    named.collect()
+}
+
 /// What one file says.
 struct Configuration {
+    tokens: BTreeMap<String, Secret>,
     /// None without `provider_installation`.
     rules: Option<Vec<Rule>>,
     has_cache: bool,
@@ -147,7 +169,12 @@ fn parse(text: &str) -> Result<Configuration, String> {
         let blocks = installation.body.iter().filter_map(Structure::as_block).map(rule);
         blocks.filter_map(Result::transpose).collect()
     });
+    let credentials = body.get_blocks("credentials").filter_map(|block| {
+        let token = block.body.get_attribute("token")?.value.as_str()?;
+        Some((block.labels.first()?.as_str().to_owned(), Secret::new(token)))
+    });
     Ok(Configuration {
+        tokens: credentials.collect(),
         rules: rules.transpose()?,
         has_cache: body.has_attribute("plugin_cache_dir"),
     })
@@ -233,6 +260,15 @@ provider_installation {
         ] {
             assert_eq!(sources.of(address), expected, "{address}");
         }
+        assert!(sources.token("mirror.example").is_none());
+        let token = "credentials \"mirror.example\" {\n  token = \"one\"\n}\n";
+        std::fs::write(&file, token).unwrap();
+        let mut more = env.clone();
+        more.insert("TF_TOKEN_a__b_example".into(), "two".into());
+        let both = Sources::read(Flavor::Terraform, &more).unwrap();
+        let token = |host: &str| both.token(host).map(|it| it.expose().to_owned());
+        assert_eq!(token("mirror.example").as_deref(), Some("one"));
+        assert_eq!(token("a-b.example").as_deref(), Some("two"));
         std::fs::write(&file, "provider_installation {\n  filesystem_mirror {\n  }\n}\n").unwrap();
         let refused = Sources::read(Flavor::Terraform, &env).unwrap_err().to_string();
         assert!(sources.has_cache, "{sources:?}");

@@ -46,7 +46,7 @@ pub(crate) use probe::Probe;
 pub(crate) use processes::{Process, descendants};
 pub(crate) use project::Project;
 pub(crate) use provider_registry::ProviderRegistry;
-pub(crate) use providers::{Mirror, platform};
+pub(crate) use providers::{Mirror, platform, tiny_archive};
 pub(crate) use reference::Reference;
 pub(crate) use runner::{Runner, Running, cdflow, git, python, terraform};
 pub(crate) use sandbox::{Sandbox, files_under};

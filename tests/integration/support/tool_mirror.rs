@@ -313,13 +313,15 @@ fn answer(
     };
     let from = range.unwrap_or(0).min(content.len());
     let rest = &content[from..];
+    // Terraform insists on it.
+    let kind = if path.ends_with(".json") { "Content-Type: application/json\r\n" } else { "" };
     let (status, more) = match range {
         Some(_) => {
             let end = content.len() - 1;
             let range = format!("Content-Range: bytes {from}-{end}/{}\r\n", content.len());
-            ("206 Partial Content", range)
+            ("206 Partial Content", format!("{range}{kind}"))
         }
-        None => ("200 OK", String::new()),
+        None => ("200 OK", kind.to_owned()),
     };
     stream.write_all(head(status, rest.len(), &more).as_bytes())?;
     match fault {
