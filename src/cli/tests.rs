@@ -183,6 +183,28 @@ fn a_letter_of_another_command_is_explained() {
 }
 
 #[test]
+fn words_of_other_programs_are_explained() {
+    for (words, says) in [
+        (&["deploy", "live", "1", "--plan"][..], "VERSION --plan-only`"),
+        (&["deploy", "live", "1", "--dry-run"], "VERSION --plan-only`"),
+        (&["deploy", "live", "1", "--auto-approve"], "--yes"),
+        (&["plan"], "VERSION --plan-only`"),
+        (&["ls"], "cdflow releases"),
+        (&["promote"], "the same release"),
+        (&["versionn"], "unrecognized subcommand"),
+    ] {
+        let mut error =
+            Inputs::try_parse_from(["cdflow"].iter().chain(words)).map(|_| ()).unwrap_err();
+        correct_tip(&mut error);
+        let text = error.to_string();
+        assert!(text.contains(says), "{words:?}: {text}");
+        for hidden in ["'man'", "'post'", "--plan-out"] {
+            assert!(!text.contains(hidden), "{words:?}: {text}");
+        }
+    }
+}
+
+#[test]
 fn yes_is_a_flag_and_not_an_input() {
     let text = rejected(&[("COMMAND", "deploy"), ("ENVIRONMENT", "live"), ("YES", "true")]);
     assert!(text.contains("unknown input `yes`"), "{text}");

@@ -8,24 +8,89 @@ use clap::{
 use super::args::{Inputs, leaf_commands};
 use crate::base::error::Error;
 
+/// Flags of other programs, and what to write instead.
+const OTHER_FLAGS: [(&str, &str); 6] = [
+    ("plan", PLAN),
+    ("dry-run", PLAN),
+    ("auto-approve", "to answer the question in advance: --yes"),
+    ("env", "write the environment after the command: `cdflow deploy live 42`"),
+    ("var", "values are in config/: docs/terraform.md"),
+    ("var-file", "values are in config/: docs/terraform.md"),
+];
+const PLAN: &str =
+    "to see the plan and apply nothing: `cdflow deploy ENVIRONMENT VERSION --plan-only`";
+/// Commands of other programs.
+const OTHER_COMMANDS: [(&str, &str); 8] = [
+    ("plan", PLAN),
+    ("apply", "`cdflow deploy ENVIRONMENT VERSION` plans and applies"),
+    ("list", "to list the releases: `cdflow releases`"),
+    ("ls", "to list the releases: `cdflow releases`"),
+    ("promote", "deploy the same release to another environment: `cdflow deploy live 42`"),
+    ("logs", "to see earlier deploys: `cdflow history ENVIRONMENT`"),
+    ("validate", "to see what a release would contain: `cdflow release --dry-run`"),
+    ("version", "`cdflow --version`"),
+];
+
+/// Replaces clap's guesses by better ones.
+pub(super) fn correct_tip(error: &mut clap::Error) {
+    match error.kind() {
+        ErrorKind::UnknownArgument => correct_flag(error),
+        ErrorKind::InvalidSubcommand => correct_command(error),
+        _ => {}
+    }
+}
+
+/// Replaces the guess for an unknown command if another program has it. Otherwise removes hidden
+/// commands from the guesses.
+fn correct_command(error: &mut clap::Error) {
+    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else {
+        return;
+    };
+    if let Some(tip) = of_others(&OTHER_COMMANDS, name) {
+        replace_guess(error, tip.to_owned());
+        return;
+    }
+    let Some(ContextValue::Strings(guesses)) = error.get(ContextKind::SuggestedSubcommand) else {
+        return;
+    };
+    let root = Inputs::command();
+    let is_shown = |name: &&String| root.find_subcommand(name).is_none_or(|it| !it.is_hide_set());
+    let guesses: Vec<String> = guesses.iter().filter(is_shown).cloned().collect();
+    error.remove(ContextKind::SuggestedSubcommand);
+    if !guesses.is_empty() {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(guesses));
+    }
+}
+
+fn of_others(known: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
+    known.iter().find(|(known, _)| *known == name).map(|(_, tip)| *tip)
+}
+
+fn replace_guess(error: &mut clap::Error, tip: String) {
+    for guess in [
+        ContextKind::SuggestedArg,
+        ContextKind::SuggestedSubcommand,
+        ContextKind::Suggested,
+        ContextKind::Usage,
+    ] {
+        error.remove(guess);
+    }
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+}
+
 /// Replaces clap's guess for an unknown flag if the name belongs to something else: a positional
 /// argument, such as ENVIRONMENT, or a flag of other commands. A flag that only looks similar would
 /// do something else.
-pub(super) fn correct_tip(error: &mut clap::Error) {
-    if error.kind() != ErrorKind::UnknownArgument {
-        return;
-    }
+fn correct_flag(error: &mut clap::Error) {
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return };
     let flag = flag.split('=').next().unwrap_or_default();
     let tip = match flag.strip_prefix("--") {
         Some(name) => tip(name),
         None => flag.strip_prefix('-').and_then(short_tip),
     };
-    let Some(tip) = tip else { return };
-    for guess in [ContextKind::SuggestedArg, ContextKind::Suggested, ContextKind::Usage] {
-        error.remove(guess);
+    if let Some(tip) = tip {
+        replace_guess(error, tip);
     }
-    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
 }
 
 fn tip(name: &str) -> Option<String> {
@@ -47,8 +112,12 @@ fn tip(name: &str) -> Option<String> {
         .filter(|(_, command)| command.get_arguments().any(|arg| arg.get_long() == Some(name)))
         .map(|(name, _)| name.as_str())
         .collect();
-    (!owners.is_empty())
-        .then(|| format!("--{name} is a flag of other commands: {}", owners.join(", ")))
+    let other = of_others(&OTHER_FLAGS, name);
+    if owners.is_empty() {
+        return other.map(str::to_owned);
+    }
+    let other = other.map(|tip| format!("; {tip}")).unwrap_or_default();
+    Some(format!("--{name} is a flag of other commands: {}{other}", owners.join(", ")))
 }
 
 /// Names the flag that a letter is short for, and its commands.

@@ -43,7 +43,12 @@ fn current_version<'r>(environment: &Environment, record: &'r Record) -> Result<
     let nothing =
         || Error::input(format!("the ledger says that nothing is deployed in `{environment}`"));
     if !record.is_deployed() {
-        return Err(nothing().hint(format!("see earlier deploys: cdflow history {environment}")));
+        return Err(nothing().hint(
+            match record.settled.is_none() && record.unsettled.is_empty() {
+                true => format!("deploy first: cdflow deploy {environment} VERSION"),
+                false => format!("see earlier deploys: cdflow history {environment}"),
+            },
+        ));
     }
     let tried = record.unsettled.iter().find(|entry| entry.start.action == Action::Deploy);
     let newest = tried.or(record.settled.as_ref()).ok_or_else(nothing)?;

@@ -25,7 +25,9 @@ pub(crate) fn check(hooks: &Hooks, files: &BTreeMap<String, SourceFile>) -> Resu
                     "the hook `{}` of cdflow.yml cannot run `{name}`: it is not executable",
                     hook.name
                 ))
-                .hint(format!("run `git update-index --chmod=+x {name}`, and commit it")));
+                .hint(format!(
+                    "run `chmod +x {name} && git add --chmod=+x {name}`, and commit it"
+                )));
             }
             Some(_) => {}
         }

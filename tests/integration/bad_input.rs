@@ -637,3 +637,12 @@ fn a_secret_in_cdflow_yml_is_not_shown() {
         project.cdflow(["release", "1"]).run().fails(2).lacks("hunter2");
     }
 }
+
+#[test]
+fn a_version_before_the_environment() {
+    let project = Project::local("greeting");
+    project.release("1");
+    let says = ["did you mean: cdflow deploy live 1"];
+    project.refuses(["deploy", "1", "live"], 2, &says);
+    project.refuses(["rollback", "live"], 2, &["-> deploy first: cdflow deploy live VERSION"]);
+}

@@ -3,9 +3,9 @@
 mod newest;
 
 use crate::{
-    base::error::Result,
+    base::error::{Error, Result},
     cli::args::DeployInputs,
-    config::names::Version,
+    config::names::{Environment, Version},
     context::Context,
     deploy::{
         self,
@@ -35,8 +35,19 @@ pub(crate) async fn run(
     let record = target.record(context).await?;
     let order =
         Order { asks: confirmation.is_asked(), ..order(context, target, version, &record, inputs) };
-    check_release(context, &order, &record).await?;
-    deploy::run(context, order, report).await.map(drop)
+    let swapped = swapped(context, order.environment(), order.version());
+    let deployed = match check_release(context, &order, &record).await {
+        Ok(()) => deploy::run(context, order, report).await.map(drop),
+        refused => refused,
+    };
+    deployed.map_err(|error| swapped.into_iter().fold(error, Error::hint))
+}
+
+/// Returns the advice for somebody who wrote the version first.
+fn swapped(context: &Context, environment: &Environment, version: &Version) -> Option<String> {
+    let is_named = |name: &str| context.scheme.environments().contains_key(name);
+    let is_swapped = is_named(version.as_str()) && !is_named(environment.as_str());
+    is_swapped.then(|| format!("did you mean: cdflow deploy {version} {environment}"))
 }
 
 fn order<'c>(

@@ -76,6 +76,9 @@ pub(crate) fn local(root: &Path, infra: &Path, dialect: Dialect) -> Result<Local
             return Err(computed(name, place));
         }
         for call in declared.modules {
+            if is_absolute_folder(&call.source) {
+                return Err(absolute(&call));
+            }
             if !call.source.starts_with("./") && !call.source.starts_with("../") {
                 continue;
             }
@@ -101,6 +104,9 @@ pub(crate) fn local(root: &Path, infra: &Path, dialect: Dialect) -> Result<Local
     Ok(found)
 }
 
+const IN_REPOSITORY: &str = "move the module into the repository and name it by a relative path, \
+                             or publish it and use its registry or git source";
+
 /// Resolves links as Terraform does: after `..` has been removed.
 fn resolve(call: &ModuleCall, written: &Path) -> Result<PathBuf> {
     let target = std::fs::canonicalize(written).ok().filter(|target| target.is_dir());
@@ -109,7 +115,23 @@ fn resolve(call: &ModuleCall, written: &Path) -> Result<PathBuf> {
             "{}: module `{}`: folder not found: `{}`",
             call.place, call.name, call.source
         ))
+        .hint("correct `source`: it is relative to the folder of this file")
     })
+}
+
+/// Whether Terraform links to a folder of this machine. It copies an archive.
+fn is_absolute_folder(source: &str) -> bool {
+    let path = source.trim_start_matches("file::").trim_start_matches("file://");
+    path.starts_with('/') && Path::new(path.split("//").next().unwrap_or(path)).is_dir()
+}
+
+fn absolute(call: &ModuleCall) -> Error {
+    Error::input(format!(
+        "{}: module `{}` has an absolute path: `{}`",
+        call.place, call.name, call.source
+    ))
+    .why("no other machine has it there")
+    .hint(IN_REPOSITORY)
 }
 
 fn computed(name: &str, place: &str) -> Error {
@@ -125,10 +147,7 @@ fn outside_of_checkout(call: &ModuleCall) -> Error {
         "{}: module `{}` is outside the checkout: `{}`",
         call.place, call.name, call.source
     ))
-    .hint(
-        "move the module into the repository, \
-         or publish it and use its registry or git source",
-    )
+    .hint(IN_REPOSITORY)
 }
 
 /// Returns `modules.json` for the bundle: sorted, and with the bundle's paths of modules from
@@ -231,6 +250,27 @@ mod tests {
             refused.starts_with("infra/main.tf:1: module `a` is outside the checkout"),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn folders_of_this_machine_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = std::fs::canonicalize(folder.path()).unwrap();
+        std::fs::create_dir(root.join("m")).unwrap();
+        std::fs::write(root.join("m.zip"), "").unwrap();
+        let judged = |source: String| {
+            let text = format!("module \"m\" {{\n  source = \"{source}\"\n}}\n");
+            std::fs::write(root.join("main.tf"), text).unwrap();
+            local(&root, &root, Dialect::Terraform).map_err(|error| error.to_string())
+        };
+        let at = root.display();
+        for source in [format!("{at}/m"), format!("file://{at}/m"), format!("{at}/m//sub")] {
+            let refused = judged(source.clone()).unwrap_err();
+            let says = format!("infra/main.tf:1: module `m` has an absolute path: `{source}`");
+            assert!(refused.starts_with(&says), "{refused}");
+        }
+        // It is copied.
+        assert!(judged(format!("{at}/m.zip")).is_ok());
     }
 
     #[test]

@@ -220,9 +220,13 @@ impl Choice<'_> {
     fn contradiction(&self, version: &Version, why: &str) -> Error {
         let exact = |wanted: &&Wanted| wanted.constraint.exact().as_ref() == Some(version);
         let place = self.wanted.iter().find(exact).map_or("", |wanted| &wanted.place);
+        let hint = match *version < self.flavor.oldest() {
+            true => format!("set it to {} or newer, or remove it", self.flavor.oldest()),
+            false => "change one of the two".to_owned(),
+        };
         Error::input(format!("{} {version} cannot be used", self.flavor.name()))
             .why(format!("{place} requires {version}; {why}"))
-            .hint("change one of the two")
+            .hint(hint)
     }
 
     /// Returns the newest version that fits, or the oldest if that is asked for. `!= 1.9.0` allows
