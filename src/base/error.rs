@@ -117,13 +117,21 @@ impl Error {
         path: &std::path::Path,
         error: &std::io::Error,
     ) -> Self {
+        let free = "free some space, or set TMPDIR to a folder on a larger disk";
+        Self::io_on_disk(doing, path, error, free)
+    }
+
+    /// As [`Self::io`], with `free` as the fix for a full disk.
+    pub(crate) fn io_on_disk(
+        doing: impl fmt::Display,
+        path: &std::path::Path,
+        error: &std::io::Error,
+        free: &str,
+    ) -> Self {
         let why = without_temporary_path(error);
         let mut built = Self::input(format!("{doing} `{}`", path.display())).why(&why);
-        if matches!(
-            error.kind(),
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-        ) {
-            built = built.hint("free some space, or set TMPDIR to a folder on a larger disk");
+        if is_full(error) {
+            built = built.hint(free);
         }
         if error.kind() == std::io::ErrorKind::PermissionDenied {
             built = built.hint("give the user that runs cdflow the permission for it");
@@ -219,6 +227,11 @@ pub(crate) const ADVICE: &str = "\n  -> ";
 
 /// The cause of a state that was not saved, in the log and in the ledger.
 pub(crate) const STATE_DISK_FULL: &str = "the disk of the state is full";
+
+/// Whether a disk is full, or what this user may write there.
+pub(crate) fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
 
 /// Whether the text of a failure says that a disk is full, in the words of the system or in ours.
 pub(crate) fn is_disk_full(text: &str) -> bool {

@@ -36,6 +36,7 @@ mod encryption;
 mod examples;
 mod fetching;
 mod first_deploy;
+mod full_store;
 mod function_release;
 mod ghes;
 mod github_release;

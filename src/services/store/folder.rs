@@ -18,6 +18,7 @@ use super::{
     changed, check_key, check_prefix,
     composed::{Composed, ComposedPut},
     folder_copy, missing, partial_file, too_large, too_short,
+    unwritable::unwritable,
 };
 use crate::base::{
     blocking::blocking,
@@ -265,7 +266,7 @@ fn put(
     fill: impl FnOnce(&mut NamedTempFile) -> Result<bool>,
 ) -> Result<Put> {
     let folder = path.parent().unwrap_or(root);
-    let writing = |error: io::Error| Error::io("can't write", path, &error);
+    let writing = |error: io::Error| unwritable("can't write", path, &error);
     // Refused below in any case; but why copy half a gigabyte first?
     if path.symlink_metadata().is_ok() {
         return occupied(path);
@@ -276,7 +277,7 @@ fn put(
         // Less what the umask takes away; and an object is never written again.
         .permissions(Permissions::from_mode(0o444))
         .tempfile_in(folder)
-        .map_err(|error| Error::io("can't write in", folder, &error))?;
+        .map_err(|error| unwritable("can't write in", folder, &error))?;
     give_to_owner_of(folder, partial.as_file()).map_err(writing)?;
     if !fill(&mut partial)? {
         return Ok(Put::Exists);
@@ -299,7 +300,7 @@ fn fill(
     input: &WriteSource,
     caller: &Caller,
 ) -> Result<bool> {
-    let writing = |error: io::Error| Error::io("can't write", path, &error);
+    let writing = |error: io::Error| unwritable("can't write", path, &error);
     match input {
         WriteSource::Memory(bytes) => {
             partial.write_all(bytes).map_err(writing)?;
@@ -371,7 +372,7 @@ fn rename(_partial: NamedTempFile, _path: &Path) -> io::Result<bool> {
 }
 
 fn not_named(path: &Path, error: &io::Error) -> Error {
-    let built = Error::io("can't write", path, error);
+    let built = unwritable("can't write", path, error);
     if matches!(
         error.kind(),
         io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied
@@ -388,7 +389,8 @@ fn make_folder(root: &Path, folder: &Path) -> Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    create_folder(folder, 0o777).map_err(|error| Error::io("can't make folder", folder, &error))?;
+    create_folder(folder, 0o777)
+        .map_err(|error| unwritable("can't make folder", folder, &error))?;
     let made = folder.ancestors().take_while(|ancestor| ancestor.starts_with(root));
     made.filter_map(Path::parent)
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -398,7 +400,7 @@ fn make_folder(root: &Path, folder: &Path) -> Result<()> {
 fn sync_folder(folder: &Path) -> Result<()> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())
-        .map_err(|error| Error::io("can't write in", folder, &error))
+        .map_err(|error| unwritable("can't write in", folder, &error))
 }
 
 /// Copies to the end. A dropped caller ends it with an error of kind Interrupted.

@@ -11,10 +11,11 @@ use std::{
 use super::{
     background::Caller,
     composed::{Composed, CopiedRange, Stretch},
+    unwritable::unwritable,
 };
 use crate::base::{
     crc64::{Crc64, Crc64Hasher},
-    error::{Error, Result},
+    error::{Error, Result, is_full},
     small_file,
 };
 
@@ -33,7 +34,7 @@ pub(super) fn write(
 ) -> Result<Result<(), String>> {
     let from = &composed.file;
     let mut own = open(from).map_err(|error| Error::io("can't read", from, &error))?;
-    let writing = |error: io::Error| Error::io("can't write", path, &error);
+    let writing = |error: io::Error| unwritable("can't write", path, &error);
     for stretch in composed.stretches() {
         match stretch {
             Stretch::Own { at, len } => {
@@ -46,6 +47,9 @@ pub(super) fn write(
                     return Err(writing(io::ErrorKind::Interrupted.into()));
                 }
                 if let Err(error) = copied {
+                    if is_full(&error) {
+                        return Err(writing(error));
+                    }
                     let source = root.join(&range.from.key);
                     let why = format!("`{}` cannot be copied from: {error}", source.display());
                     return Ok(Err(why));

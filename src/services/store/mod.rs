@@ -18,6 +18,7 @@ mod put;
 pub(crate) mod s3;
 #[cfg(test)]
 pub(crate) mod testing;
+mod unwritable;
 
 use self::composed::{Composed, ComposedPut};
 pub(crate) use self::{folder::DirectoryStore, put::Put, s3::client::S3Store};

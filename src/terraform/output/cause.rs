@@ -26,13 +26,21 @@ struct Cause {
     hint: &'static str,
 }
 
-const CAUSES: [Cause; 13] = [
+const CAUSES: [Cause; 14] = [
     Cause {
         words: &["fork/exec", "permission denied"],
         reach: Reach::Anywhere,
         exit: Exit::Input,
         what: "a provider cannot be started from the temporary folder",
         hint: "set TMPDIR to a folder whose file system allows programs (not mounted `noexec`)",
+    },
+    Cause {
+        // Of a local state: others have no such file.
+        words: &["Error acquiring the state lock", ".lock.info", "no space left on device"],
+        reach: Reach::Anywhere,
+        exit: Exit::Input,
+        what: "the disk of the state is full",
+        hint: "free some space on the disk of the state",
     },
     Cause {
         words: &["no space left on device"],
