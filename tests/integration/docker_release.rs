@@ -3,7 +3,7 @@
 
 use crate::support::github::GitHub;
 use crate::support::{
-    Aws, Company, Lab, Output, Project, RELEASE, Runner, Sandbox, git, pull_request_event,
+    Aws, Company, Lab, Output, Podman, Project, RELEASE, Runner, Sandbox, git, pull_request_event,
 };
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -533,4 +533,29 @@ fn what_a_pull_request_built_is_what_is_released_after_the_merge() {
     project.git(["revert", "--no-edit", "HEAD"]);
     fs::remove_file(project.bundle("pr-7-abcdef0")).unwrap();
     on_actions(&project, &github, false, "6").success().stdout_has("Build the image");
+}
+
+/// Docker pushes to a registry on localhost without TLS, podman only if its settings say so.
+#[test]
+fn podman_needs_a_setting_for_a_registry_without_tls() {
+    let lab = Lab::get();
+    let project = local("docker-podman");
+    project.write("Dockerfile", "FROM scratch\nCOPY message /message\n").commit("From nothing");
+    let podman = Podman::new(lab, project.sandbox(), "podman-push");
+    let release = |address: &str| in_lab(&project, &["release", "1"]).env("DOCKER_HOST", address);
+    let (_plain, address) = podman.serve(None);
+    let output = release(&address).run();
+    output
+        .fails(2)
+        .stderr_has(
+            "error: cannot push the image `localhost:5000/docker-podman:1`: the registry \
+             `localhost:5000` uses HTTP, and Podman expects HTTPS\n",
+        )
+        .stderr_has("`location = \"localhost:5000\"`, `insecure = true`")
+        .lacks("retrying")
+        .lacks("try again later");
+    let settings = "[[registry]]\nlocation = \"localhost:5000\"\ninsecure = true\n";
+    let (_service, address) = podman.serve(Some(settings));
+    release(&address).run().success();
+    assert_eq!(lab.registry_tags("docker-podman"), ["1", "latest"]);
 }

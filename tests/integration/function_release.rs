@@ -1,7 +1,7 @@
 //! Components of type `function`: `functions.rs` becomes an image by a real compiler in a real
 //! engine, and the image answers.
 
-use crate::support::{Lab, Output, Project, Runner, Sandbox, git, in_repository};
+use crate::support::{Lab, Output, Podman, Project, Runner, Sandbox, git, in_repository};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -443,41 +443,17 @@ fn what_a_release_would_contain_is_shown_before() {
 #[test]
 fn podman_builds_it_too() {
     let (lab, sandbox) = (Lab::get(), Sandbox::new());
-    let (settings, socket) =
-        (sandbox.root().join("containers.conf"), sandbox.root().join("podman.sock"));
-    let text = "[containers]\nnetns = \"host\"\ndefault_ulimits = [\"nofile=1024:1024\", \
-    \"nproc=1024:1024\"]\n[engine]\nruntime = \"runc\"\ncgroup_manager = \
-    \"cgroupfs\"\nevents_logger = \"file\"\n";
-    fs::write(&settings, text).unwrap();
-    let storage = lab.folder().join("lab/podman");
-    let (root, state) = (storage.join("root"), storage.join("run"));
-    let podman = |arguments: &[&str]| {
-        let own = [
-            "--root",
-            root.to_str().unwrap(),
-            "--runroot",
-            state.to_str().unwrap(),
-            "--storage-driver",
-            "overlay",
-        ];
-        Runner::new("podman", [&own, arguments].concat(), &sandbox)
-            .in_lab(lab)
-            .env("CONTAINERS_CONF", &settings)
-    };
+    let podman = Podman::new(lab, &sandbox, "podman");
     for (what, name) in [("toolchain", "cdflow-toolchain"), ("alpine", ALPINE)] {
         let tar = Lab::tar(what);
-        podman(&["import", "--quiet", "--change", Lab::PATH, tar.to_str().unwrap(), name])
+        podman
+            .command(["import", "--quiet", "--change", Lab::PATH, tar.to_str().unwrap(), name])
             .run()
             .success();
     }
     let fixture = in_repository(BUILD_FIXTURE);
-    podman(&["build", "--quiet", "--tag", BUILD, fixture.to_str().unwrap()]).run().success();
-    let mut service =
-        podman(&["system", "service", "--time", "0", &format!("unix://{}", socket.display())])
-            .spawn();
-    service.wait_until("podman's socket", |_| {
-        std::os::unix::net::UnixStream::connect(&socket).is_ok()
-    });
+    podman.command(["build", "--quiet", "--tag", BUILD, fixture.to_str().unwrap()]).run().success();
+    let (_service, address) = podman.serve(None);
 
     fs::write(sandbox.work().join("functions.rs"), FUNCTIONS).unwrap();
     fs::write(sandbox.work().join("lib.rs"), LIB).unwrap();
@@ -485,20 +461,29 @@ fn podman_builds_it_too() {
         // The old spelling of `cdflow build`.
         let arguments = ["-v", "release", "--local", "--tag", "localhost/greeter:1"];
         let cdflow = Runner::new(env!("CARGO_BIN_EXE_cdflow"), arguments, &sandbox).in_lab(lab);
-        cdflow.env("DOCKER_HOST", format!("unix://{}", socket.display())).run()
+        cdflow.env("DOCKER_HOST", &address).run()
     };
     release()
         .success()
         .stderr_has("Podman has no BuildKit")
         .stdout_has("test greets ... ok")
         .stdout_has("Compiling tide");
-    podman(&["run", "--detach", "--name", "greeter", "--env", "PORT=9000", "localhost/greeter:1"])
+    podman
+        .command([
+            "run",
+            "--detach",
+            "--name",
+            "greeter",
+            "--env",
+            "PORT=9000",
+            "localhost/greeter:1",
+        ])
         .run()
         .success();
     let answer = patiently(|| lab.try_http(json!({ "url": "http://127.0.0.1:9000/" })));
     assert_eq!(answer["body"], "Hello from a function");
-    podman(&["exec", "greeter", "id", "-u"]).run().success().stdout_is("10001\n");
-    podman(&["rm", "--force", "--time", "0", "greeter"]).run().success();
+    podman.command(["exec", "greeter", "id", "-u"]).run().success().stdout_is("10001\n");
+    podman.command(["rm", "--force", "--time", "0", "greeter"]).run().success();
     fs::write(sandbox.work().join("functions.rs"), format!("{FUNCTIONS}// changed\n")).unwrap();
     release().success().stdout_has("Compiling roche-service").lacks("Compiling tide");
 }

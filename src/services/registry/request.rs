@@ -33,6 +33,9 @@ const MANIFESTS: &str = "application/vnd.docker.distribution.manifest.v2+json, \
                          application/vnd.docker.distribution.manifest.list.v2+json, \
                          application/vnd.oci.image.index.v1+json";
 
+/// What rustls says of an answer that is not TLS.
+const WITHOUT_TLS: &str = "received corrupt message of type InvalidContentType";
+
 pub(super) struct RegistryRequest<'a> {
     pub(super) registry: &'a Registry,
     /// The image as messages name it.
@@ -155,6 +158,9 @@ impl RegistryRequest<'_> {
                 Ok(answer) => return Ok(answer),
                 Err(error) => Err(unanswered(error, began)),
             };
+            if failed.as_ref().is_err_and(|why| why.contains(WITHOUT_TLS)) {
+                return Err(self.without_tls());
+            }
             let retry_after = failed.as_ref().ok().and_then(retry_after_of);
             if !attempts.again_after(retry_after).await {
                 return failed.map_err(|why| self.unavailable(why));
@@ -175,6 +181,13 @@ impl RegistryRequest<'_> {
             None => error.hint(format!("log in: docker login {host}")),
         }
         .hint("check the name: some registries answer the same for a missing repository")
+    }
+
+    fn without_tls(&self) -> Error {
+        let host = &self.registry.host;
+        Error::input(self.what())
+            .why(format!("the registry {host} uses HTTP, and cdflow expects HTTPS"))
+            .hint("give the registry a certificate: cdflow uses HTTP only for loopback addresses")
     }
 
     pub(super) fn unavailable(&self, why: impl fmt::Display) -> Error {

@@ -287,6 +287,27 @@ async fn a_login_goes_nowhere_without_tls() {
 }
 
 #[tokio::test]
+async fn a_registry_without_tls_is_asked_once() {
+    let count = Arc::new(AtomicUsize::new(0));
+    // An address that leads to loopback, and does not look like it.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connections = Arc::clone(&count);
+    std::thread::spawn(move || {
+        for connection in listener.incoming().map_while(Result::ok) {
+            connections.fetch_add(1, Ordering::Relaxed);
+            let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+            let _ = std::io::Write::write_all(&mut &connection, answer);
+        }
+    });
+    let host = format!("[::ffff:127.0.0.1]:{port}");
+    let error = Registry::new(&host, None).unwrap().has("a", "1").await.unwrap_err();
+    let says = format!("the registry {host} uses HTTP, and cdflow expects HTTPS");
+    assert!(error.exit() == Exit::Input && error.to_string().contains(&says), "{error}");
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
 async fn a_token_has_an_end() {
     let endless = "x".repeat(LIMIT + 1);
     let (tokens, _) = answering(move |_| ("200 OK", String::new(), endless.clone())).await;

@@ -150,6 +150,10 @@ impl ReleaseImage<'_> {
         let repository = self.name.repository();
         let mut login = self.login().await?;
         let (mut pauses, mut is_renewed) = (PAUSES.iter(), false);
+        let tagged = format!("{repository}:{tag}");
+        let failed = |refusal: &PushRejection| {
+            push_error(&tagged, refusal, &self.name.host, self.engine.is_podman)
+        };
         loop {
             match self.engine.push(&repository, tag, &self.name.host, login.as_ref(), log).await {
                 Ok(()) => return Ok(()),
@@ -160,15 +164,15 @@ impl ReleaseImage<'_> {
                 Err(PushRejection::Trouble(text)) => match pauses.next() {
                     Some(pause) => {
                         log.warning(&format!(
-                            "failed to push {repository}:{tag}, retrying in {pause} s: {text}"
+                            "failed to push {tagged}, retrying in {pause} s: {text}"
                         ));
                         tokio::time::sleep(Duration::from_secs(*pause)).await;
                     }
                     None => {
-                        return Err(push_error(&repository, tag, &PushRejection::Trouble(text)));
+                        return Err(failed(&PushRejection::Trouble(text)));
                     }
                 },
-                Err(refusal) => return Err(push_error(&repository, tag, &refusal)),
+                Err(refusal) => return Err(failed(&refusal)),
             }
         }
     }
@@ -196,7 +200,26 @@ impl ReleaseImage<'_> {
     }
 }
 
-fn push_error(repository: &str, tag: &str, refusal: &PushRejection) -> Error {
+/// Returns the error for a registry without TLS. Docker's engine uses HTTP for loopback addresses,
+/// podman for none.
+fn plain_http(image: &str, registry: &str, is_podman: bool) -> Error {
+    let engine = if is_podman { "Podman" } else { "the Docker engine" };
+    let error = Error::input(format!("cannot push the image `{image}`"))
+        .why(format!("the registry `{registry}` uses HTTP, and {engine} expects HTTPS"));
+    match is_podman {
+        true => error.hint(format!(
+            "to allow HTTP, add this to registries.conf of Podman: `[[registry]]`, \
+             `location = \"{registry}\"`, `insecure = true`"
+        )),
+        false => error.hint(format!(
+            "to allow HTTP, add `{registry}` to `insecure-registries` in daemon.json, and restart \
+             the engine"
+        )),
+    }
+    .hint("or give the registry a certificate")
+}
+
+fn push_error(image: &str, refusal: &PushRejection, registry: &str, is_podman: bool) -> Error {
     let (exit, hint) = match refusal {
         PushRejection::Unauthorized(_) => {
             (Exit::Credentials, "give cdflow a login for this registry")
@@ -208,13 +231,12 @@ fn push_error(repository: &str, tag: &str, refusal: &PushRejection) -> Error {
             (Exit::Input, "create the repository, or correct the component's name")
         }
         PushRejection::Immutable(_) => (Exit::Refused, "release under a new version"),
+        PushRejection::PlainHttp(_) => return plain_http(image, registry, is_podman),
         PushRejection::Trouble(_) => {
             (Exit::Unavailable, "try again later: the release reuses an image that was pushed")
         }
     };
-    Error::new(exit, format!("cannot push the image `{repository}:{tag}`"))
-        .why(refusal.text())
-        .hint(hint)
+    Error::new(exit, format!("cannot push the image `{image}`")).why(refusal.text()).hint(hint)
 }
 
 #[cfg(test)]
@@ -223,12 +245,27 @@ mod tests {
 
     #[test]
     fn exit_codes_of_a_failed_push() {
-        let exit = |refusal| push_error("r", "1", &refusal).exit();
+        let exit = |refusal| push_error("r:1", &refusal, "r", true).exit();
         let text = String::new;
         assert_eq!(exit(PushRejection::Unauthorized(text())), Exit::Credentials);
         assert_eq!(exit(PushRejection::Denied(text())), Exit::Credentials);
         assert_eq!(exit(PushRejection::Missing(text())), Exit::Input);
         assert_eq!(exit(PushRejection::Immutable(text())), Exit::Refused);
         assert_eq!(exit(PushRejection::Trouble(text())), Exit::Unavailable);
+        assert_eq!(exit(PushRejection::PlainHttp(text())), Exit::Input);
+    }
+
+    #[test]
+    fn a_registry_without_tls_needs_a_setting_of_the_engine() {
+        let error = |is_podman| {
+            let rejection = PushRejection::PlainHttp("x".to_owned());
+            push_error("r.example:5000/a:1", &rejection, "r.example:5000", is_podman).to_string()
+        };
+        let podman = error(true);
+        assert!(podman.contains("the registry `r.example:5000` uses HTTP, and Podman"), "{podman}");
+        assert!(podman.contains("`location = \"r.example:5000\"`, `insecure = true`"), "{podman}");
+        let docker = error(false);
+        let says = "add `r.example:5000` to `insecure-registries` in daemon.json";
+        assert!(docker.contains(says) && !docker.contains("registries.conf"), "{docker}");
     }
 }

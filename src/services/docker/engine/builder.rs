@@ -20,8 +20,7 @@ impl Builder {
         if environment.get("DOCKER_BUILDKIT").is_some_and(|value| ["0", "false"].contains(&value)) {
             return Self::Classic { because: "DOCKER_BUILDKIT says so" };
         }
-        let components = version.components.iter().flatten();
-        if components.map(|it| it.name.as_str()).any(|name| name.contains("Podman")) {
+        if is_podman(version) {
             return Self::Classic { because: "Podman has no BuildKit" };
         }
         match version.api_version.as_deref().and_then(minor) {
@@ -40,6 +39,10 @@ impl fmt::Display for Builder {
             Self::Classic { because } => write!(f, "the classic builder ({because})"),
         }
     }
+}
+
+pub(super) fn is_podman(version: &SystemVersion) -> bool {
+    version.components.iter().flatten().any(|component| component.name.contains("Podman"))
 }
 
 fn minor(version: &str) -> Option<(u32, u32)> {

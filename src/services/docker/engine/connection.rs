@@ -2,7 +2,10 @@
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, errors::Error as Failure};
 
-use super::{address::EngineAddress, builder::Builder};
+use super::{
+    address::EngineAddress,
+    builder::{self, Builder},
+};
 use crate::{
     base::{
         error::{Error, Exit, Result},
@@ -16,6 +19,7 @@ pub(crate) struct Engine {
     pub(super) docker: Docker,
     pub(super) address: EngineAddress,
     pub(crate) builder: Builder,
+    pub(crate) is_podman: bool,
 }
 
 impl Engine {
@@ -29,7 +33,8 @@ impl Engine {
         let builder = Builder::choose(&version, &host.environment);
         let name = version.version.as_deref().unwrap_or("(unknown)");
         host.log.detail(&format!("engine {name} at {address}, {builder}"));
-        Ok(Self { docker, address, builder })
+        let is_podman = builder::is_podman(&version);
+        Ok(Self { docker, address, builder, is_podman })
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) enum PushRejection {
     Missing(String),
     /// The tag is taken, and stays as it is.
     Immutable(String),
+    /// The registry has no TLS, and the engine accepts that only if its settings say so.
+    PlainHttp(String),
     /// The registry, or the way to it, is in trouble.
     Trouble(String),
 }
@@ -91,7 +93,9 @@ impl PushRejection {
     /// The engine passes on what the registry said, and no code.
     fn of(text: String) -> Self {
         let has = |words: &[&str]| words.iter().any(|word| text.to_lowercase().contains(word));
-        if has(&["immutable"]) {
+        if has(&["server gave http response to https client"]) {
+            Self::PlainHttp(text)
+        } else if has(&["immutable"]) {
             Self::Immutable(text)
         } else if has(&["toomanyrequests", "too many requests", "429"]) {
             Self::Trouble(text)
@@ -121,6 +125,7 @@ impl PushRejection {
             | Self::Denied(text)
             | Self::Missing(text)
             | Self::Immutable(text)
+            | Self::PlainHttp(text)
             | Self::Trouble(text) => text,
         }
     }
@@ -133,7 +138,7 @@ mod tests {
     #[test]
     fn the_words_of_engines_and_registries() {
         type Variant = fn(String) -> PushRejection;
-        let cases: [(Variant, &str); 9] = [
+        let cases: [(Variant, &str); 11] = [
             (PushRejection::Unauthorized, "no basic auth credentials"),
             (PushRejection::Unauthorized, "unauthorized: authentication required"),
             (
@@ -153,6 +158,17 @@ mod tests {
                 PushRejection::Immutable,
                 "tag invalid: The image tag 'latest' already exists in the 'x' repository and \
                 cannot be overwritten because the repository is immutable.",
+            ),
+            (
+                PushRejection::PlainHttp,
+                "trying to reuse blob sha256:9d at destination: pinging container registry \
+                 localhost:5000: Get \"https://localhost:5000/v2/\": http: server gave HTTP \
+                 response to HTTPS client",
+            ),
+            (
+                PushRejection::PlainHttp,
+                "Get \"https://10.0.0.9:5000/v2/\": http: server gave HTTP response to HTTPS \
+                 client",
             ),
             (PushRejection::Trouble, "toomanyrequests: Rate exceeded"),
             (PushRejection::Trouble, "received unexpected HTTP status: 503 Service Unavailable"),
