@@ -46,6 +46,9 @@ impl AccountScheme {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct SchemeFile {
+    /// For editors.
+    #[serde(rename = "$schema")]
+    _schema: Option<String>,
     accounts: BTreeMap<String, FileAccount>,
     release_account: String,
     release_plan_role: Option<String>,
