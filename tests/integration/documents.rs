@@ -5,6 +5,7 @@ use crate::support::{Aws, Project, Runner, Sandbox, cdflow, in_repository};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
 const COMMANDS: [&str; 18] = [
     "release",
@@ -78,11 +79,60 @@ fn completion_scripts_complete() {
     assert_eq!(typed("cdflow rel", 1), ["release", "releases"]);
     assert!(typed("cdflow deploy --plan", 2).contains(&"--plan-only".to_owned()));
     assert!(typed("cdflow cred", 1).iter().all(|word| word.is_empty()), "hidden commands");
-    for shell in ["zsh", "fish"] {
-        let script = cdflow(["completions", shell]).run().success().stdout.clone();
-        assert!(script.contains("releases") && script.contains("plan-only"), "{shell}");
-    }
     cdflow(["completions", "tcsh"]).run().fails(2).stderr_has("bash, zsh, fish");
+}
+
+/// What fish offers for a line.
+#[test]
+fn completion_scripts_complete_in_fish() {
+    let (sandbox, file) = completions("fish");
+    let offered = |line: &str| {
+        let text = format!("source {}; complete -C \"{line}\"", file.display());
+        let output = Runner::new("fish", ["--no-config", "-c", &text], &sandbox).run();
+        let words = output.success().stdout.lines().map(|line| line.split('\t').next().unwrap());
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(offered("cdflow rel"), ["release", "releases"]);
+    assert_eq!(offered("cdflow deploy --plan"), ["--plan-only", "--plan-out"]);
+    assert_eq!(offered("cdflow preview u"), ["up"]);
+    assert_eq!(offered("cdflow cred"), [""; 0], "a hidden command");
+}
+
+/// An interactive zsh at a terminal: the arguments are the completion script, a line after which
+/// Tab is pressed, and text that is then shown.
+const ZSH: &str = r#"
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell "PS1='ready> '; autoload -Uz compinit; compinit -u -D; source $1; echo loaded"
+zpty -r -m shell text '*loaded*ready> '
+zpty -w -n shell $2$'\t\t'
+zpty -r -m shell text "*$3*"
+print -r -- $text
+zpty -d shell
+"#;
+
+#[test]
+fn completion_scripts_complete_in_zsh() {
+    let (sandbox, file) = completions("zsh");
+    let shown = |line: &str, last: &str| {
+        let arguments = ["-f", "-c", ZSH, "zsh", file.to_str().unwrap(), line, last];
+        Runner::new("zsh", arguments, &sandbox).env("TERM", "xterm").run()
+    };
+    shown("cdflow rel", "List the published").success().stdout_has_in_order(&[
+        "cdflow release",
+        "release   -- Build, bundle and publish a version",
+        "releases  -- List the published",
+    ]);
+    shown("cdflow deploy --plan", "Write the plan").success().stdout_has("--plan-only  -- Show");
+}
+
+/// The completion script of a shell in a file.
+fn completions(shell: &str) -> (Sandbox, PathBuf) {
+    let sandbox = Sandbox::new();
+    let file = sandbox.work().join(shell);
+    let script = cdflow(["completions", shell]).run().success().stdout.clone();
+    fs::write(&file, script).unwrap();
+    (sandbox, file)
 }
 
 #[test]
