@@ -70,6 +70,26 @@ fn webhooks_are_told_how_runs_end() {
     assert!(told.len() == 1 && told[0].1["failure"]["exit"] == 2, "{told:?}");
 }
 
+/// A rule hears of what it names, and of nothing else.
+#[test]
+fn a_rule_is_for_events_and_environments() {
+    let project = project(
+        "  - type: teams\n    url-variable: HOOK_URL\n    on: [deploy]\n    environments: [live]\n",
+    );
+    let (url, messages) = webhook(202);
+    run(&project, &["deploy", "ci", "1"], &url).run().success();
+    run(&project, &["deploy", "live", "9"], &url).run().fails(2);
+    assert_eq!(*messages.lock().unwrap(), []);
+    run(&project, &["deploy", "live", "1"], &url).run().success().lacks("warning");
+    let messages = messages.lock().unwrap();
+    let [(path, card)] = &messages[..] else { panic!("{messages:?}") };
+    assert_eq!((path.as_str(), &card["type"]), ("/services/T0/hushhushhush", &"message".into()));
+    let attachment = &card["attachments"][0];
+    assert_eq!(attachment["contentType"], "application/vnd.microsoft.card.adaptive");
+    let text = &attachment["content"]["body"][0]["inlines"][0]["text"];
+    assert_eq!(text, "greeting 1 in live: deployed");
+}
+
 fn kind(message: &Value) -> &'static str {
     if message["event"].is_string() { "json" } else { "slack" }
 }

@@ -1,7 +1,7 @@
 //! The questions that a person at a terminal is asked before anything is changed, and who is asked
 //! none.
 
-use crate::shell::at_a_terminal;
+use crate::shell::{at_a_terminal, person};
 use crate::support::{Output, Project};
 
 const APPLY: &str = "Apply these changes to live? [y/N]";
@@ -73,6 +73,21 @@ fn who_has_answered_is_not_asked() {
         project.cdflow(["deploy", "live", "1"]).env("CDFLOW_YES", "maybe"),
         2,
         &["the environment variable CDFLOW_YES is `maybe`", "set it to 1"],
+    );
+}
+
+/// A question in a file would wait for an answer that nobody knows to give.
+#[test]
+fn a_question_needs_both_ends_of_a_terminal() {
+    let project = released(&["1"]);
+    let errors = project.sandbox().work().join("errors");
+    let script = format!("\"$0\" deploy live 1 2>{}", errors.display());
+    let cdflow = env!("CARGO_BIN_EXE_cdflow");
+    person(101, &project, &["sh", "-c", &script, cdflow], &[]).run().success().lacks("[y/N]");
+    let errors = std::fs::read_to_string(errors).unwrap();
+    assert!(
+        errors.contains("Deployed greeting 1 to live") && !errors.contains("[y/N]"),
+        "{errors}"
     );
 }
 

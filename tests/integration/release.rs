@@ -482,6 +482,7 @@ fn providers_are_carried_as_files() {
             if tool::name() == "opentofu" { "tofu" } else { "terraform" }
         ));
         output.lacks("has created a lock file").lacks("Include this file");
+        assert_eq!(output.stderr.matches("providers lock").count(), 1, "{output}");
         project.left_no_trace(&output);
         let bundle = entries(&project.bundle("1"));
         let folder = format!("providers/{TINY}/1.0.0/{}", crate::support::platform());

@@ -167,6 +167,24 @@ fn a_warning_about_the_code_is_shown() {
     assert!(validated.contains("\n(and 1 more similar warning)\n"), "{validated}");
 }
 
+/// Many tools allow comments in JSON.
+#[test]
+fn a_comment_in_a_file_of_values_is_explained() {
+    let project = Project::local("greeting");
+    for (text, place) in [
+        ("{\n  // why\n  \"greeting\": \"a\"\n}\n", "config/live.json:2:"),
+        ("{\"greeting\": \"a\", /* why */ \"other\": 1}\n", "config/live.json:1:"),
+        ("# why\n{}\n", "config/live.json:1:"),
+    ] {
+        project.write("config/live.json", text).commit("A comment");
+        releasing(&project, &[])
+            .fails(2)
+            .stderr_has(place)
+            .stderr_has("not a JSON object of variables")
+            .stderr_has("-> remove the comment: JSON has none");
+    }
+}
+
 /// Terraform names the place of a sensitive value in another way.
 #[test]
 fn a_sensitive_value_is_located_and_not_shown() {

@@ -12,18 +12,38 @@ fn deployed() -> Project {
     project
 }
 
-/// `cdflow shell` with these arguments, by a person who waits for the first of a step and types the
-/// second.
+/// cdflow with these arguments, by a person who waits for the first of a step and types the second.
 pub(crate) fn at_a_terminal(
     project: &Project,
     arguments: &[&str],
     steps: &[(&str, Option<&str>)],
 ) -> Runner {
+    on_columns(101, project, arguments, steps)
+}
+
+/// The same at a terminal with so many columns.
+pub(crate) fn on_columns(
+    columns: u16,
+    project: &Project,
+    arguments: &[&str],
+    steps: &[(&str, Option<&str>)],
+) -> Runner {
+    let program = [&[env!("CARGO_BIN_EXE_cdflow")], arguments].concat();
+    person(columns, project, &program, steps)
+}
+
+/// The same with any program.
+pub(crate) fn person(
+    columns: u16,
+    project: &Project,
+    program: &[&str],
+    steps: &[(&str, Option<&str>)],
+) -> Runner {
     let script = in_repository("tests/integration/support/terminal.py");
     python(project.sandbox(), [script.as_os_str()])
         .arg(json!(steps).to_string())
-        .arg(env!("CARGO_BIN_EXE_cdflow"))
-        .args(arguments)
+        .arg(columns.to_string())
+        .args(program)
         .cwd(project.dir())
         .env("TERM", "xterm")
 }

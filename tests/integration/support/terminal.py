@@ -1,4 +1,4 @@
-"""A person at a terminal: runs a program on a pty of 33 lines by 101 columns. Each step waits for a text in what was printed
+"""A person at a terminal: runs a program on a pty of 33 lines by so many columns. Each step waits for a text in what was printed
 since the step before, and types a line; a step that types null makes the terminal 44 lines by 122 columns instead."""
 
 import fcntl
@@ -11,7 +11,7 @@ import sys
 import termios
 import time
 
-steps, program = json.loads(sys.argv[1]), sys.argv[2:]
+steps, columns, program = json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 deadline = time.monotonic() + 90
 
 
@@ -22,7 +22,7 @@ def resize(lines, columns):
 pid, terminal = pty.fork()
 if pid == 0:
     # The size is there before the program is.
-    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 101, 0, 0))
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 33, columns, 0, 0))
     os.execvp(program[0], program)
 
 seen = ""
