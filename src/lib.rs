@@ -79,6 +79,7 @@ pub fn run(args: Vec<OsString>, environment: ProcessEnv) -> u8 {
         }
         Ok(Parsed::Run(inputs)) => {
             let log = log.clone().with(inputs.global.verbose, inputs.global.no_color);
+            let log = if inputs.command.prints_json() { log.for_document() } else { log };
             exit_code(start(*inputs, environment, log.clone()), &log)
         }
         Err(error) => {

@@ -29,15 +29,9 @@ impl From<String> for Cell {
     }
 }
 
-/// Each column as wide as its widest cell, the last as it comes.
-pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
-    let rows: Vec<[Cell; N]> =
-        rows.iter().map(|row| row.each_ref().map(|text| Cell::from(text.clone()))).collect();
-    fitted(&rows, Screen::default())
-}
-
-/// The same for a terminal: the last columns that do not fit are on a line of their own, and a long
-/// line is wrapped between words.
+/// Returns the lines of a table: each column is as wide as its widest cell, the last as it comes.
+/// On a terminal, the last columns that do not fit are on a line of their own, and a long line is
+/// wrapped between words.
 pub(crate) fn fitted<const N: usize>(rows: &[[Cell; N]], screen: Screen) -> Vec<String> {
     let rows: Vec<[Cell; N]> = rows.iter().map(|row| row.each_ref().map(printable_cell)).collect();
     let widths: [usize; N] = std::array::from_fn(|column| {
@@ -55,6 +49,33 @@ pub(crate) fn fitted<const N: usize>(rows: &[[Cell; N]], screen: Screen) -> Vec<
         lines.extend(below(&rest, screen));
     }
     lines
+}
+
+/// Returns `text` after `label`, wrapped between words on a terminal. Further lines begin below the
+/// text. A word that does not fit there is on a line of its own.
+pub(crate) fn labelled(label: &str, text: &str, screen: Screen) -> Vec<String> {
+    let Some(limit) = screen.width else { return vec![format!("{label}{text}")] };
+    let start = width(label);
+    let mut lines: Vec<String> = vec![label.to_owned()];
+    let (mut used, mut is_first) = (start, true);
+    for word in text.split_whitespace() {
+        let length = width(word);
+        let gap = usize::from(!is_first);
+        match lines.last_mut() {
+            Some(line) if used + gap + length <= limit => {
+                line.push_str(&" ".repeat(gap));
+                line.push_str(word);
+                used += gap + length;
+            }
+            _ => {
+                let indent = if start + length <= limit { start } else { INDENT.len().min(start) };
+                lines.push(format!("{}{word}", " ".repeat(indent)));
+                used = indent + length;
+            }
+        }
+        is_first = false;
+    }
+    lines.into_iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
 fn printable_cell(cell: &Cell) -> Cell {
@@ -154,6 +175,20 @@ mod tests {
             let fits = lines.iter().all(|line| line.chars().count() <= width.max(22));
             assert!(fits, "{width}: {lines:?}");
         }
+    }
+
+    #[test]
+    fn text_is_wrapped_after_its_label() {
+        let on = |width| {
+            let screen = Screen { width, has_links: false };
+            labelled("digest  ", "it is 0123456789abcdef or none", screen)
+        };
+        assert_eq!(on(None), ["digest  it is 0123456789abcdef or none"]);
+        assert_eq!(on(Some(38)).len(), 1);
+        assert_eq!(on(Some(24)), ["digest  it is", "        0123456789abcdef", "        or none"]);
+        assert_eq!(on(Some(20)), ["digest  it is", "    0123456789abcdef", "        or none"]);
+        let screen = Screen { width: Some(12), has_links: false };
+        assert_eq!(labelled("digest  ", "0123456789", screen), ["digest", "    0123456789"]);
     }
 
     #[test]

@@ -14,6 +14,23 @@ impl Command {
             Self::Init(_) | Self::Man { .. } | Self::Post => false,
         }
     }
+
+    /// Whether standard output is a document for a program.
+    pub(crate) fn prints_json(&self) -> bool {
+        match self {
+            Self::Doctor(it) => it.json,
+            Self::Component(command) => match command {
+                ComponentCommand::Releases(it) => it.json,
+                ComponentCommand::Inspect(it) => it.json,
+                ComponentCommand::Status(it) => it.json,
+                ComponentCommand::History(it) => it.json,
+                ComponentCommand::Prune(it) => it.json,
+                ComponentCommand::Preview(PreviewCommand::Reap(it)) => it.json,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
 }
 
 impl ComponentCommand {

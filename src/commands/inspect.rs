@@ -3,7 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::{
-    base::{error::Result, printable, units::bytes_text},
+    base::{
+        error::Result,
+        printable,
+        table::{Screen, labelled},
+        units::bytes_text,
+    },
     cli::args::InspectInputs,
     context::Context,
     release::{
@@ -26,7 +31,8 @@ pub(crate) async fn run(context: &Context, inputs: &InspectInputs) -> Result<()>
         true => context.host.log.json(&document),
         // Others could have written the bundle.
         false => {
-            table(&document).iter().for_each(|line| context.host.log.output(&printable::line(line)))
+            let lines = table(&document, context.host.screen());
+            lines.iter().for_each(|line| context.host.log.output(&printable::line(line)));
         }
     }
     Ok(())
@@ -68,10 +74,12 @@ fn document(place: &str, published: &Published<'_>, facts: &ReleaseFacts) -> Val
 }
 
 /// Returns the lines of the table; files that are executable are marked with `*`.
-fn table(document: &Value) -> Vec<String> {
+fn table(document: &Value, screen: Screen) -> Vec<String> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut lines = Vec::new();
-    let mut line = |name: &str, value: String| lines.push(format!("{name:<18} {value}"));
+    let mut line = |name: &str, value: String| {
+        lines.extend(labelled(&format!("{name:<18} "), &value, screen));
+    };
     line("object", text(&document["object"]));
     line("size", bytes_text(document["size"].as_u64().unwrap_or(0)));
     for key in ["published", "bundle_digest", "source_digest"] {
@@ -99,11 +107,8 @@ fn table(document: &Value) -> Vec<String> {
     }
     for file in document["files"].as_array().into_iter().flatten() {
         let mark = if file["executable"] == true { " *" } else { "" };
-        lines.push(format!(
-            "{:>18} {}{mark}",
-            bytes_text(file["size"].as_u64().unwrap_or(0)),
-            text(&file["name"])
-        ));
+        let size = format!("{:>18} ", bytes_text(file["size"].as_u64().unwrap_or(0)));
+        lines.extend(labelled(&size, &format!("{}{mark}", text(&file["name"])), screen));
     }
     lines
 }

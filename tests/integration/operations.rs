@@ -1,8 +1,8 @@
 //! What is done besides deploying: the past is shown and brought back, a lock that somebody left is
 //! released, and what nobody has deployed is deleted.
 
-use crate::shell::at_a_terminal;
-use crate::support::{Aws, Project, Runner, Running};
+use crate::shell::{at_a_terminal, on_columns};
+use crate::support::{Aws, Output, Project, Runner, Running};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -466,6 +466,51 @@ fn tables_fit_a_terminal() {
             output.success().stdout_has(&format!("\u{1b}]8;;{url}\u{1b}\\ada@"));
             project.cdflow(command).run().success().stdout_has(url).lacks("\u{1b}");
         }
+    }
+}
+
+/// Whatever cannot be wrapped, such as the address of an object, is alone on its line.
+#[track_caller]
+pub(crate) fn fits_80_columns(output: &Output) {
+    for line in output.stdout.lines().map(str::trim_end) {
+        let is_word = !line.trim_start().trim_start_matches("-> ").contains(' ');
+        assert!(line.chars().count() <= 80 || is_word, "{line}\n{output}");
+    }
+}
+
+#[test]
+fn every_table_fits_80_columns() {
+    let project = Project::local("greeting");
+    for version in ["1", "a-version-with-a-long-name.20261130", "3", "4"] {
+        project.release(version);
+    }
+    project.deploy("live", "1");
+    project.deploy("aslive", "a-version-with-a-long-name.20261130");
+    let path = project.terraform_but("apply) echo broken; exit 1;;");
+    project.cdflow(["deploy", "live", "3"]).env("PATH", path).run().fails(6);
+    let prune = ["prune", "--keep", "0", "--older-than", "0s", "--dry-run"];
+    let mut words = String::new();
+    let mut show = |command: &[&str]| {
+        let output = on_columns(80, &project, command, &[]).run();
+        fits_80_columns(&output);
+        let shown = output.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        words.push_str(&shown);
+        output
+    };
+    for command in [&["status"][..], &["history", "live"], &["releases"]] {
+        show(command).success();
+    }
+    for command in [&prune[..], &["inspect", "1"], &["doctor", "live"]] {
+        show(command).success();
+        // A file gets each row as one line.
+        let file = project.cdflow(command).run();
+        assert!(file.stdout.lines().any(|line| line.chars().count() > 80), "{file}");
+    }
+    project.append("cdflow.yml", "docker: {}\n");
+    show(&["doctor"]).fails(2).stdout_has("-> ");
+    // Nothing is cut.
+    for whole in [&project.release_key("4"), "terraform apply failed"] {
+        assert!(words.contains(whole), "{whole}: {words}");
     }
 }
 

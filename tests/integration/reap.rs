@@ -3,6 +3,7 @@
 use crate::preview::{
     NUMBER, Pause, close, down, for_pull_request, project, releases, scheduled, up,
 };
+use crate::schemas::is_valid;
 use crate::support::github::{Fault, GitHub, TOKEN};
 use crate::support::{Output, Project};
 use serde_json::{Value, json};
@@ -96,7 +97,7 @@ fn reap_destroys_what_nobody_needs() {
         headers: vec![],
         message: "Resource not accessible by integration",
     };
-    github.fault("/pulls/17", 2, forbidden);
+    github.fault("/pulls/17", 3, forbidden);
 
     let before = project.snapshot();
     let listed = scheduled(&project, &github, &["preview", "reap", "--dry-run"]).run();
@@ -120,6 +121,33 @@ fn reap_destroys_what_nobody_needs() {
     for (number, text) in expected {
         assert!(said_of[number].starts_with(text), "{number}: {said_of:?}");
     }
+
+    let document = scheduled(&project, &github, &["preview", "reap", "--dry-run", "--json"]).run();
+    // The commands to the runner are elsewhere.
+    document.fails(6).stderr_has("::warning::pr-16 | invalid ledger entry");
+    let document = document.json();
+    is_valid("preview-reap.schema.json", std::slice::from_ref(&document));
+    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let found = document["previews"].as_array().unwrap().iter().map(|it| {
+        let texts = [&it["result"], &it["reason"]].map(word).join(" ");
+        (it["pull_request"].as_u64().unwrap(), texts)
+    });
+    let expected = [
+        (7, "kept open"),
+        (8, "would-be-destroyed closed"),
+        (9, "would-be-destroyed merged"),
+        (10, "would-be-destroyed not-found"),
+        (11, "would-be-destroyed old"),
+        (12, "kept label"),
+        (13, "kept other-repository"),
+        (14, "kept not-by-preview-up"),
+        (15, "kept without-ledger"),
+        (16, "failed -"),
+        (17, "failed -"),
+    ];
+    let found: BTreeMap<u64, String> = found.collect();
+    assert_eq!(found, expected.map(|(number, words)| (number, words.to_owned())).into());
+    project.unchanged_since(&before, &listed);
 
     let reaped = scheduled(&project, &github, &["preview", "reap"]).run();
     reaped.fails(6).stdout_has("failed to reap 2 preview(s): pr-16, pr-17");

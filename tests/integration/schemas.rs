@@ -1,7 +1,7 @@
 //! docs/schema describes the files that people write and what `--json` prints. Real files and real
 //! outputs are compared with it; src/config/schema.rs compares the keys.
 
-use crate::support::{Output, Project, Sandbox, in_repository, python};
+use crate::support::{Output, Project, Runner, Sandbox, in_repository, python};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ fn problems(schema: &str, documents: &[PathBuf]) -> String {
 }
 
 #[track_caller]
-fn is_valid(schema: &str, documents: &[Value]) {
+pub(crate) fn is_valid(schema: &str, documents: &[Value]) {
     let sandbox = Sandbox::new();
     let file = |(number, document): (usize, &Value)| {
         let path = sandbox.work().join(format!("{number}.json"));
@@ -62,6 +62,36 @@ fn of_the_files_that_people_write() {
     assert!(found.contains("'max-destory' was unexpected"), "{found}");
 }
 
+/// An editor finds both schemas by what the files say.
+#[test]
+fn of_the_files_that_init_writes() {
+    let sandbox = Sandbox::new();
+    let kinds = ["infrastructure", "lambda", "docker", "function"];
+    for kind in kinds {
+        let arguments = ["init", "--type", kind, kind];
+        let init = Runner::new(env!("CARGO_BIN_EXE_cdflow"), arguments, &sandbox);
+        init.cwd(sandbox.work()).run().success();
+    }
+    let written = |file: &str| kinds.map(|kind| sandbox.work().join(kind).join(file)).to_vec();
+    let (manifests, schemes) = (written("cdflow.yml"), written("account-scheme.json"));
+    assert_eq!(problems("cdflow.schema.json", &manifests), "");
+    assert_eq!(problems("account-scheme.schema.json", &schemes), "");
+    let id = |schema: &str| {
+        let text = fs::read_to_string(in_repository("docs/schema").join(schema)).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()["$id"].as_str().unwrap().to_owned()
+    };
+    let first = format!("# yaml-language-server: $schema={}\n", id("cdflow.schema.json"));
+    for manifest in manifests {
+        let text = fs::read_to_string(manifest).unwrap();
+        assert!(text.starts_with(&first), "{text}");
+    }
+    for scheme in schemes {
+        let text = fs::read_to_string(scheme).unwrap();
+        let scheme: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(scheme["$schema"], id("account-scheme.schema.json").as_str());
+    }
+}
+
 #[test]
 fn of_what_json_flags_print() {
     let project = Project::local("greeting");
@@ -93,6 +123,19 @@ fn of_what_json_flags_print() {
     is_valid("releases.schema.json", &[nothing[1].clone(), json(&["releases", "--json"])]);
     let history = |environment| json(&["history", environment, "--json"]);
     is_valid("history.schema.json", &[history("ci"), history("live"), history("aslive")]);
+    let prune = |more: &[&str]| {
+        let arguments = ["prune", "--json", "--older-than", "0s"];
+        project.cdflow(arguments.iter().chain(more)).run().success().json()
+    };
+    let nothing = prune(&[]);
+    project.release("never-deployed");
+    let listed = prune(&["--keep", "0", "--dry-run"]);
+    assert_eq!(nothing["releases"], json!([]));
+    assert_eq!(listed["releases"][0]["result"], "would-be-deleted", "{listed}");
+    assert_eq!(listed["releases"][0]["objects"][0]["type"], "bundle");
+    let deleted = prune(&["--keep", "0"]);
+    assert_eq!(deleted["releases"][0]["result"], "deleted", "{deleted}");
+    is_valid("prune.schema.json", &[nothing, listed, deleted]);
     is_valid("inspect.schema.json", &[json(&["inspect", "1", "--json"])]);
     let doctor = project.append("cdflow.yml", "docker: {}\n").cdflow(["doctor", "--json"]).run();
     is_valid("doctor.schema.json", &[json(&["doctor", "--json"]), doctor.json()]);

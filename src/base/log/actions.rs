@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use super::line::{try_write_line, write_line};
+use super::line::try_write_line;
 use crate::base::{
     error::FilePosition,
     redact::{Redactor, Secret},
@@ -24,6 +24,8 @@ pub(super) struct RunnerCommands {
     pub(super) is_closed: Mutex<bool>,
     /// A group is open.
     is_grouped: AtomicBool,
+    /// Standard output has a document. The runner reads commands from standard error as well.
+    is_on_stderr: AtomicBool,
     /// The root of the checkout, to which positions are relative.
     workspace: Option<PathBuf>,
     /// Annotations that were sent, so that each is sent once.
@@ -45,8 +47,21 @@ impl RunnerCommands {
             token,
             is_closed: Mutex::new(false),
             is_grouped: AtomicBool::new(false),
+            is_on_stderr: AtomicBool::new(false),
             workspace,
             annotated: Mutex::default(),
+        }
+    }
+
+    /// Leaves standard output to the result of the run.
+    pub(super) fn leave_stdout(&self) {
+        self.is_on_stderr.store(true, Ordering::Relaxed);
+    }
+
+    fn write(&self, line: &str) -> io::Result<()> {
+        match self.is_on_stderr.load(Ordering::Relaxed) {
+            true => try_write_line(&mut io::stderr().lock(), line),
+            false => try_write_line(&mut io::stdout().lock(), line),
         }
     }
 
@@ -92,22 +107,21 @@ impl RunnerCommands {
     /// Prints a line that must not be processed as a command.
     pub(super) fn line(&self, line: &str) -> io::Result<()> {
         let mut is_closed = self.is_closed.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut out = io::stdout().lock();
         if !std::mem::replace(&mut *is_closed, true) {
-            write_line(&mut out, &format!("::stop-commands::{}", self.token));
+            let _ = self.write(&format!("::stop-commands::{}", self.token));
         }
-        try_write_line(&mut out, line)
+        self.write(line)
     }
 
     pub(super) fn command(&self, command: &str) {
         let mut is_closed = self.is_closed.lock().unwrap_or_else(PoisonError::into_inner);
         self.reopen(&mut is_closed);
-        write_line(&mut io::stdout().lock(), command);
+        let _ = self.write(command);
     }
 
     pub(super) fn reopen(&self, is_closed: &mut bool) {
         if std::mem::replace(is_closed, false) {
-            write_line(&mut io::stdout().lock(), &format!("::{}::", self.token));
+            let _ = self.write(&format!("::{}::", self.token));
         }
     }
 }

@@ -100,6 +100,12 @@ impl Log {
         Self { narrates_all, ..self.clone() }
     }
 
+    /// Returns the log of a run whose document is alone on standard output.
+    pub(crate) fn for_document(self) -> Self {
+        self.actions.iter().for_each(|runner| runner.leave_stdout());
+        Self { narrates_all: true, ..self }
+    }
+
     /// Returns a log that drops the narration, for work whose result alone is shown.
     pub(crate) fn muted(&self) -> Self {
         Self { is_muted: true, ..self.clone() }

@@ -52,6 +52,9 @@ pub(crate) struct PreviewReapInputs {
     /// List the previews that would be destroyed; destroy nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) report: ReportInputs,
 }

@@ -16,4 +16,7 @@ pub(crate) struct PruneInputs {
     /// List the releases that would be deleted; delete nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
 }

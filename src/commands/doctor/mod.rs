@@ -36,7 +36,7 @@ pub(crate) async fn run(global: &Global, inputs: &DoctorInputs, host: &Host) -> 
     let report = examine(global, inputs, host, &folder).await;
     match inputs.json {
         true => host.log.json(&report.document()),
-        false => report.lines().iter().for_each(|line| host.log.output(line)),
+        false => report.lines(host.screen()).iter().for_each(|line| host.log.output(line)),
     }
     report.verdict().inspect(|good| host.log.done(good)).map(|_| ())
 }

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::base::error::{Error, Exit, Result};
+use crate::base::{
+    error::{Error, Exit, Result},
+    table::{Screen, labelled},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
@@ -101,16 +104,20 @@ impl DoctorReport {
     }
 
     /// Returns the findings as a table, each remedy below its finding.
-    pub(crate) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self, screen: Screen) -> Vec<String> {
         let width = self.0.iter().map(|finding| finding.check.chars().count()).max().unwrap_or(0);
         let mut lines = Vec::new();
         for Finding { check, level, what, remedy, .. } in &self.0 {
-            lines.push(format!("{:<7}  {check:<width$}  {what}", level.name()));
-            // A remedy might have several lines to copy.
-            let remedy = remedy.iter().flat_map(|remedy| remedy.lines().enumerate());
-            lines.extend(remedy.map(|(n, line)| {
-                format!("{:7}  {:width$}  {}{line}", "", "", ["-> ", "   "][n.min(1)])
-            }));
+            let label = format!("{:<7}  {check:<width$}  ", level.name());
+            lines.extend(what.lines().flat_map(|line| labelled(&label, line, screen)));
+            let space = " ".repeat(label.chars().count());
+            for (n, line) in remedy.iter().flat_map(|remedy| remedy.lines().enumerate()) {
+                match n {
+                    0 => lines.extend(labelled(&format!("{space}-> "), line, screen)),
+                    // More lines are there to be copied.
+                    _ => lines.push(format!("{space}   {line}")),
+                }
+            }
         }
         lines
     }
@@ -170,7 +177,7 @@ mod tests {
         report.error("store", Level::Problem, &Error::new(Exit::Unavailable, "gone"));
         assert_eq!(exit(&report), Some(Exit::Input));
         assert_eq!(
-            report.lines(),
+            report.lines(Screen::default()),
             [
                 "ok       a      good",
                 "warning  b      old",

@@ -90,6 +90,7 @@ mod tests {
     use std::{fs, os::unix::fs::symlink};
 
     use super::*;
+    use crate::base::table::Screen;
 
     fn lines(files: &[(&str, &str)]) -> Vec<String> {
         let root = tempfile::tempdir().unwrap();
@@ -101,7 +102,7 @@ mod tests {
         symlink("/etc/passwd", folder.join("cdflow.yml")).unwrap();
         let mut report = DoctorReport::default();
         workflows(&mut report, Some(root.path()), None);
-        report.lines()
+        report.lines(Screen::default())
     }
 
     const GOOD: &str = "permissions: write-all\njobs:\n  live:\n    steps:\n      - uses: \

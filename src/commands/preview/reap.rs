@@ -1,14 +1,17 @@
 //! preview reap: destroys expired previews, including those whose `closed` event was lost.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use futures_util::{StreamExt, stream};
 
-use super::down;
+use super::{
+    down,
+    reap_outcome::{self, Kept, ReapOutcome},
+};
 use crate::{
     base::{
         error::{Error, Exit, Result},
-        table::columns,
+        table::{Cell, fitted},
     },
     cli::args::{PlanInputs, PreviewReapInputs},
     config::names::Environment,
@@ -27,16 +30,6 @@ use crate::{
 
 /// How many previews are destroyed at the same time. Each is a Terraform process.
 const AT_ONCE: usize = 4;
-
-/// What happened to a preview.
-enum ReapOutcome {
-    Kept(String),
-    WouldBeDestroyed(ExpiryReason),
-    Destroyed(ExpiryReason),
-    /// Another run has locked its state.
-    Locked,
-    Failed(Error),
-}
 
 struct Reaper<'a> {
     context: &'a Context,
@@ -74,7 +67,13 @@ pub(crate) async fn run(
     let rows: Vec<[String; 2]> =
         ends.iter().map(|(environment, end)| [environment.to_string(), end.to_string()]).collect();
     report.page = (!rows.is_empty()).then(|| page(&rows));
-    columns(&rows).iter().for_each(|line| log.output(line));
+    match inputs.json {
+        true => log.json(&reap_outcome::document(context, &ends, inputs.dry_run)),
+        false => {
+            let rows: Vec<[Cell; 2]> = rows.into_iter().map(|row| row.map(Cell::from)).collect();
+            fitted(&rows, context.host.screen()).iter().for_each(|line| log.output(line));
+        }
+    }
     conclude(context, &ends, inputs.dry_run)
 }
 
@@ -140,7 +139,7 @@ impl Reaper<'_> {
         let record = ledger::record(context, &Ledger::of(context, environment)).await?;
         Ok(match self.check.of(context, environment, &record).await? {
             Expiry::NotDeployed => None,
-            Expiry::Kept(why) => Some(ReapOutcome::Kept(why)),
+            Expiry::Kept(why) => Some(ReapOutcome::Kept(Kept::Because(why))),
             Expiry::Expired(why) if self.dry_run => Some(ReapOutcome::WouldBeDestroyed(why)),
             Expiry::Expired(why) => {
                 context.host.log.note(&why.to_string());
@@ -170,7 +169,7 @@ impl Reaper<'_> {
             Err(error) => Err(error),
         };
         if let Ok(Some(why)) = done {
-            return Ok(ReapOutcome::Kept(why));
+            return Ok(ReapOutcome::Kept(Kept::Changed(why)));
         }
         report.end(done.as_ref().err(), started.elapsed(), &context.host.log.redactor);
         // The run that has the lock reports for itself, and a pull request that does not exist has
@@ -198,22 +197,9 @@ impl Reaper<'_> {
         let unknown = found.into_iter().filter(|environment| !known.contains(environment));
         unknown
             .map(|environment| {
-                let why =
-                    format!("it has a state but no ledger: cdflow destroy {environment} VERSION");
+                let why = Kept::WithoutLedger(environment.clone());
                 (environment, ReapOutcome::Kept(why))
             })
             .collect()
-    }
-}
-
-impl fmt::Display for ReapOutcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Kept(why) => write!(f, "kept: {why}"),
-            Self::WouldBeDestroyed(why) => write!(f, "would be destroyed: {why}"),
-            Self::Destroyed(why) => write!(f, "destroyed: {why}"),
-            Self::Locked => f.write_str("skipped: locked by another run"),
-            Self::Failed(error) => write!(f, "not destroyed: {}", error.story()),
-        }
     }
 }

@@ -32,24 +32,24 @@ type Releases = Vec<(Version, Stored)>;
 #[derive(Default)]
 pub(super) struct Deleted {
     pub(super) releases: Releases,
-    /// How many were kept for a deploy that began meanwhile.
-    pub(super) kept: usize,
+    /// Those whose deploy began meanwhile.
+    pub(super) kept: Vec<Version>,
 }
 
 impl Deletion<'_> {
-    pub(super) async fn run(&self, mut releases: Releases) -> Result<Deleted> {
-        let mut outcome = Deleted::default();
+    /// `outcome` has what was done, also after an error.
+    pub(super) async fn run(&self, mut releases: Releases, outcome: &mut Deleted) -> Result<()> {
         while !releases.is_empty() {
             self.context.host.interrupt.check("deleting more releases")?;
             let batch = releases.drain(..releases.len().min(BATCH)).collect();
             let mut marked = Vec::new();
-            let result = self.batch(batch, &mut marked, &mut outcome).await;
+            let result = self.batch(batch, &mut marked, outcome).await;
             for version in marked {
                 unmark(&self.context.store, &self.context.release(version)).await?;
             }
             result?;
         }
-        Ok(outcome)
+        Ok(())
     }
 
     /// Adds to `marked` what must be unmarked, also after an error.
@@ -74,7 +74,7 @@ impl Deletion<'_> {
         for (version, stored) in batch {
             if needed.contains(&version) {
                 context.host.log.note(&format!("keeping release {version}: its deploy has begun"));
-                outcome.kept += 1;
+                outcome.kept.push(version);
                 continue;
             }
             context.host.interrupt.check("deleting more releases")?;

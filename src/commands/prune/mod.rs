@@ -11,10 +11,11 @@ use jiff::{SignedDuration, Timestamp};
 use self::{
     deletion::{Deleted, Deletion},
     images::ReleaseImages,
+    listed::Listed,
     stored::{Location, Object, Stored},
 };
 use crate::{
-    base::{error::Result, table::columns, units::bytes_text},
+    base::{error::Result, units::bytes_text},
     cli::args::PruneInputs,
     config::{
         component::ComponentType,
@@ -28,13 +29,14 @@ use crate::{
 
 mod deletion;
 mod images;
+mod listed;
 mod stored;
 
 /// Objects listed at a time.
 const PAGE: usize = 1000;
 
 pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
-    let PruneInputs { keep, older_than, dry_run } = inputs;
+    let PruneInputs { keep, older_than, dry_run, json } = inputs;
     let (log, interrupt) = (&context.host.log, &context.host.interrupt);
     let lambda = lambda_stores(context)?;
     let stores: Vec<&ReleaseStore> = std::iter::once(&context.store).chain(&lambda).collect();
@@ -45,29 +47,44 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
     let deployed = interrupt.or_cancel("reading the ledger", reading).await?;
     let count = stored.len();
     let mut unused = unused(stored, &deployed, keep, older_than.0, Timestamp::now());
-    if unused.is_empty() {
-        log.done(&format!(
+    let mut images = None;
+    if !unused.is_empty() {
+        images = interrupt.or_cancel("listing the images", ReleaseImages::list(context)).await?;
+        add_images(&mut unused, images.as_ref());
+    }
+    let listed = Listed { context, count, releases: unused.clone() };
+    if !json {
+        listed.table(context.host.screen()).iter().for_each(|line| log.output(line));
+    }
+    let mut deleted = Deleted::default();
+    let images = images.as_ref();
+    let ended = match dry_run {
+        true => Ok(()),
+        false => {
+            let deletion = Deletion { context, stores: &stores, images, destroyed: None };
+            deletion.run(unused, &mut deleted).await
+        }
+    };
+    if json {
+        log.json(&listed.document(dry_run, &deleted));
+    }
+    ended?;
+    log.done(&if listed.releases.is_empty() {
+        format!(
             "Nothing to delete: {count} release(s), all of them deployed, too new or among the \
              newest {keep}"
-        ));
-        return Ok(());
-    }
-    let images = interrupt.or_cancel("listing the images", ReleaseImages::list(context)).await?;
-    add_images(&mut unused, images.as_ref());
-    table(&unused).iter().for_each(|line| log.output(line));
-    if dry_run {
-        let size = bytes_text(bytes(&unused));
-        log.done(&format!("Would delete {} of {count} release(s), {size}", unused.len()));
-        return Ok(());
-    }
-    let deletion = Deletion { context, stores: &stores, images: images.as_ref(), destroyed: None };
-    let Deleted { releases, kept } = deletion.run(unused).await?;
-    let size = bytes_text(bytes(&releases));
-    let kept = match kept {
-        0 => String::new(),
-        kept => format!("; kept {kept}, because their deploys have begun"),
-    };
-    log.done(&format!("Deleted {} of {count} release(s), {size}{kept}", releases.len()));
+        )
+    } else if dry_run {
+        let size = bytes_text(bytes(&listed.releases));
+        format!("Would delete {} of {count} release(s), {size}", listed.releases.len())
+    } else {
+        let size = bytes_text(bytes(&deleted.releases));
+        let kept = match deleted.kept.len() {
+            0 => String::new(),
+            kept => format!("; kept {kept}, because their deploys have begun"),
+        };
+        format!("Deleted {} of {count} release(s), {size}{kept}", deleted.releases.len())
+    });
     Ok(())
 }
 
@@ -95,8 +112,9 @@ pub(crate) async fn of_preview(context: &Context, environment: &Environment) -> 
     add_images(&mut unused, images.as_ref());
     let destroyed = Some(environment);
     let deletion = Deletion { context, stores: &stores, images: images.as_ref(), destroyed };
-    let Deleted { releases, .. } = deletion.run(unused).await?;
-    log.note(&format!("deleted {} release(s) of the preview", releases.len()));
+    let mut deleted = Deleted::default();
+    deletion.run(unused, &mut deleted).await?;
+    log.note(&format!("deleted {} release(s) of the preview", deleted.releases.len()));
     Ok(())
 }
 
@@ -184,20 +202,6 @@ fn unused(
     let mut oldest_first: Vec<_> = old.collect();
     oldest_first.reverse();
     oldest_first
-}
-
-fn table(releases: &[(Version, Stored)]) -> Vec<String> {
-    let mut rows = vec![["VERSION", "PUBLISHED", "SIZE", "OBJECT"].map(str::to_owned)];
-    for (version, stored) in releases {
-        let published = stored
-            .modified
-            .map(|time| time.strftime("%Y-%m-%d %H:%MZ").to_string())
-            .unwrap_or_default();
-        rows.extend(stored.objects.iter().map(|object| {
-            [version.to_string(), published.clone(), bytes_text(object.size), object.place.clone()]
-        }));
-    }
-    columns(&rows)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 /// Everything that is stored for a version.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Stored {
     /// The bundle comes first, because it is the release.
     pub(super) objects: Vec<Object>,
@@ -11,7 +11,7 @@ pub(super) struct Stored {
     pub(super) modified: Option<Timestamp>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Object {
     pub(super) at: Location,
     /// For messages.
@@ -20,7 +20,7 @@ pub(super) struct Object {
     pub(super) size: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Location {
     Store {
         number: usize,
@@ -28,4 +28,16 @@ pub(super) enum Location {
     },
     /// An image whose tag is the version.
     Image,
+}
+
+impl Location {
+    /// A stable word, for programs (docs/schema). The first store has the bundles, others Lambda
+    /// zips.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Store { number: 0, .. } => "bundle",
+            Self::Store { .. } => "lambda-zip",
+            Self::Image => "image",
+        }
+    }
 }

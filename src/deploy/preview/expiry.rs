@@ -24,8 +24,20 @@ pub(crate) struct ExpiryCheck {
 pub(crate) enum Expiry {
     /// Nothing is deployed.
     NotDeployed,
-    Kept(String),
+    Kept(KeptReason),
     Expired(ExpiryReason),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum KeptReason {
+    /// It was not created by `preview up`.
+    NotByPreviewUp,
+    OtherRepository,
+    UnknownRepository,
+    /// Its pull request is open.
+    Open,
+    /// It is old, but its pull request has this label.
+    Label(String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,16 +66,16 @@ impl ExpiryCheck {
         record: &Record,
     ) -> Result<Expiry> {
         let Some(deployed) = record.deployed() else { return Ok(Expiry::NotDeployed) };
-        let kept = |why: &str| Ok(Expiry::Kept(why.to_owned()));
+        let kept = |why| Ok(Expiry::Kept(why));
         let Some(preview) =
             deployed.preview.as_ref().filter(|it| environment.pull_request() == Some(it.number))
         else {
-            return kept("it was not created by `preview up`");
+            return kept(KeptReason::NotByPreviewUp);
         };
         match preview.repository {
             Some(id) if id == self.repository => {}
-            Some(_) => return kept("it belongs to another repository"),
-            None => return kept("its repository is unknown"),
+            Some(_) => return kept(KeptReason::OtherRepository),
+            None => return kept(KeptReason::UnknownRepository),
         }
         let asking = async {
             self.by_pull_request(context, preview.number, record)
@@ -105,7 +117,7 @@ impl ExpiryCheck {
 
 fn of_open(context: &Context, change: &PullRequest, record: &Record, now: Timestamp) -> Expiry {
     let preview = &context.manifest.preview;
-    let Some(ttl) = preview.ttl else { return Expiry::Kept("its pull request is open".to_owned()) };
+    let Some(ttl) = preview.ttl else { return Expiry::Kept(KeptReason::Open) };
     let deploys = record.unsettled.iter().chain(&record.settled).map(|entry| &entry.start);
     let newest =
         deploys.filter(|start| start.action == Action::Deploy).map(|start| start.started).max();
@@ -113,11 +125,46 @@ fn of_open(context: &Context, change: &PullRequest, record: &Record, now: Timest
         SignedDuration::try_from(ttl.0).is_ok_and(|ttl| now.duration_since(newest) >= ttl)
     });
     match (is_old, change.has_label(preview.keep_label())) {
-        (false, _) => Expiry::Kept("its pull request is open".to_owned()),
-        (true, true) => {
-            Expiry::Kept(format!("the label `{}` keeps it", preview.keep_label().escape_debug()))
-        }
+        (false, _) => Expiry::Kept(KeptReason::Open),
+        (true, true) => Expiry::Kept(KeptReason::Label(preview.keep_label().to_owned())),
         (true, false) => Expiry::Expired(ExpiryReason::Old(ttl.0)),
+    }
+}
+
+impl KeptReason {
+    /// A stable word, for programs (docs/schema).
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::NotByPreviewUp => "not-by-preview-up",
+            Self::OtherRepository => "other-repository",
+            Self::UnknownRepository => "unknown-repository",
+            Self::Open => "open",
+            Self::Label(_) => "label",
+        }
+    }
+}
+
+impl ExpiryReason {
+    /// A stable word, for programs (docs/schema).
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Merged => "merged",
+            Self::Closed => "closed",
+            Self::NotFound => "not-found",
+            Self::Old(_) => "old",
+        }
+    }
+}
+
+impl fmt::Display for KeptReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotByPreviewUp => f.write_str("it was not created by `preview up`"),
+            Self::OtherRepository => f.write_str("it belongs to another repository"),
+            Self::UnknownRepository => f.write_str("its repository is unknown"),
+            Self::Open => f.write_str("its pull request is open"),
+            Self::Label(label) => write!(f, "the label `{}` keeps it", label.escape_debug()),
+        }
     }
 }
 

@@ -58,7 +58,7 @@ impl Watch {
                 let record = ledger::record(context, &Ledger::of(context, environment)).await?;
                 Ok(match check.of(context, environment, &record).await? {
                     Expiry::Expired(_) => None,
-                    Expiry::Kept(why) => Some(why),
+                    Expiry::Kept(why) => Some(why.to_string()),
                     Expiry::NotDeployed => Some("another run destroyed it".to_owned()),
                 })
             }
