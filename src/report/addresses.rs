@@ -72,8 +72,31 @@ fn ranges(keys: &[&str]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// Returns the addresses of an address with several numbers, such as `a.b[0…2, 7]`.
+    pub(in crate::report) fn expand(address: &str) -> Vec<String> {
+        let (base, keys) = split(address);
+        let mut found = Vec::new();
+        for part in keys.split(", ") {
+            let ends = part.split_once('…').unwrap_or((part, part));
+            let (Ok(first), Ok(last)) = (ends.0.parse::<u64>(), ends.1.parse::<u64>()) else {
+                return vec![address.to_owned()];
+            };
+            found.extend((first..=last).map(|number| format!("{base}[{number}]")));
+        }
+        found
+    }
+
+    #[test]
+    fn a_range_has_every_address() {
+        let mut labels: Vec<String> = [0, 1, 2, 5, 9, 10, 11].map(|n| format!("a.b[{n}]")).to_vec();
+        labels.push("module.m[1].a.c".to_owned());
+        let collapsed = collapse(&labels);
+        let expanded: Vec<String> = collapsed.iter().flat_map(|it| expand(&it.address)).collect();
+        assert_eq!(expanded, labels);
+    }
 
     fn shown(labels: &[&str]) -> Vec<String> {
         let labels: Vec<String> = labels.iter().map(|label| (*label).to_owned()).collect();

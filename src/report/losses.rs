@@ -1,20 +1,20 @@
 //! The resources that a plan destroys or replaces: all of them, in the room there is. Those whose
 //! loss is a loss of data come first, with what protects them.
 
-use std::collections::BTreeMap;
-
 use super::{
     Outcome,
-    addresses::{Collapsed, collapse, split},
+    addresses::{Collapsed, collapse},
+    loss_list::{SIGNS, by_resource, list},
     markdown::{code, counted, fence, grouped, words},
     plan::{PlanReport, PlannedResource},
     reasons::prose,
     results::{error, phrase},
 };
-use crate::terraform::output::changes::ChangeAction;
 
-/// The number of resources that each alert itself names. A folded list below has all of them.
+/// The number of lines of each alert. A folded list below has all resources.
 const IN_ALERT: usize = 10;
+/// In bytes: the addresses of a line.
+const IN_LINE: usize = 400;
 
 /// Hidden lines around that list, so that a run can remove it if a comment has too many rows.
 const LIST_START: &str = "<!-- cdflow:list -->";
@@ -25,24 +25,30 @@ const NAMED: &str = "<!-- cdflow:named -->";
 /// What precedes the protection of a store: its last line.
 const PROTECTION: &str = "<br>";
 
-/// Returns the alerts and, if they are too short for all, a list. Empty if nothing is destroyed.
-/// `limit` is in bytes.
+/// Returns the alerts and, if they do not name each resource by its address, a list. Empty if
+/// nothing is destroyed. `limit` is in bytes.
 pub(super) fn show(plan: &PlanReport, place: &str, outcome: Outcome, limit: usize) -> String {
     let losses: Vec<&PlannedResource> = plan.losses().collect();
     let (data, others): (Vec<_>, Vec<_>) =
         losses.iter().copied().partition(|it| it.stateful.is_some());
-    let has_all = data.len() <= IN_ALERT && others.len() <= IN_ALERT;
     let alerts = [of_data(&data, place, outcome), of_others(&others, place, outcome, &data)];
-    let alerts: Vec<String> = alerts.into_iter().filter(|alert| !alert.is_empty()).collect();
-    let mut shown = alerts.join("\n\n");
-    if !has_all {
+    let is_any = |is: fn(&Lines) -> bool| alerts.iter().any(|(_, lines)| is(lines));
+    let (is_cut, is_short) = (is_any(|it| it.left_out > 0), is_any(|it| it.has_ranges));
+    let shown: Vec<&str> = alerts.iter().map(|(text, _)| text.as_str()).collect();
+    let mut shown = shown.into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join("\n\n");
+    if is_cut {
         shown.insert_str(0, &format!("{NAMED}\n"));
+    }
+    if is_cut || is_short {
         let list = list(&losses, limit.saturating_sub(shown.len() + 200));
+        let resources = counted(losses.len(), "resource");
+        let title = match outcome {
+            _ if outcome.is_past() => format!("{resources}, destroyed or replaced"),
+            _ => format!("{resources} to be destroyed or replaced"),
+        };
         shown.push_str(&format!(
-            "\n\n{LIST_START}\n\
-             <details><summary>All {} to be destroyed or replaced</summary>\n\n\
+            "\n\n{LIST_START}\n<details><summary>All {title}</summary>\n\n\
              {}\n\n</details>\n{LIST_END}",
-            counted(losses.len(), "resource"),
             fence("diff", &list)
         ));
     }
@@ -55,22 +61,22 @@ fn kind(outcome: Outcome) -> &'static str {
     if outcome.is_past() { "WARNING" } else { "CAUTION" }
 }
 
-fn of_data(losses: &[&PlannedResource], place: &str, outcome: Outcome) -> String {
+fn of_data(losses: &[&PlannedResource], place: &str, outcome: Outcome) -> (String, Lines) {
     if losses.is_empty() {
-        return String::new();
+        return Default::default();
     }
     let headline = headline(losses, outcome, |it| it.stateful.as_deref().unwrap_or_default());
-    let mut alert = format!("> [!{}]\n> {place}: **data loss**: {headline}.\n>", kind(outcome));
-    for loss in losses.iter().take(IN_ALERT) {
-        let holds = words(loss.stateful.as_deref().unwrap_or_default());
-        alert.push_str(&format!(
-            "\n> - {holds} {}{}{PROTECTION}{}",
-            code(&loss.label()),
-            story(loss, outcome),
-            protection(loss)
-        ));
-    }
-    alert + &more(losses.len())
+    let alert = format!("> [!{}]\n> {place}: **data loss**: {headline}.\n>", kind(outcome));
+    let lines = Lines::of(losses, outcome, |loss, count, names| {
+        let holds = loss.stateful.as_deref().unwrap_or_default();
+        let holds = match count {
+            1 => words(holds),
+            _ => words(&plural(count, holds)),
+        };
+        let story = story(loss, outcome, count);
+        format!("{holds} {names}{story}{PROTECTION}{}", protection(loss, count))
+    });
+    (alert + &lines.text, lines)
 }
 
 fn of_others(
@@ -78,29 +84,102 @@ fn of_others(
     place: &str,
     outcome: Outcome,
     data: &[&PlannedResource],
-) -> String {
+) -> (String, Lines) {
     if losses.is_empty() {
-        return String::new();
+        return Default::default();
     }
     let noun = if data.is_empty() { "resource" } else { "other resource" };
     let headline = headline(losses, outcome, |_| noun);
-    let mut alert = format!("> [!{}]\n> {place}: {headline}.\n>", kind(outcome));
-    for loss in losses.iter().take(IN_ALERT) {
-        alert.push_str(&format!("\n> - {}{}", code(&loss.label()), story(loss, outcome)));
-    }
-    alert + &more(losses.len())
+    let alert = format!("> [!{}]\n> {place}: {headline}.\n>", kind(outcome));
+    let lines = Lines::of(losses, outcome, |loss, count, names| {
+        let number = if count == 1 { String::new() } else { plural(count, "resource") + " " };
+        format!("{number}{names}{}", story(loss, outcome, count))
+    });
+    (alert + &lines.text, lines)
 }
 
-fn more(losses: usize) -> String {
-    match losses.saturating_sub(IN_ALERT) {
-        0 => String::new(),
-        more => format!("\n> - … and {} more, listed below", grouped(more)),
+/// The lines of an alert. Resources about which the same is said share one.
+#[derive(Default)]
+struct Lines {
+    text: String,
+    /// How many resources have no address in them.
+    left_out: usize,
+    /// Whether some addresses are only in a range, such as `a.b[0…23]`.
+    has_ranges: bool,
+}
+
+impl Lines {
+    /// `line` gets one of the resources, their number and their addresses.
+    fn of(
+        losses: &[&PlannedResource],
+        outcome: Outcome,
+        line: impl Fn(&PlannedResource, usize, &str) -> String,
+    ) -> Self {
+        let said =
+            |it: &PlannedResource| (it.stateful.clone(), story(it, outcome, 1), protection(it, 1));
+        let mut groups: Vec<(_, Vec<&PlannedResource>)> = Vec::new();
+        let mut known = std::collections::HashMap::new();
+        for &loss in losses {
+            let at = *known.entry(said(loss)).or_insert_with(|| {
+                groups.push((loss, Vec::new()));
+                groups.len() - 1
+            });
+            if let Some((_, members)) = groups.get_mut(at) {
+                members.push(loss);
+            }
+        }
+        let mut lines = Self::default();
+        for (first, members) in groups.iter().take(IN_ALERT) {
+            let names = lines.names(members);
+            lines.text.push_str(&format!("\n> - {}", line(first, members.len(), &names)));
+        }
+        let more: usize = groups.iter().skip(IN_ALERT).map(|(_, members)| members.len()).sum();
+        if more > 0 {
+            lines.text.push_str(&format!("\n> - … and {} more, listed below", grouped(more)));
+        }
+        lines.left_out += more;
+        lines
+    }
+
+    /// Returns the addresses of a line.
+    fn names(&mut self, members: &[&PlannedResource]) -> String {
+        let labels: Vec<String> = members.iter().map(|it| it.label()).collect();
+        let mut all = collapse(&labels);
+        if all.iter().any(|it| it.count > 1 && it.address.len() > IN_LINE) {
+            // Many keys that are no numbers.
+            let one = |address: String| Collapsed { address, count: 1 };
+            all = labels.into_iter().map(one).collect();
+        }
+        let mut room = IN_LINE;
+        let fits = |it: &&Collapsed| {
+            let is_first = room == IN_LINE;
+            let fits = is_first || it.address.len() <= room;
+            room = room.saturating_sub(it.address.len().max(1));
+            fits
+        };
+        let shown: Vec<&Collapsed> = all.iter().take(IN_ALERT).take_while(fits).collect();
+        self.has_ranges |= shown.iter().any(|it| it.count > 1 && it.address.contains('…'));
+        let rest = members.len() - shown.iter().map(|it| it.count).sum::<usize>();
+        self.left_out += rest;
+        let names: Vec<String> = shown.iter().map(|it| code(&it.address)).collect();
+        match rest {
+            0 => names.join(", "),
+            _ => format!("{} and {} more, listed below,", names.join(", "), grouped(rest)),
+        }
+    }
+}
+
+/// Returns a number with its noun, such as "2 registries".
+fn plural(count: usize, noun: &str) -> String {
+    match noun.strip_suffix("ry") {
+        Some(stem) if count > 1 => format!("{} {stem}ries", grouped(count)),
+        _ => counted(count, noun),
     }
 }
 
 /// Returns what happens to a resource, and why or with which error.
-fn story(loss: &PlannedResource, outcome: Outcome) -> String {
-    let what = phrase(loss, outcome, 1);
+fn story(loss: &PlannedResource, outcome: Outcome, count: usize) -> String {
+    let what = phrase(loss, outcome, count);
     let why = match error(loss) {
         error if !error.is_empty() => error,
         _ if loss.reasons.is_empty() => String::new(),
@@ -112,13 +191,14 @@ fn story(loss: &PlannedResource, outcome: Outcome) -> String {
     format!(" {what}{why}")
 }
 
-/// Returns what protects the object by the values of the plan.
-fn protection(loss: &PlannedResource) -> String {
+/// Returns what protects each object by the values of the plan.
+fn protection(loss: &PlannedResource, count: usize) -> String {
     let join = |parts: &[String]| parts.iter().map(|it| prose(it)).collect::<Vec<_>>().join(", ");
     let protects = if loss.result.is_some() { "protected" } else { "protects" };
+    let it = if count == 1 { "it" } else { "them" };
     match (loss.protected_by.is_empty(), loss.unprotected.is_empty()) {
-        (true, true) => format!("**Nothing in the plan {protects} it**"),
-        (true, false) => format!("**Nothing {protects} it**: {}", join(&loss.unprotected)),
+        (true, true) => format!("**Nothing in the plan {protects} {it}**"),
+        (true, false) => format!("**Nothing {protects} {it}**: {}", join(&loss.unprotected)),
         (false, true) => format!("Protection: {}", join(&loss.protected_by)),
         (false, false) => {
             format!("Protection: {}; but {}", join(&loss.protected_by), join(&loss.unprotected))
@@ -135,8 +215,10 @@ pub(super) fn shrink(alerts: &str, limit: usize) -> String {
     }
     let item = |line: &str| {
         let (item, _) = line.rsplit_once(PROTECTION)?;
-        let (_, address) = item.strip_prefix("> - ")?.split_once('`')?;
-        Some(format!("> - `{address}"))
+        let (what, address) = item.strip_prefix("> - ")?.split_once('`')?;
+        // The number of resources that share the line.
+        let what = if what.starts_with(|c: char| c.is_ascii_digit()) { what } else { "" };
+        Some(format!("> - {what}`{address}"))
     };
     let short = shown.lines().map(|line| item(line).unwrap_or_else(|| line.to_owned()));
     short.collect::<Vec<_>>().join("\n")
@@ -146,6 +228,10 @@ fn with_short_list(alerts: &str, limit: usize) -> String {
     let Some((before, list, after)) = parts(alerts).filter(|_| alerts.len() > limit) else {
         return alerts.to_owned();
     };
+    if !alerts.contains(NAMED) {
+        // The list only repeats the ranges of the alerts one by one.
+        return format!("{}{}", before.trim_end(), after);
+    }
     let is_line = |line: &&str| SIGNS.iter().any(|sign| line.starts_with(&format!("{sign} ")));
     let lines: Vec<&str> = list.lines().collect();
     let (Some(first), Some(last)) =
@@ -204,77 +290,9 @@ fn headline<'l>(
         }
     }
     let parts = groups.iter().map(|(loss, noun, _, count)| {
-        let number = match noun.strip_suffix("ry") {
-            Some(stem) if *count > 1 => format!("{} {stem}ries", grouped(*count)),
-            _ => counted(*count, noun),
-        };
-        format!("**{number} {}**", phrase(loss, outcome, *count))
+        format!("**{} {}**", plural(*count, noun), phrase(loss, outcome, *count))
     });
     parts.collect::<Vec<_>>().join(", ")
-}
-
-/// Lists one resource per line.
-///
-/// If that exceeds `limit` bytes, the instances of a resource share a line; if that is still too
-/// long, they are counted per type or module, and in the end all together.
-fn list(losses: &[&PlannedResource], limit: usize) -> String {
-    let fits = |lines: Vec<String>| {
-        let list = lines.join("\n");
-        (list.len() <= limit).then_some(list)
-    };
-    fits(losses.iter().map(|it| format!("{} {}", sign(it.action), it.label())).collect())
-        .or_else(|| fits(collapsed(losses)))
-        .or_else(|| fits(by_type(losses)))
-        .unwrap_or_else(|| format!("- {}", counted(losses.len(), "resource")))
-}
-
-fn collapsed(losses: &[&PlannedResource]) -> Vec<String> {
-    let of = |name: &'static str| -> Vec<String> {
-        let labels = losses.iter().filter(|it| sign(it.action) == name).map(|it| it.label());
-        by_resource(name, &labels.collect::<Vec<_>>())
-    };
-    SIGNS.map(of).concat()
-}
-
-/// How lines of the list start.
-const SIGNS: [&str; 2] = ["! -/+", "-"];
-
-fn sign(action: ChangeAction) -> &'static str {
-    if action == ChangeAction::Replace { SIGNS[0] } else { SIGNS[1] }
-}
-
-/// Formats lines such as `- aws_x.y[0…4999] (5,000)` and `- aws_x.z["a", "b"] (2)`.
-fn by_resource(sign: &str, labels: &[String]) -> Vec<String> {
-    let line = |it: Collapsed| match it.count {
-        1 => format!("{sign} {}", it.address),
-        count => format!("{sign} {} ({})", it.address, grouped(count)),
-    };
-    collapse(labels).into_iter().map(line).collect()
-}
-
-/// Formats lines such as `- 1,204 aws_instance` and `- 12 in module.fleet`.
-fn by_type(losses: &[&PlannedResource]) -> Vec<String> {
-    let mut kinds: BTreeMap<(&str, String), usize> = BTreeMap::new();
-    for loss in losses {
-        *kinds.entry((sign(loss.action), type_or_module(&loss.address))).or_default() += 1;
-    }
-    kinds
-        .into_iter()
-        .map(|((sign, kind), count)| format!("{sign} {} {kind}", grouped(count)))
-        .collect()
-}
-
-fn type_or_module(address: &str) -> String {
-    let (base, _) = split(address);
-    let mut parts = base.split('.');
-    match parts.next() {
-        Some("module") => {
-            let module =
-                parts.next().unwrap_or_default().split('[').next().unwrap_or_default().to_owned();
-            format!("in module.{module}")
-        }
-        kind => kind.unwrap_or_default().to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -283,6 +301,7 @@ mod tests {
     use crate::{
         base::redact::Redactor,
         report::plan::tests::{change, plan},
+        terraform::output::changes::ChangeAction,
     };
 
     fn of(addresses: impl Iterator<Item = String>) -> PlanReport {
@@ -310,10 +329,56 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_several_is_said_once() {
+        let instances = (0..24).map(|n| format!("aws_sqs_queue.old[{n}]"));
+        let others = ["aws_lb.a", "aws_lb.b", "aws_sqs_queue.legacy"].map(str::to_owned);
+        let shown = show(&of(instances.chain(others)), "a", Outcome::Planned, 10_000);
+        let alerts = "> [!CAUTION]\n> a: **data loss**: **25 queues will be destroyed**.\n>\n\
+            > - 25 queues `aws_sqs_queue.old[0…23]`, `aws_sqs_queue.legacy` will be destroyed<br>\
+            **Nothing in the plan protects them**\n\n\
+            > [!CAUTION]\n> a: **2 other resources will be destroyed**.\n>\n\
+            > - 2 resources `aws_lb.a`, `aws_lb.b` will be destroyed\n\n";
+        assert!(shown.starts_with(alerts), "{shown}");
+        assert!(shown.contains("<summary>All 27 resources to be destroyed or replaced</summary>"));
+        assert!(
+            (0..24).all(|n| shown.contains(&format!("\n- aws_sqs_queue.old[{n}]\n"))),
+            "{shown}"
+        );
+        // The alerts have every address, so the list goes first.
+        let short = shrink(&shown, shown.len() - 1);
+        assert_eq!(short, alerts.trim_end());
+        assert!(
+            shrink(&shown, 100).contains("> - 25 queues `aws_sqs_queue.old[0…23]`, "),
+            "{shown}"
+        );
+        assert_eq!(without_named(&shown), shown);
+    }
+
+    #[test]
+    fn another_reason_or_protection_has_its_own_line() {
+        let mut plan = of(["a.b[0]", "a.b[1]", "a.b[2]", "a.b[3]"].into_iter().map(str::to_owned));
+        for it in &mut plan.resources {
+            it.stateful = Some("database".to_owned());
+        }
+        plan.resources[1].protected_by = vec!["final snapshot".to_owned()];
+        plan.resources[3].stateful = Some("table".to_owned());
+        let shown = show(&plan, "a", Outcome::Planned, 10_000);
+        for line in [
+            "> - 2 databases `a.b[0, 2]` will be destroyed<br>\
+             **Nothing in the plan protects them**",
+            "> - database `a.b[1]` will be destroyed<br>Protection: final snapshot",
+            "> - table `a.b[3]` will be destroyed<br>**Nothing in the plan protects it**",
+        ] {
+            assert_eq!(shown.lines().filter(|it| *it == line).count(), 1, "{line}: {shown}");
+        }
+        assert!(!shown.contains("<details>"), "each address is shown: {shown}");
+    }
+
+    #[test]
     fn an_address_can_be_copied_from_the_list() {
-        let hostile = of((0..11).map(|n| format!("a.b[\"`x```{n}\"]")));
+        let hostile = of((0..11).map(|n| format!("a.b[\"`x```{n}\"]{}", "y".repeat(60))));
         let shown = show(&hostile, "a", Outcome::Planned, 10_000);
-        assert!(shown.contains("\n- a.b[\"`x```7\"]\n"), "{shown}");
+        assert!(shown.contains(&format!("\n- a.b[\"`x```7\"]{}\n", "y".repeat(60))), "{shown}");
         assert_eq!(shown.matches("\n````diff\n").count(), 1, "the fence is longer: {shown}");
         assert_eq!(shown.matches("\n````\n").count(), 1, "{shown}");
     }

@@ -78,8 +78,8 @@ fn short_place(facts: &Facts, next_to: &Facts) -> String {
 }
 
 /// Renders what remains when even short sections do not fit: first without what only the next run
-/// needs, then without the sections, without the context, and without the oldest rows. Rows that
-/// are left out are lost.
+/// needs, then without the changes, without the context, without the alerts, and without the oldest
+/// rows. Rows that are left out are lost.
 fn render_least(rows: &Rows, limit: usize) -> String {
     let mut kept = rows.clone();
     let stages: [fn(&mut Row); 6] = [
@@ -90,8 +90,11 @@ fn render_least(rows: &Rows, limit: usize) -> String {
             let full_report = link("the job summary", row.facts.url.as_deref());
             row.alerts = losses::without_list(&row.alerts, &full_report);
         },
+        |row| {
+            let before_merge = row.facts.context.before_merge;
+            row.facts.context = RunContext { before_merge, ..RunContext::default() };
+        },
         |row| row.alerts.clear(),
-        |row| row.facts.context = RunContext::default(),
     ];
     for stage in stages {
         kept.0.iter_mut().for_each(stage);
@@ -190,10 +193,9 @@ mod tests {
             assert_eq!(rows.0.len(), number + 1);
         }
         let text = render(&rows, LIMIT);
-        assert!(
-            text.contains("aws_sqs_queue.old[0]") && text.contains("aws_sqs_queue.old[0…11] (12)"),
-            "{text}"
-        );
+        let named =
+            text.matches("> - 12 queues `aws_sqs_queue.old[0…11]` will be destroyed").count();
+        assert_eq!(named, 40, "each row names what it destroys");
     }
 
     #[test]
