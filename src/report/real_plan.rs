@@ -1,9 +1,10 @@
 //! A plan of the real AWS provider: reasons, data loss and security marks. tests/fixtures/plans has
 //! its code, and how it is made.
 
-use super::{Outcome, PlanReport, losses, results, security};
+use super::{Outcome, PlanReport, losses, results, security, verdict::Risk};
 use crate::{
     base::redact::Redactor,
+    config::guards::Protected,
     terraform::output::{changes::Changes, plan_text::PlanText},
 };
 
@@ -12,6 +13,12 @@ const TEXT: &str = include_str!("../../tests/fixtures/plans/plan.txt");
 
 /// Returns the report of the resources that `is_kept` selects by their address.
 pub(super) fn plan(is_kept: impl Fn(&str) -> bool) -> PlanReport {
+    with_stateful(is_kept, &[])
+}
+
+/// `stateful` is what `report.stateful` of cdflow.yml has.
+fn with_stateful(is_kept: impl Fn(&str) -> bool, stateful: &[&str]) -> PlanReport {
+    let stateful: Vec<Protected> = stateful.iter().map(|it| it.parse().unwrap()).collect();
     let mut changes = Changes::parse(&mut JSON.as_bytes()).unwrap();
     changes.resources.retain(|change| is_kept(&change.address));
     let redactor = Redactor::default();
@@ -20,12 +27,13 @@ pub(super) fn plan(is_kept: impl Fn(&str) -> bool) -> PlanReport {
     });
     let mut text = PlanText::default();
     TEXT.lines().for_each(|line| text.push(line));
-    PlanReport::of(&changes, &text, true, &["aws_efs_file_system".parse().unwrap()], &redactor)
+    PlanReport::of(&changes, &text, true, &stateful, &redactor)
 }
 
 /// Returns the line above the diff of a resource.
 fn heading(plan: &PlanReport, address: &str) -> String {
-    results::heading(plan.resources.iter().find(|it| it.address == address).unwrap())
+    let resource = plan.resources.iter().find(|it| it.address == address).unwrap();
+    results::heading(resource, Outcome::Planned)
 }
 
 #[test]
@@ -102,6 +110,36 @@ fn data_loss_names_what_protects_it() {
     assert!(plain[others..].contains("`aws_s3_bucket_public_access_block.old[0]`"), "{plain}");
     // Every one is in the list, because there are more than an alert names.
     assert!(plan.losses().all(|loss| plain.contains(&loss.address)), "{plain}");
+}
+
+/// A type that is not in the built-in list becomes one whose loss is a loss of data, by its name or
+/// by an address. Without that it is another destroyed resource.
+#[test]
+fn report_stateful_adds_types_and_addresses() {
+    let kind = "aws_s3_bucket_public_access_block";
+    let address = "aws_s3_bucket_public_access_block.old[0]";
+    let shown = |stateful: &[&str]| {
+        let plan = with_stateful(|it| it == address, stateful);
+        let shown = losses::show(&plan, "shop → live", Outcome::Planned, 50_000);
+        let stateful = plan.resources[0].stateful.clone();
+        (stateful, Risk::of(&plan).stateful_lost, shown.replace(['\\', '\u{200b}'], ""))
+    };
+    for stateful in [[].as_slice(), &["aws_s3_bucket"], &["aws_s3_bucket_public_access_block.web"]]
+    {
+        let (held, lost, text) = shown(stateful);
+        assert_eq!((held, lost), (None, 0), "{stateful:?}");
+        assert!(text.contains("**1 resource will be destroyed**"), "{text}");
+        assert!(!text.contains("data loss"), "{text}");
+    }
+    for stateful in [kind, address, "aws_s3_bucket_public_access_block.old"] {
+        let (held, lost, text) = shown(&[stateful]);
+        assert_eq!((held.as_deref(), lost), (Some("stateful resource"), 1), "{stateful}");
+        assert!(
+            text.contains("**data loss**: **1 stateful resource will be destroyed**"),
+            "{text}"
+        );
+        assert!(text.contains(&format!("\n> - stateful resource `{address}` will")), "{text}");
+    }
 }
 
 #[test]

@@ -72,5 +72,32 @@ fn a_replacement_that_fails_names_the_step() {
     let page = read(&project, "r.md").replace(['\\', '\u{200b}'], "");
     assert!(page.contains("`aws_ssm_parameter.lost` was deleted, not recreated: "), "{page}");
     assert!(page.contains("# aws_ssm_parameter.lost was deleted, not recreated ("), "{page}");
-    assert!(!page.split("Terraform plan").next().unwrap().contains("will be"), "{page}");
+    assert!(!page.split("The plan before the apply").next().unwrap().contains("will be"), "{page}");
+}
+
+/// A type of cdflow.yml is one whose loss is a loss of data. Without `report.stateful`, the same
+/// plan destroys a resource like any other.
+#[test]
+fn report_stateful_names_a_loss_of_data() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.deploy("live", "1");
+    let plan = || -> (Value, String) {
+        let work = project.sandbox().work();
+        let destroy = ["destroy", "live", "1", "--plan-only", "--report-json"];
+        let runner = project.cdflow(destroy).args([work.join("r.json")]);
+        runner.args(["--report-markdown"]).args([work.join("r.md")]).run().success();
+        let report: Value = serde_json::from_str(&read(&project, "r.json")).unwrap();
+        let resource = report["plan"]["resources"][0].clone();
+        assert_eq!(resource["address"], "terraform_data.greeting");
+        (resource["stateful"].clone(), read(&project, "r.md").replace(['\\', '\u{200b}'], ""))
+    };
+    let (held, page) = plan();
+    assert!(held.is_null() && !page.contains("data loss"), "{held}: {page}");
+    assert!(page.contains("**1 resource will be destroyed**"), "{page}");
+    project.append("cdflow.yml", "report: {stateful: [terraform_data]}\n");
+    let (held, page) = plan();
+    assert_eq!(held, "stateful resource");
+    let loss = "**data loss**: **1 stateful resource will be destroyed**";
+    assert!(page.contains(loss) && page.contains("; 1 with data)"), "{page}");
 }

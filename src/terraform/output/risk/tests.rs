@@ -58,6 +58,23 @@ fn hidden_values_meet_no_condition() {
 }
 
 #[test]
+fn versions_of_objects_are_named() {
+    let lost = |versioning: Value, force: bool| {
+        let before = json!({"force_destroy": force, "versioning": versioning});
+        let found = risk("aws_s3_bucket", &json!({"actions": ["delete"], "before": before}));
+        (found.protects.join("; "), found.lacks.join("; "))
+    };
+    let empty = "only an empty bucket can be deleted";
+    let on = json!([{"enabled": true, "mfa_delete": false}]);
+    assert_eq!(lost(on.clone(), false), (format!("{empty}; versioning on"), String::new()));
+    let forced = "`force_destroy` deletes its objects".to_owned();
+    assert_eq!(lost(on, true), ("versioning on".to_owned(), forced));
+    for off in [json!([{"enabled": false}]), json!([]), Value::Null] {
+        assert_eq!(lost(off.clone(), false), (empty.to_owned(), String::new()), "{off}");
+    }
+}
+
+#[test]
 fn only_what_is_new_is_marked() {
     let open = |ports: &[u16]| -> Value {
         let rule = |port: &u16| {
