@@ -52,7 +52,7 @@ pub(super) fn body(report: &Report, limit: usize, full_report: &str) -> String {
     let changes = report
         .plan
         .as_ref()
-        .map(|plan| changes(plan, room, full_report))
+        .map(|plan| changes(plan, report.outcome, room, full_report))
         .filter(|changes| !changes.is_empty());
     changes.into_iter().chain(after).collect::<Vec<_>>().join("\n\n")
 }
@@ -134,11 +134,12 @@ fn unknown_changes(report: &Report) -> String {
 }
 
 /// Returns the block of changes, with a note if some are not shown.
-fn changes(plan: &PlanReport, limit: usize, full_report: &str) -> String {
+fn changes(plan: &PlanReport, outcome: Outcome, limit: usize, full_report: &str) -> String {
     let mut items: Vec<String> = plan
         .resources
         .iter()
-        .map(|it| block(&format!("# {}\n{}", results::heading(it), it.diff)).trim_end().to_owned())
+        .map(|it| block(&format!("# {}\n{}", results::heading(it, outcome), it.diff)))
+        .map(|item| item.trim_end().to_owned())
         .collect();
     if !plan.outputs.is_empty() {
         items.push(block(&format!("# Outputs\n{}", plan.outputs)));
@@ -296,7 +297,7 @@ fn lifetime(report: &Report) -> String {
         .unwrap_or_default();
     let mut shown = format!(
         "> [!NOTE]\n> Preview **{place}**{version}, deployed {}.\n>\n\
-         > - It will be removed when the pull request is closed",
+         > - It is removed when the pull request is closed",
         time(preview.deployed)
     );
     if let Some(ttl) = preview

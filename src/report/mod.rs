@@ -10,6 +10,7 @@ mod destinations;
 mod diff;
 mod file;
 mod hooks;
+mod loss_list;
 mod losses;
 mod markdown;
 mod messages;
@@ -64,6 +65,9 @@ use crate::{
 /// What a plan says that changes nothing else.
 pub(crate) const ONLY_RELEASE: &str =
     "Only the version, the commit or the build number of the release changes";
+
+/// The title of a folded plan once it was applied: its text is in the future tense.
+const PLAN_BEFORE: &str = "The plan before the apply";
 
 /// Filled during a run and published at its end, even if the run fails. It is also the JSON report.
 #[derive(Clone, Debug, Default, Serialize)]

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::Serialize;
 
 use super::{
+    Outcome,
     diff::as_diff,
     reasons::{Reason, reasons},
 };
@@ -177,9 +178,9 @@ impl PlanReport {
         self.resources.iter().filter(|it| it.is_loss())
     }
 
-    /// Whether it is known what an apply did.
-    pub(super) fn is_applied(&self) -> bool {
-        self.resources.iter().any(|it| it.result.is_some())
+    /// Whether an apply began.
+    pub(super) fn was_applied(&self, outcome: Outcome) -> bool {
+        outcome.is_past() || self.resources.iter().any(|it| it.result.is_some())
     }
 
     /// Sets what an apply did. `results` are in the order of Terraform's plan.

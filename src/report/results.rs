@@ -60,9 +60,10 @@ pub(super) fn error(it: &PlannedResource) -> String {
 }
 
 /// Returns the line above the diff: what is or was done, why, and what concerns security.
-pub(super) fn heading(it: &PlannedResource) -> String {
+pub(super) fn heading(it: &PlannedResource, outcome: Outcome) -> String {
     let mut heading = match &it.result {
         Some(_) => format!("{} {}", it.label(), phrase(it, Outcome::Failed, 1)),
+        None if outcome.is_past() => format!("{} {}", it.label(), phrase(it, outcome, 1)),
         None => it.title.clone(),
     };
     // Terraform's title of a move has the address before it.

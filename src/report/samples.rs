@@ -191,11 +191,16 @@ fn json(text: &str) -> Json {
     Json::parse(text).unwrap()
 }
 
-fn deployed() -> Report {
-    let mut planned = small_plan();
-    let plan = planned.plan.as_mut().unwrap();
+/// Returns the report after an apply that changed everything.
+fn applied(mut report: Report) -> Report {
+    let plan = report.plan.as_mut().unwrap();
     let done = ResourceResult { outcome: ResourceOutcome::Done, error: None };
     plan.set_results(&vec![done; plan.resources.len()], &Redactor::default());
+    report
+}
+
+fn deployed() -> Report {
+    let planned = applied(small_plan());
     Report {
         outcome: Outcome::Deployed,
         state_serial: Some(118),
@@ -299,7 +304,7 @@ fn destroyed() -> Report {
     );
     let changes = resources.map(|address| change(address, ChangeAction::Delete)).to_vec();
     let report = report("destroy", "pr-123", Outcome::Destroyed);
-    Report {
+    applied(Report {
         plan: Some(plan(&printed, changes, &Redactor::default())),
         state_serial: Some(9),
         seconds: 95,
@@ -309,11 +314,15 @@ fn destroyed() -> Report {
             ..report.context.clone()
         },
         ..report
-    }
+    })
 }
 
-/// Returns the report of a preview.
 fn preview() -> Report {
+    applied(preview_plan())
+}
+
+/// Returns the report of a preview, without the results of its apply.
+fn preview_plan() -> Report {
     let printed = r#"Terraform used the selected providers to generate the following execution
 plan. Resource actions are indicated with the following symbols:
   ~ update in-place

@@ -1,7 +1,7 @@
 //! The job summary, which `--report-markdown` also writes as a file: one run with its full plan.
 
 use super::{
-    Outcome, PlanReport, Report,
+    Outcome, PLAN_BEFORE, Report,
     body::{self, change_summary},
     comment::verdict_lines,
     markdown::{capital, code_cell, fence, html, link},
@@ -44,8 +44,12 @@ pub(super) fn render(report: &Report, limit: usize) -> String {
         } else {
             ""
         };
+        let title = match plan.was_applied(report.outcome) && plan.has_changes {
+            true => PLAN_BEFORE,
+            false => "Terraform plan",
+        };
         return format!(
-            "{top}\n\n<details{open}><summary>Terraform plan</summary>\n\n{text}\n\n</details>\n"
+            "{top}\n\n<details{open}><summary>{title}</summary>\n\n{text}\n\n</details>\n"
         );
     }
     top.push_str(&body::body(report, limit.saturating_sub(top.len() + 1), full_report));
@@ -75,13 +79,10 @@ fn table(report: &Report) -> String {
     // Otherwise, the line about the versions has it.
     add("Version", report.version.as_deref().filter(|_| !report.has_row()).map(code_cell));
     let planned = report.plan.as_ref().map(|plan| change_summary(plan, report.outcome));
+    let was_applied = report.plan.as_ref().is_some_and(|plan| plan.was_applied(report.outcome));
     let planned = planned.map(|summary| match report.outcome {
-        Outcome::Deployed
-        | Outcome::Destroyed
-        | Outcome::Planned
-        | Outcome::NoChanges
-        | Outcome::Refreshed => summary,
-        _ if report.plan.as_ref().is_some_and(PlanReport::is_applied) => summary,
+        Outcome::Planned | Outcome::NoChanges | Outcome::Refreshed => summary,
+        _ if was_applied => summary,
         _ => format!("{summary} (planned)"),
     });
     add("Changes", planned);

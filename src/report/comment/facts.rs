@@ -39,6 +39,9 @@ pub(super) struct Facts {
     /// A deploy guard would refuse the plan.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) is_refused: bool,
+    /// The plan was applied, completely or not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_applied: bool,
     /// None without changes, and in rows that an older cdflow wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) memory: Option<Memory>,
@@ -80,6 +83,7 @@ impl Facts {
             context: report.context.clone(),
             risk: plan.map(Risk::of).unwrap_or_default(),
             is_refused: matches!(report.guard, Some(Guard::Refuses(_))),
+            is_applied: plan.is_some_and(|plan| plan.was_applied(report.outcome)),
             memory: Memory::of(report),
             since: None,
             outdated_by: None,
@@ -109,6 +113,7 @@ impl Facts {
             context: RunContext::default(),
             risk: Risk::default(),
             is_refused: false,
+            is_applied: false,
             memory: None,
             since: None,
             outdated_by: None,

@@ -9,7 +9,7 @@ use super::{
     table::icon,
 };
 use crate::report::{
-    Outcome,
+    Outcome, PLAN_BEFORE,
     markdown::{counted, html, words},
     verdict::Verdict,
 };
@@ -67,6 +67,7 @@ fn fold(row: &Row, is_alone: bool) -> String {
     let open = if is_alone && row.body.lines().count() <= MAX_UNFOLDED { " open" } else { "" };
     let title = match row.facts.changes.as_str() {
         "" => "Details".to_owned(),
+        _ if row.facts.is_applied => format!("{PLAN_BEFORE}, with the result of each resource"),
         changes => format!("Changes: {}", html(changes)),
     };
     format!("<details{open}><summary>{title}</summary>\n\n{}\n\n</details>", row.body)

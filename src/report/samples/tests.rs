@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use super::*;
 use crate::report::{
+    PLAN_BEFORE,
     comment::{
         render::render,
         rows::{self, Row, Rows},
@@ -46,7 +47,7 @@ fn twelve() -> Vec<Report> {
             "billing" | "cart" => Report {
                 version: Some("42-a1b2c3d".to_owned()),
                 outcome: Outcome::Planned,
-                ..preview()
+                ..preview_plan()
             },
             _ => unchanged(),
         };
@@ -110,6 +111,32 @@ fn markdown_matches_the_fixtures() {
             fs::write(&file, &made).unwrap();
         }
         assert_eq!(made, fs::read_to_string(&file).unwrap(), "{name}");
+    }
+}
+
+/// Returns the text without the folded plan of an apply.
+fn without_plan_before(text: &str) -> String {
+    let (before, rest) = text.split_once(PLAN_BEFORE).unwrap_or((text, ""));
+    let after = rest.split_once("</details>").map_or("", |(_, after)| after);
+    format!("{before}{after}")
+}
+
+#[test]
+fn after_an_apply_nothing_is_in_the_future() {
+    let past = [deployed(), failed(), destroyed(), preview()];
+    // A plan of which the results are unknown.
+    let unknown = [small_plan(), preview_plan()]
+        .map(|report| Report { outcome: Outcome::Deployed, ..report });
+    for report in past.into_iter().chain(unknown) {
+        let outcome = report.outcome;
+        let page = summary::render(&report, summary::LIMIT);
+        assert!(page.contains(&format!("<summary>{PLAN_BEFORE}</summary>")), "{outcome:?}: {page}");
+        assert!(page.contains("will be") || page.contains("must be"), "{outcome:?}: {page}");
+        let shown = [without_plan_before(&page), comment(&[report])];
+        let future = ["will be", "must be", "to replace", "to destroy,", "to change", "to add"];
+        for (text, word) in shown.iter().flat_map(|text| future.map(|word| (text, word))) {
+            assert!(!text.contains(word), "{outcome:?}, {word}: {text}");
+        }
     }
 }
 
