@@ -177,6 +177,8 @@ async fn execute(
     let flags = ReportFlags::of(&inputs.command);
     let destinations = context::report_destinations(&flags, &inputs.global);
     let mut report = Report::of(host.run.as_deref());
+    let named = flags.merge_deploys.iter().flat_map(|it| &it.0);
+    report.context.merge_deploys = named.map(ToString::to_string).collect();
     let started = Instant::now();
     let prints_its_result = inputs.command.prints_its_result();
     let result = commands::run(inputs, host.clone(), &mut report).await;

@@ -3,7 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::args::{Command, ComponentCommand, PlanInputs, PreviewCommand, ReportInputs};
+use super::{
+    args::{Command, ComponentCommand, PlanInputs, PreviewCommand, ReportInputs},
+    values::MergeDeploys,
+};
 use crate::{
     base::{
         checkout_path,
@@ -24,6 +27,8 @@ pub(crate) struct ReportFlags {
     pub(crate) comment: Option<Commenting>,
     /// How many rows the check run waits for.
     pub(crate) check: Option<usize>,
+    /// The environments to which merging deploys.
+    pub(crate) merge_deploys: Option<MergeDeploys>,
     /// A folder.
     pub(crate) plan_out: Option<PathBuf>,
     /// The Terraform output with the environment's URL.
@@ -57,9 +62,10 @@ impl ReportFlags {
     }
 
     fn new(command: &'static str, inputs: &ReportInputs) -> Self {
-        let ReportInputs { report_markdown, report_json, comment, check } = inputs.clone();
+        let ReportInputs { report_markdown, report_json, comment, check, merge_deploys } =
+            inputs.clone();
         let (markdown, json) = (report_markdown, report_json);
-        Self { command, markdown, json, comment, check, ..Self::default() }
+        Self { command, markdown, json, comment, check, merge_deploys, ..Self::default() }
     }
 
     fn with_plan(self, plan: &PlanInputs) -> Self {

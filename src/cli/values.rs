@@ -2,7 +2,10 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
-use crate::config::location::{Location, rejected};
+use crate::config::{
+    location::{Location, rejected},
+    names::Environment,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PullRequestNumber(pub(crate) u64);
@@ -16,6 +19,29 @@ impl FromStr for PullRequestNumber {
             _ => {
                 Err(format!("`{}` is not a pull request number, such as `7`", text.escape_debug()))
             }
+        }
+    }
+}
+
+/// The environments to which merging a pull request deploys, in the workflow's own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MergeDeploys(pub(crate) Vec<Environment>);
+
+impl FromStr for MergeDeploys {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = text.split(|c: char| c == ',' || c.is_whitespace());
+        let mut environments: Vec<Environment> = Vec::new();
+        for name in names.filter(|name| !name.is_empty()) {
+            let environment = name.parse::<Environment>().map_err(|why| why.to_string())?;
+            if !environments.contains(&environment) {
+                environments.push(environment);
+            }
+        }
+        match environments.is_empty() {
+            true => Err("name one or more environments, such as `ci, live`".to_owned()),
+            false => Ok(Self(environments)),
         }
     }
 }
@@ -83,5 +109,23 @@ pub(super) fn parallelism(text: &str) -> Result<u32, &'static str> {
     match text.parse() {
         Ok(number) if (1..=256).contains(&number) => Ok(number),
         _ => Err("expected a number from 1 to 256"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merging_deploys_to_environments() {
+        let named = |text: &str| {
+            let parsed = text.parse::<MergeDeploys>()?;
+            Ok::<_, String>(parsed.0.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(named("live").unwrap(), ["live"]);
+        assert_eq!(named(" ci, live,ci\n aslive ").unwrap(), ["ci", "live", "aslive"]);
+        for bad in ["", " , ", "to production!", "ci, UP"] {
+            assert!(named(bad).is_err(), "{bad}");
+        }
     }
 }

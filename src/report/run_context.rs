@@ -55,6 +55,15 @@ pub(crate) struct RunContext {
     /// Whether the run's pull request was open. None without a pull request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) before_merge: Option<bool>,
+    /// The branch that the pull request is to be merged into, and its newest commit when the run
+    /// started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) base_branch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) base_commit: Option<String>,
+    /// The environments to which merging deploys, as the workflow says. Empty if it does not say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) merge_deploys: Vec<String>,
 }
 
 /// The facts of a run that a line about it needs apart from its context.
@@ -80,6 +89,8 @@ impl RunContext {
             repository: repository.map(|(repository, _)| repository.to_owned()),
             actor: run.actor.clone(),
             before_merge: change.map(PullRequest::is_open),
+            base_branch: change.map(|change| change.base.name.clone()),
+            base_commit: change.map(|change| change.base.sha.clone()),
             ..Self::default()
         }
     }
@@ -143,15 +154,20 @@ impl RunContext {
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 
+    fn url(&self, kind: &str, name: &str) -> Option<String> {
+        self.repository.as_ref().map(|repository| format!("{repository}/{kind}/{name}"))
+    }
+
+    /// Returns a commit of the repository, shortened, with a link.
+    pub(super) fn commit_link(&self, commit: &str) -> String {
+        link(&code(short(commit)), self.url("commit", commit).as_deref())
+    }
+
     fn rest(&self, shown: Shown<'_>) -> [Option<String>; 7] {
-        let url = |kind: &str, name: &str| {
-            self.repository.as_ref().map(|repository| format!("{repository}/{kind}/{name}"))
-        };
-        let commit = self.commit.as_deref().map(|commit| {
-            format!("commit {}", link(&code(short(commit)), url("commit", commit).as_deref()))
-        });
+        let commit =
+            self.commit.as_deref().map(|commit| format!("commit {}", self.commit_link(commit)));
         let pull_request = self.pull_request.map(|number| {
-            let url = url("pull", &number.to_string());
+            let url = self.url("pull", &number.to_string());
             format!("pull request {}", link(&words(&format!("#{number}")), url.as_deref()))
         });
         let took = std::time::Duration::from_secs(shown.seconds);
@@ -192,6 +208,9 @@ pub(super) mod tests {
             tool: Some("terraform 1.11.4".to_owned()),
             planned_serial: Some(117),
             before_merge: Some(true),
+            base_branch: None,
+            base_commit: None,
+            merge_deploys: Vec::new(),
         }
     }
 

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::{
     base::redact::Secret,
-    cli::values::{Datum, parallelism, rows},
+    cli::values::{Datum, MergeDeploys, parallelism, rows},
     config::{
         duration::HumanDuration,
         names::Component,
@@ -75,6 +75,9 @@ pub(crate) struct ReportInputs {
     /// Write the check run `cdflow` of a pull request or merge queue, which waits for N rows
     #[arg(long, value_name = "N", value_parser = rows)]
     pub(crate) check: Option<usize>,
+    /// Say in the verdict of the comment to which environments merging deploys, such as `ci, live`
+    #[arg(long, value_name = "ENVIRONMENTS")]
+    pub(crate) merge_deploys: Option<MergeDeploys>,
 }
 
 /// How a command plans.

@@ -81,10 +81,26 @@ pub(in crate::report) fn headline(
                 (true, Next::Merge) => "Safe to merge: no changes",
                 _ => "No changes",
             };
-            return format!("✅ {head}: {}", text.names(rows));
+            return format!("✅ {head}: {}{}", text.names(rows), merging(rows, next));
         }
     };
-    format!("{icon} {head}: {reason}")
+    format!("{icon} {head}: {reason}{}", merging(rows, next))
+}
+
+/// Returns what merging does, as the workflow of an open pull request says; empty if none says it.
+fn merging(rows: &[&Facts], next: Next) -> String {
+    let is_open = rows.iter().any(|row| row.context.before_merge == Some(true));
+    let is_merged = rows.iter().any(|row| row.context.before_merge == Some(false));
+    let mut named: Vec<&String> = Vec::new();
+    for environment in rows.iter().flat_map(|row| &row.context.merge_deploys) {
+        if !named.contains(&environment) {
+            named.push(environment);
+        }
+    }
+    if next != Next::Merge || !is_open || is_merged || named.is_empty() {
+        return String::new();
+    }
+    format!(". Merging deploys to {}", listed(named.iter().map(|name| words(name)).collect()))
 }
 
 /// Returns the verdict of a row. A plan that is not current is not safe.
@@ -365,6 +381,36 @@ mod tests {
             ),
         ] {
             assert_eq!(line(&rows), says);
+        }
+    }
+
+    #[test]
+    fn what_merging_does_is_said_before_the_merge() {
+        let with = |mut facts: Facts, before_merge, named: &[&str]| {
+            facts.context.before_merge = before_merge;
+            facts.context.merge_deploys = named.iter().map(|name| (*name).to_owned()).collect();
+            facts
+        };
+        let open = |environment, outcome, named: &[&str]| {
+            with(facts(environment, outcome), Some(true), named)
+        };
+        let planned = Outcome::Planned;
+        for (rows, ends) in [
+            (vec![open("live", planned, &["live"])], ". Merging deploys to live"),
+            (
+                vec![open("ci", Outcome::Failed, &[]), open("live", planned, &["ci", "live"])],
+                ": ci failed; live plans the same changes. Merging deploys to ci and live",
+            ),
+            (
+                vec![open("ci", Outcome::NoChanges, &["ci"])],
+                "no changes: checkout → ci. Merging deploys to ci",
+            ),
+            (vec![open("live", planned, &[])], "changed in place)"),
+            (vec![with(facts("live", planned), None, &["live"])], "changed in place)"),
+            (vec![with(facts("live", Outcome::Failed), Some(false), &["live"])], "live failed"),
+        ] {
+            let shown = line(&rows);
+            assert!(shown.ends_with(ends), "{ends}: {shown}");
         }
     }
 
