@@ -6,7 +6,10 @@ use std::{collections::BTreeSet, sync::OnceLock};
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
-use super::ledger::{Action, Entry, ForPullRequest, Ledger, Outcome, Start};
+use super::{
+    ledger::{Action, Entry, ForPullRequest, Ledger, Outcome, Start},
+    state::location,
+};
 use crate::{
     base::{error::Result, limits::Limit},
     config::{names::Environment, preview::PreviewOf},
@@ -113,11 +116,21 @@ async fn newest(
             version: start.version.to_string(),
             is_destroy: start.action == Action::Destroy,
             started: start.started,
+            state_serial: None,
         });
         start.pull_request.as_ref().is_some_and(is_ours)
     };
     let found = ledger.find_recent(RUNS, is_wanted).await?;
-    Ok((found.and_then(|entry| past(environment, entry, ours)), last.into_inner()))
+    let mut last = last.into_inner();
+    if let Some(last) = &mut last {
+        let missing = |error| {
+            let log = &context.host.log;
+            log.detail(&format!("cannot read the serial of the state of {environment}: {error}"));
+        };
+        last.state_serial =
+            location::serial(context, environment).await.map_err(missing).ok().flatten();
+    }
+    Ok((found.and_then(|entry| past(environment, entry, ours)), last))
 }
 
 fn past(environment: &Environment, entry: Entry, ours: &ForPullRequest) -> Option<PastRun> {

@@ -107,7 +107,6 @@ pub(crate) struct Report {
     pub(crate) run: Option<RunRef>,
     pub(crate) commit: Option<String>,
     /// Where and for whom the run was.
-    #[serde(skip)]
     pub(crate) context: RunContext,
     pub(crate) preview: Option<Lifetime>,
     /// Markdown of the command for the job summary.

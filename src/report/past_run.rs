@@ -31,13 +31,23 @@ pub(crate) struct LastStart {
     pub(crate) version: String,
     pub(crate) is_destroy: bool,
     pub(crate) started: Timestamp,
+    /// The serial of the environment's state when the ledger was read. None if it is unknown.
+    pub(crate) state_serial: Option<u64>,
 }
 
 impl LastStart {
-    /// Returns what happened after a plan, as plain text.
-    pub(super) fn story(&self) -> String {
-        let what = if self.is_destroy { "a destroy of" } else { "a deploy of" };
-        format!("{what} {} began at {}", self.version, time(self.started))
+    /// Returns what happened after a plan, as plain text. None if nothing is known to have changed.
+    /// `at` is when the plan was made, from the state with the serial `planned`.
+    pub(super) fn since(&self, at: Option<Timestamp>, planned: Option<u64>) -> Option<String> {
+        if at.is_some_and(|at| self.started > at) {
+            let what = if self.is_destroy { "a destroy of" } else { "a deploy of" };
+            let began = time(self.started);
+            return Some(format!("{what} {} began at {began}, after this plan", self.version));
+        }
+        let (now, planned) = self.state_serial.zip(planned)?;
+        (now != planned).then(|| {
+            format!("the state has serial {now} now, and this plan started from serial {planned}")
+        })
     }
 }
 

@@ -152,6 +152,7 @@ async fn comment(report: &Report, destinations: &Destinations, host: &Host) -> O
     let row = Row::of(report)?;
     let component = report.component.as_deref().unwrap_or_default();
     let recorded: Vec<Row> = report.past.iter().map(|past| Row::of_past(component, past)).collect();
-    let known = Known { rows: &recorded, component, starts: &report.last_starts };
+    let starts = &report.last_starts;
+    let known = Known { rows: &recorded, component, starts, head: None };
     Commenter::of(host, destinations)?.put(pull_request, &row, known).await
 }

@@ -27,6 +27,7 @@ mod ci;
 mod classic;
 mod code_files;
 mod container;
+mod current_plans;
 mod demo;
 mod deploy;
 mod docker_release;

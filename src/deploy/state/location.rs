@@ -19,6 +19,9 @@ use crate::{
     },
 };
 
+/// In bytes: the start of a state, which has its serial.
+const HEADER: u64 = 4096;
+
 pub(crate) struct StateHome {
     pub(crate) place: StatePlace,
     /// None if a local scheme names no role.
@@ -137,6 +140,32 @@ pub(crate) async fn has_state(context: &Context, environment: &Environment) -> R
     Ok(context.host.interrupt.or_cancel("looking for the state", store.head(&key)).await?.is_some())
 }
 
+/// Returns the serial of the state as it is saved now. None without a state, and in the classic
+/// layout, where reading it needs the deploying role of the account.
+pub(crate) async fn serial(context: &Context, environment: &Environment) -> Result<Option<u64>> {
+    let filename = &context.manifest.tfstate_filename;
+    let Some(place) = StatePlace::of(&context.scheme, &context.identity, environment, filename)
+    else {
+        return Ok(None);
+    };
+    let home = StateHome { place, session: context.session_of_state(&context.scheme).await? };
+    let (store, key) = (home.store()?, home.place.key());
+    let Some(found) = store.head(&key).await? else { return Ok(None) };
+    let start = store.get_range(&key, 0, found.size.min(HEADER)).await?;
+    Ok(serial_in(&String::from_utf8_lossy(&start)))
+}
+
+/// Reads the serial at the start of a state, which comes before its outputs and resources.
+fn serial_in(start: &str) -> Option<u64> {
+    let (before, rest) = start.split_once("\"serial\"")?;
+    if ["\"outputs\"", "\"resources\""].iter().any(|it| before.contains(it)) {
+        return None;
+    }
+    let number = rest.trim_start().strip_prefix(':')?.trim_start();
+    let end = number.find(|c: char| !c.is_ascii_digit())?;
+    number[..end].parse().ok()
+}
+
 /// Returns the previews that have a state, from the names in the bucket or folder.
 pub(crate) async fn previews(context: &Context) -> Result<Vec<Environment>> {
     // Any preview will do: the part of the key before its name is the folder of all previews.
@@ -195,4 +224,22 @@ async fn classic_bucket(
         classic.create_table().await?;
     }
     Ok(Some((bucket, has_table || missing == Missing::Create)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_serial_is_at_the_start() {
+        let start = "{\n  \"version\": 4,\n  \"terraform_version\": \"1.11.4\",\n  ";
+        let serial = |rest: &str| serial_in(&format!("{start}{rest}"));
+        assert_eq!(serial("\"serial\": 117,\n  \"lineage\": \"x\""), Some(117));
+        assert_eq!(serial("\"serial\":7}"), Some(7));
+        // Cut, missing, or the value of an output.
+        for other in ["\"serial\": 11", "\"serial", "\"serial\": \"1\",", ""] {
+            assert_eq!(serial(other), None, "{other}");
+        }
+        assert_eq!(serial("\"outputs\": {\"serial\": {\"value\": 3}}"), None);
+    }
 }

@@ -51,6 +51,12 @@ pub(super) struct Facts {
     /// What happened in the environment after the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) outdated_by: Option<String>,
+    /// The newest commit of the pull request, if the plan is for an earlier one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) newer_commit: Option<String>,
+    /// The newest commit of the base branch, if it had another one when the run started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) base_moved: Option<String>,
 }
 
 /// The hidden data of a comment.
@@ -87,6 +93,8 @@ impl Facts {
             memory: Memory::of(report),
             since: None,
             outdated_by: None,
+            newer_commit: None,
+            base_moved: None,
         })
     }
 
@@ -117,13 +125,22 @@ impl Facts {
             memory: None,
             since: None,
             outdated_by: None,
+            newer_commit: None,
+            base_moved: None,
         }
     }
 
     /// Returns the facts as the run wrote them: without what other rows have added.
     pub(super) fn written(&self) -> Self {
         let memory = self.memory.clone().filter(|_| !self.changes.is_empty());
-        Self { since: None, outdated_by: None, memory, ..self.clone() }
+        Self {
+            since: None,
+            outdated_by: None,
+            newer_commit: None,
+            base_moved: None,
+            memory,
+            ..self.clone()
+        }
     }
 
     pub(super) fn verdict(&self) -> Verdict {
@@ -143,8 +160,10 @@ impl Facts {
 
     /// Whether both rows plan, or planned, the same changes.
     pub(super) fn has_changes_of(&self, other: &Self) -> bool {
-        let digest = |of: &Self| of.memory.as_ref().map(|memory| memory.digest.clone());
-        digest(self).is_some_and(|ours| Some(ours) == digest(other))
+        let (ours, theirs) = (&self.memory, &other.memory);
+        ours.as_ref()
+            .zip(theirs.as_ref())
+            .is_some_and(|(ours, theirs)| ours.digest == theirs.digest)
     }
 
     /// Keeps what the row that this one replaces knows of an earlier plan.

@@ -1,6 +1,6 @@
-//! What the ledger knows about the rows of a comment.
+//! What the ledger and GitHub know about the rows of a comment.
 
-use super::rows::Row;
+use super::{head::Head, rows::Row};
 use crate::report::LastStart;
 
 #[derive(Clone, Copy, Default)]
@@ -10,4 +10,6 @@ pub(crate) struct Known<'a> {
     /// The component of `starts`.
     pub(crate) component: &'a str,
     pub(crate) starts: &'a [LastStart],
+    /// None if GitHub was not asked, or did not answer.
+    pub(crate) head: Option<&'a Head>,
 }

@@ -85,7 +85,9 @@ fn outdated(rows: &Rows) -> BTreeSet<usize> {
             && run(row) < run(newest)
     };
     let is_outdated = |row: &Row| {
-        row.facts.outdated_by.is_some() || newest.is_some_and(|newest| is_for_earlier(row, newest))
+        row.facts.outdated_by.is_some()
+            || row.facts.newer_commit.is_some()
+            || newest.is_some_and(|newest| is_for_earlier(row, newest))
     };
     let all = rows.0.iter().enumerate().filter(|(_, row)| is_outdated(row));
     all.map(|(at, _)| at).collect()
@@ -97,8 +99,9 @@ mod tests {
     use crate::report::{
         LastStart,
         comment::{
+            head::Head,
             render::render,
-            rows::{LIMIT, merge, tests::row},
+            rows::{self, LIMIT, merge, tests::row},
         },
     };
 
@@ -127,6 +130,7 @@ mod tests {
             version: "43".to_owned(),
             is_destroy: false,
             started: started.parse().unwrap(),
+            state_serial: None,
         };
         let starts = [start("ci", "2026-11-22T09:00:00Z"), start("live", "2026-11-20T09:00:00Z")];
         rows.mark_outdated("b", &starts);
@@ -140,6 +144,55 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_from_another_state_is_not_current() {
+        let mut rows = merge(merge(Rows::default(), row("a", "ci", 1, 1)), row("a", "live", 1, 1));
+        let state = |environment: &str, serial| LastStart {
+            environment: environment.to_owned(),
+            version: "41".to_owned(),
+            is_destroy: false,
+            started: "2026-11-20T09:00:00Z".parse().unwrap(),
+            state_serial: serial,
+        };
+        // Both plans started from serial 117.
+        rows.mark_outdated("a", &[state("ci", Some(117)), state("live", Some(119))]);
+        assert_eq!(Layout::of(&rows).outdated, BTreeSet::from([1]));
+        let note = "**This plan is not current**: the state has serial 119 now, and this plan \
+                    started from serial 117.";
+        assert_eq!(shown(&rows).matches(note).count(), 1, "{}", shown(&rows));
+        rows.mark_outdated("a", &[state("ci", None)]);
+        assert!(Layout::of(&rows).outdated.is_empty());
+    }
+
+    #[test]
+    fn a_plan_before_the_newest_commit_is_not_current() {
+        let mut planned = row("a", "live", 1, 1);
+        planned.facts.context.base_branch = Some("main".to_owned());
+        planned.facts.context.base_commit = Some("b".repeat(40));
+        let commit = planned.facts.context.commit.clone().unwrap();
+        let mut rows = merge(Rows::default(), planned.clone());
+        let base = |sha: &str| Some(("main".to_owned(), sha.repeat(40)));
+        rows.mark_moved(&Head { commit: commit.clone(), base: base("b") });
+        assert_eq!(rows.0, [planned.clone()]);
+        rows.mark_moved(&Head { commit: "d".repeat(40), base: base("b") });
+        assert_eq!(Layout::of(&rows).outdated, BTreeSet::from([0]));
+        let url = format!("https://github.com/acme/checkout/commit/{}", "d".repeat(40));
+        let note = format!(
+            "**This plan is not current**: the pull request has a newer commit: [`ddddddd`]({url})."
+        );
+        assert!(shown(&rows).contains(&note), "{}", shown(&rows));
+        assert!(rows.has(&planned), "the run does not write again");
+        assert_eq!(rows::parse(&render(&rows, LIMIT)), Some(rows.clone()));
+        // A base branch that has moved is a note: the plan is still one of the newest commit.
+        rows.mark_moved(&Head { commit: commit.clone(), base: base("e") });
+        assert!(Layout::of(&rows).outdated.is_empty());
+        let note = "The base branch main has moved since this plan, to [`eeeeeee`](";
+        assert!(shown(&rows).contains(note), "{}", shown(&rows));
+        let other = Some(("release".to_owned(), "f".repeat(40)));
+        rows.mark_moved(&Head { commit, base: other });
+        assert_eq!(rows.0, [planned]);
+    }
+
+    #[test]
     fn the_same_changes_share_a_section() {
         let rows = merge(merge(Rows::default(), row("a", "aslive", 1, 1)), row("a", "live", 1, 1));
         assert_eq!(Layout::of(&rows).groups, [[0, 1]]);
@@ -148,6 +201,6 @@ mod tests {
             text.contains("#### ⚠️ a → aslive, a → live: review, the same 5 changes\n"),
             "{text}"
         );
-        assert_eq!(crate::report::comment::rows::parse(&render(&rows, LIMIT)), Some(rows));
+        assert_eq!(rows::parse(&render(&rows, LIMIT)), Some(rows));
     }
 }

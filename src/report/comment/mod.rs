@@ -2,6 +2,7 @@
 //! affected.
 
 mod facts;
+mod head;
 mod headline;
 mod known;
 mod layout;
@@ -16,13 +17,13 @@ pub(crate) mod upsert;
 
 use std::{collections::BTreeSet, time::Duration};
 
-pub(crate) use self::known::Known;
 use self::{
     facts::Facts,
     headline::{Next, headline},
     rows::Row,
     upsert::{CommentTarget, announce, upsert},
 };
+pub(crate) use self::{head::Head, known::Known};
 use super::{Destinations, Report};
 use crate::{
     base::{limits::Limit, retry::jitter},
@@ -59,6 +60,22 @@ impl Commenter {
         }
     }
 
+    /// Returns where the pull request is now. None if GitHub does not say it: the comment then
+    /// compares only its own rows.
+    async fn head(&self, pull_request: u64, row: &Row) -> Option<Head> {
+        let missing = |error| {
+            self.host.log.detail(&format!("cannot check whether plans are current: {error}"))
+        };
+        let change = self.api.pull_request(pull_request).await.map_err(missing).ok()?;
+        let branch = row.facts.context.base_branch.as_deref();
+        let base = match branch {
+            Some(name) => self.api.branches(name).await.map_err(missing).ok(),
+            None => None,
+        };
+        let base = base.into_iter().flatten().find(|it| Some(it.name.as_str()) == branch);
+        Some(Head { commit: change.head.sha, base: base.map(|it| (it.name, it.commit)) })
+    }
+
     /// Writes `row` and returns the URL of the comment, if there is one.
     pub(crate) async fn put(
         &self,
@@ -68,11 +85,20 @@ impl Commenter {
     ) -> Option<String> {
         let log = &self.host.log;
         let (api, changes_only) = (&self.api, self.changes_only);
-        let target =
-            CommentTarget { api, pull_request, changes_only, known, redactor: &log.redactor };
         let is_cancelled = self.host.interrupt.requested().is_some();
         let limit = if is_cancelled { Limit::CommentStop } else { Limit::Comment };
-        match tokio::time::timeout(limit.time(), upsert(&target, row)).await {
+        let is_open = row.facts.context.before_merge == Some(true);
+        let writing = async {
+            let head = match is_open && !is_cancelled {
+                true => self.head(pull_request, row).await,
+                false => None,
+            };
+            let known = Known { head: head.as_ref(), ..known };
+            let redactor = &log.redactor;
+            let target = CommentTarget { api, pull_request, changes_only, known, redactor };
+            upsert(&target, row).await
+        };
+        match tokio::time::timeout(limit.time(), writing).await {
             Ok(Ok(url)) => url,
             Ok(Err(failed)) => {
                 log.warning(&failed.to_string());

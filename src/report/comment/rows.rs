@@ -6,7 +6,10 @@
 
 use jiff::Timestamp;
 
-use super::facts::{CommentHeader, Facts};
+use super::{
+    facts::{CommentHeader, Facts},
+    head::Head,
+};
 use crate::report::{
     LastStart, Outcome, PastRun, PlanReport, Report, body,
     markdown::{MARKER, link},
@@ -152,17 +155,35 @@ impl Row {
 }
 
 impl Rows {
-    /// Marks the plans of `component` after which a run began to change their environment.
+    /// Marks the plans of `component` after which a run began to change their environment, or its
+    /// state changed.
     pub(super) fn mark_outdated(&mut self, component: &str, starts: &[LastStart]) {
         for row in self.0.iter_mut().filter(|row| row.facts.component == component) {
             let facts = &mut row.facts;
-            let is_after = |start: &&LastStart| {
-                start.environment == facts.environment
-                    && facts.at.is_some_and(|at| start.started > at)
-            };
+            let mut here = starts.iter().filter(|it| it.environment == facts.environment);
             if facts.outcome == Outcome::Planned {
-                facts.outdated_by = starts.iter().find(is_after).map(LastStart::story);
+                let planned = facts.context.planned_serial;
+                facts.outdated_by = here.find_map(|it| it.since(facts.at, planned));
             }
+        }
+    }
+
+    /// Marks the plans of an open pull request that are for another commit than its newest one, or
+    /// whose base branch has a newer commit.
+    pub(super) fn mark_moved(&mut self, head: &Head) {
+        let is_open_plan = |facts: &Facts| {
+            facts.outcome == Outcome::Planned && facts.context.before_merge == Some(true)
+        };
+        for facts in self.0.iter_mut().map(|row| &mut row.facts).filter(|it| is_open_plan(it)) {
+            let context = &facts.context;
+            let is_other =
+                |planned: &Option<String>, now: &str| planned.as_ref().is_some_and(|it| it != now);
+            let newer = Some(&head.commit).filter(|now| is_other(&context.commit, now));
+            facts.newer_commit = newer.cloned();
+            let base = head.base.as_ref();
+            let base = base.filter(|(name, _)| context.base_branch.as_ref() == Some(name));
+            let moved = base.filter(|(_, now)| is_other(&context.base_commit, now));
+            facts.base_moved = moved.map(|(_, now)| now.clone());
         }
     }
 

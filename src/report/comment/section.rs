@@ -129,12 +129,23 @@ fn contexts(members: &[(usize, &Row)], layout: &Layout, rows: &Rows) -> String {
 
 fn notes(facts: &Facts, name: &str, is_outdated: bool) -> String {
     let mut notes = String::new();
+    let newer = || match &facts.newer_commit {
+        Some(commit) => format!(": {}", facts.context.commit_link(commit)),
+        None => String::new(),
+    };
     let why = match &facts.outdated_by {
-        Some(story) => Some(format!("{}, after this plan", words(story))),
-        None => is_outdated.then(|| "the pull request has a newer commit".to_owned()),
+        Some(story) => Some(words(story)),
+        None => is_outdated.then(|| format!("the pull request has a newer commit{}", newer())),
     };
     if let Some(why) = why {
         notes.push_str(&format!("{name}**This plan is not current**: {why}.\n\n"));
+    }
+    if let (Some(now), Some(branch)) = (&facts.base_moved, &facts.context.base_branch) {
+        let now = facts.context.commit_link(now);
+        let branch = words(branch);
+        notes.push_str(&format!(
+            "{name}The base branch {branch} has moved since this plan, to {now}.\n\n"
+        ));
     }
     if let Some(since) = &facts.since {
         notes.push_str(&format!("{name}Since the last plan: {}.\n\n", words(since)));

@@ -64,9 +64,13 @@ pub(crate) struct CommentTarget<'a> {
 
 impl CommentTarget<'_> {
     fn with(&self, rows: Rows, row: &Row) -> Rows {
-        let mut rows = restore(rows, self.known.rows, self.changes_only);
+        let rows = restore(rows, self.known.rows, self.changes_only);
+        let mut rows = merge(rows, row.clone());
         rows.mark_outdated(self.known.component, self.known.starts);
-        merge(rows, row.clone())
+        if let Some(head) = self.known.head {
+            rows.mark_moved(head);
+        }
+        rows
     }
 }
 
