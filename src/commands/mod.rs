@@ -4,6 +4,7 @@ mod adopt;
 mod build;
 mod completions;
 mod deploy;
+mod deployed;
 mod destroy;
 mod dockerfile;
 mod doctor;

@@ -17,6 +17,7 @@ mod messages;
 mod notify;
 mod outcome;
 mod outputs;
+pub(crate) mod pages;
 mod past_run;
 pub(crate) mod plan;
 mod publish;

@@ -470,19 +470,23 @@ fn status_tells_of_previews_and_of_what_is_behind() {
         file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
     }
     project.deploy("live", "1");
+    project.deploy("aslive", "2");
     project.deploy("ci", "2");
     let summary = project.sandbox().work().join("summary");
     fs::write(&summary, "").unwrap();
     let shown =
         scheduled(&project, &github, &["status"]).env("GITHUB_STEP_SUMMARY", &summary).run();
-    shown.success().stdout_has("live is behind ci (2)");
-    let page = fs::read_to_string(&summary).unwrap();
+    shown.success().stdout_has("live is behind aslive (2), ci (2)");
+    let page = fs::read_to_string(&summary).unwrap().replace(['\\', '\u{200b}'], "");
     for text in [
+        "3 environments and 1 preview; 1 behind another environment.",
         "```mermaid",
-        "[\"2\"] --> e0([\"ci\"])",
+        "[\"2\"] --> e1([\"ci\"])",
+        "([\"live: behind\"]):::behind",
         "| **live** | `1` |",
-        "behind ci (2)",
-        "pull request #7",
+        " | 1 | behind aslive (2), ci (2) |\n",
+        "| Preview | Version | Deployed | By | Pull request | Commits behind |\n",
+        "| [#7](https://github.com/acme/checkout/pull/7) | 1 |",
     ] {
         assert!(page.contains(text), "no {text}: {page}");
     }
@@ -491,6 +495,9 @@ fn status_tells_of_previews_and_of_what_is_behind() {
         let all = json["environments"].as_array().unwrap();
         all.iter().find(|it| it["environment"] == name).unwrap().clone()
     };
-    assert_eq!((&of("live")["behind"], &of("ci")["behind"]), (&json!(["ci (2)"]), &Value::Null));
+    assert_eq!(
+        (&of("live")["behind"], &of("ci")["behind"]),
+        (&json!(["aslive (2)", "ci (2)"]), &Value::Null)
+    );
     assert_eq!(of("pr-7")["preview"]["number"], NUMBER);
 }

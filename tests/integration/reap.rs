@@ -100,8 +100,28 @@ fn reap_destroys_what_nobody_needs() {
     github.fault("/pulls/17", 3, forbidden);
 
     let before = project.snapshot();
-    let listed = scheduled(&project, &github, &["preview", "reap", "--dry-run"]).run();
+    let summary = project.sandbox().work().join("summary");
+    fs::write(&summary, "").unwrap();
+    let dry_run = scheduled(&project, &github, &["preview", "reap", "--dry-run"]);
+    let listed = dry_run.env("GITHUB_STEP_SUMMARY", &summary).run();
     listed.fails(6);
+    let page = fs::read_to_string(&summary).unwrap().replace(['\\', '\u{200b}'], "");
+    for text in [
+        "11 previews: 4 would be destroyed, 5 kept, 2 not destroyed.",
+        "| Preview | Result | Why | Version | Deployed | By | Pull request | Expires |",
+        "| **pr-7** | **Kept** | its pull request is open |",
+        "| **pr-12** | **Kept** | the label `keep-preview` keeps it |",
+        "| **pr-8** | **Would be destroyed** | its pull request is closed |",
+        "| **pr-17** | **Not destroyed** | failed to read pull request #17",
+        "| [#7](https://github.com/acme/checkout/pull/7) |",
+    ] {
+        assert!(page.contains(text), "no {text}: {page}");
+    }
+    let row = |name: &str| page.lines().find(|it| it.contains(&format!("**{name}**"))).unwrap();
+    let times = |name: &str| row(name).matches(" UTC |").count();
+    // When it was deployed, and when it expires; what is destroyed or kept by a label does not.
+    let expected = [("pr-7", 2), ("pr-8", 1), ("pr-12", 1), ("pr-13", 1)];
+    assert_eq!(expected.map(|(name, _)| (name, times(name))), expected, "{page}");
     assert_eq!(comments(&github).into_keys().collect::<Vec<_>>(), [NUMBER]);
     project.unchanged_since(&before, &listed);
     let said_of = said(&listed);

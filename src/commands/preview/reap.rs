@@ -14,6 +14,7 @@ use crate::{
         table::{Cell, fitted},
     },
     cli::args::{PlanInputs, PreviewReapInputs},
+    commands::deployed,
     config::names::Environment,
     context::Context,
     deploy::{
@@ -25,7 +26,10 @@ use crate::{
         state::location,
         target::Target,
     },
-    report::{Commenter, Report},
+    report::{
+        Commenter, Report,
+        pages::{self, Deployed, Reaped},
+    },
 };
 
 /// How many previews are destroyed at the same time. Each is a Terraform process.
@@ -58,15 +62,24 @@ pub(crate) async fn run(
         .buffer_unordered(AT_ONCE);
     let mut ended: Vec<_> = ended.collect().await;
     ended.sort_by_key(|(at, ..)| *at);
-    let mut ends: Vec<(Environment, ReapOutcome)> = ended
-        .into_iter()
-        .filter_map(|(_, environment, end)| Some((environment.clone(), end?)))
-        .collect();
+    let mut ends: Vec<(Environment, ReapOutcome)> = Vec::new();
+    let mut reaped: Vec<Reaped> = Vec::new();
+    for (_, environment, (deployed, end)) in ended {
+        let Some(end) = end else { continue };
+        reaped.push(end.row(deployed));
+        ends.push((environment.clone(), end));
+    }
     interrupt.check("the rest of the previews")?;
-    ends.extend(reaper.state_alone(&previews).await);
+    for (environment, end) in reaper.state_alone(&previews).await {
+        reaped.push(end.row(unknown(&environment)));
+        ends.push((environment, end));
+    }
+    let mut shown: Vec<&mut Deployed> = reaped.iter_mut().map(|it| &mut it.preview).collect();
+    deployed::add_commits_behind(context, &mut shown).await;
+    let component = context.identity.component.as_str();
+    report.page = (!reaped.is_empty()).then(|| pages::reap(component, &reaped));
     let rows: Vec<[String; 2]> =
         ends.iter().map(|(environment, end)| [environment.to_string(), end.to_string()]).collect();
-    report.page = (!rows.is_empty()).then(|| page(&rows));
     match inputs.json {
         true => log.json(&reap_outcome::document(context, &ends, inputs.dry_run)),
         false => {
@@ -104,20 +117,22 @@ fn conclude(context: &Context, ends: &[(Environment, ReapOutcome)], dry_run: boo
     Ok(())
 }
 
-fn page(rows: &[[String; 2]]) -> String {
-    let plain = |text: &str| text.lines().next().unwrap_or_default().replace('|', "\\|");
-    let lines: Vec<String> = rows
-        .iter()
-        .map(|[environment, end]| format!("| `{environment}` | {} |", plain(end)))
-        .collect();
-    format!("| preview | |\n|---|---|\n{}", lines.join("\n"))
+/// Returns what is known of a preview whose ledger was not read.
+fn unknown(environment: &Environment) -> Deployed {
+    Deployed {
+        environment: environment.to_string(),
+        is_preview: true,
+        pull_request: environment.pull_request(),
+        ..Deployed::default()
+    }
 }
 
 impl Reaper<'_> {
-    /// Returns None if nothing is deployed.
-    async fn one(&self, environment: &Environment) -> Option<ReapOutcome> {
+    /// Returns what was deployed, and what happened to it; None if nothing is deployed.
+    async fn one(&self, environment: &Environment) -> (Deployed, Option<ReapOutcome>) {
         let context = self.context.labelled(environment.as_str());
-        match self.reap(&context, environment).await {
+        let mut deployed = unknown(environment);
+        let end = match self.reap(&context, environment, &mut deployed).await {
             Ok(end) => end,
             Err(error) if error.exit() == Exit::Locked => {
                 context.host.log.note("skipped, because another run has locked it");
@@ -127,16 +142,19 @@ impl Reaper<'_> {
                 context.host.log.warning(&error.to_string());
                 Some(ReapOutcome::Failed(error))
             }
-        }
+        };
+        (deployed, end)
     }
 
     async fn reap(
         &self,
         context: &Context,
         environment: &Environment,
+        found: &mut Deployed,
     ) -> Result<Option<ReapOutcome>> {
         context.host.interrupt.check("reaping more previews")?;
         let record = ledger::record(context, &Ledger::of(context, environment)).await?;
+        *found = deployed::of(context, environment, &record);
         Ok(match self.check.of(context, environment, &record).await? {
             Expiry::NotDeployed => None,
             Expiry::Kept(why) => Some(ReapOutcome::Kept(Kept::Because(why))),

@@ -9,6 +9,7 @@ use crate::{
     config::names::Environment,
     context::Context,
     deploy::preview::expiry::{ExpiryReason, KeptReason},
+    report::pages::{Deployed, Reaped},
 };
 
 /// What happened to a preview.
@@ -70,6 +71,25 @@ impl ReapOutcome {
         }
     }
 
+    /// Returns the result and the reason, for people.
+    fn words(&self) -> (&'static str, String) {
+        match self {
+            Self::Kept(why) => ("kept", why.to_string()),
+            Self::WouldBeDestroyed(why) => ("would be destroyed", why.to_string()),
+            Self::Destroyed(why) => ("destroyed", why.to_string()),
+            Self::Locked => ("skipped", "locked by another run".to_owned()),
+            Self::Failed(error) => ("not destroyed", error.story()),
+        }
+    }
+
+    /// Returns the row of the page. Only a preview whose pull request is open expires later.
+    pub(super) fn row(&self, preview: Deployed) -> Reaped {
+        let (result, why) = self.words();
+        let is_open = matches!(self, Self::Kept(Kept::Because(KeptReason::Open)));
+        let expires = preview.expires.filter(|_| is_open);
+        Reaped { preview: Deployed { expires, ..preview }, result, why }
+    }
+
     fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Kept(Kept::Because(why)) => Some(why.word()),
@@ -83,13 +103,8 @@ impl ReapOutcome {
 
 impl fmt::Display for ReapOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Kept(why) => write!(f, "kept: {why}"),
-            Self::WouldBeDestroyed(why) => write!(f, "would be destroyed: {why}"),
-            Self::Destroyed(why) => write!(f, "destroyed: {why}"),
-            Self::Locked => f.write_str("skipped: locked by another run"),
-            Self::Failed(error) => write!(f, "not destroyed: {}", error.story()),
-        }
+        let (result, why) = self.words();
+        write!(f, "{result}: {why}")
     }
 }
 

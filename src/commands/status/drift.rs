@@ -1,5 +1,4 @@
-//! Finds environments that run an older release than others, and draws all of them for the job
-//! summary.
+//! Finds environments that run an older release than others.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +6,10 @@ use jiff::Timestamp;
 
 use crate::{
     base::error::Result,
-    config::names::{Component, Environment, Version},
+    config::names::{Environment, Version},
     context::Context,
-    deploy::ledger::{Entry, Record, text},
+    deploy::ledger::{Entry, Record},
 };
-
-/// The most environments in the diagram. A larger one is not readable.
-const SHOWN: usize = 40;
-/// Colors that are readable in GitHub's light and dark themes.
-const BEHIND: &str = "  classDef behind fill:#fff8c5,stroke:#9a6700,color:#1f2328\n";
 
 /// Each environment that is behind, with the environments that run a newer release. Previews are
 /// not compared.
@@ -60,50 +54,6 @@ fn compare(
 fn deployed(rows: &[(Environment, Record)]) -> impl Iterator<Item = (&Environment, &Entry)> {
     let there = rows.iter().filter(|(_, record)| record.is_deployed());
     there.filter_map(|(environment, record)| Some((environment, record.settled.as_ref()?)))
-}
-
-/// Returns the page for the job summary. It needs no escaping: names and versions have no character
-/// with a meaning in Markdown or Mermaid.
-pub(crate) fn page(
-    component: &Component,
-    rows: &[(Environment, Record)],
-    behind: &Behind,
-) -> String {
-    let mut page = format!("## {component}: deployed versions\n\n");
-    let (previews, lasting): (Vec<_>, Vec<_>) =
-        deployed(rows).partition(|(environment, _)| environment.is_preview());
-    let shown: Vec<(&Environment, &Entry)> =
-        lasting.into_iter().chain(previews).take(SHOWN).collect();
-    if shown.is_empty() {
-        return page + "Nothing.\n";
-    }
-    page.push_str("```mermaid\nflowchart LR\n");
-    let mut versions: Vec<&Version> = shown.iter().map(|(_, entry)| &entry.start.version).collect();
-    versions.sort();
-    versions.dedup();
-    for (number, (environment, entry)) in shown.iter().enumerate() {
-        let version = versions
-            .iter()
-            .position(|version| **version == entry.start.version)
-            .unwrap_or_default();
-        let class = if behind.contains_key(*environment) { ":::behind" } else { "" };
-        let release = &entry.start.version;
-        page.push_str(&format!(
-            "  r{version}[\"{release}\"] --> e{number}([\"{environment}\"]){class}\n"
-        ));
-    }
-    page.push_str(BEHIND);
-    page.push_str("```\n\n| Environment | Version | Deployed | |\n|:--|:--|:--|:--|\n");
-    for (environment, entry) in deployed(rows) {
-        let remark = match (&entry.start.preview, behind.get(environment)) {
-            (Some(preview), _) => format!("pull request #{}", preview.number),
-            (None, Some(newer)) => format!("behind {}", newer.join(", ")),
-            (None, None) => String::new(),
-        };
-        let (version, when) = (text::version(entry), text::when(entry));
-        page.push_str(&format!("| **{environment}** | `{version}` | {when} | {remark} |\n"));
-    }
-    page
 }
 
 #[cfg(test)]

@@ -8,13 +8,19 @@ use crate::{
         table::{Cell, Screen, fitted},
     },
     cli::args::StatusInputs,
+    commands::deployed::{self, last_try},
     config::names::Environment,
     context::{Context, SchemeUpgrade},
-    deploy::ledger::{Action, Entry, Ledger, Outcome, Record, environments, text},
-    report::Report,
+    deploy::ledger::{Ledger, Record, environments, text},
+    report::{
+        Report,
+        pages::{self, Deployed},
+    },
 };
 
 mod drift;
+
+use drift::Behind;
 
 pub(crate) async fn run(
     context: &Context,
@@ -29,8 +35,9 @@ pub(crate) async fn run(
     }
     let log = &context.host.log;
     let behind = drift::of(context, &rows).await?;
-    report.page =
-        (!rows.is_empty()).then(|| drift::page(&context.identity.component, &rows, &behind));
+    if !rows.is_empty() {
+        report.page = Some(page(context, &rows, &behind).await);
+    }
     if inputs.json {
         let environments = rows.iter().map(|(environment, record)| {
             let mut document = as_json(environment, record);
@@ -56,6 +63,19 @@ pub(crate) async fn run(
         log.note("to see deploys of the old account scheme: cdflow status --old-account-scheme");
     }
     Ok(())
+}
+
+/// Returns the page for the job summary.
+async fn page(context: &Context, rows: &[(Environment, Record)], behind: &Behind) -> String {
+    let rows = rows.iter().filter(|(_, record)| record.is_deployed());
+    let mut all: Vec<Deployed> = rows
+        .map(|(environment, record)| Deployed {
+            behind: behind.get(environment).cloned().unwrap_or_default(),
+            ..deployed::of(context, environment, record)
+        })
+        .collect();
+    deployed::add_commits_behind(context, &mut all.iter_mut().collect::<Vec<_>>()).await;
+    pages::status(context.identity.component.as_str(), &all)
 }
 
 fn as_json(environment: &Environment, record: &Record) -> Value {
@@ -85,24 +105,8 @@ fn table(rows: &[(Environment, Record)], screen: Screen) -> Vec<String> {
             version.into(),
             since.into(),
             by,
-            record.unsettled.first().map(last_attempt).unwrap_or_default().into(),
+            record.unsettled.first().map(last_try).unwrap_or_default().into(),
         ]
     }));
     fitted(&cells, screen)
-}
-
-/// Describes the newest run after the last successful one.
-fn last_attempt(entry: &Entry) -> String {
-    let action = match entry.start.action {
-        Action::Deploy => format!("deploy of {}", entry.start.version),
-        Action::Destroy => "destroy".to_owned(),
-        Action::Refresh => "refresh".to_owned(),
-        Action::Other => "action of a newer cdflow".to_owned(),
-    };
-    match entry.end.as_ref().map(|end| end.outcome) {
-        Some(Outcome::Failed) => format!("{action} failed"),
-        Some(Outcome::Interrupted) => format!("{action} was interrupted"),
-        Some(Outcome::Succeeded) => String::new(),
-        None => format!("{action} unfinished (in progress or dead)"),
-    }
 }

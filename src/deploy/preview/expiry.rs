@@ -115,13 +115,21 @@ impl ExpiryCheck {
     }
 }
 
+/// Returns when a preview expires if it is not deployed to again. None without a `ttl`.
+pub(crate) fn expires(context: &Context, record: &Record) -> Option<Timestamp> {
+    let ttl = SignedDuration::try_from(context.manifest.preview.ttl?.0).ok()?;
+    newest_deploy(record)?.checked_add(ttl).ok()
+}
+
+fn newest_deploy(record: &Record) -> Option<Timestamp> {
+    let deploys = record.unsettled.iter().chain(&record.settled).map(|entry| &entry.start);
+    deploys.filter(|start| start.action == Action::Deploy).map(|start| start.started).max()
+}
+
 fn of_open(context: &Context, change: &PullRequest, record: &Record, now: Timestamp) -> Expiry {
     let preview = &context.manifest.preview;
     let Some(ttl) = preview.ttl else { return Expiry::Kept(KeptReason::Open) };
-    let deploys = record.unsettled.iter().chain(&record.settled).map(|entry| &entry.start);
-    let newest =
-        deploys.filter(|start| start.action == Action::Deploy).map(|start| start.started).max();
-    let is_old = newest.is_some_and(|newest| {
+    let is_old = newest_deploy(record).is_some_and(|newest| {
         SignedDuration::try_from(ttl.0).is_ok_and(|ttl| now.duration_since(newest) >= ttl)
     });
     match (is_old, change.has_label(preview.keep_label())) {

@@ -9,7 +9,7 @@ use crate::report::{
         render::render,
         rows::{self, Row, Rows},
     },
-    summary,
+    pages, summary,
 };
 
 /// Returns the comment that has the rows of these reports.
@@ -101,6 +101,8 @@ fn markdown_matches_the_fixtures() {
         ("comment-security", comment(&[security()])),
         ("comment-moved", comment(&[moved()])),
         ("comment-long-values", comment(&[long_values()])),
+        ("summary-status", pages::tests::status_page()),
+        ("summary-reap", pages::tests::reap_page()),
         ("summary-plan", summary::render(&small_plan(), summary::LIMIT)),
         ("summary-failed", summary::render(&failed(), summary::LIMIT)),
         ("summary-deployed", summary::render(&deployed(), summary::LIMIT)),

@@ -151,6 +151,27 @@ impl<'a> Git<'a> {
         Ok(Some((tree, changed)))
     }
 
+    /// Returns how many commits of the checkout each of `commits` lacks. None for one that the
+    /// checkout does not have, such as a shallow clone.
+    pub(crate) async fn commits_since(
+        &self,
+        folder: &Path,
+        commits: &[&str],
+    ) -> Result<Vec<Option<u64>>> {
+        let Some(view) = self.view(folder).await? else { return Ok(vec![None; commits.len()]) };
+        let Some(head) = head_of(&view).await? else { return Ok(vec![None; commits.len()]) };
+        let mut counts = Vec::new();
+        for commit in commits {
+            let range = format!("{commit}..{head}");
+            let count = match is_object_id(commit) {
+                true => view.answer(&view.root, &["rev-list", "--count", &range]).await?,
+                false => None,
+            };
+            counts.push(count.and_then(|count| count.parse().ok()));
+        }
+        Ok(counts)
+    }
+
     /// Returns true if the checked-out commit belongs to one of `commits`, or to a branch or tag of
     /// a remote `origin` whose URL `is_ours` accepts.
     pub(crate) async fn is_of(
