@@ -77,6 +77,50 @@ pub(super) struct Shown<'a> {
     pub(super) seconds: u64,
 }
 
+/// What all rows of a comment have in common, which is said once above them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shared {
+    commit: bool,
+    pull_request: bool,
+    actor: bool,
+    tool: bool,
+}
+
+impl Shared {
+    /// With one row, nothing is shared.
+    pub(super) fn of(contexts: &[&RunContext]) -> Self {
+        let (Some((first, others)), true) = (contexts.split_first(), contexts.len() > 1) else {
+            return Self::default();
+        };
+        let all = |is: &dyn Fn(&RunContext) -> bool| others.iter().all(|it| is(it));
+        let repository = all(&|it| it.repository == first.repository);
+        Self {
+            commit: repository && first.commit.is_some() && all(&|it| it.commit == first.commit),
+            pull_request: repository
+                && first.pull_request.is_some()
+                && all(&|it| it.pull_request == first.pull_request),
+            actor: first.actor.is_some() && all(&|it| it.actor == first.actor),
+            tool: first.tool.is_some() && all(&|it| it.tool == first.tool),
+        }
+    }
+
+    /// Returns the line above the rows, in small print; empty if nothing is shared. `first` is the
+    /// context of any row.
+    pub(super) fn line(self, first: &RunContext) -> String {
+        let facts = [
+            first.commit_fact().filter(|_| self.commit),
+            first.pull_request_fact().filter(|_| self.pull_request),
+            first.actor_fact().filter(|_| self.actor),
+            first.tool_fact().filter(|_| self.tool),
+        ];
+        let facts: Vec<String> = facts.into_iter().flatten().collect();
+        match facts.is_empty() {
+            true => String::new(),
+            false => format!("<sub>All rows: {}</sub>", facts.join(" · ")),
+        }
+    }
+}
+
 impl RunContext {
     /// Returns what the CI says about its run.
     pub(crate) fn of(run: &ci::Run) -> Self {
@@ -95,11 +139,12 @@ impl RunContext {
         }
     }
 
-    /// Returns two lines of Markdown: versions and account, then the rest in small print.
-    pub(super) fn lines(&self, shown: Shown<'_>) -> String {
+    /// Returns two lines of Markdown: versions and account, then the rest in small print, without
+    /// what is shared.
+    pub(super) fn lines(&self, shown: Shown<'_>, shared: Shared) -> String {
         let first = [self.versions(shown.version, shown.outcome), self.account()];
         let first: Vec<String> = first.into_iter().flatten().collect();
-        let rest: Vec<String> = self.rest(shown).into_iter().flatten().collect();
+        let rest: Vec<String> = self.rest(shown, shared).into_iter().flatten().collect();
         let rest = match rest.is_empty() {
             true => None,
             false => Some(format!("<sub>{}</sub>", rest.join(" · "))),
@@ -163,13 +208,26 @@ impl RunContext {
         link(&code(short(commit)), self.url("commit", commit).as_deref())
     }
 
-    fn rest(&self, shown: Shown<'_>) -> [Option<String>; 7] {
-        let commit =
-            self.commit.as_deref().map(|commit| format!("commit {}", self.commit_link(commit)));
-        let pull_request = self.pull_request.map(|number| {
+    fn commit_fact(&self) -> Option<String> {
+        self.commit.as_deref().map(|commit| format!("commit {}", self.commit_link(commit)))
+    }
+
+    fn pull_request_fact(&self) -> Option<String> {
+        self.pull_request.map(|number| {
             let url = self.url("pull", &number.to_string());
             format!("pull request {}", link(&words(&format!("#{number}")), url.as_deref()))
-        });
+        })
+    }
+
+    fn actor_fact(&self) -> Option<String> {
+        self.actor.as_deref().map(|actor| format!("by {}", words(actor)))
+    }
+
+    fn tool_fact(&self) -> Option<String> {
+        self.tool.as_deref().map(|tool| words(&capital(tool)))
+    }
+
+    fn rest(&self, shown: Shown<'_>, shared: Shared) -> [Option<String>; 7] {
         let took = std::time::Duration::from_secs(shown.seconds);
         let took = match shown.seconds {
             0 => String::new(),
@@ -177,11 +235,11 @@ impl RunContext {
         };
         let run = shown.run_url.map(|url| format!("{}{took}", link("run log", Some(url))));
         [
-            commit,
-            pull_request,
-            self.actor.as_deref().map(|actor| format!("by {}", words(actor))),
+            self.commit_fact().filter(|_| !shared.commit),
+            self.pull_request_fact().filter(|_| !shared.pull_request),
+            self.actor_fact().filter(|_| !shared.actor),
             shown.at.map(time),
-            self.tool.as_deref().map(|tool| words(&capital(tool))),
+            self.tool_fact().filter(|_| !shared.tool),
             self.planned_serial.map(|serial| format!("planned from state serial {serial}")),
             run,
         ]
@@ -245,13 +303,14 @@ pub(super) mod tests {
 
     #[test]
     fn every_fact_is_shown() {
-        let shown = full().lines(Shown {
+        let facts = Shown {
             version: Some("42-a1b2c3d"),
             outcome: Outcome::Planned,
             at: Some("2026-11-21T12:00:00Z".parse().unwrap()),
             run_url: Some("https://github.com/acme/checkout/actions/runs/1"),
             seconds: 48,
-        });
+        };
+        let shown = full().lines(facts, Shared::default());
         let expected = "Deployed now: `41-9e8d7c6` → proposed: `42-a1b2c3d` · account \
             `222222222222` (prod), eu-west-1\\\n<sub>commit \
             [`c0ffee1`](https://github.com/acme/checkout/commit/\
@@ -262,6 +321,34 @@ pub(super) mod tests {
         assert_eq!(shown.replace('\u{200b}', "").replace("\\-", "-"), expected);
         let nothing =
             Shown { version: None, outcome: Outcome::Done, at: None, run_url: None, seconds: 0 };
-        assert_eq!(RunContext::default().lines(nothing), "");
+        assert_eq!(RunContext::default().lines(nothing, Shared::default()), "");
+    }
+
+    #[test]
+    fn what_all_rows_share_is_said_once() {
+        let facts = Shown {
+            version: None,
+            outcome: Outcome::Planned,
+            at: None,
+            run_url: Some("https://github.com/acme/checkout/actions/runs/1"),
+            seconds: 0,
+        };
+        let (first, same) = (full(), RunContext { region: None, ..full() });
+        let shared = Shared::of(&[&first, &same]);
+        let plain = |text: String| text.replace('\u{200b}', "");
+        let once = plain(shared.line(&first));
+        let rest = plain(first.lines(facts, shared));
+        for fact in ["commit [`c0ffee1`](", "pull request [#128](", "by ada", "Terraform 1.11.4"] {
+            assert_eq!((once.matches(fact).count(), rest.matches(fact).count()), (1, 0), "{fact}");
+        }
+        assert!(rest.contains("state serial 117") && rest.contains("account `222222222222`"));
+        let other = RunContext { actor: Some("bob".to_owned()), tool: None, ..full() };
+        let shared = Shared::of(&[&first, &other]);
+        assert_eq!(shared, Shared { commit: true, pull_request: true, actor: false, tool: false });
+        assert!(plain(other.lines(facts, shared)).contains("by bob"));
+        let elsewhere = RunContext { repository: None, ..full() };
+        assert!(!Shared::of(&[&first, &elsewhere]).commit, "the links differ");
+        assert_eq!(Shared::of(&[&first]), Shared::default());
+        assert_eq!(Shared::of(&[&RunContext::default(); 2]).line(&first), "");
     }
 }

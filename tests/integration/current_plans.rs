@@ -2,6 +2,7 @@
 
 use crate::support::github::GitHub;
 use crate::support::{Project, Runner, pull_request_event};
+use serde_json::{Value, json};
 use std::fs;
 
 /// A step of a workflow that runs for pull request 7, whose newest commit was `head` when it began.
@@ -29,7 +30,24 @@ fn the_verdict_names_what_merging_does() {
     let verdict = || comment(&github).lines().next().unwrap_or_default().to_owned();
     plan(1, &[]).success();
     assert!(verdict().ends_with("greeting → ci (1 to add)"), "{}", verdict());
-    plan(2, &["--merge-deploys", "ci, live"]).success();
+    let file = project.sandbox().work().join("r.json");
+    let path = file.to_str().unwrap();
+    plan(2, &["--merge-deploys", "ci, live", "--report-json", path]).success();
+    let report: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    let context = &report["context"];
+    for (key, value) in [
+        ("commit", json!(head)),
+        ("pull_request", json!(7)),
+        ("account_alias", json!("local")),
+        ("region", json!("eu-west-1")),
+        ("is_first", json!(true)),
+        ("before_merge", json!(true)),
+        ("base_branch", json!("main")),
+        ("merge_deploys", json!(["ci", "live"])),
+    ] {
+        assert_eq!(context[key], value, "{key}: {context}");
+    }
+    assert!(context["tool"].as_str().unwrap().starts_with("terraform "), "{context}");
     assert!(verdict().ends_with(" (1 to add). Merging deploys to ci and live"), "{}", verdict());
     plan(3, &["--merge-deploys", "to production!"]).fails(2);
     // The workflow of the merge says what happened.
@@ -58,7 +76,7 @@ fn a_plan_says_that_it_is_not_current() {
     // Someone changes the state without cdflow.
     let file = project.state_file("ci");
     let state = fs::read_to_string(&file).unwrap();
-    let parsed: serde_json::Value = serde_json::from_str(&state).unwrap();
+    let parsed: Value = serde_json::from_str(&state).unwrap();
     let serial = parsed["serial"].as_u64().unwrap();
     let line = |serial: u64| format!("\"serial\": {serial},");
     assert_eq!(state.matches(&line(serial)).count(), 1, "{state}");

@@ -8,7 +8,7 @@ use super::memory::Memory;
 use crate::report::{
     Guard, Outcome, Report, RunRef, body,
     plan::PlanCounts,
-    run_context::{RunContext, Shown},
+    run_context::{RunContext, Shared, Shown},
     verdict::{Risk, Verdict},
 };
 
@@ -148,14 +148,15 @@ impl Facts {
     }
 
     /// Returns the lines about versions, account, commit and run.
-    pub(super) fn context_lines(&self) -> String {
-        self.context.lines(Shown {
+    pub(super) fn context_lines(&self, shared: Shared) -> String {
+        let shown = Shown {
             version: Some(&self.version),
             outcome: self.outcome,
             at: self.at,
             run_url: self.url.as_deref(),
             seconds: self.seconds,
-        })
+        };
+        self.context.lines(shown, shared)
     }
 
     /// Whether both rows plan, or planned, the same changes.

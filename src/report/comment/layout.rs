@@ -8,7 +8,11 @@ use super::{
     headline::{place, with_age},
     rows::{Row, Rows},
 };
-use crate::report::{Outcome, verdict::Verdict};
+use crate::report::{
+    Outcome,
+    run_context::{RunContext, Shared},
+    verdict::Verdict,
+};
 
 /// Positions are those in `Rows`.
 pub(super) struct Layout {
@@ -19,6 +23,8 @@ pub(super) struct Layout {
     /// Rows whose plan is for an earlier commit than that of another row, or older than a change of
     /// the environment.
     pub(super) outdated: BTreeSet<usize>,
+    /// What the context of each row has in common.
+    pub(super) shared: Shared,
 }
 
 impl Layout {
@@ -50,7 +56,19 @@ impl Layout {
             }
         }
         quiet.sort_unstable();
-        Self { groups, quiet, outdated }
+        let contexts: Vec<&RunContext> = rows.0.iter().map(|row| &row.facts.context).collect();
+        let shared = Shared::of(&contexts);
+        Self { groups, quiet, outdated, shared }
+    }
+
+    /// Returns the row above a planned one that has, or had, the same changes.
+    pub(super) fn same_above<'r>(&self, at: usize, rows: &'r Rows) -> Option<&'r Facts> {
+        let facts = &rows.0.get(at)?.facts;
+        let order = self.groups.iter().flatten();
+        let above =
+            order.take_while(|it| **it != at).filter_map(|it| Some(&rows.0.get(*it)?.facts));
+        let is_plan = facts.outcome == Outcome::Planned;
+        above.filter(|_| is_plan).find(|other| facts.has_changes_of(other))
     }
 }
 
@@ -190,6 +208,23 @@ mod tests {
         let other = Some(("release".to_owned(), "f".repeat(40)));
         rows.mark_moved(&Head { commit, base: other });
         assert_eq!(rows.0, [planned]);
+    }
+
+    #[test]
+    fn a_plan_with_the_changes_of_a_failed_run_says_so() {
+        let mut failed = row("a", "aslive", 1, 1);
+        failed.facts.outcome = Outcome::Failed;
+        let planned = row("a", "live", 1, 1);
+        let rows = merge(merge(Rows::default(), failed), planned);
+        let text = shown(&rows);
+        let fold = "<details><summary>The same 5 changes as aslive</summary>";
+        assert_eq!(text.matches(fold).count(), 1, "{text}");
+        let cell = "| **live** | the same 5 changes as aslive |";
+        assert_eq!(text.matches(cell).count(), 1, "{text}");
+        assert_eq!(rows::parse(&render(&rows, LIMIT)), Some(rows));
+        // Nothing is above the first row.
+        let alone = merge(Rows::default(), row("a", "live", 1, 1));
+        assert!(!shown(&alone).contains("the same"), "{}", shown(&alone));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use self::{
     upsert::{CommentTarget, announce, upsert},
 };
 pub(crate) use self::{head::Head, known::Known};
-use super::{Destinations, Report};
+use super::{Destinations, Report, run_context::Shared};
 use crate::{
     base::{limits::Limit, retry::jitter},
     config::settings::Commenting,
@@ -128,7 +128,8 @@ pub(crate) fn verdict_lines(report: &Report) -> String {
         Some(_) => format!("**{}**", headline(&[&facts], &BTreeSet::new(), next)),
         None => String::new(),
     };
-    let parts = [verdict, facts.context_lines()].into_iter().filter(|part| !part.is_empty());
+    let context = facts.context_lines(Shared::default());
+    let parts = [verdict, context].into_iter().filter(|part| !part.is_empty());
     parts.collect::<Vec<_>>().join("\n\n")
 }
 

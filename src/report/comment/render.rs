@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use super::{
     facts::{CommentHeader, Facts},
-    headline::{Next, headline, place, with_age},
+    headline::{Next, headline, with_age},
     layout::Layout,
     rows::{END, FORMAT, Row, Rows},
-    section::sections,
+    section::{same_changes, sections, short_place},
     table::table,
 };
 use crate::report::{
     Outcome,
     body::shrink,
     losses,
-    markdown::{MARKER, counted, link, words},
+    markdown::{MARKER, counted, link},
     run_context::RunContext,
 };
 
@@ -58,23 +58,21 @@ fn overview(rows: &Rows, layout: &Layout) -> String {
         let members: Vec<(usize, &Row)> =
             group.iter().filter_map(|at| Some((*at, rows.0.get(*at)?))).collect();
         for (number, (at, row)) in members.iter().enumerate() {
-            let first = members.first().filter(|_| number > 0);
-            let same = first.map(|(_, first)| short_place(&first.facts, &row.facts));
+            let first = members.first().filter(|_| number > 0).map(|(_, first)| &first.facts);
+            let above = || layout.same_above(*at, rows);
+            let same = first.or_else(above).map(|other| {
+                format!("{} as {}", same_changes(&row.facts), short_place(other, &row.facts))
+            });
             lines.push((&row.facts, with_age(&row.facts, layout.outdated.contains(at)), same));
         }
     }
     let outcomes = format!("cdflow: {}", outcomes(rows));
     // One row says the same in its section.
     let is_alone = rows.0.len() == 1;
-    if lines.is_empty() || is_alone { outcomes } else { format!("{outcomes}\n\n{}", table(&lines)) }
-}
-
-/// Names a row next to another one, with its component if that differs.
-fn short_place(facts: &Facts, next_to: &Facts) -> String {
-    match facts.component == next_to.component {
-        true => words(&facts.environment),
-        false => place(facts),
-    }
+    let table = if lines.is_empty() || is_alone { String::new() } else { table(&lines) };
+    let shared = rows.0.first().map(|row| layout.shared.line(&row.facts.context));
+    let parts = [outcomes, table, shared.unwrap_or_default()].into_iter();
+    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
 
 /// Renders what remains when even short sections do not fit: first without what only the next run
@@ -113,14 +111,18 @@ fn render_least(rows: &Rows, limit: usize) -> String {
             );
             text = text.replacen(END, &note, 1);
         }
-        let Some(oldest) = (0..kept.0.len()).min_by_key(|at| kept.0[*at].facts.run) else {
-            return text;
-        };
-        if text.len() <= limit {
+        if text.len() <= limit || kept.0.is_empty() {
             return text;
         }
-        kept.0.remove(oldest);
-        left_out += 1;
+        // Half of what is too much at once, so that hundreds of rows do not take hundreds of steps.
+        let of_row = text.len() / kept.0.len();
+        let count = ((text.len() - limit) / of_row.max(1) / 2).max(1);
+        for _ in 0..count {
+            let oldest = (0..kept.0.len()).min_by_key(|at| kept.0[*at].facts.run);
+            let Some(oldest) = oldest else { break };
+            kept.0.remove(oldest);
+            left_out += 1;
+        }
     }
 }
 

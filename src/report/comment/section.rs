@@ -10,7 +10,7 @@ use super::{
 };
 use crate::report::{
     Outcome, PLAN_BEFORE,
-    markdown::{counted, html, words},
+    markdown::{capital, counted, html, words},
     verdict::Verdict,
 };
 
@@ -33,18 +33,19 @@ pub(super) fn sections(rows: &Rows, layout: &Layout) -> String {
             text.push_str(&format!("{}\n\n", heading(&members, layout)));
         }
         text.push_str(&contexts(&members, layout, rows));
-        text.push_str(&own(*first_at, first, is_alone));
+        text.push_str(&own(*first_at, first, &title(*first_at, first, layout, rows), is_alone));
         for (at, other) in others {
-            let title = format!(
-                "<details><summary>{} → {}: the same {}</summary>",
+            let summary = format!(
+                "<details><summary>{} → {}: {}</summary>",
                 html(&other.facts.component),
                 html(&other.facts.environment),
-                changes(&other.facts)
+                same_changes(&other.facts)
             );
+            let changes = format!("Changes: {}", html(&other.facts.changes));
             text.push_str(&format!(
-                "\n{}\n{title}\n\n{}\n{}\n\n</details>\n",
+                "\n{}\n{summary}\n\n{}\n{}\n\n</details>\n",
                 between(rows),
-                own(*at, other, false),
+                own(*at, other, &changes, false),
                 between(rows)
             ));
         }
@@ -58,18 +59,29 @@ fn between(rows: &Rows) -> String {
 }
 
 /// Returns what a run wrote: alerts and a fold.
-fn own(at: usize, row: &Row, is_alone: bool) -> String {
+fn own(at: usize, row: &Row, title: &str, is_alone: bool) -> String {
     let alerts = if row.alerts.is_empty() { String::new() } else { format!("{}\n\n", row.alerts) };
-    format!("{ROW}{at} -->\n{alerts}{FOLD}\n{}\n", fold(row, is_alone))
+    format!("{ROW}{at} -->\n{alerts}{FOLD}\n{}\n", fold(row, title, is_alone))
 }
 
-fn fold(row: &Row, is_alone: bool) -> String {
-    let open = if is_alone && row.body.lines().count() <= MAX_UNFOLDED { " open" } else { "" };
-    let title = match row.facts.changes.as_str() {
+/// Returns the title of the fold with the changes of a row.
+fn title(at: usize, row: &Row, layout: &Layout, rows: &Rows) -> String {
+    if let Some(other) = layout.same_above(at, rows) {
+        let place = match other.component == row.facts.component {
+            true => html(&other.environment),
+            false => format!("{} → {}", html(&other.component), html(&other.environment)),
+        };
+        return format!("{} as {place}", capital(&same_changes(&row.facts)));
+    }
+    match row.facts.changes.as_str() {
         "" => "Details".to_owned(),
         _ if row.facts.is_applied => format!("{PLAN_BEFORE}, with the result of each resource"),
         changes => format!("Changes: {}", html(changes)),
-    };
+    }
+}
+
+fn fold(row: &Row, title: &str, is_alone: bool) -> String {
+    let open = if is_alone && row.body.lines().count() <= MAX_UNFOLDED { " open" } else { "" };
     format!("<details{open}><summary>{title}</summary>\n\n{}\n\n</details>", row.body)
 }
 
@@ -79,7 +91,7 @@ fn heading(members: &[(usize, &Row)], layout: &Layout) -> String {
     let names: Vec<String> = members.iter().map(|(_, row)| place(&row.facts)).collect();
     let same = match members.len() {
         1 => String::new(),
-        _ => format!(", the same {}", changes(&first.facts)),
+        _ => format!(", {}", same_changes(&first.facts)),
     };
     format!(
         "#### {} {}: {}{same}",
@@ -102,11 +114,20 @@ fn said(facts: &Facts, verdict: Verdict) -> String {
     }
 }
 
-fn changes(facts: &Facts) -> String {
+/// Returns "the same 5 changes", for a row whose changes are those of another one.
+pub(super) fn same_changes(facts: &Facts) -> String {
     match facts.memory.as_ref().map_or(0, |memory| memory.changes) {
-        0 => "changes".to_owned(),
-        1 => "change".to_owned(),
-        count => counted(count, "change"),
+        0 => "the same changes".to_owned(),
+        1 => "the same change".to_owned(),
+        count => format!("the same {}", counted(count, "change")),
+    }
+}
+
+/// Names a row next to another one, with its component if that differs.
+pub(super) fn short_place(facts: &Facts, next_to: &Facts) -> String {
+    match facts.component == next_to.component {
+        true => words(&facts.environment),
+        false => place(facts),
     }
 }
 
@@ -118,7 +139,7 @@ fn contexts(members: &[(usize, &Row)], layout: &Layout, rows: &Rows) -> String {
             1 => String::new(),
             _ => format!("**{}**: ", place(&row.facts)),
         };
-        let lines = row.facts.context_lines();
+        let lines = row.facts.context_lines(layout.shared);
         if !lines.is_empty() {
             text.push_str(&format!("{name}{lines}\n\n"));
         }
@@ -181,7 +202,7 @@ fn quiet(rows: &Rows, layout: &Layout) -> String {
             text.push_str(&format!("#### {title}\n\n"));
         }
         text.push_str(&contexts(&[(*at, *row)], layout, rows));
-        text.push_str(&own(*at, row, is_alone));
+        text.push_str(&own(*at, row, &title(*at, row, layout, rows), is_alone));
         text.push_str(&format!("\n{}\n", between(rows)));
     }
     if is_alone { text } else { text + "</details>\n" }

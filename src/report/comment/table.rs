@@ -6,8 +6,8 @@ use crate::report::{
     verdict::Verdict,
 };
 
-/// `rows` are in the order in which they are shown; `same` names the row above whose changes a row
-/// repeats.
+/// `rows` are in the order in which they are shown. The last part replaces the changes of a row
+/// that repeats those of a row above.
 pub(super) fn table(rows: &[(&Facts, Verdict, Option<String>)]) -> String {
     let mut table =
         "| Verdict | Component | Environment | Changes | Version |\n|:--|:--|:--|:--|:--|"
@@ -16,7 +16,7 @@ pub(super) fn table(rows: &[(&Facts, Verdict, Option<String>)]) -> String {
         let place = format!("**{}**", words(&facts.environment));
         let environment = link(&place, facts.environment_url.as_deref());
         let changes = match same {
-            Some(other) => format!("the same as {other}"),
+            Some(same) => same.clone(),
             None if facts.changes.is_empty() => "–".to_owned(),
             None => words(&facts.changes),
         };
