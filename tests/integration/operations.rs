@@ -202,7 +202,10 @@ fn what_was_deployed_before_is_deployed_again() {
     project.refuses(
         rollback,
         2,
-        &["the ledger says that nothing is deployed in `live`", "cdflow history live"],
+        &[
+            "the ledger says that nothing is deployed in `live`",
+            "-> deploy first: cdflow deploy live VERSION",
+        ],
     );
     project.release("1");
     project.deploy("live", "1");
