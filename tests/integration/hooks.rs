@@ -192,24 +192,27 @@ fn the_policy_requires_hooks() {
 /// All hooks have the same rights on the unpacked release.
 #[test]
 fn a_hook_cannot_replace_another() {
-    let project = with_hooks("{on-plan: [hooks/first.sh, {name: judge, run: [sh, infra/judge]}]}");
-    script(
-        &project,
-        "hooks/first.sh",
-        "#!/bin/sh\nif [ -e \"$EVIL\" ]; then rm -f $(cat \"$EVIL\"); fi\n",
+    let project = with_hooks(
+        "{on-plan: [hooks/first.sh, {name: judge, run: [sh, infra/judge, --rules=./infra/rules]}]}",
     );
-    script(&project, "hooks/rules", "forbidden\n");
-    project.write("infra/judge", "exit 0\n").commit("Hooks");
+    script(&project, "hooks/first.sh", "#!/bin/sh\n[ ! -e \"$EVIL\" ] || sh \"$EVIL\"\n");
+    script(&project, "hooks/words", "forbidden\n");
+    project.write("infra/judge", "exit 0\n").write("infra/rules/one", "x\n").commit("Hooks");
     project.release("1");
     let evil = project.sandbox().work().join("evil");
     let deploy = || {
         let run = project.cdflow(["deploy", "live", "1", "--pass-environment", "EVIL"]);
         run.env("EVIL", &evil)
     };
-    for file in ["infra/judge", "hooks/rules"] {
-        fs::write(&evil, file).unwrap();
-        let says = format!("`judge`: `{file}` is no longer the file of the release");
-        deploy().run().fails(3).stderr_has(&says);
+    for (command, says) in [
+        ("rm infra/judge", "`judge`: `infra/judge` is no longer the file of the release"),
+        ("echo >hooks/words", "`hooks/words` is no longer the file of the release"),
+        ("echo >infra/rules/one", "`infra/rules/one` is no longer the file of the release"),
+        ("echo >infra/rules/two", "`infra/rules/two` is not in the release"),
+        ("mkdir hooks/x; echo >hooks/x/json.py", "`hooks/x/json.py` is not in the release"),
+    ] {
+        fs::write(&evil, command).unwrap();
+        deploy().run().fails(3).stderr_has(says);
         assert!(!project.state_file("live").exists());
     }
     fs::remove_file(&evil).unwrap();

@@ -1,5 +1,6 @@
 //! The hooks of a release: programs that judge a plan before it is applied, or follow an apply.
 
+mod changed;
 mod program;
 
 use self::program::{Documents, Ended, HookRun};

@@ -4,18 +4,17 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     fs,
-    io::{ErrorKind, sink},
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
+use super::changed::changed;
 use crate::{
     base::{
-        digest::{self, Sha256},
         error::{Error, Exit, Result},
         limits::Limit,
         process::{self, Life, Program},
         run_folder::{read_left_file, write_new},
-        small_file,
         units::bytes_text,
     },
     config::hooks::Hook,
@@ -92,6 +91,8 @@ impl HookRun<'_> {
             ("CDFLOW_OUTPUTS_JSON", documents.outputs.map(|_| folder.join("outputs.json"))),
             ("HOME", Some(folder.clone())),
             ("TMPDIR", Some(folder.join("tmp"))),
+            // Python would add files to the release.
+            ("PYTHONDONTWRITEBYTECODE", Some("1".into())),
         ] {
             env.extend(path.map(|path| (name.into(), path.into())));
         }
@@ -102,10 +103,10 @@ impl HookRun<'_> {
                 None => format!("`{program}` is not in PATH"),
             }));
         };
-        if let Some(file) = self.changed_file() {
-            return Ok(Ended::without_end(format!(
-                "`{file}` is no longer the file of the release: a hook or Terraform changed it"
-            )));
+        if let Some(manifest) = &self.prepared.bundle.manifest
+            && let Some(change) = changed(&self.prepared.bundle.root, manifest, &self.hook.run)
+        {
+            return Ok(Ended::without_end(change));
         }
         let places = [("{plan}", &plan), ("{report}", &report)];
         let args = self.hook.run.iter().skip(1).map(|word| {
@@ -200,22 +201,6 @@ impl HookRun<'_> {
                 process::find(self.hook.program(), path.map(OsString::as_os_str))
             }
         }
-    }
-
-    /// Returns a file that is not as the release has it: one below `hooks/`, or one that `run`
-    /// names. What ran before had the same rights as this hook.
-    fn changed_file(&self) -> Option<&str> {
-        let manifest = self.prepared.bundle.manifest.as_ref()?;
-        let words = self.hook.run.iter().map(|word| word.trim_start_matches("./"));
-        let is_read = |name: &str| name.starts_with("hooks/") || words.clone().any(|it| it == name);
-        let mut read = manifest.files.iter().filter(|(name, _)| is_read(name));
-        let is_changed = |name: &str, promised: Sha256| {
-            let path = self.prepared.bundle.root.join(name);
-            let found =
-                small_file::open(&path).and_then(|mut it| digest::copy(&mut it, &mut sink()));
-            found.map_or(true, |found| found != promised)
-        };
-        read.find(|(name, file)| is_changed(name, file.sha256)).map(|(name, _)| name.as_str())
     }
 
     /// Reads what the hook wrote for the report. Trouble is a warning.
