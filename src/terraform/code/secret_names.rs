@@ -23,13 +23,14 @@ use crate::base::error::Result;
 /// Functions that may do without one of their arguments.
 const LENIENT: [&str; 3] = ["can", "lookup", "try"];
 /// Blocks that a plan need not evaluate.
-const PERHAPS: [&str; 4] = ["check", "connection", "dynamic", "provisioner"];
+const PERHAPS: [&str; 6] = ["action", "check", "connection", "dynamic", "provider", "provisioner"];
 const META: [&str; 3] = ["count", "for_each", "enabled"];
 
 /// Returns each name with the place of its first use, `infra/main.tf:3`.
 ///
-/// Uses that Terraform might leave out do not count: in a block with `count` or `for_each`, in one
-/// branch of a condition, in `try`. Nor do files in JSON, and those that cannot be parsed.
+/// Uses that Terraform might leave out do not count: in a block with `count` or `for_each`, in a
+/// provider, in one branch of a condition, in `try`. Nor do files in JSON, and those that cannot be
+/// parsed. Where override files or the type of `secrets` can add a value, none counts.
 pub(crate) fn required(
     folder: &Path,
     shown: &str,
@@ -37,16 +38,37 @@ pub(crate) fn required(
 ) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     for file in files::list(folder, dialect)? {
+        // It can replace every use, and the declaration.
+        if file.role == Role::Override {
+            return Ok(BTreeMap::new());
+        }
         if file.is_json || file.role != Role::Code {
             continue;
         }
         let text = files::text(&folder.join(&file.name), false)?;
         let place = format!("{shown}/{}", file.name);
         if let Ok(body) = hcl_edit::parser::parse_body(&text) {
+            if body.blocks().any(has_defaults) {
+                return Ok(BTreeMap::new());
+            }
             Finder { place, text: &text, found: &mut found }.visit_body(&body);
         }
     }
     Ok(found)
+}
+
+/// Whether the block declares `secrets` with a type that adds names which the value lacks, or may
+/// add them.
+fn has_defaults(block: &Block) -> bool {
+    let is_secrets = block.ident.as_str() == "variable"
+        && block.labels.first().is_some_and(|label| label.as_str() == SECRETS);
+    let typed = block.body.get_attribute("type").map(|found| &found.value);
+    is_secrets
+        && typed.is_some_and(|typed| match typed {
+            Expression::Variable(name) => name.as_str() != "any",
+            Expression::FuncCall(call) => call.name.name.as_str() != "map",
+            _ => true,
+        })
 }
 
 struct Finder<'a> {
@@ -57,8 +79,12 @@ struct Finder<'a> {
 
 impl Visit for Finder<'_> {
     fn visit_block(&mut self, block: &Block) {
+        let is_meta =
+            |block: &Block| block.body.attributes().any(|it| META.contains(&it.key.as_str()));
+        let lifecycle = block.body.blocks().filter(|inner| inner.ident.as_str() == "lifecycle");
         let is_sure = !PERHAPS.contains(&block.ident.as_str())
-            && !block.body.attributes().any(|it| META.contains(&it.key.as_str()));
+            && !is_meta(block)
+            && !lifecycle.into_iter().any(is_meta);
         if is_sure {
             visit::visit_block(self, block);
         }
@@ -140,6 +166,11 @@ resource "x" "y" {
   count = 1
   z     = var.secrets.counted
 }
+provider "x" { token = var.secrets.provider }
+resource "x" "off" {
+  z = var.secrets.off
+  lifecycle { enabled = false }
+}
 resource "x" "z" {
   inner {
     z = var.secrets.one
@@ -154,13 +185,25 @@ resource "x" "z" {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("main.tf"), text).unwrap();
         std::fs::write(folder.path().join("bad.tf"), "x = var.secrets.bad {").unwrap();
-        let found = required(folder.path(), "infra", Dialect::Terraform).unwrap();
+        let names = || required(folder.path(), "infra", Dialect::Terraform).unwrap();
+        let found = names();
+        for (name, text) in [
+            ("type.tf", "variable \"secrets\" { type = object({ one = optional(string) }) }"),
+            ("x_override.tf", "locals {}"),
+        ] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+            assert_eq!(names(), BTreeMap::new(), "{name}");
+            std::fs::remove_file(folder.path().join(name)).unwrap();
+        }
+        let typed = "variable \"secrets\" { type = map(string) }";
+        std::fs::write(folder.path().join("type.tf"), typed).unwrap();
+        assert_eq!(names(), found);
         let found: Vec<_> = found.iter().map(|(name, place)| format!("{name} {place}")).collect();
         assert_eq!(
             found,
             [
                 "cond infra/main.tf:6",
-                "inner infra/main.tf:18",
+                "inner infra/main.tf:23",
                 "list infra/main.tf:7",
                 "one infra/main.tf:3",
                 "two infra/main.tf:4"
