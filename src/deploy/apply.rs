@@ -43,7 +43,8 @@ pub(crate) async fn apply(
 ) -> Result<String> {
     let applied = match context.host.interrupt.check("apply") {
         Ok(()) if is_unchanged(context, order, prepared, plan).await => {
-            Applied::without_apply(context.host.interrupt.check("the end of the deploy"))
+            let ended = context.host.interrupt.check("the end of the deploy");
+            Applied { is_complete: true, ..Applied::without_apply(ended) }
         }
         // A plan without changes is applied too: Terraform then checks, under the lock, that no
         // other run has changed the state since the plan, and saves what the refresh has found.

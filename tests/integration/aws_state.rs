@@ -293,16 +293,6 @@ fn a_deploy_without_changes_applies_nothing() {
         assert_eq!(aws.keys(&aws.state_bucket()), [STATE], "no lock is left");
         let target = ["--target", "terraform_data.greeting"];
         assert_eq!(commands(&target, "1").0, "init plan show apply");
-
-        // The apply evaluates conditions again.
-        let condition = "    condition     = var.env != \"\"\n    error_message = \"No.\"\n";
-        let output = format!(
-            "output \"checked\" {{\n  value = var.env\n  precondition {{\n{condition}  }}\n}}\n"
-        );
-        project.write("infra/checked.tf", &output).commit("A condition");
-        project.release("2");
-        project.deploy("ci", "2");
-        assert_eq!(commands(&[], "2").0, "init plan apply");
     }
 }
 

@@ -1067,6 +1067,39 @@ fn a_deploy_starts_terraform_as_rarely_as_possible() {
     assert!(!project.state_file("ci").parent().unwrap().exists(), "the workspace is removed");
 }
 
+/// The results of new conditions are saved although nothing else changes.
+#[test]
+fn an_apply_evaluates_conditions_again() {
+    let project = Project::local("greeting");
+    let code = "variable \"env\" {}\nresource \"terraform_data\" \"x\" {\n  input = var.env\n}\n";
+    project.write("infra/main.tf", code).commit("Nothing of the release");
+    project.release("1");
+    let applied = project.sandbox().root().join("applied");
+    let path = project.terraform_but(&format!("apply) echo >>{};;", applied.display()));
+    let deploy = |version: &str| {
+        let _ = fs::remove_file(&applied);
+        let output = project.cdflow(["deploy", "live", version]).env("PATH", path.clone()).run();
+        (output.code, applied.exists())
+    };
+    assert_eq!([deploy("1"), deploy("1")], [(0, true), (0, false)]);
+    let check = |condition: &str| {
+        let assert = format!("condition = {condition}\n    error_message = \"No.\"");
+        format!("check \"named\" {{\n  assert {{\n    {assert}\n  }}\n}}\n")
+    };
+    project.write("infra/checked.tf", &check("var.env != \"\"")).commit("A condition");
+    project.release("2");
+    assert_eq!([deploy("2"), deploy("2")], [(0, true), (0, true)]);
+    assert!(project.state("live").unwrap()["check_results"].is_array());
+    let late = "timecmp(timestamp(), \"2020-01-01T00:00:00Z\") < 0 && self.id != \"\"";
+    let late = format!("condition = {late}\n      error_message = \"No.\"\n");
+    let late = format!("  lifecycle {{\n    postcondition {{\n      {late}    }}\n  }}\n}}\n");
+    project.remove("infra/checked.tf");
+    project.write("infra/main.tf", &(code.trim_end_matches("}\n").to_owned() + &late));
+    project.commit("A condition that fails when it is applied");
+    project.release("3");
+    assert_eq!(deploy("3"), (6, true));
+}
+
 /// Another run has removed the workspace while this one applied in it.
 #[test]
 fn a_state_that_is_missing_after_the_apply_is_no_success() {

@@ -2,10 +2,14 @@
 
 use super::migration::holder;
 use crate::{
+    config::flavor::Flavor,
     context::Context,
     deploy::{order::Order, prepare::Prepared},
     terraform::{Plan, PlanMode, state::stored},
 };
+
+/// With it, OpenTofu can write the state once more.
+const ENCRYPTION: &str = "TF_ENCRYPTION";
 
 /// Whether the stored state is, byte by byte, the one that the apply would save. Asked under the
 /// lock of the state, as Terraform would ask. Terraform starts all providers for the same answer.
@@ -17,20 +21,28 @@ pub(crate) async fn is_unchanged(
     prepared: &Prepared,
     plan: &Plan,
 ) -> bool {
-    let home = &prepared.state_home;
-    if order.mode != PlanMode::Deploy {
+    let (home, flavor) = (&prepared.state_home, prepared.tool.flavor);
+    let is_encrypted =
+        flavor == Flavor::OpenTofu && context.host.environment.get(ENCRYPTION).is_some();
+    if order.mode != PlanMode::Deploy || is_encrypted {
         return false;
     }
-    let Some(planned) = plan.unchanged_state() else { return false };
+    let Some(planned) = plan.unchanged_state(flavor) else { return false };
     let asked = async {
         let place = home.place.describe();
         let holder = holder(context, order.environment(), "cdflow deploy", &place)?;
         stored::is_exactly(&home.object()?, &planned, &holder).await
     };
+    let log = &context.host.log;
     match asked.await {
-        Ok(is_unchanged) => is_unchanged,
+        Ok((is_unchanged, released)) => {
+            if let Err(error) = released {
+                log.warning(&error.to_string());
+            }
+            is_unchanged
+        }
         Err(error) => {
-            context.host.log.detail(&format!("Terraform compares the state: {}", error.story()));
+            log.detail(&format!("Terraform compares the state: {}", error.story()));
             false
         }
     }

@@ -38,22 +38,24 @@ struct Format {
     encrypted_data: Option<IgnoredAny>,
 }
 
-/// Whether the state is exactly `bytes`, read while `holder` has its locks.
+/// Whether the state is exactly `bytes`, read while `holder` has its locks; and whether the locks
+/// were released.
 pub(crate) async fn is_exactly(
     object: &StateObject,
     bytes: &[u8],
     holder: &Holder,
-) -> Result<bool> {
+) -> Result<(bool, Result<()>)> {
     let taken = TakenLocks::take(&object.locks, holder).await?;
-    let found = object.store.get(&object.key, LIMIT).await;
-    let is_described = match &found {
-        Ok(Some(found)) if found == bytes => is_described(object, bytes).await,
-        _ => Ok(false),
-    };
+    let is_exactly = compare(object, bytes).await;
     let released = taken.release().await;
-    found?;
-    let is_exactly = is_described?;
-    released.map(|()| is_exactly)
+    Ok((is_exactly.unwrap_or(false), released))
+}
+
+async fn compare(object: &StateObject, bytes: &[u8]) -> Result<bool> {
+    match object.store.get(&object.key, LIMIT).await? {
+        Some(found) if found == bytes => is_described(object, bytes).await,
+        _ => Ok(false),
+    }
 }
 
 /// Reads the state. An object that is not a state is an integrity error that names it.
