@@ -103,12 +103,7 @@ fn version_of(
     given: Option<Version>,
 ) -> Result<Version> {
     given.or_else(|| record.deployed().map(|start| start.version.clone())).ok_or_else(|| {
-        let error =
-            Error::input(format!("the ledger says that nothing is deployed in `{environment}`"));
-        let error = match environments::meant(context, environment) {
-            Some(meant) => error.hint(format!("did you mean `{meant}`?")),
-            None => error,
-        };
+        let error = environments::not_deployed(context, environment);
         error.hint(format!(
             "or name the release to destroy with: \
              cdflow destroy {environment} VERSION --confirm {environment}"

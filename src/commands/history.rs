@@ -11,7 +11,7 @@ use crate::{
     context::Context,
     deploy::{
         guards::plan,
-        ledger::{Action, Entry, Ledger, Outcome, Start, text},
+        ledger::{Action, Entry, Ledger, Outcome, Start, environments, text},
     },
 };
 
@@ -38,6 +38,9 @@ pub(crate) async fn run(context: &Context, inputs: &HistoryInputs) -> Result<()>
         // Fails if the environment is misspelled.
         context.scheme.account_of(environment)?;
         log.output(&format!("{} was never deployed to {environment}", context.identity.component));
+        if let Some(meant) = environments::meant(context, environment) {
+            log.note(&format!("did you mean `{meant}`?"));
+        }
     } else {
         table(&entries, context.host.screen()).iter().for_each(|line| log.output(line));
         if is_cut {

@@ -8,7 +8,7 @@ use crate::{
     deploy::{
         self,
         confirmation::Confirmation,
-        ledger::{Action, Entry, Outcome, Record},
+        ledger::{Action, Entry, Outcome, Record, environments},
         order::Order,
         target::Target,
     },
@@ -24,7 +24,7 @@ pub(crate) async fn run(
     let target = Target::resolve(context, inputs.environment)?;
     let confirmation = Confirmation::of(&context.host, &inputs.confirm_apply)?;
     let record = target.record(context).await?;
-    let now = current_version(&target.environment, &record)?;
+    let now = current_version(context, &target.environment, &record)?;
     let before = before(context, &target, now).await?.start;
     report.set_subject(&target.environment, Some(&before.version));
     context.host.log.step(&format!(
@@ -39,9 +39,12 @@ pub(crate) async fn run(
 
 /// Returns the version of the newest deploy. A failed one counts, because it might have changed
 /// something.
-fn current_version<'r>(environment: &Environment, record: &'r Record) -> Result<&'r Version> {
-    let nothing =
-        || Error::input(format!("the ledger says that nothing is deployed in `{environment}`"));
+fn current_version<'r>(
+    context: &Context,
+    environment: &Environment,
+    record: &'r Record,
+) -> Result<&'r Version> {
+    let nothing = || environments::not_deployed(context, environment);
     if !record.is_deployed() {
         return Err(nothing().hint(
             match record.settled.is_none() && record.unsettled.is_empty() {

@@ -24,7 +24,7 @@ use crate::{
     },
     context::Context,
     deploy::{
-        ledger::Record,
+        ledger::{Record, environments},
         order::Subject,
         prepare::{self, Prepared},
         push_command::{StateCopy, push_command},
@@ -60,7 +60,7 @@ pub(crate) async fn run(mut context: Context, inputs: ShellInputs) -> Result<u8>
     context.host.log = context.host.log.narrating_all(true);
     let target = Target::resolve(&context, environment)?;
     let record = target.record(&context).await?;
-    let version = version_of(&target.environment, &record, version)?;
+    let version = version_of(&context, &target.environment, &record, version)?;
     context
         .host
         .log
@@ -130,12 +130,13 @@ impl Mode {
 }
 
 fn version_of(
+    context: &Context,
     environment: &Environment,
     record: &Record,
     given: Option<Version>,
 ) -> Result<Version> {
     given.or_else(|| record.deployed().map(|start| start.version.clone())).ok_or_else(|| {
-        Error::input(format!("the ledger says that nothing is deployed in `{environment}`"))
+        environments::not_deployed(context, environment)
             .hint(format!("name the release to work with: cdflow shell {environment} VERSION"))
     })
 }

@@ -644,5 +644,10 @@ fn a_version_before_the_environment() {
     project.release("1");
     let says = ["did you mean: cdflow deploy live 1"];
     project.refuses(["deploy", "1", "live"], 2, &says);
+    for command in ["rollback", "shell"] {
+        project.refuses([command, "lvie"], 2, &["did you mean `live`?"]);
+    }
+    let output = project.cdflow(["history", "lvie"]).run();
+    output.success().stderr_has("did you mean `live`?");
     project.refuses(["rollback", "live"], 2, &["-> deploy first: cdflow deploy live VERSION"]);
 }

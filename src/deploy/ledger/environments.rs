@@ -40,6 +40,16 @@ pub(crate) fn meant(context: &Context, environment: &Environment) -> Option<Envi
     nearest(environment.as_str(), named.iter().map(Environment::as_str))?.parse().ok()
 }
 
+/// Returns the error for an environment that has to be deployed and is not.
+pub(crate) fn not_deployed(context: &Context, environment: &Environment) -> Error {
+    let error =
+        Error::input(format!("the ledger says that nothing is deployed in `{environment}`"));
+    match meant(context, environment) {
+        Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+        None => error,
+    }
+}
+
 /// Returns the preview that a version was probably made for: `pr-7` for `pr-7-a1b2c3d`.
 pub(crate) fn preview_of(version: &Version) -> Option<Environment> {
     let (number, _) = version.as_str().strip_prefix("pr-")?.split_once('-')?;

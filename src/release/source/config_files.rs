@@ -71,7 +71,7 @@ fn unread(name: &str, scheme: &AccountScheme) -> Option<Ignored> {
     let ignored = |why: String, remedy: String| {
         Some(Ignored { what: format!("`config/{shown}` {why}"), remedy })
     };
-    if let Some(stem) = name.strip_suffix(".yml").or_else(|| name.strip_suffix(".yaml")) {
+    if let Some(stem) = other_format(name) {
         return match named.contains(&stem) {
             true => ignored(
                 "is ignored: cdflow reads values only from JSON".to_owned(),
@@ -119,6 +119,13 @@ fn unread(name: &str, scheme: &AccountScheme) -> Option<Ignored> {
             (None, true) => None,
         },
     }
+}
+
+/// Returns the name of a file without its ending, if that is neither JSON nor a text for people.
+fn other_format(name: &str) -> Option<&str> {
+    let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
+    let is_other = !["json", "md", "txt"].iter().any(|it| ending.eq_ignore_ascii_case(it));
+    is_other.then_some(stem)
 }
 
 /// Returns the name of the file that one with the name of a layer is meant to be: that of the
@@ -205,13 +212,18 @@ mod tests {
     fn files_that_no_environment_reads() {
         let open = scheme(r#"{"ci": "local", "live": "local", "*": "local"}"#);
         let closed = scheme(r#"{"ci": "local", "live": "local"}"#);
-        for name in ["ci.json", "common.json", "preview.json", "readme.md", "dashboard.yml"] {
+        for name in ["ci.json", "common.json", "preview.json", "readme.md", "live.md", "x.yml"] {
             assert_eq!(said(name, &open) + &said(name, &closed), "", "{name}");
         }
         for scheme in [&open, &closed] {
             assert!(said("cl.json", scheme).contains("did you mean `ci`?"));
             assert!(said("comon.json", scheme).contains("did you mean `common`?"));
-            assert!(said("live.yaml", scheme).contains("write them into `config/live.json`"));
+            for name in ["live.yaml", "live.josn", "live"] {
+                assert!(
+                    said(name, scheme).contains("write them into `config/live.json`"),
+                    "{name}"
+                );
+            }
             assert!(said("Live.json", scheme).contains("rename it to `config/live.json`"));
             assert!(said("pr-7.json", scheme).contains("`config/preview.json`"));
             for (name, right) in [
