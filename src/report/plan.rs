@@ -18,7 +18,7 @@ use crate::{
         output::{
             changes::{self, ChangeAction, Changes, ResourceChange, label},
             plan_text::{PlanSection, PlanText},
-            results::ResourceResult,
+            results::{ResourceOutcome, ResourceResult},
             risk::holds,
         },
     },
@@ -199,6 +199,21 @@ impl PlannedResource {
     /// Returns the address, with the key of a deposed object.
     pub(crate) fn label(&self) -> String {
         label(&self.address, self.deposed.as_deref())
+    }
+
+    /// Whether it is destroyed: before an apply, by the plan; after it, by the result. One with an
+    /// unknown result counts.
+    pub(super) fn is_lost(&self) -> bool {
+        let outcome = self.result.as_ref().map(|result| result.outcome);
+        let is_kept = matches!(
+            outcome,
+            Some(
+                ResourceOutcome::NotStarted
+                    | ResourceOutcome::Failed
+                    | ResourceOutcome::OldNotDeleted
+            )
+        );
+        self.is_loss() && !is_kept
     }
 
     /// Whether the plan destroys or replaces it.

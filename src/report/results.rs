@@ -75,6 +75,9 @@ pub(super) fn heading(it: &PlannedResource, outcome: Outcome) -> String {
     if !reasons.is_empty() {
         heading.push_str(&format!(" ({})", reasons.join(", ")));
     }
+    if let (ChangeAction::Update, Some(holds)) = (it.action, &it.stateful) {
+        heading.push_str(&format!(" [data: {holds}]"));
+    }
     if !it.security.is_empty() {
         let marks = it.security.join(", ").replace('`', "");
         heading.push_str(&format!(" [security: {marks}]"));

@@ -253,7 +253,7 @@ pub(super) mod tests {
     /// Returns a context in which everything is known.
     pub(in crate::report) fn full() -> RunContext {
         RunContext {
-            commit: Some("c0ffee1234567890c0ffee1234567890c0ffee12".to_owned()),
+            commit: Some("a1b2c3d4e5f60718293a4b5c6d7e8f9012345678".to_owned()),
             pull_request: Some(128),
             repository: Some("https://github.com/acme/checkout".to_owned()),
             actor: Some("ada".to_owned()),
@@ -313,8 +313,8 @@ pub(super) mod tests {
         let shown = full().lines(facts, Shared::default());
         let expected = "Deployed now: `41-9e8d7c6` → proposed: `42-a1b2c3d` · account \
             `222222222222` (prod), eu-west-1\\\n<sub>commit \
-            [`c0ffee1`](https://github.com/acme/checkout/commit/\
-            c0ffee1234567890c0ffee1234567890c0ffee12) · pull request \
+            [`a1b2c3d`](https://github.com/acme/checkout/commit/\
+            a1b2c3d4e5f60718293a4b5c6d7e8f9012345678) · pull request \
             [#128](https://github.com/acme/checkout/pull/128) · by ada · 2026-11-21 12:00 UTC · \
             Terraform 1.11.4 · planned from state serial 117 · \
             [run log](https://github.com/acme/checkout/actions/runs/1) (48s)</sub>";
@@ -338,7 +338,7 @@ pub(super) mod tests {
         let plain = |text: String| text.replace('\u{200b}', "");
         let once = plain(shared.line(&first));
         let rest = plain(first.lines(facts, shared));
-        for fact in ["commit [`c0ffee1`](", "pull request [#128](", "by ada", "Terraform 1.11.4"] {
+        for fact in ["commit [`a1b2c3d`](", "pull request [#128](", "by ada", "Terraform 1.11.4"] {
             assert_eq!((once.matches(fact).count(), rest.matches(fact).count()), (1, 0), "{fact}");
         }
         assert!(rest.contains("state serial 117") && rest.contains("account `222222222222`"));

@@ -229,7 +229,7 @@ fn unknown(address: &str) -> UnknownChange {
     }
 }
 
-fn failed() -> Report {
+pub(super) fn failed() -> Report {
     let mut report = small_plan();
     let rejected = "creating RDS DB Instance (orders): InvalidParameterCombination: \
                     db.t3.micro does not support 16.3";
@@ -264,7 +264,15 @@ fn failed() -> Report {
 
 /// Returns the report of a part of a real plan.
 fn real(is_kept: impl Fn(&str) -> bool) -> Report {
-    Report { plan: Some(real_plan::plan(is_kept)), ..report("deploy", "live", Outcome::Planned) }
+    let report = report("deploy", "live", Outcome::Planned);
+    Report {
+        plan: Some(real_plan::plan(is_kept)),
+        context: RunContext {
+            account_id: Some("123456789012".to_owned()),
+            ..report.context.clone()
+        },
+        ..report
+    }
 }
 
 fn data_loss() -> Report {
@@ -311,6 +319,8 @@ fn destroyed() -> Report {
         context: RunContext {
             is_destroy: true,
             before_merge: Some(false),
+            pull_request: Some(123),
+            planned_serial: Some(8),
             ..report.context.clone()
         },
         ..report
@@ -341,6 +351,7 @@ Plan: 0 to add, 1 to change, 0 to destroy.
 "#;
     let changes = vec![change("aws_ecs_service.checkout", ChangeAction::Update)];
     let url = "https://pr-123.checkout.acme.example";
+    let report = report("preview up", "pr-123", Outcome::Deployed);
     Report {
         version: Some("pr-123-a1b2c3d".to_owned()),
         plan: Some(plan(printed, changes, &Redactor::default())),
@@ -354,7 +365,13 @@ Plan: 0 to add, 1 to change, 0 to destroy.
             keep_label: "keep-preview".to_owned(),
             deployed: "2026-11-21T12:00:00Z".parse().unwrap(),
         }),
-        ..report("preview up", "pr-123", Outcome::Deployed)
+        context: RunContext {
+            pull_request: Some(123),
+            deployed: Some("pr-123-9e8d7c6".to_owned()),
+            planned_serial: Some(6),
+            ..report.context.clone()
+        },
+        ..report
     }
 }
 

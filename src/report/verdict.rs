@@ -15,6 +15,8 @@ use crate::terraform::output::changes::ChangeAction;
 pub(crate) struct Risk {
     /// Resources with data, such as databases, that are destroyed or replaced.
     pub(crate) stateful_lost: usize,
+    /// Those of them that an apply has destroyed already, by its results.
+    pub(crate) already_lost: usize,
     /// Resources with data that are changed in place.
     pub(crate) stateful_changed: usize,
     /// Changes that might weaken security, such as public access.
@@ -47,7 +49,8 @@ impl Risk {
             plan.resources.iter().filter(|it| it.stateful.is_some() && is_it(it)).count()
         };
         Self {
-            stateful_lost: stateful(PlannedResource::is_loss),
+            stateful_lost: stateful(PlannedResource::is_lost),
+            already_lost: stateful(|it| it.result.is_some() && it.is_lost()),
             stateful_changed: stateful(|it| it.action == ChangeAction::Update),
             security: plan.resources.iter().filter(|it| !it.security.is_empty()).count(),
         }
@@ -57,13 +60,15 @@ impl Risk {
         *self == Self::default()
     }
 
-    /// Returns the risks in words, such as "2 with data"; empty without any.
+    /// Returns the risks in words, such as "data loss in 2 resources"; empty without any.
     pub(super) fn words(self) -> String {
         let number =
             |count: usize, what: &str| (count > 0).then(|| format!("{} {what}", grouped(count)));
+        let lost =
+            |count| (count > 0).then(|| format!("data loss in {}", counted(count, "resource")));
         let security = (self.security > 0).then(|| counted(self.security, "security warning"));
         let parts = [
-            number(self.stateful_lost, "with data"),
+            lost(self.stateful_lost),
             number(self.stateful_changed, "with data changed in place"),
             security,
         ];
@@ -142,7 +147,7 @@ mod tests {
     #[test]
     fn risks_are_named() {
         assert_eq!(Risk::default().words(), "");
-        let risk = Risk { stateful_lost: 1, stateful_changed: 0, security: 2 };
-        assert_eq!(risk.words(), "1 with data, 2 security warnings");
+        let risk = Risk { stateful_lost: 1, security: 2, ..Risk::default() };
+        assert_eq!(risk.words(), "data loss in 1 resource, 2 security warnings");
     }
 }

@@ -99,5 +99,5 @@ fn report_stateful_names_a_loss_of_data() {
     let (held, page) = plan();
     assert_eq!(held, "stateful resource");
     let loss = "**data loss**: **1 stateful resource will be destroyed**";
-    assert!(page.contains(loss) && page.contains("; 1 with data)"), "{page}");
+    assert!(page.contains(loss) && page.contains("(data loss in 1 resource; "), "{page}");
 }

@@ -162,6 +162,11 @@ impl Text<'_> {
             .filter(|(rows, ..)| !rows.is_empty())
             .map(|(rows, one, many)| self.verb(&rows, one, many))
             .collect();
+        let has_lost = |row: &&&Facts| row.risk.already_lost > 0;
+        let lost: Vec<&Facts> = blocked.iter().filter(has_lost).copied().collect();
+        if !lost.is_empty() {
+            parts.push(format!("data was lost in {}", self.names(&lost)));
+        }
         let refused = with(Outcome::Planned);
         if !refused.is_empty() {
             parts.push(format!("a deploy to {} would be refused", self.names(&refused)));
@@ -241,7 +246,7 @@ fn counts(row: &Facts) -> String {
     let changes = if row.changes.is_empty() { "changes unknown" } else { row.changes.as_str() };
     match row.risk.words() {
         risk if risk.is_empty() => words(changes),
-        risk => format!("{}; {risk}", words(changes)),
+        risk => format!("{risk}; {}", words(changes)),
     }
 }
 
@@ -307,8 +312,8 @@ mod tests {
 
     #[test]
     fn before_the_merge_the_line_says_whether_to_merge() {
-        let counts = "1 to replace, 1 to destroy, 2 to change, 1 to add; 2 with data, 1 with data \
-                      changed in place";
+        let counts = "data loss in 2 resources, 1 with data changed in place; 1 to replace, 1 to \
+                      destroy, 2 to change, 1 to add";
         let refused = Facts { is_refused: true, ..facts("live", Outcome::Planned) };
         for (rows, says) in [
             (
@@ -359,8 +364,8 @@ mod tests {
     #[test]
     fn after_the_merge_the_line_says_what_happened() {
         let done = |environment, outcome| after_merge(facts(environment, outcome));
-        let counts = "1 replaced, 1 destroyed, 2 changed, 1 added; 2 with data, 1 with data \
-                      changed in place";
+        let counts = "data loss in 2 resources, 1 with data changed in place; 1 replaced, 1 \
+                      destroyed, 2 changed, 1 added";
         for (rows, says) in [
             (vec![done("ci", Outcome::Deployed)], format!("✅ Deployed: checkout → ci ({counts})")),
             (
@@ -405,13 +410,22 @@ mod tests {
                 vec![open("ci", Outcome::NoChanges, &["ci"])],
                 "no changes: checkout → ci. Merging deploys to ci",
             ),
-            (vec![open("live", planned, &[])], "changed in place)"),
-            (vec![with(facts("live", planned), None, &["live"])], "changed in place)"),
+            (vec![open("live", planned, &[])], "2 to change, 1 to add)"),
+            (vec![with(facts("live", planned), None, &["live"])], "2 to change, 1 to add)"),
             (vec![with(facts("live", Outcome::Failed), Some(false), &["live"])], "live failed"),
         ] {
             let shown = line(&rows);
             assert!(shown.ends_with(ends), "{ends}: {shown}");
         }
+    }
+
+    #[test]
+    fn what_a_failed_apply_has_destroyed_is_said() {
+        let row = Facts::of(&samples::failed()).unwrap();
+        assert_eq!(
+            line(&[row]),
+            "⛔ Do not merge: checkout → live failed; data was lost in checkout → live"
+        );
     }
 
     #[test]
