@@ -164,8 +164,10 @@ impl Text<'_> {
             .collect();
         let has_lost = |row: &&&Facts| row.risk.already_lost > 0;
         let lost: Vec<&Facts> = blocked.iter().filter(has_lost).copied().collect();
-        if !lost.is_empty() {
-            parts.push(format!("data was lost in {}", self.names(&lost)));
+        match lost.len() {
+            0 => {}
+            all if all == blocked.len() => parts.push("data was lost".to_owned()),
+            _ => parts.push(format!("data was lost in {}", self.names(&lost))),
         }
         let refused = with(Outcome::Planned);
         if !refused.is_empty() {
@@ -423,9 +425,10 @@ mod tests {
     fn what_a_failed_apply_has_destroyed_is_said() {
         let row = Facts::of(&samples::failed()).unwrap();
         assert_eq!(
-            line(&[row]),
-            "⛔ Do not merge: checkout → live failed; data was lost in checkout → live"
+            line(&[row.clone(), facts("ci", Outcome::Failed)]),
+            "⛔ Do not merge: live and ci failed; data was lost in live"
         );
+        assert_eq!(line(&[row]), "⛔ Do not merge: checkout → live failed; data was lost");
     }
 
     #[test]
