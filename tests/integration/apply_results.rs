@@ -39,13 +39,16 @@ fn a_replacement_that_fails_names_the_step() {
         )
     };
     let after = parameter("after", "  depends_on = [aws_ssm_parameter.lost]\n");
-    let parameters = parameter("kept", "") + &parameter("lost", "") + &after;
+    // Its new object has the name of the old one, which is destroyed only afterwards.
+    let first = "  lifecycle {\n    create_before_destroy = true\n  }\n";
+    let parameters =
+        parameter("kept", "") + &parameter("lost", "") + &after + &parameter("first", first);
     let quick = "resource \"terraform_data\" \"quick\" {\n}\n";
     project.write("infra/main.tf", &(main + &parameters + quick)).commit("Parameters");
     project.release("1");
     deploy(&project, "1").run().success();
     let complete = outcomes(&project);
-    assert_eq!(complete.len(), 4);
+    assert_eq!(complete.len(), 5);
     assert!(complete.values().all(|(outcome, _)| outcome == "done"), "{complete:?}");
 
     let refuse = |target: &str, name: &str| {
@@ -56,7 +59,7 @@ fn a_replacement_that_fails_names_the_step() {
     };
     refuse("DeleteParameter", "kept");
     refuse("PutParameter", "lost");
-    let names = ["kept", "lost", "after"].map(|name| format!("aws_ssm_parameter.{name}"));
+    let names = ["kept", "lost", "after", "first"].map(|name| format!("aws_ssm_parameter.{name}"));
     let replaced = names.iter().map(String::as_str).chain(["terraform_data.quick"]);
     let flags = replaced.flat_map(|address| ["--replace", address]);
     let output = deploy(&project, "1").args(flags).run();
@@ -65,6 +68,7 @@ fn a_replacement_that_fails_names_the_step() {
     let outcome = |name: &str| found[&format!("aws_ssm_parameter.{name}")].clone();
     assert_eq!(found["terraform_data.quick"].0, "done", "{found:?}");
     assert_eq!(outcome("kept").0, "failed", "{found:?}");
+    assert_eq!(outcome("first").0, "failed", "{found:?}");
     // Its old object is destroyed before the object that it depends on.
     assert_eq!(outcome("after").0, "deleted-not-recreated", "{found:?}");
     assert_eq!(outcome("lost").0, "deleted-not-recreated", "{found:?}");

@@ -318,6 +318,7 @@ fn buildkit_gets_secrets_arguments_and_a_target() {
     assert!(!lab.config("docker-buildkit", "1").to_string().contains(secret));
 
     // Of `latest`, by what it says of its own layers.
+    let _cache = Lab::own_build_cache();
     lab.docker(["builder", "prune", "--all", "--force"]);
     project.write("message", "other\n").commit("Nothing that is used");
     let output = in_lab(&project, &["release", "2"]).env("NPM_TOKEN", secret).run();
@@ -356,6 +357,7 @@ fn a_private_base_image_needs_a_login_which_is_shown_nowhere() {
     let dockerfile = format!("FROM {}/private/docker-base:1\nCOPY message /\n", Lab::TOKENS);
     project.write("Dockerfile", &dockerfile).commit("A private base");
     for (version, buildkit) in [("1", "1"), ("2", "0")] {
+        let _cache = Lab::own_build_cache();
         // The engine keeps a base image that it has once fetched.
         lab.try_docker(["builder", "prune", "--all", "--force"]);
         lab.try_docker([

@@ -145,6 +145,7 @@ fn layers(image: &str) -> Vec<String> {
 
 #[test]
 fn a_function_is_tested_released_deployed_and_answers() {
+    let _cache = Lab::keep_build_cache();
     let project = function("function-life");
     project
         .write("src/.env", "GREETING=leaked\n")
@@ -246,6 +247,7 @@ fn on_a_runtime_image_with_other_tools_that_a_registry_has() {
 /// As after a clock was set back, or where a builder keeps times in whole seconds.
 #[test]
 fn what_the_build_image_compiled_before_is_never_taken_for_the_function() {
+    let _cache = Lab::keep_build_cache();
     let compiled = "RUN cargo build --release && find target -exec touch -d 2099-01-01 {} +";
     other_build_image("cdflow-from-the-future:1", compiled);
     let project = function("function-future");
@@ -278,6 +280,7 @@ fn a_binary_that_the_build_image_has_lying_about_is_never_released() {
 /// The package has a name of its own; only its binary has roche's.
 #[test]
 fn a_build_image_may_call_its_package_as_it_likes() {
+    let _cache = Lab::keep_build_cache();
     let lines = "RUN sed -i 's/^name = \"roche-service\"/name = \"ours\"/' Cargo.toml && \\\n    \
                  printf '\\n[[bin]]\\nname = \"roche-service\"\\npath = \"src/main.rs\"\\n' \
                  >>Cargo.toml\n\

@@ -46,7 +46,11 @@ fn a_cancel_names_what_aws_might_have_created() {
         .stderr_has("-> check first whether these exist")
         .stdout_has("import {\n  to = aws_ssm_parameter.one\n")
         .stdout_has("aws_ssm_parameter.two (create): name = ");
-    let unknown = report(&project)["unknown_changes"].clone();
+    let found = report(&project);
+    let resources = found["plan"]["resources"].as_array().unwrap().clone();
+    assert!(resources.len() == 2, "{resources:?}");
+    assert!(resources.iter().all(|it| it["result"]["outcome"] == "unknown"), "{resources:?}");
+    let unknown = found["unknown_changes"].clone();
     assert_eq!(unknown.as_array().unwrap().len(), 2, "{unknown}");
     assert_eq!(
         unknown[0],

@@ -19,7 +19,11 @@ fn comment(reports: &[Report]) -> String {
 }
 
 fn many() -> Vec<Report> {
-    let preview = Report { environment: Some("pr-123".to_owned()), ..deployed() };
+    let preview = Report {
+        environment: Some("pr-123".to_owned()),
+        context: report_context("pr-123"),
+        ..deployed()
+    };
     let search = Report { component: Some("search".to_owned()), ..unchanged() };
     vec![
         small_plan(),
@@ -28,6 +32,10 @@ fn many() -> Vec<Report> {
         Report {
             environment: Some("aslive".to_owned()),
             context: report_context("aslive"),
+            unknown_changes: vec![UnknownChange {
+                import_id: Some("https://sqs.eu-west-1.amazonaws.com/111111111111/orders".into()),
+                ..unknown("aws_sqs_queue.orders")
+            }],
             ..failed()
         },
         search,

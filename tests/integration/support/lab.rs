@@ -10,7 +10,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::{fs, io, thread};
 
 /// A statically linked busybox, of which the laboratory's one base image is made. tests/prepare
@@ -18,6 +18,8 @@ use std::{fs, io, thread};
 const BUSYBOX: &str = "target/lab/busybox";
 
 const IMAGES: &str = "tests/integration/support/images.py";
+
+static BUILD_CACHE: RwLock<()> = RwLock::new(());
 
 /// One for all tests, started by the first that asks. Repositories should bear names of the test.
 pub(crate) struct Lab {
@@ -35,6 +37,16 @@ impl Lab {
     pub(crate) const PASSWORD: &'static str = "robot-password-robot";
     /// Stands for user and password, as an `identitytoken` of Docker's configuration.
     pub(crate) const REFRESH_TOKEN: &'static str = "robot-refresh-token-robot";
+
+    /// Until the end of the guard, no test removes the engine's build cache.
+    pub(crate) fn keep_build_cache() -> RwLockReadGuard<'static, ()> {
+        BUILD_CACHE.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Until the end of the guard, no other test removes the engine's build cache, or needs it.
+    pub(crate) fn own_build_cache() -> RwLockWriteGuard<'static, ()> {
+        BUILD_CACHE.write().unwrap_or_else(PoisonError::into_inner)
+    }
 
     pub(crate) fn get() -> &'static Self {
         static LAB: OnceLock<Lab> = OnceLock::new();
