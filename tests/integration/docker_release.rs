@@ -318,16 +318,19 @@ fn buildkit_gets_secrets_arguments_and_a_target() {
     assert!(!lab.config("docker-buildkit", "1").to_string().contains(secret));
 
     // Of `latest`, by what it says of its own layers.
+    // The engine can lose a layer while other tests remove images, so it has two tries.
     let _cache = Lab::own_build_cache();
-    lab.docker(["builder", "prune", "--all", "--force"]);
-    project.write("message", "other\n").commit("Nothing that is used");
-    let output = in_lab(&project, &["release", "2"]).env("NPM_TOKEN", secret).run();
-    output
-        .success()
-        .stdout_has("importing cache manifest from localhost:5000/docker-buildkit:latest")
-        .stdout_has("CACHED");
+    let is_cached = ["2", "3"].into_iter().any(|version| {
+        lab.docker(["builder", "prune", "--all", "--force"]);
+        project.write("message", version).commit("Nothing that is used");
+        let output = in_lab(&project, &["release", version]).env("NPM_TOKEN", secret).run();
+        let says = "importing cache manifest from localhost:5000/docker-buildkit:latest";
+        output.success().stdout_has(says);
+        output.stdout.contains("CACHED")
+    });
+    assert!(is_cached, "each release builds again what `latest` says it has");
 
-    let output = in_lab(&project, &["release", "3"])
+    let output = in_lab(&project, &["release", "4"])
         .env("NPM_TOKEN", secret)
         .env("DOCKER_BUILDKIT", "0")
         .run();
