@@ -59,9 +59,7 @@ fn is_evaluated(archive: &mut ZipArchive<File>, flavor: Flavor) -> io::Result<bo
         has_code = true;
         let code = whole(member)?;
         let has = |word: &&str| has_word(&code, word.as_bytes());
-        if CONDITIONS.iter().any(|word| has(word))
-            || (flavor == Flavor::OpenTofu && has(&ENCRYPTION))
-        {
+        if CONDITIONS.iter().any(has) || (flavor == Flavor::OpenTofu && has(&ENCRYPTION)) {
             return Ok(true);
         }
     }
