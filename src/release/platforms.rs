@@ -210,7 +210,8 @@ impl Platforms<'_> {
         let to = Destination::new(archive.clone(), folder, NO_SPACE);
         let failed = |error: io::Error| Error::io("cannot write", folder, &error);
         fs::create_dir_all(folder).map_err(failed)?;
-        let file = File::create_new(&archive).map_err(failed)?;
+        // Another mirror might have been asked before, in vain.
+        let file = File::create(&archive).map_err(failed)?;
         let fetching = mirror.fetch((address, version, platform), file, &to);
         let is_there = self.host.interrupt.or_cancel("downloading a provider", fetching).await?;
         if is_there {

@@ -340,14 +340,22 @@ fn a_network_mirror_has_every_platform() {
         let archives: serde_json::Map<_, _> = archives.iter().cloned().collect();
         fs::write(folder.join("1.0.0.json"), json!({ "archives": archives }).to_string()).unwrap();
     };
-    list(&archives);
     fs::write(folder.join("index.json"), r#"{"versions": {"1.0.0": {}}}"#).unwrap();
+    // The first mirror has this platform alone.
+    list(&archives[..1]);
+    let part = site.join("part/registry.terraform.io/hashicorp/tiny");
+    fs::create_dir_all(&part).unwrap();
+    for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+        fs::copy(entry.path(), part.join(entry.file_name())).unwrap();
+    }
+    list(&archives);
     let server = MirrorServer::start(site);
     let company = Company::with_direct(project.sandbox(), server.address(), Some(server.address()));
     let config = project.sandbox().root().join("network.tfrc");
     let url = format!("{}/mirror/", company.direct());
-    let text = format!("  network_mirror {{\n    url = \"{url}\"\n  }}\n");
-    let text = format!("provider_installation {{\n{text}}}\n");
+    let mirrors = [format!("{}/part/", company.direct()), url]
+        .map(|url| format!("  network_mirror {{\n    url = \"{url}\"\n  }}\n"));
+    let text = format!("provider_installation {{\n{}}}\n", mirrors.concat());
     fs::write(&config, text).unwrap();
     lock(&project, &Mirror::tiny_for(&platforms), &platforms);
     let release = |version: &str| {
