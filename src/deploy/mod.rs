@@ -86,6 +86,7 @@ async fn carry_out(
     refused_or_warned(context, order, hooks::check_required(context, order, &prepared))?;
     refused_or_warned(context, order, origin::check_branch(context, order, &prepared).await)?;
     report.warnings.extend(prepared.tool_warning.clone());
+    review::check_approved(context, order, &prepared).await?;
     report.release_digest = prepared.bundle.digest.map(|digest| digest.to_string());
     // A destroy needs no artifact: an expired one must not keep an environment alive.
     if order.mode == PlanMode::Deploy {

@@ -5,6 +5,7 @@ use crate::support::github::{GitHub, TOKEN};
 use crate::support::{Output, Project, Runner, pull_request_event};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 const CODE: &str = r#"variable "release" {
@@ -297,7 +298,9 @@ fn only_approvals_that_count_are_approvals() {
     let deploy = || change.on_main(&["deploy", "live", "2-bbbbbbb"]);
     let refused =
         refuses(deploy(), 3, &["pull request #7 was not approved", "needs 2 approvals and has 1"]);
+    // The providers and data sources of such a release do not run.
     refused
+        .lacks("::group::Plan")
         .stdout_has("because ada is the author of the pull request")
         .stdout_has("because robot[bot] is a bot")
         .stdout_has("because guest may not push to the repository");
@@ -313,6 +316,50 @@ fn only_approvals_that_count_are_approvals() {
     deploy().run().success().stdout_has("approved by grace, linus");
     // A way back needs no review, and neither does the end of the environment.
     change.on_main(&["rollback", "live"]).run().success();
+}
+
+#[test]
+fn an_approval_can_be_withdrawn_during_the_plan() {
+    let mut change = Change::new();
+    change.project.append("cdflow.yml", "hooks: {on-plan: [hooks/slow.sh]}\n");
+    change.project.write("hooks/slow.sh", "#!/bin/sh\necho planned\nsleep 2\n");
+    let hook = change.project.path("hooks/slow.sh");
+    fs::set_permissions(hook, fs::Permissions::from_mode(0o755)).unwrap();
+    change.push("A hook");
+    change.plan();
+    change.review("grace", "APPROVED");
+    change.merge();
+    change.release_main();
+    let mut running = change.deploy().spawn();
+    running.wait_for("planned");
+    change.review("grace", "DISMISSED");
+    let output = running.wait();
+    output.fails(3).stdout_has("pull request #7 was not approved").lacks("::group::Apply");
+    assert_eq!(change.project.ledger("live"), ["deploy 1-aaaaaaa succeeded"]);
+}
+
+/// The newest ones stay, and so does their key.
+#[test]
+fn old_records_are_pruned() {
+    let mut change = Change::new();
+    change.plan();
+    change.plan();
+    let records = change.records();
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(100 * 86400);
+    fs::File::options().write(true).open(&records[0]).unwrap().set_modified(old).unwrap();
+    let prune = |more: &[&str]| change.project.cdflow([&["prune"], more].concat()).run();
+    prune(&["--older-than", "101d"]).success().lacks("recorded plan");
+    prune(&["--dry-run"]).success().stderr_has("would delete 1 old recorded plan(s)");
+    assert_eq!(change.records(), records);
+    let pruned = prune(&["--json"]);
+    let document: Value = serde_json::from_str(&pruned.success().stdout).unwrap();
+    assert_eq!(document["recorded_plans"], 1, "{document}");
+    assert_eq!(change.records(), records[1..]);
+    assert!(change.reviews().join("key").exists());
+    change.review("grace", "APPROVED");
+    change.merge();
+    change.release_main();
+    change.deploy().run().success();
 }
 
 #[test]

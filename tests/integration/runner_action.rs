@@ -60,7 +60,7 @@ fn a_release_lives_on_the_runner() {
 }
 
 /// The runner sends SIGINT, 7.5 s later SIGTERM, 2.5 s later it kills node, and then starts the
-/// clean-up; a tenth of these times here. Terraform needs longer to save its state.
+/// clean-up. Terraform needs longer to save its state.
 #[test]
 fn a_cancelled_deploy_is_waited_for() {
     let aws = Aws::new("runner-cancel");
@@ -76,7 +76,7 @@ fn a_cancelled_deploy_is_waited_for() {
     assert!(environment.contains("GITHUB_RUN_ID=4711"), "{environment}");
     assert!(!environment.contains("RUNNER_TRACKING_ID"), "{environment}");
     let state = "platform/greeting/live/terraform.tfstate";
-    aws.rule(json!({ "matching": format!("PUT /{}/{state}?", aws.state_bucket()), "delay": 4 }));
+    aws.rule(json!({ "matching": format!("PUT /{}/{state}?", aws.state_bucket()), "delay": 14 }));
     let shown = cancel_as_a_runner(running);
     shown.fails(137).stdout_has("cancelled: cdflow stops as soon as that is safe");
 
@@ -428,12 +428,12 @@ impl Step<'_> {
     }
 }
 
-/// A tenth of the runner's times.
+/// With the runner's times.
 fn cancel_as_a_runner(running: Running) -> Output {
     running.signal(Signal::SIGINT);
-    sleep(Duration::from_millis(750));
+    sleep(Duration::from_millis(7500));
     running.signal(Signal::SIGTERM);
-    sleep(Duration::from_millis(250));
+    sleep(Duration::from_millis(2500));
     running.signal(Signal::SIGKILL);
     running.wait()
 }

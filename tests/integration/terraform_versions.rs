@@ -286,6 +286,48 @@ fn constraints_that_nothing_satisfies() {
     output.fails(2).stderr_has("`terraform-version`: the value is missing");
 }
 
+/// Settings that exclude each other: nothing is chosen, and both places are named.
+#[test]
+fn two_sources_that_contradict_each_other() {
+    let cases = [
+        (
+            "terraform-version: 1.11.4",
+            &[(".terraform-version", "1.12.0")][..],
+            "`terraform-version` in cdflow.yml and .terraform-version:1 contradict each other",
+        ),
+        (
+            "terraform-version: ~> 1.11.0",
+            &[(".tool-versions", "terraform 1.10.5")],
+            "`terraform-version` in cdflow.yml and .tool-versions:1 contradict each other",
+        ),
+        (
+            "# no version here",
+            &[(".tfswitchrc", "1.11.4"), (".terraform-version", "1.12.0")],
+            "contradict each other",
+        ),
+        (
+            "# no tool here",
+            &[(".opentofu-version", "1.10.6"), (".terraform-version", "1.12.0")],
+            "it is not clear whether the component uses Terraform or OpenTofu",
+        ),
+    ];
+    let bare = Bare::new("contradiction");
+    let manifest = bare.project.read("cdflow.yml");
+    for (line, files, says) in cases {
+        bare.project.write("cdflow.yml", &format!("{manifest}{line}\n"));
+        for (name, content) in files {
+            bare.project.write(name, content);
+        }
+        bare.project.commit("Two sources");
+        let output = bare.rejects(2, says);
+        for (name, _) in files {
+            assert!(output.stderr.contains(name), "{name}: {output}");
+            bare.project.remove(name);
+        }
+        assert!(bare.project.stored().is_empty(), "{:?}", bare.project.stored());
+    }
+}
+
 #[test]
 fn a_download_that_breaks_is_continued() {
     let bare = Bare::new("broken");

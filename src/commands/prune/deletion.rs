@@ -34,6 +34,8 @@ pub(super) struct Deleted {
     pub(super) releases: Releases,
     /// Those whose deploy began meanwhile.
     pub(super) kept: Vec<Version>,
+    /// How many records of plans.
+    pub(super) plans: usize,
 }
 
 impl Deletion<'_> {

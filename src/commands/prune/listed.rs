@@ -67,6 +67,7 @@ impl Listed<'_> {
             "dry_run": dry_run,
             "count": self.count,
             "releases": self.releases.iter().map(release).collect::<Vec<_>>(),
+            "recorded_plans": deleted.plans,
         })
     }
 }

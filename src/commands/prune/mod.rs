@@ -1,9 +1,9 @@
-//! prune: deletes releases that were never deployed, are old, and are not among the newest.
+//! prune: deletes releases that were never deployed, are old, and are not among the newest, and old
+//! records of plans.
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -30,6 +30,7 @@ use crate::{
 mod deletion;
 mod images;
 mod listed;
+mod plans;
 mod stored;
 
 /// Objects listed at a time.
@@ -46,7 +47,10 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
     let reading = Ledger::versions(&context.store, &context.identity, &known, None);
     let deployed = interrupt.or_cancel("reading the ledger", reading).await?;
     let count = stored.len();
-    let mut unused = unused(stored, &deployed, keep, older_than.0, Timestamp::now());
+    let minimum_age = SignedDuration::try_from(older_than.0).unwrap_or(SignedDuration::MAX);
+    let mut unused = unused(stored, &deployed, keep, minimum_age, Timestamp::now());
+    let listing = plans::old(context, minimum_age);
+    let old_plans = interrupt.or_cancel("listing the recorded plans", listing).await?;
     let mut images = None;
     if !unused.is_empty() {
         images = interrupt.or_cancel("listing the images", ReleaseImages::list(context)).await?;
@@ -59,16 +63,26 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
     let mut deleted = Deleted::default();
     let images = images.as_ref();
     let ended = match dry_run {
-        true => Ok(()),
+        true => {
+            deleted.plans = old_plans.len();
+            Ok(())
+        }
         false => {
             let deletion = Deletion { context, stores: &stores, images, destroyed: None };
-            deletion.run(unused, &mut deleted).await
+            match deletion.run(unused, &mut deleted).await {
+                Ok(()) => plans::delete(context, &old_plans).await.map(|of| deleted.plans = of),
+                failed => failed,
+            }
         }
     };
     if json {
         log.json(&listed.document(dry_run, &deleted));
     }
     ended?;
+    if deleted.plans > 0 {
+        let deleted_or = if dry_run { "would delete" } else { "deleted" };
+        log.note(&format!("{deleted_or} {} old recorded plan(s)", deleted.plans));
+    }
     log.done(&if listed.releases.is_empty() {
         format!(
             "Nothing to delete: {count} release(s), all of them deployed, too new or among the \
@@ -189,10 +203,9 @@ fn unused(
     stored: BTreeMap<Version, Stored>,
     deployed: &BTreeSet<Version>,
     keep: usize,
-    older_than: Duration,
+    minimum_age: SignedDuration,
     now: Timestamp,
 ) -> Vec<(Version, Stored)> {
-    let minimum_age = SignedDuration::try_from(older_than).unwrap_or(SignedDuration::MAX);
     let mut newest_first: Vec<(Version, Stored)> = stored.into_iter().collect();
     newest_first.sort_by_key(|(_, stored)| Reverse(stored.modified.unwrap_or(Timestamp::MAX)));
     let old = newest_first.into_iter().skip(keep).filter(|(version, stored)| {
@@ -212,7 +225,7 @@ mod tests {
     fn deployed_recent_and_newest_releases_are_kept() {
         const DAY: i64 = 86400;
         let now = Timestamp::from_second(1000 * DAY).unwrap();
-        let day = Duration::from_secs(86400);
+        let day = SignedDuration::from_secs(DAY);
         // Version N is N days old; one has no known age.
         let stored = || {
             let known = (1..=9_i64).map(|days| {
@@ -239,6 +252,6 @@ mod tests {
         assert_eq!(deleted(8, 3), "9 8");
         assert_eq!(deleted(10, 0), "");
         assert_eq!(deleted(0, 10), "");
-        assert_eq!(deleted(0, u32::MAX), "");
+        assert_eq!(deleted(0, i32::MAX), "");
     }
 }

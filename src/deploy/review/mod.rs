@@ -60,7 +60,29 @@ pub(super) fn is_only_release(order: &Order<'_>, prepared: &Prepared, planned: &
     is_only_words(&planned.changes.effects, &words(order, prepared))
 }
 
-/// Refuses a plan that does not do what was reviewed. Returns whose review it was.
+/// What a deploy needs of the review, found before anything of the release is executed.
+struct Found<'c> {
+    records: Records<'c>,
+    record: PlanRecord,
+    pull_request: u64,
+    approvals: Vec<Approval>,
+}
+
+/// Refuses a release that was not reviewed, before its code is executed: a plan already runs its
+/// providers and data sources.
+pub(super) async fn check_approved(
+    context: &Context,
+    order: &Order<'_>,
+    prepared: &Prepared,
+) -> Result<()> {
+    match order.review.filter(|_| !order.plan.plan_only) {
+        Some(rule) => found(context, order, prepared, rule).await.map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a plan that does not do what was reviewed. Returns whose review it was. GitHub is asked
+/// again, because an approval can be withdrawn during the plan.
 pub(super) async fn check(
     context: &Context,
     order: &Order<'_>,
@@ -69,20 +91,9 @@ pub(super) async fn check(
     before: Option<&StateSummary>,
 ) -> Result<Option<Reviewed>> {
     let Some(rule) = order.review else { return Ok(None) };
-    let commit = prepared.facts.commit().ok_or_else(|| {
-        Error::refused("the release was not reviewed")
-            .why("it does not record its commit")
-            .hint("make the release from a commit of the repository")
-    })?;
-    let approved = approval::of_commit(context, commit, rule).await?;
-    let number = approved.pull_request.number;
-    let opening = Records::existing(context);
-    let opened = context.host.interrupt.or_cancel("reading the reviewed plan", opening).await?;
-    let records = opened.ok_or_else(|| not_recorded(order, number))?;
-    let finding = find(&records, order, &approved, rule);
-    let (record, approvals) =
-        context.host.interrupt.or_cancel("reading the reviewed plan", finding).await?;
-    check_place(&record, prepared, before, number)?;
+    let Found { records, record, pull_request, approvals } =
+        found(context, order, prepared, rule).await?;
+    check_place(&record, prepared, before, pull_request)?;
     let words = words(order, prepared);
     let now = sealed(context, &records, &words, planned);
     // A plan that does nothing needs no review: the job might run again after its apply.
@@ -96,9 +107,32 @@ pub(super) async fn check(
         }
     }
     let approved_by: Vec<String> = approvals.into_iter().map(|it| it.login).collect();
-    let reviewed = Reviewed { pull_request: number, approved_by };
+    let reviewed = Reviewed { pull_request, approved_by };
     context.host.log.note(&summary(&reviewed));
     Ok(Some(reviewed))
+}
+
+/// Returns the pull request that brought the release, its approvals, and the plan that it showed.
+async fn found<'c>(
+    context: &'c Context,
+    order: &Order<'_>,
+    prepared: &Prepared,
+    rule: ReviewRule,
+) -> Result<Found<'c>> {
+    let commit = prepared.facts.commit().ok_or_else(|| {
+        Error::refused("the release was not reviewed")
+            .why("it does not record its commit")
+            .hint("make the release from a commit of the repository")
+    })?;
+    let approved = approval::of_commit(context, commit, rule).await?;
+    let number = approved.pull_request.number;
+    let opening = Records::existing(context);
+    let opened = context.host.interrupt.or_cancel("reading the reviewed plan", opening).await?;
+    let records = opened.ok_or_else(|| not_recorded(order, number))?;
+    let finding = find(&records, order, &approved, rule);
+    let (record, approvals) =
+        context.host.interrupt.or_cancel("reading the reviewed plan", finding).await?;
+    Ok(Found { records, record, pull_request: number, approvals })
 }
 
 /// The sentence of the report.
