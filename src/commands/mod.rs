@@ -90,7 +90,7 @@ async fn run_for_component(
     let context = interrupt.or_cancel("reading the account scheme", opening).await?;
     report.component = Some(context.identity.component.to_string());
     report.team = Some(context.identity.team.to_string());
-    for rule in &context.manifest.notify {
+    for rule in context.manifest.notify.iter().flatten() {
         let url = context.host.environment.get(&rule.url_variable.0).map(str::trim);
         if let Some(url) = url {
             context.host.log.redactor.add(&Secret::new(url));
@@ -143,7 +143,7 @@ fn notices(command: &ComponentCommand, context: &context::Context) -> Notices {
         if inputs.refresh_only && inputs.plan.plan_only);
     let rules = match command.only_reads() && !is_about_drift {
         true => Vec::new(),
-        false => context.manifest.notify.clone(),
+        false => context.manifest.notify.clone().unwrap_or_default(),
     };
     Notices { rules, is_about_drift }
 }

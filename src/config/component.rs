@@ -52,8 +52,7 @@ pub(crate) struct Manifest {
     /// Programs that judge a plan or follow an apply.
     #[serde(default)]
     pub(crate) hooks: Hooks,
-    #[serde(default)]
-    pub(crate) notify: Vec<Notify>,
+    pub(crate) notify: Option<Vec<Notify>>,
     #[serde(default)]
     pub(crate) preview: Preview,
     #[serde(default)]
@@ -160,8 +159,7 @@ pub(crate) struct Deploy {
     /// How long Terraform waits for the state lock. Default: not at all.
     pub(crate) lock_timeout: Option<HumanDuration>,
     /// Refuses to deploy without a state, unless `new-environment` is set.
-    #[serde(default)]
-    pub(crate) require_state: bool,
+    pub(crate) require_state: Option<bool>,
     /// Whether to create GitHub deployments. Default: true.
     pub(crate) github_deployments: Option<bool>,
     /// The Terraform output that contains the URL of the environment.
@@ -186,8 +184,7 @@ pub(crate) struct Deploy {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct ReportSettings {
     /// More resources whose loss is a loss of data.
-    #[serde(default)]
-    pub(crate) stateful: Vec<Protected>,
+    pub(crate) stateful: Option<Vec<Protected>>,
 }
 
 impl Deploy {
@@ -252,7 +249,7 @@ impl Manifest {
                 "remove `requires` there, or name the environment that comes before `{environment}`"
             )));
         }
-        notify::check(file, &manifest.notify)?;
+        notify::check(file, manifest.notify.as_deref().unwrap_or_default())?;
         manifest.preview.check(file)?;
         manifest.hooks.check(file)?;
         Ok(manifest)
@@ -381,7 +378,7 @@ mod tests {
         assert!(
             manifest.component.is_none()
                 && !manifest.multi_region
-                && !manifest.deploy.require_state
+                && manifest.deploy.require_state.is_none()
         );
     }
 

@@ -16,6 +16,7 @@ macro_rules! deserialize_from_str {
 mod address;
 pub(crate) mod branches;
 pub(crate) mod component;
+pub(crate) mod defaults;
 pub(crate) mod duration;
 pub(crate) mod flavor;
 pub(crate) mod guards;

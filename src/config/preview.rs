@@ -27,17 +27,16 @@ pub(crate) struct Preview {
     pub(crate) label: Option<String>,
     /// Default: `keep-preview`.
     #[serde(default, deserialize_with = "names::label")]
-    keep_label: Option<String>,
+    pub(super) keep_label: Option<String>,
     /// The environment whose account previews use. Default: the account of `"*"` in the account
     /// scheme.
     pub(crate) account_environment: Option<Environment>,
     /// Only pull requests that change such a file have one. Default: all.
     pub(crate) paths: Option<Paths>,
     /// Whether drafts have one. Default: yes.
-    drafts: Option<bool>,
-    /// Deletes the releases of a preview with it.
-    #[serde(default)]
-    pub(crate) delete_releases: bool,
+    pub(super) drafts: Option<bool>,
+    /// Deletes the releases of a preview with it. Default: no.
+    pub(crate) delete_releases: Option<bool>,
 }
 
 /// Globs of files, as the repository names them.
@@ -150,7 +149,7 @@ mod tests {
         );
         let preview = preview.unwrap();
         assert_eq!(preview.ttl.unwrap().0.as_secs(), 72 * 3600);
-        assert!(!preview.wants_drafts() && !preview.delete_releases);
+        assert!(!preview.wants_drafts() && preview.delete_releases.is_none());
         assert_eq!(preview.keep_label(), "keep-preview");
         let paths = preview.paths.unwrap();
         assert!(

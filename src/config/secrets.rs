@@ -29,8 +29,7 @@ pub(crate) struct CredstashSettings {
     /// Default: `credstash-<team>`.
     pub(crate) table: Option<String>,
     /// The KMS encryption context of every secret in the table.
-    #[serde(default)]
-    pub(crate) context: BTreeMap<String, String>,
+    pub(crate) context: Option<BTreeMap<String, String>>,
 }
 
 impl<'de> Deserialize<'de> for SecretSources {

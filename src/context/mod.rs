@@ -100,9 +100,6 @@ pub(crate) async fn open(
     let (mut manifest, manifest_text) = read_manifest(&folder)?;
     let tool = ToolWishes::read(global, &manifest, &folder, &host.log)?;
     trusted.check_files(tool.files.iter().map(PathBuf::as_path))?;
-    if tool.flavor == Flavor::OpenTofu && manifest.opentofu_version.is_none() {
-        manifest.opentofu_version = tool.wanted.first().map(|wanted| wanted.constraint.clone());
-    }
     let mut url_output_by = "`deploy.url-output` of cdflow.yml";
     if let Some(output) = &flags.url_output {
         manifest.deploy.url_output = Some(output.clone());
@@ -116,6 +113,18 @@ pub(crate) async fn open(
     let (mut used, mut upgrade) = follow_upgrade(named, global, &folder, &mut root, &host).await?;
     let files = [&used].into_iter().chain(upgrade.loaded()).filter_map(|it| it.file(&folder));
     trusted.check_files(files.collect::<Vec<_>>().iter().map(PathBuf::as_path))?;
+    let tool = tool.or_default(&manifest, &used.scheme);
+    if tool.flavor == Flavor::OpenTofu && manifest.opentofu_version.is_none() {
+        manifest.opentofu_version = tool.wanted.first().map(|wanted| wanted.constraint.clone());
+    }
+    let filled = used.scheme.defaults.fill(&mut manifest, &used.scheme.file)?;
+    if filled.contains(&"deploy.url-output") {
+        url_output_by = "`defaults.deploy.url-output` of the account scheme";
+    }
+    if !filled.is_empty() {
+        let from = &used.scheme.file;
+        host.log.detail(&format!("from `defaults` of {from}: {}", filled.join(", ")));
+    }
     for scheme in std::iter::once(&mut used.scheme).chain(upgrade.other()) {
         scheme.previews.clone_from(&manifest.preview.account_environment);
     }

@@ -10,7 +10,8 @@ use crate::{
     },
     cli::args::Global,
     config::{
-        component::Manifest, flavor::Flavor, version_constraint::Wanted, version_pick::VersionPick,
+        component::Manifest, flavor::Flavor, scheme::AccountScheme, version_constraint::Wanted,
+        version_pick::VersionPick,
     },
 };
 
@@ -68,6 +69,28 @@ impl ToolWishes {
         let wanted = of_manifest.into_iter().chain(of_files).collect();
         let pick = files.pick(flavor).cloned();
         Ok(Self { flavor, wanted, pick, is_of_run: false, files: files.paths })
+    }
+
+    /// Adds the version of `defaults` in the account scheme, if the component asks for none.
+    pub(crate) fn or_default(mut self, manifest: &Manifest, scheme: &AccountScheme) -> Self {
+        let defaults = &scheme.defaults;
+        let (flavor, constraint) = match (&defaults.terraform_version, &defaults.opentofu_version) {
+            (Some(constraint), _) => (Flavor::Terraform, constraint),
+            (None, Some(constraint)) => (Flavor::OpenTofu, constraint),
+            (None, None) => return self,
+        };
+        let is_own = manifest.terraform_version.is_some() || manifest.opentofu_version.is_some();
+        let is_of_files =
+            !self.files.is_empty() && (!self.wanted.is_empty() || self.pick.is_some());
+        if is_own || is_of_files {
+            return self;
+        }
+        self.flavor = flavor;
+        if !self.is_of_run {
+            let place = format!("`defaults.{}` in {}", flavor.setting(), scheme.file);
+            self.wanted = vec![Wanted { constraint: constraint.clone(), place }];
+        }
+        self
     }
 }
 

@@ -216,8 +216,8 @@ async fn decide(
     report: &mut Report,
 ) -> Result<(Plan, Decision)> {
     let planned = plan::plan(context, order, prepared, before).await?;
-    let mut shown =
-        PlanReport::new(&planned, &context.manifest.report.stateful, &context.host.log.redactor);
+    let stateful = context.manifest.report.stateful.as_deref().unwrap_or_default();
+    let mut shown = PlanReport::new(&planned, stateful, &context.host.log.redactor);
     shown.only_release = review::is_only_release(order, prepared, &planned);
     if shown.only_release {
         context.host.log.note(report::ONLY_RELEASE);

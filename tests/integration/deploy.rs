@@ -298,7 +298,7 @@ fn a_component_can_require_a_state() {
     project.refuses(
         ["deploy", "live", "1"],
         3,
-        &["has no state", "require-state: true", "--new-environment"],
+        &["has no state", "`deploy.require-state` is set in cdflow.yml", "--new-environment"],
     );
     project.cdflow(["deploy", "live", "1", "--new-environment"]).run().success();
     project.deploy("live", "1");

@@ -712,7 +712,7 @@ fn keys(source: &str, name: &str) -> Vec<String> {
         } else if let Some((field, _)) =
             line.split_once(": ").filter(|_| !line.starts_with(['/', '#']))
         {
-            let field = field.trim_start_matches("pub(crate) ");
+            let field = field.trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
             found.push(renamed.take().unwrap_or_else(|| field.replace('_', "-")));
         }
     }

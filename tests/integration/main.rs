@@ -28,6 +28,7 @@ mod classic;
 mod code_files;
 mod container;
 mod current_plans;
+mod defaults;
 mod demo;
 mod deploy;
 mod docker_release;

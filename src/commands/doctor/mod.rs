@@ -10,6 +10,7 @@ use crate::{
     config::{
         component::{self, ComponentType, Manifest},
         names::Component,
+        scheme::AccountScheme,
     },
     context::{self, LoadedScheme, SchemeUpgrade},
     services::{aws::session::RootSession, ci::host::Host},
@@ -51,7 +52,16 @@ async fn examine(
     certificates(&mut report);
     github::token(&mut report, global, host).await;
     let manifest = report.record_error(component::FILE, context::read_manifest(folder));
-    let manifest = manifest.map(|(manifest, _)| manifest);
+    let mut manifest = manifest.map(|(manifest, _)| manifest);
+    let found = match &manifest {
+        Some(manifest) => Some(find(global, manifest, folder, host).await),
+        None => None,
+    };
+    let scheme = found.as_ref().and_then(Found::scheme);
+    let dialect = dialect(manifest.as_ref(), scheme);
+    if let (Some(manifest), Some(scheme)) = (&mut manifest, scheme) {
+        defaults(&mut report, manifest, scheme);
+    }
     if let Some(manifest) = &manifest {
         let kind = match manifest.kind {
             ComponentType::Infrastructure => "infrastructure",
@@ -61,12 +71,11 @@ async fn examine(
         };
         report.ok(component::FILE, format!("{kind} of the team {}", manifest.team));
     }
-    let dialect = manifest.as_ref().map_or(Dialect::Terraform, Dialect::of_manifest);
     let declared = files::code(&mut report, folder, dialect);
     files::config(&mut report, folder, declared.as_ref());
     let root = files::checkout(&mut report, folder, host).await;
     workflows::workflows(&mut report, root.as_deref(), manifest.as_ref());
-    let Some(manifest) = &manifest else {
+    let (Some(manifest), Some(found)) = (&manifest, found) else {
         for check in
             ["component", "terraform", "account scheme", "identity", "release role", "environments"]
         {
@@ -75,9 +84,9 @@ async fn examine(
         report.skip("stores, state and secrets", "cdflow.yml is missing or invalid");
         return report;
     };
-    let component = report
-        .record_error("component", context::component_name(global, manifest, folder, host).await);
-    let component = component.map(|(component, source)| {
+    let tool_scheme = found.scheme().cloned();
+    let Found { component, first, side } = found;
+    let component = report.record_error("component", component).map(|(component, source)| {
         report.ok("component", format!("{component}, from {source}"));
         component
     });
@@ -90,22 +99,21 @@ async fn examine(
     if let (ComponentType::Lambda, Some(component)) = (manifest.kind, &component) {
         files::lambda_function(&mut report, manifest, component, folder, root.as_deref());
     }
-    let tool =
-        terraform::tool(&mut report, global, manifest, folder, declared.as_ref(), host).await;
+    let wishes = context::ToolWishes::read(global, manifest, folder, &host.log);
+    let wishes = wishes.map(|wishes| match &tool_scheme {
+        Some(scheme) => wishes.or_default(manifest, scheme),
+        None => wishes,
+    });
+    let tool = terraform::tool(&mut report, wishes, declared.as_ref(), host).await;
     terraform::platforms(&mut report, manifest);
     terraform::lock_file(&mut report, folder, declared.as_ref(), manifest);
     cache::files(&mut report, global.cache_dir.as_ref(), &host.environment);
 
-    let url = &manifest.account_scheme_url;
-    let mut first =
-        report.record_error("identity", context::first_session(url, &global.aws, host).await);
-    let side = match (&component, &mut first) {
-        (None, _) => skip_scheme(&mut report, "the component has no name"),
-        (_, None) => skip_scheme(&mut report, "no identity to read it with"),
-        (Some(component), Some(root)) => {
-            let reading = scheme_in_use(global, manifest, component, folder, root, host);
-            report.record_error("account scheme", reading.await)
-        }
+    let first = report.record_error("identity", first);
+    let side = match (&component, &first, side) {
+        (None, ..) => skip_scheme(&mut report, "the component has no name"),
+        (_, None, _) | (_, _, None) => skip_scheme(&mut report, "no identity to read it with"),
+        (Some(_), Some(_), Some(read)) => report.record_error("account scheme", read),
     };
     let (Some((LoadedScheme { scheme, identity, url }, upgrade)), Some(first)) = (side, first)
     else {
@@ -181,6 +189,53 @@ fn certificates(report: &mut DoctorReport) {
     let count = authorities::count();
     if count > 0 {
         report.ok("certificates", format!("{count} added by `ca-certificates`"));
+    }
+}
+
+/// What is read before the other checks, because they depend on the account scheme's `defaults`.
+struct Found {
+    component: Result<(Component, &'static str)>,
+    first: Result<Option<RootSession>>,
+    /// None without one of the others.
+    side: Option<Result<(LoadedScheme, SchemeUpgrade)>>,
+}
+
+impl Found {
+    fn scheme(&self) -> Option<&AccountScheme> {
+        let (loaded, _) = self.side.as_ref()?.as_ref().ok()?;
+        Some(&loaded.scheme)
+    }
+}
+
+async fn find(global: &Global, manifest: &Manifest, folder: &Path, host: &Host) -> Found {
+    let component = context::component_name(global, manifest, folder, host).await;
+    let url = &manifest.account_scheme_url;
+    let mut first = context::first_session(url, &global.aws, host).await;
+    let side = match (&component, &mut first) {
+        (Ok((component, _)), Ok(root)) => {
+            Some(scheme_in_use(global, manifest, component, folder, root, host).await)
+        }
+        _ => None,
+    };
+    Found { component, first, side }
+}
+
+/// Returns the rules by which the code is read.
+fn dialect(manifest: Option<&Manifest>, scheme: Option<&AccountScheme>) -> Dialect {
+    let Some(manifest) = manifest else { return Dialect::Terraform };
+    let has_own = manifest.terraform_version.is_some() || manifest.opentofu_version.is_some();
+    match scheme.is_some_and(|scheme| scheme.defaults.opentofu_version.is_some()) {
+        true if !has_own => Dialect::OpenTofu,
+        _ => Dialect::of_manifest(manifest),
+    }
+}
+
+/// Fills in the account scheme's `defaults`, as every command does.
+fn defaults(report: &mut DoctorReport, manifest: &mut Manifest, scheme: &AccountScheme) {
+    let filled = scheme.defaults.fill(manifest, &scheme.file);
+    match report.record_error("defaults", filled).as_deref() {
+        None | Some([]) => {}
+        Some(keys) => report.ok("defaults", format!("{}: {}", scheme.file, keys.join(", "))),
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use super::report::{DoctorReport, counted};
 use crate::{
-    cli::args::Global,
+    base::error::Result,
     config::{component::Manifest, scheme::AccountScheme},
     context::ToolWishes,
     services::{ci::host::Host, tool_site},
@@ -25,16 +25,13 @@ const REMEDY: &str = "run `terraform -chdir=infra providers lock` with -platform
 /// Returns the tool if it is installed. Downloads nothing except the list of versions.
 pub(crate) async fn tool(
     report: &mut DoctorReport,
-    global: &Global,
-    manifest: &Manifest,
-    folder: &Path,
+    wishes: Result<ToolWishes>,
     declared: Option<&Declarations>,
     host: &Host,
 ) -> Option<Tool> {
     let choosing = async {
-        let wishes = ToolWishes::read(global, manifest, folder, &host.log)?;
         let required = declared.map(Declarations::required_versions).transpose()?;
-        let ToolWishes { flavor, wanted, pick, .. } = wishes;
+        let ToolWishes { flavor, wanted, pick, .. } = wishes?;
         let wanted = [wanted, required.unwrap_or_default()].concat();
         let pick = pick.as_ref();
         Choice { flavor, wanted: &wanted, pick, mirror_keys: &[], pinned: None }.choose(host).await

@@ -157,7 +157,7 @@ async fn delete_releases(
     environment: &Environment,
     watch: Option<&Watch>,
 ) -> Result<()> {
-    if !context.manifest.preview.delete_releases {
+    if !context.manifest.preview.delete_releases.unwrap_or_default() {
         return Ok(());
     }
     if let Some(watch) = watch

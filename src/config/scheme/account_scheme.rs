@@ -8,7 +8,7 @@ use crate::{
         error::{Error, Result},
         spelling::nearest,
     },
-    config::{identity::Layout, names::Environment, policy::Policy},
+    config::{defaults::Defaults, identity::Layout, names::Environment, policy::Policy},
 };
 
 /// An account scheme with `{team}` filled in and every reference between its parts checked.
@@ -38,6 +38,8 @@ pub(crate) struct AccountScheme {
     pub(crate) accounts: BTreeMap<String, Account>,
     /// Rules that cdflow.yml cannot loosen.
     pub(crate) policy: Policy,
+    /// Settings of components that have no own.
+    pub(crate) defaults: Defaults,
     pub(super) environments: BTreeMap<String, String>,
     /// Previews use the account of this environment: cdflow.yml's `preview.account-environment`.
     pub(crate) previews: Option<Environment>,

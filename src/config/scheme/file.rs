@@ -17,6 +17,7 @@ use crate::{
         spelling::nearest,
     },
     config::{
+        defaults::Defaults,
         identity::Layout,
         location::{Location, rejected},
         names::{Component, Environment, Team},
@@ -71,6 +72,8 @@ pub(super) struct SchemeFile {
     upgrade_account_scheme: Option<UpgradeKeys>,
     #[serde(default)]
     policy: PolicyFile,
+    #[serde(default)]
+    defaults: Defaults,
 }
 
 #[derive(Debug, Deserialize)]
@@ -196,6 +199,7 @@ impl SchemeChecker<'_> {
             image_registry: self.registry(parsed.image_registry)?,
             accounts,
             policy: parsed.policy.checked(self.file)?,
+            defaults: parsed.defaults.checked(self.file)?,
             environments: parsed.environments,
             previews: None,
         })

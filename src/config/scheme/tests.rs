@@ -10,7 +10,13 @@ use super::{
 use crate::{
     base::error::Result,
     config::{
-        guards::EnvironmentGuards, identity::Layout, names::Environment, policy::PolicyFile,
+        defaults::{Defaults, DeployDefaults},
+        guards::EnvironmentGuards,
+        identity::Layout,
+        names::Environment,
+        notify::Notify,
+        policy::PolicyFile,
+        preview::Preview,
         schema::has_keys_of,
     },
 };
@@ -268,5 +274,9 @@ fn the_schema_for_editors_has_every_key() {
     has_keys_of::<FileEncryption>(&schema, "/properties/encryption");
     has_keys_of::<UpgradeKeys>(&schema, "/properties/upgrade-account-scheme");
     has_keys_of::<PolicyFile>(&schema, "/properties/policy");
+    has_keys_of::<Defaults>(&schema, "/properties/defaults");
+    has_keys_of::<DeployDefaults>(&schema, "/properties/defaults/properties/deploy");
+    has_keys_of::<Preview>(&schema, "/properties/defaults/properties/preview");
+    has_keys_of::<Notify>(&schema, "/$defs/notify");
     has_keys_of::<EnvironmentGuards>(&schema, "/$defs/guards");
 }

@@ -47,10 +47,13 @@ pub(crate) fn missing(
     if record.is_begun() {
         return None;
     }
-    if context.manifest.deploy.require_state {
+    if context.manifest.deploy.require_state.unwrap_or_default() {
         return Some(
             refused
-                .why("cdflow.yml sets `deploy: {require-state: true}`")
+                .why(
+                    "`deploy.require-state` is set in cdflow.yml, or in `defaults` of the account \
+                     scheme",
+                )
                 .hint("deploy with --new-environment if the environment is new"),
         );
     }

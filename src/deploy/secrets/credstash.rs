@@ -192,7 +192,7 @@ async fn unseal(
     who: &str,
     item: &SealedSecret,
 ) -> Result<Secret> {
-    let context = request.credstash.context.clone();
+    let context = request.credstash.context.clone().unwrap_or_default();
     let call = kms
         .decrypt()
         .ciphertext_blob(item.key.clone().into())

@@ -187,11 +187,13 @@ impl Choice<'_> {
             None => self.fitting_words(),
         };
         match in_path {
-            Some(tool) => error.hint(format!(
-                "or put {title} {needed} into PATH, before `{}`, which is {}",
-                tool.program.display(),
-                tool.version
-            )),
+            Some(tool) => {
+                let (path, version) = (tool.program.display(), &tool.version);
+                let why = self.misfit(version).map_or_else(String::new, |why| format!(": {why}"));
+                error.hint(format!(
+                    "or put {title} {needed} into PATH, before `{path}`, which is {version}{why}"
+                ))
+            }
             None => {
                 error.hint(format!("or install {title} {needed}: PATH has no program `{program}`"))
             }
