@@ -10,7 +10,10 @@ use crate::{
         settings::AwsInputs,
     },
     services::{
-        aws::session::{RootSession, Session},
+        aws::{
+            region::NamedRegion,
+            session::{RootSession, Session},
+        },
         ci::host::Host,
         store::{DirectoryStore, ReleaseStore, S3Store},
     },
@@ -29,17 +32,22 @@ pub(crate) async fn first_session(
     match url {
         SchemeUrl::Path(_) => Ok(None),
         SchemeUrl::S3 { .. } => {
-            RootSession::start(first_region(aws, host), aws, &host.environment, &host.log)
+            let needed_by = format!("the account scheme is {url}");
+            let region = first_region(aws, host);
+            RootSession::start(&region, &needed_by, aws, &host.environment, &host.log)
                 .await
                 .map(Some)
         }
     }
 }
 
-fn first_region<'h>(aws: &'h AwsInputs, host: &'h Host) -> &'h str {
-    let named =
-        || ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| host.environment.get(name));
-    aws.aws_region.as_deref().or_else(named).unwrap_or(FIRST_REGION)
+fn first_region(aws: &AwsInputs, host: &Host) -> NamedRegion {
+    let named = |(name, from): (&str, &str)| NamedRegion { name: name.into(), from: from.into() };
+    let variables = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter();
+    let mut set = variables.filter_map(|name| Some((host.environment.get(name)?, name)));
+    let flag =
+        aws.aws_region.as_deref().map(|name| (name, "--aws-region (the input `aws-region`)"));
+    named(flag.or_else(|| set.next()).unwrap_or((FIRST_REGION, "AWS_REGION")))
 }
 
 /// Starts the session that assumes the roles of the scheme, in its default region.
@@ -48,7 +56,29 @@ pub(crate) async fn root_session(
     aws: &AwsInputs,
     host: &Host,
 ) -> Result<RootSession> {
-    RootSession::start(&scheme.default_region, aws, &host.environment, &host.log).await
+    let NeededBy { key, value } = needed_by(scheme);
+    let needed_by = format!("`{key}` of {} is {value}", scheme.file);
+    let region = NamedRegion {
+        name: scheme.default_region.clone(),
+        from: format!("`default-region` of {}", scheme.file),
+    };
+    RootSession::start(&region, &needed_by, aws, &host.environment, &host.log).await
+}
+
+/// A key of an account scheme that leads to AWS.
+struct NeededBy<'s> {
+    key: &'static str,
+    value: &'s str,
+}
+
+fn needed_by(scheme: &AccountScheme) -> NeededBy<'_> {
+    match (&scheme.release_bucket, &scheme.backend) {
+        (Storage::Bucket(bucket), _) => NeededBy { key: "release-bucket", value: bucket },
+        (_, StateBackend::S3 { bucket, .. }) => {
+            NeededBy { key: "terraform-backend-s3-bucket", value: bucket }
+        }
+        _ => NeededBy { key: "release-account", value: &scheme.release_account.alias },
+    }
 }
 
 /// Returns whether releases, states or the release account are in AWS.
@@ -65,9 +95,7 @@ pub(crate) async fn session(
     role: Option<&str>,
 ) -> Result<Option<Arc<Session>>> {
     match (root, role, &account.id) {
-        (Some(root), Some(role), Some(_)) => {
-            Ok(Some(Arc::new(root.assume(account, role, &account.region).await?)))
-        }
+        (Some(root), Some(role), Some(_)) => Ok(Some(Arc::new(root.assume(account, role).await?))),
         _ => Ok(None),
     }
 }

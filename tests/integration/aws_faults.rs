@@ -114,10 +114,56 @@ fn another_bundle_under_the_name_of_a_release_is_not_deployed() {
 
 #[test]
 fn there_are_no_credentials() {
-    let (_aws, project) = new("nokeys");
+    let (aws, project) = new("nokeys");
     let bare =
         |run: Runner| run.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
-    both_fail(&project, bare, 4, &["error: no AWS credentials were found", "AWS_ACCESS_KEY_ID"]);
+    let needed = format!("no role is attached; the account scheme is {}\n", aws.scheme_url());
+    both_fail(&project, bare, 4, &["error: no AWS credentials were found", &needed]);
+    let unknown = |run: Runner| bare(run).env("AWS_PROFILE", "nowhere");
+    let says = [
+        "error: the AWS profile `nowhere` does not exist: AWS_PROFILE names it",
+        &format!("the account scheme is {}\n", aws.scheme_url()),
+    ];
+    both_fail(&project, unknown, 4, &says);
+    let expired = "<ErrorResponse><Error><Type>Sender</Type><Code>ExpiredToken</Code><Message>The \
+                   token has expired</Message></Error><RequestId>7a62c49f</RequestId>\
+                   </ErrorResponse>";
+    aws.rule(json!({ "matching": "/? Action=GetCallerIdentity", "status": 403, "body": expired,
+        "agent": format!("app/{}", aws.name()) }));
+    let says = [
+        "AWS STS does not identify the credentials in AWS_ACCESS_KEY_ID (GetCallerIdentity)",
+        "ExpiredToken",
+    ];
+    // The SDK adds it to its user agent.
+    let named = |run: Runner| run.env("AWS_SDK_UA_APP_ID", aws.name());
+    both_fail(&project, named, 4, &says);
+}
+
+/// A server of AWS that has no address is no passing trouble, if its region is unknown.
+#[test]
+fn a_region_that_does_not_exist() {
+    let project = Project::local("greeting");
+    project.edit_json("account-scheme.json", |scheme| {
+        scheme["default-region"] = "eu-west-9".into();
+        scheme["release-bucket"] = "some-bucket".into();
+        let account = json!({ "id": DEV, "role": "cdflow" });
+        for (_, it) in scheme["accounts"].as_object_mut().unwrap() {
+            *it = account.clone();
+        }
+    });
+    project.commit("Another region");
+    let began = std::time::Instant::now();
+    let output = project
+        .cdflow(["status"])
+        .env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+        .run();
+    output
+        .fails(2)
+        .stderr_has("the name of the server has no address")
+        .stderr_has("-> correct `default-region` of ./account-scheme.json: `eu-west-9` is not a ")
+        .lacks("repeats each");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -140,7 +186,10 @@ fn a_role_must_not_be_assumed() {
         .fails(4)
         .stderr_has(&format!("error: the role `{arn}` can't be assumed"))
         .stderr_has("not authorized to perform");
-    output.stderr_has("trust policy");
+    output.stderr_has("trust policy").stderr_has(&format!(
+        "-> or correct `accounts.dev.role` or `accounts.dev.id` in {}\n",
+        aws.scheme_url()
+    ));
     tidy(&project, &output);
     assert!(aws.calls(&format!("/{}/", aws.state_bucket())).is_empty());
 

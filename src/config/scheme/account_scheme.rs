@@ -55,6 +55,28 @@ pub(crate) struct Account {
     /// Assumed instead of `role` if nothing will be applied.
     pub(crate) plan_role: Option<String>,
     pub(crate) region: String,
+    /// The key of the scheme that names the region, for messages.
+    pub(crate) region_key: String,
+    /// The file or URL of the scheme, for messages.
+    pub(crate) file: String,
+}
+
+impl Account {
+    /// Returns the setting that names the region, for messages.
+    pub(crate) fn region_place(&self) -> String {
+        format!("`{}` of {}", self.region_key, self.file)
+    }
+
+    /// Returns the key of the scheme that names `role`, for messages.
+    pub(crate) fn key_of_role(&self, role: &str) -> String {
+        match role {
+            _ if self.role.as_deref() == Some(role) => format!("accounts.{}.role", self.alias),
+            _ if self.plan_role.as_deref() == Some(role) => {
+                format!("accounts.{}.plan-role", self.alias)
+            }
+            _ => "release-plan-role".to_owned(),
+        }
+    }
 }
 
 /// Where objects are kept.

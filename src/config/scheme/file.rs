@@ -245,6 +245,10 @@ impl SchemeChecker<'_> {
         for role in account.role.iter().chain(&account.plan_role) {
             self.check_role(&format!("account `{alias}`"), role)?;
         }
+        let region_key = match &account.region {
+            Some(_) => format!("accounts.{alias}.region"),
+            None => "default-region".to_owned(),
+        };
         let region = account.region.unwrap_or_else(|| default_region.to_owned());
         if !is_path_segment(&region) {
             return Err(self.error(format!(
@@ -258,6 +262,8 @@ impl SchemeChecker<'_> {
             role: account.role,
             plan_role: account.plan_role,
             region,
+            region_key,
+            file: self.file.to_owned(),
         })
     }
 

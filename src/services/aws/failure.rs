@@ -5,6 +5,7 @@ use std::{error::Error as StdError, fmt::Write as _};
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
+use super::region::{self, NamedRegion};
 use crate::base::{
     authorities::Rejection,
     error::{Error, Exit, chain},
@@ -25,6 +26,8 @@ pub(crate) struct Failure {
     server_time: Option<String>,
     /// The fix, if something between here and AWS is the cause.
     fix: Option<&'static str>,
+    /// The name of the server has no address.
+    is_unresolved: bool,
 }
 
 /// How far the call came.
@@ -49,7 +52,8 @@ impl Failure {
         let header =
             |name| error.raw_response().and_then(|r| r.headers().get(name)).map(str::to_owned);
         let service = error.as_service_error().map(ProvideErrorMetadata::meta);
-        let rejection = Rejection::of(&chain(error), "the AWS endpoint");
+        let words = chain(error);
+        let rejection = Rejection::of(&words, "the AWS endpoint");
         let (cause, message) = match error {
             _ if rejection.is_some() => {
                 (Cause::Unavailable, rejection.as_ref().map(|it| it.why.clone()))
@@ -63,8 +67,13 @@ impl Failure {
                 (Cause::Unavailable, Some(Limit::AwsConnect.passed("no connection in any attempt")))
             }
             other => {
-                let chain = chain(other);
-                (cause(other, &chain), Some(chain))
+                let why = match words.rsplit_once("address information: ") {
+                    Some((_, why)) if is_unresolved(&words) => {
+                        format!("the name of the server has no address: {why}")
+                    }
+                    _ => words.clone(),
+                };
+                (cause(other, &words), Some(why))
             }
         };
         Self {
@@ -76,6 +85,7 @@ impl Failure {
             bucket_region: header("x-amz-bucket-region"),
             server_time: header("date"),
             fix: rejection.map(|it| it.hint),
+            is_unresolved: is_unresolved(&words),
         }
     }
 
@@ -94,10 +104,16 @@ impl Failure {
         self.status
     }
 
+    /// Whether the service knows the identity, and denies it this call.
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(self.code(), Some("AccessDenied" | "AccessDeniedException"))
+    }
+
     /// The exit code this failure ends the run with, for a client of `region`.
     pub(crate) fn exit(&self, region: &str) -> Exit {
         match self.cause {
             Cause::Credentials => Exit::Credentials,
+            Cause::Unavailable if self.is_of_no_region(region) => Exit::Input,
             Cause::Unavailable => Exit::Unavailable,
             Cause::Request => Exit::Internal,
             Cause::Service if self.other_region(region).is_some() => Exit::Input,
@@ -140,10 +156,27 @@ impl Failure {
         }
     }
 
+    /// Whether the region probably does not exist: cdflow does not know it, and its server has no
+    /// address.
+    pub(crate) fn is_of_no_region(&self, region: &str) -> bool {
+        self.is_unresolved && !region::is_known(region)
+    }
+
     /// `what` says which action on which object failed: "`s3://…` can't be read".
     pub(crate) fn into_error(self, what: impl Into<String>, region: &str) -> Error {
+        let hint = self.hint(region, None);
+        self.with_hint(what, region, hint)
+    }
+
+    /// Like [`Self::into_error`], and names the setting of a region that does not exist.
+    pub(crate) fn into_error_in(self, what: impl Into<String>, region: &NamedRegion) -> Error {
+        let hint = self.hint(&region.name, Some(&region.from));
+        self.with_hint(what, &region.name, hint)
+    }
+
+    fn with_hint(self, what: impl Into<String>, region: &str, hint: Option<String>) -> Error {
         let error = Error::new(self.exit(region), what).why(self.why(region));
-        match self.hint(region) {
+        match hint {
             Some(hint) => error.hint(hint),
             None => error,
         }
@@ -168,9 +201,12 @@ impl Failure {
         text
     }
 
-    fn hint(&self, region: &str) -> Option<String> {
+    fn hint(&self, region: &str, from: Option<&str>) -> Option<String> {
         if let Some(fix) = self.fix {
             return Some(fix.to_owned());
+        }
+        if self.is_of_no_region(region) {
+            return Some(region::fix(region, from));
         }
         if let Some(real) = self.other_region(region) {
             return Some(format!(
@@ -230,6 +266,11 @@ impl Failure {
         let redirected = matches!(self.status, Some(301 | 307 | 400));
         self.bucket_region.as_deref().filter(|real| redirected && *real != region)
     }
+}
+
+/// Whether the words of an error say that the name of a server has no address.
+pub(super) fn is_unresolved(words: &str) -> bool {
+    words.contains("dns error") || words.contains("failed to lookup address")
 }
 
 /// Returns which limit ended the attempts. The SDK says only in words which of its waits ended, and
@@ -307,6 +348,19 @@ mod tests {
              -> correct the region in the account scheme (for the scheme's own bucket: \
              AWS_REGION): the bucket is in region `us-east-2`, the configured region is `eu-west-1`"
         );
+    }
+
+    #[test]
+    fn a_server_without_an_address_makes_an_unknown_region_an_error_of_the_input() {
+        let failure =
+            || Failure { cause: Cause::Unavailable, is_unresolved: true, ..Failure::default() };
+        assert_eq!(failure().exit("eu-west-1"), Exit::Unavailable);
+        let region =
+            NamedRegion { name: "eu-west-9".into(), from: "`default-region` of s.json".into() };
+        let error = failure().into_error_in("STS failed", &region);
+        assert_eq!(error.exit(), Exit::Input);
+        assert!(error.hints()[0].starts_with("correct `default-region` of s.json: `eu-west-9` is"));
+        assert!(is_unresolved("client error (Connect): dns error: failed to lookup address"));
     }
 
     #[test]

@@ -4,7 +4,9 @@
 pub(crate) mod credentials;
 pub(crate) mod ecr;
 pub(crate) mod failure;
+mod missing_credentials;
 mod oidc;
 pub(crate) mod pages;
 pub(crate) mod patience;
+pub(crate) mod region;
 pub(crate) mod session;

@@ -16,7 +16,7 @@ use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIden
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use super::failure::Failure;
+use super::{failure::Failure, region::NamedRegion};
 use crate::{
     base::{
         authorities::{self, Rejection},
@@ -51,7 +51,7 @@ pub(crate) struct WebIdentity {
     right: Secret,
     http: reqwest::Client,
     sts: aws_sdk_sts::Client,
-    region: String,
+    region: NamedRegion,
     redactor: Redactor,
     audience: String,
     /// As trust policies name it.
@@ -68,7 +68,7 @@ impl WebIdentity {
     pub(crate) fn new(
         role: &RoleArn,
         audience: Option<&str>,
-        region: &str,
+        region: &NamedRegion,
         config: &SdkConfig,
         environment: &ProcessEnv,
         redactor: &Redactor,
@@ -90,7 +90,7 @@ impl WebIdentity {
             right,
             http,
             sts: aws_sdk_sts::Client::new(config),
-            region: region.to_owned(),
+            region: region.clone(),
             redactor: redactor.clone(),
             audience: audience.unwrap_or(AUDIENCE).to_owned(),
             issuer: Server::of(environment).issuer(),
@@ -107,7 +107,7 @@ impl WebIdentity {
                     if !attempts.again().await {
                         let ended = Limit::IdPatience.passed("the attempts ended");
                         return Err(Error::new(Exit::Unavailable, self.not_assumed())
-                            .why(format!("{}; {ended}", failure.why(&self.region)))
+                            .why(format!("{}; {ended}", failure.why(&self.region.name)))
                             .hint("run again: AWS could not reach GitHub to check the token"));
                     }
                 }
@@ -129,10 +129,14 @@ impl WebIdentity {
     }
 
     fn rejected(&self, failure: Failure) -> Error {
-        match failure.exit(&self.region) {
-            Exit::Unavailable => failure.into_error(self.not_assumed(), &self.region),
+        let region = &self.region.name;
+        match failure.exit(region) {
+            _ if failure.is_of_no_region(region) => {
+                failure.into_error_in(self.not_assumed(), &self.region)
+            }
+            Exit::Unavailable => failure.into_error(self.not_assumed(), region),
             _ => Error::new(Exit::Credentials, self.not_assumed())
-                .why(failure.why(&self.region))
+                .why(failure.why(&self.region.name))
                 .hint(format!(
                     "check the role's trust policy: it must name the provider {}, \
                      the audience {}, \

@@ -28,6 +28,7 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 
+use super::{failure::is_unresolved, region};
 use crate::base::{
     authorities::{self, Rejection},
     error::chain,
@@ -148,16 +149,21 @@ impl HttpClient for Watched<SharedHttpClient> {
 impl HttpConnector for Watched<SharedHttpConnector> {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         self.notice.see(&request);
+        let is_suspect = region::unknown_in(request.uri()).is_some();
         let answer = self.inner.call(request);
-        HttpConnectorFuture::new(async move { answer.await.map_err(not_repeated_if_rejected) })
+        HttpConnectorFuture::new(async move {
+            answer.await.map_err(|error| not_repeated_if_hopeless(error, is_suspect))
+        })
     }
 }
 
-/// Marks a rejected certificate as an error of the user, which the SDK does not retry.
-fn not_repeated_if_rejected(error: ConnectorError) -> ConnectorError {
-    match Rejection::of(&chain(&error), "AWS") {
-        Some(_) => ConnectorError::user(error.into()),
-        None => error,
+/// Marks a rejected certificate, and a server of a suspect region that has no address, as errors of
+/// the user, which the SDK does not retry.
+fn not_repeated_if_hopeless(error: ConnectorError, is_suspect: bool) -> ConnectorError {
+    let words = chain(&error);
+    match Rejection::of(&words, "AWS").is_some() || (is_suspect && is_unresolved(&words)) {
+        true => ConnectorError::user(error.into()),
+        false => error,
     }
 }
 

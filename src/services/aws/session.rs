@@ -15,7 +15,13 @@ use aws_credential_types::{
 use aws_sdk_sts::{error::SdkError, operation::assume_role::AssumeRoleError};
 use tokio::sync::Mutex;
 
-use super::{failure::Failure, oidc::WebIdentity, patience::patient};
+use super::{
+    failure::Failure,
+    missing_credentials::{missing, source},
+    oidc::WebIdentity,
+    patience::patient,
+    region::NamedRegion,
+};
 use crate::{
     base::{
         authorities,
@@ -65,29 +71,30 @@ struct Refreshing {
 
 impl RootSession {
     /// Assumes the role that `inputs` name, or finds the ambient credentials; and asks STS whose
-    /// they are.
+    /// they are. `needed_by` says for messages which setting leads to AWS.
     pub(crate) async fn start(
-        region: &str,
+        region: &NamedRegion,
+        needed_by: &str,
         inputs: &AwsInputs,
         environment: &ProcessEnv,
         log: &Log,
     ) -> Result<Self> {
         authorities::check_system(environment)?;
         let redactor = &log.redactor;
-        let loader =
-            aws_config::defaults(BehaviorVersion::latest()).region(Region::new(region.to_owned()));
+        let loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new(region.name.clone()));
         let loader = patient(loader, log);
         let (config, credentials) = match &inputs.aws_role_to_assume {
             None => {
                 let config = loader.load().await;
                 let provider = config
                     .credentials_provider()
-                    .ok_or_else(|| no_credentials("no provider", environment))?;
+                    .ok_or_else(|| missing("no provider", environment, needed_by))?;
                 let credentials = Refreshing::new(provider, redactor);
                 credentials
                     .get()
                     .await
-                    .map_err(|error| no_credentials(chain(&error), environment))?;
+                    .map_err(|error| missing(&chain(&error), environment, needed_by))?;
                 (config, credentials)
             }
             Some(role) => {
@@ -109,8 +116,12 @@ impl RootSession {
             .build();
         let caller = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await.map_err(
             |error| {
-                let what = "AWS STS does not identify the credentials (GetCallerIdentity)";
-                Failure::of(&error).into_error(what, region)
+                let credentials = match &inputs.aws_role_to_assume {
+                    Some(role) => format!("the credentials of the role `{role}`"),
+                    None => source(environment),
+                };
+                let what = format!("AWS STS does not identify {credentials} (GetCallerIdentity)");
+                Failure::of(&error).into_error_in(what, region)
             },
         )?;
         Ok(Self {
@@ -132,12 +143,8 @@ impl RootSession {
     }
 
     /// Assumes `role` of `account` and checks that this leads into that account.
-    pub(crate) async fn assume(
-        &self,
-        account: &Account,
-        role: &str,
-        region: &str,
-    ) -> Result<Session> {
+    pub(crate) async fn assume(&self, account: &Account, role: &str) -> Result<Session> {
+        let region = account.region.as_str();
         let id = account.id.as_deref().unwrap_or_default();
         let arn = format!("arn:{}:iam::{id}:role/{role}", self.partition);
         let provider = AssumeRoleProvider::builder(&arn)
@@ -155,9 +162,9 @@ impl RootSession {
             .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
             .identity_cache(aws_config::identity::IdentityCache::lazy().build())
             .build();
-        credentials.get().await.map_err(|error| refused(&error, &arn, region, account))?;
+        credentials.get().await.map_err(|error| refused(&error, &arn, role, account))?;
         let session = Session { config, account_id: account.id.clone(), credentials };
-        session.check_account(&arn, region).await?;
+        session.check_account(&arn, account).await?;
         Ok(session)
     }
 }
@@ -168,13 +175,13 @@ impl Session {
         self.credentials.get().await.map_err(|error| chain(&error))
     }
 
-    async fn check_account(&self, arn: &str, region: &str) -> Result<()> {
+    async fn check_account(&self, arn: &str, account: &Account) -> Result<()> {
         let caller =
             aws_sdk_sts::Client::new(&self.config).get_caller_identity().send().await.map_err(
                 |error| {
-                    Failure::of(&error).into_error(
+                    Failure::of(&error).into_error_in(
                         format!("AWS STS does not say who `{arn}` is (GetCallerIdentity)"),
-                        region,
+                        &named_region(account),
                     )
                 },
             )?;
@@ -184,7 +191,7 @@ impl Session {
                 caller.account().unwrap_or("(unknown)"),
                 self.account_id.as_deref().unwrap_or("(none)")
             ))
-            .hint("correct the account's `id` in the account scheme"));
+            .hint(format!("correct `accounts.{}.id` in {}", account.alias, account.file)));
         }
         Ok(())
     }
@@ -233,24 +240,33 @@ impl fmt::Debug for Refreshing {
     }
 }
 
-fn refused(error: &CredentialsError, arn: &str, region: &str, account: &Account) -> Error {
+fn named_region(account: &Account) -> NamedRegion {
+    NamedRegion { name: account.region.clone(), from: account.region_place() }
+}
+
+fn refused(error: &CredentialsError, arn: &str, role: &str, account: &Account) -> Error {
+    let region = named_region(account);
     let what = format!("the role `{arn}` can't be assumed");
     let answer = error
         .source()
         .and_then(|source| source.downcast_ref::<SdkError<AssumeRoleError>>())
         .map(Failure::of);
     let why = match answer {
-        Some(failure) if failure.exit(region) != Exit::Credentials => {
-            return failure.into_error(what, region);
+        Some(failure) if failure.exit(&region.name) != Exit::Credentials => {
+            return failure.into_error_in(what, &region);
         }
-        Some(failure) => failure.why(region),
+        Some(failure) => failure.why(&region.name),
         None => chain(error),
     };
-    Error::new(Exit::Credentials, what).why(why).hint(format!(
-        "check that the role's trust policy allows this identity, \
-         and that the account scheme names the role of `{}`",
-        account.alias
-    ))
+    Error::new(Exit::Credentials, what)
+        .why(why)
+        .hint("check that the role exists and that its trust policy allows this identity")
+        .hint(format!(
+            "or correct `{}` or `accounts.{}.id` in {}",
+            account.key_of_role(role),
+            account.alias,
+            account.file
+        ))
 }
 
 fn mask(redactor: &Redactor, credentials: &Credentials) {
@@ -258,23 +274,6 @@ fn mask(redactor: &Redactor, credentials: &Credentials) {
     if let Some(token) = credentials.session_token() {
         redactor.add(&Secret::new(token));
     }
-}
-
-fn no_credentials(why: impl std::fmt::Display, environment: &ProcessEnv) -> Error {
-    let error = Error::new(Exit::Credentials, "no AWS credentials were found").why(why);
-    // The runner passes an input whose expression has no value like one that is not given.
-    let error = match environment.get("GITHUB_ACTIONS") {
-        Some(_) => error.hint(
-            "set the input `aws-role-to-assume`; if it is set, its expression has no value: is \
-             `vars.CDFLOW_ROLE`, or the variable that you use, set for this repository and \
-             environment?",
-        ),
-        None => error,
-    };
-    error.hint(
-        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, \
-             or run where a role is attached",
-    )
 }
 
 /// STS takes `[\w+=,.@-]`, 2 to 64 characters.

@@ -162,6 +162,8 @@ mod tests {
             role: Some("r".into()),
             plan_role: None,
             region: "eu-west-1".into(),
+            region_key: "default-region".into(),
+            file: "scheme.json".into(),
         };
         let place = StatePlace::classic(
             "b".into(),
