@@ -33,12 +33,10 @@ pub(crate) fn from_yaml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T
 pub(crate) fn from_json<T: DeserializeOwned>(file: &str, text: &str) -> Result<T> {
     json::check_encoding(file, text)?;
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
-        let why = error.to_string();
-        let why = why.rsplit_once(" at line").map_or(why.as_str(), |(why, _)| why);
-        let (line, column) = (error.line(), error.column());
+        let json::Fault { line, column, why, fix } = json::Fault::of(text, &error);
         Error::input(format!("{file}:{line}:{column}: not valid JSON"))
             .why(why)
-            .hint(json::comment_fix(text, &error).unwrap_or("correct the JSON there"))
+            .hint(fix.unwrap_or("correct the JSON there"))
             .at(file, line as u64, column as u64)
     })?;
     from_yaml(file, text)

@@ -24,19 +24,62 @@ pub(crate) fn check_encoding(file: &str, text: &str) -> Result<(), Error> {
     }
 }
 
-/// The fix for a comment in JSON.
-const COMMENT: &str = "remove the comment: JSON has none";
+/// What is wrong in a text that is not JSON, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// Counts from 1, like the column.
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+    pub(crate) why: String,
+    /// The fix of a slip that is frequent.
+    pub(crate) fix: Option<&'static str>,
+}
 
-/// Returns the fix for what a parser rejects at a line and column, which count from 1; None if it
-/// is not a comment.
-pub(crate) fn comment_fix(text: &str, error: &serde_json::Error) -> Option<&'static str> {
-    let line = text.lines().nth(error.line().checked_sub(1)?)?;
+impl Fault {
+    /// Reads what a parser rejects in `text`. Comments and trailing commas, which other formats
+    /// allow, are named.
+    pub(crate) fn of(text: &str, error: &serde_json::Error) -> Self {
+        let why = error.to_string();
+        let why = why.rsplit_once(" at line").map_or(why.as_str(), |(why, _)| why);
+        let (line, column) = (error.line(), error.column());
+        let fault = Self { line, column, why: why.to_owned(), fix: None };
+        if let Some((line, column)) = trailing_comma(text, line, column) {
+            let why = "JSON has no comma after the last entry".to_owned();
+            return Self { line, column, why, fix: Some("remove the comma") };
+        }
+        match is_comment(text, line, column) {
+            true => Self { fix: Some("remove the comment: JSON has none"), ..fault },
+            false => fault,
+        }
+    }
+}
+
+/// Whether a comment begins at a position, or directly after it.
+fn is_comment(text: &str, line: usize, column: usize) -> bool {
+    let Some(line) = line.checked_sub(1).and_then(|line| text.lines().nth(line)) else {
+        return false;
+    };
     // The column is that of the first character of a comment, or of the one before it.
     let begins = |before: usize| {
-        let rest = line.get(error.column().checked_sub(before)?..)?.trim_start();
+        let rest = line.get(column.checked_sub(before)?..)?.trim_start();
         Some(["//", "/*", "#"].iter().any(|sign| rest.starts_with(sign)))
     };
-    [1, 0].into_iter().filter_map(begins).any(|is_comment| is_comment).then_some(COMMENT)
+    [1, 0].into_iter().filter_map(begins).any(|is_comment| is_comment)
+}
+
+/// Returns the position of the comma before the bracket that a parser rejects.
+fn trailing_comma(text: &str, line: usize, column: usize) -> Option<(usize, usize)> {
+    let start = text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum::<usize>();
+    let at = start + column.checked_sub(1)?;
+    // The parser reports the bracket, or the comma.
+    let comma = match text.as_bytes().get(at)? {
+        b'}' | b']' => text.get(..at)?.trim_end().strip_suffix(',')?.len(),
+        b',' if text.get(at + 1..)?.trim_start().starts_with(['}', ']']) => at,
+        _ => return None,
+    };
+    let before = text.get(..comma)?;
+    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+    Some((before.matches('\n').count() + 1, comma - line_start + 1))
 }
 
 /// A document, of which only objects and arrays are taken apart.
@@ -202,6 +245,31 @@ mod tests {
     fn every_string_is_found_next_to_any_number() {
         let text = r#"{"a": 1e400, "b": ["x", {"c": "\u0079"}], "d": null}"#;
         assert_eq!(Json::parse(text).unwrap().strings(), ["x", "y"]);
+    }
+
+    #[test]
+    fn frequent_slips_are_named() {
+        let fault = |text: &str| {
+            let fault = Fault::of(text, &serde_json::from_str::<Value>(text).unwrap_err());
+            (fault.line, fault.column, fault.fix)
+        };
+        let comma = Some("remove the comma");
+        let comment = Some("remove the comment: JSON has none");
+        for (text, found) in [
+            ("{\n  \"a\": 1,\n}\n", (2, 9, comma)),
+            ("{\"a\": [1, 2,\n\n ], \"b\": 1}", (1, 12, comma)),
+            ("{\"a\": {\"b\": 1, }}", (1, 14, comma)),
+            ("{\"\u{e9}\": 1,}", (1, 8, comma)),
+            ("{\n // c\n}", (2, 2, comment)),
+            ("{\n \"a\": 1 # c\n}", (2, 9, comment)),
+            ("{\"a\": 1,, \"b\": 2}", (1, 9, None)),
+            ("{\"a\": }", (1, 7, None)),
+            ("{", (1, 1, None)),
+        ] {
+            let (line, column, fix) = fault(text);
+            assert_eq!((line, fix), (found.0, found.2), "{text}");
+            assert!(fix == comment || column == found.1, "{text}: {column}");
+        }
     }
 
     #[test]

@@ -260,17 +260,10 @@ fn check_key(source: &str, key: &str) -> Result<()> {
 fn parse_layer(name: &str, text: &str) -> Result<Layer> {
     json::check_encoding(name, text)?;
     let layer = serde_json::from_str(text).map_err(|error| {
-        let why = error.to_string();
-        let why = why.rsplit_once(" at line").map_or(why.as_str(), |(why, _)| why);
-        Error::input(format!(
-            "{name}:{}:{}: not a JSON object of variables",
-            error.line(),
-            error.column()
-        ))
-        .why(why)
-        .hint(
-            json::comment_fix(text, &error).unwrap_or("write the variables as `{\"name\": value}`"),
-        )
+        let json::Fault { line, column, why, fix } = json::Fault::of(text, &error);
+        Error::input(format!("{name}:{line}:{column}: not a JSON object of variables"))
+            .why(why)
+            .hint(fix.unwrap_or("write the variables as `{\"name\": value}`"))
     })?;
     let document = Json::parse(text)
         .map_err(|error| Error::input(format!("{name}: cannot read the values")).why(error))?;
