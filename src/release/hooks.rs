@@ -1,15 +1,23 @@
 //! The hooks of a release: `hooks.json` and the folder `hooks/` of a bundle.
 
-use std::{collections::BTreeMap, io, path::Path};
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
+    path::Path,
+};
 
 use super::source::SourceFile;
 use crate::{
     base::{
         error::{Error, Result},
+        process::FIRST_LINE,
         small_file,
     },
     config::hooks::{Hook, Hooks},
 };
+
+/// How much of a program is read to recognize a script, in bytes.
+const FIRST_BYTES: u64 = 512;
 
 /// The file's name in a bundle. A release without hooks has none.
 pub(crate) const FILE: &str = "hooks.json";
@@ -29,10 +37,39 @@ pub(crate) fn check(hooks: &Hooks, files: &BTreeMap<String, SourceFile>) -> Resu
                     "run `chmod +x {name} && git add --chmod=+x {name}`, and commit it"
                 )));
             }
-            Some(_) => {}
+            Some(file) => check_first_line(hook, name, file)?,
         }
     }
     Ok(())
+}
+
+/// Checks that the system finds the interpreter of a script. A file with other bytes than text is a
+/// program.
+fn check_first_line(hook: &Hook, name: &str, file: &SourceFile) -> Result<()> {
+    let content = small_file::open(&file.path).and_then(|opened| {
+        let mut content = Vec::new();
+        opened.take(FIRST_BYTES).read_to_end(&mut content).map(|_| content)
+    });
+    let content = content.map_err(|error| Error::io("cannot read", &file.path, &error))?;
+    let first = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let refused = |why: &str| {
+        Err(Error::input(format!(
+            "the hook `{}` of cdflow.yml cannot run `{name}`: {why}",
+            hook.name
+        )))
+    };
+    match content.contains(&0) {
+        true => Ok(()),
+        false if !first.starts_with(b"#!") => {
+            refused("it is a script without an interpreter").map_err(|it| it.hint(FIRST_LINE))
+        }
+        false if first.ends_with(b"\r") => refused(
+            "its lines end as on Windows, so the system would look for an interpreter whose name \
+             ends with a carriage return",
+        )
+        .map_err(|it| it.hint(format!("convert its line ends: sed -i 's/\\r$//' {name}"))),
+        false => Ok(()),
+    }
 }
 
 fn missing(hook: &Hook, name: &str) -> Error {

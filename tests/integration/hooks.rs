@@ -142,6 +142,12 @@ fn a_hook_that_cannot_run_refuses() {
     project.refuses(["release", "1"], 2, &["cannot run `hooks/odd.sh`: it is not executable"]);
     script(&project, "hooks/odd.sh", "#!/no/such/interpreter\n");
     project.refuses(["release", "1"], 2, &["names `hooks/dies.sh`, which does not exist"]);
+    script(&project, "hooks/dies.sh", "kill -KILL $$\n");
+    let says = ["cannot run `hooks/dies.sh`: it is a script without an interpreter", "`#!/bin/sh`"];
+    project.refuses(["release", "1"], 2, &says);
+    script(&project, "hooks/dies.sh", "#!/bin/sh\r\nkill -KILL $$\r\n");
+    let says = ["its lines end as on Windows", "sed -i 's/\\r$//' hooks/dies.sh"];
+    project.refuses(["release", "1"], 2, &says);
     script(&project, "hooks/dies.sh", "#!/bin/sh\nkill -KILL $$\n");
     project.commit("Hooks");
     project.release("1");

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::signal::Signal;
+use nix::{errno::Errno, sys::signal::Signal};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     process::{Child, Command},
@@ -37,6 +37,9 @@ use super::{
 
 /// Interval at which the output of a program is read.
 const FOLLOW_EVERY: Duration = Duration::from_millis(40);
+/// The fix for a script without its interpreter.
+pub(crate) const FIRST_LINE: &str =
+    "if it is a script, add the line of its interpreter as the first one, such as `#!/bin/sh`";
 /// Limit of the captured output, in bytes.
 const CAPTURE_LIMIT: u64 = 64 << 20;
 
@@ -319,7 +322,13 @@ impl Program {
     }
 
     fn not_started(&self, error: io::Error) -> Error {
-        let failed = Error::input(format!("cannot start `{}`", self.path.display())).why(error);
+        let failed = Error::input(format!("cannot start `{}`", self.path.display()));
+        if error.raw_os_error() == Some(Errno::ENOEXEC as i32) {
+            return failed
+                .why(format!("{error}: it is neither a script nor a program for this machine"))
+                .hint(FIRST_LINE);
+        }
+        let failed = failed.why(error);
         match self.run_as {
             RunAs::Ourselves => failed,
             RunAs::User { id, .. } => {

@@ -146,7 +146,9 @@ impl HookRun<'_> {
             Exit::Refused => Limit::Hook.passed("it did not end"),
             // Such as a missing interpreter.
             Exit::Input => {
-                format!("cannot start `{}`: {}", self.hook.program(), error.cause())
+                let fixes = error.hints().iter().filter(|hint| *hint == process::FIRST_LINE);
+                let fixes: String = fixes.map(|hint| format!("; {hint}")).collect();
+                format!("cannot start `{}`: {}{fixes}", self.hook.program(), error.cause())
             }
             exit => {
                 return Err(Error::new(exit, format!("the hook `{}` failed", self.hook.name))
