@@ -19,6 +19,16 @@ pub(crate) fn excerpt(text: &str) -> String {
     shown
 }
 
+/// Returns the first names of others, and how many more there are.
+pub(crate) fn few(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| excerpt(name)).collect();
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 /// Replaces such characters in a text of several lines, which may be indented by tabs.
 pub(crate) fn lines(text: &str) -> String {
     let plain = |c| if c == '\t' || is_plain(c) { c } else { '\u{fffd}' };

@@ -561,11 +561,15 @@ fn an_unreachable_provider_fails_the_build() {
 #[test]
 fn uncommitted_changes_are_told() {
     let project = Project::local("greeting");
-    let commit = project.head();
+    let commit = project.write("old.txt", "old").commit("A note");
     project.edit("config/live.json", "Good day", "Goodbye");
-    project
-        .release("1")
-        .stderr_has(&format!("uncommitted changes; the release records commit {}", &commit[..7]));
+    let records = format!("; the release records commit {}\n", &commit[..7]);
+    let output = project.release("1");
+    output.stderr_has(&format!("has uncommitted changes: config/live.json{records}"));
+    project.git(["mv", "old.txt", "new.txt"]);
+    project.write("infra/one.tf", "").write("infra/two.tf", "");
+    let changes = "config/live.json, infra/one.tf, infra/two.tf and 1 more";
+    project.release("2").stderr_has(&format!("has uncommitted changes: {changes}{records}"));
 }
 
 #[test]

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::report::{DoctorReport, counted};
 use crate::{
-    base::error::{Error, Result},
+    base::{
+        error::{Error, Result},
+        printable,
+    },
     config::{
         component::Manifest, names::Component, scheme::AccountScheme, settings::FunctionImages,
     },
@@ -97,9 +100,9 @@ pub(crate) async fn checkout(
             format!("cannot compare the files with commit {commit}: git status failed: {why}"),
             "check the repository out again",
         ),
-        Difference::Changed => report.warning(
+        Difference::Changed(files) => report.warning(
             "git",
-            format!("uncommitted changes on top of commit {commit}"),
+            format!("uncommitted changes on top of commit {commit}: {}", printable::few(&files)),
             "commit them: a release records its commit",
         ),
     }

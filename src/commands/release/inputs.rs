@@ -8,6 +8,7 @@ use crate::{
     base::{
         error::{Error, Exit, Result},
         log::Log,
+        printable,
     },
     cli::{args::ReleaseInputs, values::Datum},
     config::{component::ComponentType, identity::Release},
@@ -64,8 +65,9 @@ pub(super) async fn checkout(context: &Context) -> Result<Checkout> {
     let commit = short(&checkout.commit);
     match git.compare(&context.folder).await? {
         Difference::Same => {}
-        Difference::Changed => host.log.warning(&format!(
-            "the checkout has uncommitted changes; the release records commit {commit}"
+        Difference::Changed(files) => host.log.warning(&format!(
+            "the checkout has uncommitted changes: {}; the release records commit {commit}",
+            printable::few(&files)
         )),
         Difference::Unknown(why) => host.log.warning(&format!(
             "cannot find out whether the checkout has uncommitted changes; the release records \

@@ -33,7 +33,8 @@ pub(crate) struct Checkout {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Difference {
     Same,
-    Changed,
+    /// The names of files that differ, relative to the root of the checkout.
+    Changed(Vec<String>),
     /// git failed to compare them; the text says why.
     Unknown(String),
 }
@@ -120,22 +121,33 @@ impl<'a> Git<'a> {
         }
         let status = String::from_utf8_lossy(&status.stdout);
         // git compares without the filters of the checkout, so what LFS has replaced looks changed.
-        let mut suspects = Vec::new();
-        for entry in status.split('\0').filter(|entry| !entry.is_empty()) {
-            match entry.strip_prefix(" M ") {
-                Some(name) => suspects.push(PathBuf::from(name)),
-                None => return Ok(Difference::Changed),
+        let (mut changed, mut suspects) = (Vec::new(), Vec::new());
+        let mut entries = status.split('\0').filter(|entry| !entry.is_empty());
+        while let Some(entry) = entries.next() {
+            match entry.split_at_checked(3) {
+                Some((" M ", name)) => suspects.push(PathBuf::from(name)),
+                Some((state, name)) => {
+                    changed.push(name.to_owned());
+                    // The old name of a file that was renamed or copied.
+                    if state.starts_with(['R', 'C']) {
+                        entries.next();
+                    }
+                }
+                None => changed.push(entry.to_owned()),
             }
         }
-        if suspects.is_empty() {
-            return Ok(Difference::Same);
+        if !suspects.is_empty()
+            && let Some(commit) = head_of(&view).await?
+        {
+            let mut tree = Tree::read(&view, &commit).await?;
+            tree.resolve_pointers(&view, &suspects).await?;
+            suspects.retain(|name| tree.differs(name));
         }
-        let Some(commit) = head_of(&view).await? else { return Ok(Difference::Changed) };
-        let mut tree = Tree::read(&view, &commit).await?;
-        tree.resolve_pointers(&view, &suspects).await?;
-        Ok(match suspects.iter().any(|name| tree.differs(name)) {
-            true => Difference::Changed,
-            false => Difference::Same,
+        changed.extend(suspects.iter().map(|name| name.display().to_string()));
+        changed.sort();
+        Ok(match changed.is_empty() {
+            true => Difference::Same,
+            false => Difference::Changed(changed),
         })
     }
 
