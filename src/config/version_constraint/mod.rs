@@ -109,6 +109,18 @@ impl Constraint {
         self.parts.iter().find(|part| part.operator == Operator::Equal)?.release.to_version()
     }
 
+    /// Returns each version that the constraint names, and the next one. If any version fulfils
+    /// several constraints, one of their edges does. None: one of them is not semver's.
+    pub(crate) fn edges(&self) -> Option<Vec<Version>> {
+        let named = self.parts.iter().map(|part| part.release.to_version());
+        let pairs = named.map(|version| {
+            let version = version?;
+            let next = Version::new(version.major, version.minor, version.patch + 1);
+            Some([version, next])
+        });
+        Some(pairs.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
     /// Whether it asks for a pre-release. If not, cdflow chooses none, although `!= 1.5.0` allows
     /// those of every other version.
     pub(crate) fn names_pre_release(&self) -> bool {

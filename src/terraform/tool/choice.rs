@@ -145,12 +145,40 @@ impl Choice<'_> {
     /// Fails if the requirements contradict each other, or if cdflow supports none of the versions.
     fn check_agreement(&self) -> Result<()> {
         let Some(version) = self.wanted.iter().find_map(|wanted| wanted.constraint.exact()) else {
-            return Ok(());
+            return self.check_range();
         };
         match self.misfit(&version) {
             Some(why) => Err(self.with_series(self.contradiction(&version, &why))),
             None => Ok(()),
         }
+    }
+
+    /// Fails if no version fulfils all constraints, whatever versions exist.
+    fn check_range(&self) -> Result<()> {
+        let edges: Option<Vec<Vec<Version>>> =
+            self.wanted.iter().map(|wanted| wanted.constraint.edges()).collect();
+        let Some(edges) = edges else { return Ok(()) };
+        let oldest = self.flavor.oldest();
+        let mut versions = edges.into_iter().flatten().chain([oldest.clone()]);
+        if versions.any(|version| self.misfit(&version).is_none()) {
+            return Ok(());
+        }
+        let asked = |it: &Wanted| format!("{} requires {}", it.place, it.constraint);
+        let name = self.flavor.name();
+        let error = Error::input(format!("no version of {name} can be used"));
+        let is_too_old = |wanted: &&Wanted| {
+            let edges = wanted.constraint.edges().unwrap_or_default();
+            let mut newer = edges.iter().chain([&oldest]).filter(|version| **version >= oldest);
+            !newer.any(|version| wanted.constraint.allows(version))
+        };
+        Err(match self.wanted.iter().find(is_too_old) {
+            Some(wanted) => error
+                .why(format!("{}; cdflow needs {name} {oldest} or newer", asked(wanted)))
+                .hint(format!("write a version that is {oldest} or newer, such as `~> 1.11.0`")),
+            None => error
+                .why(self.wanted.iter().map(asked).collect::<Vec<_>>().join("; "))
+                .hint("change one of them"),
+        })
     }
 
     /// `min-required` needs something that requires a version.
@@ -393,6 +421,44 @@ mod tests {
             let found = choice.best(&versions).map(|version| version.to_string());
             assert_eq!(found.as_deref(), newest, "{wanted:?}");
         }
+    }
+
+    #[test]
+    fn constraints_that_no_version_fulfils_need_no_list() {
+        let needs = "; cdflow needs terraform 1.6.0 or newer\n  -> write a version that is 1.6.0 \
+                     or newer, such as `~> 1.11.0`";
+        let checked = |list: &[(&str, &str)]| {
+            let wanted = wanted(list);
+            let (flavor, pick, mirror_keys) = (Flavor::Terraform, None, &[][..]);
+            let choice = Choice { flavor, wanted: &wanted, pick, mirror_keys, pinned: None };
+            choice.check_agreement().map_err(|error| error.to_string())
+        };
+        for fine in [
+            &[][..],
+            &[("a", "< 1.7")],
+            &[("a", ">= 1.9.0, != 1.9.0, != 1.9.1")],
+            &[("a", "~> 1.13.0-alpha1")],
+            &[("a", "> 1.9.3"), ("b", "< 1.9.5")],
+            &[("a", "~> 1.9"), ("b", ">= 1.6")],
+            &[("a", "<= 1.6.0")],
+            &[("a", "> 1.9.0.1")],
+        ] {
+            assert_eq!(checked(fine), Ok(()), "{fine:?}");
+        }
+        for (old, named) in [
+            (&[("b", ">= 1.6"), ("this run", "< 1.6")][..], "this run requires < 1.6"),
+            (&[("a", "~> 1.5.0")], "a requires ~> 1.5.0"),
+            (&[("a", ">= 0.12, < 0.14")], "a requires >= 0.12, < 0.14"),
+        ] {
+            let says = format!("no version of terraform can be used: {named}{needs}");
+            assert_eq!(checked(old), Err(says));
+        }
+        assert_eq!(
+            checked(&[("cdflow.yml", "< 1.9"), ("infra/main.tf:4", ">= 1.10")]),
+            Err("no version of terraform can be used: cdflow.yml requires < 1.9; infra/main.tf:4 \
+                 requires >= 1.10\n  -> change one of them"
+                .to_owned())
+        );
     }
 
     #[test]
