@@ -158,6 +158,8 @@ pub(crate) struct Function {
 pub(crate) struct Deploy {
     /// How long Terraform waits for the state lock. Default: not at all.
     pub(crate) lock_timeout: Option<HumanDuration>,
+    /// The environments that the component is for. Default: all of the account scheme.
+    pub(crate) only: Option<Vec<Environment>>,
     /// Refuses to deploy without a state, unless `new-environment` is set.
     pub(crate) require_state: Option<bool>,
     /// Whether to create GitHub deployments. Default: true.
@@ -188,6 +190,11 @@ pub(crate) struct ReportSettings {
 }
 
 impl Deploy {
+    /// Whether the component is for the environment. It always has previews.
+    pub(crate) fn is_for(&self, environment: &Environment) -> bool {
+        environment.is_preview() || self.only.as_ref().is_none_or(|only| only.contains(environment))
+    }
+
     pub(crate) fn limits(&self) -> GuardSettings {
         let (protect, environments) = (self.protect.clone(), self.environments.clone());
         let allow_destroy_label = self.allow_destroy_label.clone();

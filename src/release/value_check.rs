@@ -14,12 +14,12 @@ use super::{init_access::InitAccess, source::Sources};
 use crate::{
     base::{
         error::{Error, Result},
-        log::Log,
         parallel::threads,
         run_folder::{PrivateFolder, write_new},
         small_file,
     },
     config::{
+        component::Deploy,
         identity::Identity,
         names::Environment,
         scheme::{AccountScheme, FrozenAccount},
@@ -49,6 +49,7 @@ pub(crate) struct ValueCheck<'a> {
     /// The folder of cdflow.yml.
     pub(crate) component: &'a Path,
     pub(crate) scheme: &'a AccountScheme,
+    pub(crate) deploy: &'a Deploy,
     pub(crate) sources: &'a Sources,
     pub(crate) private: &'a PrivateFolder,
     pub(crate) access: &'a InitAccess,
@@ -57,15 +58,16 @@ pub(crate) struct ValueCheck<'a> {
 /// An environment, and why no deploy to it could succeed.
 struct Checked {
     environment: Environment,
-    /// It has a file in `config/`, so the component is meant for it.
+    /// It is not a preview that only `"*"` allows, and that the component might never have.
     is_meant: bool,
+    /// It has a file of its own in `config/`.
+    has_file: bool,
     problem: Option<Error>,
 }
 
 impl ValueCheck<'_> {
-    /// Fails if an environment with a file of its own in `config/` lacks a value or has one of a
-    /// wrong type, or if this is so for all environments. Other environments might be those of
-    /// other components, so they are only noted.
+    /// Fails if an environment that the scheme names lacks a value or has one of a wrong type,
+    /// except those that `deploy.only` of cdflow.yml leaves out.
     pub(crate) async fn run(&self) -> Result<()> {
         let environments = self.environments();
         if environments.is_empty() {
@@ -91,14 +93,15 @@ impl ValueCheck<'_> {
         if variables.is_none() {
             log.note("cdflow cannot parse every file of infra/, so the types are not checked");
         }
-        judge(checked, log)
+        judge(checked)
     }
 
-    /// The named environments of the scheme, and whether they have a file in `config/`; a preview
-    /// for `config/preview.json`, or for `"*"`. Under `"*"`, a file need not be of an environment.
+    /// The environments that the scheme names, and whether they are meant; a preview for
+    /// `config/preview.json`, or for `"*"`. Under `"*"`, a file need not be of an environment.
     fn environments(&self) -> BTreeMap<Environment, bool> {
         let named = self.scheme.environments().keys().filter_map(|name| name.parse().ok());
-        let mut found: BTreeMap<Environment, bool> = named.map(|it| (it, false)).collect();
+        let named = named.filter(|it| self.deploy.is_for(it));
+        let mut found: BTreeMap<Environment, bool> = named.map(|it| (it, true)).collect();
         let preview = Environment::of_pull_request(1);
         for name in self.sources.files.keys() {
             let layer = name.strip_prefix("config/").and_then(|name| name.strip_suffix(".json"));
@@ -149,7 +152,9 @@ impl ValueCheck<'_> {
                 None => None,
             },
         };
-        Ok(Checked { environment, is_meant, problem })
+        let file = format!("config/{}.json", environment.shared_name());
+        let has_file = self.sources.files.contains_key(&file);
+        Ok(Checked { environment, is_meant, has_file, problem })
     }
 
     /// Returns the values as a deploy passes them, except what is known only then.
@@ -200,38 +205,39 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     write_new(to, &content)
 }
 
-fn judge(checked: Vec<Checked>, log: &Log) -> Result<()> {
-    let is_refused = |it: &Checked| it.problem.is_some() && it.is_meant;
-    // If the component is meant for none of them, one must work.
-    let refuses_all =
-        !checked.iter().any(is_refused) && checked.iter().all(|it| it.problem.is_some());
-    let mut refused = Vec::new();
-    // Problem to environments.
-    let mut noted: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for Checked { environment, is_meant, problem } in checked {
-        match problem {
-            Some(error) if is_meant || refuses_all => refused.push((environment, error)),
-            // It is any environment of `"*"`.
-            Some(_) if environment.is_preview() => {}
-            Some(error) => noted.entry(error.story()).or_default().push(environment.to_string()),
-            None => {}
-        }
-    }
-    let mut refused = refused.into_iter();
-    if let Some((_, first)) = refused.next() {
-        let others = refused.filter(|(_, other)| other.story() != first.story());
-        let others: Vec<_> = others
-            .take(MORE)
-            .map(|(environment, other)| format!("correct {environment} too: {}", other.story()))
-            .collect();
-        let error = others.into_iter().fold(first, Error::hint);
-        return Err(error.hint(NO_VALIDATE));
-    }
-    for (problem, environments) in noted {
-        log.note(&format!(
-            "the release continues, but cannot be deployed to {}: {problem}",
-            environments.join(", ")
-        ));
-    }
-    Ok(())
+fn judge(mut checked: Vec<Checked>) -> Result<()> {
+    // What is surely meant comes first.
+    checked.sort_by_key(|it| !it.has_file);
+    // If all others are previews that the component might never have, they count.
+    let refuses_all = checked.iter().all(|it| it.problem.is_some());
+    let is_refused = |it: &Checked| it.problem.is_some() && (it.is_meant || refuses_all);
+    // The component might not be for them.
+    let is_foreign = |it: &&Checked| is_refused(it) && !it.has_file;
+    let named = checked.iter().filter(|it| !it.environment.is_preview());
+    let (foreign, own): (Vec<&Checked>, Vec<&Checked>) = named.partition(is_foreign);
+    let names = |of: &[&Checked]| {
+        of.iter().map(|it| it.environment.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let narrowed = (!foreign.is_empty() && !own.is_empty()).then(|| {
+        format!(
+            "if this component is not for {}, write into cdflow.yml: `deploy: {{only: [{}]}}`",
+            names(&foreign),
+            names(&own)
+        )
+    });
+    let mut refused = checked.into_iter().filter(is_refused).filter_map(|it| {
+        let problem = it.problem?;
+        Some((it.environment, problem))
+    });
+    let Some((environment, first)) = refused.next() else { return Ok(()) };
+    let (others, same): (Vec<_>, Vec<_>) =
+        refused.partition(|(_, other)| other.story() != first.story());
+    let same = std::iter::once(environment).chain(same.into_iter().map(|(it, _)| it));
+    let same: Vec<String> = same.map(|it| it.to_string()).collect();
+    let first = first.hint(format!("correct the values of {}", same.join(", ")));
+    let others = others.into_iter().take(MORE);
+    let error = others.fold(first, |error, (environment, other)| {
+        error.hint(format!("correct {environment} too: {}", other.story()))
+    });
+    Err(narrowed.into_iter().fold(error, Error::hint).hint(NO_VALIDATE))
 }

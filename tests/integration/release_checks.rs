@@ -40,12 +40,22 @@ fn a_value_that_terraform_would_reject_stops_the_release() {
     }
     let project = with_size("\"3\"");
     let output = releasing(&project, &[]);
-    // The other environments have no file of their own, and might not be for this component.
-    output.success().stderr_has(
-        "the release continues, but cannot be deployed to aslive, ci: infra/size.tf:1: the \
-         variable `size` has no value\n",
-    );
+    output
+        .fails(2)
+        .stderr_has("error: infra/size.tf:1: the variable `size` has no value\n")
+        .stderr_has("-> correct the values of aslive, ci\n")
+        .stderr_has(
+            "-> if this component is not for aslive, ci, write into cdflow.yml: `deploy: {only: \
+             [live]}`\n",
+        );
+    // The component is not for the other environments.
+    project.append("cdflow.yml", "deploy: {only: [live]}\n").commit("Only live");
+    releasing(&project, &[]).success().lacks("aslive");
     project.deploy("live", "1");
+    let says = ["error: greeting is not for the environment `ci`", "`deploy.only` in cdflow.yml"];
+    project.refuses(["deploy", "ci", "1"], 3, &says);
+    let planned = project.cdflow(["deploy", "ci", "1", "--plan-only"]).run();
+    planned.stderr_has("a deploy would be refused: greeting is not for the environment `ci`");
 }
 
 #[test]
@@ -64,13 +74,19 @@ fn an_environment_without_a_value_stops_the_release() {
     releasing(&project, &[])
         .fails(2)
         .stderr_has("error: infra/size.tf:1: the variable `size` has no value\n")
-        .stderr_has("config/ci.json, config/common.json")
-        .lacks("aslive");
+        .stderr_has("-> correct the values of ci, pr-1, aslive\n")
+        .stderr_has("if this component is not for aslive, write into cdflow.yml: `deploy: {only")
+        .stderr_has("{only: [ci, live]}`\n");
     project.remove("config/ci.json").remove("config/live.json").remove("config/preview.json");
     project.commit("None");
     // No environment could be deployed.
-    releasing(&project, &[]).fails(2).stderr_has("the variable `size` has no value");
-    project.write("config/preview.json", "{\"size\": []}\n").commit("Preview");
+    releasing(&project, &[])
+        .fails(2)
+        .stderr_has("the variable `size` has no value")
+        .lacks("deploy: {only");
+    project.write("config/preview.json", "{\"size\": []}\n");
+    project.edit_json("config/common.json", |common| common["size"] = 3.into());
+    project.commit("Preview");
     releasing(&project, &[])
         .fails(2)
         .stderr_has("config/preview.json:1: the value does not fit the variable `size`");
@@ -89,8 +105,9 @@ fn an_account_without_platform_config_stops_the_release() {
         .stderr_has("`platform-config/other/eu-west-1.json` not found in the release")
         .stderr_has("the environment `live` needs it");
     project.remove("config/live.json").commit("Not for live");
-    let says = "the release continues, but cannot be deployed to live: ";
-    releasing(&project, &[]).success().stderr_has(says);
+    releasing(&project, &[]).fails(2).stderr_has("deploy: {only: [aslive, ci]}");
+    project.append("cdflow.yml", "deploy: {only: [aslive, ci]}\n").commit("Not for live");
+    releasing(&project, &[]).success();
 }
 
 #[test]
@@ -217,7 +234,7 @@ fn what_is_not_for_the_component_refuses_nothing() {
     project
         .write("config/dashboard.json", "{\"widgets\": []}\n")
         .write("config/pr-12.json", "{}\n");
-    project.commit("Others");
+    project.append("cdflow.yml", "deploy: {only: [live]}\n").commit("Others");
     releasing(&project, &[]).success().lacks("dashboard.json, config/common.json");
     project.edit("config/live.json", "3", "\"x\"").commit("Wrong");
     let args = ["release", "2", "--platform-config", "platform-config"];
@@ -230,8 +247,10 @@ fn what_is_not_for_the_component_refuses_nothing() {
         scheme["accounts"]["other"] = serde_json::json!({});
         scheme["environments"] = serde_json::json!({ "live": "other", "*": "local" });
     });
-    project.commit("Only previews");
-    project.cdflow(args).run().success().stderr_has("cannot be deployed to live: ");
+    project.commit("Another account");
+    project.cdflow(args).run().fails(2).stderr_has("the environment `live` needs it");
+    project.edit("cdflow.yml", "only: [live]", "only: []").commit("Only previews");
+    project.cdflow(args).run().success();
 }
 
 /// Values that only the whole code can judge are left to the plan, and JSON is code too.
@@ -244,6 +263,7 @@ fn what_is_known_only_later_is_not_checked() {
                 })\n}\n";
     let json = r#"{"variable": {"depth": {"type": "number"}}}"#;
     project.write("infra/size.tf", code).write("infra/depth.tf.json", json);
+    project.append("cdflow.yml", "deploy: {only: [live]}\n");
     project.write("config/live.json", "{\"depth\": 4}\n").commit("Later");
     releasing(&project, &[]).success();
     project.write("config/live.json", "{\"depth\": \"x\"}\n").commit("Wrong");

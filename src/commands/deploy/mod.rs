@@ -84,13 +84,31 @@ fn order<'c>(
     }
 }
 
+/// Fails if cdflow.yml says that the component is only for other environments.
+fn check_meant(context: &Context, environment: &Environment) -> Result<()> {
+    let deploy = &context.manifest.deploy;
+    let Some(only) = deploy.only.as_ref().filter(|_| !deploy.is_for(environment)) else {
+        return Ok(());
+    };
+    let only: Vec<&str> = only.iter().map(Environment::as_str).collect();
+    Err(Error::refused(format!(
+        "{} is not for the environment `{environment}`",
+        context.identity.component
+    ))
+    .why(format!("`deploy.only` in cdflow.yml has {}", only.join(", ")))
+    .hint(format!("add `{environment}` to `deploy.only`, or deploy to one of these")))
+}
+
 /// Evaluates the guards that need no plan. A plan-only run only warns about them.
 async fn check_release(context: &Context, order: &Order<'_>, record: &Record) -> Result<()> {
     if order.mode == PlanMode::RefreshOnly {
         return Ok(());
     }
     let (environment, version) = (order.environment(), order.version());
-    let mut checks = vec![release::promoted(context, environment, version, &order.limits).await];
+    let mut checks = vec![
+        check_meant(context, environment),
+        release::promoted(context, environment, version, &order.limits).await,
+    ];
     if order.newest_known_run.is_some() {
         checks.push(release::not_older(context, environment, version, record).await);
     }

@@ -117,6 +117,7 @@ pub(crate) async fn make(
             identity: &context.identity,
             component: &context.folder,
             scheme: &context.scheme,
+            deploy: &context.manifest.deploy,
             sources: &sources,
             private: &private,
             access: &access,
