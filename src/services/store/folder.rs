@@ -18,7 +18,7 @@ use super::{
     changed, check_key, check_prefix,
     composed::{Composed, ComposedPut},
     folder_copy, missing, partial_file, too_large, too_short,
-    unwritable::unwritable,
+    unwritable::{unlisted, unwritable},
 };
 use crate::base::{
     blocking::blocking,
@@ -534,7 +534,10 @@ fn walk(folder: &Path, is_wanted: impl Fn(&Path) -> bool) -> impl Iterator<Item 
             let is_link = path.symlink_metadata().is_ok_and(|found| found.is_symlink());
             (is_link && is_wanted(path)).then(|| Err(foreign(path)))
         }
-        Err(error) => Some(Err(Error::input("can't list the release store").why(error))),
+        Err(error) => Some(Err(match (error.path(), error.io_error()) {
+            (Some(path), Some(why)) => unlisted(path, why),
+            _ => Error::input("can't list the release store").why(error),
+        })),
     })
 }
 
@@ -548,7 +551,7 @@ fn line(root: &Path, key: String) -> Result<Option<ListedObject>> {
 }
 
 fn folders(folder: &Path) -> Result<Vec<String>> {
-    let listing = |error: io::Error| Error::io("can't list", folder, &error);
+    let listing = |error: io::Error| unlisted(folder, &error);
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if is_absent(&error) => {

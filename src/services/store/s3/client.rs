@@ -143,10 +143,10 @@ impl S3Store {
             .hint("check the connection to S3, and run again later")
     }
 
-    pub(crate) async fn answered<T, E>(
+    pub(crate) async fn answered<T, E, W: Into<Access>>(
         &self,
         answer: Result<T, SdkError<E>>,
-        what: impl FnOnce() -> String,
+        what: impl FnOnce() -> W,
     ) -> Result<T>
     where
         E: ProvideErrorMetadata + StdError + 'static,
@@ -161,13 +161,21 @@ impl S3Store {
 
     /// Returns the error for a failed call. After a 403 it checks whether another account owns the
     /// bucket.
-    pub(crate) async fn failed(&self, what: String, failure: Failure) -> Error {
+    pub(crate) async fn failed(&self, access: impl Into<Access>, failure: Failure) -> Error {
+        let Access { what, needs } = access.into();
         let region = &self.bucket.region;
         let refused = failure.status() == Some(403) && failure.exit(region) == Exit::Credentials;
         match &self.bucket.owner {
             Some(owner) if refused && self.is_of_another(owner).await => Error::refused(what)
                 .why(format!("bucket `{}` does not belong to account {owner}", self.bucket.name))
                 .hint("check the account id and the bucket's name in the account scheme"),
+            _ if refused && !needs.is_empty() && failure.is_denied() => {
+                Error::new(Exit::Credentials, what).why(failure.why(region)).hint(format!(
+                    "give the role {needs} on the bucket `{}`, and check the policies of the \
+                     bucket and of its key",
+                    self.bucket.name
+                ))
+            }
             _ => failure.into_error(what, region),
         }
     }
@@ -185,16 +193,40 @@ impl S3Store {
     }
 }
 
-pub(crate) fn reading(store: &S3Store, key: &str) -> String {
-    format!("`{}` can't be read", store.describe(key))
+/// What a call does not get access to, and the permissions that it needs.
+#[derive(Debug)]
+pub(crate) struct Access {
+    pub(crate) what: String,
+    /// Empty: unknown.
+    needs: &'static str,
 }
 
-pub(crate) fn writing(store: &S3Store, key: &str) -> String {
-    format!("`{}` can't be written", store.describe(key))
+impl From<String> for Access {
+    fn from(what: String) -> Self {
+        Self { what, needs: "" }
+    }
 }
 
-pub(crate) fn listing(store: &S3Store, prefix: &str) -> String {
-    format!("`{}` can't be listed", store.describe(prefix))
+impl From<Access> for String {
+    fn from(access: Access) -> Self {
+        access.what
+    }
+}
+
+pub(crate) fn reading(store: &S3Store, key: &str) -> Access {
+    let needs = "`s3:GetObject` and `s3:ListBucket` (without the second, S3 also denies access to \
+                 objects that do not exist)";
+    Access { what: format!("`{}` can't be read", store.describe(key)), needs }
+}
+
+pub(crate) fn writing(store: &S3Store, key: &str) -> Access {
+    let needs = "`s3:PutObject` and `s3:AbortMultipartUpload`";
+    Access { what: format!("`{}` can't be written", store.describe(key)), needs }
+}
+
+pub(crate) fn listing(store: &S3Store, prefix: &str) -> Access {
+    let what = format!("`{}` can't be listed", store.describe(prefix));
+    Access { what, needs: "`s3:ListBucket`" }
 }
 
 /// The timeout of one attempt to send `size` bytes: five minutes, or more if that would need over

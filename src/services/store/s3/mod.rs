@@ -24,7 +24,7 @@ use bytes::Bytes;
 
 use self::{
     body::{UploadBody, base64_crc},
-    client::{RETRY, S3Store, SINGLE, listing, map, patience, time, unsigned, writing},
+    client::{Access, RETRY, S3Store, SINGLE, listing, map, patience, time, unsigned, writing},
     upload::UploadSource,
 };
 use crate::{
@@ -316,7 +316,7 @@ impl S3Store {
 fn next(
     pages: &mut Pages,
     page: ListObjectsV2Output,
-    what: impl Fn() -> String,
+    what: impl Fn() -> Access,
 ) -> Result<Option<String>> {
     let failed = |why: String| {
         Error::new(Exit::Unavailable, what())

@@ -222,7 +222,7 @@ impl<'a> Upload<'a> {
             .customize()
             .config_override(patience(len));
         let call = if bucket.unsigned { call.disable_payload_signing() } else { call };
-        let what = || format!("part {number} of {}", writing(self.store, self.key));
+        let what = || format!("part {number} of {}", writing(self.store, self.key).what);
         Ok(self.store.answered(call.send().await, what).await?.e_tag)
     }
 
@@ -276,7 +276,7 @@ impl<'a> Upload<'a> {
             // The bytes of a source were damaged, or this S3 does not combine such parts.
             (Some(400 | 501), _) if expected.is_some() => {
                 let what = writing(self.store, self.key);
-                let error = self.store.failed_plainly(what, failure).to_string();
+                let error = self.store.failed_plainly(what.into(), failure).to_string();
                 Ok(not_copied(error.lines().next().unwrap_or_default()))
             }
             _ => Err(self.store.failed(writing(self.store, self.key), failure).await),
