@@ -184,7 +184,8 @@ async fn execute(
     let result = commands::run(inputs, host.clone(), &mut report).await;
     let result = with_lost_output(result, prints_its_result, &host.log);
     if !is_post {
-        report.end(result.as_ref().err(), started.elapsed(), &host.log.redactor);
+        let took = started.elapsed().saturating_sub(host.log.time_asked());
+        report.end(result.as_ref().err(), took, &host.log.redactor);
         tokio::select! {
             () = report::publish(report, &destinations, &host) => {}
             () = host.interrupt.insisted() => {

@@ -3,6 +3,7 @@
 use std::{
     io::{self, IsTerminal, Read},
     thread,
+    time::Instant,
 };
 
 use nix::sys::termios::{FlushArg, tcflush};
@@ -35,7 +36,10 @@ pub(crate) async fn ask(question: &str, log: &Log, interrupt: &Interrupt) -> Res
             Err(_) => Err(Error::refused(Limit::Question.passed("the question was not answered"))),
         }
     };
-    let line = interrupt.or_cancel("waiting for an answer", answered).await?;
+    let began = Instant::now();
+    let line = interrupt.or_cancel("waiting for an answer", answered).await;
+    log.add_time_asked(began.elapsed());
+    let line = line?;
     // The terminal has echoed the end of the line.
     log.answered(line.ends_with('\n'));
     Ok(is_yes(&line))

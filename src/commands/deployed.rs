@@ -4,7 +4,7 @@ use crate::{
     config::names::Environment,
     context::Context,
     deploy::{
-        ledger::{Action, Entry, Outcome, Record, text},
+        ledger::{Entry, Outcome, Record, text},
         preview::expiry,
     },
     report::pages::Deployed,
@@ -56,12 +56,7 @@ pub(super) async fn add_commits_behind(context: &Context, all: &mut [&mut Deploy
 
 /// Describes the newest run after the last successful one; empty if it succeeded.
 pub(super) fn last_try(entry: &Entry) -> String {
-    let action = match entry.start.action {
-        Action::Deploy => format!("deploy of {}", entry.start.version),
-        Action::Destroy => "destroy".to_owned(),
-        Action::Refresh => "refresh".to_owned(),
-        Action::Other => "action of a newer cdflow".to_owned(),
-    };
+    let action = text::phrase(&entry.start);
     match entry.end.as_ref().map(|end| end.outcome) {
         Some(Outcome::Failed) => format!("{action} failed"),
         Some(Outcome::Interrupted) => format!("{action} was interrupted"),

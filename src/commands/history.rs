@@ -11,7 +11,7 @@ use crate::{
     context::Context,
     deploy::{
         guards::plan,
-        ledger::{Action, Entry, Ledger, Outcome, Start, environments, text},
+        ledger::{Entry, Ledger, Outcome, Start, environments, text},
     },
 };
 
@@ -73,7 +73,7 @@ fn row(entry: &Entry, screen: Screen) -> [Cell; 8] {
     let plan = &entry.start.plan;
     [
         entry.start.number.to_string().into(),
-        action(entry.start.action).to_owned().into(),
+        text::command(&entry.start).to_owned().into(),
         text::version(entry).into(),
         outcome(entry).to_owned().into(),
         text::when(entry).into(),
@@ -81,15 +81,6 @@ fn row(entry: &Entry, screen: Screen) -> [Cell; 8] {
         text::by(entry, screen),
         reason(entry).into(),
     ]
-}
-
-fn action(action: Action) -> &'static str {
-    match action {
-        Action::Deploy => "deploy",
-        Action::Destroy => "destroy",
-        Action::Refresh => "refresh",
-        Action::Other => "(other)",
-    }
 }
 
 fn outcome(entry: &Entry) -> &'static str {

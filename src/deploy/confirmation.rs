@@ -7,7 +7,7 @@ use crate::{
         printable, question,
     },
     cli::args::ConfirmInputs,
-    config::names::Environment,
+    config::{identity::Release, names::Environment},
     context::Context,
     services::ci::host::Host,
     terraform::{
@@ -64,12 +64,10 @@ pub(super) async fn confirm(context: &Context, order: &Order<'_>, plan: &Plan) -
     if !order.asks || !plan.has_changes {
         return Ok(());
     }
-    let environment = order.environment();
-    let question = match order.mode {
-        PlanMode::RefreshOnly => format!("Write these changes to the state of {environment}?"),
-        PlanMode::Deploy | PlanMode::Destroy => of_changes(environment, &plan.changes),
-    };
-    yes(context, &question).await
+    let Release { identity, version } = &order.subject.release;
+    let release = format!("{} {version}", identity.component);
+    let doing = doing(order.mode, order.is_rollback, &release, order.environment());
+    yes(context, &question(order.mode, &doing, &plan.changes)).await
 }
 
 /// Asks, and fails with `Exit::Refused` unless the answer is yes.
@@ -83,7 +81,23 @@ pub(crate) async fn yes(context: &Context, question: &str) -> Result<()> {
     }
 }
 
-fn of_changes(environment: &Environment, changes: &Changes) -> String {
+/// Returns what an answer allows, such as "Deploy shop 2 to live".
+fn doing(mode: PlanMode, is_rollback: bool, release: &str, environment: &Environment) -> String {
+    match mode {
+        PlanMode::Deploy if is_rollback => format!("Roll {environment} back to {release}"),
+        PlanMode::Deploy => format!("Deploy {release} to {environment}"),
+        PlanMode::RefreshOnly => {
+            format!("Write these changes to the state of {release} in {environment}")
+        }
+        PlanMode::Destroy => format!("Destroy {release} in {environment}"),
+    }
+}
+
+/// Returns the question, which names what is destroyed.
+fn question(mode: PlanMode, doing: &str, changes: &Changes) -> String {
+    if mode == PlanMode::RefreshOnly {
+        return format!("{doing}?");
+    }
     let is_doomed = |action| matches!(action, ChangeAction::Delete | ChangeAction::Replace);
     let doomed = changes.resources.iter().filter(|it| is_doomed(it.action));
     // Data loss first.
@@ -99,12 +113,11 @@ fn of_changes(environment: &Environment, changes: &Changes) -> String {
         others => format!(" and {others} more"),
     };
     let named: Vec<String> = doomed.into_iter().take(NAMED).collect();
-    match named.is_empty() {
-        true => format!("Apply these changes to {environment}?"),
-        false => format!(
-            "Apply these changes to {environment}, which destroy {}{others}?",
-            named.join(", ")
-        ),
+    let named = named.join(", ");
+    match (named.is_empty(), mode) {
+        (true, _) => format!("{doing}?"),
+        (false, PlanMode::Destroy) => format!("{doing}: {named}{others}?"),
+        (false, _) => format!("{doing}, which destroys {named}{others}?"),
     }
 }
 
@@ -113,7 +126,7 @@ mod tests {
     use super::*;
     use crate::terraform::output::changes::ResourceChange;
 
-    fn question(changes: &[(&str, ChangeAction)]) -> String {
+    fn asked(mode: PlanMode, changes: &[(&str, ChangeAction)]) -> String {
         let change = |(address, action): &(&str, ChangeAction)| ResourceChange {
             address: (*address).to_owned(),
             moved_from: None,
@@ -126,28 +139,34 @@ mod tests {
             risk: Default::default(),
         };
         let resources = changes.iter().map(change).collect();
-        of_changes(&"live".parse().unwrap(), &Changes { resources, ..Changes::default() })
+        let doing = doing(mode, false, "shop 2", &"live".parse().unwrap());
+        question(mode, &doing, &Changes { resources, ..Changes::default() })
     }
 
     #[test]
     fn what_is_destroyed_is_named() {
         use ChangeAction::{Create, Delete, Forget, Replace, Update};
+        let question = |changes: &[(&str, ChangeAction)]| asked(PlanMode::Deploy, changes);
         assert_eq!(
             question(&[("a.a", Create), ("a.b", Update), ("a.c", Forget)]),
-            "Apply these changes to live?"
+            "Deploy shop 2 to live?"
         );
         assert_eq!(
             question(&[("a.a", Create), ("a.b", Delete)]),
-            "Apply these changes to live, which destroy a.b?"
+            "Deploy shop 2 to live, which destroys a.b?"
         );
         let five = ["a", "b", "c", "d", "e"].map(|name| (name, Replace));
-        assert_eq!(
-            question(&five),
-            "Apply these changes to live, which destroy a, b, c and 2 more?"
-        );
+        assert_eq!(question(&five), "Deploy shop 2 to live, which destroys a, b, c and 2 more?");
         assert_eq!(
             question(&[("a.a", Delete), ("aws_s3_bucket.b", Delete), ("a.c", Replace)]),
-            "Apply these changes to live, which destroy aws_s3_bucket.b (bucket), a.a, a.c?"
+            "Deploy shop 2 to live, which destroys aws_s3_bucket.b (bucket), a.a, a.c?"
         );
+        let destroy = asked(PlanMode::Destroy, &[("a.a", Delete), ("a.b", Delete)]);
+        assert_eq!(destroy, "Destroy shop 2 in live: a.a, a.b?");
+        assert_eq!(asked(PlanMode::Destroy, &[]), "Destroy shop 2 in live?");
+        let refresh = asked(PlanMode::RefreshOnly, &[("a.a", Delete)]);
+        assert_eq!(refresh, "Write these changes to the state of shop 2 in live?");
+        let back = doing(PlanMode::Deploy, true, "shop 1", &"live".parse().unwrap());
+        assert_eq!(back, "Roll live back to shop 1");
     }
 }

@@ -75,7 +75,7 @@ async fn carry_out(
     order: &mut Order<'_>,
     report: &mut Report,
 ) -> Result<Option<String>> {
-    let started = Instant::now();
+    let (started, asked_before) = (Instant::now(), context.host.log.time_asked());
     context.host.log.step(&order.title());
     report.release_key = Some(context.store.describe(&order.subject.release.key()));
     report::begin_check(&context.reporting, &context.host, report).await;
@@ -148,7 +148,9 @@ async fn carry_out(
         github_deployment::retire(context, order.environment()).await;
     }
     report.outcome = outcome::of_apply(order.mode);
-    context.host.log.done(&format!("{summary} in {}", duration_text(started.elapsed())));
+    let asked = context.host.log.time_asked().saturating_sub(asked_before);
+    let took = started.elapsed().saturating_sub(asked);
+    context.host.log.done(&format!("{summary} in {}", duration_text(took)));
     match context.host.interrupt.requested() {
         // A cancelled run has this exit code whenever the signal arrived.
         Some(exit) => {

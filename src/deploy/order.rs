@@ -65,6 +65,8 @@ pub(crate) struct Order<'c> {
     pub(crate) left_out: Vec<(u64, usize)>,
     /// Whether a person at the terminal is asked before anything is changed.
     pub(crate) asks: bool,
+    /// The release of an earlier run is deployed again.
+    pub(crate) is_rollback: bool,
     /// When the plan counts as reviewed; None: no review is needed.
     pub(crate) review: Option<ReviewRule>,
     /// What is checked again between plan and apply.
@@ -131,6 +133,7 @@ impl<'c> Order<'c> {
         order.subject.recorded = Some(earlier);
         // The way back must be open when a rule has changed since.
         order.guards_release = false;
+        order.is_rollback = true;
         order
     }
 
@@ -192,6 +195,7 @@ impl<'c> Order<'c> {
             earlier: record.unknown_changes(),
             left_out: record.left_out(),
             asks: false,
+            is_rollback: false,
             review: None,
             watch: None,
         }

@@ -174,6 +174,7 @@ async fn start_entry(
         format: Start::FORMAT,
         number: Start::UNNUMBERED,
         action: order.action(),
+        rollback: order.is_rollback,
         targets: order.targets.clone(),
         allowed_destroy: Vec::new(),
         allowed_by: None,

@@ -10,8 +10,9 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 pub(crate) use self::line::unwritten;
@@ -42,6 +43,8 @@ pub(crate) struct Log {
     terminal: bool,
     /// The last line on standard error is a question without an answer, and has no end yet.
     is_asking: Arc<AtomicBool>,
+    /// How long questions have waited for their answers, in milliseconds.
+    asked: Arc<AtomicU64>,
     /// The prefix of each line if several tasks run at once.
     label: Option<Arc<str>>,
     /// On GitHub Actions: its commands for warnings and errors.
@@ -70,6 +73,7 @@ impl Log {
             is_muted: false,
             terminal,
             is_asking: Arc::default(),
+            asked: Arc::default(),
             label: None,
             actions: actions.then(|| Arc::new(RunnerCommands::open(None))),
             lost: LostOutput::default(),
@@ -257,6 +261,17 @@ impl Log {
         if self.is_asking.swap(false, Ordering::Relaxed) && !has_line_end {
             write_line(&mut io::stderr().lock(), "");
         }
+    }
+
+    /// Counts the time that a question has waited for its answer.
+    pub(crate) fn add_time_asked(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.asked.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    /// Returns how long the questions of this run have waited for their answers.
+    pub(crate) fn time_asked(&self) -> Duration {
+        Duration::from_millis(self.asked.load(Ordering::Relaxed))
     }
 
     fn narrate(&self, line: &str) {

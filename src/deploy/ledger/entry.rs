@@ -19,6 +19,9 @@ pub(crate) struct Start {
     /// 1, 2, 3, … within the environment.
     pub(crate) number: u64,
     pub(crate) action: Action,
+    /// Whether the deploy was a rollback. Entries of an older cdflow do not say so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) rollback: bool,
     /// The addresses that the run was limited to; empty for the whole component.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) targets: Vec<String>,

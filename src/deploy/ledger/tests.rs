@@ -23,6 +23,7 @@ fn start(action: Action, version: &str) -> Start {
         format: FORMAT,
         number: Start::UNNUMBERED,
         action,
+        rollback: false,
         targets: Vec::new(),
         allowed_destroy: Vec::new(),
         allowed_by: None,

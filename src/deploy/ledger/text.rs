@@ -8,6 +8,9 @@ use crate::base::{
     table::{Cell, Screen},
 };
 
+/// The most characters of a person's name in a row of a terminal.
+const LONGEST_ACTOR: usize = 20;
+
 /// Returns a run as `status --json` has it.
 pub(crate) fn as_json(entry: &Entry) -> Value {
     let Entry { start, end } = entry;
@@ -15,6 +18,7 @@ pub(crate) fn as_json(entry: &Entry) -> Value {
     json!({
         "number": start.number,
         "action": start.action,
+        "rollback": start.rollback,
         "version": start.version,
         "targets": start.targets,
         "bundle_digest": start.bundle_digest,
@@ -31,12 +35,7 @@ pub(crate) fn as_json(entry: &Entry) -> Value {
 
 /// Returns "run 3 (deploy of 1 by ada https://…, started 2026-11-20 10:00Z)".
 pub(crate) fn run(start: &Start) -> String {
-    let action = match start.action {
-        Action::Deploy => format!("deploy of {}", start.version),
-        Action::Destroy => "destroy".to_owned(),
-        Action::Refresh => "refresh".to_owned(),
-        Action::Other => "action of a newer cdflow".to_owned(),
-    };
+    let action = phrase(start);
     let by = match (&start.actor, &start.run_url) {
         (Some(actor), Some(url)) => format!(" by {actor} {url}"),
         (Some(one), None) | (None, Some(one)) => format!(" by {one}"),
@@ -44,6 +43,28 @@ pub(crate) fn run(start: &Start) -> String {
     };
     let time = start.started.strftime("%Y-%m-%d %H:%MZ");
     printable::line(&format!("run {} ({action}{by}, started {time})", start.number))
+}
+
+/// Returns what a run did, such as "deploy of 1".
+pub(crate) fn phrase(start: &Start) -> String {
+    match start.action {
+        Action::Deploy if start.rollback => format!("rollback to {}", start.version),
+        Action::Deploy => format!("deploy of {}", start.version),
+        Action::Destroy => "destroy".to_owned(),
+        Action::Refresh => "refresh".to_owned(),
+        Action::Other => "action of a newer cdflow".to_owned(),
+    }
+}
+
+/// Returns the command of a run in one word.
+pub(crate) fn command(start: &Start) -> &'static str {
+    match start.action {
+        Action::Deploy if start.rollback => "rollback",
+        Action::Deploy => "deploy",
+        Action::Destroy => "destroy",
+        Action::Refresh => "refresh",
+        Action::Other => "(other)",
+    }
 }
 
 /// Returns the version; `(in part)` marks a run with targets.
@@ -63,9 +84,24 @@ pub(crate) fn by(entry: &Entry, screen: Screen) -> Cell {
     let Start { actor, run_url, .. } = &entry.start;
     let is_short = screen.width.is_some();
     let run = run_url.as_deref().map(|url| if is_short { run_name(url) } else { url.to_owned() });
-    let words = [actor.clone(), run];
+    let actor =
+        actor.as_deref().map(|actor| if is_short { short(actor) } else { actor.to_owned() });
+    let words = [actor, run];
     let text = words.into_iter().flatten().collect::<Vec<_>>().join(" ");
     Cell { text, link: run_url.clone().filter(|url| is_short && is_web(url)) }
+}
+
+/// Cuts a long name, and the domain of a long address first.
+fn short(actor: &str) -> String {
+    let is_long = |text: &str| text.chars().count() > LONGEST_ACTOR;
+    let name = match actor.split_once('@') {
+        Some((name, _)) if is_long(actor) => format!("{name}@…"),
+        _ => actor.to_owned(),
+    };
+    match is_long(&name) {
+        true => format!("{}…", name.chars().take(LONGEST_ACTOR - 1).collect::<String>()),
+        false => name,
+    }
 }
 
 fn is_web(url: &str) -> bool {
@@ -89,6 +125,20 @@ fn run_name(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_name_is_short_on_a_terminal() {
+        for (actor, shown) in [
+            ("ada", "ada"),
+            ("ada@example.com", "ada@example.com"),
+            ("ada.lovelace@engineering.example.com", "ada.lovelace@…"),
+            ("augusta.ada.king.lovelace@example.com", "augusta.ada.king.lo…"),
+            ("renovate-of-the-platform[bot]", "renovate-of-the-pla…"),
+        ] {
+            assert_eq!(short(actor), shown);
+            assert!(shown.chars().count() <= LONGEST_ACTOR);
+        }
+    }
 
     #[test]
     fn the_number_of_a_run() {

@@ -1,5 +1,5 @@
 """A person at a terminal: runs a program on a pty of 33 lines by so many columns. Each step waits for a text in what was printed
-since the step before, and types a line; a step that types null makes the terminal 44 lines by 122 columns instead."""
+since the step before, and types a line; a step that types null makes the terminal 44 lines by 122 columns instead. ANSWER_AFTER: how many seconds each answer takes."""
 
 import fcntl
 import json
@@ -33,6 +33,7 @@ while True:
         if line is None:
             resize(44, 122)
         else:
+            time.sleep(float(os.environ.get("ANSWER_AFTER", "0")))
             # Ctrl-C needs no end of a line.
             os.write(terminal, line.encode() + (b"" if line == "\x03" else b"\n"))
     if not select.select([terminal], [], [], max(0, deadline - time.monotonic()))[0]:
