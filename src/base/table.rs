@@ -1,5 +1,7 @@
 //! Tables of plain text, and how they fit a terminal.
 
+use std::fmt;
+
 use super::printable;
 
 /// Between two columns.
@@ -14,6 +16,18 @@ pub(crate) struct Screen {
     pub(crate) width: Option<usize>,
     /// Whether the terminal shows text as a link (OSC 8).
     pub(crate) has_links: bool,
+}
+
+impl Screen {
+    /// Returns a digest as a line shows it: on a terminal its first digits, elsewhere all of it.
+    pub(crate) fn digest(self, digest: impl fmt::Display) -> String {
+        const SHOWN: usize = 16;
+        let digest = digest.to_string();
+        match self.width.and(digest.get(..SHOWN)) {
+            Some(first) => format!("{first}…"),
+            None => digest,
+        }
+    }
 }
 
 /// A cell is one line. On a terminal with links, its text leads to `link`.
@@ -144,6 +158,15 @@ mod tests {
         ];
         rows[1][2].link = Some("https://ci.example/runs/7".to_owned());
         rows
+    }
+
+    #[test]
+    fn a_terminal_gets_the_first_digits() {
+        let digest = "0123456789abcdef".repeat(4);
+        assert_eq!(Screen::default().digest(&digest), digest);
+        let terminal = Screen { width: Some(80), has_links: false };
+        assert_eq!(terminal.digest(&digest), "0123456789abcdef…");
+        assert_eq!(terminal.digest("12"), "12");
     }
 
     #[test]

@@ -64,7 +64,8 @@ impl Assembly<'_> {
         keep_hashes(&machine, states, &bundle);
         let counts =
             format!("{} files, {}", bundle.manifest.files.len(), bytes_text(bundle.size()));
-        log.note(&format!("{counts}, bundle digest {}", bundle.digest));
+        let digest = self.host.screen().digest(bundle.digest);
+        log.note(&format!("{counts}, bundle digest {digest}"));
         Ok(bundle)
     }
 

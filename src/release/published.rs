@@ -1,5 +1,9 @@
 //! A release in the store, read without downloading the whole bundle.
 
+use std::fmt;
+
+use serde::Serialize;
+
 use super::{
     bundle::{BundleIndex, BundleManifest, IndexLookup, check_entries},
     facts::{self, ReleaseFacts},
@@ -70,6 +74,22 @@ pub(crate) struct Published<'a> {
     /// and sizes nothing confirms.
     pub(crate) manifest: Option<(Sha256, BundleManifest)>,
     tail: Vec<u8>,
+}
+
+/// A provider of a release, for one platform.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) struct ProviderPackage {
+    /// With the host, such as `registry.terraform.io/hashicorp/aws`.
+    pub(crate) source: String,
+    pub(crate) version: String,
+    /// Such as `linux_amd64`.
+    pub(crate) platform: String,
+}
+
+impl fmt::Display for ProviderPackage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.source, self.version, self.platform)
+    }
 }
 
 impl<'a> Published<'a> {
@@ -151,13 +171,17 @@ impl<'a> Published<'a> {
 
     /// Returns lines such as `registry.terraform.io/hashicorp/aws 5.100.0 linux_amd64`, taken from
     /// the paths in `providers/`.
-    pub(crate) fn providers(&self) -> Vec<String> {
-        let mut found: Vec<String> = Vec::new();
+    pub(crate) fn providers(&self) -> Vec<ProviderPackage> {
+        let mut found: Vec<ProviderPackage> = Vec::new();
         for file in self.index.files() {
             if let ["providers", host, namespace, kind, version, platform, _, ..] =
                 file.name.split('/').collect::<Vec<_>>()[..]
             {
-                found.push(format!("{host}/{namespace}/{kind} {version} {platform}"));
+                found.push(ProviderPackage {
+                    source: format!("{host}/{namespace}/{kind}"),
+                    version: version.to_owned(),
+                    platform: platform.to_owned(),
+                });
             }
         }
         found.sort();

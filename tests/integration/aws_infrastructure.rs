@@ -159,7 +159,8 @@ fn the_life_of_a_component_with_real_resources() {
     assert_eq!(inspected["object"], format!("s3://{bucket}/{key}"));
     assert_eq!(inspected["bundle_digest"], json!(digest));
     assert_eq!(inspected["release"]["commit"], project.head());
-    let provider = format!("registry.terraform.io/hashicorp/aws 5.100.0 {}", platform());
+    let source = "registry.terraform.io/hashicorp/aws";
+    let provider = json!({ "source": source, "version": "5.100.0", "platform": platform() });
     assert_eq!(inspected["providers"], json!([provider]));
 
     // Destroyed: resources, state, lock and workspace are gone; the release and what happened stay.

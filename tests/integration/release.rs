@@ -494,7 +494,8 @@ fn providers_are_carried_as_files() {
         let inspected = project.cdflow(["inspect", "1", "--json"]).run();
         assert_eq!(
             inspected.json()["providers"][0],
-            format!("{TINY} 1.0.0 {}", crate::support::platform())
+            serde_json::json!({ "source": TINY, "version": "1.0.0",
+                "platform": crate::support::platform() })
         );
     }
 }

@@ -80,7 +80,9 @@ async fn section<'r>(
     rows.push(("bundle", release.key()));
     rows.push(("bundle digest", digest.to_string()));
     rows.push(("made with", format!("{} {}", manifest.terraform.name, manifest.terraform.version)));
-    rows.extend(published.providers().into_iter().map(|provider| ("provider", provider)));
+    rows.extend(
+        published.providers().into_iter().map(|provider| ("provider", provider.to_string())),
+    );
     let masked = |text: String| context.host.log.redactor.apply(&text).into_owned();
     let rows = rows.into_iter().map(|(name, value)| (name.to_owned(), masked(value))).collect();
     Ok(Section { component: &release.identity.component, rows })

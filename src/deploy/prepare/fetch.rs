@@ -80,6 +80,7 @@ pub(crate) async fn fetch(
                 0 => String::new(),
                 cached => format!(" ({cached} from the cache)"),
             };
+            let digest = context.host.screen().digest(digest);
             log.note(&format!(
                 "{size}, {} files verified{from_cache}, bundle digest {digest}",
                 manifest.files.len()
