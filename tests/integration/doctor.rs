@@ -41,20 +41,26 @@ fn doctor(project: &Project, code: i32) -> (Vec<Value>, Output) {
     examined(project, project.cdflow(["doctor", "--json"]), code)
 }
 
-/// Returns `<level> <what>` of each finding of a check.
-fn of(findings: &[Value], check: &str) -> Vec<String> {
+/// Returns the check as people read it.
+fn check(finding: &Value) -> String {
+    let id = finding["id"].as_str().unwrap();
+    let Some(subject) = finding["subject"].as_str() else { return id.replace('-', " ") };
+    match id.strip_prefix("environment-") {
+        Some(thing) => format!("{thing} of {subject}"),
+        None => format!("{} {subject}", id.replace('-', " ")),
+    }
+}
+
+/// Returns `<level> <message>` of each finding of a check.
+fn of(findings: &[Value], name: &str) -> Vec<String> {
     let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
-    let found = findings.iter().filter(|finding| text(finding, "check").contains(check));
-    found.map(|finding| format!("{} {}", text(finding, "level"), text(finding, "what"))).collect()
+    let found = findings.iter().filter(|finding| check(finding).contains(name));
+    found.map(|it| format!("{} {}", text(it, "level"), text(it, "message"))).collect()
 }
 
 /// Returns the checks with this level.
-fn at<'f>(findings: &'f [Value], level: &str) -> Vec<&'f str> {
-    findings
-        .iter()
-        .filter(|it| it["level"] == level)
-        .map(|it| it["check"].as_str().unwrap())
-        .collect()
+fn at(findings: &[Value], level: &str) -> Vec<String> {
+    findings.iter().filter(|it| it["level"] == level).map(check).collect()
 }
 
 #[test]
@@ -153,7 +159,7 @@ fn a_lambda_needs_its_bucket_and_its_code() {
     let (findings, output) = doctor(&project, 2);
     assert_eq!(
         (at(&findings, "problem"), at(&findings, "warning")),
-        (vec!["function"], vec!["lambda bucket"]),
+        (vec!["function".to_owned()], vec!["lambda bucket".to_owned()]),
         "{output}"
     );
 }
@@ -166,24 +172,26 @@ fn everything_broken_in_the_folder_is_reported_at_once() {
         .write("account-scheme.json", "{\"accounts\": 1}");
     let runner = project.cdflow(["doctor", "--json"]).env("PATH", "/nowhere");
     let (findings, output) = examined(&project, runner, 2);
-    assert_eq!(at(&findings, "problem"), ["config/", "git", "component", "terraform"], "{output}");
+    assert_eq!(at(&findings, "problem"), ["config", "git", "component", "terraform"], "{output}");
     assert!(
-        of(&findings, "config/")[0].contains("config/live.json:1:14: not a JSON object"),
+        of(&findings, "config")[0].contains("config/live.json:1:14: not a JSON object"),
         "{output}"
     );
-    assert!(of(&findings, "config/")[1].contains("ok common.json"), "{output}");
+    assert!(of(&findings, "config")[1].contains("ok common.json"), "{output}");
     assert!(of(&findings, "terraform")[0].contains("no list of versions"), "{output}");
     assert_eq!(
         of(&findings, "account scheme"),
         ["warning not checked: the component has no name"],
         "{output}"
     );
-    assert!(findings.iter().all(|it| it["level"] != "problem"
-        || it["remedy"].is_string()
-        || it["check"] == "config/"));
+    assert!(
+        findings
+            .iter()
+            .all(|it| it["level"] != "problem" || it["remedy"].is_string() || it["id"] == "config")
+    );
 
     let (findings, output) = doctor(&project, 2);
-    assert_eq!(at(&findings, "problem"), ["config/", "account scheme"], "{output}");
+    assert_eq!(at(&findings, "problem"), ["config", "account scheme"], "{output}");
     assert!(of(&findings, "git")[0].starts_with("warning uncommitted changes"), "{output}");
     assert_eq!(
         of(&findings, "environments"),
@@ -194,7 +202,7 @@ fn everything_broken_in_the_folder_is_reported_at_once() {
     project.remove("cdflow.yml");
     let (findings, output) = doctor(&project, 2);
     assert!(of(&findings, "cdflow.yml")[0].contains("cdflow.yml not found in"), "{output}");
-    assert_eq!(of(&findings, "infra/"), ["ok 1 file of Terraform code"], "{output}");
+    assert_eq!(of(&findings, "infra"), ["ok 1 file of Terraform code"], "{output}");
 }
 
 #[test]

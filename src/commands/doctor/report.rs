@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::base::{
-    error::{Error, Exit, Result},
+    error::{Error, Exit, FilePosition, Result},
     table::{Screen, labelled},
 };
 
@@ -21,6 +21,8 @@ pub(crate) struct Finding {
     level: Level,
     what: String,
     remedy: Option<String>,
+    /// What to correct, if it is in a file.
+    place: Option<FilePosition>,
     /// Whether it is a problem of credentials or permissions.
     is_access: bool,
 }
@@ -39,9 +41,16 @@ impl Level {
     }
 }
 
+impl Finding {
+    fn new(check: &str, level: Level, what: String) -> Self {
+        let check = check.to_owned();
+        Self { check, level, what, remedy: None, place: None, is_access: false }
+    }
+}
+
 impl DoctorReport {
     pub(crate) fn ok(&mut self, check: &str, what: impl Into<String>) {
-        self.add(check, Level::Ok, what.into(), None, false);
+        self.add(Finding::new(check, Level::Ok, what.into()));
     }
 
     pub(crate) fn warning(
@@ -50,18 +59,28 @@ impl DoctorReport {
         what: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        self.add(check, Level::Warning, what.into(), Some(remedy.into()), false);
+        let finding = Finding::new(check, Level::Warning, what.into());
+        self.add(Finding { remedy: Some(remedy.into()), ..finding });
+    }
+
+    /// Adds a warning about something in `file`.
+    pub(crate) fn warning_in(&mut self, check: &str, file: &str, what: String, remedy: &str) {
+        let place = Some(FilePosition { file: file.into(), line: 0, column: 0 });
+        let finding = Finding::new(check, Level::Warning, what);
+        self.add(Finding { remedy: Some(remedy.to_owned()), place, ..finding });
     }
 
     /// Adds a check that cannot run because something else is missing, as a warning.
     pub(crate) fn skip(&mut self, check: &str, because: &str) {
-        self.add(check, Level::Warning, format!("not checked: {because}"), None, false);
+        self.add(Finding::new(check, Level::Warning, format!("not checked: {because}")));
     }
 
     /// Adds `error` as a finding, with its hints as the remedy.
     pub(crate) fn error(&mut self, check: &str, level: Level, error: &Error) {
         let remedy = (!error.hints().is_empty()).then(|| error.hints().join("; "));
-        self.add(check, level, error.story(), remedy, error.exit() == Exit::Credentials);
+        let (place, is_access) = (error.place().cloned(), error.exit() == Exit::Credentials);
+        let finding = Finding::new(check, level, error.story());
+        self.add(Finding { remedy, place, is_access, ..finding });
     }
 
     /// Returns the value of `result`; adds its error as a problem.
@@ -69,17 +88,10 @@ impl DoctorReport {
         result.map_err(|error| self.error(check, Level::Problem, &error)).ok()
     }
 
-    fn add(
-        &mut self,
-        check: &str,
-        level: Level,
-        what: String,
-        remedy: Option<String>,
-        is_access: bool,
-    ) {
+    fn add(&mut self, finding: Finding) {
         // Messages of services might have several lines; a finding has one.
-        let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
-        self.0.push(Finding { check: check.to_owned(), level, what, remedy, is_access });
+        let what = finding.what.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.0.push(Finding { what, ..finding });
     }
 
     fn count(&self, level: Level) -> usize {
@@ -89,10 +101,15 @@ impl DoctorReport {
     /// Returns the findings as JSON, the format of `doctor --json`.
     pub(crate) fn document(&self) -> Value {
         let finding = |it: &Finding| {
+            let (id, subject) = id_and_subject(&it.check);
+            let line = it.place.as_ref().map(|place| place.line).filter(|line| *line > 0);
             json!({
-                "check": it.check,
+                "id": id,
+                "subject": subject,
                 "level": it.level.name(),
-                "what": it.what,
+                "file": it.place.as_ref().map(|place| place.file.display().to_string()),
+                "line": line,
+                "message": it.what,
                 "remedy": it.remedy,
             })
         };
@@ -146,6 +163,25 @@ impl DoctorReport {
     }
 }
 
+/// The beginnings of checks about environments, which follow, and their ids.
+const OF_ENVIRONMENTS: [(&str, &str); 5] = [
+    ("environment ", "environment"),
+    ("state of ", "environment-state"),
+    ("lock of ", "environment-lock"),
+    ("ledger of ", "environment-ledger"),
+    ("may change ", "may-change"),
+];
+
+/// Returns the id of a check, which does not change with the component, and the environments that
+/// it is about.
+fn id_and_subject(check: &str) -> (String, Option<&str>) {
+    let mut of_environments = OF_ENVIRONMENTS.iter();
+    match of_environments.find_map(|(start, id)| Some((*id, check.strip_prefix(start)?))) {
+        Some((id, subject)) => (id.to_owned(), Some(subject)),
+        None => (check.trim_end_matches('/').replace(',', "").replace(' ', "-"), None),
+    }
+}
+
 /// Returns a number with its noun, such as `2 files`.
 pub(crate) fn counted(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
@@ -188,5 +224,32 @@ mod tests {
             ]
         );
         assert_eq!(report.document()["findings"][2]["remedy"], "one; two");
+    }
+
+    #[test]
+    fn a_finding_for_programs_has_no_prose_in_its_keys() {
+        for (check, id, subject) in [
+            ("release store", "release-store", None),
+            ("config/", "config", None),
+            ("cdflow.yml", "cdflow.yml", None),
+            ("environment *, ci", "environment", Some("*, ci")),
+            ("state", "state", None),
+            ("state of live", "environment-state", Some("live")),
+            ("may release", "may-release", None),
+            ("stores, state and secrets", "stores-state-and-secrets", None),
+            ("may change live", "may-change", Some("live")),
+        ] {
+            assert_eq!(id_and_subject(check), (id.to_owned(), subject));
+        }
+        let mut report = DoctorReport::default();
+        report.error("config/", Level::Problem, &Error::input("bad").at("config/ci.json", 3, 1));
+        report.warning_in("workflows", ".github/workflows/a.yml", "old".to_owned(), "renew it");
+        let findings = &report.document()["findings"];
+        assert_eq!(
+            (&findings[0]["file"], &findings[0]["line"]),
+            (&"config/ci.json".into(), &3.into())
+        );
+        assert_eq!(findings[1]["file"], ".github/workflows/a.yml");
+        assert!(findings[1]["line"].is_null() && findings[1]["message"] == "old");
     }
 }

@@ -58,7 +58,7 @@ pub(crate) fn workflows(
         concerns += judged.concerns.len();
         for concern in judged.concerns {
             let what = format!("{shown}, job `{}`: {}", concern.job.escape_debug(), concern.what);
-            report.warning(CHECK, what, concern.remedy);
+            report.warning_in(CHECK, &shown, what, concern.remedy);
         }
     }
     if concerns == 0 && jobs > 0 {

@@ -264,6 +264,7 @@ fn parse_layer(name: &str, text: &str) -> Result<Layer> {
         Error::input(format!("{name}:{line}:{column}: not a JSON object of variables"))
             .why(why)
             .hint(fix.unwrap_or("write the variables as `{\"name\": value}`"))
+            .at(name, line as u64, column as u64)
     })?;
     let document = Json::parse(text)
         .map_err(|error| Error::input(format!("{name}: cannot read the values")).why(error))?;
