@@ -1,5 +1,6 @@
 //! `notify` in cdflow.yml: webhooks are told how runs end.
 
+use crate::schemas::{is_valid, problems};
 use crate::support::silent::{Reply, hearing};
 use crate::support::{Project, Runner};
 use serde_json::Value;
@@ -42,6 +43,7 @@ fn webhooks_are_told_how_runs_end() {
 
     run(&project, &["deploy", "live", "1"], &url).run().success().lacks("hushhush");
     let [(path, told)] = &take()[..] else { panic!("one message") };
+    let deployed = told.clone();
     assert_eq!(path, "/services/T0/hushhushhush");
     assert_eq!(told["event"], "deploy");
     assert_eq!(told["text"], "greeting 1 in live: deployed");
@@ -66,8 +68,11 @@ fn webhooks_are_told_how_runs_end() {
 
     // Another environment has only the first webhook.
     run(&project, &["deploy", "ci", "9"], &url).run().fails(2);
-    let told = take();
-    assert!(told.len() == 1 && told[0].1["failure"]["exit"] == 2, "{told:?}");
+    let told_of_ci = take();
+    let [(_, failed)] = &told_of_ci[..] else { panic!("{told_of_ci:?}") };
+    assert_eq!(failed["failure"]["exit"], 2, "{failed}");
+    let refused = told.into_iter().map(|(_, it)| it).find(|it| kind(it) == "json").unwrap();
+    is_valid("notify.schema.json", &[deployed, refused, failed.clone()]);
 }
 
 /// A rule hears of what it names, and of nothing else.
@@ -113,6 +118,13 @@ fn drift_is_told() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].1["event"], "drift");
     assert_eq!(told[0].1["text"], "greeting 1 in live: has drifted");
+    is_valid("notify.schema.json", &[told[0].1.clone()]);
+    let mut odd = told[0].1.clone();
+    odd["another"] = true.into();
+    let file = project.sandbox().work().join("odd.json");
+    std::fs::write(&file, odd.to_string()).unwrap();
+    let found = problems("notify.schema.json", &[file]);
+    assert!(found.contains("'another' was unexpected"), "{found}");
 }
 
 #[test]

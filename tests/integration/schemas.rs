@@ -18,7 +18,7 @@ for document in sys.argv[2:]:
 "#;
 
 /// What is wrong with the documents, one line each.
-fn problems(schema: &str, documents: &[PathBuf]) -> String {
+pub(crate) fn problems(schema: &str, documents: &[PathBuf]) -> String {
     let sandbox = Sandbox::new();
     let schema = in_repository("docs/schema").join(schema);
     let documents = documents.iter().map(|it| it.clone().into_os_string());
