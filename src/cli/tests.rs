@@ -153,17 +153,49 @@ fn other_variables_need_not_be_utf8() {
     assert!(parse(vec!["cdflow".into()], &ProcessEnv::new(variables)).is_err());
 }
 
+/// Every command with its name as typed, groups such as `preview` and the root included.
+fn all_commands(root: &clap::Command) -> Vec<(String, &clap::Command)> {
+    let mut all = args::leaf_commands(root);
+    all.push((String::new(), root));
+    let groups = root.get_subcommands().filter(|it| it.has_subcommands() && !it.is_hide_set());
+    let groups = groups.filter(|it| it.get_name() != "help");
+    all.extend(groups.map(|it| (it.get_name().to_owned(), it)));
+    all
+}
+
+/// What a command alone can do is on the first screen.
+#[test]
+fn the_help_of_a_command_is_short_before_the_shared_options() {
+    let mut root = Inputs::command().term_width(100);
+    root.build();
+    for (name, command) in all_commands(&root) {
+        let help = command.clone().render_help().to_string();
+        let shared =
+            ["Download", "Function", "Global", "Report"].map(|it| format!("{it} options:"));
+        let is_shared = |line: &&str| shared.iter().any(|heading| heading == line);
+        let own = help.lines().take_while(|line| !is_shared(line)).count();
+        assert!(help.lines().any(|line| is_shared(&line)), "{name}: {help}");
+        // The root lists the commands, and little else.
+        let most = if name.is_empty() { root.get_subcommands().count() + 12 } else { 25 };
+        assert!(own <= most, "{name}: {own} lines\n{help}");
+    }
+}
+
 #[test]
 fn every_command_has_examples_that_parse() {
     let mut root = Inputs::command();
     root.build();
-    for (name, command) in args::leaf_commands(&root) {
+    let all = all_commands(&root);
+    assert!(all.len() > 20 && all.iter().any(|(name, _)| name == "preview"));
+    for (name, command) in all {
         let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples = text.lines().skip(1).take_while(|line| !line.is_empty());
         let examples: Vec<&str> =
-            text.lines().skip(1).map(|line| line.split(" > ").next().unwrap().trim()).collect();
+            examples.map(|line| line.split(" > ").next().unwrap().trim()).collect();
         assert!((1..=3).contains(&examples.len()), "{name}: {text}");
         for example in examples {
-            assert!(example.starts_with(&format!("cdflow {name}")), "{name}: {example}");
+            let start = format!("cdflow {name}");
+            assert!(example.starts_with(start.trim_end()), "{name}: {example}");
             Inputs::try_parse_from(example.split(' '))
                 .unwrap_or_else(|error| panic!("{example}: {error}"));
         }

@@ -128,6 +128,7 @@ impl FromStr for FileInput {
 
 /// The base images of a component of type `function`. The aliases are roche's flags.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Function options")]
 pub(crate) struct FunctionImages {
     /// Image to compile the function in [default: .rocherc, cdflow.yml or roche's]
     #[arg(short, long, visible_alias = "buildimage", value_name = "IMAGE")]

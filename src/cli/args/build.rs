@@ -13,9 +13,9 @@ pub(crate) struct BuildInputs {
     /// Name of the image [default: <Docker Hub user>/<folder>]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) tag: Option<Image>,
-    #[command(flatten)]
-    pub(crate) images: FunctionImages,
     /// Show what the image would contain; build nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) images: FunctionImages,
 }

@@ -70,10 +70,24 @@ pub(super) const COMPLETIONS: &str = "Examples:
   cdflow completions zsh > ~/.zfunc/_cdflow
   cdflow completions fish > ~/.config/fish/completions/cdflow.fish";
 
+pub(super) const PREVIEW: &str = "Examples:
+  cdflow preview up --pull-request 7
+  cdflow preview down --pull-request 7
+  cdflow preview reap --dry-run";
+
+pub(super) const ALL: &str = "Examples:
+  cdflow init --type infrastructure shop
+  cdflow release 42
+  cdflow deploy live 42 --plan-only
+
+The first one needs no cloud account. `cdflow help COMMAND` has the examples of a command.";
+
 pub(super) const PREVIEW_UP: &str = "Examples:
-  cdflow preview up --pull-request 7";
+  cdflow preview up --pull-request 7
+  cdflow preview up --pull-request 7 --plan-only";
 
 pub(super) const PREVIEW_DOWN: &str = "Examples:
+  cdflow preview down --pull-request 7
   cdflow preview down --pull-request 7 --plan-only";
 
 pub(super) const PREVIEW_REAP: &str = "Examples:

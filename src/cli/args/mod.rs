@@ -56,7 +56,7 @@ pub(crate) use self::{
 #[command(
     name = "cdflow",
     version,
-    after_help = "Try it without a cloud account: cdflow init --type infrastructure NAME"
+    after_help = examples::ALL
 )]
 pub(crate) struct Inputs {
     #[command(flatten)]
@@ -105,7 +105,7 @@ pub(crate) enum ComponentCommand {
     /// Destroy an environment
     Destroy(DestroyInputs),
     /// Manage the environment of a pull request
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::PREVIEW)]
     Preview(PreviewCommand),
     /// Show the deployed version of each environment
     Status(StatusInputs),

@@ -24,9 +24,9 @@ pub(crate) struct PreviewUpInputs {
     #[arg(long, value_name = "NUMBER")]
     pub(crate) pull_request: Option<PullRequestNumber>,
     #[command(flatten)]
-    pub(crate) build: BundleInputs,
-    #[command(flatten)]
     pub(crate) plan: PlanInputs,
+    #[command(flatten)]
+    pub(crate) build: BundleInputs,
     /// Terraform output with the environment's URL [default: `deploy.url-output` in cdflow.yml]
     #[arg(long, value_name = "NAME", help_heading = REPORT_HEADING)]
     pub(crate) url_output: Option<String>,

@@ -16,8 +16,6 @@ use crate::{
 pub(crate) struct ReleaseInputs {
     /// Version to publish, such as 42-a1b2c3d [default in CI: tag, pull request or run number]
     pub(crate) version: Option<Version>,
-    #[command(flatten)]
-    pub(crate) build: BundleInputs,
     /// On GitHub Actions, in a run for a tag: create or complete the tag's GitHub release
     #[arg(long)]
     pub(crate) create_github_release: bool,
@@ -27,6 +25,8 @@ pub(crate) struct ReleaseInputs {
     /// Write infra/.terraform.lock.hcl into the checkout if it is missing; never replaces one
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) write_lock_file: bool,
+    #[command(flatten)]
+    pub(crate) build: BundleInputs,
     #[command(flatten)]
     pub(crate) report: ReportInputs,
     #[command(flatten)]
