@@ -139,6 +139,30 @@ fn there_are_no_credentials() {
     both_fail(&project, named, 4, &says);
 }
 
+/// A role that can write releases and not read them: S3 denies both alike.
+#[test]
+fn a_store_that_denies_access_names_the_permission() {
+    let (aws, project) = new("noread");
+    aws.rule(json!({
+        "matching": format!("GET /{}", aws.release_bucket()),
+        "status": 403,
+        "body": "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
+    }));
+    let bucket = format!("on the bucket `{}`", aws.release_bucket());
+    let listed = project.cdflow(["status"]).run();
+    listed
+        .fails(4)
+        .stderr_has("can't be listed: AccessDenied")
+        .stderr_has(&format!("-> give the role `s3:ListBucket` {bucket}"));
+    let released = project.cdflow(RELEASE_1).run();
+    released
+        .fails(4)
+        .stderr_has("can't be read: AccessDenied")
+        .stderr_has("-> give the role `s3:GetObject` and `s3:ListBucket` (without the second, ")
+        .stderr_has(&bucket);
+    tidy(&project, &released);
+}
+
 /// A server of AWS that has no address is no passing trouble, if its region is unknown.
 #[test]
 fn a_region_that_does_not_exist() {

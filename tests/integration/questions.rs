@@ -65,8 +65,10 @@ enum Ends {
     Neither,
 }
 
-/// How a run starts, and whether a command that has a question asks it.
-const STARTS: [(Ends, &[(&str, &str)], &[&str], bool); 9] = [
+/// The ends of a run, its variables and flags, and whether a command that has a question asks it.
+type Start = (Ends, &'static [(&'static str, &'static str)], &'static [&'static str], bool);
+
+const STARTS: [Start; 9] = [
     (Ends::Terminal, &[], &[], true),
     (Ends::Terminal, &[("CDFLOW_YES", "0")], &[], true),
     (Ends::Terminal, &[("CI", "false")], &[], true),
@@ -96,7 +98,7 @@ fn said(project: &Project, ends: Ends, arguments: &[&str], env: &[(&str, &str)])
         .env("CDFLOW_LIMITS", "question=9s");
     let output = env.iter().fold(runner, |runner, (name, value)| runner.env(name, value)).run();
     let errors = std::fs::read_to_string(errors).unwrap_or_default();
-    format!("{}{}{errors}", output.stdout, output.stderr)
+    format!("{}{errors}", output.stdout)
 }
 
 /// A command with a question asks it at a terminal, unless something has answered.
