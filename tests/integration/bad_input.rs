@@ -536,6 +536,9 @@ fn terraform_is_missing_too_old_or_another() {
         }
     }
     project.append("cdflow.yml", "terraform-version: \"~> 1.2.0\"\n");
+    let says = "requires ~> 1.2.0; cdflow needs terraform 1.6.0 or newer";
+    project.refuses_run(project.releasing("2"), 2, &[says]);
+    project.edit("cdflow.yml", "~> 1.2.0", "~> 1.9.0");
     project.refuses_run(project.releasing("2"), 2, &["the mirror has no list of versions"]);
     // The version of a release does not change with cdflow.yml.
     project.deploy("live", "1");
@@ -543,7 +546,7 @@ fn terraform_is_missing_too_old_or_another() {
     project.refuses_run(
         project.releasing("2").env("PATH", &tools),
         2,
-        &["no-mirror/opentofu/index.json", "install OpenTofu ~> 1.2.0: PATH has no program `tofu`"],
+        &["no-mirror/opentofu/index.json", "install OpenTofu ~> 1.9.0: PATH has no program `tofu`"],
     );
 }
 

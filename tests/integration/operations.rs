@@ -464,7 +464,7 @@ fn tables_fit_a_terminal() {
         let widest = output.stdout.lines().map(|line| line.trim_end().chars().count()).max();
         assert!(widest <= Some(101), "{output}");
         if command != ["releases"] {
-            output.stdout_has("ada@a-machine-with-a-long-name.example.com #12345678901");
+            output.stdout_has("ada@… #12345678901");
             let output = at_a_terminal(&project, command, &[]).env("TERM_PROGRAM", "vscode").run();
             output.success().stdout_has(&format!("\u{1b}]8;;{url}\u{1b}\\ada@"));
             project.cdflow(command).run().success().stdout_has(url).lacks("\u{1b}");
