@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use crate::support::{Output, Project};
+use crate::support::github::GitHub;
+use crate::support::{Output, Project, pull_request_event};
 
 const SIZE: &str = "variable \"size\" {\n  type = number\n  validation {\n    condition     = \
                     var.size > 2\n    error_message = \"The size is too small.\"\n  }\n}\n";
@@ -270,4 +271,51 @@ fn what_is_known_only_later_is_not_checked() {
     let args = ["release", "2", "--platform-config", "platform-config"];
     let output = project.cdflow(args).run();
     output.fails(2).stderr_has("config/live.json:1: the value does not fit the variable `depth`");
+}
+
+/// The map `release` has what the release was given, and no deploy can add to it.
+#[test]
+fn release_data_that_the_code_uses_stops_the_release_if_it_is_missing() {
+    let project = Project::local("greeting");
+    let code =
+        "output \"build\" {\n  value = \"${var.release.build} ${var.release[\"image_id\"]}\"\n}\n";
+    project.write("infra/build.tf", code).commit("Build");
+    let output = releasing(&project, &[]);
+    output
+        .fails(2)
+        .stderr_has("error: infra/build.tf:2: the release has no `build`, which the code uses as")
+        .stderr_has("-> set it: --release-data build=VALUE (the Action's input `release-data`)")
+        .stderr_has("-> set `image_id` of infra/build.tf:2 too")
+        .stderr_has("-> use --no-validate to release without this check");
+    assert_eq!(project.stored(), [""; 0]);
+    project.left_no_trace(&output);
+    let data = ["--release-data", "build=7"];
+    releasing(&project, &data).fails(2).stderr_has("the release has no `image_id`").lacks("build`");
+    // An infrastructure component has no image, and what is only perhaps used is not asked for.
+    project.edit(
+        "infra/build.tf",
+        "var.release[\"image_id\"]",
+        "lookup(var.release, \"image_id\", \"\")",
+    );
+    project.edit("infra/build.tf", "${lookup", "${try(var.release.none, \"\")} ${lookup");
+    project.commit("Perhaps");
+    releasing(&project, &data).success();
+    project.deploy("ci", "1").stdout_has("build = \"7");
+}
+
+/// A preview is released too.
+#[test]
+fn a_preview_can_be_released_without_checks() {
+    let project = Project::local("greeting");
+    project.append("infra/main.tf", "\noutput \"data\" {\n  value = var.release.none\n}\n");
+    project.write("config/preview.json", "{}\n").commit("Preview");
+    let (github, head) = (GitHub::start(), project.head());
+    github.world().pull_request(7, &head);
+    let event = pull_request_event(7, &head, "open", &[]);
+    let up = ["preview", "up", "--platform-config", "platform-config"];
+    let step = || project.for_pull_request(&github, &event, 1, &up);
+    step().run().fails(2).stdout_has("the release has no `none`");
+    // Without the checks, Terraform says so.
+    let output = step().arg("--no-validate").run();
+    output.fails(5).lacks("Check the values").stdout_has("Released greeting pr-7-");
 }

@@ -32,6 +32,7 @@ use crate::{
     report::{Outcome, Report},
 };
 
+mod data_check;
 mod dry_run;
 pub(crate) mod github_release;
 mod inputs;
@@ -123,6 +124,7 @@ pub(crate) async fn make(
             access: &access,
         };
         check.run().await?;
+        data_check::check(&context.folder, context.manifest.kind, &sources, &facts)?;
         secret_check::check(context, &sources).await?;
     }
     let mut image = match artifact {

@@ -13,7 +13,7 @@ use crate::{
     context::Context,
     deploy::secrets::{self, SecretsRequest},
     release::{source::Sources, value_check::NO_VALIDATE},
-    terraform::code::secret_names,
+    terraform::code::{looked_up, variables::SECRETS},
 };
 
 /// Fails if an environment lacks a secret. Only an environment with a file of its own in `config/`
@@ -25,7 +25,7 @@ pub(super) async fn check(context: &Context, sources: &Sources) -> Result<()> {
         None => vec![SecretSource::Credstash],
     };
     let infra = context.folder.join("infra");
-    let required = secret_names::required(&infra, "infra", sources.dialect)?;
+    let required = looked_up::required(&infra, "infra", sources.dialect, SECRETS)?;
     if required.is_empty() {
         return Ok(());
     }

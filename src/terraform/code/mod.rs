@@ -5,10 +5,10 @@ pub(crate) mod declarations;
 pub(crate) mod file_calls;
 pub(crate) mod files;
 pub(crate) mod lockfile;
+pub(crate) mod looked_up;
 pub(crate) mod modules;
 pub(crate) mod origins;
 pub(crate) mod requirement;
-pub(crate) mod secret_names;
 #[cfg(test)]
 mod tests;
 pub(crate) mod variable_blocks;

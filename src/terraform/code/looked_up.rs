@@ -1,5 +1,5 @@
-//! The names in the variable `secrets` that a plan of the code always looks up, such as
-//! `var.secrets.token`.
+//! The names in a variable of cdflow that a plan of the code always looks up, such as
+//! `var.secrets.token` and `var.release.build`.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -14,10 +14,7 @@ use hcl_edit::{
     visit::{self, Visit},
 };
 
-use super::{
-    files::{self, Dialect, Role},
-    variables::SECRETS,
-};
+use super::files::{self, Dialect, Role};
 use crate::base::error::Result;
 
 /// Functions that may do without one of their arguments.
@@ -26,15 +23,16 @@ const LENIENT: [&str; 3] = ["can", "lookup", "try"];
 const PERHAPS: [&str; 6] = ["action", "check", "connection", "dynamic", "provider", "provisioner"];
 const META: [&str; 3] = ["count", "for_each", "enabled"];
 
-/// Returns each name with the place of its first use, `infra/main.tf:3`.
+/// Returns each name in `variable` with the place of its first use, `infra/main.tf:3`.
 ///
 /// Uses that Terraform might leave out do not count: in a block with `count` or `for_each`, in a
 /// provider, in one branch of a condition, in `try`. Nor do files in JSON, and those that cannot be
-/// parsed. Where override files or the type of `secrets` can add a value, none counts.
+/// parsed. Where override files or the type of the variable can add a value, none counts.
 pub(crate) fn required(
     folder: &Path,
     shown: &str,
     dialect: Dialect,
+    variable: &str,
 ) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     for file in files::list(folder, dialect)? {
@@ -48,22 +46,22 @@ pub(crate) fn required(
         let text = files::text(&folder.join(&file.name), false)?;
         let place = format!("{shown}/{}", file.name);
         if let Ok(body) = hcl_edit::parser::parse_body(&text) {
-            if body.blocks().any(has_defaults) {
+            if body.blocks().any(|block| has_defaults(block, variable)) {
                 return Ok(BTreeMap::new());
             }
-            Finder { place, text: &text, found: &mut found }.visit_body(&body);
+            Finder { variable, place, text: &text, found: &mut found }.visit_body(&body);
         }
     }
     Ok(found)
 }
 
-/// Whether the block declares `secrets` with a type that adds names which the value lacks, or may
+/// Whether the block declares `variable` with a type that adds names which the value lacks, or may
 /// add them.
-fn has_defaults(block: &Block) -> bool {
-    let is_secrets = block.ident.as_str() == "variable"
-        && block.labels.first().is_some_and(|label| label.as_str() == SECRETS);
+fn has_defaults(block: &Block, variable: &str) -> bool {
+    let is_meant = block.ident.as_str() == "variable"
+        && block.labels.first().is_some_and(|label| label.as_str() == variable);
     let typed = block.body.get_attribute("type").map(|found| &found.value);
-    is_secrets
+    is_meant
         && typed.is_some_and(|typed| match typed {
             Expression::Variable(name) => name.as_str() != "any",
             Expression::FuncCall(call) => call.name.name.as_str() != "map",
@@ -72,6 +70,7 @@ fn has_defaults(block: &Block) -> bool {
 }
 
 struct Finder<'a> {
+    variable: &'a str,
     place: String,
     text: &'a str,
     found: &'a mut BTreeMap<String, String>,
@@ -91,7 +90,7 @@ impl Visit for Finder<'_> {
     }
 
     fn visit_traversal(&mut self, traversal: &Traversal) {
-        if let Some(name) = secret(traversal) {
+        if let Some(name) = name_in(self.variable, traversal) {
             let start = traversal.span().map_or(0, |span| span.start);
             let line = self.text.get(..start).unwrap_or_default().matches('\n').count() + 1;
             let place = format!("{}:{line}", self.place);
@@ -131,12 +130,12 @@ impl Visit for Finder<'_> {
     }
 }
 
-/// Returns `x` of `var.secrets.x` and `var.secrets["x"]`.
-fn secret(traversal: &Traversal) -> Option<&str> {
+/// Returns `x` of `var.secrets.x` and `var.secrets["x"]`, if `variable` is `secrets`.
+fn name_in<'t>(variable: &str, traversal: &'t Traversal) -> Option<&'t str> {
     let Expression::Variable(root) = &traversal.expr else { return None };
     let mut operators = traversal.operators.iter().map(|operator| operator.value());
-    let TraversalOperator::GetAttr(variable) = operators.next()? else { return None };
-    if root.as_str() != "var" || variable.as_str() != SECRETS {
+    let TraversalOperator::GetAttr(found) = operators.next()? else { return None };
+    if root.as_str() != "var" || found.as_str() != variable {
         return None;
     }
     match operators.next()? {
@@ -185,7 +184,7 @@ resource "x" "z" {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("main.tf"), text).unwrap();
         std::fs::write(folder.path().join("bad.tf"), "x = var.secrets.bad {").unwrap();
-        let names = || required(folder.path(), "infra", Dialect::Terraform).unwrap();
+        let names = || required(folder.path(), "infra", Dialect::Terraform, "secrets").unwrap();
         let found = names();
         for (name, text) in [
             ("type.tf", "variable \"secrets\" { type = object({ one = optional(string) }) }"),
@@ -195,6 +194,8 @@ resource "x" "z" {
             assert_eq!(names(), BTreeMap::new(), "{name}");
             std::fs::remove_file(folder.path().join(name)).unwrap();
         }
+        let other = required(folder.path(), "infra", Dialect::Terraform, "other").unwrap();
+        assert_eq!(other, BTreeMap::from([("secrets".to_owned(), "infra/main.tf:9".to_owned())]));
         let typed = "variable \"secrets\" { type = map(string) }";
         std::fs::write(folder.path().join("type.tf"), typed).unwrap();
         assert_eq!(names(), found);
