@@ -2,6 +2,7 @@
 //! AWS identities of the run.
 
 mod component;
+mod empty_role;
 mod scheme;
 mod sessions;
 mod tool;
@@ -136,6 +137,9 @@ pub(crate) async fn open(
         None if needs_aws(&scheme) => Some(root_session(&scheme, &global.aws, &host).await?),
         root => root,
     };
+    if root.is_some() {
+        empty_role::warn(&global.aws, &host);
+    }
     let release_session =
         session(root.as_ref(), &scheme.release_account, scheme.release_role(only_reads)).await?;
     let store = store_at(

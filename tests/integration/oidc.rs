@@ -45,6 +45,37 @@ fn an_empty_role_names_the_variable() {
     output.fails(4).stderr_has("no AWS credentials were found").lacks("aws-role-to-assume");
 }
 
+/// The job has other credentials, which may be those of another account.
+#[test]
+fn an_empty_role_and_other_credentials_are_a_warning() {
+    let aws = Aws::new("other-keys");
+    let project = Project::aws("vouched", &aws);
+    let workflow = |role: &str| {
+        let with = format!("command: status, aws-role-to-assume: \"{role}\"");
+        let text = format!(
+            "jobs:\n  show:\n    steps:\n      - uses: org/cdflow-action@v1\n        with: {{ \
+             {with} }}\n"
+        );
+        project.write(".github/workflows/show.yml", &text);
+    };
+    let status = || {
+        let runner = project.cdflow([] as [&str; 0]).env("GITHUB_ACTIONS", "true");
+        let reference = "acme/vouched/.github/workflows/show.yml@refs/heads/main";
+        let runner = runner.env("GITHUB_JOB", "show").env("GITHUB_WORKFLOW_REF", reference);
+        let runner = runner.env("GITHUB_WORKSPACE", project.dir()).env("INPUT_COMMAND", "status");
+        runner.env("INPUT_AWS-ROLE-TO-ASSUME", "").run()
+    };
+    status().success().lacks("::warning::");
+    workflow("${{ vars.CDFLOW_ROLE }}");
+    status().success().stdout_has(
+        "::warning::`aws-role-to-assume: ${{ vars.CDFLOW_ROLE }}` of this step has no value, so \
+         the run uses the other AWS credentials of the job",
+    );
+    // Without an expression, the other credentials are meant.
+    workflow("");
+    status().success().lacks("::warning::");
+}
+
 #[test]
 fn a_run_without_keys_releases_and_deploys() {
     let (aws, issuer) = (Aws::new("oidc"), Issuer::start());
