@@ -63,6 +63,7 @@ mod preview;
 mod preview_artifacts;
 mod pull_request_life;
 mod questions;
+mod queues;
 mod races;
 mod reap;
 mod reference;
