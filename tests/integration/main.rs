@@ -69,6 +69,7 @@ mod reap;
 mod reference;
 mod release;
 mod release_checks;
+mod release_files;
 mod releases;
 mod report;
 mod reviewed;

@@ -1,0 +1,60 @@
+//! What the release workflow publishes for people to download, packed by the workflow's own script
+//! with an engine that has the program of this build.
+
+use crate::support::{Runner, Sandbox, in_repository};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+const WORKFLOW: &str = ".github/workflows/release.yml";
+/// `docker cp` takes long for a program without optimisation, so a text takes its place there.
+const DOCKER: &str = r#"#!/bin/sh
+set -eu
+case "$1" in
+create) echo container ;;
+cp) echo program >"$3" ;;
+rm | rmi) ;;
+run)
+    as="--rm --user $(id -u) --volume $PWD/man:/man --entrypoint /usr/local/bin/cdflow"
+    [ "$*" = "run $as image@digest man /man" ]
+    exec PROGRAM man "$PWD/man"
+    ;;
+*) exit 1 ;;
+esac
+"#;
+
+fn script(name: &str) -> String {
+    let text = fs::read_to_string(in_repository(WORKFLOW)).unwrap();
+    let workflow: Value = serde_saphyr::from_str(&text).unwrap();
+    let steps = workflow["jobs"]["publish"]["steps"].as_array().unwrap().clone();
+    let step = steps.into_iter().find(|step| step["name"].as_str() == Some(name));
+    step.unwrap()["run"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_manual_pages_are_published() {
+    let sandbox = Sandbox::new();
+    let programs = sandbox.root().join("programs");
+    fs::create_dir(&programs).unwrap();
+    let docker = programs.join("docker");
+    fs::write(&docker, DOCKER.replace("PROGRAM", env!("CARGO_BIN_EXE_cdflow"))).unwrap();
+    fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let run = |script: &str| {
+        let runner = Runner::new("bash", ["-e", "-c", script], &sandbox).env("PATH", &path);
+        let step = [("TAG", "v1.2.3"), ("IMAGE", "image"), ("DIGEST", "digest")];
+        runner.envs(step).run()
+    };
+    run(&script("The binaries and the manual pages, out of the images")).success();
+    let listed = run("tar --list --file cdflow-v1.2.3-man.tar.gz");
+    let pages: Vec<&str> = listed.success().stdout.lines().collect();
+    for page in ["man/cdflow.1", "man/cdflow-deploy.1", "man/cdflow-preview-up.1"] {
+        assert!(pages.contains(&page), "{pages:?}");
+    }
+    run("sha256sum --check SHA256SUMS").success().stdout_has("man.tar.gz: OK");
+    // All of it is published, with and without an existing release.
+    let publish = script("Pin the image and the binaries, publish, move the major tag");
+    let files = "cdflow-\"$TAG\"-*.tar.gz SHA256SUMS";
+    let of = |verb: &str| publish.lines().any(|line| line.contains(verb) && line.contains(files));
+    assert!(of("gh release create") && of("gh release upload"), "{publish}");
+}
