@@ -11,12 +11,12 @@ output "repository_variables" {
   description = "The variables that each repository needs. Workflows add to the prefix what the job is for, such as an environment."
 }
 
-output "commands" {
-  value = [
-    "gh variable set CDFLOW_ROLE_PREFIX --body ${module.release.github_role_prefix}",
-    "gh variable set CDFLOW_REGION --body ${var.region}",
-  ]
-  description = "Sets the variables of the repository in whose checkout you run it."
+output "variables" {
+  value       = <<-EOT
+    CDFLOW_ROLE_PREFIX=${module.release.github_role_prefix}
+    CDFLOW_REGION=${var.region}
+  EOT
+  description = "The same as a file for `gh variable set --env-file`."
 }
 
 output "github_role_arns" {

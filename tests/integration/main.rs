@@ -21,6 +21,7 @@ mod aws_lambda;
 mod aws_state;
 mod bad_input;
 mod bootstrap;
+mod bootstrap_options;
 mod bundle_damage;
 mod check_run;
 mod ci;

@@ -52,14 +52,14 @@ pub(crate) fn has(ran: &[Ran], text: &str) {
     assert!(ran.iter().any(|it| found(&it.output)), "no step says `{text}`:\n{}", ran[0].output);
 }
 
-/// A component of this type as `init` writes it, committed.
-fn scaffold(sandbox: &Sandbox, kind: &str) -> (PathBuf, String) {
+/// A component of this type as `init` writes it, committed. With `aws`, for its account scheme.
+fn scaffold(sandbox: &Sandbox, kind: &str, aws: Option<&Aws>) -> (PathBuf, String) {
     let name = format!("first-{kind}");
-    let arguments = ["init", "--type", kind, &name];
-    Runner::new(env!("CARGO_BIN_EXE_cdflow"), arguments, sandbox)
-        .cwd(sandbox.work())
-        .run()
-        .success();
+    let mut runner = Runner::new(env!("CARGO_BIN_EXE_cdflow"), ["init", "--type", kind], sandbox);
+    if let Some(aws) = aws {
+        runner = runner.args(["--account-scheme-url", &aws.scheme_url()]).envs(aws.env());
+    }
+    runner.arg(&name).cwd(sandbox.work()).run().success().lacks("warning");
     let folder = sandbox.work().join(&name);
     for arguments in
         [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "--message", "First"]]
@@ -71,58 +71,119 @@ fn scaffold(sandbox: &Sandbox, kind: &str) -> (PathBuf, String) {
     (folder, head)
 }
 
-fn first_runs_of_a_scaffold(kind: &str, lab: Option<&Lab>) {
-    let sandbox = Sandbox::new();
-    let (folder, head) = scaffold(&sandbox, kind);
-    let github = GitHub::start();
+/// Where the account scheme is: in the component, or in S3.
+enum Scheme {
+    Local,
+    Shared,
+}
+
+fn first_runs_of_a_scaffold(kind: &str, scheme: &Scheme, lab: Option<&Lab>) {
+    let (sandbox, github) = (Sandbox::new(), GitHub::start());
+    let shared = matches!(scheme, Scheme::Shared).then(|| {
+        let aws = Aws::new("scaffold");
+        put_scheme_with_plan_roles(&aws);
+        (aws, Issuer::start())
+    });
+    let aws = shared.as_ref().map(|(aws, issuer)| (aws, issuer));
+    let (folder, head) = scaffold(&sandbox, kind, aws.map(|(aws, _)| aws));
     if let Some(lab) = lab {
-        lab.relay(github.url().rsplit(':').next().unwrap().parse().unwrap());
+        let urls = [Some(github.url()), aws.map(|(_, issuer)| issuer.origin())];
+        for url in urls.into_iter().flatten() {
+            lab.relay(url.rsplit(':').next().unwrap().parse().unwrap());
+        }
     }
     github.world().pull_request(NUMBER, &head);
-    let origin =
-        Origin { repository: folder.clone(), github: &github, vars: json!({}), aws: None, lab };
+    let vars = aws.map_or_else(|| json!({}), |(aws, _)| variables(aws));
+    let repository = folder.clone();
+    let origin = Origin { repository, github: &github, vars, aws, providers: None, lab };
     let read =
         |name: &str| fs::read_to_string(folder.join(".github/workflows").join(name)).unwrap();
     let ran = run("deploy.yml", &read("deploy.yml"), &push(&head), 1, &origin);
-    let expected = ["deploy: release", "deploy: deploy", "deploy: deploy"];
-    assert_eq!(steps(&ran, &[LOCAL, OFFLINE]), expected);
-    has(&ran, &format!("Deployed first-{kind} 1-{} to ci", &head[..7]));
-    has(&ran, &format!("Deployed first-{kind} 1-{} to live", &head[..7]));
-
-    if kind == "function" {
-        // It would be compiled once more, by the same step as that of an image.
-        return;
+    let warnings: &[&str] = if aws.is_some() { &[OFFLINE] } else { &[LOCAL, OFFLINE] };
+    let environments = ["ci", "aslive", "live"];
+    // One job does it all, or each environment has one.
+    let (expected, deployed) = match scheme {
+        Scheme::Local => (["deploy: release", "deploy: deploy", "deploy: deploy"].to_vec(), 2),
+        Scheme::Shared => {
+            let deploys =
+                ["deploy (ci): deploy", "deploy (aslive): deploy", "deploy (live): deploy"];
+            ([&["release: release"], &deploys[..]].concat(), 3)
+        }
+    };
+    assert_eq!(steps(&ran, warnings), expected);
+    let is_used = |it: &&&str| deployed == 3 || **it != "aslive";
+    for environment in environments.iter().filter(is_used) {
+        has(&ran, &format!("Deployed first-{kind} 1-{} to {environment}", &head[..7]));
     }
+
     let event = pull_request(&head, "opened", "open");
     let ran = run("plan.yml", &read("plan.yml"), &event, 2, &origin);
-    assert_eq!(steps(&ran, &[LOCAL]), ["plan: release", "plan: deploy", "plan: deploy"]);
+    let expected: Vec<String> = match scheme {
+        Scheme::Local => expected.iter().map(|it| it.replace("deploy:", "plan:")).collect(),
+        Scheme::Shared => expected.iter().map(|it| it.replace("deploy (", "plan (")).collect(),
+    };
+    assert_eq!(steps(&ran, warnings), expected);
     assert!(ran.iter().all(|it| !it.output.stdout.contains("Deployed")), "{}", ran[1].output);
     let world = github.world();
     let comments: Vec<&str> = world.comments.values().map(|it| it.body.as_str()).collect();
-    assert!(comments.len() == 1 && comments[0].contains("| **ci** |"), "{comments:?}");
-    assert!(comments[0].contains("| **live** |"), "{comments:?}");
+    assert_eq!(comments.len(), 1, "{comments:?}");
+    for environment in environments.iter().filter(is_used) {
+        assert!(comments[0].contains(&format!("| **{environment}** |")), "{comments:?}");
+    }
 }
 
 #[test]
 fn the_first_run_of_an_infrastructure_scaffold() {
-    first_runs_of_a_scaffold("infrastructure", None);
+    first_runs_of_a_scaffold("infrastructure", &Scheme::Local, None);
 }
 
 #[test]
 fn the_first_run_of_a_lambda_scaffold() {
-    first_runs_of_a_scaffold("lambda", None);
+    first_runs_of_a_scaffold("lambda", &Scheme::Local, None);
 }
 
 #[test]
 fn the_first_run_of_a_docker_scaffold() {
     let lab = Lab::get();
     lab.docker(["tag", "busybox", "busybox:1.36"]);
-    first_runs_of_a_scaffold("docker", Some(lab));
+    first_runs_of_a_scaffold("docker", &Scheme::Local, Some(lab));
 }
 
 #[test]
 fn the_first_run_of_a_function_scaffold() {
-    first_runs_of_a_scaffold("function", Some(function_release::lab()));
+    first_runs_of_a_scaffold("function", &Scheme::Local, Some(function_release::lab()));
+}
+
+/// That of an infrastructure component is in bootstrap.rs.
+#[test]
+fn the_first_run_of_a_lambda_scaffold_on_aws() {
+    first_runs_of_a_scaffold("lambda", &Scheme::Shared, None);
+}
+
+#[test]
+fn the_first_run_of_a_docker_scaffold_on_aws() {
+    let lab = Lab::get();
+    lab.docker(["tag", "busybox", "busybox:1.36"]);
+    first_runs_of_a_scaffold("docker", &Scheme::Shared, Some(lab));
+}
+
+#[test]
+fn the_first_run_of_a_function_scaffold_on_aws() {
+    first_runs_of_a_scaffold("function", &Scheme::Shared, Some(function_release::lab()));
+}
+
+fn put_scheme_with_plan_roles(aws: &Aws) {
+    let mut scheme = aws.scheme();
+    for alias in ["dev", "prod"] {
+        scheme["accounts"][alias]["plan-role"] = format!("{}-plan", aws.name()).into();
+    }
+    aws.put_scheme(&scheme);
+}
+
+/// The variables of the repository.
+fn variables(aws: &Aws) -> Value {
+    let prefix = format!("arn:aws:iam::{RELEASE}:role/{}-github", aws.name());
+    json!({ "CDFLOW_ROLE_PREFIX": prefix, "CDFLOW_REGION": REGION })
 }
 
 /// An example that runs in moto, by the role that GitHub vouches for.
@@ -136,11 +197,7 @@ struct Company {
 impl Company {
     fn new() -> Self {
         let aws = Aws::new("workflows");
-        let mut scheme = aws.scheme();
-        for alias in ["dev", "prod"] {
-            scheme["accounts"][alias]["plan-role"] = format!("{}-plan", aws.name()).into();
-        }
-        aws.put_scheme(&scheme);
+        put_scheme_with_plan_roles(&aws);
         let project = Project::aws("checkout", &aws);
         project.append("cdflow.yml", "deploy: { github-deployments: false }\n").commit("Settings");
         let github = GitHub::start();
@@ -149,12 +206,12 @@ impl Company {
     }
 
     fn run(&self, file: &str, event: &Event, number: u64) -> Vec<Ran> {
-        let prefix = format!("arn:aws:iam::{RELEASE}:role/{}-github", self.aws.name());
         let origin = Origin {
             repository: self.project.dir(),
             github: &self.github,
-            vars: json!({ "CDFLOW_ROLE_PREFIX": prefix, "CDFLOW_REGION": REGION }),
+            vars: variables(&self.aws),
             aws: Some((&self.aws, &self.issuer)),
+            providers: None,
             lab: None,
         };
         let path = in_repository("examples/workflows").join(file);
@@ -254,7 +311,7 @@ fn the_example_with_several_components() {
 #[test]
 fn each_workflow_passes_the_checks_of_doctor() {
     let sandbox = Sandbox::new();
-    let (folder, _) = scaffold(&sandbox, "infrastructure");
+    let (folder, _) = scaffold(&sandbox, "infrastructure", None);
     let doctor =
         || Runner::new(env!("CARGO_BIN_EXE_cdflow"), ["doctor"], &sandbox).cwd(&folder).run();
     doctor().success().stdout_has("2 jobs in .github/workflows use cdflow").lacks("warning  ");

@@ -24,23 +24,35 @@ impl Aws {
         let of = |call: &Value| {
             let role = roles[call["key"].as_str()?].as_str()?;
             let is_meant = role_name(role).starts_with(prefix);
-            let (action, resource) =
-                is_meant.then(|| meaning(call["line"].as_str().unwrap()))??;
+            let (line, target) = (call["line"].as_str()?, call["target"].as_str()?);
+            let (action, resource) = is_meant.then(|| meaning(line, target))??;
             Some(RoleRequest { role: role.to_owned(), action, resource })
         };
         self.calls("").iter().filter_map(of).collect()
     }
 
-    /// Whether the inline policies of the role allow it, and for another role, that role's trust.
+    /// Whether the policies of the role allow it, and for another role, that role's trust.
     pub(crate) fn is_allowed(&self, request: &RoleRequest) -> bool {
         let RoleRequest { role, action, resource } = request;
         let account = account(role);
         let name = json!({ "RoleName": role_name(role) });
-        let policies = self.list(account, "iam", "list_role_policies", "PolicyNames", name);
-        let allows = policies.iter().any(|policy| {
+        let own = self.list(account, "iam", "list_role_policies", "PolicyNames", name.clone());
+        let own = own.iter().map(|policy| {
             let args = json!({ "RoleName": role_name(role), "PolicyName": policy });
-            let policy = self.call(account, "iam", "get_role_policy", args);
-            statements(&policy["PolicyDocument"]).iter().any(|it| {
+            self.call(account, "iam", "get_role_policy", args)["PolicyDocument"].clone()
+        });
+        let listed = "list_attached_role_policies";
+        let attached = self.list(account, "iam", listed, "AttachedPolicies", name);
+        let attached = attached.iter().map(|policy| {
+            let arn = &policy["PolicyArn"];
+            let found = self.call(account, "iam", "get_policy", json!({ "PolicyArn": arn }));
+            let version = &found["Policy"]["DefaultVersionId"];
+            let args = json!({ "PolicyArn": arn, "VersionId": version });
+            self.call(account, "iam", "get_policy_version", args)["PolicyVersion"]["Document"]
+                .clone()
+        });
+        let allows = own.chain(attached).any(|policy| {
+            statements(&policy).iter().any(|it| {
                 it["Effect"] == "Allow"
                     && matches(&it["Action"], action)
                     && matches(&it["Resource"], resource)
@@ -70,7 +82,11 @@ fn role_name(role: &str) -> &str {
 }
 
 /// The action and resource of a line of `Aws::calls`. None, if everyone may do it.
-fn meaning(line: &str) -> Option<(String, String)> {
+fn meaning(line: &str, target: &str) -> Option<(String, String)> {
+    // The resource is in a body that is not kept.
+    if let Some(action) = target.strip_prefix("AmazonSSM.") {
+        return Some((format!("ssm:{action}"), "*".to_owned()));
+    }
     let (method, rest) = line.split_once(' ').unwrap();
     let (path, query) = rest.split_once('?').unwrap();
     if path == "/" {

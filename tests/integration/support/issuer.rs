@@ -57,6 +57,11 @@ impl Issuer {
         ]
     }
 
+    /// `http://127.0.0.1:<port>`
+    pub(crate) fn origin(&self) -> &str {
+        self.url.split("/idtoken").next().unwrap()
+    }
+
     /// The lines of the requests so far.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()

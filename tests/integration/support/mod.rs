@@ -17,6 +17,7 @@ mod issuer;
 mod lab;
 mod local;
 mod output;
+pub(crate) mod person;
 mod podman;
 mod probe;
 mod processes;

@@ -3,11 +3,14 @@
 
 use super::expression::{evaluate, expand, is_true, shown};
 use super::github::{GitHub, REPOSITORY, REPOSITORY_ID};
-use super::{Aws, Issuer, Lab, Output, Runner, Sandbox, entries_of_runner, git, in_repository};
+use super::{
+    Aws, Issuer, Lab, Mirror, Output, Runner, Sandbox, entries_of_runner, git, in_repository,
+};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The newest commit that a run is for, and what is outside of it.
 pub(crate) struct Origin<'a> {
@@ -17,6 +20,8 @@ pub(crate) struct Origin<'a> {
     /// `vars` of the repository.
     pub(crate) vars: Value,
     pub(crate) aws: Option<(&'a Aws, &'a Issuer)>,
+    /// Where Terraform finds providers.
+    pub(crate) providers: Option<&'a Mirror>,
     pub(crate) lab: Option<&'a Lab>,
 }
 
@@ -164,7 +169,9 @@ impl Job<'_> {
             scopes.iter().map(|(name, it)| (name.as_str(), *it)).collect();
         self.at.github.world().token(&token, "github-actions[bot]", &scopes);
         context["github"]["token"] = Value::from(token);
-        if self.at.lab.is_some() {
+        // Images go to the registry of the account scheme: ECR, or one on localhost.
+        let is_local = self.at.lab.is_some() && self.at.aws.is_none();
+        if is_local {
             // The registry of `localhost:5000` is there only as a service.
             assert_eq!(job["services"]["registry"]["ports"], json!(["5000:5000"]));
         }
@@ -178,7 +185,7 @@ impl Job<'_> {
                 "org/cdflow-action" | "org/cdflow-action/runner" => {
                     if action == "org/cdflow-action" {
                         // In its container, `localhost` is the container.
-                        assert!(self.at.lab.is_none(), "{}: no registry there", self.file);
+                        assert!(!is_local, "{}: no registry there", self.file);
                     }
                     let command = with["command"].clone();
                     let role = with["aws-role-to-assume"].clone();
@@ -299,6 +306,9 @@ impl Job<'_> {
             if may_vouch {
                 runner = runner.envs(issuer.env());
             }
+        }
+        if let Some(providers) = self.at.providers {
+            runner = runner.providers(providers).timeout(Duration::from_secs(600));
         }
         if let Some(lab) = self.at.lab {
             runner = runner.in_lab(lab);
