@@ -134,6 +134,7 @@ fn each_optional_variable_has_its_effect() {
     assert!(!module.may("release-plan", "ecr:BatchDeleteImage", &images));
     let object = |key: &str| format!("arn:aws:s3:::{prefix}-releases/platform/checkout/{key}");
     assert!(module.may("release", "s3:DeleteObject", &object("checkout-1.zip")));
+    assert!(module.may("release", "s3:DeleteObject", &object("reviews/live/7/abcdef0/1.json")));
     assert!(!module.may("release", "s3:DeleteObject", &object("ledger/live/1.start.json")));
     assert!(!module.may("release-plan", "s3:DeleteObject", &object("checkout-1.zip")));
     let assumes = |role: &str, target: &str| module.may(role, "sts:AssumeRole", target);
