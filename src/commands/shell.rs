@@ -68,7 +68,16 @@ pub(crate) async fn run(mut context: Context, inputs: ShellInputs) -> Result<u8>
     let subject = Subject::new(&context, target, version, &record);
     let environment = subject.environment();
     let prepared = prepare::prepare(&context, &subject).await?;
-    if let Found::Nothing = find_workspace(&context, &prepared).await? {
+    let found = find_workspace(&context, &prepared).await?;
+    if let (Found::Workspace(None), Some(start)) = (&found, record.with_state()) {
+        context.host.log.warning(&format!(
+            "`{environment}` has no state, but the ledger says that {} is deployed there: an apply \
+             here would create everything again\n  -> restore the state first (docs/terraform.md, \
+             \"State\")",
+            start.version
+        ));
+    }
+    if let Found::Nothing = found {
         let missing = Error::refused(format!("the environment `{environment}` has no state"));
         return Err(match record.deployed() {
             Some(start) => missing

@@ -41,7 +41,8 @@ pub(crate) async fn apply(
     entry: &Start,
     report: &mut Report,
 ) -> Result<String> {
-    let applied = match context.host.interrupt.check("apply") {
+    let allowed = context.host.interrupt.check("apply").and_then(|()| plan.check_file());
+    let applied = match allowed {
         Ok(()) if is_unchanged(context, order, prepared, plan).await => {
             let ended = context.host.interrupt.check("the end of the deploy");
             Applied { is_complete: true, ..Applied::without_apply(ended) }
@@ -55,7 +56,7 @@ pub(crate) async fn apply(
             let applied = prepared.terraform.apply(plan).await;
             applied.unwrap_or_else(|error| Applied::without_apply(Err(error)))
         }
-        cancelled => Applied::without_apply(cancelled),
+        refused => Applied::without_apply(refused),
     };
     let Applied { result, is_complete, begun, errors, errored_state } = applied;
     let result = match &errored_state {

@@ -1,6 +1,6 @@
 //! Programs of a release that judge its plan before it is applied, or follow its apply.
 
-use crate::support::{Output, Project, Runner};
+use crate::support::{Aws, DEV, Output, Project, Runner};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -223,4 +223,102 @@ fn a_hook_cannot_replace_another() {
     }
     fs::remove_file(&evil).unwrap();
     deploy().run().success();
+}
+
+/// The plan is a file of the user who runs the hooks.
+#[test]
+fn a_hook_cannot_replace_the_plan() {
+    let project = with_hooks("{on-plan: [hooks/other.sh]}");
+    let plan = "#!/bin/sh\ncd infra\nterraform plan -destroy -input=false -out=../../plan \
+                -var-file=../../variables.tfvars.json >/dev/null || exit 9\necho replaced\n";
+    script(&project, "hooks/other.sh", "#!/bin/sh\necho nothing\n");
+    project.commit("A hook");
+    project.release("1");
+    project.deploy("live", "1");
+    script(&project, "hooks/other.sh", plan);
+    project.edit("infra/main.tf", "from ${var.env}", "in ${var.env}").commit("Another plan");
+    project.release("2");
+    let output = project.cdflow(["deploy", "live", "2"]).run();
+    output
+        .fails(9)
+        .stdout_has("replaced")
+        .stderr_has("the plan was changed after it was shown")
+        .lacks("Destroying");
+    assert_eq!(project.resources("live"), ["terraform_data.greeting"]);
+    assert_eq!(project.ledger("live").last().unwrap(), "deploy 2 failed");
+}
+
+/// Terraform's state backend gets its role from a socket in the folder of the run.
+#[test]
+fn a_hook_gets_no_credentials_of_terraform() {
+    let aws = Aws::new("hook-role");
+    let project = Project::aws("greeting", &aws);
+    project.append("cdflow.yml", "hooks: {on-plan: [hooks/ask.sh], after-apply: [hooks/ask.sh]}\n");
+    let ask = format!(
+        "#!/bin/sh\nls ../backend.sock && echo 'the socket is there'\n\
+         '{}' credential-process ../backend.sock 2>&1 | sed 's/^/asked: /'\n",
+        env!("CARGO_BIN_EXE_cdflow")
+    );
+    script(&project, "hooks/ask.sh", &ask);
+    project.commit("A curious hook");
+    project.release("1");
+    let output = project.deploy("live", "1");
+    output
+        .stdout_has("the socket is there")
+        .stdout_has("credentials are only for Terraform, which does not run now")
+        .lacks("AccessKeyId");
+}
+
+/// A secret can be a number, and reach an output.
+#[test]
+fn documents_of_hooks_have_no_secret() {
+    let aws = Aws::new("hook-secret");
+    let project = Project::aws("greeting", &aws);
+    let secret = json!({ "pin": 8_392_017_455_u64, "password": "Tr0ub4dor&3<x>" }).to_string();
+    aws.call(
+        DEV,
+        "ssm",
+        "put_parameter",
+        json!({"Name": "/cdflow/ci/greeting/json", "Value": secret, "Type": "SecureString"}),
+    );
+    project.append(
+        "cdflow.yml",
+        "secrets: [ssm]\nhooks: {on-plan: [hooks/show.sh], after-apply: [hooks/show.sh]}\n",
+    );
+    project.append(
+        "infra/main.tf",
+        "variable \"secrets\" {\n  type = map(string)\n}\n\
+         locals {\n  all = jsondecode(nonsensitive(var.secrets[\"json\"]))\n}\n\
+         resource \"terraform_data\" \"pin\" {\n  input = local.all\n}\n\
+         output \"login\" {\n  value = \"login:${local.all.password}\"\n}\n\
+         output \"auths\" {\n  value = base64encode(jsonencode({ a = local.all.password }))\n}\n\
+         output \"fine\" {\n  value = \"fine\"\n}\n",
+    );
+    let kept = project.sandbox().work().join("kept");
+    fs::create_dir(&kept).unwrap();
+    let show = "#!/bin/sh\ncp \"$CDFLOW_PLAN_JSON\" \"$KEPT/plan\"\n\
+                [ -z \"$CDFLOW_OUTPUTS_JSON\" ] || cp \"$CDFLOW_OUTPUTS_JSON\" \"$KEPT/outputs\"\n";
+    script(&project, "hooks/show.sh", show);
+    project.commit("Hooks that keep their documents");
+    project.release("1");
+    let plans = project.sandbox().work().join("plans");
+    let output = project
+        .cdflow(["deploy", "ci", "1", "--pass-environment", "KEPT", "--new-environment"])
+        .arg("--plan-out")
+        .arg(&plans)
+        .env("KEPT", &kept)
+        .run();
+    output.success().lacks("Tr0ub4dor").lacks("8392017455");
+    for file in [kept.join("plan"), kept.join("outputs"), plans.join("plan.tfplan.json")] {
+        let text = fs::read_to_string(&file).unwrap();
+        let value: Result<Value, _> = serde_json::from_str(&text);
+        assert!(value.is_ok(), "{}: {value:?}", file.display());
+        for secret in ["8392017455", "Tr0ub4dor", "VHIwdWI0ZG9y", "cm91YjRkb3"] {
+            assert!(!text.contains(secret), "{secret} is in {}", file.display());
+        }
+    }
+    let outputs = fs::read_to_string(kept.join("outputs")).unwrap();
+    let outputs: Value = serde_json::from_str(&outputs).unwrap();
+    let names: Vec<&String> = outputs.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["fine", "greeting"]);
 }

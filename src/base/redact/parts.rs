@@ -1,6 +1,8 @@
 //! The values inside a secret: the leaves of JSON, the lines of a text, the password of a URL; and
 //! how each is encoded.
 
+use std::collections::BTreeSet;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
@@ -120,11 +122,12 @@ fn add_as(text: &str, is_word: bool, found: &mut Vec<Pattern>) {
         let is_word = is_word || form.len() < SHORTEST_ENCODED;
         push(form, is_word);
     }
-    for text in [text, text.trim()] {
-        if text.len() < SHORTEST_ENCODED {
-            continue;
-        }
-        for encoded in (0..3).map(|offset| base64_at(text, offset)) {
+    let encoded = spellings(text).into_iter().flat_map(|text| {
+        let trimmed = text.trim().to_owned();
+        [text, trimmed]
+    });
+    for text in encoded.filter(|text| text.len() >= SHORTEST_ENCODED).collect::<BTreeSet<_>>() {
+        for encoded in (0..3).map(|offset| base64_at(&text, offset)) {
             let url_safe = encoded.replace('+', "-").replace('/', "_");
             for form in [encoded, url_safe] {
                 if form.len() >= SHORTEST_ENCODED {
@@ -132,10 +135,32 @@ fn add_as(text: &str, is_word: bool, found: &mut Vec<Pattern>) {
                 }
             }
         }
-        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
-        push(hex.to_uppercase().into_bytes(), false);
-        push(hex.into_bytes(), false);
+        for separator in ["", ":"] {
+            let bytes: Vec<String> = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+            let hex = bytes.join(separator);
+            push(hex.to_uppercase().into_bytes(), false);
+            push(hex.into_bytes(), false);
+        }
     }
+}
+
+/// Returns a value as programs write it into a document that they encode as a whole: as it is, as
+/// JSON (also with `<`, `>` and `&` as Terraform's `jsonencode` writes them), and as a part of a
+/// URL.
+fn spellings(text: &str) -> Vec<String> {
+    let quoted = Value::from(text).to_string();
+    let json = quoted[1..quoted.len() - 1].to_owned();
+    let go = json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e");
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let url = |space: &str| -> String {
+        let byte = |byte: u8| match byte {
+            b' ' => space.to_owned(),
+            byte if is_plain(byte) => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        };
+        text.bytes().map(byte).collect()
+    };
+    vec![text.to_owned(), json, go, url("+"), url("%20")]
 }
 
 /// Returns the base64 of the value at `offset` bytes after a multiple of three in a longer text

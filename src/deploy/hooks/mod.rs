@@ -3,10 +3,15 @@
 mod changed;
 mod program;
 
+use std::collections::BTreeMap;
+
 use self::program::{Documents, Ended, HookRun};
 use super::{order::Order, prepare::Prepared};
 use crate::{
-    base::error::{Error, Exit, Result},
+    base::{
+        error::{Error, Exit, Result},
+        json::Json,
+    },
     config::hooks::Hook,
     context::Context,
     release::policy_check,
@@ -103,7 +108,11 @@ pub(super) async fn after_apply(
     if order.mode != PlanMode::Deploy || hooks.is_empty() {
         return Ok(());
     }
-    let outputs = serde_json::to_string_pretty(&report.terraform_outputs);
+    let redactor = &context.host.log.redactor;
+    let is_shown = |value: &Json| !redactor.finds(&value.to_string());
+    let outputs: BTreeMap<&String, &Json> =
+        report.terraform_outputs.iter().filter(|(_, value)| is_shown(value)).collect();
+    let outputs = serde_json::to_string_pretty(&outputs);
     let outputs = outputs.map_err(|error| {
         Error::internal("cannot write Terraform's outputs for the hooks").why(error)
     })?;
@@ -135,6 +144,8 @@ async fn run_all(
     documents: &Documents<'_>,
     report: &mut Report,
 ) -> Result<Vec<(String, String)>> {
+    // No Terraform runs meanwhile.
+    let _closed = prepared.close_credentials();
     let mut failed = Vec::new();
     for hook in hooks {
         context.host.interrupt.check("the next hook")?;

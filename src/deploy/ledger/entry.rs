@@ -193,6 +193,7 @@ impl Record {
                 None if entry.start.action == Action::Destroy => return None,
                 None => {}
                 Some(_) if self.is_destroyed_by(entry) => return None,
+                Some(end) if self.is_from_before_destroy(end) => {}
                 Some(end) => {
                     let has_resources =
                         end.outcome == Outcome::Succeeded && entry.start.plan != Counts::default();
@@ -218,6 +219,9 @@ impl Record {
             };
             if self.is_destroyed_by(entry) {
                 return None;
+            }
+            if self.is_from_before_destroy(end) {
+                continue;
             }
             if end.state_not_saved || end.state_serial.is_some() {
                 return Some(LastState {
@@ -257,6 +261,18 @@ impl Record {
     /// Whether a deploy was begun since the environment was last destroyed.
     pub(crate) fn is_begun(&self) -> bool {
         self.deployed().is_some()
+    }
+
+    /// Whether a run saw a state that a destroy has removed since. It began after that destroy, and
+    /// failed at the same time.
+    fn is_from_before_destroy(&self, end: &End) -> bool {
+        let destroyed = self.settled.as_ref().filter(|_| self.is_destroyed());
+        let Some(last) = destroyed.and_then(|entry| entry.end.as_ref()) else { return false };
+        !end.state_not_saved
+            && end.outcome != Outcome::Succeeded
+            && end.state_lineage.is_some()
+            && end.state_lineage == last.state_lineage
+            && end.state_serial <= last.state_serial
     }
 
     fn is_destroyed_by(&self, entry: &Entry) -> bool {

@@ -302,3 +302,34 @@ async fn errors_name_damaged_and_newer_entries() {
     std::fs::write(&file, text.replacen("\"format\": 1", "\"format\": 2", 1)).unwrap();
     assert!(ledger.record().await.unwrap_err().to_string().contains("update cdflow"));
 }
+
+/// Two destroys at once: the second one fails, after it has read the state that the first removes.
+#[tokio::test]
+async fn a_state_that_was_seen_before_a_destroy_proves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let ledger = Ledger::new(&store, &identity(), &"ci".parse().unwrap());
+    let with_state = |number: u64, outcome: Outcome, serial: u64, lineage: &str| End {
+        state_serial: Some(serial),
+        state_lineage: Some(lineage.to_owned()),
+        ..end(number, outcome)
+    };
+    let first = ledger.start(start(Action::Destroy, "1")).await.unwrap().number;
+    for (action, serial, lineage, is_there) in [
+        (Action::Destroy, 6, "a", false),
+        (Action::Deploy, 7, "a", false),
+        // A deploy that failed after the destroy has made something.
+        (Action::Deploy, 8, "a", true),
+        (Action::Deploy, 1, "b", true),
+    ] {
+        let number = ledger.start(start(action, "1")).await.unwrap().number;
+        ledger.end(&with_state(number, Outcome::Failed, serial, lineage)).await.unwrap();
+        if number == first + 1 {
+            ledger.end(&with_state(first, Outcome::Succeeded, 7, "a")).await.unwrap();
+        }
+        let record = ledger.record().await.unwrap();
+        assert!(record.is_destroyed());
+        assert_eq!(record.with_state().is_some(), is_there, "{action:?} {serial} {lineage}");
+        assert_eq!(record.last_state().is_some(), is_there, "{action:?} {serial} {lineage}");
+    }
+}

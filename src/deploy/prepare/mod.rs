@@ -27,7 +27,7 @@ use crate::{
     },
     context::Context,
     release::{bundle::Unpacked, facts::ReleaseFacts, hooks},
-    services::aws::credentials::CredentialsEndpoint,
+    services::aws::credentials::{Closed, CredentialsEndpoint},
     terraform::{
         Folder, Initialised,
         state::{backend::Backend, local_folder::UsedFolder},
@@ -52,10 +52,17 @@ pub(crate) struct Prepared {
     /// The folder of a local workspace, once it is entered.
     pub(crate) used_folder: Mutex<Option<UsedFolder>>,
     /// Serves Terraform's credentials until it is dropped.
-    _endpoint: Option<CredentialsEndpoint>,
+    endpoint: Option<CredentialsEndpoint>,
     /// What Terraform takes for its folder. `None` if another run has it, or if it cannot be made.
     _link: Option<WorkingLink>,
     pub(crate) private: PrivateFolder,
+}
+
+impl Prepared {
+    /// Gives Terraform's credentials to no program until the returned value is dropped.
+    pub(crate) fn close_credentials(&self) -> Option<Closed> {
+        self.endpoint.as_ref().map(CredentialsEndpoint::close)
+    }
 }
 
 /// Fetches and checks the release, then initialises Terraform with it.
@@ -126,7 +133,7 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
         state_home,
         used_folder: Mutex::new(None),
         account_id: session.and_then(|session| session.account_id.clone()),
-        _endpoint: endpoint,
+        endpoint,
         _link: link,
         private,
     })

@@ -9,7 +9,10 @@ use std::{
     io,
     net::Ipv4Addr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -31,6 +34,28 @@ use crate::base::{
     redact::{Redactor, Secret},
 };
 
+/// Whether credentials are given. Clones are the same gate.
+#[derive(Clone, Default)]
+struct Gate(Arc<AtomicBool>);
+
+impl Gate {
+    fn is_closed(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Opens the endpoint again when it is dropped.
+pub(crate) struct Closed(Gate);
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// What is answered while it is closed.
+const CLOSED: &str = "credentials are only for Terraform, which does not run now";
+
 /// Serves until it is dropped.
 pub(crate) struct CredentialsEndpoint {
     /// For AWS_CONTAINER_CREDENTIALS_FULL_URI.
@@ -39,6 +64,7 @@ pub(crate) struct CredentialsEndpoint {
     pub(crate) token: Secret,
     /// For `cdflow credential-process`.
     pub(crate) socket: PathBuf,
+    gate: Gate,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -64,11 +90,19 @@ impl CredentialsEndpoint {
             io::ErrorKind::InvalidInput => too_deep(&socket),
             _ => failed(error),
         })?;
+        let gate = Gate::default();
         let tasks = [
-            tokio::spawn(serve_http(http, provider, token.expose().to_owned())),
-            tokio::spawn(serve_unix(unix, backend)),
+            tokio::spawn(serve_http(http, provider, token.expose().to_owned(), gate.clone())),
+            tokio::spawn(serve_unix(unix, backend, gate.clone())),
         ];
-        Ok(Self { url, token, socket, tasks })
+        Ok(Self { url, token, socket, gate, tasks })
+    }
+
+    /// Gives no credentials until the returned value is dropped: for programs of others that can
+    /// reach the socket, such as hooks.
+    pub(crate) fn close(&self) -> Closed {
+        self.gate.0.store(true, Ordering::Relaxed);
+        Closed(self.gate.clone())
     }
 }
 
@@ -78,15 +112,15 @@ impl Drop for CredentialsEndpoint {
     }
 }
 
-async fn serve_http(listener: TcpListener, session: Arc<Session>, token: String) {
+async fn serve_http(listener: TcpListener, session: Arc<Session>, token: String, gate: Gate) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             pause().await;
             continue;
         };
-        let (session, token) = (session.clone(), token.clone());
+        let (session, token, gate) = (session.clone(), token.clone(), gate.clone());
         tokio::spawn(async move {
-            let service = service_fn(|request| answer(request, &session, &token));
+            let service = service_fn(|request| answer(request, &session, &token, &gate));
             // A client that breaks off asks again.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
@@ -97,6 +131,7 @@ async fn answer<B>(
     request: Request<B>,
     session: &Session,
     token: &str,
+    gate: &Gate,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let given = request.headers().get("authorization").map(|value| value.as_bytes());
     let (status, body) = if given != Some(token.as_bytes()) {
@@ -104,6 +139,8 @@ async fn answer<B>(
             StatusCode::FORBIDDEN,
             json!({"code": "Forbidden", "message": "the authorization token is missing or wrong"}),
         )
+    } else if gate.is_closed() {
+        (StatusCode::FORBIDDEN, json!({"code": "Forbidden", "message": CLOSED}))
     } else {
         match session.credentials().await {
             Ok(credentials) => (StatusCode::OK, container_answer(&credentials)),
@@ -117,15 +154,16 @@ async fn answer<B>(
     Ok(response)
 }
 
-async fn serve_unix(listener: UnixListener, session: Arc<Session>) {
+async fn serve_unix(listener: UnixListener, session: Arc<Session>, gate: Gate) {
     loop {
         let Ok((mut stream, _)) = listener.accept().await else {
             pause().await;
             continue;
         };
-        let session = session.clone();
+        let (session, gate) = (session.clone(), gate.clone());
         tokio::spawn(async move {
             let answer = match session.credentials().await {
+                _ if gate.is_closed() => json!({"error": CLOSED}),
                 Ok(credentials) => process_answer(&credentials),
                 Err(why) => json!({"error": why}),
             };

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     base::{
+        digest::Sha256,
         error::{Error, Exit, Result},
         limits::Limit,
         log::Log,
@@ -38,6 +39,26 @@ pub(crate) struct Plan {
     /// Terraform's JSON, masked; None if it was not wanted.
     pub(crate) json: Option<String>,
     pub(super) request: PlanRequest,
+    /// Of the file as Terraform wrote it; None if it wrote none.
+    digest: Option<Sha256>,
+}
+
+impl Plan {
+    /// Fails unless the file is the plan that was shown: hooks run as the user who owns it.
+    pub(crate) fn check_file(&self) -> Result<()> {
+        match digest_of(&self.request) == self.digest {
+            true => Ok(()),
+            false => Err(Error::integrity("the plan was changed after it was shown")
+                .why(
+                    "its file has another SHA-256 than when Terraform made it; nothing was applied",
+                )
+                .hint("look at the hooks of the release: one of them wrote into the run's folder")),
+        }
+    }
+}
+
+fn digest_of(request: &PlanRequest) -> Option<Sha256> {
+    Sha256::of_file(&request.plan_file).ok()
 }
 
 /// In bytes. More of a plan is not shown in the log.
@@ -156,7 +177,8 @@ impl Initialised {
             ));
         }
         let json = json.and_then(|json| self.masked(&json));
-        Ok(Plan { changes, has_changes: code == 2, text, json, request })
+        let digest = digest_of(&request);
+        Ok(Plan { changes, has_changes: code == 2, text, json, request, digest })
     }
 
     fn masked(&self, json: &Secret) -> Option<String> {

@@ -107,12 +107,16 @@ fn mask_strings(value: &mut Json, redactor: &Redactor) {
             fields.iter_mut().for_each(|(_, value)| mask_strings(value, redactor))
         }
         Json::Array(values) => values.iter_mut().for_each(|value| mask_strings(value, redactor)),
-        Json::Scalar(_) => {
-            if let Some(text) = value.as_str()
-                && redactor.finds(&text)
-            {
-                let masked = redactor.apply(&text).into_owned();
-                *value = Json::Scalar(serde_json::Value::from(masked).to_string());
+        Json::Scalar(written) => {
+            let text = Json::Scalar(written.clone()).as_str();
+            match text {
+                Some(text) if redactor.finds(&text) => {
+                    let masked = redactor.apply(&text).into_owned();
+                    *written = serde_json::Value::from(masked).to_string();
+                }
+                // A secret can be a number.
+                None if redactor.finds(written) => MASKED.clone_into(written),
+                _ => {}
             }
         }
     }
