@@ -28,8 +28,12 @@ async function main() {
   // Before the start: post.js must find a run that outlives node.
   saveState('program', program);
   saveState('folder', folder);
-  process.exitCode = await run(program, folder);
-  saveState('folder', '');
+  try {
+    process.exitCode = await run(program, folder);
+  } finally {
+    // Nothing is left to wait for: cdflow has ended, or was never started.
+    saveState('folder', '');
+  }
   fs.rmSync(folder, { recursive: true, force: true });
 }
 
@@ -43,21 +47,33 @@ function run(program, folder) {
   const show = follower(folder, output);
   const timer = setInterval(show, 100);
   return new Promise((resolve, reject) => {
-    cdflow.on('exit', (code, signal) => resolve(code ?? 128 + os.constants.signals[signal]));
-    cdflow.on('error', (error) =>
-      reject(
-        new Failure(
-          2,
-          `cannot start cdflow: \`${program}\`, ${error.message}`,
-          'run the job on a Linux with glibc 2.36 or newer that executes files of the tool cache',
-          'use the Action in its container, which needs Docker',
-        ),
-      ),
-    );
+    cdflow.on('exit', (code, signal) => {
+      const missing = code === 1 && missingLibrary(output);
+      if (missing) reject(cannotStart(program, missing));
+      else resolve(code ?? 128 + os.constants.signals[signal]);
+    });
+    cdflow.on('error', (error) => reject(cannotStart(program, error.message)));
   }).finally(() => {
     clearInterval(timer);
     show();
   });
+}
+
+function cannotStart(program, why) {
+  return new Failure(
+    2,
+    `cannot start cdflow: \`${program}\`, ${why}`,
+    'run the job on a Linux with glibc 2.36 or newer that executes files of the tool cache',
+    'use the Action in its container, which needs Docker',
+  );
+}
+
+// What the system's loader says of a C library that is too old; it prints that instead of starting the program.
+function missingLibrary(output) {
+  const start = Buffer.alloc(1024);
+  const length = fs.readSync(output, start, 0, start.length, 0);
+  const found = /version `(GLIBC_[0-9.]+)' not found/.exec(start.toString('utf8', 0, length));
+  return found && `this machine lacks ${found[1]}`;
 }
 
 // Returns a function that shows what was written since its last call, and notes for post.js how far it came.

@@ -90,6 +90,7 @@ pub(crate) async fn open(
     only_reads: bool,
 ) -> Result<Context> {
     let folder = folder(global)?;
+    warnings::malformed_proxies(&host);
     for unset in host.environment.check_passed(&global.pass_environment)? {
         host.log.warning(&format!("`{unset}` is not set, so it is not passed on to Terraform"));
     }

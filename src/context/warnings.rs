@@ -32,6 +32,29 @@ pub(super) fn misspelled_environments(manifest: &Manifest, scheme: &AccountSchem
     }
 }
 
+/// Warns of proxies that cannot be used. The HTTP client ignores them without a word.
+pub(super) fn malformed_proxies(host: &Host) {
+    const SCHEMES: [&str; 5] = ["http", "https", "socks4", "socks5", "socks5h"];
+    for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
+    {
+        let Some(text) = host.environment.get(name).map(str::trim).filter(|it| !it.is_empty())
+        else {
+            continue;
+        };
+        let with_scheme =
+            if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let is_good = reqwest::Url::parse(&with_scheme)
+            .is_ok_and(|url| SCHEMES.contains(&url.scheme()) && url.host_str().is_some());
+        if !is_good {
+            // It can have a password, so its value is not shown.
+            host.log.warning(&format!(
+                "{name} is not used: it is not the address of a proxy, such as \
+                 `http://proxy.example:3128`"
+            ));
+        }
+    }
+}
+
 /// Warns on GitHub Actions if releases are in a folder that ends with the job.
 pub(super) fn lost_store(scheme: &AccountScheme, host: &Host) {
     let (Some(_), Storage::Directory(store)) = (host.github(), &scheme.release_bucket) else {

@@ -56,6 +56,14 @@ pub(crate) fn places(below: &Path, environment: &ProcessEnv) -> Vec<PathBuf> {
     bases.map(|base| base.join("cdflow").join(below)).collect()
 }
 
+/// Returns the folders `below` that exist and that Terraform's user can enter, also if they cannot
+/// be written.
+pub(super) fn existing(below: &Path, host: &Host) -> Vec<PathBuf> {
+    let mut found = places(below, &host.environment);
+    found.retain(|folder| folder.is_dir() && check_entry(folder, host.run_as).is_ok());
+    found
+}
+
 fn open_as(below: &Path, run_as: RunAs, host: &Host) -> Option<PathBuf> {
     for folder in places(below, &host.environment) {
         match prepare(&folder, run_as) {
@@ -70,6 +78,13 @@ fn open_as(below: &Path, run_as: RunAs, host: &Host) -> Option<PathBuf> {
 
 fn prepare(folder: &Path, run_as: RunAs) -> io::Result<()> {
     fs::create_dir_all(folder)?;
+    check_entry(folder, run_as)?;
+    // A folder that exists may still be read-only.
+    tempfile::tempfile_in(folder).map(drop)
+}
+
+/// Fails if Terraform's user cannot enter the folder.
+fn check_entry(folder: &Path, run_as: RunAs) -> io::Result<()> {
     if run_as != RunAs::Ourselves {
         for above in folder.ancestors() {
             if fs::metadata(above)?.permissions().mode() & 0o001 == 0 {
@@ -78,6 +93,5 @@ fn prepare(folder: &Path, run_as: RunAs) -> io::Result<()> {
             }
         }
     }
-    // A folder that exists may still be read-only.
-    tempfile::tempfile_in(folder).map(drop)
+    Ok(())
 }

@@ -149,6 +149,24 @@ fn a_cancel_in_time_needs_no_clean_up() {
     }
 }
 
+/// A program that never ran has lost nothing, so the clean-up has nothing to say.
+#[test]
+fn a_program_that_cannot_start_says_why() {
+    let project = Project::local("greeting");
+    let old = "echo \"cdflow: /lib/libc.so.6: version \\`GLIBC_2.99' not found\" >&2; exit 1";
+    let old = format!("#!/bin/sh\n{old}\n");
+    for (text, says) in [(old.as_str(), "this machine lacks GLIBC_2.99"), ("#!/no/such", "ENOENT")]
+    {
+        let release = Release::of_text(text);
+        let job = Job::new(&project, &release);
+        let step = job.step(&[]);
+        let output = step.main().run();
+        output.fails(2).stdout_has("::error::cannot start cdflow").stdout_has(says);
+        assert_eq!(job.read("state")["folder"], "");
+        assert_eq!(step.post().run().success().stdout, "");
+    }
+}
+
 #[test]
 fn a_program_that_is_not_the_pinned_one_is_neither_started_nor_kept() {
     let project = Project::local("greeting");
@@ -301,9 +319,13 @@ fn released() -> &'static Release {
 impl Release {
     /// With a script as the program: quick, where what it does is not the matter.
     fn of(script: &str) -> Self {
+        Self::of_text(&format!("#!/bin/sh\n{script}\n"))
+    }
+
+    fn of_text(text: &str) -> Self {
         let sandbox = Sandbox::new();
         let folder = sandbox.work();
-        fs::write(folder.join("cdflow"), format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::write(folder.join("cdflow"), text).unwrap();
         Self::packed(folder, Some(sandbox))
     }
 

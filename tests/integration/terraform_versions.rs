@@ -4,7 +4,7 @@
 use crate::support::silent::{Reply, answering, full};
 use crate::support::{
     Fault, MirrorServer, Output, Project, Runner, SigningKey, ToolMirror, archive, archive_name,
-    on_a_small_disk, path_without_terraform, signature_name, stamped,
+    on_a_small_disk, path_without_terraform, real_terraform, signature_name, stamped,
 };
 use serde_json::{Value, json};
 use std::fs;
@@ -52,10 +52,11 @@ impl Bare {
         self.project.sandbox().root().join("tool-cache")
     }
 
-    /// The programs in the cache, and whatever is beside them.
+    /// The programs in the cache, and whatever is not expected beside them.
     pub(crate) fn cached(&self) -> Vec<PathBuf> {
         let files = walk(&self.cache()).into_iter();
-        files.filter(|path| !path.ends_with(".lock")).collect()
+        let is_beside = |path: &PathBuf| path.ends_with(".lock") || path.ends_with("signed-by");
+        files.filter(|path| !is_beside(path)).collect()
     }
 
     pub(crate) fn made_with(&self, version: &str) -> Value {
@@ -249,6 +250,12 @@ fn nothing_that_is_not_signed_is_run() {
         bare.mirror.add_archive("terraform", version, &archive);
     })
     .rejects(9, "the program says that it is 1.11.0");
+    change("foreign", &|bare, _| {
+        let foreign = stamped(version).replace("\"}'", "\", \"platform\": \"plan9_mips\"}'");
+        assert!(foreign.contains("plan9"), "{foreign}");
+        bare.mirror.add_archive("terraform", version, &archive("terraform", foreign));
+    })
+    .rejects(9, "the program says that it is for plan9_mips");
     change("otherplatform", &|bare, _| {
         let archive = archive("terraform", "\u{7f}ELF of another machine");
         bare.mirror.add_archive("terraform", version, &archive);
@@ -263,7 +270,8 @@ fn constraints_that_nothing_satisfies() {
     let bare = Bare::new("unsatisfied");
     let output = bare.releasing("1").args(["--terraform-version", ">= 1.13"]).run();
     output.fails(2).stderr_has("no version of terraform at the mirror can be used");
-    output.stderr_has("1.12.0: `terraform-version` of this run requires >= 1.13");
+    output.stderr_has("it has 3 version(s), 1.10.5 to 1.12.0");
+    output.stderr_has("`terraform-version` of this run requires >= 1.13: none of them");
     let output = bare.releasing("1").args(["--terraform-version", "1.9.8x"]).run();
     output.fails(2).stderr_has("`1.9.8x` has `x` directly after the number");
     let output = bare.releasing("1").args(["--terraform-version", "1.5.7"]).run();
@@ -273,6 +281,11 @@ fn constraints_that_nothing_satisfies() {
     let output = bare.releasing("1").args(["--terraform-version", "1.11.4"]).run();
     output.fails(2).stderr_has("`terraform-version` of this run requires 1.11.4; infra/main.tf:");
     output.stderr_has("-> change one of the two").lacks("PATH");
+    let ranges = bare.releasing("1").args(["--terraform-version", ">= 1.11"]).run();
+    ranges
+        .fails(2)
+        .stderr_has("`terraform-version` of this run requires >= 1.11: 1.11.4 to 1.12.0")
+        .stderr_has(" requires ~> 1.10.0: only 1.10.5");
     // All requirements are named, and what a version without a patch means.
     bare.project.edit("infra/main.tf", "~> 1.10.0", ">= 1.6").commit("Any");
     bare.project.append("cdflow.yml", "terraform-version: 1.12\n").commit("Exactly");
@@ -354,14 +367,15 @@ fn a_mirror_in_trouble_is_named() {
         output.fails(code).stderr_has(says);
         assert!(bare.cached().is_empty(), "{output}");
     };
-    rejects(Some(("index.json", Fault::Html)), "", 9, "is not a list of versions");
-    rejects(Some(("SHA256SUMS.sig", Fault::Html)), "", 9, "it is not an OpenPGP signature");
+    for name in ["index.json", "SHA256SUMS.sig"] {
+        rejects(Some((name, Fault::Html)), "", 9, "it is HTML, as from a login or a proxy");
+    }
     rejects(Some((".zip", Fault::Html)), "", 9, "is not what SHA256SUMS lists");
     let slow = Fault::Slow(Duration::from_secs(20));
     rejects(Some(("index.json", slow.clone())), "tool-answer=1s", 10, "(the limit `tool-answer`)");
     rejects(Some((".zip", slow)), "tool-download=1s", 10, "(the limit `tool-download`)");
     let away = Fault::Redirect("http://mirror.example/elsewhere".into());
-    rejects(Some((".zip", away)), "tool-download=2s", 10, "cannot download `http://127.0.0.1");
+    rejects(Some((".zip", away)), "tool-download=2s", 10, "plain http on another machine");
     let output = bare
         .releasing("1")
         .env("CDFLOW_TERRAFORM_MIRROR", "http://127.0.0.1:9")
@@ -378,6 +392,9 @@ fn neither_a_silent_mirror_nor_another_download_is_waited_for_without_end() {
     let bare = Bare::new("silent");
     let run = |address: &str, limits: &str| {
         let run = bare.releasing("1").env("CDFLOW_LIMITS", limits);
+        // What another run downloads would be used instead.
+        let own = bare.project.sandbox().root().join("own-cache");
+        let run = run.env("RUNNER_TOOL_CACHE", own);
         run.env("CDFLOW_TERRAFORM_MIRROR", format!("http://{address}")).spawn()
     };
     let silent = answering(|_| Reply::Nothing);
@@ -442,6 +459,94 @@ fn a_cache_that_is_damaged_or_read_only() {
         .run();
     output.success().stderr_has("no folder for a cache");
     bare.project.left_no_trace(&output);
+}
+
+/// A folder of the machine is used by several components, and might be part of an image.
+#[test]
+fn what_the_cache_has_is_used_only_by_those_who_trust_it() {
+    let bare = Bare::new("trust");
+    let offline = |version: &str| {
+        let release = bare.releasing(version).env("CDFLOW_TERRAFORM_MIRROR", "http://127.0.0.1:9");
+        release.env("CDFLOW_LIMITS", "tool-answer=1s")
+    };
+    offline("1").run().fails(10);
+    bare.releasing("1").run().success();
+    let range = ["--terraform-version", ">= 1.11, < 1.13"];
+    let says = "the list of versions cannot be read: terraform 1.12.0 is the newest one in the";
+    offline("2").args(range).run().success().stderr_has(says);
+    offline("3").args(["--terraform-version", "~> 1.10.0"]).run().fails(10);
+    let read_only = "command -p unshare --user --map-root-user --mount sh -c \
+                     'command -p mount --bind \"$FOLDER\" \"$FOLDER\" && \
+                     command -p mount -o remount,ro,bind \"$FOLDER\" && exec \"$0\" \"$@\"' \
+                     \"$0\" \"$@\"";
+    let output = bare.releasing("4").env("FOLDER", bare.cache()).in_shell(read_only).run();
+    output.success().stderr_has("terraform 1.12.0 from the cache").lacks("no folder for a cache");
+    let key = SigningKey::new().public();
+    bare.project.edit_json("account-scheme.json", |scheme| {
+        scheme["terraform-mirror-keys"] = json!([key]);
+    });
+    bare.project.commit("Another key");
+    let output = bare.releasing("5").run();
+    output.fails(9).stderr_has("by a key that cdflow does not know");
+}
+
+#[test]
+fn a_cache_where_no_program_can_start() {
+    let bare = Bare::new("noexec");
+    fs::create_dir(bare.cache()).unwrap();
+    let shell = "command -p unshare --user --map-root-user --mount sh -c \
+                 'command -p mount -t tmpfs -o noexec none \"$FOLDER\" && exec \"$0\" \"$@\"' \
+                 \"$0\" \"$@\"";
+    let output = bare.releasing("1").env("FOLDER", bare.cache()).in_shell(shell).run();
+    output.fails(2).stderr_has("no program can be started from `").stderr_has("`noexec`");
+}
+
+/// The mirror has another file under the same version now.
+#[test]
+fn a_program_that_did_not_make_the_release_is_named() {
+    let bare = Bare::new("pin");
+    bare.releasing("1").run().success();
+    let other = archive("terraform", stamped("1.12.0") + "# Built again\n");
+    bare.mirror.add_archive("terraform", "1.12.0", &other);
+    let says = "this terraform 1.12.0 is not the file that made the release: its SHA-256 is ";
+    bare.cdflow(&["deploy", "ci", "1"]).run().success().lacks(says);
+    fs::remove_dir_all(bare.cache()).unwrap();
+    bare.cdflow(&["deploy", "ci", "1"]).run().success().stderr_has(says);
+    bare.cdflow(&["deploy", "ci", "1"]).run().success().stderr_has(says);
+}
+
+/// tenv, tfenv, asdf and mise: a small program in PATH that starts another one.
+#[test]
+fn a_switcher_of_versions_in_path() {
+    let bare = Bare::new("switcher");
+    let folder = PathBuf::from(path_without_terraform(bare.project.sandbox()));
+    let program = folder.join("terraform");
+    let switcher = |first: &str| {
+        let script = format!(
+            "#!/bin/sh\n{first}\nif [ \"$1 $2\" = 'version -json' ]; then\n  \
+             echo \"{{\\\"terraform_version\\\": \\\"$v\\\"}}\"\n  exit\nfi\nexec '{}' \"$@\"\n",
+            real_terraform().display()
+        );
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let by_file = "v=1.11.4; [ ! -f .terraform-version ] || read -r v < .terraform-version";
+    switcher(by_file);
+    bare.releasing("1").run().success().stderr_has("terraform 1.11.4 from PATH");
+    bare.project.write("infra/.terraform-version", "1.10.5\n").commit("A file for the switcher");
+    let release = bare.releasing("2").args(["--terraform-version", "1.11.4"]).run();
+    release
+        .fails(2)
+        .stderr_has("terraform 1.11.4 was chosen, but 1.10.5 would run")
+        .stderr_has("by the file infra/.terraform-version");
+    // Without a version for this folder, it starts nothing.
+    switcher("[ -f .terraform-version ] || { echo 'no version set' >&2; exit 1; }; v=1.10.5");
+    let output = bare.releasing("3").run();
+    output
+        .success()
+        .stderr_has("warning: not used: `")
+        .stderr_has("exit code 1: no version set")
+        .stderr_has("terraform 1.10.5 from the mirror");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, Permissions},
-    io::{self, Read},
+    io::{self, Read, Seek, SeekFrom},
     os::unix::fs::PermissionsExt,
 };
 
@@ -30,7 +30,12 @@ pub(super) fn extract(
             .why(why)
             .hint("compare it with the publisher's file; nothing was kept")
     };
+    let listed = listed(&archive).map_err(|error| broken(error.to_string()))?;
     let mut archive = ZipArchive::new(archive).map_err(|error| broken(error.to_string()))?;
+    // The reader keeps only the last of several entries with one name.
+    if listed != Some(archive.len()) {
+        return Err(broken("its list of files has a name twice".into()));
+    }
     let mut found = None;
     for index in 0..archive.len() {
         let entry = archive.by_index(index).map_err(|error| broken(error.to_string()))?;
@@ -57,6 +62,21 @@ pub(super) fn extract(
         .map_err(|error| failed(&error))?;
     file.sync_all().map_err(|error| failed(&error))?;
     Ok(digest)
+}
+
+/// Returns how many entries the archive says that it has; None if it does not say so. An archive of
+/// a program needs no ZIP64.
+fn listed(mut archive: &File) -> io::Result<Option<usize>> {
+    // The end record with the longest comment.
+    const LONGEST: u64 = 22 + 0xffff;
+    let length = archive.seek(SeekFrom::End(0))?;
+    archive.seek(SeekFrom::Start(length.saturating_sub(LONGEST)))?;
+    let mut tail = Vec::new();
+    archive.read_to_end(&mut tail)?;
+    archive.rewind()?;
+    let end = tail.windows(4).rposition(|window| window == b"PK\x05\x06");
+    let count = end.and_then(|at| tail.get(at + 10..at + 12));
+    Ok(count.map(|count| usize::from(u16::from_le_bytes([count[0], count[1]]))))
 }
 
 /// Whether an entry is the program. Fails on what such an archive does not contain.
@@ -135,6 +155,17 @@ mod tests {
             let error = extracted(zipped(entries)).unwrap_err();
             assert!(error.contains(why), "{why}: {error}");
         }
+        // The writer refuses a second entry of one name, so the name is changed afterwards.
+        let mut twice = zipped(&[("terraform", 0o755), ("LICENSE__", 0o644)]);
+        let mut bytes = Vec::new();
+        twice.rewind().unwrap();
+        twice.read_to_end(&mut bytes).unwrap();
+        while let Some(at) = bytes.windows(9).position(|window| window == b"LICENSE__") {
+            bytes[at..at + 9].copy_from_slice(b"terraform");
+        }
+        twice.rewind().unwrap();
+        twice.write_all(&bytes).unwrap();
+        assert!(extracted(twice).unwrap_err().contains("has a name twice"));
         let mut html = tempfile::tempfile().unwrap();
         html.write_all(b"<html>").unwrap();
         assert!(extracted(html).unwrap_err().contains("`a.zip` is not an archive of terraform"));

@@ -22,6 +22,11 @@ impl Destination {
         Self { program, shown: shown.to_owned(), remedy }
     }
 
+    /// Returns the folder for messages.
+    pub(crate) fn shown_folder(&self) -> &Path {
+        &self.shown
+    }
+
     pub(super) fn program(&self) -> &Path {
         &self.program
     }

@@ -10,24 +10,30 @@ use std::{
 use reqwest::{
     Client, Response, StatusCode, Url,
     header::{CONTENT_RANGE, RANGE},
+    redirect,
 };
 use tokio::time::Instant;
 
 use super::{destination::Destination, place::Address};
-use crate::base::{
-    authorities::{self, Rejection},
-    digest::{Hasher, Sha256},
-    error::{Error, Exit, Result, chain},
-    http_wait,
-    limits::Limit,
-    log::Log,
-    redact::Secret,
-    retry::Retry,
-    small_file, units,
+use crate::{
+    base::{
+        authorities::{self, Rejection},
+        digest::{Hasher, Sha256},
+        error::{Error, Exit, Result, chain},
+        http_wait,
+        limits::Limit,
+        log::Log,
+        redact::Secret,
+        retry::Retry,
+        small_file, units,
+    },
+    services::registry::is_local,
 };
 
 /// Terraform's archive has 30 MB.
 const LARGEST: u64 = 512 << 20;
+
+const MOST_REDIRECTS: usize = 10;
 
 const RETRY: Retry = Retry {
     attempts: 5,
@@ -59,8 +65,9 @@ enum Failure {
 impl Downloader {
     pub(super) fn new(allows_http: bool, log: Log) -> Result<Self> {
         let client = authorities::http_client()
-            // This includes the targets of redirects.
+            // This includes the targets of redirects. Plain http never leaves this machine.
             .https_only(!allows_http)
+            .redirect(redirect::Policy::custom(follow))
             .connect_timeout(Limit::ToolConnect.time())
             .read_timeout(Limit::ToolIdle.time())
             .user_agent(concat!("cdflow/", env!("CARGO_PKG_VERSION")))
@@ -81,6 +88,11 @@ impl Downloader {
             .await
             .map_err(|_| unavailable(address, &limit.passed("no answer")))??;
         match transfer.to {
+            Sink::Memory(bytes) if is_there && is_page(&bytes) => {
+                Err(Error::integrity(format!("`{address}` is a web page"))
+                    .why("it is HTML, as from a login or a proxy")
+                    .hint("check the address of the mirror and its login, and the proxy"))
+            }
             Sink::Memory(bytes) if is_there => Ok(Some(bytes)),
             _ => Ok(None),
         }
@@ -275,6 +287,25 @@ impl<'a> Progress<'a> {
         let of = total.map(|total| format!(" of {}", units::bytes_text(total))).unwrap_or_default();
         self.log.note(&format!("{}{of} downloaded", units::bytes_text(size)));
     }
+}
+
+fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    let host = attempt.url().host_str().unwrap_or_default();
+    if attempt.url().scheme() == "http" && !is_local(host) {
+        let why = format!("a redirect to plain http on another machine, `{host}`");
+        return attempt.error(why);
+    }
+    match attempt.previous().len() > MOST_REDIRECTS {
+        true => attempt.error("too many redirects"),
+        false => attempt.follow(),
+    }
+}
+
+/// Whether it is HTML instead of what was asked for.
+fn is_page(bytes: &[u8]) -> bool {
+    let start = bytes.trim_ascii_start();
+    let start = start[..start.len().min(14)].to_ascii_lowercase();
+    start.starts_with(b"<!doctype html") || start.starts_with(b"<html")
 }
 
 /// The server answers with the range that was asked for.

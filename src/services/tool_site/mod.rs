@@ -40,6 +40,13 @@ const LARGEST_INDEX: u64 = 64 << 20;
 /// The largest `SHA256SUMS` or signature that is read.
 const LARGEST_SUMS: u64 = 1 << 20;
 
+/// A program that was written, and who vouches for it.
+pub(crate) struct Fetched {
+    pub(crate) digest: Sha256,
+    /// The fingerprint of the key that signed its sum.
+    pub(crate) signed_by: String,
+}
+
 /// The site of one of the two tools.
 pub(crate) struct ToolSite {
     flavor: Flavor,
@@ -96,6 +103,11 @@ impl ToolSite {
         self.place.is_mirror()
     }
 
+    /// Whether a program whose sum this key signed may be used.
+    pub(crate) fn trusts(&self, fingerprint: &str) -> bool {
+        self.keys.has(fingerprint)
+    }
+
     /// Returns every version there, in no order.
     pub(crate) async fn versions(&self) -> Result<Vec<Version>> {
         let address = self.place.index();
@@ -115,15 +127,15 @@ impl ToolSite {
         Ok(names.iter().filter_map(|name| name.trim_start_matches('v').parse().ok()).collect())
     }
 
-    /// Writes the program of `version`, mode 0755. Returns its digest.
+    /// Writes the program of `version`, mode 0755.
     pub(crate) async fn fetch(
         &self,
         version: &Version,
         platform: &str,
         to: &Destination,
-    ) -> Result<Sha256> {
+    ) -> Result<Fetched> {
         let name = self.place.archive(version, platform);
-        let expected = self.sum_of(version, &name).await?;
+        let (expected, signed_by) = self.sum_of(version, &name).await?;
         let address = self.place.file(version, &name);
         let step = format!("download {} {version} from {}", self.flavor.name(), self.name());
         self.log.note(&step);
@@ -143,17 +155,17 @@ impl ToolSite {
         let digest = blocking(move || archive::extract(archive, &shown, program, &to)).await?;
         let size = units::bytes_text(size);
         self.log.note(&format!("{size} downloaded, signature and SHA-256 verified"));
-        Ok(digest)
+        Ok(Fetched { digest, signed_by })
     }
 
-    /// Reads SHA256SUMS, checks its signature, and returns the sum of one file.
-    async fn sum_of(&self, version: &Version, name: &str) -> Result<Sha256> {
+    /// Reads SHA256SUMS, checks its signature, and returns the sum of one file, and the key.
+    async fn sum_of(&self, version: &Version, name: &str) -> Result<(Sha256, String)> {
         let address = self.place.sums(version);
         let (tool, site) = (self.flavor.name(), self.name());
         let sums = self.downloader.small(&address, LARGEST_SUMS).await?.ok_or_else(|| {
             Error::input(format!("{tool} {version} is not at {site}"))
                 .why(format!("there is no `{address}`"))
-                .hint("check the version, or add it to the mirror")
+                .hint("check the version, or add all of its files to the mirror")
         })?;
         let signed = self.place.signature(version);
         let signature = self.downloader.small(&signed, LARGEST_SUMS).await?.ok_or_else(|| {
@@ -161,14 +173,18 @@ impl ToolSite {
                 .why(format!("there is no `{signed}`"))
                 .hint("add the publisher's signature to the mirror")
         })?;
-        self.keys.check(&sums, &signature).map_err(|NotSigned { why, is_by_unknown }| {
+        let checked = self.keys.check(&sums, &signature);
+        let signed_by = checked.map_err(|NotSigned { why, is_by_unknown }| {
             let error = Error::integrity(format!("the signature of `{address}` is not valid"));
             error.why(why).hint(match (is_by_unknown, self.place.is_mirror()) {
                 (true, true) => {
                     "use the publisher's files, or add the mirror's key to \
                      `terraform-mirror-keys` in the account scheme"
                 }
-                (true, false) => "update cdflow, which contains the publisher's key",
+                (true, false) => {
+                    "update cdflow, which contains the publisher's key; if it is the newest, do \
+                     not use this download"
+                }
                 (false, true) => {
                     "copy both files to the mirror again, or sign the file again: a file that \
                      changed after it was signed is not trusted"
@@ -176,8 +192,9 @@ impl ToolSite {
                 (false, false) => "do not use this download; find out who changed it on its way",
             })
         })?;
-        sums::sum_of(&sums, name).map_err(|why| {
+        let sum = sums::sum_of(&sums, name).map_err(|why| {
             Error::integrity(format!("`{address}` lists no valid SHA-256 of {name}")).why(why)
-        })
+        })?;
+        Ok((sum, signed_by))
     }
 }

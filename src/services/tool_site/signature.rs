@@ -49,16 +49,38 @@ impl Keys {
             Flavor::Terraform => HASHICORP,
             Flavor::OpenTofu => OPENTOFU,
         };
-        let parse = |text: &str| match SignedPublicKey::from_string(text.trim()) {
-            Ok((key, _)) => Ok(key),
-            Err(error) => Err(Error::input(
-                "a text in `terraform-mirror-keys` of the account scheme is not a public key",
-            )
-            .why(error)
-            .hint("export it with `gpg --armor --export FINGERPRINT`")),
-        };
-        let all = std::iter::once(publisher).chain(added.iter().map(String::as_str));
-        all.map(parse).collect::<Result<_>>().map(Self)
+        let mut keys = Vec::new();
+        for (number, text) in
+            std::iter::once(publisher).chain(added.iter().map(String::as_str)).enumerate()
+        {
+            let found = blocks(text).try_fold(Vec::new(), |mut found, block| {
+                let (in_block, _) = SignedPublicKey::from_string_many(block)?;
+                for key in in_block {
+                    found.push(key?);
+                }
+                Ok::<_, pgp::errors::Error>(found)
+            });
+            let not_a_key = |why: String| {
+                // The publisher's key is number 0.
+                let number = number.saturating_sub(1);
+                Error::input(format!(
+                    "`terraform-mirror-keys[{number}]` of the account scheme is not a public key"
+                ))
+                .why(why)
+                .hint("export it with `gpg --armor --export FINGERPRINT`")
+            };
+            match found {
+                Ok(found) if found.is_empty() => return Err(not_a_key("it is empty".into())),
+                Ok(found) => keys.extend(found),
+                Err(error) => return Err(not_a_key(error.to_string())),
+            }
+        }
+        Ok(Self(keys))
+    }
+
+    /// Whether the fingerprint is that of one of these keys.
+    pub(super) fn has(&self, fingerprint: &str) -> bool {
+        self.0.iter().any(|key| name_of(key) == fingerprint)
     }
 
     /// Fails if a key has expired or is revoked.
@@ -75,17 +97,22 @@ impl Keys {
         })
     }
 
-    /// Succeeds if one of these keys signed `content`. Says why not otherwise.
-    pub(super) fn check(&self, content: &[u8], signature: &[u8]) -> Result<(), NotSigned> {
+    /// Returns the fingerprint of the key that signed `content`, or says why none did.
+    pub(super) fn check(&self, content: &[u8], signature: &[u8]) -> Result<String, NotSigned> {
         self.check_at(content, signature, SystemTime::now())
     }
 
-    fn check_at(&self, content: &[u8], signature: &[u8], now: SystemTime) -> Result<(), NotSigned> {
+    fn check_at(
+        &self,
+        content: &[u8],
+        signature: &[u8],
+        now: SystemTime,
+    ) -> Result<String, NotSigned> {
         let signatures = parse(signature)?;
         let mut reason = NotSigned::from("it contains no signature".to_owned());
         for signature in &signatures {
             match self.check_one(content, &signature.signature, now) {
-                Ok(()) => return Ok(()),
+                Ok(name) => return Ok(name),
                 Err(why) => reason = why,
             }
         }
@@ -97,7 +124,7 @@ impl Keys {
         content: &[u8],
         signature: &Signature,
         now: SystemTime,
-    ) -> Result<(), NotSigned> {
+    ) -> Result<String, NotSigned> {
         if !matches!(signature.typ(), Some(SignatureType::Binary | SignatureType::Text)) {
             return Err("it is not a signature of a file".to_owned().into());
         }
@@ -108,13 +135,31 @@ impl Keys {
             let primary = std::iter::once(None);
             for subkey in primary.chain(key.public_subkeys.iter().map(Some)) {
                 if is_by(signature, key, subkey) {
-                    return verify(content, signature, key, subkey, now).map_err(Into::into);
+                    let verified = verify(content, signature, key, subkey, now);
+                    return verified.map(|()| name_of(key)).map_err(Into::into);
                 }
             }
         }
         let why = format!("it is by a key that cdflow does not know: {}", issuer(signature));
         Err(NotSigned { why, is_by_unknown: true })
     }
+}
+
+/// Returns each armored block of a text, which can have several one after the other.
+fn blocks(text: &str) -> impl Iterator<Item = &str> {
+    const BEGIN: &str = "-----BEGIN PGP";
+    let text = text.trim();
+    let mut starts: Vec<usize> = text.match_indices(BEGIN).map(|(at, _)| at).collect();
+    if starts.first() != Some(&0) && !text.is_empty() {
+        starts.insert(0, 0);
+    }
+    let ends = starts.clone().into_iter().skip(1).chain([text.len()]);
+    starts.into_iter().zip(ends).map(|(start, end)| text[start..end].trim())
+}
+
+/// Returns the fingerprint of a key in upper case.
+fn name_of(key: &SignedPublicKey) -> String {
+    key.primary_key.fingerprint().to_string().to_uppercase()
 }
 
 /// A signature file can contain several, in binary form or in ASCII armor.
@@ -179,7 +224,7 @@ fn verify(
 
 /// Returns the fingerprint of a key that has neither expired nor been revoked.
 fn usable(key: &SignedPublicKey, now: SystemTime) -> Result<String, String> {
-    let name = key.primary_key.fingerprint().to_string().to_uppercase();
+    let name = name_of(key);
     if !key.details.revocation_signatures.is_empty() {
         return Err(format!("the key {name} is revoked"));
     }
@@ -276,14 +321,14 @@ mod tests {
         let mut key = SignedPublicKey::from(secret.clone());
         let check =
             |key: &SignedPublicKey, now| Keys(vec![key.clone()]).check_at(b"content", &signed, now);
-        assert_eq!(check(&key, in_hours(3)), Ok(()));
+        assert_eq!(check(&key, in_hours(3)), Ok(name_of(&key)));
         let ends = statement(&secret, SignatureType::Key, 3600);
         key.details.direct_signatures.push(ends);
-        assert_eq!(check(&key, in_hours(0)), Ok(()));
+        assert_eq!(check(&key, in_hours(0)), Ok(name_of(&key)));
         assert!(check(&key, in_hours(3)).unwrap_err().why.ends_with("has expired"));
         // What another key says about this one does not count.
         key.details.direct_signatures = vec![statement(&secret_key(), SignatureType::Key, 3600)];
-        assert_eq!(check(&key, in_hours(3)), Ok(()));
+        assert_eq!(check(&key, in_hours(3)), Ok(name_of(&key)));
         let revocation = statement(&secret, SignatureType::KeyRevocation, 0);
         key.details.revocation_signatures.push(revocation);
         assert!(check(&key, in_hours(0)).unwrap_err().why.ends_with("is revoked"));
@@ -317,8 +362,19 @@ mod tests {
 
     #[test]
     fn texts_that_are_neither_keys_nor_signatures() {
-        let error = Keys::read(Flavor::Terraform, &["hello".into()]).err().unwrap().story();
-        assert!(error.contains("terraform-mirror-keys"), "{error}");
+        let armored = |key: &SignedSecretKey| {
+            SignedPublicKey::from(key.clone()).to_armored_string(Default::default()).unwrap()
+        };
+        let (one, other) = (secret_key(), secret_key());
+        let two = format!("{}\n{}", armored(&one), armored(&other));
+        let keys = Keys::read(Flavor::Terraform, &[two]).unwrap();
+        assert_eq!(keys.0.len(), 3, "both blocks of one text");
+        assert!(keys.has(&name_of(&SignedPublicKey::from(other))));
+        for bad in ["hello", "", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nxx\n"] {
+            let added = [armored(&one), bad.to_owned()];
+            let error = Keys::read(Flavor::Terraform, &added).err().unwrap().story();
+            assert!(error.contains("`terraform-mirror-keys[1]`"), "{error}");
+        }
         let keys = Keys::read(Flavor::Terraform, &[]).unwrap();
         for bytes in [&b""[..], b"<html>", b"-----BEGIN PGP SIGNATURE-----\n\nxx\n", b"\xff\x00"] {
             assert!(keys.check(b"content", bytes).is_err(), "{bytes:?}");

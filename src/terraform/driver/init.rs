@@ -38,6 +38,7 @@ pub(crate) struct Initialised {
 impl Folder {
     /// Fetches modules and providers, without a backend.
     pub(crate) async fn init_for_release(&self, names: &CodeNames<'_>) -> Result<()> {
+        self.tool.check_switcher(&self.infra, &self.env, &self.host).await?;
         let args = ["init", "-input=false", "-backend=false"];
         let mut advice = until_advice();
         let mut filter = |line: &str| advice(line).map(|line| names.named(&line));
@@ -59,6 +60,7 @@ impl Folder {
         request: &InitRequest,
         backend: &Backend,
     ) -> Result<Initialised> {
+        self.tool.check_switcher(&self.infra, &self.env, &self.host).await?;
         let plugin_dir = format!("-plugin-dir={}", request.providers);
         let mut args = vec!["init", "-input=false", plugin_dir.as_str()];
         if request.is_locked {

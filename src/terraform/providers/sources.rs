@@ -162,8 +162,14 @@ struct Configuration {
     has_cache: bool,
 }
 
+/// Terraform reads this file by the rules of HCL 1, and also as JSON.
 fn parse(text: &str) -> Result<Configuration, String> {
-    let body = hcl_edit::parser::parse_body(text).map_err(|error| error.to_string())?;
+    if text.trim_start().starts_with('{') {
+        return cli_json::parse(text);
+    }
+    let body = hcl_edit::parser::parse_body(text)
+        .or_else(|error| hcl_edit::parser::parse_body(&spread(text)).map_err(|_| error))
+        .map_err(|error| error.to_string())?;
     let installation = body.get_blocks("provider_installation").next();
     let rules = installation.map(|installation| {
         let blocks = installation.body.iter().filter_map(Structure::as_block).map(rule);
@@ -180,20 +186,29 @@ fn parse(text: &str) -> Result<Configuration, String> {
     })
 }
 
+/// Starts a line after `{` and before `}`, because HCL 2 has no nested blocks in one line.
+fn spread(text: &str) -> String {
+    let (mut spread, mut is_quoted) = (String::new(), false);
+    for line in text.lines() {
+        let is_comment = ["#", "//"].iter().any(|mark| line.trim_start().starts_with(mark));
+        for (at, letter) in line.char_indices() {
+            is_quoted ^= letter == '"' && !line[..at].ends_with('\\');
+            match letter {
+                '{' if !is_quoted && !is_comment => spread.push_str("{\n"),
+                '}' if !is_quoted && !is_comment => spread.push_str("\n}\n"),
+                other => spread.push(other),
+            }
+        }
+        spread.push('\n');
+    }
+    spread
+}
+
 fn rule(block: &Block) -> Result<Option<Rule>, String> {
     let text = |name: &str| {
-        let value = block.body.get_attribute(name).and_then(|found| found.value.as_str());
-        value
-            .map(str::to_owned)
-            .ok_or_else(|| format!("`{}` has no `{name}`", block.ident.as_str()))
+        block.body.get_attribute(name).and_then(|found| found.value.as_str()).map(str::to_owned)
     };
-    let source = match block.ident.as_str() {
-        "filesystem_mirror" => Source::Folder(text("path")?.into()),
-        "network_mirror" => Source::Network(text("url")?),
-        "direct" => Source::Registry,
-        // `dev_overrides` are for people who write providers.
-        _ => return Ok(None),
-    };
+    let Some(source) = source(block.ident.as_str(), text)? else { return Ok(None) };
     let list = |name: &str| match block.body.get_attribute(name).map(|found| &found.value) {
         Some(Expression::Array(items)) => {
             items.iter().filter_map(Expression::as_str).map(str::to_owned).collect()
@@ -201,6 +216,69 @@ fn rule(block: &Block) -> Result<Option<Rule>, String> {
         _ => Vec::new(),
     };
     Ok(Some(Rule { source, include: list("include"), exclude: list("exclude") }))
+}
+
+/// Returns the source of a method of installation; None for `dev_overrides`, which are for people
+/// who write providers.
+fn source(method: &str, text: impl Fn(&str) -> Option<String>) -> Result<Option<Source>, String> {
+    let text = |name: &str| text(name).ok_or_else(|| format!("`{method}` has no `{name}`"));
+    Ok(match method {
+        "filesystem_mirror" => Some(Source::Folder(text("path")?.into())),
+        "network_mirror" => Some(Source::Network(text("url")?)),
+        "direct" => Some(Source::Registry),
+        _ => None,
+    })
+}
+
+/// The configuration as JSON: a block is an object, or a list of objects.
+mod cli_json {
+    use serde_json::{Map, Value};
+
+    use super::{Configuration, Rule, Secret, source};
+
+    pub(super) fn parse(text: &str) -> Result<Configuration, String> {
+        let root: Map<String, Value> =
+            serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let mut configuration = Configuration {
+            tokens: Default::default(),
+            rules: None,
+            has_cache: root.contains_key("plugin_cache_dir"),
+        };
+        for host in objects(root.get("credentials")) {
+            for (name, block) in host {
+                let token = objects(Some(block)).find_map(|block| block.get("token")?.as_str());
+                let token = token.map(|token| (name.clone(), Secret::new(token)));
+                configuration.tokens.extend(token);
+            }
+        }
+        for installation in objects(root.get("provider_installation")).take(1) {
+            let rules = configuration.rules.get_or_insert_default();
+            for (method, blocks) in installation {
+                for block in objects(Some(blocks)) {
+                    rules.extend(rule(method, block)?);
+                }
+            }
+        }
+        Ok(configuration)
+    }
+
+    fn rule(method: &str, block: &Map<String, Value>) -> Result<Option<Rule>, String> {
+        let text = |name: &str| Some(block.get(name)?.as_str()?.to_owned());
+        let list = |name: &str| {
+            let items = block.get(name).and_then(Value::as_array).into_iter().flatten();
+            items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
+        };
+        let source = source(method, text)?;
+        Ok(source.map(|source| Rule { source, include: list("include"), exclude: list("exclude") }))
+    }
+
+    fn objects(value: Option<&Value>) -> impl Iterator<Item = &Map<String, Value>> {
+        let (one, several) = match value {
+            Some(Value::Array(items)) => (None, items.as_slice()),
+            one => (one, &[][..]),
+        };
+        one.into_iter().chain(several).filter_map(Value::as_object)
+    }
 }
 
 fn is_match(pattern: &str, address: &str, registry: &str) -> bool {
@@ -269,6 +347,25 @@ provider_installation {
         let token = |host: &str| both.token(host).map(|it| it.expose().to_owned());
         assert_eq!(token("mirror.example").as_deref(), Some("one"));
         assert_eq!(token("a-b.example").as_deref(), Some("two"));
+        // Terraform's own reader takes these as well.
+        let one_line = "# a { comment\nprovider_installation { filesystem_mirror { path = \"/m\" } \
+                        direct { exclude = [\"a/b\"] } }\n";
+        let json = r#"{"credentials": {"mirror.example": {"token": "three"}},
+            "provider_installation": [{"filesystem_mirror": {"path": "/m"},
+            "direct": [{"exclude": ["a/b"]}]}]}"#;
+        for text in [one_line, json] {
+            std::fs::write(&file, text).unwrap();
+            let sources = Sources::read(Flavor::Terraform, &env).unwrap();
+            assert_eq!(sources.of("example.com/a/b"), vec![&mirror, &Source::Registry], "{text}");
+            let excluded = sources.of("registry.terraform.io/a/b");
+            assert_eq!(excluded, vec![&mirror], "{text}");
+        }
+        let token = Sources::read(Flavor::Terraform, &env).unwrap().token("mirror.example");
+        assert_eq!(token.unwrap().expose(), "three");
+        for bad in ["{", "provider_installation { filesystem_mirror { path = \"/m\" }"] {
+            std::fs::write(&file, bad).unwrap();
+            assert!(Sources::read(Flavor::Terraform, &env).is_err(), "{bad}");
+        }
         std::fs::write(&file, "provider_installation {\n  filesystem_mirror {\n  }\n}\n").unwrap();
         let refused = Sources::read(Flavor::Terraform, &env).unwrap_err().to_string();
         assert!(sources.has_cache, "{sources:?}");

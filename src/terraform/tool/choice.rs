@@ -1,30 +1,19 @@
-//! Which version is used, and where it comes from.
-
-use std::{path::Path, sync::Arc};
+//! Which version is used.
 
 use semver::{BuildMetadata, Version};
 
-use super::{
-    Tool,
-    cache::{self, Cache},
-    installed,
-    platform::platform,
-};
+use super::Tool;
 use crate::{
     base::{
         digest::Sha256,
-        error::{Error, Result},
-        run_folder::PrivateFolder,
+        error::{Error, Exit, Result},
     },
     config::{
         flavor::Flavor,
         version_constraint::{Constraint, Wanted},
         version_pick::{End, VersionPick},
     },
-    services::{
-        ci::host::Host,
-        tool_site::{Destination, ToolSite},
-    },
+    services::{ci::host::Host, tool_site::ToolSite},
 };
 
 /// What decides about the version.
@@ -41,41 +30,9 @@ pub(crate) struct Choice<'a> {
     pub(crate) pinned: Option<Sha256>,
 }
 
-/// A version that is chosen, and perhaps not yet here.
-pub(crate) enum Chosen {
-    Installed(Tool),
-    Elsewhere(Version),
-}
-
 impl Choice<'_> {
-    /// Returns the program: the one in PATH if its version fits, else one from the cache or a
-    /// download.
-    pub(crate) async fn obtain(&self, host: &Host) -> Result<Tool> {
-        let in_path = installed::find(self.flavor, host).await?;
-        let (tool, origin) = match self.fitting(in_path.as_ref()) {
-            Some(tool) => (tool.clone(), "PATH"),
-            None => {
-                self.check_agreement()?;
-                let obtained = self.obtain_elsewhere(in_path.as_ref(), host).await;
-                obtained.map_err(|error| self.with_hints(error, in_path.as_ref()))?
-            }
-        };
-        let name = self.flavor.name();
-        let reason = self.reason();
-        host.log.note(&format!("{name} {} from {origin} ({reason})", tool.version));
-        self.series().for_each(|(wanted, series)| {
-            let Wanted { constraint, place } = wanted;
-            host.log.note(&format!(
-                "`{constraint}` means {name} {} only; for the whole series, write `{series}` \
-                 ({place})",
-                tool.version
-            ));
-        });
-        Ok(tool)
-    }
-
     /// Says what requires the version.
-    fn reason(&self) -> String {
+    pub(super) fn reason(&self) -> String {
         const SHOWN: usize = 3;
         let pick = self.pick.map(ToString::to_string);
         let wanted = self.wanted.iter().map(|it| format!("{}: {}", it.place, it.constraint));
@@ -91,47 +48,15 @@ impl Choice<'_> {
     }
 
     /// Returns the constraints that name one version in a way that many people use for a series.
-    fn series(&self) -> impl Iterator<Item = (&Wanted, Constraint)> {
+    pub(super) fn series(&self) -> impl Iterator<Item = (&Wanted, Constraint)> {
         self.wanted.iter().filter_map(|wanted| Some((wanted, wanted.constraint.as_series()?)))
     }
 
-    /// Chooses, but downloads nothing except the list of versions.
-    pub(crate) async fn choose(&self, host: &Host) -> Result<Chosen> {
-        let in_path = installed::find(self.flavor, host).await?;
-        if let Some(tool) = self.fitting(in_path.as_ref()) {
-            return Ok(Chosen::Installed(tool.clone()));
-        }
-        self.check_agreement()?;
-        let chosen = self.choose_at(&self.site(host)?, host).await;
-        let version = chosen.map_err(|error| self.with_hints(error, in_path.as_ref()))?;
-        Ok(match in_path.filter(|tool| tool.version == version) {
-            Some(tool) => Chosen::Installed(tool),
-            None => Chosen::Elsewhere(version),
-        })
-    }
-
-    fn fitting<'t>(&self, in_path: Option<&'t Tool>) -> Option<&'t Tool> {
+    pub(super) fn fitting<'t>(&self, in_path: Option<&'t Tool>) -> Option<&'t Tool> {
         in_path.filter(|tool| self.pick.is_none() && self.misfit(&tool.version).is_none())
     }
 
-    fn site(&self, host: &Host) -> Result<ToolSite> {
-        ToolSite::open(self.flavor, host, self.mirror_keys)
-    }
-
-    async fn obtain_elsewhere(
-        &self,
-        in_path: Option<&Tool>,
-        host: &Host,
-    ) -> Result<(Tool, &'static str)> {
-        let site = self.site(host)?;
-        let version = self.choose_at(&site, host).await?;
-        if let Some(tool) = in_path.filter(|tool| tool.version == version) {
-            return Ok((tool.clone(), "PATH"));
-        }
-        self.fetch(&site, version, host).await
-    }
-
-    async fn choose_at(&self, site: &ToolSite, host: &Host) -> Result<Version> {
+    pub(super) async fn choose_at(&self, site: &ToolSite, host: &Host) -> Result<Version> {
         let exact = self.wanted.iter().find_map(|wanted| wanted.constraint.exact());
         let Some(version) = exact else {
             self.check_pick()?;
@@ -143,7 +68,7 @@ impl Choice<'_> {
     }
 
     /// Fails if the requirements contradict each other, or if cdflow supports none of the versions.
-    fn check_agreement(&self) -> Result<()> {
+    pub(super) fn check_agreement(&self) -> Result<()> {
         let Some(version) = self.wanted.iter().find_map(|wanted| wanted.constraint.exact()) else {
             return self.check_range();
         };
@@ -200,7 +125,14 @@ impl Choice<'_> {
     }
 
     /// Adds how to do without the site.
-    fn with_hints(&self, error: Error, in_path: Option<&Tool>) -> Error {
+    pub(super) fn with_hints(&self, error: Error, in_path: Option<&Tool>) -> Error {
+        if [Exit::Interrupted, Exit::Terminated].contains(&error.exit()) {
+            return error;
+        }
+        let error = match self.pinned {
+            Some(_) => error.hint("or deploy with another version: --terraform-version"),
+            None => error,
+        };
         if let Some(VersionPick { text, place, .. }) = self.pick {
             let fixed = in_path.map_or(self.flavor.oldest(), |tool| tool.version.clone());
             return error.hint(format!(
@@ -261,7 +193,7 @@ impl Choice<'_> {
 
     /// Returns the newest version that fits, or the oldest if that is asked for. `!= 1.9.0` allows
     /// all pre-releases, so one is used only if a constraint names one.
-    fn best(&self, versions: &[Version]) -> Option<Version> {
+    pub(super) fn best(&self, versions: &[Version]) -> Option<Version> {
         let may_be_pre = self.wanted.iter().any(|wanted| wanted.constraint.names_pre_release());
         let fits = |version: &&Version| {
             version.build == BuildMetadata::EMPTY
@@ -276,104 +208,39 @@ impl Choice<'_> {
     }
 
     fn none_of(&self, mut versions: Vec<Version>, site: &ToolSite) -> Error {
-        const SHOWN: usize = 5;
+        let name = self.flavor.name();
+        versions.retain(|it| it.pre.is_empty() && it.build == BuildMetadata::EMPTY);
         versions.sort();
-        let name = self.flavor.name();
-        let is_stable = |it: &&Version| it.pre.is_empty() && it.build == BuildMetadata::EMPTY;
-        let stable = versions.iter().rev().filter(is_stable);
-        let shown: Vec<String> = stable
-            .take(SHOWN)
-            .map(|version| {
-                format!("{version}: {}", self.misfit(version).unwrap_or_else(|| "fits".into()))
-            })
-            .collect();
         let error = Error::input(format!("no version of {name} at {} can be used", site.name()));
-        match shown.is_empty() {
-            true => error.why("its list of versions is empty"),
-            false => error
-                .why(format!("the newest are {}", shown.join("; ")))
-                .hint("change the constraint, or add a version to the mirror"),
-        }
-    }
-
-    async fn fetch(
-        &self,
-        site: &ToolSite,
-        version: Version,
-        host: &Host,
-    ) -> Result<(Tool, &'static str)> {
-        let cache = Cache::open(self.flavor, &version, host);
-        let tool = |program, folder| Tool {
-            program,
-            flavor: self.flavor,
-            version: version.clone(),
-            _folder: folder,
+        let (Some(first), Some(last)) = (versions.first(), versions.last()) else {
+            return error.why("its list has only pre-releases");
         };
-        let Some(cache) = cache else {
-            let folder = PrivateFolder::create(&host.environment, &host.log)?;
-            let program = folder.path().join(self.flavor.program());
-            let remedy = "free some space, or set TMPDIR to a folder on a larger disk";
-            let shown = folder.path().parent().unwrap_or(folder.path());
-            let to = Destination::new(program.clone(), shown, remedy);
-            self.download(site, &version, &program, &to, host).await?;
-            folder.give_content(host.run_as)?;
-            return Ok((tool(program, Some(Arc::new(folder))), site_word(site)));
-        };
-        if let Some(program) = cache.find(self.pinned, &host.log)? {
-            return Ok((tool(program, None), "the cache"));
-        }
-        let _lock = host.interrupt.or_cancel("waiting for a download", cache.lock(host)).await?;
-        // Another run may have downloaded it in the meantime.
-        if let Some(program) = cache.find(self.pinned, &host.log)? {
-            return Ok((tool(program, None), "the cache"));
-        }
-        let staged = cache.stage()?;
-        let program = staged.path().join(self.flavor.program());
-        let to = Destination::new(program.clone(), cache.folder(), cache::REMEDY);
-        let digest = self.download(site, &version, &program, &to, host).await?;
-        let program = cache.keep(staged, digest)?;
-        Ok((tool(program, None), site_word(site)))
-    }
-
-    async fn download(
-        &self,
-        site: &ToolSite,
-        version: &Version,
-        program: &Path,
-        to: &Destination,
-        host: &Host,
-    ) -> Result<Sha256> {
-        let platform = platform();
-        let fetching = site.fetch(version, &platform, to);
-        let name = self.flavor.name();
-        let digest = host.interrupt.or_cancel("downloading", fetching).await?;
-        let found = installed::version_of(program, host).await.map_err(|error| {
-            if host.interrupt.requested().is_some() {
-                return error;
-            }
-            // The program is in a temporary folder.
-            let shown = format!("{name} {version} of {}", site.name());
-            let why = error.story().replace(&program.display().to_string(), &shown);
-            Error::integrity(format!("the downloaded {name} {version} does not run")).why(why).hint(
-                format!(
-                    "check that the archive for {platform} is one for this machine, and complete"
-                ),
-            )
-        })?;
-        if found != *version {
-            return Err(Error::integrity(format!(
-                "the archive of {name} {version} contains another version"
+        error
+            .why(format!(
+                "it has {} version(s), {first} to {last}{}",
+                versions.len(),
+                self.allowed(&versions)
             ))
-            .why(format!("the program says that it is {found}")));
-        }
-        Ok(digest)
+            .hint("change a constraint, or add a version to the mirror")
     }
-}
 
-fn site_word(site: &ToolSite) -> &'static str {
-    match site.is_mirror() {
-        true => "the mirror",
-        false => "the publisher's site",
+    /// Says which of the versions each requirement allows, in lines.
+    fn allowed(&self, versions: &[Version]) -> String {
+        let lines = self.wanted.iter().map(|Wanted { constraint, place }| {
+            let mut fitting = versions.iter().filter(|version| constraint.allows(version));
+            let range = match (fitting.next(), fitting.next_back()) {
+                (None, _) => "none of them".to_owned(),
+                (Some(only), None) => format!("only {only}"),
+                (Some(first), Some(last)) => format!("{first} to {last}"),
+            };
+            format!("\n  {place} requires {constraint}: {range}")
+        });
+        let oldest = self.flavor.oldest();
+        let too_old = match versions.iter().any(|version| *version >= oldest) {
+            true => String::new(),
+            false => format!("\n  cdflow needs {oldest} or newer: none of them"),
+        };
+        lines.chain([too_old]).collect()
     }
 }
 

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, ffi::OsString, path::Path};
 use semver::Version;
 use serde::Deserialize;
 
-use super::{Tool, known_versions::KnownVersion};
+use super::{
+    Tool,
+    known_versions::{self, KnownVersion},
+};
 use crate::{
     base::{
         error::{Error, Result},
@@ -16,10 +19,25 @@ use crate::{
     services::ci::host::Host,
 };
 
+/// What a program says about itself.
 #[derive(Deserialize)]
-struct VersionAnswer {
-    terraform_version: Version,
+pub(super) struct VersionAnswer {
+    #[serde(rename = "terraform_version")]
+    pub(super) version: Version,
+    /// Such as `linux_amd64`.
+    pub(super) platform: Option<String>,
 }
+
+/// Files by which a switcher (tenv, mise, asdf, tfenv) chooses a version in its folder.
+const VERSION_FILES: [&str; 7] = [
+    ".terraform-version",
+    ".opentofu-version",
+    ".tfswitchrc",
+    ".tool-versions",
+    ".tool-versions.local",
+    "mise.toml",
+    ".mise.toml",
+];
 
 /// Returns the program in PATH; None if there is none.
 pub(super) async fn find(flavor: Flavor, host: &Host) -> Result<Option<Tool>> {
@@ -30,34 +48,56 @@ pub(super) async fn find(flavor: Flavor, host: &Host) -> Result<Option<Tool>> {
     let version = match known.as_ref().and_then(KnownVersion::read) {
         Some(version) => version,
         None => {
-            let version = ask_version(&program, env, host).await?;
+            let version = ask(&program, Path::new("/"), env, host).await?.version;
             known.iter().for_each(|known| known.keep(&version));
             version
         }
     };
-    Ok(Some(Tool::installed(program, flavor, version)))
+    let is_switcher = !known_versions::is_large(&program);
+    Ok(Some(Tool { is_switcher, ..Tool::installed(program, flavor, version) }))
 }
 
 /// Asks a program for its version.
-pub(super) async fn version_of(program: &Path, host: &Host) -> Result<Version> {
-    ask_version(program, host.environment.for_terraform(&[]), host).await
+pub(super) async fn version_of(program: &Path, host: &Host) -> Result<VersionAnswer> {
+    ask(program, Path::new("/"), host.environment.for_terraform(&[]), host).await
 }
 
-async fn ask_version(
+impl Tool {
+    /// Fails if the program is a switcher that runs another version in `folder`, which has code.
+    pub(crate) async fn check_switcher(
+        &self,
+        folder: &Path,
+        env: &BTreeMap<OsString, OsString>,
+        host: &Host,
+    ) -> Result<()> {
+        let mut files = VERSION_FILES.iter().filter(|name| folder.join(name).exists());
+        let Some(file) = files.next().filter(|_| self.is_switcher) else { return Ok(()) };
+        let version = ask(&self.program, folder, env.clone(), host).await?.version;
+        if version == self.version {
+            return Ok(());
+        }
+        let (name, program) = (self.flavor.name(), self.program.display());
+        Err(Error::input(format!("{name} {} was chosen, but {version} would run", self.version))
+            .why(format!("`{program}` in PATH chooses the version by the file infra/{file}"))
+            .hint(format!("write {} into infra/{file}, or remove the file", self.version))
+            .hint(format!("or put the program of {} into PATH", self.version)))
+    }
+}
+
+async fn ask(
     program: &Path,
+    folder: &Path,
     mut env: BTreeMap<OsString, OsString>,
     host: &Host,
-) -> Result<Version> {
+) -> Result<VersionAnswer> {
     // The version does not depend on the CLI configuration, which might be broken.
     env.insert("TF_CLI_CONFIG_FILE".into(), "/dev/null".into());
     let life = Life::Expendable(Limit::TerraformVersion);
-    let asked = Program::new(program, Path::new("/"), &env, host.run_as, life);
+    let asked = Program::new(program, folder, &env, host.run_as, life);
     let asked = asked.args(["version", "-json"]);
     let answer = asked.capture(&host.log, &host.interrupt).await?;
     host.interrupt.check("reading Terraform's version")?;
-    serde_json::from_slice::<VersionAnswer>(&answer.stdout)
-        .map(|answer| answer.terraform_version)
-        .map_err(|error| no_version(program, &answer, &error))
+    serde_json::from_slice(&answer.stdout).map_err(|error| no_version(program, &answer, &error))
 }
 
 /// What a program prints that gets no memory: Go's words, and those of the system.

@@ -23,6 +23,11 @@ use crate::{
 /// In bytes. Terraform and OpenTofu have more than 60 MB, the switchers fewer than 20 MB.
 const LARGE: u64 = 40 << 20;
 
+/// Whether a program is too large for a switcher.
+pub(super) fn is_large(program: &Path) -> bool {
+    fs::metadata(program).is_ok_and(|found| found.is_file() && found.size() >= LARGE)
+}
+
 /// The file with the version of one program.
 pub(super) struct KnownVersion {
     file: PathBuf,
@@ -33,7 +38,7 @@ impl KnownVersion {
     pub(super) fn of(program: &Path, host: &Host) -> Option<Self> {
         let path = fs::canonicalize(program).ok()?;
         let found = fs::metadata(&path).ok()?;
-        if !found.is_file() || found.size() < LARGE {
+        if !is_large(&path) {
             return None;
         }
         let folder = cache_folder::open(Path::new("versions"), host)?;

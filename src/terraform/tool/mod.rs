@@ -4,16 +4,14 @@ mod cache;
 mod choice;
 mod installed;
 mod known_versions;
+mod obtain;
 mod platform;
 
 use std::{path::PathBuf, sync::Arc};
 
 use semver::Version;
 
-pub(crate) use self::{
-    choice::{Choice, Chosen},
-    platform::platform,
-};
+pub(crate) use self::{choice::Choice, obtain::Chosen, platform::platform};
 use crate::base::run_folder::PrivateFolder;
 pub(crate) use crate::config::flavor::Flavor;
 
@@ -23,13 +21,15 @@ pub(crate) struct Tool {
     pub(crate) program: PathBuf,
     pub(crate) flavor: Flavor,
     pub(crate) version: Version,
+    /// Whether it might choose the version by the folder that it runs in.
+    is_switcher: bool,
     /// Holds the program of a run that has no cache.
     _folder: Option<Arc<PrivateFolder>>,
 }
 
 impl Tool {
     pub(crate) fn installed(program: PathBuf, flavor: Flavor, version: Version) -> Self {
-        Self { program, flavor, version, _folder: None }
+        Self { program, flavor, version, is_switcher: false, _folder: None }
     }
 
     /// Returns the name and the version: `terraform 1.11.4`.

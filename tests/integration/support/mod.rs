@@ -57,7 +57,7 @@ pub(crate) use scrub::Scrub;
 pub(crate) use small_disk::on_a_small_disk;
 pub(crate) use tool_mirror::{
     Fault, MirrorServer, SigningKey, ToolMirror, archive, archive_name, path_but_terraform,
-    path_without_terraform, signature_name, stamped,
+    path_without_terraform, real_terraform, signature_name, stamped,
 };
 
 use std::path::{Path, PathBuf};

@@ -164,7 +164,7 @@ pub(crate) fn stamped(version: &str) -> String {
     )
 }
 
-fn real_terraform() -> PathBuf {
+pub(crate) fn real_terraform() -> PathBuf {
     let path = std::env::var("PATH").unwrap();
     let real = std::env::split_paths(&path).map(|it| it.join("terraform")).find(|it| it.is_file());
     real.expect("terraform is not in PATH: CONTRIBUTING.md says how to get it")
