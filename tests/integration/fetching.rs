@@ -154,9 +154,9 @@ fn a_run_may_ask_for_another_terraform_than_the_file() {
     let project = Project::local("greeting");
     project.release("1");
     let says = ["the mirror has no list of versions", "into PATH, before `", ", which is 1.11.4"];
-    project.refuses(["release", "2", "--terraform-version", "~> 1.2.0"], 2, &says);
-    project.refuses(["deploy", "live", "1", "--terraform-version", "~> 1.2.0"], 2, &says);
-    project.append("cdflow.yml", "terraform-version: \"~> 1.2.0\"\n").commit("An old one");
+    project.refuses(["release", "2", "--terraform-version", "~> 1.7.0"], 2, &says);
+    project.refuses(["deploy", "live", "1", "--terraform-version", "~> 1.7.0"], 2, &says);
+    project.append("cdflow.yml", "terraform-version: \"~> 1.7.0\"\n").commit("An old one");
     project.refuses(["release", "2"], 2, &says);
     project.cdflow(["deploy", "live", "1", "--terraform-version", ">= 1.6"]).run().success();
     project.refuses(
