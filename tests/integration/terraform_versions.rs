@@ -282,9 +282,12 @@ fn constraints_that_nothing_satisfies() {
     output.fails(2).stderr_has("`terraform-version` of this run requires 1.11.4; infra/main.tf:");
     output.stderr_has("-> change one of the two").lacks("PATH");
     let ranges = bare.releasing("1").args(["--terraform-version", ">= 1.11"]).run();
+    ranges.fails(2).stderr_has("of this run requires >= 1.11; infra/main.tf:");
+    // A version could fulfil both, and the mirror has none.
+    let ranges = bare.releasing("1").args(["--terraform-version", "> 1.10.5"]).run();
     ranges
         .fails(2)
-        .stderr_has("`terraform-version` of this run requires >= 1.11: 1.11.4 to 1.12.0")
+        .stderr_has("`terraform-version` of this run requires > 1.10.5: 1.11.4 to 1.12.0")
         .stderr_has(" requires ~> 1.10.0: only 1.10.5");
     // All requirements are named, and what a version without a patch means.
     bare.project.edit("infra/main.tf", "~> 1.10.0", ">= 1.6").commit("Any");
