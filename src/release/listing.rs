@@ -10,9 +10,6 @@ use crate::{
     services::store::ReleaseStore,
 };
 
-/// Objects listed at a time.
-const PAGE: usize = 1000;
-
 /// A release of which nothing but its object is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listed {
@@ -26,19 +23,12 @@ pub(crate) struct Listed {
 /// Returns every release of the component, newest first: one request per 1000 releases.
 pub(crate) async fn list(store: &ReleaseStore, identity: &Identity) -> Result<Vec<Listed>> {
     let prefix = identity.releases_prefix();
-    let (mut found, mut after) = (Vec::new(), None::<String>);
-    loop {
-        let page = store.list(&prefix, after.as_deref(), PAGE).await?;
-        after = page.last().map(|listed| listed.key.clone()).filter(|_| page.len() == PAGE);
-        found.extend(page.into_iter().filter_map(|listed| {
-            // Ignores objects that are not releases.
-            let version = identity.version_in(&listed.key)?;
-            Some(Listed { version, size: listed.size, published: listed.modified })
-        }));
-        if after.is_none() {
-            break;
-        }
-    }
+    let listed = store.list_all(&prefix).await?.into_iter().filter_map(|listed| {
+        // Ignores objects that are not releases.
+        let version = identity.version_in(&listed.key)?;
+        Some(Listed { version, size: listed.size, published: listed.modified })
+    });
+    let mut found: Vec<Listed> = listed.collect();
     sort(&mut found);
     Ok(found)
 }

@@ -33,9 +33,6 @@ mod listed;
 mod plans;
 mod stored;
 
-/// Objects listed at a time.
-const PAGE: usize = 1000;
-
 pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
     let PruneInputs { keep, older_than, dry_run, json } = inputs;
     let (log, interrupt) = (&context.host.log, &context.host.interrupt);
@@ -175,24 +172,16 @@ async fn list(
     let prefix = format!("{}{version}", context.identity.releases_prefix());
     let mut found: BTreeMap<Version, Stored> = BTreeMap::new();
     for (number, store) in stores.iter().enumerate() {
-        let mut after: Option<String> = None;
-        loop {
-            let page = store.list(&prefix, after.as_deref(), PAGE).await?;
-            after = page.last().map(|listed| listed.key.clone()).filter(|_| page.len() == PAGE);
-            for ListedObject { key, size, modified } in page {
-                // Ignore objects that are not part of a release.
-                let Some(version) = context.identity.version_in(&key) else { continue };
-                let stored = found.entry(version).or_default();
-                stored.modified = match (stored.objects.is_empty(), stored.modified) {
-                    (true, _) => modified,
-                    (false, before) => before.zip(modified).map(|(one, other)| one.max(other)),
-                };
-                let place = store.describe(&key);
-                stored.objects.push(Object { at: Location::Store { number, key }, place, size });
-            }
-            if after.is_none() {
-                break;
-            }
+        for ListedObject { key, size, modified } in store.list_all(&prefix).await? {
+            // Ignore objects that are not part of a release.
+            let Some(version) = context.identity.version_in(&key) else { continue };
+            let stored = found.entry(version).or_default();
+            stored.modified = match (stored.objects.is_empty(), stored.modified) {
+                (true, _) => modified,
+                (false, before) => before.zip(modified).map(|(one, other)| one.max(other)),
+            };
+            let place = store.describe(&key);
+            stored.objects.push(Object { at: Location::Store { number, key }, place, size });
         }
     }
     Ok(found)

@@ -172,6 +172,22 @@ impl ReleaseStore {
         either!(self, store => store.list(prefix, after, max).await)
     }
 
+    /// Returns every object whose key starts with `prefix`, in the order of the keys' bytes: one
+    /// request per 1000 objects.
+    pub(crate) async fn list_all(&self, prefix: &str) -> Result<Vec<ListedObject>> {
+        const PAGE: usize = 1000;
+        let mut found: Vec<ListedObject> = Vec::new();
+        loop {
+            let after = found.last().map(|listed| listed.key.as_str());
+            let page = self.list(prefix, after, PAGE).await?;
+            let is_last = page.len() < PAGE;
+            found.extend(page);
+            if is_last {
+                return Ok(found);
+            }
+        }
+    }
+
     /// Returns the folders directly under `prefix` that contain objects, sorted, without slashes.
     pub(crate) async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
         either!(self, store => store.folders(prefix).await)
