@@ -32,7 +32,10 @@ impl Project {
         arguments: &[&str],
     ) -> Runner {
         let file = self.sandbox().work().join(format!("event-{run}.json"));
-        fs::write(&file, event.to_string()).unwrap();
+        // Renamed, because another step of the run can be reading it.
+        let new = tempfile::NamedTempFile::new_in(self.sandbox().work()).unwrap();
+        fs::write(&new, event.to_string()).unwrap();
+        new.persist(&file).unwrap();
         let sha = event["pull_request"]["head"]["sha"].as_str().unwrap();
         let runner = self.cdflow(arguments).envs(github.env()).env("GITHUB_TOKEN", TOKEN);
         let runner = runner.env("GITHUB_EVENT_NAME", "pull_request").env("GITHUB_EVENT_PATH", file);
