@@ -32,7 +32,7 @@ use crate::{
         target::Target,
     },
     services::ci::host::Host,
-    terraform::{PlanMode, PlanRequest},
+    terraform::{ERRORED_STATE, PlanMode, PlanRequest},
 };
 
 /// What runs in the environment.
@@ -279,7 +279,7 @@ fn locate(name: &OsStr, path: &OsStr, folder: &Path) -> Result<PathBuf> {
 
 /// Keeps the files, and fails, if a command left a state that Terraform could not save.
 fn check_state(prepared: &Prepared, subject: &Subject<'_>) -> Result<()> {
-    let file = prepared.folder.infra.join("errored.tfstate");
+    let file = prepared.folder.infra.join(ERRORED_STATE);
     if file.symlink_metadata().is_err() {
         return Ok(());
     }

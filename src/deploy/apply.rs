@@ -58,12 +58,12 @@ pub(crate) async fn apply(
         }
         refused => Applied::without_apply(refused),
     };
-    let Applied { result, is_complete, begun, errors, errored_state } = applied;
-    let result = match &errored_state {
-        Some(file) => rescue_state::rescue(context, order, prepared, file, result.err()).await,
+    let Applied { result, is_complete, begun, errors, unsaved } = applied;
+    let result = match &unsaved {
+        Some(state) => rescue_state::rescue(context, order, prepared, state, result.err()).await,
         None => result,
     };
-    let after = After::read(context, prepared, errored_state.is_some()).await;
+    let after = After::read(context, prepared, unsaved.is_some()).await;
     let is_lost = after == After::Current(None) && is_to_have_state(order, plan);
     let result = match is_lost {
         true => result.and_then(|()| Err(lost(order))),
@@ -87,7 +87,7 @@ pub(crate) async fn apply(
         result.map_err(|error| unknown_changes::explain(error, &report.unknown_changes, order));
     let ended = recording::Ended {
         is_complete,
-        state_not_saved: (errored_state.is_some() || is_lost)
+        state_not_saved: (unsaved.is_some() || is_lost)
             && result.as_ref().is_err_and(|error| error.exit() == Exit::StateNotSaved),
         error: result.as_ref().err(),
         state,

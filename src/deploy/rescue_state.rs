@@ -1,9 +1,6 @@
 //! Saves a state that Terraform could not save: pushes it again, or else keeps a copy and names it.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use jiff::Timestamp;
 
@@ -16,26 +13,41 @@ use crate::{
     base::{
         error::{Error, Exit, Result, STATE_DISK_FULL, is_disk_full},
         owner::give_to_owner_of,
-        run_folder::{read_left_file, write_new},
+        run_folder::write_new,
     },
     context::Context,
     services::store::{Content, Metadata, Put},
-    terraform::state::place::StatePlace,
+    terraform::{UnsavedState, state::place::StatePlace},
 };
 
-/// `file` is Terraform's errored.tfstate, `failed` the error of the apply. Always returns an error:
-/// that of the apply if the state could be saved at the second try, otherwise
-/// `Exit::StateNotSaved` with the place of the copy.
+/// `failed` is the error of the apply. Always returns an error: that of the apply if the state
+/// could be saved at the second try, otherwise `Exit::StateNotSaved` with the place of the copy.
 pub(crate) async fn rescue(
     context: &Context,
     order: &Order<'_>,
     prepared: &Prepared,
-    file: &Path,
+    unsaved: &UnsavedState,
     failed: Option<Error>,
 ) -> Result<()> {
     let log = &context.host.log;
-    log.warning("Terraform failed to save the state; trying again");
-    let Err(refused) = prepared.terraform.push_state(file).await else {
+    let pushed = match unsaved {
+        UnsavedState::Lost(why) => {
+            let failed = failed.map(|error| error.story());
+            return Err(lost(order, &[Some((*why).to_owned()), failed]));
+        }
+        UnsavedState::File { path, .. } => {
+            log.warning("Terraform failed to save the state; trying again");
+            prepared.terraform.push_state(&path.to_string_lossy(), &[]).await
+        }
+        UnsavedState::Printed(content) => {
+            log.warning(
+                "Terraform failed to save the state and to write it to a file; trying again with \
+                 the state that it printed",
+            );
+            prepared.terraform.push_state("-", content).await
+        }
+    };
+    let Err(refused) = pushed else {
         log.note("the state is now saved");
         let failed = failed.unwrap_or_else(|| {
             Error::new(Exit::ApplyFailed, "terraform apply failed to save the state at first")
@@ -43,13 +55,14 @@ pub(crate) async fn rescue(
         return Err(failed.hint("deploy again: the state was saved at the second try"));
     };
     let environment = order.environment();
-    let kept = keep(context, order, prepared, file).await;
+    let Kept { copy, trouble } = keep(context, order, prepared, unsaved).await;
+    let causes = [failed.map(|error| error.story()), Some(refused.story()), trouble];
+    let Some((place, shown)) = copy else { return Err(lost(order, &causes)) };
     let error = Error::new(
         Exit::StateNotSaved,
-        format!("failed to save the state of `{environment}`; a copy is at {}", kept.copy),
+        format!("failed to save the state of `{environment}`; a copy is at {shown}"),
     );
-    let push = push_command(prepared.tool.flavor, order.version(), environment, &kept.place);
-    let causes = [failed.map(|error| error.story()), Some(refused.story()), kept.trouble];
+    let push = push_command(prepared.tool.flavor, order.version(), environment, &place);
     let is_full = causes.iter().flatten().any(|text| is_disk_full(text));
     let error = match (is_full, &prepared.state_home.place) {
         (false, _) => error.why(refused).hint(
@@ -71,37 +84,66 @@ pub(crate) async fn rescue(
         .hint("do not deploy here before that: Terraform would create every resource again"))
 }
 
-/// Where a copy of the state is.
+/// Returns the error for a state of which no copy could be made.
+fn lost(order: &Order<'_>, causes: &[Option<String>]) -> Error {
+    let environment = order.environment();
+    let what = format!("failed to save the state of `{environment}`, and to keep a copy of it");
+    let causes: Vec<&str> = causes.iter().flatten().map(String::as_str).collect();
+    Error::new(Exit::StateNotSaved, what)
+        .why(causes.join("; "))
+        .hint("make room on the disk of TMPDIR and of the state")
+        .hint("the stored state lacks what this run changed: see the log above")
+        .hint(
+            "import what it created, then deploy with --allow-older-state \
+             (docs/terraform.md, \"State\")",
+        )
+}
+
+/// What was kept of a state.
 struct Kept {
-    place: StateCopy,
-    /// The place for messages.
-    copy: String,
+    /// The copy, and its place for messages. None if all failed.
+    copy: Option<(StateCopy, String)>,
     /// Why it is not where the state is.
     trouble: Option<String>,
 }
 
-/// Copies the file to where the state is, or else to the folder of cdflow.yml, or else keeps the
-/// private folder that it is in.
-async fn keep(context: &Context, order: &Order<'_>, prepared: &Prepared, file: &Path) -> Kept {
+/// Copies the state to where it is stored, or else to the folder of cdflow.yml, or else keeps the
+/// private folder that its file is in.
+async fn keep(
+    context: &Context,
+    order: &Order<'_>,
+    prepared: &Prepared,
+    unsaved: &UnsavedState,
+) -> Kept {
     let log = &context.host.log;
-    let mut trouble = None;
-    let kept = match read_left_file(file) {
-        Ok(content) => match keep_in_state_storage(order, prepared, &content).await {
-            Ok(copy) => Ok(copy),
+    let (content, file) = match unsaved {
+        UnsavedState::File { path, content } => (content.as_deref(), Some(path)),
+        UnsavedState::Printed(content) => (Some(content.as_slice()), None),
+        UnsavedState::Lost(_) => (None, None),
+    };
+    let mut troubles = Vec::new();
+    let mut failed = |place: &str, error: Error| {
+        log.warning(&format!("failed to copy the state to {place}: {error}"));
+        troubles.push(error.story());
+    };
+    let copy = match content {
+        Some(content) => match keep_in_state_storage(order, prepared, content).await {
+            Ok(copy) => Some(copy),
             Err(error) => {
-                log.warning(&format!("failed to copy the state to its bucket or folder: {error}"));
-                trouble = Some(error.story());
-                keep_in_component_folder(context, order, &content)
+                failed("its bucket or folder", error);
+                let kept = keep_in_component_folder(context, order, content);
+                kept.map_err(|error| failed("the folder of cdflow.yml", error)).ok()
             }
         },
-        Err(error) => Err(Error::io("can't read", file, &error)),
+        None => None,
     };
-    let (place, copy) = kept.unwrap_or_else(|error| {
-        log.warning(&format!("failed to copy it to the folder of cdflow.yml: {error}"));
-        prepared.private.keep();
-        of_file(file.to_owned())
+    let copy = copy.or_else(|| {
+        file.map(|path| {
+            prepared.private.keep();
+            of_file(path.clone())
+        })
     });
-    Kept { place, copy, trouble }
+    Kept { copy, trouble: (!troubles.is_empty()).then(|| troubles.join("; ")) }
 }
 
 fn of_file(path: PathBuf) -> (StateCopy, String) {

@@ -11,5 +11,6 @@ pub(crate) mod state;
 pub(crate) mod tool;
 
 pub(crate) use self::driver::{
-    Applied, Folder, InitRequest, Initialised, Plan, PlanMode, PlanRequest,
+    Applied, ERRORED_STATE, Folder, InitRequest, Initialised, Plan, PlanMode, PlanRequest,
+    UnsavedState,
 };

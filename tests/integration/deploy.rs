@@ -636,6 +636,18 @@ fn saves_the_copy(version: &str) -> String {
     )
 }
 
+/// Returns the copy of a state that an error names.
+fn kept_copy(stderr: &str) -> serde_json::Value {
+    let (_, from) = stderr.split_once("a copy is at file:").unwrap();
+    let copy = from.split(':').next().unwrap();
+    assert!(copy.contains("/recovery/platform/greeting/live/"), "{copy}");
+    serde_json::from_str(&fs::read_to_string(copy).unwrap()).unwrap()
+}
+
+fn has_resource(state: &serde_json::Value, name: &str) -> bool {
+    state["resources"].as_array().unwrap().iter().any(|resource| resource["name"] == name)
+}
+
 /// On a full disk, Terraform cuts the state off, and no push can succeed.
 #[test]
 fn a_full_disk_of_the_state_is_named_before_the_advice() {
@@ -675,16 +687,70 @@ fn a_state_that_cannot_be_saved_is_kept() {
         .stderr_has(&saves_the_copy("2"))
         .lacks("\u{1b}[")
         .stderr_has("do not deploy here before that");
-    let from = output.stderr.find("a copy is at file:").unwrap() + "a copy is at file:".len();
-    let copy = output.stderr[from..].split(':').next().unwrap();
-    assert!(copy.contains("/recovery/platform/greeting/live/"), "{copy}");
-    let kept: serde_json::Value = serde_json::from_str(&fs::read_to_string(copy).unwrap()).unwrap();
-    let names: Vec<_> =
-        kept["resources"].as_array().unwrap().iter().map(|resource| &resource["name"]).collect();
-    assert!(names.contains(&&"obstacle".into()) && names.contains(&&"greeting".into()), "{kept}");
+    let kept = kept_copy(&output.stderr);
+    assert!(has_resource(&kept, "obstacle") && has_resource(&kept, "greeting"), "{kept}");
     assert_eq!(kept["lineage"], project.state("live").unwrap()["lineage"]);
     assert_eq!(project.ledger("live"), ["deploy 1 succeeded", "deploy 2 failed"]);
     project.left_no_trace(&output);
+}
+
+/// Terraform cannot write errored.tfstate either, and prints the state.
+#[test]
+fn a_state_survives_a_full_temporary_disk() {
+    let project = unsaveable();
+    let disk = project.sandbox().home().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let shown = disk.display();
+    let fill = format!(
+        "resource \"terraform_data\" \"fill\" {{\n  provisioner \"local-exec\" {{\n    command = \
+         \"cat /dev/zero >{shown}/fill || true\"\n  }}\n}}\n"
+    );
+    project.append("infra/main.tf", &fill).commit("It fills the disk");
+    project.release("3");
+    let script = format!(
+        "mount -t tmpfs -o size=64m none {shown} && TMPDIR={shown} exec {} deploy live 3",
+        env!("CARGO_BIN_EXE_cdflow")
+    );
+    let unshare = ["--user", "--map-root-user", "--mount", "sh", "-c", &script];
+    let run = Runner::new("unshare", unshare, project.sandbox()).cwd(project.dir());
+    let output = run.run();
+    output
+        .fails(7)
+        .stderr_has("to write it to a file; trying again with the state that it printed")
+        .stderr_has("error: failed to save the state of `live`; a copy is at file:")
+        .stderr_has(&saves_the_copy("3"))
+        .lacks("\"lineage\"");
+    let kept = kept_copy(&output.stderr);
+    assert!(has_resource(&kept, "fill") && has_resource(&kept, "obstacle"), "{kept}");
+    assert_eq!(kept["lineage"], project.state("live").unwrap()["lineage"]);
+    assert_eq!(project.ledger("live"), ["deploy 1 succeeded", "deploy 3 failed"]);
+}
+
+#[test]
+fn a_state_without_a_copy_is_not_said_to_have_one() {
+    let project = Project::local("greeting");
+    project.release("1");
+    project.deploy("live", "1");
+    project.release("2");
+    let path = project.terraform_but(&format!(
+        "apply) cp {0} before; \"$real\" \"$@\"; mv before {0}; : >errored.tfstate; exit 1;;",
+        project.state_file("live").display()
+    ));
+    let output = project.cdflow(["deploy", "live", "2"]).env("PATH", path).run();
+    output
+        .fails(7)
+        .stderr_has("error: failed to save the state of `live`, and to keep a copy of it: ")
+        .stderr_has("Terraform left an empty or incomplete errored.tfstate")
+        .stderr_has("-> import what it created, then deploy with --allow-older-state")
+        .lacks("a copy is at")
+        .lacks("save the copy");
+    let refused = project.cdflow(["deploy", "live", "2"]).run();
+    refused
+        .fails(3)
+        .stderr_has("run 2 could not save the state of `live`")
+        .stderr_has("-> import what the run created, then deploy with --allow-older-state")
+        .lacks("save the copy");
+    project.cdflow(["deploy", "live", "2", "--allow-older-state"]).run().success();
 }
 
 #[test]

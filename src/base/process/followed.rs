@@ -1,31 +1,52 @@
-//! The output of a program: a file without a name that the program writes into and cdflow follows.
+//! The output of a program: a file in memory that the program writes into and cdflow follows.
 
 use std::{fs::File, io, os::unix::fs::FileExt, process::Stdio};
 
-use nix::fcntl::{FallocateFlags, fallocate};
+use nix::{
+    fcntl::{FallocateFlags, fallocate},
+    sys::memfd::{MFdFlags, memfd_create},
+};
 
 use crate::base::{
     error::{Error, Result},
     redact::Redactor,
 };
 
-/// A trace of Terraform (TF_LOG) can be as large as the disk.
+/// A trace of Terraform (TF_LOG) can be larger than the memory.
 const GIVE_BACK_EVERY: u64 = 1 << 20;
 /// A longer line is passed on in pieces, so that memory stays bounded.
 const LONGEST_LINE: usize = 1 << 20;
 
+/// Lines of JSON among the output. A piece of one cannot be parsed, so only the beginning of a line
+/// that is too long is passed on.
+#[derive(Clone, Copy)]
+pub(crate) struct JsonLines {
+    /// What each begins with.
+    pub(crate) beginning: &'static str,
+    /// What those begin with that may have up to `longest` bytes.
+    pub(crate) long_beginning: &'static str,
+    pub(crate) longest: usize,
+}
+
 /// The output of a program, and how far it has been passed on.
+///
+/// It is in memory: on a full disk, an apply could not print the state that it cannot write either.
 pub(super) struct Followed {
     output: File,
+    json: Option<JsonLines>,
     offset: u64,
     given_back: u64,
     /// The beginning of a line whose end is not there yet.
     line: Vec<u8>,
+    /// The rest of the line is left out.
+    is_cut: bool,
 }
 
 impl Followed {
-    pub(super) fn new(output: File) -> Self {
-        Self { output, offset: 0, given_back: 0, line: Vec::new() }
+    pub(super) fn new(json: Option<JsonLines>) -> Result<Self> {
+        let output = memfd_create("output", MFdFlags::MFD_CLOEXEC).map_err(io::Error::from);
+        let output = File::from(output.map_err(unfollowed)?);
+        Ok(Self { output, json, offset: 0, given_back: 0, line: Vec::new(), is_cut: false })
     }
 
     /// For the program to write into.
@@ -48,18 +69,38 @@ impl Followed {
             }
             self.offset += read as u64;
             for part in piece[..read].split_inclusive(|byte| *byte == b'\n') {
-                self.line.extend_from_slice(part);
-                if part.ends_with(b"\n") {
-                    self.pass_rest(sink);
-                } else if self.line.len() >= LONGEST_LINE {
-                    self.pass_beginning(redactor, sink);
-                }
+                self.take(part, redactor, sink);
             }
         }
     }
 
-    /// What was passed on needs no room on the disk any more; where the file system can't give it
-    /// back, it stays.
+    fn take(&mut self, part: &[u8], redactor: &Redactor, sink: &mut (dyn FnMut(&str) + Send)) {
+        let is_end = part.ends_with(b"\n");
+        if self.is_cut {
+            self.is_cut = !is_end;
+            return;
+        }
+        self.line.extend_from_slice(part);
+        let begins_with = |text: &str| self.line.starts_with(text.as_bytes());
+        let json = self.json.filter(|it| begins_with(it.beginning));
+        let longest = match json {
+            Some(it) if begins_with(it.long_beginning) => it.longest,
+            _ => LONGEST_LINE,
+        };
+        if is_end {
+            self.pass_rest(sink);
+        } else if self.line.len() >= longest {
+            match json {
+                Some(_) => {
+                    self.pass_rest(sink);
+                    self.is_cut = true;
+                }
+                None => self.pass_beginning(redactor, sink),
+            }
+        }
+    }
+
+    /// What was passed on needs no room any more.
     fn give_back(&mut self) {
         if self.offset >= self.given_back + GIVE_BACK_EVERY {
             let [from, len] = [self.given_back, self.offset - self.given_back]

@@ -22,7 +22,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-pub(crate) use self::life::Life;
+pub(crate) use self::{followed::JsonLines, life::Life};
 use self::{
     followed::{Followed, unfollowed},
     watched::{Watched, code, send},
@@ -53,6 +53,7 @@ pub(crate) struct Program {
     input: Input,
     life: Life,
     more: Duration,
+    json_lines: Option<JsonLines>,
 }
 
 /// The standard input of a program.
@@ -96,7 +97,13 @@ impl Program {
             input: Input::Nothing,
             life,
             more: Duration::ZERO,
+            json_lines: None,
         }
+    }
+
+    /// Sets which lines `relay` does not pass on in pieces.
+    pub(crate) fn with_json_lines(self, lines: JsonLines) -> Self {
+        Self { json_lines: Some(lines), ..self }
     }
 
     /// Makes the limit longer, by the time that the program may wait itself.
@@ -162,16 +169,16 @@ impl Program {
     /// were written, goes to
     /// `sink` as it comes.
     ///
-    /// The program writes into a file that has no name, and we follow it: a pipe would break when
-    /// cdflow is killed, and take the program along in the middle of an apply; and an orphan that
-    /// keeps the output open would keep us waiting.
+    /// The program writes into a file in memory, and we follow it: a pipe would break when cdflow
+    /// is killed, and take the program along in the middle of an apply; and an orphan that keeps
+    /// the output open would keep us waiting.
     pub(crate) async fn relay(
         self,
         log: &Log,
         interrupt: &Interrupt,
         sink: LineSink<'_>,
     ) -> Result<Finished> {
-        let output = self.output_file()?;
+        let output = Followed::new(self.json_lines)?;
         let child = self.spawn(log, output.as_stream()?, output.as_stream()?)?;
         self.follow(child, log, interrupt, vec![(output, sink)]).await
     }
@@ -184,7 +191,7 @@ impl Program {
         interrupt: &Interrupt,
         [out_sink, err_sink]: [LineSink<'_>; 2],
     ) -> Result<Finished> {
-        let [out, err] = [self.output_file()?, self.output_file()?];
+        let [out, err] = [Followed::new(None)?, Followed::new(None)?];
         let child = self.spawn(log, out.as_stream()?, err.as_stream()?)?;
         self.follow(child, log, interrupt, vec![(out, out_sink), (err, err_sink)]).await
     }
@@ -210,14 +217,6 @@ impl Program {
             }
         };
         Ok(Finished { code: code(status.map_err(unfollowed)?) })
-    }
-
-    /// In the program's TMPDIR, removed already.
-    fn output_file(&self) -> Result<Followed> {
-        let folder =
-            self.env.get(OsStr::new("TMPDIR")).map_or_else(|| Path::new("/tmp"), Path::new);
-        let output = tempfile::tempfile_in(folder).map_err(unfollowed)?;
-        Ok(Followed::new(output))
     }
 
     /// Runs to the end while `parse` reads standard output on a thread of its own, so that nothing

@@ -15,6 +15,9 @@ use crate::{
 const FIND_THE_STATE: &str = "check whether the state was deleted, or its bucket, `team` or \
      `component` changed, and fix that first";
 
+const WITHOUT_COPY: &str = "or, if the copy is lost, import what the run created, then deploy with \
+     --allow-older-state";
+
 /// Returns the error for a run in an environment without state; None if that is allowed.
 pub(crate) fn missing(
     context: &Context,
@@ -138,19 +141,21 @@ fn not_saved(environment: &Environment, run: u64, why: &str) -> Error {
     // The advice of that run was recorded with its error.
     let (story, advice) = why.split_once(ADVICE).unwrap_or((why, ""));
     let push = advice.split(ADVICE).find(|line| line.contains(PUSH));
-    let push = push.map(|line| line.trim_start_matches("then ").to_owned());
-    error
-        .why(story)
-        .hint(push.unwrap_or_else(|| {
-            format!(
+    let error = error.why(story);
+    match push {
+        Some(line) => error.hint(line.trim_start_matches("then ")).hint(WITHOUT_COPY),
+        None if advice.is_empty() => error
+            .hint(format!(
                 "save the copy with `terraform state push` in the workspace {environment} \
                  (docs/terraform.md)"
-            )
-        }))
-        .hint(
-            "or, if the copy is lost, import what the run created, then deploy with \
-             --allow-older-state",
-        )
+            ))
+            .hint(WITHOUT_COPY),
+        // That run could not make a copy.
+        None => error.hint(
+            "import what the run created, then deploy with --allow-older-state \
+             (docs/terraform.md, \"State\")",
+        ),
+    }
 }
 
 /// Returns the error for `--new-environment` if there is a state.

@@ -1,11 +1,10 @@
 //! `terraform apply` of a saved plan, and the meaning of its exit code.
 
-use std::path::PathBuf;
-
 use super::{
     init::Initialised,
     plan::Plan,
     request::{PlanMode, apply_args},
+    unsaved_state::UnsavedState,
 };
 use crate::{
     base::{
@@ -14,7 +13,7 @@ use crate::{
     },
     terraform::output::{
         diagnostics,
-        events::{ApplyProgress, ChangeError},
+        events::{ApplyProgress, ChangeError, EVENTS},
         failure::{OutputLines, TerraformStep},
         unknown::BegunChange,
     },
@@ -24,8 +23,6 @@ use crate::{
 const SIGNALLED: i32 = 128;
 /// The exit code of a Go program that panics; `apply` itself never exits with it.
 const PANICKED: i32 = 2;
-/// The file to which Terraform writes the state if it fails to save it.
-const ERRORED_STATE: &str = "errored.tfstate";
 
 /// The end of an apply, successful or not.
 pub(crate) struct Applied {
@@ -36,15 +33,15 @@ pub(crate) struct Applied {
     pub(crate) begun: Vec<BegunChange>,
     /// The errors that name an address.
     pub(crate) errors: Vec<ChangeError>,
-    /// The file with the state, if Terraform failed to save it.
-    pub(crate) errored_state: Option<PathBuf>,
+    /// The state, if Terraform failed to save it.
+    pub(crate) unsaved: Option<UnsavedState>,
 }
 
 impl Applied {
     /// There was nothing to apply, or Terraform was not started.
     pub(crate) fn without_apply(result: Result<()>) -> Self {
         let (is_complete, begun, errors) = (result.is_ok(), Vec::new(), Vec::new());
-        Self { is_complete, result, begun, errors, errored_state: None }
+        Self { is_complete, result, begun, errors, unsaved: None }
     }
 }
 
@@ -62,15 +59,15 @@ impl Initialised {
         };
         // Killing an apply loses state.
         let program = self.folder.program(&apply_args(&plan.request), Life::Protected);
+        let program = program.with_json_lines(EVENTS);
         let finished = program.relay(log, &self.folder.host.interrupt, &mut show).await?;
         diagnostics::annotate(log, &self.folder.original, &applying.located);
-        let errored = self.folder.infra.join(ERRORED_STATE);
         Ok(Applied {
             result: self.judge(finished.code, plan.request.mode, &applying),
             is_complete: finished.code == 0,
             begun: applying.begun(self.was_stopped(finished.code)),
             errors: applying.errors().to_vec(),
-            errored_state: errored.symlink_metadata().is_ok().then_some(errored),
+            unsaved: UnsavedState::find(&self.folder.infra, applying.printed_state),
         })
     }
 

@@ -95,10 +95,7 @@ impl Folder {
         step: TerraformStep,
         environment: &Environment,
     ) -> Result<String> {
-        let life = Life::of_terraform(match step {
-            TerraformStep::PushState => Limit::TerraformPush,
-            _ => Limit::TerraformWorkspace,
-        });
+        let life = Life::of_terraform(Limit::TerraformWorkspace);
         let captured = self.program(args, life).capture(&self.host.log, interrupt).await?;
         self.check_quiet(interrupt, args, &captured, step, environment)?;
         Ok(String::from_utf8_lossy(&captured.stdout).into_owned())

@@ -9,6 +9,7 @@ mod mirror;
 mod plan;
 mod planned_state;
 mod request;
+mod unsaved_state;
 mod validate;
 mod workspace;
 
@@ -18,4 +19,5 @@ pub(crate) use self::{
     init::{InitRequest, Initialised},
     plan::Plan,
     request::{PlanMode, PlanRequest},
+    unsaved_state::{ERRORED_STATE, UnsavedState},
 };

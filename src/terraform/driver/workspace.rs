@@ -112,16 +112,12 @@ impl Initialised {
         })
     }
 
-    /// Saves a state that Terraform failed to save.
-    pub(crate) async fn push_state(&self, file: &Path) -> Result<()> {
-        let file = file.to_string_lossy();
-        self.folder
-            .quiet_uncancelled(
-                &["state", "push", "-no-color", &file],
-                TerraformStep::PushState,
-                &self.environment,
-            )
-            .await
-            .map(drop)
+    /// Saves a state that Terraform failed to save: a file, or `-` for `input`.
+    pub(crate) async fn push_state(&self, file: &str, input: &[u8]) -> Result<()> {
+        let args = ["state", "push", "-no-color", file];
+        let (interrupt, step) = (Interrupt::never(), TerraformStep::PushState);
+        let push = self.folder.program(&args, Life::of_terraform(Limit::TerraformPush));
+        let ended = push.input(input).capture(&self.folder.host.log, &interrupt).await?;
+        self.folder.check_quiet(&interrupt, &args, &ended, step, &self.environment)
     }
 }

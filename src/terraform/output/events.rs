@@ -3,15 +3,24 @@
 use std::collections::VecDeque;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::{
     diagnostics::Diagnostic,
     json_diagnostics::DiagnosticJson,
     unknown::{BegunChange, ChangeEnd, is_open},
 };
+use crate::base::process::JsonLines;
 
-/// In bytes. A longer line that is not JSON is the rest of an event that was cut.
-const MAX_LINE: usize = 64 * 1024;
+/// What each event begins with: Terraform sorts the keys.
+const EVENT: &str = "{\"@level\"";
+/// The lines of events. One of them, with Terraform's message about the state that it could neither
+/// save nor write to a file, contains that state.
+pub(crate) const EVENTS: JsonLines = JsonLines {
+    beginning: EVENT,
+    long_beginning: "{\"@level\":\"info\",\"@message\":\"Emergency state dump\"",
+    longest: 256 << 20,
+};
 /// The number of other lines that are kept: a trace (`TF_LOG`) can have millions.
 const MAX_OTHER_LINES: usize = 200;
 
@@ -28,7 +37,16 @@ pub(crate) struct ApplyProgress {
     pub(crate) located: Vec<Diagnostic>,
     /// The last lines that were not events.
     other_lines: VecDeque<String>,
+    /// A state that Terraform could neither save nor write to a file.
+    pub(crate) printed_state: Option<PrintedState>,
     color: bool,
+}
+
+/// A state in the output of Terraform.
+pub(crate) enum PrintedState {
+    Whole(Box<RawValue>),
+    /// It is larger than the longest event.
+    TooLarge,
 }
 
 /// An error that names an address.
@@ -73,6 +91,7 @@ struct ApplyEvent {
     message: String,
     hook: Option<EventHook>,
     diagnostic: Option<DiagnosticJson>,
+    state: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -101,8 +120,11 @@ impl ApplyProgress {
     pub(crate) fn line(&mut self, line: &str) -> Option<String> {
         // Not every line is JSON: an early crash, a plugin's panic.
         let Ok(event) = serde_json::from_str::<ApplyEvent>(line) else {
-            // An event that was cut because of its length. It repeats what is shown otherwise.
-            if line.starts_with("{\"@level\"") || line.len() > MAX_LINE {
+            // An event that was cut because of its length repeats what is shown otherwise.
+            if line.starts_with(EVENTS.long_beginning) {
+                self.printed_state = Some(PrintedState::TooLarge);
+            }
+            if line.starts_with(EVENT) {
                 return None;
             }
             if self.other_lines.len() == MAX_OTHER_LINES {
@@ -142,7 +164,13 @@ impl ApplyProgress {
             }
             "apply_progress" | "provision_complete" | "provision_errored" => Some(event.message),
             "diagnostic" => self.diagnostic(&event.diagnostic?),
-            "log" => Some(event.message),
+            "log" => match event.state {
+                Some(state) => {
+                    self.printed_state = Some(PrintedState::Whole(state));
+                    None
+                }
+                None => Some(event.message),
+            },
             // version, planned_change, change_summary, outputs, refresh_*: shown otherwise.
             _ => None,
         }
@@ -317,6 +345,17 @@ mod tests {
             Some("Error: no\n  with a.a\n  on main.tf line 3\n  one\n  two")
         );
         assert_eq!(applying.line(&line), None);
+    }
+
+    #[test]
+    fn a_printed_state_is_kept_and_not_shown() {
+        let mut applying = ApplyProgress::new(false);
+        let begin = format!("{}{}", EVENTS.long_beginning, r#","state":{"version":4,"serial":"#);
+        assert_eq!(applying.line(&begin), None);
+        assert!(matches!(applying.printed_state, Some(PrintedState::TooLarge)));
+        assert_eq!(applying.line(&format!("{begin}1.50}},\"type\":\"log\"}}")), None);
+        let Some(PrintedState::Whole(state)) = applying.printed_state else { panic!("no state") };
+        assert_eq!(state.get(), r#"{"version":4,"serial":1.50}"#);
     }
 
     #[test]
