@@ -1,5 +1,6 @@
 //! Reads a checkout with git.
 
+mod hidden;
 mod identity;
 mod place;
 #[cfg(test)]
@@ -13,7 +14,7 @@ use std::{
 };
 
 pub(crate) use self::tree::{Foreign, Tree};
-use self::{place::is_object_id, view::View};
+use self::{hidden::Hidden, place::is_object_id, view::View};
 use super::ci::host::Host;
 use crate::base::{
     error::{Error, Exit, Result},
@@ -111,9 +112,17 @@ impl<'a> Git<'a> {
         Ok(self.view(folder).await?.and_then(|view| view.origin))
     }
 
-    /// Compares the files below `folder` with the commit.
+    /// Compares the files below `folder` with the commit, those of submodules included.
     pub(crate) async fn compare(&self, folder: &Path) -> Result<Difference> {
         let Some(view) = self.view(folder).await? else { return Ok(Difference::Same) };
+        let hidden = Hidden::below(&view, folder).await?;
+        let (mut changed, mut suspects) = (Vec::new(), hidden.files);
+        for path in hidden.left_out {
+            changed.push(format!("{} (left out by the sparse checkout)", path.display()));
+        }
+        for (path, commit) in hidden.submodules {
+            changed.extend(self.compare_submodule(&view.root, &path, &commit).await?);
+        }
         let status = ["status", "--porcelain", "-z", "--ignore-submodules=all", "--", "."];
         let status = view.run(folder, status, Vec::new()).await?;
         if status.code != 0 {
@@ -121,7 +130,6 @@ impl<'a> Git<'a> {
         }
         let status = String::from_utf8_lossy(&status.stdout);
         // git compares without the filters of the checkout, so what LFS has replaced looks changed.
-        let (mut changed, mut suspects) = (Vec::new(), Vec::new());
         let mut entries = status.split('\0').filter(|entry| !entry.is_empty());
         while let Some(entry) = entries.next() {
             match entry.split_at_checked(3) {
@@ -148,6 +156,36 @@ impl<'a> Git<'a> {
         Ok(match changed.is_empty() {
             true => Difference::Same,
             false => Difference::Changed(changed),
+        })
+    }
+
+    /// Returns the changes of a submodule that is checked out. git would read the submodule's own
+    /// settings for them, and run programs that these name.
+    async fn compare_submodule(
+        &self,
+        root: &Path,
+        path: &Path,
+        commit: &str,
+    ) -> Result<Vec<String>> {
+        let folder = root.join(path);
+        let Some(place) = place::find(&folder).filter(|place| place.root == folder) else {
+            return Ok(Vec::new());
+        };
+        let shown = path.display();
+        let view = View::create(&self.program, self.host, &place).await?;
+        match head_of(&view).await? {
+            Some(head) if head == commit => {}
+            head => {
+                let head = head.unwrap_or_else(|| "none".to_owned());
+                return Ok(vec![format!("{shown} (a submodule at commit {head}, not {commit})")]);
+            }
+        }
+        Ok(match Box::pin(self.compare(&folder)).await? {
+            Difference::Same => Vec::new(),
+            Difference::Changed(files) => {
+                files.iter().map(|file| format!("{shown}/{file}")).collect()
+            }
+            Difference::Unknown(why) => vec![format!("{shown} (a submodule: {why})")],
         })
     }
 

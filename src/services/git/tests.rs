@@ -184,6 +184,60 @@ async fn what_git_converts_at_checkout_is_unchanged() {
 }
 
 #[tokio::test]
+async fn what_the_index_hides_is_a_change() {
+    let repository = Repository::new(&[]);
+    let compare = || async {
+        let git = Git::find(&repository.host).unwrap();
+        git.compare(&repository.path("")).await.unwrap()
+    };
+    let changed =
+        |names: &[&str]| Difference::Changed(names.iter().map(|name| (*name).to_owned()).collect());
+    for flag in ["assume-unchanged", "skip-worktree"] {
+        repository.git(&["update-index", &format!("--{flag}"), "tracked.tf"]);
+        assert_eq!(compare().await, Difference::Same);
+        repository.write("tracked.tf", "other\n");
+        assert_eq!(compare().await, changed(&["tracked.tf"]), "{flag}");
+        repository.write("tracked.tf", "one\ntwo\n");
+        repository.git(&["update-index", &format!("--no-{flag}"), "tracked.tf"]);
+    }
+    repository.git(&["sparse-checkout", "set", "--no-cone", "/*", "!/sub"]);
+    assert_eq!(compare().await, changed(&["sub/run.sh (left out by the sparse checkout)"]));
+    repository.git(&["sparse-checkout", "disable"]);
+    assert_eq!(compare().await, Difference::Same);
+}
+
+#[tokio::test]
+async fn changes_of_submodules_are_changes() {
+    let (repository, other) = (Repository::new(&[]), Repository::new(&[]));
+    let git = Git::find(&repository.host).unwrap();
+    let changed = || async {
+        match git.compare(&repository.path("")).await.unwrap() {
+            Difference::Changed(names) => names.join(", "),
+            other => format!("{other:?}"),
+        }
+    };
+    let url = other.path("").display().to_string();
+    let file = ["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", &url, "module"];
+    repository.git(&file);
+    repository.commit();
+    assert_eq!(changed().await, "Same");
+    repository.write("module/tracked.tf", "other\n");
+    assert_eq!(changed().await, "module/tracked.tf");
+    repository.write("module/tracked.tf", "one\ntwo\n").write("module/new.tf", "");
+    assert_eq!(changed().await, "module/new.tf");
+    fs::remove_file(repository.path("module/new.tf")).unwrap();
+    let first = other.git(&["rev-parse", "HEAD"]);
+    other.write("tracked.tf", "three\n").commit();
+    let in_module = ["-C", "module"];
+    repository.git(&[&in_module[..], &["fetch", "--quiet"]].concat());
+    repository.git(&[&in_module[..], &["checkout", "--quiet", "FETCH_HEAD"]].concat());
+    assert!(changed().await.ends_with(&format!(", not {first})")), "{}", changed().await);
+    // One that is not checked out has no files that a release could contain.
+    repository.git(&["submodule", "--quiet", "deinit", "--force", "module"]);
+    assert_eq!(changed().await, "Same");
+}
+
+#[tokio::test]
 async fn untracked_files_are_changes_unless_they_are_ignored() {
     let repository = Repository::new(&[]);
     assert!(!repository.is_changed().await);
