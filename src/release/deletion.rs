@@ -9,10 +9,13 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    base::error::{Error, Result},
+    base::{
+        error::{Error, Result},
+        printable,
+    },
     config::identity::Release,
     services::store::{Content, Metadata, ReleaseStore},
 };
@@ -22,6 +25,16 @@ pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// The age at which a mark is the rest of a run that died. Twice the limit, because the two times
 /// are of different moments.
 const DEAD_AFTER: SignedDuration = SignedDuration::from_mins(60);
+
+/// In bytes: a mark is one line.
+const MARK_LIMIT: u64 = 4096;
+
+/// A mark that counts.
+struct Mark {
+    /// The run that made it.
+    by: String,
+    since: Timestamp,
+}
 
 /// Marks `release`. The mark of another run is as good: both read the ledgers after it.
 pub(crate) async fn mark(store: &ReleaseStore, release: &Release, by: &str) -> Result<()> {
@@ -46,16 +59,63 @@ pub(crate) async fn check_kept(store: &ReleaseStore, release: &Release, start: &
         .why(format!("{} is missing, so nothing was applied", store.describe(&key)))
         .hint("release this source again, and deploy that version"));
     }
-    let Some(mark) = mark else { return Ok(()) };
+    let Some(marked) = mark.and_then(|found| found.modified) else { return Ok(()) };
     let started = store.head(start).await?.and_then(|found| found.modified);
-    let age = started.zip(mark.modified).map(|(started, marked)| started.duration_since(marked));
-    if age.is_some_and(|age| age > DEAD_AFTER) {
+    let Some(mark) = read(store, &mark_key, marked, started.unwrap_or(marked)).await? else {
         return Ok(());
-    }
+    };
     Err(Error::input(format!(
         "release {} is being deleted, so nothing was applied",
         release.version
     ))
-    .why(format!("{} says so", store.describe(&mark_key)))
-    .hint("wait until the deletion is over; if it has kept the release, deploy again"))
+    .why(format!("{} says so: {}", store.describe(&mark_key), mark.text()))
+    .hint("wait until the deletion is over; if it has kept the release, deploy again")
+    .hint(format!("if that run was killed, deploy again after {}", mark.until())))
+}
+
+/// Returns a warning if deploys of `release` are refused because of a mark.
+pub(crate) async fn warning(store: &ReleaseStore, release: &Release) -> Result<Option<String>> {
+    let key = release.deletion_key();
+    let Some(marked) = store.head(&key).await?.and_then(|found| found.modified) else {
+        return Ok(None);
+    };
+    let mark = read(store, &key, marked, Timestamp::now()).await?;
+    Ok(mark.map(|mark| {
+        format!(
+            "release {} is marked for its deletion: {}; until {} a deploy of it is refused, unless \
+             that run ends before",
+            release.version,
+            mark.text(),
+            mark.until()
+        )
+    }))
+}
+
+/// None if the mark does not count at `now`: a run that died has left it, or its time is wrong.
+async fn read(
+    store: &ReleaseStore,
+    key: &str,
+    marked: Timestamp,
+    now: Timestamp,
+) -> Result<Option<Mark>> {
+    if now.duration_since(marked).abs() > DEAD_AFTER {
+        return Ok(None);
+    }
+    let Some(bytes) = store.get(key, MARK_LIMIT).await? else { return Ok(None) };
+    let by = printable::lines(String::from_utf8_lossy(&bytes).trim());
+    Ok(Some(Mark { by, since: marked }))
+}
+
+impl Mark {
+    fn text(&self) -> String {
+        format!("{} has marked it at {}", self.by, shown(self.since))
+    }
+
+    fn until(&self) -> String {
+        shown(self.since.saturating_add(DEAD_AFTER).unwrap_or(Timestamp::MAX))
+    }
+}
+
+fn shown(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

@@ -262,11 +262,16 @@ fn a_deploy_waits_for_a_deletion() {
     output
         .fails(2)
         .stderr_has("release 1 is being deleted")
-        .stderr_has("deleting/greeting-1.zip says so");
+        .stderr_has("deleting/greeting-1.zip says so: a run has marked it at 20")
+        .stderr_has("-> if that run was killed, deploy again after 20");
     assert_eq!(project.ledger("ci"), ["deploy 1 failed"]);
+    project
+        .release("1")
+        .stderr_has("warning: release 1 is marked for its deletion: a run has marked it at 20");
     let hours_ago = SystemTime::now() - Duration::from_secs(2 * 3600);
     fs::File::options().write(true).open(&mark).unwrap().set_modified(hours_ago).unwrap();
     project.cdflow(["deploy", "ci", "1", "--new-environment"]).run().success();
+    project.release("1").lacks("marked for its deletion");
     // Prune keeps what is deployed, and takes no mark for a release.
     project.cdflow(PRUNE).run().success().stderr_has("Nothing to delete: 1 release(s)");
 }

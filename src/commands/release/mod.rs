@@ -15,7 +15,7 @@ use crate::{
     release::{
         artifact::{image::ReleaseImage, lambda, lambda_upload},
         assemble::Assembly,
-        built,
+        built, deletion,
         facts::ReleaseFacts,
         hooks,
         init::init,
@@ -104,6 +104,7 @@ pub(crate) async fn make(
         report.outcome = Outcome::Released;
         report.release_key = Some(context.store.describe(&release.key()));
         report_published(context, release, report).await;
+        warn_of_deletion(context, release, report).await;
         return Ok(());
     }
 
@@ -212,7 +213,16 @@ pub(crate) async fn make(
         report.image_id = facts.image_id().map(str::to_owned);
         image.move_latest(&checkout.commit).await;
     }
-    check_signal(context, release)
+    check_signal(context, release)?;
+    warn_of_deletion(context, release, report).await;
+    Ok(())
+}
+
+/// A deletion that was killed leaves its mark. Failing to read it fails nothing.
+async fn warn_of_deletion(context: &Context, release: &Release, report: &mut Report) {
+    if let Ok(Some(warning)) = deletion::warning(&context.store, release).await {
+        inputs::warn(&context.host.log, &warning, report);
+    }
 }
 
 /// Fails after a signal that came too late: the release exists.
