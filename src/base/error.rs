@@ -169,6 +169,12 @@ impl Error {
         self
     }
 
+    /// Adds another error that happened afterwards, with its hints.
+    pub(crate) fn also(self, other: &Self) -> Self {
+        let with_story = self.hint(other.story());
+        other.hints.iter().fold(with_story, |error, hint| error.hint(hint.clone()))
+    }
+
     /// Sets the position to fix, for annotations. The text names it as well.
     pub(crate) fn at(mut self, file: &str, line: u64, column: u64) -> Self {
         self.place = Some(FilePosition { file: PathBuf::from(file), line, column });

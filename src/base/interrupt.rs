@@ -1,7 +1,13 @@
 //! Cancellation: the first signal is remembered, a second one ends what can be lost, and later ones
 //! are ignored.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use nix::sys::signal::Signal;
@@ -10,7 +16,10 @@ use tokio::{
     sync::watch,
 };
 
-use super::error::{Error, Exit, Result};
+use super::{
+    error::{Error, Exit, Result},
+    limits::Limit,
+};
 
 /// A signal that arrives so soon after the first one is the same: some programs send it to the
 /// process and to its group.
@@ -22,6 +31,8 @@ pub(crate) struct Interrupt {
     first: watch::Receiver<Option<Exit>>,
     /// Whether a second signal arrived. The sender lives as long as a clone.
     second: watch::Sender<bool>,
+    /// Whether a service did not answer after a signal.
+    is_unanswered: Arc<AtomicBool>,
 }
 
 impl Interrupt {
@@ -72,7 +83,7 @@ impl Interrupt {
     }
 
     fn of(first: watch::Receiver<Option<Exit>>) -> Self {
-        Self { first, second: watch::Sender::new(false) }
+        Self { first, second: watch::Sender::new(false), is_unanswered: Arc::default() }
     }
 
     /// Returns an interrupt that never fires, for work that must be finished once started. After an
@@ -131,6 +142,46 @@ impl Interrupt {
     ) -> Result<T> {
         let message = format!("cancelled while {doing}; it might be done, partly done or not done");
         self.or_drop(work, message).await
+    }
+
+    /// Runs requests that change something. A service that answers can finish them after a signal;
+    /// one that does not is waited for no longer than `last-answer`, and then `end` each time.
+    pub(crate) async fn or_last_answer<T>(
+        &self,
+        doing: &str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let message =
+            || format!("cancelled while {doing}; it might be done, partly done or not done");
+        tokio::select! {
+            done = work => done.map_err(|error| match self.requested() {
+                Some(_) if error.exit() == Exit::Unavailable => {
+                    self.cancelled(message()).why(error)
+                }
+                _ => error,
+            }),
+            limit = self.unanswered() => {
+                Err(self.cancelled(message()).why(limit.passed("the service does not answer")))
+            }
+        }
+    }
+
+    /// Returns when the last requests after a signal have had their time.
+    pub(crate) async fn last_answer(&self) {
+        self.arrived().await;
+        tokio::time::sleep(Limit::LastAnswer.time()).await;
+    }
+
+    /// Returns the limit of requests after a signal when it has passed.
+    async fn unanswered(&self) -> Limit {
+        self.arrived().await;
+        let limit = match self.is_unanswered.load(Ordering::Relaxed) {
+            true => Limit::End,
+            false => Limit::LastAnswer,
+        };
+        tokio::time::sleep(limit.time()).await;
+        self.is_unanswered.store(true, Ordering::Relaxed);
+        limit
     }
 
     async fn or_drop<T>(

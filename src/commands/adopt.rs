@@ -50,13 +50,13 @@ pub(crate) async fn run(context: &Context, inputs: AdoptInputs, report: &mut Rep
     }
     let finding = source(context, target.account, &from, from_lock_table);
     let source = interrupt.or_cancel("looking for the state", finding).await?;
-    // From here on a cancel has to wait: the copy takes state locks and must release them.
+    // From here on a cancel has to wait a little: the copy takes state locks and must release them.
     let home = migration::home(context, environment, false).await?;
     let home =
         home.ok_or_else(|| Error::internal(format!("no place for the state of `{environment}`")))?;
     let to = home.place.describe();
     let holder = holder(context, environment, "cdflow adopt", &to)?;
-    let copied = transfer::copy(&source, &home.object()?, &holder).await?;
+    let copied = transfer::copy(&source, &home.object()?, &holder, interrupt).await?;
     let state = match copied {
         Copied::Nothing => {
             return Err(Error::input(format!("state not found or empty: {from}")).hint(

@@ -101,7 +101,8 @@ async fn release(
     }
     context.host.interrupt.check("releasing the lock")?;
     for (place, held) in wanted {
-        if !place.release(held).await? {
+        let releasing = place.release(held);
+        if !context.host.interrupt.or_last_answer("releasing the lock", releasing).await? {
             return Err(Error::refused(format!("the lock at `{}` has changed", place.describe()))
                 .why("another run locked the state after it was read")
                 .hint(format!("show the new lock: cdflow unlock {environment}")));

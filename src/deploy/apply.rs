@@ -41,22 +41,30 @@ pub(crate) async fn apply(
     entry: &Start,
     report: &mut Report,
 ) -> Result<String> {
-    let allowed = context.host.interrupt.check("apply").and_then(|()| plan.check_file());
+    let interrupt = &context.host.interrupt;
+    let allowed = match interrupt.check("apply").and_then(|()| plan.check_file()) {
+        Ok(()) => is_unchanged(context, order, prepared, plan).await,
+        Err(refused) => Err(refused),
+    };
     let applied = match allowed {
-        Ok(()) if is_unchanged(context, order, prepared, plan).await => {
-            let ended = context.host.interrupt.check("the end of the deploy");
+        Err(cancelled) if interrupt.requested().is_some() => {
+            recording::end_unchanged(context, order, entry, &cancelled).await;
+            return Err(cancelled);
+        }
+        Ok(true) => {
+            let ended = interrupt.check("the end of the deploy");
             Applied { is_complete: true, ..Applied::without_apply(ended) }
         }
         // A plan without changes is applied too: Terraform then checks, under the lock, that no
         // other run has changed the state since the plan, and saves what the refresh has found.
-        Ok(()) => {
+        Ok(false) => {
             if plan.has_changes {
                 context.host.log.step("Apply");
             }
             let applied = prepared.terraform.apply(plan).await;
             applied.unwrap_or_else(|error| Applied::without_apply(Err(error)))
         }
-        refused => Applied::without_apply(refused),
+        Err(refused) => Applied::without_apply(Err(refused)),
     };
     let Applied { result, is_complete, begun, errors, unsaved } = applied;
     let result = match &unsaved {

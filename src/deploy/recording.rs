@@ -85,11 +85,13 @@ pub(crate) async fn nothing_to_destroy(
     // Another run might have recorded it since the ledger was read.
     if has_deploy && !order.plan.plan_only && !is_destroyed(context, environment).await? {
         let ledger = &order.subject.target.ledger;
-        let entry = start_entry(context, order, Counts::default(), prepared).await;
-        let entry = ledger.start(entry).await?;
-        ledger
-            .end(&end_entry(context, &entry, Ended { is_complete: true, ..Ended::default() }))
-            .await?;
+        let entry = start_entry(context, order, Counts::default(), prepared).await?;
+        let recording = async {
+            let entry = ledger.start(entry).await?;
+            let ended = Ended { is_complete: true, ..Ended::default() };
+            ledger.end(&end_entry(context, &entry, ended)).await
+        };
+        context.host.interrupt.or_last_answer("writing the ledger", recording).await?;
     }
     context.host.log.done(&format!("Nothing to destroy: {environment} has no state"));
     Ok(())
@@ -124,25 +126,68 @@ pub(crate) async fn start(
     overridden: GuardOverride,
     reviewed: Option<Reviewed>,
 ) -> Result<Start> {
-    context.host.interrupt.check("apply")?;
+    let interrupt = &context.host.interrupt;
+    interrupt.check("apply")?;
     let entry = Start {
         allowed_destroy: overridden.addresses,
         allowed_by: overridden.by,
         reviewed,
-        ..start_entry(context, order, plan, prepared).await
+        ..start_entry(context, order, plan, prepared).await?
     };
     let ledger = &order.subject.target.ledger;
-    let entry = ledger.start(entry).await?;
-    // A destroy needs the release too, but its ledger entry is older, so nothing deletes it.
-    if order.mode == PlanMode::Deploy
-        && let Err(error) =
-            deletion::check_kept(&context.store, &order.subject.release, &ledger.start_key(&entry))
-                .await
-    {
-        end(context, order, &entry, Ended { error: Some(&error), ..Ended::default() }).await;
-        return Err(error);
+    let mut written = None;
+    let announcing = announce(context, order, entry.clone(), &mut written);
+    let doing = "writing the start of this run to the ledger";
+    let error = match interrupt.or_last_answer(doing, announcing).await {
+        Ok(entry) => return Ok(entry),
+        Err(error) if interrupt.requested().is_some() => error.hint("nothing was applied"),
+        Err(error) => error,
+    };
+    if written.is_none() && interrupt.requested().is_some() {
+        // The store can have written an entry without an answer.
+        let looking = interrupt.or_last_answer("reading the ledger", ledger.written(&entry));
+        written = looking.await.ok().flatten();
     }
-    Ok(entry)
+    if let Some(entry) = &written {
+        end_unchanged(context, order, entry, &error).await;
+    }
+    Err(error)
+}
+
+/// Writes the start entry, and sets `written` to it. Fails if the release is being deleted.
+async fn announce(
+    context: &Context,
+    order: &Order<'_>,
+    entry: Start,
+    written: &mut Option<Start>,
+) -> Result<Start> {
+    let ledger = &order.subject.target.ledger;
+    let entry = written.insert(ledger.start(entry).await?);
+    // A destroy needs the release too, but its ledger entry is older, so nothing deletes it.
+    if order.mode == PlanMode::Deploy {
+        let (store, key) = (&context.store, ledger.start_key(entry));
+        deletion::check_kept(store, &order.subject.release, &key).await?;
+    }
+    Ok(entry.clone())
+}
+
+/// Writes the entry of the end of a run that applied nothing. After a signal, a store that does not
+/// answer is not waited for.
+pub(crate) async fn end_unchanged(
+    context: &Context,
+    order: &Order<'_>,
+    start: &Start,
+    error: &Error,
+) {
+    let ended = Ended { error: Some(error), ..Ended::default() };
+    let ending = async {
+        end(context, order, start, ended).await;
+        Ok(())
+    };
+    let doing = "recording the end of this run";
+    if let Err(error) = context.host.interrupt.or_last_answer(doing, ending).await {
+        context.host.log.warning(&format!("the ledger might show this run as unfinished: {error}"));
+    }
 }
 
 /// Writes the entry of the end. A failure is a warning, because the apply is over.
@@ -167,10 +212,10 @@ async fn start_entry(
     order: &Order<'_>,
     plan: Counts,
     prepared: &Prepared,
-) -> Start {
+) -> Result<Start> {
     let run = context.host.run.as_deref();
     let preview = order.subject.preview();
-    Start {
+    Ok(Start {
         format: Start::FORMAT,
         number: Start::UNNUMBERED,
         action: order.action(),
@@ -192,8 +237,8 @@ async fn start_entry(
         actor: actor(context).await,
         run_url: run.and_then(|run| run.url.clone()),
         started: Timestamp::now(),
-        token: String::new(),
-    }
+        token: Start::new_token()?,
+    })
 }
 
 fn end_entry(context: &Context, start: &Start, ended: Ended<'_>) -> End {

@@ -3,12 +3,11 @@
 
 use std::path::Path;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::{
     base::{
         error::{Error, Exit, Result},
-        interrupt::Interrupt,
         limits::Limit,
     },
     services::{
@@ -94,7 +93,7 @@ async fn finish(
     let interrupt = &host.interrupt;
     let ended = tokio::select! {
         put = putting => Some(put),
-        () = last_answer(interrupt) => None,
+        () = interrupt.last_answer() => None,
     };
     let cancelled = interrupt.requested();
     let last = match &ended {
@@ -120,12 +119,6 @@ async fn finish(
         (fate, Some(exit)) => Err(stopped(&store.describe(key), fate, exit)),
         (fate, None) => Err(lost(&store.describe(key), &fate, error)),
     }
-}
-
-/// Returns when the last request of a cancelled run has had its time.
-async fn last_answer(interrupt: &Interrupt) {
-    interrupt.arrived().await;
-    sleep(Limit::LastAnswer.time()).await;
 }
 
 /// Asks the store, which has little time to answer.

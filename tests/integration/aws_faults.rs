@@ -437,6 +437,60 @@ fn a_cancel_without_any_answer_says_that_it_does_not_know() {
     assert!(began.elapsed() < Duration::from_secs(10), "{output}");
 }
 
+/// Runs a command while AWS answers the request of `line` with 503 again and again, and cancels it
+/// there.
+fn cancelled_while(aws: &Aws, project: &Project, line: &str, command: &[&str]) -> Output {
+    aws.rule(json!({ "matching": line, "status": 503 }));
+    let before = aws.calls(line).len();
+    let mut running = project.cdflow(command).spawn();
+    running.wait_until("the request", |_| aws.calls(line).len() > before);
+    let began = std::time::Instant::now();
+    running.signal(Signal::SIGINT);
+    let output = running.wait();
+    output.fails(130);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}: {output}", began.elapsed());
+    tidy(project, &output);
+    aws.rule(json!({ "matching": line, "times": 0 }));
+    output
+}
+
+#[test]
+fn a_cancelled_run_does_not_wait_for_aws() {
+    let (aws, project) = new("impatient");
+    let (releases, states) = (aws.release_bucket(), aws.state_bucket());
+    for version in ["1", "2"] {
+        project.release(version);
+    }
+    let line = format!("PUT /{releases}/platform/shop/ledger/ci/");
+    cancelled_while(&aws, &project, &line, &["deploy", "ci", "1"])
+        .stderr_has("cancelled while writing the start of this run to the ledger; it might be done")
+        .stderr_has("-> nothing was applied");
+    assert!(aws.keys(&states).is_empty());
+    let copy = project.sandbox().work().join("copy.tfstate");
+    let state = json!({ "version": 4, "serial": 3, "lineage": "a", "resources": [{}] });
+    fs::write(&copy, state.to_string()).unwrap();
+    let line = format!("PUT /{states}/platform/shop/ci/terraform.tfstate?");
+    let from = format!("file:{}", copy.display());
+    cancelled_while(&aws, &project, &line, &["adopt", "ci", "--from", &from])
+        .stderr_has("cancelled while copying the state; it might be done");
+    assert!(aws.keys(&states).is_empty());
+    let lock = json!({ "ID": "5f3c", "Operation": "OperationTypeApply", "Who": "ada@build-7",
+        "Version": "1.11.4", "Created": "2026-11-20T10:00:00Z", "Info": "", "Path": "" });
+    let key = "platform/shop/ci/terraform.tfstate.tflock";
+    aws.put(&states, key, lock.to_string().as_bytes());
+    let line = format!("DELETE /{states}/{key}");
+    cancelled_while(&aws, &project, &line, &["unlock", "ci", "--force", "5f3c"])
+        .stderr_has("cancelled while releasing the lock; it might be done");
+    project.cdflow(["unlock", "ci", "--force", "5f3c"]).run().success();
+    let line = format!("DELETE /{releases}/{}", project.release_key("2"));
+    cancelled_while(&aws, &project, &line, &["prune", "--keep", "0", "--older-than", "0s"])
+        .stderr_has("cancelled while deleting releases; it might be done")
+        .stderr_has("-> deleted before that: 1")
+        .stderr_has("-> run it again");
+    assert_eq!(aws.keys(&releases), [project.release_key("2")]);
+    project.deploy("ci", "2");
+}
+
 /// Conditional writes are atomic here because the tests' AWS makes them so; S3 does by itself.
 #[test]
 fn of_eight_releases_at_once_one_is_published() {

@@ -26,6 +26,9 @@ pub(super) struct Deletion<'a> {
     pub(super) destroyed: Option<&'a Environment>,
 }
 
+const MARKED: &str = "releases that are still marked can be deployed an hour after their marks, \
+     or after the next `cdflow prune`";
+
 type Releases = Vec<(Version, Stored)>;
 
 /// What became of the releases.
@@ -45,11 +48,23 @@ impl Deletion<'_> {
             self.context.host.interrupt.check("deleting more releases")?;
             let batch = releases.drain(..releases.len().min(BATCH)).collect();
             let mut marked = Vec::new();
-            let result = self.batch(batch, &mut marked, outcome).await;
-            for version in marked {
-                unmark(&self.context.store, &self.context.release(version)).await?;
+            let interrupt = &self.context.host.interrupt;
+            let deleting = self.batch(batch, &mut marked, outcome);
+            let result = interrupt.or_last_answer("deleting releases", deleting).await;
+            let unmarked =
+                interrupt.or_last_answer("removing the marks", self.unmark(&marked)).await;
+            match (result, unmarked) {
+                (result, Ok(())) => result?,
+                (Ok(()), Err(left)) => return Err(left.hint(MARKED)),
+                (Err(error), Err(left)) => return Err(error.also(&left).hint(MARKED)),
             }
-            result?;
+        }
+        Ok(())
+    }
+
+    async fn unmark(&self, marked: &[Version]) -> Result<()> {
+        for version in marked {
+            unmark(&self.context.store, &self.context.release(version.clone())).await?;
         }
         Ok(())
     }

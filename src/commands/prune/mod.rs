@@ -15,7 +15,10 @@ use self::{
     stored::{Location, Object, Stored},
 };
 use crate::{
-    base::{error::Result, units::bytes_text},
+    base::{
+        error::{Error, Result},
+        units::bytes_text,
+    },
     cli::args::PruneInputs,
     config::{
         component::ComponentType,
@@ -75,7 +78,9 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
     if json {
         log.json(&listed.document(dry_run, &deleted));
     }
-    ended?;
+    if let Err(error) = ended {
+        return Err(if json { error } else { with_deleted(error, &deleted) });
+    }
     if deleted.plans > 0 {
         let deleted_or = if dry_run { "would delete" } else { "deleted" };
         log.note(&format!("{deleted_or} {} old recorded plan(s)", deleted.plans));
@@ -97,6 +102,17 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
         format!("Deleted {} of {count} release(s), {size}{kept}", deleted.releases.len())
     });
     Ok(())
+}
+
+/// Adds what was deleted before the error.
+fn with_deleted(error: Error, deleted: &Deleted) -> Error {
+    let versions: Vec<&str> =
+        deleted.releases.iter().map(|(version, _)| version.as_str()).collect();
+    let error = match versions.as_slice() {
+        [] => error.hint("no release was deleted"),
+        _ => error.hint(format!("deleted before that: {}", versions.join(", "))),
+    };
+    error.hint("run it again: it continues with what is left")
 }
 
 /// Deletes the releases of a preview, except those that were deployed to another environment.

@@ -25,7 +25,8 @@ pub(super) async fn old(context: &Context, minimum_age: SignedDuration) -> Resul
 pub(super) async fn delete(context: &Context, keys: &[String]) -> Result<usize> {
     for (number, key) in keys.iter().enumerate() {
         context.host.interrupt.check("deleting more recorded plans")?;
-        match context.store.delete(key).await {
+        let deleting = context.store.delete(key);
+        match context.host.interrupt.or_last_answer("deleting recorded plans", deleting).await {
             Err(denied) if denied.exit() == Exit::Credentials => {
                 let left = keys.len() - number;
                 let what = format!("{left} old recorded plan(s) are not deleted: {denied}");

@@ -4,7 +4,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    base::digest::Sha256,
+    base::{
+        digest::Sha256,
+        error::{Error, Result},
+        redact::Secret,
+    },
     config::{names::Version, preview::PreviewOf},
     terraform::output::{changes::Counts, unknown::UnknownChange},
 };
@@ -157,6 +161,14 @@ pub(crate) struct LastState {
 }
 
 impl Start {
+    /// Returns a new token.
+    pub(crate) fn new_token() -> Result<String> {
+        let random = Secret::random().map_err(|error| {
+            Error::internal("failed to get random bytes for a ledger entry").why(error)
+        })?;
+        Ok(random.expose().to_owned())
+    }
+
     /// The number of an entry before the ledger assigns one.
     pub(crate) const UNNUMBERED: u64 = 0;
     pub(crate) const FORMAT: u32 = FORMAT;

@@ -25,7 +25,6 @@ use crate::{
     base::{
         error::{Error, Exit, Result},
         printable,
-        redact::Secret,
     },
     config::{identity::Identity, names::Environment},
     context::Context,
@@ -73,6 +72,8 @@ impl<'a> Ledger<'a> {
 
     /// Writes the start entry with the next free number, and returns it. Nothing may be changed
     /// before this has succeeded.
+    ///
+    /// Its token distinguishes it from the entries of other runs.
     pub(crate) async fn start(&self, mut start: Start) -> Result<Start> {
         let failed = |error: Error| {
             let exit = match error.exit() {
@@ -88,10 +89,6 @@ impl<'a> Ledger<'a> {
             )
             .why(error)
         };
-        let token = Secret::random().map_err(|error| {
-            Error::internal("failed to get random bytes for a ledger entry").why(error)
-        })?;
-        token.expose().clone_into(&mut start.token);
         encoded(&start)?;
         start.number = self.newest_number().await.map_err(failed)? + 1;
         for _ in 0..TRIES {
@@ -111,6 +108,13 @@ impl<'a> Ledger<'a> {
             Exit::Unavailable,
             format!("{TRIES} numbers in a row were taken by other runs"),
         )))
+    }
+
+    /// Returns `start` as it is in the ledger, if it is among the newest entries.
+    pub(crate) async fn written(&self, start: &Start) -> Result<Option<Start>> {
+        let (entries, _) = self.newest(PAGE).await?;
+        let starts = entries.into_iter().map(|entry| entry.start);
+        Ok(starts.into_iter().find(|entry| entry.token == start.token))
     }
 
     async fn is_ours(&self, key: &str, start: &Start) -> Result<bool> {

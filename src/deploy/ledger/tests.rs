@@ -41,7 +41,7 @@ fn start(action: Action, version: &str) -> Start {
         actor: None,
         run_url: None,
         started: Timestamp::UNIX_EPOCH,
-        token: String::new(),
+        token: Start::new_token().unwrap(),
     }
 }
 

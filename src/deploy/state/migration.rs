@@ -19,6 +19,8 @@ use crate::{
 
 /// The content that the reference program writes as well.
 const MARKER: &[u8] = b"1";
+/// What a cancelled run was doing.
+const FINDING: &str = "looking for the state";
 
 /// Returns where the state of an environment is, after copying it to the new place if necessary.
 /// None if no place exists yet and a plan-only run creates none.
@@ -28,27 +30,31 @@ pub(crate) async fn home(
     plan_only: bool,
 ) -> Result<Option<StateHome>> {
     let missing = if plan_only { Missing::Leave } else { Missing::Create };
+    let interrupt = &context.host.interrupt;
     if let SchemeUpgrade::Postponed(new) = &context.upgrade {
-        check_not_migrated(context, new, environment).await?;
+        let checking = check_not_migrated(context, new, environment);
+        interrupt.or_cancel(FINDING, checking).await?;
     }
     let (scheme, identity) = (&context.scheme, &context.identity);
-    let home = StateHome::find(context, scheme, identity, environment, missing).await?;
+    let finding = StateHome::find(context, scheme, identity, environment, missing);
+    let home = interrupt.or_last_answer(FINDING, finding).await?;
     let SchemeUpgrade::From(old) = &context.upgrade else { return Ok(home) };
     let has_moved = match &home {
-        Some(home) => is_migrated(home).await?,
+        Some(home) => interrupt.or_cancel(FINDING, is_migrated(home)).await?,
         None => false,
     };
     if has_moved {
         return Ok(home);
     }
-    let Some(old_home) = old_home(context, old, environment).await? else { return Ok(home) };
+    let finding = old_home(context, old, environment);
+    let Some(old_home) = interrupt.or_cancel(FINDING, finding).await? else { return Ok(home) };
     match home {
         Some(home) if home.place.describe() == old_home.place.describe() => Ok(Some(home)),
         Some(home) if !plan_only => {
             migrate(context, environment, &old_home, &home).await?;
             Ok(Some(home))
         }
-        home => planned(context, old_home, home).await,
+        home => interrupt.or_cancel(FINDING, planned(context, old_home, home)).await,
     }
 }
 
@@ -89,13 +95,14 @@ async fn migrate(
     let log = &context.host.log;
     let (from, to) = (old.place.describe(), new.place.describe());
     let holder = holder(context, environment, "cdflow migration", &from)?;
-    let copied =
-        transfer::copy(&old.object()?, &new.object()?, &holder).await.map_err(|error| {
-            error.hint(format!(
-                "deploy again: nothing was applied, and the state of `{environment}` is still at \
-                 {from}"
-            ))
-        })?;
+    let (old, interrupt) = (old.object()?, &context.host.interrupt);
+    let copied = transfer::copy(&old, &new.object()?, &holder, interrupt).await;
+    let copied = copied.map_err(|error| {
+        error.hint(format!(
+            "deploy again: nothing was applied, and the state of `{environment}` is still at \
+             {from}"
+        ))
+    })?;
     match copied {
         Copied::Nothing => return Ok(()),
         Copied::Already(state) => {
@@ -112,7 +119,9 @@ async fn migrate(
     }
     let marker = new.place.migrated_marker();
     let content = Content::Bytes(MARKER.to_vec());
-    new.store()?.put_new(&marker, content, &Metadata::default(), &|_| {}).await.map(drop)
+    let (store, metadata) = (new.store()?, Metadata::default());
+    let marking = store.put_new(&marker, content, &metadata, &|_| {});
+    interrupt.or_last_answer("recording the migration", marking).await.map(drop)
 }
 
 async fn is_migrated(home: &StateHome) -> Result<bool> {

@@ -163,7 +163,7 @@ pub(crate) async fn remove(
         wait_for_others(used).await?;
     }
     let holder = holder(context, environment, "cdflow workspace removal", &home.place.describe())?;
-    let lineage = match empty::remove(&home.object()?, &holder).await? {
+    let lineage = match empty::remove(&home.object()?, &holder, &context.host.interrupt).await? {
         Removed::ForTerraform => return prepared.terraform.delete_workspace().await,
         Removed::Done(lineage) => Some(lineage),
         Removed::Missing => None,

@@ -9,7 +9,10 @@ use super::{
     taken_locks::{Holder, TakenLocks},
 };
 use crate::{
-    base::error::{Error, Exit, Result},
+    base::{
+        error::{Error, Exit, Result},
+        interrupt::Interrupt,
+    },
     services::store::{Content, Metadata, Put},
 };
 
@@ -77,9 +80,13 @@ async fn forget_digest(object: &StateObject) -> Result<()> {
 /// Removes a state that has no resources, while this run holds its locks.
 ///
 /// `terraform workspace delete` releases the lock first, and ignores a failure of that.
-pub(crate) async fn remove(object: &StateObject, holder: &Holder) -> Result<Removed> {
-    let taken = TakenLocks::take(&object.locks, holder).await?;
-    let removed = remove_locked(object).await;
+pub(crate) async fn remove(
+    object: &StateObject,
+    holder: &Holder,
+    interrupt: &Interrupt,
+) -> Result<Removed> {
+    let taken = TakenLocks::take(&object.locks, holder, interrupt).await?;
+    let removed = interrupt.or_last_answer("removing the empty state", remove_locked(object)).await;
     let released = taken.release().await;
     let removed = removed?;
     released.map(|()| removed)
@@ -158,9 +165,15 @@ mod tests {
         let Stored::Readable(file) = stored::read(&object).await.unwrap() else { panic!() };
         assert!(file.summary.is_pristine() && file.summary.lineage.len() == 36);
         let lineage = file.summary.lineage;
-        assert_eq!(remove(&object, &holder("1")).await.unwrap(), Removed::Done(lineage));
+        assert_eq!(
+            remove(&object, &holder("1"), &Interrupt::never()).await.unwrap(),
+            Removed::Done(lineage)
+        );
         assert!(object.store.list("", None, 9).await.unwrap().is_empty());
-        assert_eq!(remove(&object, &holder("2")).await.unwrap(), Removed::Missing);
+        assert_eq!(
+            remove(&object, &holder("2"), &Interrupt::never()).await.unwrap(),
+            Removed::Missing
+        );
         assert!(object.store.list("", None, 9).await.unwrap().is_empty());
     }
 
@@ -177,13 +190,17 @@ mod tests {
             if let Some(lock) = lock {
                 put(&object, LOCK, lock).await;
             }
-            let error = remove(&object, &holder("1")).await.unwrap_err().to_string();
+            let error =
+                remove(&object, &holder("1"), &Interrupt::never()).await.unwrap_err().to_string();
             assert!(error.contains(reason), "{state}: {error}");
             let left = object.store.list("", None, 9).await.unwrap().len();
             assert_eq!(left, 1 + usize::from(lock.is_some()), "only the lock of another");
         }
         let object = object().await;
         put(&object, &object.key, "{\"serial\": 1, \"encrypted_data\": \"…\"}").await;
-        assert_eq!(remove(&object, &holder("1")).await.unwrap(), Removed::ForTerraform);
+        assert_eq!(
+            remove(&object, &holder("1"), &Interrupt::never()).await.unwrap(),
+            Removed::ForTerraform
+        );
     }
 }

@@ -9,7 +9,10 @@ use super::{
     summary::StateSummary,
     taken_locks::{Holder, TakenLocks},
 };
-use crate::base::error::{Error, Exit, Result};
+use crate::base::{
+    error::{Error, Exit, Result},
+    interrupt::Interrupt,
+};
 
 /// In bytes; far more than Terraform can handle in practice.
 const LIMIT: u64 = 256 << 20;
@@ -44,9 +47,11 @@ pub(crate) async fn is_exactly(
     object: &StateObject,
     bytes: &[u8],
     holder: &Holder,
+    interrupt: &Interrupt,
 ) -> Result<(bool, Result<()>)> {
-    let taken = TakenLocks::take(&object.locks, holder).await?;
-    let is_exactly = compare(object, bytes).await;
+    let taken = TakenLocks::take(&object.locks, holder, interrupt).await?;
+    let comparing = compare(object, bytes);
+    let is_exactly = interrupt.or_last_answer("comparing the state", comparing).await;
     let released = taken.release().await;
     Ok((is_exactly.unwrap_or(false), released))
 }

@@ -2,7 +2,10 @@
 
 use super::lock::{HeldLock, LockInfo, StateLock};
 use crate::{
-    base::error::{Error, Exit, Result},
+    base::{
+        error::{Error, Exit, Result},
+        interrupt::Interrupt,
+    },
     config::names::Environment,
 };
 
@@ -15,7 +18,10 @@ pub(crate) struct Holder {
 /// Must be released: a drop cannot wait for the answer.
 pub(super) struct TakenLocks<'a> {
     taken: Vec<(&'a StateLock, HeldLock)>,
+    /// The one whose answer is waited for.
+    asked: Option<&'a StateLock>,
     holder: &'a Holder,
+    interrupt: &'a Interrupt,
 }
 
 impl<'a> TakenLocks<'a> {
@@ -23,35 +29,58 @@ impl<'a> TakenLocks<'a> {
     pub(super) async fn take(
         locks: impl IntoIterator<Item = &'a StateLock>,
         holder: &'a Holder,
+        interrupt: &'a Interrupt,
     ) -> Result<Self> {
-        let mut taken = Self { taken: Vec::new(), holder };
+        let mut taken = Self { taken: Vec::new(), asked: None, holder, interrupt };
+        let taking = taken.take_all(locks.into_iter().collect());
+        match interrupt.or_last_answer("taking the lock of the state", taking).await {
+            Ok(()) => Ok(taken),
+            Err(error) => Err(match taken.release().await {
+                Ok(()) => error,
+                Err(left) => error.also(&left),
+            }),
+        }
+    }
+
+    async fn take_all(&mut self, locks: Vec<&'a StateLock>) -> Result<()> {
         for lock in locks {
-            match acquire(lock, &holder.info).await {
-                Ok(held) => taken.taken.push((lock, held)),
-                Err(error) => {
-                    return Err(match taken.release().await {
-                        Ok(()) => error,
-                        Err(left) => error.hint(left.story()),
-                    });
-                }
+            self.asked = Some(lock);
+            let held = lock.acquire(&self.holder.info).await?;
+            self.asked = None;
+            match held {
+                Some(held) => self.taken.push((lock, held)),
+                None => return Err(locked(lock, lock.read().await?.as_ref())),
             }
         }
-        Ok(taken)
+        Ok(())
     }
 
     /// Releases all locks, even if one fails.
     pub(super) async fn release(self) -> Result<()> {
-        let mut result = Ok(());
-        for (lock, held) in self.taken.iter().rev() {
-            if let Err(error) = release(lock, held).await {
-                let what = format!("failed to release the lock at `{}`", lock.describe());
-                result = Err(Error::new(error.exit(), what).why(error).hint(format!(
-                    "release it: cdflow unlock {} --force {}",
-                    self.holder.environment, held.holder.id
-                )));
+        let releasing = async {
+            let mut result = match self.asked {
+                Some(lock) => release_if_ours(lock, &self.holder.info).await,
+                None => Ok(()),
+            };
+            for (lock, held) in self.taken.iter().rev() {
+                if let Err(error) = release(lock, held).await {
+                    let what = format!("failed to release the lock at `{}`", lock.describe());
+                    let left = Error::new(error.exit(), what).why(error);
+                    result = Err(left.hint(self.how_to_release()));
+                }
             }
-        }
-        result
+            result
+        };
+        let released = self.interrupt.or_last_answer("releasing the lock", releasing).await;
+        released.map_err(|error| match error.exit() {
+            Exit::Interrupted | Exit::Terminated => error.hint(self.how_to_release()),
+            _ => error,
+        })
+    }
+
+    fn how_to_release(&self) -> String {
+        let Holder { info, environment } = self.holder;
+        format!("release it: cdflow unlock {environment} --force {}", info.id)
     }
 }
 
@@ -66,30 +95,20 @@ async fn release(lock: &StateLock, held: &HeldLock) -> Result<()> {
     }
 }
 
-async fn acquire(lock: &StateLock, holder: &LockInfo) -> Result<HeldLock> {
-    match lock.acquire(holder).await {
-        Ok(Some(held)) => Ok(held),
-        Ok(None) => Err(locked(lock, lock.read().await?.as_ref())),
-        Err(error) => Err(release_if_ours(lock, holder, error).await),
-    }
-}
-
-/// Releases a lock that was acquired although the answer was lost. Otherwise it would stay forever.
-async fn release_if_ours(lock: &StateLock, holder: &LockInfo, error: Error) -> Error {
-    let is_released = match lock.read().await {
-        Ok(Some(held)) if held.holder.id == holder.id => release(lock, &held).await.is_ok(),
-        Ok(_) => true,
-        Err(_) => false,
+/// Releases a lock that might have been acquired although the answer was lost. Otherwise it would
+/// stay forever.
+async fn release_if_ours(lock: &StateLock, holder: &LockInfo) -> Result<()> {
+    let released = match lock.read().await {
+        Ok(Some(held)) if held.holder.id == holder.id => release(lock, &held).await,
+        found => found.map(drop),
     };
-    match is_released {
-        true => error,
-        false => error.hint(format!(
-            "the lock at `{}` might still be held: check it with cdflow unlock, \
-             and release it if its ID is {}",
-            lock.describe(),
-            holder.id
-        )),
-    }
+    released.map_err(|error| {
+        let what = format!("the lock at `{}` might still be held", lock.describe());
+        let id = &holder.id;
+        Error::new(error.exit(), what)
+            .why(error.story())
+            .hint(format!("check it with cdflow unlock, and release it if its ID is {id}"))
+    })
 }
 
 pub(super) fn locked(lock: &StateLock, held: Option<&HeldLock>) -> Error {

@@ -13,6 +13,7 @@ use crate::{
     base::{
         digest::Sha256,
         error::{Error, Exit, Result},
+        interrupt::Interrupt,
     },
     services::store::{Content, Metadata, Put},
 };
@@ -29,20 +30,30 @@ pub(crate) enum Copied {
 
 /// Copies `from` to `to`, unless `to` has it already. `holder` is written to the locks.
 ///
-/// Fails if a state is locked, or if `to` has another state or a diverged one.
-pub(crate) async fn copy(from: &StateObject, to: &StateObject, holder: &Holder) -> Result<Copied> {
+/// Fails if a state is locked, or if `to` has another state or a diverged one. After a signal, the
+/// copy is finished if the services answer.
+pub(crate) async fn copy(
+    from: &StateObject,
+    to: &StateObject,
+    holder: &Holder,
+    interrupt: &Interrupt,
+) -> Result<Copied> {
     let foreign: &[StateLock] = if from.is_ours { &[] } else { &from.locks };
     for lock in foreign {
-        if let Some(held) = lock.read().await? {
+        let held = interrupt.or_cancel("reading the lock of the state", lock.read()).await?;
+        if let Some(held) = held {
             return Err(locked(lock, Some(&held)));
         }
     }
     let ours = [from, to].into_iter().filter(|object| object.is_ours);
-    let taken = TakenLocks::take(ours.flat_map(|object| &object.locks), holder).await?;
-    let copied = copy_locked(from, to).await;
+    let taken = TakenLocks::take(ours.flat_map(|object| &object.locks), holder, interrupt).await?;
+    let copied = interrupt.or_last_answer("copying the state", copy_locked(from, to)).await;
     let released = taken.release().await;
-    let copied = copied?;
-    released.map(|()| copied)
+    match (copied, released) {
+        (Ok(copied), released) => released.map(|()| copied),
+        (Err(error), Ok(())) => Err(error),
+        (Err(error), Err(left)) => Err(error.also(&left)),
+    }
 }
 
 /// Keeps other runs from the folder of a local state, which the copy replaces. Fails if one uses
@@ -229,7 +240,7 @@ mod tests {
             there.iter().for_each(|there| fs::write(folder.path().join("to"), there).unwrap());
             let (from, to) =
                 (object(folder.path(), "from", true), object(folder.path(), "to", true));
-            let copied = match copy(&from, &to, &holder()).await {
+            let copied = match copy(&from, &to, &holder(), &Interrupt::never()).await {
                 Ok(Copied::Done(_)) => "done".to_owned(),
                 Ok(Copied::Already(_)) => "already".to_owned(),
                 Ok(Copied::Nothing) => "nothing".to_owned(),
@@ -247,9 +258,15 @@ mod tests {
     async fn an_empty_state_is_nothing_to_copy() {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (object(folder.path(), "from", true), object(folder.path(), "to", true));
-        assert_eq!(copy(&from, &to, &holder()).await.unwrap(), Copied::Nothing);
+        assert_eq!(
+            copy(&from, &to, &holder(), &Interrupt::never()).await.unwrap(),
+            Copied::Nothing
+        );
         fs::write(folder.path().join("from"), state("a", 3, 0)).unwrap();
-        assert_eq!(copy(&from, &to, &holder()).await.unwrap(), Copied::Nothing);
+        assert_eq!(
+            copy(&from, &to, &holder(), &Interrupt::never()).await.unwrap(),
+            Copied::Nothing
+        );
         assert!(!folder.path().join("to").exists());
     }
 
@@ -260,15 +277,21 @@ mod tests {
         let lock = StateLock::Local { state: folder.path().join("from") };
         let held = lock.acquire(&holder().info).await.unwrap().unwrap();
         let (from, to) = (object(folder.path(), "from", true), object(folder.path(), "to", true));
-        assert_eq!(copy(&from, &to, &holder()).await.unwrap_err().exit(), Exit::Locked);
+        assert_eq!(
+            copy(&from, &to, &holder(), &Interrupt::never()).await.unwrap_err().exit(),
+            Exit::Locked
+        );
         drop(held);
         fs::write(folder.path().join(".from.lock.info"), "{\"ID\": \"7\", \"Who\": \"bob\"}")
             .unwrap();
         let theirs = object(folder.path(), "from", false);
-        let refused = copy(&theirs, &to, &holder()).await.unwrap_err();
+        let refused = copy(&theirs, &to, &holder(), &Interrupt::never()).await.unwrap_err();
         assert!(refused.exit() == Exit::Locked && refused.to_string().contains("bob"), "{refused}");
         assert!(!folder.path().join("to").exists());
         fs::remove_file(folder.path().join(".from.lock.info")).unwrap();
-        assert!(matches!(copy(&theirs, &to, &holder()).await.unwrap(), Copied::Done(_)));
+        assert!(matches!(
+            copy(&theirs, &to, &holder(), &Interrupt::never()).await.unwrap(),
+            Copied::Done(_)
+        ));
     }
 }
