@@ -8,14 +8,16 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
 use super::small_file;
 
 /// A SHA-256 digest; written in lowercase hex (64 characters).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(inline, extend("pattern" = "^[0-9a-f]{64}$"))]
 pub(crate) struct Sha256([u8; 32]);
 
 /// Reads and hashes in one pass.

@@ -1,6 +1,7 @@
 //! history: lists the runs that changed an environment or tried to, newest first.
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{
     base::{
@@ -8,15 +9,46 @@ use crate::{
         table::{Cell, Screen, fitted},
     },
     cli::args::HistoryInputs,
+    config::names::{Component, Environment, Team},
     context::Context,
     deploy::{
         guards::plan,
-        ledger::{Entry, Ledger, Outcome, Start, environments, text},
+        ledger::{Entry, Ledger, Outcome, RunDocument, Start, environments, text},
     },
 };
 
 /// The number of runs without `--all`.
 const SHOWN: usize = 20;
+
+/// The runs in an environment.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "cdflow history --json")]
+pub(super) struct HistoryDocument<'a> {
+    /// The team.
+    team: &'a Team,
+    /// The component.
+    component: &'a Component,
+    /// The environment.
+    environment: &'a Environment,
+    /// The runs, newest first.
+    runs: Vec<ExplainedRun<'a>>,
+    /// Whether there are older runs.
+    more: bool,
+}
+
+/// A run, as the ledger records it, with its reasons.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "run")]
+struct ExplainedRun<'a> {
+    #[serde(flatten)]
+    run: RunDocument<'a>,
+    /// The addresses that a deploy guard would have kept.
+    allowed_destroy: &'a [String],
+    /// What overrode the guard. Null: nothing, or an older cdflow did not record it.
+    allowed_by: Option<&'a str>,
+    /// Why the run failed. Null: it did not, or it is unfinished.
+    reason: Option<&'a str>,
+}
 
 pub(crate) async fn run(context: &Context, inputs: &HistoryInputs) -> Result<()> {
     let environment = &inputs.environment;
@@ -25,15 +57,13 @@ pub(crate) async fn run(context: &Context, inputs: &HistoryInputs) -> Result<()>
     let (entries, is_cut) = ledger.newest(at_most).await?;
     let log = &context.host.log;
     if inputs.json {
-        let runs: Vec<Value> = entries.iter().map(as_json).collect();
-        let document = json!({
-            "team": context.identity.team,
-            "component": context.identity.component,
-            "environment": environment,
-            "runs": runs,
-            "more": is_cut,
+        log.json(&HistoryDocument {
+            team: &context.identity.team,
+            component: &context.identity.component,
+            environment,
+            runs: entries.iter().map(ExplainedRun::of).collect(),
+            more: is_cut,
         });
-        log.json(&document);
     } else if entries.is_empty() {
         // Fails if the environment is misspelled.
         context.scheme.account_of(environment)?;
@@ -52,14 +82,15 @@ pub(crate) async fn run(context: &Context, inputs: &HistoryInputs) -> Result<()>
     Ok(())
 }
 
-/// Returns a run as in `status --json`, with the overridden deploy guards and the reason for a
-/// failure.
-fn as_json(entry: &Entry) -> Value {
-    let mut run = text::as_json(entry);
-    run["allowed_destroy"] = json!(entry.start.allowed_destroy);
-    run["allowed_by"] = json!(entry.start.allowed_by);
-    run["reason"] = json!(entry.end.as_ref().and_then(|end| end.reason.as_ref()));
-    run
+impl<'a> ExplainedRun<'a> {
+    fn of(entry: &'a Entry) -> Self {
+        Self {
+            run: RunDocument::of(entry),
+            allowed_destroy: &entry.start.allowed_destroy,
+            allowed_by: entry.start.allowed_by.as_deref(),
+            reason: entry.end.as_ref().and_then(|end| end.reason.as_deref()),
+        }
+    }
 }
 
 fn table(entries: &[Entry], screen: Screen) -> Vec<String> {

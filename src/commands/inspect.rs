@@ -1,18 +1,21 @@
 //! inspect: shows the contents of a published release without downloading all of it.
 
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::{
     base::{
+        digest::Sha256,
         error::Result,
         printable,
         table::{Screen, labelled},
-        units::bytes_text,
+        units::{bytes_text, whole_second},
     },
     cli::args::InspectInputs,
     context::Context,
     release::{
-        bundle::BundleManifest,
         facts::ReleaseFacts,
         published::{self, ProviderPackage, Published},
     },
@@ -24,6 +27,62 @@ const LABEL: usize = 18;
 const DIGEST: usize = 64;
 const DIGITS: usize = 16;
 
+/// The contents of a release.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "cdflow inspect --json")]
+pub(super) struct InspectDocument<'a> {
+    /// Where the bundle is.
+    object: String,
+    /// Its size in bytes.
+    size: u64,
+    /// The time of publication, in UTC. Null: the store does not have it.
+    published: Option<Timestamp>,
+    /// The bundle digest. Null: the bundle has no manifest.
+    bundle_digest: Option<Sha256>,
+    /// The source digest. Null: the bundle has no manifest.
+    source_digest: Option<Sha256>,
+    /// The program that made the release. Null: the bundle has no manifest.
+    terraform: Option<ProgramDocument<'a>>,
+    /// The platforms that the release has providers for. Null: it has no providers, or the bundle
+    /// has no manifest.
+    platforms: Option<Vec<String>>,
+    /// The providers, one per platform.
+    providers: Vec<ProviderPackage>,
+    /// Terraform's variable `release`: version, commit, component, team, the artifact and the
+    /// release data.
+    release: &'a Map<String, Value>,
+    /// The files of the bundle.
+    files: Vec<FileDocument<'a>>,
+}
+
+/// A program.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "program")]
+struct ProgramDocument<'a> {
+    /// Which program: `terraform` or `opentofu`.
+    name: &'a str,
+    /// Its version.
+    version: &'a str,
+    /// Its platform. Null: a bundle of cdflow 0.1 does not have it.
+    platform: Option<&'a str>,
+    /// The SHA-256 of the program.
+    sha256: Sha256,
+}
+
+/// A file.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "file")]
+struct FileDocument<'a> {
+    /// Its path in the bundle.
+    name: &'a str,
+    /// Its size in bytes.
+    size: u64,
+    /// Whether it can be executed.
+    executable: bool,
+    /// Its SHA-256. Null: the bundle has no manifest, or the file is the manifest itself.
+    sha256: Option<Sha256>,
+}
+
 /// Prints the release as a table or as JSON.
 pub(crate) async fn run(context: &Context, inputs: &InspectInputs) -> Result<()> {
     let release = context.release(inputs.version.clone());
@@ -32,12 +91,12 @@ pub(crate) async fn run(context: &Context, inputs: &InspectInputs) -> Result<()>
     };
     let facts = published.facts().await?;
     let place = context.store.describe(&release.key());
-    let document = document(&place, &published, &facts);
+    let document = InspectDocument::of(place, &published, &facts);
     match inputs.json {
         true => context.host.log.json(&document),
         // Others could have written the bundle.
         false => {
-            let lines = table(&document, &published.providers(), context.host.screen());
+            let lines = table(&document, context.host.screen());
             lines.iter().for_each(|line| context.host.log.output(&printable::line(line)));
         }
     }
@@ -60,45 +119,43 @@ fn with_short_digest(value: &str, screen: Screen) -> String {
     }
 }
 
-/// Returns the release as JSON, the format of `inspect --json`.
-fn document(place: &str, published: &Published<'_>, facts: &ReleaseFacts) -> Value {
-    let manifest = published.manifest.as_ref();
-    let files = published.index.files().iter().map(|file| {
-        let recorded = manifest.and_then(|(_, manifest)| manifest.files.get(&file.name));
-        json!({
-            "name": file.name,
-            "size": file.size,
-            "executable": file.executable,
-            "sha256": recorded.map(|recorded| recorded.sha256),
-        })
-    });
-    let terraform = manifest.map(|(_, BundleManifest { terraform, .. })| {
-        json!({
-            "name": terraform.name,
-            "version": terraform.version,
-            "platform": terraform.platform,
-            "sha256": terraform.sha256,
-        })
-    });
-    let time = published.found.modified;
-    json!({
-        "object": place,
-        "size": published.found.size,
-        "published": time.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
-        "bundle_digest": manifest.map(|(digest, _)| digest),
-        "source_digest": manifest.map(|(_, manifest)| manifest.source_digest),
-        "terraform": terraform,
-        "platforms": manifest.and_then(|(_, manifest)| manifest.provider_platforms()),
-        "providers": published.providers(),
-        "release": facts.values(),
-        "files": files.collect::<Vec<_>>(),
-    })
+impl<'a> InspectDocument<'a> {
+    fn of(object: String, published: &'a Published<'_>, facts: &'a ReleaseFacts) -> Self {
+        let digest = published.manifest.as_ref().map(|(digest, _)| *digest);
+        let manifest = published.manifest.as_ref().map(|(_, manifest)| manifest);
+        let files = published.index.files().iter().map(|file| {
+            let recorded = manifest.and_then(|manifest| manifest.files.get(&file.name));
+            FileDocument {
+                name: &file.name,
+                size: file.size,
+                executable: file.executable,
+                sha256: recorded.map(|recorded| recorded.sha256),
+            }
+        });
+        let terraform = manifest.map(|manifest| ProgramDocument {
+            name: &manifest.terraform.name,
+            version: &manifest.terraform.version,
+            platform: manifest.terraform.platform.as_deref(),
+            sha256: manifest.terraform.sha256,
+        });
+        Self {
+            object,
+            size: published.found.size,
+            published: published.found.modified.map(whole_second),
+            bundle_digest: digest,
+            source_digest: manifest.map(|manifest| manifest.source_digest),
+            terraform,
+            platforms: manifest.and_then(|manifest| manifest.provider_platforms()),
+            providers: published.providers(),
+            release: facts.values(),
+            files: files.collect(),
+        }
+    }
 }
 
 /// Returns the lines of the table; files that are executable are marked with `*`. A terminal that
 /// is too narrow for digests gets their first digits.
-fn table(document: &Value, providers: &[ProviderPackage], screen: Screen) -> Vec<String> {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+fn table(document: &InspectDocument<'_>, screen: Screen) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = |name: &str, value: String| {
         lines.extend(labelled(
@@ -107,33 +164,35 @@ fn table(document: &Value, providers: &[ProviderPackage], screen: Screen) -> Vec
             screen,
         ));
     };
-    line("object", text(&document["object"]));
-    line("size", bytes_text(document["size"].as_u64().unwrap_or(0)));
-    for key in ["published", "bundle_digest", "source_digest"] {
-        let value = &document[key];
-        line(&key.replace('_', " "), if value.is_null() { "-".to_owned() } else { text(value) });
-    }
-    if document["bundle_digest"].is_null() {
+    line("object", document.object.clone());
+    line("size", bytes_text(document.size));
+    line("published", or_dash(document.published));
+    line("bundle digest", or_dash(document.bundle_digest));
+    line("source digest", or_dash(document.source_digest));
+    if document.bundle_digest.is_none() {
         line("content", "not verified: the bundle has no manifest.json".to_owned());
     }
-    if let (Some(name), Some(version)) =
-        (document["terraform"]["name"].as_str(), document["terraform"]["version"].as_str())
-    {
+    if let Some(ProgramDocument { name, version, .. }) = &document.terraform {
         line("initialised with", format!("{name} {version}"));
     }
-    if let Some(platforms) = document["platforms"].as_array() {
-        line("deploys on", platforms.iter().map(text).collect::<Vec<_>>().join(", "));
+    if let Some(platforms) = &document.platforms {
+        line("deploys on", platforms.join(", "));
     }
-    providers.iter().for_each(|provider| line("provider", provider.to_string()));
-    for (key, value) in document["release"].as_object().into_iter().flatten() {
-        line(&format!("release.{key}"), text(value));
+    document.providers.iter().for_each(|provider| line("provider", provider.to_string()));
+    for (key, value) in document.release {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        line(&format!("release.{key}"), text);
     }
-    for file in document["files"].as_array().into_iter().flatten() {
-        let mark = if file["executable"] == true { " *" } else { "" };
-        let size = format!("{:>18} ", bytes_text(file["size"].as_u64().unwrap_or(0)));
-        lines.extend(labelled(&size, &format!("{}{mark}", text(&file["name"])), screen));
+    for file in &document.files {
+        let mark = if file.executable { " *" } else { "" };
+        let size = format!("{:>18} ", bytes_text(file.size));
+        lines.extend(labelled(&size, &format!("{}{mark}", file.name), screen));
     }
     lines
+}
+
+fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ mod releases;
 mod rollback;
 mod shell;
 mod status;
+#[cfg(test)]
+mod tests;
 mod unlock;
 
 use crate::{

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{
     base::{
         digest::Sha256,
         error::{Error, Exit, Result},
         table::{Cell, Screen, fitted},
-        units::bytes_text,
+        units::{bytes_text, whole_second},
     },
     cli::args::ReleasesInputs,
-    config::names::{Component, Environment, Version},
+    config::names::{Component, Environment, Team, Version},
     context::Context,
     deploy::ledger::{Ledger, environments},
     release::{
@@ -45,6 +47,40 @@ struct Row {
     deployed: Vec<Environment>,
 }
 
+/// The published releases of a component.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "cdflow releases --json")]
+pub(super) struct ReleasesDocument<'a> {
+    /// The team.
+    team: &'a Team,
+    /// The component.
+    component: &'a Component,
+    /// The releases, newest first.
+    releases: Vec<ReleaseDocument<'a>>,
+    /// The number of older releases that are not shown.
+    more: usize,
+}
+
+/// A release.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "release")]
+struct ReleaseDocument<'a> {
+    /// The version.
+    version: &'a Version,
+    /// The commit in full. Null: the release has none.
+    commit: Option<&'a str>,
+    /// The time of publication, in UTC. Null: the store does not have it.
+    published: Option<Timestamp>,
+    /// The size of the bundle in bytes.
+    size: u64,
+    /// The bundle digest. Null: the bundle has no manifest or is damaged.
+    bundle_digest: Option<Sha256>,
+    /// Whether the bundle could not be read.
+    damaged: bool,
+    /// The environments in which the version is deployed.
+    deployed: &'a [Environment],
+}
+
 pub(crate) async fn run(
     context: &Context,
     inputs: &ReleasesInputs,
@@ -65,12 +101,12 @@ pub(crate) async fn run(
     report.page = (!rows.is_empty()).then(|| page(component, &rows, more));
     let log = &context.host.log;
     if inputs.json {
-        log.json(&json!({
-            "team": context.identity.team,
-            "component": component,
-            "releases": rows.iter().map(as_json).collect::<Vec<_>>(),
-            "more": more,
-        }));
+        log.json(&ReleasesDocument {
+            team: &context.identity.team,
+            component,
+            releases: rows.iter().map(ReleaseDocument::of).collect(),
+            more,
+        });
     } else if rows.is_empty() {
         log.output(&format!("{component} was never released"));
     } else {
@@ -125,17 +161,19 @@ async fn read(context: &Context, listed: Listed, deployed: Vec<Environment>) -> 
     Ok(Row { listed, commit, bundle_digest, is_damaged, deployed })
 }
 
-fn as_json(row: &Row) -> Value {
-    let Row { listed: Listed { version, size, published }, .. } = row;
-    json!({
-        "version": version,
-        "commit": row.commit,
-        "published": published.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
-        "size": size,
-        "bundle_digest": row.bundle_digest,
-        "damaged": row.is_damaged,
-        "deployed": row.deployed,
-    })
+impl<'a> ReleaseDocument<'a> {
+    fn of(row: &'a Row) -> Self {
+        let Row { listed: Listed { version, size, published }, .. } = row;
+        Self {
+            version,
+            commit: row.commit.as_deref(),
+            published: published.map(whole_second),
+            size: *size,
+            bundle_digest: row.bundle_digest,
+            damaged: row.is_damaged,
+            deployed: &row.deployed,
+        }
+    }
 }
 
 fn table(rows: &[Row], screen: Screen) -> Vec<String> {

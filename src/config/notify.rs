@@ -1,5 +1,6 @@
 //! `notify` in cdflow.yml: which ends of runs are sent to which webhook.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{names::Environment, variable_name::VariableName};
@@ -33,8 +34,9 @@ pub(crate) enum Webhook {
 }
 
 /// How a run can end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
 pub(crate) enum Event {
     Failure,
     Refusal,

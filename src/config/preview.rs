@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
@@ -47,14 +48,18 @@ pub(crate) struct Paths {
 }
 
 /// The pull request and commit of a preview, as recorded in the ledger.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "preview")]
 pub(crate) struct PreviewOf {
-    /// GitHub's id of the repository, because a name can be reused.
+    /// GitHub's ID of the repository, because a name can be reused. Null: unknown.
     pub(crate) repository: Option<u64>,
+    /// The number of the pull request.
     pub(crate) number: u64,
+    /// Its branch.
     pub(crate) branch: String,
+    /// The commit that was deployed.
     pub(crate) sha: String,
-    /// In seconds.
+    /// The lifetime in seconds. Null: until the pull request is closed.
     pub(crate) ttl: Option<u64>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -77,12 +78,14 @@ pub(crate) struct Published<'a> {
 }
 
 /// A provider of a release, for one platform.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[schemars(rename = "provider")]
 pub(crate) struct ProviderPackage {
-    /// With the host, such as `registry.terraform.io/hashicorp/aws`.
+    /// Its source, with the host, such as `registry.terraform.io/hashicorp/aws`.
     pub(crate) source: String,
+    /// Its version.
     pub(crate) version: String,
-    /// Such as `linux_amd64`.
+    /// Its platform, such as `linux_amd64`.
     pub(crate) platform: String,
 }
 

@@ -1,5 +1,6 @@
 //! What the hooks of a run said, as data and as Markdown.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -11,20 +12,41 @@ use super::{
 const SHOWN: usize = 6_000;
 
 /// The end of one hook, as redacted text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "hook")]
 pub(crate) struct HookReport {
+    /// Its name.
     pub(crate) name: String,
-    /// `on-plan` or `after-apply`
-    pub(crate) stage: &'static str,
+    /// When it ran.
+    pub(crate) stage: HookStage,
+    /// Whether it ended with exit code 0.
     pub(crate) passed: bool,
-    /// A failure only counts as a remark.
+    /// Whether a failure is only reported.
     pub(crate) advisory: bool,
-    /// None: it did not run to its end.
+    /// Null: it did not run to its end.
     pub(crate) exit_code: Option<i32>,
-    /// Why it did not pass.
+    /// Why it did not pass. Null: it passed.
     pub(crate) message: Option<String>,
-    /// What it wrote for the report: Markdown or SARIF.
+    /// What it wrote for the report: Markdown or SARIF. Null: nothing.
     pub(crate) report: Option<String>,
+}
+
+/// When a hook runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub(crate) enum HookStage {
+    OnPlan,
+    AfterApply,
+}
+
+impl HookStage {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::OnPlan => "on-plan",
+            Self::AfterApply => "after-apply",
+        }
+    }
 }
 
 /// Returns a line for each hook, and what each wrote, folded.
@@ -73,7 +95,7 @@ mod tests {
     fn hook(name: &str, message: Option<&str>, advisory: bool, report: Option<&str>) -> HookReport {
         HookReport {
             name: name.to_owned(),
-            stage: "on-plan",
+            stage: HookStage::OnPlan,
             passed: message.is_none(),
             advisory,
             exit_code: Some(i32::from(message.is_some())),

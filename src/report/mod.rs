@@ -14,7 +14,7 @@ mod loss_list;
 mod losses;
 mod markdown;
 mod messages;
-mod notify;
+pub(crate) mod notify;
 mod outcome;
 mod outputs;
 pub(crate) mod pages;
@@ -36,13 +36,15 @@ mod verdict;
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 
 pub(crate) use self::{
     check::{Checking, begin_check},
     comment::{Commenter, announce_apply},
     destinations::Destinations,
-    hooks::HookReport,
+    hooks::{HookReport, HookStage},
     notify::Notices,
     outcome::{Outcome, RunRef},
     past_run::{LastStart, PastRun},
@@ -53,6 +55,7 @@ pub(crate) use self::{
 };
 use crate::{
     base::{
+        digest::Sha256,
         error::{Error, Exit},
         json::Json,
         log::Log,
@@ -70,51 +73,71 @@ pub(crate) const ONLY_RELEASE: &str =
 /// The title of a folded plan once it was applied: its text is in the future tense.
 const PLAN_BEFORE: &str = "The plan before the apply";
 
-/// Filled during a run and published at its end, even if the run fails. It is also the JSON report.
-#[derive(Clone, Debug, Default, Serialize)]
+/// What a run did. It is filled during the run and published at its end, even if the run fails.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(title = "--report-json")]
 pub(crate) struct Report {
+    /// The command.
     pub(crate) command: String,
+    /// The component. Null: the run failed before it was known.
     pub(crate) component: Option<String>,
+    /// The team. Null: the run failed before it was known.
     pub(crate) team: Option<String>,
+    /// The environment. Null: the command has none, or the run failed before it was known.
     pub(crate) environment: Option<String>,
+    /// The version. Null: the command has none, or the run failed before it was known.
     pub(crate) version: Option<String>,
     /// The URL of the release in the release store.
     pub(crate) release_key: Option<String>,
+    /// The bundle digest.
+    #[schemars(with = "Option<Sha256>")]
     pub(crate) release_digest: Option<String>,
+    /// The image, by digest. Null: the release has none.
     pub(crate) image_id: Option<String>,
+    /// The key of the Lambda zip. Null: the release has none.
     pub(crate) lambda_key: Option<String>,
+    /// The plan. Null: the run made none.
     pub(crate) plan: Option<PlanReport>,
+    /// What the run did.
     pub(crate) outcome: Outcome,
-    /// The result of the deploy guards, if one applied to the plan.
+    /// The result of the deploy guards. Absent: none applied to the plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) guard: Option<Guard>,
-    /// Whose review covers the plan.
+    /// Whose review covers the plan. Absent without `--reviewed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reviewed: Option<String>,
-    /// What the hooks of the release said.
+    /// What the hooks of the release said. Absent: none ran.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) hooks: Vec<HookReport>,
+    /// Why the run failed. Null: it did not.
     pub(crate) failure: Option<RunFailure>,
     /// What a reader of the result should know, as redacted text.
     pub(crate) warnings: Vec<String>,
     /// Terraform's outputs after an apply, without the sensitive ones.
+    #[schemars(with = "BTreeMap<String, Value>")]
     pub(crate) terraform_outputs: BTreeMap<String, Json>,
     /// The names of the sensitive outputs.
     pub(crate) sensitive_outputs: Vec<String>,
     /// The changes of which no answer says whether they were made.
     pub(crate) unknown_changes: Vec<UnknownChange>,
+    /// The serial of the state. Null: unknown.
     pub(crate) state_serial: Option<u64>,
+    /// The duration in seconds, without the time of questions.
     pub(crate) seconds: u64,
+    /// The run of the CI. Null: the run was not in a CI.
     pub(crate) run: Option<RunRef>,
+    /// The commit of the run or of the release. Null: unknown.
     pub(crate) commit: Option<String>,
     /// Where and for whom the run was.
     pub(crate) context: RunContext,
+    /// The lifetime of a preview. Null: the environment is not a preview.
     pub(crate) preview: Option<Lifetime>,
-    /// Markdown of the command for the job summary.
+    /// Markdown of the command for the job summary. Absent: it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) page: Option<String>,
-    /// The value of the output that `deploy.url-output` in cdflow.yml names.
+    /// The value of the output that `deploy.url-output` in cdflow.yml names. Null: there is none.
     pub(crate) environment_url: Option<String>,
+    /// When the run ended, in UTC.
     pub(crate) ended: Option<Timestamp>,
     /// Runs of the component for the same pull request, from the ledger: the newest per
     /// environment.
@@ -131,8 +154,9 @@ pub(crate) struct Report {
 }
 
 /// The result of the deploy guards, as redacted text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "guard")]
 pub(crate) enum Guard {
     /// Why deploying this plan would be refused.
     Refuses(String),
@@ -141,19 +165,28 @@ pub(crate) enum Guard {
 }
 
 /// When a preview is removed, and which label keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "lifetime")]
 pub(crate) struct Lifetime {
+    /// The pull request.
     pub(crate) pull_request: u64,
+    /// The lifetime in seconds. Null: until the pull request is closed.
     pub(crate) ttl_seconds: Option<u64>,
+    /// The label that keeps it.
     pub(crate) keep_label: String,
+    /// When it was deployed, in UTC.
     pub(crate) deployed: Timestamp,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// Why a run failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "failure")]
 pub(crate) struct RunFailure {
     /// The stable name of the exit code, such as `plan-failed`.
     pub(crate) reason: &'static str,
+    /// The exit code.
     pub(crate) exit: u8,
+    /// The error, as redacted text.
     pub(crate) text: String,
 }
 

@@ -1,18 +1,24 @@
 //! How a run ended, and which run of a CI system it was.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A run of a CI system. Id and attempt decide which of two runs is newer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "run")]
 pub(crate) struct RunRef {
+    /// Its ID.
     pub(crate) id: u64,
+    /// Its attempt.
     pub(crate) attempt: u64,
+    /// Its URL. Null: it has none.
     pub(crate) url: Option<String>,
 }
 
 /// What a run did. The names are part of the JSON report and of the comment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "outcome")]
 pub(crate) enum Outcome {
     /// The command has ended, and no other outcome applies.
     #[default]

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -25,11 +26,14 @@ use crate::{
 };
 
 /// A redacted plan. It is also the `plan.json` of `--plan-out`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "plan")]
 pub(crate) struct PlanReport {
+    /// Whether an apply would change anything.
     pub(crate) has_changes: bool,
+    /// The counts of the plan.
     pub(crate) counts: PlanCounts,
-    /// Most dangerous first: replaced, destroyed, then the others.
+    /// The changes, most dangerous first: replaced, destroyed, then the others.
     pub(crate) resources: Vec<PlannedResource>,
     /// Terraform's text about the outputs, as a diff.
     pub(crate) outputs: String,
@@ -38,20 +42,28 @@ pub(crate) struct PlanReport {
     /// Terraform's own JSON, masked; None if it was not wanted.
     #[serde(skip)]
     pub(crate) document: Option<String>,
-    /// Only the version, the commit and the build number of the release change.
+    /// Whether only the version, the commit and the build number of the release change.
     pub(crate) only_release: bool,
 }
 
 /// Numbers of resources. As in Terraform, a replacement is one to add and one to destroy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize, JsonSchema)]
+#[schemars(rename = "counts")]
 pub(crate) struct PlanCounts {
+    /// Resources to add.
     pub(crate) add: usize,
+    /// Resources to change.
     pub(crate) change: usize,
+    /// Resources to destroy.
     pub(crate) destroy: usize,
+    /// Resources to replace, which also count as to add and to destroy.
     pub(crate) replace: usize,
+    /// Resources to import.
     pub(crate) import: usize,
+    /// Resources whose address changes.
     #[serde(rename = "move")]
     pub(crate) moved: usize,
+    /// Resources to remove from the state only.
     pub(crate) forget: usize,
 }
 
@@ -64,21 +76,26 @@ impl From<changes::Counts> for PlanCounts {
 }
 
 /// The planned change of one resource.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "resource")]
 pub(crate) struct PlannedResource {
+    /// The address.
     pub(crate) address: String,
+    /// The address before. Absent if it stays the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) moved_from: Option<String>,
-    /// The key of a deposed object. The current object of the address is not affected.
+    /// The key of a deposed object. The current object of the address is not affected. Absent for
+    /// a current object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) deposed: Option<String>,
+    /// What would be done.
     pub(crate) action: ChangeAction,
-    /// Terraform's reason for the action.
+    /// Terraform's reason for the action, such as `replace_because_tainted`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
     /// Why it is changed, in words.
     pub(crate) reasons: Vec<Reason>,
-    /// What is lost with the resource, such as `database`. None if nothing is.
+    /// What is lost with the resource, such as `database`. Absent if nothing is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stateful: Option<String>,
     /// What protects a destroyed object, by the values of the plan.
@@ -87,16 +104,16 @@ pub(crate) struct PlannedResource {
     /// The protection that a destroyed object could have.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) unprotected: Vec<String>,
-    /// What the change does to security.
+    /// What the change does to security, by rules that are not complete.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) security: Vec<String>,
-    /// What an apply did. None before it.
+    /// What an apply did. Absent before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) result: Option<ResourceResult>,
     /// The position in Terraform's plan.
     #[serde(skip)]
     at: usize,
-    /// As Terraform words it: "aws_s3_bucket.data must be replaced".
+    /// The change in Terraform's words, such as `aws_s3_bucket.data must be replaced`.
     pub(crate) title: String,
     /// Terraform's text as a diff: `+`, `-` or `!` (a change) is in the first column.
     pub(crate) diff: String,

@@ -1,6 +1,7 @@
 //! Why a plan changes a resource, in words: what forces a replacement, what was removed, where an
 //! address comes from.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::markdown::{code, words};
@@ -18,8 +19,9 @@ const NAMED: usize = 3;
 const SHOWN: usize = 60;
 
 /// A redacted reason, such as `engine_version "14.11" -> "16.3"` and `forces replacement`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(into = "String")]
+#[schemars(inline)]
 pub(crate) struct Reason {
     before: &'static str,
     /// Text of the plan.

@@ -2,6 +2,7 @@
 //! comment and the job summary.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -16,52 +17,60 @@ use crate::{
     },
 };
 
-/// What is unknown is not shown. It is part of the hidden data of the comment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Where and for whom a run was. A field that is unknown is absent.
+// It is part of the hidden data of the comment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "context")]
 pub(crate) struct RunContext {
     /// The commit of the change, in full. For a pull request: its newest commit, not the merge that
     /// a CI checks out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) commit: Option<String>,
+    /// The pull request that the run is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pull_request: Option<u64>,
     /// The URL of the repository, without a slash at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) repository: Option<String>,
+    /// Who started the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) actor: Option<String>,
+    /// The alias of the account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) account_alias: Option<String>,
+    /// The ID of the account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) account_id: Option<String>,
+    /// The region.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) region: Option<String>,
     /// The version that was deployed before the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) deployed: Option<String>,
-    /// Nothing was deployed before the run.
+    /// Whether nothing was deployed before the run. Absent: no.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) is_first: bool,
-    /// The run destroys the environment.
+    /// Whether the run destroys the environment. Absent: no.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) is_destroy: bool,
-    /// Name and version, such as `terraform 1.11.4`.
+    /// Name and version of Terraform or OpenTofu, such as `terraform 1.11.4`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tool: Option<String>,
     /// The serial of the state that the plan was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) planned_serial: Option<u64>,
-    /// Whether the run's pull request was open. None without a pull request.
+    /// Whether the run's pull request was open. Absent without a pull request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) before_merge: Option<bool>,
-    /// The branch that the pull request is to be merged into, and its newest commit when the run
-    /// started.
+    /// The branch that the pull request is to be merged into.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) base_branch: Option<String>,
+    /// The newest commit of that branch when the run started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) base_commit: Option<String>,
-    /// The environments to which merging deploys, as the workflow says. Empty if it does not say.
+    /// The environments to which merging deploys, as the workflow says. Absent if it does not
+    /// say.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) merge_deploys: Vec<String>,
 }

@@ -1,5 +1,6 @@
 //! docs/schema describes the files that people write and what `--json` prints. Real files and real
-//! outputs are compared with it; src/config/schema.rs compares the keys.
+//! outputs are compared with it; src/config/schema.rs compares the keys of the files, and
+//! src/commands/tests.rs makes the schemas of the outputs from their types.
 
 use crate::support::{Output, Project, Runner, Sandbox, in_repository, python};
 use serde_json::{Value, json};
@@ -11,7 +12,9 @@ const VALIDATE: &str = r#"
 import json, sys, jsonschema, yaml
 schema = json.load(open(sys.argv[1]))
 jsonschema.Draft202012Validator.check_schema(schema)
-validator = jsonschema.Draft202012Validator(schema)
+formats = jsonschema.Draft202012Validator.FORMAT_CHECKER
+assert "date-time" in formats.checkers
+validator = jsonschema.Draft202012Validator(schema, format_checker=formats)
 for document in sys.argv[2:]:
     for error in validator.iter_errors(yaml.safe_load(open(document))):
         print(f"{document}: {error.json_path}: {error.message}")
@@ -106,7 +109,8 @@ fn of_what_json_flags_print() {
         output
     };
     reported(&["release", "1", "--platform-config", "platform-config"]).success();
-    reported(&["deploy", "ci", "1", "--plan-only"]).success();
+    reported(&["deploy", "ci", "1", "--plan-only", "--plan-out", "out"]).success();
+    assert_eq!(problems("plan.schema.json", &[project.path("out/plan.json")]), "");
     reported(&["deploy", "ci", "1"]).success();
     reported(&["deploy", "pr-7", "1", "--new-environment"]).success();
     reported(&["deploy", "live", "2"]).fails(2);
@@ -144,4 +148,13 @@ fn of_what_json_flags_print() {
     let file = project.sandbox().work().join("odd.json");
     fs::write(&file, odd.to_string()).unwrap();
     assert!(problems("doctor.schema.json", &[file]).contains("'another' was unexpected"));
+    let odd = json!({ "team": "t", "component": "c", "more": 0, "releases": [{
+        "version": "1", "commit": null, "published": "yesterday", "size": 1,
+        "bundle_digest": "0", "damaged": false, "deployed": [],
+    }] });
+    let file = project.sandbox().work().join("odd-release.json");
+    fs::write(&file, odd.to_string()).unwrap();
+    let found = problems("releases.schema.json", &[file]);
+    assert!(found.contains("published: 'yesterday' is not a 'date-time'"), "{found}");
+    assert!(found.contains("bundle_digest: '0' does not match '^[0-9a-f]{64}$'"), "{found}");
 }

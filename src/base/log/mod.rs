@@ -15,6 +15,8 @@ use std::{
     time::Duration,
 };
 
+use serde::Serialize;
+
 pub(crate) use self::line::unwritten;
 use self::{
     actions::{RunnerCommands, command_data},
@@ -219,7 +221,8 @@ impl Log {
     }
 
     /// Prints a document for another program, alone on standard output.
-    pub(crate) fn json(&self, document: &serde_json::Value) {
+    pub(crate) fn json(&self, document: &impl Serialize) {
+        let document = serde_json::json!(document);
         // The runner processes `##[` anywhere in a line; in JSON it can only occur in a string.
         let text = format!("{document:#}").replace("##[", "\\u0023#[");
         let text = self.redactor.apply(&text);

@@ -25,7 +25,7 @@ mod github;
 mod images;
 mod places;
 mod powers;
-mod report;
+pub(super) mod report;
 mod terraform;
 mod workflow_rules;
 mod workflow_scripts;

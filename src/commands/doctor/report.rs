@@ -1,13 +1,17 @@
 //! The findings of `doctor` as data, and their views as text and JSON.
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::base::{
     error::{Error, Exit, FilePosition, Result},
     table::{Screen, labelled},
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub(crate) enum Level {
     Ok,
     Warning,
@@ -99,25 +103,12 @@ impl DoctorReport {
     }
 
     /// Returns the findings as JSON, the format of `doctor --json`.
-    pub(crate) fn document(&self) -> Value {
-        let finding = |it: &Finding| {
-            let (id, subject) = id_and_subject(&it.check);
-            let line = it.place.as_ref().map(|place| place.line).filter(|line| *line > 0);
-            json!({
-                "id": id,
-                "subject": subject,
-                "level": it.level.name(),
-                "file": it.place.as_ref().map(|place| place.file.display().to_string()),
-                "line": line,
-                "message": it.what,
-                "remedy": it.remedy,
-            })
-        };
-        json!({
-            "problems": self.count(Level::Problem),
-            "warnings": self.count(Level::Warning),
-            "findings": self.0.iter().map(finding).collect::<Vec<_>>(),
-        })
+    pub(crate) fn document(&self) -> DoctorDocument<'_> {
+        DoctorDocument {
+            problems: self.count(Level::Problem),
+            warnings: self.count(Level::Warning),
+            findings: self.0.iter().map(FindingDocument::of).collect(),
+        }
     }
 
     /// Returns the findings as a table, each remedy below its finding.
@@ -159,6 +150,57 @@ impl DoctorReport {
                     format!("doctor found {}, {warnings}", counted(problems, "problem")),
                 ))
             }
+        }
+    }
+}
+
+/// The findings of the checks.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "cdflow doctor --json")]
+pub(in crate::commands) struct DoctorDocument<'a> {
+    /// The number of problems.
+    problems: usize,
+    /// The number of warnings.
+    warnings: usize,
+    /// The findings, in the order of the checks.
+    findings: Vec<FindingDocument<'a>>,
+}
+
+/// A finding.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "finding")]
+struct FindingDocument<'a> {
+    /// The check, such as `release-store` or `environment-state`. It does not change with the
+    /// component.
+    #[schemars(regex(pattern = "^[a-z][a-z.-]*$"))]
+    id: String,
+    /// The environments that it is about, with commas. Null: the whole component.
+    subject: Option<&'a str>,
+    /// How bad it is.
+    level: Level,
+    /// The file to correct. Null: none is known.
+    file: Option<String>,
+    /// The line in the file. Null: unknown.
+    #[schemars(range(min = 1))]
+    line: Option<u64>,
+    /// The finding, as a text for people.
+    message: &'a str,
+    /// What to do, as a text for people. Null: nothing.
+    remedy: Option<&'a str>,
+}
+
+impl<'a> FindingDocument<'a> {
+    fn of(finding: &'a Finding) -> Self {
+        let (id, subject) = id_and_subject(&finding.check);
+        let place = finding.place.as_ref();
+        Self {
+            id,
+            subject,
+            level: finding.level,
+            file: place.map(|place| place.file.display().to_string()),
+            line: place.map(|place| place.line).filter(|line| *line > 0),
+            message: &finding.what,
+            remedy: finding.remedy.as_deref(),
         }
     }
 }
@@ -223,7 +265,7 @@ mod tests {
                 "problem  store  gone",
             ]
         );
-        assert_eq!(report.document()["findings"][2]["remedy"], "one; two");
+        assert_eq!(report.document().findings[2].remedy, Some("one; two"));
     }
 
     #[test]
@@ -244,12 +286,10 @@ mod tests {
         let mut report = DoctorReport::default();
         report.error("config/", Level::Problem, &Error::input("bad").at("config/ci.json", 3, 1));
         report.warning_in("workflows", ".github/workflows/a.yml", "old".to_owned(), "renew it");
-        let findings = &report.document()["findings"];
-        assert_eq!(
-            (&findings[0]["file"], &findings[0]["line"]),
-            (&"config/ci.json".into(), &3.into())
-        );
-        assert_eq!(findings[1]["file"], ".github/workflows/a.yml");
-        assert!(findings[1]["line"].is_null() && findings[1]["message"] == "old");
+        let findings = report.document().findings;
+        let place = |it: &FindingDocument<'_>| (it.file.clone(), it.line);
+        assert_eq!(place(&findings[0]), (Some("config/ci.json".to_owned()), Some(3)));
+        assert_eq!(place(&findings[1]), (Some(".github/workflows/a.yml".to_owned()), None));
+        assert_eq!(findings[1].message, "old");
     }
 }

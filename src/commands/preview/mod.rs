@@ -2,7 +2,7 @@
 
 mod down;
 mod reap;
-mod reap_outcome;
+pub(super) mod reap_outcome;
 mod up;
 
 use crate::{base::error::Result, cli::args::PreviewCommand, context::Context, report::Report};

@@ -1,14 +1,19 @@
 //! The releases that `prune` deletes, as a table and as JSON.
 
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::{deletion::Deleted, stored::Stored};
+use super::{
+    deletion::Deleted,
+    stored::{Object, ObjectType, Stored},
+};
 use crate::{
     base::{
         table::{Cell, Screen, fitted},
-        units::bytes_text,
+        units::{bytes_text, whole_second},
     },
-    config::names::Version,
+    config::names::{Component, Team, Version},
     context::Context,
 };
 
@@ -40,34 +45,92 @@ impl Listed<'_> {
     }
 
     /// Returns the document of `--json`.
-    pub(super) fn document(&self, dry_run: bool, deleted: &Deleted) -> Value {
+    pub(super) fn document(&self, dry_run: bool, deleted: &Deleted) -> PruneDocument<'_> {
         let result = |version: &Version| match dry_run {
-            true => "would-be-deleted",
-            false if deleted.releases.iter().any(|(it, _)| it == version) => "deleted",
-            false if deleted.kept.contains(version) => "kept",
+            true => PruneResult::WouldBeDeleted,
+            false if deleted.releases.iter().any(|(it, _)| it == version) => PruneResult::Deleted,
+            false if deleted.kept.contains(version) => PruneResult::Kept,
             // The run ended before it came to this one, or in the middle of it.
-            false => "not-deleted",
+            false => PruneResult::NotDeleted,
         };
-        let release = |(version, stored): &(Version, Stored)| {
-            let objects = stored.objects.iter().map(|object| {
-                let (kind, place) = (object.at.word(), &object.place);
-                json!({ "type": kind, "place": place, "size": object.size })
-            });
-            let published = stored.modified;
-            json!({
-                "version": version,
-                "published": published.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
-                "result": result(version),
-                "objects": objects.collect::<Vec<_>>(),
-            })
-        };
-        json!({
-            "team": self.context.identity.team,
-            "component": self.context.identity.component,
-            "dry_run": dry_run,
-            "count": self.count,
-            "releases": self.releases.iter().map(release).collect::<Vec<_>>(),
-            "recorded_plans": deleted.plans,
-        })
+        let releases = self.releases.iter().map(|(version, stored)| ReleaseDocument {
+            version,
+            published: stored.modified.map(whole_second),
+            result: result(version),
+            objects: stored.objects.iter().map(ObjectDocument::of).collect(),
+        });
+        PruneDocument {
+            team: &self.context.identity.team,
+            component: &self.context.identity.component,
+            dry_run,
+            count: self.count,
+            releases: releases.collect(),
+            recorded_plans: deleted.plans,
+        }
+    }
+}
+
+/// The releases that `cdflow prune` deletes.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "cdflow prune --json")]
+pub(in crate::commands) struct PruneDocument<'a> {
+    /// The team.
+    team: &'a Team,
+    /// The component.
+    component: &'a Component,
+    /// Whether the run was started with `--dry-run`.
+    dry_run: bool,
+    /// The number of releases in the store before the run.
+    count: usize,
+    /// The releases to delete, oldest first.
+    releases: Vec<ReleaseDocument<'a>>,
+    /// How many old records of plans were deleted, or would be with `--dry-run`.
+    recorded_plans: usize,
+}
+
+/// A release.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "release")]
+struct ReleaseDocument<'a> {
+    /// The version.
+    version: &'a Version,
+    /// The time of its newest object, in UTC. Null: the store does not have it.
+    published: Option<Timestamp>,
+    /// What became of it.
+    result: PruneResult,
+    /// What the release consists of.
+    objects: Vec<ObjectDocument<'a>>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+enum PruneResult {
+    /// It was deleted.
+    Deleted,
+    /// A run without `--dry-run` would delete it.
+    WouldBeDeleted,
+    /// A deploy of it began during the run.
+    Kept,
+    /// The run failed before.
+    NotDeleted,
+}
+
+/// An object.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "object")]
+struct ObjectDocument<'a> {
+    /// What it is.
+    #[serde(rename = "type")]
+    kind: ObjectType,
+    /// Its address, such as `s3://bucket/key`, `file:path` or the name of an image.
+    place: &'a str,
+    /// In bytes.
+    size: u64,
+}
+
+impl<'a> ObjectDocument<'a> {
+    fn of(object: &'a Object) -> Self {
+        Self { kind: object.at.object_type(), place: &object.place, size: object.size }
     }
 }

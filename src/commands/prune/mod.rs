@@ -32,7 +32,7 @@ use crate::{
 
 mod deletion;
 mod images;
-mod listed;
+pub(super) mod listed;
 mod plans;
 mod stored;
 

@@ -1,6 +1,8 @@
 //! What the stores have of a version.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 /// Everything that is stored for a version.
 #[derive(Clone, Debug, Default)]
@@ -30,14 +32,23 @@ pub(super) enum Location {
     Image,
 }
 
+/// What an object is.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub(super) enum ObjectType {
+    Bundle,
+    LambdaZip,
+    Image,
+}
+
 impl Location {
-    /// A stable word, for programs (docs/schema). The first store has the bundles, others Lambda
-    /// zips.
-    pub(super) fn word(&self) -> &'static str {
+    /// The first store has the bundles, others Lambda zips.
+    pub(super) fn object_type(&self) -> ObjectType {
         match self {
-            Self::Store { number: 0, .. } => "bundle",
-            Self::Store { .. } => "lambda-zip",
-            Self::Image => "image",
+            Self::Store { number: 0, .. } => ObjectType::Bundle,
+            Self::Store { .. } => ObjectType::LambdaZip,
+            Self::Image => ObjectType::Image,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! status: shows the deployed version of each environment, according to the ledger.
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{
     base::{
@@ -9,9 +10,12 @@ use crate::{
     },
     cli::args::StatusInputs,
     commands::deployed::{self, last_try},
-    config::names::Environment,
+    config::{
+        names::{Component, Environment, Team, Version},
+        preview::PreviewOf,
+    },
     context::{Context, SchemeUpgrade},
-    deploy::ledger::{Ledger, Record, environments, text},
+    deploy::ledger::{Ledger, Record, RunDocument, environments, text},
     report::{
         Report,
         pages::{self, Deployed},
@@ -21,6 +25,36 @@ use crate::{
 mod drift;
 
 use drift::Behind;
+
+/// What is deployed where.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "cdflow status --json")]
+pub(super) struct StatusDocument<'a> {
+    /// The team.
+    team: &'a Team,
+    /// The component.
+    component: &'a Component,
+    /// The environments that have a ledger.
+    environments: Vec<EnvironmentDocument<'a>>,
+}
+
+/// An environment.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "environment")]
+struct EnvironmentDocument<'a> {
+    /// Its name.
+    environment: &'a Environment,
+    /// The deployed version. Null: nothing is deployed.
+    version: Option<&'a Version>,
+    /// The pull request of a preview. Null: the environment is not a preview.
+    preview: Option<&'a PreviewOf>,
+    /// The newest successful run. Null: there is none.
+    settled: Option<RunDocument<'a>>,
+    /// The later runs that failed, were interrupted or are unfinished, newest first.
+    since: Vec<RunDocument<'a>>,
+    /// The environments with a release that was published later. Null: there are none.
+    behind: Option<&'a Vec<String>>,
+}
 
 pub(crate) async fn run(
     context: &Context,
@@ -40,17 +74,13 @@ pub(crate) async fn run(
     }
     if inputs.json {
         let environments = rows.iter().map(|(environment, record)| {
-            let mut document = as_json(environment, record);
-            document["behind"] = json!(behind.get(environment));
-            document
+            EnvironmentDocument::of(environment, record, behind.get(environment))
         });
-        let environments: Vec<Value> = environments.collect();
-        let document = json!({
-            "team": context.identity.team,
-            "component": context.identity.component,
-            "environments": environments,
+        log.json(&StatusDocument {
+            team: &context.identity.team,
+            component: &context.identity.component,
+            environments: environments.collect(),
         });
-        log.json(&document);
     } else if rows.is_empty() {
         log.output(&format!("{} was never deployed", context.identity.component));
     } else {
@@ -78,15 +108,22 @@ async fn page(context: &Context, rows: &[(Environment, Record)], behind: &Behind
     pages::status(context.identity.component.as_str(), &all)
 }
 
-fn as_json(environment: &Environment, record: &Record) -> Value {
-    let deployed = record.settled.as_ref().filter(|_| record.is_deployed());
-    json!({
-        "environment": environment,
-        "version": deployed.map(|entry| &entry.start.version),
-        "preview": deployed.and_then(|entry| entry.start.preview.as_ref()),
-        "settled": record.settled.as_ref().map(text::as_json),
-        "since": record.unsettled.iter().map(text::as_json).collect::<Vec<_>>(),
-    })
+impl<'a> EnvironmentDocument<'a> {
+    fn of(
+        environment: &'a Environment,
+        record: &'a Record,
+        behind: Option<&'a Vec<String>>,
+    ) -> Self {
+        let deployed = record.settled.as_ref().filter(|_| record.is_deployed());
+        Self {
+            environment,
+            version: deployed.map(|entry| &entry.start.version),
+            preview: deployed.and_then(|entry| entry.start.preview.as_ref()),
+            settled: record.settled.as_ref().map(RunDocument::of),
+            since: record.unsettled.iter().map(RunDocument::of).collect(),
+            behind,
+        }
+    }
 }
 
 fn table(rows: &[(Environment, Record)], screen: Screen) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::{error::Error, printable};
@@ -43,7 +44,8 @@ pub(crate) fn label<'de, D: Deserializer<'de>>(
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $check:expr, $rule:literal, $example:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
+        #[schemars(inline)]
         pub(crate) struct $name(String);
 
         impl $name {

@@ -15,24 +15,9 @@ use crate::{
     config::hooks::Hook,
     context::Context,
     release::policy_check,
-    report::{Guard, HookReport, Report},
+    report::{Guard, HookReport, HookStage, Report},
     terraform::PlanMode,
 };
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    OnPlan,
-    AfterApply,
-}
-
-impl Stage {
-    fn name(self) -> &'static str {
-        match self {
-            Self::OnPlan => "on-plan",
-            Self::AfterApply => "after-apply",
-        }
-    }
-}
 
 /// Whether Terraform's JSON of the plan is needed.
 pub(super) fn want_json(order: &Order<'_>, prepared: &Prepared) -> bool {
@@ -74,7 +59,7 @@ pub(super) async fn on_plan(
             .hint("see the warning above")
     })?;
     let documents = Documents { plan: json, outputs: None };
-    let (hooks, stage) = (&prepared.hooks.on_plan, Stage::OnPlan);
+    let (hooks, stage) = (&prepared.hooks.on_plan, HookStage::OnPlan);
     let failed = run_all(context, order, prepared, hooks, stage, &documents, report).await?;
     if failed.is_empty() {
         return Ok(());
@@ -117,7 +102,7 @@ pub(super) async fn after_apply(
         Error::internal("cannot write Terraform's outputs for the hooks").why(error)
     })?;
     let documents = Documents { plan: json.unwrap_or("{}\n"), outputs: Some(&outputs) };
-    let stage = Stage::AfterApply;
+    let stage = HookStage::AfterApply;
     let failed = run_all(context, order, prepared, hooks, stage, &documents, report).await?;
     let Some((name, why)) = failed.first() else { return Ok(()) };
     let environment = order.environment();
@@ -140,7 +125,7 @@ async fn run_all(
     order: &Order<'_>,
     prepared: &Prepared,
     hooks: &[Hook],
-    stage: Stage,
+    stage: HookStage,
     documents: &Documents<'_>,
     report: &mut Report,
 ) -> Result<Vec<(String, String)>> {
@@ -163,7 +148,7 @@ async fn run_all(
         }
         report.hooks.push(HookReport {
             name: hook.name.clone(),
-            stage: stage.name(),
+            stage,
             passed: failure.is_none(),
             advisory: hook.advisory,
             exit_code: code,

@@ -7,13 +7,15 @@
 //! minus the number of the entry, in ten digits. A store lists by name, so the newest entries come
 //! first. A start without an end is a run that is in progress or died.
 
+mod document;
 mod entry;
 pub(crate) mod environments;
 mod size;
 pub(crate) mod text;
 
-pub(crate) use self::entry::{
-    Action, End, Entry, ForPullRequest, LastState, Outcome, Record, Reviewed, Start,
+pub(crate) use self::{
+    document::RunDocument,
+    entry::{Action, End, Entry, ForPullRequest, LastState, Outcome, Record, Reviewed, Start},
 };
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,4 @@
-//! Ledger entries as text and JSON, for `status` and `history`.
-
-use serde_json::{Value, json};
+//! Ledger entries as text, for `status` and `history`.
 
 use super::entry::{Action, Entry, Start};
 use crate::base::{
@@ -10,28 +8,6 @@ use crate::base::{
 
 /// The most characters of a person's name in a row of a terminal.
 const LONGEST_ACTOR: usize = 20;
-
-/// Returns a run as `status --json` has it.
-pub(crate) fn as_json(entry: &Entry) -> Value {
-    let Entry { start, end } = entry;
-    let end = end.as_ref();
-    json!({
-        "number": start.number,
-        "action": start.action,
-        "rollback": start.rollback,
-        "version": start.version,
-        "targets": start.targets,
-        "bundle_digest": start.bundle_digest,
-        "actor": start.actor,
-        "run_url": start.run_url,
-        "started": start.started,
-        "plan": start.plan,
-        "outcome": end.map(|end| end.outcome),
-        "finished": end.map(|end| end.finished),
-        "unknown_changes": end.map(|end| &end.unknown_changes),
-        "unknown_changes_left_out": end.map(|end| end.unknown_changes_left_out),
-    })
-}
 
 /// Returns "run 3 (deploy of 1 by ada https://…, started 2026-11-20 10:00Z)".
 pub(crate) fn run(start: &Start) -> String {

@@ -139,31 +139,6 @@ fn of_open(context: &Context, change: &PullRequest, record: &Record, now: Timest
     }
 }
 
-impl KeptReason {
-    /// A stable word, for programs (docs/schema).
-    pub(crate) fn word(&self) -> &'static str {
-        match self {
-            Self::NotByPreviewUp => "not-by-preview-up",
-            Self::OtherRepository => "other-repository",
-            Self::UnknownRepository => "unknown-repository",
-            Self::Open => "open",
-            Self::Label(_) => "label",
-        }
-    }
-}
-
-impl ExpiryReason {
-    /// A stable word, for programs (docs/schema).
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Merged => "merged",
-            Self::Closed => "closed",
-            Self::NotFound => "not-found",
-            Self::Old(_) => "old",
-        }
-    }
-}
-
 impl fmt::Display for KeptReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,10 +1,13 @@
 //! The messages about a run, in the forms of the webhooks.
 
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
     config::notify::{Event, Webhook},
-    report::{Outcome, Report, plan::PlanCounts},
+    report::{Outcome, Report, RunFailure, plan::PlanCounts},
 };
 
 /// In characters. The first lines of an error say what failed.
@@ -13,7 +16,7 @@ const LONGEST: usize = 1_000;
 /// Returns the message of a run for a webhook of this kind.
 pub(super) fn of(kind: Webhook, event: Event, report: &Report) -> Value {
     match kind {
-        Webhook::Json => document(event, report),
+        Webhook::Json => json!(Message::of(event, report)),
         Webhook::Slack => slack(report),
         Webhook::Teams => teams(report),
     }
@@ -62,22 +65,57 @@ fn run_url(report: &Report) -> Option<&str> {
     report.run.as_ref()?.url.as_deref()
 }
 
-fn document(event: Event, report: &Report) -> Value {
-    json!({
-        "event": event,
-        "text": title(report),
-        "command": report.command,
-        "component": report.component,
-        "team": report.team,
-        "environment": report.environment,
-        "version": report.version,
-        "outcome": report.outcome,
-        "failure": report.failure,
-        "counts": report.plan.as_ref().map(|plan| plan.counts),
-        "commit": report.commit,
-        "run-url": run_url(report),
-        "ended": report.ended,
-    })
+/// How a run ended, as cdflow sends it to a webhook.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(title = "A message of `notify` to a webhook of type `json`")]
+pub(crate) struct Message<'a> {
+    /// Why the message is sent: an event of `on` in cdflow.yml.
+    event: Event,
+    /// What happened, as one line for people.
+    text: String,
+    /// The command.
+    command: &'a str,
+    /// The component. Null: the run failed before it was known.
+    component: Option<&'a str>,
+    /// The team. Null: the run failed before it was known.
+    team: Option<&'a str>,
+    /// The environment. Null: the command has none.
+    environment: Option<&'a str>,
+    /// The version. Null: the run failed before it was known.
+    version: Option<&'a str>,
+    /// What the run did.
+    outcome: Outcome,
+    /// Why the run failed. Null: it did not.
+    failure: Option<&'a RunFailure>,
+    /// The counts of the plan. Null: the run made none.
+    counts: Option<PlanCounts>,
+    /// The commit of the run or of the release. Null: unknown.
+    commit: Option<&'a str>,
+    /// The page of the run in the CI. Null: it has none.
+    run_url: Option<&'a str>,
+    /// When the run ended, in UTC.
+    ended: Option<Timestamp>,
+}
+
+impl<'a> Message<'a> {
+    fn of(event: Event, report: &'a Report) -> Self {
+        Self {
+            event,
+            text: title(report),
+            command: &report.command,
+            component: report.component.as_deref(),
+            team: report.team.as_deref(),
+            environment: report.environment.as_deref(),
+            version: report.version.as_deref(),
+            outcome: report.outcome,
+            failure: report.failure.as_ref(),
+            counts: report.plan.as_ref().map(|plan| plan.counts),
+            commit: report.commit.as_deref(),
+            run_url: run_url(report),
+            ended: report.ended,
+        }
+    }
 }
 
 /// Slack reads `&`, `<` and `>` as parts of its own syntax.
@@ -128,7 +166,7 @@ fn teams(report: &Report) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{RunFailure, RunRef, samples};
+    use crate::report::{RunRef, samples};
 
     fn failed() -> Report {
         let mut report = samples::small_plan();

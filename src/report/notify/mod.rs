@@ -1,6 +1,6 @@
 //! Sends to webhooks how a run ended. A message that is not delivered is a warning.
 
-mod messages;
+pub(crate) mod messages;
 
 use futures_util::future::join_all;
 

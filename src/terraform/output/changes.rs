@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, io::Read};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -50,8 +51,10 @@ pub(crate) struct ResourceChange {
     pub(crate) risk: Risk,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, Deserialize)]
+/// What a plan does with a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub(crate) enum ChangeAction {
     Create,
     Update,
@@ -66,10 +69,14 @@ pub(crate) enum ChangeAction {
 }
 
 /// Numbers of resources. As in Terraform, a replacement is one to add and one to destroy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "plan")]
 pub(crate) struct Counts {
+    /// Resources to add.
     pub(crate) add: usize,
+    /// Resources to change.
     pub(crate) change: usize,
+    /// Resources to destroy.
     pub(crate) destroy: usize,
 }
 

@@ -1,5 +1,6 @@
 //! What an apply did to each planned resource, from Terraform's own events.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -9,16 +10,20 @@ use super::{
 };
 
 /// The result of one planned change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "result")]
 pub(crate) struct ResourceResult {
+    /// The result.
     pub(crate) outcome: ResourceOutcome,
     /// Terraform's error about the resource.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+/// What became of a planned change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
 pub(crate) enum ResourceOutcome {
     /// A replacement: the old object is destroyed, and there is no new one.
     DeletedNotRecreated,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -10,20 +11,23 @@ use super::{
     identity::Identity,
 };
 
-/// A change that might have been made although the state does not show it. Part of the ledger and
-/// of the JSON report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A change that might have been made although the state does not show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "unknown")]
+// Part of the ledger and of the JSON report.
 pub(crate) struct UnknownChange {
+    /// The address of the resource.
     pub(crate) address: String,
+    /// The type of the resource.
     #[serde(rename = "type")]
     pub(crate) kind: String,
-    /// `create`, `update`, `delete`, or `provision`: the object was created, and its provisioners
-    /// did not end.
+    /// What was begun. `provision`: the object was created, and its provisioners did not end.
+    #[schemars(extend("enum" = ["create", "update", "delete", "provision"]))]
     pub(crate) action: String,
-    /// The attributes that name the object, as far as the plan knows them.
+    /// What identifies the object, as far as the plan knows it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) names: BTreeMap<String, String>,
-    /// The ID for an `import` block; None if it is unknown before the object exists.
+    /// The ID for an `import` block. Absent if it is unknown before the object exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) import_id: Option<String>,
 }
