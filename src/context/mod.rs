@@ -27,7 +27,6 @@ use crate::{
     cli::{args::Global, report_flags::ReportFlags},
     config::{
         component::Manifest,
-        flavor::Flavor,
         guards::DeployGuards,
         identity::{Identity, Release},
         names::{Environment, Version},
@@ -116,9 +115,6 @@ pub(crate) async fn open(
     let files = [&used].into_iter().chain(upgrade.loaded()).filter_map(|it| it.file(&folder));
     trusted.check_files(files.collect::<Vec<_>>().iter().map(PathBuf::as_path))?;
     let tool = tool.or_default(&manifest, &used.scheme);
-    if tool.flavor == Flavor::OpenTofu && manifest.opentofu_version.is_none() {
-        manifest.opentofu_version = tool.wanted.first().map(|wanted| wanted.constraint.clone());
-    }
     let filled = used.scheme.defaults.fill(&mut manifest, &used.scheme.file)?;
     if filled.contains(&"deploy.url-output") {
         url_output_by = "`defaults.deploy.url-output` of the account scheme";

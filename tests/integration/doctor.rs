@@ -2,6 +2,7 @@
 
 use crate::support::{AMBIENT_SECRET, Aws, DEV, Mirror, Output, PROD, Project, RELEASE, Runner};
 use serde_json::{Value, json};
+use std::fs;
 
 /// Creates a setup without findings: plan roles and versioned buckets.
 fn sound(name: &str) -> (Aws, Project, Value) {
@@ -61,6 +62,32 @@ fn of(findings: &[Value], name: &str) -> Vec<String> {
 /// Returns the checks with this level.
 fn at(findings: &[Value], level: &str) -> Vec<String> {
     findings.iter().filter(|it| it["level"] == level).map(check).collect()
+}
+
+/// Only OpenTofu reads `.tofu`.
+#[test]
+fn the_code_is_read_by_the_rules_of_the_program_that_is_used() {
+    let project = Project::local("greeting");
+    project.write("infra/extra.tofu", "output \"tofu\" {\n  value = 1\n}\n").commit("For OpenTofu");
+    let files = || {
+        let output = project.cdflow(["doctor", "--json"]).run();
+        let document = output.json();
+        of(document["findings"].as_array().unwrap(), "infra")
+    };
+    let (terraform, opentofu) = (["ok 1 file of Terraform code"], ["ok 2 files of Terraform code"]);
+    assert_eq!(files(), terraform);
+    project.edit_json("account-scheme.json", |scheme| {
+        scheme["defaults"] = json!({ "opentofu-version": ">= 1.7" });
+    });
+    assert_eq!(files(), opentofu);
+    // The component's own version file wins over the default, in the code as well.
+    project.write(".terraform-version", "1.11.4\n");
+    assert_eq!(files(), terraform);
+    fs::rename(project.path(".terraform-version"), project.path(".opentofu-version")).unwrap();
+    project.edit_json("account-scheme.json", |scheme| scheme["defaults"] = json!({}));
+    assert_eq!(files(), opentofu);
+    project.append("cdflow.yml", "terraform-version: \">= 1\"\n");
+    assert_eq!(files(), terraform);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::{
         names::Component,
         scheme::AccountScheme,
     },
-    context::{self, LoadedScheme, SchemeUpgrade},
+    context::{self, LoadedScheme, SchemeUpgrade, ToolWishes},
     services::{aws::session::RootSession, ci::host::Host},
     terraform::code::{files::Dialect, variables::SECRETS},
 };
@@ -58,7 +58,9 @@ async fn examine(
         None => None,
     };
     let scheme = found.as_ref().and_then(Found::scheme);
-    let dialect = dialect(manifest.as_ref(), scheme);
+    let wishes = manifest.as_ref().map(|manifest| wishes(global, manifest, scheme, folder, host));
+    let flavor = wishes.as_ref().and_then(|wishes| wishes.as_ref().ok()).map(|it| it.flavor);
+    let dialect = flavor.map_or(Dialect::Terraform, Dialect::of_flavor);
     if let (Some(manifest), Some(scheme)) = (&mut manifest, scheme) {
         defaults(&mut report, manifest, scheme);
     }
@@ -75,7 +77,7 @@ async fn examine(
     files::config(&mut report, folder, declared.as_ref());
     let root = files::checkout(&mut report, folder, host).await;
     workflows::workflows(&mut report, root.as_deref(), manifest.as_ref());
-    let (Some(manifest), Some(found)) = (&manifest, found) else {
+    let (Some(manifest), Some(found), Some(wishes)) = (&manifest, found, wishes) else {
         for check in
             ["component", "terraform", "account scheme", "identity", "release role", "environments"]
         {
@@ -84,7 +86,6 @@ async fn examine(
         report.skip("stores, state and secrets", "cdflow.yml is missing or invalid");
         return report;
     };
-    let tool_scheme = found.scheme().cloned();
     let Found { component, first, side } = found;
     let component = report.record_error("component", component).map(|(component, source)| {
         report.ok("component", format!("{component}, from {source}"));
@@ -99,11 +100,6 @@ async fn examine(
     if let (ComponentType::Lambda, Some(component)) = (manifest.kind, &component) {
         files::lambda_function(&mut report, manifest, component, folder, root.as_deref());
     }
-    let wishes = context::ToolWishes::read(global, manifest, folder, &host.log);
-    let wishes = wishes.map(|wishes| match &tool_scheme {
-        Some(scheme) => wishes.or_default(manifest, scheme),
-        None => wishes,
-    });
     let tool = terraform::tool(&mut report, wishes, declared.as_ref(), host).await;
     terraform::platforms(&mut report, manifest);
     terraform::lock_file(&mut report, folder, declared.as_ref(), manifest);
@@ -220,14 +216,19 @@ async fn find(global: &Global, manifest: &Manifest, folder: &Path, host: &Host) 
     Found { component, first, side }
 }
 
-/// Returns the rules by which the code is read.
-fn dialect(manifest: Option<&Manifest>, scheme: Option<&AccountScheme>) -> Dialect {
-    let Some(manifest) = manifest else { return Dialect::Terraform };
-    let has_own = manifest.terraform_version.is_some() || manifest.opentofu_version.is_some();
-    match scheme.is_some_and(|scheme| scheme.defaults.opentofu_version.is_some()) {
-        true if !has_own => Dialect::OpenTofu,
-        _ => Dialect::of_manifest(manifest),
-    }
+/// Returns which Terraform or OpenTofu the component asks for, as every command decides it.
+fn wishes(
+    global: &Global,
+    manifest: &Manifest,
+    scheme: Option<&AccountScheme>,
+    folder: &Path,
+    host: &Host,
+) -> Result<ToolWishes> {
+    let wishes = ToolWishes::read(global, manifest, folder, &host.log)?;
+    Ok(match scheme {
+        Some(scheme) => wishes.or_default(manifest, scheme),
+        None => wishes,
+    })
 }
 
 /// Fills in the account scheme's `defaults`, as every command does.

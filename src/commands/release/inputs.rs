@@ -263,7 +263,7 @@ pub(super) fn sources(
         platform_config,
         release_data,
         scheme: &context.scheme,
-        dialect: Dialect::of_manifest(&context.manifest),
+        dialect: Dialect::of_flavor(context.tool.flavor),
         artifact,
         artifact_shape,
     })

@@ -9,7 +9,6 @@ use crate::{
         error::{Error, Result},
         small_file,
     },
-    config::component::Manifest,
     terraform::tool::{Flavor, Tool},
 };
 
@@ -22,9 +21,12 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
-    /// The rules of the program that cdflow.yml asks for.
-    pub(crate) fn of_manifest(manifest: &Manifest) -> Self {
-        if manifest.opentofu_version.is_some() { Self::OpenTofu } else { Self::Terraform }
+    /// The rules of the program that a component asks for.
+    pub(crate) fn of_flavor(flavor: Flavor) -> Self {
+        match flavor {
+            Flavor::Terraform => Self::Terraform,
+            Flavor::OpenTofu => Self::OpenTofu,
+        }
     }
 
     pub(crate) fn of_tool(tool: &Tool) -> Self {
