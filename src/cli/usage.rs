@@ -31,11 +31,16 @@ const OTHER_COMMANDS: [(&str, &str); 8] = [
     ("version", "`cdflow --version`"),
 ];
 
+/// Where a range of versions is given.
+const ONE_VERSION: &str = "a release has one exact version: write it without an operator, such as \
+                           1.2.0 or 42-a1b2c3d; to list the releases: `cdflow releases`";
+
 /// Replaces clap's guesses by better ones.
 pub(super) fn correct_tip(error: &mut clap::Error) {
     match error.kind() {
         ErrorKind::UnknownArgument => correct_flag(error),
         ErrorKind::InvalidSubcommand => correct_command(error),
+        ErrorKind::ValueValidation => explain_range(error),
         _ => {}
     }
 }
@@ -60,6 +65,29 @@ fn correct_command(error: &mut clap::Error) {
     if !guesses.is_empty() {
         error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(guesses));
     }
+}
+
+/// Adds a tip about a version that is a range, as in cdflow.yml's `terraform-version`.
+fn explain_range(error: &mut clap::Error) {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
+    };
+    let is_version = text(ContextKind::InvalidArg).trim_matches(['<', '>', '[', ']']) == "VERSION";
+    if is_version && is_range(text(ContextKind::InvalidValue)) {
+        replace_guess(error, ONE_VERSION.to_owned());
+    }
+}
+
+fn is_range(text: &str) -> bool {
+    let text = text.trim();
+    let operators = ["~>", ">", "<", "=", "!=", "~", "^"];
+    let begins = operators.iter().filter_map(|it| text.strip_prefix(it)).any(has_number);
+    begins || (has_number(text) && (text.ends_with(".*") || text.contains("||")))
+}
+
+fn has_number(text: &str) -> bool {
+    text.contains(|char: char| char.is_ascii_digit())
 }
 
 fn of_others(known: &[(&str, &'static str)], name: &str) -> Option<&'static str> {

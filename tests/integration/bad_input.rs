@@ -179,6 +179,11 @@ fn names_are_refused_and_quoted() {
             &["invalid version", "as a Docker tag needs"],
         );
     }
+    for range in [">= 1.2", "~> 1", "=1.2", "^1.2", "1.*", ">1,<2", "1 || 2"] {
+        let says = ["invalid version", "as a Docker tag needs", "a release has one exact version"];
+        project.refuses(["release", range], 2, &says);
+        project.refuses(["deploy", "live", range], 2, &says);
+    }
     for environment in ["../x", "a b", "", "default", "ledger", "live.a", "Live", "x-", "a/b"] {
         let says = [
             ": expected 1 to 63 lowercase letters",

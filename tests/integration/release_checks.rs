@@ -273,6 +273,79 @@ fn what_is_known_only_later_is_not_checked() {
     output.fails(2).stderr_has("config/live.json:1: the value does not fit the variable `depth`");
 }
 
+/// Terraform would convert the data at each deploy, and fail each time.
+#[test]
+fn release_data_that_does_not_fit_its_type_stops_the_release() {
+    let project = Project::local("greeting");
+    let main = fs::read_to_string(project.path("infra/main.tf")).unwrap();
+    let (before, after) = main.split_once("variable \"release\" {").unwrap();
+    let (_, after) = after.split_once("\n}\n").unwrap();
+    let line = before.matches('\n').count() + 1;
+    let typed = |attributes: &str| {
+        let variable = format!("variable \"release\" {{\n  type = object({{{attributes}}})\n}}\n");
+        project.write("infra/main.tf", &format!("{before}{variable}{after}")).commit("A type");
+    };
+    let place = format!(
+        "error: infra/main.tf:{line}: `copies` does not fit the type of the variable `release`: "
+    );
+    typed("version = string, copies = number, image_id = optional(string)");
+    for (data, why) in [
+        (&["--release-data", "copies=two"][..], "`release`: a number is required."),
+        (&[], "`release`: the release has no such data\n"),
+    ] {
+        let output = releasing(&project, data);
+        output
+            .fails(2)
+            .stderr_has(&place)
+            .stderr_has(why)
+            .stderr_has("-> set a value that fits: --release-data copies=VALUE (the Action's input")
+            .stderr_has("-> use --no-validate to release without this check")
+            .lacks("tfvars");
+        assert_eq!(project.stored(), [""; 0]);
+        project.left_no_trace(&output);
+    }
+    typed("version = number, copies = optional(number, 1)");
+    releasing(&project, &[]).success();
+    let args = ["release", "a", "--platform-config", "platform-config"];
+    let output = project.cdflow(args).run();
+    output.fails(2).stderr_has("-> declare `version` as a string in infra/main.tf: cdflow sets it");
+    typed("version = string, copies = number");
+    let data = ["--release-data", "copies=2", "--release-data", "other=x"];
+    let output = project.cdflow(args.iter().chain(&data)).run();
+    output.success();
+    project.deploy("live", "a").success();
+}
+
+/// What the artifact says about itself is known only after the build.
+#[test]
+fn the_type_of_what_an_artifact_adds_is_a_string() {
+    let project = Project::local("greeter");
+    project.edit("cdflow.yml", "type: infrastructure", "type: lambda");
+    project.write("src/handler.py", "def handle(event, context):\n    return 'hello'\n");
+    let code = "\nvariable \"release\" {\n  type = object({ s3_key = string, s3_bucket = string, \
+                build = string })\n}\n";
+    project.write("infra/main.tf", code).commit("A type");
+    let release = |more: &[&str]| project.cdflow(["release", "1"].iter().chain(more)).run();
+    let output = release(&[]);
+    output
+        .fails(2)
+        .stderr_has("infra/main.tf:2: `build` does not fit the type of the variable `rel");
+    release(&["--release-data", "build=7"]).success();
+    project.edit("infra/main.tf", "s3_key = string", "s3_key = number").commit("A number");
+    let args = ["release", "2", "--release-data", "build=7"];
+    let output = project.cdflow(args).run();
+    output.fails(2).stderr_has("-> declare `s3_key` as a string in infra/main.tf: cdflow sets it");
+}
+
+/// A range would be the name of one release.
+#[test]
+fn a_version_that_looks_like_a_range_gets_a_warning() {
+    let project = Project::local("greeting");
+    let says = "warning: `1.x` looks like a range of versions, but the release gets exactly this";
+    project.cdflow(["release", "1.x", "--no-validate"]).run().success().stderr_has(says);
+    project.cdflow(["release", "1.2", "--no-validate"]).run().success().lacks("looks like");
+}
+
 /// The map `release` has what the release was given, and no deploy can add to it.
 #[test]
 fn release_data_that_the_code_uses_stops_the_release_if_it_is_missing() {

@@ -40,7 +40,7 @@ pub(super) fn check(
 }
 
 /// Whether the artifact of a component of this type sets the key.
-fn is_of_artifact(key: &str, kind: ComponentType) -> bool {
+pub(super) fn is_of_artifact(key: &str, kind: ComponentType) -> bool {
     match kind {
         ComponentType::Infrastructure => false,
         ComponentType::Lambda => key.starts_with("s3_") || key == "source_code_hash",

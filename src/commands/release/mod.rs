@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use self::inputs::{ArtifactInputs, built_in, checkout, read_artifact_inputs, release_data};
+use self::{
+    inputs::{ArtifactInputs, built_in, checkout, read_artifact_inputs, release_data},
+    type_check::TypeCheck,
+};
 use crate::{
     base::{
         error::{Error, Result},
@@ -37,6 +40,8 @@ mod dry_run;
 pub(crate) mod github_release;
 mod inputs;
 mod secret_check;
+mod type_check;
+mod version_check;
 
 const ALREADY_RELEASED: &str = "--write-lock-file wrote nothing, because the release exists and \
                                 was not made again\n  -> release another version";
@@ -47,6 +52,9 @@ pub(crate) async fn run(
     report: &mut Report,
 ) -> Result<()> {
     let release = context.release(context.version(inputs.version.clone()).await?);
+    if let Some(given) = &inputs.version {
+        version_check::warn_of_range(given, &context.host.log, report);
+    }
     make(context, &release, &inputs, report).await?;
     if inputs.create_github_release && !inputs.dry_run {
         github_release::complete(context, &release).await;
@@ -123,6 +131,17 @@ pub(crate) async fn make(
             sources: &sources,
             private: &private,
             access: &access,
+        };
+        check.run().await?;
+        let check = TypeCheck {
+            host,
+            tool: &tool,
+            component: &context.folder,
+            kind: context.manifest.kind,
+            sources: &sources,
+            private: &private,
+            access: &access,
+            facts: &facts,
         };
         check.run().await?;
         data_check::check(&context.folder, context.manifest.kind, &sources, &facts)?;

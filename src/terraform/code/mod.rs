@@ -8,6 +8,7 @@ pub(crate) mod lockfile;
 pub(crate) mod looked_up;
 pub(crate) mod modules;
 pub(crate) mod origins;
+pub(crate) mod release_type;
 pub(crate) mod requirement;
 #[cfg(test)]
 mod tests;
