@@ -11,12 +11,16 @@ use crate::{
         values::StateUrl,
     },
     config::{
-        names::Version,
+        names::{Environment, Version},
         scheme::{Account, Matched},
     },
     context::{self, Context},
     deploy::{
-        state::migration::{self, holder},
+        ledger::environments,
+        state::{
+            location,
+            migration::{self, holder},
+        },
         target::Target,
     },
     release::published,
@@ -77,6 +81,7 @@ pub(crate) async fn run(context: &Context, inputs: AdoptInputs, report: &mut Rep
         "{} resource(s), serial {}, lineage {}",
         state.resources, state.serial, state.lineage
     ));
+    warn_of_others(context, environment, &state.lineage).await?;
     let Some(version) = version else {
         log.done(&format!(
             "Adopted. To see what a release would change: \
@@ -102,6 +107,29 @@ pub(crate) async fn run(context: &Context, inputs: AdoptInputs, report: &mut Rep
         report: Default::default(),
     };
     deploy::run(context, inputs, report).await
+}
+
+/// Warns of named environments that have the same state: a destroy of one would destroy the
+/// resources of the other.
+async fn warn_of_others(context: &Context, environment: &Environment, lineage: &str) -> Result<()> {
+    for other in environments::named(context).iter().filter(|other| *other != environment) {
+        let reading = location::lineage(context, other);
+        let found = context.host.interrupt.or_cancel("reading the states", reading).await;
+        let place = match found {
+            Ok(Some((place, found))) if found == lineage => place.describe(),
+            Err(cancelled) if context.host.interrupt.requested().is_some() => {
+                return Err(cancelled);
+            }
+            // An environment in another account can be unreadable for this run.
+            _ => continue,
+        };
+        context.host.log.warning(&format!(
+            "`{other}` has a copy of the same state: both manage the same resources, so a destroy \
+             of one destroys those of the other\n  -> keep one: if `{environment}` replaces \
+             `{other}`, delete {place}"
+        ));
+    }
+    Ok(())
 }
 
 /// Fails if the release does not exist. Called before anything is copied.

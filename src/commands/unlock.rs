@@ -1,7 +1,10 @@
 //! unlock: shows who holds the lock of a state. With `--force ID` it releases that lock.
 
 use crate::{
-    base::error::{Error, Result},
+    base::{
+        error::{Error, Result},
+        shell_word::shell_word,
+    },
     cli::args::UnlockInputs,
     config::names::Environment,
     context::Context,
@@ -29,7 +32,7 @@ pub(crate) async fn run(context: &Context, inputs: UnlockInputs) -> Result<()> {
         (false, None) => {
             show(context, &environment, &locks);
             if let Some((_, held)) = locks.first() {
-                let id = plain(&held.holder.id);
+                let id = shell_word(&plain(&held.holder.id));
                 context.host.log.note(&format!(
                     "to release it if that run is dead: cdflow unlock {environment} --force {id}"
                 ));

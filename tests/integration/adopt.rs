@@ -88,6 +88,14 @@ fn a_state_in_a_file_is_adopted() {
     assert_eq!(fs::read(project.state_file("ci")).unwrap(), theirs);
     project.deploy("ci", "1").stderr_has("Deployed greeting 1 to ci: no changes");
     assert_eq!(fs::read(folder.join("terraform.tfstate")).unwrap(), theirs);
+    // The same state twice.
+    let output =
+        project.cdflow(["adopt", "aslive", "--from", "file:../by-hand/terraform.tfstate"]).run();
+    output
+        .success()
+        .stderr_has("warning: `ci` has a copy of the same state: both manage the same resources")
+        .stderr_has("-> keep one: if `aslive` replaces `ci`, delete file:");
+    output.lacks("`aslive` has a copy");
 
     for (from, says) in [
         ("file:../by-hand/gone", "cannot read the state"),

@@ -668,3 +668,19 @@ fn the_version_of_a_large_program_is_remembered() {
     script("1.10.2", 41 << 20);
     assert_eq!((chosen().as_str(), kept()), ("1.10.2", 2), "another file is another program");
 }
+
+/// An exact version is chosen without the list, so only the download would fail.
+#[test]
+fn doctor_knows_what_the_mirror_lacks() {
+    let bare = Bare::new("lacks");
+    let doctor = |version: &str| {
+        bare.project.write("infra/.terraform-version", version);
+        bare.cdflow(&["doctor"]).run()
+    };
+    let output = doctor("1.11.9");
+    output
+        .fails(2)
+        .stdout_has("no version of terraform at the mirror can be used")
+        .stdout_has("infra/.terraform-version:1 requires 1.11.9: none of them");
+    doctor("1.11.4").success().stdout_has("1.11.4, which a release or deploy downloads");
+}

@@ -143,6 +143,23 @@ pub(crate) async fn has_state(context: &Context, environment: &Environment) -> R
 /// Returns the serial of the state as it is saved now. None without a state, and in the classic
 /// layout, where reading it needs the deploying role of the account.
 pub(crate) async fn serial(context: &Context, environment: &Environment) -> Result<Option<u64>> {
+    let start = header(context, environment).await?;
+    Ok(start.and_then(|(_, start)| serial_in(&start)))
+}
+
+/// Returns the place and the lineage of the state as `serial` does.
+pub(crate) async fn lineage(
+    context: &Context,
+    environment: &Environment,
+) -> Result<Option<(StatePlace, String)>> {
+    let Some((place, start)) = header(context, environment).await? else { return Ok(None) };
+    Ok(lineage_in(&start).map(|lineage| (place, lineage)))
+}
+
+async fn header(
+    context: &Context,
+    environment: &Environment,
+) -> Result<Option<(StatePlace, String)>> {
     let filename = &context.manifest.tfstate_filename;
     let Some(place) = StatePlace::of(&context.scheme, &context.identity, environment, filename)
     else {
@@ -152,18 +169,28 @@ pub(crate) async fn serial(context: &Context, environment: &Environment) -> Resu
     let (store, key) = (home.store()?, home.place.key());
     let Some(found) = store.head(&key).await? else { return Ok(None) };
     let start = store.get_range(&key, 0, found.size.min(HEADER)).await?;
-    Ok(serial_in(&String::from_utf8_lossy(&start)))
+    Ok(Some((home.place, String::from_utf8_lossy(&start).into_owned())))
 }
 
 /// Reads the serial at the start of a state, which comes before its outputs and resources.
 fn serial_in(start: &str) -> Option<u64> {
-    let (before, rest) = start.split_once("\"serial\"")?;
+    let number = value_in(start, "\"serial\"")?;
+    let end = number.find(|c: char| !c.is_ascii_digit())?;
+    number[..end].parse().ok()
+}
+
+fn lineage_in(start: &str) -> Option<String> {
+    let (lineage, _) = value_in(start, "\"lineage\"")?.strip_prefix('"')?.split_once('"')?;
+    Some(lineage.to_owned())
+}
+
+/// Returns what follows a key that comes before the outputs and resources.
+fn value_in<'s>(start: &'s str, key: &str) -> Option<&'s str> {
+    let (before, rest) = start.split_once(key)?;
     if ["\"outputs\"", "\"resources\""].iter().any(|it| before.contains(it)) {
         return None;
     }
-    let number = rest.trim_start().strip_prefix(':')?.trim_start();
-    let end = number.find(|c: char| !c.is_ascii_digit())?;
-    number[..end].parse().ok()
+    Some(rest.trim_start().strip_prefix(':')?.trim_start())
 }
 
 /// Returns the previews that have a state, from the names in the bucket or folder.
@@ -241,5 +268,11 @@ mod tests {
             assert_eq!(serial(other), None, "{other}");
         }
         assert_eq!(serial("\"outputs\": {\"serial\": {\"value\": 3}}"), None);
+        assert_eq!(lineage_in("{\"serial\": 1, \"lineage\": \"ab-c\",").as_deref(), Some("ab-c"));
+        for other in
+            ["{\"lineage\": \"ab", "{\"outputs\": {\"lineage\": \"ab\"}", "{\"lineage\": 1}"]
+        {
+            assert_eq!(lineage_in(other), None, "{other}");
+        }
     }
 }

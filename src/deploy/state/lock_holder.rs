@@ -8,6 +8,7 @@ use crate::{
     base::{
         error::{Error, Exit},
         limits::Limit,
+        shell_word::shell_word,
     },
     context::Context,
     deploy::{
@@ -49,7 +50,7 @@ pub(crate) async fn explain(
         return error.hint(format!(
             "release the lock unless another run on this machine holds it, because this run might \
              have taken it and lost the answer: cdflow unlock {environment} --force {}",
-            plain(&holder.id)
+            shell_word(&plain(&holder.id))
         ));
     }
     match holder.as_ref().and_then(|holder| run_of(holder, &entries)) {
@@ -57,7 +58,7 @@ pub(crate) async fn explain(
             "release the lock, because {} is over since {}: cdflow unlock {environment} --force {}",
             text::run(start),
             end.finished.strftime("%Y-%m-%d %H:%M:%SZ"),
-            holder.map(|holder| plain(&holder.id)).unwrap_or_default()
+            holder.map(|holder| shell_word(&plain(&holder.id))).unwrap_or_default()
         )),
         Some(Entry { start, end: None }) => see(error, start),
         None => match entries.first().filter(|entry| entry.end.is_none()) {

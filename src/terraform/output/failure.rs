@@ -6,7 +6,10 @@ use super::{
     located::{self, CodeNames},
     plain::plain,
 };
-use crate::base::error::{Error, Exit};
+use crate::base::{
+    error::{Error, Exit},
+    shell_word::shell_word,
+};
 
 /// The step of Terraform that failed. It decides the exit code of a failure without a special
 /// meaning.
@@ -326,7 +329,7 @@ fn locked(lock: PrintedLock, environment: &str) -> Error {
         .hint(format!(
             "if that run is not active any more, release its lock: \
              cdflow unlock {environment} --force {}",
-            lock.id
+            shell_word(&lock.id)
         ))
 }
 

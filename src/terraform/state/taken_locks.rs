@@ -5,6 +5,7 @@ use crate::{
     base::{
         error::{Error, Exit, Result},
         interrupt::Interrupt,
+        shell_word::shell_word,
     },
     config::names::Environment,
 };
@@ -80,7 +81,8 @@ impl<'a> TakenLocks<'a> {
 
     fn how_to_release(&self) -> String {
         let Holder { info, environment } = self.holder;
-        format!("release it: cdflow unlock {environment} --force {}", info.id)
+        let id = shell_word(&info.id);
+        format!("release it: cdflow unlock {environment} --force {id}")
     }
 }
 

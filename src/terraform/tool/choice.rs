@@ -207,7 +207,7 @@ impl Choice<'_> {
         }
     }
 
-    fn none_of(&self, mut versions: Vec<Version>, site: &ToolSite) -> Error {
+    pub(super) fn none_of(&self, mut versions: Vec<Version>, site: &ToolSite) -> Error {
         let name = self.flavor.name();
         versions.retain(|it| it.pre.is_empty() && it.build == BuildMetadata::EMPTY);
         versions.sort();

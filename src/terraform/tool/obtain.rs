@@ -82,7 +82,11 @@ impl Choice<'_> {
             return Ok(Chosen::Installed(tool.clone()));
         }
         self.check_agreement()?;
-        let chosen = self.choose_at(&self.site(host)?, host).await;
+        let site = self.site(host)?;
+        let chosen = match self.choose_at(&site, host).await {
+            Ok(version) => self.check_existing(version, &site, host).await,
+            failed => failed,
+        };
         let version = chosen.map_err(|error| match broken {
             Some(broken) => broken,
             None => self.with_hints(error, in_path.as_ref()),
@@ -91,6 +95,25 @@ impl Choice<'_> {
             Some(tool) => Chosen::Installed(tool),
             None => Chosen::Elsewhere(version),
         })
+    }
+
+    /// Fails if the site's list lacks the version, and no cache has it. An exact version is chosen
+    /// without the list, which a download does not need.
+    async fn check_existing(
+        &self,
+        version: Version,
+        site: &ToolSite,
+        host: &Host,
+    ) -> Result<Version> {
+        if Cache::versions(self.flavor, host).contains(&version) {
+            return Ok(version);
+        }
+        let listing = site.versions();
+        match host.interrupt.or_cancel("reading the list of versions", listing).await {
+            Ok(listed) if !listed.contains(&version) => Err(self.none_of(listed, site)),
+            Err(cancelled) if host.interrupt.requested().is_some() => Err(cancelled),
+            _ => Ok(version),
+        }
     }
 
     /// Looks into PATH. A program that gives no version might be a switcher without one.
