@@ -205,6 +205,11 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     write_new(to, &content)
 }
 
+/// Whether an error is about a value in the file of this environment alone.
+fn is_in_own_file(error: &Error, environment: &str) -> bool {
+    error.place().is_some_and(|it| it.file.ends_with(format!("config/{environment}.json")))
+}
+
 fn judge(mut checked: Vec<Checked>) -> Result<()> {
     // What is surely meant comes first.
     checked.sort_by_key(|it| !it.has_file);
@@ -234,7 +239,11 @@ fn judge(mut checked: Vec<Checked>) -> Result<()> {
         refused.partition(|(_, other)| other.story() != first.story());
     let same = std::iter::once(environment).chain(same.into_iter().map(|(it, _)| it));
     let same: Vec<String> = same.map(|it| it.to_string()).collect();
-    let first = first.hint(format!("correct the values of {}", same.join(", ")));
+    let first = match &same[..] {
+        // The file says it.
+        [only] if is_in_own_file(&first, only) => first,
+        all => first.hint(format!("correct the values of {}", all.join(", "))),
+    };
     let others = others.into_iter().take(MORE);
     let error = others.fold(first, |error, (environment, other)| {
         error.hint(format!("correct {environment} too: {}", other.story()))

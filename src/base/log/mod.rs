@@ -16,11 +16,13 @@ use std::{
 };
 
 use serde::Serialize;
+use terminal_size::{Width, terminal_size_of};
 
 pub(crate) use self::line::unwritten;
 use self::{
     actions::{RunnerCommands, command_data},
     line::{LostOutput, try_write_line, write_line},
+    wrap::wrapped,
 };
 use super::{
     error::{Error, FilePosition},
@@ -30,6 +32,10 @@ use super::{
 mod actions;
 mod line;
 mod progress;
+mod wrap;
+
+/// Before each line of a note.
+const NOTE: &str = "    ";
 
 #[derive(Clone)]
 pub(crate) struct Log {
@@ -153,8 +159,26 @@ impl Log {
 
     /// Prints what a step found or did.
     pub(crate) fn note(&self, text: &str) {
+        // Redacted first: a line break could split a secret.
+        let text = self.redactor.apply(text);
+        self.indented(&self.fitted(&text, 0, NOTE.len()));
+    }
+
+    fn indented(&self, text: &str) {
         for line in text.lines() {
-            self.narrate(&format!("    {line}"));
+            self.narrate(&format!("{NOTE}{line}"));
+        }
+    }
+
+    /// Returns the text with lines that fit the terminal, if there is one. `label` is how much of
+    /// the first line is taken, and `indent` of every line.
+    fn fitted(&self, text: &str, label: usize, indent: usize) -> String {
+        let is_wrapped = self.terminal && self.actions.is_none() && self.label.is_none();
+        match terminal_size_of(io::stderr()).filter(|_| is_wrapped) {
+            Some((Width(width), _)) => {
+                wrapped(text, label, usize::from(width).saturating_sub(indent))
+            }
+            None => text.to_owned(),
         }
     }
 
@@ -169,14 +193,14 @@ impl Log {
     /// Shown with `-v`.
     pub(crate) fn detail(&self, text: &str) {
         if self.verbosity >= 1 {
-            self.note(&self.paint(Style::Dim, text));
+            self.indented(&self.paint(Style::Dim, text));
         }
     }
 
     /// Shown with `-vv`.
     pub(crate) fn debug(&self, text: &str) {
         if self.verbosity >= 2 {
-            self.note(&self.paint(Style::Dim, text));
+            self.indented(&self.paint(Style::Dim, text));
         }
     }
 
@@ -216,7 +240,12 @@ impl Log {
                     command_data(&self.redactor.apply(&text))
                 ));
             }
-            None => self.narrate(&format!("{} {text}", self.paint(style, &format!("{severity}:")))),
+            None => {
+                let label = format!("{severity}:");
+                let text = self.redactor.apply(text);
+                let text = self.fitted(&text, label.len() + 1, 0);
+                self.narrate(&format!("{} {text}", self.paint(style, &label)));
+            }
         }
     }
 

@@ -16,6 +16,8 @@ use crate::{
 
 /// The name of the variable with the secrets.
 pub(super) const SECRETS: &str = "secrets";
+/// How Terraform begins the reason why a value does not fit.
+const UNSUITABLE: &str = "The given value is not suitable for var.";
 /// What Terraform writes before the place of a sensitive value.
 const DEFINED_AT: &str = "Invalid value defined at";
 
@@ -112,8 +114,9 @@ impl ValueOrigins {
         };
         let line = line + found - value.line;
         let what = format!("{file}:{line}: the value does not fit the variable `{name}`");
-        let hint = format!("correct the value there, or the variable in infra/, and {then}");
-        Some(error(what).hint(hint).at(file, line, 0))
+        let (declared, why) = without_declaration(&why);
+        let hint = format!("correct the value there, or the variable in {declared}, and {then}");
+        Some(error(what).why(why).hint(hint).at(file, line, 0))
     }
 
     /// Replaces the place of a sensitive value in the var-file by the one in its own file.
@@ -164,6 +167,18 @@ impl ValueOrigins {
             Some(line.replacen(&format!(" {number}: "), &new, 1))
         }
     }
+}
+
+/// Splits Terraform's `The given value is not suitable for var.size declared at main.tf:5,1-16: a
+/// number is required.` into the place of the declaration and the reason.
+fn without_declaration(why: &str) -> (String, &str) {
+    let parsed = || {
+        let (_, rest) = why.strip_prefix(UNSUITABLE)?.split_once(" declared at ")?;
+        let (place, why) = rest.split_once(": ")?;
+        let (place, _) = place.split_once(',')?;
+        Some((format!("infra/{place}"), why))
+    };
+    parsed().unwrap_or_else(|| ("infra/".to_owned(), why))
 }
 
 impl ValuePlace {
@@ -234,6 +249,18 @@ mod tests {
         );
         let moved = colored.replace("/tmp/v.json line 5", "config/live.json line 9");
         assert_eq!(shown(&colored), moved.replace(" 5: ", " 9: "));
+    }
+
+    #[test]
+    fn the_place_of_a_declaration_is_in_the_advice() {
+        let long = "The given value is not suitable for var.size declared at main.tf:5,1-16: a \
+                    number is required.";
+        assert_eq!(
+            without_declaration(long),
+            ("infra/main.tf:5".to_owned(), "a number is required.")
+        );
+        let other = "The size is too small.";
+        assert_eq!(without_declaration(other), ("infra/".to_owned(), other));
     }
 
     #[test]
