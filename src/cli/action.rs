@@ -28,6 +28,7 @@ const PREFIX: &str = "INPUT_";
 const COMMAND: &str = "command";
 const TOKEN: &str = "github-token";
 const AUTHORITIES: &str = "ca-certificates";
+const AGE_IDENTITY: &str = "age-identity";
 
 /// These need a terminal, or a folder that no later step sees.
 const NOT_FOR_A_STEP: [&str; 5] = ["shell", "build", "dockerfile", "init", "completions"];
@@ -40,7 +41,8 @@ const RENAMED: [(&str, &str); 2] = [("directory", "working-directory"), ("force"
 
 /// Inputs whose content never becomes an argument: other users of a machine can read its command
 /// lines. Certificates are public, but a key could be among them by mistake.
-const SECRETS: [&str; 5] = [TOKEN, AUTHORITIES, "ssh-key", "ssh-known-hosts", "netrc"];
+const SECRETS: [&str; 6] =
+    [TOKEN, AUTHORITIES, AGE_IDENTITY, "ssh-key", "ssh-known-hosts", "netrc"];
 
 /// A step whose command depends on the event may give the inputs of the one to the other, which
 /// ignores them.
@@ -285,6 +287,12 @@ fn set_secret(inputs: &mut Inputs, name: &str, content: Secret) {
     }
     if name == AUTHORITIES {
         inputs.global.ca_certificates = Some(FileInput::of_certificates(content));
+        return;
+    }
+    if let (AGE_IDENTITY, Command::Component(ComponentCommand::Deploy(deploy))) =
+        (name, &mut inputs.command)
+    {
+        deploy.age_identity = Some(FileInput::Content(content));
         return;
     }
     // `preview down` ignores what only `preview up` needs.

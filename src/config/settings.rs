@@ -138,6 +138,30 @@ pub(crate) struct FunctionImages {
     pub(crate) runtime_image: Option<Image>,
 }
 
+/// Whether only what was reviewed is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reviewed {
+    /// As cdflow.yml and the policy say.
+    Unset,
+    /// A new plan that does the same.
+    Same,
+    /// The stored plan itself.
+    Exact,
+}
+
+impl FromStr for Reviewed {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.to_ascii_lowercase().as_str() {
+            "true" => Ok(Self::Same),
+            "exact" => Ok(Self::Exact),
+            "false" => Ok(Self::Unset),
+            _ => Err("expected `true`, `exact` or `false`"),
+        }
+    }
+}
+
 /// When a run comments on its pull request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Commenting {

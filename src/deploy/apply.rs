@@ -5,7 +5,7 @@ use super::{
     order::Order,
     outcome,
     prepare::Prepared,
-    recording, rescue_state,
+    recording, rescue_state, review,
     state::{after_failure, unchanged::is_unchanged, workspace_state},
     unknown_changes, workspace,
 };
@@ -46,6 +46,7 @@ pub(crate) async fn apply(
         Ok(()) => is_unchanged(context, order, prepared, plan).await,
         Err(refused) => Err(refused),
     };
+    let is_applied = matches!(allowed, Ok(false));
     let applied = match allowed {
         Err(cancelled) if interrupt.requested().is_some() => {
             recording::end_unchanged(context, order, entry, &cancelled).await;
@@ -72,6 +73,10 @@ pub(crate) async fn apply(
         None => result,
     };
     let after = After::read(context, prepared, unsaved.is_some()).await;
+    let result = match is_applied {
+        true => result.map_err(|error| review::exact::explain(plan, error, after.state())),
+        false => result,
+    };
     let is_lost = after == After::Current(None) && is_to_have_state(order, plan);
     let result = match is_lost {
         true => result.and_then(|()| Err(lost(order))),

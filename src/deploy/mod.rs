@@ -17,7 +17,7 @@ pub(crate) mod preview;
 pub(crate) mod push_command;
 pub(crate) mod recording;
 pub(crate) mod rescue_state;
-mod review;
+pub(crate) mod review;
 pub(crate) mod secrets;
 pub(crate) mod state;
 pub(crate) mod target;
@@ -86,7 +86,12 @@ async fn carry_out(
     refused_or_warned(context, order, hooks::check_required(context, order, &prepared))?;
     refused_or_warned(context, order, origin::check_branch(context, order, &prepared).await)?;
     report.warnings.extend(prepared.tool_warning.clone());
-    review::check_approved(context, order, &prepared).await?;
+    review::check_storable(context, order, &prepared)?;
+    if review::check_approved(context, order, &prepared).await? {
+        report.outcome = report::Outcome::NoChanges;
+        context.host.log.done("Nothing to do: the stored plan was applied by an earlier run");
+        return Ok(None);
+    }
     report.release_digest = prepared.bundle.digest.map(|digest| digest.to_string());
     // A destroy needs no artifact: an expired one must not keep an environment alive.
     if order.mode == PlanMode::Deploy {
@@ -217,7 +222,10 @@ async fn decide(
     before: Option<&StateSummary>,
     report: &mut Report,
 ) -> Result<(Plan, Decision)> {
-    let planned = plan::plan(context, order, prepared, before).await?;
+    let planned = match order.review.filter(|_| order.is_exact) {
+        Some(rule) => review::exact::open(context, order, prepared, rule, before).await?,
+        None => plan::plan(context, order, prepared, before).await?,
+    };
     let stateful = context.manifest.report.stateful.as_deref().unwrap_or_default();
     let mut shown = PlanReport::new(&planned, stateful, &context.host.log.redactor);
     shown.only_release = review::is_only_release(order, prepared, &planned);
@@ -229,7 +237,7 @@ async fn decide(
     unknown_changes::warn_of_earlier(context, order, &planned.changes);
     let judged = label::judge(context, order, prepared, &planned.changes).await;
     if order.plan.plan_only {
-        review::record(context, order, prepared, &planned, before).await;
+        review::record(context, order, prepared, &planned, before).await?;
         report.guard = match judged {
             Ok(overridden) => overridden.summary().map(Guard::Allowed),
             Err(refused) if refused.exit() == Exit::Refused => {

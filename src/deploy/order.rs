@@ -15,6 +15,7 @@ use crate::{
         identity::Release,
         names::{Environment, Version},
         preview::PreviewOf,
+        settings::FileInput,
     },
     context::Context,
     terraform::{PlanMode, output::unknown::UnknownChange},
@@ -69,6 +70,12 @@ pub(crate) struct Order<'c> {
     pub(crate) is_rollback: bool,
     /// When the plan counts as reviewed; None: no review is needed.
     pub(crate) review: Option<ReviewRule>,
+    /// Whether the stored plan of the pull request is applied, and no new one made.
+    pub(crate) is_exact: bool,
+    /// Whether to store the plan for that. None: if it can be.
+    pub(crate) store_plan: Option<bool>,
+    /// The key that decrypts a stored plan.
+    pub(crate) age_identity: Option<FileInput>,
     /// What is checked again between plan and apply.
     pub(crate) watch: Option<Watch>,
 }
@@ -197,6 +204,9 @@ impl<'c> Order<'c> {
             asks: false,
             is_rollback: false,
             review: None,
+            is_exact: false,
+            store_plan: None,
+            age_identity: None,
             watch: None,
         }
     }

@@ -1,5 +1,7 @@
 //! The Terraform plan of a run, and what is checked about its addresses.
 
+use std::path::PathBuf;
+
 use super::{hooks, order::Order, prepare::Prepared};
 use crate::{
     base::{
@@ -8,7 +10,7 @@ use crate::{
     },
     config::guards::{Protected, Source},
     context::Context,
-    terraform::{Plan, PlanMode, PlanRequest, state::summary::StateSummary},
+    terraform::{Plan, PlanMode, PlanRequest, StoredFrom, state::summary::StateSummary},
 };
 
 pub(crate) async fn plan(
@@ -22,9 +24,38 @@ pub(crate) async fn plan(
         PlanMode::RefreshOnly => "Plan a refresh of the state",
         PlanMode::Destroy => "Plan the destruction",
     });
-    let request = PlanRequest {
+    let request = request(context, order, prepared, prepared.folder.var_file.clone());
+    let plan = prepared.terraform.plan(request, before).await?;
+    check_addresses(order, &plan)?;
+    warn_about_unused_protection(context, order, &plan);
+    warn_about_working_folder(context, prepared, &plan);
+    Ok(plan)
+}
+
+/// Reads a stored plan, which is decrypted to where Terraform reads it.
+pub(crate) async fn open(
+    context: &Context,
+    order: &Order<'_>,
+    prepared: &Prepared,
+    from: StoredFrom,
+) -> Result<Plan> {
+    context.host.log.step("Read the stored plan");
+    let var_file = prepared.folder.write_ephemeral_variables()?;
+    let request = request(context, order, prepared, var_file);
+    let plan = prepared.terraform.open_plan(request, from).await?;
+    warn_about_unused_protection(context, order, &plan);
+    Ok(plan)
+}
+
+fn request(
+    context: &Context,
+    order: &Order<'_>,
+    prepared: &Prepared,
+    var_file: PathBuf,
+) -> PlanRequest {
+    PlanRequest {
         mode: order.mode,
-        var_file: prepared.folder.var_file.clone(),
+        var_file,
         plan_file: prepared.folder.plan_file.clone(),
         targets: order.targets.clone(),
         replace: order.replace.clone(),
@@ -33,12 +64,7 @@ pub(crate) async fn plan(
         has_ephemeral: prepared.folder.has_ephemeral,
         origins: prepared.folder.origins(),
         wants_json: order.plan.plan_out.is_some() || hooks::want_json(order, prepared),
-    };
-    let plan = prepared.terraform.plan(request, before).await?;
-    check_addresses(order, &plan)?;
-    warn_about_unused_protection(context, order, &plan);
-    warn_about_working_folder(context, prepared, &plan);
-    Ok(plan)
+    }
 }
 
 /// Warns if the code keeps the path of a folder that only this run has.

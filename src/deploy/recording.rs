@@ -19,7 +19,7 @@ use crate::{
         limits::Limit,
         spelling::nearest,
     },
-    config::{names::Environment, scheme::Matched},
+    config::{identity::Release, names::Environment, scheme::Matched},
     context::Context,
     release::deletion,
     terraform::{
@@ -166,7 +166,13 @@ async fn announce(
     // A destroy needs the release too, but its ledger entry is older, so nothing deletes it.
     if order.mode == PlanMode::Deploy {
         let (store, key) = (&context.store, ledger.start_key(entry));
-        deletion::check_kept(store, &order.subject.release, &key).await?;
+        let own = &order.subject.release;
+        deletion::check_kept(store, own, &key).await?;
+        // What a stored plan creates uses the artifact of its own release.
+        if let Some(plan) = entry.reviewed.as_ref().and_then(|it| it.plan.as_ref()) {
+            let of_plan = Release { version: plan.version.clone(), ..own.clone() };
+            deletion::check_kept(store, &of_plan, &key).await?;
+        }
     }
     Ok(entry.clone())
 }

@@ -12,5 +12,5 @@ pub(crate) mod tool;
 
 pub(crate) use self::driver::{
     Applied, ERRORED_STATE, Folder, InitRequest, Initialised, Plan, PlanMode, PlanRequest,
-    UnsavedState,
+    StoredFrom, UnsavedState, check_code,
 };

@@ -82,6 +82,7 @@ mod secrets;
 mod segments;
 mod shell;
 mod soak;
+mod stored_plans;
 mod support;
 mod sweep;
 mod terraform_versions;

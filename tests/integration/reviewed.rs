@@ -27,19 +27,22 @@ resource "terraform_data" "queue" {
 }
 "#;
 
-const NUMBER: u64 = 7;
+pub(crate) const NUMBER: u64 = 7;
 
 /// A component that is deployed, and a pull request that changes it.
-struct Change {
-    project: Project,
-    github: GitHub,
+pub(crate) struct Change {
+    pub(crate) project: Project,
+    pub(crate) github: GitHub,
     /// Of the newest run.
     run: u64,
 }
 
 impl Change {
-    fn new() -> Self {
-        let project = Project::local("greeting");
+    pub(crate) fn new() -> Self {
+        Self::of(Project::local("greeting"))
+    }
+
+    pub(crate) fn of(project: Project) -> Self {
         project.write("infra/main.tf", CODE).commit("A service");
         project.release("1-aaaaaaa");
         project.deploy("live", "1-aaaaaaa");
@@ -51,7 +54,7 @@ impl Change {
     }
 
     /// Pushes to the pull request's branch.
-    fn push(&mut self, message: &str) {
+    pub(crate) fn push(&mut self, message: &str) {
         self.project.commit(message);
         let head = self.project.head();
         let mut world = self.github.world();
@@ -62,24 +65,24 @@ impl Change {
     }
 
     /// A step of the pull request's workflow.
-    fn on_pull_request(&mut self, arguments: &[&str]) -> Runner {
+    pub(crate) fn on_pull_request(&mut self, arguments: &[&str]) -> Runner {
         self.run += 1;
         let event = pull_request_event(NUMBER, &self.project.head(), "open", &[]);
         self.project.for_pull_request(&self.github, &event, self.run, arguments)
     }
 
     /// Releases the branch and shows the plan.
-    fn plan(&mut self) {
+    pub(crate) fn plan(&mut self) {
         self.on_pull_request(&["release"]).run().success();
         self.on_pull_request(&["deploy", "live", "--plan-only"]).run().success();
     }
 
-    fn review(&self, login: &str, state: &str) {
+    pub(crate) fn review(&self, login: &str, state: &str) {
         self.github.world().review(NUMBER, login, state);
     }
 
     /// Squashes the branch into one new commit.
-    fn merge(&self) {
+    pub(crate) fn merge(&self) {
         self.project.write("merged.txt", "squashed\n").commit("Larger (#7)");
         let mut world = self.github.world();
         let pull_request = world.pull_requests.get_mut(&NUMBER).unwrap();
@@ -87,12 +90,12 @@ impl Change {
         pull_request.merge_commit_sha = Some(self.project.head());
     }
 
-    fn on_main(&self, arguments: &[&str]) -> Runner {
+    pub(crate) fn on_main(&self, arguments: &[&str]) -> Runner {
         let runner = self.project.cdflow(arguments).envs(self.github.env());
         runner.env("GITHUB_TOKEN", TOKEN).env("GITHUB_EVENT_NAME", "push")
     }
 
-    fn release_main(&self) {
+    pub(crate) fn release_main(&self) {
         self.on_main(&["release", "2-bbbbbbb"]).run().success();
     }
 
@@ -105,17 +108,17 @@ impl Change {
         refuses(self.deploy(), code, says)
     }
 
-    fn reviews(&self) -> PathBuf {
+    pub(crate) fn reviews(&self) -> PathBuf {
         self.project.bundle("1-aaaaaaa").parent().unwrap().join("reviews")
     }
 
     /// The files of the records, oldest first.
-    fn records(&self) -> Vec<PathBuf> {
+    pub(crate) fn records(&self) -> Vec<PathBuf> {
         let folder = self.reviews().join("live");
         let mut files: Vec<PathBuf> = walkdir::WalkDir::new(folder)
             .into_iter()
             .filter_map(|entry| Some(entry.ok()?.into_path()))
-            .filter(|path| path.is_file())
+            .filter(|path| path.extension().is_some_and(|end| end == "json"))
             .collect();
         files.sort();
         files
@@ -124,7 +127,7 @@ impl Change {
 
 /// Fails with this exit code and these words, and leaves the environment as it is.
 #[track_caller]
-fn refuses(runner: Runner, code: i32, says: &[&str]) -> Output {
+pub(crate) fn refuses(runner: Runner, code: i32, says: &[&str]) -> Output {
     let output = runner.run();
     assert_eq!(output.code, code, "{output}");
     for text in says {

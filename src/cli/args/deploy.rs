@@ -3,7 +3,12 @@
 use clap::Args;
 
 use super::shared::{ConfirmInputs, PlanInputs, REPORT_HEADING, ReportInputs};
-use crate::config::names::{Environment, Version};
+use crate::config::{
+    names::{Environment, Version},
+    settings::{FileInput, Reviewed},
+};
+
+const STORED_PLANS: &str = "Options of stored plans";
 
 #[derive(Debug, Args)]
 #[command(after_help = super::examples::DEPLOY)]
@@ -16,9 +21,30 @@ pub(crate) struct DeployInputs {
     pub(crate) plan: PlanInputs,
     #[command(flatten)]
     pub(crate) confirm_apply: ConfirmInputs,
-    /// Apply only what was reviewed on the pull request
-    #[arg(long, conflicts_with_all = ["plan_only", "refresh_only"])]
-    pub(crate) reviewed: bool,
+    /// Apply only what was reviewed (`=exact`: the stored plan itself)
+    #[arg(
+        long,
+        value_name = "HOW",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        conflicts_with_all = ["plan_only", "refresh_only"]
+    )]
+    pub(crate) reviewed: Option<Reviewed>,
+    /// Store the plan of the pull request for --reviewed=exact, or fail [default: if it can be]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        requires = "plan_only",
+        help_heading = STORED_PLANS
+    )]
+    pub(crate) store_plan: Option<bool>,
+    /// File with the key that decrypts the stored plan (age-keygen)
+    #[arg(long, value_name = "FILE", help_heading = STORED_PLANS)]
+    pub(crate) age_identity: Option<FileInput>,
     /// Allow an environment without state
     #[arg(long)]
     pub(crate) new_environment: bool,

@@ -5,7 +5,10 @@ mod newest;
 use crate::{
     base::error::{Error, Result},
     cli::args::DeployInputs,
-    config::names::{Environment, Version},
+    config::{
+        names::{Environment, Version},
+        settings::Reviewed,
+    },
     context::Context,
     deploy::{
         self,
@@ -68,9 +71,11 @@ fn order<'c>(
     if inputs.allow_older_state {
         order.last_state = None;
     }
-    if inputs.reviewed || order.limits.requires_review {
+    let reviewed = inputs.reviewed.unwrap_or(Reviewed::Unset);
+    if reviewed != Reviewed::Unset || order.limits.requires_review {
         order.review = Some(order.limits.review);
     }
+    order.is_exact = reviewed == Reviewed::Exact;
     if inputs.refresh_only {
         order.mode = PlanMode::RefreshOnly;
         order.review = None;
@@ -80,6 +85,8 @@ fn order<'c>(
         targets: inputs.target,
         replace: inputs.replace,
         allow_destroy: inputs.allow_destroy,
+        store_plan: inputs.store_plan,
+        age_identity: inputs.age_identity,
         ..order
     }
 }

@@ -64,7 +64,7 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
     let images = images.as_ref();
     let ended = match dry_run {
         true => {
-            deleted.plans = old_plans.len();
+            deleted.plans = plans::count(&old_plans);
             Ok(())
         }
         false => {

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::encryption::{BucketEncryption, Encryption};
+use super::{
+    encryption::{BucketEncryption, Encryption},
+    plan_encryption::PlanEncryption,
+};
 use crate::{
     base::{
         error::{Error, Result},
@@ -28,6 +31,8 @@ pub(crate) struct AccountScheme {
     pub(crate) lambda_buckets: BTreeMap<String, Storage>,
     pub(crate) backend: StateBackend,
     pub(super) encryption: Option<BucketEncryption>,
+    /// The key that plans of pull requests are encrypted to.
+    pub(crate) plan_encryption: Option<PlanEncryption>,
     /// OpenPGP public keys that may sign the programs of a mirror, in ASCII armor.
     pub(crate) terraform_mirror_keys: Vec<String>,
     pub(crate) layout: Layout,

@@ -49,7 +49,7 @@ enum EncryptionType {
     Kms,
 }
 
-const KEY_RULE: &str = "arn:aws:kms:<region>:<account>:key/<id>";
+pub(super) const KEY_RULE: &str = "arn:aws:kms:<region>:<account>:key/<id>";
 
 impl FileEncryption {
     /// Returns the rule that the file breaks as an error. `buckets` are the scheme's; None if the
@@ -90,7 +90,7 @@ fn kms(name: &str, key: String) -> Result<Encryption, String> {
 }
 
 /// An alias is not enough: Terraform's backend refuses it.
-fn is_key(text: &str) -> bool {
+pub(super) fn is_key(text: &str) -> bool {
     let is_word = |text: &str| {
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };

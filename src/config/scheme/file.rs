@@ -8,6 +8,7 @@ use super::{
     account_scheme::{Account, AccountScheme, StateBackend, Storage},
     aws_names::{BUCKET_RULE, TABLE_RULE, is_bucket, is_path_segment, is_role, is_table},
     encryption::{BucketEncryption, FileEncryption},
+    plan_encryption::{FilePlanEncryption, PlanEncryption},
 };
 use crate::{
     base::{
@@ -67,6 +68,7 @@ pub(super) struct SchemeFile {
     terraform_backend_s3_use_lockfile: Option<bool>,
     terraform_backend: Option<FileBackend>,
     encryption: Option<FileEncryption>,
+    plan_encryption: Option<FilePlanEncryption>,
     #[serde(default)]
     terraform_mirror_keys: Vec<String>,
     upgrade_account_scheme: Option<UpgradeKeys>,
@@ -155,6 +157,7 @@ impl SchemeChecker<'_> {
         let places =
             std::iter::once(&release_bucket).chain(&lambda_bucket).chain(lambda_buckets.values());
         let encryption = self.encryption(parsed.encryption, places, &backend)?;
+        let plan_encryption = self.plan_encryption(parsed.plan_encryption)?;
         let is_local = matches!(
             (&release_bucket, &backend),
             (Storage::Directory(_), StateBackend::Local { .. })
@@ -195,6 +198,7 @@ impl SchemeChecker<'_> {
             lambda_buckets,
             backend,
             encryption,
+            plan_encryption,
             terraform_mirror_keys: parsed.terraform_mirror_keys,
             image_registry: self.registry(parsed.image_registry)?,
             accounts,
@@ -371,6 +375,14 @@ impl SchemeChecker<'_> {
         let is_classic = matches!(backend, StateBackend::Classic { .. });
         let known = (!is_classic).then_some(buckets.as_slice());
         parsed.check(known).map(Some).map_err(|why| self.error(why))
+    }
+
+    fn plan_encryption(
+        &self,
+        parsed: Option<FilePlanEncryption>,
+    ) -> Result<Option<PlanEncryption>> {
+        let checked = parsed.map(FilePlanEncryption::check).transpose();
+        checked.map_err(|why| self.error(format!("`plan-encryption`: {why}")))
     }
 
     /// Checks a host with an optional port. A path is not allowed, because components name the

@@ -6,6 +6,7 @@ mod aws_names;
 mod encryption;
 mod file;
 mod frozen;
+mod plan_encryption;
 #[cfg(test)]
 mod tests;
 
@@ -13,4 +14,5 @@ pub(crate) use self::{
     account_scheme::{Account, AccountScheme, ImageRegistry, Matched, StateBackend, Storage},
     encryption::Encryption,
     frozen::FrozenAccount,
+    plan_encryption::PlanEncryption,
 };

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{
     encryption::FileEncryption,
     file::{FileAccount, FileBackend, SchemeFile, UpgradeKeys},
+    plan_encryption::FilePlanEncryption,
     *,
 };
 use crate::{
@@ -244,6 +245,34 @@ fn what_is_encrypted_and_how() {
 }
 
 #[test]
+fn the_key_of_stored_plans() {
+    const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-96ef-1234567890ab";
+    const RECIPIENT: &str = "age1747n4zhs4m5lgq5wazp5nckkzmzzhy6yxmx6w9hnsax5s89eld6qwt88kz";
+    let with = |encryption: &str| {
+        parse(&AWS.replacen('{', &format!("{{\"plan-encryption\": {encryption},"), 1))
+    };
+    assert_eq!(parse(AWS).unwrap().plan_encryption, None);
+    let kms = with(&format!(r#"{{"type": "aws:kms", "key": "{KEY}"}}"#)).unwrap();
+    assert_eq!(kms.plan_encryption, Some(PlanEncryption::Kms(KEY.to_owned())));
+    let age = with(&format!(r#"{{"type": "age", "recipient": "{RECIPIENT}"}}"#)).unwrap();
+    let Some(PlanEncryption::Age(recipient)) = age.plan_encryption else { panic!("no key") };
+    assert_eq!(recipient.to_string(), RECIPIENT);
+    for (encryption, says) in [
+        (r#"{"type": "age"}"#.to_owned(), "type `age` needs a `recipient`"),
+        (format!(r#"{{"type": "age", "key": "{KEY}"}}"#), "type `age` needs a `recipient`"),
+        (r#"{"type": "age", "recipient": "age1x"}"#.to_owned(), "`age1x` is not a public key"),
+        (format!(r#"{{"type": "age", "recipient": "{RECIPIENT}x"}}"#), "is not a public key"),
+        (r#"{"type": "age", "recipient": "AGE-SECRET-KEY-1X"}"#.to_owned(), "is a private key"),
+        (r#"{"type": "aws:kms", "key": "alias/a"}"#.to_owned(), "is not the ARN of a KMS key"),
+        (r#"{"type": "aws:kms"}"#.to_owned(), "type `aws:kms` needs a `key`"),
+        (r#"{"type": "pgp"}"#.to_owned(), "unknown value `pgp`"),
+    ] {
+        let refused = with(&encryption).unwrap_err().to_string();
+        assert!(refused.starts_with("scheme.json") && refused.contains(says), "{refused}");
+    }
+}
+
+#[test]
 fn the_role_for_plans_in_the_release_account() {
     let with = |role: &str| AWS.replacen('{', &format!("{{\"release-plan-role\": {role},"), 1);
     let scheme = parse(AWS).unwrap();
@@ -272,6 +301,7 @@ fn the_schema_for_editors_has_every_key() {
     has_keys_of::<FileAccount>(&schema, "/properties/accounts/additionalProperties");
     has_keys_of::<FileBackend>(&schema, "/properties/terraform-backend");
     has_keys_of::<FileEncryption>(&schema, "/properties/encryption");
+    has_keys_of::<FilePlanEncryption>(&schema, "/properties/plan-encryption");
     has_keys_of::<UpgradeKeys>(&schema, "/properties/upgrade-account-scheme");
     has_keys_of::<PolicyFile>(&schema, "/properties/policy");
     has_keys_of::<Defaults>(&schema, "/properties/defaults");

@@ -83,6 +83,18 @@ pub(crate) struct ForPullRequest {
 pub(crate) struct Reviewed {
     pub(crate) pull_request: u64,
     pub(crate) approved_by: Vec<String>,
+    /// The stored plan that was applied. None: a new one that does the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) plan: Option<AppliedPlan>,
+}
+
+/// A plan that a pull request had stored, of the release that it had made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AppliedPlan {
+    pub(crate) version: Version,
+    pub(crate) commit: Option<String>,
+    /// Of the encrypted file.
+    pub(crate) sha256: Sha256,
 }
 
 /// A run ended.

@@ -97,7 +97,11 @@ impl Ledger<'_> {
                 true => ledger.record().await?.live(),
                 false => ledger.newest(usize::MAX).await?.0,
             };
-            versions.extend(entries.into_iter().map(|entry| entry.start.version));
+            for start in entries.into_iter().map(|entry| entry.start) {
+                // What a stored plan has created uses the artifact of its own release.
+                versions.extend(start.reviewed.and_then(|it| it.plan).map(|plan| plan.version));
+                versions.insert(start.version);
+            }
         }
         Ok(versions)
     }

@@ -15,7 +15,10 @@ pub(crate) mod text;
 
 pub(crate) use self::{
     document::RunDocument,
-    entry::{Action, End, Entry, ForPullRequest, LastState, Outcome, Record, Reviewed, Start},
+    entry::{
+        Action, AppliedPlan, End, Entry, ForPullRequest, LastState, Outcome, Record, Reviewed,
+        Start,
+    },
 };
 
 use std::collections::{BTreeMap, BTreeSet};

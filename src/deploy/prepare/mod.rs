@@ -6,7 +6,7 @@ mod providers;
 mod terraform_user;
 mod working_folder;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use self::working_folder::FromRelease;
 pub(crate) use self::working_folder::WorkingFolder;
@@ -27,7 +27,10 @@ use crate::{
     },
     context::Context,
     release::{bundle::Unpacked, facts::ReleaseFacts, hooks},
-    services::aws::credentials::{Closed, CredentialsEndpoint},
+    services::aws::{
+        credentials::{Closed, CredentialsEndpoint},
+        session::Session,
+    },
     terraform::{
         Folder, Initialised,
         state::{backend::Backend, local_folder::UsedFolder},
@@ -49,6 +52,8 @@ pub(crate) struct Prepared {
     pub(crate) state_home: StateHome,
     /// The account that Terraform's providers act in; None if a local scheme names no role.
     pub(crate) account_id: Option<String>,
+    /// In that account.
+    pub(crate) session: Option<Arc<Session>>,
     /// The folder of a local workspace, once it is entered.
     pub(crate) used_folder: Mutex<Option<UsedFolder>>,
     /// Serves Terraform's credentials until it is dropped.
@@ -132,7 +137,8 @@ pub(crate) async fn prepare(context: &Context, subject: &Subject<'_>) -> Result<
         account,
         state_home,
         used_folder: Mutex::new(None),
-        account_id: session.and_then(|session| session.account_id.clone()),
+        account_id: session.as_ref().and_then(|session| session.account_id.clone()),
+        session,
         endpoint,
         _link: link,
         private,

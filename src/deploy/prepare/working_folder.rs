@@ -25,7 +25,7 @@ use crate::{
             files::Dialect,
             lockfile, modules,
             origins::ValueOrigins,
-            variables::{SECRETS, VarFile, Variables},
+            variables::{RELEASE, SECRETS, VarFile, Variables},
         },
         state::backend::{self, Backend},
         tool::Tool,
@@ -48,6 +48,16 @@ impl WorkingFolder {
     /// Returns where the values of the var-file come from.
     pub(crate) fn origins(&self) -> ValueOrigins {
         self.variables.origins(&self.var_file)
+    }
+
+    /// Writes the values that the apply of a stored plan gets, and returns the file. The plan has
+    /// the variable `release` of its own release, and Terraform rejects another value.
+    pub(crate) fn write_ephemeral_variables(&self) -> Result<PathBuf> {
+        let path = self.var_file.with_file_name("stored.tfvars.json");
+        if !path.exists() {
+            write_new(&path, self.variables.without(RELEASE).as_bytes())?;
+        }
+        Ok(path)
     }
 
     pub(crate) fn write_variables(&self) -> Result<()> {

@@ -2,23 +2,29 @@
 //! `--reviewed` applies only a plan that does the same.
 
 mod approval;
+pub(super) mod exact;
+mod found;
+mod made_from;
+mod plan_key;
 mod record;
+mod stored_plan;
 
 use jiff::Timestamp;
 
+pub(crate) use self::record::{PLAN, RECORD};
 use self::{
-    approval::Approved,
-    record::{Place, PlanRecord, Records},
+    found::{Found, found},
+    made_from::{code, words, words_of_run},
+    record::{PlanRecord, Records},
 };
-use super::{ledger::Reviewed, order::Order, prepare::Prepared};
+use super::{
+    ledger::{AppliedPlan, Reviewed},
+    order::Order,
+    prepare::Prepared,
+};
 use crate::{
-    base::{
-        digest::{Hasher, Sha256},
-        error::{Error, Result},
-    },
-    config::guards::ReviewRule,
+    base::error::{Error, Result},
     context::Context,
-    services::github::Approval,
     terraform::{
         Plan, PlanMode,
         output::effects::{Difference, Effects, Sealed, Sealer, Words, differences, is_only_words},
@@ -30,55 +36,86 @@ use crate::{
 /// fixes.
 const SHOWN: usize = 15;
 
-/// Records the plan of a pull request. A failure is a warning, because the plan itself is good.
+/// Records the plan of a pull request, and stores it. A failure is a warning, because the plan
+/// itself is good, unless the run is to store it.
 pub(super) async fn record(
     context: &Context,
     order: &Order<'_>,
     prepared: &Prepared,
     planned: &Plan,
     before: Option<&StateSummary>,
-) {
-    let Some(mut record) = new_record(context, order, prepared, before) else { return };
+) -> Result<()> {
+    let Ok(mut record) = new_record(context, order, prepared, before) else { return Ok(()) };
+    let is_asked = order.store_plan == Some(true);
+    let log = &context.host.log;
     let writing = async {
         let records = Records::open(context).await?;
         let words = record.words.clone();
         record.effects = sealed(context, &records, &words, planned);
+        let of_record = (&records, &record);
+        record.plan = match stored_plan::store(context, order, prepared, planned, of_record).await {
+            Err(error) if !is_asked => {
+                log.warning(&format!("the plan is not stored for --reviewed=exact: {error}"));
+                None
+            }
+            stored => stored?,
+        };
         let place = records.put(&record).await?;
-        context.host.log.detail(&format!("the plan is recorded for --reviewed in `{place}`"));
+        log.detail(&format!("the plan is recorded for --reviewed in `{place}`"));
         Ok(())
     };
-    let written = context.host.interrupt.or_cancel("recording the plan", writing).await;
-    if let Err(error) = written {
-        context.host.log.warning(&format!(
-            "the plan was not recorded, so that it cannot be applied with --reviewed: {error}"
-        ));
+    match context.host.interrupt.or_cancel("recording the plan", writing).await {
+        Err(error) if !is_asked => {
+            log.warning(&format!(
+                "the plan was not recorded, so that it cannot be applied with --reviewed: {error}"
+            ));
+            Ok(())
+        }
+        written => written,
+    }
+}
+
+/// Fails if the run is to store its plan and cannot.
+pub(super) fn check_storable(
+    context: &Context,
+    order: &Order<'_>,
+    prepared: &Prepared,
+) -> Result<()> {
+    if order.store_plan != Some(true) {
+        return Ok(());
+    }
+    match new_record(context, order, prepared, None) {
+        Ok(_) => Ok(()),
+        Err(why) => {
+            Err(Error::input("the plan cannot be stored for --reviewed=exact").why(why).hint(
+                "use `store-plan: true` (--store-plan) in the workflow of pull requests, or remove \
+                 it",
+            ))
+        }
     }
 }
 
 /// Whether the plan changes nothing but the names of the release.
 pub(super) fn is_only_release(order: &Order<'_>, prepared: &Prepared, planned: &Plan) -> bool {
-    is_only_words(&planned.changes.effects, &words(order, prepared))
-}
-
-/// What a deploy needs of the review, found before anything of the release is executed.
-struct Found<'c> {
-    records: Records<'c>,
-    record: PlanRecord,
-    pull_request: u64,
-    approvals: Vec<Approval>,
+    is_only_words(&planned.changes.effects, &words(order, prepared, planned))
 }
 
 /// Refuses a release that was not reviewed, before its code is executed: a plan already runs its
-/// providers and data sources.
+/// providers and data sources. Returns whether an earlier run has applied the stored plan.
 pub(super) async fn check_approved(
     context: &Context,
     order: &Order<'_>,
     prepared: &Prepared,
-) -> Result<()> {
-    match order.review.filter(|_| !order.plan.plan_only) {
-        Some(rule) => found(context, order, prepared, rule).await.map(drop),
-        None => Ok(()),
+) -> Result<bool> {
+    let Some(rule) = order.review.filter(|_| !order.plan.plan_only) else { return Ok(false) };
+    let found = found(context, order, prepared, rule).await?;
+    if !order.is_exact {
+        return Ok(false);
     }
+    if exact::is_applied(context, order, &found.record).await? {
+        return Ok(true);
+    }
+    exact::check(prepared, &found).map(|_| false)
 }
 
 /// Refuses a plan that does not do what was reviewed. Returns whose review it was. GitHub is asked
@@ -91,10 +128,13 @@ pub(super) async fn check(
     before: Option<&StateSummary>,
 ) -> Result<Option<Reviewed>> {
     let Some(rule) = order.review else { return Ok(None) };
-    let Found { records, record, pull_request, approvals } =
-        found(context, order, prepared, rule).await?;
+    let found = found(context, order, prepared, rule).await?;
+    if order.is_exact {
+        exact::check_again(prepared, &found, planned, before)?;
+    }
+    let Found { records, record, pull_request, approvals } = found;
     check_place(&record, prepared, before, pull_request)?;
-    let words = words(order, prepared);
+    let words = words(order, prepared, planned);
     let now = sealed(context, &records, &words, planned);
     // A plan that does nothing needs no review: the job might run again after its apply.
     if !now.is_empty() {
@@ -107,113 +147,29 @@ pub(super) async fn check(
         }
     }
     let approved_by: Vec<String> = approvals.into_iter().map(|it| it.login).collect();
-    let reviewed = Reviewed { pull_request, approved_by };
+    let plan = planned.stored.as_ref().zip(record.plan).map(|(_, stored)| AppliedPlan {
+        version: record.version,
+        commit: stored.commit,
+        sha256: stored.sha256,
+    });
+    let reviewed = Reviewed { pull_request, approved_by, plan };
     context.host.log.note(&summary(&reviewed));
     Ok(Some(reviewed))
 }
 
-/// Returns the pull request that brought the release, its approvals, and the plan that it showed.
-async fn found<'c>(
-    context: &'c Context,
-    order: &Order<'_>,
-    prepared: &Prepared,
-    rule: ReviewRule,
-) -> Result<Found<'c>> {
-    let commit = prepared.facts.commit().ok_or_else(|| {
-        Error::refused("the release was not reviewed")
-            .why("it does not record its commit")
-            .hint("make the release from a commit of the repository")
-    })?;
-    let approved = approval::of_commit(context, commit, rule).await?;
-    let number = approved.pull_request.number;
-    let opening = Records::existing(context);
-    let opened = context.host.interrupt.or_cancel("reading the reviewed plan", opening).await?;
-    let records = opened.ok_or_else(|| not_recorded(order, number))?;
-    let finding = find(&records, order, &approved, rule);
-    let (record, approvals) =
-        context.host.interrupt.or_cancel("reading the reviewed plan", finding).await?;
-    Ok(Found { records, record, pull_request: number, approvals })
-}
-
 /// The sentence of the report.
 pub(super) fn summary(reviewed: &Reviewed) -> String {
-    let Reviewed { pull_request, approved_by } = reviewed;
-    format!(
-        "The plan does what pull request #{pull_request} showed, approved by {}",
-        approved_by.join(", ")
-    )
-}
-
-/// Returns the newest record that enough people saw when they approved.
-async fn find(
-    records: &Records<'_>,
-    order: &Order<'_>,
-    approved: &Approved,
-    rule: ReviewRule,
-) -> Result<(PlanRecord, Vec<Approval>)> {
-    let number = approved.pull_request.number;
-    let place = Place {
-        environment: order.environment(),
-        pull_request: number,
-        head: &approved.pull_request.head.sha,
-    };
-    let names = records.names(&place).await?;
-    if names.is_empty() {
-        return Err(not_recorded(order, number));
-    }
-    let mut newest = None;
-    let mut seen: Option<(PlanRecord, Vec<Approval>)> = None;
-    for name in names {
-        let record = records.get(&name, &place).await?;
-        if record.repository != approved.repository {
-            return Err(Error::integrity(format!(
-                "the plan of pull request #{number} was recorded for another repository"
-            ))
-            .why(format!("its repository has the ID {}", record.repository))
-            .hint("give each repository its own `component` or `team`"));
+    let Reviewed { pull_request, approved_by, plan } = reviewed;
+    let people = approved_by.join(", ");
+    match plan {
+        None => {
+            format!("The plan does what pull request #{pull_request} showed, approved by {people}")
         }
-        // An approval is for the plan that was the newest one at that time.
-        let before_next = seen.as_ref().map(|(later, _)| later.made);
-        newest = newest.or(Some(record.made));
-        let is_for =
-            |it: &&Approval| it.at >= record.made && before_next.is_none_or(|next| it.at < next);
-        let own: Vec<Approval> = approved.approvals.iter().filter(is_for).cloned().collect();
-        let (record, approvals) = match seen.take() {
-            Some((later, approvals)) if is_same(&later, &record) => {
-                (record, [approvals, own].concat())
-            }
-            _ => (record, own),
-        };
-        if approvals.len() >= rule.approvals {
-            return Ok((record, approvals));
-        }
-        seen = Some((record, approvals));
+        Some(AppliedPlan { version, .. }) => format!(
+            "The plan is the one that pull request #{pull_request} stored for {version}, approved \
+             by {people}"
+        ),
     }
-    let made = newest.map_or_else(String::new, |made| format!(" at {made:.0}"));
-    Err(Error::refused(format!(
-        "pull request #{number} was approved before it showed a plan for `{}`",
-        order.environment()
-    ))
-    .why(format!("the plan was made{made}, after the approval"))
-    .hint("look at the plan in the pull request, approve it again, and run this job again"))
-}
-
-/// Whether two records of one commit do the same.
-fn is_same(one: &PlanRecord, other: &PlanRecord) -> bool {
-    one.code == other.code
-        && differences((&one.effects, &one.words), (&other.effects, &other.words)).is_empty()
-}
-
-fn not_recorded(order: &Order<'_>, number: u64) -> Error {
-    let environment = order.environment();
-    Error::refused(format!(
-        "the newest commit of pull request #{number} has no recorded plan for `{environment}`"
-    ))
-    .why("only what was reviewed is applied")
-    .hint(format!(
-        "in the pull request's workflow, run `deploy` with `environment: {environment}` and \
-         `plan-only: true` (docs/reviewed.md)"
-    ))
 }
 
 /// Refuses a record of another account, region or state.
@@ -270,44 +226,39 @@ fn other_code(record: &PlanRecord) -> Error {
     .hint("update the branch before the merge, so that the plan is made from what is merged")
 }
 
-/// Returns the digest of the files that decide what a plan and its apply do.
-fn code(prepared: &Prepared) -> Option<Sha256> {
-    let manifest = prepared.bundle.manifest.as_ref()?;
-    let is_code = |name: &str| {
-        ["infra/", "modules/", "config/", "platform-config/", "hooks/", "hooks.json"]
-            .iter()
-            .any(|folder| name.starts_with(folder))
-    };
-    let mut hasher = Hasher::default();
-    for (name, file) in manifest.files.iter().filter(|(name, _)| is_code(name)) {
-        hasher.update(format!("{} {name}\n", file.sha256).as_bytes());
-    }
-    Some(hasher.finish())
-}
-
-/// Returns the record without its effects; None if the run's plan is not for a review.
+/// Returns the record without its effects. The error says why the run's plan is not for a review.
 fn new_record(
     context: &Context,
     order: &Order<'_>,
     prepared: &Prepared,
     before: Option<&StateSummary>,
-) -> Option<PlanRecord> {
+) -> Result<PlanRecord, &'static str> {
+    let is_wanted =
+        order.store_plan == Some(true) || context.manifest.deploy.store_plans != Some(false);
     let is_whole = order.targets.is_empty() && order.replace.is_empty();
-    let is_wanted = context.manifest.deploy.store_plans.unwrap_or(true);
-    let is_for_review = order.plan.plan_only && order.mode == PlanMode::Deploy && is_whole;
-    let github = context.host.github().filter(|it| it.outsider.is_none())?;
-    let pull_request = github.pull_request.as_ref().filter(|it| !it.is_fork())?;
-    if !is_wanted || !is_for_review || order.environment().is_preview() {
-        return None;
+    let of_pull_request = "the run is not for a pull request of this repository on GitHub";
+    let github = context.host.github().filter(|it| it.outsider.is_none()).ok_or(of_pull_request)?;
+    let pull_request =
+        github.pull_request.as_ref().filter(|it| !it.is_fork()).ok_or(of_pull_request)?;
+    let (repository, run) =
+        github.repository_id.zip(github.run_id).ok_or("GitHub does not name the run")?;
+    if !is_wanted {
+        return Err("`deploy.store-plans` is `false`");
+    }
+    if !order.plan.plan_only || order.mode != PlanMode::Deploy || !is_whole {
+        return Err("it is not a plan of everything");
+    }
+    if order.environment().is_preview() {
+        return Err("previews need no review");
     }
     let before = before.filter(|state| !state.is_pristine());
-    Some(PlanRecord {
+    Ok(PlanRecord {
         component: context.identity.prefix(),
         environment: order.environment().clone(),
-        repository: github.repository_id?,
+        repository,
         pull_request: pull_request.number,
         head: pull_request.head.sha.clone(),
-        run: github.run_id?,
+        run,
         attempt: github.attempt,
         run_url: context.host.run.as_ref().and_then(|run| run.url.clone()),
         made: Timestamp::now(),
@@ -320,8 +271,9 @@ fn new_record(
         state_lineage: before.map(|state| state.lineage.clone()),
         state_serial: before.map(|state| state.serial),
         terraform: prepared.tool.label(),
-        words: words(order, prepared),
+        words: words_of_run(order, prepared),
         effects: Effects::default(),
+        plan: None,
     })
 }
 
@@ -333,23 +285,4 @@ fn sealed(
 ) -> Effects<Sealed> {
     let redactor = &context.host.log.redactor;
     Sealer { key: &records.key, words, redactor }.seal(&planned.changes.effects)
-}
-
-/// Returns what two releases of the same content differ in.
-fn words(order: &Order<'_>, prepared: &Prepared) -> Words {
-    let facts = &prepared.facts;
-    let own = names(facts.text("version"), facts.commit());
-    let deployed = order.subject.recorded.as_ref();
-    let deployed =
-        deployed.map(|start| names(Some(start.version.as_str()), start.commit.as_deref()));
-    Words::new(own, deployed.unwrap_or_default())
-}
-
-/// Returns the version, the build number in it, and the commit in full and in usual lengths.
-fn names(version: Option<&str>, commit: Option<&str>) -> Vec<String> {
-    let number = version.and_then(|version| version.split_once('-')).map(|(number, _)| number);
-    let number = number.filter(|it| it.bytes().all(|byte| byte.is_ascii_digit()));
-    let short = [7, 8, 10, 12].map(|length| commit.and_then(|commit| commit.get(..length)));
-    let names = [version, number, commit].into_iter().chain(short);
-    names.flatten().map(str::to_owned).collect()
 }

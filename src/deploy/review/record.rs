@@ -1,14 +1,18 @@
 //! The record of a plan that a pull request showed: what it does, and everything that it was made
 //! from. The store has it, and a keyed digest proves that cdflow wrote it for this component.
 //!
-//! Format 1: the objects are
+//! Format 2: the objects are
 //! `<team>/<component>/reviews/<environment>/<pull request>/<head>/<time>-<run>-<attempt>.json`. A
-//! later plan of the same commit is another object. `<team>/<component>/reviews/key` has the key.
+//! later plan of the same commit is another object. `<team>/<component>/reviews/key` has the key. A
+//! stored plan is next to its record, as `.plan.age`. Format 1 has none.
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::plan_key::KeyOfPlan;
 use crate::{
     base::{
         digest::Sha256,
@@ -24,13 +28,16 @@ use crate::{
     terraform::output::effects::{Effects, Sealed, Words, mac},
 };
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// In bytes. A plan of 10,000 new resources has about 20 MB.
 const RECORD_LIMIT: u64 = 64 << 20;
 /// In bytes.
 const KEY_LIMIT: u64 = 1024;
-/// Records of one commit that are looked at. Each run of its workflow makes one.
-const RECORDS: usize = 1000;
+/// Objects of one commit that are looked at. Each run of its workflow makes two.
+const OBJECTS: usize = 1000;
+/// The ends of their names.
+pub(crate) const RECORD: &str = ".json";
+pub(crate) const PLAN: &str = ".plan.age";
 
 /// A plan as a pull request showed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +71,25 @@ pub(crate) struct PlanRecord {
     pub(crate) terraform: String,
     pub(crate) words: Words,
     pub(crate) effects: Effects<Sealed>,
+    /// None if the plan itself is not stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) plan: Option<StoredPlan>,
+}
+
+/// What a record says of a stored plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StoredPlan {
+    /// Of the encrypted file.
+    pub(crate) sha256: Sha256,
+    /// Of the encrypted file, in bytes.
+    pub(crate) size: u64,
+    pub(crate) key: KeyOfPlan,
+    pub(crate) has_changes: bool,
+    /// The commit of the release.
+    pub(crate) commit: Option<String>,
+    /// Keyed digests of the values of the variables, without the words of the release.
+    pub(crate) variables: BTreeMap<String, Sha256>,
 }
 
 /// The object in the store.
@@ -131,23 +157,22 @@ impl<'c> Records<'c> {
                 .why(format!("its record has {} MiB, and at most 64 are read", bytes.len() >> 20))
                 .hint("split the component, or review this change by hand"));
         }
-        let place = Place {
-            environment: &record.environment,
-            pull_request: record.pull_request,
-            head: &record.head,
-        };
-        let (run, attempt) = (record.run, record.attempt);
-        let time = record.made.as_millisecond();
-        let key = format!("{}{time:013}-{run}-{attempt}.json", self.prefix(&place));
+        let key = format!("{}{RECORD}", self.stem(record));
         let content = Content::Bytes(bytes);
         self.store.put_new(&key, content, &Metadata::default(), &|_| {}).await?;
         Ok(self.store.describe(&key))
     }
 
+    /// Returns the key of the plan of a record.
+    pub(crate) fn plan_key(&self, record: &PlanRecord) -> String {
+        format!("{}{PLAN}", self.stem(record))
+    }
+
     /// Returns the names of the records of one commit, newest first.
     pub(crate) async fn names(&self, place: &Place<'_>) -> Result<Vec<String>> {
-        let listed = self.store.list(&self.prefix(place), None, RECORDS).await?;
-        Ok(listed.into_iter().rev().map(|listed| listed.key).collect())
+        let listed = self.store.list(&self.prefix(place), None, OBJECTS).await?;
+        let keys = listed.into_iter().rev().map(|listed| listed.key);
+        Ok(keys.filter(|key| key.ends_with(RECORD)).collect())
     }
 
     /// Reads a record. One that cdflow did not write for `place` is an integrity error.
@@ -185,6 +210,17 @@ impl<'c> Records<'c> {
             true => Ok(record),
             false => Err(refused("it is a copy of the record of another plan")),
         }
+    }
+
+    fn stem(&self, record: &PlanRecord) -> String {
+        let place = Place {
+            environment: &record.environment,
+            pull_request: record.pull_request,
+            head: &record.head,
+        };
+        let (run, attempt) = (record.run, record.attempt);
+        let time = record.made.as_millisecond();
+        format!("{}{time:013}-{run}-{attempt}", self.prefix(&place))
     }
 
     fn prefix(&self, place: &Place<'_>) -> String {

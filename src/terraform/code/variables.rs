@@ -66,6 +66,26 @@ impl VarFile {
         self.values.insert(name, layered.value);
     }
 
+    /// Returns the text without one of the variables.
+    pub(crate) fn without(&self, name: &str) -> String {
+        let rest = self.values.iter().filter(|(of, _)| *of != name);
+        serde_json::to_string_pretty(&rest.collect::<BTreeMap<_, _>>()).unwrap_or_default()
+    }
+
+    /// Returns every value as JSON, by its name. Those of a map are apart, as `release.version`.
+    pub(crate) fn texts(&self) -> BTreeMap<String, String> {
+        let mut texts = BTreeMap::new();
+        for (name, value) in &self.values {
+            match serde_json::from_str::<Layer>(value.get()) {
+                Ok(map) => texts.extend(
+                    map.iter().map(|(key, of)| (format!("{name}.{key}"), of.get().to_owned())),
+                ),
+                Err(_) => drop(texts.insert(name.clone(), value.get().to_owned())),
+            }
+        }
+        texts
+    }
+
     pub(crate) fn set(&mut self, name: &str, value: &Value) -> Result<()> {
         self.values.insert(name.to_owned(), raw(value)?);
         Ok(())
@@ -88,7 +108,9 @@ fn raw(value: &Value) -> Result<Box<RawValue>> {
 
 /// The variables that cdflow sets. A config file that sets one is rejected, because its value would
 /// have no effect.
-const BUILT_IN: [&str; 3] = ["env", "release", SECRETS];
+const BUILT_IN: [&str; 3] = ["env", RELEASE, SECRETS];
+/// The name of the variable with what a release says about itself.
+pub(crate) const RELEASE: &str = "release";
 /// The name of the variable with the secrets, a map of strings.
 pub(crate) const SECRETS: &str = origins::SECRETS;
 

@@ -7,6 +7,7 @@ mod folder;
 mod init;
 mod mirror;
 mod plan;
+mod planned_code;
 mod planned_state;
 mod request;
 mod unsaved_state;
@@ -17,7 +18,8 @@ pub(crate) use self::{
     apply::Applied,
     folder::Folder,
     init::{InitRequest, Initialised},
-    plan::Plan,
+    plan::{Plan, StoredFrom},
+    planned_code::check_code,
     request::{PlanMode, PlanRequest},
     unsaved_state::{ERRORED_STATE, UnsavedState},
 };

@@ -20,6 +20,7 @@ use crate::{
     terraform::{
         output::{
             changes::Changes,
+            effects::Words,
             failure::{OutputLines, TerraformStep},
             plan_document,
             plan_text::PlanText,
@@ -38,9 +39,24 @@ pub(crate) struct Plan {
     pub(crate) text: PlanText,
     /// Terraform's JSON, masked; None if it was not wanted.
     pub(crate) json: Option<String>,
+    /// Where it comes from; None if this run has made it.
+    pub(crate) stored: Option<StoredFrom>,
     pub(super) request: PlanRequest,
     /// Of the file as Terraform wrote it; None if it wrote none.
     digest: Option<Sha256>,
+}
+
+/// A plan that an earlier run has made and stored.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredFrom {
+    /// Of the encrypted file.
+    pub(crate) sha256: Sha256,
+    /// The words of the release that it was made from.
+    pub(crate) words: Words,
+    /// Whether Terraform's exit code was 2.
+    pub(crate) has_changes: bool,
+    /// Of the state that it was made for; None if there was none.
+    pub(crate) serial: Option<u64>,
 }
 
 impl Plan {
@@ -165,6 +181,41 @@ impl Initialised {
         let Some((changes, json)) = ended.transpose()? else {
             return Err(Error::internal("cannot read the plan").why("Terraform did not end well"));
         };
+        self.finish(request, (changes, json), text, code == 2, None)
+    }
+
+    /// Reads and shows the plan that an earlier run has saved, which is in the file of `request`.
+    pub(crate) async fn open_plan(&self, request: PlanRequest, from: StoredFrom) -> Result<Plan> {
+        let (changes, json) = self.read_plan(&request).await?;
+        let log = &self.folder.host.log;
+        for secret in &changes.sensitive {
+            log.redactor.add(secret);
+        }
+        let (mut text, mut held) = (PlanText::default(), Held::default());
+        let mut keep = |line: &str| {
+            text.push(line);
+            held.pass(line)
+        };
+        let file = request.plan_file.to_string_lossy();
+        let waits = (Limit::TerraformRead, Duration::ZERO);
+        let (code, output) = self.folder.relay(&["show", &file], waits, &mut keep).await?;
+        held.show(log);
+        self.folder.check("terraform show", code, || {
+            output.error(TerraformStep::Plan, self.environment.as_str())
+        })?;
+        let has_changes = from.has_changes;
+        self.finish(request, (changes, json), text, has_changes, Some(from))
+    }
+
+    fn finish(
+        &self,
+        request: PlanRequest,
+        (changes, json): (Changes, Option<Secret>),
+        text: PlanText,
+        has_changes: bool,
+        stored: Option<StoredFrom>,
+    ) -> Result<Plan> {
+        let log = &self.folder.host.log;
         if changes.is_errored {
             return Err(Error::new(Exit::PlanFailed, "terraform plan failed")
                 .why("the plan is incomplete, and Terraform would refuse to apply it")
@@ -178,7 +229,7 @@ impl Initialised {
         }
         let json = json.and_then(|json| self.masked(&json));
         let digest = digest_of(&request);
-        Ok(Plan { changes, has_changes: code == 2, text, json, request, digest })
+        Ok(Plan { changes, has_changes, text, json, stored, request, digest })
     }
 
     fn masked(&self, json: &Secret) -> Option<String> {

@@ -15,7 +15,7 @@ use crate::{base::small_file, config::flavor::Flavor};
 /// The state after the refresh, in the file of a plan.
 const STATE: &str = "tfstate";
 /// The folder with the code, and that of its modules.
-const CODE: &str = "tfconfig/";
+pub(super) const CODE: &str = "tfconfig/";
 /// What the apply evaluates, also if nothing changes.
 const CONDITIONS: [&str; 4] = ["check", "postcondition", "precondition", "validation"];
 /// Settings by which OpenTofu writes a state once more.
@@ -66,7 +66,7 @@ fn is_evaluated(archive: &mut ZipArchive<File>, flavor: Flavor) -> io::Result<bo
     Ok(!has_code)
 }
 
-fn whole(member: ZipFile<'_, File>) -> io::Result<Vec<u8>> {
+pub(super) fn whole(member: ZipFile<'_, File>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     member.take(LIMIT + 1).read_to_end(&mut bytes)?;
     match u64::try_from(bytes.len()).is_ok_and(|size| size <= LIMIT) {

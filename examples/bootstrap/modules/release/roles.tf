@@ -126,7 +126,7 @@ data "aws_iam_policy_document" "release" {
     content {
       sid       = "Prune"
       actions   = ["s3:DeleteObject"]
-      resources = ["${local.arns.releases}/*.zip", "${local.arns.releases}/*/reviews/*.json", "${local.arns.lambda}/*.zip"]
+      resources = ["${local.arns.releases}/*.zip", "${local.arns.releases}/*/reviews/*.json", "${local.arns.releases}/*/reviews/*.plan.age", "${local.arns.lambda}/*.zip"]
     }
   }
 

@@ -71,6 +71,11 @@ impl Words {
         general
     }
 
+    /// Returns a value of the release, which is JSON, without the words.
+    pub(crate) fn general_value(&self, value: &str) -> String {
+        self.general(value, Side::After).into_owned()
+    }
+
     /// Returns the name of an object that there is, as JSON without the words.
     pub(super) fn general_text(&self, name: &str) -> String {
         let json = serde_json::Value::from(name).to_string();

@@ -1,0 +1,292 @@
+//! The key of a stored plan. Who stores a plan can encrypt it, and need not be able to decrypt it.
+//!
+//! With KMS, each plan has a data key of its own, which is the key of age. In a local scheme, a
+//! file next to the release store has the key.
+
+use std::{
+    collections::HashMap,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use aws_sdk_kms::{config::Region, primitives::Blob, types::DataKeySpec};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+
+use crate::{
+    base::{
+        age::{Identity, Recipient},
+        error::{Error, Exit, Result},
+        owner::give_to_owner_of,
+        small_file,
+    },
+    config::{
+        scheme::{PlanEncryption, Storage},
+        settings::FileInput,
+    },
+    context::Context,
+    deploy::{order::Order, prepare::Prepared},
+    services::aws::failure::Failure,
+};
+
+/// In bytes. A file of `age-keygen` has about 200.
+const FILE_LIMIT: u64 = 64 << 10;
+
+/// Which key a stored plan is encrypted to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyOfPlan {
+    recipient: String,
+    kms: Option<DataKey>,
+}
+
+/// A data key of KMS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DataKey {
+    /// The ARN of the key that encrypts it.
+    key: String,
+    /// Base64.
+    encrypted: String,
+}
+
+/// A key to encrypt with.
+pub(super) struct Sealing {
+    pub(super) recipient: Recipient,
+    pub(super) key: KeyOfPlan,
+}
+
+impl Sealing {
+    fn with(recipient: Recipient, kms: Option<DataKey>) -> Self {
+        Self { key: KeyOfPlan { recipient: recipient.to_string(), kms }, recipient }
+    }
+}
+
+/// Returns the key for a new plan. None: the account scheme names none.
+pub(super) async fn for_sealing(
+    context: &Context,
+    order: &Order<'_>,
+    prepared: &Prepared,
+) -> Result<Option<Sealing>> {
+    match (&context.scheme.plan_encryption, &context.scheme.release_bucket) {
+        (Some(PlanEncryption::Age(recipient)), _) => {
+            Ok(Some(Sealing::with(recipient.clone(), None)))
+        }
+        (Some(PlanEncryption::Kms(key)), _) => {
+            data_key(context, order, prepared, key).await.map(Some)
+        }
+        (None, Storage::Directory(store)) => {
+            let place = local_key(store);
+            let identity = match read_local(&place)? {
+                Some(identity) => identity,
+                None => make_local(&place)?,
+            };
+            Ok(Some(Sealing::with(public(&identity)?, None)))
+        }
+        (None, Storage::Bucket(_)) => Ok(None),
+    }
+}
+
+/// Returns the private key of a stored plan. A key that the account scheme no longer names is not
+/// used.
+pub(super) async fn for_opening(
+    context: &Context,
+    order: &Order<'_>,
+    prepared: &Prepared,
+    key: &KeyOfPlan,
+) -> Result<Identity> {
+    let scheme = &context.scheme;
+    let identity = match (&scheme.plan_encryption, &key.kms, &scheme.release_bucket) {
+        (Some(PlanEncryption::Age(recipient)), None, _) => {
+            if recipient.to_string() != key.recipient {
+                return Err(replaced(&key.recipient, &recipient.to_string()));
+            }
+            given(order)?
+        }
+        (Some(PlanEncryption::Kms(now)), Some(data), _) if *now == data.key => {
+            decrypted(context, order, prepared, data).await?
+        }
+        (Some(PlanEncryption::Kms(now)), kms, _) => {
+            let before = kms.as_ref().map_or(&key.recipient, |data| &data.key);
+            return Err(replaced(before, now));
+        }
+        (None, None, Storage::Directory(store)) => {
+            let place = local_key(store);
+            read_local(&place)?.ok_or_else(|| {
+                Error::refused("the stored plan cannot be decrypted")
+                    .why(format!("its key is missing: `{}`", place.display()))
+                    .hint(AGAIN)
+            })?
+        }
+        (Some(PlanEncryption::Age(now)), Some(data), _) => {
+            return Err(replaced(&data.key, &now.to_string()));
+        }
+        (None, _, _) => return Err(replaced(&key.recipient, "none")),
+    };
+    context.host.log.redactor.add(&identity.text());
+    let own = public(&identity)?.to_string();
+    match own == key.recipient {
+        true => Ok(identity),
+        false => Err(Error::refused("the stored plan cannot be decrypted")
+            .why(format!("it is encrypted to `{}`, and the key is that of `{own}`", key.recipient))
+            .hint(
+                "set the input `age-identity` (--age-identity) to the private key of the \
+                 recipient in `plan-encryption` of the account scheme",
+            )
+            .hint(AGAIN)),
+    }
+}
+
+const AGAIN: &str = "or run the pull request's workflow again, and have the new plan approved";
+
+fn replaced(before: &str, now: &str) -> Error {
+    Error::refused("the stored plan cannot be decrypted: its key was replaced")
+        .why(format!(
+            "it is encrypted to `{before}`, and the account scheme now names `{now}` in \
+             `plan-encryption`"
+        ))
+        .hint("run the pull request's workflow again, and have the new plan approved")
+}
+
+fn public(identity: &Identity) -> Result<Recipient> {
+    identity.recipient().ok_or_else(|| Error::internal("cannot derive the public key of a plan"))
+}
+
+/// Returns the key that the run was given.
+fn given(order: &Order<'_>) -> Result<Identity> {
+    let text = match &order.age_identity {
+        None => {
+            return Err(Error::input(
+                "the stored plan cannot be decrypted: there is no key for it",
+            )
+            .hint(
+                "set the input `age-identity` to a secret of the GitHub environment with the \
+                     private key of age, `AGE-SECRET-KEY-1…`; on the command line, use \
+                     --age-identity FILE",
+            ));
+        }
+        Some(FileInput::Content(secret)) => secret.expose().to_owned(),
+        Some(FileInput::File(path)) => {
+            read_small(path).map_err(|error| Error::io("cannot read the key", path, &error))?
+        }
+    };
+    Identity::parse(&text).ok_or_else(|| {
+        Error::input("`age-identity` is not a private key of age")
+            .why("it has no line `AGE-SECRET-KEY-1…`, or more than one")
+            .hint("make a key with `age-keygen`, and store its output in a secret")
+    })
+}
+
+/// A key that is next to a folder must not be in it: who reads the store must not have the key.
+fn local_key(store: &Path) -> PathBuf {
+    let mut name = store.file_name().unwrap_or_default().to_owned();
+    name.push(".plan-key");
+    store.with_file_name(name)
+}
+
+fn read_local(place: &Path) -> Result<Option<Identity>> {
+    let text = match read_small(place) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("cannot read the key of stored plans", place, &error)),
+    };
+    Identity::parse(&text).map(Some).ok_or_else(|| {
+        Error::integrity(format!("the key of stored plans is damaged: `{}`", place.display()))
+            .why("it is not a private key of age")
+            .hint("delete it: cdflow makes a new one, and plans must be stored again")
+    })
+}
+
+/// If two runs make a key at the same time, both use the one that is there first.
+fn make_local(place: &Path) -> Result<Identity> {
+    let identity = Identity::random()
+        .map_err(|error| Error::internal("failed to get random bytes for a key").why(error))?;
+    let text = format!("# cdflow encrypts stored plans with it\n{}\n", identity.text().expose());
+    let folder = place.parent().unwrap_or(place);
+    let written = NamedTempFile::new_in(folder).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        give_to_owner_of(folder, file.as_file())?;
+        // Mode 0600, and never over another file.
+        file.persist_noclobber(place).map(drop).map_err(|failed| failed.error)
+    });
+    match written {
+        Ok(()) => Ok(identity),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read_local(place)?
+            .ok_or_else(|| {
+                let what = format!("`{}` is missing after it was written", place.display());
+                Error::new(Exit::Unavailable, what)
+            }),
+        Err(error) => Err(Error::io("cannot write the key of stored plans", place, &error)),
+    }
+}
+
+fn read_small(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    small_file::open(path)?.take(FILE_LIMIT).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// What KMS binds a data key to. A role can be limited to it in IAM.
+fn binding(context: &Context, order: &Order<'_>) -> HashMap<String, String> {
+    HashMap::from([
+        ("cdflow-component".to_owned(), context.identity.prefix()),
+        ("cdflow-environment".to_owned(), order.environment().to_string()),
+    ])
+}
+
+/// Returns the client of the region of `key`, with the identity in the environment's account.
+fn kms(prepared: &Prepared, key: &str) -> Result<(aws_sdk_kms::Client, String)> {
+    let session = prepared.session.as_ref().ok_or_else(|| {
+        Error::input("`plan-encryption` is of type `aws:kms`, but the environment has no role")
+            .hint("give its account an `id` and a `role`, or use the type `age`")
+    })?;
+    let region = key.split(':').nth(3).unwrap_or_default().to_owned();
+    let config = aws_sdk_kms::config::Builder::from(&session.config);
+    let config = config.region(Region::new(region.clone())).build();
+    Ok((aws_sdk_kms::Client::from_conf(config), region))
+}
+
+async fn data_key(
+    context: &Context,
+    order: &Order<'_>,
+    prepared: &Prepared,
+    key: &str,
+) -> Result<Sealing> {
+    let (client, region) = kms(prepared, key)?;
+    let asked = client.generate_data_key().key_id(key).key_spec(DataKeySpec::Aes256);
+    let made = asked.set_encryption_context(Some(binding(context, order))).send().await;
+    let made = made.map_err(|error| {
+        let what = format!("cannot make a key for the plan with `{key}` (kms:GenerateDataKey)");
+        Failure::of(&error).into_error(what, &region)
+    })?;
+    let identity = made.plaintext().and_then(identity).ok_or_else(no_key)?;
+    let encrypted = made.ciphertext_blob().map(|blob| STANDARD.encode(blob)).ok_or_else(no_key)?;
+    let data = DataKey { key: key.to_owned(), encrypted };
+    Ok(Sealing::with(public(&identity)?, Some(data)))
+}
+
+async fn decrypted(
+    context: &Context,
+    order: &Order<'_>,
+    prepared: &Prepared,
+    data: &DataKey,
+) -> Result<Identity> {
+    let (client, region) = kms(prepared, &data.key)?;
+    let blob = STANDARD.decode(&data.encrypted).map_err(|_| no_key())?;
+    let asked = client.decrypt().key_id(&data.key).ciphertext_blob(Blob::new(blob));
+    let answer = asked.set_encryption_context(Some(binding(context, order))).send().await;
+    let answer = answer.map_err(|error| {
+        let what = format!("cannot decrypt the stored plan with `{}` (kms:Decrypt)", data.key);
+        Failure::of(&error).into_error(what, &region)
+    })?;
+    answer.plaintext().and_then(identity).ok_or_else(no_key)
+}
+
+fn identity(blob: &Blob) -> Option<Identity> {
+    blob.as_ref().try_into().ok().map(Identity::from_bytes)
+}
+
+fn no_key() -> Error {
+    Error::integrity("KMS has not returned a data key of 32 bytes")
+}
