@@ -220,6 +220,8 @@ fn words_of_other_programs_are_explained() {
         (&["deploy", "live", "1", "--plan"][..], "VERSION --plan-only`"),
         (&["deploy", "live", "1", "--dry-run"], "VERSION --plan-only`"),
         (&["deploy", "live", "1", "--auto-approve"], "--yes"),
+        (&["release", "1", "--data", "a=b"], "--release-data KEY=VALUE"),
+        (&["status", "--format", "json"], "as JSON: --json"),
         (&["plan"], "VERSION --plan-only`"),
         (&["ls"], "cdflow releases"),
         (&["promote"], "the same release"),

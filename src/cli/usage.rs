@@ -9,16 +9,20 @@ use super::args::{Inputs, leaf_commands};
 use crate::base::error::Error;
 
 /// Flags of other programs, and what to write instead.
-const OTHER_FLAGS: [(&str, &str); 6] = [
+const OTHER_FLAGS: [(&str, &str); 9] = [
     ("plan", PLAN),
     ("dry-run", PLAN),
     ("auto-approve", "to answer the question in advance: --yes"),
     ("env", "write the environment after the command: `cdflow deploy live 42`"),
+    ("data", "data of a release: --release-data KEY=VALUE"),
+    ("format", AS_JSON),
+    ("output", AS_JSON),
     ("var", "values are in config/: docs/terraform.md"),
     ("var-file", "values are in config/: docs/terraform.md"),
 ];
 const PLAN: &str =
     "to see the plan and apply nothing: `cdflow deploy ENVIRONMENT VERSION --plan-only`";
+const AS_JSON: &str = "to get a table as JSON: --json";
 /// Commands of other programs.
 const OTHER_COMMANDS: [(&str, &str); 8] = [
     ("plan", PLAN),
