@@ -82,7 +82,7 @@ pub(super) async fn for_sealing(
                 Some(identity) => identity,
                 None => make_local(&place)?,
             };
-            Ok(Some(Sealing::with(public(&identity)?, None)))
+            Ok(Some(Sealing::with(identity.recipient(), None)))
         }
         (None, Storage::Bucket(_)) => Ok(None),
     }
@@ -125,7 +125,7 @@ pub(super) async fn for_opening(
         (None, _, _) => return Err(replaced(&key.recipient, "none")),
     };
     context.host.log.redactor.add(&identity.text());
-    let own = public(&identity)?.to_string();
+    let own = identity.recipient().to_string();
     match own == key.recipient {
         true => Ok(identity),
         false => Err(Error::refused("the stored plan cannot be decrypted")
@@ -147,10 +147,6 @@ fn replaced(before: &str, now: &str) -> Error {
              `plan-encryption`"
         ))
         .hint("run the pull request's workflow again, and have the new plan approved")
-}
-
-fn public(identity: &Identity) -> Result<Recipient> {
-    identity.recipient().ok_or_else(|| Error::internal("cannot derive the public key of a plan"))
 }
 
 /// Returns the key that the run was given.
@@ -200,8 +196,7 @@ fn read_local(place: &Path) -> Result<Option<Identity>> {
 
 /// If two runs make a key at the same time, both use the one that is there first.
 fn make_local(place: &Path) -> Result<Identity> {
-    let identity = Identity::random()
-        .map_err(|error| Error::internal("failed to get random bytes for a key").why(error))?;
+    let identity = Identity::random();
     let text = format!("# cdflow encrypts stored plans with it\n{}\n", identity.text().expose());
     let folder = place.parent().unwrap_or(place);
     let written = NamedTempFile::new_in(folder).and_then(|mut file| {
@@ -263,7 +258,7 @@ async fn data_key(
     let identity = made.plaintext().and_then(identity).ok_or_else(no_key)?;
     let encrypted = made.ciphertext_blob().map(|blob| STANDARD.encode(blob)).ok_or_else(no_key)?;
     let data = DataKey { key: key.to_owned(), encrypted };
-    Ok(Sealing::with(public(&identity)?, Some(data)))
+    Ok(Sealing::with(identity.recipient(), Some(data)))
 }
 
 async fn decrypted(
@@ -284,7 +279,7 @@ async fn decrypted(
 }
 
 fn identity(blob: &Blob) -> Option<Identity> {
-    blob.as_ref().try_into().ok().map(Identity::from_bytes)
+    blob.as_ref().try_into().ok().and_then(Identity::from_bytes)
 }
 
 fn no_key() -> Error {
