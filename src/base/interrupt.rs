@@ -166,6 +166,25 @@ impl Interrupt {
         }
     }
 
+    /// As `or_last_answer`, but only a second signal ends it: what is written must not be lost.
+    pub(crate) async fn or_last_answer_to_second<T>(
+        &self,
+        doing: &str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let gave_up = async {
+            self.insisted().await;
+            tokio::time::sleep(Limit::LastAnswer.time()).await;
+        };
+        tokio::select! {
+            done = work => done,
+            () = gave_up => {
+                let why = Limit::LastAnswer.passed("the service does not answer");
+                Err(self.cancelled(format!("cancelled while {doing}")).why(why))
+            }
+        }
+    }
+
     /// Returns when the last requests after a signal have had their time.
     pub(crate) async fn last_answer(&self) {
         self.arrived().await;

@@ -116,11 +116,12 @@ pub(crate) async fn run(context: &Context, inputs: AdoptInputs, report: &mut Rep
 async fn warn_of_others(context: &Context, environment: &Environment, lineage: &str) -> Result<()> {
     for other in environments::named(context).iter().filter(|other| *other != environment) {
         let reading = location::lineage(context, other);
-        let found = context.host.interrupt.or_cancel("reading the states", reading).await;
+        let interrupt = &context.host.interrupt;
+        let found = interrupt.or_cancel("comparing the states", reading).await;
         let place = match found {
             Ok(Some((place, found))) if found == lineage => place.describe(),
-            Err(cancelled) if context.host.interrupt.requested().is_some() => {
-                return Err(cancelled);
+            Err(_) if let Some(exit) = interrupt.requested() => {
+                return Err(Error::new(exit, "adopted, but cancelled while comparing the state"));
             }
             // An environment in another account can be unreadable for this run.
             _ => continue,

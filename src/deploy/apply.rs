@@ -43,13 +43,17 @@ pub(crate) async fn apply(
 ) -> Result<String> {
     let interrupt = &context.host.interrupt;
     let allowed = match interrupt.check("apply").and_then(|()| plan.check_file()) {
-        Ok(()) => is_unchanged(context, order, prepared, plan).await,
+        Ok(()) => match is_unchanged(context, order, prepared, plan).await {
+            Ok(false) => interrupt.check("apply").map(|()| false),
+            unchanged => unchanged,
+        },
         Err(refused) => Err(refused),
     };
     let is_applied = matches!(allowed, Ok(false));
     let applied = match allowed {
         Err(cancelled) if interrupt.requested().is_some() => {
-            recording::end_unchanged(context, order, entry, &cancelled).await;
+            let ended = recording::Ended { error: Some(&cancelled), ..Default::default() };
+            recording::end(context, order, entry, ended).await;
             return Err(cancelled);
         }
         Ok(true) => {
@@ -72,7 +76,16 @@ pub(crate) async fn apply(
         Some(state) => rescue_state::rescue(context, order, prepared, state, result.err()).await,
         None => result,
     };
-    let after = After::read(context, prepared, unsaved.is_some()).await;
+    let reading = After::read(context, prepared, unsaved.is_some());
+    let after = match is_applied {
+        true => reading.await,
+        // What was there before is there still.
+        false => {
+            let reading = async { Ok(reading.await) };
+            let read = interrupt.or_last_answer("reading the state", reading).await;
+            read.unwrap_or(After::Unreadable)
+        }
+    };
     let result = match is_applied {
         true => result.map_err(|error| review::exact::explain(plan, error, after.state())),
         false => result,
@@ -99,6 +112,7 @@ pub(crate) async fn apply(
     let result =
         result.map_err(|error| unknown_changes::explain(error, &report.unknown_changes, order));
     let ended = recording::Ended {
+        is_applied,
         is_complete,
         state_not_saved: (unsaved.is_some() || is_lost)
             && result.as_ref().is_err_and(|error| error.exit() == Exit::StateNotSaved),

@@ -158,9 +158,7 @@ async fn carry_out(
     context.host.log.done(&format!("{summary} in {}", duration_text(took)));
     match context.host.interrupt.requested() {
         // A cancelled run has this exit code whenever the signal arrived.
-        Some(exit) => {
-            Err(Error::new(exit, "cancelled after apply, and everything was applied and recorded"))
-        }
+        Some(exit) => Err(Error::new(exit, "cancelled after apply: everything was applied")),
         None => {
             hooks::after_apply(context, order, &prepared, json.as_deref(), report).await?;
             Ok(None)

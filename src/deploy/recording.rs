@@ -32,6 +32,8 @@ use crate::{
 /// How a run ended.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Ended<'r> {
+    /// Terraform was started to apply.
+    pub(crate) is_applied: bool,
     /// Terraform applied the whole plan.
     pub(crate) is_complete: bool,
     /// Resources changed, and a copy has the state that could not be saved.
@@ -149,7 +151,7 @@ pub(crate) async fn start(
         written = looking.await.ok().flatten();
     }
     if let Some(entry) = &written {
-        end_unchanged(context, order, entry, &error).await;
+        end(context, order, entry, Ended { error: Some(&error), ..Ended::default() }).await;
     }
     Err(error)
 }
@@ -177,30 +179,20 @@ async fn announce(
     Ok(entry.clone())
 }
 
-/// Writes the entry of the end of a run that applied nothing. After a signal, a store that does not
-/// answer is not waited for.
-pub(crate) async fn end_unchanged(
-    context: &Context,
-    order: &Order<'_>,
-    start: &Start,
-    error: &Error,
-) {
-    let ended = Ended { error: Some(error), ..Ended::default() };
-    let ending = async {
-        end(context, order, start, ended).await;
-        Ok(())
-    };
-    let doing = "recording the end of this run";
-    if let Err(error) = context.host.interrupt.or_last_answer(doing, ending).await {
-        context.host.log.warning(&format!("the ledger might show this run as unfinished: {error}"));
-    }
-}
-
 /// Writes the entry of the end. A failure is a warning, because the apply is over.
+///
+/// A store that does not answer is not waited for after a signal, or after the second one if
+/// something was applied.
 pub(crate) async fn end(context: &Context, order: &Order<'_>, start: &Start, ended: Ended<'_>) {
     let entry = end_entry(context, start, ended);
     let log = &context.host.log;
-    match order.subject.target.ledger.end(&entry).await {
+    let (doing, writing) = ("recording the end", order.subject.target.ledger.end(&entry));
+    let interrupt = &context.host.interrupt;
+    let written = match ended.is_applied {
+        true => interrupt.or_last_answer_to_second(doing, writing).await,
+        false => interrupt.or_last_answer(doing, writing).await,
+    };
+    match written {
         Ok(0) => {}
         Ok(left_out) => log.warning(&format!(
             "the ledger has no room for {left_out} of the {} unknown changes: keep this log, which \
@@ -248,7 +240,7 @@ async fn start_entry(
 }
 
 fn end_entry(context: &Context, start: &Start, ended: Ended<'_>) -> End {
-    let Ended { is_complete, state_not_saved, error, state, unknown } = ended;
+    let Ended { is_complete, is_applied: _, state_not_saved, error, state, unknown } = ended;
     // A pristine state was never written: it does not prove that anything was deployed.
     let state = state.filter(|state| !state.is_pristine());
     let outcome = match error.map(Error::exit) {

@@ -117,9 +117,9 @@ async fn keep(
 ) -> Kept {
     let log = &context.host.log;
     let (content, file) = match unsaved {
-        UnsavedState::File { path, content } => (content.as_deref(), Some(path)),
-        UnsavedState::Printed(content) => (Some(content.as_slice()), None),
-        UnsavedState::Lost(_) => (None, None),
+        UnsavedState::File { path, content } => (content.as_ref(), Some(path)),
+        UnsavedState::Printed(content) => (Ok(content), None),
+        UnsavedState::Lost(_) => return Kept { copy: None, trouble: None },
     };
     let mut troubles = Vec::new();
     let mut failed = |place: &str, error: Error| {
@@ -127,7 +127,7 @@ async fn keep(
         troubles.push(error.story());
     };
     let copy = match content {
-        Some(content) => match keep_in_state_storage(order, prepared, content).await {
+        Ok(content) => match keep_in_state_storage(order, prepared, content).await {
             Ok(copy) => Some(copy),
             Err(error) => {
                 failed("its bucket or folder", error);
@@ -135,7 +135,10 @@ async fn keep(
                 kept.map_err(|error| failed("the folder of cdflow.yml", error)).ok()
             }
         },
-        None => None,
+        Err(why) => {
+            log.warning(&format!("the file with the state cannot be read, so it is kept: {why}"));
+            None
+        }
     };
     let copy = copy.or_else(|| {
         file.map(|path| {

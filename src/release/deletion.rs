@@ -15,9 +15,10 @@ use crate::{
     base::{
         error::{Error, Result},
         printable,
+        redact::Secret,
     },
     config::identity::Release,
-    services::store::{Content, Metadata, ReleaseStore},
+    services::store::{Content, Metadata, Put, ReleaseStore},
 };
 
 /// How long after its mark a release may be deleted.
@@ -36,10 +37,31 @@ struct Mark {
     since: Timestamp,
 }
 
-/// Marks `release`. The mark of another run is as good: both read the ledgers after it.
-pub(crate) async fn mark(store: &ReleaseStore, release: &Release, by: &str) -> Result<()> {
-    let content = Content::Bytes(format!("{by}\n").into_bytes());
-    store.put_new(&release.deletion_key(), content, &Metadata::default(), &|_| {}).await.map(drop)
+/// Marks `release`. False: another run is deleting it. The mark of a run that died is replaced.
+pub(crate) async fn mark(store: &ReleaseStore, release: &Release, by: &str) -> Result<bool> {
+    let token = Secret::random()
+        .map_err(|error| Error::internal("cannot get random bytes from the system").why(error))?;
+    let ours = format!("{by}\n{}\n", token.expose()).into_bytes();
+    let key = release.deletion_key();
+    let create = || async {
+        let content = Content::Bytes(ours.clone());
+        match store.put_new(&key, content, &Metadata::default(), &|_| {}).await? {
+            Put::Created => Ok::<bool, Error>(true),
+            // It is ours if the answer to the first attempt was lost.
+            Put::Exists => Ok(store.get(&key, MARK_LIMIT).await?.is_some_and(|it| it == ours)),
+        }
+    };
+    if create().await? {
+        return Ok(true);
+    }
+    let marked = store.head(&key).await?.and_then(|found| found.modified);
+    match marked {
+        Some(marked) if counts(marked, Timestamp::now()) => Ok(false),
+        _ => {
+            store.delete(&key).await?;
+            create().await
+        }
+    }
 }
 
 pub(crate) async fn unmark(store: &ReleaseStore, release: &Release) -> Result<()> {
@@ -50,8 +72,20 @@ pub(crate) async fn unmark(store: &ReleaseStore, release: &Release) -> Result<()
 /// which the age of the mark is judged.
 pub(crate) async fn check_kept(store: &ReleaseStore, release: &Release, start: &str) -> Result<()> {
     let (key, mark_key) = (release.key(), release.deletion_key());
-    let (bundle, mark) = tokio::try_join!(store.head(&key), store.head(&mark_key))?;
-    if bundle.is_none() {
+    // The bundle last: a deletion removes its mark after the bundle.
+    if let Some(marked) = store.head(&mark_key).await?.and_then(|found| found.modified) {
+        let started = store.head(start).await?.and_then(|found| found.modified);
+        if let Some(mark) = read(store, &mark_key, marked, started.unwrap_or(marked)).await? {
+            return Err(Error::input(format!(
+                "release {} is being deleted, so nothing was applied",
+                release.version
+            ))
+            .why(format!("{} says so: {}", store.describe(&mark_key), mark.text()))
+            .hint("wait until the deletion is over; if it has kept the release, deploy again")
+            .hint(format!("if that run was killed, deploy again after {}", mark.until())));
+        }
+    }
+    if store.head(&key).await?.is_none() {
         return Err(Error::input(format!(
             "release {} was deleted while this deploy prepared it",
             release.version
@@ -59,18 +93,7 @@ pub(crate) async fn check_kept(store: &ReleaseStore, release: &Release, start: &
         .why(format!("{} is missing, so nothing was applied", store.describe(&key)))
         .hint("release this source again, and deploy that version"));
     }
-    let Some(marked) = mark.and_then(|found| found.modified) else { return Ok(()) };
-    let started = store.head(start).await?.and_then(|found| found.modified);
-    let Some(mark) = read(store, &mark_key, marked, started.unwrap_or(marked)).await? else {
-        return Ok(());
-    };
-    Err(Error::input(format!(
-        "release {} is being deleted, so nothing was applied",
-        release.version
-    ))
-    .why(format!("{} says so: {}", store.describe(&mark_key), mark.text()))
-    .hint("wait until the deletion is over; if it has kept the release, deploy again")
-    .hint(format!("if that run was killed, deploy again after {}", mark.until())))
+    Ok(())
 }
 
 /// Returns a warning if deploys of `release` are refused because of a mark.
@@ -98,12 +121,18 @@ async fn read(
     marked: Timestamp,
     now: Timestamp,
 ) -> Result<Option<Mark>> {
-    if now.duration_since(marked).abs() > DEAD_AFTER {
+    if !counts(marked, now) {
         return Ok(None);
     }
+    // None: the deletion is over meanwhile.
     let Some(bytes) = store.get(key, MARK_LIMIT).await? else { return Ok(None) };
-    let by = printable::lines(String::from_utf8_lossy(&bytes).trim());
+    let text = String::from_utf8_lossy(&bytes);
+    let by = printable::line(text.lines().next().unwrap_or_default());
     Ok(Some(Mark { by, since: marked }))
+}
+
+fn counts(marked: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(marked).abs() <= DEAD_AFTER
 }
 
 impl Mark {

@@ -458,7 +458,7 @@ fn cancelled_while(aws: &Aws, project: &Project, line: &str, command: &[&str]) -
 fn a_cancelled_run_does_not_wait_for_aws() {
     let (aws, project) = new("impatient");
     let (releases, states) = (aws.release_bucket(), aws.state_bucket());
-    for version in ["1", "2"] {
+    for version in ["1", "2", "3"] {
         project.release(version);
     }
     let line = format!("PUT /{releases}/platform/shop/ledger/ci/");
@@ -482,12 +482,21 @@ fn a_cancelled_run_does_not_wait_for_aws() {
     cancelled_while(&aws, &project, &line, &["unlock", "ci", "--force", "5f3c"])
         .stderr_has("cancelled while releasing the lock; it might be done");
     project.cdflow(["unlock", "ci", "--force", "5f3c"]).run().success();
+    // A plan without changes: the state is compared, and the end is recorded.
+    project.deploy("live", "3");
+    let line = format!("PUT /{releases}/platform/shop/ledger/live/9999999997.end");
+    cancelled_while(&aws, &project, &line, &["deploy", "live", "3"])
+        .stderr_has("failed to record the end of this run, so the ledger shows it as unfinished");
+    project.deploy("live", "3").stderr_has("no changes");
     let line = format!("DELETE /{releases}/{}", project.release_key("2"));
     cancelled_while(&aws, &project, &line, &["prune", "--keep", "0", "--older-than", "0s"])
         .stderr_has("cancelled while deleting releases; it might be done")
         .stderr_has("-> deleted before that: 1")
+        .stderr_has("-> perhaps deleted, in whole or in part: 2")
         .stderr_has("-> run it again");
-    assert_eq!(aws.keys(&releases), [project.release_key("2")]);
+    let left = aws.keys(&releases);
+    let left: Vec<&String> = left.iter().filter(|key| key.ends_with(".zip")).collect();
+    assert_eq!(left, [&project.release_key("2"), &project.release_key("3")], "no mark is left");
     project.deploy("ci", "2");
 }
 

@@ -726,6 +726,30 @@ fn a_state_survives_a_full_temporary_disk() {
     assert_eq!(project.ledger("live"), ["deploy 1 succeeded", "deploy 3 failed"]);
 }
 
+/// A provisioner can write into Terraform's output, and leave any file.
+#[test]
+fn a_forged_state_replaces_none() {
+    let project = Project::local("greeting");
+    let state = r#"{"version":4,"serial":99,"lineage":"","resources":[]}"#;
+    let event = r#"{"@level":"info","@message":"Emergency state dump","state""#;
+    let script = format!(
+        "echo '{event}:{state},\"type\":\"log\"}}' >>\"/proc/$PPID/fd/1\" || exit 1\n\
+         echo '{state}' >errored.tfstate\n"
+    );
+    project.write("infra/forge.sh", &script);
+    project.append(
+        "infra/main.tf",
+        "resource \"terraform_data\" \"hostile\" {\n  provisioner \"local-exec\" {\n    command = \
+         file(\"forge.sh\")\n  }\n}\n",
+    );
+    project.commit("Hostile");
+    project.release("1");
+    project.deploy("live", "1").stderr_has("2 added").lacks("failed to save the state");
+    let state = project.state("live").unwrap();
+    assert!(has_resource(&state, "greeting") && has_resource(&state, "hostile"), "{state}");
+    project.deploy("live", "1").stderr_has("no changes");
+}
+
 #[test]
 fn a_state_without_a_copy_is_not_said_to_have_one() {
     let project = Project::local("greeting");

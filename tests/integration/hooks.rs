@@ -86,6 +86,23 @@ fn an_advisory_hook_warns() {
     assert_eq!(report["hooks"][1]["passed"], true, "{report}");
 }
 
+/// The usual ways of a script to write an error message.
+#[test]
+fn a_hook_can_open_its_output_again() {
+    let project = with_hooks("{on-plan: [{run: hooks/speaks.sh}]}");
+    script(
+        &project,
+        "hooks/speaks.sh",
+        "#!/bin/sh\nset -e\necho line 1\necho line 2 >&2\necho line 3 > /dev/stderr\n\
+         echo line 4 >> /dev/stdout\necho line 5 | tee /dev/stderr\necho line 6\n",
+    );
+    project.commit("Hooks");
+    project.release("1");
+    let lines = ["line 1\n", "line 2\n", "line 3\n", "line 4\n", "line 5\nline 5\n", "line 6\n"];
+    let output = project.cdflow(["deploy", "live", "1"]).run();
+    output.success().stdout_has(&lines.concat());
+}
+
 /// What a hook gets, and what of it leaves the run.
 #[test]
 fn a_hook_sees_no_secret_and_prints_none() {

@@ -272,6 +272,17 @@ fn a_deploy_waits_for_a_deletion() {
     fs::File::options().write(true).open(&mark).unwrap().set_modified(hours_ago).unwrap();
     project.cdflow(["deploy", "ci", "1", "--new-environment"]).run().success();
     project.release("1").lacks("marked for its deletion");
+    // A deletion makes a new mark in place of that of a run which died, and leaves a release that
+    // another run deletes.
+    project.release("2");
+    let mark = project.bundle("2").parent().unwrap().join("deleting/greeting-2.zip");
+    fs::write(&mark, "a run\n").unwrap();
+    let output = project.cdflow(PRUNE).run();
+    output.success().stderr_has("release 2: another run deletes it");
+    assert!(project.bundle("2").exists() && mark.exists());
+    fs::File::options().write(true).open(&mark).unwrap().set_modified(hours_ago).unwrap();
+    project.cdflow(PRUNE).run().success().stderr_has("Deleted 1 of 2 release(s)");
+    assert!(!project.bundle("2").exists() && !mark.exists());
     // Prune keeps what is deployed, and takes no mark for a release.
     project.cdflow(PRUNE).run().success().stderr_has("Nothing to delete: 1 release(s)");
 }

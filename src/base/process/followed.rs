@@ -1,21 +1,42 @@
-//! The output of a program: a file in memory that the program writes into and cdflow follows.
+//! The output of a program, followed while the program runs.
 
-use std::{fs::File, io, os::unix::fs::FileExt, process::Stdio};
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{self, PipeReader, PipeWriter, Read},
+    os::unix::fs::{FileExt, fchown},
+    path::Path,
+    process::Stdio,
+};
 
 use nix::{
-    fcntl::{FallocateFlags, fallocate},
+    fcntl::{FallocateFlags, FcntlArg, OFlag, SealFlag, fallocate, fcntl},
     sys::memfd::{MFdFlags, memfd_create},
 };
 
 use crate::base::{
     error::{Error, Result},
     redact::Redactor,
+    run_as::RunAs,
 };
 
-/// A trace of Terraform (TF_LOG) can be larger than the memory.
+/// A trace of Terraform (TF_LOG) can be as large as the disk.
 const GIVE_BACK_EVERY: u64 = 1 << 20;
+/// In bytes. Between two turns, signals and limits are looked at.
+const TURN: usize = 4 << 20;
 /// A longer line is passed on in pieces, so that memory stays bounded.
 const LONGEST_LINE: usize = 1 << 20;
+
+/// Where a program writes its output.
+#[derive(Clone, Copy)]
+pub(crate) enum Output {
+    /// For scripts, which open `/dev/stderr` again. They end with cdflow.
+    Pipe,
+    /// A file that has no name, in TMPDIR. The program can go on without cdflow.
+    Disk,
+    /// For an apply: on a full disk, it could not print the state that it cannot write either.
+    Memory(JsonLines),
+}
 
 /// Lines of JSON among the output. A piece of one cannot be parsed, so only the beginning of a line
 /// that is too long is passed on.
@@ -29,10 +50,8 @@ pub(crate) struct JsonLines {
 }
 
 /// The output of a program, and how far it has been passed on.
-///
-/// It is in memory: on a full disk, an apply could not print the state that it cannot write either.
 pub(super) struct Followed {
-    output: File,
+    source: Source,
     json: Option<JsonLines>,
     offset: u64,
     given_back: u64,
@@ -42,35 +61,68 @@ pub(super) struct Followed {
     is_cut: bool,
 }
 
+enum Source {
+    File(File),
+    Pipe(PipeReader, PipeWriter),
+}
+
 impl Followed {
-    pub(super) fn new(json: Option<JsonLines>) -> Result<Self> {
-        let output = memfd_create("output", MFdFlags::MFD_CLOEXEC).map_err(io::Error::from);
-        let output = File::from(output.map_err(unfollowed)?);
-        Ok(Self { output, json, offset: 0, given_back: 0, line: Vec::new(), is_cut: false })
+    /// `folder` is for a file.
+    pub(super) fn new(output: Output, run_as: RunAs, folder: Option<&OsStr>) -> Result<Self> {
+        let source = match output {
+            Output::Pipe => pipe(run_as),
+            Output::Disk => disk(folder),
+            Output::Memory(_) => memory().or_else(|_| disk(folder)),
+        };
+        let json = match output {
+            Output::Memory(json) => Some(json),
+            Output::Pipe | Output::Disk => None,
+        };
+        let (source, line) = (source.map_err(unfollowed)?, Vec::new());
+        Ok(Self { source, json, offset: 0, given_back: 0, line, is_cut: false })
     }
 
     /// For the program to write into.
     pub(super) fn as_stream(&self) -> Result<Stdio> {
-        self.output.try_clone().map(Stdio::from).map_err(unfollowed)
+        let stream = match &self.source {
+            Source::File(file) => file.try_clone().map(Stdio::from),
+            Source::Pipe(_, writer) => writer.try_clone().map(Stdio::from),
+        };
+        stream.map_err(unfollowed)
     }
 
-    /// What has been written since the last time, line by line.
+    /// Passes on what has been written since the last time, line by line. Returns whether there
+    /// might be more, after a turn.
     pub(super) fn pass_on(
         &mut self,
         redactor: &Redactor,
         sink: &mut (dyn FnMut(&str) + Send),
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let mut piece = [0; 16 * 1024];
-        loop {
-            let read = self.output.read_at(&mut piece, self.offset)?;
+        let mut passed = 0;
+        while passed < TURN {
+            let read = self.read(&mut piece)?;
             if read == 0 {
-                self.give_back();
-                return Ok(());
+                return Ok(false);
             }
             self.offset += read as u64;
+            passed += read;
             for part in piece[..read].split_inclusive(|byte| *byte == b'\n') {
                 self.take(part, redactor, sink);
             }
+            self.give_back();
+        }
+        Ok(true)
+    }
+
+    /// Returns 0 if there is nothing now.
+    fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
+        match &mut self.source {
+            Source::File(file) => file.read_at(piece, self.offset),
+            Source::Pipe(reader, _) => match reader.read(piece) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+                read => read,
+            },
         }
     }
 
@@ -100,13 +152,15 @@ impl Followed {
         }
     }
 
-    /// What was passed on needs no room any more.
+    /// What was passed on needs no room any more; where the file system can't give it back, it
+    /// stays.
     fn give_back(&mut self) {
+        let Source::File(file) = &self.source else { return };
         if self.offset >= self.given_back + GIVE_BACK_EVERY {
             let [from, len] = [self.given_back, self.offset - self.given_back]
                 .map(|n| i64::try_from(n).unwrap_or(0));
             let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-            let _ = fallocate(&self.output, hole, from, len);
+            let _ = fallocate(file, hole, from, len);
             self.given_back = self.offset;
         }
     }
@@ -126,6 +180,30 @@ impl Followed {
             self.line.clear();
         }
     }
+}
+
+fn pipe(run_as: RunAs) -> io::Result<Source> {
+    let (reader, writer) = io::pipe()?;
+    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    if let RunAs::User { id, group } = run_as {
+        // Or the program could not open it again.
+        fchown(&writer, Some(id), Some(group))?;
+    }
+    Ok(Source::Pipe(reader, writer))
+}
+
+fn disk(folder: Option<&OsStr>) -> io::Result<Source> {
+    tempfile::tempfile_in(folder.map_or_else(|| Path::new("/tmp"), Path::new)).map(Source::File)
+}
+
+/// What is written stays, and in the order in which it is written, whatever a program does that
+/// Terraform starts.
+fn memory() -> io::Result<Source> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let file = File::from(memfd_create("output", flags)?);
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK))?;
+    Ok(Source::File(file))
 }
 
 pub(super) fn unfollowed(error: io::Error) -> Error {

@@ -13,7 +13,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{errno::Errno, sys::signal::Signal};
@@ -22,10 +22,13 @@ use tokio::{
     process::{Child, Command},
 };
 
-pub(crate) use self::{followed::JsonLines, life::Life};
 use self::{
     followed::{Followed, unfollowed},
     watched::{Watched, code, send},
+};
+pub(crate) use self::{
+    followed::{JsonLines, Output},
+    life::Life,
 };
 use super::{
     error::{Error, Exit, Result},
@@ -53,7 +56,7 @@ pub(crate) struct Program {
     input: Input,
     life: Life,
     more: Duration,
-    json_lines: Option<JsonLines>,
+    output: Output,
 }
 
 /// The standard input of a program.
@@ -97,13 +100,13 @@ impl Program {
             input: Input::Nothing,
             life,
             more: Duration::ZERO,
-            json_lines: None,
+            output: Output::Disk,
         }
     }
 
-    /// Sets which lines `relay` does not pass on in pieces.
-    pub(crate) fn with_json_lines(self, lines: JsonLines) -> Self {
-        Self { json_lines: Some(lines), ..self }
+    /// Sets where the program writes what `relay` passes on.
+    pub(crate) fn with_output(self, output: Output) -> Self {
+        Self { output, ..self }
     }
 
     /// Makes the limit longer, by the time that the program may wait itself.
@@ -169,16 +172,16 @@ impl Program {
     /// were written, goes to
     /// `sink` as it comes.
     ///
-    /// The program writes into a file in memory, and we follow it: a pipe would break when cdflow
-    /// is killed, and take the program along in the middle of an apply; and an orphan that keeps
-    /// the output open would keep us waiting.
+    /// Terraform writes into a file, and we follow it: a pipe would break when cdflow is killed,
+    /// and take the program along in the middle of an apply. An orphan that keeps the output open
+    /// is not waited for.
     pub(crate) async fn relay(
         self,
         log: &Log,
         interrupt: &Interrupt,
         sink: LineSink<'_>,
     ) -> Result<Finished> {
-        let output = Followed::new(self.json_lines)?;
+        let output = self.followed()?;
         let child = self.spawn(log, output.as_stream()?, output.as_stream()?)?;
         self.follow(child, log, interrupt, vec![(output, sink)]).await
     }
@@ -191,7 +194,7 @@ impl Program {
         interrupt: &Interrupt,
         [out_sink, err_sink]: [LineSink<'_>; 2],
     ) -> Result<Finished> {
-        let [out, err] = [Followed::new(None)?, Followed::new(None)?];
+        let [out, err] = [self.followed()?, self.followed()?];
         let child = self.spawn(log, out.as_stream()?, err.as_stream()?)?;
         self.follow(child, log, interrupt, vec![(out, out_sink), (err, err_sink)]).await
     }
@@ -217,6 +220,11 @@ impl Program {
             }
         };
         Ok(Finished { code: code(status.map_err(unfollowed)?) })
+    }
+
+    fn followed(&self) -> Result<Followed> {
+        let folder = self.env.get(OsStr::new("TMPDIR")).map(OsString::as_os_str);
+        Followed::new(self.output, self.run_as, folder)
     }
 
     /// Runs to the end while `parse` reads standard output on a thread of its own, so that nothing
@@ -267,22 +275,31 @@ impl Program {
         mut outputs: Vec<(Followed, LineSink<'_>)>,
     ) -> Result<Finished> {
         let mut watched = Watched::new(child, self.life, self.more);
+        let pass_on = |outputs: &mut Vec<(Followed, LineSink<'_>)>| -> Result<bool> {
+            let mut has_more = false;
+            for (followed, sink) in outputs {
+                has_more |= followed.pass_on(&log.redactor, *sink).map_err(unfollowed)?;
+            }
+            Ok(has_more)
+        };
         let status = {
             let ended = watched.supervise(log, interrupt);
             tokio::pin!(ended);
+            let mut pause = FOLLOW_EVERY;
             loop {
                 tokio::select! {
                     status = &mut ended => break status,
-                    () = tokio::time::sleep(FOLLOW_EVERY) => {
-                        for (followed, sink) in &mut outputs {
-                            followed.pass_on(&log.redactor, *sink).map_err(unfollowed)?;
-                        }
+                    () = tokio::time::sleep(pause) => {
+                        let has_more = pass_on(&mut outputs)?;
+                        pause = if has_more { Duration::ZERO } else { FOLLOW_EVERY };
                     }
                 }
             }
         };
+        // What is left behind can go on writing.
+        let until = Instant::now() + Limit::Output.time();
+        while pass_on(&mut outputs)? && Instant::now() < until {}
         for (followed, sink) in &mut outputs {
-            followed.pass_on(&log.redactor, *sink).map_err(unfollowed)?;
             followed.pass_rest(*sink);
         }
         Ok(Finished {

@@ -1,6 +1,6 @@
 //! Programs that do not end: each kind of life has an end.
 
-use tokio::{signal::unix::SignalKind, time::Instant};
+use tokio::signal::unix::SignalKind;
 
 use super::*;
 
@@ -88,4 +88,24 @@ async fn what_a_program_leaves_behind_is_not_waited_for() {
 async fn a_program_that_waits_itself_has_more_time() {
     let waits = sh("sleep 3", LIVES[0]).longer_by(Duration::from_secs(10));
     assert_eq!(waits.capture(&log(), &Interrupt::never()).await.unwrap().code, 0);
+}
+
+/// A signal and a limit are not kept waiting by output that never ends.
+#[tokio::test]
+async fn output_without_end_delays_no_signal() {
+    for output in [Output::Pipe, Output::Disk] {
+        let (signal, interrupt) = Interrupt::by_hand();
+        let mut lines = 0;
+        let mut sink = |_: &str| {
+            lines += 1;
+            if lines == 1000 {
+                signal.send(Some(Exit::Interrupted)).unwrap();
+            }
+        };
+        let began = Instant::now();
+        let program = sh("exec yes", Life::Expendable(Limit::Git)).with_output(output);
+        let ended = program.relay(&log(), &interrupt, &mut sink).await.unwrap();
+        assert_eq!(ended.code, 128 + 9);
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    }
 }

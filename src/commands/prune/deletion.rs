@@ -26,8 +26,7 @@ pub(super) struct Deletion<'a> {
     pub(super) destroyed: Option<&'a Environment>,
 }
 
-const MARKED: &str = "releases that are still marked can be deployed an hour after their marks, \
-     or after the next `cdflow prune`";
+const MARKED: &str = "a release that is still marked can be deployed an hour after its mark";
 
 type Releases = Vec<(Version, Stored)>;
 
@@ -35,6 +34,8 @@ type Releases = Vec<(Version, Stored)>;
 #[derive(Default)]
 pub(super) struct Deleted {
     pub(super) releases: Releases,
+    /// The one whose deletion has not been answered.
+    pub(super) unanswered: Option<Version>,
     /// Those whose deploy began meanwhile.
     pub(super) kept: Vec<Version>,
     /// How many records of plans.
@@ -79,11 +80,19 @@ impl Deletion<'_> {
         let Self { context, destroyed, .. } = *self;
         let run_url = context.host.run.as_deref().and_then(|run| run.url.as_deref());
         let began = Instant::now();
-        for (version, _) in &batch {
+        let by = run_url.unwrap_or("a run outside of CI");
+        let mut ours = Releases::new();
+        for (version, stored) in batch {
             marked.push(version.clone());
-            let by = run_url.unwrap_or("a run outside of CI");
-            mark(&context.store, &context.release(version.clone()), by).await?;
+            match mark(&context.store, &context.release(version.clone()), by).await? {
+                true => ours.push((version, stored)),
+                false => {
+                    marked.pop();
+                    context.host.log.note(&format!("release {version}: another run deletes it"));
+                }
+            }
         }
+        let batch = ours;
         let mut known = environments::named(context);
         known.extend(batch.iter().filter_map(|(version, _)| environments::preview_of(version)));
         let (store, identity) = (&context.store, &context.identity);
@@ -100,7 +109,9 @@ impl Deletion<'_> {
                     .why(format!("{version} was marked more than {} s ago", TIME_LIMIT.as_secs()))
                     .hint("run it again: it continues with the releases that are left"));
             }
+            outcome.unanswered = Some(version.clone());
             self.delete(&version, &stored).await?;
+            outcome.unanswered = None;
             outcome.releases.push((version, stored));
         }
         Ok(())

@@ -109,8 +109,13 @@ fn with_deleted(error: Error, deleted: &Deleted) -> Error {
     let versions: Vec<&str> =
         deleted.releases.iter().map(|(version, _)| version.as_str()).collect();
     let error = match versions.as_slice() {
-        [] => error.hint("no release was deleted"),
+        [] => error,
         _ => error.hint(format!("deleted before that: {}", versions.join(", "))),
+    };
+    let error = match &deleted.unanswered {
+        Some(version) => error.hint(format!("perhaps deleted, in whole or in part: {version}")),
+        None if versions.is_empty() => error.hint("no release was deleted"),
+        None => error,
     };
     error.hint("run it again: it continues with what is left")
 }

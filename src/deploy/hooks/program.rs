@@ -13,7 +13,7 @@ use crate::{
     base::{
         error::{Error, Exit, Result},
         limits::Limit,
-        process::{self, Life, Program},
+        process::{self, Life, Output, Program},
         run_folder::{read_left_file, write_new},
         units::bytes_text,
     },
@@ -118,6 +118,7 @@ impl HookRun<'_> {
         let root = &self.prepared.bundle.root;
         let run_as = self.prepared.terraform.run_as();
         let program = Program::new(&program, root, &env, run_as, life).args(args);
+        let program = program.with_output(Output::Pipe);
         let mut shown = Shown { root: format!("{}/", root.display()), bytes: 0, left_out: 0 };
         let mut sink = |line: &str| {
             if let Some(line) = shown.line(line) {

@@ -21,6 +21,10 @@ impl Hidden {
     pub(super) async fn below(view: &View<'_>, folder: &Path) -> Result<Self> {
         let list = ["ls-files", "-v", "--stage", "--full-name", "-z", "--", "."];
         let listed = view.run(folder, list, Vec::new()).await?;
+        if listed.code != 0 {
+            // `git status` fails as well, and says why.
+            return Ok(Self::default());
+        }
         let mut hidden = Self::default();
         let listed = String::from_utf8_lossy(&listed.stdout);
         for entry in listed.split('\0').filter_map(parse) {

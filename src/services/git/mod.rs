@@ -167,11 +167,19 @@ impl<'a> Git<'a> {
         path: &Path,
         commit: &str,
     ) -> Result<Vec<String>> {
-        let folder = root.join(path);
+        let (folder, shown) = (root.join(path), path.display());
         let Some(place) = place::find(&folder).filter(|place| place.root == folder) else {
-            return Ok(Vec::new());
+            // One that is not checked out is an empty folder.
+            let is_empty = match folder.symlink_metadata() {
+                Ok(found) if found.is_dir() => {
+                    folder.read_dir().is_ok_and(|mut entries| entries.next().is_none())
+                }
+                Ok(_) => false,
+                Err(_) => true,
+            };
+            let without = format!("{shown} (a submodule without its repository)");
+            return Ok(if is_empty { Vec::new() } else { vec![without] });
         };
-        let shown = path.display();
         let view = View::create(&self.program, self.host, &place).await?;
         match head_of(&view).await? {
             Some(head) if head == commit => {}

@@ -232,6 +232,11 @@ async fn changes_of_submodules_are_changes() {
     repository.git(&[&in_module[..], &["fetch", "--quiet"]].concat());
     repository.git(&[&in_module[..], &["checkout", "--quiet", "FETCH_HEAD"]].concat());
     assert!(changed().await.ends_with(&format!(", not {first})")), "{}", changed().await);
+    let link = repository.path("module/.git");
+    let kept = fs::read(&link).unwrap();
+    fs::remove_file(&link).unwrap();
+    assert_eq!(changed().await, "module (a submodule without its repository)");
+    fs::write(&link, kept).unwrap();
     // One that is not checked out has no files that a release could contain.
     repository.git(&["submodule", "--quiet", "deinit", "--force", "module"]);
     assert_eq!(changed().await, "Same");

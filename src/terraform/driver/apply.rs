@@ -9,7 +9,7 @@ use super::{
 use crate::{
     base::{
         error::{Error, Exit, Result},
-        process::Life,
+        process::{Life, Output},
     },
     terraform::output::{
         diagnostics,
@@ -59,15 +59,18 @@ impl Initialised {
         };
         // Killing an apply loses state.
         let program = self.folder.program(&apply_args(&plan.request), Life::Protected);
-        let program = program.with_json_lines(EVENTS);
+        let program = program.with_output(Output::Memory(EVENTS));
         let finished = program.relay(log, &self.folder.host.interrupt, &mut show).await?;
         diagnostics::annotate(log, &self.folder.original, &applying.located);
+        // Terraform saved the state if it succeeds, whatever a program leaves or prints.
+        let unsaved = (finished.code != 0)
+            .then(|| UnsavedState::find(&self.folder.infra, applying.printed_state.take()));
         Ok(Applied {
             result: self.judge(finished.code, plan.request.mode, &applying),
             is_complete: finished.code == 0,
             begun: applying.begun(self.was_stopped(finished.code)),
             errors: applying.errors().to_vec(),
-            unsaved: UnsavedState::find(&self.folder.infra, applying.printed_state),
+            unsaved: unsaved.flatten(),
         })
     }
 

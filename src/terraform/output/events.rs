@@ -122,7 +122,7 @@ impl ApplyProgress {
         let Ok(event) = serde_json::from_str::<ApplyEvent>(line) else {
             // An event that was cut because of its length repeats what is shown otherwise.
             if line.starts_with(EVENTS.long_beginning) {
-                self.printed_state = Some(PrintedState::TooLarge);
+                self.printed_state.get_or_insert(PrintedState::TooLarge);
             }
             if line.starts_with(EVENT) {
                 return None;
@@ -165,11 +165,12 @@ impl ApplyProgress {
             "apply_progress" | "provision_complete" | "provision_errored" => Some(event.message),
             "diagnostic" => self.diagnostic(&event.diagnostic?),
             "log" => match event.state {
-                Some(state) => {
-                    self.printed_state = Some(PrintedState::Whole(state));
+                // Terraform prints one: another is not Terraform's.
+                Some(state) if line.starts_with(EVENTS.long_beginning) => {
+                    self.printed_state.get_or_insert(PrintedState::Whole(state));
                     None
                 }
-                None => Some(event.message),
+                _ => Some(event.message),
             },
             // version, planned_change, change_summary, outputs, refresh_*: shown otherwise.
             _ => None,
@@ -351,9 +352,13 @@ mod tests {
     fn a_printed_state_is_kept_and_not_shown() {
         let mut applying = ApplyProgress::new(false);
         let begin = format!("{}{}", EVENTS.long_beginning, r#","state":{"version":4,"serial":"#);
-        assert_eq!(applying.line(&begin), None);
-        assert!(matches!(applying.printed_state, Some(PrintedState::TooLarge)));
-        assert_eq!(applying.line(&format!("{begin}1.50}},\"type\":\"log\"}}")), None);
+        let event = |serial: &str| format!("{begin}{serial}}},\"type\":\"log\"}}");
+        for line in [&event("1.50"), &begin, &event("2")] {
+            assert_eq!(applying.line(line), None);
+        }
+        let mut cut = ApplyProgress::new(false);
+        assert_eq!(cut.line(&begin), None);
+        assert!(matches!(cut.printed_state, Some(PrintedState::TooLarge)));
         let Some(PrintedState::Whole(state)) = applying.printed_state else { panic!("no state") };
         assert_eq!(state.get(), r#"{"version":4,"serial":1.50}"#);
     }

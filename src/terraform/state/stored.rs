@@ -53,7 +53,13 @@ pub(crate) async fn is_exactly(
     let comparing = compare(object, bytes);
     let is_exactly = interrupt.or_last_answer("comparing the state", comparing).await;
     let released = taken.release().await;
-    Ok((is_exactly.unwrap_or(false), released))
+    match (is_exactly, released) {
+        (Err(cancelled), released) if interrupt.requested().is_some() => Err(match released {
+            Ok(()) => cancelled,
+            Err(left) => cancelled.also(&left),
+        }),
+        (is_exactly, released) => Ok((is_exactly.unwrap_or(false), released)),
+    }
 }
 
 async fn compare(object: &StateObject, bytes: &[u8]) -> Result<bool> {

@@ -12,7 +12,7 @@ use crate::{
         digest::Sha256,
         error::{Error, Exit, Result},
         limits::Limit,
-        process::{Life, Program},
+        process::{Life, Output, Program},
         run_as::RunAs,
     },
     config::{
@@ -206,7 +206,7 @@ impl<'a> ReleaseImage<'a> {
         }
         let life = Life::Stoppable { limit: Limit::BuildHook, stop: Limit::Stop };
         let program = Program::new(hook, self.target.folder, &env, run_as, life);
-        let program = program.args([self.name.tag()]);
+        let program = program.args([self.name.tag()]).with_output(Output::Pipe);
         let ended =
             program.relay(&host.log, &host.interrupt, &mut |line| host.log.output(line)).await?;
         host.interrupt.check("pushing the image")?;
