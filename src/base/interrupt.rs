@@ -144,8 +144,9 @@ impl Interrupt {
         self.or_drop(work, message).await
     }
 
-    /// Runs requests that change something. A service that answers can finish them after a signal;
-    /// one that does not is waited for no longer than `last-answer`, and then `end` each time.
+    /// Runs requests that change something, as one step, and drops a step that is not done within
+    /// `last-answer` of a signal, or of its start after one. After that, each later step has only
+    /// `end`.
     pub(crate) async fn or_last_answer<T>(
         &self,
         doing: &str,
@@ -161,7 +162,7 @@ impl Interrupt {
                 _ => error,
             }),
             limit = self.unanswered() => {
-                Err(self.cancelled(message()).why(limit.passed("the service does not answer")))
+                Err(self.cancelled(message()).why(limit.passed("the service did not finish")))
             }
         }
     }
@@ -179,7 +180,7 @@ impl Interrupt {
         tokio::select! {
             done = work => done,
             () = gave_up => {
-                let why = Limit::LastAnswer.passed("the service does not answer");
+                let why = Limit::LastAnswer.passed("the service did not finish");
                 Err(self.cancelled(format!("cancelled while {doing}")).why(why))
             }
         }

@@ -92,7 +92,7 @@ fn lost(order: &Order<'_>, causes: &[Option<String>]) -> Error {
     Error::new(Exit::StateNotSaved, what)
         .why(causes.join("; "))
         .hint("make room on the disk of TMPDIR and of the state")
-        .hint("the stored state lacks what this run changed: see the log above")
+        .hint("see the log above for what this run changed: the stored state lacks it")
         .hint(
             "import what it created, then deploy with --allow-older-state \
              (docs/terraform.md, \"State\")",

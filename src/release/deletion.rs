@@ -80,7 +80,7 @@ pub(crate) async fn check_kept(store: &ReleaseStore, release: &Release, start: &
                 "release {} is being deleted, so nothing was applied",
                 release.version
             ))
-            .why(format!("{} says so: {}", store.describe(&mark_key), mark.text()))
+            .why(format!("found the mark {}: {}", store.describe(&mark_key), mark.text()))
             .hint("wait until the deletion is over; if it has kept the release, deploy again")
             .hint(format!("if that run was killed, deploy again after {}", mark.until())));
         }
@@ -105,8 +105,8 @@ pub(crate) async fn warning(store: &ReleaseStore, release: &Release) -> Result<O
     let mark = read(store, &key, marked, Timestamp::now()).await?;
     Ok(mark.map(|mark| {
         format!(
-            "release {} is marked for its deletion: {}; until {} a deploy of it is refused, unless \
-             that run ends before",
+            "release {} is marked for deletion: {}; deploys of it are refused until {}, or until \
+             that run ends",
             release.version,
             mark.text(),
             mark.until()
@@ -137,7 +137,7 @@ fn counts(marked: Timestamp, now: Timestamp) -> bool {
 
 impl Mark {
     fn text(&self) -> String {
-        format!("{} has marked it at {}", self.by, shown(self.since))
+        format!("{} marked it at {}", self.by, shown(self.since))
     }
 
     fn until(&self) -> String {

@@ -460,6 +460,8 @@ fn a_cancelled_run_does_not_wait_for_aws() {
     let (releases, states) = (aws.release_bucket(), aws.state_bucket());
     for version in ["1", "2", "3"] {
         project.release(version);
+        // S3 has times in seconds, and prune deletes the oldest first.
+        std::thread::sleep(Duration::from_millis(1100));
     }
     let line = format!("PUT /{releases}/platform/shop/ledger/ci/");
     cancelled_while(&aws, &project, &line, &["deploy", "ci", "1"])

@@ -143,7 +143,7 @@ fn a_signal_after_the_apply_ends_the_run_as_cancelled() {
         running.wait_until("the read of the state", |_| aws.matched(&read) > 0);
         running.signal(signal);
         running.wait_for("cancelled: ");
-        running.wait().fails(code).stderr_has("cancelled after apply, and everything was applied");
+        running.wait().fails(code).stderr_has("cancelled after apply: everything was applied");
         let state = aws.get_json(&aws.state_bucket(), "platform/shop/ci/terraform.tfstate");
         assert_eq!(state["resources"].as_array().unwrap().len(), 1);
         let (_, end) = Invariants { aws: &aws, project: &project }.ledger("ci").remove(0);

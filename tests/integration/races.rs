@@ -262,16 +262,16 @@ fn a_deploy_waits_for_a_deletion() {
     output
         .fails(2)
         .stderr_has("release 1 is being deleted")
-        .stderr_has("deleting/greeting-1.zip says so: a run has marked it at 20")
+        .stderr_has("deleting/greeting-1.zip: a run marked it at 20")
         .stderr_has("-> if that run was killed, deploy again after 20");
     assert_eq!(project.ledger("ci"), ["deploy 1 failed"]);
     project
         .release("1")
-        .stderr_has("warning: release 1 is marked for its deletion: a run has marked it at 20");
+        .stderr_has("warning: release 1 is marked for deletion: a run marked it at 20");
     let hours_ago = SystemTime::now() - Duration::from_secs(2 * 3600);
     fs::File::options().write(true).open(&mark).unwrap().set_modified(hours_ago).unwrap();
     project.cdflow(["deploy", "ci", "1", "--new-environment"]).run().success();
-    project.release("1").lacks("marked for its deletion");
+    project.release("1").lacks("marked for deletion");
     // A deletion makes a new mark in place of that of a run which died, and leaves a release that
     // another run deletes.
     project.release("2");

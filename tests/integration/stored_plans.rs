@@ -233,7 +233,7 @@ fn values_that_have_changed_are_refused_by_name() {
     change.merge();
     let second = release("second");
     change.on_main(&["release", "2-bbbbbbb", &second[1]]).run().success();
-    let says = ["variables have other values now: `release.tier`"];
+    let says = ["the values of variables have changed: `release.tier`"];
     is_refused(&change, 3, &says).lacks("first-of-all");
 }
 
@@ -259,7 +259,7 @@ fn other_code_is_refused_before_anything_runs() {
     change.project.append("infra/main.tf", "\n# The same plan.\n");
     change.merge();
     change.release_main();
-    is_refused(&change, 3, &["the code is another one: stored: "]);
+    is_refused(&change, 3, &["the code has changed: stored: "]);
 }
 
 /// They judge the stored plan as any other.
@@ -348,7 +348,7 @@ fn a_key_of_age_encrypts_and_another_place_has_the_private_one() {
         change.plan();
         fs::read_to_string(change.project.sandbox().work().join("store/releases.plan-key")).unwrap()
     };
-    refuses(with(&local), 3, &["it is encrypted to `age1747n4", "and the key is that of `age1"]);
+    refuses(with(&local), 3, &["it is encrypted to `age1747n4", "but the key belongs to `age1"]);
     // The input of a step contains it.
     let step = change.on_main(&[]).env("GITHUB_ACTIONS", "true").env("INPUT_COMMAND", "deploy");
     let step = step.env("INPUT_ENVIRONMENT", "live").env("INPUT_VERSION", "2-bbbbbbb");

@@ -31,7 +31,7 @@ pub(crate) struct DeployInputs {
         conflicts_with_all = ["plan_only", "refresh_only"]
     )]
     pub(crate) reviewed: Option<Reviewed>,
-    /// Store the plan of the pull request for --reviewed=exact, or fail [default: if it can be]
+    /// Fail if the plan cannot be stored for --reviewed=exact [default: store it if there is a key]
     #[arg(
         long,
         value_name = "BOOL",

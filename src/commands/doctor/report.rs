@@ -174,7 +174,7 @@ struct FindingDocument<'a> {
     /// component.
     #[schemars(regex(pattern = "^[a-z][a-z.-]*$"))]
     id: String,
-    /// The environments that it is about, with commas. Null: the whole component.
+    /// The environments that the finding is about, separated by commas. Null: the whole component.
     subject: Option<&'a str>,
     /// How bad it is.
     level: Level,

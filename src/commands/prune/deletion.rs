@@ -26,7 +26,7 @@ pub(super) struct Deletion<'a> {
     pub(super) destroyed: Option<&'a Environment>,
 }
 
-const MARKED: &str = "a release that is still marked can be deployed an hour after its mark";
+const MARKED: &str = "wait an hour before you deploy a release that is still marked";
 
 type Releases = Vec<(Version, Stored)>;
 

@@ -42,8 +42,8 @@ pub(crate) struct RunDocument<'a> {
     finished: Option<Timestamp>,
     /// Changes that might have been made. Null: the run is unfinished.
     unknown_changes: Option<&'a [UnknownChange]>,
-    /// How many more changes of which no answer says whether they were made. Null: the run is
-    /// unfinished.
+    /// The number of further changes that might have been made, for which the entry has no room.
+    /// Null: the run is unfinished.
     unknown_changes_left_out: Option<usize>,
 }
 

@@ -83,8 +83,7 @@ pub(super) fn check<'f>(prepared: &Prepared, found: &'f Found<'_>) -> Result<&'f
     let said = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
     let differs = compared.into_iter().find(|(_, stored, now)| stored != now);
     if let Some((what, before, now)) = differs {
-        let why =
-            format!("the {what} is another one: stored: {}; now: {}", said(before), said(now));
+        let why = format!("the {what} has changed: stored: {}; now: {}", said(before), said(now));
         return Err(moved(record, &why));
     }
     let words = words_of(prepared);
@@ -101,7 +100,7 @@ pub(super) fn check<'f>(prepared: &Prepared, found: &'f Found<'_>) -> Result<&'f
         more => format!(" and {more} more"),
     };
     let shown = differ.get(..SHOWN).unwrap_or(&differ).join(", ");
-    Err(moved(record, &format!("variables have other values now: {shown}{more}")))
+    Err(moved(record, &format!("the values of variables have changed: {shown}{more}")))
 }
 
 /// Fails unless the plan is that of the record, and the state is the one that it was made for.
@@ -113,7 +112,10 @@ pub(super) fn check_again(
 ) -> Result<()> {
     let stored = check(prepared, found)?;
     if planned.stored.as_ref().is_none_or(|from| from.sha256 != stored.sha256) {
-        return Err(moved(&found.record, "the pull request has stored another plan since"));
+        return Err(moved(
+            &found.record,
+            "the pull request stored a newer plan during this deploy",
+        ));
     }
     check_state(&found.record, before)
 }

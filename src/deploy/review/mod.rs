@@ -246,7 +246,7 @@ fn new_record(
         return Err("`deploy.store-plans` is `false`");
     }
     if !order.plan.plan_only || order.mode != PlanMode::Deploy || !is_whole {
-        return Err("it is not a plan of everything");
+        return Err("--target, --replace or --refresh-only limits the plan");
     }
     if order.environment().is_preview() {
         return Err("previews need no review");

@@ -116,7 +116,7 @@ pub(super) async fn for_opening(
             read_local(&place)?.ok_or_else(|| {
                 Error::refused("the stored plan cannot be decrypted")
                     .why(format!("its key is missing: `{}`", place.display()))
-                    .hint(AGAIN)
+                    .hint("run the pull request's workflow again, and have the new plan approved")
             })?
         }
         (Some(PlanEncryption::Age(now)), Some(data), _) => {
@@ -129,11 +129,14 @@ pub(super) async fn for_opening(
     match own == key.recipient {
         true => Ok(identity),
         false => Err(Error::refused("the stored plan cannot be decrypted")
-            .why(format!("it is encrypted to `{}`, and the key is that of `{own}`", key.recipient))
-            .hint(
-                "set the input `age-identity` (--age-identity) to the private key of the \
-                 recipient in `plan-encryption` of the account scheme",
-            )
+            .why(format!("it is encrypted to `{}`, but the key belongs to `{own}`", key.recipient))
+            .hint(match &scheme.plan_encryption {
+                Some(_) => {
+                    "set the input `age-identity` (--age-identity) to the private key of the \
+                     recipient in `plan-encryption` of the account scheme"
+                }
+                None => "restore the file `<folder>.plan-key` next to the release store",
+            })
             .hint(AGAIN)),
     }
 }
@@ -283,5 +286,7 @@ fn identity(blob: &Blob) -> Option<Identity> {
 }
 
 fn no_key() -> Error {
-    Error::integrity("KMS has not returned a data key of 32 bytes")
+    Error::integrity("the key of the stored plan is not valid")
+        .why("KMS did not return a data key of 32 bytes, or the record has no valid one")
+        .hint("run the pull request's workflow again, and have the new plan approved")
 }

@@ -35,7 +35,7 @@ impl UnsavedState {
                 Some(Self::Printed(state.get().as_bytes().to_vec()))
             }
             (_, Some(PrintedState::Whole(_))) => {
-                Some(Self::Lost("what Terraform printed as the state is none"))
+                Some(Self::Lost("Terraform printed a state that is not valid"))
             }
             (_, Some(PrintedState::TooLarge)) => Some(Self::Lost(
                 "Terraform could not write errored.tfstate, and the state that it \
