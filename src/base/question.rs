@@ -6,7 +6,10 @@ use std::{
     time::Instant,
 };
 
-use nix::sys::termios::{FlushArg, tcflush};
+use nix::{
+    sys::termios::{FlushArg, tcflush},
+    unistd::{getpgrp, tcgetpgrp},
+};
 use tokio::sync::oneshot;
 
 use super::{
@@ -27,6 +30,13 @@ pub(crate) fn can_be_answered() -> bool {
 /// Asks, and returns true if the answer is `y` or `yes`. Any other answer and the end of the input
 /// are a no. Fails with `Exit::Refused` if there is no answer in time.
 pub(crate) async fn ask(question: &str, log: &Log, interrupt: &Interrupt) -> Result<bool> {
+    // The system would stop cdflow, as it stops a job in the background that reads.
+    if tcgetpgrp(io::stdin()).is_ok_and(|front| front != getpgrp()) {
+        return Err(Error::refused(format!("cannot ask `{question}`"))
+            .why("cdflow runs in the background of the terminal; nothing was changed")
+            .hint("run it in the foreground, such as with `timeout --foreground`")
+            .hint("or apply without a question: --yes"));
+    }
     // What was typed before the question was shown cannot be its answer.
     let _ = tcflush(io::stdin(), FlushArg::TCIFLUSH);
     log.question(&format!("{question} [y/N] "));

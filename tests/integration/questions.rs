@@ -54,6 +54,20 @@ fn the_plan_is_shown_and_only_yes_applies_it() {
     assert_eq!(project.ledger("live").last().unwrap(), "destroy 1 succeeded");
 }
 
+/// `timeout` in a script makes a group of its own, which the system stops when it reads.
+#[test]
+fn a_job_in_the_background_is_not_asked() {
+    let project = released(&["1"]);
+    let script = format!("timeout 60 {} deploy live 1", env!("CARGO_BIN_EXE_cdflow"));
+    let output = person(80, &project, &["sh", "-c", &format!("{script}; exit $?")], &[]).run();
+    output
+        .fails(3)
+        .stdout_has("cannot ask `Deploy greeting 1 to live?`:")
+        .stdout_has("cdflow runs in the background of the terminal; nothing was changed")
+        .stdout_has("-> or apply without a question: --yes");
+    left_nothing(&project, &output);
+}
+
 /// What a run has as standard input and standard error.
 #[derive(Clone, Copy, Debug)]
 enum Ends {
