@@ -42,27 +42,21 @@ pub(crate) async fn apply(
     report: &mut Report,
 ) -> Result<String> {
     let interrupt = &context.host.interrupt;
-    let allowed = match interrupt.check("apply").and_then(|()| plan.check_file()) {
-        Ok(()) => match is_unchanged(context, order, prepared, plan).await {
-            Ok(false) => interrupt.check("apply").map(|()| false),
-            unchanged => unchanged,
-        },
-        Err(refused) => Err(refused),
-    };
-    let is_applied = matches!(allowed, Ok(false));
-    let applied = match allowed {
+    let needs_apply = needs_apply(context, order, prepared, plan).await;
+    let is_applied = matches!(needs_apply, Ok(true));
+    let applied = match needs_apply {
         Err(cancelled) if interrupt.requested().is_some() => {
             let ended = recording::Ended { error: Some(&cancelled), ..Default::default() };
             recording::end(context, order, entry, ended).await;
             return Err(cancelled);
         }
-        Ok(true) => {
+        Ok(false) => {
             let ended = interrupt.check("the end of the deploy");
             Applied { is_complete: true, ..Applied::without_apply(ended) }
         }
         // A plan without changes is applied too: Terraform then checks, under the lock, that no
         // other run has changed the state since the plan, and saves what the refresh has found.
-        Ok(false) => {
+        Ok(true) => {
             if plan.has_changes {
                 context.host.log.step("Apply");
             }
@@ -76,15 +70,9 @@ pub(crate) async fn apply(
         Some(state) => rescue_state::rescue(context, order, prepared, state, result.err()).await,
         None => result,
     };
-    let reading = After::read(context, prepared, unsaved.is_some());
     let after = match is_applied {
-        true => reading.await,
-        // What was there before is there still.
-        false => {
-            let reading = async { Ok(reading.await) };
-            let read = interrupt.or_last_answer("reading the state", reading).await;
-            read.unwrap_or(After::Unreadable)
-        }
+        true => After::read(context, prepared, unsaved.is_some()).await,
+        false => After::read_unchanged(context, prepared).await,
     };
     let result = match is_applied {
         true => result.map_err(|error| review::exact::explain(plan, error, after.state())),
@@ -134,7 +122,31 @@ pub(crate) async fn apply(
     Ok(outcome::apply_summary(context, order, plan))
 }
 
+/// Fails if nothing may be applied, and after a signal.
+async fn needs_apply(
+    context: &Context,
+    order: &Order<'_>,
+    prepared: &Prepared,
+    plan: &Plan,
+) -> Result<bool> {
+    let interrupt = &context.host.interrupt;
+    interrupt.check("apply")?;
+    plan.check_file()?;
+    if is_unchanged(context, order, prepared, plan).await? {
+        return Ok(false);
+    }
+    interrupt.check("apply")?;
+    Ok(true)
+}
+
 impl After {
+    /// For a run that applied nothing. After a signal, the state is not waited for.
+    async fn read_unchanged(context: &Context, prepared: &Prepared) -> Self {
+        let reading = async { Ok(Self::read(context, prepared, false).await) };
+        let read = context.host.interrupt.or_last_answer("reading the state", reading).await;
+        read.unwrap_or(Self::Unreadable)
+    }
+
     /// `is_unsaved`: Terraform could not save the state.
     async fn read(context: &Context, prepared: &Prepared, is_unsaved: bool) -> Self {
         match workspace_state::read(context, prepared).await {

@@ -1,7 +1,7 @@
 //! Invalid input is rejected with an exit code and a message that says what to do; nothing is
 //! written.
 
-use crate::support::{Aws, Project, Runner, cdflow, in_repository};
+use crate::support::{Aws, Project, Runner, cdflow, in_repository, with_own_mounts};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -614,17 +614,8 @@ fn every_example_loads() {
 /// TMPDIR is a file system of its own, of this many KiB.
 fn on_a_small_disk(project: &Project, kib: u32, arguments: &[&str]) -> Runner {
     let script = format!("mount -t tmpfs -o size={kib}k none \"$TMPDIR\" && exec \"$@\"");
-    let unshare = [
-        "--user",
-        "--map-root-user",
-        "--mount",
-        "sh",
-        "-c",
-        &script,
-        "sh",
-        env!("CARGO_BIN_EXE_cdflow"),
-    ];
-    Runner::new("unshare", unshare, project.sandbox()).args(arguments).cwd(project.dir())
+    let cdflow = ["sh", env!("CARGO_BIN_EXE_cdflow")];
+    with_own_mounts(project, &script).args(cdflow).args(arguments)
 }
 
 /// People put secrets where their names or a location belong.

@@ -1,6 +1,6 @@
 //! deploy, destroy and status: the life of an environment, and what keeps it safe.
 
-use crate::support::{Project, Runner, Running, tool};
+use crate::support::{Project, Runner, Running, tool, with_own_mounts};
 use std::fs;
 use std::time::Duration;
 
@@ -662,9 +662,8 @@ fn a_full_disk_of_the_state_is_named_before_the_advice() {
         "mkdir -p {root} && mount -t tmpfs -o size=16k none {root} && exec {} deploy live 1",
         env!("CARGO_BIN_EXE_cdflow")
     );
-    let unshare = ["--user", "--map-root-user", "--mount", "sh", "-c", &script];
-    let run = Runner::new("unshare", unshare, project.sandbox()).cwd(project.dir());
-    run.run()
+    with_own_mounts(&project, &script)
+        .run()
         .fails(7)
         .stderr_has("the disk of the state is full: ")
         .stderr_has("-> first free some space on that disk")
@@ -711,9 +710,7 @@ fn a_state_survives_a_full_temporary_disk() {
         "mount -t tmpfs -o size=64m none {shown} && TMPDIR={shown} exec {} deploy live 3",
         env!("CARGO_BIN_EXE_cdflow")
     );
-    let unshare = ["--user", "--map-root-user", "--mount", "sh", "-c", &script];
-    let run = Runner::new("unshare", unshare, project.sandbox()).cwd(project.dir());
-    let output = run.run();
+    let output = with_own_mounts(&project, &script).run();
     output
         .fails(7)
         .stderr_has("to write it to a file; trying again with the state that it printed")
@@ -1373,8 +1370,7 @@ fn a_state_folder_that_cannot_be_written_is_named() {
              {environment} 1",
             env!("CARGO_BIN_EXE_cdflow")
         );
-        let unshare = ["--user", "--map-root-user", "--mount", "sh", "-c", &script];
-        Runner::new("unshare", unshare, project.sandbox()).cwd(project.dir()).run()
+        with_own_mounts(&project, &script).run()
     };
     deploy("live")
         .fails(2)

@@ -1,6 +1,6 @@
 //! A release store on a disk without space: the advice is about the store, not about TMPDIR.
 
-use crate::support::{Output, Project, Runner};
+use crate::support::{Output, Project, with_own_mounts};
 
 /// The folder of the releases and the ledger, or that of the states.
 fn folder(project: &Project, name: &str) -> String {
@@ -12,9 +12,7 @@ fn with_disk_of(kib: u32, project: &Project, root: &str, script: &str) -> Output
     let script = format!(
         "mkdir -p {root} && mount -t tmpfs -o size={kib}k none {root} || exit 99; {script}"
     );
-    let unshare = ["--user", "--map-root-user", "--mount", "sh", "-c", &script];
-    let cdflow = env!("CARGO_BIN_EXE_cdflow");
-    Runner::new("unshare", unshare, project.sandbox()).arg(cdflow).cwd(project.dir()).run()
+    with_own_mounts(project, &script).arg(env!("CARGO_BIN_EXE_cdflow")).run()
 }
 
 /// Text that no bundle makes smaller than `kib` KiB.

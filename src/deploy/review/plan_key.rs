@@ -32,6 +32,9 @@ use crate::{
 
 /// In bytes. A file of `age-keygen` has about 200.
 const FILE_LIMIT: u64 = 64 << 10;
+/// What to do about a stored plan that cannot be used.
+pub(super) const PLAN_AGAIN: &str =
+    "run the pull request's workflow again, and have the new plan approved";
 
 /// Which key a stored plan is encrypted to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,7 +119,7 @@ pub(super) async fn for_opening(
             read_local(&place)?.ok_or_else(|| {
                 Error::refused("the stored plan cannot be decrypted")
                     .why(format!("its key is missing: `{}`", place.display()))
-                    .hint("run the pull request's workflow again, and have the new plan approved")
+                    .hint(PLAN_AGAIN)
             })?
         }
         (Some(PlanEncryption::Age(now)), Some(data), _) => {
@@ -137,11 +140,9 @@ pub(super) async fn for_opening(
                 }
                 None => "restore the file `<folder>.plan-key` next to the release store",
             })
-            .hint(AGAIN)),
+            .hint(format!("or {PLAN_AGAIN}"))),
     }
 }
-
-const AGAIN: &str = "or run the pull request's workflow again, and have the new plan approved";
 
 fn replaced(before: &str, now: &str) -> Error {
     Error::refused("the stored plan cannot be decrypted: its key was replaced")
@@ -149,7 +150,7 @@ fn replaced(before: &str, now: &str) -> Error {
             "it is encrypted to `{before}`, and the account scheme now names `{now}` in \
              `plan-encryption`"
         ))
-        .hint("run the pull request's workflow again, and have the new plan approved")
+        .hint(PLAN_AGAIN)
 }
 
 /// Returns the key that the run was given.
@@ -288,5 +289,5 @@ fn identity(blob: &Blob) -> Option<Identity> {
 fn no_key() -> Error {
     Error::integrity("the key of the stored plan is not valid")
         .why("KMS did not return a data key of 32 bytes, or the record has no valid one")
-        .hint("run the pull request's workflow again, and have the new plan approved")
+        .hint(PLAN_AGAIN)
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    plan_key,
+    plan_key::{self, PLAN_AGAIN},
     record::{PlanRecord, Records, StoredPlan},
 };
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
     services::store::{Content, Metadata},
     terraform::{
         Plan, check_code,
+        code::files::Dialect,
         output::effects::{Words, mac},
     },
 };
@@ -59,6 +60,7 @@ pub(super) async fn store(
     };
     let file = prepared.folder.plan_file.clone();
     let infra = prepared.folder.infra.clone();
+    let dialect = Dialect::of_tool(&prepared.tool);
     planned.check_file()?;
     let to = prepared.private.path().join(SEALED);
     let work = {
@@ -74,7 +76,7 @@ pub(super) async fn store(
                 let (has, most) = (bytes_text(size), bytes_text(LIMIT));
                 return Err(unfit(io::Error::other(format!("it has {has}, at most {most} fit"))));
             }
-            check_code(&file, &infra).map_err(unfit)?;
+            check_code(&file, &infra, dialect).map_err(unfit)?;
             sealed(&file, &to, &recipient)
                 .map_err(|error| Error::io("cannot encrypt the plan to", &to, &error))
         }
@@ -112,7 +114,7 @@ pub(super) async fn fetch(
         move |why: &str| {
             Error::integrity(format!("the stored plan is not valid: `{what}`"))
                 .why(why)
-                .hint("run the pull request's workflow again, and have the new plan approved")
+                .hint(PLAN_AGAIN)
         }
     };
     let Some(found) = context.store.head(&key).await? else {
@@ -121,7 +123,7 @@ pub(super) async fn fetch(
             record.pull_request
         ))
         .why(format!("`{what}` was deleted; `cdflow prune` deletes old ones"))
-        .hint("run the pull request's workflow again, and have the new plan approved")
+        .hint(PLAN_AGAIN)
         .hint("or deploy with --reviewed (`reviewed: true`), which makes a new plan"));
     };
     if found.size != stored.size || found.size > 2 * LIMIT {
@@ -133,7 +135,7 @@ pub(super) async fn fetch(
     let fetched = context.store.fetch(&key, &at, &|_| {}).await?;
     fetched.ok_or_else(|| refused("it was deleted while it was read"))?;
     let (to, infra) = (prepared.folder.plan_file.clone(), prepared.folder.infra.clone());
-    let sha256 = stored.sha256;
+    let (sha256, dialect) = (stored.sha256, Dialect::of_tool(&prepared.tool));
     blocking(move || {
         let read = Sha256::of_file(&at).map_err(|error| Error::io("cannot read", &at, &error))?;
         if read != sha256 {
@@ -146,7 +148,7 @@ pub(super) async fn fetch(
             OpenError::OtherKey => refused("it is encrypted to another key"),
             OpenError::Damaged => refused("it is not an encrypted plan"),
         })?;
-        check_code(&to, &infra)
+        check_code(&to, &infra, dialect)
             .map_err(|error| refused(&format!("its code is not that of the release: {error}")))
     })
     .await

@@ -1,18 +1,15 @@
 //! The code in a saved plan, which is what an apply runs: it must be the code of the release.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    fs::File,
-    io,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs::File, io, path::Path};
 
 use serde::Deserialize;
 use zip::ZipArchive;
 
 use super::planned_state::{CODE, whole};
-use crate::base::small_file;
+use crate::{
+    base::small_file,
+    terraform::code::files::{self, Dialect, Role},
+};
 
 /// The list of the modules in the file of a plan.
 const MODULES: &str = "tfconfig/modules.json";
@@ -20,8 +17,6 @@ const MODULES: &str = "tfconfig/modules.json";
 const MODULE: &str = "m-";
 /// The list of the modules that init has placed.
 const INDEX: &str = ".terraform/modules/modules.json";
-/// The ends of the names of files with code.
-const ENDS: [&str; 4] = [".tf", ".tf.json", ".tofu", ".tofu.json"];
 
 #[derive(Deserialize)]
 struct Module {
@@ -39,7 +34,7 @@ struct Index {
 
 /// Fails unless the code in the plan is, byte by byte, that of `infra` and its modules. The error
 /// names the first file that differs.
-pub(crate) fn check_code(plan_file: &Path, infra: &Path) -> io::Result<()> {
+pub(crate) fn check_code(plan_file: &Path, infra: &Path, dialect: Dialect) -> io::Result<()> {
     let mut archive = ZipArchive::new(small_file::open(plan_file)?)
         .map_err(|_| io::Error::other("it is not a zip file, or it is encrypted"))?;
     let known = placed(infra)?;
@@ -54,14 +49,9 @@ pub(crate) fn check_code(plan_file: &Path, infra: &Path) -> io::Result<()> {
         }
         let prefix = format!("{CODE}{MODULE}{key}/");
         let folder = infra.join(folder);
-        for name in code_files(&folder)? {
+        for name in code_files(&folder, dialect)? {
             let planned = code.remove(&format!("{prefix}{name}"));
-            let is_same = match planned {
-                Some(planned) => planned == small_file::read(&folder.join(&name))?,
-                // OpenTofu reads `main.tofu` instead of `main.tf`.
-                None => is_replaced(&folder, &name),
-            };
-            if !is_same {
+            if planned != Some(small_file::read(&folder.join(&name))?) {
                 return Err(io::Error::other(format!("its `{name}` is another one")));
             }
         }
@@ -99,31 +89,16 @@ fn members(archive: &mut ZipArchive<File>) -> io::Result<BTreeMap<String, Vec<u8
     Ok(found)
 }
 
-fn code_files(folder: &Path) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let is_hidden = name.starts_with(['.', '#']) || name.ends_with('~');
-        let path: PathBuf = entry.path();
-        if !is_hidden && ENDS.iter().any(|end| name.ends_with(end)) && path.is_file() {
-            names.push(name);
-        }
-    }
-    Ok(names)
-}
-
-fn is_replaced(folder: &Path, name: &str) -> bool {
-    let other = match name.strip_suffix(".tf.json") {
-        Some(stem) => format!("{stem}.tofu.json"),
-        None => format!("{}.tofu", name.strip_suffix(".tf").unwrap_or(name)),
-    };
-    other != name && folder.join(other).is_file()
+/// Returns the names of the files that are read in the folder of a module.
+fn code_files(folder: &Path, dialect: Dialect) -> io::Result<Vec<String>> {
+    let listed = files::list(folder, dialect).map_err(|error| io::Error::other(error.story()))?;
+    let code = listed.into_iter().filter(|file| file.role != Role::Values);
+    Ok(code.map(|file| file.name).collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::{fs, io::Write};
 
     use zip::{ZipWriter, write::SimpleFileOptions};
 
@@ -157,8 +132,34 @@ mod tests {
 
     fn checked(members: &[(&str, &str)]) -> Result<(), String> {
         let folder = plan(members);
-        check_code(&folder.path().join("plan"), &folder.path().join("infra"))
+        check(&folder, Dialect::Terraform)
+    }
+
+    fn check(folder: &tempfile::TempDir, dialect: Dialect) -> Result<(), String> {
+        check_code(&folder.path().join("plan"), &folder.path().join("infra"), dialect)
             .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_files_are_those_that_the_program_reads() {
+        let planned = |name: &'static str| {
+            let folder = plan(&[
+                (MODULES, MODULES_JSON),
+                (name, "a"),
+                ("tfconfig/m-/#more.tf", "m"),
+                ("tfconfig/m-net/main.tf", "b"),
+            ]);
+            for (name, text) in
+                [("main.tofu", "a"), ("#more.tf", "m"), ("#main.tf#", "e"), ("x.tfvars", "v")]
+            {
+                fs::write(folder.path().join("infra").join(name), text).unwrap();
+            }
+            folder
+        };
+        let terraform = planned("tfconfig/m-/main.tf");
+        check(&terraform, Dialect::Terraform).unwrap();
+        assert!(check(&terraform, Dialect::OpenTofu).is_err());
+        check(&planned("tfconfig/m-/main.tofu"), Dialect::OpenTofu).unwrap();
     }
 
     #[test]
@@ -188,7 +189,7 @@ mod tests {
     fn a_file_that_cannot_be_read_is_rejected() {
         let folder = plan(&[]);
         fs::write(folder.path().join("plan"), "{\"encrypted_data\": \"\"}").unwrap();
-        let checked = check_code(&folder.path().join("plan"), &folder.path().join("infra"));
-        assert!(checked.unwrap_err().to_string().contains("it is encrypted"));
+        let checked = check(&folder, Dialect::Terraform);
+        assert!(checked.unwrap_err().contains("it is encrypted"));
     }
 }

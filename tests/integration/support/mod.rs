@@ -54,7 +54,7 @@ pub(crate) use reference::Reference;
 pub(crate) use runner::{Runner, Running, cdflow, git, python, terraform};
 pub(crate) use sandbox::{Sandbox, files_under};
 pub(crate) use scrub::Scrub;
-pub(crate) use small_disk::on_a_small_disk;
+pub(crate) use small_disk::{on_a_small_disk, with_own_mounts};
 pub(crate) use tool_mirror::{
     Fault, MirrorServer, SigningKey, ToolMirror, archive, archive_name, path_but_terraform,
     path_without_terraform, real_terraform, signature_name, stamped,

@@ -1,6 +1,6 @@
 //! A folder that is a disk of its own, full at first.
 
-use super::{Output, Runner};
+use super::{Output, Project, Runner};
 use std::path::Path;
 
 /// `command -p`: PATH can lack such programs.
@@ -23,4 +23,10 @@ pub(crate) fn on_a_small_disk(release: Runner, disk: &Path) -> (String, Output) 
     let output = release.env("DISK", disk).env("SCRIPT", SCRIPT).in_shell(shell).run();
     let (full, _) = output.stderr.split_once("ENOUGH").unwrap_or_else(|| panic!("{output}"));
     (full.to_owned(), output)
+}
+
+/// A shell script in the component's folder that can mount file systems, which only it sees.
+pub(crate) fn with_own_mounts(project: &Project, script: &str) -> Runner {
+    let unshare = ["--user", "--map-root-user", "--mount", "sh", "-c", script];
+    Runner::new("unshare", unshare, project.sandbox()).cwd(project.dir())
 }
