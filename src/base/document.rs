@@ -144,12 +144,39 @@ fn located(file: &str, text: &str, path: &str, error: &serde_saphyr::Error) -> E
                 .hint(format!("expected one of: {}", unknown.known.join(", ")))
         }
         Some(unknown) => unknown.into_error(&place),
-        None => plain(&place, path, message),
+        None => match error.location().and_then(|at| layout_mistake(text, at.line())) {
+            Some((line, what, fix)) => {
+                return Error::input(format!("{file}:{line}: {what}")).hint(fix).at(file, line, 1);
+            }
+            None => plain(&place, path, message),
+        },
     };
     match error.location() {
         Some(at) => rejected.at(file, at.line(), at.column()),
         None => rejected,
     }
+}
+
+/// Returns the line of a mistake that YAML's own message does not explain, what it is and what to
+/// do. The parser stops at such a line or at the next one.
+fn layout_mistake(text: &str, stopped: u64) -> Option<(u64, String, &'static str)> {
+    let lines = (1u64..).zip(text.lines());
+    let near = lines.filter(|(number, _)| (*number == stopped) || (*number == stopped + 1));
+    near.filter(|(_, line)| !line.trim_start().starts_with('#')).find_map(|(number, line)| {
+        let indent = &line[..line.len() - line.trim_start().len()];
+        if indent.contains('\t') {
+            let fix = "indent with spaces: YAML allows no tabs there";
+            return Some((number, "the line is indented with a tab".to_owned(), fix));
+        }
+        let (key, value) = line.trim().split_once(':')?;
+        let is_key =
+            !key.is_empty() && key.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-');
+        let is_joined = !value.is_empty() && !value.starts_with([' ', '\t', ':', '/']);
+        (is_key && is_joined).then(|| {
+            let fix = "write a space after the colon";
+            (number, format!("the space after `{key}:` is missing"), fix)
+        })
+    })
 }
 
 fn second_document(file: &str, text: &str) -> Error {
@@ -287,6 +314,20 @@ mod tests {
         );
         assert_eq!(message("team: [a]\n"), "cdflow.yml:1:7: `team`: expected a string");
         assert!(message("a\n").starts_with("cdflow.yml:1:1: expected keys and values\n  -> "));
+    }
+
+    #[test]
+    fn what_the_layout_of_yaml_needs() {
+        for (text, says) in [
+            ("team:\"a\"\n", "cdflow.yml:1: the space after `team:` is missing"),
+            ("team: a\nmax-destroy:3\n", "cdflow.yml:2: the space after `max-destroy:` is missing"),
+            ("team: a\n\tmax-destroy: 3\n", "cdflow.yml:2: the line is indented with a tab"),
+            ("max-destroy: 3\nteam:\n\ta\n", "cdflow.yml:3: the line is indented with a tab"),
+            // Another mistake, with a URL.
+            ("team: a\nhttps://x\n", "cdflow.yml:2:1: "),
+        ] {
+            assert!(message(text).starts_with(says), "{text}: {}", message(text));
+        }
     }
 
     #[test]

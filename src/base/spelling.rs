@@ -1,10 +1,16 @@
 //! Which known word a mistyped one was meant to be.
 
-/// The known spelling nearest to `typed`, when it is near enough to be a slip.
+/// The known spelling nearest to `typed`, when it is near enough to be a slip. The only one that
+/// starts with `typed` is as good.
 pub(crate) fn nearest<'a>(
     typed: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    let known: Vec<&str> = known.into_iter().collect();
+    let mut longer = known.iter().copied().filter(|it| typed.len() > 2 && it.starts_with(typed));
+    if let (Some(only), None) = (longer.next(), longer.next()) {
+        return Some(only);
+    }
     known
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(typed, candidate), candidate))
@@ -24,6 +30,8 @@ mod tests {
             nearest("acount-scheme-url", ["account-scheme-url", "team"]),
             Some("account-scheme-url")
         );
+        assert_eq!(nearest("infra", ["infrastructure", "lambda"]), Some("infrastructure"));
+        assert_eq!(nearest("account", ["account-scheme-url", "account-role"]), None);
         assert_eq!(nearest("zzzzzz", ["team", "type"]), None);
     }
 }

@@ -6,7 +6,7 @@ use clap::{
 };
 
 use super::args::{Inputs, leaf_commands};
-use crate::base::error::Error;
+use crate::base::{error::Error, spelling::nearest};
 
 /// Flags of other programs, and what to write instead.
 const OTHER_FLAGS: [(&str, &str); 9] = [
@@ -118,25 +118,41 @@ fn correct_flag(error: &mut clap::Error) {
     let flag = flag.split('=').next().unwrap_or_default();
     let tip = match flag.strip_prefix("--") {
         Some(name) => tip(name),
-        None => flag.strip_prefix('-').and_then(short_tip),
+        None => match flag.strip_prefix('-') {
+            Some(letter) => short_tip(letter),
+            None => argument_tip(error),
+        },
     };
     if let Some(tip) = tip {
         replace_guess(error, tip);
     }
 }
 
+/// Returns what to write instead of an argument of a command that shows every environment.
+fn argument_tip(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) else { return None };
+    let usage = usage.to_string();
+    let shows_all = ["cdflow status", "cdflow releases"];
+    let command = shows_all.into_iter().find(|it| usage.contains(it))?;
+    Some(format!(
+        "`{command}` is about every environment; to see the deploys of one: `cdflow history \
+         ENVIRONMENT`"
+    ))
+}
+
 fn tip(name: &str) -> Option<String> {
     let mut root = Inputs::command();
     root.build();
     let commands = leaf_commands(&root);
-    let is_positional = commands
-        .iter()
-        .flat_map(|(_, command)| command.get_positionals())
-        .any(|positional| positional.get_id().as_str() == name);
-    if is_positional {
+    let positionals = commands.iter().flat_map(|(_, command)| command.get_positionals());
+    let positionals: Vec<&str> = positionals.map(|it| it.get_id().as_str()).collect();
+    let flags = commands.iter().flat_map(|(_, command)| command.get_arguments());
+    let flags: Vec<&str> = flags.filter_map(clap::Arg::get_long).collect();
+    let meant = nearest(name, positionals.iter().copied().chain(flags.iter().copied()));
+    if let Some(meant) = meant.filter(|it| !flags.contains(&name) && positionals.contains(it)) {
         return Some(format!(
             "{} is not a flag; write it after the command, for example `cdflow deploy live 42`",
-            name.to_uppercase()
+            meant.to_uppercase()
         ));
     }
     let owners: Vec<&str> = commands
@@ -169,6 +185,14 @@ fn short_tip(letter: &str) -> Option<String> {
     Some(format!("-{letter} is --{flag}, a flag of other commands: {}", owners.join(", ")))
 }
 
+/// A name says itself that it is invalid, so clap's "invalid value" in front of it is left out.
+fn without_repetition(what: &str) -> &str {
+    match what.split_once("': invalid ") {
+        Some((before, _)) if what.starts_with("invalid value '") => &what[before.len() + 3..],
+        _ => what,
+    }
+}
+
 /// Whether clap prints the help because the command is missing.
 pub(crate) fn is_help(error: &clap::Error) -> bool {
     error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
@@ -185,7 +209,7 @@ pub(crate) fn as_error(error: &clap::Error) -> Error {
     });
     let details: Vec<&str> = details.copied().collect();
     let (what, rest) = details.split_first().map_or(("", &[][..]), |(what, rest)| (*what, rest));
-    let what = what.trim_start_matches("error: ").trim_end_matches(':');
+    let what = without_repetition(what.trim_start_matches("error: ").trim_end_matches(':'));
     let error = match rest.is_empty() {
         true => Error::input(what),
         false => Error::input(format!("{what}: {}", rest.join(", "))),

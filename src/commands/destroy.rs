@@ -105,7 +105,7 @@ fn version_of(
     given.or_else(|| record.deployed().map(|start| start.version.clone())).ok_or_else(|| {
         let error = environments::not_deployed(context, environment);
         error.hint(format!(
-            "or name the release to destroy with: \
+            "if there are resources anyway, name the release to destroy them with: \
              cdflow destroy {environment} VERSION --confirm {environment}"
         ))
     })

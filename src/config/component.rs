@@ -212,7 +212,11 @@ impl Deploy {
 
 impl Manifest {
     pub(crate) fn parse(file: &str, text: &str) -> Result<Self> {
-        let manifest: Self = document::from_yaml(file, text)?;
+        let read = document::from_yaml(file, text);
+        let manifest: Self = read.map_err(|error| match scheme_key(text) {
+            Some(key) => error.hint(format!("`{key}` is a key of the account scheme")),
+            None => error,
+        })?;
         document::check_values(file, text)?;
         if manifest.terraform_version.is_some() && manifest.opentofu_version.is_some() {
             return Err(Error::input(format!(
@@ -261,6 +265,25 @@ impl Manifest {
         manifest.hooks.check(file)?;
         Ok(manifest)
     }
+}
+
+/// Returns a key in cdflow.yml that only the account scheme has.
+fn scheme_key(text: &str) -> Option<&'static str> {
+    const KEYS: [&str; 9] = [
+        "accounts",
+        "default-region",
+        "environments",
+        "lambda-bucket",
+        "plan-encryption",
+        "policy",
+        "release-account",
+        "release-bucket",
+        "terraform-backend",
+    ];
+    let has = |key: &&str| {
+        text.lines().any(|line| line.strip_prefix(*key).is_some_and(|rest| rest.starts_with(':')))
+    };
+    KEYS.into_iter().find(has)
 }
 
 impl Docker {

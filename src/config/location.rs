@@ -27,7 +27,9 @@ impl Location {
             return (!bucket.is_empty() && !key.is_empty())
                 .then(|| Self::Object { bucket: bucket.to_owned(), key: key.to_owned() });
         }
-        (!text.is_empty() && !text.contains("://")).then(|| Self::Path(text.into()))
+        // One slash, or none, is a mistake: no path begins like that.
+        let is_path = !text.is_empty() && !text.contains("://") && !text.starts_with("s3:");
+        is_path.then(|| Self::Path(text.into()))
     }
 }
 
@@ -60,6 +62,8 @@ mod tests {
             ("s3://bucket", None),
             ("s3://bucket/", None),
             ("s3:///key", None),
+            ("s3:/bucket/key", None),
+            ("s3:bucket/key", None),
             ("https://example.com/key", None),
         ] {
             assert_eq!(Location::parse(text), expected, "{text}");

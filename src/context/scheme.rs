@@ -1,12 +1,18 @@
 //! Loads the account scheme that cdflow.yml names, and the scheme that replaces it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use super::sessions::{FIRST_REGION, first_session};
 use crate::{
     base::{
+        checkout_path::lexical,
         error::{Error, Result},
         small_file,
+        spelling::nearest,
     },
     cli::args::Global,
     config::{
@@ -157,6 +163,20 @@ fn resolve_new_url(old: &SchemeUrl, text: &str) -> Result<SchemeUrl> {
     }
 }
 
+/// Returns the name of a file in the same folder that was probably meant.
+fn near(path: &Path) -> Option<String> {
+    let typed = path.file_name()?.to_str()?;
+    let files = fs::read_dir(path.parent()?).ok()?.filter_map(Result::ok);
+    let names: Vec<String> = files.filter_map(|it| it.file_name().into_string().ok()).collect();
+    let schemes = names.iter().map(String::as_str).filter(|name| name.ends_with(".json"));
+    let without_ending = format!("{typed}.json");
+    let found = match schemes.clone().find(|name| **name == without_ending) {
+        Some(exact) => exact,
+        None => nearest(typed, schemes)?,
+    };
+    Some(path.with_file_name(found).display().to_string())
+}
+
 async fn read_scheme(
     url: &SchemeUrl,
     folder: &Path,
@@ -165,10 +185,15 @@ async fn read_scheme(
 ) -> Result<AccountScheme> {
     match url {
         SchemeUrl::Path(path) => {
-            let path = folder.join(path);
+            let path = lexical(&folder.join(path));
             let text = small_file::text(&path).map_err(|error| {
-                Error::io("cannot read the account scheme", &path, &error)
-                    .hint("check `account-scheme-url` in cdflow.yml")
+                let unread = Error::io("cannot read the account scheme", &path, &error);
+                match (error.kind(), near(&path)) {
+                    (ErrorKind::NotFound, Some(near)) => unread.hint(format!(
+                        "did you mean `{near}`? Correct `account-scheme-url` in cdflow.yml"
+                    )),
+                    _ => unread.hint("check `account-scheme-url` in cdflow.yml"),
+                }
             })?;
             let base = path.parent().unwrap_or(folder);
             AccountScheme::parse(&url.to_string(), Some(base), &text, team, component)

@@ -231,9 +231,20 @@ pub(crate) async fn missing(store: &ReleaseStore, release: &Release) -> Error {
         }
     };
     match suggestions(&release.version, &versions) {
-        names if names.is_empty() => error
-            .hint(format!("run `cdflow release {}` to publish the first release", release.version)),
+        names if names.is_empty() => first_release(error, store, release),
         names => error.hint(format!("use a published version, for example {}", names.join(", "))),
+    }
+}
+
+/// Adds what to do where no release of the component exists.
+fn first_release(error: Error, store: &ReleaseStore, release: &Release) -> Error {
+    let publish = format!("run `cdflow release {}` to publish the first release", release.version);
+    match store {
+        ReleaseStore::S3(_) => error.hint(publish),
+        ReleaseStore::Directory(_) => error.hint(publish).hint(
+            "if another job released it: its folder ended with that job, so release and deploy in \
+             one job, or use an account scheme on S3 (docs/aws.md)",
+        ),
     }
 }
 

@@ -210,6 +210,14 @@ fn is_in_own_file(error: &Error, environment: &str) -> bool {
     error.place().is_some_and(|it| it.file.ends_with(format!("config/{environment}.json")))
 }
 
+/// One preview is checked for all of them.
+fn shown(environment: &Environment) -> String {
+    match environment.is_preview() {
+        true => "previews".to_owned(),
+        false => environment.to_string(),
+    }
+}
+
 fn judge(mut checked: Vec<Checked>) -> Result<()> {
     // What is surely meant comes first.
     checked.sort_by_key(|it| !it.has_file);
@@ -238,7 +246,8 @@ fn judge(mut checked: Vec<Checked>) -> Result<()> {
     let (others, same): (Vec<_>, Vec<_>) =
         refused.partition(|(_, other)| other.story() != first.story());
     let same = std::iter::once(environment).chain(same.into_iter().map(|(it, _)| it));
-    let same: Vec<String> = same.map(|it| it.to_string()).collect();
+    let mut same: Vec<String> = same.map(|it| shown(&it)).collect();
+    same.dedup();
     let first = match &same[..] {
         // The file says it.
         [only] if is_in_own_file(&first, only) => first,
@@ -246,7 +255,7 @@ fn judge(mut checked: Vec<Checked>) -> Result<()> {
     };
     let others = others.into_iter().take(MORE);
     let error = others.fold(first, |error, (environment, other)| {
-        error.hint(format!("correct {environment} too: {}", other.story()))
+        error.hint(format!("correct {} too: {}", shown(&environment), other.story()))
     });
     Err(narrowed.into_iter().fold(error, Error::hint).hint(NO_VALIDATE))
 }

@@ -39,6 +39,7 @@ mod encryption;
 mod examples;
 mod fetching;
 mod first_deploy;
+mod first_mistakes;
 mod full_store;
 mod function_release;
 mod ghes;

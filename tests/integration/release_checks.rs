@@ -75,7 +75,7 @@ fn an_environment_without_a_value_stops_the_release() {
     releasing(&project, &[])
         .fails(2)
         .stderr_has("error: infra/size.tf:1: the variable `size` has no value\n")
-        .stderr_has("-> correct the values of ci, pr-1, aslive\n")
+        .stderr_has("-> correct the values of ci, previews, aslive\n")
         .stderr_has("if this component is not for aslive, write into cdflow.yml: `deploy: {only")
         .stderr_has("{only: [ci, live]}`\n");
     project.remove("config/ci.json").remove("config/live.json").remove("config/preview.json");

@@ -14,7 +14,7 @@ use crate::{
         self,
         confirmation::Confirmation,
         guards::{release, state},
-        ledger::Record,
+        ledger::{Record, environments},
         order::Order,
         target::Target,
     },
@@ -32,7 +32,10 @@ pub(crate) async fn run(
     let confirmation = Confirmation::of(&context.host, &inputs.confirm_apply)?;
     let version = match &inputs.version {
         None if confirmation.is_asked() => newest::offer(context, &target.environment).await?,
-        given => context.version(given.clone()).await?,
+        given => {
+            let version = context.version(given.clone()).await;
+            version.map_err(|error| incomplete(context, &target.environment, error))?
+        }
     };
     report.set_subject(&target.environment, Some(&version));
     let record = target.record(context).await?;
@@ -44,6 +47,17 @@ pub(crate) async fn run(
         refused => refused,
     };
     deployed.map_err(|error| swapped.into_iter().fold(error, Error::hint))
+}
+
+/// Adds advice for somebody who left out one of the two arguments.
+fn incomplete(context: &Context, environment: &Environment, error: Error) -> Error {
+    match environments::meant(context, environment) {
+        Some(meant) => error.hint(format!("did you mean: cdflow deploy {meant} VERSION")),
+        None if environment.as_str().starts_with(|first: char| first.is_ascii_digit()) => {
+            error.hint(format!("did you mean: cdflow deploy ENVIRONMENT {environment}"))
+        }
+        None => error,
+    }
 }
 
 /// Returns the advice for somebody who wrote the version first.

@@ -154,6 +154,13 @@ async fn examine(
             .record_error("environments", scheme.account_of(environment))
         {
             Some((account, _)) => {
+                if let Some(near) = scheme.spelled_nearly(environment) {
+                    report.warning(
+                        "environments",
+                        format!("only \"*\" of the account scheme matches `{environment}`"),
+                        format!("did you mean `{near}`?"),
+                    );
+                }
                 BTreeMap::from([(account.alias.as_str(), (account, vec![environment.as_str()]))])
             }
             None => BTreeMap::new(),

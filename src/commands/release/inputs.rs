@@ -51,6 +51,10 @@ const BUILT_IN_DATA: [&str; 12] = [
     "runtime_image",
 ];
 
+const UNUSED_BACKEND: &str = "this `backend` or `cloud` block is not used, because cdflow keeps a \
+                              state per environment; to take over a state that exists: `cdflow \
+                              adopt` (docs/terraform.md)";
+
 /// What the artifact is made from.
 pub(super) enum ArtifactInputs {
     /// The files of a Lambda zip; none for a component without an artifact.
@@ -217,10 +221,13 @@ pub(super) fn warn(log: &Log, warning: &str, report: &mut Report) {
     report.warnings.push(log.redactor.apply(warning).into_owned());
 }
 
-/// Notes each `required_version` that cdflow cannot read.
-pub(super) fn note_unknown_requirements(log: &Log, sources: &Sources) {
+/// Notes each `required_version` that cdflow cannot read, and each block that it replaces.
+pub(super) fn note_code(log: &Log, sources: &Sources) {
     for place in &sources.unknown_requirements {
         log.note(&format!("{place}: cdflow cannot read `required_version`; Terraform checks it"));
+    }
+    for place in &sources.backends {
+        log.note(&format!("{place}: {UNUSED_BACKEND}"));
     }
 }
 

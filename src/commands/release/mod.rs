@@ -39,6 +39,7 @@ mod data_check;
 mod dry_run;
 pub(crate) mod github_release;
 mod inputs;
+mod namesakes;
 mod secret_check;
 mod type_check;
 mod version_check;
@@ -74,6 +75,9 @@ pub(crate) async fn make(
     report.version = Some(release.version.to_string());
     let checkout = checkout(context).await?;
     report.commit = Some(checkout.commit.clone());
+    for warning in namesakes::warnings(context, &checkout).await? {
+        inputs::warn(log, &warning, report);
+    }
     let data = release_data(&inputs.build.release_data)?;
     let artifact = read_artifact_inputs(context, &checkout, inputs).await?;
     let platform_config = &inputs.build.platform_config;
@@ -84,7 +88,7 @@ pub(crate) async fn make(
     let digest = |file: &str| sources.files.get(file).map(|it| it.sha256);
     policy_check::check_hooks(&context.scheme, &sources.hooks, digest, &what)?;
     inputs::warn_of_lost_files(log, &sources, report);
-    inputs::note_unknown_requirements(log, &sources);
+    inputs::note_code(log, &sources);
     let tool = context.obtain_tool(&sources.required_versions).await?;
     let built_in = built_in(release, &checkout);
     if inputs.dry_run {

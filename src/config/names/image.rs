@@ -80,7 +80,7 @@ impl FromStr for Image {
             value: printable::excerpt(text),
             rule: "[host[:port]/]name[:tag], with the name in lowercase letters, digits and \
                    single `.`, `_`, `-` or `/` between them",
-            example: "quay.io/roche/default:1.4.0",
+            advice: "for example `quay.io/roche/default:1.4.0`".to_owned(),
         })
     }
 }

@@ -11,14 +11,14 @@ mod image;
 
 pub(crate) use self::image::Image;
 
-/// A rejected name: its kind, the escaped value, the rule and a valid example.
+/// A rejected name: its kind, the escaped value, the rule and what to write instead.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid {kind} `{value}`: expected {rule} (for example `{example}`)")]
+#[error("invalid {kind} `{value}`: expected {rule} ({advice})")]
 pub(crate) struct InvalidName {
     kind: &'static str,
     value: String,
     rule: &'static str,
-    example: &'static str,
+    advice: String,
 }
 
 impl From<InvalidName> for Error {
@@ -62,8 +62,13 @@ macro_rules! name {
                 if check(text) {
                     return Ok(Self(text.to_owned()));
                 }
+                let lower = text.to_ascii_lowercase();
+                let advice = match check(&lower) {
+                    true => format!("did you mean `{lower}`?"),
+                    false => format!("for example `{}`", $example),
+                };
                 let value = printable::excerpt(text);
-                Err(InvalidName { kind: $kind, value, rule: $rule, example: $example })
+                Err(InvalidName { kind: $kind, value, rule: $rule, advice })
             }
         }
 
@@ -152,7 +157,7 @@ impl Component {
             value: printable::excerpt(&self.0),
             rule: "2 to 63 lowercase letters and digits with single `.`, `_` or `-` between them, \
                    starting with a letter, because its image has the same name",
-            example: "checkout",
+            advice: "for example `checkout`".to_owned(),
         })
     }
 }

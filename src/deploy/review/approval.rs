@@ -20,6 +20,7 @@ pub(super) async fn of_commit(
     commit: &str,
     rule: ReviewRule,
 ) -> Result<Approved> {
+    check_on_github(context)?;
     let asking = async { Ok(ask(context, commit).await) };
     let asked = context.host.interrupt.or_cancel("asking GitHub", asking).await?;
     let found = asked.map_err(GitHubError::into_error)?;
@@ -32,6 +33,17 @@ pub(super) async fn of_commit(
         return Err(lacking(&pull_request, rule, &approvals, &discounted));
     }
     Ok(Approved { pull_request, repository, approvals })
+}
+
+/// Only a run of GitHub Actions has a repository whose reviews cdflow can read.
+pub(super) fn check_on_github(context: &Context) -> Result<()> {
+    match context.host.github() {
+        Some(_) => Ok(()),
+        None => Err(Error::refused("only a run of GitHub Actions can deploy what was reviewed")
+            .why("cdflow asks GitHub for the approvals of the pull request")
+            .hint("deploy in a workflow (docs/reviewed.md)")
+            .hint("or deploy without --reviewed, if the rules of the environment allow it")),
+    }
 }
 
 type Found = (PullRequest, u64, (Vec<Approval>, Vec<Discounted>));

@@ -57,6 +57,8 @@ pub(crate) struct Sources {
     pub(crate) required_versions: Vec<Wanted>,
     /// The places of `required_version`s that only Terraform can read.
     pub(crate) unknown_requirements: Vec<String>,
+    /// The places of blocks in infra/ that say where the state is, which cdflow replaces.
+    pub(crate) backends: Vec<String>,
     pub(crate) digest: Sha256,
 }
 
@@ -148,6 +150,7 @@ impl Sources {
             hooks: request.hooks.clone(),
             required_versions,
             unknown_requirements,
+            backends: declared.backends,
             digest,
         })
     }

@@ -21,18 +21,17 @@ pub(crate) fn version(run: Option<&Run>, head: &str) -> Result<Version> {
     let text = match (run.change, run.number) {
         (Some(change), _) => format!("pr-{change}-{sha}"),
         (None, Some(number)) => format!("{number}-{sha}"),
-        (None, None) => return Err(missing()),
+        (None, None) => return Err(missing().why(
+            "it is taken from the tag, the pull request or the run's number, and there is none of \
+             these",
+        )),
     };
     Ok(text.parse()?)
 }
 
-/// The error if no version can be derived.
+/// The error if no version can be derived. Only a run of a CI has one that cdflow can find.
 fn missing() -> Error {
     Error::input("the version is missing")
-        .why(
-            "it is taken from the tag, the pull request or the run's number, and there is none of \
-              these",
-        )
         .hint("name it: VERSION on the command line, or `version:` in the step's `with:`")
 }
 

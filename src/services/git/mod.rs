@@ -3,6 +3,7 @@
 mod hidden;
 mod identity;
 mod place;
+mod submodules;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -13,9 +14,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(crate) use self::tree::{Foreign, Tree};
 use self::{hidden::Hidden, place::is_object_id, view::View};
-use super::ci::host::Host;
+pub(crate) use self::{
+    submodules::absent_submodule,
+    tree::{Foreign, Tree},
+};
+use super::ci::{host::Host, short};
 use crate::base::{
     error::{Error, Exit, Result},
     process,
@@ -184,7 +188,8 @@ impl<'a> Git<'a> {
         match head_of(&view).await? {
             Some(head) if head == commit => {}
             head => {
-                let head = head.unwrap_or_else(|| "none".to_owned());
+                let head = head.as_deref().map_or("none", short);
+                let commit = short(commit);
                 return Ok(vec![format!("{shown} (a submodule at commit {head}, not {commit})")]);
             }
         }
@@ -207,6 +212,16 @@ impl<'a> Git<'a> {
         tree.resolve_pointers(&view, &suspects).await?;
         let changed = suspects.into_iter().filter(|name| tree.differs(name)).collect();
         Ok(Some((tree, changed)))
+    }
+
+    /// Returns the files of that name in the index, relative to the root of the checkout.
+    pub(crate) async fn files_named(&self, folder: &Path, name: &str) -> Result<Vec<PathBuf>> {
+        let Some(view) = self.view(folder).await? else { return Ok(Vec::new()) };
+        let pattern = format!(":(top,glob)**/{name}");
+        let list = ["ls-files", "--full-name", "-z", "--", &pattern];
+        let listed = view.run(&view.root, list, Vec::new()).await?;
+        let listed = String::from_utf8_lossy(&listed.stdout);
+        Ok(listed.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from).collect())
     }
 
     /// Returns how many commits of the checkout each of `commits` lacks. None for one that the

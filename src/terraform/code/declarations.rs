@@ -27,6 +27,8 @@ pub(crate) struct Declarations {
     /// Files that cdflow cannot parse. Terraform might, so nothing may be concluded from what the
     /// other fields do not contain.
     pub(crate) unread: Vec<Unread>,
+    /// Places of `backend` and `cloud` blocks, which cdflow replaces.
+    pub(crate) backends: Vec<String>,
     required: Vec<Requirement>,
     /// Location and name of what override files would override although cdflow sets it.
     overridden: Vec<(String, &'static str)>,
@@ -160,6 +162,9 @@ impl Declarations {
                 }
             }
             "terraform" => {
+                if role == Role::Code && sets(&block).is_some() {
+                    self.backends.push(block.place.clone());
+                }
                 self.providers.extend(block.inner("required_providers").iter().cloned());
                 self.required.extend(block.requirement);
             }

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     base::error::{Error, Result},
     config::version_constraint::Wanted,
+    services::git,
 };
 
 /// The folder for modules from outside `infra/`, in the layout of the checkout. A module key never
@@ -83,6 +84,9 @@ pub(crate) fn local(root: &Path, infra: &Path, dialect: Dialect) -> Result<Local
                 continue;
             }
             let written = normalise(&folder.join(&call.source));
+            if let Some(submodule) = git::absent_submodule(root, &written) {
+                return Err(absent(&call, &submodule));
+            }
             let target = resolve(&call, &written)?;
             let relative =
                 target.strip_prefix(root).map_err(|_| outside_of_checkout(&call))?.to_owned();
@@ -117,6 +121,16 @@ fn resolve(call: &ModuleCall, written: &Path) -> Result<PathBuf> {
         ))
         .hint("correct `source`: it is relative to the folder of this file")
     })
+}
+
+fn absent(call: &ModuleCall, submodule: &Path) -> Error {
+    let submodule = submodule.display();
+    Error::input(format!(
+        "{}: module `{}` is in the submodule `{submodule}`, which is not checked out",
+        call.place, call.name
+    ))
+    .hint(format!("run: git submodule update --init {submodule}"))
+    .hint("in a workflow, set `submodules: true` for actions/checkout")
 }
 
 /// Whether Terraform links to a folder of this machine. It copies an archive.
