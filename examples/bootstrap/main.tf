@@ -81,6 +81,7 @@ module "release" {
   people            = var.people
   images            = var.images
   prune             = var.prune
+  stored_plans      = var.stored_plans
   old_versions_days = var.old_versions_days
   oidc_provider_arn = var.oidc_provider_arn
   oidc_issuer       = var.oidc_issuer
@@ -99,6 +100,7 @@ module "dev" {
   deploy_policies   = var.deploy_policies
   plan_policies     = var.plan_policies
   lambda_bucket_arn = module.release.lambda_bucket_arn
+  plan_keys         = module.release.plan_keys
 }
 
 module "prod" {
@@ -114,6 +116,7 @@ module "prod" {
   deploy_policies   = var.deploy_policies
   plan_policies     = var.plan_policies
   lambda_bucket_arn = module.release.lambda_bucket_arn
+  plan_keys         = module.release.plan_keys
 }
 
 resource "aws_s3_object" "account_scheme" {
@@ -121,7 +124,7 @@ resource "aws_s3_object" "account_scheme" {
   key          = "account-scheme.json"
   content_type = "application/json"
 
-  content = jsonencode({
+  content = jsonencode({ for key, value in {
     accounts = {
       release = { id = var.accounts.release, role = module.release.release_role }
       dev     = { id = var.accounts.dev, role = local.deploy_roles.dev, plan-role = local.plan_roles.dev }
@@ -134,5 +137,6 @@ resource "aws_s3_object" "account_scheme" {
     lambda-bucket               = module.release.buckets.lambda
     terraform-backend-s3-bucket = module.release.buckets.state
     environments                = var.environments
-  })
+    plan-encryption             = var.stored_plans ? { type = "aws:kms", key = one(module.release.plan_keys) } : null
+  } : key => value if value != null })
 }

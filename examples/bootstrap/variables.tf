@@ -128,6 +128,12 @@ variable "previews" {
   }
 }
 
+variable "stored_plans" {
+  type        = bool
+  default     = false
+  description = "Whether the plans of pull requests are stored for `deploy --reviewed=exact`, encrypted to a key of KMS that the module creates."
+}
+
 variable "people" {
   type        = list(string)
   default     = []

@@ -95,6 +95,7 @@ fn each_optional_variable_has_its_effect() {
         "images": true,
         "prune": true,
         "previews": true,
+        "stored_plans": true,
         "people": [person],
         "old_versions_days": 30,
         "oidc_provider_arn": provider,
@@ -158,7 +159,33 @@ fn each_optional_variable_has_its_effect() {
     let rules = aws.call(RELEASE, "s3", "get_bucket_lifecycle_configuration", bucket);
     assert!(rules.to_string().contains(r#""NoncurrentDays":30"#), "{rules}");
     let scheme = aws.get_json(&prefix, "account-scheme.json");
+    stored_plans(&module, &scheme["plan-encryption"]);
     assert_eq!(scheme["environments"], optional["environments"]);
+}
+
+/// Who stores a plan cannot read it, and the key's own policy lets the accounts decide who does.
+fn stored_plans(module: &Module, encryption: &Value) {
+    assert_eq!(encryption["type"], "aws:kms");
+    let key = encryption["key"].as_str().unwrap();
+    let may = |(account, role): (&str, &str), action: &str| {
+        let (role, action) = (module.role(account, role), format!("kms:{action}"));
+        module.aws.is_allowed(&RoleRequest { role, action, resource: key.to_owned() })
+    };
+    for (deploy, plan) in
+        [((DEV, "deploy-dev"), (DEV, "plan-dev")), ((PROD, "deploy-prod"), (PROD, "plan-prod"))]
+    {
+        assert!(may(deploy, "Decrypt") && !may(deploy, "GenerateDataKey"), "{deploy:?}");
+        assert!(may(plan, "GenerateDataKey") && !may(plan, "Decrypt"), "{plan:?}");
+    }
+    let args = json!({ "KeyId": key, "PolicyName": "default" });
+    let policy = module.aws.call(RELEASE, "kms", "get_key_policy", args)["Policy"].clone();
+    let policy: Value = serde_json::from_str(policy.as_str().unwrap()).unwrap();
+    let roles = &policy["Statement"][1];
+    assert_eq!(roles["Action"], json!(["kms:GenerateDataKey", "kms:Decrypt"]));
+    let roots = [DEV, PROD].map(|account| format!("arn:aws:iam::{account}:root"));
+    let mut named: Vec<String> = serde_json::from_value(roles["Principal"]["AWS"].clone()).unwrap();
+    named.sort();
+    assert_eq!(named, roots);
 }
 
 /// Every validation of the module is seen to refuse something.

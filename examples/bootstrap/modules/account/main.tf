@@ -57,6 +57,35 @@ data "aws_iam_policy_document" "cdflow" {
   }
 }
 
+# Who stores a plan cannot read it, and who applies it does.
+data "aws_iam_policy_document" "deploy" {
+  source_policy_documents = [data.aws_iam_policy_document.cdflow.json]
+
+  dynamic "statement" {
+    for_each = length(var.plan_keys) > 0 ? [true] : []
+
+    content {
+      sid       = "StoredPlans"
+      actions   = ["kms:Decrypt"]
+      resources = var.plan_keys
+    }
+  }
+}
+
+data "aws_iam_policy_document" "plan" {
+  source_policy_documents = [data.aws_iam_policy_document.cdflow.json]
+
+  dynamic "statement" {
+    for_each = length(var.plan_keys) > 0 ? [true] : []
+
+    content {
+      sid       = "StoredPlans"
+      actions   = ["kms:GenerateDataKey"]
+      resources = var.plan_keys
+    }
+  }
+}
+
 resource "aws_iam_role" "deploy" {
   name                 = var.deploy_role
   description          = "Terraform's providers, when cdflow deploys or destroys"
@@ -67,7 +96,7 @@ resource "aws_iam_role" "deploy" {
 resource "aws_iam_role_policy" "deploy" {
   name   = "cdflow"
   role   = aws_iam_role.deploy.name
-  policy = data.aws_iam_policy_document.cdflow.json
+  policy = data.aws_iam_policy_document.deploy.json
 }
 
 resource "aws_iam_role_policy_attachment" "deploy" {
@@ -87,7 +116,7 @@ resource "aws_iam_role" "plan" {
 resource "aws_iam_role_policy" "plan" {
   name   = "cdflow"
   role   = aws_iam_role.plan.name
-  policy = data.aws_iam_policy_document.cdflow.json
+  policy = data.aws_iam_policy_document.plan.json
 }
 
 resource "aws_iam_role_policy_attachment" "plan" {

@@ -38,6 +38,11 @@ variable "plan_policies" {
   description = "What a plan may read: ARNs of AWS, or names of policies in the account."
 }
 
+variable "plan_keys" {
+  type        = list(string)
+  description = "The key of stored plans, if there is one."
+}
+
 variable "lambda_bucket_arn" {
   type        = string
   description = "The bucket with the zips of Lambda functions."

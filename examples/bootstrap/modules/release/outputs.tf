@@ -8,6 +8,11 @@ output "lambda_bucket_arn" {
   description = "The bucket with the zips of Lambda functions."
 }
 
+output "plan_keys" {
+  value       = aws_kms_key.plans[*].arn
+  description = "The key of stored plans; empty without `stored_plans`."
+}
+
 output "release_role" {
   value       = aws_iam_role.release.name
   description = "The role for releases, the ledger and Terraform's states."

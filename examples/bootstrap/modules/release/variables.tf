@@ -43,6 +43,11 @@ variable "release_refs" {
   description = "The branches and tags whose workflows may publish releases."
 }
 
+variable "stored_plans" {
+  type        = bool
+  description = "Whether a key for stored plans is created."
+}
+
 variable "people" {
   type        = list(string)
   description = "The ARNs of those who may use cdflow on the command line."
