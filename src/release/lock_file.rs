@@ -2,14 +2,13 @@
 //! writes it.
 
 use std::{
-    collections::BTreeSet,
     fs::Permissions,
     io::{self, Write},
     os::unix::fs::PermissionsExt,
     path::Path,
 };
 
-use super::source::Staged;
+use super::{lock_command::LockCommand, source::Staged};
 use crate::{
     base::{
         checkout_path,
@@ -17,11 +16,7 @@ use crate::{
         log::Log,
         owner, small_file,
     },
-    config::flavor::Flavor,
-    terraform::{
-        code::lockfile::{self, Locked},
-        tool::platform,
-    },
+    terraform::code::lockfile::{self, Locked},
 };
 
 /// The path of the lock file as users know it.
@@ -34,19 +29,17 @@ pub(crate) struct LockFile<'a> {
     pub(crate) staged: &'a Staged,
     /// The lock file of the checkout.
     pub(crate) committed: &'a Locked,
-    pub(crate) flavor: Flavor,
-    /// The platforms that the release has providers for. Empty: that of the runner.
-    pub(crate) platforms: &'a [&'a str],
+    pub(crate) command: &'a LockCommand<'a>,
 }
 
 impl LockFile<'_> {
     /// Returns the warning about providers that are not locked, if there are any.
-    pub(crate) fn warning(&self) -> Result<Option<String>> {
+    pub(crate) async fn warning(&self) -> Result<Option<String>> {
         let unlocked = self.unlocked()?;
         if unlocked.is_empty() {
             return Ok(None);
         }
-        let command = self.command();
+        let command = self.command().await?;
         Ok(Some(match self.is_missing() {
             true => format!(
                 "{SHOWN} is missing: the next release might use other versions than {unlocked}\n  \
@@ -62,10 +55,10 @@ impl LockFile<'_> {
 
     /// Writes the lock file into the checkout. Never replaces a file. One that exists must lock all
     /// providers.
-    pub(crate) fn write(&self, log: &Log) -> Result<()> {
+    pub(crate) async fn write(&self, log: &Log) -> Result<()> {
         let path = self.component.join("infra").join(lockfile::FILE);
         if !self.is_missing() {
-            return self.check_existing(log);
+            return self.check_existing(log).await;
         }
         let text = match small_file::read(&self.staged.infra.join(lockfile::FILE)) {
             Ok(text) => text,
@@ -75,16 +68,16 @@ impl LockFile<'_> {
             }
             Err(error) => return Err(Error::io("cannot read", Path::new(SHOWN), &error)),
         };
-        let failed = |error: &io::Error| {
-            Error::io("cannot write", &path, error)
-                .hint(format!("run `{}` instead of --write-lock-file", self.command()))
-        };
-        create(&checkout_path::resolve(&path)?, &text).map_err(|error| failed(&error))?;
+        if let Err(error) = create(&checkout_path::resolve(&path)?, &text) {
+            let command = self.command().await?;
+            return Err(Error::io("cannot write", &path, &error)
+                .hint(format!("run `{command}` instead of --write-lock-file")));
+        }
         log.note(&format!("{SHOWN} is written: commit it before the next release"));
         Ok(())
     }
 
-    fn check_existing(&self, log: &Log) -> Result<()> {
+    async fn check_existing(&self, log: &Log) -> Result<()> {
         let unlocked = self.unlocked()?;
         if unlocked.is_empty() {
             log.note(&format!("{SHOWN} locks all providers, and is unchanged"));
@@ -92,7 +85,7 @@ impl LockFile<'_> {
         }
         Err(Error::refused(format!("--write-lock-file does not replace {SHOWN}"))
             .why(format!("the file exists, and does not lock {unlocked}"))
-            .hint(format!("run `{}`, and commit the file", self.command())))
+            .hint(format!("run `{}`, and commit the file", self.command().await?)))
     }
 
     fn is_missing(&self) -> bool {
@@ -108,15 +101,14 @@ impl LockFile<'_> {
         Ok(named.collect::<Vec<_>>().join(", "))
     }
 
-    /// Returns the command that locks the providers for all platforms of the release.
-    fn command(&self) -> String {
-        let here = platform();
-        let wanted: BTreeSet<&str> = match self.platforms {
-            [] => BTreeSet::from([here.as_str()]),
-            platforms => platforms.iter().copied().collect(),
-        };
-        let flags: String = wanted.iter().map(|it| format!(" -platform={it}")).collect();
-        format!("{} -chdir=infra providers lock{flags}", self.flavor.program())
+    /// Returns the command that locks all providers.
+    async fn command(&self) -> Result<String> {
+        let locked = self.staged.locked()?;
+        let providers: Vec<(&str, &str)> = locked
+            .iter()
+            .map(|(address, provider)| (address.as_str(), provider.version.as_str()))
+            .collect();
+        Ok(self.command.text(&providers).await)
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod init;
 pub(crate) mod init_access;
 mod known_segments;
 pub(crate) mod listing;
+pub(crate) mod lock_command;
 pub(crate) mod lock_file;
 pub(crate) mod partial_fetch;
 mod platform_check;

@@ -4,10 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use crate::{
     base::error::{Error, Result},
-    terraform::{
-        providers::Package,
-        tool::{Tool, platform},
-    },
+    terraform::{providers::Package, tool::platform},
 };
 
 /// As many hashes of the lock file are shown.
@@ -23,12 +20,7 @@ pub(super) struct Ready {
 
 /// Fails with `Exit::Integrity` for a package that is not the locked one, and with `Exit::Input` if
 /// the lock file has no hash that could be its own. `hashes` returns the hashes of a provider.
-pub(super) fn check(
-    tool: &Tool,
-    ready: &[Ready],
-    hashes: impl Fn(&str) -> Vec<String>,
-    wanted: &[&str],
-) -> Result<()> {
+pub(super) fn check(ready: &[Ready], hashes: impl Fn(&str) -> Vec<String>) -> Result<()> {
     let all: BTreeSet<&str> = ready.iter().map(|ready| ready.h1.as_str()).collect();
     for Ready { package, h1, archive, .. } in ready {
         let hashes = hashes(&package.address);
@@ -44,7 +36,7 @@ pub(super) fn check(
             true => differs(package, h1, zh, &hashes),
             false => missing(package),
         };
-        return Err(error.hint(remedy(tool, wanted)));
+        return Err(error);
     }
     Ok(())
 }
@@ -64,16 +56,4 @@ fn differs(package: &Package, h1: &str, zh: Option<&String>, hashes: &[String]) 
 fn missing(package: &Package) -> Error {
     let Package { address, version, platform } = package;
     Error::input(format!("the lock file has no hash of {address} {version} for {platform}"))
-}
-
-fn remedy(tool: &Tool, wanted: &[&str]) -> String {
-    let here = platform();
-    let others = wanted.iter().copied().filter(|name| *name != here);
-    let flags = [here.as_str()].into_iter().chain(others);
-    let flags = flags.map(|name| format!(" -platform={name}")).collect::<String>();
-    let program = tool.flavor.program();
-    format!(
-        "if the lock file was not made for this platform, run `{program} -chdir=infra providers \
-         lock{flags}`, review and commit infra/.terraform.lock.hcl"
-    )
 }

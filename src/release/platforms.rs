@@ -12,6 +12,7 @@ use serde_json::{Map, json};
 
 use super::{
     init_access::InitAccess,
+    lock_command::LockCommand,
     platform_check::{self, Ready},
     source::Staged,
 };
@@ -49,6 +50,7 @@ pub(crate) struct Platforms<'a> {
     pub(crate) access: &'a InitAccess,
     /// The lock file of the checkout.
     pub(crate) committed: &'a Locked,
+    pub(crate) lock: &'a LockCommand<'a>,
     pub(crate) folders: Folders<'a>,
 }
 
@@ -74,7 +76,7 @@ impl Platforms<'_> {
         }
         let turn = self.turn(&packages).await?;
         let ready = self.obtain(packages).await?;
-        platform_check::check(self.tool, &ready, |address| self.hashes(address, &locked), wanted)?;
+        self.check(&ready, &locked).await?;
         let mut more: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for Ready { package, folder, h1, .. } in &ready {
             place(package, folder, &providers)?;
@@ -102,8 +104,22 @@ impl Platforms<'_> {
             .map(|(address, provider)| Package::new(address, &provider.version, &here));
         let Ok(packages) = packages.collect() else { return error };
         let Ok(ready) = self.obtain(packages).await else { return error };
-        let hashes = |address: &str| self.hashes(address, self.committed);
-        platform_check::check(self.tool, &ready, hashes, &[&here]).err().unwrap_or(error)
+        self.check(&ready, self.committed).await.err().unwrap_or(error)
+    }
+
+    /// Compares the packages with the lock file. The error has the command that adds them to it.
+    async fn check(&self, ready: &[Ready], locked: &Locked) -> Result<()> {
+        let checked = platform_check::check(ready, |address| self.hashes(address, locked));
+        let Err(error) = checked else { return Ok(()) };
+        let providers: BTreeSet<(&str, &str)> = ready
+            .iter()
+            .map(|Ready { package, .. }| (package.address.as_str(), package.version.as_str()))
+            .collect();
+        let command = self.lock.with_runner(&providers.into_iter().collect::<Vec<_>>()).await;
+        Err(error.hint(format!(
+            "if the lock file was not made for this platform, run `{command}`, review and commit \
+             infra/.terraform.lock.hcl"
+        )))
     }
 
     /// Returns the hashes that a package must have: those of the checkout if it has any.

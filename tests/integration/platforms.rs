@@ -41,6 +41,21 @@ fn lock(project: &Project, mirror: &Mirror, platforms: &[&str]) {
     project.commit("Lock");
 }
 
+/// Runs the command that locks providers, as a message shows it.
+fn run_shown(project: &Project, said: &str, config: &Path, env: &[(&str, &Path)]) {
+    let (_, command) = said.split_once("run `").unwrap_or_else(|| panic!("{said}"));
+    let (command, _) = command.split_once('`').unwrap();
+    let command = command.replace("tofu -chdir", "terraform -chdir");
+    let locked = Command::new("sh")
+        .args(["-c", &command])
+        .current_dir(project.dir())
+        .env("TF_CLI_CONFIG_FILE", config)
+        .envs(env.iter().copied())
+        .output()
+        .unwrap();
+    assert!(locked.status.success(), "{command}: {locked:?}");
+}
+
 /// The platforms of the providers in a bundle, and its manifest.
 fn contents(project: &Project, version: &str) -> (Vec<String>, Value) {
     let bundle = entries(&project.bundle(version));
@@ -67,9 +82,11 @@ fn a_release_for_two_platforms() {
         "the lock file has no hash of registry.terraform.io/hashicorp/tiny 1.0.0 for {}",
         other()
     );
-    let flags = format!("providers lock -platform={here} -platform={}", other());
-    project.refuses_run(project.releasing("1"), 2, &[&says, &flags]);
-    lock(&project, &mirror, &both);
+    let flags = format!("providers lock -fs-mirror={} -platform=", mirror.root().display());
+    let refused = project.refuses_run(project.releasing("1"), 2, &[&says, &flags]);
+    // The registry cannot be reached here, so the command works only with the mirror.
+    run_shown(&project, &refused.stderr, &mirror.cli_config(project.sandbox()), &[]);
+    project.commit("Lock");
 
     project.release("1");
     let (found, manifest) = contents(&project, "1");
@@ -146,7 +163,8 @@ fn opentofu_releases_for_two_platforms() {
     project.append("cdflow.yml", "opentofu-version: 1.9.1\n");
     lock(&project, &mirror, &[&here]);
     let releasing = || project.releasing("1").env("CDFLOW_TERRAFORM_MIRROR", tools.address());
-    let says = ["the lock file has no hash of", "run `tofu -chdir=infra providers lock -platform="];
+    let says =
+        ["the lock file has no hash of", "run `tofu -chdir=infra providers lock -fs-mirror=/"];
     project.refuses_run(releasing(), 2, &says);
     lock(&project, &mirror, &both);
     releasing().run().success();
@@ -363,6 +381,20 @@ fn a_network_mirror_has_every_platform() {
         let cache = project.sandbox().root().join(format!("cache-{version}"));
         run.arg("--ca-certificates").arg(company.authority()).arg("--cache-dir").arg(cache)
     };
+    // The command for the first mirror would not find the other platform.
+    fs::remove_file(project.path(LOCK)).unwrap();
+    project.commit("Nothing is locked");
+    let unlocked = release("0").run();
+    let mirrors = ["part", "mirror"].map(|name| format!("{}/{name}/", company.direct()));
+    let [part, all] = mirrors.map(|url| format!("providers lock -net-mirror={url} -platform="));
+    let tiny = "registry.terraform.io/hashicorp/tiny";
+    unlocked.fails(2).stderr_has(&format!("{all}{} {tiny} && ", both[1]));
+    unlocked.stderr_has(&format!("{part}{} {tiny}`", both[0]));
+    let authority = company.authority();
+    run_shown(&project, &unlocked.stderr, &config, &[("SSL_CERT_FILE", &authority)]);
+    assert_eq!(project.read(LOCK).matches("h1:").count(), 2);
+    project.commit("Lock");
+
     let output = release("1").run();
     output.success().stderr_has(&format!("tiny 1.0.0 for {} from 127.0.0.1", other()));
     let mut found = contents(&project, "1").0;

@@ -478,7 +478,7 @@ fn providers_are_carried_as_files() {
         let output = project.release("1");
         output.stderr_has(&format!(
             "{LOCK} is missing: the next release might use other versions than {TINY} 1.0.0\n  -> \
-             run `{} -chdir=infra providers lock -platform=",
+             run `{} -chdir=infra providers lock -fs-mirror=/",
             if tool::name() == "opentofu" { "tofu" } else { "terraform" }
         ));
         output.lacks("has created a lock file").lacks("Include this file");

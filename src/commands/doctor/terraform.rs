@@ -20,7 +20,8 @@ use crate::{
 const PLATFORMS: &str = "platforms";
 const CHECK: &str = "lock file";
 const REMEDY: &str = "run `terraform -chdir=infra providers lock` with -platform for each platform \
-                      that you use, and commit infra/.terraform.lock.hcl";
+                      that you use, and with -fs-mirror or -net-mirror if the providers come from \
+                      a mirror; then commit infra/.terraform.lock.hcl";
 
 /// Returns the tool if it is installed. Downloads nothing except the list of versions.
 pub(crate) async fn tool(

@@ -23,6 +23,7 @@ use crate::{
         hooks,
         init::init,
         init_access::InitAccess,
+        lock_command::LockCommand,
         lock_file::LockFile,
         platforms::{Folders, Platforms},
         policy_check,
@@ -171,31 +172,42 @@ pub(crate) async fn make(
     let committed = staged.locked()?;
     let initialised = init(host, &tool, &context.folder, &staged, &committed, &mut access).await;
     let folders = Folders { staged: &staged, private: &private };
-    let platforms =
-        Platforms { host, tool: &tool, access: &access, committed: &committed, folders };
+    let wanted = context.manifest.terraform_platforms.as_ref();
+    let names: Vec<&str> = wanted.iter().flat_map(|it| it.names()).collect();
+    let lock = LockCommand {
+        host,
+        flavor: tool.flavor,
+        env: &host.environment.for_fetching(passed),
+        component: &context.folder,
+        platforms: &names,
+    };
+    let platforms = Platforms {
+        host,
+        tool: &tool,
+        access: &access,
+        committed: &committed,
+        lock: &lock,
+        folders,
+    };
     if let Err(error) = initialised {
         return Err(platforms.explain(error).await);
     }
-    if let Some(wanted) = &context.manifest.terraform_platforms {
-        let names: Vec<&str> = wanted.names().collect();
+    if wanted.is_some() {
         log.step(&format!("Providers for {}", names.join(", ")));
         let completed = platforms.complete(&names).await;
         access.restore_owner(host);
         completed?;
     }
     policy_check::check(&context.scheme, &tool, &staged.infra, &what)?;
-    let wanted = context.manifest.terraform_platforms.as_ref();
-    let wanted: Vec<&str> = wanted.iter().flat_map(|it| it.names()).collect();
     let lock_file = LockFile {
         component: &context.folder,
         staged: &staged,
         committed: &committed,
-        flavor: tool.flavor,
-        platforms: &wanted,
+        command: &lock,
     };
     match inputs.write_lock_file {
-        true => lock_file.write(log)?,
-        false => lock_file.warning()?.iter().for_each(|it| inputs::warn(log, it, report)),
+        true => lock_file.write(log).await?,
+        false => lock_file.warning().await?.iter().for_each(|it| inputs::warn(log, it, report)),
     }
     facts.extend(zip.iter().flat_map(|zip| {
         lambda::metadata(zip, &release.key(), &buckets, context.manifest.multi_region)

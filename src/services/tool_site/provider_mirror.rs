@@ -67,15 +67,12 @@ impl ProviderMirror {
         archive: File,
         to: &Destination,
     ) -> Result<bool> {
-        let document = self.join(&self.base, &format!("{address}/{version}.json"))?;
+        let document = self.document(address, version)?;
         let listed = Address::Url(document.to_string());
-        let Some(bytes) = self.downloader.small(&listed, LARGEST_LIST).await? else {
+        let found = self.listed(&listed).await?;
+        let Some(package) = found.and_then(|mut found| found.archives.remove(platform)) else {
             return Ok(false);
         };
-        let found: Listed = serde_json::from_slice(&bytes).map_err(|error| {
-            Error::integrity(format!("`{listed}` is not a list of packages")).why(error)
-        })?;
-        let Some(package) = found.archives.get(platform) else { return Ok(false) };
         let at = Address::Url(self.join(&document, &package.url)?.to_string());
         let Some(downloaded) = self.downloader.large(&at, archive, to).await? else {
             return Err(Error::input(format!("`{at}` does not exist"))
@@ -91,6 +88,27 @@ impl ProviderMirror {
                 .why(format!("its SHA-256 is {digest}, expected {}", expected.join(" or ")))
                 .hint("compare the mirror with the provider's registry; nothing was kept")),
         }
+    }
+
+    /// Returns true if the mirror lists the provider at `address` for `platform`.
+    pub(crate) async fn lists(&self, address: &str, version: &str, platform: &str) -> Result<bool> {
+        let document = Address::Url(self.document(address, version)?.to_string());
+        let found = self.listed(&document).await?;
+        Ok(found.is_some_and(|found| found.archives.contains_key(platform)))
+    }
+
+    fn document(&self, address: &str, version: &str) -> Result<Url> {
+        self.join(&self.base, &format!("{address}/{version}.json"))
+    }
+
+    async fn listed(&self, document: &Address) -> Result<Option<Listed>> {
+        let Some(bytes) = self.downloader.small(document, LARGEST_LIST).await? else {
+            return Ok(None);
+        };
+        let found = serde_json::from_slice(&bytes).map_err(|error| {
+            Error::integrity(format!("`{document}` is not a list of packages")).why(error)
+        })?;
+        Ok(Some(found))
     }
 
     fn join(&self, base: &Url, path: &str) -> Result<Url> {

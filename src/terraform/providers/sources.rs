@@ -108,15 +108,16 @@ impl Sources {
 impl Sources {
     /// Whether a package comes from the network. `base` is where relative folders begin.
     pub(crate) fn downloads(&self, package: &Package, base: &Path) -> bool {
-        let mut sources = self.of(&package.address).into_iter();
-        let is_here = |source: &Source| match source {
-            Source::Folder(root) => {
-                let root = base.join(root);
-                package.folder(&root).is_dir() || package.archive(&root).is_file()
-            }
-            Source::Network(_) | Source::Registry => false,
-        };
-        !sources.any(is_here)
+        !self.of(&package.address).into_iter().any(|source| source.has(package, base))
+    }
+}
+
+impl Source {
+    /// Whether it is a folder with the package. `base` is where relative folders begin.
+    pub(crate) fn has(&self, package: &Package, base: &Path) -> bool {
+        let Self::Folder(root) = self else { return false };
+        let root = base.join(root);
+        package.folder(&root).is_dir() || package.archive(&root).is_file()
     }
 }
 
