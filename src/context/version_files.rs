@@ -158,8 +158,10 @@ struct Line {
     text: String,
     /// What follows `text`.
     others: String,
-    /// Whether `1.9` means the series.
-    has_series: bool,
+    /// Whether the line has the name of the tool, and `1.9` means the series.
+    is_named: bool,
+    /// The value of a line of TOML, which none of the files is.
+    toml: Option<String>,
 }
 
 impl Line {
@@ -178,16 +180,48 @@ impl Line {
     }
 
     fn constraint(&self) -> Result<Constraint> {
+        if let Some(value) = &self.toml {
+            return Err(self.in_toml(value));
+        }
         if self.text.starts_with("latest") {
             return Err(self.pattern());
         }
         let parsed = Constraint::of_setting(&self.text).map_err(|why| {
             Error::input(format!("{}: the version is malformed", self.place))
                 .why(why)
-                .hint("fix the file, or set --terraform-version for this run")
+                .hint(format!("write a version, such as `{}`", self.line_of("1.9.8")))
+                .hint(match self.is_named {
+                    true => format!("or write a series, such as `{}`", self.line_of("1.9")),
+                    false => "or write a constraint, such as `~> 1.9.0`".to_owned(),
+                })
+                .hint("or set --terraform-version for this run, which ignores the file")
         })?;
-        let series = parsed.as_series().filter(|_| self.has_series);
+        let series = parsed.as_series().filter(|_| self.is_named);
         Ok(series.unwrap_or(parsed))
+    }
+
+    /// Returns the line that the file should have.
+    fn line_of(&self, version: &str) -> String {
+        match self.is_named {
+            true => format!("{} {version}", self.flavor.title().to_lowercase()),
+            false => version.to_owned(),
+        }
+    }
+
+    /// `terraform = "1.9.8"`, as in mise.toml, or `version = "1.9.8"`, as in .tfswitch.toml.
+    fn in_toml(&self, value: &str) -> Error {
+        let version = match value.parse::<Constraint>() {
+            Ok(_) => value,
+            Err(_) => "1.9.8",
+        };
+        let expected = match self.is_named {
+            true => "each line of the file has a name, a space and a version",
+            false => "the file has the version alone",
+        };
+        Error::input(format!("{}: the version is malformed: the line is TOML", self.place))
+            .why(expected)
+            .hint(format!("write `{}`", self.line_of(version)))
+            .hint("or set `terraform-version` or `opentofu-version` in cdflow.yml")
     }
 
     /// `latest:^1.8` and other words that begin like `latest`.
@@ -248,21 +282,42 @@ fn lines_of(name: &str, shown: &str, text: &str) -> Vec<Line> {
     };
     let (place, text) = lines.next().unwrap_or_else(|| (shown.to_owned(), ""));
     let others: Vec<&str> = lines.map(|(_, line)| line).collect();
-    let (text, others) = (text.to_owned(), others.join(" "));
-    vec![Line { flavor, place, text, others, has_series: false }]
+    let (toml, others) = (toml(text).map(|(_, value)| value), others.join(" "));
+    vec![Line { flavor, place, text: text.to_owned(), others, is_named: false, toml }]
+}
+
+/// Returns the key and the value of a line of TOML.
+fn toml(line: &str) -> Option<(&str, String)> {
+    let (key, value) = line.split_once('=')?;
+    let key = key.trim().trim_matches(['"', '\'']);
+    let is_key = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    let is_value = value.starts_with(' ') || value.starts_with(['"', '\'', '[', '{']);
+    if !is_value || !key.starts_with(|c: char| c.is_ascii_alphabetic()) || !key.chars().all(is_key)
+    {
+        return None;
+    }
+    let mut words = value.split(['"', '\'']).map(str::trim).filter(|it| !it.is_empty());
+    let quoted = words.find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    Some((key, quoted.unwrap_or(value.trim()).to_owned()))
 }
 
 /// `terraform 1.9.8 1.8.0`: asdf uses the first that is installed.
 fn of_tool_versions(place: String, line: &str) -> Option<Line> {
+    let toml = toml(line);
     let mut words = line.split_whitespace();
-    let flavor = match words.next()? {
+    let first = words.next()?;
+    let flavor = match toml.as_ref().map_or(first, |(key, _)| *key) {
         "terraform" => Flavor::Terraform,
         "opentofu" => Flavor::OpenTofu,
         _ => return None,
     };
+    if let Some((_, value)) = toml {
+        let (text, others) = (line.to_owned(), String::new());
+        return Some(Line { flavor, place, text, others, is_named: true, toml: Some(value) });
+    }
     let text = words.next().unwrap_or_default().to_owned();
     let others = words.collect::<Vec<_>>().join(" ");
-    Some(Line { flavor, place, text, others, has_series: true })
+    Some(Line { flavor, place, text, others, is_named: true, toml: None })
 }
 
 /// Fails if one place names a version that another does not allow.
@@ -461,6 +516,18 @@ mod tests {
             (".opentofu-version", "1.9;", ".opentofu-version:1: the version is malformed"),
             (".tfswitchrc", "> = 1.9", ".tfswitchrc:1: the version is malformed"),
             (".tool-versions", "terraform\t1.9.8.\n", ".tool-versions:1: the version is malformed"),
+            (
+                ".tool-versions",
+                "terraform 1.x",
+                "  -> write a version, such as `terraform 1.9.8`\n  -> or write a series, such as \
+                 `terraform 1.9`\n",
+            ),
+            (
+                ".tfswitchrc",
+                "\"1.9.8\"",
+                "  -> write a version, such as `1.9.8`\n  -> or write a constraint, such as `~> \
+                 1.9.0`\n",
+            ),
             (".terraform-version", "\0", "the version is malformed"),
             (".terraform-version", "-> ../outside", "cannot read"),
             (".terraform-version", "-> /etc/passwd", "a link to a file outside the repository"),
@@ -470,6 +537,31 @@ mod tests {
             assert!(error.to_string().contains(says), "{text}: {error}");
             assert_eq!(error.exit(), crate::base::error::Exit::Input);
         }
+    }
+
+    /// The files of mise and tfswitch that are TOML have other names.
+    #[test]
+    fn toml_is_named() {
+        for (name, text, says, write) in [
+            (".tool-versions", "[tools]\nterraform = \"1.9.7\"\n", ":2: the v", "terraform 1.9.7"),
+            (".tool-versions", "opentofu=[\"1.8.2\", \"1.7\"]", ":1: the v", "opentofu 1.8.2"),
+            (".tool-versions", "'terraform' = '1.9'", ":1: the version", "terraform 1.9"),
+            (".tool-versions", "terraform = { version = \"1.9.7\" }", ":1: ", "terraform 1.9.7"),
+            (".tool-versions", "terraform = \"latest\"", ":1: ", "terraform 1.9.8"),
+            (".tfswitchrc", "# why\nversion = \"1.9.7\"\n", ".tfswitchrc:2: the version", "1.9.7"),
+            (".terraform-version", "version = '~> 1.9'", ".terraform-version:1: ", "1.9.8"),
+            (".opentofu-version", "version = 1.8.2", ".opentofu-version:1: the version", "1.8.2"),
+        ] {
+            let error = read(&[(name, text)]).unwrap_err().to_string();
+            assert!(
+                error.contains(says) && error.contains("malformed: the line is TOML"),
+                "{error}"
+            );
+            assert!(error.contains(&format!("-> write `{write}`\n")), "{error}");
+        }
+        let other =
+            read(&[(".tool-versions", "[tools]\nnode = \"20\"\nterraform =1.9.8")]).unwrap();
+        assert_eq!(shown(&other, Flavor::Terraform), ".tool-versions:3 =1.9.8");
     }
 
     #[test]

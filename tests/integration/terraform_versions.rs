@@ -98,7 +98,7 @@ fn a_machine_without_terraform_releases_and_deploys() {
 }
 
 /// A file or flag, its content, the tool and version that it leads to, and what the log says.
-const SOURCES: [[&str; 4]; 9] = [
+const SOURCES: [[&str; 4]; 11] = [
     ["", "", "terraform 1.12.0", "(no version is required)"],
     [
         "infra/v.tf",
@@ -108,6 +108,8 @@ const SOURCES: [[&str; 4]; 9] = [
     ],
     [".tool-versions", "nodejs 20.1.0\nterraform 1.10.5", "terraform 1.10.5", ".tool-versions:2"],
     [".tfswitchrc", "1.11.4", "terraform 1.11.4", ".tfswitchrc"],
+    [".opentofu-version", "1.10.6", "opentofu 1.10.6", ".opentofu-version:1"],
+    [".tool-versions", "opentofu 1.10.6", "opentofu 1.10.6", ".tool-versions:1"],
     // Outside of the repository.
     ["../.terraform-version", "1.10.5", "terraform 1.12.0", "(no version is required)"],
     [".terraform-version", "1.10.5", "terraform 1.10.5", ".terraform-version"],
@@ -300,6 +302,43 @@ fn constraints_that_nothing_satisfies() {
     bare.project.edit("cdflow.yml", "terraform-version: 1.12", "terraform-version:").commit("None");
     let output = bare.releasing("2").run();
     output.fails(2).stderr_has("`terraform-version`: the value is missing");
+}
+
+/// Wherever the constraint is: the message names the file and the line.
+#[test]
+fn a_malformed_constraint_names_its_file_and_line() {
+    let bare = Bare::new("malformed");
+    let [manifest, code] = ["cdflow.yml", "infra/main.tf"].map(|file| bare.project.read(file));
+    let line = manifest.lines().count() + 1;
+    for (file, content, says) in [
+        (
+            "cdflow.yml",
+            format!("{manifest}terraform-version: \">= 1.9, x\"\n"),
+            format!("cdflow.yml:{line}:20: "),
+        ),
+        (
+            "infra/main.tf",
+            format!("terraform {{\n  required_version = \"~> 1.x\"\n}}\n{code}"),
+            "infra/main.tf:2: `required_version` is malformed".to_owned(),
+        ),
+        (".terraform-version", "# why\n1.9.\n".to_owned(), ".terraform-version:2: ".to_owned()),
+        (".opentofu-version", "1.8 || 1.9\n".to_owned(), ".opentofu-version:1: ".to_owned()),
+        (".tfswitchrc", "version = \"1.9.8\"\n".to_owned(), ".tfswitchrc:1: ".to_owned()),
+        (
+            ".tool-versions",
+            "node 20\nterraform = \"1.9.8\"\n".to_owned(),
+            ".tool-versions:2: the version is malformed: the line is TOML".to_owned(),
+        ),
+    ] {
+        let before = bare.project.path(file).exists().then(|| bare.project.read(file));
+        bare.project.write(file, &content).commit("Malformed");
+        bare.rejects(2, &says);
+        match before {
+            Some(text) => bare.project.write(file, &text),
+            None => bare.project.remove(file),
+        };
+        assert!(bare.project.stored().is_empty(), "{:?}", bare.project.stored());
+    }
 }
 
 /// Settings that exclude each other: nothing is chosen, and both places are named.
