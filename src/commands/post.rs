@@ -4,6 +4,7 @@
 
 use std::{pin::pin, time::Duration};
 
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{
@@ -59,7 +60,13 @@ async fn wait_for_container(host: &Host, id: &str, cancelled: i64) -> Result<()>
     };
     host.log.step(STILL_RUNNING);
     let mut show = |line: &str| show(host, line);
-    wait(host, container.follow(cancelled, &mut show), container.ended()).await
+    wait(host, container.follow(cancelled, &mut show), container.ended(), || since(cancelled)).await
+}
+
+/// Returns the time since a moment in seconds since 1970; None for 0.
+fn since(moment: i64) -> Option<Duration> {
+    let moment = Timestamp::from_second(moment).ok().filter(|_| moment > 0)?;
+    Timestamp::now().duration_since(moment).try_into().ok()
 }
 
 async fn wait_for_process(host: &Host, folder: &StepFolder) -> Result<()> {
@@ -72,22 +79,24 @@ async fn wait_for_process(host: &Host, folder: &StepFolder) -> Result<()> {
         host.log.note("no signal has reached the step: cdflow interrupts it now");
     }
     let mut show = |line: &str| show(host, line);
-    wait(host, folder.follow(&mut show), folder.ended()).await
+    wait(host, folder.follow(&mut show), folder.ended(), || folder.lasted()).await
 }
 
-/// Waits for the end, and shows the output meanwhile.
+/// Waits for the end, and shows the output meanwhile. After the end, `lasted` returns how long the
+/// run lasted after the cancel.
 async fn wait(
     host: &Host,
     log_lines: impl Future<Output = Result<()>>,
     ended: impl Future<Output = Result<Option<i64>>>,
+    lasted: impl FnOnce() -> Option<Duration>,
 ) -> Result<()> {
     let log = &host.log;
     let began = Instant::now();
     let (mut log_lines, mut ended) = (pin!(log_lines), pin!(ended));
     let (mut is_log_read, mut warning_at) = (false, began + BEFORE_WARNING);
-    let code = loop {
+    let (code, lasted) = loop {
         tokio::select! {
-            code = &mut ended => break code?,
+            code = &mut ended => break (code?, lasted()),
             read = &mut log_lines, if !is_log_read => {
                 is_log_read = true;
                 if let Err(error) = read {
@@ -116,10 +125,10 @@ async fn wait(
             log.note(&Limit::PostLines.passed("the step's output did not end"));
         }
     }
-    report_end(host, code, began.elapsed())
+    report_end(host, code, lasted)
 }
 
-fn report_end(host: &Host, code: Option<i64>, after: Duration) -> Result<()> {
+fn report_end(host: &Host, code: Option<i64>, lasted: Option<Duration>) -> Result<()> {
     let how = match code {
         Some(7 | KILLED) => {
             return Err(Error::new(
@@ -134,8 +143,9 @@ fn report_end(host: &Host, code: Option<i64>, after: Duration) -> Result<()> {
         Some(code) => format!("exit code {code}"),
         None => "unknown exit code".to_owned(),
     };
-    let waited = duration_text(after);
-    host.log.warning(&format!("the cancelled step ended after {waited}: {how}\n{}", advice(host)));
+    let lasted = lasted.map(|time| format!(" {} after the cancel", duration_text(time)));
+    let lasted = lasted.unwrap_or_default();
+    host.log.warning(&format!("the cancelled step ended{lasted}: {how}\n{}", advice(host)));
     Ok(())
 }
 

@@ -91,11 +91,14 @@ fn a_cancelled_deploy_is_waited_for() {
         .stdout_has("The cancelled step is still running")
         .stdout_has("error: cancelled during apply: Terraform stopped and saved the state")
         .stdout_has("::warning::the cancelled step ended")
-        .stdout_has("exit code 130")
+        .stdout_has(" after the cancel: exit code 130")
         .lacks("Two interrupts")
         .lacks("no signal has reached")
         // It continues where node ended.
         .lacks("): waiting");
+    // It outlived node, which the runner killed ten seconds after the cancel.
+    let lasted = lasted(&output);
+    assert!((10..120).contains(&lasted), "{output}");
     let saved = aws.get_json(&aws.state_bucket(), state);
     assert!(saved["resources"].to_string().contains("\"greeting\""), "{saved}");
     assert_eq!(aws.head(&aws.state_bucket(), &format!("{state}.tflock")), None);
@@ -121,13 +124,26 @@ fn a_deploy_that_no_signal_reaches_is_interrupted_by_the_clean_up() {
         .stdout_has("no signal has reached the step")
         .stdout_has("the cancelled step ended")
         .stdout_has("exit code 130");
+    let took = lasted(&output);
     assert_eq!(project.ledger("live"), ["deploy 1 interrupted"]);
     assert!(!project.stored().iter().any(|name| name.contains("lock")), "{:?}", project.stored());
     // The end is known also later, and so is a kill of cdflow itself.
-    step.post().run().success().stdout_has("The step ended after it was killed").stdout_has("130");
+    sleep(Duration::from_secs(2));
+    let later = step.post().run();
+    later.success().stdout_has("The step ended after it was killed").stdout_has("130");
+    assert_eq!(lasted(&later), took, "{later}");
     let folder = PathBuf::from(&job.read("state")["folder"]);
     fs::remove_file(folder.join("exit")).unwrap();
     step.post().run().fails(7).stdout_has("failed to save its state: its exit code is 137");
+}
+
+/// How many seconds after the cancel the step ended, by its clean-up.
+fn lasted(output: &Output) -> u64 {
+    let said = output.stdout.split_once("the cancelled step ended ").unwrap().1;
+    let (time, _) = said.split_once(" after the cancel").unwrap_or_else(|| panic!("{output}"));
+    let (minutes, seconds) = time.split_once("m ").unwrap_or(("0", time));
+    let seconds: u64 = seconds.trim_end_matches('s').parse().unwrap();
+    minutes.parse::<u64>().unwrap() * 60 + seconds
 }
 
 /// Without a run that could be lost, a signal ends the step at once, and the clean-up is silent.

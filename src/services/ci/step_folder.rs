@@ -99,6 +99,12 @@ impl StepFolder {
         Ok(code.or_else(|| self.path(RUN).exists().then_some(KILLED)))
     }
 
+    /// Returns how long the run lasted after its first signal. None if the folder does not say it.
+    pub(crate) fn lasted(&self) -> Option<Duration> {
+        let time = |name: &str| fs::metadata(self.path(name)).ok()?.modified().ok();
+        time(EXIT)?.duration_since(time(CANCELLED)?).ok()
+    }
+
     /// Passes on each line that node has not shown, until the run ends.
     pub(crate) async fn follow(&self, sink: &mut (dyn FnMut(&str) + Send)) -> Result<()> {
         let shown = self.read(SHOWN)?.and_then(|text| text.parse().ok()).unwrap_or_default();
@@ -162,6 +168,13 @@ mod tests {
         assert!(step.is_running().unwrap() && step.begin().is_err());
         step.end(130).unwrap();
         assert!(step.is_running().unwrap(), "the process has not ended");
+        assert_eq!(step.lasted(), None, "no signal has arrived");
+        step.cancelled().unwrap();
+        let (exit, cancelled) = (step.path(EXIT), step.path(CANCELLED));
+        let time = fs::metadata(&cancelled).unwrap().modified().unwrap();
+        let file = File::options().write(true).open(&exit).unwrap();
+        file.set_modified(time + Duration::from_secs(12)).unwrap();
+        assert_eq!(step.lasted(), Some(Duration::from_secs(12)));
         drop(running);
         assert_eq!(step.ended().await.unwrap(), Some(130));
         fs::remove_file(step.path(EXIT)).unwrap();
