@@ -3,6 +3,7 @@
 use crate::support::{
     Job, Lab, Project, Runner, Running, Sandbox, action_image, entries, git, in_repository,
 };
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -43,6 +44,40 @@ fn the_image_is_small() {
         }
     }
     sizes(lab, &[&format!("{full}=20")]).run().fails(1).stderr_has("larger than 20 MB");
+}
+
+/// docs/ghes.md: the mirror has the bytes that were published, and `action.yml` another host with
+/// the published digest.
+#[test]
+fn the_image_comes_from_a_mirror_by_its_digest() {
+    let lab = Lab::get();
+    let (published, mirror) = ("docker://ghcr.io/org", format!("docker://{}/public", Lab::TOKENS));
+    let guide = fs::read_to_string(in_repository("docs/ghes.md")).unwrap();
+    assert!(guide.contains(&format!("skopeo copy --all {published}/cdflow-action:")), "{guide}");
+    let action = fs::read_to_string(in_repository("action.yml")).unwrap();
+    let line = action.lines().find(|line| line.starts_with("  image: ")).unwrap();
+    assert!(line.contains(&format!("{published}/cdflow-action:")), "{line}");
+    // The registry has one store behind all of its names, as if the image had been copied.
+    let pushed = format!("{}/public/cdflow-action:0.1.0", Lab::LOCAL);
+    lab.docker(["tag", action_image::slim(lab), &pushed]);
+    lab.docker(["push", "--quiet", &pushed]);
+    let digest = lab.manifest("public/cdflow-action", "0.1.0").unwrap().digest;
+
+    let run = |digest: &str| {
+        // The release workflow writes the digest, and whoever mirrors the Action the host.
+        let pinned = action.replace(line, &format!("  image: {published}/cdflow-action@{digest}"));
+        let mirrored: Value = serde_saphyr::from_str(&pinned.replace(published, &mirror)).unwrap();
+        let image = mirrored["runs"]["image"].as_str().unwrap().strip_prefix("docker://").unwrap();
+        lab.try_docker(["run", "--rm", "--pull", "always", image, "--version"])
+    };
+    let version = format!("cdflow {}", env!("CARGO_PKG_VERSION"));
+    run(&digest).success().stdout_has(&version);
+    let asked = format!("{}/v2/public/cdflow-action/manifests/{digest}", Lab::TOKENS);
+    assert!(!lab.requests(&asked).is_empty(), "{asked}");
+    let other = format!("sha256:{}", "0".repeat(64));
+    let output = run(&other);
+    output.lacks(&version);
+    assert_ne!(output.code, 0, "{output}");
 }
 
 fn sizes(lab: &Lab, arguments: &[&str]) -> Runner {
