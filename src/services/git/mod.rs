@@ -14,7 +14,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::{hidden::Hidden, place::is_object_id, view::View};
+use self::{
+    hidden::Hidden,
+    place::{Place, is_object_id},
+    view::View,
+};
 pub(crate) use self::{
     submodules::absent_submodule,
     tree::{Foreign, Tree},
@@ -118,7 +122,14 @@ impl<'a> Git<'a> {
 
     /// Compares the files below `folder` with the commit, those of submodules included.
     pub(crate) async fn compare(&self, folder: &Path) -> Result<Difference> {
-        let Some(view) = self.view(folder).await? else { return Ok(Difference::Same) };
+        match place::find(folder) {
+            Some(place) => self.compare_at(&place, folder).await,
+            None => Ok(Difference::Same),
+        }
+    }
+
+    async fn compare_at(&self, place: &Place, folder: &Path) -> Result<Difference> {
+        let view = View::create(&self.program, self.host, place).await?;
         let hidden = Hidden::below(&view, folder).await?;
         let (mut changed, mut suspects) = (Vec::new(), hidden.files);
         for path in hidden.left_out {
@@ -172,7 +183,7 @@ impl<'a> Git<'a> {
         commit: &str,
     ) -> Result<Vec<String>> {
         let (folder, shown) = (root.join(path), path.display());
-        let Some(place) = place::find(&folder).filter(|place| place.root == folder) else {
+        let Some(mut place) = place::find(&folder).filter(|place| place.root == folder) else {
             // One that is not checked out is an empty folder.
             let is_empty = match folder.symlink_metadata() {
                 Ok(found) if found.is_dir() => {
@@ -184,6 +195,8 @@ impl<'a> Git<'a> {
             let without = format!("{shown} (a submodule without its repository)");
             return Ok(if is_empty { Vec::new() } else { vec![without] });
         };
+        // These patterns are out of sight: a person sees those of the checkout that they work in.
+        place.excludes = false;
         let view = View::create(&self.program, self.host, &place).await?;
         match head_of(&view).await? {
             Some(head) if head == commit => {}
@@ -193,7 +206,7 @@ impl<'a> Git<'a> {
                 return Ok(vec![format!("{shown} (a submodule at commit {head}, not {commit})")]);
             }
         }
-        Ok(match Box::pin(self.compare(&folder)).await? {
+        Ok(match Box::pin(self.compare_at(&place, &folder)).await? {
             Difference::Same => Vec::new(),
             Difference::Changed(files) => {
                 files.iter().map(|file| format!("{shown}/{file}")).collect()

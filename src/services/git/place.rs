@@ -15,6 +15,9 @@ pub(super) struct Place {
     pub(super) common: PathBuf,
     /// The text of HEAD: a commit, or the name of a reference.
     pub(super) head: String,
+    /// Whether the patterns of `.git/info/exclude` hide files. They belong to this clone, and not
+    /// to the commit.
+    pub(super) excludes: bool,
 }
 
 /// Returns the checkout that `folder` is in. A repository without a `.git` is none: it could have
@@ -32,7 +35,13 @@ fn at(root: &Path) -> Option<Place> {
     };
     let common = line(&own.join("commondir")).map_or_else(|| own.clone(), |path| own.join(path));
     let head = line(&own.join("HEAD")).filter(|head| is_head(head))?;
-    common.join("objects").is_dir().then(|| Place { root: root.to_owned(), own, common, head })
+    common.join("objects").is_dir().then(|| Place {
+        root: root.to_owned(),
+        own,
+        common,
+        head,
+        excludes: true,
+    })
 }
 
 fn line(path: &Path) -> Option<String> {

@@ -225,6 +225,9 @@ async fn changes_of_submodules_are_changes() {
     assert_eq!(changed().await, "module/tracked.tf");
     repository.write("module/tracked.tf", "one\ntwo\n").write("module/new.tf", "");
     assert_eq!(changed().await, "module/new.tf");
+    // What only this clone of the submodule ignores, unlike what its commit ignores.
+    repository.write(".git/modules/module/info/exclude", "new.tf\n");
+    assert_eq!(changed().await, "module/new.tf");
     fs::remove_file(repository.path("module/new.tf")).unwrap();
     let first = other.git(&["rev-parse", "HEAD"]);
     other.write("tracked.tf", "three\n").commit();

@@ -174,7 +174,7 @@ fn link(place: &Place, view: &Path) -> io::Result<()> {
         fs::create_dir(view.join("refs"))?;
     }
     fs::create_dir(view.join("info"))?;
-    if place.common.join("info/exclude").is_file() {
+    if place.excludes && place.common.join("info/exclude").is_file() {
         symlink(place.common.join("info/exclude"), view.join("info/exclude"))?;
     }
     // A split index has its other part next to it.
