@@ -173,7 +173,7 @@ fn file(path: &Path) -> Result<StateObject> {
         return Err(Error::input(format!("`{}` is not a file", path.display())));
     };
     Ok(StateObject {
-        store: ReleaseStore::Directory(DirectoryStore::new(folder.to_owned())),
+        store: ReleaseStore::Directory(DirectoryStore::of_states(folder.to_owned())),
         key: name.to_owned(),
         locks: vec![StateLock::Local { state: path.clone() }],
         is_ours: false,

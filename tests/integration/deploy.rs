@@ -668,9 +668,22 @@ fn a_full_disk_of_the_state_is_named_before_the_advice() {
         .stderr_has("the disk of the state is full: ")
         .stderr_has("-> first free some space on that disk")
         .stderr_has("/store/state/platform/greeting/live/terraform.tfstate` is cut off")
-        .stderr_has(&saves_the_copy("1"));
+        .stderr_has("failed to copy the state to its bucket or folder: ")
+        .stderr_has("\n  -> free space on the disk of the state folder\n")
+        .stderr_has(&saves_the_copy("1"))
+        .lacks("release store");
     let says = ["free some space on the disk of the state first", " state push /"];
     project.refuses(["deploy", "live", "1"], 3, &says);
+    // The copy in the checkout is reported, and not packed.
+    project.edit("cdflow.yml", "type: infrastructure", "type: lambda\nlambda: {source: .}");
+    project.write("handler.py", "").commit("A function in the folder of the copy");
+    project.git(["rm", "--cached", "--quiet", "--ignore-unmatch", "recovery-*"]);
+    project.git(["commit", "--quiet", "--allow-empty", "--message", "Without the copy"]);
+    let release = ["release", "2", "--platform-config", "platform-config", "--dry-run"];
+    let output = project.cdflow(release).run();
+    output.success().stdout_has("handler.py");
+    output.stderr_has("uncommitted changes: recovery-platform-greeting-live-");
+    assert!(!output.stdout.contains("recovery-"), "{output}");
 }
 
 /// Terraform keeps a backup beside a local state: where it can't, the state is not saved either.

@@ -10,7 +10,10 @@ use crate::{
         scheme::{Account, AccountScheme, StateBackend, Storage},
     },
     context::{self, Context},
-    services::{aws::session::Session, store::ReleaseStore},
+    services::{
+        aws::session::Session,
+        store::{DirectoryStore, ReleaseStore},
+    },
     terraform::state::{
         classic::ClassicAccount,
         lock::StateLock,
@@ -80,12 +83,9 @@ impl StateHome {
     /// Returns the bucket or folder of the state and of other states.
     pub(crate) fn store(&self) -> Result<ReleaseStore> {
         match &self.place {
-            StatePlace::Local { root, .. } => context::store_at(
-                &Storage::Directory(root.clone()),
-                "",
-                self.session.as_deref(),
-                |_| None,
-            ),
+            StatePlace::Local { root, .. } => {
+                Ok(ReleaseStore::Directory(DirectoryStore::of_states(root.clone())))
+            }
             StatePlace::S3(place) => context::store_at(
                 &Storage::Bucket(place.bucket.clone()),
                 &place.region,

@@ -2,9 +2,9 @@
 
 use std::{cell::RefCell, collections::BTreeSet, path::Path};
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::NEVER_RELEASED;
+use super::{NEVER_RELEASED, RECOVERY_COPIES};
 use crate::{
     base::{
         error::{Error, Result},
@@ -62,7 +62,9 @@ pub(crate) fn files(
         }
     };
     let exclude = Exclude::parse(&settings.exclude)?;
-    let is_left_out = |path: &Path| exclude.matches(path) || is_never_released(path);
+    let copies = recovery_copies()?;
+    let is_left_out =
+        |path: &Path| exclude.matches(path) || is_never_released(path) || copies.is_match(path);
     let files = walk(&source, &Boundary::new(root, "the checkout"), is_left_out)?;
     check_size(&files, &source)?;
     Ok(LambdaFiles { files, unused: exclude.unused() })
@@ -70,6 +72,15 @@ pub(crate) fn files(
 
 fn is_never_released(path: &Path) -> bool {
     path.file_name().is_some_and(|name| NEVER_RELEASED.iter().any(|never| name == *never))
+}
+
+fn recovery_copies() -> Result<GlobSet> {
+    let mut set = GlobSetBuilder::new();
+    for pattern in RECOVERY_COPIES {
+        let parsed = GlobBuilder::new(pattern).literal_separator(true).build();
+        set.add(parsed.map_err(|error| Error::internal("a built-in pattern is bad").why(error))?);
+    }
+    set.build().map_err(|error| Error::internal("the built-in patterns are bad").why(error))
 }
 
 /// The patterns of `lambda.exclude`, and which of them have matched something.
@@ -183,6 +194,9 @@ mod tests {
             "lib/.gitignore",
             "tests/x.py",
             "node_modules/.bin/real",
+            "recovery-platform-checkout-live-20260102T030405Z.tfstate",
+            "states/recovery/platform/checkout/live/20260102T030405Z.tfstate",
+            "tests/recovery-of.tfstate",
         ] {
             let path = folder.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -208,7 +222,8 @@ mod tests {
     #[test]
     fn what_git_and_tools_keep_is_left_out() {
         let (files, _) = read(&["node_modules/**"]);
-        assert_eq!(files, ["cdflow.yml", "handler.py", "lib/.gitignore", "lib/x.py", "tests/x.py"]);
+        let own = ["lib/.gitignore", "lib/x.py", "tests/recovery-of.tfstate", "tests/x.py"];
+        assert_eq!(files, [&["cdflow.yml", "handler.py"][..], &own].concat());
     }
 
     /// An excluded link leads nowhere or in a circle, and is not followed.

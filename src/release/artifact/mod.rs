@@ -10,3 +10,7 @@ pub(crate) mod lambda_upload;
 /// Files and folders of these names are in no image and no zip: they differ between checkouts of
 /// the same commit, and `.git` can contain a token.
 const NEVER_RELEASED: [&str; 4] = [".git", ".cdflow", ".cdflow-cache", ".terraform"];
+/// Copies of states that could not be saved, which contain secrets: next to cdflow.yml, and in the
+/// folder of local states. As patterns of `.dockerignore`, and of `lambda.exclude`.
+const RECOVERY_COPIES: [&str; 2] =
+    ["**/recovery-*-????????T??????Z.tfstate", "**/recovery/*/*/*/????????T??????Z.tfstate"];

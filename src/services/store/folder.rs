@@ -18,7 +18,7 @@ use super::{
     changed, check_key, check_prefix,
     composed::{Composed, ComposedPut},
     folder_copy, missing, partial_file, too_large, too_short,
-    unwritable::{unlisted, unwritable},
+    unwritable::{Purpose, Root, unlisted},
 };
 use crate::base::{
     blocking::blocking,
@@ -34,7 +34,7 @@ const STEP: u64 = 8 << 20;
 /// Cheap to clone. A root that does not exist is an empty store; the first write makes it.
 #[derive(Clone)]
 pub(crate) struct DirectoryStore {
-    root: PathBuf,
+    root: Root,
     background: Background,
 }
 
@@ -45,8 +45,13 @@ enum WriteSource {
 }
 
 impl DirectoryStore {
-    pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root, background: Background::default() }
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { root: Root { path, purpose: Purpose::Releases }, background: Background::default() }
+    }
+
+    /// Returns the store of a folder with states.
+    pub(crate) fn of_states(path: PathBuf) -> Self {
+        Self { root: Root { path, purpose: Purpose::States }, background: Background::default() }
     }
 
     /// Ignores `metadata`: in a second file it could disagree with the object.
@@ -66,7 +71,7 @@ impl DirectoryStore {
         let root = self.root.clone();
         let work = |caller: Caller| {
             blocking(move || {
-                put(&root, &path, &caller, |partial| fill(partial, &path, &input, &caller))
+                put(&root, &path, &caller, |partial| fill(&root, partial, &path, &input, &caller))
             })
         };
         self.background.run(progress, interrupt, work).await
@@ -200,7 +205,7 @@ impl DirectoryStore {
         self.check_root()?;
         check_prefix(prefix)?;
         let (root, prefix, after) =
-            (self.root.clone(), prefix.to_owned(), after.map(str::to_owned));
+            (self.root.path.clone(), prefix.to_owned(), after.map(str::to_owned));
         blocking(move || {
             let mut keys = objects(&root, &prefix)?;
             keys.retain(|key| {
@@ -218,7 +223,7 @@ impl DirectoryStore {
     pub(crate) async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
         self.check_root()?;
         check_prefix(prefix)?;
-        let folder = self.root.join(prefix.trim_end_matches('/'));
+        let folder = self.root.path.join(prefix.trim_end_matches('/'));
         blocking(move || folders(&folder)).await
     }
 
@@ -236,21 +241,22 @@ impl DirectoryStore {
     }
 
     pub(crate) fn describe(&self, key: &str) -> String {
-        format!("file:{}", self.root.join(key).display())
+        format!("file:{}", self.root.path.join(key).display())
     }
 
     fn path(&self, key: &str) -> Result<PathBuf> {
         self.check_root()?;
         check_key(key)?;
-        Ok(self.root.join(key))
+        Ok(self.root.path.join(key))
     }
 
     /// No root is fine, another thing in its place is not.
     fn check_root(&self) -> Result<()> {
-        if self.root.symlink_metadata().is_ok() && !self.root.is_dir() {
+        if self.root.path.symlink_metadata().is_ok() && !self.root.path.is_dir() {
             return Err(Error::input(format!(
-                "release store `{}` is not a folder",
-                self.root.display()
+                "{} `{}` is not a folder",
+                self.root.purpose.noun(),
+                self.root.path.display()
             )));
         }
         Ok(())
@@ -260,13 +266,13 @@ impl DirectoryStore {
 /// The object is complete and on disk before it has its name. If `fill` returns false, nothing is
 /// written.
 fn put(
-    root: &Path,
+    root: &Root,
     path: &Path,
     caller: &Caller,
     fill: impl FnOnce(&mut NamedTempFile) -> Result<bool>,
 ) -> Result<Put> {
-    let folder = path.parent().unwrap_or(root);
-    let writing = |error: io::Error| unwritable("can't write", path, &error);
+    let folder = path.parent().unwrap_or(&root.path);
+    let writing = |error: io::Error| root.unwritable("can't write", path, &error);
     // Refused below in any case; but why copy half a gigabyte first?
     if path.symlink_metadata().is_ok() {
         return occupied(path);
@@ -277,7 +283,7 @@ fn put(
         // Less what the umask takes away; and an object is never written again.
         .permissions(Permissions::from_mode(0o444))
         .tempfile_in(folder)
-        .map_err(|error| unwritable("can't write in", folder, &error))?;
+        .map_err(|error| root.unwritable("can't write in", folder, &error))?;
     give_to_owner_of(folder, partial.as_file()).map_err(writing)?;
     if !fill(&mut partial)? {
         return Ok(Put::Exists);
@@ -286,21 +292,22 @@ fn put(
     if caller.is_dropped() {
         return Err(writing(io::ErrorKind::Interrupted.into()));
     }
-    if !name(partial, path).map_err(|error| not_named(path, &error))? {
+    if !name(partial, path).map_err(|error| not_named(root, path, &error))? {
         return occupied(path);
     }
-    sync_folder(folder)?;
+    sync_folder(root, folder)?;
     Ok(Put::Created)
 }
 
 /// Writes the content of an object.
 fn fill(
+    root: &Root,
     partial: &mut NamedTempFile,
     path: &Path,
     input: &WriteSource,
     caller: &Caller,
 ) -> Result<bool> {
-    let writing = |error: io::Error| unwritable("can't write", path, &error);
+    let writing = |error: io::Error| root.unwritable("can't write", path, &error);
     match input {
         WriteSource::Memory(bytes) => {
             partial.write_all(bytes).map_err(writing)?;
@@ -371,8 +378,8 @@ fn rename(_partial: NamedTempFile, _path: &Path) -> io::Result<bool> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-fn not_named(path: &Path, error: &io::Error) -> Error {
-    let built = unwritable("can't write", path, error);
+fn not_named(root: &Root, path: &Path, error: &io::Error) -> Error {
+    let built = root.unwritable("can't write", path, error);
     if matches!(
         error.kind(),
         io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied
@@ -385,22 +392,22 @@ fn not_named(path: &Path, error: &io::Error) -> Error {
 }
 
 /// Creates the folder, and syncs its parents so that it survives a crash.
-fn make_folder(root: &Path, folder: &Path) -> Result<()> {
+fn make_folder(root: &Root, folder: &Path) -> Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
     create_folder(folder, 0o777)
-        .map_err(|error| unwritable("can't make folder", folder, &error))?;
-    let made = folder.ancestors().take_while(|ancestor| ancestor.starts_with(root));
+        .map_err(|error| root.unwritable("can't make folder", folder, &error))?;
+    let made = folder.ancestors().take_while(|ancestor| ancestor.starts_with(&root.path));
     made.filter_map(Path::parent)
         .filter(|parent| !parent.as_os_str().is_empty())
-        .try_for_each(sync_folder)
+        .try_for_each(|parent| sync_folder(root, parent))
 }
 
-fn sync_folder(folder: &Path) -> Result<()> {
+fn sync_folder(root: &Root, folder: &Path) -> Result<()> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())
-        .map_err(|error| unwritable("can't write in", folder, &error))
+        .map_err(|error| root.unwritable("can't write in", folder, &error))
 }
 
 /// Copies to the end. A dropped caller ends it with an error of kind Interrupted.

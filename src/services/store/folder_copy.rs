@@ -11,7 +11,7 @@ use std::{
 use super::{
     background::Caller,
     composed::{Composed, CopiedRange, Stretch},
-    unwritable::unwritable,
+    unwritable::Root,
 };
 use crate::base::{
     crc64::{Crc64, Crc64Hasher},
@@ -26,7 +26,7 @@ const STEP: u64 = 8 << 20;
 /// Writes all bytes of `composed` to the empty file `to`. Returns why it cannot if another object
 /// is the reason. `path` is the object in messages.
 pub(super) fn write(
-    root: &Path,
+    root: &Root,
     composed: &Composed,
     to: &mut File,
     path: &Path,
@@ -34,7 +34,7 @@ pub(super) fn write(
 ) -> Result<Result<(), String>> {
     let from = &composed.file;
     let mut own = open(from).map_err(|error| Error::io("can't read", from, &error))?;
-    let writing = |error: io::Error| unwritable("can't write", path, &error);
+    let writing = |error: io::Error| root.unwritable("can't write", path, &error);
     for stretch in composed.stretches() {
         match stretch {
             Stretch::Own { at, len } => {
@@ -42,7 +42,7 @@ pub(super) fn write(
                 caller.progress(len);
             }
             Stretch::Copied(range) => {
-                let copied = copy_range(root, &range, to, caller);
+                let copied = copy_range(&root.path, &range, to, caller);
                 if caller.is_dropped() {
                     return Err(writing(io::ErrorKind::Interrupted.into()));
                 }
@@ -50,7 +50,7 @@ pub(super) fn write(
                     if is_full(&error) {
                         return Err(writing(error));
                     }
-                    let source = root.join(&range.from.key);
+                    let source = root.path.join(&range.from.key);
                     let why = format!("`{}` cannot be copied from: {error}", source.display());
                     return Ok(Err(why));
                 }

@@ -207,8 +207,9 @@ impl<'a> ReleaseImage<'a> {
         let life = Life::Stoppable { limit: Limit::BuildHook, stop: Limit::Stop };
         let program = Program::new(hook, self.target.folder, &env, run_as, life);
         let program = program.args([self.name.tag()]).with_output(Output::Pipe);
-        let ended =
-            program.relay(&host.log, &host.interrupt, &mut |line| host.log.output(line)).await?;
+        let ended = program
+            .relay(&host.log, &host.interrupt, &mut |line| host.log.program_output(line))
+            .await?;
         host.interrupt.check("pushing the image")?;
         match ended.code {
             0 => Ok(()),

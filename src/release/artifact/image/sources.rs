@@ -18,7 +18,7 @@ use crate::{
     config::component::Docker,
     release::{
         artifact::{
-            NEVER_RELEASED,
+            NEVER_RELEASED, RECOVERY_COPIES,
             function::{Code, Images, Profile},
         },
         source::TreeFile,
@@ -73,7 +73,7 @@ pub(crate) fn sources(
             &context,
             &dockerfile,
             builder,
-            &never_sent().each_ref().map(String::as_str),
+            &never_sent().iter().map(String::as_str).collect::<Vec<_>>(),
         )?,
         hook: hook(folder)?,
         bases: bases(&text),
@@ -109,8 +109,9 @@ fn present<const N: usize>(paths: [PathBuf; N]) -> Vec<PathBuf> {
     paths.into_iter().filter(|path| fs::symlink_metadata(path).is_ok()).collect()
 }
 
-fn never_sent() -> [String; 4] {
-    NEVER_RELEASED.map(|name| format!("**/{name}"))
+fn never_sent() -> Vec<String> {
+    let names = NEVER_RELEASED.iter().map(|name| format!("**/{name}"));
+    names.chain(RECOVERY_COPIES.map(str::to_owned)).collect()
 }
 
 /// Resolves `path` and rejects it outside the checkout: a release is made from a commit.
@@ -240,6 +241,38 @@ impl ImageSources {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_never_in_an_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(folder.path()).unwrap();
+        for name in [
+            "Dockerfile",
+            ".git/config",
+            "recovery-platform-checkout-live-20260102T030405Z.tfstate",
+            "states/recovery/platform/checkout/live/20260102T030405Z.tfstate",
+            "recovery-plan.tfstate",
+            "tests/recovery/a.tfstate",
+        ] {
+            let path = root.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "x").unwrap();
+        }
+        // No rule takes them back.
+        fs::write(root.join(".dockerignore"), "!**/*.tfstate\n").unwrap();
+        for dialect in [IgnoreDialect::Classic, IgnoreDialect::BuildKit] {
+            let sources = sources(&Docker::default(), &root, &root, dialect).unwrap();
+            let mut names: Vec<_> = sources.files().into_iter().map(|file| file.name).collect();
+            names.sort();
+            let sent = [
+                ".dockerignore",
+                "Dockerfile",
+                "recovery-plan.tfstate",
+                "tests/recovery/a.tfstate",
+            ];
+            assert_eq!(names, sent, "{dialect:?}");
+        }
+    }
 
     #[test]
     fn a_hook_that_linux_cannot_start_is_rejected() {
