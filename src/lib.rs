@@ -1,7 +1,12 @@
 //! cdflow builds a component once, publishes one immutable release, and deploys that release to any
 //! environment with Terraform. ARCHITECTURE.md describes the modules below, which are layers.
 
-use std::{ffi::OsString, io::Write, sync::Arc, time::Instant};
+use std::{
+    ffi::OsString,
+    io::Write,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 mod base;
 mod cli;
@@ -121,10 +126,10 @@ fn start(inputs: Inputs, environment: ProcessEnv, log: Log) -> Result<u8> {
     let run = event
         .inspect_err(|error| report::publish_startup_failure(error, &environment, &log))?
         .map(Arc::new);
-    let result = runtime.block_on(execute(inputs, environment, log, run, run_as));
+    let (result, patience) = runtime.block_on(execute(inputs, environment, log, run, run_as))?;
     // A thread that waits for a disk or a pipe must not keep the process.
-    runtime.shutdown_timeout(Limit::End.time());
-    result
+    runtime.shutdown_timeout(patience);
+    Ok(result)
 }
 
 /// Applies `ca-certificates` before the first connection. Commands that only talk to another cdflow
@@ -142,14 +147,15 @@ fn trusted(
     authorities::install(given.as_ref(), environment, run_as, log)
 }
 
-/// Runs the command and publishes its report, also if the command fails.
+/// Runs the command and publishes its report, also if the command fails. Returns the exit code, and
+/// how long threads may take to end.
 async fn execute(
     inputs: Inputs,
     environment: ProcessEnv,
     log: Log,
     run: Option<Arc<Run>>,
     run_as: RunAs,
-) -> Result<u8> {
+) -> Result<(u8, Duration)> {
     let is_post = matches!(inputs.command, Command::Post);
     zombies::start();
     let handover = Handover::begin(&environment, &log, !is_post);
@@ -196,7 +202,8 @@ async fn execute(
     // The error is the last output: who follows the step reads nothing after its end.
     let code = exit_code(result, &host.log);
     handover.end(code);
-    Ok(code)
+    let (patience, _) = host.interrupt.at_most(Limit::End);
+    Ok((code, patience))
 }
 
 /// Turns a success into a failure if the result of the command was its output, and was lost.

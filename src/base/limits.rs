@@ -33,6 +33,7 @@ pub(crate) enum Limit {
     StopTerraform,
     End,
     LastAnswer,
+    Cancel,
     AwsConnect,
     AwsAnswer,
     AwsPatience,
@@ -74,7 +75,7 @@ pub(crate) enum Limit {
 }
 
 /// Every limit with its name and its default in seconds, in the order of docs/limits.md.
-pub(crate) const TABLE: [(Limit, &str, u64); 55] = [
+pub(crate) const TABLE: [(Limit, &str, u64); 56] = [
     (Limit::Git, "git", 60),
     (Limit::CredentialHelper, "credential-helper", 60),
     (Limit::TerraformVersion, "terraform-version", 60),
@@ -92,6 +93,7 @@ pub(crate) const TABLE: [(Limit, &str, u64); 55] = [
     (Limit::StopTerraform, "stop-terraform", 8),
     (Limit::End, "end", 2),
     (Limit::LastAnswer, "last-answer", 4),
+    (Limit::Cancel, "cancel", 9),
     (Limit::AwsConnect, "aws-connect", 5),
     (Limit::AwsAnswer, "aws-answer", 20),
     (Limit::AwsPatience, "aws-patience", 60),

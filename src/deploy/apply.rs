@@ -109,6 +109,10 @@ pub(crate) async fn apply(
         unknown: &report.unknown_changes,
     };
     recording::end(context, order, entry, ended).await;
+    if is_applied {
+        // Everything is saved.
+        interrupt.renew();
+    }
     if result.is_err() {
         outcome::show_results(context, report, !begun.is_empty());
         let stored = (after != After::Unreadable).then_some(state);
@@ -143,7 +147,7 @@ impl After {
     /// For a run that applied nothing. After a signal, the state is not waited for.
     async fn read_unchanged(context: &Context, prepared: &Prepared) -> Self {
         let reading = async { Ok(Self::read(context, prepared, false).await) };
-        let read = context.host.interrupt.or_last_answer("reading the state", reading).await;
+        let read = context.host.interrupt.or_last_read("reading the state", reading).await;
         read.unwrap_or(Self::Unreadable)
     }
 

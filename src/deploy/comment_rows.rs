@@ -4,7 +4,6 @@
 use std::{collections::BTreeSet, sync::OnceLock};
 
 use futures_util::{StreamExt, stream};
-use tokio::time::timeout;
 
 use super::{
     ledger::{Action, Entry, ForPullRequest, Ledger, Outcome, Start},
@@ -54,16 +53,15 @@ pub(crate) async fn add_past_runs(context: &Context, report: &mut Report) {
         return;
     };
     let host = &context.host;
-    let is_cancelled = host.interrupt.requested().is_some();
-    let limit = if is_cancelled { Limit::End } else { Limit::CommentRead };
-    let failure = match timeout(limit.time(), read(context, &ours)).await {
+    let limits = [Limit::CommentRead, Limit::End];
+    let failure = match host.interrupt.or_stop(limits, read(context, &ours)).await {
         Ok(Ok((past, starts, failure))) => {
             report.past = past;
             report.last_starts = starts;
             failure.map(|error| error.to_string())
         }
         Ok(Err(error)) => Some(error.to_string()),
-        Err(_) => Some(limit.passed("the release store did not answer")),
+        Err(limit) => Some(limit.passed("the release store did not answer")),
     };
     if let Some(why) = failure {
         host.log

@@ -181,16 +181,17 @@ async fn in_time<T>(
     asking: impl Future<Output = Result<T, GitHubError>>,
 ) -> Option<T> {
     let log = &context.host.log;
-    match tokio::time::timeout(Limit::Deployment.time(), asking).await {
+    let limits = [Limit::Deployment, Limit::CommentStop];
+    match context.host.interrupt.or_stop(limits, asking).await {
         Ok(Ok(answer)) => Some(answer),
         Ok(Err(trouble)) => {
             log.warning(&trouble.to_string());
             None
         }
-        Err(_) => {
+        Err(limit) => {
             log.warning(&format!(
                 "GitHub might show this deployment wrongly: {}",
-                Limit::Deployment.passed("it did not answer")
+                limit.passed("it did not answer")
             ));
             None
         }

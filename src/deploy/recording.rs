@@ -147,7 +147,7 @@ pub(crate) async fn start(
     };
     if written.is_none() && interrupt.requested().is_some() {
         // The store can have written an entry without an answer.
-        let looking = interrupt.or_last_answer("reading the ledger", ledger.written(&entry));
+        let looking = interrupt.or_last_read("reading the ledger", ledger.written(&entry));
         written = looking.await.ok().flatten();
     }
     if let Some(entry) = &written {

@@ -1,7 +1,7 @@
 //! Uploads a file to a store. A signal cancels the upload and leaves no partial object behind; then
 //! the store is asked whether the object exists.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use tokio::time::timeout;
 
@@ -93,7 +93,7 @@ async fn finish(
     let interrupt = &host.interrupt;
     let ended = tokio::select! {
         put = putting => Some(put),
-        () = interrupt.last_answer() => None,
+        _ = interrupt.last_answer() => None,
     };
     let cancelled = interrupt.requested();
     let last = match &ended {
@@ -113,7 +113,8 @@ async fn finish(
         (Some(error), None) if matches!(last, Last::Answered) => return Err(error),
         (error, _) => error,
     };
-    match (ask(store, key, metadata, &last).await, cancelled) {
+    let patience = interrupt.at_most(Limit::End);
+    match (ask(store, key, metadata, &last, patience).await, cancelled) {
         (Fate::Written, _) => Ok(ComposedPut::Put(Put::Created)),
         (Fate::Theirs, None) => Ok(ComposedPut::Put(Put::Exists)),
         (fate, Some(exit)) => Err(stopped(&store.describe(key), fate, exit)),
@@ -122,9 +123,15 @@ async fn finish(
 }
 
 /// Asks the store, which has little time to answer.
-async fn ask(store: &ReleaseStore, key: &str, metadata: &Metadata, last: &Last) -> Fate {
-    let unanswered = || Fate::Unknown(Limit::End.passed("the store does not answer"));
-    match (timeout(Limit::End.time(), store.head(key)).await, last) {
+async fn ask(
+    store: &ReleaseStore,
+    key: &str,
+    metadata: &Metadata,
+    last: &Last,
+    (time, limit): (Duration, Limit),
+) -> Fate {
+    let unanswered = || Fate::Unknown(limit.passed("the store does not answer"));
+    match (timeout(time, store.head(key)).await, last) {
         (Ok(Ok(Some(found))), _) => match is_ours(&found, metadata) {
             Some(true) => Fate::Written,
             Some(false) => Fate::Theirs,
@@ -176,7 +183,14 @@ const AGAIN: &str =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::services::store::testing::{Fault, bucket, proxy, store};
+    use crate::{
+        base::interrupt::Interrupt,
+        services::store::testing::{Fault, bucket, proxy, store},
+    };
+
+    fn patience() -> (Duration, Limit) {
+        Interrupt::never().at_most(Limit::End)
+    }
 
     fn metadata(digest: &str) -> Metadata {
         Metadata([("cdflow-bundle-digest".to_owned(), digest.to_owned())].into())
@@ -188,20 +202,26 @@ mod tests {
         let direct = ReleaseStore::S3(own.clone());
         let content = Content::Bytes(b"one".to_vec());
         direct.put_new("a", content, &metadata("1"), &|_| {}).await.unwrap();
-        assert_eq!(ask(&direct, "a", &metadata("1"), &Last::Open).await, Fate::Written);
-        assert_eq!(ask(&direct, "a", &metadata("2"), &Last::Open).await, Fate::Theirs);
-        assert_eq!(ask(&direct, "b", &metadata("1"), &Last::Answered).await, Fate::Absent);
-        let unknown = ask(&direct, "b", &metadata("1"), &Last::Open).await;
+        assert_eq!(ask(&direct, "a", &metadata("1"), &Last::Open, patience()).await, Fate::Written);
+        assert_eq!(ask(&direct, "a", &metadata("2"), &Last::Open, patience()).await, Fate::Theirs);
+        assert_eq!(
+            ask(&direct, "b", &metadata("1"), &Last::Answered, patience()).await,
+            Fate::Absent
+        );
+        let unknown = ask(&direct, "b", &metadata("1"), &Last::Open, patience()).await;
         assert!(matches!(&unknown, Fate::Unknown(why) if why.contains("had no such object")));
         // A store that never answers.
         let silent = proxy(|_| Fault::Hang).await;
         let silent = ReleaseStore::S3(store(&silent, &own.bucket.name, None));
         let began = std::time::Instant::now();
-        let unknown = ask(&silent, "a", &metadata("1"), &Last::Open).await;
+        let unknown = ask(&silent, "a", &metadata("1"), &Last::Open, patience()).await;
         let text = stopped("s3://b/a", unknown, Exit::Interrupted).to_string();
         assert!(text.contains("whether it is published is unknown: the store does not"), "{text}");
         assert!(text.contains("(the limit `end`)"), "{text}");
         assert!(began.elapsed() < std::time::Duration::from_secs(5));
-        assert_eq!(ask(&silent, "a", &metadata("1"), &Last::Answered).await, Fate::Absent);
+        assert_eq!(
+            ask(&silent, "a", &metadata("1"), &Last::Answered, patience()).await,
+            Fate::Absent
+        );
     }
 }

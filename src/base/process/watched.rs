@@ -76,6 +76,9 @@ impl Watched {
             (None, Life::Expendable(_)) => self.kill().await,
             (None, _) => self.stop(began, log, interrupt).await,
         };
+        if let Life::Protected = self.life {
+            interrupt.renew();
+        }
         self.has_ended = true;
         status
     }

@@ -1,7 +1,5 @@
 //! Reports the state after a failed apply: its serial number, and whether it is still locked.
 
-use tokio::time::timeout;
-
 use super::held_lock::{held, plain};
 use crate::{
     base::limits::Limit,
@@ -28,10 +26,11 @@ pub(crate) async fn report_state(
         Some(None) => log.note(&format!("{environment} has no stored state")),
         None => log.note(&format!("it is unknown which state of {environment} is stored")),
     }
-    let why = match timeout(Limit::StateLock.time(), held(context, environment)).await {
+    let limits = [Limit::StateLock; 2];
+    let why = match context.host.interrupt.or_stop(limits, held(context, environment)).await {
         Ok(Ok(locks)) => return report_locks(context, environment, &locks),
         Ok(Err(error)) => error.story(),
-        Err(_) => Limit::StateLock.passed("no answer"),
+        Err(limit) => limit.passed("no answer"),
     };
     log.note(&format!("it is unknown whether the state is locked: {why}"));
     log.note(&format!("to see whether it is locked: cdflow unlock {environment}"));

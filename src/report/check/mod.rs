@@ -77,9 +77,7 @@ async fn put(
             false => target.write(&row).await,
         }
     };
-    let is_cancelled = host.interrupt.requested().is_some();
-    let limit = if is_cancelled { Limit::CommentStop } else { Limit::Comment };
-    match tokio::time::timeout(limit.time(), writing).await {
+    match host.interrupt.or_stop([Limit::Comment, Limit::CommentStop], writing).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) if matches!(error.kind, GitHubErrorKind::Forbidden { .. }) => {
             report.checking = Checking::Refused;
@@ -90,7 +88,7 @@ async fn put(
             ));
         }
         Ok(Err(error)) => host.log.warning(&error.to_string()),
-        Err(_) => host.log.warning(&format!(
+        Err(limit) => host.log.warning(&format!(
             "the check run `{NAME}` might not show this run: {}",
             limit.passed("GitHub did not answer")
         )),

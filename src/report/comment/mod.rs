@@ -86,7 +86,6 @@ impl Commenter {
         let log = &self.host.log;
         let (api, changes_only) = (&self.api, self.changes_only);
         let is_cancelled = self.host.interrupt.requested().is_some();
-        let limit = if is_cancelled { Limit::CommentStop } else { Limit::Comment };
         let is_open = row.facts.context.before_merge == Some(true);
         let writing = async {
             let head = match is_open && !is_cancelled {
@@ -98,13 +97,14 @@ impl Commenter {
             let target = CommentTarget { api, pull_request, changes_only, known, redactor };
             upsert(&target, row).await
         };
-        match tokio::time::timeout(limit.time(), writing).await {
+        let limits = [Limit::Comment, Limit::CommentStop];
+        match self.host.interrupt.or_stop(limits, writing).await {
             Ok(Ok(url)) => url,
             Ok(Err(failed)) => {
                 log.warning(&failed.to_string());
                 None
             }
-            Err(_) => {
+            Err(limit) => {
                 log.warning(&format!(
                     "the comment on #{pull_request} might not show this run: {}",
                     limit.passed("GitHub did not answer")

@@ -56,7 +56,7 @@ async fn send(rule: &Notify, event: Event, report: &Report, host: &Host) {
         return;
     };
     let message = messages::of(rule.kind, event, report);
-    match webhook::post(&url, &message).await {
+    match webhook::post(&url, &message, &host.interrupt).await {
         Ok(()) => host.log.detail(&format!("sent a message to the webhook in `{name}`")),
         Err(why) => host.log.warning(&format!(
             "no message was sent to the webhook in the variable `{name}`: {why}"

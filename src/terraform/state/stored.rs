@@ -51,7 +51,7 @@ pub(crate) async fn is_exactly(
 ) -> Result<(bool, Result<()>)> {
     let taken = TakenLocks::take(&object.locks, holder, interrupt).await?;
     let comparing = compare(object, bytes);
-    let is_exactly = interrupt.or_last_answer("comparing the state", comparing).await;
+    let is_exactly = interrupt.or_last_read("comparing the state", comparing).await;
     let released = taken.release().await;
     match (is_exactly, released) {
         (Err(cancelled), released) if interrupt.requested().is_some() => Err(match released {

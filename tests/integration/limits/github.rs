@@ -136,3 +136,26 @@ fn github_does_not_answer_a_run_that_is_told_to_stop() {
         .stdout_has("show this run: GitHub did not answer within 1 s (the limit `comment-stop`)");
     assert_eq!(project.sandbox().left_behind(), [""; 0], "{output}");
 }
+
+/// `cancel`: the limits of the steps, one after the other, would be longer.
+#[test]
+fn neither_the_store_nor_github_answers_a_run_that_is_told_to_stop() {
+    let aws = Aws::new("silentboth");
+    let project = Project::aws("shop", &aws);
+    project.release("1");
+    let bucket = aws.release_bucket();
+    let line = format!("PUT /{bucket}/platform/shop/ledger/ci/");
+    aws.rule(json!({ "matching": line, "delay": 60 }));
+    let mut running = deploy(&project, "ci", "deployment=1s").spawn();
+    running.wait_until("the request", |_| !aws.calls(&line).is_empty());
+    aws.rule(json!({ "matching": format!("GET /{bucket}"), "delay": 60 }));
+    let began = std::time::Instant::now();
+    running.signal(Signal::SIGINT);
+    let output = running.wait();
+    output
+        .fails(130)
+        .stdout_has("cancelled while writing the start of this run to the ledger")
+        .stdout_has("(the limit `last-answer`)")
+        .stdout_has("show this run: GitHub did not answer within 9 s (the limit `cancel`)");
+    assert!(began.elapsed().as_secs() < 10, "{:?}: {output}", began.elapsed());
+}

@@ -49,7 +49,7 @@ const NO_LIMITS: [(&str, usize); 30] = [
 ];
 
 /// Each limit, and the test in which the wait really happens and ends: its file and its name.
-const PROOFS: [(&str, &str, &str); 55] = [
+const PROOFS: [(&str, &str, &str); 56] = [
     ("git", "tests/integration/attacks.rs", "a_git_that_hangs_can_be_cancelled"),
     (
         "credential-helper",
@@ -91,6 +91,7 @@ const PROOFS: [(&str, &str, &str); 55] = [
         "tests/integration/aws_faults.rs",
         "a_cancel_without_any_answer_says_that_it_does_not_know",
     ),
+    ("cancel", "src/base/interrupt.rs", "slow_steps_share_the_time_of_a_cancelled_run"),
     (
         "aws-connect",
         "tests/integration/limits/aws.rs",
