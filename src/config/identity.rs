@@ -62,6 +62,16 @@ impl Identity {
         format!("{}/built/{sources}/", self.prefix())
     }
 
+    /// What the keys of the marks of deletions start with.
+    pub(crate) fn deletions_prefix(&self) -> String {
+        format!("{}/deleting/{}-", self.prefix(), self.component)
+    }
+
+    /// The version in the key of a mark of a deletion; None for any other key.
+    pub(crate) fn version_of_deletion(&self, key: &str) -> Option<Version> {
+        key.strip_prefix(&self.deletions_prefix())?.strip_suffix(".zip")?.parse().ok()
+    }
+
     /// The version in a release's key; None for any other key (a ledger's, say).
     pub(crate) fn version_in(&self, key: &str) -> Option<Version> {
         key.strip_prefix(&self.releases_prefix())?.strip_suffix(".zip")?.parse().ok()
@@ -77,8 +87,7 @@ impl Release {
     /// Of the mark that the release is about to be deleted. It ends like the key of a release, so
     /// that the policy which lets a role delete releases covers it.
     pub(crate) fn deletion_key(&self) -> String {
-        let Identity { component, .. } = &self.identity;
-        format!("{}/deleting/{component}-{}.zip", self.identity.prefix(), self.version)
+        format!("{}{}.zip", self.identity.deletions_prefix(), self.version)
     }
 }
 
@@ -98,6 +107,9 @@ mod tests {
         assert_eq!(release.deletion_key(), "platform/checkout/deleting/checkout-42-abc.zip");
         let of = |key: &str| identity.version_in(key);
         assert_eq!(of(&release.deletion_key()), None);
+        let deleting = identity.version_of_deletion(&release.deletion_key());
+        assert_eq!(deleting.as_ref(), Some(&release.version));
+        assert_eq!(identity.version_of_deletion(&release.key()), None);
         assert_eq!(of(&release.key()), Some(release.version));
         assert_eq!(of("platform/checkout/ledger/live/1.json"), None);
         assert_eq!(

@@ -135,6 +135,11 @@ fn counts(marked: Timestamp, now: Timestamp) -> bool {
     now.duration_since(marked).abs() <= DEAD_AFTER
 }
 
+/// Whether the run that made a mark at `marked` has died.
+pub(crate) fn is_dead(marked: Timestamp, now: Timestamp) -> bool {
+    !counts(marked, now)
+}
+
 impl Mark {
     fn text(&self) -> String {
         format!("{} marked it at {}", self.by, shown(self.since))

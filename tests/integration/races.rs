@@ -285,4 +285,18 @@ fn a_deploy_waits_for_a_deletion() {
     assert!(!project.bundle("2").exists() && !mark.exists());
     // Prune keeps what is deployed, and takes no mark for a release.
     project.cdflow(PRUNE).run().success().stderr_has("Nothing to delete: 1 release(s)");
+    // The first mark is of a release that exists, and the second of one that might be deleted now.
+    let marks = mark.parent().unwrap();
+    let [dead, live] = ["greeting-3.zip", "greeting-4.zip"].map(|name| marks.join(name));
+    for path in [&dead, &live] {
+        fs::write(path, "a run\n").unwrap();
+    }
+    fs::File::options().write(true).open(&dead).unwrap().set_modified(hours_ago).unwrap();
+    let says = "remove 1 mark(s) that killed deletions have left of deleted releases";
+    project.cdflow(PRUNE).arg("--dry-run").run().success().stderr_has(&format!("would {says}"));
+    assert!(dead.exists());
+    project.cdflow(PRUNE).run().success().stderr_has(&says.replace("remove", "removed"));
+    assert!(!dead.exists() && live.exists());
+    assert_eq!(fs::read_dir(marks).unwrap().count(), 2, "that of release 1 stays");
+    project.cdflow(PRUNE).run().success().lacks("mark(s)");
 }

@@ -40,6 +40,8 @@ pub(super) struct Deleted {
     pub(super) kept: Vec<Version>,
     /// How many records of plans.
     pub(super) plans: usize,
+    /// How many marks of deletions that were killed.
+    pub(super) marks: usize,
 }
 
 impl Deletion<'_> {

@@ -1,5 +1,5 @@
-//! prune: deletes releases that were never deployed, are old, and are not among the newest, and old
-//! records of plans.
+//! prune: deletes releases that were never deployed, are old, and are not among the newest, old
+//! records of plans, and marks of deletions that were killed.
 
 use std::{
     cmp::Reverse,
@@ -33,6 +33,7 @@ use crate::{
 mod deletion;
 mod images;
 pub(super) mod listed;
+mod marks;
 mod plans;
 mod stored;
 
@@ -51,6 +52,8 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
     let mut unused = unused(stored, &deployed, keep, minimum_age, Timestamp::now());
     let listing = plans::old(context, minimum_age);
     let old_plans = interrupt.or_cancel("listing the recorded plans", listing).await?;
+    let listing = marks::dead(context);
+    let old_marks = interrupt.or_cancel("listing the marks of deletions", listing).await?;
     let mut images = None;
     if !unused.is_empty() {
         images = interrupt.or_cancel("listing the images", ReleaseImages::list(context)).await?;
@@ -65,12 +68,13 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
     let ended = match dry_run {
         true => {
             deleted.plans = plans::count(&old_plans);
+            deleted.marks = old_marks.len();
             Ok(())
         }
         false => {
             let deletion = Deletion { context, stores: &stores, images, destroyed: None };
             match deletion.run(unused, &mut deleted).await {
-                Ok(()) => plans::delete(context, &old_plans).await.map(|of| deleted.plans = of),
+                Ok(()) => clean(context, &old_plans, &old_marks, &mut deleted).await,
                 failed => failed,
             }
         }
@@ -84,6 +88,13 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
     if deleted.plans > 0 {
         let deleted_or = if dry_run { "would delete" } else { "deleted" };
         log.note(&format!("{deleted_or} {} old recorded plan(s)", deleted.plans));
+    }
+    if deleted.marks > 0 {
+        let removed = if dry_run { "would remove" } else { "removed" };
+        log.note(&format!(
+            "{removed} {} mark(s) that killed deletions have left of deleted releases",
+            deleted.marks
+        ));
     }
     log.done(&if listed.releases.is_empty() {
         format!(
@@ -101,6 +112,18 @@ pub(crate) async fn run(context: &Context, inputs: PruneInputs) -> Result<()> {
         };
         format!("Deleted {} of {count} release(s), {size}{kept}", deleted.releases.len())
     });
+    Ok(())
+}
+
+/// Deletes what does not belong to a release that exists.
+async fn clean(
+    context: &Context,
+    plans: &[String],
+    marks: &[String],
+    deleted: &mut Deleted,
+) -> Result<()> {
+    deleted.plans = plans::delete(context, plans).await?;
+    deleted.marks = marks::remove(context, marks).await?;
     Ok(())
 }
 
