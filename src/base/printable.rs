@@ -1,6 +1,8 @@
 //! Text of others that cdflow prints: control characters could move the cursor, hide lines or add
 //! some.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 /// Replaces everything that a terminal would act on, also the ends of lines.
@@ -34,6 +36,41 @@ pub(crate) fn lines(text: &str) -> String {
     let plain = |c| if c == '\t' || is_plain(c) { c } else { '\u{fffd}' };
     let lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
     lines.map(|line| line.chars().map(plain).collect::<String>()).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns a line of a program's output with its colours, which end with the line. What else a
+/// terminal would act on, or what would hide text, is replaced.
+pub(crate) fn colored_line(line: &str, has_colors: bool) -> Cow<'_, str> {
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.chars().all(|c| c == '\t' || is_plain(c)) {
+        return Cow::Borrowed(line);
+    }
+    let (mut shown, mut rest, mut is_colored) = (String::new(), line, false);
+    while let Some(first) = rest.chars().next() {
+        if let Some((parameters, after)) = color(rest) {
+            if has_colors {
+                is_colored = !["", "0"].contains(&parameters);
+                shown.push_str(&rest[..rest.len() - after.len()]);
+            }
+            rest = after;
+            continue;
+        }
+        shown.push(if first == '\t' || is_plain(first) { first } else { '\u{fffd}' });
+        rest = &rest[first.len_utf8()..];
+    }
+    if is_colored {
+        shown.push_str("\u{1b}[0m");
+    }
+    Cow::Owned(shown)
+}
+
+/// Splits the colour at the start of a text into its parameters and the rest. None for a colour
+/// that conceals.
+fn color(text: &str) -> Option<(&str, &str)> {
+    let (parameters, after) = text.strip_prefix("\u{1b}[")?.split_once('m')?;
+    let is_number = |it: &str| it.bytes().all(|byte| byte.is_ascii_digit());
+    let is_shown = |it: &str| is_number(it) && it.trim_start_matches('0') != "8";
+    parameters.split([';', ':']).all(is_shown).then_some((parameters, after))
 }
 
 /// Does the same for every string of a document, except for the ends of lines.
@@ -82,6 +119,28 @@ mod tests {
         assert_eq!(excerpt(&"é".repeat(2 << 20)), format!("{}…", "é".repeat(80)));
         // Escapes are counted too.
         assert!(excerpt(&"\0".repeat(81)).len() < 200);
+    }
+
+    #[test]
+    fn colors_of_a_program_stay() {
+        for (line, colored, plain) in [
+            ("a\tb\r", "a\tb", "a\tb"),
+            ("\u{1b}[1;31mred\u{1b}[0m", "\u{1b}[1;31mred\u{1b}[0m", "red"),
+            ("\u{1b}[31mred", "\u{1b}[31mred\u{1b}[0m", "red"),
+            ("\u{1b}[8mhid", "\u{fffd}[8mhid", "\u{fffd}[8mhid"),
+            ("\u{1b}[0;08mhid", "\u{fffd}[0;08mhid", "\u{fffd}[0;08mhid"),
+            ("\u{1b}[2J\u{1b}[Hx", "\u{fffd}[2J\u{fffd}[Hx", "\u{fffd}[2J\u{fffd}[Hx"),
+            ("\u{1b}]0;title\u{7}x", "\u{fffd}]0;title\u{fffd}x", "\u{fffd}]0;title\u{fffd}x"),
+            (
+                "all of it\rnone\u{8}",
+                "all of it\u{fffd}none\u{fffd}",
+                "all of it\u{fffd}none\u{fffd}",
+            ),
+            ("\u{1b}[31", "\u{fffd}[31", "\u{fffd}[31"),
+        ] {
+            assert_eq!(colored_line(line, true), colored);
+            assert_eq!(colored_line(line, false), plain);
+        }
     }
 
     #[test]

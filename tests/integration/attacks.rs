@@ -277,6 +277,37 @@ fn what_the_store_says_is_printed_as_text() {
     }
 }
 
+/// Programs of the release could hide lines of cdflow, or print some in its name.
+#[test]
+fn what_a_program_prints_does_not_act_on_the_terminal() {
+    let project = Project::local("greeting");
+    let print = r#"printf '\033[2J\033]0;title\007\033[31mred\rand \033[8mhidden\n'"#;
+    let script = format!("#!/bin/sh\n{print}\n");
+    project
+        .write("hooks/print.sh", &script)
+        .append("cdflow.yml", "hooks: {on-plan: [hooks/print.sh]}\n");
+    fs::set_permissions(project.path("hooks/print.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    let command = serde_json::json!(print).to_string();
+    project.append(
+        "infra/main.tf",
+        &format!(
+            "resource \"terraform_data\" \"prints\" {{\n  provisioner \"local-exec\" {{\n    \
+             command = {command}\n  }}\n}}\n"
+        ),
+    );
+    project.commit("Print");
+    project.release("1");
+    let output = project.deploy("ci", "1");
+    let [red, hidden] = ["\u{fffd}[2J\u{fffd}]0;title\u{fffd}red", "and \u{fffd}[8mhidden"];
+    output.stdout_has(&format!("\n{red}\u{fffd}{hidden}\n"));
+    // Terraform ends a line at a carriage return.
+    output.stdout_has(&format!("(local-exec): {red}\n"));
+    output.stdout_has(&format!("(local-exec): {hidden}\n"));
+    for text in [&output.stdout, &output.stderr] {
+        assert!(!text.contains(['\u{1b}', '\u{7}', '\r']), "{text:?}");
+    }
+}
+
 /// The code under review can't end the plan that the reviewer sees.
 #[test]
 fn a_plan_is_shown_to_its_end() {

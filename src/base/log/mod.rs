@@ -26,6 +26,7 @@ use self::{
 };
 use super::{
     error::{Error, FilePosition},
+    printable,
     redact::Redactor,
 };
 
@@ -267,6 +268,15 @@ impl Log {
             None if self.narrates_all => write_line(&mut io::stderr().lock(), &line),
             None => self.lost.keep(try_write_line(&mut io::stdout().lock(), &line)),
         }
+    }
+
+    /// Prints lines of a program that runs code of others. Its colours stay; other control
+    /// characters are replaced, because they could hide or forge lines on a terminal.
+    pub(crate) fn program_output(&self, text: &str) {
+        // Redacted first: a secret can contain such characters.
+        let text = self.redactor.apply(text);
+        let has_colors = self.colors_output();
+        text.split('\n').for_each(|line| self.output(&printable::colored_line(line, has_colors)));
     }
 
     /// Returns the error if a line of standard output was lost, for example on a full disk. The run

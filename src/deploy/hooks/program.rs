@@ -122,7 +122,7 @@ impl HookRun<'_> {
         let mut shown = Shown { root: format!("{}/", root.display()), bytes: 0, left_out: 0 };
         let mut sink = |line: &str| {
             if let Some(line) = shown.line(line) {
-                host.log.output(&line);
+                host.log.program_output(&line);
             }
         };
         let ended = program.relay(&host.log, &host.interrupt, &mut sink).await;

@@ -54,7 +54,7 @@ impl Initialised {
         let mut show = |line: &str| {
             // As a whole: a secret of several words can be wrapped.
             if let Some(shown) = applying.line(line) {
-                log.redactor.apply(&shown).lines().for_each(|line| log.output(line));
+                log.redactor.apply(&shown).lines().for_each(|line| log.program_output(line));
             }
         };
         // Killing an apply loses state.

@@ -55,7 +55,7 @@ impl Folder {
         let mut show = |line: &str| {
             output.push(line);
             if let Some(shown) = filter(line) {
-                self.host.log.output(&shown);
+                self.host.log.program_output(&shown);
             }
         };
         let program = self.program(&args, Life::of_terraform(limit)).longer_by(more);
@@ -110,7 +110,7 @@ impl Folder {
         environment: &Environment,
     ) -> Result<()> {
         check(interrupt, &format!("terraform {}", args[0]), captured.code, || {
-            captured.stderr.lines().for_each(|line| self.host.log.output(line));
+            captured.stderr.lines().for_each(|line| self.host.log.program_output(line));
             OutputLines::from_text(&captured.stderr).error(step, environment.as_str())
         })
     }

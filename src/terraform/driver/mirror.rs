@@ -26,7 +26,7 @@ impl Folder {
         let mut output = OutputLines::default();
         let mut show = |line: &str| {
             output.push(line);
-            self.host.log.output(line);
+            self.host.log.program_output(line);
         };
         let program = self.program(&args, Life::of_terraform(Limit::TerraformInit));
         let ended = program.relay(&self.host.log, &self.host.interrupt, &mut show).await;

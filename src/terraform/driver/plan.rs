@@ -104,7 +104,7 @@ impl Held {
     }
 
     fn show(&self, log: &Log) {
-        log.redactor.apply(&self.text).lines().for_each(|line| log.output(line));
+        log.redactor.apply(&self.text).lines().for_each(|line| log.program_output(line));
         if self.is_cut {
             log.warning("the log does not show the whole plan: it is longer than 32 MiB");
         }

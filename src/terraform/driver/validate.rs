@@ -40,7 +40,7 @@ impl Folder {
             OutputLines::from_text(&format!("{}\n{}", shown.join("\n\n"), captured.stderr));
         let texts = shown.iter().chain([&captured.stderr]);
         for text in texts.filter(|text| !text.trim().is_empty()) {
-            text.lines().for_each(|line| self.host.log.output(line));
+            text.lines().for_each(|line| self.host.log.program_output(line));
             self.host.log.output("");
         }
         let located: Vec<Diagnostic> =

@@ -180,14 +180,14 @@ async fn follow(
     let mut output = BuildOutput::default();
     while let Some(info) = messages.next().await {
         match info {
-            Ok(info) => output.lines(&info).iter().for_each(|line| log.output(line)),
+            Ok(info) => output.lines(&info).iter().for_each(|line| log.program_output(line)),
             Err(failure) => {
-                output.rest().iter().for_each(|line| log.output(line));
+                output.rest().iter().for_each(|line| log.program_output(line));
                 return Err(failed(build, &failure, &output));
             }
         }
     }
-    output.rest().iter().for_each(|line| log.output(line));
+    output.rest().iter().for_each(|line| log.program_output(line));
     Ok(())
 }
 
