@@ -216,6 +216,7 @@ async fn start_entry(
     Ok(Start {
         format: Start::FORMAT,
         number: Start::UNNUMBERED,
+        environment: Some(order.environment().clone()),
         action: order.action(),
         rollback: order.is_rollback,
         targets: order.targets.clone(),

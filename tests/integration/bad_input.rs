@@ -4,6 +4,7 @@
 use crate::support::{Aws, Project, Runner, cdflow, in_repository, with_own_mounts};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 const ALL: [&[&str]; 5] = [
     &["release", "1"],
@@ -649,4 +650,53 @@ fn a_version_before_the_environment() {
     let output = project.cdflow(["history", "lvie"]).run();
     output.success().stderr_has("did you mean `live`?");
     project.refuses(["rollback", "live"], 2, &["-> deploy first: cdflow deploy live VERSION"]);
+}
+
+/// The objects of a ledger are files that a person can reach.
+#[test]
+fn a_ledger_that_somebody_edited_is_not_used() {
+    let project = Project::local("greeting");
+    project.release("1");
+    for environment in ["ci", "live"] {
+        project.deploy(environment, "1");
+    }
+    let folder = project.ledger_folder("live");
+    let (start, end) = (folder.join("9999999998.start.json"), folder.join("9999999998.end.json"));
+    let read = |path: &Path| fs::read_to_string(path).unwrap();
+    let other = read(&project.ledger_folder("ci").join("9999999998.start.json"));
+    let state = || fs::read_to_string(project.state_file("live")).unwrap();
+    let (text, before) = ((read(&start), read(&end)), state());
+    let cases = [
+        (&start, "not JSON".to_owned(), "expected ident at line 1"),
+        (&start, text.0.replace("\"version\": \"1\",", ""), "missing field `version`"),
+        (&start, text.0.replace("\"number\": 1", "\"number\": \"1\""), "invalid type: string"),
+        (&start, other, "it is an entry of `ci`"),
+        (&end, text.1.replace("\"number\": 1", "\"number\": 2"), "it is entry 2, and its name is"),
+        (&end, text.1.replace("succeeded", "suceeded"), "unknown variant `suceeded`"),
+    ];
+    for (path, edited, why) in cases {
+        let kept = read(path);
+        assert_ne!(edited, kept, "{why}");
+        fs::write(path, &edited).unwrap();
+        let name = format!("ledger/live/{}`: ", path.file_name().unwrap().display());
+        let fix = "-> restore it from a backup or an older version";
+        let says = ["error: invalid ledger entry `file:/", &name, why, fix];
+        for command in [
+            &["status"][..],
+            &["history", "live"],
+            &["deploy", "live", "1"],
+            &["destroy", "live", "--confirm", "live"],
+            &["rollback", "live"],
+            &["prune", "--keep", "0", "--older-than", "0s"],
+        ] {
+            project.refuses(command, 9, &says);
+        }
+        assert_eq!((read(path), state()), (edited, before.clone()));
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+        fs::write(path, kept).unwrap();
+    }
+    // A newer cdflow can have written more.
+    fs::write(&start, text.0.replacen('{', "{\"newer\": 1,", 1)).unwrap();
+    project.cdflow(["status"]).run().success().stdout_has("live");
+    project.deploy("live", "1");
 }

@@ -28,6 +28,7 @@ fn copy(project: &Project, number: u64, change: impl Fn(&mut Value)) {
             serde_json::from_str(&fs::read_to_string(from.join(name)).unwrap()).unwrap();
         if name.contains("start") {
             entry["preview"]["number"] = number.into();
+            entry["environment"] = format!("pr-{number}").into();
             change(&mut entry);
         }
         fs::write(to.join(name), entry.to_string()).unwrap();

@@ -323,6 +323,7 @@ fn rows_come_back_from_the_ledger() {
         let entry = fs::read_to_string(folder("ci")).unwrap();
         let mut entry: Value = serde_json::from_str(&entry).unwrap();
         entry["pull_request"][key] = value.into();
+        entry["environment"] = environment.into();
         fs::write(folder(environment), entry.to_string()).unwrap();
     }
     github.world().comments.clear();

@@ -10,7 +10,10 @@ use crate::{
         error::{Error, Result},
         redact::Secret,
     },
-    config::{names::Version, preview::PreviewOf},
+    config::{
+        names::{Environment, Version},
+        preview::PreviewOf,
+    },
     terraform::output::{changes::Counts, unknown::UnknownChange},
 };
 
@@ -23,6 +26,9 @@ pub(crate) struct Start {
     pub(crate) format: u32,
     /// 1, 2, 3, … within the environment.
     pub(crate) number: u64,
+    /// The environment of the ledger. Entries of an older cdflow do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) environment: Option<Environment>,
     pub(crate) action: Action,
     /// Whether the deploy was a rollback. Entries of an older cdflow do not say so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

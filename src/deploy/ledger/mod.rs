@@ -45,6 +45,9 @@ const LISTS: usize = 5;
 /// Numbers that are tried for a new entry while other runs take them.
 const TRIES: usize = 200;
 
+/// The fix for an entry that is missing or was changed.
+const RESTORE: &str = "restore it from a backup or an older version of the object";
+
 /// Reads the recent runs that changed the environment of `ledger`. A cancelled run stops waiting.
 pub(crate) async fn record(context: &Context, ledger: &Ledger<'_>) -> Result<Record> {
     context.host.interrupt.or_cancel("reading the ledger", ledger.record()).await
@@ -231,10 +234,10 @@ impl<'a> Ledger<'a> {
                 continue;
             }
             let has_end = ended.take().is_some();
-            let start = self.get::<Start>(key).await?;
+            let start = self.start_at(number).await?;
             if is_wanted(&start) {
                 let end = match has_end {
-                    true => Some(self.get::<End>(&self.key(number, "end")).await?),
+                    true => Some(self.end_at(number).await?),
                     false => None,
                 };
                 return Ok(Some(Entry { start, end }));
@@ -255,7 +258,7 @@ impl<'a> Ledger<'a> {
     /// deployed.
     async fn start_of_end(&self, number: u64) -> Result<Start> {
         let end_place = self.store.describe(&self.key(number, "end"));
-        self.get::<Start>(&self.key(number, "start")).await.map_err(|error| match error.exit() {
+        self.start_at(number).await.map_err(|error| match error.exit() {
             Exit::Integrity => error.hint(format!(
                 "or, if it is lost for good, move `{end_place}` out of the ledger, which then has \
                  no such run"
@@ -319,12 +322,10 @@ impl<'a> Ledger<'a> {
             let Some((number, kind)) = self.number_and_kind(key) else { continue };
             match kind {
                 "end" => {
-                    ends.insert(number, self.get::<End>(key).await?);
+                    ends.insert(number, self.end_at(number).await?);
                 }
-                _ => entries.push(Entry {
-                    start: self.get::<Start>(key).await?,
-                    end: ends.remove(&number),
-                }),
+                _ => entries
+                    .push(Entry { start: self.start_at(number).await?, end: ends.remove(&number) }),
             }
         }
         for (number, end) in ends {
@@ -361,6 +362,39 @@ impl<'a> Ledger<'a> {
             .await
     }
 
+    /// Reads a start entry, which must be the one of its name.
+    async fn start_at(&self, number: u64) -> Result<Start> {
+        let key = self.key(number, "start");
+        let start: Start = self.get(&key).await?;
+        match start.environment.as_ref().filter(|of| **of != self.environment) {
+            Some(of) => Err(self.misplaced(&key, format!("it is an entry of `{of}`"))),
+            None => self.check_number(&key, start.number, number).map(|()| start),
+        }
+    }
+
+    async fn end_at(&self, number: u64) -> Result<End> {
+        let key = self.key(number, "end");
+        let end: End = self.get(&key).await?;
+        self.check_number(&key, end.number, number).map(|()| end)
+    }
+
+    fn check_number(&self, key: &str, found: u64, expected: u64) -> Result<()> {
+        match found == expected {
+            true => Ok(()),
+            false => Err(self.misplaced(
+                key,
+                format!("it is entry {found}, and its name is of entry {expected}"),
+            )),
+        }
+    }
+
+    /// The error for an entry that was copied or renamed.
+    fn misplaced(&self, key: &str, why: String) -> Error {
+        Error::integrity(format!("invalid ledger entry `{}`", self.store.describe(key)))
+            .why(why)
+            .hint(RESTORE)
+    }
+
     async fn get<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<T> {
         #[derive(Deserialize)]
         struct FormatOnly {
@@ -371,12 +405,10 @@ impl<'a> Ledger<'a> {
         let bytes = bytes.ok_or_else(|| {
             Error::integrity(format!("ledger entry not found: `{place}`"))
                 .why("it was deleted, but the ledger is append-only")
-                .hint("restore it from a backup or an older version of the object")
+                .hint(RESTORE)
         })?;
         let damaged = |error| {
-            Error::integrity(format!("invalid ledger entry `{place}`"))
-                .why(error)
-                .hint("restore it from a backup or an older version of the object")
+            Error::integrity(format!("invalid ledger entry `{place}`")).why(error).hint(RESTORE)
         };
         let head: FormatOnly = serde_json::from_slice(&bytes).map_err(damaged)?;
         if head.format > entry::FORMAT {

@@ -1,5 +1,7 @@
 //! Tests of the ledger in a folder store.
 
+use std::os::unix::fs::PermissionsExt;
+
 use jiff::Timestamp;
 
 use super::{entry::FORMAT, *};
@@ -22,6 +24,7 @@ fn start(action: Action, version: &str) -> Start {
     Start {
         format: FORMAT,
         number: Start::UNNUMBERED,
+        environment: None,
         action,
         rollback: false,
         targets: Vec::new(),
@@ -301,6 +304,45 @@ async fn errors_name_damaged_and_newer_entries() {
     );
     std::fs::write(&file, text.replacen("\"format\": 1", "\"format\": 2", 1)).unwrap();
     assert!(ledger.record().await.unwrap_err().to_string().contains("update cdflow"));
+}
+
+/// Each reader finds an entry that somebody has edited or copied.
+#[tokio::test]
+async fn an_edited_entry_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let ledger = Ledger::new(&store, &identity(), &"live".parse().unwrap());
+    run(&ledger, Action::Deploy, "1", Some(Outcome::Failed)).await;
+    let recent = async || ledger.find_recent(9, |_| true).await.map(drop);
+    for (name, from, to, why) in [
+        ("start", "\"version\": \"1\",", "", "missing field `version`"),
+        ("start", "\"version\": \"1\"", "\"version\": 1", "expected a string"),
+        ("start", "\"version\": \"1\"", "\"version\": \"../1\"", "invalid version"),
+        ("start", "\"number\": 1", "\"number\": 2", "it is entry 2, and its name is of entry 1"),
+        ("start", "\"number\": 1", "\"environment\": \"ci\", \"number\": 1", "an entry of `ci`"),
+        ("end", "\"number\": 1", "\"number\": 7", "it is entry 7, and its name is of entry 1"),
+        ("end", "\"failed\"", "\"fialed\"", "unknown variant `fialed`"),
+        ("end", "{", "", "invalid type: string"),
+    ] {
+        let file = folder.path().join(format!("t/c/ledger/live/9999999998.{name}.json"));
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        std::fs::write(&file, text.replacen(from, to, 1)).unwrap();
+        for error in [ledger.record().await.map(drop), recent().await].map(Result::unwrap_err) {
+            assert_eq!(error.exit(), Exit::Integrity, "{error}");
+            let error = error.to_string();
+            for part in [why, &file.display().to_string(), "-> restore it from a backup"] {
+                assert!(error.contains(part), "{part}: {error}");
+            }
+        }
+        std::fs::write(&file, text).unwrap();
+    }
+    // A newer cdflow can add fields.
+    let file = folder.path().join("t/c/ledger/live/9999999998.start.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replacen('{', "{\"newer\": [1],", 1)).unwrap();
+    assert_eq!(ledger.newest(9).await.unwrap().0.len(), 1);
 }
 
 /// Two destroys at once: the second one fails, after it has read the state that the first removes.
