@@ -407,4 +407,6 @@ pub(super) fn hostile() -> Report {
 }
 
 #[cfg(test)]
+mod growth;
+#[cfg(test)]
 mod tests;

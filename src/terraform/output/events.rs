@@ -1,11 +1,12 @@
 //! Renders the events of `terraform apply -json`, and keeps the changes that did not end.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
+    by_address::ByAddress,
     diagnostics::Diagnostic,
     json_diagnostics::DiagnosticJson,
     unknown::{BegunChange, ChangeEnd, is_open},
@@ -29,8 +30,11 @@ const MAX_OTHER_LINES: usize = 200;
 pub(crate) struct ApplyProgress {
     /// The changes that have started, in that order.
     changes: Vec<StartedChange>,
+    /// The positions of those that have not ended, by address.
+    open: HashMap<String, Vec<usize>>,
     /// The text of each diagnostic, without duplicates.
     diagnostics: Vec<String>,
+    known: HashSet<String>,
     /// The errors that name an address.
     errors: Vec<ChangeError>,
     /// The diagnostics that name a line of code.
@@ -140,6 +144,8 @@ impl ApplyProgress {
                 let id = hook.id_value.filter(|id| !id.is_empty());
                 let (action, is_provisioning, ended) = (hook.action, false, None);
                 let change = StartedChange { address, id, kind, action, is_provisioning, ended };
+                let open = self.open.entry(change.address.clone()).or_default();
+                open.push(self.changes.len());
                 self.changes.push(change);
                 Some(event.message)
             }
@@ -185,6 +191,11 @@ impl ApplyProgress {
     /// Returns the changes that started, and how each ended by the provider's answers.
     /// `was_stopped`: Terraform did not end by itself.
     pub(crate) fn begun(&self, was_stopped: bool) -> Vec<BegunChange> {
+        let errors = ByAddress::of(&self.errors, |error| &error.address);
+        let has_answer = |address: &str| {
+            let errors = errors.at(address).iter().map(|it| it.text.as_str());
+            !is_open(&errors.collect::<Vec<_>>(), was_stopped)
+        };
         let begun = |change: &StartedChange| BegunChange {
             address: change.address.clone(),
             id: change.id.clone(),
@@ -192,9 +203,7 @@ impl ApplyProgress {
             action: change.action.clone(),
             end: match &change.ended {
                 Some(Ended::Made { id }) => ChangeEnd::Made { id: id.clone() },
-                Some(Ended::Errored) if self.has_answer(&change.address, was_stopped) => {
-                    ChangeEnd::Failed
-                }
+                Some(Ended::Errored) if has_answer(&change.address) => ChangeEnd::Failed,
                 // Terraform reports the end of a change after its last provisioner.
                 None if change.is_provisioning => ChangeEnd::Provisioning,
                 Some(Ended::Errored) | None => ChangeEnd::Unknown,
@@ -210,31 +219,25 @@ impl ApplyProgress {
         &self.errors
     }
 
-    fn has_answer(&self, address: &str, was_stopped: bool) -> bool {
-        let errors = self.errors.iter().filter(|it| it.address == address);
-        let errors: Vec<&str> = errors.map(|it| it.text.as_str()).collect();
-        !is_open(&errors, was_stopped)
-    }
-
     fn provisions(&mut self, address: &str) {
-        let is_it = |it: &&mut StartedChange| it.ended.is_none() && it.address == address;
-        if let Some(change) = self.changes.iter_mut().find(is_it) {
+        let first = self.open.get(address).and_then(|open| open.first());
+        if let Some(change) = first.and_then(|at| self.changes.get_mut(*at)) {
             change.is_provisioning = true;
         }
     }
 
     fn ended(&mut self, address: &str, action: &str, how: Ended) {
-        let is_it = |it: &&mut StartedChange| {
-            it.ended.is_none() && it.address == address && it.action == action
-        };
-        if let Some(change) = self.changes.iter_mut().find(is_it) {
+        let Some(open) = self.open.get_mut(address) else { return };
+        let is_it = |at: &usize| self.changes.get(*at).is_some_and(|it| it.action == action);
+        let Some(position) = open.iter().position(is_it) else { return };
+        if let Some(change) = self.changes.get_mut(open.remove(position)) {
             change.ended = Some(how);
         }
     }
 
     fn diagnostic(&mut self, diagnostic: &DiagnosticJson) -> Option<String> {
         let text = diagnostic.text();
-        if self.diagnostics.contains(&text) {
+        if !self.known.insert(text.clone()) {
             return None;
         }
         self.diagnostics.push(text.clone());

@@ -1,5 +1,6 @@
 //! What Terraform prints: plans, events, diagnostics, failures.
 
+mod by_address;
 pub(crate) mod cause;
 pub(crate) mod changes;
 pub(crate) mod diagnostics;

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
+    by_address::ByAddress,
     changes::{ChangeAction, Changes, ResourceChange},
     events::ChangeError,
     unknown::{BegunChange, ChangeEnd, UnknownChange},
@@ -64,18 +65,34 @@ enum Step {
 
 /// Returns the results of the resources of the plan, in its order.
 pub(crate) fn results(plan: &Changes, end: &ApplyEnd<'_>) -> Vec<ResourceResult> {
-    plan.resources.iter().map(|change| end.result(plan, change)).collect()
+    if end.is_complete {
+        let done = || ResourceResult { outcome: ResourceOutcome::Done, error: None };
+        return plan.resources.iter().map(|_| done()).collect();
+    }
+    let found = Found {
+        end,
+        planned: ByAddress::of(&plan.resources, |it| &it.address),
+        begun: ByAddress::of(end.begun, |it| &it.address),
+        errors: ByAddress::of(end.errors, |it| &it.address),
+        unknown: ByAddress::of(end.unknown, |it| &it.address),
+    };
+    plan.resources.iter().map(|change| found.result(change)).collect()
 }
 
-impl ApplyEnd<'_> {
-    fn result(&self, plan: &Changes, change: &ResourceChange) -> ResourceResult {
-        if self.is_complete {
-            return ResourceResult { outcome: ResourceOutcome::Done, error: None };
-        }
-        let mut errors = self.errors.iter().filter(|it| it.address == change.address);
-        let error = errors.next().map(|it| it.message.clone());
-        let step = |action: &str| self.step(plan, change, action);
-        let saved = self.is_in_state.map(|is_in_state| is_in_state(&change.address));
+/// The end of an incomplete apply, by address.
+struct Found<'a> {
+    end: &'a ApplyEnd<'a>,
+    planned: ByAddress<'a, ResourceChange>,
+    begun: ByAddress<'a, BegunChange>,
+    errors: ByAddress<'a, ChangeError>,
+    unknown: ByAddress<'a, UnknownChange>,
+}
+
+impl Found<'_> {
+    fn result(&self, change: &ResourceChange) -> ResourceResult {
+        let error = self.errors.at(&change.address).first().map(|it| it.message.clone());
+        let step = |action: &str| self.step(change, action);
+        let saved = self.end.is_in_state.map(|is_in_state| is_in_state(&change.address));
         let by_state = |is_done: bool| match saved {
             Some(saved) if saved == is_done => ResourceOutcome::Done,
             Some(_) => ResourceOutcome::NotStarted,
@@ -100,17 +117,16 @@ impl ApplyEnd<'_> {
         }
     }
 
-    fn step(&self, plan: &Changes, change: &ResourceChange, action: &str) -> Step {
-        let is_of = |it: &&BegunChange| {
-            it.address == change.address && it.action == action && is_object(plan, change, it)
-        };
-        let Some(begun) = self.begun.iter().find(is_of) else { return Step::NotBegun };
+    fn step(&self, change: &ResourceChange, action: &str) -> Step {
+        let of_address = self.begun.at(&change.address);
+        let is_of = |it: &&&BegunChange| it.action == action && self.is_object(change, it);
+        let Some(begun) = of_address.iter().find(is_of) else { return Step::NotBegun };
         let is_unknown = |as_action: &str| {
-            self.unknown.iter().any(|it| it.address == change.address && it.action == as_action)
+            self.unknown.at(&change.address).iter().any(|it| it.action == as_action)
         };
-        let saved = self.is_in_state.is_some_and(|is_in_state| is_in_state(&change.address));
+        let saved = self.end.is_in_state.is_some_and(|is_in_state| is_in_state(&change.address));
         let is_first = change.action == ChangeAction::Replace
-            && !self.begun.iter().any(|it| it.address == change.address && it.action == "delete");
+            && !of_address.iter().any(|it| it.action == "delete");
         match (&begun.end, action) {
             (_, "create") if is_unknown("provision") => Step::Incomplete,
             _ if is_unknown(action) => Step::Unknown,
@@ -125,20 +141,17 @@ impl ApplyEnd<'_> {
             (ChangeEnd::Unknown | ChangeEnd::Provisioning, _) => Step::Unknown,
         }
     }
-}
 
-/// Whether a request is about the object of `change`: a deposed object has the address of the
-/// current one, and Terraform's events name only its ID.
-fn is_object(plan: &Changes, change: &ResourceChange, begun: &BegunChange) -> bool {
-    let id = |of: &ResourceChange| of.identity.names.get("id").cloned();
-    match &change.deposed {
-        Some(_) => begun.id.is_none() || id(change).is_none() || begun.id == id(change),
-        None => !plan.resources.iter().any(|other| {
-            other.deposed.is_some()
-                && other.address == change.address
-                && begun.id.is_some()
-                && id(other) == begun.id
-        }),
+    /// Whether a request is about the object of `change`: a deposed object has the address of the
+    /// current one, and Terraform's events name only its ID.
+    fn is_object(&self, change: &ResourceChange, begun: &BegunChange) -> bool {
+        let id = |of: &ResourceChange| of.identity.names.get("id").cloned();
+        match &change.deposed {
+            Some(_) => begun.id.is_none() || id(change).is_none() || begun.id == id(change),
+            None => !self.planned.at(&change.address).iter().any(|other| {
+                other.deposed.is_some() && begun.id.is_some() && id(other) == begun.id
+            }),
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    changes::{ChangeAction, Changes},
+    by_address::ByAddress,
+    changes::{ChangeAction, Changes, ResourceChange},
     identity::Identity,
 };
 
@@ -113,11 +114,12 @@ pub(crate) fn unknown(
         (ChangeEnd::Unknown | ChangeEnd::Provisioning, "delete") => !lost(&change.address),
         (ChangeEnd::Unknown | ChangeEnd::Provisioning, _) => true,
     };
+    let planned = ByAddress::of(&plan.resources, |planned| &planned.address);
     let of_change = |change: &BegunChange| {
         let is_saved = change.end == ChangeEnd::Provisioning
             && change.action == "create"
             && saved(&change.address);
-        let change = UnknownChange::of(change, plan);
+        let change = UnknownChange::of(change, &planned);
         if is_saved { change.of_provisioners() } else { change }
     };
     let mut found: Vec<UnknownChange> = begun.iter().filter(is_unknown).map(of_change).collect();
@@ -127,10 +129,9 @@ pub(crate) fn unknown(
 }
 
 impl UnknownChange {
-    fn of(change: &BegunChange, plan: &Changes) -> Self {
-        let planned = plan.resources.iter().find(|planned| {
-            planned.address == change.address
-                && planned.deposed.is_none()
+    fn of(change: &BegunChange, planned: &ByAddress<'_, ResourceChange>) -> Self {
+        let planned = planned.at(&change.address).iter().find(|planned| {
+            planned.deposed.is_none()
                 // A replacement has only the identity of the new object.
                 && (planned.action != ChangeAction::Replace || change.action == "create")
         });
