@@ -157,6 +157,11 @@ async fn execute(
     run_as: RunAs,
 ) -> Result<(u8, Duration)> {
     let is_post = matches!(inputs.command, Command::Post);
+    let is_kept = run.is_some() || ci::is_any(&environment);
+    let log = match is_kept || environment.get("TERM") == Some("dumb") {
+        true => log.without_bar(),
+        false => log,
+    };
     zombies::start();
     let handover = Handover::begin(&environment, &log, !is_post);
     let on_first = {

@@ -284,6 +284,14 @@ impl Interrupt {
         }
     }
 
+    /// Checks during work that changes nothing: returns an error if a signal arrived.
+    pub(crate) fn check_during(&self, doing: &str) -> Result<()> {
+        match self.requested() {
+            Some(_) => Err(self.cancelled(format!("cancelled while {doing}; nothing was changed"))),
+            None => Ok(()),
+        }
+    }
+
     fn cancelled(&self, what: String) -> Error {
         Error::new(self.requested().unwrap_or(Exit::Interrupted), what)
     }

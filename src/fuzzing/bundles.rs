@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::check_error;
 use crate::{
-    base::digest::Sha256,
+    base::{digest::Sha256, log::Progress},
     release::{
         bundle::{BundleManifest, Unpacked, check_name, unpack},
         facts::ReleaseFacts,
@@ -20,7 +20,7 @@ pub fn bundle(bytes: &[u8]) {
     let (archive, into) = (folder.path().join("x.zip"), folder.path().join("into"));
     fs::write(&archive, bytes).expect("a bundle");
     fs::create_dir(&into).expect("a folder");
-    let unpacked = unpack(&archive, &into, None, &Default::default());
+    let unpacked = unpack(&archive, &into, None, &Default::default(), &Progress::none());
     let outside = fs::read_dir(folder.path()).expect("a folder").count();
     assert_eq!(outside, 2, "something is outside the folder");
     let mut names = BTreeSet::new();

@@ -55,7 +55,8 @@ impl Assembly<'_> {
         let sources = self.sources.files.iter();
         let hashed = sources.map(|(name, file)| (name.clone(), file.sha256)).collect();
         let machine = Arc::new(HashedFiles::open(self.host));
-        let search = SegmentSearch { store, release, hashed, machine: Arc::clone(&machine), log };
+        let host = self.host;
+        let search = SegmentSearch { store, release, hashed, machine: Arc::clone(&machine), host };
         let finding = async { Ok(search.find(&files).await) };
         let known = interrupt.or_cancel("asking the release store", finding).await?;
         let states = states(&files);
@@ -101,9 +102,10 @@ impl Assembly<'_> {
     ) -> Result<Bundle> {
         let (source_digest, tool, to) =
             (self.sources.digest, self.tool.clone(), self.to.join(name));
+        let progress = self.host.progress("packing the bundle", None);
         blocking(move || {
             let header = BundleHeader { source_digest, terraform: identity(&tool)? };
-            bundle::write(files, header, &known, &to)
+            bundle::write(files, header, &known, &to, &progress)
         })
         .await
     }

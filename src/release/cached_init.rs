@@ -66,7 +66,8 @@ pub(crate) fn fill(
             continue;
         }
         let package = Package::new(address, &provider.version, &platform())?;
-        let found = cache.find(&package, &provider.hashes, &host.log);
+        let progress = host.progress(&format!("hashing {address}"), None);
+        let found = cache.find(&package, &provider.hashes, &host.log, &progress)?;
         if let Some(Content::Folder(found)) = found {
             link(&package, &found, plugins, host)?;
         }
@@ -100,8 +101,10 @@ pub(crate) fn keep(plugins: &Plugins, locked: &Locked, host: &Host) -> Result<()
         if folder.is_symlink() || !folder.is_dir() {
             continue;
         }
-        let found =
-            hash::of_folder(&folder).map_err(|error| Error::io("cannot read", &folder, &error))?;
+        let progress = host.progress(&format!("hashing {address}"), None);
+        let found = hash::of_folder(&folder, &progress);
+        let failed = |error| progress.or_cancelled(Error::io("cannot read", &folder, &error));
+        let found = found.map_err(failed)?;
         if provider.hashes.contains(&found) {
             let Some(cache) = plugins.cache(host) else { return Ok(()) };
             cache.keep(&package, &Content::Folder(folder), &found, host.run_as, &host.log);

@@ -14,6 +14,7 @@ use nix::unistd::geteuid;
 use crate::{
     base::{
         digest::{self, Sha256},
+        log::Progress,
         small_file,
     },
     services::ci::host::Host,
@@ -55,13 +56,13 @@ impl HashedFiles {
     }
 
     /// Returns the SHA-256 of a file, from its stamp if it has one.
-    pub(crate) fn hash(&self, path: &Path) -> io::Result<Sha256> {
+    pub(crate) fn hash(&self, path: &Path, progress: &Progress) -> io::Result<Sha256> {
         let mut file = small_file::open(path)?;
         let state = FileState::of(&file.metadata()?);
         if let Some(known) = state.as_ref().and_then(|state| self.find(state)) {
             return Ok(known);
         }
-        let sha256 = digest::copy(&mut file, &mut io::sink())?;
+        let sha256 = digest::copy(&mut progress.reader(&mut file), &mut io::sink())?;
         if FileState::of(&file.metadata()?) == state {
             self.keep(state.as_ref(), sha256);
         }
@@ -150,19 +151,22 @@ mod tests {
         fs::write(&file, "one").unwrap();
         let files = forged(&file, folder.path());
         // The stamp is believed, so the file was not read.
-        assert_eq!(files.hash(&file).unwrap(), Sha256::of(b"other"));
-        assert_eq!(HashedFiles::at(None).hash(&file).unwrap(), Sha256::of(b"one"));
+        assert_eq!(files.hash(&file, &Progress::none()).unwrap(), Sha256::of(b"other"));
+        assert_eq!(
+            HashedFiles::at(None).hash(&file, &Progress::none()).unwrap(),
+            Sha256::of(b"one")
+        );
 
         // The same size and time of modification, and other bytes.
         let time = fs::metadata(&file).unwrap().modified().unwrap();
         fs::write(&file, "two").unwrap();
         File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
-        assert_eq!(files.hash(&file).unwrap(), Sha256::of(b"two"));
+        assert_eq!(files.hash(&file, &Progress::none()).unwrap(), Sha256::of(b"two"));
         // Another file in its place.
         let files = forged(&file, folder.path());
         fs::rename(&file, place.path().join("old")).unwrap();
         fs::write(&file, "six").unwrap();
-        assert_eq!(files.hash(&file).unwrap(), Sha256::of(b"six"));
+        assert_eq!(files.hash(&file, &Progress::none()).unwrap(), Sha256::of(b"six"));
     }
 
     #[test]
@@ -174,12 +178,12 @@ mod tests {
         for entry in fs::read_dir(folder.path()).unwrap().flatten() {
             fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o666)).unwrap();
         }
-        assert_eq!(files.hash(&file).unwrap(), Sha256::of(b"one"));
+        assert_eq!(files.hash(&file, &Progress::none()).unwrap(), Sha256::of(b"one"));
         let files = forged(&file, folder.path());
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        assert_eq!(files.hash(&file).unwrap(), Sha256::of(b"other"));
+        assert_eq!(files.hash(&file, &Progress::none()).unwrap(), Sha256::of(b"other"));
         let files = HashedFiles::at(files.folder);
-        assert_eq!(files.hash(&file).unwrap(), Sha256::of(b"one"));
+        assert_eq!(files.hash(&file, &Progress::none()).unwrap(), Sha256::of(b"one"));
     }
 
     #[test]
@@ -188,7 +192,7 @@ mod tests {
         let file = place.path().join("file");
         fs::write(&file, "one").unwrap();
         let files = HashedFiles::at(Some(folder.path().to_owned()));
-        files.hash(&file).unwrap();
+        files.hash(&file, &Progress::none()).unwrap();
         let stamps = || fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(stamps(), 0);
         let mut state = FileState::of(&fs::metadata(&file).unwrap()).unwrap();

@@ -34,7 +34,7 @@ pub(crate) async fn init(
         turn = cached_init::turn(plugins, committed, sources.as_ref(), &folder.infra, host).await?;
         cached_init::fill(plugins, committed, sources.as_ref(), host)?;
     }
-    let initialised = folder.init_for_release(&staged.names()).await;
+    let initialised = folder.init_for_release(&staged.names(), access.has_own_cache()).await;
     let locked = initialised.and_then(|()| staged.locked());
     let kept = match (&locked, &access.plugins) {
         (Ok(locked), Some(plugins)) => cached_init::keep(plugins, locked, host),

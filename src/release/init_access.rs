@@ -99,6 +99,11 @@ impl InitAccess {
         }
     }
 
+    /// Whether Terraform writes providers into a cache that the user has set up.
+    pub(crate) fn has_own_cache(&self) -> bool {
+        self.plugins.is_none()
+    }
+
     /// Gives the cache to the owner of its parent folder: in a container cdflow is root, and the
     /// runner is not.
     pub(crate) fn restore_owner(&self, host: &Host) {

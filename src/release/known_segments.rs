@@ -17,10 +17,12 @@ use crate::{
         blocking::blocking,
         digest::Sha256,
         error::{Error, Result},
-        log::Log,
     },
     config::identity::{Identity, Layout, Release},
-    services::store::{ListedObject, ReleaseStore, composed::CopySource},
+    services::{
+        ci::host::Host,
+        store::{ListedObject, ReleaseStore, composed::CopySource},
+    },
 };
 
 /// Releases of the component that are looked into.
@@ -37,7 +39,7 @@ pub(crate) struct SegmentSearch<'a> {
     /// The SHA-256 of files that this release has hashed, by the name of the entry.
     pub(crate) hashed: BTreeMap<String, Sha256>,
     pub(crate) machine: Arc<HashedFiles>,
-    pub(crate) log: &'a Log,
+    pub(crate) host: &'a Host,
 }
 
 /// A file that becomes a segment.
@@ -58,7 +60,7 @@ impl SegmentSearch<'_> {
         }
         let found = self.search(&mut wanted, &mut known).await;
         if let Err(error) = found {
-            self.log.detail(&format!("cannot look for segments in other releases: {error}"));
+            self.host.log.detail(&format!("cannot look for segments in other releases: {error}"));
         }
         known
     }
@@ -100,7 +102,7 @@ impl SegmentSearch<'_> {
                 Ok(Some(published)) => self.take_from(&release, &published, wanted, known).await?,
                 // It was deleted, or a reader of it would report the same.
                 Ok(None) => {}
-                Err(error) => self.log.detail(&error.to_string()),
+                Err(error) => self.host.log.detail(&error.to_string()),
             }
         }
         Ok(())
@@ -140,8 +142,10 @@ impl SegmentSearch<'_> {
             return Ok(*sha256);
         }
         let (path, machine) = (file.path.clone(), Arc::clone(&self.machine));
+        let progress = self.host.progress("hashing", file.size);
         let sha256 = blocking(move || {
-            machine.hash(&path).map_err(|error| Error::io("cannot read", &path, &error))
+            let failed = |error| Error::io("cannot read", &path, &error);
+            machine.hash(&path, &progress).map_err(|error| progress.or_cancelled(failed(error)))
         })
         .await?;
         self.hashed.insert(file.name.clone(), sha256);

@@ -123,7 +123,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        base::{log::Log, redact::Redactor},
+        base::{
+            log::{Log, Progress},
+            redact::Redactor,
+        },
         release::bundle::{
             self, BundleHeader, EntrySource, StagedFile, TerraformIdentity, Unpacked,
         },
@@ -137,6 +140,10 @@ mod tests {
         folder: tempfile::TempDir,
         store: ReleaseStore,
         cache: FileCache,
+    }
+
+    fn unpack(archive: &Path, into: &Path, cached: &CachedFiles) -> Result<Unpacked> {
+        bundle::unpack(archive, into, None, cached, &Progress::none())
     }
 
     /// Bytes that cannot be compressed.
@@ -174,7 +181,8 @@ mod tests {
             let path = folder.path().join("store").join(KEY);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             let header = BundleHeader { source_digest: sha256, terraform };
-            bundle::write(files, header, &bundle::KnownSegments::new(), &path).unwrap();
+            let known = bundle::KnownSegments::new();
+            bundle::write(files, header, &known, &path, &Progress::none()).unwrap();
             let store = ReleaseStore::Directory(DirectoryStore::new(folder.path().join("store")));
             let log = Log::new(Redactor::default(), 0, true, false);
             let cache = FileCache::at(folder.path().join("files"), log);
@@ -204,14 +212,14 @@ mod tests {
             assert_eq!(received.load(Ordering::Relaxed), plan.size());
             let into = self.path(name);
             fs::create_dir(&into).unwrap();
-            (bundle::unpack(&archive, &into, None, &plan.cached), plan.size())
+            (unpack(&archive, &into, &plan.cached), plan.size())
         }
 
         fn cold(&self) -> Unpacked {
             let into = self.path("cold");
             fs::create_dir(&into).unwrap();
             let archive = self.path("store").join(KEY);
-            bundle::unpack(&archive, &into, None, &CachedFiles::default()).unwrap()
+            unpack(&archive, &into, &CachedFiles::default()).unwrap()
         }
     }
 

@@ -20,6 +20,7 @@ use crate::{
     base::{
         blocking::blocking,
         error::{Error, Exit, Result},
+        log::Progress,
         run_folder::PrivateFolder,
         small_file,
     },
@@ -168,7 +169,12 @@ impl Platforms<'_> {
         for (package, content) in found {
             self.host.interrupt.check("unpacking providers")?;
             let into = package.folder(&into);
-            ready.push(blocking(move || prepare(package, content, into)).await?);
+            let progress = self.host.progress(&format!("unpacking {}", package.address), None);
+            let prepared = blocking(move || {
+                let prepared = prepare(package, content, into, &progress);
+                prepared.map_err(|error| progress.or_cancelled(error))
+            });
+            ready.push(prepared.await?);
         }
         Ok(ready)
     }
@@ -177,9 +183,10 @@ impl Platforms<'_> {
     async fn look(&self, package: &Package, sources: &Sources) -> Result<Option<Content>> {
         let Package { address, version, platform } = package;
         let log = &self.host.log;
+        let hashing = self.host.progress(&format!("hashing {address}"), None);
         let pinned = self.committed.get(address).map(|it| it.hashes.as_slice()).unwrap_or_default();
         if let Some(cache) = self.cache()
-            && let Some(content) = cache.find(package, pinned, log)
+            && let Some(content) = cache.find(package, pinned, log, &hashing)?
         {
             log.note(&format!("{address} {version} for {platform} from the cache"));
             return Ok(Some(content));
@@ -310,18 +317,23 @@ impl Platforms<'_> {
 }
 
 /// Unpacks an archive into `into`, where Terraform's user cannot write.
-fn prepare(package: Package, content: Content, into: PathBuf) -> Result<Ready> {
+fn prepare(
+    package: Package,
+    content: Content,
+    into: PathBuf,
+    progress: &Progress,
+) -> Result<Ready> {
     let (folder, archive) = match content {
         Content::Folder(folder) => (folder, None),
         Content::Archive(file) => {
             let shown = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let zh = hash::of_archive(&file);
+            let zh = hash::of_archive(&file, progress);
             let zh = zh.map_err(|error| Error::io("cannot read", &file, &error))?;
-            unpack(&file, &shown, &into)?;
+            unpack(&file, &shown, &into, progress)?;
             (into, Some((file, zh)))
         }
     };
-    let h1 = hash::of_folder(&folder);
+    let h1 = hash::of_folder(&folder, progress);
     let h1 = h1.map_err(|error| Error::io("cannot read", &folder, &error))?;
     Ok(Ready { package, folder, h1, archive })
 }

@@ -339,7 +339,8 @@ mod tests {
         };
         let header = BundleHeader { source_digest: sha256, terraform };
         let path = folder.path().join("bundle.zip");
-        bundle::write(files, header, &KnownSegments::new(), &path).unwrap();
+        let none = crate::base::log::Progress::none();
+        bundle::write(files, header, &KnownSegments::new(), &path, &none).unwrap();
         std::fs::read(path).unwrap()
     }
 

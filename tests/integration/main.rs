@@ -63,6 +63,7 @@ mod policy;
 mod preflight;
 mod preview;
 mod preview_artifacts;
+mod progress;
 mod pull_request_life;
 mod questions;
 mod queues;

@@ -61,12 +61,12 @@ fn sums_that_are_too_large_are_not_read() {
 fn a_long_download_is_shown() {
     let bare = Bare::new("long");
     let server = bare.mirror.serve();
-    server.fault(".zip", Fault::Stall(Duration::from_secs(6)));
+    server.fault(".zip", Fault::Stall(Duration::from_secs(17)));
     let output = bare.served(&server).run();
     let size = bare.mirror.version("terraform", "1.12.0").join(archive_name("terraform", "1.12.0"));
     let size = fs::metadata(size).unwrap().len();
     assert!(size < 1000, "{size}");
-    output.success().stderr_has(&format!(" B of {size} B downloaded"));
+    output.success().stderr_has(&format!(" B of {size} B, 11 B/s\n"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
     io::{self, IsTerminal, Write},
     path::PathBuf,
     sync::{
-        Arc, PoisonError,
+        Arc, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -18,12 +18,13 @@ use std::{
 use serde::Serialize;
 use terminal_size::{Width, terminal_size_of};
 
-pub(crate) use self::line::unwritten;
 use self::{
     actions::{RunnerCommands, command_data},
+    bar::{Bar, Shown},
     line::{LostOutput, try_write_line, write_line},
     wrap::wrapped,
 };
+pub(crate) use self::{line::unwritten, progress::Progress};
 use super::{
     error::{Error, FilePosition},
     printable,
@@ -31,6 +32,7 @@ use super::{
 };
 
 mod actions;
+mod bar;
 mod line;
 mod progress;
 mod wrap;
@@ -48,8 +50,10 @@ pub(crate) struct Log {
     narrates_all: bool,
     /// Nothing is said to people.
     is_muted: bool,
-    /// Standard error is a terminal: a progress line may be drawn over.
+    /// Standard error is a terminal.
     terminal: bool,
+    /// The last line of that terminal, outside of any CI.
+    bar: Option<Arc<Bar>>,
     /// The last line on standard error is a question without an answer, and has no end yet.
     is_asking: Arc<AtomicBool>,
     /// How long questions have waited for their answers, in milliseconds.
@@ -81,6 +85,7 @@ impl Log {
             narrates_all: false,
             is_muted: false,
             terminal,
+            bar: (terminal && !actions).then(Arc::default),
             is_asking: Arc::default(),
             asked: Arc::default(),
             label: None,
@@ -100,6 +105,17 @@ impl Log {
     /// Returns the log with the settings of the inputs.
     pub(crate) fn with(self, verbosity: u8, no_color: bool) -> Self {
         Self { verbosity, color: self.color && !no_color, ..self }
+    }
+
+    /// Returns the log of a run whose terminal gets no bar: another program keeps what is printed,
+    /// or the terminal cannot clear a line.
+    pub(crate) fn without_bar(self) -> Self {
+        Self { bar: None, ..self }
+    }
+
+    /// Removes the bar while something else is printed.
+    fn wiped(&self) -> Option<MutexGuard<'_, Shown>> {
+        self.bar.as_ref().map(|bar| bar.wiped())
     }
 
     fn unfold(&self) {
@@ -256,6 +272,7 @@ impl Log {
         // The runner processes `##[` anywhere in a line; in JSON it can only occur in a string.
         let text = format!("{document:#}").replace("##[", "\\u0023#[");
         let text = self.redactor.apply(&text);
+        let _bar = self.wiped();
         self.lost.keep(try_write_line(&mut io::stdout().lock(), &text));
     }
 
@@ -263,6 +280,7 @@ impl Log {
     pub(crate) fn output(&self, line: &str) {
         let line = self.with_label(line);
         let line = self.redactor.apply(&line);
+        let _bar = self.wiped();
         match &self.actions {
             Some(runner) => self.lost.keep(runner.line(&line)),
             None if self.narrates_all => write_line(&mut io::stderr().lock(), &line),
@@ -293,9 +311,10 @@ impl Log {
     /// Prints a question, after which the answer is typed on the same line.
     pub(crate) fn question(&self, text: &str) {
         let text = self.redactor.apply(text);
+        let _bar = self.wiped();
+        self.is_asking.store(true, Ordering::Relaxed);
         let mut out = io::stderr().lock();
         let _ = write!(out, "{}", self.paint(Style::Bold, &text)).and_then(|()| out.flush());
-        self.is_asking.store(true, Ordering::Relaxed);
     }
 
     /// Ends the line of a question. `has_line_end`: the person did so.
@@ -324,7 +343,10 @@ impl Log {
         match &self.actions {
             Some(_) => self.output(line),
             None => {
-                write_line(&mut io::stderr().lock(), &self.redactor.apply(&self.with_label(line)))
+                let line = self.with_label(line);
+                let line = self.redactor.apply(&line);
+                let _bar = self.wiped();
+                write_line(&mut io::stderr().lock(), &line);
             }
         }
     }

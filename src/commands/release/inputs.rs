@@ -273,5 +273,6 @@ pub(super) fn sources(
         dialect: Dialect::of_flavor(context.tool.flavor),
         artifact,
         artifact_shape,
+        progress: context.host.progress("hashing the files of the release", None),
     })
 }

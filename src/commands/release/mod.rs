@@ -163,7 +163,7 @@ pub(crate) async fn make(
         ArtifactInputs::Files(_) => None,
     };
     let is_lambda = context.manifest.kind == ComponentType::Lambda;
-    let zip = is_lambda.then(|| lambda::build(&sources, private.path(), log)).transpose()?;
+    let zip = is_lambda.then(|| lambda::build(&sources, private.path(), host)).transpose()?;
     let buckets = match zip {
         Some(_) => context.scheme.lambda_places(context.manifest.multi_region)?,
         None => BTreeMap::new(),

@@ -11,6 +11,7 @@ use crate::{
         blocking::blocking,
         digest::Sha256,
         error::{Error, Exit, Result},
+        log::Progress,
         run_folder::PrivateFolder,
         units::bytes_text,
     },
@@ -65,6 +66,7 @@ pub(crate) async fn fetch(
         expected,
         plan,
         cache: cache.clone(),
+        progress: context.host.progress("unpacking the bundle", None),
     };
     let unpacked = blocking(move || unpacking.run()).await;
     let (bundle, files) = unpacked
@@ -131,14 +133,15 @@ struct Unpacking {
     expected: Option<Sha256>,
     plan: Option<FetchPlan>,
     cache: Option<FileCache>,
+    progress: Progress,
 }
 
 impl Unpacking {
     /// Returns the bundle, and the files that were in the cache. Keeps the others there.
     fn run(self) -> Result<(Unpacked, CachedFiles)> {
-        let Self { archive, into, expected, plan, cache } = self;
+        let Self { archive, into, expected, plan, cache, progress } = self;
         let cached = plan.map(|plan| plan.cached).unwrap_or_default();
-        let unpack = || bundle::unpack(&archive, &into, expected, &cached);
+        let unpack = || bundle::unpack(&archive, &into, expected, &cached, &progress);
         let unpacked = unpack().or_else(|error| match &cache {
             // The disk is too small, or full: the cache must not be the reason.
             Some(cache) if error.exit() == Exit::Input && cache.clear() => unpack(),
@@ -148,6 +151,7 @@ impl Unpacking {
         fs::remove_file(&archive).map_err(|error| Error::io("can't remove", &archive, &error))?;
         let files = unpacked.manifest.iter().flat_map(|manifest| &manifest.files);
         for (name, file) in files.filter(|(name, file)| file.is_kept(name)) {
+            progress.step(0)?;
             match &cache {
                 Some(cache) if !cached.contains_key(&file.sha256) => {
                     cache.keep(&into.join(name), file.sha256);

@@ -14,7 +14,7 @@ use crate::{
         digest,
         digest::Sha256,
         error::{Error, Result},
-        log::Log,
+        log::Progress,
         parallel::{Item, in_order, threads},
         small_file,
         units::bytes_text,
@@ -24,6 +24,7 @@ use crate::{
         source,
         source::{SourceFile, Sources},
     },
+    services::ci::host::Host,
 };
 
 /// In bytes. Larger files are compressed while they are read instead of in memory.
@@ -41,10 +42,12 @@ pub(crate) struct LambdaZip {
 }
 
 /// Builds `function.zip` in the folder `to`.
-pub(crate) fn build(sources: &Sources, to: &Path, log: &Log) -> Result<LambdaZip> {
-    log.step("Build the Lambda zip");
-    let zip = write(&sources.artifact, &to.join("function.zip"))?;
-    log.note(&format!(
+pub(crate) fn build(sources: &Sources, to: &Path, host: &Host) -> Result<LambdaZip> {
+    host.log.step("Build the Lambda zip");
+    let size: u64 = sources.artifact.values().map(|file| file.size).sum();
+    let progress = host.progress("packing the function", size);
+    let zip = write(&sources.artifact, &to.join("function.zip"), &progress)?;
+    host.log.note(&format!(
         "{} files, {}, SHA-256 {}",
         sources.artifact.len(),
         bytes_text(zip.size),
@@ -54,7 +57,11 @@ pub(crate) fn build(sources: &Sources, to: &Path, log: &Log) -> Result<LambdaZip
 }
 
 /// Writes a zip with sorted entries, a fixed time and the modes 0644 or 0755.
-fn write(files: &BTreeMap<String, SourceFile>, to: &Path) -> Result<LambdaZip> {
+fn write(
+    files: &BTreeMap<String, SourceFile>,
+    to: &Path,
+    progress: &Progress,
+) -> Result<LambdaZip> {
     let failed = |error: io::Error| Error::io("cannot write the Lambda zip", to, &error);
     let file = File::create_new(to).map_err(failed)?;
     let mut zip = ZipWriter::new(io::BufWriter::new(file));
@@ -63,10 +70,10 @@ fn write(files: &BTreeMap<String, SourceFile>, to: &Path) -> Result<LambdaZip> {
         threads(),
         items,
         || Ok(()),
-        |(), (name, file)| pack(name, file),
+        |(), (name, file)| pack(name, file, progress),
         |packed| match packed {
             PackedFile::Compressed(entry) => put(&mut zip, entry).map_err(failed),
-            PackedFile::TooLarge(name, file) => compress(&mut zip, name, file, failed),
+            PackedFile::TooLarge(name, file) => compress(&mut zip, name, file, progress, failed),
         },
     )?;
     let file = zip
@@ -90,12 +97,13 @@ fn cost(file: &SourceFile) -> usize {
     if file.size > IN_MEMORY { 0 } else { 2 * file.size as usize + 4096 }
 }
 
-fn pack<'f>(name: &'f str, file: &'f SourceFile) -> Result<PackedFile<'f>> {
+fn pack<'f>(name: &'f str, file: &'f SourceFile, progress: &Progress) -> Result<PackedFile<'f>> {
     if file.size > IN_MEMORY {
         return Ok(PackedFile::TooLarge(name, file));
     }
     let content = small_file::read(&file.path)
         .map_err(|error| Error::io("cannot read", &file.path, &error))?;
+    progress.step(content.len() as u64)?;
     if Sha256::of(&content) != file.sha256 {
         return Err(source::changed(name));
     }
@@ -119,12 +127,14 @@ fn compress(
     zip: &mut ZipWriter<io::BufWriter<File>>,
     name: &str,
     file: &SourceFile,
+    progress: &Progress,
     failed: impl Fn(io::Error) -> Error,
 ) -> Result<()> {
     zip.start_file(name, options(file)).map_err(|error| failed(error.into()))?;
-    let mut from = small_file::open(&file.path)
+    let from = small_file::open(&file.path)
         .map_err(|error| Error::io("cannot read", &file.path, &error))?;
-    match digest::copy(&mut from, zip).map_err(failed)? == file.sha256 {
+    let copied = digest::copy(&mut progress.reader(from), zip);
+    match copied.map_err(|error| progress.or_cancelled(failed(error)))? == file.sha256 {
         true => Ok(()),
         false => Err(source::changed(name)),
     }
@@ -202,7 +212,7 @@ mod tests {
                     },
                 );
             }
-            let zip = write(&files, &folder.path().join("out.zip")).unwrap();
+            let zip = write(&files, &folder.path().join("out.zip"), &Progress::none()).unwrap();
             (zip.sha256, fs::read(zip.path).unwrap())
         };
         let (first, second) = (zip(0o644), zip(0o600));

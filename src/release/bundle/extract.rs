@@ -21,6 +21,7 @@ use crate::{
     base::{
         digest::{Hasher, Sha256},
         error::{Error, Result},
+        log::Progress,
         parallel::{Item, in_order, threads},
     },
     release::file_cache::{CachedFile, CachedFiles},
@@ -39,15 +40,17 @@ pub(crate) fn extract(
     into: &Path,
     promise: Option<(Sha256, &BundleManifest)>,
     cached: &CachedFiles,
+    progress: &Progress,
 ) -> Result<()> {
     let placed = place(index, file)?;
-    let extraction = Extraction { file, into, promise, cached };
+    let extraction = Extraction { file, into, promise, cached, progress };
     check_space(index, into, |entry| {
         extraction.cached(entry).is_some_and(|cached| cached.is_on_disk_of(into))
     })?;
     make_folders(index, into)?;
     let (kept, placed): (Vec<_>, Vec<_>) =
         placed.into_iter().partition(|placed| extraction.cached(placed.entry).is_some());
+    progress.set_total(placed.iter().map(|placed| placed.entry.size).sum());
     kept.iter().try_for_each(|placed| extraction.link(placed.entry))?;
     let (segments, others): (Vec<_>, Vec<_>) = placed
         .into_iter()
@@ -133,6 +136,7 @@ struct Extraction<'a> {
     into: &'a Path,
     promise: Option<(Sha256, &'a BundleManifest)>,
     cached: &'a CachedFiles,
+    progress: &'a Progress,
 }
 
 impl Extraction<'_> {
@@ -164,6 +168,7 @@ impl Extraction<'_> {
             },
             |bytes| {
                 check.update(&bytes)?;
+                self.progress.step(bytes.len() as u64)?;
                 output.write(&bytes)
             },
         )?;
@@ -192,7 +197,10 @@ impl Extraction<'_> {
         let data =
             ByteRange { file: self.file, at: placed.data, end: placed.data + entry.compressed };
         let data = BufReader::with_capacity(entry.compressed.clamp(1, INPUT) as usize, data);
-        entry.decode(decoder, data, &mut |bytes| output.write(bytes))?;
+        entry.decode(decoder, data, &mut |bytes| {
+            self.progress.step(bytes.len() as u64)?;
+            output.write(bytes)
+        })?;
         output.finish()
     }
 

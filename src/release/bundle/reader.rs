@@ -16,6 +16,7 @@ use crate::{
     base::{
         digest::Sha256,
         error::{Error, Exit, Result},
+        log::Progress,
     },
     release::file_cache::CachedFiles,
 };
@@ -34,12 +35,14 @@ pub(crate) struct Unpacked {
 /// the bundle digest according to the release store or the ledger; with it, a bundle without a
 /// manifest is rejected. Files of `cached` come from the cache: their data need not be in the
 /// archive, but their headers must be. Fails with `Exit::Integrity` for damaged content and with
-/// `Exit::Input` if the disk is too small. `into` is empty again after a failure.
+/// `Exit::Input` if the disk is too small. `into` is empty again after a failure, such as the end
+/// of `progress`.
 pub(crate) fn unpack(
     archive: &Path,
     into: &Path,
     expected: Option<Sha256>,
     cached: &CachedFiles,
+    progress: &Progress,
 ) -> Result<Unpacked> {
     check_fresh(into)?;
     let opened = (|| {
@@ -47,7 +50,7 @@ pub(crate) fn unpack(
         let promise = promise(&index, &file, expected)?;
         let partial = UnfinishedFolder { folder: into, kept: false };
         let promised = promise.as_ref().map(|(digest, manifest)| (*digest, manifest));
-        extract(&index, &file, into, promised, cached)?;
+        extract(&index, &file, into, promised, cached, progress)?;
         partial.keep();
         Ok(promise)
     })();

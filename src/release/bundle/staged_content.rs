@@ -9,6 +9,7 @@ use super::{
 use crate::base::{
     digest::{Hasher, Sha256},
     error::{Error, Result},
+    log::Progress,
     parallel::Item,
     small_file,
 };
@@ -16,6 +17,7 @@ use crate::base::{
 /// The content of a file, read once and hashed. Fails if its size has changed.
 pub(super) struct EntryContent<'a> {
     planned: &'a PlannedEntry,
+    progress: &'a Progress,
     reader: Box<dyn Read + 'a>,
     left: u64,
     sha256: Hasher,
@@ -23,7 +25,7 @@ pub(super) struct EntryContent<'a> {
 }
 
 impl<'a> EntryContent<'a> {
-    pub(super) fn open(planned: &'a PlannedEntry) -> Result<Self> {
+    pub(super) fn open(planned: &'a PlannedEntry, progress: &'a Progress) -> Result<Self> {
         let reader: Box<dyn Read> = match &planned.file.source {
             EntrySource::Bytes(bytes) => Box::new(bytes.as_slice()),
             EntrySource::Path(path) => Box::new(
@@ -31,7 +33,7 @@ impl<'a> EntryContent<'a> {
             ),
         };
         let (sha256, crc) = (Hasher::default(), crc32fast::Hasher::new());
-        Ok(Self { planned, reader, left: planned.size, sha256, crc })
+        Ok(Self { planned, progress, reader, left: planned.size, sha256, crc })
     }
 
     pub(super) fn blocks(&mut self) -> impl Iterator<Item = Result<Item<Vec<u8>>>> {
@@ -59,6 +61,7 @@ impl<'a> EntryContent<'a> {
             .take(most)
             .read_to_end(&mut block)
             .map_err(|error| self.failed(&error))?;
+        self.progress.step(read as u64)?;
         match self.left {
             0 if read == 0 => Ok(None),
             left if left != 0 && read as u64 == most => {

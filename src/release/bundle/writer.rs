@@ -24,6 +24,7 @@ use crate::{
         crc64::{Crc64, Crc64Hasher},
         digest::Sha256,
         error::{Error, Result},
+        log::Progress,
         parallel::{Item, in_order, threads},
     },
     services::store::composed::{Composed, CopiedRange},
@@ -63,14 +64,15 @@ impl Bundle {
 }
 
 /// Writes a new file at `to` and flushes it to disk. Fails if `to` exists. Removes the file after a
-/// failure.
+/// failure, such as the end of `progress`.
 pub(crate) fn write(
     files: Vec<StagedFile>,
     header: BundleHeader,
     known: &KnownSegments,
     to: &Path,
+    progress: &Progress,
 ) -> Result<Bundle> {
-    write_with(threads(), files, header, known, to)
+    write_with(threads(), files, header, known, to, progress)
 }
 
 pub(crate) fn write_with(
@@ -79,15 +81,18 @@ pub(crate) fn write_with(
     header: BundleHeader,
     known: &KnownSegments,
     to: &Path,
+    progress: &Progress,
 ) -> Result<Bundle> {
     let planned = plan(files)?;
+    let read = planned.iter().filter(|planned| !known.contains_key(&planned.file.name));
+    progress.set_total(read.map(|planned| planned.size).sum());
     let failed = |error: io::Error| Error::io("cannot write bundle", to, &error);
     let file =
         OpenOptions::new().read(true).write(true).create_new(true).open(to).map_err(failed)?;
     let partial = UnfinishedFile { path: to, kept: false };
     let records = Vec::with_capacity(planned.len() + 1);
     let (checksum, copies) = (Crc64::of(&[]), Vec::new());
-    let mut out = BundleOutput { file, path: to, at: 0, checksum, records, copies };
+    let mut out = BundleOutput { file, path: to, at: 0, checksum, records, copies, progress };
     let files = out.put_files(threads, planned, known)?;
     let manifest = BundleManifest::new(header.source_digest, header.terraform, files);
     let bytes = manifest.to_bytes()?;
@@ -107,6 +112,7 @@ struct BundleOutput<'a> {
     checksum: Crc64,
     records: Vec<EntryRecord>,
     copies: Vec<CopiedRange>,
+    progress: &'a Progress,
 }
 
 /// An entry that can be written at any offset of the archive.
@@ -136,12 +142,13 @@ impl BundleOutput<'_> {
         }
         // Memory for the content and the compressed content, in bytes.
         let items = planned.map(|item| Ok(Item { cost: 2 * item.size as usize + 4096, item }));
+        let progress = self.progress;
         in_order(
             threads,
             items,
             || Ok(Deflater::new()),
             |deflater, planned| {
-                let content = read_small(&planned)?;
+                let content = read_small(&planned, progress)?;
                 pack(deflater, planned.file.name, planned.file.executable, &content)
             },
             |packed| {
@@ -196,7 +203,7 @@ impl BundleOutput<'_> {
             crc64: None,
         };
         let mut data = Crc64Hasher::default();
-        let mut content = EntryContent::open(&planned)?;
+        let mut content = EntryContent::open(&planned, self.progress)?;
         let start = self.at;
         self.append(&record.local())?;
         in_order(
@@ -233,7 +240,8 @@ impl BundleOutput<'_> {
         (record.method, record.compressed) = (EntryMethod::Stored, record.size);
         record.blocks.clear();
         self.append(&record.local())?;
-        let (mut content, mut data) = (EntryContent::open(planned)?, Crc64Hasher::default());
+        let (mut content, mut data) =
+            (EntryContent::open(planned, self.progress)?, Crc64Hasher::default());
         for block in content.blocks() {
             let block = block?.item;
             data.update(&block);
@@ -310,9 +318,9 @@ fn pack(
     })
 }
 
-fn read_small(planned: &PlannedEntry) -> Result<Vec<u8>> {
+fn read_small(planned: &PlannedEntry, progress: &Progress) -> Result<Vec<u8>> {
     let mut content = Vec::with_capacity(planned.size as usize);
-    for block in EntryContent::open(planned)?.unhashed_blocks() {
+    for block in EntryContent::open(planned, progress)?.unhashed_blocks() {
         content.append(&mut block?);
     }
     Ok(content)

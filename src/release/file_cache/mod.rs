@@ -15,7 +15,7 @@ mod tests;
 use std::{
     collections::HashMap,
     fs::{self, File, Metadata, Permissions},
-    io::{self, Read},
+    io,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -26,8 +26,9 @@ pub(crate) use self::eviction::Usage;
 use super::cache_dir::CacheDir;
 use crate::{
     base::{
-        digest::{Hasher, Sha256},
+        digest::{self, Sha256},
         error::Result,
+        interrupt::Interrupt,
         log::Log,
         process_env::ProcessEnv,
         units::bytes_text,
@@ -58,6 +59,7 @@ pub(crate) struct FileCache {
     /// The folder that `cache-dir` names.
     asked: Option<CacheDir>,
     log: Log,
+    interrupt: Interrupt,
 }
 
 /// A file of the cache with the right content, open.
@@ -91,7 +93,8 @@ impl FileCache {
         let _ = fs::set_permissions(&folder, Permissions::from_mode(0o755));
         // A checkout can contain the folder of `cache-dir`, with stamps that others wrote.
         let trusts_stamps = asked.is_none() && stamp::is_our_folder(&folder);
-        Ok(Some(Self { folder, trusts_stamps, asked, log }))
+        let interrupt = host.interrupt.clone();
+        Ok(Some(Self { folder, trusts_stamps, asked, log, interrupt }))
     }
 
     /// Returns where the cache of the run is or will be, without creating it.
@@ -106,7 +109,7 @@ impl FileCache {
     #[cfg(test)]
     pub(crate) fn at(folder: PathBuf, log: Log) -> Self {
         fs::create_dir_all(&folder).expect("a folder for the cache of a test");
-        Self { folder, trusts_stamps: true, asked: None, log }
+        Self { folder, trusts_stamps: true, asked: None, log, interrupt: Interrupt::never() }
     }
 
     /// Returns a file with this content and size. Removes one with another content.
@@ -130,6 +133,8 @@ impl FileCache {
                 self.remove_damaged(&path);
                 None
             }
+            // The run ends.
+            Err(_) if self.interrupt.requested().is_some() => None,
             Err(error) => {
                 self.log.note(&format!("`{}` is not used: {error}", path.display()));
                 None
@@ -153,8 +158,9 @@ impl FileCache {
 
     /// Removes a cached file if its content is not what its name says. Returns whether it was.
     pub(crate) fn check_again(&self, cached: &CachedFile) -> bool {
-        let hashed = cached.file.try_clone().and_then(|file| hash_of(&file));
-        let is_damaged = !hashed.is_ok_and(|found| found == cached.sha256);
+        let hashed = cached.file.try_clone().and_then(|file| self.hash_of(&file));
+        let is_cancelled = hashed.is_err() && self.interrupt.requested().is_some();
+        let is_damaged = !is_cancelled && !hashed.is_ok_and(|found| found == cached.sha256);
         if is_damaged {
             self.remove_damaged(&cached.path);
         }
@@ -182,7 +188,7 @@ impl FileCache {
 
     /// Hashes the file, and stamps it if it is what its name says.
     fn hash(&self, file: &File, before: &Metadata, sha256: Sha256) -> io::Result<bool> {
-        let found = hash_of(file)?;
+        let found = self.hash_of(file)?;
         let after = file.metadata()?;
         let unchanged = (before.len(), before.mtime(), before.mtime_nsec())
             == (after.len(), after.mtime(), after.mtime_nsec());
@@ -195,6 +201,13 @@ impl FileCache {
             let _ = stamped.and_then(|()| stamp::write(&self.stamp(sha256), &after));
         }
         Ok(true)
+    }
+
+    /// Fails after a signal.
+    fn hash_of(&self, file: &File) -> io::Result<Sha256> {
+        let size = file.metadata()?.len();
+        let progress = self.log.progress("hashing", size).until(&self.interrupt);
+        digest::copy(&mut progress.reader(link::FromStart::new(file)), &mut io::sink())
     }
 
     fn remove_damaged(&self, path: &Path) {
@@ -249,17 +262,5 @@ impl CachedFile {
     pub(crate) fn is_on_disk_of(&self, folder: &Path) -> bool {
         let device = |found: io::Result<Metadata>| found.map(|found| found.dev()).ok();
         device(self.file.metadata()).is_some_and(|one| device(fs::metadata(folder)) == Some(one))
-    }
-}
-
-fn hash_of(file: &File) -> io::Result<Sha256> {
-    let mut from_start = link::FromStart::new(file);
-    let mut hasher = Hasher::default();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match from_start.read(&mut buffer)? {
-            0 => return Ok(hasher.finish()),
-            read => hasher.update(&buffer[..read]),
-        }
     }
 }

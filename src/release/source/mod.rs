@@ -12,6 +12,7 @@ use crate::{
     base::{
         digest::Sha256,
         error::{Error, Result},
+        log::Progress,
     },
     config::{hooks::Hooks, identity::Identity, scheme::AccountScheme, version_constraint::Wanted},
     terraform::code::{
@@ -87,6 +88,7 @@ pub(crate) struct SourcesRequest<'a> {
     pub(crate) artifact: Vec<TreeFile>,
     /// What the artifact is made of apart from files, such as links; null if nothing else.
     pub(crate) artifact_shape: serde_json::Value,
+    pub(crate) progress: Progress,
 }
 
 impl Sources {
@@ -98,6 +100,7 @@ impl Sources {
                 .hint("put the component's Terraform code into infra/, next to cdflow.yml"));
         }
         let boundary = Boundary::new(request.root, "the checkout");
+        let hashed = |files| hashed(files, &request.progress);
         let mut files = hashed(prefixed("infra", walk(&infra, &boundary, is_not_code)?))?;
         if !files::has_code(&infra, request.dialect)? {
             return Err(Error::input(format!("`{}` contains no Terraform code", infra.display()))
@@ -206,10 +209,9 @@ fn prefixed(prefix: &str, files: Vec<TreeFile>) -> Vec<TreeFile> {
     files.into_iter().map(|file| TreeFile { name: named(&file.name), ..file }).collect()
 }
 
-fn hashed(files: Vec<TreeFile>) -> Result<BTreeMap<String, SourceFile>> {
+fn hashed(files: Vec<TreeFile>, progress: &Progress) -> Result<BTreeMap<String, SourceFile>> {
     let hash = |file: TreeFile| {
-        let failed = |error: std::io::Error| Error::io("cannot read", &file.path, &error);
-        let sha256 = Sha256::of_file(&file.path).map_err(failed)?;
+        let sha256 = progress.hash(&file.path)?;
         Ok((
             file.name,
             SourceFile { path: file.path, executable: file.executable, size: file.size, sha256 },

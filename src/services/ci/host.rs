@@ -4,9 +4,17 @@ use std::{io, sync::Arc};
 
 use terminal_size::{Width, terminal_size_of};
 
-use super::run::{GitHubRun, Run};
+use super::{
+    is_any,
+    run::{GitHubRun, Run},
+};
 use crate::base::{
-    interrupt::Interrupt, log::Log, pace::Pace, process_env::ProcessEnv, question, run_as::RunAs,
+    interrupt::Interrupt,
+    log::{Log, Progress},
+    pace::Pace,
+    process_env::ProcessEnv,
+    question,
+    run_as::RunAs,
     table::Screen,
 };
 
@@ -30,11 +38,14 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Whether a person can be asked: at a terminal, and outside of any CI. Those that cdflow does
-    /// not know set `CI`.
+    /// Begins a phase that a signal ends, of `total` bytes if that is known.
+    pub(crate) fn progress(&self, what: &str, total: impl Into<Option<u64>>) -> Progress {
+        self.log.progress(what, total).until(&self.interrupt)
+    }
+
+    /// Whether a person can be asked: at a terminal, and outside of any CI.
     pub(crate) fn has_person(&self) -> bool {
-        let is_ci = self.environment.get("CI").is_some_and(|value| value != "false");
-        self.run.is_none() && !is_ci && question::can_be_answered()
+        self.run.is_none() && !is_any(&self.environment) && question::can_be_answered()
     }
 
     /// Returns the terminal that standard output is; the default if it is none.

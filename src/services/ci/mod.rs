@@ -19,6 +19,11 @@ pub(crate) use self::{
 };
 use crate::base::{error::Result, process_env::ProcessEnv};
 
+/// Whether a CI runs cdflow. Those that cdflow does not know set `CI`.
+pub(crate) fn is_any(environment: &ProcessEnv) -> bool {
+    environment.get("CI").is_some_and(|value| value != "false")
+}
+
 /// Returns None outside of the supported CIs.
 pub(crate) fn read(environment: &ProcessEnv) -> Result<Option<Run>> {
     if environment.get("GITHUB_ACTIONS") == Some("true") {

@@ -12,6 +12,7 @@ use super::destination::Destination;
 use crate::base::{
     digest::{self, Sha256},
     error::{Error, Result},
+    log::Progress,
 };
 
 /// Ten times the size of today's programs.
@@ -24,6 +25,7 @@ pub(super) fn extract(
     shown: &str,
     program: &str,
     to: &Destination,
+    progress: &Progress,
 ) -> Result<Sha256> {
     let broken = |why: String| {
         Error::integrity(format!("`{shown}` is not an archive of {program}"))
@@ -52,12 +54,12 @@ pub(super) fn extract(
     let failed = |error: &io::Error| to.failed(error);
     let mut file = File::create_new(to.program()).map_err(|error| failed(&error))?;
     // The zip reader checks the CRC at the end; a wrong size or CRC is an error of reading.
-    let digest =
-        digest::copy(&mut entry.take(LARGEST), &mut file).map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => broken(error.to_string()),
-            io::ErrorKind::UnexpectedEof => broken("it is truncated".into()),
-            _ => failed(&error),
-        })?;
+    let copied = digest::copy(&mut progress.reader(entry.take(LARGEST)), &mut file);
+    let digest = copied.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => broken(error.to_string()),
+        io::ErrorKind::UnexpectedEof => broken("it is truncated".into()),
+        _ => failed(&error),
+    })?;
     fs::set_permissions(to.program(), Permissions::from_mode(0o755))
         .map_err(|error| failed(&error))?;
     file.sync_all().map_err(|error| failed(&error))?;
@@ -127,7 +129,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let to = folder.path().join("program");
         let destination = Destination::new(to.clone(), folder.path(), "free some space");
-        match extract(archive, "a.zip", "terraform", &destination) {
+        match extract(archive, "a.zip", "terraform", &destination, &Progress::none()) {
             Ok(digest) => {
                 let content = fs::read_to_string(&to).unwrap();
                 assert_eq!(digest, Sha256::of(content.as_bytes()));

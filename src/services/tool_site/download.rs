@@ -7,13 +7,6 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{
-    Client, Response, StatusCode, Url,
-    header::{CONTENT_RANGE, RANGE},
-    redirect,
-};
-use tokio::time::Instant;
-
 use super::{destination::Destination, place::Address};
 use crate::{
     base::{
@@ -22,12 +15,17 @@ use crate::{
         error::{Error, Exit, Result, chain},
         http_wait,
         limits::Limit,
-        log::Log,
+        log::{Log, Progress},
         redact::Secret,
         retry::Retry,
         small_file, units,
     },
     services::registry::is_local,
+};
+use reqwest::{
+    Client, Response, StatusCode, Url,
+    header::{CONTENT_RANGE, RANGE},
+    redirect,
 };
 
 /// Terraform's archive has 30 MB.
@@ -107,7 +105,7 @@ impl Downloader {
     ) -> Result<Option<Downloaded>> {
         let limit = Limit::ToolDownload;
         let mut transfer = Transfer::new(Sink::File(archive, to.clone()), LARGEST);
-        transfer.progress = Some(Progress::new(&self.log));
+        transfer.progress = Some(self.log.progress("downloading", None));
         let is_there = tokio::time::timeout(limit.time(), self.read(address, &mut transfer))
             .await
             .map_err(|_| unavailable(address, &limit.passed("not complete")))??;
@@ -117,7 +115,7 @@ impl Downloader {
         Ok(is_there.then(|| Downloaded { file, digest: hasher.finish(), size }))
     }
 
-    async fn read(&self, address: &Address, transfer: &mut Transfer<'_>) -> Result<bool> {
+    async fn read(&self, address: &Address, transfer: &mut Transfer) -> Result<bool> {
         let url = match address {
             Address::Url(url) => url,
             Address::File(path) => return transfer.copy(path),
@@ -143,7 +141,7 @@ impl Downloader {
         &self,
         url: &str,
         address: &Address,
-        transfer: &mut Transfer<'_>,
+        transfer: &mut Transfer,
     ) -> Result<bool, Failure> {
         let mut request = self.client.get(url);
         if let Some((host, token)) = &self.token
@@ -193,12 +191,12 @@ impl Downloader {
 }
 
 /// A file on its way.
-struct Transfer<'a> {
+struct Transfer {
     to: Sink,
     hasher: Hasher,
     size: u64,
     largest: u64,
-    progress: Option<Progress<'a>>,
+    progress: Option<Progress>,
 }
 
 enum Sink {
@@ -206,7 +204,7 @@ enum Sink {
     File(File, Destination),
 }
 
-impl Transfer<'_> {
+impl Transfer {
     fn new(to: Sink, largest: u64) -> Self {
         Self { to, hasher: Hasher::default(), size: 0, largest, progress: None }
     }
@@ -236,8 +234,9 @@ impl Transfer<'_> {
                 file.write_all(bytes).map_err(|error| Failure::Final(to.failed(&error)))?;
             }
         }
-        if let Some(progress) = &mut self.progress {
-            progress.show(self.size, total);
+        if let Some(progress) = &self.progress {
+            progress.set_done(self.size);
+            progress.set_total(total.unwrap_or_default());
         }
         Ok(())
     }
@@ -263,29 +262,6 @@ impl Transfer<'_> {
                 },
             )?;
         }
-    }
-}
-
-/// A line from time to time.
-struct Progress<'a> {
-    log: &'a Log,
-    next: Instant,
-}
-
-impl<'a> Progress<'a> {
-    const INTERVAL: Duration = Duration::from_secs(5);
-
-    fn new(log: &'a Log) -> Self {
-        Self { log, next: Instant::now() + Self::INTERVAL }
-    }
-
-    fn show(&mut self, size: u64, total: Option<u64>) {
-        if Instant::now() < self.next {
-            return;
-        }
-        self.next = Instant::now() + Self::INTERVAL;
-        let of = total.map(|total| format!(" of {}", units::bytes_text(total))).unwrap_or_default();
-        self.log.note(&format!("{}{of} downloaded", units::bytes_text(size)));
     }
 }
 

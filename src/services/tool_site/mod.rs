@@ -28,6 +28,7 @@ use crate::{
         blocking::blocking,
         digest::Sha256,
         error::{Error, Result},
+        interrupt::Interrupt,
         log::Log,
         units,
     },
@@ -54,6 +55,7 @@ pub(crate) struct ToolSite {
     keys: Keys,
     downloader: Downloader,
     log: Log,
+    interrupt: Interrupt,
 }
 
 /// The list of versions: a map in HashiCorp's `index.json`, a list in OpenTofu's `api.json`.
@@ -89,6 +91,7 @@ impl ToolSite {
             keys: Keys::read(flavor, added)?,
             downloader: Downloader::new(place.allows_http(), host.log.clone())?,
             log: host.log.clone(),
+            interrupt: host.interrupt.clone(),
             flavor,
             place,
         })
@@ -152,7 +155,12 @@ impl ToolSite {
         }
         let (program, to) = (self.flavor.program(), to.clone());
         let (shown, size, archive) = (address.to_string(), found.size, found.file);
-        let digest = blocking(move || archive::extract(archive, &shown, program, &to)).await?;
+        let progress = self.log.progress("unpacking", None).until(&self.interrupt);
+        let digest = blocking(move || {
+            let digest = archive::extract(archive, &shown, program, &to, &progress);
+            digest.map_err(|error| progress.or_cancelled(error))
+        })
+        .await?;
         let size = units::bytes_text(size);
         self.log.note(&format!("{size} downloaded, signature and SHA-256 verified"));
         Ok(Fetched { digest, signed_by })

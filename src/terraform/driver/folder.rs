@@ -47,6 +47,16 @@ impl Folder {
         (limit, more): (Limit, Duration),
         filter: &mut (dyn FnMut(&str) -> Option<String> + Send),
     ) -> Result<(i32, OutputLines)> {
+        self.relay_for(args, (Life::of_terraform(limit), more), filter).await
+    }
+
+    /// As [`Self::relay`], with what ends Terraform.
+    pub(super) async fn relay_for(
+        &self,
+        args: &[&str],
+        (life, more): (Life, Duration),
+        filter: &mut (dyn FnMut(&str) -> Option<String> + Send),
+    ) -> Result<(i32, OutputLines)> {
         let mut args = args.to_vec();
         if !self.host.log.colors_output() {
             args.insert(1, "-no-color");
@@ -58,7 +68,7 @@ impl Folder {
                 self.host.log.program_output(&shown);
             }
         };
-        let program = self.program(&args, Life::of_terraform(limit)).longer_by(more);
+        let program = self.program(&args, life).longer_by(more);
         let finished = program.relay(&self.host.log, &self.host.interrupt, &mut show).await?;
         Ok((finished.code, output))
     }

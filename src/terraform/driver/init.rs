@@ -7,15 +7,20 @@ use crate::{
     base::{
         error::{Exit, Result},
         limits::Limit,
+        process::Life,
     },
     config::names::Environment,
     terraform::{
-        output::{failure::TerraformStep, located::CodeNames},
+        output::{
+            failure::{OutputLines, TerraformStep},
+            located::CodeNames,
+        },
         state::backend::Backend,
     },
 };
 
-const LIMIT: (Limit, Duration) = (Limit::TerraformInit, Duration::ZERO);
+/// Init changes only the run's own folders.
+const LIFE: Life = Life::Expendable(Limit::TerraformInit);
 
 /// What a bundle contains for init.
 pub(crate) struct InitRequest {
@@ -36,13 +41,19 @@ pub(crate) struct Initialised {
 }
 
 impl Folder {
-    /// Fetches modules and providers, without a backend.
-    pub(crate) async fn init_for_release(&self, names: &CodeNames<'_>) -> Result<()> {
+    /// Fetches modules and providers, without a backend. `has_own_cache`: Terraform writes them
+    /// into the user's cache, where half of a provider must not be left.
+    pub(crate) async fn init_for_release(
+        &self,
+        names: &CodeNames<'_>,
+        has_own_cache: bool,
+    ) -> Result<()> {
         self.tool.check_switcher(&self.infra, &self.env, &self.host).await?;
         let args = ["init", "-input=false", "-backend=false"];
         let mut advice = until_advice();
         let mut filter = |line: &str| advice(line).map(|line| names.named(&line));
-        let ended = self.relay(&args, LIMIT, &mut filter).await;
+        let life = if has_own_cache { Life::of_terraform(Limit::TerraformInit) } else { LIFE };
+        let ended = self.init_until(&args, life, &mut filter).await;
         let (code, output) = ended.map_err(|error| match error.exit() {
             Exit::PlanFailed => error.exit_with(Exit::BuildFailed),
             _ => error,
@@ -51,6 +62,16 @@ impl Folder {
         self.check("terraform init", code, || {
             output.release_error(TerraformStep::InitAtRelease, names)
         })
+    }
+
+    async fn init_until(
+        &self,
+        args: &[&str],
+        life: Life,
+        filter: &mut (dyn FnMut(&str) -> Option<String> + Send),
+    ) -> Result<(i32, OutputLines)> {
+        let _progress = self.host.progress("terraform init", None);
+        self.relay_for(args, (life, Duration::ZERO), filter).await
     }
 
     /// Initialises modules and providers from the bundle, and the backend of the state.
@@ -69,7 +90,7 @@ impl Folder {
         if request.has_modules {
             args.push("-get=false");
         }
-        let (code, output) = self.relay(&args, LIMIT, &mut until_advice()).await?;
+        let (code, output) = self.init_until(&args, LIFE, &mut until_advice()).await?;
         self.annotate(&output);
         self.check("terraform init", code, || {
             output.error(TerraformStep::InitAtDeploy, environment.as_str())

@@ -28,7 +28,8 @@ impl Folder {
             output.push(line);
             self.host.log.program_output(line);
         };
-        let program = self.program(&args, Life::of_terraform(Limit::TerraformInit));
+        let _progress = self.host.progress("downloading providers", None);
+        let program = self.program(&args, Life::Expendable(Limit::TerraformInit));
         let ended = program.relay(&self.host.log, &self.host.interrupt, &mut show).await;
         let ended = ended.map_err(|error| match error.exit() {
             Exit::PlanFailed => error.exit_with(Exit::BuildFailed),

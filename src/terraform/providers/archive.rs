@@ -11,6 +11,7 @@ use zip::{ZipArchive, read::ZipFile};
 
 use crate::base::{
     error::{Error, Result},
+    log::Progress,
     small_file,
 };
 
@@ -18,7 +19,7 @@ use crate::base::{
 const LARGEST: u64 = 8 << 30;
 
 /// Unpacks the archive into the new folder `to`. `shown` is how messages name it.
-pub(crate) fn unpack(archive: &Path, shown: &str, to: &Path) -> Result<()> {
+pub(crate) fn unpack(archive: &Path, shown: &str, to: &Path, progress: &Progress) -> Result<()> {
     let broken = |why: String| {
         Error::integrity(format!("`{shown}` is not the archive of a provider"))
             .why(why)
@@ -31,7 +32,7 @@ pub(crate) fn unpack(archive: &Path, shown: &str, to: &Path) -> Result<()> {
     let mut left = LARGEST;
     fs::create_dir_all(to).map_err(|error| Error::io("cannot create the folder", to, &error))?;
     for index in 0..zip.len() {
-        let mut entry = zip.by_index(index).map_err(unreadable)?;
+        let entry = zip.by_index(index).map_err(unreadable)?;
         let name = checked_name(&entry).map_err(broken)?;
         if entry.is_dir() {
             continue;
@@ -39,7 +40,8 @@ pub(crate) fn unpack(archive: &Path, shown: &str, to: &Path) -> Result<()> {
         left = left.checked_sub(entry.size()).ok_or_else(|| broken("it is too large".into()))?;
         let path = to.join(&name);
         let executable = entry.unix_mode().is_none_or(|mode| mode & 0o100 != 0);
-        write(&mut entry, &path, executable).map_err(|error| match error.kind() {
+        let mut content = progress.reader(entry);
+        write(&mut content, &path, executable).map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData
             | io::ErrorKind::InvalidInput
             | io::ErrorKind::AlreadyExists
@@ -103,7 +105,7 @@ mod tests {
         }
         zip.finish().unwrap();
         let to = folder.path().join("to");
-        unpack(&archive, "a.zip", &to).map_err(|error| error.to_string())?;
+        unpack(&archive, "a.zip", &to, &Progress::none()).map_err(|error| error.to_string())?;
         let files = walkdir::WalkDir::new(&to).sort_by_file_name().into_iter().map(Result::unwrap);
         let files = files.filter(|entry| entry.file_type().is_file());
         let shown = files.map(|entry| {
@@ -138,7 +140,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let html = folder.path().join("x.zip");
         fs::write(&html, "<html>").unwrap();
-        let refused = unpack(&html, "x.zip", &folder.path().join("to")).unwrap_err();
+        let refused =
+            unpack(&html, "x.zip", &folder.path().join("to"), &Progress::none()).unwrap_err();
         assert_eq!(refused.exit(), crate::base::error::Exit::Integrity);
     }
 }

@@ -14,7 +14,13 @@ use std::{
 
 use super::{Package, hash};
 use crate::{
-    base::{digest::Sha256, limits::Limit, log::Log, run_as::RunAs},
+    base::{
+        digest::Sha256,
+        error::Result,
+        limits::Limit,
+        log::{Log, Progress},
+        run_as::RunAs,
+    },
     services::ci::host::Host,
     terraform::{
         cache_folder::{self, LOCK},
@@ -48,21 +54,31 @@ impl ProviderCache {
         Self { folder }
     }
 
-    /// Returns a package that has one of the hashes, verified. Removes what is damaged.
-    pub(crate) fn find(&self, package: &Package, hashes: &[String], log: &Log) -> Option<Content> {
+    /// Returns a package that has one of the hashes, verified. Removes what is damaged. Fails if a
+    /// signal ends `progress`.
+    pub(crate) fn find(
+        &self,
+        package: &Package,
+        hashes: &[String],
+        log: &Log,
+        progress: &Progress,
+    ) -> Result<Option<Content>> {
         let place = package.folder(&self.folder);
         for wanted in hashes {
             let Some(path) = name_of(wanted).map(|name| place.join(name)) else { continue };
             let (content, found) = match wanted.starts_with("h1:") {
-                true if path.is_dir() => (Content::Folder(path.clone()), hash::of_folder(&path)),
+                true if path.is_dir() => {
+                    (Content::Folder(path.clone()), hash::of_folder(&path, progress))
+                }
                 false if path.is_file() => {
-                    (Content::Archive(path.clone()), hash::of_archive(&path))
+                    (Content::Archive(path.clone()), hash::of_archive(&path, progress))
                 }
                 _ => continue,
             };
+            progress.step(0)?;
             if found.is_ok_and(|found| found == *wanted) {
                 touch(&path);
-                return Some(content);
+                return Ok(Some(content));
             }
             log.warning(&format!(
                 "`{}` is damaged: it is removed, and downloaded again",
@@ -70,7 +86,7 @@ impl ProviderCache {
             ));
             remove(&path);
         }
-        None
+        Ok(None)
     }
 
     /// Lets one of several releases download a package that has one of the hashes. Returns its lock
@@ -232,7 +248,7 @@ mod tests {
     fn write(folder: &Path, content: &str) -> (Content, String) {
         fs::create_dir_all(folder).unwrap();
         fs::write(folder.join("terraform-provider-tiny"), content).unwrap();
-        (Content::Folder(folder.to_owned()), hash::of_folder(folder).unwrap())
+        (Content::Folder(folder.to_owned()), hash::of_folder(folder, &Progress::none()).unwrap())
     }
 
     #[test]
@@ -243,7 +259,7 @@ mod tests {
         let (_, other) = write(&root.path().join("two"), "two");
         let find = |hashes: &[&str]| {
             let hashes: Vec<String> = hashes.iter().map(|hash| (*hash).to_owned()).collect();
-            cache.find(&package(), &hashes, &log())
+            cache.find(&package(), &hashes, &log(), &Progress::none()).unwrap()
         };
         assert_eq!(find(&[&h1]), None);
         cache.keep(&package(), &one, &h1, RunAs::Ourselves, &log());
@@ -268,11 +284,13 @@ mod tests {
         let cache = ProviderCache::at(root.path().join("cache"));
         let file = root.path().join("a.zip");
         fs::write(&file, "zip").unwrap();
-        let zh = hash::of_archive(&file).unwrap();
+        let zh = hash::of_archive(&file, &Progress::none()).unwrap();
         let user = RunAs::User { id: 1, group: 1 };
         cache.keep(&package(), &Content::Archive(file), &zh, user, &log());
         let hashes = [zh];
-        let Some(Content::Archive(kept)) = cache.find(&package(), &hashes, &log()) else {
+        let Some(Content::Archive(kept)) =
+            cache.find(&package(), &hashes, &log(), &Progress::none()).unwrap()
+        else {
             panic!("not kept")
         };
         let old = File::open(&kept).unwrap();

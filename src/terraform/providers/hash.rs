@@ -4,11 +4,11 @@ use std::{fmt::Write, io, path::Path};
 
 use walkdir::WalkDir;
 
-use crate::base::digest::Sha256;
+use crate::base::{digest::Sha256, log::Progress};
 
 /// Returns the `h1:` hash of an unpacked package, as Go's `dirhash` computes it: the SHA-256 over a
 /// line for each file, sorted by name.
-pub(crate) fn of_folder(folder: &Path) -> io::Result<String> {
+pub(crate) fn of_folder(folder: &Path, progress: &Progress) -> io::Result<String> {
     let mut names = Vec::new();
     for entry in WalkDir::new(folder).follow_links(true) {
         let entry = entry?;
@@ -23,7 +23,7 @@ pub(crate) fn of_folder(folder: &Path) -> io::Result<String> {
     names.sort();
     let mut lines = String::new();
     for name in names {
-        let digest = Sha256::of_file(&folder.join(&name))?;
+        let digest = progress.hash_file(&folder.join(&name))?;
         // Writing to a string cannot fail.
         let _ = writeln!(lines, "{digest}  {name}");
     }
@@ -31,8 +31,8 @@ pub(crate) fn of_folder(folder: &Path) -> io::Result<String> {
 }
 
 /// Returns the `zh:` hash of a package's archive.
-pub(crate) fn of_archive(file: &Path) -> io::Result<String> {
-    Ok(format!("zh:{}", Sha256::of_file(file)?))
+pub(crate) fn of_archive(file: &Path, progress: &Progress) -> io::Result<String> {
+    Ok(format!("zh:{}", progress.hash_file(file)?))
 }
 
 #[cfg(test)]
@@ -44,19 +44,19 @@ mod tests {
     /// The value that Terraform 1.11.4 wrote into the lock file for these two files.
     #[test]
     fn the_same_as_terraform() {
-        let folder = tempfile::tempdir().unwrap();
+        let (folder, none) = (tempfile::tempdir().unwrap(), Progress::none());
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         write("terraform-provider-tiny_v1.0.0_x5", "#!/bin/sh\n# linux_amd64\nexit 1\n");
         write("LICENSE.txt", "None.\n");
-        let hash = of_folder(folder.path()).unwrap();
+        let hash = of_folder(folder.path(), &none).unwrap();
         assert_eq!(hash, "h1:ciuKb6zn1BNnGvfhPpgnMNBEkY6dXHjwJNXj/sOQPeA=");
         fs::create_dir(folder.path().join("empty")).unwrap();
-        assert_eq!(of_folder(folder.path()).unwrap(), hash);
+        assert_eq!(of_folder(folder.path(), &none).unwrap(), hash);
         write("LICENSE.txt", "Some.\n");
-        assert_ne!(of_folder(folder.path()).unwrap(), hash);
+        assert_ne!(of_folder(folder.path(), &none).unwrap(), hash);
         let empty = Sha256::of(b"");
         write("empty.zip", "");
-        let archive = of_archive(&folder.path().join("empty.zip")).unwrap();
+        let archive = of_archive(&folder.path().join("empty.zip"), &none).unwrap();
         assert_eq!(archive, format!("zh:{empty}"));
     }
 }

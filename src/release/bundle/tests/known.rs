@@ -9,7 +9,7 @@ use super::{
     few, header, noise, open, packed, staged,
 };
 use crate::{
-    base::{crc64::Crc64, digest::Sha256},
+    base::{crc64::Crc64, digest::Sha256, log::Progress},
     services::store::composed::CopySource,
 };
 
@@ -56,7 +56,8 @@ fn copied_segments_make_the_same_bytes() {
         segments.remove(own);
         let folder = TempDir::new().unwrap();
         let to = folder.path().join("holes.zip");
-        let second = write(files(&big, "two"), header(), &segments, &to).unwrap();
+        let second =
+            write(files(&big, "two"), header(), &segments, &to, &Progress::none()).unwrap();
         let (_kept, whole) = packed(files(&big, "two"));
         assert_eq!((second.digest, second.checksum), (whole.digest, whole.checksum));
         assert_eq!(second.copies.len(), ranges);
@@ -92,7 +93,7 @@ fn only_segments_with_a_recorded_checksum_are_known() {
     let folder = TempDir::new().unwrap();
     let to = folder.path().join("x.zip");
     let other = files(&[("p/a", &noise(SEGMENT as usize + 1))], "one");
-    let error = write(other, header(), &known(&bundle), &to).unwrap_err();
+    let error = write(other, header(), &known(&bundle), &to, &Progress::none()).unwrap_err();
     assert!(error.to_string().contains("is not the segment that was found"), "{error}");
     assert!(!to.exists());
 }

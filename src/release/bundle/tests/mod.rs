@@ -13,7 +13,12 @@ use super::*;
 use crate::base::{
     digest::Sha256,
     error::{Exit, Result},
+    log::Progress,
 };
+
+fn write_to(files: Vec<StagedFile>, to: &Path) -> Result<Bundle> {
+    write(files, header(), &KnownSegments::new(), to, &Progress::none())
+}
 
 pub(super) fn header() -> BundleHeader {
     let terraform = TerraformIdentity {
@@ -75,8 +80,7 @@ pub(super) fn tree(root: &Path) -> BTreeMap<String, (Vec<u8>, u32)> {
 
 pub(super) fn packed(files: Vec<StagedFile>) -> (TempDir, Bundle) {
     let folder = TempDir::new().unwrap();
-    let bundle =
-        write(files, header(), &KnownSegments::new(), &folder.path().join("bundle.zip")).unwrap();
+    let bundle = write_to(files, &folder.path().join("bundle.zip")).unwrap();
     (folder, bundle)
 }
 
@@ -86,7 +90,7 @@ pub(super) fn open(bytes: &[u8], expected: Option<Sha256>) -> Result<(TempDir, U
     let (archive, into) = (folder.path().join("x.zip"), folder.path().join("into"));
     fs::write(&archive, bytes).unwrap();
     fs::create_dir(&into).unwrap();
-    match unpack(&archive, &into, expected, &Default::default()) {
+    match unpack(&archive, &into, expected, &Default::default(), &Progress::none()) {
         Ok(unpacked) => Ok((folder, unpacked)),
         Err(error) => {
             assert_eq!(fs::read_dir(&into).unwrap().count(), 0, "left behind after: {error}");

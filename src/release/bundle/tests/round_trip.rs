@@ -12,9 +12,9 @@ use super::{
         writer::write_with,
         *,
     },
-    few, header, noise, open, packed, staged, tree,
+    few, header, noise, open, packed, staged, tree, write_to,
 };
-use crate::base::{digest::Sha256, error::Exit};
+use crate::base::{digest::Sha256, error::Exit, interrupt::Interrupt, log::Progress};
 
 #[test]
 fn round_trip() {
@@ -102,6 +102,7 @@ fn same_bytes_for_any_threads_modes_and_times() {
                 header(),
                 &KnownSegments::new(),
                 &folder.path().join("out.zip"),
+                &Progress::none(),
             )
             .unwrap();
             (bundle.digest, Sha256::of_file(&bundle.path).unwrap())
@@ -134,13 +135,7 @@ fn writer_rejects() {
         (&["a\nb"], "control character"),
     ];
     for (names, why) in cases {
-        let error = write(
-            names.iter().map(|name| staged(name, "")).collect(),
-            header(),
-            &KnownSegments::new(),
-            &to,
-        )
-        .unwrap_err();
+        let error = write_to(names.iter().map(|name| staged(name, "")).collect(), &to).unwrap_err();
         assert_eq!(error.exit(), Exit::Input);
         assert!(error.to_string().contains(why), "{error}");
         assert!(!to.exists());
@@ -152,24 +147,53 @@ fn writer_rejects() {
             executable: false,
         }]
     };
-    let error = write(from_disk(folder.path()), header(), &KnownSegments::new(), &to).unwrap_err();
+    let error = write_to(from_disk(folder.path()), &to).unwrap_err();
     assert!(error.to_string().contains("not a regular file"), "{error}");
     // Claims 0 bytes and gives more, as a file that grows does.
-    let error =
-        write(from_disk(Path::new("/proc/self/stat")), header(), &KnownSegments::new(), &to)
-            .unwrap_err();
+    let error = write_to(from_disk(Path::new("/proc/self/stat")), &to).unwrap_err();
     assert!(error.to_string().contains("changed while it was read"), "{error}");
     assert!(!to.exists());
     fs::write(&to, "mine").unwrap();
-    write(few(), header(), &KnownSegments::new(), &to).unwrap_err();
+    write_to(few(), &to).unwrap_err();
     assert_eq!(fs::read(&to).unwrap(), b"mine");
+}
+
+/// After the first of its blocks, or the first of its small files.
+#[test]
+fn a_signal_ends_packing_and_unpacking_and_leaves_nothing() {
+    let folder = TempDir::new().unwrap();
+    let many = || -> Vec<StagedFile> {
+        (0..500).map(|n| staged(&format!("infra/{n}.tf"), format!("{n}"))).collect()
+    };
+    let big = || vec![staged("providers/big", noise(3 * SEGMENT as usize))];
+    for files in [&many as &dyn Fn() -> Vec<StagedFile>, &big] {
+        let (signal, interrupt) = Interrupt::by_hand();
+        let progress = Progress::none().until(&interrupt);
+        let (to, into) = (folder.path().join("out.zip"), folder.path().join("into"));
+        let (_kept, bundle) = packed(files());
+        fs::create_dir(&into).unwrap();
+        unpack(&bundle.path, &into, None, &Default::default(), &progress).unwrap();
+        signal.send(Some(Exit::Terminated)).unwrap();
+        let known = KnownSegments::new();
+        let error = write(files(), header(), &known, &to, &progress).unwrap_err();
+        assert_eq!(error.exit(), Exit::Terminated, "{error}");
+        assert!(!to.exists());
+        fs::remove_dir_all(&into).unwrap();
+        fs::create_dir(&into).unwrap();
+        let error = unpack(&bundle.path, &into, None, &Default::default(), &progress).unwrap_err();
+        assert_eq!(error.exit(), Exit::Terminated, "{error}");
+        assert_eq!(fs::read_dir(&into).unwrap().count(), 0);
+        fs::remove_dir(&into).unwrap();
+    }
 }
 
 #[test]
 fn a_folder_with_content_stays_unchanged() {
     let (kept, bundle) = packed(few());
     assert_eq!(
-        unpack(&bundle.path, kept.path(), None, &Default::default()).unwrap_err().exit(),
+        unpack(&bundle.path, kept.path(), None, &Default::default(), &Progress::none())
+            .unwrap_err()
+            .exit(),
         Exit::Internal
     );
     assert!(bundle.path.exists());

@@ -163,6 +163,16 @@ impl BuildContext {
         Ok(())
     }
 
+    /// Returns how many bytes its files have.
+    pub(crate) fn size(&self) -> u64 {
+        let size = |entry: &ContextEntry| match &entry.kind {
+            EntryKind::File { size, .. } => *size,
+            EntryKind::Text(content) => content.len() as u64,
+            EntryKind::Link { .. } | EntryKind::Folder => 0,
+        };
+        self.entries.iter().map(size).sum()
+    }
+
     /// The tar as it is made. Its bytes depend on names, contents, links and the owner's executable
     /// bit alone.
     ///

@@ -13,7 +13,7 @@ use bollard::{
     query_parameters::{BuildImageOptions, BuildImageOptionsBuilder},
 };
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, future, stream};
 
 use super::{
     builder::Builder,
@@ -88,8 +88,9 @@ impl Engine {
     }
 
     async fn build_files(&self, build: &Build, files: BuildContext, log: &Log) -> Result<()> {
+        let size = files.size();
         let (tar, sent) = files.tar();
-        let built = self.build(build, tar, log).await;
+        let built = self.build(build, counted(tar, size, log.clone()), log).await;
         // When the files could not be sent, the engine knows only that there were no more.
         match sent.await {
             Ok(sent) => sent?,
@@ -133,6 +134,26 @@ impl Engine {
             }
         }
     }
+}
+
+/// Shows how much of the files was sent, from the first piece to the last.
+fn counted(
+    files: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    size: u64,
+    log: Log,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    let mut progress = None;
+    let ended = stream::once(future::ready(None));
+    files.map(Some).chain(ended).filter_map(move |piece| {
+        match &piece {
+            Some(Ok(bytes)) => {
+                let begin = || log.progress("sending the build context", size);
+                progress.get_or_insert_with(begin).advance(bytes.len() as u64);
+            }
+            _ => progress = None,
+        }
+        future::ready(piece)
+    })
 }
 
 /// Asked for BuildKit by name, bollard opens a session of its own, which has no secrets.

@@ -1,5 +1,7 @@
 //! Pushes an image, and classifies a registry's rejection by the engine's text.
 
+use std::collections::HashMap;
+
 use bollard::{
     errors::Error as Failure,
     query_parameters::{PushImageOptionsBuilder, TagImageOptionsBuilder},
@@ -72,13 +74,26 @@ impl Engine {
         let login = login.map(|login| credentials(host, login)).unwrap_or_default();
         let mut messages =
             std::pin::pin!(self.docker.push_image(repository, Some(options), Some(login)));
+        let (progress, mut layers) = (log.progress("pushing", None), HashMap::new());
         while let Some(info) = messages.next().await {
             let info = info.map_err(|failure| rejection(&failure))?;
             if let Some(error) = info.error_detail.and_then(|detail| detail.message) {
                 return Err(PushRejection::of(error));
             }
-            if let (Some(status), None) = (info.status, info.progress_detail) {
-                log.detail(&status);
+            match (info.status, info.progress_detail) {
+                (Some(status), None) => log.detail(&status),
+                (_, Some(detail)) => {
+                    let count = |number: Option<i64>| number.unwrap_or(0).max(0).unsigned_abs();
+                    let [done, total] = [detail.current, detail.total].map(count);
+                    // The library drops the name of the layer, so its size has to identify it. The
+                    // last message about a layer has no size.
+                    if total > 0 {
+                        layers.insert(total, done.min(total));
+                    }
+                    progress.set_done(layers.values().sum());
+                    progress.set_total(layers.keys().sum());
+                }
+                (None, None) => {}
             }
         }
         Ok(())
