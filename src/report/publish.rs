@@ -1,6 +1,8 @@
 //! Publishes a report everywhere. Problems are warnings, because the run itself is over.
 
-use std::{fs, time::Duration};
+use std::{borrow::Cow, fs, time::Duration};
+
+use serde::Serialize;
 
 use super::{
     Destinations, Report,
@@ -88,8 +90,8 @@ fn write_files(report: &Report, destinations: &Destinations, log: &Log) {
     }
 }
 
-/// Returns the JSON report. A `serde_json::Value` in between would round numbers.
-fn json(report: &Report) -> Result<String> {
+/// Returns a report as JSON. A `serde_json::Value` in between would round numbers.
+fn json(report: &impl Serialize) -> Result<String> {
     let text = serde_json::to_string_pretty(report);
     let text = text.map_err(|error| Error::internal("cannot write the report").why(error))?;
     Ok(format!("{text}\n"))
@@ -111,21 +113,21 @@ fn write_plan(
         log.warning(&error.to_string());
         return Vec::new();
     }
-    let files = [
-        ("plan-path", "plan.txt", format!("{}\n", plan.text.trim_end())),
-        ("plan-json-path", "plan.json", format!("{:#}\n", serde_json::json!(plan))),
-    ];
-    let document = plan.document.clone();
-    let document = document.map(|text| ("terraform-plan-json-path", "plan.tfplan.json", text));
-    let files = files.into_iter().chain(document);
+    // One after the other: a large plan has several megabytes.
     let mut written = Vec::new();
-    for (output, name, text) in files {
+    let mut write = |output, name: &str, text: Result<Cow<'_, str>>| {
         let path = folder.join(name);
-        let leaving = log.redactor.leaving(&format!("`{}`", path.display()), &text);
+        let named = format!("`{}`", path.display());
+        let leaving = text.and_then(|text| log.redactor.leaving(&named, &text));
         match leaving.and_then(|text| file::write(&path, &text)) {
             Ok(()) => written.push((output, path.display().to_string())),
             Err(error) => log.warning(&error.to_string()),
         }
+    };
+    write("plan-path", "plan.txt", Ok(format!("{}\n", plan.text.trim_end()).into()));
+    write("plan-json-path", "plan.json", json(plan).map(Cow::Owned));
+    if let Some(document) = &plan.document {
+        write("terraform-plan-json-path", "plan.tfplan.json", Ok(document.into()));
     }
     written
 }
