@@ -128,7 +128,8 @@ fn located(file: &str, text: &str, path: &str, error: &serde_saphyr::Error) -> E
     let message = error.without_snippet().to_string();
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
     if text.trim().is_empty() {
-        return Error::input(format!("{file} is empty"));
+        return Error::input(format!("{file} is empty"))
+            .hint("docs/configuration.md describes its keys");
     }
     if message.contains("multiple YAML documents") {
         return second_document(file, text);
@@ -168,6 +169,10 @@ fn layout_mistake(text: &str, stopped: u64) -> Option<(u64, String, &'static str
             let fix = "indent with spaces: YAML allows no tabs there";
             return Some((number, "the line is indented with a tab".to_owned(), fix));
         }
+        if continues(text, number) {
+            let what = "the line is indented, so YAML reads it as part of the value above";
+            return Some((number, what.to_owned(), "remove the spaces in front of it"));
+        }
         let (key, value) = line.trim().split_once(':')?;
         let is_key =
             !key.is_empty() && key.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-');
@@ -177,6 +182,23 @@ fn layout_mistake(text: &str, stopped: u64) -> Option<(u64, String, &'static str
             (number, format!("the space after `{key}:` is missing"), fix)
         })
     })
+}
+
+/// Whether a line with a key is indented below a line with a key and a value.
+fn continues(text: &str, number: u64) -> bool {
+    let line = |number: u64| text.lines().nth(usize::try_from(number.checked_sub(1)?).ok()?);
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let parts = |line: &'_ str| {
+        let (key, value) = line.trim().split_once(": ")?;
+        let is_key = key.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-');
+        is_key.then(|| value.trim().to_owned())
+    };
+    let (Some(above), Some(own)) = (number.checked_sub(1).and_then(line), line(number)) else {
+        return false;
+    };
+    let is_value =
+        |value: String| !value.is_empty() && !value.starts_with(['|', '>', '[', '{', '#', '&']);
+    indent(own) > indent(above) && parts(own).is_some() && parts(above).is_some_and(is_value)
 }
 
 fn second_document(file: &str, text: &str) -> Error {
@@ -224,6 +246,13 @@ fn plain(place: &str, path: &str, message: &str) -> Error {
             said("expected a list").hint("write `[one, two]`, or one `- item` per line below it")
         }
         "expected string scalar" => said("expected a string"),
+        "mapping values are not allowed in this context" => said("there is a second `: `")
+            .hint("put a value with a colon into quotes, or correct the indentation"),
+        _ if message.contains("did not find expected key") => said("no key is possible here")
+            .hint("correct the indentation: keys of one level begin in the same column"),
+        _ if message.starts_with("missing field") => {
+            said(message).hint("add the key; docs/configuration.md describes it")
+        }
         NO_VALUE => said(NO_VALUE).hint("write a value, or remove the key"),
         _ if message.starts_with("invalid boolean") => said("expected `true` or `false`"),
         _ if message.starts_with("invalid value: string ") => {
@@ -307,7 +336,7 @@ mod tests {
             let says = "cdflow.yml:2:14: `max-destroy`: expected a whole number, 0 or more";
             assert_eq!(message, says, "{bad}");
         }
-        assert_eq!(message(" \n"), "cdflow.yml is empty");
+        assert!(message(" \n").starts_with("cdflow.yml is empty\n  -> "));
         assert_eq!(
             message("team: a\nteam: b\n"),
             "cdflow.yml:2:1: duplicate key `team`\n  -> keep one of the two"
@@ -323,6 +352,9 @@ mod tests {
             ("team: a\nmax-destroy:3\n", "cdflow.yml:2: the space after `max-destroy:` is missing"),
             ("team: a\n\tmax-destroy: 3\n", "cdflow.yml:2: the line is indented with a tab"),
             ("max-destroy: 3\nteam:\n\ta\n", "cdflow.yml:3: the line is indented with a tab"),
+            ("team: a\n max-destroy: 3\n", "cdflow.yml:2: the line is indented, so YAML reads it"),
+            ("max-destroy: 3\n  team: a\n", "cdflow.yml:2: the line is indented, so YAML reads it"),
+            ("team: a: b\n", "cdflow.yml:1:8: there is a second `: `\n  -> put a value"),
             // Another mistake, with a URL.
             ("team: a\nhttps://x\n", "cdflow.yml:2:1: "),
         ] {

@@ -44,10 +44,10 @@ pub(crate) fn parse(args: Vec<OsString>, environment: &ProcessEnv) -> Result<Par
     if args.len() <= 1 && (action.is_given() || environment.get("GITHUB_ACTIONS").is_some()) {
         return run(action.parse()?);
     }
-    match Inputs::try_parse_from(args) {
+    match Inputs::try_parse_from(&args) {
         Ok(inputs) => run(inputs),
         Err(mut error) => {
-            correct_tip(&mut error);
+            correct_tip(&mut error, &args);
             let exit = u8::try_from(error.exit_code()).unwrap_or(2);
             Ok(Parsed::Usage { exit, text: Box::new(error) })
         }

@@ -204,8 +204,9 @@ fn every_command_has_examples_that_parse() {
 
 #[test]
 fn a_letter_of_another_command_is_explained() {
-    let mut error = Inputs::try_parse_from(["cdflow", "status", "-p"]).unwrap_err();
-    correct_tip(&mut error);
+    let args = ["cdflow", "status", "-p"].map(OsString::from);
+    let mut error = Inputs::try_parse_from(&args).unwrap_err();
+    correct_tip(&mut error, &args);
     let text = error.to_string();
     assert!(
         text.contains("-p is --plan-only, a flag of other commands: deploy, destroy"),
@@ -220,6 +221,8 @@ fn words_of_other_programs_are_explained() {
         (&["deploy", "live", "1", "--plan"][..], "VERSION --plan-only`"),
         (&["deploy", "live", "1", "--dry-run"], "VERSION --plan-only`"),
         (&["deploy", "live", "1", "--auto-approve"], "--yes"),
+        (&["deploy", "live", "1", "-auto-approve"], "--yes"),
+        (&["deploy", "live", "1", "-var=x=1"], "values are in config/"),
         (&["release", "1", "--data", "a=b"], "--release-data KEY=VALUE"),
         (&["status", "--format", "json"], "as JSON: --json"),
         (&["plan"], "VERSION --plan-only`"),
@@ -227,9 +230,9 @@ fn words_of_other_programs_are_explained() {
         (&["promote"], "the same release"),
         (&["versionn"], "unrecognized subcommand"),
     ] {
-        let mut error =
-            Inputs::try_parse_from(["cdflow"].iter().chain(words)).map(|_| ()).unwrap_err();
-        correct_tip(&mut error);
+        let args: Vec<OsString> = ["cdflow"].iter().chain(words).map(OsString::from).collect();
+        let mut error = Inputs::try_parse_from(&args).map(|_| ()).unwrap_err();
+        correct_tip(&mut error, &args);
         let text = error.to_string();
         assert!(text.contains(says), "{words:?}: {text}");
         for hidden in ["'man'", "'post'", "--plan-out"] {

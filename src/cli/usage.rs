@@ -1,5 +1,7 @@
 //! clap's usage errors: better tips, and the same error without a terminal.
 
+use std::ffi::OsString;
+
 use clap::{
     CommandFactory,
     error::{ContextKind, ContextValue, ErrorKind},
@@ -40,9 +42,12 @@ const ONE_VERSION: &str = "a release has one exact version: write it without an 
                            1.2.0 or 42-a1b2c3d; to list the releases: `cdflow releases`";
 
 /// Replaces clap's guesses by better ones.
-pub(super) fn correct_tip(error: &mut clap::Error) {
+pub(super) fn correct_tip(error: &mut clap::Error, args: &[OsString]) {
     match error.kind() {
-        ErrorKind::UnknownArgument => correct_flag(error),
+        ErrorKind::UnknownArgument => {
+            name_whole_word(error, args);
+            correct_flag(error);
+        }
         ErrorKind::InvalidSubcommand => correct_command(error),
         ErrorKind::ValueValidation => explain_range(error),
         _ => {}
@@ -50,7 +55,7 @@ pub(super) fn correct_tip(error: &mut clap::Error) {
 }
 
 /// Replaces the guess for an unknown command if another program has it. Otherwise removes hidden
-/// commands from the guesses.
+/// commands from the guesses, and those that are less near.
 fn correct_command(error: &mut clap::Error) {
     let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else {
         return;
@@ -59,15 +64,12 @@ fn correct_command(error: &mut clap::Error) {
         replace_guess(error, tip.to_owned());
         return;
     }
-    let Some(ContextValue::Strings(guesses)) = error.get(ContextKind::SuggestedSubcommand) else {
-        return;
-    };
     let root = Inputs::command();
-    let is_shown = |name: &&String| root.find_subcommand(name).is_none_or(|it| !it.is_hide_set());
-    let guesses: Vec<String> = guesses.iter().filter(is_shown).cloned().collect();
+    let shown = root.get_subcommands().filter(|it| !it.is_hide_set());
+    let guess = nearest(name, shown.map(clap::Command::get_name)).map(str::to_owned);
     error.remove(ContextKind::SuggestedSubcommand);
-    if !guesses.is_empty() {
-        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(guesses));
+    if let Some(guess) = guess {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![guess]));
     }
 }
 
@@ -110,6 +112,17 @@ fn replace_guess(error: &mut clap::Error, tip: String) {
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
 }
 
+/// clap reads `-auto-approve`, as Terraform's flags are written, as the letters `-a`, `-u`, ….
+fn name_whole_word(error: &mut clap::Error, args: &[OsString]) {
+    let Some(ContextValue::String(letter)) = error.get(ContextKind::InvalidArg) else { return };
+    let Some(letter) = letter.strip_prefix('-').filter(|it| it.len() == 1) else { return };
+    let words = args.iter().filter_map(|arg| arg.to_str()?.strip_prefix('-'));
+    let mut words = words.filter(|word| !word.starts_with('-') && word.len() > 1);
+    let Some(word) = words.find(|word| word.contains(letter)) else { return };
+    let word = format!("--{}", word.split('=').next().unwrap_or(word));
+    error.insert(ContextKind::InvalidArg, ContextValue::String(word));
+}
+
 /// Replaces clap's guess for an unknown flag if the name belongs to something else: a positional
 /// argument, such as ENVIRONMENT, or a flag of other commands. A flag that only looks similar would
 /// do something else.
@@ -117,7 +130,7 @@ fn correct_flag(error: &mut clap::Error) {
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return };
     let flag = flag.split('=').next().unwrap_or_default();
     let tip = match flag.strip_prefix("--") {
-        Some(name) => tip(name),
+        Some(name) => tip(name, command_of(error).as_deref()),
         None => match flag.strip_prefix('-') {
             Some(letter) => short_tip(letter),
             None => argument_tip(error),
@@ -128,19 +141,38 @@ fn correct_flag(error: &mut clap::Error) {
     }
 }
 
-/// Returns what to write instead of an argument of a command that shows every environment.
+/// Arguments that a command does not have, and what to write instead.
+const OTHER_ARGUMENTS: [(&str, &str); 5] = [
+    ("cdflow status", OF_ONE),
+    ("cdflow releases", OF_ONE),
+    ("cdflow release", "a release belongs to no environment: `cdflow release 42`"),
+    ("cdflow deploy", "a deploy is to one environment: `cdflow deploy live 42`"),
+    (
+        "cdflow rollback",
+        "for another release than the one before: `cdflow deploy live 42 --allow-downgrade`",
+    ),
+];
+const OF_ONE: &str = "this command is about every environment; to see the deploys of one: \
+                      `cdflow history live`";
+
+/// Returns what to write instead of an argument too many.
 fn argument_tip(error: &clap::Error) -> Option<String> {
     let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) else { return None };
-    let usage = usage.to_string();
-    let shows_all = ["cdflow status", "cdflow releases"];
-    let command = shows_all.into_iter().find(|it| usage.contains(it))?;
-    Some(format!(
-        "`{command}` is about every environment; to see the deploys of one: `cdflow history \
-         ENVIRONMENT`"
-    ))
+    let usage = format!("{usage} ");
+    let found = OTHER_ARGUMENTS.iter().find(|(command, _)| usage.contains(&format!("{command} ")));
+    found.map(|(_, tip)| (*tip).to_owned())
 }
 
-fn tip(name: &str) -> Option<String> {
+/// Returns the command that an error is about, such as `preview up`.
+fn command_of(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) else { return None };
+    let usage = usage.to_string();
+    let words = usage.split_whitespace().skip_while(|word| *word != "cdflow").skip(1);
+    let words = words.take_while(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()));
+    Some(words.collect::<Vec<_>>().join(" ")).filter(|name| !name.is_empty())
+}
+
+fn tip(name: &str, command: Option<&str>) -> Option<String> {
     let mut root = Inputs::command();
     root.build();
     let commands = leaf_commands(&root);
@@ -150,10 +182,18 @@ fn tip(name: &str) -> Option<String> {
     let flags: Vec<&str> = flags.filter_map(clap::Arg::get_long).collect();
     let meant = nearest(name, positionals.iter().copied().chain(flags.iter().copied()));
     if let Some(meant) = meant.filter(|it| !flags.contains(&name) && positionals.contains(it)) {
-        return Some(format!(
-            "{} is not a flag; write it after the command, for example `cdflow deploy live 42`",
-            meant.to_uppercase()
-        ));
+        let meant = meant.to_uppercase();
+        let own = commands.iter().find(|(name, _)| Some(name.as_str()) == command);
+        let Some((command, own)) = own else { return Some(format!("{meant} is not a flag")) };
+        let own: Vec<String> =
+            own.get_positionals().map(|it| it.get_id().as_str().to_uppercase()).collect();
+        return Some(match own.contains(&meant) {
+            true => format!(
+                "{meant} is not a flag; write it after the command: `cdflow {command} {}`",
+                own.join(" ")
+            ),
+            false => format!("{meant} is not a flag, and `cdflow {command}` has no such argument"),
+        });
     }
     let owners: Vec<&str> = commands
         .iter()

@@ -39,7 +39,8 @@ pub(crate) async fn run(
     }
     // A person who names the version knows the environment; otherwise the ledger must be right.
     let guards_missing_state = inputs.version.is_none();
-    let version = version_of(context, &target.environment, &record, inputs.version)?;
+    let plan_only = inputs.plan.plan_only;
+    let version = version_of(context, &target.environment, &record, inputs.version, plan_only)?;
     report.set_subject(&target.environment, Some(&version));
     let order = Order {
         guards_missing_state,
@@ -101,12 +102,17 @@ fn version_of(
     environment: &Environment,
     record: &Record,
     given: Option<Version>,
+    plan_only: bool,
 ) -> Result<Version> {
     given.or_else(|| record.deployed().map(|start| start.version.clone())).ok_or_else(|| {
         let error = environments::not_deployed(context, environment);
+        let flags = match plan_only {
+            true => "--plan-only".to_owned(),
+            false => format!("--confirm {environment}"),
+        };
         error.hint(format!(
             "if there are resources anyway, name the release to destroy them with: \
-             cdflow destroy {environment} VERSION --confirm {environment}"
+             cdflow destroy {environment} VERSION {flags}"
         ))
     })
 }

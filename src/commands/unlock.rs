@@ -25,7 +25,7 @@ pub(crate) async fn run(context: &Context, inputs: UnlockInputs) -> Result<()> {
         (true, _) => {
             context.host.log.output(&format!("the state of {environment} is not locked"));
             if let Some(meant) = environments::meant(context, &environment) {
-                let note = format!("`{environment}` is not in the account scheme");
+                let note = format!("the account scheme does not name `{environment}`");
                 context.host.log.warning(&format!("{note}\n  -> did you mean `{meant}`?"));
             }
         }

@@ -39,7 +39,12 @@ pub(crate) fn rejected(text: &str, what: &str, expected: &str) -> String {
         Some(((scheme, _), (_, host))) => format!("{scheme}://***@{host}"),
         None => text.to_owned(),
     };
-    format!("`{}` is not {what}: expected {expected}", printable::excerpt(&shown))
+    let rest = text.strip_prefix("s3:").filter(|rest| !rest.starts_with("//"));
+    let meant = rest.map(|rest| format!("s3://{}", rest.trim_start_matches('/')));
+    let meant = meant.map_or_else(String::new, |meant| {
+        format!("; did you mean `{}`?", printable::excerpt(&meant))
+    });
+    format!("`{}` is not {what}: expected {expected}{meant}", printable::excerpt(&shown))
 }
 
 #[cfg(test)]

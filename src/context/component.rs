@@ -68,10 +68,15 @@ fn no_manifest(folder: &Path) -> Error {
         true => missing
             .why(format!("there is a {OTHER_ENDING}, which cdflow does not read"))
             .hint(format!("rename it: git mv {OTHER_ENDING} {}", component::FILE)),
-        false => missing.hint(
-            "run cdflow in the component's folder, or set -C DIR (the Action's input \
-             `working-directory`)",
-        ),
+        false if folder.parent().is_some_and(|above| above.join(component::FILE).exists()) => {
+            missing.hint("it is in the folder above: run cdflow there, or set -C ..")
+        }
+        false => missing
+            .hint(
+                "run cdflow in the component's folder, or set -C DIR (the Action's input \
+                 `working-directory`)",
+            )
+            .hint("to make a component: cdflow init --type infrastructure NAME"),
     }
 }
 

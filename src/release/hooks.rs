@@ -25,7 +25,10 @@ pub(crate) const FILE: &str = "hooks.json";
 /// Checks that the release contains the programs of its hooks.
 pub(crate) fn check(hooks: &Hooks, files: &BTreeMap<String, SourceFile>) -> Result<()> {
     for hook in hooks.all() {
-        let Some(name) = hook.file() else { continue };
+        let Some(name) = hook.file() else {
+            check_is_program(hook, files)?;
+            continue;
+        };
         match files.get(name) {
             None => return Err(missing(hook, name)),
             Some(file) if !file.executable => {
@@ -41,6 +44,21 @@ pub(crate) fn check(hooks: &Hooks, files: &BTreeMap<String, SourceFile>) -> Resu
         }
     }
     Ok(())
+}
+
+/// Checks that the program in PATH is not a file of the release that lacks its folder.
+fn check_is_program(hook: &Hook, files: &BTreeMap<String, SourceFile>) -> Result<()> {
+    let file = format!("hooks/{}", hook.program());
+    match files.contains_key(&file) {
+        true => Err(Error::input(format!(
+            "the hook `{}` of cdflow.yml names the program `{}` in PATH, and there is a file \
+             `{file}`",
+            hook.name,
+            hook.program()
+        ))
+        .hint(format!("write `{file}` in cdflow.yml, or give the file another name"))),
+        false => Ok(()),
+    }
 }
 
 /// Checks that the system finds the interpreter of a script. A file with other bytes than text is a

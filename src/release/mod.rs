@@ -17,6 +17,7 @@ mod known_segments;
 pub(crate) mod listing;
 pub(crate) mod lock_command;
 pub(crate) mod lock_file;
+pub(crate) mod namesakes;
 pub(crate) mod partial_fetch;
 mod platform_check;
 pub(crate) mod platforms;

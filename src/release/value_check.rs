@@ -248,6 +248,9 @@ fn judge(mut checked: Vec<Checked>) -> Result<()> {
     let same = std::iter::once(environment).chain(same.into_iter().map(|(it, _)| it));
     let mut same: Vec<String> = same.map(|it| shown(&it)).collect();
     same.dedup();
+    if is_in_own_file(&first, "common") {
+        return Err(first.hint(NO_VALIDATE));
+    }
     let first = match &same[..] {
         // The file says it.
         [only] if is_in_own_file(&first, only) => first,

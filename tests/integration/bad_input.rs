@@ -284,7 +284,7 @@ fn mistakes_of_the_command_line() {
         let output = project.refuses(
             ["deploy", flag, "live"],
             2,
-            &["is not a flag; write it after the command", "deploy live 42"],
+            &["is not a flag; write it after the command: `cdflow deploy ENVIRONMENT VERSION`"],
         );
         output.lacks("new-environment").lacks("pass-environment").lacks("aws-region");
     }

@@ -12,6 +12,9 @@ fn a_location_or_a_name_that_is_nearly_right() {
         ("./account-scheme.json", "s3:/acme/scheme.json", "is not an account scheme location"),
         ("infrastructure", "infra", "did you mean `infrastructure`?"),
         ("team: platform", "team:\"platform\"", "the space after `team:` is missing"),
+        ("./account-scheme.json", "s3:/acme/scheme.json", "did you mean `s3://acme/scheme.json`?"),
+        ("team: platform\n", "team: platform\n  component: a\n", "the line is indented, so YAML"),
+        ("team: platform\n", "", "-> add the key; docs/configuration.md describes it"),
         ("team: platform", "plan-encryption: {}", "`plan-encryption` is a key of the account sch"),
     ] {
         assert!(good.contains(from), "{from}");
@@ -29,9 +32,14 @@ fn arguments_that_are_nearly_right() {
         (&["deploy", "lvie"], "did you mean: cdflow deploy live VERSION"),
         (&["deploy", "42-a1b2c3d"], "did you mean: cdflow deploy ENVIRONMENT 42-a1b2c3d"),
         (&["deploy", "live", "1", "--envronment", "ci"], "ENVIRONMENT is not a flag"),
-        (&["status", "live"], "to see the deploys of one: `cdflow history ENVIRONMENT`"),
+        (&["init", "--name", "x"], "NAME is not a flag; write it after the command: `cdflow init"),
+        (&["release", "1", "--environment", "ci"], "`cdflow release` has no such argument"),
+        (&["release", "ci", "1"], "a release belongs to no environment: `cdflow release 42`"),
+        (&["depoly", "live", "1"], "-> a similar subcommand exists: 'deploy'"),
+        (&["status", "live"], "to see the deploys of one: `cdflow history live`"),
         (&["release", "~> 1"], "error: invalid version `~> 1`: "),
-        (&["destroy", "live", "--confirm", "live"], "-> if there are resources anyway, name"),
+        (&["destroy", "live", "--confirm", "live"], "cdflow destroy live VERSION --confirm live"),
+        (&["destroy", "live", "--plan-only"], "cdflow destroy live VERSION --plan-only"),
     ] {
         project.refuses(arguments, 2, &[says]).lacks("the tag").lacks("pass-environment");
     }
@@ -67,6 +75,47 @@ fn a_backend_in_the_code_is_not_used() {
         .stderr_has("to take over a state that exists: `cdflow adopt`");
 }
 
+/// Terraform's own files of values: one that it does not load, and one that `config/` replaces.
+#[test]
+fn values_that_are_not_used() {
+    let project = Project::local("greeting");
+    project
+        .write("infra/live.tfvars", "greeting = \"Hi\"\n")
+        .write("infra/terraform.tfvars", "greeting = \"Hi\"\n")
+        .commit("Values");
+    let output = project.releasing("1").run();
+    output
+        .success()
+        .stderr_has("`infra/live.tfvars` is ignored: Terraform does not load it")
+        .stderr_has("-> write its values into `config/live.json`")
+        .stderr_has("`infra/terraform.tfvars` sets `greeting`, but the value in `config/");
+}
+
+#[test]
+fn a_hook_without_its_folder() {
+    let project = Project::local("greeting");
+    project.write("hooks/check", "#!/bin/sh\n").append("cdflow.yml", "hooks: {on-plan: [check]}\n");
+    project.commit("A hook");
+    let says = ["names the program `check` in PATH", "-> write `hooks/check` in cdflow.yml"];
+    project.refuses_run(project.releasing("1"), 2, &says);
+}
+
+#[test]
+fn a_value_for_every_environment_is_in_one_file() {
+    let project = Project::local("greeting");
+    project.edit_json("config/common.json", |it| it["greeting"] = serde_json::json!(["Hi"]));
+    project.commit("A wrong type");
+    let output = project.refuses_run(project.releasing("1"), 2, &["config/common.json:"]);
+    output.lacks("correct the values of").lacks("only: [");
+}
+
+#[test]
+fn the_folder_of_the_code_is_not_the_component() {
+    let project = Project::local("greeting");
+    let says = ["it is in the folder above: run cdflow there, or set -C .."];
+    project.refuses(["-C", "infra", "status"], 2, &says);
+}
+
 #[test]
 fn two_components_of_the_same_name() {
     let project = Project::local("greeting");
@@ -83,6 +132,8 @@ fn two_components_of_the_same_name() {
         let output = project.releasing("1").arg("--dry-run").run();
         output.success();
         assert_eq!(output.stderr.contains(warning), is_twin, "{text}\n{output}");
+        let output = project.cdflow(["doctor"]).run();
+        assert_eq!(output.stdout.contains(warning), is_twin, "{text}\n{output}");
     }
 }
 

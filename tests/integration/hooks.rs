@@ -171,7 +171,7 @@ fn a_hook_that_cannot_run_refuses() {
     let says = [
         "the hooks of the release refuse the plan for `live`",
         "`no-such-program`: `no-such-program` is not in PATH",
-        "`odd`: cannot start `hooks/odd.sh`: No such file or directory",
+        "`odd`: cannot start `hooks/odd.sh`: its interpreter `/no/such/interpreter` does not",
         "`dies`: ended by signal 9",
     ];
     project.refuses(["deploy", "live", "1"], 3, &says);

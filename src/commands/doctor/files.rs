@@ -16,6 +16,7 @@ use crate::{
             function::{Code, Images, Profile},
             lambda_files,
         },
+        namesakes::{self, Own},
         source::config_files,
     },
     services::{
@@ -81,6 +82,14 @@ pub(crate) fn config_of(report: &mut DoctorReport, folder: &Path, scheme: &Accou
     let files = names(&folder.join("config")).unwrap_or_default();
     for unread in config_files::without_environment(files.iter().map(String::as_str), scheme) {
         report.warning("config/", unread.what, unread.remedy);
+    }
+}
+
+/// Reports other components of the checkout with the same name.
+pub(crate) async fn namesakes(report: &mut DoctorReport, own: &Own<'_>, host: &Host) {
+    let found = report.record_error("component", namesakes::find(host, own).await);
+    for said in found.unwrap_or_default() {
+        report.warning("component", said, namesakes::REMEDY);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
         scheme::AccountScheme,
     },
     context::{self, LoadedScheme, SchemeUpgrade, ToolWishes},
+    release::namesakes,
     services::{aws::session::RootSession, ci::host::Host},
     terraform::code::{files::Dialect, variables::SECRETS},
 };
@@ -135,6 +136,11 @@ async fn examine(
         ),
     }
     files::config_of(&mut report, folder, &scheme);
+    if let Some(root) = &root {
+        let scheme = &manifest.account_scheme_url;
+        let own = namesakes::Own { folder, root, identity: &identity, scheme };
+        files::namesakes(&mut report, &own, host).await;
+    }
     terraform::mirror_keys(&mut report, &scheme);
     let root = access::identity(&mut report, &scheme, first, global, host).await;
     let release = access::release_role(&mut report, &scheme, root.as_ref()).await;

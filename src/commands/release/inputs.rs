@@ -19,7 +19,7 @@ use crate::{
             image::{ImageInputs, ImageTarget, function_sources, sources as image_sources},
             lambda_files,
         },
-        source,
+        namesakes, source,
         source::{Sources, TreeFile},
     },
     report::Report,
@@ -213,6 +213,24 @@ pub(super) fn warn_of_lost_files(log: &Log, sources: &Sources, report: &mut Repo
     for ignored in &sources.ignored_config {
         warn(log, &ignored.to_string(), report);
     }
+}
+
+/// Warns of other components of the checkout with the same name.
+pub(super) async fn warn_of_namesakes(
+    context: &Context,
+    checkout: &Checkout,
+    report: &mut Report,
+) -> Result<()> {
+    let own = namesakes::Own {
+        folder: &context.folder,
+        root: &checkout.root,
+        identity: &context.identity,
+        scheme: &context.manifest.account_scheme_url,
+    };
+    for said in namesakes::find(&context.host, &own).await? {
+        warn(&context.host.log, &format!("{said}\n  -> {}", namesakes::REMEDY), report);
+    }
+    Ok(())
 }
 
 /// Shows a warning in the log and in the report.

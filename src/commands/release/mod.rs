@@ -40,7 +40,6 @@ mod data_check;
 mod dry_run;
 pub(crate) mod github_release;
 mod inputs;
-mod namesakes;
 mod secret_check;
 mod type_check;
 mod version_check;
@@ -76,9 +75,7 @@ pub(crate) async fn make(
     report.version = Some(release.version.to_string());
     let checkout = checkout(context).await?;
     report.commit = Some(checkout.commit.clone());
-    for warning in namesakes::warnings(context, &checkout).await? {
-        inputs::warn(log, &warning, report);
-    }
+    inputs::warn_of_namesakes(context, &checkout, report).await?;
     let data = release_data(&inputs.build.release_data)?;
     let artifact = read_artifact_inputs(context, &checkout, inputs).await?;
     let platform_config = &inputs.build.platform_config;

@@ -64,7 +64,8 @@ pub(super) async fn on_plan(
     if failed.is_empty() {
         return Ok(());
     }
-    let refused = refusal(order, &failed);
+    let has_run = |it: &HookReport| !it.passed && !it.advisory && it.exit_code.is_some();
+    let refused = refusal(order, &failed, report.hooks.iter().any(has_run));
     let log = &context.host.log;
     if order.plan.plan_only {
         log.warning(&format!("a deploy would be refused: {refused}"));
@@ -159,11 +160,14 @@ async fn run_all(
     Ok(failed)
 }
 
-fn refusal(order: &Order<'_>, failed: &[(String, String)]) -> Error {
+fn refusal(order: &Order<'_>, failed: &[(String, String)], was_started: bool) -> Error {
     let all: Vec<String> = failed.iter().map(|(name, why)| format!("`{name}`: {why}")).collect();
     let (what, verb) = if all.len() == 1 { ("hook", "refuses") } else { ("hooks", "refuse") };
     let environment = order.environment();
     Error::refused(format!("the {what} of the release {verb} the plan for `{environment}`"))
         .why(all.join("; "))
-        .hint("read the output of the hook above, and correct the code or the hook")
+        .hint(match was_started {
+            true => "read the output of the hook above, and correct the code or the hook",
+            false => "correct the hook, and make a new release",
+        })
 }

@@ -13,8 +13,10 @@ use crate::{
     base::{
         error::{Error, Exit, Result},
         limits::Limit,
+        printable,
         process::{self, Life, Output, Program},
         run_folder::{read_left_file, write_new},
+        small_file,
         units::bytes_text,
     },
     config::hooks::Hook,
@@ -149,7 +151,8 @@ impl HookRun<'_> {
             Exit::Input => {
                 let fixes = error.hints().iter().filter(|hint| *hint == process::FIRST_LINE);
                 let fixes: String = fixes.map(|hint| format!("; {hint}")).collect();
-                format!("cannot start `{}`: {}{fixes}", self.hook.program(), error.cause())
+                let why = self.absent_interpreter().unwrap_or_else(|| error.cause().to_string());
+                format!("cannot start `{}`: {why}{fixes}", self.hook.program())
             }
             exit => {
                 return Err(Error::new(exit, format!("the hook `{}` failed", self.hook.name))
@@ -157,6 +160,17 @@ impl HookRun<'_> {
             }
         };
         Ok(Ended::without_end(why))
+    }
+
+    /// The system reports a missing interpreter as if the script were missing.
+    fn absent_interpreter(&self) -> Option<String> {
+        let script = small_file::text(&self.prepared.bundle.root.join(self.hook.file()?)).ok()?;
+        let interpreter = script.lines().next()?.strip_prefix("#!")?.split_whitespace().next()?;
+        let is_absent = !Path::new(interpreter).exists();
+        is_absent.then(|| {
+            let interpreter = printable::excerpt(interpreter);
+            format!("its interpreter `{interpreter}` does not exist here")
+        })
     }
 
     /// Writes what the hook reads, into a folder that it can write to.

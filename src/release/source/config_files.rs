@@ -121,6 +121,40 @@ fn unread(name: &str, scheme: &AccountScheme) -> Option<Ignored> {
     }
 }
 
+/// Returns the files directly in infra/ that have values in Terraform's format and that Terraform
+/// does not load. `names` are their paths in the component.
+pub(crate) fn not_loaded<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Ignored> {
+    let ignored = |name: &'a str| {
+        let file = name.strip_prefix("infra/").filter(|file| !file.contains('/'))?;
+        let stem = file.strip_suffix(".json").unwrap_or(file).strip_suffix(".tfvars")?;
+        let is_loaded = stem == "terraform" || stem.ends_with(".auto");
+        (!is_loaded).then(|| Ignored {
+            what: format!("`{}` is ignored: Terraform does not load it", name.escape_debug()),
+            remedy: format!("write its values into `config/{}.json`", stem.escape_debug()),
+        })
+    };
+    names.into_iter().filter_map(ignored).collect()
+}
+
+/// Returns the values in files of infra/ that a file of `config/` replaces. `name` is its path in
+/// the component.
+pub(crate) fn replaced<'k>(
+    name: &str,
+    keys: impl IntoIterator<Item = &'k str>,
+    declared: &Declarations,
+) -> Vec<Ignored> {
+    let both = keys.into_iter().filter_map(|key| Some((key, declared.assigned.get(key)?)));
+    let ignored = |(key, place): (&str, &String)| Ignored {
+        what: format!(
+            "`{place}` sets `{}`, but the value in `{}` is used",
+            key.escape_debug(),
+            name.escape_debug()
+        ),
+        remedy: "remove one of the two".to_owned(),
+    };
+    both.map(ignored).collect()
+}
+
 /// Returns the name of a file without its ending, if that is neither JSON nor a text for people.
 fn other_format(name: &str) -> Option<&str> {
     let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));

@@ -172,10 +172,12 @@ fn check_config(
         config_files::check_format(name)?;
         let found = variables::check_layer(name, &file.path)?;
         keys.extend(config_files::undeclared(name, found.iter().map(String::as_str), declared));
+        keys.extend(config_files::replaced(name, found.iter().map(String::as_str), declared));
     }
     let names = files.keys().filter_map(|name| name.strip_prefix("config/"));
     let names = names.filter(|name| !name.contains('/'));
     let mut ignored = config_files::without_environment(names, scheme);
+    ignored.extend(config_files::not_loaded(files.keys().map(String::as_str)));
     ignored.extend(keys);
     Ok(ignored)
 }

@@ -9,7 +9,10 @@ use crate::{
 /// Returns the version of a run with `head` checked out. A rerun gets the same version. Titles and
 /// branch names are not used.
 pub(crate) fn version(run: Option<&Run>, head: &str) -> Result<Version> {
-    let (run, sha) = (run.ok_or_else(missing)?, short(head));
+    let Some(run) = run else {
+        return Err(missing().hint("name it on the command line; `cdflow releases` lists them"));
+    };
+    let sha = short(head);
     if let Some(tag) = run.tag.as_deref().filter(|_| run.change.is_none()).and_then(of_tag) {
         return tag.parse().map_err(|error| {
             Error::input(format!("the tag gives the release no version: {error}")).hint(
@@ -18,21 +21,25 @@ pub(crate) fn version(run: Option<&Run>, head: &str) -> Result<Version> {
             )
         });
     }
-    let text = match (run.change, run.number) {
-        (Some(change), _) => format!("pr-{change}-{sha}"),
-        (None, Some(number)) => format!("{number}-{sha}"),
-        (None, None) => return Err(missing().why(
-            "it is taken from the tag, the pull request or the run's number, and there is none of \
-             these",
-        )),
-    };
+    let text =
+        match (run.change, run.number) {
+            (Some(change), _) => format!("pr-{change}-{sha}"),
+            (None, Some(number)) => format!("{number}-{sha}"),
+            (None, None) => {
+                return Err(missing()
+                .why(
+                    "it is taken from the tag, the pull request or the run's number, and there is \
+                 none of these",
+                )
+                .hint("name it: VERSION on the command line, or `version:` in the step's `with:`"));
+            }
+        };
     Ok(text.parse()?)
 }
 
 /// The error if no version can be derived. Only a run of a CI has one that cdflow can find.
 fn missing() -> Error {
     Error::input("the version is missing")
-        .hint("name it: VERSION on the command line, or `version:` in the step's `with:`")
 }
 
 /// `v1.2.3` and `1.2.3` are versions; a tag like `nightly` is not.

@@ -1,6 +1,9 @@
 //! The variables and module calls that a folder of Terraform code declares, with file and line.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use super::{
     blocks::{self, Block},
@@ -21,9 +24,9 @@ pub(crate) struct Declarations {
     pub(crate) computed_modules: Vec<(String, String)>,
     /// Local names of the providers that the folder uses, without those of its modules.
     pub(crate) providers: BTreeSet<String>,
-    /// Variables with a value in a file that Terraform loads automatically: `terraform.tfvars`,
-    /// `*.auto.tfvars`.
-    pub(crate) assigned: BTreeSet<String>,
+    /// Variables with a value in a file that Terraform loads automatically (`terraform.tfvars`,
+    /// `*.auto.tfvars`), and the last such file.
+    pub(crate) assigned: BTreeMap<String, String>,
     /// Files that cdflow cannot parse. Terraform might, so nothing may be concluded from what the
     /// other fields do not contain.
     pub(crate) unread: Vec<Unread>,
@@ -124,7 +127,9 @@ impl Declarations {
     fn add(&mut self, file: &CodeFile, place: String, text: String) {
         if file.role == Role::Values {
             match blocks::assigned(&text, file.is_json) {
-                Some(names) => self.assigned.extend(names),
+                Some(names) => {
+                    self.assigned.extend(names.into_iter().map(|name| (name, place.clone())));
+                }
                 None => self.unread.push(Unread { place, role: file.role, text }),
             }
             return;
@@ -263,7 +268,8 @@ mod tests {
                 variable("release", false, false, "infra/v.tf.json"),
             ]
         );
-        assert_eq!(found.assigned, ["a", "b", "c"].map(str::to_owned).into());
+        let assigned: Vec<&str> = found.assigned.keys().map(String::as_str).collect();
+        assert_eq!(assigned, ["a", "b", "c"]);
         assert_eq!(
             found.modules,
             [ModuleCall {

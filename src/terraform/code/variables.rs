@@ -245,7 +245,7 @@ fn redact(value: &RawValue, redactor: &Redactor) {
 fn can_be_missing(declared: &Declarations, name: &str) -> bool {
     let mut same = declared.variables.iter().filter(|variable| variable.name == name);
     same.any(|variable| variable.has_default)
-        || declared.assigned.contains(name)
+        || declared.assigned.contains_key(name)
         || !declared.unread.is_empty()
 }
 

@@ -49,7 +49,7 @@ fn terraform_assigns_the_same_variables() {
         let root = folder.write();
         let found = Declarations::read(root.path(), "infra", Dialect::Terraform).unwrap();
         let ours: BTreeSet<&str> =
-            VARIABLES.into_iter().filter(|name| found.assigned.contains(*name)).collect();
+            VARIABLES.into_iter().filter(|name| found.assigned.contains_key(*name)).collect();
         let missing = diagnostics(root.path(), "No value for required variable", &[]);
         let is_missing =
             |name: &str| missing.iter().any(|text| text.contains(&format!("{name:?}")));
