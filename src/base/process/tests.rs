@@ -106,6 +106,6 @@ async fn output_without_end_delays_no_signal() {
         let program = sh("exec yes", Life::Expendable(Limit::Git)).with_output(output);
         let ended = program.relay(&log(), &interrupt, &mut sink).await.unwrap();
         assert_eq!(ended.code, 128 + 9);
-        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     }
 }
