@@ -83,7 +83,7 @@ fn a_version_that_nobody_names() {
         elsewhere(&[("BUILDKITE", "true"), ("BUILDKITE_PULL_REQUEST", "8")]),
         format!("pr-8-{sha}")
     );
-    project.refuses(["release"], 2, &["the version is missing", "VERSION on the command line"]);
+    project.refuses(["release"], 2, &["the version is missing", "name it after the command"]);
     project.refuses(["deploy", "live"], 2, &["the version is missing"]);
 }
 

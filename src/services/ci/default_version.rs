@@ -6,12 +6,16 @@ use crate::{
     config::names::Version,
 };
 
+const NOT_IN_THE_RUN: &str = "it is taken from the tag, the pull request or the run's number, and \
+                              there is none of these";
+const NAME_IT: &str = "name it: VERSION on the command line, or `version:` in the step's `with:`";
+const ON_THE_COMMAND_LINE: &str = "name it after the command, such as `cdflow release 42` or \
+                                   `cdflow deploy live 42`; to see the releases: `cdflow releases`";
+
 /// Returns the version of a run with `head` checked out. A rerun gets the same version. Titles and
 /// branch names are not used.
 pub(crate) fn version(run: Option<&Run>, head: &str) -> Result<Version> {
-    let Some(run) = run else {
-        return Err(missing().hint("name it on the command line; `cdflow releases` lists them"));
-    };
+    let run = run.ok_or_else(|| missing().hint(ON_THE_COMMAND_LINE))?;
     let sha = short(head);
     if let Some(tag) = run.tag.as_deref().filter(|_| run.change.is_none()).and_then(of_tag) {
         return tag.parse().map_err(|error| {
@@ -21,19 +25,11 @@ pub(crate) fn version(run: Option<&Run>, head: &str) -> Result<Version> {
             )
         });
     }
-    let text =
-        match (run.change, run.number) {
-            (Some(change), _) => format!("pr-{change}-{sha}"),
-            (None, Some(number)) => format!("{number}-{sha}"),
-            (None, None) => {
-                return Err(missing()
-                .why(
-                    "it is taken from the tag, the pull request or the run's number, and there is \
-                 none of these",
-                )
-                .hint("name it: VERSION on the command line, or `version:` in the step's `with:`"));
-            }
-        };
+    let text = match (run.change, run.number) {
+        (Some(change), _) => format!("pr-{change}-{sha}"),
+        (None, Some(number)) => format!("{number}-{sha}"),
+        (None, None) => return Err(missing().why(NOT_IN_THE_RUN).hint(NAME_IT)),
+    };
     Ok(text.parse()?)
 }
 
