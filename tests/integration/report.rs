@@ -169,7 +169,7 @@ fn a_run_that_never_began_says_so_in_its_summary() {
     assert!(shown.contains("the version is missing"), "{shown}");
     let shown = said(&["depoly"], &[]);
     assert!(
-        shown.contains("unrecognized subcommand") && shown.contains("similar subcommands exist"),
+        shown.contains("unrecognized subcommand") && shown.contains("a similar subcommand exists"),
         "{shown}"
     );
 
