@@ -156,7 +156,6 @@ fn a_plan_of_ten_thousand_resources_costs_four_times_one_of_2500() {
     let (small, large) = (steps(SMALL_SIZE), steps(SMALL_SIZE * TIMES));
     let mut bad = Vec::new();
     for ((name, small), (_, large)) in small.into_iter().zip(large) {
-        eprintln!("{name}: {small:?}, {large:?}");
         if large > small * MOST + NOISE {
             bad.push(format!("{name}: {small:?} became {large:?}"));
         }
