@@ -138,19 +138,23 @@ fn located(file: &str, text: &str, path: &str, error: &serde_saphyr::Error) -> E
         Some(at) => format!("{file}:{}:{}", at.line(), at.column()),
         None => file.to_owned(),
     };
-    let rejected = match unknown_key(message) {
+    let unknown = unknown_key(message);
+    // A message about a line can quote it, and there might be a secret.
+    let is_quotable = !path.starts_with("secrets");
+    if is_quotable
+        && unknown.as_ref().is_none_or(|it| it.what == "value")
+        && let Some(mistake) = error.location().and_then(|at| layout_mistake(file, text, at.line()))
+    {
+        return mistake;
+    }
+    let rejected = match unknown {
         // Somebody might have written a secret there, instead of where it is.
         Some(unknown) if unknown.what == "value" && path.starts_with("secrets") => {
             Error::input(format!("{place}: `secrets` has an unknown value, which is not shown"))
                 .hint(format!("expected one of: {}", unknown.known.join(", ")))
         }
         Some(unknown) => unknown.into_error(&place),
-        None => match error.location().and_then(|at| layout_mistake(text, at.line())) {
-            Some((line, what, fix)) => {
-                return Error::input(format!("{file}:{line}: {what}")).hint(fix).at(file, line, 1);
-            }
-            None => plain(&place, path, message),
-        },
+        None => plain(&place, path, message),
     };
     match error.location() {
         Some(at) => rejected.at(file, at.line(), at.column()),
@@ -158,47 +162,59 @@ fn located(file: &str, text: &str, path: &str, error: &serde_saphyr::Error) -> E
     }
 }
 
-/// Returns the line of a mistake that YAML's own message does not explain, what it is and what to
-/// do. The parser stops at such a line or at the next one.
-fn layout_mistake(text: &str, stopped: u64) -> Option<(u64, String, &'static str)> {
-    let lines = (1u64..).zip(text.lines());
-    let near = lines.filter(|(number, _)| (*number == stopped) || (*number == stopped + 1));
-    near.filter(|(_, line)| !line.trim_start().starts_with('#')).find_map(|(number, line)| {
-        let indent = &line[..line.len() - line.trim_start().len()];
-        if indent.contains('\t') {
-            let fix = "indent with spaces: YAML allows no tabs there";
-            return Some((number, "the line is indented with a tab".to_owned(), fix));
-        }
-        if continues(text, number) {
-            let what = "the line is indented, so YAML reads it as part of the value above";
-            return Some((number, what.to_owned(), "remove the spaces in front of it"));
-        }
-        let (key, value) = line.trim().split_once(':')?;
-        let is_key =
-            !key.is_empty() && key.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-');
-        let is_joined = !value.is_empty() && !value.starts_with([' ', '\t', ':', '/']);
-        (is_key && is_joined).then(|| {
-            let fix = "write a space after the colon";
-            (number, format!("the space after `{key}:` is missing"), fix)
-        })
-    })
+/// Returns the error for a mistake in the layout of lines that YAML's own message does not explain.
+/// The parser stops at such a line or at the next one. In a flow document, as JSON is, lines mean
+/// nothing.
+fn layout_mistake(file: &str, text: &str, stopped: u64) -> Option<Error> {
+    if text.trim_start().starts_with(['{', '[']) {
+        return None;
+    }
+    let lines = (1u64..).zip(std::iter::once("").chain(text.lines()).zip(text.lines()));
+    let near = lines.filter(|(number, _)| [stopped, stopped + 1].contains(number));
+    near.filter(|(_, (_, line))| !line.trim_start().starts_with('#')).find_map(
+        |(number, (above, line))| {
+            let (what, fix) = mistake(above, line)?;
+            let error = Error::input(format!("{file}:{number}: {what}")).hint(fix);
+            Some(error.at(file, number, 1))
+        },
+    )
+}
+
+/// Returns what is wrong with the layout of a line, and what to do.
+fn mistake(above: &str, line: &str) -> Option<(String, &'static str)> {
+    if indent(line).contains('\t') {
+        let what = "the line is indented with a tab".to_owned();
+        return Some((what, "indent with spaces: YAML allows no tabs there"));
+    }
+    if continues(above, line) {
+        let what = "the line is indented, so YAML reads it as part of the value above".to_owned();
+        return Some((what, "remove the spaces in front of it"));
+    }
+    let (key, value) = line.trim().split_once(':')?;
+    let is_joined = !value.is_empty() && !value.starts_with([' ', '\t', ':', '/']);
+    (is_key(key) && is_joined)
+        .then(|| (format!("the space after `{key}:` is missing"), "write a space after the colon"))
 }
 
 /// Whether a line with a key is indented below a line with a key and a value.
-fn continues(text: &str, number: u64) -> bool {
-    let line = |number: u64| text.lines().nth(usize::try_from(number.checked_sub(1)?).ok()?);
-    let indent = |line: &str| line.len() - line.trim_start().len();
-    let parts = |line: &'_ str| {
+fn continues(above: &str, line: &str) -> bool {
+    let value = |line: &str| {
         let (key, value) = line.trim().split_once(": ")?;
-        let is_key = key.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-');
-        is_key.then(|| value.trim().to_owned())
+        is_key(key).then(|| value.trim().to_owned())
     };
-    let (Some(above), Some(own)) = (number.checked_sub(1).and_then(line), line(number)) else {
-        return false;
-    };
-    let is_value =
+    let is_plain =
         |value: String| !value.is_empty() && !value.starts_with(['|', '>', '[', '{', '#', '&']);
-    indent(own) > indent(above) && parts(own).is_some() && parts(above).is_some_and(is_value)
+    indent(line).len() > indent(above).len()
+        && value(line).is_some()
+        && value(above).is_some_and(is_plain)
+}
+
+fn indent(line: &str) -> &str {
+    &line[..line.len() - line.trim_start().len()]
+}
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-')
 }
 
 fn second_document(file: &str, text: &str) -> Error {
@@ -360,6 +376,15 @@ mod tests {
         ] {
             assert!(message(text).starts_with(says), "{text}: {}", message(text));
         }
+    }
+
+    /// JSON can be indented with tabs.
+    #[test]
+    fn lines_of_json_have_no_layout() {
+        let text = "{\n\t\"team\": \"a\",\n\t\"max-destroy\": \"x\"\n}\n";
+        let message = from_json::<Sample>("scheme.json", text).unwrap_err().to_string();
+        let says = "scheme.json:3:17: `max-destroy`: expected a whole number";
+        assert!(message.starts_with(says), "{message}");
     }
 
     #[test]

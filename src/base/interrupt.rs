@@ -287,7 +287,7 @@ impl Interrupt {
     /// Checks during work that changes nothing: returns an error if a signal arrived.
     pub(crate) fn check_during(&self, doing: &str) -> Result<()> {
         match self.requested() {
-            Some(_) => Err(self.cancelled(format!("cancelled while {doing}; nothing was changed"))),
+            Some(_) => Err(self.cancelled(reading(doing))),
             None => Ok(()),
         }
     }

@@ -223,6 +223,8 @@ fn words_of_other_programs_are_explained() {
         (&["deploy", "live", "1", "--auto-approve"], "--yes"),
         (&["deploy", "live", "1", "-auto-approve"], "--yes"),
         (&["deploy", "live", "1", "-var=x=1"], "values are in config/"),
+        (&["status", "-json"], "a flag has two hyphens: --json"),
+        (&["status", "-vp"], "-p is --plan-only"),
         (&["release", "1", "--data", "a=b"], "--release-data KEY=VALUE"),
         (&["status", "--format", "json"], "as JSON: --json"),
         (&["plan"], "VERSION --plan-only`"),

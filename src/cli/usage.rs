@@ -44,10 +44,7 @@ const ONE_VERSION: &str = "a release has one exact version: write it without an 
 /// Replaces clap's guesses by better ones.
 pub(super) fn correct_tip(error: &mut clap::Error, args: &[OsString]) {
     match error.kind() {
-        ErrorKind::UnknownArgument => {
-            name_whole_word(error, args);
-            correct_flag(error);
-        }
+        ErrorKind::UnknownArgument => correct_flag(error, args),
         ErrorKind::InvalidSubcommand => correct_command(error),
         ErrorKind::ValueValidation => explain_range(error),
         _ => {}
@@ -112,29 +109,36 @@ fn replace_guess(error: &mut clap::Error, tip: String) {
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
 }
 
-/// clap reads `-auto-approve`, as Terraform's flags are written, as the letters `-a`, `-u`, ….
-fn name_whole_word(error: &mut clap::Error, args: &[OsString]) {
-    let Some(ContextValue::String(letter)) = error.get(ContextKind::InvalidArg) else { return };
-    let Some(letter) = letter.strip_prefix('-').filter(|it| it.len() == 1) else { return };
+/// Returns the name in `-auto-approve`, as Terraform's flags are written. clap reads it as the
+/// letters `-a`, `-u`, … and reports the first one that it does not know.
+fn whole_word<'a>(letter: &str, args: &'a [OsString]) -> Option<&'a str> {
     let words = args.iter().filter_map(|arg| arg.to_str()?.strip_prefix('-'));
     let mut words = words.filter(|word| !word.starts_with('-') && word.len() > 1);
-    let Some(word) = words.find(|word| word.contains(letter)) else { return };
-    let word = format!("--{}", word.split('=').next().unwrap_or(word));
-    error.insert(ContextKind::InvalidArg, ContextValue::String(word));
+    words.find(|word| word.contains(letter))?.split('=').next()
 }
 
 /// Replaces clap's guess for an unknown flag if the name belongs to something else: a positional
 /// argument, such as ENVIRONMENT, or a flag of other commands. A flag that only looks similar would
 /// do something else.
-fn correct_flag(error: &mut clap::Error) {
+fn correct_flag(error: &mut clap::Error, args: &[OsString]) {
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return };
-    let flag = flag.split('=').next().unwrap_or_default();
-    let tip = match flag.strip_prefix("--") {
-        Some(name) => tip(name, command_of(error).as_deref()),
-        None => match flag.strip_prefix('-') {
-            Some(letter) => short_tip(letter),
-            None => argument_tip(error),
-        },
+    let flag = flag.split('=').next().unwrap_or_default().to_owned();
+    let command = command_of(error);
+    let command = command.as_deref();
+    let tip = match (flag.strip_prefix("--"), flag.strip_prefix('-')) {
+        (Some(name), _) => tip(name, command),
+        (None, None) => argument_tip(command),
+        (None, Some(letter)) => {
+            let word = whole_word(letter, args);
+            match word.and_then(|word| Some((word, tip(word, command)?))) {
+                Some((word, tip)) => {
+                    let word = ContextValue::String(format!("-{word}"));
+                    error.insert(ContextKind::InvalidArg, word);
+                    Some(tip)
+                }
+                None => short_tip(letter),
+            }
+        }
     };
     if let Some(tip) = tip {
         replace_guess(error, tip);
@@ -143,12 +147,12 @@ fn correct_flag(error: &mut clap::Error) {
 
 /// Arguments that a command does not have, and what to write instead.
 const OTHER_ARGUMENTS: [(&str, &str); 5] = [
-    ("cdflow status", OF_ONE),
-    ("cdflow releases", OF_ONE),
-    ("cdflow release", "a release belongs to no environment: `cdflow release 42`"),
-    ("cdflow deploy", "a deploy is to one environment: `cdflow deploy live 42`"),
+    ("status", OF_ONE),
+    ("releases", OF_ONE),
+    ("release", "a release belongs to no environment: `cdflow release 42`"),
+    ("deploy", "a deploy is to one environment: `cdflow deploy live 42`"),
     (
-        "cdflow rollback",
+        "rollback",
         "for another release than the one before: `cdflow deploy live 42 --allow-downgrade`",
     ),
 ];
@@ -156,11 +160,8 @@ const OF_ONE: &str = "this command is about every environment; to see the deploy
                       `cdflow history live`";
 
 /// Returns what to write instead of an argument too many.
-fn argument_tip(error: &clap::Error) -> Option<String> {
-    let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) else { return None };
-    let usage = format!("{usage} ");
-    let found = OTHER_ARGUMENTS.iter().find(|(command, _)| usage.contains(&format!("{command} ")));
-    found.map(|(_, tip)| (*tip).to_owned())
+fn argument_tip(command: Option<&str>) -> Option<String> {
+    of_others(&OTHER_ARGUMENTS, command?).map(str::to_owned)
 }
 
 /// Returns the command that an error is about, such as `preview up`.
@@ -200,6 +201,9 @@ fn tip(name: &str, command: Option<&str>) -> Option<String> {
         .filter(|(_, command)| command.get_arguments().any(|arg| arg.get_long() == Some(name)))
         .map(|(name, _)| name.as_str())
         .collect();
+    if command.is_some_and(|command| owners.contains(&command)) {
+        return Some(format!("a flag has two hyphens: --{name}"));
+    }
     let other = of_others(&OTHER_FLAGS, name);
     if owners.is_empty() {
         return other.map(str::to_owned);

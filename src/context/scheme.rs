@@ -9,7 +9,6 @@ use std::{
 use super::sessions::{FIRST_REGION, first_session};
 use crate::{
     base::{
-        checkout_path::lexical,
         error::{Error, Result},
         small_file,
         spelling::nearest,
@@ -169,12 +168,7 @@ fn near(path: &Path) -> Option<String> {
     let files = fs::read_dir(path.parent()?).ok()?.filter_map(Result::ok);
     let names: Vec<String> = files.filter_map(|it| it.file_name().into_string().ok()).collect();
     let schemes = names.iter().map(String::as_str).filter(|name| name.ends_with(".json"));
-    let without_ending = format!("{typed}.json");
-    let found = match schemes.clone().find(|name| **name == without_ending) {
-        Some(exact) => exact,
-        None => nearest(typed, schemes)?,
-    };
-    Some(path.with_file_name(found).display().to_string())
+    Some(path.with_file_name(nearest(typed, schemes)?).display().to_string())
 }
 
 async fn read_scheme(
@@ -185,7 +179,8 @@ async fn read_scheme(
 ) -> Result<AccountScheme> {
     match url {
         SchemeUrl::Path(path) => {
-            let path = lexical(&folder.join(path));
+            // Without `.` in its middle, which messages would show.
+            let path: PathBuf = folder.join(path).components().collect();
             let text = small_file::text(&path).map_err(|error| {
                 let unread = Error::io("cannot read the account scheme", &path, &error);
                 match (error.kind(), near(&path)) {

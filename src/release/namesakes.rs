@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    base::{checkout_path::lexical, error::Result, small_file},
+    base::{error::Result, small_file},
     config::{
         component::{self, Manifest, SchemeUrl},
         identity::Identity,
@@ -64,12 +64,12 @@ fn read(file: &Path) -> Option<Manifest> {
     Manifest::parse(component::FILE, &small_file::text(file).ok()?).ok()
 }
 
-fn place(folder: &Path, url: &SchemeUrl) -> String {
+/// None for a file that does not exist.
+fn place(folder: &Path, url: &SchemeUrl) -> Option<String> {
     match url {
-        SchemeUrl::S3 { .. } => url.to_string(),
+        SchemeUrl::S3 { .. } => Some(url.to_string()),
         SchemeUrl::Path(path) => {
-            let path = folder.join(path);
-            fs::canonicalize(&path).unwrap_or_else(|_| lexical(&path)).display().to_string()
+            Some(fs::canonicalize(folder.join(path)).ok()?.display().to_string())
         }
     }
 }

@@ -248,11 +248,11 @@ fn judge(mut checked: Vec<Checked>) -> Result<()> {
     let same = std::iter::once(environment).chain(same.into_iter().map(|(it, _)| it));
     let mut same: Vec<String> = same.map(|it| shown(&it)).collect();
     same.dedup();
-    if is_in_own_file(&first, "common") {
-        return Err(first.hint(NO_VALIDATE));
-    }
+    let is_shared = is_in_own_file(&first, "common");
+    let narrowed = narrowed.filter(|_| !is_shared);
     let first = match &same[..] {
         // The file says it.
+        _ if is_shared => first,
         [only] if is_in_own_file(&first, only) => first,
         all => first.hint(format!("correct the values of {}", all.join(", "))),
     };

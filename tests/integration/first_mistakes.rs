@@ -14,6 +14,11 @@ fn a_location_or_a_name_that_is_nearly_right() {
         ("team: platform", "team:\"platform\"", "the space after `team:` is missing"),
         ("./account-scheme.json", "s3:/acme/scheme.json", "did you mean `s3://acme/scheme.json`?"),
         ("team: platform\n", "team: platform\n  component: a\n", "the line is indented, so YAML"),
+        (
+            "type: infrastructure\n",
+            "type: infrastructure\n x: y\n",
+            "the line is indented, so YAML",
+        ),
         ("team: platform\n", "", "-> add the key; docs/configuration.md describes it"),
         ("team: platform", "plan-encryption: {}", "`plan-encryption` is a key of the account sch"),
     ] {

@@ -7,6 +7,10 @@ use crate::{
     services::github::{Api, Approval, Discounted, GitHubError, PullRequest},
 };
 
+/// What is left where a review cannot be used.
+pub(super) const WITHOUT_REVIEW: &str =
+    "or deploy without --reviewed, if the rules of the environment allow it";
+
 /// A merged pull request with enough approvals of its newest commit.
 pub(super) struct Approved {
     pub(super) pull_request: PullRequest,
@@ -36,13 +40,13 @@ pub(super) async fn of_commit(
 }
 
 /// Only a run of GitHub Actions has a repository whose reviews cdflow can read.
-pub(super) fn check_on_github(context: &Context) -> Result<()> {
+fn check_on_github(context: &Context) -> Result<()> {
     match context.host.github() {
         Some(_) => Ok(()),
         None => Err(Error::refused("only a run of GitHub Actions can deploy what was reviewed")
             .why("cdflow asks GitHub for the approvals of the pull request")
             .hint("deploy in a workflow (docs/reviewed.md)")
-            .hint("or deploy without --reviewed, if the rules of the environment allow it")),
+            .hint(WITHOUT_REVIEW)),
     }
 }
 

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 pub(crate) use self::record::{PLAN, RECORD};
 use self::{
+    approval::WITHOUT_REVIEW,
     found::{Found, found},
     made_from::{code, words, words_of_run},
     record::{PlanRecord, Records},
@@ -209,7 +210,7 @@ fn different(record: &PlanRecord, found: &[Difference]) -> Error {
         "something has changed since the review: another deploy, the real resources, or the code. \
          Open a pull request with what is still to do, and have its plan approved",
     )
-    .hint("or deploy without --reviewed, if the rules of the environment allow it")
+    .hint(WITHOUT_REVIEW)
 }
 
 /// The plan does not show everything that the code does: the commands of provisioners, the settings

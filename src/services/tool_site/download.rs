@@ -7,6 +7,12 @@ use std::{
     time::Duration,
 };
 
+use reqwest::{
+    Client, Response, StatusCode, Url,
+    header::{CONTENT_RANGE, RANGE},
+    redirect,
+};
+
 use super::{destination::Destination, place::Address};
 use crate::{
     base::{
@@ -21,11 +27,6 @@ use crate::{
         small_file, units,
     },
     services::registry::is_local,
-};
-use reqwest::{
-    Client, Response, StatusCode, Url,
-    header::{CONTENT_RANGE, RANGE},
-    redirect,
 };
 
 /// Terraform's archive has 30 MB.
